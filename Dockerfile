@@ -1,0 +1,23 @@
+# syntax=docker/dockerfile:1
+FROM node:24.21.0-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# The image brings node itself, so the install script of the development dependency `node` is not needed.
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npx tsc -p tsconfig.build.json && npm ci --ignore-scripts --omit=dev
+
+FROM node:24.21.0-bookworm-slim
+LABEL org.opencontainers.image.title="gateway-upstream-operator" \
+      org.opencontainers.image.description="Keeps an API gateway's upstream objects equal to what runs in the cluster" \
+      org.opencontainers.image.licenses="Apache-2.0"
+WORKDIR /app
+ENV NODE_ENV=production
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["node", "/app/dist/main.js"]
+CMD ["run"]
