@@ -1,0 +1,139 @@
+import { z } from 'zod';
+import { gatewayConnectionSpec, gatewayConnectionStatus } from './gateway-connection.ts';
+import { gatewayUpstreamSpec, gatewayUpstreamStatus } from './gateway-upstream.ts';
+import { GROUP, VERSION } from './group.ts';
+
+interface PrinterColumn {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'date';
+  readonly jsonPath: string;
+  readonly priority?: number;
+  readonly description?: string;
+}
+
+interface CustomResource {
+  readonly kind: string;
+  readonly plural: string;
+  readonly shortName: string;
+  readonly scope: 'Namespaced' | 'Cluster';
+  readonly description: string;
+  readonly spec: z.ZodType;
+  readonly status: z.ZodType;
+  readonly columns: readonly PrinterColumn[];
+}
+
+const readyColumns: readonly PrinterColumn[] = [
+  { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+  { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason', priority: 1 },
+  { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+];
+
+export const GATEWAY_UPSTREAM = {
+  kind: 'GatewayUpstream',
+  plural: 'gatewayupstreams',
+  shortName: 'gwu',
+  scope: 'Namespaced',
+  description: 'One upstream object in one API gateway, kept equal to what runs in the cluster.',
+  spec: gatewayUpstreamSpec,
+  status: gatewayUpstreamStatus,
+  columns: [
+    { name: 'Connection', type: 'string', jsonPath: '.spec.connectionRef.name' },
+    { name: 'Upstream-ID', type: 'string', jsonPath: '.status.upstreamId' },
+    {
+      name: 'Endpoints',
+      type: 'string',
+      jsonPath: '.status.endpoints.summary',
+      description: 'Ready endpoints of all.',
+    },
+    ...readyColumns,
+  ],
+} as const satisfies CustomResource;
+
+export const GATEWAY_CONNECTION = {
+  kind: 'GatewayConnection',
+  plural: 'gatewayconnections',
+  shortName: 'gwc',
+  scope: 'Cluster',
+  description: 'One API gateway that GatewayUpstreams may use, owned by the platform team.',
+  spec: gatewayConnectionSpec,
+  status: gatewayConnectionStatus,
+  columns: [
+    { name: 'Type', type: 'string', jsonPath: '.spec.type' },
+    { name: 'Version', type: 'string', jsonPath: '.status.gatewayVersion' },
+    { name: 'Upstreams', type: 'integer', jsonPath: '.status.upstreams' },
+    ...readyColumns,
+  ],
+} as const satisfies CustomResource;
+
+/** Every kind of this group, in the order in which they are installed. */
+export const CUSTOM_RESOURCES: readonly CustomResource[] = [GATEWAY_CONNECTION, GATEWAY_UPSTREAM];
+
+type JsonObject = Record<string, unknown>;
+
+/**
+ * What zod emits and an API server refuses: an `anyOf` beside `x-kubernetes-int-or-string`, `additionalProperties`
+ * beside `properties`, the whole-number bounds that zod gives every integer, `propertyNames`.
+ */
+function structural({ jsonSchema }: { jsonSchema: JsonObject }): void {
+  if (jsonSchema['x-kubernetes-int-or-string'] === true) delete jsonSchema['anyOf'];
+  if (jsonSchema['properties'] !== undefined) delete jsonSchema['additionalProperties'];
+  delete jsonSchema['propertyNames'];
+  if (jsonSchema['type'] === 'integer') {
+    if (jsonSchema['minimum'] === Number.MIN_SAFE_INTEGER) delete jsonSchema['minimum'];
+    if (jsonSchema['maximum'] === Number.MAX_SAFE_INTEGER) delete jsonSchema['maximum'];
+    jsonSchema['format'] = 'int64';
+  }
+}
+
+/** The structural OpenAPI v3 schema that the API server takes for `schema`. */
+function openApiSchema(schema: z.ZodType): JsonObject {
+  return z.toJSONSchema(schema, {
+    target: 'openapi-3.0',
+    io: 'input',
+    override: structural,
+  }) as JsonObject;
+}
+
+/** The CustomResourceDefinition of `resource`, ready for `kubectl apply`. */
+export function customResourceDefinition(resource: CustomResource): JsonObject {
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${resource.plural}.${GROUP}` },
+    spec: {
+      group: GROUP,
+      names: {
+        kind: resource.kind,
+        listKind: `${resource.kind}List`,
+        plural: resource.plural,
+        singular: resource.kind.toLowerCase(),
+        shortNames: [resource.shortName],
+        categories: ['gateway-upstreams'],
+      },
+      scope: resource.scope,
+      versions: [
+        {
+          name: VERSION,
+          served: true,
+          storage: true,
+          subresources: { status: {} },
+          additionalPrinterColumns: resource.columns,
+          schema: {
+            openAPIV3Schema: {
+              type: 'object',
+              description: resource.description,
+              required: ['spec'],
+              properties: {
+                apiVersion: { type: 'string' },
+                kind: { type: 'string' },
+                metadata: { type: 'object' },
+                spec: openApiSchema(resource.spec),
+                status: openApiSchema(resource.status),
+              },
+            },
+          },
+        },
+      ],
+    },
+  };
+}

@@ -1,0 +1,259 @@
+import { z } from 'zod';
+import { conditions, durationMs, durationString, pendingStatus, withRules } from './schema.ts';
+
+const dnsLabel = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const dnsSubdomain = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+const serviceName =
+  /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const host = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/;
+
+const port = z.int().min(1).max(65535);
+
+const serviceRef = z
+  .object({
+    name: z.string().min(1).max(63).regex(dnsLabel).describe('Name of the Service.'),
+    namespace: z
+      .string()
+      .min(1)
+      .max(63)
+      .regex(dnsLabel)
+      .optional()
+      .describe("Namespace of the Service. Default: the object's own. Another one is not permitted yet."),
+    port: withRules(
+      z.union([z.int(), z.string().max(63)]).meta({ 'x-kubernetes-int-or-string': true, maxLength: 63 }),
+      [
+        {
+          rule: "type(self) == int ? (int(self) >= 1 && int(self) <= 65535) : string(self).matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(string(self)) <= 15 && string(self).matches('[a-z]')",
+          message:
+            "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
+          holds: (value) =>
+            typeof value === 'number'
+              ? value >= 1 && value <= 65535
+              : dnsLabel.test(value) && value.length <= 15 && /[a-z]/.test(value),
+        },
+      ],
+    ).describe("One of the Service's ports, by number or by name."),
+  })
+  .describe('A Service and one of its ports.');
+
+const staticAddress = z.object({
+  host: withRules(z.string().min(1).max(253), [
+    {
+      rule: "self.matches('^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$')",
+      message: 'host must be an IP address or a DNS name, without scheme, port, path or brackets',
+      holds: (value) => host.test(value),
+    },
+  ]).describe('IPv4 address, IPv6 address without brackets, or DNS name.'),
+  port: port.describe('Port number.'),
+  weight: z.int().min(0).max(100).default(1).describe('Share within this backend.'),
+  priority: z
+    .int()
+    .min(-100)
+    .max(100)
+    .default(0)
+    .describe('Addresses of a lower priority get traffic only when all of the higher ones fail.'),
+});
+
+const backend = withRules(
+  z.object({
+    serviceRef: serviceRef.optional(),
+    serviceName: withRules(z.string().min(1).max(200), [
+      {
+        rule: "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+        message: 'serviceName must be [namespace]/[name]:[portName], for example default/cms:http',
+        messageExpression:
+          "'serviceName must be [namespace]/[name]:[portName]' + (self.matches('^[a-z0-9-]+[.][a-z0-9-]+([.]svc([.].*)?)?$') ? ': write ' + self.split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ', for example default/cms:http')",
+        holds: (value) => serviceName.test(value),
+      },
+    ])
+      .optional()
+      .describe(
+        "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one.",
+      ),
+    addresses: z
+      .array(staticAddress)
+      .min(1)
+      .max(128)
+      .optional()
+      .describe('Places outside the cluster. The connection must allow them.'),
+    weight: z
+      .int()
+      .min(0)
+      .max(100)
+      .default(1)
+      .describe('Share of the traffic, however many endpoints this backend has. 0: none.'),
+  }),
+  [
+    {
+      rule: '(has(self.serviceRef) ? 1 : 0) + (has(self.serviceName) ? 1 : 0) + (has(self.addresses) ? 1 : 0) == 1',
+      message: 'a backend has exactly one of serviceRef, serviceName and addresses',
+      holds: (value) =>
+        [value.serviceRef, value.serviceName, value.addresses].filter((field) => field !== undefined)
+          .length === 1,
+    },
+  ],
+);
+
+const hashVariable =
+  /^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)$/;
+const hashField = /^[a-zA-Z0-9_-]+$/;
+
+const loadBalancing = withRules(
+  z.object({
+    type: z.enum(['RoundRobin', 'ConsistentHash', 'EWMA', 'LeastConn']).default('RoundRobin'),
+    hashOn: z
+      .enum(['Vars', 'Header', 'Cookie', 'Consumer', 'VarsCombinations'])
+      .optional()
+      .describe('What ConsistentHash hashes. Default: Vars.'),
+    key: z
+      .string()
+      .min(1)
+      .max(256)
+      .optional()
+      .describe('The variable, header or cookie whose value is hashed, for example `remote_addr`.'),
+  }),
+  [
+    {
+      rule: "self.type == 'ConsistentHash' || (!has(self.hashOn) && !has(self.key))",
+      message: 'hashOn and key belong to type ConsistentHash only',
+      holds: (value) =>
+        value.type === 'ConsistentHash' || (value.hashOn === undefined && value.key === undefined),
+    },
+    {
+      rule: "self.type != 'ConsistentHash' || has(self.key) || (has(self.hashOn) && self.hashOn == 'Consumer')",
+      message: 'ConsistentHash needs a key, for example remote_addr, unless hashOn is Consumer',
+      holds: (value) =>
+        value.type !== 'ConsistentHash' || value.key !== undefined || value.hashOn === 'Consumer',
+    },
+    {
+      rule: "!has(self.key) || (has(self.hashOn) && self.hashOn != 'Vars') || self.key.matches('^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)$')",
+      message:
+        'with hashOn Vars the key is one of uri, server_name, server_addr, request_uri, remote_port, remote_addr, query_string, host, hostname, mqtt_client_id or arg_<name>',
+      holds: (value) =>
+        value.key === undefined || (value.hashOn ?? 'Vars') !== 'Vars' || hashVariable.test(value.key),
+    },
+    {
+      rule: "!has(self.key) || !has(self.hashOn) || !(self.hashOn in ['Header', 'Cookie']) || self.key.matches('^[a-zA-Z0-9_-]+$')",
+      message: 'with hashOn Header or Cookie the key is its name: letters, digits, - and _',
+      holds: (value) =>
+        value.key === undefined ||
+        (value.hashOn !== 'Header' && value.hashOn !== 'Cookie') ||
+        hashField.test(value.key),
+    },
+  ],
+);
+
+const timeout = withRules(durationString, [
+  {
+    rule: "duration(self) >= duration('1ms') && duration(self) <= duration('24h')",
+    message: 'a timeout is between 1ms and 24h',
+    holds: (value) => durationMs(value) >= 1 && durationMs(value) <= 86_400_000,
+  },
+]);
+
+const timeouts = z
+  .object({
+    connect: timeout.default('60s').describe('To open the connection.'),
+    send: timeout.default('60s').describe('Between two writes of the request.'),
+    read: timeout.default('60s').describe('Between two reads of the answer.'),
+  })
+  .describe('What each attempt may take. A part that is not given is 60s.');
+
+export const gatewayUpstreamSpec = withRules(
+  z.object({
+    connectionRef: z
+      .object({ name: z.string().min(1).max(253).regex(dnsSubdomain) })
+      .default({ name: 'default' })
+      .describe('The GatewayConnection whose gateway holds the upstream. Immutable.'),
+    upstreamId: withRules(z.string().min(1).max(64), [
+      {
+        rule: "self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'",
+        message: 'upstreamId is 1 to 64 of letters, digits, ".", "_" and "-"',
+        holds: (value) => /^[a-zA-Z0-9._-]+$/.test(value) && value !== '.' && value !== '..',
+      },
+    ])
+      .optional()
+      .describe(
+        'Id of the upstream in the gateway, for routes to refer to. Default: `<idPrefix><namespace>.<name>`. Immutable, also against being added or removed later.',
+      ),
+    backends: z
+      .array(backend)
+      .min(1)
+      .max(16)
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe('Where the traffic goes.'),
+    loadBalancing: loadBalancing.optional().describe('How the gateway chooses a node. Default: RoundRobin.'),
+    scheme: z
+      .enum(['HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'])
+      .optional()
+      .describe('What the nodes speak. Default: HTTP.'),
+    timeouts: timeouts.optional(),
+    retries: z
+      .int()
+      .min(0)
+      .max(1000)
+      .optional()
+      .describe(
+        "How many other nodes are tried after a failure. Default: the gateway's, one less than there are nodes.",
+      ),
+    deletionPolicy: z
+      .enum(['Delete', 'Orphan', 'Force'])
+      .default('Delete')
+      .describe(
+        'What becomes of the upstream when this object is deleted. Delete: waits while a route refers to it. Orphan: it stays. Force: it goes, whatever refers to it.',
+      ),
+    deletionTimeout: withRules(durationString, [
+      {
+        rule: "duration(self) <= duration('168h')",
+        message: 'deletionTimeout is at most 168h',
+        holds: (value) => durationMs(value) <= 604_800_000,
+      },
+    ])
+      .default('10m')
+      .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
+  }),
+  [
+    {
+      rule: 'self.connectionRef == oldSelf.connectionRef',
+      message: 'connectionRef is immutable: delete this object and create another one',
+      fieldPath: '.connectionRef',
+    },
+    {
+      rule: 'has(self.upstreamId) == has(oldSelf.upstreamId) && (!has(self.upstreamId) || self.upstreamId == oldSelf.upstreamId)',
+      message:
+        'upstreamId is immutable and can be neither added nor removed: delete this object and create another one',
+      fieldPath: '.upstreamId',
+    },
+  ],
+);
+
+export type GatewayUpstreamSpec = z.output<typeof gatewayUpstreamSpec>;
+export type Backend = GatewayUpstreamSpec['backends'][number];
+
+const count = z.int().min(0);
+
+export const gatewayUpstreamStatus = z
+  .object({
+    observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
+    upstreamId: z.string().optional().describe('Id of the upstream in the gateway.'),
+    upstreamCreateTime: z
+      .string()
+      .meta({ format: 'date-time' })
+      .optional()
+      .describe("The gateway's own create_time of the upstream."),
+    endpoints: z
+      .object({
+        summary: z.string().describe('Ready of all, for example `3/4`.'),
+        ready: count.describe('Endpoints that get traffic because they are ready.'),
+        draining: count.describe('Endpoints that are terminating and still serve.'),
+        excluded: count.describe(
+          'Endpoints that are left out: not ready, of another family, or without the port.',
+        ),
+      })
+      .optional()
+      .describe('The endpoints behind all backends. Written at most every 10 s.'),
+    conditions: conditions.optional(),
+  })
+  .meta({ default: pendingStatus });
+
+export type GatewayUpstreamStatus = z.output<typeof gatewayUpstreamStatus>;

@@ -1,0 +1,11 @@
+export const GROUP = 'gatewayupstream.dev';
+export const VERSION = 'v1alpha1';
+
+/** Field manager, Event reporter and User-Agent of this program. */
+export const OPERATOR = 'gateway-upstream-operator';
+
+/** Keeps a GatewayUpstream until its upstream is gone from the gateway, or left there on purpose. */
+export const UPSTREAM_FINALIZER = `${GROUP}/upstream-cleanup`;
+
+/** Keeps a GatewayConnection while a GatewayUpstream refers to it. */
+export const CONNECTION_FINALIZER = `${GROUP}/in-use`;

@@ -1,0 +1,50 @@
+/**
+ * The closed set of reasons: one word each, used as condition reason, Event reason and metric label. The text says
+ * what it means and what to do; the reference documentation is made from it.
+ */
+export const REASONS = {
+  // Accepted
+  Accepted: 'The spec is valid and the connection allows it.',
+  InvalidSpec: 'The spec breaks a rule that the message names. Change the spec.',
+  ConnectionNotFound:
+    'There is no GatewayConnection of that name. Create it, or refer to another one in a new object.',
+  NamespaceNotAllowed:
+    'The connection does not allow this namespace. The platform team can add it to `spec.allowedNamespaces`.',
+  IdNotAllowed:
+    'The upstream id does not begin with the prefix of this namespace, or is no id that the gateway takes. Choose another id, or the platform team sets `tenantPolicy.upstreamIds: Any`.',
+  IdTaken: 'Another GatewayUpstream has this upstream id already; the message names it. Choose another id.',
+  StaticAddressesDenied:
+    'The connection does not allow `addresses`. The platform team can set `tenantPolicy.staticAddresses: Allow`.',
+  // ResolvedRefs
+  ResolvedRefs: 'Every reference leads somewhere.',
+  ServiceNotFound: 'The Service does not exist. Create it or correct the name.',
+  PortNotFound: 'The Service has no such port. The message lists the ports that it has.',
+  UnsupportedProtocol: 'The port exists for another protocol than the scheme uses.',
+  RefNotPermitted: 'The reference leads into another namespace, which is not permitted.',
+  SecretNotFound: "The Secret with the gateway's key or certificates, or a key in it, does not exist.",
+  SourceUnavailable:
+    'What the reference leads to is not known yet, or cannot be read. The gateway keeps what it has.',
+  // Programmed
+  Programmed: 'The gateway holds exactly this, by its own answer.',
+  Unauthorized:
+    'The gateway refused the admin key or the address of the operator. Correct the Secret, or `allow_admin` in the gateway.',
+  Rejected: 'The gateway refused the upstream with the words in the message.',
+  GatewayUnavailable: 'The gateway could not be reached or did not answer usefully. It is tried again.',
+  NotOwned: 'The gateway has an upstream of this id that this object does not own. It is left untouched.',
+  InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
+  InternalError: 'A defect of the operator; its log has the details. It is tried again.',
+  // Ready
+  Ready: 'Accepted, resolved and programmed.',
+  Pending: 'Not looked at yet.',
+  NoReadyEndpoints: 'Programmed, but no endpoint is ready: the gateway has nothing to send traffic to.',
+  NoWeight: 'Every backend has weight 0: the gateway has nothing to send traffic to.',
+  // GatewayConnection
+  Reachable: 'The gateway answers.',
+  Authorized: 'The gateway takes the key.',
+  // Events only
+  Repaired: 'Somebody changed or deleted the upstream in the gateway; it was written again.',
+  Orphaned: 'The object is gone, and its upstream stays in the gateway.',
+  Deleted: 'An upstream that belonged to a vanished object was deleted from the gateway.',
+} as const satisfies Record<string, string>;
+
+export type Reason = keyof typeof REASONS;

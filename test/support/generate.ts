@@ -1,0 +1,38 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
+import { GROUP } from '../../src/api/group.ts';
+
+const root = new URL('../../', import.meta.url);
+
+/** Every generated file by its path from the repository's root. */
+export function generatedFiles(): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const resource of CUSTOM_RESOURCES) {
+    files.set(
+      `crds/${GROUP}_${resource.plural}.yaml`,
+      `# Generated from src/api by \`npm run generate\`.\n${stringify(customResourceDefinition(resource), { lineWidth: 0, aliasDuplicateObjects: false })}`,
+    );
+  }
+  return files;
+}
+
+/** The paths whose committed content differs from what would be generated now. */
+export async function staleFiles(): Promise<readonly string[]> {
+  const stale: string[] = [];
+  for (const [path, content] of generatedFiles()) {
+    const committed = await readFile(new URL(path, root), 'utf8').catch(() => '');
+    if (committed !== content) stale.push(path);
+  }
+  return stale;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, content] of generatedFiles()) {
+    const file = new URL(path, root);
+    await mkdir(new URL('.', file), { recursive: true });
+    await writeFile(file, content);
+    process.stdout.write(`wrote ${path}\n`);
+  }
+}
