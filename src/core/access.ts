@@ -1,0 +1,130 @@
+import type { AllowedNamespaces, GatewayConnectionSpec, LabelSelector } from '../api/gateway-connection.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { idPrefixOf } from './ownership.ts';
+import type { Verdict } from './status.ts';
+
+/** A namespace as access rules see it. */
+export interface NamespaceFacts {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Whether `labels` match, by the rules of Kubernetes; an empty selector matches everything. */
+export function matchesSelector(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
+  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
+    if (labels[key] !== value) return false;
+  }
+  return (selector.matchExpressions ?? []).every(({ key, operator, values }) => {
+    const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
+    switch (operator) {
+      case 'In':
+        return value !== undefined && (values ?? []).includes(value);
+      case 'NotIn':
+        return value === undefined || !(values ?? []).includes(value);
+      case 'Exists':
+        return value !== undefined;
+      case 'DoesNotExist':
+        return value === undefined;
+      default:
+        return operator satisfies never;
+    }
+  });
+}
+
+/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that does not compile here. */
+function matchesWhole(
+  patterns: readonly string[] | undefined,
+  name: string,
+  broken: 'matches' | 'differs',
+): boolean {
+  return (patterns ?? []).some((pattern) => compile(pattern)?.test(name) ?? broken === 'matches');
+}
+
+const compiled = new Map<string, RegExp | undefined>();
+
+function compile(pattern: string): RegExp | undefined {
+  if (!compiled.has(pattern)) {
+    let expression: RegExp | undefined;
+    try {
+      expression = new RegExp(`^(?:${pattern})$`, 'u');
+    } catch {
+      // The API server took it as RE2. What only RE2 understands must not open a door: it allows nothing, forbids all.
+      expression = undefined;
+    }
+    compiled.set(pattern, expression);
+  }
+  return compiled.get(pattern);
+}
+
+/** Patterns of the connection that compile in RE2 but not here, for the connection's own condition. */
+export function unusablePatterns(allowed: AllowedNamespaces | undefined): readonly string[] {
+  return [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].filter(
+    (pattern) => compile(pattern) === undefined,
+  );
+}
+
+/** Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch. */
+export function isNamespaceAllowed(
+  allowed: AllowedNamespaces | undefined,
+  namespace: NamespaceFacts,
+): boolean {
+  if (allowed === undefined || matchesWhole(allowed.notMatch, namespace.name, 'matches')) return false;
+  return (
+    allowed.all === true ||
+    (allowed.names ?? []).includes(namespace.name) ||
+    matchesWhole(allowed.match, namespace.name, 'differs') ||
+    (allowed.selector !== undefined && matchesSelector(allowed.selector, namespace.labels))
+  );
+}
+
+/** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
+function isClusterName(host: string): boolean {
+  const name = host.toLowerCase().replace(/\.$/, '');
+  return name.endsWith('.svc') || name.endsWith('.cluster.local') || name.includes('.svc.');
+}
+
+/** What the connection says to this object; `undefined` if it may use it. */
+export function accessProblem(
+  spec: GatewayUpstreamSpec,
+  namespace: NamespaceFacts,
+  connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
+): Verdict | undefined {
+  const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
+  if (!isNamespaceAllowed(allowedNamespaces, namespace)) {
+    return {
+      status: 'False',
+      reason: 'NamespaceNotAllowed',
+      message: `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
+    };
+  }
+  const prefix = idPrefixOf(idPrefix, namespace.name);
+  const { upstreamId } = spec;
+  if (
+    tenantPolicy.upstreamIds === 'Prefixed' &&
+    upstreamId !== undefined &&
+    !(upstreamId.startsWith(prefix) && upstreamId.length > prefix.length)
+  ) {
+    return {
+      status: 'False',
+      reason: 'IdNotAllowed',
+      message: `GatewayConnection ${connection.name} takes only upstream ids that begin with "${prefix}" and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any`,
+    };
+  }
+  const addresses = spec.backends.flatMap((backend) => backend.addresses ?? []);
+  if (addresses.length > 0 && tenantPolicy.staticAddresses === 'Deny') {
+    return {
+      status: 'False',
+      reason: 'StaticAddressesDenied',
+      message: `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
+    };
+  }
+  const inside = addresses.find(({ host }) => isClusterName(host));
+  if (inside !== undefined) {
+    return {
+      status: 'False',
+      reason: 'StaticAddressesDenied',
+      message: `${inside.host} is a name inside the cluster: use serviceRef, which follows the Service`,
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,260 @@
+import type { Backend, GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { durationMs } from '../api/schema.ts';
+import type {
+  Discovered,
+  LoadBalancing,
+  Protocol,
+  Scheme,
+  Upstream,
+  UpstreamId,
+  UpstreamNode,
+} from './model.ts';
+import { chooseEndpoints, type EndpointCounts, mergeNodes } from './nodes.ts';
+import type { Verdict } from './status.ts';
+import { weigh } from './weights.ts';
+
+/** What a backend's reference leads to: a Service's port, or places written in the spec. */
+export type BackendTarget =
+  | { readonly kind: 'service'; readonly ref: ServicePortRef; readonly weight: number }
+  | {
+      readonly kind: 'addresses';
+      readonly addresses: NonNullable<Backend['addresses']>;
+      readonly weight: number;
+    };
+
+/** One port of one Service. */
+export interface ServicePortRef {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: PortRef;
+  readonly protocol: Protocol;
+}
+
+/**
+ * - `servicePort`: one of the Service's own ports, by number or name.
+ * - `endpointPort`: as APISIX's discovery reads it: a name is that of the endpoint port, a number that of an unnamed one.
+ */
+export type PortRef =
+  | { readonly by: 'servicePort'; readonly port: number | string }
+  | { readonly by: 'endpointPort'; readonly port: string };
+
+export type ResolvedBackend =
+  | {
+      readonly target: Extract<BackendTarget, { kind: 'service' }>;
+      readonly found: Discovered | NotPermitted;
+    }
+  | { readonly target: Extract<BackendTarget, { kind: 'addresses' }> };
+
+/** The reference leads where this object may not look. */
+export interface NotPermitted {
+  readonly state: 'notPermitted';
+  readonly message: string;
+}
+
+export interface Desired {
+  readonly upstream: Upstream;
+  readonly resolvedRefs: Verdict;
+  readonly counts: EndpointCounts;
+  /**
+   * - `write`: at least one backend leads somewhere.
+   * - `onlyIfHeld`: none does: an upstream that exists drops to no nodes, none is created.
+   * - `wait`: something is unknown: the gateway keeps what it has.
+   */
+  readonly action: 'write' | 'onlyIfHeld' | 'wait';
+  /** What Ready says when everything is well. */
+  readonly ready: Verdict;
+}
+
+const SCHEME_DEFAULT: Scheme = 'HTTP';
+const MAX_WEIGHT_SUM = 10_000;
+/** APISIX allocates 160 points per unit of weight for a consistent hash, on every change. */
+const MAX_WEIGHT_SUM_HASH = 1000;
+
+/** What the backends of `spec`, an object of `namespace`, lead to. */
+export function backendTargets(spec: GatewayUpstreamSpec, namespace: string): readonly BackendTarget[] {
+  const protocol: Protocol = spec.scheme === 'UDP' ? 'UDP' : 'TCP';
+  return spec.backends.map(({ serviceRef, serviceName, addresses, weight }): BackendTarget => {
+    if (serviceRef !== undefined) {
+      return {
+        kind: 'service',
+        weight,
+        ref: {
+          namespace: serviceRef.namespace ?? namespace,
+          name: serviceRef.name,
+          port: { by: 'servicePort', port: serviceRef.port },
+          protocol,
+        },
+      };
+    }
+    if (serviceName !== undefined) {
+      const [, refNamespace = '', name = '', port = ''] = /^([^/]*)\/([^:]*):(.*)$/.exec(serviceName) ?? [];
+      return {
+        kind: 'service',
+        weight,
+        ref: { namespace: refNamespace, name, port: { by: 'endpointPort', port }, protocol },
+      };
+    }
+    return { kind: 'addresses', addresses: addresses ?? [], weight };
+  });
+}
+
+/** Why an object of `namespace` may not look at `ref`; undefined if it may. */
+export function referenceProblem(ref: ServicePortRef, namespace: string): NotPermitted | undefined {
+  if (ref.namespace === namespace) return undefined;
+  return {
+    state: 'notPermitted',
+    message: `Service ${ref.namespace}/${ref.name} is in another namespace than this object, which is not permitted: create the GatewayUpstream in namespace ${ref.namespace}`,
+  };
+}
+
+/** The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints. */
+export function buildDesired(
+  spec: GatewayUpstreamSpec,
+  identity: { readonly id: UpstreamId; readonly labels: Readonly<Record<string, string>> },
+  backends: readonly ResolvedBackend[],
+): Desired {
+  const loadBalancing = toLoadBalancing(spec.loadBalancing);
+  const { nodes, counts, exact } = weighedNodes(
+    backends,
+    loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
+  );
+  const { timeouts, retries } = spec;
+  return {
+    upstream: {
+      id: identity.id,
+      labels: identity.labels,
+      nodes,
+      scheme: spec.scheme ?? SCHEME_DEFAULT,
+      loadBalancing,
+      ...(timeouts === undefined
+        ? {}
+        : {
+            timeouts: {
+              connectMs: durationMs(timeouts.connect),
+              sendMs: durationMs(timeouts.send),
+              readMs: durationMs(timeouts.read),
+            },
+          }),
+      ...(retries === undefined ? {} : { retries }),
+    },
+    resolvedRefs: resolvedRefs(backends),
+    counts,
+    action: actionFor(backends),
+    ready: readyVerdict(backends, counts, exact),
+  };
+}
+
+function toLoadBalancing(spec: GatewayUpstreamSpec['loadBalancing']): LoadBalancing {
+  if (spec === undefined) return { type: 'RoundRobin' };
+  if (spec.type !== 'ConsistentHash') return { type: spec.type };
+  return {
+    type: 'ConsistentHash',
+    hashOn: spec.hashOn ?? 'Vars',
+    ...(spec.key === undefined ? {} : { key: spec.key }),
+  };
+}
+
+function weighedNodes(
+  backends: readonly ResolvedBackend[],
+  maxSum: number,
+): { readonly nodes: readonly UpstreamNode[]; readonly counts: EndpointCounts; readonly exact: boolean } {
+  let counts: EndpointCounts = { ready: 0, draining: 0, excluded: 0 };
+  const groups = backends.map((backend) => {
+    if (!('found' in backend)) {
+      const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
+        host: host.toLowerCase(),
+        port,
+        unit: weight,
+        priority,
+      }));
+      counts = { ...counts, ready: counts.ready + places.length };
+      return { weight: backend.target.weight, places };
+    }
+    const { found } = backend;
+    if (found.state !== 'known') return { weight: backend.target.weight, places: [] };
+    const chosen = chooseEndpoints(found.endpoints, found.preferredFamily);
+    counts = {
+      ready: counts.ready + chosen.counts.ready,
+      draining: counts.draining + chosen.counts.draining,
+      excluded: counts.excluded + chosen.counts.excluded,
+    };
+    return {
+      weight: backend.target.weight,
+      places: chosen.endpoints.map((endpoint) => ({ ...endpoint, unit: 1, priority: 0 })),
+    };
+  });
+  const { weights, exact } = weigh(
+    groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
+    maxSum,
+  );
+  const nodes = groups.flatMap(({ weight, places }, index) =>
+    weight === 0
+      ? []
+      : places.map(({ host, port, priority }, position) => ({
+          host,
+          port,
+          priority,
+          weight: weights[index]?.[position] ?? 0,
+        })),
+  );
+  // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic.
+  const stopped = nodes.every(({ weight }) => weight === 0);
+  return { nodes: stopped ? [] : mergeNodes(nodes), counts, exact };
+}
+
+function actionFor(backends: readonly ResolvedBackend[]): Desired['action'] {
+  const states = backends.map((backend) => ('found' in backend ? backend.found.state : 'known'));
+  if (states.includes('unknown')) return 'wait';
+  return states.includes('known') ? 'write' : 'onlyIfHeld';
+}
+
+function resolvedRefs(backends: readonly ResolvedBackend[]): Verdict {
+  const problems = backends.flatMap((backend): Verdict[] => {
+    if (!('found' in backend)) return [];
+    const { found } = backend;
+    switch (found.state) {
+      case 'known':
+        return [];
+      case 'unknown':
+        return [{ status: 'Unknown', reason: 'SourceUnavailable', message: found.message }];
+      case 'absent':
+        return [{ status: 'False', reason: found.reason, message: found.message }];
+      case 'notPermitted':
+        return [{ status: 'False', reason: 'RefNotPermitted', message: found.message }];
+      default:
+        return found satisfies never;
+    }
+  });
+  const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
+  if (worst === undefined) {
+    return { status: 'True', reason: 'ResolvedRefs', message: 'Every backend leads somewhere' };
+  }
+  return { ...worst, message: problems.map(({ message }) => message).join('; ') };
+}
+
+function readyVerdict(backends: readonly ResolvedBackend[], counts: EndpointCounts, exact: boolean): Verdict {
+  if (backends.every(({ target }) => target.weight === 0)) {
+    return {
+      status: 'True',
+      reason: 'NoWeight',
+      message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
+    };
+  }
+  if (counts.ready === 0) {
+    return {
+      status: 'True',
+      reason: 'NoReadyEndpoints',
+      message:
+        counts.draining > 0
+          ? 'No endpoint is ready; those that still serve while they terminate get the traffic'
+          : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
+    };
+  }
+  return {
+    status: 'True',
+    reason: 'Ready',
+    message: exact
+      ? 'The gateway holds what runs in the cluster'
+      : 'The gateway holds what runs in the cluster; the weights of the backends are only near their shares, since the endpoints are too many for exact ones',
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * The neutral model between discovery sources and gateway drivers. Plain data, no behaviour: everything here may
+ * be compared, printed and kept.
+ */
+
+/** `namespace/name` of a namespaced object. */
+export type ObjectKey = `${string}/${string}`;
+
+export function objectKey(namespace: string, name: string): ObjectKey {
+  return `${namespace}/${name}`;
+}
+
+export type IpFamily = 'IPv4' | 'IPv6';
+export type Scheme = 'HTTP' | 'HTTPS' | 'GRPC' | 'GRPCS' | 'TCP' | 'TLS' | 'UDP';
+export type Protocol = 'TCP' | 'UDP';
+
+/** One endpoint of a Service as the cluster states it; defaults of the API (`ready: null` is true, ...) are applied. */
+export interface Endpoint {
+  /** Canonical IP address, without brackets. */
+  readonly address: string;
+  readonly family: IpFamily;
+  /** The port number of this endpoint; absent where its slice has no such port or the port has no number. */
+  readonly port?: number;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+}
+
+/** What a discovery source knows of one reference. `unknown` must never be taken for empty. */
+export type Discovered =
+  | {
+      readonly state: 'known';
+      readonly endpoints: readonly Endpoint[];
+      /** The family that the source would use itself, e.g. the Service's first `ipFamilies`. */
+      readonly preferredFamily: IpFamily;
+    }
+  | { readonly state: 'absent'; readonly reason: AbsentReason; readonly message: string }
+  | { readonly state: 'unknown'; readonly message: string };
+
+export type AbsentReason = 'ServiceNotFound' | 'PortNotFound' | 'UnsupportedProtocol';
+
+/** One place a gateway sends traffic to. */
+export interface UpstreamNode {
+  /** IPv4 address, IPv6 address without brackets, or DNS name. */
+  readonly host: string;
+  readonly port: number;
+  /** Integer >= 0. */
+  readonly weight: number;
+  /** Higher is preferred; 0 by default. */
+  readonly priority: number;
+}
+
+export type LoadBalancing =
+  | { readonly type: 'RoundRobin' | 'EWMA' | 'LeastConn' }
+  | { readonly type: 'ConsistentHash'; readonly hashOn: HashOn; readonly key?: string };
+
+export type HashOn = 'Vars' | 'Header' | 'Cookie' | 'Consumer' | 'VarsCombinations';
+
+/** The id of an upstream in the gateway: `^[a-zA-Z0-9-_.]{1,64}$`. */
+export type UpstreamId = string;
+
+/** The upstream object that a gateway should hold. */
+export interface Upstream {
+  readonly id: UpstreamId;
+  /** Every label that the object should carry, ownership labels included; values match `^\S{1,64}$`. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Sorted by host, then port; each host and port once. */
+  readonly nodes: readonly UpstreamNode[];
+  readonly scheme: Scheme;
+  readonly loadBalancing: LoadBalancing;
+  readonly timeouts?: { readonly connectMs: number; readonly sendMs: number; readonly readMs: number };
+  /** Absent: the gateway's own default. */
+  readonly retries?: number;
+}
+
+/** An upstream object as the gateway reported it. */
+export interface ObservedUpstream {
+  readonly id: UpstreamId;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Sorted like `Upstream.nodes`. */
+  readonly nodes: readonly UpstreamNode[];
+  /** Seconds since 1970 as the gateway states them; kept by the gateway over every update. */
+  readonly createTime?: number;
+  /**
+   * Everything of the object that a write would replace, in the driver's canonical form: equal strings mean that
+   * a write would change nothing. Fields that the driver does not know are part of it, so they count as drift.
+   */
+  readonly canonical: string;
+}

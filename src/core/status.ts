@@ -1,0 +1,81 @@
+import type { Reason } from '../api/reasons.ts';
+import { type Condition, pendingStatus } from '../api/schema.ts';
+
+/** What one step of a reconcile came to. Becomes a condition. */
+export interface Verdict {
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: Reason;
+  /** What is wrong, where, and what to do; without counts, so that it changes only when the matter does. */
+  readonly message: string;
+}
+
+/** What a condition needs besides its verdict; order matters to people who read `kubectl describe`. */
+export type Verdicts = readonly (readonly [type: string, verdict: Verdict])[];
+
+/** Problems that trying again cannot solve: kstatus calls them Stalled. */
+const STALLED: ReadonlySet<Reason> = new Set<Reason>([
+  'InvalidSpec',
+  'ConnectionNotFound',
+  'NamespaceNotAllowed',
+  'IdNotAllowed',
+  'IdTaken',
+  'StaticAddressesDenied',
+  'RefNotPermitted',
+  'NotOwned',
+  'Rejected',
+]);
+
+const MAX_MESSAGE = 1024;
+
+/** The time of the condition that the CRD gives every new object: nothing happened then. */
+const NEVER: string = pendingStatus.conditions[0].lastTransitionTime;
+
+/** The summary: the first of `parts` that is not True, else `whole`. */
+export function summarize(parts: readonly Verdict[], whole: Verdict): Verdict {
+  return parts.find((part) => part.status !== 'True') ?? whole;
+}
+
+/**
+ * kstatus' two abnormal conditions for a summary, each present only while it is true: `Stalled` where only a change of
+ * some object helps, `Reconciling` where the operator goes on trying.
+ */
+export function progressConditions(ready: Verdict): Verdicts {
+  if (ready.status === 'True') return [];
+  const type = STALLED.has(ready.reason) ? 'Stalled' : 'Reconciling';
+  return [[type, { status: 'True', reason: ready.reason, message: ready.message }]];
+}
+
+/**
+ * Conditions for `verdicts`. `lastTransitionTime` is kept from `previous` where the status is the same.
+ *
+ * @param now RFC 3339, whole seconds as metav1.Time.
+ */
+export function nextConditions(
+  previous: readonly Condition[] | undefined,
+  verdicts: Verdicts,
+  observedGeneration: number,
+  now: string,
+): Condition[] {
+  return verdicts.map(([type, verdict]) => {
+    const before = previous?.find((condition) => condition.type === type);
+    return {
+      type,
+      status: verdict.status,
+      observedGeneration,
+      lastTransitionTime:
+        before?.status === verdict.status && before.lastTransitionTime !== NEVER
+          ? before.lastTransitionTime
+          : now,
+      reason: verdict.reason,
+      message:
+        verdict.message.length > MAX_MESSAGE
+          ? `${verdict.message.slice(0, MAX_MESSAGE - 3)}...`
+          : verdict.message,
+    };
+  });
+}
+
+/** RFC 3339 with whole seconds, as metav1.Time writes it. */
+export function kubeTime(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
