@@ -1,0 +1,219 @@
+import { createHash } from 'node:crypto';
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
+import type { GatewayDriver } from '../gateways/driver.ts';
+import { createGatewayDriver, type GatewayOptions } from '../gateways/index.ts';
+import type { GatewayConnection, SecretFacts } from '../kube/objects.ts';
+import type { StoreView } from '../kube/store.ts';
+import { createBackoff } from '../runtime/backoff.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { createRateLimit } from '../runtime/rate-limit.ts';
+import { GatewaySession, type ListReport } from './session.ts';
+
+/** Whether a connection can be used now, and if not, why. */
+export type ConnectionState =
+  | { readonly kind: 'usable'; readonly session: GatewaySession }
+  | {
+      readonly kind: 'unusable';
+      readonly reason: 'SecretNotFound' | 'InvalidSpec' | 'ConnectionNotFound';
+      readonly message: string;
+    };
+
+export interface ConnectionsOptions {
+  readonly connections: StoreView<GatewayConnection>;
+  /** Secrets of the operator's own namespace. */
+  readonly secrets: StoreView<SecretFacts>;
+  readonly operatorNamespace: string;
+  readonly resyncMs: number;
+  readonly requestTimeoutMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly onList: (connection: string, report: ListReport) => void;
+  /** The state of a connection changed, or may have. */
+  readonly onState: (connection: string) => void;
+  readonly setConcurrency: (connection: string, concurrency: number) => void;
+}
+
+interface Open {
+  readonly session: GatewaySession;
+  /** Of everything that the session was made from, the key included. */
+  readonly fingerprint: string;
+  readonly ended: Promise<void>;
+}
+
+/** One session per usable GatewayConnection, made anew when its address, key or certificates change. */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #open = new Map<string, Open>();
+  readonly #unusable = new Map<string, Extract<ConnectionState, { kind: 'unusable' }>>();
+  readonly #ending = new Set<Promise<void>>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  state(name: string): ConnectionState {
+    const open = this.#open.get(name);
+    if (open !== undefined) return { kind: 'usable', session: open.session };
+    return (
+      this.#unusable.get(name) ?? {
+        kind: 'unusable',
+        reason: 'ConnectionNotFound',
+        message: `There is no GatewayConnection ${name}`,
+      }
+    );
+  }
+
+  /** Brings the session of `name` in step with its object and Secrets. Calls `onState` if that changed anything. */
+  update(name: string): void {
+    const connection = this.#options.connections.get('', name);
+    if (connection === undefined) {
+      this.#unusable.delete(name);
+      this.#close(name);
+      this.#options.onState(name);
+      return;
+    }
+    const resolved = this.#resolve(connection);
+    if (resolved.kind === 'unusable') {
+      this.#unusable.set(name, resolved);
+      this.#close(name);
+      this.#options.onState(name);
+      return;
+    }
+    this.#unusable.delete(name);
+    const { limits } = resolved.spec;
+    this.#options.setConcurrency(name, limits.concurrency);
+    const fingerprint = createHash('sha256')
+      .update(JSON.stringify([resolved.options, limits, connection.uid]))
+      .digest('hex');
+    if (this.#open.get(name)?.fingerprint === fingerprint) return;
+    const before = this.#close(name);
+    this.#start(name, resolved.spec, resolved.options, fingerprint, before);
+    this.#options.onState(name);
+  }
+
+  /** Whether `secret` is one that `connection` refers to. */
+  refersTo(connection: GatewayConnection, secret: string): boolean {
+    const apisix = connection.spec.ok ? connection.spec.value.apisix : undefined;
+    return (
+      apisix?.adminKeySecretRef.name === secret ||
+      apisix?.tls?.caSecretRef?.name === secret ||
+      apisix?.tls?.clientCertificateSecretRef?.name === secret
+    );
+  }
+
+  /** Lists the gateway of `name` at once. */
+  resync(name: string): void {
+    this.#open.get(name)?.session.resync();
+  }
+
+  async close(): Promise<void> {
+    for (const name of [...this.#open.keys()]) this.#close(name);
+    await Promise.all(this.#ending);
+  }
+
+  #start(
+    name: string,
+    spec: GatewayConnectionSpec,
+    options: GatewayOptions,
+    fingerprint: string,
+    before: Promise<void> | undefined,
+  ): void {
+    const { clock, random, resyncMs, onList, onState } = this.#options;
+    const log = this.#options.log.child({ connection: name });
+    let driver: GatewayDriver;
+    try {
+      driver = createGatewayDriver(options);
+    } catch (error) {
+      // The driver's own words about its options: an address that is none, a certificate that cannot be read.
+      const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
+      this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
+      return;
+    }
+    const session = new GatewaySession({
+      driver,
+      clock,
+      random,
+      backoff: createBackoff({ baseMs: 500, factor: 2, maxMs: 30_000, jitter: 0.2, random }),
+      log,
+      resyncMs,
+      limit: createRateLimit(spec.limits.requestsPerSecond),
+      onList: (report) => onList(name, report),
+      onState: () => onState(name),
+    });
+    // The old session's requests end first, so that none of them overtakes the new one's.
+    const ended = (before ?? Promise.resolve())
+      .then(() => session.run())
+      .catch((error: unknown) => log.error({ err: error }, 'the session ended by a defect'));
+    this.#open.set(name, { session, fingerprint, ended });
+  }
+
+  #close(name: string): Promise<void> | undefined {
+    const open = this.#open.get(name);
+    if (open === undefined) return undefined;
+    this.#open.delete(name);
+    const ending = open.session.close().then(() => open.ended);
+    this.#ending.add(ending);
+    return ending.finally(() => this.#ending.delete(ending));
+  }
+
+  #resolve(
+    connection: GatewayConnection,
+  ):
+    | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
+    | Extract<ConnectionState, { kind: 'unusable' }> {
+    const { spec, name } = connection;
+    if (!spec.ok || spec.value.apisix === undefined) {
+      const why = spec.ok ? 'spec.apisix is missing' : spec.message;
+      return {
+        kind: 'unusable',
+        reason: 'InvalidSpec',
+        message: `GatewayConnection ${name} is not valid: ${why}`,
+      };
+    }
+    const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
+    const missing: string[] = [];
+    const secret = (ref: { readonly name: string; readonly key: string }): string => {
+      const where = `${this.#options.operatorNamespace}/${ref.name}`;
+      const found = this.#options.secrets.get(this.#options.operatorNamespace, ref.name);
+      if (found === undefined) missing.push(`Secret ${where} does not exist`);
+      else if (!Object.hasOwn(found.data, ref.key)) missing.push(`Secret ${where} has no key ${ref.key}`);
+      return found?.data[ref.key] ?? '';
+    };
+    const adminKey = secret(adminKeySecretRef);
+    const ca = tls?.caSecretRef === undefined ? undefined : secret(tls.caSecretRef);
+    const clientName = tls?.clientCertificateSecretRef?.name;
+    const client =
+      clientName === undefined
+        ? undefined
+        : {
+            clientCert: secret({ name: clientName, key: 'tls.crt' }),
+            clientKey: secret({ name: clientName, key: 'tls.key' }),
+          };
+    if (missing.length > 0) {
+      return {
+        kind: 'unusable',
+        reason: 'SecretNotFound',
+        message: `GatewayConnection ${name} cannot be used: ${missing.join('; ')}`,
+      };
+    }
+    return {
+      kind: 'resolved',
+      spec: spec.value,
+      options: {
+        type: spec.value.type,
+        adminUrl,
+        adminKey,
+        concurrency: spec.value.limits.concurrency,
+        requestTimeoutMs: this.#options.requestTimeoutMs,
+        tls: {
+          ...(ca === undefined ? {} : { ca }),
+          ...client,
+          ...(tls?.serverName === undefined ? {} : { serverName: tls.serverName }),
+          insecureSkipVerify: tls?.insecureSkipVerify ?? false,
+        },
+      },
+    };
+  }
+}

@@ -1,0 +1,243 @@
+import type { ServicePortRef } from '../core/desired.ts';
+import { backendTargets } from '../core/desired.ts';
+import type { ObjectKey } from '../core/model.ts';
+import type { DiscoverySource } from '../discovery/source.ts';
+import type { ObjectWriter } from '../kube/object-writer.ts';
+import type { GatewayConnection, GatewayUpstream, NamespaceStored, SecretFacts } from '../kube/objects.ts';
+import type { Stored, StoreView } from '../kube/store.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { type Followup, PRIORITY, type Priority, WorkQueue } from '../runtime/work-queue.ts';
+import { Claims, keyOf } from './claims.ts';
+import { Connections } from './connections.ts';
+import { createConnectionReconciler } from './reconcile-connection.ts';
+import { createUpstreamReconciler } from './reconcile-upstream.ts';
+import type { Reporter } from './reporter.ts';
+import type { ListReport } from './session.ts';
+import { Sweep } from './sweep.ts';
+import { concernsNamespace, concernsObject } from './triggers.ts';
+
+/** Indexes that the controller needs on the store of GatewayUpstreams. */
+export const upstreamIndexes = {
+  connection: (object: GatewayUpstream): readonly string[] => [object.connection],
+  namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
+};
+
+export interface ControllerOptions {
+  readonly clusterId: string;
+  readonly operatorNamespace: string;
+  /** With `upstreamIndexes`. */
+  readonly upstreams: StoreView<GatewayUpstream>;
+  readonly connections: StoreView<GatewayConnection>;
+  readonly namespaces: StoreView<NamespaceStored>;
+  readonly secrets: StoreView<SecretFacts>;
+  readonly source: DiscoverySource<ServicePortRef>;
+  readonly writer: ObjectWriter;
+  readonly reporter: Reporter;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly backoffMs: (failures: number) => number;
+  readonly resyncMs: number;
+  readonly requestTimeoutMs: number;
+}
+
+export interface Controller {
+  /** Works until the signal aborts, then resolves when nothing is under way any more. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Keys that wait or run. */
+  readonly depth: number;
+}
+
+/** What a key in the queue stands for. */
+type Work =
+  | { readonly kind: 'upstream'; readonly key: ObjectKey }
+  | { readonly kind: 'connection'; readonly name: string }
+  | { readonly kind: 'forgotten'; readonly connection: string; readonly id: string };
+
+const CONNECTION_LANE = 'connections';
+const gatewayLane = (connection: string): string => `gateway ${connection}`;
+
+/**
+ * Turns changes of objects, endpoints, Secrets and gateways into keys, and runs the reconcilers on them. Nothing is
+ * reconciled before every kind that it depends on was listed in full.
+ */
+export function createController(options: ControllerOptions): Controller {
+  const { upstreams, connections, namespaces, secrets, source, reporter, writer, clock, log } = options;
+  const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
+  const claims = new Claims();
+  const subscriptions = new Map<ObjectKey, readonly Disposable[]>();
+  const seen = new Map<ObjectKey, { readonly uid: string; readonly at: number }>();
+  let started = false;
+
+  const queue = new WorkQueue({
+    clock,
+    backoffMs: options.backoffMs,
+    onError: (key, err) => log.error({ err, key }, 'a reconcile failed; it is tried again'),
+    run: (key, signal) => run(JSON.parse(key) as Work, signal),
+  });
+
+  const sessions: Connections = new Connections({
+    ...options,
+    onList,
+    onState: (name) => {
+      enqueueConnection(name);
+      enqueueUsersOf(name, PRIORITY.resync);
+    },
+    setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
+  });
+  const connectionState = (name: string) => sessions.state(name);
+  const reconcileUpstream = createUpstreamReconciler({
+    ...options,
+    connectionState,
+    claims,
+    seenSince: (key) => seen.get(key)?.at ?? clock.monotonic(),
+  });
+  const reconcileConnection = createConnectionReconciler({
+    connections,
+    upstreams,
+    connectionState,
+    writer,
+    reporter,
+  });
+  const sweep = new Sweep({ ...options, connectionState });
+
+  function run(work: Work, signal: AbortSignal): Promise<Followup> {
+    switch (work.kind) {
+      case 'upstream':
+        return reconcileUpstream(work.key, signal);
+      case 'connection':
+        return reconcileConnection(work.name, signal);
+      case 'forgotten':
+        return sweep.remove(work.connection, work.id, signal);
+      default:
+        return work satisfies never;
+    }
+  }
+
+  function enqueue(work: Work, lane: string, priority: Priority): void {
+    queue.add(JSON.stringify(work), lane, priority);
+  }
+
+  function enqueueUpstream(object: GatewayUpstream, priority: Priority): void {
+    enqueue({ kind: 'upstream', key: keyOf(object) }, gatewayLane(object.connection), priority);
+  }
+
+  function enqueueKey(key: ObjectKey, priority: Priority): void {
+    const [namespace = '', name = ''] = key.split('/');
+    const object = upstreams.get(namespace, name);
+    if (object !== undefined) enqueueUpstream(object, priority);
+  }
+
+  function enqueueUsersOf(connection: string, priority: Priority): void {
+    for (const object of upstreams.byIndex('connection', connection)) enqueueUpstream(object, priority);
+  }
+
+  function enqueueConnection(name: string): void {
+    enqueue({ kind: 'connection', name }, CONNECTION_LANE, PRIORITY.spec);
+  }
+
+  /** Keeps subscriptions and claims of an object in step with it. */
+  function follow(key: ObjectKey, current: GatewayUpstream | undefined): void {
+    for (const subscription of subscriptions.get(key) ?? []) subscription[Symbol.dispose]();
+    subscriptions.delete(key);
+    if (current === undefined) seen.delete(key);
+    else if (seen.get(key)?.uid !== current.uid) seen.set(key, { uid: current.uid, at: clock.monotonic() });
+    if (current?.spec.ok === true) {
+      const refs = backendTargets(current.spec.value, current.namespace).flatMap((target) =>
+        target.kind === 'service' ? [target.ref] : [],
+      );
+      subscriptions.set(
+        key,
+        refs.map((ref) => source.subscribe(ref, () => enqueueKey(key, PRIORITY.endpoints))),
+      );
+    }
+    const connection = current === undefined ? undefined : connections.get('', current.connection);
+    const idPrefix = connection?.spec.ok === true ? connection.spec.value.idPrefix : undefined;
+    for (const rival of claims.update(key, current, idPrefix)) enqueueKey(rival, PRIORITY.spec);
+  }
+
+  function onList(name: string, { recovered, changed, observed }: ListReport): void {
+    if (recovered) enqueueUsersOf(name, PRIORITY.resync);
+    for (const id of changed) {
+      for (const key of claims.claimants(name, id)) enqueueKey(key, PRIORITY.resync);
+    }
+    for (const id of sweep.forgotten(name, observed)) {
+      enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
+    }
+  }
+
+  /** Begins as soon as every kind is known; called whenever that may have become so. */
+  function startIfKnown(): void {
+    if (started || !required.every((store) => store.state.state === 'synced')) return;
+    started = true;
+    log.info({ upstreams: upstreams.size, connections: connections.size }, 'every kind is listed; working');
+    for (const object of upstreams.list()) follow(keyOf(object), object);
+    for (const { name } of connections.list()) {
+      sessions.update(name);
+      enqueueConnection(name);
+    }
+    for (const object of upstreams.list()) enqueueUpstream(object, PRIORITY.resync);
+  }
+
+  return {
+    get depth() {
+      return queue.depth;
+    },
+
+    async run(signal) {
+      queue.setConcurrency(CONNECTION_LANE, 4);
+      using listeners = new DisposableStack();
+      for (const store of required) listeners.use(store.onState(startIfKnown));
+      listeners.use(
+        upstreams.onChange((event) => {
+          const object = event.current ?? event.previous;
+          if (!started || object === undefined || !concernsObject(event)) return;
+          follow(keyOf(object), event.current);
+          enqueueUpstream(object, PRIORITY.spec);
+          if (event.previous === undefined || event.current === undefined)
+            enqueueConnection(object.connection);
+        }),
+      );
+      listeners.use(
+        connections.onChange((event) => {
+          const object = event.current ?? event.previous;
+          if (!started || object === undefined || !concernsObject(event)) return;
+          sessions.update(object.name);
+          enqueueConnection(object.name);
+          for (const user of upstreams.byIndex('connection', object.name)) {
+            follow(keyOf(user), user);
+            enqueueUpstream(user, PRIORITY.resync);
+          }
+        }),
+      );
+      listeners.use(
+        secrets.onChange(({ previous, current }) => {
+          const secret = current ?? previous;
+          if (!started || secret === undefined) return;
+          for (const connection of connections.list()) {
+            if (sessions.refersTo(connection, secret.name)) sessions.update(connection.name);
+          }
+        }),
+      );
+      listeners.use(
+        namespaces.onChange((event) => {
+          const namespace = event.current ?? event.previous;
+          if (!started || namespace === undefined || !concernsNamespace(event)) return;
+          for (const object of upstreams.byIndex('namespace', namespace.name)) {
+            enqueueUpstream(object, PRIORITY.resync);
+          }
+        }),
+      );
+      startIfKnown();
+      if (!signal.aborted) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      }
+      await queue.drain();
+      await sessions.close();
+      await reporter.close();
+      for (const list of subscriptions.values())
+        for (const subscription of list) subscription[Symbol.dispose]();
+    },
+  };
+}

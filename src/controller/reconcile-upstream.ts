@@ -1,0 +1,488 @@
+import { UPSTREAM_FINALIZER } from '../api/group.ts';
+import { durationMs } from '../api/schema.ts';
+import { accessProblem } from '../core/access.ts';
+import { keeperOf } from '../core/claims.ts';
+import {
+  backendTargets,
+  buildDesired,
+  type Desired,
+  type ResolvedBackend,
+  referenceProblem,
+  type ServicePortRef,
+} from '../core/desired.ts';
+import { GatewayUnavailableError, OperatorError, UpstreamInUseError } from '../core/errors.ts';
+import type { ObjectKey, ObservedUpstream, UpstreamId } from '../core/model.ts';
+import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
+import { planChange } from '../core/plan.ts';
+import { summarize, type Verdict } from '../core/status.ts';
+import type { DiscoverySource } from '../discovery/source.ts';
+import type { ObjectWriter } from '../kube/object-writer.ts';
+import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import type { StoreView } from '../kube/store.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import type { Followup } from '../runtime/work-queue.ts';
+import { type Claims, keyOf, wantedId } from './claims.ts';
+import type { ConnectionState } from './connections.ts';
+import type { Reporter } from './reporter.ts';
+import type { Turn } from './session.ts';
+
+export interface UpstreamReconcilerDeps {
+  readonly clusterId: string;
+  readonly upstreams: StoreView<GatewayUpstream>;
+  readonly connections: StoreView<GatewayConnection>;
+  readonly namespaces: StoreView<NamespaceStored>;
+  readonly source: DiscoverySource<ServicePortRef>;
+  readonly connectionState: (name: string) => ConnectionState;
+  readonly claims: Claims;
+  /** Since when the object is known, on the monotonic clock. */
+  readonly seenSince: (key: ObjectKey) => number;
+  readonly writer: ObjectWriter;
+  readonly reporter: Reporter;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What one look at an object came to; the reporter makes status, Event and log of it. */
+export interface UpstreamOutcome {
+  readonly accepted: Verdict;
+  readonly resolvedRefs: Verdict;
+  readonly programmed: Verdict;
+  readonly ready: Verdict;
+  readonly upstreamId?: UpstreamId;
+  readonly createTime?: number;
+  readonly counts?: Desired['counts'];
+}
+
+const ACCEPTED: Verdict = {
+  status: 'True',
+  reason: 'Accepted',
+  message: 'The spec is valid and the connection allows it',
+};
+const PROGRAMMED: Verdict = {
+  status: 'True',
+  reason: 'Programmed',
+  message: 'The gateway holds exactly this, by its own answer',
+};
+
+/** At most between two tries to delete an upstream that something refers to: the gateway does not say when that ends. */
+const IN_USE_MAX_MS = 10_000;
+/** Before a refused object is tried again although nothing changed: the gateway may have. */
+const REJECTED_RETRY_MS = 600_000;
+
+const done: Followup = { kind: 'done' };
+
+/**
+ * Reconciles one GatewayUpstream: read what is wanted and what is there, plan, apply, report. Everything that goes
+ * wrong on the way arrives here as an `OperatorError` and leaves as an outcome.
+ */
+export function createUpstreamReconciler(
+  deps: UpstreamReconcilerDeps,
+): (key: ObjectKey, signal: AbortSignal) => Promise<Followup> {
+  return async (key, signal) => {
+    const [namespace = '', name = ''] = key.split('/');
+    const object = deps.upstreams.get(namespace, name);
+    if (object === undefined) {
+      deps.reporter.forget('GatewayUpstream', key);
+      return done;
+    }
+    return object.deletionTimestamp === undefined
+      ? await program(deps, object, signal)
+      : await release(deps, object, object.deletionTimestamp, signal);
+  };
+}
+
+/** Makes the gateway hold what `object` asks for. */
+async function program(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  signal: AbortSignal,
+): Promise<Followup> {
+  const { reporter } = deps;
+  const admission = admit(deps, object);
+  if (!('spec' in admission)) {
+    reporter.upstream(object, refused(object, admission.accepted));
+    return done;
+  }
+  const { spec, id, owner, accepted } = admission;
+  const backends = accepted.status === 'True' ? resolve(deps, object, spec) : [];
+  const orphan = spec.deletionPolicy === 'Orphan';
+  const built = buildDesired(spec, { id, labels: ownerLabels(owner, { orphan }) }, backends);
+  // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes.
+  const desired: Desired =
+    accepted.status === 'True'
+      ? built
+      : { ...built, action: 'onlyIfHeld', upstream: { ...built.upstream, nodes: [] } };
+
+  const report = (programmed: Verdict, observed: ObservedUpstream | undefined) => {
+    const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
+    reporter.upstream(object, {
+      accepted,
+      resolvedRefs,
+      programmed,
+      ready: summarize([accepted, resolvedRefs, programmed], desired.ready),
+      upstreamId: id,
+      counts: desired.counts,
+      ...createTimeOf(object, observed),
+    });
+  };
+
+  const state = deps.connectionState(object.connection);
+  if (state.kind !== 'usable') {
+    report({ status: 'Unknown', reason: 'GatewayUnavailable', message: state.message }, undefined);
+    return done;
+  }
+  const { session } = state;
+  if (session.state.kind === 'starting') return done;
+  try {
+    return await session.exclusive(id, async (turn) => {
+      const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
+      const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+      const change = planChange(desired, session.canonical(desired.upstream), observed, ownership);
+      switch (change.kind) {
+        case 'none':
+          report(nothingToWrite(desired, observed, session.canonical(desired.upstream)), observed);
+          return done;
+        case 'foreign':
+          report(
+            {
+              status: 'False',
+              reason: 'NotOwned',
+              message: `The gateway already has an upstream ${id}, and ${describeOwner(change.observed)}: choose another upstreamId, or delete that one in the gateway`,
+            },
+            undefined,
+          );
+          return { kind: 'after', delayMs: REJECTED_RETRY_MS };
+        case 'create':
+        case 'update': {
+          if (!(await ensureFinalizer(deps, object, signal))) return done;
+          const answered = await turn.put(change.desired, signal);
+          if (change.kind === 'update' && change.stripped) {
+            reporter.event(object, {
+              type: 'Normal',
+              reason: 'Repaired',
+              message: `Somebody replaced upstream ${id} in the gateway, labels included; it was written again`,
+            });
+          }
+          report(PROGRAMMED, answered);
+          return done;
+        }
+        default:
+          return change satisfies never;
+      }
+    });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    report(
+      {
+        status: error instanceof GatewayUnavailableError ? 'Unknown' : 'False',
+        reason: error.reason,
+        message: error.message,
+      },
+      session.peek(id),
+    );
+    return afterFailure(error, session.state.kind === 'failing');
+  }
+}
+
+/** What to do with a key whose request failed. While the whole gateway fails, its recovery brings every key back. */
+function afterFailure(error: OperatorError, gatewayFailing: boolean): Followup {
+  if (gatewayFailing) return done;
+  if (error.reason === 'Rejected') return { kind: 'after', delayMs: REJECTED_RETRY_MS };
+  return { kind: 'backoff' };
+}
+
+const notLooked: Verdict = {
+  status: 'Unknown',
+  reason: 'Pending',
+  message: 'Not looked at, since the object is not accepted',
+};
+
+/** The Programmed verdict where the plan has nothing to do. */
+function nothingToWrite(
+  desired: Desired,
+  observed: ObservedUpstream | undefined,
+  canonical: string,
+): Verdict {
+  if (observed?.canonical === canonical) return PROGRAMMED;
+  return observed === undefined
+    ? {
+        status: 'False',
+        reason: 'Pending',
+        message: 'Nothing to write yet: the gateway has no such upstream',
+      }
+    : {
+        status: 'Unknown',
+        reason: 'Pending',
+        message: `The gateway keeps what it has: ${desired.resolvedRefs.message}`,
+      };
+}
+
+interface Admitted {
+  readonly accepted: Verdict;
+  readonly spec: Extract<GatewayUpstream['spec'], { ok: true }>['value'];
+  readonly id: UpstreamId;
+  readonly owner: Owner;
+}
+
+/** Whether the object may be programmed at all. Without a `spec` in the answer there is nothing to look at. */
+function admit(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+): Admitted | { readonly accepted: Verdict } {
+  const { spec } = object;
+  if (!spec.ok) {
+    return { accepted: { status: 'False', reason: 'InvalidSpec', message: spec.message } };
+  }
+  const connection = deps.connections.get('', object.connection);
+  if (connection === undefined) {
+    return {
+      accepted: {
+        status: 'False',
+        reason: 'ConnectionNotFound',
+        message: `There is no GatewayConnection ${object.connection}: create it, or refer to another one in a new object`,
+      },
+    };
+  }
+  if (!connection.spec.ok) {
+    return {
+      accepted: {
+        status: 'False',
+        reason: 'ConnectionNotFound',
+        message: `GatewayConnection ${object.connection} is not valid: ${connection.spec.message}`,
+      },
+    };
+  }
+  const id = wantedId(object, connection.spec.value.idPrefix) ?? '';
+  const owner: Owner = {
+    cluster: deps.clusterId,
+    connection: object.connection,
+    namespace: object.namespace,
+    name: object.name,
+  };
+  const namespace = deps.namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} };
+  const problem = accessProblem(spec.value, namespace, {
+    name: object.connection,
+    spec: connection.spec.value,
+  });
+  if (problem !== undefined) return { accepted: problem, spec: spec.value, id, owner };
+
+  const keeper = keeperFor(deps, object, id);
+  if (keeper !== undefined && keyOf(keeper) !== keyOf(object)) {
+    return {
+      accepted: {
+        status: 'False',
+        reason: 'IdTaken',
+        message: `GatewayUpstream ${keyOf(keeper)} has upstream id ${id} of this connection already: choose another upstreamId in a new object`,
+      },
+    };
+  }
+  return { accepted: ACCEPTED, spec: spec.value, id, owner };
+}
+
+/** The object that keeps `id`, of those that the connection lets have it. */
+function keeperFor(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  id: UpstreamId,
+): GatewayUpstream | undefined {
+  const claimants = deps.claims.claimants(object.connection, id);
+  if (claimants.length < 2) return object;
+  const connection = deps.connections.get('', object.connection);
+  const rivals = claimants.flatMap((key) => {
+    const [namespace = '', name = ''] = key.split('/');
+    const rival = deps.upstreams.get(namespace, name);
+    if (rival === undefined || !rival.spec.ok || connection?.spec.ok !== true) return [];
+    const facts = deps.namespaces.get('', rival.namespace) ?? { name: rival.namespace, labels: {} };
+    const problem = accessProblem(rival.spec.value, facts, {
+      name: object.connection,
+      spec: connection.spec.value,
+    });
+    return problem === undefined ? [rival] : [];
+  });
+  const state = deps.connectionState(object.connection);
+  return keeperOf(rivals, state.kind === 'usable' ? state.session.peek(id) : undefined);
+}
+
+function resolve(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  spec: Admitted['spec'],
+): readonly ResolvedBackend[] {
+  return backendTargets(spec, object.namespace).map((target) =>
+    target.kind === 'addresses'
+      ? { target }
+      : {
+          target,
+          found: referenceProblem(target.ref, object.namespace) ?? deps.source.read(target.ref),
+        },
+  );
+}
+
+/** The outcome for an object that is refused before anything is looked at; the gateway keeps what it has. */
+function refused(object: GatewayUpstream, accepted: Verdict): UpstreamOutcome {
+  const programmed: Verdict = {
+    status: 'Unknown',
+    reason: 'Pending',
+    message: 'Nothing is written, since the object is not accepted',
+  };
+  return {
+    accepted,
+    resolvedRefs: notLooked,
+    programmed,
+    ready: accepted,
+    ...(object.status?.upstreamId === undefined ? {} : { upstreamId: object.status.upstreamId }),
+    ...createTimeOf(object, undefined),
+  };
+}
+
+function createTimeSeconds(object: GatewayUpstream): number | undefined {
+  const text = object.status?.upstreamCreateTime;
+  return text === undefined ? undefined : Date.parse(text) / 1000;
+}
+
+function createTimeOf(
+  object: GatewayUpstream,
+  observed: ObservedUpstream | undefined,
+): { readonly createTime?: number } {
+  const createTime = observed?.createTime ?? createTimeSeconds(object);
+  return createTime === undefined ? {} : { createTime };
+}
+
+/** False if the object is gone meanwhile, so that nothing may be written for it. */
+async function ensureFinalizer(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (object.finalizers.includes(UPSTREAM_FINALIZER)) return true;
+  return await deps.writer.addFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
+}
+
+/** Lets `object` go: its upstream is deleted, or left behind, as its policy says. */
+async function release(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  deletionTimestamp: string,
+  signal: AbortSignal,
+): Promise<Followup> {
+  if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return done;
+  const letGo = async () => {
+    await deps.writer.removeFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
+    return done;
+  };
+  const connection = deps.connections.get('', object.connection);
+  if (connection === undefined) {
+    orphaned(deps, object, `GatewayConnection ${object.connection} is gone`);
+    return await letGo();
+  }
+  // Written by a version whose spec this program cannot read: what the status says of it is what was written.
+  const id =
+    (connection.spec.ok ? wantedId(object, connection.spec.value.idPrefix) : undefined) ??
+    object.status?.upstreamId;
+  if (id === undefined) return await letGo();
+  const policy = object.spec.ok ? object.spec.value.deletionPolicy : 'Orphan';
+  const owner: Owner = {
+    cluster: deps.clusterId,
+    connection: object.connection,
+    namespace: object.namespace,
+    name: object.name,
+  };
+  const state = deps.connectionState(object.connection);
+  let failure: OperatorError;
+  if (state.kind !== 'usable') failure = new GatewayUnavailableError(state.message);
+  else if (state.session.state.kind === 'starting') return done;
+  else {
+    const { session } = state;
+    try {
+      await session.exclusive(id, async (turn) => {
+        const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
+        const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+        if (observed === undefined || ownership === 'foreign') return;
+        if (policy === 'Orphan') await leaveBehind(turn, object, owner, observed, signal);
+        else await turn.delete(policy === 'Force' ? 'ignore' : 'respect', signal);
+      });
+      if (policy === 'Orphan') orphaned(deps, object, 'deletionPolicy is Orphan');
+      return await letGo();
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      failure = error;
+    }
+  }
+  if (policy === 'Orphan') {
+    // The way out for whoever has a gateway that will not come back.
+    orphaned(deps, object, `deletionPolicy is Orphan, and the gateway could not be told: ${failure.message}`);
+    return await letGo();
+  }
+  return await waitToRelease(deps, object, { id, failure, deletionTimestamp }, letGo);
+}
+
+/** The deletion could not be carried out: wait, unless the namespace goes too and has waited long enough. */
+async function waitToRelease(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  wait: {
+    readonly id: UpstreamId;
+    readonly failure: OperatorError;
+    readonly deletionTimestamp: string;
+  },
+  letGo: () => Promise<Followup>,
+): Promise<Followup> {
+  const { failure, id } = wait;
+  const timeoutMs = durationMs(object.spec.ok ? object.spec.value.deletionTimeout : '10m');
+  const namespaceEnds = deps.namespaces.get('', object.namespace)?.terminating ?? true;
+  const leftMs = Date.parse(wait.deletionTimestamp) + timeoutMs - deps.clock.now();
+  if (namespaceEnds && leftMs <= 0) {
+    orphaned(
+      deps,
+      object,
+      `it could not be deleted within ${object.spec.ok ? object.spec.value.deletionTimeout : '10m'}: ${failure.message}`,
+    );
+    return await letGo();
+  }
+  const inUse = failure instanceof UpstreamInUseError;
+  const programmed: Verdict = {
+    status: failure instanceof GatewayUnavailableError ? 'Unknown' : 'False',
+    reason: failure.reason,
+    message: inUse
+      ? `Waiting to be deleted: ${failure.message}. Remove that reference, or set spec.deletionPolicy to Orphan or Force`
+      : `Waiting to be deleted: ${failure.message}`,
+  };
+  deps.reporter.upstream(object, {
+    accepted: ACCEPTED,
+    resolvedRefs: {
+      status: 'Unknown',
+      reason: 'Pending',
+      message: 'Not looked at, since the object is being deleted',
+    },
+    programmed,
+    ready: programmed,
+    upstreamId: id,
+    ...createTimeOf(object, undefined),
+  });
+  if (inUse) return { kind: 'backoff', maxMs: IN_USE_MAX_MS };
+  const state = deps.connectionState(object.connection);
+  if (state.kind === 'usable' && state.session.state.kind === 'ready') return { kind: 'backoff' };
+  // The recovery of the gateway brings the object back; until then only the end of its time can change anything.
+  return namespaceEnds ? { kind: 'after', delayMs: Math.max(leftMs, 0) } : done;
+}
+
+/** Marks an upstream that stays, so that no sweep takes it for a forgotten one. */
+async function leaveBehind(
+  turn: Turn,
+  object: GatewayUpstream,
+  owner: Owner,
+  observed: ObservedUpstream,
+  signal: AbortSignal,
+): Promise<void> {
+  if (staysBehind(observed) || !object.spec.ok) return;
+  const labels = ownerLabels(owner, { orphan: true });
+  const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, []);
+  await turn.put({ ...upstream, nodes: observed.nodes }, signal);
+}
+
+function orphaned(deps: UpstreamReconcilerDeps, object: GatewayUpstream, why: string): void {
+  const message = `Upstream ${object.status?.upstreamId ?? object.name} stays in the gateway: ${why}`;
+  deps.log.info({ namespace: object.namespace, name: object.name, reason: 'Orphaned' }, message);
+  deps.reporter.event(object, { type: 'Normal', reason: 'Orphaned', message });
+}

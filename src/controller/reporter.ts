@@ -1,0 +1,214 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
+import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import { type ObjectKey, objectKey } from '../core/model.ts';
+import { kubeTime, nextConditions, progressConditions, type Verdict } from '../core/status.ts';
+import type { EventRecorder, KubeEvent } from '../kube/event-recorder.ts';
+import type { CustomKind, ObjectWriter } from '../kube/object-writer.ts';
+import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
+import type { Stored } from '../kube/store.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { PRIORITY, WorkQueue } from '../runtime/work-queue.ts';
+import type { UpstreamOutcome } from './reconcile-upstream.ts';
+
+export interface ConnectionOutcome {
+  readonly reachable: Verdict;
+  readonly authorized: Verdict;
+  readonly ready: Verdict;
+  readonly gatewayVersion: string | undefined;
+  readonly upstreams: number;
+}
+
+/** Turns outcomes into status, Events and log lines. The only writer of status. */
+export interface Reporter {
+  upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void;
+  connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
+  event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
+  /** The object is gone. */
+  forget(kind: CustomKind, key: ObjectKey): void;
+  /** Writes nothing new and waits for what is under way. */
+  close(): Promise<void>;
+}
+
+export interface ReporterOptions {
+  readonly writer: ObjectWriter;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly backoffMs: (failures: number) => number;
+  /** Least time between two writes for the sake of counts alone, per object. */
+  readonly countsEveryMs: number;
+  /** How many status writes may be under way at once. */
+  readonly concurrency: number;
+}
+
+type Status = GatewayUpstreamStatus | GatewayConnectionStatus;
+
+interface Tracked {
+  readonly kind: CustomKind;
+  object: Stored;
+  /** What the API server holds, as far as we know. */
+  written: Status | undefined;
+  /** What it should hold. */
+  wanted: Status;
+  /** Monotonic time of the last write. */
+  writtenAt: number | undefined;
+}
+
+const LANE = 'status';
+
+export function createReporter(options: ReporterOptions): Reporter {
+  const { writer, events, clock, log } = options;
+  const tracked = new Map<string, Tracked>();
+
+  const queue = new WorkQueue({
+    clock,
+    backoffMs: options.backoffMs,
+    onError: (key, err) => log.warn({ err, key }, 'writing a status failed; it is tried again'),
+    run: async (key, signal) => {
+      const entry = tracked.get(key);
+      if (entry === undefined) return { kind: 'done' };
+      const { wanted } = entry;
+      if (isDeepStrictEqual(entry.written, wanted)) return { kind: 'done' };
+      await writer.applyStatus(entry.kind, entry.object, wanted, signal);
+      entry.written = wanted;
+      entry.writtenAt = clock.monotonic();
+      return { kind: 'done' };
+    },
+  });
+  queue.setConcurrency(LANE, options.concurrency);
+
+  const want = (
+    kind: CustomKind,
+    object: Stored & { readonly status: Status | undefined },
+    next: (previous: Status | undefined) => Status,
+  ) => {
+    const key = trackedKey(kind, object);
+    let entry = tracked.get(key);
+    if (entry === undefined || entry.object.uid !== object.uid) {
+      entry = { kind, object, written: object.status, wanted: object.status ?? {}, writtenAt: undefined };
+      tracked.set(key, entry);
+    }
+    const previous = entry.wanted;
+    entry.object = object;
+    entry.wanted = next(previous);
+    if (isDeepStrictEqual(entry.wanted, entry.written)) return previous;
+    if (isUrgent(entry.written, entry.wanted)) queue.add(key, LANE, PRIORITY.spec);
+    else {
+      const since =
+        entry.writtenAt === undefined ? Number.POSITIVE_INFINITY : clock.monotonic() - entry.writtenAt;
+      queue.addAfter(key, Math.max(0, options.countsEveryMs - since), LANE, PRIORITY.resync);
+    }
+    return previous;
+  };
+
+  return {
+    upstream(object, outcome) {
+      const previous = want('GatewayUpstream', object, (before) =>
+        upstreamStatus(before, object, outcome, kubeTime(clock.now())),
+      );
+      announce('GatewayUpstream', object, previous, outcome.ready);
+    },
+
+    connection(object, outcome) {
+      const previous = want('GatewayConnection', object, (before) =>
+        connectionStatus(before, object, outcome, kubeTime(clock.now())),
+      );
+      announce('GatewayConnection', object, previous, outcome.ready);
+    },
+
+    event(object, event) {
+      events.record('connection' in object ? 'GatewayUpstream' : 'GatewayConnection', object, event);
+    },
+
+    forget(kind, key) {
+      tracked.delete(`${kind} ${key}`);
+    },
+
+    close: () => queue.drain(),
+  };
+
+  /** One log line and one Event where the summary changed; an outage of a gateway is told once, on the connection. */
+  function announce(kind: CustomKind, object: Stored, previous: Status | undefined, ready: Verdict): void {
+    const before = previous?.conditions?.find(({ type }) => type === 'Ready');
+    if (before?.status === ready.status && before.reason === ready.reason) return;
+    const level = ready.status === 'True' ? 'info' : 'warn';
+    const { namespace, name } = object;
+    log[level]({ kind, namespace, name, reason: ready.reason }, ready.message);
+    if (ready.status === 'Unknown' && kind === 'GatewayUpstream') return;
+    events.record(kind, object, {
+      type: ready.status === 'True' ? 'Normal' : 'Warning',
+      reason: ready.reason,
+      message: ready.message,
+    });
+  }
+}
+
+function trackedKey(kind: CustomKind, { namespace, name }: Stored): string {
+  return `${kind} ${objectKey(namespace, name)}`;
+}
+
+/** Whether more than counts differ. */
+function isUrgent(written: Status | undefined, wanted: Status): boolean {
+  return !isDeepStrictEqual(withoutCounts(written), withoutCounts(wanted));
+}
+
+function withoutCounts(status: Status | undefined): object {
+  const { endpoints: _endpoints, upstreams: _upstreams, ...rest } = { endpoints: 0, upstreams: 0, ...status };
+  return rest;
+}
+
+function upstreamStatus(
+  previous: Status | undefined,
+  object: GatewayUpstream,
+  outcome: UpstreamOutcome,
+  now: string,
+): GatewayUpstreamStatus {
+  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts } = outcome;
+  return {
+    observedGeneration: object.generation,
+    ...(upstreamId === undefined ? {} : { upstreamId }),
+    ...(createTime === undefined ? {} : { upstreamCreateTime: kubeTime(createTime * 1000) }),
+    ...(counts === undefined
+      ? {}
+      : {
+          endpoints: {
+            summary: `${counts.ready}/${counts.ready + counts.draining + counts.excluded}`,
+            ...counts,
+          },
+        }),
+    conditions: nextConditions(
+      previous?.conditions,
+      [
+        ['Ready', ready],
+        ['Accepted', accepted],
+        ['ResolvedRefs', resolvedRefs],
+        ['Programmed', programmed],
+        ...progressConditions(ready),
+      ],
+      object.generation,
+      now,
+    ),
+  };
+}
+
+function connectionStatus(
+  previous: Status | undefined,
+  object: GatewayConnection,
+  outcome: ConnectionOutcome,
+  now: string,
+): GatewayConnectionStatus {
+  const { reachable, authorized, ready, gatewayVersion, upstreams } = outcome;
+  return {
+    observedGeneration: object.generation,
+    ...(gatewayVersion === undefined ? {} : { gatewayVersion }),
+    upstreams,
+    conditions: nextConditions(
+      previous?.conditions,
+      [['Ready', ready], ['Reachable', reachable], ['Authorized', authorized], ...progressConditions(ready)],
+      object.generation,
+      now,
+    ),
+  };
+}

@@ -1,0 +1,339 @@
+import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../core/errors.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
+import type { GatewayDriver } from '../gateways/driver.ts';
+import type { Backoff } from '../runtime/backoff.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+
+/** What a full list of the gateway showed. */
+export interface ListReport {
+  /** The gateway was not usable before this list, so nothing was known of it. */
+  readonly recovered: boolean;
+  /** Ids whose content is not what it was when this session saw it last. */
+  readonly changed: ReadonlySet<UpstreamId>;
+  readonly observed: ReadonlyMap<UpstreamId, ObservedUpstream>;
+}
+
+export type SessionState =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failing'; readonly error: Failure };
+
+type Failure = GatewayUnavailableError | GatewayAuthError;
+
+export interface SessionOptions {
+  readonly driver: GatewayDriver;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly backoff: Backoff;
+  readonly log: Logger;
+  /** Time between two full lists while all is well, in milliseconds. */
+  readonly resyncMs: number;
+  /** Runs a request within the connection's requests per second. */
+  readonly limit: <T>(request: () => Promise<T>) => Promise<T>;
+  readonly onList: (report: ListReport) => void;
+  readonly onState: () => void;
+}
+
+/**
+ * How long an id that the gateway did not have is taken for free. Somebody else may make an upstream of that id at any
+ * time, and it must not be overwritten.
+ */
+const ABSENCE_TRUSTED_MS = 10_000;
+/** Between two tries while the gateway refuses the key; a corrected Secret makes a new session at once. */
+const UNAUTHORIZED_RETRY_MS = 30_000;
+
+interface Known {
+  readonly upstream: ObservedUpstream | undefined;
+  /** Position in the order of everything that this session learned. */
+  readonly sequence: number;
+  /** When it was asked for, on the monotonic clock. */
+  readonly at: number;
+}
+
+/**
+ * What is known of one gateway, and the only way to it.
+ *
+ * It begins with one list instead of a GET per object and learns from every answer, so that a change costs one PUT and
+ * no GET. Requests for one id never overlap. A request that may or may not have happened makes the id unknown: the next
+ * one reads it back first. While the gateway is down nothing is asked of it but one list with growing pauses; the first
+ * that succeeds says what has to be done.
+ */
+export class GatewaySession {
+  readonly #options: SessionOptions;
+  readonly #known = new Map<UpstreamId, Known>();
+  readonly #uncertain = new Set<UpstreamId>();
+  readonly #turns = new Map<UpstreamId, Promise<unknown>>();
+  readonly #stop = new AbortController();
+  #state: SessionState = { kind: 'starting' };
+  #sequence = 0;
+  #listedAt: number | undefined;
+  #version: string | undefined;
+  #writeRefused: GatewayAuthError | undefined;
+  #wake: (() => void) | undefined;
+  #suspected = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** What the gateway says of itself; undefined until it answered. */
+  get version(): string | undefined {
+    return this.#version;
+  }
+
+  /** The last write was refused for its key, though reading may be allowed. */
+  get writeRefused(): GatewayAuthError | undefined {
+    return this.#writeRefused;
+  }
+
+  canonical(desired: Upstream): string {
+    return this.#options.driver.canonical(desired);
+  }
+
+  /** What this session saw of `id` last, without asking; undefined also where it is not known. */
+  peek(id: UpstreamId): ObservedUpstream | undefined {
+    return this.#known.get(id)?.upstream;
+  }
+
+  /** Lists at once instead of waiting for the next time. */
+  resync(): void {
+    this.#wake?.();
+  }
+
+  /** Lists, follows and recovers until `close`. */
+  async run(): Promise<void> {
+    const { clock, backoff, random, resyncMs } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      let failure = await this.#list();
+      if (failure === undefined) {
+        backoff.reset();
+        failure = await this.#watchOver(clock.monotonic() + resyncMs * (0.9 + 0.2 * random()));
+      }
+      if (failure !== undefined) {
+        await this.#pause(
+          failure instanceof GatewayAuthError
+            ? UNAUTHORIZED_RETRY_MS
+            : Math.max(backoff.next(), failure.retryAfterMs ?? 0),
+        );
+      }
+    }
+  }
+
+  /** Ends every request under way and resolves when none is left. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#wake?.();
+    await Promise.allSettled(this.#turns.values());
+    this.#options.driver.close();
+  }
+
+  /**
+   * Runs `work` while nothing else of this session touches `id`. Rejects with what made the session fail, without a
+   * request, while the gateway is down.
+   */
+  async exclusive<T>(id: UpstreamId, work: (turn: Turn) => Promise<T>): Promise<T> {
+    const before = this.#turns.get(id);
+    const turn = (async () => {
+      await before?.catch(() => undefined);
+      if (this.#state.kind === 'failing') throw this.#state.error;
+      return await work({
+        read: (wantedSince, signal) => this.#read(id, wantedSince, signal),
+        put: (upstream, signal) => this.#put(upstream, signal),
+        delete: (references, signal) => this.#delete(id, references, signal),
+      });
+    })();
+    this.#turns.set(id, turn);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id);
+    }
+  }
+
+  async #read(
+    id: UpstreamId,
+    wantedSince: number,
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined> {
+    const known = this.#known.get(id);
+    if (known?.upstream !== undefined) return known.upstream;
+    const now = this.#options.clock.monotonic();
+    const absentAt = this.#uncertain.has(id) ? undefined : (known?.at ?? this.#listedAt);
+    if (absentAt !== undefined && absentAt >= wantedSince && now - absentAt < ABSENCE_TRUSTED_MS)
+      return undefined;
+    const upstream = await this.#request(signal, (both) => this.#options.driver.get(id, both));
+    this.#learn(id, upstream, now);
+    return upstream;
+  }
+
+  async #put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream> {
+    const observed = await this.#write(upstream.id, signal, (both) =>
+      this.#options.driver.put(upstream, both),
+    );
+    this.#learn(upstream.id, observed, this.#options.clock.monotonic());
+    return observed;
+  }
+
+  async #delete(id: UpstreamId, references: 'respect' | 'ignore', signal: AbortSignal): Promise<void> {
+    await this.#write(id, signal, (both) => this.#options.driver.delete(id, { references }, both));
+    this.#learn(id, undefined, this.#options.clock.monotonic());
+  }
+
+  #learn(id: UpstreamId, upstream: ObservedUpstream | undefined, at: number): void {
+    this.#sequence += 1;
+    this.#known.set(id, { upstream, sequence: this.#sequence, at });
+    this.#uncertain.delete(id);
+  }
+
+  async #write<T>(
+    id: UpstreamId,
+    signal: AbortSignal,
+    write: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    try {
+      const result = await this.#request(signal, write);
+      if (this.#writeRefused !== undefined) {
+        this.#writeRefused = undefined;
+        this.#options.onState();
+      }
+      return result;
+    } catch (error) {
+      if (error instanceof GatewayAuthError) this.#writeRefused = error;
+      else if (!(error instanceof OperatorError) || error instanceof GatewayUnavailableError) {
+        // Carried out or not, or later: only the gateway can tell.
+        this.#known.delete(id);
+        this.#uncertain.add(id);
+      }
+      throw error;
+    }
+  }
+
+  async #request<T>(signal: AbortSignal, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    try {
+      return await this.#options.limit(() => {
+        both.throwIfAborted();
+        return request(both);
+      });
+    } catch (error) {
+      if (error instanceof GatewayAuthError) this.#fail(error);
+      // One failed request may be one object's misfortune: a cheap probe tells whether the gateway is down.
+      else if (error instanceof GatewayUnavailableError && !this.#suspected) {
+        this.#suspected = true;
+        this.#wake?.();
+      }
+      throw error;
+    }
+  }
+
+  #fail(error: Failure): void {
+    const before = this.#state;
+    this.#state = { kind: 'failing', error };
+    if (before.kind === 'failing' && before.error.message === error.message) return;
+    this.#options.log.warn({ reason: error.reason }, error.message);
+    if (before.kind !== 'failing') this.#wake?.();
+    this.#options.onState();
+  }
+
+  async #list(): Promise<Failure | undefined> {
+    const { signal } = this.#stop;
+    const before = this.#sequence;
+    const askedAt = this.#options.clock.monotonic();
+    try {
+      const { upstreams, info } = await this.#options.limit(() => this.#options.driver.list(signal));
+      this.#version = info.version;
+      this.#adopt(upstreams, before, askedAt);
+      return undefined;
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (error instanceof GatewayAuthError || error instanceof GatewayUnavailableError) {
+        this.#fail(error);
+        return error;
+      }
+      const message = error instanceof OperatorError ? error.message : 'the list of its upstreams failed';
+      this.#options.log.error({ err: error }, 'listing the gateway failed');
+      const unavailable = new GatewayUnavailableError(message, { cause: error });
+      this.#fail(unavailable);
+      return unavailable;
+    }
+  }
+
+  /** Takes a list for what is known, but for what this session learned after the list began (`before`). */
+  #adopt(observed: ReadonlyMap<UpstreamId, ObservedUpstream>, before: number, askedAt: number): void {
+    const changed = new Set<UpstreamId>();
+    for (const [id, known] of this.#known) {
+      if (known.sequence > before || observed.has(id)) continue;
+      if (known.upstream !== undefined) changed.add(id);
+      this.#known.delete(id);
+    }
+    for (const [id, upstream] of observed) {
+      const known = this.#known.get(id);
+      if (known !== undefined && known.sequence > before) continue;
+      if (known?.upstream?.canonical !== upstream.canonical) changed.add(id);
+      this.#sequence += 1;
+      this.#known.set(id, { upstream, sequence: this.#sequence, at: askedAt });
+    }
+    // A write under way while the list was made keeps its id uncertain: the list may be older than the write.
+    for (const id of this.#uncertain) if (!this.#turns.has(id)) this.#uncertain.delete(id);
+    this.#listedAt = askedAt;
+    const recovered = this.#state.kind !== 'ready';
+    if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
+    this.#state = { kind: 'ready' };
+    if (recovered) this.#options.onState();
+    this.#options.onList({ recovered, changed, observed });
+  }
+
+  /** Waits until it is time for the next list, or for a failure of the gateway, which it returns. */
+  async #watchOver(until: number): Promise<Failure | undefined> {
+    const { clock, driver, limit } = this.#options;
+    const { signal } = this.#stop;
+    for (;;) {
+      if (signal.aborted) return undefined;
+      if (this.#state.kind === 'failing') return this.#state.error;
+      if (this.#suspected) {
+        try {
+          await limit(() => driver.check(signal));
+        } catch (error) {
+          if (signal.aborted) return undefined;
+          if (!(error instanceof GatewayAuthError || error instanceof GatewayUnavailableError)) throw error;
+          this.#fail(error);
+        }
+        this.#suspected = false;
+        continue;
+      }
+      const left = until - clock.monotonic();
+      if (left <= 0) return undefined;
+      const woken = await this.#pause(left);
+      if (woken && !this.#suspected && this.#state.kind === 'ready') return undefined;
+    }
+  }
+
+  /** Resolves after `ms` or when woken; true if woken. */
+  async #pause(ms: number): Promise<boolean> {
+    if (this.#stop.signal.aborted) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    using _timer = this.#options.clock.setTimer(ms, () => resolve(false));
+    this.#wake = () => resolve(true);
+    try {
+      return await promise;
+    } finally {
+      this.#wake = undefined;
+    }
+  }
+}
+
+/** One id of one gateway, while nothing else touches it. */
+export interface Turn {
+  /**
+   * What the gateway holds: from what is known, or by asking. That it holds nothing is believed only if the gateway was
+   * asked after `wantedSince` (monotonic): what somebody made there before is never overlooked.
+   */
+  read(wantedSince: number, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
+  put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
+  delete(references: 'respect' | 'ignore', signal: AbortSignal): Promise<void>;
+}

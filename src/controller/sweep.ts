@@ -1,0 +1,104 @@
+import { OperatorError } from '../core/errors.ts';
+import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
+import { isWrittenBy, labelledAs, labelledObject, staysBehind } from '../core/ownership.ts';
+import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
+import type { StoreView } from '../kube/store.ts';
+import type { Logger } from '../runtime/logger.ts';
+import type { Followup } from '../runtime/work-queue.ts';
+import { wantedId } from './claims.ts';
+import type { ConnectionState } from './connections.ts';
+import type { Reporter } from './reporter.ts';
+
+export interface SweepDeps {
+  readonly clusterId: string;
+  readonly upstreams: StoreView<GatewayUpstream>;
+  readonly connections: StoreView<GatewayConnection>;
+  readonly connectionState: (name: string) => ConnectionState;
+  readonly reporter: Reporter;
+  readonly log: Logger;
+}
+
+/**
+ * Finds upstreams that this operator wrote for objects that are gone without their finalizer having run. One is deleted
+ * only when two lists in a row showed it.
+ */
+export class Sweep {
+  readonly #deps: SweepDeps;
+  readonly #suspects = new Map<string, ReadonlySet<UpstreamId>>();
+
+  constructor(deps: SweepDeps) {
+    this.#deps = deps;
+  }
+
+  /** The ids of `observed` that are to be deleted from the gateway of `connection`. */
+  forgotten(connection: string, observed: ReadonlyMap<UpstreamId, ObservedUpstream>): readonly UpstreamId[] {
+    // A missing CRD takes every object with it: that says nothing about what should become of their upstreams.
+    if (this.#deps.upstreams.state.state !== 'synced') return [];
+    const before = this.#suspects.get(connection);
+    const suspects = new Set<UpstreamId>();
+    const wanted = this.#wantedIds(connection);
+    for (const [id, upstream] of observed) {
+      if (this.#isForgotten(connection, upstream, wanted)) suspects.add(id);
+    }
+    this.#suspects.set(connection, suspects);
+    return [...suspects].filter((id) => before?.has(id) === true);
+  }
+
+  /** Deletes a forgotten upstream, if it still is one. */
+  async remove(connection: string, id: UpstreamId, signal: AbortSignal): Promise<Followup> {
+    const { log, reporter, connections, connectionState } = this.#deps;
+    const state = connectionState(connection);
+    if (state.kind !== 'usable') return { kind: 'done' };
+    try {
+      await state.session.exclusive(id, async (turn) => {
+        const upstream = await turn.read(0, signal);
+        if (upstream === undefined || !this.#isForgotten(connection, upstream, this.#wantedIds(connection)))
+          return;
+        await turn.delete('respect', signal);
+        const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
+        log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
+        const object = connections.get('', connection);
+        if (object !== undefined) reporter.event(object, { type: 'Normal', reason: 'Deleted', message });
+      });
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      // The next sweep finds it again.
+      log.info(
+        { connection, upstreamId: id, reason: error.reason },
+        `a forgotten upstream stays for now: ${error.message}`,
+      );
+      const object = connections.get('', connection);
+      if (object !== undefined && error.reason === 'InUse') {
+        reporter.event(object, {
+          type: 'Warning',
+          reason: 'InUse',
+          message: `Upstream ${id} belongs to an object that is gone, but cannot be deleted: ${error.message}`,
+        });
+      }
+    }
+    return { kind: 'done' };
+  }
+
+  #isForgotten(connection: string, upstream: ObservedUpstream, wanted: WantedIds): boolean {
+    if (!isWrittenBy(upstream, this.#deps.clusterId, connection) || staysBehind(upstream)) return false;
+    const owner = labelledObject(upstream);
+    // An object whose spec cannot be read may want any id.
+    return !wanted.has(owner) || (wanted.get(owner) ?? upstream.id) !== upstream.id;
+  }
+
+  #wantedIds(connection: string): WantedIds {
+    const object = this.#deps.connections.get('', connection);
+    const idPrefix = object?.spec.ok === true ? object.spec.value.idPrefix : undefined;
+    return new Map(
+      this.#deps.upstreams
+        .byIndex('connection', connection)
+        .map((upstream) => [
+          labelledAs(upstream.namespace, upstream.name),
+          idPrefix === undefined ? undefined : wantedId(upstream, idPrefix),
+        ]),
+    );
+  }
+}
+
+/** The id that each object of a connection wants, by how labels name it. */
+type WantedIds = ReadonlyMap<string, UpstreamId | undefined>;

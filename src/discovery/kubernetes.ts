@@ -1,0 +1,260 @@
+import type { PortRef, ServicePortRef } from '../core/desired.ts';
+import { type Discovered, type Endpoint, type IpFamily, objectKey, type Protocol } from '../core/model.ts';
+import type { Stored, StoreView } from '../kube/store.ts';
+import type { DiscoverySource } from './source.ts';
+
+/** What is kept of a Service. */
+export interface ServiceFacts extends Stored {
+  readonly type: string;
+  readonly ipFamilies: readonly IpFamily[];
+  readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
+}
+
+/** What is kept of an EndpointSlice. */
+export interface SliceFacts extends Stored {
+  readonly service: string;
+  readonly family: IpFamily;
+  readonly ports: readonly {
+    readonly name: string;
+    readonly port: number | undefined;
+    readonly protocol: string;
+  }[];
+  readonly endpoints: readonly Omit<Endpoint, 'port' | 'family'>[];
+}
+
+/** The name of the index of slices by their Service, `namespace/name`. */
+export const BY_SERVICE = 'service';
+
+export const sliceIndexes = {
+  [BY_SERVICE]: (slice: SliceFacts): readonly string[] => [objectKey(slice.namespace, slice.service)],
+};
+
+type Raw = Readonly<Record<string, unknown>>;
+
+function raw(value: unknown): Raw {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : {};
+}
+
+function rawList(value: unknown): readonly Raw[] {
+  return Array.isArray(value) ? value.map(raw) : [];
+}
+
+function text(value: unknown, fallback = ''): string {
+  return typeof value === 'string' ? value : fallback;
+}
+
+function stored(object: Raw): Stored | undefined {
+  const metadata = raw(object['metadata']);
+  const name = text(metadata['name']);
+  const uid = text(metadata['uid']);
+  if (name === '' || uid === '') return undefined;
+  return {
+    namespace: text(metadata['namespace']),
+    name,
+    uid,
+    resourceVersion: text(metadata['resourceVersion']),
+  };
+}
+
+function isFamily(value: unknown): value is IpFamily {
+  return value === 'IPv4' || value === 'IPv6';
+}
+
+/** A Service as the API server gives it, cut down; undefined if it is none. */
+export function trimService(value: unknown): ServiceFacts | undefined {
+  const object = raw(value);
+  const identity = stored(object);
+  if (identity === undefined) return undefined;
+  const spec = raw(object['spec']);
+  return {
+    ...identity,
+    type: text(spec['type'], 'ClusterIP'),
+    ipFamilies: Array.isArray(spec['ipFamilies']) ? spec['ipFamilies'].filter(isFamily) : [],
+    ports: rawList(spec['ports']).flatMap(({ name, port, protocol }) =>
+      typeof port === 'number' ? [{ name: text(name), port, protocol: text(protocol, 'TCP') }] : [],
+    ),
+  };
+}
+
+/** An EndpointSlice as the API server gives it, cut down; undefined if it has no Service or no IP addresses. */
+export function trimSlice(value: unknown): SliceFacts | undefined {
+  const object = raw(value);
+  const identity = stored(object);
+  const service = text(raw(raw(object['metadata'])['labels'])['kubernetes.io/service-name']);
+  const family = object['addressType'];
+  if (identity === undefined || service === '' || !isFamily(family)) return undefined;
+  return {
+    ...identity,
+    service,
+    family,
+    ports: rawList(object['ports']).map(({ name, port, protocol }) => ({
+      name: text(name),
+      port: typeof port === 'number' ? port : undefined,
+      protocol: text(protocol, 'TCP'),
+    })),
+    endpoints: rawList(object['endpoints']).flatMap((endpoint) => {
+      // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
+      const address = Array.isArray(endpoint['addresses']) ? text(endpoint['addresses'][0]) : '';
+      if (address === '') return [];
+      const conditions = raw(endpoint['conditions']);
+      return [
+        {
+          address,
+          ready: conditions['ready'] !== false,
+          serving: conditions['serving'] !== false,
+          terminating: conditions['terminating'] === true,
+        },
+      ];
+    }),
+  };
+}
+
+/** What `service` and its `slices` say about `ref`. Pure. */
+export function resolveService(
+  ref: ServicePortRef,
+  service: ServiceFacts | undefined,
+  slices: readonly SliceFacts[],
+): Discovered {
+  const where = `Service ${ref.namespace}/${ref.name}`;
+  if (service === undefined) {
+    return {
+      state: 'absent',
+      reason: 'ServiceNotFound',
+      message: `${where} does not exist: create it or correct the reference`,
+    };
+  }
+  if (service.type === 'ExternalName') {
+    return {
+      state: 'absent',
+      reason: 'ServiceNotFound',
+      message: `${where} is of type ExternalName and has no endpoints: use a backend with addresses`,
+    };
+  }
+  const port = findPort(ref.port, ref.protocol, service);
+  if (port.state === 'absent') return { ...port, message: `${where} ${port.message}` };
+  return {
+    state: 'known',
+    preferredFamily: service.ipFamilies[0] ?? 'IPv4',
+    endpoints: slices.flatMap((slice): Endpoint[] => {
+      const number = slice.ports.find(
+        (candidate) =>
+          candidate.name === port.name &&
+          candidate.protocol === ref.protocol &&
+          (port.number === undefined || candidate.port === port.number),
+      )?.port;
+      return slice.endpoints.map((endpoint) => ({
+        ...endpoint,
+        family: slice.family,
+        ...(number === undefined ? {} : { port: number }),
+      }));
+    }),
+  };
+}
+
+type FoundPort =
+  /** `number`: only an endpoint port of this number will do. */
+  | { readonly state: 'found'; readonly name: string; readonly number: number | undefined }
+  | Extract<Discovered, { state: 'absent' }>;
+
+function findPort(ref: PortRef, protocol: Protocol, service: ServiceFacts): FoundPort {
+  const wanted =
+    ref.by === 'endpointPort' && /^[0-9]+$/.test(ref.port)
+      ? { label: `unnamed port ${ref.port}`, name: '', number: Number(ref.port) }
+      : { label: `port ${ref.port}`, name: ref.port, number: undefined };
+  const candidates = service.ports.filter((port) =>
+    ref.by === 'servicePort' && typeof ref.port === 'number'
+      ? port.port === ref.port
+      : port.name === wanted.name,
+  );
+  if (candidates.length === 0) {
+    const known = service.ports.map(({ name, port }) => (name === '' ? `${port}` : `${port} (${name})`));
+    return {
+      state: 'absent',
+      reason: 'PortNotFound',
+      message: `has no ${wanted.label}: it has ${known.length === 0 ? 'no ports' : known.join(', ')}`,
+    };
+  }
+  const match = candidates.find((port) => port.protocol === protocol);
+  if (match === undefined) {
+    return {
+      state: 'absent',
+      reason: 'UnsupportedProtocol',
+      message: `has ${wanted.label} for ${candidates.map((port) => port.protocol).join(' and ')} only, but this scheme needs ${protocol}`,
+    };
+  }
+  return { state: 'found', name: match.name, number: wanted.number };
+}
+
+export interface KubernetesSourceOptions {
+  readonly services: StoreView<ServiceFacts>;
+  /** With `sliceIndexes`. */
+  readonly slices: StoreView<SliceFacts>;
+}
+
+/** Services and their EndpointSlices: all slices of a Service merged. */
+export function createKubernetesSource({
+  services,
+  slices,
+}: KubernetesSourceOptions): DiscoverySource<ServicePortRef> {
+  const subscriptions = new Map<string, Set<() => void>>();
+  const notify = (namespace: string, name: string) => {
+    for (const changed of subscriptions.get(objectKey(namespace, name)) ?? []) changed();
+  };
+  const notifyAll = () => {
+    for (const listeners of subscriptions.values()) for (const changed of listeners) changed();
+  };
+
+  return {
+    type: 'kubernetes',
+
+    async run(signal) {
+      using _services = services.onChange(({ previous, current }) => {
+        const service = current ?? previous;
+        if (service !== undefined) notify(service.namespace, service.name);
+      });
+      using _slices = slices.onChange(({ previous, current }) => {
+        if (previous !== undefined) notify(previous.namespace, previous.service);
+        if (current !== undefined && current.service !== previous?.service) {
+          notify(current.namespace, current.service);
+        }
+      });
+      using _servicesState = services.onState(notifyAll);
+      using _slicesState = slices.onState(notifyAll);
+      if (!signal.aborted) {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      }
+    },
+
+    subscribe(ref, changed) {
+      const key = objectKey(ref.namespace, ref.name);
+      const listeners = subscriptions.get(key) ?? new Set();
+      subscriptions.set(key, listeners.add(changed));
+      return {
+        [Symbol.dispose]() {
+          listeners.delete(changed);
+          if (listeners.size === 0 && subscriptions.get(key) === listeners) subscriptions.delete(key);
+        },
+      };
+    },
+
+    read(ref) {
+      for (const [kind, store] of [
+        ['Services', services],
+        ['EndpointSlices', slices],
+      ] as const) {
+        if (store.state.state === 'synced') continue;
+        const why =
+          store.state.state === 'syncing' ? store.state.message : 'the API server does not serve them';
+        return {
+          state: 'unknown',
+          message: `${kind} are not known yet (${why}): the gateway keeps what it has`,
+        };
+      }
+      return resolveService(
+        ref,
+        services.get(ref.namespace, ref.name),
+        slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ref.name)),
+      );
+    },
+  };
+}

@@ -1,0 +1,22 @@
+import type { Discovered } from '../core/model.ts';
+
+/**
+ * One place that instances are discovered from. A source reports whole truths: it aborts rather than give part of
+ * what it knows (stale endpoints beat wrong ones), filters nothing (families, readiness and ports are decided in
+ * `core/`), and survives faults of its registry by itself.
+ */
+export interface DiscoverySource<Ref> {
+  readonly type: string;
+
+  /** Runs until the signal aborts; rejects only for a defect of the program. */
+  run(signal: AbortSignal): Promise<void>;
+
+  /**
+   * Calls `changed` after anything that may change what `read(ref)` returns. Calls without a change are allowed,
+   * missed changes are not. Disposing ends the calls.
+   */
+  subscribe(ref: Ref, changed: () => void): Disposable;
+
+  /** What is known now. Synchronous; complete, or `unknown` with the reason. */
+  read(ref: Ref): Discovered;
+}

@@ -1,0 +1,62 @@
+import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
+
+/** What a gateway says of itself. */
+export interface GatewayInfo {
+  /** e.g. `3.18.0`; absent where the gateway does not say. */
+  readonly version?: string;
+}
+
+/** Everything that a gateway holds, and what its answer said of itself: one request for both. */
+export interface GatewayListing {
+  readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
+  readonly info: GatewayInfo;
+}
+
+/**
+ * One gateway's configuration interface. A driver is the only place that knows the vendor's wire format. It keeps no
+ * state that a restart would lose, makes no retries (the work queue is the one retry layer), and takes a signal in
+ * every call: an aborted call rejects with the signal's reason.
+ *
+ * Calls reject with `GatewayUnavailableError`, `GatewayAuthError`, `GatewayRejectedError` or `UpstreamInUseError`
+ * (`core/errors.ts`), never with the HTTP client's own error, whose properties hold the key.
+ */
+export interface GatewayDriver {
+  readonly type: string;
+
+  /**
+   * The canonical form of `desired`: equal to the `canonical` of what `put(desired)` resolves to and of what a later
+   * `get` or `list` observes, whatever defaults the gateway adds. Pure.
+   */
+  canonical(desired: Upstream): string;
+
+  /** Resolves to undefined if the gateway has no such upstream. */
+  get(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
+
+  /**
+   * Every upstream that the gateway holds, ours or not, as of one moment: an object is missing from the result only
+   * if the gateway did not have it. Rejects rather than resolve to part of them.
+   */
+  list(signal: AbortSignal): Promise<GatewayListing>;
+
+  /**
+   * Creates or replaces the upstream. Idempotent. Resolves to what the gateway answered that it now holds. After a
+   * `GatewayUnavailableError` the write may have happened or may still happen: read it back before the next one.
+   */
+  put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
+
+  /**
+   * Deletes the upstream; one that is missing is a success. Rejects with `UpstreamInUseError` while something in the
+   * gateway refers to it, unless `references` is `ignore`.
+   */
+  delete(
+    id: UpstreamId,
+    options: { readonly references: 'respect' | 'ignore' },
+    signal: AbortSignal,
+  ): Promise<void>;
+
+  /** Cheap proof that the gateway is reachable and takes the key. */
+  check(signal: AbortSignal): Promise<GatewayInfo>;
+
+  /** Closes idle connections; calls under way end by their own signals. */
+  close(): void;
+}

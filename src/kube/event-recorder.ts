@@ -1,0 +1,100 @@
+import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
+import type { Reason } from '../api/reasons.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import type { CustomKind } from './object-writer.ts';
+import type { Stored } from './store.ts';
+import { type KubeTransport, resourcePath } from './transport.ts';
+
+export interface KubeEvent {
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+/** Tells people what they should know of an object. Never waits and never fails: an Event that is lost is only logged. */
+export interface EventRecorder {
+  record(kind: CustomKind, object: Stored, event: KubeEvent): void;
+}
+
+export interface EventRecorderOptions {
+  readonly transport: KubeTransport;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Names this process, e.g. the host name. */
+  readonly instance: string;
+  readonly signal: AbortSignal;
+  /** Creating an Event in a namespace that is being deleted is 403. */
+  readonly isTerminating: (namespace: string) => boolean;
+}
+
+/** The same Event about the same object within this time is one Event. */
+const SAME_EVENT_MS = 300_000;
+/** Events of one process: a burst, and then this many a minute. What is over is dropped: conditions say the same. */
+const BURST = 100;
+const PER_MINUTE = 60;
+/** Entries of `recent` before the old ones are swept. */
+const MAX_RECENT = 4096;
+const MAX_NOTE = 1024;
+
+export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
+  const { transport, clock, random, log, instance, signal, isTerminating } = options;
+  const recent = new Map<string, number>();
+  let tokens = BURST;
+  let refilledAt = clock.monotonic();
+
+  const allowed = (key: string): boolean => {
+    const now = clock.monotonic();
+    const last = recent.get(key);
+    if (last !== undefined && now - last < SAME_EVENT_MS) return false;
+    tokens = Math.min(BURST, tokens + ((now - refilledAt) / 60_000) * PER_MINUTE);
+    refilledAt = now;
+    if (tokens < 1) return false;
+    tokens -= 1;
+    if (recent.size >= MAX_RECENT) {
+      for (const [old, at] of recent) if (now - at >= SAME_EVENT_MS) recent.delete(old);
+    }
+    recent.set(key, now);
+    return true;
+  };
+
+  return {
+    record(kind, object, { type, reason, message }) {
+      if (object.namespace !== '' && isTerminating(object.namespace)) return;
+      if (!allowed(`${kind} ${object.uid} ${reason} ${message}`)) return;
+      // Kubernetes accepts Events about cluster-scoped objects only in namespace default.
+      const namespace = object.namespace === '' ? 'default' : object.namespace;
+      const suffix = `${clock.now().toString(16)}${Math.floor(random() * 0x10_000).toString(16)}`;
+      transport
+        .send({
+          method: 'POST',
+          path: resourcePath({ group: 'events.k8s.io', version: 'v1', plural: 'events', namespace }),
+          body: {
+            apiVersion: 'events.k8s.io/v1',
+            kind: 'Event',
+            metadata: { namespace, name: `${object.name.slice(0, 200)}.${suffix}` },
+            eventTime: new Date(clock.now()).toISOString().replace('Z', '000Z'),
+            reportingController: `${GROUP}/${OPERATOR}`,
+            reportingInstance: instance,
+            action: 'Reconcile',
+            type,
+            reason,
+            note: message.length > MAX_NOTE ? `${message.slice(0, MAX_NOTE - 3)}...` : message,
+            regarding: {
+              apiVersion: `${GROUP}/${VERSION}`,
+              kind,
+              name: object.name,
+              uid: object.uid,
+              ...(object.namespace === '' ? {} : { namespace: object.namespace }),
+            },
+          },
+          signal,
+        })
+        .catch((error: unknown) => {
+          if (!signal.aborted)
+            log.debug({ err: error, reason, name: object.name }, 'an Event could not be written');
+        });
+    },
+  };
+}

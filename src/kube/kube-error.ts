@@ -1,0 +1,23 @@
+/** A request to the API server that failed. The message is short and holds no header, token or object. */
+export class KubeApiError extends Error {
+  override readonly name = 'KubeApiError';
+  /** HTTP status; undefined where no usable answer came: network, TLS, timeout, broken body. */
+  readonly status: number | undefined;
+  /** `reason` of the Status object, e.g. `Forbidden`. */
+  readonly kubeReason: string | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    message: string,
+    details: {
+      readonly status?: number | undefined;
+      readonly kubeReason?: string | undefined;
+      readonly retryAfterMs?: number | undefined;
+    } = {},
+  ) {
+    super(message);
+    this.status = details.status;
+    this.kubeReason = details.kubeReason;
+    this.retryAfterMs = details.retryAfterMs;
+  }
+}

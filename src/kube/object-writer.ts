@@ -1,0 +1,125 @@
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
+import { KubeApiError } from './kube-error.ts';
+import type { Stored } from './store.ts';
+import { type KubeTransport, resourcePath } from './transport.ts';
+
+export type CustomKind = 'GatewayUpstream' | 'GatewayConnection';
+
+/** What is written to the cluster about our own objects. Rejects with `KubeApiError`. */
+export interface ObjectWriter {
+  /** Resolves to false if the object is gone, or another one of its name took its place. */
+  addFinalizer(kind: CustomKind, object: Stored, finalizer: string, signal: AbortSignal): Promise<boolean>;
+  /** An object that is gone is a success. */
+  removeFinalizer(kind: CustomKind, object: Stored, finalizer: string, signal: AbortSignal): Promise<void>;
+  /** Replaces everything of the status that this program wrote; an object that is gone is a success. */
+  applyStatus(kind: CustomKind, object: Stored, status: object, signal: AbortSignal): Promise<void>;
+}
+
+const PLURAL = {
+  GatewayUpstream: GATEWAY_UPSTREAM.plural,
+  GatewayConnection: GATEWAY_CONNECTION.plural,
+} as const satisfies Record<CustomKind, string>;
+
+/** How often a finalizer is tried again when somebody else changed the object in between. */
+const MAX_CONFLICTS = 5;
+
+interface Metadata {
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly deletionTimestamp?: string;
+  readonly finalizers?: readonly string[];
+}
+
+export function createObjectWriter(transport: KubeTransport): ObjectWriter {
+  const pathOf = (kind: CustomKind, { namespace, name }: Stored, subresource?: string): string =>
+    resourcePath({
+      group: GROUP,
+      version: VERSION,
+      plural: PLURAL[kind],
+      name,
+      ...(namespace === '' ? {} : { namespace }),
+      ...(subresource === undefined ? {} : { subresource }),
+    });
+
+  /** Reads the object and changes its finalizers, again where somebody else was faster. False if it is gone. */
+  const changeFinalizers = async (
+    kind: CustomKind,
+    object: Stored,
+    change: (metadata: Metadata) => readonly string[] | undefined,
+    signal: AbortSignal,
+  ): Promise<boolean> => {
+    const path = pathOf(kind, object);
+    for (let conflicts = 0; ; conflicts += 1) {
+      try {
+        const { metadata } = (await transport.get(path, { signal })) as { readonly metadata: Metadata };
+        if (metadata.uid !== object.uid) return false;
+        const finalizers = change(metadata);
+        if (finalizers === undefined) return true;
+        await transport.send({
+          method: 'PATCH',
+          path,
+          query: { fieldManager: OPERATOR },
+          contentType: 'application/merge-patch+json',
+          // The resource version makes the API server refuse this if anything changed since it was read.
+          body: { metadata: { uid: metadata.uid, resourceVersion: metadata.resourceVersion, finalizers } },
+          signal,
+        });
+        return true;
+      } catch (error) {
+        if (!(error instanceof KubeApiError)) throw error;
+        if (error.status === 404) return false;
+        if (error.status !== 409 || conflicts >= MAX_CONFLICTS) throw error;
+      }
+    }
+  };
+
+  return {
+    async addFinalizer(kind, object, finalizer, signal) {
+      let ending = false;
+      const there = await changeFinalizers(
+        kind,
+        object,
+        ({ finalizers = [], deletionTimestamp }) => {
+          ending = deletionTimestamp !== undefined;
+          return ending || finalizers.includes(finalizer) ? undefined : [...finalizers, finalizer];
+        },
+        signal,
+      );
+      return there && !ending;
+    },
+
+    async removeFinalizer(kind, object, finalizer, signal) {
+      await changeFinalizers(
+        kind,
+        object,
+        ({ finalizers = [] }) =>
+          finalizers.includes(finalizer) ? finalizers.filter((one) => one !== finalizer) : undefined,
+        signal,
+      );
+    },
+
+    async applyStatus(kind, object, status, signal) {
+      const { name, namespace, uid } = object;
+      try {
+        await transport.send({
+          method: 'PATCH',
+          path: pathOf(kind, object, 'status'),
+          query: { fieldManager: OPERATOR, force: 'true' },
+          contentType: 'application/apply-patch+yaml',
+          body: {
+            apiVersion: `${GROUP}/${VERSION}`,
+            kind,
+            metadata: { name, uid, ...(namespace === '' ? {} : { namespace }) },
+            status,
+          },
+          signal,
+        });
+      } catch (error) {
+        // 409: the uid is another one's, since the object was deleted and made anew.
+        if (error instanceof KubeApiError && (error.status === 404 || error.status === 409)) return;
+        throw error;
+      }
+    },
+  };
+}

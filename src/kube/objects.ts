@@ -1,0 +1,139 @@
+import type { z } from 'zod';
+import {
+  type GatewayConnectionSpec,
+  type GatewayConnectionStatus,
+  gatewayConnectionSpec,
+  gatewayConnectionStatus,
+} from '../api/gateway-connection.ts';
+import {
+  type GatewayUpstreamSpec,
+  type GatewayUpstreamStatus,
+  gatewayUpstreamSpec,
+  gatewayUpstreamStatus,
+} from '../api/gateway-upstream.ts';
+import type { Stored } from './store.ts';
+
+/** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
+export type Parsed<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly message: string };
+
+/** One object of our own kinds. */
+export interface CustomObject<Spec, Status> extends Stored {
+  readonly generation: number;
+  /** RFC 3339. */
+  readonly creationTimestamp: string;
+  readonly deletionTimestamp: string | undefined;
+  readonly finalizers: readonly string[];
+  readonly spec: Parsed<Spec>;
+  readonly status: Status | undefined;
+}
+
+export interface GatewayUpstream extends CustomObject<GatewayUpstreamSpec, GatewayUpstreamStatus> {
+  /** Known even where the spec is not valid. */
+  readonly connection: string;
+}
+
+export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConnectionStatus>;
+
+/** What is kept of a Secret in the operator's own namespace. */
+export interface SecretFacts extends Stored {
+  /** Decoded. */
+  readonly data: Readonly<Record<string, string>>;
+}
+
+export interface NamespaceStored extends Stored {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly terminating: boolean;
+}
+
+type Raw = Readonly<Record<string, unknown>>;
+
+function raw(value: unknown): Raw {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : {};
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function strings(value: unknown): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(raw(value)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
+}
+
+function stored(metadata: Raw): Stored | undefined {
+  const name = text(metadata['name']);
+  const uid = text(metadata['uid']);
+  if (name === '' || uid === '') return undefined;
+  return {
+    namespace: text(metadata['namespace']),
+    name,
+    uid,
+    resourceVersion: text(metadata['resourceVersion']),
+  };
+}
+
+function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
+  const result = schema.safeParse(value);
+  if (result.success) return { ok: true, value: result.data };
+  const issues = result.error.issues.map(({ path, message }) => `${['spec', ...path].join('.')}: ${message}`);
+  return { ok: false, message: issues.join('; ') };
+}
+
+function customObject<S extends z.ZodType, T extends z.ZodType>(
+  value: unknown,
+  specSchema: S,
+  statusSchema: T,
+): CustomObject<z.output<S>, z.output<T>> | undefined {
+  const object = raw(value);
+  const metadata = raw(object['metadata']);
+  const identity = stored(metadata);
+  if (identity === undefined) return undefined;
+  const status = statusSchema.safeParse(object['status']);
+  return {
+    ...identity,
+    generation: typeof metadata['generation'] === 'number' ? metadata['generation'] : 0,
+    creationTimestamp: text(metadata['creationTimestamp']),
+    deletionTimestamp: text(metadata['deletionTimestamp']) || undefined,
+    finalizers: Array.isArray(metadata['finalizers']) ? metadata['finalizers'].map(text) : [],
+    spec: parse(specSchema, object['spec']),
+    status: status.success ? status.data : undefined,
+  };
+}
+
+export function trimGatewayUpstream(value: unknown): GatewayUpstream | undefined {
+  const object = customObject(value, gatewayUpstreamSpec, gatewayUpstreamStatus);
+  if (object === undefined) return undefined;
+  const connection = text(raw(raw(raw(value)['spec'])['connectionRef'])['name']);
+  return { ...object, connection: connection === '' ? 'default' : connection };
+}
+
+export function trimGatewayConnection(value: unknown): GatewayConnection | undefined {
+  return customObject(value, gatewayConnectionSpec, gatewayConnectionStatus);
+}
+
+export function trimSecret(value: unknown): SecretFacts | undefined {
+  const object = raw(value);
+  const identity = stored(raw(object['metadata']));
+  if (identity === undefined) return undefined;
+  const data = Object.entries(strings(object['data'])).map(([key, encoded]) => [
+    key,
+    Buffer.from(encoded, 'base64').toString('utf8'),
+  ]);
+  return { ...identity, data: Object.fromEntries(data) };
+}
+
+export function trimNamespace(value: unknown): NamespaceStored | undefined {
+  const object = raw(value);
+  const metadata = raw(object['metadata']);
+  const identity = stored(metadata);
+  if (identity === undefined) return undefined;
+  return {
+    ...identity,
+    labels: strings(metadata['labels']),
+    terminating:
+      metadata['deletionTimestamp'] !== undefined || raw(object['status'])['phase'] === 'Terminating',
+  };
+}

@@ -1,0 +1,273 @@
+import { createBackoff } from '../runtime/backoff.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { KubeApiError } from './kube-error.ts';
+import type { Store, Stored, StoreState } from './store.ts';
+import type { KubeTransport, WatchEvent } from './transport.ts';
+
+export interface ReflectorTiming {
+  /** A watch without a byte for this long is dead. Longer than the API server's bookmark period of 60 s. */
+  readonly idleTimeoutMs: number;
+  /** The server ends each watch after a random time between these. */
+  readonly watchSeconds: readonly [least: number, most: number];
+  /** A full list although the watch is well: a watch from a version of the future is silently empty. */
+  readonly relistMs: number;
+  /** Between two looks for a kind that the API server does not serve. */
+  readonly absentRetryMs: number;
+  readonly pageSize: number;
+}
+
+const TIMING: ReflectorTiming = {
+  idleTimeoutMs: 90_000,
+  watchSeconds: [300, 600],
+  relistMs: 3_600_000,
+  absentRetryMs: 30_000,
+  pageSize: 500,
+};
+
+export interface ReflectorOptions<T extends Stored> {
+  readonly name: string;
+  readonly transport: KubeTransport;
+  /** Path of the collection. */
+  readonly path: string;
+  /** Label and field selectors. */
+  readonly query: Readonly<Record<string, string>>;
+  /** Cuts an object down to what is kept; undefined for one that is not wanted or cannot be read. */
+  readonly trim: (raw: unknown) => T | undefined;
+  readonly store: Store<T>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly timing?: Partial<ReflectorTiming>;
+}
+
+export interface ReflectorHealth {
+  readonly state: StoreState['state'];
+  /** When the API server was heard last, on the monotonic clock. */
+  readonly lastContactAt: number | undefined;
+  /** Why it is not heard now. */
+  readonly lastError: string | undefined;
+}
+
+/** Keeps a store equal to a collection of the API server, for ever. */
+export interface Reflector {
+  readonly name: string;
+  /** Resolves when the signal aborts. */
+  run(signal: AbortSignal): Promise<void>;
+  health(): ReflectorHealth;
+}
+
+/** What comes next; every fault is an arm of `step`. */
+type Phase =
+  | { readonly kind: 'list' }
+  | { readonly kind: 'watch'; readonly version: string }
+  | { readonly kind: 'pause'; readonly delayMs: number; readonly then: Phase };
+
+/** A watch that lived this long, or brought anything, was healthy: the next failure begins with a short pause again. */
+const HEALTHY_MS = 10_000;
+/** Failures of a watch in a row after which its version is not trusted any more. */
+const RELIST_AFTER_FAILURES = 5;
+
+interface RawList {
+  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items?: readonly unknown[];
+}
+
+interface RawObject {
+  readonly metadata?: {
+    readonly resourceVersion?: string;
+    readonly name?: string;
+    readonly namespace?: string;
+  };
+  readonly code?: number;
+  readonly message?: string;
+}
+
+export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
+  const { name, transport, path, query, trim, store, clock, random, log } = options;
+  const timing = { ...TIMING, ...options.timing };
+  const backoff = createBackoff({ baseMs: 800, factor: 2, maxMs: 30_000, jitter: 0.5, random });
+  let lastContactAt: number | undefined;
+  let lastError: string | undefined;
+  let listedAt = 0;
+  let failures = 0;
+
+  const heard = () => {
+    lastContactAt = clock.monotonic();
+    lastError = undefined;
+  };
+
+  const healthy = () => {
+    failures = 0;
+    backoff.reset();
+  };
+
+  /** The object cut down; one that cannot be read keeps what was known of it, so that it does not look deleted. */
+  const read = (raw: unknown): T | undefined => {
+    try {
+      return trim(raw);
+    } catch (err) {
+      const { metadata } = raw as RawObject;
+      log.error(
+        { err, object: `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}` },
+        'an object cannot be read and is left as it was',
+      );
+      return store.get(metadata?.namespace ?? '', metadata?.name ?? '');
+    }
+  };
+
+  /** Every page of one consistent list; a list that breaks halfway changes nothing. */
+  const list = async (signal: AbortSignal): Promise<Phase> => {
+    const objects: T[] = [];
+    let token: string | undefined;
+    let version: string | undefined;
+    do {
+      const page = (await transport.get(path, {
+        query: {
+          ...query,
+          limit: String(timing.pageSize),
+          ...(token === undefined ? {} : { continue: token }),
+        },
+        signal,
+        timeoutMs: 60_000,
+      })) as RawList;
+      heard();
+      version = page.metadata?.resourceVersion;
+      if (!Array.isArray(page.items) || typeof version !== 'string' || version === '') {
+        throw new KubeApiError(`the API server's list of ${name} has no items or no version`);
+      }
+      for (const item of page.items) {
+        const object = read(item);
+        if (object !== undefined) objects.push(object);
+      }
+      token = page.metadata?.continue;
+    } while (token !== undefined && token !== '');
+    listedAt = clock.monotonic();
+    healthy();
+    store.replaceAll(objects);
+    store.setState({ state: 'synced' });
+    log.debug({ objects: objects.length, version }, 'listed');
+    return { kind: 'watch', version };
+  };
+
+  const watch = async (from: string, signal: AbortSignal): Promise<Phase> => {
+    const [least, most] = timing.watchSeconds;
+    const began = clock.monotonic();
+    let version = from;
+    let heardAnything = false;
+    const left = listedAt + timing.relistMs * (0.9 + 0.2 * random()) - began;
+    if (left <= 0) return { kind: 'list' };
+    const seconds = Math.max(
+      1,
+      Math.min(Math.round(least + (most - least) * random()), Math.ceil(left / 1000)),
+    );
+    try {
+      for await (const event of transport.watch(path, {
+        query: {
+          ...query,
+          resourceVersion: version,
+          allowWatchBookmarks: 'true',
+          timeoutSeconds: String(seconds),
+        },
+        signal,
+        idleTimeoutMs: timing.idleTimeoutMs,
+      })) {
+        heard();
+        const raw = event.object as RawObject;
+        if (event.type === 'ERROR') {
+          throw new KubeApiError(`the watch ended: ${raw.message?.slice(0, 512) ?? 'no reason given'}`, {
+            status: raw.code,
+          });
+        }
+        heardAnything = true;
+        healthy();
+        apply(event);
+        version = raw.metadata?.resourceVersion ?? version;
+      }
+    } catch (error) {
+      if (signal.aborted || !(error instanceof KubeApiError)) throw error;
+      lastError = error.message;
+      if (clock.monotonic() - began >= HEALTHY_MS) healthy();
+      failures += 1;
+      const gone = error.status === 410 || error.status === 404 || failures >= RELIST_AFTER_FAILURES;
+      log.debug(
+        { err: error, failures },
+        gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
+      );
+      if (error.status === 410) return { kind: 'list' };
+      return pause(error, gone ? { kind: 'list' } : { kind: 'watch', version });
+    }
+    if (heardAnything || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', version };
+    // A server that closes every watch at once is not asked again at once.
+    return { kind: 'pause', delayMs: backoff.next(), then: { kind: 'watch', version } };
+  };
+
+  const apply = (event: WatchEvent): void => {
+    if (event.type !== 'ADDED' && event.type !== 'MODIFIED' && event.type !== 'DELETED') return;
+    const object = read(event.object);
+    if (object === undefined) return;
+    if (event.type === 'DELETED') store.remove(object);
+    else store.upsert(object);
+  };
+
+  const pause = (error: KubeApiError, then: Phase): Phase => ({
+    kind: 'pause',
+    delayMs: Math.max(backoff.next(), error.retryAfterMs ?? 0),
+    then,
+  });
+
+  const step = async (phase: Phase, signal: AbortSignal): Promise<Phase> => {
+    switch (phase.kind) {
+      case 'pause':
+        await clock.sleep(phase.delayMs, signal);
+        return phase.then;
+      case 'watch':
+        return await watch(phase.version, signal);
+      case 'list':
+        try {
+          return await list(signal);
+        } catch (error) {
+          if (signal.aborted || !(error instanceof KubeApiError)) throw error;
+          return listFailed(error);
+        }
+      default:
+        return phase satisfies never;
+    }
+  };
+
+  const listFailed = (error: KubeApiError): Phase => {
+    const again: Phase = { kind: 'list' };
+    if (error.status === 410) return again;
+    if (error.status === 404) {
+      heard();
+      if (store.state.state !== 'absent') log.warn({}, `the API server does not serve ${name}`);
+      // State first: whoever is told of the objects' removal can see why they are gone.
+      store.setState({ state: 'absent' });
+      store.replaceAll([]);
+      return { kind: 'pause', delayMs: timing.absentRetryMs, then: again };
+    }
+    if (lastError !== error.message) log.warn({ status: error.status }, `listing failed: ${error.message}`);
+    lastError = error.message;
+    if (error.status !== undefined) lastContactAt = clock.monotonic();
+    if (store.state.state === 'syncing') store.setState({ state: 'syncing', message: error.message });
+    return pause(error, again);
+  };
+
+  return {
+    name,
+    health: () => ({ state: store.state.state, lastContactAt, lastError }),
+    async run(signal) {
+      let phase: Phase = { kind: 'list' };
+      while (!signal.aborted) {
+        try {
+          phase = await step(phase, signal);
+        } catch (err) {
+          if (signal.aborted) return;
+          // A defect of ours must not end the watch: from the beginning, after a pause.
+          log.error({ err }, 'the reflector failed');
+          phase = { kind: 'pause', delayMs: backoff.next(), then: { kind: 'list' } };
+        }
+      }
+    },
+  };
+}

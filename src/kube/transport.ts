@@ -1,0 +1,307 @@
+import { createHash } from 'node:crypto';
+import http, { type IncomingMessage } from 'node:http';
+import https, { type RequestOptions } from 'node:https';
+import { StringDecoder } from 'node:string_decoder';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { KubeApiError } from './kube-error.ts';
+
+export interface RequestSettings {
+  readonly query?: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  /** For the whole answer. */
+  readonly timeoutMs?: number;
+}
+
+export interface SendRequest extends RequestSettings {
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  readonly body?: unknown;
+  /** Default: `application/json`. */
+  readonly contentType?: string;
+}
+
+export interface WatchEvent {
+  readonly type: string;
+  readonly object: unknown;
+}
+
+/** Raw JSON to and from the API server. Every failure is a `KubeApiError`; an abort rejects with the signal's reason. */
+export interface KubeTransport {
+  get(path: string, settings: RequestSettings): Promise<unknown>;
+  send(request: SendRequest): Promise<unknown>;
+  /** Ends when the server closes; fails after `idleTimeoutMs` without a byte. Closes its socket when left early. */
+  watch(
+    path: string,
+    settings: {
+      readonly query: Readonly<Record<string, string>>;
+      readonly signal: AbortSignal;
+      readonly idleTimeoutMs: number;
+    },
+  ): AsyncIterable<WatchEvent>;
+  close(): void;
+}
+
+export interface TransportOptions {
+  readonly kubeConfig: KubeConfig;
+  readonly userAgent: string;
+}
+
+const DEFAULT_TIMEOUT_MS = 15_000;
+const MAX_LINE = 32 * 1024 * 1024;
+const MAX_MESSAGE = 512;
+/** Idle connections are closed before common load balancers (60 s) drop them without a word. */
+const IDLE_SOCKET_MS = 45_000;
+
+export function createTransport({ kubeConfig, userAgent }: TransportOptions): KubeTransport {
+  let pool: { readonly key: string; readonly agent: https.Agent | http.Agent } | undefined;
+
+  /** One agent for as long as the certificates are the same: client-node makes one per request. */
+  const agentFor = (secure: boolean, tls: RequestOptions): https.Agent | http.Agent => {
+    const { ca, cert, key, servername, rejectUnauthorized } = tls;
+    const material = createHash('sha256')
+      .update(JSON.stringify([secure, String(ca), String(cert), String(key), servername, rejectUnauthorized]))
+      .digest('hex');
+    if (pool?.key !== material) {
+      pool?.agent.destroy();
+      const keep = { keepAlive: true, timeout: IDLE_SOCKET_MS };
+      pool = {
+        key: material,
+        agent: secure ? new https.Agent({ ...keep, ...definedTls(tls) }) : new http.Agent(keep),
+      };
+    }
+    return pool.agent;
+  };
+
+  const open = async (
+    method: string,
+    path: string,
+    settings: {
+      readonly query: Readonly<Record<string, string>>;
+      readonly signal: AbortSignal;
+      readonly body?: unknown;
+      readonly contentType?: string;
+    },
+  ): Promise<IncomingMessage> => {
+    settings.signal.throwIfAborted();
+    const server = kubeConfig.getCurrentCluster()?.server;
+    if (server === undefined) throw new KubeApiError('the kubeconfig names no cluster');
+    const tls: RequestOptions = {};
+    try {
+      await kubeConfig.applyToHTTPSOptions(tls);
+    } catch (error) {
+      throw new KubeApiError(`the credentials for the API server cannot be read: ${plainMessage(error)}`);
+    }
+    const base = new URL(server);
+    const url = new URL(`${base.pathname.replace(/\/$/, '')}${path}`, base);
+    url.search = new URLSearchParams(settings.query).toString();
+    const secure = url.protocol === 'https:';
+    const payload = settings.body === undefined ? undefined : JSON.stringify(settings.body);
+    const headers: Record<string, string> = {
+      Accept: 'application/json',
+      'User-Agent': userAgent,
+      ...(tls.headers as Record<string, string> | undefined),
+    };
+    if (payload !== undefined) {
+      headers['Content-Type'] = settings.contentType ?? 'application/json';
+      headers['Content-Length'] = String(Buffer.byteLength(payload));
+    }
+    return await new Promise((resolve, reject) => {
+      const { auth } = tls;
+      const request = (secure ? https : http).request(
+        url,
+        {
+          method,
+          headers,
+          agent: agentFor(secure, tls),
+          signal: settings.signal,
+          ...(typeof auth === 'string' ? { auth } : {}),
+        },
+        resolve,
+      );
+      request.once('error', (error) =>
+        reject(
+          settings.signal.aborted
+            ? settings.signal.reason
+            : new KubeApiError(`the API server could not be reached: ${plainMessage(error)}`),
+        ),
+      );
+      request.end(payload);
+    });
+  };
+
+  const request = async (
+    method: string,
+    path: string,
+    settings: SendRequest | RequestSettings,
+  ): Promise<unknown> => {
+    const timeout = AbortSignal.timeout(settings.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    const signal = AbortSignal.any([settings.signal, timeout]);
+    try {
+      const response = await open(method, path, {
+        query: settings.query ?? {},
+        signal,
+        ...('body' in settings ? { body: settings.body } : {}),
+        ...('contentType' in settings && settings.contentType !== undefined
+          ? { contentType: settings.contentType }
+          : {}),
+      });
+      const text = await readAll(response, signal);
+      if (response.statusCode === undefined || response.statusCode >= 300) throw refusal(response, text);
+      return parse(text);
+    } catch (error) {
+      if (settings.signal.aborted) throw settings.signal.reason;
+      if (timeout.aborted)
+        throw new KubeApiError(
+          `the API server did not answer within ${settings.timeoutMs ?? DEFAULT_TIMEOUT_MS} ms`,
+        );
+      throw error;
+    }
+  };
+
+  return {
+    get: (path, settings) => request('GET', path, settings),
+    send: (settings) => request(settings.method, settings.path, settings),
+
+    async *watch(path, { query, signal, idleTimeoutMs }) {
+      const idle = new AbortController();
+      const timer = setTimeout(() => idle.abort(), idleTimeoutMs);
+      const both = AbortSignal.any([signal, idle.signal]);
+      let response: IncomingMessage | undefined;
+      try {
+        response = await open('GET', path, { query: { ...query, watch: 'true' }, signal: both });
+        if (response.statusCode !== 200) throw refusal(response, await readAll(response, both));
+        for await (const line of lines(response, () => timer.refresh())) {
+          const event = parse(line) as Partial<WatchEvent>;
+          if (typeof event.type !== 'string')
+            throw new KubeApiError('a watch sent something that is no event');
+          yield { type: event.type, object: event.object };
+        }
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        if (idle.signal.aborted) throw new KubeApiError(`the watch was silent for ${idleTimeoutMs} ms`);
+        throw error instanceof KubeApiError
+          ? error
+          : new KubeApiError(`the watch broke: ${plainMessage(error)}`);
+      } finally {
+        clearTimeout(timer);
+        response?.destroy();
+      }
+    },
+
+    close() {
+      pool?.agent.destroy();
+      pool = undefined;
+    },
+  };
+}
+
+export interface ResourceAddress {
+  /** Empty for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly subresource?: string;
+}
+
+/** The path of a resource. Every part is checked: none can leave its place in the path. Throws for one that would. */
+export function resourcePath({
+  group,
+  version,
+  plural,
+  namespace,
+  name,
+  subresource,
+}: ResourceAddress): string {
+  const parts = group === '' ? ['api', version] : ['apis', group, version];
+  if (namespace !== undefined) parts.push('namespaces', namespace);
+  parts.push(plural);
+  if (name !== undefined) parts.push(name);
+  if (subresource !== undefined) parts.push(subresource);
+  for (const part of parts) {
+    if (!/^[a-zA-Z0-9][a-zA-Z0-9.:_-]*$/.test(part))
+      throw new Error(`not a part of a resource path: ${JSON.stringify(part)}`);
+  }
+  return `/${parts.join('/')}`;
+}
+
+function definedTls({
+  ca,
+  cert,
+  key,
+  servername,
+  rejectUnauthorized,
+  pfx,
+  passphrase,
+}: RequestOptions): https.AgentOptions {
+  return Object.fromEntries(
+    Object.entries({ ca, cert, key, servername, rejectUnauthorized, pfx, passphrase }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  );
+}
+
+async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw new KubeApiError(`the answer of the API server broke off: ${plainMessage(error)}`);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Lines over chunk boundaries, also where those split a character; `onBytes` for every chunk. */
+async function* lines(response: IncomingMessage, onBytes: () => void): AsyncIterable<string> {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  for await (const chunk of response) {
+    onBytes();
+    rest += decoder.write(chunk as Buffer);
+    let from = 0;
+    for (let end = rest.indexOf('\n', from); end >= 0; end = rest.indexOf('\n', from)) {
+      if (end > from) yield rest.slice(from, end);
+      from = end + 1;
+    }
+    rest = rest.slice(from);
+    if (rest.length > MAX_LINE) throw new KubeApiError('a watch sent a line that is too long');
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new KubeApiError('the API server sent something that is no JSON');
+  }
+}
+
+/** Seconds or a date, as HTTP allows; bounded, since it comes from outside. */
+function retryAfterMs(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 300_000) : undefined;
+}
+
+function refusal(response: IncomingMessage, text: string): KubeApiError {
+  let status: { readonly message?: unknown; readonly reason?: unknown } = {};
+  try {
+    status = (JSON.parse(text) ?? {}) as typeof status;
+  } catch {
+    // Not from the API server itself, e.g. HTML of a load balancer: the status code says enough.
+  }
+  const words = typeof status.message === 'string' ? status.message.slice(0, MAX_MESSAGE) : 'no reason given';
+  return new KubeApiError(`the API server answered ${response.statusCode}: ${words}`, {
+    status: response.statusCode,
+    kubeReason: typeof status.reason === 'string' ? status.reason : undefined,
+    retryAfterMs: retryAfterMs(response.headers['retry-after']),
+  });
+}
+
+function plainMessage(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown reason';
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === undefined || error.message.includes(code) ? error.message : `${error.message} (${code})`;
+}

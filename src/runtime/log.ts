@@ -1,0 +1,39 @@
+import { pino } from 'pino';
+import type { Logger } from './logger.ts';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+
+/** Properties that must not be written whatever object they are in: a second line of defence. */
+const REDACTED = ['key', 'token', 'adminKey', 'headers', 'options', 'authorization'].flatMap((name) =>
+  [`*.${name}`, `*.*.${name}`].concat(name === 'key' ? [] : [name]),
+);
+
+interface LoggedError {
+  readonly type: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly cause?: LoggedError;
+}
+
+/** An error without its own properties: those of an HTTP client hold headers and bodies. */
+function loggedError(error: unknown, depth = 0): LoggedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
+  return {
+    type: error.name,
+    message: error.message,
+    ...(error.stack === undefined ? {} : { stack: error.stack }),
+    ...(error.cause === undefined || depth >= 3 ? {} : { cause: loggedError(error.cause, depth + 1) }),
+  };
+}
+
+/** JSON lines on standard output. */
+export function createLog(level: LogLevel): Logger {
+  return pino({
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    serializers: { err: (error: unknown) => loggedError(error) },
+    redact: { paths: REDACTED, censor: '[redacted]' },
+  });
+}

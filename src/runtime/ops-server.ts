@@ -1,0 +1,53 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** One named check of `/readyz`; `undefined` when all is well, else what is not. */
+export interface ReadinessCheck {
+  readonly name: string;
+  readonly problem: () => string | undefined;
+}
+
+export interface OpsServer extends AsyncDisposable {
+  readonly port: number;
+}
+
+/**
+ * `GET /livez`: the event loop runs. `GET /readyz`: every check holds; one line per check, 503 if one fails. A gateway's
+ * state is none of them: a gateway that is down must not take the operator from its Service or roll it back.
+ */
+export async function startOpsServer(options: {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly checks: readonly ReadinessCheck[];
+}): Promise<OpsServer> {
+  const server = createServer((request, response) => {
+    const path = request.url?.split('?')[0];
+    response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+    if (request.method !== 'GET' || (path !== '/livez' && path !== '/readyz')) {
+      response.writeHead(404).end('try /livez or /readyz\n');
+      return;
+    }
+    if (path === '/livez') {
+      response.end('ok\n');
+      return;
+    }
+    const results = options.checks.map(({ name, problem }) => ({ name, problem: problem() }));
+    const failed = results.some(({ problem }) => problem !== undefined);
+    const lines = results.map(({ name, problem }) =>
+      problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`,
+    );
+    response.writeHead(failed ? 503 : 200).end(`${lines.join('\n')}\n`);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -1,0 +1,160 @@
+import PQueue from 'p-queue';
+import type { Clock } from './clock.ts';
+
+/** What becomes of a key after its run. A run that rejects counts as `backoff`. */
+export type Followup =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'after'; readonly delayMs: number }
+  /** Again after a delay that grows with every failure in a row, up to `maxMs`. */
+  | { readonly kind: 'backoff'; readonly maxMs?: number };
+
+/** What a key waits for, most urgent first. */
+export const PRIORITY = { spec: 2, endpoints: 1, resync: 0 } as const;
+export type Priority = (typeof PRIORITY)[keyof typeof PRIORITY];
+
+export interface WorkQueueOptions {
+  readonly run: (key: string, signal: AbortSignal) => Promise<Followup>;
+  /** Milliseconds before the nth retry in a row, n from 1. */
+  readonly backoffMs: (failures: number) => number;
+  readonly clock: Clock;
+  /** A run rejected: a defect, since runs turn what they expect into a `Followup`. */
+  readonly onError: (key: string, error: unknown) => void;
+}
+
+interface Entry {
+  lane: string;
+  priority: Priority;
+  running: boolean;
+  /** Asked for (again) since its last run began. */
+  dirty: boolean;
+  failures: number;
+  timer: { readonly at: number; readonly handle: Disposable } | undefined;
+}
+
+/**
+ * A queue of keys, not of events: a key that waits is run once however often it was added, never twice at the same
+ * time, and once more if it was added while it ran. Each lane has its own concurrency, so that one that hangs leaves
+ * the others alone.
+ */
+export class WorkQueue {
+  readonly #options: WorkQueueOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #lanes = new Map<string, PQueue>();
+  readonly #stop = new AbortController();
+
+  constructor(options: WorkQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Keys that wait or run. Keys that wait for a timer only are not counted. */
+  get depth(): number {
+    let depth = 0;
+    for (const lane of this.#lanes.values()) depth += lane.size + lane.pending;
+    return depth;
+  }
+
+  /** How many runs of `lane` may be under way at once. Lanes that were never set run one at a time. */
+  setConcurrency(lane: string, concurrency: number): void {
+    this.#lane(lane).concurrency = concurrency;
+  }
+
+  /** Runs `key` as soon as its lane lets it. */
+  add(key: string, lane: string, priority: Priority): void {
+    if (this.#stop.signal.aborted) return;
+    const entry = this.#entry(key, lane, priority);
+    entry.timer?.handle[Symbol.dispose]();
+    entry.timer = undefined;
+    if (entry.dirty) {
+      if (priority > entry.priority && !entry.running) {
+        entry.priority = priority;
+        this.#lane(entry.lane).setPriority(key, priority);
+      }
+      return;
+    }
+    entry.dirty = true;
+    entry.lane = lane;
+    entry.priority = priority;
+    if (!entry.running) this.#schedule(key, entry);
+  }
+
+  /** Runs `key` after `delayMs`, unless it runs before; the earliest of several timers counts. */
+  addAfter(key: string, delayMs: number, lane: string, priority: Priority): void {
+    if (this.#stop.signal.aborted) return;
+    const entry = this.#entry(key, lane, priority);
+    const at = this.#options.clock.monotonic() + delayMs;
+    if (entry.dirty || (entry.timer !== undefined && entry.timer.at <= at)) return;
+    entry.timer?.handle[Symbol.dispose]();
+    entry.timer = {
+      at,
+      handle: this.#options.clock.setTimer(delayMs, () => {
+        entry.timer = undefined;
+        this.add(key, lane, priority);
+      }),
+    };
+  }
+
+  /** Begins nothing new, tells what runs to stop, and resolves when it has. */
+  async drain(): Promise<void> {
+    this.#stop.abort();
+    for (const entry of this.#entries.values()) entry.timer?.handle[Symbol.dispose]();
+    for (const lane of this.#lanes.values()) lane.pause();
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.onPendingZero()));
+    for (const lane of this.#lanes.values()) lane.clear();
+  }
+
+  #entry(key: string, lane: string, priority: Priority): Entry {
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      entry = { lane, priority, running: false, dirty: false, failures: 0, timer: undefined };
+      this.#entries.set(key, entry);
+    }
+    return entry;
+  }
+
+  #lane(name: string): PQueue {
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      lane = new PQueue({ concurrency: 1 });
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  #schedule(key: string, entry: Entry): void {
+    this.#lane(entry.lane)
+      .add(() => this.#run(key, entry), { id: key, priority: entry.priority })
+      // Only `clear()` in `drain` rejects what waits, and then nobody is interested.
+      .catch((error: unknown) => {
+        if (!this.#stop.signal.aborted) this.#options.onError(key, error);
+      });
+  }
+
+  async #run(key: string, entry: Entry): Promise<void> {
+    entry.dirty = false;
+    entry.running = true;
+    const { lane } = entry;
+    let followup: Followup;
+    try {
+      followup = await this.#options.run(key, this.#stop.signal);
+    } catch (error) {
+      if (!this.#stop.signal.aborted) this.#options.onError(key, error);
+      followup = { kind: 'backoff' };
+    }
+    entry.running = false;
+    entry.failures = followup.kind === 'backoff' ? entry.failures + 1 : 0;
+    if (this.#stop.signal.aborted) return;
+    if (entry.dirty) {
+      this.#schedule(key, entry);
+      return;
+    }
+    if (followup.kind === 'done') {
+      if (entry.timer === undefined) this.#entries.delete(key);
+      return;
+    }
+    const delayMs =
+      followup.kind === 'after'
+        ? followup.delayMs
+        : Math.min(this.#options.backoffMs(entry.failures), followup.maxMs ?? Number.POSITIVE_INFINITY);
+    this.addAfter(key, delayMs, lane, PRIORITY.resync);
+  }
+}
