@@ -61,7 +61,7 @@ export interface Reflector {
 type Phase =
   | { readonly kind: 'list' }
   | { readonly kind: 'watch'; readonly version: string }
-  | { readonly kind: 'pause'; readonly delayMs: number; readonly then: Phase };
+  | { readonly kind: 'pause'; readonly delayMs: number; readonly next: Phase };
 
 /** A watch that lived this long, or brought anything, was healthy: the next failure begins with a short pause again. */
 const HEALTHY_MS = 10_000;
@@ -199,7 +199,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     }
     if (heardAnything || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', version };
     // A server that closes every watch at once is not asked again at once.
-    return { kind: 'pause', delayMs: backoff.next(), then: { kind: 'watch', version } };
+    return { kind: 'pause', delayMs: backoff.next(), next: { kind: 'watch', version } };
   };
 
   const apply = (event: WatchEvent): void => {
@@ -210,17 +210,17 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     else store.upsert(object);
   };
 
-  const pause = (error: KubeApiError, then: Phase): Phase => ({
+  const pause = (error: KubeApiError, next: Phase): Phase => ({
     kind: 'pause',
     delayMs: Math.max(backoff.next(), error.retryAfterMs ?? 0),
-    then,
+    next,
   });
 
   const step = async (phase: Phase, signal: AbortSignal): Promise<Phase> => {
     switch (phase.kind) {
       case 'pause':
         await clock.sleep(phase.delayMs, signal);
-        return phase.then;
+        return phase.next;
       case 'watch':
         return await watch(phase.version, signal);
       case 'list':
@@ -244,7 +244,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       // State first: whoever is told of the objects' removal can see why they are gone.
       store.setState({ state: 'absent' });
       store.replaceAll([]);
-      return { kind: 'pause', delayMs: timing.absentRetryMs, then: again };
+      return { kind: 'pause', delayMs: timing.absentRetryMs, next: again };
     }
     if (lastError !== error.message) log.warn({ status: error.status }, `listing failed: ${error.message}`);
     lastError = error.message;
@@ -265,7 +265,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
           if (signal.aborted) return;
           // A defect of ours must not end the watch: from the beginning, after a pause.
           log.error({ err }, 'the reflector failed');
-          phase = { kind: 'pause', delayMs: backoff.next(), then: { kind: 'list' } };
+          phase = { kind: 'pause', delayMs: backoff.next(), next: { kind: 'list' } };
         }
       }
     },

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { GROUP } from '../../src/api/group.ts';
+import { REASONS } from '../../src/api/reasons.ts';
 
 const root = new URL('../../', import.meta.url);
 
@@ -15,7 +16,23 @@ export function generatedFiles(): ReadonlyMap<string, string> {
       `# Generated from src/api by \`npm run generate\`.\n${stringify(customResourceDefinition(resource), { lineWidth: 0, aliasDuplicateObjects: false })}`,
     );
   }
+  files.set('docs/reasons.md', reasonsReference());
   return files;
+}
+
+function reasonsReference(): string {
+  const rows = Object.entries(REASONS).map(([reason, meaning]) => `| \`${reason}\` | ${meaning} |`);
+  return `<!-- Generated from src/api/reasons.ts by \`npm run generate\`. -->
+
+# Reasons
+
+The closed set of words that the operator uses as condition reason and as Event reason. What [each condition](status.md) is, and
+which object has it, is on another page.
+
+| reason | meaning, and what to do |
+| --- | --- |
+${rows.join('\n')}
+`;
 }
 
 /** The paths whose committed content differs from what would be generated now. */

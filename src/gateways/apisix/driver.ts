@@ -24,7 +24,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         expectMissing(body);
         return undefined;
       }
-      return toObserved(id, valueOf(body));
+      return toObserved(id, valueIn(body));
     },
 
     async list(signal) {
@@ -34,7 +34,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       );
       const upstreams = new Map<UpstreamId, ObservedUpstream>();
       for (const item of itemsOf(body)) {
-        const value = valueOf(item);
+        const value = valueIn(item);
         const id = idOf(item, value);
         upstreams.set(id, toObserved(id, value));
       }
@@ -46,7 +46,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         { method: 'PUT', path: pathOf(upstream.id), body: toAdmin(upstream), expected: [200, 201] },
         signal,
       );
-      return toObserved(upstream.id, valueOf(body));
+      return toObserved(upstream.id, valueIn(body));
     },
 
     async delete(id, { references }, signal) {
@@ -93,7 +93,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       throw new GatewayUnavailableError(`the list of stream routes was answered with ${status}`);
     }
     for (const item of itemsOf(body)) {
-      const value = valueOf(item);
+      const value = valueIn(item);
       if (String(value['upstream_id']) === id) return idOf(item, value);
     }
     return undefined;
@@ -128,7 +128,7 @@ function itemsOf(body: unknown): readonly unknown[] {
   );
 }
 
-function valueOf(item: unknown): AdminUpstream {
+function valueIn(item: unknown): AdminUpstream {
   const value = isObject(item) ? item['value'] : undefined;
   if (!isObject(value)) {
     throw new GatewayUnavailableError(

@@ -1,0 +1,345 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { parseArgs } from 'node:util';
+import { type StandIn, startStandIn } from '../test/support/apisix-stand-in/stand-in.ts';
+import { type ControlPlane, startControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { eventually } from '../test/support/eventually.ts';
+import { installCrds, installRbac, type Operator, startOperator } from '../test/support/operator.ts';
+import { writeSecret } from '../test/support/workload.ts';
+
+/** The whole story in a terminal: a real control plane, a stand-in for the gateway, the operator between them. */
+
+const CONNECTION = 'default';
+
+const colour = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
+const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+let steps = 0;
+
+function step(title: string): void {
+  steps += 1;
+  print(`\n${paint(1, `${steps}. ${title}`)}`);
+}
+
+function show(text: string): void {
+  for (const line of text.trimEnd().split('\n')) print(`   ${line}`);
+}
+
+const said = (text: string) => show(paint(2, text));
+
+interface GatewayNode {
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+}
+
+/** `host:port weight n` of every node; undefined where there is no such upstream. */
+type Expectation = (nodes: readonly string[] | undefined) => boolean;
+
+class Demo {
+  readonly #cluster: ControlPlane;
+  readonly #gateway: StandIn;
+
+  constructor(cluster: ControlPlane, gateway: StandIn) {
+    this.#cluster = cluster;
+    this.#gateway = gateway;
+  }
+
+  /** Runs kubectl as the reader would, and shows both the command and what it printed. */
+  async kubectl(
+    args: string,
+    options: { readonly input?: string; readonly only?: RegExp } = {},
+  ): Promise<void> {
+    said(`$ kubectl ${args}`);
+    const output = await this.#cluster.kubectl(
+      args.split(' '),
+      options.input === undefined ? {} : { input: options.input },
+    );
+    const { only } = options;
+    show(
+      only === undefined
+        ? output
+        : output
+            .split('\n')
+            .filter((line) => only.test(line))
+            .join('\n'),
+    );
+  }
+
+  async apply(yaml: string): Promise<void> {
+    await this.kubectl('apply -f -', { input: yaml });
+  }
+
+  nodes(id: string): readonly string[] | undefined {
+    const value = this.#gateway.get('upstreams', id) as
+      | { readonly nodes: readonly GatewayNode[] }
+      | undefined;
+    return value?.nodes.map(({ host, port, weight }) => `${host}:${port} weight ${weight}`);
+  }
+
+  /**
+   * Sends one change to the API server, and shows how long after its answer the gateway holds what `expected` says.
+   * Not by kubectl, which takes longer to end than the operator to work.
+   */
+  async change(
+    method: 'PUT' | 'DELETE' | 'POST',
+    path: string,
+    body: object | undefined,
+    id: string,
+    expected: Expectation,
+  ): Promise<void> {
+    said(`${method} ${path}`);
+    const { status, body: answer } = await this.#cluster.request(method, path, body);
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${JSON.stringify(answer)}`);
+    await this.arrives(id, expected);
+  }
+
+  /** Waits until the gateway holds what `expected` says, and shows it with the time that this took from now. */
+  async arrives(id: string, expected: Expectation): Promise<void> {
+    const since = performance.now();
+    await eventually(
+      () => {
+        if (!expected(this.nodes(id)))
+          throw new Error(`the gateway holds ${JSON.stringify(this.nodes(id))} as ${id}`);
+      },
+      { intervalMs: 1 },
+    );
+    const took = (performance.now() - since).toFixed(0);
+    const nodes = this.nodes(id);
+    const now =
+      nodes === undefined
+        ? `the gateway has no upstream ${id} any more`
+        : `the gateway holds upstream ${id}: ${nodes.length === 0 ? 'no nodes' : nodes.join(', ')}`;
+    show(paint(32, `${now} (${took} ms later)`));
+  }
+
+  async ready(name: string): Promise<void> {
+    await this.#cluster.kubectl(['wait', '--for=condition=Ready', `gwu/${name}`, '--timeout=30s']);
+  }
+
+  /** What answers `count` requests through the gateway. */
+  async requests(path: string, count: number): Promise<void> {
+    const answers = new Map<string, number>();
+    for (let n = 0; n < count; n += 1) {
+      const response = await fetch(`${this.#gateway.proxyUrl}${path}`);
+      const answer = response.ok ? (await response.text()).trim() : `status ${response.status}`;
+      answers.set(answer, (answers.get(answer) ?? 0) + 1);
+    }
+    const counts = [...answers].sort().map(([answer, times]) => `${answer} ${times}`);
+    show(paint(36, `${count} requests to ${path} through the gateway: ${counts.join(', ')}`));
+  }
+
+  async route(id: string, uri: string, upstreamId: string): Promise<void> {
+    const url = `${this.#gateway.adminUrl}/apisix/admin/routes/${id}`;
+    const body = JSON.stringify({ uri, upstream_id: upstreamId });
+    const headers = { 'X-API-KEY': this.#gateway.adminKey, 'Content-Type': 'application/json' };
+    const response = await fetch(url, { method: 'PUT', headers, body });
+    if (!response.ok) throw new Error(`the route was refused: ${await response.text()}`);
+    said(`a route of yours, made in the gateway: ${uri} -> upstream ${upstreamId}`);
+  }
+
+  async unroute(id: string): Promise<void> {
+    const url = `${this.#gateway.adminUrl}/apisix/admin/routes/${id}`;
+    await fetch(url, { method: 'DELETE', headers: { 'X-API-KEY': this.#gateway.adminKey } });
+    said(`route ${id} is deleted in the gateway`);
+  }
+}
+
+const object = (kind: string, name: string, spec: string) =>
+  `apiVersion: gatewayupstream.dev/v1alpha1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec:\n${spec}`;
+
+const SLICES = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
+
+const slice = (service: string, addresses: readonly string[]) => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { name: `${service}-1`, labels: { 'kubernetes.io/service-name': service } },
+  addressType: 'IPv4',
+  ports: [{ name: 'http', port: 8080 }],
+  endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+});
+
+async function story(demo: Demo, ports: readonly number[]): Promise<void> {
+  step('Endpoints written by hand: plat-dev, as in a database outside the cluster');
+  await demo.apply(`
+apiVersion: v1
+kind: Service
+metadata: { name: plat-dev }
+spec: { ports: [{ name: port, port: 3306 }] }
+---
+apiVersion: v1
+kind: Endpoints
+metadata: { name: plat-dev }
+subsets:
+- addresses: [{ ip: 10.5.10.109 }, { ip: 10.5.10.110 }]
+  ports: [{ name: port, port: 3306 }]
+---
+${object('GatewayUpstream', 'plat-dev', '  scheme: TCP\n  backends: [{ serviceName: "default/plat-dev:port" }]')}`);
+  await demo.arrives('default.plat-dev', (nodes) => nodes?.length === 2);
+
+  step('A Service whose endpoints come and go');
+  await demo.apply(`
+apiVersion: v1
+kind: Service
+metadata: { name: web }
+spec: { ports: [{ name: http, port: 80 }] }
+---
+${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port: http } }]')}`);
+  await demo.arrives('default.web', (nodes) => nodes?.length === 0);
+  const web = (title: string, addresses: readonly string[]) => {
+    said(`-- ${title}`);
+    const count = addresses.length;
+    return demo.change(
+      'PUT',
+      `${SLICES}/web-1`,
+      slice('web', addresses),
+      'default.web',
+      (nodes) =>
+        nodes?.length === count &&
+        addresses.every((address) => nodes.some((node) => node.startsWith(`${address}:`))),
+    );
+  };
+  said('-- two endpoints');
+  await demo.change(
+    'POST',
+    SLICES,
+    slice('web', ['10.1.0.1', '10.1.0.2']),
+    'default.web',
+    (nodes) => nodes?.length === 2,
+  );
+  await web('scaled up to four', ['10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4']);
+  await web('one dies', ['10.1.0.1', '10.1.0.3', '10.1.0.4']);
+  await web('all replaced', ['10.1.9.1', '10.1.9.2']);
+  said('-- scaled to zero: the upstream stays, since routes need its id');
+  await demo.change('DELETE', `${SLICES}/web-1`, undefined, 'default.web', (nodes) => nodes?.length === 0);
+  said('-- and back');
+  await demo.change(
+    'POST',
+    SLICES,
+    slice('web', ['10.1.0.1', '10.1.0.2']),
+    'default.web',
+    (nodes) => nodes?.length === 2,
+  );
+
+  step('What kubectl shows');
+  await demo.ready('web');
+  await demo.ready('plat-dev');
+  await demo.kubectl('get gatewayconnections,gatewayupstreams');
+  await demo.kubectl('describe gatewayupstream web');
+
+  step('Mistakes are told, not logged');
+  said('the form that APISIX answers with `no valid upstream node` is refused with the right one');
+  const wrong = object(
+    'GatewayUpstream',
+    'cms',
+    '  backends: [{ serviceName: cms.default.svc.cluster.local }]',
+  );
+  await demo.apply(wrong).catch((error: unknown) => show(paint(33, String(error).replace(/^Error: /, ''))));
+  await demo.apply(object('GatewayUpstream', 'cms', '  backends: [{ serviceName: "default/cms:http" }]'));
+  await demo.kubectl('wait --for=condition=Ready=false gwu/cms --timeout=30s');
+  await demo.kubectl('get gatewayupstream cms -o wide');
+  await demo.kubectl('describe gatewayupstream cms', { only: /^\s+Message:\s+Service/ });
+
+  step('Real requests: three backends on loopback, split by weight');
+  const [blue = 0, green = 0, canary = 0] = ports;
+  const shop = (blueWeight: number, canaryWeight: number) =>
+    object(
+      'GatewayUpstream',
+      'shop',
+      `  backends:
+  - weight: ${blueWeight}
+    addresses: [{ host: 127.0.0.1, port: ${blue} }, { host: 127.0.0.1, port: ${green} }]
+  - weight: ${canaryWeight}
+    addresses: [{ host: 127.0.0.1, port: ${canary} }]`,
+    );
+  await demo.apply(shop(100, 0));
+  await demo.arrives('default.shop', (nodes) => nodes?.length === 2);
+  await demo.route('shop', '/shop', 'default.shop');
+  await demo.requests('/shop', 40);
+  for (const percent of [10, 50, 100]) {
+    const before = demo.nodes('default.shop')?.join();
+    await demo.apply(shop(100 - percent, percent));
+    await demo.arrives('default.shop', (nodes) => nodes?.join() !== before);
+    await demo.requests('/shop', 40);
+  }
+
+  step('Deleted while a route refers to it: it waits, and says for what');
+  await demo.kubectl('delete gatewayupstream shop --wait=false');
+  await demo.kubectl('wait --for=condition=Programmed=false gwu/shop --timeout=30s');
+  await demo.kubectl('describe gatewayupstream shop', { only: /route \[/ });
+  await demo.unroute('shop');
+  await demo.arrives('default.shop', (nodes) => nodes === undefined);
+}
+
+function startBackend(name: string): Promise<Server> {
+  const server = createServer((_, response) => response.end(`${name}\n`));
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
+  const began = performance.now();
+  await using cleanup = new AsyncDisposableStack();
+
+  step('A real Kubernetes control plane, and a stand-in for Apache APISIX');
+  const cluster = cleanup.use(await startControlPlane({ report: (line) => show(line) }));
+  const gateway = cleanup.use(await startStandIn());
+  show(`API server ${cluster.server}, Admin API ${gateway.adminUrl}, data plane ${gateway.proxyUrl}`);
+
+  step('CRDs, RBAC, and the operator with the token of its own ServiceAccount');
+  await installCrds(cluster);
+  const namespace = 'gateway-upstream-system';
+  await cluster.kubectl(['create', 'namespace', namespace]);
+  const token = await installRbac(cluster, namespace);
+  await writeSecret(cluster, namespace, 'apisix-admin', { 'admin-key': gateway.adminKey });
+  const operator: Operator = cleanup.use(
+    await startOperator(cluster, namespace, token, { logLevel: 'info' }),
+  );
+  await operator.ready();
+  show('ready: its own namespace has the Secret with the admin key');
+
+  const demo = new Demo(cluster, gateway);
+  await demo.apply(
+    object(
+      'GatewayConnection',
+      CONNECTION,
+      `  type: APISIX
+  apisix:
+    adminUrl: ${gateway.adminUrl}
+    adminKeySecretRef: { name: apisix-admin }
+  allowedNamespaces: { all: true }
+  tenantPolicy: { staticAddresses: Allow }`,
+    ),
+  );
+  await demo.kubectl(`wait --for=condition=Ready gwc/${CONNECTION} --timeout=30s`);
+
+  const backends = await Promise.all(['blue', 'green', 'canary'].map(startBackend));
+  cleanup.defer(() => {
+    for (const backend of backends) backend.close();
+  });
+  await story(
+    demo,
+    backends.map((backend) => (backend.address() as AddressInfo).port),
+  );
+  print(`\n${paint(32, `Done in ${((performance.now() - began) / 1000).toFixed(0)} s.`)}`);
+
+  if (values.keep) {
+    print(`
+Everything keeps running. In another terminal:
+
+  export KUBECONFIG=${cluster.kubeconfig}
+  ${cluster.binaries.kubectl} get gatewayupstreams -A
+  curl -H 'X-API-KEY: ${gateway.adminKey}' ${gateway.adminUrl}/apisix/admin/upstreams
+
+Ctrl-C ends it and cleans up.`);
+    await new Promise<void>((resolve) => process.once('SIGINT', () => resolve()));
+    return;
+  }
+}
+
+await main();
+process.exit(0);

@@ -1,0 +1,520 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { sign } from 'node:crypto';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Binaries, ensureBinaries } from '../support/control-plane/binaries.ts';
+import type { ClusterAccess } from '../support/control-plane/cluster-access.ts';
+import { ComponentStartError, createComponent } from '../support/control-plane/component.ts';
+import {
+  type ControlPlane,
+  SERVICE_ACCOUNT_ISSUER,
+  startControlPlane,
+} from '../support/control-plane/control-plane.ts';
+import { eventually } from '../support/eventually.ts';
+import { sharedControlPlane } from '../support/shared-control-plane.ts';
+
+const HOUR_S = 3600;
+
+let scratch: string;
+
+beforeEach(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'control-plane-test-'));
+});
+
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(scratch, { recursive: true, force: true });
+});
+
+describe('the shared control plane', () => {
+  it('answers 401 to a bad token and 403 to a ServiceAccount until a Role is bound to it', async () => {
+    const cluster = sharedControlPlane();
+    const namespace = await cluster.newNamespace('rbac', { awaitServiceAccount: true });
+    const token = (await cluster.kubectl(['create', 'token', 'default', '-n', namespace])).trim();
+    const secrets = `/api/v1/namespaces/${namespace}/secrets`;
+    expect((await cluster.request('GET', secrets, undefined, { token: 'nonsense' })).status).toBe(401);
+    expect(await cluster.request('GET', secrets, undefined, { token })).toMatchObject({
+      status: 403,
+      body: { reason: 'Forbidden' },
+    });
+
+    await cluster.kubectl(['create', 'role', 'reader', '--verb=list', '--resource=secrets', '-n', namespace]);
+    const subject = `--serviceaccount=${namespace}:default`;
+    await cluster.kubectl(['create', 'rolebinding', 'reader', '--role=reader', subject, '-n', namespace]);
+    await eventually(async () => {
+      expect((await cluster.request('GET', secrets, undefined, { token })).status).toBe(200);
+    });
+    expect((await cluster.request('DELETE', secrets, undefined, { token })).status).toBe(403);
+  });
+
+  it('accepts tokens signed with its ServiceAccount key until they expire', async () => {
+    const cluster = sharedControlPlane();
+    const namespace = await cluster.newNamespace('jwt', { awaitServiceAccount: true });
+    const now = Math.floor(Date.now() / 1000);
+    const review = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
+    const statusAt = async (expiryS: number) => {
+      const token = await mintToken(cluster, namespace, expiryS);
+      const answer = await cluster.request('POST', review, { metadata: {} }, { token });
+      return answer.status;
+    };
+    expect(await statusAt(now + HOUR_S)).toBe(201);
+    expect(await statusAt(now - HOUR_S)).toBe(401);
+  });
+
+  it('mirrors hand-made Endpoints into an EndpointSlice', async () => {
+    const cluster = sharedControlPlane();
+    const namespace = await cluster.newNamespace('mirror');
+    await expectMirroring(cluster, namespace);
+  });
+
+  it('gives kubectl its input, another user and the words of an error, and nothing of the user who runs it', async () => {
+    vi.stubEnv('KUBECONFIG', join(scratch, 'absent'));
+    vi.stubEnv('HOME', scratch);
+    const cluster = sharedControlPlane();
+    const namespace = await cluster.newNamespace('kubectl', { awaitServiceAccount: true });
+    const manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'made', namespace } };
+    const applied = await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest) });
+    expect(applied.trim()).toBe('configmap/made created');
+
+    const token = (await cluster.kubectl(['create', 'token', 'default', '-n', namespace])).trim();
+    const kubeconfig = await cluster.kubeconfigFor({ name: `system:${namespace}/x`, token, namespace });
+    expect((await stat(kubeconfig)).mode & 0o777).toBe(0o600);
+    expect(dirname(kubeconfig)).toBe(cluster.dir);
+    const user = await cluster.kubectl(['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'], {
+      kubeconfig,
+    });
+    expect(user).toBe(`system:serviceaccount:${namespace}:default`);
+    await expect(cluster.kubectl(['get', 'configmaps'], { kubeconfig })).rejects.toThrow(
+      `cannot list resource "configmaps" in API group "" in the namespace "${namespace}"`,
+    );
+    expect(await readdir(scratch)).toEqual([]);
+  });
+
+  it('is trusted by helm', async () => {
+    const { binaries, kubeconfig } = sharedControlPlane();
+    const env = { HOME: scratch, KUBECONFIG: kubeconfig };
+    const { stdout } = await promisify(execFile)(binaries.helm, ['list', '-A', '-o', 'json'], { env });
+    expect(JSON.parse(stdout)).toEqual([]);
+  });
+
+  it('takes a merge patch, and answers JSON and text', async () => {
+    const cluster = sharedControlPlane();
+    const namespace = await cluster.newNamespace('patch');
+    const patch = { metadata: { labels: { patched: 'yes' } } };
+    expect(await cluster.request('PATCH', `/api/v1/namespaces/${namespace}`, patch)).toMatchObject({
+      status: 200,
+      body: patch,
+    });
+    expect(await cluster.request('GET', '/readyz')).toEqual({ status: 200, body: 'ok' });
+  });
+});
+
+describe('control planes of a test', () => {
+  let first: ControlPlane;
+  let second: ControlPlane;
+
+  beforeAll(async () => {
+    [first, second] = await Promise.all([
+      startControlPlane(),
+      startControlPlane({ audit: true, controllers: ['deployment-controller'] }),
+    ]);
+  });
+
+  afterAll(async () => {
+    await Promise.all([first?.close(), second?.close()]);
+  });
+
+  it('are separate', async () => {
+    expect(first.server).not.toBe(second.server);
+    const namespace = await first.newNamespace('only-in-first');
+    expect((await first.request('GET', `/api/v1/namespaces/${namespace}`)).status).toBe(200);
+    expect((await second.request('GET', `/api/v1/namespaces/${namespace}`)).status).toBe(404);
+    const foreign = { token: first.adminToken };
+    expect((await second.request('GET', '/api/v1/namespaces', undefined, foreign)).status).toBe(401);
+  });
+
+  it('work on after SIGKILL and a new start of each component, with their data', async () => {
+    const namespace = await first.newNamespace('survivor');
+    const path = `/api/v1/namespaces/${namespace}`;
+    const before = await first.request('GET', path);
+    for (const component of [first.etcd, first.apiserver, first.controllerManager]) {
+      const { pid } = component;
+      await component.kill();
+      expect([component.name, component.running, component.pid]).toEqual([component.name, false, undefined]);
+      if (component === first.apiserver)
+        await expect(first.request('GET', path)).rejects.toThrow(`GET ${path}`);
+      await component.start();
+      expect([component.name, component.running, component.pid === pid]).toEqual([
+        component.name,
+        true,
+        false,
+      ]);
+      await expect(component.start()).rejects.toThrow(`${component.name} is already running`);
+    }
+    await eventually(async () => {
+      expect((await first.request('GET', path)).body).toEqual(before.body);
+    });
+    await expectMirroring(first, namespace);
+    await first.newNamespace('after', { awaitServiceAccount: true });
+  });
+
+  it('stop a component, even one that does not react', async () => {
+    const { controllerManager } = second;
+    await controllerManager.stop();
+    expect(controllerManager.running).toBe(false);
+    await controllerManager.stop();
+    expect(() => controllerManager.signal('SIGSTOP')).toThrow('does not run');
+    await controllerManager.start();
+    controllerManager.signal('SIGSTOP');
+    await controllerManager.stop();
+    expect(controllerManager.running).toBe(false);
+    await controllerManager.start();
+  });
+
+  it('log who was allowed what, when asked to', async () => {
+    const namespace = await second.newNamespace('audited');
+    expect(first.auditLog).toBeUndefined();
+    const { auditLog } = second;
+    if (auditLog === undefined) throw new Error('there is no audit log');
+    await eventually(async () => {
+      const entries = (await readFile(auditLog, 'utf8'))
+        .split('\n')
+        .filter((line) => line.includes(namespace));
+      const made = entries
+        .map((line) => JSON.parse(line))
+        .filter((entry) => entry.verb === 'create' && entry.objectRef.resource === 'namespaces');
+      expect(made).toMatchObject([
+        { user: { username: 'admin' }, annotations: { 'authorization.k8s.io/decision': 'allow' } },
+      ]);
+    });
+  });
+
+  it('run more controllers when asked to', async () => {
+    const deployment = {
+      metadata: { name: 'web' },
+      spec: {
+        selector: { matchLabels: { app: 'web' } },
+        template: {
+          metadata: { labels: { app: 'web' } },
+          spec: { containers: [{ name: 'web', image: 'web' }] },
+        },
+      },
+    };
+    const replicaSets = async (controlPlane: ControlPlane) => {
+      const namespace = await controlPlane.newNamespace('controllers');
+      const apps = `/apis/apps/v1/namespaces/${namespace}`;
+      expect((await controlPlane.request('POST', `${apps}/deployments`, deployment)).status).toBe(201);
+      return () => controlPlane.kubectl(['get', 'replicasets', '-n', namespace, '-o', 'name']);
+    };
+    const [without, withController] = [await replicaSets(first), await replicaSets(second)];
+    await eventually(async () => expect(await withController()).toContain('replicaset.apps/web-'));
+    expect(await without()).toBe('');
+  });
+});
+
+describe('a control plane that cannot start', () => {
+  it('says why with the end of the log, and leaves nothing behind', async () => {
+    vi.stubEnv('TMPDIR', scratch);
+    const failure = await startControlPlane({ apiserverArgs: ['--no-such-flag'] }).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toBeInstanceOf(ComponentStartError);
+    expect(String(failure)).toContain('kube-apiserver did not start: it ended with exit code 1');
+    expect(String(failure)).toContain('unknown flag: --no-such-flag');
+    expect(await readdir(scratch)).toEqual([]);
+    expect(processesNaming(scratch)).toEqual([]);
+  });
+
+  it('knows that a port was taken', async () => {
+    const holder = createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    try {
+      const address = holder.address();
+      if (address === null || typeof address === 'string') throw new Error('no port');
+      const url = `http://127.0.0.1:${address.port}`;
+      const etcd = createComponent({
+        name: 'etcd',
+        command: sharedControlPlane().binaries.etcd,
+        args: [
+          `--data-dir=${join(scratch, 'data')}`,
+          `--listen-client-urls=${url}`,
+          `--advertise-client-urls=${url}`,
+          '--listen-peer-urls=http://127.0.0.1:0',
+        ],
+        dir: scratch,
+        started: () => undefined,
+        createProbe: () => async () => !etcd.running,
+      });
+      await expect(etcd.start()).rejects.toMatchObject({ name: 'ComponentStartError', portTaken: true });
+      expect(etcd.running).toBe(false);
+    } finally {
+      holder.close();
+    }
+  });
+});
+
+describe('a control plane whose starter ends', () => {
+  const ready = 'controlPlane.apiserver.running';
+  it.each([
+    ['SIGKILL', 'SIGKILL', 'await new Promise(() => {})'],
+    ['Ctrl-C', 'SIGINT', 'await new Promise(() => {})'],
+    [
+      'an uncaught error',
+      undefined,
+      "setImmediate(() => { throw new Error('thrown by the test on purpose'); })",
+    ],
+    ['process.exit', undefined, 'process.exit(3)'],
+  ] as const)('goes away after %s', async (_, signal, ending) => {
+    const starter = startNode(
+      `const controlPlane = await startControlPlane();
+      console.log(${ready});
+      process.stdin.once('data', async () => { ${ending} });`,
+    );
+    expect(await firstLine(starter)).toBe('true');
+    // Three components and the watchdog.
+    expect(processesNaming(scratch)).toHaveLength(4);
+    expect(await readdir(scratch)).toHaveLength(1);
+    if (signal === undefined) starter.stdin?.write('now\n');
+    else starter.kill(signal);
+    await once(starter, 'exit');
+    await expectNothingLeft();
+  });
+
+  it('goes away after SIGKILL in the middle of its start', async () => {
+    const starter = startNode('await startControlPlane();');
+    await eventually(() => {
+      expect(processesNaming(scratch).filter((line) => line.includes('--etcd-servers'))).toHaveLength(1);
+    });
+    starter.kill('SIGKILL');
+    await once(starter, 'exit');
+    await expectNothingLeft();
+  });
+
+  function startNode(script: string): ChildProcess {
+    const module = new URL('../support/control-plane/control-plane.ts', import.meta.url).href;
+    const source = `import { startControlPlane } from ${JSON.stringify(module)};\n${script}`;
+    return spawn(process.execPath, ['--input-type=module', '--eval', source], {
+      env: { ...process.env, TMPDIR: scratch },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+  }
+
+  async function expectNothingLeft(): Promise<void> {
+    await eventually(async () => {
+      expect(processesNaming(scratch)).toEqual([]);
+      expect(await readdir(scratch)).toEqual([]);
+    });
+  }
+});
+
+describe('ensureBinaries', () => {
+  let env: Record<string, string>;
+  let lines: string[];
+  const report = (line: string) => lines.push(line);
+
+  beforeEach(async () => {
+    lines = [];
+    await mkdir(join(scratch, 'bin'));
+    await writeFile(join(scratch, 'bin', 'go'), STAND_IN_GO, { mode: 0o755 });
+    env = {
+      HOME: scratch,
+      PATH: `${join(scratch, 'bin')}:/usr/bin:/bin`,
+      XDG_CACHE_HOME: join(scratch, 'cache'),
+      STAND_IN_LOG: join(scratch, 'builds'),
+      STAND_IN_GATE: join(scratch, 'gate'),
+    };
+  });
+
+  const openGate = () => writeFile(join(scratch, 'gate'), '');
+  const builds = async () => (await readFile(join(scratch, 'builds'), 'utf8')).split('\n').length - 1;
+  const cached = () => readdir(join(scratch, 'cache', 'gateway-upstream-operator', 'control-plane'));
+
+  it('uses what this machine has built already, without Go', async () => {
+    const { PATH: _, ...ambient } = process.env;
+    const binaries = await ensureBinaries({ env: { ...ambient, PATH: scratch }, report });
+    expect(binaries).toEqual(sharedControlPlane().binaries);
+    expect(lines).toEqual([]);
+  });
+
+  it('builds once for all who ask at the same time, and not again', async () => {
+    const asked = [1, 2, 3].map(() => ensureBinaries({ env, report }));
+    await eventually(() => expect(lines).toHaveLength(3));
+    expect(lines.filter((line) => line.startsWith('building etcd, '))).toHaveLength(1);
+    expect(lines.filter((line) => line.startsWith(`waiting for process ${process.pid}, `))).toHaveLength(2);
+    await openGate();
+    const [binaries, ...others] = await Promise.all(asked);
+    expect(others).toEqual([binaries, binaries]);
+    expect(binaries?.etcd).toMatch(
+      /\/cache\/gateway-upstream-operator\/control-plane\/[0-9a-f]{16}\/server$/,
+    );
+    expect(lines.at(-1)).toMatch(/^built in \d+ s: /);
+    expect(await ensureBinaries({ env: { ...env, PATH: '' }, report })).toEqual(binaries);
+    expect(await builds()).toBe(1);
+    expect(await cached()).toHaveLength(1);
+  });
+
+  it('takes over from a process that was killed while it built, and builds again what was removed', async () => {
+    const module = new URL('../support/control-plane/binaries.ts', import.meta.url).href;
+    const source = `import { ensureBinaries } from ${JSON.stringify(module)};
+      await ensureBinaries({ env: process.env, report: console.log });`;
+    const builder = spawn(process.execPath, ['--input-type=module', '--eval', source], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    expect(await firstLine(builder)).toContain('Kubernetes v1.');
+    await eventually(async () => expect(await builds()).toBe(1));
+    builder.kill('SIGKILL');
+    await once(builder, 'exit');
+    expect((await cached()).map((name) => name.split('.').at(-1)).toSorted()).toEqual(['lock', 'tmp']);
+
+    await openGate();
+    const binaries = await ensureBinaries({ env, report });
+    expect(await builds()).toBe(2);
+    expect(await cached()).toHaveLength(1);
+    await rm(binaries.helm);
+    expect(await ensureBinaries({ env, report })).toEqual(binaries);
+    expect(await builds()).toBe(3);
+    expect((await stat(binaries.helm)).isFile()).toBe(true);
+  });
+
+  it('shows the end of the output of a build that fails, and leaves no half of it', async () => {
+    const failure = ensureBinaries({ env: { ...env, STAND_IN_FAILS: 'yes' }, report });
+    await expect(failure).rejects.toThrow(/failed after \d+ s:\nmain.go:7: no space left on device$/);
+    expect(await cached()).toEqual([]);
+  });
+
+  it('says in one line that Go is missing, or why it is of no use', async () => {
+    const missing = await ensureBinaries({ env: { ...env, PATH: '' }, report }).catch(String);
+    expect(missing).toBe(
+      'Error: Go 1.26 or newer is needed once to build the test control plane, and there is no go in PATH: ' +
+        'install it from https://go.dev/dl, or let KUBEBUILDER_ASSETS name a folder of ready binaries',
+    );
+    const old = await ensureBinaries({ env: { ...env, STAND_IN_OLD: 'yes' }, report }).catch(String);
+    expect(old).toMatch(/^Error: Go 1\.26 or newer .* \(go said: go: go\.mod requires go >= 1\.26\.0\)$/);
+    expect(lines).toEqual([]);
+  });
+
+  it('takes KUBEBUILDER_ASSETS, and builds only what may be missing there', async () => {
+    const assets = join(scratch, 'assets');
+    await mkdir(assets);
+    const asset = async (name: string) => {
+      await writeFile(join(assets, name), '', { mode: 0o755 });
+      return join(assets, name);
+    };
+    const withAssets = { env: { ...env, KUBEBUILDER_ASSETS: assets }, report };
+    const own: Partial<Binaries> = {
+      etcd: await asset('etcd'),
+      kubeApiserver: await asset('kube-apiserver'),
+    };
+    await expect(ensureBinaries(withAssets)).rejects.toThrow(
+      `KUBEBUILDER_ASSETS is set, but ${join(assets, 'kubectl')} is missing`,
+    );
+    const kubectl = await asset('kubectl');
+    await chmod(kubectl, 0o644);
+    await expect(ensureBinaries(withAssets)).rejects.toThrow('missing or not executable');
+    await chmod(kubectl, 0o755);
+
+    await openGate();
+    const mixed = await ensureBinaries(withAssets);
+    expect(mixed).toMatchObject({ ...own, kubectl });
+    expect([mixed.kubeControllerManager, mixed.helm].map((path) => path.startsWith(scratch))).toEqual([
+      true,
+      true,
+    ]);
+    expect(await builds()).toBe(1);
+
+    const kubeControllerManager = await asset('kube-controller-manager');
+    const helm = await asset('helm');
+    expect(await ensureBinaries(withAssets)).toEqual({ ...own, kubectl, kubeControllerManager, helm });
+  });
+});
+
+/** Stands in for the toolchain, so that builds can be counted, held up and made to fail. */
+const STAND_IN_GO = `#!/bin/sh
+if [ "$1" = version ]; then
+  [ -z "$STAND_IN_OLD" ] && exit 0
+  echo 'go: go.mod requires go >= 1.26.0' >&2
+  exit 1
+fi
+while [ "$1" != -o ]; do shift; done
+mkdir -p "$2"
+echo build >> "$STAND_IN_LOG"
+echo k8s.io/kubernetes/pkg/util >&2
+if [ -n "$STAND_IN_FAILS" ]; then
+  echo 'main.go:7: no space left on device' >&2
+  exit 1
+fi
+until [ -e "$STAND_IN_GATE" ]; do
+  [ -e "$2" ] || exit 1
+  sleep 0.05
+done
+for name in server kube-apiserver kube-controller-manager kubectl helm; do
+  : > "$2/$name" && chmod +x "$2/$name"
+done
+`;
+
+async function expectMirroring(cluster: ClusterAccess, namespace: string): Promise<void> {
+  const core = `/api/v1/namespaces/${namespace}`;
+  const service = { metadata: { name: 'manual' }, spec: { ports: [{ name: 'http', port: 80 }] } };
+  const endpoints = {
+    metadata: { name: 'manual' },
+    subsets: [{ addresses: [{ ip: '192.0.2.7' }], ports: [{ name: 'http', port: 8080 }] }],
+  };
+  expect((await cluster.request('POST', `${core}/services`, service)).status).toBe(201);
+  expect((await cluster.request('POST', `${core}/endpoints`, endpoints)).status).toBe(201);
+  const slices = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
+  await eventually(async () => {
+    expect((await cluster.request('GET', slices)).body).toMatchObject({
+      items: [{ endpoints: [{ addresses: ['192.0.2.7'] }], ports: [{ name: 'http', port: 8080 }] }],
+    });
+  });
+}
+
+/** A token of the namespace's default ServiceAccount, issued an hour before it expires. */
+async function mintToken(cluster: ClusterAccess, namespace: string, expiryS: number): Promise<string> {
+  const account = ['get', 'serviceaccount', 'default', '-n', namespace, '-o', 'jsonpath={.metadata.uid}'];
+  const uid = await cluster.kubectl(account);
+  const claims = {
+    iss: SERVICE_ACCOUNT_ISSUER,
+    aud: [SERVICE_ACCOUNT_ISSUER],
+    sub: `system:serviceaccount:${namespace}:default`,
+    iat: expiryS - HOUR_S,
+    nbf: expiryS - HOUR_S,
+    exp: expiryS,
+    'kubernetes.io': { namespace, serviceaccount: { name: 'default', uid } },
+  };
+  const parts = [{ alg: 'RS256', typ: 'JWT' }, claims];
+  const signed = parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+  const signature = sign('sha256', Buffer.from(signed), cluster.serviceAccountKeyPem).toString('base64url');
+  return `${signed}.${signature}`;
+}
+
+async function firstLine(child: ChildProcess): Promise<string> {
+  if (child.stdout === null) throw new Error('its output is not piped');
+  for await (const line of createInterface(child.stdout)) return line;
+  throw new Error('it ended without a line');
+}
+
+/** Command lines of the processes that have this text in them; those that ended but were not waited for have none. */
+function processesNaming(text: string): readonly string[] {
+  if (process.platform !== 'linux') {
+    const list = execFileSync('ps', ['-axww', '-o', 'stat=,command='], { encoding: 'utf8' });
+    return list.split('\n').filter((line) => line.includes(text) && !line.startsWith('Z'));
+  }
+  const commandLines: string[] = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      commandLines.push(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+    } catch {
+      // It ended after the folder was read.
+    }
+  }
+  return commandLines.filter((line) => line.includes(text));
+}

@@ -1,0 +1,45 @@
+/** One node as the data plane sees it: `address` is `host:port`, IPv6 hosts keep their brackets. */
+export interface BalancedNode {
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly priority: number;
+}
+
+export interface Balancer {
+  /** The next node outside `tried`; undefined when none is left. */
+  next(tried: ReadonlySet<string>): BalancedNode | undefined;
+}
+
+/**
+ * Smooth weighted round robin over the nodes of the highest priority, then, for one request's retries, those of the
+ * next. Weight 0 takes no traffic, except when every node has it: then all share equally (APISIX 3.18, measured).
+ */
+export function createBalancer(nodes: readonly BalancedNode[]): Balancer {
+  const weighted = nodes.filter(({ weight }) => weight > 0);
+  const eligible =
+    weighted.length > 0 ? weighted : nodes.map((node) => ({ ...node, weight: 1, priority: 0 }));
+  const credits = new Map<string, number>();
+
+  return {
+    next(tried) {
+      const untried = eligible.filter(({ address }) => !tried.has(address));
+      const priority = Math.max(...untried.map((node) => node.priority));
+      const group = untried.filter((node) => node.priority === priority);
+      let best: BalancedNode | undefined;
+      let total = 0;
+      for (const node of group) {
+        total += node.weight;
+        credits.set(node.address, (credits.get(node.address) ?? 0) + node.weight);
+        if (best === undefined || creditOf(node) > creditOf(best)) best = node;
+      }
+      if (best !== undefined) credits.set(best.address, creditOf(best) - total);
+      return best;
+    },
+  };
+
+  function creditOf({ address }: BalancedNode): number {
+    return credits.get(address) ?? 0;
+  }
+}

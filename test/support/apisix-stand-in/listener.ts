@@ -1,0 +1,81 @@
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
+
+export interface TlsFiles {
+  /** PEM. */
+  readonly key: string;
+  readonly cert: string;
+  /** With it a client certificate of this authority is required. */
+  readonly clientCa?: string;
+}
+
+/** An HTTP(S) server on 127.0.0.1 that can be stopped and started on the same port. */
+export interface Listener {
+  readonly port: number;
+  start(): Promise<void>;
+  /** Cuts every connection. */
+  stop(): Promise<void>;
+  openConnections(): number;
+}
+
+/** `port` 0: a free one below 32768, where no outgoing connection takes it while the server is stopped. */
+export async function startListener(options: {
+  readonly port: number;
+  readonly tls?: TlsFiles | undefined;
+  readonly onRequest: RequestListener;
+}): Promise<Listener> {
+  const { tls, onRequest } = options;
+  const server =
+    tls === undefined
+      ? createServer(onRequest)
+      : createTlsServer(
+          {
+            key: tls.key,
+            cert: tls.cert,
+            ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true }),
+          },
+          onRequest,
+        );
+  // nginx's own; Node's 5 s would cut idle connections that a gateway keeps.
+  server.keepAliveTimeout = 60_000;
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+
+  const listen = (port: number) =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, '127.0.0.1', () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+
+  let port = options.port;
+  for (let attempt = 1; !server.listening; attempt += 1) {
+    if (options.port === 0) port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      await listen(port);
+    } catch (error) {
+      const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+      if (!inUse || options.port !== 0 || attempt === 100) throw error;
+    }
+  }
+
+  return {
+    port,
+    async start() {
+      if (!server.listening) await listen(port);
+    },
+    async stop() {
+      if (!server.listening) return;
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+    openConnections: () => sockets.size,
+  };
+}

@@ -1,0 +1,292 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Answer, createAdminApi, MAX_BODY_BYTES } from './admin-api.ts';
+import { createControlApi } from './control-api.ts';
+import { createDataPlane } from './data-plane.ts';
+import { startListener } from './listener.ts';
+import { createStore } from './store.ts';
+
+/** How a stand-in is started; everything is optional. */
+export interface StandInOptions {
+  /** Default `stand-in-admin-key-0123456789`. */
+  readonly adminKey?: string;
+  /** The key of the read-only role; default `stand-in-viewer-key-0123456789`. */
+  readonly viewerKey?: string;
+  /** PEM. With `clientCa` a client certificate is required. Applies to the Admin API only. */
+  readonly tls?: { readonly key: string; readonly cert: string; readonly clientCa?: string };
+  /** Named in the `Server` header of every answer; default `3.18.0`. */
+  readonly version?: string;
+  /** Imitates 3.13 and older (by source): `type`, `scheme`, `hash_on`, ... are stored and returned. */
+  readonly storesDefaults?: boolean;
+  /** The Admin API's port; default 0, any free one below 32768. */
+  readonly port?: number;
+  readonly proxyPort?: number;
+  readonly controlPort?: number;
+  /** Seconds since 1970; default the real time. */
+  readonly now?: () => number;
+}
+
+export interface RecordedRequest {
+  readonly seq: number;
+  readonly method: string;
+  /** With query. */
+  readonly path: string;
+  /** Undefined while there is no answer: the request hangs or was cut. */
+  readonly status: number | undefined;
+  readonly body: string | undefined;
+}
+
+export type Fault =
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly body?: string;
+      readonly contentType?: string;
+      readonly headers?: Record<string, string>;
+    }
+  /** Never answers; with `apply: 'before'` the request is carried out first. */
+  | { readonly kind: 'hang'; readonly apply?: 'before' }
+  /** Closes the connection, by default before any byte of an answer; with `after` the request is carried out. */
+  | { readonly kind: 'cut'; readonly apply?: 'before'; readonly after?: 'headers' | 'half-body' }
+  /** Carries the request out later, even if its client has gone meanwhile. */
+  | { readonly kind: 'delay'; readonly delayMs: number };
+
+export interface FaultRule {
+  readonly fault: Fault;
+  readonly match?: (request: { method: string; path: string }) => boolean;
+  /** How many requests it applies to; absent: all. */
+  readonly times?: number;
+}
+
+type StoredResource = 'upstreams' | 'routes' | 'services' | 'stream_routes';
+
+export interface StandIn extends AsyncDisposable {
+  /** `http(s)://127.0.0.1:PORT`, without a path. */
+  readonly adminUrl: string;
+  readonly proxyUrl: string;
+  readonly controlUrl: string;
+  readonly adminKey: string;
+  /** Requests to the Admin API, in order of arrival. */
+  readonly requests: readonly RecordedRequest[];
+  clearRequests(): void;
+  /** What the store holds, as the Admin API would show it. */
+  get(resource: StoredResource, id: string): Record<string, unknown> | undefined;
+  ids(resource: StoredResource): readonly string[];
+  /** Of several rules the first that matches applies. Disposing removes the rule and cuts what hangs by it. */
+  addFault(rule: FaultRule): Disposable;
+  setAdminKey(key: string): void;
+  /** Stops listening and cuts every connection; the store is kept. */
+  stop(): Promise<void>;
+  /** Listens again on the same ports. */
+  start(): Promise<void>;
+  /** As if etcd was rebuilt empty. */
+  wipe(): void;
+  /** Connections to the Admin API. */
+  openConnections(): number;
+}
+
+interface ActiveRule extends FaultRule {
+  timesLeft: number;
+  readonly hanging: Set<ServerResponse>;
+  removed: boolean;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * A stand-in for APISIX 3.18: real servers for the Admin API, the Control API and the data plane over one store in
+ * memory. Unlike APISIX, every reader sees a write at once, and stream routes may be written without a stream proxy.
+ */
+export async function startStandIn(options: StandInOptions = {}): Promise<StandIn> {
+  const now = options.now ?? (() => Date.now() / 1000);
+  const serverHeader = `APISIX/${options.version ?? '3.18.0'}`;
+  let adminKey = options.adminKey ?? 'stand-in-admin-key-0123456789';
+  const store = createStore(now);
+  const adminApi = createAdminApi({
+    store,
+    adminKey: () => adminKey,
+    viewerKey: options.viewerKey ?? 'stand-in-viewer-key-0123456789',
+    storesDefaults: options.storesDefaults ?? false,
+    now,
+  });
+  const controlApi = createControlApi(store);
+  const dataPlane = createDataPlane(store, serverHeader);
+
+  const requests: Mutable<RecordedRequest>[] = [];
+  const rules: ActiveRule[] = [];
+  let seq = 0;
+  let running = new AbortController();
+
+  async function onAdminRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', url: path = '' } = request;
+    seq += 1;
+    const record: Mutable<RecordedRequest> = { seq, method, path, status: undefined, body: undefined };
+    requests.push(record);
+    const rule = takeRule({ method, path });
+    const { signal } = running;
+    const { body, bodyBytes } = await readBody(request);
+    record.body = body;
+    const carryOut = () => adminApi({ method, path, headers: request.headers, body, bodyBytes });
+    const answer = (given: Answer, headers: Record<string, string> = {}) => {
+      record.status = given.status;
+      send(response, given, headers);
+    };
+
+    const fault = rule?.fault;
+    switch (fault?.kind) {
+      case undefined:
+        return answer(carryOut());
+      case 'answer':
+        return answer(
+          {
+            status: fault.status,
+            contentType: fault.contentType ?? 'application/json',
+            body: fault.body ?? '',
+          },
+          fault.headers,
+        );
+      case 'hang':
+        if (fault.apply === 'before') carryOut();
+        if (rule?.removed) response.destroy();
+        else rule?.hanging.add(response);
+        return;
+      case 'cut': {
+        const given = fault.apply === 'before' || fault.after !== undefined ? carryOut() : undefined;
+        if (given === undefined || fault.after === undefined) response.destroy();
+        else sendPart(response, given, fault.after);
+        return;
+      }
+      case 'delay':
+        await sleep(fault.delayMs, undefined, { signal });
+        return answer(carryOut());
+      default:
+        fault satisfies never;
+    }
+  }
+
+  function takeRule(request: { method: string; path: string }): ActiveRule | undefined {
+    const rule = rules.find(
+      ({ timesLeft, match }) => timesLeft > 0 && (match === undefined || match(request)),
+    );
+    if (rule !== undefined) rule.timesLeft -= 1;
+    return rule;
+  }
+
+  function send(response: ServerResponse, answer: Answer, headers: Record<string, string> = {}): void {
+    writeHead(response, answer, headers);
+    response.end(answer.body);
+  }
+
+  function sendPart(response: ServerResponse, answer: Answer, part: 'headers' | 'half-body'): void {
+    writeHead(response, answer, {});
+    response.flushHeaders();
+    const bytes = Buffer.from(answer.body);
+    if (part === 'half-body') response.write(bytes.subarray(0, Math.floor(bytes.length / 2)));
+    response.socket?.destroySoon();
+  }
+
+  function writeHead(response: ServerResponse, answer: Answer, headers: Record<string, string>): void {
+    response.writeHead(answer.status, {
+      server: serverHeader,
+      'content-type': answer.contentType,
+      'content-length': Buffer.byteLength(answer.body),
+      ...headers,
+    });
+  }
+
+  /** Says what is wrong with the stand-in; a client that has gone, or a stop, is no such thing and hears nothing. */
+  function fail(response: ServerResponse, error: unknown): void {
+    if (response.destroyed || response.headersSent) response.destroy();
+    else send(response, { status: 500, contentType: 'text/plain', body: `stand-in: ${String(error)}` });
+  }
+
+  await using opened = new AsyncDisposableStack();
+  const listen = async (listener: Parameters<typeof startListener>[0]) => {
+    const started = await startListener(listener);
+    opened.defer(() => started.stop());
+    return started;
+  };
+  const admin = await listen({
+    port: options.port ?? 0,
+    tls: options.tls,
+    onRequest(request, response) {
+      onAdminRequest(request, response).catch((error: unknown) => fail(response, error));
+    },
+  });
+  const control = await listen({
+    port: options.controlPort ?? 0,
+    onRequest({ method = '', url: path = '' }, response) {
+      send(response, controlApi({ method, path }));
+    },
+  });
+  const proxy = await listen({
+    port: options.proxyPort ?? 0,
+    onRequest(request, response) {
+      dataPlane.handle(request, response).catch((error: unknown) => fail(response, error));
+    },
+  });
+  const listeners = [admin, control, proxy];
+  opened.move();
+
+  async function stop(): Promise<void> {
+    running.abort();
+    await Promise.all(listeners.map((listener) => listener.stop()));
+    dataPlane.close();
+  }
+
+  return {
+    adminUrl: `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${admin.port}`,
+    proxyUrl: `http://127.0.0.1:${proxy.port}`,
+    controlUrl: `http://127.0.0.1:${control.port}`,
+    get adminKey() {
+      return adminKey;
+    },
+    requests,
+    clearRequests() {
+      requests.length = 0;
+    },
+    get: (resource, id) => structuredClone(store.get(resource, id)?.value),
+    ids: (resource) => store.list(resource).map(({ key }) => key.slice(key.lastIndexOf('/') + 1)),
+    addFault(rule) {
+      const active: ActiveRule = {
+        ...rule,
+        timesLeft: rule.times ?? Number.POSITIVE_INFINITY,
+        hanging: new Set(),
+        removed: false,
+      };
+      rules.push(active);
+      return {
+        [Symbol.dispose]() {
+          active.removed = true;
+          const index = rules.indexOf(active);
+          if (index >= 0) rules.splice(index, 1);
+          for (const response of active.hanging) response.destroy();
+          active.hanging.clear();
+        },
+      };
+    },
+    setAdminKey(key) {
+      adminKey = key;
+    },
+    stop,
+    async start() {
+      if (running.signal.aborted) running = new AbortController();
+      await Promise.all(listeners.map((listener) => listener.start()));
+    },
+    wipe: () => store.wipe(),
+    openConnections: () => admin.openConnections(),
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Reads all of it, and keeps what the Admin API would take. */
+async function readBody(request: IncomingMessage): Promise<{ body: string | undefined; bodyBytes: number }> {
+  const chunks: Buffer[] = [];
+  let bodyBytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bodyBytes += chunk.length;
+    if (bodyBytes <= MAX_BODY_BYTES) chunks.push(chunk);
+  }
+  const kept = bodyBytes > 0 && bodyBytes <= MAX_BODY_BYTES;
+  return { body: kept ? Buffer.concat(chunks).toString('utf8') : undefined, bodyBytes };
+}

@@ -1,0 +1,76 @@
+export type JsonObject = Record<string, unknown>;
+
+/** One key of the store, in the form in which the Admin API shows it. */
+export interface StoredItem {
+  readonly key: string;
+  readonly value: JsonObject;
+  readonly createdIndex: number;
+  readonly modifiedIndex: number;
+}
+
+/** What APISIX keeps in etcd: revisions count every write of any key; keys with a lease vanish when it ends. */
+export interface Store {
+  /** The same object until the key is written again. */
+  get(resource: string, id: string): StoredItem | undefined;
+  /** In the order of the keys, as etcd's range reads are. */
+  list(resource: string): readonly StoredItem[];
+  set(
+    resource: string,
+    id: string,
+    value: JsonObject,
+    options: { readonly ttlSeconds?: number | undefined },
+  ): { readonly item: StoredItem; readonly created: boolean };
+  delete(resource: string, id: string): boolean;
+  /** A new id of 20 digits. By source it is the revision of a write made for it alone. */
+  generateId(): string;
+  wipe(): void;
+}
+
+interface Entry extends StoredItem {
+  readonly expiresAt: number;
+}
+
+/** `now` is in seconds. */
+export function createStore(now: () => number): Store {
+  const resources = new Map<string, Map<string, Entry>>();
+  let revision = 0;
+
+  function live(resource: string): Map<string, Entry> {
+    const entries = resources.get(resource) ?? new Map<string, Entry>();
+    resources.set(resource, entries);
+    for (const [id, { expiresAt }] of entries) if (expiresAt <= now()) entries.delete(id);
+    return entries;
+  }
+
+  return {
+    get: (resource, id) => live(resource).get(id),
+    list: (resource) => [...live(resource).values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
+    set(resource, id, value, { ttlSeconds }) {
+      const entries = live(resource);
+      const previous = entries.get(id);
+      revision += 1;
+      const item: Entry = {
+        key: `/apisix/${resource}/${id}`,
+        value: structuredClone(value),
+        createdIndex: previous?.createdIndex ?? revision,
+        modifiedIndex: revision,
+        expiresAt: ttlSeconds === undefined ? Number.POSITIVE_INFINITY : now() + ttlSeconds,
+      };
+      entries.set(id, item);
+      return { item, created: previous === undefined };
+    },
+    delete(resource, id) {
+      const existed = live(resource).delete(id);
+      if (existed) revision += 1;
+      return existed;
+    },
+    generateId() {
+      revision += 1;
+      return String(revision).padStart(20, '0');
+    },
+    wipe() {
+      resources.clear();
+      revision = 0;
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
+
+// Below 32768, where Linux begins to hand out ports to clients: a server that is restarted on its port would
+// otherwise find it taken by a connection, even by one of its own clients.
+const FIRST = 20_000;
+const END = 32_768;
+const ATTEMPTS = 200;
+
+/** Different ports of 127.0.0.1 that nobody listens on at this moment; they are not reserved. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const held = new Map<number, Server>();
+  try {
+    for (let attempt = 0; held.size < count; attempt += 1) {
+      if (attempt === ATTEMPTS) throw new Error(`no ${count} free ports found from ${FIRST} to ${END - 1}`);
+      const port = randomInt(FIRST, END);
+      const server = held.has(port) ? undefined : await listen(port);
+      if (server !== undefined) held.set(port, server);
+    }
+    return [...held.keys()];
+  } finally {
+    for (const server of held.values()) {
+      server.close();
+      await once(server, 'close');
+    }
+  }
+}
+
+async function listen(port: number): Promise<Server | undefined> {
+  const server = createServer().listen({ port, host: '127.0.0.1', exclusive: true });
+  try {
+    await once(server, 'listening');
+    return server;
+  } catch {
+    return undefined;
+  }
+}

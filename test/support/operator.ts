@@ -1,0 +1,122 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
+import { OPERATOR } from '../../src/api/group.ts';
+import { rbacObjects } from '../../src/install/rbac.ts';
+import type { ClusterAccess } from './control-plane/cluster-access.ts';
+import { eventually } from './eventually.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+export interface OperatorOptions {
+  readonly clusterId?: string;
+  readonly resyncInterval?: string;
+  readonly requestTimeout?: string;
+  readonly logLevel?: string;
+}
+
+/** The operator as a process of its own, with the rights of its own ServiceAccount and no others. */
+export interface Operator extends AsyncDisposable {
+  readonly namespace: string;
+  readonly process: ChildProcess;
+  /** Everything that it printed so far. */
+  output(): string;
+  /** Resolves when `/readyz` says so. */
+  ready(): Promise<void>;
+  /** The status and lines of `/readyz`. */
+  readyz(): Promise<{ readonly status: number; readonly text: string }>;
+  /** SIGTERM; resolves to the exit code. */
+  stop(): Promise<number | null>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+}
+
+/** Applies the CRDs and waits until the API server serves them. */
+export async function installCrds(cluster: ClusterAccess): Promise<void> {
+  const input = CUSTOM_RESOURCES.map((resource) => stringify(customResourceDefinition(resource))).join(
+    '---\n',
+  );
+  await cluster.kubectl(['apply', '--server-side', '-f', '-'], { input });
+  await cluster.kubectl([
+    'wait',
+    '--for=condition=Established',
+    '--timeout=60s',
+    ...CUSTOM_RESOURCES.map(({ plural }) => `crd/${plural}.gatewayupstream.dev`),
+  ]);
+}
+
+/** Makes `namespace` the operator's own, with ServiceAccount and RBAC. Resolves to a token of the ServiceAccount. */
+export async function installRbac(cluster: ClusterAccess, namespace: string): Promise<string> {
+  const input = rbacObjects({ namespace })
+    .map((object) => stringify(object, { aliasDuplicateObjects: false }))
+    .join('---\n');
+  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input });
+  const token = await cluster.kubectl(['-n', namespace, 'create', 'token', OPERATOR, '--duration=24h']);
+  return token.trim();
+}
+
+/** Starts the operator with `namespace` as its own; CRDs and RBAC are there already. */
+export async function startOperator(
+  cluster: ClusterAccess,
+  namespace: string,
+  token: string,
+  options: OperatorOptions = {},
+): Promise<Operator> {
+  const kubeconfig = await cluster.kubeconfigFor({ name: `operator-${namespace}`, token, namespace });
+  const config = join(cluster.dir, `operator-${namespace}.yaml`);
+  await writeFile(
+    config,
+    stringify({
+      kubeconfig,
+      operatorNamespace: namespace,
+      ops: { host: '127.0.0.1', port: 0 },
+      logLevel: 'trace',
+      ...options,
+    }),
+  );
+  const child = spawn(process.execPath, [MAIN, 'run', '--config', config], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'] },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8');
+    stream.on('data', (chunk: string) => {
+      output += chunk;
+    });
+  }
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  const opsPort = (): string => /"opsPort":(\d+)/.exec(output)?.[1] ?? '';
+  const readyz = async () => {
+    const response = await fetch(`http://127.0.0.1:${opsPort()}/readyz`);
+    return { status: response.status, text: await response.text() };
+  };
+  const end = async (signal: NodeJS.Signals) => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    return await exited;
+  };
+  return {
+    namespace,
+    process: child,
+    output: () => output,
+    readyz,
+    async ready() {
+      await eventually(async () => {
+        if (child.exitCode !== null) throw new Error(`the operator ended with ${child.exitCode}:\n${output}`);
+        if (opsPort() === '') throw new Error(`the operator does not listen yet:\n${output}`);
+        const { status, text } = await readyz();
+        if (status !== 200) throw new Error(`not ready:\n${text}`);
+      });
+    },
+    stop: () => end('SIGTERM'),
+    async kill() {
+      await end('SIGKILL');
+    },
+    async [Symbol.asyncDispose]() {
+      await end('SIGKILL');
+    },
+  };
+}
