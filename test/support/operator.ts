@@ -9,6 +9,7 @@ import { rbacObjects } from '../../src/install/rbac.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 
+const LEASH = new URL('leash.ts', import.meta.url).href;
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 export interface OperatorOptions {
@@ -77,8 +78,8 @@ export async function startOperator(
       ...options,
     }),
   );
-  const child = spawn(process.execPath, [MAIN, 'run', '--config', config], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+  const child = spawn(process.execPath, ['--import', LEASH, MAIN, 'run', '--config', config], {
+    stdio: ['pipe', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'] },
   });
   let output = '';

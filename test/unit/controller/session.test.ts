@@ -1,0 +1,323 @@
+import { describe, expect, it, vi } from 'vitest';
+import { GatewaySession, type ListReport } from '../../../src/controller/session.ts';
+import {
+  GatewayAuthError,
+  GatewayRejectedError,
+  GatewayUnavailableError,
+  UpstreamInUseError,
+} from '../../../src/core/errors.ts';
+import type { ObservedUpstream, Upstream } from '../../../src/core/model.ts';
+import type { GatewayDriver } from '../../../src/gateways/driver.ts';
+import { createBackoff } from '../../../src/runtime/backoff.ts';
+import type { Clock } from '../../../src/runtime/clock.ts';
+
+const upstream = (id: string, port = 80): Upstream => ({
+  id,
+  labels: {},
+  nodes: [{ host: '10.0.0.1', port, weight: 1, priority: 0 }],
+  scheme: 'HTTP',
+  loadBalancing: { type: 'RoundRobin' },
+});
+
+const canonical = (desired: Upstream) => JSON.stringify(desired.nodes);
+
+/** A gateway whose every call is counted and can be made to fail, over a plain map. */
+class Gateway implements GatewayDriver {
+  readonly type = 'test';
+  readonly calls: string[] = [];
+  readonly held = new Map<string, Upstream>();
+  fail: ((call: string) => Error | undefined) | undefined;
+  /** Resolvers of calls that are held back, by call. */
+  readonly waiting: (() => void)[] = [];
+  holdBack = false;
+
+  canonical = canonical;
+
+  async #call<T>(name: string, work: () => T, applyFirst = false): Promise<T> {
+    this.calls.push(name);
+    const error = this.fail?.(name);
+    const result = error === undefined || applyFirst ? work() : undefined;
+    if (this.holdBack) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    if (error !== undefined) throw error;
+    return result as T;
+  }
+
+  #observe(id: string): ObservedUpstream | undefined {
+    const held = this.held.get(id);
+    return held === undefined
+      ? undefined
+      : { id, labels: held.labels, nodes: held.nodes, canonical: canonical(held), createTime: 1 };
+  }
+
+  get = (id: string) => this.#call(`get ${id}`, () => this.#observe(id));
+  list = () =>
+    this.#call('list', () => ({
+      upstreams: new Map([...this.held.keys()].map((id) => [id, this.#observe(id) as ObservedUpstream])),
+      info: { version: '1.2.3' },
+    }));
+  put = (desired: Upstream) =>
+    this.#call(
+      `put ${desired.id}`,
+      () => {
+        this.held.set(desired.id, desired);
+        return this.#observe(desired.id) as ObservedUpstream;
+      },
+      true,
+    );
+  delete = (id: string) =>
+    this.#call(`delete ${id}`, () => {
+      this.held.delete(id);
+    });
+  check = () => this.#call('check', () => ({}));
+  close(): void {
+    this.calls.push('close');
+  }
+}
+
+/** Time that moves only when it is told to; timers fire on the way. */
+class ManualClock implements Clock {
+  #now = 1_000_000;
+  readonly #timers = new Set<{ readonly at: number; readonly fire: () => void }>();
+  now = () => this.#now;
+  monotonic = () => this.#now;
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.setTimer(ms, resolve));
+  }
+  setTimer(ms: number, fire: () => void): Disposable {
+    const timer = { at: this.#now + ms, fire };
+    this.#timers.add(timer);
+    return { [Symbol.dispose]: () => void this.#timers.delete(timer) };
+  }
+  async advance(ms: number): Promise<void> {
+    const until = this.#now + ms;
+    for (;;) {
+      const next = [...this.#timers].sort((a, b) => a.at - b.at)[0];
+      if (next === undefined || next.at > until) break;
+      this.#timers.delete(next);
+      this.#now = next.at;
+      next.fire();
+      await settle();
+    }
+    this.#now = until;
+    await settle();
+  }
+}
+
+/** Lets everything run that is not waiting for time or for the gateway. */
+const settle = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
+
+const never = new AbortController().signal;
+
+async function start(prepare?: (gateway: Gateway) => void) {
+  const gateway = new Gateway();
+  prepare?.(gateway);
+  const clock = new ManualClock();
+  const reports: ListReport[] = [];
+  const onState = vi.fn();
+  const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
+  const session = new GatewaySession({
+    driver: gateway,
+    clock,
+    random: () => 0.5,
+    backoff: createBackoff({ baseMs: 500, factor: 2, maxMs: 30_000, jitter: 0, random: () => 0.5 }),
+    log,
+    resyncMs: 600_000,
+    limit: (request) => request(),
+    onList: (report) => reports.push(report),
+    onState,
+  });
+  const running = session.run();
+  await settle();
+  const stop = async () => {
+    await session.close();
+    await running;
+  };
+  return { gateway, clock, session, reports, onState, log, stop };
+}
+
+describe('GatewaySession', () => {
+  it('begins with one list, and needs no GET for what it showed', async () => {
+    const { gateway, session, reports, stop } = await start((g) => g.held.set('a', upstream('a')));
+    expect(session.state.kind).toBe('ready');
+    expect(session.version).toBe('1.2.3');
+    expect(reports).toHaveLength(1);
+    expect(reports[0]).toMatchObject({ recovered: true });
+    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    expect(seen?.canonical).toBe(canonical(upstream('a')));
+    expect(gateway.calls).toEqual(['list']);
+    await stop();
+  });
+
+  it('believes that an id is free only if the gateway was asked after the object came, and not long ago', async () => {
+    const { gateway, clock, session, stop } = await start();
+    const read = (since: number) => session.exclusive('new', (turn) => turn.read(since, never));
+    expect(await read(clock.monotonic())).toBeUndefined();
+    expect(gateway.calls).toEqual(['list']);
+    await clock.advance(1);
+    gateway.held.set('new', upstream('new'));
+    expect((await read(clock.monotonic()))?.id).toBe('new');
+    expect(gateway.calls).toEqual(['list', 'get new']);
+    expect(await session.exclusive('old', (turn) => turn.read(0, never))).toBeUndefined();
+    await clock.advance(11_000);
+    gateway.held.set('old', upstream('old'));
+    expect((await session.exclusive('old', (turn) => turn.read(0, never)))?.id).toBe('old');
+    await stop();
+  });
+
+  it('learns from the answer of a write, so that the next one needs no GET', async () => {
+    const { gateway, session, stop } = await start();
+    for (const port of [1, 2, 3]) {
+      await session.exclusive('a', async (turn) => {
+        await turn.read(0, never);
+        await turn.put(upstream('a', port), never);
+      });
+    }
+    expect(gateway.calls).toEqual(['list', 'put a', 'put a', 'put a']);
+    await stop();
+  });
+
+  it('never lets two requests for one id overlap, and lets other ids go on', async () => {
+    const { gateway, session, stop } = await start();
+    gateway.holdBack = true;
+    const first = session.exclusive('a', (turn) => turn.put(upstream('a', 1), never));
+    const second = session.exclusive('a', (turn) => turn.put(upstream('a', 2), never));
+    const other = session.exclusive('b', (turn) => turn.put(upstream('b'), never));
+    await settle();
+    expect(gateway.calls).toEqual(['list', 'put a', 'put b']);
+    gateway.holdBack = false;
+    for (const release of gateway.waiting) release();
+    await Promise.all([first, second, other]);
+    expect(gateway.calls).toEqual(['list', 'put a', 'put b', 'put a']);
+    expect(gateway.held.get('a')).toEqual(upstream('a', 2));
+    await stop();
+  });
+
+  it('reads an id back after a write that may have happened', async () => {
+    const { gateway, session, stop } = await start();
+    gateway.fail = (call) => (call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined);
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 1), never))).rejects.toThrow(
+      'timeout',
+    );
+    gateway.fail = undefined;
+    await settle();
+    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    expect(seen?.canonical).toBe(canonical(upstream('a', 1)));
+    expect(gateway.calls).toEqual(['list', 'put a', 'check', 'get a']);
+    expect(session.state.kind).toBe('ready');
+    await stop();
+  });
+
+  it.each([
+    ['refused', new GatewayRejectedError('no')],
+    ['in use', new UpstreamInUseError('route')],
+  ])('neither probes nor reads back after an answer that is clear: %s', async (_, error) => {
+    const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a')));
+    gateway.fail = (call) => (call === 'delete a' ? error : undefined);
+    await expect(session.exclusive('a', (turn) => turn.delete('respect', never))).rejects.toBe(error);
+    await settle();
+    await session.exclusive('a', (turn) => turn.read(0, never));
+    expect(gateway.calls).toEqual(['list', 'delete a']);
+    await stop();
+  });
+
+  it('asks a gateway that is down nothing but one list, with growing pauses, and tells everything when it is back', async () => {
+    const { gateway, clock, session, reports, onState, log, stop } = await start((g) =>
+      g.held.set('a', upstream('a')),
+    );
+    gateway.fail = () => new GatewayUnavailableError('down');
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow('down');
+    await settle();
+    expect(session.state.kind).toBe('failing');
+    const states = onState.mock.calls.length;
+    for (let n = 0; n < 100; n += 1) {
+      await expect(session.exclusive(`x${n}`, (turn) => turn.read(0, never))).rejects.toThrow('down');
+    }
+    expect(gateway.calls).toEqual(['list', 'put a', 'check']);
+    await clock.advance(500);
+    expect(gateway.calls.slice(3)).toEqual(['list']);
+    await clock.advance(999);
+    expect(gateway.calls.slice(3)).toEqual(['list']);
+    await clock.advance(1);
+    expect(gateway.calls.slice(3)).toEqual(['list', 'list']);
+    await clock.advance(600_000);
+    expect(gateway.calls.length).toBeLessThan(40);
+    expect(onState.mock.calls.length).toBe(states);
+    expect(log.warn).toHaveBeenCalledTimes(1);
+    gateway.fail = undefined;
+    await clock.advance(31_000);
+    expect(session.state.kind).toBe('ready');
+    expect(reports.at(-1)).toMatchObject({ recovered: true });
+    await stop();
+  });
+
+  it('waits as long as the gateway asks for', async () => {
+    const { gateway, clock, stop } = await start((g) => {
+      g.fail = () => new GatewayUnavailableError('busy', { retryAfterMs: 60_000 });
+    });
+    await clock.advance(59_000);
+    expect(gateway.calls).toEqual(['list']);
+    await clock.advance(1000);
+    expect(gateway.calls).toEqual(['list', 'list']);
+    await stop();
+  });
+
+  it('remembers that the key may only read until a write succeeds, and does not hammer', async () => {
+    const { gateway, clock, session, stop } = await start();
+    gateway.fail = (call) => (call.startsWith('put') ? new GatewayAuthError('may only read') : undefined);
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow(
+      'may only read',
+    );
+    await settle();
+    expect(session.state.kind).toBe('failing');
+    await clock.advance(29_000);
+    expect(gateway.calls).toEqual(['list', 'put a']);
+    await clock.advance(1000);
+    expect(session.state.kind).toBe('ready');
+    expect(session.writeRefused?.message).toBe('may only read');
+    gateway.fail = undefined;
+    await session.exclusive('a', (turn) => turn.put(upstream('a'), never));
+    expect(session.writeRefused).toBeUndefined();
+    await stop();
+  });
+
+  it('lists again after the resync time, and names what somebody changed, added or deleted', async () => {
+    const { gateway, clock, reports, stop } = await start((g) => {
+      for (const id of ['same', 'edited', 'deleted']) g.held.set(id, upstream(id));
+    });
+    gateway.held.set('edited', upstream('edited', 9));
+    gateway.held.delete('deleted');
+    gateway.held.set('added', upstream('added'));
+    await clock.advance(600_000);
+    expect(reports).toHaveLength(2);
+    expect(reports[1]?.recovered).toBe(false);
+    expect([...(reports[1]?.changed ?? [])].sort()).toEqual(['added', 'deleted', 'edited']);
+    await stop();
+  });
+
+  it('prefers what it learned while a list was under way to what the list shows', async () => {
+    const { gateway, clock, session, reports, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+    gateway.holdBack = true;
+    await clock.advance(600_000);
+    expect(gateway.calls).toEqual(['list', 'list']);
+    gateway.holdBack = false;
+    await session.exclusive('a', (turn) => turn.put(upstream('a', 2), never));
+    for (const release of gateway.waiting) release();
+    await settle();
+    expect(reports).toHaveLength(2);
+    expect([...(reports[1]?.changed ?? [])]).toEqual([]);
+    expect(session.peek('a')?.canonical).toBe(canonical(upstream('a', 2)));
+    await stop();
+  });
+
+  it('ends with nothing under way', async () => {
+    const { gateway, session, stop } = await start();
+    gateway.holdBack = true;
+    const writing = session.exclusive('a', (turn) => turn.put(upstream('a'), never));
+    await settle();
+    const stopped = stop();
+    for (const release of gateway.waiting) release();
+    await Promise.allSettled([writing, stopped]);
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow();
+    expect(gateway.calls.at(-1)).toBe('close');
+  });
+});
