@@ -2,6 +2,7 @@ import type { ServicePortRef } from '../core/desired.ts';
 import { backendTargets } from '../core/desired.ts';
 import type { ObjectKey } from '../core/model.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
+import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream, NamespaceStored, SecretFacts } from '../kube/objects.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
@@ -73,7 +74,12 @@ export function createController(options: ControllerOptions): Controller {
   const queue = new WorkQueue({
     clock,
     backoffMs: options.backoffMs,
-    onError: (key, err) => log.error({ err, key }, 'a reconcile failed; it is tried again'),
+    onError: (key, err) => {
+      // What the API server answers is told in full once, by the reflectors and readiness.
+      if (err instanceof KubeApiError)
+        log.warn({ key, status: err.status }, `a write to the cluster failed: ${err.message}`);
+      else log.error({ err, key }, 'a reconcile failed; it is tried again');
+    },
     run: (key, signal) => run(JSON.parse(key) as Work, signal),
   });
 

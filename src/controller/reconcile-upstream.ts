@@ -114,6 +114,9 @@ async function program(
       ? built
       : { ...built, action: 'onlyIfHeld', upstream: { ...built.upstream, nodes: [] } };
 
+  // The source calls again in a moment; a status in between would only flap.
+  if (desired.action === 'notYet') return done;
+
   const report = (programmed: Verdict, observed: ObservedUpstream | undefined) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
     reporter.upstream(object, {
@@ -172,6 +175,7 @@ async function program(
       }
     });
   } catch (error) {
+    if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
     report(
       {
@@ -405,6 +409,7 @@ async function release(
       if (policy === 'Orphan') orphaned(deps, object, 'deletionPolicy is Orphan');
       return await letGo();
     } catch (error) {
+      if (session.closed) return done;
       if (!(error instanceof OperatorError)) throw error;
       failure = error;
     }

@@ -81,6 +81,11 @@ export class GatewaySession {
     return this.#state;
   }
 
+  /** Another session has taken its place, or the program ends: what fails now says nothing of the gateway. */
+  get closed(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
   /** What the gateway says of itself; undefined until it answered. */
   get version(): string | undefined {
     return this.#version;

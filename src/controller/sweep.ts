@@ -61,6 +61,7 @@ export class Sweep {
         if (object !== undefined) reporter.event(object, { type: 'Normal', reason: 'Deleted', message });
       });
     } catch (error) {
+      if (state.session.closed) return { kind: 'done' };
       if (!(error instanceof OperatorError)) throw error;
       // The next sweep finds it again.
       log.info(

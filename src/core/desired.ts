@@ -59,8 +59,9 @@ export interface Desired {
    * - `write`: at least one backend leads somewhere.
    * - `onlyIfHeld`: none does: an upstream that exists drops to no nodes, none is created.
    * - `wait`: something is unknown: the gateway keeps what it has.
+   * - `notYet`: the same, but only since the program has just begun.
    */
-  readonly action: 'write' | 'onlyIfHeld' | 'wait';
+  readonly action: 'write' | 'onlyIfHeld' | 'wait' | 'notYet';
   /** What Ready says when everything is well. */
   readonly ready: Verdict;
 }
@@ -203,9 +204,10 @@ function weighedNodes(
 }
 
 function actionFor(backends: readonly ResolvedBackend[]): Desired['action'] {
-  const states = backends.map((backend) => ('found' in backend ? backend.found.state : 'known'));
-  if (states.includes('unknown')) return 'wait';
-  return states.includes('known') ? 'write' : 'onlyIfHeld';
+  const found = backends.map((backend) => ('found' in backend ? backend.found : undefined));
+  const unknown = found.filter((one) => one?.state === 'unknown');
+  if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
+  return found.some((one) => one === undefined || one.state === 'known') ? 'write' : 'onlyIfHeld';
 }
 
 function resolvedRefs(backends: readonly ResolvedBackend[]): Verdict {

@@ -35,7 +35,12 @@ export type Discovered =
       readonly preferredFamily: IpFamily;
     }
   | { readonly state: 'absent'; readonly reason: AbsentReason; readonly message: string }
-  | { readonly state: 'unknown'; readonly message: string };
+  | {
+      readonly state: 'unknown';
+      readonly message: string;
+      /** The source has only begun: it will say more by itself in a moment, and nobody need be told yet. */
+      readonly beginning: boolean;
+    };
 
 export type AbsentReason = 'ServiceNotFound' | 'PortNotFound' | 'UnsupportedProtocol';
 

@@ -24,7 +24,7 @@ export function planChange(
   observed: ObservedUpstream | undefined,
   ownership: Ownership,
 ): Change {
-  if (desired.action === 'wait') return { kind: 'none' };
+  if (desired.action === 'wait' || desired.action === 'notYet') return { kind: 'none' };
   if (observed === undefined) {
     return desired.action === 'write' ? { kind: 'create', desired: desired.upstream } : { kind: 'none' };
   }

@@ -243,11 +243,12 @@ export function createKubernetesSource({
         ['EndpointSlices', slices],
       ] as const) {
         if (store.state.state === 'synced') continue;
-        const why =
-          store.state.state === 'syncing' ? store.state.message : 'the API server does not serve them';
+        const problem =
+          store.state.state === 'syncing' ? store.state.problem : 'the API server does not serve them';
         return {
           state: 'unknown',
-          message: `${kind} are not known yet (${why}): the gateway keeps what it has`,
+          beginning: problem === undefined,
+          message: `${kind} are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
         };
       }
       return resolveService(

@@ -1,3 +1,4 @@
+import { GatewayRejectedError } from '../core/errors.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
 
 /** What a gateway says of itself. */
@@ -59,4 +60,15 @@ export interface GatewayDriver {
 
   /** Closes idle connections; calls under way end by their own signals. */
   close(): void;
+}
+
+/**
+ * Throws `GatewayRejectedError` for what is no upstream id; every driver calls it before an id leaves it. `.` and `..`
+ * have the characters of an id, but vanish from a URL.
+ */
+export function assertUpstreamId(id: UpstreamId): void {
+  if (/^[a-zA-Z0-9._-]{1,64}$/.test(id) && id !== '.' && id !== '..') return;
+  throw new GatewayRejectedError(
+    `${JSON.stringify(id.slice(0, 100))} is no upstream id: 1 to 64 of letters, digits, ".", "_" and "-", but not "." or ".." alone`,
+  );
 }

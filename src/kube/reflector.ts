@@ -32,7 +32,7 @@ export interface ReflectorOptions<T extends Stored> {
   readonly path: string;
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
-  /** Cuts an object down to what is kept; undefined for one that is not wanted or cannot be read. */
+  /** Cuts an object down to what is kept. One that it throws at or gives undefined for is left as it was known. */
   readonly trim: (raw: unknown) => T | undefined;
   readonly store: Store<T>;
   readonly clock: Clock;
@@ -76,6 +76,7 @@ interface RawList {
 interface RawObject {
   readonly metadata?: {
     readonly resourceVersion?: string;
+    readonly uid?: string;
     readonly name?: string;
     readonly namespace?: string;
   };
@@ -91,6 +92,8 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
   let lastError: string | undefined;
   let listedAt = 0;
   let failures = 0;
+  /** Lists begun since the API server last gave anything but refusals. */
+  let listsInVain = 0;
 
   const heard = () => {
     lastContactAt = clock.monotonic();
@@ -99,21 +102,21 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
 
   const healthy = () => {
     failures = 0;
+    listsInVain = 0;
     backoff.reset();
   };
 
   /** The object cut down; one that cannot be read keeps what was known of it, so that it does not look deleted. */
   const read = (raw: unknown): T | undefined => {
+    const { namespace = '', name: object = '' } = (raw as RawObject | null | undefined)?.metadata ?? {};
     try {
-      return trim(raw);
+      const trimmed = trim(raw);
+      if (trimmed !== undefined) return trimmed;
+      log.debug({ namespace, object }, 'an object is of no use and is left as it was');
     } catch (err) {
-      const { metadata } = raw as RawObject;
-      log.error(
-        { err, object: `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}` },
-        'an object cannot be read and is left as it was',
-      );
-      return store.get(metadata?.namespace ?? '', metadata?.name ?? '');
+      log.error({ err, namespace, object }, 'an object cannot be read and is left as it was');
     }
+    return store.get(namespace, object);
   };
 
   /** Every page of one consistent list; a list that breaks halfway changes nothing. */
@@ -121,6 +124,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     const objects: T[] = [];
     let token: string | undefined;
     let version: string | undefined;
+    listsInVain += 1;
     do {
       const page = (await transport.get(path, {
         query: {
@@ -130,10 +134,10 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         },
         signal,
         timeoutMs: 60_000,
-      })) as RawList;
+      })) as RawList | null;
       heard();
-      version = page.metadata?.resourceVersion;
-      if (!Array.isArray(page.items) || typeof version !== 'string' || version === '') {
+      version = page?.metadata?.resourceVersion;
+      if (!Array.isArray(page?.items) || typeof version !== 'string' || version === '') {
         throw new KubeApiError(`the API server's list of ${name} has no items or no version`);
       }
       for (const item of page.items) {
@@ -142,8 +146,9 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       }
       token = page.metadata?.continue;
     } while (token !== undefined && token !== '');
+    signal.throwIfAborted();
     listedAt = clock.monotonic();
-    healthy();
+    failures = 0;
     store.replaceAll(objects);
     store.setState({ state: 'synced' });
     log.debug({ objects: objects.length, version }, 'listed');
@@ -171,18 +176,19 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         },
         signal,
         idleTimeoutMs: timing.idleTimeoutMs,
+        onOpen: heard,
       })) {
         heard();
-        const raw = event.object as RawObject;
+        const raw = event.object as RawObject | null | undefined;
         if (event.type === 'ERROR') {
-          throw new KubeApiError(`the watch ended: ${raw.message?.slice(0, 512) ?? 'no reason given'}`, {
-            status: raw.code,
+          throw new KubeApiError(`the watch ended: ${raw?.message?.slice(0, 512) ?? 'no reason given'}`, {
+            status: raw?.code,
           });
         }
         heardAnything = true;
         healthy();
         apply(event);
-        version = raw.metadata?.resourceVersion ?? version;
+        version = raw?.metadata?.resourceVersion ?? version;
       }
     } catch (error) {
       if (signal.aborted || !(error instanceof KubeApiError)) throw error;
@@ -194,7 +200,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         { err: error, failures },
         gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
       );
-      if (error.status === 410) return { kind: 'list' };
+      if (error.status === 410) return listSoon(error);
       return pause(error, gone ? { kind: 'list' } : { kind: 'watch', version });
     }
     if (heardAnything || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', version };
@@ -204,10 +210,19 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
 
   const apply = (event: WatchEvent): void => {
     if (event.type !== 'ADDED' && event.type !== 'MODIFIED' && event.type !== 'DELETED') return;
+    if (event.type === 'DELETED') {
+      // By its name and uid: one that cannot be read any more is gone all the same.
+      const {
+        namespace = '',
+        name = '',
+        uid = '',
+        resourceVersion = '',
+      } = (event.object as RawObject).metadata ?? {};
+      store.remove({ namespace, name, uid, resourceVersion });
+      return;
+    }
     const object = read(event.object);
-    if (object === undefined) return;
-    if (event.type === 'DELETED') store.remove(object);
-    else store.upsert(object);
+    if (object !== undefined) store.upsert(object);
   };
 
   const pause = (error: KubeApiError, next: Phase): Phase => ({
@@ -215,6 +230,10 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     delayMs: Math.max(backoff.next(), error.retryAfterMs ?? 0),
     next,
   });
+
+  /** A version that is too old: at once, but not again and again against a server that finds every version so. */
+  const listSoon = (error: KubeApiError): Phase =>
+    listsInVain > 1 ? pause(error, { kind: 'list' }) : { kind: 'list' };
 
   const step = async (phase: Phase, signal: AbortSignal): Promise<Phase> => {
     switch (phase.kind) {
@@ -237,7 +256,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
 
   const listFailed = (error: KubeApiError): Phase => {
     const again: Phase = { kind: 'list' };
-    if (error.status === 410) return again;
+    if (error.status === 410) return listSoon(error);
     if (error.status === 404) {
       heard();
       if (store.state.state !== 'absent') log.warn({}, `the API server does not serve ${name}`);
@@ -249,7 +268,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     if (lastError !== error.message) log.warn({ status: error.status }, `listing failed: ${error.message}`);
     lastError = error.message;
     if (error.status !== undefined) lastContactAt = clock.monotonic();
-    if (store.state.state === 'syncing') store.setState({ state: 'syncing', message: error.message });
+    if (store.state.state === 'syncing') store.setState({ state: 'syncing', problem: error.message });
     return pause(error, again);
   };
 

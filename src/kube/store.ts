@@ -8,8 +8,8 @@ export interface Stored {
 }
 
 export type StoreState =
-  /** Not listed in full yet: what is missing here says nothing. */
-  | { readonly state: 'syncing'; readonly message: string }
+  /** Not listed in full yet: what is missing here says nothing. `problem`: why the first list failed. */
+  | { readonly state: 'syncing'; readonly problem?: string }
   /** Listed in full at least once and followed since. */
   | { readonly state: 'synced' }
   /** The API server does not serve this kind (its CRD is not installed). Noticed when it appears. */
@@ -58,7 +58,7 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
   const indexed = new Map(Object.keys(indexes).map((name) => [name, new Map<string, Set<T>>()]));
   const changeListeners = new Set<(event: StoreEvent<T>) => void>();
   const stateListeners = new Set<(state: StoreState) => void>();
-  let state: StoreState = { state: 'syncing', message: 'not listed yet' };
+  let state: StoreState = { state: 'syncing' };
 
   const index = (object: T, change: 'add' | 'delete') => {
     for (const [name, valuesOf] of Object.entries(indexes)) {

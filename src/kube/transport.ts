@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { StringDecoder } from 'node:string_decoder';
-import type { KubeConfig } from '@kubernetes/client-node';
+import { KubeConfig } from '@kubernetes/client-node';
 import { KubeApiError } from './kube-error.ts';
 
 export interface RequestSettings {
@@ -36,6 +36,8 @@ export interface KubeTransport {
       readonly query: Readonly<Record<string, string>>;
       readonly signal: AbortSignal;
       readonly idleTimeoutMs: number;
+      /** Called when the server has accepted the watch, which may be long before its first event. */
+      readonly onOpen?: () => void;
     },
   ): AsyncIterable<WatchEvent>;
   close(): void;
@@ -53,6 +55,7 @@ const MAX_MESSAGE = 512;
 const IDLE_SOCKET_MS = 45_000;
 
 export function createTransport({ kubeConfig, userAgent }: TransportOptions): KubeTransport {
+  let config = kubeConfig;
   let pool: { readonly key: string; readonly agent: https.Agent | http.Agent } | undefined;
 
   /** One agent for as long as the certificates are the same: client-node makes one per request. */
@@ -62,7 +65,7 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
       .update(JSON.stringify([secure, String(ca), String(cert), String(key), servername, rejectUnauthorized]))
       .digest('hex');
     if (pool?.key !== material) {
-      pool?.agent.destroy();
+      // The agent before is left to what it carries: watches and writes under way outlive a rotation.
       const keep = { keepAlive: true, timeout: IDLE_SOCKET_MS };
       pool = {
         key: material,
@@ -83,11 +86,13 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
     },
   ): Promise<IncomingMessage> => {
     settings.signal.throwIfAborted();
-    const server = kubeConfig.getCurrentCluster()?.server;
+    const { server, proxyUrl } = config.getCurrentCluster() ?? {};
     if (server === undefined) throw new KubeApiError('the kubeconfig names no cluster');
+    if (proxyUrl !== undefined)
+      throw new KubeApiError('the kubeconfig names a proxy-url, which is not supported');
     const tls: RequestOptions = {};
     try {
-      await kubeConfig.applyToHTTPSOptions(tls);
+      await config.applyToHTTPSOptions(tls);
     } catch (error) {
       throw new KubeApiError(`the credentials for the API server cannot be read: ${plainMessage(error)}`);
     }
@@ -116,7 +121,10 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
           signal: settings.signal,
           ...(typeof auth === 'string' ? { auth } : {}),
         },
-        resolve,
+        (response) => {
+          if (response.statusCode === 401) config = withoutCredentialCaches(kubeConfig);
+          resolve(response);
+        },
       );
       request.once('error', (error) =>
         reject(
@@ -154,7 +162,9 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
         throw new KubeApiError(
           `the API server did not answer within ${settings.timeoutMs ?? DEFAULT_TIMEOUT_MS} ms`,
         );
-      throw error;
+      throw error instanceof KubeApiError
+        ? error
+        : new KubeApiError(`the request to the API server failed: ${plainMessage(error)}`);
     }
   };
 
@@ -162,7 +172,7 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
     get: (path, settings) => request('GET', path, settings),
     send: (settings) => request(settings.method, settings.path, settings),
 
-    async *watch(path, { query, signal, idleTimeoutMs }) {
+    async *watch(path, { query, signal, idleTimeoutMs, onOpen }) {
       const idle = new AbortController();
       const timer = setTimeout(() => idle.abort(), idleTimeoutMs);
       const both = AbortSignal.any([signal, idle.signal]);
@@ -170,9 +180,12 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
       try {
         response = await open('GET', path, { query: { ...query, watch: 'true' }, signal: both });
         if (response.statusCode !== 200) throw refusal(response, await readAll(response, both));
+        onOpen?.();
         for await (const line of lines(response, () => timer.refresh())) {
-          const event = parse(line) as Partial<WatchEvent>;
-          if (typeof event.type !== 'string')
+          // One chunk may hold many events: those after an abort are nobody's any more.
+          signal.throwIfAborted();
+          const event = parse(line) as Partial<WatchEvent> | null;
+          if (typeof event?.type !== 'string')
             throw new KubeApiError('a watch sent something that is no event');
           yield { type: event.type, object: event.object };
         }
@@ -226,6 +239,17 @@ export function resourcePath({
   return `/${parts.join('/')}`;
 }
 
+/**
+ * After a 401. client-node 2.0.1 keeps a token file for 60 s and an exec plugin's token until it expires, for ever
+ * where it names no expiry, and has no way to forget them but a KubeConfig of its own.
+ */
+function withoutCredentialCaches(kubeConfig: KubeConfig): KubeConfig {
+  const { clusters, users, contexts, currentContext } = kubeConfig;
+  const fresh = new KubeConfig();
+  fresh.loadFromOptions({ clusters, users, contexts, currentContext });
+  return fresh;
+}
+
 function definedTls({
   ca,
   cert,
@@ -259,13 +283,16 @@ async function* lines(response: IncomingMessage, onBytes: () => void): AsyncIter
   let rest = '';
   for await (const chunk of response) {
     onBytes();
-    rest += decoder.write(chunk as Buffer);
+    const text = decoder.write(chunk as Buffer);
     let from = 0;
-    for (let end = rest.indexOf('\n', from); end >= 0; end = rest.indexOf('\n', from)) {
-      if (end > from) yield rest.slice(from, end);
+    // Only what is new is searched: searching the rest again would make a long line cost its square.
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
+      const line = rest + text.slice(from, end);
+      rest = '';
       from = end + 1;
+      if (line !== '') yield line;
     }
-    rest = rest.slice(from);
+    rest += text.slice(from);
     if (rest.length > MAX_LINE) throw new KubeApiError('a watch sent a line that is too long');
   }
 }
@@ -303,5 +330,6 @@ function refusal(response: IncomingMessage, text: string): KubeApiError {
 function plainMessage(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown reason';
   const code = (error as NodeJS.ErrnoException).code;
-  return code === undefined || error.message.includes(code) ? error.message : `${error.message} (${code})`;
+  const message = error.message.slice(0, MAX_MESSAGE);
+  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }

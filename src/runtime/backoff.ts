@@ -2,7 +2,7 @@ export interface BackoffOptions {
   readonly baseMs: number;
   readonly factor: number;
   readonly maxMs: number;
-  /** Share of each delay that is random, 0 to 1: 0.2 gives 90 % to 110 % of it. */
+  /** Share of each delay that is random, 0 to 1: 0.2 gives 90 % to 110 % of it, never more than `maxMs`. */
   readonly jitter: number;
   /** In [0, 1). */
   readonly random: () => number;
@@ -22,7 +22,7 @@ export function createBackoff({ baseMs, factor, maxMs, jitter, random }: Backoff
     next() {
       const delayMs = Math.min(maxMs, baseMs * factor ** failures);
       failures += 1;
-      return delayMs * (1 - jitter / 2 + jitter * random());
+      return Math.min(maxMs, delayMs * (1 - jitter / 2 + jitter * random()));
     },
     reset() {
       failures = 0;

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import got, { type Got, RequestError, type Response, TimeoutError } from 'got';
@@ -52,20 +53,20 @@ export interface ApisixClient {
 const MAX_WORDS = 512;
 const MAX_RETRY_AFTER_MS = 300_000;
 /** The list of 10,000 upstreams of 10 nodes is about 15 MiB. */
-const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
+const MAX_CONNECT_MS = 5000;
 const ADMIN_PATH = '/apisix/admin/';
 
-const refusal = z.object({
-  error_msg: z.string().optional(),
-  message: z.string().optional(),
-  description: z.string().optional(),
-});
+const words = z.string().optional().catch(undefined);
+const refusal = z.object({ error_msg: words, message: words, description: words });
 
 /** Throws an `Error` that says what is wrong with the options. */
 export function createApisixClient(options: ApisixOptions): ApisixClient {
   const base = adminBase(options.adminUrl);
   const key = options.adminKey.trim();
   const { tls } = options;
+  checkCertificates(tls);
+  const connectMs = Math.min(MAX_CONNECT_MS, options.requestTimeoutMs);
   const agents = {
     http: new HttpAgent({ keepAlive: true, maxSockets: options.concurrency }),
     https: new HttpsAgent({ keepAlive: true, maxSockets: options.concurrency }),
@@ -78,7 +79,12 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
     followRedirect: false,
     throwHttpErrors: false,
     responseType: 'text',
-    timeout: { request: options.requestTimeoutMs },
+    timeout: {
+      lookup: connectMs,
+      connect: connectMs,
+      secureConnect: connectMs,
+      request: options.requestTimeoutMs,
+    },
     headers: { 'user-agent': 'gateway-upstream-operator' },
     https: {
       rejectUnauthorized: !tls.insecureSkipVerify,
@@ -92,47 +98,53 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
   return {
     async request({ method, path, body, expected }, signal) {
       signal.throwIfAborted();
-      if (!/^[\x21-\x7e]+$/.test(key)) {
+      if (!/^[\x20-\x7e]+$/.test(key)) {
         throw new GatewayAuthError(
           key === ''
             ? 'The admin key is empty: write the key of the gateway into the Secret'
             : 'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
         );
       }
+      const tooLarge = new AbortController();
       let response: Response<string>;
       try {
-        response = (await client(new URL(path, base), {
+        response = await client(new URL(path, base), {
           method,
-          signal,
+          signal: AbortSignal.any([signal, tooLarge.signal]),
+          responseType: 'text',
           headers: {
             'X-API-KEY': key,
             ...(body === undefined ? {} : { 'content-type': 'application/json' }),
           },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        })) as Response<string>;
+        }).on('downloadProgress', ({ transferred, total = 0 }) => {
+          if (Math.max(transferred, total) > MAX_ANSWER_BYTES) tooLarge.abort();
+        });
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        throw unreachable(error, base, options.requestTimeoutMs);
-      }
-      const answer = { status: response.statusCode, version: versionOf(response.headers['server']) };
-      if (response.body.length > MAX_ANSWER_BYTES) {
-        throw new GatewayUnavailableError(`${base.origin} sent an answer that is too large`);
-      }
-      const parsed = parse(response.body);
-      if (expected.includes(response.statusCode)) {
-        if (parsed === undefined) {
+        if (tooLarge.signal.aborted) {
           throw new GatewayUnavailableError(
-            `${base.origin} answered ${response.statusCode} without JSON: is this the Admin API of APISIX?`,
+            `${base.origin} sent an answer of more than ${MAX_ANSWER_BYTES} bytes: is this the Admin API of APISIX?`,
           );
         }
-        return { ...answer, body: parsed };
+        throw unreachable(error, base);
       }
-      throw refused(response, parsed, base);
+      const parsed = parse(response.body);
+      if (!expected.includes(response.statusCode)) throw refused(method, response, parsed, { base, key });
+      if (parsed === undefined) {
+        throw new GatewayUnavailableError(
+          `${base.origin} answered ${response.statusCode} without JSON: is this the Admin API of APISIX?`,
+        );
+      }
+      return { status: response.statusCode, body: parsed, version: versionOf(response.headers['server']) };
     },
 
     close() {
-      agents.http.destroy();
-      agents.https.destroy();
+      for (const agent of [agents.http, agents.https]) {
+        // `agent.destroy()` would cut the calls under way as well; with 0 their connections end after them.
+        agent.maxFreeSockets = 0;
+        for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
+      }
     },
   };
 }
@@ -149,8 +161,39 @@ function adminBase(adminUrl: string): URL {
   if (url.username !== '' || url.password !== '') {
     throw new Error('adminUrl must not contain credentials: the key belongs into the Secret');
   }
-  const prefix = url.pathname.replace(/\/+$/, '').replace(/\/apisix\/admin$/, '');
-  return new URL(`${prefix}${ADMIN_PATH}`, url.origin);
+  const base = new URL(url.origin);
+  base.pathname = url.pathname.replace(/\/+$/, '').replace(/\/apisix\/admin$/, '') + ADMIN_PATH;
+  return base;
+}
+
+/** Node takes an authority that is no certificate for none, and finds a wrong key with the first connection only. */
+function checkCertificates({ ca, clientCert, clientKey }: ApisixOptions['tls']): void {
+  if (ca !== undefined) {
+    const blocks = ca.match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [''];
+    if (!blocks.every((block) => succeeds(() => new X509Certificate(block)))) {
+      throw new Error('the Secret of spec.apisix.tls.caSecretRef holds something that is no PEM certificate');
+    }
+  }
+  if (clientCert === undefined && clientKey === undefined) return;
+  const pair = 'the Secret of spec.apisix.tls.clientCertificateSecretRef';
+  if (clientCert === undefined || clientKey === undefined) {
+    throw new Error(`${pair} needs both a certificate and its key`);
+  }
+  if (!succeeds(() => new X509Certificate(clientCert))) throw new Error(`${pair} holds no PEM certificate`);
+  if (!succeeds(() => createPrivateKey(clientKey)))
+    throw new Error(`${pair} holds no PEM key without a password`);
+  if (!new X509Certificate(clientCert).checkPrivateKey(createPrivateKey(clientKey))) {
+    throw new Error(`${pair} holds a key that does not belong to its certificate`);
+  }
+}
+
+function succeeds(attempt: () => unknown): boolean {
+  try {
+    attempt();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function parse(text: string): unknown {
@@ -166,13 +209,20 @@ function versionOf(server: string | string[] | undefined): string | undefined {
 }
 
 /** An answer that is no success, as what follows from it. */
-function refused(response: Response<string>, parsed: unknown, base: URL): OperatorError {
+function refused(
+  method: ApisixRequest['method'],
+  response: Response<string>,
+  parsed: unknown,
+  { base, key }: { readonly base: URL; readonly key: string },
+): OperatorError {
   const { statusCode: status, headers } = response;
   const { data } = refusal.safeParse(parsed);
-  const words = clean(data?.error_msg ?? data?.message ?? 'no reason given');
-  const retryAfter = retryAfterMs(headers['retry-after']);
+  // A server that is no gateway may answer with what it was sent.
+  const clean = (text: string) => oneLine(text.replaceAll(key, '[redacted]'));
+  const reason = clean(data?.error_msg ?? data?.message ?? 'no reason given');
+  const where = base.origin;
   if (status === 401) {
-    const why = clean(data?.description ?? words);
+    const why = clean(data?.description ?? reason);
     const remedy = why.includes('role viewer')
       ? 'the key may only read: use an admin key'
       : 'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names';
@@ -185,62 +235,99 @@ function refused(response: Response<string>, parsed: unknown, base: URL): Operat
   }
   if (status >= 300 && status < 400) {
     return new GatewayUnavailableError(
-      `${base.origin} answered ${status}, a redirect, which is not followed with the key: correct spec.apisix.adminUrl`,
+      `${where} answered ${status}, a redirect, which is not followed with the key: correct spec.apisix.adminUrl`,
     );
-  }
-  if (status === 400 && words.startsWith('can not delete')) return new UpstreamInUseError(words);
-  if (status === 400 || status === 413 || status === 422) {
-    return new GatewayRejectedError(`The gateway refused the upstream (${status}): ${words}`);
   }
   if (status === 404) {
     return new GatewayUnavailableError(
-      `${base.origin} answered 404: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl`,
+      `${where} answered 404: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl`,
     );
   }
-  const reason = data === undefined ? 'and no JSON' : words;
-  return new GatewayUnavailableError(`${base.origin} answered ${status}: ${reason}`, {
-    retryAfterMs: retryAfter,
+  if (status === 413) {
+    return new GatewayRejectedError(`The gateway refused the upstream (413): it is too large (${reason})`);
+  }
+  if (status === 400 && response.body.includes('plain HTTP request was sent to HTTPS port')) {
+    return new GatewayUnavailableError(`${where} speaks TLS: write https:// in spec.apisix.adminUrl`);
+  }
+  if (data === undefined) {
+    return new GatewayUnavailableError(
+      `${where} answered ${status} without JSON${status < 500 ? ': is this the Admin API of APISIX?' : ''}`,
+      { retryAfterMs: retryAfterMs(headers['retry-after']) },
+    );
+  }
+  if (method === 'DELETE' && status === 400 && reason.startsWith('can not delete')) {
+    return new UpstreamInUseError(reason);
+  }
+  // A read has no object that could be refused.
+  if (method !== 'GET' && (status === 400 || status === 422)) {
+    return new GatewayRejectedError(`The gateway refused the upstream (${status}): ${reason}`);
+  }
+  return new GatewayUnavailableError(`${where} answered ${status}: ${reason}`, {
+    retryAfterMs: retryAfterMs(headers['retry-after']),
   });
 }
 
+const NO_ANSWER: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refused the connection: is it running, and is the port right?',
+  ECONNRESET: 'closed the connection without an answer: is the port right, and does it ask for https://?',
+  EPIPE: 'closed the connection without an answer: is the port right, and does it ask for https://?',
+  ENOTFOUND: 'is a name that does not resolve: correct spec.apisix.adminUrl',
+  EAI_AGAIN: 'is a name that does not resolve now: is the DNS of the cluster working?',
+  EHOSTUNREACH: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
+  ENETUNREACH: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
+};
+
 /** Why a request brought no answer. got's own error is left behind: it holds the key and the body. */
-function unreachable(error: unknown, base: URL, timeoutMs: number): GatewayUnavailableError {
+function unreachable(error: unknown, base: URL): GatewayUnavailableError {
   const where = base.origin;
-  if (error instanceof TimeoutError)
-    return new GatewayUnavailableError(`${where} did not answer within ${timeoutMs} ms`);
-  const code = error instanceof RequestError ? error.code : undefined;
-  const words: Record<string, string> = {
-    ECONNREFUSED: 'refused the connection: is it running, and is the port right?',
-    ECONNRESET: 'closed the connection',
-    EPIPE: 'closed the connection',
-    ENOTFOUND: 'is a name that does not resolve: correct spec.apisix.adminUrl',
-    EAI_AGAIN: 'is a name that does not resolve now',
-    EHOSTUNREACH: 'cannot be reached: is there a route or a NetworkPolicy in between?',
-    ENETUNREACH: 'cannot be reached: is there a route or a NetworkPolicy in between?',
-  };
-  if (code !== undefined && words[code] !== undefined)
-    return new GatewayUnavailableError(`${where} ${words[code]}`);
-  if (code !== undefined && /CERT|SELF_SIGNED|ISSUER|VERIFY|ALTNAME/.test(code)) {
+  if (error instanceof TimeoutError) {
+    // got says `Timeout awaiting 'connect' for 5000ms`; the phase and the number are all that is safe and useful.
+    const ms = /(\d+)ms$/.exec(error.message)?.[1];
     return new GatewayUnavailableError(
-      `${where} has a certificate that is not trusted (${code}): set spec.apisix.tls.caSecretRef or serverName of the GatewayConnection`,
+      error.event === 'request'
+        ? `${where} did not answer within ${ms} ms`
+        : `${where} could not be connected to within ${ms} ms (${error.event}): is the address right, or a NetworkPolicy in between?`,
     );
   }
-  if (code !== undefined && /SSL|TLS|EPROTO/.test(code)) {
+  const code = error instanceof RequestError ? error.code : 'no code';
+  const known = NO_ANSWER[code];
+  if (known !== undefined) return new GatewayUnavailableError(`${where} ${known}`);
+  if (code.includes('ALERT')) {
     return new GatewayUnavailableError(
-      `TLS with ${where} failed (${code}): does it speak TLS, and does it ask for a client certificate (spec.apisix.tls)?`,
+      `${where} refused TLS with this operator (${code}): does it ask for a client certificate (spec.apisix.tls.clientCertificateSecretRef)?`,
     );
   }
-  return new GatewayUnavailableError(`${where} could not be reached (${code ?? 'no code'})`);
+  if (/CERT|SELF_SIGNED|ISSUER|VERIFY|ALTNAME/.test(code)) {
+    return new GatewayUnavailableError(
+      `${where} has a certificate that is not trusted (${code}): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection`,
+    );
+  }
+  if (/SSL|TLS|EPROTO/.test(code)) {
+    return new GatewayUnavailableError(
+      `TLS with ${where} failed (${code}): does it speak TLS, or should spec.apisix.adminUrl begin with http://?`,
+    );
+  }
+  if (code.startsWith('HPE_')) {
+    return new GatewayUnavailableError(
+      `${where} answered in something that is no HTTP (${code}): correct spec.apisix.adminUrl`,
+    );
+  }
+  return new GatewayUnavailableError(`${where} could not be asked (${code})`);
 }
 
+/** Seconds or an HTTP date (RFC 9110, 10.2.3) as milliseconds from now. */
 function retryAfterMs(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : undefined;
+  const ms = /^\d+$/.test(header)
+    ? Number(header) * 1000
+    : / GMT$/.test(header)
+      ? Date.parse(header) - Date.now()
+      : Number.NaN;
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
 }
 
 /** Words from outside, fit for a condition: one line, bounded. */
-function clean(words: string): string {
-  const line = words.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim();
+function oneLine(text: string): string {
+  const line = text.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim();
   return line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS - 3)}...` : line;
 }

@@ -1,6 +1,6 @@
-import { GatewayRejectedError, GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
+import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
-import type { GatewayDriver } from '../driver.ts';
+import { assertUpstreamId, type GatewayDriver } from '../driver.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toObserved } from './translate.ts';
 
@@ -15,17 +15,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
 
     canonical: (desired) => canonicalForm(toAdmin(desired)),
 
-    async get(id, signal) {
-      const { status, body } = await client.request(
-        { method: 'GET', path: pathOf(id), expected: [200, 404] },
-        signal,
-      );
-      if (status === 404) {
-        expectMissing(body);
-        return undefined;
-      }
-      return toObserved(id, valueIn(body));
-    },
+    get,
 
     async list(signal) {
       const { body, version } = await client.request(
@@ -34,9 +24,8 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       );
       const upstreams = new Map<UpstreamId, ObservedUpstream>();
       for (const item of itemsOf(body)) {
-        const value = valueIn(item);
-        const id = idOf(item, value);
-        upstreams.set(id, toObserved(id, value));
+        const id = idOf(item);
+        upstreams.set(id, toObserved(id, listedValue(item)));
       }
       return { upstreams, info: version === undefined ? {} : { version } };
     },
@@ -50,63 +39,80 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
     },
 
     async delete(id, { references }, signal) {
-      const path = pathOf(id);
-      if (references === 'respect') {
-        const streamRoute = await findStreamRoute(id, signal);
-        if (streamRoute !== undefined) {
-          throw new UpstreamInUseError(
-            `can not delete this upstream, stream_route [${streamRoute}] is still using it now`,
-          );
-        }
+      try {
+        if (references === 'respect') await expectNoStreamRoute(id, signal);
+        await remove(id, references, signal);
+      } catch (error) {
+        // By source, APISIX looks for referrers before it looks for the upstream, which a forced deletion took from them.
+        if (!(error instanceof UpstreamInUseError) || (await get(id, signal)) !== undefined) throw error;
       }
-      const { status, body } = await client.request(
-        {
-          method: 'DELETE',
-          path: references === 'ignore' ? `${path}?force=true` : path,
-          expected: [200, 404],
-        },
-        signal,
-      );
-      if (status === 404) expectMissing(body);
     },
 
     async check(signal) {
-      const { version } = await client.request(
+      const { body, version } = await client.request(
         { method: 'GET', path: 'upstreams?page=1&page_size=10', expected: [200] },
         signal,
       );
+      itemsOf(body);
       return version === undefined ? {} : { version };
     },
 
     close: () => client.close(),
   };
 
+  async function get(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
+    const { status, body } = await client.request(
+      { method: 'GET', path: pathOf(id), expected: [200, 404] },
+      signal,
+    );
+    if (status === 404) {
+      expectMissing(body);
+      return undefined;
+    }
+    return toObserved(id, valueIn(body));
+  }
+
+  async function remove(
+    id: UpstreamId,
+    references: 'respect' | 'ignore',
+    signal: AbortSignal,
+  ): Promise<void> {
+    const path = references === 'ignore' ? `${pathOf(id)}?force=true` : pathOf(id);
+    const { status, body } = await client.request({ method: 'DELETE', path, expected: [200, 404] }, signal);
+    if (status === 404) expectMissing(body);
+    else if (!isObject(body) || body['deleted'] === undefined) {
+      throw new GatewayUnavailableError(
+        'the gateway answered a deletion in words that are not those of the Admin API of APISIX',
+      );
+    }
+  }
+
   /** By source, APISIX does not look at stream routes when it deletes an upstream. */
-  async function findStreamRoute(id: UpstreamId, signal: AbortSignal): Promise<string | undefined> {
+  async function expectNoStreamRoute(id: UpstreamId, signal: AbortSignal): Promise<void> {
+    assertUpstreamId(id);
     // A gateway without the stream proxy answers 400 or 404 with an error_msg: it has no stream routes.
     const { status, body } = await client.request(
       { method: 'GET', path: 'stream_routes', expected: [200, 400, 404] },
       signal,
     );
     if (status !== 200) {
-      if (isObject(body) && typeof body['error_msg'] === 'string') return undefined;
+      if (isObject(body) && typeof body['error_msg'] === 'string') return;
       throw new GatewayUnavailableError(`the list of stream routes was answered with ${status}`);
     }
-    for (const item of itemsOf(body)) {
-      const value = valueIn(item);
-      if (String(value['upstream_id']) === id) return idOf(item, value);
-    }
-    return undefined;
+    const route = itemsOf(body).find((item) => {
+      const upstreamId = listedValue(item)['upstream_id'];
+      return (typeof upstreamId === 'string' || typeof upstreamId === 'number') && String(upstreamId) === id;
+    });
+    if (route === undefined) return;
+    throw new UpstreamInUseError(
+      `can not delete this upstream, stream_route [${idOf(route)}] is still using it now`,
+    );
   }
 }
 
 /** The id is checked here, right before it enters a URL: APISIX 3.18, measured: PUT `.../a/b` writes `a`. */
 function pathOf(id: UpstreamId): string {
-  if (!/^[a-zA-Z0-9._-]{1,64}$/.test(id) || id === '.' || id === '..') {
-    throw new GatewayRejectedError(
-      `${JSON.stringify(id.slice(0, 100))} is no upstream id: 1 to 64 of letters, digits, ".", "_" and "-"`,
-    );
-  }
+  assertUpstreamId(id);
   return `upstreams/${id}`;
 }
 
@@ -128,8 +134,8 @@ function itemsOf(body: unknown): readonly unknown[] {
   );
 }
 
-function valueIn(item: unknown): AdminUpstream {
-  const value = isObject(item) ? item['value'] : undefined;
+function valueIn(answer: unknown): AdminUpstream {
+  const value = isObject(answer) ? answer['value'] : undefined;
   if (!isObject(value)) {
     throw new GatewayUnavailableError(
       'the gateway answered with something that is no object of the Admin API of APISIX',
@@ -138,14 +144,21 @@ function valueIn(item: unknown): AdminUpstream {
   return value;
 }
 
-function idOf(item: unknown, value: Json): string {
-  if (typeof value['id'] === 'string' || typeof value['id'] === 'number') return String(value['id']);
+/** The value of a listed item. One that is no object, written past the Admin API, must not hide the others. */
+function listedValue(item: unknown): AdminUpstream {
+  const value = isObject(item) ? item['value'] : undefined;
+  return isObject(value) ? value : { value };
+}
+
+function idOf(item: unknown): string {
+  const { id } = listedValue(item);
+  if (typeof id === 'string' || typeof id === 'number') return String(id);
   const key = isObject(item) ? item['key'] : undefined;
-  const id = typeof key === 'string' ? key.split('/').at(-1) : undefined;
-  if (id === undefined || id === '') {
+  const lastPart = typeof key === 'string' ? key.split('/').at(-1) : undefined;
+  if (lastPart === undefined || lastPart === '') {
     throw new GatewayUnavailableError('the gateway listed an object without id or key');
   }
-  return id;
+  return lastPart;
 }
 
 function isObject(value: unknown): value is Json {

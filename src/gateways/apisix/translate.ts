@@ -74,7 +74,7 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
   return {
     id,
     labels: stringValues(value['labels']),
-    nodes: toNodes(value['nodes']) ?? [],
+    nodes: toNodes(value['nodes']),
     ...(typeof createTime === 'number' ? { createTime } : {}),
     canonical: canonicalForm(value),
   };
@@ -82,53 +82,59 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
 
 /** Everything of `value` but what the server adds and what equals a default: keys sorted, nodes as a sorted array. */
 export function canonicalForm(value: AdminUpstream): string {
-  const kept = Object.entries(value).filter(
-    ([field, content]) => !SERVER_FIELDS.has(field) && content !== DEFAULTS[field],
-  );
-  const nodes = toNodes(value['nodes']);
-  return JSON.stringify(
-    sorted(
-      Object.fromEntries(
-        kept.map(([field, content]) => {
-          if (field === 'nodes' && nodes !== undefined) return [field, canonicalNodes(value['nodes'], nodes)];
-          // Lua cannot tell an empty object from an empty list: both are "nothing".
-          if (field === 'labels' && isEmpty(content)) return [field, {}];
-          return [field, content];
-        }),
-      ),
-    ),
-  );
+  const kept: Record<string, unknown> = {};
+  for (const [field, content] of Object.entries(value)) {
+    if (SERVER_FIELDS.has(field) || content === DEFAULTS[field]) continue;
+    // Lua cannot tell an empty object from an empty list: both are "no labels".
+    if (field === 'labels' && isEmpty(content)) continue;
+    kept[field] = field === 'nodes' ? canonicalNodes(content) : content;
+  }
+  return JSON.stringify(sorted(kept));
 }
 
-/** Nodes with what we know of them, and whatever else the array form holds per node. */
-function canonicalNodes(raw: unknown, nodes: readonly UpstreamNode[]): readonly object[] {
-  if (!Array.isArray(raw)) return nodes;
-  return raw
-    .map((entry: unknown) => ({ ...(isObject(entry) ? entry : {}), ...toNode(entry) }))
-    .sort((a, b) => compareNodes(a, b) || (JSON.stringify(sorted(a)) < JSON.stringify(sorted(b)) ? -1 : 1));
+/** Nodes in the array form with all that they hold; what has neither form of `nodes` as it is. */
+function canonicalNodes(raw: unknown): unknown {
+  const list = toList(raw);
+  if (list === undefined) return raw;
+  return list
+    .map((entry) => {
+      if (!isObject(entry)) return { node: toNode(entry), text: JSON.stringify(entry), entry };
+      const { host, priority = 0 } = entry;
+      const canonical = { ...entry, host: typeof host === 'string' ? withoutBrackets(host) : host, priority };
+      return { node: toNode(entry), text: JSON.stringify(sorted(canonical)), entry: canonical };
+    })
+    .sort((a, b) => compareNodes(a.node, b.node) || Number(a.text > b.text) - Number(a.text < b.text))
+    .map(({ entry }) => entry);
+}
+
+function toNodes(raw: unknown): readonly UpstreamNode[] {
+  return (toList(raw) ?? []).map(toNode).sort(compareNodes);
 }
 
 /** Both forms of `nodes`: an array of objects, and an object of `host:port` to weight. Undefined for anything else. */
-function toNodes(raw: unknown): readonly UpstreamNode[] | undefined {
-  if (Array.isArray(raw)) return raw.map(toNode).sort(compareNodes);
+function toList(raw: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(raw)) return raw;
   if (!isObject(raw)) return undefined;
-  return Object.entries(raw)
-    .map(([address, weight]) => {
-      const [, host = address, port] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
-      return toNode({ host, weight, ...(port === undefined ? {} : { port: Number(port) }) });
-    })
-    .sort(compareNodes);
+  return Object.entries(raw).map(([address, weight]) => {
+    const [, host = address, port] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+    return { host, weight, ...(port === undefined ? {} : { port: Number(port) }) };
+  });
 }
 
+/** What is known of a node; somebody else's may lack anything. */
 function toNode(raw: unknown): UpstreamNode {
   const { host, port, weight, priority } = isObject(raw) ? raw : {};
   return {
-    host: typeof host === 'string' ? host.replace(/^\[(.*)\]$/, '$1') : '',
-    // APISIX uses port 80 for a node without one.
+    host: typeof host === 'string' ? withoutBrackets(host) : '',
+    // APISIX 3.18, measured: a node without a port is reached at port 80.
     port: typeof port === 'number' ? port : 80,
     weight: typeof weight === 'number' ? weight : 0,
     priority: typeof priority === 'number' ? priority : 0,
   };
+}
+
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[(.*)\]$/, '$1');
 }
 
 function stringValues(raw: unknown): Record<string, string> {

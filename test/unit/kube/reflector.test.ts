@@ -1,0 +1,467 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { createReflector, type ReflectorTiming } from '../../../src/kube/reflector.ts';
+import { createStore, type Stored } from '../../../src/kube/store.ts';
+import { createTransport } from '../../../src/kube/transport.ts';
+import type { Clock } from '../../../src/runtime/clock.ts';
+import type { Logger } from '../../../src/runtime/logger.ts';
+import { eventually } from '../../support/eventually.ts';
+import {
+  type Answer,
+  json,
+  kubeConfigOf,
+  refused,
+  startScriptedApiServer,
+  watched,
+} from './scripted-api-server.ts';
+
+interface Thing extends Stored {
+  readonly value: string;
+}
+
+interface RawThing {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+  };
+  readonly value?: string;
+}
+
+function raw(name: string, version: string, more: Partial<{ uid: string; value: string }> = {}): RawThing {
+  const { uid = `uid-${name}`, value = 'good' } = more;
+  return { metadata: { name, namespace: 'ns', uid, resourceVersion: version }, value };
+}
+
+function trim(object: unknown): Thing | undefined {
+  const { metadata, value = '' } = object as RawThing;
+  if (value === 'throws') throw new Error('cannot be parsed');
+  if (value === 'nothing') return undefined;
+  const { name, namespace = '', uid, resourceVersion } = metadata;
+  return { name, namespace, uid, resourceVersion, value };
+}
+
+const list = (version: string, items: readonly unknown[] = [], next?: string): Answer =>
+  json({
+    kind: 'ThingList',
+    metadata: { resourceVersion: version, ...(next === undefined ? {} : { continue: next }) },
+    items,
+  });
+const added = (object: unknown) => ({ type: 'ADDED', object });
+const modified = (object: unknown) => ({ type: 'MODIFIED', object });
+const deleted = (object: unknown) => ({ type: 'DELETED', object });
+const bookmark = (version: string) => ({
+  type: 'BOOKMARK',
+  object: { metadata: { resourceVersion: version } },
+});
+const errorEvent = (code: number, message = 'it is over') => ({
+  type: 'ERROR',
+  object: { kind: 'Status', code, message },
+});
+
+/** Pauses end at once; what they would have lasted goes onto the clock and into `pauses`. */
+function instantClock(): Clock & { readonly pauses: number[]; advance(ms: number): void } {
+  const pauses: number[] = [];
+  let now = 1_000_000;
+  return {
+    pauses,
+    now: () => now,
+    monotonic: () => now,
+    advance(ms) {
+      now += ms;
+    },
+    async sleep(ms, signal) {
+      signal.throwIfAborted();
+      pauses.push(ms);
+      now += ms;
+      await new Promise((resolve) => setImmediate(resolve));
+      signal.throwIfAborted();
+    },
+    setTimer() {
+      throw new Error('a reflector needs no timers');
+    },
+  };
+}
+
+/** Runs a reflector against the script; after its end the API server does not answer any more. */
+async function follow(script: readonly Answer[], timing: Partial<ReflectorTiming> = {}) {
+  const api = await startScriptedApiServer(script);
+  const transport = createTransport({ kubeConfig: kubeConfigOf({ server: api.url }), userAgent: 'tests' });
+  const clock = instantClock();
+  const lines: { readonly level: string; readonly message: string }[] = [];
+  const write = (level: string) => (_fields: object, message: string) => void lines.push({ level, message });
+  const log: Logger = {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: () => log,
+  };
+  const errors: unknown[] = [];
+  const store = createStore<Thing>({ indexes: {}, reportListenerError: (error) => errors.push(error) });
+  const events: string[] = [];
+  const label = (thing: Thing | undefined) =>
+    thing === undefined ? '-' : `${thing.uid}@${thing.resourceVersion}`;
+  store.onChange(({ previous, current }) => events.push(`${label(previous)} > ${label(current)}`));
+  store.onState(({ state }) => events.push(state));
+  const reflector = createReflector<Thing>({
+    name: 'things',
+    transport,
+    path: '/api/v1/things',
+    query: { labelSelector: 'kept' },
+    trim,
+    store,
+    clock,
+    random: () => 0.5,
+    log,
+    timing,
+  });
+  const stop = new AbortController();
+  const running = reflector.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+    transport.close();
+    await api[Symbol.asyncDispose]();
+  });
+  return {
+    api,
+    clock,
+    store,
+    reflector,
+    events,
+    errors,
+    lines,
+    stop,
+    running,
+    /** Waits until all of the script was used and the next request arrived, which tells what the last answer led to. */
+    async played() {
+      await eventually(() => expect(api.seen.length).toBe(script.length + 1));
+      return api.seen.map(({ query }) => {
+        if (query['watch'] === 'true') return `watch ${query['resourceVersion']}`;
+        return query['continue'] === undefined ? 'list' : `list ${query['continue']}`;
+      });
+    },
+  };
+}
+
+describe('listing', () => {
+  it('reads page after page and is synced only after the last one', async () => {
+    const run = await follow([
+      list('7', [raw('a', '1')], 'p2'),
+      list('7', [raw('b', '2')], 'p3'),
+      list('7', [raw('c', '3')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'list p2', 'list p3', 'watch 7']);
+    expect(run.events).toEqual(['- > uid-a@1', '- > uid-b@2', '- > uid-c@3', 'synced']);
+    const [first, second] = run.api.seen;
+    expect(first?.query).toEqual({ labelSelector: 'kept', limit: '500' });
+    expect(second?.query).toEqual({ labelSelector: 'kept', limit: '500', continue: 'p2' });
+  });
+
+  it('that breaks halfway changes nothing', async () => {
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      watched([errorEvent(410)], 'close'),
+      list('9', [raw('b', '8')], 'p2'),
+      refused(500, 'InternalError'),
+      list('9', [raw('b', '8')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'list p2', 'list', 'watch 9']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced', 'uid-a@1 > -', '- > uid-b@8']);
+  });
+
+  it('begins again when the continue token is too old', async () => {
+    const run = await follow([
+      list('7', [raw('a', '1')], 'old'),
+      refused(410, 'Expired'),
+      list('8', [raw('b', '2')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'list old', 'list', 'watch 8']);
+    expect(run.events).toEqual(['- > uid-b@2', 'synced']);
+  });
+
+  it.each<[string, Answer]>([
+    ['without items', json({ metadata: { resourceVersion: '1' } })],
+    ['without a version', json({ metadata: {}, items: [] })],
+    ['that is null', json(null)],
+    [
+      'that is cut off',
+      (response) => response.writeHead(200, { 'content-length': '99' }).write('{', () => response.destroy()),
+    ],
+  ])('does not believe an answer %s', async (_what, answer) => {
+    const run = await follow([list('1', [raw('a', '1')]), watched([errorEvent(410)], 'close'), answer]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'list']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced']);
+    expect(run.store.state.state).toBe('synced');
+  });
+
+  it.each([401, 403, 429, 500, 503])(
+    'keeps what is known when it is answered %i, and tries again',
+    async (status) => {
+      const run = await follow([
+        list('1', [raw('a', '1')]),
+        watched([errorEvent(410)], 'close'),
+        refused(status, 'No'),
+        refused(status, 'No'),
+      ]);
+      await run.played();
+      expect(run.events).toEqual(['- > uid-a@1', 'synced']);
+      expect(run.reflector.health()).toMatchObject({
+        state: 'synced',
+        lastError: expect.stringContaining(String(status)),
+      });
+      expect(run.lines.filter(({ level }) => level === 'warn').length).toBe(1);
+    },
+  );
+
+  it('says while it is not synced why', async () => {
+    const run = await follow([refused(403, 'Forbidden', {}, 'no list for you')]);
+    await run.played();
+    expect(run.store.state).toEqual({
+      state: 'syncing',
+      problem: expect.stringContaining('no list for you'),
+    });
+    expect(run.reflector.health().lastError).toContain('no list for you');
+  });
+
+  it('pauses longer after each failure, never more than 30 s', async () => {
+    const run = await follow(Array.from({ length: 8 }, () => refused(500, 'InternalError')));
+    await run.played();
+    expect(run.clock.pauses).toEqual([800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+  });
+
+  it('waits as long as Retry-After says', async () => {
+    const run = await follow([refused(429, 'TooManyRequests', { 'retry-after': '42' })]);
+    await run.played();
+    expect(run.clock.pauses).toEqual([42_000]);
+  });
+
+  it.each<[string, Answer[]]>([
+    ['lists with 410', Array.from({ length: 6 }, () => refused(410, 'Expired'))],
+    [
+      'watches with 410',
+      Array.from({ length: 6 }, (_, at) => (at % 2 === 0 ? list('1') : refused(410, 'Expired'))),
+    ],
+    [
+      'watches with ERROR 410',
+      Array.from({ length: 6 }, (_, at) => (at % 2 === 0 ? list('1') : watched([errorEvent(410)], 'close'))),
+    ],
+    [
+      'watches with 404',
+      Array.from({ length: 6 }, (_, at) => (at % 2 === 0 ? list('1') : refused(404, 'NotFound'))),
+    ],
+  ])('does not hurry against a server that answers all %s', async (_what, script) => {
+    const run = await follow(script);
+    await run.played();
+    expect(run.clock.pauses.length).toBeGreaterThanOrEqual(2);
+    expect(run.clock.pauses.at(-1)).toBeGreaterThan(run.clock.pauses[0] ?? Number.POSITIVE_INFINITY);
+  });
+});
+
+describe('a kind that is not served', () => {
+  it('is absent, is looked for every 30 s, and is synced when it appears', async () => {
+    const run = await follow([
+      refused(404, 'NotFound'),
+      refused(404, 'NotFound'),
+      list('1', [raw('a', '1')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'list', 'list', 'watch 1']);
+    expect(run.events).toEqual(['absent', '- > uid-a@1', 'synced']);
+    expect(run.clock.pauses).toEqual([30_000, 30_000]);
+  });
+
+  it('takes its objects with it when it disappears', async () => {
+    const run = await follow([
+      list('1', [raw('a', '1'), raw('b', '1')]),
+      refused(404, 'NotFound'),
+      refused(404, 'NotFound'),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'list']);
+    expect(run.events.slice(2)).toEqual(['synced', 'absent', 'uid-a@1 > -', 'uid-b@1 > -']);
+    expect(run.store.size).toBe(0);
+  });
+});
+
+describe('watching', () => {
+  it('asks for bookmarks and a random end, and follows additions, changes and removals', async () => {
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      watched([added(raw('b', '2')), modified(raw('a', '3')), deleted(raw('b', '4'))], 'close'),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 4']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@2', 'uid-a@1 > uid-a@3', 'uid-b@2 > -']);
+    expect(run.api.seen[1]?.query).toEqual({
+      labelSelector: 'kept',
+      watch: 'true',
+      resourceVersion: '1',
+      allowWatchBookmarks: 'true',
+      timeoutSeconds: '450',
+    });
+    expect(run.clock.pauses).toEqual([]);
+  });
+
+  it('takes a new uid as removal, then addition', async () => {
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      watched([modified(raw('a', '2', { uid: 'new' }))], 'close'),
+    ]);
+    await run.played();
+    expect(run.events.slice(2)).toEqual(['uid-a@1 > -', '- > new@2']);
+  });
+
+  it('resumes from the last bookmark or event after a cut, with a pause', async () => {
+    const run = await follow([
+      list('1'),
+      watched([added(raw('a', '5')), bookmark('8')], 'cut'),
+      watched([added(raw('b', '9'))], 'cut'),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 8', 'watch 9']);
+    expect(run.events).toEqual(['synced', '- > uid-a@5', '- > uid-b@9']);
+    expect(run.clock.pauses).toEqual([800, 800]);
+  });
+
+  it('makes no event of what it knows already', async () => {
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      watched([added(raw('a', '1'))], 'close'),
+      refused(410, 'Expired'),
+      list('2', [raw('a', '1')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 1', 'list', 'watch 2']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced']);
+  });
+
+  it.each<[string, Answer]>([
+    ['410', refused(410, 'Expired')],
+    ['ERROR 410', watched([errorEvent(410)], 'close')],
+    ['404', refused(404, 'NotFound')],
+  ])('lists again on %s, without a moment out of sync', async (_what, answer) => {
+    const run = await follow([
+      list('1', [raw('a', '1'), raw('b', '1')]),
+      answer,
+      list('5', [raw('a', '1'), raw('c', '4')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'watch 5']);
+    expect(run.events.slice(2)).toEqual(['synced', 'uid-b@1 > -', '- > uid-c@4']);
+  });
+
+  it('resumes after other ERROR events, and lists again when they do not end', async () => {
+    const run = await follow([
+      list('1'),
+      ...Array.from({ length: 5 }, () => watched([errorEvent(500)], 'close')),
+      list('2'),
+    ]);
+    expect(await run.played()).toEqual([
+      'list',
+      ...Array.from({ length: 5 }, () => 'watch 1'),
+      'list',
+      'watch 2',
+    ]);
+    expect(run.events).toEqual(['synced']);
+  });
+
+  it('is not hurried by a server that closes each watch at once', async () => {
+    const run = await follow([list('1'), ...Array.from({ length: 4 }, () => watched([], 'close'))]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 1', 'watch 1', 'watch 1', 'watch 1']);
+    expect(run.clock.pauses.length).toBeGreaterThanOrEqual(3);
+    expect(run.clock.pauses.at(-1)).toBeGreaterThan(run.clock.pauses[0] ?? Number.POSITIVE_INFINITY);
+  });
+
+  it('resumes after silence', async () => {
+    const run = await follow([list('1'), watched([bookmark('6')], 'open')], { idleTimeoutMs: 300 });
+    expect((await run.played()).slice(0, 3)).toEqual(['list', 'watch 1', 'watch 6']);
+  });
+
+  it('ignores events of types that it does not know', async () => {
+    const run = await follow([list('1'), watched([{ type: 'NOVEL' }, added(raw('a', '2'))], 'close')]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
+    expect(run.events).toEqual(['synced', '- > uid-a@2']);
+  });
+
+  it('lists again after an hour although the watch is well, without a moment out of sync', async () => {
+    let advance = (_ms: number): void => undefined;
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      (response, request) => {
+        advance(3_600_000);
+        watched([bookmark('2')], 'close')(response, request);
+      },
+      list('3', [raw('a', '1')]),
+    ]);
+    advance = run.clock.advance;
+    expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'watch 3']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced']);
+  });
+
+  it('goes on when a listener throws', async () => {
+    const run = await follow([list('1'), watched([added(raw('a', '2')), added(raw('b', '3'))], 'close')]);
+    run.store.onChange(() => {
+      throw new Error('a listener');
+    });
+    await run.played();
+    expect(run.store.size).toBe(2);
+    expect(run.errors.length).toBe(2);
+  });
+});
+
+describe('an object that cannot be read', () => {
+  it.each(['throws', 'nothing'])('is skipped, and what was known of it is kept (%s)', async (value) => {
+    const run = await follow([
+      list('1', [raw('a', '1'), raw('bad', '1', { value })]),
+      watched([modified(raw('a', '2', { value })), added(raw('b', '3'))], 'close'),
+      refused(410, 'Expired'),
+      list('9', [raw('a', '4', { value }), raw('b', '3')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 3', 'list', 'watch 9']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@3']);
+    expect(run.store.get('ns', 'a')?.resourceVersion).toBe('1');
+  });
+
+  it.each(['throws', 'nothing'])('is still removed when it is deleted (%s)', async (value) => {
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      watched([deleted(raw('a', '2', { value }))], 'close'),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced', 'uid-a@1 > -']);
+  });
+});
+
+describe('health', () => {
+  it('names the last failure until the API server is heard again', async () => {
+    const run = await follow([refused(500, 'InternalError'), list('1'), watched([], 'open')]);
+    await eventually(() => expect(run.api.seen.length).toBe(3));
+    await eventually(() =>
+      expect(run.reflector.health()).toMatchObject({ state: 'synced', lastError: undefined }),
+    );
+  });
+
+  it('counts a watch that was opened as a sign of life, before its first event', async () => {
+    const run = await follow([list('1'), refused(503, 'ServiceUnavailable'), watched([], 'open')]);
+    await eventually(() => expect(run.api.seen.length).toBe(3));
+    await eventually(() => expect(run.reflector.health().lastError).toBeUndefined());
+    expect(run.reflector.health().lastContactAt).toBe(run.clock.monotonic());
+  });
+});
+
+describe('stopping', () => {
+  it.each<[string, Answer[]]>([
+    ['a list', []],
+    ['a watch', [list('1', [raw('a', '1')]), watched([added(raw('b', '2'))], 'open')]],
+  ])('during %s closes the connection and resolves', async (_what, script) => {
+    const run = await follow(script);
+    await eventually(() => expect(run.api.seen.length).toBe(Math.max(1, script.length)));
+    run.stop.abort();
+    await run.running;
+    await run.api.seen.at(-1)?.closed;
+  });
+
+  it('is the end of all events, also of those that have arrived', async () => {
+    const run = await follow([list('1'), watched([added(raw('a', '2')), added(raw('b', '3'))], 'open')]);
+    run.store.onChange(() => run.stop.abort());
+    await run.running;
+    expect(run.events).toEqual(['synced', '- > uid-a@2']);
+    await eventually(() => expect(run.api.openConnections()).toBe(0));
+  });
+});

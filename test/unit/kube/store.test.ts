@@ -1,0 +1,133 @@
+import { describe, expect, it } from 'vitest';
+import { createStore, type Store, type Stored } from '../../../src/kube/store.ts';
+
+interface Thing extends Stored {
+  readonly colours: readonly string[];
+}
+
+function thing(name: string, version: string, more: Partial<Thing> = {}): Thing {
+  return { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: version, colours: ['red'], ...more };
+}
+
+function observed(): { store: Store<Thing>; events: string[]; errors: unknown[] } {
+  const errors: unknown[] = [];
+  const events: string[] = [];
+  const store = createStore<Thing>({
+    indexes: { colour: ({ colours }) => colours },
+    reportListenerError: (error) => errors.push(error),
+  });
+  const label = (object: Thing | undefined) => (object ? `${object.uid}@${object.resourceVersion}` : '-');
+  store.onChange(({ previous, current }) => events.push(`${label(previous)} > ${label(current)}`));
+  return { store, events, errors };
+}
+
+describe('a store', () => {
+  it('tells what a new list changed, and nothing of what it did not', () => {
+    const { store, events } = observed();
+    store.replaceAll([thing('a', '1'), thing('b', '2'), thing('c', '3')]);
+    events.length = 0;
+    store.replaceAll([thing('a', '1'), thing('b', '9'), thing('d', '4')]);
+    expect(events.toSorted()).toEqual(['- > uid-d@4', 'uid-b@2 > uid-b@9', 'uid-c@3 > -']);
+    expect([...store.list()].map(({ name }) => name).toSorted()).toEqual(['a', 'b', 'd']);
+    expect(store.size).toBe(3);
+  });
+
+  it.each(['replaceAll', 'upsert'] as const)(
+    'takes a new uid under an old name as removal, then addition (%s)',
+    (how) => {
+      const { store, events } = observed();
+      store.upsert(thing('a', '1', { colours: ['red'] }));
+      events.length = 0;
+      const next = thing('a', '5', { uid: 'other', colours: ['blue'] });
+      if (how === 'upsert') store.upsert(next);
+      else store.replaceAll([next]);
+      expect(events).toEqual(['uid-a@1 > -', '- > other@5']);
+      expect(store.byIndex('colour', 'red')).toEqual([]);
+      expect(store.byIndex('colour', 'blue')).toEqual([next]);
+    },
+  );
+
+  it('removes only the object that is meant', () => {
+    const { store, events } = observed();
+    store.upsert(thing('a', '1'));
+    events.length = 0;
+    store.remove(thing('a', '2', { uid: 'an older one of this name' }));
+    store.remove(thing('b', '2'));
+    expect(events).toEqual([]);
+    store.remove(thing('a', '2'));
+    expect(events).toEqual(['uid-a@1 > -']);
+    expect(store.get('ns', 'a')).toBeUndefined();
+  });
+
+  it('keeps its indexes equal to its objects', () => {
+    const { store } = observed();
+    store.upsert(thing('a', '1', { colours: ['red', 'blue'] }));
+    store.upsert(thing('b', '2', { colours: ['blue'] }));
+    store.upsert(thing('a', '3', { colours: ['green', 'blue'] }));
+    const names = (colour: string) =>
+      store
+        .byIndex('colour', colour)
+        .map(({ name }) => name)
+        .toSorted();
+    expect(names('red')).toEqual([]);
+    expect(names('green')).toEqual(['a']);
+    expect(names('blue')).toEqual(['a', 'b']);
+    store.replaceAll([]);
+    expect(names('blue')).toEqual([]);
+  });
+
+  it('does not confuse namespaces and names', () => {
+    const { store } = observed();
+    const namespaced = thing('name', '1');
+    const cluster = thing('name', '2', { namespace: '', uid: 'cluster' });
+    store.replaceAll([namespaced, cluster]);
+    expect(store.get('ns', 'name')).toBe(namespaced);
+    expect(store.get('', 'name')).toBe(cluster);
+  });
+
+  it("holds the change when listeners hear of it, and reports one that throws to the others' good", () => {
+    const { store, errors } = observed();
+    const sizes: number[] = [];
+    const failure = new Error('a listener');
+    store.onChange(() => {
+      throw failure;
+    });
+    store.onChange(() => sizes.push(store.size));
+    store.upsert(thing('a', '1'));
+    store.remove(thing('a', '1'));
+    expect(sizes).toEqual([1, 0]);
+    expect(errors).toEqual([failure, failure]);
+  });
+
+  it('bears listeners that come and go while they are told', () => {
+    const { store } = observed();
+    const heard: string[] = [];
+    const once = store.onChange(() => {
+      heard.push('once');
+      once[Symbol.dispose]();
+      store.onChange(() => heard.push('late'));
+    });
+    store.onChange(() => heard.push('always'));
+    store.upsert(thing('a', '1'));
+    expect(heard).toEqual(['once', 'always']);
+    store.upsert(thing('a', '2'));
+    expect(heard).toEqual(['once', 'always', 'always', 'late']);
+  });
+
+  it('tells each state once', () => {
+    const { store } = observed();
+    const states: unknown[] = [];
+    using _listener = store.onState((state) => states.push(state));
+    expect(store.state.state).toBe('syncing');
+    store.setState({ state: 'syncing', problem: 'forbidden' });
+    store.setState({ state: 'syncing', problem: 'forbidden' });
+    store.setState({ state: 'synced' });
+    store.setState({ state: 'synced' });
+    store.setState({ state: 'absent' });
+    expect(states).toEqual([
+      { state: 'syncing', problem: 'forbidden' },
+      { state: 'synced' },
+      { state: 'absent' },
+    ]);
+  });
+});

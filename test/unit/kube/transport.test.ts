@@ -1,0 +1,439 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { KubeApiError } from '../../../src/kube/kube-error.ts';
+import {
+  createTransport,
+  type KubeTransport,
+  resourcePath,
+  type WatchEvent,
+} from '../../../src/kube/transport.ts';
+import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
+import { eventually } from '../../support/eventually.ts';
+import {
+  type Answer,
+  json,
+  kubeConfigOf,
+  refused,
+  startScriptedApiServer,
+  watched,
+} from './scripted-api-server.ts';
+
+const TOKEN = 'test-token-0123456789';
+const never = new AbortController().signal;
+
+async function serve(...script: readonly Answer[]) {
+  const api = await startScriptedApiServer(script);
+  const transport = createTransport({ kubeConfig: kubeConfigOf({ server: api.url }), userAgent: 'tests' });
+  onTestFinished(async () => {
+    transport.close();
+    await api[Symbol.asyncDispose]();
+  });
+  return { api, transport };
+}
+
+async function failure(promise: Promise<unknown>): Promise<KubeApiError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(KubeApiError);
+  return error as KubeApiError;
+}
+
+function watch(transport: KubeTransport, signal = never, idleTimeoutMs = 60_000): AsyncIterable<WatchEvent> {
+  return transport.watch('/api/v1/things', { query: {}, signal, idleTimeoutMs });
+}
+
+async function collect(events: AsyncIterable<WatchEvent>): Promise<WatchEvent[]> {
+  const all: WatchEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+}
+
+describe('requests', () => {
+  it('send query, user agent and token, and give back parsed JSON', async () => {
+    const { api, transport } = await serve(json({ items: ['ü'] }));
+    const query = { fieldSelector: 'type!=helm.sh/release.v1', limit: '5' };
+    expect(await transport.get('/api/v1/things', { query, signal: never })).toEqual({ items: ['ü'] });
+    expect(api.seen[0]).toMatchObject({ method: 'GET', path: '/api/v1/things', query });
+    expect(api.seen[0]?.headers).toMatchObject({
+      'user-agent': 'tests',
+      authorization: `Bearer ${TOKEN}`,
+      accept: 'application/json',
+    });
+  });
+
+  it('send a body with its type and its length in bytes', async () => {
+    let body = '';
+    const { api, transport } = await serve((response, request) => {
+      request.setEncoding('utf8').on('data', (chunk: string) => {
+        body += chunk;
+      });
+      request.on('end', () => response.writeHead(200).end('{}'));
+    });
+    await transport.send({
+      method: 'PATCH',
+      path: '/api/v1/things/a',
+      body: { text: 'größer' },
+      contentType: 'application/merge-patch+json',
+      signal: never,
+    });
+    expect(JSON.parse(body)).toEqual({ text: 'größer' });
+    expect(api.seen[0]?.headers['content-type']).toBe('application/merge-patch+json');
+  });
+
+  it('use one connection for many requests in a row', async () => {
+    const { api, transport } = await serve(...Array.from({ length: 50 }, () => json({})));
+    for (let request = 0; request < 50; request += 1) await transport.get('/api', { signal: never });
+    expect(api.seen.length).toBe(50);
+    expect(api.accepted()).toBe(1);
+  });
+
+  it.each([
+    [400, 'BadRequest'],
+    [401, 'Unauthorized'],
+    [403, 'Forbidden'],
+    [404, 'NotFound'],
+    [409, 'Conflict'],
+    [410, 'Expired'],
+    [429, 'TooManyRequests'],
+    [500, 'InternalError'],
+  ])('fail with status %i and its reason %s', async (status, reason) => {
+    const { transport } = await serve(refused(status, reason));
+    const error = await failure(transport.get('/api', { signal: never }));
+    expect(error).toMatchObject({ status, kubeReason: reason, retryAfterMs: undefined });
+    expect(error.message).toContain(`${reason} it is`);
+  });
+
+  it('understand both forms of Retry-After, within bounds', async () => {
+    const { transport } = await serve(
+      refused(429, 'TooManyRequests', { 'retry-after': '7' }),
+      refused(503, 'ServiceUnavailable', { 'retry-after': new Date(Date.now() + 3_600_000).toUTCString() }),
+      refused(503, 'ServiceUnavailable', { 'retry-after': 'soon' }),
+    );
+    const pause = async () => (await failure(transport.get('/api', { signal: never }))).retryAfterMs;
+    expect([await pause(), await pause(), await pause()]).toEqual([7000, 300_000, undefined]);
+  });
+
+  it('fail with a short message when the answer is long or no Status', async () => {
+    const { transport } = await serve(refused(403, 'Forbidden', {}, 'x'.repeat(5000)), (response) => {
+      response.writeHead(502, { 'content-type': 'text/html' }).end(`<html>${'y'.repeat(5000)}</html>`);
+    });
+    for (const status of [403, 502]) {
+      const error = await failure(transport.get('/api', { signal: never }));
+      expect(error.status).toBe(status);
+      expect(error.message.length).toBeLessThan(600);
+    }
+  });
+
+  it.each<[string, Answer]>([
+    ['is no JSON', (response) => response.writeHead(200).end('<html>')],
+    [
+      'is cut off',
+      (response) =>
+        response.writeHead(200, { 'content-length': '100' }).write('{"items":[', () => response.destroy()),
+    ],
+    [
+      'is cut off between chunks',
+      (response) => response.writeHead(200).write('{"items":[]}', () => response.destroy()),
+    ],
+    ['never begins', (response) => response.destroy()],
+  ])('fail without a status when the answer %s', async (_what, answer) => {
+    const { transport } = await serve(answer);
+    const error = await failure(transport.get('/api', { signal: never }));
+    expect(error.status).toBeUndefined();
+    expect(error.message).not.toContain(TOKEN);
+  });
+
+  it('fail when nobody listens', async () => {
+    const { api, transport } = await serve();
+    await api[Symbol.asyncDispose]();
+    const error = await failure(transport.get('/api', { signal: never }));
+    expect(error).toMatchObject({ status: undefined });
+    expect(error.message).toContain('ECONNREFUSED');
+  });
+
+  it.each<[string, Answer[]]>([
+    ['comes', []],
+    ['ends', [(response) => response.writeHead(200).write('{')]],
+  ])('fail after their deadline when no answer %s, and close the connection', async (_what, script) => {
+    const { api, transport } = await serve(...script);
+    const error = await failure(transport.get('/api', { signal: never, timeoutMs: 200 }));
+    expect(error.message).toContain('200 ms');
+    await api.seen[0]?.closed;
+  });
+
+  it('reject with the reason of the signal, and close the connection', async () => {
+    const { api, transport } = await serve();
+    const stop = new AbortController();
+    const pending = transport.get('/api', { signal: stop.signal });
+    await eventually(() => expect(api.seen.length).toBe(1));
+    const reason = new Error('enough');
+    stop.abort(reason);
+    await expect(pending).rejects.toBe(reason);
+    await api.seen[0]?.closed;
+    await expect(transport.get('/api', { signal: stop.signal })).rejects.toBe(reason);
+    expect(api.seen.length).toBe(1);
+  });
+
+  it.each<[string, Parameters<typeof kubeConfigOf>]>([
+    [
+      'a server without TLS that the kubeconfig does not allow',
+      [{ server: 'http://127.0.0.1:9', skipTLSVerify: false }],
+    ],
+    ['a server that is no URL', [{ server: 'nowhere' }]],
+    ['a token that no header can carry', [{ server: 'http://127.0.0.1:9' }, { token: 'secret-token\n' }]],
+    ['a CA file that is missing', [{ server: 'https://127.0.0.1:9', caFile: '/does/not/exist' }]],
+    ['a proxy, which is not supported', [{ server: 'http://127.0.0.1:9', proxyUrl: 'http://127.0.0.1:9' }]],
+  ])('fail with KubeApiError for %s', async (_what, config) => {
+    const transport = createTransport({ kubeConfig: kubeConfigOf(...config), userAgent: 'tests' });
+    const error = await failure(transport.get('/api', { signal: never }));
+    expect(error.status).toBeUndefined();
+    expect(error.message).not.toContain('secret-token');
+    expect(error.message).not.toContain('ECONNREFUSED');
+  });
+
+  it('read the token file again after a 401', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'transport-'));
+    onTestFinished(() => rm(dir, { recursive: true }));
+    const tokenFile = join(dir, 'token');
+    await writeFile(tokenFile, 'first');
+    const api = await startScriptedApiServer([json({}), refused(401, 'Unauthorized'), json({})]);
+    onTestFinished(() => api[Symbol.asyncDispose]());
+    const user = { authProvider: { name: 'tokenFile', config: { tokenFile } } };
+    const transport = createTransport({
+      kubeConfig: kubeConfigOf({ server: api.url }, user),
+      userAgent: 'tests',
+    });
+    onTestFinished(() => transport.close());
+    await transport.get('/api', { signal: never });
+    await writeFile(tokenFile, 'second');
+    await failure(transport.get('/api', { signal: never }));
+    await transport.get('/api', { signal: never });
+    expect(api.seen.map(({ headers }) => headers.authorization)).toEqual([
+      'Bearer first',
+      'Bearer first',
+      'Bearer second',
+    ]);
+  });
+});
+
+describe('a watch', () => {
+  const event = (name: string) => ({ type: 'ADDED', object: { metadata: { name } } });
+  const line = (name: string) => `${JSON.stringify(event(name))}\n`;
+
+  it('gives every event whatever the chunks are, also where they split a character', async () => {
+    const bytes = Buffer.from(`${line('ä€😀')}\n${line('b')}`);
+    const { transport } = await serve((response) => {
+      response.writeHead(200);
+      const send = (at: number): void => {
+        if (at >= bytes.length) response.end();
+        else response.write(bytes.subarray(at, at + 1), () => setImmediate(send, at + 1));
+      };
+      send(0);
+    });
+    expect(await collect(watch(transport))).toEqual([event('ä€😀'), event('b')]);
+  });
+
+  it('asks for a watch, and ends when the server closes', async () => {
+    const { api, transport } = await serve(watched([event('a')], 'close'));
+    const query = { resourceVersion: '7', allowWatchBookmarks: 'true' };
+    const events = await collect(
+      transport.watch('/api/v1/things', { query, signal: never, idleTimeoutMs: 60_000 }),
+    );
+    expect(events).toEqual([event('a')]);
+    expect(api.seen[0]).toMatchObject({ path: '/api/v1/things', query: { ...query, watch: 'true' } });
+  });
+
+  it('keeps back a line that is not complete', async () => {
+    const { transport } = await serve((response) =>
+      response.writeHead(200).end(line('a') + line('b').slice(0, -3)),
+    );
+    expect(await collect(watch(transport))).toEqual([event('a')]);
+  });
+
+  it.each<[string, number | undefined, Answer]>([
+    ['is refused', 410, refused(410, 'Expired')],
+    ['is cut', undefined, watched([event('a')], 'cut')],
+    ['sends no JSON', undefined, (response) => response.writeHead(200).end('what?\n')],
+    ['sends something else', undefined, (response) => response.writeHead(200).end('null\n')],
+    ['is answered by another success', 204, (response) => response.writeHead(204).end()],
+  ])('fails when it %s', async (_what, status, answer) => {
+    const { transport } = await serve(answer);
+    expect((await failure(collect(watch(transport)))).status).toBe(status);
+  });
+
+  it('fails when a line does not end within 32 MiB', async () => {
+    const { transport } = await serve((response) => {
+      response.writeHead(200);
+      const block = Buffer.alloc(1024 * 1024, 'x');
+      const send = (): void => {
+        if (!response.destroyed) response.write(block, send);
+      };
+      send();
+    });
+    expect((await failure(collect(watch(transport)))).message).toContain('too long');
+  });
+
+  it.each<[string, Answer[]]>([
+    ['answer', []],
+    ['byte after its first ones', [watched([event('a')], 'open')]],
+  ])('fails after its idle time without any %s, and closes the connection', async (_what, script) => {
+    const { api, transport } = await serve(...script);
+    expect((await failure(collect(watch(transport, never, 300)))).message).toContain('300 ms');
+    await api.seen[0]?.closed;
+  });
+
+  it('closes its connection when it is left early', async () => {
+    const { api, transport } = await serve(watched([event('a'), event('b')], 'open'));
+    for await (const { type } of watch(transport)) {
+      expect(type).toBe('ADDED');
+      break;
+    }
+    await api.seen[0]?.closed;
+    await eventually(() => expect(api.openConnections()).toBe(0));
+  });
+
+  it('gives nothing more after an abort, not even what has arrived already', async () => {
+    const { api, transport } = await serve(watched([event('a'), event('b'), event('c')], 'open'));
+    const stop = new AbortController();
+    const names: unknown[] = [];
+    const run = (async () => {
+      for await (const { object } of watch(transport, stop.signal)) {
+        names.push(object);
+        stop.abort(new Error('enough'));
+      }
+    })();
+    await expect(run).rejects.toThrow('enough');
+    expect(names.length).toBe(1);
+    await api.seen[0]?.closed;
+  });
+});
+
+describe('TLS', () => {
+  const authority = createCertificateAuthority();
+
+  async function startTls() {
+    const { certPem, keyPem } = authority.issue({ commonName: 'api', hosts: ['127.0.0.1'], usage: 'server' });
+    const clients: string[] = [];
+    const options = {
+      cert: certPem,
+      key: keyPem,
+      ca: authority.certPem,
+      requestCert: true,
+      rejectUnauthorized: false,
+    };
+    const server = createTlsServer(options, (request, response) => {
+      clients.push(String((request.socket as TLSSocket).getPeerCertificate().subject?.CN));
+      if (request.url?.includes('watch=true'))
+        response.writeHead(200).write(`${JSON.stringify({ type: 'BOOKMARK', object: {} })}\n`);
+      else response.writeHead(200).end('{}');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return { server: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, clients };
+  }
+
+  const base64 = (pem: string) => Buffer.from(pem).toString('base64');
+
+  it('is verified with the CA of the kubeconfig', async () => {
+    const { server, clients } = await startTls();
+    const withCa = (caPem: string) =>
+      createTransport({ kubeConfig: kubeConfigOf({ server, caData: base64(caPem) }), userAgent: 'tests' });
+    const good = withCa(authority.certPem);
+    onTestFinished(() => good.close());
+    expect(await good.get('/api', { signal: never })).toEqual({});
+    const error = await failure(withCa(createCertificateAuthority().certPem).get('/api', { signal: never }));
+    expect(error.status).toBeUndefined();
+    expect(clients.length).toBe(1);
+  });
+
+  it('uses a client certificate that was rotated, and leaves a watch alone that began with the old one', async () => {
+    const { server, clients } = await startTls();
+    const dir = await mkdtemp(join(tmpdir(), 'transport-'));
+    onTestFinished(() => rm(dir, { recursive: true }));
+    const files = { certFile: join(dir, 'client.crt'), keyFile: join(dir, 'client.key') };
+    const rotate = async (commonName: string) => {
+      const { certPem, keyPem } = authority.issue({ commonName, hosts: [], usage: 'client' });
+      await writeFile(files.certFile, certPem);
+      await writeFile(files.keyFile, keyPem);
+    };
+    await rotate('old');
+    const kubeConfig = kubeConfigOf({ server, caData: base64(authority.certPem) }, files);
+    const transport = createTransport({ kubeConfig, userAgent: 'tests' });
+    onTestFinished(() => transport.close());
+    const stop = new AbortController();
+    const received: string[] = [];
+    const watching = (async () => {
+      for await (const { type } of watch(transport, stop.signal)) received.push(type);
+    })();
+    let ended = false;
+    watching
+      .catch(() => undefined)
+      .finally(() => {
+        ended = true;
+      });
+    await eventually(() => expect(received).toEqual(['BOOKMARK']));
+    await transport.get('/api', { signal: never });
+    await rotate('new');
+    await transport.get('/api', { signal: never });
+    await transport.get('/api', { signal: never });
+    expect(clients).toEqual(['old', 'old', 'new', 'new']);
+    expect(ended).toBe(false);
+    stop.abort(new Error('enough'));
+    await expect(watching).rejects.toThrow('enough');
+  });
+});
+
+describe('resourcePath', () => {
+  it.each([
+    [{ group: '', version: 'v1', plural: 'services' }, '/api/v1/services'],
+    [
+      { group: '', version: 'v1', plural: 'secrets', namespace: 'a', name: 'b' },
+      '/api/v1/namespaces/a/secrets/b',
+    ],
+    [
+      {
+        group: 'gatewayupstream.dev',
+        version: 'v1alpha1',
+        plural: 'x',
+        namespace: 'a',
+        name: 'b.c',
+        subresource: 'status',
+      },
+      '/apis/gatewayupstream.dev/v1alpha1/namespaces/a/x/b.c/status',
+    ],
+    [
+      { group: 'g.io', version: 'v1', plural: 'roles', name: 'system:node' },
+      '/apis/g.io/v1/roles/system:node',
+    ],
+  ])('of %j is %s', (address, path) => {
+    expect(resourcePath(address)).toBe(path);
+  });
+
+  it.each(['', '.', '..', 'a/b', 'a%2fb', 'a?b', 'a#b', 'a b', 'a\\b', 'a\n', '-a', 'ä'])(
+    'refuses %j in every place',
+    (bad) => {
+      const good = {
+        group: 'g.io',
+        version: 'v1',
+        plural: 'things',
+        namespace: 'ns',
+        name: 'name',
+        subresource: 'status',
+      };
+      for (const place of ['version', 'plural', 'namespace', 'name', 'subresource'] as const) {
+        expect(() => resourcePath({ ...good, [place]: bad })).toThrow('resource path');
+      }
+      if (bad !== '') expect(() => resourcePath({ ...good, group: bad })).toThrow('resource path');
+    },
+  );
+});
