@@ -457,6 +457,41 @@ describe('operator', () => {
     expect(other.ids('upstreams')).toEqual([id('left')]);
   });
 
+  it('lets no dead gateway hold a namespace for ever: Delete becomes Orphan after its time', async () => {
+    await using dead = await startStandIn({ adminKey: gateway.adminKey });
+    await work.connection('dying', { adminUrl: dead.adminUrl, secret: 'gateway' });
+    const ending = createWorkload(cluster, await cluster.newNamespace('ending'));
+    await ending.service('web');
+    await ending.endpoints('web', ['10.1.0.1']);
+    for (const [name, deletionTimeout] of [
+      ['short', '1s'],
+      ['long', '1h'],
+    ] as const) {
+      await ending.upstream(name, {
+        connectionRef: { name: 'dying' },
+        deletionTimeout,
+        backends: [{ serviceRef: { name: 'web', port: 80 } }],
+      });
+      await eventually(async () =>
+        expect(await ending.condition(name, 'Ready')).toMatchObject({ status: 'True' }),
+      );
+    }
+    await dead.stop();
+    await cluster.request('DELETE', `/api/v1/namespaces/${ending.namespace}`);
+    await eventually(async () => expect(await ending.get(ending.upstreamPath('short'))).toBeUndefined(), {
+      timeoutMs: 60_000,
+    });
+    expect(await ending.condition('long', 'Programmed')).toMatchObject({
+      status: 'Unknown',
+      reason: 'GatewayUnavailable',
+    });
+    await ending.patch(ending.upstreamPath('long'), { spec: { deletionPolicy: 'Orphan' } });
+    await eventually(async () => expect(await ending.get(ending.upstreamPath('long'))).toBeUndefined());
+    await work.remove(connectionPath('dying'));
+    await eventually(async () => expect(await work.get(connectionPath('dying'))).toBeUndefined());
+    expect(dead.ids('upstreams')).toHaveLength(2);
+  });
+
   it('carries out a deletion that it missed', async () => {
     await work.upstream('missed', {
       connectionRef: { name: connection },

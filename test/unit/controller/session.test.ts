@@ -9,7 +9,7 @@ import {
 import type { ObservedUpstream, Upstream } from '../../../src/core/model.ts';
 import type { GatewayDriver } from '../../../src/gateways/driver.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
-import type { Clock } from '../../../src/runtime/clock.ts';
+import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
 const upstream = (id: string, port = 80): Upstream => ({
   id,
@@ -74,44 +74,12 @@ class Gateway implements GatewayDriver {
   }
 }
 
-/** Time that moves only when it is told to; timers fire on the way. */
-class ManualClock implements Clock {
-  #now = 1_000_000;
-  readonly #timers = new Set<{ readonly at: number; readonly fire: () => void }>();
-  now = () => this.#now;
-  monotonic = () => this.#now;
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => this.setTimer(ms, resolve));
-  }
-  setTimer(ms: number, fire: () => void): Disposable {
-    const timer = { at: this.#now + ms, fire };
-    this.#timers.add(timer);
-    return { [Symbol.dispose]: () => void this.#timers.delete(timer) };
-  }
-  async advance(ms: number): Promise<void> {
-    const until = this.#now + ms;
-    for (;;) {
-      const next = [...this.#timers].sort((a, b) => a.at - b.at)[0];
-      if (next === undefined || next.at > until) break;
-      this.#timers.delete(next);
-      this.#now = next.at;
-      next.fire();
-      await settle();
-    }
-    this.#now = until;
-    await settle();
-  }
-}
-
-/** Lets everything run that is not waiting for time or for the gateway. */
-const settle = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
-
 const never = new AbortController().signal;
 
 async function start(prepare?: (gateway: Gateway) => void) {
   const gateway = new Gateway();
   prepare?.(gateway);
-  const clock = new ManualClock();
+  const clock = createFakeClock();
   const reports: ListReport[] = [];
   const onState = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };

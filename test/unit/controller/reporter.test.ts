@@ -1,0 +1,221 @@
+import { describe, expect, it, vi } from 'vitest';
+import type { GatewayUpstreamStatus } from '../../../src/api/gateway-upstream.ts';
+import { pendingStatus } from '../../../src/api/schema.ts';
+import type { UpstreamOutcome } from '../../../src/controller/reconcile-upstream.ts';
+import { createReporter } from '../../../src/controller/reporter.ts';
+import type { Verdict } from '../../../src/core/status.ts';
+import type { GatewayUpstream } from '../../../src/kube/objects.ts';
+import { createFakeClock, settle } from '../../support/fake-clock.ts';
+
+const good = (reason: 'Accepted' | 'ResolvedRefs' | 'Programmed' | 'Ready'): Verdict => ({
+  status: 'True',
+  reason,
+  message: `${reason} it is`,
+});
+
+const outcome = (ready: number, extra: Partial<UpstreamOutcome> = {}): UpstreamOutcome => ({
+  accepted: good('Accepted'),
+  resolvedRefs: good('ResolvedRefs'),
+  programmed: good('Programmed'),
+  ready: good('Ready'),
+  upstreamId: 'ns.a',
+  createTime: 1_700_000_000,
+  counts: { ready, draining: 0, excluded: 1 },
+  ...extra,
+});
+
+const down: Verdict = { status: 'Unknown', reason: 'GatewayUnavailable', message: 'down' };
+
+const object = (extra: Partial<GatewayUpstream> = {}): GatewayUpstream => ({
+  namespace: 'ns',
+  name: 'a',
+  uid: 'uid-1',
+  resourceVersion: '1',
+  generation: 3,
+  creationTimestamp: '2026-01-01T00:00:00Z',
+  deletionTimestamp: undefined,
+  finalizers: [],
+  spec: { ok: false, message: 'not looked at here' },
+  connection: 'default',
+  status: pendingStatus as unknown as GatewayUpstreamStatus,
+  ...extra,
+});
+
+function start() {
+  const clock = createFakeClock();
+  const written: GatewayUpstreamStatus[] = [];
+  let failures = 0;
+  const record = vi.fn();
+  const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
+  const reporter = createReporter({
+    clock,
+    log,
+    events: { record },
+    backoffMs: () => 1000,
+    countsEveryMs: 10_000,
+    concurrency: 2,
+    writer: {
+      addFinalizer: vi.fn(),
+      removeFinalizer: vi.fn(),
+      async applyStatus(_kind, _object, status) {
+        if (failures > 0) {
+          failures -= 1;
+          throw new Error('the API server is away');
+        }
+        written.push(status as GatewayUpstreamStatus);
+      },
+    },
+  });
+  return {
+    clock,
+    written,
+    record,
+    log,
+    reporter,
+    failNext: (count: number) => {
+      failures = count;
+    },
+  };
+}
+
+describe('reporter', () => {
+  it('writes the first outcome at once, in full', async () => {
+    const { reporter, written } = start();
+    reporter.upstream(object(), outcome(2));
+    await settle();
+    expect(written).toHaveLength(1);
+    expect(written[0]).toMatchObject({
+      observedGeneration: 3,
+      upstreamId: 'ns.a',
+      upstreamCreateTime: '2023-11-14T22:13:20Z',
+      endpoints: { summary: '2/3', ready: 2, draining: 0, excluded: 1 },
+    });
+    expect(written[0]?.conditions?.map(({ type, status }) => `${type}=${status}`)).toEqual([
+      'Ready=True',
+      'Accepted=True',
+      'ResolvedRefs=True',
+      'Programmed=True',
+    ]);
+  });
+
+  it('writes nothing where nothing changed, however often it is told', async () => {
+    const { reporter, written, clock } = start();
+    for (let n = 0; n < 50; n += 1) {
+      reporter.upstream(object(), outcome(2));
+      await clock.advance(60_000);
+    }
+    expect(written).toHaveLength(1);
+  });
+
+  it('writes counts at most every 10 s, and the last ones win', async () => {
+    const { reporter, written, clock } = start();
+    reporter.upstream(object(), outcome(0));
+    await settle();
+    for (let n = 1; n <= 500; n += 1) {
+      reporter.upstream(object(), outcome(n));
+      await clock.advance(20);
+    }
+    expect(written.length).toBeLessThanOrEqual(2);
+    await clock.advance(10_000);
+    expect(written.length).toBeLessThanOrEqual(3);
+    expect(written.at(-1)?.endpoints?.ready).toBe(500);
+  });
+
+  it('writes conditions at once, and with them the counts', async () => {
+    const { reporter, written } = start();
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    reporter.upstream(object(), outcome(2, { programmed: down, ready: down }));
+    await settle();
+    expect(written).toHaveLength(2);
+    expect(written[1]?.endpoints?.ready).toBe(2);
+    expect(written[1]?.conditions?.find(({ type }) => type === 'Reconciling')).toMatchObject({
+      status: 'True',
+    });
+  });
+
+  it('changes lastTransitionTime only with the status', async () => {
+    const { reporter, written, clock } = start();
+    const time = (type: string) =>
+      written.at(-1)?.conditions?.find((condition) => condition.type === type)?.lastTransitionTime;
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    const first = time('Ready');
+    expect(first).not.toBe('1970-01-01T00:00:00Z');
+    await clock.advance(5000);
+    reporter.upstream(object({ generation: 4 }), outcome(1));
+    await settle();
+    expect(written).toHaveLength(2);
+    expect(time('Ready')).toBe(first);
+    await clock.advance(5000);
+    reporter.upstream(object({ generation: 4 }), outcome(1, { programmed: down, ready: down }));
+    await settle();
+    expect(time('Ready')).not.toBe(first);
+    expect(time('Accepted')).toBe(first);
+  });
+
+  it('writes nothing after a restart that finds everything as it was', async () => {
+    const before = start();
+    before.reporter.upstream(object(), outcome(2));
+    await settle();
+    const after = start();
+    await after.clock.advance(3_600_000);
+    after.reporter.upstream(object({ status: before.written[0] }), outcome(2));
+    await after.clock.advance(60_000);
+    expect(after.written).toEqual([]);
+    expect(after.record).not.toHaveBeenCalled();
+  });
+
+  it('tries again when the API server is away, and writes the latest', async () => {
+    const { reporter, written, clock, failNext } = start();
+    failNext(3);
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    reporter.upstream(object(), outcome(7));
+    await settle();
+    await clock.advance(10_000);
+    expect(written).toHaveLength(1);
+    expect(written[0]?.endpoints?.ready).toBe(7);
+  });
+
+  it('begins anew for another object of the same name', async () => {
+    const { reporter, written } = start();
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    reporter.upstream(object({ uid: 'uid-2' }), outcome(1));
+    await settle();
+    expect(written).toHaveLength(2);
+  });
+
+  it('tells changes of Ready once, and an outage of a gateway not on each of its objects', async () => {
+    const { reporter, record, log } = start();
+    reporter.upstream(object(), outcome(1));
+    reporter.upstream(object(), outcome(2));
+    reporter.upstream(object(), outcome(2, { programmed: down, ready: down }));
+    reporter.upstream(object(), outcome(2));
+    const refused: Verdict = { status: 'False', reason: 'Rejected', message: 'no' };
+    reporter.upstream(object(), outcome(2, { programmed: refused, ready: refused }));
+    await settle();
+    expect(record.mock.calls.map(([, , event]) => `${event.type} ${event.reason}`)).toEqual([
+      'Normal Ready',
+      'Normal Ready',
+      'Warning Rejected',
+    ]);
+    expect(log.warn).toHaveBeenCalledTimes(2);
+    expect(log.info).toHaveBeenCalledTimes(2);
+  });
+
+  it('writes nothing for an object that is forgotten, and nothing after it was closed', async () => {
+    const { reporter, written, failNext, clock } = start();
+    failNext(1);
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    reporter.forget('GatewayUpstream', 'ns/a');
+    await clock.advance(60_000);
+    expect(written).toEqual([]);
+    await reporter.close();
+    reporter.upstream(object(), outcome(1));
+    await clock.advance(60_000);
+    expect(written).toEqual([]);
+  });
+});
