@@ -36,7 +36,8 @@ const BURST = 100;
 const PER_MINUTE = 60;
 /** Entries of `recent` before the old ones are swept. */
 const MAX_RECENT = 4096;
-const MAX_NOTE = 1024;
+/** Kubernetes counts bytes. */
+const MAX_NOTE_BYTES = 1024;
 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { transport, clock, random, log, instance, signal, isTerminating } = options;
@@ -73,14 +74,15 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
           body: {
             apiVersion: 'events.k8s.io/v1',
             kind: 'Event',
-            metadata: { namespace, name: `${object.name.slice(0, 200)}.${suffix}` },
+            // What is cut off may leave a character that no part of a name may end with.
+            metadata: { namespace, name: `${object.name.slice(0, 200).replace(/[-.]+$/, '')}.${suffix}` },
             eventTime: new Date(clock.now()).toISOString().replace('Z', '000Z'),
             reportingController: `${GROUP}/${OPERATOR}`,
             reportingInstance: instance,
             action: 'Reconcile',
             type,
             reason,
-            note: message.length > MAX_NOTE ? `${message.slice(0, MAX_NOTE - 3)}...` : message,
+            note: shortened(message),
             regarding: {
               apiVersion: `${GROUP}/${VERSION}`,
               kind,
@@ -97,4 +99,13 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         });
     },
   };
+}
+
+function shortened(message: string): string {
+  if (Buffer.byteLength(message) <= MAX_NOTE_BYTES) return message;
+  // `stream` leaves out the character that the cut goes through.
+  const start = new TextDecoder().decode(Buffer.from(message).subarray(0, MAX_NOTE_BYTES - 3), {
+    stream: true,
+  });
+  return `${start}...`;
 }

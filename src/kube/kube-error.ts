@@ -6,6 +6,8 @@ export class KubeApiError extends Error {
   /** `reason` of the Status object, e.g. `Forbidden`. */
   readonly kubeReason: string | undefined;
   readonly retryAfterMs: number | undefined;
+  /** Nothing came for as long as was to be waited. */
+  readonly silent: boolean;
 
   constructor(
     message: string,
@@ -13,11 +15,13 @@ export class KubeApiError extends Error {
       readonly status?: number | undefined;
       readonly kubeReason?: string | undefined;
       readonly retryAfterMs?: number | undefined;
+      readonly silent?: boolean;
     } = {},
   ) {
     super(message);
     this.status = details.status;
     this.kubeReason = details.kubeReason;
     this.retryAfterMs = details.retryAfterMs;
+    this.silent = details.silent ?? false;
   }
 }

@@ -134,6 +134,6 @@ export function trimNamespace(value: unknown): NamespaceStored | undefined {
     ...identity,
     labels: strings(metadata['labels']),
     terminating:
-      metadata['deletionTimestamp'] !== undefined || raw(object['status'])['phase'] === 'Terminating',
+      text(metadata['deletionTimestamp']) !== '' || raw(object['status'])['phase'] === 'Terminating',
   };
 }

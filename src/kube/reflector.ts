@@ -43,7 +43,7 @@ export interface ReflectorOptions<T extends Stored> {
 
 export interface ReflectorHealth {
   readonly state: StoreState['state'];
-  /** When the API server was heard last, on the monotonic clock. */
+  /** When the API server last gave anything but a refusal, on the monotonic clock. */
   readonly lastContactAt: number | undefined;
   /** Why it is not heard now. */
   readonly lastError: string | undefined;
@@ -92,6 +92,8 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
   let lastError: string | undefined;
   let listedAt = 0;
   let failures = 0;
+  /** The failure that was logged last: it is no news again until the API server was well in between. */
+  let logged: string | undefined;
   /** Lists begun since the API server last gave anything but refusals. */
   let listsInVain = 0;
 
@@ -104,6 +106,16 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     failures = 0;
     listsInVain = 0;
     backoff.reset();
+    if (logged === undefined) return;
+    logged = undefined;
+    log.info({}, 'the API server is heard again');
+  };
+
+  const failed = (error: KubeApiError) => {
+    lastError = error.message;
+    if (logged === error.message) return;
+    logged = error.message;
+    log.warn({ status: error.status }, `${name} cannot be followed: ${error.message}`);
   };
 
   /** The object cut down; one that cannot be read keeps what was known of it, so that it does not look deleted. */
@@ -159,6 +171,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     const [least, most] = timing.watchSeconds;
     const began = clock.monotonic();
     let version = from;
+    let isOpen = false;
     let heardAnything = false;
     const left = listedAt + timing.relistMs * (0.9 + 0.2 * random()) - began;
     if (left <= 0) return { kind: 'list' };
@@ -176,7 +189,10 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         },
         signal,
         idleTimeoutMs: timing.idleTimeoutMs,
-        onOpen: heard,
+        onOpen: () => {
+          isOpen = true;
+          heard();
+        },
       })) {
         heard();
         const raw = event.object as RawObject | null | undefined;
@@ -188,22 +204,28 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         heardAnything = true;
         healthy();
         apply(event);
-        version = raw?.metadata?.resourceVersion ?? version;
+        // An empty one would mean any version, and hide what was deleted in between.
+        version = raw?.metadata?.resourceVersion || version;
       }
     } catch (error) {
       if (signal.aborted || !(error instanceof KubeApiError)) throw error;
-      lastError = error.message;
-      if (clock.monotonic() - began >= HEALTHY_MS) healthy();
+      // Not even a bookmark: the version may be one of the future, of which the API server says nothing for ever.
+      const isMute = isOpen && error.silent && !heardAnything;
+      if (isOpen && !isMute && clock.monotonic() - began >= HEALTHY_MS) healthy();
       failures += 1;
-      const gone = error.status === 410 || error.status === 404 || failures >= RELIST_AFTER_FAILURES;
+      const gone =
+        error.status === 410 || error.status === 404 || isMute || failures >= RELIST_AFTER_FAILURES;
       log.debug(
         { err: error, failures },
         gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
       );
+      // One break is nothing special: connections end.
+      if (failures > 1 && !gone) failed(error);
+      else lastError = error.message;
       if (error.status === 410) return listSoon(error);
       return pause(error, gone ? { kind: 'list' } : { kind: 'watch', version });
     }
-    if (heardAnything || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', version };
+    if (version !== from || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', version };
     // A server that closes every watch at once is not asked again at once.
     return { kind: 'pause', delayMs: backoff.next(), next: { kind: 'watch', version } };
   };
@@ -217,7 +239,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         name = '',
         uid = '',
         resourceVersion = '',
-      } = (event.object as RawObject).metadata ?? {};
+      } = (event.object as RawObject | null | undefined)?.metadata ?? {};
       store.remove({ namespace, name, uid, resourceVersion });
       return;
     }
@@ -265,9 +287,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       store.replaceAll([]);
       return { kind: 'pause', delayMs: timing.absentRetryMs, next: again };
     }
-    if (lastError !== error.message) log.warn({ status: error.status }, `listing failed: ${error.message}`);
-    lastError = error.message;
-    if (error.status !== undefined) lastContactAt = clock.monotonic();
+    failed(error);
     if (store.state.state === 'syncing') store.setState({ state: 'syncing', problem: error.message });
     return pause(error, again);
   };

@@ -51,6 +51,10 @@ export interface TransportOptions {
 const DEFAULT_TIMEOUT_MS = 15_000;
 const MAX_LINE = 32 * 1024 * 1024;
 const MAX_MESSAGE = 512;
+/** A list page of 500 objects of the largest size that etcd takes would be larger, and is none of ours. */
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
+/** What does not say why within this much is not from the API server itself. */
+const MAX_REFUSAL_BYTES = 1024 * 1024;
 /** Idle connections are closed before common load balancers (60 s) drop them without a word. */
 const IDLE_SOCKET_MS = 45_000;
 
@@ -92,9 +96,13 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
       throw new KubeApiError('the kubeconfig names a proxy-url, which is not supported');
     const tls: RequestOptions = {};
     try {
-      await config.applyToHTTPSOptions(tls);
+      // A credential plugin is a program of somebody else's, and client-node would wait for it for ever.
+      await unlessAborted(config.applyToHTTPSOptions(tls), settings.signal);
     } catch (error) {
-      throw new KubeApiError(`the credentials for the API server cannot be read: ${plainMessage(error)}`);
+      settings.signal.throwIfAborted();
+      // A SyntaxError quotes what the plugin printed: a credential.
+      const why = error instanceof SyntaxError ? 'the plugin printed no JSON' : plainMessage(error);
+      throw new KubeApiError(`the credentials for the API server cannot be read: ${why}`);
     }
     const base = new URL(server);
     const url = new URL(`${base.pathname.replace(/\/$/, '')}${path}`, base);
@@ -126,7 +134,8 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
           resolve(response);
         },
       );
-      request.once('error', (error) =>
+      // Not `once`: a second error without a listener would end the process.
+      request.on('error', (error) =>
         reject(
           settings.signal.aborted
             ? settings.signal.reason
@@ -161,6 +170,7 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
       if (timeout.aborted)
         throw new KubeApiError(
           `the API server did not answer within ${settings.timeoutMs ?? DEFAULT_TIMEOUT_MS} ms`,
+          { silent: true },
         );
       throw error instanceof KubeApiError
         ? error
@@ -191,7 +201,8 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
         }
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        if (idle.signal.aborted) throw new KubeApiError(`the watch was silent for ${idleTimeoutMs} ms`);
+        if (idle.signal.aborted)
+          throw new KubeApiError(`the watch was silent for ${idleTimeoutMs} ms`, { silent: true });
         throw error instanceof KubeApiError
           ? error
           : new KubeApiError(`the watch broke: ${plainMessage(error)}`);
@@ -266,10 +277,29 @@ function definedTls({
   );
 }
 
-async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<string> {
-  const chunks: Buffer[] = [];
+/** What `promise` comes to, or the signal's reason if it aborts first. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
   try {
-    for await (const chunk of response) chunks.push(chunk as Buffer);
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+  const isRefusal = response.statusCode === undefined || response.statusCode >= 300;
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response) {
+      bytes += (chunk as Buffer).length;
+      if (isRefusal && bytes > MAX_REFUSAL_BYTES) break;
+      if (bytes > MAX_ANSWER_BYTES) throw new Error('it is too large');
+      chunks.push(chunk as Buffer);
+    }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     throw new KubeApiError(`the answer of the API server broke off: ${plainMessage(error)}`);

@@ -32,7 +32,7 @@ export async function startOpsServer(options: {
       response.end('ok\n');
       return;
     }
-    const results = options.checks.map(({ name, problem }) => ({ name, problem: problem() }));
+    const results = options.checks.map((check) => ({ name: check.name, problem: problemOf(check) }));
     const failed = results.some(({ problem }) => problem !== undefined);
     const lines = results.map(({ name, problem }) =>
       problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`,
@@ -43,6 +43,8 @@ export async function startOpsServer(options: {
     server.once('error', reject);
     server.listen(options.port, options.host, resolve);
   });
+  // A connection that cannot be accepted must not end the process: the next probe tells.
+  server.on('error', () => undefined);
   return {
     port: (server.address() as AddressInfo).port,
     async [Symbol.asyncDispose]() {
@@ -50,4 +52,12 @@ export async function startOpsServer(options: {
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function problemOf({ problem }: ReadinessCheck): string | undefined {
+  try {
+    return problem();
+  } catch (error) {
+    return `the check itself failed: ${String(error)}`;
+  }
 }

@@ -38,7 +38,12 @@ function trim(raw: unknown): Stored {
 /** A reflector behind the proxy, with everything that it tells. */
 async function follow(
   path: string,
-  options: { readonly token?: string; readonly timing?: Partial<ReflectorTiming> } = {},
+  options: {
+    readonly token?: string;
+    readonly timing?: Partial<ReflectorTiming>;
+    /** Added to the version of the first list. */
+    readonly ahead?: number;
+  } = {},
 ) {
   const file = `${controlPlane.dir}/reflector-${crypto.randomUUID()}`;
   const { caPem, adminToken } = controlPlane;
@@ -63,9 +68,13 @@ async function follow(
     name: path,
     transport: {
       ...transport,
-      get(...request) {
+      async get(...request) {
         lists += 1;
-        return transport.get(...request);
+        const isFirst = lists === 1;
+        const page = (await transport.get(...request)) as { readonly metadata: Partial<Stored> };
+        if (!isFirst || options.ahead === undefined) return page;
+        const resourceVersion = String(Number(page.metadata.resourceVersion) + options.ahead);
+        return { ...page, metadata: { ...page.metadata, resourceVersion } };
       },
     },
     path,
@@ -203,6 +212,16 @@ describe('a reflector of a real API server', () => {
     expect(run.events).not.toContain('+meanwhile');
     proxy.setMode('pass');
     await eventually(() => expect(run.events).toContain('+meanwhile'), PATIENT);
+  });
+
+  it('recovers from a version of the future, of which the API server says nothing', async () => {
+    const namespace = await controlPlane.newNamespace('future');
+    const run = await follow(configMaps(namespace), { ahead: 1_000_000, timing: { idleTimeoutMs: 2000 } });
+    await run.synced();
+    await createConfigMap(namespace, 'meanwhile');
+    await eventually(() => expect(run.events).toContain('+meanwhile'), PATIENT);
+    expect(run.lists()).toBeGreaterThan(1);
+    expect(run.events.filter((event) => event.startsWith('-'))).toEqual([]);
   });
 
   it('is absent until the kind is served, and again when it is not served any more', async () => {

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import got, { type Got, RequestError, type Response, TimeoutError } from 'got';
+import got, { type Got, ReadError, RequestError, type Response, TimeoutError } from 'got';
 import { z } from 'zod';
 import {
   GatewayAuthError,
@@ -219,14 +219,15 @@ function refused(
   const { data } = refusal.safeParse(parsed);
   // A server that is no gateway may answer with what it was sent.
   const clean = (text: string) => oneLine(text.replaceAll(key, '[redacted]'));
-  const reason = clean(data?.error_msg ?? data?.message ?? 'no reason given');
+  const given = data?.error_msg ?? data?.message ?? 'no reason given';
+  const reason = clean(given);
   const where = base.origin;
   if (status === 401) {
-    const why = clean(data?.description ?? reason);
+    const why = data?.description ?? given;
     const remedy = why.includes('role viewer')
       ? 'the key may only read: use an admin key'
       : 'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names';
-    return new GatewayAuthError(`The gateway refused the admin key (401, ${why}): ${remedy}`);
+    return new GatewayAuthError(`The gateway refused the admin key (401, ${clean(why)}): ${remedy}`);
   }
   if (status === 403) {
     return new GatewayAuthError(
@@ -255,7 +256,7 @@ function refused(
       { retryAfterMs: retryAfterMs(headers['retry-after']) },
     );
   }
-  if (method === 'DELETE' && status === 400 && reason.startsWith('can not delete')) {
+  if (method === 'DELETE' && status === 400 && given.startsWith('can not delete')) {
     return new UpstreamInUseError(reason);
   }
   // A read has no object that could be refused.
@@ -269,12 +270,11 @@ function refused(
 
 const NO_ANSWER: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'refused the connection: is it running, and is the port right?',
-  ECONNRESET: 'closed the connection without an answer: is the port right, and does it ask for https://?',
-  EPIPE: 'closed the connection without an answer: is the port right, and does it ask for https://?',
   ENOTFOUND: 'is a name that does not resolve: correct spec.apisix.adminUrl',
   EAI_AGAIN: 'is a name that does not resolve now: is the DNS of the cluster working?',
   EHOSTUNREACH: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
   ENETUNREACH: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
+  ETIMEDOUT: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
 };
 
 /** Why a request brought no answer. got's own error is left behind: it holds the key and the body. */
@@ -290,6 +290,18 @@ function unreachable(error: unknown, base: URL): GatewayUnavailableError {
     );
   }
   const code = error instanceof RequestError ? error.code : 'no code';
+  if (code === 'ERR_HTTP_CONTENT_LENGTH_MISMATCH' || (error instanceof ReadError && code === 'ECONNRESET')) {
+    return new GatewayUnavailableError(`${where} closed the connection in the middle of its answer`);
+  }
+  if (code === 'ECONNRESET' || code === 'EPIPE') {
+    const question =
+      base.protocol === 'https:'
+        ? 'does it take the client certificate of spec.apisix.tls.clientCertificateSecretRef?'
+        : 'should spec.apisix.adminUrl begin with https://?';
+    return new GatewayUnavailableError(
+      `${where} closed the connection without an answer: is the port right, and ${question}`,
+    );
+  }
   const known = NO_ANSWER[code];
   if (known !== undefined) return new GatewayUnavailableError(`${where} ${known}`);
   if (code.includes('ALERT')) {
@@ -312,7 +324,7 @@ function unreachable(error: unknown, base: URL): GatewayUnavailableError {
       `${where} answered in something that is no HTTP (${code}): correct spec.apisix.adminUrl`,
     );
   }
-  return new GatewayUnavailableError(`${where} could not be asked (${code})`);
+  return new GatewayUnavailableError(`${where} gave no answer that can be used (${code})`);
 }
 
 /** Seconds or an HTTP date (RFC 9110, 10.2.3) as milliseconds from now. */

@@ -82,29 +82,25 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
 
 /** Everything of `value` but what the server adds and what equals a default: keys sorted, nodes as a sorted array. */
 export function canonicalForm(value: AdminUpstream): string {
-  const kept: Record<string, unknown> = {};
-  for (const [field, content] of Object.entries(value)) {
-    if (SERVER_FIELDS.has(field) || content === DEFAULTS[field]) continue;
-    // Lua cannot tell an empty object from an empty list: both are "no labels".
-    if (field === 'labels' && isEmpty(content)) continue;
-    kept[field] = field === 'nodes' ? canonicalNodes(content) : content;
-  }
-  return JSON.stringify(sorted(kept));
+  const kept = Object.entries(value)
+    .filter(([field, content]) => {
+      if (SERVER_FIELDS.has(field) || content === DEFAULTS[field]) return false;
+      // Lua cannot tell an empty object from an empty list: both are "no labels".
+      return field !== 'labels' || !isEmpty(content);
+    })
+    .map(([field, content]) => [field, field === 'nodes' ? canonicalNodes(content) : content]);
+  return JSON.stringify(sorted(Object.fromEntries(kept)));
 }
 
-/** Nodes in the array form with all that they hold; what has neither form of `nodes` as it is. */
+/** Nodes in the array form with all that they hold, in one order; what has neither form of `nodes` as it is. */
 function canonicalNodes(raw: unknown): unknown {
-  const list = toList(raw);
-  if (list === undefined) return raw;
-  return list
-    .map((entry) => {
-      if (!isObject(entry)) return { node: toNode(entry), text: JSON.stringify(entry), entry };
-      const { host, priority = 0 } = entry;
-      const canonical = { ...entry, host: typeof host === 'string' ? withoutBrackets(host) : host, priority };
-      return { node: toNode(entry), text: JSON.stringify(sorted(canonical)), entry: canonical };
-    })
-    .sort((a, b) => compareNodes(a.node, b.node) || Number(a.text > b.text) - Number(a.text < b.text))
-    .map(({ entry }) => entry);
+  return (
+    toList(raw)
+      ?.map((entry) => (isObject(entry) ? { priority: 0, ...entry } : entry))
+      .map((entry) => ({ entry, text: JSON.stringify(sorted(entry)) }))
+      .sort((a, b) => Number(a.text > b.text) - Number(a.text < b.text))
+      .map(({ entry }) => entry) ?? raw
+  );
 }
 
 function toNodes(raw: unknown): readonly UpstreamNode[] {

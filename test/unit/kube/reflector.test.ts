@@ -368,6 +368,50 @@ describe('watching', () => {
     expect(run.clock.pauses.at(-1)).toBeGreaterThan(run.clock.pauses[0] ?? Number.POSITIVE_INFINITY);
   });
 
+  it('is not hurried by a server that closes each watch after a bookmark that says nothing new', async () => {
+    const run = await follow([
+      list('1'),
+      ...Array.from({ length: 4 }, () => watched([bookmark('1')], 'close')),
+    ]);
+    await run.played();
+    expect(run.clock.pauses.length).toBe(4);
+  });
+
+  it('never resumes from an empty version', async () => {
+    const run = await follow([list('1'), watched([added(raw('a', '2')), bookmark('')], 'close')]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
+  });
+
+  it('lists again when not even a bookmark came: the version may be of the future', async () => {
+    const run = await follow([list('900'), watched([], 'open'), list('7', [raw('a', '3')])], {
+      idleTimeoutMs: 300,
+    });
+    await eventually(() => expect(run.store.size).toBe(1));
+    expect(run.api.seen.map(({ query }) => query['resourceVersion'])).toEqual([
+      undefined,
+      '900',
+      undefined,
+      ...run.api.seen.slice(3).map(() => '7'),
+    ]);
+  });
+
+  it('goes on after an event without an object', async () => {
+    const run = await follow([
+      list('1'),
+      watched(
+        [
+          { type: 'ADDED' },
+          { type: 'MODIFIED', object: null },
+          { type: 'DELETED', object: null },
+          added(raw('a', '2')),
+        ],
+        'close',
+      ),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
+    expect(run.events).toEqual(['synced', '- > uid-a@2']);
+  });
+
   it('resumes after silence', async () => {
     const run = await follow([list('1'), watched([bookmark('6')], 'open')], { idleTimeoutMs: 300 });
     expect((await run.played()).slice(0, 3)).toEqual(['list', 'watch 1', 'watch 6']);
@@ -437,11 +481,53 @@ describe('health', () => {
     );
   });
 
+  it('does not count refusals as a sign of life: what is known grows old', async () => {
+    const forbidden = refused(403, 'Forbidden');
+    const run = await follow([list('1'), ...Array.from({ length: 8 }, () => forbidden)]);
+    const listedAt = run.clock.monotonic();
+    expect((await run.played()).at(-1)).toBe('list');
+    expect(run.reflector.health()).toEqual({
+      state: 'synced',
+      lastContactAt: listedAt,
+      lastError: expect.stringContaining('403'),
+    });
+    expect(run.clock.monotonic()).toBeGreaterThan(listedAt);
+  });
+
   it('counts a watch that was opened as a sign of life, before its first event', async () => {
     const run = await follow([list('1'), refused(503, 'ServiceUnavailable'), watched([], 'open')]);
     await eventually(() => expect(run.api.seen.length).toBe(3));
     await eventually(() => expect(run.reflector.health().lastError).toBeUndefined());
     expect(run.reflector.health().lastContactAt).toBe(run.clock.monotonic());
+  });
+});
+
+describe('an API server that is away', () => {
+  const away: Answer = (response) => response.destroy();
+
+  it('is one warning, whether a watch or a list notices it, and one line when it is back', async () => {
+    const run = await follow([
+      list('1'),
+      ...Array.from({ length: 9 }, () => away),
+      list('1'),
+      watched([added(raw('a', '2'))], 'close'),
+    ]);
+    expect(await run.played()).toEqual([
+      'list',
+      ...Array.from({ length: 5 }, () => 'watch 1'),
+      ...Array.from({ length: 5 }, () => 'list'),
+      'watch 1',
+      'watch 2',
+    ]);
+    const told = run.lines.filter(({ level }) => level !== 'debug');
+    expect(told.map(({ level }) => level)).toEqual(['warn', 'info']);
+    expect(run.events).toEqual(['synced', '- > uid-a@2']);
+  });
+
+  it('is no warning when only one connection broke', async () => {
+    const run = await follow([list('1'), away, watched([bookmark('2')], 'close'), away]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 1', 'watch 2', 'watch 2']);
+    expect(run.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
   });
 });
 

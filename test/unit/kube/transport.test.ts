@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -198,6 +199,66 @@ describe('requests', () => {
     expect(error.message).not.toContain('ECONNREFUSED');
   });
 
+  const plugin = (script: string) => ({
+    exec: { apiVersion: 'client.authentication.k8s.io/v1', command: process.execPath, args: ['-e', script] },
+  });
+
+  it('do not wait for a credential plugin for longer than for an answer', async () => {
+    const server = 'http://127.0.0.1:9';
+    const kubeConfig = kubeConfigOf({ server }, plugin('setTimeout(() => {}, 10_000)'));
+    const transport = createTransport({ kubeConfig, userAgent: 'tests' });
+    const error = await failure(transport.get('/api', { signal: never, timeoutMs: 200 }));
+    expect(error).toMatchObject({ status: undefined, silent: true });
+    expect((await failure(collect(watch(transport, never, 200)))).silent).toBe(true);
+    const stop = new AbortController();
+    const pending = transport.get('/api', { signal: stop.signal });
+    const reason = new Error('enough');
+    stop.abort(reason);
+    await expect(pending).rejects.toBe(reason);
+  });
+
+  it('do not repeat what a credential plugin printed', async () => {
+    const kubeConfig = kubeConfigOf(
+      { server: 'http://127.0.0.1:9' },
+      plugin('process.stdout.write("secret-token")'),
+    );
+    const transport = createTransport({ kubeConfig, userAgent: 'tests' });
+    const error = await failure(transport.get('/api', { signal: never }));
+    expect(error.message).toContain('credentials');
+    expect(error.message).not.toContain('secret');
+  });
+
+  it('give up on a refusal that does not end, and still tell its status', async () => {
+    const { api, transport } = await serve((response) => {
+      response.writeHead(503);
+      const block = Buffer.alloc(64 * 1024, 'x');
+      const send = (): void => {
+        if (!response.destroyed) response.write(block, send);
+      };
+      send();
+    });
+    expect((await failure(transport.get('/api', { signal: never }))).status).toBe(503);
+    await api.seen[0]?.closed;
+  });
+
+  it('survive an answer that breaks HTTP in the same packet as its headers', async () => {
+    const { transport } = await serve((response) => {
+      response.socket?.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n');
+    });
+    expect((await failure(transport.get('/api', { signal: never }))).status).toBeUndefined();
+  });
+
+  it('leave nothing on a signal that lives longer than they do', async () => {
+    const script = Array.from({ length: 100 }, (_, at) => (at % 2 === 0 ? json({}) : watched([], 'close')));
+    const { transport } = await serve(...script);
+    const { signal } = new AbortController();
+    for (let round = 0; round < 50; round += 1) {
+      await transport.get('/api', { signal });
+      await collect(watch(transport, signal));
+    }
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
   it('read the token file again after a 401', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'transport-'));
     onTestFinished(() => rm(dir, { recursive: true }));
@@ -353,6 +414,20 @@ describe('TLS', () => {
     expect(await good.get('/api', { signal: never })).toEqual({});
     const error = await failure(withCa(createCertificateAuthority().certPem).get('/api', { signal: never }));
     expect(error.status).toBeUndefined();
+    expect(clients.length).toBe(1);
+  });
+
+  it('reads a CA file again that was rotated', async () => {
+    const { server, clients } = await startTls();
+    const dir = await mkdtemp(join(tmpdir(), 'transport-'));
+    onTestFinished(() => rm(dir, { recursive: true }));
+    const caFile = join(dir, 'ca.crt');
+    await writeFile(caFile, createCertificateAuthority().certPem);
+    const transport = createTransport({ kubeConfig: kubeConfigOf({ server, caFile }), userAgent: 'tests' });
+    onTestFinished(() => transport.close());
+    await failure(transport.get('/api', { signal: never }));
+    await writeFile(caFile, authority.certPem);
+    expect(await transport.get('/api', { signal: never })).toEqual({});
     expect(clients.length).toBe(1);
   });
 

@@ -1,0 +1,678 @@
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { inspect } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { symbols } from 'pino';
+import { describe, expect, it } from 'vitest';
+import {
+  GatewayAuthError,
+  GatewayRejectedError,
+  GatewayUnavailableError,
+  OperatorError,
+  UpstreamInUseError,
+} from '../../src/core/errors.ts';
+import type { Upstream } from '../../src/core/model.ts';
+import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
+import type { GatewayDriver } from '../../src/gateways/driver.ts';
+import { createGatewayDriver } from '../../src/gateways/index.ts';
+import { createLog } from '../../src/runtime/log.ts';
+import { type Fault, type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
+
+const KEY = 'secret-admin-key-0123456789abcdef';
+const BODY = 'content-of-the-body';
+const unused = new AbortController().signal;
+const upstream: Upstream = {
+  id: 'u1',
+  labels: { marker: BODY },
+  nodes: [],
+  scheme: 'HTTP',
+  loadBalancing: { type: 'RoundRobin' },
+};
+
+function driverOf(adminUrl: string, options: Partial<ApisixOptions> = {}): GatewayDriver {
+  return createGatewayDriver({
+    type: 'APISIX',
+    adminUrl,
+    adminKey: KEY,
+    tls: { insecureSkipVerify: false },
+    concurrency: 2,
+    requestTimeoutMs: 60_000,
+    ...options,
+  });
+}
+
+type Call = keyof typeof calls;
+const calls = {
+  get: (driver: GatewayDriver) => driver.get('u1', unused),
+  list: (driver: GatewayDriver) => driver.list(unused),
+  put: (driver: GatewayDriver) => driver.put(upstream, unused),
+  delete: (driver: GatewayDriver) => driver.delete('u1', { references: 'ignore' }, unused),
+  check: (driver: GatewayDriver) => driver.check(unused),
+};
+const CALLS = Object.keys(calls) as readonly Call[];
+
+/** What `promise` rejects with: an error of ours that no way of writing it down makes leak anything. */
+async function failureOf(promise: Promise<unknown>): Promise<OperatorError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof OperatorError)) throw new Error(`no failure of a gateway: ${inspect(error)}`);
+  expect(error.message).not.toMatch(/[\p{Cc}]/u);
+  expect(error.message.length).toBeLessThan(900);
+  for (const text of writtenDown(error)) {
+    expect(text).toContain(error.name);
+    for (const secret of [
+      KEY,
+      KEY.slice(0, 12),
+      BODY,
+      'req_body',
+      'X-API-KEY',
+      'followRedirect',
+      'user-agent',
+    ]) {
+      expect(text.toLowerCase()).not.toContain(secret.toLowerCase());
+    }
+  }
+  return error;
+}
+
+function writtenDown(error: OperatorError): readonly string[] {
+  const lines: string[] = [];
+  const log = createLog('trace');
+  Object.assign(log, { [symbols.streamSym]: { write: (line: string) => lines.push(line) } });
+  log.error({ err: error }, 'as an error');
+  log.error({ failure: error, name: error.name }, 'as a property');
+  log.error(error, 'as the fields');
+  log.child({ err: error }).debug({}, 'as a binding');
+  expect(lines).toHaveLength(4);
+  const inspected = inspect(error, { depth: 10, showHidden: true, getters: true });
+  const properties = JSON.stringify({ ...error, cause: error.cause });
+  return [...lines, inspected, properties, `${error.name} ${error.stack}`];
+}
+
+async function withFault<T>(fault: Fault, use: (standIn: StandIn) => Promise<T>): Promise<T> {
+  await using standIn = await startStandIn({ adminKey: KEY });
+  standIn.addFault({ fault });
+  return await use(standIn);
+}
+
+const html = (status: number) => `<html><head><title>${status}</title></head><body>nginx</body></html>`;
+const echo = JSON.stringify({ error_msg: `you sent ${KEY} and\r\n\u0000 more`, req_body: BODY });
+
+const ANSWERS: readonly {
+  readonly status: number;
+  readonly body: string;
+  readonly error: abstract new (...args: never) => OperatorError;
+  readonly message: string | RegExp;
+  /** Default: every call. */
+  readonly on?: readonly Call[];
+}[] = [
+  {
+    status: 401,
+    body: '{"error_msg":"failed to check token","description":"wrong apikey"}',
+    error: GatewayAuthError,
+    message: '(401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef',
+  },
+  {
+    status: 401,
+    body: '{"error_msg":"failed to check token","description":"missing apikey"}',
+    error: GatewayAuthError,
+    message: '(401, missing apikey): correct the key',
+  },
+  {
+    status: 401,
+    body: '{"error_msg":"failed to check token","description":"invalid method for role viewer"}',
+    error: GatewayAuthError,
+    message: 'the key may only read: use an admin key',
+  },
+  { status: 401, body: html(401), error: GatewayAuthError, message: '(401, no reason given)' },
+  { status: 403, body: html(403), error: GatewayAuthError, message: 'deployment.admin.allow_admin' },
+  { status: 404, body: html(404), error: GatewayUnavailableError, message: 'Admin API of APISIX' },
+  {
+    status: 404,
+    body: '{"error_msg":"Unsupported resource type: upstreams"}',
+    error: GatewayUnavailableError,
+    message: 'Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+  },
+  {
+    status: 404,
+    body: '{"message":"Not Found"}',
+    error: GatewayUnavailableError,
+    message: 'correct spec.apisix.adminUrl',
+  },
+  {
+    status: 404,
+    body: '{"message":"Key not found"}',
+    error: GatewayUnavailableError,
+    message: 'correct spec.apisix.adminUrl',
+    on: ['list', 'put', 'check'],
+  },
+  ...[301, 302, 303, 304, 307, 308].map((status) => ({
+    status,
+    body: '',
+    error: GatewayUnavailableError,
+    message: `answered ${status}, a redirect, which is not followed with the key: correct spec.apisix.adminUrl`,
+  })),
+  {
+    status: 400,
+    body: '{"error_msg":"invalid configuration: property \\"type\\" is wrong"}',
+    error: GatewayRejectedError,
+    message: 'The gateway refused the upstream (400): invalid configuration: property "type" is wrong',
+    on: ['put'],
+  },
+  {
+    status: 422,
+    body: '{"error_msg":"no such type"}',
+    error: GatewayRejectedError,
+    message: '(422): no such type',
+    on: ['put'],
+  },
+  {
+    status: 400,
+    body: echo,
+    error: GatewayRejectedError,
+    message: '(400): you sent [redacted] and more',
+    on: ['put'],
+  },
+  {
+    status: 400,
+    body: JSON.stringify({ error_msg: `${'x'.repeat(495)}${KEY}${'y'.repeat(5000)}` }),
+    error: GatewayRejectedError,
+    message: /\(400\): x{495}\[redacted\]y{4}\.\.\.$/,
+    on: ['put'],
+  },
+  {
+    status: 400,
+    body: '{"error_msg":{"nested":"reason"}}',
+    error: GatewayRejectedError,
+    message: '(400): no reason given',
+    on: ['put'],
+  },
+  {
+    status: 400,
+    body: 'page_size must be between 10 and 500',
+    error: GatewayUnavailableError,
+    message: 'answered 400 without JSON: is this the Admin API of APISIX?',
+  },
+  {
+    status: 400,
+    body: '{"error_msg":"bad read"}',
+    error: GatewayUnavailableError,
+    message: 'answered 400: bad read',
+    on: ['get', 'list', 'check'],
+  },
+  {
+    status: 400,
+    body: '<center>The plain HTTP request was sent to HTTPS port</center>',
+    error: GatewayUnavailableError,
+    message: 'speaks TLS: write https:// in spec.apisix.adminUrl',
+  },
+  {
+    status: 400,
+    body: '{"error_msg":"can not delete this upstream, route [r1] is still using it now"}',
+    error: GatewayRejectedError,
+    message: 'can not delete',
+    on: ['put'],
+  },
+  { status: 413, body: html(413), error: GatewayRejectedError, message: '(413): it is too large' },
+  {
+    status: 413,
+    body: '{"error_msg":"request size 2 is greater than 1"}',
+    error: GatewayRejectedError,
+    message: 'it is too large (request size 2 is greater than 1)',
+    on: ['put'],
+  },
+  {
+    status: 409,
+    body: '{"error_msg":"busy"}',
+    error: GatewayUnavailableError,
+    message: 'answered 409: busy',
+  },
+  { status: 429, body: '', error: GatewayUnavailableError, message: 'answered 429 without JSON' },
+  { status: 500, body: html(500), error: GatewayUnavailableError, message: /answered 500 without JSON$/ },
+  {
+    status: 500,
+    body: echo,
+    error: GatewayUnavailableError,
+    message: 'answered 500: you sent [redacted] and more',
+  },
+  { status: 502, body: html(502), error: GatewayUnavailableError, message: 'answered 502' },
+  {
+    status: 503,
+    body: '{"error_msg":"has no healthy etcd endpoint available"}',
+    error: GatewayUnavailableError,
+    message: 'answered 503: has no healthy etcd endpoint available',
+  },
+  { status: 202, body: '{"value":{}}', error: GatewayUnavailableError, message: 'answered 202' },
+  {
+    status: 200,
+    body: '{"value":',
+    error: GatewayUnavailableError,
+    message: 'answered 200 without JSON: is this',
+  },
+  {
+    status: 200,
+    body: html(200),
+    error: GatewayUnavailableError,
+    message: 'answered 200 without JSON: is this',
+  },
+  { status: 200, body: '', error: GatewayUnavailableError, message: 'answered 200 without JSON: is this' },
+  ...['{}', 'null', '[]', '"text"', '{"ok":true}', '{"value":"text","list":"text"}'].map((body) => ({
+    status: 200,
+    body,
+    error: GatewayUnavailableError,
+    message: 'Admin API of APISIX',
+  })),
+];
+
+describe('an answer that is no success becomes an error that says what to do', () => {
+  it.each(ANSWERS)('$status $body', async ({ status, body, error, message, on = CALLS }) => {
+    await withFault(
+      { kind: 'answer', status, body, contentType: 'text/html' },
+      async ({ adminUrl, requests }) => {
+        for (const call of on) {
+          const failure = await failureOf(calls[call](driverOf(adminUrl)));
+          expect(failure, call).toBeInstanceOf(error);
+          expect(failure.message, call).toMatch(message);
+        }
+        expect(requests).toHaveLength(on.length);
+      },
+    );
+  });
+
+  it('in use, in the words of the gateway', async () => {
+    const body = '{"error_msg":"can not delete this upstream, service [s1] is still using it now"}';
+    await using standIn = await startStandIn({ adminKey: KEY });
+    const driver = driverOf(standIn.adminUrl);
+    await driver.put(upstream, unused);
+    standIn.addFault({
+      fault: { kind: 'answer', status: 400, body },
+      match: ({ method }) => method === 'DELETE',
+    });
+    const failure = await failureOf(driver.delete('u1', { references: 'respect' }, unused));
+    expect(failure).toBeInstanceOf(UpstreamInUseError);
+    expect(failure.message).toBe('can not delete this upstream, service [s1] is still using it now');
+  });
+
+  it('a deletion refused for another reason', async () => {
+    await withFault(
+      { kind: 'answer', status: 400, body: '{"error_msg":"wrong id"}' },
+      async ({ adminUrl }) => {
+        expect(await failureOf(calls.delete(driverOf(adminUrl)))).toBeInstanceOf(GatewayRejectedError);
+      },
+    );
+  });
+
+  it('what the gateway itself refuses', async () => {
+    await using standIn = await startStandIn({ adminKey: KEY, viewerKey: 'viewer' });
+    const wrongKey = await failureOf(calls.list(driverOf(standIn.adminUrl, { adminKey: 'another' })));
+    expect(wrongKey.message).toContain('(401, wrong apikey)');
+    const viewer = driverOf(standIn.adminUrl, { adminKey: 'viewer' });
+    expect((await viewer.list(unused)).upstreams.size).toBe(0);
+    expect((await failureOf(calls.put(viewer))).message).toContain('the key may only read');
+    const bad = { ...upstream, nodes: [{ host: 'no host', port: 80, weight: 1, priority: 0 }] };
+    const rejected = await failureOf(driverOf(standIn.adminUrl).put(bad, unused));
+    expect(rejected).toBeInstanceOf(GatewayRejectedError);
+    const large = { ...upstream, labels: { a: 'x'.repeat(2_000_000) } };
+    const tooLarge = await failureOf(driverOf(standIn.adminUrl).put(large, unused));
+    expect(tooLarge).toBeInstanceOf(GatewayRejectedError);
+    expect(tooLarge.message).toContain('it is too large');
+  });
+
+  it('and a redirect keeps the key from where it leads', async () => {
+    await using elsewhere = await startStandIn({ adminKey: KEY });
+    const location = `${elsewhere.adminUrl}/apisix/admin/upstreams?token=in-the-query`;
+    await withFault({ kind: 'answer', status: 307, headers: { location } }, async ({ adminUrl }) => {
+      for (const call of CALLS) {
+        const { message } = await failureOf(calls[call](driverOf(adminUrl)));
+        expect(message).not.toContain('in-the-query');
+      }
+    });
+    expect(elsewhere.requests).toHaveLength(0);
+  });
+});
+
+describe('Retry-After', () => {
+  const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000).toUTCString();
+
+  it.each([
+    [429, '7', 7000, 7000],
+    [503, '0', 0, 0],
+    [503, '100000', 300_000, 300_000],
+    [500, '9'.repeat(400), 300_000, 300_000],
+    [409, inSeconds(3600), 300_000, 300_000],
+    [503, inSeconds(200), 60_000, 200_000],
+    [503, 'Mon, 01 Jan 2001 00:00:00 GMT', 0, 0],
+  ])('%i with %s is kept in bounds', async (status, value, leastMs, mostMs) => {
+    for (const body of ['{"error_msg":"later"}', html(status)]) {
+      await withFault(
+        { kind: 'answer', status, body, headers: { 'retry-after': value } },
+        async ({ adminUrl }) => {
+          const failure = await failureOf(calls.put(driverOf(adminUrl)));
+          expect(failure).toMatchObject({ reason: 'GatewayUnavailable', retryAfterMs: expect.any(Number) });
+          const { retryAfterMs } = failure as GatewayUnavailableError;
+          expect(retryAfterMs).toBeGreaterThanOrEqual(leastMs);
+          expect(retryAfterMs).toBeLessThanOrEqual(mostMs);
+        },
+      );
+    }
+  });
+
+  it.each(['soon', '-5', '1.5', '2030-01-01', 'GMT', ''])('%j is none', async (value) => {
+    await withFault(
+      { kind: 'answer', status: 503, headers: { 'retry-after': value } },
+      async ({ adminUrl }) => {
+        const failure = await failureOf(calls.put(driverOf(adminUrl)));
+        expect(failure).toMatchObject({ reason: 'GatewayUnavailable', retryAfterMs: undefined });
+      },
+    );
+  });
+});
+
+/** A server that runs for one test. */
+async function listening(server: Server): Promise<AsyncDisposable & { readonly port: number }> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+describe('no answer', () => {
+  async function expectUnavailable(
+    driver: GatewayDriver,
+    message: string | RegExp,
+    on = CALLS,
+  ): Promise<void> {
+    for (const call of on) {
+      const failure = await failureOf(calls[call](driver));
+      expect(failure, call).toBeInstanceOf(GatewayUnavailableError);
+      expect(failure.message, call).toMatch(message);
+      expect(failure.cause, call).toBeUndefined();
+    }
+    driver.close();
+  }
+
+  it('connection refused', async () => {
+    const standIn = await startStandIn();
+    await standIn.stop();
+    await expectUnavailable(driverOf(standIn.adminUrl), `${standIn.adminUrl} refused the connection`);
+  });
+
+  it.each<[Fault, string]>([
+    [{ kind: 'cut' }, 'closed the connection without an answer'],
+    [{ kind: 'cut', apply: 'before' }, 'closed the connection without an answer'],
+    [{ kind: 'cut', after: 'headers' }, 'closed the connection in the middle of its answer'],
+    [{ kind: 'cut', after: 'half-body' }, 'closed the connection in the middle of its answer'],
+  ])('%o', async (fault, message) => {
+    await withFault(fault, ({ adminUrl }) => expectUnavailable(driverOf(adminUrl), message));
+  });
+
+  it('a chunked answer that breaks off', async () => {
+    const server = createHttpServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.write('{"list":[', () => response.destroy());
+    });
+    await using running = await listening(server);
+    const driver = driverOf(`http://127.0.0.1:${running.port}`);
+    await expectUnavailable(driver, 'closed the connection in the middle of its answer');
+  });
+
+  it('an answer that says it is compressed and is not', async () => {
+    await withFault(
+      { kind: 'answer', status: 200, body: '{"list":[]}', headers: { 'content-encoding': 'gzip' } },
+      ({ adminUrl }) =>
+        expectUnavailable(driverOf(adminUrl), 'no answer that can be used (ERR_READING_RESPONSE_STREAM)'),
+    );
+  });
+
+  it('a hanging gateway', async () => {
+    await withFault({ kind: 'hang' }, async ({ adminUrl }) => {
+      await expectUnavailable(driverOf(adminUrl, { requestTimeoutMs: 250 }), 'did not answer within 250 ms');
+    });
+  });
+
+  it('a TLS handshake that hangs, long before the whole request is given up', async () => {
+    await using server = await listening(createTcpServer());
+    const driver = driverOf(`https://127.0.0.1:${server.port}`);
+    await expectUnavailable(driver, 'could not be connected to within 5000 ms (secureConnect)', ['check']);
+  });
+
+  it('something that is no HTTP', async () => {
+    await using server = await listening(createTcpServer((socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n')));
+    await expectUnavailable(driverOf(`http://127.0.0.1:${server.port}`), 'something that is no HTTP');
+  });
+
+  it('a name that does not resolve', async () => {
+    await expectUnavailable(driverOf('http://gateway.invalid:9180'), 'does not resolve', ['check']);
+  });
+
+  it.each<[string, RequestListener]>([
+    ['that says so', (_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('{')],
+    [
+      'that never ends',
+      (_, response) => {
+        const chunk = Buffer.alloc(1024 * 1024, ' ');
+        const more = () => {
+          while (!response.destroyed && response.write(chunk)) {}
+        };
+        response.on('drain', more);
+        more();
+      },
+    ],
+    [
+      'that is small while it is compressed',
+      (_, response) => {
+        response
+          .writeHead(200, { 'content-encoding': 'gzip' })
+          .end(gzipSync(Buffer.alloc(160 * 1024 * 1024, ' ')));
+      },
+    ],
+  ])('an answer %s is not taken into memory', async (_, onRequest) => {
+    await using server = await listening(createHttpServer(onRequest));
+    await expectUnavailable(driverOf(`http://127.0.0.1:${server.port}`), 'more than 134217728 bytes', [
+      'list',
+    ]);
+  });
+});
+
+describe('TLS', () => {
+  const authority = createCertificateAuthority();
+  const server = authority.issue({
+    commonName: 'apisix',
+    hosts: ['127.0.0.1', 'apisix.test'],
+    usage: 'server',
+  });
+  const client = authority.issue({ commonName: 'operator', hosts: [], usage: 'client' });
+  const files = { key: server.keyPem, cert: server.certPem };
+  const trusting = { ca: authority.certPem, insecureSkipVerify: false };
+  const withClient = { ...trusting, clientCert: client.certPem, clientKey: client.keyPem };
+  const stranger = createCertificateAuthority();
+  const strangeClient = stranger.issue({ commonName: 'operator', hosts: [], usage: 'client' });
+
+  it.each<[string, ApisixOptions['tls'], string]>([
+    ['an authority that is not known', { insecureSkipVerify: false }, 'not trusted'],
+    [
+      'another authority',
+      { ca: stranger.certPem, insecureSkipVerify: false },
+      'set caSecretRef or serverName',
+    ],
+    [
+      'another server name',
+      { ...withClient, serverName: 'other.test' },
+      'not trusted (ERR_TLS_CERT_ALTNAME_INVALID)',
+    ],
+    ['no client certificate', trusting, 'spec.apisix.tls.clientCertificateSecretRef'],
+    [
+      'a client certificate of another authority',
+      { ...trusting, clientCert: strangeClient.certPem, clientKey: strangeClient.keyPem },
+      'spec.apisix.tls.clientCertificateSecretRef',
+    ],
+  ])('%s', async (_, tls, message) => {
+    await using standIn = await startStandIn({ tls: { ...files, clientCa: authority.certPem } });
+    for (const call of CALLS) {
+      const failure = await failureOf(calls[call](driverOf(standIn.adminUrl, { tls })));
+      expect(failure).toBeInstanceOf(GatewayUnavailableError);
+      expect(failure.message).toContain(message);
+    }
+    expect(standIn.requests).toHaveLength(0);
+  });
+
+  it('works with what the messages ask for', async () => {
+    await using standIn = await startStandIn({
+      adminKey: KEY,
+      tls: { ...files, clientCa: authority.certPem },
+    });
+    const bundle = { ...withClient, ca: `# ours\n${stranger.certPem}\n# theirs\n${authority.certPem}` };
+    for (const tls of [
+      withClient,
+      bundle,
+      { ...withClient, serverName: 'apisix.test' },
+      { clientCert: client.certPem, clientKey: client.keyPem, insecureSkipVerify: true },
+    ]) {
+      const driver = driverOf(standIn.adminUrl, { tls });
+      expect(await driver.check(unused)).toEqual({ version: '3.18.0' });
+      driver.close();
+    }
+  });
+
+  it('plain HTTP to a TLS port', async () => {
+    await using standIn = await startStandIn({ tls: files });
+    const driver = driverOf(standIn.adminUrl.replace('https:', 'http:'));
+    expect((await failureOf(calls.check(driver))).message).toContain(
+      'should spec.apisix.adminUrl begin with https://?',
+    );
+  });
+
+  it('TLS to a plain HTTP port', async () => {
+    await using standIn = await startStandIn();
+    const driver = driverOf(standIn.adminUrl.replace('http:', 'https:'));
+    const { message } = await failureOf(calls.check(driver));
+    expect(message).toContain('should spec.apisix.adminUrl begin with http://?');
+  });
+
+  it.each<[string, Partial<ApisixOptions['tls']>, string]>([
+    ['an authority that is none', { ca: 'junk' }, 'caSecretRef holds something that is no PEM certificate'],
+    ['an empty authority', { ca: '' }, 'caSecretRef holds something that is no PEM certificate'],
+    [
+      'a key for an authority',
+      { ca: client.keyPem },
+      'caSecretRef holds something that is no PEM certificate',
+    ],
+    [
+      'a broken certificate behind a good one',
+      { ca: `${authority.certPem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n` },
+      'caSecretRef holds something that is no PEM certificate',
+    ],
+    ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
+    ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
+    ['a bad certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
+    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no PEM key'],
+    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no PEM key'],
+    [
+      'a key of another',
+      { clientCert: client.certPem, clientKey: server.keyPem },
+      'does not belong to its certificate',
+    ],
+  ])('%s is refused before any connection', (_, tls, message) => {
+    const create = () => driverOf('https://127.0.0.1:1', { tls: { insecureSkipVerify: false, ...tls } });
+    expect(create).toThrow(message);
+    expect(create).not.toThrow(/PRIVATE KEY|junk/);
+  });
+});
+
+describe('an aborted call', () => {
+  it.each(['hang', 'cut'] as const)('that meets a %s rejects with the reason of its signal', async (kind) => {
+    await withFault({ kind }, async ({ adminUrl }) => {
+      const controller = new AbortController();
+      const reason = { why: 'no error at all' };
+      const pending = driverOf(adminUrl).put(upstream, controller.signal);
+      controller.abort(reason);
+      await expect(pending).rejects.toBe(reason);
+    });
+  });
+
+  it('rejects with a timeout of its caller as such', async () => {
+    await withFault({ kind: 'hang' }, async ({ adminUrl }) => {
+      const pending = driverOf(adminUrl).list(AbortSignal.timeout(100));
+      await expect(pending).rejects.toMatchObject({ name: 'TimeoutError', message: expect.any(String) });
+      await expect(pending).rejects.not.toBeInstanceOf(OperatorError);
+    });
+  });
+});
+
+describe('the admin key', () => {
+  it.each([` ${KEY}\n`, `${KEY}\r\n`, `\t${KEY}`, `\uFEFF${KEY}`])('%j is trimmed', async (adminKey) => {
+    await using standIn = await startStandIn({ adminKey: KEY });
+    expect(await driverOf(standIn.adminUrl, { adminKey }).check(unused)).toEqual({ version: '3.18.0' });
+  });
+
+  it('may hold whatever a header takes', async () => {
+    const adminKey = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~ with space';
+    await using standIn = await startStandIn({ adminKey });
+    expect(await driverOf(standIn.adminUrl, { adminKey }).check(unused)).toEqual({ version: '3.18.0' });
+  });
+
+  it.each([
+    ['', 'is empty'],
+    [' \n', 'is empty'],
+    [`${KEY}\n${KEY}`, 'look at the Secret for line breaks'],
+    [`${KEY}\u0000`, 'characters that a key cannot have'],
+    ['schlüssel', 'characters that a key cannot have'],
+  ])('%j is refused before any request', async (adminKey, message) => {
+    await using standIn = await startStandIn();
+    for (const call of CALLS) {
+      const failure = await failureOf(calls[call](driverOf(standIn.adminUrl, { adminKey })));
+      expect(failure).toBeInstanceOf(GatewayAuthError);
+      expect(failure.message).toContain(message);
+    }
+    expect(standIn.requests).toHaveLength(0);
+  });
+});
+
+describe('the admin URL', () => {
+  it.each([
+    ['', '/apisix/admin/upstreams'],
+    ['/', '/apisix/admin/upstreams'],
+    ['/apisix/admin', '/apisix/admin/upstreams'],
+    ['/apisix/admin/', '/apisix/admin/upstreams'],
+    ['/apisix/admin//', '/apisix/admin/upstreams'],
+    ['/edge', '/edge/apisix/admin/upstreams'],
+    ['/edge/apisix/admin/', '/edge/apisix/admin/upstreams'],
+    ['//elsewhere.invalid/edge', '//elsewhere.invalid/edge/apisix/admin/upstreams'],
+    ['/?a=b#c', '/apisix/admin/upstreams'],
+  ])('may end in %j', async (suffix, path) => {
+    await using standIn = await startStandIn({ adminKey: KEY });
+    await driverOf(`${standIn.adminUrl}${suffix}`).list(unused).catch(failureAsIs);
+    expect(standIn.requests.map((request) => request.path)).toEqual([path]);
+  });
+
+  it.each([
+    ['http://user:pass@127.0.0.1:9180', 'must not contain credentials'],
+    ['http://user@127.0.0.1:9180', 'must not contain credentials'],
+    ['ftp://127.0.0.1', 'must begin with http:// or https://'],
+    ['unix:/run/apisix.sock', 'must begin with http:// or https://'],
+    ['127.0.0.1:9180', 'is no URL'],
+    ['apisix-admin:9180', 'must begin with http:// or https://'],
+    ['', 'is no URL'],
+  ])('%j is refused', (adminUrl, message) => {
+    expect(() => driverOf(adminUrl)).toThrow(message);
+    expect(() => driverOf(adminUrl)).not.toThrow(/pass@|user/);
+  });
+});
+
+/** A prefix leads nowhere in the stand-in; where the request went is what counts. */
+function failureAsIs(error: unknown): void {
+  expect(error).toBeInstanceOf(OperatorError);
+}

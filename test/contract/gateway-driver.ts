@@ -1,0 +1,391 @@
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { GatewayRejectedError, UpstreamInUseError } from '../../src/core/errors.ts';
+import type { HashOn, LoadBalancing, Scheme, Upstream, UpstreamNode } from '../../src/core/model.ts';
+import type { GatewayDriver } from '../../src/gateways/driver.ts';
+import { eventually } from '../support/eventually.ts';
+
+/** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
+export interface GatewayHarness extends AsyncDisposable {
+  readonly driver: GatewayDriver;
+  /** Changes the upstream as somebody else would: past the driver, in whatever way differs from `upstream`. */
+  tamper(upstream: Upstream): Promise<void>;
+  /** Makes something refer to the upstream; resolves once the gateway knows it. Disposing takes it away again. */
+  refer(upstream: Upstream): Promise<AsyncDisposable>;
+}
+
+/** How hard to try: a gateway that belongs to somebody is not for thousands of writes. */
+export interface ConformanceOptions {
+  readonly name: string;
+  readonly create: () => Promise<GatewayHarness>;
+  /** Upstreams made up at random; default 200. */
+  readonly randomUpstreams?: number;
+  /** The most upstreams to list at once; default 600. */
+  readonly mostUpstreams?: number;
+}
+
+const SCHEMES: readonly Scheme[] = ['HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'];
+const LOAD_BALANCINGS: readonly LoadBalancing[] = [
+  { type: 'RoundRobin' },
+  { type: 'EWMA' },
+  { type: 'LeastConn' },
+  { type: 'ConsistentHash', hashOn: 'Vars', key: 'remote_addr' },
+  { type: 'ConsistentHash', hashOn: 'Vars', key: 'arg_user' },
+  { type: 'ConsistentHash', hashOn: 'Header', key: 'X-User' },
+  { type: 'ConsistentHash', hashOn: 'Cookie', key: 'session' },
+  { type: 'ConsistentHash', hashOn: 'Consumer' },
+  { type: 'ConsistentHash', hashOn: 'VarsCombinations', key: '$remote_addr$request_uri' },
+];
+const HOSTS_IN_ORDER = [
+  '10.0.0.1',
+  '10.0.0.10',
+  '10.0.0.9',
+  '2001:db8::1',
+  'a.example',
+  'fd00::a:1',
+] as const;
+
+const nodes: fc.Arbitrary<readonly UpstreamNode[]> = fc
+  .uniqueArray(
+    fc.record({
+      host: fc.constantFrom(...HOSTS_IN_ORDER),
+      port: fc.oneof(fc.constantFrom(1, 80, 443, 65_535), fc.integer({ min: 1, max: 65_535 })),
+      weight: fc.nat(10_000),
+      priority: fc.integer({ min: 0, max: 3 }),
+    }),
+    { selector: ({ host, port }) => `${host} ${port}`, maxLength: 12 },
+  )
+  .map((list) =>
+    list.toSorted(
+      (a, b) => HOSTS_IN_ORDER.indexOf(a.host) - HOSTS_IN_ORDER.indexOf(b.host) || a.port - b.port,
+    ),
+  );
+
+const timeoutMs = fc.oneof(
+  fc.constantFrom(1, 1000, 6000, 86_400_000),
+  fc.integer({ min: 1, max: 86_400_000 }),
+);
+
+const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
+  fc.record(
+    {
+      id: fc.constant(id),
+      labels: fc.dictionary(
+        fc.stringMatching(/^[a-z][a-z0-9./_-]{0,40}$/),
+        fc.oneof(
+          fc.stringMatching(/^[a-zA-Z0-9._-]{1,63}$/),
+          fc.constantFrom('1', 'true', 'null', 'é', '"\\'),
+        ),
+        { maxKeys: 6 },
+      ),
+      nodes,
+      scheme: fc.constantFrom(...SCHEMES),
+      loadBalancing: fc.constantFrom(...LOAD_BALANCINGS),
+      timeouts: fc.record({ connectMs: timeoutMs, sendMs: timeoutMs, readMs: timeoutMs }),
+      retries: fc.nat(10),
+    },
+    { requiredKeys: ['id', 'labels', 'nodes', 'scheme', 'loadBalancing'] },
+  );
+
+/** What every driver has to keep of the contract in `src/gateways/driver.ts`, on a gateway of its own or a shared one. */
+export function testGatewayDriver(options: ConformanceOptions): void {
+  const { randomUpstreams = 200, mostUpstreams = 600 } = options;
+  const prefix = `conformance-${Math.random().toString(36).slice(2, 10)}`;
+
+  describe(`${options.name} keeps the contract of a gateway driver`, () => {
+    const unused = new AbortController().signal;
+    const made = new Set<string>();
+    let harness: GatewayHarness;
+    let driver: GatewayDriver;
+
+    beforeAll(async () => {
+      harness = await options.create();
+      driver = harness.driver;
+    });
+
+    afterEach(async () => {
+      await inParallel([...made], (id) => driver.delete(id, { references: 'ignore' }, unused));
+      made.clear();
+    });
+
+    afterAll(async () => {
+      driver.close();
+      await harness[Symbol.asyncDispose]();
+    });
+
+    function upstream(name: string, fields: Partial<Omit<Upstream, 'id'>> = {}): Upstream {
+      const id = `${prefix}.${name}`;
+      made.add(id);
+      return {
+        id,
+        labels: { suite: prefix },
+        nodes: [node('10.0.0.1')],
+        scheme: 'HTTP',
+        loadBalancing: { type: 'RoundRobin' },
+        ...fields,
+      };
+    }
+
+    /** Of what the gateway holds, the suite's. */
+    async function listOurs() {
+      const { upstreams } = await driver.list(unused);
+      return [...upstreams.values()].filter(({ id }) => id.startsWith(`${prefix}.`));
+    }
+
+    /** Writes it, and sees that every way to read it agrees with what was desired. */
+    async function expectKept(desired: Upstream) {
+      const put = await driver.put(desired, unused);
+      const { id, labels, nodes: desiredNodes } = desired;
+      expect(put).toMatchObject({ id, canonical: driver.canonical(desired) });
+      expect(put.labels).toEqual(labels);
+      expect(put.nodes).toEqual(desiredNodes);
+      expect(await driver.get(id, unused)).toEqual(put);
+      expect((await driver.list(unused)).upstreams.get(id)).toEqual(put);
+      return put;
+    }
+
+    it('answers a check', async () => {
+      const info = await driver.check(unused);
+      expect((await driver.list(unused)).info).toEqual(info);
+    });
+
+    it('knows nothing of what was never written', async () => {
+      const { id } = upstream('never');
+      expect(await driver.get(id, unused)).toBeUndefined();
+      expect((await driver.list(unused)).upstreams.has(id)).toBe(false);
+    });
+
+    it('creates, keeps a second write of the same, and replaces all of it with the next', async () => {
+      const first = upstream('life', {
+        timeouts: { connectMs: 1500, sendMs: 6000, readMs: 6000 },
+        retries: 2,
+        labels: { suite: prefix, old: 'yes' },
+      });
+      const created = await expectKept(first);
+      expect(await expectKept(first)).toEqual(created);
+      const second = upstream('life', { nodes: [node('10.0.0.2', { weight: 7 })] });
+      expect(driver.canonical(second)).not.toBe(driver.canonical(first));
+      await expectKept(second);
+      expect(await listOurs()).toHaveLength(1);
+    });
+
+    it('keeps the create time over updates', async () => {
+      const { createTime } = await driver.put(upstream('age'), unused);
+      expect(createTime).toBeGreaterThan(1_700_000_000);
+      const updated = await driver.put(upstream('age', { nodes: [] }), unused);
+      expect(updated.createTime).toBe(createTime);
+    });
+
+    it('reads back as desired whatever is desired', async () => {
+      const { id } = upstream('random');
+      await fc.assert(
+        fc.asyncProperty(upstreamWith(id), async (desired) => {
+          const put = await driver.put(desired, unused);
+          expect(put.canonical).toBe(driver.canonical(desired));
+          expect(put.labels).toEqual(desired.labels);
+          expect(put.nodes).toEqual(desired.nodes);
+          const got = await driver.get(id, unused);
+          expect(got?.canonical).toBe(put.canonical);
+          expect((await driver.list(unused)).upstreams.get(id)).toEqual(got);
+        }),
+        { numRuns: randomUpstreams },
+      );
+    });
+
+    it('tells every two desired upstreams apart that a gateway would', async () => {
+      const { id } = upstream('apart');
+      await fc.assert(
+        fc.asyncProperty(upstreamWith(id), upstreamWith(id), async (one, other) => {
+          expect(driver.canonical(one) === driver.canonical(other)).toBe(
+            canonicalByHand(one) === canonicalByHand(other),
+          );
+        }),
+      );
+    });
+
+    it.each(LOAD_BALANCINGS)('keeps load balancing %o', async (loadBalancing) => {
+      await expectKept(upstream('balanced', { loadBalancing }));
+    });
+
+    it.each(SCHEMES)('keeps scheme %s', async (scheme) => {
+      await expectKept(upstream('scheme', { scheme }));
+    });
+
+    it('keeps an upstream without nodes, and empties one that had some', async () => {
+      await expectKept(upstream('empty', { nodes: [] }));
+      await expectKept(upstream('empty', { nodes: [node('10.0.0.1'), node('10.0.0.2')] }));
+      await expectKept(upstream('empty', { nodes: [] }));
+    });
+
+    it('keeps IPv6 nodes without brackets, weights of 0 and priorities', async () => {
+      await expectKept(
+        upstream('nodes', {
+          nodes: [
+            node('10.0.0.1', { port: 65_535, weight: 0 }),
+            node('2001:db8::1', { port: 1, priority: 2 }),
+            node('fd00::1', { weight: 10_000 }),
+            node('name.example'),
+          ],
+        }),
+      );
+    });
+
+    it('keeps labels to the letter', async () => {
+      const labels = {
+        'gatewayupstream.dev/name': 'a'.repeat(64),
+        'a.b/c-d_e': '0',
+        UPPER: 'Case.Kept',
+        constructor: 'x',
+        '9': 'number',
+      };
+      await expectKept(upstream('labels', { labels }));
+    });
+
+    it('keeps 2,000 nodes', async () => {
+      const many = Array.from({ length: 2000 }, (_, index) => node('10.1.2.3', { port: 1000 + index }));
+      const { canonical } = await expectKept(upstream('wide', { nodes: many }));
+      expect(canonical).toBe(driver.canonical(upstream('wide', { nodes: many.toReversed() })));
+    });
+
+    it('shows what somebody else changed, until it is written again', async () => {
+      const desired = upstream('drift');
+      const { canonical, createTime } = await driver.put(desired, unused);
+      await harness.tamper(desired);
+      const drifted = await driver.get(desired.id, unused);
+      expect(drifted?.canonical).not.toBe(canonical);
+      expect((await driver.list(unused)).upstreams.get(desired.id)).toEqual(drifted);
+      expect(await expectKept(desired)).toMatchObject({ canonical, createTime });
+    });
+
+    it('deletes, and takes a deletion of what is missing for a success', async () => {
+      const { id } = await driver.put(upstream('gone'), unused);
+      for (const references of ['respect', 'respect', 'ignore'] as const) {
+        await driver.delete(id, { references }, unused);
+        expect(await driver.get(id, unused)).toBeUndefined();
+        expect(await listOurs()).toEqual([]);
+      }
+    });
+
+    it('keeps what something refers to, names that, and deletes it once nothing does', async () => {
+      const desired = upstream('used');
+      await driver.put(desired, unused);
+      {
+        await using _referrer = await harness.refer(desired);
+        const deletion = driver.delete(desired.id, { references: 'respect' }, unused);
+        await expect(deletion).rejects.toThrow(UpstreamInUseError);
+        await expect(deletion).rejects.toThrow(/\[.+\] is still using it now/);
+        expect(await driver.get(desired.id, unused)).toBeDefined();
+      }
+      // A gateway may learn a little later that the referrer has gone.
+      await eventually(() => driver.delete(desired.id, { references: 'respect' }, unused));
+      expect(await driver.get(desired.id, unused)).toBeUndefined();
+    });
+
+    it('deletes what something refers to when references are ignored', async () => {
+      const desired = upstream('forced');
+      await driver.put(desired, unused);
+      await using _referrer = await harness.refer(desired);
+      await driver.delete(desired.id, { references: 'ignore' }, unused);
+      expect(await driver.get(desired.id, unused)).toBeUndefined();
+      await driver.delete(desired.id, { references: 'respect' }, unused);
+    });
+
+    it.each([0, 1, 25, mostUpstreams])('lists %i upstreams, each as a get shows it', async (count) => {
+      const desired = Array.from({ length: count }, (_, index) =>
+        upstream(`list-${index}`, { nodes: [node('10.0.0.1', { port: 1 + index })] }),
+      );
+      await inParallel(desired, (each) => driver.put(each, unused));
+      const listed = await listOurs();
+      const canonicals = new Map(listed.map(({ id, canonical }) => [id, canonical]));
+      expect(canonicals).toEqual(new Map(desired.map((each) => [each.id, driver.canonical(each)])));
+      const last = desired.at(-1);
+      if (last !== undefined) {
+        expect(listed.find(({ id }) => id === last.id)).toEqual(await driver.get(last.id, unused));
+      }
+    });
+
+    it('keeps writes apart that run at the same time', async () => {
+      const desired = Array.from({ length: 40 }, (_, index) =>
+        upstream(`side-${index}`, { labels: { suite: prefix, number: String(index) } }),
+      );
+      const written = await Promise.all(desired.map((each) => driver.put(each, unused)));
+      expect(written.map(({ id, canonical }) => [id, canonical])).toEqual(
+        desired.map((each) => [each.id, driver.canonical(each)]),
+      );
+      expect(await listOurs()).toHaveLength(40);
+    });
+
+    describe.each<[string, (desired: Upstream, signal: AbortSignal) => Promise<unknown>]>([
+      ['get', ({ id }, signal) => driver.get(id, signal)],
+      ['list', (_, signal) => driver.list(signal)],
+      ['put', (desired, signal) => driver.put(desired, signal)],
+      ['delete', ({ id }, signal) => driver.delete(id, { references: 'respect' }, signal)],
+      ['check', (_, signal) => driver.check(signal)],
+    ])('%s', (name, call) => {
+      it('rejects with the reason of its signal, aborted before or after the call', async () => {
+        const desired = upstream(`aborted-${name}`);
+        const before = new Error('aborted before');
+        await expect(call(desired, AbortSignal.abort(before))).rejects.toBe(before);
+        expect(await driver.get(desired.id, unused)).toBeUndefined();
+
+        const after = new Error('aborted after');
+        const controller = new AbortController();
+        const pending = call(desired, controller.signal);
+        controller.abort(after);
+        await expect(pending).rejects.toBe(after);
+      });
+    });
+
+    it.each(['', '.', '..', 'a/b', 'a%2Fb', 'a b', 'a?b', 'a#b', 'é', 'a\n', '../routes/r', 'x'.repeat(65)])(
+      'refuses %j for an id',
+      async (id) => {
+        const desired = { ...upstream('valid'), id };
+        await expect(driver.get(id, unused)).rejects.toThrow(GatewayRejectedError);
+        await expect(driver.put(desired, unused)).rejects.toThrow(GatewayRejectedError);
+        for (const references of ['respect', 'ignore'] as const) {
+          await expect(driver.delete(id, { references }, unused)).rejects.toThrow(GatewayRejectedError);
+        }
+      },
+    );
+
+    it('takes every character and length that an id may have', async () => {
+      const shortest = `${prefix}.`;
+      const longest = `${prefix}.Az09-_.`.padEnd(64, 'x');
+      for (const id of [shortest, longest]) {
+        made.add(id);
+        await expectKept({ ...upstream('id'), id });
+      }
+      expect((await listOurs()).map(({ id }) => id).toSorted()).toEqual([shortest, longest].toSorted());
+    });
+  });
+}
+
+function node(host: string, fields: Partial<Omit<UpstreamNode, 'host'>> = {}): UpstreamNode {
+  return { host, port: 80, weight: 1, priority: 0, ...fields };
+}
+
+/** What makes two upstreams of one id differ, written down without a driver's wire format. */
+function canonicalByHand({ labels, nodes, scheme, loadBalancing, timeouts, retries }: Upstream): string {
+  const hash: readonly [HashOn, string | undefined] | undefined =
+    loadBalancing.type === 'ConsistentHash' ? [loadBalancing.hashOn, loadBalancing.key] : undefined;
+  return JSON.stringify([
+    Object.keys(labels)
+      .toSorted()
+      .map((name) => [name, labels[name]]),
+    nodes.map(({ host, port, weight, priority }) => [host, port, weight, priority]),
+    scheme,
+    [loadBalancing.type, hash],
+    timeouts && [timeouts.connectMs, timeouts.sendMs, timeouts.readMs],
+    retries,
+  ]);
+}
+
+/** Eight at a time: enough to be quick, few enough for a shared gateway. */
+async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
+  const waiting = items.values();
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      for (const item of waiting) await run(item);
+    }),
+  );
+}

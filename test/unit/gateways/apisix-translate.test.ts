@@ -1,0 +1,305 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { LoadBalancing, Upstream } from '../../../src/core/model.ts';
+import { canonicalForm, toAdmin, toObserved } from '../../../src/gateways/apisix/translate.ts';
+
+const upstream: Upstream = {
+  id: 'u1',
+  labels: {},
+  nodes: [],
+  scheme: 'HTTP',
+  loadBalancing: { type: 'RoundRobin' },
+};
+const node = { host: '10.0.0.1', port: 80, weight: 1, priority: 0 };
+
+describe('what is sent', () => {
+  it.each<[string, Partial<Upstream>, object]>([
+    ['the least there is', {}, {}],
+    ['labels', { labels: { a: 'b', 'x/y': '1' } }, { labels: { a: 'b', 'x/y': '1' } }],
+    ['a node', { nodes: [node] }, { nodes: [{ host: '10.0.0.1', port: 80, weight: 1 }] }],
+    [
+      'a priority that is not the default',
+      { nodes: [{ ...node, priority: 2 }] },
+      { nodes: [{ host: '10.0.0.1', port: 80, weight: 1, priority: 2 }] },
+    ],
+    [
+      'an IPv6 node',
+      { nodes: [{ ...node, host: 'fd00::1' }] },
+      { nodes: [{ host: '[fd00::1]', port: 80, weight: 1 }] },
+    ],
+    [
+      'a name',
+      { nodes: [{ ...node, host: 'a.example', weight: 0 }] },
+      { nodes: [{ host: 'a.example', port: 80, weight: 0 }] },
+    ],
+    [
+      'timeouts in seconds',
+      { timeouts: { connectMs: 1500, sendMs: 1, readMs: 60_000 } },
+      { timeout: { connect: 1.5, send: 0.001, read: 60 } },
+    ],
+    ['no retries, which is not the default', { retries: 0 }, { retries: 0 }],
+    ['retries', { retries: 3 }, { retries: 3 }],
+  ])('%s', (_, fields, expected) => {
+    expect(toAdmin({ ...upstream, ...fields })).toStrictEqual({
+      type: 'roundrobin',
+      scheme: 'http',
+      nodes: [],
+      labels: {},
+      ...expected,
+    });
+  });
+
+  it.each([
+    ['HTTP', 'http'],
+    ['HTTPS', 'https'],
+    ['GRPC', 'grpc'],
+    ['GRPCS', 'grpcs'],
+    ['TCP', 'tcp'],
+    ['TLS', 'tls'],
+    ['UDP', 'udp'],
+  ] as const)('scheme %s', (scheme, expected) => {
+    expect(toAdmin({ ...upstream, scheme })).toMatchObject({ scheme: expected });
+  });
+
+  it.each<[LoadBalancing, object]>([
+    [{ type: 'RoundRobin' }, { type: 'roundrobin' }],
+    [{ type: 'EWMA' }, { type: 'ewma' }],
+    [{ type: 'LeastConn' }, { type: 'least_conn' }],
+    [
+      { type: 'ConsistentHash', hashOn: 'Vars', key: 'remote_addr' },
+      { type: 'chash', hash_on: 'vars', key: 'remote_addr' },
+    ],
+    [
+      { type: 'ConsistentHash', hashOn: 'Header', key: 'X-User' },
+      { type: 'chash', hash_on: 'header', key: 'X-User' },
+    ],
+    [
+      { type: 'ConsistentHash', hashOn: 'Cookie', key: 'sid' },
+      { type: 'chash', hash_on: 'cookie', key: 'sid' },
+    ],
+    [
+      { type: 'ConsistentHash', hashOn: 'Consumer' },
+      { type: 'chash', hash_on: 'consumer' },
+    ],
+    [
+      { type: 'ConsistentHash', hashOn: 'VarsCombinations', key: '$host$uri' },
+      { type: 'chash', hash_on: 'vars_combinations', key: '$host$uri' },
+    ],
+  ])('%o', (loadBalancing, expected) => {
+    const { scheme: _, nodes: __, labels: ___, ...sent } = toAdmin({ ...upstream, loadBalancing });
+    expect(sent).toStrictEqual(expected);
+  });
+});
+
+/** What APISIX <= 3.13 stores of what it is sent, by source. */
+function withDefaults(sent: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const nodes = sent['nodes'] as readonly object[];
+  return {
+    hash_on: 'vars',
+    pass_host: 'pass',
+    ...sent,
+    nodes: nodes.map((each) => ({ priority: 0, ...each })),
+  };
+}
+
+const stored = {
+  type: 'roundrobin',
+  scheme: 'http',
+  nodes: [
+    { host: '10.0.0.1', port: 80, weight: 1 },
+    { host: '[fd00::1]', port: 8080, weight: 2, priority: 1 },
+  ],
+  labels: { a: 'b', c: 'd' },
+  timeout: { connect: 6, send: 6, read: 6 },
+};
+const canonical = canonicalForm(stored);
+
+describe('the canonical form is the same', () => {
+  it.each<[string, Record<string, unknown>]>([
+    ['with what the server adds', { ...stored, id: 'u1', create_time: 1, update_time: 2 }],
+    ['with an id that is a number', { ...stored, id: 1 }],
+    ['with every default stored', withDefaults(stored)],
+    ['with every default left out', { nodes: stored.nodes, labels: stored.labels, timeout: stored.timeout }],
+    ['with nodes in another order', { ...stored, nodes: stored.nodes.toReversed() }],
+    [
+      'with the keys in another order',
+      {
+        timeout: { read: 6, send: 6, connect: 6 },
+        labels: { c: 'd', a: 'b' },
+        nodes: [
+          { weight: 1, port: 80, host: '10.0.0.1' },
+          { priority: 1, weight: 2, port: 8080, host: '[fd00::1]' },
+        ],
+        scheme: 'http',
+        type: 'roundrobin',
+      },
+    ],
+    [
+      'with numbers written otherwise',
+      { ...stored, timeout: JSON.parse('{"connect":6.0,"send":6e0,"read":6.000}') as unknown },
+    ],
+  ])('%s', (_, value) => {
+    expect(canonicalForm(value)).toBe(canonical);
+  });
+
+  it.each<[string, unknown, unknown]>([
+    [
+      'for both forms of nodes',
+      { 'a:80': 1, '[::1]:81': 2 },
+      [
+        { host: 'a', port: 80, weight: 1 },
+        { host: '[::1]', port: 81, weight: 2 },
+      ],
+    ],
+    ['for no nodes in both forms', {}, []],
+    [
+      'for nodes of one address in another order',
+      [
+        { host: 'a', port: 1, weight: 1 },
+        { host: 'a', port: 1, weight: 2 },
+      ],
+      [
+        { host: 'a', port: 1, weight: 2 },
+        { host: 'a', port: 1, weight: 1 },
+      ],
+    ],
+  ])('%s', (_, one, other) => {
+    expect(canonicalForm({ nodes: one })).toBe(canonicalForm({ nodes: other }));
+  });
+
+  it.each([undefined, {}, []])('for no labels stored as %j', (labels) => {
+    expect(canonicalForm({ nodes: [], ...(labels && { labels }) })).toBe(canonicalForm(toAdmin(upstream)));
+  });
+});
+
+describe('the canonical form differs', () => {
+  const [first, second] = stored.nodes;
+
+  it.each<[string, Record<string, unknown>]>([
+    ['with a field that is not known', { ...stored, retry_timeout: 5 }],
+    ['with a description', { ...stored, desc: 'mine' }],
+    ['with a name', { ...stored, name: 'mine' }],
+    ['with health checks', { ...stored, checks: { active: {} } }],
+    ['with another type', { ...stored, type: 'ewma' }],
+    ['with a type that is none', { ...stored, type: 'roundrobinx' }],
+    ['with another scheme', { ...stored, scheme: 'https' }],
+    ['with hash_on that is not the default', { ...stored, hash_on: 'header' }],
+    ['with pass_host that is not the default', { ...stored, pass_host: 'node' }],
+    ['with retries', { ...stored, retries: 0 }],
+    ['with a null', { ...stored, retries: null }],
+    ['with another label', { ...stored, labels: { ...stored.labels, e: 'f' } }],
+    ['with a label less', { ...stored, labels: { a: 'b' } }],
+    ['with another timeout', { ...stored, timeout: { ...stored.timeout, read: 6.001 } }],
+    ['without timeouts', { ...stored, timeout: undefined }],
+    ['without nodes', { ...stored, nodes: [] }],
+    ['without the field nodes', { ...stored, nodes: undefined }],
+    ['with nodes that are none', { ...stored, nodes: 'a:1' }],
+    ['with a node less', { ...stored, nodes: [first] }],
+    ['with a node twice', { ...stored, nodes: [first, first, second] }],
+    ['with a node that is none', { ...stored, nodes: [first, second, null] }],
+    ['with another weight', { ...stored, nodes: [{ ...first, weight: 2 }, second] }],
+    ['with a weight that is none', { ...stored, nodes: [{ ...first, weight: '1' }, second] }],
+    ['with another priority', { ...stored, nodes: [{ ...first, priority: -1 }, second] }],
+    ['with another port', { ...stored, nodes: [{ ...first, port: 81 }, second] }],
+    // The gateway would use 80 all the same, but a write would change what it holds.
+    ['without a port', { ...stored, nodes: [{ host: '10.0.0.1', weight: 1 }, second] }],
+    ['with metadata of a node', { ...stored, nodes: [{ ...first, metadata: { zone: 'a' } }, second] }],
+  ])('%s', (_, value) => {
+    expect(canonicalForm(value)).not.toBe(canonical);
+  });
+
+  it('where only names of Object.prototype differ', () => {
+    const odd = JSON.parse('{"nodes":[],"labels":{"__proto__":"x","constructor":"y"},"__proto__":{"a":1}}');
+    const text = canonicalForm(odd as Record<string, unknown>);
+    expect(text).toContain('"__proto__":{"a":1}');
+    expect(text).toContain('"__proto__":"x"');
+    expect(text).toContain('"constructor":"y"');
+  });
+});
+
+describe('what is observed', () => {
+  it('is what the server says', () => {
+    const observed = toObserved('u1', { ...stored, id: 'u1', create_time: 1_700_000_000, update_time: 2 });
+    expect(observed).toStrictEqual({
+      id: 'u1',
+      labels: { a: 'b', c: 'd' },
+      nodes: [node, { host: 'fd00::1', port: 8080, weight: 2, priority: 1 }],
+      createTime: 1_700_000_000,
+      canonical,
+    });
+  });
+
+  it.each<[unknown, readonly object[]]>([
+    [undefined, []],
+    [null, []],
+    ['a:1', []],
+    [[], []],
+    [{}, []],
+    [{ a: 1 }, [{ host: 'a', port: 80, weight: 1, priority: 0 }]],
+    [{ '[::1]': 1 }, [{ host: '::1', port: 80, weight: 1, priority: 0 }]],
+    [{ '[fd00::1]:443': 1 }, [{ host: 'fd00::1', port: 443, weight: 1, priority: 0 }]],
+    [
+      { 'b:2': 1, 'a:10': 1, 'a:9': 1 },
+      [
+        { host: 'a', port: 9, weight: 1, priority: 0 },
+        { host: 'a', port: 10, weight: 1, priority: 0 },
+        { host: 'b', port: 2, weight: 1, priority: 0 },
+      ],
+    ],
+    [[{ host: 'a', weight: 1 }], [{ host: 'a', port: 80, weight: 1, priority: 0 }]],
+    [[null, { weight: '1' }], Array(2).fill({ host: '', port: 80, weight: 0, priority: 0 })],
+  ])('with nodes %j', (nodes, expected) => {
+    expect(toObserved('u1', { nodes }).nodes).toStrictEqual(expected);
+  });
+
+  it.each<[unknown, Record<string, string>]>([
+    [undefined, {}],
+    [[], {}],
+    ['text', {}],
+    [{ a: 'b', n: 1, o: {}, z: null }, { a: 'b' }],
+  ])('with labels %j', (labels, expected) => {
+    expect(toObserved('u1', { labels, create_time: 'no number' })).toMatchObject({ labels: expected });
+    expect(toObserved('u1', { labels, create_time: 'no number' })).not.toHaveProperty('createTime');
+  });
+});
+
+it('what is sent reads back as desired, whether or not the gateway stores defaults', () => {
+  const desired = fc.record(
+    {
+      id: fc.constant('u1'),
+      labels: fc.dictionary(fc.string(), fc.string()),
+      nodes: fc.uniqueArray(
+        fc.record({
+          host: fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain()),
+          port: fc.integer({ min: 1, max: 65_535 }),
+          weight: fc.nat(),
+          priority: fc.integer(),
+        }),
+        { selector: ({ host, port }) => `${host} ${port}` },
+      ),
+      scheme: fc.constantFrom('HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'),
+      loadBalancing: fc.oneof(
+        fc.record({ type: fc.constantFrom('RoundRobin', 'EWMA', 'LeastConn') }),
+        fc.record({
+          type: fc.constant('ConsistentHash' as const),
+          hashOn: fc.constantFrom('Vars', 'Header', 'Cookie', 'Consumer', 'VarsCombinations'),
+          key: fc.string(),
+        }),
+      ),
+      timeouts: fc.record({ connectMs: fc.nat(), sendMs: fc.nat(), readMs: fc.nat() }),
+      retries: fc.nat(),
+    },
+    { requiredKeys: ['id', 'labels', 'nodes', 'scheme', 'loadBalancing'] },
+  ) satisfies fc.Arbitrary<Upstream>;
+  fc.assert(
+    fc.property(desired, (each) => {
+      const sent = JSON.parse(JSON.stringify(toAdmin(each))) as Record<string, unknown>;
+      for (const value of [sent, withDefaults(sent)]) {
+        const observed = toObserved('u1', { ...value, id: 'u1', create_time: 1, update_time: 1 });
+        expect(observed.canonical).toBe(canonicalForm(toAdmin(each)));
+        expect(observed.labels).toEqual(each.labels);
+        expect(new Set(observed.nodes)).toEqual(new Set(each.nodes));
+      }
+    }),
+  );
+});

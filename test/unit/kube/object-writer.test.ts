@@ -1,0 +1,207 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { KubeApiError } from '../../../src/kube/kube-error.ts';
+import { createObjectWriter } from '../../../src/kube/object-writer.ts';
+import { createTransport } from '../../../src/kube/transport.ts';
+import { type Answer, json, kubeConfigOf, refused, startScriptedApiServer } from './scripted-api-server.ts';
+
+const signal = new AbortController().signal;
+const object = { namespace: 'apps', name: 'web', uid: 'u1', resourceVersion: '1' };
+const MINE = 'gatewayupstream.dev/upstream-cleanup';
+const CONFLICT = refused(409, 'Conflict');
+const GONE = refused(404, 'NotFound');
+
+const found = (metadata: object = {}): Answer =>
+  json({ metadata: { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7', ...metadata } });
+
+/** A writer in front of the script; `bodies` are those of the requests that had one. */
+async function write(...script: readonly Answer[]) {
+  const bodies: unknown[] = [];
+  const api = await startScriptedApiServer(
+    script.map((answer): Answer => {
+      return (response, request) => {
+        let text = '';
+        request.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+        });
+        request.on('end', () => {
+          if (text !== '') bodies.push(JSON.parse(text));
+          answer(response, request);
+        });
+      };
+    }),
+  );
+  const transport = createTransport({ kubeConfig: kubeConfigOf({ server: api.url }), userAgent: 'tests' });
+  onTestFinished(async () => {
+    transport.close();
+    await api[Symbol.asyncDispose]();
+  });
+  return { api, bodies, writer: createObjectWriter(transport) };
+}
+
+const methods = (api: { readonly seen: readonly { readonly method: string }[] }) =>
+  api.seen.map(({ method }) => method);
+
+describe('addFinalizer', () => {
+  it('adds it to those of others, for exactly the version that was read', async () => {
+    const { api, bodies, writer } = await write(found({ finalizers: ['theirs'] }), json({}));
+    expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(true);
+    const path = '/apis/gatewayupstream.dev/v1alpha1/namespaces/apps/gatewayupstreams/web';
+    expect(api.seen).toMatchObject([
+      { method: 'GET', path },
+      {
+        method: 'PATCH',
+        path,
+        query: { fieldManager: 'gateway-upstream-operator' },
+        headers: { 'content-type': 'application/merge-patch+json' },
+      },
+    ]);
+    expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs', MINE] } }]);
+  });
+
+  it('reads again and keeps what somebody else added in between', async () => {
+    const { api, bodies, writer } = await write(
+      found(),
+      CONFLICT,
+      found({ resourceVersion: '8', finalizers: ['new'] }),
+      json({}),
+    );
+    expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(true);
+    expect(methods(api)).toEqual(['GET', 'PATCH', 'GET', 'PATCH']);
+    expect(bodies.at(-1)).toEqual({
+      metadata: { uid: 'u1', resourceVersion: '8', finalizers: ['new', MINE] },
+    });
+  });
+
+  it('gives up after the sixth conflict in a row', async () => {
+    const { api, writer } = await write(...Array.from({ length: 8 }, () => [found(), CONFLICT]).flat());
+    const adding = writer.addFinalizer('GatewayUpstream', object, MINE, signal);
+    await expect(adding).rejects.toMatchObject({ status: 409 });
+    expect(methods(api).filter((method) => method === 'PATCH')).toHaveLength(6);
+  });
+
+  it.each<[string, boolean, readonly Answer[]]>([
+    ['is there already', true, [found({ finalizers: [MINE] })]],
+    [
+      'would be too late, since the object is being deleted',
+      false,
+      [found({ deletionTimestamp: '2026-01-01T00:00:00Z' })],
+    ],
+    [
+      'is there, but the object is being deleted',
+      false,
+      [found({ deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [MINE] })],
+    ],
+    ['would be on another object of that name', false, [found({ uid: 'u2' })]],
+    ['has no object', false, [GONE]],
+  ])('writes nothing where it %s', async (_what, result, script) => {
+    const { api, writer } = await write(...script);
+    expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(result);
+    expect(methods(api)).toEqual(['GET']);
+  });
+
+  it.each<[string, readonly Answer[]]>([
+    ['is gone', [found(), GONE]],
+    ['began to be deleted', [found(), CONFLICT, found({ deletionTimestamp: '2026-01-01T00:00:00Z' })]],
+    ['was replaced', [found(), CONFLICT, found({ uid: 'u2' })]],
+  ])('is false where the object %s after it was read', async (_what, script) => {
+    const { api, writer } = await write(...script);
+    expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(false);
+    expect(methods(api)).toHaveLength(script.length);
+  });
+
+  it.each<[string, readonly Answer[], number]>([
+    ['reading', [refused(403, 'Forbidden')], 403],
+    ['writing', [found(), refused(422, 'Invalid')], 422],
+  ])('rejects when %s is refused, without another try', async (_what, script, status) => {
+    const { api, writer } = await write(...script);
+    const adding = writer.addFinalizer('GatewayUpstream', object, MINE, signal);
+    await expect(adding).rejects.toBeInstanceOf(KubeApiError);
+    await expect(adding).rejects.toMatchObject({ status });
+    expect(methods(api)).toHaveLength(script.length);
+  });
+
+  it('rejects with the reason of the signal', async () => {
+    const { api, writer } = await write();
+    const reason = new Error('enough');
+    const adding = writer.addFinalizer('GatewayUpstream', object, MINE, AbortSignal.abort(reason));
+    await expect(adding).rejects.toBe(reason);
+    expect(api.seen).toEqual([]);
+  });
+
+  it('knows objects without a namespace', async () => {
+    const { api, writer } = await write(found(), json({}));
+    await writer.addFinalizer('GatewayConnection', { ...object, namespace: '' }, MINE, signal);
+    const path = '/apis/gatewayupstream.dev/v1alpha1/gatewayconnections/web';
+    expect(api.seen.map((request) => request.path)).toEqual([path, path]);
+  });
+});
+
+describe('removeFinalizer', () => {
+  it('removes it alone', async () => {
+    const { bodies, writer } = await write(found({ finalizers: ['a', MINE, 'b'] }), json({}));
+    await writer.removeFinalizer('GatewayUpstream', object, MINE, signal);
+    expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['a', 'b'] } }]);
+  });
+
+  it('removes it from an object that is being deleted, and again after a conflict', async () => {
+    const ending = { deletionTimestamp: '2026-01-01T00:00:00Z' };
+    const { bodies, writer } = await write(
+      found({ ...ending, finalizers: [MINE, 'foregroundDeletion'] }),
+      CONFLICT,
+      found({ ...ending, resourceVersion: '8', finalizers: [MINE] }),
+      json({}),
+    );
+    await writer.removeFinalizer('GatewayUpstream', object, MINE, signal);
+    expect(bodies.at(-1)).toEqual({ metadata: { uid: 'u1', resourceVersion: '8', finalizers: [] } });
+  });
+
+  it.each<[string, readonly Answer[]]>([
+    ['is not there', [found({ finalizers: ['theirs'] })]],
+    ['never was: the object has none', [found()]],
+    ['belongs to another object of that name', [found({ uid: 'u2', finalizers: [MINE] })]],
+    ['went with its object', [GONE]],
+    ['went with its object after it was read', [found({ finalizers: [MINE] }), GONE]],
+  ])('is a success where it %s', async (_what, script) => {
+    const { api, writer } = await write(...script);
+    await writer.removeFinalizer('GatewayUpstream', object, MINE, signal);
+    expect(methods(api)).toHaveLength(script.length);
+  });
+});
+
+describe('applyStatus', () => {
+  it('applies the whole status to this very object', async () => {
+    const { api, bodies, writer } = await write(json({}));
+    await writer.applyStatus('GatewayUpstream', object, { observedGeneration: 3 }, signal);
+    expect(api.seen).toMatchObject([
+      {
+        method: 'PATCH',
+        path: '/apis/gatewayupstream.dev/v1alpha1/namespaces/apps/gatewayupstreams/web/status',
+        query: { fieldManager: 'gateway-upstream-operator', force: 'true' },
+        headers: { 'content-type': 'application/apply-patch+yaml' },
+      },
+    ]);
+    expect(bodies).toEqual([
+      {
+        apiVersion: 'gatewayupstream.dev/v1alpha1',
+        kind: 'GatewayUpstream',
+        metadata: { name: 'web', namespace: 'apps', uid: 'u1' },
+        status: { observedGeneration: 3 },
+      },
+    ]);
+  });
+
+  it.each([
+    ['is gone', GONE],
+    ['is another one of that name by now', CONFLICT],
+  ])('is a success where the object %s', async (_what, answer) => {
+    const { api, writer } = await write(answer);
+    await writer.applyStatus('GatewayUpstream', object, {}, signal);
+    expect(api.seen).toHaveLength(1);
+  });
+
+  it.each([403, 422, 429, 500])('rejects when it is refused with %i', async (status) => {
+    const { writer } = await write(refused(status, 'No'));
+    const applying = writer.applyStatus('GatewayUpstream', object, {}, signal);
+    await expect(applying).rejects.toMatchObject({ status });
+  });
+});

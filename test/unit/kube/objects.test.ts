@@ -1,0 +1,149 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  trimGatewayConnection,
+  trimGatewayUpstream,
+  trimNamespace,
+  trimSecret,
+} from '../../../src/kube/objects.ts';
+
+const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
+const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
+const trims = { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret };
+
+describe.each(Object.entries(trims))('%s', (_name, trim) => {
+  it.each([
+    undefined,
+    null,
+    1,
+    'text',
+    [],
+    {},
+    { metadata: null },
+    { metadata: [metadata] },
+    { metadata: { ...metadata, name: '' } },
+    { metadata: { ...metadata, name: 5 } },
+    { metadata: { name: 'web' } },
+    { metadata: { ...metadata, uid: null } },
+  ])('gives nothing for %j', (value) => {
+    expect(trim(value)).toBeUndefined();
+  });
+
+  it('never throws, and of what has a name and a uid it always gives these', () => {
+    const object = fc.record(
+      {
+        metadata: fc.record(
+          { labels: fc.anything(), finalizers: fc.anything(), generation: fc.anything() },
+          { requiredKeys: [] },
+        ),
+        spec: fc.anything(),
+        status: fc.anything(),
+        data: fc.anything(),
+      },
+      { requiredKeys: ['metadata'] },
+    );
+    fc.assert(
+      fc.property(object, (value) => {
+        const json: unknown = JSON.parse(
+          JSON.stringify({ ...value, metadata: { ...value.metadata, ...metadata } }, (_key, part: unknown) =>
+            typeof part === 'bigint' ? String(part) : part,
+          ),
+        );
+        expect(trim(json)).toMatchObject(identity);
+      }),
+    );
+  });
+});
+
+describe('trimGatewayUpstream', () => {
+  const spec = { connectionRef: { name: 'edge' }, backends: [{ serviceRef: { name: 'web', port: 80 } }] };
+
+  it('reads a whole object', () => {
+    const object = trimGatewayUpstream({
+      metadata: {
+        ...metadata,
+        generation: 3,
+        creationTimestamp: '2026-01-01T00:00:00Z',
+        finalizers: ['a'],
+        managedFields: [{ manager: 'kubectl' }],
+      },
+      spec,
+    });
+    expect(object).toMatchObject({
+      ...identity,
+      generation: 3,
+      creationTimestamp: '2026-01-01T00:00:00Z',
+      deletionTimestamp: undefined,
+      finalizers: ['a'],
+      connection: 'edge',
+      spec: { ok: true },
+      status: undefined,
+    });
+    expect(JSON.stringify(object)).not.toContain('managedFields');
+  });
+
+  it('says what is wrong with a spec, and still knows its connection and that it is being deleted', () => {
+    const object = trimGatewayUpstream({
+      metadata: { ...metadata, deletionTimestamp: '2026-01-02T00:00:00Z' },
+      spec: { ...spec, backends: 'all of them' },
+    });
+    expect(object?.spec).toEqual({ ok: false, message: expect.stringContaining('spec.backends') });
+    expect(object?.connection).toBe('edge');
+    expect(object?.deletionTimestamp).toBe('2026-01-02T00:00:00Z');
+  });
+
+  it.each([undefined, {}, { connectionRef: {} }, { connectionRef: { name: 7 } }])(
+    'takes the default connection for spec %j',
+    (value) => {
+      expect(trimGatewayUpstream({ metadata, spec: value })?.connection).toBe('default');
+    },
+  );
+
+  it('forgets a status that it does not understand', () => {
+    const object = trimGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
+    expect(object?.status).toBeUndefined();
+  });
+});
+
+describe('trimSecret', () => {
+  it('decodes its data and leaves out what is no text', () => {
+    const data = { key: Buffer.from('größer').toString('base64'), odd: '***', number: 5, none: null };
+    const secret = trimSecret({ metadata, data });
+    expect(secret?.data['key']).toBe('größer');
+    expect(Object.keys(secret?.data ?? {}).toSorted()).toEqual(['key', 'odd']);
+  });
+
+  it('takes __proto__ for a name like any other', () => {
+    const data: unknown = JSON.parse('{"__proto__":"YQ==","constructor":"Yg=="}');
+    const secret = trimSecret({ metadata, data });
+    expect(Object.entries(secret?.data ?? {})).toEqual([
+      ['__proto__', 'a'],
+      ['constructor', 'b'],
+    ]);
+    expect(Object.getPrototypeOf(secret?.data)).toBe(Object.prototype);
+  });
+
+  it('without data has none', () => {
+    expect(trimSecret({ metadata })?.data).toEqual({});
+  });
+});
+
+describe('trimNamespace', () => {
+  it.each([
+    [{ metadata }, false],
+    [{ metadata: { ...metadata, deletionTimestamp: null } }, false],
+    [{ metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } }, true],
+    [{ metadata, status: { phase: 'Active' } }, false],
+    [{ metadata, status: { phase: 'Terminating' } }, true],
+  ])('of %j: terminating is %s', (value, terminating) => {
+    expect(trimNamespace(value)?.terminating).toBe(terminating);
+  });
+
+  it('keeps labels that are text', () => {
+    const labels = { team: 'a', 'kubernetes.io/metadata.name': 'apps', odd: 5 };
+    expect(trimNamespace({ metadata: { ...metadata, labels } })?.labels).toEqual({
+      team: 'a',
+      'kubernetes.io/metadata.name': 'apps',
+    });
+  });
+});

@@ -1,0 +1,82 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type ReadinessCheck, startOpsServer } from '../../../src/runtime/ops-server.ts';
+
+async function start(...checks: readonly ReadinessCheck[]) {
+  const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks });
+  onTestFinished(() => server[Symbol.asyncDispose]());
+  const ask = async (path: string, method = 'GET') => {
+    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method });
+    return { status: response.status, text: await response.text() };
+  };
+  return { server, ask };
+}
+
+const fine = (name: string): ReadinessCheck => ({ name, problem: () => undefined });
+
+describe('the operations server', () => {
+  it('is alive whatever the checks say', async () => {
+    const { ask } = await start({ name: 'services', problem: () => 'syncing' });
+    expect(await ask('/livez')).toEqual({ status: 200, text: 'ok\n' });
+  });
+
+  it('is ready when every check holds, and says so of each', async () => {
+    const { ask } = await start(fine('services'), fine('secrets'));
+    expect(await ask('/readyz?verbose')).toEqual({ status: 200, text: '[+]services ok\n[+]secrets ok\n' });
+  });
+
+  it('is not ready when one check fails, until it holds again', async () => {
+    let problem: string | undefined = 'syncing: forbidden';
+    const { ask } = await start(fine('services'), { name: 'secrets', problem: () => problem });
+    expect(await ask('/readyz')).toEqual({
+      status: 503,
+      text: '[+]services ok\n[-]secrets failed: syncing: forbidden\n',
+    });
+    problem = undefined;
+    expect((await ask('/readyz')).status).toBe(200);
+  });
+
+  it('is not ready when a check throws, and lives on', async () => {
+    const { ask } = await start(
+      {
+        name: 'services',
+        problem: () => {
+          throw new Error('a defect');
+        },
+      },
+      fine('secrets'),
+    );
+    expect(await ask('/readyz')).toMatchObject({ status: 503, text: expect.stringContaining('a defect') });
+    expect((await ask('/livez')).status).toBe(200);
+  });
+
+  it.each([
+    ['GET', '/'],
+    ['GET', '/livez/'],
+    ['GET', '/metrics'],
+    ['POST', '/livez'],
+    ['DELETE', '/readyz'],
+  ])('knows no %s %s', async (method, path) => {
+    const { ask } = await start();
+    expect((await ask(path, method)).status).toBe(404);
+  });
+
+  it('rejects when its port is taken', async () => {
+    const { server } = await start();
+    const second = startOpsServer({ host: '127.0.0.1', port: server.port, checks: [] });
+    await expect(second).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  });
+
+  it('closes although a client keeps its connection', async () => {
+    const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks: [] });
+    const client = connect({ host: '127.0.0.1', port: server.port });
+    client.on('error', () => undefined);
+    await once(client, 'connect');
+    client.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(client, 'data');
+    await server[Symbol.asyncDispose]();
+    if (!client.closed) await once(client, 'close');
+    expect(client.destroyed).toBe(true);
+  });
+});
