@@ -309,6 +309,11 @@ function unreachable(error: unknown, base: URL): GatewayUnavailableError {
       `${where} refused TLS with this operator (${code}): does it ask for a client certificate (spec.apisix.tls.clientCertificateSecretRef)?`,
     );
   }
+  if (code === 'CERT_HAS_EXPIRED') {
+    return new GatewayUnavailableError(
+      `${where} has a certificate that has expired: renew it, or the authority in spec.apisix.tls.caSecretRef`,
+    );
+  }
   if (/CERT|SELF_SIGNED|ISSUER|VERIFY|ALTNAME/.test(code)) {
     return new GatewayUnavailableError(
       `${where} has a certificate that is not trusted (${code}): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection`,
@@ -340,6 +345,7 @@ function retryAfterMs(header: string | undefined): number | undefined {
 
 /** Words from outside, fit for a condition: one line, bounded. */
 function oneLine(text: string): string {
-  const line = text.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim();
-  return line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS - 3)}...` : line;
+  const line = text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
+  // A cut may fall between the halves of a character.
+  return (line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS - 3)}...` : line).toWellFormed();
 }

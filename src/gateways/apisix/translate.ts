@@ -74,7 +74,7 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
   return {
     id,
     labels: stringValues(value['labels']),
-    nodes: toNodes(value['nodes']),
+    nodes: toNodes(value),
     ...(typeof createTime === 'number' ? { createTime } : {}),
     canonical: canonicalForm(value),
   };
@@ -103,8 +103,9 @@ function canonicalNodes(raw: unknown): unknown {
   );
 }
 
-function toNodes(raw: unknown): readonly UpstreamNode[] {
-  return (toList(raw) ?? []).map(toNode).sort(compareNodes);
+function toNodes({ nodes, scheme }: AdminUpstream): readonly UpstreamNode[] {
+  const defaultPort = scheme === 'https' || scheme === 'grpcs' ? 443 : 80;
+  return (toList(nodes) ?? []).map((entry) => toNode(entry, defaultPort)).sort(compareNodes);
 }
 
 /** Both forms of `nodes`: an array of objects, and an object of `host:port` to weight. Undefined for anything else. */
@@ -112,25 +113,28 @@ function toList(raw: unknown): readonly unknown[] | undefined {
   if (Array.isArray(raw)) return raw;
   if (!isObject(raw)) return undefined;
   return Object.entries(raw).map(([address, weight]) => {
-    const [, host = address, port] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+    // The last group of a bare IPv6 address is no port.
+    const [, host = address, port] = isIPv6(address) ? [] : (/^(.*?)(?::(\d+))?$/.exec(address) ?? []);
     return { host, weight, ...(port === undefined ? {} : { port: Number(port) }) };
   });
 }
 
 /** What is known of a node; somebody else's may lack anything. */
-function toNode(raw: unknown): UpstreamNode {
+function toNode(raw: unknown, defaultPort: number): UpstreamNode {
   const { host, port, weight, priority } = isObject(raw) ? raw : {};
   return {
     host: typeof host === 'string' ? withoutBrackets(host) : '',
-    // APISIX 3.18, measured: a node without a port is reached at port 80.
-    port: typeof port === 'number' ? port : 80,
+    // APISIX 3.18: a node without a port is reached at 80 (measured), with https and grpcs at 443 (by source of 2.x).
+    port: typeof port === 'number' ? port : defaultPort,
     weight: typeof weight === 'number' ? weight : 0,
     priority: typeof priority === 'number' ? priority : 0,
   };
 }
 
+/** APISIX takes any host in brackets, but only those of an IPv6 address mean the same without them. */
 function withoutBrackets(host: string): string {
-  return host.replace(/^\[(.*)\]$/, '$1');
+  const inner = /^\[(.*)\]$/.exec(host)?.[1];
+  return inner !== undefined && isIPv6(inner) ? inner : host;
 }
 
 function stringValues(raw: unknown): Record<string, string> {
