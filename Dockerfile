@@ -9,9 +9,13 @@ COPY src ./src
 RUN npx tsc -p tsconfig.build.json && npm ci --ignore-scripts --omit=dev
 
 FROM node:24.21.0-bookworm-slim
+ARG VERSION=unreleased
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="gateway-upstream-operator" \
       org.opencontainers.image.description="Keeps an API gateway's upstream objects equal to what runs in the cluster" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 WORKDIR /app
 ENV NODE_ENV=production
 COPY --from=build /app/package.json ./
@@ -19,5 +23,6 @@ COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 USER 65532:65532
 EXPOSE 8080
+# No HEALTHCHECK: Kubernetes ignores it and probes /livez and /readyz.
 ENTRYPOINT ["node", "/app/dist/main.js"]
 CMD ["run"]

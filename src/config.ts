@@ -1,52 +1,155 @@
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { durationMs, durationString } from './api/schema.ts';
 
-const duration = durationString.transform(durationMs);
+const LONGEST = '24h';
+
+/** A duration in milliseconds. Never 0, which would be a loop without a pause, nor more than a timer can wait. */
+function duration(shortest: string) {
+  return durationString
+    .transform(durationMs)
+    .refine((ms) => ms >= durationMs(shortest) && ms <= durationMs(LONGEST), {
+      error: `must be from ${shortest} to ${LONGEST}`,
+    });
+}
+
+const PORT = 'must be a port: a number from 0 to 65535';
 
 /** A number, or its digits as a string: people write ports both ways. */
-const port = z.union([
-  z.int().min(0).max(65535),
-  z
-    .string()
-    .regex(/^[0-9]{1,5}$/)
-    .transform(Number)
-    .pipe(z.int().max(65535)),
-]);
+const port = z.union(
+  [
+    z.int(PORT).min(0, PORT).max(65535, PORT),
+    z
+      .string()
+      .regex(/^[0-9]{1,5}$/, PORT)
+      .transform(Number)
+      .pipe(z.int().max(65535, PORT)),
+  ],
+  { error: PORT },
+);
 
-const schema = z.strictObject({
+/** A mapping of these keys and no others. */
+function section<T extends z.core.$ZodLooseShape>(shape: T) {
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `does not know ${issue.keys.join(', ')}: expected ${Object.keys(shape).join(', ')}`
+        : undefined,
+  });
+}
+
+export const namespaceName = z
+  .string()
+  .regex(
+    /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/,
+    'must be the name of a namespace: up to 63 lower case letters, digits and "-", for example default',
+  );
+
+/** The configuration file. Every key is also in the chart's values. */
+export const configSchema = section({
   kubeconfig: z
     .string()
     .min(1)
     .optional()
     .describe("Path of a kubeconfig. Default: KUBECONFIG, the user's own, or the Pod's ServiceAccount."),
-  operatorNamespace: z
-    .string()
-    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)
+  operatorNamespace: namespaceName
     .optional()
     .describe("The operator's own namespace, where the Secrets of connections are. Default: POD_NAMESPACE."),
   clusterId: z
     .string()
-    .regex(/^\S{1,64}$/)
+    .regex(/^\S{1,64}$/, 'must be 1 to 64 characters without spaces, for example production-eu')
     .optional()
     .describe(
       'Names this cluster on gateways that several share. Default: the uid of namespace kube-system.',
     ),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
-  resyncInterval: duration
+  logLevel: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error'])
+    .default('info')
+    .describe('The least important lines that are logged.'),
+  resyncInterval: duration('1s')
     .default(600_000)
     .describe('Between two comparisons of everything that a gateway holds.'),
-  requestTimeout: duration.default(5000).describe('For one request to a gateway.'),
+  requestTimeout: duration('100ms').default(5000).describe('For one request to a gateway.'),
+  namespaces: z
+    .array(namespaceName)
+    .max(64)
+    .default([])
+    .describe('The only namespaces to look at, for installations without cluster-wide rights. Empty: all.'),
+  leaderElection: section({
+    enabled: z
+      .boolean()
+      .default(true)
+      .describe('false: this is the only replica, and it writes without a lease.'),
+    leaseName: z
+      .string()
+      .regex(
+        /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
+        'must be the name of a Lease: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
+      )
+      .default('gateway-upstream-operator')
+      .describe('Name of the Lease in operatorNamespace.'),
+    leaseDuration: duration('1s')
+      .default(15_000)
+      .describe(
+        'How long others wait for a leader that says nothing. Longer than renewDeadline and requestTimeout together.',
+      ),
+    renewDeadline: duration('100ms')
+      .default(8000)
+      .describe(
+        'After this long without a successful renewal the leader stops writing. At least twice retryPeriod.',
+      ),
+    retryPeriod: duration('100ms').default(2000).describe('Between two tries to take or renew the lease.'),
+  })
+    .default({
+      enabled: true,
+      leaseName: 'gateway-upstream-operator',
+      leaseDuration: 15_000,
+      renewDeadline: 8000,
+      retryPeriod: 2000,
+    })
+    .describe('One of several replicas writes; the others stand by with everything listed.'),
+  permissionCheckInterval: duration('1s')
+    .default(30_000)
+    .describe('Between two reviews of what the operator is permitted to do.'),
+  roleName: z
+    .string()
+    .regex(
+      /^[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$/,
+      'must be the name of a ClusterRole: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
+    )
+    .default('gateway-upstream-operator')
+    .describe("Name of the operator's ClusterRole and Roles, for messages about rights that are missing."),
   statusConcurrency: z.int().min(1).max(64).default(8).describe('Status writes under way at once.'),
-  ops: z
-    .strictObject({ host: z.string().min(1).default('0.0.0.0'), port: port.default(8080) })
+  ops: section({
+    host: z
+      .string()
+      .regex(
+        /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$/,
+        'must be an IP address or a host name, without scheme, port and brackets, for example 0.0.0.0',
+      )
+      .default('0.0.0.0')
+      .describe('Address to listen on.'),
+    port: port.default(8080).describe('Port to listen on; 0: any that is free.'),
+  })
     .default({ host: '0.0.0.0', port: 8080 })
     .describe('Where /livez and /readyz answer.'),
-});
+})
+  .refine(
+    ({ leaderElection, requestTimeout }) =>
+      !leaderElection.enabled || leaderElection.renewDeadline + requestTimeout < leaderElection.leaseDuration,
+    {
+      path: ['leaderElection', 'leaseDuration'],
+      error:
+        'must be longer than renewDeadline and requestTimeout together, so that a write begun at the last moment ends before another replica may begin',
+    },
+  )
+  .refine(({ leaderElection: { retryPeriod, renewDeadline } }) => retryPeriod * 2 <= renewDeadline, {
+    path: ['leaderElection', 'renewDeadline'],
+    error: 'must be at least twice retryPeriod, so that one failed renewal costs nothing',
+  });
 
-export type Config = Omit<z.output<typeof schema>, 'operatorNamespace'> & {
+export type Config = Omit<z.output<typeof configSchema>, 'operatorNamespace'> & {
   readonly operatorNamespace: string;
 };
 
@@ -55,60 +158,63 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-export const USAGE = `gateway-upstream-operator run [--config FILE]
-
-Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cluster.
-
-  run              reconcile until SIGTERM
-  --config FILE    YAML configuration
-  --help           this text
-`;
-
-export type Command = { readonly kind: 'help' } | { readonly kind: 'run'; readonly config: Config };
-
-/** Reads the command line, the file that it names and the environment. Throws `ConfigError`. */
-export function readCommand(
-  argv: readonly string[],
+/** Reads the file, or takes the defaults where there is none, and the environment. Throws `ConfigError`. */
+export function readConfig(
+  file: string | undefined,
   env: Readonly<Record<string, string | undefined>>,
-): Command {
-  let parsed: ReturnType<typeof parseCommandLine>;
-  try {
-    parsed = parseCommandLine(argv);
-  } catch (error) {
-    throw new ConfigError(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
-  }
-  const { values, positionals } = parsed;
-  if (values.help === true) return { kind: 'help' };
-  if (positionals.length !== 1 || positionals[0] !== 'run') {
-    throw new ConfigError(`expected the command run\n\n${USAGE}`);
-  }
-  return { kind: 'run', config: readConfig(values.config, env) };
-}
-
-function parseCommandLine(argv: readonly string[]) {
-  return parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
-  });
-}
-
-function readConfig(file: string | undefined, env: Readonly<Record<string, string | undefined>>): Config {
+): Config {
   const source = file ?? 'the defaults';
-  const result = schema.safeParse(file === undefined ? {} : (readYaml(file) ?? {}));
-  if (!result.success) {
-    const lines = result.error.issues.map(
-      ({ path, message }) => `  ${path.join('.') || '(top level)'}: ${message}`,
-    );
-    throw new ConfigError(`${source} is not valid:\n${lines.join('\n')}`);
-  }
-  const operatorNamespace = result.data.operatorNamespace ?? env['POD_NAMESPACE'];
+  const config = parseConfig(file === undefined ? {} : (readYaml(file) ?? {}), source);
+  const operatorNamespace = config.operatorNamespace ?? env['POD_NAMESPACE'];
   if (operatorNamespace === undefined || operatorNamespace === '') {
     throw new ConfigError(
       `${source}: operatorNamespace is not set and neither is POD_NAMESPACE: name the namespace with the Secrets of the connections`,
     );
   }
-  return { ...result.data, operatorNamespace };
+  return { ...config, operatorNamespace };
+}
+
+/** Checks what was read from `source`. Throws `ConfigError` with one line for each wrong key. */
+export function parseConfig(value: unknown, source: string): z.output<typeof configSchema> {
+  const result = configSchema.safeParse(value, { error: expectation });
+  if (result.success) return result.data;
+  const lines = result.error.issues.map(
+    ({ path, message }) => `  ${path.join('.') || '(top level)'}: ${message}`,
+  );
+  throw new ConfigError(`${source} is not valid:\n${[...new Set(lines)].join('\n')}`);
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'a mapping of keys to values',
+  array: 'a list',
+  string: 'text',
+  number: 'a number without quotes',
+  int: 'a whole number',
+  boolean: 'true or false, without quotes',
+};
+
+/** What to write, for the issues whose schema does not say it itself. */
+function expectation(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be ${KINDS[issue.expected] ?? issue.expected}, not ${given(issue.input)}`;
+    case 'invalid_value':
+      return `must be one of ${issue.values.join(', ')}, not ${given(issue.input)}`;
+    case 'too_small':
+      if (issue.origin === 'string') return 'must not be empty';
+      return `must be at least ${issue.minimum}, not ${given(issue.input)}`;
+    case 'too_big':
+      if (issue.origin === 'array') return `must have at most ${issue.maximum} entries`;
+      return `must be at most ${issue.maximum}, not ${given(issue.input)}`;
+    default:
+      return undefined;
+  }
+}
+
+function given(value: unknown): string {
+  if (value === undefined || value === null) return 'empty';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'a mapping' : JSON.stringify(value).slice(0, 64);
 }
 
 function readYaml(file: string): unknown {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { ConfigError, readCommand, USAGE } from './config.ts';
+import { readCommand, USAGE } from './cli.ts';
+import { ConfigError } from './config.ts';
 import { runOperator } from './operator.ts';
 import { createLog } from './runtime/log.ts';
 
@@ -12,6 +13,7 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
+  if (command.kind !== 'run') return 0;
   const log = createLog(command.config.logLevel);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {

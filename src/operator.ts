@@ -1,17 +1,22 @@
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { KubeConfig } from '@kubernetes/client-node';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import type { Config } from './config.ts';
 import { createController, upstreamIndexes } from './controller/controller.ts';
 import { createReporter } from './controller/reporter.ts';
 import { createKubernetesSource, sliceIndexes, trimService, trimSlice } from './discovery/kubernetes.ts';
+import { permissionsOf } from './install/rbac.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
+import { createFollower } from './kube/follower.ts';
+import { loadKubeConfig } from './kube/kubeconfig.ts';
+import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret } from './kube/objects.ts';
-import { createReflector, type Reflector } from './kube/reflector.ts';
-import { createStore, type Stored, type StoreView } from './kube/store.ts';
-import { createTransport, resourcePath } from './kube/transport.ts';
+import { createPermissionMonitor } from './kube/permissions.ts';
+import type { Reflector } from './kube/reflector.ts';
+import type { Stored, StoreView } from './kube/store.ts';
+import { createTransport } from './kube/transport.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
 import type { Logger } from './runtime/logger.ts';
@@ -20,75 +25,77 @@ import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
 
-/** Runs the operator until the signal aborts. Rejects if it cannot start. */
+/** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it may write no more. */
 export async function runOperator(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
   const clock = systemClock;
   const { random } = Math;
-  const transport = createTransport({ kubeConfig: loadKubeConfig(config.kubeconfig), userAgent: OPERATOR });
-  const reflectors: Reflector[] = [];
-
-  const follow = <T extends Stored>(
-    name: string,
-    resource: Parameters<typeof resourcePath>[0],
-    trim: (raw: unknown) => T | undefined,
-    options: {
-      readonly indexes?: Record<string, (object: T) => readonly string[]>;
-      readonly query?: Record<string, string>;
-    } = {},
-  ): StoreView<T> => {
-    const kindLog = log.child({ kind: name });
-    const store = createStore<T>({
-      indexes: options.indexes ?? {},
-      reportListenerError: (err) => kindLog.error({ err }, 'a listener failed'),
-    });
-    reflectors.push(
-      createReflector({
-        name,
-        transport,
-        path: resourcePath(resource),
-        query: options.query ?? {},
-        trim,
-        store,
-        clock,
-        random,
-        log: kindLog,
-      }),
-    );
-    return store;
-  };
-
+  const transport = createTransport({
+    kubeConfig: loadKubeConfig(config.kubeconfig),
+    userAgent: OPERATOR,
+    reload: () => loadKubeConfig(config.kubeconfig),
+    onRefused: (path) => permissions.refused(path),
+  });
+  const permissions = createPermissionMonitor({
+    transport,
+    permissions: permissionsOf({
+      namespace: config.operatorNamespace,
+      namespaces: config.namespaces,
+      leaderElection: config.leaderElection.enabled,
+      leaseName: config.leaderElection.leaseName,
+      roleName: config.roleName,
+    }),
+    clock,
+    log,
+    intervalMs: config.permissionCheckInterval,
+  });
+  const follower = createFollower({ transport, clock, random, log, namespaces: config.namespaces });
+  const { reflectors } = follower;
   const custom = { group: GROUP, version: VERSION };
-  const upstreams = follow(
-    GATEWAY_UPSTREAM.plural,
-    { ...custom, plural: GATEWAY_UPSTREAM.plural },
-    trimGatewayUpstream,
-    {
-      indexes: upstreamIndexes,
-    },
-  );
-  const connections = follow(
-    GATEWAY_CONNECTION.plural,
-    { ...custom, plural: GATEWAY_CONNECTION.plural },
-    trimGatewayConnection,
-  );
-  const namespaces = follow('namespaces', { group: '', version: 'v1', plural: 'namespaces' }, trimNamespace);
-  const secrets = follow(
-    'secrets',
-    { group: '', version: 'v1', plural: 'secrets', namespace: config.operatorNamespace },
-    trimSecret,
+  const core = { group: '', version: 'v1' };
+  const upstreams = follower.followNamespaced({
+    resource: { ...custom, plural: GATEWAY_UPSTREAM.plural },
+    trim: trimGatewayUpstream,
+    indexes: upstreamIndexes,
+  });
+  const connections = follower.follow({
+    resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
+    trim: trimGatewayConnection,
+  });
+  const namespaces = follower.follow({ resource: { ...core, plural: 'namespaces' }, trim: trimNamespace });
+  const secrets = follower.follow({
+    resource: { ...core, plural: 'secrets', namespace: config.operatorNamespace },
+    trim: trimSecret,
     // Helm keeps every release in a Secret of this type: large, many, and never one of ours.
-    { query: { fieldSelector: 'type!=helm.sh/release.v1' } },
-  );
-  const services = follow('services', { group: '', version: 'v1', plural: 'services' }, trimService);
-  const slices = follow(
-    'endpointslices',
-    { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
-    trimSlice,
-    { indexes: sliceIndexes, query: { labelSelector: 'kubernetes.io/service-name' } },
-  );
+    query: { fieldSelector: 'type!=helm.sh/release.v1' },
+  });
+  const services = follower.followNamespaced({
+    resource: { ...core, plural: 'services' },
+    trim: trimService,
+  });
+  const slices = follower.followNamespaced({
+    resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
+    trim: trimSlice,
+    indexes: sliceIndexes,
+    query: { labelSelector: 'kubernetes.io/service-name' },
+  });
 
   const source = createKubernetesSource({ services, slices });
-  const writer = createObjectWriter(transport);
+  const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
+  const election = enabled
+    ? createLeaderElection({
+        transport,
+        clock,
+        log,
+        namespace: config.operatorNamespace,
+        leaseName,
+        identity: `${hostname()}-${randomBytes(4).toString('hex')}`,
+        leaseDurationMs: leaseDuration,
+        renewDeadlineMs: renewDeadline,
+        retryPeriodMs: retryPeriod,
+      })
+    : UNOPPOSED;
+  const guarded = guardWrites(transport, election.mayWrite);
+  const writer = createObjectWriter(guarded);
   const backoffMs = (failures: number) => {
     const backoff = createBackoff({ baseMs: 250, factor: 2, maxMs: 60_000, jitter: 0.2, random });
     let delayMs = 0;
@@ -96,7 +103,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     return delayMs;
   };
   const events = createEventRecorder({
-    transport,
+    transport: guarded,
     clock,
     random,
     log,
@@ -114,16 +121,27 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     concurrency: config.statusConcurrency,
   });
 
-  await using ops = await startOpsServer({ ...config.ops, checks: reflectors.map(watchCheck) });
+  await using ops = await startOpsServer({
+    ...config.ops,
+    checks: [
+      ...reflectors.map(watchCheck),
+      { name: 'permissions', problem: permissions.problem },
+      { name: 'lease', problem: election.problem },
+    ],
+  });
   log.info({ opsHost: config.ops.host, opsPort: ops.port }, 'answering /livez and /readyz');
   const stop = new AbortController();
   const ended = AbortSignal.any([signal, stop.signal]);
-  const running = [...reflectors.map((reflector) => reflector.run(ended)), source.run(ended)];
+  const running = [
+    ...reflectors.map((reflector) => reflector.run(ended)),
+    source.run(ended),
+    permissions.run(ended),
+  ];
   try {
     const clusterId = config.clusterId ?? (await clusterUid(namespaces, ended));
     if (clusterId === undefined) return;
     log.info({ clusterId, operatorNamespace: config.operatorNamespace }, 'starting');
-    await createController({
+    const controller = createController({
       ...config,
       clusterId,
       upstreams,
@@ -131,6 +149,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       namespaces,
       secrets,
       source,
+      permissions,
       writer,
       reporter,
       clock,
@@ -139,7 +158,9 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       backoffMs,
       resyncMs: config.resyncInterval,
       requestTimeoutMs: config.requestTimeout,
-    }).run(signal);
+      mayWrite: election.mayWrite,
+    });
+    await election.run((leading) => controller.run(leading), signal);
   } finally {
     stop.abort();
     await Promise.allSettled(running);
@@ -173,11 +194,4 @@ function watchCheck(reflector: Reflector): ReadinessCheck {
         : undefined;
     },
   };
-}
-
-function loadKubeConfig(file: string | undefined): KubeConfig {
-  const kubeConfig = new KubeConfig();
-  if (file === undefined) kubeConfig.loadFromDefault();
-  else kubeConfig.loadFromFile(file);
-  return kubeConfig;
 }

@@ -1,46 +1,67 @@
 import { z } from 'zod';
-import { conditions, pendingStatus, withRules } from './schema.ts';
+import { celMatches, conditions, dnsLabel, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
 
-const secretName = z
-  .string()
-  .min(1)
-  .max(253)
-  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
-const secretKey = z
-  .string()
-  .min(1)
-  .max(253)
-  .regex(/^[-._a-zA-Z0-9]+$/);
+const secretName = text(253, {
+  pattern: dnsSubdomain,
+  message:
+    'name is the name of a Secret alone, without its namespace: lower case letters, digits, "-" and ".", for example apisix-admin',
+});
+const secretKey = text(253, {
+  pattern: /^[-._a-zA-Z0-9]+$/,
+  message:
+    'key is the name of an entry of the Secret: letters, digits, "-", "_" and ".", for example admin-key',
+});
 
-const namespaceName = z
-  .string()
-  .min(1)
-  .max(63)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+const namespaceName = text(63, {
+  pattern: dnsLabel,
+  message:
+    'must be the name of a namespace: lower case letters, digits and "-"; regular expressions go into match, for example ^my-[a-z]+$',
+});
 
-/** A regular expression over whole namespace names, in the syntax that Go's RE2 and JavaScript share. */
-const namespacePattern = withRules(z.string().min(1).max(256), [
+/**
+ * What RE2 (the API server) and JavaScript (the operator) read alike, one token after the other: anchors, groups,
+ * alternatives, and characters and classes with what repeats them.
+ */
+const sharedRegExp =
+  /^(\^|\$|\||\((\?:)?|(\)|[a-zA-Z0-9_.-]|\\[dw.]|\[\^?([a-zA-Z0-9_.]|[a-zA-Z0-9]-[a-zA-Z0-9]|\\[dw.-])+-?\])(([*+?]|\{[0-9]{1,2}(,[0-9]{0,2})?\})\??)?)+$/;
+
+function compiles(pattern: string): boolean {
+  try {
+    new RegExp(pattern, 'u');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A regular expression over whole namespace names. */
+const namespacePattern = withRules(z.string().max(256), [
   {
     // CEL has no other way to ask whether an expression compiles: a broken one is an error, and so a refusal.
-    rule: "'x'.matches(self) || !'x'.matches(self)",
-    message: 'not a regular expression',
+    rule: `${celMatches('self', sharedRegExp)} && ('x'.matches(self) || !'x'.matches(self))`,
+    message:
+      'must be a regular expression over names of namespaces, for example ^my-[a-z]+$: characters, ".", [classes], (groups), "|", "^", "$", "*", "+", "?" and {n,m}; no look-ahead, no flags',
+    holds: (value) => sharedRegExp.test(value) && compiles(value),
   },
 ]);
 
 const tls = withRules(
   z.object({
     caSecretRef: z
-      .object({ name: secretName, key: secretKey.default('ca.crt') })
+      .object({
+        name: secretName.describe('Name of the Secret.'),
+        key: secretKey.default('ca.crt').describe('Entry of the Secret.'),
+      })
       .optional()
       .describe('Certificate authority of the gateway, PEM. Default: the public ones.'),
     clientCertificateSecretRef: z
-      .object({ name: secretName })
+      .object({ name: secretName.describe('Name of the Secret.') })
       .optional()
       .describe('Secret of type kubernetes.io/tls with the client certificate that the gateway asks for.'),
-    serverName: z
-      .string()
-      .min(1)
-      .max(253)
+    serverName: text(253, {
+      pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?$/,
+      message: 'serverName must be a DNS name, without scheme and port, for example apisix-admin.example.com',
+    })
       .optional()
       .describe("Name that the gateway's certificate must carry. Default: the host of adminUrl."),
     insecureSkipVerify: z
@@ -57,35 +78,90 @@ const tls = withRules(
   ],
 );
 
+const adminUrl =
+  /^https?:\/\/([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|\[[0-9a-fA-F:.]+\])(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4}))?(\/[a-zA-Z0-9._~%/-]*)?$/;
+/** A host that ends like an IPv4 address must be one, or it is no URL. */
+const numericUrlHost = /^https?:\/\/([^/:]*[.])?[0-9]+([:/].*)?$/;
+const ipv4UrlHost =
+  /^https?:\/\/(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}([:/].*)?$/;
+
 const apisix = z
   .object({
-    adminUrl: withRules(z.string().min(1).max(2048), [
+    adminUrl: withRules(z.string().max(2048), [
       {
-        rule: "self.matches('^https?://[^/@?#\\\\s]+(/[^?#\\\\s@]*)?$')",
+        rule: celMatches('self', adminUrl),
         message:
           'adminUrl must look like http://apisix-admin.apisix:9180 or https://..., without credentials, query or fragment',
-        holds: (value) => /^https?:\/\/[^/@?#\s]+(\/[^?#\s@]*)?$/.test(value),
+        holds: (value) => adminUrl.test(value),
+      },
+      {
+        rule: `!${celMatches('self', numericUrlHost)} || ${celMatches('self', ipv4UrlHost)}`,
+        message:
+          'a host that ends in a number is an IPv4 address: four numbers from 0 to 255, for example http://192.0.2.10:9180',
+        holds: (value) => !numericUrlHost.test(value) || ipv4UrlHost.test(value),
       },
     ]).describe('Address of the Admin API, for example `http://apisix-admin.apisix:9180`.'),
     adminKeySecretRef: z
-      .object({ name: secretName, key: secretKey.default('admin-key') })
+      .object({
+        name: secretName.describe('Name of the Secret.'),
+        key: secretKey.default('admin-key').describe('Entry of the Secret.'),
+      })
       .describe(
         "Secret with the admin key, in the operator's namespace. Watched: rotation needs no restart.",
       ),
-    tls: tls.optional(),
+    tls: tls
+      .optional()
+      .describe('How https is spoken. Default: the certificate must be from a public authority.'),
   })
   .describe('Apache APISIX with its Admin API v3 on etcd.');
 
+const labelKey = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?$/;
+const labelValue = /^([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?$/;
+const MAX_LABELS = 64;
+
+const matchLabels = withRules(
+  z
+    .record(z.string(), z.string().max(63))
+    .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`)
+    .meta({ maxProperties: MAX_LABELS }),
+  [
+    {
+      rule: `self.all(key, size(key) <= 317 && ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)})`,
+      message:
+        'matchLabels holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop',
+      holds: (labels) =>
+        Object.entries(labels).every(
+          ([key, value]) => key.length <= 317 && labelKey.test(key) && labelValue.test(value),
+        ),
+    },
+  ],
+);
+
 const labelSelector = z
   .object({
-    matchLabels: z.record(z.string(), z.string().max(63)).optional(),
+    matchLabels: matchLabels.optional().describe('Labels that the namespace must have with these values.'),
     matchExpressions: z
       .array(
         withRules(
           z.object({
-            key: z.string().min(1).max(317),
-            operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
-            values: z.array(z.string().max(63)).max(64).optional(),
+            key: text(317, {
+              pattern: labelKey,
+              message: "key is a label's key, for example team or app.kubernetes.io/part-of",
+            }).describe("A label's key."),
+            operator: z
+              .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
+              .describe('What must be true of the label.'),
+            values: z
+              .array(
+                text(63, {
+                  pattern: labelValue,
+                  message:
+                    "must be a label's value: up to 63 letters, digits, '-', '_' and '.', for example payments",
+                }),
+              )
+              .max(64)
+              .optional()
+              .describe('Values for In and NotIn.'),
           }),
           [
             {
@@ -98,7 +174,8 @@ const labelSelector = z
         ),
       )
       .max(16)
-      .optional(),
+      .optional()
+      .describe('Conditions that the labels of the namespace must all meet.'),
   })
   .describe('Labels of the namespace.');
 

@@ -1,22 +1,39 @@
 import { z } from 'zod';
-import { conditions, durationMs, durationString, pendingStatus, withRules } from './schema.ts';
+import {
+  celMatches,
+  conditions,
+  dnsLabel,
+  dnsSubdomain,
+  durationBetween,
+  pendingStatus,
+  text,
+  withRules,
+} from './schema.ts';
 
-const dnsLabel = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-const dnsSubdomain = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const serviceName =
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-const host = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/;
+/** `<name>.<namespace>`, however much of the cluster's domain and whatever port follows. */
+const serviceDnsName = /^[a-z0-9-]+[.][a-z0-9-]+([.]svc([.][a-z0-9.-]*)?)?(:.*)?$/;
+const serviceWithoutPort = /^[a-z0-9-]+\/[a-z0-9-]+:?$/;
+const host = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/;
+/** What ends like this is an IPv4 address to every resolver, and no name. */
+const numericEnd = /(^|[.])[0-9]+$/;
+const ipv4 = /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}|.*:.*)$/;
 
 const port = z.int().min(1).max(65535);
 
 const serviceRef = z
   .object({
-    name: z.string().min(1).max(63).regex(dnsLabel).describe('Name of the Service.'),
-    namespace: z
-      .string()
-      .min(1)
-      .max(63)
-      .regex(dnsLabel)
+    name: text(63, {
+      pattern: dnsLabel,
+      message:
+        'name is the name of the Service alone, for example web: lower case letters, digits and "-"; its namespace and port are fields of their own',
+    }).describe('Name of the Service.'),
+    namespace: text(63, {
+      pattern: dnsLabel,
+      message:
+        'namespace is the name of a namespace, for example default: lower case letters, digits and "-"',
+    })
       .optional()
       .describe("Namespace of the Service. Default: the object's own. Another one is not permitted yet."),
     port: withRules(
@@ -37,11 +54,17 @@ const serviceRef = z
   .describe('A Service and one of its ports.');
 
 const staticAddress = z.object({
-  host: withRules(z.string().min(1).max(253), [
+  host: withRules(z.string().max(253), [
     {
-      rule: "self.matches('^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F:.]*)$')",
+      rule: celMatches('self', host),
       message: 'host must be an IP address or a DNS name, without scheme, port, path or brackets',
       holds: (value) => host.test(value),
+    },
+    {
+      rule: `!${celMatches('self', numericEnd)} || ${celMatches('self', ipv4)}`,
+      message:
+        'a host that ends in a number is an IPv4 address: four numbers from 0 to 255, for example 192.0.2.10',
+      holds: (value) => !numericEnd.test(value) || ipv4.test(value),
     },
   ]).describe('IPv4 address, IPv6 address without brackets, or DNS name.'),
   port: port.describe('Port number.'),
@@ -57,15 +80,12 @@ const staticAddress = z.object({
 const backend = withRules(
   z.object({
     serviceRef: serviceRef.optional(),
-    serviceName: withRules(z.string().min(1).max(200), [
-      {
-        rule: "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-        message: 'serviceName must be [namespace]/[name]:[portName], for example default/cms:http',
-        messageExpression:
-          "'serviceName must be [namespace]/[name]:[portName]' + (self.matches('^[a-z0-9-]+[.][a-z0-9-]+([.]svc([.].*)?)?$') ? ': write ' + self.split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ', for example default/cms:http')",
-        holds: (value) => serviceName.test(value),
-      },
-    ])
+    serviceName: text(200, {
+      pattern: serviceName,
+      message:
+        'serviceName must be [namespace]/[name]:[portName] in lower case, for example default/cms:http',
+      messageExpression: `'serviceName must be [namespace]/[name]:[portName]' + (${celMatches('self', serviceDnsName)} ? ': write ' + self.split(':')[0].split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ${celMatches('self', serviceWithoutPort)} ? ': write ' + self.split(':')[0] + ':<portName>' : ' in lower case, for example default/cms:http')`,
+    })
       .optional()
       .describe(
         "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one.",
@@ -100,15 +120,20 @@ const hashField = /^[a-zA-Z0-9_-]+$/;
 
 const loadBalancing = withRules(
   z.object({
-    type: z.enum(['RoundRobin', 'ConsistentHash', 'EWMA', 'LeastConn']).default('RoundRobin'),
+    type: z
+      .enum(['RoundRobin', 'ConsistentHash', 'EWMA', 'LeastConn'])
+      .default('RoundRobin')
+      .describe(
+        'RoundRobin: by weight. ConsistentHash: the same value, the same node. EWMA: the node that answers fastest. LeastConn: the node with the fewest connections.',
+      ),
     hashOn: z
       .enum(['Vars', 'Header', 'Cookie', 'Consumer', 'VarsCombinations'])
       .optional()
       .describe('What ConsistentHash hashes. Default: Vars.'),
-    key: z
-      .string()
-      .min(1)
-      .max(256)
+    key: text(256, {
+      pattern: /^[!-~]+$/,
+      message: 'key is not empty and has neither spaces nor letters outside ASCII, for example remote_addr',
+    })
       .optional()
       .describe('The variable, header or cookie whose value is hashed, for example `remote_addr`.'),
   }),
@@ -143,13 +168,7 @@ const loadBalancing = withRules(
   ],
 );
 
-const timeout = withRules(durationString, [
-  {
-    rule: "duration(self) >= duration('1ms') && duration(self) <= duration('24h')",
-    message: 'a timeout is between 1ms and 24h',
-    holds: (value) => durationMs(value) >= 1 && durationMs(value) <= 86_400_000,
-  },
-]);
+const timeout = durationBetween('1ms', '24h');
 
 const timeouts = z
   .object({
@@ -162,10 +181,16 @@ const timeouts = z
 export const gatewayUpstreamSpec = withRules(
   z.object({
     connectionRef: z
-      .object({ name: z.string().min(1).max(253).regex(dnsSubdomain) })
+      .object({
+        name: text(253, {
+          pattern: dnsSubdomain,
+          message:
+            'name is the name of a GatewayConnection, for example default: lower case letters, digits, "-" and "."',
+        }).describe('Name of the GatewayConnection.'),
+      })
       .default({ name: 'default' })
       .describe('The GatewayConnection whose gateway holds the upstream. Immutable.'),
-    upstreamId: withRules(z.string().min(1).max(64), [
+    upstreamId: withRules(z.string().max(64), [
       {
         rule: "self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'",
         message: 'upstreamId is 1 to 64 of letters, digits, ".", "_" and "-"',
@@ -202,13 +227,7 @@ export const gatewayUpstreamSpec = withRules(
       .describe(
         'What becomes of the upstream when this object is deleted. Delete: waits while a route refers to it. Orphan: it stays. Force: it goes, whatever refers to it.',
       ),
-    deletionTimeout: withRules(durationString, [
-      {
-        rule: "duration(self) <= duration('168h')",
-        message: 'deletionTimeout is at most 168h',
-        holds: (value) => durationMs(value) <= 604_800_000,
-      },
-    ])
+    deletionTimeout: durationBetween('0s', '168h')
       .default('10m')
       .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
   }),

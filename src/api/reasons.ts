@@ -36,6 +36,8 @@ export const REASONS = {
   // Ready
   Ready: 'Accepted, resolved and programmed.',
   Pending: 'Not looked at yet.',
+  PermissionMissing:
+    'The operator lacks a right in the cluster, so that what is said here may be out of date. The message names the right and the role that should grant it.',
   NoReadyEndpoints: 'Programmed, but no endpoint is ready: the gateway has nothing to send traffic to.',
   NoWeight: 'Every backend has weight 0: the gateway has nothing to send traffic to.',
   // GatewayConnection

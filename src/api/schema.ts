@@ -28,34 +28,83 @@ export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule<z
   });
 }
 
-/** Go's spelling of a duration, as Kubernetes uses it: `500ms`, `1m30s`. */
+interface TextRule {
+  /** Read alike by RE2 and JavaScript: no look-around, no `\s`, no `'`, anchored. */
+  readonly pattern: RegExp;
+  /** What to write, for somebody who wrote something else. */
+  readonly message: string;
+  /** CEL that makes a better message than `message` can. */
+  readonly messageExpression?: string;
+}
+
+/** CEL for "`value` matches `pattern`": a rule has a message, where a schema's own `pattern` only shows the expression. */
+export function celMatches(value: string, pattern: RegExp): string {
+  return `${value}.matches(r'${pattern.source.replaceAll('\\/', '/')}')`;
+}
+
+/** Text of up to `maxLength` characters. */
+export function text(maxLength: number, { pattern, ...messages }: TextRule) {
+  return withRules(z.string().max(maxLength), [
+    { ...messages, rule: celMatches('self', pattern), holds: (value) => pattern.test(value) },
+  ]);
+}
+
+/** The name of a namespace, or of anything else that is a DNS label. */
+export const dnsLabel = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+/** The name of most objects of Kubernetes. */
+export const dnsSubdomain = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+
+const durationPattern = /^([0-9]{1,9}(\.[0-9]{1,3})?m?s|[0-9]{1,6}(\.[0-9]{1,3})?[mh])+$/;
+const MAX_DURATION_LENGTH = 20;
+const DURATION_MESSAGE =
+  'must be a duration: numbers with a unit (ms, s, m, h), for example 500ms, 30s or 1m30s';
+
+/**
+ * Go's spelling of a duration, as Kubernetes uses it: `500ms`, `1m30s`. Only so many digits that CEL, which counts
+ * nanoseconds in 64 bits, cannot overflow.
+ */
 export const durationString = z
-  .string()
-  .max(20)
-  .regex(/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/);
+  .string(DURATION_MESSAGE)
+  .max(MAX_DURATION_LENGTH, DURATION_MESSAGE)
+  .regex(durationPattern, DURATION_MESSAGE);
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 
-/** Milliseconds of a `durationString`. */
+/** Milliseconds of a `durationString`, exact to a thousandth. */
 export function durationMs(text: string): number {
   let total = 0;
   for (const [, amount, unit] of text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/g)) {
     total += Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
   }
-  return total;
+  return Math.round(total * 1000) / 1000;
+}
+
+/** A `durationString` between two others, both included. */
+export function durationBetween(least: string, most: string) {
+  return withRules(z.string().max(MAX_DURATION_LENGTH), [
+    {
+      rule: `${celMatches('self', durationPattern)} && duration(self) >= duration('${least}') && duration(self) <= duration('${most}')`,
+      message: `must be a duration from ${least} to ${most}: numbers with a unit (ms, s, m, h), for example 500ms, 30s or 1m30s`,
+      holds: (value) =>
+        durationPattern.test(value) &&
+        durationMs(value) >= durationMs(least) &&
+        durationMs(value) <= durationMs(most),
+    },
+  ]);
 }
 
 export const condition = z.object({
   type: z.string().min(1).max(316).describe('CamelCase type of the condition.'),
-  status: z.enum(['True', 'False', 'Unknown']),
+  status: z.enum(['True', 'False', 'Unknown']).describe('Whether it is so.'),
   observedGeneration: z.int().min(0).optional().describe('The generation that this condition was made for.'),
   lastTransitionTime: z.string().meta({ format: 'date-time' }).describe('When `status` changed last.'),
   reason: z
     .string()
     .min(1)
     .max(1024)
-    .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/),
-  message: z.string().max(32768),
+    .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/)
+    .describe('One word of a closed set.'),
+  message: z.string().max(32768).describe('What is wrong, where, and what to do.'),
 });
 
 export type Condition = z.output<typeof condition>;
@@ -63,7 +112,8 @@ export type Condition = z.output<typeof condition>;
 export const conditions = z
   .array(condition)
   .max(16)
-  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] });
+  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
+  .describe('What the operator found, by type.');
 
 /**
  * What `status` is before the operator has looked at an object for the first time: kstatus and Argo CD call an object

@@ -29,6 +29,7 @@ export interface ConnectionsOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
   /** The state of a connection changed, or may have. */
   readonly onState: (connection: string) => void;
@@ -74,7 +75,12 @@ export class Connections {
       this.#options.onState(name);
       return;
     }
-    const resolved = this.#resolve(connection);
+    const { secrets, operatorNamespace } = this.#options;
+    const resolved = gatewayOptionsOf(
+      connection,
+      (secret) => secrets.get(operatorNamespace, secret),
+      this.#options,
+    );
     if (resolved.kind === 'unusable') {
       this.#unusable.set(name, resolved);
       this.#close(name);
@@ -103,9 +109,9 @@ export class Connections {
     );
   }
 
-  /** Lists the gateway of `name` at once. */
-  resync(name: string): void {
-    this.#open.get(name)?.session.resync();
+  /** Lists every gateway at once. */
+  resync(): void {
+    for (const { session } of this.#open.values()) session.resync();
   }
 
   async close(): Promise<void> {
@@ -120,7 +126,7 @@ export class Connections {
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
-    const { clock, random, resyncMs, onList, onState } = this.#options;
+    const { clock, random, resyncMs, mayWrite, onList, onState } = this.#options;
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
@@ -139,6 +145,7 @@ export class Connections {
       log,
       resyncMs,
       limit: createRateLimit(spec.limits.requestsPerSecond),
+      mayWrite,
       onList: (report) => onList(name, report),
       onState: () => onState(name),
     });
@@ -157,63 +164,70 @@ export class Connections {
     this.#ending.add(ending);
     return ending.finally(() => this.#ending.delete(ending));
   }
+}
 
-  #resolve(
-    connection: GatewayConnection,
-  ):
-    | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
-    | Extract<ConnectionState, { kind: 'unusable' }> {
-    const { spec, name } = connection;
-    if (!spec.ok || spec.value.apisix === undefined) {
-      const why = spec.ok ? 'spec.apisix is missing' : spec.message;
-      return {
-        kind: 'unusable',
-        reason: 'InvalidSpec',
-        message: `GatewayConnection ${name} is not valid: ${why}`,
-      };
-    }
-    const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
-    const missing: string[] = [];
-    const secret = (ref: { readonly name: string; readonly key: string }): string => {
-      const where = `${this.#options.operatorNamespace}/${ref.name}`;
-      const found = this.#options.secrets.get(this.#options.operatorNamespace, ref.name);
-      if (found === undefined) missing.push(`Secret ${where} does not exist`);
-      else if (!Object.hasOwn(found.data, ref.key)) missing.push(`Secret ${where} has no key ${ref.key}`);
-      return found?.data[ref.key] ?? '';
-    };
-    const adminKey = secret(adminKeySecretRef);
-    const ca = tls?.caSecretRef === undefined ? undefined : secret(tls.caSecretRef);
-    const clientName = tls?.clientCertificateSecretRef?.name;
-    const client =
-      clientName === undefined
-        ? undefined
-        : {
-            clientCert: secret({ name: clientName, key: 'tls.crt' }),
-            clientKey: secret({ name: clientName, key: 'tls.key' }),
-          };
-    if (missing.length > 0) {
-      return {
-        kind: 'unusable',
-        reason: 'SecretNotFound',
-        message: `GatewayConnection ${name} cannot be used: ${missing.join('; ')}`,
-      };
-    }
+export type GatewayOptionsResult =
+  | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
+  | Extract<ConnectionState, { kind: 'unusable' }>;
+
+/** What the driver of `connection` is made from, or why there is none. The Secrets are those of `operatorNamespace`. */
+export function gatewayOptionsOf(
+  { spec, name }: GatewayConnection,
+  secretNamed: (name: string) => SecretFacts | undefined,
+  {
+    operatorNamespace,
+    requestTimeoutMs,
+  }: { readonly operatorNamespace: string; readonly requestTimeoutMs: number },
+): GatewayOptionsResult {
+  if (!spec.ok || spec.value.apisix === undefined) {
+    const why = spec.ok ? 'spec.apisix is missing' : spec.message;
     return {
-      kind: 'resolved',
-      spec: spec.value,
-      options: {
-        type: spec.value.type,
-        adminUrl,
-        adminKey,
-        concurrency: spec.value.limits.concurrency,
-        requestTimeoutMs: this.#options.requestTimeoutMs,
-        tls: {
-          ...(ca === undefined ? {} : { ca }),
-          ...client,
-          ...(tls?.serverName === undefined ? {} : { serverName: tls.serverName }),
-          insecureSkipVerify: tls?.insecureSkipVerify ?? false,
-        },
-      },
+      kind: 'unusable',
+      reason: 'InvalidSpec',
+      message: `GatewayConnection ${name} is not valid: ${why}`,
     };
   }
+  const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
+  const missing: string[] = [];
+  const secret = (ref: { readonly name: string; readonly key: string }): string => {
+    const where = `${operatorNamespace}/${ref.name}`;
+    const found = secretNamed(ref.name);
+    if (found === undefined) missing.push(`Secret ${where} does not exist`);
+    else if (!Object.hasOwn(found.data, ref.key)) missing.push(`Secret ${where} has no key ${ref.key}`);
+    return found?.data[ref.key] ?? '';
+  };
+  const adminKey = secret(adminKeySecretRef);
+  const ca = tls?.caSecretRef === undefined ? undefined : secret(tls.caSecretRef);
+  const clientName = tls?.clientCertificateSecretRef?.name;
+  const client =
+    clientName === undefined
+      ? undefined
+      : {
+          clientCert: secret({ name: clientName, key: 'tls.crt' }),
+          clientKey: secret({ name: clientName, key: 'tls.key' }),
+        };
+  if (missing.length > 0) {
+    return {
+      kind: 'unusable',
+      reason: 'SecretNotFound',
+      message: `GatewayConnection ${name} cannot be used: ${missing.join('; ')}`,
+    };
+  }
+  return {
+    kind: 'resolved',
+    spec: spec.value,
+    options: {
+      type: spec.value.type,
+      adminUrl,
+      adminKey,
+      concurrency: spec.value.limits.concurrency,
+      requestTimeoutMs,
+      tls: {
+        ...(ca === undefined ? {} : { ca }),
+        ...client,
+        ...(tls?.serverName === undefined ? {} : { serverName: tls.serverName }),
+        insecureSkipVerify: tls?.insecureSkipVerify ?? false,
+      },
+    },
+  };
 }

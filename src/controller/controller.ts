@@ -5,6 +5,7 @@ import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream, NamespaceStored, SecretFacts } from '../kube/objects.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -33,6 +34,7 @@ export interface ControllerOptions {
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
   readonly source: DiscoverySource<ServicePortRef>;
+  readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
   readonly clock: Clock;
@@ -41,6 +43,8 @@ export interface ControllerOptions {
   readonly backoffMs: (failures: number) => number;
   readonly resyncMs: number;
   readonly requestTimeoutMs: number;
+  /** Asked right before each write to a gateway. */
+  readonly mayWrite: () => boolean;
 }
 
 export interface Controller {
@@ -55,6 +59,12 @@ type Work =
   | { readonly kind: 'upstream'; readonly key: ObjectKey }
   | { readonly kind: 'connection'; readonly name: string }
   | { readonly kind: 'forgotten'; readonly connection: string; readonly id: string };
+
+/**
+ * A write that the leader before had begun may be carried out until about now, and nothing else would tell: every gateway
+ * is listed once more.
+ */
+const READ_BACK_MS = 60_000;
 
 const CONNECTION_LANE = 'connections';
 const gatewayLane = (connection: string): string => `gateway ${connection}`;
@@ -75,6 +85,8 @@ export function createController(options: ControllerOptions): Controller {
     clock,
     backoffMs: options.backoffMs,
     onError: (key, err) => {
+      // Whoever lost the lease says so once, and ends.
+      if (!options.mayWrite()) return;
       // What the API server answers is told in full once, by the reflectors and readiness.
       if (err instanceof KubeApiError)
         log.warn({ key, status: err.status }, `a write to the cluster failed: ${err.message}`);
@@ -103,6 +115,7 @@ export function createController(options: ControllerOptions): Controller {
     connections,
     upstreams,
     connectionState,
+    permissions: options.permissions,
     writer,
     reporter,
   });
@@ -235,7 +248,15 @@ export function createController(options: ControllerOptions): Controller {
           }
         }),
       );
+      listeners.use(
+        options.permissions.onChange(() => {
+          if (!started) return;
+          for (const { name } of connections.list()) enqueueConnection(name);
+          for (const object of upstreams.list()) enqueueUpstream(object, PRIORITY.resync);
+        }),
+      );
       startIfKnown();
+      listeners.use(clock.setTimer(READ_BACK_MS, () => sessions.resync()));
       if (!signal.aborted) {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       }

@@ -1,9 +1,10 @@
 import { CONNECTION_FINALIZER } from '../api/group.ts';
 import { unusablePatterns } from '../core/access.ts';
 import { GatewayAuthError } from '../core/errors.ts';
-import { summarize, type Verdict } from '../core/status.ts';
+import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Followup } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
@@ -15,6 +16,7 @@ export interface ConnectionReconcilerDeps {
   /** With the index `connection`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connectionState: (name: string) => ConnectionState;
+  readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
 }
@@ -61,6 +63,7 @@ function outcomeOf(
     reachable,
     authorized,
     ready:
+      missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
       endingOf(connection, users) ??
       patternProblem(connection) ??
       problem ??

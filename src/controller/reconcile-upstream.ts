@@ -14,10 +14,12 @@ import { GatewayUnavailableError, OperatorError, UpstreamInUseError } from '../c
 import type { ObjectKey, ObservedUpstream, UpstreamId } from '../core/model.ts';
 import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
 import { planChange } from '../core/plan.ts';
-import { summarize, type Verdict } from '../core/status.ts';
+import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
+import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -34,6 +36,7 @@ export interface UpstreamReconcilerDeps {
   readonly namespaces: StoreView<NamespaceStored>;
   readonly source: DiscoverySource<ServicePortRef>;
   readonly connectionState: (name: string) => ConnectionState;
+  readonly permissions: MissingPermissions;
   readonly claims: Claims;
   /** Since when the object is known, on the monotonic clock. */
   readonly seenSince: (key: ObjectKey) => number;
@@ -86,9 +89,14 @@ export function createUpstreamReconciler(
       deps.reporter.forget('GatewayUpstream', key);
       return done;
     }
-    return object.deletionTimestamp === undefined
-      ? await program(deps, object, signal)
-      : await release(deps, object, object.deletionTimestamp, signal);
+    try {
+      return object.deletionTimestamp === undefined
+        ? await program(deps, object, signal)
+        : await release(deps, object, object.deletionTimestamp, signal);
+    } catch (error) {
+      if (error instanceof KubeApiError && error.status === 403) reportMissing(deps, object);
+      throw error;
+    }
   };
 }
 
@@ -99,9 +107,11 @@ async function program(
   signal: AbortSignal,
 ): Promise<Followup> {
   const { reporter } = deps;
+  const missing = missingPermission(deps, object);
   const admission = admit(deps, object);
   if (!('spec' in admission)) {
-    reporter.upstream(object, refused(object, admission.accepted));
+    const outcome = refused(object, admission.accepted);
+    reporter.upstream(object, { ...outcome, ready: missing ?? outcome.ready });
     return done;
   }
   const { spec, id, owner, accepted } = admission;
@@ -114,8 +124,11 @@ async function program(
       ? built
       : { ...built, action: 'onlyIfHeld', upstream: { ...built.upstream, nodes: [] } };
 
-  // The source calls again in a moment; a status in between would only flap.
-  if (desired.action === 'notYet') return done;
+  if (desired.action === 'notYet') {
+    // The source calls again in a moment, and a status in between would only flap; unless it may not read at all.
+    reportMissing(deps, object);
+    return done;
+  }
 
   const report = (programmed: Verdict, observed: ObservedUpstream | undefined) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
@@ -123,7 +136,7 @@ async function program(
       accepted,
       resolvedRefs,
       programmed,
-      ready: summarize([accepted, resolvedRefs, programmed], desired.ready),
+      ready: missing ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       counts: desired.counts,
       ...createTimeOf(object, observed),
@@ -187,6 +200,36 @@ async function program(
     );
     return afterFailure(error, session.state.kind === 'failing');
   }
+}
+
+function missingPermission(
+  { permissions }: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+): Verdict | undefined {
+  return missingVerdict(permissions.lacking('GatewayUpstream', object.namespace));
+}
+
+/** Says why nothing was come to, where a missing right is why; everything else stays as it was said last. */
+function reportMissing(deps: UpstreamReconcilerDeps, object: GatewayUpstream): void {
+  const ready = missingPermission(deps, object);
+  if (ready === undefined) return;
+  const unknown: Verdict = { status: 'Unknown', reason: 'PermissionMissing', message: ready.message };
+  const kept = (type: string): Verdict => {
+    const before = object.status?.conditions?.find((condition) => condition.type === type);
+    return before === undefined
+      ? unknown
+      : { status: before.status, reason: before.reason as Verdict['reason'], message: before.message };
+  };
+  const { upstreamId, endpoints } = object.status ?? {};
+  deps.reporter.upstream(object, {
+    accepted: kept('Accepted'),
+    resolvedRefs: kept('ResolvedRefs'),
+    programmed: kept('Programmed'),
+    ready,
+    ...(upstreamId === undefined ? {} : { upstreamId }),
+    ...(endpoints === undefined ? {} : { counts: endpoints }),
+    ...createTimeOf(object, undefined),
+  });
 }
 
 /** What to do with a key whose request failed. While the whole gateway fails, its recovery brings every key back. */
@@ -461,7 +504,7 @@ async function waitToRelease(
       message: 'Not looked at, since the object is being deleted',
     },
     programmed,
-    ready: programmed,
+    ready: missingPermission(deps, object) ?? programmed,
     upstreamId: id,
     ...createTimeOf(object, undefined),
   });

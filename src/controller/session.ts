@@ -21,6 +21,11 @@ export type SessionState =
 
 type Failure = GatewayUnavailableError | GatewayAuthError;
 
+/** A write that was not begun. Never seen by anybody who looks at `closed` first. */
+class WriteForbiddenError extends Error {
+  override readonly name = 'WriteForbiddenError';
+}
+
 export interface SessionOptions {
   readonly driver: GatewayDriver;
   readonly clock: Clock;
@@ -31,6 +36,8 @@ export interface SessionOptions {
   readonly resyncMs: number;
   /** Runs a request within the connection's requests per second. */
   readonly limit: <T>(request: () => Promise<T>) => Promise<T>;
+  /** Asked right before each write; when it says no, `closed` is true and the write is not begun. */
+  readonly mayWrite: () => boolean;
   readonly onList: (report: ListReport) => void;
   readonly onState: () => void;
 }
@@ -72,6 +79,7 @@ export class GatewaySession {
   #writeRefused: GatewayAuthError | undefined;
   #wake: (() => void) | undefined;
   #suspected = false;
+  #listWanted = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -81,9 +89,9 @@ export class GatewaySession {
     return this.#state;
   }
 
-  /** Another session has taken its place, or the program ends: what fails now says nothing of the gateway. */
+  /** Another session, replica or program has taken its place: what fails now says nothing of the gateway. */
   get closed(): boolean {
-    return this.#stop.signal.aborted;
+    return this.#stop.signal.aborted || !this.#options.mayWrite();
   }
 
   /** What the gateway says of itself; undefined until it answered. */
@@ -105,8 +113,9 @@ export class GatewaySession {
     return this.#known.get(id)?.upstream;
   }
 
-  /** Lists at once instead of waiting for the next time. */
+  /** Lists at once instead of waiting for the next time, and once more if a list is under way. */
   resync(): void {
+    this.#listWanted = true;
     this.#wake?.();
   }
 
@@ -129,7 +138,7 @@ export class GatewaySession {
     }
   }
 
-  /** Ends every request under way and resolves when none is left. */
+  /** Begins nothing more, waits for the writes under way, and resolves when no request is left. */
   async close(): Promise<void> {
     this.#stop.abort();
     this.#wake?.();
@@ -177,8 +186,11 @@ export class GatewaySession {
   }
 
   async #put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream> {
-    const observed = await this.#write(upstream.id, signal, (both) =>
-      this.#options.driver.put(upstream, both),
+    // What is cut off may still be carried out, and after it whatever the next writer did is gone: it is waited for. The
+    // driver's own time limit ends it.
+    const untilAnswered = new AbortController().signal;
+    const observed = await this.#write(upstream.id, signal, () =>
+      this.#options.driver.put(upstream, untilAnswered),
     );
     this.#learn(upstream.id, observed, this.#options.clock.monotonic());
     return observed;
@@ -201,7 +213,10 @@ export class GatewaySession {
     write: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     try {
-      const result = await this.#request(signal, write);
+      const result = await this.#request(signal, (both) => {
+        if (!this.#options.mayWrite()) throw new WriteForbiddenError('this replica may write no more');
+        return write(both);
+      });
       if (this.#writeRefused !== undefined) {
         this.#writeRefused = undefined;
         this.#options.onState();
@@ -249,6 +264,7 @@ export class GatewaySession {
     const { signal } = this.#stop;
     const before = this.#sequence;
     const askedAt = this.#options.clock.monotonic();
+    this.#listWanted = false;
     try {
       const { upstreams, info } = await this.#options.limit(() => this.#options.driver.list(signal));
       this.#version = info.version;
@@ -312,20 +328,19 @@ export class GatewaySession {
         continue;
       }
       const left = until - clock.monotonic();
-      if (left <= 0) return undefined;
-      const woken = await this.#pause(left);
-      if (woken && !this.#suspected && this.#state.kind === 'ready') return undefined;
+      if (left <= 0 || this.#listWanted) return undefined;
+      await this.#pause(left);
     }
   }
 
-  /** Resolves after `ms` or when woken; true if woken. */
-  async #pause(ms: number): Promise<boolean> {
-    if (this.#stop.signal.aborted) return true;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    using _timer = this.#options.clock.setTimer(ms, () => resolve(false));
-    this.#wake = () => resolve(true);
+  /** Resolves after `ms` or when woken. */
+  async #pause(ms: number): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    using _timer = this.#options.clock.setTimer(ms, resolve);
+    this.#wake = resolve;
     try {
-      return await promise;
+      await promise;
     } finally {
       this.#wake = undefined;
     }

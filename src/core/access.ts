@@ -46,6 +46,8 @@ function compile(pattern: string): RegExp | undefined {
   if (!compiled.has(pattern)) {
     let expression: RegExp | undefined;
     try {
+      // Alone first: `a)|(?:b` is no expression, but would become one between the anchors, and match less than a whole.
+      new RegExp(pattern, 'u');
       expression = new RegExp(`^(?:${pattern})$`, 'u');
     } catch {
       // The API server took it as RE2. What only RE2 understands must not open a door: it allows nothing, forbids all.
@@ -79,8 +81,8 @@ export function isNamespaceAllowed(
 
 /** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
 function isClusterName(host: string): boolean {
-  const name = host.toLowerCase().replace(/\.$/, '');
-  return name.endsWith('.svc') || name.endsWith('.cluster.local') || name.includes('.svc.');
+  const name = host.toLowerCase().replace(/\.+$/, '');
+  return /\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.');
 }
 
 /** What the connection says to this object; `undefined` if it may use it. */

@@ -115,7 +115,7 @@ export function buildDesired(
   backends: readonly ResolvedBackend[],
 ): Desired {
   const loadBalancing = toLoadBalancing(spec.loadBalancing);
-  const { nodes, counts, exact } = weighedNodes(
+  const weighing = weighedNodes(
     backends,
     loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
   );
@@ -124,7 +124,7 @@ export function buildDesired(
     upstream: {
       id: identity.id,
       labels: identity.labels,
-      nodes,
+      nodes: weighing.nodes,
       scheme: spec.scheme ?? SCHEME_DEFAULT,
       loadBalancing,
       ...(timeouts === undefined
@@ -139,9 +139,9 @@ export function buildDesired(
       ...(retries === undefined ? {} : { retries }),
     },
     resolvedRefs: resolvedRefs(backends),
-    counts,
+    counts: weighing.counts,
     action: actionFor(backends),
-    ready: readyVerdict(backends, counts, exact),
+    ready: readyVerdict(backends, weighing),
   };
 }
 
@@ -155,35 +155,16 @@ function toLoadBalancing(spec: GatewayUpstreamSpec['loadBalancing']): LoadBalanc
   };
 }
 
-function weighedNodes(
-  backends: readonly ResolvedBackend[],
-  maxSum: number,
-): { readonly nodes: readonly UpstreamNode[]; readonly counts: EndpointCounts; readonly exact: boolean } {
-  let counts: EndpointCounts = { ready: 0, draining: 0, excluded: 0 };
-  const groups = backends.map((backend) => {
-    if (!('found' in backend)) {
-      const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
-        host: host.toLowerCase(),
-        port,
-        unit: weight,
-        priority,
-      }));
-      counts = { ...counts, ready: counts.ready + places.length };
-      return { weight: backend.target.weight, places };
-    }
-    const { found } = backend;
-    if (found.state !== 'known') return { weight: backend.target.weight, places: [] };
-    const chosen = chooseEndpoints(found.endpoints, found.preferredFamily);
-    counts = {
-      ready: counts.ready + chosen.counts.ready,
-      draining: counts.draining + chosen.counts.draining,
-      excluded: counts.excluded + chosen.counts.excluded,
-    };
-    return {
-      weight: backend.target.weight,
-      places: chosen.endpoints.map((endpoint) => ({ ...endpoint, unit: 1, priority: 0 })),
-    };
-  });
+interface Weighing {
+  readonly nodes: readonly UpstreamNode[];
+  readonly counts: EndpointCounts;
+  /** Of the backends that get traffic alone. */
+  readonly weighted: EndpointCounts;
+  readonly exact: boolean;
+}
+
+function weighedNodes(backends: readonly ResolvedBackend[], maxSum: number): Weighing {
+  const groups = backends.map((backend) => ({ ...backend.target, ...placesOf(backend) }));
   const { weights, exact } = weigh(
     groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
     maxSum,
@@ -200,7 +181,49 @@ function weighedNodes(
   );
   // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic.
   const stopped = nodes.every(({ weight }) => weight === 0);
-  return { nodes: stopped ? [] : mergeNodes(nodes), counts, exact };
+  return {
+    nodes: stopped ? [] : mergeNodes(nodes),
+    counts: sumCounts(groups),
+    weighted: sumCounts(groups.filter(carriesWeight)),
+    exact,
+  };
+}
+
+/** Whether anything behind `target` can ever get traffic. */
+function carriesWeight(target: BackendTarget): boolean {
+  return (
+    target.weight > 0 && (target.kind === 'service' || target.addresses.some(({ weight }) => weight > 0))
+  );
+}
+
+/** The places that a backend leads to, each with its weight within the backend. */
+function placesOf(backend: ResolvedBackend): {
+  readonly places: readonly (Omit<UpstreamNode, 'weight'> & { readonly unit: number })[];
+  readonly counts: EndpointCounts;
+} {
+  if (!('found' in backend)) {
+    const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
+      host: host.toLowerCase(),
+      port,
+      unit: weight,
+      priority,
+    }));
+    return { places, counts: { ready: places.length, draining: 0, excluded: 0 } };
+  }
+  const { found } = backend;
+  if (found.state !== 'known') return { places: [], counts: { ready: 0, draining: 0, excluded: 0 } };
+  const { endpoints, counts } = chooseEndpoints(found.endpoints, found.preferredFamily);
+  return { places: endpoints.map((endpoint) => ({ ...endpoint, unit: 1, priority: 0 })), counts };
+}
+
+function sumCounts(groups: readonly { readonly counts: EndpointCounts }[]): EndpointCounts {
+  const sum = { ready: 0, draining: 0, excluded: 0 };
+  for (const { counts } of groups) {
+    sum.ready += counts.ready;
+    sum.draining += counts.draining;
+    sum.excluded += counts.excluded;
+  }
+  return sum;
 }
 
 function actionFor(backends: readonly ResolvedBackend[]): Desired['action'] {
@@ -234,20 +257,20 @@ function resolvedRefs(backends: readonly ResolvedBackend[]): Verdict {
   return { ...worst, message: problems.map(({ message }) => message).join('; ') };
 }
 
-function readyVerdict(backends: readonly ResolvedBackend[], counts: EndpointCounts, exact: boolean): Verdict {
-  if (backends.every(({ target }) => target.weight === 0)) {
+function readyVerdict(backends: readonly ResolvedBackend[], { weighted, exact }: Weighing): Verdict {
+  if (!backends.some(({ target }) => carriesWeight(target))) {
     return {
       status: 'True',
       reason: 'NoWeight',
       message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
     };
   }
-  if (counts.ready === 0) {
+  if (weighted.ready === 0) {
     return {
       status: 'True',
       reason: 'NoReadyEndpoints',
       message:
-        counts.draining > 0
+        weighted.draining > 0
           ? 'No endpoint is ready; those that still serve while they terminate get the traffic'
           : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
     };

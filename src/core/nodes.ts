@@ -28,11 +28,11 @@ function rank(endpoint: Endpoint): number {
 export function chooseEndpoints(endpoints: readonly Endpoint[], family: IpFamily): ChosenEndpoints {
   const best = new Map<string, Endpoint & { readonly port: number }>();
   const withoutPort = new Set<string>();
-  let otherFamily = 0;
+  const otherFamily = new Set<string>();
   for (const endpoint of endpoints) {
     const { port } = endpoint;
     if (endpoint.family !== family) {
-      otherFamily += 1;
+      otherFamily.add(endpoint.address);
       continue;
     }
     if (port === undefined) {
@@ -48,7 +48,7 @@ export function chooseEndpoints(endpoints: readonly Endpoint[], family: IpFamily
   const ready = all.filter((endpoint) => endpoint.ready);
   const draining = all.filter((endpoint) => !endpoint.ready && endpoint.serving && endpoint.terminating);
   // A dual-stack Pod is listed once per family: only what has no address in the chosen family is left out by it.
-  const wrongFamily = all.length + withoutPort.size === 0 ? otherFamily : 0;
+  const wrongFamily = all.length + withoutPort.size === 0 ? otherFamily.size : 0;
   return {
     endpoints: (ready.length > 0 ? ready : draining)
       .map(({ address, port }) => ({ host: address, port }))

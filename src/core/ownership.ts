@@ -83,6 +83,8 @@ export function ownershipOf(
 export function describeOwner(observed: ObservedUpstream): string {
   const { labels } = observed;
   if (labels[LABEL.operator] !== OPERATOR) return 'it carries no labels of this operator';
+  if (IDENTITY.some((key) => labels[key] === undefined))
+    return 'its labels do not say which object it belongs to';
   return `it belongs to ${labels[LABEL.namespace]}/${labels[LABEL.name]} of connection ${labels[LABEL.connection]} in cluster ${labels[LABEL.cluster]}`;
 }
 
@@ -98,9 +100,9 @@ export function isWrittenBy(observed: ObservedUpstream, cluster: string, connect
   );
 }
 
-/** The object that an upstream names, in the form of `labelledAs`. */
-export function labelledObject(observed: ObservedUpstream): string {
-  return `${observed.labels[LABEL.namespace]}/${observed.labels[LABEL.name]}`;
+/** The object that an upstream names, in the form of `labelledAs`; that of no object where it names none. */
+export function labelledObject({ labels }: ObservedUpstream): string {
+  return `${labels[LABEL.namespace] ?? ''}/${labels[LABEL.name] ?? ''}`;
 }
 
 /** How the labels of an upstream name this object. */

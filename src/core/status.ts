@@ -35,6 +35,11 @@ export function summarize(parts: readonly Verdict[], whole: Verdict): Verdict {
   return parts.find((part) => part.status !== 'True') ?? whole;
 }
 
+/** The summary of an object that depends on a right that the operator lacks: whatever else is said may be out of date. */
+export function missingVerdict(message: string | undefined): Verdict | undefined {
+  return message === undefined ? undefined : { status: 'False', reason: 'PermissionMissing', message };
+}
+
 /**
  * kstatus' two abnormal conditions for a summary, each present only while it is true: `Stalled` where only a change of
  * some object helps, `Reconciling` where the operator goes on trying.

@@ -130,7 +130,7 @@ export function resolveService(
       message: `${where} is of type ExternalName and has no endpoints: use a backend with addresses`,
     };
   }
-  const port = findPort(ref.port, ref.protocol, service);
+  const port = findPort(ref.port, ref.protocol, service, slices);
   if (port.state === 'absent') return { ...port, message: `${where} ${port.message}` };
   return {
     state: 'known',
@@ -156,12 +156,19 @@ type FoundPort =
   | { readonly state: 'found'; readonly name: string; readonly number: number | undefined }
   | Extract<Discovered, { state: 'absent' }>;
 
-function findPort(ref: PortRef, protocol: Protocol, service: ServiceFacts): FoundPort {
+function findPort(
+  ref: PortRef,
+  protocol: Protocol,
+  service: ServiceFacts,
+  slices: readonly SliceFacts[],
+): FoundPort {
   const wanted =
     ref.by === 'endpointPort' && /^[0-9]+$/.test(ref.port)
       ? { label: `unnamed port ${ref.port}`, name: '', number: Number(ref.port) }
       : { label: `port ${ref.port}`, name: ref.port, number: undefined };
-  const candidates = service.ports.filter((port) =>
+  // APISIX's discovery looks at endpoints only: slices made by hand may have ports that their Service does not name.
+  const ports = ref.by === 'endpointPort' ? slices.flatMap((slice) => slice.ports) : [];
+  const candidates = [...service.ports, ...ports].filter((port) =>
     ref.by === 'servicePort' && typeof ref.port === 'number'
       ? port.port === ref.port
       : port.name === wanted.name,
@@ -176,10 +183,11 @@ function findPort(ref: PortRef, protocol: Protocol, service: ServiceFacts): Foun
   }
   const match = candidates.find((port) => port.protocol === protocol);
   if (match === undefined) {
+    const others = new Set(candidates.map((port) => port.protocol));
     return {
       state: 'absent',
       reason: 'UnsupportedProtocol',
-      message: `has ${wanted.label} for ${candidates.map((port) => port.protocol).join(' and ')} only, but this scheme needs ${protocol}`,
+      message: `has ${wanted.label} for ${[...others].join(' and ')} only, but this scheme needs ${protocol}`,
     };
   }
   return { state: 'found', name: match.name, number: wanted.number };

@@ -1,69 +1,165 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP, OPERATOR } from '../api/group.ts';
+import type { Permission, RoleName } from '../kube/permissions.ts';
 
 export interface RbacOptions {
   /** Namespace of the operator and of the Secrets that connections refer to. */
   readonly namespace: string;
+  /** The only namespaces that the operator looks at. Empty, the default: all. */
+  readonly namespaces?: readonly string[];
+  /** `leaderElection.enabled` of the configuration; true by default. */
+  readonly leaderElection?: boolean;
+  /** `leaderElection.leaseName` of the configuration; by default what that is by default. */
+  readonly leaseName?: string;
+  /** Of ClusterRole and Roles, where somebody else than `install` made them. */
+  readonly roleName?: string;
 }
 
-interface PolicyRule {
+export interface PolicyRule {
   readonly apiGroups: readonly string[];
   readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
   readonly verbs: readonly string[];
 }
 
+interface Rule {
+  readonly policy: PolicyRule;
+  /** What stops being right without it: the upstreams too, or only what the platform team looks at. */
+  readonly affects: Permission['affects'];
+}
+
+interface Role extends RoleName {
+  readonly rules: readonly Rule[];
+}
+
 const FOLLOW = ['list', 'watch'];
+/** get and patch: the finalizer is changed on top of what was just read. */
+const KEEP = ['get', ...FOLLOW, 'patch'];
+/** Where Kubernetes takes Events about cluster-scoped objects. */
+const EVENTS_NAMESPACE = 'default';
 
-/** What the operator needs in the whole cluster, and no more. */
-const CLUSTER_RULES: readonly PolicyRule[] = [
-  // get and patch: the finalizer is changed on top of what was just read.
-  {
-    apiGroups: [GROUP],
-    resources: [GATEWAY_CONNECTION.plural, GATEWAY_UPSTREAM.plural],
-    verbs: ['get', ...FOLLOW, 'patch'],
-  },
-  {
-    apiGroups: [GROUP],
-    resources: [`${GATEWAY_CONNECTION.plural}/status`, `${GATEWAY_UPSTREAM.plural}/status`],
-    verbs: ['patch'],
-  },
-  { apiGroups: [''], resources: ['namespaces', 'services'], verbs: FOLLOW },
-  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: FOLLOW },
-  { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create'] },
+const rule = (
+  group: string,
+  resource: string,
+  verbs: readonly string[],
+  affects: Rule['affects'] = 'everything',
+): Rule => ({ policy: { apiGroups: [group], resources: [resource], verbs }, affects });
+
+const EVENTS = rule('events.k8s.io', 'events', ['create'], 'connections');
+
+const CLUSTER_SCOPED: readonly Rule[] = [
+  rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
+  rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
+  rule('', 'namespaces', FOLLOW),
 ];
 
-/** What it needs in its own namespace besides: the Secrets with admin keys and certificates. */
-const OWN_NAMESPACE_RULES: readonly PolicyRule[] = [
-  { apiGroups: [''], resources: ['secrets'], verbs: FOLLOW },
+/** In every namespace that the operator looks at. */
+const NAMESPACED: readonly Rule[] = [
+  rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
+  rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
+  rule('', 'services', FOLLOW),
+  rule('discovery.k8s.io', 'endpointslices', FOLLOW),
+  EVENTS,
 ];
 
-/** ServiceAccount, roles and bindings of the operator, in the order in which they are applied. */
-export function rbacObjects({ namespace }: RbacOptions): readonly object[] {
-  const labels = { 'app.kubernetes.io/name': OPERATOR };
-  const subjects = [{ kind: 'ServiceAccount', name: OPERATOR, namespace }];
-  const apiVersion = 'rbac.authorization.k8s.io/v1';
-  const roleRef = (kind: 'ClusterRole' | 'Role') => ({
-    apiGroup: 'rbac.authorization.k8s.io',
-    kind,
-    name: OPERATOR,
-  });
+/** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
+function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
+  const secrets = rule('', 'secrets', FOLLOW, 'connections');
+  if (!leaderElection) return [secrets];
+  const lease = (verbs: readonly string[]) =>
+    rule('coordination.k8s.io', 'leases', verbs, 'connections');
+  const named = lease(['get', 'update']);
   return [
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: OPERATOR, namespace, labels } },
-    { apiVersion, kind: 'ClusterRole', metadata: { name: OPERATOR, labels }, rules: CLUSTER_RULES },
-    {
-      apiVersion,
-      kind: 'ClusterRoleBinding',
-      metadata: { name: OPERATOR, labels },
-      roleRef: roleRef('ClusterRole'),
-      subjects,
-    },
-    { apiVersion, kind: 'Role', metadata: { name: OPERATOR, namespace, labels }, rules: OWN_NAMESPACE_RULES },
-    {
-      apiVersion,
-      kind: 'RoleBinding',
-      metadata: { name: OPERATOR, namespace, labels },
-      roleRef: roleRef('Role'),
-      subjects,
-    },
+    secrets,
+    { ...named, policy: { ...named.policy, resourceNames: [leaseName] } },
+    // Whoever creates names nothing yet that a rule could be narrowed to.
+    lease(['create']),
   ];
 }
+
+function rolesOf(options: RbacOptions): readonly Role[] {
+  const { namespace, namespaces = [], roleName: name = OPERATOR } = options;
+  const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
+  if (namespaces.length === 0) {
+    return [{ kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...NAMESPACED] }, own];
+  }
+  const looked = [...new Set(namespaces)];
+  const roles: Role[] = [
+    { kind: 'ClusterRole', name, rules: CLUSTER_SCOPED },
+    own,
+    // Under a name of its own: the operator's namespace may be one of them.
+    ...looked.map((one): Role => ({ kind: 'Role', name: `${name}-namespace`, namespace: one, rules: NAMESPACED })),
+  ];
+  if (!looked.includes(EVENTS_NAMESPACE)) {
+    roles.push({ kind: 'Role', name: `${name}-events`, namespace: EVENTS_NAMESPACE, rules: [EVENTS] });
+  }
+  return roles;
+}
+
+/** ServiceAccount, roles and bindings of the operator, in the order in which they are applied. */
+export function rbacObjects(options: RbacOptions): readonly object[] {
+  const labels = { 'app.kubernetes.io/name': OPERATOR, 'app.kubernetes.io/managed-by': OPERATOR };
+  const subjects = [{ kind: 'ServiceAccount', name: OPERATOR, namespace: options.namespace }];
+  const apiGroup = 'rbac.authorization.k8s.io';
+  const apiVersion = `${apiGroup}/v1`;
+  return [
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: OPERATOR, namespace: options.namespace, labels } },
+    ...rolesOf(options).flatMap(({ kind, name, namespace, rules }) => {
+      const metadata = { name, ...(namespace === undefined ? {} : { namespace }), labels };
+      return [
+        { apiVersion, kind, metadata, rules: rules.map(({ policy }) => policy) },
+        { apiVersion, kind: `${kind}Binding`, metadata, roleRef: { apiGroup, kind, name }, subjects },
+      ];
+    }),
+  ];
+}
+
+/** Everything that the operator asks of the API server, one by one, and the object that should grant it. */
+export function permissionsOf(options: RbacOptions): readonly Permission[] {
+  return rolesOf(options).flatMap(({ kind, name, namespace, rules }) =>
+    rules.flatMap(({ policy, affects }) =>
+      policy.apiGroups.flatMap((group) =>
+        policy.resources.flatMap((path) =>
+          (policy.resourceNames ?? [undefined]).flatMap((objectName) =>
+            policy.verbs.map((verb): Permission => {
+              const [resource = '', subresource] = path.split('/');
+              const where = namespace === undefined ? {} : { namespace };
+              return {
+                verb,
+                group,
+                resource,
+                ...(subresource === undefined ? {} : { subresource }),
+                ...(objectName === undefined ? {} : { name: objectName }),
+                ...where,
+                affects,
+                grantedBy: { kind, name, ...where },
+              };
+            }),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** What `install --crds-only` needs in the whole cluster. */
+export const CRDS_ONLY_RULES: readonly PolicyRule[] = [
+  {
+    apiGroups: ['apiextensions.k8s.io'],
+    resources: ['customresourcedefinitions'],
+    resourceNames: [GATEWAY_CONNECTION, GATEWAY_UPSTREAM].map(({ plural }) => `${plural}.${GROUP}`),
+    verbs: ['get', 'patch'],
+  },
+  // To make what is missing by server-side apply.
+  { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: ['create'] },
+];
+
+/** What `uninstall --keep-crds --keep-rbac` needs in the whole cluster, whatever becomes of the finalizers. */
+export const RELEASE_RULES: readonly PolicyRule[] = [
+  {
+    apiGroups: [GROUP],
+    resources: [GATEWAY_UPSTREAM.plural],
+    verbs: ['get', 'list', 'patch', 'delete'],
+  },
+  { apiGroups: [GROUP], resources: [GATEWAY_CONNECTION.plural], verbs: ['get', 'list', 'patch'] },
+];

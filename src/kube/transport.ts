@@ -46,6 +46,10 @@ export interface KubeTransport {
 export interface TransportOptions {
   readonly kubeConfig: KubeConfig;
   readonly userAgent: string;
+  /** Reads the kubeconfig anew, after a 401: the token in it may be another one by now. */
+  readonly reload?: () => KubeConfig;
+  /** The API server refused a request for this path with 401 or 403. */
+  readonly onRefused?: (path: string) => void;
 }
 
 const DEFAULT_TIMEOUT_MS = 15_000;
@@ -58,7 +62,7 @@ const MAX_REFUSAL_BYTES = 1024 * 1024;
 /** Idle connections are closed before common load balancers (60 s) drop them without a word. */
 const IDLE_SOCKET_MS = 45_000;
 
-export function createTransport({ kubeConfig, userAgent }: TransportOptions): KubeTransport {
+export function createTransport({ kubeConfig, userAgent, reload, onRefused }: TransportOptions): KubeTransport {
   let config = kubeConfig;
   let pool: { readonly key: string; readonly agent: https.Agent | http.Agent } | undefined;
 
@@ -130,7 +134,8 @@ export function createTransport({ kubeConfig, userAgent }: TransportOptions): Ku
           ...(typeof auth === 'string' ? { auth } : {}),
         },
         (response) => {
-          if (response.statusCode === 401) config = withoutCredentialCaches(kubeConfig);
+          if (response.statusCode === 401) config = withFreshCredentials(kubeConfig, reload);
+          if (response.statusCode === 401 || response.statusCode === 403) onRefused?.(path);
           resolve(response);
         },
       );
@@ -254,7 +259,12 @@ export function resourcePath({
  * After a 401. client-node 2.0.1 keeps a token file for 60 s and an exec plugin's token until it expires, for ever
  * where it names no expiry, and has no way to forget them but a KubeConfig of its own.
  */
-function withoutCredentialCaches(kubeConfig: KubeConfig): KubeConfig {
+function withFreshCredentials(kubeConfig: KubeConfig, reload: TransportOptions['reload']): KubeConfig {
+  try {
+    if (reload !== undefined) return reload();
+  } catch {
+    // Not there or half written just now: what was read before is all there is.
+  }
   const { clusters, users, contexts, currentContext } = kubeConfig;
   const fresh = new KubeConfig();
   fresh.loadFromOptions({ clusters, users, contexts, currentContext });

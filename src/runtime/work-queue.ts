@@ -27,6 +27,8 @@ interface Entry {
   running: boolean;
   /** Asked for (again) since its last run began. */
   dirty: boolean;
+  /** Where it waits in its lane; places that it left for a more urgent one are passed over. */
+  place: symbol | undefined;
   failures: number;
   timer: { readonly at: number; readonly handle: Disposable } | undefined;
 }
@@ -49,7 +51,7 @@ export class WorkQueue {
   /** Keys that wait or run. Keys that wait for a timer only are not counted. */
   get depth(): number {
     let depth = 0;
-    for (const lane of this.#lanes.values()) depth += lane.size + lane.pending;
+    for (const { dirty, running } of this.#entries.values()) if (dirty || running) depth += 1;
     return depth;
   }
 
@@ -58,19 +60,13 @@ export class WorkQueue {
     this.#lane(lane).concurrency = concurrency;
   }
 
-  /** Runs `key` as soon as its lane lets it. */
+  /** Runs `key` as soon as its lane lets it, but never before the caller's own turn has ended. */
   add(key: string, lane: string, priority: Priority): void {
     if (this.#stop.signal.aborted) return;
     const entry = this.#entry(key, lane, priority);
     entry.timer?.handle[Symbol.dispose]();
     entry.timer = undefined;
-    if (entry.dirty) {
-      if (priority > entry.priority && !entry.running) {
-        entry.priority = priority;
-        this.#lane(entry.lane).setPriority(key, priority);
-      }
-      return;
-    }
+    if (entry.dirty && priority <= entry.priority) return;
     entry.dirty = true;
     entry.lane = lane;
     entry.priority = priority;
@@ -105,7 +101,15 @@ export class WorkQueue {
   #entry(key: string, lane: string, priority: Priority): Entry {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { lane, priority, running: false, dirty: false, failures: 0, timer: undefined };
+      entry = {
+        lane,
+        priority,
+        running: false,
+        dirty: false,
+        place: undefined,
+        failures: 0,
+        timer: undefined,
+      };
       this.#entries.set(key, entry);
     }
     return entry;
@@ -121,8 +125,19 @@ export class WorkQueue {
   }
 
   #schedule(key: string, entry: Entry): void {
+    const place = Symbol();
+    entry.place = place;
     this.#lane(entry.lane)
-      .add(() => this.#run(key, entry), { id: key, priority: entry.priority })
+      .add(
+        async () => {
+          // p-queue would start it inside `add`. A store tells of each change of a new list before it has made the next
+          // one, so that a run in that stack would take a Service whose slices were replaced for one without any.
+          await Promise.resolve();
+          if (entry.place === place && !this.#stop.signal.aborted) await this.#run(key, entry);
+        },
+        // A second place costs less than `setPriority`, which looks at everything that waits.
+        { priority: entry.priority },
+      )
       // Only `clear()` in `drain` rejects what waits, and then nobody is interested.
       .catch((error: unknown) => {
         if (!this.#stop.signal.aborted) this.#options.onError(key, error);
@@ -130,6 +145,7 @@ export class WorkQueue {
   }
 
   async #run(key: string, entry: Entry): Promise<void> {
+    entry.place = undefined;
     entry.dirty = false;
     entry.running = true;
     const { lane } = entry;

@@ -4,6 +4,8 @@ import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
+import { CHART, chartFiles } from './chart/chart-files.ts';
+import { apiReference, configurationReference } from './references.ts';
 
 const root = new URL('../../', import.meta.url);
 
@@ -11,12 +13,15 @@ const root = new URL('../../', import.meta.url);
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const resource of CUSTOM_RESOURCES) {
-    files.set(
-      `crds/${GROUP}_${resource.plural}.yaml`,
-      `# Generated from src/api by \`npm run generate\`.\n${stringify(customResourceDefinition(resource), { lineWidth: 0, aliasDuplicateObjects: false })}`,
-    );
+    const definition = `# Generated from src/api by \`npm run generate\`.\n${stringify(customResourceDefinition(resource), { lineWidth: 0, aliasDuplicateObjects: false })}`;
+    for (const folder of ['crds', `${CHART}/crds`]) {
+      files.set(`${folder}/${GROUP}_${resource.plural}.yaml`, definition);
+    }
   }
+  for (const [path, content] of chartFiles()) files.set(path, content);
   files.set('docs/reasons.md', reasonsReference());
+  files.set('docs/reference.md', apiReference());
+  files.set('docs/configuration.md', configurationReference());
   return files;
 }
 

@@ -10,13 +10,22 @@ import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 
 const LEASH = new URL('leash.ts', import.meta.url).href;
+const INSTRUMENT = new URL('instrument.ts', import.meta.url).href;
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 export interface OperatorOptions {
+  /** Tells several operators of one namespace apart; this one is then instrumented, see `instrument.ts`. */
+  readonly name?: string;
   readonly clusterId?: string;
   readonly resyncInterval?: string;
   readonly requestTimeout?: string;
   readonly logLevel?: string;
+  readonly leaderElection?: {
+    readonly enabled?: boolean;
+    readonly leaseDuration?: string;
+    readonly renewDeadline?: string;
+    readonly retryPeriod?: string;
+  };
 }
 
 /** The operator as a process of its own, with the rights of its own ServiceAccount and no others. */
@@ -64,10 +73,11 @@ export async function startOperator(
   cluster: ClusterAccess,
   namespace: string,
   token: string,
-  options: OperatorOptions = {},
+  { name, ...options }: OperatorOptions = {},
 ): Promise<Operator> {
-  const kubeconfig = await cluster.kubeconfigFor({ name: `operator-${namespace}`, token, namespace });
-  const config = join(cluster.dir, `operator-${namespace}.yaml`);
+  const files = name === undefined ? `operator-${namespace}` : `operator-${namespace}-${name}`;
+  const kubeconfig = await cluster.kubeconfigFor({ name: files, token, namespace });
+  const config = join(cluster.dir, `${files}.yaml`);
   await writeFile(
     config,
     stringify({
@@ -78,9 +88,13 @@ export async function startOperator(
       ...options,
     }),
   );
-  const child = spawn(process.execPath, ['--import', LEASH, MAIN, 'run', '--config', config], {
+  const preloaded = [LEASH, ...(name === undefined ? [] : [INSTRUMENT])].flatMap((module) => [
+    '--import',
+    module,
+  ]);
+  const child = spawn(process.execPath, [...preloaded, MAIN, 'run', '--config', config], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'] },
+    env: { PATH: process.env['PATH'], ...(name === undefined ? {} : { OPERATOR_NAME: name }) },
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {

@@ -29,6 +29,8 @@ class Gateway implements GatewayDriver {
   fail: ((call: string) => Error | undefined) | undefined;
   /** Resolvers of calls that are held back, by call. */
   readonly waiting: (() => void)[] = [];
+  /** Of every `put`, in order. */
+  readonly signals: AbortSignal[] = [];
   holdBack = false;
 
   canonical = canonical;
@@ -55,8 +57,9 @@ class Gateway implements GatewayDriver {
       upstreams: new Map([...this.held.keys()].map((id) => [id, this.#observe(id) as ObservedUpstream])),
       info: { version: '1.2.3' },
     }));
-  put = (desired: Upstream) =>
-    this.#call(
+  put = (desired: Upstream, signal: AbortSignal) => {
+    this.signals.push(signal);
+    return this.#call(
       `put ${desired.id}`,
       () => {
         this.held.set(desired.id, desired);
@@ -64,6 +67,7 @@ class Gateway implements GatewayDriver {
       },
       true,
     );
+  };
   delete = (id: string) =>
     this.#call(`delete ${id}`, () => {
       this.held.delete(id);
@@ -83,6 +87,7 @@ async function start(prepare?: (gateway: Gateway) => void) {
   const reports: ListReport[] = [];
   const onState = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
+  const mayWrite = vi.fn(() => true);
   const session = new GatewaySession({
     driver: gateway,
     clock,
@@ -91,6 +96,7 @@ async function start(prepare?: (gateway: Gateway) => void) {
     log,
     resyncMs: 600_000,
     limit: (request) => request(),
+    mayWrite,
     onList: (report) => reports.push(report),
     onState,
   });
@@ -100,7 +106,7 @@ async function start(prepare?: (gateway: Gateway) => void) {
     await session.close();
     await running;
   };
-  return { gateway, clock, session, reports, onState, log, stop };
+  return { gateway, clock, session, reports, onState, log, mayWrite, stop };
 }
 
 describe('GatewaySession', () => {
@@ -274,6 +280,68 @@ describe('GatewaySession', () => {
     expect(reports).toHaveLength(2);
     expect([...(reports[1]?.changed ?? [])]).toEqual([]);
     expect(session.peek('a')?.canonical).toBe(canonical(upstream('a', 2)));
+    await stop();
+  });
+
+  it('begins no write without the right to, and then is closed', async () => {
+    const { gateway, session, mayWrite, stop } = await start((g) => g.held.set('a', upstream('a')));
+    gateway.holdBack = true;
+    const first = session.exclusive('a', (turn) => turn.put(upstream('a', 1), never));
+    const second = session.exclusive('a', (turn) => turn.put(upstream('a', 2), never));
+    const third = session.exclusive('a', (turn) => turn.delete('respect', never));
+    await settle();
+    expect(session.closed).toBe(false);
+    mayWrite.mockReturnValue(false);
+    gateway.holdBack = false;
+    for (const release of gateway.waiting) release();
+    expect((await first).canonical).toBe(canonical(upstream('a', 1)));
+    await expect(second).rejects.toThrow('may write no more');
+    await expect(third).rejects.toThrow('may write no more');
+    expect(session.closed).toBe(true);
+    expect(session.state.kind).toBe('ready');
+    expect(gateway.calls).toEqual(['list', 'put a']);
+    expect(await session.exclusive('b', (turn) => turn.read(0, never))).toBeUndefined();
+    await stop();
+  });
+
+  it('waits for a write under way when it is stopped, instead of leaving it to be carried out later', async () => {
+    const { gateway, session, stop } = await start();
+    gateway.holdBack = true;
+    const stopping = new AbortController();
+    const writing = session.exclusive('a', (turn) => turn.put(upstream('a'), stopping.signal));
+    const waiting = session.exclusive('a', (turn) => turn.put(upstream('a', 2), stopping.signal));
+    await settle();
+    stopping.abort();
+    const closed = vi.fn();
+    const closing = stop().then(closed);
+    await settle();
+    expect(gateway.signals.map(({ aborted }) => aborted)).toEqual([false]);
+    expect(closed).not.toHaveBeenCalled();
+    for (const release of gateway.waiting) release();
+    expect((await writing).id).toBe('a');
+    await expect(waiting).rejects.toThrow();
+    await closing;
+    expect(gateway.calls).toEqual(['list', 'put a', 'close']);
+  });
+
+  it('lists once more when that is asked for while a list is under way, or a probe', async () => {
+    const { gateway, session, stop } = await start();
+    gateway.holdBack = true;
+    session.resync();
+    await settle();
+    expect(gateway.calls).toEqual(['list', 'list']);
+    session.resync();
+    session.resync();
+    gateway.holdBack = false;
+    for (const release of gateway.waiting.splice(0)) release();
+    await settle();
+    expect(gateway.calls).toEqual(['list', 'list', 'list']);
+
+    gateway.fail = (call) => (call === 'put a' ? new GatewayUnavailableError('timeout') : undefined);
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow('timeout');
+    session.resync();
+    await settle();
+    expect(gateway.calls.slice(3)).toEqual(['put a', 'check', 'list']);
     await stop();
   });
 

@@ -1,0 +1,238 @@
+import { parseArgs } from 'node:util';
+import { durationMs, durationString } from './api/schema.ts';
+import { type Config, ConfigError, namespaceName, readConfig } from './config.ts';
+import type { OutOfCluster } from './install/access.ts';
+import type { ManifestOptions } from './install/manifests.ts';
+import type { UninstallOptions } from './install/uninstall.ts';
+
+/** Where `install` puts the operator unless told otherwise, and `uninstall` and `check` look for it. */
+export const DEFAULT_NAMESPACE = 'gateway-upstream-system';
+
+export const USAGE = `gateway-upstream-operator COMMAND
+
+Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cluster.
+
+  run                    reconcile until SIGTERM
+    --config FILE          YAML configuration
+  install                apply CRDs, namespace, ServiceAccount, roles and bindings; again at will
+    --namespace NS         the operator's own (default ${DEFAULT_NAMESPACE})
+    --namespaces A,B       rights in these namespaces only, instead of the whole cluster
+    --crds-only            the CRDs and nothing else
+    --kubeconfig FILE      of somebody who may do this
+    --out-of-cluster       also write a kubeconfig for an operator that runs somewhere else
+      --output FILE          where to (default gateway-upstream-operator.kubeconfig)
+      --force                also over a file that this command did not write
+      --token-duration 24h   how long its token is to be good for, at least 10m
+      --long-lived           a token that never expires, from a Secret
+  print                  the same objects as YAML, without touching a cluster
+    --namespace, --namespaces, --crds-only
+  uninstall              take away what install applied
+    --namespace NS, --kubeconfig FILE
+    --finalizers refuse    do nothing while there are GatewayUpstreams (default)
+                 orphan    leave their upstreams in the gateways, marked so
+                 delete    delete them, and their upstreams in the gateways
+    --keep-crds            leave the CRDs, and with them the objects
+    --keep-rbac            leave ServiceAccount, roles and bindings
+    --timeout 5m           how long to wait for the operator
+  check                  permissions, CRDs and gateways, each with its remedy; exit code 1 if one fails
+    --config FILE, --namespace NS, --kubeconfig FILE
+    -o text|json           how to say it
+  --help                 this text
+`;
+
+export type Command =
+  | { readonly kind: 'help' }
+  | { readonly kind: 'run'; readonly config: Config }
+  | { readonly kind: 'print'; readonly manifest: ManifestOptions }
+  | {
+      readonly kind: 'install';
+      readonly manifest: ManifestOptions;
+      readonly kubeconfig: string | undefined;
+      readonly outOfCluster: OutOfCluster | undefined;
+    }
+  | {
+      readonly kind: 'uninstall';
+      readonly options: UninstallOptions;
+      readonly kubeconfig: string | undefined;
+    }
+  | { readonly kind: 'check'; readonly config: Config; readonly output: 'text' | 'json' };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Kubernetes refuses to make a token that lives shorter. */
+const LEAST_TOKEN_MS = 600_000;
+const OUTPUT = 'gateway-upstream-operator.kubeconfig';
+
+const text = { type: 'string' } as const;
+const flag = { type: 'boolean' } as const;
+
+const MANIFEST = { namespace: text, namespaces: text, 'crds-only': flag };
+
+const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Command>> = {
+  run(args, env) {
+    const { config } = flags(args, { config: text });
+    return { kind: 'run', config: readConfig(config, env) };
+  },
+
+  print(args) {
+    return { kind: 'print', manifest: manifestOptions(flags(args, MANIFEST)) };
+  },
+
+  install(args) {
+    const values = flags(args, {
+      ...MANIFEST,
+      kubeconfig: text,
+      'out-of-cluster': flag,
+      output: text,
+      force: flag,
+      'token-duration': text,
+      'long-lived': flag,
+    });
+    const manifest = manifestOptions(values);
+    return { kind: 'install', manifest, kubeconfig: values.kubeconfig, outOfCluster: outOfCluster(values) };
+  },
+
+  uninstall(args) {
+    const values = flags(args, {
+      namespace: text,
+      kubeconfig: text,
+      finalizers: text,
+      'keep-crds': flag,
+      'keep-rbac': flag,
+      timeout: text,
+    });
+    return {
+      kind: 'uninstall',
+      kubeconfig: values.kubeconfig,
+      options: {
+        namespace: namespaceOf('--namespace', values.namespace) ?? DEFAULT_NAMESPACE,
+        finalizers: oneOf('--finalizers', values.finalizers ?? 'refuse', ['refuse', 'orphan', 'delete']),
+        keepCrds: values['keep-crds'] ?? false,
+        keepRbac: values['keep-rbac'] ?? false,
+        timeoutMs: duration('--timeout', values.timeout ?? '5m'),
+      },
+    };
+  },
+
+  check(args, env) {
+    const values = flags(args, {
+      config: text,
+      namespace: text,
+      kubeconfig: text,
+      output: { type: 'string', short: 'o' },
+    });
+    const namespace = namespaceOf('--namespace', values.namespace);
+    const config = readConfig(values.config, {
+      ...env,
+      POD_NAMESPACE: namespace ?? env['POD_NAMESPACE'] ?? DEFAULT_NAMESPACE,
+    });
+    return {
+      kind: 'check',
+      output: oneOf('--output', values.output ?? 'text', ['text', 'json']),
+      config: {
+        ...config,
+        ...(namespace === undefined ? {} : { operatorNamespace: namespace }),
+        ...(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }),
+      },
+    };
+  },
+};
+
+/** Reads the command line, the file that it names and the environment. Throws `ConfigError`. */
+export function readCommand(argv: readonly string[], env: Environment): Command {
+  if (argv.includes('--help') || argv.includes('-h')) return { kind: 'help' };
+  const [name = 'nothing', ...args] = argv;
+  const read = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (read === undefined) throw misused(`expected a command (${Object.keys(COMMANDS).join(', ')}), got ${name}`);
+  return read(args, env);
+}
+
+type Flags = Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly short?: string }>>;
+
+function flags<const T extends Flags>(args: string[], options: T) {
+  try {
+    const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
+    for (const [name, value] of Object.entries(values)) {
+      if (value === '') throw new Error(`--${name} is empty`);
+    }
+    return values;
+  } catch (error) {
+    throw misused(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function misused(problem: string): ConfigError {
+  return new ConfigError(`${problem}\n\n${USAGE}`);
+}
+
+function manifestOptions(values: {
+  readonly namespace?: string;
+  readonly namespaces?: string;
+  readonly 'crds-only'?: boolean;
+}): ManifestOptions {
+  const namespaces = (values.namespaces?.split(',') ?? []).map((name) => name.trim());
+  for (const name of namespaces) namespaceOf('--namespaces', name);
+  return {
+    namespace: namespaceOf('--namespace', values.namespace) ?? DEFAULT_NAMESPACE,
+    namespaces: [...new Set(namespaces)],
+    crdsOnly: values['crds-only'] ?? false,
+  };
+}
+
+function outOfCluster(values: {
+  readonly 'crds-only'?: boolean;
+  readonly 'out-of-cluster'?: boolean;
+  readonly 'long-lived'?: boolean;
+  readonly 'token-duration'?: string;
+  readonly output?: string;
+  readonly force?: boolean;
+}): OutOfCluster | undefined {
+  const longLived = values['long-lived'] ?? false;
+  const tokenDuration = values['token-duration'];
+  if (values['out-of-cluster'] !== true) {
+    for (const name of ['long-lived', 'token-duration', 'output', 'force'] as const) {
+      if (values[name] !== undefined) throw misused(`--${name} makes sense only together with --out-of-cluster`);
+    }
+    return undefined;
+  }
+  if (values['crds-only'] === true) {
+    throw misused('--out-of-cluster needs the ServiceAccount that --crds-only leaves out: give one of them');
+  }
+  if (longLived && tokenDuration !== undefined) {
+    throw misused('--long-lived makes a token that never expires: remove it, or --token-duration');
+  }
+  const durationMs = duration('--token-duration', tokenDuration ?? '24h');
+  if (durationMs < LEAST_TOKEN_MS) {
+    throw misused(`--token-duration ${tokenDuration} is too short: Kubernetes makes no token under 10m`);
+  }
+  return {
+    output: values.output ?? OUTPUT,
+    overwrite: values.force ?? false,
+    token: longLived ? { kind: 'longLived' } : { kind: 'expiring', durationMs },
+  };
+}
+
+function namespaceOf(flagName: string, value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  const result = namespaceName.safeParse(value);
+  if (!result.success) {
+    throw misused(`${flagName} "${value}" ${result.error.issues[0]?.message ?? 'is no namespace'}`);
+  }
+  return value;
+}
+
+function oneOf<const T extends string>(flagName: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((one) => one === value);
+  if (found === undefined) throw misused(`${flagName} must be one of ${allowed.join(', ')}, not "${value}"`);
+  return found;
+}
+
+function duration(flagName: string, value: string): number {
+  const result = durationString.safeParse(value);
+  if (!result.success) {
+    throw misused(`${flagName} "${value}" ${result.error.issues[0]?.message ?? 'is no duration'}`);
+  }
+  const ms = durationMs(value);
+  if (ms === 0) throw misused(`${flagName} must be more than 0`);
+  return ms;
+}

@@ -1,0 +1,130 @@
+import type { KubeConfig } from '@kubernetes/client-node';
+import { CUSTOM_RESOURCES } from '../api/crd.ts';
+import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
+import { type KubeTransport, resourcePath } from '../kube/transport.ts';
+import type { Clock } from '../runtime/clock.ts';
+import { expectOwnFile, makeToken, type OutOfCluster, writeKubeconfig } from './access.ts';
+import { apply, held, nameOf, pathOf } from './applier.ts';
+import { InstallError } from './install-error.ts';
+import { type Manifest, type ManifestOptions, manifestsOf } from './manifests.ts';
+
+export interface InstallDeps {
+  readonly transport: KubeTransport;
+  /** What the transport was made from: server and certificate authority of the kubeconfig to write. */
+  readonly kubeConfig: KubeConfig;
+  readonly clock: Clock;
+  /** One line for the user. */
+  readonly say: (line: string) => void;
+}
+
+const SERVED_WITHIN_MS = 60_000;
+const LOOK_EVERY_MS = 200;
+
+/**
+ * Applies everything that the operator needs and waits until the API server serves it; again at will. Rejects with
+ * `KubeApiError` or `InstallError`.
+ */
+export async function install(
+  deps: InstallDeps,
+  manifest: ManifestOptions,
+  outOfCluster: OutOfCluster | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { transport, say } = deps;
+  // What can be wrong is found before anything is changed.
+  if (outOfCluster !== undefined) await expectOwnFile(outOfCluster);
+  await expectNamespaces(transport, manifest.namespaces, signal);
+  const manifests = manifestsOf(manifest);
+  for (const one of manifests) say(`${nameOf(one)} ${await apply(transport, one, signal)}`);
+  for (const one of manifests) {
+    if (one.kind === 'CustomResourceDefinition') await established(deps, one, signal);
+  }
+  await served(deps, signal);
+  if (manifest.crdsOnly) {
+    say('The API server serves both kinds.');
+    return;
+  }
+  const only =
+    manifest.namespaces.length === 0 ? [] : [`namespaces: [${manifest.namespaces.join(', ')}]`];
+  if (outOfCluster === undefined) {
+    const configured = only.length === 0 ? '' : ` with "${only[0]}" in its configuration`;
+    say(
+      `The API server serves both kinds. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
+    );
+    return;
+  }
+  const token = await makeToken(deps, manifest.namespace, outOfCluster.token, signal);
+  const path = await writeKubeconfig(outOfCluster.output, deps.kubeConfig, {
+    token: token.token,
+    namespace: manifest.namespace,
+  });
+  say(
+    token.expires === undefined
+      ? `${path} written (mode 0600); its token never expires: delete Secret ${manifest.namespace}/${OPERATOR}-token to revoke it.`
+      : `${path} written (mode 0600); its token is good until ${token.expires}: run this command again before, a running operator takes the new one by itself.`,
+  );
+  say('Next: create a GatewayConnection, and run the operator with this configuration:');
+  for (const line of [`kubeconfig: ${path}`, `operatorNamespace: ${manifest.namespace}`, ...only]) say(`  ${line}`);
+}
+
+/** Namespaces of other people are not made by the way: a typing error would make one. */
+async function expectNamespaces(
+  transport: KubeTransport,
+  namespaces: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const missing: string[] = [];
+  for (const name of namespaces) {
+    const path = resourcePath({ group: '', version: 'v1', plural: 'namespaces', name });
+    if ((await held(transport, path, signal)) === undefined) missing.push(name);
+  }
+  if (missing.length === 0) return;
+  throw new InstallError(
+    `there is no namespace ${missing.join(', ')}: correct --namespaces, or make it with kubectl create namespace; nothing was changed`,
+  );
+}
+
+interface CrdStatus {
+  readonly conditions?: readonly {
+    readonly type: string;
+    readonly status: string;
+    readonly message?: string;
+  }[];
+}
+
+/** Waits until the API server has taken the CRD. */
+async function established({ transport, clock }: InstallDeps, crd: Manifest, signal: AbortSignal): Promise<void> {
+  const deadline = clock.monotonic() + SERVED_WITHIN_MS;
+  for (;;) {
+    const { conditions = [] } = ((await held(transport, pathOf(crd), signal))?.['status'] ?? {}) as CrdStatus;
+    const condition = (type: string) => conditions.find((one) => one.type === type);
+    if (condition('Established')?.status === 'True') return;
+    const names = condition('NamesAccepted');
+    if (names?.status === 'False') {
+      throw new InstallError(
+        `${nameOf(crd)} is not served: ${names.message ?? 'another CRD has its names'}; remove the other one`,
+      );
+    }
+    if (clock.monotonic() >= deadline) {
+      throw new InstallError(`${nameOf(crd)} was not established within ${SERVED_WITHIN_MS / 1000} s: try again`);
+    }
+    await clock.sleep(LOOK_EVERY_MS, signal);
+  }
+}
+
+/** Waits until discovery names every kind: an established CRD may take a moment more. */
+async function served({ transport, clock }: InstallDeps, signal: AbortSignal): Promise<void> {
+  const deadline = clock.monotonic() + SERVED_WITHIN_MS;
+  for (;;) {
+    const found = (await held(transport, `/apis/${GROUP}/${VERSION}`, signal))?.['resources'] ?? [];
+    const names = new Set((found as readonly { readonly name?: string }[]).map(({ name }) => name));
+    const missing = CUSTOM_RESOURCES.filter(({ plural }) => !names.has(plural));
+    if (missing.length === 0) return;
+    if (clock.monotonic() >= deadline) {
+      throw new InstallError(
+        `the API server does not serve ${missing.map(({ plural }) => plural).join(', ')} within ${SERVED_WITHIN_MS / 1000} s: try again`,
+      );
+    }
+    await clock.sleep(LOOK_EVERY_MS, signal);
+  }
+}

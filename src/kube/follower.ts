@@ -1,0 +1,73 @@
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { createReflector, type Reflector } from './reflector.ts';
+import { createStore, type Stored, type StoreView } from './store.ts';
+import { type KubeTransport, type ResourceAddress, resourcePath } from './transport.ts';
+import { createUnionView } from './union-view.ts';
+
+export interface FollowerOptions {
+  readonly transport: KubeTransport;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** The only namespaces in which namespaced kinds are followed. Empty: all. */
+  readonly namespaces: readonly string[];
+}
+
+export interface Followed<T> {
+  /** Where the kind is: a collection of the whole cluster, or of the `namespace` that it names. */
+  readonly resource: ResourceAddress;
+  readonly trim: (raw: unknown) => T | undefined;
+  readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
+  /** Label and field selectors. */
+  readonly query?: Readonly<Record<string, string>>;
+}
+
+/** Makes a store and its reflectors for each kind that is asked for. */
+export interface Follower {
+  /** One collection. */
+  follow<T extends Stored>(followed: Followed<T>): StoreView<T>;
+  /** A namespaced kind in every namespace that the operator looks at. */
+  followNamespaced<T extends Stored>(followed: Followed<T>): StoreView<T>;
+  /** One per collection that is followed so far; nobody has started them. */
+  readonly reflectors: readonly Reflector[];
+}
+
+export function createFollower(options: FollowerOptions): Follower {
+  const { transport, clock, random, namespaces } = options;
+  const reflectors: Reflector[] = [];
+
+  const follow = <T extends Stored>({
+    resource,
+    trim,
+    indexes = {},
+    query = {},
+  }: Followed<T>): StoreView<T> => {
+    const { plural, namespace } = resource;
+    const name = namespace === undefined ? plural : `${plural} in ${namespace}`;
+    const log = options.log.child({ kind: name });
+    const store = createStore<T>({
+      indexes,
+      reportListenerError: (err) => log.error({ err }, 'a listener failed'),
+    });
+    const path = resourcePath(resource);
+    reflectors.push(createReflector({ name, transport, path, query, trim, store, clock, random, log }));
+    return store;
+  };
+
+  return {
+    reflectors,
+    follow,
+    followNamespaced(followed) {
+      if (namespaces.length === 0) return follow(followed);
+      return createUnionView(
+        new Map(
+          namespaces.map((namespace) => [
+            namespace,
+            follow({ ...followed, resource: { ...followed.resource, namespace } }),
+          ]),
+        ),
+      );
+    },
+  };
+}

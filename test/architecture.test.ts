@@ -1,0 +1,169 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../src', import.meta.url));
+
+interface Import {
+  readonly file: string;
+  /** A path from `src`, or the name of a package. */
+  readonly target: string;
+  readonly typeOnly: boolean;
+}
+
+/** What a place may import: expressions over `target`, and over targets of which it may have types only. */
+interface Rule {
+  readonly from: RegExp;
+  readonly may: readonly RegExp[];
+  readonly mayHaveTypesOf?: readonly RegExp[];
+}
+
+const node = /^node:/;
+
+/** The first rule whose `from` fits counts. */
+const RULES: readonly Rule[] = [
+  { from: /^(main|operator)\.ts$/, may: [/./] },
+  { from: /^cli\.ts$/, may: [/^api\//, /^config\.ts$/, node], mayHaveTypesOf: [/^install\//] },
+  { from: /^config\.ts$/, may: [/^api\//, /^zod$/, /^yaml$/, node] },
+  { from: /^api\//, may: [/^api\//, /^zod$/] },
+  { from: /^core\//, may: [/^core\//, /^api\//, /^node:crypto$/] },
+  { from: /^runtime\//, may: [/^runtime\//, /^p-queue$/, /^pino$/, node] },
+  { from: /^discovery\//, may: [/^discovery\//, /^core\//], mayHaveTypesOf: [/^kube\/store\.ts$/] },
+  { from: /^gateways\/index\.ts$/, may: [/^gateways\//, /^core\//, /^zod$/] },
+  { from: /^gateways\/[^/]+\.ts$/, may: [/^gateways\/[^/]+\.ts$/, /^core\//, /^runtime\//] },
+  {
+    from: /^gateways\/[^/]+\/client\.ts$/,
+    may: [/^gateways\/driver\.ts$/, /^core\//, /^runtime\//, /^got$/, /^zod$/, node],
+  },
+  { from: /^gateways\/[^/]+\//, may: [/^gateways\/driver\.ts$/, /^core\//, /^runtime\//, node] },
+  {
+    from: /^kube\//,
+    may: [/^kube\//, /^api\//, /^core\//, /^runtime\//, /^@kubernetes\/client-node$/, node],
+    mayHaveTypesOf: [/^zod$/],
+  },
+  {
+    from: /^controller\//,
+    may: [
+      /^controller\//,
+      /^api\//,
+      /^core\//,
+      /^runtime\//,
+      /^gateways\/(driver|index)\.ts$/,
+      /^kube\/kube-error\.ts$/,
+      node,
+    ],
+    mayHaveTypesOf: [/^kube\//, /^discovery\/source\.ts$/],
+  },
+  {
+    from: /^install\//,
+    may: [/^install\//, /^api\//, /^kube\//, /^yaml$/, node],
+    mayHaveTypesOf: [/^runtime\//, /^@kubernetes\/client-node$/],
+  },
+];
+
+/** `import ... from`, `export ... from`, `import '...'` and `import('...')`, over several lines. */
+const IMPORT = /\b(?:(import|export)\s+(type\s+)?[^'";=()]*?\bfrom\s*|import\s*\(?\s*)'([^']+)'/g;
+
+function importsOf(file: string, text: string): readonly Import[] {
+  return [...text.matchAll(IMPORT)].map(([, , type, specifier = '']) => ({
+    file,
+    target: specifier.startsWith('.') ? join(dirname(file), specifier) : specifier,
+    typeOnly: type !== undefined,
+  }));
+}
+
+function forbidden({ file, target, typeOnly }: Import): boolean {
+  const rule = RULES.find(({ from }) => from.test(file));
+  if (rule === undefined) return true;
+  // A driver's folder is its own, and nobody else's.
+  const own = /^gateways\/[^/]+\//.exec(file)?.[0];
+  if (own !== undefined && target.startsWith(own)) return false;
+  const allowed = typeOnly ? [...rule.may, ...(rule.mayHaveTypesOf ?? [])] : rule.may;
+  return !allowed.some((expression) => expression.test(target));
+}
+
+const sources = new Map(
+  readdirSync(SRC, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => [relative(SRC, path), readFileSync(path, 'utf8')]),
+);
+const imports = [...sources].flatMap(([file, text]) => importsOf(file, text));
+
+describe('imports', () => {
+  it('are seen, in every folder', () => {
+    expect(sources.size).toBeGreaterThanOrEqual(50);
+    expect(imports.length).toBeGreaterThanOrEqual(200);
+    for (const folder of [
+      'api',
+      'core',
+      'runtime',
+      'discovery',
+      'gateways',
+      'kube',
+      'controller',
+      'install',
+    ]) {
+      expect(
+        imports.some(({ file }) => file.startsWith(`${folder}/`)),
+        folder,
+      ).toBe(true);
+    }
+  });
+
+  it('follow the matrix', () => {
+    expect(imports.filter(forbidden)).toEqual([]);
+  });
+
+  it.each<[string, string, boolean]>([
+    ['core/x.ts', `import { readFileSync } from 'node:fs';`, true],
+    ['core/x.ts', `import type { Store } from '../kube/store.ts';`, true],
+    ['core/x.ts', `export * from '../gateways/driver.ts';`, true],
+    ['core/x.ts', `const { got } = await import('got');`, true],
+    ['core/x.ts', `import {\n  a,\n  b,\n} from '../runtime/clock.ts';`, true],
+    ['core/x.ts', `import '../main.ts';`, true],
+    ['core/x.ts', `import { createHash } from 'node:crypto';`, false],
+    ['api/x.ts', `import { objectKey } from '../core/model.ts';`, true],
+    ['gateways/apisix/driver.ts', `import got from 'got';`, true],
+    ['gateways/apisix/client.ts', `import got from 'got';`, false],
+    ['gateways/kong/client.ts', `import { x } from '../apisix/translate.ts';`, true],
+    ['gateways/kong/driver.ts', `import { x } from './translate.ts';`, false],
+    ['discovery/x.ts', `import { createStore } from '../kube/store.ts';`, true],
+    ['discovery/x.ts', `import type { Store } from '../kube/store.ts';`, false],
+    ['controller/x.ts', `import { createReflector } from '../kube/reflector.ts';`, true],
+    ['controller/x.ts', `import type { Reflector } from '../kube/reflector.ts';`, false],
+    ['controller/x.ts', `import { createApisixDriver } from '../gateways/apisix/driver.ts';`, true],
+    ['new-folder/x.ts', `import { z } from 'zod';`, true],
+  ])('of %s: %s', (file, text, expected) => {
+    const [found, ...others] = importsOf(file, text);
+    expect(others).toEqual([]);
+    expect(found && forbidden(found)).toBe(expected);
+  });
+});
+
+describe('src/core is pure', () => {
+  const IMPURE =
+    /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\s*\)|\bMath\.random\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\bprocess\.|\bconsole\.|\bfetch\(|\bperformance\.|\brandomUUID\b|\brandomBytes\b/;
+
+  it.each([...sources].filter(([file]) => file.startsWith('core/')))('%s', (_, text) => {
+    const code = text.replace(/\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm, '');
+    expect(IMPURE.exec(code)).toBeNull();
+  });
+
+  it.each([
+    'Date.now()',
+    'new Date()',
+    'Math.random()',
+    'setTimeout(f)',
+    'process.env',
+    'console.log()',
+    'fetch(x)',
+  ])('without %s', (code) => {
+    expect(code).toMatch(IMPURE);
+  });
+
+  it('but may format a time that it is given', () => {
+    expect('new Date(ms)').not.toMatch(IMPURE);
+  });
+});

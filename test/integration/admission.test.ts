@@ -1,0 +1,754 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { trimGatewayConnection, trimGatewayUpstream } from '../../src/kube/objects.ts';
+import { installCrds } from '../support/operator.ts';
+import { sharedControlPlane } from '../support/shared-control-plane.ts';
+import { GROUP_PATH } from '../support/workload.ts';
+
+const cluster = sharedControlPlane();
+
+type Kind = 'GatewayUpstream' | 'GatewayConnection';
+type Spec = Readonly<Record<string, unknown>>;
+
+interface Wrong {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly spec: unknown;
+  /** Parts of the API server's message: the field, and what to write instead. */
+  readonly says: readonly string[];
+}
+
+interface Right {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly spec: Spec;
+}
+
+const service = { serviceRef: { name: 'web', port: 80 } };
+
+const upstream = (name: string, fields: Spec): Right => ({
+  name,
+  kind: 'GatewayUpstream',
+  spec: { backends: [service], ...fields },
+});
+const backend = (name: string, fields: Spec): Right => upstream(name, { backends: [fields] });
+const serviceName = (text: unknown) => backend(`serviceName ${JSON.stringify(text)}`, { serviceName: text });
+const servicePort = (port: unknown) =>
+  backend(`port ${JSON.stringify(port)}`, { serviceRef: { name: 'web', port } });
+const host = (text: unknown) =>
+  backend(`host ${JSON.stringify(text)}`, { addresses: [{ host: text, port: 80 }] });
+const address = (name: string, fields: Spec): Right =>
+  backend(name, { addresses: [{ host: '192.0.2.1', port: 80, ...fields }] });
+const readTimeout = (read: unknown) => upstream(`timeout ${JSON.stringify(read)}`, { timeouts: { read } });
+const hash = (name: string, fields: Spec): Right => upstream(name, { loadBalancing: fields });
+
+const apisix = { adminUrl: 'http://apisix-admin.apisix:9180', adminKeySecretRef: { name: 'admin' } };
+
+const connection = (name: string, fields: Spec): Right => ({
+  name,
+  kind: 'GatewayConnection',
+  spec: { type: 'APISIX', apisix, ...fields },
+});
+const adminUrl = (url: unknown) =>
+  connection(`adminUrl ${JSON.stringify(url)}`, { apisix: { ...apisix, adminUrl: url } });
+const allowed = (name: string, fields: unknown): Right => connection(name, { allowedNamespaces: fields });
+const match = (pattern: unknown) => allowed(`match ${JSON.stringify(pattern)}`, { match: [pattern] });
+const expression = (name: string, fields: Spec): Right =>
+  allowed(name, { selector: { matchExpressions: [fields] } });
+
+const wrong = (right: Right, ...says: readonly string[]): Wrong => ({ ...right, says });
+
+const long = (length: number) => 'a'.repeat(length);
+const times = <T>(count: number, value: T): readonly T[] => Array.from({ length: count }, () => value);
+
+const WRONG: readonly Wrong[] = [
+  { name: 'no spec', kind: 'GatewayUpstream', spec: undefined, says: ['spec: Required value'] },
+  { name: 'spec is a list', kind: 'GatewayUpstream', spec: [], says: ['spec', 'object'] },
+  { name: 'spec is empty', kind: 'GatewayUpstream', spec: {}, says: ['spec.backends: Required value'] },
+  { name: 'no spec', kind: 'GatewayConnection', spec: undefined, says: ['spec: Required value'] },
+  { name: 'spec is empty', kind: 'GatewayConnection', spec: {}, says: ['spec.type: Required value'] },
+
+  // A Service in the spelling of APISIX's discovery
+  wrong(
+    serviceName('cms.default.svc.cluster.local'),
+    'spec.backends[0].serviceName',
+    'write default/cms:<portName> instead of cms.default.svc.cluster.local',
+  ),
+  wrong(serviceName('cms.default'), 'write default/cms:<portName>'),
+  wrong(serviceName('cms.default.svc:80'), 'write default/cms:<portName>'),
+  wrong(serviceName('cms.default:http'), 'write default/cms:<portName>'),
+  wrong(serviceName('default/cms'), 'write default/cms:<portName>'),
+  wrong(serviceName('default/cms:'), 'write default/cms:<portName>'),
+  wrong(serviceName('cms'), '[namespace]/[name]:[portName]', 'default/cms:http'),
+  wrong(serviceName('cms:http'), '[namespace]/[name]:[portName]', 'default/cms:http'),
+  wrong(serviceName(''), '[namespace]/[name]:[portName]', 'default/cms:http'),
+  wrong(serviceName('Default/cms:http'), 'in lower case'),
+  wrong(serviceName(`default/cms:${long(200)}`), 'Too long', '200'),
+  wrong(serviceName(8080), 'must be of type string: "integer"'),
+
+  // A Service by reference
+  wrong(backend('port is missing', { serviceRef: { name: 'web' } }), 'serviceRef.port: Required value'),
+  wrong(backend('name is missing', { serviceRef: { port: 80 } }), 'serviceRef.name: Required value'),
+  wrong(
+    backend('a DNS name of a Service', { serviceRef: { name: 'web.shop.svc', port: 80 } }),
+    'the name of the Service alone',
+    'namespace and port are fields of their own',
+  ),
+  wrong(
+    backend('name is empty', { serviceRef: { name: '', port: 80 } }),
+    'the name of the Service alone, for example web',
+  ),
+  wrong(
+    backend('namespace with a capital', { serviceRef: { name: 'web', namespace: 'Shop', port: 80 } }),
+    'namespace is the name of a namespace, for example default: lower case letters',
+  ),
+  wrong(servicePort(0), 'the number (1 to 65535, without quotes) or the name', 'for example 80 or http'),
+  wrong(servicePort(70_000), '1 to 65535'),
+  wrong(servicePort(-1), '1 to 65535'),
+  wrong(servicePort('80'), 'without quotes'),
+  wrong(servicePort(''), 'for example 80 or http'),
+  wrong(servicePort('HTTP'), 'for example 80 or http'),
+  wrong(servicePort('a-name-that-is-too-long'), 'for example 80 or http'),
+  wrong(servicePort(80.5), 'spec.backends[0].serviceRef.port', 'integer'),
+  wrong(servicePort(true), 'spec.backends[0].serviceRef.port', 'integer,string'),
+
+  // Places outside the cluster
+  wrong(host('http://example.com'), 'without scheme, port, path or brackets'),
+  wrong(host('example.com:80'), 'without scheme, port, path or brackets'),
+  wrong(host('192.0.2.1:80'), 'without scheme, port, path or brackets'),
+  wrong(host('example.com/'), 'without scheme, port, path or brackets'),
+  wrong(host('[2001:db8::1]'), 'without scheme, port, path or brackets'),
+  wrong(host('cafe:80'), 'without scheme, port, path or brackets'),
+  wrong(host(' example.com'), 'must be an IP address or a DNS name'),
+  wrong(host('*.example.com'), 'must be an IP address or a DNS name'),
+  wrong(host(''), 'must be an IP address or a DNS name'),
+  wrong(host('192.0.2.256'), 'four numbers from 0 to 255, for example 192.0.2.10'),
+  wrong(host('192.0.2'), 'four numbers from 0 to 255'),
+  wrong(host(long(254)), 'Too long', '253'),
+  wrong(address('address with port 0', { port: 0 }), 'addresses[0].port', 'greater than or equal to 1'),
+  wrong(
+    address('address with port 65536', { port: 65_536 }),
+    'addresses[0].port',
+    'less than or equal to 65535',
+  ),
+  wrong(address('port in quotes', { port: '80' }), 'addresses[0].port', 'must be of type integer: "string"'),
+  wrong(
+    backend('address without port', { addresses: [{ host: '192.0.2.1' }] }),
+    'addresses[0].port: Required value',
+  ),
+  wrong(
+    address('address of weight 101', { weight: 101 }),
+    'addresses[0].weight',
+    'less than or equal to 100',
+  ),
+  wrong(address('priority 101', { priority: 101 }), 'addresses[0].priority', 'less than or equal to 100'),
+  wrong(backend('no addresses', { addresses: [] }), 'addresses', 'should have at least 1 items'),
+  wrong(
+    backend('129 addresses', { addresses: times(129, { host: '192.0.2.1', port: 80 }) }),
+    'Too many: 129: must have at most 128 items',
+  ),
+  wrong(
+    backend('addresses as text', { addresses: ['192.0.2.1:80'] }),
+    'addresses[0]',
+    'must be of type object: "string"',
+  ),
+
+  // Backends
+  wrong(upstream('0 backends', { backends: [] }), 'spec.backends', 'should have at least 1 items'),
+  wrong(
+    upstream('17 backends', { backends: times(17, service) }),
+    'Too many: 17: must have at most 16 items',
+  ),
+  wrong(upstream('backends as text', { backends: 'default/web:http' }), 'must be of type array: "string"'),
+  wrong(backend('no kind of backend', { weight: 1 }), 'exactly one of serviceRef, serviceName and addresses'),
+  wrong(
+    backend('two kinds of backend', { ...service, serviceName: 'default/web:http' }),
+    'exactly one of serviceRef, serviceName and addresses',
+  ),
+  wrong(backend('weight 101', { ...service, weight: 101 }), 'weight', 'less than or equal to 100'),
+  wrong(backend('weight -1', { ...service, weight: -1 }), 'weight', 'greater than or equal to 0'),
+  wrong(backend('weight 0.5', { ...service, weight: 0.5 }), 'weight', 'must be of type int64: "float64"'),
+  wrong(backend('weight in quotes', { ...service, weight: '1' }), 'must be of type integer: "string"'),
+
+  // The rest of a GatewayUpstream
+  wrong(upstream('upstreamId with a slash', { upstreamId: 'a/b' }), 'letters, digits, ".", "_" and "-"'),
+  wrong(upstream('upstreamId empty', { upstreamId: '' }), 'upstreamId is 1 to 64 of letters'),
+  wrong(upstream('upstreamId is two dots', { upstreamId: '..' }), 'upstreamId is 1 to 64 of letters'),
+  wrong(upstream('upstreamId of 65', { upstreamId: long(65) }), 'spec.upstreamId: Too long', '64'),
+  wrong(upstream('upstreamId a number', { upstreamId: 1 }), 'must be of type string: "integer"'),
+  wrong(upstream('connectionRef is a name', { connectionRef: 'main' }), 'must be of type object: "string"'),
+  wrong(upstream('connectionRef is empty', { connectionRef: {} }), 'connectionRef.name: Required value'),
+  wrong(
+    upstream('connectionRef with a slash', { connectionRef: { name: 'ops/main' } }),
+    'name is the name of a GatewayConnection, for example default',
+  ),
+  wrong(readTimeout('0s'), 'spec.timeouts.read', 'a duration from 1ms to 24h'),
+  wrong(readTimeout('-1s'), 'a duration from 1ms to 24h'),
+  wrong(readTimeout('5'), 'numbers with a unit (ms, s, m, h), for example 500ms, 30s or 1m30s'),
+  wrong(readTimeout('5 s'), 'numbers with a unit'),
+  wrong(readTimeout('5sec'), 'numbers with a unit'),
+  wrong(readTimeout('1d'), 'numbers with a unit'),
+  wrong(readTimeout(''), 'numbers with a unit'),
+  wrong(readTimeout('25h'), 'a duration from 1ms to 24h'),
+  wrong(readTimeout('24h1ms'), 'a duration from 1ms to 24h'),
+  wrong(readTimeout('9999999999999999999h'), 'a duration from 1ms to 24h'),
+  wrong(readTimeout(5), 'must be of type string: "integer"'),
+  wrong(upstream('timeouts is text', { timeouts: '5s' }), 'must be of type object: "string"'),
+  wrong(upstream('retries -1', { retries: -1 }), 'spec.retries', 'greater than or equal to 0'),
+  wrong(upstream('retries 1001', { retries: 1001 }), 'spec.retries', 'less than or equal to 1000'),
+  wrong(upstream('retries in quotes', { retries: '3' }), 'must be of type integer: "string"'),
+  wrong(upstream('scheme in lower case', { scheme: 'http' }), 'Unsupported value: "http"', '"HTTP", "HTTPS"'),
+  wrong(upstream('deletionPolicy unknown', { deletionPolicy: 'Keep' }), '"Delete", "Orphan", "Force"'),
+  wrong(upstream('deletionTimeout of 8 days', { deletionTimeout: '192h' }), 'from 0s to 168h'),
+  wrong(upstream('deletionTimeout without unit', { deletionTimeout: '600' }), 'numbers with a unit'),
+
+  // Load balancing
+  wrong(
+    hash('the spelling of APISIX', { type: 'chash' }),
+    '"RoundRobin", "ConsistentHash", "EWMA", "LeastConn"',
+  ),
+  wrong(hash('a key without ConsistentHash', { key: 'uri' }), 'belong to type ConsistentHash only'),
+  wrong(hash('hashOn with EWMA', { type: 'EWMA', hashOn: 'Vars' }), 'belong to type ConsistentHash only'),
+  wrong(
+    hash('ConsistentHash without key', { type: 'ConsistentHash' }),
+    'needs a key, for example remote_addr',
+  ),
+  wrong(
+    hash('Header without key', { type: 'ConsistentHash', hashOn: 'Header' }),
+    'needs a key, for example remote_addr',
+  ),
+  wrong(hash('an empty key', { type: 'ConsistentHash', key: '' }), 'key is not empty'),
+  wrong(
+    hash('a key with a space', { type: 'ConsistentHash', hashOn: 'VarsCombinations', key: 'a b' }),
+    'spaces',
+  ),
+  wrong(
+    hash('an unknown variable', { type: 'ConsistentHash', key: 'client_ip' }),
+    'the key is one of uri, server_name',
+    'remote_addr',
+  ),
+  wrong(
+    hash('a variable as nginx writes it', { type: 'ConsistentHash', key: '$remote_addr' }),
+    'the key is one of uri, server_name',
+  ),
+  wrong(
+    hash('a header with a colon', { type: 'ConsistentHash', hashOn: 'Header', key: 'X-Id:' }),
+    'letters, digits, - and _',
+  ),
+  wrong(
+    hash('hashOn unknown', { type: 'ConsistentHash', hashOn: 'Ip', key: 'a' }),
+    '"Vars", "Header", "Cookie"',
+  ),
+
+  // GatewayConnection
+  wrong(connection('type unknown', { type: 'Kong' }), 'spec.type: Unsupported value: "Kong"', '"APISIX"'),
+  {
+    name: 'type without its section',
+    kind: 'GatewayConnection',
+    spec: { type: 'APISIX' },
+    says: ['needs the section apisix with adminUrl and adminKeySecretRef'],
+  },
+  wrong(
+    connection('section without url', { apisix: { adminKeySecretRef: { name: 'a' } } }),
+    'adminUrl: Required',
+  ),
+  wrong(
+    connection('section without key', { apisix: { adminUrl: apisix.adminUrl } }),
+    'adminKeySecretRef: Required',
+  ),
+  wrong(
+    adminUrl('http://admin:secret@apisix:9180'),
+    'http://apisix-admin.apisix:9180',
+    'without credentials',
+  ),
+  wrong(adminUrl('apisix:9180'), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('tcp://apisix:9180'), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('http://apisix:9180?api_key=secret'), 'query or fragment'),
+  wrong(adminUrl('http://apisix:9180/#admin'), 'query or fragment'),
+  wrong(adminUrl('http://apisix:65536'), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('http://:9180'), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('http://10.0.0.256:9180'), 'four numbers from 0 to 255, for example http://192.0.2.10:9180'),
+  wrong(adminUrl(''), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(
+    connection('a Secret with its namespace', {
+      apisix: { ...apisix, adminKeySecretRef: { name: 'apisix/admin' } },
+    }),
+    'the name of a Secret alone, without its namespace',
+  ),
+  wrong(
+    connection('an entry with a space', {
+      apisix: { ...apisix, adminKeySecretRef: { name: 'admin', key: 'admin key' } },
+    }),
+    'for example admin-key',
+  ),
+  wrong(
+    connection('trust everything and a CA', {
+      apisix: { ...apisix, tls: { insecureSkipVerify: true, caSecretRef: { name: 'ca' } } },
+    }),
+    'insecureSkipVerify together with caSecretRef makes no sense: remove one',
+  ),
+  wrong(
+    connection('serverName is a URL', { apisix: { ...apisix, tls: { serverName: 'https://apisix' } } }),
+    'without scheme and port',
+  ),
+  wrong(
+    connection('insecureSkipVerify in quotes', {
+      apisix: { ...apisix, tls: { insecureSkipVerify: 'true' } },
+    }),
+    'must be of type boolean: "string"',
+  ),
+  wrong(connection('idPrefix with a slash', { idPrefix: 'a/' }), 'idPrefix is up to 32 of letters, digits'),
+  wrong(connection('idPrefix of 33', { idPrefix: long(33) }), 'Too long', '32'),
+  wrong(connection('concurrency 0', { limits: { concurrency: 0 } }), 'limits.concurrency', 'or equal to 1'),
+  wrong(connection('concurrency 65', { limits: { concurrency: 65 } }), 'less than or equal to 64'),
+  wrong(
+    connection('0 requests', { limits: { requestsPerSecond: 0 } }),
+    'limits.requestsPerSecond',
+    'equal to 1',
+  ),
+  wrong(connection('policy unknown', { tenantPolicy: { adoption: 'Yes' } }), '"Deny", "Allow"'),
+  wrong(connection('upstreamIds unknown', { tenantPolicy: { upstreamIds: 'All' } }), '"Prefixed", "Any"'),
+  wrong(allowed('a list of namespaces', ['default']), 'must be of type object: "array"'),
+  wrong(allowed('all in quotes', { all: 'true' }), 'must be of type boolean: "string"'),
+  wrong(
+    allowed('all and names', { all: true, names: ['default'] }),
+    'remove names, match and selector, or all',
+  ),
+  wrong(allowed('all and selector', { all: true, selector: {} }), 'remove names, match and selector, or all'),
+  wrong(allowed('an expression in names', { names: ['my-*'] }), 'regular expressions go into match'),
+  wrong(allowed('257 names', { names: times(257, 'a') }), 'Too many: 257: must have at most 256 items'),
+  wrong(match('my-('), 'must be a regular expression', 'for example ^my-[a-z]+$'),
+  wrong(match('*'), 'must be a regular expression'),
+  wrong(match('[z-a]'), 'must be a regular expression'),
+  wrong(match('(?!kube-).*'), 'no look-ahead'),
+  wrong(match('(?i)my-.*'), 'no flags'),
+  wrong(match('\\pL+'), 'must be a regular expression'),
+  wrong(match('[[:alpha:]]'), 'must be a regular expression'),
+  wrong(match('a{1001}'), 'must be a regular expression'),
+  wrong(match(long(257)), 'Too long', '256'),
+  wrong(allowed('33 expressions', { match: times(33, 'a') }), 'Too many: 33: must have at most 32 items'),
+  wrong(expression('In without values', { key: 'team', operator: 'In' }), 'In and NotIn need values'),
+  wrong(
+    expression('In with no values', { key: 'team', operator: 'In', values: [] }),
+    'In and NotIn need values',
+  ),
+  wrong(
+    expression('Exists with values', { key: 'team', operator: 'Exists', values: ['a'] }),
+    'Exists and DoesNotExist take none',
+  ),
+  wrong(
+    expression('operator unknown', { key: 'team', operator: '=', values: ['a'] }),
+    '"In", "NotIn", "Exists", "DoesNotExist"',
+  ),
+  wrong(expression('a key with a space', { key: 'my team', operator: 'Exists' }), "key is a label's key"),
+  wrong(
+    expression('a value with a space', { key: 'team', operator: 'In', values: ['my team'] }),
+    "must be a label's value",
+  ),
+  wrong(
+    allowed('a label with a space', { selector: { matchLabels: { team: 'my team' } } }),
+    'labels as Kubernetes takes them, for example team: payments',
+  ),
+];
+
+const RIGHT: readonly Right[] = [
+  upstream('as little as possible', {}),
+  upstream('16 backends', { backends: times(16, service) }),
+  serviceName('default/cms:http'),
+  serviceName('default/cms:8080'),
+  serviceName('a/b:c'),
+  servicePort(1),
+  servicePort(65_535),
+  servicePort('h2c'),
+  servicePort('a-name-of-15-ch'),
+  backend('weight 0', { ...service, weight: 0 }),
+  backend('weight 100', { ...service, weight: 100 }),
+  host('2001:db8::1'),
+  host('::'),
+  host('::ffff:192.0.2.1'),
+  host('255.255.255.255'),
+  host('example.com'),
+  host('1.example.com'),
+  host('_srv.example.com'),
+  host(`${long(251)}.b`),
+  backend('128 addresses', { addresses: times(128, { host: '192.0.2.1', port: 65_535 }) }),
+  address('least of all', { port: 1, weight: 0, priority: -100 }),
+  address('most of all', { port: 65_535, weight: 100, priority: 100 }),
+  upstream('upstreamId of 64', { upstreamId: long(64) }),
+  upstream('upstreamId of one dot and more', { upstreamId: '.a' }),
+  readTimeout('1ms'),
+  readTimeout('24h'),
+  readTimeout('1h59m59.999s'),
+  readTimeout('0.001s'),
+  readTimeout('86400000ms'),
+  upstream('no retries', { retries: 0 }),
+  upstream('1000 retries', { retries: 1000 }),
+  upstream('deletionTimeout none', { deletionTimeout: '0s' }),
+  upstream('deletionTimeout of a week', { deletionTimeout: '168h' }),
+  hash('Consumer', { type: 'ConsistentHash', hashOn: 'Consumer' }),
+  hash('an argument', { type: 'ConsistentHash', key: 'arg_user-id' }),
+  hash('a header', { type: 'ConsistentHash', hashOn: 'Header', key: 'X-User_Id' }),
+  hash('several', { type: 'ConsistentHash', hashOn: 'VarsCombinations', key: '$host$remote_addr' }),
+  connection('as little as possible', {}),
+  adminUrl('https://[2001:db8::1]:9180/admin/'),
+  adminUrl('http://192.0.2.10'),
+  adminUrl('http://apisix:65535'),
+  connection('idPrefix of 32', { idPrefix: long(32) }),
+  connection('limits', { limits: { concurrency: 64, requestsPerSecond: 10_000 } }),
+  allowed('everything', { all: true, notMatch: ['kube-.*'] }),
+  allowed('nothing', { all: false, names: [], match: [], selector: {} }),
+  match('^my-[a-z]+$'),
+  match('(?:team|shop)-[a-z0-9-]{1,20}?(-(dev|prod))?'),
+  match('[^a-c\\d.-]+\\.?\\w*'),
+  expression('DoesNotExist', { key: 'example.com/team', operator: 'DoesNotExist' }),
+  expression('In', { key: 'team', operator: 'In', values: ['', 'a_b.c-d'] }),
+  allowed('labels', { selector: { matchLabels: { 'app.kubernetes.io/part-of': 'shop', team: '' } } }),
+];
+
+const PATHS: Readonly<Record<Kind, string>> = {
+  GatewayUpstream: `${GROUP_PATH}/namespaces/default/gatewayupstreams`,
+  GatewayConnection: `${GROUP_PATH}/gatewayconnections`,
+};
+
+interface Answer {
+  readonly accepted: boolean;
+  readonly message: string;
+  readonly spec: unknown;
+}
+
+function object(kind: Kind, spec: unknown) {
+  return {
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind,
+    metadata: { name: 'admission' },
+    ...(spec === undefined ? {} : { spec }),
+  };
+}
+
+/** What the API server says to a new object with this spec; nothing is stored. */
+async function create(kind: Kind, spec: unknown): Promise<Answer> {
+  const query = 'dryRun=All&fieldValidation=Strict';
+  const { status, body } = await cluster.request('POST', `${PATHS[kind]}?${query}`, object(kind, spec));
+  const { message = '', spec: stored } = body as { readonly message?: string; readonly spec?: unknown };
+  if (status !== 201 && status !== 422 && status !== 400) throw new Error(`${status} ${message}`);
+  return { accepted: status === 201, message, spec: stored };
+}
+/** The spec as the program reads it. */
+function program(kind: Kind, spec: unknown) {
+  const metadata = { name: 'admission', uid: 'b2c8f1f0', namespace: 'default' };
+  const trim = kind === 'GatewayUpstream' ? trimGatewayUpstream : trimGatewayConnection;
+  const parsed = trim({ metadata, spec })?.spec;
+  if (parsed === undefined) throw new Error('an object with name and uid was not taken');
+  return parsed;
+}
+
+beforeAll(async () => {
+  await installCrds(cluster);
+});
+
+describe('a wrong spec is refused with what to write instead', () => {
+  it.each(WRONG)('$kind: $name', async ({ kind, spec, says }) => {
+    const { accepted, message } = await create(kind, spec);
+    expect(accepted).toBe(false);
+    for (const part of says) expect(message).toContain(part);
+    expect(program(kind, spec).ok, 'the program takes what the API server refuses').toBe(false);
+  });
+
+  it('has cases enough of both kinds', () => {
+    expect(new Set(WRONG.map(({ kind, name }) => `${kind}: ${name}`)).size).toBe(WRONG.length);
+    expect(WRONG.length).toBeGreaterThanOrEqual(100);
+  });
+});
+
+describe('a right spec at the edge is taken', () => {
+  it.each(RIGHT)('$kind: $name', async ({ kind, spec }) => {
+    const { accepted, message, spec: stored } = await create(kind, spec);
+    expect(message).toBe('');
+    expect(accepted).toBe(true);
+    expect(program(kind, spec)).toMatchObject({ ok: true });
+    expect(program(kind, stored)).toEqual(program(kind, spec));
+  });
+});
+
+describe('an unknown field is named', () => {
+  it.each([
+    [backend('in a backend', { ...service, wieght: 1 }), 'spec.backends[0].wieght'],
+    [upstream('in spec', { nodes: [] }), 'spec.nodes'],
+    [
+      backend('in a reference', { serviceRef: { name: 'web', port: 80, protocol: 'TCP' } }),
+      'serviceRef.protocol',
+    ],
+    [connection('in the section', { apisix: { ...apisix, adminKey: 'secret' } }), 'spec.apisix.adminKey'],
+    [allowed('in allowedNamespaces', { regex: ['a'] }), 'spec.allowedNamespaces.regex'],
+  ])('$0.kind: $0.name', async ({ kind, spec }, field) => {
+    const { accepted, message } = await create(kind, spec);
+    expect(accepted).toBe(false);
+    expect(message).toContain(`unknown field "`);
+    expect(message).toContain(`${field}"`);
+  });
+});
+
+describe('what may not change', () => {
+  const group = { apiVersion: 'gatewayupstream.dev/v1alpha1' };
+  const main = `admission-${process.pid}`;
+  let namespace: string;
+
+  const store = async (path: string, body: object) => {
+    const { status, body: answer } = await cluster.request('POST', path, body);
+    expect(answer).toMatchObject({ kind: expect.stringMatching(/^Gateway/) });
+    expect(status).toBe(201);
+  };
+  /** What the API server says to a merge patch of a stored object's spec; nothing is stored. */
+  const change = async (kind: Kind, name: string, spec: Spec) => {
+    const folder =
+      kind === 'GatewayUpstream'
+        ? `${GROUP_PATH}/namespaces/${namespace}/gatewayupstreams`
+        : PATHS.GatewayConnection;
+    const { status, body } = await cluster.request('PATCH', `${folder}/${name}?dryRun=All`, { spec });
+    const { message = '' } = body as { readonly message?: string };
+    if (status !== 200 && status !== 422) throw new Error(`${status} ${message}`);
+    return { accepted: status === 200, message };
+  };
+
+  beforeAll(async () => {
+    namespace = await cluster.newNamespace('admission');
+    const upstreams = `${GROUP_PATH}/namespaces/${namespace}/gatewayupstreams`;
+    const kind = 'GatewayUpstream';
+    await store(upstreams, {
+      ...group,
+      kind,
+      metadata: { name: 'named' },
+      spec: { connectionRef: { name: 'main' }, upstreamId: 'named', backends: [service] },
+    });
+    await store(upstreams, { ...group, kind, metadata: { name: 'plain' }, spec: { backends: [service] } });
+    await store(PATHS.GatewayConnection, {
+      ...group,
+      kind: 'GatewayConnection',
+      metadata: { name: main },
+      spec: { type: 'APISIX', apisix, idPrefix: 'eu-' },
+    });
+  });
+
+  afterAll(async () => {
+    await cluster.request('DELETE', `${PATHS.GatewayConnection}/${main}`);
+  });
+
+  const another = 'delete this object and create another one';
+  const id = 'spec.upstreamId: Invalid value: upstreamId is immutable and can be neither added nor removed';
+  const ref = 'spec.connectionRef: Invalid value: connectionRef is immutable';
+
+  it.each([
+    ['connectionRef changed', 'named', { connectionRef: { name: 'other' } }, ref],
+    ['connectionRef removed', 'named', { connectionRef: null }, ref],
+    ['connectionRef added', 'plain', { connectionRef: { name: 'main' } }, ref],
+    ['upstreamId changed', 'named', { upstreamId: 'other' }, id],
+    ['upstreamId removed', 'named', { upstreamId: null }, id],
+    ['upstreamId added', 'plain', { upstreamId: 'plain' }, id],
+  ])('GatewayUpstream: %s', async (_, name, spec, says) => {
+    const { accepted, message } = await change('GatewayUpstream', name, spec);
+    expect(accepted).toBe(false);
+    expect(message).toContain(says);
+    expect(message).toContain(another);
+  });
+
+  it.each([
+    ['changed', { idPrefix: 'us-' }],
+    ['removed', { idPrefix: null }],
+  ])('GatewayConnection: idPrefix %s', async (_, spec) => {
+    const { accepted, message } = await change('GatewayConnection', main, spec);
+    expect(accepted).toBe(false);
+    expect(message).toContain('idPrefix is immutable: routes refer to the ids that begin with it');
+  });
+
+  it('everything else may', async () => {
+    const changed = [
+      await change('GatewayUpstream', 'named', {
+        backends: [{ serviceName: 'default/web:http', weight: 2 }],
+        deletionPolicy: 'Orphan',
+        loadBalancing: { type: 'EWMA' },
+        scheme: 'GRPC',
+      }),
+      await change('GatewayUpstream', 'plain', { connectionRef: { name: 'default' }, retries: 1 }),
+      await change('GatewayConnection', main, {
+        apisix: { adminUrl: 'https://other:9180' },
+        allowedNamespaces: { all: true },
+      }),
+    ];
+    expect(changed.map(({ message }) => message)).toEqual(['', '', '']);
+  });
+});
+
+/** Mostly one of `right`, so that a spec of many fields has a chance; else one of `wrong`, or what `made` makes. */
+function mostly(right: readonly unknown[], wrong: readonly unknown[], made?: fc.Arbitrary<unknown>) {
+  return fc.oneof(
+    { weight: 60, arbitrary: fc.constantFrom(...right) },
+    { weight: 1, arbitrary: fc.constantFrom(...wrong) },
+    ...(made === undefined ? [] : [{ weight: 6, arbitrary: made }]),
+  );
+}
+
+const textOf = (characters: string, maxLength: number) =>
+  fc.string({ unit: fc.constantFrom(...characters), maxLength });
+const duration = mostly(['1ms', '60s', '1m30s', '24h'], ['0s', '5', '25h', ''], textOf('019.msh', 8));
+const portRef = mostly([1, 80, 65_535, 'http'], [0, 65_536, '80', '', true, 1.5], textOf('a1-A', 17));
+const name = mostly(['web', 'a', 'a-1'], ['', 'Web', 'a.b', long(64), 7], textOf('a1-.A', 5));
+const optional = { requiredKeys: [] };
+
+const someAddress = fc.record(
+  {
+    host: mostly(
+      ['192.0.2.1', '::1', 'a.example'],
+      ['', '[::1]', 'http://a', 1],
+      fc.oneof(textOf('a1.:-_', 9), textOf('0125.', 11), textOf('\u00e9\u{1f600}a ', 3)),
+    ),
+    port: mostly([1, 80, 65_535], [0, 65_536, '80', 1.5]),
+    weight: mostly([0, 1, 100], [-1, 101, '1']),
+    priority: mostly([-100, 0, 100], [-101, 101]),
+  },
+  { requiredKeys: ['host', 'port'] },
+);
+
+const someBackend = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record(
+      {
+        serviceRef: fc.record({ name, namespace: name, port: portRef }, { requiredKeys: ['name', 'port'] }),
+        weight: mostly([0, 1, 100], [-1, 101, 1.5, '1']),
+      },
+      { requiredKeys: ['serviceRef'] },
+    ),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      serviceName: mostly(['default/web:http', 'a/b:80'], ['web.default.svc', ''], textOf('a1-/:.', 9)),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ addresses: fc.array(someAddress, { minLength: 1, maxLength: 3 }) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom({}, { weight: 1 }, { addresses: [] }, { ...service, serviceName: 'a/b:c' }),
+  },
+);
+
+const someUpstream = fc.record(
+  {
+    connectionRef: mostly([{ name: 'main' }, { name: 'a.b' }], [{}, { name: 'A' }, 'main']),
+    upstreamId: mostly(['a', 'a.b_C-1', long(64)], ['', '.', 'a/b', long(65)], textOf('aZ1._-/', 6)),
+    backends: fc.array(someBackend, { minLength: 1, maxLength: 3 }),
+    loadBalancing: fc.record(
+      {
+        type: mostly(['RoundRobin', 'ConsistentHash', 'ConsistentHash', 'EWMA', 'LeastConn'], ['chash']),
+        hashOn: mostly(['Vars', 'Header', 'Cookie', 'Consumer', 'VarsCombinations'], ['vars']),
+        key: mostly(['remote_addr', 'arg_a', 'X-Id'], ['', 'a b'], textOf('arg_1$: \u00e9', 6)),
+      },
+      optional,
+    ),
+    scheme: mostly(['HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'], ['http', 1]),
+    timeouts: fc.record({ connect: duration, send: duration, read: duration }, optional),
+    retries: mostly([0, 1, 1000], [-1, 1001, '1', 0.5]),
+    deletionPolicy: mostly(['Delete', 'Orphan', 'Force'], ['delete']),
+    deletionTimeout: mostly(['0s', '10m', '168h'], ['169h', '-1s', 10], textOf('0169.msh', 7)),
+  },
+  { requiredKeys: ['backends'] },
+);
+
+const namespaces = fc.record(
+  {
+    all: mostly([false], [true, 'true']),
+    names: fc.array(name, { maxLength: 2 }),
+    match: fc.array(mostly(['^my-[a-z]+$', 'a|b'], ['(', '(?i)a'], textOf('^$|()?:*+{}[]a-z12,\\dw.', 8)), {
+      maxLength: 2,
+    }),
+    notMatch: fc.array(mostly(['kube-.*'], ['*']), { maxLength: 2 }),
+    selector: fc.record(
+      {
+        matchLabels: fc.dictionary(
+          mostly(['team', 'a.b/c'], ['', 'a b', '/a']) as fc.Arbitrary<string>,
+          mostly(['', 'a', 'A_1.b'], ['a b', '-a', long(64)]),
+          { maxKeys: 2 },
+        ),
+        matchExpressions: fc.array(
+          fc.record(
+            {
+              key: mostly(['team', 'a.b/c'], ['', 'a b']),
+              operator: mostly(['In', 'NotIn', 'Exists', 'DoesNotExist'], ['in']),
+              values: fc.array(mostly(['', 'a'], ['a b', 1]), { maxLength: 2 }),
+            },
+            { requiredKeys: ['key', 'operator'] },
+          ),
+          { maxLength: 2 },
+        ),
+      },
+      optional,
+    ),
+  },
+  optional,
+);
+
+const someConnection = fc.record(
+  {
+    type: mostly(['APISIX'], ['Kong']),
+    apisix: fc.record(
+      {
+        adminUrl: mostly(
+          ['http://apisix:9180', 'https://192.0.2.1/a/', 'http://[::1]:65535'],
+          ['', 'apisix', 'http://a@b', 'http://a:65536', 'http://1.2.3'],
+          textOf('a1.:/@?[_', 8).map((rest) => `http://${rest}`),
+        ),
+        adminKeySecretRef: fc.record(
+          { name, key: mostly(['admin-key', 'A_b.c'], ['', 'a b']) },
+          { requiredKeys: ['name'] },
+        ),
+        tls: fc.record(
+          {
+            caSecretRef: fc.record({ name }),
+            clientCertificateSecretRef: fc.record({ name }),
+            serverName: mostly(['apisix.example.com'], ['', 'a:1', 'a/b']),
+            insecureSkipVerify: mostly([false], [true, 'true']),
+          },
+          optional,
+        ),
+      },
+      { requiredKeys: ['adminUrl', 'adminKeySecretRef'] },
+    ),
+    idPrefix: mostly(['', 'eu-'], ['a/', long(33)]),
+    limits: fc.record(
+      { concurrency: mostly([1, 64], [0, 65]), requestsPerSecond: mostly([1, 10_000], [0, 10_001, '1']) },
+      optional,
+    ),
+    allowedNamespaces: namespaces,
+    tenantPolicy: fc.record(
+      { upstreamIds: mostly(['Prefixed', 'Any'], ['any']), adoption: mostly(['Deny', 'Allow'], [true]) },
+      optional,
+    ),
+  },
+  { requiredKeys: ['type', 'apisix'] },
+);
+
+describe('what the API server takes, the program takes, and nothing else', () => {
+  it.each([
+    ['GatewayUpstream', someUpstream],
+    ['GatewayConnection', someConnection],
+  ] as const)('%s', async (kind, specs) => {
+    let taken = 0;
+    let refused = 0;
+    await fc.assert(
+      fc.asyncProperty(specs, async (spec) => {
+        const { accepted, message, spec: stored } = await create(kind, spec);
+        const own = program(kind, spec);
+        expect({ ok: own.ok, says: own.ok ? message : '' }).toEqual({ ok: accepted, says: '' });
+        if (accepted) {
+          expect(program(kind, stored)).toEqual(own);
+          taken += 1;
+        } else refused += 1;
+      }),
+      { numRuns: 300 },
+    );
+    expect(Math.min(taken, refused)).toBeGreaterThan(30);
+  });
+});

@@ -1,0 +1,507 @@
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+import { GROUP } from '../../src/api/group.ts';
+import { rbacObjects } from '../../src/install/rbac.ts';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { CHART_DIR, createHelm, type Helm, templateArgs } from '../support/chart/helm.ts';
+import { startHookRunner } from '../support/chart/hook-runner.ts';
+import { type RenderedRun, type RenderedWorkload, runRendered } from '../support/chart/run-rendered.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { freePorts } from '../support/control-plane/free-ports.ts';
+import { eventually } from '../support/eventually.ts';
+import { conditionOf, connectionPath, createWorkload } from '../support/workload.ts';
+
+/** An object as Helm renders it, with the parts that these tests look at. */
+interface Rendered {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly rules?: unknown;
+  readonly roleRef?: unknown;
+  readonly subjects?: unknown;
+}
+
+const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
+const CONNECTION = {
+  enabled: true,
+  apisix: {
+    adminUrl: 'http://apisix-admin.apisix:9180',
+    adminKey: { existingSecret: { name: 'apisix-admin' } },
+  },
+};
+
+function objectsOf(manifest: string): readonly Rendered[] {
+  return parseAllDocuments(manifest).flatMap((document) => (document.toJS() as Rendered | null) ?? []);
+}
+
+// A cluster of its own: the uninstallation is about every GatewayUpstream that there is.
+let cluster: ControlPlane;
+let helm: Helm;
+
+beforeAll(async () => {
+  cluster = await startControlPlane();
+  helm = createHelm(cluster);
+});
+afterAll(() => cluster?.close());
+
+describe('the chart', () => {
+  it('has nothing to complain about', async () => {
+    expect(await helm(['lint', '--strict', CHART_DIR])).toContain('0 chart(s) failed');
+  });
+});
+
+describe('rendered objects', () => {
+  const namespace = 'rendered';
+  const render = async (values: object) =>
+    objectsOf(await helm(templateArgs('example', namespace), { values }));
+  const find = (objects: readonly Rendered[], kind: string, name: string) =>
+    objects.find((object) => object.kind === kind && object.metadata.name === name);
+
+  beforeAll(async () => {
+    await cluster.kubectl(['apply', '--server-side', '-f', join(CHART_DIR, 'crds')]);
+    await cluster.kubectl([
+      'wait',
+      '--for=condition=Established',
+      '--timeout=60s',
+      '-f',
+      join(CHART_DIR, 'crds'),
+    ]);
+    for (const name of [namespace, 'shop', 'blog']) {
+      await cluster.request('POST', '/api/v1/namespaces', { metadata: { name } });
+    }
+  });
+  afterAll(async () => {
+    await cluster?.kubectl(['delete', '-f', join(CHART_DIR, 'crds')]);
+  });
+
+  const files = ['single', 'production', 'namespaced', 'openshift'];
+  it.each(files)('of ci/%s-values.yaml are taken by the API server', async (file) => {
+    const values: unknown = parse(await readFile(join(CHART_DIR, `ci/${file}-values.yaml`), 'utf8'));
+    const manifest = await helm(templateArgs('example', namespace), { values: values as object });
+    const objects = objectsOf(manifest);
+    const strict = ['--server-side', '--dry-run=server', '--validate=strict', '-f', '-'];
+    const taken = await cluster.kubectl(['apply', ...strict], { input: manifest });
+    expect(taken.trim().split('\n')).toHaveLength(objects.length);
+    expect(objects.length).toBeGreaterThan(5);
+  });
+
+  it('leave spreading, disruption budget and lease to several replicas', async () => {
+    const kinds = (objects: readonly Rendered[]) => objects.map(({ kind }) => kind);
+    const spreads = (objects: readonly Rendered[]) =>
+      JSON.stringify(find(objects, 'Deployment', 'example-gateway-upstream-operator')).includes(
+        'topologySpreadConstraints',
+      );
+    const two = await render({});
+    const one = await render({ replicas: 1 });
+    expect(kinds(two)).toContain('PodDisruptionBudget');
+    expect(spreads(two)).toBe(true);
+    expect(kinds(one)).not.toContain('PodDisruptionBudget');
+    expect(spreads(one)).toBe(false);
+  });
+
+  it('name the image by digest rather than by tag', async () => {
+    const image = { repository: 'registry.example.com/operator', tag: '9', digest: DIGEST };
+    const workloads = (await render({ image })).filter(({ kind }) => kind === 'Deployment' || kind === 'Job');
+    expect(workloads).toHaveLength(3);
+    for (const workload of workloads) {
+      expect(JSON.stringify(workload)).toContain(`"image":"registry.example.com/operator@${DIGEST}"`);
+    }
+  });
+});
+
+describe('rights', () => {
+  const release = 'gateway-upstream-operator';
+  const sorted = (entries: readonly unknown[]) => entries.map((entry) => JSON.stringify(entry)).sort();
+  /** Who is granted what where, whatever else the objects say. */
+  const rightsOf = (objects: readonly object[]) =>
+    (objects as readonly Rendered[])
+      .filter(({ kind }) => /^(Cluster)?Role(Binding)?$/.test(kind))
+      .map(({ kind, metadata: { name, namespace }, rules, roleRef, subjects }) => {
+        return { kind, name, namespace, rules, roleRef, subjects };
+      });
+
+  it.each([
+    ['by default', {}, {}],
+    [
+      'in some namespaces',
+      { namespaces: ['shop', 'blog', 'shop'] },
+      { namespaces: ['shop', 'blog', 'shop'] },
+    ],
+    [
+      'in namespaces with the own one and default',
+      { namespaces: ['default', 'own'] },
+      { namespaces: ['default', 'own'] },
+    ],
+    ['with a lease of another name', { leaderElection: { leaseName: 'mine' } }, { leaseName: 'mine' }],
+    ['without a lease', { leaderElection: { enabled: false } }, { leaderElection: false }],
+  ])('%s are those of `install`', async (_, config, options) => {
+    const values = { config, replicas: 1 };
+    const objects = objectsOf(await helm(templateArgs(release, 'own'), { values }));
+    const ours = objects.filter(({ metadata }) => metadata.annotations?.['helm.sh/hook'] === undefined);
+    const expected = rbacObjects({ namespace: 'own', ...options });
+    expect(sorted(rightsOf(ours))).toEqual(sorted(rightsOf(expected)));
+  });
+});
+
+describe('values that are refused', () => {
+  const connectionWith = (more: object) => ({ ...CONNECTION, ...more });
+  const cases: readonly (readonly [string, object, string])[] = [
+    [
+      'replicaCount: 3',
+      { replicaCount: 3 },
+      "at '/replicaCount': value must be '(no such key; there are: global, replicas,",
+    ],
+    ['replicas as text', { replicas: 'two' }, "at '/replicas': got string, want integer"],
+    ['negative replicas', { replicas: -1 }, "at '/replicas': minimum: got -1, want 0"],
+    [
+      'replicas without a lease',
+      { config: { leaderElection: { enabled: false } } },
+      'set replicas to 1, or config.leaderElection.enabled to true',
+    ],
+    [
+      'a wrong key of image',
+      { image: { tagg: '1' } },
+      "at '/image/tagg': value must be '(no such key; there are: repository, tag, digest, pullPolicy)'",
+    ],
+    ['a tag that is a number', { image: { tag: 1.1 } }, "at '/image/tag': got number, want string"],
+    ['no repository', { image: { repository: '' } }, "at '/image/repository': minLength: got 0, want 1"],
+    [
+      'a digest without algorithm',
+      { image: { digest: 'abc' } },
+      'image.digest: "abc" must be sha256: and 64 hexadecimal digits',
+    ],
+    [
+      'an unknown pull policy',
+      { image: { pullPolicy: 'always' } },
+      "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+    ],
+    [
+      'pull secrets by name alone',
+      { imagePullSecrets: ['registry'] },
+      "at '/imagePullSecrets/0': got string, want object",
+    ],
+    [
+      'a wrong key of config',
+      { config: { loglevel: 'info' } },
+      "at '/config/loglevel': value must be '(no such key; there are: kubeconfig,",
+    ],
+    [
+      'an unknown log level',
+      { config: { logLevel: 'loud' } },
+      "at '/config/logLevel': value must be one of 'trace', 'debug', 'info', 'warn', 'error'",
+    ],
+    [
+      'a duration without unit',
+      { config: { resyncInterval: '600' } },
+      'config.resyncInterval: "600" is no duration from 1000ms to 24h: write for example 500ms, 10s or 1m30s',
+    ],
+    [
+      'a duration that is a number',
+      { config: { requestTimeout: 5 } },
+      "at '/config/requestTimeout': got number, want string",
+    ],
+    [
+      'a duration of nothing',
+      { config: { leaderElection: { retryPeriod: '0s' } } },
+      'config.leaderElection.retryPeriod: "0s" is no duration from 100ms',
+    ],
+    [
+      'a duration that is too long',
+      { config: { resyncInterval: '25h' } },
+      'config.resyncInterval: "25h" is no duration',
+    ],
+    [
+      'a lease shorter than a write',
+      { config: { requestTimeout: '7s' } },
+      'config.leaderElection.leaseDuration: 15s must be longer than renewDeadline (8s) and config.requestTimeout (7s) together',
+    ],
+    [
+      'a retry period that is too long',
+      { config: { leaderElection: { retryPeriod: '5s' } } },
+      'config.leaderElection.renewDeadline: 8s must be at least twice retryPeriod (5s)',
+    ],
+    [
+      'a name of a lease',
+      { config: { leaderElection: { leaseName: 'My_Lease' } } },
+      'config.leaderElection.leaseName: "My_Lease" is no name',
+    ],
+    ['a port of 0', { config: { ops: { port: 0 } } }, "at '/config/ops/port': minimum: got 0, want 1"],
+    [
+      'a port that is none',
+      { config: { ops: { port: 'http' } } },
+      'config.ops.port: "http" must be a port from 1 to 65535',
+    ],
+    [
+      'a host with a port',
+      { config: { ops: { host: 'localhost:80' } } },
+      'config.ops.host: "localhost:80" must be an IP address or a host name',
+    ],
+    [
+      'too many status writes',
+      { config: { statusConcurrency: 65 } },
+      "at '/config/statusConcurrency': maximum: got 65, want 64",
+    ],
+    [
+      'a namespace that is none',
+      { config: { namespaces: ['shop', 'Team_A'] } },
+      'config.namespaces[1]: "Team_A" is no name of a namespace',
+    ],
+    [
+      'namespaces as text',
+      { config: { namespaces: 'shop' } },
+      "at '/config/namespaces': got string, want array",
+    ],
+    [
+      'a clusterId with a space',
+      { config: { clusterId: 'my cluster' } },
+      'config.clusterId: "my cluster" must be up to 64 characters without a space',
+    ],
+    [
+      'a connection without address',
+      { defaultConnection: connectionWith({ apisix: { adminKey: { value: 'k' } } }) },
+      'defaultConnection.apisix.adminUrl: "" must look like http://apisix-admin.apisix:9180',
+    ],
+    [
+      'a connection without key',
+      { defaultConnection: connectionWith({ apisix: { adminUrl: 'http://a:9180' } }) },
+      'set existingSecret.name to the Secret that holds the admin key, or value to the key itself',
+    ],
+    [
+      'a connection with two keys',
+      {
+        defaultConnection: connectionWith({
+          apisix: { adminUrl: 'http://a:9180', adminKey: { value: 'k', existingSecret: { name: 's' } } },
+        }),
+      },
+      'value and existingSecret.name are both set: remove one',
+    ],
+    [
+      'credentials in the address',
+      {
+        defaultConnection: connectionWith({
+          apisix: { adminUrl: 'http://u:p@a:9180', adminKey: { value: 'k' } },
+        }),
+      },
+      'without credentials, query or fragment',
+    ],
+    [
+      'an idPrefix with a slash',
+      { defaultConnection: connectionWith({ idPrefix: 'a/b' }) },
+      'defaultConnection.idPrefix: "a/b" must be up to 32',
+    ],
+    [
+      'all and names',
+      { defaultConnection: connectionWith({ allowedNamespaces: { names: ['shop'] } }) },
+      'all: true already allows every namespace: add all: false to name some',
+    ],
+    [
+      'an unknown policy',
+      { defaultConnection: { tenantPolicy: { adoption: 'yes' } } },
+      "at '/defaultConnection/tenantPolicy/adoption': value must be one of 'Deny', 'Allow'",
+    ],
+    [
+      'a limit of nothing',
+      { defaultConnection: { limits: { concurrency: 0 } } },
+      "at '/defaultConnection/limits/concurrency': minimum: got 0, want 1",
+    ],
+    [
+      'a wrong key of tls',
+      { defaultConnection: { apisix: { tls: { verify: false } } } },
+      "at '/defaultConnection/apisix/tls/verify': value must be '(no such key; there are: caSecretRef,",
+    ],
+    [
+      'an unknown end',
+      { uninstall: { finalizers: 'keep' } },
+      "at '/uninstall/finalizers': value must be one of 'orphan', 'delete', 'refuse'",
+    ],
+    ['a label that is no text', { podLabels: { team: 1 } }, "at '/podLabels/team': got number, want string"],
+  ];
+
+  it.each(cases)('%s', async (_, values, message) => {
+    const rendered = helm(templateArgs('gateway-upstream-operator', 'default'), { values });
+    await expect(rendered).rejects.toThrow(message);
+  });
+});
+
+describe('a release', () => {
+  const release = 'gateway-upstream-operator';
+  const namespace = 'gateway-upstream-system';
+  const id = 'shop.web';
+  let gateway: StandIn;
+  let values: object;
+
+  const workload = async () => {
+    const path = `/apis/apps/v1/namespaces/${namespace}/deployments/${release}`;
+    const { status, body } = await cluster.request('GET', path);
+    expect(status).toBe(200);
+    return body as RenderedWorkload;
+  };
+  const port = () =>
+    (values as { readonly config: { readonly ops: { readonly port: number } } }).config.ops.port;
+  /** What the Deployment says, ready by its own probe. */
+  const start = async (): Promise<RenderedRun> => {
+    const run = await runRendered(cluster, await workload());
+    await eventually(async () => {
+      if (run.process.exitCode !== null)
+        throw new Error(`ended with ${run.process.exitCode}: ${run.output()}`);
+      const answer = await fetch(`http://127.0.0.1:${port()}/readyz`);
+      if (answer.status !== 200) throw new Error(`${answer.status}: ${await answer.text()}`);
+    });
+    return run;
+  };
+  const nodes = () => (gateway.get('upstreams', id) as { readonly nodes?: unknown } | undefined)?.nodes;
+  const crdDescription = async () => {
+    const { body } = await cluster.request(
+      'GET',
+      `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gatewayupstreams.${GROUP}`,
+    );
+    const { spec } = body as {
+      readonly spec: {
+        readonly versions: readonly {
+          readonly schema: { readonly openAPIV3Schema: { readonly description: string } };
+        }[];
+      };
+    };
+    return spec.versions[0]?.schema.openAPIV3Schema.description;
+  };
+  /** The chart as it was before: another version, and CRDs that say something else. */
+  const olderChart = async () => {
+    const folder = join(cluster.dir, 'older-chart');
+    await cp(CHART_DIR, folder, { recursive: true });
+    const edit = async (file: string, from: RegExp, to: string) => {
+      const text = await readFile(join(folder, file), 'utf8');
+      expect(text).toMatch(from);
+      await writeFile(join(folder, file), text.replace(from, to));
+    };
+    await edit('Chart.yaml', /^version: .*$/m, 'version: 0.0.9');
+    await edit(
+      `crds/${GROUP}_gatewayupstreams.yaml`,
+      /description: One upstream object in one API gateway.*/,
+      'description: As it was before.',
+    );
+    return folder;
+  };
+
+  beforeAll(async () => {
+    gateway = await startStandIn();
+    const [opsPort] = await freePorts(1);
+    values = {
+      config: { ops: { host: '127.0.0.1', port: opsPort }, requestTimeout: '2s' },
+      defaultConnection: {
+        enabled: true,
+        apisix: { adminUrl: gateway.adminUrl, adminKey: { value: gateway.adminKey } },
+      },
+    };
+  });
+  afterAll(() => gateway?.[Symbol.asyncDispose]());
+
+  it('goes from an empty cluster to a Ready upstream, by what was rendered alone', async () => {
+    const chart = await olderChart();
+    const notes = await helm(['install', release, chart, '-n', namespace, '--create-namespace'], { values });
+    expect(notes).toContain('kubectl wait --for=condition=Ready --timeout=60s gatewayconnection/default');
+    expect(notes).toContain('kind: GatewayUpstream');
+    expect(notes).not.toContain(gateway.adminKey);
+    expect(await crdDescription()).toBe('As it was before.');
+
+    await using operator = await start();
+    await cluster.request('POST', '/api/v1/namespaces', { metadata: { name: 'shop' } });
+    const work = createWorkload(cluster, 'shop');
+    await work.service('web');
+    await work.endpoints('web', ['10.1.0.1']);
+    await work.upstream('web', { backends: [{ serviceRef: { name: 'web', port: 'http' } }] });
+    await eventually(async () => {
+      expect(await work.condition('web', 'Ready')).toMatchObject({ status: 'True' });
+      const connection = await work.get(connectionPath('default'));
+      expect(conditionOf(connection, 'Ready')).toMatchObject({ status: 'True' });
+    });
+    expect(nodes()).toEqual([{ host: '10.1.0.1', port: 8080, weight: 1 }]);
+    expect(await operator.stop()).toBe(0);
+    expect(operator.output()).not.toMatch(/forbidden|"statusCode":403/i);
+  });
+
+  it('upgrades with its CRDs, and goes back', async () => {
+    const before = await workload();
+    await using hooks = startHookRunner(cluster, namespace);
+    const upgraded = { ...values, image: { tag: 'next' } };
+    await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], { values: upgraded });
+    expect(hooks.runs).toMatchObject([{ args: ['install', '--crds-only'], code: 0 }]);
+    expect(await crdDescription()).toMatch(/^One upstream object/);
+    expect(JSON.stringify(await workload())).toContain('gateway-upstream-operator:next');
+    await using operator = await start();
+    expect(await operator.stop()).toBe(0);
+
+    await helm(['rollback', release, '1', '-n', namespace]);
+    expect((await workload()).spec.template).toEqual(before.spec.template);
+    expect(hooks.runs).toHaveLength(1);
+    const leftOver = await cluster.kubectl(['get', 'jobs,serviceaccounts', '-n', namespace, '-o', 'name']);
+    expect(leftOver).not.toContain('-crds');
+  });
+
+  /** helm uninstall while the operator runs, which ends when its Deployment is gone. */
+  const uninstall = async (operator: RenderedRun) => {
+    await helm(['uninstall', release, '-n', namespace]);
+    const path = `/apis/apps/v1/namespaces/${namespace}/deployments/${release}`;
+    expect((await cluster.request('GET', path)).status).toBe(404);
+    expect(await operator.stop()).toBe(0);
+  };
+  const leftBehind = async () => {
+    const kinds =
+      'deployments,jobs,configmaps,services,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets';
+    const inNamespace = await cluster.kubectl(['get', kinds, '-n', namespace, '-o', 'name']);
+    const inCluster = await cluster.kubectl(['get', 'clusterroles,clusterrolebindings', '-o', 'name']);
+    return [...inNamespace.split('\n'), ...inCluster.split('\n')].filter((name) => name.includes(release));
+  };
+
+  it('is uninstalled with living upstreams: they stay in the gateway, and no object hangs', async () => {
+    const work = createWorkload(cluster, 'shop');
+    await using hooks = startHookRunner(cluster, namespace);
+    await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], { values });
+    await using operator = await start();
+    await uninstall(operator);
+    expect(hooks.runs.at(-1)).toMatchObject({
+      args: expect.arrayContaining(['--finalizers=orphan']),
+      code: 0,
+    });
+
+    expect(gateway.get('upstreams', id)).toMatchObject({
+      nodes: [{ host: '10.1.0.1', port: 8080 }],
+      labels: { 'gatewayupstream.dev/deletion-policy': 'Orphan' },
+    });
+    expect(await leftBehind()).toEqual([]);
+    await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
+    expect(await work.get(work.upstreamPath('web'))).not.toHaveProperty('metadata.finalizers');
+    await work.remove(work.upstreamPath('web'));
+    expect(await work.get(work.upstreamPath('web'))).toBeUndefined();
+    expect(gateway.get('upstreams', id)).toBeDefined();
+  });
+
+  it('is not uninstalled with living upstreams where the values refuse it, and takes all of them along where they say so', async () => {
+    const work = createWorkload(cluster, 'shop');
+    const ending = (finalizers: string) => ({ values: { ...values, uninstall: { finalizers } } });
+    await helm(['install', release, CHART_DIR, '-n', namespace], ending('refuse'));
+    await using operator = await start();
+    await work.upstream('news', { backends: [{ serviceRef: { name: 'web', port: 'http' } }] });
+    await eventually(async () => {
+      expect(await work.condition('news', 'Ready')).toMatchObject({ status: 'True' });
+    });
+    await using hooks = startHookRunner(cluster, namespace);
+    await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow('pre-delete');
+    expect(hooks.runs.map(({ code }) => code)).toEqual([1]);
+    expect(hooks.runs[0]?.output).toContain('shop/news');
+    expect(await work.condition('news', 'Ready')).toMatchObject({ status: 'True' });
+    await workload();
+
+    await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], ending('delete'));
+    await uninstall(operator);
+    expect(await work.get(work.upstreamPath('news'))).toBeUndefined();
+    expect(gateway.get('upstreams', 'shop.news')).toBeUndefined();
+    await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
+    expect(await leftBehind()).toEqual([]);
+  });
+});

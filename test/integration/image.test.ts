@@ -1,0 +1,298 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmod,
+  chown,
+  copyFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { stringify } from 'yaml';
+import { configSchema } from '../../src/config.ts';
+import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
+import { eventually } from '../support/eventually.ts';
+import { installCrds, installRbac } from '../support/operator.ts';
+import { sharedControlPlane } from '../support/shared-control-plane.ts';
+
+const run = promisify(execFile);
+const cluster = sharedControlPlane();
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const read = (path: string) => readFile(join(root, path), 'utf8');
+
+interface Instruction {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The instructions of each stage, the first of which is FROM. */
+function stagesOf(dockerfile: string): readonly (readonly Instruction[])[] {
+  const stages: Instruction[][] = [];
+  const lines = dockerfile.replaceAll(/^\s*#.*\n/gm, '').replaceAll(/\\\n\s*/g, '');
+  for (const line of lines.split('\n').filter((text) => text.trim() !== '')) {
+    const [, name = '', text = ''] = /^(\S+)\s+(.*)$/.exec(line) ?? [];
+    if (name === 'FROM') stages.push([]);
+    stages.at(-1)?.push({ name, text });
+  }
+  return stages;
+}
+
+const only = (stage: readonly Instruction[] | undefined, name: string) =>
+  (stage ?? []).filter((instruction) => instruction.name === name).map(({ text }) => text);
+
+/** What COPY takes, without its options and its destination. */
+const copied = (text: string) =>
+  text
+    .split(/\s+/)
+    .filter((word) => !word.startsWith('--'))
+    .slice(0, -1);
+
+/** Whether `path` is part of the build's context: the last pattern that matches it or a folder above it decides. */
+function isInContext(path: string, dockerignore: string): boolean {
+  const parts = path.split('/');
+  const above = parts.map((_, index) => parts.slice(0, index + 1).join('/'));
+  let inside = true;
+  for (const line of dockerignore.split('\n').map((text) => text.trim())) {
+    if (line === '' || line.startsWith('#')) continue;
+    const pattern = line.replace(/^!/, '').replace(/\/$/, '');
+    const expression = new RegExp(
+      `^${pattern.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^/]*')}$`,
+    );
+    if (above.some((prefix) => expression.test(prefix))) inside = line.startsWith('!');
+  }
+  return inside;
+}
+
+interface Manifest {
+  readonly license: string;
+  readonly description: string;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
+}
+
+interface Lock {
+  readonly packages: Readonly<
+    Record<string, { readonly dev?: boolean; readonly devOptional?: boolean; readonly optional?: boolean }>
+  >;
+}
+
+describe('Dockerfile', () => {
+  it('copies only what exists and what .dockerignore lets through', async () => {
+    const [build] = stagesOf(await read('Dockerfile'));
+    const dockerignore = await read('.dockerignore');
+    const sources = only(build, 'COPY').flatMap(copied);
+    expect(sources).toEqual(
+      expect.arrayContaining(['package.json', 'package-lock.json', '.npmrc', 'tsconfig.build.json', 'src']),
+    );
+    for (const source of sources) {
+      const files = (await stat(join(root, source))).isDirectory()
+        ? (await readdir(join(root, source), { recursive: true })).map((path) => `${source}/${path}`)
+        : [source];
+      expect(files.length, source).toBeGreaterThan(0);
+      expect(files.filter((path) => !isInContext(path, dockerignore))).toEqual([]);
+    }
+    for (const path of [
+      'node_modules/zod/package.json',
+      '.git/config',
+      'dist/main.js',
+      'test/a.ts',
+      '.env',
+    ]) {
+      expect(isInContext(path, dockerignore), path).toBe(false);
+    }
+  });
+
+  it('takes from the build stage only what this test makes by the same commands', async () => {
+    const stages = stagesOf(await read('Dockerfile'));
+    expect(stages).toHaveLength(2);
+    const [build, image] = stages;
+    expect(only(build, 'WORKDIR')).toEqual(['/app']);
+    expect(only(build, 'RUN')).toEqual([
+      'npm ci --ignore-scripts',
+      'npx tsc -p tsconfig.build.json && npm ci --ignore-scripts --omit=dev',
+    ]);
+    expect(only(image, 'COPY').flatMap(copied)).toEqual([
+      '/app/package.json',
+      '/app/node_modules',
+      '/app/dist',
+    ]);
+    expect(only(image, 'COPY').every((text) => text.startsWith('--from=build '))).toBe(true);
+    expect(only(image, 'RUN')).toEqual([]);
+  });
+
+  it('makes an image that is small, not root, labelled, and of the node that the tests run with', async () => {
+    const [, image] = stagesOf(await read('Dockerfile'));
+    const manifest = JSON.parse(await read('package.json')) as Manifest;
+    const bases = stagesOf(await read('Dockerfile')).flatMap((stage) => only(stage, 'FROM'));
+    const base = `node:${manifest.devDependencies['node']}-bookworm-slim`;
+    expect(bases).toEqual([`${base} AS build`, base]);
+    expect(only(image, 'USER')).toEqual(['65532:65532']);
+    expect(only(image, 'EXPOSE')).toEqual([String(configSchema.parse({}).ops.port)]);
+    expect(only(image, 'ENV')).toEqual(['NODE_ENV=production']);
+    const labels = new Map(
+      only(image, 'LABEL').flatMap((text) =>
+        [...text.matchAll(/([\w.]+)="([^"]*)"/g)].map(([, key = '', value = '']) => [key, value] as const),
+      ),
+    );
+    expect(labels.get('org.opencontainers.image.title')).toBe('gateway-upstream-operator');
+    expect(labels.get('org.opencontainers.image.licenses')).toBe(manifest.license);
+    expect(labels.get('org.opencontainers.image.description')).not.toBe('');
+    const release = await read('docs/release.md');
+    for (const [label, argument] of [
+      ['version', 'VERSION'],
+      ['revision', 'REVISION'],
+    ] as const) {
+      expect(labels.get(`org.opencontainers.image.${label}`)).toBe(`\${${argument}}`);
+      expect(release).toContain(`--build-arg ${argument}=`);
+    }
+  });
+});
+
+describe('the layout of the image', () => {
+  // Another user than the test's own must be able to reach all of it, node too, wherever the repository is.
+  let folder: string;
+  let app: string;
+  let node: string;
+  const user = process.getuid?.() === 0 ? { uid: 65532, gid: 65532 } : {};
+
+  /** Every file, to see that none comes or goes. */
+  const files = async () => (await readdir(app, { recursive: true })).sort();
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'image-'));
+    await chmod(folder, 0o755);
+    app = join(folder, 'app');
+    node = join(folder, 'bin', 'node');
+    await mkdir(app);
+    await mkdir(dirname(node));
+    await copyFile(process.execPath, node);
+    await copyFile(join(root, 'test/support/leash.ts'), join(folder, 'leash.ts'));
+    for (const file of ['package.json', 'package-lock.json', '.npmrc'])
+      await cp(join(root, file), join(app, file));
+    const environment = {
+      ...process.env,
+      PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter),
+    };
+    await run('npm', ['ci', '--ignore-scripts', '--omit=dev', '--prefer-offline'], {
+      cwd: app,
+      env: environment,
+    });
+    const tsc = join(root, 'node_modules/typescript/bin/tsc');
+    await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(app, 'dist')], {
+      cwd: root,
+    });
+    for (const file of ['package-lock.json', '.npmrc']) await rm(join(app, file));
+    await run('chmod', ['-R', 'a+rX,a-w', app]);
+  });
+
+  afterAll(async () => {
+    if (folder === undefined) return;
+    await run('chmod', ['-R', 'u+w', folder]);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** Starts what ENTRYPOINT says, with nothing of the test's own environment. */
+  const start = async (args: readonly string[]) => {
+    const [, image] = stagesOf(await read('Dockerfile'));
+    const entrypoint = JSON.parse(only(image, 'ENTRYPOINT')[0] ?? '[]') as readonly string[];
+    const [program, ...rest] = entrypoint.map((word) => word.replace(/^\/app(?=\/)/, app));
+    expect(program).toBe('node');
+    const child = spawn(node, ['--import', join(folder, 'leash.ts'), ...rest, ...args], {
+      ...user,
+      cwd: app,
+      env: { PATH: dirname(node), POD_NAMESPACE: 'from-the-environment' },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    onTestFinished(() => {
+      child.kill('SIGKILL');
+    });
+    const output = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (chunk: string) => {
+        output[name] += chunk;
+      });
+    }
+    const ended = once(child, 'close').then(([code]) => code as number | null);
+    return { child, output, ended } satisfies {
+      child: ChildProcess;
+      output: object;
+      ended: Promise<unknown>;
+    };
+  };
+
+  it('has the production dependencies and no others', async () => {
+    const { packages } = JSON.parse(await read('package-lock.json')) as Lock;
+    const installed = new Set(
+      (await readdir(join(app, 'node_modules'), { recursive: true }))
+        .filter((path) => path.endsWith('package.json'))
+        .map((path) => `node_modules/${dirname(path)}`),
+    );
+    const all = Object.entries(packages).filter(([path]) => path !== '');
+    const development = all.filter(([, { dev, devOptional }]) => dev === true || devOptional === true);
+    const production = all.filter(([, { dev, devOptional, optional }]) => !dev && !devOptional && !optional);
+    expect(development.map(([path]) => path)).toContain('node_modules/typescript');
+    expect(development.filter(([path]) => installed.has(path))).toEqual([]);
+    expect(production.map(([path]) => path)).toContain('node_modules/got');
+    expect(production.filter(([path]) => !installed.has(path))).toEqual([]);
+  });
+
+  it('answers --help', async () => {
+    const { output, ended } = await start(['--help']);
+    expect(await ended).toBe(0);
+    expect(output.stdout).toContain('gateway-upstream-operator');
+    expect(output.stdout).toContain('--config');
+    expect(output.stderr).toBe('');
+  });
+
+  it.each([
+    ['a wrong flag', ['run', '--confg', 'a.yaml'], '--confg'],
+    ['a wrong command', ['start'], 'start'],
+    ['a configuration that is not there', ['run', '--config', '/nowhere.yaml'], '/nowhere.yaml'],
+  ])('ends with 2 for %s, and names it', async (_, args, says) => {
+    const { output, ended } = await start(args);
+    expect(await ended).toBe(2);
+    expect(output.stderr).toContain(says);
+    expect(output.stdout).toBe('');
+  });
+
+  it('runs from a read-only folder as another user, answers the probes, and ends with 0 on SIGTERM', async () => {
+    await installCrds(cluster);
+    const namespace = await cluster.newNamespace('image');
+    const token = await installRbac(cluster, namespace);
+    const kubeconfig = join(folder, 'kubeconfig');
+    const config = join(folder, 'config.yaml');
+    const { server, caPem } = cluster;
+    await writeKubeconfig(kubeconfig, { server, caPem, user: { name: 'image', token, namespace } });
+    if (user.uid !== undefined) await chown(kubeconfig, user.uid, user.gid);
+    await writeFile(
+      config,
+      stringify({ kubeconfig, operatorNamespace: namespace, ops: { host: '127.0.0.1', port: 0 } }),
+    );
+    const before = await files();
+
+    const { child, output, ended } = await start(['run', '--config', config]);
+    const probe = async (path: string) => {
+      if (child.exitCode !== null) throw new Error(`ended with ${child.exitCode}: ${output.stderr}`);
+      const port = /"opsPort":(\d+)/.exec(output.stdout)?.[1];
+      if (port === undefined) throw new Error(`does not listen yet: ${output.stdout}${output.stderr}`);
+      return (await fetch(`http://127.0.0.1:${port}${path}`)).status;
+    };
+    await eventually(async () => expect(await probe('/livez')).toBe(200));
+    await eventually(async () => expect(await probe('/readyz')).toBe(200));
+
+    child.kill('SIGTERM');
+    expect(await ended, output.stdout).toBe(0);
+    expect(output.stderr).toBe('');
+    expect(await files()).toEqual(before);
+  });
+});

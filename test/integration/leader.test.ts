@@ -1,0 +1,391 @@
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { eventually } from '../support/eventually.ts';
+import {
+  installCrds,
+  installRbac,
+  type Operator,
+  type OperatorOptions,
+  startOperator,
+} from '../support/operator.ts';
+import { sharedControlPlane } from '../support/shared-control-plane.ts';
+import { startWitness, type Witness } from '../support/witness.ts';
+import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+
+const cluster = sharedControlPlane();
+
+/** Nobody waits that long: where a replica takes over within a test, the lease was given to it. */
+const NEVER_EXPIRES = { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' };
+/** Long enough for a busy machine to renew in, short enough to wait for. */
+const EXPIRES = { leaseDuration: '10s', renewDeadline: '7s', retryPeriod: '500ms' };
+/** No renewal that could find out for some time after the last one. */
+const SELDOM_RENEWS = { leaseDuration: '60s', renewDeadline: '40s', retryPeriod: '15s' };
+
+interface LeaseSpec {
+  readonly holderIdentity: string;
+  readonly leaseDurationSeconds: number;
+  readonly leaseTransitions: number;
+  readonly renewTime: string;
+  readonly acquireTime: string;
+}
+
+/** A namespace of operators of its own, with a gateway behind a witness and one namespace of workloads. */
+class Site {
+  readonly gateway: StandIn;
+  readonly witness: Witness;
+  readonly work: Workload;
+  readonly #namespace: string;
+  readonly #token: string;
+
+  constructor(gateway: StandIn, witness: Witness, work: Workload, namespace: string, token: string) {
+    this.gateway = gateway;
+    this.witness = witness;
+    this.work = work;
+    this.#namespace = namespace;
+    this.#token = token;
+  }
+
+  get leasePath(): string {
+    return `/apis/coordination.k8s.io/v1/namespaces/${this.#namespace}/leases/gateway-upstream-operator`;
+  }
+
+  async start(name: string, leaderElection: OperatorOptions['leaderElection'] & object): Promise<Operator> {
+    const operator = await startOperator(cluster, this.#namespace, this.#token, {
+      name,
+      requestTimeout: '2s',
+      resyncInterval: '1h',
+      leaderElection,
+    });
+    onTestFinished(() => operator[Symbol.asyncDispose]());
+    await operator.ready();
+    return operator;
+  }
+
+  async lease(): Promise<LeaseSpec> {
+    const lease = await this.work.get(this.leasePath);
+    return (lease?.['spec'] ?? {}) as LeaseSpec;
+  }
+
+  async programme(name: string, address: string): Promise<void> {
+    await this.work.service(name);
+    await this.work.endpoints(name, [address]);
+    await this.work.upstream(name, {
+      connectionRef: { name: this.work.namespace },
+      backends: [{ serviceRef: { name, port: 'http' } }],
+    });
+    await this.holds(name, address);
+  }
+
+  holds(name: string, address: string): Promise<void> {
+    return eventually(() => expect(this.hosts(name)).toEqual([address]), { timeoutMs: 60_000 });
+  }
+
+  hosts(name: string): readonly string[] | undefined {
+    const upstream = this.gateway.get('upstreams', `${this.work.namespace}.${name}`) as
+      | { readonly nodes: readonly { readonly host: string }[] }
+      | undefined;
+    return upstream?.nodes.map(({ host }) => host);
+  }
+
+  /** The operators in the order in which they wrote, one entry for each unbroken row of writes. */
+  reigns(): readonly string[] {
+    return this.witness
+      .writes()
+      .map(({ operator }) => operator)
+      .filter((operator, index, all) => operator !== all[index - 1]);
+  }
+}
+
+async function openSite(): Promise<Site> {
+  const namespace = await cluster.newNamespace('operator');
+  const token = await installRbac(cluster, namespace);
+  const gateway = await startStandIn();
+  onTestFinished(() => gateway[Symbol.asyncDispose]());
+  const witness = await startWitness(gateway.adminUrl);
+  onTestFinished(() => witness[Symbol.asyncDispose]());
+  const work = createWorkload(cluster, await cluster.newNamespace('apps'));
+  // Connections are cluster-scoped: the operators of other tests see this one too, but have no Secret of this name.
+  await writeSecret(cluster, namespace, namespace, { 'admin-key': gateway.adminKey });
+  await work.connection(work.namespace, { adminUrl: witness.url, secret: namespace });
+  return new Site(gateway, witness, work, namespace, token);
+}
+
+const leads = (operator: Operator) =>
+  eventually(() => expect(operator.output()).toContain('"msg":"leader"'), { timeoutMs: 60_000 });
+const standsBy = (operator: Operator) =>
+  eventually(() => expect(operator.output()).toContain('"msg":"standby"'));
+
+/** What an operator changed in the cluster, its Lease excepted, by its own record. */
+const changes = (operator: Operator) =>
+  operator
+    .output()
+    .split('\n')
+    .filter((line) => /^sent (POST|PUT|PATCH|DELETE) /.test(line) && !line.includes('/leases'));
+
+/** The hosts of every write to an upstream, in the order in which they came to the gateway. */
+function hostsWritten({ witness }: Site): readonly string[] {
+  return witness
+    .writes()
+    .flatMap(
+      ({ body }) => (JSON.parse(body) as { readonly nodes: readonly { readonly host: string }[] }).nodes,
+    )
+    .map(({ host }) => host);
+}
+
+const exited = (operator: Operator, code: number) =>
+  eventually(() => expect(operator.process.exitCode).toBe(code), { timeoutMs: 60_000 });
+
+describe('several replicas', () => {
+  beforeAll(async () => {
+    await installCrds(cluster);
+  });
+
+  it('one writes, the other stands by with everything listed', async () => {
+    const site = await openSite();
+    const first = await site.start('first', NEVER_EXPIRES);
+    await leads(first);
+    const second = await site.start('second', NEVER_EXPIRES);
+    await standsBy(second);
+    for (let n = 1; n <= 5; n += 1) await site.programme(`s${n}`, `10.1.0.${n}`);
+    await eventually(async () =>
+      expect(await site.work.condition('s5', 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' }),
+    );
+    await site.work.remove(site.work.upstreamPath('s5'));
+    await eventually(async () => expect(await site.work.get(site.work.upstreamPath('s5'))).toBeUndefined());
+
+    const lease = await site.lease();
+    expect(lease).toMatchObject({ leaseDurationSeconds: 3600, leaseTransitions: 0 });
+    expect(first.output()).toContain(`"identity":"${lease.holderIdentity}"`);
+    await eventually(async () => expect((await site.lease()).renewTime > lease.renewTime).toBe(true));
+    expect((await site.lease()).acquireTime).toBe(lease.acquireTime);
+
+    expect(site.reigns()).toEqual(['first']);
+    expect(site.witness.seen.filter(({ operator }) => operator !== 'first')).toEqual([]);
+    expect(changes(first).length).toBeGreaterThan(10);
+    expect(changes(second)).toEqual([]);
+    expect(await second.readyz()).toMatchObject({
+      status: 200,
+      text: expect.stringContaining('[+]lease ok'),
+    });
+  });
+
+  it('the other takes over at once when the leader is told to stop, after the write that was under way', async () => {
+    const site = await openSite();
+    const first = await site.start('first', NEVER_EXPIRES);
+    await leads(first);
+    await site.programme('web', '10.1.0.1');
+    const second = await site.start('second', NEVER_EXPIRES);
+    await standsBy(second);
+
+    using _slow = site.gateway.addFault({
+      fault: { kind: 'delay', delayMs: 1500 },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    await site.work.endpoints('web', ['10.1.0.2']);
+    await eventually(() => expect(site.witness.writes()).toHaveLength(2));
+    const stopped = first.stop();
+    await site.work.endpoints('web', ['10.1.0.3']);
+    expect(await stopped).toBe(0);
+    await leads(second);
+    await site.holds('web', '10.1.0.3');
+
+    // The slow one came to its end, and not after the newer one.
+    await eventually(() =>
+      expect(site.gateway.requests.every(({ status }) => status !== undefined)).toBe(true),
+    );
+    expect(site.hosts('web')).toEqual(['10.1.0.3']);
+    expect(hostsWritten(site)).toEqual(['10.1.0.1', '10.1.0.2', '10.1.0.3']);
+    expect(site.reigns()).toEqual(['first', 'second']);
+    expect(site.witness.writes().flatMap(({ besides }) => besides)).toEqual([]);
+    expect(await site.lease()).toMatchObject({ leaseTransitions: 1 });
+
+    expect(await second.stop()).toBe(0);
+    expect(await site.lease()).toMatchObject({ leaseDurationSeconds: 1 });
+    expect((await site.lease()).holderIdentity ?? '').toBe('');
+  });
+
+  it('the other takes over from a leader that was killed, and reads back what that one may still have written', async () => {
+    const site = await openSite();
+    const first = await site.start('first', EXPIRES);
+    await leads(first);
+    await site.programme('web', '10.1.0.1');
+    const second = await site.start('second', EXPIRES);
+    await standsBy(second);
+    await first.kill();
+    await site.work.endpoints('web', ['10.1.0.2']);
+    await leads(second);
+    await site.holds('web', '10.1.0.2');
+    expect(await site.lease()).toMatchObject({ leaseTransitions: 1 });
+
+    // As if the last write of the dead one had been on its way all the time. Nothing else lists within the hour.
+    const [late] = site.witness.writes();
+    const lists = () =>
+      site.witness.seen.filter(
+        ({ operator, path }) => operator === 'second' && path === '/apisix/admin/upstreams',
+      );
+    expect(lists()).toHaveLength(1);
+    await fetch(new URL(late?.path ?? '', site.gateway.adminUrl), {
+      method: 'PUT',
+      headers: { 'X-API-KEY': site.gateway.adminKey, 'Content-Type': 'application/json' },
+      body: late?.body ?? '',
+    });
+    expect(site.hosts('web')).toEqual(['10.1.0.1']);
+    await eventually(() => expect(site.hosts('web')).toEqual(['10.1.0.2']), { timeoutMs: 90_000 });
+    expect(lists()).toHaveLength(2);
+    expect(site.reigns()).toEqual(['first', 'second']);
+  }, 240_000);
+
+  it('a leader that was frozen begins no write when it wakes up, and ends', async () => {
+    const site = await openSite();
+    const names = Array.from({ length: 10 }, (_, n) => `s${n}`);
+    const first = await site.start('first', EXPIRES);
+    await leads(first);
+    for (const name of names) await site.programme(name, '10.1.0.1');
+    await eventually(async () => {
+      for (const name of names)
+        expect(await site.work.condition(name, 'Ready')).toMatchObject({ status: 'True' });
+    });
+    const second = await site.start('second', EXPIRES);
+    await standsBy(second);
+
+    const written = site.witness.writes().length;
+    first.process.kill('SIGSTOP');
+    for (const name of names) await site.work.endpoints(name, ['10.1.0.2']);
+    await leads(second);
+    for (const name of names) await site.holds(name, '10.1.0.2');
+    for (const name of names) await site.work.endpoints(name, []);
+    for (const name of names) await eventually(() => expect(site.hosts(name)).toEqual([]));
+
+    const before = changes(first);
+    first.process.kill('SIGCONT');
+    await exited(first, 1);
+    expect(first.output()).toContain('"msg":"lost the lease"');
+    expect(
+      site.witness
+        .writes()
+        .slice(written)
+        .filter(({ operator }) => operator === 'first'),
+    ).toEqual([]);
+    expect(changes(first)).toEqual(before);
+    expect(site.reigns()).toEqual(['first', 'second']);
+    for (const name of names) expect(site.hosts(name)).toEqual([]);
+  }, 240_000);
+
+  it.each<[string, (work: Workload) => Promise<void>]>([
+    ['a PUT', (work) => work.endpoints('web', ['10.1.0.2'])],
+    [
+      'a finalizer',
+      (work) =>
+        work.upstream('new', {
+          connectionRef: { name: work.namespace },
+          backends: [{ serviceRef: { name: 'web', port: 'http' } }],
+        }),
+    ],
+    [
+      'a status',
+      (work) =>
+        work.upstream('wrong', {
+          connectionRef: { name: work.namespace },
+          backends: [{ serviceRef: { name: 'nowhere', port: 80 } }],
+        }),
+    ],
+  ])('the clocks are asked right before %s, not by a timer', async (_, provoke) => {
+    const site = await openSite();
+    const only = await site.start('only', SELDOM_RENEWS);
+    await leads(only);
+    await site.programme('web', '10.1.0.1');
+    await eventually(async () =>
+      expect(await site.work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
+    );
+    const { renewTime } = await site.lease();
+    await eventually(async () => expect((await site.lease()).renewTime > renewTime).toBe(true));
+    const before = changes(only);
+    only.process.kill('SIGUSR2');
+    await eventually(() => expect(only.output()).toContain('the wall clock was set forward'));
+    await provoke(site.work);
+    await exited(only, 1);
+    expect(only.output()).toContain('"msg":"lost the lease"');
+    expect(changes(only)).toEqual(before);
+    expect(hostsWritten(site)).toEqual(['10.1.0.1']);
+  });
+
+  it('a rolling update loses no change and never has two writers', async () => {
+    const site = await openSite();
+    const replicas = [await site.start('a', NEVER_EXPIRES)];
+    await leads(replicas[0] as Operator);
+    replicas.push(await site.start('b', NEVER_EXPIRES));
+    await site.programme('web', '10.0.0.0');
+
+    const addresses = ['10.0.0.0'];
+    let rolled = false;
+    const change = async () => {
+      const address = `10.0.${addresses.length >> 8}.${addresses.length & 255}`;
+      addresses.push(address);
+      await site.work.endpoints('web', [address]);
+      await site.holds('web', address);
+    };
+    const changing = (async () => {
+      while (!rolled) await change();
+      for (let more = 0; more < 10; more += 1) await change();
+    })();
+    for (const next of ['c', 'd']) {
+      replicas.push(await site.start(next, NEVER_EXPIRES));
+      const before = addresses.length;
+      await eventually(() => expect(addresses.length).toBeGreaterThan(before + 10));
+      expect(await replicas.shift()?.stop()).toBe(0);
+    }
+    rolled = true;
+    await changing;
+
+    expect(hostsWritten(site)).toEqual(addresses);
+    expect(site.hosts('web')).toEqual([addresses.at(-1)]);
+    expect(site.witness.writes().flatMap(({ besides }) => besides)).toEqual([]);
+    const reigns = site.reigns();
+    expect(reigns[0]).toBe('a');
+    expect(['c', 'd']).toContain(reigns.at(-1));
+    expect(new Set(reigns).size).toBe(reigns.length);
+  }, 240_000);
+
+  it('a Lease that is deleted by hand is made again by the leader, and by nobody else', async () => {
+    const site = await openSite();
+    const first = await site.start('first', EXPIRES);
+    await leads(first);
+    const second = await site.start('second', EXPIRES);
+    await standsBy(second);
+    for (let round = 1; round <= 3; round += 1) {
+      const before = await site.lease();
+      await site.work.remove(site.leasePath);
+      await eventually(async () => {
+        const { holderIdentity, acquireTime, renewTime } = await site.lease();
+        expect({ holderIdentity, acquireTime }).toEqual({
+          holderIdentity: before.holderIdentity,
+          acquireTime: before.acquireTime,
+        });
+        expect(renewTime > before.renewTime).toBe(true);
+      });
+    }
+    await site.programme('web', '10.1.0.1');
+    expect(site.reigns()).toEqual(['first']);
+    expect(second.output()).not.toContain('"msg":"leader"');
+  });
+
+  it('a replica whose Lease is given to another one ends', async () => {
+    const site = await openSite();
+    const first = await site.start('first', EXPIRES);
+    await leads(first);
+    await site.work.patch(site.leasePath, { spec: { holderIdentity: 'somebody-else' } });
+    await exited(first, 1);
+    expect(first.output()).toContain('somebody-else has it');
+    expect((await site.lease()).holderIdentity).toBe('somebody-else');
+  });
+
+  it('writes without a Lease where it is told to', async () => {
+    const site = await openSite();
+    const only = await site.start('only', { enabled: false });
+    await site.programme('web', '10.1.0.1');
+    expect(site.reigns()).toEqual(['only']);
+    expect(await site.work.get(site.leasePath)).toBeUndefined();
+    expect(await only.stop()).toBe(0);
+  });
+});

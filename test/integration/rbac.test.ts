@@ -1,0 +1,94 @@
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { OPERATOR } from '../../src/api/group.ts';
+import { permissionsOf } from '../../src/install/rbac.ts';
+import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { startControlPlane } from '../support/control-plane/control-plane.ts';
+import { eventually } from '../support/eventually.ts';
+import { installCrds, installRbac, startOperator } from '../support/operator.ts';
+import { conditionOf, connectionPath, createWorkload, writeSecret } from '../support/workload.ts';
+
+interface AuditEvent {
+  readonly verb: string;
+  readonly user: { readonly username: string };
+  readonly objectRef?: {
+    readonly apiGroup?: string;
+    readonly resource: string;
+    readonly subresource?: string;
+    readonly namespace?: string;
+    readonly name?: string;
+  };
+  readonly responseStatus?: { readonly code: number };
+}
+
+/** Asked for by every authenticated user without a rule of ours (Kubernetes' own `system:basic-user`). */
+const NEEDS_NO_RULE = new Set(['create authorization.k8s.io/selfsubjectaccessreviews']);
+
+const nameOf = (verb: string, group: string | undefined, resource: string, subresource: string | undefined) =>
+  `${verb} ${group === undefined || group === '' ? '' : `${group}/`}${resource}${subresource === undefined ? '' : `/${subresource}`}`;
+
+describe('RBAC', () => {
+  it('grants exactly what a whole life of the operator uses, by the audit log of the API server', async () => {
+    await using cluster = await startControlPlane({ audit: true });
+    await using gateway = await startStandIn();
+    await installCrds(cluster);
+    const namespace = await cluster.newNamespace('operator');
+    const token = await installRbac(cluster, namespace);
+    await writeSecret(cluster, namespace, 'gateway', { 'admin-key': gateway.adminKey });
+    const work = createWorkload(cluster, await cluster.newNamespace('apps'));
+    const options = {
+      leaderElection: { leaseDuration: '6s', renewDeadline: '3s', retryPeriod: '1s' },
+      requestTimeout: '2s',
+    };
+    await using operator = await startOperator(cluster, namespace, token, options);
+    await operator.ready();
+
+    await work.connection('default', { adminUrl: gateway.adminUrl, secret: 'gateway' });
+    await work.service('web');
+    await work.endpoints('web', ['10.1.0.1']);
+    await work.upstream('web', { backends: [{ serviceRef: { name: 'web', port: 80 } }] });
+    await eventually(async () =>
+      expect(await work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
+    );
+    await work.endpoints('web', ['10.1.0.2']);
+    await work.remove(work.upstreamPath('web'));
+    await eventually(async () => expect(await work.get(work.upstreamPath('web'))).toBeUndefined());
+    await eventually(async () => {
+      expect(conditionOf(await work.get(connectionPath('default')), 'Ready')).toMatchObject({
+        status: 'True',
+      });
+    });
+    await work.remove(connectionPath('default'));
+    await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
+    expect(await operator.stop()).toBe(0);
+
+    const user = `system:serviceaccount:${namespace}:${OPERATOR}`;
+    const lines = (await readFile(cluster.auditLog ?? '', 'utf8')).split('\n').filter((line) => line !== '');
+    const events = lines
+      .map((line) => JSON.parse(line) as AuditEvent)
+      .filter((event) => event.user.username === user && event.objectRef !== undefined);
+    expect(events.length).toBeGreaterThan(20);
+    expect(events.filter(({ responseStatus }) => responseStatus?.code === 403)).toEqual([]);
+
+    const used = new Set(
+      events.map(({ verb, objectRef }) =>
+        nameOf(verb, objectRef?.apiGroup, objectRef?.resource ?? '', objectRef?.subresource),
+      ),
+    );
+    const granted = new Set(
+      permissionsOf({ namespace }).map(({ verb, group, resource, subresource }) =>
+        nameOf(verb, group, resource, subresource),
+      ),
+    );
+    expect([...used].filter((one) => !granted.has(one) && !NEEDS_NO_RULE.has(one))).toEqual([]);
+    expect([...granted].filter((one) => !used.has(one))).toEqual([]);
+
+    // What it may do in its own namespace only, it did there only.
+    const elsewhere = events.filter(
+      ({ objectRef }) =>
+        (objectRef?.resource === 'secrets' || objectRef?.resource === 'leases') &&
+        objectRef.namespace !== namespace,
+    );
+    expect(elsewhere).toEqual([]);
+  });
+});

@@ -1,0 +1,45 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { ClusterAccess } from '../control-plane/cluster-access.ts';
+import { CHART } from './chart-files.ts';
+
+/** Absolute path of the chart in this repository. */
+export const CHART_DIR = fileURLToPath(new URL(`../../../${CHART}`, import.meta.url));
+
+/** Runs helm as cluster admin; resolves to its standard output, rejects with its standard error in the message. */
+export type Helm = (args: readonly string[], options?: { readonly values?: object }) => Promise<string>;
+
+const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
+
+/** The helm that belongs to this control plane, without the user's own configuration, cache and plugins. */
+export function createHelm(cluster: ClusterAccess): Helm {
+  const folder = (name: string) => join(cluster.dir, `helm-${name}`);
+  const env = {
+    HOME: cluster.dir,
+    PATH: '/usr/bin:/bin',
+    KUBECONFIG: cluster.kubeconfig,
+    HELM_CACHE_HOME: folder('cache'),
+    HELM_CONFIG_HOME: folder('config'),
+    HELM_DATA_HOME: folder('data'),
+  };
+  return (args, { values } = {}) => {
+    const withValues = values === undefined ? args : [...args, '--values', '-'];
+    return new Promise<string>((settle, fail) => {
+      const limits = { env, maxBuffer: OUTPUT_LIMIT_BYTES };
+      const child = execFile(cluster.binaries.helm, withValues, limits, (cause, stdout, stderr) => {
+        if (cause === null) settle(stdout);
+        else
+          fail(new Error(`helm ${args.join(' ')}: ${stderr.trim() || stdout || cause.message}`, { cause }));
+      });
+      child.stdin?.on('error', () => undefined);
+      child.stdin?.end(values === undefined ? '' : JSON.stringify(values));
+    });
+  };
+}
+
+/** What `helm template` makes of these values, for a cluster of this version. */
+export function templateArgs(release: string, namespace: string): readonly string[] {
+  // A helm that was built as a Go module knows no version of Kubernetes to render for.
+  return ['template', release, CHART_DIR, '--namespace', namespace, '--kube-version', '1.37.2'];
+}

@@ -1,0 +1,42 @@
+import { stringify } from 'yaml';
+import { OPERATOR } from '../../../src/api/group.ts';
+import { CRDS_ONLY_RULES, RELEASE_RULES, rbacObjects } from '../../../src/install/rbac.ts';
+
+interface RoleObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly rules?: readonly unknown[];
+}
+
+const LEASE_NAME = '{{ .Values.config.leaderElection.leaseName }}';
+
+/** `templates/_rules.tpl` of the chart: the rules of every role, from the same source as `install`. */
+export function rulesTemplate(): string {
+  const namespace = 'own';
+  const everywhere = rbacObjects({ namespace, leaseName: LEASE_NAME });
+  const alone = rbacObjects({ namespace, leaderElection: false });
+  const narrow = rbacObjects({ namespace, namespaces: ['one'] });
+  const rules: Readonly<Record<string, readonly unknown[]>> = {
+    everywhere: rulesOf(everywhere, 'ClusterRole', OPERATOR),
+    own: rulesOf(everywhere, 'Role', OPERATOR),
+    ownWithoutLease: rulesOf(alone, 'Role', OPERATOR),
+    clusterScoped: rulesOf(narrow, 'ClusterRole', OPERATOR),
+    namespace: rulesOf(narrow, 'Role', `${OPERATOR}-namespace`),
+    events: rulesOf(narrow, 'Role', `${OPERATOR}-events`),
+    crds: CRDS_ONLY_RULES,
+    uninstall: RELEASE_RULES,
+  };
+  const blocks = Object.entries(rules).map(
+    ([name, list]) =>
+      `{{- define "${OPERATOR}.rules.${name}" -}}\n${stringify(list, { aliasDuplicateObjects: false, lineWidth: 0 }).trimEnd()}\n{{- end }}\n`,
+  );
+  return `{{/* Generated from src/install/rbac.ts by \`npm run generate\`. */}}\n${blocks.join('\n')}`;
+}
+
+function rulesOf(objects: readonly object[], kind: string, name: string): readonly unknown[] {
+  const found = (objects as readonly RoleObject[]).find(
+    (object) => object.kind === kind && object.metadata.name === name,
+  );
+  if (found?.rules === undefined) throw new Error(`src/install/rbac.ts makes no ${kind} ${name} with rules`);
+  return found.rules;
+}

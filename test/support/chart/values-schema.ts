@@ -1,0 +1,153 @@
+import { z } from 'zod';
+import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
+import { configSchema } from '../../../src/config.ts';
+
+type JsonSchema = { readonly [key: string]: unknown };
+type Properties = Readonly<Record<string, JsonSchema>>;
+
+const text: JsonSchema = { type: 'string' };
+const flag: JsonSchema = { type: 'boolean' };
+const objects: JsonSchema = { type: 'array', items: { type: 'object' } };
+const mapping: JsonSchema = { type: 'object' };
+const texts: JsonSchema = { type: 'object', additionalProperties: text };
+
+/**
+ * A mapping of these keys and no others. Of `additionalProperties: false` Helm says that a key is not allowed, and of
+ * `propertyNames` it gives the wrong path (3.22, measured); of a constant that nobody writes it gives path and constant.
+ */
+function section(properties: Properties, required: readonly string[] = []): JsonSchema {
+  const known = Object.keys(properties).join(', ');
+  return {
+    type: 'object',
+    properties,
+    additionalProperties: { const: `(no such key; there are: ${known})` },
+    ...(required.length === 0 ? {} : { required }),
+  };
+}
+
+/** The same where the templates need every key: with `key: null` Helm takes away what values.yaml says. */
+function complete(properties: Properties, optional: readonly string[] = []): JsonSchema {
+  return section(
+    properties,
+    Object.keys(properties).filter((key) => !optional.includes(key)),
+  );
+}
+
+/** `values.schema.json` of the chart: Helm checks the values against it before it renders anything. */
+export function valuesSchema(): JsonSchema {
+  const config = plain(z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }));
+  const connection = plain(z.toJSONSchema(gatewayConnectionSpec, { io: 'input', target: 'draft-7' }));
+  const { allowedNamespaces, idPrefix, limits, tenantPolicy } = propertiesOf(connection);
+  const { tls } = propertiesOf(propertiesOf(connection)['apisix']);
+  const { leaderElection, ops } = propertiesOf(config);
+  const values = section(
+    {
+      // What Helm gives to every chart that is a part of another one.
+      global: mapping,
+      replicas: { type: 'integer', minimum: 0 },
+      image: complete(
+        {
+          repository: { type: 'string', minLength: 1 },
+          tag: text,
+          digest: text,
+          pullPolicy: { enum: ['Always', 'IfNotPresent', 'Never'] },
+        },
+        ['tag', 'digest'],
+      ),
+      imagePullSecrets: { type: 'array', items: section({ name: text }) },
+      nameOverride: text,
+      fullnameOverride: text,
+      commonLabels: texts,
+      config: complete(
+        {
+          ...propertiesOf(config),
+          leaderElection: complete(propertiesOf(leaderElection)),
+          // The configuration takes 0 for any free port; probes and Service have to know which one.
+          ops: complete({
+            ...propertiesOf(ops),
+            port: { type: ['integer', 'string'], minimum: 1, maximum: 65535 },
+          }),
+        },
+        ['clusterId', 'kubeconfig', 'operatorNamespace', 'roleName'],
+      ),
+      defaultConnection: complete({
+        enabled: flag,
+        apisix: complete({
+          adminUrl: text,
+          adminKey: complete({ value: text, existingSecret: complete({ name: text, key: text }) }),
+          tls: tls ?? mapping,
+        }),
+        idPrefix: idPrefix ?? text,
+        allowedNamespaces: allowedNamespaces ?? mapping,
+        tenantPolicy: tenantPolicy ?? mapping,
+        limits: limits ?? mapping,
+      }),
+      crds: complete({ upgrade: flag }),
+      uninstall: complete({ finalizers: { enum: ['orphan', 'delete', 'refuse'] } }),
+      serviceAccount: section({ create: flag, name: text, annotations: texts }),
+      rbac: section({ create: flag }),
+      service: section({ annotations: texts }),
+      networkPolicy: section({ enabled: flag, ingressFrom: objects, egress: objects }),
+      podDisruptionBudget: complete({ maxUnavailable: { type: ['integer', 'string'] } }),
+      topologySpreadConstraints: objects,
+      resources: mapping,
+      podSecurityContext: mapping,
+      securityContext: mapping,
+      deploymentAnnotations: texts,
+      podAnnotations: texts,
+      podLabels: texts,
+      nodeSelector: texts,
+      tolerations: objects,
+      affinity: mapping,
+      priorityClassName: text,
+      extraEnv: { type: 'array', items: { type: 'object', required: ['name'] } },
+      extraVolumes: objects,
+      extraVolumeMounts: objects,
+    },
+    [
+      'replicas',
+      'image',
+      'config',
+      'defaultConnection',
+      'crds',
+      'uninstall',
+      'serviceAccount',
+      'rbac',
+      'service',
+      'networkPolicy',
+      'podDisruptionBudget',
+    ],
+  );
+  return { $schema: 'http://json-schema.org/draft-07/schema#', ...values };
+}
+
+/** What Helm can say in words that help: `templates/_checks.tpl` tells the rest. */
+const TOLD_ELSEWHERE = new Set([
+  '$schema',
+  'default',
+  'minLength',
+  'pattern',
+  'required',
+  'x-kubernetes-validations',
+]);
+
+function plain(value: unknown): JsonSchema {
+  const schema = value as JsonSchema;
+  const kept = Object.entries(schema).filter(
+    ([key]) => !TOLD_ELSEWHERE.has(key) && key !== 'additionalProperties' && key !== 'propertyNames',
+  );
+  const result: Record<string, unknown> = Object.fromEntries(kept);
+  if (schema['items'] !== undefined) result['items'] = plain(schema['items']);
+  if (schema['properties'] === undefined) {
+    if (schema['additionalProperties'] !== undefined) {
+      result['additionalProperties'] = plain(schema['additionalProperties']);
+    }
+    return result;
+  }
+  const properties = Object.entries(propertiesOf(schema)).map(([key, child]) => [key, plain(child)] as const);
+  return { ...result, ...section(Object.fromEntries(properties)) };
+}
+
+function propertiesOf(schema: JsonSchema | undefined): Properties {
+  return (schema?.['properties'] ?? {}) as Properties;
+}

@@ -1,0 +1,221 @@
+import { describe, expect, it } from 'vitest';
+import { CUSTOM_RESOURCES, customResourceDefinition } from '../../../src/api/crd.ts';
+import { staleFiles } from '../../support/generate.ts';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+interface Place {
+  readonly path: string;
+  readonly schema: Schema;
+}
+
+const record = (value: unknown): Schema => value as Schema;
+
+/** `schema` and every schema in it, by path. */
+function* schemas(path: string, schema: Schema): Generator<Place> {
+  yield { path, schema };
+  for (const [name, child] of Object.entries(record(schema['properties'] ?? {}))) {
+    yield* schemas(`${path}.${name}`, record(child));
+  }
+  if (schema['items'] !== undefined) yield* schemas(`${path}[]`, record(schema['items']));
+  if (schema['additionalProperties'] !== undefined) {
+    yield* schemas(`${path}.*`, record(schema['additionalProperties']));
+  }
+}
+
+/** What a structural schema of apiextensions.k8s.io/v1 may hold, as far as this group needs it. */
+const KEYWORDS: ReadonlySet<string> = new Set([
+  'type',
+  'format',
+  'description',
+  'default',
+  'enum',
+  'properties',
+  'required',
+  'items',
+  'additionalProperties',
+  'minimum',
+  'maximum',
+  'minLength',
+  'maxLength',
+  'pattern',
+  'minItems',
+  'maxItems',
+  'maxProperties',
+  'x-kubernetes-int-or-string',
+  'x-kubernetes-list-type',
+  'x-kubernetes-list-map-keys',
+  'x-kubernetes-validations',
+]);
+
+interface Rule {
+  readonly rule: string;
+  readonly message: string;
+}
+
+const rulesOf = (schema: Schema) => (schema['x-kubernetes-validations'] ?? []) as readonly Rule[];
+
+describe.each(CUSTOM_RESOURCES.map((resource) => [resource.kind, resource] as const))(
+  '%s',
+  (kind, resource) => {
+    const definition = record(customResourceDefinition(resource));
+    const spec = record(definition['spec']);
+    const [version, ...otherVersions] = spec['versions'] as readonly Schema[];
+    const root = record(record(version?.['schema'])['openAPIV3Schema']);
+    const properties = record(root['properties']);
+    const places = [...schemas('', root)];
+
+    it('has names as kubectl users expect them', () => {
+      const upstream = kind === 'GatewayUpstream';
+      const plural = upstream ? 'gatewayupstreams' : 'gatewayconnections';
+      expect(record(definition['metadata'])['name']).toBe(`${plural}.gatewayupstream.dev`);
+      expect(spec).toMatchObject({
+        group: 'gatewayupstream.dev',
+        scope: upstream ? 'Namespaced' : 'Cluster',
+        names: {
+          kind,
+          plural,
+          singular: plural.slice(0, -1),
+          shortNames: [upstream ? 'gwu' : 'gwc'],
+          categories: ['gateway-upstreams'],
+        },
+      });
+      expect(otherVersions).toEqual([]);
+      expect(version).toMatchObject({
+        name: 'v1alpha1',
+        served: true,
+        storage: true,
+        subresources: { status: {} },
+      });
+    });
+
+    it('has nothing in its schema that an API server refuses', () => {
+      expect(places.length).toBeGreaterThan(40);
+      for (const { path, schema } of places) {
+        expect(
+          Object.keys(schema).filter((keyword) => !KEYWORDS.has(keyword)),
+          path,
+        ).toEqual([]);
+        // Every place has a type, or is int-or-string: a structural schema.
+        expect(schema['type'] !== undefined, path).toBe(schema['x-kubernetes-int-or-string'] !== true);
+        expect(schema['properties'] !== undefined && schema['additionalProperties'] !== undefined, path).toBe(
+          false,
+        );
+        if (schema['type'] === 'array') expect(schema['items'], path).toBeDefined();
+        for (const bound of ['minimum', 'maximum']) {
+          expect(Math.abs(Number(schema[bound] ?? 0)), path).toBeLessThan(Number.MAX_SAFE_INTEGER);
+        }
+      }
+    });
+
+    it('requires only what it has', () => {
+      for (const { path, schema } of places) {
+        const known = Object.keys(record(schema['properties'] ?? {}));
+        for (const name of (schema['required'] ?? []) as readonly string[])
+          expect(known, path).toContain(name);
+      }
+      expect(root['required']).toEqual(['spec']);
+    });
+
+    it('has no pattern that RE2 cannot read, and none that is not anchored', () => {
+      for (const { path, schema } of places) {
+        const pattern = schema['pattern'];
+        if (pattern === undefined) continue;
+        expect(pattern, path).not.toMatch(/\(\?[=!<]|\\[1-9]/);
+        expect(pattern, path).toMatch(/^\^.*\$$/);
+      }
+    });
+
+    it('bounds every list and every text of the spec, so that CEL rules cost little', () => {
+      for (const { path, schema } of schemas('spec', record(properties['spec']))) {
+        if (schema['type'] === 'array') expect(schema['maxItems'], path).toBeDefined();
+        if (schema['type'] === 'string' && schema['enum'] === undefined)
+          expect(schema['maxLength'], path).toBeDefined();
+        if (schema['additionalProperties'] !== undefined) expect(schema['maxProperties'], path).toBeDefined();
+      }
+    });
+
+    it('has a message of one line for every rule', () => {
+      const rules = places.flatMap(({ path, schema }) => rulesOf(schema).map((rule) => ({ path, ...rule })));
+      expect(rules.length).toBeGreaterThan(3);
+      for (const { path, rule, message } of rules) {
+        expect(rule.trim(), path).not.toBe('');
+        expect(message, path).toMatch(/^[^\n]+$/);
+      }
+    });
+
+    it('keys its conditions by a type that each one has', () => {
+      const conditions = record(record(record(properties['status'])['properties'])['conditions']);
+      expect(conditions).toMatchObject({
+        'x-kubernetes-list-type': 'map',
+        'x-kubernetes-list-map-keys': ['type'],
+        items: {
+          required: expect.arrayContaining(['type', 'status', 'lastTransitionTime', 'reason', 'message']),
+        },
+      });
+    });
+
+    it('is Ready=Unknown/Pending before the operator has seen it', () => {
+      const { conditions } = record(record(properties['status'])['default']);
+      expect(conditions).toEqual([
+        expect.objectContaining({ type: 'Ready', status: 'Unknown', reason: 'Pending' }),
+      ]);
+    });
+  },
+);
+
+describe('the rules of transition', () => {
+  const specOf = (kind: string) => {
+    const resource = CUSTOM_RESOURCES.find((one) => one.kind === kind);
+    if (resource === undefined) throw new Error(kind);
+    const [version] = record(record(customResourceDefinition(resource))['spec'])[
+      'versions'
+    ] as readonly Schema[];
+    const root = record(record(version?.['schema'])['openAPIV3Schema']);
+    return record(record(root['properties'])['spec']);
+  };
+  const transitions = (schema: Schema) =>
+    rulesOf(schema)
+      .map(({ rule }) => rule)
+      .filter((rule) => rule.includes('oldSelf'));
+
+  it('of an upstream are on the spec, where adding and removing a field is seen too', () => {
+    const spec = specOf('GatewayUpstream');
+    expect(transitions(spec)).toEqual([
+      expect.stringContaining('connectionRef'),
+      expect.stringMatching(/has\(self\.upstreamId\) == has\(oldSelf\.upstreamId\)/),
+    ]);
+  });
+
+  it('of a connection hold its prefix, which always has a value', () => {
+    const idPrefix = record(record(specOf('GatewayConnection')['properties'])['idPrefix']);
+    expect(idPrefix['default']).toBe('');
+    expect(transitions(idPrefix)).toEqual(['self == oldSelf']);
+  });
+});
+
+describe('printed columns', () => {
+  const columnsOf = (kind: string) => {
+    const columns = CUSTOM_RESOURCES.find((one) => one.kind === kind)?.columns ?? [];
+    return columns.map(({ name, priority }) => (priority === undefined ? name : `${name} (wide)`));
+  };
+
+  it('of an upstream', () => {
+    expect(columnsOf('GatewayUpstream')).toEqual([
+      'Connection',
+      'Upstream-ID',
+      'Endpoints',
+      'Ready',
+      'Reason (wide)',
+      'Age',
+    ]);
+  });
+
+  it('of a connection', () => {
+    expect(columnsOf('GatewayConnection')).toEqual(expect.arrayContaining(['Ready', 'Reason (wide)', 'Age']));
+  });
+});
+
+it('the committed CRDs are what is generated', async () => {
+  expect((await staleFiles()).filter((path) => path.startsWith('crds/'))).toEqual([]);
+});

@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { configSchema } from '../../src/config.ts';
+import { CHART } from '../support/chart/chart-files.ts';
+import { documentedValues } from '../support/chart/values-reference.ts';
+import { generatedFiles } from '../support/generate.ts';
+
+const root = new URL('../../', import.meta.url);
+const read = (path: string) => readFile(new URL(path, root), 'utf8');
+const valuesYaml = await read(`${CHART}/values.yaml`);
+
+describe('the chart', () => {
+  it.each([...generatedFiles().keys()].filter((path) => path.startsWith(CHART)))(
+    '%s is what `npm run generate` makes',
+    async (path) => {
+      expect(await read(path)).toBe(generatedFiles().get(path));
+    },
+  );
+
+  it('has a comment for every value', () => {
+    const values = documentedValues(valuesYaml);
+    expect(values.length).toBeGreaterThan(50);
+    expect(values.filter(({ meaning }) => meaning === '')).toEqual([]);
+    expect(values.map(({ key }) => key)).toEqual(
+      expect.arrayContaining(['replicas', 'image.digest', 'config.leaderElection.leaseName', 'resources']),
+    );
+  });
+
+  it('has the version of the program', async () => {
+    const { version } = JSON.parse(await read('package.json')) as { readonly version: string };
+    expect(parse(await read(`${CHART}/Chart.yaml`))).toMatchObject({ version, appVersion: version });
+  });
+
+  it('has every key of the configuration with its default', () => {
+    const { config } = parse(valuesYaml) as { readonly config: Readonly<Record<string, unknown>> };
+    expect(keysOf(config)).toEqual(keysOf(configSchema.def.shape));
+    const given = Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
+    expect(configSchema.parse(given)).toEqual(configSchema.parse({}));
+  });
+
+  it('has a schema that knows the same values as values.yaml', async () => {
+    const schema = JSON.parse(await read(`${CHART}/values.schema.json`)) as Schema;
+    const values: unknown = parse(valuesYaml);
+    // `global` is Helm's own.
+    const { global: _, ...properties } = schema.properties ?? {};
+    expect(unknownKeys({ ...schema, properties }, values)).toEqual([]);
+    expect(Object.keys(properties).sort()).toEqual(Object.keys(values as object).sort());
+  });
+});
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
+/** Paths in the values for which a schema that lists keys has none. */
+function unknownKeys(schema: Schema | undefined, values: unknown, path = ''): readonly string[] {
+  if (schema?.properties === undefined || typeof values !== 'object' || values === null) return [];
+  const { properties } = schema;
+  return Object.entries(values).flatMap(([key, value]) =>
+    key in properties ? unknownKeys(properties[key], value, `${path}.${key}`) : [`${path}.${key}`],
+  );
+}
+
+function keysOf(shape: object): readonly string[] {
+  return Object.keys(shape).sort();
+}

@@ -1,0 +1,162 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readCommand, USAGE } from '../../src/cli.ts';
+import { type Config, ConfigError } from '../../src/config.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'config-'));
+const file = join(dir, 'config.yaml');
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const POD = { POD_NAMESPACE: 'gateways' };
+
+function read(yaml: string, env: Record<string, string> = POD): Config {
+  writeFileSync(file, yaml);
+  const command = readCommand(['run', '--config', file], env);
+  if (command.kind !== 'run') throw new Error(command.kind);
+  return command.config;
+}
+
+function refusal(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  throw new Error('was not refused');
+}
+
+describe('a configuration', () => {
+  it.each([
+    ['an empty file', ''],
+    ['a file with nothing but a comment', '# nothing\n'],
+    ['an empty mapping', '{}'],
+  ])('of %s is the defaults', (_, yaml) => {
+    const defaults = readCommand(['run'], POD);
+    expect(defaults).toMatchObject({
+      kind: 'run',
+      config: {
+        operatorNamespace: 'gateways',
+        logLevel: 'info',
+        resyncInterval: 600_000,
+        ops: { port: 8080 },
+      },
+    });
+    expect({ kind: 'run', config: read(yaml) }).toEqual(defaults);
+  });
+
+  it('takes durations in the spelling of Kubernetes', () => {
+    expect(read('resyncInterval: 1m30s\nrequestTimeout: 500ms')).toMatchObject({
+      resyncInterval: 90_000,
+      requestTimeout: 500,
+    });
+  });
+
+  it.each(['6443', '"6443"', "'06443'"])('takes the port %s as number and as string', (port) => {
+    expect(read(`ops: { port: ${port} }`).ops).toEqual({ host: '0.0.0.0', port: 6443 });
+  });
+
+  it.each([
+    ['0', 0],
+    ['65535', 65_535],
+    ['"0"', 0],
+    ['"65535"', 65_535],
+  ])('takes the port %s', (yaml, port) => {
+    expect(read(`ops: { port: ${yaml} }`).ops.port).toBe(port);
+  });
+
+  it('prefers the namespace of the file to that of the Pod', () => {
+    expect(read('operatorNamespace: other').operatorNamespace).toBe('other');
+    expect(read('operatorNamespace: other', {}).operatorNamespace).toBe('other');
+  });
+
+  it.each<[string, string, readonly (string | RegExp)[]]>([
+    ['an unknown key', 'resyncIntervall: 1m', ['resyncIntervall', 'expected', /\bresyncInterval\b/]],
+    ['an unknown key in a section', 'ops: { prot: 1 }', ['ops', 'prot', 'expected host, port']],
+    ['a port that is no number', 'ops: { port: http }', ['ops.port', '0 to 65535']],
+    ['a port that is too high', 'ops: { port: 65536 }', ['ops.port', '0 to 65535']],
+    ['a port that is too high, as string', 'ops: { port: "65536" }', ['ops.port', '0 to 65535']],
+    ['a negative port', 'ops: { port: -1 }', ['ops.port', '0 to 65535']],
+    ['half a port', 'ops: { port: 80.5 }', ['ops.port', '0 to 65535']],
+    ['a port with a sign, as string', 'ops: { port: "+80" }', ['ops.port', '0 to 65535']],
+    ['a string for a number', 'statusConcurrency: "3"', ['statusConcurrency', 'number']],
+    ['a number that is too low', 'statusConcurrency: 0', ['statusConcurrency', /\b1\b/]],
+    ['a word that is none of those', 'logLevel: loud', ['logLevel', 'info', 'debug']],
+    ['a number for a duration', 'resyncInterval: 10', ['resyncInterval', '30s']],
+    ['a duration without unit', 'resyncInterval: "10"', ['resyncInterval', '30s']],
+    ['a duration of nothing', 'resyncInterval: 0s', ['resyncInterval', '24h']],
+    ['a duration that no timer can wait', 'resyncInterval: 1000h', ['resyncInterval', '24h']],
+    ['a request without time', 'requestTimeout: 0s', ['requestTimeout', '100ms']],
+    ['a value for a section', 'ops: 8080', ['ops', /mapping|object/]],
+    ['an empty section', 'ops:', ['ops', /mapping|object/]],
+    ['a namespace that is none', 'operatorNamespace: A_b', ['operatorNamespace', /lower case|a-z/]],
+    ['a cluster id that no label can hold', 'clusterId: a b', ['clusterId', '64']],
+    ['a list', '- ops', ['(top level)', /mapping|object/]],
+    ['a text', 'ops', ['(top level)', /mapping|object/]],
+    [
+      'a lease shorter than its deadlines',
+      'leaderElection: { leaseDuration: 9s }',
+      ['leaderElection.leaseDuration', 'longer'],
+    ],
+  ])('with %s is refused with the key and what is expected', (_, yaml, parts) => {
+    const message = refusal(() => read(yaml));
+    expect(message).toContain(file);
+    for (const part of parts) {
+      if (typeof part === 'string') expect(message).toContain(part);
+      else expect(message).toMatch(part);
+    }
+  });
+
+  it('with several mistakes names them all', () => {
+    const message = refusal(() => read('logLevel: loud\nstatusConcurrency: 0\nops: { port: x }'));
+    for (const key of ['logLevel', 'statusConcurrency', 'ops.port']) expect(message).toContain(`  ${key}: `);
+  });
+
+  it.each([
+    ['that is not closed', 'ops: {'],
+    ['with a key twice', 'logLevel: info\nlogLevel: warn'],
+    ['of several documents', 'logLevel: info\n---\nlogLevel: warn'],
+    ['with a tab for indentation', 'ops:\n\tport: 1'],
+  ])('of a file %s is refused as no YAML, with the place', (_, yaml) => {
+    expect(refusal(() => read(yaml))).toMatch(/^.*config\.yaml is no YAML: .*line \d+/s);
+  });
+
+  it.each([
+    ['does not exist', join(dir, 'missing.yaml'), 'ENOENT'],
+    ['is a directory', dir, 'EISDIR'],
+  ])('of a file that %s is refused with its path', (_, path, why) => {
+    const message = refusal(() => readCommand(['run', '--config', path], POD));
+    expect(message).toContain(path);
+    expect(message).toContain(why);
+  });
+
+  it.each([
+    ['missing', {}],
+    ['empty', { POD_NAMESPACE: '' }],
+  ])('needs a namespace of its own: POD_NAMESPACE is %s', (_, env) => {
+    const message = refusal(() => readCommand(['run'], env));
+    expect(message).toContain('operatorNamespace');
+    expect(message).toContain('POD_NAMESPACE');
+  });
+});
+
+describe('a command line', () => {
+  it.each([[['--help']], [['-h']], [['run', '--help']], [['fly', '-h']]])('%o asks for help', (argv) => {
+    expect(readCommand(argv, {})).toEqual({ kind: 'help' });
+  });
+
+  it.each<[readonly string[], string]>([
+    [[], 'run'],
+    [['fly'], 'fly'],
+    [['run', 'away'], 'away'],
+    [['run', '--kubeconfig', 'x'], '--kubeconfig'],
+    [['run', '--config'], '--config'],
+    [['run', '--help=yes'], '--help'],
+  ])('%o is refused with what is wrong and how it goes', (argv, part) => {
+    const message = refusal(() => readCommand(argv, POD));
+    expect(message).toContain(part);
+    expect(message).toContain(USAGE);
+  });
+});

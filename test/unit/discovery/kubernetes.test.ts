@@ -1,0 +1,531 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { PortRef, ServicePortRef } from '../../../src/core/desired.ts';
+import type { Discovered, Protocol } from '../../../src/core/model.ts';
+import { chooseEndpoints } from '../../../src/core/nodes.ts';
+import {
+  createKubernetesSource,
+  resolveService,
+  type ServiceFacts,
+  type SliceFacts,
+  sliceIndexes,
+  trimService,
+  trimSlice,
+} from '../../../src/discovery/kubernetes.ts';
+import { createStore } from '../../../src/kube/store.ts';
+
+const metadata = (name: string, change: object = {}) => ({
+  namespace: 'shop',
+  name,
+  uid: `uid-${name}`,
+  resourceVersion: '1',
+  ...change,
+});
+
+type PortInput = { name?: string | null; port?: number | null; protocol?: string | null };
+
+function service(spec: object = {}): ServiceFacts {
+  const trimmed = trimService({
+    metadata: metadata('web'),
+    spec: { type: 'ClusterIP', ipFamilies: ['IPv4'], ports: [{ name: 'http', port: 80 }], ...spec },
+  });
+  if (trimmed === undefined) throw new Error('no Service');
+  return trimmed;
+}
+
+function slice(
+  name: string,
+  ports: readonly PortInput[] | null,
+  endpoints: readonly object[],
+  change: { readonly addressType?: string; readonly service?: string } = {},
+): SliceFacts {
+  const trimmed = trimSlice({
+    metadata: metadata(name, { labels: { 'kubernetes.io/service-name': change.service ?? 'web' } }),
+    addressType: change.addressType ?? 'IPv4',
+    ports,
+    endpoints,
+  });
+  if (trimmed === undefined) throw new Error('no slice');
+  return trimmed;
+}
+
+const at = (address: string, conditions: object = {}) => ({ addresses: [address], conditions });
+
+const refOf = (port: PortRef, protocol: Protocol = 'TCP'): ServicePortRef => ({
+  namespace: 'shop',
+  name: 'web',
+  port,
+  protocol,
+});
+const byService = (port: number | string, protocol?: Protocol) =>
+  refOf({ by: 'servicePort', port }, protocol);
+const byEndpoint = (port: string, protocol?: Protocol) => refOf({ by: 'endpointPort', port }, protocol);
+
+/** What becomes of it: nodes as `address:port`, or the reason why not. */
+function nodesOf(found: Discovered): readonly string[] | string {
+  if (found.state === 'unknown') return 'unknown';
+  if (found.state === 'absent') return found.reason;
+  return chooseEndpoints(found.endpoints, found.preferredFamily).endpoints.map(
+    ({ host, port }) => `${host}:${port}`,
+  );
+}
+
+describe('trimService', () => {
+  it('fills in what the API server would', () => {
+    expect(trimService({ metadata: metadata('web'), spec: { ports: [{ port: 80 }] } })).toMatchObject({
+      type: 'ClusterIP',
+      ipFamilies: [],
+      ports: [{ name: '', port: 80, protocol: 'TCP' }],
+    });
+  });
+
+  it.each([undefined, null, 'x', [], {}, { metadata: { name: 'web' } }])(
+    'takes %o for no Service',
+    (value) => {
+      expect(trimService(value)).toBeUndefined();
+    },
+  );
+});
+
+describe('trimSlice', () => {
+  const conditionsOf = (conditions: unknown) => {
+    const [endpoint] = slice('s', [], [{ addresses: ['10.0.0.1'], conditions }]).endpoints;
+    return endpoint && [endpoint.ready, endpoint.serving, endpoint.terminating];
+  };
+
+  it.each<[unknown, readonly [boolean, boolean, boolean]]>([
+    [undefined, [true, true, false]],
+    [{}, [true, true, false]],
+    [{ ready: null, serving: null, terminating: null }, [true, true, false]],
+    [{ ready: false }, [false, true, false]],
+    [{ ready: false, serving: false, terminating: true }, [false, false, true]],
+    [{ ready: false, serving: null, terminating: true }, [false, true, true]],
+    [{ ready: true, serving: true, terminating: true }, [true, true, true]],
+  ])('conditions %o are ready, serving, terminating %o', (conditions, expected) => {
+    expect(conditionsOf(conditions)).toEqual(expected);
+  });
+
+  it('takes the first address of an endpoint, and no endpoint without one', () => {
+    const { endpoints } = slice(
+      's',
+      [],
+      [{ addresses: ['10.0.0.2', '10.0.0.1'] }, { addresses: [] }, { addresses: null }, {}],
+    );
+    expect(endpoints.map(({ address }) => address)).toEqual(['10.0.0.2']);
+  });
+
+  it.each<[string, object]>([
+    ['of type FQDN', { addressType: 'FQDN' }],
+    ['of a type to come', { addressType: 'IPv7' }],
+    ['without a Service', { metadata: metadata('s', { labels: {} }) }],
+    ['without labels', { metadata: metadata('s') }],
+    ['without uid', { metadata: { namespace: 'shop', name: 's' } }],
+  ])('leaves out one %s', (_, change) => {
+    const whole = {
+      metadata: metadata('s', { labels: { 'kubernetes.io/service-name': 'web' } }),
+      addressType: 'IPv4',
+      ports: [],
+      endpoints: [],
+    };
+    expect(trimSlice(whole)).toBeDefined();
+    expect(trimSlice({ ...whole, ...change })).toBeUndefined();
+  });
+
+  it('takes null for an empty list', () => {
+    expect(
+      trimSlice({
+        metadata: metadata('s', { labels: { 'kubernetes.io/service-name': 'web' } }),
+        addressType: 'IPv4',
+        ports: null,
+        endpoints: null,
+      }),
+    ).toMatchObject({ ports: [], endpoints: [] });
+  });
+});
+
+describe('resolveService', () => {
+  const http = { name: 'http', port: 8080, protocol: 'TCP' };
+  const two = [
+    { name: 'http', port: 80 },
+    { name: 'admin', port: 81 },
+  ];
+  const dns = [
+    { name: 'dns', port: 53, protocol: 'UDP' },
+    { name: 'dns-tcp', port: 53, protocol: 'TCP' },
+  ];
+
+  it.each<[string, ServicePortRef, object, readonly SliceFacts[], readonly string[] | string]>([
+    ['port by name', byService('http'), {}, [slice('a', [http], [at('10.0.0.1')])], ['10.0.0.1:8080']],
+    ['port by number', byService(80), {}, [slice('a', [http], [at('10.0.0.1')])], ['10.0.0.1:8080']],
+    [
+      "the endpoints' number is not the Service's",
+      byService(8080),
+      {},
+      [slice('a', [http], [])],
+      'PortNotFound',
+    ],
+    ['another name', byService('grpc'), {}, [slice('a', [http], [])], 'PortNotFound'],
+    [
+      'a headless Service',
+      byService('http'),
+      { clusterIP: 'None' },
+      [slice('a', [http], [at('10.0.0.1')])],
+      ['10.0.0.1:8080'],
+    ],
+    ['a Service without ports', byService(80), { ports: null }, [slice('a', [http], [])], 'PortNotFound'],
+    ['no slices', byService(80), {}, [], []],
+    [
+      'every slice of the Service, each with its own number of the port',
+      byService('http'),
+      {},
+      [
+        slice('a', [http], [at('10.0.0.2')]),
+        slice('b', [{ ...http, port: 9090 }], [at('10.0.0.1')]),
+        slice('c', [{ name: 'admin', port: 1 }], [at('10.0.0.3')]),
+      ],
+      ['10.0.0.1:9090', '10.0.0.2:8080'],
+    ],
+    [
+      'the port that was asked for',
+      byService(81),
+      { ports: two },
+      [slice('a', [http, { name: 'admin', port: 8081 }], [at('10.0.0.1')])],
+      ['10.0.0.1:8081'],
+    ],
+    [
+      'an unnamed port',
+      byService(80),
+      { ports: [{ port: 80 }] },
+      [slice('a', [{ name: '', port: 8080 }], [at('10.0.0.1')])],
+      ['10.0.0.1:8080'],
+    ],
+    [
+      'an unnamed port whose name is null in the slice',
+      byService(80),
+      { ports: [{ port: 80 }] },
+      [slice('a', [{ name: null, port: 8080, protocol: null }], [at('10.0.0.1')])],
+      ['10.0.0.1:8080'],
+    ],
+    [
+      'a port without number',
+      byService(80),
+      {},
+      [slice('a', [{ ...http, port: null }], [at('10.0.0.1')])],
+      [],
+    ],
+    ['a slice without ports', byService(80), {}, [slice('a', null, [at('10.0.0.1')])], []],
+    [
+      'an endpoint twice: its better state',
+      byService(80),
+      {},
+      [slice('a', [http], [at('10.0.0.1', { ready: false })]), slice('b', [http], [at('10.0.0.1')])],
+      ['10.0.0.1:8080'],
+    ],
+    [
+      'draining ones of one slice are left out for a ready one of another',
+      byService(80),
+      {},
+      [
+        slice('a', [http], [at('10.0.0.1', { ready: false, terminating: true })]),
+        slice('b', [http], [at('10.0.0.2')]),
+      ],
+      ['10.0.0.2:8080'],
+    ],
+    [
+      'draining ones where no slice has a ready one',
+      byService(80),
+      {},
+      [
+        slice('a', [http], [at('10.0.0.1', { ready: false, terminating: true })]),
+        slice('b', [http], [at('10.0.0.2', { ready: false, serving: false })]),
+      ],
+      ['10.0.0.1:8080'],
+    ],
+    [
+      "the Service's first family",
+      byService(80),
+      { ipFamilies: ['IPv6', 'IPv4'] },
+      [slice('a', [http], [at('10.0.0.1')]), slice('b', [http], [at('fd00::1')], { addressType: 'IPv6' })],
+      ['fd00::1:8080'],
+    ],
+    [
+      'TCP only by number',
+      byService(53),
+      { ports: dns },
+      [
+        slice(
+          'a',
+          [
+            { name: 'dns', port: 5353, protocol: 'UDP' },
+            { name: 'dns-tcp', port: 5354, protocol: 'TCP' },
+          ],
+          [at('10.0.0.1')],
+        ),
+      ],
+      ['10.0.0.1:5354'],
+    ],
+    [
+      'UDP by number',
+      byService(53, 'UDP'),
+      { ports: dns },
+      [
+        slice(
+          'a',
+          [
+            { name: 'dns', port: 5353, protocol: 'UDP' },
+            { name: 'dns-tcp', port: 5354, protocol: 'TCP' },
+          ],
+          [at('10.0.0.1')],
+        ),
+      ],
+      ['10.0.0.1:5353'],
+    ],
+    ['a UDP port for a TCP scheme', byService('dns'), { ports: dns }, [], 'UnsupportedProtocol'],
+    ['a TCP port for scheme UDP', byService('dns-tcp', 'UDP'), { ports: dns }, [], 'UnsupportedProtocol'],
+    [
+      'SCTP',
+      byService('sig'),
+      { ports: [{ name: 'sig', port: 3868, protocol: 'SCTP' }] },
+      [],
+      'UnsupportedProtocol',
+    ],
+    [
+      'SCTP for scheme UDP',
+      byService(3868, 'UDP'),
+      { ports: [{ name: 'sig', port: 3868, protocol: 'SCTP' }] },
+      [],
+      'UnsupportedProtocol',
+    ],
+    [
+      'a slice whose port is of another protocol',
+      byService('http'),
+      {},
+      [slice('a', [{ ...http, protocol: 'UDP' }], [at('10.0.0.1')])],
+      [],
+    ],
+    [
+      'an ExternalName',
+      byService(80),
+      { type: 'ExternalName', externalName: 'a.example' },
+      [],
+      'ServiceNotFound',
+    ],
+    [
+      "APISIX's spelling, by name",
+      byEndpoint('http'),
+      {},
+      [slice('a', [http], [at('10.0.0.1')])],
+      ['10.0.0.1:8080'],
+    ],
+    [
+      "APISIX's spelling, a name that is not there",
+      byEndpoint('grpc'),
+      {},
+      [slice('a', [http], [])],
+      'PortNotFound',
+    ],
+    [
+      "APISIX's spelling, the number of an unnamed endpoint port",
+      byEndpoint('8080'),
+      { ports: [{ port: 80 }] },
+      [
+        slice('a', [{ name: '', port: 8080 }], [at('10.0.0.1')]),
+        slice('b', [{ name: '', port: 9090 }], [at('10.0.0.2')]),
+      ],
+      ['10.0.0.1:8080'],
+    ],
+    [
+      "APISIX's spelling, the Service's number is none",
+      byEndpoint('80'),
+      { ports: [{ port: 80 }] },
+      [slice('a', [{ name: '', port: 8080 }], [at('10.0.0.1')])],
+      [],
+    ],
+    [
+      "APISIX's spelling, a number does not name a named port",
+      byEndpoint('8080'),
+      {},
+      [slice('a', [http], [at('10.0.0.1')])],
+      'PortNotFound',
+    ],
+    [
+      "APISIX's spelling, an endpoint port that the Service does not name",
+      byEndpoint('metrics'),
+      {},
+      [slice('a', [http, { name: 'metrics', port: 9100 }], [at('10.0.0.1')])],
+      ['10.0.0.1:9100'],
+    ],
+    [
+      "APISIX's spelling, a headless Service without ports and slices made by hand",
+      byEndpoint('3306'),
+      { clusterIP: 'None', ports: null },
+      [slice('a', [{ port: 3306 }], [at('10.5.10.109'), at('10.5.10.110')])],
+      ['10.5.10.109:3306', '10.5.10.110:3306'],
+    ],
+    [
+      "APISIX's spelling, another protocol",
+      byEndpoint('http', 'UDP'),
+      {},
+      [slice('a', [http], [])],
+      'UnsupportedProtocol',
+    ],
+  ])('%s', (_, ref, spec, slices, expected) => {
+    expect(nodesOf(resolveService(ref, service(spec), slices))).toEqual(expected);
+  });
+
+  it('says what is missing, and what there is', () => {
+    const messageOf = (found: Discovered) => (found.state === 'known' ? '' : found.message);
+    expect(messageOf(resolveService(byService(80), undefined, []))).toContain(
+      'Service shop/web does not exist',
+    );
+    const wrongPort = messageOf(resolveService(byService('grpc'), service({ ports: two }), []));
+    expect(wrongPort).toContain('no port grpc');
+    expect(wrongPort).toContain('80 (http), 81 (admin)');
+    const wrongProtocol = resolveService(byEndpoint('http', 'UDP'), service(), [slice('a', [http], [])]);
+    expect(messageOf(wrongProtocol)).toContain('for TCP only, but this scheme needs UDP');
+    const external = resolveService(byService(80), service({ type: 'ExternalName' }), []);
+    expect(messageOf(external)).toContain('ExternalName');
+  });
+
+  it('counts endpoints without the port as excluded', () => {
+    const found = resolveService(byService(80), service(), [
+      slice('a', [http], [at('10.0.0.1')]),
+      slice('b', [{ name: 'admin', port: 1 }], [at('10.0.0.2')]),
+      slice('c', [{ ...http, port: null }], [at('10.0.0.3')]),
+    ]);
+    if (found.state !== 'known') throw new Error(found.state);
+    expect(chooseEndpoints(found.endpoints, 'IPv4').counts).toEqual({ ready: 1, draining: 0, excluded: 2 });
+  });
+
+  it('does not depend on the order of slices', () => {
+    const slices = [
+      slice('a', [http], [at('10.0.0.1'), at('10.0.0.2', { ready: false })]),
+      slice('b', [{ ...http, port: 9090 }], [at('10.0.0.1'), at('10.0.0.2')]),
+      slice('c', [http], [at('10.0.0.2'), at('10.0.0.3', { ready: false, terminating: true })]),
+      slice('d', [http], [at('fd00::1')], { addressType: 'IPv6' }),
+    ];
+    const expected = nodesOf(resolveService(byService(80), service(), slices));
+    expect(expected).toHaveLength(4);
+    fc.assert(
+      fc.property(fc.shuffledSubarray(slices, { minLength: 4 }), (order) => {
+        expect(nodesOf(resolveService(byService(80), service(), order))).toEqual(expected);
+      }),
+    );
+  });
+});
+
+describe('createKubernetesSource', () => {
+  const stop = { controller: new AbortController() };
+  afterEach(() => stop.controller.abort());
+
+  function start() {
+    stop.controller = new AbortController();
+    const reportListenerError = (error: unknown) => {
+      throw error;
+    };
+    const services = createStore<ServiceFacts>({ indexes: {}, reportListenerError });
+    const slices = createStore<SliceFacts>({ indexes: sliceIndexes, reportListenerError });
+    const source = createKubernetesSource({ services, slices });
+    const running = source.run(stop.controller.signal);
+    return { services, slices, source, running };
+  }
+
+  function synced() {
+    const started = start();
+    started.services.setState({ state: 'synced' });
+    started.slices.setState({ state: 'synced' });
+    return started;
+  }
+
+  const http = [{ name: 'http', port: 8080 }];
+
+  it('knows nothing before both kinds are listed', () => {
+    const { services, slices, source } = start();
+    services.upsert(service());
+    slices.upsert(slice('a', http, [at('10.0.0.1')]));
+    expect(source.read(byService(80)).state).toBe('unknown');
+    services.setState({ state: 'synced' });
+    expect(source.read(byService(80))).toMatchObject({
+      state: 'unknown',
+      message: expect.stringContaining('EndpointSlices'),
+    });
+    slices.setState({ state: 'synced' });
+    expect(nodesOf(source.read(byService(80)))).toEqual(['10.0.0.1:8080']);
+  });
+
+  it('knows nothing where the API server does not serve a kind', () => {
+    const { slices, source } = synced();
+    slices.setState({ state: 'absent' });
+    expect(source.read(byService(80))).toMatchObject({
+      state: 'unknown',
+      beginning: false,
+      message: expect.stringContaining('does not serve'),
+    });
+  });
+
+  it('tells of every change of the Service and of its slices, and of no other', () => {
+    const { services, slices, source } = synced();
+    const changed = vi.fn();
+    const other = vi.fn();
+    source.subscribe(byService(80), changed);
+    source.subscribe({ ...byService(80), name: 'api' }, other);
+    const steps: readonly (() => void)[] = [
+      () => services.upsert(service()),
+      () => services.upsert({ ...service(), resourceVersion: '2' }),
+      () => slices.upsert(slice('a', http, [at('10.0.0.1')])),
+      () => slices.upsert({ ...slice('a', http, []), resourceVersion: '2' }),
+      () => slices.remove(slice('a', http, [])),
+      () => services.remove(service()),
+    ];
+    for (const [index, step] of steps.entries()) {
+      step();
+      expect(changed).toHaveBeenCalledTimes(index + 1);
+    }
+    expect(other).not.toHaveBeenCalled();
+  });
+
+  it('tells both Services of a slice that goes from one to the other', () => {
+    const { slices, source } = synced();
+    slices.upsert(slice('a', http, []));
+    const from = vi.fn();
+    const to = vi.fn();
+    source.subscribe(byService(80), from);
+    source.subscribe({ ...byService(80), name: 'api' }, to);
+    slices.upsert({ ...slice('a', http, [], { service: 'api' }), resourceVersion: '2' });
+    expect(from).toHaveBeenCalledTimes(1);
+    expect(to).toHaveBeenCalledTimes(1);
+  });
+
+  it('tells everybody when a kind becomes known or is known no more', () => {
+    const { services, slices, source } = start();
+    const changed = vi.fn();
+    source.subscribe(byService(80), changed);
+    services.setState({ state: 'synced' });
+    slices.setState({ state: 'synced' });
+    slices.setState({ state: 'absent' });
+    expect(changed).toHaveBeenCalledTimes(3);
+  });
+
+  it('tells one subscriber still when another one of the same Service left, and nobody after the last', () => {
+    const { services, source } = synced();
+    const stays = vi.fn();
+    const leaves = vi.fn();
+    const staying = source.subscribe(byService(80), stays);
+    source.subscribe(byService('http'), leaves)[Symbol.dispose]();
+    services.upsert(service());
+    staying[Symbol.dispose]();
+    services.remove(service());
+    expect(stays).toHaveBeenCalledTimes(1);
+    expect(leaves).not.toHaveBeenCalled();
+  });
+
+  it('tells nobody after it was stopped', async () => {
+    const { services, source, running } = synced();
+    const changed = vi.fn();
+    source.subscribe(byService(80), changed);
+    stop.controller.abort();
+    await running;
+    services.upsert(service());
+    expect(changed).not.toHaveBeenCalled();
+  });
+});

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { generatedFiles, staleFiles } from '../support/generate.ts';
+import { configurationFields, customResourceReferences } from '../support/references.ts';
+
+describe('generated files', () => {
+  it('are what `npm run generate` makes of the sources now', async () => {
+    expect(generatedFiles().size).toBeGreaterThanOrEqual(5);
+    expect(await staleFiles(), 'run `npm run generate` and commit what it writes').toEqual([]);
+  });
+
+  it('say of every field what it is', () => {
+    const silent = customResourceReferences()
+      .flatMap(({ title, fields }) => fields.map((field) => ({ ...field, path: `${title} ${field.path}` })))
+      .concat(configurationFields())
+      .filter(({ description, type }) => description === '' || type === '')
+      .map(({ path }) => path);
+    expect(silent).toEqual([]);
+  });
+
+  it('have a row for every field, with type, default and rules', () => {
+    const [connection, upstream] = customResourceReferences();
+    const rows = (reference: typeof upstream) =>
+      new Map(reference?.fields.map((field) => [field.path, field]));
+    expect(connection?.title).toBe('GatewayConnection');
+    expect(rows(upstream).get('spec.backends[].weight')).toMatchObject({
+      type: 'integer',
+      default: '`1`',
+      rules: ['0 to 100'],
+    });
+    expect(rows(upstream).get('spec.timeouts.read')).toMatchObject({ type: 'duration', default: '`60s`' });
+    expect(rows(connection).get('spec.type')?.rules).toEqual(['required']);
+    expect(rows(connection).get('spec.allowedNamespaces.selector.matchExpressions[].operator')?.type).toBe(
+      '`In`, `NotIn`, `Exists`, `DoesNotExist`',
+    );
+    const configuration = new Map(configurationFields().map((field) => [field.path, field]));
+    expect(configuration.get('leaderElection.leaseDuration')).toMatchObject({
+      type: 'duration',
+      default: '`15s`',
+    });
+    expect(configuration.get('ops.port')).toMatchObject({ type: 'integer or string', default: '`8080`' });
+  });
+});

@@ -1,0 +1,491 @@
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { type Followup, PRIORITY, type Priority, WorkQueue } from '../../../src/runtime/work-queue.ts';
+import { createFakeClock, settle } from '../../support/fake-clock.ts';
+
+const DONE: Followup = { kind: 'done' };
+
+/** A queue whose runs go on until the test ends them. */
+function start() {
+  const clock = createFakeClock();
+  const onError = vi.fn<(key: string, error: unknown) => void>();
+  const backoffMs = vi.fn((failures: number) => 100 * failures);
+  /** Every run that began, in order. */
+  const began: string[] = [];
+  const running = new Map<
+    string,
+    { readonly signal: AbortSignal; end: (followup: Followup | Error) => void }
+  >();
+  const queue = new WorkQueue({
+    clock,
+    onError,
+    backoffMs,
+    run: (key, signal) =>
+      new Promise((resolve, reject) => {
+        if (running.has(key)) throw new Error(`${key} runs twice at once`);
+        began.push(key);
+        running.set(key, {
+          signal,
+          end(followup) {
+            running.delete(key);
+            if (followup instanceof Error) reject(followup);
+            else resolve(followup);
+          },
+        });
+      }),
+  });
+  const end = async (key: string, followup: Followup | Error = DONE) => {
+    const run = running.get(key);
+    if (run === undefined) throw new Error(`${key} does not run`);
+    run.end(followup);
+    await settle();
+  };
+  return { queue, clock, onError, backoffMs, began, running, end };
+}
+
+describe('a key', () => {
+  it('does not run in the stack that added it', async () => {
+    const { queue, began } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    expect(began).toEqual([]);
+    await settle();
+    expect(began).toEqual(['a']);
+  });
+
+  it('runs once however often it was added before', async () => {
+    const { queue, began, end } = start();
+    for (const priority of [0, 0, 1, 2, 1, 0] as const) queue.add('a', 'lane', priority);
+    await settle();
+    await end('a');
+    expect(began).toEqual(['a']);
+    expect(queue.depth).toBe(0);
+  });
+
+  it('runs once more, and only then, if it was added while it ran', async () => {
+    const { queue, began, end } = start();
+    queue.setConcurrency('lane', 4);
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    for (const priority of [0, 1, 2] as const) queue.add('a', 'lane', priority);
+    await settle();
+    expect(began).toEqual(['a']);
+    await end('a');
+    expect(began).toEqual(['a', 'a']);
+    await end('a');
+    expect(began).toEqual(['a', 'a']);
+  });
+
+  it.each<[string, Followup | Error]>([
+    ['is to run later', { kind: 'after', delayMs: 1000 }],
+    ['failed', { kind: 'backoff' }],
+    ['rejected', new Error('x')],
+  ])('that was added while it ran does not wait, though it %s', async (_, followup) => {
+    const { queue, began, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await end('a', followup);
+    expect(began).toEqual(['a', 'a']);
+  });
+
+  it('tells its signal when the queue is drained', async () => {
+    const { queue, running, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    const signal = running.get('a')?.signal;
+    expect(signal?.aborted).toBe(false);
+    const drained = queue.drain();
+    expect(signal?.aborted).toBe(true);
+    await end('a');
+    await drained;
+  });
+});
+
+describe('priority', () => {
+  it('decides, and within it the order of adding', async () => {
+    const { queue, began, end } = start();
+    queue.add('first', 'lane', PRIORITY.resync);
+    await settle();
+    for (const name of ['r1', 'r2']) queue.add(name, 'lane', PRIORITY.resync);
+    for (const name of ['s1', 's2']) queue.add(name, 'lane', PRIORITY.spec);
+    for (const name of ['e1', 'e2']) queue.add(name, 'lane', PRIORITY.endpoints);
+    for (const name of ['first', 's1', 's2', 'e1', 'e2', 'r1', 'r2']) await end(name);
+    expect(began).toEqual(['first', 's1', 's2', 'e1', 'e2', 'r1', 'r2']);
+  });
+
+  it('of a key that waits is raised, never lowered', async () => {
+    const { queue, began, end } = start();
+    queue.add('first', 'lane', PRIORITY.resync);
+    await settle();
+    queue.add('a', 'lane', PRIORITY.resync);
+    queue.add('b', 'lane', PRIORITY.endpoints);
+    queue.add('c', 'lane', PRIORITY.spec);
+    queue.add('a', 'lane', PRIORITY.spec);
+    queue.add('c', 'lane', PRIORITY.resync);
+    expect(queue.depth).toBe(4);
+    for (const name of ['first', 'c', 'a', 'b']) await end(name);
+    expect(began).toEqual(['first', 'c', 'a', 'b']);
+    expect(queue.depth).toBe(0);
+  });
+
+  it('raised at the moment of the start neither fails nor runs the key twice', async () => {
+    const { queue, began, end, onError } = start();
+    queue.add('a', 'lane', PRIORITY.resync);
+    // The lane is free, so that `a` has its turn already.
+    queue.add('a', 'lane', PRIORITY.spec);
+    queue.add('b', 'lane', PRIORITY.endpoints);
+    await settle();
+    expect(began).toEqual(['a']);
+    await end('a');
+    await end('b');
+    expect(began).toEqual(['a', 'b']);
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it('raised while the key runs counts for its next run', async () => {
+    const { queue, began, end } = start();
+    queue.add('a', 'lane', PRIORITY.resync);
+    await settle();
+    queue.add('b', 'lane', PRIORITY.endpoints);
+    queue.add('a', 'lane', PRIORITY.resync);
+    queue.add('a', 'lane', PRIORITY.spec);
+    await end('a');
+    expect(began).toEqual(['a', 'a']);
+    await end('a');
+    expect(began).toEqual(['a', 'a', 'b']);
+  });
+});
+
+describe('a lane', () => {
+  it('has its own concurrency, and one that hangs leaves the others alone', async () => {
+    const { queue, began, end } = start();
+    queue.setConcurrency('down', 2);
+    for (let index = 0; index < 5; index += 1) queue.add(`down ${index}`, 'down', PRIORITY.spec);
+    queue.add('up 0', 'up', PRIORITY.resync);
+    queue.add('up 1', 'up', PRIORITY.resync);
+    await settle();
+    expect(began).toEqual(['down 0', 'down 1', 'up 0']);
+    await end('up 0');
+    await end('up 1');
+    expect(began).toEqual(['down 0', 'down 1', 'up 0', 'up 1']);
+    await end('down 1');
+    expect(began.at(-1)).toBe('down 2');
+  });
+
+  it('takes a change of its concurrency at once', async () => {
+    const { queue, began, running, end } = start();
+    for (let index = 0; index < 5; index += 1) queue.add(`${index}`, 'lane', PRIORITY.spec);
+    await settle();
+    expect(running.size).toBe(1);
+    queue.setConcurrency('lane', 3);
+    await settle();
+    expect(running.size).toBe(3);
+    queue.setConcurrency('lane', 1);
+    await end('0');
+    await end('1');
+    expect(began).toEqual(['0', '1', '2']);
+    await end('2');
+    expect(began).toEqual(['0', '1', '2', '3']);
+  });
+
+  it('takes a key over that was in another one, when the key runs next', async () => {
+    const { queue, began, end } = start();
+    queue.add('a', 'one', PRIORITY.spec);
+    queue.add('hangs', 'two', PRIORITY.spec);
+    await settle();
+    queue.add('a', 'two', PRIORITY.spec);
+    await end('a');
+    expect(began).toEqual(['a', 'hangs']);
+    await end('hangs');
+    expect(began).toEqual(['a', 'hangs', 'a']);
+  });
+});
+
+describe('back-off', () => {
+  it('grows with every failure in a row and begins again after a success', async () => {
+    const { queue, clock, backoffMs, began, end } = start();
+    const fail: Followup = { kind: 'backoff' };
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a', fail);
+    await clock.advance(99);
+    expect(began).toHaveLength(1);
+    await clock.advance(1);
+    expect(began).toHaveLength(2);
+    await end('a', fail);
+    await clock.advance(199);
+    expect(began).toHaveLength(2);
+    await clock.advance(1);
+    await end('a', DONE);
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a', fail);
+    expect(backoffMs.mock.calls).toEqual([[1], [2], [1]]);
+  });
+
+  it('begins again after a run that only wants to run later', async () => {
+    const { queue, clock, backoffMs, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a', { kind: 'backoff' });
+    await clock.advance(100);
+    await end('a', { kind: 'after', delayMs: 5 });
+    await clock.advance(5);
+    await end('a', { kind: 'backoff' });
+    expect(backoffMs.mock.calls).toEqual([[1], [1]]);
+  });
+
+  it('goes on growing when the key was added meanwhile', async () => {
+    const { queue, backoffMs, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a', { kind: 'backoff' });
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a', { kind: 'backoff' });
+    expect(backoffMs.mock.calls).toEqual([[1], [2]]);
+  });
+
+  it('keeps to the most that a run allows', async () => {
+    const { queue, clock, began, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a', { kind: 'backoff', maxMs: 10 });
+    await clock.advance(10);
+    expect(began).toHaveLength(2);
+  });
+
+  it('takes a rejection and a throw for a failure, and tells of them', async () => {
+    const clock = createFakeClock();
+    const onError = vi.fn();
+    const backoffMs = vi.fn((failures: number) => failures);
+    const failures = [new Error('rejected'), new Error('thrown')];
+    let runs = 0;
+    const queue = new WorkQueue({
+      clock,
+      onError,
+      backoffMs,
+      run: () => {
+        runs += 1;
+        if (runs === 1) return Promise.reject(failures[0]);
+        if (runs === 2) throw failures[1];
+        return Promise.resolve(DONE);
+      },
+    });
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await clock.advance(1);
+    await clock.advance(2);
+    expect(runs).toBe(3);
+    expect(onError.mock.calls).toEqual(failures.map((error) => ['a', error]));
+    expect(backoffMs.mock.calls).toEqual([[1], [2]]);
+  });
+});
+
+describe('addAfter', () => {
+  it('runs a key when its time has come, not before', async () => {
+    const { queue, clock, began } = start();
+    queue.addAfter('a', 100, 'lane', PRIORITY.resync);
+    await clock.advance(99);
+    expect(began).toEqual([]);
+    expect(queue.depth).toBe(0);
+    await clock.advance(1);
+    expect(began).toEqual(['a']);
+  });
+
+  it.each([
+    ['the later one second', [100, 200]],
+    ['the earlier one second', [200, 100]],
+    ['the same twice', [100, 100]],
+  ])('keeps the earliest of several: %s', async (_, delays) => {
+    const { queue, clock, began, end } = start();
+    for (const delayMs of delays) queue.addAfter('a', delayMs, 'lane', PRIORITY.resync);
+    expect(clock.pending).toBe(1);
+    await clock.advance(100);
+    expect(began).toEqual(['a']);
+    await end('a');
+    await clock.advance(1000);
+    expect(began).toEqual(['a']);
+  });
+
+  it('is nothing to a key that waits, and an add takes its place', async () => {
+    const { queue, clock, began, end } = start();
+    queue.addAfter('a', 100, 'lane', PRIORITY.resync);
+    queue.add('a', 'lane', PRIORITY.spec);
+    queue.addAfter('a', 50, 'lane', PRIORITY.resync);
+    expect(clock.pending).toBe(0);
+    await settle();
+    await end('a');
+    await clock.advance(1000);
+    expect(began).toEqual(['a']);
+  });
+
+  it('that was asked for during a run counts after it, earlier than what the run wants', async () => {
+    const { queue, clock, began, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    queue.addAfter('a', 10, 'lane', PRIORITY.resync);
+    await end('a', { kind: 'after', delayMs: 1000 });
+    await clock.advance(10);
+    expect(began).toEqual(['a', 'a']);
+    await end('a');
+    await clock.advance(5000);
+    expect(began).toEqual(['a', 'a']);
+  });
+
+  it('that falls due during a run makes it run once more', async () => {
+    const { queue, clock, began, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    queue.addAfter('a', 10, 'lane', PRIORITY.resync);
+    await clock.advance(10);
+    expect(began).toEqual(['a']);
+    await end('a');
+    expect(began).toEqual(['a', 'a']);
+  });
+});
+
+describe('drain', () => {
+  it('begins nothing new, drops timers, and resolves when the last run has ended', async () => {
+    const { queue, clock, began, end } = start();
+    queue.setConcurrency('lane', 2);
+    for (const name of ['a', 'b', 'waits']) queue.add(name, 'lane', PRIORITY.spec);
+    await settle();
+    queue.add('b', 'lane', PRIORITY.spec);
+    queue.add('starting', 'other', PRIORITY.spec);
+    queue.addAfter('later', 10, 'lane', PRIORITY.resync);
+    let drained = false;
+    const draining = queue.drain().then(() => {
+      drained = true;
+    });
+    queue.add('new', 'third', PRIORITY.spec);
+    queue.addAfter('newer', 1, 'third', PRIORITY.spec);
+    expect(clock.pending).toBe(0);
+    await end('a', { kind: 'backoff' });
+    expect(drained).toBe(false);
+    await end('b', { kind: 'after', delayMs: 1 });
+    await draining;
+    await clock.advance(10_000);
+    expect(began).toEqual(['a', 'b']);
+    expect(clock.pending).toBe(0);
+  });
+
+  it('says nothing of runs that reject because they were told to stop', async () => {
+    const { queue, onError, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    queue.add('b', 'lane', PRIORITY.spec);
+    await settle();
+    const draining = queue.drain();
+    await end('a', new Error('aborted'));
+    await draining;
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it('of a queue with nothing to do resolves, also twice', async () => {
+    const { queue } = start();
+    await queue.drain();
+    await queue.drain();
+  });
+});
+
+describe('any sequence of operations', () => {
+  const KEYS = ['a', 'b', 'c', 'd', 'e'];
+  const LANES: Readonly<Record<string, number>> = { one: 1, two: 2 };
+  const laneOf = (key: string) => (key < 'c' ? 'one' : 'two');
+
+  const key = fc.constantFrom(...KEYS);
+  const priority = fc.constantFrom<Priority>(0, 1, 2);
+  const followup = fc.constantFrom<Followup | Error>(
+    DONE,
+    { kind: 'after', delayMs: 50 },
+    { kind: 'backoff' },
+    { kind: 'backoff', maxMs: 20 },
+    new Error('x'),
+  );
+  const operation = fc.oneof(
+    fc.record({ kind: fc.constant('add' as const), key, priority }),
+    fc.record({ kind: fc.constant('addAfter' as const), key, priority, delayMs: fc.nat(120) }),
+    fc.record({ kind: fc.constant('end' as const), key, followup }),
+    fc.record({ kind: fc.constant('advance' as const), ms: fc.nat(120) }),
+    fc.record({ kind: fc.constant('settle' as const) }),
+  );
+
+  it('never runs a key twice at once, nor too many of a lane, and answers every add', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { maxLength: 60 }), async (operations) => {
+        const { queue, clock, running, began, end } = start();
+        for (const [lane, concurrency] of Object.entries(LANES)) queue.setConcurrency(lane, concurrency);
+        /** How many runs of a key had begun when it was added last. */
+        const asked = new Map<string, number>();
+        const runsOf = (wanted: string) => began.filter((one) => one === wanted).length;
+        const check = () => {
+          for (const [lane, concurrency] of Object.entries(LANES)) {
+            const busy = [...running.keys()].filter((one) => laneOf(one) === lane).length;
+            expect(busy).toBeLessThanOrEqual(concurrency);
+          }
+        };
+        for (const step of operations) {
+          switch (step.kind) {
+            case 'add':
+              queue.add(step.key, laneOf(step.key), step.priority);
+              asked.set(step.key, runsOf(step.key));
+              break;
+            case 'addAfter':
+              queue.addAfter(step.key, step.delayMs, laneOf(step.key), step.priority);
+              break;
+            case 'end':
+              if (running.has(step.key)) await end(step.key, step.followup);
+              break;
+            case 'advance':
+              await clock.advance(step.ms);
+              break;
+            case 'settle':
+              await settle();
+              break;
+            default:
+              step satisfies never;
+          }
+          check();
+        }
+        await settle();
+        // Every run ends well from here on: what was asked for comes to its end.
+        for (let turn = 0; turn < 10 * KEYS.length && (running.size > 0 || clock.pending > 0); turn += 1) {
+          for (const one of [...running.keys()]) await end(one);
+          check();
+          await clock.advance(1000);
+        }
+        expect([running.size, queue.depth, clock.pending]).toEqual([0, 0, 0]);
+        for (const [one, before] of asked) expect(runsOf(one)).toBeGreaterThan(before);
+      }),
+      { numRuns: 400 },
+    );
+  }, 60_000);
+});
+
+it('takes 100,000 keys, and more urgent ones among them', async () => {
+  const count = 100_000;
+  let runs = 0;
+  const first: string[] = [];
+  const done = Promise.withResolvers<void>();
+  const queue = new WorkQueue({
+    clock: createFakeClock(),
+    backoffMs: () => 1,
+    onError: (_, error) => done.reject(error),
+    run: async (key) => {
+      runs += 1;
+      if (first.length < 11) first.push(key);
+      if (runs === count) done.resolve();
+      return DONE;
+    },
+  });
+  queue.setConcurrency('lane', 8);
+  for (let index = 0; index < count; index += 1) queue.add(`${index}`, 'lane', PRIORITY.resync);
+  for (let index = 0; index < 3; index += 1) queue.add(`${count - 1 - index}`, 'lane', PRIORITY.spec);
+  expect(queue.depth).toBe(count);
+  await done.promise;
+  await settle();
+  expect(runs).toBe(count);
+  expect(queue.depth).toBe(0);
+  // The first eight had their turn before the urgent ones came.
+  expect(first).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '99999', '99998', '99997']);
+}, 60_000);
