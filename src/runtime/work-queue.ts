@@ -93,9 +93,8 @@ export class WorkQueue {
   async drain(): Promise<void> {
     this.#stop.abort();
     for (const entry of this.#entries.values()) entry.timer?.handle[Symbol.dispose]();
-    for (const lane of this.#lanes.values()) lane.pause();
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.onPendingZero()));
     for (const lane of this.#lanes.values()) lane.clear();
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.onIdle()));
   }
 
   #entry(key: string, lane: string, priority: Priority): Entry {

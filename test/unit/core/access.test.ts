@@ -198,6 +198,8 @@ describe('accessProblem', () => {
     ['_http._tcp.web.other.svc.cluster.local', 'inside'],
     ['web.other.svc.corp.example', 'inside'],
     ['10-0-0-1.other.pod', 'inside'],
+    ['10-0-0-1.other.Pod.', 'inside'],
+    ['node-1.cluster.local.', 'inside'],
     ['10-0-0-1.other.pod.cluster.local', 'inside'],
     ['10-0-0-1.web.other.svc.cluster.local', 'inside'],
     ['svc.example.com', 'outside'],

@@ -333,6 +333,19 @@ describe('addAfter', () => {
     expect(began).toEqual(['a', 'a']);
   });
 
+  it('that was asked for during a run gives way to an add after it', async () => {
+    const { queue, clock, began, end } = start();
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    queue.addAfter('a', 50, 'lane', PRIORITY.resync);
+    await end('a');
+    queue.add('a', 'lane', PRIORITY.spec);
+    await settle();
+    await end('a');
+    await clock.advance(1000);
+    expect(began).toEqual(['a', 'a']);
+  });
+
   it('that falls due during a run makes it run once more', async () => {
     const { queue, clock, began, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
