@@ -1,7 +1,17 @@
 #!/usr/bin/env node
+import { OPERATOR } from './api/group.ts';
 import { readCommand, USAGE } from './cli.ts';
-import { ConfigError } from './config.ts';
-import { runOperator } from './operator.ts';
+import { type Config, ConfigError } from './config.ts';
+import { check, findingsJson, findingsText } from './install/check.ts';
+import { type InstallDeps, install } from './install/install.ts';
+import { InstallError } from './install/install-error.ts';
+import { manifestsYaml } from './install/manifests.ts';
+import { uninstall } from './install/uninstall.ts';
+import { KubeApiError } from './kube/kube-error.ts';
+import { loadKubeConfig } from './kube/kubeconfig.ts';
+import { createTransport } from './kube/transport.ts';
+import { permissionsNeeded, runOperator } from './operator.ts';
+import { systemClock } from './runtime/clock.ts';
 import { createLog } from './runtime/log.ts';
 
 /** After this long a second look is not worth waiting for: Kubernetes kills after 30 s. */
@@ -9,12 +19,49 @@ const SHUTDOWN_MS = 20_000;
 
 async function main(): Promise<number> {
   const command = readCommand(process.argv.slice(2), process.env);
-  if (command.kind === 'help') {
-    process.stdout.write(USAGE);
-    return 0;
+  switch (command.kind) {
+    case 'help':
+      process.stdout.write(USAGE);
+      return 0;
+    case 'print':
+      process.stdout.write(manifestsYaml(command.manifest));
+      return 0;
+    case 'run':
+      await run(command.config);
+      return 0;
+    case 'install':
+      return await withCluster(command.kubeconfig, async (cluster, signal) => {
+        await install(cluster, command.manifest, command.outOfCluster, signal);
+        return 0;
+      });
+    case 'uninstall':
+      return await withCluster(command.kubeconfig, async (cluster, signal) => {
+        await uninstall(cluster, command.options, signal);
+        return 0;
+      });
+    case 'check':
+      return await withCluster(command.config.kubeconfig, async ({ transport, kubeConfig }, signal) => {
+        const { config, output } = command;
+        const findings = await check(
+          {
+            transport,
+            server: kubeConfig.getCurrentCluster()?.server ?? '',
+            permissions: permissionsNeeded(config),
+            operatorNamespace: config.operatorNamespace,
+            requestTimeoutMs: config.requestTimeout,
+          },
+          signal,
+        );
+        process.stdout.write(output === 'json' ? findingsJson(findings) : findingsText(findings));
+        return findings.every(({ ok }) => ok) ? 0 : 1;
+      });
+    default:
+      return command satisfies never;
   }
-  if (command.kind !== 'run') return 0;
-  const log = createLog(command.config.logLevel);
+}
+
+async function run(config: Config): Promise<void> {
+  const log = createLog(config.logLevel);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () => {
@@ -23,9 +70,40 @@ async function main(): Promise<number> {
       setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
     });
   }
-  await runOperator(command.config, log, stop.signal);
+  await runOperator(config, log, stop.signal);
   log.info({}, 'stopped');
-  return 0;
+}
+
+/** Does `work` with the cluster of a kubeconfig, until SIGTERM or SIGINT. What goes wrong is one line. */
+async function withCluster(
+  kubeconfig: string | undefined,
+  work: (cluster: InstallDeps, signal: AbortSignal) => Promise<number>,
+): Promise<number> {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => stop.abort(new InstallError(`stopped by ${name}: run the command again to go on`)));
+  }
+  try {
+    const kubeConfig = loadKubeConfig(kubeconfig);
+    const transport = createTransport({ kubeConfig, userAgent: OPERATOR });
+    try {
+      const say = (line: string) => process.stdout.write(`${line}\n`);
+      return await work({ transport, kubeConfig, clock: systemClock, say }, stop.signal);
+    } finally {
+      transport.close();
+    }
+  } catch (error) {
+    if (!(error instanceof InstallError || error instanceof KubeApiError)) throw error;
+    process.stderr.write(`${error.message}${remedyOf(error)}\n`);
+    return 1;
+  }
+}
+
+function remedyOf(error: InstallError | KubeApiError): string {
+  if (!(error instanceof KubeApiError)) return '';
+  if (error.status === 401) return ': the credentials in the kubeconfig are wrong or expired';
+  if (error.status === 403) return ': use a kubeconfig of somebody who has this right, and run the command again';
+  return '';
 }
 
 main().then(

@@ -13,7 +13,7 @@ import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret } from './kube/objects.ts';
-import { createPermissionMonitor } from './kube/permissions.ts';
+import { createPermissionMonitor, type Permission } from './kube/permissions.ts';
 import type { Reflector } from './kube/reflector.ts';
 import type { Stored, StoreView } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
@@ -37,13 +37,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   });
   const permissions = createPermissionMonitor({
     transport,
-    permissions: permissionsOf({
-      namespace: config.operatorNamespace,
-      namespaces: config.namespaces,
-      leaderElection: config.leaderElection.enabled,
-      leaseName: config.leaderElection.leaseName,
-      roleName: config.roleName,
-    }),
+    permissions: permissionsNeeded(config),
     clock,
     log,
     intervalMs: config.permissionCheckInterval,
@@ -166,6 +160,17 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     await Promise.allSettled(running);
     await transport.close();
   }
+}
+
+/** What an operator with this configuration asks of the API server. */
+export function permissionsNeeded(config: Config): readonly Permission[] {
+  return permissionsOf({
+    namespace: config.operatorNamespace,
+    namespaces: config.namespaces,
+    leaderElection: config.leaderElection.enabled,
+    leaseName: config.leaderElection.leaseName,
+    roleName: config.roleName,
+  });
 }
 
 /** The uid of namespace kube-system, the same as long as the cluster lives; undefined if the signal aborts first. */

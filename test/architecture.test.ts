@@ -56,6 +56,19 @@ const RULES: readonly Rule[] = [
     mayHaveTypesOf: [/^kube\//, /^discovery\/source\.ts$/],
   },
   {
+    // It asks what the controller would ask, with the same options.
+    from: /^install\/check\.ts$/,
+    may: [
+      /^install\//,
+      /^api\//,
+      /^core\//,
+      /^kube\//,
+      /^controller\/connections\.ts$/,
+      /^gateways\/(driver|index)\.ts$/,
+      node,
+    ],
+  },
+  {
     from: /^install\//,
     may: [/^install\//, /^api\//, /^kube\//, /^yaml$/, node],
     mayHaveTypesOf: [/^runtime\//, /^@kubernetes\/client-node$/],

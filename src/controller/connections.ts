@@ -130,7 +130,7 @@ export class Connections {
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
-      driver = createGatewayDriver(options);
+      driver = createGatewayDriver({ ...options, mayWrite });
     } catch (error) {
       // The driver's own words about its options: an address that is none, a certificate that cannot be read.
       const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;

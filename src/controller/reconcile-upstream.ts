@@ -1,3 +1,5 @@
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
 import { accessProblem } from '../core/access.ts';
@@ -54,6 +56,7 @@ export interface UpstreamOutcome {
   readonly ready: Verdict;
   readonly upstreamId?: UpstreamId;
   readonly createTime?: number;
+  /** Absent where they are not known: what was said last stays. */
   readonly counts?: Desired['counts'];
 }
 
@@ -138,7 +141,7 @@ async function program(
       programmed,
       ready: missing ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
-      counts: desired.counts,
+      ...(desired.action === 'wait' ? {} : { counts: desired.counts }),
       ...createTimeOf(object, observed),
     });
   };
@@ -267,7 +270,7 @@ function nothingToWrite(
 
 interface Admitted {
   readonly accepted: Verdict;
-  readonly spec: Extract<GatewayUpstream['spec'], { ok: true }>['value'];
+  readonly spec: GatewayUpstreamSpec;
   readonly id: UpstreamId;
   readonly owner: Owner;
 }
@@ -307,11 +310,7 @@ function admit(
     namespace: object.namespace,
     name: object.name,
   };
-  const namespace = deps.namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} };
-  const problem = accessProblem(spec.value, namespace, {
-    name: object.connection,
-    spec: connection.spec.value,
-  });
+  const problem = accessOf(deps, object, spec.value, connection.spec.value);
   if (problem !== undefined) return { accepted: problem, spec: spec.value, id, owner };
 
   const keeper = keeperFor(deps, object, id);
@@ -327,6 +326,21 @@ function admit(
   return { accepted: ACCEPTED, spec: spec.value, id, owner };
 }
 
+/** Why `object` may not use the connection; undefined if it may. */
+function accessOf(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  spec: GatewayUpstreamSpec,
+  connection: GatewayConnectionSpec,
+): Verdict | undefined {
+  return accessProblem(
+    spec,
+    deps.namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
+    { name: object.connection, spec: connection },
+    (name) => deps.namespaces.get('', name) !== undefined,
+  );
+}
+
 /** The object that keeps `id`, of those that the connection lets have it. */
 function keeperFor(
   deps: UpstreamReconcilerDeps,
@@ -340,21 +354,25 @@ function keeperFor(
     const [namespace = '', name = ''] = key.split('/');
     const rival = deps.upstreams.get(namespace, name);
     if (rival === undefined || !rival.spec.ok || connection?.spec.ok !== true) return [];
-    const facts = deps.namespaces.get('', rival.namespace) ?? { name: rival.namespace, labels: {} };
-    const problem = accessProblem(rival.spec.value, facts, {
-      name: object.connection,
-      spec: connection.spec.value,
-    });
+    const problem = accessOf(deps, rival, rival.spec.value, connection.spec.value);
     return problem === undefined ? [rival] : [];
   });
   const state = deps.connectionState(object.connection);
-  return keeperOf(rivals, state.kind === 'usable' ? state.session.peek(id) : undefined);
+  if (state.kind === 'usable' && state.session.listed) {
+    return keeperOf(rivals, { kind: 'listed', observed: state.session.peek(id) });
+  }
+  return keeperOf(rivals, {
+    kind: 'unknown',
+    heldBefore: ({ status }) =>
+      status?.upstreamId === id &&
+      status.conditions?.some(({ type, status: held }) => type === 'Accepted' && held === 'True') === true,
+  });
 }
 
 function resolve(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
-  spec: Admitted['spec'],
+  spec: GatewayUpstreamSpec,
 ): readonly ResolvedBackend[] {
   return backendTargets(spec, object.namespace).map((target) =>
     target.kind === 'addresses'

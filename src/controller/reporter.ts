@@ -166,18 +166,16 @@ function upstreamStatus(
   now: string,
 ): GatewayUpstreamStatus {
   const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts } = outcome;
+  const before = previous !== undefined && 'endpoints' in previous ? previous.endpoints : undefined;
+  const endpoints =
+    counts === undefined
+      ? before
+      : { summary: `${counts.ready}/${counts.ready + counts.draining + counts.excluded}`, ...counts };
   return {
     observedGeneration: object.generation,
     ...(upstreamId === undefined ? {} : { upstreamId }),
     ...(createTime === undefined ? {} : { upstreamCreateTime: kubeTime(createTime * 1000) }),
-    ...(counts === undefined
-      ? {}
-      : {
-          endpoints: {
-            summary: `${counts.ready}/${counts.ready + counts.draining + counts.excluded}`,
-            ...counts,
-          },
-        }),
+    ...(endpoints === undefined ? {} : { endpoints }),
     conditions: nextConditions(
       previous?.conditions,
       [

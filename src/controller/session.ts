@@ -1,4 +1,9 @@
-import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../core/errors.ts';
+import {
+  GatewayAuthError,
+  GatewayUnavailableError,
+  OperatorError,
+  WriteForbiddenError,
+} from '../core/errors.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
 import type { GatewayDriver } from '../gateways/driver.ts';
 import type { Backoff } from '../runtime/backoff.ts';
@@ -20,11 +25,6 @@ export type SessionState =
   | { readonly kind: 'failing'; readonly error: Failure };
 
 type Failure = GatewayUnavailableError | GatewayAuthError;
-
-/** A write that was not begun. Never seen by anybody who looks at `closed` first. */
-class WriteForbiddenError extends Error {
-  override readonly name = 'WriteForbiddenError';
-}
 
 export interface SessionOptions {
   readonly driver: GatewayDriver;
@@ -106,6 +106,11 @@ export class GatewaySession {
 
   canonical(desired: Upstream): string {
     return this.#options.driver.canonical(desired);
+  }
+
+  /** Whether the gateway was listed in full at least once. */
+  get listed(): boolean {
+    return this.#listedAt !== undefined;
   }
 
   /** What this session saw of `id` last, without asking; undefined also where it is not known. */
@@ -214,7 +219,7 @@ export class GatewaySession {
   ): Promise<T> {
     try {
       const result = await this.#request(signal, (both) => {
-        if (!this.#options.mayWrite()) throw new WriteForbiddenError('this replica may write no more');
+        if (!this.#options.mayWrite()) throw new WriteForbiddenError();
         return write(both);
       });
       if (this.#writeRefused !== undefined) {

@@ -79,17 +79,23 @@ export function isNamespaceAllowed(
   );
 }
 
-/** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
-function isClusterName(host: string): boolean {
+/**
+ * Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. `cms.default` is
+ * one where there is a namespace `default`: a gateway in the cluster completes it.
+ */
+function isClusterName(host: string, isNamespace: (name: string) => boolean): boolean {
   const name = host.toLowerCase().replace(/\.+$/, '');
-  return /\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.');
+  if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
+  const labels = name.split('.');
+  return labels.length === 2 && isNamespace(labels[1] ?? '');
 }
 
-/** What the connection says to this object; `undefined` if it may use it. */
+/** What the connection says to this object; `undefined` if it may use it. `isNamespace`: whether the cluster has one. */
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
   connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
+  isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
   const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
   if (!isNamespaceAllowed(allowedNamespaces, namespace)) {
@@ -120,7 +126,7 @@ export function accessProblem(
       message: `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
     };
   }
-  const inside = addresses.find(({ host }) => isClusterName(host));
+  const inside = addresses.find(({ host }) => isClusterName(host, isNamespace));
   if (inside !== undefined) {
     return {
       status: 'False',

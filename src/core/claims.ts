@@ -10,24 +10,35 @@ export interface Claimant {
 }
 
 /**
- * Who keeps an id that several objects of one connection want: the one that the labels on the gateway's own object
- * name; else the oldest; else the first by namespace and name.
+ * What is known of the gateway when a keeper is chosen.
+ * - `listed`: what it holds as the id, if anything.
+ * - `unknown`: it was not asked yet, or did not answer.
  */
-export function keeperOf<T extends Claimant>(
-  claimants: readonly T[],
-  observed: ObservedUpstream | undefined,
-): T | undefined {
-  if (observed !== undefined) {
-    const owner = labelledObject(observed);
-    const named = claimants.find(({ namespace, name }) => labelledAs(namespace, name) === owner);
-    if (named !== undefined) return named;
-  }
-  return [...claimants].sort(
-    (a, b) =>
-      compare(a.creationTimestamp, b.creationTimestamp) ||
-      compare(a.namespace, b.namespace) ||
-      compare(a.name, b.name),
-  )[0];
+export type Evidence<T> =
+  | { readonly kind: 'listed'; readonly observed: ObservedUpstream | undefined }
+  | { readonly kind: 'unknown'; readonly heldBefore: (claimant: T) => boolean };
+
+/**
+ * Who keeps an id that several objects of one connection want: the one that the labels on the gateway's own object
+ * name; else the oldest; else the first by namespace and name. While the gateway cannot be asked, who had it keeps it:
+ * an outage decides nothing.
+ */
+export function keeperOf<T extends Claimant>(claimants: readonly T[], evidence: Evidence<T>): T | undefined {
+  const named = claimants.find((claimant) =>
+    evidence.kind === 'unknown'
+      ? evidence.heldBefore(claimant)
+      : evidence.observed !== undefined &&
+        labelledObject(evidence.observed) === labelledAs(claimant.namespace, claimant.name),
+  );
+  return (
+    named ??
+    [...claimants].sort(
+      (a, b) =>
+        compare(a.creationTimestamp, b.creationTimestamp) ||
+        compare(a.namespace, b.namespace) ||
+        compare(a.name, b.name),
+    )[0]
+  );
 }
 
 function compare(a: string, b: string): number {

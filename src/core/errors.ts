@@ -43,3 +43,12 @@ export class GatewayRejectedError extends OperatorError {
 export class UpstreamInUseError extends OperatorError {
   override readonly reason = 'InUse';
 }
+
+/** Another replica may write by now: nothing is asked of the gateway any more, and nothing is said about it. */
+export class WriteForbiddenError extends Error {
+  override readonly name = 'WriteForbiddenError';
+
+  constructor() {
+    super('this replica may write no more');
+  }
+}

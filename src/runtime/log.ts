@@ -32,7 +32,17 @@ export function createLog(level: LogLevel): Logger {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+    formatters: {
+      level: (label) => ({ level: label }),
+      // Whatever name an error is logged under, its own properties stay behind.
+      log: (fields) =>
+        Object.fromEntries(
+          Object.entries(fields).map(([name, value]) => [
+            name,
+            name !== 'err' && value instanceof Error ? loggedError(value) : value,
+          ]),
+        ),
+    },
     serializers: { err: (error: unknown) => loggedError(error) },
     redact: { paths: REDACTED, censor: '[redacted]' },
   });

@@ -105,10 +105,52 @@ describe('rendered objects', () => {
     expect(spreads(one)).toBe(false);
   });
 
+  it('are followed by the next command, whether there is a gateway already or not', async () => {
+    const notes = async (values: object) => {
+      const args = ['install', 'example', CHART_DIR, '--namespace', namespace, '--dry-run=client'];
+      return await helm(args, { values });
+    };
+    expect(await notes({})).toMatch(/It knows no gateway yet[\s\S]*--set defaultConnection\.enabled=true/);
+    const withGateway = await notes({ defaultConnection: { ...CONNECTION, idPrefix: 'eu.' } });
+    expect(withGateway).toMatch(/its id in the gateway is then eu\.<namespace>\.<name>/);
+    expect(withGateway).not.toContain('It knows no gateway yet');
+  });
+
+  it('survive that everything optional is taken away', async () => {
+    const gone = Object.fromEntries(
+      ['resources', 'nodeSelector', 'tolerations', 'affinity', 'extraEnv', 'commonLabels', 'podLabels'].map(
+        (key) => [key, null],
+      ),
+    );
+    const config = { clusterId: null, kubeconfig: null, operatorNamespace: null, roleName: null };
+    const objects = await render({ ...gone, config, image: { tag: null, digest: null } });
+    expect(find(objects, 'Deployment', 'example-gateway-upstream-operator')).toBeDefined();
+  });
+
+  it('make Pods that a namespace with Pod Security `restricted` takes', async () => {
+    const strict = await cluster.newNamespace('restricted', { awaitServiceAccount: true });
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await cluster.request('PATCH', `/api/v1/namespaces/${strict}`, { metadata: { labels } });
+    const submit = async (spec: object) => {
+      const pod = { metadata: { generateName: 'try-' }, spec: { ...spec, serviceAccountName: 'default' } };
+      return await cluster.request('POST', `/api/v1/namespaces/${strict}/pods?dryRun=All`, pod);
+    };
+    const workloads = (await render({})).filter(({ kind }) => kind === 'Deployment' || kind === 'Job');
+    expect(workloads).toHaveLength(4);
+    for (const workload of workloads) {
+      const { spec } = (workload as unknown as RenderedWorkload).spec.template;
+      expect(await submit(spec)).toMatchObject({ status: 201 });
+      const { securityContext: _, ...careless } = spec as typeof spec & {
+        readonly securityContext?: unknown;
+      };
+      expect(await submit(careless)).toMatchObject({ status: 403 });
+    }
+  });
+
   it('name the image by digest rather than by tag', async () => {
     const image = { repository: 'registry.example.com/operator', tag: '9', digest: DIGEST };
     const workloads = (await render({ image })).filter(({ kind }) => kind === 'Deployment' || kind === 'Job');
-    expect(workloads).toHaveLength(3);
+    expect(workloads).toHaveLength(4);
     for (const workload of workloads) {
       expect(JSON.stringify(workload)).toContain(`"image":"registry.example.com/operator@${DIGEST}"`);
     }
@@ -320,6 +362,11 @@ describe('values that are refused', () => {
       { uninstall: { finalizers: 'keep' } },
       "at '/uninstall/finalizers': value must be one of 'orphan', 'delete', 'refuse'",
     ],
+    [
+      'a key that is taken away',
+      { config: { requestTimeout: null } },
+      "at '/config': missing property 'requestTimeout'",
+    ],
     ['a label that is no text', { podLabels: { team: 1 } }, "at '/podLabels/team': got number, want string"],
   ];
 
@@ -445,7 +492,7 @@ describe('a release', () => {
 
   /** helm uninstall while the operator runs, which ends when its Deployment is gone. */
   const uninstall = async (operator: RenderedRun) => {
-    await helm(['uninstall', release, '-n', namespace]);
+    await helm(['uninstall', release, '-n', namespace, '--wait', '--timeout', '2m']);
     const path = `/apis/apps/v1/namespaces/${namespace}/deployments/${release}`;
     expect((await cluster.request('GET', path)).status).toBe(404);
     expect(await operator.stop()).toBe(0);
@@ -463,6 +510,10 @@ describe('a release', () => {
     await using hooks = startHookRunner(cluster, namespace);
     await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], { values });
     await using operator = await start();
+    await work.upstream('old', { backends: [{ serviceRef: { name: 'web', port: 'http' } }] });
+    await eventually(async () => {
+      expect(await work.condition('old', 'Ready')).toMatchObject({ status: 'True' });
+    });
     await uninstall(operator);
     expect(hooks.runs.at(-1)).toMatchObject({
       args: expect.arrayContaining(['--finalizers=orphan']),
@@ -476,12 +527,12 @@ describe('a release', () => {
     expect(await leftBehind()).toEqual([]);
     await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
     expect(await work.get(work.upstreamPath('web'))).not.toHaveProperty('metadata.finalizers');
-    await work.remove(work.upstreamPath('web'));
-    expect(await work.get(work.upstreamPath('web'))).toBeUndefined();
-    expect(gateway.get('upstreams', id)).toBeDefined();
+    await work.remove(work.upstreamPath('old'));
+    expect(await work.get(work.upstreamPath('old'))).toBeUndefined();
+    expect(gateway.get('upstreams', 'shop.old')).toBeDefined();
   });
 
-  it('is not uninstalled with living upstreams where the values refuse it, and takes all of them along where they say so', async () => {
+  it('takes up again what stayed; is not uninstalled where the values refuse it; takes all along where they say so', async () => {
     const work = createWorkload(cluster, 'shop');
     const ending = (finalizers: string) => ({ values: { ...values, uninstall: { finalizers } } });
     await helm(['install', release, CHART_DIR, '-n', namespace], ending('refuse'));
@@ -490,17 +541,24 @@ describe('a release', () => {
     await eventually(async () => {
       expect(await work.condition('news', 'Ready')).toMatchObject({ status: 'True' });
     });
+    await work.endpoints('web', ['10.1.0.2']);
+    await eventually(() => expect(nodes()).toEqual([{ host: '10.1.0.2', port: 8080, weight: 1 }]));
+    await work.patch(work.upstreamPath('web'), { spec: { deletionPolicy: null } });
     await using hooks = startHookRunner(cluster, namespace);
-    await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow('pre-delete');
+    await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow(
+      `job ${release}-uninstall failed`,
+    );
     expect(hooks.runs.map(({ code }) => code)).toEqual([1]);
-    expect(hooks.runs[0]?.output).toContain('shop/news');
+    expect(hooks.runs[0]?.output).toContain('shop/news, shop/web');
     expect(await work.condition('news', 'Ready')).toMatchObject({ status: 'True' });
     await workload();
 
+    // Helm takes a release whose uninstallation failed for neither there nor gone, until it is rolled back to itself.
+    await helm(['rollback', release, '1', '-n', namespace]);
     await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], ending('delete'));
     await uninstall(operator);
     expect(await work.get(work.upstreamPath('news'))).toBeUndefined();
-    expect(gateway.get('upstreams', 'shop.news')).toBeUndefined();
+    expect(gateway.ids('upstreams')).toEqual(['shop.old']);
     await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
     expect(await leftBehind()).toEqual([]);
   });

@@ -20,6 +20,9 @@ export interface OperatorOptions {
   readonly resyncInterval?: string;
   readonly requestTimeout?: string;
   readonly logLevel?: string;
+  readonly permissionCheckInterval?: string;
+  /** Path of a kubeconfig to use instead of one with the token. */
+  readonly kubeconfig?: string;
   readonly leaderElection?: {
     readonly enabled?: boolean;
     readonly leaseDuration?: string;

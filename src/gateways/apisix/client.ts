@@ -9,6 +9,7 @@ import {
   GatewayUnavailableError,
   type OperatorError,
   UpstreamInUseError,
+  WriteForbiddenError,
 } from '../../core/errors.ts';
 
 export interface ApisixOptions {
@@ -26,6 +27,8 @@ export interface ApisixOptions {
   /** Connections at once. */
   readonly concurrency: number;
   readonly requestTimeoutMs: number;
+  /** Asked right before every request that writes: a deletion asks for references first, and time may pass in between. */
+  readonly mayWrite?: () => boolean;
 }
 
 export interface ApisixAnswer {
@@ -98,6 +101,7 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
   return {
     async request({ method, path, body, expected }, signal) {
       signal.throwIfAborted();
+      if (method !== 'GET' && options.mayWrite?.() === false) throw new WriteForbiddenError();
       if (!/^[\x20-\x7e]+$/.test(key)) {
         throw new GatewayAuthError(
           key === ''

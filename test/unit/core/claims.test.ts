@@ -52,7 +52,7 @@ describe('keeperOf', () => {
       'b/b',
     ],
   ])('%s', (_, claimants, observed, expected) => {
-    const keeper = keeperOf(claimants, observed);
+    const keeper = keeperOf(claimants, { kind: 'listed', observed });
     expect(keeper && `${keeper.namespace}/${keeper.name}`).toBe(expected);
   });
 
@@ -60,7 +60,7 @@ describe('keeperOf', () => {
     const claimants = ['a/a', 'a/b', 'b/a', 'b/b'].flatMap((key) => [claimant(key, key > 'a/b' ? OLD : NEW)]);
     fc.assert(
       fc.property(fc.shuffledSubarray(claimants, { minLength: 4 }), (order) => {
-        expect(keeperOf(order, undefined)).toBe(claimants[2]);
+        expect(keeperOf(order, { kind: 'listed', observed: undefined })).toBe(claimants[2]);
       }),
     );
   });

@@ -1,10 +1,18 @@
+{{/* A hook that failed stays until the next one, so that its log can be read. */}}
+{{- define "gateway-upstream-operator.hookAnnotations" -}}
+helm.sh/hook: {{ .hook }}
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: {{ default "before-hook-creation,hook-succeeded" .deletePolicy }}
+{{- end }}
+
 {{/*
-A Job that runs the operator's program once, with a ServiceAccount of its own that lives no longer than the hook.
-Takes `root`, `name`, `hook` (Helm's name of the moment), `rules` and `args`.
+A ServiceAccount that lives no longer than the hooks that use it, and its rights.
+Takes `root`, `name`, `hook` (Helm's name of the moment) and `rules`.
 */}}
-{{- define "gateway-upstream-operator.hook" -}}
+{{- define "gateway-upstream-operator.hookAccount" -}}
 {{- $root := .root }}
 {{- $name := printf "%s-%s" (include "gateway-upstream-operator.fullname" $root) .name }}
+{{- $annotations := include "gateway-upstream-operator.hookAnnotations" (dict "hook" .hook "weight" "-1") }}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
@@ -13,7 +21,7 @@ metadata:
   labels:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
-    {{- include "gateway-upstream-operator.hookAnnotations" (dict "hook" .hook "weight" "-1") | nindent 4 }}
+    {{- $annotations | nindent 4 }}
 automountServiceAccountToken: false
 {{- if $root.Values.rbac.create }}
 ---
@@ -24,7 +32,7 @@ metadata:
   labels:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
-    {{- include "gateway-upstream-operator.hookAnnotations" (dict "hook" .hook "weight" "-1") | nindent 4 }}
+    {{- $annotations | nindent 4 }}
 rules:
   {{- .rules | nindent 2 }}
 ---
@@ -35,7 +43,7 @@ metadata:
   labels:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
-    {{- include "gateway-upstream-operator.hookAnnotations" (dict "hook" .hook "weight" "-1") | nindent 4 }}
+    {{- $annotations | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
@@ -45,19 +53,27 @@ subjects:
     name: {{ $name }}
     namespace: {{ $root.Release.Namespace }}
 {{- end }}
----
+{{- end }}
+
+{{/*
+A Job that runs the operator's program once.
+Takes `root`, `name`, `account` (the `name` of a hookAccount), `hook`, `weight` and `args`.
+*/}}
+{{- define "gateway-upstream-operator.hookJob" -}}
+{{- $root := .root }}
+{{- $fullname := include "gateway-upstream-operator.fullname" $root }}
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: {{ $name }}
+  name: {{ printf "%s-%s" $fullname .name }}
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
-    {{- include "gateway-upstream-operator.hookAnnotations" (dict "hook" .hook "weight" "0") | nindent 4 }}
+    {{- include "gateway-upstream-operator.hookAnnotations" . | nindent 4 }}
 spec:
   backoffLimit: 2
-  # Below Helm's own timeout of 5m, so that the Job says why and not Helm that it does not know.
+  # Below Helm's own timeout of 5m, so that Helm says that the Job failed and not that it waited for nothing.
   activeDeadlineSeconds: 285
   template:
     metadata:
@@ -65,18 +81,11 @@ spec:
         {{- include "gateway-upstream-operator.hookLabels" $root | nindent 8 }}
     spec:
       restartPolicy: Never
-      serviceAccountName: {{ $name }}
+      serviceAccountName: {{ printf "%s-%s" $fullname .account }}
       {{- include "gateway-upstream-operator.pod" $root | nindent 6 }}
       containers:
         - name: {{ .name }}
           {{- include "gateway-upstream-operator.container" $root | nindent 10 }}
           args:
             {{- toYaml .args | nindent 12 }}
-{{- end }}
-
-{{/* A hook that failed stays, so that its log can be read, until the next one. */}}
-{{- define "gateway-upstream-operator.hookAnnotations" -}}
-helm.sh/hook: {{ .hook }}
-helm.sh/hook-weight: {{ .weight | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

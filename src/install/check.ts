@@ -1,0 +1,325 @@
+import { randomUUID } from 'node:crypto';
+import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../api/crd.ts';
+import { GROUP, VERSION } from '../api/group.ts';
+import { gatewayOptionsOf } from '../controller/connections.ts';
+import { GatewayAuthError, OperatorError } from '../core/errors.ts';
+import type { GatewayDriver } from '../gateways/driver.ts';
+import { createGatewayDriver } from '../gateways/index.ts';
+import { KubeApiError } from '../kube/kube-error.ts';
+import {
+  type GatewayConnection,
+  type SecretFacts,
+  trimGatewayConnection,
+  trimSecret,
+} from '../kube/objects.ts';
+import {
+  describeMissing,
+  describePermission,
+  type Permission,
+  reviewPermissions,
+} from '../kube/permissions.ts';
+import { type KubeTransport, resourcePath } from '../kube/transport.ts';
+import { listAll } from './applier.ts';
+import { type SchemaAge, schemaAge } from './crd-age.ts';
+
+/** One line of `check`. */
+export interface Finding {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly message: string;
+  /** What to do; absent where all is well. */
+  readonly remedy?: string;
+}
+
+export interface CheckDeps {
+  readonly transport: KubeTransport;
+  /** For the message: where the API server is. */
+  readonly server: string;
+  readonly permissions: readonly Permission[];
+  readonly operatorNamespace: string;
+  readonly requestTimeoutMs: number;
+}
+
+const OLDEST_APISIX = 3;
+const CRDS_REMEDY = 'gateway-upstream-operator install --crds-only';
+
+/**
+ * Looks at everything that the operator depends on, with the rights that it has. Changes nothing: it deletes, in each
+ * gateway, an upstream under a random id that nothing can have.
+ */
+export async function check(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
+  const server = await checkServer(deps, signal);
+  // Without an answer, or with credentials that are refused, everything else would fail for that reason alone.
+  if (!server.every(({ ok }) => ok)) return server;
+  return [
+    ...server,
+    ...(await checkPermissions(deps, signal)),
+    ...(await checkCrds(deps, signal)),
+    ...(await checkConnections(deps, signal)),
+  ];
+}
+
+/** One line per finding, then how many failed. */
+export function findingsText(findings: readonly Finding[]): string {
+  const lines = findings.map(({ ok, name, message, remedy }) => {
+    const what = `${ok ? 'ok  ' : 'FAIL'}  ${name}: ${message}`;
+    return remedy === undefined ? what : `${what}. Remedy: ${remedy}`;
+  });
+  const failed = findings.filter(({ ok }) => !ok).length;
+  lines.push(failed === 0 ? 'All is well.' : `${failed} of ${findings.length} failed.`);
+  return `${lines.join('\n')}\n`;
+}
+
+export function findingsJson(findings: readonly Finding[]): string {
+  return `${JSON.stringify({ ok: findings.every(({ ok }) => ok), checks: findings }, undefined, 2)}\n`;
+}
+
+const fine = (name: string, message: string): Finding => ({ name, ok: true, message });
+const failed = (name: string, message: string, remedy: string): Finding => ({
+  name,
+  ok: false,
+  message,
+  remedy,
+});
+
+async function checkServer(
+  { transport, server }: CheckDeps,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  let reached: Finding;
+  try {
+    const { gitVersion } = (await transport.get('/version', { signal })) as { readonly gitVersion?: string };
+    reached = fine('API server', `Kubernetes ${gitVersion ?? 'of unknown version'} at ${server}`);
+  } catch (error) {
+    const { status, message } = kubeError(error);
+    if (status === undefined) {
+      return [
+        failed('API server', message, 'correct the server in the kubeconfig, or the network to it'),
+      ];
+    }
+    // It answers: whether it takes the credentials is the next question.
+    reached = fine('API server', `${server} answers`);
+  }
+  try {
+    const review = (await transport.send({
+      method: 'POST',
+      path: resourcePath({ group: 'authentication.k8s.io', version: 'v1', plural: 'selfsubjectreviews' }),
+      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
+      signal,
+    })) as { readonly status?: { readonly userInfo?: { readonly username?: string } } };
+    return [reached, fine('credentials', `taken, as ${review.status?.userInfo?.username ?? 'somebody'}`)];
+  } catch (error) {
+    const { status, message } = kubeError(error);
+    if (status === 401) {
+      return [
+        reached,
+        failed(
+          'credentials',
+          'the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone',
+          'make a new token: gateway-upstream-operator install --out-of-cluster',
+        ),
+      ];
+    }
+    // 403 and 404: somebody took the right to ask, or the API server is older than 1.28. It takes the credentials.
+    if (status === 403 || status === 404) return [reached, fine('credentials', 'taken')];
+    return [reached, failed('credentials', message, 'try again')];
+  }
+}
+
+async function checkPermissions(
+  { transport, permissions }: CheckDeps,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const answers = await reviewPermissions(transport, permissions, signal);
+  return permissions.map((permission, index): Finding => {
+    const where = permission.namespace === undefined ? '' : ` in ${permission.namespace}`;
+    const name = `permission to ${describePermission(permission)}${where}`;
+    const answer = answers[index];
+    if (answer?.status === 'rejected') {
+      return failed(name, `the API server did not say: ${kubeError(answer.reason).message}`, 'try again');
+    }
+    if (answer?.value === undefined) {
+      return failed(name, 'the authorizer of the API server failed', "look at the API server's log");
+    }
+    if (answer.value) return fine(name, 'granted');
+    const remedy = 'gateway-upstream-operator install, or helm upgrade, puts it back';
+    return failed(name, describeMissing([permission]), remedy);
+  });
+}
+
+interface OpenApi {
+  readonly components?: {
+    readonly schemas?: Readonly<
+      Record<
+        string,
+        {
+          readonly properties?: Readonly<Record<string, unknown>>;
+          readonly 'x-kubernetes-group-version-kind'?: readonly { readonly kind?: string }[];
+        }
+      >
+    >;
+  };
+}
+
+/**
+ * Compares what the API server publishes of our kinds, which whoever has a token may read, other than the CRDs
+ * themselves.
+ */
+async function checkCrds({ transport }: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
+  let published: OpenApi = {};
+  try {
+    published = (await transport.get(`/openapi/v3/apis/${GROUP}/${VERSION}`, { signal })) as OpenApi;
+  } catch (error) {
+    const { status, message } = kubeError(error);
+    if (status !== 404) {
+      return [failed('CRDs', message, 'give the user ClusterRole system:discovery back, or try again')];
+    }
+  }
+  const schemas = Object.values(published.components?.schemas ?? {});
+  return CUSTOM_RESOURCES.map((resource): Finding => {
+    const name = `CRD ${resource.plural}.${GROUP}`;
+    const served = schemas.find((schema) =>
+      schema['x-kubernetes-group-version-kind']?.some(({ kind }) => kind === resource.kind),
+    );
+    if (served === undefined) return failed(name, 'it is missing', CRDS_REMEDY);
+    const { spec, status } = ownSchema(resource);
+    return crdFinding(name, [
+      schemaAge('spec', served.properties?.['spec'], spec),
+      schemaAge('status', served.properties?.['status'], status),
+    ]);
+  });
+}
+
+function ownSchema(resource: (typeof CUSTOM_RESOURCES)[number]): {
+  readonly spec?: unknown;
+  readonly status?: unknown;
+} {
+  const { spec } = customResourceDefinition(resource) as {
+    readonly spec: {
+      readonly versions: readonly {
+        readonly schema: { readonly openAPIV3Schema: { readonly properties: object } };
+      }[];
+    };
+  };
+  // What goes over the wire has no undefined.
+  return JSON.parse(JSON.stringify(spec.versions[0]?.schema.openAPIV3Schema.properties ?? {})) as object;
+}
+
+function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
+  const differing = ages.filter((age) => age.kind !== 'same');
+  const [first] = differing;
+  if (first === undefined) return fine(name, 'as this program has it');
+  const fields = differing.flatMap((age) => age.fields);
+  const shown = `${fields.slice(0, 5).join(', ')}${fields.length > 5 ? ' and more' : ''}`;
+  const kind = differing.every((age) => age.kind === first.kind) ? first.kind : 'different';
+  switch (kind) {
+    case 'older':
+      return failed(name, `older than this program: it lacks ${shown}`, CRDS_REMEDY);
+    case 'newer':
+      return failed(name, `newer than this program, which does not know ${shown}`, 'run the program that it came with');
+    case 'different':
+      return failed(name, `not what this program has: ${shown} differ`, CRDS_REMEDY);
+    default:
+      return kind satisfies never;
+  }
+}
+
+async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
+  const { transport, operatorNamespace: namespace } = deps;
+  let connections: readonly GatewayConnection[];
+  let secrets: readonly SecretFacts[];
+  try {
+    const path = resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_CONNECTION.plural });
+    connections = (await listAll(transport, path, {}, signal)).flatMap((raw) => trimGatewayConnection(raw) ?? []);
+    const secretsPath = resourcePath({ group: '', version: 'v1', plural: 'secrets', namespace });
+    const query = { fieldSelector: 'type!=helm.sh/release.v1' };
+    secrets = (await listAll(transport, secretsPath, query, signal)).flatMap((raw) => trimSecret(raw) ?? []);
+  } catch (error) {
+    return [failed('gateways', kubeError(error).message, 'solve what is above first')];
+  }
+  if (connections.length === 0) return [fine('gateways', 'there is no GatewayConnection yet')];
+  const named = new Map(secrets.map((secret) => [secret.name, secret]));
+  const findings = await Promise.all(
+    connections.map((connection) => checkConnection(deps, connection, named, signal)),
+  );
+  return findings.flat();
+}
+
+async function checkConnection(
+  options: CheckDeps,
+  connection: GatewayConnection,
+  secrets: ReadonlyMap<string, SecretFacts>,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const name = `GatewayConnection ${connection.name}`;
+  const resolved = gatewayOptionsOf(connection, (secret) => secrets.get(secret), options);
+  if (resolved.kind === 'unusable') {
+    const remedy =
+      resolved.reason === 'SecretNotFound'
+        ? `create it in namespace ${options.operatorNamespace}, or correct the reference in spec.apisix`
+        : 'correct its spec';
+    return [failed(`${name}, settings`, resolved.message, remedy)];
+  }
+  let driver: GatewayDriver;
+  try {
+    driver = createGatewayDriver(resolved.options);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : 'they cannot be used';
+    return [failed(`${name}, settings`, message, 'correct its spec or the Secret')];
+  }
+  try {
+    return [fine(`${name}, settings`, 'Secrets are there'), ...(await checkGateway(name, driver, signal))];
+  } finally {
+    driver.close();
+  }
+}
+
+async function checkGateway(
+  name: string,
+  driver: GatewayDriver,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  let version: string | undefined;
+  try {
+    ({ version } = await driver.check(signal));
+  } catch (error) {
+    if (error instanceof GatewayAuthError) {
+      return [fine(`${name}, gateway`, 'it answers'), refusedKey(name, error)];
+    }
+    return [gatewayFailed(name, error)];
+  }
+  const gateway =
+    version !== undefined && Number.parseInt(version, 10) < OLDEST_APISIX
+      ? failed(`${name}, gateway`, `${driver.type} ${version} is too old`, `use ${OLDEST_APISIX}.0 or newer`)
+      : fine(`${name}, gateway`, `${driver.type} ${version ?? 'that does not say its version'} answers`);
+  try {
+    // APISIX 3.18, measured: a key that may only read is refused by method, before anybody looks for the id.
+    await driver.delete(`gwu-check-${randomUUID()}`, { references: 'ignore' }, signal);
+  } catch (error) {
+    if (error instanceof GatewayAuthError) return [gateway, refusedKey(name, error)];
+    return [gateway, gatewayFailed(name, error)];
+  }
+  return [gateway, fine(`${name}, key`, 'it may read and write')];
+}
+
+/** The driver's words say what is wrong and, after the last colon, what to do. */
+function refusedKey(name: string, error: GatewayAuthError): Finding {
+  return failedByWords(`${name}, key`, error.message);
+}
+
+function gatewayFailed(name: string, error: unknown): Finding {
+  if (!(error instanceof OperatorError)) throw error;
+  return failedByWords(`${name}, gateway`, error.message);
+}
+
+function failedByWords(name: string, message: string): Finding {
+  const at = message.lastIndexOf(': ');
+  return at < 0
+    ? failed(name, message, 'correct the GatewayConnection, or the gateway')
+    : failed(name, message.slice(0, at), message.slice(at + 2));
+}
+
+function kubeError(error: unknown): KubeApiError {
+  if (!(error instanceof KubeApiError)) throw error;
+  return error;
+}

@@ -1,0 +1,452 @@
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../../src/api/crd.ts';
+import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
+import { CRDS_ONLY_RULES, type PolicyRule, RELEASE_RULES } from '../../src/install/rbac.ts';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Operator, startOperator } from '../support/operator.ts';
+import { runProgram } from '../support/program.ts';
+import { conditionOf, connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+
+const NAMESPACE = 'gateway-upstream-system';
+const RBAC = '/apis/rbac.authorization.k8s.io/v1';
+const CLUSTER_ROLE = `${RBAC}/clusterroles/${OPERATOR}`;
+const CRD = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${GATEWAY_UPSTREAM.plural}.${GROUP}`;
+const SLOWLY = { timeoutMs: 60_000, intervalMs: 100 };
+
+/** What an installation consists of, as `install` names it. */
+const OBJECTS = [
+  `CustomResourceDefinition/${GATEWAY_CONNECTION.plural}.${GROUP}`,
+  `CustomResourceDefinition/${GATEWAY_UPSTREAM.plural}.${GROUP}`,
+  `Namespace/${NAMESPACE}`,
+  `ServiceAccount/${NAMESPACE}/${OPERATOR}`,
+  `ClusterRole/${OPERATOR}`,
+  `ClusterRoleBinding/${OPERATOR}`,
+  `Role/${NAMESPACE}/${OPERATOR}`,
+  `RoleBinding/${NAMESPACE}/${OPERATOR}`,
+];
+
+interface Metadata {
+  readonly finalizers?: readonly string[];
+  readonly name: string;
+  readonly namespace?: string;
+}
+
+describe('install and uninstall', () => {
+  let cluster: ControlPlane;
+  let gateway: StandIn;
+  let work: Workload;
+
+  const program = (...args: readonly string[]) =>
+    runProgram(args, { cwd: cluster.dir, env: { KUBECONFIG: cluster.kubeconfig } });
+  const succeed = async (...args: readonly string[]) => {
+    const ended = await program(...args);
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    return ended.stdout.trimEnd().split('\n');
+  };
+  const metadata = async (path: string) =>
+    (await work.get(path))?.['metadata'] as Metadata | undefined;
+  const heldId = (name: string) => gateway.get('upstreams', `${work.namespace}.${name}`);
+
+  /** An operator with the kubeconfig that `install --out-of-cluster` wrote. */
+  const startWith = async (kubeconfig: string, options: object = {}): Promise<Operator> => {
+    const operator = await startOperator(cluster, NAMESPACE, 'not used', {
+      kubeconfig,
+      requestTimeout: '2s',
+      permissionCheckInterval: '1s',
+      ...options,
+    });
+    await operator.ready();
+    return operator;
+  };
+  const outOfCluster = async (name: string, ...args: readonly string[]) => {
+    const file = join(cluster.dir, name);
+    const lines = await succeed('install', '--out-of-cluster', '--output', file, ...args);
+    return { file, lines };
+  };
+
+  const upstream = async (name: string) => {
+    await work.service(name);
+    await work.endpoints(name, ['10.1.0.1']);
+    await work.upstream(name, {
+      connectionRef: { name: 'main' },
+      backends: [{ serviceRef: { name, port: 'http' } }],
+    });
+  };
+  const ready = (name: string) =>
+    eventually(
+      async () => expect((await work.condition(name, 'Ready'))?.reason).toBe('Ready'),
+      SLOWLY,
+    );
+  const connect = async () => {
+    await writeSecret(cluster, NAMESPACE, 'gateway', { 'admin-key': gateway.adminKey });
+    if ((await work.get(connectionPath('main'))) === undefined) {
+      await work.connection('main', { adminUrl: gateway.adminUrl, secret: 'gateway' });
+    }
+  };
+  /** A kubeconfig of somebody who may do this in the whole cluster and nothing else. */
+  const kubeconfigWith = async (name: string, rules: readonly PolicyRule[]) => {
+    const account = `/api/v1/namespaces/${work.namespace}/serviceaccounts`;
+    await work.create(account, { metadata: { name } });
+    await work.create(`${RBAC}/clusterroles`, { metadata: { name }, rules });
+    await work.create(`${RBAC}/clusterrolebindings`, {
+      metadata: { name },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+      subjects: [{ kind: 'ServiceAccount', name, namespace: work.namespace }],
+    });
+    const token = await cluster.kubectl(['-n', work.namespace, 'create', 'token', name]);
+    return await cluster.kubeconfigFor({ name, token: token.trim() });
+  };
+
+  beforeAll(async () => {
+    cluster = await startControlPlane();
+  });
+
+  beforeEach(async () => {
+    await gateway?.[Symbol.asyncDispose]();
+    gateway = await startStandIn();
+    work = createWorkload(cluster, await cluster.newNamespace('apps'));
+  });
+
+  afterAll(async () => {
+    await gateway?.[Symbol.asyncDispose]();
+    await cluster?.close();
+  });
+
+  describe('install', () => {
+    it('applies everything to an empty cluster, changes nothing again, and mends what was changed', async () => {
+      const first = await succeed('install');
+      expect(first.slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} created`));
+      expect(first.at(-1)).toContain(`ServiceAccount ${NAMESPACE}/${OPERATOR}`);
+      // It waited: both kinds are there at once.
+      expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayupstreams`)).status).toBe(200);
+      expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayconnections`)).status).toBe(200);
+
+      expect((await succeed('install')).slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} unchanged`));
+
+      await work.patch(CLUSTER_ROLE, { rules: [] });
+      expect((await succeed('install')).slice(0, -1)).toEqual(
+        OBJECTS.map((name) => `${name} ${name === `ClusterRole/${OPERATOR}` ? 'configured' : 'unchanged'}`),
+      );
+    });
+
+    it('prints the same objects, without a cluster', async () => {
+      const { code, stdout } = await runProgram(['print']);
+      expect(code).toBe(0);
+      const printed = parseAllDocuments(stdout).map((document) => document.toJS() as { kind: string; metadata: Metadata });
+      expect(
+        printed.map(({ kind, metadata: { namespace, name } }) =>
+          [kind, ...(namespace === undefined ? [] : [namespace]), name].join('/'),
+        ),
+      ).toEqual(OBJECTS);
+      await succeed('install');
+      const applied = await cluster.kubectl(
+        ['apply', '--server-side', '--field-manager', OPERATOR, '--dry-run=server', '-o', 'name', '-f', '-'],
+        { input: stdout },
+      );
+      expect(applied.trim().split('\n')).toHaveLength(OBJECTS.length);
+    });
+
+    it('keeps to the CRDs when told so, with no more rights than that takes', async () => {
+      await succeed('uninstall');
+      const kubeconfig = await kubeconfigWith(`crds-${work.namespace}`, CRDS_ONLY_RULES);
+      for (const what of ['created', 'unchanged']) {
+        const lines = await succeed('install', '--crds-only', '--kubeconfig', kubeconfig);
+        expect(lines.slice(0, -1)).toEqual(OBJECTS.slice(0, 2).map((name) => `${name} ${what}`));
+      }
+      expect(await work.get(CLUSTER_ROLE)).toBeUndefined();
+    });
+
+    it('makes no namespace of other people, and changes nothing where one is missing', async () => {
+      await succeed('uninstall');
+      const { code, stderr } = await program('install', '--namespaces', `${work.namespace},missing`);
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        'there is no namespace missing: correct --namespaces, or make it with kubectl create namespace; nothing was changed\n',
+      );
+      expect(await work.get(CRD)).toBeUndefined();
+    });
+
+    it('gives rights in the named namespaces only, which are enough there', async () => {
+      const { file, lines } = await outOfCluster('namespaced.kubeconfig', '--namespaces', work.namespace);
+      expect(lines).toContain(`  namespaces: [${work.namespace}]`);
+      const { rules } = (await work.get(CLUSTER_ROLE)) as { readonly rules: readonly PolicyRule[] };
+      expect(rules.flatMap(({ resources }) => resources)).toEqual([
+        'gatewayconnections',
+        'gatewayconnections/status',
+        'namespaces',
+      ]);
+      const { stdout } = await program('check', '--kubeconfig', file, '--config', await configFor(work.namespace));
+      expect(stdout.split('\n').filter((line) => line.startsWith('FAIL'))).toEqual([]);
+      await using operator = await startWith(file, { namespaces: [work.namespace] });
+      await connect();
+      await upstream('web');
+      await ready('web');
+      expect(heldId('web')).toBeDefined();
+      // Events of a GatewayConnection go where Kubernetes takes them.
+      await eventually(async () => {
+        const { body } = await cluster.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
+        expect(JSON.stringify(body)).toContain('"kind":"GatewayConnection","name":"main"');
+      });
+      const after = await succeed('uninstall', '--finalizers=delete');
+      expect(after).toContain(`Role/${work.namespace}/${OPERATOR}-namespace deleted`);
+      expect(after).toContain(`RoleBinding/default/${OPERATOR}-events deleted`);
+      await operator.stop();
+    });
+
+    const configFor = async (namespace: string) => {
+      const path = join(cluster.dir, `config-${namespace}.yaml`);
+      await writeFile(path, `namespaces: [${namespace}]\noperatorNamespace: ${NAMESPACE}\n`);
+      return path;
+    };
+  });
+
+  describe('install --out-of-cluster', () => {
+    it('writes a kubeconfig that the operator works with, and a new token that it takes while it runs', async () => {
+      const { file, lines } = await outOfCluster('operator.kubeconfig');
+      expect((await stat(file)).mode & 0o777).toBe(0o600);
+      expect(lines.filter((line) => line.startsWith('  '))).toEqual([
+        `  kubeconfig: ${file}`,
+        `  operatorNamespace: ${NAMESPACE}`,
+      ]);
+      await using operator = await startWith(file);
+      await connect();
+      await upstream('web');
+      await ready('web');
+      expect(heldId('web')).toBeDefined();
+
+      const before = await readFile(file, 'utf8');
+      // With its ServiceAccount every token of it ends, seconds later.
+      await work.remove(`/api/v1/namespaces/${NAMESPACE}/serviceaccounts/${OPERATOR}`);
+      await eventually(async () => {
+        const { status, text } = await operator.readyz();
+        expect(status).toBe(503);
+        expect(text).toContain("[-]permissions failed: the API server refused the operator's credentials (401)");
+      }, SLOWLY);
+      const refused = await program('check', '--kubeconfig', file);
+      expect(refused.code).toBe(1);
+      expect(refused.stdout).toContain('FAIL  credentials: the API server refused them (401)');
+      expect(refused.stdout).not.toContain('permission');
+
+      await outOfCluster('operator.kubeconfig');
+      expect(await readFile(file, 'utf8')).not.toBe(before);
+      await eventually(async () => expect((await operator.readyz()).status).toBe(200), SLOWLY);
+      await work.endpoints('web', ['10.1.0.1', '10.1.0.2']);
+      await eventually(() => expect(JSON.stringify(heldId('web'))).toContain('10.1.0.2'), SLOWLY);
+      expect(operator.process.exitCode).toBeNull();
+      // No object lost its condition to the refused token: nothing was known to be missing.
+      expect(operator.output()).not.toContain('PermissionMissing');
+      await succeed('uninstall', '--finalizers=delete');
+      await operator.stop();
+    });
+
+    it('makes a token that never expires, from a Secret that uninstall takes away', async () => {
+      const { file } = await outOfCluster('long.kubeconfig', '--long-lived');
+      const secret = `/api/v1/namespaces/${NAMESPACE}/secrets/${OPERATOR}-token`;
+      const { data } = (await work.get(secret)) as { readonly data: { readonly token: string } };
+      const { users } = parse(await readFile(file, 'utf8')) as {
+        readonly users: readonly { readonly user: { readonly token: string } }[];
+      };
+      expect(users.map(({ user }) => user.token)).toEqual([Buffer.from(data.token, 'base64').toString()]);
+      const { code, stdout } = await program('check', '--kubeconfig', file);
+      expect({ code, fails: stdout.split('\n').filter((line) => line.startsWith('FAIL')) }).toEqual({
+        code: 0,
+        fails: [],
+      });
+      await outOfCluster('long.kubeconfig', '--long-lived');
+      expect(await succeed('uninstall')).toContain(`Secret/${NAMESPACE}/${OPERATOR}-token deleted`);
+    });
+
+    it('replaces its own file, and one of somebody else only by force', async () => {
+      const output = join(cluster.dir, 'precious');
+      await writeFile(output, 'apiVersion: v1\nkind: Config\n');
+      await succeed('uninstall');
+      const refused = await program('install', '--out-of-cluster', '--output', output);
+      expect(refused).toMatchObject({ code: 1, stdout: '' });
+      expect(refused.stderr).toContain(`${output} exists, and this command did not write it`);
+      expect(await readFile(output, 'utf8')).toBe('apiVersion: v1\nkind: Config\n');
+      // It is found before anything is changed.
+      expect(await work.get(CRD)).toBeUndefined();
+      await succeed('install', '--out-of-cluster', '--output', output, '--force');
+      await succeed('install', '--out-of-cluster', '--output', output);
+      expect((await stat(output)).mode & 0o777).toBe(0o600);
+    });
+
+    it('shows no token', async () => {
+      const { file, lines } = await outOfCluster('quiet.kubeconfig', '--token-duration', '10m');
+      const { users } = parse(await readFile(file, 'utf8')) as {
+        readonly users: readonly { readonly user: { readonly token: string } }[];
+      };
+      const token = users[0]?.user.token ?? '';
+      expect(token.length).toBeGreaterThan(100);
+      expect(lines.join('\n')).not.toContain(token);
+    });
+  });
+
+  describe('uninstall', () => {
+    /** A living upstream of a running operator. */
+    const living = async (name: string): Promise<Operator> => {
+      const { file } = await outOfCluster('living.kubeconfig');
+      const operator = await startWith(file);
+      await connect();
+      await upstream(name);
+      await ready(name);
+      expect((await metadata(work.upstreamPath(name)))?.finalizers).toEqual([UPSTREAM_FINALIZER]);
+      return operator;
+    };
+
+    it('refuses while there are GatewayUpstreams, names them, and changes nothing', async () => {
+      await using operator = await living('web');
+      const { code, stdout, stderr } = await program('uninstall');
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toContain(`1 GatewayUpstream still there (${work.namespace}/web): give --finalizers=orphan`);
+      expect((await succeed('install')).slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} unchanged`));
+      expect((await metadata(work.upstreamPath('web')))?.finalizers).toEqual([UPSTREAM_FINALIZER]);
+      await succeed('uninstall', '--finalizers=delete');
+      await operator.stop();
+    });
+
+    it('orphan: leaves the upstreams in the gateway, marked by the operator, and nothing in the cluster', async () => {
+      await using operator = await living('web');
+      const lines = await succeed('uninstall', '--finalizers=orphan');
+      expect(lines).toContain('The operator marked their upstreams: they stay in the gateways.');
+      expect(lines).toContain(`ClusterRoleBinding/${OPERATOR} deleted`);
+      expect(lines).toContain(`ServiceAccount/${NAMESPACE}/${OPERATOR} deleted`);
+      expect(heldId('web')).toMatchObject({ labels: { 'gatewayupstream.dev/deletion-policy': 'Orphan' } });
+      expect(await work.get(CRD)).toBeUndefined();
+      expect(await work.get(CLUSTER_ROLE)).toBeUndefined();
+      await operator.stop();
+      // Again: nothing is there, and that is well.
+      const again = await succeed('uninstall');
+      expect(again).toHaveLength(1);
+      expect(again[0]).toMatch(/^Done\./);
+    });
+
+    it('orphan without an operator: lets go by itself, and says so', async () => {
+      const operator = await living('web');
+      await operator.stop();
+      const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds', '--timeout', '1s');
+      expect(lines.join('\n')).toContain(
+        `The operator did not mark the upstreams of ${work.namespace}/web within 1 s`,
+      );
+      expect(lines).toContain(`Finalizer ${UPSTREAM_FINALIZER} removed from 1 GatewayUpstream: ${work.namespace}/web`);
+      expect(lines).toContain(`Finalizer ${CONNECTION_FINALIZER} removed from 1 GatewayConnection: main`);
+      // The objects are there, and nothing hangs when they go.
+      expect(await work.get(work.upstreamPath('web'))).toMatchObject({ spec: { deletionPolicy: 'Orphan' } });
+      for (const path of [work.upstreamPath('web'), connectionPath('main')]) {
+        expect((await metadata(path))?.finalizers ?? []).toEqual([]);
+        await work.remove(path);
+        expect(await work.get(path)).toBeUndefined();
+      }
+      expect(heldId('web')).toBeDefined();
+    });
+
+    it('delete: waits for the operator to delete the upstreams', async () => {
+      await using operator = await living('web');
+      const lines = await succeed('uninstall', '--finalizers=delete');
+      expect(lines).toContain('The operator deleted every upstream.');
+      expect(heldId('web')).toBeUndefined();
+      expect(await work.get(CRD)).toBeUndefined();
+      await operator.stop();
+    });
+
+    it('delete without an operator: says what is left, and removes nothing else', async () => {
+      const operator = await living('web');
+      await operator.stop();
+      const { code, stderr } = await program('uninstall', '--finalizers=delete', '--timeout', '1s');
+      expect(code).toBe(1);
+      expect(stderr).toContain(`1 GatewayUpstream still there after 1 s (${work.namespace}/web)`);
+      expect(stderr).toContain('Nothing else was removed');
+      expect(await work.get(CLUSTER_ROLE)).toBeDefined();
+      await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
+    });
+
+    it('leaves what somebody else manages', async () => {
+      await succeed('install');
+      await work.patch(CLUSTER_ROLE, { metadata: { labels: { 'app.kubernetes.io/managed-by': 'Helm' } } });
+      expect(await succeed('uninstall')).toContain(`ClusterRole/${OPERATOR} left: Helm manages it`);
+      expect(await work.get(CLUSTER_ROLE)).toBeDefined();
+      await work.remove(CLUSTER_ROLE);
+    });
+
+    it('of the finalizers alone takes no more rights than the chart gives its hook', async () => {
+      const operator = await living('web');
+      await operator.stop();
+      const kubeconfig = await kubeconfigWith(`release-${work.namespace}`, RELEASE_RULES);
+      const lines = await succeed(
+        ...['uninstall', '--finalizers=orphan', '--keep-crds', '--keep-rbac', '--timeout', '1s'],
+        ...['--kubeconfig', kubeconfig],
+      );
+      expect(lines.at(-1)).toContain('The CRDs stay');
+      expect(await work.get(CLUSTER_ROLE)).toBeDefined();
+      await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
+    });
+  });
+
+  describe('what goes wrong is one line', () => {
+    it.each([
+      ['install', 'install'],
+      ['uninstall', 'uninstall'],
+      ['check', 'check'],
+    ])('of %s without an API server', async (_, command) => {
+      const kubeconfig = join(cluster.dir, 'nobody.kubeconfig');
+      const text = await readFile(cluster.kubeconfig, 'utf8');
+      await writeFile(kubeconfig, text.replaceAll(cluster.server, 'https://127.0.0.1:1'));
+      const { code, stdout, stderr } = await program(command, '--kubeconfig', kubeconfig);
+      expect(code).toBe(1);
+      expect(command === 'check' ? stdout : stderr).toContain('the API server could not be reached: ');
+      expect(stderr.split('\n').length).toBeLessThanOrEqual(2);
+    });
+
+    it.each(['install', 'uninstall'])('of %s with a token that is wrong', async (command) => {
+      const kubeconfig = await cluster.kubeconfigFor({ name: 'stranger', token: 'wrong' });
+      const { code, stderr } = await program(command, '--kubeconfig', kubeconfig);
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        'the API server answered 401: Unauthorized: the credentials in the kubeconfig are wrong or expired\n',
+      );
+    });
+
+    it('of install without the right names the right', async () => {
+      const kubeconfig = await kubeconfigWith(`nobody-${work.namespace}`, []);
+      const { code, stderr } = await program('install', '--kubeconfig', kubeconfig);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^the API server answered 403: customresourcedefinitions.* cannot get resource /);
+      expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    });
+
+    it('of a kubeconfig that is not there, and of one that is none', async () => {
+      const missing = join(cluster.dir, 'missing');
+      expect(await program('install', '--kubeconfig', missing)).toMatchObject({
+        code: 1,
+        stderr: `${missing} cannot be read: ENOENT\n`,
+      });
+      const broken = join(cluster.dir, 'broken');
+      await writeFile(broken, 'token: [secret-word');
+      const { code, stderr } = await program('install', '--kubeconfig', broken);
+      expect(code).toBe(1);
+      expect(stderr).toBe(`${broken} cannot be read: it is no kubeconfig\n`);
+      expect(await runProgram(['install'])).toMatchObject({
+        code: 1,
+        stderr: 'there is no kubeconfig: give --kubeconfig, or set KUBECONFIG\n',
+      });
+    });
+  });
+
+  it('tells an object that is on its way out from one that is not', async () => {
+    const { file } = await outOfCluster('ending.kubeconfig');
+    await connect();
+    const operator = await startWith(file);
+    await upstream('web');
+    await ready('web');
+    await operator.stop();
+    await work.remove(work.upstreamPath('web'));
+    const lines = await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
+    expect(conditionOf(await work.get(work.upstreamPath('web')), 'Ready')).toBeUndefined();
+    expect(lines.at(-1)).toMatch(/^Done\./);
+  });
+});
