@@ -143,7 +143,8 @@ export function readCommand(argv: readonly string[], env: Environment): Command 
   if (argv.includes('--help') || argv.includes('-h')) return { kind: 'help' };
   const [name = 'nothing', ...args] = argv;
   const read = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (read === undefined) throw misused(`expected a command (${Object.keys(COMMANDS).join(', ')}), got ${name}`);
+  if (read === undefined)
+    throw misused(`expected a command (${Object.keys(COMMANDS).join(', ')}), got ${name}`);
   return read(args, env);
 }
 
@@ -191,7 +192,8 @@ function outOfCluster(values: {
   const tokenDuration = values['token-duration'];
   if (values['out-of-cluster'] !== true) {
     for (const name of ['long-lived', 'token-duration', 'output', 'force'] as const) {
-      if (values[name] !== undefined) throw misused(`--${name} makes sense only together with --out-of-cluster`);
+      if (values[name] !== undefined)
+        throw misused(`--${name} makes sense only together with --out-of-cluster`);
     }
     return undefined;
   }

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { setFlagsFromString } from 'node:v8';
 import { OPERATOR } from './api/group.ts';
 import { readCommand, USAGE } from './cli.ts';
 import { type Config, ConfigError } from './config.ts';
@@ -18,6 +19,9 @@ import { createLog } from './runtime/log.ts';
 const SHUTDOWN_MS = 20_000;
 
 async function main(): Promise<number> {
+  // Patterns of namespaces come from the users: one that backtracks without end must not stop the operator. V8 then goes
+  // on with its engine that does not backtrack.
+  setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
   const command = readCommand(process.argv.slice(2), process.env);
   switch (command.kind) {
     case 'help':
@@ -81,7 +85,9 @@ async function withCluster(
 ): Promise<number> {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(name, () => stop.abort(new InstallError(`stopped by ${name}: run the command again to go on`)));
+    process.once(name, () =>
+      stop.abort(new InstallError(`stopped by ${name}: run the command again to go on`)),
+    );
   }
   try {
     const kubeConfig = loadKubeConfig(kubeconfig);
@@ -102,7 +108,8 @@ async function withCluster(
 function remedyOf(error: InstallError | KubeApiError): string {
   if (!(error instanceof KubeApiError)) return '';
   if (error.status === 401) return ': the credentials in the kubeconfig are wrong or expired';
-  if (error.status === 403) return ': use a kubeconfig of somebody who has this right, and run the command again';
+  if (error.status === 403)
+    return ': use a kubeconfig of somebody who has this right, and run the command again';
   return '';
 }
 

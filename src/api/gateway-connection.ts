@@ -273,6 +273,14 @@ export const gatewayConnectionStatus = z
     observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
     gatewayVersion: z.string().optional().describe('What the gateway says of itself, for example `3.18.0`.'),
     upstreams: z.int().min(0).optional().describe('How many GatewayUpstreams refer to this connection.'),
+    leftBehind: z
+      .array(z.string().max(64))
+      .max(256)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        'Ids of upstreams that were to stay (deletionPolicy Orphan) while the gateway could not be told. They are left alone.',
+      ),
     conditions: conditions.optional(),
   })
   .meta({ default: pendingStatus });

@@ -40,6 +40,12 @@ export class Claims {
     return rivals;
   }
 
+  /** The other objects that want what `key` wants. */
+  rivals(key: ObjectKey): readonly ObjectKey[] {
+    const claimants = this.#byId.get(this.#byObject.get(key) ?? '') ?? [];
+    return [...claimants].filter((rival) => rival !== key);
+  }
+
   /** Every object that wants `id` of `connection`. */
   claimants(connection: string, id: UpstreamId): readonly ObjectKey[] {
     return [...(this.#byId.get(`${connection}\n${id}`) ?? [])];

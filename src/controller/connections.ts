@@ -32,7 +32,7 @@ export interface ConnectionsOptions {
   readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
   /** The state of a connection changed, or may have. */
-  readonly onState: (connection: string) => void;
+  readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
   readonly setConcurrency: (connection: string, concurrency: number) => void;
 }
 
@@ -72,7 +72,7 @@ export class Connections {
     if (connection === undefined) {
       this.#unusable.delete(name);
       this.#close(name);
-      this.#options.onState(name);
+      this.#options.onState(name, 'everything');
       return;
     }
     const { secrets, operatorNamespace } = this.#options;
@@ -84,7 +84,7 @@ export class Connections {
     if (resolved.kind === 'unusable') {
       this.#unusable.set(name, resolved);
       this.#close(name);
-      this.#options.onState(name);
+      this.#options.onState(name, 'everything');
       return;
     }
     this.#unusable.delete(name);
@@ -96,7 +96,7 @@ export class Connections {
     if (this.#open.get(name)?.fingerprint === fingerprint) return;
     const before = this.#close(name);
     this.#start(name, resolved.spec, resolved.options, fingerprint, before);
-    this.#options.onState(name);
+    this.#options.onState(name, 'everything');
   }
 
   /** Whether `secret` is one that `connection` refers to. */
@@ -147,7 +147,7 @@ export class Connections {
       limit: createRateLimit(spec.limits.requestsPerSecond),
       mayWrite,
       onList: (report) => onList(name, report),
-      onState: () => onState(name),
+      onState: (scope) => onState(name, scope),
     });
     // The old session's requests end first, so that none of them overtakes the new one's.
     const ended = (before ?? Promise.resolve())

@@ -1,6 +1,7 @@
 import type { ServicePortRef } from '../core/desired.ts';
 import { backendTargets } from '../core/desired.ts';
 import type { ObjectKey } from '../core/model.ts';
+import { labelledAs } from '../core/ownership.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
@@ -23,6 +24,8 @@ import { concernsNamespace, concernsObject } from './triggers.ts';
 export const upstreamIndexes = {
   connection: (object: GatewayUpstream): readonly string[] => [object.connection],
   namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
+  /** How labels in a gateway name the object. */
+  label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
 };
 
 export interface ControllerOptions {
@@ -98,9 +101,9 @@ export function createController(options: ControllerOptions): Controller {
   const sessions: Connections = new Connections({
     ...options,
     onList,
-    onState: (name) => {
+    onState: (name, scope) => {
       enqueueConnection(name);
-      enqueueUsersOf(name, PRIORITY.resync);
+      if (scope === 'everything') enqueueUsersOf(name, PRIORITY.resync);
     },
     setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
   });
@@ -109,6 +112,10 @@ export function createController(options: ControllerOptions): Controller {
     ...options,
     connectionState,
     claims,
+    leaveAlone: (connection, id) => {
+      sweep.leaveAlone(connection, id);
+      enqueueConnection(connection);
+    },
     seenSince: (key) => seen.get(key)?.at ?? clock.monotonic(),
   });
   const reconcileConnection = createConnectionReconciler({
@@ -116,10 +123,11 @@ export function createController(options: ControllerOptions): Controller {
     upstreams,
     connectionState,
     permissions: options.permissions,
+    leftBehind: (name) => sweep.leftAlone(name),
     writer,
     reporter,
   });
-  const sweep = new Sweep({ ...options, connectionState });
+  const sweep: Sweep = new Sweep({ ...options, connectionState });
 
   function run(work: Work, signal: AbortSignal): Promise<Followup> {
     switch (work.kind) {
@@ -181,7 +189,9 @@ export function createController(options: ControllerOptions): Controller {
     for (const id of changed) {
       for (const key of claims.claimants(name, id)) enqueueKey(key, PRIORITY.resync);
     }
-    for (const id of sweep.forgotten(name, observed)) {
+    const forgotten = sweep.forgotten(name, observed);
+    enqueueConnection(name);
+    for (const id of forgotten) {
       enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
     }
   }
@@ -245,6 +255,7 @@ export function createController(options: ControllerOptions): Controller {
           if (!started || namespace === undefined || !concernsNamespace(event)) return;
           for (const object of upstreams.byIndex('namespace', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
+            for (const rival of claims.rivals(keyOf(object))) enqueueKey(rival, PRIORITY.resync);
           }
         }),
       );

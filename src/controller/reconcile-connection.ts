@@ -17,6 +17,8 @@ export interface ConnectionReconcilerDeps {
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connectionState: (name: string) => ConnectionState;
   readonly permissions: MissingPermissions;
+  /** Ids of its upstreams that are left alone. */
+  readonly leftBehind: (name: string) => readonly string[];
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
 }
@@ -43,6 +45,10 @@ export function createConnectionReconciler(
       }
       return { kind: 'done' };
     }
+    const state = deps.connectionState(name);
+    // The first list says more in a moment; a status in between would only flap.
+    const isStarting = state.kind === 'usable' && state.session.state.kind === 'starting';
+    if (isStarting && connection.status?.observedGeneration !== undefined) return { kind: 'done' };
     deps.reporter.connection(connection, outcomeOf(deps, connection, users));
     return { kind: 'done' };
   };
@@ -70,6 +76,7 @@ function outcomeOf(
       summarize([reachable, authorized], READY),
     gatewayVersion: version ?? connection.status?.gatewayVersion,
     upstreams: users.length,
+    leftBehind: deps.leftBehind(connection.name),
   };
 }
 

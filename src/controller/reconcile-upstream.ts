@@ -12,7 +12,12 @@ import {
   referenceProblem,
   type ServicePortRef,
 } from '../core/desired.ts';
-import { GatewayUnavailableError, OperatorError, UpstreamInUseError } from '../core/errors.ts';
+import {
+  GatewayAuthError,
+  GatewayUnavailableError,
+  OperatorError,
+  UpstreamInUseError,
+} from '../core/errors.ts';
 import type { ObjectKey, ObservedUpstream, UpstreamId } from '../core/model.ts';
 import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
 import { planChange } from '../core/plan.ts';
@@ -40,6 +45,8 @@ export interface UpstreamReconcilerDeps {
   readonly connectionState: (name: string) => ConnectionState;
   readonly permissions: MissingPermissions;
   readonly claims: Claims;
+  /** No sweep touches the upstream `id` any more. */
+  readonly leaveAlone: (connection: string, id: UpstreamId) => void;
   /** Since when the object is known, on the monotonic clock. */
   readonly seenSince: (key: ObjectKey) => number;
   readonly writer: ObjectWriter;
@@ -75,6 +82,7 @@ const PROGRAMMED: Verdict = {
 const IN_USE_MAX_MS = 10_000;
 /** Before a refused object is tried again although nothing changed: the gateway may have. */
 const REJECTED_RETRY_MS = 600_000;
+const UNAUTHORIZED_RETRY_MS = 30_000;
 
 const done: Followup = { kind: 'done' };
 
@@ -158,11 +166,19 @@ async function program(
       const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
       const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
       const change = planChange(desired, session.canonical(desired.upstream), observed, ownership);
+      // `kubectl replace` takes finalizers away: what the gateway holds of ours must not outlive the object unseen.
+      const ours = observed !== undefined && ownership !== 'foreign';
+      if (ours && !(await ensureFinalizer(deps, object, signal))) return done;
       switch (change.kind) {
         case 'none':
           report(nothingToWrite(desired, observed, session.canonical(desired.upstream)), observed);
           return done;
         case 'foreign':
+          if (accepted.status !== 'True') {
+            // Whose an id is, is nothing that an object without permission may ask.
+            report(notAccepted, undefined);
+            return done;
+          }
           report(
             {
               status: 'False',
@@ -176,13 +192,8 @@ async function program(
         case 'update': {
           if (!(await ensureFinalizer(deps, object, signal))) return done;
           const answered = await turn.put(change.desired, signal);
-          if (change.kind === 'update' && change.stripped) {
-            reporter.event(object, {
-              type: 'Normal',
-              reason: 'Repaired',
-              message: `Somebody replaced upstream ${id} in the gateway, labels included; it was written again`,
-            });
-          }
+          const stripped = change.kind === 'update' && change.stripped;
+          if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
           report(PROGRAMMED, answered);
           return done;
         }
@@ -239,8 +250,32 @@ function reportMissing(deps: UpstreamReconcilerDeps, object: GatewayUpstream): v
 function afterFailure(error: OperatorError, gatewayFailing: boolean): Followup {
   if (gatewayFailing) return done;
   if (error.reason === 'Rejected') return { kind: 'after', delayMs: REJECTED_RETRY_MS };
+  // Another key makes another session; the write of one object finds out for all whether this one may write by now.
+  if (error instanceof GatewayAuthError) return { kind: 'after', delayMs: UNAUTHORIZED_RETRY_MS };
+  if (error instanceof GatewayUnavailableError && error.retryAfterMs !== undefined) {
+    return { kind: 'after', delayMs: error.retryAfterMs };
+  }
   return { kind: 'backoff' };
 }
+
+/** Drift is repaired and told. */
+function repaired(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  id: UpstreamId,
+  stripped: boolean,
+): void {
+  const what = stripped ? 'replaced upstream' : 'changed or deleted upstream';
+  const message = `Somebody ${what} ${id} in the gateway${stripped ? ', labels included' : ''}; it was written again`;
+  deps.log.info({ namespace: object.namespace, name: object.name, reason: 'Repaired' }, message);
+  deps.reporter.event(object, { type: 'Normal', reason: 'Repaired', message });
+}
+
+const notAccepted: Verdict = {
+  status: 'Unknown',
+  reason: 'Pending',
+  message: 'Nothing is written, since the object is not accepted',
+};
 
 const notLooked: Verdict = {
   status: 'Unknown',
@@ -386,15 +421,10 @@ function resolve(
 
 /** The outcome for an object that is refused before anything is looked at; the gateway keeps what it has. */
 function refused(object: GatewayUpstream, accepted: Verdict): UpstreamOutcome {
-  const programmed: Verdict = {
-    status: 'Unknown',
-    reason: 'Pending',
-    message: 'Nothing is written, since the object is not accepted',
-  };
   return {
     accepted,
     resolvedRefs: notLooked,
-    programmed,
+    programmed: notAccepted,
     ready: accepted,
     ...(object.status?.upstreamId === undefined ? {} : { upstreamId: object.status.upstreamId }),
     ...createTimeOf(object, undefined),
@@ -461,7 +491,8 @@ async function release(
     const { session } = state;
     try {
       await session.exclusive(id, async (turn) => {
-        const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
+        // A deletion cannot be repaired: whose the upstream is now counts, not whose it was when it was seen last.
+        const observed = await turn.ask(signal);
         const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
         if (observed === undefined || ownership === 'foreign') return;
         if (policy === 'Orphan') await leaveBehind(turn, object, owner, observed, signal);
@@ -477,6 +508,7 @@ async function release(
   }
   if (policy === 'Orphan') {
     // The way out for whoever has a gateway that will not come back.
+    deps.leaveAlone(object.connection, id);
     orphaned(deps, object, `deletionPolicy is Orphan, and the gateway could not be told: ${failure.message}`);
     return await letGo();
   }
@@ -502,7 +534,7 @@ async function waitToRelease(
     orphaned(
       deps,
       object,
-      `it could not be deleted within ${object.spec.ok ? object.spec.value.deletionTimeout : '10m'}: ${failure.message}`,
+      `it could not be deleted within ${object.spec.ok ? object.spec.value.deletionTimeout : '10m'}, and will be when that is possible: ${failure.message}`,
     );
     return await letGo();
   }

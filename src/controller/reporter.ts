@@ -18,6 +18,7 @@ export interface ConnectionOutcome {
   readonly ready: Verdict;
   readonly gatewayVersion: string | undefined;
   readonly upstreams: number;
+  readonly leftBehind: readonly string[];
 }
 
 /** Turns outcomes into status, Events and log lines. The only writer of status. */
@@ -57,6 +58,8 @@ interface Tracked {
 }
 
 const LANE = 'status';
+/** As many as the CRD takes. */
+const MAX_LEFT_BEHIND = 256;
 
 export function createReporter(options: ReporterOptions): Reporter {
   const { writer, events, clock, log } = options;
@@ -197,11 +200,12 @@ function connectionStatus(
   outcome: ConnectionOutcome,
   now: string,
 ): GatewayConnectionStatus {
-  const { reachable, authorized, ready, gatewayVersion, upstreams } = outcome;
+  const { reachable, authorized, ready, gatewayVersion, upstreams, leftBehind } = outcome;
   return {
     observedGeneration: object.generation,
     ...(gatewayVersion === undefined ? {} : { gatewayVersion }),
     upstreams,
+    ...(leftBehind.length === 0 ? {} : { leftBehind: leftBehind.slice(0, MAX_LEFT_BEHIND) }),
     conditions: nextConditions(
       previous?.conditions,
       [['Ready', ready], ['Reachable', reachable], ['Authorized', authorized], ...progressConditions(ready)],

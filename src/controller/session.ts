@@ -39,7 +39,8 @@ export interface SessionOptions {
   /** Asked right before each write; when it says no, `closed` is true and the write is not begun. */
   readonly mayWrite: () => boolean;
   readonly onList: (report: ListReport) => void;
-  readonly onState: () => void;
+  /** `everything`: what the objects of the connection can hope for changed; `connection`: only what is said of itself. */
+  readonly onState: (scope: 'everything' | 'connection') => void;
 }
 
 /**
@@ -69,7 +70,10 @@ interface Known {
 export class GatewaySession {
   readonly #options: SessionOptions;
   readonly #known = new Map<UpstreamId, Known>();
-  readonly #uncertain = new Set<UpstreamId>();
+  /** Ids whose content somebody changed behind our back, until that is told. */
+  readonly #drifted = new Set<UpstreamId>();
+  /** Ids whose last write may or may not have happened, with the place of that write in the order of `sequence`. */
+  readonly #uncertain = new Map<UpstreamId, number>();
   readonly #turns = new Map<UpstreamId, Promise<unknown>>();
   readonly #stop = new AbortController();
   #state: SessionState = { kind: 'starting' };
@@ -77,6 +81,8 @@ export class GatewaySession {
   #listedAt: number | undefined;
   #version: string | undefined;
   #writeRefused: GatewayAuthError | undefined;
+  /** When the last write was refused for its key, on the monotonic clock. */
+  #writeRefusedAt = Number.NEGATIVE_INFINITY;
   #wake: (() => void) | undefined;
   #suspected = false;
   #listWanted = false;
@@ -116,6 +122,11 @@ export class GatewaySession {
   /** What this session saw of `id` last, without asking; undefined also where it is not known. */
   peek(id: UpstreamId): ObservedUpstream | undefined {
     return this.#known.get(id)?.upstream;
+  }
+
+  /** Whether somebody changed or deleted the upstream since this session wrote it. Asked once: then it is told. */
+  takeDrift(id: UpstreamId): boolean {
+    return this.#drifted.delete(id);
   }
 
   /** Lists at once instead of waiting for the next time, and once more if a list is under way. */
@@ -162,6 +173,7 @@ export class GatewaySession {
       if (this.#state.kind === 'failing') throw this.#state.error;
       return await work({
         read: (wantedSince, signal) => this.#read(id, wantedSince, signal),
+        ask: (signal) => this.#ask(id, signal),
         put: (upstream, signal) => this.#put(upstream, signal),
         delete: (references, signal) => this.#delete(id, references, signal),
       });
@@ -180,11 +192,17 @@ export class GatewaySession {
     signal: AbortSignal,
   ): Promise<ObservedUpstream | undefined> {
     const known = this.#known.get(id);
-    if (known?.upstream !== undefined) return known.upstream;
+    const isUncertain = this.#uncertain.has(id);
+    if (known?.upstream !== undefined && !isUncertain) return known.upstream;
     const now = this.#options.clock.monotonic();
-    const absentAt = this.#uncertain.has(id) ? undefined : (known?.at ?? this.#listedAt);
+    const absentAt = isUncertain ? undefined : (known?.at ?? this.#listedAt);
     if (absentAt !== undefined && absentAt >= wantedSince && now - absentAt < ABSENCE_TRUSTED_MS)
       return undefined;
+    return await this.#ask(id, signal);
+  }
+
+  async #ask(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
+    const now = this.#options.clock.monotonic();
     const upstream = await this.#request(signal, (both) => this.#options.driver.get(id, both));
     this.#learn(id, upstream, now);
     return upstream;
@@ -217,6 +235,11 @@ export class GatewaySession {
     signal: AbortSignal,
     write: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    const { clock } = this.#options;
+    const refused = this.#writeRefused;
+    // A key that may only read: one write in a while finds out whether that has changed, and all others wait for it.
+    if (refused !== undefined && clock.monotonic() - this.#writeRefusedAt < UNAUTHORIZED_RETRY_MS)
+      throw refused;
     try {
       const result = await this.#request(signal, (both) => {
         if (!this.#options.mayWrite()) throw new WriteForbiddenError();
@@ -224,15 +247,18 @@ export class GatewaySession {
       });
       if (this.#writeRefused !== undefined) {
         this.#writeRefused = undefined;
-        this.#options.onState();
+        this.#options.onState('everything');
       }
       return result;
     } catch (error) {
-      if (error instanceof GatewayAuthError) this.#writeRefused = error;
-      else if (!(error instanceof OperatorError) || error instanceof GatewayUnavailableError) {
+      if (error instanceof GatewayAuthError) {
+        this.#writeRefused = error;
+        this.#writeRefusedAt = clock.monotonic();
+        if (refused === undefined) this.#options.onState('connection');
+      } else if (!(error instanceof OperatorError) || error instanceof GatewayUnavailableError) {
         // Carried out or not, or later: only the gateway can tell.
-        this.#known.delete(id);
-        this.#uncertain.add(id);
+        this.#sequence += 1;
+        this.#uncertain.set(id, this.#sequence);
       }
       throw error;
     }
@@ -246,9 +272,10 @@ export class GatewaySession {
         return request(both);
       });
     } catch (error) {
-      if (error instanceof GatewayAuthError) this.#fail(error);
-      // One failed request may be one object's misfortune: a cheap probe tells whether the gateway is down.
-      else if (error instanceof GatewayUnavailableError && !this.#suspected) {
+      // One failed request may be one object's misfortune, and a key may read though it must not write: a cheap probe
+      // tells whether the gateway is lost.
+      const isFailure = error instanceof GatewayAuthError || error instanceof GatewayUnavailableError;
+      if (isFailure && !this.#suspected && this.#state.kind === 'ready') {
         this.#suspected = true;
         this.#wake?.();
       }
@@ -262,7 +289,9 @@ export class GatewaySession {
     if (before.kind === 'failing' && before.error.message === error.message) return;
     this.#options.log.warn({ reason: error.reason }, error.message);
     if (before.kind !== 'failing') this.#wake?.();
-    this.#options.onState();
+    // The words of an outage may differ from answer to answer: the objects are told of the first ones only.
+    const same = before.kind === 'failing' && before.error.reason === error.reason;
+    this.#options.onState(same ? 'connection' : 'everything');
   }
 
   async #list(): Promise<Failure | undefined> {
@@ -277,41 +306,53 @@ export class GatewaySession {
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (error instanceof GatewayAuthError || error instanceof GatewayUnavailableError) {
-        this.#fail(error);
-        return error;
-      }
-      const message = error instanceof OperatorError ? error.message : 'the list of its upstreams failed';
-      this.#options.log.error({ err: error }, 'listing the gateway failed');
-      const unavailable = new GatewayUnavailableError(message, { cause: error });
-      this.#fail(unavailable);
-      return unavailable;
+      const failure = this.#failureOf(error, 'the list of its upstreams failed');
+      this.#fail(failure);
+      return failure;
     }
+  }
+
+  #failureOf(error: unknown, what: string): Failure {
+    if (error instanceof GatewayAuthError || error instanceof GatewayUnavailableError) return error;
+    this.#options.log.error({ err: error }, what);
+    return new GatewayUnavailableError(error instanceof OperatorError ? error.message : what, {
+      cause: error,
+    });
   }
 
   /** Takes a list for what is known, but for what this session learned after the list began (`before`). */
   #adopt(observed: ReadonlyMap<UpstreamId, ObservedUpstream>, before: number, askedAt: number): void {
     const changed = new Set<UpstreamId>();
     for (const [id, known] of this.#known) {
-      if (known.sequence > before || observed.has(id)) continue;
-      if (known.upstream !== undefined) changed.add(id);
+      if (known.sequence > before || this.#isNewer(id, before) || observed.has(id)) continue;
+      if (known.upstream !== undefined) {
+        changed.add(id);
+        this.#drifted.add(id);
+      }
       this.#known.delete(id);
     }
     for (const [id, upstream] of observed) {
       const known = this.#known.get(id);
-      if (known !== undefined && known.sequence > before) continue;
-      if (known?.upstream?.canonical !== upstream.canonical) changed.add(id);
+      if ((known !== undefined && known.sequence > before) || this.#isNewer(id, before)) continue;
+      if (known?.upstream?.canonical !== upstream.canonical) {
+        changed.add(id);
+        if (known?.upstream !== undefined && !this.#uncertain.has(id)) this.#drifted.add(id);
+      }
       this.#sequence += 1;
       this.#known.set(id, { upstream, sequence: this.#sequence, at: askedAt });
     }
-    // A write under way while the list was made keeps its id uncertain: the list may be older than the write.
-    for (const id of this.#uncertain) if (!this.#turns.has(id)) this.#uncertain.delete(id);
+    for (const id of this.#uncertain.keys()) if (!this.#isNewer(id, before)) this.#uncertain.delete(id);
     this.#listedAt = askedAt;
     const recovered = this.#state.kind !== 'ready';
     if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
     this.#state = { kind: 'ready' };
-    if (recovered) this.#options.onState();
+    if (recovered) this.#options.onState('everything');
     this.#options.onList({ recovered, changed, observed });
+  }
+
+  /** Whether a write of `id` became uncertain after `before`, so that a list of that time says nothing of it. */
+  #isNewer(id: UpstreamId, before: number): boolean {
+    return (this.#uncertain.get(id) ?? 0) > before;
   }
 
   /** Waits until it is time for the next list, or for a failure of the gateway, which it returns. */
@@ -326,8 +367,7 @@ export class GatewaySession {
           await limit(() => driver.check(signal));
         } catch (error) {
           if (signal.aborted) return undefined;
-          if (!(error instanceof GatewayAuthError || error instanceof GatewayUnavailableError)) throw error;
-          this.#fail(error);
+          this.#fail(this.#failureOf(error, 'the probe of the gateway failed'));
         }
         this.#suspected = false;
         continue;
@@ -361,4 +401,6 @@ export interface Turn {
   read(wantedSince: number, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
   put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
   delete(references: 'respect' | 'ignore', signal: AbortSignal): Promise<void>;
+  /** What the gateway holds now, by asking. */
+  ask(signal: AbortSignal): Promise<ObservedUpstream | undefined>;
 }

@@ -1,6 +1,6 @@
 import { OperatorError } from '../core/errors.ts';
 import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
-import { isWrittenBy, labelledAs, labelledObject, staysBehind } from '../core/ownership.ts';
+import { isWrittenBy, labelledObject, staysBehind } from '../core/ownership.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -11,6 +11,7 @@ import type { Reporter } from './reporter.ts';
 
 export interface SweepDeps {
   readonly clusterId: string;
+  /** With the index `label`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connections: StoreView<GatewayConnection>;
   readonly connectionState: (name: string) => ConnectionState;
@@ -25,9 +26,32 @@ export interface SweepDeps {
 export class Sweep {
   readonly #deps: SweepDeps;
   readonly #suspects = new Map<string, ReadonlySet<UpstreamId>>();
+  readonly #leftBehind = new Map<string, Set<UpstreamId>>();
 
   constructor(deps: SweepDeps) {
     this.#deps = deps;
+  }
+
+  /**
+   * Leaves `id` alone from now on, though its labels do not say so: it was to stay, and the gateway could not be told.
+   * The status of the connection keeps it over restarts.
+   */
+  leaveAlone(connection: string, id: UpstreamId): void {
+    this.#left(connection).add(id);
+  }
+
+  /** What was left alone, for the status of the connection. */
+  leftAlone(connection: string): readonly UpstreamId[] {
+    return [...this.#left(connection)].sort();
+  }
+
+  #left(connection: string): Set<UpstreamId> {
+    let left = this.#leftBehind.get(connection);
+    if (left === undefined) {
+      left = new Set(this.#deps.connections.get('', connection)?.status?.leftBehind);
+      this.#leftBehind.set(connection, left);
+    }
+    return left;
   }
 
   /** The ids of `observed` that are to be deleted from the gateway of `connection`. */
@@ -36,9 +60,14 @@ export class Sweep {
     if (this.#deps.upstreams.state.state !== 'synced') return [];
     const before = this.#suspects.get(connection);
     const suspects = new Set<UpstreamId>();
-    const wanted = this.#wantedIds(connection);
+    const left = this.#left(connection);
+    // What is gone, or says by its labels that it stays, or has an object again, need not be remembered.
+    for (const id of left) {
+      const upstream = observed.get(id);
+      if (upstream === undefined || !this.#isForgotten(connection, upstream)) left.delete(id);
+    }
     for (const [id, upstream] of observed) {
-      if (this.#isForgotten(connection, upstream, wanted)) suspects.add(id);
+      if (!left.has(id) && this.#isForgotten(connection, upstream)) suspects.add(id);
     }
     this.#suspects.set(connection, suspects);
     return [...suspects].filter((id) => before?.has(id) === true);
@@ -51,9 +80,8 @@ export class Sweep {
     if (state.kind !== 'usable') return { kind: 'done' };
     try {
       await state.session.exclusive(id, async (turn) => {
-        const upstream = await turn.read(0, signal);
-        if (upstream === undefined || !this.#isForgotten(connection, upstream, this.#wantedIds(connection)))
-          return;
+        const upstream = await turn.ask(signal);
+        if (upstream === undefined || !this.#isForgotten(connection, upstream)) return;
         await turn.delete('respect', signal);
         const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
         log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
@@ -80,26 +108,16 @@ export class Sweep {
     return { kind: 'done' };
   }
 
-  #isForgotten(connection: string, upstream: ObservedUpstream, wanted: WantedIds): boolean {
+  #isForgotten(connection: string, upstream: ObservedUpstream): boolean {
     if (!isWrittenBy(upstream, this.#deps.clusterId, connection) || staysBehind(upstream)) return false;
-    const owner = labelledObject(upstream);
+    const owners = this.#deps.upstreams
+      .byIndex('label', labelledObject(upstream))
+      .filter((object) => object.connection === connection);
+    const settings = this.#deps.connections.get('', connection)?.spec;
     // An object whose spec cannot be read may want any id.
-    return !wanted.has(owner) || (wanted.get(owner) ?? upstream.id) !== upstream.id;
-  }
-
-  #wantedIds(connection: string): WantedIds {
-    const object = this.#deps.connections.get('', connection);
-    const idPrefix = object?.spec.ok === true ? object.spec.value.idPrefix : undefined;
-    return new Map(
-      this.#deps.upstreams
-        .byIndex('connection', connection)
-        .map((upstream) => [
-          labelledAs(upstream.namespace, upstream.name),
-          idPrefix === undefined ? undefined : wantedId(upstream, idPrefix),
-        ]),
-    );
+    return owners.every((owner) => {
+      const wanted = settings?.ok === true ? wantedId(owner, settings.value.idPrefix) : undefined;
+      return wanted !== undefined && wanted !== upstream.id;
+    });
   }
 }
-
-/** The id that each object of a connection wants, by how labels name it. */
-type WantedIds = ReadonlyMap<string, UpstreamId | undefined>;

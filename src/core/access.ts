@@ -48,7 +48,8 @@ function compile(pattern: string): RegExp | undefined {
     try {
       // Alone first: `a)|(?:b` is no expression, but would become one between the anchors, and match less than a whole.
       new RegExp(pattern, 'u');
-      expression = new RegExp(`^(?:${pattern})$`, 'u');
+      // Names are plain ASCII, and V8's engine without backtracking knows no `u`: see src/main.ts.
+      expression = /\\[pPu]/.test(pattern) ? undefined : new RegExp(`^(?:${pattern})$`);
     } catch {
       // The API server took it as RE2. What only RE2 understands must not open a door: it allows nothing, forbids all.
       expression = undefined;

@@ -121,8 +121,7 @@ export async function writeKubeconfig(
   const cluster = admin.getCurrentCluster();
   if (cluster === null) throw new InstallError('the kubeconfig names no cluster');
   const { server, caData, caFile, skipTLSVerify, tlsServerName } = cluster;
-  const ca =
-    caData ?? (caFile === undefined ? undefined : (await readFile(caFile)).toString('base64'));
+  const ca = caData ?? (caFile === undefined ? undefined : (await readFile(caFile)).toString('base64'));
   const kubeconfig = {
     apiVersion: 'v1',
     kind: 'Config',
@@ -145,7 +144,10 @@ export async function writeKubeconfig(
   // Beside it and then in its place: an operator that reads it meanwhile never sees half of it.
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
   try {
-    await writeFile(draft, `${MARK}\n${stringify(kubeconfig, { lineWidth: 0 })}`, { mode: 0o600, flag: 'wx' });
+    await writeFile(draft, `${MARK}\n${stringify(kubeconfig, { lineWidth: 0 })}`, {
+      mode: 0o600,
+      flag: 'wx',
+    });
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true });

@@ -93,9 +93,7 @@ async function checkServer(
   } catch (error) {
     const { status, message } = kubeError(error);
     if (status === undefined) {
-      return [
-        failed('API server', message, 'correct the server in the kubeconfig, or the network to it'),
-      ];
+      return [failed('API server', message, 'correct the server in the kubeconfig, or the network to it')];
     }
     // It answers: whether it takes the credentials is the next question.
     reached = fine('API server', `${server} answers`);
@@ -216,7 +214,11 @@ function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
     case 'older':
       return failed(name, `older than this program: it lacks ${shown}`, CRDS_REMEDY);
     case 'newer':
-      return failed(name, `newer than this program, which does not know ${shown}`, 'run the program that it came with');
+      return failed(
+        name,
+        `newer than this program, which does not know ${shown}`,
+        'run the program that it came with',
+      );
     case 'different':
       return failed(name, `not what this program has: ${shown} differ`, CRDS_REMEDY);
     default:
@@ -230,7 +232,9 @@ async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<r
   let secrets: readonly SecretFacts[];
   try {
     const path = resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_CONNECTION.plural });
-    connections = (await listAll(transport, path, {}, signal)).flatMap((raw) => trimGatewayConnection(raw) ?? []);
+    connections = (await listAll(transport, path, {}, signal)).flatMap(
+      (raw) => trimGatewayConnection(raw) ?? [],
+    );
     const secretsPath = resourcePath({ group: '', version: 'v1', plural: 'secrets', namespace });
     const query = { fieldSelector: 'type!=helm.sh/release.v1' };
     secrets = (await listAll(transport, secretsPath, query, signal)).flatMap((raw) => trimSecret(raw) ?? []);

@@ -66,8 +66,7 @@ const NAMESPACED: readonly Rule[] = [
 function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
   const secrets = rule('', 'secrets', FOLLOW, 'connections');
   if (!leaderElection) return [secrets];
-  const lease = (verbs: readonly string[]) =>
-    rule('coordination.k8s.io', 'leases', verbs, 'connections');
+  const lease = (verbs: readonly string[]) => rule('coordination.k8s.io', 'leases', verbs, 'connections');
   const named = lease(['get', 'update']);
   return [
     secrets,
@@ -88,7 +87,9 @@ function rolesOf(options: RbacOptions): readonly Role[] {
     { kind: 'ClusterRole', name, rules: CLUSTER_SCOPED },
     own,
     // Under a name of its own: the operator's namespace may be one of them.
-    ...looked.map((one): Role => ({ kind: 'Role', name: `${name}-namespace`, namespace: one, rules: NAMESPACED })),
+    ...looked.map(
+      (one): Role => ({ kind: 'Role', name: `${name}-namespace`, namespace: one, rules: NAMESPACED }),
+    ),
   ];
   if (!looked.includes(EVENTS_NAMESPACE)) {
     roles.push({ kind: 'Role', name: `${name}-events`, namespace: EVENTS_NAMESPACE, rules: [EVENTS] });
@@ -103,7 +104,11 @@ export function rbacObjects(options: RbacOptions): readonly object[] {
   const apiGroup = 'rbac.authorization.k8s.io';
   const apiVersion = `${apiGroup}/v1`;
   return [
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: OPERATOR, namespace: options.namespace, labels } },
+    {
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: OPERATOR, namespace: options.namespace, labels },
+    },
     ...rolesOf(options).flatMap(({ kind, name, namespace, rules }) => {
       const metadata = { name, ...(namespace === undefined ? {} : { namespace }), labels };
       return [

@@ -147,7 +147,9 @@ async function deleteAll(
 ): Promise<void> {
   const { transport, clock, say } = deps;
   for (const object of upstreams) await remove(transport, upstreamPath(object), signal);
-  say(`${count(upstreams.length, 'GatewayUpstream')} told to go; waiting for the operator to delete the upstreams`);
+  say(
+    `${count(upstreams.length, 'GatewayUpstream')} told to go; waiting for the operator to delete the upstreams`,
+  );
   const deadline = clock.monotonic() + timeoutMs;
   for (;;) {
     const left = await upstreamsOf(deps, signal);
@@ -217,7 +219,9 @@ async function removeOwn(
   if (labels === undefined) return;
   const manager = labels.labels?.[OWN_LABEL];
   if (manager !== OPERATOR) {
-    say(`${nameOf(object)} left: ${manager === undefined ? 'install did not make it' : `${manager} manages it`}`);
+    say(
+      `${nameOf(object)} left: ${manager === undefined ? 'install did not make it' : `${manager} manages it`}`,
+    );
     return;
   }
   if (await remove(transport, path, signal)) say(`${nameOf(object)} deleted`);

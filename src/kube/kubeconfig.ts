@@ -18,7 +18,9 @@ export function loadKubeConfig(file: string | undefined): KubeConfig {
     );
   }
   if (kubeConfig.getCurrentCluster() === null) {
-    throw new KubeApiError(`${file ?? 'the kubeconfig'} has no current context: kubectl config use-context sets one`);
+    throw new KubeApiError(
+      `${file ?? 'the kubeconfig'} has no current context: kubectl config use-context sets one`,
+    );
   }
   // client-node 2.0.1, by source: where nothing is found, this address of long ago.
   if (file === undefined && kubeConfig.getCurrentCluster()?.server === 'http://localhost:8080') {

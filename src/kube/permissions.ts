@@ -52,7 +52,11 @@ function remedyFor(missing: readonly Permission[]): string {
   return `${describeMissing(missing)}. Put it back by \`gateway-upstream-operator install\` or \`helm upgrade\`; nothing has to be restarted`;
 }
 
-const REVIEW_PATH = resourcePath({ group: 'authorization.k8s.io', version: 'v1', plural: 'selfsubjectaccessreviews' });
+const REVIEW_PATH = resourcePath({
+  group: 'authorization.k8s.io',
+  version: 'v1',
+  plural: 'selfsubjectaccessreviews',
+});
 const REVIEW_TIMEOUT_MS = 10_000;
 const AT_ONCE = 16;
 
@@ -93,9 +97,7 @@ export async function reviewPermissions(
   const answers: PromiseSettledResult<boolean | undefined>[] = [];
   for (let from = 0; from < permissions.length; from += AT_ONCE) {
     const some = permissions.slice(from, from + AT_ONCE);
-    answers.push(
-      ...(await Promise.allSettled(some.map((one) => reviewPermission(transport, one, signal)))),
-    );
+    answers.push(...(await Promise.allSettled(some.map((one) => reviewPermission(transport, one, signal)))));
   }
   return answers;
 }

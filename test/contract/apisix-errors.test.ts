@@ -216,7 +216,13 @@ const ANSWERS: readonly {
     message: 'can not delete',
     on: ['put'],
   },
-  { status: 413, body: html(413), error: GatewayRejectedError, message: '(413): it is too large' },
+  {
+    status: 413,
+    body: html(413),
+    error: GatewayRejectedError,
+    message: '(413): it is too large',
+    on: ['put'],
+  },
   {
     status: 413,
     body: '{"error_msg":"request size 2 is greater than 1"}',

@@ -249,6 +249,62 @@ describe('operator', () => {
     });
   });
 
+  it('deletes nothing that somebody else made of the same id meanwhile', async () => {
+    const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
+    const url = `${gateway.adminUrl}/apisix/admin/upstreams/${id('remade')}`;
+    await work.upstream('remade', {
+      connectionRef: { name: connection },
+      backends: [{ addresses: [{ host: '192.0.2.1', port: 80 }] }],
+    });
+    await ready('remade', 'True', 'Ready');
+    await fetch(url, { method: 'DELETE', headers });
+    const theirs = JSON.stringify({
+      type: 'roundrobin',
+      nodes: { '10.7.7.7:7': 1 },
+      labels: { owner: 'them' },
+    });
+    // The create_time, whole seconds, must be another one: that is how somebody's PUT over ours is told from this.
+    const { upstreamCreateTime } = (await work.get(work.upstreamPath('remade')))?.['status'] as {
+      readonly upstreamCreateTime: string;
+    };
+    await eventually(() =>
+      expect(Math.floor(Date.now() / 1000)).toBeGreaterThan(Date.parse(upstreamCreateTime) / 1000),
+    );
+    await fetch(url, { method: 'PUT', headers, body: theirs });
+    await work.remove(work.upstreamPath('remade'));
+    await eventually(async () => expect(await work.get(work.upstreamPath('remade'))).toBeUndefined());
+    expect(gateway.get('upstreams', id('remade'))?.['labels']).toEqual({ owner: 'them' });
+  });
+
+  it('puts its finalizer back where somebody took it away', async () => {
+    const path = work.upstreamPath('web');
+    await work.patch(path, { metadata: { finalizers: null } });
+    await eventually(async () => {
+      const object = await work.get(path);
+      expect((object?.['metadata'] as { finalizers?: string[] } | undefined)?.finalizers).toEqual([
+        'gatewayupstream.dev/upstream-cleanup',
+      ]);
+    });
+  });
+
+  it('tells an object without permission nothing of whose an id is', async () => {
+    await work.patch(connectionPath(connection), { spec: { tenantPolicy: { upstreamIds: 'Prefixed' } } });
+    await work.upstream('curious', {
+      connectionRef: { name: connection },
+      upstreamId: 'somebody.secret-project',
+      backends: [{ serviceRef: { name: 'web', port: 80 } }],
+    });
+    const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
+    const url = `${gateway.adminUrl}/apisix/admin/upstreams/somebody.secret-project`;
+    await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":[]}' });
+    await ready('curious', 'False', 'IdNotAllowed');
+    const object = await work.get(work.upstreamPath('curious'));
+    expect(conditionOf(object, 'Programmed')).toMatchObject({ status: 'Unknown', reason: 'Pending' });
+    await work.remove(work.upstreamPath('curious'));
+    await work.patch(connectionPath(connection), { spec: { tenantPolicy: { upstreamIds: 'Any' } } });
+    await ready('web', 'True', 'Ready');
+  });
+
   it('leaves an upstream of somebody else alone, and takes the id when it is free', async () => {
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
     const url = `${gateway.adminUrl}/apisix/admin/upstreams/theirs`;

@@ -132,6 +132,27 @@ describe('with an API server that dies', () => {
     }
   });
 
+  it('leaves alone what was orphaned while the gateway could not be told', async () => {
+    const { work } = cluster;
+    const lists = () => gateway.requests.filter(({ path }) => path === '/apisix/admin/upstreams').length;
+    await gateway.stop();
+    await eventually(async () => {
+      expect(await work.condition('s3', 'Ready')).toMatchObject({ reason: 'GatewayUnavailable' });
+    });
+    await work.patch(work.upstreamPath('s3'), { spec: { deletionPolicy: 'Orphan' } });
+    await work.remove(work.upstreamPath('s3'));
+    await eventually(async () => expect(await work.get(work.upstreamPath('s3'))).toBeUndefined());
+    await eventually(async () => {
+      expect(await work.get(connectionPath('default'))).toMatchObject({
+        status: { leftBehind: ['apps.s3'] },
+      });
+    });
+    await gateway.start();
+    const before = lists();
+    await eventually(() => expect(lists()).toBeGreaterThan(before + 4), { timeoutMs: 90_000 });
+    expect(hosts(gateway, 'apps.s3')).toEqual(['10.2.0.4']);
+  });
+
   it('deletes an upstream whose object vanished unseen, once two lists showed it, and no other', async () => {
     const { work } = cluster;
     const lists = () => gateway.requests.filter(({ path }) => path === '/apisix/admin/upstreams').length;

@@ -32,7 +32,11 @@ const named = permissions('NAMESPACE').map(
   (permission, index) => [describePermission(permission), index] as const,
 );
 const isLease = ({ resource }: Permission) => resource === 'leases';
-const leaseRights = named.filter(([, index]) => permissions('NAMESPACE').slice(index, index + 1).some(isLease));
+const leaseRights = named.filter(([, index]) =>
+  permissions('NAMESPACE')
+    .slice(index, index + 1)
+    .some(isLease),
+);
 const otherRights = named.filter((right) => !leaseRights.includes(right));
 
 describe('a right that is taken away while the operator runs', () => {
@@ -132,53 +136,56 @@ describe('a right that is taken away while the operator runs', () => {
       await operator?.[Symbol.asyncDispose]();
     });
 
-    it.each(otherRights)('%s is named by readiness, conditions and check, and comes back', async (_, index) => {
-      const permission = permissionAt(index);
-      const words = describeMissing([permission]);
-      const isStatusOf = (resource: string) =>
-        permission.resource === resource && permission.subresource === 'status';
-      await eventually(async () => {
-        expect((await readyOf(work.upstreamPath('web')))?.reason).toBe('Ready');
-        expect((await readyOf(connectionPath(CONNECTION)))?.reason).toBe('Ready');
-      }, WITHIN_A_MINUTE);
-
-      const putBack = await takeAway(permission);
-      try {
-        await eventually(async () => expect(await problemOf(operator)).toBe(words), WITHIN_A_MINUTE);
-        expect((await operator.readyz()).status).toBe(503);
-        const missing = {
-          status: 'False',
-          reason: 'PermissionMissing',
-          message: expect.stringContaining(`${words}. Put it back`),
-        };
-        // A status that may not be written says what it said before: the other kind tells.
-        if (!isStatusOf('gatewayconnections')) {
-          await eventually(
-            async () => expect(await readyOf(connectionPath(CONNECTION))).toMatchObject(missing),
-            WITHIN_A_MINUTE,
-          );
-        }
-        if (permission.affects === 'everything' && !isStatusOf('gatewayupstreams')) {
-          await eventually(
-            async () => expect(await readyOf(work.upstreamPath('web'))).toMatchObject(missing),
-            WITHIN_A_MINUTE,
-          );
-        } else {
+    it.each(otherRights)(
+      '%s is named by readiness, conditions and check, and comes back',
+      async (_, index) => {
+        const permission = permissionAt(index);
+        const words = describeMissing([permission]);
+        const isStatusOf = (resource: string) =>
+          permission.resource === resource && permission.subresource === 'status';
+        await eventually(async () => {
           expect((await readyOf(work.upstreamPath('web')))?.reason).toBe('Ready');
+          expect((await readyOf(connectionPath(CONNECTION)))?.reason).toBe('Ready');
+        }, WITHIN_A_MINUTE);
+
+        const putBack = await takeAway(permission);
+        try {
+          await eventually(async () => expect(await problemOf(operator)).toBe(words), WITHIN_A_MINUTE);
+          expect((await operator.readyz()).status).toBe(503);
+          const missing = {
+            status: 'False',
+            reason: 'PermissionMissing',
+            message: expect.stringContaining(`${words}. Put it back`),
+          };
+          // A status that may not be written says what it said before: the other kind tells.
+          if (!isStatusOf('gatewayconnections')) {
+            await eventually(
+              async () => expect(await readyOf(connectionPath(CONNECTION))).toMatchObject(missing),
+              WITHIN_A_MINUTE,
+            );
+          }
+          if (permission.affects === 'everything' && !isStatusOf('gatewayupstreams')) {
+            await eventually(
+              async () => expect(await readyOf(work.upstreamPath('web'))).toMatchObject(missing),
+              WITHIN_A_MINUTE,
+            );
+          } else {
+            expect((await readyOf(work.upstreamPath('web')))?.reason).toBe('Ready');
+          }
+          expect(await checked()).toEqual({ code: 1, failed: [words] });
+        } finally {
+          await putBack();
         }
-        expect(await checked()).toEqual({ code: 1, failed: [words] });
-      } finally {
-        await putBack();
-      }
-      await eventually(async () => {
-        expect((await operator.readyz()).status).toBe(200);
-        expect((await readyOf(work.upstreamPath('web')))?.reason).toBe('Ready');
-        expect((await readyOf(connectionPath(CONNECTION)))?.reason).toBe('Ready');
-      }, WITHIN_A_MINUTE);
-      const lines = operator.output().split('\n');
-      expect(lines.filter((line) => line.includes(`"msg":"${words}"`))).toHaveLength(1);
-      expect(operator.process.exitCode).toBeNull();
-    });
+        await eventually(async () => {
+          expect((await operator.readyz()).status).toBe(200);
+          expect((await readyOf(work.upstreamPath('web')))?.reason).toBe('Ready');
+          expect((await readyOf(connectionPath(CONNECTION)))?.reason).toBe('Ready');
+        }, WITHIN_A_MINUTE);
+        const lines = operator.output().split('\n');
+        expect(lines.filter((line) => line.includes(`"msg":"${words}"`))).toHaveLength(1);
+        expect(operator.process.exitCode).toBeNull();
+      },
+    );
 
     it('leaves nothing behind when it is back', async () => {
       expect(await problemOf(operator)).toBeUndefined();

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readCommand, USAGE } from '../../src/cli.ts';
+import { readCommand } from '../../src/cli.ts';
 import { type Config, ConfigError } from '../../src/config.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'config-'));
@@ -139,24 +139,5 @@ describe('a configuration', () => {
     const message = refusal(() => readCommand(['run'], env));
     expect(message).toContain('operatorNamespace');
     expect(message).toContain('POD_NAMESPACE');
-  });
-});
-
-describe('a command line', () => {
-  it.each([[['--help']], [['-h']], [['run', '--help']], [['fly', '-h']]])('%o asks for help', (argv) => {
-    expect(readCommand(argv, {})).toEqual({ kind: 'help' });
-  });
-
-  it.each<[readonly string[], string]>([
-    [[], 'run'],
-    [['fly'], 'fly'],
-    [['run', 'away'], 'away'],
-    [['run', '--kubeconfig', 'x'], '--kubeconfig'],
-    [['run', '--config'], '--config'],
-    [['run', '--help=yes'], '--help'],
-  ])('%o is refused with what is wrong and how it goes', (argv, part) => {
-    const message = refusal(() => readCommand(argv, POD));
-    expect(message).toContain(part);
-    expect(message).toContain(USAGE);
   });
 });

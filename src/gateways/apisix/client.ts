@@ -248,7 +248,7 @@ function refused(
       `${where} answered 404: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl`,
     );
   }
-  if (status === 413) {
+  if (status === 413 && method !== 'GET') {
     return new GatewayRejectedError(`The gateway refused the upstream (413): it is too large (${reason})`);
   }
   if (status === 400 && response.body.includes('plain HTTP request was sent to HTTPS port')) {

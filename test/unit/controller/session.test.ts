@@ -224,6 +224,80 @@ describe('GatewaySession', () => {
     await stop();
   });
 
+  it('keeps what it saw of an id whose write may have happened, but reads it before it believes it', async () => {
+    const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+    gateway.fail = (call) => (call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined);
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow(
+      'timeout',
+    );
+    // Whose the id is does not become unknown with the content.
+    expect(session.peek('a')?.canonical).toBe(canonical(upstream('a', 1)));
+    gateway.fail = undefined;
+    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    expect(seen?.canonical).toBe(canonical(upstream('a', 2)));
+    await stop();
+  });
+
+  it('does not take a list that began before a write for proof of that write', async () => {
+    const { gateway, clock, session, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+    gateway.holdBack = true;
+    await clock.advance(600_000 * 1.1);
+    expect(gateway.calls.slice(1)).toEqual(['list']);
+    gateway.holdBack = false;
+    gateway.fail = (call) => (call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined);
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow(
+      'timeout',
+    );
+    gateway.fail = undefined;
+    for (const release of gateway.waiting) release();
+    await settle();
+    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    expect(seen?.canonical).toBe(canonical(upstream('a', 2)));
+    await stop();
+  });
+
+  it('survives a probe and a list that fail in a way that nobody foresaw', async () => {
+    const { gateway, clock, session, stop } = await start();
+    gateway.fail = (call) =>
+      call.startsWith('put') ? new GatewayUnavailableError('timeout') : new Error('odd');
+    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow('timeout');
+    await settle();
+    expect(session.state.kind).toBe('failing');
+    gateway.fail = undefined;
+    await clock.advance(60_000);
+    expect(session.state.kind).toBe('ready');
+    await stop();
+  });
+
+  it('tells the objects of an outage once, however its words change', async () => {
+    const { gateway, clock, onState, stop } = await start();
+    let n = 0;
+    gateway.fail = () => new GatewayUnavailableError(`502, request ${++n}`);
+    await clock.advance(3_600_000);
+    const scopes = onState.mock.calls.map(([scope]) => scope);
+    expect(scopes.filter((scope) => scope === 'everything').length).toBeLessThanOrEqual(2);
+    expect(scopes.filter((scope) => scope === 'connection').length).toBeGreaterThan(5);
+    await stop();
+  });
+
+  it('remembers what somebody changed until that is told', async () => {
+    const { gateway, clock, session, stop } = await start((g) => {
+      for (const id of ['edited', 'deleted', 'same']) g.held.set(id, upstream(id));
+    });
+    gateway.held.set('edited', upstream('edited', 9));
+    gateway.held.delete('deleted');
+    await clock.advance(600_000 * 1.1);
+    for (const [id, drifted] of [
+      ['edited', true],
+      ['deleted', true],
+      ['same', false],
+      ['edited', false],
+    ] as const) {
+      expect(session.takeDrift(id)).toBe(drifted);
+    }
+    await stop();
+  });
+
   it('waits as long as the gateway asks for', async () => {
     const { gateway, clock, stop } = await start((g) => {
       g.fail = () => new GatewayUnavailableError('busy', { retryAfterMs: 60_000 });
@@ -242,12 +316,16 @@ describe('GatewaySession', () => {
       'may only read',
     );
     await settle();
-    expect(session.state.kind).toBe('failing');
-    await clock.advance(29_000);
-    expect(gateway.calls).toEqual(['list', 'put a']);
-    await clock.advance(1000);
+    // What needs no write goes on, and nothing flaps: the gateway answers, and takes the key for reading.
+    expect(gateway.calls).toEqual(['list', 'put a', 'check']);
     expect(session.state.kind).toBe('ready');
     expect(session.writeRefused?.message).toBe('may only read');
+    await clock.advance(29_000);
+    await expect(session.exclusive('b', (turn) => turn.put(upstream('b'), never))).rejects.toThrow(
+      'may only read',
+    );
+    expect(gateway.calls).toEqual(['list', 'put a', 'check']);
+    await clock.advance(1000);
     gateway.fail = undefined;
     await session.exclusive('a', (turn) => turn.put(upstream('a'), never));
     expect(session.writeRefused).toBeUndefined();

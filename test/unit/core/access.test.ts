@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import {
@@ -214,5 +215,26 @@ describe('accessProblem', () => {
     const problem = accessProblem(unchecked(host), shop, open);
     expect(problem?.reason).toBe(where === 'inside' ? 'StaticAddressesDenied' : undefined);
     if (where === 'inside') expect(problem?.message).toContain(host);
+  });
+
+  it('knows the short form of a name in a namespace that there is', () => {
+    const open = connection({ tenantPolicy: { staticAddresses: 'Allow' } });
+    const problem = (host: string) =>
+      accessProblem(withHost(host), shop, open, (name) => name === 'payments')?.reason;
+    expect(problem('db.payments')).toBe('StaticAddressesDenied');
+    expect(problem('DB.Payments')).toBe('StaticAddressesDenied');
+    expect(problem('db.example')).toBeUndefined();
+    expect(problem('eu.db.payments')).toBeUndefined();
+  });
+});
+
+describe('patterns that backtrack without end', () => {
+  it('come to an end, with the engine that the program turns on', () => {
+    setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
+    for (const pattern of ['^([a-z]+-?)+$', '(a+)+', '(a|a)*b']) {
+      expect(isNamespaceAllowed({ match: [pattern] }, { name: `${'a'.repeat(62)}1`, labels: {} })).toBe(
+        false,
+      );
+    }
   });
 });

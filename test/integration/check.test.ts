@@ -1,0 +1,227 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../../src/api/crd.ts';
+import { GROUP } from '../../src/api/group.ts';
+import { permissionsOf } from '../../src/install/rbac.ts';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { eventually } from '../support/eventually.ts';
+import { installCrds, installRbac } from '../support/operator.ts';
+import { runProgram } from '../support/program.ts';
+import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+
+const VIEWER_KEY = 'may-only-read-0123456789';
+
+interface Finding {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly message: string;
+  readonly remedy?: string;
+}
+
+interface Crd {
+  spec: {
+    versions: {
+      schema: { openAPIV3Schema: { properties: { spec: { properties: Record<string, unknown> } } } };
+    }[];
+  };
+}
+
+describe('check', () => {
+  let cluster: ControlPlane;
+  let namespace: string;
+  let kubeconfig: string;
+  let gateway: StandIn;
+  let work: Workload;
+
+  const json = async () => {
+    const args = ['check', '-o', 'json', '--namespace', namespace, '--kubeconfig', kubeconfig];
+    const { code, stdout, stderr } = await runProgram(args);
+    expect(stderr).toBe('');
+    const { ok, checks } = JSON.parse(stdout) as {
+      readonly ok: boolean;
+      readonly checks: readonly Finding[];
+    };
+    expect(code).toBe(ok ? 0 : 1);
+    return checks;
+  };
+  const failures = async () => (await json()).filter(({ ok }) => !ok);
+  const connect = (name: string, adminUrl: string, secret: string) =>
+    work.connection(name, { adminUrl, secret });
+
+  beforeAll(async () => {
+    // Of its own: it breaks the CRDs, which the others share.
+    cluster = await startControlPlane();
+    await installCrds(cluster);
+    namespace = await cluster.newNamespace('operator');
+    const token = await installRbac(cluster, namespace);
+    kubeconfig = await cluster.kubeconfigFor({ name: 'check', token, namespace });
+    gateway = await startStandIn({ viewerKey: VIEWER_KEY });
+    work = createWorkload(cluster, namespace);
+    await writeSecret(cluster, namespace, 'gateway', { 'admin-key': gateway.adminKey });
+    await writeSecret(cluster, namespace, 'viewer', { 'admin-key': VIEWER_KEY });
+    await writeSecret(cluster, namespace, 'wrong', { 'admin-key': 'not-the-key-0123456789' });
+  });
+
+  afterAll(async () => {
+    await gateway?.[Symbol.asyncDispose]();
+    await cluster?.close();
+  });
+
+  it('finds nothing wrong with what is right, by the rights of the operator itself', async () => {
+    await connect('main', gateway.adminUrl, 'gateway');
+    const before = gateway.ids('upstreams');
+    const checks = await json();
+    expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+    expect(checks.map(({ name }) => name.replace(/ to .*/, ''))).toEqual([
+      'API server',
+      'credentials',
+      ...permissionsOf({ namespace }).map(() => 'permission'),
+      ...CUSTOM_RESOURCES.map(({ plural }) => `CRD ${plural}.${GROUP}`),
+      ...['settings', 'gateway', 'key'].map((part) => `GatewayConnection main, ${part}`),
+    ]);
+    expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^Kubernetes v1\./);
+    expect(checks.find(({ name }) => name === 'credentials')?.message).toContain(
+      `system:serviceaccount:${namespace}:`,
+    );
+    expect(checks.find(({ name }) => name.endsWith(', gateway'))?.message).toBe('APISIX 3.18.0 answers');
+    expect(gateway.ids('upstreams')).toEqual(before);
+    await work.remove(connectionPath('main'));
+  });
+
+  it('says it in lines, each with its remedy', async () => {
+    await connect('main', gateway.adminUrl, 'wrong');
+    const { code, stdout } = await runProgram([
+      ...['check', '--namespace', namespace, '--kubeconfig', kubeconfig],
+    ]);
+    expect(code).toBe(1);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} failed.`);
+    expect(lines.filter((line) => !line.startsWith('ok    ')).slice(0, -1)).toEqual([
+      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+    ]);
+    await work.remove(connectionPath('main'));
+  });
+
+  it.each<[string, () => Promise<void>, string, string, string]>([
+    [
+      'a key that may only read',
+      () => connect('main', gateway.adminUrl, 'viewer'),
+      'GatewayConnection main, key',
+      'The gateway refused the admin key (401, invalid method for role viewer)',
+      'use an admin key',
+    ],
+    [
+      'a Secret that is not there',
+      () => connect('main', gateway.adminUrl, 'missing'),
+      'GatewayConnection main, settings',
+      '/missing does not exist',
+      'create it in namespace',
+    ],
+    [
+      'a gateway that is not there',
+      () => connect('main', 'http://127.0.0.1:1', 'gateway'),
+      'GatewayConnection main, gateway',
+      'http://127.0.0.1:1 refused the connection',
+      'is it running, and is the port right?',
+    ],
+    [
+      'an address that the gateway does not let in',
+      async () => {
+        gateway.addFault({
+          fault: { kind: 'answer', status: 403, body: '<html>', contentType: 'text/html' },
+          times: 1,
+        });
+        await connect('main', gateway.adminUrl, 'gateway');
+      },
+      'GatewayConnection main, key',
+      "The gateway refused the operator's address (403)",
+      "add it to deployment.admin.allow_admin in APISIX's configuration",
+    ],
+  ])('finds %s', async (_, arrange, name, message, remedy) => {
+    await arrange();
+    const found = await failures();
+    await work.remove(connectionPath('main'));
+    expect(found).toEqual([
+      {
+        name,
+        ok: false,
+        message: expect.stringContaining(message),
+        remedy: expect.stringContaining(remedy),
+      },
+    ]);
+  });
+
+  it('looks at each gateway by itself', async () => {
+    await connect('good', gateway.adminUrl, 'gateway');
+    await connect('bad', 'http://127.0.0.1:1', 'gateway');
+    expect((await failures()).map(({ name }) => name)).toEqual(['GatewayConnection bad, gateway']);
+    await work.remove(connectionPath('good'));
+    await work.remove(connectionPath('bad'));
+  });
+
+  describe('of the CRDs', () => {
+    const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${GATEWAY_CONNECTION.plural}.${GROUP}`;
+    const name = `CRD ${GATEWAY_CONNECTION.plural}.${GROUP}`;
+    /** Serves another schema than the program's. */
+    const serve = async (change: (properties: Record<string, unknown>) => void) => {
+      const crd = structuredClone(
+        JSON.parse(JSON.stringify(customResourceDefinition(GATEWAY_CONNECTION))),
+      ) as Crd;
+      const properties = crd.spec.versions[0]?.schema.openAPIV3Schema.properties.spec.properties;
+      if (properties === undefined) throw new Error('the CRD has no spec');
+      change(properties);
+      await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], {
+        input: stringify(crd, { aliasDuplicateObjects: false }),
+      });
+    };
+    // The API server publishes a new schema a moment after it took it.
+    const says = (message: string, remedy: string) =>
+      eventually(
+        async () =>
+          expect(await failures()).toEqual([
+            { name, ok: false, message: expect.stringContaining(message), remedy },
+          ]),
+        { timeoutMs: 60_000 },
+      );
+    const INSTALL = 'gateway-upstream-operator install --crds-only';
+
+    it('tells one that is older, newer, changed or missing, and is well again after install', async () => {
+      await serve((properties) => {
+        delete properties['limits'];
+      });
+      await says('older than this program: it lacks spec.limits', INSTALL);
+      await serve((properties) => {
+        properties['colour'] = { type: 'string' };
+      });
+      await says(
+        'newer than this program, which does not know spec.colour',
+        'run the program that it came with',
+      );
+      await serve((properties) => {
+        properties['type'] = { type: 'string' };
+      });
+      await says('older than this program: it lacks spec.type=APISIX', INSTALL);
+      await serve((properties) => {
+        properties['idPrefix'] = { type: 'string', default: '' };
+      });
+      await says('not what this program has: spec.idPrefix', INSTALL);
+      await cluster.kubectl(['delete', '--wait', 'crd', `${GATEWAY_CONNECTION.plural}.${GROUP}`]);
+      expect(await work.get(path)).toBeUndefined();
+      await eventually(
+        async () => {
+          expect(await failures()).toContainEqual({
+            name,
+            ok: false,
+            message: 'it is missing',
+            remedy: INSTALL,
+          });
+        },
+        { timeoutMs: 60_000 },
+      );
+      const installed = await runProgram(['install', '--crds-only', '--kubeconfig', cluster.kubeconfig]);
+      expect(installed.code).toBe(0);
+      await eventually(async () => expect(await failures()).toEqual([]), { timeoutMs: 60_000 });
+    });
+  });
+});

@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest';
+import { type Command, DEFAULT_NAMESPACE, readCommand, USAGE } from '../../src/cli.ts';
+import { ConfigError } from '../../src/config.ts';
+
+const POD = { POD_NAMESPACE: 'gateways' };
+
+function refusal(argv: readonly string[]): string {
+  try {
+    readCommand(argv, POD);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return '';
+}
+
+describe('a command line', () => {
+  it.each([[['--help']], [['-h']], [['run', '--help']], [['fly', '-h']], [['install', '--crds-only', '-h']]])(
+    '%o asks for help',
+    (argv) => {
+      expect(readCommand(argv, {})).toEqual({ kind: 'help' });
+    },
+  );
+
+  it.each<[string, Command]>([
+    [
+      'install',
+      {
+        kind: 'install',
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: false },
+        kubeconfig: undefined,
+        outOfCluster: undefined,
+      },
+    ],
+    [
+      'install --namespace gateways --namespaces a,b,a --kubeconfig admin',
+      {
+        kind: 'install',
+        manifest: { namespace: 'gateways', namespaces: ['a', 'b'], crdsOnly: false },
+        kubeconfig: 'admin',
+        outOfCluster: undefined,
+      },
+    ],
+    [
+      'install --out-of-cluster',
+      {
+        kind: 'install',
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: false },
+        kubeconfig: undefined,
+        outOfCluster: {
+          output: 'gateway-upstream-operator.kubeconfig',
+          overwrite: false,
+          token: { kind: 'expiring', durationMs: 86_400_000 },
+        },
+      },
+    ],
+    [
+      'install --out-of-cluster --long-lived --output here --force',
+      {
+        kind: 'install',
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: false },
+        kubeconfig: undefined,
+        outOfCluster: { output: 'here', overwrite: true, token: { kind: 'longLived' } },
+      },
+    ],
+    [
+      'print --crds-only',
+      { kind: 'print', manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: true } },
+    ],
+    [
+      'uninstall',
+      {
+        kind: 'uninstall',
+        kubeconfig: undefined,
+        options: {
+          namespace: DEFAULT_NAMESPACE,
+          finalizers: 'refuse',
+          keepCrds: false,
+          keepRbac: false,
+          timeoutMs: 300_000,
+        },
+      },
+    ],
+    [
+      'uninstall --finalizers=orphan --keep-crds --keep-rbac --timeout 90s --namespace gateways',
+      {
+        kind: 'uninstall',
+        kubeconfig: undefined,
+        options: {
+          namespace: 'gateways',
+          finalizers: 'orphan',
+          keepCrds: true,
+          keepRbac: true,
+          timeoutMs: 90_000,
+        },
+      },
+    ],
+  ])('%s', (line, command) => {
+    expect(readCommand(line.split(' '), {})).toEqual(command);
+  });
+
+  it.each([
+    ['check', {}, DEFAULT_NAMESPACE],
+    ['check', POD, 'gateways'],
+    ['check --namespace other', POD, 'other'],
+  ])('%s with %o looks into namespace %3$s', (line, env, namespace) => {
+    const command = readCommand(line.split(' '), env);
+    expect(command).toMatchObject({
+      kind: 'check',
+      output: 'text',
+      config: { operatorNamespace: namespace },
+    });
+  });
+
+  it('check takes a kubeconfig and a form of output', () => {
+    expect(readCommand(['check', '-o', 'json', '--kubeconfig', 'admin'], {})).toMatchObject({
+      output: 'json',
+      config: { kubeconfig: 'admin' },
+    });
+  });
+
+  it.each([
+    ['', 'expected a command (run, print, install, uninstall, check), got nothing'],
+    ['fly', 'got fly'],
+    ['--config x', 'got --config'],
+    ['constructor', 'got constructor'],
+    ['run away', "'away'"],
+    ['run --kubeconfig x', '--kubeconfig'],
+    ['run --config', '--config'],
+    ['run --help=yes', '--help'],
+    ['run --config=', '--config is empty'],
+    ['install --namespace Gateways', '--namespace "Gateways" must be the name of a namespace'],
+    ['install --namespaces a,,b', '--namespaces "" must be the name of a namespace'],
+    ['install --namespaces=', '--namespaces is empty'],
+    ['install --long-lived', '--long-lived makes sense only together with --out-of-cluster'],
+    ['install --output x', '--output makes sense only together with --out-of-cluster'],
+    ['install --force', '--force makes sense only together with --out-of-cluster'],
+    ['install --out-of-cluster --crds-only', 'give one of them'],
+    ['install --out-of-cluster --long-lived --token-duration 1h', 'remove it, or --token-duration'],
+    ['install --out-of-cluster --token-duration 5m', 'Kubernetes makes no token under 10m'],
+    ['install --out-of-cluster --token-duration 24', '--token-duration "24" must be a duration'],
+    ['install --finalizers=orphan', '--finalizers'],
+    ['print --kubeconfig x', '--kubeconfig'],
+    ['uninstall --finalizers=keep', '--finalizers must be one of refuse, orphan, delete, not "keep"'],
+    ['uninstall --timeout 0s', '--timeout must be more than 0'],
+    ['uninstall --crds-only', '--crds-only'],
+    ['check -o yaml', '--output must be one of text, json, not "yaml"'],
+  ])('"%s" is refused with what is wrong and how it goes', (line, part) => {
+    const message = refusal(line === '' ? [] : line.split(' '));
+    expect(message).toContain(part);
+    expect(message).toContain(USAGE);
+  });
+});

@@ -1,0 +1,232 @@
+import { describe, expect, it } from 'vitest';
+import { KubeApiError } from '../../../src/kube/kube-error.ts';
+import { createPermissionMonitor, describeMissing, type Permission } from '../../../src/kube/permissions.ts';
+import type { KubeTransport, SendRequest } from '../../../src/kube/transport.ts';
+import type { Logger } from '../../../src/runtime/logger.ts';
+import { createFakeClock, settle } from '../../support/fake-clock.ts';
+
+type Answer = { readonly allowed: boolean; readonly evaluationError?: string } | KubeApiError;
+
+const role = { kind: 'ClusterRole', name: 'operator' } as const;
+const slices: Permission = {
+  verb: 'watch',
+  group: 'discovery.k8s.io',
+  resource: 'endpointslices',
+  affects: 'everything',
+  grantedBy: role,
+};
+const events: Permission = {
+  verb: 'create',
+  group: 'events.k8s.io',
+  resource: 'events',
+  affects: 'connections',
+  grantedBy: role,
+};
+const inShop: Permission = {
+  verb: 'list',
+  group: '',
+  resource: 'services',
+  namespace: 'shop',
+  affects: 'everything',
+  grantedBy: { kind: 'Role', name: 'operator', namespace: 'shop' },
+};
+const lease: Permission = {
+  verb: 'update',
+  group: 'coordination.k8s.io',
+  resource: 'leases',
+  namespace: 'own',
+  name: 'lease',
+  affects: 'connections',
+  grantedBy: { kind: 'Role', name: 'operator', namespace: 'own' },
+};
+
+function setUp(permissions: readonly Permission[]) {
+  const clock = createFakeClock();
+  const answers = new Map<string, Answer>();
+  const asked: SendRequest[] = [];
+  const lines: string[] = [];
+  const write = (level: string) => (_: object, message: string) => void lines.push(`${level} ${message}`);
+  const log: Logger = {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: () => log,
+  };
+  const transport: KubeTransport = {
+    async send(request) {
+      asked.push(request);
+      await Promise.resolve();
+      const { resourceAttributes } = (request.body as { spec: { resourceAttributes: Permission } }).spec;
+      const answer = answers.get(resourceAttributes.resource) ?? { allowed: true };
+      if (answer instanceof KubeApiError) throw answer;
+      return { status: answer };
+    },
+    get: () => Promise.reject(new Error('nothing is read')),
+    watch: () => {
+      throw new Error('nothing is watched');
+    },
+    close: () => undefined,
+  };
+  const monitor = createPermissionMonitor({ transport, permissions, clock, log, intervalMs: 30_000 });
+  let changes = 0;
+  monitor.onChange(() => {
+    changes += 1;
+  });
+  const stop = new AbortController();
+  const ended = monitor.run(stop.signal);
+  return {
+    clock,
+    answers,
+    asked,
+    lines,
+    monitor,
+    changes: () => changes,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended;
+      expect(clock.pending).toBe(0);
+    },
+  };
+}
+
+describe('the words for missing permissions', () => {
+  it('go role by role', () => {
+    expect(describeMissing([slices, events, inShop, lease])).toBe(
+      'ClusterRole operator lacks: watch endpointslices.discovery.k8s.io, create events.events.k8s.io; Role shop/operator lacks: list services; Role own/operator lacks: update leases.coordination.k8s.io lease',
+    );
+  });
+
+  it('name a subresource', () => {
+    expect(describeMissing([{ ...slices, verb: 'patch', subresource: 'status' }])).toBe(
+      'ClusterRole operator lacks: patch endpointslices.discovery.k8s.io/status',
+    );
+  });
+});
+
+describe('the monitor of permissions', () => {
+  it('asks for every one at the start and every interval, and for exactly what is needed', async () => {
+    await using test = setUp([slices, lease]);
+    await settle();
+    expect(test.asked.map(({ body }) => (body as { spec: object }).spec)).toEqual([
+      { resourceAttributes: { verb: 'watch', group: 'discovery.k8s.io', resource: 'endpointslices' } },
+      {
+        resourceAttributes: {
+          verb: 'update',
+          group: 'coordination.k8s.io',
+          resource: 'leases',
+          namespace: 'own',
+          name: 'lease',
+        },
+      },
+    ]);
+    await test.clock.advance(29_999);
+    expect(test.asked).toHaveLength(2);
+    await test.clock.advance(1);
+    expect(test.asked).toHaveLength(4);
+    expect(test.monitor.problem()).toBeUndefined();
+    expect(test.lines).toEqual([]);
+    expect(test.changes()).toBe(0);
+  });
+
+  it('says what is missing once, and once that it is back', async () => {
+    await using test = setUp([slices, events]);
+    test.answers.set('endpointslices', { allowed: false });
+    await settle();
+    const words = 'ClusterRole operator lacks: watch endpointslices.discovery.k8s.io';
+    expect(test.monitor.problem()).toBe(words);
+    await test.clock.advance(60_000);
+    expect(test.lines).toEqual([`warn ${words}`]);
+    expect(test.changes()).toBe(1);
+    test.answers.delete('endpointslices');
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBeUndefined();
+    expect(test.lines).toEqual([
+      `warn ${words}`,
+      'info granted again: watch endpointslices.discovery.k8s.io',
+    ]);
+    expect(test.changes()).toBe(2);
+  });
+
+  it('tells a GatewayUpstream only of what touches it, and a GatewayConnection of everything', async () => {
+    await using test = setUp([slices, events, inShop, lease]);
+    for (const resource of ['events', 'services', 'leases']) test.answers.set(resource, { allowed: false });
+    await settle();
+    const { lacking } = test.monitor;
+    expect(lacking('GatewayUpstream', 'blog')).toBeUndefined();
+    expect(lacking('GatewayUpstream', 'shop')).toContain(`${describeMissing([inShop])}. Put it back`);
+    expect(lacking('GatewayConnection', '')).toContain(describeMissing([events, inShop, lease]));
+    test.answers.set('endpointslices', { allowed: false });
+    await test.clock.advance(30_000);
+    expect(lacking('GatewayUpstream', 'blog')).toContain(describeMissing([slices]));
+  });
+
+  it.each<[string, Answer]>([
+    ['does not answer', new KubeApiError('the API server could not be reached')],
+    ['is overloaded', new KubeApiError('the API server answered 429', { status: 429 })],
+    ['has an authorizer that failed', { allowed: false, evaluationError: 'webhook: timeout' }],
+  ])('changes nothing when the API server %s', async (_, answer) => {
+    await using test = setUp([slices, events]);
+    test.answers.set('endpointslices', answer);
+    test.answers.set('events', { allowed: false });
+    await settle();
+    expect(test.monitor.problem()).toBe(describeMissing([events]));
+    test.answers.set('endpointslices', { allowed: false });
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBe(describeMissing([slices, events]));
+    // What was missing is missing still, for all that is known.
+    test.answers.set('endpointslices', answer);
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBe(describeMissing([slices, events]));
+    expect(test.lines).toHaveLength(2);
+  });
+
+  it.each([
+    [401, "the API server refused the operator's credentials (401)"],
+    [403, 'the API server lets nobody ask what is granted (403)'],
+  ])('tells a review that is refused with %i from a missing permission', async (status, words) => {
+    await using test = setUp([slices, events]);
+    for (const resource of ['endpointslices', 'events']) {
+      test.answers.set(resource, new KubeApiError(`answered ${status}`, { status }));
+    }
+    await settle();
+    expect(test.monitor.problem()).toContain(words);
+    expect(test.monitor.lacking('GatewayConnection', '')).toBeUndefined();
+    expect(test.changes()).toBe(0);
+    await test.clock.advance(30_000);
+    expect(test.lines).toHaveLength(1);
+    test.answers.clear();
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBeUndefined();
+    expect(test.lines.at(-1)).toBe('info the API server takes the credentials again');
+  });
+
+  it('looks at once when a request is refused, and a storm of refusals is one look', async () => {
+    await using test = setUp([slices]);
+    await settle();
+    await test.clock.advance(10_000);
+    expect(test.asked).toHaveLength(1);
+    test.answers.set('endpointslices', { allowed: false });
+    for (let refusal = 0; refusal < 100; refusal += 1) test.monitor.refused('/api/v1/services');
+    await settle();
+    expect(test.asked).toHaveLength(2);
+    expect(test.monitor.problem()).toBeDefined();
+    // Those that came while it looked are looked after, but not in a hurry.
+    test.monitor.refused('/api/v1/services');
+    await settle();
+    expect(test.asked).toHaveLength(2);
+    await test.clock.advance(2000);
+    expect(test.asked).toHaveLength(3);
+    await test.clock.advance(29_999);
+    expect(test.asked).toHaveLength(3);
+  });
+
+  it('does not answer a refused review with the next review', async () => {
+    await using test = setUp([slices]);
+    await settle();
+    await test.clock.advance(5000);
+    for (const { path } of test.asked) test.monitor.refused(path);
+    await test.clock.advance(10_000);
+    expect(test.asked).toHaveLength(1);
+  });
+});
