@@ -266,7 +266,6 @@ export const gatewayConnectionSpec = withRules(
 );
 
 export type GatewayConnectionSpec = z.output<typeof gatewayConnectionSpec>;
-export type TenantPolicy = GatewayConnectionSpec['tenantPolicy'];
 
 export const gatewayConnectionStatus = z
   .object({

@@ -23,7 +23,7 @@ export interface SliceFacts extends Stored {
 }
 
 /** The name of the index of slices by their Service, `namespace/name`. */
-export const BY_SERVICE = 'service';
+const BY_SERVICE = 'service';
 
 export const sliceIndexes = {
   [BY_SERVICE]: (slice: SliceFacts): readonly string[] => [objectKey(slice.namespace, slice.service)],

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { promises as fs } from 'node:fs';
 import { resolve } from 'node:path';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { stringify } from 'yaml';
@@ -37,7 +37,7 @@ export async function expectOwnFile({ output, overwrite }: OutOfCluster): Promis
   if (overwrite) return;
   let content: string;
   try {
-    content = await readFile(output, 'utf8');
+    content = await fs.readFile(output, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw new InstallError(`${output} cannot be read: ${(error as Error).message}`);
@@ -121,7 +121,7 @@ export async function writeKubeconfig(
   const cluster = admin.getCurrentCluster();
   if (cluster === null) throw new InstallError('the kubeconfig names no cluster');
   const { server, caData, caFile, skipTLSVerify, tlsServerName } = cluster;
-  const ca = caData ?? (caFile === undefined ? undefined : (await readFile(caFile)).toString('base64'));
+  const ca = caData ?? (caFile === undefined ? undefined : (await fs.readFile(caFile)).toString('base64'));
   const kubeconfig = {
     apiVersion: 'v1',
     kind: 'Config',
@@ -144,13 +144,13 @@ export async function writeKubeconfig(
   // Beside it and then in its place: an operator that reads it meanwhile never sees half of it.
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
   try {
-    await writeFile(draft, `${MARK}\n${stringify(kubeconfig, { lineWidth: 0 })}`, {
+    await fs.writeFile(draft, `${MARK}\n${stringify(kubeconfig, { lineWidth: 0 })}`, {
       mode: 0o600,
       flag: 'wx',
     });
-    await rename(draft, path);
+    await fs.rename(draft, path);
   } catch (error) {
-    await rm(draft, { force: true });
+    await fs.rm(draft, { force: true });
     throw new InstallError(`${output} cannot be written: ${(error as Error).message}`);
   }
   return path;

@@ -62,7 +62,12 @@ const MAX_REFUSAL_BYTES = 1024 * 1024;
 /** Idle connections are closed before common load balancers (60 s) drop them without a word. */
 const IDLE_SOCKET_MS = 45_000;
 
-export function createTransport({ kubeConfig, userAgent, reload, onRefused }: TransportOptions): KubeTransport {
+export function createTransport({
+  kubeConfig,
+  userAgent,
+  reload,
+  onRefused,
+}: TransportOptions): KubeTransport {
   let config = kubeConfig;
   let pool: { readonly key: string; readonly agent: https.Agent | http.Agent } | undefined;
 

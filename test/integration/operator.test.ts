@@ -264,8 +264,9 @@ describe('operator', () => {
       labels: { owner: 'them' },
     });
     // The create_time, whole seconds, must be another one: that is how somebody's PUT over ours is told from this.
-    const { upstreamCreateTime } = (await work.get(work.upstreamPath('remade')))?.['status'] as {
-      readonly upstreamCreateTime: string;
+    const before = await work.get(work.upstreamPath('remade'));
+    const { upstreamCreateTime = '' } = (before?.['status'] ?? {}) as {
+      readonly upstreamCreateTime?: string;
     };
     await eventually(() =>
       expect(Math.floor(Date.now() / 1000)).toBeGreaterThan(Date.parse(upstreamCreateTime) / 1000),
