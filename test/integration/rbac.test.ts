@@ -91,4 +91,46 @@ describe('RBAC', () => {
     );
     expect(elsewhere).toEqual([]);
   });
+
+  it('is enough in the named namespaces alone, and the operator keeps to those', async () => {
+    await using cluster = await startControlPlane({ audit: true });
+    await using gateway = await startStandIn();
+    await installCrds(cluster);
+    const namespace = await cluster.newNamespace('operator');
+    const [inside, other, outside] = await Promise.all(
+      ['in', 'also', 'out'].map((name) => cluster.newNamespace(name)),
+    );
+    const namespaces = [inside ?? '', other ?? ''];
+    const token = await installRbac(cluster, namespace, namespaces);
+    await writeSecret(cluster, namespace, 'gateway', { 'admin-key': gateway.adminKey });
+    await using operator = await startOperator(cluster, namespace, token, { namespaces });
+    await operator.ready();
+    const works = [...namespaces, outside ?? ''].map((one) => createWorkload(cluster, one));
+    await works[0]?.connection('default', { adminUrl: gateway.adminUrl, secret: 'gateway' });
+    for (const work of works) {
+      await work.service('web');
+      await work.endpoints('web', ['10.1.0.1']);
+      await work.upstream('web', { backends: [{ serviceRef: { name: 'web', port: 80 } }] });
+    }
+    for (const work of works.slice(0, 2)) {
+      await eventually(async () =>
+        expect(await work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
+      );
+      await work.endpoints('web', ['10.1.0.2']);
+      await eventually(() => {
+        expect(gateway.get('upstreams', `${work.namespace}.web`)).toMatchObject({
+          nodes: [{ host: '10.1.0.2' }],
+        });
+      });
+      await work.remove(work.upstreamPath('web'));
+      await eventually(async () => expect(await work.get(work.upstreamPath('web'))).toBeUndefined());
+    }
+    expect(await works[2]?.condition('web', 'Ready')).toMatchObject({ status: 'Unknown', reason: 'Pending' });
+    expect(gateway.ids('upstreams')).toEqual([]);
+    expect(await operator.stop()).toBe(0);
+    const refused = (await readFile(cluster.auditLog ?? '', 'utf8'))
+      .split('\n')
+      .filter((line) => line.includes(`:${OPERATOR}"`) && line.includes('"code":403'));
+    expect(refused).toEqual([]);
+  });
 });

@@ -17,6 +17,7 @@ export interface OperatorOptions {
   /** Tells several operators of one namespace apart; this one is then instrumented, see `instrument.ts`. */
   readonly name?: string;
   readonly clusterId?: string;
+  readonly namespaces?: readonly string[];
   readonly resyncInterval?: string;
   readonly requestTimeout?: string;
   readonly logLevel?: string;
@@ -62,8 +63,12 @@ export async function installCrds(cluster: ClusterAccess): Promise<void> {
 }
 
 /** Makes `namespace` the operator's own, with ServiceAccount and RBAC. Resolves to a token of the ServiceAccount. */
-export async function installRbac(cluster: ClusterAccess, namespace: string): Promise<string> {
-  const input = rbacObjects({ namespace })
+export async function installRbac(
+  cluster: ClusterAccess,
+  namespace: string,
+  namespaces: readonly string[] = [],
+): Promise<string> {
+  const input = rbacObjects({ namespace, namespaces })
     .map((object) => stringify(object, { aliasDuplicateObjects: false }))
     .join('---\n');
   await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input });
