@@ -13,13 +13,14 @@ import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret } from './kube/objects.ts';
-import { createPermissionMonitor, type Permission } from './kube/permissions.ts';
+import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
 import type { Reflector } from './kube/reflector.ts';
 import type { Stored, StoreView } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
 import type { Logger } from './runtime/logger.ts';
+import { createMetrics, type GaugeSource } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
@@ -115,15 +116,19 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     concurrency: config.statusConcurrency,
   });
 
+  const checks: readonly ReadinessCheck[] = [
+    ...reflectors.map(watchCheck),
+    { name: 'permissions', problem: permissions.problem },
+    { name: 'lease', problem: election.problem },
+  ];
   await using ops = await startOpsServer({
     ...config.ops,
-    checks: [
-      ...reflectors.map(watchCheck),
-      { name: 'permissions', problem: permissions.problem },
-      { name: 'lease', problem: election.problem },
-    ],
+    checks,
+    metrics: createMetrics(
+      operatorGauges({ checks, leads: election.mayWrite, missing: permissions.missing }),
+    ),
   });
-  log.info({ opsHost: config.ops.host, opsPort: ops.port }, 'answering /livez and /readyz');
+  log.info({ opsHost: config.ops.host, opsPort: ops.port }, 'answering /livez, /readyz and /metrics');
   const stop = new AbortController();
   const ended = AbortSignal.any([signal, stop.signal]);
   const running = [
@@ -171,6 +176,46 @@ export function permissionsNeeded(config: Config): readonly Permission[] {
     leaseName: config.leaderElection.leaseName,
     roleName: config.roleName,
   });
+}
+
+/** What the program says of itself to Prometheus, besides what every process says. */
+function operatorGauges(state: {
+  readonly checks: readonly ReadinessCheck[];
+  readonly leads: () => boolean;
+  readonly missing: () => readonly Permission[];
+}): readonly GaugeSource[] {
+  return [
+    {
+      name: 'gateway_upstream_operator_leader',
+      help: '1 if this replica may write.',
+      labelNames: [],
+      samples: () => [{ labels: {}, value: state.leads() ? 1 : 0 }],
+    },
+    {
+      name: 'gateway_upstream_operator_ready_check',
+      help: '1 if this check of /readyz holds.',
+      labelNames: ['check'],
+      samples: () =>
+        state.checks.map(({ name, problem }) => ({
+          labels: { check: name },
+          value: problem() === undefined ? 1 : 0,
+        })),
+    },
+    {
+      name: 'gateway_upstream_operator_permission_missing',
+      help: '1 for each permission that the operator lacks, with the role that should grant it.',
+      labelNames: ['permission', 'role', 'namespace'],
+      samples: () =>
+        state.missing().map((permission) => ({
+          labels: {
+            permission: describePermission(permission),
+            role: `${permission.grantedBy.kind} ${permission.grantedBy.name}`,
+            namespace: permission.namespace ?? '',
+          },
+          value: 1,
+        })),
+    },
+  ];
 }
 
 /** The uid of namespace kube-system, the same as long as the cluster lives; undefined if the signal aborts first. */

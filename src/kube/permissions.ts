@@ -112,6 +112,8 @@ export interface MissingPermissions {
 export interface PermissionMonitor extends MissingPermissions {
   /** For readiness. */
   problem(): string | undefined;
+  /** What is missing by the last review. */
+  missing(): readonly Permission[];
   /** The API server refused a request for this path with 401 or 403: everything is reviewed at once. */
   refused(path: string): void;
   /** Reviews until the signal aborts. */
@@ -182,6 +184,8 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
   };
 
   return {
+    missing: () => permissions.filter((permission) => missing.has(permission)),
+
     problem() {
       const lacking = permissions.filter((permission) => missing.has(permission));
       return unheard ?? (lacking.length === 0 ? undefined : describeMissing(lacking));

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Metrics } from './metrics.ts';
 
 /** One named check of `/readyz`; `undefined` when all is well, else what is not. */
 export interface ReadinessCheck {
@@ -14,18 +15,27 @@ export interface OpsServer extends AsyncDisposable {
 /**
  * `GET /livez`: the event loop runs. `GET /readyz`: every check holds; one line per check, 503 if one fails. A gateway's
  * state is none of them: a gateway that is down must not take the operator from its Service or roll it back.
+ * `GET /metrics`: for Prometheus.
  */
 export async function startOpsServer(options: {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
   readonly checks: readonly ReadinessCheck[];
+  readonly metrics: Metrics;
 }): Promise<OpsServer> {
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0];
     response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+    if (request.method === 'GET' && path === '/metrics') {
+      options.metrics.text().then(
+        (text) => response.setHeader('Content-Type', options.metrics.contentType).end(text),
+        (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
+      );
+      return;
+    }
     if (request.method !== 'GET' || (path !== '/livez' && path !== '/readyz')) {
-      response.writeHead(404).end('try /livez or /readyz\n');
+      response.writeHead(404).end('try /livez, /readyz or /metrics\n');
       return;
     }
     if (path === '/livez') {

@@ -1,6 +1,6 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../../src/api/crd.ts';
 import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
@@ -82,9 +82,7 @@ describe('install and uninstall', () => {
     eventually(async () => expect((await work.condition(name, 'Ready'))?.reason).toBe('Ready'), SLOWLY);
   const connect = async () => {
     await writeSecret(cluster, NAMESPACE, 'gateway', { 'admin-key': gateway.adminKey });
-    if ((await work.get(connectionPath('main'))) === undefined) {
-      await work.connection('main', { adminUrl: gateway.adminUrl, secret: 'gateway' });
-    }
+    await work.connection('main', { adminUrl: gateway.adminUrl, secret: 'gateway' });
   };
   /** A kubeconfig of somebody who may do this in the whole cluster and nothing else. */
   const kubeconfigWith = async (name: string, rules: readonly PolicyRule[]) => {
@@ -108,6 +106,11 @@ describe('install and uninstall', () => {
     await gateway?.[Symbol.asyncDispose]();
     gateway = await startStandIn();
     work = createWorkload(cluster, await cluster.newNamespace('apps'));
+  });
+
+  // Also after one that failed: the next one finds an empty cluster.
+  afterEach(async () => {
+    await program('uninstall', '--finalizers=orphan', '--timeout', '1s');
   });
 
   afterAll(async () => {
@@ -152,7 +155,6 @@ describe('install and uninstall', () => {
     });
 
     it('keeps to the CRDs when told so, with no more rights than that takes', async () => {
-      await succeed('uninstall');
       const kubeconfig = await kubeconfigWith(`crds-${work.namespace}`, CRDS_ONLY_RULES);
       for (const what of ['created', 'unchanged']) {
         const lines = await succeed('install', '--crds-only', '--kubeconfig', kubeconfig);
@@ -162,7 +164,6 @@ describe('install and uninstall', () => {
     });
 
     it('makes no namespace of other people, and changes nothing where one is missing', async () => {
-      await succeed('uninstall');
       const { code, stderr } = await program('install', '--namespaces', `${work.namespace},missing`);
       expect(code).toBe(1);
       expect(stderr).toBe(
@@ -272,7 +273,6 @@ describe('install and uninstall', () => {
     it('replaces its own file, and one of somebody else only by force', async () => {
       const output = join(cluster.dir, 'precious');
       await writeFile(output, 'apiVersion: v1\nkind: Config\n');
-      await succeed('uninstall');
       const refused = await program('install', '--out-of-cluster', '--output', output);
       expect(refused).toMatchObject({ code: 1, stdout: '' });
       expect(refused.stderr).toContain(`${output} exists, and this command did not write it`);

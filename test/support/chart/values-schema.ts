@@ -88,6 +88,7 @@ export function valuesSchema(): JsonSchema {
       rbac: section({ create: flag }),
       service: section({ annotations: texts }),
       networkPolicy: section({ enabled: flag, ingressFrom: objects, egress: objects }),
+      serviceMonitor: section({ enabled: flag, interval: text, labels: texts }),
       podDisruptionBudget: complete({ maxUnavailable: { type: ['integer', 'string'] } }),
       topologySpreadConstraints: objects,
       resources: mapping,
@@ -115,6 +116,7 @@ export function valuesSchema(): JsonSchema {
       'rbac',
       'service',
       'networkPolicy',
+      'serviceMonitor',
       'podDisruptionBudget',
     ],
   );

@@ -1,10 +1,21 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createMetrics } from '../../../src/runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from '../../../src/runtime/ops-server.ts';
 
+let missing = 0;
+const metrics = createMetrics([
+  {
+    name: 'things_missing',
+    help: 'Things that are missing.',
+    labelNames: ['thing'],
+    samples: () => Array.from({ length: missing }, (_, n) => ({ labels: { thing: `t${n}` }, value: 1 })),
+  },
+]);
+
 async function start(...checks: readonly ReadinessCheck[]) {
-  const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks });
+  const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks, metrics });
   onTestFinished(() => server[Symbol.asyncDispose]());
   const ask = async (path: string, method = 'GET') => {
     const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method });
@@ -37,6 +48,19 @@ describe('the operations server', () => {
     expect((await ask('/readyz')).status).toBe(200);
   });
 
+  it('tells Prometheus what is now, and nothing of what was', async () => {
+    const { ask } = await start();
+    missing = 2;
+    expect((await ask('/metrics')).text).toMatch(
+      /^things_missing\{thing="t0"\} 1\nthings_missing\{thing="t1"\} 1$/m,
+    );
+    missing = 0;
+    const { status, text } = await ask('/metrics');
+    expect(status).toBe(200);
+    expect(text).not.toContain('things_missing{');
+    expect(text).toContain('process_resident_memory_bytes');
+  });
+
   it('is not ready when a check throws, and lives on', async () => {
     const { ask } = await start(
       {
@@ -54,7 +78,7 @@ describe('the operations server', () => {
   it.each([
     ['GET', '/'],
     ['GET', '/livez/'],
-    ['GET', '/metrics'],
+    ['GET', '/healthz'],
     ['POST', '/livez'],
     ['DELETE', '/readyz'],
   ])('knows no %s %s', async (method, path) => {
@@ -64,12 +88,12 @@ describe('the operations server', () => {
 
   it('rejects when its port is taken', async () => {
     const { server } = await start();
-    const second = startOpsServer({ host: '127.0.0.1', port: server.port, checks: [] });
+    const second = startOpsServer({ host: '127.0.0.1', port: server.port, checks: [], metrics });
     await expect(second).rejects.toMatchObject({ code: 'EADDRINUSE' });
   });
 
   it('closes although a client keeps its connection', async () => {
-    const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks: [] });
+    const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks: [], metrics });
     const client = connect({ host: '127.0.0.1', port: server.port });
     client.on('error', () => undefined);
     await once(client, 'connect');
