@@ -297,7 +297,8 @@ async function checkGateway(
       ? failed(`${name}, gateway`, `${driver.type} ${version} is too old`, `use ${OLDEST_APISIX}.0 or newer`)
       : fine(`${name}, gateway`, `${driver.type} ${version ?? 'that does not say its version'} answers`);
   try {
-    // APISIX 3.18, measured: a key that may only read is refused by method, before anybody looks for the id.
+    // A key that may only read: APISIX refuses it by method before it looks for the id; of PUT measured (3.18), of DELETE by
+    // source. A key that may write: 404, measured, which the driver takes for a deletion that succeeded.
     await driver.delete(`gwu-check-${randomUUID()}`, { references: 'ignore' }, signal);
   } catch (error) {
     if (error instanceof GatewayAuthError) return [gateway, refusedKey(name, error)];

@@ -192,6 +192,8 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
     },
 
     lacking(kind, namespace) {
+      // Asked for every object that is reconciled.
+      if (missing.size === 0) return undefined;
       const lacking = permissions.filter(
         (permission) =>
           missing.has(permission) &&
