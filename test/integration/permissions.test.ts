@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { permissionsOf } from '../../src/install/rbac.ts';
 import { describeMissing, describePermission, type Permission } from '../../src/kube/permissions.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
-import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import {
   conditionOf,
   connectionPath,
@@ -14,7 +14,15 @@ import {
   writeSecret,
 } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+/** Of this file alone: `check` looks at every GatewayConnection that there is. */
+let cluster: ControlPlane;
+
+beforeAll(async () => {
+  cluster = await startControlPlane();
+});
+
+afterAll(() => cluster?.close());
+
 const WITHIN_A_MINUTE = { timeoutMs: 60_000, intervalMs: 100 };
 const CONNECTION = 'permissions';
 const LEADS = '"msg":"leader"';
