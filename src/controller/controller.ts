@@ -1,6 +1,6 @@
 import type { ServicePortRef } from '../core/desired.ts';
 import { backendTargets } from '../core/desired.ts';
-import type { ObjectKey } from '../core/model.ts';
+import { type ObjectKey, splitKey } from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
@@ -151,7 +151,7 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   function enqueueKey(key: ObjectKey, priority: Priority): void {
-    const [namespace = '', name = ''] = key.split('/');
+    const { namespace, name } = splitKey(key);
     const object = upstreams.get(namespace, name);
     if (object !== undefined) enqueueUpstream(object, priority);
   }

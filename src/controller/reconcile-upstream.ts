@@ -18,7 +18,7 @@ import {
   OperatorError,
   UpstreamInUseError,
 } from '../core/errors.ts';
-import type { ObjectKey, ObservedUpstream, UpstreamId } from '../core/model.ts';
+import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
 import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
 import { planChange } from '../core/plan.ts';
 import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
@@ -94,7 +94,7 @@ export function createUpstreamReconciler(
   deps: UpstreamReconcilerDeps,
 ): (key: ObjectKey, signal: AbortSignal) => Promise<Followup> {
   return async (key, signal) => {
-    const [namespace = '', name = ''] = key.split('/');
+    const { namespace, name } = splitKey(key);
     const object = deps.upstreams.get(namespace, name);
     if (object === undefined) {
       deps.reporter.forget('GatewayUpstream', key);
@@ -165,20 +165,22 @@ async function program(
     return await session.exclusive(id, async (turn) => {
       const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
       const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
-      const change = planChange(desired, session.canonical(desired.upstream), observed, ownership);
-      // `kubectl replace` takes finalizers away: what the gateway holds of ours must not outlive the object unseen.
+      const canonical = session.canonical(desired.upstream);
+      const change = planChange(desired, canonical, observed, ownership);
+      // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
+      // not outlive the object unseen.
       const ours = observed !== undefined && ownership !== 'foreign';
-      if (ours && !(await ensureFinalizer(deps, object, signal))) return done;
+      if ((ours || change.kind === 'create') && !(await ensureFinalizer(deps, object, signal))) return done;
+      if (accepted.status !== 'True' && !ours) {
+        // Whether an id exists, and whose it is, is nothing that an object without permission may ask.
+        report(notAccepted, undefined);
+        return done;
+      }
       switch (change.kind) {
         case 'none':
-          report(nothingToWrite(desired, observed, session.canonical(desired.upstream)), observed);
+          report(nothingToWrite(desired, observed, canonical), observed);
           return done;
         case 'foreign':
-          if (accepted.status !== 'True') {
-            // Whose an id is, is nothing that an object without permission may ask.
-            report(notAccepted, undefined);
-            return done;
-          }
           report(
             {
               status: 'False',
@@ -190,7 +192,6 @@ async function program(
           return { kind: 'after', delayMs: REJECTED_RETRY_MS };
         case 'create':
         case 'update': {
-          if (!(await ensureFinalizer(deps, object, signal))) return done;
           const answered = await turn.put(change.desired, signal);
           const stripped = change.kind === 'update' && change.stripped;
           if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
@@ -386,7 +387,7 @@ function keeperFor(
   if (claimants.length < 2) return object;
   const connection = deps.connections.get('', object.connection);
   const rivals = claimants.flatMap((key) => {
-    const [namespace = '', name = ''] = key.split('/');
+    const { namespace, name } = splitKey(key);
     const rival = deps.upstreams.get(namespace, name);
     if (rival === undefined || !rival.spec.ok || connection?.spec.ok !== true) return [];
     const problem = accessOf(deps, rival, rival.spec.value, connection.spec.value);

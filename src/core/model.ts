@@ -10,6 +10,12 @@ export function objectKey(namespace: string, name: string): ObjectKey {
   return `${namespace}/${name}`;
 }
 
+/** What `objectKey` was made from. */
+export function splitKey(key: ObjectKey): { readonly namespace: string; readonly name: string } {
+  const [namespace = '', name = ''] = key.split('/');
+  return { namespace, name };
+}
+
 export type IpFamily = 'IPv4' | 'IPv6';
 export type Scheme = 'HTTP' | 'HTTPS' | 'GRPC' | 'GRPCS' | 'TCP' | 'TLS' | 'UDP';
 export type Protocol = 'TCP' | 'UDP';

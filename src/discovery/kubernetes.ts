@@ -1,4 +1,5 @@
 import type { PortRef, ServicePortRef } from '../core/desired.ts';
+import { identityIn, type JsonObject, objectIn, textIn } from '../core/json.ts';
 import { type Discovered, type Endpoint, type IpFamily, objectKey, type Protocol } from '../core/model.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import type { DiscoverySource } from './source.ts';
@@ -29,31 +30,8 @@ export const sliceIndexes = {
   [BY_SERVICE]: (slice: SliceFacts): readonly string[] => [objectKey(slice.namespace, slice.service)],
 };
 
-type Raw = Readonly<Record<string, unknown>>;
-
-function raw(value: unknown): Raw {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : {};
-}
-
-function rawList(value: unknown): readonly Raw[] {
-  return Array.isArray(value) ? value.map(raw) : [];
-}
-
-function text(value: unknown, fallback = ''): string {
-  return typeof value === 'string' ? value : fallback;
-}
-
-function stored(object: Raw): Stored | undefined {
-  const metadata = raw(object['metadata']);
-  const name = text(metadata['name']);
-  const uid = text(metadata['uid']);
-  if (name === '' || uid === '') return undefined;
-  return {
-    namespace: text(metadata['namespace']),
-    name,
-    uid,
-    resourceVersion: text(metadata['resourceVersion']),
-  };
+function objectsIn(value: unknown): readonly JsonObject[] {
+  return Array.isArray(value) ? value.map(objectIn) : [];
 }
 
 function isFamily(value: unknown): value is IpFamily {
@@ -62,41 +40,41 @@ function isFamily(value: unknown): value is IpFamily {
 
 /** A Service as the API server gives it, cut down; undefined if it is none. */
 export function trimService(value: unknown): ServiceFacts | undefined {
-  const object = raw(value);
-  const identity = stored(object);
+  const object = objectIn(value);
+  const identity = identityIn(object);
   if (identity === undefined) return undefined;
-  const spec = raw(object['spec']);
+  const spec = objectIn(object['spec']);
   return {
     ...identity,
-    type: text(spec['type'], 'ClusterIP'),
+    type: textIn(spec['type'], 'ClusterIP'),
     ipFamilies: Array.isArray(spec['ipFamilies']) ? spec['ipFamilies'].filter(isFamily) : [],
-    ports: rawList(spec['ports']).flatMap(({ name, port, protocol }) =>
-      typeof port === 'number' ? [{ name: text(name), port, protocol: text(protocol, 'TCP') }] : [],
+    ports: objectsIn(spec['ports']).flatMap(({ name, port, protocol }) =>
+      typeof port === 'number' ? [{ name: textIn(name), port, protocol: textIn(protocol, 'TCP') }] : [],
     ),
   };
 }
 
 /** An EndpointSlice as the API server gives it, cut down; undefined if it has no Service or no IP addresses. */
 export function trimSlice(value: unknown): SliceFacts | undefined {
-  const object = raw(value);
-  const identity = stored(object);
-  const service = text(raw(raw(object['metadata'])['labels'])['kubernetes.io/service-name']);
+  const object = objectIn(value);
+  const identity = identityIn(object);
+  const service = textIn(objectIn(objectIn(object['metadata'])['labels'])['kubernetes.io/service-name']);
   const family = object['addressType'];
   if (identity === undefined || service === '' || !isFamily(family)) return undefined;
   return {
     ...identity,
     service,
     family,
-    ports: rawList(object['ports']).map(({ name, port, protocol }) => ({
-      name: text(name),
+    ports: objectsIn(object['ports']).map(({ name, port, protocol }) => ({
+      name: textIn(name),
       port: typeof port === 'number' ? port : undefined,
-      protocol: text(protocol, 'TCP'),
+      protocol: textIn(protocol, 'TCP'),
     })),
-    endpoints: rawList(object['endpoints']).flatMap((endpoint) => {
+    endpoints: objectsIn(object['endpoints']).flatMap((endpoint) => {
       // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
-      const address = Array.isArray(endpoint['addresses']) ? text(endpoint['addresses'][0]) : '';
+      const address = Array.isArray(endpoint['addresses']) ? textIn(endpoint['addresses'][0]) : '';
       if (address === '') return [];
-      const conditions = raw(endpoint['conditions']);
+      const conditions = objectIn(endpoint['conditions']);
       return [
         {
           address,

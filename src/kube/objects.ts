@@ -11,6 +11,7 @@ import {
   gatewayUpstreamSpec,
   gatewayUpstreamStatus,
 } from '../api/gateway-upstream.ts';
+import { identityIn, objectIn, textIn, textsIn } from '../core/json.ts';
 import type { Stored } from './store.ts';
 
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
@@ -47,34 +48,6 @@ export interface NamespaceStored extends Stored {
   readonly terminating: boolean;
 }
 
-type Raw = Readonly<Record<string, unknown>>;
-
-function raw(value: unknown): Raw {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Raw) : {};
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function strings(value: unknown): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(raw(value)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-  );
-}
-
-function stored(metadata: Raw): Stored | undefined {
-  const name = text(metadata['name']);
-  const uid = text(metadata['uid']);
-  if (name === '' || uid === '') return undefined;
-  return {
-    namespace: text(metadata['namespace']),
-    name,
-    uid,
-    resourceVersion: text(metadata['resourceVersion']),
-  };
-}
-
 function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
   const result = schema.safeParse(value);
   if (result.success) return { ok: true, value: result.data };
@@ -87,17 +60,17 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   specSchema: S,
   statusSchema: T,
 ): CustomObject<z.output<S>, z.output<T>> | undefined {
-  const object = raw(value);
-  const metadata = raw(object['metadata']);
-  const identity = stored(metadata);
+  const object = objectIn(value);
+  const metadata = objectIn(object['metadata']);
+  const identity = identityIn(object);
   if (identity === undefined) return undefined;
   const status = statusSchema.safeParse(object['status']);
   return {
     ...identity,
     generation: typeof metadata['generation'] === 'number' ? metadata['generation'] : 0,
-    creationTimestamp: text(metadata['creationTimestamp']),
-    deletionTimestamp: text(metadata['deletionTimestamp']) || undefined,
-    finalizers: Array.isArray(metadata['finalizers']) ? metadata['finalizers'].map(text) : [],
+    creationTimestamp: textIn(metadata['creationTimestamp']),
+    deletionTimestamp: textIn(metadata['deletionTimestamp']) || undefined,
+    finalizers: Array.isArray(metadata['finalizers']) ? metadata['finalizers'].map((one) => textIn(one)) : [],
     spec: parse(specSchema, object['spec']),
     status: status.success ? status.data : undefined,
   };
@@ -106,7 +79,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
 export function trimGatewayUpstream(value: unknown): GatewayUpstream | undefined {
   const object = customObject(value, gatewayUpstreamSpec, gatewayUpstreamStatus);
   if (object === undefined) return undefined;
-  const connection = text(raw(raw(raw(value)['spec'])['connectionRef'])['name']);
+  const connection = textIn(objectIn(objectIn(objectIn(value)['spec'])['connectionRef'])['name']);
   return { ...object, connection: connection === '' ? 'default' : connection };
 }
 
@@ -115,10 +88,10 @@ export function trimGatewayConnection(value: unknown): GatewayConnection | undef
 }
 
 export function trimSecret(value: unknown): SecretFacts | undefined {
-  const object = raw(value);
-  const identity = stored(raw(object['metadata']));
+  const object = objectIn(value);
+  const identity = identityIn(object);
   if (identity === undefined) return undefined;
-  const data = Object.entries(strings(object['data'])).map(([key, encoded]) => [
+  const data = Object.entries(textsIn(object['data'])).map(([key, encoded]) => [
     key,
     Buffer.from(encoded, 'base64').toString('utf8'),
   ]);
@@ -126,14 +99,14 @@ export function trimSecret(value: unknown): SecretFacts | undefined {
 }
 
 export function trimNamespace(value: unknown): NamespaceStored | undefined {
-  const object = raw(value);
-  const metadata = raw(object['metadata']);
-  const identity = stored(metadata);
+  const object = objectIn(value);
+  const metadata = objectIn(object['metadata']);
+  const identity = identityIn(object);
   if (identity === undefined) return undefined;
   return {
     ...identity,
-    labels: strings(metadata['labels']),
+    labels: textsIn(metadata['labels']),
     terminating:
-      text(metadata['deletionTimestamp']) !== '' || raw(object['status'])['phase'] === 'Terminating',
+      textIn(metadata['deletionTimestamp']) !== '' || objectIn(object['status'])['phase'] === 'Terminating',
   };
 }

@@ -290,14 +290,14 @@ describe('operator', () => {
 
   it('tells an object without permission nothing of whose an id is', async () => {
     await work.patch(connectionPath(connection), { spec: { tenantPolicy: { upstreamIds: 'Prefixed' } } });
+    const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
+    const url = `${gateway.adminUrl}/apisix/admin/upstreams/somebody.secret-project`;
+    await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":[]}' });
     await work.upstream('curious', {
       connectionRef: { name: connection },
       upstreamId: 'somebody.secret-project',
       backends: [{ serviceRef: { name: 'web', port: 80 } }],
     });
-    const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
-    const url = `${gateway.adminUrl}/apisix/admin/upstreams/somebody.secret-project`;
-    await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":[]}' });
     await ready('curious', 'False', 'IdNotAllowed');
     const object = await work.get(work.upstreamPath('curious'));
     expect(conditionOf(object, 'Programmed')).toMatchObject({ status: 'Unknown', reason: 'Pending' });

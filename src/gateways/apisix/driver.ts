@@ -1,10 +1,9 @@
 import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
+import { isObject } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver } from '../driver.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toObserved } from './translate.ts';
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
@@ -159,8 +158,4 @@ function idOf(item: unknown): string {
     throw new GatewayUnavailableError('the gateway listed an object without id or key');
   }
   return lastPart;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { isObject, textsIn } from '../../core/json.ts';
 import type { HashOn, LoadBalancing, ObservedUpstream, Upstream, UpstreamNode } from '../../core/model.ts';
 import { compareNodes } from '../../core/nodes.ts';
 
@@ -73,7 +74,7 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
   const createTime = value['create_time'];
   return {
     id,
-    labels: stringValues(value['labels']),
+    labels: textsIn(value['labels']),
     nodes: toNodes(value),
     ...(typeof createTime === 'number' ? { createTime } : {}),
     canonical: canonicalForm(value),
@@ -135,17 +136,6 @@ function toNode(raw: unknown, defaultPort: number): UpstreamNode {
 function withoutBrackets(host: string): string {
   const inner = /^\[(.*)\]$/.exec(host)?.[1];
   return inner !== undefined && isIPv6(inner) ? inner : host;
-}
-
-function stringValues(raw: unknown): Record<string, string> {
-  if (!isObject(raw)) return {};
-  return Object.fromEntries(
-    Object.entries(raw).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-  );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isEmpty(value: unknown): boolean {
