@@ -25,17 +25,15 @@ export function textsIn(value: unknown): Record<string, string> {
   );
 }
 
+interface Identity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+}
+
 /** Who a Kubernetes object is; undefined for one without name or uid. */
-export function identityIn(
-  object: JsonObject,
-):
-  | {
-      readonly namespace: string;
-      readonly name: string;
-      readonly uid: string;
-      readonly resourceVersion: string;
-    }
-  | undefined {
+export function identityIn(object: JsonObject): Identity | undefined {
   const metadata = objectIn(object['metadata']);
   const name = textIn(metadata['name']);
   const uid = textIn(metadata['uid']);
