@@ -221,6 +221,12 @@ export const gatewayUpstreamSpec = withRules(
       .describe(
         "How many other nodes are tried after a failure. Default: the gateway's, one less than there are nodes.",
       ),
+    syncPolicy: z
+      .enum(['Sync', 'UpsertOnly', 'Observe'])
+      .default('Sync')
+      .describe(
+        'What the operator may write. Sync: all that is needed. UpsertOnly: never deletes the upstream; its nodes do change. Observe: nothing; `status.plan` says what it would do.',
+      ),
     deletionPolicy: z
       .enum(['Delete', 'Orphan', 'Force'])
       .default('Delete')
@@ -251,6 +257,9 @@ export type Backend = GatewayUpstreamSpec['backends'][number];
 
 const count = z.int().min(0);
 
+/** As many as `status.plan.changes` holds. */
+export const MAX_PLANNED_CHANGES = 20;
+
 export const gatewayUpstreamStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
@@ -271,6 +280,21 @@ export const gatewayUpstreamStatus = z
       })
       .optional()
       .describe('The endpoints behind all backends. Written at most every 10 s.'),
+    plan: z
+      .object({
+        action: z.enum(['None', 'Create', 'Update']).describe('What would be done to the upstream.'),
+        changes: z
+          .array(z.string().max(512))
+          .max(MAX_PLANNED_CHANGES)
+          .optional()
+          .meta({ 'x-kubernetes-list-type': 'atomic' })
+          .describe(
+            `The first ${MAX_PLANNED_CHANGES} changes: \`+\` a node that would be added, \`-\` removed, \`~\` a node or field that would change.`,
+          ),
+        more: count.optional().describe('How many changes are not listed.'),
+      })
+      .optional()
+      .describe('With syncPolicy Observe: what Sync would write. Written at most every 10 s.'),
     conditions: conditions.optional(),
   })
   .meta({ default: pendingStatus });

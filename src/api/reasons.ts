@@ -31,6 +31,8 @@ export const REASONS = {
   Rejected: 'The gateway refused the upstream with the words in the message.',
   GatewayUnavailable: 'The gateway could not be reached or did not answer usefully. It is tried again.',
   NotOwned: 'The gateway has an upstream of this id that this object does not own. It is left untouched.',
+  Observed:
+    '`spec.syncPolicy` is Observe and the gateway differs: nothing is written. `status.plan` says what would be; set Sync to have it done.',
   InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
   InternalError: 'A defect of the operator; its log has the details. It is tried again.',
   // Ready

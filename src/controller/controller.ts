@@ -112,6 +112,12 @@ export function createController(options: ControllerOptions): Controller {
     ...options,
     connectionState,
     claims,
+    held: (connection, id) => {
+      const state = sessions.state(connection);
+      return state.kind === 'usable' && state.session.listed
+        ? { known: true, observed: state.session.peek(id) }
+        : { known: false };
+    },
     leaveAlone: (connection, id) => {
       sweep.leaveAlone(connection, id);
       enqueueConnection(connection);

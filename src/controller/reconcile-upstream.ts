@@ -1,17 +1,8 @@
-import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
-import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { MAX_PLANNED_CHANGES } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import { accessProblem } from '../core/access.ts';
-import { keeperOf } from '../core/claims.ts';
-import {
-  backendTargets,
-  buildDesired,
-  type Desired,
-  type ResolvedBackend,
-  referenceProblem,
-  type ServicePortRef,
-} from '../core/desired.ts';
+import { buildDesired, type Desired } from '../core/desired.ts';
+import { describeChange, type PlannedChange } from '../core/diff.ts';
 import {
   GatewayAuthError,
   GatewayUnavailableError,
@@ -20,31 +11,24 @@ import {
 } from '../core/errors.ts';
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
 import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
-import { planChange } from '../core/plan.ts';
+import type { Change } from '../core/plan.ts';
 import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
-import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import type { GatewayUpstream } from '../kube/objects.ts';
 import type { MissingPermissions } from '../kube/permissions.ts';
-import type { StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
-import { type Claims, keyOf, wantedId } from './claims.ts';
+import { keyOf, wantedId } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
+import { createTimeSeconds, decide, endOf, evaluate, ownerOf, type World } from './evaluate.ts';
 import type { Reporter } from './reporter.ts';
 import type { Turn } from './session.ts';
 
-export interface UpstreamReconcilerDeps {
-  readonly clusterId: string;
-  readonly upstreams: StoreView<GatewayUpstream>;
-  readonly connections: StoreView<GatewayConnection>;
-  readonly namespaces: StoreView<NamespaceStored>;
-  readonly source: DiscoverySource<ServicePortRef>;
+export interface UpstreamReconcilerDeps extends World {
   readonly connectionState: (name: string) => ConnectionState;
   readonly permissions: MissingPermissions;
-  readonly claims: Claims;
   /** No sweep touches the upstream `id` any more. */
   readonly leaveAlone: (connection: string, id: UpstreamId) => void;
   /** Since when the object is known, on the monotonic clock. */
@@ -65,13 +49,10 @@ export interface UpstreamOutcome {
   readonly createTime?: number;
   /** Absent where they are not known: what was said last stays. */
   readonly counts?: Desired['counts'];
+  /** What would be written, where nothing may be. */
+  readonly plan?: PlannedChange;
 }
 
-const ACCEPTED: Verdict = {
-  status: 'True',
-  reason: 'Accepted',
-  message: 'The spec is valid and the connection allows it',
-};
 const PROGRAMMED: Verdict = {
   status: 'True',
   reason: 'Programmed',
@@ -119,21 +100,13 @@ async function program(
 ): Promise<Followup> {
   const { reporter } = deps;
   const missing = missingPermission(deps, object);
-  const admission = admit(deps, object);
-  if (!('spec' in admission)) {
-    const outcome = refused(object, admission.accepted);
+  const evaluation = evaluate(deps, object);
+  if (evaluation.kind === 'refused') {
+    const outcome = refused(object, evaluation.accepted);
     reporter.upstream(object, { ...outcome, ready: missing ?? outcome.ready });
     return done;
   }
-  const { spec, id, owner, accepted } = admission;
-  const backends = accepted.status === 'True' ? resolve(deps, object, spec) : [];
-  const orphan = spec.deletionPolicy === 'Orphan';
-  const built = buildDesired(spec, { id, labels: ownerLabels(owner, { orphan }) }, backends);
-  // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes.
-  const desired: Desired =
-    accepted.status === 'True'
-      ? built
-      : { ...built, action: 'onlyIfHeld', upstream: { ...built.upstream, nodes: [] } };
+  const { accepted, spec, id, desired } = evaluation;
 
   if (desired.action === 'notYet') {
     // The source calls again in a moment, and a status in between would only flap; unless it may not read at all.
@@ -141,7 +114,7 @@ async function program(
     return done;
   }
 
-  const report = (programmed: Verdict, observed: ObservedUpstream | undefined) => {
+  const report = (programmed: Verdict, observed: ObservedUpstream | undefined, plan?: PlannedChange) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
     reporter.upstream(object, {
       accepted,
@@ -150,6 +123,7 @@ async function program(
       ready: missing ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       ...(desired.action === 'wait' ? {} : { counts: desired.counts }),
+      ...(plan === undefined ? {} : { plan }),
       ...createTimeOf(object, observed),
     });
   };
@@ -164,18 +138,21 @@ async function program(
   try {
     return await session.exclusive(id, async (turn) => {
       const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
-      const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
       const canonical = session.canonical(desired.upstream);
-      const change = planChange(desired, canonical, observed, ownership);
-      // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
-      // not outlive the object unseen.
+      const { change, ownership } = decide(evaluation, object, observed, canonical);
       const ours = observed !== undefined && ownership !== 'foreign';
-      if ((ours || change.kind === 'create') && !(await ensureFinalizer(deps, object, signal))) return done;
       if (accepted.status !== 'True' && !ours) {
-        // Whether an id exists, and whose it is, is nothing that an object without permission may ask.
         report(notAccepted, undefined);
         return done;
       }
+      if (spec.syncPolicy === 'Observe' && change.kind !== 'foreign') {
+        const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
+        report(observedVerdict(change, desired, observed, canonical), observed, plan);
+        return done;
+      }
+      // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
+      // not outlive the object unseen.
+      if ((ours || change.kind === 'create') && !(await ensureFinalizer(deps, object, signal))) return done;
       switch (change.kind) {
         case 'none':
           report(nothingToWrite(desired, observed, canonical), observed);
@@ -304,120 +281,21 @@ function nothingToWrite(
       };
 }
 
-interface Admitted {
-  readonly accepted: Verdict;
-  readonly spec: GatewayUpstreamSpec;
-  readonly id: UpstreamId;
-  readonly owner: Owner;
-}
-
-/** Whether the object may be programmed at all. Without a `spec` in the answer there is nothing to look at. */
-function admit(
-  deps: UpstreamReconcilerDeps,
-  object: GatewayUpstream,
-): Admitted | { readonly accepted: Verdict } {
-  const { spec } = object;
-  if (!spec.ok) {
-    return { accepted: { status: 'False', reason: 'InvalidSpec', message: spec.message } };
-  }
-  const connection = deps.connections.get('', object.connection);
-  if (connection === undefined) {
-    return {
-      accepted: {
-        status: 'False',
-        reason: 'ConnectionNotFound',
-        message: `There is no GatewayConnection ${object.connection}: create it, or refer to another one in a new object`,
-      },
-    };
-  }
-  if (!connection.spec.ok) {
-    return {
-      accepted: {
-        status: 'False',
-        reason: 'ConnectionNotFound',
-        message: `GatewayConnection ${object.connection} is not valid: ${connection.spec.message}`,
-      },
-    };
-  }
-  const id = wantedId(object, connection.spec.value.idPrefix) ?? '';
-  const owner: Owner = {
-    cluster: deps.clusterId,
-    connection: object.connection,
-    namespace: object.namespace,
-    name: object.name,
+/** The Programmed verdict where nothing may be written. */
+function observedVerdict(
+  change: Change,
+  desired: Desired,
+  observed: ObservedUpstream | undefined,
+  canonical: string,
+): Verdict {
+  if (change.kind === 'none') return nothingToWrite(desired, observed, canonical);
+  const what =
+    change.kind === 'create' ? 'the gateway has no such upstream' : 'the upstream in the gateway differs';
+  return {
+    status: 'False',
+    reason: 'Observed',
+    message: `spec.syncPolicy is Observe, so nothing is written: ${what}; status.plan says what Sync would write`,
   };
-  const problem = accessOf(deps, object, spec.value, connection.spec.value);
-  if (problem !== undefined) return { accepted: problem, spec: spec.value, id, owner };
-
-  const keeper = keeperFor(deps, object, id);
-  if (keeper !== undefined && keyOf(keeper) !== keyOf(object)) {
-    return {
-      accepted: {
-        status: 'False',
-        reason: 'IdTaken',
-        message: `GatewayUpstream ${keyOf(keeper)} has upstream id ${id} of this connection already: choose another upstreamId in a new object`,
-      },
-    };
-  }
-  return { accepted: ACCEPTED, spec: spec.value, id, owner };
-}
-
-/** Why `object` may not use the connection; undefined if it may. */
-function accessOf(
-  deps: UpstreamReconcilerDeps,
-  object: GatewayUpstream,
-  spec: GatewayUpstreamSpec,
-  connection: GatewayConnectionSpec,
-): Verdict | undefined {
-  return accessProblem(
-    spec,
-    deps.namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
-    { name: object.connection, spec: connection },
-    (name) => deps.namespaces.get('', name) !== undefined,
-  );
-}
-
-/** The object that keeps `id`, of those that the connection lets have it. */
-function keeperFor(
-  deps: UpstreamReconcilerDeps,
-  object: GatewayUpstream,
-  id: UpstreamId,
-): GatewayUpstream | undefined {
-  const claimants = deps.claims.claimants(object.connection, id);
-  if (claimants.length < 2) return object;
-  const connection = deps.connections.get('', object.connection);
-  const rivals = claimants.flatMap((key) => {
-    const { namespace, name } = splitKey(key);
-    const rival = deps.upstreams.get(namespace, name);
-    if (rival === undefined || !rival.spec.ok || connection?.spec.ok !== true) return [];
-    const problem = accessOf(deps, rival, rival.spec.value, connection.spec.value);
-    return problem === undefined ? [rival] : [];
-  });
-  const state = deps.connectionState(object.connection);
-  if (state.kind === 'usable' && state.session.listed) {
-    return keeperOf(rivals, { kind: 'listed', observed: state.session.peek(id) });
-  }
-  return keeperOf(rivals, {
-    kind: 'unknown',
-    heldBefore: ({ status }) =>
-      status?.upstreamId === id &&
-      status.conditions?.some(({ type, status: held }) => type === 'Accepted' && held === 'True') === true,
-  });
-}
-
-function resolve(
-  deps: UpstreamReconcilerDeps,
-  object: GatewayUpstream,
-  spec: GatewayUpstreamSpec,
-): readonly ResolvedBackend[] {
-  return backendTargets(spec, object.namespace).map((target) =>
-    target.kind === 'addresses'
-      ? { target }
-      : {
-          target,
-          found: referenceProblem(target.ref, object.namespace) ?? deps.source.read(target.ref),
-        },
-  );
 }
 
 /** The outcome for an object that is refused before anything is looked at; the gateway keeps what it has. */
@@ -430,11 +308,6 @@ function refused(object: GatewayUpstream, accepted: Verdict): UpstreamOutcome {
     ...(object.status?.upstreamId === undefined ? {} : { upstreamId: object.status.upstreamId }),
     ...createTimeOf(object, undefined),
   };
-}
-
-function createTimeSeconds(object: GatewayUpstream): number | undefined {
-  const text = object.status?.upstreamCreateTime;
-  return text === undefined ? undefined : Date.parse(text) / 1000;
 }
 
 function createTimeOf(
@@ -477,13 +350,13 @@ async function release(
     (connection.spec.ok ? wantedId(object, connection.spec.value.idPrefix) : undefined) ??
     object.status?.upstreamId;
   if (id === undefined) return await letGo();
-  const policy = object.spec.ok ? object.spec.value.deletionPolicy : 'Orphan';
-  const owner: Owner = {
-    cluster: deps.clusterId,
-    connection: object.connection,
-    namespace: object.namespace,
-    name: object.name,
-  };
+  const policy = object.spec.ok ? endOf(object.spec.value) : 'Orphan';
+  if (policy === 'Leave') {
+    deps.leaveAlone(object.connection, id);
+    orphaned(deps, object, 'syncPolicy is Observe');
+    return await letGo();
+  }
+  const owner = ownerOf(deps.clusterId, object);
   const state = deps.connectionState(object.connection);
   let failure: OperatorError;
   if (state.kind !== 'usable') failure = new GatewayUnavailableError(state.message);
@@ -499,7 +372,7 @@ async function release(
         if (policy === 'Orphan') await leaveBehind(turn, object, owner, observed, signal);
         else await turn.delete(policy === 'Force' ? 'ignore' : 'respect', signal);
       });
-      if (policy === 'Orphan') orphaned(deps, object, 'deletionPolicy is Orphan');
+      if (policy === 'Orphan') orphaned(deps, object, whyOrphan(object));
       return await letGo();
     } catch (error) {
       if (session.closed) return done;
@@ -510,7 +383,7 @@ async function release(
   if (policy === 'Orphan') {
     // The way out for whoever has a gateway that will not come back.
     deps.leaveAlone(object.connection, id);
-    orphaned(deps, object, `deletionPolicy is Orphan, and the gateway could not be told: ${failure.message}`);
+    orphaned(deps, object, `${whyOrphan(object)}, and the gateway could not be told: ${failure.message}`);
     return await letGo();
   }
   return await waitToRelease(deps, object, { id, failure, deletionTimestamp }, letGo);
@@ -548,7 +421,7 @@ async function waitToRelease(
       : `Waiting to be deleted: ${failure.message}`,
   };
   deps.reporter.upstream(object, {
-    accepted: ACCEPTED,
+    accepted: { status: 'True', reason: 'Accepted', message: 'The object was accepted' },
     resolvedRefs: {
       status: 'Unknown',
       reason: 'Pending',
@@ -578,6 +451,12 @@ async function leaveBehind(
   const labels = ownerLabels(owner, { orphan: true });
   const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, []);
   await turn.put({ ...upstream, nodes: observed.nodes }, signal);
+}
+
+function whyOrphan({ spec }: GatewayUpstream): string {
+  return spec.ok && spec.value.syncPolicy === 'UpsertOnly'
+    ? 'syncPolicy is UpsertOnly'
+    : 'deletionPolicy is Orphan';
 }
 
 function orphaned(deps: UpstreamReconcilerDeps, object: GatewayUpstream, why: string): void {

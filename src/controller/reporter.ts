@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import type { PlannedChange } from '../core/diff.ts';
 import { type ObjectKey, objectKey } from '../core/model.ts';
 import { kubeTime, nextConditions, progressConditions, type Verdict } from '../core/status.ts';
 import type { EventRecorder, KubeEvent } from '../kube/event-recorder.ts';
@@ -60,6 +61,7 @@ interface Tracked {
 const LANE = 'status';
 /** As many as the CRD takes. */
 const MAX_LEFT_BEHIND = 256;
+const MAX_CHANGE_LENGTH = 512;
 
 export function createReporter(options: ReporterOptions): Reporter {
   const { writer, events, clock, log } = options;
@@ -158,7 +160,12 @@ function isUrgent(written: Status | undefined, wanted: Status): boolean {
 }
 
 function withoutCounts(status: Status | undefined): object {
-  const { endpoints: _endpoints, upstreams: _upstreams, ...rest } = { endpoints: 0, upstreams: 0, ...status };
+  const {
+    endpoints: _endpoints,
+    upstreams: _upstreams,
+    plan: _plan,
+    ...rest
+  } = { endpoints: 0, upstreams: 0, plan: 0, ...status };
   return rest;
 }
 
@@ -168,7 +175,7 @@ function upstreamStatus(
   outcome: UpstreamOutcome,
   now: string,
 ): GatewayUpstreamStatus {
-  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts } = outcome;
+  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts, plan } = outcome;
   const before = previous !== undefined && 'endpoints' in previous ? previous.endpoints : undefined;
   const endpoints =
     counts === undefined
@@ -179,6 +186,7 @@ function upstreamStatus(
     ...(upstreamId === undefined ? {} : { upstreamId }),
     ...(createTime === undefined ? {} : { upstreamCreateTime: kubeTime(createTime * 1000) }),
     ...(endpoints === undefined ? {} : { endpoints }),
+    ...(plan === undefined ? {} : { plan: planStatus(plan) }),
     conditions: nextConditions(
       previous?.conditions,
       [
@@ -191,6 +199,14 @@ function upstreamStatus(
       object.generation,
       now,
     ),
+  };
+}
+
+function planStatus({ action, changes, more }: PlannedChange): GatewayUpstreamStatus['plan'] {
+  return {
+    action,
+    ...(changes.length === 0 ? {} : { changes: changes.map((line) => line.slice(0, MAX_CHANGE_LENGTH)) }),
+    ...(more === 0 ? {} : { more }),
   };
 }
 

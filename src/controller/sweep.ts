@@ -1,12 +1,11 @@
 import { OperatorError } from '../core/errors.ts';
 import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
-import { isWrittenBy, labelledObject, staysBehind } from '../core/ownership.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
-import { wantedId } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
+import { isForgotten } from './evaluate.ts';
 import type { Reporter } from './reporter.ts';
 
 export interface SweepDeps {
@@ -64,10 +63,10 @@ export class Sweep {
     // What is gone, or says by its labels that it stays, or has an object again, need not be remembered.
     for (const id of left) {
       const upstream = observed.get(id);
-      if (upstream === undefined || !this.#isForgotten(connection, upstream)) left.delete(id);
+      if (upstream === undefined || !isForgotten(this.#deps, connection, upstream)) left.delete(id);
     }
     for (const [id, upstream] of observed) {
-      if (!left.has(id) && this.#isForgotten(connection, upstream)) suspects.add(id);
+      if (!left.has(id) && isForgotten(this.#deps, connection, upstream)) suspects.add(id);
     }
     this.#suspects.set(connection, suspects);
     return [...suspects].filter((id) => before?.has(id) === true);
@@ -81,7 +80,7 @@ export class Sweep {
     try {
       await state.session.exclusive(id, async (turn) => {
         const upstream = await turn.ask(signal);
-        if (upstream === undefined || !this.#isForgotten(connection, upstream)) return;
+        if (upstream === undefined || !isForgotten(this.#deps, connection, upstream)) return;
         await turn.delete('respect', signal);
         const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
         log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
@@ -106,18 +105,5 @@ export class Sweep {
       }
     }
     return { kind: 'done' };
-  }
-
-  #isForgotten(connection: string, upstream: ObservedUpstream): boolean {
-    if (!isWrittenBy(upstream, this.#deps.clusterId, connection) || staysBehind(upstream)) return false;
-    const owners = this.#deps.upstreams
-      .byIndex('label', labelledObject(upstream))
-      .filter((object) => object.connection === connection);
-    const settings = this.#deps.connections.get('', connection)?.spec;
-    // An object whose spec cannot be read may want any id.
-    return owners.every((owner) => {
-      const wanted = settings?.ok === true ? wantedId(owner, settings.value.idPrefix) : undefined;
-      return wanted !== undefined && wanted !== upstream.id;
-    });
   }
 }

@@ -22,6 +22,7 @@ const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'StaticAddressesDenied',
   'RefNotPermitted',
   'NotOwned',
+  'Observed',
   'Rejected',
 ]);
 

@@ -26,7 +26,8 @@ export interface GatewayDriver {
 
   /**
    * The canonical form of `desired`: equal to the `canonical` of what `put(desired)` resolves to and of what a later
-   * `get` or `list` observes, whatever defaults the gateway adds. Pure.
+   * `get` or `list` observes, whatever defaults the gateway adds. JSON of one object with a member per field in the
+   * gateway's own words, so that `core/diff.ts` can name what differs. Pure.
    */
   canonical(desired: Upstream): string;
 

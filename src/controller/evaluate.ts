@@ -1,0 +1,226 @@
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { accessProblem } from '../core/access.ts';
+import { keeperOf } from '../core/claims.ts';
+import {
+  backendTargets,
+  buildDesired,
+  type Desired,
+  type ResolvedBackend,
+  referenceProblem,
+  type ServicePortRef,
+} from '../core/desired.ts';
+import { type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
+import {
+  isWrittenBy,
+  labelledObject,
+  type Owner,
+  type Ownership,
+  ownerLabels,
+  ownershipOf,
+  staysBehind,
+} from '../core/ownership.ts';
+import { type Change, planChange } from '../core/plan.ts';
+import type { Verdict } from '../core/status.ts';
+import type { DiscoverySource } from '../discovery/source.ts';
+import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import type { StoreView } from '../kube/store.ts';
+import { type Claims, keyOf, wantedId } from './claims.ts';
+
+/** What a gateway is known to hold as one id; `known: false` while it was not listed. */
+export type Held =
+  | { readonly known: true; readonly observed: ObservedUpstream | undefined }
+  | { readonly known: false };
+
+/** Everything that decides what becomes of an object. Only looked at, so that `plan` and `run` cannot differ. */
+export interface World {
+  readonly clusterId: string;
+  /** With the index `label`. */
+  readonly upstreams: StoreView<GatewayUpstream>;
+  readonly connections: StoreView<GatewayConnection>;
+  readonly namespaces: StoreView<NamespaceStored>;
+  readonly source: DiscoverySource<ServicePortRef>;
+  readonly claims: Claims;
+  readonly held: (connection: string, id: UpstreamId) => Held;
+}
+
+/** What an object asks for. */
+export type Evaluation =
+  /** So wrong that there is nothing to look at: the gateway keeps what it has. */
+  | { readonly kind: 'refused'; readonly accepted: Verdict }
+  | {
+      readonly kind: 'evaluated';
+      readonly accepted: Verdict;
+      readonly spec: GatewayUpstreamSpec;
+      readonly id: UpstreamId;
+      readonly owner: Owner;
+      readonly desired: Desired;
+    };
+
+const ACCEPTED: Verdict = {
+  status: 'True',
+  reason: 'Accepted',
+  message: 'The spec is valid and the connection allows it',
+};
+
+export function evaluate(world: World, object: GatewayUpstream): Evaluation {
+  const { spec } = object;
+  if (!spec.ok) return refuse('InvalidSpec', spec.message);
+  const connection = world.connections.get('', object.connection);
+  if (connection === undefined) {
+    return refuse(
+      'ConnectionNotFound',
+      `There is no GatewayConnection ${object.connection}: create it, or refer to another one in a new object`,
+    );
+  }
+  if (!connection.spec.ok) {
+    return refuse(
+      'ConnectionNotFound',
+      `GatewayConnection ${object.connection} is not valid: ${connection.spec.message}`,
+    );
+  }
+  const id = wantedId(object, connection.spec.value.idPrefix) ?? '';
+  const owner = ownerOf(world.clusterId, object);
+  const accepted =
+    accessOf(world, object, spec.value, connection.spec.value) ?? claimProblem(world, object, id) ?? ACCEPTED;
+  const isAccepted = accepted.status === 'True';
+  const { deletionPolicy, syncPolicy } = spec.value;
+  // UpsertOnly deletes nothing, not even by a sweep.
+  const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
+  const labels = ownerLabels(owner, { orphan });
+  const backends = isAccepted ? resolve(world, object, spec.value) : [];
+  const desired = buildDesired(spec.value, { id, labels }, backends);
+  return {
+    kind: 'evaluated',
+    accepted,
+    spec: spec.value,
+    id,
+    owner,
+    // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes.
+    desired: isAccepted
+      ? desired
+      : { ...desired, action: 'onlyIfHeld', upstream: { ...desired.upstream, nodes: [] } },
+  };
+}
+
+/** What has to be done for an evaluated object where the gateway holds `observed`. */
+export function decide(
+  { accepted, desired, owner }: Extract<Evaluation, { kind: 'evaluated' }>,
+  object: GatewayUpstream,
+  observed: ObservedUpstream | undefined,
+  /** The driver's canonical form of `desired.upstream`. */
+  canonical: string,
+): { readonly change: Change; readonly ownership: Ownership } {
+  const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+  // Whether an id exists, and whose it is, is nothing that an object without permission may ask.
+  const isHidden = accepted.status !== 'True' && (observed === undefined || ownership === 'foreign');
+  const change: Change = isHidden ? { kind: 'none' } : planChange(desired, canonical, observed, ownership);
+  return { change, ownership };
+}
+
+/** What becomes of the upstream when its object is deleted; only `Sync` deletes. `Leave`: nothing is written at all. */
+export function endOf({
+  syncPolicy,
+  deletionPolicy,
+}: GatewayUpstreamSpec): GatewayUpstreamSpec['deletionPolicy'] | 'Leave' {
+  if (syncPolicy === 'Observe') return 'Leave';
+  return syncPolicy === 'UpsertOnly' ? 'Orphan' : deletionPolicy;
+}
+
+/**
+ * Whether `observed`, which the gateway of `connection` holds, was written by this operator for an object that is gone
+ * and was not to stay.
+ */
+export function isForgotten(
+  { clusterId, upstreams, connections }: Pick<World, 'clusterId' | 'upstreams' | 'connections'>,
+  connection: string,
+  observed: ObservedUpstream,
+): boolean {
+  if (!isWrittenBy(observed, clusterId, connection) || staysBehind(observed)) return false;
+  const owners = upstreams
+    .byIndex('label', labelledObject(observed))
+    .filter((object) => object.connection === connection);
+  const settings = connections.get('', connection)?.spec;
+  // An object whose spec cannot be read may want any id.
+  return owners.every((owner) => {
+    const wanted = settings?.ok === true ? wantedId(owner, settings.value.idPrefix) : undefined;
+    return wanted !== undefined && wanted !== observed.id;
+  });
+}
+
+export function ownerOf(
+  clusterId: string,
+  { connection, namespace, name }: Pick<GatewayUpstream, 'connection' | 'namespace' | 'name'>,
+): Owner {
+  return { cluster: clusterId, connection, namespace, name };
+}
+
+/** The `create_time` of the upstream that the object's status tells, in seconds. */
+export function createTimeSeconds(object: GatewayUpstream): number | undefined {
+  const text = object.status?.upstreamCreateTime;
+  return text === undefined ? undefined : Date.parse(text) / 1000;
+}
+
+function refuse(reason: Verdict['reason'], message: string): Evaluation {
+  return { kind: 'refused', accepted: { status: 'False', reason, message } };
+}
+
+/** Why `object` may not use the connection; undefined if it may. */
+function accessOf(
+  { namespaces }: World,
+  object: GatewayUpstream,
+  spec: GatewayUpstreamSpec,
+  connection: GatewayConnectionSpec,
+): Verdict | undefined {
+  return accessProblem(
+    spec,
+    namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
+    { name: object.connection, spec: connection },
+    (name) => namespaces.get('', name) !== undefined,
+  );
+}
+
+/** What is said where another object keeps `id`. */
+function claimProblem(world: World, object: GatewayUpstream, id: UpstreamId): Verdict | undefined {
+  const keeper = keeperFor(world, object, id);
+  if (keeper === undefined || keyOf(keeper) === keyOf(object)) return undefined;
+  return {
+    status: 'False',
+    reason: 'IdTaken',
+    message: `GatewayUpstream ${keyOf(keeper)} has upstream id ${id} of this connection already: choose another upstreamId in a new object`,
+  };
+}
+
+/** The object that keeps `id`, of those that the connection lets have it. */
+function keeperFor(world: World, object: GatewayUpstream, id: UpstreamId): GatewayUpstream | undefined {
+  const claimants = world.claims.claimants(object.connection, id);
+  if (claimants.length < 2) return object;
+  const connection = world.connections.get('', object.connection);
+  const rivals = claimants.flatMap((key) => {
+    const { namespace, name } = splitKey(key);
+    const rival = world.upstreams.get(namespace, name);
+    if (rival === undefined || !rival.spec.ok || connection?.spec.ok !== true) return [];
+    const problem = accessOf(world, rival, rival.spec.value, connection.spec.value);
+    return problem === undefined ? [rival] : [];
+  });
+  const held = world.held(object.connection, id);
+  if (held.known) return keeperOf(rivals, { kind: 'listed', observed: held.observed });
+  return keeperOf(rivals, {
+    kind: 'unknown',
+    heldBefore: ({ status }) =>
+      status?.upstreamId === id &&
+      status.conditions?.some(({ type, status: was }) => type === 'Accepted' && was === 'True') === true,
+  });
+}
+
+function resolve(
+  { source }: World,
+  object: GatewayUpstream,
+  spec: GatewayUpstreamSpec,
+): readonly ResolvedBackend[] {
+  return backendTargets(spec, object.namespace).map((target) =>
+    target.kind === 'addresses'
+      ? { target }
+      : { target, found: referenceProblem(target.ref, object.namespace) ?? source.read(target.ref) },
+  );
+}

@@ -1,0 +1,106 @@
+import { isObject } from './json.ts';
+import type { UpstreamNode } from './model.ts';
+import { compareNodes } from './nodes.ts';
+import type { Change } from './plan.ts';
+
+/** One node that a write would add, remove or change. */
+export type NodeChange =
+  | { readonly kind: 'add' | 'remove'; readonly node: UpstreamNode }
+  | { readonly kind: 'change'; readonly before: UpstreamNode; readonly node: UpstreamNode };
+
+/** One other field of the gateway's object that a write would change; undefined where it is absent. */
+export interface FieldChange {
+  readonly field: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** What a write of `after` over `before` changes, in the order of nodes. */
+export function nodeChanges(
+  before: readonly UpstreamNode[],
+  after: readonly UpstreamNode[],
+): readonly NodeChange[] {
+  const known = new Map(before.map((node) => [placeOf(node), node]));
+  const wanted = new Set(after.map(placeOf));
+  const changes: NodeChange[] = before
+    .filter((node) => !wanted.has(placeOf(node)))
+    .map((node) => ({ kind: 'remove', node }));
+  for (const node of after) {
+    const was = known.get(placeOf(node));
+    if (was === undefined) changes.push({ kind: 'add', node });
+    else if (was.weight !== node.weight || was.priority !== node.priority) {
+      changes.push({ kind: 'change', before: was, node });
+    }
+  }
+  return changes.sort((a, b) => compareNodes(a.node, b.node));
+}
+
+/** The fields, nodes aside, in which two canonical forms (JSON objects) of one driver differ, by name. */
+export function fieldChanges(before: string | undefined, after: string): readonly FieldChange[] {
+  const old = objectOf(before);
+  const next = objectOf(after);
+  return [...new Set([...Object.keys(old), ...Object.keys(next)])]
+    .filter((field) => field !== 'nodes' && JSON.stringify(old[field]) !== JSON.stringify(next[field]))
+    .sort()
+    .map((field) => ({ field, before: old[field], after: next[field] }));
+}
+
+/** What would be done, in lines for people. */
+export interface PlannedChange {
+  readonly action: 'None' | 'Create' | 'Update';
+  readonly changes: readonly string[];
+  /** How many changes are not among them. */
+  readonly more: number;
+}
+
+/** `change` in at most `limit` lines: `+` and `-` nodes, `~` nodes and fields; without the contents of fields. */
+export function describeChange(change: Change, canonical: string, limit: number): PlannedChange {
+  if (change.kind !== 'create' && change.kind !== 'update') return { action: 'None', changes: [], more: 0 };
+  const observed = change.kind === 'update' ? change.observed : undefined;
+  const lines = [
+    ...nodeChanges(observed?.nodes ?? [], change.desired.nodes).map(nodeLine),
+    ...fieldChanges(observed?.canonical, canonical).map(({ field, before, after }) => {
+      if (before === undefined) return `+ ${field}`;
+      return after === undefined ? `- ${field}` : `~ ${field}`;
+    }),
+  ];
+  return {
+    action: observed === undefined ? 'Create' : 'Update',
+    changes: lines.slice(0, limit),
+    more: Math.max(0, lines.length - limit),
+  };
+}
+
+/** `+ 10.0.0.1:8080 weight 1`, `- 10.0.0.1:8080`, `~ 10.0.0.1:8080 weight 1 -> 2`. */
+export function nodeLine(change: NodeChange): string {
+  const { node } = change;
+  switch (change.kind) {
+    case 'add':
+      return `+ ${formatPlace(node)} weight ${node.weight}${node.priority === 0 ? '' : ` priority ${node.priority}`}`;
+    case 'remove':
+      return `- ${formatPlace(node)}`;
+    case 'change': {
+      const { before } = change;
+      const parts = (['weight', 'priority'] as const)
+        .filter((part) => before[part] !== node[part])
+        .map((part) => `${part} ${before[part]} -> ${node[part]}`);
+      return `~ ${formatPlace(node)} ${parts.join(', ')}`;
+    }
+    default:
+      return change satisfies never;
+  }
+}
+
+/** `host:port` as people write it. */
+export function formatPlace({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function placeOf({ host, port }: UpstreamNode): string {
+  return `${host} ${port}`;
+}
+
+function objectOf(canonical: string | undefined): Readonly<Record<string, unknown>> {
+  const parsed: unknown = canonical === undefined ? {} : JSON.parse(canonical);
+  return isObject(parsed) ? parsed : {};
+}
