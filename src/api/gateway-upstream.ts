@@ -178,6 +178,9 @@ const timeouts = z
   })
   .describe('What each attempt may take. A part that is not given is 60s.');
 
+/** What `removalGuard` is where it is not given. */
+export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
+
 export const gatewayUpstreamSpec = withRules(
   z.object({
     connectionRef: z
@@ -221,6 +224,30 @@ export const gatewayUpstreamSpec = withRules(
       .describe(
         "How many other nodes are tried after a failure. Default: the gateway's, one less than there are nodes.",
       ),
+    removalGuard: z
+      .object({
+        maxRemovalPercent: z
+          .int()
+          .min(0)
+          .max(100)
+          .default(50)
+          .describe(
+            'The guard acts where no node would be left, or a larger share than this would go. 100: never.',
+          ),
+        holdFor: durationBetween('0s', '24h')
+          .default('5m')
+          .describe(
+            'How long endpoints that are listed but not ready stay; those that vanished without terminating stay up to 30s.',
+          ),
+        whenExpired: z
+          .enum(['Clear', 'Hold'])
+          .default('Clear')
+          .describe(
+            'What becomes of endpoints that are not ready then. Hold: they stay until somebody accepts it.',
+          ),
+      })
+      .default(REMOVAL_GUARD_DEFAULTS)
+      .describe('Keeps endpoints in the gateway that went away all at once without an explanation.'),
     syncPolicy: z
       .enum(['Sync', 'UpsertOnly', 'Observe'])
       .default('Sync')

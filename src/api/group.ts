@@ -9,3 +9,6 @@ export const UPSTREAM_FINALIZER = `${GROUP}/upstream-cleanup`;
 
 /** Keeps a GatewayConnection while a GatewayUpstream refers to it. */
 export const CONNECTION_FINALIZER = `${GROUP}/in-use`;
+
+/** A time, RFC 3339: removals that the guard holds since then or longer may be written. */
+export const ACCEPT_REMOVAL_ANNOTATION = `${GROUP}/accept-removal`;

@@ -41,6 +41,8 @@ export const REASONS = {
   PermissionMissing:
     'The operator lacks a right in the cluster, so that what is said here may be out of date. The message names the right and the role that should grant it.',
   NoReadyEndpoints: 'Programmed, but no endpoint is ready: the gateway has nothing to send traffic to.',
+  RemovalHeld:
+    'Most endpoints went away at once and nothing explains it, so they stay in the gateway for a while (`spec.removalGuard`). Look at the Pods; the message says how to let them go now.',
   NoWeight: 'Every backend has weight 0: the gateway has nothing to send traffic to.',
   // GatewayConnection
   Reachable: 'The gateway answers.',

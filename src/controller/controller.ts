@@ -13,6 +13,7 @@ import type { Logger } from '../runtime/logger.ts';
 import { type Followup, PRIORITY, type Priority, WorkQueue } from '../runtime/work-queue.ts';
 import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
+import { GuardMemory } from './guard-memory.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { createUpstreamReconciler } from './reconcile-upstream.ts';
 import type { Reporter } from './reporter.ts';
@@ -80,6 +81,7 @@ export function createController(options: ControllerOptions): Controller {
   const { upstreams, connections, namespaces, secrets, source, reporter, writer, clock, log } = options;
   const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
   const claims = new Claims();
+  const memory = new GuardMemory(clock);
   const subscriptions = new Map<ObjectKey, readonly Disposable[]>();
   const seen = new Map<ObjectKey, { readonly uid: string; readonly at: number }>();
   let started = false;
@@ -118,6 +120,9 @@ export function createController(options: ControllerOptions): Controller {
         ? { known: true, observed: state.session.peek(id) }
         : { known: false };
     },
+    recall: (key) => memory.recall(key),
+    now: () => clock.now(),
+    memory,
     leaveAlone: (connection, id) => {
       sweep.leaveAlone(connection, id);
       enqueueConnection(connection);

@@ -1,5 +1,6 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { durationMs } from '../api/schema.ts';
 import { accessProblem } from '../core/access.ts';
 import { keeperOf } from '../core/claims.ts';
 import {
@@ -10,7 +11,16 @@ import {
   referenceProblem,
   type ServicePortRef,
 } from '../core/desired.ts';
-import { type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
+import { createFateOf, type NodeFate } from '../core/fate.ts';
+import { type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
+import {
+  type ObjectKey,
+  type ObservedUpstream,
+  splitKey,
+  type Upstream,
+  type UpstreamId,
+  type UpstreamNode,
+} from '../core/model.ts';
 import {
   isWrittenBy,
   labelledObject,
@@ -26,6 +36,7 @@ import type { DiscoverySource } from '../discovery/source.ts';
 import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import { type Claims, keyOf, wantedId } from './claims.ts';
+import type { Remembered } from './guard-memory.ts';
 
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
 export type Held =
@@ -42,6 +53,10 @@ export interface World {
   readonly source: DiscoverySource<ServicePortRef>;
   readonly claims: Claims;
   readonly held: (connection: string, id: UpstreamId) => Held;
+  /** What earlier looks left behind; undefined where this program has not looked before. */
+  readonly recall: (key: ObjectKey) => Remembered | undefined;
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
 }
 
 /** What an object asks for. */
@@ -54,8 +69,32 @@ export type Evaluation =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
+      readonly backends: readonly ResolvedBackend[];
+      /** Before the removal guard. */
       readonly desired: Desired;
     };
+
+type Evaluated = Extract<Evaluation, { kind: 'evaluated' }>;
+
+/** What has to be done for an evaluated object. */
+export interface Decision {
+  readonly change: Change;
+  readonly ownership: Ownership;
+  /** After the removal guard. */
+  readonly desired: Desired;
+  /** The driver's canonical form of `desired.upstream`. */
+  readonly canonical: string;
+  /** Nodes that go though nothing explains it, since they are few. */
+  readonly lost: readonly UpstreamNode[];
+  /** Absent where nothing is held. */
+  readonly guard?: {
+    readonly held: readonly UpstreamNode[];
+    /** Wall clock. */
+    readonly since: number;
+    /** When some of it may go, wall clock; undefined: only by somebody's word. */
+    readonly until: number | undefined;
+  };
+}
 
 const ACCEPTED: Verdict = {
   status: 'True',
@@ -96,6 +135,7 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
     spec: spec.value,
     id,
     owner,
+    backends,
     // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes.
     desired: isAccepted
       ? desired
@@ -105,17 +145,149 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
 
 /** What has to be done for an evaluated object where the gateway holds `observed`. */
 export function decide(
-  { accepted, desired, owner }: Extract<Evaluation, { kind: 'evaluated' }>,
+  world: World,
+  evaluation: Evaluated,
   object: GatewayUpstream,
   observed: ObservedUpstream | undefined,
-  /** The driver's canonical form of `desired.upstream`. */
-  canonical: string,
-): { readonly change: Change; readonly ownership: Ownership } {
+  canonicalOf: (upstream: Upstream) => string,
+): Decision {
+  const { accepted, owner } = evaluation;
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+  const guarded: Guarded =
+    observed === undefined || ownership === 'foreign'
+      ? { desired: evaluation.desired, lost: [] }
+      : guard(world, evaluation, object, observed);
+  const canonical = canonicalOf(guarded.desired.upstream);
   // Whether an id exists, and whose it is, is nothing that an object without permission may ask.
   const isHidden = accepted.status !== 'True' && (observed === undefined || ownership === 'foreign');
-  const change: Change = isHidden ? { kind: 'none' } : planChange(desired, canonical, observed, ownership);
-  return { change, ownership };
+  const change: Change = isHidden
+    ? { kind: 'none' }
+    : planChange(guarded.desired, canonical, observed, ownership);
+  return { change, ownership, canonical, ...guarded };
+}
+
+type Guarded = Pick<Decision, 'desired' | 'guard' | 'lost'>;
+
+/** What the removal guard lets pass of what is desired. */
+function guard(
+  world: World,
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  observed: ObservedUpstream,
+): Guarded {
+  const { accepted, desired, spec, backends } = evaluation;
+  const wanted = new Set(desired.upstream.nodes.map(placeOf));
+  const remembered = world.recall(keyOf(object));
+  if (
+    observed.nodes.every((node) => wanted.has(placeOf(node))) ||
+    // A permission that was taken away, and a reference that leads nowhere any more, explain everything.
+    accepted.status !== 'True' ||
+    desired.action !== 'write' ||
+    isExplained(world, evaluation, object, remembered)
+  ) {
+    return { desired, lost: [] };
+  }
+  const fates = fatesOf(world, backends);
+  const heldSince = remembered === undefined ? heldSinceOf(object) : remembered.heldSince;
+  const now = world.now();
+  const judge = (fateOf: GuardInput['fateOf']) =>
+    guardRemoval({
+      policy: {
+        maxRemovalPercent: spec.removalGuard.maxRemovalPercent,
+        holdForMs: durationMs(spec.removalGuard.holdFor),
+        whenExpired: spec.removalGuard.whenExpired,
+      },
+      // What somebody else added is drift, which is repaired at once.
+      observed: observed.nodes.filter((node) => remembered?.put(node) ?? true),
+      desired: desired.upstream.nodes,
+      lost: remembered?.lost ?? [],
+      fateOf,
+      heldSince,
+      acceptedUntil: acceptedUntilOf(object),
+      now,
+    });
+  let verdict = judge((node) => fates(node).fate);
+  // A look at every slice, so only for what would be held.
+  const elsewhere = listedElsewhere(world, backends, verdict.held, fates);
+  if (elsewhere.size > 0) {
+    verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : fates(node).fate));
+  }
+  const { held, until, lost } = verdict;
+  if (held.length === 0) return { desired, lost };
+  const { id, labels } = desired.upstream;
+  return {
+    desired: buildDesired(
+      spec,
+      { id, labels },
+      backends,
+      held.map((node) => ({ node, backend: fates(node).backend })),
+    ),
+    lost,
+    guard: { held, since: heldSince ?? now, until },
+  };
+}
+
+/** Addresses of `held` that vanished from here and belong to another Service by now. */
+function listedElsewhere(
+  { source }: World,
+  backends: readonly ResolvedBackend[],
+  held: readonly UpstreamNode[],
+  fates: (node: UpstreamNode) => NodeFate,
+): ReadonlySet<string> {
+  const vanished = held.filter((node) => fates(node).fate === 'vanished').map(({ host }) => host);
+  if (vanished.length === 0) return new Set();
+  return source.listedElsewhere(
+    backends.flatMap(({ target }) => (target.kind === 'service' ? [target.ref] : [])),
+    new Set(vanished),
+  );
+}
+
+/** Whether something else than the endpoints themselves explains that they are not wanted any more. */
+function isExplained(
+  { namespaces }: World,
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  remembered: Remembered | undefined,
+): boolean {
+  const looked = evaluation.backends.flatMap(({ target }) =>
+    target.kind === 'service' ? [target.ref.namespace] : [],
+  );
+  if (looked.some((name) => namespaces.get('', name)?.terminating === true)) return true;
+  if (remembered !== undefined) return remembered.isSettling || remembered.basis !== basisOf(evaluation);
+  // Looked at by an earlier process: only whether the spec changed since is known.
+  const generation = object.status?.observedGeneration;
+  return generation !== undefined && generation !== object.generation;
+}
+
+/** Everything that decides which endpoints there are, as text. */
+export function basisOf({ spec, backends }: Evaluated): string {
+  return JSON.stringify([
+    spec.backends,
+    spec.scheme,
+    backends.map((backend) =>
+      'found' in backend && backend.found.state === 'known' ? backend.found.basis : null,
+    ),
+  ]);
+}
+
+function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node: UpstreamNode) => NodeFate {
+  return createFateOf(backends, (index, address) => {
+    const target = backends[index]?.target;
+    return target?.kind === 'service' ? source.departure(target.ref, address) : 'unknown';
+  });
+}
+
+/** When the hold that the status tells of began. */
+function heldSinceOf({ status }: GatewayUpstream): number | undefined {
+  const held = status?.conditions?.find(({ type }) => type === 'RemovalHeld');
+  return held?.status === 'True' ? Date.parse(held.lastTransitionTime) : undefined;
+}
+
+/** Up to when holds are ended by the annotation; undefined where it is no time. */
+function acceptedUntilOf({ acceptRemoval }: GatewayUpstream): number | undefined {
+  const at = acceptRemoval === undefined ? Number.NaN : Date.parse(acceptRemoval);
+  // A condition's time has whole seconds.
+  return Number.isNaN(at) ? undefined : at + 999;
 }
 
 /** What becomes of the upstream when its object is deleted; only `Sync` deletes. `Leave`: nothing is written at all. */

@@ -1,5 +1,5 @@
-import { MAX_PLANNED_CHANGES } from '../api/gateway-upstream.ts';
-import { UPSTREAM_FINALIZER } from '../api/group.ts';
+import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upstream.ts';
+import { ACCEPT_REMOVAL_ANNOTATION, UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
 import { buildDesired, type Desired } from '../core/desired.ts';
 import { describeChange, type PlannedChange } from '../core/diff.ts';
@@ -12,7 +12,7 @@ import {
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
 import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
 import type { Change } from '../core/plan.ts';
-import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
+import { kubeTime, missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayUpstream } from '../kube/objects.ts';
@@ -22,7 +22,18 @@ import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
 import { keyOf, wantedId } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
-import { createTimeSeconds, decide, endOf, evaluate, ownerOf, type World } from './evaluate.ts';
+import {
+  basisOf,
+  createTimeSeconds,
+  type Decision,
+  decide,
+  type Evaluation,
+  endOf,
+  evaluate,
+  ownerOf,
+  type World,
+} from './evaluate.ts';
+import type { GuardMemory } from './guard-memory.ts';
 import type { Reporter } from './reporter.ts';
 import type { Turn } from './session.ts';
 
@@ -35,6 +46,7 @@ export interface UpstreamReconcilerDeps extends World {
   readonly seenSince: (key: ObjectKey) => number;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
+  readonly memory: GuardMemory;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -49,6 +61,8 @@ export interface UpstreamOutcome {
   readonly createTime?: number;
   /** Absent where they are not known: what was said last stays. */
   readonly counts?: Desired['counts'];
+  /** What the removal guard says; absent where it was not asked: what it said last stays. */
+  readonly removalHeld?: Verdict | 'nothing';
   /** What would be written, where nothing may be. */
   readonly plan?: PlannedChange;
 }
@@ -79,6 +93,7 @@ export function createUpstreamReconciler(
     const object = deps.upstreams.get(namespace, name);
     if (object === undefined) {
       deps.reporter.forget('GatewayUpstream', key);
+      deps.memory.forget(key);
       return done;
     }
     try {
@@ -106,7 +121,9 @@ async function program(
     reporter.upstream(object, { ...outcome, ready: missing ?? outcome.ready });
     return done;
   }
-  const { accepted, spec, id, desired } = evaluation;
+  const { accepted, spec, id } = evaluation;
+  // Until the gateway was looked at; then it is what the removal guard lets pass.
+  let { desired } = evaluation;
 
   if (desired.action === 'notYet') {
     // The source calls again in a moment, and a status in between would only flap; unless it may not read at all.
@@ -114,7 +131,11 @@ async function program(
     return done;
   }
 
-  const report = (programmed: Verdict, observed: ObservedUpstream | undefined, plan?: PlannedChange) => {
+  const report = (
+    programmed: Verdict,
+    observed: ObservedUpstream | undefined,
+    looked: { readonly guard?: Decision['guard']; readonly plan?: PlannedChange } | undefined = undefined,
+  ) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
     reporter.upstream(object, {
       accepted,
@@ -123,7 +144,10 @@ async function program(
       ready: missing ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       ...(desired.action === 'wait' ? {} : { counts: desired.counts }),
-      ...(plan === undefined ? {} : { plan }),
+      ...(looked?.plan === undefined ? {} : { plan: looked.plan }),
+      ...(looked === undefined
+        ? {}
+        : { removalHeld: looked.guard === undefined ? 'nothing' : heldVerdict(object, looked.guard) }),
       ...createTimeOf(object, observed),
     });
   };
@@ -138,8 +162,9 @@ async function program(
   try {
     return await session.exclusive(id, async (turn) => {
       const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
-      const canonical = session.canonical(desired.upstream);
-      const { change, ownership } = decide(evaluation, object, observed, canonical);
+      const decision = decide(deps, evaluation, object, observed, (upstream) => session.canonical(upstream));
+      const { change, ownership, canonical, guard } = decision;
+      ({ desired } = decision);
       const ours = observed !== undefined && ownership !== 'foreign';
       if (accepted.status !== 'True' && !ours) {
         report(notAccepted, undefined);
@@ -147,16 +172,18 @@ async function program(
       }
       if (spec.syncPolicy === 'Observe' && change.kind !== 'foreign') {
         const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
-        report(observedVerdict(change, desired, observed, canonical), observed, plan);
+        report(observedVerdict(change, desired, observed, canonical), observed, { ...decision, plan });
         return done;
       }
       // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
       // not outlive the object unseen.
       if ((ours || change.kind === 'create') && !(await ensureFinalizer(deps, object, signal))) return done;
+      remember(deps, object, evaluation, ours ? observed : undefined, guard);
+      const next = afterHold(deps, guard);
       switch (change.kind) {
         case 'none':
-          report(nothingToWrite(desired, observed, canonical), observed);
-          return done;
+          report(nothingToWrite(desired, observed, canonical), observed, decision);
+          return next;
         case 'foreign':
           report(
             {
@@ -172,8 +199,9 @@ async function program(
           const answered = await turn.put(change.desired, signal);
           const stripped = change.kind === 'update' && change.stripped;
           if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
-          report(PROGRAMMED, answered);
-          return done;
+          deps.memory.wrote(keyOf(object), change.desired.nodes, decision.lost);
+          report(PROGRAMMED, answered, decision);
+          return next;
         }
         default:
           return change satisfies never;
@@ -279,6 +307,41 @@ function nothingToWrite(
         reason: 'Pending',
         message: `The gateway keeps what it has: ${desired.resolvedRefs.message}`,
       };
+}
+
+/** Keeps what the removal guard needs to know at the next look. */
+function remember(
+  { memory }: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  evaluation: Extract<Evaluation, { kind: 'evaluated' }>,
+  observed: ObservedUpstream | undefined,
+  guard: Decision['guard'],
+): void {
+  const key = keyOf(object);
+  memory.looked(key, basisOf(evaluation), observed?.nodes ?? []);
+  memory.held(key, guard?.since);
+}
+
+/** When to look again because something that is held may go. */
+function afterHold({ clock }: UpstreamReconcilerDeps, guard: Decision['guard']): Followup {
+  if (guard?.until === undefined) return done;
+  return { kind: 'after', delayMs: Math.max(0, guard.until - clock.now()) };
+}
+
+/** What RemovalHeld says. */
+function heldVerdict(
+  { namespace, name, acceptRemoval, spec }: GatewayUpstream,
+  { since }: NonNullable<Decision['guard']>,
+): Verdict {
+  const { holdFor, whenExpired } = spec.ok ? spec.value.removalGuard : REMOVAL_GUARD_DEFAULTS;
+  const isTime = acceptRemoval === undefined || !Number.isNaN(Date.parse(acceptRemoval));
+  const end = whenExpired === 'Hold' ? 'until somebody accepts it' : `for up to ${holdFor}`;
+  const word = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(since)}`;
+  return {
+    status: 'True',
+    reason: 'RemovalHeld',
+    message: `Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway ${end}, those that vanished for up to 30s. Look at the Pods. To let them go now: ${word}${isTime ? '' : ` (the annotation is no such time now: ${acceptRemoval})`}`,
+  };
 }
 
 /** The Programmed verdict where nothing may be written. */

@@ -3,7 +3,7 @@ import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
 import type { PlannedChange } from '../core/diff.ts';
 import { type ObjectKey, objectKey } from '../core/model.ts';
-import { kubeTime, nextConditions, progressConditions, type Verdict } from '../core/status.ts';
+import { kubeTime, nextConditions, progressConditions, type Verdict, type Verdicts } from '../core/status.ts';
 import type { EventRecorder, KubeEvent } from '../kube/event-recorder.ts';
 import type { CustomKind, ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
@@ -114,6 +114,7 @@ export function createReporter(options: ReporterOptions): Reporter {
         upstreamStatus(before, object, outcome, kubeTime(clock.now())),
       );
       announce('GatewayUpstream', object, previous, outcome.ready);
+      announceHold(object, previous, outcome.removalHeld);
     },
 
     connection(object, outcome) {
@@ -133,6 +134,19 @@ export function createReporter(options: ReporterOptions): Reporter {
 
     close: () => queue.drain(),
   };
+
+  /** One log line and one Event where the removal guard begins to hold something. */
+  function announceHold(
+    object: GatewayUpstream,
+    previous: Status | undefined,
+    held: UpstreamOutcome['removalHeld'],
+  ): void {
+    if (held === undefined || held === 'nothing') return;
+    if (previous?.conditions?.some(({ type }) => type === 'RemovalHeld') === true) return;
+    const { reason, message } = held;
+    log.warn({ kind: 'GatewayUpstream', namespace: object.namespace, name: object.name, reason }, message);
+    events.record('GatewayUpstream', object, { type: 'Warning', reason, message });
+  }
 
   /** One log line and one Event where the summary changed; an outage of a gateway is told once, on the connection. */
   function announce(kind: CustomKind, object: Stored, previous: Status | undefined, ready: Verdict): void {
@@ -175,7 +189,8 @@ function upstreamStatus(
   outcome: UpstreamOutcome,
   now: string,
 ): GatewayUpstreamStatus {
-  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts, plan } = outcome;
+  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts, plan, removalHeld } =
+    outcome;
   const before = previous !== undefined && 'endpoints' in previous ? previous.endpoints : undefined;
   const endpoints =
     counts === undefined
@@ -194,12 +209,21 @@ function upstreamStatus(
         ['Accepted', accepted],
         ['ResolvedRefs', resolvedRefs],
         ['Programmed', programmed],
+        ...heldCondition(previous, removalHeld),
         ...progressConditions(ready),
       ],
       object.generation,
       now,
     ),
   };
+}
+
+function heldCondition(previous: Status | undefined, removalHeld: UpstreamOutcome['removalHeld']): Verdicts {
+  if (removalHeld === 'nothing') return [];
+  const before = previous?.conditions?.find(({ type }) => type === 'RemovalHeld');
+  const kept: Verdict | undefined = before === undefined ? undefined : { ...before, reason: 'RemovalHeld' };
+  const verdict = removalHeld ?? kept;
+  return verdict === undefined ? [] : [['RemovalHeld', verdict]];
 }
 
 function planStatus({ action, changes, more }: PlannedChange): GatewayUpstreamStatus['plan'] {

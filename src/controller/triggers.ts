@@ -14,7 +14,10 @@ export function concernsObject({
     previous.uid !== current.uid ||
     previous.generation !== current.generation ||
     previous.deletionTimestamp !== current.deletionTimestamp ||
-    previous.finalizers.join() !== current.finalizers.join()
+    previous.finalizers.join() !== current.finalizers.join() ||
+    ('acceptRemoval' in previous &&
+      'acceptRemoval' in current &&
+      previous.acceptRemoval !== current.acceptRemoval)
   );
 }
 

@@ -108,15 +108,23 @@ export function referenceProblem(ref: ServicePortRef, namespace: string): NotPer
   };
 }
 
+/** A node that stays although it is not wanted, and the backend that it counts for; undefined: none that is known. */
+export interface HeldNode {
+  readonly node: UpstreamNode;
+  readonly backend: number | undefined;
+}
+
 /** The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints. */
 export function buildDesired(
   spec: GatewayUpstreamSpec,
   identity: { readonly id: UpstreamId; readonly labels: Readonly<Record<string, string>> },
   backends: readonly ResolvedBackend[],
+  held: readonly HeldNode[] = [],
 ): Desired {
   const loadBalancing = toLoadBalancing(spec.loadBalancing);
   const weighing = weighedNodes(
     backends,
+    held,
     loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
   );
   const { timeouts, retries } = spec;
@@ -163,8 +171,17 @@ interface Weighing {
   readonly exact: boolean;
 }
 
-function weighedNodes(backends: readonly ResolvedBackend[], maxSum: number): Weighing {
-  const groups = backends.map((backend) => ({ ...backend.target, ...placesOf(backend) }));
+function weighedNodes(
+  backends: readonly ResolvedBackend[],
+  held: readonly HeldNode[],
+  maxSum: number,
+): Weighing {
+  const groups = backends.map((backend, index) => {
+    const { places, counts } = placesOf(backend);
+    // Weighed with the others, so that every backend keeps its share.
+    const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
+    return { ...backend.target, places: [...places, ...stay], counts };
+  });
   const { weights, exact } = weigh(
     groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
     maxSum,
@@ -182,7 +199,10 @@ function weighedNodes(backends: readonly ResolvedBackend[], maxSum: number): Wei
   // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic.
   const stopped = nodes.every(({ weight }) => weight === 0);
   return {
-    nodes: stopped ? [] : mergeNodes(nodes),
+    nodes: mergeNodes([
+      ...(stopped ? [] : nodes),
+      ...held.flatMap(({ node, backend }) => (backend === undefined ? [node] : [])),
+    ]),
     counts: sumCounts(groups),
     weighted: sumCounts(groups.filter(carriesWeight)),
     exact,

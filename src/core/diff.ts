@@ -1,3 +1,4 @@
+import { placeOf } from './guard.ts';
 import { isObject } from './json.ts';
 import type { UpstreamNode } from './model.ts';
 import { compareNodes } from './nodes.ts';
@@ -94,10 +95,6 @@ export function nodeLine(change: NodeChange): string {
 /** `host:port` as people write it. */
 export function formatPlace({ host, port }: { readonly host: string; readonly port: number }): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-function placeOf({ host, port }: UpstreamNode): string {
-  return `${host} ${port}`;
 }
 
 function objectOf(canonical: string | undefined): Readonly<Record<string, unknown>> {

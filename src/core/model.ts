@@ -39,6 +39,8 @@ export type Discovered =
       readonly endpoints: readonly Endpoint[];
       /** The family that the source would use itself, e.g. the Service's first `ipFamilies`. */
       readonly preferredFamily: IpFamily;
+      /** Changes with whatever decides which endpoints there are: a Service's selector and ports. */
+      readonly basis: string;
     }
   | { readonly state: 'absent'; readonly reason: AbsentReason; readonly message: string }
   | {

@@ -1,7 +1,8 @@
 import type { PortRef, ServicePortRef } from '../core/desired.ts';
-import { identityIn, type JsonObject, objectIn, textIn } from '../core/json.ts';
+import { identityIn, type JsonObject, objectIn, textIn, textsIn } from '../core/json.ts';
 import { type Discovered, type Endpoint, type IpFamily, objectKey, type Protocol } from '../core/model.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
+import { Departures } from './departures.ts';
 import type { DiscoverySource } from './source.ts';
 
 /** What is kept of a Service. */
@@ -9,6 +10,8 @@ export interface ServiceFacts extends Stored {
   readonly type: string;
   readonly ipFamilies: readonly IpFamily[];
   readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
+  /** Selector and ports as text: what decides which endpoints the Service has. */
+  readonly basis: string;
 }
 
 /** What is kept of an EndpointSlice. */
@@ -51,6 +54,7 @@ export function trimService(value: unknown): ServiceFacts | undefined {
     ports: objectsIn(spec['ports']).flatMap(({ name, port, protocol }) =>
       typeof port === 'number' ? [{ name: textIn(name), port, protocol: textIn(protocol, 'TCP') }] : [],
     ),
+    basis: JSON.stringify([Object.entries(textsIn(spec['selector'])).sort(), spec['ports']]),
   };
 }
 
@@ -113,6 +117,7 @@ export function resolveService(
   return {
     state: 'known',
     preferredFamily: service.ipFamilies[0] ?? 'IPv4',
+    basis: service.basis,
     endpoints: slices.flatMap((slice): Endpoint[] => {
       const number = slice.ports.find(
         (candidate) =>
@@ -183,6 +188,7 @@ export function createKubernetesSource({
   slices,
 }: KubernetesSourceOptions): DiscoverySource<ServicePortRef> {
   const subscriptions = new Map<string, Set<() => void>>();
+  const departed = new Departures();
   const notify = (namespace: string, name: string) => {
     for (const changed of subscriptions.get(objectKey(namespace, name)) ?? []) changed();
   };
@@ -198,7 +204,9 @@ export function createKubernetesSource({
         const service = current ?? previous;
         if (service !== undefined) notify(service.namespace, service.name);
       });
-      using _slices = slices.onChange(({ previous, current }) => {
+      using _slices = slices.onChange((event) => {
+        const { previous, current } = event;
+        departed.note(event);
         if (previous !== undefined) notify(previous.namespace, previous.service);
         if (current !== undefined && current.service !== previous?.service) {
           notify(current.namespace, current.service);
@@ -242,6 +250,22 @@ export function createKubernetesSource({
         services.get(ref.namespace, ref.name),
         slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ref.name)),
       );
+    },
+
+    departure({ namespace, name }, address) {
+      const terminating = departed.wasTerminating(namespace, name, address);
+      if (terminating === undefined) return 'unknown';
+      return terminating ? 'explained' : 'vanished';
+    },
+
+    listedElsewhere(refs, addresses) {
+      const own = new Set(refs.map(({ namespace, name }) => objectKey(namespace, name)));
+      const listed = new Set<string>();
+      for (const slice of slices.list()) {
+        if (own.has(objectKey(slice.namespace, slice.service))) continue;
+        for (const { address } of slice.endpoints) if (addresses.has(address)) listed.add(address);
+      }
+      return listed;
     },
   };
 }

@@ -1,6 +1,14 @@
 import type { Discovered } from '../core/model.ts';
 
 /**
+ * How an address went that a reference lists no more.
+ * - `explained`: it was terminating when it was listed last.
+ * - `vanished`: it was listed without terminating, and then it was not.
+ * - `unknown`: it was not listed as long as this program runs.
+ */
+export type Departure = 'explained' | 'vanished' | 'unknown';
+
+/**
  * One place that instances are discovered from. A source reports whole truths: it aborts rather than give part of
  * what it knows (stale endpoints beat wrong ones), filters nothing (families, readiness and ports are decided in
  * `core/`), and survives faults of its registry by itself.
@@ -19,4 +27,10 @@ export interface DiscoverySource<Ref> {
 
   /** What is known now. Synchronous; complete, or `unknown` with the reason. */
   read(ref: Ref): Discovered;
+
+  /** How `address`, which `ref` does not list, went. */
+  departure(ref: Ref, address: string): Departure;
+
+  /** Those of `addresses` that anything but `refs` lists now. May cost a look at everything. */
+  listedElsewhere(refs: readonly Ref[], addresses: ReadonlySet<string>): ReadonlySet<string>;
 }

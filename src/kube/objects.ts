@@ -11,6 +11,7 @@ import {
   gatewayUpstreamSpec,
   gatewayUpstreamStatus,
 } from '../api/gateway-upstream.ts';
+import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
 import { identityIn, objectIn, textIn, textsIn } from '../core/json.ts';
 import type { Stored } from './store.ts';
 
@@ -33,6 +34,8 @@ export interface CustomObject<Spec, Status> extends Stored {
 export interface GatewayUpstream extends CustomObject<GatewayUpstreamSpec, GatewayUpstreamStatus> {
   /** Known even where the spec is not valid. */
   readonly connection: string;
+  /** What the annotation `accept-removal` says. */
+  readonly acceptRemoval: string | undefined;
 }
 
 export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConnectionStatus>;
@@ -79,8 +82,14 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
 export function trimGatewayUpstream(value: unknown): GatewayUpstream | undefined {
   const object = customObject(value, gatewayUpstreamSpec, gatewayUpstreamStatus);
   if (object === undefined) return undefined;
-  const connection = textIn(objectIn(objectIn(objectIn(value)['spec'])['connectionRef'])['name']);
-  return { ...object, connection: connection === '' ? 'default' : connection };
+  const raw = objectIn(value);
+  const connection = textIn(objectIn(objectIn(raw['spec'])['connectionRef'])['name']);
+  const annotations = textsIn(objectIn(raw['metadata'])['annotations']);
+  return {
+    ...object,
+    connection: connection === '' ? 'default' : connection,
+    acceptRemoval: annotations[ACCEPT_REMOVAL_ANNOTATION],
+  };
 }
 
 export function trimGatewayConnection(value: unknown): GatewayConnection | undefined {

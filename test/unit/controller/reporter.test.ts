@@ -37,6 +37,7 @@ const object = (extra: Partial<GatewayUpstream> = {}): GatewayUpstream => ({
   finalizers: [],
   spec: { ok: false, message: 'not looked at here' },
   connection: 'default',
+  acceptRemoval: undefined,
   status: pendingStatus as unknown as GatewayUpstreamStatus,
   ...extra,
 });

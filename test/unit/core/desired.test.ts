@@ -34,6 +34,7 @@ const NOT_READY = { ready: false, serving: false };
 
 const known = (...endpoints: readonly Endpoint[]): Discovered => ({
   state: 'known',
+  basis: '',
   preferredFamily: 'IPv4',
   endpoints,
 });
@@ -249,6 +250,7 @@ describe('nodes', () => {
     const both = [endpoint('10.0.0.1'), endpoint('fd00::1', { family: 'IPv6' })];
     const found = (preferredFamily: 'IPv4' | 'IPv6'): Discovered => ({
       state: 'known',
+      basis: '',
       preferredFamily,
       endpoints: both,
     });

@@ -1,0 +1,99 @@
+import { placeOf } from '../core/guard.ts';
+import type { ObjectKey, UpstreamNode } from '../core/model.ts';
+import type { Clock } from '../runtime/clock.ts';
+
+/** What the removal guard knows of an object from earlier looks. */
+export interface Remembered {
+  /** Whether the operator itself put this node there: what somebody else added is drift, and no endpoint. */
+  readonly put: (node: UpstreamNode) => boolean;
+  /** What decided which endpoints there are: backends of the spec, selectors and ports of Services. */
+  readonly basis: string;
+  /** The basis changed since the last write, or so lately that endpoints may still follow it. */
+  readonly isSettling: boolean;
+  /** Since when something is held, wall clock. */
+  readonly heldSince: number | undefined;
+  /** Places of nodes that went unexplained a short while ago. */
+  readonly lost: readonly string[];
+}
+
+interface Entry {
+  places: ReadonlySet<string>;
+  basis: string;
+  /** Monotonic. */
+  changedAt: number;
+  /** Monotonic. */
+  wroteAt: number;
+  heldSince: number | undefined;
+  /** By place: when, monotonic. */
+  lost: Map<string, number>;
+}
+
+/** Nodes that go within this time count as if they went at once. */
+const LOST_TOGETHER_MS = 60_000;
+/** The endpoint controllers of a busy cluster follow a changed selector within this time. */
+const SETTLING_MS = 60_000;
+
+/** Lives as long as the process leads; after a restart only `RemovalHeld` itself is known, from the status. */
+export class GuardMemory {
+  readonly #entries = new Map<ObjectKey, Entry>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  recall(key: ObjectKey): Remembered | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    const { places, basis, changedAt, wroteAt, heldSince } = entry;
+    const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
+    for (const [place, at] of entry.lost) if (at < oldest) entry.lost.delete(place);
+    return {
+      put: (node) => places.has(placeOf(node)),
+      basis,
+      isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
+      heldSince,
+      lost: [...entry.lost.keys()],
+    };
+  }
+
+  /** The gateway was looked at, and held these nodes. */
+  looked(key: ObjectKey, basis: string, observed: readonly UpstreamNode[]): void {
+    const entry = this.#entries.get(key);
+    const now = this.#clock.monotonic();
+    if (entry === undefined) {
+      this.#entries.set(key, {
+        places: new Set(observed.map(placeOf)),
+        basis,
+        changedAt: Number.NEGATIVE_INFINITY,
+        wroteAt: now,
+        heldSince: undefined,
+        lost: new Map(),
+      });
+    } else if (entry.basis !== basis) {
+      entry.basis = basis;
+      entry.changedAt = now;
+    }
+  }
+
+  /** The gateway accepted `nodes`, and `lost` went with that though nothing explains it. */
+  wrote(key: ObjectKey, nodes: readonly UpstreamNode[], lost: readonly UpstreamNode[]): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    const now = this.#clock.monotonic();
+    entry.places = new Set(nodes.map(placeOf));
+    entry.wroteAt = now;
+    for (const place of entry.places) entry.lost.delete(place);
+    for (const node of lost) entry.lost.set(placeOf(node), now);
+  }
+
+  /** Something is held since then; undefined: nothing is. */
+  held(key: ObjectKey, since: number | undefined): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) entry.heldSince = since;
+  }
+
+  forget(key: ObjectKey): void {
+    this.#entries.delete(key);
+  }
+}

@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { GuardMemory } from '../../../src/controller/guard-memory.ts';
+import type { UpstreamNode } from '../../../src/core/model.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+
+const key = 'shop/web';
+const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80, weight: 1, priority: 0 });
+
+function start() {
+  const clock = createFakeClock();
+  const memory = new GuardMemory(clock);
+  memory.looked(key, 'a', [node(1)]);
+  return { clock, memory };
+}
+
+describe('GuardMemory', () => {
+  it('knows nothing before the first look and after the object is gone', () => {
+    const { memory } = start();
+    expect(memory.recall('shop/other')).toBeUndefined();
+    memory.forget(key);
+    expect(memory.recall(key)).toBeUndefined();
+  });
+
+  it('takes what it found first, and then what was written, for nodes of the operator', () => {
+    const { memory } = start();
+    expect(memory.recall(key)?.put(node(1))).toBe(true);
+    memory.looked(key, 'a', [node(1), node(2)]);
+    expect(memory.recall(key)?.put(node(2))).toBe(false);
+    memory.wrote(key, [node(2)], []);
+    expect(memory.recall(key)?.put(node(1))).toBe(false);
+    expect(memory.recall(key)?.put(node(2))).toBe(true);
+  });
+
+  it('is settled at first, and unsettled by another basis until it was written and a minute is over', async () => {
+    const { clock, memory } = start();
+    expect(memory.recall(key)?.isSettling).toBe(false);
+    await clock.advance(1000);
+    memory.looked(key, 'b', []);
+    expect(memory.recall(key)).toMatchObject({ basis: 'b', isSettling: true });
+    await clock.advance(120_000);
+    expect(memory.recall(key)?.isSettling).toBe(true);
+    memory.wrote(key, [], []);
+    expect(memory.recall(key)?.isSettling).toBe(false);
+    memory.looked(key, 'c', []);
+    memory.wrote(key, [], []);
+    expect(memory.recall(key)?.isSettling).toBe(true);
+    await clock.advance(60_000);
+    expect(memory.recall(key)?.isSettling).toBe(false);
+  });
+
+  it('remembers what was lost for a minute, or until it is written again', async () => {
+    const { clock, memory } = start();
+    memory.wrote(key, [], [node(1), node(2)]);
+    expect(memory.recall(key)?.lost).toEqual(['10.0.0.1 80', '10.0.0.2 80']);
+    memory.wrote(key, [node(1)], []);
+    expect(memory.recall(key)?.lost).toEqual(['10.0.0.2 80']);
+    await clock.advance(60_001);
+    expect(memory.recall(key)?.lost).toEqual([]);
+  });
+
+  it('remembers since when something is held', () => {
+    const { memory } = start();
+    memory.held(key, 5);
+    expect(memory.recall(key)?.heldSince).toBe(5);
+    memory.held(key, undefined);
+    expect(memory.recall(key)?.heldSince).toBeUndefined();
+  });
+});

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest';
+import { Departures } from '../../../src/discovery/departures.ts';
+import { type SliceFacts, trimSlice } from '../../../src/discovery/kubernetes.ts';
+
+const slice = (
+  endpoints: Readonly<Record<string, 'here' | 'terminating'>>,
+  { name = 'web-1', service = 'web' } = {},
+): SliceFacts => {
+  const trimmed = trimSlice({
+    metadata: {
+      namespace: 'shop',
+      name,
+      uid: name,
+      resourceVersion: '1',
+      labels: { 'kubernetes.io/service-name': service },
+    },
+    addressType: 'IPv4',
+    ports: [],
+    endpoints: Object.entries(endpoints).map(([address, state]) => ({
+      addresses: [address],
+      conditions: { terminating: state === 'terminating', ready: state === 'here' },
+    })),
+  });
+  if (trimmed === undefined) throw new Error('no slice');
+  return trimmed;
+};
+
+const A = '10.0.0.1';
+const was = (departures: Departures, service = 'web') => departures.wasTerminating('shop', service, A);
+
+describe('Departures', () => {
+  it('know nothing of what they have not seen', () => {
+    expect(was(new Departures())).toBeUndefined();
+  });
+
+  it.each([
+    ['here', false],
+    ['terminating', true],
+  ] as const)('remember an address that was %s when it was listed last', (state, expected) => {
+    const departures = new Departures();
+    departures.note({
+      previous: slice({ [A]: state, '10.0.0.2': 'here' }),
+      current: slice({ '10.0.0.2': 'here' }),
+    });
+    expect(was(departures)).toBe(expected);
+    expect(was(departures, 'other')).toBeUndefined();
+  });
+
+  it('remember every address of a slice that is deleted, or that another Service gets', () => {
+    const deleted = new Departures();
+    deleted.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
+    expect(was(deleted)).toBe(true);
+    const moved = new Departures();
+    moved.note({ previous: slice({ [A]: 'here' }), current: slice({ [A]: 'here' }, { service: 'other' }) });
+    expect(was(moved)).toBe(false);
+  });
+
+  it('forget an address that comes back', () => {
+    const departures = new Departures();
+    departures.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
+    departures.note({ previous: undefined, current: slice({ [A]: 'here' }) });
+    expect(was(departures)).toBeUndefined();
+  });
+
+  it('take it for terminating where an older copy in another slice goes after it', () => {
+    const departures = new Departures();
+    departures.note({ previous: slice({ [A]: 'terminating' }), current: slice({}) });
+    departures.note({ previous: slice({ [A]: 'here' }, { name: 'web-2' }), current: undefined });
+    expect(was(departures)).toBe(true);
+  });
+
+  it('are bounded: the oldest is forgotten first', () => {
+    const departures = new Departures();
+    departures.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
+    for (let n = 0; n < 20_000; n += 1) {
+      const address = `10.${1 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
+      departures.note({ previous: slice({ [address]: 'here' }), current: undefined });
+    }
+    expect(was(departures)).toBeUndefined();
+    expect(departures.wasTerminating('shop', 'web', '10.1.0.0')).toBe(false);
+  });
+});
