@@ -52,6 +52,7 @@ async function main(): Promise<number> {
             server: kubeConfig.getCurrentCluster()?.server ?? '',
             permissions: permissionsNeeded(config),
             operatorNamespace: config.operatorNamespace,
+            namespaces: config.namespaces,
             requestTimeoutMs: config.requestTimeout,
           },
           signal,

@@ -210,7 +210,7 @@ export function gatewayOptionsOf(
     return {
       kind: 'unusable',
       reason: 'SecretNotFound',
-      message: `GatewayConnection ${name} cannot be used: ${missing.join('; ')}`,
+      message: `${missing.join('; ')}: create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
     };
   }
   return {

@@ -352,12 +352,11 @@ function observedVerdict(
   canonical: string,
 ): Verdict {
   if (change.kind === 'none') return nothingToWrite(desired, observed, canonical);
-  const what =
-    change.kind === 'create' ? 'the gateway has no such upstream' : 'the upstream in the gateway differs';
+  const what = change.kind === 'create' ? 'has no such upstream' : 'holds something else';
   return {
     status: 'False',
     reason: 'Observed',
-    message: `spec.syncPolicy is Observe, so nothing is written: ${what}; status.plan says what Sync would write`,
+    message: `Nothing is written, since spec.syncPolicy is Observe, and the gateway ${what}: status.plan says what Sync would write`,
   };
 }
 
@@ -480,7 +479,7 @@ async function waitToRelease(
     status: failure instanceof GatewayUnavailableError ? 'Unknown' : 'False',
     reason: failure.reason,
     message: inUse
-      ? `Waiting to be deleted: ${failure.message}. Remove that reference, or set spec.deletionPolicy to Orphan or Force`
+      ? `Waiting to be deleted (${failure.message}): remove that reference, or set spec.deletionPolicy to Orphan or Force`
       : `Waiting to be deleted: ${failure.message}`,
   };
   deps.reporter.upstream(object, {

@@ -161,7 +161,7 @@ function findPort(
     return {
       state: 'absent',
       reason: 'PortNotFound',
-      message: `has no ${wanted.label}: it has ${known.length === 0 ? 'no ports' : known.join(', ')}`,
+      message: `has no ${wanted.label}, but ${known.length === 0 ? 'no ports at all' : known.join(', ')}: correct the port`,
     };
   }
   const match = candidates.find((port) => port.protocol === protocol);
@@ -170,7 +170,7 @@ function findPort(
     return {
       state: 'absent',
       reason: 'UnsupportedProtocol',
-      message: `has ${wanted.label} for ${[...others].join(' and ')} only, but this scheme needs ${protocol}`,
+      message: `has ${wanted.label} for ${[...others].join(' and ')} only, but this scheme needs ${protocol}: use another port, or another scheme`,
     };
   }
   return { state: 'found', name: match.name, number: wanted.number };

@@ -1,5 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../api/crd.ts';
+import {
+  CUSTOM_RESOURCES,
+  customResourceDefinition,
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+} from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { gatewayOptionsOf } from '../controller/connections.ts';
 import { GatewayAuthError, OperatorError } from '../core/errors.ts';
@@ -8,8 +13,10 @@ import { createGatewayDriver } from '../gateways/index.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import {
   type GatewayConnection,
+  type GatewayUpstream,
   type SecretFacts,
   trimGatewayConnection,
+  trimGatewayUpstream,
   trimSecret,
 } from '../kube/objects.ts';
 import {
@@ -37,10 +44,14 @@ export interface CheckDeps {
   readonly server: string;
   readonly permissions: readonly Permission[];
   readonly operatorNamespace: string;
+  /** The only namespaces to look at. Empty: all. */
+  readonly namespaces: readonly string[];
   readonly requestTimeoutMs: number;
 }
 
 const OLDEST_APISIX = 3;
+/** Somebody who reads more than these looks at `kubectl get`. */
+const MAX_SHOWN_UPSTREAMS = 50;
 const CRDS_REMEDY = 'gateway-upstream-operator install --crds-only';
 
 /**
@@ -56,6 +67,7 @@ export async function check(deps: CheckDeps, signal: AbortSignal): Promise<reado
     ...(await checkPermissions(deps, signal)),
     ...(await checkCrds(deps, signal)),
     ...(await checkConnections(deps, signal)),
+    ...(await checkUpstreams(deps, signal)),
   ];
 }
 
@@ -258,11 +270,7 @@ async function checkConnection(
   const name = `GatewayConnection ${connection.name}`;
   const resolved = gatewayOptionsOf(connection, (secret) => secrets.get(secret), options);
   if (resolved.kind === 'unusable') {
-    const remedy =
-      resolved.reason === 'SecretNotFound'
-        ? `create it in namespace ${options.operatorNamespace}, or correct the reference in spec.apisix`
-        : 'correct its spec';
-    return [failed(`${name}, settings`, resolved.message, remedy)];
+    return [failedByWords(`${name}, settings`, resolved.message)];
   }
   let driver: GatewayDriver;
   try {
@@ -307,6 +315,56 @@ async function checkGateway(
   return [gateway, fine(`${name}, key`, 'it may read and write')];
 }
 
+/** What the status of each GatewayUpstream says: the operator wrote it, so this says nothing while it does not run. */
+async function checkUpstreams(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
+  const { transport, namespaces } = deps;
+  const resource = { group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM.plural };
+  const places =
+    namespaces.length === 0 ? [resource] : namespaces.map((namespace) => ({ ...resource, namespace }));
+  let objects: readonly GatewayUpstream[];
+  try {
+    const lists = await Promise.all(
+      places.map((place) => listAll(transport, resourcePath(place), {}, signal)),
+    );
+    objects = lists.flat().flatMap((raw) => trimGatewayUpstream(raw) ?? []);
+  } catch (error) {
+    return [failed('GatewayUpstreams', kubeError(error).message, 'solve what is above first')];
+  }
+  const findings = objects.flatMap(upstreamFindings);
+  const troubled = findings.length;
+  const shown = findings.slice(0, MAX_SHOWN_UPSTREAMS);
+  if (troubled > shown.length) {
+    const more = `${troubled - shown.length} more findings`;
+    shown.push(failed('GatewayUpstreams', more, 'kubectl get gatewayupstreams -A -o wide'));
+  }
+  return troubled === 0
+    ? [
+        fine(
+          'GatewayUpstreams',
+          objects.length === 0 ? 'there is none yet' : `all ${objects.length} are Ready`,
+        ),
+      ]
+    : shown;
+}
+
+/** What is not as one would wish; scaled to zero, or held by the removal guard, is no failure. */
+function upstreamFindings({ namespace, name, status }: GatewayUpstream): readonly Finding[] {
+  const where = `GatewayUpstream ${namespace}/${name}`;
+  const condition = (type: string) => status?.conditions?.find((one) => one.type === type);
+  const held = condition('RemovalHeld');
+  const notes = held === undefined ? [] : [fine(where, `${held.reason}: ${held.message}`)];
+  const ready = condition('Ready');
+  if (ready === undefined || ready.reason === 'Pending') {
+    return [
+      ...notes,
+      failed(where, 'the operator has not looked at it yet', 'is it running? look at its log'),
+    ];
+  }
+  const message = `${ready.reason}: ${ready.message}`;
+  if (ready.status !== 'True') return [...notes, failedByWords(where, message)];
+  return ready.reason === 'Ready' ? notes : [...notes, fine(where, message)];
+}
+
 /** The driver's words say what is wrong and, after the last colon, what to do. */
 function refusedKey(name: string, error: GatewayAuthError): Finding {
   return failedByWords(`${name}, key`, error.message);
@@ -320,7 +378,7 @@ function gatewayFailed(name: string, error: unknown): Finding {
 function failedByWords(name: string, message: string): Finding {
   const at = message.lastIndexOf(': ');
   return at < 0
-    ? failed(name, message, 'correct the GatewayConnection, or the gateway')
+    ? failed(name, message, 'correct what it names')
     : failed(name, message.slice(0, at), message.slice(at + 2));
 }
 

@@ -79,6 +79,7 @@ describe('check', () => {
       ...permissionsOf({ namespace }).map(() => 'permission'),
       ...CUSTOM_RESOURCES.map(({ plural }) => `CRD ${plural}.${GROUP}`),
       ...['settings', 'gateway', 'key'].map((part) => `GatewayConnection main, ${part}`),
+      'GatewayUpstreams',
     ]);
     expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^Kubernetes v1\./);
     expect(checks.find(({ name }) => name === 'credentials')?.message).toContain(

@@ -1,5 +1,4 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { sign } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -12,11 +11,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { type Binaries, ensureBinaries } from '../support/control-plane/binaries.ts';
 import type { ClusterAccess } from '../support/control-plane/cluster-access.ts';
 import { ComponentStartError, createComponent } from '../support/control-plane/component.ts';
-import {
-  type ControlPlane,
-  SERVICE_ACCOUNT_ISSUER,
-  startControlPlane,
-} from '../support/control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { mintToken } from '../support/control-plane/mint-token.ts';
 import { eventually } from '../support/eventually.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 
@@ -60,7 +56,7 @@ describe('the shared control plane', () => {
     const now = Math.floor(Date.now() / 1000);
     const review = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
     const statusAt = async (expiryS: number) => {
-      const token = await mintToken(cluster, namespace, expiryS);
+      const token = await mintToken(cluster, `${namespace}/default`, expiryS);
       const answer = await cluster.request('POST', review, { metadata: {} }, { token });
       return answer.status;
     };
@@ -478,23 +474,6 @@ async function expectMirroring(cluster: ClusterAccess, namespace: string): Promi
 }
 
 /** A token of the namespace's default ServiceAccount, issued an hour before it expires. */
-async function mintToken(cluster: ClusterAccess, namespace: string, expiryS: number): Promise<string> {
-  const account = ['get', 'serviceaccount', 'default', '-n', namespace, '-o', 'jsonpath={.metadata.uid}'];
-  const uid = await cluster.kubectl(account);
-  const claims = {
-    iss: SERVICE_ACCOUNT_ISSUER,
-    aud: [SERVICE_ACCOUNT_ISSUER],
-    sub: `system:serviceaccount:${namespace}:default`,
-    iat: expiryS - HOUR_S,
-    nbf: expiryS - HOUR_S,
-    exp: expiryS,
-    'kubernetes.io': { namespace, serviceaccount: { name: 'default', uid } },
-  };
-  const parts = [{ alg: 'RS256', typ: 'JWT' }, claims];
-  const signed = parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
-  const signature = sign('sha256', Buffer.from(signed), cluster.serviceAccountKeyPem).toString('base64url');
-  return `${signed}.${signature}`;
-}
 
 async function firstLine(child: ChildProcess): Promise<string> {
   if (child.stdout === null) throw new Error('its output is not piped');

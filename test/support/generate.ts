@@ -5,6 +5,7 @@ import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
+import { FAULTS } from './fault-table.ts';
 import { apiReference, configurationReference } from './references.ts';
 
 const root = new URL('../../', import.meta.url);
@@ -20,6 +21,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   }
   for (const [path, content] of chartFiles()) files.set(path, content);
   files.set('docs/reasons.md', reasonsReference());
+  files.set('docs/faults.md', faultsReference());
   files.set('docs/reference.md', apiReference());
   files.set('docs/configuration.md', configurationReference());
   return files;
@@ -38,6 +40,29 @@ which object has it, is on another page.
 | --- | --- |
 ${rows.join('\n')}
 `;
+}
+
+function faultsReference(): string {
+  const sections = FAULTS.map(
+    ({ symptom, on: [kind, name], condition, message, check }) => `## ${symptom}
+
+\`kubectl describe ${kind.toLowerCase()} ${name.split('/').at(-1)}\` shows \`${condition.type}=${condition.status}\` with reason [\`${condition.reason}\`](reasons.md):
+
+> ${message}
+
+\`gateway-upstream-operator check\`:
+
+> ${kind} ${name}${name.includes('/') ? ':' : ','} ${check}
+`,
+  );
+  return `<!-- Generated from test/support/fault-table.ts by \`npm run generate\`. -->
+
+# Faults
+
+What the program says of each fault. A test makes every one of them and compares. Where to begin is told in
+[troubleshooting](troubleshooting.md).
+
+${sections.join('\n')}`;
 }
 
 /** The paths whose committed content differs from what would be generated now. */

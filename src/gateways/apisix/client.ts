@@ -265,11 +265,16 @@ function refused(
   }
   // A read has no object that could be refused.
   if (method !== 'GET' && (status === 400 || status === 422)) {
-    return new GatewayRejectedError(`The gateway refused the upstream (${status}): ${reason}`);
+    return new GatewayRejectedError(
+      `The gateway refused the upstream (${status}, ${reason}): correct what it names in the spec`,
+    );
   }
-  return new GatewayUnavailableError(`${where} answered ${status}: ${reason}`, {
-    retryAfterMs: retryAfterMs(headers['retry-after']),
-  });
+  return new GatewayUnavailableError(
+    `${where} answered ${status} (${reason}): look at the log of the gateway`,
+    {
+      retryAfterMs: retryAfterMs(headers['retry-after']),
+    },
+  );
 }
 
 const NO_ANSWER: Readonly<Record<string, string>> = {
@@ -289,7 +294,7 @@ function unreachable(error: unknown, base: URL): GatewayUnavailableError {
     const ms = /(\d+)ms$/.exec(error.message)?.[1];
     return new GatewayUnavailableError(
       error.event === 'request'
-        ? `${where} did not answer within ${ms} ms`
+        ? `${where} did not answer within ${ms} ms: is it overloaded, or requestTimeout in the operator's configuration too short?`
         : `${where} could not be connected to within ${ms} ms (${error.event}): is the address right, or a NetworkPolicy in between?`,
     );
   }

@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { mintToken } from '../support/control-plane/mint-token.ts';
+import { eventually } from '../support/eventually.ts';
+import { FAULTS, type FaultStage } from '../support/fault-table.ts';
+import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
+import { runProgram } from '../support/program.ts';
+import { createWorkload, writeSecret } from '../support/workload.ts';
+
+const NAMESPACE = 'gateway-upstream-system';
+
+/** What stays the same from run to run. */
+function plain(text: string): string {
+  return text
+    .replaceAll(/(https?):\/\/127\.0\.0\.1:\d+/g, '$1://gateway:9180')
+    .replaceAll(/\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z/g, '2026-01-01T00:00:00Z');
+}
+
+describe('every fault names its cause and its remedy', () => {
+  let cluster: ControlPlane;
+  let operator: Operator;
+  let kubeconfig: string;
+  const gateways: StandIn[] = [];
+  let lines: readonly string[];
+
+  const describeObject = async ([kind, name]: (typeof FAULTS)[number]['on']) => {
+    const [namespace, short] = name.includes('/') ? name.split('/') : ['default', name];
+    return plain(await cluster.kubectl(['describe', kind, short ?? '', '-n', namespace ?? '']));
+  };
+  const check = async (credentials = kubeconfig) => {
+    const { stdout } = await runProgram(['check', '--namespace', NAMESPACE, '--kubeconfig', credentials]);
+    return plain(stdout).trimEnd().split('\n');
+  };
+
+  beforeAll(async () => {
+    // Of its own: names are fixed, so that what is printed is the same in every run, and it loses CRDs and rights.
+    cluster = await startControlPlane();
+    await installCrds(cluster);
+    for (const name of [NAMESPACE, 'shop', 'forbidden']) await cluster.kubectl(['create', 'namespace', name]);
+    const token = await installRbac(cluster, NAMESPACE);
+    kubeconfig = await cluster.kubeconfigFor({ name: 'check', token, namespace: NAMESPACE });
+    operator = await startOperator(cluster, NAMESPACE, token, {
+      requestTimeout: '2s',
+      permissionCheckInterval: '1s',
+    });
+    const gateway = await startStandIn();
+    gateways.push(gateway);
+    const authority = createCertificateAuthority();
+    const { keyPem: key, certPem: cert } = authority.issue({
+      commonName: 'apisix',
+      hosts: ['127.0.0.1'],
+      usage: 'server',
+    });
+    const shop = createWorkload(cluster, 'shop');
+    const stage: FaultStage = {
+      gateway,
+      shop,
+      forbidden: createWorkload(cluster, 'forbidden'),
+      otherAuthority: createCertificateAuthority().certPem,
+      secret: (name, data) => writeSecret(cluster, NAMESPACE, name, data),
+      async newGateway({ tls = false } = {}) {
+        const another = await startStandIn(tls ? { tls: { key, cert } } : {});
+        gateways.push(another);
+        return another;
+      },
+    };
+    await stage.secret('gateway', { 'admin-key': gateway.adminKey });
+    await shop.connection('main', {
+      adminUrl: gateway.adminUrl,
+      secret: 'gateway',
+      extra: { allowedNamespaces: { names: ['shop'] } },
+    });
+    await operator.ready();
+    for (const { arrange } of FAULTS) await arrange(stage);
+    for (const { on, condition } of FAULTS) {
+      await eventually(async () => {
+        expect(await describeObject(on)).toMatch(new RegExp(`Reason: +${condition.reason}\\n`));
+      });
+    }
+    lines = await check();
+  });
+
+  afterAll(async () => {
+    await operator?.[Symbol.asyncDispose]();
+    for (const gateway of gateways) await gateway[Symbol.asyncDispose]();
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  it.each(FAULTS)('$symptom', async ({ on, condition, message, check: line }) => {
+    const described = await describeObject(on);
+    const block = new RegExp(
+      `Message: +(.*)\\n(?: +Observed Generation: .*\\n)? +Reason: +${condition.reason}\\n +Status: +${condition.status}\\n +Type: +${condition.type}\\n`,
+    ).exec(described);
+    expect(block?.[1]).toBe(message);
+    const [kind, name] = on;
+    const own = lines.filter((one) => one.includes(`${kind} ${name}`)).map((one) => one.slice(6));
+    expect(own.map((one) => one.slice(`${kind} ${name}, `.length))).toContain(line);
+  });
+
+  it('are at least 25', () => {
+    expect(FAULTS.length).toBeGreaterThanOrEqual(25);
+  });
+
+  it.each([
+    [
+      'a name of the cluster DNS where APISIX has a form of its own',
+      { serviceName: 'cms.default.svc.cluster.local' },
+      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName> instead of cms.default.svc.cluster.local',
+    ],
+    [
+      'a service_name without its port',
+      { serviceName: 'default/cms' },
+      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName>',
+    ],
+    [
+      'a port that is a number in quotes',
+      { serviceRef: { name: 'cms', port: '80' } },
+      "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
+    ],
+    [
+      'a backend that leads to two places',
+      { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
+      'a backend has exactly one of serviceRef, serviceName and addresses',
+    ],
+  ])('kubectl apply refuses %s', async (_, backend, message) => {
+    const input = JSON.stringify({
+      apiVersion: 'gatewayupstream.dev/v1alpha1',
+      kind: 'GatewayUpstream',
+      metadata: { name: 'refused-at-once', namespace: 'shop' },
+      spec: { backends: [backend] },
+    });
+    await expect(cluster.kubectl(['apply', '-f', '-'], { input })).rejects.toThrow(message);
+  });
+
+  it('an expired token of the operator', async () => {
+    const account = `${NAMESPACE}/gateway-upstream-operator` as const;
+    const token = await mintToken(cluster, account, Math.floor(Date.now() / 1000) - 3600);
+    const expired = await cluster.kubeconfigFor({ name: 'expired', token, namespace: NAMESPACE });
+    expect(await check(expired)).toContain(
+      'FAIL  credentials: the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone. Remedy: make a new token: gateway-upstream-operator install --out-of-cluster',
+    );
+    await using another = await startOperator(cluster, NAMESPACE, token, { name: 'expired' });
+    await eventually(async () => {
+      const { status, text } = await another.readyz();
+      expect(status).toBe(503);
+      expect(text).toContain("the API server refused the operator's credentials (401)");
+    });
+  });
+
+  it('a right that is missing', async () => {
+    const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
+    const { body } = await cluster.request('GET', role);
+    const { rules } = body as { readonly rules: readonly { readonly resources: readonly string[] }[] };
+    const less = rules.filter(({ resources }) => !resources.includes('endpointslices'));
+    await cluster.request('PATCH', role, { rules: less });
+    const lacks = 'ClusterRole gateway-upstream-operator lacks: ';
+    await eventually(async () => {
+      const described = await describeObject(['GatewayUpstream', 'shop/none-ready']);
+      expect(described).toMatch(/Reason: +PermissionMissing\n/);
+      expect(described).toContain(
+        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Put it back by`,
+      );
+    });
+    const lines = await check();
+    for (const verb of ['list', 'watch']) {
+      expect(lines).toContain(
+        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: gateway-upstream-operator install, or helm upgrade, puts it back`,
+      );
+    }
+    await cluster.request('PATCH', role, { rules });
+    await eventually(async () => {
+      expect(await describeObject(['GatewayUpstream', 'shop/none-ready'])).not.toMatch(
+        /Reason: +PermissionMissing\n/,
+      );
+    });
+  });
+
+  it('a CRD that is not installed', async () => {
+    await operator.stop();
+    const crd = 'gatewayconnections.gatewayupstream.dev';
+    const { items } = JSON.parse(await cluster.kubectl(['get', 'gwc', '-o', 'json'])) as {
+      readonly items: readonly { readonly metadata: { readonly name: string } }[];
+    };
+    for (const { metadata } of items) {
+      await cluster.kubectl([
+        ...['patch', 'gwc', metadata.name, '--type=merge', '-p', '{"metadata":{"finalizers":null}}'],
+      ]);
+    }
+    await cluster.kubectl(['delete', '--wait', '--timeout=60s', 'crd', crd]);
+    await eventually(
+      async () => {
+        expect(await check()).toContain(
+          `FAIL  CRD ${crd}: it is missing. Remedy: gateway-upstream-operator install --crds-only`,
+        );
+      },
+      { timeoutMs: 60_000 },
+    );
+  });
+});

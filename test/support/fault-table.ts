@@ -1,0 +1,527 @@
+import type { StandIn } from './apisix-stand-in/stand-in.ts';
+import type { Workload } from './workload.ts';
+
+/** What a fault is arranged with: everything of it stays in place, so each uses names of its own. */
+export interface FaultStage {
+  /** A gateway that works, of connection `main`, which allows every namespace but `forbidden`. */
+  readonly gateway: StandIn;
+  /** In namespace `shop`. */
+  readonly shop: Workload;
+  /** In namespace `forbidden`, which no connection allows. */
+  readonly forbidden: Workload;
+  /** Another gateway of its own, by default with the same key. */
+  newGateway(options?: { readonly tls?: boolean }): Promise<StandIn>;
+  /** A Secret of the operator's namespace. */
+  secret(name: string, data: Readonly<Record<string, string>>): Promise<void>;
+  /** PEM of an authority that no gateway's certificate is from. */
+  readonly otherAuthority: string;
+}
+
+/** One thing that goes wrong, and what is said about it. */
+export interface Fault {
+  /** As a user would name it. */
+  readonly symptom: string;
+  /** Kind and name (`namespace/name`) of the object that tells. */
+  readonly on: readonly ['GatewayConnection' | 'GatewayUpstream', string];
+  readonly arrange: (stage: FaultStage) => Promise<void>;
+  /** The condition of it that `kubectl describe` shows. */
+  readonly condition: { readonly type: string; readonly status: string; readonly reason: string };
+  /** Its message, with `http://gateway:9180` for the gateway's address. */
+  readonly message: string;
+  /** The line of `check`, after the name of the object. */
+  readonly check: string;
+}
+
+const PORTS = [{ name: 'http', port: 80 }];
+
+/** A connection of its own whose gateway or settings are at fault. */
+async function connect(
+  { shop }: FaultStage,
+  name: string,
+  adminUrl: string,
+  { secret = 'gateway', tls = {} }: { readonly secret?: string; readonly tls?: object } = {},
+): Promise<void> {
+  await shop.connection(name, {
+    adminUrl,
+    secret,
+    extra: {
+      apisix: { adminUrl, adminKeySecretRef: { name: secret, key: 'admin-key' }, tls },
+      idPrefix: `${name}.`,
+    },
+  });
+}
+
+const to = (name: string, port: number | string = 80) => ({ serviceRef: { name, port } });
+
+async function upstream(work: Workload, name: string, backend: object, spec: object = {}): Promise<void> {
+  await work.upstream(name, { connectionRef: { name: 'main' }, backends: [backend], ...spec });
+}
+
+async function service(
+  work: Workload,
+  name: string,
+  addresses: Parameters<Workload['endpoints']>[1] = ['10.0.0.1'],
+) {
+  await work.service(name, PORTS);
+  await work.endpoints(name, addresses);
+}
+
+const ready = (status: string, reason: string) => ({ type: 'Ready', status, reason });
+
+export const FAULTS: readonly Fault[] = [
+  {
+    symptom: 'The admin key is wrong',
+    on: ['GatewayConnection', 'wrong-key'],
+    async arrange(stage) {
+      await stage.secret('wrong-key', { 'admin-key': 'not-the-key-0123456789' });
+      await connect(stage, 'wrong-key', stage.gateway.adminUrl, { secret: 'wrong-key' });
+    },
+    condition: ready('False', 'Unauthorized'),
+    message:
+      'The gateway refused the admin key (401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+    check:
+      'key: The gateway refused the admin key (401, wrong apikey). Remedy: correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+  },
+  {
+    symptom: 'The admin key may only read',
+    on: ['GatewayConnection', 'read-only'],
+    async arrange(stage) {
+      await stage.secret('read-only', { 'admin-key': 'stand-in-viewer-key-0123456789' });
+      await connect(stage, 'read-only', stage.gateway.adminUrl, { secret: 'read-only' });
+      await service(stage.shop, 'reader');
+      await upstream(stage.shop, 'reader', to('reader'), { connectionRef: { name: 'read-only' } });
+    },
+    condition: ready('False', 'Unauthorized'),
+    message:
+      'The gateway refused the admin key (401, invalid method for role viewer): the key may only read: use an admin key',
+    check:
+      'key: The gateway refused the admin key (401, invalid method for role viewer): the key may only read. Remedy: use an admin key',
+  },
+  {
+    symptom: 'The Secret was made with `echo` and its key ends in a line break: that is no fault',
+    on: ['GatewayConnection', 'newline'],
+    async arrange(stage) {
+      await stage.secret('newline', { 'admin-key': `${stage.gateway.adminKey}\n` });
+      await connect(stage, 'newline', stage.gateway.adminUrl, { secret: 'newline' });
+    },
+    condition: ready('True', 'Ready'),
+    message: 'The gateway answers and takes the key',
+    check: 'key: it may read and write',
+  },
+  {
+    symptom: 'The Secret holds something that is no key, for example two lines',
+    on: ['GatewayConnection', 'two-lines'],
+    async arrange(stage) {
+      await stage.secret('two-lines', { 'admin-key': 'one\ntwo' });
+      await connect(stage, 'two-lines', stage.gateway.adminUrl, { secret: 'two-lines' });
+    },
+    condition: ready('False', 'Unauthorized'),
+    message:
+      'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
+    check:
+      'key: The admin key has characters that a key cannot have. Remedy: look at the Secret for line breaks or an encoding',
+  },
+  {
+    symptom: 'The Secret does not exist',
+    on: ['GatewayConnection', 'no-secret'],
+    arrange: (stage) => connect(stage, 'no-secret', stage.gateway.adminUrl, { secret: 'not-there' }),
+    condition: ready('False', 'SecretNotFound'),
+    message:
+      'Secret gateway-upstream-system/not-there does not exist: create it there, or correct the reference in spec.apisix of GatewayConnection no-secret',
+    check:
+      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: create it there, or correct the reference in spec.apisix of GatewayConnection no-secret',
+  },
+  {
+    symptom: 'The Secret has no entry of that name',
+    on: ['GatewayConnection', 'no-entry'],
+    async arrange(stage) {
+      await stage.secret('no-entry', { other: 'x' });
+      await connect(stage, 'no-entry', stage.gateway.adminUrl, { secret: 'no-entry' });
+    },
+    condition: ready('False', 'SecretNotFound'),
+    message:
+      'Secret gateway-upstream-system/no-entry has no key admin-key: create it there, or correct the reference in spec.apisix of GatewayConnection no-entry',
+    check:
+      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: create it there, or correct the reference in spec.apisix of GatewayConnection no-entry',
+  },
+  {
+    symptom: 'adminUrl leads to the port for traffic instead of the Admin API',
+    on: ['GatewayConnection', 'wrong-url'],
+    arrange: (stage) => connect(stage, 'wrong-url', stage.gateway.proxyUrl),
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'http://gateway:9180 answered 404: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+    check:
+      'gateway: http://gateway:9180 answered 404. Remedy: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+  },
+  {
+    symptom: 'The gateway is down, or the port is wrong',
+    on: ['GatewayConnection', 'down'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      await gateway.stop();
+      await connect(stage, 'down', gateway.adminUrl);
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message: 'http://gateway:9180 refused the connection: is it running, and is the port right?',
+    check:
+      'gateway: http://gateway:9180 refused the connection. Remedy: is it running, and is the port right?',
+  },
+  {
+    symptom: 'The name of the gateway does not exist',
+    on: ['GatewayConnection', 'no-name'],
+    arrange: (stage) => connect(stage, 'no-name', 'http://apisix-admin.invalid:9180'),
+    condition: ready('False', 'GatewayUnavailable'),
+    message: 'http://apisix-admin.invalid:9180 is a name that does not resolve: correct spec.apisix.adminUrl',
+    check:
+      'gateway: http://apisix-admin.invalid:9180 is a name that does not resolve. Remedy: correct spec.apisix.adminUrl',
+  },
+  {
+    symptom: 'The gateway speaks TLS, and adminUrl begins with http://',
+    on: ['GatewayConnection', 'plain'],
+    async arrange(stage) {
+      const { adminUrl } = await stage.newGateway({ tls: true });
+      await connect(stage, 'plain', adminUrl.replace('https:', 'http:'));
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'http://gateway:9180 closed the connection without an answer: is the port right, and should spec.apisix.adminUrl begin with https://?',
+    check:
+      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: is the port right, and should spec.apisix.adminUrl begin with https://?',
+  },
+  {
+    symptom: 'adminUrl begins with https://, and the gateway speaks plain HTTP',
+    on: ['GatewayConnection', 'secure'],
+    arrange: (stage) => connect(stage, 'secure', stage.gateway.adminUrl.replace('http:', 'https:')),
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'TLS with https://gateway:9180 failed (EPROTO): does it speak TLS, or should spec.apisix.adminUrl begin with http://?',
+    check:
+      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: does it speak TLS, or should spec.apisix.adminUrl begin with http://?',
+  },
+  {
+    symptom: "The gateway's certificate is from an authority that nobody named",
+    on: ['GatewayConnection', 'no-ca'],
+    async arrange(stage) {
+      await connect(stage, 'no-ca', (await stage.newGateway({ tls: true })).adminUrl);
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+    check:
+      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+  },
+  {
+    symptom: 'The CA in the Secret is the wrong one',
+    on: ['GatewayConnection', 'wrong-ca'],
+    async arrange(stage) {
+      await stage.secret('wrong-ca', { 'ca.crt': stage.otherAuthority });
+      await connect(stage, 'wrong-ca', (await stage.newGateway({ tls: true })).adminUrl, {
+        tls: { caSecretRef: { name: 'wrong-ca' } },
+      });
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+    check:
+      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+  },
+  {
+    symptom: 'The gateway takes too long',
+    on: ['GatewayConnection', 'slow'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      gateway.addFault({ fault: { kind: 'hang' } });
+      await connect(stage, 'slow', gateway.adminUrl);
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      "http://gateway:9180 did not answer within 2000 ms: is it overloaded, or requestTimeout in the operator's configuration too short?",
+    check:
+      "gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: is it overloaded, or requestTimeout in the operator's configuration too short?",
+  },
+  {
+    symptom: 'Something else answers, in HTML',
+    on: ['GatewayConnection', 'html'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      gateway.addFault({
+        fault: { kind: 'answer', status: 200, body: '<html>hello</html>', contentType: 'text/html' },
+      });
+      await connect(stage, 'html', gateway.adminUrl);
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message: 'http://gateway:9180 answered 200 without JSON: is this the Admin API of APISIX?',
+    check: 'gateway: http://gateway:9180 answered 200 without JSON. Remedy: is this the Admin API of APISIX?',
+  },
+  {
+    symptom: 'APISIX does not let the address of the operator in',
+    on: ['GatewayConnection', 'not-let-in'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      gateway.addFault({
+        fault: { kind: 'answer', status: 403, body: '<html>403 Forbidden</html>', contentType: 'text/html' },
+      });
+      await connect(stage, 'not-let-in', gateway.adminUrl);
+    },
+    condition: ready('False', 'Unauthorized'),
+    message:
+      "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration",
+    check:
+      "key: The gateway refused the operator's address (403). Remedy: add it to deployment.admin.allow_admin in APISIX's configuration",
+  },
+  {
+    symptom: "APISIX's etcd is down",
+    on: ['GatewayConnection', 'no-etcd'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      gateway.addFault({
+        fault: {
+          kind: 'answer',
+          status: 503,
+          body: '{"error_msg":"has no healthy etcd endpoint available"}',
+        },
+      });
+      await connect(stage, 'no-etcd', gateway.adminUrl);
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'http://gateway:9180 answered 503 (has no healthy etcd endpoint available): look at the log of the gateway',
+    check:
+      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: look at the log of the gateway',
+  },
+  {
+    symptom: 'The gateway redirects, for example to a login page',
+    on: ['GatewayConnection', 'redirect'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      gateway.addFault({
+        fault: { kind: 'answer', status: 302, body: '', headers: { location: 'https://login.example.com/' } },
+      });
+      await connect(stage, 'redirect', gateway.adminUrl);
+    },
+    condition: ready('False', 'GatewayUnavailable'),
+    message:
+      'http://gateway:9180 answered 302, a redirect, which is not followed with the key: correct spec.apisix.adminUrl',
+    check:
+      'gateway: http://gateway:9180 answered 302, a redirect, which is not followed with the key. Remedy: correct spec.apisix.adminUrl',
+  },
+  {
+    symptom: 'There is no GatewayConnection of that name',
+    on: ['GatewayUpstream', 'shop/no-connection'],
+    async arrange({ shop }) {
+      await upstream(shop, 'no-connection', to('web'), { connectionRef: { name: 'nowhere' } });
+    },
+    condition: ready('False', 'ConnectionNotFound'),
+    message: 'There is no GatewayConnection nowhere: create it, or refer to another one in a new object',
+    check:
+      'ConnectionNotFound: There is no GatewayConnection nowhere. Remedy: create it, or refer to another one in a new object',
+  },
+  {
+    symptom: 'The namespace is not allowed to use the gateway',
+    on: ['GatewayUpstream', 'forbidden/web'],
+    arrange: ({ forbidden }) => upstream(forbidden, 'web', to('web')),
+    condition: ready('False', 'NamespaceNotAllowed'),
+    message:
+      'GatewayConnection main does not allow namespace forbidden: its owner can add it to spec.allowedNamespaces',
+    check:
+      'NamespaceNotAllowed: GatewayConnection main does not allow namespace forbidden. Remedy: its owner can add it to spec.allowedNamespaces',
+  },
+  {
+    symptom: "The upstream id is outside the namespace's prefix",
+    on: ['GatewayUpstream', 'shop/bad-id'],
+    arrange: ({ shop }) => upstream(shop, 'bad-id', to('web'), { upstreamId: 'other.web' }),
+    condition: ready('False', 'IdNotAllowed'),
+    message:
+      'GatewayConnection main takes only upstream ids that begin with "shop." and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any',
+    check:
+      'IdNotAllowed: GatewayConnection main takes only upstream ids that begin with "shop." and go on. Remedy: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any',
+  },
+  {
+    symptom: 'Two objects want the same upstream id',
+    on: ['GatewayUpstream', 'shop/second'],
+    async arrange({ shop }) {
+      await service(shop, 'twice');
+      await upstream(shop, 'first', to('twice'), { upstreamId: 'shop.twice' });
+      await upstream(shop, 'second', to('twice'), { upstreamId: 'shop.twice' });
+    },
+    condition: ready('False', 'IdTaken'),
+    message:
+      'GatewayUpstream shop/first has upstream id shop.twice of this connection already: choose another upstreamId in a new object',
+    check:
+      'IdTaken: GatewayUpstream shop/first has upstream id shop.twice of this connection already. Remedy: choose another upstreamId in a new object',
+  },
+  {
+    symptom: 'The gateway already has an upstream of that id, made by somebody else',
+    on: ['GatewayUpstream', 'shop/squatted'],
+    async arrange({ gateway, shop }) {
+      await fetch(`${gateway.adminUrl}/apisix/admin/upstreams/shop.squatted`, {
+        method: 'PUT',
+        headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
+        body: JSON.stringify({ type: 'roundrobin', nodes: [] }),
+      });
+      await service(shop, 'squatted');
+      await upstream(shop, 'squatted', to('squatted'));
+    },
+    condition: ready('False', 'NotOwned'),
+    message:
+      'The gateway already has an upstream shop.squatted, and it carries no labels of this operator: choose another upstreamId, or delete that one in the gateway',
+    check:
+      'NotOwned: The gateway already has an upstream shop.squatted, and it carries no labels of this operator. Remedy: choose another upstreamId, or delete that one in the gateway',
+  },
+  {
+    symptom: 'The Service does not exist',
+    on: ['GatewayUpstream', 'shop/no-service'],
+    arrange: ({ shop }) => upstream(shop, 'no-service', to('nothing')),
+    condition: ready('False', 'ServiceNotFound'),
+    message: 'Service shop/nothing does not exist: create it or correct the reference',
+    check: 'ServiceNotFound: Service shop/nothing does not exist. Remedy: create it or correct the reference',
+  },
+  {
+    symptom: 'The Service has no such port',
+    on: ['GatewayUpstream', 'shop/no-port'],
+    async arrange({ shop }) {
+      await service(shop, 'ports');
+      await upstream(shop, 'no-port', to('ports', 'grpc'));
+    },
+    condition: ready('False', 'PortNotFound'),
+    message: 'Service shop/ports has no port grpc, but 80 (http): correct the port',
+    check: 'PortNotFound: Service shop/ports has no port grpc, but 80 (http). Remedy: correct the port',
+  },
+  {
+    symptom: 'The port is for UDP, and the scheme needs TCP',
+    on: ['GatewayUpstream', 'shop/udp'],
+    async arrange({ shop }) {
+      await shop.service('udp', [{ name: 'dns', port: 53, protocol: 'UDP' }]);
+      await upstream(shop, 'udp', to('udp', 'dns'));
+    },
+    condition: ready('False', 'UnsupportedProtocol'),
+    message:
+      'Service shop/udp has port dns for UDP only, but this scheme needs TCP: use another port, or another scheme',
+    check:
+      'UnsupportedProtocol: Service shop/udp has port dns for UDP only, but this scheme needs TCP. Remedy: use another port, or another scheme',
+  },
+  {
+    symptom: 'No endpoint is ready',
+    on: ['GatewayUpstream', 'shop/none-ready'],
+    async arrange({ shop }) {
+      await service(shop, 'none-ready', [{ address: '10.0.0.1', ready: false }]);
+      await upstream(shop, 'none-ready', to('none-ready'));
+    },
+    condition: ready('True', 'NoReadyEndpoints'),
+    message: 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
+    check:
+      'NoReadyEndpoints: No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
+  },
+  {
+    symptom: 'All Pods fail at once',
+    on: ['GatewayUpstream', 'shop/all-fail'],
+    async arrange({ gateway, shop }) {
+      await service(shop, 'all-fail', ['10.0.1.1', '10.0.1.2']);
+      await upstream(shop, 'all-fail', to('all-fail'));
+      for (
+        let tries = 0;
+        gateway.get('upstreams', 'shop.all-fail') === undefined && tries < 300;
+        tries += 1
+      ) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await shop.endpoints('all-fail', [
+        { address: '10.0.1.1', ready: false },
+        { address: '10.0.1.2', ready: false },
+      ]);
+    },
+    condition: { type: 'RemovalHeld', status: 'True', reason: 'RemovalHeld' },
+    message:
+      'Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway for up to 5m, those that vanished for up to 30s. Look at the Pods. To let them go now: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
+    check:
+      'RemovalHeld: Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway for up to 5m, those that vanished for up to 30s. Look at the Pods. To let them go now: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
+  },
+  {
+    symptom: 'Every backend has weight 0',
+    on: ['GatewayUpstream', 'shop/no-weight'],
+    async arrange({ shop }) {
+      await service(shop, 'no-weight');
+      await upstream(shop, 'no-weight', { ...to('no-weight'), weight: 0 });
+    },
+    condition: ready('True', 'NoWeight'),
+    message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
+    check:
+      'NoWeight: Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
+  },
+  {
+    symptom: 'The Service is in another namespace, and nothing grants it',
+    on: ['GatewayUpstream', 'shop/no-grant'],
+    async arrange({ shop, forbidden }) {
+      await service(forbidden, 'private');
+      await upstream(shop, 'no-grant', { serviceName: 'forbidden/private:http' });
+    },
+    condition: ready('False', 'RefNotPermitted'),
+    message:
+      'Service forbidden/private is in another namespace than this object, which is not permitted: create the GatewayUpstream in namespace forbidden',
+    check:
+      'RefNotPermitted: Service forbidden/private is in another namespace than this object, which is not permitted. Remedy: create the GatewayUpstream in namespace forbidden',
+  },
+  {
+    symptom: 'Addresses are not allowed by the connection',
+    on: ['GatewayUpstream', 'shop/addresses'],
+    arrange: ({ shop }) => upstream(shop, 'addresses', { addresses: [{ host: '192.0.2.1', port: 80 }] }),
+    condition: ready('False', 'StaticAddressesDenied'),
+    message:
+      'GatewayConnection main does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
+    check:
+      'StaticAddressesDenied: GatewayConnection main does not allow backends with addresses. Remedy: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
+  },
+  {
+    symptom: 'The gateway refuses the upstream',
+    on: ['GatewayUpstream', 'shop/refused'],
+    async arrange({ gateway, shop }) {
+      gateway.addFault({
+        fault: { kind: 'answer', status: 400, body: '{"error_msg":"invalid configuration: ..."}' },
+        match: ({ method, path }) => method === 'PUT' && path.endsWith('/shop.refused'),
+      });
+      await service(shop, 'refused');
+      await upstream(shop, 'refused', to('refused'));
+    },
+    condition: ready('False', 'Rejected'),
+    message:
+      'The gateway refused the upstream (400, invalid configuration: ...): correct what it names in the spec',
+    check:
+      'Rejected: The gateway refused the upstream (400, invalid configuration: ...). Remedy: correct what it names in the spec',
+  },
+  {
+    symptom: 'The object is deleted, and a route still refers to its upstream',
+    on: ['GatewayUpstream', 'shop/in-use'],
+    async arrange({ gateway, shop }) {
+      await service(shop, 'in-use');
+      await upstream(shop, 'in-use', to('in-use'));
+      for (let tries = 0; gateway.get('upstreams', 'shop.in-use') === undefined && tries < 300; tries += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      await fetch(`${gateway.adminUrl}/apisix/admin/routes/shop`, {
+        method: 'PUT',
+        headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
+        body: JSON.stringify({ uri: '/shop', upstream_id: 'shop.in-use' }),
+      });
+      await shop.remove(shop.upstreamPath('in-use'));
+    },
+    condition: ready('False', 'InUse'),
+    message:
+      'Waiting to be deleted (can not delete this upstream, route [shop] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force',
+    check:
+      'InUse: Waiting to be deleted (can not delete this upstream, route [shop] is still using it now). Remedy: remove that reference, or set spec.deletionPolicy to Orphan or Force',
+  },
+  {
+    symptom: 'syncPolicy is Observe, and the gateway differs',
+    on: ['GatewayUpstream', 'shop/observed'],
+    async arrange({ shop }) {
+      await service(shop, 'observed');
+      await upstream(shop, 'observed', to('observed'), { syncPolicy: 'Observe' });
+    },
+    condition: ready('False', 'Observed'),
+    message:
+      'Nothing is written, since spec.syncPolicy is Observe, and the gateway has no such upstream: status.plan says what Sync would write',
+    check:
+      'Observed: Nothing is written, since spec.syncPolicy is Observe, and the gateway has no such upstream. Remedy: status.plan says what Sync would write',
+  },
+];
