@@ -14,6 +14,8 @@ export interface Remembered {
   readonly heldSince: number | undefined;
   /** Places of nodes that went unexplained a short while ago. */
   readonly lost: readonly string[];
+  /** How many nodes came a short while ago, but for those that came back or went explained. */
+  readonly gained: number;
 }
 
 interface Entry {
@@ -25,11 +27,13 @@ interface Entry {
   wroteAt: number;
   heldSince: number | undefined;
   /** By place: when, monotonic. */
-  lost: Map<string, number>;
+  readonly lost: Map<string, number>;
+  /** By place: when, monotonic. */
+  readonly gained: Map<string, number>;
 }
 
-/** Nodes that go within this time count as if they went at once. */
-const LOST_TOGETHER_MS = 60_000;
+/** Nodes that go, or come, within this time count as if they did at once. */
+const TOGETHER_MS = 60_000;
 /** The endpoint controllers of a busy cluster follow a changed selector within this time. */
 const SETTLING_MS = 60_000;
 
@@ -46,14 +50,17 @@ export class GuardMemory {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     const { places, basis, changedAt, wroteAt, heldSince } = entry;
-    const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
-    for (const [place, at] of entry.lost) if (at < oldest) entry.lost.delete(place);
+    const oldest = this.#clock.monotonic() - TOGETHER_MS;
+    for (const times of [entry.lost, entry.gained]) {
+      for (const [place, at] of times) if (at < oldest) times.delete(place);
+    }
     return {
       put: (node) => places.has(placeOf(node)),
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
       heldSince,
       lost: [...entry.lost.keys()],
+      gained: entry.gained.size,
     };
   }
 
@@ -69,6 +76,7 @@ export class GuardMemory {
         wroteAt: now,
         heldSince: undefined,
         lost: new Map(),
+        gained: new Map(),
       });
     } else if (entry.basis !== basis) {
       entry.basis = basis;
@@ -81,10 +89,17 @@ export class GuardMemory {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     const now = this.#clock.monotonic();
+    const before = entry.places;
     entry.places = new Set(nodes.map(placeOf));
     entry.wroteAt = now;
-    for (const place of entry.places) entry.lost.delete(place);
+    for (const place of entry.places) {
+      // What comes back makes up for its own loss, and for no other.
+      if (!before.has(place) && !entry.lost.delete(place)) entry.gained.set(place, now);
+    }
     for (const node of lost) entry.lost.set(placeOf(node), now);
+    for (const place of before) {
+      if (!entry.places.has(place) && !entry.lost.has(place)) entry.gained.delete(place);
+    }
   }
 
   /** Something is held since then; undefined: nothing is. */

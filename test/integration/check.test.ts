@@ -117,7 +117,7 @@ describe('check', () => {
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'create it in namespace',
+      'create it there',
     ],
     [
       'a gateway that is not there',
