@@ -72,11 +72,13 @@ type JsonObject = Record<string, unknown>;
 
 /**
  * What zod emits and an API server refuses: an `anyOf` beside `x-kubernetes-int-or-string`, `additionalProperties`
- * beside `properties`, the whole-number bounds that zod gives every integer.
+ * beside `properties` or unknown fields, the whole-number bounds that zod gives every integer.
  */
 function structural({ jsonSchema }: { jsonSchema: JsonObject }): void {
   if (jsonSchema['x-kubernetes-int-or-string'] === true) delete jsonSchema['anyOf'];
-  if (jsonSchema['properties'] !== undefined) delete jsonSchema['additionalProperties'];
+  if (jsonSchema['properties'] !== undefined || jsonSchema['x-kubernetes-preserve-unknown-fields'] === true) {
+    delete jsonSchema['additionalProperties'];
+  }
   if (jsonSchema['type'] === 'integer') {
     if (jsonSchema['minimum'] === Number.MIN_SAFE_INTEGER) delete jsonSchema['minimum'];
     if (jsonSchema['maximum'] === Number.MAX_SAFE_INTEGER) delete jsonSchema['maximum'];

@@ -9,6 +9,7 @@ import {
   text,
   withRules,
 } from './schema.ts';
+import { trafficFields } from './traffic.ts';
 
 const serviceName =
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -114,70 +115,6 @@ const backend = withRules(
   ],
 );
 
-const hashVariable =
-  /^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)$/;
-const hashField = /^[a-zA-Z0-9_-]+$/;
-
-const loadBalancing = withRules(
-  z.object({
-    type: z
-      .enum(['RoundRobin', 'ConsistentHash', 'EWMA', 'LeastConn'])
-      .default('RoundRobin')
-      .describe(
-        'RoundRobin: by weight. ConsistentHash: the same value, the same node. EWMA: the node that answers fastest. LeastConn: the node with the fewest connections.',
-      ),
-    hashOn: z
-      .enum(['Vars', 'Header', 'Cookie', 'Consumer', 'VarsCombinations'])
-      .optional()
-      .describe('What ConsistentHash hashes. Default: Vars.'),
-    key: text(256, {
-      pattern: /^[!-~]+$/,
-      message: 'key is not empty and has neither spaces nor letters outside ASCII, for example remote_addr',
-    })
-      .optional()
-      .describe('The variable, header or cookie whose value is hashed, for example `remote_addr`.'),
-  }),
-  [
-    {
-      rule: "self.type == 'ConsistentHash' || (!has(self.hashOn) && !has(self.key))",
-      message: 'hashOn and key belong to type ConsistentHash only',
-      holds: (value) =>
-        value.type === 'ConsistentHash' || (value.hashOn === undefined && value.key === undefined),
-    },
-    {
-      rule: "self.type != 'ConsistentHash' || has(self.key) || (has(self.hashOn) && self.hashOn == 'Consumer')",
-      message: 'ConsistentHash needs a key, for example remote_addr, unless hashOn is Consumer',
-      holds: (value) =>
-        value.type !== 'ConsistentHash' || value.key !== undefined || value.hashOn === 'Consumer',
-    },
-    {
-      rule: "!has(self.key) || (has(self.hashOn) && self.hashOn != 'Vars') || self.key.matches('^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)$')",
-      message:
-        'with hashOn Vars the key is one of uri, server_name, server_addr, request_uri, remote_port, remote_addr, query_string, host, hostname, mqtt_client_id or arg_<name>',
-      holds: (value) =>
-        value.key === undefined || (value.hashOn ?? 'Vars') !== 'Vars' || hashVariable.test(value.key),
-    },
-    {
-      rule: "!has(self.key) || !has(self.hashOn) || !(self.hashOn in ['Header', 'Cookie']) || self.key.matches('^[a-zA-Z0-9_-]+$')",
-      message: 'with hashOn Header or Cookie the key is its name: letters, digits, - and _',
-      holds: (value) =>
-        value.key === undefined ||
-        (value.hashOn !== 'Header' && value.hashOn !== 'Cookie') ||
-        hashField.test(value.key),
-    },
-  ],
-);
-
-const timeout = durationBetween('1ms', '24h');
-
-const timeouts = z
-  .object({
-    connect: timeout.default('60s').describe('To open the connection.'),
-    send: timeout.default('60s').describe('Between two writes of the request.'),
-    read: timeout.default('60s').describe('Between two reads of the answer.'),
-  })
-  .describe('What each attempt may take. A part that is not given is 60s.');
-
 /** What `removalGuard` is where it is not given. */
 export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
 
@@ -210,20 +147,7 @@ export const gatewayUpstreamSpec = withRules(
       .max(16)
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe('Where the traffic goes.'),
-    loadBalancing: loadBalancing.optional().describe('How the gateway chooses a node. Default: RoundRobin.'),
-    scheme: z
-      .enum(['HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'])
-      .optional()
-      .describe('What the nodes speak. Default: HTTP.'),
-    timeouts: timeouts.optional(),
-    retries: z
-      .int()
-      .min(0)
-      .max(1000)
-      .optional()
-      .describe(
-        "How many other nodes are tried after a failure. Default: the gateway's, one less than there are nodes.",
-      ),
+    ...trafficFields,
     removalGuard: z
       .object({
         maxRemovalPercent: z

@@ -15,6 +15,8 @@ export const REASONS = {
   IdTaken: 'Another GatewayUpstream has this upstream id already; the message names it. Choose another id.',
   StaticAddressesDenied:
     'The connection does not allow `addresses`. The platform team can set `tenantPolicy.staticAddresses: Allow`.',
+  OverridesDenied:
+    'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
   // ResolvedRefs
   ResolvedRefs: 'Every reference leads somewhere.',
   ServiceNotFound: 'The Service does not exist. Create it or correct the name.',

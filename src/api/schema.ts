@@ -15,16 +15,20 @@ interface Rule<T> {
 /** `schema` with `rules`, enforced by the API server and by the operator. */
 export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule<z.output<S>>[]): S {
   let refined = schema;
+  const before = schema.meta()?.['x-kubernetes-validations'];
   for (const { holds, message } of rules) {
     if (holds !== undefined) refined = refined.refine(holds, { error: message });
   }
   return refined.meta({
-    'x-kubernetes-validations': rules.map(({ rule, message, messageExpression, fieldPath }) => ({
-      rule,
-      message,
-      ...(messageExpression === undefined ? {} : { messageExpression }),
-      ...(fieldPath === undefined ? {} : { fieldPath }),
-    })),
+    'x-kubernetes-validations': [
+      ...(Array.isArray(before) ? before : []),
+      ...rules.map(({ rule, message, messageExpression, fieldPath }) => ({
+        rule,
+        message,
+        ...(messageExpression === undefined ? {} : { messageExpression }),
+        ...(fieldPath === undefined ? {} : { fieldPath }),
+      })),
+    ],
   });
 }
 

@@ -127,6 +127,13 @@ export function accessProblem(
       message: `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
     };
   }
+  if (spec.apisix?.overrides !== undefined && tenantPolicy.overrides === 'Deny') {
+    return {
+      status: 'False',
+      reason: 'OverridesDenied',
+      message: `GatewayConnection ${connection.name} does not allow apisix.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+    };
+  }
   const inside = addresses.find(({ host }) => isClusterName(host, isNamespace));
   if (inside !== undefined) {
     return {

@@ -1,16 +1,8 @@
 import type { Backend, GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import { durationMs } from '../api/schema.ts';
-import type {
-  Discovered,
-  LoadBalancing,
-  Protocol,
-  Scheme,
-  Upstream,
-  UpstreamId,
-  UpstreamNode,
-} from './model.ts';
+import type { Discovered, Protocol, Upstream, UpstreamId, UpstreamNode } from './model.ts';
 import { chooseEndpoints, type EndpointCounts, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
+import { trafficOf } from './traffic.ts';
 import { weigh } from './weights.ts';
 
 /** What a backend's reference leads to: a Service's port, or places written in the spec. */
@@ -66,7 +58,6 @@ export interface Desired {
   readonly ready: Verdict;
 }
 
-const SCHEME_DEFAULT: Scheme = 'HTTP';
 const MAX_WEIGHT_SUM = 10_000;
 /** APISIX allocates 160 points per unit of weight for a consistent hash, on every change. */
 const MAX_WEIGHT_SUM_HASH = 1000;
@@ -121,45 +112,23 @@ export function buildDesired(
   backends: readonly ResolvedBackend[],
   held: readonly HeldNode[] = [],
 ): Desired {
-  const loadBalancing = toLoadBalancing(spec.loadBalancing);
+  const traffic = trafficOf(spec, undefined);
   const weighing = weighedNodes(
     backends,
     held,
-    loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
+    traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
   );
-  const { timeouts, retries } = spec;
   return {
     upstream: {
       id: identity.id,
-      labels: identity.labels,
+      labels: { ...spec.labels, ...identity.labels },
       nodes: weighing.nodes,
-      scheme: spec.scheme ?? SCHEME_DEFAULT,
-      loadBalancing,
-      ...(timeouts === undefined
-        ? {}
-        : {
-            timeouts: {
-              connectMs: durationMs(timeouts.connect),
-              sendMs: durationMs(timeouts.send),
-              readMs: durationMs(timeouts.read),
-            },
-          }),
-      ...(retries === undefined ? {} : { retries }),
+      ...traffic,
     },
     resolvedRefs: resolvedRefs(backends),
     counts: weighing.counts,
     action: actionFor(backends),
     ready: readyVerdict(backends, weighing),
-  };
-}
-
-function toLoadBalancing(spec: GatewayUpstreamSpec['loadBalancing']): LoadBalancing {
-  if (spec === undefined) return { type: 'RoundRobin' };
-  if (spec.type !== 'ConsistentHash') return { type: spec.type };
-  return {
-    type: 'ConsistentHash',
-    hashOn: spec.hashOn ?? 'Vars',
-    ...(spec.key === undefined ? {} : { key: spec.key }),
   };
 }
 

@@ -84,6 +84,68 @@ export interface Upstream {
   readonly timeouts?: { readonly connectMs: number; readonly sendMs: number; readonly readMs: number };
   /** Absent: the gateway's own default. */
   readonly retries?: number;
+  readonly retryTimeoutMs?: number;
+  /** Absent: the client's own Host header. */
+  readonly hostHeader?: HostHeader;
+  readonly keepalive?: { readonly size: number; readonly idleTimeoutMs: number; readonly requests: number };
+  readonly healthCheck?: HealthCheck;
+  readonly tls?: UpstreamTls;
+  readonly description?: string;
+  /** Fields in the vendor's own spelling, written as they are. */
+  readonly overrides?: Readonly<Record<string, unknown>>;
+}
+
+export type HostHeader = { readonly type: 'Node' } | { readonly type: 'Rewrite'; readonly value: string };
+
+export type ProbeType = 'HTTP' | 'HTTPS' | 'TCP';
+
+/** How a gateway finds out which nodes are well. Counts are in a row. */
+export interface HealthCheck {
+  readonly active: {
+    readonly type: ProbeType;
+    readonly timeoutMs: number;
+    readonly concurrency: number;
+    readonly method: string;
+    readonly path: string;
+    readonly body: string;
+    readonly host?: string;
+    readonly port?: number;
+    /** Each as `Name: value`. */
+    readonly headers?: readonly string[];
+    readonly verifyCertificate: boolean;
+    readonly healthy: {
+      readonly intervalSeconds: number;
+      readonly statuses: readonly number[];
+      readonly successes: number;
+    };
+    readonly unhealthy: Failures & { readonly intervalSeconds: number };
+  };
+  readonly passive?: {
+    readonly type: ProbeType;
+    readonly healthy: { readonly statuses: readonly number[]; readonly successes: number };
+    readonly unhealthy: Failures;
+  };
+}
+
+/** What makes a node unhealthy; counts are in a row, 0 is never. */
+export interface Failures {
+  readonly statuses: readonly number[];
+  readonly httpFailures: number;
+  readonly tcpFailures: number;
+  readonly timeouts: number;
+}
+
+export interface UpstreamTls {
+  /** What the gateway shows to the nodes, PEM. */
+  readonly clientCertificate?: KeyPair;
+  /** Whether the nodes' certificates must be trusted. */
+  readonly verify: boolean;
+}
+
+/** PEM. The key belongs to the certificate, so that equal certificates mean equal keys. */
+export interface KeyPair {
+  readonly certificate: string;
+  readonly key: string;
 }
 
 /** An upstream object as the gateway reported it. */

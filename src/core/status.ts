@@ -20,6 +20,7 @@ const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'IdNotAllowed',
   'IdTaken',
   'StaticAddressesDenied',
+  'OverridesDenied',
   'RefNotPermitted',
   'NotOwned',
   'Observed',

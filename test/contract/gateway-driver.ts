@@ -1,8 +1,20 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { GatewayRejectedError, UpstreamInUseError } from '../../src/core/errors.ts';
-import type { HashOn, LoadBalancing, Scheme, Upstream, UpstreamNode } from '../../src/core/model.ts';
+import type {
+  Failures,
+  HashOn,
+  HealthCheck,
+  HostHeader,
+  KeyPair,
+  LoadBalancing,
+  ProbeType,
+  Scheme,
+  Upstream,
+  UpstreamNode,
+} from '../../src/core/model.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
+import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 
 /** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
@@ -66,6 +78,70 @@ const timeoutMs = fc.oneof(
   fc.integer({ min: 1, max: 86_400_000 }),
 );
 
+const count = fc.integer({ min: 1, max: 254 });
+const statuses = fc.constantFrom([200], [200, 302], [500, 429]);
+const probeType = fc.constantFrom<ProbeType>('HTTP', 'HTTPS', 'TCP');
+
+const healthCheck: fc.Arbitrary<HealthCheck> = fc.record(
+  {
+    active: fc.record(
+      {
+        type: probeType,
+        timeoutMs,
+        concurrency: count,
+        method: fc.constantFrom('GET', 'POST'),
+        path: fc.constantFrom('/', '/healthz?deep=1'),
+        body: fc.constantFrom('', 'ping'),
+        host: fc.constant('a.example'),
+        port: fc.constantFrom(1, 65_535),
+        headers: fc.constantFrom(['User-Agent: probe'], ['A: b', 'C: d']),
+        verifyCertificate: fc.boolean(),
+        healthy: fc.record({ intervalSeconds: count, statuses, successes: count }),
+        unhealthy: fc.record({
+          intervalSeconds: count,
+          statuses,
+          httpFailures: count,
+          tcpFailures: count,
+          timeouts: count,
+        }),
+      },
+      {
+        requiredKeys: [
+          'type',
+          'timeoutMs',
+          'concurrency',
+          'method',
+          'path',
+          'body',
+          'verifyCertificate',
+          'healthy',
+          'unhealthy',
+        ],
+      },
+    ),
+    passive: fc.record({
+      type: probeType,
+      healthy: fc.record({ statuses, successes: fc.nat(254) }),
+      unhealthy: fc.record({
+        statuses,
+        httpFailures: fc.nat(254),
+        tcpFailures: fc.nat(254),
+        timeouts: fc.nat(254),
+      }),
+    }),
+  },
+  { requiredKeys: ['active'] },
+);
+
+const KEY_PAIRS: readonly KeyPair[] = ['one', 'other'].map((commonName) => {
+  const { certPem: certificate, keyPem: key } = createCertificateAuthority().issue({
+    commonName,
+    hosts: [`${commonName}.example`],
+    usage: 'client',
+  });
+  return { certificate, key };
+});
+
 const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
   fc.record(
     {
@@ -83,6 +159,19 @@ const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
       loadBalancing: fc.constantFrom(...LOAD_BALANCINGS),
       timeouts: fc.record({ connectMs: timeoutMs, sendMs: timeoutMs, readMs: timeoutMs }),
       retries: fc.nat(10),
+      retryTimeoutMs: fc.constantFrom(0, 1, 1500, 60_000),
+      hostHeader: fc.constantFrom<HostHeader>(
+        { type: 'Node' },
+        { type: 'Rewrite', value: 'a.example' },
+        { type: 'Rewrite', value: 'a.example:8080' },
+      ),
+      keepalive: fc.record({ size: fc.constantFrom(1, 320), idleTimeoutMs: timeoutMs, requests: count }),
+      healthCheck,
+      tls: fc.record(
+        { verify: fc.boolean(), clientCertificate: fc.constantFrom(...KEY_PAIRS) },
+        { requiredKeys: ['verify'] },
+      ),
+      description: fc.constantFrom('', 'ours', 'é'.repeat(256)),
     },
     { requiredKeys: ['id', 'labels', 'nodes', 'scheme', 'loadBalancing'] },
   );
@@ -365,7 +454,7 @@ function node(host: string, fields: Partial<Omit<UpstreamNode, 'host'>> = {}): U
 }
 
 /** What makes two upstreams of one id differ, written down without a driver's wire format. */
-function canonicalByHand({ labels, nodes, scheme, loadBalancing, timeouts, retries }: Upstream): string {
+function canonicalByHand({ labels, nodes, loadBalancing, ...rest }: Upstream): string {
   const hash: readonly [HashOn, string | undefined] | undefined =
     loadBalancing.type === 'ConsistentHash' ? [loadBalancing.hashOn, loadBalancing.key] : undefined;
   return JSON.stringify([
@@ -373,11 +462,30 @@ function canonicalByHand({ labels, nodes, scheme, loadBalancing, timeouts, retri
       .toSorted()
       .map((name) => [name, labels[name]]),
     nodes.map(({ host, port, weight, priority }) => [host, port, weight, priority]),
-    scheme,
     [loadBalancing.type, hash],
-    timeouts && [timeouts.connectMs, timeouts.sendMs, timeouts.readMs],
-    retries,
+    rest.scheme,
+    rest.timeouts && [rest.timeouts.connectMs, rest.timeouts.sendMs, rest.timeouts.readMs],
+    [rest.retries, rest.retryTimeoutMs],
+    rest.hostHeader,
+    rest.keepalive && [rest.keepalive.size, rest.keepalive.idleTimeoutMs, rest.keepalive.requests],
+    rest.healthCheck && healthCheckByHand(rest.healthCheck),
+    rest.tls && [rest.tls.verify, rest.tls.clientCertificate?.certificate],
+    rest.description,
   ]);
+}
+
+function healthCheckByHand({ active, passive }: HealthCheck): unknown {
+  const failures = ({ statuses: seen, httpFailures, tcpFailures, timeouts }: Failures) => [
+    ...[seen, httpFailures, tcpFailures, timeouts],
+  ];
+  return [
+    [active.type, active.timeoutMs, active.concurrency, active.host, active.port],
+    [active.method, active.path, active.body, active.headers, active.verifyCertificate],
+    [active.healthy.intervalSeconds, active.healthy.statuses, active.healthy.successes],
+    [active.unhealthy.intervalSeconds, ...failures(active.unhealthy)],
+    passive && [passive.type, passive.healthy.statuses, passive.healthy.successes],
+    passive && failures(passive.unhealthy),
+  ];
 }
 
 /** Eight at a time: enough to be quick, few enough for a shared gateway. */

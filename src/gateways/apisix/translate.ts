@@ -1,6 +1,14 @@
 import { isIPv6 } from 'node:net';
 import { isObject, textsIn } from '../../core/json.ts';
-import type { HashOn, LoadBalancing, ObservedUpstream, Upstream, UpstreamNode } from '../../core/model.ts';
+import type {
+  Failures,
+  HashOn,
+  HealthCheck,
+  LoadBalancing,
+  ObservedUpstream,
+  Upstream,
+  UpstreamNode,
+} from '../../core/model.ts';
 import { compareNodes } from '../../core/nodes.ts';
 
 /** An upstream as the Admin API takes and gives it. */
@@ -37,9 +45,11 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
 
 /** The body of a PUT for `upstream`; the id goes into the path. */
 export function toAdmin(upstream: Upstream): AdminUpstream {
-  const { loadBalancing, timeouts, retries } = upstream;
-  return {
-    type: TYPE[loadBalancing.type],
+  const { hostHeader, timeouts, retryTimeoutMs, keepalive, healthCheck, tls } = upstream;
+  const fields: AdminUpstream = {
+    ...upstream.overrides,
+    type: TYPE[upstream.loadBalancing.type],
+    ...hashOf(upstream.loadBalancing),
     scheme: upstream.scheme.toLowerCase(),
     nodes: upstream.nodes.map(({ host, port, weight, priority }) => ({
       // APISIX 3.18, measured: an IPv6 address without brackets is refused.
@@ -49,24 +59,83 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
       ...(priority === 0 ? {} : { priority }),
     })),
     labels: upstream.labels,
-    ...(loadBalancing.type === 'ConsistentHash'
-      ? {
-          hash_on: HASH_ON[loadBalancing.hashOn],
-          ...(loadBalancing.key === undefined ? {} : { key: loadBalancing.key }),
-        }
-      : {}),
+    desc: upstream.description,
+    pass_host: hostHeader?.type.toLowerCase(),
+    upstream_host: hostHeader?.type === 'Rewrite' ? hostHeader.value : undefined,
     // APISIX needs all three, in seconds.
-    ...(timeouts === undefined
-      ? {}
-      : {
-          timeout: {
-            connect: timeouts.connectMs / 1000,
-            send: timeouts.sendMs / 1000,
-            read: timeouts.readMs / 1000,
-          },
-        }),
-    ...(retries === undefined ? {} : { retries }),
+    timeout: timeouts && {
+      connect: timeouts.connectMs / 1000,
+      send: timeouts.sendMs / 1000,
+      read: timeouts.readMs / 1000,
+    },
+    retries: upstream.retries,
+    retry_timeout: retryTimeoutMs === undefined ? undefined : retryTimeoutMs / 1000,
+    keepalive_pool: keepalive && {
+      size: keepalive.size,
+      idle_timeout: keepalive.idleTimeoutMs / 1000,
+      requests: keepalive.requests,
+    },
+    checks: healthCheck && toChecks(healthCheck),
+    tls: tls && {
+      verify: tls.verify,
+      client_cert: tls.clientCertificate?.certificate,
+      client_key: tls.clientCertificate?.key,
+    },
   };
+  return withoutUndefined(fields);
+}
+
+function hashOf(loadBalancing: LoadBalancing): AdminUpstream {
+  if (loadBalancing.type !== 'ConsistentHash') return {};
+  return { hash_on: HASH_ON[loadBalancing.hashOn], key: loadBalancing.key };
+}
+
+/** Every default is written out: up to 3.13 APISIX stores them, later it does not, and so both hold the same. */
+function toChecks({ active, passive }: HealthCheck): AdminUpstream {
+  const { type, timeoutMs, concurrency, host, port, headers, verifyCertificate } = active;
+  return {
+    active: {
+      type: type.toLowerCase(),
+      timeout: timeoutMs / 1000,
+      concurrency,
+      http_method: active.method,
+      http_path: active.path,
+      http_req_body: active.body,
+      host,
+      port,
+      req_headers: headers,
+      https_verify_certificate: verifyCertificate,
+      healthy: { interval: active.healthy.intervalSeconds, ...successesOf(active.healthy) },
+      unhealthy: { interval: active.unhealthy.intervalSeconds, ...failuresOf(active.unhealthy) },
+    },
+    passive: passive && {
+      type: passive.type.toLowerCase(),
+      healthy: successesOf(passive.healthy),
+      unhealthy: failuresOf(passive.unhealthy),
+    },
+  };
+}
+
+function successesOf(healthy: { readonly statuses: readonly number[]; readonly successes: number }) {
+  return { http_statuses: healthy.statuses, successes: healthy.successes };
+}
+
+function failuresOf({ statuses, httpFailures, tcpFailures, timeouts }: Failures) {
+  return {
+    http_statuses: statuses,
+    http_failures: httpFailures,
+    tcp_failures: tcpFailures,
+    timeouts,
+  };
+}
+
+/** As JSON has it: members that are undefined, at any depth, are absent. */
+function withoutUndefined(value: AdminUpstream): AdminUpstream {
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, member]) => member !== undefined)
+      .map(([name, member]) => [name, isObject(member) ? withoutUndefined(member) : member]),
+  );
 }
 
 /** What the gateway holds as `id`, whoever made it: shapes that we would not write are kept in the canonical form. */
@@ -89,8 +158,18 @@ export function canonicalForm(value: AdminUpstream): string {
       // Lua cannot tell an empty object from an empty list: both are "no labels".
       return field !== 'labels' || !isEmpty(content);
     })
-    .map(([field, content]) => [field, field === 'nodes' ? canonicalNodes(content) : content]);
+    .map(([field, content]) => [field, canonicalField(field, content)]);
   return JSON.stringify(sorted(Object.fromEntries(kept)));
+}
+
+function canonicalField(field: string, content: unknown): unknown {
+  if (field === 'nodes') return canonicalNodes(content);
+  // APISIX 3.18, measured: the key comes back encrypted. Its certificate, which only this key belongs to, tells it.
+  if (field === 'tls' && isObject(content)) {
+    const { client_key: _key, ...rest } = content;
+    return rest;
+  }
+  return content;
 }
 
 /** Nodes in the array form with all that they hold, in one order; what has neither form of `nodes` as it is. */

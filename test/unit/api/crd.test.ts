@@ -45,6 +45,7 @@ const KEYWORDS: ReadonlySet<string> = new Set([
   'x-kubernetes-int-or-string',
   'x-kubernetes-list-type',
   'x-kubernetes-list-map-keys',
+  'x-kubernetes-preserve-unknown-fields',
   'x-kubernetes-validations',
 ]);
 

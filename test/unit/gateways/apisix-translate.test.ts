@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { LoadBalancing, Upstream } from '../../../src/core/model.ts';
+import type { HealthCheck, LoadBalancing, Upstream } from '../../../src/core/model.ts';
 import { canonicalForm, toAdmin, toObserved } from '../../../src/gateways/apisix/translate.ts';
 
 const upstream: Upstream = {
@@ -11,6 +11,17 @@ const upstream: Upstream = {
   loadBalancing: { type: 'RoundRobin' },
 };
 const node = { host: '10.0.0.1', port: 80, weight: 1, priority: 0 };
+const ACTIVE: HealthCheck['active'] = {
+  type: 'HTTPS',
+  timeoutMs: 1500,
+  concurrency: 10,
+  method: 'HEAD',
+  path: '/healthz',
+  body: '',
+  verifyCertificate: false,
+  healthy: { intervalSeconds: 2, statuses: [200], successes: 2 },
+  unhealthy: { intervalSeconds: 1, statuses: [500], httpFailures: 5, tcpFailures: 2, timeouts: 3 },
+};
 
 describe('what is sent', () => {
   it.each<[string, Partial<Upstream>, object]>([
@@ -39,6 +50,94 @@ describe('what is sent', () => {
     ],
     ['no retries, which is not the default', { retries: 0 }, { retries: 0 }],
     ['retries', { retries: 3 }, { retries: 3 }],
+    ['how long is retried, in seconds', { retryTimeoutMs: 1500 }, { retry_timeout: 1.5 }],
+    ['the host of the node', { hostHeader: { type: 'Node' } }, { pass_host: 'node' }],
+    [
+      'another host',
+      { hostHeader: { type: 'Rewrite', value: 'shop.example:81' } },
+      { pass_host: 'rewrite', upstream_host: 'shop.example:81' },
+    ],
+    [
+      'kept connections',
+      { keepalive: { size: 4, idleTimeoutMs: 8500, requests: 16 } },
+      { keepalive_pool: { size: 4, idle_timeout: 8.5, requests: 16 } },
+    ],
+    ['a description', { description: 'ours' }, { desc: 'ours' }],
+    ['TLS without a certificate', { tls: { verify: true } }, { tls: { verify: true } }],
+    [
+      'TLS with a certificate',
+      { tls: { verify: false, clientCertificate: { certificate: 'C', key: 'K' } } },
+      { tls: { verify: false, client_cert: 'C', client_key: 'K' } },
+    ],
+    ['raw fields', { overrides: { name: 'shop', x: { y: 1 } } }, { name: 'shop', x: { y: 1 } }],
+    ['no raw field over one of its own', { overrides: { type: 'ewma', nodes: [1] } }, {}],
+    [
+      'health checks with every default written out',
+      { healthCheck: { active: ACTIVE } },
+      {
+        checks: {
+          active: {
+            type: 'https',
+            timeout: 1.5,
+            concurrency: 10,
+            http_method: 'HEAD',
+            http_path: '/healthz',
+            http_req_body: '',
+            https_verify_certificate: false,
+            healthy: { interval: 2, http_statuses: [200], successes: 2 },
+            unhealthy: {
+              interval: 1,
+              http_statuses: [500],
+              http_failures: 5,
+              tcp_failures: 2,
+              timeouts: 3,
+            },
+          },
+        },
+      },
+    ],
+    [
+      'health checks with all that is optional',
+      {
+        healthCheck: {
+          active: { ...ACTIVE, host: 'h', port: 81, headers: ['A: b'] },
+          passive: {
+            type: 'TCP',
+            healthy: { statuses: [201], successes: 0 },
+            unhealthy: { statuses: [503], httpFailures: 1, tcpFailures: 0, timeouts: 2 },
+          },
+        },
+      },
+      {
+        checks: {
+          active: {
+            type: 'https',
+            timeout: 1.5,
+            concurrency: 10,
+            http_method: 'HEAD',
+            http_path: '/healthz',
+            http_req_body: '',
+            host: 'h',
+            port: 81,
+            req_headers: ['A: b'],
+            https_verify_certificate: false,
+            healthy: { interval: 2, http_statuses: [200], successes: 2 },
+            unhealthy: {
+              interval: 1,
+              http_statuses: [500],
+              http_failures: 5,
+              tcp_failures: 2,
+              timeouts: 3,
+            },
+          },
+          passive: {
+            type: 'tcp',
+            healthy: { http_statuses: [201], successes: 0 },
+            unhealthy: { http_statuses: [503], http_failures: 1, tcp_failures: 0, timeouts: 2 },
+          },
+        },
+      },
+    ],
   ])('%s', (_, fields, expected) => {
     expect(toAdmin({ ...upstream, ...fields })).toStrictEqual({
       type: 'roundrobin',
@@ -165,6 +264,13 @@ describe('the canonical form is the same', () => {
     ],
   ])('%s', (_, one, other) => {
     expect(canonicalForm({ nodes: one })).toBe(canonicalForm({ nodes: other }));
+  });
+
+  it('for a private key that the gateway gives back encrypted', () => {
+    const tls = { verify: false, client_cert: 'C' };
+    expect(canonicalForm({ ...stored, tls: { ...tls, client_key: 'encrypted' } })).toBe(
+      canonicalForm({ ...stored, tls: { ...tls, client_key: 'K' } }),
+    );
   });
 
   it.each([undefined, {}, []])('for no labels stored as %j', (labels) => {

@@ -1,0 +1,76 @@
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { durationMs } from '../api/schema.ts';
+import type { HealthCheck, HostHeader, KeyPair, LoadBalancing, Scheme, Upstream } from './model.ts';
+
+/** Everything of an upstream but whose it is and where its traffic goes. */
+export type Traffic = Omit<Upstream, 'id' | 'labels' | 'nodes'>;
+
+const SCHEME_DEFAULT: Scheme = 'HTTP';
+
+/** How the gateway is to treat the traffic of `spec`. `clientCertificate`: what `spec.tls` refers to. */
+export function trafficOf(spec: GatewayUpstreamSpec, clientCertificate: KeyPair | undefined): Traffic {
+  const { timeouts, keepalive, healthCheck, tls } = spec;
+  return present({
+    scheme: spec.scheme ?? SCHEME_DEFAULT,
+    loadBalancing: toLoadBalancing(spec.loadBalancing),
+    hostHeader: toHostHeader(spec.hostHeader),
+    timeouts: timeouts && {
+      connectMs: durationMs(timeouts.connect),
+      sendMs: durationMs(timeouts.send),
+      readMs: durationMs(timeouts.read),
+    },
+    retries: spec.retries,
+    retryTimeoutMs: spec.retryTimeout === undefined ? undefined : durationMs(spec.retryTimeout),
+    keepalive: keepalive && {
+      size: keepalive.size,
+      idleTimeoutMs: durationMs(keepalive.idleTimeout),
+      requests: keepalive.requests,
+    },
+    healthCheck: healthCheck && toHealthCheck(healthCheck),
+    tls: tls && present({ clientCertificate, verify: tls.verify }),
+    description: spec.description,
+    overrides: spec.apisix?.overrides,
+  });
+}
+
+type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** `value` without the members that are undefined: a field that is not set must not differ from an absent one. */
+function present<T extends object>(value: T): Present<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Present<T>;
+}
+
+function toLoadBalancing(spec: GatewayUpstreamSpec['loadBalancing']): LoadBalancing {
+  if (spec === undefined) return { type: 'RoundRobin' };
+  if (spec.type !== 'ConsistentHash') return { type: spec.type };
+  return {
+    type: 'ConsistentHash',
+    hashOn: spec.hashOn ?? 'Vars',
+    ...(spec.key === undefined ? {} : { key: spec.key }),
+  };
+}
+
+function toHostHeader(spec: GatewayUpstreamSpec['hostHeader']): HostHeader | undefined {
+  if (spec?.type === 'Node') return { type: 'Node' };
+  if (spec?.type === 'Rewrite' && spec.value !== undefined) return { type: 'Rewrite', value: spec.value };
+  return undefined;
+}
+
+function toHealthCheck({ active, passive }: NonNullable<GatewayUpstreamSpec['healthCheck']>): HealthCheck {
+  const { timeout, healthy, unhealthy, ...rest } = active;
+  return present({
+    active: present({
+      ...rest,
+      timeoutMs: durationMs(timeout),
+      healthy: withSeconds(healthy),
+      unhealthy: withSeconds(unhealthy),
+    }),
+    passive,
+  });
+}
+
+function withSeconds<T extends { readonly interval: string }>({ interval, ...rest }: T) {
+  return { ...rest, intervalSeconds: durationMs(interval) / 1000 };
+}
