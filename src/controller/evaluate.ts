@@ -201,7 +201,6 @@ function guard(
       observed: observed.nodes.filter((node) => remembered?.put(node) ?? true),
       desired: desired.upstream.nodes,
       lost: remembered?.lost ?? [],
-      gained: remembered?.gained ?? 0,
       fateOf,
       heldSince,
       acceptedUntil: acceptedUntilOf(object),

@@ -14,8 +14,6 @@ export interface Remembered {
   readonly heldSince: number | undefined;
   /** Places of nodes that went unexplained a short while ago. */
   readonly lost: readonly string[];
-  /** How many nodes came a short while ago, but for those that came back or went explained. */
-  readonly gained: number;
 }
 
 interface Entry {
@@ -27,13 +25,11 @@ interface Entry {
   wroteAt: number;
   heldSince: number | undefined;
   /** By place: when, monotonic. */
-  readonly lost: Map<string, number>;
-  /** By place: when, monotonic. */
-  readonly gained: Map<string, number>;
+  lost: Map<string, number>;
 }
 
-/** Nodes that go, or come, within this time count as if they did at once. */
-const TOGETHER_MS = 60_000;
+/** Nodes that go within this time count as if they went at once. */
+const LOST_TOGETHER_MS = 60_000;
 /** The endpoint controllers of a busy cluster follow a changed selector within this time. */
 const SETTLING_MS = 60_000;
 
@@ -50,17 +46,14 @@ export class GuardMemory {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     const { places, basis, changedAt, wroteAt, heldSince } = entry;
-    const oldest = this.#clock.monotonic() - TOGETHER_MS;
-    for (const times of [entry.lost, entry.gained]) {
-      for (const [place, at] of times) if (at < oldest) times.delete(place);
-    }
+    const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
+    for (const [place, at] of entry.lost) if (at < oldest) entry.lost.delete(place);
     return {
       put: (node) => places.has(placeOf(node)),
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
       heldSince,
       lost: [...entry.lost.keys()],
-      gained: entry.gained.size,
     };
   }
 
@@ -76,7 +69,6 @@ export class GuardMemory {
         wroteAt: now,
         heldSince: undefined,
         lost: new Map(),
-        gained: new Map(),
       });
     } else if (entry.basis !== basis) {
       entry.basis = basis;
@@ -92,13 +84,12 @@ export class GuardMemory {
     const before = entry.places;
     entry.places = new Set(nodes.map(placeOf));
     entry.wroteAt = now;
-    for (const place of entry.places) {
-      // What comes back makes up for its own loss, and for no other.
-      if (!before.has(place) && !entry.lost.delete(place)) entry.gained.set(place, now);
-    }
     for (const node of lost) entry.lost.set(placeOf(node), now);
-    for (const place of before) {
-      if (!entry.places.has(place) && !entry.lost.has(place)) entry.gained.delete(place);
+    for (const place of entry.places) {
+      // What is new took the place of what was lost longest ago; what came back makes up for its own loss.
+      const [oldest] = entry.lost.keys();
+      if (entry.lost.delete(place) || before.has(place) || oldest === undefined) continue;
+      entry.lost.delete(oldest);
     }
   }
 

@@ -28,8 +28,6 @@ export interface GuardInput {
    * one after the other must not pass node by node.
    */
   readonly lost: readonly string[];
-  /** How many nodes came meanwhile: an endpoint that another one took the place of is no loss. */
-  readonly gained: number;
   /** Asked only about nodes that would go. */
   readonly fateOf: (node: UpstreamNode) => Fate;
   /** Since when something is held, wall clock; undefined where nothing is. */
@@ -68,9 +66,8 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
     .filter((node) => !wanted.has(placeOf(node)))
     .map((node) => ({ node, fate: fateOf(node) }));
   const present = new Set(observed.map(placeOf));
-  const lost = input.lost.filter((place) => !wanted.has(place) && !present.has(place)).length;
-  const before = observed.length + Math.max(0, lost - input.gained);
-  if (!isTooMuch(before, desired.length, policy)) {
+  const before = input.lost.filter((place) => !wanted.has(place) && !present.has(place)).length;
+  if (!isTooMuch(observed.length + before, desired.length, policy)) {
     return { ...NOTHING_HELD, lost: gone.flatMap(({ node, fate }) => (fate === 'explained' ? [] : [node])) };
   }
   const since = input.heldSince ?? now;
