@@ -4,6 +4,7 @@ import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import type { Config } from './config.ts';
 import { createController, upstreamIndexes } from './controller/controller.ts';
+import { grantIndexes } from './controller/references.ts';
 import { createReporter } from './controller/reporter.ts';
 import { createKubernetesSource, sliceIndexes, trimService, trimSlice } from './discovery/kubernetes.ts';
 import { permissionsOf } from './install/rbac.ts';
@@ -12,7 +13,14 @@ import { createFollower } from './kube/follower.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
-import { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret } from './kube/objects.ts';
+import {
+  REFERENCE_GRANT,
+  trimGatewayConnection,
+  trimGatewayUpstream,
+  trimNamespace,
+  trimReferenceGrant,
+  trimSecret,
+} from './kube/objects.ts';
 import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
 import type { Reflector } from './kube/reflector.ts';
 import type { Stored, StoreView } from './kube/store.ts';
@@ -72,6 +80,14 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     trim: trimSlice,
     indexes: sliceIndexes,
     query: { labelSelector: 'kubernetes.io/service-name' },
+  });
+  const { olderVersion, ...newest } = REFERENCE_GRANT;
+  const grants = follower.followNamespaced({
+    resource: newest,
+    olderVersion,
+    optional: true,
+    trim: trimReferenceGrant,
+    indexes: grantIndexes,
   });
 
   const source = createKubernetesSource({ services, slices });
@@ -146,6 +162,8 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       upstreams,
       connections,
       namespaces,
+      grants,
+      onlyNamespaces: config.namespaces,
       secrets,
       source,
       permissions,
@@ -237,7 +255,7 @@ function watchCheck(reflector: Reflector): ReadinessCheck {
     problem: () => {
       const { state, lastContactAt, lastError } = reflector.health();
       const why = lastError === undefined ? '' : `: ${lastError}`;
-      if (state !== 'synced') return `${state}${why}`;
+      if (state !== 'synced' && !(state === 'absent' && reflector.optional)) return `${state}${why}`;
       const silentMs = systemClock.monotonic() - (lastContactAt ?? Number.NEGATIVE_INFINITY);
       return silentMs > WATCH_SILENT_MS
         ? `no word from the API server for ${Math.round(silentMs / 1000)} s${why}`

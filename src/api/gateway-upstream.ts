@@ -36,7 +36,9 @@ const serviceRef = z
         'namespace is the name of a namespace, for example default: lower case letters, digits and "-"',
     })
       .optional()
-      .describe("Namespace of the Service. Default: the object's own. Another one is not permitted yet."),
+      .describe(
+        "Namespace of the Service. Default: the object's own. Another one must permit it by a ReferenceGrant of the Gateway API.",
+      ),
     port: withRules(
       z.union([z.int(), z.string().max(63)]).meta({ 'x-kubernetes-int-or-string': true, maxLength: 63 }),
       [
@@ -89,7 +91,7 @@ const backend = withRules(
     })
       .optional()
       .describe(
-        "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one.",
+        "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one. Another namespace than the object's own must permit it by a ReferenceGrant.",
       ),
     addresses: z
       .array(staticAddress)

@@ -22,7 +22,7 @@ export const REASONS = {
   ServiceNotFound: 'The Service does not exist. Create it or correct the name.',
   PortNotFound: 'The Service has no such port. The message lists the ports that it has.',
   UnsupportedProtocol: 'The port exists for another protocol than the scheme uses.',
-  RefNotPermitted: 'The reference leads into another namespace, which is not permitted.',
+  RefNotPermitted: 'The reference leads into another namespace, and no ReferenceGrant there permits it.',
   SecretNotFound: "The Secret with the gateway's key or certificates, or a key in it, does not exist.",
   SourceUnavailable:
     'What the reference leads to is not known yet, or cannot be read. The gateway keeps what it has.',

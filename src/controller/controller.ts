@@ -16,6 +16,7 @@ import { Connections } from './connections.ts';
 import { GuardMemory } from './guard-memory.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { createUpstreamReconciler } from './reconcile-upstream.ts';
+import { type ReferenceRules, referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
 import type { ListReport } from './session.ts';
 import { Sweep } from './sweep.ts';
@@ -27,9 +28,11 @@ export const upstreamIndexes = {
   namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
   /** How labels in a gateway name the object. */
   label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
+  /** The other namespaces that it refers to. */
+  referred: referredNamespaces,
 };
 
-export interface ControllerOptions {
+export interface ControllerOptions extends ReferenceRules {
   readonly clusterId: string;
   readonly operatorNamespace: string;
   /** With `upstreamIndexes`. */
@@ -78,7 +81,8 @@ const gatewayLane = (connection: string): string => `gateway ${connection}`;
  * reconciled before every kind that it depends on was listed in full.
  */
 export function createController(options: ControllerOptions): Controller {
-  const { upstreams, connections, namespaces, secrets, source, reporter, writer, clock, log } = options;
+  const { upstreams, connections, namespaces, grants, secrets, source, reporter, writer, clock, log } =
+    options;
   const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
   const claims = new Claims();
   const memory = new GuardMemory(clock);
@@ -267,6 +271,23 @@ export function createController(options: ControllerOptions): Controller {
           for (const object of upstreams.byIndex('namespace', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
             for (const rival of claims.rivals(keyOf(object))) enqueueKey(rival, PRIORITY.resync);
+          }
+        }),
+      );
+      listeners.use(
+        grants.onChange(({ previous, current }) => {
+          const namespace = (current ?? previous)?.namespace;
+          if (!started || namespace === undefined) return;
+          for (const object of upstreams.byIndex('referred', namespace)) {
+            enqueueUpstream(object, PRIORITY.spec);
+          }
+        }),
+      );
+      listeners.use(
+        grants.onState(() => {
+          if (!started) return;
+          for (const object of upstreams.list()) {
+            if (referredNamespaces(object).length > 0) enqueueUpstream(object, PRIORITY.resync);
           }
         }),
       );

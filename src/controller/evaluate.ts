@@ -8,7 +8,6 @@ import {
   buildDesired,
   type Desired,
   type ResolvedBackend,
-  referenceProblem,
   type ServicePortRef,
 } from '../core/desired.ts';
 import { createFateOf, type NodeFate } from '../core/fate.ts';
@@ -37,6 +36,7 @@ import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kub
 import type { StoreView } from '../kube/store.ts';
 import { type Claims, keyOf, wantedId } from './claims.ts';
 import type { Remembered } from './guard-memory.ts';
+import { type ReferenceRules, referenceRefused } from './references.ts';
 
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
 export type Held =
@@ -44,7 +44,7 @@ export type Held =
   | { readonly known: false };
 
 /** Everything that decides what becomes of an object. Only looked at, so that `plan` and `run` cannot differ. */
-export interface World {
+export interface World extends ReferenceRules {
   readonly clusterId: string;
   /** With the index `label`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -386,13 +386,16 @@ function keeperFor(world: World, object: GatewayUpstream, id: UpstreamId): Gatew
 }
 
 function resolve(
-  { source }: World,
+  world: World,
   object: GatewayUpstream,
   spec: GatewayUpstreamSpec,
 ): readonly ResolvedBackend[] {
   return backendTargets(spec, object.namespace).map((target) =>
     target.kind === 'addresses'
       ? { target }
-      : { target, found: referenceProblem(target.ref, object.namespace) ?? source.read(target.ref) },
+      : {
+          target,
+          found: referenceRefused(world, target.ref, object.namespace) ?? world.source.read(target.ref),
+        },
   );
 }

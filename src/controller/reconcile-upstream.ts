@@ -34,6 +34,7 @@ import {
   type World,
 } from './evaluate.ts';
 import type { GuardMemory } from './guard-memory.ts';
+import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
 import type { Turn } from './session.ts';
 
@@ -226,7 +227,8 @@ function missingPermission(
   { permissions }: UpstreamReconcilerDeps,
   object: GatewayUpstream,
 ): Verdict | undefined {
-  return missingVerdict(permissions.lacking('GatewayUpstream', object.namespace));
+  const referred = referredNamespaces(object);
+  return missingVerdict(permissions.lacking('GatewayUpstream', object.namespace, referred));
 }
 
 /** Says why nothing was come to, where a missing right is why; everything else stays as it was said last. */

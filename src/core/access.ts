@@ -87,6 +87,8 @@ export function isNamespaceAllowed(
 function isClusterName(host: string, isNamespace: (name: string) => boolean): boolean {
   const name = host.toLowerCase().replace(/\.+$/, '');
   if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
+  // A Pod, in a cluster whose domain is another one than cluster.local.
+  if (/^[0-9a-f]*-[0-9a-f-]+\.[^.]+\.pod\./.test(name)) return true;
   const labels = name.split('.');
   return labels.length === 2 && isNamespace(labels[1] ?? '');
 }

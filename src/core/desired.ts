@@ -90,15 +90,6 @@ export function backendTargets(spec: GatewayUpstreamSpec, namespace: string): re
   });
 }
 
-/** Why an object of `namespace` may not look at `ref`; undefined if it may. */
-export function referenceProblem(ref: ServicePortRef, namespace: string): NotPermitted | undefined {
-  if (ref.namespace === namespace) return undefined;
-  return {
-    state: 'notPermitted',
-    message: `Service ${ref.namespace}/${ref.name} is in another namespace than this object, which is not permitted: create the GatewayUpstream in namespace ${ref.namespace}`,
-  };
-}
-
 /** A node that stays although it is not wanted, and the backend that it counts for; undefined: none that is known. */
 export interface HeldNode {
   readonly node: UpstreamNode;

@@ -1,5 +1,5 @@
 import type { PortRef, ServicePortRef } from '../core/desired.ts';
-import { identityIn, type JsonObject, objectIn, textIn, textsIn } from '../core/json.ts';
+import { identityIn, objectIn, objectsIn, textIn, textsIn } from '../core/json.ts';
 import { type Discovered, type Endpoint, type IpFamily, objectKey, type Protocol } from '../core/model.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import { Departures } from './departures.ts';
@@ -32,10 +32,6 @@ const BY_SERVICE = 'service';
 export const sliceIndexes = {
   [BY_SERVICE]: (slice: SliceFacts): readonly string[] => [objectKey(slice.namespace, slice.service)],
 };
-
-function objectsIn(value: unknown): readonly JsonObject[] {
-  return Array.isArray(value) ? value.map(objectIn) : [];
-}
 
 function isFamily(value: unknown): value is IpFamily {
   return value === 'IPv4' || value === 'IPv6';

@@ -148,12 +148,18 @@ async function checkPermissions(
     if (answer?.status === 'rejected') {
       return failed(name, `the API server did not say: ${kubeError(answer.reason).message}`, 'try again');
     }
-    if (answer?.value === undefined) {
-      return failed(name, 'the authorizer of the API server failed', "look at the API server's log");
+    switch (answer?.value) {
+      case 'granted':
+        return fine(name, 'granted');
+      case 'needless':
+        return fine(name, 'not granted, and not needed: the API server does not serve the kind');
+      case 'missing': {
+        const remedy = 'gateway-upstream-operator install, or helm upgrade, puts it back';
+        return failed(name, describeMissing([permission]), remedy);
+      }
+      default:
+        return failed(name, 'the authorizer of the API server failed', "look at the API server's log");
     }
-    if (answer.value) return fine(name, 'granted');
-    const remedy = 'gateway-upstream-operator install, or helm upgrade, puts it back';
-    return failed(name, describeMissing([permission]), remedy);
   });
 }
 

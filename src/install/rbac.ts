@@ -1,5 +1,6 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP, OPERATOR } from '../api/group.ts';
+import { REFERENCE_GRANT } from '../kube/objects.ts';
 import type { Permission, RoleName } from '../kube/permissions.ts';
 
 export interface RbacOptions {
@@ -26,6 +27,7 @@ interface Rule {
   readonly policy: PolicyRule;
   /** What stops being right without it: the upstreams too, or only what the platform team looks at. */
   readonly affects: Permission['affects'];
+  readonly optional?: true;
 }
 
 interface Role extends RoleName {
@@ -59,6 +61,7 @@ const NAMESPACED: readonly Rule[] = [
   rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
   rule('', 'services', FOLLOW),
   rule('discovery.k8s.io', 'endpointslices', FOLLOW),
+  { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
   EVENTS,
 ];
 
@@ -122,7 +125,7 @@ export function rbacObjects(options: RbacOptions): readonly object[] {
 /** Everything that the operator asks of the API server, one by one, and the object that should grant it. */
 export function permissionsOf(options: RbacOptions): readonly Permission[] {
   return rolesOf(options).flatMap(({ kind, name, namespace, rules }) =>
-    rules.flatMap(({ policy, affects }) =>
+    rules.flatMap(({ policy, affects, optional }) =>
       policy.apiGroups.flatMap((group) =>
         policy.resources.flatMap((path) =>
           (policy.resourceNames ?? [undefined]).flatMap((objectName) =>
@@ -137,6 +140,7 @@ export function permissionsOf(options: RbacOptions): readonly Permission[] {
                 ...(objectName === undefined ? {} : { name: objectName }),
                 ...where,
                 affects,
+                ...(optional === undefined ? {} : { optional }),
                 grantedBy: { kind, name, ...where },
               };
             }),

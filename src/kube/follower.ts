@@ -1,6 +1,7 @@
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { createReflector, type Reflector } from './reflector.ts';
+import { isServed } from './served.ts';
 import { createStore, type Stored, type StoreView } from './store.ts';
 import { type KubeTransport, type ResourceAddress, resourcePath } from './transport.ts';
 import { createUnionView } from './union-view.ts';
@@ -17,6 +18,10 @@ export interface FollowerOptions {
 export interface Followed<T> {
   /** Where the kind is: a collection of the whole cluster, or of the `namespace` that it names. */
   readonly resource: ResourceAddress;
+  /** An older version of the same shape, followed where `resource.version` is not served. */
+  readonly olderVersion?: string;
+  /** The kind need not be installed. */
+  readonly optional?: boolean;
   readonly trim: (raw: unknown) => T | undefined;
   readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
   /** Label and field selectors. */
@@ -39,6 +44,8 @@ export function createFollower(options: FollowerOptions): Follower {
 
   const follow = <T extends Stored>({
     resource,
+    olderVersion,
+    optional = false,
     trim,
     indexes = {},
     query = {},
@@ -50,8 +57,23 @@ export function createFollower(options: FollowerOptions): Follower {
       indexes,
       reportListenerError: (err) => log.error({ err }, 'a listener failed'),
     });
-    const path = resourcePath(resource);
-    reflectors.push(createReflector({ name, transport, path, query, trim, store, clock, random, log }));
+    reflectors.push(
+      createReflector({
+        name,
+        transport,
+        paths: [
+          resourcePath(resource),
+          ...(olderVersion === undefined ? [] : [resourcePath({ ...resource, version: olderVersion })]),
+        ],
+        query,
+        trim,
+        store,
+        ...(optional ? { isServed: (signal: AbortSignal) => isServed(transport, resource, signal) } : {}),
+        clock,
+        random,
+        log,
+      }),
+    );
     return store;
   };
 

@@ -12,7 +12,8 @@ import {
   gatewayUpstreamStatus,
 } from '../api/gateway-upstream.ts';
 import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
-import { identityIn, objectIn, textIn, textsIn } from '../core/json.ts';
+import type { ReferenceGrant } from '../core/grants.ts';
+import { identityIn, objectIn, objectsIn, textIn, textsIn } from '../core/json.ts';
 import type { Stored } from './store.ts';
 
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
@@ -50,6 +51,17 @@ export interface NamespaceStored extends Stored {
   readonly labels: Readonly<Record<string, string>>;
   readonly terminating: boolean;
 }
+
+/** The Gateway API's kind by which the owner of a namespace lets others refer into it. */
+export const REFERENCE_GRANT = {
+  group: 'gateway.networking.k8s.io',
+  version: 'v1',
+  /** All that releases of the Gateway API before 1.5 serve; of the same shape. */
+  olderVersion: 'v1beta1',
+  plural: 'referencegrants',
+} as const;
+
+export interface ReferenceGrantStored extends Stored, ReferenceGrant {}
 
 function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
   const result = schema.safeParse(value);
@@ -117,5 +129,25 @@ export function trimNamespace(value: unknown): NamespaceStored | undefined {
     labels: textsIn(metadata['labels']),
     terminating:
       textIn(metadata['deletionTimestamp']) !== '' || objectIn(object['status'])['phase'] === 'Terminating',
+  };
+}
+
+export function trimReferenceGrant(value: unknown): ReferenceGrantStored | undefined {
+  const object = objectIn(value);
+  const identity = identityIn(object);
+  if (identity === undefined) return undefined;
+  const { from, to } = objectIn(object['spec']);
+  return {
+    ...identity,
+    from: objectsIn(from).map(({ group, kind, namespace }) => ({
+      group: textIn(group),
+      kind: textIn(kind),
+      namespace: textIn(namespace),
+    })),
+    to: objectsIn(to).map(({ group, kind, name }) => ({
+      group: textIn(group),
+      kind: textIn(kind),
+      ...(name === undefined ? {} : { name: textIn(name) }),
+    })),
   };
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
 import type { CustomKind } from './object-writer.ts';
+import { isServed } from './served.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
 /** The object that grants a permission. */
@@ -24,9 +25,12 @@ export interface Permission {
   readonly name?: string;
   /**
    * What is not right any more without it. A tenant is not told of what does not touch the upstreams: every missing
-   * permission is told on the GatewayConnections, which belong to whoever can put it back.
+   * permission is told on the GatewayConnections, which belong to whoever can put it back. `references`: upstreams that
+   * refer to another namespace.
    */
-  readonly affects: 'connections' | 'everything';
+  readonly affects: 'connections' | 'references' | 'everything';
+  /** The kind need not be installed, and where it is not nobody misses the permission. */
+  readonly optional?: true;
   readonly grantedBy: RoleName;
 }
 
@@ -60,15 +64,15 @@ const REVIEW_PATH = resourcePath({
 const REVIEW_TIMEOUT_MS = 10_000;
 const AT_ONCE = 16;
 
-/**
- * Whether the transport's own user has `permission`, by the API server's word; undefined where its authorizer could not
- * tell. Rejects with `KubeApiError`.
- */
+/** `needless`: not granted, but for a kind that is not installed. `unknown`: the authorizer could not tell. */
+export type Review = 'granted' | 'missing' | 'needless' | 'unknown';
+
+/** What the transport's own user has of `permission`, by the API server's word. Rejects with `KubeApiError`. */
 async function reviewPermission(
   transport: KubeTransport,
   permission: Permission,
   signal: AbortSignal,
-): Promise<boolean | undefined> {
+): Promise<Review> {
   const { verb, group, resource, subresource, namespace, name } = permission;
   const resourceAttributes = { verb, group, resource, subresource, namespace, name };
   const { status } = (await transport.send({
@@ -82,10 +86,12 @@ async function reviewPermission(
     timeoutMs: REVIEW_TIMEOUT_MS,
     signal,
   })) as { readonly status?: { readonly allowed?: unknown; readonly evaluationError?: unknown } };
-  if (status?.allowed === true) return true;
+  if (status?.allowed === true) return 'granted';
   // Of RBAC a missing role is no such error; of a webhook that does not answer it is one.
   const failed = typeof status?.evaluationError === 'string' && status.evaluationError !== '';
-  return typeof status?.allowed === 'boolean' && !failed ? false : undefined;
+  if (typeof status?.allowed !== 'boolean' || failed) return 'unknown';
+  if (permission.optional !== true) return 'missing';
+  return (await isServed(transport, { group, plural: resource }, signal)) ? 'missing' : 'needless';
 }
 
 /** One answer for each of `permissions`, in their order; a few at a time. */
@@ -93,8 +99,8 @@ export async function reviewPermissions(
   transport: KubeTransport,
   permissions: readonly Permission[],
   signal: AbortSignal,
-): Promise<readonly PromiseSettledResult<boolean | undefined>[]> {
-  const answers: PromiseSettledResult<boolean | undefined>[] = [];
+): Promise<readonly PromiseSettledResult<Review>[]> {
+  const answers: PromiseSettledResult<Review>[] = [];
   for (let from = 0; from < permissions.length; from += AT_ONCE) {
     const some = permissions.slice(from, from + AT_ONCE);
     answers.push(...(await Promise.allSettled(some.map((one) => reviewPermission(transport, one, signal)))));
@@ -104,8 +110,11 @@ export async function reviewPermissions(
 
 /** What reconcilers see of the operator's permissions. */
 export interface MissingPermissions {
-  /** What to say on an object of this kind; undefined if nothing is missing that it depends on. */
-  lacking(kind: CustomKind, namespace: string): string | undefined;
+  /**
+   * What to say on an object of this kind; undefined if nothing is missing that it depends on. `referred`: the other
+   * namespaces that it refers to.
+   */
+  lacking(kind: CustomKind, namespace: string, referred?: readonly string[]): string | undefined;
   onChange(listener: () => void): Disposable;
 }
 
@@ -152,9 +161,9 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
     for (const [index, permission] of permissions.entries()) {
       const answer = answers[index];
       if (answer?.status === 'rejected') refusal ??= refusalOf(answer.reason);
-      if (answer?.status !== 'fulfilled' || answer.value === undefined) continue;
-      if (answer.value) now.delete(permission);
-      else now.add(permission);
+      if (answer?.status !== 'fulfilled' || answer.value === 'unknown') continue;
+      if (answer.value === 'missing') now.add(permission);
+      else now.delete(permission);
     }
     if (refusal !== unheard) {
       if (refusal === undefined) log.info({}, 'the API server takes the credentials again');
@@ -191,16 +200,16 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
       return unheard ?? (lacking.length === 0 ? undefined : describeMissing(lacking));
     },
 
-    lacking(kind, namespace) {
+    lacking(kind, namespace, referred = []) {
       // Asked for every object that is reconciled.
       if (missing.size === 0) return undefined;
-      const lacking = permissions.filter(
-        (permission) =>
-          missing.has(permission) &&
-          (kind === 'GatewayConnection' ||
-            (permission.affects === 'everything' &&
-              (permission.namespace === undefined || permission.namespace === namespace))),
-      );
+      const concerns = (permission: Permission): boolean => {
+        if (kind === 'GatewayConnection') return true;
+        if (permission.affects === 'connections') return false;
+        const where = permission.affects === 'references' ? referred : [namespace, ...referred];
+        return permission.namespace === undefined ? where.length > 0 : where.includes(permission.namespace);
+      };
+      const lacking = permissions.filter((permission) => missing.has(permission) && concerns(permission));
       return lacking.length === 0 ? undefined : remedyFor(lacking);
     },
 

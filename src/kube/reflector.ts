@@ -28,13 +28,18 @@ const TIMING: ReflectorTiming = {
 export interface ReflectorOptions<T extends Stored> {
   readonly name: string;
   readonly transport: KubeTransport;
-  /** Path of the collection. */
-  readonly path: string;
+  /** Paths of the collection, one for each version of the kind that will do: the first one that is served is followed. */
+  readonly paths: readonly [string, ...string[]];
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
   /** Cuts an object down to what is kept. One that it throws at or gives undefined for is left as it was known. */
   readonly trim: (raw: unknown) => T | undefined;
   readonly store: Store<T>;
+  /**
+   * Only for a kind that need not be there: whether it is, for an operator that may not list it. Rejects with
+   * `KubeApiError`.
+   */
+  readonly isServed?: (signal: AbortSignal) => Promise<boolean>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -52,6 +57,8 @@ export interface ReflectorHealth {
 /** Keeps a store equal to a collection of the API server, for ever. */
 export interface Reflector {
   readonly name: string;
+  /** The kind need not be there: to be absent is no fault. */
+  readonly optional: boolean;
   /** Resolves when the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   health(): ReflectorHealth;
@@ -60,7 +67,7 @@ export interface Reflector {
 /** What comes next; every fault is an arm of `step`. */
 type Phase =
   | { readonly kind: 'list' }
-  | { readonly kind: 'watch'; readonly version: string }
+  | { readonly kind: 'watch'; readonly path: string; readonly version: string }
   | { readonly kind: 'pause'; readonly delayMs: number; readonly next: Phase };
 
 /** A watch that lived this long, or brought anything, was healthy: the next failure begins with a short pause again. */
@@ -85,7 +92,7 @@ interface RawObject {
 }
 
 export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
-  const { name, transport, path, query, trim, store, clock, random, log } = options;
+  const { name, transport, paths, query, trim, store, isServed, clock, random, log } = options;
   const timing = { ...TIMING, ...options.timing };
   const backoff = createBackoff({ baseMs: 800, factor: 2, maxMs: 30_000, jitter: 0.5, random });
   let lastContactAt: number | undefined;
@@ -132,11 +139,10 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
   };
 
   /** Every page of one consistent list; a list that breaks halfway changes nothing. */
-  const list = async (signal: AbortSignal): Promise<Phase> => {
+  const list = async (path: string, signal: AbortSignal): Promise<Phase> => {
     const objects: T[] = [];
     let token: string | undefined;
     let version: string | undefined;
-    listsInVain += 1;
     do {
       const page = (await transport.get(path, {
         query: {
@@ -164,10 +170,25 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     store.replaceAll(objects);
     store.setState({ state: 'synced' });
     log.debug({ objects: objects.length, version }, 'listed');
-    return { kind: 'watch', version };
+    return { kind: 'watch', path, version };
   };
 
-  const watch = async (from: string, signal: AbortSignal): Promise<Phase> => {
+  /** The list of the first version that is served; rejects with 404 where none is. */
+  const listServed = async (signal: AbortSignal): Promise<Phase> => {
+    listsInVain += 1;
+    const [newest, ...others] = paths;
+    for (const path of [newest, ...others]) {
+      try {
+        return await list(path, signal);
+      } catch (error) {
+        if (!(error instanceof KubeApiError) || error.status !== 404 || others.length === 0) throw error;
+      }
+    }
+    // Once more: it may have come to be served while an older one went.
+    return await list(newest, signal);
+  };
+
+  const watch = async (path: string, from: string, signal: AbortSignal): Promise<Phase> => {
     const [least, most] = timing.watchSeconds;
     const began = clock.monotonic();
     let version = from;
@@ -223,11 +244,11 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       if (failures > 1 && !gone) failed(error);
       else lastError = error.message;
       if (error.status === 410) return listSoon(error);
-      return pause(error, gone ? { kind: 'list' } : { kind: 'watch', version });
+      return pause(error, gone ? { kind: 'list' } : { kind: 'watch', path, version });
     }
-    if (version !== from || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', version };
+    if (version !== from || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', path, version };
     // A server that closes every watch at once is not asked again at once.
-    return { kind: 'pause', delayMs: backoff.next(), next: { kind: 'watch', version } };
+    return { kind: 'pause', delayMs: backoff.next(), next: { kind: 'watch', path, version } };
   };
 
   const apply = (event: WatchEvent): void => {
@@ -263,37 +284,52 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         await clock.sleep(phase.delayMs, signal);
         return phase.next;
       case 'watch':
-        return await watch(phase.version, signal);
+        return await watch(phase.path, phase.version, signal);
       case 'list':
         try {
-          return await list(signal);
+          return await listServed(signal);
         } catch (error) {
           if (signal.aborted || !(error instanceof KubeApiError)) throw error;
-          return listFailed(error);
+          return (await isAbsent(error, signal)) ? absent() : listFailed(error);
         }
       default:
         return phase satisfies never;
     }
   };
 
-  const listFailed = (error: KubeApiError): Phase => {
-    const again: Phase = { kind: 'list' };
-    if (error.status === 410) return listSoon(error);
-    if (error.status === 404) {
-      heard();
-      if (store.state.state !== 'absent') log.warn({}, `the API server does not serve ${name}`);
-      // State first: whoever is told of the objects' removal can see why they are gone.
-      store.setState({ state: 'absent' });
-      store.replaceAll([]);
-      return { kind: 'pause', delayMs: timing.absentRetryMs, next: again };
+  /** Whether a list failed because the API server does not serve the kind, as far as it says so. */
+  const isAbsent = async ({ status }: KubeApiError, signal: AbortSignal): Promise<boolean> => {
+    // What was listed once is not given up for want of a right: its watch would have told that it is gone.
+    if (status !== 403 || isServed === undefined || store.state.state === 'synced') return status === 404;
+    try {
+      return !(await isServed(signal));
+    } catch (error) {
+      if (signal.aborted || !(error instanceof KubeApiError)) throw error;
+      return false;
     }
+  };
+
+  const absent = (): Phase => {
+    heard();
+    if (store.state.state !== 'absent') {
+      log[isServed === undefined ? 'warn' : 'info']({}, `the API server does not serve ${name}`);
+    }
+    // State first: whoever is told of the objects' removal can see why they are gone.
+    store.setState({ state: 'absent' });
+    store.replaceAll([]);
+    return { kind: 'pause', delayMs: timing.absentRetryMs, next: { kind: 'list' } };
+  };
+
+  const listFailed = (error: KubeApiError): Phase => {
+    if (error.status === 410) return listSoon(error);
     failed(error);
     if (store.state.state === 'syncing') store.setState({ state: 'syncing', problem: error.message });
-    return pause(error, again);
+    return pause(error, { kind: 'list' });
   };
 
   return {
     name,
+    optional: isServed !== undefined,
     health: () => ({ state: store.state.state, lastContactAt, lastError }),
     async run(signal) {
       let phase: Phase = { kind: 'list' };

@@ -77,7 +77,7 @@ async function follow(
         return { ...page, metadata: { ...page.metadata, resourceVersion } };
       },
     },
-    path,
+    paths: [path],
     query: {},
     trim,
     store,

@@ -52,6 +52,13 @@
     - list
     - watch
 - apiGroups:
+    - gateway.networking.k8s.io
+  resources:
+    - referencegrants
+  verbs:
+    - list
+    - watch
+- apiGroups:
     - events.k8s.io
   resources:
     - events
@@ -146,6 +153,13 @@
     - discovery.k8s.io
   resources:
     - endpointslices
+  verbs:
+    - list
+    - watch
+- apiGroups:
+    - gateway.networking.k8s.io
+  resources:
+    - referencegrants
   verbs:
     - list
     - watch

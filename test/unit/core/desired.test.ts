@@ -7,7 +7,6 @@ import {
   buildDesired,
   type Desired,
   type ResolvedBackend,
-  referenceProblem,
   type ServicePortRef,
 } from '../../../src/core/desired.ts';
 import type { Discovered, Endpoint } from '../../../src/core/model.ts';
@@ -133,28 +132,6 @@ describe('backendTargets', () => {
       'service 1',
     ]);
   });
-});
-
-describe('referenceProblem', () => {
-  it.each([
-    { serviceRef: { name: 'web', port: 80 } },
-    { serviceRef: { name: 'web', namespace: 'shop', port: 80 } },
-    { serviceName: 'shop/web:http' },
-  ])('permits the own namespace: %o', (backend) => {
-    const [target] = backendTargets(parse({ backends: [backend] }), 'shop');
-    expect(target?.kind === 'service' && referenceProblem(target.ref, 'shop')).toBeUndefined();
-  });
-
-  it.each([{ serviceRef: { name: 'web', namespace: 'other', port: 80 } }, { serviceName: 'other/web:http' }])(
-    'does not permit another one, by whichever spelling: %o',
-    (backend) => {
-      const [target] = backendTargets(parse({ backends: [backend] }), 'shop');
-      expect(target?.kind === 'service' && referenceProblem(target.ref, 'shop')).toMatchObject({
-        state: 'notPermitted',
-        message: expect.stringContaining('other/web'),
-      });
-    },
-  );
 });
 
 describe('nodes', () => {

@@ -40,9 +40,19 @@ const lease: Permission = {
   grantedBy: { kind: 'Role', name: 'operator', namespace: 'own' },
 };
 
+const grants: Permission = {
+  verb: 'list',
+  group: 'gateway.networking.k8s.io',
+  resource: 'referencegrants',
+  affects: 'references',
+  optional: true,
+  grantedBy: role,
+};
+
 function setUp(permissions: readonly Permission[]) {
   const clock = createFakeClock();
   const answers = new Map<string, Answer>();
+  const discovery = new Map<string, object>();
   const asked: SendRequest[] = [];
   const lines: string[] = [];
   const write = (level: string) => (_: object, message: string) => void lines.push(`${level} ${message}`);
@@ -62,7 +72,13 @@ function setUp(permissions: readonly Permission[]) {
       if (answer instanceof KubeApiError) throw answer;
       return { status: answer };
     },
-    get: () => Promise.reject(new Error('nothing is read')),
+    async get(path) {
+      await Promise.resolve();
+      const found = discovery.get(path);
+      if (found === undefined) throw new KubeApiError('the API server answered 404', { status: 404 });
+      if (found instanceof KubeApiError) throw found;
+      return found;
+    },
     watch: () => {
       throw new Error('nothing is watched');
     },
@@ -78,6 +94,7 @@ function setUp(permissions: readonly Permission[]) {
   return {
     clock,
     answers,
+    discovery,
     asked,
     lines,
     monitor,
@@ -159,6 +176,55 @@ describe('the monitor of permissions', () => {
     test.answers.set('endpointslices', { allowed: false });
     await test.clock.advance(30_000);
     expect(lacking('GatewayUpstream', 'blog')).toContain(describeMissing([slices]));
+  });
+
+  it('tells what is missing to follow references only to objects that refer to another namespace', async () => {
+    const inBlog = { ...inShop, namespace: 'blog' };
+    await using test = setUp([{ ...grants, affects: 'references', namespace: 'blog' }, inBlog]);
+    test.discovery.set('/apis/gateway.networking.k8s.io', { versions: [{ version: 'v1' }] });
+    test.discovery.set('/apis/gateway.networking.k8s.io/v1', { resources: [{ name: 'referencegrants' }] });
+    test.answers.set('referencegrants', { allowed: false });
+    await settle();
+    const { lacking } = test.monitor;
+    expect(lacking('GatewayUpstream', 'blog')).toBeUndefined();
+    expect(lacking('GatewayUpstream', 'shop', ['other'])).toBeUndefined();
+    expect(lacking('GatewayUpstream', 'shop', ['blog'])).toContain('list referencegrants');
+    test.answers.set('services', { allowed: false });
+    await test.clock.advance(30_000);
+    // A Service of that namespace cannot be read either.
+    expect(lacking('GatewayUpstream', 'shop', ['blog'])).toContain('list services');
+    expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
+  });
+
+  it('misses no permission for a kind that is not installed, until it is', async () => {
+    await using test = setUp([grants]);
+    const words = describeMissing([grants]);
+    test.answers.set('referencegrants', { allowed: false });
+    await settle();
+    expect(test.monitor.problem()).toBeUndefined();
+    test.discovery.set('/apis/gateway.networking.k8s.io', {
+      versions: [{ version: 'v1' }, { version: 'v1beta1' }],
+    });
+    test.discovery.set('/apis/gateway.networking.k8s.io/v1', { resources: [{ name: 'gateways' }] });
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBeUndefined();
+    // Whether it is installed is not known: as before.
+    test.discovery.set(
+      '/apis/gateway.networking.k8s.io/v1beta1',
+      new KubeApiError('the API server answered 503', { status: 503 }),
+    );
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBeUndefined();
+    test.discovery.set('/apis/gateway.networking.k8s.io/v1beta1', {
+      resources: [{ name: 'referencegrants' }],
+    });
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBe(words);
+    expect(test.monitor.lacking('GatewayUpstream', 'shop')).toBeUndefined();
+    expect(test.monitor.lacking('GatewayUpstream', 'shop', ['blog'])).toContain(words);
+    test.discovery.clear();
+    await test.clock.advance(30_000);
+    expect(test.monitor.problem()).toBeUndefined();
   });
 
   it.each<[string, Answer]>([

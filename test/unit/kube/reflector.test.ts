@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import { createReflector, type ReflectorTiming } from '../../../src/kube/reflector.ts';
 import { createStore, type Stored } from '../../../src/kube/store.ts';
 import { createTransport } from '../../../src/kube/transport.ts';
@@ -84,7 +85,17 @@ function instantClock(): Clock & { readonly pauses: number[]; advance(ms: number
 }
 
 /** Runs a reflector against the script; after its end the API server does not answer any more. */
-async function follow(script: readonly Answer[], timing: Partial<ReflectorTiming> = {}) {
+async function follow(
+  script: readonly Answer[],
+  timing: Partial<ReflectorTiming> = {},
+  {
+    olderPaths = [],
+    isServed,
+  }: {
+    readonly olderPaths?: readonly string[];
+    readonly isServed?: () => Promise<boolean>;
+  } = {},
+) {
   const api = await startScriptedApiServer(script);
   const transport = createTransport({ kubeConfig: kubeConfigOf({ server: api.url }), userAgent: 'tests' });
   const clock = instantClock();
@@ -107,10 +118,11 @@ async function follow(script: readonly Answer[], timing: Partial<ReflectorTiming
   const reflector = createReflector<Thing>({
     name: 'things',
     transport,
-    path: '/api/v1/things',
+    paths: ['/api/v1/things', ...olderPaths],
     query: { labelSelector: 'kept' },
     trim,
     store,
+    ...(isServed === undefined ? {} : { isServed }),
     clock,
     random: () => 0.5,
     log,
@@ -280,6 +292,106 @@ describe('a kind that is not served', () => {
     expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'list']);
     expect(run.events.slice(2)).toEqual(['synced', 'absent', 'uid-a@1 > -', 'uid-b@1 > -']);
     expect(run.store.size).toBe(0);
+  });
+
+  it('may stay away where nobody needs it', async () => {
+    const run = await follow([refused(404, 'NotFound')], {}, { isServed: () => Promise.resolve(false) });
+    await run.played();
+    expect(run.reflector.optional).toBe(true);
+    expect(run.reflector.health()).toMatchObject({ state: 'absent', lastError: undefined });
+    expect(run.lines).toEqual([{ level: 'info', message: 'the API server does not serve things' }]);
+  });
+
+  it('is absent too for whoever may not list it and is told that it is not served', async () => {
+    const run = await follow(
+      [refused(403, 'Forbidden'), list('1', [raw('a', '1')])],
+      {},
+      { isServed: () => Promise.resolve(false) },
+    );
+    await run.played();
+    expect(run.events).toEqual(['absent', '- > uid-a@1', 'synced']);
+    expect(run.clock.pauses).toEqual([30_000]);
+  });
+
+  it.each<[string, () => Promise<boolean>]>([
+    ['is served', () => Promise.resolve(true)],
+    ['may be served', () => Promise.reject(new KubeApiError('the API server answered 503', { status: 503 }))],
+  ])('is unknown for whoever may not list it while it %s', async (_, isServed) => {
+    const run = await follow([refused(403, 'Forbidden')], {}, { isServed });
+    await run.played();
+    expect(run.store.state).toEqual({
+      state: 'syncing',
+      problem: 'the API server answered 403: Forbidden it is',
+    });
+  });
+
+  it('keeps what was listed once when the right to list it is taken away', async () => {
+    const run = await follow(
+      [list('1', [raw('a', '1')]), watched([errorEvent(410)], 'close'), refused(403, 'Forbidden')],
+      {},
+      { isServed: () => Promise.resolve(false) },
+    );
+    await run.played();
+    expect(run.store.state).toEqual({ state: 'synced' });
+    expect(run.store.size).toBe(1);
+  });
+});
+
+describe('a kind of several versions', () => {
+  const versions = { olderPaths: ['/api/v1beta1/things'] };
+  const paths = ({ api }: Awaited<ReturnType<typeof follow>>) =>
+    api.seen.map(({ path }) => path.split('/')[2]);
+
+  it('is followed in the newest one', async () => {
+    const run = await follow([list('1')], {}, versions);
+    await run.played();
+    expect(paths(run)).toEqual(['v1', 'v1']);
+  });
+
+  it('is followed in the older one where that alone is served, page by page', async () => {
+    const run = await follow(
+      [refused(404, 'NotFound'), list('1', [raw('a', '1')], 'next'), list('1', [raw('b', '1')])],
+      {},
+      versions,
+    );
+    expect(await run.played()).toEqual(['list', 'list', 'list next', 'watch 1']);
+    expect(paths(run)).toEqual(['v1', 'v1beta1', 'v1beta1', 'v1beta1']);
+    expect(run.events).toEqual(['- > uid-a@1', '- > uid-b@1', 'synced']);
+    expect(run.clock.pauses).toEqual([]);
+  });
+
+  it('loses nothing when the version that is followed is served no more', async () => {
+    const run = await follow(
+      [
+        refused(404, 'NotFound'),
+        list('1', [raw('a', '1')]),
+        refused(404, 'NotFound'),
+        list('2', [raw('a', '1')]),
+      ],
+      {},
+      versions,
+    );
+    expect(await run.played()).toEqual(['list', 'list', 'watch 1', 'list', 'watch 2']);
+    expect(paths(run)).toEqual(['v1', 'v1beta1', 'v1beta1', 'v1', 'v1']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced']);
+  });
+
+  it('is not absent when the newer one comes while the older one goes', async () => {
+    const run = await follow(
+      [refused(404, 'NotFound'), refused(404, 'NotFound'), list('1', [raw('a', '1')])],
+      {},
+      versions,
+    );
+    await run.played();
+    expect(paths(run)).toEqual(['v1', 'v1beta1', 'v1', 'v1']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced']);
+  });
+
+  it('is absent where none of them is served', async () => {
+    const run = await follow(Array<Answer>(3).fill(refused(404, 'NotFound')), {}, versions);
+    await run.played();
+    expect(run.events).toEqual(['absent']);
+    expect(run.clock.pauses).toEqual([30_000]);
   });
 });
 
