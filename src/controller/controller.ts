@@ -1,3 +1,4 @@
+import { namespaceNamedBy } from '../core/access.ts';
 import type { ServicePortRef } from '../core/desired.ts';
 import { backendTargets } from '../core/desired.ts';
 import { type ObjectKey, splitKey } from '../core/model.ts';
@@ -30,6 +31,13 @@ export const upstreamIndexes = {
   label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
   /** The other namespaces that it refers to. */
   referred: referredNamespaces,
+  /** Namespaces that an address of it would lead into, if there were one of that name. */
+  named: ({ spec }: GatewayUpstream): readonly string[] =>
+    spec.ok
+      ? spec.value.backends.flatMap(({ addresses = [] }) =>
+          addresses.flatMap(({ host }) => namespaceNamedBy(host) ?? []),
+        )
+      : [],
 };
 
 export interface ControllerOptions extends ReferenceRules {
@@ -268,6 +276,9 @@ export function createController(options: ControllerOptions): Controller {
         namespaces.onChange((event) => {
           const namespace = event.current ?? event.previous;
           if (!started || namespace === undefined || !concernsNamespace(event)) return;
+          for (const object of upstreams.byIndex('named', namespace.name)) {
+            enqueueUpstream(object, PRIORITY.resync);
+          }
           for (const object of upstreams.byIndex('namespace', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
             for (const rival of claims.rivals(keyOf(object))) enqueueKey(rival, PRIORITY.resync);

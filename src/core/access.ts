@@ -80,17 +80,25 @@ export function isNamespaceAllowed(
   );
 }
 
-/**
- * Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. `cms.default` is
- * one where there is a namespace `default`: a gateway in the cluster completes it.
- */
+/** In lower case, without the dot that ends a complete name. */
+function plainName(host: string): string {
+  return host.toLowerCase().replace(/\.+$/, '');
+}
+
+/** `default` in `cms.default`, which a gateway in the cluster completes if there is a namespace of that name. */
+export function namespaceNamedBy(host: string): string | undefined {
+  const labels = plainName(host).split('.');
+  return labels.length === 2 ? labels[1] : undefined;
+}
+
+/** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
 function isClusterName(host: string, isNamespace: (name: string) => boolean): boolean {
-  const name = host.toLowerCase().replace(/\.+$/, '');
+  const name = plainName(host);
   if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
   // A Pod, in a cluster whose domain is another one than cluster.local.
   if (/^[0-9a-f]*-[0-9a-f-]+\.[^.]+\.pod\./.test(name)) return true;
-  const labels = name.split('.');
-  return labels.length === 2 && isNamespace(labels[1] ?? '');
+  const namespace = namespaceNamedBy(host);
+  return namespace !== undefined && isNamespace(namespace);
 }
 
 /** What the connection says to this object; `undefined` if it may use it. `isNamespace`: whether the cluster has one. */

@@ -5,6 +5,7 @@ import { type ControlPlane, startControlPlane } from '../support/control-plane/c
 import { mintToken } from '../support/control-plane/mint-token.ts';
 import { eventually } from '../support/eventually.ts';
 import { FAULTS, type FaultStage } from '../support/fault-table.ts';
+import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
 import { createWorkload, writeSecret } from '../support/workload.ts';
@@ -38,6 +39,7 @@ describe('every fault names its cause and its remedy', () => {
     // Of its own: names are fixed, so that what is printed is the same in every run, and it loses CRDs and rights.
     cluster = await startControlPlane();
     await installCrds(cluster);
+    await installReferenceGrants(cluster, 'v1.6.0');
     for (const name of [NAMESPACE, 'shop', 'forbidden']) await cluster.kubectl(['create', 'namespace', name]);
     const token = await installRbac(cluster, NAMESPACE);
     kubeconfig = await cluster.kubeconfigFor({ name: 'check', token, namespace: NAMESPACE });

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
@@ -166,6 +167,18 @@ describe('references into another namespace', () => {
     await says('web', 'Ready', 'True', 'Ready');
   });
 
+  it('are permitted by the grant that the docs show', async () => {
+    await revoke('as-told');
+    await holds('web', []);
+    const docs = await readFile(new URL('../../docs/concepts.md', import.meta.url), 'utf8');
+    const [, example = ''] = /```yaml\n([^`]*kind: ReferenceGrant[^`]*)```/.exec(docs) ?? [];
+    const input = example
+      .replace('namespace: blog', `namespace: ${blog.namespace}`)
+      .replace('namespace: shop', `namespace: ${shop.namespace}`);
+    await cluster.kubectl(['apply', '-f', '-'], { input });
+    await holds('web', ['10.2.0.1', '10.2.0.4']);
+  });
+
   it('of several backends, those that are permitted are written, and the condition names the others', async () => {
     await grant('all', 'v1beta1', 'web');
     await upstream('several', { serviceRef: { name: 'own', port: 80 } }, toBlog('web'), {
@@ -182,7 +195,7 @@ describe('references into another namespace', () => {
   });
 
   it('lose their endpoints at once, past the removal guard, when a grant is removed', async () => {
-    await revoke('as-told');
+    await revoke('upstreams-of-shop');
     await revoke('api');
     await says('several', 'ResolvedRefs', 'False', 'RefNotPermitted');
     await holds('several', ['10.1.0.1', '10.2.0.1', '10.2.0.4']);

@@ -5,6 +5,7 @@ import { permissionsOf } from '../../src/install/rbac.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
+import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, startOperator } from '../support/operator.ts';
 import { conditionOf, connectionPath, createWorkload, writeSecret } from '../support/workload.ts';
 
@@ -32,6 +33,7 @@ describe('RBAC', () => {
     await using cluster = await startControlPlane({ audit: true });
     await using gateway = await startStandIn();
     await installCrds(cluster);
+    await installReferenceGrants(cluster, 'v1.6.0');
     const namespace = await cluster.newNamespace('operator');
     const token = await installRbac(cluster, namespace);
     await writeSecret(cluster, namespace, 'gateway', { 'admin-key': gateway.adminKey });
@@ -96,6 +98,7 @@ describe('RBAC', () => {
     await using cluster = await startControlPlane({ audit: true });
     await using gateway = await startStandIn();
     await installCrds(cluster);
+    await installReferenceGrants(cluster, 'v1.6.0');
     const namespace = await cluster.newNamespace('operator');
     const [inside, other, outside] = await Promise.all(
       ['in', 'also', 'out'].map((name) => cluster.newNamespace(name)),

@@ -39,7 +39,11 @@ async function connect(
   { shop }: FaultStage,
   name: string,
   adminUrl: string,
-  { secret = 'gateway', tls = {} }: { readonly secret?: string; readonly tls?: object } = {},
+  {
+    secret = 'gateway',
+    tls = {},
+    extra = {},
+  }: { readonly secret?: string; readonly tls?: object; readonly extra?: object } = {},
 ): Promise<void> {
   await shop.connection(name, {
     adminUrl,
@@ -47,6 +51,7 @@ async function connect(
     extra: {
       apisix: { adminUrl, adminKeySecretRef: { name: secret, key: 'admin-key' }, tls },
       idPrefix: `${name}.`,
+      ...extra,
     },
   });
 }
@@ -458,9 +463,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'RefNotPermitted'),
     message:
-      'Service forbidden/private is in another namespace than this object, which is not permitted: create the GatewayUpstream in namespace forbidden',
+      'Service forbidden/private is in another namespace, and no ReferenceGrant there permits the reference: create one in namespace forbidden with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"private"}]}',
     check:
-      'RefNotPermitted: Service forbidden/private is in another namespace than this object, which is not permitted. Remedy: create the GatewayUpstream in namespace forbidden',
+      'RefNotPermitted: Service forbidden/private is in another namespace, and no ReferenceGrant there permits the reference. Remedy: create one in namespace forbidden with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"private"}]}',
   },
   {
     symptom: 'Addresses are not allowed by the connection',
@@ -471,6 +476,25 @@ export const FAULTS: readonly Fault[] = [
       'GatewayConnection main does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
     check:
       'StaticAddressesDenied: GatewayConnection main does not allow backends with addresses. Remedy: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
+  },
+  {
+    symptom: 'An address is a name inside the cluster, where addresses are allowed',
+    on: ['GatewayUpstream', 'shop/inside'],
+    async arrange(stage) {
+      await connect(stage, 'addresses', stage.gateway.adminUrl, {
+        extra: { tenantPolicy: { staticAddresses: 'Allow' } },
+      });
+      await upstream(
+        stage.shop,
+        'inside',
+        { addresses: [{ host: 'private.forbidden', port: 80 }] },
+        { connectionRef: { name: 'addresses' } },
+      );
+    },
+    condition: ready('False', 'StaticAddressesDenied'),
+    message: 'private.forbidden is a name inside the cluster: use serviceRef, which follows the Service',
+    check:
+      'StaticAddressesDenied: private.forbidden is a name inside the cluster. Remedy: use serviceRef, which follows the Service',
   },
   {
     symptom: 'The gateway refuses the upstream',

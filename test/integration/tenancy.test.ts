@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { eventually } from '../support/eventually.ts';
+import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
+import { sharedControlPlane } from '../support/shared-control-plane.ts';
+import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+
+const cluster = sharedControlPlane();
+
+interface Labelled {
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+interface Born {
+  readonly metadata: { readonly creationTimestamp: string };
+}
+
+describe('tenants', () => {
+  let operatorNamespace: string;
+  let token: string;
+  let operator: Operator;
+  let gateway: StandIn;
+  let shop: Workload;
+  let blog: Workload;
+  const connection = 'tenants';
+
+  const start = async () => {
+    const started = await startOperator(cluster, operatorNamespace, token);
+    await started.ready();
+    return started;
+  };
+  const tenant = async (prefix: string, labels: Readonly<Record<string, string>> = {}) => {
+    const work = createWorkload(cluster, await cluster.newNamespace(prefix));
+    await label(work, labels);
+    await work.service('web');
+    await work.endpoints('web', ['10.4.0.1', '10.4.0.2']);
+    return work;
+  };
+  const label = ({ namespace, patch }: Workload, labels: Readonly<Record<string, string | null>>) =>
+    patch(`/api/v1/namespaces/${namespace}`, { metadata: { labels } });
+  const allow = (allowedNamespaces: object) =>
+    shop.patch(connectionPath(connection), {
+      spec: {
+        allowedNamespaces: {
+          all: null,
+          names: null,
+          match: null,
+          notMatch: null,
+          selector: null,
+          ...allowedNamespaces,
+        },
+      },
+    });
+  const upstream = (work: Workload, name: string, spec: object = {}) =>
+    work.upstream(name, {
+      connectionRef: { name: connection },
+      backends: [{ serviceRef: { name: 'web', port: 80 } }],
+      ...spec,
+    });
+  const ready = (work: Workload, name: string, status: string, reason: string) =>
+    eventually(async () => {
+      const condition = await work.condition(name, 'Ready');
+      expect(condition).toMatchObject({ status, reason });
+      return condition?.message;
+    });
+  const hosts = (id: string) =>
+    (
+      gateway.get('upstreams', id) as { readonly nodes: readonly { readonly host: string }[] } | undefined
+    )?.nodes.map(({ host }) => host);
+  const ownerIn = ({ labels }: Labelled) =>
+    `${labels['gatewayupstream.dev/namespace']}/${labels['gatewayupstream.dev/name']}`;
+  const ownerOf = (id: string) => ownerIn(gateway.get('upstreams', id) as unknown as Labelled);
+
+  beforeAll(async () => {
+    await installCrds(cluster);
+    operatorNamespace = await cluster.newNamespace('operator');
+    token = await installRbac(cluster, operatorNamespace);
+    gateway = await startStandIn();
+    await writeSecret(cluster, operatorNamespace, 'gateway', { 'admin-key': gateway.adminKey });
+    [shop, blog] = await Promise.all([tenant('shop'), tenant('blog')]);
+    await shop.connection(connection, {
+      adminUrl: gateway.adminUrl,
+      secret: 'gateway',
+      extra: { tenantPolicy: { staticAddresses: 'Allow', upstreamIds: 'Any' } },
+    });
+    operator = await start();
+  });
+
+  afterAll(async () => {
+    await operator?.[Symbol.asyncDispose]();
+    await gateway?.[Symbol.asyncDispose]();
+  });
+
+  it('are allowed by name, expression or label, and none of them where notMatch says no', async () => {
+    const [matched, labelled, refused, other] = await Promise.all([
+      tenant('my'),
+      tenant('labelled', { team: 'a' }),
+      tenant('not', { team: 'a' }),
+      tenant('other', { team: 'b' }),
+    ]);
+    await allow({
+      names: [shop.namespace, refused.namespace],
+      match: ['^my-[0-9a-f]{8}$', 'not-.*'],
+      selector: { matchLabels: { team: 'a' } },
+      notMatch: ['not-[0-9a-f]+'],
+    });
+    for (const work of [shop, matched, labelled, refused, other]) await upstream(work, 'union');
+    for (const work of [shop, matched, labelled]) await ready(work, 'union', 'True', 'Ready');
+    for (const work of [refused, other]) {
+      await ready(work, 'union', 'False', 'NamespaceNotAllowed');
+      expect(gateway.get('upstreams', `${work.namespace}.union`)).toBeUndefined();
+    }
+  });
+
+  it('lose their endpoints at once with the label that allows them, and have them back with it', async () => {
+    await allow({
+      selector: { matchLabels: null, matchExpressions: [{ key: 'tier', operator: 'In', values: ['edge'] }] },
+    });
+    await upstream(blog, 'labelled');
+    const id = `${blog.namespace}.labelled`;
+    await ready(blog, 'labelled', 'False', 'NamespaceNotAllowed');
+    expect(hosts(id)).toBeUndefined();
+    await label(blog, { tier: 'edge' });
+    await ready(blog, 'labelled', 'True', 'Ready');
+    expect(hosts(id)).toEqual(['10.4.0.1', '10.4.0.2']);
+    await label(blog, { tier: 'inner' });
+    await eventually(() => expect(hosts(id)).toEqual([]));
+    await ready(blog, 'labelled', 'False', 'NamespaceNotAllowed');
+    expect(await blog.condition('labelled', 'RemovalHeld')).toBeUndefined();
+    await label(blog, { tier: 'edge' });
+    await eventually(() => expect(hosts(id)).toEqual(['10.4.0.1', '10.4.0.2']));
+    await label(blog, { tier: null });
+    await eventually(() => expect(hosts(id)).toEqual([]));
+  });
+
+  it('keep an id that two of them want: whom the gateway names, though another is older, over restarts', async () => {
+    await allow({ names: [blog.namespace] });
+    const spec = { upstreamId: 'shared-by-label' };
+    await upstream(shop, 'older', spec);
+    await ready(shop, 'older', 'False', 'NamespaceNotAllowed');
+    await upstream(blog, 'younger', spec);
+    await ready(blog, 'younger', 'True', 'Ready');
+    await allow({ all: true });
+    expect(await ready(shop, 'older', 'False', 'IdTaken')).toContain(`${blog.namespace}/younger`);
+    for (const [end, addresses] of [
+      [() => operator.stop(), ['10.4.1.1', '10.4.1.2']],
+      [() => operator.kill(), ['10.4.2.1', '10.4.2.2']],
+    ] as const) {
+      await end();
+      operator = await start();
+      await blog.endpoints('web', addresses);
+      await eventually(() => expect(hosts('shared-by-label')).toEqual(addresses));
+      expect(ownerOf('shared-by-label')).toBe(`${blog.namespace}/younger`);
+      await ready(shop, 'older', 'False', 'IdTaken');
+    }
+    const writers = gateway.requests
+      .filter(({ method, path }) => method === 'PUT' && path.endsWith('/shared-by-label'))
+      .map(({ body }) => ownerIn(JSON.parse(body ?? '{}') as Labelled));
+    expect(new Set(writers)).toEqual(new Set([`${blog.namespace}/younger`]));
+  });
+
+  it('get an id that the gateway does not have yet by age, and of one age by name', async () => {
+    await operator.stop();
+    /** Resolves when a second has just begun: what is made now and soon is of one age. */
+    const secondBegins = () =>
+      eventually(() => expect(Date.now() % 1000).toBeLessThan(200), { intervalMs: 20 });
+    const born = async (name: string) => {
+      const { metadata } = (await shop.get(shop.upstreamPath(name))) as unknown as Born;
+      return metadata.creationTimestamp;
+    };
+    await secondBegins();
+    await upstream(shop, 'b', { upstreamId: 'shared-by-name' });
+    await upstream(shop, 'a', { upstreamId: 'shared-by-name' });
+    expect(await born('a')).toBe(await born('b'));
+    await upstream(shop, 'z', { upstreamId: 'shared-by-age' });
+    const bornFirst = Date.parse(await born('z'));
+    await eventually(() => expect(Date.now()).toBeGreaterThan(bornFirst + 1500));
+    await upstream(shop, 'y', { upstreamId: 'shared-by-age' });
+    operator = await start();
+    for (const [id, keeper, other] of [
+      ['shared-by-name', 'a', 'b'],
+      ['shared-by-age', 'z', 'y'],
+    ] as const) {
+      await ready(shop, keeper, 'True', 'Ready');
+      expect(await ready(shop, other, 'False', 'IdTaken')).toContain(`${shop.namespace}/${keeper}`);
+      expect(ownerOf(id)).toBe(`${shop.namespace}/${keeper}`);
+    }
+  });
+
+  it('may not spell a Service of a namespace that comes to be later as an address', async () => {
+    const later = `later-${shop.namespace.slice(-8)}`;
+    await upstream(shop, 'address', {
+      backends: [{ addresses: [{ host: `web.${later}`, port: 80 }] }],
+    });
+    const id = `${shop.namespace}.address`;
+    await ready(shop, 'address', 'True', 'Ready');
+    expect(hosts(id)).toEqual([`web.${later}`]);
+    await cluster.kubectl(['create', 'namespace', later]);
+    await ready(shop, 'address', 'False', 'StaticAddressesDenied');
+    await eventually(() => expect(hosts(id)).toEqual([]));
+  });
+});
