@@ -311,9 +311,9 @@ export function isForgotten(
   if (!isWrittenBy(observed, clusterId, connection) || staysBehind(observed)) return false;
   const owners = upstreams
     .byIndex('label', labelledObject(observed))
-    .filter((object) => object.connection === connection);
+    // One whose spec cannot be read may want any id, of any connection.
+    .filter((object) => object.connection === connection || !object.spec.ok);
   const settings = connections.get('', connection)?.spec;
-  // An object whose spec cannot be read may want any id.
   return owners.every((owner) => {
     const wanted = settings?.ok === true ? wantedId(owner, settings.value.idPrefix) : undefined;
     return wanted !== undefined && wanted !== observed.id;

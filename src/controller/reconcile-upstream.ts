@@ -524,7 +524,16 @@ function whyOrphan({ spec }: GatewayUpstream): string {
 }
 
 function orphaned(deps: UpstreamReconcilerDeps, object: GatewayUpstream, why: string): void {
-  const message = `Upstream ${object.status?.upstreamId ?? object.name} stays in the gateway: ${why}`;
-  deps.log.info({ namespace: object.namespace, name: object.name, reason: 'Orphaned' }, message);
+  const { namespace, name, status } = object;
+  const message = `Upstream ${status?.upstreamId ?? name} stays in the gateway: ${why}`;
+  deps.log.info({ namespace, name, reason: 'Orphaned' }, message);
   deps.reporter.event(object, { type: 'Normal', reason: 'Orphaned', message });
+  // A namespace that ends takes no Events: the connection is told.
+  const connection = deps.connections.get('', object.connection);
+  if (connection === undefined || deps.namespaces.get('', namespace)?.terminating !== true) return;
+  deps.reporter.event(connection, {
+    type: 'Normal',
+    reason: 'Orphaned',
+    message: `Of GatewayUpstream ${namespace}/${name}: ${message}`,
+  });
 }

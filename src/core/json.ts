@@ -1,4 +1,4 @@
-/** Reads JSON that nobody has checked: what is of another shape reads as nothing, and nothing throws. */
+/** Reads JSON that nobody has checked: what is of another shape reads as nothing, or throws where that is said. */
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -30,6 +30,45 @@ export function textsIn(value: unknown): Record<string, string> {
   );
 }
 
+/** `value`, or undefined where it is absent or null. Throws for another type: that is not nothing, but unknown. */
+export function optional(value: unknown, type: 'string'): string | undefined;
+export function optional(value: unknown, type: 'number'): number | undefined;
+export function optional(value: unknown, type: 'boolean'): boolean | undefined;
+export function optional(value: unknown, type: 'string' | 'number' | 'boolean'): unknown {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== type) throw new Error(`a ${typeof value} is where a ${type} belongs`);
+  return value;
+}
+
+/** `value`, or an empty object where it is absent or null. Throws for anything else. */
+export function optionalObject(value: unknown): JsonObject {
+  if (value === undefined || value === null) return {};
+  if (!isObject(value)) throw new Error('something else is where an object belongs');
+  return value;
+}
+
+/** The objects of a list; none where it is absent or null. Throws for anything else. */
+export function optionalObjects(value: unknown): readonly JsonObject[] {
+  return optionalList(value).map((entry) => {
+    if (!isObject(entry)) throw new Error('something else is where an object belongs');
+    return entry;
+  });
+}
+
+/** The strings of a list; none where it is absent or null. Throws for anything else. */
+export function optionalTexts(value: unknown): readonly string[] {
+  return optionalList(value).map((entry) => {
+    if (typeof entry !== 'string') throw new Error('something else is where a string belongs');
+    return entry;
+  });
+}
+
+function optionalList(value: unknown): readonly unknown[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new Error('something else is where a list belongs');
+  return value;
+}
+
 interface Identity {
   readonly namespace: string;
   readonly name: string;
@@ -37,16 +76,13 @@ interface Identity {
   readonly resourceVersion: string;
 }
 
-/** Who a Kubernetes object is; undefined for one without name or uid. */
+/** Who a Kubernetes object is; undefined for one that does not say. */
 export function identityIn(object: JsonObject): Identity | undefined {
   const metadata = objectIn(object['metadata']);
   const name = textIn(metadata['name']);
   const uid = textIn(metadata['uid']);
-  if (name === '' || uid === '') return undefined;
-  return {
-    namespace: textIn(metadata['namespace']),
-    name,
-    uid,
-    resourceVersion: textIn(metadata['resourceVersion']),
-  };
+  const { namespace = '', resourceVersion = '' } = metadata;
+  if (name === '' || uid === '' || typeof namespace !== 'string' || typeof resourceVersion !== 'string')
+    return undefined;
+  return { namespace, name, uid, resourceVersion };
 }

@@ -1,5 +1,12 @@
 import type { PortRef, ServicePortRef } from '../core/desired.ts';
-import { identityIn, objectIn, objectsIn, textIn, textsIn } from '../core/json.ts';
+import {
+  identityIn,
+  objectIn,
+  optional,
+  optionalObject,
+  optionalObjects,
+  optionalTexts,
+} from '../core/json.ts';
 import { type Discovered, type Endpoint, type IpFamily, objectKey, type Protocol } from '../core/model.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import { Departures } from './departures.ts';
@@ -37,52 +44,60 @@ function isFamily(value: unknown): value is IpFamily {
   return value === 'IPv4' || value === 'IPv6';
 }
 
-/** A Service as the API server gives it, cut down; undefined if it is none. */
+/** A Service as the API server gives it, cut down; undefined if it is none. Throws for one that cannot be read. */
 export function trimService(value: unknown): ServiceFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
-  const spec = objectIn(object['spec']);
+  const spec = optionalObject(object['spec']);
+  const selector = Object.entries(optionalObject(spec['selector'])).map(
+    ([key, entry]) => [key, optional(entry, 'string')] as const,
+  );
   return {
     ...identity,
-    type: textIn(spec['type'], 'ClusterIP'),
-    ipFamilies: Array.isArray(spec['ipFamilies']) ? spec['ipFamilies'].filter(isFamily) : [],
-    ports: objectsIn(spec['ports']).flatMap(({ name, port, protocol }) =>
-      typeof port === 'number' ? [{ name: textIn(name), port, protocol: textIn(protocol, 'TCP') }] : [],
-    ),
-    basis: JSON.stringify([Object.entries(textsIn(spec['selector'])).sort(), spec['ports']]),
+    type: optional(spec['type'], 'string') ?? 'ClusterIP',
+    ipFamilies: optionalTexts(spec['ipFamilies']).filter(isFamily),
+    ports: optionalObjects(spec['ports']).flatMap(({ name, port, protocol }) => {
+      const number = optional(port, 'number');
+      const named = { name: optional(name, 'string') ?? '', protocol: optional(protocol, 'string') ?? 'TCP' };
+      return number === undefined ? [] : [{ ...named, port: number }];
+    }),
+    basis: JSON.stringify([selector.sort(), spec['ports']]),
   };
 }
 
-/** An EndpointSlice as the API server gives it, cut down; undefined if it has no Service or no IP addresses. */
+/**
+ * An EndpointSlice as the API server gives it, cut down; undefined if it has no Service or no IP addresses. Throws for
+ * one that cannot be read: endpoints that cannot be read are not gone.
+ */
 export function trimSlice(value: unknown): SliceFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
-  const service = textIn(objectIn(objectIn(object['metadata'])['labels'])['kubernetes.io/service-name']);
-  const family = object['addressType'];
-  if (identity === undefined || service === '' || !isFamily(family)) return undefined;
+  if (identity === undefined) return undefined;
+  const labels = optionalObject(objectIn(object['metadata'])['labels']);
+  const service = optional(labels['kubernetes.io/service-name'], 'string') ?? '';
+  const family = optional(object['addressType'], 'string');
+  if (service === '' || !isFamily(family)) return undefined;
   return {
     ...identity,
     service,
     family,
-    ports: objectsIn(object['ports']).map(({ name, port, protocol }) => ({
-      name: textIn(name),
-      port: typeof port === 'number' ? port : undefined,
-      protocol: textIn(protocol, 'TCP'),
+    ports: optionalObjects(object['ports']).map(({ name, port, protocol }) => ({
+      name: optional(name, 'string') ?? '',
+      port: optional(port, 'number'),
+      protocol: optional(protocol, 'string') ?? 'TCP',
     })),
-    endpoints: objectsIn(object['endpoints']).flatMap((endpoint) => {
+    endpoints: optionalObjects(object['endpoints']).flatMap((endpoint) => {
       // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
-      const address = Array.isArray(endpoint['addresses']) ? textIn(endpoint['addresses'][0]) : '';
-      if (address === '') return [];
-      const conditions = objectIn(endpoint['conditions']);
-      return [
-        {
-          address,
-          ready: conditions['ready'] !== false,
-          serving: conditions['serving'] !== false,
-          terminating: conditions['terminating'] === true,
-        },
-      ];
+      const [address = ''] = optionalTexts(endpoint['addresses']);
+      const conditions = optionalObject(endpoint['conditions']);
+      const facts = {
+        address,
+        ready: optional(conditions['ready'], 'boolean') ?? true,
+        serving: optional(conditions['serving'], 'boolean') ?? true,
+        terminating: optional(conditions['terminating'], 'boolean') ?? false,
+      };
+      return address === '' ? [] : [facts];
     }),
   };
 }

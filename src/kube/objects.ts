@@ -13,7 +13,15 @@ import {
 } from '../api/gateway-upstream.ts';
 import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
 import type { ReferenceGrant } from '../core/grants.ts';
-import { identityIn, objectIn, objectsIn, textIn, textsIn } from '../core/json.ts';
+import {
+  identityIn,
+  objectIn,
+  optional,
+  optionalObject,
+  optionalObjects,
+  textIn,
+  textsIn,
+} from '../core/json.ts';
 import type { Stored } from './store.ts';
 
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
@@ -119,35 +127,42 @@ export function trimSecret(value: unknown): SecretFacts | undefined {
   return { ...identity, data: Object.fromEntries(data) };
 }
 
+/** Throws for one that cannot be read: without its labels it would look forbidden. */
 export function trimNamespace(value: unknown): NamespaceStored | undefined {
   const object = objectIn(value);
-  const metadata = objectIn(object['metadata']);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
+  const metadata = objectIn(object['metadata']);
+  const labels = Object.entries(optionalObject(metadata['labels'])).map(([key, label]) => [
+    key,
+    optional(label, 'string') ?? '',
+  ]);
   return {
     ...identity,
-    labels: textsIn(metadata['labels']),
+    labels: Object.fromEntries(labels),
     terminating:
-      textIn(metadata['deletionTimestamp']) !== '' || objectIn(object['status'])['phase'] === 'Terminating',
+      optional(metadata['deletionTimestamp'], 'string') !== undefined ||
+      optional(optionalObject(object['status'])['phase'], 'string') === 'Terminating',
   };
 }
 
+/** Throws for one that cannot be read: it would look as if it permitted less. */
 export function trimReferenceGrant(value: unknown): ReferenceGrantStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
-  const { from, to } = objectIn(object['spec']);
+  const { from, to } = optionalObject(object['spec']);
   return {
     ...identity,
-    from: objectsIn(from).map(({ group, kind, namespace }) => ({
-      group: textIn(group),
-      kind: textIn(kind),
-      namespace: textIn(namespace),
+    from: optionalObjects(from).map(({ group, kind, namespace }) => ({
+      group: optional(group, 'string') ?? '',
+      kind: optional(kind, 'string') ?? '',
+      namespace: optional(namespace, 'string') ?? '',
     })),
-    to: objectsIn(to).map(({ group, kind, name }) => ({
-      group: textIn(group),
-      kind: textIn(kind),
-      ...(name === undefined ? {} : { name: textIn(name) }),
+    to: optionalObjects(to).map(({ group, kind, name }) => ({
+      group: optional(group, 'string') ?? '',
+      kind: optional(kind, 'string') ?? '',
+      ...(name === undefined ? {} : { name: optional(name, 'string') ?? '' }),
     })),
   };
 }

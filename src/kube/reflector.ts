@@ -1,3 +1,4 @@
+import { identityIn, objectIn, textIn } from '../core/json.ts';
 import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -32,7 +33,11 @@ export interface ReflectorOptions<T extends Stored> {
   readonly paths: readonly [string, ...string[]];
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
-  /** Cuts an object down to what is kept. One that it throws at or gives undefined for is left as it was known. */
+  /**
+   * Cuts an object down to what is kept. One that it gives undefined for is of no use and is left as it was known.
+   * Throws for one that cannot be read: that one is left as it was known too, and if it was not known the list is not
+   * believed.
+   */
   readonly trim: (raw: unknown) => T | undefined;
   readonly store: Store<T>;
   /**
@@ -75,22 +80,6 @@ const HEALTHY_MS = 10_000;
 /** Failures of a watch in a row after which its version is not trusted any more. */
 const RELIST_AFTER_FAILURES = 5;
 
-interface RawList {
-  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
-  readonly items?: readonly unknown[];
-}
-
-interface RawObject {
-  readonly metadata?: {
-    readonly resourceVersion?: string;
-    readonly uid?: string;
-    readonly name?: string;
-    readonly namespace?: string;
-  };
-  readonly code?: number;
-  readonly message?: string;
-}
-
 export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
   const { name, transport, paths, query, trim, store, isServed, clock, random, log } = options;
   const timing = { ...TIMING, ...options.timing };
@@ -125,45 +114,69 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     log.warn({ status: error.status }, `${name} cannot be followed: ${error.message}`);
   };
 
-  /** The object cut down; one that cannot be read keeps what was known of it, so that it does not look deleted. */
-  const read = (raw: unknown): T | undefined => {
-    const { namespace = '', name: object = '' } = (raw as RawObject | null | undefined)?.metadata ?? {};
+  /** The object cut down, or what was known of it where it is of no use: it must not look deleted. */
+  const read = (raw: unknown, from: 'list' | 'watch'): T | undefined => {
+    const { namespace, name: object } = identify(raw);
+    const known = store.get(namespace, object);
     try {
       const trimmed = trim(raw);
       if (trimmed !== undefined) return trimmed;
       log.debug({ namespace, object }, 'an object is of no use and is left as it was');
     } catch (err) {
+      const why = err instanceof Error ? err.message : 'unknown reason';
+      // A watch brings it once more when it resumes; a list with a gap would be taken for everything there is.
+      if (from === 'watch' || known === undefined)
+        throw new KubeApiError(`${name} ${namespace}/${object} cannot be read: ${why}`);
       log.error({ err, namespace, object }, 'an object cannot be read and is left as it was');
     }
-    return store.get(namespace, object);
+    return known;
+  };
+
+  /** Who `raw` is. Which object it hides cannot be told of one that does not say, and that one would look deleted. */
+  const identify = (raw: unknown): Stored => {
+    const identity = identityIn(objectIn(raw));
+    if (identity === undefined)
+      throw new KubeApiError(`the API server gave something for ${name} that is no object`);
+    return identity;
   };
 
   /** Every page of one consistent list; a list that breaks halfway changes nothing. */
   const list = async (path: string, signal: AbortSignal): Promise<Phase> => {
     const objects: T[] = [];
     let token: string | undefined;
-    let version: string | undefined;
+    let version = '';
     do {
-      const page = (await transport.get(path, {
-        query: {
-          ...query,
-          limit: String(timing.pageSize),
-          ...(token === undefined ? {} : { continue: token }),
-        },
-        signal,
-        timeoutMs: 60_000,
-      })) as RawList | null;
+      const page = objectIn(
+        await transport.get(path, {
+          query: {
+            ...query,
+            limit: String(timing.pageSize),
+            ...(token === undefined ? {} : { continue: token }),
+          },
+          signal,
+          timeoutMs: 60_000,
+        }),
+      );
       heard();
-      version = page?.metadata?.resourceVersion;
-      if (!Array.isArray(page?.items) || typeof version !== 'string' || version === '') {
-        throw new KubeApiError(`the API server's list of ${name} has no items or no version`);
+      const { items, metadata } = page;
+      const { resourceVersion, continue: next = '' } = objectIn(metadata);
+      version = textIn(resourceVersion);
+      if (
+        !Array.isArray(items) ||
+        version === '' ||
+        typeof next !== 'string' ||
+        (next !== '' && next === token)
+      ) {
+        throw new KubeApiError(
+          `the API server's list of ${name} is none: no items, no version or no next page`,
+        );
       }
-      for (const item of page.items) {
-        const object = read(item);
+      for (const item of items) {
+        const object = read(item, 'list');
         if (object !== undefined) objects.push(object);
       }
-      token = page.metadata?.continue;
-    } while (token !== undefined && token !== '');
+      token = next;
+    } while (token !== '');
     signal.throwIfAborted();
     listedAt = clock.monotonic();
     failures = 0;
@@ -216,17 +229,18 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         },
       })) {
         heard();
-        const raw = event.object as RawObject | null | undefined;
+        const { message, code, metadata } = objectIn(event.object);
         if (event.type === 'ERROR') {
-          throw new KubeApiError(`the watch ended: ${raw?.message?.slice(0, 512) ?? 'no reason given'}`, {
-            status: raw?.code,
+          throw new KubeApiError(`the watch ended: ${textIn(message, 'no reason given').slice(0, 512)}`, {
+            status: typeof code === 'number' ? code : undefined,
           });
         }
+        // First, since an event that cannot be read is no sign of health: the watch resumes from before it.
+        apply(event);
         heardAnything = true;
         healthy();
-        apply(event);
         // An empty one would mean any version, and hide what was deleted in between.
-        version = raw?.metadata?.resourceVersion || version;
+        version = textIn(objectIn(metadata)['resourceVersion']) || version;
       }
     } catch (error) {
       if (signal.aborted || !(error instanceof KubeApiError)) throw error;
@@ -255,16 +269,10 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     if (event.type !== 'ADDED' && event.type !== 'MODIFIED' && event.type !== 'DELETED') return;
     if (event.type === 'DELETED') {
       // By its name and uid: one that cannot be read any more is gone all the same.
-      const {
-        namespace = '',
-        name = '',
-        uid = '',
-        resourceVersion = '',
-      } = (event.object as RawObject | null | undefined)?.metadata ?? {};
-      store.remove({ namespace, name, uid, resourceVersion });
+      store.remove(identify(event.object));
       return;
     }
-    const object = read(event.object);
+    const object = read(event.object, 'watch');
     if (object !== undefined) store.upsert(object);
   };
 
@@ -321,7 +329,10 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
   };
 
   const listFailed = (error: KubeApiError): Phase => {
-    if (error.status === 410) return listSoon(error);
+    if (error.status === 410) {
+      lastError = error.message;
+      return listSoon(error);
+    }
     failed(error);
     if (store.state.state === 'syncing') store.setState({ state: 'syncing', problem: error.message });
     return pause(error, { kind: 'list' });

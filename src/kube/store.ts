@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+
 /** The least that every stored object has. */
 export interface Stored {
   /** Empty for cluster-scoped objects. */
@@ -37,8 +39,9 @@ export interface StoreView<T extends Stored> {
 
 /** The writing side, for a reflector. */
 export interface Store<T extends Stored> extends StoreView<T> {
-  /** Makes `objects` everything there is; an object with the same uid and version makes no event. */
+  /** Makes `objects` everything there is; an object that is the same makes no event. */
   replaceAll(objects: readonly T[]): void;
+  /** An object with the same uid and version makes no event. */
   upsert(object: T): void;
   /** Nothing if the object is not there, or is another one of that name by now. */
   remove(object: Stored): void;
@@ -92,9 +95,11 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
     tell(changeListeners, { previous, current });
   };
 
-  const upsert = (object: T) => {
+  const upsert = (object: T, isSame: (previous: T) => boolean = () => true) => {
     const previous = objects.get(keyOf(object));
-    if (previous?.uid === object.uid && previous.resourceVersion === object.resourceVersion) return;
+    if (previous?.uid === object.uid && previous.resourceVersion === object.resourceVersion) {
+      if (isSame(previous)) return;
+    }
     // Another uid is another object: the one that was there is gone first.
     if (previous !== undefined && previous.uid !== object.uid) {
       change(previous, undefined);
@@ -123,7 +128,7 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
     byIndex: (name, value) => [...(indexed.get(name)?.get(value) ?? [])],
     onChange: (listener) => subscribe(changeListeners, listener),
     onState: (listener) => subscribe(stateListeners, listener),
-    upsert,
+    upsert: (object) => upsert(object),
     remove(object) {
       const previous = objects.get(keyOf(object));
       if (previous?.uid === object.uid) change(previous, undefined);
@@ -133,7 +138,8 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
       for (const previous of [...objects.values()]) {
         if (!kept.has(keyOf(previous))) change(previous, undefined);
       }
-      for (const object of list) upsert(object);
+      // After a restore from a backup a version is given out a second time, to something else.
+      for (const object of list) upsert(object, (previous) => isDeepStrictEqual(previous, object));
     },
     setState(next) {
       const same = state.state === next.state && JSON.stringify(state) === JSON.stringify(next);

@@ -340,6 +340,7 @@ async function* lines(response: IncomingMessage, onBytes: () => void): AsyncIter
     rest += text.slice(from);
     if (rest.length > MAX_LINE) throw new KubeApiError('a watch sent a line that is too long');
   }
+  if (rest !== '') throw new KubeApiError('a watch ended in the middle of an event');
 }
 
 function parse(text: string): unknown {

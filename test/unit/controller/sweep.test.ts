@@ -168,6 +168,14 @@ describe('forgotten', () => {
     expect(twice(sweep, lists(held('shop.other', labelsOf())))).toEqual([]);
   });
 
+  it('is none of an object whose connection cannot be read: it may be this one', async () => {
+    const { sweep, upstreams } = await start();
+    upstreams.upsert(upstream('web', { connectionRef: { name: ['edge'] } }));
+    expect(twice(sweep, lists(held('shop.web', labelsOf({ connection: 'default' }))))).toEqual([]);
+    expect(sweep.forgotten('edge', lists(held('shop.web', labelsOf({ connection: 'edge' }))))).toEqual([]);
+    expect(sweep.forgotten('edge', lists(held('shop.web', labelsOf({ connection: 'edge' }))))).toEqual([]);
+  });
+
   it('is none of an object while the connection cannot be read', async () => {
     const { sweep, upstreams, connections } = await start();
     connections.upsert({ ...connection({ type: 'Other' }), resourceVersion: '2' });

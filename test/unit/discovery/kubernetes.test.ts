@@ -143,6 +143,51 @@ describe('trimSlice', () => {
   });
 });
 
+describe('what is of another type than the API gives it', () => {
+  const slice = {
+    metadata: metadata('web-1', { labels: { 'kubernetes.io/service-name': 'web' } }),
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+    endpoints: [{ addresses: ['10.0.0.1'], conditions: { ready: true } }],
+  };
+  const endpoint = (change: object) => ({ endpoints: [{ addresses: ['10.0.0.1'], ...change }] });
+
+  it.each([
+    { endpoints: 'none' },
+    { endpoints: {} },
+    { endpoints: [7] },
+    { endpoints: [null] },
+    endpoint({ addresses: '10.0.0.1' }),
+    endpoint({ addresses: [10] }),
+    endpoint({ conditions: 'ready' }),
+    endpoint({ conditions: { ready: 'false' } }),
+    endpoint({ conditions: { serving: 0 } }),
+    endpoint({ conditions: { terminating: 'yes' } }),
+    { ports: 8080 },
+    { ports: [{ port: '8080' }] },
+    { ports: [{ name: 1, port: 8080 }] },
+    { ports: [{ port: 8080, protocol: ['TCP'] }] },
+    { addressType: 4 },
+    { metadata: metadata('web-1', { labels: { 'kubernetes.io/service-name': ['web'] } }) },
+  ])('is no slice without endpoints, but one that cannot be read: %j', (change) => {
+    expect(trimSlice(slice)).toBeDefined();
+    expect(() => trimSlice({ ...slice, ...change })).toThrow('where');
+  });
+
+  it.each([
+    { type: 7 },
+    { ipFamilies: 'IPv4' },
+    { ipFamilies: [4] },
+    { ports: { http: 80 } },
+    { ports: [{ name: 'http', port: '80' }] },
+    { ports: [{ name: {}, port: 80 }] },
+    { selector: ['app'] },
+    { selector: { app: 1 } },
+  ])('is no Service without ports, but one that cannot be read: %j', (change) => {
+    expect(() => service(change)).toThrow('where');
+  });
+});
+
 describe('resolveService', () => {
   const http = { name: 'http', port: 8080, protocol: 'TCP' };
   const two = [

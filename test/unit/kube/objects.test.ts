@@ -9,9 +9,9 @@ import {
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
 const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
-const trims = { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret };
+const trims = { trimGatewayConnection, trimGatewayUpstream, trimSecret };
 
-describe.each(Object.entries(trims))('%s', (_name, trim) => {
+describe.each(Object.entries({ ...trims, trimNamespace }))('%s', (_name, trim) => {
   it.each([
     undefined,
     null,
@@ -25,10 +25,14 @@ describe.each(Object.entries(trims))('%s', (_name, trim) => {
     { metadata: { ...metadata, name: 5 } },
     { metadata: { name: 'web' } },
     { metadata: { ...metadata, uid: null } },
+    { metadata: { ...metadata, namespace: 5 } },
+    { metadata: { ...metadata, resourceVersion: 7 } },
   ])('gives nothing for %j', (value) => {
     expect(trim(value)).toBeUndefined();
   });
+});
 
+describe.each(Object.entries(trims))('%s', (_name, trim) => {
   it('never throws, and of what has a name and a uid it always gives these', () => {
     const object = fc.record(
       {
@@ -139,11 +143,19 @@ describe('trimNamespace', () => {
     expect(trimNamespace(value)?.terminating).toBe(terminating);
   });
 
-  it('keeps labels that are text', () => {
-    const labels = { team: 'a', 'kubernetes.io/metadata.name': 'apps', odd: 5 };
-    expect(trimNamespace({ metadata: { ...metadata, labels } })?.labels).toEqual({
-      team: 'a',
-      'kubernetes.io/metadata.name': 'apps',
-    });
+  it('keeps labels to the letter, also those that are named as what every object has', () => {
+    const labels: unknown = JSON.parse('{"team":"a","__proto__":"b","constructor":"c"}');
+    const trimmed = trimNamespace({ metadata: { ...metadata, labels } })?.labels;
+    expect(JSON.stringify(trimmed)).toBe('{"team":"a","__proto__":"b","constructor":"c"}');
+  });
+
+  it.each([
+    { metadata: { ...metadata, labels: { team: 5 } } },
+    { metadata: { ...metadata, labels: 'team=a' } },
+    { metadata: { ...metadata, deletionTimestamp: true } },
+    { metadata, status: 'Active' },
+    { metadata, status: { phase: 1 } },
+  ])('throws at %j: what cannot be read is not empty', (value) => {
+    expect(() => trimNamespace(value)).toThrow('where');
   });
 });

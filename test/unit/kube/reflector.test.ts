@@ -3,9 +3,9 @@ import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import { createReflector, type ReflectorTiming } from '../../../src/kube/reflector.ts';
 import { createStore, type Stored } from '../../../src/kube/store.ts';
 import { createTransport } from '../../../src/kube/transport.ts';
-import type { Clock } from '../../../src/runtime/clock.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
 import { eventually } from '../../support/eventually.ts';
+import { createInstantClock } from './instant-clock.ts';
 import {
   type Answer,
   json,
@@ -60,30 +60,6 @@ const errorEvent = (code: number, message = 'it is over') => ({
   object: { kind: 'Status', code, message },
 });
 
-/** Pauses end at once; what they would have lasted goes onto the clock and into `pauses`. */
-function instantClock(): Clock & { readonly pauses: number[]; advance(ms: number): void } {
-  const pauses: number[] = [];
-  let now = 1_000_000;
-  return {
-    pauses,
-    now: () => now,
-    monotonic: () => now,
-    advance(ms) {
-      now += ms;
-    },
-    async sleep(ms, signal) {
-      signal.throwIfAborted();
-      pauses.push(ms);
-      now += ms;
-      await new Promise((resolve) => setImmediate(resolve));
-      signal.throwIfAborted();
-    },
-    setTimer() {
-      throw new Error('a reflector needs no timers');
-    },
-  };
-}
-
 /** Runs a reflector against the script; after its end the API server does not answer any more. */
 async function follow(
   script: readonly Answer[],
@@ -98,7 +74,7 @@ async function follow(
 ) {
   const api = await startScriptedApiServer(script);
   const transport = createTransport({ kubeConfig: kubeConfigOf({ server: api.url }), userAgent: 'tests' });
-  const clock = instantClock();
+  const clock = createInstantClock();
   const lines: { readonly level: string; readonly message: string }[] = [];
   const write = (level: string) => (_fields: object, message: string) => void lines.push({ level, message });
   const log: Logger = {
@@ -197,6 +173,19 @@ describe('listing', () => {
     ['without items', json({ metadata: { resourceVersion: '1' } })],
     ['without a version', json({ metadata: {}, items: [] })],
     ['that is null', json(null)],
+    ['with a version that is no text', json({ metadata: { resourceVersion: 9 }, items: [] })],
+    [
+      'with a next page that is no text',
+      json({ metadata: { resourceVersion: '9', continue: 1 }, items: [] }),
+    ],
+    ['with an item that is null', json({ metadata: { resourceVersion: '9' }, items: [raw('a', '1'), null] })],
+    [
+      'with an item whose name is an object',
+      json({
+        metadata: { resourceVersion: '9' },
+        items: [{ metadata: { name: { toString: 1 }, uid: 'u' } }],
+      }),
+    ],
     [
       'that is cut off',
       (response) => response.writeHead(200, { 'content-length': '99' }).write('{', () => response.destroy()),
@@ -489,6 +478,11 @@ describe('watching', () => {
     expect(run.clock.pauses.length).toBe(4);
   });
 
+  it('lists again when a page leads to itself', async () => {
+    const run = await follow([list('7', [], 'p2'), list('7', [], 'p2'), list('8')]);
+    expect(await run.played()).toEqual(['list', 'list p2', 'list', 'watch 8']);
+  });
+
   it('never resumes from an empty version', async () => {
     const run = await follow([list('1'), watched([added(raw('a', '2')), bookmark('')], 'close')]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
@@ -507,22 +501,20 @@ describe('watching', () => {
     ]);
   });
 
-  it('goes on after an event without an object', async () => {
-    const run = await follow([
-      list('1'),
-      watched(
-        [
-          { type: 'ADDED' },
-          { type: 'MODIFIED', object: null },
-          { type: 'DELETED', object: null },
-          added(raw('a', '2')),
-        ],
-        'close',
-      ),
-    ]);
-    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
-    expect(run.events).toEqual(['synced', '- > uid-a@2']);
-  });
+  it.each(['ADDED', 'MODIFIED', 'DELETED'])(
+    'resumes from before an event %s that names no object, and lists again when it stays so',
+    async (type) => {
+      const broken = () => watched([{ type, object: null }, added(raw('a', '2'))], 'close');
+      const run = await follow([list('1'), ...Array.from({ length: 5 }, broken), list('2', [raw('a', '2')])]);
+      expect(await run.played()).toEqual([
+        'list',
+        ...Array.from({ length: 5 }, () => 'watch 1'),
+        'list',
+        'watch 2',
+      ]);
+      expect(run.events).toEqual(['synced', '- > uid-a@2']);
+    },
+  );
 
   it('resumes after silence', async () => {
     const run = await follow([list('1'), watched([bookmark('6')], 'open')], { idleTimeoutMs: 300 });
@@ -562,16 +554,40 @@ describe('watching', () => {
 });
 
 describe('an object that cannot be read', () => {
-  it.each(['throws', 'nothing'])('is skipped, and what was known of it is kept (%s)', async (value) => {
+  it('is skipped where it is of no use, and what was known of it is kept', async () => {
+    const useless = { value: 'nothing' };
     const run = await follow([
-      list('1', [raw('a', '1'), raw('bad', '1', { value })]),
-      watched([modified(raw('a', '2', { value })), added(raw('b', '3'))], 'close'),
+      list('1', [raw('a', '1'), raw('bad', '1', useless)]),
+      watched([modified(raw('a', '2', useless)), added(raw('b', '3'))], 'close'),
       refused(410, 'Expired'),
-      list('9', [raw('a', '4', { value }), raw('b', '3')]),
+      list('9', [raw('a', '4', useless), raw('b', '3')]),
     ]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 3', 'list', 'watch 9']);
     expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@3']);
     expect(run.store.get('ns', 'a')?.resourceVersion).toBe('1');
+  });
+
+  it('spoils the list if nothing was known of it, and is kept as it was known else', async () => {
+    const broken = { value: 'throws' };
+    const run = await follow([
+      list('1', [raw('a', '1', broken)]),
+      list('2', [raw('a', '1')]),
+      watched([errorEvent(410)], 'close'),
+      list('3', [raw('a', '3', broken), raw('b', '3')]),
+    ]);
+    expect(await run.played()).toEqual(['list', 'list', 'watch 2', 'list', 'watch 3']);
+    expect(run.events).toEqual(['syncing', '- > uid-a@1', 'synced', '- > uid-b@3']);
+    expect(run.store.get('ns', 'a')?.resourceVersion).toBe('1');
+  });
+
+  it('is asked for again by the watch', async () => {
+    const run = await follow([
+      list('1', [raw('a', '1')]),
+      watched([added(raw('b', '2')), modified(raw('a', '3', { value: 'throws' }))], 'close'),
+      watched([modified(raw('a', '3'))], 'close'),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2', 'watch 3']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@2', 'uid-a@1 > uid-a@3']);
   });
 
   it.each(['throws', 'nothing'])('is still removed when it is deleted (%s)', async (value) => {

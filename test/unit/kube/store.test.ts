@@ -32,6 +32,16 @@ describe('a store', () => {
     expect(store.size).toBe(3);
   });
 
+  it('takes another content under an old version for a change: after a restore versions are given out again', () => {
+    const { store, events } = observed();
+    store.replaceAll([thing('a', '7')]);
+    events.length = 0;
+    store.replaceAll([thing('a', '7', { colours: ['blue'] })]);
+    expect(events).toEqual(['uid-a@7 > uid-a@7']);
+    expect(store.byIndex('colour', 'blue')).toHaveLength(1);
+    expect(store.byIndex('colour', 'red')).toEqual([]);
+  });
+
   it.each(['replaceAll', 'upsert'] as const)(
     'takes a new uid under an old name as removal, then addition (%s)',
     (how) => {

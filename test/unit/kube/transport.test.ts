@@ -311,11 +311,16 @@ describe('a watch', () => {
     expect(api.seen[0]).toMatchObject({ path: '/api/v1/things', query: { ...query, watch: 'true' } });
   });
 
-  it('keeps back a line that is not complete', async () => {
+  it('keeps back a line that is not complete, and fails after what came before it', async () => {
     const { transport } = await serve((response) =>
       response.writeHead(200).end(line('a') + line('b').slice(0, -3)),
     );
-    expect(await collect(watch(transport))).toEqual([event('a')]);
+    const seen: WatchEvent[] = [];
+    const reading = (async () => {
+      for await (const each of watch(transport)) seen.push(each);
+    })();
+    expect((await failure(reading)).message).toContain('in the middle of an event');
+    expect(seen).toEqual([event('a')]);
   });
 
   it.each<[string, number | undefined, Answer]>([

@@ -1,0 +1,123 @@
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface ModelObject {
+  readonly metadata: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+  };
+  readonly value: string;
+}
+
+/** Where in the life of a reflector a request, or a moment of a watch, is. */
+export type Stage = 'first list' | 'second page' | 'watch open' | 'mid-watch' | 'relist';
+
+/** Answers in place of the API server. `tell` writes what would have been answered. */
+export type Misbehaviour = (response: ServerResponse, tell: () => void) => void;
+
+/**
+ * One collection, listed in pages of `limit` and watched, as the API server does it: from a version on, one line per
+ * change. `misbehave` is asked at every stage.
+ */
+export interface ModelApiServer extends AsyncDisposable {
+  readonly url: string;
+  readonly objects: ReadonlyMap<string, ModelObject>;
+  put(name: string, value: string): void;
+  remove(name: string): void;
+  /** Ends every watch with ERROR 410, as after a compaction. */
+  compact(): void;
+}
+
+export async function startModelApiServer(
+  misbehave: (stage: Stage) => Misbehaviour | undefined,
+): Promise<ModelApiServer> {
+  const objects = new Map<string, ModelObject>();
+  const history: { readonly version: number; readonly type: string; readonly object: ModelObject }[] = [];
+  const watches = new Set<ServerResponse>();
+  const snapshots = new Map<string, { readonly items: readonly ModelObject[]; readonly version: number }>();
+  let version = 100;
+  let wasWatched = false;
+
+  const line = (event: object) => `${JSON.stringify(event)}\n`;
+  const answer = (response: ServerResponse, stage: Stage, tell: () => void) => {
+    const misbehaviour = misbehave(stage);
+    if (misbehaviour === undefined) tell();
+    else misbehaviour(response, tell);
+  };
+  const record = (type: string, object: ModelObject) => {
+    const event = { version, type, object };
+    history.push(event);
+    for (const response of watches) {
+      answer(response, 'mid-watch', () => {
+        if (!response.writableEnded) response.write(line(event));
+      });
+      if (response.writableEnded) watches.delete(response);
+    }
+  };
+
+  const list = (response: ServerResponse, limit: number, token: string | null) => {
+    const { items, version: at } = snapshots.get(token ?? '') ?? { items: [...objects.values()], version };
+    const next = String(snapshots.size + 1);
+    const rest = items.slice(limit);
+    if (rest.length > 0) snapshots.set(next, { items: rest, version: at });
+    const stage = token !== null ? 'second page' : wasWatched ? 'relist' : 'first list';
+    answer(response, stage, () =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end(
+        JSON.stringify({
+          kind: 'ThingList',
+          metadata: { resourceVersion: String(at), ...(rest.length > 0 ? { continue: next } : {}) },
+          items: items.slice(0, limit),
+        }),
+      ),
+    );
+  };
+
+  const watch = (response: ServerResponse, from: number) => {
+    wasWatched = true;
+    answer(response, 'watch open', () => {
+      response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+      for (const event of history) if (event.version > from) response.write(line(event));
+      watches.add(response);
+      response.once('close', () => watches.delete(response));
+    });
+  };
+
+  const server = createServer((request, response) => {
+    const { searchParams } = new URL(request.url ?? '/', 'http://api');
+    if (searchParams.get('watch') === 'true') watch(response, Number(searchParams.get('resourceVersion')));
+    else list(response, Number(searchParams.get('limit')), searchParams.get('continue'));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    objects,
+    put(name, value) {
+      version += 1;
+      const type = objects.has(name) ? 'MODIFIED' : 'ADDED';
+      const metadata = { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: String(version) };
+      const object = { metadata, value };
+      objects.set(name, object);
+      record(type, object);
+    },
+    remove(name) {
+      const object = objects.get(name);
+      if (object === undefined) throw new Error(`there is no ${name}`);
+      version += 1;
+      objects.delete(name);
+      record('DELETED', {
+        ...object,
+        metadata: { ...object.metadata, resourceVersion: String(version) },
+      });
+    },
+    compact() {
+      const object = { kind: 'Status', code: 410, message: 'too old resource version' };
+      for (const response of watches) response.end(line({ type: 'ERROR', object }));
+    },
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
