@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
-import { StringDecoder } from 'node:string_decoder';
 import { KubeConfig } from '@kubernetes/client-node';
 import { KubeApiError } from './kube-error.ts';
 
@@ -319,16 +318,16 @@ async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<
     if (signal.aborted) throw signal.reason;
     throw new KubeApiError(`the answer of the API server broke off: ${plainMessage(error)}`);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return decode(new TextDecoder('utf-8', { fatal: true }), Buffer.concat(chunks));
 }
 
 /** Lines over chunk boundaries, also where those split a character; `onBytes` for every chunk. */
 async function* lines(response: IncomingMessage, onBytes: () => void): AsyncIterable<string> {
-  const decoder = new StringDecoder('utf8');
+  const decoder = new TextDecoder('utf-8', { fatal: true });
   let rest = '';
   for await (const chunk of response) {
     onBytes();
-    const text = decoder.write(chunk as Buffer);
+    const text = decode(decoder, chunk as Buffer, { stream: true });
     let from = 0;
     // Only what is new is searched: searching the rest again would make a long line cost its square.
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
@@ -341,6 +340,19 @@ async function* lines(response: IncomingMessage, onBytes: () => void): AsyncIter
     if (rest.length > MAX_LINE) throw new KubeApiError('a watch sent a line that is too long');
   }
   if (rest !== '') throw new KubeApiError('a watch ended in the middle of an event');
+}
+
+/** Text with a character replaced would be another name, or another address. */
+function decode(
+  decoder: InstanceType<typeof TextDecoder>,
+  bytes: Buffer,
+  options?: { readonly stream: boolean },
+): string {
+  try {
+    return decoder.decode(bytes, options);
+  } catch {
+    throw new KubeApiError('the API server sent something that is no UTF-8');
+  }
 }
 
 function parse(text: string): unknown {

@@ -1,49 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
-import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
-import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
-import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+import { hostsOf as hosts, startWholeCluster, type WholeCluster } from '../support/whole-cluster.ts';
+import { connectionPath } from '../support/workload.ts';
 
 const COUNT = 200;
 
-interface Cluster {
-  readonly controlPlane: ControlPlane;
-  readonly operator: Operator;
-  readonly work: Workload;
-}
-
-async function startCluster(gateway: StandIn, clusterId: string): Promise<Cluster> {
-  const controlPlane = await startControlPlane();
-  await installCrds(controlPlane);
-  const namespace = await controlPlane.newNamespace('operator');
-  const token = await installRbac(controlPlane, namespace);
-  await writeSecret(controlPlane, namespace, 'gateway', { 'admin-key': gateway.adminKey });
-  await controlPlane.request('POST', '/api/v1/namespaces', { metadata: { name: 'apps' } });
-  const work = createWorkload(controlPlane, 'apps');
-  await work.connection('default', { adminUrl: gateway.adminUrl, secret: 'gateway' });
-  const operator = await startOperator(controlPlane, namespace, token, { clusterId, resyncInterval: '2s' });
-  await operator.ready();
-  return { controlPlane, operator, work };
-}
-
-const hosts = (gateway: StandIn, id: string) =>
-  (
-    gateway.get('upstreams', id) as { readonly nodes: readonly { readonly host: string }[] } | undefined
-  )?.nodes.map(({ host }) => host);
-
 describe('with an API server that dies', () => {
   let gateway: StandIn;
-  let cluster: Cluster;
+  let cluster: WholeCluster;
 
   beforeAll(async () => {
     gateway = await startStandIn();
-    cluster = await startCluster(gateway, 'cluster-a');
+    cluster = await startWholeCluster(gateway, { clusterId: 'cluster-a' });
   });
 
   afterAll(async () => {
-    await cluster?.operator[Symbol.asyncDispose]();
-    await cluster?.controlPlane.close();
+    await cluster?.[Symbol.asyncDispose]();
     await gateway?.[Symbol.asyncDispose]();
   });
 
@@ -98,7 +71,7 @@ describe('with an API server that dies', () => {
   });
 
   it('leaves the upstreams of another cluster on the same gateway alone', async () => {
-    const other = await startCluster(gateway, 'cluster-b');
+    const other = await startWholeCluster(gateway, { clusterId: 'cluster-b' });
     try {
       await other.work.service('s0');
       await other.work.endpoints('s0', ['10.9.0.1']);
@@ -127,8 +100,7 @@ describe('with an API server that dies', () => {
       );
       expect(hosts(gateway, 'apps.s0')).toEqual(['10.2.0.1']);
     } finally {
-      await other.operator[Symbol.asyncDispose]();
-      await other.controlPlane.close();
+      await other[Symbol.asyncDispose]();
     }
   });
 

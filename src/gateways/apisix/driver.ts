@@ -22,7 +22,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         signal,
       );
       const upstreams = new Map<UpstreamId, ObservedUpstream>();
-      for (const item of itemsOf(body)) {
+      for (const item of everyItemOf(body)) {
         const id = idOf(item);
         upstreams.set(id, toObserved(id, listedValue(item)));
       }
@@ -98,7 +98,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       if (isObject(body) && typeof body['error_msg'] === 'string') return;
       throw new GatewayUnavailableError(`the list of stream routes was answered with ${status}`);
     }
-    const route = itemsOf(body).find((item) => {
+    const route = everyItemOf(body).find((item) => {
       const upstreamId = listedValue(item)['upstream_id'];
       return (typeof upstreamId === 'string' || typeof upstreamId === 'number') && String(upstreamId) === id;
     });
@@ -133,14 +133,28 @@ function itemsOf(body: unknown): readonly unknown[] {
   );
 }
 
+/** The items of a list without pages: as many as it says that there are, so that none looks deleted that is not shown. */
+function everyItemOf(body: unknown): readonly unknown[] {
+  const items = itemsOf(body);
+  if (isObject(body) && body['total'] === items.length) return items;
+  throw new GatewayUnavailableError(
+    `the gateway showed ${items.length} objects and did not say that these are all: is this the Admin API of APISIX?`,
+  );
+}
+
 function valueIn(answer: unknown): AdminUpstream {
   const value = isObject(answer) ? answer['value'] : undefined;
-  if (!isObject(value)) {
+  if (!isObject(value) || !hasReadableNodes(value)) {
     throw new GatewayUnavailableError(
       'the gateway answered with something that is no object of the Admin API of APISIX',
     );
   }
   return value;
+}
+
+/** Nodes of another shape would be read as none, and none is what would be written back where an upstream is left behind. */
+function hasReadableNodes({ nodes }: AdminUpstream): boolean {
+  return nodes === undefined || Array.isArray(nodes) || isObject(nodes);
 }
 
 /** The value of a listed item. One that is no object, written past the Admin API, must not hide the others. */
