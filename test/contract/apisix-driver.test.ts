@@ -148,6 +148,9 @@ describe('the APISIX driver', () => {
     ['an item that is none', { list: [null] }],
     ['a list with something in an object', { list: { a: { value: { id: 'a' } } } }],
     ['no list', { total: 0 }],
+    ['an empty page where there are objects', { list: {}, total: 3 }],
+    ['a part of a list', { list: [{ value: { id: 'a' } }], total: 2 }],
+    ['a list that does not say how long it is', { list: [] }],
     ['the list of Admin API v2', { node: { nodes: [] } }],
     ['null', null],
     ['an array', []],
@@ -156,6 +159,16 @@ describe('the APISIX driver', () => {
     standIn.addFault({ fault: { kind: 'answer', status: 200, body: JSON.stringify(body) } });
     const driver = apisixDriver(standIn);
     await expect(driver.list(unused)).rejects.toThrow(GatewayUnavailableError);
+  });
+
+  it.each([
+    ['nodes that are none', JSON.stringify({ value: { id: 'u1', nodes: 'none' } })],
+    ['null for nodes', JSON.stringify({ value: { id: 'u1', nodes: null } })],
+    ['too deep a value', `{"value":{"id":"u1","deep":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`],
+  ])('takes %s for unknown, not for no nodes', async (_, body) => {
+    await using standIn = await startStandIn();
+    standIn.addFault({ fault: { kind: 'answer', status: 200, body } });
+    await expect(apisixDriver(standIn).get('u1', unused)).rejects.toThrow(GatewayUnavailableError);
   });
 
   describe('asks for stream routes before it deletes', () => {

@@ -39,7 +39,7 @@ interface Place {
 /** Names of what every object has. */
 const PROTOTYPE_KEYS = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'];
 const DEPTH = 20_000;
-const HUGE = 200_000;
+const HUGE = 50_000;
 
 /**
  * One answer as it must never be: what is of another form than before is so in a way that a reader can notice. A value
@@ -56,7 +56,11 @@ export function mutate(answer: unknown, random: Random): Mutated {
       return { mutation, bytes: Buffer.from(text.slice(0, length)), where: `after ${length}` };
     }
     case 'type': {
-      const place = pick(places, random);
+      // A port by its number is as good as one by its name.
+      const place = pick(
+        places.filter(({ path }) => !path.endsWith('.serviceRef.port')),
+        random,
+      );
       place.set(ofAnotherType(place, random));
       return { mutation, bytes: Buffer.from(JSON.stringify(value)), where: place.path };
     }
@@ -69,7 +73,8 @@ export function mutate(answer: unknown, random: Random): Mutated {
     }
     default: {
       const { path, value: object } = pick(
-        places.filter((place) => isRecord(place.value)),
+        // One label more in a selector is another selector.
+        places.filter((place) => isRecord(place.value) && !place.path.endsWith('.matchLabels')),
         random,
       );
       const [key, added] = addition(mutation, random);

@@ -24,7 +24,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       const upstreams = new Map<UpstreamId, ObservedUpstream>();
       for (const item of everyItemOf(body)) {
         const id = idOf(item);
-        upstreams.set(id, toObserved(id, listedValue(item)));
+        upstreams.set(id, observe(id, listedValue(item)));
       }
       return { upstreams, info: version === undefined ? {} : { version } };
     },
@@ -34,7 +34,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         { method: 'PUT', path: pathOf(upstream.id), body: toAdmin(upstream), expected: [200, 201] },
         signal,
       );
-      return toObserved(upstream.id, valueIn(body));
+      return observe(upstream.id, valueIn(body));
     },
 
     async delete(id, { references }, signal) {
@@ -68,7 +68,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       expectMissing(body);
       return undefined;
     }
-    return toObserved(id, valueIn(body));
+    return observe(id, valueIn(body));
   }
 
   async function remove(
@@ -131,6 +131,18 @@ function itemsOf(body: unknown): readonly unknown[] {
   throw new GatewayUnavailableError(
     'the gateway answered with something that is no list of the Admin API of APISIX',
   );
+}
+
+/** APISIX itself reads 1,000 levels and no more: what is too deep for the stack here was never in it. */
+function observe(id: UpstreamId, value: AdminUpstream): ObservedUpstream {
+  try {
+    return toObserved(id, value);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new GatewayUnavailableError(
+      'the gateway answered with something that is nested too deeply to be read',
+    );
+  }
 }
 
 /** The items of a list without pages: as many as it says that there are, so that none looks deleted that is not shown. */

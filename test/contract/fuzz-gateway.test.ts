@@ -1,0 +1,271 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createController, upstreamIndexes } from '../../src/controller/controller.ts';
+import type { Reporter } from '../../src/controller/reporter.ts';
+import {
+  createKubernetesSource,
+  sliceIndexes,
+  trimService,
+  trimSlice,
+} from '../../src/discovery/kubernetes.ts';
+import type { ObjectWriter } from '../../src/kube/object-writer.ts';
+import {
+  trimGatewayConnection,
+  trimGatewayUpstream,
+  trimNamespace,
+  trimSecret,
+} from '../../src/kube/objects.ts';
+import { createStore, type Stored, type StoreOptions } from '../../src/kube/store.ts';
+import { type Clock, systemClock } from '../../src/runtime/clock.ts';
+import type { Logger } from '../../src/runtime/logger.ts';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { eventually } from '../support/eventually.ts';
+import { createRandom, MUTATIONS, mutate, pick } from '../support/mutate.ts';
+
+const ANSWERS = 10_000;
+/** Every answer of a run follows from it. */
+const SEED = Number(process.env['FUZZ_SEED'] ?? 1);
+
+const IDS = ['shop.a', 'shop.b', 'shop.c'] as const;
+const FOREIGN = {
+  type: 'roundrobin',
+  nodes: { '10.7.7.7:7': 1 },
+  labels: { owner: 'them' },
+};
+
+const errors: unknown[] = [];
+const log: Logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error: (fields: object, message: string) => void errors.push({ ...fields, message }),
+  child: () => log,
+};
+
+/** Pauses are short: what is tested is what happens after them. */
+const hasty: Clock = {
+  ...systemClock,
+  setTimer: (ms, fire) => systemClock.setTimer(Math.min(ms, 2), fire),
+  sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 2), signal),
+};
+
+function storeWith<T extends Stored>(
+  objects: readonly (T | undefined)[],
+  indexes: StoreOptions<T>['indexes'] = {},
+) {
+  const store = createStore<T>({
+    indexes,
+    reportListenerError: (error) => errors.push(error),
+  });
+  store.replaceAll(objects.filter((object) => object !== undefined));
+  store.setState({ state: 'synced' });
+  return store;
+}
+
+const meta = (name: string, more: object = {}) => ({
+  namespace: 'shop',
+  name,
+  uid: `uid-${name}`,
+  resourceVersion: '1',
+  generation: 1,
+  creationTimestamp: '2026-01-01T00:00:00Z',
+  ...more,
+});
+
+/** What the operator sees of a cluster in which nothing ever changes. */
+function cluster(adminUrl: string, adminKey: string) {
+  const upstream = (name: string, spec: object = {}) =>
+    trimGatewayUpstream({
+      metadata: meta(name, { finalizers: ['gatewayupstream.dev/upstream-cleanup'] }),
+      spec: {
+        connectionRef: { name: 'edge' },
+        backends: [{ serviceRef: { name, port: 80 } }],
+        ...spec,
+      },
+    });
+  const names = ['a', 'b', 'c'];
+  const connection = trimGatewayConnection({
+    metadata: { name: 'edge', uid: 'edge', resourceVersion: '1', generation: 1 },
+    spec: {
+      type: 'APISIX',
+      apisix: { adminUrl, adminKeySecretRef: { name: 'gateway', key: 'admin-key' } },
+      allowedNamespaces: { all: true },
+      tenantPolicy: { upstreamIds: 'Any' },
+    },
+  });
+  const secret = trimSecret({
+    metadata: { namespace: 'operator', name: 'gateway', uid: 's', resourceVersion: '1' },
+    data: { 'admin-key': Buffer.from(adminKey).toString('base64') },
+  });
+  const services = storeWith(
+    names.map((name) => trimService({ metadata: meta(name), spec: { ports: [{ name: 'http', port: 80 }] } })),
+  );
+  const slices = storeWith(
+    names.map((name, at) =>
+      trimSlice({
+        metadata: meta(name, { labels: { 'kubernetes.io/service-name': name } }),
+        addressType: 'IPv4',
+        ports: [{ name: 'http', port: 8080 }],
+        endpoints: [{ addresses: [`10.0.${at}.1`] }, { addresses: [`10.0.${at}.2`] }],
+      }),
+    ),
+    sliceIndexes,
+  );
+  return {
+    // The last one wants what is somebody else's.
+    upstreams: storeWith(
+      [
+        ...names.map((name) => upstream(name)),
+        upstream('greedy', { upstreamId: 'theirs', backends: [{ serviceRef: { name: 'a', port: 80 } }] }),
+      ],
+      upstreamIndexes,
+    ),
+    connections: storeWith([connection]),
+    namespaces: storeWith([trimNamespace({ metadata: { name: 'shop', uid: 'shop', resourceVersion: '1' } })]),
+    secrets: storeWith([secret]),
+    source: createKubernetesSource({ services, slices }),
+  };
+}
+
+const nodesOf = (id: string) => {
+  const at = IDS.indexOf(id as (typeof IDS)[number]);
+  return [`10.0.${at}.1:8080:1`, `10.0.${at}.2:8080:1`];
+};
+
+function nodesIn(value: unknown): readonly string[] {
+  const { nodes } = value as {
+    readonly nodes: readonly { readonly host: string; readonly port: number; readonly weight: number }[];
+  };
+  return nodes.map(({ host, port, weight }) => `${host}:${port}:${weight}`);
+}
+
+/** Between the operator and the gateway; while `isOn`, no answer arrives as it was given. */
+async function startMutator(gateway: StandIn) {
+  const random = createRandom(SEED);
+  const counts: Record<string, number> = Object.fromEntries(MUTATIONS.map((mutation) => [mutation, 0]));
+  const state = { isOn: true, answers: 0 };
+  const server = createServer(async (request, response) => {
+    const body: Buffer[] = [];
+    for await (const chunk of request) body.push(chunk as Buffer);
+    const answer = await fetch(`${gateway.adminUrl}${request.url}`, {
+      method: request.method ?? 'GET',
+      headers: { 'x-api-key': String(request.headers['x-api-key']) },
+      ...(body.length === 0 ? {} : { body: Buffer.concat(body) }),
+    });
+    const text = await answer.text();
+    const headers = { 'content-type': 'application/json', server: answer.headers.get('server') ?? '' };
+    if (!state.isOn) {
+      response.writeHead(answer.status, headers).end(text);
+      return;
+    }
+    state.answers += 1;
+    const { mutation, bytes } = mutate(JSON.parse(text), random);
+    counts[mutation] = (counts[mutation] ?? 0) + 1;
+    const status = random() < 0.9 ? answer.status : pick([200, 201, 204, 301, 400, 404, 418, 500], random);
+    response.writeHead(status, headers).end(bytes);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    state,
+    counts,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+const rejections: unknown[] = [];
+const noteRejection = (reason: unknown) => rejections.push(reason);
+beforeEach(() => {
+  process.on('unhandledRejection', noteRejection);
+});
+afterEach(() => {
+  process.off('unhandledRejection', noteRejection);
+});
+
+describe('mutated answers of a gateway', () => {
+  it(`${ANSWERS} of them lead to no write of wrong nodes, and none over what is not ours`, async () => {
+    await using gateway = await startStandIn();
+    const headers = { 'x-api-key': gateway.adminKey };
+    for (const id of ['theirs', 'bystander']) {
+      const put = { method: 'PUT', headers, body: JSON.stringify(FOREIGN) };
+      expect((await fetch(`${gateway.adminUrl}/apisix/admin/upstreams/${id}`, put)).status).toBe(201);
+    }
+    const foreign = () => ['theirs', 'bystander'].map((id) => gateway.get('upstreams', id));
+    const before = foreign();
+    gateway.clearRequests();
+    const mutator = await startMutator(gateway);
+    const writer: ObjectWriter = {
+      addFinalizer: async () => true,
+      removeFinalizer: async () => undefined,
+      applyStatus: async () => undefined,
+    };
+    const reporter: Reporter = {
+      upstream: () => undefined,
+      connection: () => undefined,
+      event: () => undefined,
+      forget: () => undefined,
+      close: async () => undefined,
+    };
+    const stop = new AbortController();
+    const controller = createController({
+      ...cluster(mutator.url, gateway.adminKey),
+      clusterId: 'c1',
+      operatorNamespace: 'operator',
+      permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]() {} }) },
+      writer,
+      reporter,
+      clock: hasty,
+      random: Math.random,
+      log,
+      backoffMs: () => 1,
+      resyncMs: 1,
+      requestTimeoutMs: 5000,
+      mayWrite: () => true,
+    });
+    const running = controller.run(stop.signal);
+    let writes = 0;
+    const check = () => {
+      for (const { method, path, body } of gateway.requests.slice()) {
+        if (method === 'GET') continue;
+        writes += 1;
+        const id = path.split('/').at(-1) ?? '';
+        const label = `FUZZ_SEED=${SEED}: ${method} ${path} ${body}`;
+        expect(method, label).toBe('PUT');
+        expect(IDS, label).toContain(id);
+        expect([...nodesIn(JSON.parse(body ?? ''))].sort(), label).toEqual(nodesOf(id));
+      }
+      gateway.clearRequests();
+      expect(foreign()).toEqual(before);
+    };
+    try {
+      while (mutator.state.answers < ANSWERS) {
+        check();
+        await sleep(20);
+      }
+      mutator.state.isOn = false;
+      await eventually(() => {
+        check();
+        expect([...gateway.ids('upstreams')].sort()).toEqual([...IDS, 'bystander', 'theirs'].sort());
+        for (const id of IDS) {
+          expect([...nodesIn(gateway.get('upstreams', id))].sort()).toEqual(nodesOf(id));
+        }
+      });
+    } finally {
+      stop.abort();
+      await running;
+      mutator.close();
+    }
+    check();
+    expect(errors).toEqual([]);
+    expect(rejections).toEqual([]);
+    expect(writes).toBeGreaterThan(10);
+    process.stdout.write(
+      `${mutator.state.answers} mutated gateway answers: ${JSON.stringify(mutator.counts)}; ${writes} writes, all of the right nodes\n`,
+    );
+  }, 400_000);
+});
