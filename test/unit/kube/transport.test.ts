@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
+import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import {
@@ -516,4 +517,31 @@ describe('resourcePath', () => {
       if (bad !== '') expect(() => resourcePath({ ...good, group: bad })).toThrow('resource path');
     },
   );
+
+  it('keeps any name and namespace in its place, or refuses it', () => {
+    const part = fc.oneof(
+      fc.string(),
+      fc.string({ unit: fc.constantFrom('a', '.', '/', '%', '2', 'e', '?', '#', ':', '\\') }),
+    );
+    fc.assert(
+      fc.property(part, part, (namespace, name) => {
+        let path: string;
+        try {
+          path = resourcePath({ group: 'g.io', version: 'v1', plural: 'things', namespace, name });
+        } catch {
+          return;
+        }
+        expect(new URL(path, 'http://api/').pathname.split('/')).toEqual([
+          '',
+          'apis',
+          'g.io',
+          'v1',
+          'namespaces',
+          namespace,
+          'things',
+          name,
+        ]);
+      }),
+    );
+  });
 });
