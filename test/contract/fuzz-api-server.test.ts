@@ -363,7 +363,7 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
   const reflector = createReflector<Stored>({
     name: kind,
     transport,
-    path: `/apis/x/v1/${kind}`,
+    paths: [`/apis/x/v1/${kind}`],
     query: {},
     trim: TRIM[kind],
     store: store as unknown as Store<Stored>,

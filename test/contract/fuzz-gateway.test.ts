@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createController, upstreamIndexes } from '../../src/controller/controller.ts';
+import { grantIndexes } from '../../src/controller/references.ts';
 import type { Reporter } from '../../src/controller/reporter.ts';
 import {
   createKubernetesSource,
@@ -11,6 +12,7 @@ import {
   trimSlice,
 } from '../../src/discovery/kubernetes.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
+import type { ReferenceGrantStored } from '../../src/kube/objects.ts';
 import {
   trimGatewayConnection,
   trimGatewayUpstream,
@@ -214,6 +216,8 @@ describe('mutated answers of a gateway', () => {
     const stop = new AbortController();
     const controller = createController({
       ...cluster(mutator.url, gateway.adminKey),
+      grants: storeWith<ReferenceGrantStored>([], grantIndexes),
+      onlyNamespaces: [],
       clusterId: 'c1',
       operatorNamespace: 'operator',
       permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]() {} }) },

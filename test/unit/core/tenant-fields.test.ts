@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import { accessProblem } from '../../../src/core/access.ts';
-import { backendTargets, referenceProblem } from '../../../src/core/desired.ts';
+import { backendTargets } from '../../../src/core/desired.ts';
+import { referenceProblem } from '../../../src/core/grants.ts';
 
 const connection = (change: object = {}) => ({
   name: 'edge',
@@ -26,7 +27,10 @@ function refusal(spec: object, { namespace = 'shop', policy = {} } = {}): string
   const problem = accessProblem(parsed.data, facts, connection(policy), isNamespace);
   if (problem !== undefined) return problem.reason;
   return backendTargets(parsed.data, namespace).some(
-    (target) => target.kind === 'service' && referenceProblem(target.ref, namespace) !== undefined,
+    (target) =>
+      target.kind === 'service' &&
+      target.ref.namespace !== namespace &&
+      referenceProblem(target.ref, namespace, { kind: 'listed', grants: [] }) !== undefined,
   )
     ? 'RefNotPermitted'
     : undefined;

@@ -155,7 +155,7 @@ async function suffer(fault: Fault, stage: Stage) {
       ...transport,
       get: (path, settings) => transport.get(path, { ...settings, timeoutMs: 400 }),
     },
-    path: '/api/v1/things',
+    paths: ['/api/v1/things'],
     query: {},
     trim,
     store,
