@@ -176,7 +176,7 @@ describe('the layout of the image', () => {
     await mkdir(app);
     await mkdir(dirname(node));
     await copyFile(process.execPath, node);
-    await copyFile(join(root, 'test/support/leash.ts'), join(folder, 'leash.ts'));
+    await copyFile(join(root, 'test/support/leash.mjs'), join(folder, 'leash.ts'));
     for (const file of ['package.json', 'package-lock.json', '.npmrc'])
       await cp(join(root, file), join(app, file));
     const environment = {
@@ -207,7 +207,7 @@ describe('the layout of the image', () => {
     const entrypoint = JSON.parse(only(image, 'ENTRYPOINT')[0] ?? '[]') as readonly string[];
     const [program, ...rest] = entrypoint.map((word) => word.replace(/^\/app(?=\/)/, app));
     expect(program).toBe('node');
-    const child = spawn(node, ['--import', join(folder, 'leash.ts'), ...rest, ...args], {
+    const child = spawn(node, ['--import', join(folder, 'leash.mjs'), ...rest, ...args], {
       ...user,
       cwd: app,
       env: { PATH: dirname(node), POD_NAMESPACE: 'from-the-environment' },

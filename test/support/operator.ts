@@ -9,7 +9,7 @@ import { rbacObjects } from '../../src/install/rbac.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 
-const LEASH = new URL('leash.ts', import.meta.url).href;
+const LEASH = new URL('leash.mjs', import.meta.url).href;
 const INSTRUMENT = new URL('instrument.ts', import.meta.url).href;
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -22,6 +22,8 @@ export interface OperatorOptions {
   readonly requestTimeout?: string;
   readonly logLevel?: string;
   readonly permissionCheckInterval?: string;
+  /** What node runs, with arguments for node itself. Default: the sources. */
+  readonly program?: { readonly main: string; readonly nodeArgs: readonly string[] };
   /** Path of a kubeconfig to use instead of one with the token. */
   readonly kubeconfig?: string;
   readonly leaderElection?: {
@@ -38,6 +40,8 @@ export interface Operator extends AsyncDisposable {
   readonly process: ChildProcess;
   /** Everything that it printed so far. */
   output(): string;
+  /** `http://127.0.0.1:PORT` of its probes and metrics; throws while it does not listen. */
+  opsUrl(): string;
   /** Resolves when `/readyz` says so. */
   ready(): Promise<void>;
   /** The status and lines of `/readyz`. */
@@ -81,7 +85,7 @@ export async function startOperator(
   cluster: ClusterAccess,
   namespace: string,
   token: string,
-  { name, ...options }: OperatorOptions = {},
+  { name, program = { main: MAIN, nodeArgs: [] }, ...options }: OperatorOptions = {},
 ): Promise<Operator> {
   const files = name === undefined ? `operator-${namespace}` : `operator-${namespace}-${name}`;
   const kubeconfig = await cluster.kubeconfigFor({ name: files, token, namespace });
@@ -100,10 +104,14 @@ export async function startOperator(
     '--import',
     module,
   ]);
-  const child = spawn(process.execPath, [...preloaded, MAIN, 'run', '--config', config], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], ...(name === undefined ? {} : { OPERATOR_NAME: name }) },
-  });
+  const child = spawn(
+    process.execPath,
+    [...program.nodeArgs, ...preloaded, program.main, 'run', '--config', config],
+    {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'], ...(name === undefined ? {} : { OPERATOR_NAME: name }) },
+    },
+  );
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8');
@@ -112,9 +120,13 @@ export async function startOperator(
     });
   }
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  const opsPort = (): string => /"opsPort":(\d+)/.exec(output)?.[1] ?? '';
+  const opsUrl = (): string => {
+    const port = /"opsPort":(\d+)/.exec(output)?.[1];
+    if (port === undefined) throw new Error(`the operator does not listen yet:\n${output}`);
+    return `http://127.0.0.1:${port}`;
+  };
   const readyz = async () => {
-    const response = await fetch(`http://127.0.0.1:${opsPort()}/readyz`);
+    const response = await fetch(`${opsUrl()}/readyz`);
     return { status: response.status, text: await response.text() };
   };
   const end = async (signal: NodeJS.Signals) => {
@@ -125,11 +137,11 @@ export async function startOperator(
     namespace,
     process: child,
     output: () => output,
+    opsUrl,
     readyz,
     async ready() {
       await eventually(async () => {
         if (child.exitCode !== null) throw new Error(`the operator ended with ${child.exitCode}:\n${output}`);
-        if (opsPort() === '') throw new Error(`the operator does not listen yet:\n${output}`);
         const { status, text } = await readyz();
         if (status !== 200) throw new Error(`not ready:\n${text}`);
       });

@@ -62,6 +62,7 @@ await step('biome', 'ci', '.');
 await step('tsc', '--noEmit');
 await step('knip');
 await step('tsc', '-p', 'tsconfig.build.json');
+await step('node', 'bench/main.ts', '--short');
 await suites();
 
 const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { monotonicMs } from '../monotonic.ts';
 import { type Answer, createAdminApi, MAX_BODY_BYTES } from './admin-api.ts';
 import { createControlApi } from './control-api.ts';
 import { createDataPlane } from './data-plane.ts';
@@ -34,6 +35,10 @@ export interface RecordedRequest {
   /** Undefined while there is no answer: the request hangs or was cut. */
   readonly status: number | undefined;
   readonly body: string | undefined;
+  /** On the machine's monotonic clock, milliseconds: when its first line was read. */
+  readonly arrivedAt: number;
+  /** On the same clock: when it had been carried out. Undefined while there is no answer. */
+  readonly answeredAt: number | undefined;
 }
 
 export type Fault =
@@ -120,7 +125,15 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
   async function onAdminRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url: path = '' } = request;
     seq += 1;
-    const record: Mutable<RecordedRequest> = { seq, method, path, status: undefined, body: undefined };
+    const record: Mutable<RecordedRequest> = {
+      seq,
+      method,
+      path,
+      status: undefined,
+      body: undefined,
+      arrivedAt: monotonicMs(),
+      answeredAt: undefined,
+    };
     requests.push(record);
     const rule = takeRule({ method, path });
     const { signal } = running;
@@ -129,6 +142,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     const carryOut = () => adminApi({ method, path, headers: request.headers, body, bodyBytes });
     const answer = (given: Answer, headers: Record<string, string> = {}) => {
       record.status = given.status;
+      record.answeredAt = monotonicMs();
       send(response, given, headers);
     };
 

@@ -35,19 +35,29 @@ export function createStore(now: () => number): Store {
   const resources = new Map<string, Map<string, Entry>>();
   let revision = 0;
 
-  function live(resource: string): Map<string, Entry> {
+  function entriesOf(resource: string): Map<string, Entry> {
     const entries = resources.get(resource) ?? new Map<string, Entry>();
     resources.set(resource, entries);
-    for (const [id, { expiresAt }] of entries) if (expiresAt <= now()) entries.delete(id);
     return entries;
   }
 
+  /** Looks at one entry only, so that a write costs the same however many there are. */
+  function live(resource: string, id: string): Entry | undefined {
+    const entries = entriesOf(resource);
+    const entry = entries.get(id);
+    if (entry === undefined || entry.expiresAt > now()) return entry;
+    entries.delete(id);
+    return undefined;
+  }
+
   return {
-    get: (resource, id) => live(resource).get(id),
-    list: (resource) => [...live(resource).values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
+    get: live,
+    list(resource) {
+      const ids = [...entriesOf(resource).keys()];
+      return ids.flatMap((id) => live(resource, id) ?? []).sort((a, b) => (a.key < b.key ? -1 : 1));
+    },
     set(resource, id, value, { ttlSeconds }) {
-      const entries = live(resource);
-      const previous = entries.get(id);
+      const previous = live(resource, id);
       revision += 1;
       const item: Entry = {
         key: `/apisix/${resource}/${id}`,
@@ -56,11 +66,11 @@ export function createStore(now: () => number): Store {
         modifiedIndex: revision,
         expiresAt: ttlSeconds === undefined ? Number.POSITIVE_INFINITY : now() + ttlSeconds,
       };
-      entries.set(id, item);
+      entriesOf(resource).set(id, item);
       return { item, created: previous === undefined };
     },
     delete(resource, id) {
-      const existed = live(resource).delete(id);
+      const existed = live(resource, id) !== undefined && entriesOf(resource).delete(id);
       if (existed) revision += 1;
       return existed;
     },

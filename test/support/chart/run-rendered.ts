@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ClusterAccess } from '../control-plane/cluster-access.ts';
 
-const LEASH = new URL('../leash.ts', import.meta.url).href;
+const LEASH = new URL('../leash.mjs', import.meta.url).href;
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 /** Where the image has the program, by its Dockerfile. */
 const MAIN_IN_IMAGE = '/app/dist/main.js';

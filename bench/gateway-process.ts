@@ -1,0 +1,103 @@
+import { Agent, createServer, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { type RecordedRequest, startStandIn } from '../test/support/apisix-stand-in/stand-in.ts';
+import { monotonicMs } from '../test/support/monotonic.ts';
+import { serve } from './remote.ts';
+
+/** The gateway: the stand-in, or a real APISIX behind a front that notes what comes and when it was answered. */
+interface Gateway {
+  readonly url: string;
+  readonly key: string;
+  readonly requests: readonly RecordedRequest[];
+  clear(): void;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+const { APISIX_ADMIN_URL: realUrl, APISIX_ADMIN_KEY: realKey = '' } = process.env;
+const gateway = realUrl === undefined ? await standIn() : await front(realUrl, realKey);
+/** How many of `gateway.requests` the count is made of already. */
+let counted = 0;
+let writes = 0;
+
+const handlers = {
+  address: () => ({ url: gateway.url, key: gateway.key }),
+  /** Writes answered since the last `take`. */
+  writes() {
+    // Only up to the first one without an answer: it is looked at again.
+    for (; counted < gateway.requests.length; counted += 1) {
+      const request = gateway.requests[counted];
+      if (request?.answeredAt === undefined) break;
+      if (request.method !== 'GET') writes += 1;
+    }
+    return writes;
+  },
+  /** Every request since the last `take`. */
+  take() {
+    const taken = gateway.requests.map((request) => ({ ...request }));
+    gateway.clear();
+    counted = 0;
+    writes = 0;
+    return taken;
+  },
+};
+
+export type GatewayHandlers = typeof handlers;
+
+serve(handlers);
+
+async function standIn(): Promise<Gateway> {
+  const { adminUrl, adminKey, requests, clearRequests } = await startStandIn();
+  return { url: adminUrl, key: adminKey, requests, clear: clearRequests };
+}
+
+async function front(target: string, key: string): Promise<Gateway> {
+  const requests: RecordedRequest[] = [];
+  const isTls = target.startsWith('https:');
+  const agent = new (isTls ? HttpsAgent : Agent)({ keepAlive: true });
+  const server = createServer(async (incoming, outgoing) => {
+    const { method = '', url: path = '', headers } = incoming;
+    const record: Mutable<RecordedRequest> = {
+      seq: requests.length,
+      method,
+      path,
+      status: undefined,
+      body: undefined,
+      arrivedAt: monotonicMs(),
+      answeredAt: undefined,
+    };
+    requests.push(record);
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
+    } catch {
+      // The client went away in the middle of its request, which the gateway then never sees.
+      return;
+    }
+    const body = Buffer.concat(chunks);
+    record.body = body.toString();
+    const forwarded = (isTls ? httpsRequest : httpRequest)(
+      new URL(path, target),
+      { method, headers: { ...headers, host: new URL(target).host }, agent },
+      (answer) => {
+        record.status = answer.statusCode;
+        record.answeredAt = monotonicMs();
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    forwarded.once('error', () => outgoing.destroy());
+    forwarded.end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    key,
+    requests,
+    clear: () => {
+      requests.length = 0;
+    },
+  };
+}

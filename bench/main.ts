@@ -1,0 +1,113 @@
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { cpus, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import type { Operator } from '../test/support/operator.ts';
+import { Ledger } from './ledger.ts';
+import { measureIdle, measureProgramming, measureStart, measureTakeOver, memoryOf } from './lifecycle.ts';
+import { FlagError, type Options, readOptions, USAGE } from './options.ts';
+import { measurePropagation } from './propagation.ts';
+import { faultsIn, reportText } from './report.ts';
+import type { Propagation, Result, SizeResult } from './results.ts';
+import { createScene } from './scene.ts';
+import { measureRollout, measureStorm } from './storm.ts';
+
+/** How fast, how often and at what cost the built program makes a gateway right, beside the floor of the same run. */
+
+const began = performance.now();
+
+function progress(line: string): void {
+  process.stderr.write(`${((performance.now() - began) / 1000).toFixed(0).padStart(5)} s  ${line}\n`);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  if (options === undefined) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  if (!existsSync(fileURLToPath(new URL('../dist/main.js', import.meta.url)))) {
+    process.stderr.write('dist/main.js is not there: npm run build\n');
+    return 1;
+  }
+  const sizes: SizeResult[] = [];
+  const [cpu] = cpus();
+  const result: Result = {
+    machine: `${cpus().length} x ${cpu?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
+    gateway:
+      process.env['APISIX_ADMIN_URL'] === undefined ? 'stand-in gateway' : 'APISIX behind a noting front',
+    command: `npm run bench -- ${args.join(' ')}`.trim(),
+    sizes,
+  };
+  for (const size of options.sizes) {
+    sizes.push(await measureSize(size, options));
+    if (options.json !== undefined)
+      await writeFile(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+  }
+  process.stdout.write(`\n${reportText(result)}`);
+  const faults = faultsIn(result);
+  for (const fault of faults) process.stdout.write(`FAULT ${fault}\n`);
+  return faults.length === 0 ? 0 : 1;
+}
+
+async function measureSize(upstreams: number, options: Options): Promise<SizeResult> {
+  const { parts, rates, changesAt } = options;
+  progress(`${upstreams} upstreams: control plane, gateway, objects`);
+  await using scene = await createScene(upstreams, options, progress);
+  const ledger = new Ledger();
+  const measured: { -readonly [K in keyof SizeResult]: SizeResult[K] } = { upstreams };
+
+  progress('first programming');
+  const first = await measureProgramming(scene, ledger);
+  let operator: Operator = first.operator;
+  if (parts.has('programming')) measured.programming = first.programming;
+
+  if (parts.has('start')) {
+    progress('start when all is right');
+    await operator.stop();
+    const second = await measureStart(scene, ledger);
+    ({ operator } = second);
+    measured.start = second.start;
+  }
+
+  if (parts.has('propagation')) {
+    await scene.floor.ask('watch');
+    const propagation: Propagation[] = [];
+    for (const rate of rates) {
+      const changes = changesAt(rate);
+      progress(`${changes} changes at ${rate} a second`);
+      propagation.push(await measurePropagation(scene, operator, ledger, { rate, changes }));
+    }
+    measured.propagation = propagation;
+  }
+  measured.memory = await memoryOf(operator);
+
+  if (parts.has('storm')) {
+    progress('storm, rolling update');
+    measured.storm = await measureStorm(scene, operator, ledger);
+    measured.rollout = await measureRollout(scene, operator, ledger);
+  }
+  if (parts.has('takeover')) {
+    progress('take-over');
+    const third = await measureTakeOver(scene, ledger, operator);
+    ({ operator } = third);
+    measured.takeover = third.takeover;
+  }
+  if (parts.has('idle')) {
+    progress('idle');
+    const last = await measureIdle(scene, operator);
+    ({ operator } = last);
+    measured.idle = last.idle;
+  }
+  // In good order, so that a profile is written.
+  await operator.stop();
+  return measured;
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof FlagError)) throw error;
+  process.stderr.write(`${error.message}\n\n${USAGE}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,267 @@
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { Agent, request as httpsRequest } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { RecordedRequest } from '../test/support/apisix-stand-in/stand-in.ts';
+import { type ControlPlane, startControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { eventually } from '../test/support/eventually.ts';
+import { monotonicMs } from '../test/support/monotonic.ts';
+import {
+  installCrds,
+  installRbac,
+  type Operator,
+  type OperatorOptions,
+  startOperator,
+} from '../test/support/operator.ts';
+import { createWorkload, writeSecret } from '../test/support/workload.ts';
+import { type ApiRequests, apiRequestsIn } from './api-requests.ts';
+import type { FloorHandlers, FloorTarget } from './floor-process.ts';
+import type { GatewayHandlers } from './gateway-process.ts';
+import { cpuSeconds, eachOf } from './measure.ts';
+import type { Options } from './options.ts';
+import { type Remote, startRemote } from './remote.ts';
+
+export const ENDPOINTS = 10;
+/** As spec.limits of the GatewayConnection says by default. */
+export const CONCURRENCY = 8;
+/** Slices that only the floor cares for. */
+const FLOOR_SERVICES = 100;
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const CONNECTION = 'bench';
+const WRITERS = 16;
+
+/** A Service of the benchmark with the one slice that it has, and where its endpoints go. */
+export interface Subject {
+  readonly namespace: string;
+  readonly service: string;
+  /** The id of its upstream. */
+  readonly id: string;
+  readonly addresses: string[];
+}
+
+/** Everything that stands around the operator, for one number of upstreams. */
+export interface Scene extends AsyncDisposable {
+  readonly subjects: readonly Subject[];
+  readonly floorSubjects: readonly Subject[];
+  readonly gateway: Remote<GatewayHandlers>;
+  readonly floor: Remote<FloorHandlers>;
+  readonly floorTarget: FloorTarget;
+  readonly apiRequests: ApiRequests;
+  /** Starts the built program with rights of its own; it ends with the scene. */
+  operator(options?: OperatorOptions): Promise<Operator>;
+  /** An address that no endpoint ever had. */
+  freshAddress(): string;
+  /** Makes a Service with its upstream. */
+  add(name: string): Promise<Subject>;
+  /** Writes slice `part` of the subject; resolves to when the API server answered, on the monotonic clock. */
+  writeSlice(subject: Subject, endpoints: readonly SliceEndpoint[], part?: number): Promise<number>;
+  createSlice(subject: Subject, endpoints: readonly SliceEndpoint[], part: number): Promise<number>;
+  /** Writes the slice of the subject with its addresses; `fresh` is what the floor writes. */
+  writeAddresses(subject: Subject, fresh?: string): Promise<number>;
+  /** Waits for writes of the gateway that `enough` accepts; resolves to every request since the last call. */
+  requestsUntil(enough: (writes: number) => boolean, timeoutMs: number): Promise<readonly RecordedRequest[]>;
+  /** Resolves when the operator has nothing to do; at most after two minutes. */
+  settled(operator: Operator): Promise<void>;
+  /** One request to the gateway, as the operator's admin. */
+  askGateway(method: 'PUT' | 'DELETE', id: string, body?: object): Promise<void>;
+}
+
+export interface SliceEndpoint {
+  readonly address: string;
+  readonly terminating?: boolean;
+}
+
+export async function createScene(
+  size: number,
+  { cpuProfiles }: Options,
+  report: (line: string) => void,
+): Promise<Scene> {
+  await using opened = new AsyncDisposableStack();
+  const cluster = opened.use(
+    await startControlPlane({
+      audit: 'ServiceAccounts',
+      // The log must not slow the requests that are measured.
+      apiserverArgs: ['--audit-log-mode=batch', '--audit-log-batch-max-wait=500ms'],
+    }),
+  );
+  const gateway = opened.use(startRemote<GatewayHandlers>('gateway-process.ts'));
+  const floor = opened.use(startRemote<FloorHandlers>('floor-process.ts'));
+  const { url, key } = await gateway.ask('address');
+  const floorTarget: FloorTarget = {
+    server: cluster.server,
+    caPem: cluster.caPem,
+    token: cluster.adminToken,
+    gatewayUrl: url,
+    gatewayKey: key,
+  };
+  await floor.ask('aim', floorTarget);
+  await installCrds(cluster);
+  const home = await cluster.newNamespace('bench-operator', { awaitServiceAccount: true });
+  const token = await installRbac(cluster, home);
+  await writeSecret(cluster, home, 'gateway', { 'admin-key': key });
+  await createWorkload(cluster, home).connection(CONNECTION, { adminUrl: url, secret: 'gateway' });
+  const apiRequests = apiRequestsIn(cluster.auditLog ?? '');
+  const slices = createSliceWriter(cluster);
+  if (cpuProfiles !== undefined) await mkdir(cpuProfiles, { recursive: true });
+
+  let addresses = 0;
+  const freshAddress = () => {
+    addresses += 1;
+    return `10.${(addresses >> 16) & 255}.${(addresses >> 8) & 255}.${addresses & 255}`;
+  };
+
+  const make = async (namespace: string, service: string, withUpstream: boolean): Promise<Subject> => {
+    const workload = createWorkload(cluster, namespace);
+    const subject: Subject = {
+      namespace,
+      service,
+      id: withUpstream ? `${namespace}.${service}` : service,
+      addresses: Array.from({ length: ENDPOINTS }, freshAddress),
+    };
+    if (withUpstream) await workload.service(service);
+    await slices.create(
+      subject,
+      subject.addresses.map((address) => ({ address })),
+    );
+    if (withUpstream) {
+      await workload.upstream(service, {
+        connectionRef: { name: CONNECTION },
+        backends: [{ serviceRef: { name: service, port: 80 } }],
+        // The load takes addresses away faster than any rollout, and none of them terminates first.
+        removalGuard: { maxRemovalPercent: 100 },
+      });
+    }
+    return subject;
+  };
+
+  const namespaces: string[] = [];
+  for (let index = 0; index < Math.min(20, Math.ceil(size / 50)); index += 1) {
+    namespaces.push(await cluster.newNamespace(`bench-${String(index).padStart(2, '0')}`));
+  }
+  const subjects: Subject[] = [];
+  await eachOf([...Array(size).keys()], WRITERS, async (index) => {
+    const namespace = namespaces[index % namespaces.length] ?? home;
+    subjects[index] = await make(namespace, `service-${String(index).padStart(5, '0')}`, true);
+    if (subjects.length % 1000 === 0) report(`${subjects.length} of ${size} Services made`);
+  });
+  const floorSubjects: Subject[] = [];
+  await eachOf([...Array(FLOOR_SERVICES).keys()], WRITERS, async (index) => {
+    floorSubjects[index] = await make(home, `floor-${index}`, false);
+  });
+
+  const operators = opened.use(new AsyncDisposableStack());
+  const stack = opened.move();
+  return {
+    subjects,
+    floorSubjects,
+    gateway,
+    floor,
+    floorTarget,
+    apiRequests,
+    freshAddress,
+    async operator(options = {}) {
+      const profile = cpuProfiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfiles}`];
+      const operator = await startOperator(cluster, home, token, {
+        logLevel: 'info',
+        program: { main: MAIN, nodeArgs: profile },
+        ...options,
+      });
+      operators.use(operator);
+      return operator;
+    },
+    add: (name) => make(namespaces[0] ?? home, name, true),
+    writeSlice: slices.write,
+    createSlice: slices.create,
+    writeAddresses: (subject, fresh) =>
+      slices.write(
+        subject,
+        subject.addresses.map((address) => ({ address })),
+        1,
+        fresh,
+      ),
+    async requestsUntil(enough, timeoutMs) {
+      const deadline = performance.now() + timeoutMs;
+      while (performance.now() < deadline && !enough(await gateway.ask('writes'))) await sleep(100);
+      return await gateway.ask('take');
+    },
+    async settled({ process: { pid = 0 } }) {
+      const deadline = performance.now() + 120_000;
+      for (let quiet = 0; quiet < 3 && performance.now() < deadline; ) {
+        const before = cpuSeconds(pid);
+        await sleep(500);
+        quiet = cpuSeconds(pid) - before <= 0.02 ? quiet + 1 : 0;
+      }
+    },
+    async askGateway(method, id, body) {
+      const { ok, status } = await fetch(`${url}/apisix/admin/upstreams/${id}`, {
+        method,
+        headers: { 'x-api-key': key },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      if (!ok) throw new Error(`the gateway answered ${method} ${id} with ${status}`);
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Writes slices over connections of its own, and tells when the head of the answer came. */
+function createSliceWriter({ server, caPem, adminToken }: ControlPlane) {
+  const agent = new Agent({ keepAlive: true, ca: caPem });
+
+  const send = async (
+    method: 'POST' | 'PUT',
+    { namespace, service }: Subject,
+    endpoints: readonly SliceEndpoint[],
+    part: number,
+    fresh: string | undefined,
+  ): Promise<number> => {
+    const name = `${service}-${part}`;
+    const body = JSON.stringify({
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: {
+        name,
+        labels: { 'kubernetes.io/service-name': service },
+        ...(fresh === undefined ? {} : { annotations: { 'bench/fresh': fresh } }),
+      },
+      addressType: 'IPv4',
+      ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+      endpoints: endpoints.map(({ address, terminating = false }) => ({
+        addresses: [address],
+        conditions: { ready: !terminating, serving: !terminating, terminating },
+      })),
+    });
+    const collection = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
+    const path = method === 'POST' ? collection : `${collection}/${name}`;
+    const headers = {
+      authorization: `Bearer ${adminToken}`,
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+    };
+    const request = httpsRequest(new URL(path, server), { method, agent, headers }).end(body);
+    const [answer] = await once(request, 'response');
+    const at = monotonicMs();
+    answer.resume();
+    if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${answer.statusCode}`);
+    return at;
+  };
+
+  return {
+    create: (subject: Subject, endpoints: readonly SliceEndpoint[], part = 1) =>
+      send('POST', subject, endpoints, part, undefined),
+    write: (subject: Subject, endpoints: readonly SliceEndpoint[], part = 1, fresh?: string) =>
+      send('PUT', subject, endpoints, part, fresh),
+  };
+}
+
+/** Resolves when the operator is the leader and has everything listed. */
+export async function working(operator: Operator): Promise<void> {
+  await eventually(
+    () => {
+      if (operator.process.exitCode !== null) throw new Error(`the operator ended:\n${operator.output()}`);
+      if (!operator.output().includes('every kind is listed; working')) throw new Error('not working yet');
+    },
+    { timeoutMs: 120_000 },
+  );
+}
