@@ -12,8 +12,8 @@ const LOST_MS = 20_000;
 interface Change {
   readonly subject: Subject;
   readonly address: string;
-  /** The API server's answer, on the monotonic clock. */
-  answeredAt: number;
+  /** The API server's answer, on the monotonic clock; undefined where it refused at first and was asked again. */
+  answeredAt: number | undefined;
 }
 
 /**
@@ -43,12 +43,12 @@ export async function measurePropagation(
     if (subject === undefined) break;
     const address = scene.freshAddress();
     subject.addresses[Math.floor(nth / among.length) % subject.addresses.length] = address;
-    const change: Change = { subject, address, answeredAt: Number.NaN };
+    const change: Change = { subject, address, answeredAt: undefined };
     made.push(change);
     underWay.push(
       scene.writeAddresses(subject, among === floorSubjects ? address : undefined).then(
-        (at) => {
-          change.answeredAt = at;
+        ({ at, tries }) => {
+          if (tries === 1) change.answeredAt = at;
         },
         (error: unknown) => {
           failures.push(error);
@@ -87,6 +87,7 @@ export async function measurePropagation(
     changes,
     operator: quantiles(latencies.map(({ ms }) => ms)),
     floor: quantiles(latenciesOf(floors, writes).map(({ ms }) => ms)),
+    refusedAtFirst: mine.filter(({ answeredAt }) => answeredAt === undefined).length,
     lost: lost.map(describe),
     late: latencies
       .filter(({ ms }) => ms > LATE_MS)
@@ -127,6 +128,7 @@ function latenciesOf(changes: readonly Change[], writes: readonly Write[]) {
   const seen = firstSeen(writes);
   return changes.flatMap((change) => {
     const at = seen.get(`${change.subject.id} ${change.address}`);
-    return at === undefined ? [] : [{ change, ms: at - change.answeredAt }];
+    if (at === undefined || change.answeredAt === undefined) return [];
+    return [{ change, ms: at - change.answeredAt }];
   });
 }

@@ -142,7 +142,8 @@ function targetOf(upstreams: number, rate: number): readonly [number, number] | 
 }
 
 function propagationRows(upstreams: number, measured: Propagation): readonly Row[] {
-  const { rate, changes, operator, floor, lost, late, writes, overlapping, needless } = measured;
+  const { rate, changes, refusedAtFirst, operator, floor, lost, late, writes, overlapping, needless } =
+    measured;
   const ratios = [operator.p50 / floor.p50, operator.p99 / floor.p99] as const;
   const target = targetOf(upstreams, rate);
   const all = (of: typeof operator) =>
@@ -166,6 +167,9 @@ function propagationRows(upstreams: number, measured: Propagation): readonly Row
       target: 'none lost, late, in vain or overlapping',
       met: !isBacklog && overlapping === 0 && needless === 0,
     },
+    ...(refusedAtFirst === 0
+      ? []
+      : [{ what: '  refused by the API server at first', measured: `${refusedAtFirst}, not timed` }]),
     ...[...lost, ...late].slice(0, 10).map((change) => ({ what: '    lost or late', measured: change })),
     {
       what: '  CPU per change',

@@ -15,6 +15,8 @@ export interface Faults {
 export interface Propagation extends Faults {
   readonly rate: number;
   readonly changes: number;
+  /** Changes that the API server took at a second try only; their time is not counted. */
+  readonly refusedAtFirst: number;
   /** Milliseconds from the API server's answer to the gateway's having the new nodes. */
   readonly operator: Quantiles;
   readonly floor: Quantiles;

@@ -22,7 +22,7 @@ export async function measureStorm(scene: Scene, operator: Operator, ledger: Led
   const began = monotonicMs();
   let lastAnswer = began;
   await eachOf(hit, STORM_WRITERS, async (subject) => {
-    lastAnswer = Math.max(lastAnswer, await scene.writeAddresses(subject));
+    lastAnswer = Math.max(lastAnswer, (await scene.writeAddresses(subject)).at);
   });
   const writes = await finalWrites(scene, operator, ledger);
   const perService = Map.groupBy(writes, ({ id }) => id);
@@ -60,7 +60,7 @@ export async function measureRollout(scene: Scene, operator: Operator, ledger: L
   let changes = 0;
   let lastAnswer = 0;
   const write = async (part: readonly SliceEndpoint[], index: number) => {
-    lastAnswer = await scene.writeSlice(subject, part, index + 1);
+    ({ at: lastAnswer } = await scene.writeSlice(subject, part, index + 1));
     changes += 1;
     await sleep(1000 / ROLLOUT_CHANGES_PER_SECOND);
   };
