@@ -22,9 +22,9 @@ export function reportText({ machine, gateway, command, sizes }: Result): string
       met === undefined ? '' : met ? 'met' : 'MISSED',
     ]),
   ];
-  // Lines without a target may be as long as they like.
+  // What was measured may be as long as it likes where no target follows.
   const widths = [0, 1, 2].map((column) =>
-    Math.max(...cells.filter((row) => row[2] !== '').map((row) => row[column]?.length ?? 0)),
+    Math.max(...cells.filter((row) => column === 0 || row[2] !== '').map((row) => row[column]?.length ?? 0)),
   );
   const lines = cells.map((row) =>
     row
@@ -119,7 +119,7 @@ function rowsOf(size: SizeResult): readonly Row[] {
   if (rollout !== undefined) {
     rows.push({
       what: `rolling update of ${rollout.endpoints} endpoints`,
-      measured: `${rollout.writes} PUTs for ${rollout.changes} changes; right ${rollout.lastMs.toFixed(1)} ms after the last one`,
+      measured: `${rollout.writes} PUTs for ${rollout.changes} changes; right ${rollout.lastMs.toFixed(1)} ms after the last one that counts`,
     });
   }
   if (takeover !== undefined) {

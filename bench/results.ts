@@ -80,6 +80,7 @@ export interface Rollout {
   readonly endpoints: number;
   readonly changes: number;
   readonly writes: number;
+  /** From the API server's answer to the last change of what is ready until the gateway was right. */
   readonly lastMs: number;
   readonly wrong: number;
 }

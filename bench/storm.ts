@@ -59,17 +59,22 @@ export async function measureRollout(scene: Scene, operator: Operator, ledger: L
 
   let changes = 0;
   let lastAnswer = 0;
-  const write = async (part: readonly SliceEndpoint[], index: number) => {
-    ({ at: lastAnswer } = await scene.writeSlice(subject, part, index + 1));
+  const write = async (part: readonly SliceEndpoint[], index: number): Promise<number> => {
+    const { at } = await scene.writeSlice(subject, part, index + 1);
     changes += 1;
     await sleep(1000 / ROLLOUT_CHANGES_PER_SECOND);
+    return at;
   };
   for (const [index, part] of parts.entries()) {
     for (let from = 0; from < part.length; from += ROLLOUT_STEP) {
       const old = part.slice(from, from + ROLLOUT_STEP);
       const fresh = old.map((): SliceEndpoint => ({ address: scene.freshAddress() }));
       part.splice(from, ROLLOUT_STEP, ...fresh);
-      await write([...part, ...old.map(({ address }) => ({ address, terminating: true }))], index);
+      // What terminates is not wanted any more, whether it is listed or not: only this one changes anything.
+      lastAnswer = await write(
+        [...part, ...old.map(({ address }) => ({ address, terminating: true }))],
+        index,
+      );
       await write(part, index);
     }
   }
