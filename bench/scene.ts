@@ -34,6 +34,7 @@ const WRITERS = 16;
 /** An API server that is too busy says so. */
 const TRIES = 10;
 const RETRY_MS = 500;
+const PROGRESS_MS = 10_000;
 
 /** A Service of the benchmark with the one slice that it has, and where its endpoints go. */
 export interface Subject {
@@ -213,7 +214,16 @@ export async function createScene(
       ),
     async requestsUntil(enough, timeoutMs) {
       const deadline = performance.now() + timeoutMs;
-      while (performance.now() < deadline && !enough(await gateway.ask('writes'))) await sleep(100);
+      let [writes, told] = [0, performance.now()];
+      while (performance.now() < deadline) {
+        writes = await gateway.ask('writes');
+        if (enough(writes)) break;
+        if (performance.now() - told > PROGRESS_MS) {
+          told = performance.now();
+          report(`${writes} writes so far`);
+        }
+        await sleep(100);
+      }
       return await gateway.ask('take');
     },
     async settled(operator) {
