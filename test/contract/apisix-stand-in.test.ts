@@ -401,8 +401,10 @@ describe('faults', () => {
     expect((await admin(standIn, 'GET', '/upstreams/u')).status).toBe(404);
     second[Symbol.dispose]();
     expect((await admin(standIn, 'PUT', '/upstreams/u', upstream)).status).toBe(201);
+    const times = { arrivedAt: expect.any(Number), answeredAt: expect.any(Number) };
     expect(standIn.requests).toEqual([
       {
+        ...times,
         seq: 1,
         method: 'PUT',
         path: '/apisix/admin/upstreams/u',
@@ -410,14 +412,16 @@ describe('faults', () => {
         body: JSON.stringify(upstream),
       },
       {
+        ...times,
         seq: 2,
         method: 'PUT',
         path: '/apisix/admin/upstreams/u',
         status: 403,
         body: JSON.stringify(upstream),
       },
-      { seq: 3, method: 'GET', path: '/apisix/admin/upstreams/u', status: 404, body: undefined },
+      { ...times, seq: 3, method: 'GET', path: '/apisix/admin/upstreams/u', status: 404, body: undefined },
       {
+        ...times,
         seq: 4,
         method: 'PUT',
         path: '/apisix/admin/upstreams/u',

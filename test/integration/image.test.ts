@@ -176,7 +176,7 @@ describe('the layout of the image', () => {
     await mkdir(app);
     await mkdir(dirname(node));
     await copyFile(process.execPath, node);
-    await copyFile(join(root, 'test/support/leash.mjs'), join(folder, 'leash.ts'));
+    await copyFile(join(root, 'test/support/leash.mjs'), join(folder, 'leash.mjs'));
     for (const file of ['package.json', 'package-lock.json', '.npmrc'])
       await cp(join(root, file), join(app, file));
     const environment = {
