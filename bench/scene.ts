@@ -122,6 +122,8 @@ export async function createScene(
   await createWorkload(cluster, home).connection(CONNECTION, { adminUrl: url, secret: 'gateway' });
   const apiRequests = apiRequestsIn(cluster.auditLog ?? '');
   const slices = createSliceWriter(cluster);
+  // The profiler itself is never quiet.
+  const quietCpuSeconds = cpuProfiles === undefined ? 0.02 : 0.15;
   if (cpuProfiles !== undefined) await mkdir(cpuProfiles, { recursive: true });
 
   let addresses = 0;
@@ -233,7 +235,7 @@ export async function createScene(
         assertRuns(operator);
         const before = cpuSeconds(pid);
         await sleep(500);
-        quiet = cpuSeconds(pid) - before <= 0.02 ? quiet + 1 : 0;
+        quiet = cpuSeconds(pid) - before <= quietCpuSeconds ? quiet + 1 : 0;
       }
     },
     askGateway,
