@@ -290,13 +290,65 @@ function acceptedUntilOf({ acceptRemoval }: GatewayUpstream): number | undefined
   return Number.isNaN(at) ? undefined : at + 999;
 }
 
-/** What becomes of the upstream when its object is deleted; only `Sync` deletes. `Leave`: nothing is written at all. */
-export function endOf({
-  syncPolicy,
-  deletionPolicy,
-}: GatewayUpstreamSpec): GatewayUpstreamSpec['deletionPolicy'] | 'Leave' {
-  if (syncPolicy === 'Observe') return 'Leave';
-  return syncPolicy === 'UpsertOnly' ? 'Orphan' : deletionPolicy;
+/** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
+export type Ending =
+  /** It never had one that is known of. */
+  | { readonly kind: 'nothing' }
+  /** The upstream stays as it is; no sweep may touch `id`. */
+  | { readonly kind: 'left'; readonly why: string; readonly id: UpstreamId | undefined }
+  | {
+      readonly kind: 'ends';
+      readonly id: UpstreamId;
+      readonly policy: GatewayUpstreamSpec['deletionPolicy'];
+    };
+
+/** What `object`, which is being deleted and has our finalizer, wants done with its upstream. */
+export function endingOf({ connections }: Pick<World, 'connections'>, object: GatewayUpstream): Ending {
+  const { spec } = object;
+  const connection = connections.get('', object.connection);
+  if (connection === undefined) {
+    return { kind: 'left', why: `GatewayConnection ${object.connection} is gone`, id: undefined };
+  }
+  // Written by a version whose spec this program cannot read: what the status says of it is what was written.
+  const id =
+    (connection.spec.ok ? wantedId(object, connection.spec.value.idPrefix) : undefined) ??
+    object.status?.upstreamId;
+  if (id === undefined) return { kind: 'nothing' };
+  if (!spec.ok) return { kind: 'ends', id, policy: 'Orphan' };
+  const { syncPolicy, deletionPolicy } = spec.value;
+  if (syncPolicy === 'Observe') return { kind: 'left', why: 'syncPolicy is Observe', id };
+  // Only Sync deletes.
+  return { kind: 'ends', id, policy: syncPolicy === 'UpsertOnly' ? 'Orphan' : deletionPolicy };
+}
+
+/** What has to be done in a gateway so that an object can go. */
+export type EndChange =
+  | { readonly kind: 'none' }
+  /** The upstream stays, and says so from now on, so that no sweep takes it for a forgotten one. */
+  | { readonly kind: 'mark'; readonly desired: Upstream; readonly observed: ObservedUpstream }
+  | {
+      readonly kind: 'delete';
+      readonly observed: ObservedUpstream;
+      readonly references: 'respect' | 'ignore';
+    };
+
+/** What `ending` of `object` means where the gateway holds `observed`. */
+export function decideEnd(
+  { clusterId }: Pick<World, 'clusterId'>,
+  object: GatewayUpstream,
+  { policy }: Extract<Ending, { kind: 'ends' }>,
+  observed: ObservedUpstream | undefined,
+): EndChange {
+  const owner = ownerOf(clusterId, object);
+  const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+  if (observed === undefined || ownership === 'foreign') return { kind: 'none' };
+  if (policy !== 'Orphan') {
+    return { kind: 'delete', observed, references: policy === 'Force' ? 'ignore' : 'respect' };
+  }
+  if (staysBehind(observed) || !object.spec.ok) return { kind: 'none' };
+  const labels = ownerLabels(owner, { orphan: true });
+  const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, []);
+  return { kind: 'mark', observed, desired: { ...upstream, nodes: observed.nodes } };
 }
 
 /**
@@ -320,7 +372,7 @@ export function isForgotten(
   });
 }
 
-export function ownerOf(
+function ownerOf(
   clusterId: string,
   { connection, namespace, name }: Pick<GatewayUpstream, 'connection' | 'namespace' | 'name'>,
 ): Owner {

@@ -1,7 +1,7 @@
 import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upstream.ts';
 import { ACCEPT_REMOVAL_ANNOTATION, UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import { buildDesired, type Desired } from '../core/desired.ts';
+import type { Desired } from '../core/desired.ts';
 import { describeChange, type PlannedChange } from '../core/diff.ts';
 import {
   GatewayAuthError,
@@ -10,7 +10,7 @@ import {
   UpstreamInUseError,
 } from '../core/errors.ts';
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
-import { describeOwner, type Owner, ownerLabels, ownershipOf, staysBehind } from '../core/ownership.ts';
+import { describeOwner } from '../core/ownership.ts';
 import type { Change } from '../core/plan.ts';
 import { kubeTime, missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
@@ -20,23 +20,22 @@ import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
-import { keyOf, wantedId } from './claims.ts';
+import { keyOf } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
 import {
   basisOf,
   createTimeSeconds,
   type Decision,
   decide,
+  decideEnd,
   type Evaluation,
-  endOf,
+  endingOf,
   evaluate,
-  ownerOf,
   type World,
 } from './evaluate.ts';
 import type { GuardMemory } from './guard-memory.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
-import type { Turn } from './session.ts';
 
 export interface UpstreamReconcilerDeps extends World {
   readonly connectionState: (name: string) => ConnectionState;
@@ -404,23 +403,14 @@ async function release(
     await deps.writer.removeFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
     return done;
   };
-  const connection = deps.connections.get('', object.connection);
-  if (connection === undefined) {
-    orphaned(deps, object, `GatewayConnection ${object.connection} is gone`);
+  const ending = endingOf(deps, object);
+  if (ending.kind === 'nothing') return await letGo();
+  if (ending.kind === 'left') {
+    if (ending.id !== undefined) deps.leaveAlone(object.connection, ending.id);
+    orphaned(deps, object, ending.why);
     return await letGo();
   }
-  // Written by a version whose spec this program cannot read: what the status says of it is what was written.
-  const id =
-    (connection.spec.ok ? wantedId(object, connection.spec.value.idPrefix) : undefined) ??
-    object.status?.upstreamId;
-  if (id === undefined) return await letGo();
-  const policy = object.spec.ok ? endOf(object.spec.value) : 'Orphan';
-  if (policy === 'Leave') {
-    deps.leaveAlone(object.connection, id);
-    orphaned(deps, object, 'syncPolicy is Observe');
-    return await letGo();
-  }
-  const owner = ownerOf(deps.clusterId, object);
+  const { id, policy } = ending;
   const state = deps.connectionState(object.connection);
   let failure: OperatorError;
   if (state.kind !== 'usable') failure = new GatewayUnavailableError(state.message);
@@ -431,10 +421,9 @@ async function release(
       await session.exclusive(id, async (turn) => {
         // A deletion cannot be repaired: whose the upstream is now counts, not whose it was when it was seen last.
         const observed = await turn.ask(signal);
-        const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
-        if (observed === undefined || ownership === 'foreign') return;
-        if (policy === 'Orphan') await leaveBehind(turn, object, owner, observed, signal);
-        else await turn.delete(policy === 'Force' ? 'ignore' : 'respect', signal);
+        const change = decideEnd(deps, object, ending, observed);
+        if (change.kind === 'mark') await turn.put(change.desired, signal);
+        else if (change.kind === 'delete') await turn.delete(change.references, signal);
       });
       if (policy === 'Orphan') orphaned(deps, object, whyOrphan(object));
       return await letGo();
@@ -501,20 +490,6 @@ async function waitToRelease(
   if (state.kind === 'usable' && state.session.state.kind === 'ready') return { kind: 'backoff' };
   // The recovery of the gateway brings the object back; until then only the end of its time can change anything.
   return namespaceEnds ? { kind: 'after', delayMs: Math.max(leftMs, 0) } : done;
-}
-
-/** Marks an upstream that stays, so that no sweep takes it for a forgotten one. */
-async function leaveBehind(
-  turn: Turn,
-  object: GatewayUpstream,
-  owner: Owner,
-  observed: ObservedUpstream,
-  signal: AbortSignal,
-): Promise<void> {
-  if (staysBehind(observed) || !object.spec.ok) return;
-  const labels = ownerLabels(owner, { orphan: true });
-  const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, []);
-  await turn.put({ ...upstream, nodes: observed.nodes }, signal);
 }
 
 function whyOrphan({ spec }: GatewayUpstream): string {

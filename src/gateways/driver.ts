@@ -13,6 +13,22 @@ export interface GatewayListing {
   readonly info: GatewayInfo;
 }
 
+/** A vendor's wire format, as far as it can be read without a gateway that answers. Pure. */
+export interface GatewayFormat {
+  /**
+   * The canonical form of `desired`: equal to the `canonical` of what `put(desired)` resolves to and of what a later
+   * `get` or `list` observes, whatever defaults the gateway adds. JSON of one object with a member per field in the
+   * gateway's own words, so that `core/diff.ts` can name what differs.
+   */
+  canonical(desired: Upstream): string;
+
+  /**
+   * What a body says that the gateway answered a list of everything with. Throws `GatewayUnavailableError` for one that
+   * is no such list.
+   */
+  listed(body: unknown): ReadonlyMap<UpstreamId, ObservedUpstream>;
+}
+
 /**
  * One gateway's configuration interface. A driver is the only place that knows the vendor's wire format. It keeps no
  * state that a restart would lose, makes no retries (the work queue is the one retry layer), and takes a signal in
@@ -21,15 +37,8 @@ export interface GatewayListing {
  * Calls reject with `GatewayUnavailableError`, `GatewayAuthError`, `GatewayRejectedError` or `UpstreamInUseError`
  * (`core/errors.ts`), never with the HTTP client's own error, whose properties hold the key.
  */
-export interface GatewayDriver {
+export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   readonly type: string;
-
-  /**
-   * The canonical form of `desired`: equal to the `canonical` of what `put(desired)` resolves to and of what a later
-   * `get` or `list` observes, whatever defaults the gateway adds. JSON of one object with a member per field in the
-   * gateway's own words, so that `core/diff.ts` can name what differs. Pure.
-   */
-  canonical(desired: Upstream): string;
 
   /** Resolves to undefined if the gateway has no such upstream. */
   get(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined>;

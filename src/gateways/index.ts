@@ -1,17 +1,27 @@
 import type { ApisixOptions } from './apisix/client.ts';
-import { createApisixDriver } from './apisix/driver.ts';
-import type { GatewayDriver } from './driver.ts';
+import { apisixFormat, createApisixDriver } from './apisix/driver.ts';
+import type { GatewayDriver, GatewayFormat } from './driver.ts';
 
 /** What a driver is made from, by the `type` of its GatewayConnection. */
 export type GatewayOptions = { readonly type: 'APISIX' } & ApisixOptions;
 
-/** One line per driver. Throws an `Error` that says what is wrong with the options. */
-const factories: {
-  readonly [T in GatewayOptions['type']]: (options: Extract<GatewayOptions, { type: T }>) => GatewayDriver;
+type GatewayType = GatewayOptions['type'];
+
+/** One line per vendor. */
+const vendors: {
+  readonly [T in GatewayType]: {
+    readonly create: (options: Extract<GatewayOptions, { type: T }>) => GatewayDriver;
+    readonly format: GatewayFormat;
+  };
 } = {
-  APISIX: createApisixDriver,
+  APISIX: { create: createApisixDriver, format: apisixFormat },
 };
 
+/** Throws an `Error` that says what is wrong with the options. */
 export function createGatewayDriver(options: GatewayOptions): GatewayDriver {
-  return factories[options.type](options);
+  return vendors[options.type].create(options);
+}
+
+export function gatewayFormat(type: GatewayType): GatewayFormat {
+  return vendors[type].format;
 }

@@ -80,30 +80,6 @@ export async function apply(
   return before.metadata.resourceVersion === after.metadata.resourceVersion ? 'unchanged' : 'configured';
 }
 
-/** Every object of a collection; none where the API server does not serve it. Rejects with `KubeApiError`. */
-export async function listAll(
-  transport: KubeTransport,
-  path: string,
-  query: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-): Promise<readonly unknown[]> {
-  const items: unknown[] = [];
-  let position: string | undefined;
-  do {
-    const page = { ...query, limit: '500', ...(position === undefined ? {} : { continue: position }) };
-    let answer: { readonly items?: readonly unknown[]; readonly metadata?: { readonly continue?: string } };
-    try {
-      answer = (await transport.get(path, { query: page, signal })) as typeof answer;
-    } catch (error) {
-      if (error instanceof KubeApiError && error.status === 404) return items;
-      throw error;
-    }
-    items.push(...(answer.items ?? []));
-    position = answer.metadata?.continue || undefined;
-  } while (position !== undefined);
-  return items;
-}
-
 /** False if there was none. Rejects with `KubeApiError`. */
 export async function remove(transport: KubeTransport, path: string, signal: AbortSignal): Promise<boolean> {
   try {

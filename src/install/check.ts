@@ -11,6 +11,7 @@ import { GatewayAuthError, OperatorError } from '../core/errors.ts';
 import type { GatewayDriver } from '../gateways/driver.ts';
 import { createGatewayDriver } from '../gateways/index.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
+import { listAll } from '../kube/list-all.ts';
 import {
   type GatewayConnection,
   type GatewayUpstream,
@@ -26,7 +27,6 @@ import {
   reviewPermissions,
 } from '../kube/permissions.ts';
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
-import { listAll } from './applier.ts';
 import { type SchemaAge, schemaAge } from './crd-age.ts';
 
 /** One line of `check`. */
@@ -250,12 +250,14 @@ async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<r
   let secrets: readonly SecretFacts[];
   try {
     const path = resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_CONNECTION.plural });
-    connections = (await listAll(transport, path, {}, signal)).flatMap(
+    connections = ((await listAll(transport, path, {}, signal)) ?? []).flatMap(
       (raw) => trimGatewayConnection(raw) ?? [],
     );
     const secretsPath = resourcePath({ group: '', version: 'v1', plural: 'secrets', namespace });
     const query = { fieldSelector: 'type!=helm.sh/release.v1' };
-    secrets = (await listAll(transport, secretsPath, query, signal)).flatMap((raw) => trimSecret(raw) ?? []);
+    secrets = ((await listAll(transport, secretsPath, query, signal)) ?? []).flatMap(
+      (raw) => trimSecret(raw) ?? [],
+    );
   } catch (error) {
     return [failed('gateways', kubeError(error).message, 'solve what is above first')];
   }
@@ -332,7 +334,7 @@ async function checkUpstreams(deps: CheckDeps, signal: AbortSignal): Promise<rea
     const lists = await Promise.all(
       places.map((place) => listAll(transport, resourcePath(place), {}, signal)),
     );
-    objects = lists.flat().flatMap((raw) => trimGatewayUpstream(raw) ?? []);
+    objects = lists.flatMap((list) => list ?? []).flatMap((raw) => trimGatewayUpstream(raw) ?? []);
   } catch (error) {
     return [failed('GatewayUpstreams', kubeError(error).message, 'solve what is above first')];
   }

@@ -2,6 +2,7 @@ import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER, VERSION } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
+import { listAll } from '../kube/list-all.ts';
 import { type CustomKind, createObjectWriter } from '../kube/object-writer.ts';
 import {
   type CustomObject,
@@ -12,7 +13,7 @@ import {
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { tokenSecret } from './access.ts';
-import { held, listAll, nameOf, pathOf, remove } from './applier.ts';
+import { held, nameOf, pathOf, remove } from './applier.ts';
 import { InstallError } from './install-error.ts';
 import { type Manifest, manifestsOf } from './manifests.ts';
 
@@ -193,7 +194,8 @@ async function removeRbac(deps: UninstallDeps, namespace: string, signal: AbortS
       version: 'v1',
       plural: `${kind.toLowerCase()}s`,
     });
-    const found = await listAll(transport, path, { labelSelector: `${OWN_LABEL}=${OPERATOR}` }, signal);
+    const query = { labelSelector: `${OWN_LABEL}=${OPERATOR}` };
+    const found = (await listAll(transport, path, query, signal)) ?? [];
     for (const { metadata } of found as readonly Manifest[]) {
       inOneNamespace.push({ apiVersion: 'rbac.authorization.k8s.io/v1', kind, metadata });
     }
@@ -266,7 +268,7 @@ async function objectsOf<T>(
   signal: AbortSignal,
 ): Promise<readonly T[]> {
   const path = resourcePath({ group: GROUP, version: VERSION, plural });
-  const raw = await listAll(transport, path, {}, signal);
+  const raw = (await listAll(transport, path, {}, signal)) ?? [];
   return raw.map(trim).filter((object) => object !== undefined);
 }
 

@@ -1,9 +1,22 @@
 import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
 import { isObject } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
-import { assertUpstreamId, type GatewayDriver } from '../driver.ts';
+import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toObserved } from './translate.ts';
+
+/** What the Admin API v3 takes and answers. */
+export const apisixFormat: GatewayFormat = {
+  canonical: (desired) => canonicalForm(toAdmin(desired)),
+
+  listed: (body) =>
+    new Map(
+      everyItemOf(body).map((item) => {
+        const id = idOf(item);
+        return [id, observe(id, listedValue(item))];
+      }),
+    ),
+};
 
 /** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
@@ -12,7 +25,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   return {
     type: 'APISIX',
 
-    canonical: (desired) => canonicalForm(toAdmin(desired)),
+    canonical: apisixFormat.canonical,
 
     get,
 
@@ -21,12 +34,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         { method: 'GET', path: 'upstreams', expected: [200] },
         signal,
       );
-      const upstreams = new Map<UpstreamId, ObservedUpstream>();
-      for (const item of everyItemOf(body)) {
-        const id = idOf(item);
-        upstreams.set(id, observe(id, listedValue(item)));
-      }
-      return { upstreams, info: version === undefined ? {} : { version } };
+      return { upstreams: apisixFormat.listed(body), info: version === undefined ? {} : { version } };
     },
 
     async put(upstream, signal) {
