@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util';
 import { durationMs, durationString } from './api/schema.ts';
-import { type Config, ConfigError, namespaceName, readConfig } from './config.ts';
+import { type Config, ConfigError, clusterIdName, namespaceName, readConfig } from './config.ts';
 import type { OutOfCluster } from './install/access.ts';
 import type { ManifestOptions } from './install/manifests.ts';
 import type { UninstallOptions } from './install/uninstall.ts';
+import type { PlanOptions } from './plan/plan.ts';
+import type { PlanOutput } from './plan/render.ts';
 
 /** Where `install` puts the operator unless told otherwise, and `uninstall` and `check` look for it. */
 export const DEFAULT_NAMESPACE = 'gateway-upstream-system';
@@ -37,6 +39,14 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
   check                  permissions, CRDs and gateways, each with its remedy; exit code 1 if one fails
     --config FILE, --namespace NS, --kubeconfig FILE
     -o text|json           how to say it
+  plan                   what run would write, and why; exit code 0: nothing, 2: something, 1: it cannot be told
+    --config FILE, --namespace NS, --kubeconfig FILE
+    -f FILE                YAML or JSON instead of a cluster, again at will; -: standard input
+    --gateway-state FILE   what the gateways list, instead of asking them
+    --cluster-id ID        clusterId of the configuration
+    --only NS[/NAME]       tell of these GatewayUpstreams only, again at will
+    -o text|json|yaml      how to say it
+    --color auto|always|never
   --help                 this text
 `;
 
@@ -55,7 +65,14 @@ export type Command =
       readonly options: UninstallOptions;
       readonly kubeconfig: string | undefined;
     }
-  | { readonly kind: 'check'; readonly config: Config; readonly output: 'text' | 'json' };
+  | { readonly kind: 'check'; readonly config: Config; readonly output: 'text' | 'json' }
+  | {
+      readonly kind: 'plan';
+      readonly options: PlanOptions;
+      readonly kubeconfig: string | undefined;
+      readonly output: PlanOutput;
+      readonly color: 'auto' | 'always' | 'never';
+    };
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -66,6 +83,9 @@ const OUTPUT = 'gateway-upstream-operator.kubeconfig';
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean' } as const;
 
+/** What commands take that look at a cluster as the operator would. */
+const LOOKING = { config: text, namespace: text, kubeconfig: text };
+const output = { type: 'string', short: 'o' } as const;
 const MANIFEST = { namespace: text, namespaces: text, 'crds-only': flag };
 
 const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Command>> = {
@@ -115,24 +135,47 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
   },
 
   check(args, env) {
-    const values = flags(args, {
-      config: text,
-      namespace: text,
-      kubeconfig: text,
-      output: { type: 'string', short: 'o' },
-    });
-    const namespace = namespaceOf('--namespace', values.namespace);
-    const config = readConfig(values.config, {
-      ...env,
-      POD_NAMESPACE: namespace ?? env['POD_NAMESPACE'] ?? DEFAULT_NAMESPACE,
-    });
+    const values = flags(args, { ...LOOKING, output });
     return {
       kind: 'check',
       output: oneOf('--output', values.output ?? 'text', ['text', 'json']),
-      config: {
-        ...config,
-        ...(namespace === undefined ? {} : { operatorNamespace: namespace }),
-        ...(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }),
+      config: configOf(values, env),
+    };
+  },
+
+  plan(args, env) {
+    const values = flags(args, {
+      ...LOOKING,
+      output,
+      file: { type: 'string', short: 'f', multiple: true },
+      'gateway-state': text,
+      'cluster-id': text,
+      only: { type: 'string', multiple: true },
+      color: text,
+    });
+    const files = values.file ?? [];
+    if (files.length > 0 && values.kubeconfig !== undefined) {
+      throw misused('--kubeconfig is a cluster, and --file is instead of one: give one of them');
+    }
+    if (files.filter((file) => file === '-').length > 1) throw misused('--file -: standard input ends once');
+    for (const only of values.only ?? []) {
+      if (!/^[^/]+(\/[^/]+)?$/.test(only))
+        throw misused(`--only must be NAMESPACE or NAMESPACE/NAME, not "${only}"`);
+    }
+    const config = configOf(values, env);
+    return {
+      kind: 'plan',
+      output: oneOf('--output', values.output ?? 'text', ['text', 'json', 'yaml']),
+      color: oneOf('--color', values.color ?? 'auto', ['auto', 'always', 'never']),
+      kubeconfig: config.kubeconfig,
+      options: {
+        files,
+        gatewayState: values['gateway-state'],
+        only: values.only ?? [],
+        clusterId: clusterIdOf(values['cluster-id']) ?? config.clusterId,
+        operatorNamespace: config.operatorNamespace,
+        namespaces: config.namespaces,
+        requestTimeoutMs: config.requestTimeout,
       },
     };
   },
@@ -148,13 +191,18 @@ export function readCommand(argv: readonly string[], env: Environment): Command 
   return read(args, env);
 }
 
-type Flags = Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly short?: string }>>;
+type Flags = Readonly<
+  Record<
+    string,
+    { readonly type: 'string' | 'boolean'; readonly short?: string; readonly multiple?: boolean }
+  >
+>;
 
 function flags<const T extends Flags>(args: string[], options: T) {
   try {
     const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
     for (const [name, value] of Object.entries(values)) {
-      if (value === '') throw new Error(`--${name} is empty`);
+      if ([value].flat().includes('')) throw new Error(`--${name} is empty`);
     }
     return values;
   } catch (error) {
@@ -164,6 +212,30 @@ function flags<const T extends Flags>(args: string[], options: T) {
 
 function misused(problem: string): ConfigError {
   return new ConfigError(`${problem}\n\n${USAGE}`);
+}
+
+/** The configuration of an operator that lives where the flags say. */
+function configOf(
+  values: { readonly config?: string; readonly namespace?: string; readonly kubeconfig?: string },
+  env: Environment,
+): Config {
+  const namespace = namespaceOf('--namespace', values.namespace);
+  const config = readConfig(values.config, {
+    ...env,
+    POD_NAMESPACE: namespace ?? env['POD_NAMESPACE'] ?? DEFAULT_NAMESPACE,
+  });
+  return {
+    ...config,
+    ...(namespace === undefined ? {} : { operatorNamespace: namespace }),
+    ...(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }),
+  };
+}
+
+function clusterIdOf(value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  const result = clusterIdName.safeParse(value);
+  if (!result.success) throw misused(`--cluster-id ${result.error.issues[0]?.message ?? 'is no id'}`);
+  return value;
 }
 
 function manifestOptions(values: {

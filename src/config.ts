@@ -46,6 +46,10 @@ export const namespaceName = z
     'must be the name of a namespace: up to 63 lower case letters, digits and "-", for example default',
   );
 
+export const clusterIdName = z
+  .string()
+  .regex(/^\S{1,64}$/, 'must be 1 to 64 characters without spaces, for example production-eu');
+
 /** The configuration file. Every key is also in the chart's values. */
 export const configSchema = section({
   kubeconfig: z
@@ -56,9 +60,7 @@ export const configSchema = section({
   operatorNamespace: namespaceName
     .optional()
     .describe("The operator's own namespace, where the Secrets of connections are. Default: POD_NAMESPACE."),
-  clusterId: z
-    .string()
-    .regex(/^\S{1,64}$/, 'must be 1 to 64 characters without spaces, for example production-eu')
+  clusterId: clusterIdName
     .optional()
     .describe(
       'Names this cluster on gateways that several share. Default: the uid of namespace kube-system.',

@@ -12,6 +12,10 @@ import { KubeApiError } from './kube/kube-error.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createTransport } from './kube/transport.ts';
 import { permissionsNeeded, runOperator } from './operator.ts';
+import type { Plan } from './plan/make-plan.ts';
+import { planFromCluster, planFromFiles } from './plan/plan.ts';
+import { PlanError } from './plan/plan-error.ts';
+import { planExitCode, renderPlan } from './plan/render.ts';
 import { systemClock } from './runtime/clock.ts';
 import { createLog } from './runtime/log.ts';
 
@@ -60,6 +64,23 @@ async function main(): Promise<number> {
         process.stdout.write(output === 'json' ? findingsJson(findings) : findingsText(findings));
         return findings.every(({ ok }) => ok) ? 0 : 1;
       });
+    case 'plan': {
+      const { options, kubeconfig, output, color } = command;
+      const now = systemClock.now();
+      const print = (plan: Plan) => {
+        process.stdout.write(renderPlan(plan, output, isColored(color)));
+        return planExitCode(plan);
+      };
+      if (options.files.length === 0) {
+        return await withCluster(kubeconfig, async ({ transport }, signal) =>
+          print(await planFromCluster(options, { transport, now }, signal)),
+        );
+      }
+      const note = (line: string) => process.stderr.write(`${line}\n`);
+      return await untilStopped(async (signal) =>
+        print(await planFromFiles(options, { stdin: process.stdin, now, note }, signal)),
+      );
+    }
     default:
       return command satisfies never;
   }
@@ -84,6 +105,20 @@ async function withCluster(
   kubeconfig: string | undefined,
   work: (cluster: InstallDeps, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
+  return await untilStopped(async (signal) => {
+    const kubeConfig = loadKubeConfig(kubeconfig);
+    const transport = createTransport({ kubeConfig, userAgent: OPERATOR });
+    try {
+      const say = (line: string) => process.stdout.write(`${line}\n`);
+      return await work({ transport, kubeConfig, clock: systemClock, say }, signal);
+    } finally {
+      transport.close();
+    }
+  });
+}
+
+/** Does `work` until SIGTERM or SIGINT. What goes wrong is told, and is exit code 1. */
+async function untilStopped(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () =>
@@ -91,23 +126,23 @@ async function withCluster(
     );
   }
   try {
-    const kubeConfig = loadKubeConfig(kubeconfig);
-    const transport = createTransport({ kubeConfig, userAgent: OPERATOR });
-    try {
-      const say = (line: string) => process.stdout.write(`${line}\n`);
-      return await work({ transport, kubeConfig, clock: systemClock, say }, stop.signal);
-    } finally {
-      transport.close();
-    }
+    return await work(stop.signal);
   } catch (error) {
-    if (!(error instanceof InstallError || error instanceof KubeApiError)) throw error;
-    process.stderr.write(`${error.message}${remedyOf(error)}\n`);
+    if (!(error instanceof InstallError || error instanceof KubeApiError || error instanceof PlanError))
+      throw error;
+    process.stderr.write(`${error.message}${error instanceof KubeApiError ? remedyOf(error) : ''}\n`);
     return 1;
   }
 }
 
-function remedyOf(error: InstallError | KubeApiError): string {
-  if (!(error instanceof KubeApiError)) return '';
+/** `auto`: on a terminal, unless NO_COLOR has any value (no-color.org). */
+function isColored(color: 'auto' | 'always' | 'never'): boolean {
+  if (color !== 'auto') return color === 'always';
+  const { NO_COLOR, TERM } = process.env;
+  return process.stdout.isTTY === true && (NO_COLOR ?? '') === '' && TERM !== 'dumb';
+}
+
+function remedyOf(error: KubeApiError): string {
   if (error.status === 401) return ': the credentials in the kubeconfig are wrong or expired';
   if (error.status === 403)
     return ': use a kubeconfig of somebody who has this right, and run the command again';
@@ -121,6 +156,7 @@ main().then(
   (error: unknown) => {
     if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
     else createLog('error').error({ err: error }, 'the operator could not go on');
-    process.exitCode = error instanceof ConfigError ? 2 : 1;
+    // To `plan`, 2 says that there are changes.
+    process.exitCode = error instanceof ConfigError && process.argv[2] !== 'plan' ? 2 : 1;
   },
 );

@@ -25,7 +25,7 @@ const node = /^node:/;
 const RULES: readonly Rule[] = [
   // Everything but what is beside `src`: tests, demo and benchmark know the program, and it does not know them.
   { from: /^(main|operator)\.ts$/, may: [/^(?!\.\.\/)/] },
-  { from: /^cli\.ts$/, may: [/^api\//, /^config\.ts$/, node], mayHaveTypesOf: [/^install\//] },
+  { from: /^cli\.ts$/, may: [/^api\//, /^config\.ts$/, node], mayHaveTypesOf: [/^install\//, /^plan\//] },
   { from: /^config\.ts$/, may: [/^api\//, /^zod$/, /^yaml$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
   { from: /^core\//, may: [/^core\//, /^api\//, /^node:crypto$/] },
@@ -55,6 +55,35 @@ const RULES: readonly Rule[] = [
       node,
     ],
     mayHaveTypesOf: [/^kube\//, /^discovery\/source\.ts$/],
+  },
+  {
+    // What a plan says is pure: files, clusters and gateways are read by the others.
+    from: /^plan\/(make-plan|mirror-endpoints|node-reasons|render|without-secrets)\.ts$/,
+    may: [
+      /^plan\/(kinds|make-plan|node-reasons|without-secrets)\.ts$/,
+      /^api\//,
+      /^core\//,
+      /^controller\/(claims|evaluate)\.ts$/,
+      /^discovery\/kubernetes\.ts$/,
+      /^yaml$/,
+      /^node:(net|util)$/,
+    ],
+    mayHaveTypesOf: [/^gateways\/driver\.ts$/, /^kube\/objects\.ts$/],
+  },
+  {
+    from: /^plan\//,
+    may: [
+      /^plan\//,
+      /^api\//,
+      /^core\//,
+      /^kube\//,
+      /^controller\/(claims|connections|controller|evaluate)\.ts$/,
+      /^discovery\/kubernetes\.ts$/,
+      /^gateways\/(driver|index)\.ts$/,
+      /^yaml$/,
+      /^zod$/,
+      node,
+    ],
   },
   {
     // It asks what the controller would ask, with the same options.
@@ -118,6 +147,7 @@ describe('imports', () => {
       'kube',
       'controller',
       'install',
+      'plan',
     ]) {
       expect(
         imports.some(({ file }) => file.startsWith(`${folder}/`)),
@@ -150,6 +180,10 @@ describe('imports', () => {
     ['controller/x.ts', `import { createApisixDriver } from '../gateways/apisix/driver.ts';`, true],
     ['operator.ts', `import { createStore } from './kube/store.ts';`, false],
     ['operator.ts', `import { Ledger } from '../bench/ledger.ts';`, true],
+    ['plan/make-plan.ts', `import { readCluster } from './read-cluster.ts';`, true],
+    ['plan/render.ts', `import { readFile } from 'node:fs/promises';`, true],
+    ['plan/plan.ts', `import { GatewaySession } from '../controller/session.ts';`, true],
+    ['plan/plan.ts', `import { readCluster } from './read-cluster.ts';`, false],
     ['new-folder/x.ts', `import { z } from 'zod';`, true],
   ])('of %s: %s', (file, text, expected) => {
     const [found, ...others] = importsOf(file, text);

@@ -157,8 +157,9 @@ function observe(id: UpstreamId, value: AdminUpstream): ObservedUpstream {
 function everyItemOf(body: unknown): readonly unknown[] {
   const items = itemsOf(body);
   if (isObject(body) && body['total'] === items.length) return items;
+  const total = isObject(body) && typeof body['total'] === 'number' ? body['total'] : 'an unknown number of';
   throw new GatewayUnavailableError(
-    `the gateway showed ${items.length} objects and did not say that these are all: is this the Admin API of APISIX?`,
+    `the list holds ${items.length} of ${total} objects: is this the Admin API of APISIX, asked without page and page_size?`,
   );
 }
 

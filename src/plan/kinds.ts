@@ -1,0 +1,114 @@
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { GROUP, VERSION } from '../api/group.ts';
+import { upstreamIndexes } from '../controller/controller.ts';
+import { sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret } from '../kube/objects.ts';
+import { createStore, type Stored, type StoreView } from '../kube/store.ts';
+
+/** One kind that a plan depends on. */
+export interface Kind<T extends Stored> {
+  /** Empty for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly scope: 'Namespaced' | 'Cluster';
+  /** Undefined for what the operator would not look at either. */
+  readonly trim: (value: unknown) => T | undefined;
+  readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;
+}
+
+/** Lets the compiler find `T`. */
+function kind<T extends Stored>(described: Kind<T>): Kind<T> {
+  return described;
+}
+
+/** Everything that decides what becomes of an object: what `run` follows. */
+export const KINDS = {
+  upstreams: kind({
+    ...GATEWAY_UPSTREAM,
+    group: GROUP,
+    version: VERSION,
+    trim: trimGatewayUpstream,
+    indexes: upstreamIndexes,
+  }),
+  connections: kind({
+    ...GATEWAY_CONNECTION,
+    group: GROUP,
+    version: VERSION,
+    trim: trimGatewayConnection,
+    indexes: {},
+  }),
+  namespaces: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Namespace',
+    plural: 'namespaces',
+    scope: 'Cluster',
+    trim: trimNamespace,
+    indexes: {},
+  }),
+  services: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Service',
+    plural: 'services',
+    scope: 'Namespaced',
+    trim: trimService,
+    indexes: {},
+  }),
+  slices: kind({
+    group: 'discovery.k8s.io',
+    version: 'v1',
+    kind: 'EndpointSlice',
+    plural: 'endpointslices',
+    scope: 'Namespaced',
+    trim: trimSlice,
+    indexes: sliceIndexes,
+  }),
+  secrets: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Secret',
+    plural: 'secrets',
+    scope: 'Namespaced',
+    trim: trimSecret,
+    indexes: {},
+  }),
+} as const;
+
+export type KindName = keyof typeof KINDS;
+
+/** Objects as the API server gives them. */
+export type RawObjects = Readonly<Record<KindName, readonly unknown[]>>;
+
+export type Stores = {
+  readonly [N in KindName]: StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
+};
+
+/** Stores that hold `objects`, all of them known in full. */
+export function storesOf(objects: RawObjects): Stores {
+  return {
+    upstreams: filled(KINDS.upstreams, objects.upstreams),
+    connections: filled(KINDS.connections, objects.connections),
+    namespaces: filled(KINDS.namespaces, objects.namespaces),
+    services: filled(KINDS.services, objects.services),
+    slices: filled(KINDS.slices, objects.slices),
+    secrets: filled(KINDS.secrets, objects.secrets),
+  };
+}
+
+function filled<T extends Stored>(
+  { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
+  raw: readonly unknown[],
+) {
+  const store = createStore<T>({
+    indexes,
+    reportListenerError: (error) => {
+      throw error;
+    },
+  });
+  store.replaceAll(raw.flatMap((value) => trim(value) ?? []));
+  store.setState({ state: 'synced' });
+  return store;
+}

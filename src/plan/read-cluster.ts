@@ -1,0 +1,56 @@
+import { listAll } from '../kube/list-all.ts';
+import { type KubeTransport, resourcePath } from '../kube/transport.ts';
+import { KINDS, type KindName, type RawObjects } from './kinds.ts';
+import { PlanError } from './plan-error.ts';
+
+export interface ClusterView {
+  readonly transport: KubeTransport;
+  /** The only namespaces to look at. Empty: all. */
+  readonly namespaces: readonly string[];
+  /** Where the Secrets of connections are. */
+  readonly operatorNamespace: string;
+  /** Whether they are needed: not where the gateway itself is not asked. */
+  readonly withSecrets: boolean;
+}
+
+/** Lists every kind once, with the rights that the operator has. Rejects with `KubeApiError` or `PlanError`. */
+export async function readCluster(view: ClusterView, signal: AbortSignal): Promise<RawObjects> {
+  const list = (name: KindName, query: Readonly<Record<string, string>> = {}) =>
+    listKind(view, name, query, signal);
+  const [upstreams, connections, namespaces, services, slices, secrets] = await Promise.all([
+    list('upstreams'),
+    list('connections'),
+    list('namespaces'),
+    list('services'),
+    list('slices', { labelSelector: 'kubernetes.io/service-name' }),
+    view.withSecrets ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }) : [],
+  ]);
+  return { upstreams, connections, namespaces, services, slices, secrets };
+}
+
+async function listKind(
+  { transport, namespaces, operatorNamespace }: ClusterView,
+  name: KindName,
+  query: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<readonly unknown[]> {
+  const { group, version, plural, scope } = KINDS[name];
+  const resource = { group, version, plural };
+  const within = name === 'secrets' ? [operatorNamespace] : namespaces;
+  const places =
+    scope === 'Cluster' || within.length === 0
+      ? [resource]
+      : within.map((namespace) => ({ ...resource, namespace }));
+  const lists = await Promise.all(
+    places.map((place) => listAll(transport, resourcePath(place), query, signal)),
+  );
+  return lists.flatMap((items) => {
+    // Not the same as none: a missing CRD says nothing about what should become of the upstreams.
+    if (items === undefined) {
+      throw new PlanError(
+        `the API server does not serve ${plural}${group === '' ? '' : `.${group}`}: gateway-upstream-operator install --crds-only`,
+      );
+    }
+    return items;
+  });
+}
