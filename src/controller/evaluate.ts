@@ -428,7 +428,15 @@ function keeperFor(world: World, object: GatewayUpstream, id: UpstreamId): Gatew
     return problem === undefined ? [rival] : [];
   });
   const held = world.held(object.connection, id);
-  if (held.known) return keeperOf(rivals, { kind: 'listed', observed: held.observed });
+  if (held.known) {
+    const { observed } = held;
+    // Whoever lost its labels to somebody's PUT must not lose the id to a rival as well: the traffic would stop meanwhile.
+    const stripped = rivals.find(
+      (rival) =>
+        ownershipOf(observed, ownerOf(world.clusterId, rival), createTimeSeconds(rival)) === 'stripped',
+    );
+    return stripped ?? keeperOf(rivals, { kind: 'listed', observed });
+  }
   return keeperOf(rivals, {
     kind: 'unknown',
     heldBefore: ({ status }) =>
