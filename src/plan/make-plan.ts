@@ -3,6 +3,7 @@ import { Claims, keyOf } from '../controller/claims.ts';
 import {
   decide,
   decideEnd,
+  type Ending,
   type Evaluation,
   endingOf,
   evaluate,
@@ -113,7 +114,10 @@ export function makePlan(input: PlanInput): Plan {
   for (const connection of stores.connections.list()) {
     upstreams.push(...planForgotten(world, connection, gateways.get(connection.name)));
   }
-  const shown = upstreams.filter(({ object }) => isAskedFor(only, object)).sort(inOrder);
+  const shown = upstreams
+    .filter(({ object }) => isAskedFor(only, object))
+    .sort(inOrder)
+    .map(withFieldsInOrder);
   const count = (action: PlannedUpstream['action']) =>
     shown.filter((upstream) => upstream.action === action).length;
   return {
@@ -169,7 +173,7 @@ function planObject(world: World, object: GatewayUpstream, look: GatewayLook | u
       conditions: [{ type: 'Accepted', ...evaluation.accepted }],
     };
   }
-  if (look?.kind !== 'listed') return unknown(object, evaluation.id, look);
+  if (look?.kind !== 'listed') return unknown(object, evaluation.id);
   return planEvaluated(world, object, evaluation, look);
 }
 
@@ -228,9 +232,7 @@ function planEvaluated(
 /** What becomes of the upstream of an object that is being deleted. */
 function planEnd(world: World, object: GatewayUpstream, look: GatewayLook | undefined): PlannedUpstream {
   const entry = emptyEntry(object);
-  const ending: ReturnType<typeof endingOf> = object.finalizers.includes(UPSTREAM_FINALIZER)
-    ? endingOf(world, object)
-    : { kind: 'nothing' };
+  const ending = endingFor(world, object);
   if (ending.kind === 'nothing') {
     return { ...entry, why: 'The object is being deleted, and nothing in the gateway is its own' };
   }
@@ -239,7 +241,7 @@ function planEnd(world: World, object: GatewayUpstream, look: GatewayLook | unde
   if (ending.kind === 'left') {
     return { ...named, why: `The object is being deleted, and its upstream stays: ${ending.why}` };
   }
-  if (look?.kind !== 'listed') return unknown(object, ending.id, look);
+  if (look?.kind !== 'listed') return unknown(object, ending.id);
   const observed = look.upstreams.get(ending.id);
   const change = decideEnd(world, object, ending, observed);
   switch (change.kind) {
@@ -279,7 +281,7 @@ function planForgotten(
   look: GatewayLook | undefined,
 ): readonly PlannedUpstream[] {
   if (look?.kind !== 'listed') return [];
-  const left = new Set(status?.leftBehind);
+  const left = new Set([...(status?.leftBehind ?? []), ...leavingIds(world, connection)]);
   return [...look.upstreams.values()]
     .filter((observed) => !left.has(observed.id) && isForgotten(world, connection, observed))
     .map((observed) => ({
@@ -292,21 +294,31 @@ function planForgotten(
     }));
 }
 
+/** Ids that objects which are being deleted leave behind. */
+function leavingIds(world: World, connection: string): readonly UpstreamId[] {
+  return [...world.upstreams.list()].flatMap((object) => {
+    if (object.connection !== connection || object.deletionTimestamp === undefined) return [];
+    const ending = endingFor(world, object);
+    return ending.kind === 'left' && ending.id !== undefined ? [ending.id] : [];
+  });
+}
+
+/** Without our finalizer, whoever deletes the object has nothing to wait for. */
+function endingFor(world: World, object: GatewayUpstream): Ending {
+  return object.finalizers.includes(UPSTREAM_FINALIZER) ? endingOf(world, object) : { kind: 'nothing' };
+}
+
 function emptyEntry(object: GatewayUpstream): Omit<PlannedUpstream, 'why'> {
   const { connection, namespace, name } = object;
   return { connection, object: { namespace, name }, action: 'None', nodes: [], fields: [], conditions: [] };
 }
 
-function unknown(
-  object: GatewayUpstream,
-  id: UpstreamId,
-  look: Extract<GatewayLook, { kind: 'failed' }> | undefined,
-): PlannedUpstream {
+function unknown(object: GatewayUpstream, id: UpstreamId): PlannedUpstream {
   return {
     ...emptyEntry(object),
     upstreamId: id,
     action: 'Unknown',
-    why: `What the gateway holds is not known${look === undefined ? '' : `: ${look.message}`}`,
+    why: 'What the gateway holds is not known',
   };
 }
 
@@ -359,6 +371,22 @@ function conditionsOf(
   if (accepted.status !== 'True') return [{ type: 'Accepted', ...accepted }];
   if (resolvedRefs.status !== 'True') return [{ type: 'ResolvedRefs', ...resolvedRefs }];
   return ready.reason === 'Ready' ? [] : [{ type: 'Ready', ...ready }];
+}
+
+/** As people read it. */
+function withFieldsInOrder(upstream: PlannedUpstream): PlannedUpstream {
+  const { connection, upstreamId, object, action, why, nodes, fields, held, conditions } = upstream;
+  return {
+    connection,
+    ...(upstreamId === undefined ? {} : { upstreamId }),
+    object,
+    action,
+    why,
+    nodes,
+    fields,
+    ...(held === undefined ? {} : { held }),
+    conditions,
+  };
 }
 
 function isAskedFor(only: readonly string[], { namespace, name }: PlannedUpstream['object']): boolean {

@@ -31,7 +31,7 @@ export function createNodeReasons(accepted: Verdict, backends: readonly Resolved
   }
 
   const gone = ({ host }: UpstreamNode): string => {
-    if (accepted.status !== 'True') return accepted.message;
+    if (accepted.status !== 'True') return 'the object is not accepted';
     const found = listed.get(host) ?? [];
     const [first] = found;
     if (first === undefined) {

@@ -33,7 +33,7 @@ export async function planFromFiles(
   signal: AbortSignal,
 ): Promise<Plan> {
   const { objects, ignored } = admit(await readFiles(options.files, stdin), now);
-  for (const [type, count] of ignored) note(`ignored: ${count} of ${type}`);
+  for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
   return await planOf(options, within(objects, options.namespaces), now, signal);
 }
 

@@ -119,8 +119,37 @@ describe('a command line', () => {
     });
   });
 
+  it('plan takes files and what the gateways hold', () => {
+    const line = 'plan -f a.yaml -f - --gateway-state held.json --cluster-id eu --only shop --only bank/web';
+    expect(readCommand(line.split(' '), POD)).toEqual({
+      kind: 'plan',
+      output: 'text',
+      color: 'auto',
+      kubeconfig: undefined,
+      options: {
+        files: ['a.yaml', '-'],
+        gatewayState: 'held.json',
+        only: ['shop', 'bank/web'],
+        clusterId: 'eu',
+        operatorNamespace: 'gateways',
+        namespaces: [],
+        requestTimeoutMs: 5000,
+      },
+    });
+  });
+
+  it('plan takes a cluster, a form of output and a will about colours', () => {
+    const line = 'plan --kubeconfig admin --namespace other -o yaml --color never';
+    expect(readCommand(line.split(' '), POD)).toMatchObject({
+      kubeconfig: 'admin',
+      output: 'yaml',
+      color: 'never',
+      options: { files: [], operatorNamespace: 'other', clusterId: undefined },
+    });
+  });
+
   it.each([
-    ['', 'expected a command (run, print, install, uninstall, check), got nothing'],
+    ['', 'expected a command (run, print, install, uninstall, check, plan), got nothing'],
     ['fly', 'got fly'],
     ['--config x', 'got --config'],
     ['constructor', 'got constructor'],
@@ -144,6 +173,12 @@ describe('a command line', () => {
     ['uninstall --finalizers=keep', '--finalizers must be one of refuse, orphan, delete, not "keep"'],
     ['uninstall --timeout 0s', '--timeout must be more than 0'],
     ['uninstall --crds-only', '--crds-only'],
+    ['plan -f a --kubeconfig b', 'give one of them'],
+    ['plan -f - --file=-', 'standard input ends once'],
+    ['plan --file=', '--file is empty'],
+    ['plan --only a/b/c', '--only must be NAMESPACE or NAMESPACE/NAME, not "a/b/c"'],
+    ['plan -o xml', '--output must be one of text, json, yaml, not "xml"'],
+    ['plan --color blue', '--color must be one of auto, always, never, not "blue"'],
     ['check -o yaml', '--output must be one of text, json, not "yaml"'],
   ])('"%s" is refused with what is wrong and how it goes', (line, part) => {
     const message = refusal(line === '' ? [] : line.split(' '));

@@ -1,0 +1,413 @@
+import { describe, expect, it } from 'vitest';
+import { UPSTREAM_FINALIZER } from '../../../src/api/group.ts';
+import type { ObservedUpstream } from '../../../src/core/model.ts';
+import { ownerLabels } from '../../../src/core/ownership.ts';
+import { gatewayFormat } from '../../../src/gateways/index.ts';
+import { admit } from '../../../src/plan/admit.ts';
+import { looksIn } from '../../../src/plan/gateway-looks.ts';
+import { storesOf } from '../../../src/plan/kinds.ts';
+import { type GatewayLook, makePlan, type Plan, type PlannedUpstream } from '../../../src/plan/make-plan.ts';
+import { planExitCode, renderPlan } from '../../../src/plan/render.ts';
+
+const NOW = Date.parse('2026-01-01T12:00:00Z');
+const { listed, canonical } = gatewayFormat('APISIX');
+const group = 'gatewayupstream.dev/v1alpha1';
+
+const connection = (spec: object = {}, name = 'default') => ({
+  apiVersion: group,
+  kind: 'GatewayConnection',
+  metadata: { name },
+  spec: {
+    type: 'APISIX',
+    apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
+    allowedNamespaces: { all: true },
+    ...spec,
+  },
+});
+const upstream = (name: string, spec: object = {}, metadata: object = {}, status?: object) => ({
+  apiVersion: group,
+  kind: 'GatewayUpstream',
+  metadata: { namespace: 'shop', name, ...metadata },
+  spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec },
+  ...(status === undefined ? {} : { status }),
+});
+const service = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { namespace: 'shop', name: 'web' },
+  spec: { ports: [{ name: 'http', port: 80 }] },
+};
+const slice = (endpoints: Readonly<Record<string, object>>) => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { namespace: 'shop', name: 'web-1', labels: { 'kubernetes.io/service-name': 'web' } },
+  addressType: 'IPv4',
+  ports: [{ name: 'http', port: 8080 }],
+  endpoints: Object.entries(endpoints).map(([address, conditions]) => ({ addresses: [address], conditions })),
+});
+const ready = { ready: true };
+
+/** An upstream in the words of APISIX. */
+const held = (id: string, nodes: readonly string[], value: object = {}, owner: object = {}) => ({
+  key: `/apisix/upstreams/${id}`,
+  value: {
+    id,
+    type: 'roundrobin',
+    scheme: 'http',
+    nodes: nodes.map((host) => ({ host, port: 8080, weight: 1 })),
+    labels: ownerLabels(
+      { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'web', ...owner },
+      { orphan: false },
+    ),
+    ...value,
+  },
+});
+
+interface Given {
+  readonly objects: readonly object[];
+  readonly gateway?: readonly object[] | GatewayLook;
+  readonly only?: readonly string[];
+}
+
+function plan({ objects, gateway = [], only = [] }: Given): Plan {
+  const documents = [connection(), service, ...objects].map((value, index) => ({ where: `${index}`, value }));
+  const look: GatewayLook =
+    'kind' in gateway ? gateway : { kind: 'listed', canonical, upstreams: listed({ list: gateway }) };
+  return makePlan({
+    stores: storesOf(admit(documents, NOW).objects),
+    clusterId: 'c1',
+    gateways: new Map([['default', look]]),
+    only,
+    now: NOW,
+  });
+}
+
+function only(given: Given): PlannedUpstream {
+  const [entry, ...others] = plan(given).upstreams;
+  expect(others).toEqual([]);
+  if (entry === undefined) throw new Error('no entry');
+  return entry;
+}
+
+const lines = (given: Given) => renderPlan(plan(given), 'text', false).split('\n');
+
+describe('a plan', () => {
+  it('tells a creation node by node and field by field', () => {
+    const given = {
+      objects: [slice({ '10.0.0.1': ready, '10.0.0.2': { ready: false } }), upstream('web', { retries: 2 })],
+    };
+    expect(only(given)).toMatchObject({
+      connection: 'default',
+      upstreamId: 'shop.web',
+      object: { namespace: 'shop', name: 'web' },
+      action: 'Create',
+      nodes: [
+        {
+          kind: 'add',
+          node: { host: '10.0.0.1', port: 8080, weight: 1, priority: 0 },
+          why: 'ready in Service shop/web',
+        },
+      ],
+      fields: [{ field: 'labels' }, { field: 'retries', before: undefined, after: 2 }],
+      conditions: [],
+    });
+    expect(planExitCode(plan(given))).toBe(2);
+  });
+
+  it('is empty where the gateway holds exactly this', () => {
+    const given = {
+      objects: [slice({ '10.0.0.1': ready }), upstream('web')],
+      gateway: [held('shop.web', ['10.0.0.1'])],
+    };
+    expect(only(given)).toMatchObject({
+      action: 'None',
+      why: 'The gateway holds exactly this',
+      nodes: [],
+      fields: [],
+    });
+    expect(planExitCode(plan(given))).toBe(0);
+    expect(lines(given)).toEqual(['Plan: 0 to create, 0 to update, 0 to delete, 1 unchanged.', '']);
+  });
+
+  it('says why each node goes', () => {
+    const entry = only({
+      objects: [
+        slice({
+          '10.0.0.1': ready,
+          '10.0.0.2': { ready: false },
+          '10.0.0.3': { ready: false, terminating: true },
+        }),
+        upstream('web', { removalGuard: { maxRemovalPercent: 100 } }),
+      ],
+      gateway: [held('shop.web', ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'])],
+    });
+    expect(entry.nodes.map(({ kind, why }) => `${kind} ${why}`)).toEqual([
+      'remove not ready in Service shop/web',
+      'remove terminating in Service shop/web',
+      'remove not listed by Service shop/web',
+    ]);
+  });
+
+  it('tells what the removal guard holds, from when its condition says on, and until when', () => {
+    const status = {
+      conditions: [
+        {
+          type: 'RemovalHeld',
+          status: 'True',
+          reason: 'RemovalHeld',
+          message: 'm',
+          lastTransitionTime: '2026-01-01T11:58:00Z',
+        },
+      ],
+    };
+    const given = {
+      objects: [slice({ '10.0.0.2': { ready: false } }), upstream('web', {}, {}, status)],
+      gateway: [held('shop.web', ['10.0.0.1', '10.0.0.2'])],
+    };
+    expect(only(given)).toMatchObject({
+      action: 'Update',
+      // Vanished ones stay for 30 s only.
+      nodes: [{ kind: 'remove', node: { host: '10.0.0.1' } }],
+      held: {
+        nodes: [{ host: '10.0.0.2', why: 'not ready in Service shop/web' }],
+        since: '2026-01-01T11:58:00Z',
+        until: '2026-01-01T12:03:00Z',
+      },
+    });
+    expect(lines(given)).toContain(
+      '    = 10.0.0.2:8080 is held: not ready in Service shop/web, until 2026-01-01T12:03:00Z',
+    );
+  });
+
+  it('knows no history: what vanished was never seen terminating', () => {
+    const { action, held: kept } = only({
+      objects: [slice({}), upstream('web')],
+      gateway: [held('shop.web', ['10.0.0.1'])],
+    });
+    expect(action).toBe('None');
+    expect(kept).toMatchObject({ nodes: [{ host: '10.0.0.1' }], until: '2026-01-01T12:00:30Z' });
+  });
+
+  it('tells what Sync would do of an object that is only observed, and counts it as nothing', () => {
+    const given = { objects: [slice({ '10.0.0.1': ready }), upstream('web', { syncPolicy: 'Observe' })] };
+    expect(only(given)).toMatchObject({ action: 'Observe', nodes: [{ kind: 'add' }] });
+    expect(planExitCode(plan(given))).toBe(0);
+  });
+
+  it.each<[string, Given, object]>([
+    [
+      'not accepted',
+      { objects: [upstream('web', { upstreamId: 'other' })] },
+      { action: 'None', conditions: [{ type: 'Accepted', reason: 'IdNotAllowed' }] },
+    ],
+    [
+      'not resolved',
+      { objects: [upstream('web', { backends: [{ serviceRef: { name: 'none', port: 80 } }] })] },
+      { action: 'None', conditions: [{ type: 'ResolvedRefs', reason: 'ServiceNotFound' }] },
+    ],
+    [
+      "somebody else's",
+      {
+        objects: [slice({ '10.0.0.1': ready }), upstream('web')],
+        gateway: [held('shop.web', [], { labels: {} })],
+      },
+      { action: 'None', conditions: [{ type: 'Programmed', reason: 'NotOwned' }] },
+    ],
+  ])('of an object that is %s has its problem, and is no error', (_, given, expected) => {
+    expect(only(given)).toMatchObject(expected);
+    expect(plan(given).summary.problems).toBe(1);
+    expect(planExitCode(plan(given))).toBe(0);
+  });
+
+  it('stops the traffic of an object that is not accepted any more', () => {
+    const entry = only({
+      objects: [slice({ '10.0.0.1': ready }), upstream('web', { upstreamId: 'other' })],
+      gateway: [held('other', ['10.0.0.1'])],
+    });
+    expect(entry).toMatchObject({
+      action: 'Update',
+      why: 'The object is not accepted any more, so its traffic stops',
+      nodes: [{ kind: 'remove', why: 'the object is not accepted' }],
+    });
+  });
+
+  it('repairs an upstream that lost its labels, though an older object wants its id', () => {
+    const own = upstream('web', { upstreamId: 'shop.x' }, {}, { upstreamCreateTime: '2026-01-01T00:00:00Z' });
+    const older = upstream('older', { upstreamId: 'shop.x' }, { creationTimestamp: '2025-01-01T00:00:00Z' });
+    const { upstreams } = plan({
+      objects: [slice({ '10.0.0.1': ready }), own, older],
+      gateway: [
+        held('shop.x', ['10.0.0.1'], { labels: {}, create_time: Date.parse('2026-01-01T00:00:00Z') / 1000 }),
+      ],
+    });
+    expect(upstreams).toMatchObject([
+      { object: { name: 'older' }, action: 'None', conditions: [{ reason: 'IdTaken' }] },
+      { object: { name: 'web' }, action: 'Update', nodes: [], fields: [{ field: 'labels' }] },
+    ]);
+  });
+
+  const leaving = { deletionTimestamp: '2026-01-01T11:00:00Z', finalizers: [UPSTREAM_FINALIZER] };
+  it.each<[string, object, object, object]>([
+    ['Delete', {}, leaving, { action: 'Delete', nodes: [{ kind: 'remove' }] }],
+    ['Force', { deletionPolicy: 'Force' }, leaving, { action: 'Delete', nodes: [{ kind: 'remove' }] }],
+    [
+      'Orphan',
+      { deletionPolicy: 'Orphan' },
+      leaving,
+      { action: 'Update', nodes: [], fields: [{ field: 'labels' }] },
+    ],
+    ['UpsertOnly', { syncPolicy: 'UpsertOnly' }, leaving, { action: 'Update', nodes: [] }],
+    ['Observe', { syncPolicy: 'Observe' }, leaving, { action: 'None' }],
+    ['no finalizer', {}, { ...leaving, finalizers: [] }, { action: 'None' }],
+  ])('of an object that is being deleted, with %s', (_, spec, metadata, expected) => {
+    const entry = only({
+      objects: [upstream('web', spec, metadata)],
+      gateway: [held('shop.web', ['10.0.0.1'])],
+    });
+    expect(entry).toMatchObject(expected);
+  });
+
+  it('deletes what is forgotten, unless it was left behind', () => {
+    const gateway = [
+      held('shop.gone', ['10.0.0.1'], {}, { name: 'gone' }),
+      held('theirs', [], { labels: {} }),
+    ];
+    expect(only({ objects: [], gateway })).toMatchObject({
+      upstreamId: 'shop.gone',
+      object: { namespace: 'shop', name: 'gone' },
+      action: 'Delete',
+      nodes: [{ kind: 'remove', node: { host: '10.0.0.1' } }],
+    });
+    const stores = storesOf(
+      admit([{ where: '', value: { ...connection(), status: { leftBehind: ['shop.gone'] } } }], NOW).objects,
+    );
+    const gateways = new Map([
+      ['default', { kind: 'listed' as const, canonical, upstreams: listed({ list: gateway }) }],
+    ]);
+    expect(makePlan({ stores, clusterId: 'c1', gateways, only: [], now: NOW }).upstreams).toEqual([]);
+  });
+
+  it('of a gateway that cannot be listed is an error', () => {
+    const given: Given = { objects: [upstream('web')], gateway: { kind: 'failed', message: 'it is down' } };
+    expect(only(given)).toMatchObject({ action: 'Unknown' });
+    expect(plan(given).gateways).toEqual([{ connection: 'default', known: false, message: 'it is down' }]);
+    expect(planExitCode(plan(given))).toBe(1);
+    expect(lines(given)[0]).toBe('! GatewayConnection default: it is down');
+  });
+
+  it('tells only what is asked for, in order', () => {
+    const objects = [upstream('web'), upstream('api'), upstream('web', {}, { namespace: 'bank' })];
+    const names = (...asked: readonly string[]) =>
+      plan({ objects, only: asked }).upstreams.map(({ object }) => `${object.namespace}/${object.name}`);
+    expect(names()).toEqual(['bank/web', 'shop/api', 'shop/web']);
+    expect(names('shop')).toEqual(['shop/api', 'shop/web']);
+    expect(names('shop/web', 'bank/web')).toEqual(['bank/web', 'shop/web']);
+  });
+});
+
+describe('a plan in print', () => {
+  const secret = {
+    tls: { client_key: 'hush', client_cert: 'cert' },
+    checks: { active: { req_headers: ['Authorization: hush'], http_path: '/live' } },
+    desc: 'a\u001b[31m\nb',
+  };
+  const given = {
+    objects: [slice({ '10.0.0.1': ready, '10.0.0.9': ready }), upstream('web', { retries: 3 })],
+    gateway: [held('shop.web', ['10.0.0.1'], { retries: 1, ...secret })],
+  };
+
+  it.each(['text', 'json', 'yaml'] as const)('as %s shows no secret', (output) => {
+    const printed = renderPlan(plan(given), output, false);
+    expect(printed).not.toContain('hush');
+    expect(printed).toContain('(not shown)');
+    expect(printed).toContain('/live');
+  });
+
+  it('as text has a sign per change, and nothing that steers a terminal', () => {
+    expect(lines(given)).toEqual([
+      'shop/web (connection default, upstream shop.web)',
+      '  ~ update: The gateway holds something else',
+      '    + 10.0.0.9:8080 weight 1  (ready in Service shop/web)',
+      '    - checks: {"active":{"http_path":"/live","req_headers":"(not shown)"}}',
+      '    - desc: "a\\u001b[31m\\nb"',
+      '    ~ retries: 1 -> 3',
+      '    - tls: {"client_cert":"cert","client_key":"(not shown)"}',
+      'Plan: 0 to create, 1 to update, 0 to delete, 0 unchanged.',
+      '',
+    ]);
+    const strange = held('shop.gone', ['10.0.0.1\u001b[2J'], {}, { name: 'gone' });
+    expect(renderPlan(plan({ objects: [], gateway: [strange] }), 'text', false)).not.toContain('\u001b');
+  });
+
+  it('has colours when it is told to', () => {
+    const colored = renderPlan(plan(given), 'text', true);
+    expect(colored).toContain('\u001b[32m    + 10.0.0.9:8080');
+    expect(colored).toContain('\u001b[31m    - tls');
+    expect(renderPlan(plan(given), 'json', true)).toBe(renderPlan(plan(given), 'json', false));
+  });
+
+  it('as JSON has this shape', () => {
+    const parsed = JSON.parse(renderPlan(plan(given), 'json', false)) as Plan;
+    expect(Object.keys(parsed)).toEqual(['summary', 'gateways', 'upstreams']);
+    expect(parsed.summary).toEqual({
+      create: 0,
+      update: 1,
+      delete: 0,
+      none: 0,
+      observe: 0,
+      unknown: 0,
+      problems: 0,
+    });
+    expect(Object.keys(parsed.upstreams[0] ?? {})).toEqual([
+      'connection',
+      'upstreamId',
+      'object',
+      'action',
+      'why',
+      'nodes',
+      'fields',
+      'conditions',
+    ]);
+  });
+});
+
+describe('an exported list', () => {
+  const connectionsOf = (...names: readonly string[]) => [
+    ...storesOf(
+      admit(
+        names.map((name) => ({ where: name, value: connection({}, name) })),
+        NOW,
+      ).objects,
+    ).connections.list(),
+  ];
+  const ids = (look: GatewayLook | undefined) =>
+    look?.kind === 'listed' ? [...look.upstreams.values()].map(({ id }: ObservedUpstream) => id) : look;
+
+  it('belongs to the only connection', () => {
+    const looks = looksIn({ list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
+    expect(ids(looks.get('blue'))).toEqual(['a']);
+    expect(ids(looksIn({ list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue'))).toEqual([]);
+  });
+
+  it('may be one of several, by connection; one that is missing is not known', () => {
+    const looks = looksIn({ blue: { list: [held('a', [])] } }, 'f', connectionsOf('blue', 'list'));
+    expect(ids(looks.get('blue'))).toEqual(['a']);
+    expect(looks.get('list')).toEqual({
+      kind: 'failed',
+      message: 'f has no list for it: add one under list',
+    });
+    expect(ids(looksIn({ list: { list: [held('b', [])] } }, 'f', connectionsOf('list')).get('list'))).toEqual(
+      ['b'],
+    );
+  });
+
+  it.each<[unknown, readonly string[], string]>([
+    [[], ['blue'], 'f holds no list of upstreams: expected the answer of GET /apisix/admin/upstreams'],
+    [{ list: [] }, ['blue', 'green'], 'f holds the list of one gateway, but there are 2 GatewayConnections'],
+    [{ red: { list: [] } }, ['blue'], 'f has a list for GatewayConnection red, which does not exist'],
+    [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
+    [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 upstreams: ask for all of them'],
+  ])('%j is refused', (state, names, message) => {
+    expect(() => looksIn(state, 'f', connectionsOf(...names))).toThrow(message);
+  });
+});
