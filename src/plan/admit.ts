@@ -174,12 +174,18 @@ function withDefaults(name: AdmittedKind, object: JsonObject, now: number): Json
   };
 }
 
-/** A field that is null is one that is not given (structural schemas without `nullable`). */
+/**
+ * A field that is null is one that is not given (structural schemas without `nullable`); but in `overrides`, of which the
+ * API server knows no fields.
+ */
 function withoutNulls<T>(value: T): T {
   if (Array.isArray(value)) return value.map(withoutNulls) as T;
   if (!isObject(value)) return value;
   return Object.fromEntries(
-    Object.entries(value).flatMap(([key, member]) => (member === null ? [] : [[key, withoutNulls(member)]])),
+    Object.entries(value).flatMap(([key, member]) => {
+      if (member === null) return [];
+      return [[key, key === 'overrides' ? member : withoutNulls(member)]];
+    }),
   ) as T;
 }
 

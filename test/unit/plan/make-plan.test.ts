@@ -307,7 +307,7 @@ describe('a plan', () => {
 
 describe('a plan in print', () => {
   const secret = {
-    tls: { client_key: 'hush', client_cert: 'cert' },
+    tls: { client_key: 'hush', ticket_key: 'hush', client_cert: 'cert' },
     checks: { active: { req_headers: ['Authorization: hush'], http_path: '/live' } },
     desc: 'a\u001b[31m\nb',
   };
@@ -331,7 +331,7 @@ describe('a plan in print', () => {
       '    - checks: {"active":{"http_path":"/live","req_headers":"(not shown)"}}',
       '    - desc: "a\\u001b[31m\\nb"',
       '    ~ retries: 1 -> 3',
-      '    - tls: {"client_cert":"cert","client_key":"(not shown)"}',
+      '    - tls: {"client_cert":"cert","ticket_key":"(not shown)"}',
       'Plan: 0 to create, 1 to update, 0 to delete, 0 unchanged.',
       '',
     ]);
