@@ -77,7 +77,7 @@ const RULES: readonly Rule[] = [
       /^api\//,
       /^core\//,
       /^kube\//,
-      /^controller\/(claims|connections|controller|evaluate)\.ts$/,
+      /^controller\/(claims|connections|controller|evaluate|references)\.ts$/,
       /^discovery\/kubernetes\.ts$/,
       /^gateways\/(driver|index)\.ts$/,
       /^yaml$/,

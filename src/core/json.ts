@@ -11,11 +11,6 @@ export function objectIn(value: unknown): JsonObject {
   return isObject(value) ? value : {};
 }
 
-/** One object for each entry of `value`. */
-export function objectsIn(value: unknown): readonly JsonObject[] {
-  return Array.isArray(value) ? value.map(objectIn) : [];
-}
-
 /** `value` if it is a string. */
 export function textIn(value: unknown, fallback = ''): string {
   return typeof value === 'string' ? value : fallback;

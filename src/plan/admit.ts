@@ -3,7 +3,7 @@ import { GROUP, VERSION } from '../api/group.ts';
 import { dnsLabel, dnsSubdomain } from '../api/schema.ts';
 import { isObject, type JsonObject, objectIn, textIn } from '../core/json.ts';
 import { kubeTime } from '../core/status.ts';
-import { KINDS, type KindName, type RawObjects } from './kinds.ts';
+import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
 import { withMirrored } from './mirror-endpoints.ts';
 import { PlanError } from './plan-error.ts';
 import type { Document } from './read-files.ts';
@@ -49,6 +49,18 @@ const SCHEMAS: Readonly<Partial<Record<AdmittedKind, z.ZodType>>> = {
       .max(1000)
       .nullish(),
   }),
+  grants: z.object({
+    spec: z.object({
+      from: z
+        .array(z.object({ group: z.string(), kind: z.string(), namespace: z.string() }))
+        .min(1)
+        .max(16),
+      to: z
+        .array(z.object({ group: z.string(), kind: z.string(), name: z.string().optional() }))
+        .min(1)
+        .max(16),
+    }),
+  }),
   endpoints: z.object({
     subsets: z
       .array(
@@ -71,12 +83,16 @@ const NAMES: Readonly<Record<AdmittedKind, { readonly pattern: RegExp; readonly 
   slices: { pattern: dnsSubdomain, max: 253 },
   endpoints: { pattern: dnsSubdomain, max: 253 },
   secrets: { pattern: dnsSubdomain, max: 253 },
+  grants: { pattern: dnsSubdomain, max: 253 },
 };
 
 const BY_TYPE = new Map<string, AdmittedKind>([
-  ...(Object.keys(KINDS) as KindName[]).map((name): [string, KindName] => {
-    const { group, version, kind } = KINDS[name];
-    return [`${group === '' ? version : `${group}/${version}`} ${kind}`, name];
+  ...(Object.keys(KINDS) as KindName[]).flatMap((name) => {
+    const { group, kind } = KINDS[name];
+    return versionsOf(name).map((version): [string, KindName] => [
+      `${group === '' ? version : `${group}/${version}`} ${kind}`,
+      name,
+    ]);
   }),
   ['v1 Endpoints', 'endpoints'],
 ]);
@@ -132,6 +148,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
       services: given('services'),
       slices: withMirrored(given('slices'), given('endpoints'), given('services')),
       secrets: given('secrets'),
+      grants: given('grants'),
     },
   };
 }

@@ -1,8 +1,16 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
+import { grantIndexes } from '../controller/references.ts';
 import { sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
-import { trimGatewayConnection, trimGatewayUpstream, trimNamespace, trimSecret } from '../kube/objects.ts';
+import {
+  REFERENCE_GRANT,
+  trimGatewayConnection,
+  trimGatewayUpstream,
+  trimNamespace,
+  trimReferenceGrant,
+  trimSecret,
+} from '../kube/objects.ts';
 import { createStore, type Stored, type StoreView } from '../kube/store.ts';
 
 /** One kind that a plan depends on. */
@@ -10,6 +18,8 @@ export interface Kind<T extends Stored> {
   /** Empty for the core group. */
   readonly group: string;
   readonly version: string;
+  /** Served where `version` is not; of the same shape. */
+  readonly olderVersion?: string;
   readonly kind: string;
   readonly plural: string;
   readonly scope: 'Namespaced' | 'Cluster';
@@ -75,12 +85,30 @@ export const KINDS = {
     trim: trimSecret,
     indexes: {},
   }),
+  grants: kind({
+    ...REFERENCE_GRANT,
+    kind: 'ReferenceGrant',
+    scope: 'Namespaced',
+    trim: trimReferenceGrant,
+    indexes: grantIndexes,
+  }),
 } as const;
 
 export type KindName = keyof typeof KINDS;
 
+/** The versions of a kind that will do, the newest first. */
+export function versionsOf(name: KindName): readonly string[] {
+  const described: { readonly version: string; readonly olderVersion?: string } = KINDS[name];
+  return described.olderVersion === undefined
+    ? [described.version]
+    : [described.version, described.olderVersion];
+}
+
 /** Objects as the API server gives them. */
-export type RawObjects = Readonly<Record<KindName, readonly unknown[]>>;
+export type RawObjects = Readonly<Record<Exclude<KindName, 'grants'>, readonly unknown[]>> & {
+  /** Undefined: the API server does not serve them. */
+  readonly grants: readonly unknown[] | undefined;
+};
 
 export type Stores = {
   readonly [N in KindName]: StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
@@ -95,12 +123,13 @@ export function storesOf(objects: RawObjects): Stores {
     services: filled(KINDS.services, objects.services),
     slices: filled(KINDS.slices, objects.slices),
     secrets: filled(KINDS.secrets, objects.secrets),
+    grants: filled(KINDS.grants, objects.grants),
   };
 }
 
 function filled<T extends Stored>(
   { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
-  raw: readonly unknown[],
+  raw: readonly unknown[] | undefined,
 ) {
   const store = createStore<T>({
     indexes,
@@ -108,7 +137,7 @@ function filled<T extends Stored>(
       throw error;
     },
   });
-  store.replaceAll(raw.flatMap((value) => trim(value) ?? []));
-  store.setState({ state: 'synced' });
+  store.replaceAll((raw ?? []).flatMap((value) => trim(value) ?? []));
+  store.setState({ state: raw === undefined ? 'absent' : 'synced' });
   return store;
 }

@@ -38,6 +38,8 @@ export type GatewayLook =
 
 export interface PlanInput {
   readonly stores: Stores;
+  /** The only namespaces whose objects are in `stores`. Empty: all. */
+  readonly onlyNamespaces: readonly string[];
   readonly clusterId: string;
   /** By connection. */
   readonly gateways: ReadonlyMap<string, GatewayLook>;
@@ -143,7 +145,7 @@ export function makePlan(input: PlanInput): Plan {
 }
 
 /** What the operator would look at right after a start: without any memory of its own. */
-function worldOf({ stores, clusterId, gateways, now }: PlanInput): World {
+function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): World {
   const claims = new Claims();
   for (const object of stores.upstreams.list()) {
     const spec = stores.connections.get('', object.connection)?.spec;
@@ -151,6 +153,7 @@ function worldOf({ stores, clusterId, gateways, now }: PlanInput): World {
   }
   return {
     ...stores,
+    onlyNamespaces,
     clusterId,
     claims,
     source: createKubernetesSource(stores),

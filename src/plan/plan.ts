@@ -47,6 +47,7 @@ function within(objects: RawObjects, namespaces: readonly string[]): RawObjects 
     upstreams: objects.upstreams.filter(seen),
     services: objects.services.filter(seen),
     slices: objects.slices.filter(seen),
+    grants: objects.grants?.filter(seen),
   };
 }
 
@@ -82,5 +83,5 @@ async function planOf(
     gatewayState === undefined
       ? await lookAtGateways(stores, access, signal)
       : looksIn(await readDocument(gatewayState), gatewayState, [...stores.connections.list()]);
-  return makePlan({ stores, clusterId, gateways, only, now });
+  return makePlan({ stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now });
 }

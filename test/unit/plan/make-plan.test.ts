@@ -72,9 +72,12 @@ interface Given {
 function plan({ objects, gateway = [], only = [] }: Given): Plan {
   const documents = [connection(), service, ...objects].map((value, index) => ({ where: `${index}`, value }));
   const look: GatewayLook =
-    'kind' in gateway ? gateway : { kind: 'listed', canonical, upstreams: listed({ list: gateway }) };
+    'kind' in gateway
+      ? gateway
+      : { kind: 'listed', canonical, upstreams: listed({ list: gateway, total: gateway.length }) };
   return makePlan({
     stores: storesOf(admit(documents, NOW).objects),
+    onlyNamespaces: [],
     clusterId: 'c1',
     gateways: new Map([['default', look]]),
     only,
@@ -282,9 +285,14 @@ describe('a plan', () => {
       admit([{ where: '', value: { ...connection(), status: { leftBehind: ['shop.gone'] } } }], NOW).objects,
     );
     const gateways = new Map([
-      ['default', { kind: 'listed' as const, canonical, upstreams: listed({ list: gateway }) }],
+      [
+        'default',
+        { kind: 'listed' as const, canonical, upstreams: listed({ list: gateway, total: gateway.length }) },
+      ],
     ]);
-    expect(makePlan({ stores, clusterId: 'c1', gateways, only: [], now: NOW }).upstreams).toEqual([]);
+    expect(
+      makePlan({ stores, onlyNamespaces: [], clusterId: 'c1', gateways, only: [], now: NOW }).upstreams,
+    ).toEqual([]);
   });
 
   it('of a gateway that cannot be listed is an error', () => {
@@ -371,6 +379,33 @@ describe('a plan in print', () => {
   });
 });
 
+describe('a reference into another namespace', () => {
+  const elsewhere = upstream('cross', {
+    backends: [{ serviceRef: { name: 'web', namespace: 'bank', port: 80 } }],
+  });
+  const grant = (version: string) => ({
+    apiVersion: `gateway.networking.k8s.io/${version}`,
+    kind: 'ReferenceGrant',
+    metadata: { name: 'shop', namespace: 'bank' },
+    spec: {
+      from: [{ group: 'gatewayupstream.dev', kind: 'GatewayUpstream', namespace: 'shop' }],
+      to: [{ group: '', kind: 'Service' }],
+    },
+  });
+
+  it('is not permitted without a grant', () => {
+    expect(only({ objects: [elsewhere] }).conditions).toContainEqual(
+      expect.objectContaining({ type: 'ResolvedRefs', reason: 'RefNotPermitted' }),
+    );
+  });
+
+  it.each(['v1', 'v1beta1'])('is permitted by one of %s', (version) => {
+    expect(only({ objects: [elsewhere, grant(version)] }).conditions).toContainEqual(
+      expect.objectContaining({ type: 'ResolvedRefs', reason: 'ServiceNotFound' }),
+    );
+  });
+});
+
 describe('an exported list', () => {
   const connectionsOf = (...names: readonly string[]) => [
     ...storesOf(
@@ -390,15 +425,15 @@ describe('an exported list', () => {
   });
 
   it('may be one of several, by connection; one that is missing is not known', () => {
-    const looks = looksIn({ blue: { list: [held('a', [])] } }, 'f', connectionsOf('blue', 'list'));
+    const looks = looksIn({ blue: { list: [held('a', [])], total: 1 } }, 'f', connectionsOf('blue', 'list'));
     expect(ids(looks.get('blue'))).toEqual(['a']);
     expect(looks.get('list')).toEqual({
       kind: 'failed',
       message: 'f has no list for it: add one under list',
     });
-    expect(ids(looksIn({ list: { list: [held('b', [])] } }, 'f', connectionsOf('list')).get('list'))).toEqual(
-      ['b'],
-    );
+    expect(
+      ids(looksIn({ list: { list: [held('b', [])], total: 1 } }, 'f', connectionsOf('list')).get('list')),
+    ).toEqual(['b']);
   });
 
   it.each<[unknown, readonly string[], string]>([
@@ -406,7 +441,7 @@ describe('an exported list', () => {
     [{ list: [] }, ['blue', 'green'], 'f holds the list of one gateway, but there are 2 GatewayConnections'],
     [{ red: { list: [] } }, ['blue'], 'f has a list for GatewayConnection red, which does not exist'],
     [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
-    [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 upstreams: ask for all of them'],
+    [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 objects'],
   ])('%j is refused', (state, names, message) => {
     expect(() => looksIn(state, 'f', connectionsOf(...names))).toThrow(message);
   });

@@ -143,6 +143,7 @@ function rawObjects(generated: Generated): RawObjects {
       endpoints,
     })),
     secrets: [],
+    grants: [],
     upstreams: generated.upstreams.map(({ namespace, name, isDeleted, hasFinalizer, created, spec }) => ({
       metadata: identified({
         namespace,
@@ -277,6 +278,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
   const memory = new GuardMemory(clock);
   const reconcile = createUpstreamReconciler({
     ...stores,
+    onlyNamespaces: [],
     clusterId: CLUSTER,
     claims,
     source: createKubernetesSource(stores),
@@ -346,7 +348,14 @@ describe('plan, apply, plan, in any cluster', () => {
         const stores = storesOf(rawObjects(generated));
         const { drivers, writes } = await startGateways(generated);
         const look = async () =>
-          makePlan({ stores, clusterId: CLUSTER, gateways: await listAll(drivers), only: [], now });
+          makePlan({
+            stores,
+            onlyNamespaces: [],
+            clusterId: CLUSTER,
+            gateways: await listAll(drivers),
+            only: [],
+            now,
+          });
 
         const before = await look();
         await apply(stores, drivers, now);
