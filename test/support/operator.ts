@@ -46,6 +46,8 @@ export interface Operator extends AsyncDisposable {
   ready(): Promise<void>;
   /** The status and lines of `/readyz`. */
   readyz(): Promise<{ readonly status: number; readonly text: string }>;
+  /** The text of `/metrics`. */
+  metrics(): Promise<string>;
   /** SIGTERM; resolves to the exit code. */
   stop(): Promise<number | null>;
   /** SIGKILL. */
@@ -88,16 +90,16 @@ export async function startOperator(
   { name, program = { main: MAIN, nodeArgs: [] }, ...options }: OperatorOptions = {},
 ): Promise<Operator> {
   const files = name === undefined ? `operator-${namespace}` : `operator-${namespace}-${name}`;
-  const kubeconfig = await cluster.kubeconfigFor({ name: files, token, namespace });
+  const kubeconfig = options.kubeconfig ?? (await cluster.kubeconfigFor({ name: files, token, namespace }));
   const config = join(cluster.dir, `${files}.yaml`);
   await writeFile(
     config,
     stringify({
-      kubeconfig,
       operatorNamespace: namespace,
       ops: { host: '127.0.0.1', port: 0 },
       logLevel: 'trace',
       ...options,
+      kubeconfig,
     }),
   );
   const preloaded = [LEASH, ...(name === undefined ? [] : [INSTRUMENT])].flatMap((module) => [
@@ -139,6 +141,9 @@ export async function startOperator(
     output: () => output,
     opsUrl,
     readyz,
+    async metrics() {
+      return await (await fetch(`http://127.0.0.1:${opsPort()}/metrics`)).text();
+    },
     async ready() {
       await eventually(async () => {
         if (child.exitCode !== null) throw new Error(`the operator ended with ${child.exitCode}:\n${output}`);

@@ -1,11 +1,11 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMs } from '../monotonic.ts';
 import { type Answer, createAdminApi, MAX_BODY_BYTES } from './admin-api.ts';
 import { createControlApi } from './control-api.ts';
 import { createDataPlane } from './data-plane.ts';
 import { startListener } from './listener.ts';
-import { createStore } from './store.ts';
+import { createStore, type JsonObject, type SavedStore } from './store.ts';
 
 /** How a stand-in is started; everything is optional. */
 export interface StandInOptions {
@@ -25,6 +25,27 @@ export interface StandInOptions {
   readonly controlPort?: number;
   /** Seconds since 1970; default the real time. */
   readonly now?: () => number;
+  readonly observer?: AdminObserver;
+}
+
+/** Sees every request to the Admin API when it comes and when it goes. */
+export interface AdminObserver {
+  arrived(request: ObservedRequest): void;
+  /** Right before its answer is worked out: a write is not in the store yet. */
+  carryingOut(request: ObservedRequest): void;
+  /** It was carried out and answered with this status, whether or not the answer reached anybody. */
+  carriedOut(request: ObservedRequest, status: number): void;
+  /** Its answer was sent, or its connection is gone. */
+  ended(request: ObservedRequest): void;
+}
+
+export interface ObservedRequest {
+  readonly seq: number;
+  readonly method: string;
+  /** With query. */
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string | undefined;
 }
 
 export interface RecordedRequest {
@@ -84,8 +105,15 @@ export interface StandIn extends AsyncDisposable {
   stop(): Promise<void>;
   /** Listens again on the same ports. */
   start(): Promise<void>;
+  /** As somebody else would write it: nothing is checked, and no request is recorded. */
+  put(resource: StoredResource, id: string, value: JsonObject): void;
+  /** As somebody else would delete it. */
+  remove(resource: StoredResource, id: string): void;
   /** As if etcd was rebuilt empty. */
   wipe(): void;
+  /** A backup of etcd, for `restore`. */
+  save(): SavedStore;
+  restore(saved: SavedStore): void;
   /** Connections to the Admin API. */
   openConnections(): number;
 }
@@ -139,7 +167,15 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     const { signal } = running;
     const { body, bodyBytes } = await readBody(request);
     record.body = body;
-    const carryOut = () => adminApi({ method, path, headers: request.headers, body, bodyBytes });
+    const observed = { seq: record.seq, method, path, headers: request.headers, body };
+    options.observer?.arrived(observed);
+    response.once('close', () => options.observer?.ended(observed));
+    const carryOut = () => {
+      options.observer?.carryingOut(observed);
+      const given = adminApi({ method, path, headers: request.headers, body, bodyBytes });
+      options.observer?.carriedOut(observed, given.status);
+      return given;
+    };
     const answer = (given: Answer, headers: Record<string, string> = {}) => {
       record.status = given.status;
       record.answeredAt = monotonicMs();
@@ -287,7 +323,17 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
       if (running.signal.aborted) running = new AbortController();
       await Promise.all(listeners.map((listener) => listener.start()));
     },
+    put(resource, id, value) {
+      const seconds = Math.floor(now());
+      const created = store.get(resource, id)?.value['create_time'] ?? seconds;
+      store.set(resource, id, { ...value, id, create_time: created, update_time: seconds }, {});
+    },
+    remove: (resource, id) => {
+      store.delete(resource, id);
+    },
     wipe: () => store.wipe(),
+    save: () => store.save(),
+    restore: (saved) => store.restore(saved),
     openConnections: () => admin.openConnections(),
     [Symbol.asyncDispose]: stop,
   };

@@ -24,6 +24,15 @@ export interface Store {
   /** A new id of 20 digits. By source it is the revision of a write made for it alone. */
   generateId(): string;
   wipe(): void;
+  /** Everything as it is now; given to `restore`, it is so again. */
+  save(): SavedStore;
+  restore(saved: SavedStore): void;
+}
+
+/** What a backup of etcd holds. */
+export interface SavedStore {
+  readonly resources: ReadonlyMap<string, ReadonlyMap<string, Entry>>;
+  readonly revision: number;
 }
 
 interface Entry extends StoredItem {
@@ -81,6 +90,16 @@ export function createStore(now: () => number): Store {
     wipe() {
       resources.clear();
       revision = 0;
+    },
+    // Entries are replaced as a whole and never changed.
+    save: () => ({
+      resources: new Map([...resources].map(([resource, entries]) => [resource, new Map(entries)])),
+      revision,
+    }),
+    restore(saved) {
+      resources.clear();
+      for (const [resource, entries] of saved.resources) resources.set(resource, new Map(entries));
+      revision = saved.revision;
     },
   };
 }

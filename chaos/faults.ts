@@ -1,0 +1,274 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Fault as GatewayFault } from '../test/support/apisix-stand-in/stand-in.ts';
+import type { Component } from '../test/support/control-plane/component.ts';
+import { writeSecret } from '../test/support/workload.ts';
+import type { Random } from './random.ts';
+import type { Site } from './site.ts';
+
+/** Something that is broken for a while. */
+export interface Trouble {
+  readonly detail: string;
+  /** Absent where there is nothing to be mended. */
+  readonly heal?: () => Promise<void>;
+  /** Steps after which it is mended. */
+  readonly steps?: number;
+}
+
+/** One kind of fault. */
+export interface Fault {
+  readonly name: string;
+  /** How often, relative to the others. */
+  readonly weight: number;
+  /** Of two faults of one place only one is there at a time. */
+  readonly place: string;
+  /** Resolves to undefined where there was nothing to break. */
+  strike(site: Site, random: Random): Promise<Trouble | undefined>;
+}
+
+function gatewayAnswers(name: string, weight: number, faultOf: (random: Random) => GatewayFault): Fault {
+  return {
+    name: `gateway ${name}`,
+    weight,
+    place: 'gateway',
+    async strike({ gateway }, random) {
+      const fault = faultOf(random);
+      // Some of them hit writes alone: then a probe says that all is well.
+      const onlyWrites = random.fraction() < 0.3;
+      const rule = gateway.addFault({ fault, match: ({ method }) => !onlyWrites || method !== 'GET' });
+      return {
+        detail: `${JSON.stringify(fault)}${onlyWrites ? ' for writes' : ''}`,
+        steps: random.between(2, 12),
+        heal: async () => rule[Symbol.dispose](),
+      };
+    },
+  };
+}
+
+function componentKilled(name: string, weight: number, componentOf: (site: Site) => Component): Fault {
+  return {
+    name: `${name} killed`,
+    weight,
+    place: 'cluster',
+    async strike(site, random) {
+      const component = componentOf(site);
+      const downMs = random.between(0, 1500);
+      await component.kill();
+      await sleep(downMs);
+      await component.start();
+      return { detail: `for ${downMs} ms and its start` };
+    },
+  };
+}
+
+function replicaFault(
+  name: string,
+  weight: number,
+  index: number,
+  strike: (site: Site, replica: Site['replicas'][number], random: Random) => Promise<Trouble | undefined>,
+): Fault {
+  const letter = ['a', 'b'][index];
+  return {
+    name,
+    weight,
+    place: `replica ${letter}`,
+    async strike(site, random) {
+      const replica = site.replicas[index];
+      if (replica === undefined) return undefined;
+      const trouble = await strike(site, replica, random);
+      return trouble && { ...trouble, detail: `${letter}${trouble.detail}` };
+    },
+  };
+}
+
+const eachReplica = (faultOf: (index: number) => readonly Fault[]): readonly Fault[] =>
+  [0, 1].flatMap(faultOf);
+
+/** Rules of the ClusterRole, by the resource that they are about. */
+const PERMISSIONS = [
+  'endpointslices',
+  'services',
+  'gatewayupstreams',
+  'gatewayupstreams/status',
+  'gatewayconnections',
+  'namespaces',
+];
+const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
+
+const OPERATOR_FAULTS = eachReplica((index) => [
+  replicaFault('operator killed', 4, index, async (_, replica, random) => {
+    await replica.kill();
+    return { detail: '', steps: random.between(1, 6), heal: () => replica.start() };
+  }),
+  replicaFault('operator stopped', 1, index, async (_, replica, random) => {
+    await replica.stop();
+    return { detail: '', steps: random.between(1, 6), heal: () => replica.start() };
+  }),
+  replicaFault('operator frozen', 4, index, async (_, replica, random) => {
+    replica.freeze();
+    // Often for longer than its lease lasts.
+    return { detail: '', steps: random.between(3, 60), heal: async () => replica.thaw() };
+  }),
+  replicaFault('watches cut', 6, index, async (_, { proxy }) => {
+    proxy.cutAll();
+    return { detail: '' };
+  }),
+  replicaFault('API server unreachable', 3, index, async (_, { proxy }, random) => {
+    const mode = random.pick(['swallow', 'refuse'] as const);
+    proxy.setMode(mode);
+    if (mode === 'refuse') proxy.cutAll();
+    return {
+      detail: ` ${mode}`,
+      steps: random.between(2, 50),
+      heal: async () => {
+        proxy.setMode('pass');
+        // What was swallowed is lost to its connection.
+        proxy.cutAll();
+      },
+    };
+  }),
+]);
+
+export const FAULTS: readonly Fault[] = [
+  ...OPERATOR_FAULTS,
+  componentKilled('API server', 1, ({ cluster }) => cluster.apiserver),
+  componentKilled('etcd', 1, ({ cluster }) => cluster.etcd),
+  {
+    name: 'gateway refusing',
+    weight: 5,
+    place: 'gateway',
+    async strike({ gateway }, random) {
+      await gateway.stop();
+      return { detail: '', steps: random.between(2, 12), heal: () => gateway.start() };
+    },
+  },
+  gatewayAnswers('slow', 5, (random) => ({ kind: 'delay', delayMs: random.between(100, 800) })),
+  gatewayAnswers('too slow', 3, (random) => ({ kind: 'delay', delayMs: random.between(1100, 2000) })),
+  gatewayAnswers('hanging', 5, (random) =>
+    random.fraction() < 0.5 ? { kind: 'hang' } : { kind: 'hang', apply: 'before' },
+  ),
+  gatewayAnswers('half-answering', 5, (random) => ({
+    kind: 'cut',
+    after: random.pick(['headers', 'half-body'] as const),
+  })),
+  gatewayAnswers('cutting', 4, (random) =>
+    random.fraction() < 0.5 ? { kind: 'cut' } : { kind: 'cut', apply: 'before' },
+  ),
+  gatewayAnswers('answering 5xx', 5, (random) => ({
+    kind: 'answer',
+    status: random.pick([500, 502, 503, 504]),
+    contentType: 'text/html',
+    body: '<html><body><h1>An error occurred.</h1></body></html>',
+  })),
+  {
+    name: 'gateway restarted empty',
+    weight: 3,
+    place: 'gateway content',
+    async strike({ gateway, model }) {
+      const foreign = [...model.foreign].map(([id, value]) => [id, JSON.parse(value)] as const);
+      gateway.wipe();
+      // Whoever owns them has them back before anybody could take their ids.
+      for (const [id, value] of foreign) gateway.put('upstreams', id, value as Record<string, unknown>);
+      for (const [id] of foreign) model.foreign.set(id, JSON.stringify(gateway.get('upstreams', id)));
+      return { detail: '' };
+    },
+  },
+  {
+    name: 'gateway restored old',
+    weight: 3,
+    place: 'gateway content',
+    async strike(site, random) {
+      const { gateway, model } = site;
+      const saved = gateway.save();
+      const known = new Set(model.foreign.keys());
+      return {
+        detail: ' to this step',
+        steps: random.between(5, 30),
+        heal: async () => {
+          gateway.restore(saved);
+          for (const id of model.foreign.keys()) if (!known.has(id)) model.foreign.delete(id);
+          site.rememberForeign(known);
+        },
+      };
+    },
+  },
+  {
+    name: 'our upstream edited by somebody',
+    weight: 5,
+    place: 'gateway content',
+    async strike({ gateway, model }, random) {
+      const id = idOfOurs(model.upstreams.keys(), gateway.ids('upstreams'), random);
+      if (id === undefined) return undefined;
+      const { labels } = gateway.get('upstreams', id) ?? {};
+      gateway.put('upstreams', id, {
+        type: 'roundrobin',
+        nodes: [{ host: '192.0.2.1', port: 1, weight: 1 }],
+        labels,
+      });
+      return { detail: ` ${id}` };
+    },
+  },
+  {
+    name: 'our upstream deleted by somebody',
+    weight: 5,
+    place: 'gateway content',
+    async strike({ gateway, model }, random) {
+      const id = idOfOurs(model.upstreams.keys(), gateway.ids('upstreams'), random);
+      if (id === undefined) return undefined;
+      gateway.remove('upstreams', id);
+      return { detail: ` ${id}` };
+    },
+  },
+  {
+    name: 'foreign upstream edited by its owner',
+    weight: 4,
+    place: 'gateway content',
+    async strike(site, random) {
+      const id = random.pick([...site.model.foreign.keys()]);
+      const { labels } = site.gateway.get('upstreams', id) ?? {};
+      const host = `203.0.113.${random.between(1, 254)}`;
+      site.writeForeign(id, {
+        type: 'roundrobin',
+        nodes: [{ host, port: 80, weight: 1 }],
+        ...(labels === undefined ? {} : { labels }),
+      });
+      return { detail: ` ${id}` };
+    },
+  },
+  {
+    name: 'permission taken away',
+    weight: 4,
+    place: 'permissions',
+    async strike({ api }, random) {
+      const role = (await api.get(ROLE)) as {
+        readonly rules: readonly { readonly resources: readonly string[] }[];
+      };
+      const resource = random.pick(PERMISSIONS);
+      const rules = role.rules.filter(({ resources }) => !resources.includes(resource));
+      await api.patch(ROLE, { rules });
+      return {
+        detail: ` ${resource}`,
+        steps: random.between(2, 15),
+        heal: () => api.patch(ROLE, { rules: role.rules }),
+      };
+    },
+  },
+  {
+    name: 'admin key rotated',
+    weight: 3,
+    place: 'admin key',
+    async strike({ cluster, gateway, operatorNamespace, name }, random) {
+      const key = `rotated-${random.between(0, 1e9)}-0123456789`;
+      gateway.setAdminKey(key);
+      return {
+        detail: '',
+        steps: random.between(1, 5),
+        heal: () => writeSecret(cluster, operatorNamespace, name, { 'admin-key': key }),
+      };
+    },
+  },
+];
+
+function idOfOurs(ours: Iterable<string>, held: readonly string[], random: Random): string | undefined {
+  const found = [...ours].filter((id) => held.includes(id));
+  return found.length === 0 ? undefined : random.pick(found);
+}

@@ -1,0 +1,161 @@
+import type { AdminObserver, ObservedRequest, StandIn } from '../test/support/apisix-stand-in/stand-in.ts';
+import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
+import { LeaseRecord } from './lease-record.ts';
+import type { Model } from './model.ts';
+import type { Exit } from './replica.ts';
+
+/** What an operator may use at most: far above what it needs, far below a leak. */
+const LIMITS = { rss: 400 * 1024 * 1024, files: 150 };
+
+export interface JudgeOptions {
+  readonly model: Model;
+  readonly leaseDurationMs: number;
+  /** Whether the process of this name lives, is not frozen and was not told to end. */
+  readonly isAwake: (instance: string) => boolean;
+  readonly note: (line: string) => void;
+}
+
+/** Watches everything that operators do, all along; `violations` is what must never be. */
+export class Judge implements AdminObserver {
+  readonly violations: string[] = [];
+  readonly writes = { put: 0, delete: 0, cluster: 0, lost: 0 };
+  readonly peak = { rss: 0, files: 0, sockets: 0 };
+  readonly #options: JudgeOptions;
+  readonly #leases: LeaseRecord;
+  /** Writes to the gateway that were not answered yet, by the id that they are for. */
+  readonly #underWay = new Map<string, Map<number, string>>();
+  readonly #lostLease = new Set<string>();
+  #gateway: StandIn | undefined;
+
+  constructor(options: JudgeOptions) {
+    this.#options = options;
+    this.#leases = new LeaseRecord(options.leaseDurationMs);
+  }
+
+  watch(gateway: StandIn): void {
+    this.#gateway = gateway;
+  }
+
+  arrived(request: ObservedRequest): void {
+    const id = writtenId(request);
+    if (id === undefined) return;
+    const operator = senderOf(request);
+    const others = this.#underWay.get(id) ?? new Map<number, string>();
+    this.#underWay.set(id, others);
+    const besides = [...others.values()].filter(this.#options.isAwake);
+    if (besides.length > 0) {
+      this.#violated(
+        `${operator} began ${request.method} of ${id} while one of ${besides.join(', ')} was under way`,
+      );
+    }
+    others.set(request.seq, operator);
+    if (!this.#options.model.owned.has(id)) {
+      this.#violated(`${operator} sent ${request.method} for ${id}, which is not ours`);
+    }
+  }
+
+  carryingOut(request: ObservedRequest): void {
+    const id = writtenId(request);
+    if (id === undefined) return;
+    const { model } = this.#options;
+    const upstream = model.byId(id);
+    if (upstream?.settled === 'Observe') {
+      this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, which it is to observe`);
+    }
+    const before = nodesOf(this.#gateway?.get('upstreams', id));
+    if (
+      before === 0 ||
+      upstream?.state !== 'live' ||
+      upstream.settled === undefined ||
+      !model.isSteady(upstream)
+    )
+      return;
+    const after = request.method === 'DELETE' ? 0 : nodesOf(JSON.parse(request.body ?? '{}'));
+    if (after > 0) return;
+    this.#violated(
+      `${senderOf(request)} took the last node of ${id}, whose Service always had a ready endpoint: ${request.method} ${request.body ?? ''}`,
+    );
+  }
+
+  carriedOut(request: ObservedRequest, status: number): void {
+    if (status >= 300) return;
+    if (request.method === 'PUT') this.writes.put += 1;
+    if (request.method === 'DELETE') this.writes.delete += 1;
+  }
+
+  ended(request: ObservedRequest): void {
+    const id = writtenId(request);
+    if (id !== undefined) this.#underWay.get(id)?.delete(request.seq);
+  }
+
+  printed(instance: string, line: string): void {
+    if (this.#leases.take(instance, line) || line === '') return;
+    let entry: { readonly level?: string; readonly msg?: string; readonly err?: { readonly type?: string } };
+    try {
+      entry = JSON.parse(line) as typeof entry;
+    } catch {
+      this.#violated(`${instance} printed what is no log line: ${line}`);
+      return;
+    }
+    this.#options.note(`${instance} ${line}`);
+    if (entry.msg === 'lost the lease') {
+      this.#lostLease.add(instance);
+      this.writes.lost += 1;
+    }
+    if (entry.level === 'error' && entry.err !== undefined && entry.err.type !== 'LeaseLostError') {
+      this.#violated(`${instance} logged a defect: ${line}`);
+    }
+  }
+
+  exited(instance: string, { code, signal, doing }: Exit): void {
+    this.#options.note(`${instance} exited with ${code ?? signal}`);
+    const expected =
+      doing === 'kill' || (doing === 'stop' && code === 0) || (code === 1 && this.#lostLease.has(instance));
+    if (!expected) this.#violated(`${instance} ended by itself with ${code ?? signal}`);
+  }
+
+  /** Everything that is not judged as it happens. */
+  look(): void {
+    const { model } = this.#options;
+    for (const [id, value] of model.foreign) {
+      const now = JSON.stringify(this.#gateway?.get('upstreams', id));
+      if (now !== value) this.#violated(`the foreign upstream ${id} is ${now} and was ${value}`);
+    }
+    this.writes.cluster += this.#leases.pending;
+    for (const { operator, method, path } of this.#leases.outside()) {
+      this.#violated(`${operator} began ${method} ${path} without having the lease`);
+    }
+  }
+
+  measured(
+    name: string,
+    footprint: { readonly rss: number; readonly files: number; readonly sockets: number },
+  ): void {
+    for (const key of ['rss', 'files', 'sockets'] as const) {
+      this.peak[key] = Math.max(this.peak[key], footprint[key]);
+    }
+    for (const key of ['rss', 'files'] as const) {
+      if (footprint[key] > LIMITS[key]) this.#violated(`${name} uses ${footprint[key]} of ${key}`);
+    }
+  }
+
+  #violated(what: string): void {
+    this.violations.push(what);
+    this.#options.note(`VIOLATION ${what}`);
+  }
+}
+
+function senderOf({ headers }: ObservedRequest): string {
+  return String(headers[SIGNATURE_HEADER] ?? 'nobody');
+}
+
+/** The id that a request would change, or the whole path where it changes anything else. */
+function writtenId({ method, path }: ObservedRequest): string | undefined {
+  if (method === 'GET') return undefined;
+  return decodeURIComponent(/^\/apisix\/admin\/upstreams\/([^/?]+)(?:\?.*)?$/.exec(path)?.[1] ?? path);
+}
+
+function nodesOf(upstream: unknown): number {
+  const { nodes } = (upstream ?? {}) as { readonly nodes?: readonly unknown[] };
+  return nodes?.length ?? 0;
+}

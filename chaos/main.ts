@@ -1,0 +1,87 @@
+import { parseArgs } from 'node:util';
+import { startControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { installCrds } from '../test/support/operator.ts';
+import { type Outcome, run } from './run.ts';
+
+const TRACES = '.test-results/chaos';
+
+const USAGE = `npm run chaos -- --seed N --steps M        one run of changes and faults
+npm run chaos -- --seeds 1-5 --steps M     one run for each seed
+npm run chaos -- --churn --minutes M --rate N   N changes a second for M minutes, and no faults
+
+--traces DIR   where the traces go; default ${TRACES}
+`;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    steps: { type: 'string', default: '200' },
+    traces: { type: 'string', default: TRACES },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+function seedsOf(text: string): readonly number[] {
+  const [first = Number.NaN, last = first] = text.split('-').map(Number);
+  if (!Number.isInteger(first) || !Number.isInteger(last) || last < first) {
+    throw new Error(`${text} is no seed and no range of seeds: write 7, or 1-5`);
+  }
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+}
+
+function summary(outcomes: readonly Outcome[]): string {
+  const sum = (of: (outcome: Outcome) => ReadonlyMap<string, number>) => {
+    const total = new Map<string, number>();
+    for (const [name, times] of outcomes.flatMap((outcome) => [...of(outcome)])) {
+      total.set(name, (total.get(name) ?? 0) + times);
+    }
+    return [...total].sort(([one], [other]) => (one < other ? -1 : 1));
+  };
+  const table = (title: string, rows: readonly (readonly [string, number])[]) =>
+    `${title}: ${rows.reduce((total, [, times]) => total + times, 0)}\n${rows
+      .map(([name, times]) => `${String(times).padStart(7)}  ${name}\n`)
+      .join('')}`;
+  const total = (of: (outcome: Outcome) => number) => outcomes.reduce((count, one) => count + of(one), 0);
+  const most = (of: (outcome: Outcome) => number) => Math.max(...outcomes.map(of));
+  return [
+    table(
+      'changes',
+      sum(({ changes }) => changes),
+    ),
+    table(
+      'faults',
+      sum(({ faults }) => faults),
+    ),
+    `writes that the gateway carried out: ${total(({ writes }) => writes.put)} PUT, ${total(({ writes }) => writes.delete)} DELETE\n`,
+    `writes that were begun within a lease: ${total(({ writes }) => writes.cluster)}; leases lost: ${total(({ writes }) => writes.lost)}\n`,
+    `at most: ${Math.ceil(most(({ peak }) => peak.rss) / 1024 / 1024)} MiB, ${most(({ peak }) => peak.files)} files, of these ${most(({ peak }) => peak.sockets)} sockets\n`,
+  ].join('');
+}
+
+async function main(): Promise<boolean> {
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return true;
+  }
+  const seeds = seedsOf(values.seed ?? values.seeds ?? '1');
+  const steps = Number(values.steps);
+  await using cluster = await startControlPlane();
+  await installCrds(cluster);
+  const outcomes: Outcome[] = [];
+  for (const seed of seeds) {
+    const startedAt = performance.now();
+    const outcome = await run({ cluster, seed, steps, traces: values.traces });
+    outcomes.push(outcome);
+    const seconds = Math.round((performance.now() - startedAt) / 1000);
+    process.stdout.write(
+      `seed ${seed}: ${outcome.passed} passed, ${outcome.failed} failed in ${seconds} s\n`,
+    );
+  }
+  const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
+  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
+  process.stdout.write(`${summary(outcomes)}${passed} passed, ${failed} failed\n`);
+  return failed === 0;
+}
+
+process.exitCode = (await main()) ? 0 : 1;

@@ -1,0 +1,89 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { conditionOf } from '../test/support/workload.ts';
+import type { Upstream } from './model.ts';
+import { pathOf, type Site } from './site.ts';
+
+/** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
+const WITHIN_MS = 90_000;
+const LOOK_EVERY_MS = 100;
+
+/**
+ * Nothing is broken any more, and nobody changes anything: waits until the gateway and every status show what the model
+ * says, and resolves to what does not after a long time. `mayHold`: nodes that a removal guard holds count as right.
+ */
+export async function awaitQuiet(
+  site: Site,
+  options: { readonly mayHold: boolean },
+): Promise<readonly string[]> {
+  const deadline = performance.now() + WITHIN_MS;
+  for (;;) {
+    const problems = await problemsOf(site, options);
+    if (problems.length === 0) break;
+    if (performance.now() > deadline) return problems;
+    await sleep(LOOK_EVERY_MS);
+  }
+  site.model.quiet();
+  return [];
+}
+
+async function problemsOf(site: Site, options: { readonly mayHold: boolean }): Promise<readonly string[]> {
+  const { model, gateway, judge } = site;
+  for (const replica of site.replicas) {
+    if (!replica.running) await replica.start();
+    if (!(await replica.isReady())) return [`replica ${replica.name} is not ready`];
+  }
+  const problems: string[] = [];
+  for (const upstream of [...model.upstreams.values()]) {
+    const { id, state } = upstream;
+    const held = gateway.get('upstreams', id);
+    if (state === 'deleting') {
+      const problem = await problemOfDeletion(site, upstream, held !== undefined);
+      if (problem !== undefined) problems.push(problem);
+      continue;
+    }
+    const problem = model.problemOf(upstream, held, options);
+    if (problem !== undefined) problems.push(`upstream ${id} ${problem}`);
+    const untold = problem === undefined ? await problemOfStatus(site, upstream) : undefined;
+    if (untold !== undefined) problems.push(untold);
+  }
+  const known = new Set([...model.upstreams.keys(), ...model.foreign.keys(), ...model.orphans]);
+  for (const id of gateway.ids('upstreams')) {
+    if (!known.has(id)) problems.push(`upstream ${id} belongs to nobody and is still there`);
+  }
+  judge.look();
+  return problems;
+}
+
+/** Forgets the object when it is gone and the gateway shows what its policies say. */
+async function problemOfDeletion(
+  site: Site,
+  upstream: Upstream,
+  isHeld: boolean,
+): Promise<string | undefined> {
+  const { id, namespace, name, deletionPolicy, syncPolicy } = upstream;
+  if ((await site.api.get(pathOf(upstream))) !== undefined) return `${namespace}/${name} is not deleted yet`;
+  const stays = deletionPolicy === 'Orphan' || syncPolicy !== 'Sync';
+  if (isHeld && !stays) return `upstream ${id} is still there`;
+  if (stays) site.model.orphans.add(id);
+  site.model.upstreams.delete(id);
+  return undefined;
+}
+
+async function problemOfStatus(site: Site, upstream: Upstream): Promise<string | undefined> {
+  const { namespace, name, syncPolicy } = upstream;
+  const object = await site.api.get(pathOf(upstream));
+  const { generation } = (object?.['metadata'] ?? {}) as { readonly generation?: number };
+  const { observedGeneration } = (object?.['status'] ?? {}) as { readonly observedGeneration?: number };
+  if (generation !== observedGeneration) return `${namespace}/${name} has an old status`;
+  if (syncPolicy === 'Observe') return undefined;
+  const programmed = conditionOf(object, 'Programmed');
+  const resolved = conditionOf(object, 'ResolvedRefs');
+  const allFound = upstream.backends.every(({ service }) => site.model.service(namespace, service)?.exists);
+  if (resolved?.status !== (allFound ? 'True' : 'False')) {
+    return `${namespace}/${name} has ResolvedRefs ${resolved?.status}/${resolved?.reason}`;
+  }
+  if (allFound && programmed?.status !== 'True') {
+    return `${namespace}/${name} has Programmed ${programmed?.status}/${programmed?.reason}: ${programmed?.message}`;
+  }
+  return undefined;
+}

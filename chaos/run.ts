@@ -1,0 +1,165 @@
+import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { CHANGES, makeRandomService, makeRandomUpstream } from './changes.ts';
+import { FAULTS, type Trouble } from './faults.ts';
+import { awaitQuiet } from './quiet.ts';
+import { createRandom, type Random } from './random.ts';
+import { Site } from './site.ts';
+
+const STEPS_BETWEEN_QUIETS = 25;
+/** Steps that are faults, of all. */
+const FAULTY = 0.5;
+
+export interface RunOptions {
+  readonly cluster: ControlPlane;
+  readonly seed: number;
+  readonly steps: number;
+  /** Folder of traces. */
+  readonly traces: string;
+}
+
+export interface Outcome {
+  /** Steps and quiets after which every invariant held. */
+  readonly passed: number;
+  readonly failed: number;
+  /** How often each kind of change or fault happened. */
+  readonly changes: ReadonlyMap<string, number>;
+  readonly faults: ReadonlyMap<string, number>;
+  readonly writes: Site['judge']['writes'];
+  readonly peak: Site['judge']['peak'];
+}
+
+interface ActiveTrouble {
+  readonly place: string;
+  readonly name: string;
+  readonly trouble: Trouble;
+  readonly until: number;
+}
+
+/** One run of one seed. It ends at the first step after which an invariant does not hold. */
+export async function run({ cluster, seed, steps, traces }: RunOptions): Promise<Outcome> {
+  mkdirSync(traces, { recursive: true });
+  const trace = join(traces, `seed-${seed}.log`);
+  rmSync(trace, { force: true });
+  const note = (line: string) => appendFileSync(trace, `${new Date().toISOString()} ${line}\n`);
+  const random = createRandom(seed);
+  const counts = { changes: new Map<string, number>(), faults: new Map<string, number>() };
+  const count = (map: Map<string, number>, name: string) => map.set(name, (map.get(name) ?? 0) + 1);
+  const active: ActiveTrouble[] = [];
+  let passed = 0;
+  let failed = 0;
+
+  await using site = await Site.open({ cluster, name: `chaos-${seed}`, note });
+  const { judge } = site;
+  const healIf = async (isDue: (trouble: ActiveTrouble) => boolean) => {
+    for (const trouble of active.filter(isDue)) {
+      active.splice(active.indexOf(trouble), 1);
+      note(`heal ${trouble.name} ${trouble.trouble.detail}`);
+      await trouble.trouble.heal?.();
+    }
+  };
+  const change = async (): Promise<string> => {
+    for (;;) {
+      const chosen = weighted(CHANGES, random);
+      const done = await chosen.apply(site, random);
+      if (done === undefined) continue;
+      count(counts.changes, chosen.name);
+      return `change ${chosen.name}: ${done}`;
+    }
+  };
+  const strike = async (step: number): Promise<string> => {
+    for (;;) {
+      const chosen = weighted(
+        FAULTS.filter(({ place }) => !active.some((trouble) => trouble.place === place)),
+        random,
+      );
+      const trouble = await chosen.strike(site, random);
+      if (trouble === undefined) continue;
+      count(counts.faults, chosen.name);
+      const { steps: lasting = 0, heal } = trouble;
+      if (heal !== undefined) {
+        active.push({ place: chosen.place, name: chosen.name, trouble, until: step + lasting });
+      }
+      return `fault ${chosen.name}${trouble.detail === '' ? '' : `: ${trouble.detail}`}${heal === undefined ? '' : `, for ${lasting} steps`}`;
+    }
+  };
+  const judged = (step: number): boolean => {
+    judge.look();
+    for (const replica of site.replicas) {
+      const footprint = replica.footprint();
+      if (footprint !== undefined) judge.measured(replica.name, footprint);
+    }
+    site.gateway.clearRequests();
+    if (judge.violations.length === 0) {
+      passed += 1;
+      return true;
+    }
+    failed += 1;
+    for (const violation of judge.violations)
+      process.stdout.write(`seed ${seed}, step ${step}: ${violation}\n`);
+    process.stdout.write(`replay with: npm run chaos -- --seed ${seed} --steps ${steps}\ntrace: ${trace}\n`);
+    return false;
+  };
+  const quiet = async (step: number, mayHold: boolean): Promise<boolean> => {
+    await healIf(() => true);
+    note(`quiet after step ${step}`);
+    const startedAt = performance.now();
+    const problems = await awaitQuiet(site, { mayHold });
+    judge.violations.push(...problems.map((problem) => `not right after everything was mended: ${problem}`));
+    const ms = Math.round(performance.now() - startedAt);
+    note(`${problems.length === 0 ? 'all is right' : problems.join('; ')} after ${ms} ms`);
+    return judged(step);
+  };
+
+  await prepare(site, random);
+  let goesOn = await quiet(0, true);
+  for (let step = 1; goesOn && step <= steps; step += 1) {
+    await healIf(({ until }) => until <= step);
+    // Whatever ended by losing its lease comes back, as a Deployment would have it.
+    for (const replica of site.replicas) {
+      const isDown = active.some(({ place }) => place === `replica ${replica.name}`);
+      if (!replica.running && !isDown) await replica.start();
+    }
+    note(`step ${step} ${random.fraction() < FAULTY ? await strike(step) : await change()}`);
+    await sleep(random.between(10, 150));
+    goesOn = judged(step);
+    const isLast = step === steps;
+    if (goesOn && (isLast || step % STEPS_BETWEEN_QUIETS === 0)) goesOn = await quiet(step, !isLast);
+  }
+  return { passed, failed, ...counts, writes: judge.writes, peak: judge.peak };
+}
+
+async function prepare(site: Site, random: Random): Promise<void> {
+  site.writeForeign('dashboard', {
+    type: 'roundrobin',
+    nodes: [{ host: '203.0.113.1', port: 80, weight: 1 }],
+  });
+  site.writeForeign('other-cluster', {
+    type: 'roundrobin',
+    nodes: [{ host: '203.0.113.2', port: 80, weight: 1 }],
+    labels: {
+      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
+      'gatewayupstream.dev/cluster': 'another-one',
+      'gatewayupstream.dev/connection': site.name,
+      'gatewayupstream.dev/namespace': `${site.name}-one`,
+      'gatewayupstream.dev/name': 'u1',
+    },
+  });
+  for (const namespace of [`${site.name}-one`, `${site.name}-two`]) {
+    await site.makeNamespace(namespace);
+    for (const service of ['s1', 's2', 's3']) await makeRandomService(site, random, namespace, service);
+    for (const upstream of ['u1', 'u2', 'u3']) await makeRandomUpstream(site, random, namespace, upstream);
+    for (const id of site.model.foreign.keys()) await site.makeTrespasser(namespace, id, 's1');
+  }
+}
+
+function weighted<T extends { readonly weight: number }>(list: readonly T[], random: Random): T {
+  let left = random.fraction() * list.reduce((sum, { weight }) => sum + weight, 0);
+  const found = list.find(({ weight }) => {
+    left -= weight;
+    return left < 0;
+  });
+  return found ?? random.pick(list);
+}
