@@ -166,23 +166,25 @@ async function program(
       const { change, ownership, canonical, guard } = decision;
       ({ desired } = decision);
       const ours = observed !== undefined && ownership !== 'foreign';
+      // The create_time of somebody else's upstream must never get into the status: it would prove later that it is ours.
+      const own = ours ? observed : undefined;
       if (accepted.status !== 'True' && !ours) {
         report(notAccepted, undefined);
         return done;
       }
       if (spec.syncPolicy === 'Observe' && change.kind !== 'foreign') {
         const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
-        report(observedVerdict(change, desired, observed, canonical), observed, { ...decision, plan });
+        report(observedVerdict(change, desired, observed, canonical), own, { ...decision, plan });
         return done;
       }
       // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
       // not outlive the object unseen.
       if ((ours || change.kind === 'create') && !(await ensureFinalizer(deps, object, signal))) return done;
-      remember(deps, object, evaluation, ours ? observed : undefined, guard);
+      remember(deps, object, evaluation, own, guard);
       const next = afterHold(deps, guard);
       switch (change.kind) {
         case 'none':
-          report(nothingToWrite(desired, observed, canonical), observed, decision);
+          report(nothingToWrite(desired, observed, canonical), own, decision);
           return next;
         case 'foreign':
           report(
@@ -216,7 +218,7 @@ async function program(
         reason: error.reason,
         message: error.message,
       },
-      session.peek(id),
+      undefined,
     );
     return afterFailure(error, session.state.kind === 'failing');
   }

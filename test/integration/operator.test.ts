@@ -427,6 +427,29 @@ describe('operator', () => {
     await eventually(() => expect(nodes(gateway, id('web'))).toEqual(['10.1.5.1:8080']));
   });
 
+  it('takes an outage for no proof that an upstream of somebody else is its own', async () => {
+    const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
+    const url = `${gateway.adminUrl}/apisix/admin/upstreams/kept-by-others`;
+    await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":{"10.7.7.7:7":1}}' });
+    const before = gateway.get('upstreams', 'kept-by-others');
+    await work.upstream('trespasser', {
+      connectionRef: { name: connection },
+      upstreamId: 'kept-by-others',
+      backends: [{ addresses: [{ host: '192.0.2.1', port: 80 }] }],
+    });
+    await ready('trespasser', 'False', 'NotOwned');
+    await gateway.stop();
+    await work.endpoints('web', ['10.1.5.2']);
+    await ready('trespasser', 'Unknown', 'GatewayUnavailable');
+    expect((await work.get(work.upstreamPath('trespasser')))?.['status']).not.toHaveProperty(
+      'upstreamCreateTime',
+    );
+    await gateway.start();
+    await ready('trespasser', 'False', 'NotOwned');
+    expect(gateway.get('upstreams', 'kept-by-others')).toEqual(before);
+    await work.remove(work.upstreamPath('trespasser'));
+  });
+
   it('reads an upstream back after an answer that did not come', async () => {
     await quiet(gateway);
     gateway.clearRequests();
