@@ -109,8 +109,11 @@ export class Judge implements AdminObserver {
 
   exited(instance: string, { code, signal, doing }: Exit): void {
     this.#options.note(`${instance} exited with ${code ?? signal}`);
+    // Before it listens for SIGTERM, the signal itself ends it.
     const expected =
-      doing === 'kill' || (doing === 'stop' && code === 0) || (code === 1 && this.#lostLease.has(instance));
+      doing === 'kill' ||
+      (doing === 'stop' && (code === 0 || signal === 'SIGTERM')) ||
+      (code === 1 && this.#lostLease.has(instance));
     if (!expected) this.#violated(`${instance} ended by itself with ${code ?? signal}`);
   }
 

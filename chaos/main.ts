@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
-import { startControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../test/support/control-plane/control-plane.ts';
 import { installCrds } from '../test/support/operator.ts';
+import { churn } from './churn.ts';
 import { type Outcome, run } from './run.ts';
 
 const TRACES = '.test-results/chaos';
@@ -14,6 +15,9 @@ npm run chaos -- --churn --minutes M --rate N   N changes a second for M minutes
 
 const { values } = parseArgs({
   options: {
+    churn: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '30' },
+    rate: { type: 'string', default: '20' },
     seed: { type: 'string' },
     seeds: { type: 'string' },
     steps: { type: 'string', default: '200' },
@@ -59,17 +63,24 @@ function summary(outcomes: readonly Outcome[]): string {
   ].join('');
 }
 
-async function main(): Promise<boolean> {
-  if (values.help) {
-    process.stdout.write(USAGE);
-    return true;
+/** A whole number of at least 1. */
+function numberOf(name: 'minutes' | 'rate' | 'steps'): number {
+  const number = Number(values[name]);
+  if (!Number.isInteger(number) || number < 1) {
+    throw new Error(`--${name} is ${values[name]}: write a whole number of at least 1`);
   }
-  const seeds = seedsOf(values.seed ?? values.seeds ?? '1');
-  const steps = Number(values.steps);
-  await using cluster = await startControlPlane();
-  await installCrds(cluster);
+  return number;
+}
+
+interface Count {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+async function runSeeds(cluster: ControlPlane): Promise<Count> {
+  const steps = numberOf('steps');
   const outcomes: Outcome[] = [];
-  for (const seed of seeds) {
+  for (const seed of seedsOf(values.seed ?? values.seeds ?? '1')) {
     const startedAt = performance.now();
     const outcome = await run({ cluster, seed, steps, traces: values.traces });
     outcomes.push(outcome);
@@ -78,9 +89,29 @@ async function main(): Promise<boolean> {
       `seed ${seed}: ${outcome.passed} passed, ${outcome.failed} failed in ${seconds} s\n`,
     );
   }
-  const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
-  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
-  process.stdout.write(`${summary(outcomes)}${passed} passed, ${failed} failed\n`);
+  process.stdout.write(summary(outcomes));
+  return {
+    passed: outcomes.reduce((sum, outcome) => sum + outcome.passed, 0),
+    failed: outcomes.reduce((sum, outcome) => sum + outcome.failed, 0),
+  };
+}
+
+async function runChurn(cluster: ControlPlane): Promise<Count> {
+  const checks = await churn({ cluster, minutes: numberOf('minutes'), rate: numberOf('rate') });
+  for (const { line, holds } of checks) process.stdout.write(`${holds ? 'ok' : 'NOT OK'}  ${line}\n`);
+  const passed = checks.filter(({ holds }) => holds).length;
+  return { passed, failed: checks.length - passed };
+}
+
+async function main(): Promise<boolean> {
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return true;
+  }
+  await using cluster = await startControlPlane();
+  await installCrds(cluster);
+  const { passed, failed } = values.churn ? await runChurn(cluster) : await runSeeds(cluster);
+  process.stdout.write(`${passed} passed, ${failed} failed\n`);
   return failed === 0;
 }
 

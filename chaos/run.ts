@@ -2,11 +2,22 @@ import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
+import type { OperatorOptions } from '../test/support/operator.ts';
 import { CHANGES, makeRandomService, makeRandomUpstream } from './changes.ts';
 import { FAULTS, type Trouble } from './faults.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom, type Random } from './random.ts';
 import { Site } from './site.ts';
+
+/** As short as the rules for these settings allow, so that a run sees many take-overs, sweeps and reviews. */
+const SETTINGS: OperatorOptions = {
+  logLevel: 'info',
+  requestTimeout: '1s',
+  resyncInterval: '2s',
+  permissionCheckInterval: '1s',
+  leaderElection: { leaseDuration: '5s', renewDeadline: '3s', retryPeriod: '500ms' },
+};
+const LEASE_DURATION_MS = 5000;
 
 const STEPS_BETWEEN_QUIETS = 25;
 /** Steps that are faults, of all. */
@@ -51,7 +62,13 @@ export async function run({ cluster, seed, steps, traces }: RunOptions): Promise
   let passed = 0;
   let failed = 0;
 
-  await using site = await Site.open({ cluster, name: `chaos-${seed}`, note });
+  await using site = await Site.open({
+    cluster,
+    name: `chaos-${seed}`,
+    note,
+    settings: SETTINGS,
+    leaseDurationMs: LEASE_DURATION_MS,
+  });
   const { judge } = site;
   const healIf = async (isDue: (trouble: ActiveTrouble) => boolean) => {
     for (const trouble of active.filter(isDue)) {

@@ -7,24 +7,14 @@ import { type Backend, Model, PORT, type Service, type Slice, type Upstream } fr
 import { createPatientCluster, type PatientCluster } from './patient-cluster.ts';
 import { Replica } from './replica.ts';
 
-const LEASE = { leaseDuration: '5s', renewDeadline: '3s', retryPeriod: '500ms' };
-const LEASE_DURATION_MS = 5000;
-
-/** As short as the rules for these settings allow, so that a run sees many take-overs, sweeps and reviews. */
-const SETTINGS: OperatorOptions = {
-  logLevel: 'info',
-  requestTimeout: '1s',
-  resyncInterval: '2s',
-  permissionCheckInterval: '1s',
-  leaderElection: LEASE,
-};
-
 export interface SiteOptions {
   readonly cluster: ControlPlane;
   /** Different for each site of a control plane; part of every name. */
   readonly name: string;
   readonly note: (line: string) => void;
-  readonly settings?: OperatorOptions;
+  readonly settings: OperatorOptions;
+  /** What `settings` say, or what it is by default. */
+  readonly leaseDurationMs: number;
 }
 
 /** A gateway, two replicas that serve it, and the model of what was made for them. */
@@ -60,7 +50,7 @@ export class Site implements AsyncDisposable {
     this.#stack = parts.stack;
   }
 
-  static async open({ cluster, name, note, settings = SETTINGS }: SiteOptions): Promise<Site> {
+  static async open({ cluster, name, note, settings, leaseDurationMs }: SiteOptions): Promise<Site> {
     await using stack = new AsyncDisposableStack();
     const api = createPatientCluster(cluster);
     const operatorNamespace = `${name}-operator`;
@@ -70,7 +60,7 @@ export class Site implements AsyncDisposable {
     const replicas: Replica[] = [];
     const judge = new Judge({
       model,
-      leaseDurationMs: LEASE_DURATION_MS,
+      leaseDurationMs,
       isAwake: (instance) => replicas.some((replica) => replica.isAwake(instance)),
       note,
     });

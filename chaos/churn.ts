@@ -1,0 +1,191 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
+import type { Health, Service } from './model.ts';
+import { awaitQuiet } from './quiet.ts';
+import { createRandom } from './random.ts';
+import type { Footprint, Replica } from './replica.ts';
+import { Site } from './site.ts';
+
+export interface ChurnOptions {
+  readonly cluster: ControlPlane;
+  readonly minutes: number;
+  /** Changes per second. */
+  readonly rate: number;
+}
+
+/** What a leak would show in, whatever the garbage collector does. */
+interface Counts {
+  readonly sockets: number;
+  readonly timers: number;
+}
+
+/** What one replica used at one moment. */
+interface Sample extends Footprint, Counts {
+  /** Monotonic, milliseconds. */
+  readonly at: number;
+}
+
+/** Something that was checked, in words, and whether it held. */
+export interface Check {
+  readonly line: string;
+  readonly holds: boolean;
+}
+
+const UPSTREAMS = 100;
+const SAMPLE_EVERY_MS = 5000;
+const MINUTE_MS = 60_000;
+/** Until then code is compiled and pools fill. */
+const WARM_UP_MS = 5 * MINUTE_MS;
+const CALM_LOOKS = 10;
+const CALM_PAUSE_MS = 1000;
+/** How much more may be used after the warm-up. */
+const RSS_GROWTH = 0.05;
+
+/**
+ * Changes at a steady rate and nothing else. Memory is compared between the minute after the warm-up and the last one;
+ * sockets and timers are counted when nothing is under way, before and after, and must be as many.
+ */
+export async function churn({ cluster, minutes, rate }: ChurnOptions): Promise<readonly Check[]> {
+  const random = createRandom(1);
+  await using site = await Site.open({
+    cluster,
+    name: 'churn',
+    note: () => undefined,
+    // As installed: every other setting is the default.
+    settings: { logLevel: 'info' },
+    leaseDurationMs: 15_000,
+  });
+  await site.makeNamespace('churn-apps');
+  const services: Service[] = [];
+  for (let index = 0; index < UPSTREAMS; index += 1) {
+    const name = `s${index}`;
+    services.push(await site.makeService('churn-apps', name, [{ [site.model.newAddress()]: 'ready' }]));
+    await site.makeUpstream({
+      namespace: 'churn-apps',
+      name,
+      backends: [{ service: name, weight: 1 }],
+      guarded: false,
+      syncPolicy: 'Sync',
+      deletionPolicy: 'Delete',
+    });
+  }
+  const problems = [...(await awaitQuiet(site, { mayHold: false }))];
+  let startedAt = performance.now();
+  const samples = new Map<Replica, Sample[]>(site.replicas.map((replica) => [replica, []]));
+  const sample = async () => {
+    for (const [replica, list] of samples) list.push(await sampleOf(replica));
+  };
+
+  let endsAt = startedAt + minutes * MINUTE_MS;
+  let changes = 0;
+  let sampledAt = startedAt;
+  let warm: ReadonlyMap<Replica, Counts> | undefined;
+  while (performance.now() < endsAt) {
+    const service = random.pick(services);
+    const [slice = ''] = service.slices.keys();
+    // A rolling update, one Pod after the other: the new one is ready before the old one ends.
+    const ready = Object.entries(service.slices.get(slice) ?? {}).filter(([, health]) => health === 'ready');
+    const [oldest] = ready;
+    const next: [string, Health][] = [...ready, [site.model.newAddress(), 'ready']];
+    if (oldest !== undefined && ready.length >= 3) next[0] = [oldest[0], 'draining'];
+    await site.writeSlice(service, slice, Object.fromEntries(next));
+    changes += 1;
+    const now = performance.now();
+    if (now - sampledAt >= SAMPLE_EVERY_MS) {
+      sampledAt = now;
+      site.gateway.clearRequests();
+      site.judge.look();
+      await sample();
+    }
+    if (warm === undefined && now - startedAt >= warmUpMs(minutes)) {
+      problems.push(...(await awaitQuiet(site, { mayHold: false })));
+      warm = await calm(site);
+      // The pause for it is not made up for.
+      const pause = performance.now() - now;
+      startedAt += pause;
+      endsAt += pause;
+    }
+    const due = startedAt + (changes * 1000) / rate;
+    if (due > now) await sleep(due - now);
+  }
+  problems.push(...(await awaitQuiet(site, { mayHold: false })));
+  const last = await calm(site);
+  site.judge.look();
+
+  return [
+    {
+      line: `${changes} changes and ${site.judge.writes.put} PUT in ${minutes} min; every upstream is right at the end`,
+      holds: problems.length === 0,
+    },
+    ...problems.map((line) => ({ line, holds: false })),
+    { line: 'no violation of any other invariant', holds: site.judge.violations.length === 0 },
+    ...site.judge.violations.map((line) => ({ line, holds: false })),
+    ...site.replicas.flatMap((replica) =>
+      compare(replica.name, samples.get(replica) ?? [], warm?.get(replica), last.get(replica)),
+    ),
+  ];
+}
+
+/** The least of several looks while nothing is under way. */
+async function calm(site: Site): Promise<ReadonlyMap<Replica, Counts>> {
+  const found = new Map<Replica, Counts>();
+  for (let look = 0; look < CALM_LOOKS; look += 1) {
+    await sleep(CALM_PAUSE_MS);
+    for (const replica of site.replicas) {
+      const { sockets, timers } = await sampleOf(replica);
+      const least = found.get(replica) ?? { sockets, timers };
+      found.set(replica, {
+        sockets: Math.min(least.sockets, sockets),
+        timers: Math.min(least.timers, timers),
+      });
+    }
+  }
+  return found;
+}
+
+async function sampleOf(replica: Replica): Promise<Sample> {
+  const footprint = replica.footprint();
+  if (footprint === undefined) throw new Error(`replica ${replica.name} does not run`);
+  const timers = (await replica.resources()).get('Timeout') ?? 0;
+  return { ...footprint, timers, at: performance.now() };
+}
+
+function compare(
+  name: string,
+  samples: readonly Sample[],
+  warm: Counts | undefined,
+  last: Counts | undefined,
+): readonly Check[] {
+  if (warm === undefined || last === undefined) return [{ line: `${name} was not measured`, holds: false }];
+  const begin = samples[0]?.at ?? 0;
+  const end = samples.at(-1)?.at ?? 0;
+  const warmUp = warmUpMs((end - begin) / 60_000);
+  const before = median(samples.filter(({ at }) => at >= begin + warmUp && at < begin + warmUp + MINUTE_MS));
+  const after = median(samples.filter(({ at }) => at > end - MINUTE_MS));
+  const growth = after / before - 1;
+  const mib = (bytes: number) => (bytes / 1024 / 1024).toFixed(1);
+  return [
+    {
+      line: `${name}: RSS ${mib(before)} MiB after the warm-up, ${mib(after)} MiB at the end (${(growth * 100).toFixed(1)} %)`,
+      holds: growth < RSS_GROWTH,
+    },
+    {
+      line: `${name}: ${warm.sockets} open sockets after the warm-up, ${last.sockets} at the end`,
+      holds: last.sockets <= warm.sockets,
+    },
+    {
+      line: `${name}: ${warm.timers} timers after the warm-up, ${last.timers} at the end`,
+      holds: last.timers <= warm.timers,
+    },
+  ];
+}
+
+function warmUpMs(minutes: number): number {
+  return Math.min(WARM_UP_MS, (minutes * MINUTE_MS) / 6);
+}
+
+/** Of the RSS. */
+function median(samples: readonly Sample[]): number {
+  const sorted = samples.map(({ rss }) => rss).sort((one, other) => one - other);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
