@@ -1,7 +1,7 @@
 import type { AdminObserver, ObservedRequest, StandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
 import { LeaseRecord } from './lease-record.ts';
-import type { Model } from './model.ts';
+import { type Model, staysBehind } from './model.ts';
 import type { Exit } from './replica.ts';
 
 /** What an operator may use at most: far above what it needs, far below a leak. */
@@ -61,6 +61,13 @@ export class Judge implements AdminObserver {
     const upstream = model.byId(id);
     if (upstream?.settled === 'Observe') {
       this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, which it is to observe`);
+    }
+    if (
+      request.method === 'DELETE' &&
+      upstream === undefined &&
+      staysBehind(this.#gateway?.get('upstreams', id))
+    ) {
+      this.#violated(`${senderOf(request)} deleted ${id}, which was to stay behind`);
     }
     const before = nodesOf(this.#gateway?.get('upstreams', id));
     if (

@@ -4,6 +4,7 @@ import { installCrds } from '../test/support/operator.ts';
 import { churn } from './churn.ts';
 import { type Outcome, run } from './run.ts';
 
+const MINUTE_MS = 60_000;
 const TRACES = '.test-results/chaos';
 
 const USAGE = `npm run chaos -- --seed N --steps M        one run of changes and faults
@@ -26,7 +27,8 @@ const { values } = parseArgs({
   },
 });
 
-function seedsOf(text: string): readonly number[] {
+function seeds(): readonly number[] {
+  const text = values.seed ?? values.seeds ?? '1';
   const [first = Number.NaN, last = first] = text.split('-').map(Number);
   if (!Number.isInteger(first) || !Number.isInteger(last) || last < first) {
     throw new Error(`${text} is no seed and no range of seeds: write 7, or 1-5`);
@@ -80,7 +82,7 @@ interface Count {
 async function runSeeds(cluster: ControlPlane): Promise<Count> {
   const steps = numberOf('steps');
   const outcomes: Outcome[] = [];
-  for (const seed of seedsOf(values.seed ?? values.seeds ?? '1')) {
+  for (const seed of seeds()) {
     const startedAt = performance.now();
     const outcome = await run({ cluster, seed, steps, traces: values.traces });
     outcomes.push(outcome);
@@ -103,6 +105,18 @@ async function runChurn(cluster: ControlPlane): Promise<Count> {
   return { passed, failed: checks.length - passed };
 }
 
+/** Several times what a run takes on a slow machine. */
+function limitMs(): number {
+  if (values.churn) return (numberOf('minutes') + 10) * MINUTE_MS;
+  return seeds().length * (2 + numberOf('steps') / 50) * MINUTE_MS;
+}
+
+/** The control plane and the operators go away with this process. */
+function giveUp(): never {
+  process.stdout.write('the run did not come to its end in time\n0 passed, 1 failed\n');
+  process.exit(1);
+}
+
 async function main(): Promise<boolean> {
   if (values.help) {
     process.stdout.write(USAGE);
@@ -110,7 +124,9 @@ async function main(): Promise<boolean> {
   }
   await using cluster = await startControlPlane();
   await installCrds(cluster);
+  const limit = setTimeout(giveUp, limitMs());
   const { passed, failed } = values.churn ? await runChurn(cluster) : await runSeeds(cluster);
+  clearTimeout(limit);
   process.stdout.write(`${passed} passed, ${failed} failed\n`);
   return failed === 0;
 }

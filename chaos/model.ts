@@ -130,6 +130,12 @@ export class Model {
   }
 }
 
+/** Whether an upstream says of itself that it stays when its object goes. */
+export function staysBehind(held: Readonly<Record<string, unknown>> | undefined): boolean {
+  const labels = (held?.['labels'] ?? {}) as Readonly<Record<string, string>>;
+  return labels['gatewayupstream.dev/deletion-policy'] === 'Orphan';
+}
+
 function isAt(node: Node, host: string): boolean {
   return node.host === host && node.port === PORT;
 }

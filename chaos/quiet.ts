@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conditionOf } from '../test/support/workload.ts';
-import type { Upstream } from './model.ts';
+import { staysBehind, type Upstream } from './model.ts';
 import { pathOf, type Site } from './site.ts';
 
 /** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
@@ -48,7 +48,9 @@ async function problemsOf(site: Site, options: { readonly mayHold: boolean }): P
   }
   const known = new Set([...model.upstreams.keys(), ...model.foreign.keys(), ...model.orphans]);
   for (const id of gateway.ids('upstreams')) {
-    if (!known.has(id)) problems.push(`upstream ${id} belongs to nobody and is still there`);
+    // A backup may bring back one that was to stay when it was made.
+    if (!known.has(id) && !staysBehind(gateway.get('upstreams', id)))
+      problems.push(`upstream ${id} belongs to nobody and is still there`);
   }
   judge.look();
   return problems;

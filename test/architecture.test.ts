@@ -217,3 +217,15 @@ describe('src/core is pure', () => {
     expect('new Date(ms)').not.toMatch(IMPURE);
   });
 });
+
+describe('chaos', () => {
+  const CHAOS = fileURLToPath(new URL('../chaos', import.meta.url));
+  const found = readdirSync(CHAOS).flatMap((file) =>
+    importsOf(`chaos/${file}`, readFileSync(join(CHAOS, file), 'utf8')),
+  );
+
+  it('judges the operator without a line of it', () => {
+    expect(found.length).toBeGreaterThan(20);
+    expect(found.filter(({ target }) => !/^(chaos\/|test\/support\/|node:)/.test(target))).toEqual([]);
+  });
+});

@@ -64,6 +64,7 @@ await step('knip');
 await step('tsc', '-p', 'tsconfig.build.json');
 await step('node', 'bench/main.ts', '--short');
 await suites();
+await step('node', 'chaos/main.ts', '--seeds', '1-5', '--steps', '200');
 
 const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed${skipped}\n`);
