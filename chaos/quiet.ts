@@ -4,7 +4,7 @@ import { staysBehind, type Upstream } from './model.ts';
 import { pathOf, type Site } from './site.ts';
 
 /** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
-const WITHIN_MS = 90_000;
+const WITHIN_MS = 120_000;
 const LOOK_EVERY_MS = 100;
 
 /**

@@ -15,9 +15,9 @@ const SETTINGS: OperatorOptions = {
   requestTimeout: '1s',
   resyncInterval: '2s',
   permissionCheckInterval: '1s',
-  leaderElection: { leaseDuration: '5s', renewDeadline: '3s', retryPeriod: '500ms' },
+  leaderElection: { leaseDuration: '6s', renewDeadline: '4s', retryPeriod: '500ms' },
 };
-const LEASE_DURATION_MS = 5000;
+const LEASE_DURATION_MS = 6000;
 
 const STEPS_BETWEEN_QUIETS = 25;
 /** Steps that are faults, of all. */
