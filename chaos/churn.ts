@@ -105,8 +105,8 @@ export async function churn({ cluster, minutes, rate }: ChurnOptions): Promise<r
       startedAt += pause;
       endsAt += pause;
     }
-    const due = startedAt + (changes * 1000) / rate;
-    if (due > now) await sleep(due - now);
+    const early = startedAt + (changes * 1000) / rate - performance.now();
+    if (early > 0) await sleep(early);
   }
   problems.push(...(await awaitQuiet(site, { mayHold: false })));
   const last = await calm(site);
@@ -159,7 +159,7 @@ function compare(
   if (warm === undefined || last === undefined) return [{ line: `${name} was not measured`, holds: false }];
   const begin = samples[0]?.at ?? 0;
   const end = samples.at(-1)?.at ?? 0;
-  const warmUp = warmUpMs((end - begin) / 60_000);
+  const warmUp = warmUpMs((end - begin) / MINUTE_MS);
   const before = median(samples.filter(({ at }) => at >= begin + warmUp && at < begin + warmUp + MINUTE_MS));
   const after = median(samples.filter(({ at }) => at > end - MINUTE_MS));
   const growth = after / before - 1;
