@@ -143,7 +143,8 @@ export class Replica implements AsyncDisposable {
 
   /** Counts of the process's resources by type, from its own metrics. */
   async resources(): Promise<ReadonlyMap<string, number>> {
-    const text = (await this.#current?.operator.metrics()) ?? '';
+    if (this.#current === undefined) return new Map();
+    const text = await (await fetch(`${this.#current.operator.opsUrl()}/metrics`)).text();
     const found = text.matchAll(/^nodejs_active_resources\{type="([^"]+)"\} (\d+)$/gm);
     return new Map([...found].map(([, type = '', count]) => [type, Number(count)]));
   }

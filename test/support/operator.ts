@@ -46,8 +46,6 @@ export interface Operator extends AsyncDisposable {
   ready(): Promise<void>;
   /** The status and lines of `/readyz`. */
   readyz(): Promise<{ readonly status: number; readonly text: string }>;
-  /** The text of `/metrics`. */
-  metrics(): Promise<string>;
   /** SIGTERM; resolves to the exit code. */
   stop(): Promise<number | null>;
   /** SIGKILL. */
@@ -141,9 +139,6 @@ export async function startOperator(
     output: () => output,
     opsUrl,
     readyz,
-    async metrics() {
-      return await (await fetch(`http://127.0.0.1:${opsPort()}/metrics`)).text();
-    },
     async ready() {
       await eventually(async () => {
         if (child.exitCode !== null) throw new Error(`the operator ended with ${child.exitCode}:\n${output}`);
