@@ -210,6 +210,24 @@ export type Backend = GatewayUpstreamSpec['backends'][number];
 
 const count = z.int().min(0);
 
+/**
+ * Why an endpoint is not in the gateway, or in it all the same (`Held`). `NodeUnusable` is reserved: an older CRD must not
+ * refuse what a newer operator says.
+ */
+const excludedReason = z.enum([
+  'NotReady',
+  'Terminating',
+  'WrongFamily',
+  'PortMissing',
+  'NodeUnusable',
+  'Held',
+]);
+
+export type ExcludedReason = z.output<typeof excludedReason>;
+
+/** As many as `status.excluded` holds. */
+export const MAX_EXCLUDED = 10;
+
 /** As many as `status.plan.changes` holds. */
 export const MAX_PLANNED_CHANGES = 20;
 
@@ -224,15 +242,38 @@ export const gatewayUpstreamStatus = z
       .describe("The gateway's own create_time of the upstream."),
     endpoints: z
       .object({
-        summary: z.string().describe('Ready of all, for example `3/4`.'),
+        summary: z.string().describe('`ready` of all that are counted here, for example `3/4`.'),
         ready: count.describe('Endpoints that get traffic because they are ready.'),
-        draining: count.describe('Endpoints that are terminating and still serve.'),
-        excluded: count.describe(
-          'Endpoints that are left out: not ready, of another family, or without the port.',
+        draining: count.describe(
+          'Endpoints that get traffic while they terminate, since they still serve and none is ready.',
         ),
+        excluded: count.describe(
+          'Endpoints that are left out: not ready, terminating, of another family, or without the port.',
+        ),
+        held: count
+          .default(0)
+          .describe('Nodes that are not wanted any more and that the removal guard keeps in the gateway.'),
       })
       .optional()
       .describe('The endpoints behind all backends. Written at most every 10 s.'),
+    excluded: z
+      .array(
+        z.object({
+          address: z
+            .string()
+            .max(320)
+            .describe(
+              'Address of the endpoint, with its port where that is known, for example `10.0.0.1:8080`.',
+            ),
+          reason: excludedReason.describe('Why it is left out. Held: it is kept though it is not wanted.'),
+        }),
+      )
+      .max(MAX_EXCLUDED)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. Written at most every 10 s.`,
+      ),
     plan: z
       .object({
         action: z.enum(['None', 'Create', 'Update']).describe('What would be done to the upstream.'),

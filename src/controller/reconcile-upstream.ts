@@ -59,8 +59,8 @@ export interface UpstreamOutcome {
   readonly ready: Verdict;
   readonly upstreamId?: UpstreamId;
   readonly createTime?: number;
-  /** Absent where they are not known: what was said last stays. */
-  readonly counts?: Desired['counts'];
+  /** What becomes of the endpoints; absent where they are not known: what was said last stays. */
+  readonly endpoints?: Pick<Desired, 'counts' | 'excluded'>;
   /** What the removal guard says; absent where it was not asked: what it said last stays. */
   readonly removalHeld?: Verdict | 'nothing';
   /** What would be written, where nothing may be. */
@@ -143,7 +143,7 @@ async function program(
       programmed,
       ready: missing ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
-      ...(desired.action === 'wait' ? {} : { counts: desired.counts }),
+      ...(desired.action === 'wait' ? {} : { endpoints: desired }),
       ...(looked?.plan === undefined ? {} : { plan: looked.plan }),
       ...(looked === undefined
         ? {}
@@ -243,14 +243,13 @@ function reportMissing(deps: UpstreamReconcilerDeps, object: GatewayUpstream): v
       ? unknown
       : { status: before.status, reason: before.reason as Verdict['reason'], message: before.message };
   };
-  const { upstreamId, endpoints } = object.status ?? {};
+  const { upstreamId } = object.status ?? {};
   deps.reporter.upstream(object, {
     accepted: kept('Accepted'),
     resolvedRefs: kept('ResolvedRefs'),
     programmed: kept('Programmed'),
     ready,
     ...(upstreamId === undefined ? {} : { upstreamId }),
-    ...(endpoints === undefined ? {} : { counts: endpoints }),
     ...createTimeOf(object, undefined),
   });
 }

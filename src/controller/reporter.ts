@@ -1,9 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
-import type { PlannedChange } from '../core/diff.ts';
+import { formatPlace, type PlannedChange } from '../core/diff.ts';
 import { type ObjectKey, objectKey } from '../core/model.ts';
-import { kubeTime, nextConditions, progressConditions, type Verdict, type Verdicts } from '../core/status.ts';
+import type { Excluded } from '../core/nodes.ts';
+import {
+  kubeTime,
+  nextConditions,
+  progressConditions,
+  shorten,
+  type Verdict,
+  type Verdicts,
+} from '../core/status.ts';
 import type { EventRecorder, KubeEvent } from '../kube/event-recorder.ts';
 import type { CustomKind, ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
@@ -54,11 +62,15 @@ interface Tracked {
   written: Status | undefined;
   /** What it should hold. */
   wanted: Status;
-  /** Monotonic time of the last write. */
-  writtenAt: number | undefined;
+  /** Monotonic times of the last writes, the latest last. */
+  writtenAt: readonly number[];
+  /** The summary that was announced last; undefined: none yet. */
+  told: Summary | undefined;
 }
 
 const LANE = 'status';
+/** Writes of one object at once within `countsEveryMs`: conditions that flap must not become as many writes. */
+const BURST = 5;
 /** As many as the CRD takes. */
 const MAX_LEFT_BEHIND = 256;
 const MAX_CHANGE_LENGTH = 512;
@@ -78,7 +90,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       if (isDeepStrictEqual(entry.written, wanted)) return { kind: 'done' };
       await writer.applyStatus(entry.kind, entry.object, wanted, signal);
       entry.written = wanted;
-      entry.writtenAt = clock.monotonic();
+      entry.writtenAt = [...entry.writtenAt, clock.monotonic()].slice(-BURST);
       return { kind: 'done' };
     },
   });
@@ -88,40 +100,47 @@ export function createReporter(options: ReporterOptions): Reporter {
     kind: CustomKind,
     object: Stored & { readonly status: Status | undefined },
     next: (previous: Status | undefined) => Status,
-  ) => {
+  ): { readonly previous: Status | undefined; readonly entry: Tracked } => {
     const key = trackedKey(kind, object);
     let entry = tracked.get(key);
     if (entry === undefined || entry.object.uid !== object.uid) {
-      entry = { kind, object, written: object.status, wanted: object.status ?? {}, writtenAt: undefined };
+      entry = {
+        kind,
+        object,
+        written: object.status,
+        wanted: object.status ?? {},
+        writtenAt: [],
+        told: toldBefore(kind, object.status),
+      };
       tracked.set(key, entry);
     }
     const previous = entry.wanted;
     entry.object = object;
     entry.wanted = next(previous);
-    if (isDeepStrictEqual(entry.wanted, entry.written)) return previous;
-    if (isUrgent(entry.written, entry.wanted)) queue.add(key, LANE, PRIORITY.spec);
-    else {
-      const since =
-        entry.writtenAt === undefined ? Number.POSITIVE_INFINITY : clock.monotonic() - entry.writtenAt;
-      queue.addAfter(key, Math.max(0, options.countsEveryMs - since), LANE, PRIORITY.resync);
-    }
-    return previous;
+    if (isDeepStrictEqual(entry.wanted, entry.written)) return { previous, entry };
+    const urgent = isUrgent(entry.written, entry.wanted);
+    // Of the last writes, the one that has to be so long ago.
+    const before = urgent ? entry.writtenAt.at(-BURST) : entry.writtenAt.at(-1);
+    const delayMs = before === undefined ? 0 : before + options.countsEveryMs - clock.monotonic();
+    if (urgent && delayMs <= 0) queue.add(key, LANE, PRIORITY.spec);
+    else queue.addAfter(key, Math.max(0, delayMs), LANE, PRIORITY.resync);
+    return { previous, entry };
   };
 
   return {
     upstream(object, outcome) {
-      const previous = want('GatewayUpstream', object, (before) =>
+      const { previous, entry } = want('GatewayUpstream', object, (before) =>
         upstreamStatus(before, object, outcome, kubeTime(clock.now())),
       );
-      announce('GatewayUpstream', object, previous, outcome.ready);
+      announce(entry, previous, outcome.ready);
       announceHold(object, previous, outcome.removalHeld);
     },
 
     connection(object, outcome) {
-      const previous = want('GatewayConnection', object, (before) =>
+      const { previous, entry } = want('GatewayConnection', object, (before) =>
         connectionStatus(before, object, outcome, kubeTime(clock.now())),
       );
-      announce('GatewayConnection', object, previous, outcome.ready);
+      announce(entry, previous, outcome.ready);
     },
 
     event(object, event) {
@@ -148,27 +167,46 @@ export function createReporter(options: ReporterOptions): Reporter {
     events.record('GatewayUpstream', object, { type: 'Warning', reason, message });
   }
 
-  /** One log line and one Event where the summary changed; an outage of a gateway is told once, on the connection. */
-  function announce(kind: CustomKind, object: Stored, previous: Status | undefined, ready: Verdict): void {
+  /** One log line where the summary changed, and one Event where it is another one than was told last. */
+  function announce(entry: Tracked, previous: Status | undefined, ready: Verdict): void {
+    const { kind, object } = entry;
     const before = previous?.conditions?.find(({ type }) => type === 'Ready');
-    if (before?.status === ready.status && before.reason === ready.reason) return;
-    const level = ready.status === 'True' ? 'info' : 'warn';
-    const { namespace, name } = object;
-    log[level]({ kind, namespace, name, reason: ready.reason }, ready.message);
-    if (ready.status === 'Unknown' && kind === 'GatewayUpstream') return;
-    events.record(kind, object, {
-      type: ready.status === 'True' ? 'Normal' : 'Warning',
-      reason: ready.reason,
-      message: ready.message,
-    });
+    if (!isSame(before, ready)) {
+      const { namespace, name } = object;
+      const level = ready.status === 'True' ? 'info' : 'warn';
+      log[level]({ kind, namespace, name, reason: ready.reason }, ready.message);
+    }
+    if (isSame(entry.told, ready) || isToldOnce(kind, ready)) return;
+    entry.told = ready;
+    const { reason, message } = ready;
+    events.record(kind, object, { type: ready.status === 'True' ? 'Normal' : 'Warning', reason, message });
   }
+}
+
+type Summary = Pick<Verdict, 'status'> & { readonly reason: string };
+
+function isSame(a: Summary | undefined, b: Summary): boolean {
+  return a?.status === b.status && a.reason === b.reason;
+}
+
+/** What stops every object of a gateway is told once, on the GatewayConnection, and so is its end. */
+function isToldOnce(kind: CustomKind, { status, reason }: Summary): boolean {
+  return kind === 'GatewayUpstream' && (status === 'Unknown' || reason === 'Unauthorized');
+}
+
+/** What an earlier process told of an object with this status. */
+function toldBefore(kind: CustomKind, status: Status | undefined): Summary | undefined {
+  const before = status?.conditions?.find(({ type }) => type === 'Ready');
+  if (before === undefined || before.reason === 'Pending') return undefined;
+  // Nobody knows any more what was told before the gateway failed: that all is well again is no news.
+  return isToldOnce(kind, before) ? { status: 'True', reason: 'Ready' } : before;
 }
 
 function trackedKey(kind: CustomKind, { namespace, name }: Stored): string {
   return `${kind} ${objectKey(namespace, name)}`;
 }
 
-/** Whether more than counts differ. */
+/** Whether more than counts and lists differ. */
 function isUrgent(written: Status | undefined, wanted: Status): boolean {
   return !isDeepStrictEqual(withoutCounts(written), withoutCounts(wanted));
 }
@@ -176,10 +214,11 @@ function isUrgent(written: Status | undefined, wanted: Status): boolean {
 function withoutCounts(status: Status | undefined): object {
   const {
     endpoints: _endpoints,
+    excluded: _excluded,
     upstreams: _upstreams,
     plan: _plan,
     ...rest
-  } = { endpoints: 0, upstreams: 0, plan: 0, ...status };
+  } = { endpoints: 0, excluded: 0, upstreams: 0, plan: 0, ...status };
   return rest;
 }
 
@@ -189,18 +228,13 @@ function upstreamStatus(
   outcome: UpstreamOutcome,
   now: string,
 ): GatewayUpstreamStatus {
-  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, counts, plan, removalHeld } =
+  const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, endpoints, plan, removalHeld } =
     outcome;
-  const before = previous !== undefined && 'endpoints' in previous ? previous.endpoints : undefined;
-  const endpoints =
-    counts === undefined
-      ? before
-      : { summary: `${counts.ready}/${counts.ready + counts.draining + counts.excluded}`, ...counts };
   return {
     observedGeneration: object.generation,
     ...(upstreamId === undefined ? {} : { upstreamId }),
     ...(createTime === undefined ? {} : { upstreamCreateTime: kubeTime(createTime * 1000) }),
-    ...(endpoints === undefined ? {} : { endpoints }),
+    ...(endpoints === undefined ? endpointsBefore(previous) : endpointsStatus(endpoints)),
     ...(plan === undefined ? {} : { plan: planStatus(plan) }),
     conditions: nextConditions(
       previous?.conditions,
@@ -218,6 +252,31 @@ function upstreamStatus(
   };
 }
 
+function endpointsStatus({
+  counts,
+  excluded,
+}: NonNullable<UpstreamOutcome['endpoints']>): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
+  const all = counts.ready + counts.draining + counts.excluded + counts.held;
+  return {
+    endpoints: { summary: `${counts.ready}/${all}`, ...counts },
+    ...(excluded.length === 0 ? {} : { excluded: excluded.map(excludedStatus) }),
+  };
+}
+
+function excludedStatus({ host, port, reason }: Excluded): { address: string; reason: Excluded['reason'] } {
+  return { address: port === undefined ? host : formatPlace({ host, port }), reason };
+}
+
+function endpointsBefore(
+  previous: GatewayUpstreamStatus | undefined,
+): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
+  const { endpoints, excluded } = previous ?? {};
+  return {
+    ...(endpoints === undefined ? {} : { endpoints }),
+    ...(excluded === undefined ? {} : { excluded }),
+  };
+}
+
 function heldCondition(previous: Status | undefined, removalHeld: UpstreamOutcome['removalHeld']): Verdicts {
   if (removalHeld === 'nothing') return [];
   const before = previous?.conditions?.find(({ type }) => type === 'RemovalHeld');
@@ -229,7 +288,7 @@ function heldCondition(previous: Status | undefined, removalHeld: UpstreamOutcom
 function planStatus({ action, changes, more }: PlannedChange): GatewayUpstreamStatus['plan'] {
   return {
     action,
-    ...(changes.length === 0 ? {} : { changes: changes.map((line) => line.slice(0, MAX_CHANGE_LENGTH)) }),
+    ...(changes.length === 0 ? {} : { changes: changes.map((line) => shorten(line, MAX_CHANGE_LENGTH)) }),
     ...(more === 0 ? {} : { more }),
   };
 }

@@ -1,6 +1,6 @@
-import type { Backend, GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { type Backend, type GatewayUpstreamSpec, MAX_EXCLUDED } from '../api/gateway-upstream.ts';
 import type { Discovered, Protocol, Upstream, UpstreamId, UpstreamNode } from './model.ts';
-import { chooseEndpoints, type EndpointCounts, mergeNodes } from './nodes.ts';
+import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
 import { trafficOf } from './traffic.ts';
 import { weigh } from './weights.ts';
@@ -43,10 +43,22 @@ export interface NotPermitted {
   readonly message: string;
 }
 
+/** What becomes of the endpoints behind all backends; each counts once per backend that leads to it. */
+export interface EndpointCounts {
+  readonly ready: number;
+  /** Terminating and still serving, and in use since none is ready. */
+  readonly draining: number;
+  readonly excluded: number;
+  /** Not wanted any more, and kept by the removal guard. */
+  readonly held: number;
+}
+
 export interface Desired {
   readonly upstream: Upstream;
   readonly resolvedRefs: Verdict;
   readonly counts: EndpointCounts;
+  /** The first of the endpoints that are left out and of the nodes that are held, in the order of nodes. */
+  readonly excluded: readonly Excluded[];
   /**
    * - `write`: at least one backend leads somewhere.
    * - `onlyIfHeld`: none does: an upstream that exists drops to no nodes, none is created.
@@ -118,16 +130,27 @@ export function buildDesired(
     },
     resolvedRefs: resolvedRefs(backends),
     counts: weighing.counts,
+    excluded: weighing.excluded.slice(0, MAX_EXCLUDED),
     action: actionFor(backends),
     ready: readyVerdict(backends, weighing),
   };
 }
 
+/** What one backend leads to. */
+interface Group {
+  /** Each with its weight within the backend. */
+  readonly places: readonly (Omit<UpstreamNode, 'weight'> & { readonly unit: number })[];
+  readonly ready: number;
+  readonly draining: number;
+  readonly excluded: readonly Excluded[];
+}
+
 interface Weighing {
   readonly nodes: readonly UpstreamNode[];
   readonly counts: EndpointCounts;
+  readonly excluded: readonly Excluded[];
   /** Of the backends that get traffic alone. */
-  readonly weighted: EndpointCounts;
+  readonly weighted: Pick<Group, 'ready' | 'draining'>;
   readonly exact: boolean;
 }
 
@@ -137,10 +160,10 @@ function weighedNodes(
   maxSum: number,
 ): Weighing {
   const groups = backends.map((backend, index) => {
-    const { places, counts } = placesOf(backend);
+    const group = groupOf(backend);
     // Weighed with the others, so that every backend keeps its share.
     const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
-    return { ...backend.target, places: [...places, ...stay], counts };
+    return { ...backend.target, ...group, places: [...group.places, ...stay] };
   });
   const { weights, exact } = weigh(
     groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
@@ -156,6 +179,7 @@ function weighedNodes(
           weight: weights[index]?.[position] ?? 0,
         })),
   );
+  const excluded = excludedOf(groups, held);
   // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic.
   const stopped = nodes.every(({ weight }) => weight === 0);
   return {
@@ -163,8 +187,9 @@ function weighedNodes(
       ...(stopped ? [] : nodes),
       ...held.flatMap(({ node, backend }) => (backend === undefined ? [node] : [])),
     ]),
-    counts: sumCounts(groups),
-    weighted: sumCounts(groups.filter(carriesWeight)),
+    counts: { ...sumUsed(groups), excluded: excluded.length, held: held.length },
+    excluded: [...excluded, ...held.map(({ node }) => heldEntry(node))].sort(compareExcluded),
+    weighted: sumUsed(groups.filter(carriesWeight)),
     exact,
   };
 }
@@ -176,11 +201,7 @@ function carriesWeight(target: BackendTarget): boolean {
   );
 }
 
-/** The places that a backend leads to, each with its weight within the backend. */
-function placesOf(backend: ResolvedBackend): {
-  readonly places: readonly (Omit<UpstreamNode, 'weight'> & { readonly unit: number })[];
-  readonly counts: EndpointCounts;
-} {
+function groupOf(backend: ResolvedBackend): Group {
   if (!('found' in backend)) {
     const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
       host: host.toLowerCase(),
@@ -188,22 +209,44 @@ function placesOf(backend: ResolvedBackend): {
       unit: weight,
       priority,
     }));
-    return { places, counts: { ready: places.length, draining: 0, excluded: 0 } };
+    return { places, ready: places.length, draining: 0, excluded: [] };
   }
   const { found } = backend;
-  if (found.state !== 'known') return { places: [], counts: { ready: 0, draining: 0, excluded: 0 } };
-  const { endpoints, counts } = chooseEndpoints(found.endpoints, found.preferredFamily);
-  return { places: endpoints.map((endpoint) => ({ ...endpoint, unit: 1, priority: 0 })), counts };
+  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: [] };
+  const { endpoints, ...rest } = chooseEndpoints(found.endpoints, found.preferredFamily);
+  return { ...rest, places: endpoints.map((endpoint) => ({ ...endpoint, unit: 1, priority: 0 })) };
 }
 
-function sumCounts(groups: readonly { readonly counts: EndpointCounts }[]): EndpointCounts {
-  const sum = { ready: 0, draining: 0, excluded: 0 };
-  for (const { counts } of groups) {
-    sum.ready += counts.ready;
-    sum.draining += counts.draining;
-    sum.excluded += counts.excluded;
+function sumUsed(groups: readonly Group[]): Pick<Group, 'ready' | 'draining'> {
+  const sum = { ready: 0, draining: 0 };
+  for (const { ready, draining } of groups) {
+    sum.ready += ready;
+    sum.draining += draining;
   }
   return sum;
+}
+
+/** What the backends leave out, less what stays in the gateway all the same. */
+function excludedOf(groups: readonly Group[], held: readonly HeldNode[]): readonly Excluded[] {
+  const ports = new Map<string, Set<number>>();
+  for (const { node } of held) ports.set(node.host, (ports.get(node.host) ?? new Set()).add(node.port));
+  return groups
+    .flatMap(({ excluded }) => excluded)
+    .filter(({ host, port }) => {
+      const heldPorts = ports.get(host);
+      return heldPorts === undefined || (port !== undefined && !heldPorts.has(port));
+    });
+}
+
+function heldEntry({ host, port }: UpstreamNode): Excluded {
+  return { host, port, reason: 'Held' };
+}
+
+/** Total, so that the same endpoints make the same list. */
+function compareExcluded(a: Excluded, b: Excluded): number {
+  const byPlace = compareNodes({ host: a.host, port: a.port ?? 0 }, { host: b.host, port: b.port ?? 0 });
+  if (byPlace !== 0 || a.reason === b.reason) return byPlace;
+  return a.reason < b.reason ? -1 : 1;
 }
 
 function actionFor(backends: readonly ResolvedBackend[]): Desired['action'] {

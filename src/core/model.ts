@@ -27,6 +27,8 @@ export interface Endpoint {
   readonly family: IpFamily;
   /** The port number of this endpoint; absent where its slice has no such port or the port has no number. */
   readonly port?: number;
+  /** Whose address it is, as text: a dual-stack Pod has one endpoint per family. Absent where the slice does not say. */
+  readonly target?: string;
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;

@@ -1,24 +1,61 @@
+import type { ExcludedReason } from '../api/gateway-upstream.ts';
 import type { Endpoint, IpFamily, UpstreamNode } from './model.ts';
 
-/** How many endpoints of one reference are in which state. */
-export interface EndpointCounts {
-  readonly ready: number;
-  /** Terminating and still serving. */
-  readonly draining: number;
-  /** Not ready, of another family only, or without the port. */
-  readonly excluded: number;
+/** An endpoint that is left out, or a node that is held. */
+export interface Excluded {
+  readonly host: string;
+  /** Absent where it is not known. */
+  readonly port?: number;
+  readonly reason: ExcludedReason;
 }
 
+/** What becomes of the endpoints of one reference: each of them is in exactly one of the three. */
 export interface ChosenEndpoints {
   /** The endpoints that get traffic, each address and port once, sorted. */
   readonly endpoints: readonly { readonly host: string; readonly port: number }[];
-  readonly counts: EndpointCounts;
+  readonly ready: number;
+  /** Terminating and still serving: they get the traffic, since none is ready. */
+  readonly draining: number;
+  /** In no order. */
+  readonly excluded: readonly Excluded[];
 }
 
-/** Better states of one address and port win: ready, then serving and terminating, then the rest. */
-function rank(endpoint: Endpoint): number {
-  if (endpoint.ready) return 2;
-  return endpoint.serving && endpoint.terminating ? 1 : 0;
+const READY = 3;
+const DRAINING = 2;
+
+/** Better states of one address and port win: ready, then serving and terminating, then what may still become ready. */
+function rank({ ready, serving, terminating }: Endpoint): number {
+  if (ready) return READY;
+  if (!terminating) return 1;
+  return serving ? DRAINING : 0;
+}
+
+/** Each address and port once, in its best state; an address without the port only where it has it nowhere else. */
+function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  const best = new Map<string, Endpoint>();
+  const withPort = new Set<string>();
+  for (const endpoint of endpoints) {
+    const { address, port } = endpoint;
+    if (port !== undefined) withPort.add(address);
+    const key = `${address} ${port}`;
+    const known = best.get(key);
+    if (known === undefined || rank(endpoint) > rank(known)) best.set(key, endpoint);
+  }
+  return [...best.values()].filter(({ address, port }) => port !== undefined || !withPort.has(address));
+}
+
+/**
+ * The endpoints that have no address in `family`. Where a slice does not say whose an address is, that is known only if
+ * that family has no address at all.
+ */
+function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily): readonly Endpoint[] {
+  const ofFamily = endpoints.filter((endpoint) => endpoint.family === family);
+  const targets = new Set(ofFamily.map(({ target }) => target));
+  return endpoints.filter(
+    (endpoint) =>
+      endpoint.family !== family &&
+      (endpoint.target === undefined ? ofFamily.length === 0 : !targets.has(endpoint.target)),
+  );
 }
 
 /**
@@ -26,39 +63,28 @@ function rank(endpoint: Endpoint): number {
  * the whole Service is, those that serve while they terminate (KEP-1669).
  */
 export function chooseEndpoints(endpoints: readonly Endpoint[], family: IpFamily): ChosenEndpoints {
-  const best = new Map<string, Endpoint & { readonly port: number }>();
-  const withoutPort = new Set<string>();
-  const otherFamily = new Set<string>();
-  for (const endpoint of endpoints) {
-    const { port } = endpoint;
-    if (endpoint.family !== family) {
-      otherFamily.add(endpoint.address);
-      continue;
-    }
-    if (port === undefined) {
-      withoutPort.add(endpoint.address);
-      continue;
-    }
-    const key = `${endpoint.address} ${port}`;
-    const known = best.get(key);
-    if (known === undefined || rank(endpoint) > rank(known)) best.set(key, { ...endpoint, port });
+  const ofFamily = distinct(endpoints.filter((endpoint) => endpoint.family === family));
+  const isReady = ofFamily.some(({ port, ready }) => port !== undefined && ready);
+  const excluded = distinct(ofWrongFamily(endpoints, family)).map((endpoint) =>
+    leftOut(endpoint, 'WrongFamily'),
+  );
+  const used: { host: string; port: number }[] = [];
+  for (const endpoint of ofFamily) {
+    const { address: host, port } = endpoint;
+    if (port === undefined) excluded.push(leftOut(endpoint, 'PortMissing'));
+    else if (rank(endpoint) === (isReady ? READY : DRAINING)) used.push({ host, port });
+    else excluded.push(leftOut(endpoint, endpoint.terminating ? 'Terminating' : 'NotReady'));
   }
-  const all = [...best.values()];
-  for (const endpoint of all) withoutPort.delete(endpoint.address);
-  const ready = all.filter((endpoint) => endpoint.ready);
-  const draining = all.filter((endpoint) => !endpoint.ready && endpoint.serving && endpoint.terminating);
-  // A dual-stack Pod is listed once per family: only what has no address in the chosen family is left out by it.
-  const wrongFamily = all.length + withoutPort.size === 0 ? otherFamily.size : 0;
   return {
-    endpoints: (ready.length > 0 ? ready : draining)
-      .map(({ address, port }) => ({ host: address, port }))
-      .sort(compareNodes),
-    counts: {
-      ready: ready.length,
-      draining: draining.length,
-      excluded: all.length - ready.length - draining.length + withoutPort.size + wrongFamily,
-    },
+    endpoints: used.sort(compareNodes),
+    ready: isReady ? used.length : 0,
+    draining: isReady ? 0 : used.length,
+    excluded,
   };
+}
+
+function leftOut({ address, port }: Endpoint, reason: ExcludedReason): Excluded {
+  return { host: address, ...(port === undefined ? {} : { port }), reason };
 }
 
 /** The order of nodes everywhere: by host, then by port. */

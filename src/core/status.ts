@@ -74,12 +74,15 @@ export function nextConditions(
           ? before.lastTransitionTime
           : now,
       reason: verdict.reason,
-      message:
-        verdict.message.length > MAX_MESSAGE
-          ? `${verdict.message.slice(0, MAX_MESSAGE - 3)}...`
-          : verdict.message,
+      message: shorten(verdict.message, MAX_MESSAGE),
     };
   });
+}
+
+/** `text` in at most `length` UTF-16 units, cut between characters. */
+export function shorten(text: string, length: number): string {
+  if (text.length <= length) return text;
+  return `${text.slice(0, length - 3).replace(/[\ud800-\udbff]$/, '')}...`;
 }
 
 /** RFC 3339 with whole seconds, as metav1.Time writes it. */

@@ -90,14 +90,18 @@ export function trimSlice(value: unknown): SliceFacts | undefined {
     endpoints: optionalObjects(object['endpoints']).flatMap((endpoint) => {
       // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
       const [address = ''] = optionalTexts(endpoint['addresses']);
+      if (address === '') return [];
       const conditions = optionalObject(endpoint['conditions']);
-      const facts = {
-        address,
-        ready: optional(conditions['ready'], 'boolean') ?? true,
-        serving: optional(conditions['serving'], 'boolean') ?? true,
-        terminating: optional(conditions['terminating'], 'boolean') ?? false,
-      };
-      return address === '' ? [] : [facts];
+      const target = optional(optionalObject(endpoint['targetRef'])['uid'], 'string') ?? '';
+      return [
+        {
+          address,
+          ...(target === '' ? {} : { target }),
+          ready: optional(conditions['ready'], 'boolean') ?? true,
+          serving: optional(conditions['serving'], 'boolean') ?? true,
+          terminating: optional(conditions['terminating'], 'boolean') ?? false,
+        },
+      ];
     }),
   };
 }

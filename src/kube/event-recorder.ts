@@ -31,10 +31,15 @@ export interface EventRecorderOptions {
 
 /** The same Event about the same object within this time is one Event. */
 const SAME_EVENT_MS = 300_000;
-/** Events of one process: a burst, and then this many a minute. What is over is dropped: conditions say the same. */
-const BURST = 100;
-const PER_MINUTE = 60;
-/** Entries of `recent` before the old ones are swept. */
+/** A burst, and then this many a minute. What is over is dropped: conditions say the same. */
+interface Rate {
+  readonly burst: number;
+  readonly perMinute: number;
+}
+const PER_PROCESS: Rate = { burst: 100, perMinute: 60 };
+/** One object that flaps, with another message each time, must not use up what the others need. */
+const PER_OBJECT: Rate = { burst: 10, perMinute: 0.2 };
+/** Entries of a map before the old ones are swept. */
 const MAX_RECENT = 4096;
 /** Kubernetes counts bytes. */
 const MAX_NOTE_BYTES = 1024;
@@ -42,28 +47,34 @@ const MAX_NOTE_BYTES = 1024;
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   const { transport, clock, random, log, instance, signal, isTerminating } = options;
   const recent = new Map<string, number>();
-  let tokens = BURST;
-  let refilledAt = clock.monotonic();
+  const left = new Map<string, Left>();
+  let leftOfProcess: Left = { tokens: PER_PROCESS.burst, at: clock.monotonic() };
 
-  const allowed = (key: string): boolean => {
+  const allowed = (object: string, key: string): boolean => {
     const now = clock.monotonic();
     const last = recent.get(key);
     if (last !== undefined && now - last < SAME_EVENT_MS) return false;
-    tokens = Math.min(BURST, tokens + ((now - refilledAt) / 60_000) * PER_MINUTE);
-    refilledAt = now;
-    if (tokens < 1) return false;
-    tokens -= 1;
+    const ofObject = refilled(left.get(object), PER_OBJECT, now);
+    leftOfProcess = refilled(leftOfProcess, PER_PROCESS, now);
+    if (ofObject.tokens < 1 || leftOfProcess.tokens < 1) return false;
+    leftOfProcess = { ...leftOfProcess, tokens: leftOfProcess.tokens - 1 };
     if (recent.size >= MAX_RECENT) {
       for (const [old, at] of recent) if (now - at >= SAME_EVENT_MS) recent.delete(old);
     }
+    if (left.size >= MAX_RECENT) {
+      for (const [old, one] of left) {
+        if (refilled(one, PER_OBJECT, now).tokens === PER_OBJECT.burst) left.delete(old);
+      }
+    }
     recent.set(key, now);
+    left.set(object, { ...ofObject, tokens: ofObject.tokens - 1 });
     return true;
   };
 
   return {
     record(kind, object, { type, reason, message }) {
       if (object.namespace !== '' && isTerminating(object.namespace)) return;
-      if (!allowed(`${kind} ${object.uid} ${reason} ${message}`)) return;
+      if (!allowed(object.uid, `${kind} ${object.uid} ${reason} ${message}`)) return;
       // Kubernetes accepts Events about cluster-scoped objects only in namespace default.
       const namespace = object.namespace === '' ? 'default' : object.namespace;
       const suffix = `${clock.now().toString(16)}${Math.floor(random() * 0x10_000).toString(16)}`;
@@ -99,6 +110,17 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         });
     },
   };
+}
+
+/** Events that may still be written, as of a monotonic time. */
+interface Left {
+  readonly tokens: number;
+  readonly at: number;
+}
+
+function refilled(left: Left | undefined, { burst, perMinute }: Rate, now: number): Left {
+  if (left === undefined) return { tokens: burst, at: now };
+  return { tokens: Math.min(burst, left.tokens + ((now - left.at) / 60_000) * perMinute), at: now };
 }
 
 function shortened(message: string): string {

@@ -20,7 +20,14 @@ const outcome = (ready: number, extra: Partial<UpstreamOutcome> = {}): UpstreamO
   ready: good('Ready'),
   upstreamId: 'ns.a',
   createTime: 1_700_000_000,
-  counts: { ready, draining: 0, excluded: 1 },
+  endpoints: {
+    counts: { ready, draining: 0, excluded: 1, held: 2 },
+    excluded: [
+      { host: '10.0.0.3', port: 80, reason: 'NotReady' },
+      { host: 'fd00::1', port: 80, reason: 'Held' },
+      { host: 'fd00::2', reason: 'PortMissing' },
+    ],
+  },
   ...extra,
 });
 
@@ -89,7 +96,12 @@ describe('reporter', () => {
       observedGeneration: 3,
       upstreamId: 'ns.a',
       upstreamCreateTime: '2023-11-14T22:13:20Z',
-      endpoints: { summary: '2/3', ready: 2, draining: 0, excluded: 1 },
+      endpoints: { summary: '2/5', ready: 2, draining: 0, excluded: 1, held: 2 },
+      excluded: [
+        { address: '10.0.0.3:80', reason: 'NotReady' },
+        { address: '[fd00::1]:80', reason: 'Held' },
+        { address: 'fd00::2', reason: 'PortMissing' },
+      ],
     });
     expect(written[0]?.conditions?.map(({ type, status }) => `${type}=${status}`)).toEqual([
       'Ready=True',
@@ -120,6 +132,49 @@ describe('reporter', () => {
     await clock.advance(10_000);
     expect(written.length).toBeLessThanOrEqual(3);
     expect(written.at(-1)?.endpoints?.ready).toBe(500);
+  });
+
+  it('writes the list of what is left out at most every 10 s, and keeps it where it is not known', async () => {
+    const { reporter, written, clock } = start();
+    const { counts } = outcome(1).endpoints ?? expect.unreachable();
+    const host = (n: number): Partial<UpstreamOutcome> => ({
+      endpoints: { counts, excluded: [{ host: `10.0.0.${n}`, reason: 'NotReady' }] },
+    });
+    reporter.upstream(object(), outcome(1, host(0)));
+    await settle();
+    for (let n = 1; n <= 100; n += 1) {
+      reporter.upstream(object(), outcome(1, host(n)));
+      await clock.advance(90);
+    }
+    expect(written).toHaveLength(1);
+    await clock.advance(10_000);
+    expect(written).toHaveLength(2);
+    expect(written[1]?.excluded).toEqual([{ address: '10.0.0.100', reason: 'NotReady' }]);
+    const { endpoints: _, ...unknown } = outcome(1, { programmed: down, ready: down });
+    reporter.upstream(object(), unknown);
+    await settle();
+    expect(written).toHaveLength(3);
+    expect(written[2]?.excluded).toEqual(written[1]?.excluded);
+    expect(written[2]?.endpoints).toEqual(written[1]?.endpoints);
+  });
+
+  it('writes conditions that flap at most five times in 10 s, and the last ones win', async () => {
+    const { reporter, written, clock } = start();
+    const empty: Verdict = { status: 'True', reason: 'NoReadyEndpoints', message: 'none' };
+    for (let n = 1; n <= 500; n += 1) {
+      reporter.upstream(object(), outcome(n % 2, n % 2 === 0 ? { ready: empty } : {}));
+      await clock.advance(19);
+    }
+    expect(written).toHaveLength(5);
+    await clock.advance(10_000);
+    expect(written.length).toBeLessThanOrEqual(7);
+    expect(written.at(-1)).toMatchObject({ endpoints: { ready: 0 } });
+    expect(written.at(-1)?.conditions?.[0]?.reason).toBe('NoReadyEndpoints');
+    await clock.advance(600_000);
+    const before = written.length;
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    expect(written).toHaveLength(before + 1);
   });
 
   it('writes conditions at once, and with them the counts', async () => {
@@ -199,12 +254,36 @@ describe('reporter', () => {
     await settle();
     expect(record.mock.calls.map(([, , event]) => `${event.type} ${event.reason}`)).toEqual([
       'Normal Ready',
-      'Normal Ready',
       'Warning Rejected',
     ]);
     expect(log.warn).toHaveBeenCalledTimes(2);
     expect(log.info).toHaveBeenCalledTimes(2);
   });
+
+  it.each<[string, Verdict]>([
+    ['does not answer', down],
+    ['refuses the key', { status: 'False', reason: 'Unauthorized', message: 'wrong key' }],
+  ])(
+    'tells a gateway that %s and its recovery on the connection alone, over a restart too',
+    async (_, verdict) => {
+      const failing = { programmed: verdict, ready: verdict };
+      const before = start();
+      before.reporter.upstream(object(), outcome(1));
+      before.reporter.upstream(object(), outcome(1, failing));
+      before.reporter.upstream(object(), outcome(1));
+      before.reporter.upstream(object(), outcome(1, failing));
+      await settle();
+      expect(before.record).toHaveBeenCalledTimes(1);
+      const after = start();
+      after.reporter.upstream(object({ status: before.written.at(-1) }), outcome(1));
+      await settle();
+      expect(after.record).not.toHaveBeenCalled();
+      const fresh = start();
+      fresh.reporter.upstream(object(), outcome(1, failing));
+      fresh.reporter.upstream(object(), outcome(1));
+      expect(fresh.record).toHaveBeenCalledTimes(1);
+    },
+  );
 
   it('writes nothing for an object that is forgotten, and nothing after it was closed', async () => {
     const { reporter, written, failNext, clock } = start();

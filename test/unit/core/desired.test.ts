@@ -6,6 +6,7 @@ import {
   backendTargets,
   buildDesired,
   type Desired,
+  type HeldNode,
   type ResolvedBackend,
   type ServicePortRef,
 } from '../../../src/core/desired.ts';
@@ -30,6 +31,11 @@ const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => 
 });
 const DRAINING = { ready: false, terminating: true };
 const NOT_READY = { ready: false, serving: false };
+const GONE = { ...NOT_READY, terminating: true };
+const heldNode = (host: string): HeldNode => ({
+  node: { host, port: 8080, weight: 1, priority: 0 },
+  backend: 0,
+});
 
 const known = (...endpoints: readonly Endpoint[]): Discovered => ({
   state: 'known',
@@ -50,7 +56,11 @@ type Part =
   | { readonly weight?: number; readonly found: Found }
   | { readonly weight?: number; readonly addresses: NonNullable<BackendInput['addresses']> };
 
-function build(parts: readonly Part[], spec: Partial<SpecInput> = {}): Desired {
+function build(
+  parts: readonly Part[],
+  spec: Partial<SpecInput> = {},
+  held: readonly HeldNode[] = [],
+): Desired {
   const parsed = parse({
     ...spec,
     backends: parts.map((part, index) => ({
@@ -65,7 +75,7 @@ function build(parts: readonly Part[], spec: Partial<SpecInput> = {}): Desired {
     const part = parts[index];
     return { target, found: part !== undefined && 'found' in part ? part.found : unknown };
   });
-  return buildDesired(parsed, identity, resolved);
+  return buildDesired(parsed, identity, resolved, held);
 }
 
 const nodesOf = ({ upstream }: Desired) =>
@@ -382,7 +392,35 @@ describe('Ready and counts', () => {
       { addresses: [{ host: 'a.example', port: 80 }] },
       { found: absent },
     ]);
-    expect(counts).toEqual({ ready: 3, draining: 1, excluded: 1 });
+    expect(counts).toEqual({ ready: 3, draining: 0, excluded: 2, held: 0 });
+  });
+
+  it('lists the first ten of what is left out and of what is held, in the order of nodes', () => {
+    const many = Array.from({ length: 12 }, (_, n) => endpoint(`10.0.0.${n + 10}`, NOT_READY));
+    const { counts, excluded } = build(
+      [{ found: known(...many.toReversed()) }, { found: known(endpoint('10.0.0.9', GONE)) }],
+      {},
+      [heldNode('10.0.0.8'), heldNode('10.0.0.10')],
+    );
+    // 10.0.0.10 is listed as not ready, and stays in the gateway: it counts as held alone.
+    expect(counts).toEqual({ ready: 0, draining: 0, excluded: 12, held: 2 });
+    expect(excluded.map(({ host, reason }) => `${host} ${reason}`)).toEqual([
+      '10.0.0.10 Held',
+      ...Array.from({ length: 9 }, (_, n) => `10.0.0.${n + 11} NotReady`),
+    ]);
+  });
+
+  it('takes what is held without a port in its slice for held, and another port of its address not', () => {
+    const found = known(
+      { ...endpoint('a', NOT_READY), port: 81 },
+      { address: 'b', family: 'IPv4', ready: false, serving: false, terminating: false },
+    );
+    const { excluded } = build([{ found }], {}, [heldNode('a'), heldNode('b')]);
+    expect(excluded.map(({ host, port, reason }) => `${host} ${port} ${reason}`)).toEqual([
+      'a 81 NotReady',
+      'a 8080 Held',
+      'b 8080 Held',
+    ]);
   });
 });
 
@@ -463,8 +501,11 @@ describe('order', () => {
       }));
     fc.assert(
       fc.property(partsAndOrder, ([parts, reordered]) => {
-        const { upstream, counts, ready: verdict, action } = build(toParts(parts));
-        expect(build(toParts(reordered))).toMatchObject({ upstream, counts, ready: verdict, action });
+        const { upstream, counts, excluded, ready: verdict, action } = build(toParts(parts));
+        const again = build(toParts(reordered));
+        expect(again).toMatchObject({ upstream, counts, ready: verdict, action });
+        expect(again.excluded).toEqual(excluded);
+        expect(excluded).toHaveLength(Math.min(10, counts.excluded));
       }),
       { numRuns: 300 },
     );

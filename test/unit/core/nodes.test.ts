@@ -25,10 +25,10 @@ const v6 = (address: string, state: State, port: number | 'none' = 80): Endpoint
 });
 
 const chosen = (endpoints: readonly Endpoint[], family: 'IPv4' | 'IPv6' = 'IPv4') => {
-  const { endpoints: nodes, counts } = chooseEndpoints(endpoints, family);
+  const { endpoints: nodes, ready, draining, excluded } = chooseEndpoints(endpoints, family);
   return {
     nodes: nodes.map(({ host, port }) => `${host} ${port}`),
-    counts: [counts.ready, counts.draining, counts.excluded],
+    counts: [ready, draining, excluded.length],
   };
 };
 
@@ -40,7 +40,7 @@ describe('chooseEndpoints', () => {
       'the draining ones are left out while one is ready',
       [v4('a', 'ready'), v4('b', 'draining')],
       ['a 80'],
-      [1, 1, 0],
+      [1, 0, 1],
     ],
     [
       'the draining ones where none of the whole Service is ready',
@@ -103,6 +103,61 @@ describe('chooseEndpoints', () => {
     expect(chosen(endpoints)).toEqual({ nodes, counts });
   });
 
+  const of = (target: string, endpoint: Endpoint): Endpoint => ({ ...endpoint, target });
+  const reasons = (endpoints: readonly Endpoint[], family: 'IPv4' | 'IPv6' = 'IPv4') =>
+    chooseEndpoints(endpoints, family)
+      .excluded.map(({ host, port, reason }) =>
+        [host, ...(port === undefined ? [] : [port]), reason].join(' '),
+      )
+      .sort();
+
+  it.each<[string, readonly Endpoint[], readonly string[]]>([
+    ['one that is not ready', [v4('a', 'notReady')], ['a 80 NotReady']],
+    ['one that ends and serves no more', [v4('a', 'gone')], ['a 80 Terminating']],
+    [
+      'one that ends and serves, while another is ready',
+      [v4('a', 'draining'), v4('b', 'ready')],
+      ['a 80 Terminating'],
+    ],
+    ['not one that ends and serves, while none is ready', [v4('a', 'draining')], []],
+    ['one without the port, in whatever state', [v4('a', 'gone', 'none')], ['a PortMissing']],
+    ['one of another family, in whatever state', [v6('::1', 'gone')], ['::1 80 WrongFamily']],
+    ['one of another family without the port', [v6('::1', 'ready', 'none')], ['::1 WrongFamily']],
+    [
+      'a Pod of the other family alone beside dual-stack ones',
+      [of('p1', v4('a', 'ready')), of('p1', v6('::1', 'ready')), of('p2', v6('::2', 'ready'))],
+      ['::2 80 WrongFamily'],
+    ],
+    [
+      'a dual-stack Pod once, by its address of the family',
+      [of('p1', v4('a', 'notReady')), of('p1', v6('::1', 'notReady'))],
+      ['a 80 NotReady'],
+    ],
+    [
+      'a dual-stack Pod whose address of the family lacks the port',
+      [of('p1', v4('a', 'ready', 'none')), of('p1', v6('::1', 'ready'))],
+      ['a PortMissing'],
+    ],
+    [
+      'nothing of which nobody says whose it is, beside the family',
+      [v4('a', 'ready'), v6('::1', 'ready')],
+      [],
+    ],
+    [
+      'the better of two states that get no traffic',
+      [v4('a', 'gone'), v4('a', 'notReady')],
+      ['a 80 NotReady'],
+    ],
+    [
+      'each port of an address',
+      [v4('a', 'notReady', 81), v4('a', 'gone', 82)],
+      ['a 81 NotReady', 'a 82 Terminating'],
+    ],
+  ])('leaves out %s', (_, endpoints, expected) => {
+    expect(reasons(endpoints)).toEqual(expected);
+    expect(reasons(endpoints.toReversed())).toEqual(expected);
+  });
+
   it('takes the family that it is asked for', () => {
     expect(chosen([v4('10.0.0.1', 'ready'), v6('fd00::1', 'ready')], 'IPv6').nodes).toEqual(['fd00::1 80']);
   });
@@ -113,10 +168,12 @@ describe('chooseEndpoints', () => {
       state: fc.constantFrom<State>('ready', 'notReady', 'draining', 'gone', 'published'),
       port: fc.constantFrom<number | 'none'>(80, 8080, 'none'),
       family: fc.constantFrom('IPv4', 'IPv6'),
+      target: fc.constantFrom('p1', 'p2', 'p3', undefined),
     })
-    .map(({ address, state, port, family }) =>
-      family === 'IPv4' ? v4(address, state, port) : v6(`fd00::${address.slice(-1)}`, state, port),
-    );
+    .map(({ address, state, port, family, target }) => ({
+      ...(family === 'IPv4' ? v4(address, state, port) : v6(`fd00::${address.slice(-1)}`, state, port)),
+      ...(target === undefined ? {} : { target }),
+    }));
 
   it('gives the same for every order', () => {
     const listAndOrder = fc
@@ -129,7 +186,11 @@ describe('chooseEndpoints', () => {
       );
     fc.assert(
       fc.property(listAndOrder, ([list, order]) => {
-        expect(chooseEndpoints(order, 'IPv4')).toEqual(chooseEndpoints(list, 'IPv4'));
+        const sorted = ({ excluded, ...rest }: ReturnType<typeof chooseEndpoints>) => ({
+          ...rest,
+          excluded: excluded.map((one) => JSON.stringify(one)).sort(),
+        });
+        expect(sorted(chooseEndpoints(order, 'IPv4'))).toEqual(sorted(chooseEndpoints(list, 'IPv4')));
       }),
     );
   });
@@ -137,7 +198,7 @@ describe('chooseEndpoints', () => {
   it('never takes one that does not serve, and never none while one does', () => {
     fc.assert(
       fc.property(fc.array(endpoint, { maxLength: 12 }), (list) => {
-        const { endpoints, counts } = chooseEndpoints(list, 'IPv4');
+        const { endpoints, ...counts } = chooseEndpoints(list, 'IPv4');
         const usable = (wanted: (state: Endpoint) => boolean) =>
           new Set(
             list
@@ -150,7 +211,13 @@ describe('chooseEndpoints', () => {
           ready.size > 0 ? ready : draining,
         );
         expect(counts.ready).toBe(ready.size);
-        expect(counts.draining).toBe([...draining].filter((one) => !ready.has(one)).length);
+        expect(counts.draining).toBe(ready.size > 0 ? 0 : draining.size);
+        // Whatever is listed with the port as the family is either used or left out.
+        const listed = usable(() => true);
+        const left = counts.excluded.filter(
+          ({ reason }) => reason === 'NotReady' || reason === 'Terminating',
+        );
+        expect(endpoints.length + left.length).toBe(listed.size);
       }),
     );
   });

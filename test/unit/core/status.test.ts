@@ -44,6 +44,18 @@ describe('nextConditions', () => {
     ]);
   });
 
+  it.each<[string, string, string]>([
+    ['as it is', 'x'.repeat(1024), 'x'.repeat(1024)],
+    ['cut', 'x'.repeat(1025), `${'x'.repeat(1021)}...`],
+    ['cut between characters', '\u{1f600}'.repeat(40_000), `${'\u{1f600}'.repeat(510)}...`],
+    ['of three bytes a character', '\u4e2d'.repeat(40_000), `${'\u4e2d'.repeat(1021)}...`],
+  ])('has a message of at most 1,024 characters, far below 32,768 bytes: %s', (_, message, expected) => {
+    const [condition] = nextConditions(undefined, [['Ready', { ...down, message }]], 1, NOW);
+    expect(condition?.message).toBe(expected);
+    expect(condition?.message.isWellFormed()).toBe(true);
+    expect(Buffer.byteLength(condition?.message ?? '')).toBeLessThanOrEqual(32_768);
+  });
+
   it('keeps the order of the verdicts and drops what is no verdict any more', () => {
     const previous = [earlier('True', { type: 'Stalled' }), earlier('True')];
     const next = nextConditions(

@@ -105,6 +105,15 @@ describe('trimSlice', () => {
     expect(conditionsOf(conditions)).toEqual(expected);
   });
 
+  it('keeps whose the address is, where the slice says so', () => {
+    const { endpoints } = slice(
+      's',
+      [],
+      [{ ...at('10.0.0.1'), targetRef: { kind: 'Pod', name: 'web-1', uid: 'p1' } }, at('10.0.0.2')],
+    );
+    expect(endpoints.map(({ target }) => target)).toEqual(['p1', undefined]);
+  });
+
   it('takes the first address of an endpoint, and no endpoint without one', () => {
     const { endpoints } = slice(
       's',
@@ -439,7 +448,11 @@ describe('resolveService', () => {
       slice('c', [{ ...http, port: null }], [at('10.0.0.3')]),
     ]);
     if (found.state !== 'known') throw new Error(found.state);
-    expect(chooseEndpoints(found.endpoints, 'IPv4').counts).toEqual({ ready: 1, draining: 0, excluded: 2 });
+    expect(chooseEndpoints(found.endpoints, 'IPv4')).toMatchObject({
+      ready: 1,
+      draining: 0,
+      excluded: [{}, {}],
+    });
   });
 
   it('does not depend on the order of slices', () => {

@@ -152,7 +152,7 @@ describe('the limit', () => {
     const flood = () => {
       const before = written.length;
       for (const end = count + 500; count < end; count += 1) {
-        recorder.record('GatewayUpstream', object, event(`m${count}`));
+        recorder.record('GatewayUpstream', { ...object, uid: `u${count}` }, event());
       }
       return written.length - before;
     };
@@ -163,9 +163,28 @@ describe('the limit', () => {
     expect(flood()).toBe(100);
   });
 
+  it('lets ten through of one object that says something else each time, then one in five minutes', () => {
+    const { recorder, written, time } = recording();
+    let count = 0;
+    const flap = () => {
+      const before = written.length;
+      for (const end = count + 500; count < end; count += 1) {
+        recorder.record('GatewayUpstream', object, event(`m${count}`));
+      }
+      return written.length - before;
+    };
+    expect(flap()).toBe(10);
+    recorder.record('GatewayUpstream', { ...object, uid: 'u2' }, event());
+    expect(written).toHaveLength(11);
+    time.monotonic += 5 * MINUTE;
+    expect(flap()).toBe(1);
+    time.monotonic += 60 * MINUTE;
+    expect(flap()).toBe(10);
+  });
+
   it('drops an Event without taking it for told', () => {
     const { recorder, written, time } = recording();
-    for (let n = 0; n < 100; n += 1) recorder.record('GatewayUpstream', object, event(`m${n}`));
+    for (let n = 0; n < 100; n += 1) recorder.record('GatewayUpstream', { ...object, uid: `x${n}` }, event());
     recorder.record('GatewayUpstream', object, event('late'));
     expect(written).toHaveLength(100);
     time.monotonic += 1000;
