@@ -210,20 +210,19 @@ export type Backend = GatewayUpstreamSpec['backends'][number];
 
 const count = z.int().min(0);
 
-/**
- * Why an endpoint is not in the gateway, or in it all the same (`Held`). `NodeUnusable` is reserved: an older CRD must not
- * refuse what a newer operator says.
- */
-const excludedReason = z.enum([
-  'NotReady',
-  'Terminating',
-  'WrongFamily',
-  'PortMissing',
-  'NodeUnusable',
-  'Held',
-]);
+/** Why an endpoint is not in the gateway, or in it all the same (`Held`). */
+export const EXCLUDED_REASONS = {
+  NotReady: 'It is not ready, and does not terminate.',
+  Terminating: 'It terminates, and no longer serves, or another endpoint is ready.',
+  WrongFamily:
+    'It has no address of the IP family that is used: the first of the `ipFamilies` of its Service.',
+  PortMissing: 'Its slice has no port of that name and protocol, or the port has no number.',
+  // An older CRD must not refuse what a newer operator says.
+  NodeUnusable: 'Its node is of no use to a gateway. Reserved: not said yet.',
+  Held: 'Nobody wants it any more, and [the removal guard](concepts.md#what-is-held) keeps it in the gateway for a while.',
+} as const;
 
-export type ExcludedReason = z.output<typeof excludedReason>;
+export type ExcludedReason = keyof typeof EXCLUDED_REASONS;
 
 /** As many as `status.excluded` holds. */
 export const MAX_EXCLUDED = 10;
@@ -265,7 +264,9 @@ export const gatewayUpstreamStatus = z
             .describe(
               'Address of the endpoint, with its port where that is known, for example `10.0.0.1:8080`.',
             ),
-          reason: excludedReason.describe('Why it is left out. Held: it is kept though it is not wanted.'),
+          reason: z
+            .enum(Object.keys(EXCLUDED_REASONS) as ExcludedReason[])
+            .describe('Why it is left out. Held: it is kept though it is not wanted.'),
         }),
       )
       .max(MAX_EXCLUDED)

@@ -36,7 +36,6 @@ export const REASONS = {
   Observed:
     '`spec.syncPolicy` is Observe and the gateway differs: nothing is written. `status.plan` says what would be; set Sync to have it done.',
   InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
-  InternalError: 'A defect of the operator; its log has the details. It is tried again.',
   // Ready
   Ready: 'Accepted, resolved and programmed.',
   Pending: 'Not looked at yet.',

@@ -1,3 +1,4 @@
+import { STALLED } from '../api/conditions.ts';
 import type { Reason } from '../api/reasons.ts';
 import { type Condition, pendingStatus } from '../api/schema.ts';
 
@@ -11,21 +12,6 @@ export interface Verdict {
 
 /** What a condition needs besides its verdict; order matters to people who read `kubectl describe`. */
 export type Verdicts = readonly (readonly [type: string, verdict: Verdict])[];
-
-/** Problems that trying again cannot solve: kstatus calls them Stalled. */
-const STALLED: ReadonlySet<Reason> = new Set<Reason>([
-  'InvalidSpec',
-  'ConnectionNotFound',
-  'NamespaceNotAllowed',
-  'IdNotAllowed',
-  'IdTaken',
-  'StaticAddressesDenied',
-  'OverridesDenied',
-  'RefNotPermitted',
-  'NotOwned',
-  'Observed',
-  'Rejected',
-]);
 
 const MAX_MESSAGE = 1024;
 

@@ -1,10 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { CONDITIONS, type ConditionFacts, STALLED } from '../../src/api/conditions.ts';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
+import { EXCLUDED_REASONS } from '../../src/api/gateway-upstream.ts';
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
+import { reasonsOf } from './condition-reasons.ts';
 import { FAULTS } from './fault-table.ts';
 import { apiReference, configurationReference } from './references.ts';
 
@@ -21,6 +25,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   }
   for (const [path, content] of chartFiles()) files.set(path, content);
   files.set('docs/reasons.md', reasonsReference());
+  files.set('docs/status.md', statusReference());
   files.set('docs/faults.md', faultsReference());
   files.set('docs/reference.md', apiReference());
   files.set('docs/configuration.md', configurationReference());
@@ -40,6 +45,59 @@ which object has it, is on another page.
 | --- | --- |
 ${rows.join('\n')}
 `;
+}
+
+/** `docs/status.md` with its generated parts made anew; what is between them is written by hand. */
+function statusReference(): string {
+  const path = 'docs/status.md';
+  const parts = {
+    'GatewayUpstream conditions': conditionsTable('GatewayUpstream'),
+    'excluded reasons': [
+      '| reason | meaning |',
+      '| --- | --- |',
+      ...Object.entries(EXCLUDED_REASONS).map(([reason, meaning]) => `| \`${reason}\` | ${meaning} |`),
+    ].join('\n'),
+    'GatewayConnection conditions': conditionsTable('GatewayConnection'),
+  };
+  let text = readFileSync(new URL(path, root), 'utf8');
+  for (const [name, content] of Object.entries(parts)) {
+    const begin = `<!-- generated: ${name} -->\n`;
+    const from = text.indexOf(begin);
+    const to = text.indexOf('\n<!-- end -->', from);
+    if (from < 0 || to < 0) throw new Error(`${path} has no place for ${name}`);
+    text = `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`;
+  }
+  return text;
+}
+
+function conditionsTable(kind: keyof typeof CONDITIONS): string {
+  const conditions: Readonly<Record<string, ConditionFacts>> = CONDITIONS[kind];
+  const rows = Object.entries(conditions).map(
+    ([type, facts]) => `| \`${type}\` | ${facts.meaning} | ${reasonsCell(kind, type, facts)} |`,
+  );
+  return ['| condition | True means | otherwise |', '| --- | --- | --- |', ...rows].join('\n');
+}
+
+function reasonsCell(
+  kind: keyof typeof CONDITIONS,
+  type: string,
+  { reasons, follows = [] }: ConditionFacts,
+): string {
+  if (type === 'Reconciling') return 'the reason of `Ready`';
+  if (type === 'Stalled') {
+    const stalling = reasonsOf(kind, type, 'True').filter((reason) => STALLED.has(reason));
+    return `the reason of \`Ready\`, if it is one of ${words(stalling)}`;
+  }
+  const { False = [], Unknown = [] } = reasons;
+  return [
+    ...(follows.length === 0 ? [] : [`that of ${words(follows)}, the first that is not True`]),
+    ...(False.length === 0 ? [] : [words(False)]),
+    ...(Unknown.length === 0 ? [] : [`Unknown with ${words(Unknown)}`]),
+  ].join('; ');
+}
+
+function words(list: readonly string[]): string {
+  return list.map((word) => `\`${word}\``).join(', ');
 }
 
 function faultsReference(): string {

@@ -1,4 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { CONDITIONS, type ConditionFacts, EVENT_REASONS } from '../../src/api/conditions.ts';
+import { REASONS } from '../../src/api/reasons.ts';
+import { reasonsOf } from '../support/condition-reasons.ts';
+import { FAULTS } from '../support/fault-table.ts';
 import { generatedFiles, staleFiles } from '../support/generate.ts';
 import { configurationFields, customResourceReferences } from '../support/references.ts';
 
@@ -15,6 +19,17 @@ describe('generated files', () => {
       .filter(({ description, type }) => description === '' || type === '')
       .map(({ path }) => path);
     expect(silent).toEqual([]);
+  });
+
+  it('name every reason as that of some condition, or of an Event alone', () => {
+    const named = Object.values(CONDITIONS).flatMap((conditions) =>
+      Object.values<ConditionFacts>(conditions).flatMap(({ reasons }) => Object.values(reasons).flat()),
+    );
+    expect([...new Set([...named, ...EVENT_REASONS])].sort()).toEqual(Object.keys(REASONS).sort());
+  });
+
+  it.each(FAULTS)('know the condition of the fault: $symptom', ({ on: [kind], condition }) => {
+    expect(reasonsOf(kind, condition.type, condition.status)).toContain(condition.reason);
   });
 
   it('have a row for every field, with type, default and rules', () => {

@@ -1,0 +1,129 @@
+import type { Reason } from './reasons.ts';
+
+/** What one type of condition says. The reference documentation is made from it. */
+export interface ConditionFacts {
+  /** What True means. */
+  readonly meaning: string;
+  /** The reasons of its own, by status. */
+  readonly reasons: Readonly<Partial<Record<'True' | 'False' | 'Unknown', readonly Reason[]>>>;
+  /** The conditions whose status and reason it takes over, the first that is not True. */
+  readonly follows?: readonly string[];
+}
+
+/** Problems that trying again cannot solve: kstatus calls them Stalled. */
+export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
+  'InvalidSpec',
+  'ConnectionNotFound',
+  'NamespaceNotAllowed',
+  'IdNotAllowed',
+  'IdTaken',
+  'StaticAddressesDenied',
+  'OverridesDenied',
+  'RefNotPermitted',
+  'NotOwned',
+  'Observed',
+  'Rejected',
+]);
+
+/** Every type of condition of every kind, in the order in which they stand in an object. */
+export const CONDITIONS = {
+  GatewayUpstream: {
+    Ready: {
+      meaning:
+        'All three below. With reason `NoReadyEndpoints` or `NoWeight` the gateway has nothing to send traffic to: a workload scaled to zero must not break a delivery pipeline.',
+      reasons: {
+        True: ['Ready', 'NoReadyEndpoints', 'NoWeight'],
+        False: ['PermissionMissing'],
+        Unknown: ['Pending'],
+      },
+      follows: ['Accepted', 'ResolvedRefs', 'Programmed'],
+    },
+    Accepted: {
+      meaning: 'The spec is valid and the connection allows it. No outage ever changes this.',
+      reasons: {
+        True: ['Accepted'],
+        False: [
+          'InvalidSpec',
+          'ConnectionNotFound',
+          'NamespaceNotAllowed',
+          'IdNotAllowed',
+          'IdTaken',
+          'StaticAddressesDenied',
+          'OverridesDenied',
+        ],
+        Unknown: ['PermissionMissing'],
+      },
+    },
+    ResolvedRefs: {
+      meaning: 'Every backend leads somewhere.',
+      reasons: {
+        True: ['ResolvedRefs'],
+        False: ['ServiceNotFound', 'PortNotFound', 'UnsupportedProtocol', 'RefNotPermitted'],
+        Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing'],
+      },
+    },
+    Programmed: {
+      meaning: 'The gateway holds exactly this, by its own answer.',
+      reasons: {
+        True: ['Programmed'],
+        False: ['Unauthorized', 'Rejected', 'NotOwned', 'InUse', 'Observed', 'Pending'],
+        Unknown: ['GatewayUnavailable', 'Pending', 'PermissionMissing'],
+      },
+    },
+    RemovalHeld: {
+      meaning:
+        'Only present while [the removal guard](concepts.md#what-is-held) keeps endpoints in the gateway that went away unexplained.',
+      reasons: { True: ['RemovalHeld'] },
+    },
+    Reconciling: {
+      meaning: 'Only present while the operator goes on trying by itself.',
+      reasons: {},
+      follows: ['Ready'],
+    },
+    Stalled: {
+      meaning: 'Only present while nothing but a change of some object helps.',
+      reasons: {},
+      follows: ['Ready'],
+    },
+  },
+  GatewayConnection: {
+    Ready: {
+      meaning: 'Both below.',
+      reasons: {
+        True: ['Ready'],
+        False: ['PermissionMissing', 'InUse', 'InvalidSpec', 'SecretNotFound'],
+        Unknown: ['Pending'],
+      },
+      follows: ['Reachable', 'Authorized'],
+    },
+    Reachable: {
+      meaning: 'The gateway answers.',
+      reasons: {
+        True: ['Reachable'],
+        False: ['GatewayUnavailable'],
+        Unknown: ['InvalidSpec', 'SecretNotFound', 'Pending'],
+      },
+    },
+    Authorized: {
+      meaning: 'The gateway takes the key, for writing too.',
+      reasons: {
+        True: ['Authorized'],
+        False: ['Unauthorized'],
+        Unknown: ['GatewayUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending'],
+      },
+    },
+    Reconciling: {
+      meaning: 'Only present while the operator goes on trying by itself.',
+      reasons: {},
+      follows: ['Ready'],
+    },
+    Stalled: {
+      meaning: 'Only present while nothing but a change of some object helps.',
+      reasons: {},
+      follows: ['Ready'],
+    },
+  },
+} as const satisfies Record<string, Record<string, ConditionFacts>>;
+
+/** Reasons that only Events have. */
+export const EVENT_REASONS: readonly Reason[] = ['Repaired', 'Orphaned', 'Deleted'];

@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type LuaEngine, LuaFactory } from 'wasmoon';
+import { parse } from 'yaml';
+import { CONDITIONS, STALLED } from '../../src/api/conditions.ts';
+import { type Condition, pendingStatus } from '../../src/api/schema.ts';
+import { nextConditions, progressConditions, type Verdict } from '../../src/core/status.ts';
+import { codeBlock } from '../support/code-block.ts';
+import { reasonsOf } from '../support/condition-reasons.ts';
+
+interface Health {
+  readonly status: string;
+  readonly message: string;
+}
+
+const { data } = parse(codeBlock('argocd.md', 'yaml')) as { readonly data: Readonly<Record<string, string>> };
+const kinds = Object.keys(CONDITIONS) as (keyof typeof CONDITIONS)[];
+const scripts = kinds.map(
+  (kind) => [kind, data[`resource.customizations.health.gatewayupstream.dev_${kind}`] ?? ''] as const,
+);
+
+const conditionsOf = (ready: Verdict): Condition[] =>
+  nextConditions(undefined, [['Ready', ready], ...progressConditions(ready)], 3, '2026-01-01T00:00:00Z');
+
+const object = (status: object | undefined, metadata: object = {}) => ({
+  metadata: { name: 'web', generation: 3, ...metadata },
+  ...(status === undefined ? {} : { status }),
+});
+
+it('the ConfigMap has a script for every kind and nothing else', () => {
+  expect(Object.keys(data)).toEqual(
+    kinds.map((kind) => `resource.customizations.health.gatewayupstream.dev_${kind}`),
+  );
+});
+
+describe.each(scripts)('the health script of %s', (kind, script) => {
+  let lua: LuaEngine;
+
+  beforeAll(async () => {
+    lua = await new LuaFactory().createEngine();
+  });
+
+  afterAll(() => {
+    lua.global.close();
+  });
+
+  const health = (sample: object) => lua.doStringSync(`obj = ${toLua(sample)}\n${script}`) as Health;
+
+  it.each(['True', 'False', 'Unknown'] as const)('says of every Ready=%s what it is', (status) => {
+    const reasons = reasonsOf(kind, 'Ready', status);
+    expect(reasons.length).toBeGreaterThan(0);
+    for (const reason of reasons) {
+      const ready: Verdict = { status, reason, message: 'what is wrong' };
+      const failing = STALLED.has(reason) ? 'Degraded' : 'Progressing';
+      expect(health(object({ observedGeneration: 3, conditions: conditionsOf(ready) }))).toEqual({
+        status: status === 'True' ? 'Healthy' : failing,
+        message: `${reason}: what is wrong`,
+      });
+    }
+  });
+
+  const fine = conditionsOf({ status: 'True', reason: 'Ready', message: 'fine' });
+  const stalled = conditionsOf({ status: 'False', reason: 'InvalidSpec', message: 'bad' });
+  const waiting: Health = { status: 'Progressing', message: 'Waiting for the operator' };
+
+  it.each<[string, object, Health]>([
+    ['without status', object(undefined), waiting],
+    ['with an empty status', object({}), waiting],
+    ['without conditions', object({ observedGeneration: 3 }), waiting],
+    ['as it is created', object(pendingStatus), waiting],
+    ['whose spec changed since', object({ observedGeneration: 2, conditions: fine }), waiting],
+    ['whose spec was corrected', object({ observedGeneration: 2, conditions: stalled }), waiting],
+    [
+      'that is being deleted',
+      object({ observedGeneration: 2, conditions: fine }, { deletionTimestamp: '2026-01-01T00:00:00Z' }),
+      { status: 'Progressing', message: 'Ready: fine' },
+    ],
+    [
+      'that was stalled and is being deleted',
+      object({ observedGeneration: 3, conditions: stalled }, { deletionTimestamp: '2026-01-01T00:00:00Z' }),
+      { status: 'Progressing', message: 'InvalidSpec: bad' },
+    ],
+  ])('says of an object %s what it is', (_, sample, expected) => {
+    expect(health(sample)).toEqual(expected);
+  });
+});
+
+/** A value of JSON as a Lua expression: Argo CD gives the script a table of its own, and no view of another language. */
+function toLua(value: unknown): string {
+  if (Array.isArray(value)) return `{${value.map(toLua).join(', ')}}`;
+  if (typeof value === 'object' && value !== null) {
+    return `{${Object.entries(value)
+      .map(([key, one]) => `[${JSON.stringify(key)}] = ${toLua(one)}`)
+      .join(', ')}}`;
+  }
+  return JSON.stringify(value);
+}
