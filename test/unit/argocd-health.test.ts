@@ -60,6 +60,8 @@ describe.each(scripts)('the health script of %s', (kind, script) => {
 
   const fine = conditionsOf({ status: 'True', reason: 'Ready', message: 'fine' });
   const stalled = conditionsOf({ status: 'False', reason: 'InvalidSpec', message: 'bad' });
+  const inUse = conditionsOf({ status: 'False', reason: 'InUse', message: 'route r refers to it' });
+  const deleted = { deletionTimestamp: '2026-01-01T00:00:00Z' };
   const waiting: Health = { status: 'Progressing', message: 'Waiting for the operator' };
 
   it.each<[string, object, Health]>([
@@ -69,15 +71,16 @@ describe.each(scripts)('the health script of %s', (kind, script) => {
     ['as it is created', object(pendingStatus), waiting],
     ['whose spec changed since', object({ observedGeneration: 2, conditions: fine }), waiting],
     ['whose spec was corrected', object({ observedGeneration: 2, conditions: stalled }), waiting],
+    // Argo CD does not ask about what is being deleted; whoever does is told nothing that is out of date.
     [
-      'that is being deleted',
-      object({ observedGeneration: 2, conditions: fine }, { deletionTimestamp: '2026-01-01T00:00:00Z' }),
-      { status: 'Progressing', message: 'Ready: fine' },
+      'that was deleted a moment ago',
+      object({ observedGeneration: 3, conditions: fine }, { ...deleted, generation: 4 }),
+      waiting,
     ],
     [
-      'that was stalled and is being deleted',
-      object({ observedGeneration: 3, conditions: stalled }, { deletionTimestamp: '2026-01-01T00:00:00Z' }),
-      { status: 'Progressing', message: 'InvalidSpec: bad' },
+      'whose deletion waits',
+      object({ observedGeneration: 3, conditions: inUse }, deleted),
+      { status: 'Progressing', message: 'InUse: route r refers to it' },
     ],
   ])('says of an object %s what it is', (_, sample, expected) => {
     expect(health(sample)).toEqual(expected);

@@ -11,6 +11,7 @@ import {
   UpstreamInUseError,
   WriteForbiddenError,
 } from '../../core/errors.ts';
+import { shorten } from '../../core/status.ts';
 
 export interface ApisixOptions {
   /** `http(s)://host:port`, with or without a path before, or with, `/apisix/admin`. */
@@ -355,6 +356,5 @@ function retryAfterMs(header: string | undefined): number | undefined {
 /** Words from outside, fit for a condition: one line, bounded. */
 function oneLine(text: string): string {
   const line = text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
-  // A cut may fall between the halves of a character.
-  return (line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS - 3)}...` : line).toWellFormed();
+  return shorten(line, MAX_WORDS).toWellFormed();
 }
