@@ -246,7 +246,10 @@ describe('status', () => {
         .length;
     };
     const all = async (reason: string) => {
-      await eventually(async () => expect(await count(reason)).toBe(OBJECTS), { intervalMs: 250 });
+      await eventually(async () => expect(await count(reason)).toBe(OBJECTS), {
+        intervalMs: 500,
+        timeoutMs: 60_000,
+      });
     };
     await all('Ready');
     const events = async () =>
@@ -271,7 +274,7 @@ describe('status', () => {
     );
     expect(told.length).toBeLessThanOrEqual(HANDFUL);
     expect(new Set(told.map(({ regarding }) => regarding.kind))).toEqual(new Set(['GatewayConnection']));
-  });
+  }, 300_000);
 
   it('takes the hostile words of a gateway, cut to what Kubernetes takes', async () => {
     const words = `${'\u{1f600}'.repeat(400)}\u202e\u0000${'<b>'.repeat(2000)}`;
