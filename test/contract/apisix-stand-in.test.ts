@@ -571,6 +571,51 @@ describe('Control API', () => {
   });
 });
 
+describe('several data planes', () => {
+  test('show one store, each on ports of its own; one that is held back shows and serves what was there before', async () => {
+    const standIn = await newStandIn();
+    const second = await standIn.addDataPlane();
+    expect(standIn.dataPlanes.map(({ controlUrl }) => controlUrl)).toEqual([
+      standIn.controlUrl,
+      second.controlUrl,
+    ]);
+    const retriesOf = async (controlUrl: string) => {
+      const { status, json } = await send(controlUrl, 'GET', '/v1/upstream/u');
+      return status === 404 ? undefined : (json as { value: { retries: number } }).value.retries;
+    };
+    const both = () => Promise.all(standIn.dataPlanes.map(({ controlUrl }) => retriesOf(controlUrl)));
+    await put(standIn, '/upstreams/u', { nodes: NODES, retries: 1 });
+    expect(await both()).toEqual([1, 1]);
+    second.hold();
+    await put(standIn, '/upstreams/u', { nodes: NODES, retries: 2 });
+    await put(standIn, '/upstreams/v', { nodes: NODES });
+    await put(standIn, '/routes/r', { uri: '/*', upstream_id: 'v' });
+    expect(await both()).toEqual([2, 1]);
+    expect((await send(second.controlUrl, 'GET', '/v1/upstream/v')).status).toBe(404);
+    expect((await send(second.controlUrl, 'GET', '/v1/upstreams')).json).toHaveLength(1);
+    expect((await send(second.proxyUrl, 'GET', '/')).json).toEqual({ error_msg: '404 Route Not Found' });
+    second.release();
+    expect(await both()).toEqual([2, 2]);
+    expect(second.requests).toContain('GET /v1/upstream/v');
+  });
+
+  test('stop and start one by one, and all with the stand-in', async () => {
+    const standIn = await newStandIn();
+    const second = await standIn.addDataPlane();
+    await second.stop();
+    await expect(send(second.controlUrl, 'GET', '/v1/upstreams')).rejects.toMatchObject({
+      code: 'ECONNREFUSED',
+    });
+    expect((await send(standIn.controlUrl, 'GET', '/v1/upstreams')).status).toBe(200);
+    await second.start();
+    expect((await send(second.controlUrl, 'GET', '/v1/upstreams')).status).toBe(200);
+    await standIn.stop();
+    await expect(send(second.controlUrl, 'GET', '/v1/upstreams')).rejects.toMatchObject({
+      code: 'ECONNREFUSED',
+    });
+  });
+});
+
 describe('data plane', () => {
   /** A server that tells its name and what it got. */
   async function backend(name: string): Promise<{ readonly port: number; readonly server: Server }> {

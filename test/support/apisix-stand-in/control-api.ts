@@ -1,10 +1,10 @@
 import type { Answer } from './admin-api.ts';
 import { nginxPage, nginxPath } from './nginx-uri.ts';
-import type { Store } from './store.ts';
+import type { StoreReader } from './store.ts';
 import { workerItem } from './worker-view.ts';
 
 /** APISIX's Control API, by source: what one worker holds. No key; GET only. */
-export function createControlApi(store: Store): (request: { method: string; path: string }) => Answer {
+export function createControlApi(store: StoreReader): (request: { method: string; path: string }) => Answer {
   return ({ method, path: target }) => {
     const path = nginxPath(target) ?? '';
     const id = /^\/v1\/upstream\/([^/]+)/.exec(path)?.[1];

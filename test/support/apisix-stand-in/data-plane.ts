@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream';
 import { type BalancedNode, type Balancer, createBalancer } from './balancer.ts';
 import { nginxPage, nginxPath } from './nginx-uri.ts';
 import { isObject } from './schema.ts';
-import type { JsonObject, Store, StoredItem } from './store.ts';
+import type { JsonObject, StoredItem, StoreReader } from './store.ts';
 import { workerUpstream } from './worker-view.ts';
 
 export interface DataPlane {
@@ -41,7 +41,7 @@ interface Target {
  * Proxies HTTP requests by the routes in `store`. Every balancer type balances by round robin; there are no timeouts,
  * health checks, plugins or `vars`.
  */
-export function createDataPlane(store: Store, serverHeader: string): DataPlane {
+export function createDataPlane(store: StoreReader, serverHeader: string): DataPlane {
   const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
   // A worker makes a new balancer whenever the object that holds the upstream changes.
   const targets = new WeakMap<StoredItem, Target>();
@@ -165,7 +165,7 @@ type Found =
   | { readonly item: StoredItem; readonly upstream: JsonObject }
   | { readonly status: number; readonly body?: string };
 
-function findUpstream(store: Store, request: http.IncomingMessage): Found {
+function findUpstream(store: StoreReader, request: http.IncomingMessage): Found {
   const route = matchRoute(store, request);
   if (route === undefined) return { status: 404, body: JSON.stringify({ error_msg: '404 Route Not Found' }) };
   const serviceId = route.value['service_id'];
@@ -185,7 +185,7 @@ function findUpstream(store: Store, request: http.IncomingMessage): Found {
 }
 
 /** Hosts before paths, exact before pattern, long before short, then `priority`, then the older route. */
-function matchRoute(store: Store, request: http.IncomingMessage): StoredItem | undefined {
+function matchRoute(store: StoreReader, request: http.IncomingMessage): StoredItem | undefined {
   const path = nginxPath(request.url ?? '/') ?? '';
   const host = (request.headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
   const matches = store
@@ -206,7 +206,7 @@ function matchRoute(store: Store, request: http.IncomingMessage): StoredItem | u
   return matches[0]?.route;
 }
 
-function hostsOf(store: Store, route: JsonObject): readonly string[] {
+function hostsOf(store: StoreReader, route: JsonObject): readonly string[] {
   const own = route['hosts'] ?? route['host'];
   const ofService = store.get('services', String(route['service_id'] ?? ''))?.value['hosts'];
   return stringsOf(own ?? ofService ?? '*').map((host) => host.toLowerCase());

@@ -5,7 +5,7 @@ import { type Answer, createAdminApi, MAX_BODY_BYTES } from './admin-api.ts';
 import { createControlApi } from './control-api.ts';
 import { createDataPlane } from './data-plane.ts';
 import { startListener } from './listener.ts';
-import { createStore, type JsonObject, type SavedStore } from './store.ts';
+import { createStore, type JsonObject, type SavedStore, type StoreReader } from './store.ts';
 
 /** How a stand-in is started; everything is optional. */
 export interface StandInOptions {
@@ -86,12 +86,32 @@ export interface FaultRule {
 
 type StoredResource = 'upstreams' | 'routes' | 'services' | 'stream_routes';
 
+/** One gateway instance: what it serves by its proxy, and what its Control API shows, are one view of the store. */
+export interface StandInDataPlane {
+  readonly controlUrl: string;
+  readonly proxyUrl: string;
+  /** Requests to the Control API, in order of arrival. */
+  readonly requests: readonly string[];
+  /** Serves what the store holds now, whatever is written, as if its watch of etcd was stuck; until `release`. */
+  hold(): void;
+  release(): void;
+  /** Stops listening and cuts every connection. */
+  stop(): Promise<void>;
+  /** Listens again on the same ports. */
+  start(): Promise<void>;
+}
+
 export interface StandIn extends AsyncDisposable {
   /** `http(s)://127.0.0.1:PORT`, without a path. */
   readonly adminUrl: string;
+  /** Of the first data plane. */
   readonly proxyUrl: string;
   readonly controlUrl: string;
   readonly adminKey: string;
+  /** The first one runs beside the Admin API, as in one program. */
+  readonly dataPlanes: readonly StandInDataPlane[];
+  /** Another one on the same store. */
+  addDataPlane(): Promise<StandInDataPlane>;
   /** Requests to the Admin API, in order of arrival. */
   readonly requests: readonly RecordedRequest[];
   clearRequests(): void;
@@ -128,7 +148,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
  * A stand-in for APISIX 3.18: real servers for the Admin API, the Control API and the data plane over one store in
- * memory. Unlike APISIX, every reader sees a write at once, and stream routes may be written without a stream proxy.
+ * memory. Unlike APISIX, every data plane that is not held back sees a write at once, and stream routes may be written without a stream proxy.
  */
 export async function startStandIn(options: StandInOptions = {}): Promise<StandIn> {
   const now = options.now ?? (() => Date.now() / 1000);
@@ -142,9 +162,6 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     storesDefaults: options.storesDefaults ?? false,
     now,
   });
-  const controlApi = createControlApi(store);
-  const dataPlane = createDataPlane(store, serverHeader);
-
   const requests: Mutable<RecordedRequest>[] = [];
   const rules: ActiveRule[] = [];
   let seq = 0;
@@ -251,43 +268,81 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
   }
 
   await using opened = new AsyncDisposableStack();
-  const listen = async (listener: Parameters<typeof startListener>[0]) => {
+  const listen = async (parts: AsyncDisposableStack, listener: Parameters<typeof startListener>[0]) => {
     const started = await startListener(listener);
-    opened.defer(() => started.stop());
+    parts.defer(() => started.stop());
     return started;
   };
-  const admin = await listen({
+  const admin = await listen(opened, {
     port: options.port ?? 0,
     tls: options.tls,
     onRequest(request, response) {
       onAdminRequest(request, response).catch((error: unknown) => fail(response, error));
     },
   });
-  const control = await listen({
-    port: options.controlPort ?? 0,
-    onRequest({ method = '', url: path = '' }, response) {
-      send(response, controlApi({ method, path }));
-    },
+  const dataPlanes: StandInDataPlane[] = [];
+  async function addDataPlane(ports: { readonly control: number; readonly proxy: number }) {
+    let view: StoreReader = store;
+    const served: StoreReader = {
+      get: (resource, id) => view.get(resource, id),
+      list: (resource) => view.list(resource),
+    };
+    const controlApi = createControlApi(served);
+    const proxying = createDataPlane(served, serverHeader);
+    const asked: string[] = [];
+    await using parts = new AsyncDisposableStack();
+    const control = await listen(parts, {
+      port: ports.control,
+      onRequest({ method = '', url: path = '' }, response) {
+        asked.push(`${method} ${path}`);
+        send(response, controlApi({ method, path }));
+      },
+    });
+    const proxy = await listen(parts, {
+      port: ports.proxy,
+      onRequest(request, response) {
+        proxying.handle(request, response).catch((error: unknown) => fail(response, error));
+      },
+    });
+    const dataPlane: StandInDataPlane = {
+      controlUrl: `http://127.0.0.1:${control.port}`,
+      proxyUrl: `http://127.0.0.1:${proxy.port}`,
+      requests: asked,
+      hold() {
+        view = store.snapshot();
+      },
+      release() {
+        view = store;
+      },
+      async stop() {
+        await Promise.all([control.stop(), proxy.stop()]);
+        proxying.close();
+      },
+      async start() {
+        await Promise.all([control.start(), proxy.start()]);
+      },
+    };
+    dataPlanes.push(dataPlane);
+    parts.move();
+    return dataPlane;
+  }
+  const { controlUrl, proxyUrl } = await addDataPlane({
+    control: options.controlPort ?? 0,
+    proxy: options.proxyPort ?? 0,
   });
-  const proxy = await listen({
-    port: options.proxyPort ?? 0,
-    onRequest(request, response) {
-      dataPlane.handle(request, response).catch((error: unknown) => fail(response, error));
-    },
-  });
-  const listeners = [admin, control, proxy];
   opened.move();
 
   async function stop(): Promise<void> {
     running.abort();
-    await Promise.all(listeners.map((listener) => listener.stop()));
-    dataPlane.close();
+    await Promise.all([admin, ...dataPlanes].map((part) => part.stop()));
   }
 
   return {
     adminUrl: `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${admin.port}`,
-    proxyUrl: `http://127.0.0.1:${proxy.port}`,
-    controlUrl: `http://127.0.0.1:${control.port}`,
+    proxyUrl,
+    controlUrl,
+    dataPlanes,
+    addDataPlane: () => addDataPlane({ control: 0, proxy: 0 }),
     get adminKey() {
       return adminKey;
     },
@@ -321,7 +376,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     stop,
     async start() {
       if (running.signal.aborted) running = new AbortController();
-      await Promise.all(listeners.map((listener) => listener.start()));
+      await Promise.all([admin, ...dataPlanes].map((part) => part.start()));
     },
     put(resource, id, value) {
       const seconds = Math.floor(now());

@@ -8,12 +8,15 @@ export interface StoredItem {
   readonly modifiedIndex: number;
 }
 
-/** What APISIX keeps in etcd: revisions count every write of any key; keys with a lease vanish when it ends. */
-export interface Store {
+export interface StoreReader {
   /** The same object until the key is written again. */
   get(resource: string, id: string): StoredItem | undefined;
   /** In the order of the keys, as etcd's range reads are. */
   list(resource: string): readonly StoredItem[];
+}
+
+/** What APISIX keeps in etcd: revisions count every write of any key; keys with a lease vanish when it ends. */
+export interface Store extends StoreReader {
   set(
     resource: string,
     id: string,
@@ -24,6 +27,8 @@ export interface Store {
   /** A new id of 20 digits. By source it is the revision of a write made for it alone. */
   generateId(): string;
   wipe(): void;
+  /** What it holds now, whatever is written later. */
+  snapshot(): StoreReader;
   /** Everything as it is now; given to `restore`, it is so again. */
   save(): SavedStore;
   restore(saved: SavedStore): void;
@@ -59,11 +64,24 @@ export function createStore(now: () => number): Store {
     return undefined;
   }
 
+  const allLive = (resource: string): readonly (readonly [string, Entry])[] =>
+    [...entriesOf(resource).keys()].flatMap((id) => {
+      const entry = live(resource, id);
+      return entry === undefined ? [] : [[id, entry] as const];
+    });
+
+  const sorted = (entries: Iterable<StoredItem>): readonly StoredItem[] =>
+    [...entries].sort((a, b) => (a.key < b.key ? -1 : 1));
+
   return {
     get: live,
-    list(resource) {
-      const ids = [...entriesOf(resource).keys()];
-      return ids.flatMap((id) => live(resource, id) ?? []).sort((a, b) => (a.key < b.key ? -1 : 1));
+    list: (resource) => sorted(allLive(resource).map(([, entry]) => entry)),
+    snapshot() {
+      const kept = new Map([...resources.keys()].map((resource) => [resource, new Map(allLive(resource))]));
+      return {
+        get: (resource, id) => kept.get(resource)?.get(id),
+        list: (resource) => sorted(kept.get(resource)?.values() ?? []),
+      };
     },
     set(resource, id, value, { ttlSeconds }) {
       const previous = live(resource, id);
