@@ -34,7 +34,7 @@ const RULES: readonly Rule[] = [
   { from: /^gateways\/index\.ts$/, may: [/^gateways\//, /^core\//, /^zod$/] },
   { from: /^gateways\/[^/]+\.ts$/, may: [/^gateways\/[^/]+\.ts$/, /^core\//, /^runtime\//] },
   {
-    from: /^gateways\/[^/]+\/client\.ts$/,
+    from: /^gateways\/[^/]+\/([a-z]+-)?client\.ts$/,
     may: [/^gateways\/driver\.ts$/, /^core\//, /^runtime\//, /^got$/, /^zod$/, node],
   },
   { from: /^gateways\/[^/]+\//, may: [/^gateways\/driver\.ts$/, /^core\//, /^runtime\//, node] },
@@ -94,6 +94,7 @@ const RULES: readonly Rule[] = [
       /^core\//,
       /^kube\//,
       /^controller\/connections\.ts$/,
+      /^discovery\/kubernetes\.ts$/,
       /^gateways\/(driver|index)\.ts$/,
       node,
     ],

@@ -68,8 +68,27 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   /** Cheap proof that the gateway is reachable and takes the key. */
   check(signal: AbortSignal): Promise<GatewayInfo>;
 
+  /** Absent where the gateway's data planes cannot be asked what they serve. */
+  readonly dataPlanes?: DataPlaneReader;
+
   /** Closes idle connections; calls under way end by their own signals. */
   close(): void;
+}
+
+/**
+ * Asks data planes of a gateway what they serve, each by an address of its own (`http(s)://host:port`, with or without a
+ * path before the interface's own). What one says is the view of one of its workers. No key is ever sent. Calls reject
+ * with `GatewayUnavailableError`, whose message does not name the address.
+ */
+export interface DataPlaneReader {
+  /** What a data plane shows of an upstream whose canonical form is `canonical` once it serves that. Pure. */
+  shown(canonical: string): string;
+
+  /** What the data plane shows as `id`; undefined if it has no such upstream. Takes 2 s at most. */
+  get(dataPlane: string, id: UpstreamId, signal: AbortSignal): Promise<string | undefined>;
+
+  /** What the data plane shows of every upstream that it has. One request, and so cheaper than many `get`s. */
+  list(dataPlane: string, signal: AbortSignal): Promise<ReadonlyMap<UpstreamId, string>>;
 }
 
 /**

@@ -1,7 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import got, { type Got, ReadError, RequestError, type Response, TimeoutError } from 'got';
+import { ReadError, RequestError, type Response, TimeoutError } from 'got';
 import { z } from 'zod';
 import {
   GatewayAuthError,
@@ -12,19 +10,18 @@ import {
   WriteForbiddenError,
 } from '../../core/errors.ts';
 import { shorten } from '../../core/status.ts';
+import {
+  AnswerTooLargeError,
+  createHttpClient,
+  type HttpClientOptions,
+  MAX_ANSWER_BYTES,
+} from './http-client.ts';
 
 export interface ApisixOptions {
   /** `http(s)://host:port`, with or without a path before, or with, `/apisix/admin`. */
   readonly adminUrl: string;
   readonly adminKey: string;
-  readonly tls: {
-    /** PEM. */
-    readonly ca?: string;
-    readonly clientCert?: string;
-    readonly clientKey?: string;
-    readonly serverName?: string;
-    readonly insecureSkipVerify: boolean;
-  };
+  readonly tls: HttpClientOptions['tls'];
   /** Connections at once. */
   readonly concurrency: number;
   readonly requestTimeoutMs: number;
@@ -56,8 +53,6 @@ export interface ApisixClient {
 
 const MAX_WORDS = 512;
 const MAX_RETRY_AFTER_MS = 300_000;
-/** The list of 10,000 upstreams of 10 nodes is about 15 MiB. */
-const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
 const MAX_CONNECT_MS = 5000;
 const ADMIN_PATH = '/apisix/admin/';
 
@@ -70,33 +65,10 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
   const key = options.adminKey.trim();
   const { tls } = options;
   checkCertificates(tls);
-  const connectMs = Math.min(MAX_CONNECT_MS, options.requestTimeoutMs);
-  const agents = {
-    http: new HttpAgent({ keepAlive: true, maxSockets: options.concurrency }),
-    https: new HttpsAgent({ keepAlive: true, maxSockets: options.concurrency }),
-  };
-  const client: Got = got.extend({
-    agent: agents,
-    // One layer of retries: the work queue.
-    retry: { limit: 0 },
-    // got would send the key along to wherever a redirect leads.
-    followRedirect: false,
-    throwHttpErrors: false,
-    responseType: 'text',
-    timeout: {
-      lookup: connectMs,
-      connect: connectMs,
-      secureConnect: connectMs,
-      request: options.requestTimeoutMs,
-    },
-    headers: { 'user-agent': 'gateway-upstream-operator' },
-    https: {
-      rejectUnauthorized: !tls.insecureSkipVerify,
-      ...(tls.ca === undefined ? {} : { certificateAuthority: tls.ca }),
-      ...(tls.clientCert === undefined ? {} : { certificate: tls.clientCert }),
-      ...(tls.clientKey === undefined ? {} : { key: tls.clientKey }),
-      ...(tls.serverName === undefined ? {} : { serverName: tls.serverName }),
-    },
+  const client = createHttpClient({
+    tls,
+    concurrency: options.concurrency,
+    connectTimeoutMs: Math.min(MAX_CONNECT_MS, options.requestTimeoutMs),
   });
 
   return {
@@ -110,24 +82,21 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
             : 'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
         );
       }
-      const tooLarge = new AbortController();
       let response: Response<string>;
       try {
-        response = await client(new URL(path, base), {
-          method,
-          signal: AbortSignal.any([signal, tooLarge.signal]),
-          responseType: 'text',
-          headers: {
-            'X-API-KEY': key,
-            ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        response = await client.send(
+          new URL(path, base),
+          {
+            method,
+            timeoutMs: options.requestTimeoutMs,
+            headers: { 'X-API-KEY': key },
+            ...(body === undefined ? {} : { body }),
           },
-          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        }).on('downloadProgress', ({ transferred, total = 0 }) => {
-          if (Math.max(transferred, total) > MAX_ANSWER_BYTES) tooLarge.abort();
-        });
+          signal,
+        );
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        if (tooLarge.signal.aborted) {
+        if (error instanceof AnswerTooLargeError) {
           throw new GatewayUnavailableError(
             `${base.origin} sent an answer of more than ${MAX_ANSWER_BYTES} bytes: is this the Admin API of APISIX?`,
           );
@@ -144,13 +113,7 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
       return { status: response.statusCode, body: parsed, version: versionOf(response.headers['server']) };
     },
 
-    close() {
-      for (const agent of [agents.http, agents.https]) {
-        // `agent.destroy()` would cut the calls under way as well; with 0 their connections end after them.
-        agent.maxFreeSockets = 0;
-        for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
-      }
-    },
+    close: () => client.close(),
   };
 }
 

@@ -3,6 +3,8 @@ import { isObject } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
+import { createControlClient } from './control-client.ts';
+import { createDataPlaneReader } from './data-planes.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toObserved } from './translate.ts';
 
 /** What the Admin API v3 takes and answers. */
@@ -21,6 +23,7 @@ export const apisixFormat: GatewayFormat = {
 /** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   const client = createApisixClient(options);
+  const control = createControlClient(options.tls);
 
   return {
     type: 'APISIX',
@@ -64,7 +67,12 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return version === undefined ? {} : { version };
     },
 
-    close: () => client.close(),
+    dataPlanes: createDataPlaneReader(control),
+
+    close() {
+      client.close();
+      control.close();
+    },
   };
 
   async function get(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined> {

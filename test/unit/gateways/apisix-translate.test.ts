@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HealthCheck, LoadBalancing, Upstream } from '../../../src/core/model.ts';
 import { canonicalForm, toAdmin, toObserved } from '../../../src/gateways/apisix/translate.ts';
+import { workerForm } from '../../../src/gateways/apisix/worker-form.ts';
 
 const upstream: Upstream = {
   id: 'u1',
@@ -369,7 +370,7 @@ describe('what is observed', () => {
   });
 });
 
-it('what is sent reads back as desired, whether or not the gateway stores defaults', () => {
+it('what is sent reads back as desired, whether or not the gateway stores defaults, and so a worker shows it', () => {
   const desired = fc.record(
     {
       id: fc.constant('u1'),
@@ -405,6 +406,12 @@ it('what is sent reads back as desired, whether or not the gateway stores defaul
         expect(observed.canonical).toBe(canonicalForm(toAdmin(each)));
         expect(observed.labels).toEqual(each.labels);
         expect(new Set(observed.nodes)).toEqual(new Set(each.nodes));
+        const worker = withDefaults({ ...value, id: 'u1', create_time: 1, update_time: 1 });
+        const shown = workerForm(JSON.parse(observed.canonical) as Record<string, unknown>);
+        for (const runtime of [{}, { nodes_ref: worker['nodes'], original_nodes: [], parent: {} }]) {
+          expect(workerForm({ ...worker, ...runtime })).toBe(shown);
+        }
+        expect(workerForm({ ...worker, retries: (each.retries ?? 0) + 1 })).not.toBe(shown);
       }
     }),
   );

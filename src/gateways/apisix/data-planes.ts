@@ -1,0 +1,56 @@
+import { GatewayUnavailableError } from '../../core/errors.ts';
+import { isObject, objectIn, textIn } from '../../core/json.ts';
+import type { UpstreamId } from '../../core/model.ts';
+import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
+import type { ControlClient } from './control-client.ts';
+import { workerForm } from './worker-form.ts';
+
+const GET_TIMEOUT_MS = 2000;
+/** By source, a worker copies all that it has before it answers: thousands take it longer than one. */
+const LIST_TIMEOUT_MS = 10_000;
+
+/** Data planes of APISIX by their Control API. */
+export function createDataPlaneReader(control: ControlClient): DataPlaneReader {
+  return {
+    shown: (canonical) => workerForm(objectIn(JSON.parse(canonical))),
+
+    async get(dataPlane, id, signal) {
+      assertUpstreamId(id);
+      const { status, body } = await control.get(dataPlane, `upstream/${id}`, GET_TIMEOUT_MS, signal);
+      if (status === 200) return workerForm(valueIn(body));
+      // By source; only these words mean that it has no such upstream, and not that something else answers.
+      if (textIn(objectIn(body)['error_msg']) === `upstream[${id}] not found`) return undefined;
+      throw foreignWords();
+    },
+
+    async list(dataPlane, signal) {
+      const { status, body } = await control.get(dataPlane, 'upstreams', LIST_TIMEOUT_MS, signal);
+      if (status !== 200) throw foreignWords();
+      const shown = new Map<UpstreamId, string>();
+      for (const item of itemsIn(body)) {
+        const value = valueIn(item);
+        shown.set(String(value['id']), workerForm(value));
+      }
+      return shown;
+    },
+  };
+}
+
+/** By source: an empty Lua table is an object. */
+function itemsIn(body: unknown): readonly unknown[] {
+  if (Array.isArray(body)) return body;
+  if (isObject(body) && Object.keys(body).length === 0) return [];
+  throw foreignWords();
+}
+
+function valueIn(item: unknown) {
+  const value = objectIn(item)['value'];
+  if (!isObject(value)) throw foreignWords();
+  return value;
+}
+
+function foreignWords(): GatewayUnavailableError {
+  return new GatewayUnavailableError(
+    'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi',
+  );
+}

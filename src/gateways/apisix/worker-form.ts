@@ -1,0 +1,86 @@
+import { isObject } from '../../core/json.ts';
+import { type AdminUpstream, canonicalForm } from './translate.ts';
+
+/**
+ * Every field that an upstream of APISIX 3.18 can hold. Whatever else a worker shows it keeps for itself; by source, for
+ * example `original_nodes` and `nodes_ref` after the first request.
+ */
+const FIELDS: ReadonlySet<string> = new Set([
+  'checks',
+  'desc',
+  'discovery_args',
+  'discovery_type',
+  'hash_on',
+  'keepalive_pool',
+  'key',
+  'labels',
+  'name',
+  'nodes',
+  'pass_host',
+  'retries',
+  'retry_timeout',
+  'scheme',
+  'service_name',
+  'timeout',
+  'tls',
+  'type',
+  'upstream_host',
+]);
+
+interface Defaults {
+  readonly [field: string]: Defaults | string | number | boolean | readonly number[];
+}
+
+/**
+ * What a worker adds to sections that the store holds in part. By source (`apisix/schema_def.lua`); a section that is not
+ * there at all is not made.
+ */
+const SECTION_DEFAULTS: Defaults = {
+  keepalive_pool: { size: 320, idle_timeout: 60, requests: 1000 },
+  tls: { verify: false },
+  checks: {
+    active: {
+      type: 'http',
+      timeout: 1,
+      concurrency: 10,
+      http_method: 'GET',
+      http_path: '/',
+      http_req_body: '',
+      https_verify_certificate: true,
+      healthy: { interval: 1, http_statuses: [200, 302], successes: 2 },
+      unhealthy: {
+        interval: 1,
+        http_statuses: [429, 404, 500, 501, 502, 503, 504, 505],
+        http_failures: 5,
+        tcp_failures: 2,
+        timeouts: 3,
+      },
+    },
+    passive: {
+      type: 'http',
+      healthy: {
+        http_statuses: [
+          200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308,
+        ],
+        successes: 5,
+      },
+      unhealthy: { http_statuses: [429, 500, 503], tcp_failures: 2, timeouts: 7, http_failures: 5 },
+    },
+  },
+};
+
+/** The canonical form of what a worker shows of an upstream; of a canonical form, what a worker would show of it. */
+export function workerForm(value: AdminUpstream): string {
+  const own = Object.entries(value).filter(([field]) => FIELDS.has(field));
+  return canonicalForm(withDefaults(Object.fromEntries(own), SECTION_DEFAULTS));
+}
+
+function withDefaults(value: AdminUpstream, defaults: Defaults): AdminUpstream {
+  const filled: Record<string, unknown> = { ...value };
+  for (const [field, preset] of Object.entries(defaults)) {
+    const content = value[field];
+    if (!isObject(preset)) filled[field] = content ?? preset;
+    else if (isObject(content)) filled[field] = withDefaults(content, preset);
+  }
+  return filled;
+}
