@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { celMatches, conditions, dnsLabel, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
+import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 
 const secretName = text(253, {
   pattern: dnsSubdomain,
@@ -85,22 +86,62 @@ const numericUrlHost = /^https?:\/\/([^/:]*[.])?[0-9]+([:/].*)?$/;
 const ipv4UrlHost =
   /^https?:\/\/(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}([:/].*)?$/;
 
+/** An address that the operator asks over HTTP; `field` and `example` are for the message. */
+function httpUrl(maxLength: number, field: string, example: string) {
+  return withRules(z.string().max(maxLength), [
+    {
+      rule: celMatches('self', adminUrl),
+      message: `${field} must look like ${example} or https://..., without credentials, query or fragment`,
+      holds: (value) => adminUrl.test(value),
+    },
+    {
+      rule: `!${celMatches('self', numericUrlHost)} || ${celMatches('self', ipv4UrlHost)}`,
+      message:
+        'a host that ends in a number is an IPv4 address: four numbers from 0 to 255, for example http://192.0.2.10:9180',
+      holds: (value) => !numericUrlHost.test(value) || ipv4UrlHost.test(value),
+    },
+  ]);
+}
+
+const controlApi = withRules(
+  z.object({
+    urls: z
+      .array(httpUrl(512, 'a URL of controlApi', 'http://192.0.2.10:9090'))
+      .min(1)
+      .max(64)
+      .refine((urls) => new Set(urls).size === urls.length, 'no URL twice')
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'set' })
+      .describe(
+        'One address per data plane, with or without a path before `/v1/upstreams`, for example `http://192.0.2.10:9090`.',
+      ),
+    serviceRef: z
+      .object({
+        name: serviceRefName,
+        namespace: serviceRefNamespace.describe(
+          'Namespace of the Service. Where the operator looks at some namespaces only, it must be one of them.',
+        ),
+        port: serviceRefPort,
+      })
+      .optional()
+      .describe("A Service in front of the data planes' Control API: its endpoints are followed."),
+  }),
+  [
+    {
+      rule: 'has(self.urls) != has(self.serviceRef)',
+      message: 'controlApi has exactly one of urls and serviceRef',
+      holds: (value) => (value.urls === undefined) !== (value.serviceRef === undefined),
+    },
+  ],
+).describe(
+  "Where the data planes' Control API is, so that they can be asked what they serve. Without a key and read only; APISIX serves it on loopback unless its `apisix.control.ip` says otherwise. `https` is spoken as `tls` says, but for `serverName`.",
+);
+
 const apisix = z
   .object({
-    adminUrl: withRules(z.string().max(2048), [
-      {
-        rule: celMatches('self', adminUrl),
-        message:
-          'adminUrl must look like http://apisix-admin.apisix:9180 or https://..., without credentials, query or fragment',
-        holds: (value) => adminUrl.test(value),
-      },
-      {
-        rule: `!${celMatches('self', numericUrlHost)} || ${celMatches('self', ipv4UrlHost)}`,
-        message:
-          'a host that ends in a number is an IPv4 address: four numbers from 0 to 255, for example http://192.0.2.10:9180',
-        holds: (value) => !numericUrlHost.test(value) || ipv4UrlHost.test(value),
-      },
-    ]).describe('Address of the Admin API, for example `http://apisix-admin.apisix:9180`.'),
+    adminUrl: httpUrl(2048, 'adminUrl', 'http://apisix-admin.apisix:9180').describe(
+      'Address of the Admin API, for example `http://apisix-admin.apisix:9180`.',
+    ),
     adminKeySecretRef: z
       .object({
         name: secretName.describe('Name of the Secret.'),
@@ -112,6 +153,7 @@ const apisix = z
     tls: tls
       .optional()
       .describe('How https is spoken. Default: the certificate must be from a public authority.'),
+    controlApi: controlApi.optional(),
   })
   .describe('Apache APISIX with its Admin API v3 on etcd.');
 
@@ -267,6 +309,9 @@ export const gatewayConnectionSpec = withRules(
 
 export type GatewayConnectionSpec = z.output<typeof gatewayConnectionSpec>;
 
+/** As many as `status.dataPlanes.unreachable` holds. */
+export const MAX_UNREACHABLE = 10;
+
 export const gatewayConnectionStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
@@ -279,6 +324,31 @@ export const gatewayConnectionStatus = z
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
         'Ids of upstreams that were to stay (deletionPolicy Orphan) while the gateway could not be told. They are left alone.',
+      ),
+    dataPlanes: z
+      .object({
+        total: z.int().min(0).describe('Data planes that `controlApi` leads to.'),
+        reachable: z.int().min(0).describe('Data planes whose Control API answers.'),
+        unreachable: z
+          .array(
+            z.object({
+              dataPlane: z.string().max(512).describe('Address of its Control API.'),
+              message: z.string().max(1024).describe('What is wrong, and what to do.'),
+            }),
+          )
+          .max(MAX_UNREACHABLE)
+          .optional()
+          .meta({ 'x-kubernetes-list-type': 'atomic' })
+          .describe(`Data planes that do not answer, the first ${MAX_UNREACHABLE} by address.`),
+        message: z
+          .string()
+          .max(1024)
+          .optional()
+          .describe('Why `controlApi.serviceRef` leads to no data plane, and what to do.'),
+      })
+      .optional()
+      .describe(
+        'The data planes, where `controlApi` is set. Changes no condition. Written at most every 10 s.',
       ),
     conditions: conditions.optional(),
   })

@@ -1,14 +1,15 @@
 import { z } from 'zod';
+import type { Reason } from './reasons.ts';
 import {
   celMatches,
   conditions,
-  dnsLabel,
   dnsSubdomain,
   durationBetween,
   pendingStatus,
   text,
   withRules,
 } from './schema.ts';
+import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 import { trafficFields } from './traffic.ts';
 
 const serviceName =
@@ -25,34 +26,13 @@ const port = z.int().min(1).max(65535);
 
 const serviceRef = z
   .object({
-    name: text(63, {
-      pattern: dnsLabel,
-      message:
-        'name is the name of the Service alone, for example web: lower case letters, digits and "-"; its namespace and port are fields of their own',
-    }).describe('Name of the Service.'),
-    namespace: text(63, {
-      pattern: dnsLabel,
-      message:
-        'namespace is the name of a namespace, for example default: lower case letters, digits and "-"',
-    })
+    name: serviceRefName,
+    namespace: serviceRefNamespace
       .optional()
       .describe(
         "Namespace of the Service. Default: the object's own. Another one must permit it by a ReferenceGrant of the Gateway API.",
       ),
-    port: withRules(
-      z.union([z.int(), z.string().max(63)]).meta({ 'x-kubernetes-int-or-string': true, maxLength: 63 }),
-      [
-        {
-          rule: "type(self) == int ? (int(self) >= 1 && int(self) <= 65535) : string(self).matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(string(self)) <= 15 && string(self).matches('[a-z]')",
-          message:
-            "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
-          holds: (value) =>
-            typeof value === 'number'
-              ? value >= 1 && value <= 65535
-              : dnsLabel.test(value) && value.length <= 15 && /[a-z]/.test(value),
-        },
-      ],
-    ).describe("One of the Service's ports, by number or by name."),
+    port: serviceRefPort,
   })
   .describe('A Service and one of its ports.');
 
@@ -230,6 +210,15 @@ export const MAX_EXCLUDED = 10;
 /** As many as `status.plan.changes` holds. */
 export const MAX_PLANNED_CHANGES = 20;
 
+/** Why a data plane is said to lag. */
+export const LAGGING_REASONS = [
+  'Unreachable',
+  'OlderContent',
+  'Missing',
+] as const satisfies readonly Reason[];
+/** As many as `status.dataPlanes.lagging` holds. */
+export const MAX_LAGGING = 10;
+
 export const gatewayUpstreamStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
@@ -290,6 +279,30 @@ export const gatewayUpstreamStatus = z
       })
       .optional()
       .describe('With syncPolicy Observe: what Sync would write. Written at most every 10 s.'),
+    dataPlanes: z
+      .object({
+        total: count.describe('Data planes that are asked.'),
+        current: count.describe('Data planes that serve what was written last.'),
+        lagging: z
+          .array(
+            z.object({
+              dataPlane: z.string().max(512).describe('Address of its Control API.'),
+              reason: z
+                .enum(LAGGING_REASONS)
+                .describe(
+                  'Unreachable: it cannot be asked; the status of the GatewayConnection says why. OlderContent: it serves something else than what was written last. Missing: it has no such upstream.',
+                ),
+            }),
+          )
+          .max(MAX_LAGGING)
+          .optional()
+          .meta({ 'x-kubernetes-list-type': 'atomic' })
+          .describe(`Data planes that do not, the first ${MAX_LAGGING} by address.`),
+      })
+      .optional()
+      .describe(
+        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. Written at most every 10 s.',
+      ),
     conditions: conditions.optional(),
   })
   .meta({ default: pendingStatus });

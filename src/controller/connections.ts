@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
+import type { ServicePortRef } from '../core/desired.ts';
 import type { GatewayDriver } from '../gateways/driver.ts';
 import { createGatewayDriver, type GatewayOptions } from '../gateways/index.ts';
 import type { GatewayConnection, SecretFacts } from '../kube/objects.ts';
@@ -230,4 +231,20 @@ export function gatewayOptionsOf(
       },
     },
   };
+}
+
+/** Where the data planes of a connection are asked; undefined: they are not. */
+export function controlApiOf(
+  spec: GatewayConnectionSpec,
+):
+  | { readonly kind: 'urls'; readonly urls: readonly string[] }
+  | { readonly kind: 'service'; readonly ref: ServicePortRef }
+  | undefined {
+  const { urls, serviceRef } = spec.apisix?.controlApi ?? {};
+  if (serviceRef !== undefined) {
+    const { namespace, name, port } = serviceRef;
+    const ref: ServicePortRef = { namespace, name, port: { by: 'servicePort', port }, protocol: 'TCP' };
+    return { kind: 'service', ref };
+  }
+  return urls === undefined ? undefined : { kind: 'urls', urls };
 }

@@ -15,6 +15,7 @@ import { type Followup, PRIORITY, type Priority, WorkQueue } from '../runtime/wo
 import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
 import { GuardMemory } from './guard-memory.ts';
+import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { createUpstreamReconciler } from './reconcile-upstream.ts';
 import { type ReferenceRules, referredNamespaces } from './references.ts';
@@ -67,6 +68,8 @@ export interface Controller {
   run(signal: AbortSignal): Promise<void>;
   /** Keys that wait or run. */
   readonly depth: number;
+  /** How many data planes of each connection that has a `controlApi` lag or cannot be asked. */
+  laggingDataPlanes(): ReadonlyMap<string, number>;
 }
 
 /** What a key in the queue stands for. */
@@ -122,6 +125,14 @@ export function createController(options: ControllerOptions): Controller {
     setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
   });
   const connectionState = (name: string) => sessions.state(name);
+  const proof = new Proof({
+    ...options,
+    readerOf: (name) => {
+      const state = sessions.state(name);
+      return state.kind === 'usable' ? state.session.dataPlanes : undefined;
+    },
+    onChange: enqueueConnection,
+  });
   const reconcileUpstream = createUpstreamReconciler({
     ...options,
     connectionState,
@@ -135,6 +146,7 @@ export function createController(options: ControllerOptions): Controller {
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
     memory,
+    proof,
     leaveAlone: (connection, id) => {
       sweep.leaveAlone(connection, id);
       enqueueConnection(connection);
@@ -147,6 +159,7 @@ export function createController(options: ControllerOptions): Controller {
     connectionState,
     permissions: options.permissions,
     leftBehind: (name) => sweep.leftAlone(name),
+    proof,
     writer,
     reporter,
   });
@@ -212,6 +225,7 @@ export function createController(options: ControllerOptions): Controller {
     for (const id of changed) {
       for (const key of claims.claimants(name, id)) enqueueKey(key, PRIORITY.resync);
     }
+    proof.sweep(name);
     const forgotten = sweep.forgotten(name, observed);
     enqueueConnection(name);
     for (const id of forgotten) {
@@ -227,6 +241,7 @@ export function createController(options: ControllerOptions): Controller {
     for (const object of upstreams.list()) follow(keyOf(object), object);
     for (const { name } of connections.list()) {
       sessions.update(name);
+      proof.follow(name);
       enqueueConnection(name);
     }
     for (const object of upstreams.list()) enqueueUpstream(object, PRIORITY.resync);
@@ -236,6 +251,8 @@ export function createController(options: ControllerOptions): Controller {
     get depth() {
       return queue.depth;
     },
+
+    laggingDataPlanes: () => proof.lagging(),
 
     async run(signal) {
       queue.setConcurrency(CONNECTION_LANE, 4);
@@ -256,6 +273,7 @@ export function createController(options: ControllerOptions): Controller {
           const object = event.current ?? event.previous;
           if (!started || object === undefined || !concernsObject(event)) return;
           sessions.update(object.name);
+          proof.follow(object.name);
           enqueueConnection(object.name);
           for (const user of upstreams.byIndex('connection', object.name)) {
             follow(keyOf(user), user);
@@ -315,6 +333,7 @@ export function createController(options: ControllerOptions): Controller {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       }
       await queue.drain();
+      await proof.close();
       await sessions.close();
       await reporter.close();
       for (const list of subscriptions.values())

@@ -9,6 +9,7 @@ import type { StoreView } from '../kube/store.ts';
 import type { Followup } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
+import type { Proof } from './proof.ts';
 import type { ConnectionOutcome, Reporter } from './reporter.ts';
 
 export interface ConnectionReconcilerDeps {
@@ -19,6 +20,7 @@ export interface ConnectionReconcilerDeps {
   readonly permissions: MissingPermissions;
   /** Ids of its upstreams that are left alone. */
   readonly leftBehind: (name: string) => readonly string[];
+  readonly proof: Pick<Proof, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
 }
@@ -77,6 +79,7 @@ function outcomeOf(
     gatewayVersion: version ?? connection.status?.gatewayVersion,
     upstreams: users.length,
     leftBehind: deps.leftBehind(connection.name),
+    dataPlanes: deps.proof.status(connection.name),
   };
 }
 

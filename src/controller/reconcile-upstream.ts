@@ -34,6 +34,7 @@ import {
   type World,
 } from './evaluate.ts';
 import type { GuardMemory } from './guard-memory.ts';
+import type { Proof } from './proof.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
 
@@ -47,6 +48,7 @@ export interface UpstreamReconcilerDeps extends World {
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
   readonly memory: GuardMemory;
+  readonly proof: Pick<Proof, 'expect' | 'forget'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -94,6 +96,7 @@ export function createUpstreamReconciler(
     if (object === undefined) {
       deps.reporter.forget('GatewayUpstream', key);
       deps.memory.forget(key);
+      deps.proof.forget(key);
       return done;
     }
     try {
@@ -173,6 +176,7 @@ async function program(
         return done;
       }
       if (spec.syncPolicy === 'Observe' && change.kind !== 'foreign') {
+        if (change.kind !== 'none') deps.proof.forget(keyOf(object));
         const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
         report(observedVerdict(change, desired, observed, canonical), own, { ...decision, plan });
         return done;
@@ -185,6 +189,7 @@ async function program(
       switch (change.kind) {
         case 'none':
           report(nothingToWrite(desired, observed, canonical), own, decision);
+          if (observed?.canonical === canonical) deps.proof.expect(object, observed, undefined);
           return next;
         case 'foreign':
           report(
@@ -195,6 +200,7 @@ async function program(
             },
             undefined,
           );
+          deps.proof.forget(keyOf(object));
           return { kind: 'after', delayMs: REJECTED_RETRY_MS };
         case 'create':
         case 'update': {
@@ -203,6 +209,7 @@ async function program(
           if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
           deps.memory.wrote(keyOf(object), change.desired.nodes, decision.lost);
           report(PROGRAMMED, answered, decision);
+          deps.proof.expect(object, answered, { replaced: observed });
           return next;
         }
         default:
@@ -399,6 +406,7 @@ async function release(
   deletionTimestamp: string,
   signal: AbortSignal,
 ): Promise<Followup> {
+  deps.proof.forget(keyOf(object));
   if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return done;
   const letGo = async () => {
     await deps.writer.removeFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);

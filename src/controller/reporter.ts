@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import type { DataPlanesOfConnection, DataPlanesOfUpstream } from '../core/data-planes.ts';
 import { formatPlace, type PlannedChange } from '../core/diff.ts';
 import { type ObjectKey, objectKey } from '../core/model.ts';
 import type { Excluded } from '../core/nodes.ts';
@@ -28,12 +29,16 @@ export interface ConnectionOutcome {
   readonly gatewayVersion: string | undefined;
   readonly upstreams: number;
   readonly leftBehind: readonly string[];
+  /** `unknown`: what was said last stays. */
+  readonly dataPlanes: DataPlanesOfConnection | 'unknown' | undefined;
 }
 
 /** Turns outcomes into status, Events and log lines. The only writer of status. */
 export interface Reporter {
   upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void;
   connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
+  /** What data planes serve of an upstream whose outcome was told before; everything else of its status stays. */
+  dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void;
   event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
   /** The object is gone. */
   forget(kind: CustomKind, key: ObjectKey): void;
@@ -143,6 +148,13 @@ export function createReporter(options: ReporterOptions): Reporter {
       announce(entry, previous, outcome.ready);
     },
 
+    dataPlanes(object, dataPlanes) {
+      want('GatewayUpstream', object, (before) => {
+        const { dataPlanes: _dataPlanes, ...rest } = { dataPlanes: undefined, ...before };
+        return dataPlanes === undefined ? rest : { ...rest, dataPlanes };
+      });
+    },
+
     event(object, event) {
       events.record('connection' in object ? 'GatewayUpstream' : 'GatewayConnection', object, event);
     },
@@ -217,8 +229,9 @@ function withoutCounts(status: Status | undefined): object {
     excluded: _excluded,
     upstreams: _upstreams,
     plan: _plan,
+    dataPlanes: _dataPlanes,
     ...rest
-  } = { endpoints: 0, excluded: 0, upstreams: 0, plan: 0, ...status };
+  } = { endpoints: 0, excluded: 0, upstreams: 0, plan: 0, dataPlanes: 0, ...status };
   return rest;
 }
 
@@ -230,12 +243,15 @@ function upstreamStatus(
 ): GatewayUpstreamStatus {
   const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, endpoints, plan, removalHeld } =
     outcome;
+  const dataPlanes =
+    previous?.dataPlanes !== undefined && 'current' in previous.dataPlanes ? previous.dataPlanes : undefined;
   return {
     observedGeneration: object.generation,
     ...(upstreamId === undefined ? {} : { upstreamId }),
     ...(createTime === undefined ? {} : { upstreamCreateTime: kubeTime(createTime * 1000) }),
     ...(endpoints === undefined ? endpointsBefore(previous) : endpointsStatus(endpoints)),
     ...(plan === undefined ? {} : { plan: planStatus(plan) }),
+    ...(dataPlanes === undefined ? {} : { dataPlanes }),
     conditions: nextConditions(
       previous?.conditions,
       [
@@ -268,9 +284,10 @@ function excludedStatus({ host, port, reason }: Excluded): { address: string; re
 }
 
 function endpointsBefore(
-  previous: GatewayUpstreamStatus | undefined,
+  previous: Status | undefined,
 ): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
-  const { endpoints, excluded } = previous ?? {};
+  if (previous === undefined || !('endpoints' in previous)) return {};
+  const { endpoints, excluded } = previous;
   return {
     ...(endpoints === undefined ? {} : { endpoints }),
     ...(excluded === undefined ? {} : { excluded }),
@@ -300,11 +317,17 @@ function connectionStatus(
   now: string,
 ): GatewayConnectionStatus {
   const { reachable, authorized, ready, gatewayVersion, upstreams, leftBehind } = outcome;
+  const before =
+    previous?.dataPlanes !== undefined && 'reachable' in previous.dataPlanes
+      ? previous.dataPlanes
+      : undefined;
+  const dataPlanes = outcome.dataPlanes === 'unknown' ? before : outcome.dataPlanes;
   return {
     observedGeneration: object.generation,
     ...(gatewayVersion === undefined ? {} : { gatewayVersion }),
     upstreams,
     ...(leftBehind.length === 0 ? {} : { leftBehind: leftBehind.slice(0, MAX_LEFT_BEHIND) }),
+    ...(dataPlanes === undefined ? {} : { dataPlanes }),
     conditions: nextConditions(
       previous?.conditions,
       [['Ready', ready], ['Reachable', reachable], ['Authorized', authorized], ...progressConditions(ready)],

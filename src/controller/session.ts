@@ -5,7 +5,7 @@ import {
   WriteForbiddenError,
 } from '../core/errors.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
-import type { GatewayDriver } from '../gateways/driver.ts';
+import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
 import type { Backoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -108,6 +108,11 @@ export class GatewaySession {
   /** The last write was refused for its key, though reading may be allowed. */
   get writeRefused(): GatewayAuthError | undefined {
     return this.#writeRefused;
+  }
+
+  /** Past this session's limits and state: data planes go on while their gateway cannot be configured. */
+  get dataPlanes(): DataPlaneReader | undefined {
+    return this.#options.driver.dataPlanes;
   }
 
   canonical(desired: Upstream): string {

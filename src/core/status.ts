@@ -60,9 +60,14 @@ export function nextConditions(
           ? before.lastTransitionTime
           : now,
       reason: verdict.reason,
-      message: shorten(verdict.message, MAX_MESSAGE),
+      message: boundedMessage(verdict.message),
     };
   });
+}
+
+/** `message`, cut to what a status holds. */
+export function boundedMessage(message: string): string {
+  return shorten(message, MAX_MESSAGE);
 }
 
 /** `text` in at most `length` UTF-16 units, cut between characters. */

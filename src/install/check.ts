@@ -5,10 +5,14 @@ import {
   GATEWAY_CONNECTION,
   GATEWAY_UPSTREAM,
 } from '../api/crd.ts';
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../api/group.ts';
-import { gatewayOptionsOf } from '../controller/connections.ts';
+import { controlApiOf, gatewayOptionsOf } from '../controller/connections.ts';
+import { endpointUrls, noDataPlanes, unfollowedProblem } from '../core/data-planes.ts';
+import type { ServicePortRef } from '../core/desired.ts';
 import { GatewayAuthError, OperatorError } from '../core/errors.ts';
-import type { GatewayDriver } from '../gateways/driver.ts';
+import { resolveService, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
 import { createGatewayDriver } from '../gateways/index.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import { listAll } from '../kube/list-all.ts';
@@ -288,7 +292,11 @@ async function checkConnection(
     return [failed(`${name}, settings`, message, 'correct its spec or the Secret')];
   }
   try {
-    return [fine(`${name}, settings`, 'Secrets are there'), ...(await checkGateway(name, driver, signal))];
+    return [
+      fine(`${name}, settings`, 'Secrets are there'),
+      ...(await checkGateway(name, driver, signal)),
+      ...(await checkDataPlanes(options, name, { spec: resolved.spec, reader: driver.dataPlanes }, signal)),
+    ];
   } finally {
     driver.close();
   }
@@ -321,6 +329,70 @@ async function checkGateway(
     return [gateway, gatewayFailed(name, error)];
   }
   return [gateway, fine(`${name}, key`, 'it may read and write')];
+}
+
+/** Whether each data plane can be asked what it serves, where the connection says that they should be. */
+async function checkDataPlanes(
+  deps: CheckDeps,
+  name: string,
+  { spec, reader }: { readonly spec: GatewayConnectionSpec; readonly reader: DataPlaneReader | undefined },
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const controlApi = controlApiOf(spec);
+  if (controlApi === undefined || reader === undefined) return [];
+  let urls: readonly string[];
+  if (controlApi.kind === 'urls') urls = controlApi.urls;
+  else {
+    const found = await serviceUrls(deps, controlApi.ref, signal);
+    if (!found.ok) return [failedByWords(`${name}, data planes`, found.message)];
+    ({ urls } = found);
+  }
+  return await Promise.all(
+    urls.map(async (url): Promise<Finding> => {
+      try {
+        await reader.list(url, signal);
+        return fine(`${name}, data plane ${url}`, 'its Control API answers');
+      } catch (error) {
+        if (!(error instanceof OperatorError)) throw error;
+        return failedByWords(`${name}, data plane ${url}`, error.message);
+      }
+    }),
+  );
+}
+
+async function serviceUrls(
+  { transport, namespaces }: CheckDeps,
+  ref: ServicePortRef,
+  signal: AbortSignal,
+): Promise<
+  { readonly ok: true; readonly urls: readonly string[] } | { readonly ok: false; readonly message: string }
+> {
+  const problem = unfollowedProblem(namespaces, ref.namespace);
+  if (problem !== undefined) return { ok: false, message: problem };
+  const { namespace, name } = ref;
+  const services = resourcePath({ group: '', version: 'v1', plural: 'services', namespace });
+  const slices = resourcePath({
+    group: 'discovery.k8s.io',
+    version: 'v1',
+    plural: 'endpointslices',
+    namespace,
+  });
+  try {
+    const [service = [], endpoints = []] = await Promise.all([
+      listAll(transport, services, { fieldSelector: `metadata.name=${name}` }, signal),
+      listAll(transport, slices, { labelSelector: `kubernetes.io/service-name=${name}` }, signal),
+    ]);
+    const found = resolveService(
+      ref,
+      trimService(service[0]),
+      endpoints.flatMap((raw) => trimSlice(raw) ?? []),
+    );
+    if (found.state !== 'known') return { ok: false, message: found.message };
+    const urls = endpointUrls(found);
+    return urls.length > 0 ? { ok: true, urls } : { ok: false, message: noDataPlanes(ref) };
+  } catch (error) {
+    return { ok: false, message: `${kubeError(error).message}: solve what is above first` };
+  }
 }
 
 /** What the status of each GatewayUpstream says: the operator wrote it, so this says nothing while it does not run. */

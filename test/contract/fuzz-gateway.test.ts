@@ -209,6 +209,7 @@ describe('mutated answers of a gateway', () => {
     const reporter: Reporter = {
       upstream: () => undefined,
       connection: () => undefined,
+      dataPlanes: () => undefined,
       event: () => undefined,
       forget: () => undefined,
       close: async () => undefined,

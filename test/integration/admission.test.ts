@@ -51,6 +51,9 @@ const connection = (name: string, fields: Spec): Right => ({
 });
 const adminUrl = (url: unknown) =>
   connection(`adminUrl ${JSON.stringify(url)}`, { apisix: { ...apisix, adminUrl: url } });
+const controlApi = (name: string, fields: unknown): Right =>
+  connection(`controlApi: ${name}`, { apisix: { ...apisix, controlApi: fields } });
+const control = { name: 'apisix-control', namespace: 'apisix', port: 9090 };
 const allowed = (name: string, fields: unknown): Right => connection(name, { allowedNamespaces: fields });
 const match = (pattern: unknown) => allowed(`match ${JSON.stringify(pattern)}`, { match: [pattern] });
 const expression = (name: string, fields: Spec): Right =>
@@ -269,6 +272,25 @@ const WRONG: readonly Wrong[] = [
   wrong(adminUrl('http://:9180'), 'must look like http://apisix-admin.apisix:9180'),
   wrong(adminUrl('http://10.0.0.256:9180'), 'four numbers from 0 to 255, for example http://192.0.2.10:9180'),
   wrong(adminUrl(''), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(controlApi('nothing', {}), 'controlApi has exactly one of urls and serviceRef'),
+  wrong(
+    controlApi('both', { urls: ['http://10.0.0.1:9090'], serviceRef: control }),
+    'controlApi has exactly one of urls and serviceRef',
+  ),
+  wrong(controlApi('no URL', { urls: [] }), 'should have at least 1 items'),
+  wrong(controlApi('no scheme', { urls: ['10.0.0.1:9090'] }), 'a URL of controlApi must look like'),
+  wrong(controlApi('credentials', { urls: ['http://u:p@10.0.0.1:9090'] }), 'without credentials'),
+  wrong(controlApi('no IPv4 address', { urls: ['http://10.0.0.256:9090'] }), 'four numbers from 0 to 255'),
+  wrong(controlApi('twice', { urls: times(2, 'http://10.0.0.1:9090') }), 'Duplicate value'),
+  wrong(
+    controlApi('65 URLs', { urls: Array.from({ length: 65 }, (_, n) => `http://10.0.0.${n}:9090`) }),
+    'Too many: 65: must have at most 64 items',
+  ),
+  wrong(
+    controlApi('no namespace', { serviceRef: { ...control, namespace: undefined } }),
+    'serviceRef.namespace: Required value',
+  ),
+  wrong(controlApi('a port in quotes', { serviceRef: { ...control, port: '9090' } }), 'without quotes'),
   wrong(
     connection('a Secret with its namespace', {
       apisix: { ...apisix, adminKeySecretRef: { name: 'apisix/admin' } },
@@ -392,6 +414,12 @@ const RIGHT: readonly Right[] = [
   connection('as little as possible', {}),
   adminUrl('https://[2001:db8::1]:9180/admin/'),
   adminUrl('http://192.0.2.10'),
+  controlApi('URLs', {
+    urls: ['http://10.0.0.1:9090', 'https://[2001:db8::1]:9090/one', 'http://control.apisix'],
+  }),
+  controlApi('64 URLs', { urls: Array.from({ length: 64 }, (_, n) => `http://10.0.0.${n}:9090`) }),
+  controlApi('a Service', { serviceRef: control }),
+  controlApi('a port by name', { serviceRef: { ...control, port: 'control' } }),
   adminUrl('http://apisix:65535'),
   connection('idPrefix of 32', { idPrefix: long(32) }),
   connection('limits', { limits: { concurrency: 64, requestsPerSecond: 10_000 } }),

@@ -41,15 +41,20 @@ async function connect(
   adminUrl: string,
   {
     secret = 'gateway',
-    tls = {},
     extra = {},
-  }: { readonly secret?: string; readonly tls?: object; readonly extra?: object } = {},
+    ...settings
+  }: {
+    readonly secret?: string;
+    readonly tls?: object;
+    readonly controlApi?: object;
+    readonly extra?: object;
+  } = {},
 ): Promise<void> {
   await shop.connection(name, {
     adminUrl,
     secret,
     extra: {
-      apisix: { adminUrl, adminKeySecretRef: { name: secret, key: 'admin-key' }, tls },
+      apisix: { adminUrl, adminKeySecretRef: { name: secret, key: 'admin-key' }, ...settings },
       idPrefix: `${name}.`,
       ...extra,
     },
@@ -171,6 +176,19 @@ export const FAULTS: readonly Fault[] = [
     message: 'http://gateway:9180 refused the connection: is it running, and is the port right?',
     check:
       'gateway: http://gateway:9180 refused the connection. Remedy: is it running, and is the port right?',
+  },
+  {
+    symptom: 'A data plane serves its Control API on loopback only: that changes no condition',
+    on: ['GatewayConnection', 'loopback'],
+    async arrange(stage) {
+      const gateway = await stage.newGateway();
+      await gateway.dataPlanes[0]?.stop();
+      await connect(stage, 'loopback', gateway.adminUrl, { controlApi: { urls: [gateway.controlUrl] } });
+    },
+    condition: ready('True', 'Ready'),
+    message: 'The gateway answers and takes the key',
+    check:
+      'data plane http://gateway:9180: refused the connection. Remedy: is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback',
   },
   {
     symptom: 'The name of the gateway does not exist',

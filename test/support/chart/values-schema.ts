@@ -38,7 +38,7 @@ export function valuesSchema(): JsonSchema {
   const config = plain(z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }));
   const connection = plain(z.toJSONSchema(gatewayConnectionSpec, { io: 'input', target: 'draft-7' }));
   const { allowedNamespaces, idPrefix, limits, tenantPolicy } = propertiesOf(connection);
-  const { tls } = propertiesOf(propertiesOf(connection)['apisix']);
+  const { tls, controlApi } = propertiesOf(propertiesOf(connection)['apisix']);
   const { leaderElection, ops } = propertiesOf(config);
   const values = section(
     {
@@ -76,6 +76,7 @@ export function valuesSchema(): JsonSchema {
           adminUrl: text,
           adminKey: complete({ value: text, existingSecret: complete({ name: text, key: text }) }),
           tls: tls ?? mapping,
+          controlApi: controlApi ?? mapping,
         }),
         idPrefix: idPrefix ?? text,
         allowedNamespaces: allowedNamespaces ?? mapping,

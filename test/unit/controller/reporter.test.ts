@@ -299,3 +299,40 @@ describe('reporter', () => {
     expect(written).toEqual([]);
   });
 });
+
+describe('data planes', () => {
+  const lagging = {
+    total: 2,
+    current: 1,
+    lagging: [{ dataPlane: 'http://10.0.0.1:9090', reason: 'OlderContent' as const }],
+  };
+
+  it('are written beside what was said, at most every 10 s, and change no condition', async () => {
+    const { reporter, written, clock, record } = start();
+    reporter.upstream(object(), outcome(2));
+    await settle();
+    const events = record.mock.calls.length;
+    for (let n = 0; n < 100; n += 1) {
+      reporter.dataPlanes(object(), n % 2 === 0 ? lagging : { total: 2, current: 2 });
+      await clock.advance(100);
+    }
+    reporter.dataPlanes(object(), lagging);
+    await clock.advance(10_000);
+    expect(written.length).toBeLessThanOrEqual(3);
+    expect(written.at(-1)).toEqual({ ...written[0], dataPlanes: lagging });
+    expect(record.mock.calls.length).toBe(events);
+  });
+
+  it('stay while the outcome changes, until they are taken back', async () => {
+    const { reporter, written, clock } = start();
+    reporter.upstream(object(), outcome(2));
+    reporter.dataPlanes(object(), lagging);
+    reporter.upstream(object(), outcome(1, { ready: down }));
+    await settle();
+    expect(written.at(-1)?.dataPlanes).toEqual(lagging);
+    reporter.dataPlanes(object(), undefined);
+    await clock.advance(10_000);
+    expect(written.at(-1)).not.toHaveProperty('dataPlanes');
+    expect(written.at(-1)?.conditions?.find(({ type }) => type === 'Ready')?.status).toBe('Unknown');
+  });
+});
