@@ -211,11 +211,16 @@ export const MAX_EXCLUDED = 10;
 export const MAX_PLANNED_CHANGES = 20;
 
 /** Why a data plane is said to lag. */
-export const LAGGING_REASONS = [
-  'Unreachable',
-  'OlderContent',
-  'Missing',
-] as const satisfies readonly Reason[];
+export const LAGGING_REASONS = {
+  Unreachable: 'It cannot be asked what it serves. `status.dataPlanes` of the GatewayConnection says why.',
+  OlderContent:
+    'It serves something else than what was written last, for more than 5 s. Look at its log and its connection to etcd.',
+  Missing:
+    'It has no such upstream, more than 5 s after it was written. Look at its log and its connection to etcd.',
+} as const;
+
+export type LaggingReason = keyof typeof LAGGING_REASONS;
+
 /** As many as `status.dataPlanes.lagging` holds. */
 export const MAX_LAGGING = 10;
 
@@ -288,10 +293,8 @@ export const gatewayUpstreamStatus = z
             z.object({
               dataPlane: z.string().max(512).describe('Address of its Control API.'),
               reason: z
-                .enum(LAGGING_REASONS)
-                .describe(
-                  'Unreachable: it cannot be asked; the status of the GatewayConnection says why. OlderContent: it serves something else than what was written last. Missing: it has no such upstream.',
-                ),
+                .enum(Object.keys(LAGGING_REASONS) as LaggingReason[])
+                .describe('Why it is said to lag.'),
             }),
           )
           .max(MAX_LAGGING)

@@ -48,13 +48,6 @@ export const REASONS = {
   // GatewayConnection
   Reachable: 'The gateway answers.',
   Authorized: 'The gateway takes the key.',
-  // Data planes, in status.dataPlanes of a GatewayUpstream
-  Unreachable:
-    'The data plane cannot be asked what it serves. `status.dataPlanes` of the GatewayConnection says why.',
-  OlderContent:
-    'The data plane serves something else than what was written last, for more than 5 s. Look at its log and its connection to etcd.',
-  Missing:
-    'The data plane has no such upstream, more than 5 s after it was written. Look at its log and its connection to etcd.',
   // Events only
   Repaired: 'Somebody changed or deleted the upstream in the gateway; it was written again.',
   Orphaned: 'The object is gone, and its upstream stays in the gateway.',

@@ -1,5 +1,5 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
-import { type LAGGING_REASONS, MAX_LAGGING } from '../api/gateway-upstream.ts';
+import { type LaggingReason, MAX_LAGGING } from '../api/gateway-upstream.ts';
 import type { ServicePortRef } from './desired.ts';
 import { formatPlace } from './diff.ts';
 import type { Discovered } from './model.ts';
@@ -7,8 +7,6 @@ import { chooseEndpoints } from './nodes.ts';
 
 /** After a write, a data plane may serve what was there before for this long without being said to lag. */
 export const PROOF_GRACE_MS = 5000;
-
-type LaggingReason = (typeof LAGGING_REASONS)[number];
 
 /** How a data plane stands to an upstream. */
 export type DataPlaneVerdict = 'Current' | LaggingReason;

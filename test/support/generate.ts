@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CONDITIONS, type ConditionFacts, STALLED } from '../../src/api/conditions.ts';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
-import { EXCLUDED_REASONS } from '../../src/api/gateway-upstream.ts';
+import { EXCLUDED_REASONS, LAGGING_REASONS } from '../../src/api/gateway-upstream.ts';
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
@@ -52,11 +52,8 @@ function statusReference(): string {
   const path = 'docs/status.md';
   const parts = {
     'GatewayUpstream conditions': conditionsTable('GatewayUpstream'),
-    'excluded reasons': [
-      '| reason | meaning |',
-      '| --- | --- |',
-      ...Object.entries(EXCLUDED_REASONS).map(([reason, meaning]) => `| \`${reason}\` | ${meaning} |`),
-    ].join('\n'),
+    'excluded reasons': reasonsTable(EXCLUDED_REASONS),
+    'lagging reasons': reasonsTable(LAGGING_REASONS),
     'GatewayConnection conditions': conditionsTable('GatewayConnection'),
   };
   let text = readFileSync(new URL(path, root), 'utf8');
@@ -68,6 +65,11 @@ function statusReference(): string {
     text = `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`;
   }
   return text;
+}
+
+function reasonsTable(reasons: Readonly<Record<string, string>>): string {
+  const rows = Object.entries(reasons).map(([reason, meaning]) => `| \`${reason}\` | ${meaning} |`);
+  return ['| reason | meaning |', '| --- | --- |', ...rows].join('\n');
 }
 
 function conditionsTable(kind: keyof typeof CONDITIONS): string {
