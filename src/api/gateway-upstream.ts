@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { Reason } from './reasons.ts';
 import {
   celMatches,
   conditions,
