@@ -389,7 +389,7 @@ describe('ensureBinaries', () => {
   it('says in one line that Go is missing, or why it is of no use', async () => {
     const missing = await ensureBinaries({ env: { ...env, PATH: '' }, report }).catch(String);
     expect(missing).toBe(
-      'Error: Go 1.26 or newer is needed once to build the test control plane, and there is no go in PATH: ' +
+      'Error: Go 1.26 or newer is needed once to build the control plane, and there is no go in PATH: ' +
         'install it from https://go.dev/dl, or let KUBEBUILDER_ASSETS name a folder of ready binaries',
     );
     const old = await ensureBinaries({ env: { ...env, STAND_IN_OLD: 'yes' }, report }).catch(String);

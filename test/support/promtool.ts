@@ -1,0 +1,30 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensureGoTools, type GoModule } from './control-plane/go-tools.ts';
+
+const MODULE: GoModule = {
+  folder: fileURLToPath(new URL('../promtool/', import.meta.url)),
+  name: 'promtool',
+  what: 'promtool',
+  tools: ['promtool'],
+  announce: () =>
+    "building promtool from source (about 3 minutes on 2 cores the first time, seconds when Go's build cache is warm)",
+  // The clients of clouds, which find what Prometheus scrapes, are most of its code, and no rule needs them.
+  flags: () => ['-tags=remove_all_sd', '-trimpath', '-ldflags', '-s -w'],
+  remedy: 'install it from https://go.dev/dl',
+};
+
+/** Runs promtool; resolves to what it printed, rejects with that where it found fault. */
+export async function promtool(...args: readonly string[]): Promise<string> {
+  const folder = await ensureGoTools(MODULE, {
+    env: process.env,
+    report: (line) => process.stderr.write(`${line}\n`),
+  });
+  return await new Promise((settle, fail) => {
+    execFile(join(folder, 'promtool'), args, (cause, stdout, stderr) => {
+      if (cause === null) settle(stdout);
+      else fail(new Error(`promtool ${args.join(' ')}:\n${stdout}${stderr}`, { cause }));
+    });
+  });
+}
