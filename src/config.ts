@@ -133,9 +133,13 @@ export const configSchema = section({
       .default('0.0.0.0')
       .describe('Address to listen on.'),
     port: port.default(8080).describe('Port to listen on; 0: any that is free.'),
+    debugState: z
+      .boolean()
+      .default(false)
+      .describe('Whether /debug/state tells whoever asks what is desired and observed.'),
   })
-    .default({ host: '0.0.0.0', port: 8080 })
-    .describe('Where /livez and /readyz answer.'),
+    .default({ host: '0.0.0.0', port: 8080, debugState: false })
+    .describe('Where /livez, /readyz and /metrics answer.'),
 })
   .refine(
     ({ leaderElection, requestTimeout }) =>

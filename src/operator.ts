@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
+import { METRICS } from './api/metrics.ts';
 import type { Config } from './config.ts';
-import { createController, upstreamIndexes } from './controller/controller.ts';
+import { type Controller, createController, upstreamIndexes } from './controller/controller.ts';
+import { createInstruments, objectSamples } from './controller/instruments.ts';
 import { grantIndexes } from './controller/references.ts';
 import { createReporter } from './controller/reporter.ts';
 import { createKubernetesSource, sliceIndexes, trimService, trimSlice } from './discovery/kubernetes.ts';
@@ -28,7 +30,7 @@ import { createTransport } from './kube/transport.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
 import type { Logger } from './runtime/logger.ts';
-import { createMetrics, type GaugeSource } from './runtime/metrics.ts';
+import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
@@ -122,6 +124,8 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     signal,
     isTerminating: (namespace) => namespaces.get('', namespace)?.terminating ?? false,
   });
+  const metrics = createMetrics();
+  const instruments = createInstruments(metrics);
   const reporter = createReporter({
     writer,
     events,
@@ -130,6 +134,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     backoffMs,
     countsEveryMs: 10_000,
     concurrency: config.statusConcurrency,
+    instruments,
   });
 
   const checks: readonly ReadinessCheck[] = [
@@ -137,12 +142,23 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     { name: 'permissions', problem: permissions.problem },
     { name: 'lease', problem: election.problem },
   ];
-  await using ops = await startOpsServer({
-    ...config.ops,
+  let controller: Controller | undefined;
+  const state: OperatorState = {
     checks,
-    metrics: createMetrics(
-      operatorGauges({ checks, leads: election.mayWrite, missing: permissions.missing }),
-    ),
+    reflectors,
+    leads: election.mayWrite,
+    missing: permissions.missing,
+    depths: () => [...(controller?.depths() ?? []), ...reporter.depths()],
+  };
+  collectState(metrics, state);
+  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections));
+  const debugState = async () => ({ ...stateOf(state), ...(await controller?.debugState()) });
+  await using ops = await startOpsServer({
+    host: config.ops.host,
+    port: config.ops.port,
+    checks,
+    metrics,
+    ...(config.ops.debugState ? { debugState } : {}),
   });
   log.info({ opsHost: config.ops.host, opsPort: ops.port }, 'answering /livez, /readyz and /metrics');
   const stop = new AbortController();
@@ -156,7 +172,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     const clusterId = config.clusterId ?? (await clusterUid(namespaces, ended));
     if (clusterId === undefined) return;
     log.info({ clusterId, operatorNamespace: config.operatorNamespace }, 'starting');
-    const controller = createController({
+    const made = createController({
       ...config,
       clusterId,
       upstreams,
@@ -176,8 +192,10 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       resyncMs: config.resyncInterval,
       requestTimeoutMs: config.requestTimeout,
       mayWrite: election.mayWrite,
+      instruments,
     });
-    await election.run((leading) => controller.run(leading), signal);
+    controller = made;
+    await election.run((leading) => made.run(leading), signal);
   } finally {
     stop.abort();
     await Promise.allSettled(running);
@@ -196,44 +214,64 @@ export function permissionsNeeded(config: Config): readonly Permission[] {
   });
 }
 
-/** What the program says of itself to Prometheus, besides what every process says. */
-function operatorGauges(state: {
+/** What the program knows of itself. */
+interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
+  readonly reflectors: readonly Reflector[];
   readonly leads: () => boolean;
   readonly missing: () => readonly Permission[];
-}): readonly GaugeSource[] {
-  return [
-    {
-      name: 'gateway_upstream_operator_leader',
-      help: '1 if this replica may write.',
-      labelNames: [],
-      samples: () => [{ labels: {}, value: state.leads() ? 1 : 0 }],
-    },
-    {
-      name: 'gateway_upstream_operator_ready_check',
-      help: '1 if this check of /readyz holds.',
-      labelNames: ['check'],
-      samples: () =>
-        state.checks.map(({ name, problem }) => ({
-          labels: { check: name },
-          value: problem() === undefined ? 1 : 0,
-        })),
-    },
-    {
-      name: 'gateway_upstream_operator_permission_missing',
-      help: '1 for each permission that the operator lacks, with the role that should grant it.',
-      labelNames: ['permission', 'role', 'namespace'],
-      samples: () =>
-        state.missing().map((permission) => ({
-          labels: {
-            permission: describePermission(permission),
-            role: `${permission.grantedBy.kind} ${permission.grantedBy.name}`,
-            namespace: permission.namespace ?? '',
-          },
-          value: 1,
-        })),
-    },
-  ];
+  readonly depths: () => readonly Sample[];
+}
+
+function collectState(metrics: Metrics, { checks, reflectors, leads, missing, depths }: OperatorState): void {
+  metrics.collect(METRICS.leader, () => [{ labels: {}, value: leads() ? 1 : 0 }]);
+  metrics.collect(METRICS.readyCheck, () =>
+    checks.map(({ name, problem }) => ({
+      labels: { check: name },
+      value: problem() === undefined ? 1 : 0,
+    })),
+  );
+  metrics.collect(METRICS.permissionMissing, () =>
+    missing().map((permission) => ({
+      labels: {
+        permission: describePermission(permission),
+        role: `${permission.grantedBy.kind} ${permission.grantedBy.name}`,
+        namespace: permission.namespace ?? '',
+      },
+      value: 1,
+    })),
+  );
+  metrics.collect(METRICS.queueDepth, depths);
+  const ofWatches = (value: (reflector: Reflector) => number) => () =>
+    reflectors.map((reflector) => ({ labels: { watch: reflector.name }, value: value(reflector) }));
+  metrics.collect(METRICS.watchAge, ofWatches(ageSeconds));
+  metrics.collect(
+    METRICS.watchLists,
+    ofWatches((reflector) => reflector.health().lists),
+  );
+  metrics.collect(
+    METRICS.watchStarts,
+    ofWatches((reflector) => reflector.health().watches),
+  );
+}
+
+/** For `/debug/state`; the controller tells the rest. */
+function stateOf({ reflectors, leads, depths }: OperatorState): object {
+  return {
+    leader: leads(),
+    watches: reflectors.map((reflector) => ({
+      name: reflector.name,
+      state: reflector.health().state,
+      lastError: reflector.health().lastError,
+      ageSeconds: ageSeconds(reflector),
+    })),
+    queues: depths(),
+  };
+}
+
+/** Since the API server was last heard; where it never was, since the process began. */
+function ageSeconds(reflector: Reflector): number {
+  return (systemClock.monotonic() - (reflector.health().lastContactAt ?? 0)) / 1000;
 }
 
 /** The uid of namespace kube-system, the same as long as the cluster lives; undefined if the signal aborts first. */

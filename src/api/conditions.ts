@@ -125,5 +125,8 @@ export const CONDITIONS = {
   },
 } as const satisfies Record<string, Record<string, ConditionFacts>>;
 
+/** Reasons that only metrics have. */
+export const METRIC_REASONS: readonly Reason[] = ['InternalError'];
+
 /** Reasons that only Events have. */
 export const EVENT_REASONS: readonly Reason[] = ['Repaired', 'Orphaned', 'Deleted'];

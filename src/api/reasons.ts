@@ -48,6 +48,8 @@ export const REASONS = {
   // GatewayConnection
   Reachable: 'The gateway answers.',
   Authorized: 'The gateway takes the key.',
+  // Metrics only
+  InternalError: 'A defect of the operator; its log has the details. It is tried again.',
   // Events only
   Repaired: 'Somebody changed or deleted the upstream in the gateway; it was written again.',
   Orphaned: 'The object is gone, and its upstream stays in the gateway.',

@@ -9,6 +9,7 @@ import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { createRateLimit } from '../runtime/rate-limit.ts';
+import type { Instruments } from './instruments.ts';
 import { GatewaySession, type ListReport } from './session.ts';
 
 /** Whether a connection can be used now, and if not, why. */
@@ -35,6 +36,7 @@ export interface ConnectionsOptions {
   /** The state of a connection changed, or may have. */
   readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
   readonly setConcurrency: (connection: string, concurrency: number) => void;
+  readonly instruments: Instruments;
 }
 
 interface Open {
@@ -127,7 +129,7 @@ export class Connections {
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
-    const { clock, random, resyncMs, mayWrite, onList, onState } = this.#options;
+    const { clock, random, resyncMs, mayWrite, onList, onState, instruments } = this.#options;
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
@@ -138,6 +140,7 @@ export class Connections {
       this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
       return;
     }
+    instruments.opened(name);
     const session = new GatewaySession({
       driver,
       clock,
@@ -149,6 +152,8 @@ export class Connections {
       mayWrite,
       onList: (report) => onList(name, report),
       onState: (scope) => onState(name, scope),
+      onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),
+      onError: (reason) => instruments.failed(name, reason),
     });
     // The old session's requests end first, so that none of them overtakes the new one's.
     const ended = (before ?? Promise.resolve())

@@ -11,10 +11,15 @@ import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
+import type { Sample } from '../runtime/metrics.ts';
 import { type Followup, PRIORITY, type Priority, WorkQueue } from '../runtime/work-queue.ts';
 import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
+import { debugState } from './debug-state.ts';
+import { EndpointChanges } from './endpoint-changes.ts';
+import type { World } from './evaluate.ts';
 import { GuardMemory } from './guard-memory.ts';
+import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
 import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { createUpstreamReconciler } from './reconcile-upstream.ts';
@@ -61,15 +66,18 @@ export interface ControllerOptions extends ReferenceRules {
   readonly requestTimeoutMs: number;
   /** Asked right before each write to a gateway. */
   readonly mayWrite: () => boolean;
+  readonly instruments: Instruments;
 }
 
 export interface Controller {
   /** Works until the signal aborts, then resolves when nothing is under way any more. */
   run(signal: AbortSignal): Promise<void>;
-  /** Keys that wait or run. */
-  readonly depth: number;
+  /** Keys that wait or run, as samples of a metric. */
+  depths(): readonly Sample[];
   /** How many data planes of each connection that has a `controlApi` lag or cannot be asked. */
   laggingDataPlanes(): ReadonlyMap<string, number>;
+  /** See `debugState`. */
+  debugState(): Promise<object>;
 }
 
 /** What a key in the queue stands for. */
@@ -84,9 +92,6 @@ type Work =
  */
 const READ_BACK_MS = 60_000;
 
-const CONNECTION_LANE = 'connections';
-const gatewayLane = (connection: string): string => `gateway ${connection}`;
-
 /**
  * Turns changes of objects, endpoints, Secrets and gateways into keys, and runs the reconcilers on them. Nothing is
  * reconciled before every kind that it depends on was listed in full.
@@ -97,6 +102,7 @@ export function createController(options: ControllerOptions): Controller {
   const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
   const claims = new Claims();
   const memory = new GuardMemory(clock);
+  const changes = new EndpointChanges(clock);
   const subscriptions = new Map<ObjectKey, readonly Disposable[]>();
   const seen = new Map<ObjectKey, { readonly uid: string; readonly at: number }>();
   let started = false;
@@ -104,13 +110,17 @@ export function createController(options: ControllerOptions): Controller {
   const queue = new WorkQueue({
     clock,
     backoffMs: options.backoffMs,
+    onBegin: options.instruments.waited,
     onError: (key, err) => {
       // Whoever lost the lease says so once, and ends.
       if (!options.mayWrite()) return;
       // What the API server answers is told in full once, by the reflectors and readiness.
       if (err instanceof KubeApiError)
         log.warn({ key, status: err.status }, `a write to the cluster failed: ${err.message}`);
-      else log.error({ err, key }, 'a reconcile failed; it is tried again');
+      else {
+        options.instruments.failed('', 'InternalError');
+        log.error({ err, key }, 'a reconcile failed; it is tried again');
+      }
     },
     run: (key, signal) => run(JSON.parse(key) as Work, signal),
   });
@@ -133,9 +143,8 @@ export function createController(options: ControllerOptions): Controller {
     },
     onChange: enqueueConnection,
   });
-  const reconcileUpstream = createUpstreamReconciler({
+  const world: World = {
     ...options,
-    connectionState,
     claims,
     held: (connection, id) => {
       const state = sessions.state(connection);
@@ -145,7 +154,13 @@ export function createController(options: ControllerOptions): Controller {
     },
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
+  };
+  const reconcileUpstream = createUpstreamReconciler({
+    ...options,
+    ...world,
+    connectionState,
     memory,
+    changes,
     proof,
     leaveAlone: (connection, id) => {
       sweep.leaveAlone(connection, id);
@@ -212,7 +227,12 @@ export function createController(options: ControllerOptions): Controller {
       );
       subscriptions.set(
         key,
-        refs.map((ref) => source.subscribe(ref, () => enqueueKey(key, PRIORITY.endpoints))),
+        refs.map((ref) =>
+          source.subscribe(ref, () => {
+            changes.arrived(key);
+            enqueueKey(key, PRIORITY.endpoints);
+          }),
+        ),
       );
     }
     const connection = current === undefined ? undefined : connections.get('', current.connection);
@@ -248,9 +268,8 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   return {
-    get depth() {
-      return queue.depth;
-    },
+    depths: () => depthSamples(queue.depths()),
+    debugState: () => debugState({ ...world, connectionState }),
 
     laggingDataPlanes: () => proof.lagging(),
 

@@ -22,6 +22,7 @@ import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
+import type { EndpointChanges } from './endpoint-changes.ts';
 import {
   basisOf,
   createTimeSeconds,
@@ -34,6 +35,7 @@ import {
   type World,
 } from './evaluate.ts';
 import type { GuardMemory } from './guard-memory.ts';
+import type { Instruments } from './instruments.ts';
 import type { Proof } from './proof.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
@@ -49,6 +51,8 @@ export interface UpstreamReconcilerDeps extends World {
   readonly reporter: Reporter;
   readonly memory: GuardMemory;
   readonly proof: Pick<Proof, 'expect' | 'forget'>;
+  readonly changes: EndpointChanges;
+  readonly instruments: Pick<Instruments, 'propagated' | 'suppressed'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -97,6 +101,7 @@ export function createUpstreamReconciler(
       deps.reporter.forget('GatewayUpstream', key);
       deps.memory.forget(key);
       deps.proof.forget(key);
+      deps.changes.forget(key);
       return done;
     }
     try {
@@ -116,7 +121,9 @@ async function program(
   object: GatewayUpstream,
   signal: AbortSignal,
 ): Promise<Followup> {
-  const { reporter } = deps;
+  const { reporter, changes, instruments } = deps;
+  const key = keyOf(object);
+  const changedAt = changes.take(key);
   const missing = missingPermission(deps, object);
   const evaluation = evaluate(deps, object);
   if (evaluation.kind === 'refused') {
@@ -157,11 +164,15 @@ async function program(
 
   const state = deps.connectionState(object.connection);
   if (state.kind !== 'usable') {
+    changes.restore(key, changedAt);
     report({ status: 'Unknown', reason: 'GatewayUnavailable', message: state.message }, undefined);
     return done;
   }
   const { session } = state;
-  if (session.state.kind === 'starting') return done;
+  if (session.state.kind === 'starting') {
+    changes.restore(key, changedAt);
+    return done;
+  }
   try {
     return await session.exclusive(id, async (turn) => {
       const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
@@ -188,6 +199,7 @@ async function program(
       const next = afterHold(deps, guard);
       switch (change.kind) {
         case 'none':
+          instruments.suppressed(object.connection);
           report(nothingToWrite(desired, observed, canonical), own, decision);
           if (observed?.canonical === canonical) deps.proof.expect(object, observed, undefined);
           return next;
@@ -205,6 +217,9 @@ async function program(
         case 'create':
         case 'update': {
           const answered = await turn.put(change.desired, signal);
+          if (changedAt !== undefined) {
+            instruments.propagated(object.connection, deps.clock.monotonic() - changedAt);
+          }
           const stripped = change.kind === 'update' && change.stripped;
           if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
           deps.memory.wrote(keyOf(object), change.desired.nodes, decision.lost);
@@ -217,6 +232,9 @@ async function program(
       }
     });
   } catch (error) {
+    if (error instanceof GatewayUnavailableError || error instanceof GatewayAuthError) {
+      changes.restore(key, changedAt);
+    }
     if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
     report(

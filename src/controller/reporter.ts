@@ -19,7 +19,9 @@ import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { Stored } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
+import type { Sample } from '../runtime/metrics.ts';
 import { PRIORITY, WorkQueue } from '../runtime/work-queue.ts';
+import { depthSamples, type Instruments, STATUS_LANE } from './instruments.ts';
 import type { UpstreamOutcome } from './reconcile-upstream.ts';
 
 export interface ConnectionOutcome {
@@ -42,6 +44,8 @@ export interface Reporter {
   event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
   /** The object is gone. */
   forget(kind: CustomKind, key: ObjectKey): void;
+  /** Status writes that wait or run, as samples of a metric. */
+  depths(): readonly Sample[];
   /** Writes nothing new and waits for what is under way. */
   close(): Promise<void>;
 }
@@ -56,6 +60,7 @@ export interface ReporterOptions {
   readonly countsEveryMs: number;
   /** How many status writes may be under way at once. */
   readonly concurrency: number;
+  readonly instruments: Pick<Instruments, 'waited' | 'statusWritten'>;
 }
 
 type Status = GatewayUpstreamStatus | GatewayConnectionStatus;
@@ -73,7 +78,6 @@ interface Tracked {
   told: Summary | undefined;
 }
 
-const LANE = 'status';
 /** Writes of one object at once within `countsEveryMs`: conditions that flap must not become as many writes. */
 const BURST = 5;
 /** As many as the CRD takes. */
@@ -81,25 +85,31 @@ const MAX_LEFT_BEHIND = 256;
 const MAX_CHANGE_LENGTH = 512;
 
 export function createReporter(options: ReporterOptions): Reporter {
-  const { writer, events, clock, log } = options;
+  const { writer, events, clock, log, instruments } = options;
   const tracked = new Map<string, Tracked>();
 
   const queue = new WorkQueue({
     clock,
     backoffMs: options.backoffMs,
-    onError: (key, err) => log.warn({ err, key }, 'writing a status failed; it is tried again'),
+    onBegin: instruments.waited,
+    onError: (key, err) => {
+      const kind = tracked.get(key)?.kind;
+      if (kind !== undefined) instruments.statusWritten(kind, 'failed');
+      log.warn({ err, key }, 'writing a status failed; it is tried again');
+    },
     run: async (key, signal) => {
       const entry = tracked.get(key);
       if (entry === undefined) return { kind: 'done' };
       const { wanted } = entry;
       if (isDeepStrictEqual(entry.written, wanted)) return { kind: 'done' };
       await writer.applyStatus(entry.kind, entry.object, wanted, signal);
+      instruments.statusWritten(entry.kind, 'written');
       entry.written = wanted;
       entry.writtenAt = [...entry.writtenAt, clock.monotonic()].slice(-BURST);
       return { kind: 'done' };
     },
   });
-  queue.setConcurrency(LANE, options.concurrency);
+  queue.setConcurrency(STATUS_LANE, options.concurrency);
 
   const want = (
     kind: CustomKind,
@@ -127,8 +137,8 @@ export function createReporter(options: ReporterOptions): Reporter {
     // Of the last writes, the one that has to be so long ago.
     const before = urgent ? entry.writtenAt.at(-BURST) : entry.writtenAt.at(-1);
     const delayMs = before === undefined ? 0 : before + options.countsEveryMs - clock.monotonic();
-    if (urgent && delayMs <= 0) queue.add(key, LANE, PRIORITY.spec);
-    else queue.addAfter(key, Math.max(0, delayMs), LANE, PRIORITY.resync);
+    if (urgent && delayMs <= 0) queue.add(key, STATUS_LANE, PRIORITY.spec);
+    else queue.addAfter(key, Math.max(0, delayMs), STATUS_LANE, PRIORITY.resync);
     return { previous, entry };
   };
 
@@ -162,6 +172,8 @@ export function createReporter(options: ReporterOptions): Reporter {
     forget(kind, key) {
       tracked.delete(`${kind} ${key}`);
     },
+
+    depths: () => depthSamples(queue.depths()),
 
     close: () => queue.drain(),
   };

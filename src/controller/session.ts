@@ -1,3 +1,4 @@
+import type { Reason } from '../api/reasons.ts';
 import {
   GatewayAuthError,
   GatewayUnavailableError,
@@ -9,6 +10,7 @@ import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
 import type { Backoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
+import type { WriteOperation } from './instruments.ts';
 
 /** What a full list of the gateway showed. */
 export interface ListReport {
@@ -41,6 +43,10 @@ export interface SessionOptions {
   readonly onList: (report: ListReport) => void;
   /** `everything`: what the objects of the connection can hope for changed; `connection`: only what is said of itself. */
   readonly onState: (scope: 'everything' | 'connection') => void;
+  /** The gateway answered a write, or did not. */
+  readonly onWrite?: (operation: WriteOperation, outcome: 'accepted' | Reason) => void;
+  /** A request failed. */
+  readonly onError?: (reason: Reason) => void;
 }
 
 /**
@@ -127,6 +133,11 @@ export class GatewaySession {
   /** What this session saw of `id` last, without asking; undefined also where it is not known. */
   peek(id: UpstreamId): ObservedUpstream | undefined {
     return this.#known.get(id)?.upstream;
+  }
+
+  /** How many ids it knows anything of, and of how many it does not know what the gateway holds. */
+  get ids(): { readonly known: number; readonly uncertain: number } {
+    return { known: this.#known.size, uncertain: this.#uncertain.size };
   }
 
   /** Whether somebody changed or deleted the upstream since this session wrote it. Asked once: then it is told. */
@@ -217,7 +228,7 @@ export class GatewaySession {
     // What is cut off may still be carried out, and after it whatever the next writer did is gone: it is waited for. The
     // driver's own time limit ends it.
     const untilAnswered = new AbortController().signal;
-    const observed = await this.#write(upstream.id, signal, () =>
+    const observed = await this.#write('put', upstream.id, signal, () =>
       this.#options.driver.put(upstream, untilAnswered),
     );
     this.#learn(upstream.id, observed, this.#options.clock.monotonic());
@@ -225,7 +236,7 @@ export class GatewaySession {
   }
 
   async #delete(id: UpstreamId, references: 'respect' | 'ignore', signal: AbortSignal): Promise<void> {
-    await this.#write(id, signal, (both) => this.#options.driver.delete(id, { references }, both));
+    await this.#write('delete', id, signal, (both) => this.#options.driver.delete(id, { references }, both));
     this.#learn(id, undefined, this.#options.clock.monotonic());
   }
 
@@ -236,6 +247,7 @@ export class GatewaySession {
   }
 
   async #write<T>(
+    operation: WriteOperation,
     id: UpstreamId,
     signal: AbortSignal,
     write: (signal: AbortSignal) => Promise<T>,
@@ -248,7 +260,7 @@ export class GatewaySession {
     try {
       const result = await this.#request(signal, (both) => {
         if (!this.#options.mayWrite()) throw new WriteForbiddenError();
-        return write(both);
+        return this.#counted(operation, write(both));
       });
       if (this.#writeRefused !== undefined) {
         this.#writeRefused = undefined;
@@ -269,6 +281,17 @@ export class GatewaySession {
     }
   }
 
+  async #counted<T>(operation: WriteOperation, request: Promise<T>): Promise<T> {
+    try {
+      const result = await request;
+      this.#options.onWrite?.(operation, 'accepted');
+      return result;
+    } catch (error) {
+      if (error instanceof OperatorError) this.#options.onWrite?.(operation, error.reason);
+      throw error;
+    }
+  }
+
   async #request<T>(signal: AbortSignal, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const both = AbortSignal.any([signal, this.#stop.signal]);
     try {
@@ -277,6 +300,7 @@ export class GatewaySession {
         return request(both);
       });
     } catch (error) {
+      if (error instanceof OperatorError) this.#options.onError?.(error.reason);
       // One failed request may be one object's misfortune, and a key may read though it must not write: a cheap probe
       // tells whether the gateway is lost.
       const isFailure = error instanceof GatewayAuthError || error instanceof GatewayUnavailableError;
@@ -318,6 +342,7 @@ export class GatewaySession {
   }
 
   #failureOf(error: unknown, what: string): Failure {
+    this.#options.onError?.(error instanceof OperatorError ? error.reason : 'InternalError');
     if (error instanceof GatewayAuthError || error instanceof GatewayUnavailableError) return error;
     this.#options.log.error({ err: error }, what);
     return new GatewayUnavailableError(error instanceof OperatorError ? error.message : what, {

@@ -57,6 +57,10 @@ export interface ReflectorHealth {
   readonly lastContactAt: number | undefined;
   /** Why it is not heard now. */
   readonly lastError: string | undefined;
+  /** Lists begun. */
+  readonly lists: number;
+  /** Watches opened. */
+  readonly watches: number;
 }
 
 /** Keeps a store equal to a collection of the API server, for ever. */
@@ -92,6 +96,8 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
   let logged: string | undefined;
   /** Lists begun since the API server last gave anything but refusals. */
   let listsInVain = 0;
+  let lists = 0;
+  let watches = 0;
 
   const heard = () => {
     lastContactAt = clock.monotonic();
@@ -145,6 +151,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     const objects: T[] = [];
     let token: string | undefined;
     let version = '';
+    lists += 1;
     do {
       const page = objectIn(
         await transport.get(path, {
@@ -225,6 +232,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         idleTimeoutMs: timing.idleTimeoutMs,
         onOpen: () => {
           isOpen = true;
+          watches += 1;
           heard();
         },
       })) {
@@ -341,7 +349,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
   return {
     name,
     optional: isServed !== undefined,
-    health: () => ({ state: store.state.state, lastContactAt, lastError }),
+    health: () => ({ state: store.state.state, lastContactAt, lastError, lists, watches }),
     async run(signal) {
       let phase: Phase = { kind: 'list' };
       while (!signal.aborted) {

@@ -15,7 +15,7 @@ export interface OpsServer extends AsyncDisposable {
 /**
  * `GET /livez`: the event loop runs. `GET /readyz`: every check holds; one line per check, 503 if one fails. A gateway's
  * state is none of them: a gateway that is down must not take the operator from its Service or roll it back.
- * `GET /metrics`: for Prometheus.
+ * `GET /metrics`: for Prometheus. `GET /debug/state`: for people; only where `debugState` is given.
  */
 export async function startOpsServer(options: {
   readonly host: string;
@@ -23,6 +23,8 @@ export async function startOpsServer(options: {
   readonly port: number;
   readonly checks: readonly ReadinessCheck[];
   readonly metrics: Metrics;
+  /** What is told as JSON. */
+  readonly debugState?: () => Promise<object>;
 }): Promise<OpsServer> {
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0];
@@ -30,6 +32,13 @@ export async function startOpsServer(options: {
     if (request.method === 'GET' && path === '/metrics') {
       options.metrics.text().then(
         (text) => response.setHeader('Content-Type', options.metrics.contentType).end(text),
+        (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
+      );
+      return;
+    }
+    if (request.method === 'GET' && path === '/debug/state' && options.debugState !== undefined) {
+      options.debugState().then(
+        (state) => response.setHeader('Content-Type', 'application/json').end(`${JSON.stringify(state)}\n`),
         (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
       );
       return;

@@ -19,6 +19,8 @@ export interface WorkQueueOptions {
   readonly clock: Clock;
   /** A run rejected: a defect, since runs turn what they expect into a `Followup`. */
   readonly onError: (key: string, error: unknown) => void;
+  /** A run begins, so long after its key was first asked for. */
+  readonly onBegin?: (lane: string, waitedMs: number) => void;
 }
 
 interface Entry {
@@ -27,6 +29,8 @@ interface Entry {
   running: boolean;
   /** Asked for (again) since its last run began. */
   dirty: boolean;
+  /** Since when it is dirty, on the monotonic clock. */
+  dirtySince: number;
   /** Where it waits in its lane; places that it left for a more urgent one are passed over. */
   place: symbol | undefined;
   failures: number;
@@ -55,6 +59,15 @@ export class WorkQueue {
     return depth;
   }
 
+  /** The same by lane; a lane that has nothing to do has 0. */
+  depths(): ReadonlyMap<string, number> {
+    const depths = new Map([...this.#lanes.keys()].map((lane) => [lane, 0]));
+    for (const { lane, dirty, running } of this.#entries.values()) {
+      if (dirty || running) depths.set(lane, (depths.get(lane) ?? 0) + 1);
+    }
+    return depths;
+  }
+
   /** How many runs of `lane` may be under way at once. Lanes that were never set run one at a time. */
   setConcurrency(lane: string, concurrency: number): void {
     this.#lane(lane).concurrency = concurrency;
@@ -67,6 +80,7 @@ export class WorkQueue {
     entry.timer?.handle[Symbol.dispose]();
     entry.timer = undefined;
     if (entry.dirty && priority <= entry.priority) return;
+    if (!entry.dirty) entry.dirtySince = this.#options.clock.monotonic();
     entry.dirty = true;
     entry.lane = lane;
     entry.priority = priority;
@@ -105,6 +119,7 @@ export class WorkQueue {
         priority,
         running: false,
         dirty: false,
+        dirtySince: 0,
         place: undefined,
         failures: 0,
         timer: undefined,
@@ -148,6 +163,7 @@ export class WorkQueue {
     entry.dirty = false;
     entry.running = true;
     const { lane } = entry;
+    this.#options.onBegin?.(lane, this.#options.clock.monotonic() - entry.dirtySince);
     let followup: Followup;
     try {
       followup = await this.#options.run(key, this.#stop.signal);

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createController, upstreamIndexes } from '../../src/controller/controller.ts';
+import { createInstruments } from '../../src/controller/instruments.ts';
 import { grantIndexes } from '../../src/controller/references.ts';
 import type { Reporter } from '../../src/controller/reporter.ts';
 import {
@@ -22,6 +23,7 @@ import {
 import { createStore, type Stored, type StoreOptions } from '../../src/kube/store.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import { createMetrics } from '../../src/runtime/metrics.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { eventually } from '../support/eventually.ts';
 import { createRandom, MUTATIONS, mutate, pick } from '../support/mutate.ts';
@@ -212,11 +214,13 @@ describe('mutated answers of a gateway', () => {
       dataPlanes: () => undefined,
       event: () => undefined,
       forget: () => undefined,
+      depths: () => [],
       close: async () => undefined,
     };
     const stop = new AbortController();
     const controller = createController({
       ...cluster(mutator.url, gateway.adminKey),
+      instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],
       clusterId: 'c1',

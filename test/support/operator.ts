@@ -24,6 +24,8 @@ export interface OperatorOptions {
   readonly permissionCheckInterval?: string;
   /** What node runs, with arguments for node itself. Default: the sources. */
   readonly program?: { readonly main: string; readonly nodeArgs: readonly string[] };
+  /** Whether it answers /debug/state. */
+  readonly debugState?: boolean;
   /** Path of a kubeconfig to use instead of one with the token. */
   readonly kubeconfig?: string;
   readonly leaderElection?: {
@@ -44,6 +46,8 @@ export interface Operator extends AsyncDisposable {
   opsUrl(): string;
   /** Resolves when `/readyz` says so. */
   ready(): Promise<void>;
+  /** GET of a path on the port of the probes. */
+  ask(path: string): Promise<{ readonly status: number; readonly text: string }>;
   /** The status and lines of `/readyz`. */
   readyz(): Promise<{ readonly status: number; readonly text: string }>;
   /** SIGTERM; resolves to the exit code. */
@@ -85,7 +89,7 @@ export async function startOperator(
   cluster: ClusterAccess,
   namespace: string,
   token: string,
-  { name, program = { main: MAIN, nodeArgs: [] }, ...options }: OperatorOptions = {},
+  { name, program = { main: MAIN, nodeArgs: [] }, debugState = false, ...options }: OperatorOptions = {},
 ): Promise<Operator> {
   const files = name === undefined ? `operator-${namespace}` : `operator-${namespace}-${name}`;
   const kubeconfig = options.kubeconfig ?? (await cluster.kubeconfigFor({ name: files, token, namespace }));
@@ -94,7 +98,7 @@ export async function startOperator(
     config,
     stringify({
       operatorNamespace: namespace,
-      ops: { host: '127.0.0.1', port: 0 },
+      ops: { host: '127.0.0.1', port: 0, debugState },
       logLevel: 'trace',
       ...options,
       kubeconfig,
@@ -125,10 +129,11 @@ export async function startOperator(
     if (port === undefined) throw new Error(`the operator does not listen yet:\n${output}`);
     return `http://127.0.0.1:${port}`;
   };
-  const readyz = async () => {
-    const response = await fetch(`${opsUrl()}/readyz`);
+  const ask = async (path: string) => {
+    const response = await fetch(`${opsUrl()}${path}`);
     return { status: response.status, text: await response.text() };
   };
+  const readyz = () => ask('/readyz');
   const end = async (signal: NodeJS.Signals) => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     return await exited;
@@ -138,6 +143,7 @@ export async function startOperator(
     process: child,
     output: () => output,
     opsUrl,
+    ask,
     readyz,
     async ready() {
       await eventually(async () => {

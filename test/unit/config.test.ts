@@ -55,7 +55,7 @@ describe('a configuration', () => {
   });
 
   it.each(['6443', '"6443"', "'06443'"])('takes the port %s as number and as string', (port) => {
-    expect(read(`ops: { port: ${port} }`).ops).toEqual({ host: '0.0.0.0', port: 6443 });
+    expect(read(`ops: { port: ${port} }`).ops).toEqual({ host: '0.0.0.0', port: 6443, debugState: false });
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CONDITIONS, type ConditionFacts, EVENT_REASONS } from '../../src/api/conditions.ts';
+import { CONDITIONS, type ConditionFacts, EVENT_REASONS, METRIC_REASONS } from '../../src/api/conditions.ts';
 import { REASONS } from '../../src/api/reasons.ts';
 import { reasonsOf } from '../support/condition-reasons.ts';
 import { FAULTS } from '../support/fault-table.ts';
@@ -21,11 +21,13 @@ describe('generated files', () => {
     expect(silent).toEqual([]);
   });
 
-  it('name every reason as that of some condition, or of an Event alone', () => {
+  it('name every reason as that of some condition, or of an Event or metric alone', () => {
     const named = Object.values(CONDITIONS).flatMap((conditions) =>
       Object.values<ConditionFacts>(conditions).flatMap(({ reasons }) => Object.values(reasons).flat()),
     );
-    expect([...new Set([...named, ...EVENT_REASONS])].sort()).toEqual(Object.keys(REASONS).sort());
+    expect([...new Set([...named, ...EVENT_REASONS, ...METRIC_REASONS])].sort()).toEqual(
+      Object.keys(REASONS).sort(),
+    );
   });
 
   it.each(FAULTS)('know the condition of the fault: $symptom', ({ on: [kind], condition }) => {

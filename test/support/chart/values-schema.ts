@@ -90,6 +90,8 @@ export function valuesSchema(): JsonSchema {
       service: section({ annotations: texts }),
       networkPolicy: section({ enabled: flag, ingressFrom: objects, egress: objects }),
       serviceMonitor: section({ enabled: flag, interval: text, labels: texts }),
+      prometheusRule: section({ enabled: flag, labels: texts }),
+      grafanaDashboard: section({ enabled: flag, labels: texts }),
       podDisruptionBudget: complete({ maxUnavailable: { type: ['integer', 'string'] } }),
       topologySpreadConstraints: objects,
       resources: mapping,
@@ -118,6 +120,8 @@ export function valuesSchema(): JsonSchema {
       'service',
       'networkPolicy',
       'serviceMonitor',
+      'prometheusRule',
+      'grafanaDashboard',
       'podDisruptionBudget',
     ],
   );

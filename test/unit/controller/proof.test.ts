@@ -133,6 +133,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
       dataPlanes,
       event: vi.fn(),
       forget: vi.fn(),
+      depths: () => [],
       close: async () => undefined,
     },
     clock,

@@ -54,6 +54,7 @@ function start() {
   const written: GatewayUpstreamStatus[] = [];
   let failures = 0;
   const record = vi.fn();
+  const statusWritten = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const reporter = createReporter({
     clock,
@@ -62,6 +63,7 @@ function start() {
     backoffMs: () => 1000,
     countsEveryMs: 10_000,
     concurrency: 2,
+    instruments: { waited: vi.fn(), statusWritten },
     writer: {
       addFinalizer: vi.fn(),
       removeFinalizer: vi.fn(),
@@ -78,6 +80,7 @@ function start() {
     clock,
     written,
     record,
+    statusWritten,
     log,
     reporter,
     failNext: (count: number) => {

@@ -88,6 +88,8 @@ async function start(prepare?: (gateway: Gateway) => void) {
   const onState = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const mayWrite = vi.fn(() => true);
+  const onWrite = vi.fn();
+  const onError = vi.fn();
   const session = new GatewaySession({
     driver: gateway,
     clock,
@@ -99,6 +101,8 @@ async function start(prepare?: (gateway: Gateway) => void) {
     mayWrite,
     onList: (report) => reports.push(report),
     onState,
+    onWrite,
+    onError,
   });
   const running = session.run();
   await settle();
@@ -106,10 +110,31 @@ async function start(prepare?: (gateway: Gateway) => void) {
     await session.close();
     await running;
   };
-  return { gateway, clock, session, reports, onState, log, mayWrite, stop };
+  return { gateway, clock, session, reports, onState, onWrite, onError, log, mayWrite, stop };
 }
 
 describe('GatewaySession', () => {
+  it('tells of every write that the gateway was asked for, and of every failed request by its reason', async () => {
+    const { gateway, session, onWrite, onError, mayWrite, stop } = await start();
+    const put = () => session.exclusive('a', (turn) => turn.put(upstream('a'), never));
+    await put();
+    gateway.fail = () => new GatewayRejectedError('no');
+    await expect(put()).rejects.toThrow('no');
+    gateway.fail = () => new UpstreamInUseError('a route');
+    await expect(session.exclusive('a', (turn) => turn.delete('respect', never))).rejects.toThrow('a route');
+    gateway.fail = (call) => (call === 'get a' ? new GatewayRejectedError('no') : undefined);
+    await expect(session.exclusive('a', (turn) => turn.ask(never))).rejects.toThrow('no');
+    mayWrite.mockReturnValue(false);
+    await expect(put()).rejects.toThrow('may write no more');
+    expect(onWrite.mock.calls).toEqual([
+      ['put', 'accepted'],
+      ['put', 'Rejected'],
+      ['delete', 'InUse'],
+    ]);
+    expect(onError.mock.calls).toEqual([['Rejected'], ['InUse'], ['Rejected']]);
+    await stop();
+  });
+
   it('begins with one list, and needs no GET for what it showed', async () => {
     const { gateway, session, reports, stop } = await start((g) => g.held.set('a', upstream('a')));
     expect(session.state.kind).toBe('ready');

@@ -97,6 +97,7 @@ async function start() {
     dataPlanes: vi.fn(),
     event,
     forget: vi.fn(),
+    depths: () => [],
     close: async () => undefined,
   };
   const state: { current: ConnectionState } = { current: { kind: 'usable', session } };

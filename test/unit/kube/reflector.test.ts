@@ -613,11 +613,15 @@ describe('health', () => {
     const forbidden = refused(403, 'Forbidden');
     const run = await follow([list('1'), ...Array.from({ length: 8 }, () => forbidden)]);
     const listedAt = run.clock.monotonic();
-    expect((await run.played()).at(-1)).toBe('list');
+    const played = await run.played();
+    expect(played.at(-1)).toBe('list');
     expect(run.reflector.health()).toEqual({
       state: 'synced',
       lastContactAt: listedAt,
       lastError: expect.stringContaining('403'),
+      lists: played.filter((request) => request === 'list').length,
+      // None was opened.
+      watches: 0,
     });
     expect(run.clock.monotonic()).toBeGreaterThan(listedAt);
   });
@@ -627,6 +631,7 @@ describe('health', () => {
     await eventually(() => expect(run.api.seen.length).toBe(3));
     await eventually(() => expect(run.reflector.health().lastError).toBeUndefined());
     expect(run.reflector.health().lastContactAt).toBe(run.clock.monotonic());
+    expect(run.reflector.health()).toMatchObject({ lists: 1, watches: 1 });
   });
 });
 

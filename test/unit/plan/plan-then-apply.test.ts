@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { UPSTREAM_FINALIZER } from '../../../src/api/group.ts';
 import { Claims, keyOf } from '../../../src/controller/claims.ts';
 import type { ConnectionState } from '../../../src/controller/connections.ts';
+import { EndpointChanges } from '../../../src/controller/endpoint-changes.ts';
 import { GuardMemory } from '../../../src/controller/guard-memory.ts';
 import { createUpstreamReconciler } from '../../../src/controller/reconcile-upstream.ts';
 import { GatewaySession } from '../../../src/controller/session.ts';
@@ -268,6 +269,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     dataPlanes: () => undefined,
     event: () => undefined,
     forget: () => undefined,
+    depths: () => [],
     close: async () => undefined,
   };
   const sweep = new Sweep({ ...stores, clusterId: CLUSTER, connectionState, reporter, log });
@@ -288,6 +290,8 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     now: () => clock.now(),
     connectionState,
     proof: { expect: () => undefined, forget: () => undefined },
+    changes: new EndpointChanges(clock),
+    instruments: { propagated: () => undefined, suppressed: () => undefined },
     permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
     leaveAlone: (name, id) => sweep.leaveAlone(name, id),
     seenSince: () => Number.NEGATIVE_INFINITY,

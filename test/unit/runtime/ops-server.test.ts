@@ -1,18 +1,15 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createMetrics } from '../../../src/runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from '../../../src/runtime/ops-server.ts';
 
 let missing = 0;
-const metrics = createMetrics([
-  {
-    name: 'things_missing',
-    help: 'Things that are missing.',
-    labelNames: ['thing'],
-    samples: () => Array.from({ length: missing }, (_, n) => ({ labels: { thing: `t${n}` }, value: 1 })),
-  },
-]);
+const metrics = createMetrics();
+metrics.collect(
+  { name: 'things_missing', type: 'gauge', help: 'Things that are missing.', labels: ['thing'] },
+  () => Array.from({ length: missing }, (_, n) => ({ labels: { thing: `t${n}` }, value: 1 })),
+);
 
 async function start(...checks: readonly ReadinessCheck[]) {
   const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks, metrics });
@@ -59,6 +56,23 @@ describe('the operations server', () => {
     expect(status).toBe(200);
     expect(text).not.toContain('things_missing{');
     expect(text).toContain('process_resident_memory_bytes');
+  });
+
+  it('tells its state only where it was told to, and only to GET', async () => {
+    const { ask } = await start();
+    expect((await ask('/debug/state')).status).toBe(404);
+    const options = { host: '127.0.0.1', port: 0, checks: [], metrics };
+    const debugState = vi.fn(async () => ({ upstreams: [1] }));
+    const server = await startOpsServer({ ...options, debugState });
+    onTestFinished(() => server[Symbol.asyncDispose]());
+    const url = `http://127.0.0.1:${server.port}/debug/state`;
+    const response = await fetch(url);
+    expect(response.headers.get('content-type')).toBe('application/json');
+    expect(await response.json()).toEqual({ upstreams: [1] });
+    expect((await fetch(url, { method: 'POST' })).status).toBe(404);
+    debugState.mockRejectedValueOnce(new Error('a defect'));
+    expect((await fetch(url)).status).toBe(500);
+    expect((await fetch(url)).status).toBe(200);
   });
 
   it('is not ready when a check throws, and lives on', async () => {

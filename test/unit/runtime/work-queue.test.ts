@@ -10,6 +10,7 @@ function start() {
   const clock = createFakeClock();
   const onError = vi.fn<(key: string, error: unknown) => void>();
   const backoffMs = vi.fn((failures: number) => 100 * failures);
+  const onBegin = vi.fn();
   /** Every run that began, in order. */
   const began: string[] = [];
   const running = new Map<
@@ -19,6 +20,7 @@ function start() {
   const queue = new WorkQueue({
     clock,
     onError,
+    onBegin,
     backoffMs,
     run: (key, signal) =>
       new Promise((resolve, reject) => {
@@ -40,8 +42,38 @@ function start() {
     run.end(followup);
     await settle();
   };
-  return { queue, clock, onError, backoffMs, began, running, end };
+  return { queue, clock, onError, onBegin, backoffMs, began, running, end };
 }
+
+it('tells how long each key waited, and what is left by lane', async () => {
+  const { queue, clock, onBegin, end } = start();
+  queue.add('a', 'one', PRIORITY.spec);
+  queue.add('b', 'one', PRIORITY.spec);
+  queue.add('c', 'two', PRIORITY.spec);
+  await settle();
+  await clock.advance(30);
+  // Asked for again while it runs: it waits from now on.
+  queue.add('a', 'one', PRIORITY.spec);
+  expect([...queue.depths()]).toEqual([
+    ['one', 2],
+    ['two', 1],
+  ]);
+  await clock.advance(10);
+  await end('a');
+  await end('b');
+  await end('a');
+  await end('c');
+  expect(onBegin.mock.calls).toEqual([
+    ['one', 0],
+    ['two', 0],
+    ['one', 40],
+    ['one', 10],
+  ]);
+  expect([...queue.depths()]).toEqual([
+    ['one', 0],
+    ['two', 0],
+  ]);
+});
 
 describe('a key', () => {
   it('does not run in the stack that added it', async () => {

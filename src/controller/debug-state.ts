@@ -1,0 +1,98 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describeChange, formatPlace } from '../core/diff.ts';
+import { OperatorError } from '../core/errors.ts';
+import type { UpstreamNode } from '../core/model.ts';
+import type { GatewayUpstream } from '../kube/objects.ts';
+import { keyOf } from './claims.ts';
+import type { ConnectionState } from './connections.ts';
+import { decide, evaluate, type World } from './evaluate.ts';
+
+export interface DebugStateDeps extends World {
+  readonly connectionState: (name: string) => ConnectionState;
+}
+
+/** Between two of so many objects others get their turn. */
+const AT_ONCE = 50;
+const MAX_CHANGES = 20;
+
+/**
+ * What is desired, what was last observed, and why, of every connection and every object. Only looks, and asks no
+ * gateway. Holds neither keys nor contents of fields: of what a gateway holds it names nodes, and fields that differ.
+ */
+export async function debugState(deps: DebugStateDeps): Promise<object> {
+  const upstreams: object[] = [];
+  for (const object of [...deps.upstreams.list()]) {
+    upstreams.push(upstreamState(deps, object));
+    if (upstreams.length % AT_ONCE === 0) await nextTurn();
+  }
+  const connections = [...deps.connections.list()].map(({ name, status }) => ({
+    name,
+    ...sessionState(deps.connectionState(name)),
+    conditions: status?.conditions,
+  }));
+  return { connections, upstreams };
+}
+
+function sessionState(state: ConnectionState): object {
+  if (state.kind === 'unusable') return state;
+  const { session } = state;
+  return {
+    kind: session.state.kind,
+    ...(session.state.kind === 'failing'
+      ? { reason: session.state.error.reason, message: session.state.error.message }
+      : {}),
+    writeRefused: session.writeRefused?.message,
+    version: session.version,
+    listed: session.listed,
+    ids: session.ids,
+  };
+}
+
+function upstreamState(deps: DebugStateDeps, object: GatewayUpstream): object {
+  const { namespace, name, connection, generation, deletionTimestamp, status } = object;
+  const about = { namespace, name, connection, generation, deletionTimestamp };
+  const said = { observedGeneration: status?.observedGeneration, conditions: status?.conditions };
+  try {
+    return { ...about, ...lookAt(deps, object), said };
+  } catch (error) {
+    // As in the reconciler: a gateway's driver may refuse what it is asked to write.
+    if (!(error instanceof OperatorError)) throw error;
+    return { ...about, problem: { reason: error.reason, message: error.message }, said };
+  }
+}
+
+function lookAt(deps: DebugStateDeps, object: GatewayUpstream): object {
+  const evaluation = evaluate(deps, object);
+  const remembered = deps.recall(keyOf(object));
+  const memory = remembered && {
+    isSettling: remembered.isSettling,
+    heldSince: remembered.heldSince,
+    lost: remembered.lost,
+  };
+  if (evaluation.kind === 'refused') return { accepted: evaluation.accepted, guard: { memory } };
+  const { id, accepted, desired } = evaluation;
+  const base = {
+    upstreamId: id,
+    accepted,
+    resolvedRefs: desired.resolvedRefs,
+    ready: desired.ready,
+    desired: { action: desired.action, nodes: nodeTexts(desired.upstream.nodes) },
+  };
+  const state = deps.connectionState(object.connection);
+  const held = deps.held(object.connection, id);
+  if (state.kind !== 'usable' || !held.known) return { ...base, observed: 'unknown', guard: { memory } };
+  const { observed } = held;
+  const { change, ownership, canonical, guard } = decide(deps, evaluation, object, observed, (upstream) =>
+    state.session.canonical(upstream),
+  );
+  return {
+    ...base,
+    observed: observed === undefined ? 'nothing' : { ownership, nodes: nodeTexts(observed.nodes) },
+    change: { kind: change.kind, ...describeChange(change, canonical, MAX_CHANGES) },
+    guard: { memory, held: guard && { ...guard, held: nodeTexts(guard.held) } },
+  };
+}
+
+function nodeTexts(nodes: readonly UpstreamNode[]): readonly string[] {
+  return nodes.map((node) => `${formatPlace(node)} weight ${node.weight} priority ${node.priority}`);
+}

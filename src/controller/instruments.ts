@@ -1,0 +1,93 @@
+import { METRICS } from '../api/metrics.ts';
+import type { Reason } from '../api/reasons.ts';
+import type { Condition } from '../api/schema.ts';
+import type { CustomKind } from '../kube/object-writer.ts';
+import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
+import type { StoreView } from '../kube/store.ts';
+import type { Labels, Metrics, Sample } from '../runtime/metrics.ts';
+
+/** What a write to a gateway is. */
+export type WriteOperation = 'put' | 'delete';
+
+/** Told of what happens, for metrics. Cheap enough for every reconcile; never throws. */
+export interface Instruments {
+  /** The connection has a session from now on. */
+  opened(connection: string): void;
+  /** A key of `lane` begins after this wait. */
+  waited(lane: string, waitedMs: number): void;
+  /** The gateway accepted a change of endpoints, so long after it arrived. */
+  propagated(connection: string, elapsedMs: number): void;
+  wrote(connection: string, operation: WriteOperation, outcome: 'accepted' | Reason): void;
+  /** There was nothing to write. */
+  suppressed(connection: string): void;
+  /** `connection` is empty where no gateway is to blame. */
+  failed(connection: string, reason: Reason): void;
+  statusWritten(kind: CustomKind, outcome: 'written' | 'failed'): void;
+}
+
+const GATEWAY_LANE = 'gateway ';
+export const CONNECTION_LANE = 'connections';
+export const STATUS_LANE = 'status';
+
+/** The lane of everything that is done for one gateway. */
+export function gatewayLane(connection: string): string {
+  return `${GATEWAY_LANE}${connection}`;
+}
+
+export function createInstruments(metrics: Metrics): Instruments {
+  const queueWait = metrics.histogram(METRICS.queueWait);
+  const propagation = metrics.histogram(METRICS.propagation);
+  const writes = metrics.counter(METRICS.writes);
+  const writesSuppressed = metrics.counter(METRICS.writesSuppressed);
+  const errors = metrics.counter(METRICS.errors);
+  const statusWrites = metrics.counter(METRICS.statusWrites);
+  return {
+    opened(connection) {
+      for (const operation of ['put', 'delete']) {
+        for (const outcome of ['accepted', 'GatewayUnavailable', 'Unauthorized', 'Rejected']) {
+          writes({ connection, operation, outcome }, 0);
+        }
+      }
+      writesSuppressed({ connection }, 0);
+    },
+    waited: (lane, waitedMs) => queueWait(queueLabels(lane), waitedMs / 1000),
+    propagated: (connection, elapsedMs) => propagation({ connection }, elapsedMs / 1000),
+    wrote: (connection, operation, outcome) => writes({ connection, operation, outcome }),
+    suppressed: (connection) => writesSuppressed({ connection }),
+    failed: (connection, reason) => errors({ connection, reason }),
+    statusWritten: (kind, outcome) => statusWrites({ kind, outcome }),
+  };
+}
+
+/** Samples of `METRICS.queueDepth`. */
+export function depthSamples(depths: ReadonlyMap<string, number>): readonly Sample[] {
+  return [...depths].map(([lane, value]) => ({ labels: queueLabels(lane), value }));
+}
+
+/** Samples of `METRICS.objects`. */
+export function objectSamples(
+  upstreams: StoreView<GatewayUpstream>,
+  connections: StoreView<GatewayConnection>,
+): readonly Sample[] {
+  const counts = new Map<string, { readonly labels: Labels; value: number }>();
+  const count = (kind: CustomKind, connection: string, conditions: readonly Condition[] = []) => {
+    for (const { type, status, reason } of conditions) {
+      const key = `${kind} ${connection} ${type} ${status} ${reason}`;
+      const entry = counts.get(key);
+      if (entry === undefined) {
+        counts.set(key, { labels: { kind, connection, type, status, reason }, value: 1 });
+      } else entry.value += 1;
+    }
+  };
+  for (const { connection, status } of upstreams.list()) {
+    count('GatewayUpstream', connection, status?.conditions);
+  }
+  for (const { name, status } of connections.list()) count('GatewayConnection', name, status?.conditions);
+  return [...counts.values()];
+}
+
+function queueLabels(lane: string): Labels {
+  return lane.startsWith(GATEWAY_LANE)
+    ? { queue: 'gateway', connection: lane.slice(GATEWAY_LANE.length) }
+    : { queue: lane, connection: '' };
+}

@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { METRICS } from '../../../src/api/metrics.ts';
+import type { Condition } from '../../../src/api/schema.ts';
+import {
+  CONNECTION_LANE,
+  createInstruments,
+  depthSamples,
+  gatewayLane,
+  objectSamples,
+} from '../../../src/controller/instruments.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../../src/kube/objects.ts';
+import { createStore } from '../../../src/kube/store.ts';
+import { createMetrics } from '../../../src/runtime/metrics.ts';
+
+const condition = (type: string, status: Condition['status'], reason: string): Condition => ({
+  type,
+  status,
+  reason,
+  message: '',
+  lastTransitionTime: '2026-01-01T00:00:00Z',
+});
+
+const object = (name: string, conditions: readonly Condition[]) => ({
+  namespace: 'ns',
+  name,
+  uid: name,
+  resourceVersion: '1',
+  connection: 'main',
+  status: { conditions },
+});
+
+describe('instruments', () => {
+  it('name queues by kind, and gateways by their connection', () => {
+    const depths = new Map([
+      [CONNECTION_LANE, 0],
+      [gatewayLane('main'), 3],
+    ]);
+    expect(depthSamples(depths)).toEqual([
+      { labels: { queue: 'connections', connection: '' }, value: 0 },
+      { labels: { queue: 'gateway', connection: 'main' }, value: 3 },
+    ]);
+  });
+
+  it('make the counters of a connection exist before anything is counted', async () => {
+    const metrics = createMetrics();
+    const instruments = createInstruments(metrics);
+    instruments.opened('main');
+    const series = 'connection="main",operation="put",outcome="accepted"';
+    expect(await metrics.text()).toContain(`${METRICS.writes.name}{${series}} 0`);
+    instruments.wrote('main', 'put', 'accepted');
+    instruments.opened('main');
+    expect(await metrics.text()).toContain(`${METRICS.writes.name}{${series}} 1`);
+  });
+
+  it('tell seconds', async () => {
+    const metrics = createMetrics();
+    createInstruments(metrics).propagated('main', 1500);
+    expect(await metrics.text()).toContain(`${METRICS.propagation.name}_sum{connection="main"} 1.5`);
+  });
+});
+
+describe('objects', () => {
+  it('are counted by kind, connection and condition, not by name', () => {
+    const reportListenerError = (error: unknown) => {
+      throw error;
+    };
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportListenerError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportListenerError });
+    for (const name of ['a', 'b']) {
+      upstreams.upsert(object(name, [condition('Ready', 'True', 'Ready')]) as unknown as GatewayUpstream);
+    }
+    upstreams.upsert(object('c', [condition('Ready', 'False', 'Rejected')]) as unknown as GatewayUpstream);
+    connections.upsert({
+      ...object('main', [condition('Reachable', 'True', 'Reachable')]),
+      namespace: '',
+    } as unknown as GatewayConnection);
+    const upstream = { kind: 'GatewayUpstream', connection: 'main', type: 'Ready' };
+    expect(objectSamples(upstreams, connections)).toEqual([
+      { labels: { ...upstream, status: 'True', reason: 'Ready' }, value: 2 },
+      { labels: { ...upstream, status: 'False', reason: 'Rejected' }, value: 1 },
+      {
+        labels: {
+          kind: 'GatewayConnection',
+          connection: 'main',
+          type: 'Reachable',
+          status: 'True',
+          reason: 'Reachable',
+        },
+        value: 1,
+      },
+    ]);
+  });
+});

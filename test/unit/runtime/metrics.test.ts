@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { createMetrics } from '../../../src/runtime/metrics.ts';
+
+const lines = (text: string, name: string) =>
+  text.split('\n').filter((line) => line.startsWith(name) && !line.startsWith('#'));
+
+describe('metrics', () => {
+  it('count by labels, from 0 where they are told to', async () => {
+    const metrics = createMetrics();
+    const add = metrics.counter({ name: 'writes_total', type: 'counter', help: 'a', labels: ['to'] });
+    add({ to: 'a' }, 0);
+    add({ to: 'b' });
+    add({ to: 'b' }, 2);
+    expect(lines(await metrics.text(), 'writes_total')).toEqual([
+      'writes_total{to="a"} 0',
+      'writes_total{to="b"} 3',
+    ]);
+  });
+
+  it('ask for what has been counted elsewhere at every scrape', async () => {
+    const metrics = createMetrics();
+    let value = 1;
+    metrics.collect({ name: 'lists_total', type: 'counter', help: 'a', labels: [] }, () => [
+      { labels: {}, value },
+    ]);
+    expect(lines(await metrics.text(), 'lists_total')).toEqual(['lists_total 1']);
+    value = 3;
+    const text = await metrics.text();
+    expect(lines(text, 'lists_total')).toEqual(['lists_total 3']);
+    expect(text).toContain('# TYPE lists_total counter');
+  });
+
+  it('sort times into buckets from a millisecond to a minute', async () => {
+    const metrics = createMetrics();
+    const observe = metrics.histogram({ name: 'wait_seconds', type: 'histogram', help: 'a', labels: [] });
+    observe({}, 0.002);
+    observe({}, 120);
+    const text = await metrics.text();
+    expect(lines(text, 'wait_seconds_bucket')).toEqual(
+      expect.arrayContaining([
+        'wait_seconds_bucket{le="0.001"} 0',
+        'wait_seconds_bucket{le="0.0025"} 1',
+        'wait_seconds_bucket{le="60"} 1',
+        'wait_seconds_bucket{le="+Inf"} 2',
+      ]),
+    );
+  });
+});
