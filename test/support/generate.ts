@@ -10,6 +10,7 @@ import { REASONS } from '../../src/api/reasons.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
 import { reasonsOf } from './condition-reasons.ts';
 import { FAULTS } from './fault-table.ts';
+import { metricsReference } from './metrics-reference.ts';
 import { apiReference, configurationReference } from './references.ts';
 
 const root = new URL('../../', import.meta.url);
@@ -26,6 +27,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   for (const [path, content] of chartFiles()) files.set(path, content);
   files.set('docs/reasons.md', reasonsReference());
   files.set('docs/status.md', statusReference());
+  files.set('docs/metrics.md', metricsReference());
   files.set('docs/faults.md', faultsReference());
   files.set('docs/reference.md', apiReference());
   files.set('docs/configuration.md', configurationReference());

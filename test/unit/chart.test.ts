@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { configSchema } from '../../src/config.ts';
+import { alerts } from '../support/chart/alerts.ts';
 import { CHART } from '../support/chart/chart-files.ts';
 import { documentedValues } from '../support/chart/values-reference.ts';
 import { generatedFiles } from '../support/generate.ts';
@@ -17,6 +18,18 @@ describe('the chart', () => {
       expect(await read(path)).toBe(generatedFiles().get(path));
     },
   );
+
+  it.each(alerts())('$alert leads to a section of the documentation', async ({ annotations }) => {
+    const [path = '', anchor] = annotations.runbook.split('#');
+    const headings = [...(await read(path)).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    );
+    expect(headings.length).toBeGreaterThan(0);
+    if (anchor !== undefined) expect(headings).toContain(anchor);
+  });
 
   it('has a comment for every value', () => {
     const values = documentedValues(valuesYaml);

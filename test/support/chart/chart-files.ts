@@ -1,3 +1,4 @@
+import { dashboardJson } from './dashboard.ts';
 import { rulesTemplate } from './rules-template.ts';
 import { chartReadme } from './values-reference.ts';
 import { valuesSchema } from './values-schema.ts';
@@ -10,5 +11,6 @@ export function chartFiles(): ReadonlyMap<string, string> {
     [`${CHART}/README.md`, chartReadme()],
     [`${CHART}/values.schema.json`, `${JSON.stringify(valuesSchema(), undefined, 2)}\n`],
     [`${CHART}/templates/_rules.tpl`, rulesTemplate()],
+    [`${CHART}/monitoring/dashboard.json`, dashboardJson()],
   ]);
 }
