@@ -152,6 +152,12 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   };
   collectState(metrics, state);
   metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections));
+  metrics.collect(METRICS.dataPlanesLagging, () =>
+    [...(controller?.laggingDataPlanes() ?? [])].map(([connection, value]) => ({
+      labels: { connection },
+      value,
+    })),
+  );
   const debugState = async () => ({ ...stateOf(state), ...(await controller?.debugState()) });
   await using ops = await startOpsServer({
     host: config.ops.host,

@@ -36,6 +36,12 @@ export const METRICS = {
     help: 'Objects by what their conditions say, as the API server holds them. Every replica tells the same.',
     labels: ['kind', 'connection', 'type', 'status', 'reason'],
   },
+  dataPlanesLagging: {
+    name: 'gateway_upstream_operator_data_planes_lagging',
+    type: 'gauge',
+    help: 'Data planes that serve something else than what was written, or cannot be asked, by connections with controlApi.',
+    labels: ['connection'],
+  },
   watchAge: {
     name: 'gateway_upstream_operator_watch_age_seconds',
     type: 'gauge',

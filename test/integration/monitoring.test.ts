@@ -163,6 +163,24 @@ describe('an operator at work', () => {
       },
     },
     {
+      alert: 'DataPlaneLagging',
+      async make() {
+        await work.connection('planes', {
+          adminUrl: gateway.adminUrl,
+          secret: 'gateway',
+          extra: {
+            idPrefix: 'planes.',
+            apisix: {
+              adminUrl: gateway.adminUrl,
+              adminKeySecretRef: { name: 'gateway', key: 'admin-key' },
+              controlApi: { urls: ['http://127.0.0.1:1'] },
+            },
+          },
+        });
+        return () => work.remove(connectionPath('planes'));
+      },
+    },
+    {
       alert: 'WritesFailing',
       async make() {
         const fault = gateway.addFault({

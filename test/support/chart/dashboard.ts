@@ -125,6 +125,17 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
+    title: 'Data planes that lag',
+    description: 'They serve something else than what was written, or cannot be asked. Needs controlApi.',
+    unit: 'short',
+    queries: [
+      {
+        expr: `max by (connection) (${on('data_planes_lagging')})`,
+        legend: '{{connection}}',
+      },
+    ],
+  },
+  {
     title: 'Leader and checks',
     description: '1 for the replica that writes; 1 for each check of /readyz that holds.',
     unit: 'bool',
