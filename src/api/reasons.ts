@@ -30,7 +30,8 @@ export const REASONS = {
   Programmed: 'The gateway holds exactly this, by its own answer.',
   Unauthorized:
     'The gateway refused the admin key or the address of the operator. Correct the Secret, or `allow_admin` in the gateway.',
-  Rejected: 'The gateway refused the upstream with the words in the message.',
+  Rejected:
+    'The gateway refused the upstream with the words in the message, or took it and holds something else than was written.',
   GatewayUnavailable: 'The gateway could not be reached or did not answer usefully. It is tried again.',
   NotOwned: 'The gateway has an upstream of this id that this object does not own. It is left untouched.',
   Observed:

@@ -2,7 +2,7 @@ import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upst
 import { ACCEPT_REMOVAL_ANNOTATION, UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
 import type { Desired } from '../core/desired.ts';
-import { describeChange, type PlannedChange } from '../core/diff.ts';
+import { describeChange, fieldChanges, type PlannedChange } from '../core/diff.ts';
 import {
   GatewayAuthError,
   GatewayUnavailableError,
@@ -223,9 +223,9 @@ async function program(
           const stripped = change.kind === 'update' && change.stripped;
           if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
           deps.memory.wrote(keyOf(object), change.desired.nodes, decision.lost);
-          report(PROGRAMMED, answered, decision);
+          report(writtenVerdict(canonical, answered), answered, decision);
           deps.proof.expect(object, answered, { replaced: observed });
-          return next;
+          return answered.canonical === canonical ? next : { kind: 'after', delayMs: REJECTED_RETRY_MS };
         }
         default:
           return change satisfies never;
@@ -315,6 +315,17 @@ const notLooked: Verdict = {
   reason: 'Pending',
   message: 'Not looked at, since the object is not accepted',
 };
+
+/** The Programmed verdict of a write, by what the gateway answered that it holds now. */
+function writtenVerdict(canonical: string, answered: ObservedUpstream): Verdict {
+  if (answered.canonical === canonical) return PROGRAMMED;
+  const fields = fieldChanges(canonical, answered.canonical).map(({ field }) => field);
+  return {
+    status: 'False',
+    reason: 'Rejected',
+    message: `The gateway took the upstream, and answered that it holds something else in ${fields.join(', ') || 'nodes'}: find out what changes it there`,
+  };
+}
 
 /** The Programmed verdict where the plan has nothing to do. */
 function nothingToWrite(

@@ -466,6 +466,28 @@ describe('operator', () => {
     expect(calls(gateway, 'GET')).toContain(`/apisix/admin/upstreams/${id('web')}`);
   });
 
+  it('believes the answer of a write, and not that it was a success', async () => {
+    const held = gateway.get('upstreams', id('web'));
+    using _changed = gateway.addFault({
+      fault: {
+        kind: 'answer',
+        status: 200,
+        body: JSON.stringify({
+          key: `/apisix/upstreams/${id('web')}`,
+          value: { ...held, retries: 7, nodes: [] },
+        }),
+      },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    await work.endpoints('web', ['10.1.6.2']);
+    await ready('web', 'False', 'Rejected');
+    expect((await work.condition('web', 'Programmed'))?.message).toContain('something else in retries');
+    await work.endpoints('web', ['10.1.6.3']);
+    await ready('web', 'True', 'Ready');
+    expect(nodes(gateway, id('web'))).toEqual(['10.1.6.3:8080']);
+  });
+
   it('leaves the others alone when one gateway hangs', async () => {
     await using hanging = await startStandIn({ adminKey: gateway.adminKey });
     using _hang = hanging.addFault({ fault: { kind: 'hang' } });
