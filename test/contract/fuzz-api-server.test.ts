@@ -426,5 +426,5 @@ describe('mutated answers of an API server', () => {
     }
     expect(rejections).toEqual([]);
     process.stdout.write(`${ROUNDS_OVER_HTTP} mutated API server answers over HTTP\n`);
-  }, 240_000);
+  }, 600_000);
 });

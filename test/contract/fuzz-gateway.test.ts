@@ -276,5 +276,5 @@ describe('mutated answers of a gateway', () => {
     process.stdout.write(
       `${mutator.state.answers} mutated gateway answers: ${JSON.stringify(mutator.counts)}; ${writes} writes, all of the right nodes\n`,
     );
-  }, 400_000);
+  }, 900_000);
 });

@@ -149,7 +149,10 @@ describe('operator', () => {
     ]);
     await eventually(async () => {
       const object = await work.get(work.upstreamPath('web'));
-      expect(object?.['status']).toMatchObject({ endpoints: { summary: '2/3' } });
+      expect(object?.['status']).toMatchObject({
+        endpoints: { summary: '2/3' },
+        excluded: [{ address: '10.1.0.9:8080', reason: 'NotReady' }],
+      });
     });
     expect(gateway.requests).toEqual([]);
   });
