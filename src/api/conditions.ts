@@ -25,6 +25,20 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'Rejected',
 ]);
 
+/** kstatus' two, which every kind has. */
+const PROGRESS = {
+  Reconciling: {
+    meaning: 'Only present while the operator goes on trying by itself.',
+    reasons: {},
+    follows: ['Ready'],
+  },
+  Stalled: {
+    meaning: 'Only present while nothing but a change of some object helps.',
+    reasons: {},
+    follows: ['Ready'],
+  },
+} as const satisfies Record<string, ConditionFacts>;
+
 /** Every type of condition of every kind, in the order in which they stand in an object. */
 export const CONDITIONS = {
   GatewayUpstream: {
@@ -75,16 +89,7 @@ export const CONDITIONS = {
         'Only present while [the removal guard](concepts.md#what-is-held) keeps endpoints in the gateway that went away unexplained.',
       reasons: { True: ['RemovalHeld'] },
     },
-    Reconciling: {
-      meaning: 'Only present while the operator goes on trying by itself.',
-      reasons: {},
-      follows: ['Ready'],
-    },
-    Stalled: {
-      meaning: 'Only present while nothing but a change of some object helps.',
-      reasons: {},
-      follows: ['Ready'],
-    },
+    ...PROGRESS,
   },
   GatewayConnection: {
     Ready: {
@@ -112,16 +117,7 @@ export const CONDITIONS = {
         Unknown: ['GatewayUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending'],
       },
     },
-    Reconciling: {
-      meaning: 'Only present while the operator goes on trying by itself.',
-      reasons: {},
-      follows: ['Ready'],
-    },
-    Stalled: {
-      meaning: 'Only present while nothing but a change of some object helps.',
-      reasons: {},
-      follows: ['Ready'],
-    },
+    ...PROGRESS,
   },
 } as const satisfies Record<string, Record<string, ConditionFacts>>;
 

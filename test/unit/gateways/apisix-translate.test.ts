@@ -24,6 +24,19 @@ const ACTIVE: HealthCheck['active'] = {
   unhealthy: { intervalSeconds: 1, statuses: [500], httpFailures: 5, tcpFailures: 2, timeouts: 3 },
 };
 
+/** `ACTIVE` as APISIX has it. */
+const SENT = {
+  type: 'https',
+  timeout: 1.5,
+  concurrency: 10,
+  http_method: 'HEAD',
+  http_path: '/healthz',
+  http_req_body: '',
+  https_verify_certificate: false,
+  healthy: { interval: 2, http_statuses: [200], successes: 2 },
+  unhealthy: { interval: 1, http_statuses: [500], http_failures: 5, tcp_failures: 2, timeouts: 3 },
+};
+
 describe('what is sent', () => {
   it.each<[string, Partial<Upstream>, object]>([
     ['the least there is', {}, {}],
@@ -77,23 +90,7 @@ describe('what is sent', () => {
       { healthCheck: { active: ACTIVE } },
       {
         checks: {
-          active: {
-            type: 'https',
-            timeout: 1.5,
-            concurrency: 10,
-            http_method: 'HEAD',
-            http_path: '/healthz',
-            http_req_body: '',
-            https_verify_certificate: false,
-            healthy: { interval: 2, http_statuses: [200], successes: 2 },
-            unhealthy: {
-              interval: 1,
-              http_statuses: [500],
-              http_failures: 5,
-              tcp_failures: 2,
-              timeouts: 3,
-            },
-          },
+          active: SENT,
         },
       },
     ],
@@ -111,26 +108,7 @@ describe('what is sent', () => {
       },
       {
         checks: {
-          active: {
-            type: 'https',
-            timeout: 1.5,
-            concurrency: 10,
-            http_method: 'HEAD',
-            http_path: '/healthz',
-            http_req_body: '',
-            host: 'h',
-            port: 81,
-            req_headers: ['A: b'],
-            https_verify_certificate: false,
-            healthy: { interval: 2, http_statuses: [200], successes: 2 },
-            unhealthy: {
-              interval: 1,
-              http_statuses: [500],
-              http_failures: 5,
-              tcp_failures: 2,
-              timeouts: 3,
-            },
-          },
+          active: { ...SENT, host: 'h', port: 81, req_headers: ['A: b'] },
           passive: {
             type: 'tcp',
             healthy: { http_statuses: [201], successes: 0 },
