@@ -11,6 +11,8 @@ export interface ChurnOptions {
   readonly minutes: number;
   /** Changes per second. */
   readonly rate: number;
+  /** Gets a line of progress each minute. */
+  readonly report: (line: string) => void;
 }
 
 /** What a leak would show in, whatever the garbage collector does. */
@@ -45,7 +47,7 @@ const RSS_GROWTH = 0.05;
  * Changes at a steady rate and nothing else. Memory is compared between the minute after the warm-up and the last one;
  * sockets and timers are counted when nothing is under way, before and after, and must be as many.
  */
-export async function churn({ cluster, minutes, rate }: ChurnOptions): Promise<readonly Check[]> {
+export async function churn({ cluster, minutes, rate, report }: ChurnOptions): Promise<readonly Check[]> {
   const random = createRandom(1);
   await using site = await Site.open({
     cluster,
@@ -79,6 +81,7 @@ export async function churn({ cluster, minutes, rate }: ChurnOptions): Promise<r
   let endsAt = startedAt + minutes * MINUTE_MS;
   let changes = 0;
   let sampledAt = startedAt;
+  let told = 0;
   let warm: ReadonlyMap<Replica, Counts> | undefined;
   while (performance.now() < endsAt) {
     const service = random.pick(services);
@@ -96,6 +99,12 @@ export async function churn({ cluster, minutes, rate }: ChurnOptions): Promise<r
       site.gateway.clearRequests();
       site.judge.look();
       await sample();
+      const minute = Math.floor((now - startedAt) / MINUTE_MS);
+      if (minute > told) {
+        told = minute;
+        const rss = [...samples.values()].map((list) => mib(list.at(-1)?.rss ?? 0));
+        report(`${minute} of ${minutes} min, ${changes} changes, RSS ${rss.join(' and ')} MiB`);
+      }
     }
     if (warm === undefined && now - startedAt >= warmUpMs(minutes)) {
       problems.push(...(await awaitQuiet(site, { mayHold: false })));
@@ -150,6 +159,10 @@ async function sampleOf(replica: Replica): Promise<Sample> {
   return { ...footprint, timers, at: performance.now() };
 }
 
+function mib(bytes: number): string {
+  return (bytes / 1024 / 1024).toFixed(1);
+}
+
 function compare(
   name: string,
   samples: readonly Sample[],
@@ -163,7 +176,6 @@ function compare(
   const before = median(samples.filter(({ at }) => at >= begin + warmUp && at < begin + warmUp + MINUTE_MS));
   const after = median(samples.filter(({ at }) => at > end - MINUTE_MS));
   const growth = after / before - 1;
-  const mib = (bytes: number) => (bytes / 1024 / 1024).toFixed(1);
   return [
     {
       line: `${name}: RSS ${mib(before)} MiB after the warm-up, ${mib(after)} MiB at the end (${(growth * 100).toFixed(1)} %)`,

@@ -79,12 +79,14 @@ interface Count {
   readonly failed: number;
 }
 
+const report = (line: string) => process.stdout.write(`${line}\n`);
+
 async function runSeeds(cluster: ControlPlane): Promise<Count> {
   const steps = numberOf('steps');
   const outcomes: Outcome[] = [];
   for (const seed of seeds()) {
     const startedAt = performance.now();
-    const outcome = await run({ cluster, seed, steps, traces: values.traces });
+    const outcome = await run({ cluster, seed, steps, traces: values.traces, report });
     outcomes.push(outcome);
     const seconds = Math.round((performance.now() - startedAt) / 1000);
     process.stdout.write(
@@ -99,7 +101,7 @@ async function runSeeds(cluster: ControlPlane): Promise<Count> {
 }
 
 async function runChurn(cluster: ControlPlane): Promise<Count> {
-  const checks = await churn({ cluster, minutes: numberOf('minutes'), rate: numberOf('rate') });
+  const checks = await churn({ cluster, minutes: numberOf('minutes'), rate: numberOf('rate'), report });
   for (const { line, holds } of checks) process.stdout.write(`${holds ? 'ok' : 'NOT OK'}  ${line}\n`);
   const passed = checks.filter(({ holds }) => holds).length;
   return { passed, failed: checks.length - passed };

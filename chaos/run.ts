@@ -29,6 +29,8 @@ export interface RunOptions {
   readonly steps: number;
   /** Folder of traces. */
   readonly traces: string;
+  /** Gets a line of progress now and then. */
+  readonly report: (line: string) => void;
 }
 
 export interface Outcome {
@@ -50,7 +52,7 @@ interface ActiveTrouble {
 }
 
 /** One run of one seed. It ends at the first step after which an invariant does not hold. */
-export async function run({ cluster, seed, steps, traces }: RunOptions): Promise<Outcome> {
+export async function run({ cluster, seed, steps, traces, report }: RunOptions): Promise<Outcome> {
   mkdirSync(traces, { recursive: true });
   const trace = join(traces, `seed-${seed}.log`);
   rmSync(trace, { force: true });
@@ -143,7 +145,10 @@ export async function run({ cluster, seed, steps, traces }: RunOptions): Promise
     await sleep(random.between(10, 150));
     goesOn = judged(step);
     const isLast = step === steps;
-    if (goesOn && (isLast || step % STEPS_BETWEEN_QUIETS === 0)) goesOn = await quiet(step, !isLast);
+    if (goesOn && (isLast || step % STEPS_BETWEEN_QUIETS === 0)) {
+      goesOn = await quiet(step, !isLast);
+      report(`seed ${seed}, ${step} of ${steps} steps`);
+    }
   }
   return { passed, failed, ...counts, writes: judge.writes, peak: judge.peak };
 }
