@@ -1,4 +1,4 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { ReadError, RequestError, type Response, TimeoutError } from 'got';
 import { z } from 'zod';
 import {
@@ -9,6 +9,7 @@ import {
   UpstreamInUseError,
   WriteForbiddenError,
 } from '../../core/errors.ts';
+import { keyPairProblem } from '../../core/key-pair.ts';
 import { shorten } from '../../core/status.ts';
 import {
   AnswerTooLargeError,
@@ -147,12 +148,8 @@ function checkCertificates({ ca, clientCert, clientKey }: ApisixOptions['tls']):
   if (clientCert === undefined || clientKey === undefined) {
     throw new Error(`${pair} needs both a certificate and its key`);
   }
-  if (!succeeds(() => new X509Certificate(clientCert))) throw new Error(`${pair} holds no PEM certificate`);
-  if (!succeeds(() => createPrivateKey(clientKey)))
-    throw new Error(`${pair} holds no PEM key without a password`);
-  if (!new X509Certificate(clientCert).checkPrivateKey(createPrivateKey(clientKey))) {
-    throw new Error(`${pair} holds a key that does not belong to its certificate`);
-  }
+  const problem = keyPairProblem({ certificate: clientCert, key: clientKey });
+  if (problem !== undefined) throw new Error(`${pair} holds ${problem}`);
 }
 
 function succeeds(attempt: () => unknown): boolean {
