@@ -10,6 +10,7 @@ import {
   SCHEMAS,
 } from './schema.ts';
 import type { JsonObject, Store, StoredItem } from './store.ts';
+import { forcesDeletion } from './versions.ts';
 
 export interface AdminRequest {
   readonly method: string;
@@ -33,7 +34,9 @@ export interface AdminApiOptions {
   readonly store: Store;
   readonly adminKey: () => string;
   readonly viewerKey: string;
-  readonly storesDefaults: boolean;
+  /** Of APISIX, which says what is taken. */
+  readonly version: () => string;
+  readonly storesDefaults: () => boolean;
   /** Seconds since 1970. */
   readonly now: () => number;
 }
@@ -189,7 +192,8 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
 
   function remove({ resource, id, query }: Call): Answer {
     if (id === undefined) throw refusal(400, `missing ${KINDS[resource]} id`);
-    const user = query.get('force') === 'true' ? undefined : userOf(resource, id);
+    const isForced = query.get('force') === 'true' && forcesDeletion(options.version());
+    const user = isForced ? undefined : userOf(resource, id);
     if (user !== undefined) throw refusal(400, user);
     if (!store.delete(resource, id)) return keyNotFound();
     return json(200, { key: `/apisix/${resource}/${id}`, deleted: '1' });
@@ -217,7 +221,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
     if (forbidden !== undefined) throw refusal(400, `the property is forbidden:  ${forbidden}`);
     const checked = checkConf(resource, conf, { references: true });
     if (!checked.ok) throw refusal(400, checked.error);
-    return encryptKeys(resource, options.storesDefaults ? checked.value : conf);
+    return encryptKeys(resource, options.storesDefaults() ? checked.value : conf);
   }
 
   function checkConf(
@@ -248,7 +252,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
 
   function checkUpstreamAndCertificate(conf: JsonObject): Checked {
     failLikeLua(conf);
-    const checked = checkUpstream(conf);
+    const checked = checkUpstream(conf, options.version());
     const tls = conf['tls'];
     if (!checked.ok || !isObject(tls) || tls['client_cert_id'] === undefined) return checked;
     const id = String(tls['client_cert_id']);

@@ -41,7 +41,7 @@ interface Target {
  * Proxies HTTP requests by the routes in `store`. Every balancer type balances by round robin; there are no timeouts,
  * health checks, plugins or `vars`.
  */
-export function createDataPlane(store: StoreReader, serverHeader: string): DataPlane {
+export function createDataPlane(store: StoreReader, serverHeader: () => string): DataPlane {
   const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
   // A worker makes a new balancer whenever the object that holds the upstream changes.
   const targets = new WeakMap<StoredItem, Target>();
@@ -59,7 +59,7 @@ export function createDataPlane(store: StoreReader, serverHeader: string): DataP
 
   function refuse(response: http.ServerResponse, status: number, body = nginxPage(status)): void {
     const contentType = body.startsWith('{') ? 'application/json' : 'text/html; charset=utf-8';
-    response.writeHead(status, { server: serverHeader, 'content-type': contentType });
+    response.writeHead(status, { server: serverHeader(), 'content-type': contentType });
     response.end(body);
   }
 
@@ -133,7 +133,7 @@ export function createDataPlane(store: StoreReader, serverHeader: string): DataP
         settle('done');
         response.writeHead(incoming.statusCode ?? 502, {
           ...endToEnd(incoming.headers),
-          server: serverHeader,
+          server: serverHeader(),
         });
         pipeline(incoming, response, (error) => {
           if (error) outgoing.destroy();

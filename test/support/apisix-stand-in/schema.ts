@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { parseNodeAddress } from './node-address.ts';
 import type { JsonObject } from './store.ts';
+import { needsBrackets, refusedBy, refusesUnknownFields } from './versions.ts';
 
 /**
  * The schemas of APISIX 3.18 for what the stand-in keeps: recorded where the recording has a case, by source
@@ -150,6 +151,8 @@ const upstream = z
     pass_host: z.enum(['pass', 'node', 'rewrite']).default('pass'),
     upstream_host: hostPattern.optional(),
     service_name: text(1, 256).optional(),
+    // Of versions after 3.18.
+    warm_up_conf: z.looseObject({ slow_start_time_seconds: integer(1) }).optional(),
   })
   .refine(
     ({ nodes, service_name, discovery_type }) =>
@@ -281,14 +284,16 @@ const HASH_KEYS: Readonly<Record<string, RegExp>> = {
   vars_combinations: /^/,
 };
 
-/** The rules for an upstream that go beyond its schema, in APISIX's order. */
-export function checkUpstream(value: JsonObject): Checked {
+/** The rules of a version for an upstream, in APISIX's order; they go beyond its schema. */
+export function checkUpstream(value: JsonObject, version: string): Checked {
   const listed = Array.isArray(value['nodes']) ? value['nodes'] : [];
   // APISIX looks at the hosts before it looks at the schema; `isIPv6` is false for one in brackets.
-  if (listed.some((node) => isIPv6(String(node?.host)))) {
+  if (needsBrackets(version) && listed.some((node) => isIPv6(String(node?.host)))) {
     return refused("invalid configuration: IPv6 address must be enclosed with '[' and ']'");
   }
-  const checked = checkSchema('upstreams', value);
+  const refusal = refusedBy(version, value);
+  if (refusal !== undefined) return refused(refusal);
+  const checked = checkSchema('upstreams', refusesUnknownFields(version) ? value : knownFieldsOf(value));
   if (!checked.ok) return refused(`invalid configuration: ${checked.error}`);
   const { nodes, pass_host, upstream_host, tls, type, hash_on, key } = checked.value;
   if (isObject(nodes)) {
@@ -311,7 +316,11 @@ export function checkUpstream(value: JsonObject): Checked {
       );
     }
   }
-  return checked;
+  return { ok: true, value: { ...value, ...checked.value } };
+}
+
+function knownFieldsOf(value: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(value).filter(([name]) => Object.hasOwn(upstream.shape, name)));
 }
 
 /** Each must parse; that they belong together is not checked (measured). An encrypted key is no PEM and passes. */

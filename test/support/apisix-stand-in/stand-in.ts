@@ -6,6 +6,7 @@ import { createControlApi } from './control-api.ts';
 import { createDataPlane } from './data-plane.ts';
 import { startListener } from './listener.ts';
 import { createStore, type JsonObject, type SavedStore, type StoreReader } from './store.ts';
+import { storesDefaults } from './versions.ts';
 
 /** How a stand-in is started; everything is optional. */
 export interface StandInOptions {
@@ -15,9 +16,9 @@ export interface StandInOptions {
   readonly viewerKey?: string;
   /** PEM. With `clientCa` a client certificate is required. Applies to the Admin API only. */
   readonly tls?: { readonly key: string; readonly cert: string; readonly clientCa?: string };
-  /** Named in the `Server` header of every answer; default `3.18.0`. */
+  /** Named in the `Server` header of every answer, and what is taken follows it; default `3.18.0`. */
   readonly version?: string;
-  /** Imitates 3.13 and older (by source): `type`, `scheme`, `hash_on`, ... are stored and returned. */
+  /** `type`, `scheme`, `hash_on`, ... are stored and returned; by default as the version does it. */
   readonly storesDefaults?: boolean;
   /** The Admin API's port; default 0, any free one below 32768. */
   readonly port?: number;
@@ -121,6 +122,8 @@ export interface StandIn extends AsyncDisposable {
   /** Of several rules the first that matches applies. Disposing removes the rule and cuts what hangs by it. */
   addFault(rule: FaultRule): Disposable;
   setAdminKey(key: string): void;
+  /** As if it was upgraded, with everything that it holds. */
+  setVersion(version: string): void;
   /** Stops listening and cuts every connection; the store is kept. */
   stop(): Promise<void>;
   /** Listens again on the same ports. */
@@ -152,14 +155,16 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  */
 export async function startStandIn(options: StandInOptions = {}): Promise<StandIn> {
   const now = options.now ?? (() => Date.now() / 1000);
-  const serverHeader = `APISIX/${options.version ?? '3.18.0'}`;
+  let version = options.version ?? '3.18.0';
+  const serverHeader = () => `APISIX/${version}`;
   let adminKey = options.adminKey ?? 'stand-in-admin-key-0123456789';
   const store = createStore(now);
   const adminApi = createAdminApi({
     store,
     adminKey: () => adminKey,
     viewerKey: options.viewerKey ?? 'stand-in-viewer-key-0123456789',
-    storesDefaults: options.storesDefaults ?? false,
+    version: () => version,
+    storesDefaults: () => options.storesDefaults ?? storesDefaults(version),
     now,
   });
   const requests: Mutable<RecordedRequest>[] = [];
@@ -254,7 +259,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
 
   function writeHead(response: ServerResponse, answer: Answer, headers: Record<string, string>): void {
     response.writeHead(answer.status, {
-      server: serverHeader,
+      server: serverHeader(),
       'content-type': answer.contentType,
       'content-length': Buffer.byteLength(answer.body),
       ...headers,
@@ -372,6 +377,9 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     },
     setAdminKey(key) {
       adminKey = key;
+    },
+    setVersion(next) {
+      version = next;
     },
     stop,
     async start() {
