@@ -7,6 +7,23 @@ export interface GatewayInfo {
   readonly version?: string;
 }
 
+/** A part of an upstream that a gateway of this kind and version cannot take, or would store and not heed. */
+export interface Unsupported {
+  /** In the spelling of a GatewayUpstream, e.g. `spec.tls.verify`. */
+  readonly field: string;
+  /** What the gateway does instead, and which versions do better: what may follow `since`. */
+  readonly message: string;
+}
+
+/** Something that only some versions of a kind of gateway can do. */
+export interface Capability {
+  /** CamelCase, stable. */
+  readonly name: string;
+  readonly supported: boolean;
+  /** The first version that can, e.g. `3.5.0`. */
+  readonly since: string;
+}
+
 /** Everything that a gateway holds, and what its answer said of itself: one request for both. */
 export interface GatewayListing {
   readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
@@ -21,6 +38,15 @@ export interface GatewayFormat {
    * gateway's own words, so that `core/diff.ts` can name what differs.
    */
   canonical(desired: Upstream): string;
+
+  /**
+   * What `desired` has that a gateway of which `info` is known would refuse or not heed; empty: it takes all of it. A
+   * gateway that does not say its version counts as the newest.
+   */
+  unsupported(desired: Upstream, info: GatewayInfo): readonly Unsupported[];
+
+  /** What a gateway of which `info` is known can do and what it lacks; empty where it does not say its version. */
+  capabilities(info: GatewayInfo): readonly Capability[];
 
   /**
    * What a body says that the gateway answered a list of everything with. Throws `GatewayUnavailableError` for one that

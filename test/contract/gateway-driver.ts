@@ -142,7 +142,8 @@ const KEY_PAIRS: readonly KeyPair[] = ['one', 'other'].map((commonName) => {
   return { certificate, key };
 });
 
-const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
+/** Any upstream that a gateway of the newest version keeps. */
+export const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
   fc.record(
     {
       id: fc.constant(id),

@@ -2,6 +2,7 @@ import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.t
 import { isObject } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
+import { capabilities, unsupported } from './capabilities.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
 import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
@@ -10,6 +11,10 @@ import { type AdminUpstream, canonicalForm, toAdmin, toObserved } from './transl
 /** What the Admin API v3 takes and answers. */
 export const apisixFormat: GatewayFormat = {
   canonical: (desired) => canonicalForm(toAdmin(desired)),
+
+  unsupported,
+
+  capabilities,
 
   listed: (body) =>
     new Map(
@@ -54,7 +59,12 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         await remove(id, references, signal);
       } catch (error) {
         // By source, APISIX looks for referrers before it looks for the upstream, which a forced deletion took from them.
-        if (!(error instanceof UpstreamInUseError) || (await get(id, signal)) !== undefined) throw error;
+        if (!(error instanceof UpstreamInUseError)) throw error;
+        if ((await get(id, signal)) === undefined) return;
+        if (references === 'respect') throw error;
+        throw new UpstreamInUseError(
+          `${error.message}; this gateway deletes nothing by force, which APISIX does from 3.5.0 on`,
+        );
       }
     },
 
