@@ -19,6 +19,7 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
   install                apply CRDs, namespace, ServiceAccount, roles and bindings; again at will
     --namespace NS         the operator's own (default ${DEFAULT_NAMESPACE})
     --namespaces A,B       rights in these namespaces only, instead of the whole cluster
+    --secret-namespaces A  namespaces whose GatewayUpstreams may refer to Secrets: rights to read them there
     --crds-only            the CRDs and nothing else
     --kubeconfig FILE      of somebody who may do this
     --out-of-cluster       also write a kubeconfig for an operator that runs somewhere else
@@ -27,7 +28,7 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
       --token-duration 24h   how long its token is to be good for, at least 10m
       --long-lived           a token that never expires, from a Secret
   print                  the same objects as YAML, without touching a cluster
-    --namespace, --namespaces, --crds-only
+    --namespace, --namespaces, --secret-namespaces, --crds-only
   uninstall              take away what install applied
     --namespace NS, --kubeconfig FILE
     --finalizers refuse    do nothing while there are GatewayUpstreams (default)
@@ -86,7 +87,7 @@ const flag = { type: 'boolean' } as const;
 /** What commands take that look at a cluster as the operator would. */
 const LOOKING = { config: text, namespace: text, kubeconfig: text };
 const output = { type: 'string', short: 'o' } as const;
-const MANIFEST = { namespace: text, namespaces: text, 'crds-only': flag };
+const MANIFEST = { namespace: text, namespaces: text, 'secret-namespaces': text, 'crds-only': flag };
 
 const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Command>> = {
   run(args, env) {
@@ -175,6 +176,7 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
         clusterId: clusterIdOf(values['cluster-id']) ?? config.clusterId,
         operatorNamespace: config.operatorNamespace,
         namespaces: config.namespaces,
+        secretNamespaces: config.secretNamespaces,
         requestTimeoutMs: config.requestTimeout,
       },
     };
@@ -241,15 +243,30 @@ function clusterIdOf(value: string | undefined): string | undefined {
 function manifestOptions(values: {
   readonly namespace?: string;
   readonly namespaces?: string;
+  readonly 'secret-namespaces'?: string;
   readonly 'crds-only'?: boolean;
 }): ManifestOptions {
-  const namespaces = (values.namespaces?.split(',') ?? []).map((name) => name.trim());
-  for (const name of namespaces) namespaceOf('--namespaces', name);
+  const namespaces = namespacesOf('--namespaces', values.namespaces);
+  const secretNamespaces = namespacesOf('--secret-namespaces', values['secret-namespaces']);
+  const stray = secretNamespaces.find((name) => namespaces.length > 0 && !namespaces.includes(name));
+  if (stray !== undefined) {
+    throw misused(
+      `--secret-namespaces "${stray}" is not one of --namespaces: no other namespace is looked at`,
+    );
+  }
   return {
     namespace: namespaceOf('--namespace', values.namespace) ?? DEFAULT_NAMESPACE,
-    namespaces: [...new Set(namespaces)],
+    namespaces,
+    secretNamespaces,
     crdsOnly: values['crds-only'] ?? false,
   };
+}
+
+/** Each name of a list with commas, once. */
+function namespacesOf(flagName: string, value: string | undefined): readonly string[] {
+  const names = (value?.split(',') ?? []).map((name) => name.trim());
+  for (const name of names) namespaceOf(flagName, name);
+  return [...new Set(names)];
 }
 
 function outOfCluster(values: {

@@ -78,6 +78,14 @@ export const configSchema = section({
     .max(64)
     .default([])
     .describe('The only namespaces to look at, for installations without cluster-wide rights. Empty: all.'),
+  secretNamespaces: z
+    .array(namespaceName)
+    .max(64)
+    .refine((names) => new Set(names).size === names.length, 'must name each namespace once')
+    .default([])
+    .describe(
+      'Namespaces whose GatewayUpstreams may refer to Secrets of type kubernetes.io/tls of their own (`spec.tls`): the operator may read the Secrets there. Empty: none.',
+    ),
   leaderElection: section({
     enabled: z
       .boolean()
@@ -141,6 +149,14 @@ export const configSchema = section({
     .default({ host: '0.0.0.0', port: 8080, debugState: false })
     .describe('Where /livez, /readyz and /metrics answer.'),
 })
+  .refine(
+    ({ namespaces, secretNamespaces }) =>
+      namespaces.length === 0 || secretNamespaces.every((name) => namespaces.includes(name)),
+    {
+      path: ['secretNamespaces'],
+      error: 'must all be in namespaces as well: no other namespace is looked at',
+    },
+  )
   .refine(
     ({ leaderElection, requestTimeout }) =>
       !leaderElection.enabled || leaderElection.renewDeadline + requestTimeout < leaderElection.leaseDuration,

@@ -16,7 +16,9 @@ import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import {
+  CERTIFICATE_SECRET_TYPE,
   REFERENCE_GRANT,
+  trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
@@ -73,6 +75,18 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     // Helm keeps every release in a Secret of this type: large, many, and never one of ours.
     query: { fieldSelector: 'type!=helm.sh/release.v1' },
   });
+  const certificates = new Map(
+    config.secretNamespaces.map((namespace) => [
+      namespace,
+      follower.follow({
+        // Those of connections may be in the same namespace.
+        name: 'certificates',
+        resource: { ...core, plural: 'secrets', namespace },
+        trim: trimCertificateSecret,
+        query: { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` },
+      }),
+    ]),
+  );
   const services = follower.followNamespaced({
     resource: { ...core, plural: 'services' },
     trim: trimService,
@@ -187,6 +201,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       grants,
       onlyNamespaces: config.namespaces,
       secrets,
+      certificates,
       source,
       permissions,
       writer,
@@ -214,6 +229,7 @@ export function permissionsNeeded(config: Config): readonly Permission[] {
   return permissionsOf({
     namespace: config.operatorNamespace,
     namespaces: config.namespaces,
+    secretNamespaces: config.secretNamespaces,
     leaderElection: config.leaderElection.enabled,
     leaseName: config.leaderElection.leaseName,
     roleName: config.roleName,

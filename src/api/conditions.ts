@@ -19,6 +19,7 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'IdTaken',
   'StaticAddressesDenied',
   'OverridesDenied',
+  'UnsupportedField',
   'RefNotPermitted',
   'NotOwned',
   'Observed',
@@ -53,7 +54,8 @@ export const CONDITIONS = {
       follows: ['Accepted', 'ResolvedRefs', 'Programmed'],
     },
     Accepted: {
-      meaning: 'The spec is valid and the connection allows it. No outage ever changes this.',
+      meaning:
+        'The spec is valid, the connection allows it, and its gateway knows every field. No outage ever changes this.',
       reasons: {
         True: ['Accepted'],
         False: [
@@ -64,15 +66,22 @@ export const CONDITIONS = {
           'IdTaken',
           'StaticAddressesDenied',
           'OverridesDenied',
+          'UnsupportedField',
         ],
         Unknown: ['PermissionMissing'],
       },
     },
     ResolvedRefs: {
-      meaning: 'Every backend leads somewhere.',
+      meaning: 'Every backend leads somewhere, and the client certificate is there.',
       reasons: {
         True: ['ResolvedRefs'],
-        False: ['ServiceNotFound', 'PortNotFound', 'UnsupportedProtocol', 'RefNotPermitted'],
+        False: [
+          'ServiceNotFound',
+          'PortNotFound',
+          'UnsupportedProtocol',
+          'RefNotPermitted',
+          'SecretNotFound',
+        ],
         Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing'],
       },
     },

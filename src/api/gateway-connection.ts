@@ -316,6 +316,18 @@ export const gatewayConnectionStatus = z
   .object({
     observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
     gatewayVersion: z.string().optional().describe('What the gateway says of itself, for example `3.18.0`.'),
+    capabilities: z
+      .array(
+        z.object({
+          name: z.string().max(64).describe('What it is.'),
+          supported: z.boolean().describe('Whether this gateway can.'),
+          since: z.string().max(32).describe('The first version of a gateway that can.'),
+        }),
+      )
+      .max(32)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
+      .describe('What only some versions of the gateway can do. Absent where it does not say its version.'),
     upstreams: z.int().min(0).optional().describe('How many GatewayUpstreams refer to this connection.'),
     leftBehind: z
       .array(z.string().max(64))

@@ -17,13 +17,17 @@ export const REASONS = {
     'The connection does not allow `addresses`. The platform team can set `tenantPolicy.staticAddresses: Allow`.',
   OverridesDenied:
     'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
+  UnsupportedField:
+    'The version of the gateway cannot take a field of the spec, or would not heed it; the message names both. The gateway keeps what it has. Change the spec, or upgrade the gateway, which is noticed with its next list.',
   // ResolvedRefs
   ResolvedRefs: 'Every reference leads somewhere.',
   ServiceNotFound: 'The Service does not exist. Create it or correct the name.',
   PortNotFound: 'The Service has no such port. The message lists the ports that it has.',
   UnsupportedProtocol: 'The port exists for another protocol than the scheme uses.',
-  RefNotPermitted: 'The reference leads into another namespace, and no ReferenceGrant there permits it.',
-  SecretNotFound: "The Secret with the gateway's key or certificates, or a key in it, does not exist.",
+  RefNotPermitted:
+    "The reference leads into another namespace, and no ReferenceGrant there permits it; or to a Secret in a namespace that `secretNamespaces` of the operator's configuration does not name.",
+  SecretNotFound:
+    'A Secret with a key or a certificate does not exist, lacks one of them, or they do not belong together. Of a GatewayUpstream the gateway keeps what it has.',
   SourceUnavailable:
     'What the reference leads to is not known yet, or cannot be read. The gateway keeps what it has.',
   // Programmed

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { ServicePortRef } from '../core/desired.ts';
-import type { GatewayDriver } from '../gateways/driver.ts';
+import type { GatewayDriver, GatewayInfo } from '../gateways/driver.ts';
 import { createGatewayDriver, type GatewayOptions } from '../gateways/index.ts';
 import type { GatewayConnection, SecretFacts } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
@@ -67,6 +67,12 @@ export class Connections {
         message: `There is no GatewayConnection ${name}`,
       }
     );
+  }
+
+  /** What the gateway says of itself, or said to an earlier session. */
+  info({ name, status }: GatewayConnection): GatewayInfo {
+    const version = status?.gatewayVersion;
+    return this.#open.get(name)?.session.info ?? (version === undefined ? {} : { version });
   }
 
   /** Brings the session of `name` in step with its object and Secrets. Calls `onState` if that changed anything. */

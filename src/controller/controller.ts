@@ -1,7 +1,7 @@
 import { namespaceNamedBy } from '../core/access.ts';
 import type { ServicePortRef } from '../core/desired.ts';
 import { backendTargets } from '../core/desired.ts';
-import { type ObjectKey, splitKey } from '../core/model.ts';
+import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
@@ -13,6 +13,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Sample } from '../runtime/metrics.ts';
 import { type Followup, PRIORITY, type Priority, WorkQueue } from '../runtime/work-queue.ts';
+import { type CertificateRules, certificateName } from './certificates.ts';
 import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
 import { debugState } from './debug-state.ts';
@@ -37,6 +38,11 @@ export const upstreamIndexes = {
   label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
   /** The other namespaces that it refers to. */
   referred: referredNamespaces,
+  /** `namespace/name` of the Secret that it refers to. */
+  certificate: (object: GatewayUpstream): readonly string[] => {
+    const name = certificateName(object);
+    return name === undefined ? [] : [objectKey(object.namespace, name)];
+  },
   /** Namespaces that an address of it would lead into, if there were one of that name. */
   named: ({ spec }: GatewayUpstream): readonly string[] =>
     spec.ok
@@ -46,7 +52,7 @@ export const upstreamIndexes = {
       : [],
 };
 
-export interface ControllerOptions extends ReferenceRules {
+export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly clusterId: string;
   readonly operatorNamespace: string;
   /** With `upstreamIndexes`. */
@@ -135,6 +141,7 @@ export function createController(options: ControllerOptions): Controller {
     setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
   });
   const connectionState = (name: string) => sessions.state(name);
+  const gatewayInfo = (connection: GatewayConnection) => sessions.info(connection);
   const proof = new Proof({
     ...options,
     readerOf: (name) => {
@@ -145,6 +152,7 @@ export function createController(options: ControllerOptions): Controller {
   });
   const world: World = {
     ...options,
+    gatewayInfo,
     claims,
     held: (connection, id) => {
       const state = sessions.state(connection);
@@ -172,6 +180,7 @@ export function createController(options: ControllerOptions): Controller {
     connections,
     upstreams,
     connectionState,
+    gatewayInfo,
     permissions: options.permissions,
     leftBehind: (name) => sweep.leftAlone(name),
     proof,
@@ -339,6 +348,25 @@ export function createController(options: ControllerOptions): Controller {
           }
         }),
       );
+      for (const [namespace, store] of options.certificates) {
+        listeners.use(
+          store.onChange(({ previous, current }) => {
+            const name = (current ?? previous)?.name;
+            if (!started || name === undefined) return;
+            for (const object of upstreams.byIndex('certificate', objectKey(namespace, name))) {
+              enqueueUpstream(object, PRIORITY.spec);
+            }
+          }),
+        );
+        listeners.use(
+          store.onState(() => {
+            if (!started) return;
+            for (const object of upstreams.byIndex('namespace', namespace)) {
+              if (certificateName(object) !== undefined) enqueueUpstream(object, PRIORITY.resync);
+            }
+          }),
+        );
+      }
       listeners.use(
         options.permissions.onChange(() => {
           if (!started) return;

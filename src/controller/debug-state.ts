@@ -42,7 +42,7 @@ function sessionState(state: ConnectionState): object {
       ? { reason: session.state.error.reason, message: session.state.error.message }
       : {}),
     writeRefused: session.writeRefused?.message,
-    version: session.version,
+    version: session.info?.version,
     listed: session.listed,
     ids: session.ids,
   };

@@ -13,6 +13,7 @@ import {
 import { createFateOf, type NodeFate } from '../core/fate.ts';
 import { type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
 import {
+  type FoundKeyPair,
   type ObjectKey,
   type ObservedUpstream,
   splitKey,
@@ -32,8 +33,11 @@ import {
 import { type Change, planChange } from '../core/plan.ts';
 import type { Verdict } from '../core/status.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
+import type { GatewayInfo, Unsupported } from '../gateways/driver.ts';
+import { gatewayFormat } from '../gateways/index.ts';
 import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
+import { type CertificateRules, certificateOf } from './certificates.ts';
 import { type Claims, keyOf, wantedId } from './claims.ts';
 import type { Remembered } from './guard-memory.ts';
 import { type ReferenceRules, referenceRefused } from './references.ts';
@@ -44,7 +48,7 @@ export type Held =
   | { readonly known: false };
 
 /** Everything that decides what becomes of an object. Only looked at, so that `plan` and `run` cannot differ. */
-export interface World extends ReferenceRules {
+export interface World extends ReferenceRules, CertificateRules {
   readonly clusterId: string;
   /** With the index `label`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -53,6 +57,8 @@ export interface World extends ReferenceRules {
   readonly source: DiscoverySource<ServicePortRef>;
   readonly claims: Claims;
   readonly held: (connection: string, id: UpstreamId) => Held;
+  /** What is known of the gateway of a connection. */
+  readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   /** What earlier looks left behind; undefined where this program has not looked before. */
   readonly recall: (key: ObjectKey) => Remembered | undefined;
   /** Wall clock, milliseconds. */
@@ -70,6 +76,7 @@ export type Evaluation =
       readonly id: UpstreamId;
       readonly owner: Owner;
       readonly backends: readonly ResolvedBackend[];
+      readonly clientCertificate: FoundKeyPair | undefined;
       /** Before the removal guard. */
       readonly desired: Desired;
     };
@@ -120,26 +127,55 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
   }
   const id = wantedId(object, connection.spec.value.idPrefix) ?? '';
   const owner = ownerOf(world.clusterId, object);
-  const accepted =
-    accessOf(world, object, spec.value, connection.spec.value) ?? claimProblem(world, object, id) ?? ACCEPTED;
-  const isAccepted = accepted.status === 'True';
+  const denied =
+    accessOf(world, object, spec.value, connection.spec.value) ?? claimProblem(world, object, id);
   const { deletionPolicy, syncPolicy } = spec.value;
   // UpsertOnly deletes nothing, not even by a sweep.
   const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   const labels = ownerLabels(owner, { orphan });
-  const backends = isAccepted ? resolve(world, object, spec.value) : [];
-  const desired = buildDesired(spec.value, { id, labels }, backends);
+  const backends = denied === undefined ? resolve(world, object, spec.value) : [];
+  const clientCertificate = denied === undefined ? certificateOf(world, object) : undefined;
+  const desired = buildDesired(spec.value, { id, labels }, backends, [], clientCertificate);
+  const problems = unsupportedBy(world, connection, desired.upstream);
+  const evaluated = { kind: 'evaluated', spec: spec.value, id, owner, backends, clientCertificate } as const;
+  if (denied !== undefined) {
+    // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes, in whatever
+    // words the gateway takes.
+    const { upstream } = desired;
+    const stopped =
+      problems.length === 0
+        ? upstream
+        : { id, labels, scheme: upstream.scheme, loadBalancing: ANY_BALANCING };
+    return {
+      ...evaluated,
+      accepted: denied,
+      desired: { ...desired, action: 'onlyIfHeld', upstream: { ...stopped, nodes: [] } },
+    };
+  }
+  if (problems.length > 0) {
+    return { ...evaluated, accepted: unsupportedVerdict(problems), desired: { ...desired, action: 'wait' } };
+  }
+  return { ...evaluated, accepted: ACCEPTED, desired };
+}
+
+const ANY_BALANCING = { type: 'RoundRobin' } as const;
+
+/** What of `upstream` the gateway of `connection` cannot take. */
+function unsupportedBy(
+  { gatewayInfo }: Pick<World, 'gatewayInfo'>,
+  connection: GatewayConnection,
+  upstream: Upstream,
+): readonly Unsupported[] {
+  if (!connection.spec.ok) return [];
+  return gatewayFormat(connection.spec.value.type).unsupported(upstream, gatewayInfo(connection));
+}
+
+function unsupportedVerdict(problems: readonly Unsupported[]): Verdict {
+  const all = problems.map(({ field, message }) => `${field} cannot be used, since ${message}`).join('; ');
   return {
-    kind: 'evaluated',
-    accepted,
-    spec: spec.value,
-    id,
-    owner,
-    backends,
-    // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes.
-    desired: isAccepted
-      ? desired
-      : { ...desired, action: 'onlyIfHeld', upstream: { ...desired.upstream, nodes: [] } },
+    status: 'False',
+    reason: 'UnsupportedField',
+    message: `${all}: change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included`,
   };
 }
 
@@ -175,7 +211,7 @@ function guard(
   object: GatewayUpstream,
   observed: ObservedUpstream,
 ): Guarded {
-  const { accepted, desired, spec, backends } = evaluation;
+  const { accepted, desired, spec, backends, clientCertificate } = evaluation;
   const wanted = new Set(desired.upstream.nodes.map(placeOf));
   const remembered = world.recall(keyOf(object));
   if (
@@ -221,6 +257,7 @@ function guard(
       { id, labels },
       backends,
       held.map((node) => ({ node, backend: fates(node).backend })),
+      clientCertificate,
     ),
     lost,
     guard: { held, since: heldSince ?? now, until },
@@ -326,6 +363,8 @@ export type EndChange =
   | { readonly kind: 'none' }
   /** The upstream stays, and says so from now on, so that no sweep takes it for a forgotten one. */
   | { readonly kind: 'mark'; readonly desired: Upstream; readonly observed: ObservedUpstream }
+  /** It stays too, but cannot be told: what it needs to be written whole is not there. */
+  | { readonly kind: 'leave' }
   | {
       readonly kind: 'delete';
       readonly observed: ObservedUpstream;
@@ -334,12 +373,12 @@ export type EndChange =
 
 /** What `ending` of `object` means where the gateway holds `observed`. */
 export function decideEnd(
-  { clusterId }: Pick<World, 'clusterId'>,
+  world: Pick<World, 'clusterId' | 'connections' | 'certificates' | 'gatewayInfo'>,
   object: GatewayUpstream,
   { policy }: Extract<Ending, { kind: 'ends' }>,
   observed: ObservedUpstream | undefined,
 ): EndChange {
-  const owner = ownerOf(clusterId, object);
+  const owner = ownerOf(world.clusterId, object);
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
   if (observed === undefined || ownership === 'foreign') return { kind: 'none' };
   if (policy !== 'Orphan') {
@@ -347,7 +386,13 @@ export function decideEnd(
   }
   if (staysBehind(observed) || !object.spec.ok) return { kind: 'none' };
   const labels = ownerLabels(owner, { orphan: true });
-  const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, []);
+  const certificate = certificateOf(world, object);
+  const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, [], [], certificate);
+  const connection = world.connections.get('', object.connection);
+  const isWhole = certificate === undefined || certificate.state === 'known';
+  if (!isWhole || connection === undefined || unsupportedBy(world, connection, upstream).length > 0) {
+    return { kind: 'leave' };
+  }
   return { kind: 'mark', observed, desired: { ...upstream, nodes: observed.nodes } };
 }
 

@@ -2,6 +2,8 @@ import { CONNECTION_FINALIZER } from '../api/group.ts';
 import { unusablePatterns } from '../core/access.ts';
 import { GatewayAuthError } from '../core/errors.ts';
 import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
+import type { GatewayInfo } from '../gateways/driver.ts';
+import { gatewayFormat } from '../gateways/index.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { MissingPermissions } from '../kube/permissions.ts';
@@ -17,6 +19,7 @@ export interface ConnectionReconcilerDeps {
   /** With the index `connection`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connectionState: (name: string) => ConnectionState;
+  readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
   /** Ids of its upstreams that are left alone. */
   readonly leftBehind: (name: string) => readonly string[];
@@ -66,7 +69,8 @@ function outcomeOf(
   users: readonly GatewayUpstream[],
 ): ConnectionOutcome {
   const state = deps.connectionState(connection.name);
-  const { reachable, authorized, problem, version } = verdictsOf(state);
+  const { reachable, authorized, problem } = verdictsOf(state);
+  const info = deps.gatewayInfo(connection);
   return {
     reachable,
     authorized,
@@ -76,7 +80,8 @@ function outcomeOf(
       patternProblem(connection) ??
       problem ??
       summarize([reachable, authorized], READY),
-    gatewayVersion: version ?? connection.status?.gatewayVersion,
+    gatewayVersion: info.version ?? connection.status?.gatewayVersion,
+    capabilities: connection.spec.ok ? gatewayFormat(connection.spec.value.type).capabilities(info) : [],
     upstreams: users.length,
     leftBehind: deps.leftBehind(connection.name),
     dataPlanes: deps.proof.status(connection.name),
@@ -87,7 +92,6 @@ function verdictsOf(state: ConnectionState): {
   readonly reachable: Verdict;
   readonly authorized: Verdict;
   readonly problem?: Verdict;
-  readonly version?: string | undefined;
 } {
   if (state.kind === 'unusable') {
     const { reason, message } = state;
@@ -106,7 +110,6 @@ function verdictsOf(state: ConnectionState): {
         return {
           reachable: REACHABLE,
           authorized: { status: 'False', reason: error.reason, message: error.message },
-          version: session.version,
         };
       }
       const { reason, message } = error;
@@ -123,7 +126,6 @@ function verdictsOf(state: ConnectionState): {
           refused === undefined
             ? AUTHORIZED
             : { status: 'False', reason: refused.reason, message: refused.message },
-        version: session.version,
       };
     }
     default:

@@ -20,6 +20,7 @@ import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
+import { certificateName } from './certificates.ts';
 import { keyOf } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
 import type { EndpointChanges } from './endpoint-changes.ts';
@@ -29,6 +30,7 @@ import {
   type Decision,
   decide,
   decideEnd,
+  type Ending,
   type Evaluation,
   endingOf,
   evaluate,
@@ -189,7 +191,7 @@ async function program(
       if (spec.syncPolicy === 'Observe' && change.kind !== 'foreign') {
         if (change.kind !== 'none') deps.proof.forget(keyOf(object));
         const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
-        report(observedVerdict(change, desired, observed, canonical), own, { ...decision, plan });
+        report(observedVerdict(change, accepted, desired, observed, canonical), own, { ...decision, plan });
         return done;
       }
       // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
@@ -200,7 +202,7 @@ async function program(
       switch (change.kind) {
         case 'none':
           instruments.suppressed(object.connection);
-          report(nothingToWrite(desired, observed, canonical), own, decision);
+          report(nothingToWrite(accepted, desired, observed, canonical), own, decision);
           if (observed?.canonical === canonical) deps.proof.expect(object, observed, undefined);
           return next;
         case 'foreign':
@@ -253,8 +255,12 @@ function missingPermission(
   { permissions }: UpstreamReconcilerDeps,
   object: GatewayUpstream,
 ): Verdict | undefined {
-  const referred = referredNamespaces(object);
-  return missingVerdict(permissions.lacking('GatewayUpstream', object.namespace, referred));
+  return missingVerdict(
+    permissions.lacking('GatewayUpstream', object.namespace, {
+      referred: referredNamespaces(object),
+      certificate: certificateName(object) !== undefined,
+    }),
+  );
 }
 
 /** Says why nothing was come to, where a missing right is why; everything else stays as it was said last. */
@@ -329,11 +335,13 @@ function writtenVerdict(canonical: string, answered: ObservedUpstream): Verdict 
 
 /** The Programmed verdict where the plan has nothing to do. */
 function nothingToWrite(
+  accepted: Verdict,
   desired: Desired,
   observed: ObservedUpstream | undefined,
   canonical: string,
 ): Verdict {
   if (observed?.canonical === canonical) return PROGRAMMED;
+  if (accepted.status !== 'True') return notAccepted;
   return observed === undefined
     ? {
         status: 'False',
@@ -385,11 +393,12 @@ function heldVerdict(
 /** The Programmed verdict where nothing may be written. */
 function observedVerdict(
   change: Change,
+  accepted: Verdict,
   desired: Desired,
   observed: ObservedUpstream | undefined,
   canonical: string,
 ): Verdict {
-  if (change.kind === 'none') return nothingToWrite(desired, observed, canonical);
+  if (change.kind === 'none') return nothingToWrite(accepted, desired, observed, canonical);
   const what = change.kind === 'create' ? 'has no such upstream' : 'holds something else';
   return {
     status: 'False',
@@ -461,6 +470,7 @@ async function release(
         const observed = await turn.ask(signal);
         const change = decideEnd(deps, object, ending, observed);
         if (change.kind === 'mark') await turn.put(change.desired, signal);
+        else if (change.kind === 'leave') deps.leaveAlone(object.connection, id);
         else if (change.kind === 'delete') await turn.delete(change.references, signal);
       });
       if (policy === 'Orphan') orphaned(deps, object, whyOrphan(object));
@@ -477,7 +487,7 @@ async function release(
     orphaned(deps, object, `${whyOrphan(object)}, and the gateway could not be told: ${failure.message}`);
     return await letGo();
   }
-  return await waitToRelease(deps, object, { id, failure, deletionTimestamp }, letGo);
+  return await waitToRelease(deps, object, { id, policy, failure, deletionTimestamp }, letGo);
 }
 
 /** The deletion could not be carried out: wait, unless the namespace goes too and has waited long enough. */
@@ -486,6 +496,7 @@ async function waitToRelease(
   object: GatewayUpstream,
   wait: {
     readonly id: UpstreamId;
+    readonly policy: Extract<Ending, { kind: 'ends' }>['policy'];
     readonly failure: OperatorError;
     readonly deletionTimestamp: string;
   },
@@ -508,7 +519,7 @@ async function waitToRelease(
     status: failure instanceof GatewayUnavailableError ? 'Unknown' : 'False',
     reason: failure.reason,
     message: inUse
-      ? `Waiting to be deleted (${failure.message}): remove that reference, or set spec.deletionPolicy to Orphan or Force`
+      ? `Waiting to be deleted (${failure.message}): remove that reference, or set spec.deletionPolicy to ${wait.policy === 'Force' ? 'Orphan' : 'Orphan or Force'}`
       : `Waiting to be deleted: ${failure.message}`,
   };
   deps.reporter.upstream(object, {

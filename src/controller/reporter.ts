@@ -13,6 +13,7 @@ import {
   type Verdict,
   type Verdicts,
 } from '../core/status.ts';
+import type { Capability } from '../gateways/driver.ts';
 import type { EventRecorder, KubeEvent } from '../kube/event-recorder.ts';
 import type { CustomKind, ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
@@ -29,6 +30,7 @@ export interface ConnectionOutcome {
   readonly authorized: Verdict;
   readonly ready: Verdict;
   readonly gatewayVersion: string | undefined;
+  readonly capabilities: readonly Capability[];
   readonly upstreams: number;
   readonly leftBehind: readonly string[];
   /** `unknown`: what was said last stays. */
@@ -328,7 +330,7 @@ function connectionStatus(
   outcome: ConnectionOutcome,
   now: string,
 ): GatewayConnectionStatus {
-  const { reachable, authorized, ready, gatewayVersion, upstreams, leftBehind } = outcome;
+  const { reachable, authorized, ready, gatewayVersion, capabilities, upstreams, leftBehind } = outcome;
   const before =
     previous?.dataPlanes !== undefined && 'reachable' in previous.dataPlanes
       ? previous.dataPlanes
@@ -337,6 +339,7 @@ function connectionStatus(
   return {
     observedGeneration: object.generation,
     ...(gatewayVersion === undefined ? {} : { gatewayVersion }),
+    ...(capabilities.length === 0 ? {} : { capabilities: [...capabilities] }),
     upstreams,
     ...(leftBehind.length === 0 ? {} : { leftBehind: leftBehind.slice(0, MAX_LEFT_BEHIND) }),
     ...(dataPlanes === undefined ? {} : { dataPlanes }),

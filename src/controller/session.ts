@@ -6,7 +6,7 @@ import {
   WriteForbiddenError,
 } from '../core/errors.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
-import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
+import type { DataPlaneReader, GatewayDriver, GatewayInfo } from '../gateways/driver.ts';
 import type { Backoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -85,7 +85,7 @@ export class GatewaySession {
   #state: SessionState = { kind: 'starting' };
   #sequence = 0;
   #listedAt: number | undefined;
-  #version: string | undefined;
+  #info: GatewayInfo | undefined;
   #writeRefused: GatewayAuthError | undefined;
   /** When the last write was refused for its key, on the monotonic clock. */
   #writeRefusedAt = Number.NEGATIVE_INFINITY;
@@ -107,8 +107,8 @@ export class GatewaySession {
   }
 
   /** What the gateway says of itself; undefined until it answered. */
-  get version(): string | undefined {
-    return this.#version;
+  get info(): GatewayInfo | undefined {
+    return this.#info;
   }
 
   /** The last write was refused for its key, though reading may be allowed. */
@@ -330,8 +330,11 @@ export class GatewaySession {
     this.#listWanted = false;
     try {
       const { upstreams, info } = await this.#options.limit(() => this.#options.driver.list(signal));
-      this.#version = info.version;
+      const isOther = this.#info !== undefined && this.#info.version !== info.version;
+      this.#info = info;
       this.#adopt(upstreams, before, askedAt);
+      // Another version takes other fields.
+      if (isOther) this.#options.onState('everything');
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;

@@ -1,5 +1,5 @@
 import { type Backend, type GatewayUpstreamSpec, MAX_EXCLUDED } from '../api/gateway-upstream.ts';
-import type { Discovered, Protocol, Upstream, UpstreamId, UpstreamNode } from './model.ts';
+import type { Discovered, FoundKeyPair, Protocol, Upstream, UpstreamId, UpstreamNode } from './model.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
 import { trafficOf } from './traffic.ts';
@@ -62,7 +62,7 @@ export interface Desired {
   /**
    * - `write`: at least one backend leads somewhere.
    * - `onlyIfHeld`: none does: an upstream that exists drops to no nodes, none is created.
-   * - `wait`: something is unknown: the gateway keeps what it has.
+   * - `wait`: something is unknown or cannot be written: the gateway keeps what it has.
    * - `notYet`: the same, but only since the program has just begun.
    */
   readonly action: 'write' | 'onlyIfHeld' | 'wait' | 'notYet';
@@ -108,14 +108,18 @@ export interface HeldNode {
   readonly backend: number | undefined;
 }
 
-/** The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints. */
+/**
+ * The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints.
+ * `clientCertificate`: what `spec.tls.clientCertificateSecretRef` leads to, where it is set and may be looked at.
+ */
 export function buildDesired(
   spec: GatewayUpstreamSpec,
   identity: { readonly id: UpstreamId; readonly labels: Readonly<Record<string, string>> },
   backends: readonly ResolvedBackend[],
   held: readonly HeldNode[] = [],
+  clientCertificate?: FoundKeyPair,
 ): Desired {
-  const traffic = trafficOf(spec, undefined);
+  const traffic = trafficOf(spec, clientCertificate?.state === 'known' ? clientCertificate.pair : undefined);
   const weighing = weighedNodes(
     backends,
     held,
@@ -128,10 +132,10 @@ export function buildDesired(
       nodes: weighing.nodes,
       ...traffic,
     },
-    resolvedRefs: resolvedRefs(backends),
+    resolvedRefs: resolvedRefs(backends, clientCertificate),
     counts: weighing.counts,
     excluded: weighing.excluded.slice(0, MAX_EXCLUDED),
-    action: actionFor(backends),
+    action: actionFor(backends, clientCertificate),
     ready: readyVerdict(backends, weighing),
   };
 }
@@ -249,15 +253,46 @@ function compareExcluded(a: Excluded, b: Excluded): number {
   return a.reason < b.reason ? -1 : 1;
 }
 
-function actionFor(backends: readonly ResolvedBackend[]): Desired['action'] {
+function actionFor(
+  backends: readonly ResolvedBackend[],
+  clientCertificate: FoundKeyPair | undefined,
+): Desired['action'] {
+  // Without its certificate the gateway would be refused by the nodes, and the one that it has cannot be read back.
+  if (clientCertificate?.state === 'unusable') return 'wait';
   const found = backends.map((backend) => ('found' in backend ? backend.found : undefined));
-  const unknown = found.filter((one) => one?.state === 'unknown');
+  const unknown = [...found, clientCertificate].filter((one) => one?.state === 'unknown');
   if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
   return found.some((one) => one === undefined || one.state === 'known') ? 'write' : 'onlyIfHeld';
 }
 
-function resolvedRefs(backends: readonly ResolvedBackend[]): Verdict {
-  const problems = backends.flatMap((backend): Verdict[] => {
+function resolvedRefs(
+  backends: readonly ResolvedBackend[],
+  clientCertificate: FoundKeyPair | undefined,
+): Verdict {
+  const problems = [...backendProblems(backends), ...certificateProblems(clientCertificate)];
+  const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
+  if (worst === undefined) {
+    return { status: 'True', reason: 'ResolvedRefs', message: 'Every reference leads somewhere' };
+  }
+  return { ...worst, message: problems.map(({ message }) => message).join('; ') };
+}
+
+function certificateProblems(found: FoundKeyPair | undefined): readonly Verdict[] {
+  switch (found?.state) {
+    case undefined:
+    case 'known':
+      return [];
+    case 'unknown':
+      return [{ status: 'Unknown', reason: 'SourceUnavailable', message: found.message }];
+    case 'unusable':
+      return [{ status: 'False', reason: found.reason, message: found.message }];
+    default:
+      return found satisfies never;
+  }
+}
+
+function backendProblems(backends: readonly ResolvedBackend[]): readonly Verdict[] {
+  return backends.flatMap((backend): Verdict[] => {
     if (!('found' in backend)) return [];
     const { found } = backend;
     switch (found.state) {
@@ -273,11 +308,6 @@ function resolvedRefs(backends: readonly ResolvedBackend[]): Verdict {
         return found satisfies never;
     }
   });
-  const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
-  if (worst === undefined) {
-    return { status: 'True', reason: 'ResolvedRefs', message: 'Every backend leads somewhere' };
-  }
-  return { ...worst, message: problems.map(({ message }) => message).join('; ') };
 }
 
 function readyVerdict(backends: readonly ResolvedBackend[], { weighted, exact }: Weighing): Verdict {

@@ -19,18 +19,25 @@ export interface ManifestOptions {
   readonly namespace: string;
   /** The only namespaces to have rights in. Empty: the whole cluster. */
   readonly namespaces: readonly string[];
+  /** The namespaces to have rights to Secrets in. Empty: the operator's own only. */
+  readonly secretNamespaces: readonly string[];
   readonly crdsOnly: boolean;
 }
 
 /** Everything that an installation consists of, in the order in which it is applied. */
-export function manifestsOf({ namespace, namespaces, crdsOnly }: ManifestOptions): readonly Manifest[] {
+export function manifestsOf({
+  namespace,
+  namespaces,
+  secretNamespaces,
+  crdsOnly,
+}: ManifestOptions): readonly Manifest[] {
   const crds = CUSTOM_RESOURCES.map(customResourceDefinition);
   const objects = crdsOnly
     ? crds
     : [
         ...crds,
         { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-        ...rbacObjects({ namespace, namespaces }),
+        ...rbacObjects({ namespace, namespaces, secretNamespaces }),
       ];
   return objects as readonly Manifest[];
 }

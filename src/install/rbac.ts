@@ -8,6 +8,8 @@ export interface RbacOptions {
   readonly namespace: string;
   /** The only namespaces that the operator looks at. Empty, the default: all. */
   readonly namespaces?: readonly string[];
+  /** The namespaces whose Secrets GatewayUpstreams may refer to. Empty, the default: none. */
+  readonly secretNamespaces?: readonly string[];
   /** `leaderElection.enabled` of the configuration; true by default. */
   readonly leaderElection?: boolean;
   /** `leaderElection.leaseName` of the configuration; by default what that is by default. */
@@ -65,6 +67,9 @@ const NAMESPACED: readonly Rule[] = [
   EVENTS,
 ];
 
+/** Where GatewayUpstreams may refer to Secrets. RBAC knows no types of Secrets: no others are asked for. */
+const CERTIFICATES: readonly Rule[] = [rule('', 'secrets', FOLLOW, 'certificates')];
+
 /** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
 function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
   const secrets = rule('', 'secrets', FOLLOW, 'connections');
@@ -80,15 +85,19 @@ function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions):
 }
 
 function rolesOf(options: RbacOptions): readonly Role[] {
-  const { namespace, namespaces = [], roleName: name = OPERATOR } = options;
+  const { namespace, namespaces = [], secretNamespaces = [], roleName: name = OPERATOR } = options;
   const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
+  const certificates = [...new Set(secretNamespaces)].map(
+    (one): Role => ({ kind: 'Role', name: `${name}-secrets`, namespace: one, rules: CERTIFICATES }),
+  );
   if (namespaces.length === 0) {
-    return [{ kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...NAMESPACED] }, own];
+    return [{ kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...NAMESPACED] }, own, ...certificates];
   }
   const looked = [...new Set(namespaces)];
   const roles: Role[] = [
     { kind: 'ClusterRole', name, rules: CLUSTER_SCOPED },
     own,
+    ...certificates,
     // Under a name of its own: the operator's namespace may be one of them.
     ...looked.map(
       (one): Role => ({ kind: 'Role', name: `${name}-namespace`, namespace: one, rules: NAMESPACED }),

@@ -200,8 +200,8 @@ async function removeRbac(deps: UninstallDeps, namespace: string, signal: AbortS
       inOneNamespace.push({ apiVersion: 'rbac.authorization.k8s.io/v1', kind, metadata });
     }
   }
-  const others = manifestsOf({ namespace, namespaces: [], crdsOnly: false }).filter(({ kind }) =>
-    ['ClusterRoleBinding', 'ClusterRole', 'ServiceAccount'].includes(kind),
+  const others = manifestsOf({ namespace, namespaces: [], secretNamespaces: [], crdsOnly: false }).filter(
+    ({ kind }) => ['ClusterRoleBinding', 'ClusterRole', 'ServiceAccount'].includes(kind),
   );
   const order = ['ClusterRoleBinding', 'RoleBinding', 'ClusterRole', 'Role', 'Secret', 'ServiceAccount'];
   const all = [...others, ...inOneNamespace, tokenSecret(namespace)].toSorted(
@@ -234,7 +234,7 @@ async function removeCrds(
   { timeoutMs }: UninstallOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const crds = manifestsOf({ namespace: '', namespaces: [], crdsOnly: true });
+  const crds = manifestsOf({ namespace: '', namespaces: [], secretNamespaces: [], crdsOnly: true });
   const going: Manifest[] = [];
   for (const crd of crds) if (await remove(transport, pathOf(crd), signal)) going.push(crd);
   const deadline = clock.monotonic() + timeoutMs;

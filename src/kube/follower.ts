@@ -16,6 +16,8 @@ export interface FollowerOptions {
 }
 
 export interface Followed<T> {
+  /** What it is called in the log and by readiness. Default: the plural of its resource. */
+  readonly name?: string;
   /** Where the kind is: a collection of the whole cluster, or of the `namespace` that it names. */
   readonly resource: ResourceAddress;
   /** An older version of the same shape, followed where `resource.version` is not served. */
@@ -44,14 +46,15 @@ export function createFollower(options: FollowerOptions): Follower {
 
   const follow = <T extends Stored>({
     resource,
+    name: kind = resource.plural,
     olderVersion,
     optional = false,
     trim,
     indexes = {},
     query = {},
   }: Followed<T>): StoreView<T> => {
-    const { plural, namespace } = resource;
-    const name = namespace === undefined ? plural : `${plural} in ${namespace}`;
+    const { namespace } = resource;
+    const name = namespace === undefined ? kind : `${kind} in ${namespace}`;
     const log = options.log.child({ kind: name });
     const store = createStore<T>({
       indexes,

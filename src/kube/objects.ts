@@ -22,6 +22,8 @@ import {
   textIn,
   textsIn,
 } from '../core/json.ts';
+import { keyPairProblem } from '../core/key-pair.ts';
+import type { KeyPair } from '../core/model.ts';
 import type { Stored } from './store.ts';
 
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
@@ -53,6 +55,15 @@ export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConne
 export interface SecretFacts extends Stored {
   /** Decoded. */
   readonly data: Readonly<Record<string, string>>;
+}
+
+/** The type of Secrets with a certificate and its key, as a field selector and as `trimCertificateSecret` knows it. */
+export const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
+
+/** What is kept of a Secret that a GatewayUpstream may refer to. */
+export interface CertificateSecret extends Stored {
+  /** `message` ends the sentence that begins with the Secret's name. */
+  readonly pair: Parsed<KeyPair>;
 }
 
 export interface NamespaceStored extends Stored {
@@ -125,6 +136,22 @@ export function trimSecret(value: unknown): SecretFacts | undefined {
     Buffer.from(encoded, 'base64').toString('utf8'),
   ]);
   return { ...identity, data: Object.fromEntries(data) };
+}
+
+/** Undefined for a Secret of another type. */
+export function trimCertificateSecret(value: unknown): CertificateSecret | undefined {
+  const secret = trimSecret(value);
+  if (secret === undefined || textIn(objectIn(value)['type']) !== CERTIFICATE_SECRET_TYPE) return undefined;
+  const { data, ...identity } = secret;
+  const { 'tls.crt': certificate = '', 'tls.key': key = '' } = data;
+  return { ...identity, pair: pairOf({ certificate, key }) };
+}
+
+function pairOf(pair: KeyPair): Parsed<KeyPair> {
+  if (pair.certificate === '') return { ok: false, message: 'has no tls.crt' };
+  if (pair.key === '') return { ok: false, message: 'has no tls.key' };
+  const problem = keyPairProblem(pair);
+  return problem === undefined ? { ok: true, value: pair } : { ok: false, message: `holds ${problem}` };
 }
 
 /** Throws for one that cannot be read: without its labels it would look forbidden. */

@@ -26,9 +26,9 @@ export interface Permission {
   /**
    * What is not right any more without it. A tenant is not told of what does not touch the upstreams: every missing
    * permission is told on the GatewayConnections, which belong to whoever can put it back. `references`: upstreams that
-   * refer to another namespace.
+   * refer to another namespace. `certificates`: upstreams that refer to a Secret.
    */
-  readonly affects: 'connections' | 'references' | 'everything';
+  readonly affects: 'connections' | 'references' | 'certificates' | 'everything';
   /** The kind need not be installed, and where it is not nobody misses the permission. */
   readonly optional?: true;
   readonly grantedBy: RoleName;
@@ -112,9 +112,13 @@ export async function reviewPermissions(
 export interface MissingPermissions {
   /**
    * What to say on an object of this kind; undefined if nothing is missing that it depends on. `referred`: the other
-   * namespaces that it refers to.
+   * namespaces that it refers to; `certificate`: whether it refers to a Secret of its own.
    */
-  lacking(kind: CustomKind, namespace: string, referred?: readonly string[]): string | undefined;
+  lacking(
+    kind: CustomKind,
+    namespace: string,
+    needs?: { readonly referred: readonly string[]; readonly certificate: boolean },
+  ): string | undefined;
   onChange(listener: () => void): Disposable;
 }
 
@@ -200,12 +204,13 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
       return unheard ?? (lacking.length === 0 ? undefined : describeMissing(lacking));
     },
 
-    lacking(kind, namespace, referred = []) {
+    lacking(kind, namespace, { referred, certificate } = { referred: [], certificate: false }) {
       // Asked for every object that is reconciled.
       if (missing.size === 0) return undefined;
       const concerns = (permission: Permission): boolean => {
         if (kind === 'GatewayConnection') return true;
         if (permission.affects === 'connections') return false;
+        if (permission.affects === 'certificates') return certificate && permission.namespace === namespace;
         const where = permission.affects === 'references' ? referred : [namespace, ...referred];
         return permission.namespace === undefined ? where.length > 0 : where.includes(permission.namespace);
       };

@@ -33,8 +33,11 @@ export async function lookAtGateways(
       ];
     }
     try {
-      const { upstreams } = await driver.list(signal);
-      return [connection.name, { kind: 'listed', upstreams, canonical: (one) => driver.canonical(one) }];
+      const { upstreams, info } = await driver.list(signal);
+      return [
+        connection.name,
+        { kind: 'listed', upstreams, info, canonical: (one) => driver.canonical(one) },
+      ];
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error;
       return [connection.name, failed(error.message)];
@@ -75,7 +78,9 @@ export function looksIn(
       if (body === undefined) return [name, failed(`${source} has no list for it: add one under ${name}`)];
       const format = gatewayFormat(spec.value.type);
       try {
-        return [name, { kind: 'listed', upstreams: format.listed(body), canonical: format.canonical }];
+        const version = connection.status?.gatewayVersion;
+        const info = version === undefined ? {} : { version };
+        return [name, { kind: 'listed', upstreams: format.listed(body), info, canonical: format.canonical }];
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error;
         throw new PlanError(`${source}, list of ${name}: ${error.message}`);

@@ -4,7 +4,9 @@ import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
 import { sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import {
+  type CertificateSecret,
   REFERENCE_GRANT,
+  trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
@@ -112,11 +114,24 @@ export type RawObjects = Readonly<Record<Exclude<KindName, 'grants'>, readonly u
 
 export type Stores = {
   readonly [N in KindName]: StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
+} & {
+  /** Of `secrets` those that GatewayUpstreams may refer to, by namespace. */
+  readonly certificates: ReadonlyMap<string, StoreView<CertificateSecret>>;
 };
 
-/** Stores that hold `objects`, all of them known in full. */
-export function storesOf(objects: RawObjects): Stores {
+/** Stores that hold `objects`, all of them known in full; certificates those of `secretNamespaces` alone. */
+export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
+  const certificateKind = { trim: trimCertificateSecret, indexes: {} };
   return {
+    certificates: new Map(
+      secretNamespaces.map((namespace) => [
+        namespace,
+        filled(
+          certificateKind,
+          objects.secrets.filter((raw) => trimSecret(raw)?.namespace === namespace),
+        ),
+      ]),
+    ),
     upstreams: filled(KINDS.upstreams, objects.upstreams),
     connections: filled(KINDS.connections, objects.connections),
     namespaces: filled(KINDS.namespaces, objects.namespaces),

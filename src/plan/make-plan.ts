@@ -21,7 +21,7 @@ import {
 import { describeOwner, labelledObject } from '../core/ownership.ts';
 import { kubeTime, type Verdict } from '../core/status.ts';
 import { createKubernetesSource } from '../discovery/kubernetes.ts';
-import type { GatewayFormat } from '../gateways/driver.ts';
+import type { GatewayFormat, GatewayInfo } from '../gateways/driver.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { Stores } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
@@ -32,6 +32,8 @@ export type GatewayLook =
   | {
       readonly kind: 'listed';
       readonly canonical: GatewayFormat['canonical'];
+      /** Empty where it is not known. */
+      readonly info: GatewayInfo;
       readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
     }
   | { readonly kind: 'failed'; readonly message: string };
@@ -161,6 +163,10 @@ function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
     },
+    gatewayInfo: ({ name }) => {
+      const look = gateways.get(name);
+      return look?.kind === 'listed' ? look.info : {};
+    },
     recall: () => undefined,
     now: () => now,
   };
@@ -256,6 +262,8 @@ function planEnd(world: World, object: GatewayUpstream, look: GatewayLook | unde
             ? 'The object is being deleted, and its upstream stays'
             : 'The object is being deleted, and nothing in the gateway is its own',
       };
+    case 'leave':
+      return { ...named, why: 'The object is being deleted, and its upstream stays as it is' };
     case 'mark':
       return {
         ...named,

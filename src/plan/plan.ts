@@ -19,6 +19,8 @@ export interface PlanOptions {
   readonly clusterId: string | undefined;
   readonly operatorNamespace: string;
   readonly namespaces: readonly string[];
+  /** Where GatewayUpstreams may refer to Secrets. */
+  readonly secretNamespaces: readonly string[];
   readonly requestTimeoutMs: number;
 }
 
@@ -57,10 +59,10 @@ export async function planFromCluster(
   { transport, now }: { readonly transport: KubeTransport; readonly now: number },
   signal: AbortSignal,
 ): Promise<Plan> {
-  const withSecrets = options.gatewayState === undefined;
+  const isAsked = options.gatewayState === undefined;
   return await planOf(
     options,
-    await readCluster({ ...options, transport, withSecrets }, signal),
+    await readCluster({ ...options, transport, withAdminKeys: isAsked }, signal),
     now,
     signal,
   );
@@ -72,7 +74,7 @@ async function planOf(
   now: number,
   signal: AbortSignal,
 ): Promise<Plan> {
-  const stores = storesOf(objects);
+  const stores = storesOf(objects, access.secretNamespaces);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(

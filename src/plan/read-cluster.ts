@@ -1,4 +1,5 @@
 import { listAll } from '../kube/list-all.ts';
+import { CERTIFICATE_SECRET_TYPE } from '../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
 import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
@@ -10,14 +11,20 @@ export interface ClusterView {
   /** Where the Secrets of connections are. */
   readonly operatorNamespace: string;
   /** Whether they are needed: not where the gateway itself is not asked. */
-  readonly withSecrets: boolean;
+  readonly withAdminKeys: boolean;
+  /** Where the Secrets of GatewayUpstreams are. */
+  readonly secretNamespaces: readonly string[];
 }
 
 /** Lists every kind once, with the rights that the operator has. Rejects with `KubeApiError` or `PlanError`. */
 export async function readCluster(view: ClusterView, signal: AbortSignal): Promise<RawObjects> {
-  const list = async (name: KindName, query: Readonly<Record<string, string>> = {}) => {
+  const list = async (
+    name: KindName,
+    query: Readonly<Record<string, string>> = {},
+    within = view.namespaces,
+  ) => {
     const { group, version, plural } = KINDS[name];
-    const items = await listKind(view, name, version, query, signal);
+    const items = await listKind(view.transport, name, { version, query, within }, signal);
     if (items !== undefined) return items;
     // Not the same as none: a missing CRD says nothing about what should become of the upstreams.
     throw new PlanError(
@@ -26,34 +33,51 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
   };
   const listGrants = async () => {
     for (const version of versionsOf('grants')) {
-      const items = await listKind(view, 'grants', version, {}, signal);
+      const look = { version, query: {}, within: view.namespaces };
+      const items = await listKind(view.transport, 'grants', look, signal);
       if (items !== undefined) return items;
     }
     return undefined;
   };
-  const [upstreams, connections, namespaces, services, slices, secrets, grants] = await Promise.all([
-    list('upstreams'),
-    list('connections'),
-    list('namespaces'),
-    list('services'),
-    list('slices', { labelSelector: 'kubernetes.io/service-name' }),
-    view.withSecrets ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }) : [],
-    listGrants(),
-  ]);
+  const { operatorNamespace, secretNamespaces, withAdminKeys } = view;
+  const [upstreams, connections, namespaces, services, slices, grants, own, certificates] = await Promise.all(
+    [
+      list('upstreams'),
+      list('connections'),
+      list('namespaces'),
+      list('services'),
+      list('slices', { labelSelector: 'kubernetes.io/service-name' }),
+      listGrants(),
+      withAdminKeys
+        ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }, [operatorNamespace])
+        : [],
+      secretNamespaces.length === 0
+        ? []
+        : list('secrets', { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` }, secretNamespaces),
+    ],
+  );
+  const secrets = [...own, ...certificates];
   return { upstreams, connections, namespaces, services, slices, secrets, grants };
 }
 
 /** Undefined where the API server does not serve that version. */
 async function listKind(
-  { transport, namespaces, operatorNamespace }: ClusterView,
+  transport: KubeTransport,
   name: KindName,
-  version: string,
-  query: Readonly<Record<string, string>>,
+  {
+    version,
+    query,
+    within,
+  }: {
+    readonly version: string;
+    readonly query: Readonly<Record<string, string>>;
+    /** Namespaces. Empty: all. */
+    readonly within: readonly string[];
+  },
   signal: AbortSignal,
 ): Promise<readonly unknown[] | undefined> {
   const { group, plural, scope } = KINDS[name];
   const resource = { group, version, plural };
-  const within = name === 'secrets' ? [operatorNamespace] : namespaces;
   const places =
     scope === 'Cluster' || within.length === 0
       ? [resource]

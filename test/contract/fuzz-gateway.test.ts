@@ -223,6 +223,7 @@ describe('mutated answers of a gateway', () => {
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],
+      certificates: new Map(),
       clusterId: 'c1',
       operatorNamespace: 'operator',
       permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]() {} }) },

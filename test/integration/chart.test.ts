@@ -181,6 +181,12 @@ describe('rights', () => {
       { namespaces: ['default', 'own'] },
     ],
     ['with a lease of another name', { leaderElection: { leaseName: 'mine' } }, { leaseName: 'mine' }],
+    ['with Secrets of a namespace', { secretNamespaces: ['shop'] }, { secretNamespaces: ['shop'] }],
+    [
+      'with Secrets of one of two namespaces',
+      { namespaces: ['default', 'shop'], secretNamespaces: ['shop'] },
+      { namespaces: ['default', 'shop'], secretNamespaces: ['shop'] },
+    ],
     ['without a lease', { leaderElection: { enabled: false } }, { leaderElection: false }],
   ])('%s are those of `install`', async (_, config, options) => {
     const values = { config, replicas: 1 };
@@ -227,6 +233,11 @@ describe('values that are refused', () => {
       'pull secrets by name alone',
       { imagePullSecrets: ['registry'] },
       "at '/imagePullSecrets/0': got string, want object",
+    ],
+    [
+      'Secrets of a namespace that is not looked at',
+      { config: { namespaces: ['shop'], secretNamespaces: ['blog'] } },
+      'config.secretNamespaces: "blog" is not in config.namespaces',
     ],
     [
       'a wrong key of config',

@@ -41,11 +41,12 @@ describe('every fault names its cause and its remedy', () => {
     await installCrds(cluster);
     await installReferenceGrants(cluster, 'v1.6.0');
     for (const name of [NAMESPACE, 'shop', 'forbidden']) await cluster.kubectl(['create', 'namespace', name]);
-    const token = await installRbac(cluster, NAMESPACE);
+    const token = await installRbac(cluster, NAMESPACE, [], ['shop']);
     kubeconfig = await cluster.kubeconfigFor({ name: 'check', token, namespace: NAMESPACE });
     operator = await startOperator(cluster, NAMESPACE, token, {
       requestTimeout: '2s',
       permissionCheckInterval: '1s',
+      secretNamespaces: ['shop'],
     });
     const gateway = await startStandIn();
     gateways.push(gateway);
@@ -62,8 +63,11 @@ describe('every fault names its cause and its remedy', () => {
       forbidden: createWorkload(cluster, 'forbidden'),
       otherAuthority: createCertificateAuthority().certPem,
       secret: (name, data) => writeSecret(cluster, NAMESPACE, name, data),
-      async newGateway({ tls = false } = {}) {
-        const another = await startStandIn(tls ? { tls: { key, cert } } : {});
+      async newGateway({ tls = false, version } = {}) {
+        const another = await startStandIn({
+          ...(tls ? { tls: { key, cert } } : {}),
+          ...(version === undefined ? {} : { version }),
+        });
         gateways.push(another);
         return another;
       },

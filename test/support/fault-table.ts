@@ -10,7 +10,7 @@ export interface FaultStage {
   /** In namespace `forbidden`, which no connection allows. */
   readonly forbidden: Workload;
   /** Another gateway of its own, by default with the same key. */
-  newGateway(options?: { readonly tls?: boolean }): Promise<StandIn>;
+  newGateway(options?: { readonly tls?: boolean; readonly version?: string }): Promise<StandIn>;
   /** A Secret of the operator's namespace. */
   secret(name: string, data: Readonly<Record<string, string>>): Promise<void>;
   /** PEM of an authority that no gateway's certificate is from. */
@@ -513,6 +513,41 @@ export const FAULTS: readonly Fault[] = [
     message: 'private.forbidden is a name inside the cluster: use serviceRef, which follows the Service',
     check:
       'StaticAddressesDenied: private.forbidden is a name inside the cluster. Remedy: use serviceRef, which follows the Service',
+  },
+  {
+    symptom: 'The Secret with the client certificate does not exist',
+    on: ['GatewayUpstream', 'shop/no-certificate'],
+    async arrange({ shop }) {
+      await service(shop, 'no-certificate');
+      await upstream(shop, 'no-certificate', to('no-certificate'), {
+        scheme: 'HTTPS',
+        tls: { clientCertificateSecretRef: { name: 'client' } },
+      });
+    },
+    condition: ready('False', 'SecretNotFound'),
+    message:
+      'Secret shop/client of type kubernetes.io/tls does not exist: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then the gateway keeps what it has, nodes included',
+    check:
+      'SecretNotFound: Secret shop/client of type kubernetes.io/tls does not exist. Remedy: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then the gateway keeps what it has, nodes included',
+  },
+  {
+    symptom: 'The version of the gateway does not heed a field',
+    on: ['GatewayUpstream', 'shop/unheeded'],
+    async arrange(stage) {
+      const { adminUrl } = await stage.newGateway({ version: '3.13.0' });
+      await connect(stage, 'older', adminUrl);
+      await service(stage.shop, 'unheeded');
+      await upstream(stage.shop, 'unheeded', to('unheeded'), {
+        connectionRef: { name: 'older' },
+        scheme: 'HTTPS',
+        tls: { verify: true },
+      });
+    },
+    condition: ready('False', 'UnsupportedField'),
+    message:
+      'spec.tls.verify cannot be used, since APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+    check:
+      'UnsupportedField: spec.tls.verify cannot be used, since APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more). Remedy: change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
   },
   {
     symptom: 'The gateway refuses the upstream',

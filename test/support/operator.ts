@@ -18,6 +18,7 @@ export interface OperatorOptions {
   readonly name?: string;
   readonly clusterId?: string;
   readonly namespaces?: readonly string[];
+  readonly secretNamespaces?: readonly string[];
   readonly resyncInterval?: string;
   readonly requestTimeout?: string;
   readonly logLevel?: string;
@@ -75,8 +76,9 @@ export async function installRbac(
   cluster: ClusterAccess,
   namespace: string,
   namespaces: readonly string[] = [],
+  secretNamespaces: readonly string[] = [],
 ): Promise<string> {
-  const input = rbacObjects({ namespace, namespaces })
+  const input = rbacObjects({ namespace, namespaces, secretNamespaces })
     .map((object) => stringify(object, { aliasDuplicateObjects: false }))
     .join('---\n');
   await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input });

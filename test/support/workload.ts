@@ -144,15 +144,16 @@ export function conditionOf(
   return conditions?.find((condition) => condition.type === type);
 }
 
-/** Makes or replaces the Secret with a gateway's key. */
+/** Makes a Secret, or writes new data into it. */
 export async function writeSecret(
   cluster: ClusterAccess,
   namespace: string,
   name: string,
   data: Readonly<Record<string, string>>,
+  type = 'Opaque',
 ): Promise<void> {
   const path = `/api/v1/namespaces/${namespace}/secrets`;
-  const body = { apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData: data };
+  const body = { apiVersion: 'v1', kind: 'Secret', type, metadata: { name }, stringData: data };
   const { status } = await cluster.request('PATCH', `${path}/${name}`, { stringData: data });
   if (status === 404) await cluster.request('POST', path, body);
 }

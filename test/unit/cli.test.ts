@@ -27,16 +27,16 @@ describe('a command line', () => {
       'install',
       {
         kind: 'install',
-        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: false },
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], secretNamespaces: [], crdsOnly: false },
         kubeconfig: undefined,
         outOfCluster: undefined,
       },
     ],
     [
-      'install --namespace gateways --namespaces a,b,a --kubeconfig admin',
+      'install --namespace gateways --namespaces a,b,a --secret-namespaces b,b --kubeconfig admin',
       {
         kind: 'install',
-        manifest: { namespace: 'gateways', namespaces: ['a', 'b'], crdsOnly: false },
+        manifest: { namespace: 'gateways', namespaces: ['a', 'b'], secretNamespaces: ['b'], crdsOnly: false },
         kubeconfig: 'admin',
         outOfCluster: undefined,
       },
@@ -45,7 +45,7 @@ describe('a command line', () => {
       'install --out-of-cluster',
       {
         kind: 'install',
-        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: false },
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], secretNamespaces: [], crdsOnly: false },
         kubeconfig: undefined,
         outOfCluster: {
           output: 'gateway-upstream-operator.kubeconfig',
@@ -58,14 +58,17 @@ describe('a command line', () => {
       'install --out-of-cluster --long-lived --output here --force',
       {
         kind: 'install',
-        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: false },
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], secretNamespaces: [], crdsOnly: false },
         kubeconfig: undefined,
         outOfCluster: { output: 'here', overwrite: true, token: { kind: 'longLived' } },
       },
     ],
     [
       'print --crds-only',
-      { kind: 'print', manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: true } },
+      {
+        kind: 'print',
+        manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], secretNamespaces: [], crdsOnly: true },
+      },
     ],
     [
       'uninstall',
@@ -133,6 +136,7 @@ describe('a command line', () => {
         clusterId: 'eu',
         operatorNamespace: 'gateways',
         namespaces: [],
+        secretNamespaces: [],
         requestTimeoutMs: 5000,
       },
     });
@@ -161,6 +165,8 @@ describe('a command line', () => {
     ['install --namespace Gateways', '--namespace "Gateways" must be the name of a namespace'],
     ['install --namespaces a,,b', '--namespaces "" must be the name of a namespace'],
     ['install --namespaces=', '--namespaces is empty'],
+    ['install --secret-namespaces A', '--secret-namespaces "A" must be the name of a namespace'],
+    ['print --namespaces a --secret-namespaces a,b', '--secret-namespaces "b" is not one of --namespaces'],
     ['install --long-lived', '--long-lived makes sense only together with --out-of-cluster'],
     ['install --output x', '--output makes sense only together with --out-of-cluster'],
     ['install --force', '--force makes sense only together with --out-of-cluster'],

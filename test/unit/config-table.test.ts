@@ -48,6 +48,13 @@ describe('a wrong configuration is refused by key and expectation', () => {
       `namespaces: [${Array.from({ length: 65 }, (_, index) => `n${index}`).join()}]`,
       'namespaces: must have at most 64 entries',
     ],
+    ['secretNamespaces: shop', 'secretNamespaces: must be a list, not "shop"'],
+    ['secretNamespaces: ["*"]', 'secretNamespaces.0: must be the name of a namespace'],
+    ['secretNamespaces: [a, a]', 'secretNamespaces: must name each namespace once'],
+    [
+      'namespaces: [a]\nsecretNamespaces: [a, b]',
+      'secretNamespaces: must all be in namespaces as well: no other namespace is looked at',
+    ],
     ['leaderElection: false', 'leaderElection: must be a mapping of keys to values, not false'],
     ['leaderElection: { enabled: "false" }', 'leaderElection.enabled: must be true or false, without quotes'],
     ['leaderElection: { lease: a }', 'leaderElection: does not know lease: expected enabled, leaseName, '],
@@ -105,6 +112,8 @@ describe('a right configuration is taken', () => {
     ['ops: { port: "6443" }', 'ops', { host: '0.0.0.0', port: 6443, debugState: false }],
     ['ops: { port: 0, host: "::1" }', 'ops', { host: '::1', port: 0, debugState: false }],
     ['namespaces: [a, b-1]', 'namespaces', ['a', 'b-1']],
+    ['secretNamespaces: [a, b-1]', 'secretNamespaces', ['a', 'b-1']],
+    ['namespaces: [a, b]\nsecretNamespaces: [b]', 'secretNamespaces', ['b']],
     ['clusterId: production-eu', 'clusterId', 'production-eu'],
   ] as const)('%s', (yaml, key, value) => {
     expect(parseConfig(parse(yaml), 'operator.yaml')[key]).toEqual(value);

@@ -55,6 +55,15 @@ nothing of two values that do not go together.
 {{- range $index, $name := $config.namespaces }}
 {{- $_ := set $names (printf "config.namespaces[%d]" $index) $name }}
 {{- end }}
+{{- range $index, $name := $config.secretNamespaces }}
+{{- $_ := set $names (printf "config.secretNamespaces[%d]" $index) $name }}
+{{- if and $config.namespaces (not (has $name $config.namespaces)) }}
+{{- $problems = append $problems (printf "config.secretNamespaces: %q is not in config.namespaces: no other namespace is looked at" $name) }}
+{{- end }}
+{{- end }}
+{{- if ne (len $config.secretNamespaces) (len (uniq $config.secretNamespaces)) }}
+{{- $problems = append $problems "config.secretNamespaces: name each namespace once" }}
+{{- end }}
 {{- range $key, $name := $names }}
 {{- if and $name (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name)) }}
 {{- $problems = append $problems (printf "%s: %q is no name of a namespace: write up to 63 of lower case letters, digits and \"-\"" $key $name) }}

@@ -9,6 +9,12 @@
   name: {{ $fullname }}
   namespace: {{ include "gateway-upstream-operator.operatorNamespace" . }}
   rules: {{ ternary "own" "ownWithoutLease" .Values.config.leaderElection.enabled }}
+{{- range .Values.config.secretNamespaces }}
+- kind: Role
+  name: {{ $fullname }}-secrets
+  namespace: {{ . | quote }}
+  rules: secrets
+{{- end }}
 {{- range uniq $namespaces }}
 - kind: Role
   name: {{ $fullname }}-namespace

@@ -171,6 +171,16 @@
     - create
 {{- end }}
 
+{{- define "gateway-upstream-operator.rules.secrets" -}}
+- apiGroups:
+    - ""
+  resources:
+    - secrets
+  verbs:
+    - list
+    - watch
+{{- end }}
+
 {{- define "gateway-upstream-operator.rules.events" -}}
 - apiGroups:
     - events.k8s.io

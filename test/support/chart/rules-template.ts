@@ -15,13 +15,14 @@ export function rulesTemplate(): string {
   const namespace = 'own';
   const everywhere = rbacObjects({ namespace, leaseName: LEASE_NAME });
   const alone = rbacObjects({ namespace, leaderElection: false });
-  const narrow = rbacObjects({ namespace, namespaces: ['one'] });
+  const narrow = rbacObjects({ namespace, namespaces: ['one'], secretNamespaces: ['one'] });
   const rules: Readonly<Record<string, readonly unknown[]>> = {
     everywhere: rulesOf(everywhere, 'ClusterRole', OPERATOR),
     own: rulesOf(everywhere, 'Role', OPERATOR),
     ownWithoutLease: rulesOf(alone, 'Role', OPERATOR),
     clusterScoped: rulesOf(narrow, 'ClusterRole', OPERATOR),
     namespace: rulesOf(narrow, 'Role', `${OPERATOR}-namespace`),
+    secrets: rulesOf(narrow, 'Role', `${OPERATOR}-secrets`),
     events: rulesOf(narrow, 'Role', `${OPERATOR}-events`),
     crds: CRDS_ONLY_RULES,
     uninstall: RELEASE_RULES,

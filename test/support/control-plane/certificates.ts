@@ -8,7 +8,7 @@ interface CertificateRequest {
   readonly usage: 'server' | 'client';
 }
 
-interface IssuedCertificate {
+export interface IssuedCertificate {
   readonly certPem: string;
   /** PKCS #8. */
   readonly keyPem: string;

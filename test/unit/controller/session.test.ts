@@ -7,7 +7,7 @@ import {
   UpstreamInUseError,
 } from '../../../src/core/errors.ts';
 import type { ObservedUpstream, Upstream } from '../../../src/core/model.ts';
-import type { GatewayDriver } from '../../../src/gateways/driver.ts';
+import type { GatewayDriver, GatewayInfo } from '../../../src/gateways/driver.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
@@ -51,11 +51,13 @@ class Gateway implements GatewayDriver {
       : { id, labels: held.labels, nodes: held.nodes, canonical: canonical(held), createTime: 1 };
   }
 
+  info: GatewayInfo = { version: '1.2.3' };
+
   get = (id: string) => this.#call(`get ${id}`, () => this.#observe(id));
   list = () =>
     this.#call('list', () => ({
       upstreams: new Map([...this.held.keys()].map((id) => [id, this.#observe(id) as ObservedUpstream])),
-      info: { version: '1.2.3' },
+      info: this.info,
     }));
   put = (desired: Upstream, signal: AbortSignal) => {
     this.signals.push(signal);
@@ -138,12 +140,25 @@ describe('GatewaySession', () => {
   it('begins with one list, and needs no GET for what it showed', async () => {
     const { gateway, session, reports, stop } = await start((g) => g.held.set('a', upstream('a')));
     expect(session.state.kind).toBe('ready');
-    expect(session.version).toBe('1.2.3');
+    expect(session.info).toEqual({ version: '1.2.3' });
     expect(reports).toHaveLength(1);
     expect(reports[0]).toMatchObject({ recovered: true });
     const seen = await session.exclusive('a', (turn) => turn.read(0, never));
     expect(seen?.canonical).toBe(canonical(upstream('a')));
     expect(gateway.calls).toEqual(['list']);
+    await stop();
+  });
+
+  it('tells everything anew when another version answers a list, since that takes other fields', async () => {
+    const { gateway, session, clock, onState, stop } = await start();
+    onState.mockClear();
+    await clock.advance(600_000);
+    expect(gateway.calls).toEqual(['list', 'list']);
+    expect(onState).not.toHaveBeenCalled();
+    gateway.info = { version: '1.3.0' };
+    await clock.advance(600_000);
+    expect(session.info).toEqual({ version: '1.3.0' });
+    expect(onState.mock.calls).toEqual([['everything']]);
     await stop();
   });
 

@@ -10,7 +10,7 @@ import {
   type ResolvedBackend,
   type ServicePortRef,
 } from '../../../src/core/desired.ts';
-import type { Discovered, Endpoint } from '../../../src/core/model.ts';
+import type { Discovered, Endpoint, FoundKeyPair } from '../../../src/core/model.ts';
 
 type SpecInput = z.input<typeof gatewayUpstreamSpec>;
 type BackendInput = SpecInput['backends'][number];
@@ -509,5 +509,70 @@ describe('order', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('a client certificate', () => {
+  const pair = { certificate: 'C', key: 'K' };
+  const backends = (found: Discovered): readonly ResolvedBackend[] => {
+    const spec = parse();
+    const [target] = backendTargets(spec, 'shop');
+    if (target?.kind !== 'service') throw new Error('no Service');
+    return [{ target, found }];
+  };
+  const withCertificate = (certificate: FoundKeyPair, found: Discovered = ready('10.0.0.1')) =>
+    buildDesired(
+      parse({ tls: { clientCertificateSecretRef: { name: 'client' } } }),
+      identity,
+      backends(found),
+      [],
+      certificate,
+    );
+  const missing: FoundKeyPair = { state: 'unusable', reason: 'SecretNotFound', message: 'no Secret' };
+  const notListed = { state: 'unknown', message: 'no list', beginning: false } as const;
+
+  it('is part of what is written', () => {
+    const { upstream, action, resolvedRefs } = withCertificate({ state: 'known', pair });
+    expect(upstream.tls).toEqual({ verify: false, clientCertificate: pair });
+    expect([action, resolvedRefs.status]).toEqual(['write', 'True']);
+  });
+
+  it.each<[string, FoundKeyPair, Discovered, Desired['action'], string]>([
+    ['that is not there', missing, ready('10.0.0.1'), 'wait', 'False/SecretNotFound: no Secret'],
+    [
+      'that may not be read',
+      { state: 'unusable', reason: 'RefNotPermitted', message: 'not yours' },
+      ready('10.0.0.1'),
+      'wait',
+      'False/RefNotPermitted: not yours',
+    ],
+    ['that is not known', notListed, ready('10.0.0.1'), 'wait', 'Unknown/SourceUnavailable: no list'],
+    [
+      'that is not known yet',
+      { ...notListed, beginning: true },
+      ready('10.0.0.1'),
+      'notYet',
+      'Unknown/SourceUnavailable: no list',
+    ],
+    [
+      'that is not there, and a Service neither',
+      missing,
+      absent,
+      'wait',
+      'False/ServiceNotFound: no web; no Secret',
+    ],
+    [
+      'that is not known, while the Service is not yet',
+      notListed,
+      beginning,
+      'wait',
+      'Unknown/SourceUnavailable',
+    ],
+  ])('%s leaves the gateway as it is', (_, certificate, found, action, words) => {
+    const desired = withCertificate(certificate, found);
+    const { status, reason, message } = desired.resolvedRefs;
+    expect(desired.action).toBe(action);
+    expect(`${status}/${reason}: ${message}`).toContain(words);
+    expect(desired.upstream.tls).toEqual({ verify: false });
   });
 });

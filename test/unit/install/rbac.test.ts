@@ -21,6 +21,8 @@ const cases = [
   ['a lease of another name', { namespace: 'own', leaseName: 'lease' }],
   ['two namespaces', { namespace: 'own', namespaces: ['a', 'b'] }],
   ['its own namespace', { namespace: 'own', namespaces: ['own'] }],
+  ['Secrets of two namespaces', { namespace: 'own', secretNamespaces: ['a', 'own', 'a'] }],
+  ['Secrets of one of two namespaces', { namespace: 'own', namespaces: ['a', 'b'], secretNamespaces: ['b'] }],
   ['namespace default', { namespace: 'own', namespaces: ['default'] }],
 ] as const;
 
@@ -79,11 +81,22 @@ describe('RBAC', () => {
     ]);
   });
 
-  it('reads Secrets of its own namespace only, and writes nothing but its own kinds, Events and its lease', () => {
+  it('reads Secrets of its own and the named namespaces only, and writes nothing but its own kinds, Events and its lease', () => {
     for (const [, options] of cases) {
       const permissions = permissionsOf(options);
       const secrets = permissions.filter(({ resource }) => resource === 'secrets');
-      expect(secrets.map(({ namespace, verb }) => `${namespace} ${verb}`)).toEqual(['own list', 'own watch']);
+      const named = 'secretNamespaces' in options ? [...new Set<string>(options.secretNamespaces)] : [];
+      expect(
+        secrets.map(({ grantedBy, namespace, verb }) => `${grantedBy.name} ${namespace} ${verb}`),
+      ).toEqual(
+        ['list', 'watch']
+          .map((verb) => `gateway-upstream-operator own ${verb}`)
+          .concat(
+            named.flatMap((one) =>
+              ['list', 'watch'].map((verb) => `gateway-upstream-operator-secrets ${one} ${verb}`),
+            ),
+          ),
+      );
       const writes = permissions.filter(({ verb }) => !['get', 'list', 'watch'].includes(verb));
       expect(new Set(writes.map(describePermission))).toEqual(
         new Set([

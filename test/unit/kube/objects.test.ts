@@ -1,11 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
   trimSecret,
 } from '../../../src/kube/objects.ts';
+import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
 const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
@@ -157,5 +159,52 @@ describe('trimNamespace', () => {
     { metadata, status: { phase: 1 } },
   ])('throws at %j: what cannot be read is not empty', (value) => {
     expect(() => trimNamespace(value)).toThrow('where');
+  });
+});
+
+describe('trimCertificateSecret', () => {
+  const authority = createCertificateAuthority();
+  const issue = () => authority.issue({ commonName: 'client', hosts: [], usage: 'client' });
+  const { certPem: certificate, keyPem: key } = issue();
+  const secret = (data: Readonly<Record<string, string>>, type = 'kubernetes.io/tls') => ({
+    metadata,
+    type,
+    data: Object.fromEntries(
+      Object.entries(data).map(([name, text]) => [name, Buffer.from(text).toString('base64')]),
+    ),
+  });
+
+  it('keeps a certificate, with its chain, and the key that belongs to it', () => {
+    const chain = certificate + authority.certPem;
+    expect(trimCertificateSecret(secret({ 'tls.crt': chain, 'tls.key': key, 'ca.crt': 'x' }))).toEqual({
+      ...identity,
+      pair: { ok: true, value: { certificate: chain, key } },
+    });
+  });
+
+  it.each<[string, Readonly<Record<string, string>>]>([
+    ['has no tls.crt', { 'tls.key': key }],
+    ['has no tls.crt', { 'tls.crt': '', 'tls.key': key }],
+    ['has no tls.key', { 'tls.crt': certificate }],
+    ['holds no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
+    ['holds no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
+    ['holds no PEM key without a password', { 'tls.crt': certificate, 'tls.key': certificate }],
+    [
+      'holds a key that does not belong to its certificate',
+      { 'tls.crt': certificate, 'tls.key': issue().keyPem },
+    ],
+    [
+      // The first of a chain is the one that is shown.
+      'holds a key that does not belong to its certificate',
+      { 'tls.crt': authority.certPem + certificate, 'tls.key': key },
+    ],
+  ])('%s', (message, data) => {
+    expect(trimCertificateSecret(secret(data))?.pair).toEqual({ ok: false, message });
+  });
+
+  it('gives nothing for a Secret of another type', () => {
+    for (const type of ['Opaque', 'helm.sh/release.v1', '']) {
+      expect(trimCertificateSecret(secret({ 'tls.crt': certificate, 'tls.key': key }, type))).toBeUndefined();
+    }
   });
 });

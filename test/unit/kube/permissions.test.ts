@@ -178,6 +178,17 @@ describe('the monitor of permissions', () => {
     expect(lacking('GatewayUpstream', 'blog')).toContain(describeMissing([slices]));
   });
 
+  it('tells what is missing to read Secrets only to objects that refer to one there', async () => {
+    await using test = setUp([{ ...inShop, resource: 'secrets', affects: 'certificates' }]);
+    test.answers.set('secrets', { allowed: false });
+    await settle();
+    const { lacking } = test.monitor;
+    expect(lacking('GatewayUpstream', 'shop', { referred: [], certificate: true })).toContain('secrets');
+    expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
+    expect(lacking('GatewayUpstream', 'blog', { referred: ['shop'], certificate: true })).toBeUndefined();
+    expect(lacking('GatewayConnection', '')).toContain('secrets');
+  });
+
   it('tells what is missing to follow references only to objects that refer to another namespace', async () => {
     const inBlog = { ...inShop, namespace: 'blog' };
     await using test = setUp([{ ...grants, affects: 'references', namespace: 'blog' }, inBlog]);
@@ -187,12 +198,16 @@ describe('the monitor of permissions', () => {
     await settle();
     const { lacking } = test.monitor;
     expect(lacking('GatewayUpstream', 'blog')).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'shop', ['other'])).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'shop', ['blog'])).toContain('list referencegrants');
+    expect(lacking('GatewayUpstream', 'shop', { referred: ['other'], certificate: false })).toBeUndefined();
+    expect(lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false })).toContain(
+      'list referencegrants',
+    );
     test.answers.set('services', { allowed: false });
     await test.clock.advance(30_000);
     // A Service of that namespace cannot be read either.
-    expect(lacking('GatewayUpstream', 'shop', ['blog'])).toContain('list services');
+    expect(lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false })).toContain(
+      'list services',
+    );
     expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
   });
 
@@ -221,7 +236,9 @@ describe('the monitor of permissions', () => {
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBe(words);
     expect(test.monitor.lacking('GatewayUpstream', 'shop')).toBeUndefined();
-    expect(test.monitor.lacking('GatewayUpstream', 'shop', ['blog'])).toContain(words);
+    expect(
+      test.monitor.lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false }),
+    ).toContain(words);
     test.discovery.clear();
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBeUndefined();

@@ -8,6 +8,7 @@ import { looksIn } from '../../../src/plan/gateway-looks.ts';
 import { storesOf } from '../../../src/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan, type PlannedUpstream } from '../../../src/plan/make-plan.ts';
 import { planExitCode, renderPlan } from '../../../src/plan/render.ts';
+import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
 const { listed, canonical } = gatewayFormat('APISIX');
@@ -67,16 +68,24 @@ interface Given {
   readonly objects: readonly object[];
   readonly gateway?: readonly object[] | GatewayLook;
   readonly only?: readonly string[];
+  readonly secretNamespaces?: readonly string[];
+  readonly version?: string;
+  /** Of GatewayConnection default. */
+  readonly settings?: object;
 }
 
-function plan({ objects, gateway = [], only = [] }: Given): Plan {
-  const documents = [connection(), service, ...objects].map((value, index) => ({ where: `${index}`, value }));
+function plan({ objects, gateway = [], only = [], secretNamespaces = [], version, settings }: Given): Plan {
+  const info = version === undefined ? {} : { version };
+  const documents = [connection(settings), service, ...objects].map((value, index) => ({
+    where: `${index}`,
+    value,
+  }));
   const look: GatewayLook =
     'kind' in gateway
       ? gateway
-      : { kind: 'listed', canonical, upstreams: listed({ list: gateway, total: gateway.length }) };
+      : { kind: 'listed', canonical, info, upstreams: listed({ list: gateway, total: gateway.length }) };
   return makePlan({
-    stores: storesOf(admit(documents, NOW).objects),
+    stores: storesOf(admit(documents, NOW).objects, secretNamespaces),
     onlyNamespaces: [],
     clusterId: 'c1',
     gateways: new Map([['default', look]]),
@@ -287,7 +296,12 @@ describe('a plan', () => {
     const gateways = new Map([
       [
         'default',
-        { kind: 'listed' as const, canonical, upstreams: listed({ list: gateway, total: gateway.length }) },
+        {
+          kind: 'listed' as const,
+          canonical,
+          info: {},
+          upstreams: listed({ list: gateway, total: gateway.length }),
+        },
       ],
     ]);
     expect(
@@ -403,6 +417,132 @@ describe('a reference into another namespace', () => {
     expect(only({ objects: [elsewhere, grant(version)] }).conditions).toContainEqual(
       expect.objectContaining({ type: 'ResolvedRefs', reason: 'ServiceNotFound' }),
     );
+  });
+});
+
+describe('a client certificate', () => {
+  const authority = createCertificateAuthority();
+  const { certPem, keyPem } = authority.issue({ commonName: 'client', hosts: [], usage: 'client' });
+  const secret = (data: object = { 'tls.crt': certPem, 'tls.key': keyPem }) => ({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    type: 'kubernetes.io/tls',
+    metadata: { namespace: 'shop', name: 'client' },
+    stringData: data,
+  });
+  const spec = { scheme: 'HTTPS', tls: { clientCertificateSecretRef: { name: 'client' } } };
+  const secretNamespaces = ['shop'];
+  const before = held('shop.web', ['10.0.0.1'], { tls: { client_cert: 'old', client_key: 'encrypted' } });
+
+  it('is planned without its key', () => {
+    const made = plan({ objects: [upstream('web', spec), slice({}), secret()], secretNamespaces });
+    expect(made.upstreams[0]).toMatchObject({ action: 'Create' });
+    const tls = made.upstreams[0]?.fields.find(({ field }) => field === 'tls');
+    expect(tls?.after).toEqual({ client_cert: certPem, verify: false });
+    const shown = (['text', 'json', 'yaml'] as const).map((output) => renderPlan(made, output, false)).join();
+    expect(shown).toContain(certPem.split('\n')[1]);
+    expect(shown).not.toContain(keyPem.split('\n')[1]);
+  });
+
+  it.each<[string, Partial<Given>, object]>([
+    [
+      'in a namespace that is not named',
+      { objects: [secret()], secretNamespaces: ['blog'] },
+      {
+        reason: 'RefNotPermitted',
+        message: expect.stringContaining(
+          "Secret shop/client may not be read, since secretNamespaces of the operator's configuration does not name shop",
+        ),
+      },
+    ],
+    [
+      'that is not there',
+      {},
+      {
+        reason: 'SecretNotFound',
+        message: expect.stringContaining('Secret shop/client of type kubernetes.io/tls does not exist'),
+      },
+    ],
+    [
+      'without a key',
+      { objects: [secret({ 'tls.crt': certPem })] },
+      { reason: 'SecretNotFound', message: expect.stringContaining('Secret shop/client has no tls.key') },
+    ],
+  ])('%s leaves the gateway as it is', (_, given, condition) => {
+    const objects = [upstream('web', spec), slice({ '10.0.0.2': ready }), ...(given.objects ?? [])];
+    const { action, why, conditions } = only({
+      secretNamespaces,
+      ...given,
+      objects,
+      gateway: [before],
+    });
+    expect([action, why]).toEqual(['None', 'The gateway keeps what it has']);
+    expect(conditions).toEqual([
+      expect.objectContaining({ type: 'ResolvedRefs', status: 'False', ...condition }),
+    ]);
+  });
+
+  it('stays with what is left behind, or nothing of that is touched', () => {
+    const leaving = upstream(
+      'web',
+      { ...spec, deletionPolicy: 'Orphan' },
+      { finalizers: [UPSTREAM_FINALIZER], deletionTimestamp: '2026-01-01T00:00:00Z' },
+    );
+    expect(only({ objects: [leaving, secret()], secretNamespaces, gateway: [before] }).fields).toContainEqual(
+      {
+        field: 'tls',
+        before: { client_cert: 'old' },
+        after: { client_cert: certPem, verify: false },
+      },
+    );
+    expect(only({ objects: [leaving], secretNamespaces, gateway: [before] })).toMatchObject({
+      action: 'None',
+      why: 'The object is being deleted, and its upstream stays as it is',
+    });
+  });
+});
+
+describe('a field that the version of the gateway does not take', () => {
+  const labelled = upstream('web', { labels: { team: 'a'.repeat(65) } });
+  const endpoints = slice({ '10.0.0.2': ready });
+
+  it.each(['3.4.0', undefined])('is written to %s', (version) => {
+    expect(
+      only({ objects: [labelled, endpoints], ...(version === undefined ? {} : { version }) }),
+    ).toMatchObject({ action: 'Create', conditions: [] });
+  });
+
+  it.each([
+    ['an upstream that is there', [held('shop.web', ['10.0.0.1'])], 'The object is not accepted'],
+    ['no upstream', [], 'The object is not accepted'],
+    ['an upstream of somebody else', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
+  ])('leaves an older one with %s as it is', (_, gateway, why) => {
+    expect(only({ objects: [labelled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
+      action: 'None',
+      why,
+      conditions: [
+        {
+          type: 'Accepted',
+          status: 'False',
+          reason: 'UnsupportedField',
+          message:
+            'spec.labels[team] cannot be used, since APISIX 3.3.0 takes values of labels up to 64 characters (3.4.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+        },
+      ],
+    });
+  });
+
+  it('does not keep traffic alive that is not allowed any more', () => {
+    const { action, nodes, fields, conditions } = only({
+      objects: [labelled, endpoints],
+      settings: { allowedNamespaces: { names: ['blog'] } },
+      gateway: [held('shop.web', ['10.0.0.1'])],
+      version: '3.3.0',
+    });
+    expect(conditions[0]).toMatchObject({ type: 'Accepted', reason: 'NamespaceNotAllowed' });
+    expect(action).toBe('Update');
+    expect(nodes).toMatchObject([{ kind: 'remove', node: { host: '10.0.0.1' } }]);
+    expect(fields).toEqual([]);
   });
 });
 

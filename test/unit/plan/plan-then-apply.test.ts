@@ -228,8 +228,8 @@ function recorded(connection: string, driver: MemoryDriver, writes: Write[]): Me
 async function listAll(drivers: ReadonlyMap<string, MemoryDriver>) {
   const looks = new Map<string, Extract<GatewayLook, { kind: 'listed' }>>();
   for (const [name, driver] of drivers) {
-    const { upstreams } = await driver.list(never);
-    looks.set(name, { kind: 'listed', upstreams, canonical: driver.canonical });
+    const { upstreams, info } = await driver.list(never);
+    looks.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical });
   }
   return looks;
 }
@@ -286,6 +286,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     claims,
     source: createKubernetesSource(stores),
     held: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
+    gatewayInfo: () => ({}),
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
     connectionState,
