@@ -20,8 +20,10 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'StaticAddressesDenied',
   'OverridesDenied',
   'UnsupportedField',
+  'AdoptionDenied',
   'RefNotPermitted',
   'NotOwned',
+  'UsesDiscovery',
   'Observed',
   'Rejected',
 ]);
@@ -67,6 +69,7 @@ export const CONDITIONS = {
           'StaticAddressesDenied',
           'OverridesDenied',
           'UnsupportedField',
+          'AdoptionDenied',
         ],
         Unknown: ['PermissionMissing'],
       },
@@ -89,7 +92,16 @@ export const CONDITIONS = {
       meaning: 'The gateway holds exactly this, by its own answer.',
       reasons: {
         True: ['Programmed'],
-        False: ['Unauthorized', 'Rejected', 'NotOwned', 'InUse', 'Observed', 'Pending'],
+        False: [
+          'Unauthorized',
+          'Rejected',
+          'NotOwned',
+          'UpstreamNotFound',
+          'UsesDiscovery',
+          'InUse',
+          'Observed',
+          'Pending',
+        ],
         Unknown: ['GatewayUnavailable', 'Pending', 'PermissionMissing'],
       },
     },
@@ -134,4 +146,4 @@ export const CONDITIONS = {
 export const METRIC_REASONS: readonly Reason[] = ['InternalError'];
 
 /** Reasons that only Events have. */
-export const EVENT_REASONS: readonly Reason[] = ['Repaired', 'Orphaned', 'Deleted'];
+export const EVENT_REASONS: readonly Reason[] = ['Repaired', 'Adopted', 'Orphaned', 'Deleted'];

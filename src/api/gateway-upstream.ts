@@ -99,6 +99,9 @@ const backend = withRules(
 /** What `removalGuard` is where it is not given. */
 export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
 
+/** Nothing but the nodes is this object's with `manage: Nodes`. */
+const ownersFields = Object.keys(trafficFields);
+
 export const gatewayUpstreamSpec = withRules(
   z.object({
     connectionRef: z
@@ -159,6 +162,18 @@ export const gatewayUpstreamSpec = withRules(
       .describe(
         'What the operator may write. Sync: all that is needed. UpsertOnly: never deletes the upstream; its nodes do change. Observe: nothing; `status.plan` says what it would do.',
       ),
+    manage: z
+      .enum(['Object', 'Nodes'])
+      .default('Object')
+      .describe(
+        'What of the upstream is kept. Object: all of it. Nodes: only the nodes of an upstream that somebody else made and owns; it is never created or deleted, and nothing else of it is written. The connection must allow it (`tenantPolicy.adoption`). Immutable.',
+      ),
+    adoptionPolicy: z
+      .enum(['Never', 'IfUnowned'])
+      .default('Never')
+      .describe(
+        'What becomes of an upstream of this id that the gateway has already. Never: it is left alone. IfUnowned: it is taken over if it carries no labels of this operator, holds no field that this spec does not state, and would not lose all its nodes. The connection must allow it (`tenantPolicy.adoption`).',
+      ),
     deletionPolicy: z
       .enum(['Delete', 'Orphan', 'Force'])
       .default('Delete')
@@ -180,6 +195,31 @@ export const gatewayUpstreamSpec = withRules(
       message:
         'upstreamId is immutable and can be neither added nor removed: delete this object and create another one',
       fieldPath: '.upstreamId',
+    },
+    {
+      rule: 'self.manage == oldSelf.manage',
+      message:
+        'manage is immutable: set deletionPolicy Orphan, delete this object and create another one (the upstream stays as it is meanwhile)',
+      fieldPath: '.manage',
+    },
+    ...ownersFields.map((field) => ({
+      rule: `self.manage != 'Nodes' || !has(self.${field})`,
+      message: `with manage Nodes everything but the nodes is the upstream's owner's: remove ${field}`,
+      fieldPath: `.${field}`,
+      holds: (value: Readonly<Record<string, unknown>>) =>
+        value['manage'] !== 'Nodes' || value[field] === undefined,
+    })),
+    {
+      rule: "self.manage != 'Nodes' || self.deletionPolicy != 'Force'",
+      message: 'with manage Nodes the upstream is never deleted: remove deletionPolicy',
+      fieldPath: '.deletionPolicy',
+      holds: ({ manage, deletionPolicy }) => manage !== 'Nodes' || deletionPolicy !== 'Force',
+    },
+    {
+      rule: "self.manage != 'Nodes' || self.adoptionPolicy == 'Never'",
+      message: 'with manage Nodes nothing is taken over: remove adoptionPolicy',
+      fieldPath: '.adoptionPolicy',
+      holds: ({ manage, adoptionPolicy }) => manage !== 'Nodes' || adoptionPolicy === 'Never',
     },
   ],
 );

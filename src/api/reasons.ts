@@ -19,6 +19,8 @@ export const REASONS = {
     'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
   UnsupportedField:
     'The version of the gateway cannot take a field of the spec, or would not heed it; the message names both. The gateway keeps what it has. Change the spec, or upgrade the gateway, which is noticed with its next list.',
+  AdoptionDenied:
+    'The connection does not allow to take over upstreams that others made, or to keep their nodes. The platform team can set `tenantPolicy.adoption: Allow`.',
   // ResolvedRefs
   ResolvedRefs: 'Every reference leads somewhere.',
   ServiceNotFound: 'The Service does not exist. Create it or correct the name.',
@@ -38,6 +40,10 @@ export const REASONS = {
     'The gateway refused the upstream with the words in the message, or took it and holds something else than was written.',
   GatewayUnavailable: 'The gateway could not be reached or did not answer usefully. It is tried again.',
   NotOwned: 'The gateway has an upstream of this id that this object does not own. It is left untouched.',
+  UpstreamNotFound:
+    'With `spec.manage: Nodes`: the gateway has no upstream of this id. Its owner creates it; it is then picked up by itself.',
+  UsesDiscovery:
+    'With `spec.manage: Nodes`: the upstream has no nodes to keep, since the gateway finds them by itself. Its owner replaces `service_name` and `discovery_type` by `nodes`.',
   Observed:
     '`spec.syncPolicy` is Observe and the gateway differs: nothing is written. `status.plan` says what would be; set Sync to have it done.',
   InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
@@ -57,6 +63,7 @@ export const REASONS = {
   InternalError: 'A defect of the operator; its log has the details. It is tried again.',
   // Events only
   Repaired: 'Somebody changed or deleted the upstream in the gateway; it was written again.',
+  Adopted: 'An upstream that nobody owned was taken over; the message says what changed with that.',
   Orphaned: 'The object is gone, and its upstream stays in the gateway.',
   Deleted: 'An upstream that belonged to a vanished object was deleted from the gateway.',
 } as const satisfies Record<string, string>;

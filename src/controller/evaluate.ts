@@ -1,7 +1,8 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import { accessProblem } from '../core/access.ts';
+import { accessProblem, adoptionProblem } from '../core/access.ts';
 import { keeperOf } from '../core/claims.ts';
 import {
   backendTargets,
@@ -10,6 +11,7 @@ import {
   type ResolvedBackend,
   type ServicePortRef,
 } from '../core/desired.ts';
+import { withNodesOf } from '../core/diff.ts';
 import { createFateOf, type NodeFate } from '../core/fate.ts';
 import { type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
 import {
@@ -22,6 +24,7 @@ import {
   type UpstreamNode,
 } from '../core/model.ts';
 import {
+  isOwn,
   isWrittenBy,
   labelledObject,
   type Owner,
@@ -30,7 +33,7 @@ import {
   ownershipOf,
   staysBehind,
 } from '../core/ownership.ts';
-import { type Change, planChange } from '../core/plan.ts';
+import { type Change, planChange, type Terms } from '../core/plan.ts';
 import type { Verdict } from '../core/status.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import type { GatewayInfo, Unsupported } from '../gateways/driver.ts';
@@ -75,6 +78,7 @@ export type Evaluation =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
+      readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
       /** Before the removal guard. */
@@ -87,9 +91,11 @@ type Evaluated = Extract<Evaluation, { kind: 'evaluated' }>;
 export interface Decision {
   readonly change: Change;
   readonly ownership: Ownership;
+  /** The object's own upstream, which is replaced and deleted as a whole; undefined: the gateway has none. */
+  readonly own: ObservedUpstream | undefined;
   /** After the removal guard. */
   readonly desired: Desired;
-  /** The driver's canonical form of `desired.upstream`. */
+  /** The driver's canonical form of what the gateway should hold. */
   readonly canonical: string;
   /** Nodes that go though nothing explains it, since they are few. */
   readonly lost: readonly UpstreamNode[];
@@ -137,7 +143,16 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
   const clientCertificate = denied === undefined ? certificateOf(world, object) : undefined;
   const desired = buildDesired(spec.value, { id, labels }, backends, [], clientCertificate);
   const problems = unsupportedBy(world, connection, desired.upstream);
-  const evaluated = { kind: 'evaluated', spec: spec.value, id, owner, backends, clientCertificate } as const;
+  const terms = termsOf(object, spec.value, connection.spec.value);
+  const evaluated = {
+    kind: 'evaluated',
+    spec: spec.value,
+    id,
+    owner,
+    terms,
+    backends,
+    clientCertificate,
+  } as const;
   if (denied !== undefined) {
     // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes, in whatever
     // words the gateway takes.
@@ -187,19 +202,35 @@ export function decide(
   observed: ObservedUpstream | undefined,
   canonicalOf: (upstream: Upstream) => string,
 ): Decision {
-  const { accepted, owner } = evaluation;
+  const { accepted, owner, terms } = evaluation;
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+  const own = terms.manage === 'Object' && isOwn(ownership) ? observed : undefined;
+  // What somebody else put there are no endpoints that could be lost.
+  const kept = own ?? (terms.keptBefore && ownership !== 'foreign' ? observed : undefined);
   const guarded: Guarded =
-    observed === undefined || ownership === 'foreign'
-      ? { desired: evaluation.desired, lost: [] }
-      : guard(world, evaluation, object, observed);
-  const canonical = canonicalOf(guarded.desired.upstream);
+    kept === undefined ? { desired: evaluation.desired, lost: [] } : guard(world, evaluation, object, kept);
+  const wanted = canonicalOf(guarded.desired.upstream);
+  const canonical =
+    terms.manage === 'Nodes' && observed !== undefined ? withNodesOf(wanted, observed.canonical) : wanted;
   // Whether an id exists, and whose it is, is nothing that an object without permission may ask.
-  const isHidden = accepted.status !== 'True' && (observed === undefined || ownership === 'foreign');
-  const change: Change = isHidden
-    ? { kind: 'none' }
-    : planChange(guarded.desired, canonical, observed, ownership);
-  return { change, ownership, canonical, ...guarded };
+  const change: Change =
+    accepted.status !== 'True' && own === undefined
+      ? { kind: 'none' }
+      : planChange(guarded.desired, canonical, observed, ownership, terms);
+  return { change, ownership, own, canonical, ...guarded };
+}
+
+function termsOf(
+  { finalizers }: GatewayUpstream,
+  { manage, adoptionPolicy }: GatewayUpstreamSpec,
+  { tenantPolicy }: GatewayConnectionSpec,
+): Terms {
+  return {
+    manage,
+    mayAdopt: adoptionPolicy === 'IfUnowned' && tenantPolicy.adoption === 'Allow',
+    // No labels say so, and the finalizer is put on right before the first write.
+    keptBefore: manage === 'Nodes' && finalizers.includes(UPSTREAM_FINALIZER),
+  };
 }
 
 type Guarded = Pick<Decision, 'desired' | 'guard' | 'lost'>;
@@ -352,7 +383,8 @@ export function endingOf({ connections }: Pick<World, 'connections'>, object: Ga
     object.status?.upstreamId;
   if (id === undefined) return { kind: 'nothing' };
   if (!spec.ok) return { kind: 'ends', id, policy: 'Orphan' };
-  const { syncPolicy, deletionPolicy } = spec.value;
+  const { manage, syncPolicy, deletionPolicy } = spec.value;
+  if (manage === 'Nodes') return { kind: 'left', why: 'manage is Nodes', id };
   if (syncPolicy === 'Observe') return { kind: 'left', why: 'syncPolicy is Observe', id };
   // Only Sync deletes.
   return { kind: 'ends', id, policy: syncPolicy === 'UpsertOnly' ? 'Orphan' : deletionPolicy };
@@ -380,7 +412,7 @@ export function decideEnd(
 ): EndChange {
   const owner = ownerOf(world.clusterId, object);
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
-  if (observed === undefined || ownership === 'foreign') return { kind: 'none' };
+  if (observed === undefined || !isOwn(ownership)) return { kind: 'none' };
   if (policy !== 'Orphan') {
     return { kind: 'delete', observed, references: policy === 'Force' ? 'ignore' : 'respect' };
   }
@@ -436,17 +468,28 @@ function refuse(reason: Verdict['reason'], message: string): Evaluation {
 
 /** Why `object` may not use the connection; undefined if it may. */
 function accessOf(
-  { namespaces }: World,
+  world: World,
   object: GatewayUpstream,
   spec: GatewayUpstreamSpec,
   connection: GatewayConnectionSpec,
 ): Verdict | undefined {
-  return accessProblem(
-    spec,
-    namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
-    { name: object.connection, spec: connection },
-    (name) => namespaces.get('', name) !== undefined,
+  const { namespaces } = world;
+  const named = { name: object.connection, spec: connection };
+  return (
+    accessProblem(
+      spec,
+      namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
+      named,
+      (name) => namespaces.get('', name) !== undefined,
+    ) ?? adoptionProblem(spec, named, hasUpstream(world, object, connection))
   );
+}
+
+/** Whether the upstream that `object` wants is its own, or was when the gateway answered last. */
+function hasUpstream(world: World, object: GatewayUpstream, { idPrefix }: GatewayConnectionSpec): boolean {
+  if (createTimeSeconds(object) !== undefined) return true;
+  const held = world.held(object.connection, wantedId(object, idPrefix) ?? '');
+  return held.known && isOwn(ownershipOf(held.observed, ownerOf(world.clusterId, object), undefined));
 }
 
 /** What is said where another object keeps `id`. */

@@ -13,6 +13,7 @@ import {
   unfollowedProblem,
 } from '../core/data-planes.ts';
 import type { ServicePortRef } from '../core/desired.ts';
+import { nodesIn } from '../core/diff.ts';
 import { GatewayUnavailableError } from '../core/errors.ts';
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
 import { boundedMessage } from '../core/status.ts';
@@ -57,6 +58,8 @@ const LAGGING_RETRY_MS = 30_000;
 
 interface Expected extends ExpectedView {
   readonly key: ObjectKey;
+  /** What counts of what data planes show. */
+  readonly part: (shown: string) => string;
   /** Monotonic times at which it is still to be asked for. */
   readonly asks: readonly number[];
   /** What the status said last. */
@@ -168,10 +171,13 @@ export class Proof {
     if (reader === undefined) return;
     const { id } = held;
     const now = this.#deps.clock.monotonic();
-    const shown = reader.shown(held.canonical);
+    // Whatever else an owner changes is no older content.
+    const part = object.spec.ok && object.spec.value.manage === 'Nodes' ? nodesIn : wholeOf;
+    const shown = part(reader.shown(held.canonical));
     const known = followed.expected.get(id);
     if (written === undefined && known?.shown === shown && known.key === key) return;
-    const replaced = written?.replaced === undefined ? undefined : reader.shown(written.replaced.canonical);
+    const replaced =
+      written?.replaced === undefined ? undefined : part(reader.shown(written.replaced.canonical));
     const superseded = [
       ...(known?.superseded.filter(({ at }) => now - at < PROOF_GRACE_MS) ?? []),
       ...[known?.shown, replaced].flatMap((was) => (was === undefined ? [] : [{ shown: was, at: now }])),
@@ -179,6 +185,7 @@ export class Proof {
     this.#places.set(key, { connection, id });
     followed.expected.set(id, {
       key,
+      part,
       shown,
       superseded,
       createdAt: written !== undefined && replaced === undefined ? now : known?.createdAt,
@@ -375,7 +382,9 @@ export class Proof {
     for (const id of ids) {
       const expected = followed.expected.get(id);
       if (expected === undefined) continue;
-      const verdict = judgeView(expected, answers.get(id), clock.monotonic());
+      const answer = answers.get(id);
+      const view = answer === undefined ? undefined : expected.part(answer);
+      const verdict = judgeView(expected, view, clock.monotonic());
       if (verdict !== undefined) dataPlane.verdicts.set(id, verdict);
     }
     if (wasUnreachable) log.info({ connection, dataPlane: url }, 'a data plane can be asked again');
@@ -435,6 +444,10 @@ export class Proof {
       this.#deps.reporter.dataPlanes(object, dataPlanes);
     }
   }
+}
+
+function wholeOf(shown: string): string {
+  return shown;
 }
 
 function laneOf(work: Work): string {

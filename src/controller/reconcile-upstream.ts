@@ -2,7 +2,7 @@ import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upst
 import { ACCEPT_REMOVAL_ANNOTATION, UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
 import type { Desired } from '../core/desired.ts';
-import { describeChange, fieldChanges, type PlannedChange } from '../core/diff.ts';
+import { describeChange, fieldChanges, nodesIn, type PlannedChange, withNodesOf } from '../core/diff.ts';
 import {
   GatewayAuthError,
   GatewayUnavailableError,
@@ -10,8 +10,7 @@ import {
   UpstreamInUseError,
 } from '../core/errors.ts';
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
-import { describeOwner } from '../core/ownership.ts';
-import type { Change } from '../core/plan.ts';
+import { type Change, upstreamNotFound } from '../core/plan.ts';
 import { kubeTime, missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
@@ -86,6 +85,8 @@ const IN_USE_MAX_MS = 10_000;
 /** Before a refused object is tried again although nothing changed: the gateway may have. */
 const REJECTED_RETRY_MS = 600_000;
 const UNAUTHORIZED_RETRY_MS = 30_000;
+/** What one Event tells of. */
+const MAX_TOLD_CHANGES = 10;
 
 const done: Followup = { kind: 'done' };
 
@@ -133,7 +134,7 @@ async function program(
     reporter.upstream(object, { ...outcome, ready: missing ?? outcome.ready });
     return done;
   }
-  const { accepted, spec, id } = evaluation;
+  const { accepted, spec, id, terms } = evaluation;
   // Until the gateway was looked at; then it is what the removal guard lets pass.
   let { desired } = evaluation;
 
@@ -160,7 +161,8 @@ async function program(
       ...(looked === undefined
         ? {}
         : { removalHeld: looked.guard === undefined ? 'nothing' : heldVerdict(object, looked.guard) }),
-      ...createTimeOf(object, observed),
+      // That of somebody else's upstream must never get into the status: it would prove later that it is ours.
+      ...(terms.manage === 'Nodes' ? {} : createTimeOf(object, observed)),
     });
   };
 
@@ -177,57 +179,89 @@ async function program(
   }
   try {
     return await session.exclusive(id, async (turn) => {
-      const observed = await turn.read(deps.seenSince(keyOf(object)), signal);
-      const decision = decide(deps, evaluation, object, observed, (upstream) => session.canonical(upstream));
-      const { change, ownership, canonical, guard } = decision;
+      const decideFor = (held: ObservedUpstream | undefined) =>
+        decide(deps, evaluation, object, held, (upstream) => session.canonical(upstream));
+      let observed = await turn.read(deps.seenSince(keyOf(object)), signal);
+      let decision = decideFor(observed);
+      if (isTakeOver(decision.change)) {
+        // What somebody else added since it was seen last must not be overwritten unread.
+        observed = await turn.ask(signal);
+        decision = decideFor(observed);
+      }
+      const { change, own, canonical, guard } = decision;
       ({ desired } = decision);
-      const ours = observed !== undefined && ownership !== 'foreign';
-      // The create_time of somebody else's upstream must never get into the status: it would prove later that it is ours.
-      const own = ours ? observed : undefined;
-      if (accepted.status !== 'True' && !ours) {
+      if (accepted.status !== 'True' && own === undefined) {
         report(notAccepted, undefined);
         return done;
       }
-      if (spec.syncPolicy === 'Observe' && change.kind !== 'foreign') {
+      if (spec.syncPolicy === 'Observe' && change.kind !== 'blocked') {
         if (change.kind !== 'none') deps.proof.forget(keyOf(object));
         const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
         report(observedVerdict(change, accepted, desired, observed, canonical), own, { ...decision, plan });
         return done;
       }
+      const isHeld = change.kind === 'none' && observed?.canonical === canonical;
+      const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
       // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
       // not outlive the object unseen.
-      if ((ours || change.kind === 'create') && !(await ensureFinalizer(deps, object, signal))) return done;
-      remember(deps, object, evaluation, own, guard);
+      if ((own !== undefined || isHeld || writes) && !(await ensureFinalizer(deps, object, signal))) {
+        return done;
+      }
+      const kept = terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own;
+      remember(deps, object, evaluation, kept, guard);
       const next = afterHold(deps, guard);
+      const written = (answered: ObservedUpstream, wanted: string): Followup => {
+        if (changedAt !== undefined) {
+          instruments.propagated(object.connection, deps.clock.monotonic() - changedAt);
+        }
+        deps.memory.wrote(keyOf(object), decision.desired.upstream.nodes, decision.lost);
+        report(writtenVerdict(wanted, answered), answered, decision);
+        deps.proof.expect(object, answered, { replaced: observed });
+        return answered.canonical === wanted ? next : { kind: 'after', delayMs: REJECTED_RETRY_MS };
+      };
       switch (change.kind) {
         case 'none':
           instruments.suppressed(object.connection);
           report(nothingToWrite(accepted, desired, observed, canonical), own, decision);
-          if (observed?.canonical === canonical) deps.proof.expect(object, observed, undefined);
+          if (isHeld && observed !== undefined) {
+            // What somebody changed is right again, or nothing of ours.
+            session.takeDrift(id);
+            deps.proof.expect(object, observed, undefined);
+          }
           return next;
-        case 'foreign':
-          report(
-            {
-              status: 'False',
-              reason: 'NotOwned',
-              message: `The gateway already has an upstream ${id}, and ${describeOwner(change.observed)}: choose another upstreamId, or delete that one in the gateway`,
-            },
-            undefined,
-          );
+        case 'blocked':
+          report(change.programmed, undefined);
           deps.proof.forget(keyOf(object));
           return { kind: 'after', delayMs: REJECTED_RETRY_MS };
+        case 'updateNodes': {
+          const answered = await turn.putNodes(change.desired.nodes, signal);
+          const before = session.takeDrift(id);
+          if (answered === undefined) {
+            report(upstreamNotFound(id), undefined);
+            deps.proof.forget(keyOf(object));
+            return { kind: 'after', delayMs: REJECTED_RETRY_MS };
+          }
+          if (before !== undefined && nodesIn(before.canonical) !== nodesIn(change.observed.canonical)) {
+            repaired(deps, object, `Somebody changed the nodes of upstream ${id} in the gateway; they were`);
+          }
+          // Whatever else its owner changed meanwhile is right.
+          return written(answered, withNodesOf(canonical, answered.canonical));
+        }
         case 'create':
         case 'update': {
           const answered = await turn.put(change.desired, signal);
-          if (changedAt !== undefined) {
-            instruments.propagated(object.connection, deps.clock.monotonic() - changedAt);
+          const drifted = session.takeDrift(id) !== undefined;
+          if (change.kind === 'update' && change.from === 'unowned') adopted(deps, object, change, canonical);
+          else if (change.kind === 'update' && change.from === 'stripped') {
+            repaired(
+              deps,
+              object,
+              `Somebody replaced upstream ${id} in the gateway, labels included; it was`,
+            );
+          } else if (drifted) {
+            repaired(deps, object, `Somebody changed or deleted upstream ${id} in the gateway; it was`);
           }
-          const stripped = change.kind === 'update' && change.stripped;
-          if (session.takeDrift(id) || stripped) repaired(deps, object, id, stripped);
-          deps.memory.wrote(keyOf(object), change.desired.nodes, decision.lost);
-          report(writtenVerdict(canonical, answered), answered, decision);
-          deps.proof.expect(object, answered, { replaced: observed });
-          return answered.canonical === canonical ? next : { kind: 'after', delayMs: REJECTED_RETRY_MS };
+          return written(answered, canonical);
         }
         default:
           return change satisfies never;
@@ -297,15 +331,26 @@ function afterFailure(error: OperatorError, gatewayFailing: boolean): Followup {
   return { kind: 'backoff' };
 }
 
-/** Drift is repaired and told. */
-function repaired(
+function isTakeOver(change: Change): boolean {
+  return change.kind === 'update' && change.from === 'unowned';
+}
+
+/** What was taken over is told, with what changed of it. */
+function adopted(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
-  id: UpstreamId,
-  stripped: boolean,
+  change: Extract<Change, { kind: 'update' }>,
+  canonical: string,
 ): void {
-  const what = stripped ? 'replaced upstream' : 'changed or deleted upstream';
-  const message = `Somebody ${what} ${id} in the gateway${stripped ? ', labels included' : ''}; it was written again`;
+  const { changes, more } = describeChange(change, canonical, MAX_TOLD_CHANGES);
+  const message = `Upstream ${change.desired.id}, which nobody owned, was taken over: ${changes.join(', ')}${more === 0 ? '' : ` and ${more} more`}`;
+  deps.log.info({ namespace: object.namespace, name: object.name, reason: 'Adopted' }, message);
+  deps.reporter.event(object, { type: 'Normal', reason: 'Adopted', message });
+}
+
+/** Drift is repaired and told. */
+function repaired(deps: UpstreamReconcilerDeps, object: GatewayUpstream, what: string): void {
+  const message = `${what} written again`;
   deps.log.info({ namespace: object.namespace, name: object.name, reason: 'Repaired' }, message);
   deps.reporter.event(object, { type: 'Normal', reason: 'Repaired', message });
 }

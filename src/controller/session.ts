@@ -5,7 +5,7 @@ import {
   OperatorError,
   WriteForbiddenError,
 } from '../core/errors.ts';
-import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
+import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../core/model.ts';
 import type { DataPlaneReader, GatewayDriver, GatewayInfo } from '../gateways/driver.ts';
 import type { Backoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -76,8 +76,8 @@ interface Known {
 export class GatewaySession {
   readonly #options: SessionOptions;
   readonly #known = new Map<UpstreamId, Known>();
-  /** Ids whose content somebody changed behind our back, until that is told. */
-  readonly #drifted = new Set<UpstreamId>();
+  /** What ids held before somebody changed it behind our back, until that is told. */
+  readonly #drifted = new Map<UpstreamId, ObservedUpstream>();
   /** Ids whose last write may or may not have happened, with the place of that write in the order of `sequence`. */
   readonly #uncertain = new Map<UpstreamId, number>();
   readonly #turns = new Map<UpstreamId, Promise<unknown>>();
@@ -140,9 +140,14 @@ export class GatewaySession {
     return { known: this.#known.size, uncertain: this.#uncertain.size };
   }
 
-  /** Whether somebody changed or deleted the upstream since this session wrote it. Asked once: then it is told. */
-  takeDrift(id: UpstreamId): boolean {
-    return this.#drifted.delete(id);
+  /**
+   * What the upstream was before somebody changed or deleted it behind this session's back; undefined if nobody did.
+   * Asked once: then it is told.
+   */
+  takeDrift(id: UpstreamId): ObservedUpstream | undefined {
+    const before = this.#drifted.get(id);
+    this.#drifted.delete(id);
+    return before;
   }
 
   /** Lists at once instead of waiting for the next time, and once more if a list is under way. */
@@ -191,6 +196,7 @@ export class GatewaySession {
         read: (wantedSince, signal) => this.#read(id, wantedSince, signal),
         ask: (signal) => this.#ask(id, signal),
         put: (upstream, signal) => this.#put(upstream, signal),
+        putNodes: (nodes, signal) => this.#putNodes(id, nodes, signal),
         delete: (references, signal) => this.#delete(id, references, signal),
       });
     })();
@@ -232,6 +238,19 @@ export class GatewaySession {
       this.#options.driver.put(upstream, untilAnswered),
     );
     this.#learn(upstream.id, observed, this.#options.clock.monotonic());
+    return observed;
+  }
+
+  async #putNodes(
+    id: UpstreamId,
+    nodes: readonly UpstreamNode[],
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined> {
+    const untilAnswered = new AbortController().signal;
+    const observed = await this.#write('put', id, signal, () =>
+      this.#options.driver.putNodes(id, nodes, untilAnswered),
+    );
+    this.#learn(id, observed, this.#options.clock.monotonic());
     return observed;
   }
 
@@ -360,7 +379,7 @@ export class GatewaySession {
       if (known.sequence > before || this.#isNewer(id, before) || observed.has(id)) continue;
       if (known.upstream !== undefined) {
         changed.add(id);
-        this.#drifted.add(id);
+        this.#noteDrift(id, known.upstream);
       }
       this.#known.delete(id);
     }
@@ -369,7 +388,7 @@ export class GatewaySession {
       if ((known !== undefined && known.sequence > before) || this.#isNewer(id, before)) continue;
       if (known?.upstream?.canonical !== upstream.canonical) {
         changed.add(id);
-        if (known?.upstream !== undefined && !this.#uncertain.has(id)) this.#drifted.add(id);
+        if (known?.upstream !== undefined && !this.#uncertain.has(id)) this.#noteDrift(id, known.upstream);
       }
       this.#sequence += 1;
       this.#known.set(id, { upstream, sequence: this.#sequence, at: askedAt });
@@ -381,6 +400,11 @@ export class GatewaySession {
     this.#state = { kind: 'ready' };
     if (recovered) this.#options.onState('everything');
     this.#options.onList({ recovered, changed, observed });
+  }
+
+  /** Of several changes in a row, what was there before the first counts. */
+  #noteDrift(id: UpstreamId, before: ObservedUpstream): void {
+    if (!this.#drifted.has(id)) this.#drifted.set(id, before);
   }
 
   /** Whether a write of `id` became uncertain after `before`, so that a list of that time says nothing of it. */
@@ -433,6 +457,8 @@ export interface Turn {
    */
   read(wantedSince: number, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
   put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
+  /** Replaces the nodes and nothing else; undefined if the gateway has no such upstream. */
+  putNodes(nodes: readonly UpstreamNode[], signal: AbortSignal): Promise<ObservedUpstream | undefined>;
   delete(references: 'respect' | 'ignore', signal: AbortSignal): Promise<void>;
   /** What the gateway holds now, by asking. */
   ask(signal: AbortSignal): Promise<ObservedUpstream | undefined>;

@@ -154,3 +154,22 @@ export function accessProblem(
   }
   return undefined;
 }
+
+/**
+ * What the connection says to this object about upstreams that others made; undefined where it allows them, or where
+ * the object does without. `hasUpstream`: its upstream is its own already, and what was taken over stays.
+ */
+export function adoptionProblem(
+  spec: Pick<GatewayUpstreamSpec, 'manage' | 'adoptionPolicy'>,
+  connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
+  hasUpstream: boolean,
+): Verdict | undefined {
+  if (connection.spec.tenantPolicy.adoption === 'Allow') return undefined;
+  const wish = spec.manage === 'Nodes' ? 'manage Nodes' : 'adoptionPolicy IfUnowned';
+  if (spec.manage === 'Object' && (spec.adoptionPolicy === 'Never' || hasUpstream)) return undefined;
+  return {
+    status: 'False',
+    reason: 'AdoptionDenied',
+    message: `GatewayConnection ${connection.name} does not allow ${wish}, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow`,
+  };
+}

@@ -1,5 +1,5 @@
 import { placeOf } from './guard.ts';
-import { isObject } from './json.ts';
+import { isObject, type JsonObject } from './json.ts';
 import type { UpstreamNode } from './model.ts';
 import { compareNodes } from './nodes.ts';
 import type { Change } from './plan.ts';
@@ -46,6 +46,34 @@ export function fieldChanges(before: string | undefined, after: string): readonl
     .map((field) => ({ field, before: old[field], after: next[field] }));
 }
 
+/**
+ * The paths (`labels.team`) that the canonical form `held` has and `stated` has not, nodes aside, in order. Lists count
+ * as a whole.
+ */
+export function unstatedFields(held: string, stated: string): readonly string[] {
+  const { nodes: _nodes, ...fields } = objectOf(held);
+  return unstatedIn(fields, objectOf(stated), '').sort();
+}
+
+function unstatedIn(held: JsonObject, stated: JsonObject, prefix: string): string[] {
+  return Object.entries(held).flatMap(([name, content]) => {
+    const path = `${prefix}${name}`;
+    if (!Object.hasOwn(stated, name)) return [path];
+    const other = stated[name];
+    return isObject(content) && isObject(other) ? unstatedIn(content, other, `${path}.`) : [];
+  });
+}
+
+/** The nodes of a canonical form, as text that is equal where they are. */
+export function nodesIn(canonical: string): string {
+  return JSON.stringify(objectOf(canonical)['nodes'] ?? null);
+}
+
+/** The canonical form `held` with the nodes of `other`. */
+export function withNodesOf(other: string, held: string): string {
+  return JSON.stringify({ ...objectOf(held), nodes: objectOf(other)['nodes'] });
+}
+
 /** What would be done, in lines for people. */
 export interface PlannedChange {
   readonly action: 'None' | 'Create' | 'Update';
@@ -56,8 +84,8 @@ export interface PlannedChange {
 
 /** `change` in at most `limit` lines: `+` and `-` nodes, `~` nodes and fields; without the contents of fields. */
 export function describeChange(change: Change, canonical: string, limit: number): PlannedChange {
-  if (change.kind !== 'create' && change.kind !== 'update') return { action: 'None', changes: [], more: 0 };
-  const observed = change.kind === 'update' ? change.observed : undefined;
+  if (change.kind === 'none' || change.kind === 'blocked') return { action: 'None', changes: [], more: 0 };
+  const observed = change.kind === 'create' ? undefined : change.observed;
   const lines = [
     ...nodeChanges(observed?.nodes ?? [], change.desired.nodes).map(nodeLine),
     ...fieldChanges(observed?.canonical, canonical).map(({ field, before, after }) => {
@@ -97,7 +125,7 @@ export function formatPlace({ host, port }: { readonly host: string; readonly po
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-function objectOf(canonical: string | undefined): Readonly<Record<string, unknown>> {
+function objectOf(canonical: string | undefined): JsonObject {
   const parsed: unknown = canonical === undefined ? {} : JSON.parse(canonical);
   return isObject(parsed) ? parsed : {};
 }

@@ -57,9 +57,15 @@ export function ownerLabels(owner: Owner, options: { readonly orphan: boolean })
  * - `ours`: every label that identifies the owner is there and right.
  * - `stripped`: some of those labels are missing, none is wrong, and the gateway's create_time is the one that we
  *   know: the same object, overwritten by somebody. Still ours.
+ * - `unowned`: it carries no label of this operator's domain, whoever made it.
  * - `foreign`: anything else.
  */
-export type Ownership = 'absent' | 'ours' | 'stripped' | 'foreign';
+export type Ownership = 'absent' | 'ours' | 'stripped' | 'unowned' | 'foreign';
+
+/** Whether the owner wrote it, so that it may be replaced and deleted. */
+export function isOwn(ownership: Ownership): boolean {
+  return ownership === 'ours' || ownership === 'stripped';
+}
 
 /** `createTime`: the create_time (seconds) that the last accepted write of this owner was answered with. */
 export function ownershipOf(
@@ -76,7 +82,8 @@ export function ownershipOf(
     else if (value !== expected[key]) return 'foreign';
   }
   if (!missing) return 'ours';
-  return createTime !== undefined && observed.createTime === createTime ? 'stripped' : 'foreign';
+  if (createTime !== undefined && observed.createTime === createTime) return 'stripped';
+  return Object.keys(observed.labels).some((key) => key.startsWith(`${GROUP}/`)) ? 'foreign' : 'unowned';
 }
 
 /** Says whose `observed` is, for a message. */

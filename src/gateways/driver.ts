@@ -1,5 +1,5 @@
 import { GatewayRejectedError } from '../core/errors.ts';
-import type { ObservedUpstream, Upstream, UpstreamId } from '../core/model.ts';
+import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../core/model.ts';
 
 /** What a gateway says of itself. */
 export interface GatewayInfo {
@@ -82,6 +82,16 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
 
   /**
+   * Replaces the nodes of an upstream and nothing else of it, whatever somebody else changes of it meanwhile. Resolves to
+   * what the gateway answered that it now holds, or to undefined if it has no such upstream: none is made.
+   */
+  putNodes(
+    id: UpstreamId,
+    nodes: readonly UpstreamNode[],
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined>;
+
+  /**
    * Deletes the upstream; one that is missing is a success. Rejects with `UpstreamInUseError` while something in the
    * gateway refers to it, unless `references` is `ignore`.
    */
@@ -104,7 +114,8 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
 /**
  * Asks data planes of a gateway what they serve, each by an address of its own (`http(s)://host:port`, with or without a
  * path before the interface's own). What one says is the view of one of its workers. No key is ever sent. Calls reject
- * with `GatewayUnavailableError`, whose message does not name the address.
+ * with `GatewayUnavailableError`, whose message does not name the address. What is shown is text as `canonical` makes it, with
+ * its `nodes`.
  */
 export interface DataPlaneReader {
   /** What a data plane shows of an upstream whose canonical form is `canonical` once it serves that. Pure. */

@@ -44,6 +44,19 @@ export function createMemoryDriver(options: { readonly nowSeconds?: () => number
       return observed;
     },
 
+    async putNodes(id, nodes, signal) {
+      assertUpstreamId(id);
+      const sorted = structuredClone(nodes).toSorted(compareNodes);
+      await turn(signal);
+      const before = held.get(id);
+      if (before === undefined) return undefined;
+      const rest = JSON.parse(before.canonical) as Upstream;
+      const canonical = canonicalForm({ ...rest, nodes: sorted });
+      const observed = { ...before, nodes: sorted, canonical };
+      held.set(id, observed);
+      return observed;
+    },
+
     async delete(id, { references }, signal) {
       assertUpstreamId(id);
       await turn(signal);

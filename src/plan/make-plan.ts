@@ -18,7 +18,7 @@ import {
   type UpstreamId,
   type UpstreamNode,
 } from '../core/model.ts';
-import { describeOwner, labelledObject } from '../core/ownership.ts';
+import { labelledObject } from '../core/ownership.ts';
 import { kubeTime, type Verdict } from '../core/status.ts';
 import { createKubernetesSource } from '../discovery/kubernetes.ts';
 import type { GatewayFormat, GatewayInfo } from '../gateways/driver.ts';
@@ -213,24 +213,25 @@ function planEvaluated(
   switch (change.kind) {
     case 'none':
       return { ...entry, why: whyNothing(observed, canonical, accepted) };
-    case 'foreign': {
-      const message = `The gateway already has an upstream ${id}, and ${describeOwner(change.observed)}: choose another upstreamId, or delete that one in the gateway`;
-      const notOwned = { type: 'Programmed', status: 'False', reason: 'NotOwned', message } as const;
+    case 'blocked':
       return {
         ...entry,
-        why: 'The upstream belongs to somebody else',
-        conditions: [...entry.conditions, notOwned],
+        why:
+          change.programmed.reason === 'UpstreamNotFound'
+            ? 'The gateway has no such upstream, and somebody else creates it'
+            : 'The upstream belongs to somebody else',
+        conditions: [...entry.conditions, { type: 'Programmed', ...change.programmed }],
       };
-    }
     case 'create':
-    case 'update': {
-      const before = change.kind === 'update' ? change.observed : undefined;
+    case 'update':
+    case 'updateNodes': {
+      const before = change.kind === 'create' ? undefined : change.observed;
       const does = change.kind === 'create' ? 'Create' : 'Update';
       return {
         ...entry,
         ...differences(before, change.desired, canonical, reasons.of),
         action: spec.syncPolicy === 'Observe' ? 'Observe' : does,
-        why: whyWritten(change.kind === 'update' && change.stripped ? 'stripped' : change.kind, accepted),
+        why: whyWritten(change.kind === 'update' ? change.from : change.kind, accepted),
       };
     }
     default:
@@ -360,15 +361,22 @@ function whyNothing(observed: ObservedUpstream | undefined, canonical: string, a
     : 'The gateway keeps what it has';
 }
 
-function whyWritten(what: 'create' | 'update' | 'stripped', accepted: Verdict): string {
+function whyWritten(
+  what: 'create' | 'updateNodes' | 'ours' | 'stripped' | 'unowned',
+  accepted: Verdict,
+): string {
   if (accepted.status !== 'True') return 'The object is not accepted any more, so its traffic stops';
   switch (what) {
     case 'create':
       return 'The gateway has no such upstream';
-    case 'update':
+    case 'ours':
       return 'The gateway holds something else';
+    case 'updateNodes':
+      return 'The gateway holds other nodes, which are all that is kept (manage Nodes)';
     case 'stripped':
       return 'Somebody replaced the upstream, labels included';
+    case 'unowned':
+      return 'Nobody owns the upstream, and this object takes it over (adoptionPolicy IfUnowned)';
     default:
       return what satisfies never;
   }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { withNodesOf } from '../../src/core/diff.ts';
 import { GatewayRejectedError, UpstreamInUseError } from '../../src/core/errors.ts';
 import type {
   Failures,
@@ -347,6 +348,34 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await expectKept(desired)).toMatchObject({ canonical, createTime });
     });
 
+    it('replaces the nodes and nothing else, of what somebody else changed too', async () => {
+      const desired = upstream('shared', {
+        retries: 2,
+        labels: { suite: prefix, owner: 'them' },
+        nodes: [node('10.0.0.1'), node('10.0.0.2')],
+      });
+      const { createTime } = await driver.put(desired, unused);
+      await harness.tamper(desired);
+      const tampered = await driver.get(desired.id, unused);
+      for (const nodes of [
+        [node('10.0.0.3', { weight: 7 }), node('fd00::1', { priority: 1 })],
+        [],
+        [node('a.example')],
+      ]) {
+        const answered = await driver.putNodes(desired.id, nodes, unused);
+        expect(answered).toMatchObject({ labels: desired.labels, createTime, nodes });
+        const wanted = driver.canonical({ ...desired, nodes });
+        expect(answered?.canonical).toBe(withNodesOf(wanted, tampered?.canonical ?? ''));
+        expect(await driver.get(desired.id, unused)).toEqual(answered);
+      }
+    });
+
+    it('makes no upstream to put nodes into', async () => {
+      const { id } = upstream('missing');
+      expect(await driver.putNodes(id, [node('10.0.0.1')], unused)).toBeUndefined();
+      expect(await driver.get(id, unused)).toBeUndefined();
+    });
+
     it('deletes, and takes a deletion of what is missing for a success', async () => {
       const { id } = await driver.put(upstream('gone'), unused);
       for (const references of ['respect', 'respect', 'ignore'] as const) {
@@ -409,6 +438,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       ['get', ({ id }, signal) => driver.get(id, signal)],
       ['list', (_, signal) => driver.list(signal)],
       ['put', (desired, signal) => driver.put(desired, signal)],
+      ['putNodes', ({ id, nodes }, signal) => driver.putNodes(id, nodes, signal)],
       ['delete', ({ id }, signal) => driver.delete(id, { references: 'respect' }, signal)],
       ['check', (_, signal) => driver.check(signal)],
     ])('%s', (name, call) => {
@@ -432,6 +462,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         const desired = { ...upstream('valid'), id };
         await expect(driver.get(id, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.put(desired, unused)).rejects.toThrow(GatewayRejectedError);
+        await expect(driver.putNodes(id, [], unused)).rejects.toThrow(GatewayRejectedError);
         for (const references of ['respect', 'ignore'] as const) {
           await expect(driver.delete(id, { references }, unused)).rejects.toThrow(GatewayRejectedError);
         }

@@ -76,6 +76,17 @@ async function service(
   await work.endpoints(name, addresses);
 }
 
+/** Makes an upstream in the gateway, as somebody else would. */
+async function squat({ gateway }: Pick<FaultStage, 'gateway'>, id: string, fields: object): Promise<void> {
+  await fetch(`${gateway.adminUrl}/apisix/admin/upstreams/${id}`, {
+    method: 'PUT',
+    headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
+    body: JSON.stringify({ type: 'roundrobin', ...fields }),
+  });
+}
+
+const ADOPTING = { tenantPolicy: { adoption: 'Allow' } };
+
 const ready = (status: string, reason: string) => ({ type: 'Ready', status, reason });
 
 export const FAULTS: readonly Fault[] = [
@@ -378,19 +389,79 @@ export const FAULTS: readonly Fault[] = [
     symptom: 'The gateway already has an upstream of that id, made by somebody else',
     on: ['GatewayUpstream', 'shop/squatted'],
     async arrange({ gateway, shop }) {
-      await fetch(`${gateway.adminUrl}/apisix/admin/upstreams/shop.squatted`, {
-        method: 'PUT',
-        headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
-        body: JSON.stringify({ type: 'roundrobin', nodes: [] }),
-      });
+      await squat({ gateway }, 'shop.squatted', { nodes: [] });
       await service(shop, 'squatted');
       await upstream(shop, 'squatted', to('squatted'));
     },
     condition: ready('False', 'NotOwned'),
     message:
-      'The gateway already has an upstream shop.squatted, and it carries no labels of this operator: choose another upstreamId, or delete that one in the gateway',
+      'The gateway already has an upstream shop.squatted, and it carries no labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that one in the gateway',
     check:
-      'NotOwned: The gateway already has an upstream shop.squatted, and it carries no labels of this operator. Remedy: choose another upstreamId, or delete that one in the gateway',
+      'NotOwned: The gateway already has an upstream shop.squatted, and it carries no labels of this operator. Remedy: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that one in the gateway',
+  },
+  {
+    symptom: 'An upstream of somebody else is to be taken over, and the connection does not allow that',
+    on: ['GatewayUpstream', 'shop/grabs'],
+    arrange: ({ shop }) => upstream(shop, 'grabs', to('web'), { adoptionPolicy: 'IfUnowned' }),
+    condition: ready('False', 'AdoptionDenied'),
+    message:
+      "GatewayConnection main does not allow adoptionPolicy IfUnowned, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow",
+    check:
+      "AdoptionDenied: GatewayConnection main does not allow adoptionPolicy IfUnowned, since the upstream is somebody else's. Remedy: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow",
+  },
+  {
+    symptom: 'An upstream that is to be taken over has a field that the spec does not state',
+    on: ['GatewayUpstream', 'shop/unstated'],
+    async arrange(stage) {
+      await connect(stage, 'adopting', stage.gateway.adminUrl, { extra: ADOPTING });
+      await squat(stage, 'adopting.shop.unstated', { nodes: [], retries: 3, labels: { team: 'a' } });
+      await service(stage.shop, 'unstated');
+      await upstream(stage.shop, 'unstated', to('unstated'), {
+        connectionRef: { name: 'adopting' },
+        adoptionPolicy: 'IfUnowned',
+      });
+    },
+    condition: ready('False', 'NotOwned'),
+    message:
+      'Upstream adopting.shop.unstated is not taken over, since it holds labels.team, retries, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway',
+    check:
+      'NotOwned: Upstream adopting.shop.unstated is not taken over, since it holds labels.team, retries, which the spec does not state. Remedy: add this to the spec (plan --from-apisix writes it), or remove it in the gateway',
+  },
+  {
+    symptom: 'Nodes are to be kept of an upstream that does not exist',
+    on: ['GatewayUpstream', 'shop/no-upstream'],
+    async arrange(stage) {
+      await service(stage.shop, 'no-upstream');
+      await upstream(stage.shop, 'no-upstream', to('no-upstream'), {
+        connectionRef: { name: 'adopting' },
+        manage: 'Nodes',
+      });
+    },
+    condition: ready('False', 'UpstreamNotFound'),
+    message:
+      'The gateway has no upstream adopting.shop.no-upstream: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on',
+    check:
+      'UpstreamNotFound: The gateway has no upstream adopting.shop.no-upstream. Remedy: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on',
+  },
+  {
+    symptom: 'Nodes are to be kept of an upstream that finds them by the discovery of the gateway',
+    on: ['GatewayUpstream', 'shop/discovered'],
+    async arrange(stage) {
+      await squat(stage, 'adopting.shop.discovered', {
+        service_name: 'shop/web:http',
+        discovery_type: 'kubernetes',
+      });
+      await service(stage.shop, 'discovered');
+      await upstream(stage.shop, 'discovered', to('discovered'), {
+        connectionRef: { name: 'adopting' },
+        manage: 'Nodes',
+      });
+    },
+    condition: ready('False', 'UsesDiscovery'),
+    message:
+      'Upstream adopting.shop.discovered has no nodes to keep, since the gateway finds them by itself (discovery_type, service_name): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes',
+    check:
+      'UsesDiscovery: Upstream adopting.shop.discovered has no nodes to keep, since the gateway finds them by itself (discovery_type, service_name). Remedy: its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes',
   },
   {
     symptom: 'The Service does not exist',

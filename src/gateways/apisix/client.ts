@@ -38,7 +38,7 @@ export interface ApisixAnswer {
 }
 
 export interface ApisixRequest {
-  readonly method: 'GET' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'PUT' | 'PATCH' | 'DELETE';
   /** Below `/apisix/admin/`. */
   readonly path: string;
   readonly body?: object;
@@ -52,6 +52,8 @@ export interface ApisixClient {
   close(): void;
 }
 
+/** Words of APISIX 3.18, measured. */
+const OVERTAKEN = 'value changed before overwritten';
 const MAX_WORDS = 512;
 const MAX_RETRY_AFTER_MS = 300_000;
 const MAX_CONNECT_MS = 5000;
@@ -228,6 +230,12 @@ function refused(
   if (method !== 'GET' && (status === 400 || status === 422)) {
     return new GatewayRejectedError(
       `The gateway refused the upstream (${status}, ${reason}): correct what it names in the spec`,
+    );
+  }
+  // APISIX compares and sets: somebody else wrote the same upstream in between.
+  if (status === 503 && given === OVERTAKEN) {
+    return new GatewayUnavailableError(
+      'Somebody else changed the upstream in the gateway at the same moment: it is written again',
     );
   }
   return new GatewayUnavailableError(

@@ -6,7 +6,7 @@ import { capabilities, unsupported } from './capabilities.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
 import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
-import { type AdminUpstream, canonicalForm, toAdmin, toObserved } from './translate.ts';
+import { type AdminUpstream, canonicalForm, toAdmin, toAdminNodes, toObserved } from './translate.ts';
 
 /** What the Admin API v3 takes and answers. */
 export const apisixFormat: GatewayFormat = {
@@ -51,6 +51,19 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
         signal,
       );
       return observe(upstream.id, valueIn(body));
+    },
+
+    async putNodes(id, nodes, signal) {
+      // Of the whole object, PATCH would merge nodes that are an object; of this part it replaces them.
+      const { status, body } = await client.request(
+        { method: 'PATCH', path: `${pathOf(id)}/nodes`, body: toAdminNodes(nodes), expected: [200, 404] },
+        signal,
+      );
+      if (status === 404) {
+        expectMissing(body);
+        return undefined;
+      }
+      return observe(id, valueIn(body));
     },
 
     async delete(id, { references }, signal) {

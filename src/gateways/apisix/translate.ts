@@ -51,13 +51,7 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
     type: TYPE[upstream.loadBalancing.type],
     ...hashOf(upstream.loadBalancing),
     scheme: upstream.scheme.toLowerCase(),
-    nodes: upstream.nodes.map(({ host, port, weight, priority }) => ({
-      // APISIX 3.18, measured: an IPv6 address without brackets is refused.
-      host: isIPv6(host) ? `[${host}]` : host,
-      port,
-      weight,
-      ...(priority === 0 ? {} : { priority }),
-    })),
+    nodes: toAdminNodes(upstream.nodes),
     labels: upstream.labels,
     desc: upstream.description,
     pass_host: hostHeader?.type.toLowerCase(),
@@ -83,6 +77,16 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
     },
   };
   return withoutUndefined(fields);
+}
+
+export function toAdminNodes(nodes: readonly UpstreamNode[]): readonly AdminUpstream[] {
+  return nodes.map(({ host, port, weight, priority }) => ({
+    // APISIX 3.18, measured: an IPv6 address without brackets is refused.
+    host: isIPv6(host) ? `[${host}]` : host,
+    port,
+    weight,
+    ...(priority === 0 ? {} : { priority }),
+  }));
 }
 
 function hashOf(loadBalancing: LoadBalancing): AdminUpstream {
@@ -146,8 +150,17 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
     labels: textsIn(value['labels']),
     nodes: toNodes(value),
     ...(typeof createTime === 'number' ? { createTime } : {}),
+    ...discoveryOf(value),
     canonical: canonicalForm(value),
   };
+}
+
+const DISCOVERY_FIELDS = ['discovery_args', 'discovery_type', 'service_name'];
+
+function discoveryOf(value: AdminUpstream): Pick<ObservedUpstream, 'discovery'> {
+  const fields = DISCOVERY_FIELDS.filter((field) => value[field] !== undefined);
+  if (fields.length === 0) return {};
+  return { discovery: { by: value['discovery_type'] === 'kubernetes' ? 'Kubernetes' : 'other', fields } };
 }
 
 /** Everything of `value` but what the server adds and what equals a default: keys sorted, nodes as a sorted array. */

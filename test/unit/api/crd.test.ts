@@ -185,6 +185,7 @@ describe('the rules of transition', () => {
     expect(transitions(spec)).toEqual([
       expect.stringContaining('connectionRef'),
       expect.stringMatching(/has\(self\.upstreamId\) == has\(oldSelf\.upstreamId\)/),
+      expect.stringContaining('manage'),
     ]);
   });
 

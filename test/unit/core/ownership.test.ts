@@ -65,10 +65,12 @@ describe('ownershipOf', () => {
     ['marked to stay behind', observed(ownerLabels(owner, { orphan: true })), undefined, 'ours'],
     ['no labels, the create_time that we know', observed({}, 5), 5, 'stripped'],
     ['one label missing, the create_time that we know', observed(without('name'), 5), 5, 'stripped'],
-    ['no labels, another create_time', observed({}, 6), 5, 'foreign'],
-    ['no labels, a create_time and none known', observed({}, 5), undefined, 'foreign'],
-    ['no labels, no create_time', observed({}), 5, 'foreign'],
-    ['no labels, no create_time on either side', observed({}), undefined, 'foreign'],
+    ['no labels, another create_time', observed({}, 6), 5, 'unowned'],
+    ['no labels, a create_time and none known', observed({}, 5), undefined, 'unowned'],
+    ['no labels, no create_time', observed({}), 5, 'unowned'],
+    ['no labels, no create_time on either side', observed({}), undefined, 'unowned'],
+    ['labels of somebody else only', observed({ team: 'a' }), undefined, 'unowned'],
+    ['any label of our domain', observed({ [`${prefix}deletion-policy`]: 'Orphan' }), undefined, 'foreign'],
     ['one label missing, no create_time', observed(without('operator')), undefined, 'foreign'],
     ...(['operator', 'cluster', 'connection', 'namespace', 'name'] as const).map(
       (name): [string, ObservedUpstream, number, Ownership] => [

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
-import { accessProblem } from '../../../src/core/access.ts';
+import { accessProblem, adoptionProblem } from '../../../src/core/access.ts';
 import { backendTargets } from '../../../src/core/desired.ts';
 import { referenceProblem } from '../../../src/core/grants.ts';
 
@@ -24,7 +24,9 @@ function refusal(spec: object, { namespace = 'shop', policy = {} } = {}): string
   if (!parsed.success) return 'InvalidSpec';
   const isNamespace = (name: string) => ['shop', 'bank', 'kube-system'].includes(name);
   const facts = { name: namespace, labels: {} };
-  const problem = accessProblem(parsed.data, facts, connection(policy), isNamespace);
+  const problem =
+    accessProblem(parsed.data, facts, connection(policy), isNamespace) ??
+    adoptionProblem(parsed.data, connection(policy), false);
   if (problem !== undefined) return problem.reason;
   return backendTargets(parsed.data, namespace).some(
     (target) =>
@@ -38,6 +40,7 @@ function refusal(spec: object, { namespace = 'shop', policy = {} } = {}): string
 
 const service = (ref: object) => ({ backends: [{ serviceRef: { port: 80, ...ref } }] });
 const address = (host: string) => ({ backends: [{ addresses: [{ host, port: 80 }] }] });
+const adoption = { tenantPolicy: { adoption: 'Allow' } };
 const allowed = { tenantPolicy: { upstreamIds: 'Any', staticAddresses: 'Allow' } };
 
 describe('every field that could name something of somebody else', () => {
@@ -47,6 +50,8 @@ describe('every field that could name something of somebody else', () => {
     expect(refusal(service({ name: 'web', namespace: 'shop' }))).toBeUndefined();
     expect(refusal({ backends: [{ serviceName: 'shop/web:http' }] })).toBeUndefined();
     expect(refusal(address('192.0.2.1'), { policy: allowed })).toBeUndefined();
+    expect(refusal({ manage: 'Nodes' }, { policy: adoption })).toBeUndefined();
+    expect(refusal({ adoptionPolicy: 'IfUnowned' }, { policy: adoption })).toBeUndefined();
   });
 
   it.each<[string, object, string]>([
@@ -63,6 +68,8 @@ describe('every field that could name something of somebody else', () => {
     ['a path as a namespace', service({ name: 'web', namespace: 'shop/../bank' }), 'InvalidSpec'],
     ['a path as serviceName', { backends: [{ serviceName: 'shop/../bank/web:http' }] }, 'InvalidSpec'],
     ['an address', address('192.0.2.1'), 'StaticAddressesDenied'],
+    ['the nodes of an upstream of somebody else', { manage: 'Nodes' }, 'AdoptionDenied'],
+    ['an upstream that nobody owns', { adoptionPolicy: 'IfUnowned' }, 'AdoptionDenied'],
     ['a path as a connection', { connectionRef: { name: '../secrets/k' } }, 'InvalidSpec'],
   ])('is refused %s', (_what, spec, reason) => {
     expect(refusal(spec)).toBe(reason);
