@@ -46,6 +46,8 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
     --gateway-state FILE   what the gateways list, instead of asking them
     --cluster-id ID        clusterId of the configuration
     --only NS[/NAME]       tell of these GatewayUpstreams only, again at will
+    --from-apisix          instead: the GatewayUpstreams that would take over what the gateways hold, as YAML to judge
+      --into NS              in this namespace, instead of that of each Service
     -o text|json|yaml      how to say it
     --color auto|always|never
   --help                 this text
@@ -70,6 +72,8 @@ export type Command =
   | {
       readonly kind: 'plan';
       readonly options: PlanOptions;
+      /** What would take over the upstreams that nobody owns, instead of a plan. */
+      readonly takeOver: { readonly into: string | undefined } | undefined;
       readonly kubeconfig: string | undefined;
       readonly output: PlanOutput;
       readonly color: 'auto' | 'always' | 'never';
@@ -152,6 +156,8 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
       'gateway-state': text,
       'cluster-id': text,
       only: { type: 'string', multiple: true },
+      'from-apisix': flag,
+      into: text,
       color: text,
     });
     const files = values.file ?? [];
@@ -166,6 +172,7 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
     const config = configOf(values, env);
     return {
       kind: 'plan',
+      takeOver: takeOverOf(values),
       output: oneOf('--output', values.output ?? 'text', ['text', 'json', 'yaml']),
       color: oneOf('--color', values.color ?? 'auto', ['auto', 'always', 'never']),
       kubeconfig: config.kubeconfig,
@@ -231,6 +238,22 @@ function configOf(
     ...(namespace === undefined ? {} : { operatorNamespace: namespace }),
     ...(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }),
   };
+}
+
+function takeOverOf(values: {
+  readonly 'from-apisix'?: boolean;
+  readonly into?: string;
+  readonly only?: readonly string[];
+  readonly output?: string;
+}): { readonly into: string | undefined } | undefined {
+  if (values['from-apisix'] !== true) {
+    if (values.into !== undefined) throw misused('--into makes sense only together with --from-apisix');
+    return undefined;
+  }
+  if (values.only !== undefined || values.output !== undefined) {
+    throw misused('--from-apisix prints YAML of everything that nobody owns: remove --only and --output');
+  }
+  return { into: namespaceOf('--into', values.into) };
 }
 
 function clusterIdOf(value: string | undefined): string | undefined {

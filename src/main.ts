@@ -12,10 +12,11 @@ import { KubeApiError } from './kube/kube-error.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createTransport } from './kube/transport.ts';
 import { permissionsNeeded, runOperator } from './operator.ts';
-import type { Plan } from './plan/make-plan.ts';
-import { planFromCluster, planFromFiles } from './plan/plan.ts';
+import { makePlan, type PlanInput } from './plan/make-plan.ts';
+import { inputFromCluster, inputFromFiles } from './plan/plan.ts';
 import { PlanError } from './plan/plan-error.ts';
-import { planExitCode, renderPlan } from './plan/render.ts';
+import { planExitCode, renderPlan, renderTakeOvers } from './plan/render.ts';
+import { takeOvers } from './plan/take-over.ts';
 import { systemClock } from './runtime/clock.ts';
 import { createLog } from './runtime/log.ts';
 
@@ -65,20 +66,22 @@ async function main(): Promise<number> {
         return findings.every(({ ok }) => ok) ? 0 : 1;
       });
     case 'plan': {
-      const { options, kubeconfig, output, color } = command;
+      const { options, takeOver, kubeconfig, output, color } = command;
       const now = systemClock.now();
-      const print = (plan: Plan) => {
+      const print = (input: PlanInput) => {
+        if (takeOver !== undefined) return printTakeOvers(input, takeOver.into);
+        const plan = makePlan(input);
         process.stdout.write(renderPlan(plan, output, isColored(color)));
         return planExitCode(plan);
       };
       if (options.files.length === 0) {
         return await withCluster(kubeconfig, async ({ transport }, signal) =>
-          print(await planFromCluster(options, { transport, now }, signal)),
+          print(await inputFromCluster(options, { transport, now }, signal)),
         );
       }
       const note = (line: string) => process.stderr.write(`${line}\n`);
       return await untilStopped(async (signal) =>
-        print(await planFromFiles(options, { stdin: process.stdin, now, note }, signal)),
+        print(await inputFromFiles(options, { stdin: process.stdin, now, note }, signal)),
       );
     }
     default:
@@ -133,6 +136,12 @@ async function untilStopped(work: (signal: AbortSignal) => Promise<number>): Pro
     process.stderr.write(`${error.message}${error instanceof KubeApiError ? remedyOf(error) : ''}\n`);
     return 1;
   }
+}
+
+function printTakeOvers(input: PlanInput, namespace: string | undefined): number {
+  const all = takeOvers({ ...input, namespace });
+  process.stdout.write(renderTakeOvers(all, input.gateways));
+  return [...input.gateways.values()].every(({ kind }) => kind === 'listed') ? 0 : 1;
 }
 
 /** `auto`: on a terminal, unless NO_COLOR has any value (no-color.org). */

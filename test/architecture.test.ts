@@ -58,9 +58,9 @@ const RULES: readonly Rule[] = [
   },
   {
     // What a plan says is pure: files, clusters and gateways are read by the others.
-    from: /^plan\/(make-plan|mirror-endpoints|node-reasons|render|without-secrets)\.ts$/,
+    from: /^plan\/(make-plan|mirror-endpoints|node-reasons|render|take-over|without-secrets)\.ts$/,
     may: [
-      /^plan\/(kinds|make-plan|node-reasons|without-secrets)\.ts$/,
+      /^plan\/(kinds|make-plan|node-reasons|take-over|without-secrets)\.ts$/,
       /^api\//,
       /^core\//,
       /^controller\/(claims|evaluate)\.ts$/,

@@ -83,6 +83,11 @@ export function durationMs(text: string): number {
   return Math.round(total * 1000) / 1000;
 }
 
+/** The `durationString` of milliseconds that are exact to a thousandth. */
+export function durationText(ms: number): string {
+  return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
+}
+
 /** A `durationString` between two others, both included. */
 export function durationBetween(least: string, most: string) {
   return withRules(z.string().max(MAX_DURATION_LENGTH), [

@@ -51,17 +51,33 @@ export function fieldChanges(before: string | undefined, after: string): readonl
  * as a whole.
  */
 export function unstatedFields(held: string, stated: string): readonly string[] {
-  const { nodes: _nodes, ...fields } = objectOf(held);
-  return unstatedIn(fields, objectOf(stated), '').sort();
+  return pathsIn(held, stated, (_, other) => other === undefined);
 }
 
-function unstatedIn(held: JsonObject, stated: JsonObject, prefix: string): string[] {
-  return Object.entries(held).flatMap(([name, content]) => {
-    const path = `${prefix}${name}`;
-    if (!Object.hasOwn(stated, name)) return [path];
-    const other = stated[name];
-    return isObject(content) && isObject(other) ? unstatedIn(content, other, `${path}.`) : [];
-  });
+/** The paths that both canonical forms have, with different contents; the rest as in `unstatedFields`. */
+export function statedOtherwise(held: string, stated: string): readonly string[] {
+  return pathsIn(
+    held,
+    stated,
+    (content, other) => other !== undefined && JSON.stringify(content) !== JSON.stringify(other),
+  );
+}
+
+/** Paths of `held` for which `isMeant` says so of its content there and of that of `other`. */
+function pathsIn(
+  held: string,
+  other: string,
+  isMeant: (content: unknown, other: unknown) => boolean,
+): readonly string[] {
+  const walk = (content: JsonObject, against: JsonObject, prefix: string): string[] =>
+    Object.entries(content).flatMap(([name, part]) => {
+      const path = `${prefix}${name}`;
+      const counterpart = Object.hasOwn(against, name) ? against[name] : undefined;
+      if (isObject(part) && isObject(counterpart)) return walk(part, counterpart, `${path}.`);
+      return isMeant(part, counterpart) ? [path] : [];
+    });
+  const { nodes: _nodes, ...fields } = objectOf(held);
+  return walk(fields, objectOf(other), '').sort();
 }
 
 /** The nodes of a canonical form, as text that is equal where they are. */

@@ -97,6 +97,9 @@ export interface Upstream {
   readonly overrides?: Readonly<Record<string, unknown>>;
 }
 
+/** Everything of an upstream but whose it is and where its traffic goes. */
+export type Traffic = Omit<Upstream, 'id' | 'labels' | 'nodes'>;
+
 export type HostHeader = { readonly type: 'Node' } | { readonly type: 'Rewrite'; readonly value: string };
 
 export type ProbeType = 'HTTP' | 'HTTPS' | 'TCP';

@@ -1,9 +1,6 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import { durationMs } from '../api/schema.ts';
-import type { HealthCheck, HostHeader, KeyPair, LoadBalancing, Scheme, Upstream } from './model.ts';
-
-/** Everything of an upstream but whose it is and where its traffic goes. */
-export type Traffic = Omit<Upstream, 'id' | 'labels' | 'nodes'>;
+import { durationMs, durationText } from '../api/schema.ts';
+import type { HealthCheck, HostHeader, KeyPair, LoadBalancing, Scheme, Traffic } from './model.ts';
 
 const SCHEME_DEFAULT: Scheme = 'HTTP';
 
@@ -73,4 +70,47 @@ function toHealthCheck({ active, passive }: NonNullable<GatewayUpstreamSpec['hea
 
 function withSeconds<T extends { readonly interval: string }>({ interval, ...rest }: T) {
   return { ...rest, intervalSeconds: durationMs(interval) / 1000 };
+}
+
+/** Fields of a spec of which `trafficOf` makes `traffic`; the Secret of a client certificate is not known here. */
+export function specOfTraffic(traffic: Traffic): Partial<GatewayUpstreamSpec> {
+  const { scheme, loadBalancing, timeouts, retryTimeoutMs, keepalive, healthCheck, tls } = traffic;
+  return present({
+    loadBalancing: loadBalancing.type === 'RoundRobin' ? undefined : loadBalancing,
+    scheme: scheme === SCHEME_DEFAULT ? undefined : scheme,
+    hostHeader: traffic.hostHeader,
+    timeouts: timeouts && {
+      connect: durationText(timeouts.connectMs),
+      send: durationText(timeouts.sendMs),
+      read: durationText(timeouts.readMs),
+    },
+    retries: traffic.retries,
+    retryTimeout: retryTimeoutMs === undefined ? undefined : durationText(retryTimeoutMs),
+    keepalive: keepalive && {
+      size: keepalive.size,
+      idleTimeout: durationText(keepalive.idleTimeoutMs),
+      requests: keepalive.requests,
+    },
+    healthCheck: healthCheck && specOfHealthCheck(healthCheck),
+    tls: tls && { verify: tls.verify },
+    description: traffic.description,
+    apisix: traffic.overrides && { overrides: traffic.overrides },
+  }) as Partial<GatewayUpstreamSpec>;
+}
+
+function specOfHealthCheck({ active, passive }: HealthCheck) {
+  const { timeoutMs, healthy, unhealthy, ...rest } = active;
+  return present({
+    active: {
+      ...rest,
+      timeout: durationText(timeoutMs),
+      healthy: withInterval(healthy),
+      unhealthy: withInterval(unhealthy),
+    },
+    passive,
+  });
+}
+
+function withInterval<T extends { readonly intervalSeconds: number }>({ intervalSeconds, ...rest }: T) {
+  return { ...rest, interval: `${intervalSeconds}s` };
 }

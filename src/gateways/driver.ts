@@ -1,5 +1,5 @@
 import { GatewayRejectedError } from '../core/errors.ts';
-import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../core/model.ts';
+import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../core/model.ts';
 
 /** What a gateway says of itself. */
 export interface GatewayInfo {
@@ -53,6 +53,20 @@ export interface GatewayFormat {
    * is no such list.
    */
   listed(body: unknown): ReadonlyMap<UpstreamId, ObservedUpstream>;
+
+  /**
+   * What `observed` says in terms of the model: of what `canonical` made, what it was made from. What the model has no
+   * place for is left out; numbers that are none are NaN.
+   */
+  read(observed: ObservedUpstream): ReadUpstream;
+}
+
+/** An upstream as far as the model can say it, whoever wrote it. */
+export interface ReadUpstream {
+  /** Without a client certificate, whose key no gateway shows. */
+  readonly traffic: Traffic;
+  /** What the gateway's own discovery of Kubernetes follows: `[namespace]/[name]:[portName]`, if it is well-formed. */
+  readonly serviceName?: string;
 }
 
 /**

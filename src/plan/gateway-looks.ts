@@ -34,10 +34,8 @@ export async function lookAtGateways(
     }
     try {
       const { upstreams, info } = await driver.list(signal);
-      return [
-        connection.name,
-        { kind: 'listed', upstreams, info, canonical: (one) => driver.canonical(one) },
-      ];
+      const { canonical, read } = gatewayFormat(resolved.options.type);
+      return [connection.name, { kind: 'listed', upstreams, info, canonical, read }];
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error;
       return [connection.name, failed(error.message)];
@@ -80,7 +78,8 @@ export function looksIn(
       try {
         const version = connection.status?.gatewayVersion;
         const info = version === undefined ? {} : { version };
-        return [name, { kind: 'listed', upstreams: format.listed(body), info, canonical: format.canonical }];
+        const { canonical, read } = format;
+        return [name, { kind: 'listed', upstreams: format.listed(body), info, canonical, read }];
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error;
         throw new PlanError(`${source}, list of ${name}: ${error.message}`);

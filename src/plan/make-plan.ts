@@ -34,6 +34,7 @@ export type GatewayLook =
       readonly canonical: GatewayFormat['canonical'];
       /** Empty where it is not known. */
       readonly info: GatewayInfo;
+      readonly read: GatewayFormat['read'];
       readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
     }
   | { readonly kind: 'failed'; readonly message: string };

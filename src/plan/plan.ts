@@ -3,7 +3,7 @@ import type { KubeTransport } from '../kube/transport.ts';
 import { admit } from './admit.ts';
 import { lookAtGateways, looksIn } from './gateway-looks.ts';
 import { type RawObjects, storesOf } from './kinds.ts';
-import { makePlan, type Plan } from './make-plan.ts';
+import type { PlanInput } from './make-plan.ts';
 import { PlanError } from './plan-error.ts';
 import { readCluster } from './read-cluster.ts';
 import { type Input, readDocument, readFiles } from './read-files.ts';
@@ -25,7 +25,7 @@ export interface PlanOptions {
 }
 
 /** Rejects with `PlanError`. `note` is told what was left out. */
-export async function planFromFiles(
+export async function inputFromFiles(
   options: PlanOptions,
   {
     stdin,
@@ -33,10 +33,10 @@ export async function planFromFiles(
     note,
   }: { readonly stdin: Input; readonly now: number; readonly note: (line: string) => void },
   signal: AbortSignal,
-): Promise<Plan> {
+): Promise<PlanInput> {
   const { objects, ignored } = admit(await readFiles(options.files, stdin), now);
   for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
-  return await planOf(options, within(objects, options.namespaces), now, signal);
+  return await inputOf(options, within(objects, options.namespaces), now, signal);
 }
 
 /** What an operator sees that looks at `namespaces` only; all of it where there are none. */
@@ -54,13 +54,13 @@ function within(objects: RawObjects, namespaces: readonly string[]): RawObjects 
 }
 
 /** Lists, and changes nothing. Rejects with `KubeApiError` or `PlanError`. */
-export async function planFromCluster(
+export async function inputFromCluster(
   options: PlanOptions,
   { transport, now }: { readonly transport: KubeTransport; readonly now: number },
   signal: AbortSignal,
-): Promise<Plan> {
+): Promise<PlanInput> {
   const isAsked = options.gatewayState === undefined;
-  return await planOf(
+  return await inputOf(
     options,
     await readCluster({ ...options, transport, withAdminKeys: isAsked }, signal),
     now,
@@ -68,12 +68,12 @@ export async function planFromCluster(
   );
 }
 
-async function planOf(
+async function inputOf(
   { clusterId: given, gatewayState, only, ...access }: PlanOptions,
   objects: RawObjects,
   now: number,
   signal: AbortSignal,
-): Promise<Plan> {
+): Promise<PlanInput> {
   const stores = storesOf(objects, access.secretNamespaces);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
@@ -85,5 +85,5 @@ async function planOf(
     gatewayState === undefined
       ? await lookAtGateways(stores, access, signal)
       : looksIn(await readDocument(gatewayState), gatewayState, [...stores.connections.list()]);
-  return makePlan({ stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now });
+  return { stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now };
 }

@@ -1,7 +1,8 @@
 import { styleText } from 'node:util';
-import { stringify } from 'yaml';
+import { Document, stringify } from 'yaml';
 import { formatPlace, nodeLine } from '../core/diff.ts';
-import type { Plan, PlannedUpstream } from './make-plan.ts';
+import type { GatewayLook, Plan, PlannedUpstream } from './make-plan.ts';
+import type { TakeOver } from './take-over.ts';
 
 export type PlanOutput = 'text' | 'json' | 'yaml';
 
@@ -25,6 +26,25 @@ export function renderPlan(plan: Plan, output: PlanOutput, color: boolean): stri
 export function planExitCode({ summary, gateways }: Plan): 0 | 1 | 2 {
   if (summary.unknown > 0 || gateways.some(({ known }) => !known)) return 1;
   return summary.create + summary.update + summary.delete > 0 ? 2 : 0;
+}
+
+/** One YAML document per upstream that can be taken over, with what there is to say as comments. */
+export function renderTakeOvers(
+  all: readonly TakeOver[],
+  gateways: ReadonlyMap<string, GatewayLook>,
+): string {
+  const unknown = [...gateways].flatMap(([connection, look]) =>
+    look.kind === 'failed' ? [`# GatewayConnection ${connection}: ${plain(look.message)}\n`] : [],
+  );
+  const documents = all.map(({ connection, upstreamId, manifest, notes }) => {
+    const title = `Upstream ${upstreamId} of connection ${connection}${manifest === undefined ? ' is left out' : ''}`;
+    const comments = [title, ...notes].map((text) => `# ${plain(text)}\n`).join('');
+    if (manifest === undefined) return comments;
+    // kubectl reads YAML 1.1, where `yes` without quotes is no text.
+    const document = new Document(manifest, { version: '1.1', aliasDuplicateObjects: false });
+    return `---\n${comments}${document.toString({ lineWidth: 0, directives: false })}`;
+  });
+  return [...unknown, ...documents].join('');
 }
 
 interface Line {

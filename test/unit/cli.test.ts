@@ -142,6 +142,13 @@ describe('a command line', () => {
     });
   });
 
+  it('plan takes a wish for what would take upstreams over', () => {
+    const read = (line: string) => readCommand(line.split(' '), POD);
+    expect(read('plan -f a')).toMatchObject({ takeOver: undefined });
+    expect(read('plan --from-apisix')).toMatchObject({ kind: 'plan', takeOver: { into: undefined } });
+    expect(read('plan --from-apisix --into shop')).toMatchObject({ takeOver: { into: 'shop' } });
+  });
+
   it('plan takes a cluster, a form of output and a will about colours', () => {
     const line = 'plan --kubeconfig admin --namespace other -o yaml --color never';
     expect(readCommand(line.split(' '), POD)).toMatchObject({
@@ -184,6 +191,9 @@ describe('a command line', () => {
     ['plan --file=', '--file is empty'],
     ['plan --only a/b/c', '--only must be NAMESPACE or NAMESPACE/NAME, not "a/b/c"'],
     ['plan -o xml', '--output must be one of text, json, yaml, not "xml"'],
+    ['plan --into shop', '--into makes sense only together with --from-apisix'],
+    ['plan --from-apisix --into Shop', '--into "Shop"'],
+    ['plan --from-apisix -o yaml', 'remove --only and --output'],
     ['plan --color blue', '--color must be one of auto, always, never, not "blue"'],
     ['check -o yaml', '--output must be one of text, json, not "yaml"'],
   ])('"%s" is refused with what is wrong and how it goes', (line, part) => {

@@ -1,11 +1,12 @@
 import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
-import { isObject } from '../../core/json.ts';
+import { isObject, objectIn } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
 import { capabilities, unsupported } from './capabilities.ts';
 import { type ApisixOptions, createApisixClient } from './client.ts';
 import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
+import { fromAdmin } from './from-admin.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toAdminNodes, toObserved } from './translate.ts';
 
 /** What the Admin API v3 takes and answers. */
@@ -23,6 +24,8 @@ export const apisixFormat: GatewayFormat = {
         return [id, observe(id, listedValue(item))];
       }),
     ),
+
+  read: ({ canonical }) => fromAdmin(objectIn(JSON.parse(canonical))),
 };
 
 /** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */

@@ -14,14 +14,14 @@ import { compareNodes } from '../../core/nodes.ts';
 /** An upstream as the Admin API takes and gives it. */
 export type AdminUpstream = Readonly<Record<string, unknown>>;
 
-const TYPE = {
+export const TYPE = {
   RoundRobin: 'roundrobin',
   ConsistentHash: 'chash',
   EWMA: 'ewma',
   LeastConn: 'least_conn',
 } as const satisfies Record<LoadBalancing['type'], string>;
 
-const HASH_ON = {
+export const HASH_ON = {
   Vars: 'vars',
   Header: 'header',
   Cookie: 'cookie',

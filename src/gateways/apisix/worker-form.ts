@@ -72,7 +72,12 @@ const SECTION_DEFAULTS: Defaults = {
 /** The canonical form of what a worker shows of an upstream; of a canonical form, what a worker would show of it. */
 export function workerForm(value: AdminUpstream): string {
   const own = Object.entries(value).filter(([field]) => FIELDS.has(field));
-  return canonicalForm(withDefaults(Object.fromEntries(own), SECTION_DEFAULTS));
+  return canonicalForm(withSectionDefaults(Object.fromEntries(own)));
+}
+
+/** `value` with what a worker adds to its sections. */
+export function withSectionDefaults(value: AdminUpstream): AdminUpstream {
+  return withDefaults(value, SECTION_DEFAULTS);
 }
 
 function withDefaults(value: AdminUpstream, defaults: Defaults): AdminUpstream {

@@ -11,7 +11,7 @@ import { planExitCode, renderPlan } from '../../../src/plan/render.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
-const { listed, canonical } = gatewayFormat('APISIX');
+const { listed, canonical, read } = gatewayFormat('APISIX');
 const group = 'gatewayupstream.dev/v1alpha1';
 
 const connection = (spec: object = {}, name = 'default') => ({
@@ -83,7 +83,13 @@ function plan({ objects, gateway = [], only = [], secretNamespaces = [], version
   const look: GatewayLook =
     'kind' in gateway
       ? gateway
-      : { kind: 'listed', canonical, info, upstreams: listed({ list: gateway, total: gateway.length }) };
+      : {
+          kind: 'listed',
+          canonical,
+          read,
+          info,
+          upstreams: listed({ list: gateway, total: gateway.length }),
+        };
   return makePlan({
     stores: storesOf(admit(documents, NOW).objects, secretNamespaces),
     onlyNamespaces: [],
@@ -300,6 +306,7 @@ describe('a plan', () => {
           kind: 'listed' as const,
           canonical,
           info: {},
+          read,
           upstreams: listed({ list: gateway, total: gateway.length }),
         },
       ],

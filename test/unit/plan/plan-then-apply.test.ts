@@ -13,6 +13,7 @@ import type { ObservedUpstream, Upstream, UpstreamId } from '../../../src/core/m
 import { compareNodes } from '../../../src/core/nodes.ts';
 import { ownerLabels } from '../../../src/core/ownership.ts';
 import { createKubernetesSource } from '../../../src/discovery/kubernetes.ts';
+import { gatewayFormat } from '../../../src/gateways/index.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../src/gateways/memory.ts';
 import { type RawObjects, type Stores, storesOf } from '../../../src/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../src/plan/make-plan.ts';
@@ -229,7 +230,9 @@ async function listAll(drivers: ReadonlyMap<string, MemoryDriver>) {
   const looks = new Map<string, Extract<GatewayLook, { kind: 'listed' }>>();
   for (const [name, driver] of drivers) {
     const { upstreams, info } = await driver.list(never);
-    looks.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical });
+    // No plan reads what somebody else wrote.
+    const { read } = gatewayFormat('APISIX');
+    looks.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical, read });
   }
   return looks;
 }
