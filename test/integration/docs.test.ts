@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
@@ -35,6 +36,9 @@ describe('docs/moving-over.md', () => {
     cluster = await startControlPlane();
     programs = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-docs-'));
     await symlink(cluster.binaries.kubectl, join(programs, 'kubectl'));
+    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`;
+    await writeFile(join(programs, 'gateway-upstream-operator'), script, { mode: 0o755 });
     gateway = await startStandIn();
     await installCrds(cluster);
     await cluster.kubectl(['create', 'namespace', NAMESPACE]);
@@ -64,6 +68,12 @@ describe('docs/moving-over.md', () => {
       type: 'roundrobin',
     });
     await admin('routes/r1', { uri: '/plat', upstream_id: 'plat-dev' });
+    await admin('upstreams/shop-api', {
+      type: 'roundrobin',
+      nodes: { '10.5.10.111:8080': 1 },
+      retries: 1,
+    });
+    await admin('routes/r2', { uri: '/shop', upstream_id: 'shop-api' });
     await operator.ready();
   });
 
@@ -83,15 +93,16 @@ describe('docs/moving-over.md', () => {
     expect(response.ok).toBe(true);
   }
 
-  it('has commands of both ways to come from', () => {
-    expect(new Set(blocks.map(({ heading }) => heading)).size).toBe(2);
-    expect(blocks).toHaveLength(7);
+  it('has commands of every way to come from', () => {
+    expect(new Set(blocks.map(({ heading }) => heading)).size).toBe(3);
+    expect(blocks).toHaveLength(10);
   });
 
   it.each(blocks.map(({ heading, script }, index) => [`${index + 1}, ${heading}`, script]))(
     'block %s',
     async (_, script) => {
       const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], {
+        cwd: programs,
         env: {
           PATH: `${programs}:${process.env['PATH']}`,
           HOME: programs,
@@ -104,10 +115,22 @@ describe('docs/moving-over.md', () => {
     },
   );
 
+  it('shows the object that is printed', async () => {
+    const printed = await readFile(join(programs, 'take-over.yaml'), 'utf8');
+    const page = readFileSync(new URL('../../docs/moving-over.md', import.meta.url), 'utf8');
+    expect(page).toContain(`\`\`\`yaml\n${printed}\`\`\``);
+  });
+
   it('leaves routes that lead to what was made, and nothing of the old upstream', () => {
     expect(gateway.get('routes', 'r1')).toMatchObject({ upstream_id: 'default.plat-dev' });
     expect(gateway.get('routes', 'httpbin')).toMatchObject({ upstream_id: 'default.httpbin' });
-    expect(gateway.ids('upstreams')).toEqual(['default.httpbin', 'default.plat-dev']);
+    expect(gateway.ids('upstreams')).toEqual(['default.httpbin', 'default.plat-dev', 'shop-api']);
+    expect(gateway.get('routes', 'r2')).toMatchObject({ upstream_id: 'shop-api' });
+    expect(gateway.get('upstreams', 'shop-api')).toMatchObject({
+      nodes: [{ host: '10.5.10.111', port: 8080, weight: 1 }],
+      retries: 1,
+      labels: { 'gatewayupstream.dev/name': 'shop-api' },
+    });
     expect(gateway.get('upstreams', 'default.plat-dev')?.['nodes']).toEqual([
       { host: '10.5.10.109', port: 3306, weight: 1 },
       { host: '10.5.10.110', port: 3306, weight: 1 },
