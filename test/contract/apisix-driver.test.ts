@@ -60,6 +60,7 @@ describe('the APISIX driver', () => {
     await driver.get('u1', unused);
     await driver.list(unused);
     await driver.check(unused);
+    await driver.putNodes('u1', [], unused);
     await driver.delete('u1', respect, unused);
     await driver.delete('u1', { references: 'ignore' }, unused);
     expect(standIn.requests.map(({ method, path, status }) => `${method} ${path} ${status}`)).toEqual([
@@ -67,9 +68,37 @@ describe('the APISIX driver', () => {
       'GET /apisix/admin/upstreams/u1 200',
       'GET /apisix/admin/upstreams 200',
       'GET /apisix/admin/upstreams?page=1&page_size=10 200',
+      'PATCH /apisix/admin/upstreams/u1/nodes 200',
       'GET /apisix/admin/stream_routes 200',
       'DELETE /apisix/admin/upstreams/u1 200',
       'DELETE /apisix/admin/upstreams/u1?force=true 404',
+    ]);
+  });
+
+  it('says that somebody else wrote at the same moment', async () => {
+    await using standIn = await startStandIn();
+    const driver = apisixDriver(standIn);
+    await driver.put(upstream, unused);
+    using _overtaken = standIn.addFault({
+      fault: { kind: 'answer', status: 503, body: '{"error_msg":"value changed before overwritten"}' },
+    });
+    const overtaken = driver.putNodes('u1', [], unused);
+    await expect(overtaken).rejects.toThrow(GatewayUnavailableError);
+    await expect(overtaken).rejects.toThrow(
+      'Somebody else changed the upstream in the gateway at the same moment',
+    );
+  });
+
+  it('says of what finds its nodes by discovery, how', async () => {
+    await using standIn = await startStandIn();
+    standIn.put('upstreams', 'k8s', { service_name: 'a/b:c', discovery_type: 'kubernetes' });
+    standIn.put('upstreams', 'nacos', { service_name: 'x', discovery_type: 'nacos', discovery_args: {} });
+    standIn.put('upstreams', 'plain', { nodes: [] });
+    const { upstreams } = await apisixDriver(standIn).list(unused);
+    expect([...upstreams].map(([id, { discovery }]) => [id, discovery])).toEqual([
+      ['k8s', { by: 'Kubernetes', fields: ['discovery_type', 'service_name'] }],
+      ['nacos', { by: 'other', fields: ['discovery_args', 'discovery_type', 'service_name'] }],
+      ['plain', undefined],
     ]);
   });
 

@@ -26,10 +26,10 @@ function connection(controlApi: object | undefined, resourceVersion = '1'): Gate
   return trimmed;
 }
 
-function upstream(name: string): GatewayUpstream {
+function upstream(name: string, spec: object = {}): GatewayUpstream {
   const trimmed = trimGatewayUpstream({
     metadata: { namespace: 'shop', name, uid: name, resourceVersion: '1', generation: 1 },
-    spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }] },
+    spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec },
   });
   if (trimmed === undefined) throw new Error('no object');
   return trimmed;
@@ -143,8 +143,8 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   open.push(proof);
   proof.follow('default');
   await settle();
-  const add = (name: string) => {
-    const object = upstream(name);
+  const add = (name: string, spec?: object) => {
+    const object = upstream(name, spec);
     upstreams.upsert(object);
     return object;
   };
@@ -174,6 +174,22 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
 }
 
 describe('after a write', () => {
+  it('looks at the nodes alone where these are all that is kept', async () => {
+    const { clock, planes, wrote, add, told } = await start();
+    planes.shown = (canonical) => canonical;
+    wrote(add('web', { manage: 'Nodes' }), '{"nodes":["a"],"retries":1}');
+    planes.serve('web', '{"nodes":["a"],"retries":5}');
+    await clock.advance(200);
+    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    planes.serve('web', '{"nodes":["b"],"retries":1}', [B]);
+    await clock.advance(5000);
+    expect(told.get('web')).toEqual({
+      total: 2,
+      current: 1,
+      lagging: [{ dataPlane: B, reason: 'OlderContent' }],
+    });
+  });
+
   it('asks each data plane after 0.2, 1 and 5 s, and never again', async () => {
     const { clock, planes, wrote, add, told } = await start();
     planes.take();

@@ -109,6 +109,74 @@ function only(given: Given): PlannedUpstream {
 
 const lines = (given: Given) => renderPlan(plan(given), 'text', false).split('\n');
 
+describe('a plan of what somebody else made', () => {
+  const adopting = { tenantPolicy: { upstreamIds: 'Any', adoption: 'Allow' } };
+  const foreign = (nodes: readonly string[], value: object = {}) =>
+    held('shop.web', nodes, { labels: undefined, ...value });
+  const endpoints = slice({ '10.0.0.1': ready });
+  const given = (spec: object, gateway: readonly object[], finalizers: readonly string[] = []): Given => ({
+    settings: adopting,
+    objects: [endpoints, upstream('web', spec, { finalizers })],
+    gateway,
+  });
+
+  it('tells the nodes that would be kept, and no field', () => {
+    const nodes = only(given({ manage: 'Nodes' }, [foreign(['10.0.0.9'], { retries: 7 })]));
+    expect(nodes).toMatchObject({ action: 'Update', fields: [], conditions: [] });
+    expect(nodes.why).toContain('manage Nodes');
+    expect(nodes.nodes.map(({ kind, node }) => `${kind} ${node.host}`)).toEqual([
+      'add 10.0.0.1',
+      'remove 10.0.0.9',
+    ]);
+    expect(only(given({ manage: 'Nodes' }, [foreign(['10.0.0.1'], { retries: 7 })]))).toMatchObject({
+      action: 'None',
+      why: 'The gateway holds exactly this',
+    });
+  });
+
+  it('tells what is missing, and what is in the way', () => {
+    const programmed = (entry: PlannedUpstream) => [entry.action, entry.conditions[0]?.reason];
+    expect(programmed(only(given({ manage: 'Nodes' }, [])))).toEqual(['None', 'UpstreamNotFound']);
+    const discovered = foreign([], { nodes: undefined, service_name: 'a/b:c', discovery_type: 'kubernetes' });
+    expect(programmed(only(given({ manage: 'Nodes' }, [discovered])))).toEqual(['None', 'UsesDiscovery']);
+    const unstated = foreign(['10.0.0.1'], { retries: 7 });
+    expect(programmed(only(given({ adoptionPolicy: 'IfUnowned' }, [unstated])))).toEqual([
+      'None',
+      'NotOwned',
+    ]);
+    expect(programmed(only(given({}, [foreign(['10.0.0.1'])])))).toEqual(['None', 'NotOwned']);
+  });
+
+  it('tells what a take-over changes', () => {
+    const entry = only(
+      given({ adoptionPolicy: 'IfUnowned', retries: 2 }, [foreign(['10.0.0.1'], { retries: 7 })]),
+    );
+    expect(entry).toMatchObject({ action: 'Update', nodes: [], conditions: [] });
+    expect(entry.why).toContain('takes it over');
+    expect(entry.fields.map(({ field }) => field)).toEqual(['labels', 'retries']);
+  });
+
+  it('holds nodes that it has kept, and none that somebody else wrote', () => {
+    const gone = [foreign(['10.0.0.1', '10.0.0.7', '10.0.0.8', '10.0.0.9'])];
+    expect(only(given({ manage: 'Nodes' }, gone)).held).toBeUndefined();
+    expect(only(given({ manage: 'Nodes' }, gone, [UPSTREAM_FINALIZER])).held?.nodes).toHaveLength(3);
+  });
+
+  it('of an object that is deleted leaves it as it is', () => {
+    const deleted = upstream(
+      'web',
+      { manage: 'Nodes' },
+      { finalizers: [UPSTREAM_FINALIZER], deletionTimestamp: '2026-01-01T11:59:00Z' },
+    );
+    expect(
+      only({ settings: adopting, objects: [endpoints, deleted], gateway: [foreign(['10.0.0.9'])] }),
+    ).toMatchObject({
+      action: 'None',
+      why: 'The object is being deleted, and its upstream stays: manage is Nodes',
+    });
+  });
+});
+
 describe('a plan', () => {
   it('tells a creation node by node and field by field', () => {
     const given = {
