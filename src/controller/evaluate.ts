@@ -481,7 +481,7 @@ function accessOf(
       namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
       named,
       (name) => namespaces.get('', name) !== undefined,
-    ) ?? adoptionProblem(spec, named, hasUpstream(world, object, connection))
+    ) ?? adoptionProblem(spec, named, () => hasUpstream(world, object, connection))
   );
 }
 

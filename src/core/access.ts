@@ -162,11 +162,11 @@ export function accessProblem(
 export function adoptionProblem(
   spec: Pick<GatewayUpstreamSpec, 'manage' | 'adoptionPolicy'>,
   connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
-  hasUpstream: boolean,
+  hasUpstream: () => boolean,
 ): Verdict | undefined {
   if (connection.spec.tenantPolicy.adoption === 'Allow') return undefined;
   const wish = spec.manage === 'Nodes' ? 'manage Nodes' : 'adoptionPolicy IfUnowned';
-  if (spec.manage === 'Object' && (spec.adoptionPolicy === 'Never' || hasUpstream)) return undefined;
+  if (spec.manage === 'Object' && (spec.adoptionPolicy === 'Never' || hasUpstream())) return undefined;
   return {
     status: 'False',
     reason: 'AdoptionDenied',

@@ -204,15 +204,16 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     const { namespaces } = stores;
     const facts = namespaces.get('', namespace) ?? { name: namespace, labels: {} };
     const isNamespace = (name: string) => namespaces.get('', name) !== undefined;
-    return [accessProblem(spec, facts, named, isNamespace), adoptionProblem(spec, named, false)].flatMap(
-      (problem) => problem?.message ?? [],
-    );
+    return [
+      accessProblem(spec, facts, named, isNamespace),
+      adoptionProblem(spec, named, () => false),
+    ].flatMap((problem) => problem?.message ?? []);
   }
 
   /** A name that nothing has, as near to `id` as a name may be. */
   function freeName({ spec }: GatewayConnection, id: string, namespace: string): string {
     const prefix = spec.ok ? spec.value.idPrefix : '';
-    const own = id.replace(prefix, '');
+    const own = id.startsWith(prefix) ? id.slice(prefix.length) : id;
     const wished = own.startsWith(`${namespace}.`) ? own.slice(namespace.length + 1) : own;
     const plain = wished
       .toLowerCase()

@@ -26,7 +26,7 @@ function refusal(spec: object, { namespace = 'shop', policy = {} } = {}): string
   const facts = { name: namespace, labels: {} };
   const problem =
     accessProblem(parsed.data, facts, connection(policy), isNamespace) ??
-    adoptionProblem(parsed.data, connection(policy), false);
+    adoptionProblem(parsed.data, connection(policy), () => false);
   if (problem !== undefined) return problem.reason;
   return backendTargets(parsed.data, namespace).some(
     (target) =>
