@@ -10,12 +10,13 @@ import { REASONS } from '../../src/api/reasons.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
 import { reasonsOf } from './condition-reasons.ts';
 import { FAULTS } from './fault-table.ts';
+import { goldenCases, goldenFiles } from './golden.ts';
 import { metricsReference } from './metrics-reference.ts';
 import { apiReference, configurationReference } from './references.ts';
 
 const root = new URL('../../', import.meta.url);
 
-/** Every generated file by its path from the repository's root. */
+/** Every generated file but the golden cases, by its path from the repository's root. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const resource of CUSTOM_RESOURCES) {
@@ -138,7 +139,8 @@ export async function staleFiles(): Promise<readonly string[]> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [path, content] of generatedFiles()) {
+  const golden = (await Promise.all(goldenCases().map(goldenFiles))).flat();
+  for (const [path, content] of [...generatedFiles(), ...golden]) {
     const file = new URL(path, root);
     await mkdir(new URL('.', file), { recursive: true });
     await writeFile(file, content);

@@ -1,0 +1,182 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
+import { keyOf } from '../../src/controller/claims.ts';
+import { createController } from '../../src/controller/controller.ts';
+import { createInstruments } from '../../src/controller/instruments.ts';
+import { createReporter } from '../../src/controller/reporter.ts';
+import { type JsonObject, objectIn } from '../../src/core/json.ts';
+import { createKubernetesSource } from '../../src/discovery/kubernetes.ts';
+import { admit } from '../../src/plan/admit.ts';
+import { type Stores, storesOf } from '../../src/plan/kinds.ts';
+import { type Document, parseDocuments } from '../../src/plan/read-files.ts';
+import { systemClock } from '../../src/runtime/clock.ts';
+import type { Logger } from '../../src/runtime/logger.ts';
+import { createMetrics } from '../../src/runtime/metrics.ts';
+import { type StandIn, startStandIn } from './apisix-stand-in/stand-in.ts';
+import { eventually } from './eventually.ts';
+
+/** What one golden case comes to, as it is written beside its input. */
+interface GoldenResult {
+  /** Bodies of writes by method and path, in the order of paths. */
+  readonly upstream: Readonly<Record<string, unknown>>;
+  /** Of every GatewayUpstream by namespace and name, without times. */
+  readonly status: Readonly<Record<string, unknown>>;
+}
+
+const ROOT = new URL('../../', import.meta.url);
+const FOLDER = 'test/golden';
+const NOW = Date.parse('2026-01-01T12:00:00Z');
+
+/** Folders with an `input.yaml`, relative to `test/golden`, in order. */
+export function goldenCases(): readonly string[] {
+  return readdirSync(new URL(`${FOLDER}/`, ROOT), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('/input.yaml'))
+    .map(dirname)
+    .sort();
+}
+
+/**
+ * Runs the operator's controller, from files in place of a cluster, against the stand-in for a gateway over HTTP until
+ * every object of the case has a status.
+ */
+async function runGolden(name: string): Promise<GoldenResult> {
+  const file = (path: string) => fileURLToPath(new URL(`${FOLDER}/${path}`, ROOT));
+  const documentsIn = async (path: string) => parseDocuments(await readFile(file(path), 'utf8'), path);
+  const own = await documentsIn(`${name}/input.yaml`);
+  const shared = await documentsIn('default.yaml');
+  await using standIn = await startStandIn({ now: () => NOW / 1000 });
+  if (existsSync(file(`${name}/gateway.json`))) {
+    const before = JSON.parse(await readFile(file(`${name}/gateway.json`), 'utf8')) as JsonObject;
+    for (const [path, body] of Object.entries(before)) {
+      const [resource, id = ''] = path.split('/');
+      standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
+    }
+  }
+  const documents = withDefaults(own, shared).map((document) => towards(standIn, document));
+  return await runController(storesOf(admit(documents, NOW).objects), standIn);
+}
+
+/** `own`, and what of `shared` it does not replace. */
+function withDefaults(own: readonly Document[], shared: readonly Document[]): readonly Document[] {
+  const replaced = new Set(own.map(identityOf));
+  return [...own, ...shared.filter((document) => !replaced.has(identityOf(document)))];
+}
+
+function identityOf({ value }: Document): string {
+  const { kind, metadata } = objectIn(value);
+  const { namespace, name } = objectIn(metadata);
+  return JSON.stringify([kind, namespace, name]);
+}
+
+/** A GatewayConnection whose Admin API is `standIn`; everything else as it is. */
+function towards(standIn: StandIn, document: Document): Document {
+  const object = objectIn(document.value);
+  if (object['kind'] !== 'GatewayConnection') return document;
+  const spec = objectIn(object['spec']);
+  const apisix = { ...objectIn(spec['apisix']), adminUrl: standIn.adminUrl };
+  return { ...document, value: { ...object, spec: { ...spec, apisix } } };
+}
+
+async function runController(stores: Stores, standIn: StandIn): Promise<GoldenResult> {
+  const statuses = new Map<string, GatewayUpstreamStatus>();
+  const faults: unknown[] = [];
+  const log: Logger = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: () => undefined,
+    error: (fields) => faults.push(fields),
+    child: () => log,
+  };
+  const clock = { ...systemClock, now: () => NOW };
+  const instruments = createInstruments(createMetrics());
+  const backoffMs = () => 1000;
+  const writer = {
+    addFinalizer: async () => true,
+    removeFinalizer: async () => undefined,
+    applyStatus: async (kind: string, object: { namespace: string; name: string }, status: object) => {
+      if (kind === 'GatewayUpstream') statuses.set(keyOf(object), status);
+    },
+  };
+  const reporter = createReporter({
+    writer,
+    events: { record: () => undefined },
+    clock,
+    log,
+    backoffMs,
+    countsEveryMs: 0,
+    concurrency: 8,
+    instruments,
+  });
+  const controller = createController({
+    ...stores,
+    clusterId: 'kube-system-uid',
+    operatorNamespace: 'gateway-upstream-operator',
+    onlyNamespaces: [],
+    source: createKubernetesSource(stores),
+    permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
+    writer,
+    reporter,
+    clock,
+    random: () => 0.5,
+    log,
+    backoffMs,
+    resyncMs: 600_000,
+    requestTimeoutMs: 30_000,
+    mayWrite: () => true,
+    instruments,
+  });
+  const stop = new AbortController();
+  const running = controller.run(stop.signal);
+  try {
+    await eventually(() => {
+      const waiting = [...stores.upstreams.list()].map(keyOf).filter((key) => !statuses.has(key));
+      const busy = [...controller.depths(), ...reporter.depths()].some(({ value }) => value > 0);
+      if (waiting.length > 0 || busy) throw new Error(`not told yet: ${waiting.join(', ')}`);
+    });
+  } finally {
+    stop.abort();
+    await running;
+  }
+  if (faults.length > 0) throw new Error(`the controller failed: ${JSON.stringify(faults)}`);
+  return {
+    upstream: inOrder(writesTo(standIn)),
+    status: inOrder([...statuses].map(([key, status]) => [key, withoutTimes(status)])),
+  };
+}
+
+function writesTo({ requests }: StandIn): [string, unknown][] {
+  return requests
+    .filter(({ method }) => method !== 'GET')
+    .map(({ method, path, body }) => [`${method} ${path}`, body === undefined ? null : JSON.parse(body)]);
+}
+
+function withoutTimes({ conditions = [], ...status }: GatewayUpstreamStatus): object {
+  const { observedGeneration: _generation, upstreamCreateTime: _createTime, ...rest } = status;
+  return {
+    ...rest,
+    conditions: conditions.map(({ type, status: is, reason, message }) => ({
+      type,
+      status: is,
+      reason,
+      message,
+    })),
+  };
+}
+
+function inOrder(entries: readonly (readonly [string, unknown])[]): Record<string, unknown> {
+  return Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** What is to be in the folder of the case, by path from the repository's root. */
+export async function goldenFiles(
+  name: string,
+): Promise<readonly (readonly [path: string, content: string])[]> {
+  const result = await runGolden(name);
+  return (['upstream', 'status'] as const).map((what) => [
+    `${FOLDER}/${name}/${what}.json`,
+    `${JSON.stringify(result[what], undefined, 2)}\n`,
+  ]);
+}
