@@ -310,7 +310,7 @@ function backendProblems(backends: readonly ResolvedBackend[]): readonly Verdict
   });
 }
 
-function readyVerdict(backends: readonly ResolvedBackend[], { weighted, exact }: Weighing): Verdict {
+function readyVerdict(backends: readonly ResolvedBackend[], { weighted, counts, exact }: Weighing): Verdict {
   if (!backends.some(({ target }) => carriesWeight(target))) {
     return {
       status: 'True',
@@ -322,10 +322,7 @@ function readyVerdict(backends: readonly ResolvedBackend[], { weighted, exact }:
     return {
       status: 'True',
       reason: 'NoReadyEndpoints',
-      message:
-        weighted.draining > 0
-          ? 'No endpoint is ready; those that still serve while they terminate get the traffic'
-          : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
+      message: noReadyMessage(weighted.draining, counts.held),
     };
   }
   return {
@@ -335,4 +332,12 @@ function readyVerdict(backends: readonly ResolvedBackend[], { weighted, exact }:
       ? 'The gateway holds what runs in the cluster'
       : 'The gateway holds what runs in the cluster; the weights of the backends are only near their shares, since the endpoints are too many for exact ones',
   };
+}
+
+function noReadyMessage(draining: number, held: number): string {
+  if (draining > 0)
+    return 'No endpoint is ready; those that still serve while they terminate get the traffic';
+  return held > 0
+    ? 'No endpoint is ready; those that the removal guard keeps get the traffic: look at the Pods behind the Service'
+    : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service';
 }
