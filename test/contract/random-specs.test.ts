@@ -1,0 +1,160 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../src/api/gateway-upstream.ts';
+import { backendTargets, buildDesired, type ResolvedBackend } from '../../src/core/desired.ts';
+import type { Discovered, Upstream } from '../../src/core/model.ts';
+import { ownerLabels } from '../../src/core/ownership.ts';
+import { toAdmin } from '../../src/gateways/apisix/translate.ts';
+import { gatewayFormat } from '../../src/gateways/index.ts';
+import { trimGatewayUpstream } from '../../src/kube/objects.ts';
+import { storesOf } from '../../src/plan/kinds.ts';
+import { makePlan, type PlannedUpstream } from '../../src/plan/make-plan.ts';
+import { createAdminApi } from '../support/apisix-stand-in/admin-api.ts';
+import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { createStore } from '../support/apisix-stand-in/store.ts';
+import { brokenSpec, discovered, validSpec } from '../support/arbitrary-spec.ts';
+import { apisixDriver } from './apisix-harness.ts';
+
+const VALID_RUNS = 20_000;
+const BROKEN_RUNS = 5000;
+const HTTP_RUNS = 500;
+const never = new AbortController().signal;
+
+// Printed, so that a failure elsewhere can be had again here.
+const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
+process.stderr.write(`random specs: SEED=${seed}\n`);
+
+/** The Admin API without its HTTP: what it answers to the body of a PUT. */
+function createGateway() {
+  const adminKey = 'key';
+  const respond = createAdminApi({
+    store: createStore(() => 0),
+    adminKey: () => adminKey,
+    viewerKey: 'viewer',
+    storesDefaults: false,
+    now: () => 0,
+  });
+  return (upstream: Upstream) => {
+    const body = JSON.stringify(toAdmin(upstream));
+    return respond({
+      method: 'PUT',
+      path: `/apisix/admin/upstreams/${upstream.id}`,
+      headers: { 'x-api-key': adminKey },
+      body,
+      bodyBytes: Buffer.byteLength(body),
+    });
+  };
+}
+
+/** What would be written for `spec` where its Services lead to `found`, one after the other. */
+function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Upstream {
+  const absent: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: '' };
+  const backends = backendTargets(spec, 'shop').map(
+    (target, index): ResolvedBackend =>
+      target.kind === 'addresses'
+        ? { target }
+        : { target, found: found[index % Math.max(1, found.length)] ?? absent },
+  );
+  const owner = { cluster: 'c', connection: spec.connectionRef.name, namespace: 'shop', name: 'web' };
+  const labels = ownerLabels(owner, { orphan: false });
+  return buildDesired(spec, { id: spec.upstreamId ?? 'shop.web', labels }, backends).upstream;
+}
+
+const found = fc.array(discovered, { maxLength: 4 });
+
+describe('a random valid spec', () => {
+  it('makes nothing that the gateway refuses', () => {
+    const put = createGateway();
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(validSpec, found, (spec, lists) => {
+        const desired = desiredOf(gatewayUpstreamSpec.parse(spec), lists);
+        const { status, body } = put(desired);
+        if (status !== 200 && status !== 201) throw new Error(`${status} ${body}`);
+        for (const field of Object.keys(spec)) seen.add(field);
+      }),
+      { numRuns: VALID_RUNS, seed },
+    );
+    expect([...seen].sort()).toEqual(Object.keys(gatewayUpstreamSpec.shape).sort());
+  }, 300_000);
+
+  it('comes back over HTTP as it was sent', async () => {
+    await using standIn = await startStandIn();
+    const driver = apisixDriver({ adminUrl: standIn.adminUrl, adminKey: standIn.adminKey });
+    try {
+      await fc.assert(
+        fc.asyncProperty(validSpec, found, async (spec, lists) => {
+          const desired = desiredOf(gatewayUpstreamSpec.parse(spec), lists);
+          const { canonical } = await driver.put(desired, never);
+          expect(canonical).toBe(driver.canonical(desired));
+        }),
+        { numRuns: HTTP_RUNS, seed },
+      );
+    } finally {
+      driver.close();
+    }
+  }, 300_000);
+});
+
+describe('a random broken spec', () => {
+  it('is told by a condition, or makes what the gateway takes, and never an exception', () => {
+    const put = createGateway();
+    let refused = 0;
+    fc.assert(
+      fc.property(brokenSpec, found, (spec, lists) => {
+        // As it comes from the API server: what JSON cannot hold is gone.
+        const stored: unknown = JSON.parse(JSON.stringify(spec) ?? 'null');
+        const told = planned(stored);
+        const parsed = trimGatewayUpstream({
+          metadata: { name: 'web', namespace: 'shop', uid: 'u' },
+          spec: stored,
+        });
+        if (parsed?.spec.ok !== true) {
+          expect(told?.conditions).toMatchObject([
+            { type: 'Accepted', status: 'False', reason: 'InvalidSpec' },
+          ]);
+          expect(told?.conditions[0]?.message).toMatch(/^spec/);
+          refused += 1;
+          return;
+        }
+        const { status } = put(desiredOf(parsed.spec.value, lists));
+        const mayBeRefused = parsed.spec.value.apisix?.overrides !== undefined;
+        expect(mayBeRefused ? [200, 201, 400] : [200, 201]).toContain(status);
+      }),
+      { numRuns: BROKEN_RUNS, seed },
+    );
+    expect(refused).toBeGreaterThan(BROKEN_RUNS / 4);
+  }, 300_000);
+});
+
+/** What a plan says of an object with `spec`. */
+function planned(spec: unknown): PlannedUpstream | undefined {
+  const raw = { metadata: { name: 'web', namespace: 'shop', uid: 'u', generation: 1 }, spec };
+  const connection = {
+    metadata: { name: 'default', uid: 'c' },
+    spec: {
+      type: 'APISIX',
+      apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
+      allowedNamespaces: { all: true },
+      tenantPolicy: { upstreamIds: 'Any', staticAddresses: 'Allow', overrides: 'Allow' },
+    },
+  };
+  const { canonical } = gatewayFormat('APISIX');
+  const [entry] = makePlan({
+    stores: storesOf({
+      upstreams: [raw],
+      connections: [connection],
+      namespaces: [],
+      services: [],
+      slices: [],
+      secrets: [],
+      grants: [],
+    }),
+    onlyNamespaces: [],
+    clusterId: 'c',
+    gateways: new Map([['default', { kind: 'listed', canonical, upstreams: new Map() }]]),
+    only: [],
+    now: 0,
+  }).upstreams;
+  return entry;
+}
