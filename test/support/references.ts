@@ -92,7 +92,8 @@ export function apiReference(): string {
 # API reference
 
 API group \`${GROUP}\`, version \`${VERSION}\`. The API server refuses what breaks a rule and says which one. What the words in
-\`status.conditions\` mean is in [Reasons](reasons.md) and [Status](status.md).
+\`status.conditions\` mean is in [Reasons](reasons.md) and [Status](status.md). What each field of a GatewayUpstream makes of the
+gateway's object is shown in [test/golden](../test/golden), case by case.
 
 ${sections.join('\n\n')}
 `;
