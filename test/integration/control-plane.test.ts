@@ -397,6 +397,16 @@ describe('ensureBinaries', () => {
     expect(lines).toEqual([]);
   });
 
+  it('builds the Kubernetes that KUBERNETES_VERSION asks for, and says which there are', async () => {
+    await openGate();
+    const older = await ensureBinaries({ env: { ...env, KUBERNETES_VERSION: '1.34' }, report });
+    expect(lines[0]).toContain('(Kubernetes v1.34.');
+    expect(older.etcd).toContain('/gateway-upstream-operator/control-plane-1.34/');
+    await expect(ensureBinaries({ env: { ...env, KUBERNETES_VERSION: '1.20' }, report })).rejects.toThrow(
+      'KUBERNETES_VERSION is 1.20: there is 1.37 and 1.34',
+    );
+  });
+
   it('takes KUBEBUILDER_ASSETS, and builds only what may be missing there', async () => {
     const assets = join(scratch, 'assets');
     await mkdir(assets);
