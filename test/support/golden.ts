@@ -51,7 +51,9 @@ async function runGolden(name: string): Promise<GoldenResult> {
   if (existsSync(file(`${name}/gateway.json`))) {
     const before = JSON.parse(await readFile(file(`${name}/gateway.json`), 'utf8')) as JsonObject;
     for (const [path, body] of Object.entries(before)) {
-      const [resource, id = ''] = path.split('/');
+      const [, resource, id] = /^(upstreams|routes)\/([^/]+)$/.exec(path) ?? [];
+      if (id === undefined)
+        throw new Error(`${name}/gateway.json: ${path} is no upstreams/<id> or routes/<id>`);
       standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
     }
   }
