@@ -24,14 +24,15 @@ const never = new AbortController().signal;
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 process.stderr.write(`random specs: SEED=${seed}\n`);
 
-/** The Admin API without its HTTP: what it answers to the body of a PUT. */
-function createGateway() {
+/** The Admin API of a version of APISIX without its HTTP: what it answers to the body of a PUT. */
+function createGateway(version: string) {
   const adminKey = 'key';
   const respond = createAdminApi({
     store: createStore(() => 0),
     adminKey: () => adminKey,
     viewerKey: 'viewer',
-    storesDefaults: false,
+    version: () => version,
+    storesDefaults: () => false,
     now: () => 0,
   });
   return (upstream: Upstream) => {
@@ -60,26 +61,36 @@ function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Ups
   return buildDesired(spec, { id: spec.upstreamId ?? 'shop.web', labels }, backends).upstream;
 }
 
+/** From the oldest that is known to one that takes everything, with those between that take more than the one before. */
+const VERSIONS = ['3.2.0', '3.4.0', '3.5.0', '3.6.0', '3.15.0', '3.17.0', '3.18.0', '3.19.0'];
+const format = gatewayFormat('APISIX');
+
 const found = fc.array(discovered, { maxLength: 4 });
 
 describe('a random valid spec', () => {
   it('makes nothing that the gateway refuses', () => {
-    const put = createGateway();
+    const puts = VERSIONS.map((version) => ({ version, put: createGateway(version) }));
     const seen = new Set<string>();
+    let unsupported = 0;
     fc.assert(
-      fc.property(validSpec, found, (spec, lists) => {
+      fc.property(validSpec, found, fc.constantFrom(...puts), (spec, lists, { version, put }) => {
         const desired = desiredOf(gatewayUpstreamSpec.parse(spec), lists);
+        if (format.unsupported(desired, { version }).length > 0) {
+          unsupported += 1;
+          return;
+        }
         const { status, body } = put(desired);
-        if (status !== 200 && status !== 201) throw new Error(`${status} ${body}`);
+        if (status !== 200 && status !== 201) throw new Error(`${version}: ${status} ${body}`);
         for (const field of Object.keys(spec)) seen.add(field);
       }),
       { numRuns: VALID_RUNS, seed },
     );
+    expect(unsupported).toBeLessThan(VALID_RUNS / 2);
     expect([...seen].sort()).toEqual(Object.keys(gatewayUpstreamSpec.shape).sort());
   }, 300_000);
 
   it('comes back over HTTP as it was sent', async () => {
-    await using standIn = await startStandIn();
+    await using standIn = await startStandIn({ version: '3.19.0' });
     const driver = apisixDriver({ adminUrl: standIn.adminUrl, adminKey: standIn.adminKey });
     try {
       await fc.assert(
@@ -98,7 +109,7 @@ describe('a random valid spec', () => {
 
 describe('a random broken spec', () => {
   it('is told by a condition, or makes what the gateway takes, and never an exception', () => {
-    const put = createGateway();
+    const put = createGateway('3.19.0');
     let refused = 0;
     fc.assert(
       fc.property(brokenSpec, found, (spec, lists) => {
@@ -139,7 +150,7 @@ function planned(spec: unknown): PlannedUpstream | undefined {
       tenantPolicy: { upstreamIds: 'Any', staticAddresses: 'Allow', overrides: 'Allow' },
     },
   };
-  const { canonical } = gatewayFormat('APISIX');
+  const look = { kind: 'listed', canonical: format.canonical, info: {}, upstreams: new Map() } as const;
   const [entry] = makePlan({
     stores: storesOf({
       upstreams: [raw],
@@ -152,7 +163,7 @@ function planned(spec: unknown): PlannedUpstream | undefined {
     }),
     onlyNamespaces: [],
     clusterId: 'c',
-    gateways: new Map([['default', { kind: 'listed', canonical, upstreams: new Map() }]]),
+    gateways: new Map([['default', look]]),
     only: [],
     now: 0,
   }).upstreams;

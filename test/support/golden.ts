@@ -47,18 +47,21 @@ async function runGolden(name: string): Promise<GoldenResult> {
   const documentsIn = async (path: string) => parseDocuments(await readFile(file(path), 'utf8'), path);
   const own = await documentsIn(`${name}/input.yaml`);
   const shared = await documentsIn('default.yaml');
-  await using standIn = await startStandIn({ now: () => NOW / 1000 });
-  if (existsSync(file(`${name}/gateway.json`))) {
-    const before = JSON.parse(await readFile(file(`${name}/gateway.json`), 'utf8')) as JsonObject;
-    for (const [path, body] of Object.entries(before)) {
-      const [, resource, id] = /^(upstreams|routes)\/([^/]+)$/.exec(path) ?? [];
-      if (id === undefined)
-        throw new Error(`${name}/gateway.json: ${path} is no upstreams/<id> or routes/<id>`);
-      standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
-    }
+  const before = file(`${name}/gateway.json`);
+  const { version, ...held } = existsSync(before)
+    ? (JSON.parse(await readFile(before, 'utf8')) as JsonObject)
+    : {};
+  await using standIn = await startStandIn({
+    now: () => NOW / 1000,
+    ...(typeof version === 'string' ? { version } : {}),
+  });
+  for (const [path, body] of Object.entries(held)) {
+    const [, resource, id] = /^(upstreams|routes)\/([^/]+)$/.exec(path) ?? [];
+    if (id === undefined) throw new Error(`${before}: ${path} is no upstreams/<id> or routes/<id>`);
+    standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
   }
   const documents = withDefaults(own, shared).map((document) => towards(standIn, document));
-  return await runController(storesOf(admit(documents, NOW).objects), standIn);
+  return await runController(storesOf(admit(documents, NOW).objects, ['shop']), standIn);
 }
 
 /** `own`, and what of `shared` it does not replace. */
