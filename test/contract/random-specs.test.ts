@@ -150,7 +150,7 @@ function planned(spec: unknown): PlannedUpstream | undefined {
       tenantPolicy: { upstreamIds: 'Any', staticAddresses: 'Allow', overrides: 'Allow' },
     },
   };
-  const look = { kind: 'listed', canonical: format.canonical, info: {}, upstreams: new Map() } as const;
+  const look = { kind: 'listed', ...format, info: {}, upstreams: new Map() } as const;
   const [entry] = makePlan({
     stores: storesOf({
       upstreams: [raw],
