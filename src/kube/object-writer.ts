@@ -1,6 +1,7 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
 import { KubeApiError } from './kube-error.ts';
+import type { CustomObject } from './objects.ts';
 import type { Stored } from './store.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
@@ -9,12 +10,15 @@ export type CustomKind = 'GatewayUpstream' | 'GatewayConnection';
 /** What is written to the cluster about our own objects. Rejects with `KubeApiError`. */
 export interface ObjectWriter {
   /** Resolves to false if the object is gone, or another one of its name took its place. */
-  addFinalizer(kind: CustomKind, object: Stored, finalizer: string, signal: AbortSignal): Promise<boolean>;
+  addFinalizer(kind: CustomKind, object: Finalized, finalizer: string, signal: AbortSignal): Promise<boolean>;
   /** An object that is gone is a success. */
-  removeFinalizer(kind: CustomKind, object: Stored, finalizer: string, signal: AbortSignal): Promise<void>;
+  removeFinalizer(kind: CustomKind, object: Finalized, finalizer: string, signal: AbortSignal): Promise<void>;
   /** Replaces everything of the status that this program wrote; an object that is gone is a success. */
   applyStatus(kind: CustomKind, object: Stored, status: object, signal: AbortSignal): Promise<void>;
 }
+
+/** An object as it was seen last. */
+export type Finalized = Stored & Pick<CustomObject<unknown, unknown>, 'finalizers' | 'deletionTimestamp'>;
 
 const PLURAL = {
   GatewayUpstream: GATEWAY_UPSTREAM.plural,
@@ -27,7 +31,7 @@ const MAX_CONFLICTS = 5;
 interface Metadata {
   readonly uid?: string;
   readonly resourceVersion?: string;
-  readonly deletionTimestamp?: string;
+  readonly deletionTimestamp?: string | undefined;
   readonly finalizers?: readonly string[];
 }
 
@@ -42,17 +46,21 @@ export function createObjectWriter(transport: KubeTransport): ObjectWriter {
       ...(subresource === undefined ? {} : { subresource }),
     });
 
-  /** Reads the object and changes its finalizers, again where somebody else was faster. False if it is gone. */
+  /** Changes the finalizers that were seen last, or, where somebody else was faster, those that are read then. False if it is gone. */
   const changeFinalizers = async (
     kind: CustomKind,
-    object: Stored,
+    object: Finalized,
     change: (metadata: Metadata) => readonly string[] | undefined,
     signal: AbortSignal,
   ): Promise<boolean> => {
     const path = pathOf(kind, object);
     for (let conflicts = 0; ; conflicts += 1) {
       try {
-        const { metadata } = (await transport.get(path, { signal })) as { readonly metadata: Metadata };
+        const metadata: Metadata =
+          // Without a version the API server would refuse nothing.
+          conflicts === 0 && object.resourceVersion !== ''
+            ? object
+            : ((await transport.get(path, { signal })) as { readonly metadata: Metadata }).metadata;
         if (metadata.uid !== object.uid) return false;
         const finalizers = change(metadata);
         if (finalizers === undefined) return true;
@@ -61,7 +69,7 @@ export function createObjectWriter(transport: KubeTransport): ObjectWriter {
           path,
           query: { fieldManager: OPERATOR },
           contentType: 'application/merge-patch+json',
-          // The resource version makes the API server refuse this if anything changed since it was read.
+          // The resource version makes the API server refuse this if anything changed since.
           body: { metadata: { uid: metadata.uid, resourceVersion: metadata.resourceVersion, finalizers } },
           signal,
         });

@@ -5,7 +5,17 @@ import { createTransport } from '../../../src/kube/transport.ts';
 import { type Answer, json, kubeConfigOf, refused, startScriptedApiServer } from './scripted-api-server.ts';
 
 const signal = new AbortController().signal;
-const object = { namespace: 'apps', name: 'web', uid: 'u1', resourceVersion: '1' };
+/** Of no version that could be relied on, so that it is read first. */
+const object = {
+  namespace: 'apps',
+  name: 'web',
+  uid: 'u1',
+  resourceVersion: '',
+  finalizers: [],
+  deletionTimestamp: undefined,
+};
+/** As a watch tells of it. */
+const seen = { ...object, resourceVersion: '7', finalizers: ['theirs'] };
 const MINE = 'gatewayupstream.dev/upstream-cleanup';
 const CONFLICT = refused(409, 'Conflict');
 const GONE = refused(404, 'NotFound');
@@ -56,6 +66,28 @@ describe('addFinalizer', () => {
       },
     ]);
     expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs', MINE] } }]);
+  });
+
+  it('asks nothing where the object is known, and adds it to exactly that version', async () => {
+    const { api, bodies, writer } = await write(json({}));
+    expect(await writer.addFinalizer('GatewayUpstream', seen, MINE, signal)).toBe(true);
+    expect(methods(api)).toEqual(['PATCH']);
+    expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs', MINE] } }]);
+  });
+
+  it('reads where the object is not what it was', async () => {
+    const { api, bodies, writer } = await write(CONFLICT, found({ resourceVersion: '8' }), json({}));
+    expect(await writer.addFinalizer('GatewayUpstream', seen, MINE, signal)).toBe(true);
+    expect(methods(api)).toEqual(['PATCH', 'GET', 'PATCH']);
+    expect(bodies.at(-1)).toEqual({ metadata: { uid: 'u1', resourceVersion: '8', finalizers: [MINE] } });
+  });
+
+  it('is false where the object is another one, or being deleted, by now', async () => {
+    for (const now of [found({ uid: 'u2' }), found({ deletionTimestamp: '2026-01-01T00:00:00Z' })]) {
+      const { api, writer } = await write(CONFLICT, now);
+      expect(await writer.addFinalizer('GatewayUpstream', seen, MINE, signal)).toBe(false);
+      expect(methods(api)).toEqual(['PATCH', 'GET']);
+    }
   });
 
   it('reads again and keeps what somebody else added in between', async () => {
@@ -141,6 +173,14 @@ describe('removeFinalizer', () => {
     const { bodies, writer } = await write(found({ finalizers: ['a', MINE, 'b'] }), json({}));
     await writer.removeFinalizer('GatewayUpstream', object, MINE, signal);
     expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['a', 'b'] } }]);
+  });
+
+  it('asks nothing where the object is known', async () => {
+    const { api, bodies, writer } = await write(json({}));
+    const ending = { ...seen, finalizers: [MINE, 'theirs'], deletionTimestamp: '2026-01-01T00:00:00Z' };
+    await writer.removeFinalizer('GatewayUpstream', ending, MINE, signal);
+    expect(methods(api)).toEqual(['PATCH']);
+    expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs'] } }]);
   });
 
   it('removes it from an object that is being deleted, and again after a conflict', async () => {
