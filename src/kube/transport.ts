@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
@@ -73,9 +72,14 @@ export function createTransport({
   /** One agent for as long as the certificates are the same: client-node makes one per request. */
   const agentFor = (secure: boolean, tls: RequestOptions): https.Agent | http.Agent => {
     const { ca, cert, key, servername, rejectUnauthorized } = tls;
-    const material = createHash('sha256')
-      .update(JSON.stringify([secure, String(ca), String(cert), String(key), servername, rejectUnauthorized]))
-      .digest('hex');
+    const material = JSON.stringify([
+      secure,
+      String(ca),
+      String(cert),
+      String(key),
+      servername,
+      rejectUnauthorized,
+    ]);
     if (pool?.key !== material) {
       // The agent before is left to what it carries: watches and writes under way outlive a rotation.
       const keep = { keepAlive: true, timeout: IDLE_SOCKET_MS };
@@ -160,8 +164,11 @@ export function createTransport({
     path: string,
     settings: SendRequest | RequestSettings,
   ): Promise<unknown> => {
-    const timeout = AbortSignal.timeout(settings.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    const signal = AbortSignal.any([settings.signal, timeout]);
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = settings;
+    // `AbortSignal.timeout` cannot be ended: every request would leave a timer behind that makes an error in the end.
+    const timeout = new AbortController();
+    const timer = setTimeout(() => timeout.abort(), timeoutMs);
+    const signal = AbortSignal.any([settings.signal, timeout.signal]);
     try {
       const response = await open(method, path, {
         query: settings.query ?? {},
@@ -176,14 +183,13 @@ export function createTransport({
       return parse(text);
     } catch (error) {
       if (settings.signal.aborted) throw settings.signal.reason;
-      if (timeout.aborted)
-        throw new KubeApiError(
-          `the API server did not answer within ${settings.timeoutMs ?? DEFAULT_TIMEOUT_MS} ms`,
-          { silent: true },
-        );
+      if (timeout.signal.aborted)
+        throw new KubeApiError(`the API server did not answer within ${timeoutMs} ms`, { silent: true });
       throw error instanceof KubeApiError
         ? error
         : new KubeApiError(`the request to the API server failed: ${plainMessage(error)}`);
+    } finally {
+      clearTimeout(timer);
     }
   };
 
