@@ -54,6 +54,8 @@ export interface SessionOptions {
  * time, and it must not be overwritten.
  */
 const ABSENCE_TRUSTED_MS = 10_000;
+/** Never aborts. */
+const UNTIL_ANSWERED = new AbortController().signal;
 /** Between two tries while the gateway refuses the key; a corrected Secret makes a new session at once. */
 const UNAUTHORIZED_RETRY_MS = 30_000;
 
@@ -82,6 +84,7 @@ export class GatewaySession {
   readonly #uncertain = new Map<UpstreamId, number>();
   readonly #turns = new Map<UpstreamId, Promise<unknown>>();
   readonly #stop = new AbortController();
+  #composed: { readonly signal: AbortSignal; readonly both: AbortSignal } | undefined;
   #state: SessionState = { kind: 'starting' };
   #sequence = 0;
   #listedAt: number | undefined;
@@ -233,9 +236,8 @@ export class GatewaySession {
   async #put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream> {
     // What is cut off may still be carried out, and after it whatever the next writer did is gone: it is waited for. The
     // driver's own time limit ends it.
-    const untilAnswered = new AbortController().signal;
     const observed = await this.#write('put', upstream.id, signal, () =>
-      this.#options.driver.put(upstream, untilAnswered),
+      this.#options.driver.put(upstream, UNTIL_ANSWERED),
     );
     this.#learn(upstream.id, observed, this.#options.clock.monotonic());
     return observed;
@@ -312,7 +314,7 @@ export class GatewaySession {
   }
 
   async #request<T>(signal: AbortSignal, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const both = this.#orClosed(signal);
     try {
       return await this.#options.limit(() => {
         both.throwIfAborted();
@@ -329,6 +331,14 @@ export class GatewaySession {
       }
       throw error;
     }
+  }
+
+  /** Aborts with `signal` and with this session. Kept, since one caller makes many requests with one signal. */
+  #orClosed(signal: AbortSignal): AbortSignal {
+    if (this.#composed?.signal !== signal) {
+      this.#composed = { signal, both: AbortSignal.any([signal, this.#stop.signal]) };
+    }
+    return this.#composed.both;
   }
 
   #fail(error: Failure): void {

@@ -163,37 +163,44 @@ function discoveryOf(value: AdminUpstream): Pick<ObservedUpstream, 'discovery'> 
   return { discovery: { by: value['discovery_type'] === 'kubernetes' ? 'Kubernetes' : 'other', fields } };
 }
 
-/** Everything of `value` but what the server adds and what equals a default: keys sorted, nodes as a sorted array. */
+/** Everything of `value` but what the server adds and what equals a default, as JSON: keys sorted, nodes as a sorted array. */
 export function canonicalForm(value: AdminUpstream): string {
-  const kept = Object.entries(value)
-    .filter(([field, content]) => {
-      if (SERVER_FIELDS.has(field) || content === DEFAULTS[field]) return false;
-      // Lua cannot tell an empty object from an empty list: both are "no labels".
-      return field !== 'labels' || !isEmpty(content);
-    })
-    .map(([field, content]) => [field, canonicalField(field, content)]);
-  return JSON.stringify(sorted(Object.fromEntries(kept)));
+  const kept = Object.keys(value).filter((field) => {
+    const content = value[field];
+    if (SERVER_FIELDS.has(field) || content === DEFAULTS[field]) return false;
+    // Lua cannot tell an empty object from an empty list: both are "no labels".
+    return field !== 'labels' || !isEmpty(content);
+  });
+  return objectText(kept, (field) => canonicalField(field, value[field]));
 }
 
-function canonicalField(field: string, content: unknown): unknown {
+function canonicalField(field: string, content: unknown): string | undefined {
   if (field === 'nodes') return canonicalNodes(content);
   // APISIX 3.18, measured: the key comes back encrypted. Its certificate, which only this key belongs to, tells it.
   if (field === 'tls' && isObject(content)) {
     const { client_key: _key, ...rest } = content;
-    return rest;
+    return sortedText(rest);
   }
-  return content;
+  return sortedText(content);
 }
 
 /** Nodes in the array form with all that they hold, in one order; what has neither form of `nodes` as it is. */
-function canonicalNodes(raw: unknown): unknown {
-  return (
-    toList(raw)
-      ?.map((entry) => (isObject(entry) ? { priority: 0, ...entry } : entry))
-      .map((entry) => ({ entry, text: JSON.stringify(sorted(entry)) }))
-      .sort((a, b) => Number(a.text > b.text) - Number(a.text < b.text))
-      .map(({ entry }) => entry) ?? raw
+function canonicalNodes(raw: unknown): string | undefined {
+  const list = toList(raw);
+  if (list === undefined) return sortedText(raw);
+  const texts = list.map((entry) =>
+    isObject(entry) ? (plainNode(entry) ?? textInList({ priority: 0, ...entry })) : textInList(entry),
   );
+  return `[${texts.sort().join(',')}]`;
+}
+
+/** The text of a node as we write it, which nearly all are: four fifths of the time go into nodes. */
+function plainNode(entry: AdminUpstream): string | undefined {
+  const { host, port, weight, priority = 0 } = entry;
+  if (Object.keys(entry).length !== ('priority' in entry ? 4 : 3)) return undefined;
+  if (typeof host !== 'string' || !Number.isFinite(port)) return undefined;
+  if (!Number.isFinite(weight) || !Number.isFinite(priority)) return undefined;
+  return `{"host":${JSON.stringify(host)},"port":${port},"priority":${priority},"weight":${weight}}`;
 }
 
 function toNodes({ nodes, scheme }: AdminUpstream): readonly UpstreamNode[] {
@@ -234,13 +241,21 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
-/** The same value with the keys of every object in order. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (!isObject(value)) return value;
-  return Object.fromEntries(
-    Object.keys(value)
-      .sort()
-      .map((key) => [key, sorted(value[key])]),
-  );
+/** `value` as JSON with the keys of every object in order; undefined for what JSON has no word for. */
+function sortedText(value: unknown): string | undefined {
+  if (Array.isArray(value)) return `[${value.map(textInList).join(',')}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  return objectText(Object.keys(value), (key) => sortedText(value[key]));
+}
+
+function textInList(entry: unknown): string {
+  return sortedText(entry) ?? 'null';
+}
+
+function objectText(keys: string[], textOf: (key: string) => string | undefined): string {
+  const members = keys.sort().flatMap((key) => {
+    const text = textOf(key);
+    return text === undefined ? [] : [`${JSON.stringify(key)}:${text}`];
+  });
+  return `{${members.join(',')}}`;
 }
