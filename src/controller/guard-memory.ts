@@ -17,7 +17,8 @@ export interface Remembered {
 }
 
 interface Entry {
-  places: ReadonlySet<string>;
+  /** What the operator put there, or found at its first look. As it is held elsewhere too, since places as text are large. */
+  nodes: readonly UpstreamNode[];
   basis: string;
   /** Monotonic. */
   changedAt: number;
@@ -45,11 +46,15 @@ export class GuardMemory {
   recall(key: ObjectKey): Remembered | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    const { places, basis, changedAt, wroteAt, heldSince } = entry;
+    const { nodes, basis, changedAt, wroteAt, heldSince } = entry;
     const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
     for (const [place, at] of entry.lost) if (at < oldest) entry.lost.delete(place);
+    let places: ReadonlySet<string> | undefined;
     return {
-      put: (node) => places.has(placeOf(node)),
+      put(node) {
+        places ??= new Set(nodes.map(placeOf));
+        return places.has(placeOf(node));
+      },
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
       heldSince,
@@ -63,7 +68,7 @@ export class GuardMemory {
     const now = this.#clock.monotonic();
     if (entry === undefined) {
       this.#entries.set(key, {
-        places: new Set(observed.map(placeOf)),
+        nodes: observed,
         basis,
         changedAt: Number.NEGATIVE_INFINITY,
         wroteAt: now,
@@ -81,14 +86,16 @@ export class GuardMemory {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     const now = this.#clock.monotonic();
-    const before = entry.places;
-    entry.places = new Set(nodes.map(placeOf));
+    const before = entry.nodes;
+    entry.nodes = nodes;
     entry.wroteAt = now;
     for (const node of lost) entry.lost.set(placeOf(node), now);
-    for (const place of entry.places) {
+    if (entry.lost.size === 0) return;
+    const known = new Set(before.map(placeOf));
+    for (const place of nodes.map(placeOf)) {
       // What is new took the place of what was lost longest ago; what came back makes up for its own loss.
       const [oldest] = entry.lost.keys();
-      if (entry.lost.delete(place) || before.has(place) || oldest === undefined) continue;
+      if (entry.lost.delete(place) || known.has(place) || oldest === undefined) continue;
       entry.lost.delete(oldest);
     }
   }
