@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { Clock } from './clock.ts';
 
@@ -23,6 +24,9 @@ export interface WorkQueueOptions {
   readonly onBegin?: (lane: string, waitedMs: number) => void;
 }
 
+/** Answers, renewals of the lease and probes wait no longer than this for runs that go on and on. */
+const TURN_MS = 20;
+
 interface Entry {
   lane: string;
   priority: Priority;
@@ -47,6 +51,8 @@ export class WorkQueue {
   readonly #entries = new Map<string, Entry>();
   readonly #lanes = new Map<string, PQueue>();
   readonly #stop = new AbortController();
+  /** When the first run of this turn of the event loop was about to begin, on the monotonic clock. */
+  #turnBegan: number | undefined;
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
@@ -146,7 +152,7 @@ export class WorkQueue {
         async () => {
           // p-queue would start it inside `add`. A store tells of each change of a new list before it has made the next
           // one, so that a run in that stack would take a Service whose slices were replaced for one without any.
-          await Promise.resolve();
+          await this.#turn();
           if (entry.place === place && !this.#stop.signal.aborted) await this.#run(key, entry);
         },
         // A second place costs less than `setPriority`, which looks at everything that waits.
@@ -156,6 +162,20 @@ export class WorkQueue {
       .catch((error: unknown) => {
         if (!this.#stop.signal.aborted) this.#options.onError(key, error);
       });
+  }
+
+  /**
+   * Resolves in this turn of the event loop, or in the next one where this one has lasted long. Runs that ask nobody
+   * anything follow one another without end otherwise, and a lease is lost over ten thousand of them.
+   */
+  async #turn(): Promise<void> {
+    const now = this.#options.clock.monotonic();
+    if (this.#turnBegan === undefined) {
+      this.#turnBegan = now;
+      setImmediate(() => {
+        this.#turnBegan = undefined;
+      });
+    } else if (now - this.#turnBegan >= TURN_MS) await nextTurn();
   }
 
   async #run(key: string, entry: Entry): Promise<void> {

@@ -534,3 +534,29 @@ it('takes 100,000 keys, and more urgent ones among them', async () => {
   // The first eight had their turn before the urgent ones came.
   expect(first).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '99999', '99998', '99997']);
 }, 60_000);
+
+it('lets others in between runs that ask nobody anything', async () => {
+  let now = 0;
+  const began: string[] = [];
+  const queue = new WorkQueue({
+    // Every look at the clock takes 5 ms.
+    clock: {
+      ...createFakeClock(),
+      monotonic: () => {
+        now += 5;
+        return now;
+      },
+    },
+    onError: vi.fn(),
+    backoffMs: () => 0,
+    run: async (key) => {
+      began.push(key);
+      return DONE;
+    },
+  });
+  for (let key = 0; key < 40; key += 1) queue.add(`${key}`, 'lane', PRIORITY.spec);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(began.length).toBeGreaterThan(0);
+  expect(began.length).toBeLessThan(40);
+  await vi.waitFor(() => expect(began).toHaveLength(40));
+});
