@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -150,32 +150,39 @@ async function startMutator(gateway: StandIn) {
   const random = createRandom(SEED);
   const counts: Record<string, number> = Object.fromEntries(MUTATIONS.map((mutation) => [mutation, 0]));
   const state = { isOn: true, answers: 0 };
-  const server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const body: Buffer[] = [];
     for await (const chunk of request) body.push(chunk as Buffer);
-    const answer = await fetch(`${gateway.adminUrl}${request.url}`, {
+    const given = await fetch(`${gateway.adminUrl}${request.url}`, {
       method: request.method ?? 'GET',
       headers: { 'x-api-key': String(request.headers['x-api-key']) },
       ...(body.length === 0 ? {} : { body: Buffer.concat(body) }),
     });
-    const text = await answer.text();
-    const headers = { 'content-type': 'application/json', server: answer.headers.get('server') ?? '' };
+    const text = await given.text();
+    const headers = { 'content-type': 'application/json', server: given.headers.get('server') ?? '' };
     if (!state.isOn) {
-      response.writeHead(answer.status, headers).end(text);
+      response.writeHead(given.status, headers).end(text);
       return;
     }
     state.answers += 1;
     const { mutation, bytes } = mutate(JSON.parse(text), random);
     counts[mutation] = (counts[mutation] ?? 0) + 1;
-    const status = random() < 0.9 ? answer.status : pick([200, 201, 204, 301, 400, 404, 418, 500], random);
+    const status = random() < 0.9 ? given.status : pick([200, 201, 204, 301, 400, 404, 418, 500], random);
     response.writeHead(status, headers).end(bytes);
+  };
+  const underWay = new Set<Promise<void>>();
+  const server = createServer((request, response) => {
+    const answering = answer(request, response).finally(() => underWay.delete(answering));
+    underWay.add(answering);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     state,
     counts,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close() {
+    /** What was asked and is not wanted any more is answered first: the gateway goes next. */
+    async close() {
+      await Promise.all(underWay);
       server.closeAllConnections();
       server.close();
     },
@@ -268,7 +275,7 @@ describe('mutated answers of a gateway', () => {
     } finally {
       stop.abort();
       await running;
-      mutator.close();
+      await mutator.close();
     }
     check();
     expect(errors).toEqual([]);
