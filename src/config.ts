@@ -78,6 +78,16 @@ export const configSchema = section({
     .max(64)
     .default([])
     .describe('The only namespaces to look at, for installations without cluster-wide rights. Empty: all.'),
+  watchNodes: z
+    .boolean()
+    .default(false)
+    .describe('Whether nodes are watched, which addressing mode Node needs. The ClusterRole must allow it.'),
+  readEndpoints: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether v1 Endpoints are read for names that have no Service, as APISIX's own discovery does. For backends with `serviceName`.",
+    ),
   leaderElection: section({
     enabled: z
       .boolean()

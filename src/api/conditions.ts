@@ -72,7 +72,16 @@ export const CONDITIONS = {
       meaning: 'Every backend leads somewhere.',
       reasons: {
         True: ['ResolvedRefs'],
-        False: ['ServiceNotFound', 'PortNotFound', 'UnsupportedProtocol', 'RefNotPermitted'],
+        False: [
+          'ServiceNotFound',
+          'PortNotFound',
+          'UnsupportedProtocol',
+          'NodePortMissing',
+          'NoClusterIP',
+          'NoLoadBalancerAddress',
+          'RefNotPermitted',
+          'StaticAddressesDenied',
+        ],
         Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing'],
       },
     },

@@ -12,6 +12,10 @@ export interface RbacOptions {
   readonly leaderElection?: boolean;
   /** `leaderElection.leaseName` of the configuration; by default what that is by default. */
   readonly leaseName?: string;
+  /** `watchNodes` of the configuration; false by default. */
+  readonly watchNodes?: boolean;
+  /** `readEndpoints` of the configuration; false by default. */
+  readonly readEndpoints?: boolean;
   /** Of ClusterRole and Roles, where somebody else than `install` made them. */
   readonly roleName?: string;
 }
@@ -49,21 +53,32 @@ const rule = (
 
 const EVENTS = rule('events.k8s.io', 'events', ['create'], 'connections');
 
-const CLUSTER_SCOPED: readonly Rule[] = [
-  rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
-  rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
-  rule('', 'namespaces', FOLLOW),
-];
+/** What `watchNodes` needs, of the whole cluster in any case. */
+export const NODES = rule('', 'nodes', FOLLOW);
+/** What `readEndpoints` needs, in every namespace that the operator looks at. */
+export const ENDPOINTS = rule('', 'endpoints', FOLLOW);
+
+function clusterScoped({ watchNodes = false }: RbacOptions): readonly Rule[] {
+  return [
+    rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
+    rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
+    rule('', 'namespaces', FOLLOW),
+    ...(watchNodes ? [NODES] : []),
+  ];
+}
 
 /** In every namespace that the operator looks at. */
-const NAMESPACED: readonly Rule[] = [
-  rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
-  rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
-  rule('', 'services', FOLLOW),
-  rule('discovery.k8s.io', 'endpointslices', FOLLOW),
-  { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
-  EVENTS,
-];
+function namespaced({ readEndpoints = false }: RbacOptions): readonly Rule[] {
+  return [
+    rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
+    rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
+    rule('', 'services', FOLLOW),
+    rule('discovery.k8s.io', 'endpointslices', FOLLOW),
+    ...(readEndpoints ? [ENDPOINTS] : []),
+    { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
+    EVENTS,
+  ];
+}
 
 /** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
 function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
@@ -83,15 +98,20 @@ function rolesOf(options: RbacOptions): readonly Role[] {
   const { namespace, namespaces = [], roleName: name = OPERATOR } = options;
   const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
   if (namespaces.length === 0) {
-    return [{ kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...NAMESPACED] }, own];
+    return [{ kind: 'ClusterRole', name, rules: [...clusterScoped(options), ...namespaced(options)] }, own];
   }
   const looked = [...new Set(namespaces)];
   const roles: Role[] = [
-    { kind: 'ClusterRole', name, rules: CLUSTER_SCOPED },
+    { kind: 'ClusterRole', name, rules: clusterScoped(options) },
     own,
     // Under a name of its own: the operator's namespace may be one of them.
     ...looked.map(
-      (one): Role => ({ kind: 'Role', name: `${name}-namespace`, namespace: one, rules: NAMESPACED }),
+      (one): Role => ({
+        kind: 'Role',
+        name: `${name}-namespace`,
+        namespace: one,
+        rules: namespaced(options),
+      }),
     ),
   ];
   if (!looked.includes(EVENTS_NAMESPACE)) {

@@ -2,12 +2,13 @@ import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
-import { sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import { sliceIndexes, trimEndpoints, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import {
   REFERENCE_GRANT,
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
+  trimNode,
   trimReferenceGrant,
   trimSecret,
 } from '../kube/objects.ts';
@@ -76,6 +77,24 @@ export const KINDS = {
     trim: trimSlice,
     indexes: sliceIndexes,
   }),
+  nodes: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Node',
+    plural: 'nodes',
+    scope: 'Cluster',
+    trim: trimNode,
+    indexes: {},
+  }),
+  endpoints: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Endpoints',
+    plural: 'endpoints',
+    scope: 'Namespaced',
+    trim: trimEndpoints,
+    indexes: {},
+  }),
   secrets: kind({
     group: '',
     version: 'v1',
@@ -104,14 +123,21 @@ export function versionsOf(name: KindName): readonly string[] {
     : [described.version, described.olderVersion];
 }
 
-/** Objects as the API server gives them. */
-export type RawObjects = Readonly<Record<Exclude<KindName, 'grants'>, readonly unknown[]>> & {
-  /** Undefined: the API server does not serve them. */
-  readonly grants: readonly unknown[] | undefined;
-};
+/** Kinds that an operator follows only where its configuration says so (`watchNodes`, `readEndpoints`). */
+type SwitchedKind = 'nodes' | 'endpoints';
 
-export type Stores = {
-  readonly [N in KindName]: StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
+/** Objects as the API server gives them. */
+export type RawObjects = Readonly<
+  Record<Exclude<KindName, 'grants' | SwitchedKind>, readonly unknown[]> & {
+    /** Undefined: the API server does not serve them. */
+    grants: readonly unknown[] | undefined;
+  } & Partial<Record<SwitchedKind, readonly unknown[]>>
+>;
+
+type StoreOf<N extends KindName> = StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
+
+export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<N> } & {
+  readonly [N in SwitchedKind]?: StoreOf<N>;
 };
 
 /** Stores that hold `objects`, all of them known in full. */
@@ -124,6 +150,8 @@ export function storesOf(objects: RawObjects): Stores {
     slices: filled(KINDS.slices, objects.slices),
     secrets: filled(KINDS.secrets, objects.secrets),
     grants: filled(KINDS.grants, objects.grants),
+    ...(objects.nodes === undefined ? {} : { nodes: filled(KINDS.nodes, objects.nodes) }),
+    ...(objects.endpoints === undefined ? {} : { endpoints: filled(KINDS.endpoints, objects.endpoints) }),
   };
 }
 

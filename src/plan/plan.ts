@@ -19,6 +19,8 @@ export interface PlanOptions {
   readonly clusterId: string | undefined;
   readonly operatorNamespace: string;
   readonly namespaces: readonly string[];
+  readonly watchNodes: boolean;
+  readonly readEndpoints: boolean;
   readonly requestTimeoutMs: number;
 }
 
@@ -34,12 +36,16 @@ export async function planFromFiles(
 ): Promise<Plan> {
   const { objects, ignored } = admit(await readFiles(options.files, stdin), now);
   for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
-  return await planOf(options, within(objects, options.namespaces), now, signal);
+  return await planOf(options, within(objects, options), now, signal);
 }
 
-/** What an operator sees that looks at `namespaces` only; all of it where there are none. */
-function within(objects: RawObjects, namespaces: readonly string[]): RawObjects {
-  if (namespaces.length === 0) return objects;
+/** What an operator of this configuration sees. Nodes in files are there to be looked at. */
+function within(
+  { endpoints, ...objects }: RawObjects,
+  { namespaces, readEndpoints }: Pick<PlanOptions, 'namespaces' | 'readEndpoints'>,
+): RawObjects {
+  const written = readEndpoints && endpoints !== undefined ? { endpoints } : {};
+  if (namespaces.length === 0) return { ...objects, ...written };
   const seen = (raw: unknown) =>
     namespaces.includes(textIn(objectIn(objectIn(raw)['metadata'])['namespace']));
   return {
@@ -48,6 +54,7 @@ function within(objects: RawObjects, namespaces: readonly string[]): RawObjects 
     services: objects.services.filter(seen),
     slices: objects.slices.filter(seen),
     grants: objects.grants?.filter(seen),
+    ...(written.endpoints === undefined ? {} : { endpoints: written.endpoints.filter(seen) }),
   };
 }
 

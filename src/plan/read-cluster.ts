@@ -1,3 +1,4 @@
+import { UNMANAGED_ENDPOINTS } from '../discovery/kubernetes.ts';
 import { listAll } from '../kube/list-all.ts';
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
 import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
@@ -7,6 +8,8 @@ export interface ClusterView {
   readonly transport: KubeTransport;
   /** The only namespaces to look at. Empty: all. */
   readonly namespaces: readonly string[];
+  readonly watchNodes: boolean;
+  readonly readEndpoints: boolean;
   /** Where the Secrets of connections are. */
   readonly operatorNamespace: string;
   /** Whether they are needed: not where the gateway itself is not asked. */
@@ -31,16 +34,23 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
     }
     return undefined;
   };
-  const [upstreams, connections, namespaces, services, slices, secrets, grants] = await Promise.all([
-    list('upstreams'),
-    list('connections'),
-    list('namespaces'),
-    list('services'),
-    list('slices', { labelSelector: 'kubernetes.io/service-name' }),
-    view.withSecrets ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }) : [],
-    listGrants(),
-  ]);
-  return { upstreams, connections, namespaces, services, slices, secrets, grants };
+  const [upstreams, connections, namespaces, services, slices, secrets, grants, nodes, endpoints] =
+    await Promise.all([
+      list('upstreams'),
+      list('connections'),
+      list('namespaces'),
+      list('services'),
+      list('slices', { labelSelector: 'kubernetes.io/service-name' }),
+      view.withSecrets ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }) : [],
+      listGrants(),
+      view.watchNodes ? list('nodes') : undefined,
+      view.readEndpoints ? list('endpoints', UNMANAGED_ENDPOINTS) : undefined,
+    ]);
+  return {
+    ...{ upstreams, connections, namespaces, services, slices, secrets, grants },
+    ...(nodes === undefined ? {} : { nodes }),
+    ...(endpoints === undefined ? {} : { endpoints }),
+  };
 }
 
 /** Undefined where the API server does not serve that version. */

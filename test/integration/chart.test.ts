@@ -182,6 +182,12 @@ describe('rights', () => {
     ],
     ['with a lease of another name', { leaderElection: { leaseName: 'mine' } }, { leaseName: 'mine' }],
     ['without a lease', { leaderElection: { enabled: false } }, { leaderElection: false }],
+    ['with nodes', { watchNodes: true }, { watchNodes: true }],
+    [
+      'with nodes and Endpoints in some namespaces',
+      { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },
+      { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },
+    ],
   ])('%s are those of `install`', async (_, config, options) => {
     const values = { config, replicas: 1 };
     const objects = objectsOf(await helm(templateArgs(release, 'own'), { values }));

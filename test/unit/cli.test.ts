@@ -64,6 +64,19 @@ describe('a command line', () => {
       },
     ],
     [
+      'print --watch-nodes --read-endpoints',
+      {
+        kind: 'print',
+        manifest: {
+          namespace: DEFAULT_NAMESPACE,
+          namespaces: [],
+          crdsOnly: false,
+          watchNodes: true,
+          readEndpoints: true,
+        },
+      },
+    ],
+    [
       'print --crds-only',
       { kind: 'print', manifest: { namespace: DEFAULT_NAMESPACE, namespaces: [], crdsOnly: true } },
     ],
@@ -133,6 +146,8 @@ describe('a command line', () => {
         clusterId: 'eu',
         operatorNamespace: 'gateways',
         namespaces: [],
+        watchNodes: false,
+        readEndpoints: false,
         requestTimeoutMs: 5000,
       },
     });
