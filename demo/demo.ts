@@ -85,9 +85,9 @@ class Demo {
    * Not by kubectl, which takes longer to end than the operator to work.
    */
   async change(
-    method: 'PUT' | 'DELETE' | 'POST',
+    method: 'PUT' | 'POST',
     path: string,
-    body: object | undefined,
+    body: object,
     id: string,
     expected: Expectation,
   ): Promise<void> {
@@ -166,13 +166,13 @@ const object = (kind: string, name: string, spec: string) =>
 
 const SLICES = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
 
-const slice = (service: string, addresses: readonly string[]) => ({
+const slice = (service: string, addresses: readonly string[], conditions: object = { ready: true }) => ({
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
   metadata: { name: `${service}-1`, labels: { 'kubernetes.io/service-name': service } },
   addressType: 'IPv4',
   ports: [{ name: 'http', port: 8080 }],
-  endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+  endpoints: addresses.map((address) => ({ addresses: [address], conditions })),
 });
 
 /** Where each node is; servers of the demo play kube-proxy there. */
@@ -235,11 +235,17 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
   await web('one dies', ['10.1.0.1', '10.1.0.3', '10.1.0.4']);
   await web('all replaced', ['10.1.9.1', '10.1.9.2']);
   said('-- scaled to zero: the upstream stays, since routes need its id');
-  await demo.change('DELETE', `${SLICES}/web-1`, undefined, 'default.web', (nodes) => nodes?.length === 0);
+  await demo.change(
+    'PUT',
+    `${SLICES}/web-1`,
+    slice('web', ['10.1.9.1', '10.1.9.2'], { ready: false, serving: false, terminating: true }),
+    'default.web',
+    (nodes) => nodes?.length === 0,
+  );
   said('-- and back');
   await demo.change(
-    'POST',
-    SLICES,
+    'PUT',
+    `${SLICES}/web-1`,
     slice('web', ['10.1.0.1', '10.1.0.2']),
     'default.web',
     (nodes) => nodes?.length === 2,
