@@ -225,7 +225,7 @@ export function resolveService(
 }
 
 /** What Endpoints that somebody wrote for a name without Service say about `ref`. Pure. */
-export function resolveEndpoints(ref: ServicePortRef, { slices }: EndpointsFacts): Discovered {
+function resolveEndpoints(ref: ServicePortRef, { slices }: EndpointsFacts): Discovered {
   const port = findPort(ref.port, ref.protocol, [], slices);
   if (port.state === 'absent') {
     return { ...port, message: `Endpoints ${ref.namespace}/${ref.name} ${port.message}` };

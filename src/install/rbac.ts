@@ -53,32 +53,26 @@ const rule = (
 
 const EVENTS = rule('events.k8s.io', 'events', ['create'], 'connections');
 
+const CLUSTER_SCOPED: readonly Rule[] = [
+  rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
+  rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
+  rule('', 'namespaces', FOLLOW),
+];
+
+/** In every namespace that the operator looks at. */
+const NAMESPACED: readonly Rule[] = [
+  rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
+  rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
+  rule('', 'services', FOLLOW),
+  rule('discovery.k8s.io', 'endpointslices', FOLLOW),
+  { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
+  EVENTS,
+];
+
 /** What `watchNodes` needs, of the whole cluster in any case. */
 export const NODES = rule('', 'nodes', FOLLOW);
 /** What `readEndpoints` needs, in every namespace that the operator looks at. */
 export const ENDPOINTS = rule('', 'endpoints', FOLLOW);
-
-function clusterScoped({ watchNodes = false }: RbacOptions): readonly Rule[] {
-  return [
-    rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
-    rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
-    rule('', 'namespaces', FOLLOW),
-    ...(watchNodes ? [NODES] : []),
-  ];
-}
-
-/** In every namespace that the operator looks at. */
-function namespaced({ readEndpoints = false }: RbacOptions): readonly Rule[] {
-  return [
-    rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
-    rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
-    rule('', 'services', FOLLOW),
-    rule('discovery.k8s.io', 'endpointslices', FOLLOW),
-    ...(readEndpoints ? [ENDPOINTS] : []),
-    { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
-    EVENTS,
-  ];
-}
 
 /** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
 function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
@@ -95,14 +89,18 @@ function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions):
 }
 
 function rolesOf(options: RbacOptions): readonly Role[] {
-  const { namespace, namespaces = [], roleName: name = OPERATOR } = options;
+  const { namespace, namespaces = [], roleName: name = OPERATOR, watchNodes, readEndpoints } = options;
   const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
+  // After the others, as the chart puts them.
+  const nodes = watchNodes === true ? [NODES] : [];
+  const endpoints = readEndpoints === true ? [ENDPOINTS] : [];
   if (namespaces.length === 0) {
-    return [{ kind: 'ClusterRole', name, rules: [...clusterScoped(options), ...namespaced(options)] }, own];
+    const rules = [...CLUSTER_SCOPED, ...NAMESPACED, ...nodes, ...endpoints];
+    return [{ kind: 'ClusterRole', name, rules }, own];
   }
   const looked = [...new Set(namespaces)];
   const roles: Role[] = [
-    { kind: 'ClusterRole', name, rules: clusterScoped(options) },
+    { kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...nodes] },
     own,
     // Under a name of its own: the operator's namespace may be one of them.
     ...looked.map(
@@ -110,7 +108,7 @@ function rolesOf(options: RbacOptions): readonly Role[] {
         kind: 'Role',
         name: `${name}-namespace`,
         namespace: one,
-        rules: namespaced(options),
+        rules: [...NAMESPACED, ...endpoints],
       }),
     ),
   ];
