@@ -1,6 +1,5 @@
 import { namespaceNamedBy } from '../core/access.ts';
-import type { ServicePortRef } from '../core/desired.ts';
-import { backendTargets } from '../core/desired.ts';
+import { type BackendTarget, backendTargets, type ServicePortRef } from '../core/desired.ts';
 import { type ObjectKey, splitKey } from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
@@ -221,6 +220,19 @@ export function createController(options: ControllerOptions): Controller {
     for (const object of upstreams.byIndex('connection', connection)) enqueueUpstream(object, priority);
   }
 
+  /** Objects whose Services are other names (ExternalName), which may lead into a namespace that came or went. */
+  function enqueueOtherNames(): void {
+    for (const { name, spec } of connections.list()) {
+      if (!spec.ok || spec.value.tenantPolicy.staticAddresses === 'Deny') continue;
+      for (const object of upstreams.byIndex('connection', name)) {
+        const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace) : [];
+        const isOther = (target: BackendTarget) =>
+          target.kind === 'service' && source.read(target.ref).state === 'external';
+        if (targets.some(isOther)) enqueueUpstream(object, PRIORITY.resync);
+      }
+    }
+  }
+
   function enqueueConnection(name: string): void {
     enqueue({ kind: 'connection', name }, CONNECTION_LANE, PRIORITY.spec);
   }
@@ -329,6 +341,7 @@ export function createController(options: ControllerOptions): Controller {
           for (const object of upstreams.byIndex('named', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
           }
+          if (event.previous === undefined || event.current === undefined) enqueueOtherNames();
           for (const object of upstreams.byIndex('namespace', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
             for (const rival of claims.rivals(keyOf(object))) enqueueKey(rival, PRIORITY.resync);

@@ -313,6 +313,14 @@ describe('how a gateway reaches Services', () => {
     await holds('outside', `localhost:${port}=1`);
     await route('outside');
     expect(await requests('outside', 2)).toEqual({ outside: 2 });
+    await work.patch(servicePath('outside'), { spec: { externalName: 'db.late' } });
+    await holds('outside', `db.late:${port}=1`);
+    // From now on that is a Service of another namespace.
+    await cluster.kubectl(['create', 'namespace', 'late']);
+    await says('outside', 'ResolvedRefs', 'False', 'StaticAddressesDenied');
+    await holds('outside');
+    await work.patch(servicePath('outside'), { spec: { externalName: 'localhost' } });
+    await holds('outside', `localhost:${port}=1`);
     await work.patch(servicePath('outside'), {
       spec: { externalName: `other.${work.namespace}.svc.cluster.local` },
     });
