@@ -1,5 +1,4 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { type StandIn, startStandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../test/support/control-plane/control-plane.ts';
@@ -86,9 +85,9 @@ class Demo {
    * Not by kubectl, which takes longer to end than the operator to work.
    */
   async change(
-    method: 'PUT' | 'DELETE' | 'POST',
+    method: 'PUT' | 'POST',
     path: string,
-    body: object | undefined,
+    body: object,
     id: string,
     expected: Expectation,
   ): Promise<void> {
@@ -115,6 +114,19 @@ class Demo {
         ? `the gateway has no upstream ${id} any more`
         : `the gateway holds upstream ${id}: ${nodes.length === 0 ? 'no nodes' : nodes.join(', ')}`;
     show(paint(32, `${now} (${took} ms later)`));
+  }
+
+  /** Makes a node as its kubelet would, or lets it report again. */
+  async node(name: string, address: string, ready: 'True' | 'False' = 'True'): Promise<void> {
+    await this.#cluster.request('POST', '/api/v1/nodes', { metadata: { name } });
+    const { status } = await this.#cluster.request('PATCH', `/api/v1/nodes/${name}/status`, {
+      status: {
+        conditions: [{ type: 'Ready', status: ready, reason: 'Demo', message: '' }],
+        addresses: [{ type: 'InternalIP', address }],
+      },
+    });
+    if (status >= 300) throw new Error(`the status of node ${name} was refused: ${status}`);
+    said(`node ${name} at ${address} reports Ready=${ready}`);
   }
 
   async ready(name: string): Promise<void> {
@@ -154,16 +166,24 @@ const object = (kind: string, name: string, spec: string) =>
 
 const SLICES = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
 
-const slice = (service: string, addresses: readonly string[]) => ({
+const slice = (service: string, addresses: readonly string[], conditions: object = { ready: true }) => ({
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
   metadata: { name: `${service}-1`, labels: { 'kubernetes.io/service-name': service } },
   addressType: 'IPv4',
   ports: [{ name: 'http', port: 8080 }],
-  endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+  endpoints: addresses.map((address) => ({ addresses: [address], conditions })),
 });
 
-async function story(demo: Demo, ports: readonly number[]): Promise<void> {
+/** Where each node is; servers of the demo play kube-proxy there. */
+const NODES = { 'node-1': '127.0.0.2', 'node-2': '127.0.0.3' } as const;
+
+const SHOP = [
+  { name: 'stable', nodePort: 30080 },
+  { name: 'canary', nodePort: 30081 },
+] as const;
+
+async function story(demo: Demo): Promise<void> {
   step('Endpoints written by hand: plat-dev, as in a database outside the cluster');
   await demo.apply(`
 apiVersion: v1
@@ -215,11 +235,17 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
   await web('one dies', ['10.1.0.1', '10.1.0.3', '10.1.0.4']);
   await web('all replaced', ['10.1.9.1', '10.1.9.2']);
   said('-- scaled to zero: the upstream stays, since routes need its id');
-  await demo.change('DELETE', `${SLICES}/web-1`, undefined, 'default.web', (nodes) => nodes?.length === 0);
+  await demo.change(
+    'PUT',
+    `${SLICES}/web-1`,
+    slice('web', ['10.1.9.1', '10.1.9.2'], { ready: false, serving: false, terminating: true }),
+    'default.web',
+    (nodes) => nodes?.length === 0,
+  );
   said('-- and back');
   await demo.change(
-    'POST',
-    SLICES,
+    'PUT',
+    `${SLICES}/web-1`,
     slice('web', ['10.1.0.1', '10.1.0.2']),
     'default.web',
     (nodes) => nodes?.length === 2,
@@ -244,28 +270,44 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
   await demo.kubectl('get gatewayupstream cms -o wide');
   await demo.kubectl('describe gatewayupstream cms', { only: /^\s+Message:\s+Service/ });
 
-  step('Real requests: three backends on loopback, split by weight');
-  const [blue = 0, green = 0, canary = 0] = ports;
-  const shop = (blueWeight: number, canaryWeight: number) =>
+  step('A gateway outside the cluster: real requests through NodePorts of nodes on loopback, and a canary');
+  for (const [name, address] of Object.entries(NODES)) await demo.node(name, address);
+  for (const { name, nodePort } of SHOP) {
+    await demo.apply(`
+apiVersion: v1
+kind: Service
+metadata: { name: ${name} }
+spec: { type: NodePort, ports: [{ name: http, port: 80, nodePort: ${nodePort} }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: ${name}-1, labels: { kubernetes.io/service-name: ${name} } }
+addressType: IPv4
+ports: [{ name: http, port: 8080 }]
+endpoints: [{ addresses: [10.2.0.1] }, { addresses: [10.2.0.2] }, { addresses: [10.2.0.3] }]`);
+  }
+  const shop = (percent: number) =>
     object(
       'GatewayUpstream',
       'shop',
       `  backends:
-  - weight: ${blueWeight}
-    addresses: [{ host: 127.0.0.1, port: ${blue} }, { host: 127.0.0.1, port: ${green} }]
-  - weight: ${canaryWeight}
-    addresses: [{ host: 127.0.0.1, port: ${canary} }]`,
+  - { weight: ${100 - percent}, serviceRef: { name: stable, port: http }, addressing: { mode: Node } }
+  - { weight: ${percent}, serviceRef: { name: canary, port: http }, addressing: { mode: Node } }`,
     );
-  await demo.apply(shop(100, 0));
+  await demo.apply(shop(0));
   await demo.arrives('default.shop', (nodes) => nodes?.length === 2);
   await demo.route('shop', '/shop', 'default.shop');
   await demo.requests('/shop', 40);
   for (const percent of [10, 50, 100]) {
     const before = demo.nodes('default.shop')?.join();
-    await demo.apply(shop(100 - percent, percent));
+    await demo.apply(shop(percent));
     await demo.arrives('default.shop', (nodes) => nodes?.join() !== before);
     await demo.requests('/shop', 40);
   }
+  said('-- a node is not ready any more');
+  await demo.node('node-2', NODES['node-2'], 'False');
+  await demo.arrives('default.shop', (nodes) => nodes?.length === 1);
+  await demo.requests('/shop', 40);
 
   step('Deleted while a route refers to it: it waits, and says for what');
   await demo.kubectl('delete gatewayupstream shop --wait=false');
@@ -275,9 +317,12 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
   await demo.arrives('default.shop', (nodes) => nodes === undefined);
 }
 
-function startBackend(name: string): Promise<Server> {
-  const server = createServer((_, response) => response.end(`${name}\n`));
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+/** What answers on the NodePort of a Service, on one node. */
+function startNodePort(service: string, nodePort: number, host: string): Promise<Server> {
+  const server = createServer((_, response) => response.end(`${service} on ${host}\n`));
+  return new Promise((resolve, reject) => {
+    server.once('error', reject).listen(nodePort, host, () => resolve(server));
+  });
 }
 
 async function main(): Promise<void> {
@@ -294,10 +339,10 @@ async function main(): Promise<void> {
   await installCrds(cluster);
   const namespace = 'gateway-upstream-system';
   await cluster.kubectl(['create', 'namespace', namespace]);
-  const token = await installRbac(cluster, namespace);
+  const token = await installRbac(cluster, namespace, [], { watchNodes: true });
   await writeSecret(cluster, namespace, 'apisix-admin', { 'admin-key': gateway.adminKey });
   const operator: Operator = cleanup.use(
-    await startOperator(cluster, namespace, token, { logLevel: 'info' }),
+    await startOperator(cluster, namespace, token, { logLevel: 'info', watchNodes: true }),
   );
   await operator.ready();
   show('ready: its own namespace has the Secret with the admin key');
@@ -311,20 +356,20 @@ async function main(): Promise<void> {
   apisix:
     adminUrl: ${gateway.adminUrl}
     adminKeySecretRef: { name: apisix-admin }
-  allowedNamespaces: { all: true }
-  tenantPolicy: { staticAddresses: Allow }`,
+  allowedNamespaces: { all: true }`,
     ),
   );
   await demo.kubectl(`wait --for=condition=Ready gwc/${CONNECTION} --timeout=30s`);
 
-  const backends = await Promise.all(['blue', 'green', 'canary'].map(startBackend));
-  cleanup.defer(() => {
-    for (const backend of backends) backend.close();
-  });
-  await story(
-    demo,
-    backends.map((backend) => (backend.address() as AddressInfo).port),
-  );
+  for (const { name, nodePort } of SHOP) {
+    for (const host of Object.values(NODES)) {
+      const server = await startNodePort(name, nodePort, host);
+      cleanup.defer(() => {
+        server.close();
+      });
+    }
+  }
+  await story(demo);
   print(`\n${paint(32, `Done in ${((performance.now() - began) / 1000).toFixed(0)} s.`)}`);
 
   if (values.keep) {

@@ -20,6 +20,8 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
     --namespace NS         the operator's own (default ${DEFAULT_NAMESPACE})
     --namespaces A,B       rights in these namespaces only, instead of the whole cluster
     --secret-namespaces A  namespaces whose GatewayUpstreams may refer to Secrets: rights to read them there
+    --watch-nodes          also the right to watch nodes, for watchNodes in the configuration
+    --read-endpoints       also the right to read Endpoints, for readEndpoints in the configuration
     --crds-only            the CRDs and nothing else
     --kubeconfig FILE      of somebody who may do this
     --out-of-cluster       also write a kubeconfig for an operator that runs somewhere else
@@ -28,7 +30,7 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
       --token-duration 24h   how long its token is to be good for, at least 10m
       --long-lived           a token that never expires, from a Secret
   print                  the same objects as YAML, without touching a cluster
-    --namespace, --namespaces, --secret-namespaces, --crds-only
+    --namespace, --namespaces, --secret-namespaces, --watch-nodes, --read-endpoints, --crds-only
   uninstall              take away what install applied
     --namespace NS, --kubeconfig FILE
     --finalizers refuse    do nothing while there are GatewayUpstreams (default)
@@ -91,7 +93,14 @@ const flag = { type: 'boolean' } as const;
 /** What commands take that look at a cluster as the operator would. */
 const LOOKING = { config: text, namespace: text, kubeconfig: text };
 const output = { type: 'string', short: 'o' } as const;
-const MANIFEST = { namespace: text, namespaces: text, 'secret-namespaces': text, 'crds-only': flag };
+const MANIFEST = {
+  namespace: text,
+  namespaces: text,
+  'secret-namespaces': text,
+  'watch-nodes': flag,
+  'read-endpoints': flag,
+  'crds-only': flag,
+};
 
 const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Command>> = {
   run(args, env) {
@@ -184,6 +193,8 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
         operatorNamespace: config.operatorNamespace,
         namespaces: config.namespaces,
         secretNamespaces: config.secretNamespaces,
+        watchNodes: config.watchNodes,
+        readEndpoints: config.readEndpoints,
         requestTimeoutMs: config.requestTimeout,
       },
     };
@@ -267,6 +278,8 @@ function manifestOptions(values: {
   readonly namespace?: string;
   readonly namespaces?: string;
   readonly 'secret-namespaces'?: string;
+  readonly 'watch-nodes'?: boolean;
+  readonly 'read-endpoints'?: boolean;
   readonly 'crds-only'?: boolean;
 }): ManifestOptions {
   const namespaces = namespacesOf('--namespaces', values.namespaces);
@@ -282,6 +295,8 @@ function manifestOptions(values: {
     namespaces,
     secretNamespaces,
     crdsOnly: values['crds-only'] ?? false,
+    ...(values['watch-nodes'] === true ? { watchNodes: true } : {}),
+    ...(values['read-endpoints'] === true ? { readEndpoints: true } : {}),
   };
 }
 

@@ -86,6 +86,16 @@ export const configSchema = section({
     .describe(
       'Namespaces whose GatewayUpstreams may refer to Secrets of type kubernetes.io/tls of their own (`spec.tls`): the operator may read the Secrets there. Empty: none.',
     ),
+  watchNodes: z
+    .boolean()
+    .default(false)
+    .describe('Whether nodes are watched, which addressing mode Node needs. The ClusterRole must allow it.'),
+  readEndpoints: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether v1 Endpoints are read for names that have no Service, as APISIX's own discovery does. For backends with `serviceName`.",
+    ),
   leaderElection: section({
     enabled: z
       .boolean()

@@ -8,7 +8,14 @@ import { type Controller, createController, upstreamIndexes } from './controller
 import { createInstruments, objectSamples } from './controller/instruments.ts';
 import { grantIndexes } from './controller/references.ts';
 import { createReporter } from './controller/reporter.ts';
-import { createKubernetesSource, sliceIndexes, trimService, trimSlice } from './discovery/kubernetes.ts';
+import {
+  createKubernetesSource,
+  sliceIndexes,
+  trimEndpoints,
+  trimService,
+  trimSlice,
+  UNMANAGED_ENDPOINTS,
+} from './discovery/kubernetes.ts';
 import { permissionsOf } from './install/rbac.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
 import { createFollower } from './kube/follower.ts';
@@ -22,6 +29,7 @@ import {
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
+  trimNode,
   trimReferenceGrant,
   trimSecret,
 } from './kube/objects.ts';
@@ -106,7 +114,22 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     indexes: grantIndexes,
   });
 
-  const source = createKubernetesSource({ services, slices });
+  const nodes = config.watchNodes
+    ? follower.follow({ resource: { ...core, plural: 'nodes' }, trim: trimNode })
+    : undefined;
+  const endpoints = config.readEndpoints
+    ? follower.followNamespaced({
+        resource: { ...core, plural: 'endpoints' },
+        trim: trimEndpoints,
+        query: UNMANAGED_ENDPOINTS,
+      })
+    : undefined;
+
+  const source = createKubernetesSource({
+    services,
+    slices,
+    ...(endpoints === undefined ? {} : { endpoints }),
+  });
   const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
   const election = enabled
     ? createLeaderElection({
@@ -203,6 +226,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       secrets,
       certificates,
       source,
+      ...(nodes === undefined ? {} : { nodes }),
       permissions,
       writer,
       reporter,
@@ -233,6 +257,8 @@ export function permissionsNeeded(config: Config): readonly Permission[] {
     leaderElection: config.leaderElection.enabled,
     leaseName: config.leaderElection.leaseName,
     roleName: config.roleName,
+    watchNodes: config.watchNodes,
+    readEndpoints: config.readEndpoints,
   });
 }
 

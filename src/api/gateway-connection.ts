@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { addressing } from './addressing.ts';
+import { labelSelector } from './label-selector.ts';
 import { celMatches, conditions, dnsLabel, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 
@@ -157,72 +159,6 @@ const apisix = z
   })
   .describe('Apache APISIX with its Admin API v3 on etcd.');
 
-const labelKey = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?$/;
-const labelValue = /^([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?$/;
-const MAX_LABELS = 64;
-
-const matchLabels = withRules(
-  z
-    .record(z.string(), z.string().max(63))
-    .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`)
-    .meta({ maxProperties: MAX_LABELS }),
-  [
-    {
-      rule: `self.all(key, size(key) <= 317 && ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)})`,
-      message:
-        'matchLabels holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop',
-      holds: (labels) =>
-        Object.entries(labels).every(
-          ([key, value]) => key.length <= 317 && labelKey.test(key) && labelValue.test(value),
-        ),
-    },
-  ],
-);
-
-const labelSelector = z
-  .object({
-    matchLabels: matchLabels.optional().describe('Labels that the namespace must have with these values.'),
-    matchExpressions: z
-      .array(
-        withRules(
-          z.object({
-            key: text(317, {
-              pattern: labelKey,
-              message: "key is a label's key, for example team or app.kubernetes.io/part-of",
-            }).describe("A label's key."),
-            operator: z
-              .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
-              .describe('What must be true of the label.'),
-            values: z
-              .array(
-                text(63, {
-                  pattern: labelValue,
-                  message:
-                    "must be a label's value: up to 63 letters, digits, '-', '_' and '.', for example payments",
-                }),
-              )
-              .max(64)
-              .optional()
-              .describe('Values for In and NotIn.'),
-          }),
-          [
-            {
-              rule: "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-              message: 'In and NotIn need values; Exists and DoesNotExist take none',
-              holds: (value) =>
-                (value.operator === 'In' || value.operator === 'NotIn') === (value.values?.length ?? 0) > 0,
-            },
-          ],
-        ),
-      )
-      .max(16)
-      .optional()
-      .describe('Conditions that the labels of the namespace must all meet.'),
-  })
-  .describe('Labels of the namespace.');
-
-export type LabelSelector = z.output<typeof labelSelector>;
-
 const allowedNamespaces = withRules(
   z.object({
     all: z.boolean().optional().describe('Every namespace.'),
@@ -237,7 +173,7 @@ const allowedNamespaces = withRules(
       .max(32)
       .optional()
       .describe('Regular expressions of names that are left out, whatever else allows them.'),
-    selector: labelSelector.optional(),
+    selector: labelSelector('namespace', { labels: 64, expressions: 16, values: 64 }).optional(),
   }),
   [
     {
@@ -261,7 +197,11 @@ const tenantPolicy = z
       .default('Prefixed')
       .describe('Prefixed: an upstreamId must begin with `<idPrefix><namespace>.`.'),
     adoption: policy.default('Deny').describe('Taking over upstreams that nobody owns.'),
-    staticAddresses: policy.default('Deny').describe('Backends with `addresses`.'),
+    staticAddresses: policy
+      .default('Deny')
+      .describe(
+        "Places outside the cluster: `addresses`, Services of type ExternalName, and a `dnsSuffix` other than the connection's.",
+      ),
     overrides: policy.default('Deny').describe('Raw fields of the gateway.'),
   })
   .describe('What the owner of a namespace may do with this gateway.');
@@ -291,6 +231,11 @@ export const gatewayConnectionSpec = withRules(
       .default({ concurrency: 8 })
       .describe('What the operator may ask of this gateway.'),
     allowedNamespaces: allowedNamespaces.optional(),
+    addressing: addressing
+      .optional()
+      .describe(
+        'How this gateway reaches Services where a backend says nothing else. Default: mode Pod, which needs a gateway that reaches Pods.',
+      ),
     tenantPolicy: tenantPolicy.default({
       upstreamIds: 'Prefixed',
       adoption: 'Deny',

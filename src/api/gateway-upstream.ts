@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { addressing } from './addressing.ts';
 import {
   celMatches,
   conditions,
@@ -84,8 +85,16 @@ const backend = withRules(
       .max(100)
       .default(1)
       .describe('Share of the traffic, however many endpoints this backend has. 0: none.'),
+    addressing: addressing
+      .optional()
+      .describe("How the gateway reaches this Service. Replaces the connection's as a whole."),
   }),
   [
+    {
+      rule: '!has(self.addressing) || !has(self.addresses)',
+      message: 'addressing is for Services: addresses are places already, so remove one',
+      holds: (value) => value.addressing === undefined || value.addresses === undefined,
+    },
     {
       rule: '(has(self.serviceRef) ? 1 : 0) + (has(self.serviceName) ? 1 : 0) + (has(self.addresses) ? 1 : 0) == 1',
       message: 'a backend has exactly one of serviceRef, serviceName and addresses',
@@ -95,6 +104,53 @@ const backend = withRules(
     },
   ],
 );
+
+const zones = z
+  .array(
+    z.object({
+      zone: text(63, {
+        pattern: /^[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?$/,
+        message:
+          'zone is what the label topology.kubernetes.io/zone of a node says, for example eu-central-1a',
+      }).describe('Name of the zone.'),
+      priority: z
+        .int()
+        .min(-100)
+        .max(100)
+        .default(0)
+        .describe('Zones of a lower priority get traffic only when all of the higher ones fail.'),
+      weight: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(100)
+        .describe('Share of an endpoint there. 100: a full one. 0: it is left out.'),
+    }),
+  )
+  .min(1)
+  .max(16)
+  .refine((list) => new Set(list.map(({ zone }) => zone)).size === list.length, 'each zone once')
+  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['zone'] });
+
+const endpoints = z
+  .object({
+    family: z
+      .enum(['IPv4', 'IPv6'])
+      .optional()
+      .describe("IP family of the addresses. Default: the first of the Service's `ipFamilies`."),
+    drain: z
+      .enum(['Remove', 'ZeroWeight'])
+      .default('Remove')
+      .describe(
+        'What becomes of endpoints that terminate and still serve while others are ready. Remove: they go. ZeroWeight: they stay with weight 0, so that the gateway knows them until they end.',
+      ),
+    zones: zones
+      .optional()
+      .describe(
+        'What zones are worth to this gateway. One that is not listed has priority 0 and full weight.',
+      ),
+  })
+  .describe('Which endpoints are used, and how.');
 
 /** What `removalGuard` is where it is not given. */
 export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
@@ -131,6 +187,7 @@ export const gatewayUpstreamSpec = withRules(
       .max(16)
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe('Where the traffic goes.'),
+    endpoints: endpoints.optional(),
     ...trafficFields,
     removalGuard: z
       .object({
@@ -234,10 +291,10 @@ export const EXCLUDED_REASONS = {
   NotReady: 'It is not ready, and does not terminate.',
   Terminating: 'It terminates, and no longer serves, or another endpoint is ready.',
   WrongFamily:
-    'It has no address of the IP family that is used: the first of the `ipFamilies` of its Service.',
+    'It has no address of the IP family that is used: `spec.endpoints.family`, or the first of the `ipFamilies` of its Service.',
   PortMissing: 'Its slice has no port of that name and protocol, or the port has no number.',
-  // An older CRD must not refuse what a newer operator says.
-  NodeUnusable: 'Its node is of no use to a gateway. Reserved: not said yet.',
+  NodeUnusable:
+    'With addressing mode Node: the node is not ready, is excluded from external load balancers, has no address of the type and family, or, where only nodes with an endpoint count, is left out by the `nodeSelector`.',
   Held: 'Nobody wants it any more, and [the removal guard](concepts.md#what-is-held) keeps it in the gateway for a while.',
 } as const;
 
@@ -277,10 +334,10 @@ export const gatewayUpstreamStatus = z
         summary: z.string().describe('`ready` of all that are counted here, for example `3/4`.'),
         ready: count.describe('Endpoints that get traffic because they are ready.'),
         draining: count.describe(
-          'Endpoints that get traffic while they terminate, since they still serve and none is ready.',
+          'Endpoints in the gateway that terminate and still serve: they get the traffic where none is ready, else they have weight 0 (`drain: ZeroWeight`).',
         ),
         excluded: count.describe(
-          'Endpoints that are left out: not ready, terminating, of another family, or without the port.',
+          'Endpoints that are left out: not ready, terminating, of another family, or without the port; with addressing mode Node also nodes that are of no use.',
         ),
         held: count
           .default(0)

@@ -14,7 +14,7 @@ export const REASONS = {
     'The upstream id does not begin with the prefix of this namespace, or is no id that the gateway takes. Choose another id, or the platform team sets `tenantPolicy.upstreamIds: Any`.',
   IdTaken: 'Another GatewayUpstream has this upstream id already; the message names it. Choose another id.',
   StaticAddressesDenied:
-    'The connection does not allow `addresses`. The platform team can set `tenantPolicy.staticAddresses: Allow`.',
+    'The connection does not allow places outside the cluster: `addresses`, Services of type ExternalName, a `dnsSuffix` of its own; or one of them is a name inside the cluster. The platform team can set `tenantPolicy.staticAddresses: Allow`; nothing allows names inside the cluster.',
   OverridesDenied:
     'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
   UnsupportedField:
@@ -26,6 +26,12 @@ export const REASONS = {
   ServiceNotFound: 'The Service does not exist. Create it or correct the name.',
   PortNotFound: 'The Service has no such port. The message lists the ports that it has.',
   UnsupportedProtocol: 'The port exists for another protocol than the scheme uses.',
+  NodePortMissing:
+    'With addressing mode Node the Service needs a NodePort: make it of type NodePort or LoadBalancer, or choose another mode.',
+  NoClusterIP:
+    'With addressing mode ClusterIP the Service needs an address of the IP family that is used; a headless one has none. Choose another mode.',
+  NoLoadBalancerAddress:
+    'With addressing mode LoadBalancer the status of the Service names no address of the IP family that is used: it is of another type, or nobody gave it one yet.',
   RefNotPermitted:
     "The reference leads into another namespace, and no ReferenceGrant there permits it; or to a Secret in a namespace that `secretNamespaces` of the operator's configuration does not name.",
   SecretNotFound:

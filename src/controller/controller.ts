@@ -1,12 +1,17 @@
 import { namespaceNamedBy } from '../core/access.ts';
-import type { ServicePortRef } from '../core/desired.ts';
-import { backendTargets } from '../core/desired.ts';
+import { type BackendTarget, backendTargets, type ServicePortRef } from '../core/desired.ts';
 import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream, NamespaceStored, SecretFacts } from '../kube/objects.ts';
+import type {
+  GatewayConnection,
+  GatewayUpstream,
+  NamespaceStored,
+  NodeStored,
+  SecretFacts,
+} from '../kube/objects.ts';
 import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -28,7 +33,7 @@ import { type ReferenceRules, referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
 import type { ListReport } from './session.ts';
 import { Sweep } from './sweep.ts';
-import { concernsNamespace, concernsObject } from './triggers.ts';
+import { concernsNamespace, concernsNode, concernsObject } from './triggers.ts';
 
 /** Indexes that the controller needs on the store of GatewayUpstreams. */
 export const upstreamIndexes = {
@@ -61,6 +66,8 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
   readonly source: DiscoverySource<ServicePortRef>;
+  /** Absent: nobody watches them. */
+  readonly nodes?: StoreView<NodeStored>;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
@@ -103,13 +110,15 @@ const READ_BACK_MS = 60_000;
  * reconciled before every kind that it depends on was listed in full.
  */
 export function createController(options: ControllerOptions): Controller {
-  const { upstreams, connections, namespaces, grants, secrets, source, reporter, writer, clock, log } =
+  const { upstreams, connections, namespaces, grants, secrets, source, nodes, reporter, writer, clock, log } =
     options;
   const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
   const claims = new Claims();
   const memory = new GuardMemory(clock);
   const changes = new EndpointChanges(clock);
   const subscriptions = new Map<ObjectKey, readonly Disposable[]>();
+  /** The objects that are reached by nodes. */
+  const onNodes = new Set<ObjectKey>();
   const seen = new Map<ObjectKey, { readonly uid: string; readonly at: number }>();
   let started = false;
 
@@ -220,6 +229,19 @@ export function createController(options: ControllerOptions): Controller {
     for (const object of upstreams.byIndex('connection', connection)) enqueueUpstream(object, priority);
   }
 
+  /** Objects whose Services are other names (ExternalName), which may lead into a namespace that came or went. */
+  function enqueueOtherNames(): void {
+    for (const { name, spec } of connections.list()) {
+      if (!spec.ok || spec.value.tenantPolicy.staticAddresses === 'Deny') continue;
+      for (const object of upstreams.byIndex('connection', name)) {
+        const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace) : [];
+        const isOther = (target: BackendTarget) =>
+          target.kind === 'service' && source.read(target.ref).state === 'external';
+        if (targets.some(isOther)) enqueueUpstream(object, PRIORITY.resync);
+      }
+    }
+  }
+
   function enqueueConnection(name: string): void {
     enqueue({ kind: 'connection', name }, CONNECTION_LANE, PRIORITY.spec);
   }
@@ -230,13 +252,17 @@ export function createController(options: ControllerOptions): Controller {
     subscriptions.delete(key);
     if (current === undefined) seen.delete(key);
     else if (seen.get(key)?.uid !== current.uid) seen.set(key, { uid: current.uid, at: clock.monotonic() });
+    const connection = current === undefined ? undefined : connections.get('', current.connection);
+    const settings = connection?.spec.ok === true ? connection.spec.value : undefined;
+    onNodes.delete(key);
     if (current?.spec.ok === true) {
-      const refs = backendTargets(current.spec.value, current.namespace).flatMap((target) =>
-        target.kind === 'service' ? [target.ref] : [],
+      const targets = backendTargets(current.spec.value, current.namespace, settings?.addressing).filter(
+        (target) => target.kind === 'service',
       );
+      if (targets.some(({ addressing }) => addressing.mode === 'Node')) onNodes.add(key);
       subscriptions.set(
         key,
-        refs.map((ref) =>
+        targets.map(({ ref }) =>
           source.subscribe(ref, () => {
             changes.arrived(key);
             enqueueKey(key, PRIORITY.endpoints);
@@ -244,8 +270,7 @@ export function createController(options: ControllerOptions): Controller {
         ),
       );
     }
-    const connection = current === undefined ? undefined : connections.get('', current.connection);
-    const idPrefix = connection?.spec.ok === true ? connection.spec.value.idPrefix : undefined;
+    const idPrefix = settings?.idPrefix;
     for (const rival of claims.update(key, current, idPrefix)) enqueueKey(rival, PRIORITY.spec);
   }
 
@@ -325,6 +350,7 @@ export function createController(options: ControllerOptions): Controller {
           for (const object of upstreams.byIndex('named', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
           }
+          if (event.previous === undefined || event.current === undefined) enqueueOtherNames();
           for (const object of upstreams.byIndex('namespace', namespace.name)) {
             enqueueUpstream(object, PRIORITY.resync);
             for (const rival of claims.rivals(keyOf(object))) enqueueKey(rival, PRIORITY.resync);
@@ -364,6 +390,20 @@ export function createController(options: ControllerOptions): Controller {
             for (const object of upstreams.byIndex('namespace', namespace)) {
               if (certificateName(object) !== undefined) enqueueUpstream(object, PRIORITY.resync);
             }
+          }),
+        );
+      }
+      if (nodes !== undefined) {
+        listeners.use(
+          nodes.onChange((event) => {
+            if (!started || nodes.state.state !== 'synced' || !concernsNode(event)) return;
+            for (const key of onNodes) enqueueKey(key, PRIORITY.endpoints);
+          }),
+        );
+        listeners.use(
+          nodes.onState(() => {
+            if (!started) return;
+            for (const key of onNodes) enqueueKey(key, PRIORITY.resync);
           }),
         );
       }

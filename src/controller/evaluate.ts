@@ -2,7 +2,8 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import { accessProblem, adoptionProblem } from '../core/access.ts';
+import { accessProblem, adoptionProblem, externalNameProblem } from '../core/access.ts';
+import { type KnownNodes, viaOf } from '../core/addressing.ts';
 import { keeperOf } from '../core/claims.ts';
 import {
   backendTargets,
@@ -38,7 +39,7 @@ import type { Verdict } from '../core/status.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import type { GatewayInfo, Unsupported } from '../gateways/driver.ts';
 import { gatewayFormat } from '../gateways/index.ts';
-import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import type { GatewayConnection, GatewayUpstream, NamespaceStored, NodeStored } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import { type CertificateRules, certificateOf } from './certificates.ts';
 import { type Claims, keyOf, wantedId } from './claims.ts';
@@ -58,6 +59,8 @@ export interface World extends ReferenceRules, CertificateRules {
   readonly connections: StoreView<GatewayConnection>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly source: DiscoverySource<ServicePortRef>;
+  /** Absent: nobody watches them. */
+  readonly nodes?: StoreView<NodeStored>;
   readonly claims: Claims;
   readonly held: (connection: string, id: UpstreamId) => Held;
   /** What is known of the gateway of a connection. */
@@ -139,7 +142,7 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
   // UpsertOnly deletes nothing, not even by a sweep.
   const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   const labels = ownerLabels(owner, { orphan });
-  const backends = denied === undefined ? resolve(world, object, spec.value) : [];
+  const backends = denied === undefined ? resolve(world, object, spec.value, connection.spec.value) : [];
   const clientCertificate = denied === undefined ? certificateOf(world, object) : undefined;
   const desired = buildDesired(spec.value, { id, labels }, backends, [], clientCertificate);
   const problems = unsupportedBy(world, connection, desired.upstream);
@@ -332,16 +335,19 @@ export function basisOf({ spec, backends }: Evaluated): string {
   return JSON.stringify([
     spec.backends,
     spec.scheme,
+    spec.endpoints,
     backends.map((backend) =>
-      'found' in backend && backend.found.state === 'known' ? backend.found.basis : null,
+      'found' in backend
+        ? [backend.target.addressing, 'basis' in backend.found ? backend.found.basis : null]
+        : null,
     ),
   ]);
 }
 
 function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node: UpstreamNode) => NodeFate {
-  return createFateOf(backends, (index, address) => {
+  return createFateOf(backends, (index, departed) => {
     const target = backends[index]?.target;
-    return target?.kind === 'service' ? source.departure(target.ref, address) : 'unknown';
+    return target?.kind === 'service' ? source.departure(target.ref, departed) : 'unknown';
   });
 }
 
@@ -405,7 +411,7 @@ export type EndChange =
 
 /** What `ending` of `object` means where the gateway holds `observed`. */
 export function decideEnd(
-  world: Pick<World, 'clusterId' | 'connections' | 'certificates' | 'gatewayInfo'>,
+  world: World,
   object: GatewayUpstream,
   { policy }: Extract<Ending, { kind: 'ends' }>,
   observed: ObservedUpstream | undefined,
@@ -418,8 +424,17 @@ export function decideEnd(
   }
   if (staysBehind(observed) || !object.spec.ok) return { kind: 'none' };
   const labels = ownerLabels(owner, { orphan: true });
+  const evaluation = evaluate(world, object);
+  // What its Services say of themselves is part of the upstream.
+  const backends = evaluation.kind === 'evaluated' ? evaluation.backends : [];
   const certificate = certificateOf(world, object);
-  const { upstream } = buildDesired(object.spec.value, { id: observed.id, labels }, [], [], certificate);
+  const { upstream } = buildDesired(
+    object.spec.value,
+    { id: observed.id, labels },
+    backends,
+    [],
+    certificate,
+  );
   const connection = world.connections.get('', object.connection);
   const isWhole = certificate === undefined || certificate.state === 'known';
   if (!isWhole || connection === undefined || unsupportedBy(world, connection, upstream).length > 0) {
@@ -537,13 +552,41 @@ function resolve(
   world: World,
   object: GatewayUpstream,
   spec: GatewayUpstreamSpec,
+  connection: GatewayConnectionSpec,
 ): readonly ResolvedBackend[] {
-  return backendTargets(spec, object.namespace).map((target) =>
-    target.kind === 'addresses'
-      ? { target }
-      : {
-          target,
-          found: referenceRefused(world, target.ref, object.namespace) ?? world.source.read(target.ref),
-        },
-  );
+  const isNamespace = (name: string) => world.namespaces.get('', name) !== undefined;
+  return backendTargets(spec, object.namespace, connection.addressing).map((target): ResolvedBackend => {
+    if (target.kind === 'addresses') return { target };
+    const { ref, addressing } = target;
+    const refused = referenceRefused(world, ref, object.namespace);
+    if (refused !== undefined) return { target, found: refused };
+    const found = world.source.read(ref);
+    if (found.state === 'external') {
+      const named = { name: object.connection, spec: connection };
+      return { target, found: externalNameProblem(ref, found.host, named, isNamespace) ?? found };
+    }
+    if (found.state !== 'known') return { target, found };
+    const family = spec.endpoints?.family ?? found.preferredFamily;
+    const via = viaOf(found, addressing, family, knownNodes(world));
+    return 'state' in via ? { target, found: via } : { target, found, via };
+  });
+}
+
+function knownNodes({ nodes }: World): KnownNodes {
+  if (nodes === undefined) {
+    return {
+      kind: 'unknown',
+      beginning: false,
+      message:
+        "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+    };
+  }
+  const { state } = nodes;
+  if (state.state === 'synced') return { kind: 'listed', nodes: nodes.list() };
+  const problem = state.state === 'syncing' ? state.problem : 'the API server does not serve them';
+  return {
+    kind: 'unknown',
+    beginning: problem === undefined,
+    message: `Nodes are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
+  };
 }

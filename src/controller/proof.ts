@@ -301,6 +301,8 @@ export class Proof {
         const urls = endpointUrls(found);
         return urls.length > 0 ? { urls } : { urls, problem: noDataPlanes(ref) };
       }
+      case 'external':
+        return { urls: [], problem: noDataPlanes(ref) };
       case 'absent':
         return { urls: [], problem: `spec.apisix.controlApi.serviceRef: ${found.message}` };
       case 'unknown':

@@ -1,4 +1,5 @@
-import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { GatewayConnection, GatewayUpstream, NamespaceStored, NodeStored } from '../kube/objects.ts';
 import type { StoreEvent } from '../kube/store.ts';
 
 /**
@@ -27,4 +28,13 @@ export function concernsNamespace({ previous, current }: StoreEvent<NamespaceSto
   if (previous.terminating !== current.terminating) return true;
   const keys = new Set([...Object.keys(previous.labels), ...Object.keys(current.labels)]);
   return [...keys].some((key) => previous.labels[key] !== current.labels[key]);
+}
+
+/** Whether a node's event may change what stands for it in a gateway: the kubelet's heartbeats do not. */
+export function concernsNode({ previous, current }: StoreEvent<NodeStored>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return !isDeepStrictEqual(
+    [previous.ready, previous.labels, previous.addresses],
+    [current.ready, current.labels, current.addresses],
+  );
 }

@@ -1,5 +1,8 @@
-import type { AllowedNamespaces, GatewayConnectionSpec, LabelSelector } from '../api/gateway-connection.ts';
+import { CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
+import type { AllowedNamespaces, GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import type { LabelSelector } from '../api/label-selector.ts';
+import type { NotPermitted, ServicePortRef } from './desired.ts';
 import { idPrefixOf } from './ownership.ts';
 import type { Verdict } from './status.ts';
 
@@ -101,6 +104,52 @@ function isClusterName(host: string, isNamespace: (name: string) => boolean): bo
   return namespace !== undefined && isNamespace(namespace);
 }
 
+/**
+ * Why a backend may not complete its name in its own way: with a suffix of somebody's choice the name of a Service leads
+ * anywhere.
+ */
+function dnsSuffixProblem(
+  spec: GatewayUpstreamSpec,
+  { name, spec: connection }: { readonly name: string; readonly spec: GatewayConnectionSpec },
+): string | undefined {
+  const usual = [CLUSTER_DNS_SUFFIX, connection.addressing?.dnsSuffix];
+  for (const { addressing } of spec.backends) {
+    const suffix = addressing?.dnsSuffix;
+    if (suffix === undefined || usual.includes(suffix)) continue;
+    if (connection.tenantPolicy.staticAddresses === 'Deny') {
+      return `GatewayConnection ${name} does not allow dnsSuffix "${suffix}": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow`;
+    }
+    // `<service>.<namespace>.other.svc...` is a Pod of another namespace.
+    const rest = suffix.replace(/^svc(\.|$)/, '');
+    if (/(^|\.)(svc|pod)(\.|$)/.test(rest) || (rest === suffix && /(^|\.)cluster\.local$/.test(suffix))) {
+      return `dnsSuffix "${suffix}" leads to something else than the Service inside the cluster: use ${CLUSTER_DNS_SUFFIX}, or what stands there in this cluster`;
+    }
+  }
+  return undefined;
+}
+
+/** Why `host`, another name that a Service of type ExternalName gives, may not be used; undefined if it may. */
+export function externalNameProblem(
+  ref: ServicePortRef,
+  host: string,
+  connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
+  isNamespace: (name: string) => boolean,
+): NotPermitted | undefined {
+  const where = `Service ${ref.namespace}/${ref.name} is of type ExternalName`;
+  const denied = (message: string): NotPermitted => ({
+    state: 'notPermitted',
+    reason: 'StaticAddressesDenied',
+    message,
+  });
+  if (connection.spec.tenantPolicy.staticAddresses === 'Deny') {
+    return denied(
+      `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
+    );
+  }
+  if (!isClusterName(host, isNamespace)) return undefined;
+  return denied(`${where} and names ${host}, which is inside the cluster: refer to that Service itself`);
+}
+
 /** What the connection says to this object; `undefined` if it may use it. `isNamespace`: whether the cluster has one. */
 export function accessProblem(
   spec: GatewayUpstreamSpec,
@@ -143,6 +192,10 @@ export function accessProblem(
       reason: 'OverridesDenied',
       message: `GatewayConnection ${connection.name} does not allow apisix.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
     };
+  }
+  const suffixProblem = dnsSuffixProblem(spec, connection);
+  if (suffixProblem !== undefined) {
+    return { status: 'False', reason: 'StaticAddressesDenied', message: suffixProblem };
   }
   const inside = addresses.find(({ host }) => isClusterName(host, isNamespace));
   if (inside !== undefined) {

@@ -1,13 +1,28 @@
+import type { Addressing } from '../api/addressing.ts';
 import { type Backend, type GatewayUpstreamSpec, MAX_EXCLUDED } from '../api/gateway-upstream.ts';
-import type { Discovered, FoundKeyPair, Protocol, Upstream, UpstreamId, UpstreamNode } from './model.ts';
+import { type Placed, POD, place, type Via } from './addressing.ts';
+import type {
+  Discovered,
+  FoundKeyPair,
+  Protocol,
+  Scheme,
+  Upstream,
+  UpstreamId,
+  UpstreamNode,
+} from './model.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
-import { trafficOf } from './traffic.ts';
+import { SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { weigh } from './weights.ts';
 
 /** What a backend's reference leads to: a Service's port, or places written in the spec. */
 export type BackendTarget =
-  | { readonly kind: 'service'; readonly ref: ServicePortRef; readonly weight: number }
+  | {
+      readonly kind: 'service';
+      readonly ref: ServicePortRef;
+      readonly weight: number;
+      readonly addressing: Addressing;
+    }
   | {
       readonly kind: 'addresses';
       readonly addresses: NonNullable<Backend['addresses']>;
@@ -34,19 +49,22 @@ export type ResolvedBackend =
   | {
       readonly target: Extract<BackendTarget, { kind: 'service' }>;
       readonly found: Discovered | NotPermitted;
+      /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
+      readonly via?: Via;
     }
   | { readonly target: Extract<BackendTarget, { kind: 'addresses' }> };
 
 /** The reference leads where this object may not look. */
 export interface NotPermitted {
   readonly state: 'notPermitted';
+  readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied';
   readonly message: string;
 }
 
 /** What becomes of the endpoints behind all backends; each counts once per backend that leads to it. */
 export interface EndpointCounts {
   readonly ready: number;
-  /** Terminating and still serving, and in use since none is ready. */
+  /** Terminating and still serving: in use since none is ready, or kept without weight. */
   readonly draining: number;
   readonly excluded: number;
   /** Not wanted any more, and kept by the removal guard. */
@@ -74,14 +92,19 @@ const MAX_WEIGHT_SUM = 10_000;
 /** APISIX allocates 160 points per unit of weight for a consistent hash, on every change. */
 const MAX_WEIGHT_SUM_HASH = 1000;
 
-/** What the backends of `spec`, an object of `namespace`, lead to. */
-export function backendTargets(spec: GatewayUpstreamSpec, namespace: string): readonly BackendTarget[] {
+/** What the backends of `spec`, an object of `namespace`, lead to. `addressing`: the connection's. */
+export function backendTargets(
+  spec: GatewayUpstreamSpec,
+  namespace: string,
+  addressing: Addressing = POD,
+): readonly BackendTarget[] {
   const protocol: Protocol = spec.scheme === 'UDP' ? 'UDP' : 'TCP';
-  return spec.backends.map(({ serviceRef, serviceName, addresses, weight }): BackendTarget => {
+  return spec.backends.map((backend): BackendTarget => {
+    const { serviceRef, serviceName, addresses, weight } = backend;
+    const service = { kind: 'service', weight, addressing: backend.addressing ?? addressing } as const;
     if (serviceRef !== undefined) {
       return {
-        kind: 'service',
-        weight,
+        ...service,
         ref: {
           namespace: serviceRef.namespace ?? namespace,
           name: serviceRef.name,
@@ -93,8 +116,7 @@ export function backendTargets(spec: GatewayUpstreamSpec, namespace: string): re
     if (serviceName !== undefined) {
       const [, refNamespace = '', name = '', port = ''] = /^([^/]*)\/([^:]*):(.*)$/.exec(serviceName) ?? [];
       return {
-        kind: 'service',
-        weight,
+        ...service,
         ref: { namespace: refNamespace, name, port: { by: 'endpointPort', port }, protocol },
       };
     }
@@ -120,7 +142,9 @@ export function buildDesired(
   clientCertificate?: FoundKeyPair,
 ): Desired {
   const traffic = trafficOf(spec, clientCertificate?.state === 'known' ? clientCertificate.pair : undefined);
+  const scheme = spec.scheme ?? defaultScheme(backends);
   const weighing = weighedNodes(
+    spec,
     backends,
     held,
     traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
@@ -131,22 +155,27 @@ export function buildDesired(
       labels: { ...spec.labels, ...identity.labels },
       nodes: weighing.nodes,
       ...traffic,
+      scheme: scheme ?? SCHEME_DEFAULT,
     },
     resolvedRefs: resolvedRefs(backends, clientCertificate),
     counts: weighing.counts,
     excluded: weighing.excluded.slice(0, MAX_EXCLUDED),
     action: actionFor(backends, clientCertificate),
-    ready: readyVerdict(backends, weighing),
+    ready: readyVerdict(backends, weighing, scheme === undefined),
   };
 }
 
-/** What one backend leads to. */
-interface Group {
-  /** Each with its weight within the backend. */
-  readonly places: readonly (Omit<UpstreamNode, 'weight'> & { readonly unit: number })[];
-  readonly ready: number;
-  readonly draining: number;
-  readonly excluded: readonly Excluded[];
+/** What the ports of the Services say that they speak; undefined where they do not agree. */
+function defaultScheme(backends: readonly ResolvedBackend[]): Scheme | undefined {
+  const said = new Set(
+    backends.flatMap((backend) =>
+      'found' in backend && backend.found.state === 'known'
+        ? [schemeOf(backend.found.front?.port?.appProtocol)]
+        : [],
+    ),
+  );
+  const [scheme = SCHEME_DEFAULT] = said;
+  return said.size > 1 ? undefined : scheme;
 }
 
 interface Weighing {
@@ -154,17 +183,18 @@ interface Weighing {
   readonly counts: EndpointCounts;
   readonly excluded: readonly Excluded[];
   /** Of the backends that get traffic alone. */
-  readonly weighted: Pick<Group, 'ready' | 'draining'>;
+  readonly weighted: Pick<Placed, 'ready' | 'draining'>;
   readonly exact: boolean;
 }
 
 function weighedNodes(
+  spec: GatewayUpstreamSpec,
   backends: readonly ResolvedBackend[],
   held: readonly HeldNode[],
   maxSum: number,
 ): Weighing {
   const groups = backends.map((backend, index) => {
-    const group = groupOf(backend);
+    const group = placedBy(backend, spec.endpoints);
     // Weighed with the others, so that every backend keeps its share.
     const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
     return { ...backend.target, ...group, places: [...group.places, ...stay] };
@@ -184,11 +214,12 @@ function weighedNodes(
         })),
   );
   const excluded = excludedOf(groups, held);
-  // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic.
-  const stopped = nodes.every(({ weight }) => weight === 0);
+  // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic. It
+  // balances over each priority by itself.
+  const carrying = new Set(nodes.flatMap(({ weight, priority }) => (weight > 0 ? [priority] : [])));
   return {
     nodes: mergeNodes([
-      ...(stopped ? [] : nodes),
+      ...nodes.filter(({ priority }) => carrying.has(priority)),
       ...held.flatMap(({ node, backend }) => (backend === undefined ? [node] : [])),
     ]),
     counts: { ...sumUsed(groups), excluded: excluded.length, held: held.length },
@@ -205,7 +236,7 @@ function carriesWeight(target: BackendTarget): boolean {
   );
 }
 
-function groupOf(backend: ResolvedBackend): Group {
+function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endpoints']): Placed {
   if (!('found' in backend)) {
     const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
       host: host.toLowerCase(),
@@ -215,13 +246,17 @@ function groupOf(backend: ResolvedBackend): Group {
     }));
     return { places, ready: places.length, draining: 0, excluded: [] };
   }
-  const { found } = backend;
+  const { found, via = { kind: 'endpoints' } } = backend;
+  if (found.state === 'external') {
+    const { host, port } = found;
+    return { places: [{ host, port, unit: 1, priority: 0 }], ready: 1, draining: 0, excluded: [] };
+  }
   if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: [] };
-  const { endpoints, ...rest } = chooseEndpoints(found.endpoints, found.preferredFamily);
-  return { ...rest, places: endpoints.map((endpoint) => ({ ...endpoint, unit: 1, priority: 0 })) };
+  const family = endpoints?.family ?? found.preferredFamily;
+  return place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
 }
 
-function sumUsed(groups: readonly Group[]): Pick<Group, 'ready' | 'draining'> {
+function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> {
   const sum = { ready: 0, draining: 0 };
   for (const { ready, draining } of groups) {
     sum.ready += ready;
@@ -231,7 +266,7 @@ function sumUsed(groups: readonly Group[]): Pick<Group, 'ready' | 'draining'> {
 }
 
 /** What the backends leave out, less what stays in the gateway all the same. */
-function excludedOf(groups: readonly Group[], held: readonly HeldNode[]): readonly Excluded[] {
+function excludedOf(groups: readonly Placed[], held: readonly HeldNode[]): readonly Excluded[] {
   const ports = new Map<string, Set<number>>();
   for (const { node } of held) ports.set(node.host, (ports.get(node.host) ?? new Set()).add(node.port));
   return groups
@@ -262,7 +297,9 @@ function actionFor(
   const found = backends.map((backend) => ('found' in backend ? backend.found : undefined));
   const unknown = [...found, clientCertificate].filter((one) => one?.state === 'unknown');
   if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
-  return found.some((one) => one === undefined || one.state === 'known') ? 'write' : 'onlyIfHeld';
+  return found.some((one) => one === undefined || one.state === 'known' || one.state === 'external')
+    ? 'write'
+    : 'onlyIfHeld';
 }
 
 function resolvedRefs(
@@ -297,20 +334,24 @@ function backendProblems(backends: readonly ResolvedBackend[]): readonly Verdict
     const { found } = backend;
     switch (found.state) {
       case 'known':
+      case 'external':
         return [];
       case 'unknown':
         return [{ status: 'Unknown', reason: 'SourceUnavailable', message: found.message }];
       case 'absent':
-        return [{ status: 'False', reason: found.reason, message: found.message }];
       case 'notPermitted':
-        return [{ status: 'False', reason: 'RefNotPermitted', message: found.message }];
+        return [{ status: 'False', reason: found.reason, message: found.message }];
       default:
         return found satisfies never;
     }
   });
 }
 
-function readyVerdict(backends: readonly ResolvedBackend[], { weighted, counts, exact }: Weighing): Verdict {
+function readyVerdict(
+  backends: readonly ResolvedBackend[],
+  { weighted, counts, exact, nodes }: Weighing,
+  schemesDiffer: boolean,
+): Verdict {
   if (!backends.some(({ target }) => carriesWeight(target))) {
     return {
       status: 'True',
@@ -325,13 +366,28 @@ function readyVerdict(backends: readonly ResolvedBackend[], { weighted, counts, 
       message: noReadyMessage(weighted.draining, counts.held),
     };
   }
-  return {
-    status: 'True',
-    reason: 'Ready',
-    message: exact
-      ? 'The gateway holds what runs in the cluster'
-      : 'The gateway holds what runs in the cluster; the weights of the backends are only near their shares, since the endpoints are too many for exact ones',
-  };
+  if (nodes.length === 0) {
+    return {
+      status: 'True',
+      reason: 'NoWeight',
+      message:
+        'Every endpoint is in a zone of weight 0, so the gateway has nothing to send traffic to: raise a weight in spec.endpoints.zones',
+    };
+  }
+  const remarks = [
+    'The gateway holds what runs in the cluster',
+    ...(exact
+      ? []
+      : [
+          'the weights of the backends are only near their shares, since the endpoints are too many for exact ones',
+        ]),
+    ...(schemesDiffer
+      ? [
+          'the ports of its Services name different protocols in appProtocol, so the scheme is HTTP: set spec.scheme',
+        ]
+      : []),
+  ];
+  return { status: 'True', reason: 'Ready', message: remarks.join('; ') };
 }
 
 function noReadyMessage(draining: number, held: number): string {

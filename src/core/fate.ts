@@ -1,3 +1,4 @@
+import type { Via } from './addressing.ts';
 import type { ResolvedBackend } from './desired.ts';
 import type { Fate } from './guard.ts';
 import type { Endpoint, UpstreamNode } from './model.ts';
@@ -8,35 +9,49 @@ export interface NodeFate {
   readonly backend: number | undefined;
 }
 
-/** How an address went that a backend does not list: see `Departure` of the sources. */
-export type DepartureOf = (backend: number, address: string) => 'explained' | 'vanished' | 'unknown';
+/** What a backend lists no more: one address, or every endpoint that it had, on one node of the cluster or anywhere. */
+export type Departed =
+  | { readonly kind: 'address'; readonly address: string }
+  | { readonly kind: 'node'; readonly node: string }
+  | { readonly kind: 'all' };
+
+/** How that went: see `Departure` of the sources. */
+export type DepartureOf = (backend: number, departed: Departed) => 'explained' | 'vanished' | 'unknown';
+
+/** What a backend says of a node by what it lists now; `Departed`: nothing, but what is remembered of that may. */
+type Look = 'sick' | 'explained' | 'nothing' | Departed;
 
 /** Why nodes would go that the gateway holds, by what their backends list now and what is remembered of them. */
 export function createFateOf(
   backends: readonly ResolvedBackend[],
   departureOf: DepartureOf,
 ): (node: UpstreamNode) => NodeFate {
-  const services = backends.flatMap((backend, index) => ('found' in backend ? [{ index, backend }] : []));
-  const listed = services.map(({ index, backend: { found } }) => ({
-    index,
-    isKnown: found.state === 'known',
-    byAddress: found.state === 'known' ? byAddress(found.endpoints) : new Map<string, Endpoint[]>(),
-  }));
+  const services = backends.flatMap((backend, index) =>
+    'found' in backend
+      ? [
+          {
+            index,
+            isKnown: backend.found.state === 'known' || backend.found.state === 'external',
+            look: lookOf(backend),
+          },
+        ]
+      : [],
+  );
   const only = services.length === 1 ? services[0]?.index : undefined;
 
-  return ({ host }) => {
+  return (node) => {
     let explained = false;
-    for (const { index, byAddress: endpoints } of listed) {
-      const found = endpoints.get(host);
-      if (found === undefined) continue;
-      // Ready on another port, or as another family, is a change of the Service and no loss.
-      if (found.some(({ terminating }) => terminating) || found.some(({ ready }) => ready)) explained = true;
-      else return { fate: 'sick', backend: index };
+    const departed: { readonly index: number; readonly isKnown: boolean; readonly what: Departed }[] = [];
+    for (const { index, isKnown, look } of services) {
+      const what = look(node);
+      if (what === 'sick') return { fate: 'sick', backend: index };
+      if (what === 'explained') explained = true;
+      else if (what !== 'nothing') departed.push({ index, isKnown, what });
     }
     if (explained) return { fate: 'explained', backend: undefined };
     let vanishedFrom: number | undefined;
-    for (const { index, isKnown } of listed) {
-      const departure = departureOf(index, host);
+    for (const { index, isKnown, what } of departed) {
+      const departure = departureOf(index, what);
       // What belonged to a Service that is gone, or that this object may not look at any more, goes with it.
       if (departure === 'explained' || (departure === 'vanished' && !isKnown)) {
         return { fate: 'explained', backend: undefined };
@@ -44,17 +59,71 @@ export function createFateOf(
       if (departure === 'vanished') vanishedFrom = index;
     }
     if (vanishedFrom !== undefined) return { fate: 'vanished', backend: vanishedFrom };
-    if (listed.some(({ isKnown }) => !isKnown)) return { fate: 'explained', backend: undefined };
+    if (services.some(({ isKnown }) => !isKnown)) return { fate: 'explained', backend: undefined };
+    // The addresses of a Service itself do not vanish: its spec and status say which there are.
+    if (services.length > 0 && departed.length === 0) return { fate: 'explained', backend: undefined };
     return { fate: 'vanished', backend: only };
   };
 }
 
-function byAddress(endpoints: readonly Endpoint[]): Map<string, Endpoint[]> {
-  const found = new Map<string, Endpoint[]>();
-  for (const endpoint of endpoints) {
-    const list = found.get(endpoint.address);
-    if (list === undefined) found.set(endpoint.address, [endpoint]);
-    else list.push(endpoint);
+function lookOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBackend, { found: unknown }>) {
+  if (found.state === 'external') return (): Look => 'nothing';
+  const endpoints = found.state === 'known' ? found.endpoints : [];
+  const byAddress = Map.groupBy(endpoints, ({ address }) => address);
+  const atAddress = ({ host }: UpstreamNode): Look =>
+    lookAt(byAddress.get(host), { kind: 'address', address: host });
+  switch (via.kind) {
+    case 'endpoints':
+      return atAddress;
+    case 'nodes':
+      return lookAtNodes(via, endpoints, atAddress);
+    case 'front': {
+      const hosts = new Set(via.hosts);
+      return ({ host }: UpstreamNode): Look =>
+        hosts.has(host) ? lookAt(endpoints, { kind: 'all' }) : 'nothing';
+    }
+    default:
+      return via satisfies never;
   }
-  return found;
+}
+
+function lookAtNodes(
+  { nodes, port, isLocal }: Extract<Via, { kind: 'nodes' }>,
+  endpoints: readonly Endpoint[],
+  atAddress: (node: UpstreamNode) => Look,
+): (node: UpstreamNode) => Look {
+  const byHost = new Map(
+    nodes.flatMap((judged) => judged.node.addresses.map(({ address }) => [address, judged] as const)),
+  );
+  const byNode = Map.groupBy(endpoints, ({ node }) => node);
+  return (held) => {
+    const judged = byHost.get(held.host);
+    if (judged === undefined) {
+      const look = atAddress(held);
+      // An endpoint's own address is from before nodes were asked for.
+      return look === 'sick' ? 'explained' : look;
+    }
+    if (judged.host !== held.host || port !== held.port) return 'explained';
+    if (judged.state === 'notReady') return 'sick';
+    if (judged.state !== 'usable') return 'explained';
+    const { name } = judged.node;
+    return isLocal
+      ? lookAt(byNode.get(name), { kind: 'node', node: name })
+      : lookAt(endpoints, { kind: 'all' });
+  };
+}
+
+/** What the endpoints behind a node say, all of which would have to be of no use for it to go. */
+function lookAt(endpoints: readonly Endpoint[] | undefined, otherwise: Departed): Look {
+  if (endpoints === undefined || endpoints.length === 0) return otherwise;
+  // Ready on another port, or as another family, is a change of the Service and no loss.
+  if (endpoints.some(({ ready }) => ready)) return 'explained';
+  return saysTerminating(endpoints, otherwise) ? 'explained' : 'sick';
+}
+
+/** Of one address any slice may say so; of several endpoints every one has to. */
+function saysTerminating(endpoints: readonly Endpoint[], { kind }: Departed): boolean {
+  return kind === 'address'
+    ? endpoints.some(({ terminating }) => terminating)
+    : endpoints.every(({ terminating }) => terminating);
 }

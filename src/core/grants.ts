@@ -66,5 +66,5 @@ function grantFor(ref: ServicePortRef, namespace: string): ReferenceGrant {
 }
 
 function notPermitted(message: string): NotPermitted {
-  return { state: 'notPermitted', message };
+  return { state: 'notPermitted', reason: 'RefNotPermitted', message };
 }

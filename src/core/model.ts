@@ -29,9 +29,46 @@ export interface Endpoint {
   readonly port?: number;
   /** Whose address it is, as text: a dual-stack Pod has one endpoint per family. Absent where the slice does not say. */
   readonly target?: string;
+  /** Name of the node that it is on; absent where the slice does not say. */
+  readonly node?: string;
+  readonly zone?: string;
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
+}
+
+/** How a Service's port is reached by others than its endpoints' own addresses. */
+export interface ServiceFront {
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: string;
+  /** It has no address of its own: its name resolves to its endpoints. */
+  readonly isHeadless: boolean;
+  readonly clusterIps: readonly string[];
+  /** What the status says of its load balancer: IP addresses or DNS names. */
+  readonly loadBalancer: readonly string[];
+  /** With externalTrafficPolicy Local a node serves only what it has endpoints of. */
+  readonly isLocal: boolean;
+  /** The Service's own port; absent where only its endpoints have it. */
+  readonly port?: ServicePort;
+}
+
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  /** As the Service states it: TCP, UDP or SCTP. */
+  readonly protocol: string;
+  readonly nodePort?: number;
+  /** What it speaks, in the words of Kubernetes: `https`, `kubernetes.io/h2c`, ... */
+  readonly appProtocol?: string;
+}
+
+/** What is kept of a node of the cluster. */
+export interface ClusterNode {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly addresses: readonly { readonly type: string; readonly address: string }[];
 }
 
 /** What a discovery source knows of one reference. `unknown` must never be taken for empty. */
@@ -43,7 +80,11 @@ export type Discovered =
       readonly preferredFamily: IpFamily;
       /** Changes with whatever decides which endpoints there are: a Service's selector and ports. */
       readonly basis: string;
+      /** Absent where there are endpoints and no Service. */
+      readonly front?: ServiceFront;
     }
+  /** Another name for a place somewhere else: a Service of type ExternalName. */
+  | { readonly state: 'external'; readonly host: string; readonly port: number; readonly basis: string }
   | { readonly state: 'absent'; readonly reason: AbsentReason; readonly message: string }
   | {
       readonly state: 'unknown';
@@ -52,7 +93,13 @@ export type Discovered =
       readonly beginning: boolean;
     };
 
-export type AbsentReason = 'ServiceNotFound' | 'PortNotFound' | 'UnsupportedProtocol';
+export type AbsentReason =
+  | 'ServiceNotFound'
+  | 'PortNotFound'
+  | 'UnsupportedProtocol'
+  | 'NodePortMissing'
+  | 'NoClusterIP'
+  | 'NoLoadBalancerAddress';
 
 /** One place a gateway sends traffic to. */
 export interface UpstreamNode {

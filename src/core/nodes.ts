@@ -9,16 +9,29 @@ export interface Excluded {
   readonly reason: ExcludedReason;
 }
 
-/** What becomes of the endpoints of one reference: each of them is in exactly one of the three. */
+/** An endpoint that is in the gateway. */
+export interface ChosenEndpoint {
+  readonly host: string;
+  readonly port: number;
+  /** False: it terminates while others are ready, and is kept without weight. */
+  readonly carriesTraffic: boolean;
+  readonly node?: string;
+  readonly zone?: string;
+}
+
+/** What becomes of the endpoints of one reference: each of them is in exactly one of `endpoints` and `excluded`. */
 export interface ChosenEndpoints {
-  /** The endpoints that get traffic, each address and port once, sorted. */
-  readonly endpoints: readonly { readonly host: string; readonly port: number }[];
+  /** Each address and port once, sorted. */
+  readonly endpoints: readonly ChosenEndpoint[];
   readonly ready: number;
-  /** Terminating and still serving: they get the traffic, since none is ready. */
+  /** Terminating and still serving: they get the traffic where none is ready, else they have weight 0. */
   readonly draining: number;
   /** In no order. */
   readonly excluded: readonly Excluded[];
 }
+
+/** What is done with endpoints that terminate and still serve while others are ready. */
+export type Drain = 'Remove' | 'ZeroWeight';
 
 const READY = 3;
 const DRAINING = 2;
@@ -62,25 +75,34 @@ function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily): readon
  * The endpoints of one Service that get traffic: of `family`, with the port; those that are ready, or, when none of
  * the whole Service is, those that serve while they terminate (KEP-1669).
  */
-export function chooseEndpoints(endpoints: readonly Endpoint[], family: IpFamily): ChosenEndpoints {
+export function chooseEndpoints(
+  endpoints: readonly Endpoint[],
+  family: IpFamily,
+  drain: Drain = 'Remove',
+): ChosenEndpoints {
   const ofFamily = distinct(endpoints.filter((endpoint) => endpoint.family === family));
   const isReady = ofFamily.some(({ port, ready }) => port !== undefined && ready);
   const excluded = distinct(ofWrongFamily(endpoints, family)).map((endpoint) =>
     leftOut(endpoint, 'WrongFamily'),
   );
-  const used: { host: string; port: number }[] = [];
+  const used: ChosenEndpoint[] = [];
   for (const endpoint of ofFamily) {
-    const { address: host, port } = endpoint;
+    const { address: host, port, node, zone } = endpoint;
+    const state = rank(endpoint);
+    const carriesTraffic = state === (isReady ? READY : DRAINING);
     if (port === undefined) excluded.push(leftOut(endpoint, 'PortMissing'));
-    else if (rank(endpoint) === (isReady ? READY : DRAINING)) used.push({ host, port });
-    else excluded.push(leftOut(endpoint, endpoint.terminating ? 'Terminating' : 'NotReady'));
+    else if (carriesTraffic || (state === DRAINING && drain === 'ZeroWeight')) {
+      used.push({
+        host,
+        port,
+        carriesTraffic,
+        ...(node === undefined ? {} : { node }),
+        ...(zone === undefined ? {} : { zone }),
+      });
+    } else excluded.push(leftOut(endpoint, endpoint.terminating ? 'Terminating' : 'NotReady'));
   }
-  return {
-    endpoints: used.sort(compareNodes),
-    ready: isReady ? used.length : 0,
-    draining: isReady ? 0 : used.length,
-    excluded,
-  };
+  const ready = isReady ? used.filter(({ carriesTraffic }) => carriesTraffic).length : 0;
+  return { endpoints: used.sort(compareNodes), ready, draining: used.length - ready, excluded };
 }
 
 function leftOut({ address, port }: Endpoint, reason: ExcludedReason): Excluded {

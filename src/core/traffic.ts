@@ -2,7 +2,23 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { durationMs, durationText } from '../api/schema.ts';
 import type { HealthCheck, HostHeader, KeyPair, LoadBalancing, Scheme, Traffic } from './model.ts';
 
-const SCHEME_DEFAULT: Scheme = 'HTTP';
+export const SCHEME_DEFAULT: Scheme = 'HTTP';
+
+/** By `appProtocol` of a Service's port: names of IANA, and those of Kubernetes. */
+const SCHEMES: Readonly<Record<string, Scheme>> = {
+  https: 'HTTPS',
+  grpc: 'GRPC',
+  grpcs: 'GRPCS',
+  // HTTP/2 without TLS, which a gateway of nginx speaks to nodes as gRPC only.
+  'kubernetes.io/h2c': 'GRPC',
+  'kubernetes.io/wss': 'HTTPS',
+};
+
+/** What a port speaks by its `appProtocol`, which is compared without case as its RFC says; HTTP where it says nothing else. */
+export function schemeOf(appProtocol: string | undefined): Scheme {
+  const name = (appProtocol ?? '').toLowerCase();
+  return Object.hasOwn(SCHEMES, name) ? (SCHEMES[name] ?? SCHEME_DEFAULT) : SCHEME_DEFAULT;
+}
 
 /** How the gateway is to treat the traffic of `spec`. `clientCertificate`: what `spec.tls` refers to. */
 export function trafficOf(spec: GatewayUpstreamSpec, clientCertificate: KeyPair | undefined): Traffic {

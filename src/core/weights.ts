@@ -95,6 +95,6 @@ function reduced(units: readonly number[], divide: boolean, maxSum: number): rea
   return divided.map((unit) => (unit === 0 ? 0 : Math.max(1, Math.floor((unit * maxSum) / sum))));
 }
 
-function greatestCommonDivisor(a: number, b: number): number {
+export function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

@@ -1,29 +1,38 @@
 import type { PortRef, ServicePortRef } from '../core/desired.ts';
 import {
   identityIn,
+  type JsonObject,
   objectIn,
   optional,
   optionalObject,
   optionalObjects,
   optionalTexts,
 } from '../core/json.ts';
-import { type Discovered, type Endpoint, type IpFamily, objectKey, type Protocol } from '../core/model.ts';
+import {
+  type Discovered,
+  type Endpoint,
+  type IpFamily,
+  objectKey,
+  type Protocol,
+  type ServiceFront,
+  type ServicePort,
+} from '../core/model.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import { Departures } from './departures.ts';
 import type { DiscoverySource } from './source.ts';
 
 /** What is kept of a Service. */
-export interface ServiceFacts extends Stored {
-  readonly type: string;
+export interface ServiceFacts extends Stored, Omit<ServiceFront, 'namespace' | 'name' | 'port'> {
   readonly ipFamilies: readonly IpFamily[];
-  readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
-  /** Selector and ports as text: what decides which endpoints the Service has. */
+  /** Of type ExternalName: the name, in lower case and without the dot that ends a complete one. */
+  readonly externalName: string;
+  readonly ports: readonly ServicePort[];
+  /** Selector, ports and type as text: what decides which endpoints the Service has, and how they are reached. */
   readonly basis: string;
 }
 
-/** What is kept of an EndpointSlice. */
-export interface SliceFacts extends Stored {
-  readonly service: string;
+/** Endpoints that have their ports in common. */
+export interface SliceContent {
   readonly family: IpFamily;
   readonly ports: readonly {
     readonly name: string;
@@ -32,6 +41,19 @@ export interface SliceFacts extends Stored {
   }[];
   readonly endpoints: readonly Omit<Endpoint, 'port' | 'family'>[];
 }
+
+/** What is kept of an EndpointSlice. */
+export interface SliceFacts extends Stored, SliceContent {
+  readonly service: string;
+}
+
+/** What is kept of a v1 Endpoints object. */
+export interface EndpointsFacts extends Stored {
+  readonly slices: readonly SliceContent[];
+}
+
+/** Selects Endpoints that Kubernetes did not make of a Service's own Pods; those are marked since 1.33. */
+export const UNMANAGED_ENDPOINTS = { labelSelector: '!endpoints.kubernetes.io/managed-by' };
 
 /** The name of the index of slices by their Service, `namespace/name`. */
 const BY_SERVICE = 'service';
@@ -53,17 +75,44 @@ export function trimService(value: unknown): ServiceFacts | undefined {
   const selector = Object.entries(optionalObject(spec['selector'])).map(
     ([key, entry]) => [key, optional(entry, 'string')] as const,
   );
+  const type = optional(spec['type'], 'string') ?? 'ClusterIP';
+  const externalTrafficPolicy = optional(spec['externalTrafficPolicy'], 'string');
+  const addresses = optionalTexts(spec['clusterIPs'] ?? [spec['clusterIP'] ?? '']);
   return {
     ...identity,
-    type: optional(spec['type'], 'string') ?? 'ClusterIP',
+    type,
+    isHeadless: addresses.includes('None'),
+    clusterIps: addresses.filter((one) => one !== '' && one !== 'None'),
+    loadBalancer:
+      type === 'LoadBalancer' ? balancersIn(optionalObject(object['status'])['loadBalancer']) : [],
+    isLocal: externalTrafficPolicy === 'Local',
+    externalName: (optional(spec['externalName'], 'string') ?? '').toLowerCase().replace(/\.$/, ''),
     ipFamilies: optionalTexts(spec['ipFamilies']).filter(isFamily),
-    ports: optionalObjects(spec['ports']).flatMap(({ name, port, protocol }) => {
-      const number = optional(port, 'number');
-      const named = { name: optional(name, 'string') ?? '', protocol: optional(protocol, 'string') ?? 'TCP' };
-      return number === undefined ? [] : [{ ...named, port: number }];
-    }),
-    basis: JSON.stringify([selector.sort(), spec['ports']]),
+    ports: optionalObjects(spec['ports']).flatMap((port) => servicePortIn(port) ?? []),
+    basis: JSON.stringify([selector.sort(), spec['ports'], type, externalTrafficPolicy]),
   };
+}
+
+function servicePortIn(port: JsonObject): ServicePort | undefined {
+  const number = optional(port['port'], 'number');
+  if (number === undefined) return undefined;
+  const nodePort = optional(port['nodePort'], 'number') ?? 0;
+  const appProtocol = optional(port['appProtocol'], 'string');
+  return {
+    name: optional(port['name'], 'string') ?? '',
+    port: number,
+    protocol: optional(port['protocol'], 'string') ?? 'TCP',
+    // 0: none was given out yet.
+    ...(nodePort === 0 ? {} : { nodePort }),
+    ...(appProtocol === undefined ? {} : { appProtocol }),
+  };
+}
+
+function balancersIn(status: unknown): readonly string[] {
+  return optionalObjects(optionalObject(status)['ingress']).flatMap(({ ip, hostname }) => {
+    const host = optional(ip, 'string') ?? optional(hostname, 'string')?.toLowerCase();
+    return host === undefined || host === '' ? [] : [host];
+  });
 }
 
 /**
@@ -82,21 +131,21 @@ export function trimSlice(value: unknown): SliceFacts | undefined {
     ...identity,
     service,
     family,
-    ports: optionalObjects(object['ports']).map(({ name, port, protocol }) => ({
-      name: optional(name, 'string') ?? '',
-      port: optional(port, 'number'),
-      protocol: optional(protocol, 'string') ?? 'TCP',
-    })),
+    ports: portsIn(object['ports']),
     endpoints: optionalObjects(object['endpoints']).flatMap((endpoint) => {
       // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
       const [address = ''] = optionalTexts(endpoint['addresses']);
       if (address === '') return [];
       const conditions = optionalObject(endpoint['conditions']);
       const target = optional(optionalObject(endpoint['targetRef'])['uid'], 'string') ?? '';
+      const node = optional(endpoint['nodeName'], 'string') ?? '';
+      const zone = optional(endpoint['zone'], 'string') ?? '';
       return [
         {
           address,
           ...(target === '' ? {} : { target }),
+          ...(node === '' ? {} : { node }),
+          ...(zone === '' ? {} : { zone }),
           ready: optional(conditions['ready'], 'boolean') ?? true,
           serving: optional(conditions['serving'], 'boolean') ?? true,
           terminating: optional(conditions['terminating'], 'boolean') ?? false,
@@ -104,6 +153,38 @@ export function trimSlice(value: unknown): SliceFacts | undefined {
       ];
     }),
   };
+}
+
+/** A v1 Endpoints object as the API server gives it, cut down; undefined if it is none. Throws like `trimSlice`. */
+export function trimEndpoints(value: unknown): EndpointsFacts | undefined {
+  const object = objectIn(value);
+  const identity = identityIn(object);
+  if (identity === undefined) return undefined;
+  const slices = optionalObjects(object['subsets']).flatMap(({ addresses, notReadyAddresses, ports }) => {
+    const endpoints = [...addressesIn(addresses, true), ...addressesIn(notReadyAddresses, false)];
+    return (['IPv4', 'IPv6'] as const).flatMap((family): SliceContent[] => {
+      const ofFamily = endpoints.filter(({ address }) => address.includes(':') === (family === 'IPv6'));
+      return ofFamily.length === 0 ? [] : [{ family, ports: portsIn(ports), endpoints: ofFamily }];
+    });
+  });
+  return { ...identity, slices };
+}
+
+function addressesIn(list: unknown, ready: boolean): SliceContent['endpoints'] {
+  return optionalObjects(list).flatMap(({ ip, nodeName }) => {
+    const address = optional(ip, 'string') ?? '';
+    const node = optional(nodeName, 'string') ?? '';
+    if (address === '') return [];
+    return [{ address, ...(node === '' ? {} : { node }), ready, serving: ready, terminating: false }];
+  });
+}
+
+function portsIn(value: unknown): SliceContent['ports'] {
+  return optionalObjects(value).map(({ name, port, protocol }) => ({
+    name: optional(name, 'string') ?? '',
+    port: optional(port, 'number'),
+    protocol: optional(protocol, 'string') ?? 'TCP',
+  }));
 }
 
 /** What `service` and its `slices` say about `ref`. Pure. */
@@ -120,32 +201,83 @@ export function resolveService(
       message: `${where} does not exist: create it or correct the reference`,
     };
   }
-  if (service.type === 'ExternalName') {
-    return {
-      state: 'absent',
-      reason: 'ServiceNotFound',
-      message: `${where} is of type ExternalName and has no endpoints: use a backend with addresses`,
-    };
-  }
-  const port = findPort(ref.port, ref.protocol, service, slices);
+  if (service.type === 'ExternalName') return resolveExternalName(ref, service);
+  const port = findPort(ref.port, ref.protocol, service.ports, slices);
   if (port.state === 'absent') return { ...port, message: `${where} ${port.message}` };
+  const { namespace, name, type, isHeadless, clusterIps, loadBalancer, isLocal } = service;
+  const own = service.ports.find((one) => one.name === port.name && one.protocol === ref.protocol);
   return {
     state: 'known',
     preferredFamily: service.ipFamilies[0] ?? 'IPv4',
     basis: service.basis,
-    endpoints: slices.flatMap((slice): Endpoint[] => {
-      const number = slice.ports.find(
-        (candidate) =>
-          candidate.name === port.name &&
-          candidate.protocol === ref.protocol &&
-          (port.number === undefined || candidate.port === port.number),
-      )?.port;
-      return slice.endpoints.map((endpoint) => ({
-        ...endpoint,
-        family: slice.family,
-        ...(number === undefined ? {} : { port: number }),
-      }));
-    }),
+    endpoints: endpointsAt(slices, port, ref.protocol),
+    front: {
+      namespace,
+      name,
+      type,
+      isHeadless,
+      clusterIps,
+      loadBalancer,
+      isLocal,
+      ...(own === undefined ? {} : { port: own }),
+    },
+  };
+}
+
+/** What Endpoints that somebody wrote for a name without Service say about `ref`. Pure. */
+function resolveEndpoints(ref: ServicePortRef, { slices }: EndpointsFacts): Discovered {
+  const port = findPort(ref.port, ref.protocol, [], slices);
+  if (port.state === 'absent') {
+    return { ...port, message: `Endpoints ${ref.namespace}/${ref.name} ${port.message}` };
+  }
+  return {
+    state: 'known',
+    preferredFamily: slices[0]?.family ?? 'IPv4',
+    basis: 'Endpoints',
+    endpoints: endpointsAt(slices, port, ref.protocol),
+  };
+}
+
+/** The endpoints of every slice, each with the number that its slice gives the port. */
+function endpointsAt(
+  slices: readonly SliceContent[],
+  port: Extract<FoundPort, { state: 'found' }>,
+  protocol: Protocol,
+): readonly Endpoint[] {
+  return slices.flatMap((slice): Endpoint[] => {
+    const number = slice.ports.find(
+      (candidate) =>
+        candidate.name === port.name &&
+        candidate.protocol === protocol &&
+        (port.number === undefined || candidate.port === port.number),
+    )?.port;
+    return slice.endpoints.map((endpoint) => ({
+      ...endpoint,
+      family: slice.family,
+      ...(number === undefined ? {} : { port: number }),
+    }));
+  });
+}
+
+/** Such a Service usually names no ports, so that a number needs none. */
+function resolveExternalName(ref: ServicePortRef, service: ServiceFacts): Discovered {
+  const { port } = ref.port;
+  const number =
+    typeof port === 'number' || /^[0-9]+$/.test(port)
+      ? Number(port)
+      : service.ports.find(({ name, protocol }) => name === port && protocol === ref.protocol)?.port;
+  if (number === undefined) {
+    return {
+      state: 'absent',
+      reason: 'PortNotFound',
+      message: `Service ${ref.namespace}/${ref.name} is of type ExternalName and has no port ${port}: write the number of the port`,
+    };
+  }
+  return {
+    state: 'external',
+    host: service.externalName,
+    port: number,
+    basis: `${service.basis} ${service.externalName}`,
   };
 }
 
@@ -157,8 +289,8 @@ type FoundPort =
 function findPort(
   ref: PortRef,
   protocol: Protocol,
-  service: ServiceFacts,
-  slices: readonly SliceFacts[],
+  servicePorts: readonly ServicePort[],
+  slices: readonly SliceContent[],
 ): FoundPort {
   const wanted =
     ref.by === 'endpointPort' && /^[0-9]+$/.test(ref.port)
@@ -166,17 +298,21 @@ function findPort(
       : { label: `port ${ref.port}`, name: ref.port, number: undefined };
   // APISIX's discovery looks at endpoints only: slices made by hand may have ports that their Service does not name.
   const ports = ref.by === 'endpointPort' ? slices.flatMap((slice) => slice.ports) : [];
-  const candidates = [...service.ports, ...ports].filter((port) =>
+  const candidates = [...servicePorts, ...ports].filter((port) =>
     ref.by === 'servicePort' && typeof ref.port === 'number'
       ? port.port === ref.port
       : port.name === wanted.name,
   );
   if (candidates.length === 0) {
-    const known = service.ports.map(({ name, port }) => (name === '' ? `${port}` : `${port} (${name})`));
+    const known = new Set(
+      (servicePorts.length > 0 ? servicePorts : ports).map(({ name, port }) =>
+        name === '' ? `${port}` : `${port} (${name})`,
+      ),
+    );
     return {
       state: 'absent',
       reason: 'PortNotFound',
-      message: `has no ${wanted.label}, but ${known.length === 0 ? 'no ports at all' : known.join(', ')}: correct the port`,
+      message: `has no ${wanted.label}, but ${known.size === 0 ? 'no ports at all' : [...known].join(', ')}: correct the port`,
     };
   }
   const match = candidates.find((port) => port.protocol === protocol);
@@ -195,12 +331,15 @@ export interface KubernetesSourceOptions {
   readonly services: StoreView<ServiceFacts>;
   /** With `sliceIndexes`. */
   readonly slices: StoreView<SliceFacts>;
+  /** Read for names that have no Service; absent: not at all. */
+  readonly endpoints?: StoreView<EndpointsFacts>;
 }
 
-/** Services and their EndpointSlices: all slices of a Service merged. */
+/** Services and their EndpointSlices, all slices of a Service merged; Endpoints where there is no Service. */
 export function createKubernetesSource({
   services,
   slices,
+  endpoints,
 }: KubernetesSourceOptions): DiscoverySource<ServicePortRef> {
   const subscriptions = new Map<string, Set<() => void>>();
   const departed = new Departures();
@@ -227,8 +366,13 @@ export function createKubernetesSource({
           notify(current.namespace, current.service);
         }
       });
+      using _endpoints = endpoints?.onChange(({ previous, current }) => {
+        const object = current ?? previous;
+        if (object !== undefined) notify(object.namespace, object.name);
+      });
       using _servicesState = services.onState(notifyAll);
       using _slicesState = slices.onState(notifyAll);
+      using _endpointsState = endpoints?.onState(notifyAll);
       if (!signal.aborted) {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       }
@@ -247,28 +391,21 @@ export function createKubernetesSource({
     },
 
     read(ref) {
-      for (const [kind, store] of [
-        ['Services', services],
-        ['EndpointSlices', slices],
-      ] as const) {
-        if (store.state.state === 'synced') continue;
-        const problem =
-          store.state.state === 'syncing' ? store.state.problem : 'the API server does not serve them';
-        return {
-          state: 'unknown',
-          beginning: problem === undefined,
-          message: `${kind} are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
-        };
+      const unknown = problemOf('Services', services) ?? problemOf('EndpointSlices', slices);
+      if (unknown !== undefined) return unknown;
+      const service = services.get(ref.namespace, ref.name);
+      // Only APISIX's spelling: `serviceRef` names a Service.
+      if (service === undefined && endpoints !== undefined && ref.port.by === 'endpointPort') {
+        const unlisted = problemOf('Endpoints', endpoints);
+        if (unlisted !== undefined) return unlisted;
+        const written = endpoints.get(ref.namespace, ref.name);
+        if (written !== undefined) return resolveEndpoints(ref, written);
       }
-      return resolveService(
-        ref,
-        services.get(ref.namespace, ref.name),
-        slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ref.name)),
-      );
+      return resolveService(ref, service, slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ref.name)));
     },
 
-    departure({ namespace, name }, address) {
-      const terminating = departed.wasTerminating(namespace, name, address);
+    departure({ namespace, name }, what) {
+      const terminating = departed.wasTerminating(namespace, name, what);
       if (terminating === undefined) return 'unknown';
       return terminating ? 'explained' : 'vanished';
     },
@@ -282,5 +419,19 @@ export function createKubernetesSource({
       }
       return listed;
     },
+  };
+}
+
+/** Why nothing can be said as long as `store` is not listed in full; undefined: it is. */
+function problemOf(
+  kind: string,
+  { state }: StoreView<Stored>,
+): Extract<Discovered, { state: 'unknown' }> | undefined {
+  if (state.state === 'synced') return undefined;
+  const problem = state.state === 'syncing' ? state.problem : 'the API server does not serve them';
+  return {
+    state: 'unknown',
+    beginning: problem === undefined,
+    message: `${kind} are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
   };
 }

@@ -1,7 +1,8 @@
+import type { Departed } from '../core/fate.ts';
 import type { Discovered } from '../core/model.ts';
 
 /**
- * How an address went that a reference lists no more.
+ * How something went that a reference lists no more.
  * - `explained`: it was terminating when it was listed last.
  * - `vanished`: it was listed without terminating, and then it was not.
  * - `unknown`: it was not listed as long as this program runs.
@@ -28,8 +29,8 @@ export interface DiscoverySource<Ref> {
   /** What is known now. Synchronous; complete, or `unknown` with the reason. */
   read(ref: Ref): Discovered;
 
-  /** How `address`, which `ref` does not list, went. */
-  departure(ref: Ref, address: string): Departure;
+  /** How what `ref` does not list went. */
+  departure(ref: Ref, departed: Departed): Departure;
 
   /** Those of `addresses` that anything but `refs` lists now. May cost a look at everything. */
   listedElsewhere(refs: readonly Ref[], addresses: ReadonlySet<string>): ReadonlySet<string>;

@@ -387,6 +387,7 @@ async function serviceUrls(
       trimService(service[0]),
       endpoints.flatMap((raw) => trimSlice(raw) ?? []),
     );
+    if (found.state === 'external') return { ok: false, message: noDataPlanes(ref) };
     if (found.state !== 'known') return { ok: false, message: found.message };
     const urls = endpointUrls(found);
     return urls.length > 0 ? { ok: true, urls } : { ok: false, message: noDataPlanes(ref) };

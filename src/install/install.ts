@@ -45,9 +45,16 @@ export async function install(
     say('The API server serves both kinds.');
     return;
   }
-  const only = manifest.namespaces.length === 0 ? [] : [`namespaces: [${manifest.namespaces.join(', ')}]`];
+  const settings = [
+    ...(manifest.namespaces.length === 0 ? [] : [`namespaces: [${manifest.namespaces.join(', ')}]`]),
+    ...(manifest.watchNodes === true ? ['watchNodes: true'] : []),
+    ...(manifest.readEndpoints === true ? ['readEndpoints: true'] : []),
+  ];
   if (outOfCluster === undefined) {
-    const configured = only.length === 0 ? '' : ` with "${only[0]}" in its configuration`;
+    const configured =
+      settings.length === 0
+        ? ''
+        : ` with ${settings.map((setting) => `"${setting}"`).join(' and ')} in its configuration`;
     say(
       `The API server serves both kinds. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
     );
@@ -64,7 +71,7 @@ export async function install(
       : `${path} written (mode 0600); its token is good until ${token.expires}: run this command again before, a running operator takes the new one by itself.`,
   );
   say('Next: create a GatewayConnection, and run the operator with this configuration:');
-  for (const line of [`kubeconfig: ${path}`, `operatorNamespace: ${manifest.namespace}`, ...only])
+  for (const line of [`kubeconfig: ${path}`, `operatorNamespace: ${manifest.namespace}`, ...settings])
     say(`  ${line}`);
 }
 

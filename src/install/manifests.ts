@@ -22,22 +22,20 @@ export interface ManifestOptions {
   /** The namespaces to have rights to Secrets in. Empty: the operator's own only. */
   readonly secretNamespaces: readonly string[];
   readonly crdsOnly: boolean;
+  /** The rights that these keys of the configuration need, each false by default. */
+  readonly watchNodes?: boolean;
+  readonly readEndpoints?: boolean;
 }
 
 /** Everything that an installation consists of, in the order in which it is applied. */
-export function manifestsOf({
-  namespace,
-  namespaces,
-  secretNamespaces,
-  crdsOnly,
-}: ManifestOptions): readonly Manifest[] {
+export function manifestsOf({ namespace, crdsOnly, ...rights }: ManifestOptions): readonly Manifest[] {
   const crds = CUSTOM_RESOURCES.map(customResourceDefinition);
   const objects = crdsOnly
     ? crds
     : [
         ...crds,
         { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-        ...rbacObjects({ namespace, namespaces, secretNamespaces }),
+        ...rbacObjects({ namespace, ...rights }),
       ];
   return objects as readonly Manifest[];
 }

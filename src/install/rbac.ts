@@ -14,6 +14,10 @@ export interface RbacOptions {
   readonly leaderElection?: boolean;
   /** `leaderElection.leaseName` of the configuration; by default what that is by default. */
   readonly leaseName?: string;
+  /** `watchNodes` of the configuration; false by default. */
+  readonly watchNodes?: boolean;
+  /** `readEndpoints` of the configuration; false by default. */
+  readonly readEndpoints?: boolean;
   /** Of ClusterRole and Roles, where somebody else than `install` made them. */
   readonly roleName?: string;
 }
@@ -69,6 +73,10 @@ const NAMESPACED: readonly Rule[] = [
 
 /** Where GatewayUpstreams may refer to Secrets. RBAC knows no types of Secrets: no others are asked for. */
 const CERTIFICATES: readonly Rule[] = [rule('', 'secrets', FOLLOW, 'certificates')];
+/** What `watchNodes` needs, of the whole cluster in any case. */
+export const NODES = rule('', 'nodes', FOLLOW);
+/** What `readEndpoints` needs, in every namespace that the operator looks at. */
+export const ENDPOINTS = rule('', 'endpoints', FOLLOW);
 
 /** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
 function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
@@ -85,22 +93,38 @@ function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions):
 }
 
 function rolesOf(options: RbacOptions): readonly Role[] {
-  const { namespace, namespaces = [], secretNamespaces = [], roleName: name = OPERATOR } = options;
+  const {
+    namespace,
+    namespaces = [],
+    secretNamespaces = [],
+    roleName: name = OPERATOR,
+    watchNodes,
+    readEndpoints,
+  } = options;
   const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
   const certificates = [...new Set(secretNamespaces)].map(
     (one): Role => ({ kind: 'Role', name: `${name}-secrets`, namespace: one, rules: CERTIFICATES }),
   );
+  // After the others, as the chart puts them.
+  const nodes = watchNodes === true ? [NODES] : [];
+  const endpoints = readEndpoints === true ? [ENDPOINTS] : [];
   if (namespaces.length === 0) {
-    return [{ kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...NAMESPACED] }, own, ...certificates];
+    const rules = [...CLUSTER_SCOPED, ...NAMESPACED, ...nodes, ...endpoints];
+    return [{ kind: 'ClusterRole', name, rules }, own, ...certificates];
   }
   const looked = [...new Set(namespaces)];
   const roles: Role[] = [
-    { kind: 'ClusterRole', name, rules: CLUSTER_SCOPED },
+    { kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...nodes] },
     own,
     ...certificates,
     // Under a name of its own: the operator's namespace may be one of them.
     ...looked.map(
-      (one): Role => ({ kind: 'Role', name: `${name}-namespace`, namespace: one, rules: NAMESPACED }),
+      (one): Role => ({
+        kind: 'Role',
+        name: `${name}-namespace`,
+        namespace: one,
+        rules: [...NAMESPACED, ...endpoints],
+      }),
     ),
   ];
   if (!looked.includes(EVENTS_NAMESPACE)) {

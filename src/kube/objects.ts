@@ -15,6 +15,7 @@ import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
 import type { ReferenceGrant } from '../core/grants.ts';
 import {
   identityIn,
+  type JsonObject,
   objectIn,
   optional,
   optionalObject,
@@ -23,7 +24,7 @@ import {
   textsIn,
 } from '../core/json.ts';
 import { keyPairProblem } from '../core/key-pair.ts';
-import type { KeyPair } from '../core/model.ts';
+import type { ClusterNode, KeyPair } from '../core/model.ts';
 import type { Stored } from './store.ts';
 
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
@@ -70,6 +71,8 @@ export interface NamespaceStored extends Stored {
   readonly labels: Readonly<Record<string, string>>;
   readonly terminating: boolean;
 }
+
+export interface NodeStored extends Stored, ClusterNode {}
 
 /** The Gateway API's kind by which the owner of a namespace lets others refer into it. */
 export const REFERENCE_GRANT = {
@@ -160,16 +163,36 @@ export function trimNamespace(value: unknown): NamespaceStored | undefined {
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
   const metadata = objectIn(object['metadata']);
-  const labels = Object.entries(optionalObject(metadata['labels'])).map(([key, label]) => [
-    key,
-    optional(label, 'string') ?? '',
-  ]);
   return {
     ...identity,
-    labels: Object.fromEntries(labels),
+    labels: labelsIn(object),
     terminating:
       optional(metadata['deletionTimestamp'], 'string') !== undefined ||
       optional(optionalObject(object['status'])['phase'], 'string') === 'Terminating',
+  };
+}
+
+function labelsIn(object: JsonObject): Record<string, string> {
+  const { labels } = objectIn(object['metadata']);
+  return Object.fromEntries(
+    Object.entries(optionalObject(labels)).map(([key, label]) => [key, optional(label, 'string') ?? '']),
+  );
+}
+
+/** Throws for one that cannot be read: it would look as if it were of no use. */
+export function trimNode(value: unknown): NodeStored | undefined {
+  const object = objectIn(value);
+  const identity = identityIn(object);
+  if (identity === undefined) return undefined;
+  const { conditions, addresses } = optionalObject(object['status']);
+  return {
+    ...identity,
+    ready: optionalObjects(conditions).some(({ type, status }) => type === 'Ready' && status === 'True'),
+    labels: labelsIn(object),
+    addresses: optionalObjects(addresses).map(({ type, address }) => ({
+      type: optional(type, 'string') ?? '',
+      address: optional(address, 'string') ?? '',
+    })),
   };
 }
 

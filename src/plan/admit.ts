@@ -14,9 +14,6 @@ export interface Admitted {
   readonly ignored: ReadonlyMap<string, number>;
 }
 
-/** What is read from files beside the kinds that the operator follows. */
-type AdmittedKind = KindName | 'endpoints';
-
 /** kubectl's, where neither the object nor the context names one. */
 const DEFAULT_NAMESPACE = 'default';
 
@@ -24,17 +21,51 @@ const portNumber = z.int().min(1).max(65535);
 const protocol = z.enum(['TCP', 'UDP', 'SCTP']).nullish();
 const portName = z.string().nullish();
 const texts = z.record(z.string(), z.string()).nullish();
-const addresses = z.array(z.object({ ip: z.string() })).nullish();
+const addresses = z.array(z.object({ ip: z.string(), nodeName: z.string().nullish() })).nullish();
 
 /** What the API server asks of kinds that are not ours, as far as a plan depends on it. */
-const SCHEMAS: Readonly<Partial<Record<AdmittedKind, z.ZodType>>> = {
+const SCHEMAS: Readonly<Partial<Record<KindName, z.ZodType>>> = {
   services: z.object({
     spec: z.object({
       type: z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']).nullish(),
       selector: texts,
       ipFamilies: z.array(z.enum(['IPv4', 'IPv6'])).nullish(),
-      ports: z.array(z.object({ name: portName, port: portNumber, protocol })).nullish(),
+      ports: z
+        .array(
+          z.object({
+            name: portName,
+            port: portNumber,
+            protocol,
+            nodePort: z.int().min(0).max(65535).nullish(),
+            appProtocol: z.string().nullish(),
+          }),
+        )
+        .nullish(),
+      clusterIP: z.string().nullish(),
+      clusterIPs: z.array(z.string()).nullish(),
+      externalName: z.string().nullish(),
+      externalTrafficPolicy: z.enum(['Cluster', 'Local']).nullish(),
     }),
+    status: z
+      .object({
+        loadBalancer: z
+          .object({
+            ingress: z
+              .array(z.object({ ip: z.string().nullish(), hostname: z.string().nullish() }))
+              .nullish(),
+          })
+          .nullish(),
+      })
+      .nullish(),
+  }),
+  nodes: z.object({
+    metadata: z.object({ labels: texts }),
+    status: z
+      .object({
+        conditions: z.array(z.object({ type: z.string(), status: z.string() })).nullish(),
+        addresses: z.array(z.object({ type: z.string(), address: z.string() })).nullish(),
+      })
+      .nullish(),
   }),
   slices: z.object({
     addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
@@ -44,6 +75,8 @@ const SCHEMAS: Readonly<Partial<Record<AdmittedKind, z.ZodType>>> = {
         z.object({
           addresses: z.array(z.string()).min(1).max(100),
           conditions: z.record(z.string(), z.boolean().nullish()).nullish(),
+          nodeName: z.string().nullish(),
+          zone: z.string().nullish(),
         }),
       )
       .max(1000)
@@ -75,10 +108,11 @@ const SCHEMAS: Readonly<Partial<Record<AdmittedKind, z.ZodType>>> = {
   secrets: z.object({ data: texts, stringData: texts }),
 };
 
-const NAMES: Readonly<Record<AdmittedKind, { readonly pattern: RegExp; readonly max: number }>> = {
+const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max: number }>> = {
   upstreams: { pattern: dnsSubdomain, max: 253 },
   connections: { pattern: dnsSubdomain, max: 253 },
   namespaces: { pattern: dnsLabel, max: 63 },
+  nodes: { pattern: dnsSubdomain, max: 253 },
   services: { pattern: dnsLabel, max: 63 },
   slices: { pattern: dnsSubdomain, max: 253 },
   endpoints: { pattern: dnsSubdomain, max: 253 },
@@ -86,7 +120,7 @@ const NAMES: Readonly<Record<AdmittedKind, { readonly pattern: RegExp; readonly 
   grants: { pattern: dnsSubdomain, max: 253 },
 };
 
-const BY_TYPE = new Map<string, AdmittedKind>([
+const BY_TYPE = new Map<string, KindName>([
   ...(Object.keys(KINDS) as KindName[]).flatMap((name) => {
     const { group, kind } = KINDS[name];
     return versionsOf(name).map((version): [string, KindName] => [
@@ -94,7 +128,6 @@ const BY_TYPE = new Map<string, AdmittedKind>([
       name,
     ]);
   }),
-  ['v1 Endpoints', 'endpoints'],
 ]);
 
 /**
@@ -107,7 +140,7 @@ const BY_TYPE = new Map<string, AdmittedKind>([
 export function admit(documents: readonly Document[], now: number): Admitted {
   const problems: string[] = [];
   const ignored = new Map<string, number>();
-  const admitted = new Map<AdmittedKind, JsonObject[]>();
+  const admitted = new Map<KindName, JsonObject[]>();
   const seen = new Map<string, string>();
   for (const { where, value } of documents.flatMap(itemsOf)) {
     const object = objectIn(value);
@@ -138,7 +171,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
     list.push(accepted);
   }
   if (problems.length > 0) throw new PlanError(problems.join('\n'));
-  const given = (name: AdmittedKind) => admitted.get(name) ?? [];
+  const given = (name: KindName) => admitted.get(name) ?? [];
   return {
     ignored,
     objects: {
@@ -149,6 +182,9 @@ export function admit(documents: readonly Document[], now: number): Admitted {
       slices: withMirrored(given('slices'), given('endpoints'), given('services')),
       secrets: given('secrets'),
       grants: given('grants'),
+      endpoints: given('endpoints'),
+      // Files without nodes say nothing of them.
+      ...(given('nodes').length === 0 ? {} : { nodes: given('nodes') }),
     },
   };
 }
@@ -167,12 +203,12 @@ function itemsOf({ where, value }: Document): readonly Document[] {
   );
 }
 
-function isNamespaced(name: AdmittedKind): boolean {
-  return name === 'endpoints' || KINDS[name].scope === 'Namespaced';
+function isNamespaced(name: KindName): boolean {
+  return KINDS[name].scope === 'Namespaced';
 }
 
 /** `object` with what an API server adds. */
-function withDefaults(name: AdmittedKind, object: JsonObject, now: number): JsonObject {
+function withDefaults(name: KindName, object: JsonObject, now: number): JsonObject {
   const metadata = objectIn(object['metadata']);
   const namespace = isNamespaced(name) ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
   const isOurs = name === 'upstreams' || name === 'connections';
@@ -214,7 +250,7 @@ function secretData({ data, stringData }: JsonObject): JsonObject {
   return { ...objectIn(data), ...Object.fromEntries(encoded) };
 }
 
-function metadataProblems(admittedKind: AdmittedKind, object: JsonObject): readonly string[] {
+function metadataProblems(admittedKind: KindName, object: JsonObject): readonly string[] {
   const metadata = objectIn(object['metadata']);
   const name = textIn(metadata['name']);
   const { pattern, max } = NAMES[admittedKind];
@@ -234,7 +270,7 @@ function metadataProblems(admittedKind: AdmittedKind, object: JsonObject): reado
   return problems;
 }
 
-function schemaProblems(name: AdmittedKind, object: JsonObject): readonly string[] {
+function schemaProblems(name: KindName, object: JsonObject): readonly string[] {
   if (name === 'upstreams' || name === 'connections') {
     const spec = KINDS[name].trim(object)?.spec;
     // Without a name there is nothing to trim; that is told already.

@@ -2,7 +2,7 @@ import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
-import { sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import { sliceIndexes, trimEndpoints, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import {
   type CertificateSecret,
   REFERENCE_GRANT,
@@ -10,6 +10,7 @@ import {
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
+  trimNode,
   trimReferenceGrant,
   trimSecret,
 } from '../kube/objects.ts';
@@ -78,6 +79,24 @@ export const KINDS = {
     trim: trimSlice,
     indexes: sliceIndexes,
   }),
+  nodes: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Node',
+    plural: 'nodes',
+    scope: 'Cluster',
+    trim: trimNode,
+    indexes: {},
+  }),
+  endpoints: kind({
+    group: '',
+    version: 'v1',
+    kind: 'Endpoints',
+    plural: 'endpoints',
+    scope: 'Namespaced',
+    trim: trimEndpoints,
+    indexes: {},
+  }),
   secrets: kind({
     group: '',
     version: 'v1',
@@ -106,14 +125,21 @@ export function versionsOf(name: KindName): readonly string[] {
     : [described.version, described.olderVersion];
 }
 
-/** Objects as the API server gives them. */
-export type RawObjects = Readonly<Record<Exclude<KindName, 'grants'>, readonly unknown[]>> & {
-  /** Undefined: the API server does not serve them. */
-  readonly grants: readonly unknown[] | undefined;
-};
+/** Kinds that an operator follows only where its configuration says so (`watchNodes`, `readEndpoints`). */
+type SwitchedKind = 'nodes' | 'endpoints';
 
-export type Stores = {
-  readonly [N in KindName]: StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
+/** Objects as the API server gives them. */
+export type RawObjects = Readonly<
+  Record<Exclude<KindName, 'grants' | SwitchedKind>, readonly unknown[]> & {
+    /** Undefined: the API server does not serve them. */
+    grants: readonly unknown[] | undefined;
+  } & Partial<Record<SwitchedKind, readonly unknown[]>>
+>;
+
+type StoreOf<N extends KindName> = StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
+
+export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<N> } & {
+  readonly [N in SwitchedKind]?: StoreOf<N>;
 } & {
   /** Of `secrets` those that GatewayUpstreams may refer to, by namespace. */
   readonly certificates: ReadonlyMap<string, StoreView<CertificateSecret>>;
@@ -139,6 +165,8 @@ export function storesOf(objects: RawObjects, secretNamespaces: readonly string[
     slices: filled(KINDS.slices, objects.slices),
     secrets: filled(KINDS.secrets, objects.secrets),
     grants: filled(KINDS.grants, objects.grants),
+    ...(objects.nodes === undefined ? {} : { nodes: filled(KINDS.nodes, objects.nodes) }),
+    ...(objects.endpoints === undefined ? {} : { endpoints: filled(KINDS.endpoints, objects.endpoints) }),
   };
 }
 

@@ -21,6 +21,8 @@ export interface PlanOptions {
   readonly namespaces: readonly string[];
   /** Where GatewayUpstreams may refer to Secrets. */
   readonly secretNamespaces: readonly string[];
+  readonly watchNodes: boolean;
+  readonly readEndpoints: boolean;
   readonly requestTimeoutMs: number;
 }
 
@@ -36,12 +38,16 @@ export async function inputFromFiles(
 ): Promise<PlanInput> {
   const { objects, ignored } = admit(await readFiles(options.files, stdin), now);
   for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
-  return await inputOf(options, within(objects, options.namespaces), now, signal);
+  return await inputOf(options, within(objects, options), now, signal);
 }
 
-/** What an operator sees that looks at `namespaces` only; all of it where there are none. */
-function within(objects: RawObjects, namespaces: readonly string[]): RawObjects {
-  if (namespaces.length === 0) return objects;
+/** What an operator of this configuration sees. Nodes in files are there to be looked at. */
+function within(
+  { endpoints, ...objects }: RawObjects,
+  { namespaces, readEndpoints }: Pick<PlanOptions, 'namespaces' | 'readEndpoints'>,
+): RawObjects {
+  const written = readEndpoints && endpoints !== undefined ? { endpoints } : {};
+  if (namespaces.length === 0) return { ...objects, ...written };
   const seen = (raw: unknown) =>
     namespaces.includes(textIn(objectIn(objectIn(raw)['metadata'])['namespace']));
   return {
@@ -50,6 +56,7 @@ function within(objects: RawObjects, namespaces: readonly string[]): RawObjects 
     services: objects.services.filter(seen),
     slices: objects.slices.filter(seen),
     grants: objects.grants?.filter(seen),
+    ...(written.endpoints === undefined ? {} : { endpoints: written.endpoints.filter(seen) }),
   };
 }
 

@@ -1,3 +1,4 @@
+import { UNMANAGED_ENDPOINTS } from '../discovery/kubernetes.ts';
 import { listAll } from '../kube/list-all.ts';
 import { CERTIFICATE_SECRET_TYPE } from '../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
@@ -8,6 +9,8 @@ export interface ClusterView {
   readonly transport: KubeTransport;
   /** The only namespaces to look at. Empty: all. */
   readonly namespaces: readonly string[];
+  readonly watchNodes: boolean;
+  readonly readEndpoints: boolean;
   /** Where the Secrets of connections are. */
   readonly operatorNamespace: string;
   /** Whether they are needed: not where the gateway itself is not asked. */
@@ -40,8 +43,8 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
     return undefined;
   };
   const { operatorNamespace, secretNamespaces, withAdminKeys } = view;
-  const [upstreams, connections, namespaces, services, slices, grants, own, certificates] = await Promise.all(
-    [
+  const [upstreams, connections, namespaces, services, slices, grants, own, certificates, nodes, endpoints] =
+    await Promise.all([
       list('upstreams'),
       list('connections'),
       list('namespaces'),
@@ -54,10 +57,15 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
       secretNamespaces.length === 0
         ? []
         : list('secrets', { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` }, secretNamespaces),
-    ],
-  );
+      view.watchNodes ? list('nodes') : undefined,
+      view.readEndpoints ? list('endpoints', UNMANAGED_ENDPOINTS) : undefined,
+    ]);
   const secrets = [...own, ...certificates];
-  return { upstreams, connections, namespaces, services, slices, secrets, grants };
+  return {
+    ...{ upstreams, connections, namespaces, services, slices, secrets, grants },
+    ...(nodes === undefined ? {} : { nodes }),
+    ...(endpoints === undefined ? {} : { endpoints }),
+  };
 }
 
 /** Undefined where the API server does not serve that version. */

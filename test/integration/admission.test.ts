@@ -75,12 +75,60 @@ const wrong = (right: Right, ...says: readonly string[]): Wrong => ({ ...right, 
 const long = (length: number) => 'a'.repeat(length);
 const times = <T>(count: number, value: T): readonly T[] => Array.from({ length: count }, () => value);
 
+const addressing = (name: string, fields: unknown): Right =>
+  backend(`addressing: ${name}`, { ...service, addressing: fields });
+const endpoints = (name: string, fields: unknown): Right =>
+  upstream(`endpoints: ${name}`, { endpoints: fields });
+const manyLabels = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`label-${n}`, 'a']));
+
 const WRONG: readonly Wrong[] = [
   { name: 'no spec', kind: 'GatewayUpstream', spec: undefined, says: ['spec: Required value'] },
   { name: 'spec is a list', kind: 'GatewayUpstream', spec: [], says: ['spec', 'object'] },
   { name: 'spec is empty', kind: 'GatewayUpstream', spec: {}, says: ['spec.backends: Required value'] },
   { name: 'no spec', kind: 'GatewayConnection', spec: undefined, says: ['spec: Required value'] },
   { name: 'spec is empty', kind: 'GatewayConnection', spec: {}, says: ['spec.type: Required value'] },
+
+  // Addressing and endpoints
+  wrong(addressing('no mode', {}), 'spec.backends[0].addressing.mode: Required value'),
+  wrong(addressing('mode', { mode: 'NodePort' }), 'Unsupported value: "NodePort"'),
+  wrong(
+    addressing('a selector of nodes for Pods', { mode: 'Pod', nodeSelector: {} }),
+    'nodeAddressType and nodeSelector belong to mode Node only',
+  ),
+  wrong(
+    addressing('a type of address for a name', { mode: 'DNS', nodeAddressType: 'InternalIP' }),
+    'nodeAddressType and nodeSelector belong to mode Node only',
+  ),
+  wrong(
+    addressing('a suffix for nodes', { mode: 'Node', dnsSuffix: '' }),
+    'dnsSuffix belongs to mode DNS only',
+  ),
+  wrong(
+    addressing('a suffix with a dot', { mode: 'DNS', dnsSuffix: '.svc' }),
+    'for example svc.cluster.local',
+  ),
+  wrong(
+    addressing('too many labels', { mode: 'Node', nodeSelector: { matchLabels: manyLabels(9) } }),
+    'Too many: 9: must have at most 8 items',
+  ),
+  wrong(
+    backend('addresses with addressing', {
+      addresses: [{ host: '192.0.2.1', port: 80 }],
+      addressing: { mode: 'DNS' },
+    }),
+    'addressing is for Services',
+  ),
+  wrong(
+    connection('addressing: a suffix for nodes', { addressing: { mode: 'Node', dnsSuffix: 'svc' } }),
+    'spec.addressing',
+    'dnsSuffix belongs to mode DNS only',
+  ),
+  wrong(endpoints('family', { family: 'ipv6' }), 'Unsupported value: "ipv6"'),
+  wrong(endpoints('drain', { drain: 'Keep' }), 'Unsupported value: "Keep"'),
+  wrong(endpoints('no zones', { zones: [] }), 'spec.endpoints.zones'),
+  wrong(endpoints('a zone twice', { zones: [{ zone: 'a' }, { zone: 'a', weight: 1 }] }), 'Duplicate value'),
+  wrong(endpoints('a weight over 100', { zones: [{ zone: 'a', weight: 101 }] }), 'zones[0].weight'),
 
   // A Service in the spelling of APISIX's discovery
   wrong(
@@ -510,6 +558,28 @@ const WRONG: readonly Wrong[] = [
 ];
 
 const RIGHT: readonly Right[] = [
+  addressing('Pod', { mode: 'Pod' }),
+  addressing('the short form of a name', { mode: 'DNS', dnsSuffix: '' }),
+  upstream('addressing: 16 backends with as many labels as there may be', {
+    backends: times(16, {
+      ...service,
+      addressing: {
+        mode: 'Node',
+        nodeAddressType: 'ExternalIP',
+        nodeSelector: {
+          matchLabels: manyLabels(8),
+          matchExpressions: times(4, { key: 'a', operator: 'In', values: times(16, long(63)) }),
+        },
+      },
+    }),
+  }),
+  connection('addressing', { addressing: { mode: 'Node', nodeSelector: { matchLabels: { edge: 'yes' } } } }),
+  endpoints('nothing', {}),
+  endpoints('everything', {
+    family: 'IPv6',
+    drain: 'ZeroWeight',
+    zones: [{ zone: 'eu-1a', priority: 100, weight: 0 }, { zone: 'eu-1b' }],
+  }),
   upstream('as little as possible', {}),
   upstream('16 backends', { backends: times(16, service) }),
   serviceName('default/cms:http'),

@@ -188,6 +188,12 @@ describe('rights', () => {
       { namespaces: ['default', 'shop'], secretNamespaces: ['shop'] },
     ],
     ['without a lease', { leaderElection: { enabled: false } }, { leaderElection: false }],
+    ['with nodes', { watchNodes: true }, { watchNodes: true }],
+    [
+      'with nodes and Endpoints in some namespaces',
+      { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },
+      { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },
+    ],
   ])('%s are those of `install`', async (_, config, options) => {
     const values = { config, replicas: 1 };
     const objects = objectsOf(await helm(templateArgs(release, 'own'), { values }));

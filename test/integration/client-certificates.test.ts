@@ -28,7 +28,7 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   const operatorNamespace = await cluster.newNamespace('mtls');
   const shop = createWorkload(cluster, await cluster.newNamespace('mtls-shop'));
   const blog = createWorkload(cluster, await cluster.newNamespace('mtls-blog'));
-  const token = await installRbac(cluster, operatorNamespace, [], [shop.namespace]);
+  const token = await installRbac(cluster, operatorNamespace, [], { secretNamespaces: [shop.namespace] });
   await using gateway = await startStandIn();
   await using older = await startStandIn({ version: '3.2.0' });
   await writeSecret(cluster, operatorNamespace, 'gateway', { 'admin-key': gateway.adminKey });

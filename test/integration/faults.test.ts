@@ -41,7 +41,7 @@ describe('every fault names its cause and its remedy', () => {
     await installCrds(cluster);
     await installReferenceGrants(cluster, 'v1.6.0');
     for (const name of [NAMESPACE, 'shop', 'forbidden']) await cluster.kubectl(['create', 'namespace', name]);
-    const token = await installRbac(cluster, NAMESPACE, [], ['shop']);
+    const token = await installRbac(cluster, NAMESPACE, [], { secretNamespaces: ['shop'] });
     kubeconfig = await cluster.kubeconfigFor({ name: 'check', token, namespace: NAMESPACE });
     operator = await startOperator(cluster, NAMESPACE, token, {
       requestTimeout: '2s',

@@ -557,6 +557,89 @@ export const FAULTS: readonly Fault[] = [
       'RefNotPermitted: Service forbidden/private is in another namespace, and no ReferenceGrant there permits the reference. Remedy: create one in namespace forbidden with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"private"}]}',
   },
   {
+    symptom: 'With addressing mode Node the Service has no NodePort',
+    on: ['GatewayUpstream', 'shop/no-node-port'],
+    async arrange({ shop }) {
+      await service(shop, 'no-node-port');
+      await upstream(shop, 'no-node-port', { ...to('no-node-port'), addressing: { mode: 'Node' } });
+    },
+    condition: ready('False', 'NodePortMissing'),
+    message:
+      'Service shop/no-node-port is of type ClusterIP and has no NodePort for port 80: make it of type NodePort, or choose another addressing mode',
+    check:
+      'NodePortMissing: Service shop/no-node-port is of type ClusterIP and has no NodePort for port 80. Remedy: make it of type NodePort, or choose another addressing mode',
+  },
+  {
+    symptom: 'With addressing mode Node the operator does not watch nodes',
+    on: ['GatewayUpstream', 'shop/no-nodes'],
+    async arrange({ shop }) {
+      await shop.service('no-nodes', PORTS, { type: 'NodePort' });
+      await shop.endpoints('no-nodes', ['10.0.0.1']);
+      await upstream(shop, 'no-nodes', { ...to('no-nodes'), addressing: { mode: 'Node' } });
+    },
+    condition: ready('Unknown', 'SourceUnavailable'),
+    message:
+      "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+    check:
+      "SourceUnavailable: Addressing mode Node needs the nodes, which the operator does not watch. Remedy: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+  },
+  {
+    symptom: 'With addressing mode LoadBalancer nobody gave the Service an address',
+    on: ['GatewayUpstream', 'shop/no-balancer'],
+    async arrange({ shop }) {
+      await shop.service('no-balancer', PORTS, { type: 'LoadBalancer' });
+      await shop.endpoints('no-balancer', ['10.0.0.1']);
+      await upstream(shop, 'no-balancer', { ...to('no-balancer'), addressing: { mode: 'LoadBalancer' } });
+    },
+    condition: ready('False', 'NoLoadBalancerAddress'),
+    message:
+      'Service shop/no-balancer has no IPv4 address of a load balancer yet: look at its Events, or choose another addressing mode',
+    check:
+      'NoLoadBalancerAddress: Service shop/no-balancer has no IPv4 address of a load balancer yet. Remedy: look at its Events, or choose another addressing mode',
+  },
+  {
+    symptom: 'With addressing mode ClusterIP the Service is headless',
+    on: ['GatewayUpstream', 'shop/headless'],
+    async arrange({ shop }) {
+      await service(shop, 'headless');
+      await upstream(shop, 'headless', { ...to('headless'), addressing: { mode: 'ClusterIP' } });
+    },
+    condition: ready('False', 'NoClusterIP'),
+    message:
+      'Service shop/headless is headless and has no address of its own: use addressing mode Pod or DNS',
+    check:
+      'NoClusterIP: Service shop/headless is headless and has no address of its own. Remedy: use addressing mode Pod or DNS',
+  },
+  {
+    symptom: 'The Service is of type ExternalName, and places outside the cluster are not allowed',
+    on: ['GatewayUpstream', 'shop/external'],
+    async arrange({ shop }) {
+      await shop.service('external', [], { type: 'ExternalName', externalName: 'db.example.com' });
+      await upstream(shop, 'external', to('external', 3306));
+    },
+    condition: ready('False', 'StaticAddressesDenied'),
+    message:
+      'Service shop/external is of type ExternalName, and GatewayConnection main does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow',
+    check:
+      'StaticAddressesDenied: Service shop/external is of type ExternalName, and GatewayConnection main does not allow places outside the cluster. Remedy: its owner can set spec.tenantPolicy.staticAddresses to Allow',
+  },
+  {
+    symptom: 'A dnsSuffix of its own is not allowed by the connection',
+    on: ['GatewayUpstream', 'shop/suffix'],
+    async arrange({ shop }) {
+      await service(shop, 'suffix');
+      await upstream(shop, 'suffix', {
+        ...to('suffix'),
+        addressing: { mode: 'DNS', dnsSuffix: 'example.com' },
+      });
+    },
+    condition: ready('False', 'StaticAddressesDenied'),
+    message:
+      'GatewayConnection main does not allow dnsSuffix "example.com": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow',
+    check:
+      'StaticAddressesDenied: GatewayConnection main does not allow dnsSuffix "example.com". Remedy: leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow',
+  },
+  {
     symptom: 'Addresses are not allowed by the connection',
     on: ['GatewayUpstream', 'shop/addresses'],
     arrange: ({ shop }) => upstream(shop, 'addresses', { addresses: [{ host: '192.0.2.1', port: 80 }] }),

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
-import { rbacObjects } from '../../src/install/rbac.ts';
+import { type RbacOptions, rbacObjects } from '../../src/install/rbac.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 
@@ -27,6 +27,8 @@ export interface OperatorOptions {
   readonly program?: { readonly main: string; readonly nodeArgs: readonly string[] };
   /** Whether it answers /debug/state. */
   readonly debugState?: boolean;
+  readonly watchNodes?: boolean;
+  readonly readEndpoints?: boolean;
   /** Path of a kubeconfig to use instead of one with the token. */
   readonly kubeconfig?: string;
   readonly leaderElection?: {
@@ -76,9 +78,12 @@ export async function installRbac(
   cluster: ClusterAccess,
   namespace: string,
   namespaces: readonly string[] = [],
-  secretNamespaces: readonly string[] = [],
+  {
+    secretNamespaces = [],
+    ...switches
+  }: Pick<RbacOptions, 'secretNamespaces' | 'watchNodes' | 'readEndpoints'> = {},
 ): Promise<string> {
-  const input = rbacObjects({ namespace, namespaces, secretNamespaces })
+  const input = rbacObjects({ namespace, namespaces, secretNamespaces, ...switches })
     .map((object) => stringify(object, { aliasDuplicateObjects: false }))
     .join('---\n');
   await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input });

@@ -7,8 +7,8 @@ export interface Workload {
   get(path: string): Promise<Record<string, unknown> | undefined>;
   patch(path: string, body: object): Promise<void>;
   remove(path: string): Promise<void>;
-  /** A Service without selector, so that the test alone writes its slices. */
-  service(name: string, ports?: readonly ServicePort[]): Promise<void>;
+  /** A headless Service without selector, so that the test alone writes its slices; `spec` makes it another one. */
+  service(name: string, ports?: readonly ServicePort[], spec?: object): Promise<void>;
   /** Makes or replaces the one slice of a Service. */
   endpoints(service: string, addresses: readonly (string | EndpointSpec)[], port?: number): Promise<void>;
   connection(name: string, spec: ConnectionOptions): Promise<void>;
@@ -22,10 +22,13 @@ export interface ServicePort {
   readonly name?: string;
   readonly port: number;
   readonly protocol?: string;
+  readonly nodePort?: number;
 }
 
 export interface EndpointSpec {
   readonly address: string;
+  readonly nodeName?: string;
+  readonly zone?: string;
   readonly ready?: boolean;
   readonly serving?: boolean;
   readonly terminating?: boolean;
@@ -83,12 +86,12 @@ export function createWorkload(cluster: ClusterAccess, namespace: string): Workl
     async remove(path) {
       await send('DELETE', path);
     },
-    async service(name, ports = [{ name: 'http', port: 80 }]) {
+    async service(name, ports = [{ name: 'http', port: 80 }], spec = { clusterIP: 'None' }) {
       await create(`/api/v1/namespaces/${namespace}/services`, {
         apiVersion: 'v1',
         kind: 'Service',
         metadata: { name },
-        spec: { clusterIP: 'None', ports },
+        spec: { ports, ...spec },
       });
     },
     async endpoints(service, addresses, port = 8080) {
@@ -101,8 +104,8 @@ export function createWorkload(cluster: ClusterAccess, namespace: string): Workl
         ports: [{ name: 'http', port, protocol: 'TCP' }],
         endpoints: addresses.map((entry) => {
           if (typeof entry === 'string') return { addresses: [entry], conditions: { ready: true } };
-          const { address, ...conditions } = entry;
-          return { addresses: [address], conditions };
+          const { address, nodeName, zone, ...conditions } = entry;
+          return { addresses: [address], nodeName, zone, conditions };
         }),
       };
       const { status } = await send('PUT', `${path}/${service}-1`, slice);

@@ -64,6 +64,20 @@ describe('a command line', () => {
       },
     ],
     [
+      'print --watch-nodes --read-endpoints',
+      {
+        kind: 'print',
+        manifest: {
+          namespace: DEFAULT_NAMESPACE,
+          namespaces: [],
+          secretNamespaces: [],
+          crdsOnly: false,
+          watchNodes: true,
+          readEndpoints: true,
+        },
+      },
+    ],
+    [
       'print --crds-only',
       {
         kind: 'print',
@@ -137,6 +151,8 @@ describe('a command line', () => {
         operatorNamespace: 'gateways',
         namespaces: [],
         secretNamespaces: [],
+        watchNodes: false,
+        readEndpoints: false,
         requestTimeoutMs: 5000,
       },
     });

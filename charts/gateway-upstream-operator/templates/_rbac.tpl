@@ -30,6 +30,17 @@
 {{- end }}
 {{- end }}
 
+{{/* The rules of one of these roles. Takes `root` and `rules`. */}}
+{{- define "gateway-upstream-operator.roleRules" -}}
+{{- include (printf "gateway-upstream-operator.rules.%s" .rules) .root }}
+{{- if and .root.Values.config.watchNodes (has .rules (list "everywhere" "clusterScoped")) }}
+{{ include "gateway-upstream-operator.rules.nodes" .root }}
+{{- end }}
+{{- if and .root.Values.config.readEndpoints (has .rules (list "everywhere" "namespace")) }}
+{{ include "gateway-upstream-operator.rules.endpoints" .root }}
+{{- end }}
+{{- end }}
+
 {{/* The bindings of these roles. Takes `root`, and `annotations` of a hook that binds nobody. */}}
 {{- define "gateway-upstream-operator.bindings" -}}
 {{- $root := .root }}

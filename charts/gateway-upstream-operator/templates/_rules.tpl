@@ -209,6 +209,26 @@
     - create
 {{- end }}
 
+{{- define "gateway-upstream-operator.rules.nodes" -}}
+- apiGroups:
+    - ""
+  resources:
+    - nodes
+  verbs:
+    - list
+    - watch
+{{- end }}
+
+{{- define "gateway-upstream-operator.rules.endpoints" -}}
+- apiGroups:
+    - ""
+  resources:
+    - endpoints
+  verbs:
+    - list
+    - watch
+{{- end }}
+
 {{- define "gateway-upstream-operator.rules.uninstall" -}}
 - apiGroups:
     - gatewayupstream.dev

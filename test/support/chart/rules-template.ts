@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { OPERATOR } from '../../../src/api/group.ts';
-import { CRDS_ONLY_RULES, RELEASE_RULES, rbacObjects } from '../../../src/install/rbac.ts';
+import { CRDS_ONLY_RULES, ENDPOINTS, NODES, RELEASE_RULES, rbacObjects } from '../../../src/install/rbac.ts';
 
 interface RoleObject {
   readonly kind: string;
@@ -25,6 +25,8 @@ export function rulesTemplate(): string {
     secrets: rulesOf(narrow, 'Role', `${OPERATOR}-secrets`),
     events: rulesOf(narrow, 'Role', `${OPERATOR}-events`),
     crds: CRDS_ONLY_RULES,
+    nodes: [NODES.policy],
+    endpoints: [ENDPOINTS.policy],
     uninstall: RELEASE_RULES,
   };
   const blocks = Object.entries(rules).map(

@@ -37,7 +37,7 @@ function complete(properties: Properties, optional: readonly string[] = []): Jso
 export function valuesSchema(): JsonSchema {
   const config = plain(z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }));
   const connection = plain(z.toJSONSchema(gatewayConnectionSpec, { io: 'input', target: 'draft-7' }));
-  const { allowedNamespaces, idPrefix, limits, tenantPolicy } = propertiesOf(connection);
+  const { addressing, allowedNamespaces, idPrefix, limits, tenantPolicy } = propertiesOf(connection);
   const { tls, controlApi } = propertiesOf(propertiesOf(connection)['apisix']);
   const { leaderElection, ops } = propertiesOf(config);
   const values = section(
@@ -79,6 +79,7 @@ export function valuesSchema(): JsonSchema {
           controlApi: controlApi ?? mapping,
         }),
         idPrefix: idPrefix ?? text,
+        addressing: addressing ?? mapping,
         allowedNamespaces: allowedNamespaces ?? mapping,
         tenantPolicy: tenantPolicy ?? mapping,
         limits: limits ?? mapping,

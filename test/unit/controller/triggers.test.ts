@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { concernsNamespace, concernsObject } from '../../../src/controller/triggers.ts';
+import { concernsNamespace, concernsNode, concernsObject } from '../../../src/controller/triggers.ts';
 import {
   type GatewayUpstream,
   type NamespaceStored,
+  type NodeStored,
   trimGatewayUpstream,
   trimNamespace,
+  trimNode,
 } from '../../../src/kube/objects.ts';
 
 function upstream(metadata: object = {}, status: object = {}): GatewayUpstream {
@@ -74,5 +76,42 @@ describe('concernsNamespace', () => {
     ],
   ])('%s: %4$s', (_, previous, current, expected) => {
     expect(concernsNamespace({ previous, current })).toBe(expected);
+  });
+});
+
+describe('concernsNode', () => {
+  const node = ({
+    ready = 'True',
+    heartbeat = '2026-01-01T00:00:00Z',
+    address = '192.0.2.1',
+    spec = {},
+    labels = {},
+  } = {}): NodeStored => {
+    const trimmed = trimNode({
+      metadata: { name: 'n1', uid: '1', resourceVersion: heartbeat, labels },
+      spec,
+      status: {
+        conditions: [
+          { type: 'MemoryPressure', status: 'False', lastHeartbeatTime: heartbeat },
+          { type: 'Ready', status: ready, lastHeartbeatTime: heartbeat },
+        ],
+        addresses: [{ type: 'InternalIP', address }],
+      },
+    });
+    if (trimmed === undefined) throw new Error('no node');
+    return trimmed;
+  };
+
+  it.each<[string, NodeStored | undefined, NodeStored | undefined, boolean]>([
+    ['a new node', undefined, node(), true],
+    ['a node that is gone', node(), undefined, true],
+    ['a heartbeat', node(), node({ heartbeat: '2026-01-01T00:05:00Z' }), false],
+    ['a node that is cordoned', node(), node({ spec: { unschedulable: true } }), false],
+    ['a node that is not ready', node(), node({ ready: 'False' }), true],
+    ['a node that says nothing any more', node(), node({ ready: 'Unknown' }), true],
+    ['another address', node(), node({ address: '192.0.2.2' }), true],
+    ['another label', node(), node({ labels: { a: 'b' } }), true],
+  ])('%s', (_, previous, current, expected) => {
+    expect(concernsNode({ previous, current })).toBe(expected);
   });
 });

@@ -1,14 +1,12 @@
 import { setFlagsFromString } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import {
-  type AllowedNamespaces,
-  gatewayConnectionSpec,
-  type LabelSelector,
-} from '../../../src/api/gateway-connection.ts';
+import { type AllowedNamespaces, gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
+import type { LabelSelector } from '../../../src/api/label-selector.ts';
 import {
   accessProblem,
+  externalNameProblem,
   isNamespaceAllowed,
   matchesSelector,
   unusablePatterns,
@@ -228,6 +226,74 @@ describe('accessProblem', () => {
     expect(problem('DB.Payments')).toBe('StaticAddressesDenied');
     expect(problem('db.example')).toBeUndefined();
     expect(problem('eu.db.payments')).toBeUndefined();
+  });
+
+  describe('suffixes of DNS names', () => {
+    const withSuffix = (dnsSuffix: string) =>
+      upstream({ backends: [{ ...service, addressing: { mode: 'DNS', dnsSuffix } }] });
+    const problem = (dnsSuffix: string, spec: Parameters<typeof connection>[0] = {}) =>
+      accessProblem(withSuffix(dnsSuffix), shop, connection(spec))?.reason;
+    const open = { tenantPolicy: { staticAddresses: 'Allow' } } as const;
+
+    it.each([
+      ['svc.cluster.local', undefined],
+      ['', 'StaticAddressesDenied'],
+      ['svc.k8s.example.com', 'StaticAddressesDenied'],
+      ['example.com', 'StaticAddressesDenied'],
+    ])('"%s" is %s where only the usual one is allowed', (suffix, reason) => {
+      expect(problem(suffix)).toBe(reason);
+    });
+
+    it('allows what the connection itself says', () => {
+      const dns = (dnsSuffix: string) => ({ addressing: { mode: 'DNS', dnsSuffix } }) as const;
+      expect(problem('svc.k8s.example.com', dns('svc.k8s.example.com'))).toBeUndefined();
+      expect(problem('', dns(''))).toBeUndefined();
+      expect(problem('example.com', dns('svc.k8s.example.com'))).toBe('StaticAddressesDenied');
+    });
+
+    it.each([
+      ['', undefined],
+      ['svc', undefined],
+      ['svc.k8s.example.com', undefined],
+      ['example.com', undefined],
+      ['other.svc.cluster.local', 'StaticAddressesDenied'],
+      ['other.svc', 'StaticAddressesDenied'],
+      ['svc.svc.cluster.local', 'StaticAddressesDenied'],
+      ['pod.cluster.local', 'StaticAddressesDenied'],
+      ['cluster.local', 'StaticAddressesDenied'],
+    ])('"%s" is %s where places outside the cluster are allowed', (suffix, reason) => {
+      expect(problem(suffix, open)).toBe(reason);
+    });
+  });
+
+  describe('names that a Service of type ExternalName gives', () => {
+    const ref = {
+      namespace: 'shop',
+      name: 'db',
+      port: { by: 'servicePort', port: 3306 },
+      protocol: 'TCP',
+    } as const;
+    const problem = (host: string, staticAddresses: 'Allow' | 'Deny') =>
+      externalNameProblem(
+        ref,
+        host,
+        connection({ tenantPolicy: { staticAddresses } }),
+        (name) => name === 'payments',
+      );
+
+    it.each([
+      ['db.example.com', 'Allow', undefined],
+      ['db.example.com', 'Deny', 'does not allow places outside the cluster'],
+      ['db.payments.svc.cluster.local', 'Allow', 'inside the cluster'],
+      ['db.payments', 'Allow', 'inside the cluster'],
+    ] as const)('%s with policy %s', (host, policy, message) => {
+      const found = problem(host, policy);
+      if (message === undefined) expect(found).toBeUndefined();
+      else {
+        expect(found).toMatchObject({ state: 'notPermitted', reason: 'StaticAddressesDenied' });
+        expect(found?.message).toContain(message);
+      }
+    });
   });
 });
 

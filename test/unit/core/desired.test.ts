@@ -7,6 +7,7 @@ import {
   buildDesired,
   type Desired,
   type HeldNode,
+  type NotPermitted,
   type ResolvedBackend,
   type ServicePortRef,
 } from '../../../src/core/desired.ts';
@@ -48,8 +49,8 @@ const absent: Discovered = { state: 'absent', reason: 'ServiceNotFound', message
 const noPort: Discovered = { state: 'absent', reason: 'PortNotFound', message: 'no port' };
 const unknown: Discovered = { state: 'unknown', beginning: false, message: 'not listed' };
 const beginning: Discovered = { state: 'unknown', beginning: true, message: 'not listed yet' };
-const notPermitted = { state: 'notPermitted', message: 'not yours' } as const;
-type Found = Discovered | typeof notPermitted;
+const notPermitted = { state: 'notPermitted', reason: 'RefNotPermitted', message: 'not yours' } as const;
+type Found = Discovered | NotPermitted;
 
 /** What one backend of a test is: what its Service's port was found to be, or addresses. */
 type Part =
@@ -272,8 +273,167 @@ describe('nodes', () => {
   });
 });
 
+describe('endpoints', () => {
+  const zones = [
+    { zone: 'a', weight: 50 },
+    { zone: 'off', weight: 0 },
+    { zone: 'near', priority: 1 },
+  ];
+
+  it.each<[string, readonly Part[], Partial<SpecInput>, readonly string[]]>([
+    [
+      'ZeroWeight keeps what terminates and serves beside what is ready',
+      [{ found: known(endpoint('a'), endpoint('b', DRAINING), endpoint('c', GONE)) }],
+      { endpoints: { drain: 'ZeroWeight' } },
+      ['a:8080=1', 'b:8080=0'],
+    ],
+    [
+      'ZeroWeight gives the traffic to what serves where none is ready',
+      [{ found: known(endpoint('b', DRAINING), endpoint('c', NOT_READY)) }],
+      { endpoints: { drain: 'ZeroWeight' } },
+      ['b:8080=1'],
+    ],
+    [
+      'ZeroWeight costs a backend nothing of its share',
+      [{ found: known(endpoint('a'), endpoint('b', DRAINING)) }, { found: ready('c'), weight: 3 }],
+      { endpoints: { drain: 'ZeroWeight' } },
+      ['a:8080=1', 'b:8080=0', 'c:8080=3'],
+    ],
+    [
+      'no node without weight is alone in a priority, where the gateway would balance over it',
+      [{ found: known(endpoint('a'), endpoint('b', { ...DRAINING, zone: 'near' })) }],
+      { endpoints: { drain: 'ZeroWeight', zones } },
+      ['a:8080=1'],
+    ],
+    [
+      'zones are worth their share within a backend, whose own share stays',
+      [{ found: known(endpoint('a', { zone: 'a' }), endpoint('b')) }, { found: ready('c') }],
+      { endpoints: { zones } },
+      ['a:8080=1', 'b:8080=2', 'c:8080=3'],
+    ],
+    [
+      'a zone of weight 0 is left out',
+      [{ found: known(endpoint('a', { zone: 'off' }), endpoint('b')) }],
+      { endpoints: { zones } },
+      ['b:8080=1'],
+    ],
+    [
+      'the family of the spec comes before that of the Service',
+      [{ found: known(endpoint('10.0.0.1'), endpoint('fd00::1', { family: 'IPv6' })) }],
+      { endpoints: { family: 'IPv6' } },
+      ['fd00::1:8080=1'],
+    ],
+  ])('%s', (_, parts, spec, nodes) => {
+    expect(nodesOf(build(parts, spec))).toEqual(nodes);
+  });
+
+  it('says what to do where every endpoint is in a zone of weight 0', () => {
+    const { ready: verdict } = build([{ found: known(endpoint('a', { zone: 'off' })) }], {
+      endpoints: { zones },
+    });
+    expect(verdict).toMatchObject({
+      reason: 'NoWeight',
+      message: expect.stringContaining('spec.endpoints.zones'),
+    });
+  });
+
+  it('counts what ZeroWeight keeps as draining', () => {
+    const { counts } = build([{ found: known(endpoint('a'), endpoint('b', DRAINING)) }], {
+      endpoints: { drain: 'ZeroWeight' },
+    });
+    expect(counts).toEqual({ ready: 1, draining: 1, excluded: 0, held: 0 });
+  });
+});
+
+describe('a Service that is another name', () => {
+  it('is one node that is always ready', () => {
+    const found: Discovered = { state: 'external', host: 'db.example.com', port: 3306, basis: '' };
+    const desired = build([{ found }, { found: ready('a', 'b') }]);
+    expect(nodesOf(desired)).toEqual(['a:8080=1', 'b:8080=1', 'db.example.com:3306=2']);
+    expect(desired).toMatchObject({ action: 'write', counts: { ready: 3 } });
+    expect(build([{ found }]).ready.reason).toBe('Ready');
+  });
+});
+
+describe('the scheme', () => {
+  const speaking = (appProtocol?: string): Discovered => ({
+    ...known(endpoint('a')),
+    ...{
+      front: {
+        namespace: 'shop',
+        name: 'web',
+        type: 'ClusterIP',
+        isHeadless: false,
+        clusterIps: ['10.96.0.1'],
+        loadBalancer: [],
+        isLocal: false,
+        port: {
+          name: 'http',
+          port: 80,
+          protocol: 'TCP',
+          ...(appProtocol === undefined ? {} : { appProtocol }),
+        },
+      },
+    },
+  });
+
+  it.each([
+    [undefined, 'HTTP'],
+    ['http', 'HTTP'],
+    ['https', 'HTTPS'],
+    ['HTTPS', 'HTTPS'],
+    ['grpc', 'GRPC'],
+    ['grpcs', 'GRPCS'],
+    ['kubernetes.io/h2c', 'GRPC'],
+    ['kubernetes.io/ws', 'HTTP'],
+    ['kubernetes.io/wss', 'HTTPS'],
+    ['mysql', 'HTTP'],
+    ['example.com/own', 'HTTP'],
+    ['constructor', 'HTTP'],
+  ])('of a port with appProtocol %s is %s', (appProtocol, scheme) => {
+    expect(build([{ found: speaking(appProtocol) }]).upstream.scheme).toBe(scheme);
+  });
+
+  it('of the spec comes first, and says nothing of ports that disagree with it', () => {
+    const { upstream, ready: verdict } = build([{ found: speaking('https') }, { found: speaking('grpc') }], {
+      scheme: 'TLS',
+    });
+    expect(upstream.scheme).toBe('TLS');
+    expect(verdict.message).not.toContain('appProtocol');
+  });
+
+  it.each<[string, readonly Part[], string, boolean]>([
+    ['agree', [{ found: speaking('https') }, { found: speaking('kubernetes.io/wss') }], 'HTTPS', false],
+    ['disagree', [{ found: speaking('https') }, { found: speaking('grpc') }], 'HTTP', true],
+    ['disagree: one says nothing', [{ found: speaking('grpc') }, { found: speaking() }], 'HTTP', true],
+    [
+      'are one, beside addresses, which say nothing',
+      [{ found: speaking('https') }, { addresses: [{ host: 'a.example', port: 443 }] }],
+      'HTTPS',
+      false,
+    ],
+    [
+      'are one, beside a Service that is absent',
+      [{ found: speaking('grpc') }, { found: absent }],
+      'GRPC',
+      false,
+    ],
+  ])('of ports that %s', (_, parts, scheme, isTold) => {
+    const { upstream, ready: verdict } = build(parts);
+    expect(upstream.scheme).toBe(scheme);
+    expect(verdict.message.includes('set spec.scheme')).toBe(isTold);
+  });
+});
+
 describe('action and ResolvedRefs', () => {
   it.each<[string, readonly Part[], Desired['action'], string, string]>([
+    [
+      'an external name that is not allowed',
+      [{ found: { state: 'notPermitted', reason: 'StaticAddressesDenied', message: 'no' } }],
+      'onlyIfHeld',
+      'False',
+      'StaticAddressesDenied',
+    ],
     ['one that resolves', [{ found: ready('a') }], 'write', 'True', 'ResolvedRefs'],
     ['one without endpoints', [{ found: known() }], 'write', 'True', 'ResolvedRefs'],
     ['one that is absent', [{ found: absent }], 'onlyIfHeld', 'False', 'ServiceNotFound'],

@@ -55,6 +55,7 @@ describe('a reference from shop to Service web of another namespace', () => {
     const problem = referenceProblem(ref, 'shop', listed());
     expect(problem).toEqual({
       state: 'notPermitted',
+      reason: 'RefNotPermitted',
       message:
         'Service blog/web is in another namespace, and no ReferenceGrant there permits the reference: create one in namespace blog with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"web"}]}',
     });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Departed } from '../../../src/core/fate.ts';
 import { Departures } from '../../../src/discovery/departures.ts';
 import { type SliceFacts, trimSlice } from '../../../src/discovery/kubernetes.ts';
 
@@ -18,6 +19,7 @@ const slice = (
     ports: [],
     endpoints: Object.entries(endpoints).map(([address, state]) => ({
       addresses: [address],
+      nodeName: `node-of-${address}`,
       conditions: { terminating: state === 'terminating', ready: state === 'here' },
     })),
   });
@@ -26,7 +28,8 @@ const slice = (
 };
 
 const A = '10.0.0.1';
-const was = (departures: Departures, service = 'web') => departures.wasTerminating('shop', service, A);
+const was = (departures: Departures, service = 'web') =>
+  departures.wasTerminating('shop', service, { kind: 'address', address: A });
 
 describe('Departures', () => {
   it('know nothing of what they have not seen', () => {
@@ -72,11 +75,39 @@ describe('Departures', () => {
   it('are bounded: the oldest is forgotten first', () => {
     const departures = new Departures();
     departures.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
-    for (let n = 0; n < 20_000; n += 1) {
+    for (let n = 0; n < 9_999; n += 1) {
       const address = `10.${1 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
       departures.note({ previous: slice({ [address]: 'here' }), current: undefined });
     }
     expect(was(departures)).toBeUndefined();
-    expect(departures.wasTerminating('shop', 'web', '10.1.0.0')).toBe(false);
+    expect(departures.wasTerminating('shop', 'web', { kind: 'address', address: '10.1.0.0' })).toBe(false);
+  });
+
+  describe('of a node, and of all', () => {
+    const B = '10.0.0.2';
+    const ALL: Departed = { kind: 'all' };
+    const ON_A: Departed = { kind: 'node', node: `node-of-${A}` };
+    const wasThat = (departures: Departures, departed: Departed) =>
+      departures.wasTerminating('shop', 'web', departed);
+
+    it.each<[string, Readonly<Record<string, 'here' | 'terminating'>>, boolean, boolean]>([
+      ['all terminated', { [A]: 'terminating', [B]: 'terminating' }, true, true],
+      ['one vanished', { [A]: 'terminating', [B]: 'here' }, true, false],
+      ['the other one vanished', { [B]: 'terminating', [A]: 'here' }, false, false],
+    ])('%s', (_, endpoints, onA, all) => {
+      const departures = new Departures();
+      departures.note({ previous: slice(endpoints), current: undefined });
+      expect(wasThat(departures, ON_A)).toBe(onA);
+      expect(wasThat(departures, ALL)).toBe(all);
+    });
+
+    it('count the last ones that went, and nothing while one is there', () => {
+      const departures = new Departures();
+      departures.note({ previous: slice({ [A]: 'here', [B]: 'here' }), current: slice({ [B]: 'here' }) });
+      expect(wasThat(departures, ON_A)).toBe(false);
+      expect(wasThat(departures, ALL)).toBeUndefined();
+      departures.note({ previous: slice({ [B]: 'terminating' }), current: slice({}) });
+      expect(wasThat(departures, ALL)).toBe(true);
+    });
   });
 });

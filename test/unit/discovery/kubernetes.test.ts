@@ -5,10 +5,12 @@ import type { Discovered, Protocol } from '../../../src/core/model.ts';
 import { chooseEndpoints } from '../../../src/core/nodes.ts';
 import {
   createKubernetesSource,
+  type EndpointsFacts,
   resolveService,
   type ServiceFacts,
   type SliceFacts,
   sliceIndexes,
+  trimEndpoints,
   trimService,
   trimSlice,
 } from '../../../src/discovery/kubernetes.ts';
@@ -65,6 +67,7 @@ const byEndpoint = (port: string, protocol?: Protocol) => refOf({ by: 'endpointP
 function nodesOf(found: Discovered): readonly string[] | string {
   if (found.state === 'unknown') return 'unknown';
   if (found.state === 'absent') return found.reason;
+  if (found.state === 'external') return [`${found.host}:${found.port}`];
   return chooseEndpoints(found.endpoints, found.preferredFamily).endpoints.map(
     ({ host, port }) => `${host}:${port}`,
   );
@@ -77,6 +80,43 @@ describe('trimService', () => {
       ipFamilies: [],
       ports: [{ name: '', port: 80, protocol: 'TCP' }],
     });
+  });
+
+  it('keeps how the Service is reached', () => {
+    const status = { loadBalancer: { ingress: [{ ip: '203.0.113.1' }, { hostname: 'LB.example' }, {}] } };
+    const spec = {
+      type: 'LoadBalancer',
+      clusterIP: '10.96.0.1',
+      clusterIPs: ['10.96.0.1', 'fd00::1'],
+      externalTrafficPolicy: 'Local',
+      ports: [{ port: 80, nodePort: 30080, appProtocol: 'https' }],
+    };
+    expect(trimService({ metadata: metadata('web'), spec, status })).toMatchObject({
+      clusterIps: ['10.96.0.1', 'fd00::1'],
+      loadBalancer: ['203.0.113.1', 'lb.example'],
+      isLocal: true,
+      ports: [{ name: '', port: 80, protocol: 'TCP', nodePort: 30080, appProtocol: 'https' }],
+    });
+    // What an earlier type left behind is no address of this one.
+    expect(
+      trimService({ metadata: metadata('web'), spec: { ...spec, type: 'NodePort' }, status })?.loadBalancer,
+    ).toEqual([]);
+    expect(service({ clusterIP: 'None', clusterIPs: ['None'] }).clusterIps).toEqual([]);
+    expect(service({ ports: [{ port: 80, nodePort: 0 }] }).ports).toEqual([
+      { name: '', port: 80, protocol: 'TCP' },
+    ]);
+  });
+
+  it('has another basis where something else decides how the Service is reached', () => {
+    const ports = [{ name: 'http', port: 80, nodePort: 30080 }];
+    const all = [
+      service({ ports }),
+      service({ ports, type: 'NodePort' }),
+      service({ ports, externalTrafficPolicy: 'Local' }),
+      service({ ports: [{ name: 'http', port: 80, nodePort: 30081 }] }),
+      service({ ports, selector: { app: 'web' } }),
+    ];
+    expect(new Set(all.map(({ basis }) => basis)).size).toBe(all.length);
   });
 
   it.each([undefined, null, 'x', [], {}, { metadata: { name: 'web' } }])(
@@ -112,6 +152,21 @@ describe('trimSlice', () => {
       [{ ...at('10.0.0.1'), targetRef: { kind: 'Pod', name: 'web-1', uid: 'p1' } }, at('10.0.0.2')],
     );
     expect(endpoints.map(({ target }) => target)).toEqual(['p1', undefined]);
+  });
+
+  it('keeps node and zone, where the slice says them', () => {
+    const { endpoints } = slice(
+      's',
+      [],
+      [
+        { ...at('10.0.0.1'), nodeName: 'n1', zone: 'a' },
+        { ...at('10.0.0.2'), nodeName: null },
+      ],
+    );
+    expect(endpoints.map(({ node, zone }) => [node, zone])).toEqual([
+      ['n1', 'a'],
+      [undefined, undefined],
+    ]);
   });
 
   it('takes the first address of an endpoint, and no endpoint without one', () => {
@@ -358,11 +413,32 @@ describe('resolveService', () => {
       [],
     ],
     [
-      'an ExternalName',
+      'an ExternalName, whose ports need not be named',
       byService(80),
+      { type: 'ExternalName', externalName: 'A.example.', ports: null },
+      [],
+      ['a.example:80'],
+    ],
+    [
+      'an ExternalName, a port by name',
+      byService('db'),
+      { type: 'ExternalName', externalName: 'a.example', ports: [{ name: 'db', port: 3306 }] },
+      [],
+      ['a.example:3306'],
+    ],
+    [
+      'an ExternalName without a port of that name',
+      byService('db'),
       { type: 'ExternalName', externalName: 'a.example' },
       [],
-      'ServiceNotFound',
+      'PortNotFound',
+    ],
+    [
+      "an ExternalName in APISIX's spelling",
+      byEndpoint('8080'),
+      { type: 'ExternalName', externalName: 'a.example' },
+      [],
+      ['a.example:8080'],
     ],
     [
       "APISIX's spelling, by name",
@@ -427,8 +503,31 @@ describe('resolveService', () => {
     expect(nodesOf(resolveService(ref, service(spec), slices))).toEqual(expected);
   });
 
+  it('knows how the port is reached otherwise, unless only the endpoints have it', () => {
+    const frontOf = (ref: ServicePortRef, spec: object, slices: readonly SliceFacts[]) => {
+      const found = resolveService(ref, service(spec), slices);
+      return found.state === 'known' ? found.front : undefined;
+    };
+    const spec = { type: 'NodePort', ports: [{ name: 'http', port: 80, nodePort: 30080 }] };
+    const slices = [slice('a', [http, { name: 'metrics', port: 9100 }], [at('10.0.0.1')])];
+    for (const ref of [byService(80), byService('http'), byEndpoint('http')]) {
+      expect(frontOf(ref, spec, slices)).toMatchObject({
+        type: 'NodePort',
+        port: { port: 80, nodePort: 30080 },
+      });
+    }
+    expect(frontOf(byEndpoint('metrics'), spec, slices)).not.toHaveProperty('port');
+  });
+
+  it('takes what publishNotReadyAddresses makes of the slices as it is', () => {
+    const found = resolveService(byService(80), service({ publishNotReadyAddresses: true }), [
+      slice('a', [http], [at('10.0.0.1', { ready: true, serving: false, terminating: true })]),
+    ]);
+    expect(nodesOf(found)).toEqual(['10.0.0.1:8080']);
+  });
+
   it('says what is missing, and what there is', () => {
-    const messageOf = (found: Discovered) => (found.state === 'known' ? '' : found.message);
+    const messageOf = (found: Discovered) => ('message' in found ? found.message : '');
     expect(messageOf(resolveService(byService(80), undefined, []))).toContain(
       'Service shop/web does not exist',
     );
@@ -437,8 +536,8 @@ describe('resolveService', () => {
     expect(wrongPort).toContain('80 (http), 81 (admin)');
     const wrongProtocol = resolveService(byEndpoint('http', 'UDP'), service(), [slice('a', [http], [])]);
     expect(messageOf(wrongProtocol)).toContain('for TCP only, but this scheme needs UDP');
-    const external = resolveService(byService(80), service({ type: 'ExternalName' }), []);
-    expect(messageOf(external)).toContain('ExternalName');
+    const external = resolveService(byService('db'), service({ type: 'ExternalName' }), []);
+    expect(messageOf(external)).toContain('write the number of the port');
   });
 
   it('counts endpoints without the port as excluded', () => {
@@ -496,6 +595,79 @@ describe('createKubernetesSource', () => {
   }
 
   const http = [{ name: 'http', port: 8080 }];
+
+  describe('with Endpoints', () => {
+    const written = (subsets: unknown, name = 'web'): EndpointsFacts => {
+      const trimmed = trimEndpoints({ metadata: metadata(name), subsets });
+      if (trimmed === undefined) throw new Error('no Endpoints');
+      return trimmed;
+    };
+    const subset = {
+      addresses: [{ ip: '10.0.0.1', nodeName: 'n1' }, { ip: 'fd00::1' }],
+      notReadyAddresses: [{ ip: '10.0.0.2' }],
+      ports: [{ name: 'http', port: 8080 }],
+    };
+
+    function withEndpoints() {
+      stop.controller = new AbortController();
+      const reportListenerError = (error: unknown) => {
+        throw error;
+      };
+      const services = createStore<ServiceFacts>({ indexes: {}, reportListenerError });
+      const slices = createStore<SliceFacts>({ indexes: sliceIndexes, reportListenerError });
+      const endpoints = createStore<EndpointsFacts>({ indexes: {}, reportListenerError });
+      const source = createKubernetesSource({ services, slices, endpoints });
+      const running = source.run(stop.controller.signal);
+      services.setState({ state: 'synced' });
+      slices.setState({ state: 'synced' });
+      return { services, slices, endpoints, source, running };
+    }
+
+    it('reads them for a name that has no Service, in the spelling of APISIX only', () => {
+      const { endpoints, source } = withEndpoints();
+      endpoints.setState({ state: 'synced' });
+      endpoints.upsert(written([subset, { addresses: [{ ip: '10.0.0.9' }], ports: [{ port: 3306 }] }]));
+      expect(nodesOf(source.read(byEndpoint('http')))).toEqual(['10.0.0.1:8080']);
+      expect(nodesOf(source.read(byEndpoint('3306')))).toEqual(['10.0.0.9:3306']);
+      expect(source.read(byEndpoint('grpc'))).toMatchObject({
+        reason: 'PortNotFound',
+        message: 'Endpoints shop/web has no port grpc, but 8080 (http), 3306: correct the port',
+      });
+      expect(nodesOf(source.read(byService('http')))).toBe('ServiceNotFound');
+      expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toBe('ServiceNotFound');
+    });
+
+    it('never reads them where there is a Service', () => {
+      const { services, slices, endpoints, source } = withEndpoints();
+      endpoints.setState({ state: 'synced' });
+      endpoints.upsert(written([subset]));
+      services.upsert(service());
+      expect(nodesOf(source.read(byEndpoint('http')))).toEqual([]);
+      slices.upsert(slice('a', http, [at('10.0.0.7')]));
+      expect(nodesOf(source.read(byEndpoint('http')))).toEqual(['10.0.0.7:8080']);
+    });
+
+    it('knows nothing of a name without Service before they are listed, and all of the others', () => {
+      const { services, endpoints, source } = withEndpoints();
+      services.upsert({ ...service(), name: 'api', uid: 'api' });
+      expect(source.read(byEndpoint('http'))).toMatchObject({
+        state: 'unknown',
+        message: expect.stringContaining('Endpoints are not known'),
+      });
+      expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toEqual([]);
+      const changed = vi.fn();
+      source.subscribe(byEndpoint('http'), changed);
+      endpoints.setState({ state: 'synced' });
+      endpoints.upsert(written([subset]));
+      endpoints.remove(written([]));
+      expect(changed).toHaveBeenCalledTimes(3);
+    });
+
+    it('leaves out what is no Endpoints object', () => {
+      expect(trimEndpoints({ metadata: { name: 'web' } })).toBeUndefined();
+      expect(written(null).slices).toEqual([]);
+    });
+  });
 
   it('knows nothing before both kinds are listed', () => {
     const { services, slices, source } = start();

@@ -24,6 +24,11 @@ const cases = [
   ['Secrets of two namespaces', { namespace: 'own', secretNamespaces: ['a', 'own', 'a'] }],
   ['Secrets of one of two namespaces', { namespace: 'own', namespaces: ['a', 'b'], secretNamespaces: ['b'] }],
   ['namespace default', { namespace: 'own', namespaces: ['default'] }],
+  ['nodes and Endpoints', { namespace: 'own', watchNodes: true, readEndpoints: true }],
+  [
+    'nodes and Endpoints in two namespaces',
+    { namespace: 'own', namespaces: ['a', 'b'], watchNodes: true, readEndpoints: true },
+  ],
 ] as const;
 
 describe('RBAC', () => {
@@ -79,6 +84,24 @@ describe('RBAC', () => {
       'gatewayconnections',
       'namespaces',
     ]);
+  });
+
+  it.each([
+    [{ watchNodes: true }, ['nodes']],
+    [{ readEndpoints: true }, ['endpoints']],
+    [{ watchNodes: true, readEndpoints: true }, ['nodes', 'endpoints']],
+  ])('has nothing but the right to follow %o besides', (switches, resources) => {
+    const options = { namespace: 'own', namespaces: ['a'] };
+    const without = new Set(permissionsOf(options).map(describePermission));
+    const more = permissionsOf({ ...options, ...switches }).filter(
+      (permission) => !without.has(describePermission(permission)),
+    );
+    expect(more.map(describePermission)).toEqual(
+      resources.flatMap((resource) => [`list ${resource}`, `watch ${resource}`]),
+    );
+    for (const { resource, namespace } of more) {
+      expect(namespace).toBe(resource === 'nodes' ? undefined : 'a');
+    }
   });
 
   it('reads Secrets of its own and the named namespaces only, and writes nothing but its own kinds, Events and its lease', () => {

@@ -5,6 +5,7 @@ import {
   trimGatewayConnection,
   trimGatewayUpstream,
   trimNamespace,
+  trimNode,
   trimSecret,
 } from '../../../src/kube/objects.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
@@ -13,7 +14,7 @@ const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '
 const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
 const trims = { trimGatewayConnection, trimGatewayUpstream, trimSecret };
 
-describe.each(Object.entries({ ...trims, trimNamespace }))('%s', (_name, trim) => {
+describe.each(Object.entries({ ...trims, trimNamespace, trimNode }))('%s', (_name, trim) => {
   it.each([
     undefined,
     null,
@@ -131,6 +132,33 @@ describe('trimSecret', () => {
 
   it('without data has none', () => {
     expect(trimSecret({ metadata })?.data).toEqual({});
+  });
+});
+
+describe('trimNode', () => {
+  it.each([
+    [undefined, false],
+    [[], false],
+    [[{ type: 'Ready', status: 'True' }], true],
+    [[{ type: 'Ready', status: 'Unknown' }], false],
+    [[{ type: 'DiskPressure', status: 'True' }], false],
+  ])('of conditions %j: ready is %s', (conditions, ready) => {
+    expect(trimNode({ metadata, status: { conditions } })?.ready).toBe(ready);
+  });
+
+  it('keeps addresses and labels, and nothing of what changes with every heartbeat', () => {
+    expect(
+      trimNode({
+        metadata: { ...metadata, labels: { zone: 'a' } },
+        spec: { podCIDR: '10.0.0.0/24' },
+        status: { addresses: [{ type: 'InternalIP', address: '192.0.2.1' }], images: [{}] },
+      }),
+    ).toEqual({
+      ...identity,
+      ready: false,
+      labels: { zone: 'a' },
+      addresses: [{ type: 'InternalIP', address: '192.0.2.1' }],
+    });
   });
 });
 

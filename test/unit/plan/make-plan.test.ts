@@ -200,6 +200,85 @@ describe('a plan', () => {
     expect(planExitCode(plan(given))).toBe(2);
   });
 
+  describe('for a gateway that does not reach Pods', () => {
+    const ports = [{ name: 'http', port: 80, nodePort: 30080, appProtocol: 'https' }];
+    const reached = (name: string, spec: object) => ({
+      ...service,
+      metadata: { namespace: 'shop', name },
+      spec: { ports, ...spec },
+    });
+    const node = (name: string, address: string, status: 'True' | 'False') => ({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name },
+      status: {
+        conditions: [{ type: 'Ready', status }],
+        addresses: [{ type: 'InternalIP', address }],
+      },
+    });
+    const by = (name: string, addressing: object) =>
+      upstream('web', { backends: [{ serviceRef: { name, port: 80 }, addressing }] });
+    const endpoints = {
+      ...slice({ '10.0.0.1': ready }),
+      metadata: { namespace: 'shop', name: 'edge-1', labels: { 'kubernetes.io/service-name': 'edge' } },
+    };
+    const nodes = [node('n1', '192.0.2.1', 'True'), node('n2', '192.0.2.2', 'False')];
+    const edge = reached('edge', { type: 'NodePort', clusterIP: '10.96.0.1' });
+
+    it('tells which node is for which Service, and why another one is not', () => {
+      const byNodes = by('edge', { mode: 'Node' });
+      const before = held('shop.web', ['192.0.2.2']);
+      const gateway = [
+        { ...before, value: { ...before.value, nodes: [{ host: '192.0.2.2', port: 30080, weight: 1 }] } },
+      ];
+      expect(only({ objects: [edge, endpoints, ...nodes, byNodes], gateway }).nodes).toMatchObject([
+        { kind: 'add', node: { host: '192.0.2.1', port: 30080 }, why: 'node n1, for Service shop/edge' },
+        { kind: 'remove', node: { host: '192.0.2.2' }, why: 'node n2 is not ready' },
+      ]);
+    });
+
+    it('knows nothing of nodes where the files have none', () => {
+      expect(only({ objects: [edge, endpoints, by('edge', { mode: 'Node' })] })).toMatchObject({
+        action: 'None',
+        conditions: [{ type: 'ResolvedRefs', status: 'Unknown', reason: 'SourceUnavailable' }],
+      });
+    });
+
+    it('tells of which Service a name is, and what it speaks', () => {
+      const { nodes: added, fields } = only({ objects: [edge, endpoints, by('edge', { mode: 'DNS' })] });
+      expect(added).toMatchObject([
+        { node: { host: 'edge.shop.svc.cluster.local', port: 80 }, why: 'stands for Service shop/edge' },
+      ]);
+      expect(fields).toContainEqual({ field: 'scheme', before: undefined, after: 'https' });
+    });
+
+    it('tells what an ExternalName stands for, where the connection allows it', () => {
+      const objects = [
+        reached('outside', { type: 'ExternalName', externalName: 'db.example.com', ports: null }),
+        upstream('web', {
+          connectionRef: { name: 'open' },
+          backends: [{ serviceRef: { name: 'outside', port: 3306 } }],
+        }),
+        connection({ tenantPolicy: { staticAddresses: 'Allow' } }, 'open'),
+      ];
+      const documents = [connection(), ...objects].map((value, index) => ({ where: `${index}`, value }));
+      const { upstreams } = makePlan({
+        stores: storesOf(admit(documents, NOW).objects),
+        onlyNamespaces: [],
+        clusterId: 'c1',
+        gateways: new Map([['open', { kind: 'listed', canonical, read, info: {}, upstreams: new Map() }]]),
+        only: [],
+        now: NOW,
+      });
+      expect(upstreams[0]?.nodes).toMatchObject([
+        {
+          node: { host: 'db.example.com', port: 3306 },
+          why: 'the name that Service shop/outside stands for',
+        },
+      ]);
+    });
+  });
+
   it('is empty where the gateway holds exactly this', () => {
     const given = {
       objects: [slice({ '10.0.0.1': ready }), upstream('web')],
