@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from './api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
 import type { Config } from './config.ts';
@@ -8,17 +8,25 @@ import { type Controller, createController, upstreamIndexes } from './controller
 import { createInstruments, objectSamples } from './controller/instruments.ts';
 import { grantIndexes } from './controller/references.ts';
 import { createReporter } from './controller/reporter.ts';
-import { createKubernetesSource, sliceIndexes, trimService, trimSlice } from './discovery/kubernetes.ts';
+import {
+  createKubernetesSource,
+  serviceIndexes,
+  sliceIndexes,
+  trimService,
+  trimSlice,
+} from './discovery/kubernetes.ts';
 import { permissionsOf } from './install/rbac.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
 import { createFollower } from './kube/follower.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
+import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import {
   REFERENCE_GRANT,
   trimGatewayConnection,
   trimGatewayUpstream,
+  trimGatewayUpstreamSet,
   trimNamespace,
   trimReferenceGrant,
   trimSecret,
@@ -66,6 +74,12 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
     trim: trimGatewayConnection,
   });
+  const sets = follower.follow({
+    resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
+    // A cluster with the CRDs of an older release has no sets, and all else goes on.
+    optional: true,
+    trim: trimGatewayUpstreamSet,
+  });
   const namespaces = follower.follow({ resource: { ...core, plural: 'namespaces' }, trim: trimNamespace });
   const secrets = follower.follow({
     resource: { ...core, plural: 'secrets', namespace: config.operatorNamespace },
@@ -76,6 +90,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const services = follower.followNamespaced({
     resource: { ...core, plural: 'services' },
     trim: trimService,
+    indexes: serviceIndexes,
   });
   const slices = follower.followNamespaced({
     resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
@@ -183,6 +198,8 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       clusterId,
       upstreams,
       connections,
+      sets,
+      services,
       namespaces,
       grants,
       onlyNamespaces: config.namespaces,
@@ -190,6 +207,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       source,
       permissions,
       writer,
+      memberWriter: createMemberWriter(guarded),
       reporter,
       clock,
       random,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { celMatches, conditions, dnsLabel, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
+import { celMatches, conditions, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
+import { namespaceSelector } from './selectors.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 
 const secretName = text(253, {
@@ -12,39 +13,6 @@ const secretKey = text(253, {
   message:
     'key is the name of an entry of the Secret: letters, digits, "-", "_" and ".", for example admin-key',
 });
-
-const namespaceName = text(63, {
-  pattern: dnsLabel,
-  message:
-    'must be the name of a namespace: lower case letters, digits and "-"; regular expressions go into match, for example ^my-[a-z]+$',
-});
-
-/**
- * What RE2 (the API server) and JavaScript (the operator) read alike, one token after the other: anchors, groups,
- * alternatives, and characters and classes with what repeats them.
- */
-const sharedRegExp =
-  /^(\^|\$|\||\((\?:)?|(\)|[a-zA-Z0-9_.-]|\\[dw.]|\[\^?([a-zA-Z0-9_.]|[a-zA-Z0-9]-[a-zA-Z0-9]|\\[dw.-])+-?\])(([*+?]|\{[0-9]{1,2}(,[0-9]{0,2})?\})\??)?)+$/;
-
-function compiles(pattern: string): boolean {
-  try {
-    new RegExp(pattern, 'u');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** A regular expression over whole namespace names. */
-const namespacePattern = withRules(z.string().max(256), [
-  {
-    // CEL has no other way to ask whether an expression compiles: a broken one is an error, and so a refusal.
-    rule: `${celMatches('self', sharedRegExp)} && ('x'.matches(self) || !'x'.matches(self))`,
-    message:
-      'must be a regular expression over names of namespaces, for example ^my-[a-z]+$: characters, ".", [classes], (groups), "|", "^", "$", "*", "+", "?" and {n,m}; no look-ahead, no flags',
-    holds: (value) => sharedRegExp.test(value) && compiles(value),
-  },
-]);
 
 const tls = withRules(
   z.object({
@@ -157,100 +125,9 @@ const apisix = z
   })
   .describe('Apache APISIX with its Admin API v3 on etcd.');
 
-const labelKey = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?$/;
-const labelValue = /^([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?$/;
-const MAX_LABELS = 64;
-
-const matchLabels = withRules(
-  z
-    .record(z.string(), z.string().max(63))
-    .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`)
-    .meta({ maxProperties: MAX_LABELS }),
-  [
-    {
-      rule: `self.all(key, size(key) <= 317 && ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)})`,
-      message:
-        'matchLabels holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop',
-      holds: (labels) =>
-        Object.entries(labels).every(
-          ([key, value]) => key.length <= 317 && labelKey.test(key) && labelValue.test(value),
-        ),
-    },
-  ],
+const allowedNamespaces = namespaceSelector.describe(
+  'Namespaces whose GatewayUpstreams may use this gateway. Absent: none.',
 );
-
-const labelSelector = z
-  .object({
-    matchLabels: matchLabels.optional().describe('Labels that the namespace must have with these values.'),
-    matchExpressions: z
-      .array(
-        withRules(
-          z.object({
-            key: text(317, {
-              pattern: labelKey,
-              message: "key is a label's key, for example team or app.kubernetes.io/part-of",
-            }).describe("A label's key."),
-            operator: z
-              .enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])
-              .describe('What must be true of the label.'),
-            values: z
-              .array(
-                text(63, {
-                  pattern: labelValue,
-                  message:
-                    "must be a label's value: up to 63 letters, digits, '-', '_' and '.', for example payments",
-                }),
-              )
-              .max(64)
-              .optional()
-              .describe('Values for In and NotIn.'),
-          }),
-          [
-            {
-              rule: "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
-              message: 'In and NotIn need values; Exists and DoesNotExist take none',
-              holds: (value) =>
-                (value.operator === 'In' || value.operator === 'NotIn') === (value.values?.length ?? 0) > 0,
-            },
-          ],
-        ),
-      )
-      .max(16)
-      .optional()
-      .describe('Conditions that the labels of the namespace must all meet.'),
-  })
-  .describe('Labels of the namespace.');
-
-export type LabelSelector = z.output<typeof labelSelector>;
-
-const allowedNamespaces = withRules(
-  z.object({
-    all: z.boolean().optional().describe('Every namespace.'),
-    names: z.array(namespaceName).max(256).optional().describe('Namespaces by name.'),
-    match: z
-      .array(namespacePattern)
-      .max(32)
-      .optional()
-      .describe('Regular expressions that match the whole name, as in `[default, ^my-[a-z]+$]`.'),
-    notMatch: z
-      .array(namespacePattern)
-      .max(32)
-      .optional()
-      .describe('Regular expressions of names that are left out, whatever else allows them.'),
-    selector: labelSelector.optional(),
-  }),
-  [
-    {
-      rule: '!has(self.all) || !self.all || (!has(self.names) && !has(self.match) && !has(self.selector))',
-      message: 'all: true already allows every namespace: remove names, match and selector, or all',
-      holds: (value) =>
-        value.all !== true ||
-        (value.names === undefined && value.match === undefined && value.selector === undefined),
-    },
-  ],
-).describe('Namespaces whose GatewayUpstreams may use this gateway. Absent: none.');
-
-export type AllowedNamespaces = z.output<typeof allowedNamespaces>;
 
 const policy = z.enum(['Deny', 'Allow']);
 

@@ -1,4 +1,11 @@
-import type { GatewayConnection, GatewayUpstream, NamespaceStored } from '../kube/objects.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { SetService } from '../core/upstream-set.ts';
+import type {
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  NamespaceStored,
+} from '../kube/objects.ts';
 import type { StoreEvent } from '../kube/store.ts';
 
 /**
@@ -27,4 +34,34 @@ export function concernsNamespace({ previous, current }: StoreEvent<NamespaceSto
   if (previous.terminating !== current.terminating) return true;
   const keys = new Set([...Object.keys(previous.labels), ...Object.keys(current.labels)]);
   return [...keys].some((key) => previous.labels[key] !== current.labels[key]);
+}
+
+/** Whether a Service's event may change which GatewayUpstreams a set makes of it. */
+export function concernsSelection({ previous, current }: StoreEvent<SetService>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return (
+    previous.type !== current.type ||
+    !isDeepStrictEqual(previous.labels, current.labels) ||
+    !isDeepStrictEqual(previous.ports, current.ports)
+  );
+}
+
+/** Whether an event of a GatewayUpstream may ask something of the set that it belongs to, or of one that wants its name. */
+export function concernsMember({ previous, current }: StoreEvent<GatewayUpstream>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return (
+    previous.generation !== current.generation ||
+    previous.deletionTimestamp !== current.deletionTimestamp ||
+    !isDeepStrictEqual(previous.madeBy, current.madeBy)
+  );
+}
+
+/** Whether an event of a set asks for more than what its own status says. */
+export function concernsSet({ previous, current }: StoreEvent<GatewayUpstreamSet>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return (
+    previous.generation !== current.generation ||
+    previous.deletionTimestamp !== current.deletionTimestamp ||
+    previous.acceptPrune !== current.acceptPrune
+  );
 }

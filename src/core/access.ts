@@ -1,5 +1,6 @@
-import type { AllowedNamespaces, GatewayConnectionSpec, LabelSelector } from '../api/gateway-connection.ts';
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import type { LabelSelector, NamespaceSelector } from '../api/selectors.ts';
 import { idPrefixOf } from './ownership.ts';
 import type { Verdict } from './status.ts';
 
@@ -60,7 +61,7 @@ function compile(pattern: string): RegExp | undefined {
 }
 
 /** Patterns of the connection that compile in RE2 but not here, for the connection's own condition. */
-export function unusablePatterns(allowed: AllowedNamespaces | undefined): readonly string[] {
+export function unusablePatterns(allowed: NamespaceSelector | undefined): readonly string[] {
   return [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].filter(
     (pattern) => compile(pattern) === undefined,
   );
@@ -68,7 +69,7 @@ export function unusablePatterns(allowed: AllowedNamespaces | undefined): readon
 
 /** Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch. */
 export function isNamespaceAllowed(
-  allowed: AllowedNamespaces | undefined,
+  allowed: NamespaceSelector | undefined,
   namespace: NamespaceFacts,
 ): boolean {
   if (allowed === undefined || matchesWhole(allowed.notMatch, namespace.name, 'matches')) return false;

@@ -14,6 +14,9 @@ import type { DiscoverySource } from './source.ts';
 
 /** What is kept of a Service. */
 export interface ServiceFacts extends Stored {
+  /** RFC 3339. */
+  readonly creationTimestamp: string;
+  readonly labels: Readonly<Record<string, string>>;
   readonly type: string;
   readonly ipFamilies: readonly IpFamily[];
   readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
@@ -33,6 +36,10 @@ export interface SliceFacts extends Stored {
   readonly endpoints: readonly Omit<Endpoint, 'port' | 'family'>[];
 }
 
+export const serviceIndexes = {
+  namespace: (service: ServiceFacts): readonly string[] => [service.namespace],
+};
+
 /** The name of the index of slices by their Service, `namespace/name`. */
 const BY_SERVICE = 'service';
 
@@ -49,12 +56,20 @@ export function trimService(value: unknown): ServiceFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
+  const metadata = objectIn(object['metadata']);
   const spec = optionalObject(object['spec']);
   const selector = Object.entries(optionalObject(spec['selector'])).map(
     ([key, entry]) => [key, optional(entry, 'string')] as const,
   );
   return {
     ...identity,
+    creationTimestamp: optional(metadata['creationTimestamp'], 'string') ?? '',
+    labels: Object.fromEntries(
+      Object.entries(optionalObject(metadata['labels'])).map(([key, label]) => [
+        key,
+        optional(label, 'string') ?? '',
+      ]),
+    ),
     type: optional(spec['type'], 'string') ?? 'ClusterIP',
     ipFamilies: optionalTexts(spec['ipFamilies']).filter(isFamily),
     ports: optionalObjects(spec['ports']).flatMap(({ name, port, protocol }) => {

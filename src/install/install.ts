@@ -42,14 +42,14 @@ export async function install(
   }
   await served(deps, signal);
   if (manifest.crdsOnly) {
-    say('The API server serves both kinds.');
+    say('The API server serves every kind.');
     return;
   }
   const only = manifest.namespaces.length === 0 ? [] : [`namespaces: [${manifest.namespaces.join(', ')}]`];
   if (outOfCluster === undefined) {
     const configured = only.length === 0 ? '' : ` with "${only[0]}" in its configuration`;
     say(
-      `The API server serves both kinds. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
+      `The API server serves every kind. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
     );
     return;
   }

@@ -26,9 +26,9 @@ export interface Permission {
   /**
    * What is not right any more without it. A tenant is not told of what does not touch the upstreams: every missing
    * permission is told on the GatewayConnections, which belong to whoever can put it back. `references`: upstreams that
-   * refer to another namespace.
+   * refer to another namespace. `sets`: which GatewayUpstreams there are, for GatewayUpstreamSets.
    */
-  readonly affects: 'connections' | 'references' | 'everything';
+  readonly affects: 'connections' | 'references' | 'sets' | 'everything';
   /** The kind need not be installed, and where it is not nobody misses the permission. */
   readonly optional?: true;
   readonly grantedBy: RoleName;
@@ -205,7 +205,8 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
       if (missing.size === 0) return undefined;
       const concerns = (permission: Permission): boolean => {
         if (kind === 'GatewayConnection') return true;
-        if (permission.affects === 'connections') return false;
+        if (kind === 'GatewayUpstreamSet') return permission.affects !== 'connections';
+        if (permission.affects === 'connections' || permission.affects === 'sets') return false;
         const where = permission.affects === 'references' ? referred : [namespace, ...referred];
         return permission.namespace === undefined ? where.length > 0 : where.includes(permission.namespace);
       };

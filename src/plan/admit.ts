@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CUSTOM_RESOURCES } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { dnsLabel, dnsSubdomain } from '../api/schema.ts';
 import { isObject, type JsonObject, objectIn, textIn } from '../core/json.ts';
@@ -78,6 +79,8 @@ const SCHEMAS: Readonly<Partial<Record<AdmittedKind, z.ZodType>>> = {
 const NAMES: Readonly<Record<AdmittedKind, { readonly pattern: RegExp; readonly max: number }>> = {
   upstreams: { pattern: dnsSubdomain, max: 253 },
   connections: { pattern: dnsSubdomain, max: 253 },
+  // It is a label of each of its GatewayUpstreams.
+  sets: { pattern: dnsSubdomain, max: 63 },
   namespaces: { pattern: dnsLabel, max: 63 },
   services: { pattern: dnsLabel, max: 63 },
   slices: { pattern: dnsSubdomain, max: 253 },
@@ -121,7 +124,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
     if (name === undefined) {
       if (apiVersion.startsWith(`${GROUP}/`)) {
         problems.push(
-          `${where}: there is no ${type}: kinds of ${GROUP}/${VERSION} are GatewayConnection and GatewayUpstream`,
+          `${where}: there is no ${type}: kinds of ${GROUP}/${VERSION} are ${CUSTOM_RESOURCES.map(({ kind }) => kind).join(', ')}`,
         );
       } else ignored.set(type, (ignored.get(type) ?? 0) + 1);
       continue;
@@ -144,6 +147,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
     objects: {
       upstreams: given('upstreams'),
       connections: given('connections'),
+      sets: given('sets'),
       namespaces: given('namespaces'),
       services: given('services'),
       slices: withMirrored(given('slices'), given('endpoints'), given('services')),
@@ -171,14 +175,17 @@ function isNamespaced(name: AdmittedKind): boolean {
   return name === 'endpoints' || KINDS[name].scope === 'Namespaced';
 }
 
+function isOurs(name: AdmittedKind): name is 'upstreams' | 'connections' | 'sets' {
+  return name === 'upstreams' || name === 'connections' || name === 'sets';
+}
+
 /** `object` with what an API server adds. */
 function withDefaults(name: AdmittedKind, object: JsonObject, now: number): JsonObject {
   const metadata = objectIn(object['metadata']);
   const namespace = isNamespaced(name) ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
-  const isOurs = name === 'upstreams' || name === 'connections';
   return {
     ...object,
-    ...(isOurs ? { spec: withoutNulls(object['spec']) } : {}),
+    ...(isOurs(name) ? { spec: withoutNulls(object['spec']) } : {}),
     ...(name === 'secrets' && isObject(object['stringData']) ? { data: secretData(object) } : {}),
     metadata: {
       generation: 1,
@@ -235,7 +242,7 @@ function metadataProblems(admittedKind: AdmittedKind, object: JsonObject): reado
 }
 
 function schemaProblems(name: AdmittedKind, object: JsonObject): readonly string[] {
-  if (name === 'upstreams' || name === 'connections') {
+  if (isOurs(name)) {
     const spec = KINDS[name].trim(object)?.spec;
     // Without a name there is nothing to trim; that is told already.
     if (spec === undefined) return [];

@@ -1,12 +1,13 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
-import { sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import { serviceIndexes, sliceIndexes, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import {
   REFERENCE_GRANT,
   trimGatewayConnection,
   trimGatewayUpstream,
+  trimGatewayUpstreamSet,
   trimNamespace,
   trimReferenceGrant,
   trimSecret,
@@ -49,6 +50,13 @@ export const KINDS = {
     trim: trimGatewayConnection,
     indexes: {},
   }),
+  sets: kind({
+    ...GATEWAY_UPSTREAM_SET,
+    group: GROUP,
+    version: VERSION,
+    trim: trimGatewayUpstreamSet,
+    indexes: {},
+  }),
   namespaces: kind({
     group: '',
     version: 'v1',
@@ -65,7 +73,7 @@ export const KINDS = {
     plural: 'services',
     scope: 'Namespaced',
     trim: trimService,
-    indexes: {},
+    indexes: serviceIndexes,
   }),
   slices: kind({
     group: 'discovery.k8s.io',
@@ -105,10 +113,13 @@ export function versionsOf(name: KindName): readonly string[] {
 }
 
 /** Objects as the API server gives them. */
-export type RawObjects = Readonly<Record<Exclude<KindName, 'grants'>, readonly unknown[]>> & {
+export type RawObjects = Readonly<Record<Exclude<KindName, OptionalKind>, readonly unknown[]>> & {
   /** Undefined: the API server does not serve them. */
-  readonly grants: readonly unknown[] | undefined;
+  readonly [N in OptionalKind]: readonly unknown[] | undefined;
 };
+
+/** Kinds that need not be installed. */
+type OptionalKind = 'grants' | 'sets';
 
 export type Stores = {
   readonly [N in KindName]: StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
@@ -119,6 +130,7 @@ export function storesOf(objects: RawObjects): Stores {
   return {
     upstreams: filled(KINDS.upstreams, objects.upstreams),
     connections: filled(KINDS.connections, objects.connections),
+    sets: filled(KINDS.sets, objects.sets),
     namespaces: filled(KINDS.namespaces, objects.namespaces),
     services: filled(KINDS.services, objects.services),
     slices: filled(KINDS.slices, objects.slices),

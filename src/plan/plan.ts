@@ -1,6 +1,7 @@
 import { objectIn, textIn } from '../core/json.ts';
 import type { KubeTransport } from '../kube/transport.ts';
 import { admit } from './admit.ts';
+import { expandSets } from './expand-sets.ts';
 import { lookAtGateways, looksIn } from './gateway-looks.ts';
 import { type RawObjects, storesOf } from './kinds.ts';
 import { makePlan, type Plan } from './make-plan.ts';
@@ -72,7 +73,7 @@ async function planOf(
   now: number,
   signal: AbortSignal,
 ): Promise<Plan> {
-  const stores = storesOf(objects);
+  const stores = expandSets(storesOf(objects), now);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(

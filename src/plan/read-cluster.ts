@@ -31,16 +31,17 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
     }
     return undefined;
   };
-  const [upstreams, connections, namespaces, services, slices, secrets, grants] = await Promise.all([
+  const [upstreams, connections, sets, namespaces, services, slices, secrets, grants] = await Promise.all([
     list('upstreams'),
     list('connections'),
+    listKind(view, 'sets', KINDS.sets.version, {}, signal),
     list('namespaces'),
     list('services'),
     list('slices', { labelSelector: 'kubernetes.io/service-name' }),
     view.withSecrets ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }) : [],
     listGrants(),
   ]);
-  return { upstreams, connections, namespaces, services, slices, secrets, grants };
+  return { upstreams, connections, sets, namespaces, services, slices, secrets, grants };
 }
 
 /** Undefined where the API server does not serve that version. */

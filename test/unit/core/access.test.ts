@@ -1,12 +1,9 @@
 import { setFlagsFromString } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import {
-  type AllowedNamespaces,
-  gatewayConnectionSpec,
-  type LabelSelector,
-} from '../../../src/api/gateway-connection.ts';
+import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
+import type { LabelSelector, NamespaceSelector } from '../../../src/api/selectors.ts';
 import {
   accessProblem,
   isNamespaceAllowed,
@@ -14,11 +11,11 @@ import {
   unusablePatterns,
 } from '../../../src/core/access.ts';
 
-const allowed = (rules: AllowedNamespaces | undefined, name: string, labels: Record<string, string> = {}) =>
+const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>
   isNamespaceAllowed(rules, { name, labels });
 
 describe('isNamespaceAllowed', () => {
-  it.each<[string, AllowedNamespaces | undefined, string, boolean]>([
+  it.each<[string, NamespaceSelector | undefined, string, boolean]>([
     ['absent allows none', undefined, 'default', false],
     ['no rule allows none', {}, 'default', false],
     ['all: false allows none', { all: false }, 'default', false],
@@ -49,7 +46,7 @@ describe('isNamespaceAllowed', () => {
   });
 
   it('is the union of names, match and selector, less notMatch', () => {
-    const rules: AllowedNamespaces = {
+    const rules: NamespaceSelector = {
       names: ['n'],
       match: ['m.*'],
       selector: { matchLabels: { team: 'a' } },
