@@ -19,6 +19,7 @@ import { concernsMember, concernsNamespace, concernsSelection, concernsSet } fro
 
 export interface UpstreamSetsDeps extends SetWorld {
   readonly sets: StoreView<GatewayUpstreamSet>;
+  readonly namespaces: StoreView<NamespaceStored>;
   readonly permissions: MissingPermissions;
   readonly memberWriter: MemberWriter;
   readonly reporter: Reporter;

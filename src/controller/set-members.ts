@@ -21,7 +21,7 @@ import { keyOf } from './claims.ts';
 export interface SetWorld {
   /** With the index `set`. */
   readonly upstreams: StoreView<GatewayUpstream>;
-  readonly namespaces: StoreView<NamespaceStored>;
+  readonly namespaces: Pick<StoreView<NamespaceStored>, 'get'>;
   /** With the index `namespace`. */
   readonly services: StoreView<SetService & Stored>;
 }

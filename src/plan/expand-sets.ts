@@ -29,10 +29,22 @@ export function expandSets(stores: Stores, now: number): Stores {
   });
   upstreams.replaceAll([...stores.upstreams.list()]);
   upstreams.setState(stores.upstreams.state);
+  // Files need not have the Namespaces of what is in them.
+  const namespaces = {
+    get: (namespace: string, name: string) =>
+      stores.namespaces.get(namespace, name) ?? {
+        namespace,
+        name,
+        uid: '',
+        resourceVersion: '',
+        labels: {},
+        terminating: false,
+      },
+  };
   for (const set of stores.sets.list()) {
     if (set.deletionTimestamp !== undefined || !set.spec.ok) continue;
     if (unusablePatterns(set.spec.value.namespaceSelector).length > 0) continue;
-    const members = new SetMembers({ ...stores, upstreams }, set as UsableSet);
+    const members = new SetMembers({ ...stores, upstreams, namespaces }, set as UsableSet);
     const pruned = prunedKeys(set as UsableSet, members, now);
     for (const key of members.wanted.keys()) {
       const made = madeMember(set as UsableSet, members, upstreamOf(upstreams, key), key, now);
