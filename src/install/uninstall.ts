@@ -148,6 +148,8 @@ async function orphan(
 /** Whether nothing of the object needs a mark, or the operator wrote it with the policy that the object has now. */
 function isMarked(object: GatewayUpstream): boolean {
   if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return true;
+  // Its set may not have heard yet that its own policy changed.
+  if (object.spec.ok && object.spec.value.deletionPolicy !== 'Orphan') return false;
   const programmed = programmedOf(object);
   return programmed?.status === 'True' && (programmed.observedGeneration ?? 0) >= object.generation;
 }

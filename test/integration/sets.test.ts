@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OPERATOR } from '../../src/api/group.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { codeBlock } from '../support/code-block.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
@@ -186,6 +187,19 @@ describe('GatewayUpstreamSet', () => {
     }
   }, 900_000);
 
+  it('of docs/sets.md is one that the API server takes, and its name must be a label', async () => {
+    const input = codeBlock('sets.md', 'yaml');
+    await cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input });
+    const long = input.replace('name: public', `name: ${'p'.repeat(64)}`);
+    await expect(
+      cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: long }),
+    ).rejects.toThrow('the name has at most 63 characters');
+    const owned = input.replace('made-by: platform', 'gatewayupstream.dev/set: other');
+    await expect(
+      cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: owned }),
+    ).rejects.toThrow("labels under gatewayupstream.dev/ are the operator's own");
+  });
+
   it('says what it cannot make, and leaves alone what is not its own', async () => {
     const { namespace } = work;
     for (const [name, port] of [
@@ -249,6 +263,9 @@ describe('GatewayUpstreamSet', () => {
       expect(await work.get(work.upstreamPath('web-http'))).not.toHaveProperty('metadata.deletionTimestamp');
     });
     expect(await retries()).toBe(2);
+    await expect(
+      work.patch(setPath('shop'), { spec: { template: { spec: { connectionRef: { name: 'other' } } } } }),
+    ).rejects.toThrow('422');
     await work.patch(setPath('shop'), { spec: { template: { metadata: null, spec: { retries: null } } } });
     await eventually(async () => {
       const object = await work.get(work.upstreamPath('web-http'));
