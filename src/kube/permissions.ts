@@ -205,7 +205,7 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
       if (missing.size === 0) return undefined;
       const concerns = (permission: Permission): boolean => {
         if (kind === 'GatewayConnection') return true;
-        if (kind === 'GatewayUpstreamSet') return permission.affects !== 'connections';
+        if (kind === 'GatewayUpstreamSet') return ['sets', 'everything'].includes(permission.affects);
         if (permission.affects === 'connections' || permission.affects === 'sets') return false;
         const where = permission.affects === 'references' ? referred : [namespace, ...referred];
         return permission.namespace === undefined ? where.length > 0 : where.includes(permission.namespace);
