@@ -166,7 +166,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     depths: () => [...(controller?.depths() ?? []), ...reporter.depths()],
   };
   collectState(metrics, state);
-  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections));
+  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections, sets));
   metrics.collect(METRICS.dataPlanesLagging, () =>
     [...(controller?.laggingDataPlanes() ?? [])].map(([connection, value]) => ({
       labels: { connection },

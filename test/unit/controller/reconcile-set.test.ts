@@ -113,6 +113,7 @@ describe('the GatewayUpstreams of sets', () => {
       event: () => undefined,
       forget: () => undefined,
       close: async () => undefined,
+      depths: () => [],
     };
     reconciler = new UpstreamSets({
       sets,
