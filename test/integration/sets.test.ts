@@ -60,6 +60,7 @@ describe('GatewayUpstreamSet', () => {
     await writeSecret(cluster, operatorNamespace, 'gateway', { 'admin-key': gateway.adminKey });
     work = createWorkload(cluster, await cluster.newNamespace('shop'));
     await work.connection('default', { adminUrl: gateway.adminUrl, secret: 'gateway' });
+    await start();
   });
 
   afterAll(async () => {
