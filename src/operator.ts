@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from './api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
 import type { Config } from './config.ts';
@@ -10,6 +10,7 @@ import { grantIndexes } from './controller/references.ts';
 import { createReporter } from './controller/reporter.ts';
 import {
   createKubernetesSource,
+  serviceIndexes,
   sliceIndexes,
   trimEndpoints,
   trimService,
@@ -21,6 +22,7 @@ import { createEventRecorder } from './kube/event-recorder.ts';
 import { createFollower } from './kube/follower.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
+import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import {
   CERTIFICATE_SECRET_TYPE,
@@ -28,6 +30,7 @@ import {
   trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
+  trimGatewayUpstreamSet,
   trimNamespace,
   trimNode,
   trimReferenceGrant,
@@ -76,6 +79,12 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
     trim: trimGatewayConnection,
   });
+  const sets = follower.follow({
+    resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
+    // A cluster with the CRDs of an older release has no sets, and all else goes on.
+    optional: true,
+    trim: trimGatewayUpstreamSet,
+  });
   const namespaces = follower.follow({ resource: { ...core, plural: 'namespaces' }, trim: trimNamespace });
   const secrets = follower.follow({
     resource: { ...core, plural: 'secrets', namespace: config.operatorNamespace },
@@ -98,6 +107,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const services = follower.followNamespaced({
     resource: { ...core, plural: 'services' },
     trim: trimService,
+    indexes: serviceIndexes,
   });
   const slices = follower.followNamespaced({
     resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
@@ -188,7 +198,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     depths: () => [...(controller?.depths() ?? []), ...reporter.depths()],
   };
   collectState(metrics, state);
-  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections));
+  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections, sets));
   metrics.collect(METRICS.dataPlanesLagging, () =>
     [...(controller?.laggingDataPlanes() ?? [])].map(([connection, value]) => ({
       labels: { connection },
@@ -220,6 +230,8 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       clusterId,
       upstreams,
       connections,
+      sets,
+      services,
       namespaces,
       grants,
       onlyNamespaces: config.namespaces,
@@ -229,6 +241,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       ...(nodes === undefined ? {} : { nodes }),
       permissions,
       writer,
+      memberWriter: createMemberWriter(guarded),
       reporter,
       clock,
       random,

@@ -77,7 +77,7 @@ const RULES: readonly Rule[] = [
       /^api\//,
       /^core\//,
       /^kube\//,
-      /^controller\/(claims|connections|controller|evaluate|references)\.ts$/,
+      /^controller\/(claims|connections|controller|evaluate|references|set-members)\.ts$/,
       /^discovery\/kubernetes\.ts$/,
       /^gateways\/(driver|index)\.ts$/,
       /^yaml$/,

@@ -26,6 +26,8 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'UsesDiscovery',
   'Observed',
   'Rejected',
+  'NameTaken',
+  'MemberRefused',
 ]);
 
 /** kstatus' two, which every kind has. */
@@ -143,6 +145,32 @@ export const CONDITIONS = {
       },
     },
     ...PROGRESS,
+  },
+  GatewayUpstreamSet: {
+    Ready: {
+      meaning:
+        'There is a GatewayUpstream, as the set wants it, for every port of every Service that matches. Whether these are Ready themselves they say themselves.',
+      reasons: {
+        True: ['Ready'],
+        False: ['PermissionMissing', 'InvalidSpec', 'NameTaken', 'MemberRefused'],
+        Unknown: ['Pending'],
+      },
+    },
+    PruningHeld: {
+      meaning:
+        'Only present while [more GatewayUpstreams than allowed](sets.md#pruning) would be deleted at once, and nobody has accepted that.',
+      reasons: { True: ['PruningHeld'] },
+    },
+    Reconciling: {
+      meaning: 'Only present while the operator goes on trying by itself.',
+      reasons: {},
+      follows: ['Ready'],
+    },
+    Stalled: {
+      meaning: 'Only present while nothing but a change of some object helps.',
+      reasons: {},
+      follows: ['Ready'],
+    },
   },
 } as const satisfies Record<string, Record<string, ConditionFacts>>;
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { gatewayConnectionSpec, gatewayConnectionStatus } from './gateway-connection.ts';
 import { gatewayUpstreamSpec, gatewayUpstreamStatus } from './gateway-upstream.ts';
+import { gatewayUpstreamSetSpec, gatewayUpstreamSetStatus } from './gateway-upstream-set.ts';
 import { GROUP, VERSION } from './group.ts';
 
 interface PrinterColumn {
@@ -20,6 +21,8 @@ interface CustomResource {
   readonly spec: z.ZodType;
   readonly status: z.ZodType;
   readonly columns: readonly PrinterColumn[];
+  /** CEL over the whole object. */
+  readonly rules?: readonly { readonly rule: string; readonly message: string }[];
 }
 
 const readyColumns: readonly PrinterColumn[] = [
@@ -65,8 +68,40 @@ export const GATEWAY_CONNECTION = {
   ],
 } as const satisfies CustomResource;
 
+export const GATEWAY_UPSTREAM_SET = {
+  kind: 'GatewayUpstreamSet',
+  plural: 'gatewayupstreamsets',
+  shortName: 'gwus',
+  scope: 'Cluster',
+  description: 'One GatewayUpstream for each port of many Services, owned by the platform team.',
+  spec: gatewayUpstreamSetSpec,
+  status: gatewayUpstreamSetStatus,
+  columns: [
+    { name: 'Connection', type: 'string', jsonPath: '.spec.template.spec.connectionRef.name' },
+    { name: 'Services', type: 'integer', jsonPath: '.status.services' },
+    { name: 'Upstreams', type: 'integer', jsonPath: '.status.upstreams' },
+    {
+      name: 'Waiting',
+      type: 'integer',
+      jsonPath: '.status.pruning.waiting',
+      description: 'GatewayUpstreams whose deletion waits to be accepted.',
+    },
+    ...readyColumns,
+  ],
+  rules: [
+    {
+      rule: 'size(self.metadata.name) <= 63',
+      message: 'the name has at most 63 characters: it is a label of each GatewayUpstream of the set',
+    },
+  ],
+} as const satisfies CustomResource;
+
 /** Every kind of this group, in the order in which they are installed. */
-export const CUSTOM_RESOURCES: readonly CustomResource[] = [GATEWAY_CONNECTION, GATEWAY_UPSTREAM];
+export const CUSTOM_RESOURCES: readonly CustomResource[] = [
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+  GATEWAY_UPSTREAM_SET,
+];
 
 type JsonObject = Record<string, unknown>;
 
@@ -124,6 +159,7 @@ export function customResourceDefinition(resource: CustomResource): JsonObject {
               type: 'object',
               description: resource.description,
               required: ['spec'],
+              ...(resource.rules === undefined ? {} : { 'x-kubernetes-validations': resource.rules }),
               properties: {
                 apiVersion: { type: 'string' },
                 kind: { type: 'string' },

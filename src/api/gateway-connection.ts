@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
-import { labelSelector } from './label-selector.ts';
-import { celMatches, conditions, dnsLabel, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
+import { namespaceSelector } from './namespace-selector.ts';
+import { celMatches, conditions, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 
 const secretName = text(253, {
@@ -14,39 +14,6 @@ const secretKey = text(253, {
   message:
     'key is the name of an entry of the Secret: letters, digits, "-", "_" and ".", for example admin-key',
 });
-
-const namespaceName = text(63, {
-  pattern: dnsLabel,
-  message:
-    'must be the name of a namespace: lower case letters, digits and "-"; regular expressions go into match, for example ^my-[a-z]+$',
-});
-
-/**
- * What RE2 (the API server) and JavaScript (the operator) read alike, one token after the other: anchors, groups,
- * alternatives, and characters and classes with what repeats them.
- */
-const sharedRegExp =
-  /^(\^|\$|\||\((\?:)?|(\)|[a-zA-Z0-9_.-]|\\[dw.]|\[\^?([a-zA-Z0-9_.]|[a-zA-Z0-9]-[a-zA-Z0-9]|\\[dw.-])+-?\])(([*+?]|\{[0-9]{1,2}(,[0-9]{0,2})?\})\??)?)+$/;
-
-function compiles(pattern: string): boolean {
-  try {
-    new RegExp(pattern, 'u');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** A regular expression over whole namespace names. */
-const namespacePattern = withRules(z.string().max(256), [
-  {
-    // CEL has no other way to ask whether an expression compiles: a broken one is an error, and so a refusal.
-    rule: `${celMatches('self', sharedRegExp)} && ('x'.matches(self) || !'x'.matches(self))`,
-    message:
-      'must be a regular expression over names of namespaces, for example ^my-[a-z]+$: characters, ".", [classes], (groups), "|", "^", "$", "*", "+", "?" and {n,m}; no look-ahead, no flags',
-    holds: (value) => sharedRegExp.test(value) && compiles(value),
-  },
-]);
 
 const tls = withRules(
   z.object({
@@ -159,34 +126,9 @@ const apisix = z
   })
   .describe('Apache APISIX with its Admin API v3 on etcd.');
 
-const allowedNamespaces = withRules(
-  z.object({
-    all: z.boolean().optional().describe('Every namespace.'),
-    names: z.array(namespaceName).max(256).optional().describe('Namespaces by name.'),
-    match: z
-      .array(namespacePattern)
-      .max(32)
-      .optional()
-      .describe('Regular expressions that match the whole name, as in `[default, ^my-[a-z]+$]`.'),
-    notMatch: z
-      .array(namespacePattern)
-      .max(32)
-      .optional()
-      .describe('Regular expressions of names that are left out, whatever else allows them.'),
-    selector: labelSelector('namespace', { labels: 64, expressions: 16, values: 64 }).optional(),
-  }),
-  [
-    {
-      rule: '!has(self.all) || !self.all || (!has(self.names) && !has(self.match) && !has(self.selector))',
-      message: 'all: true already allows every namespace: remove names, match and selector, or all',
-      holds: (value) =>
-        value.all !== true ||
-        (value.names === undefined && value.match === undefined && value.selector === undefined),
-    },
-  ],
-).describe('Namespaces whose GatewayUpstreams may use this gateway. Absent: none.');
-
-export type AllowedNamespaces = z.output<typeof allowedNamespaces>;
+const allowedNamespaces = namespaceSelector.describe(
+  'Namespaces whose GatewayUpstreams may use this gateway. Absent: none.',
+);
 
 const policy = z.enum(['Deny', 'Allow']);
 

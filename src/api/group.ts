@@ -12,3 +12,12 @@ export const CONNECTION_FINALIZER = `${GROUP}/in-use`;
 
 /** A time, RFC 3339: removals that the guard holds since then or longer may be written. */
 export const ACCEPT_REMOVAL_ANNOTATION = `${GROUP}/accept-removal`;
+
+/** On a GatewayUpstream: the GatewayUpstreamSet that made it. */
+export const SET_LABEL = `${GROUP}/set`;
+
+/** On a GatewayUpstream of a set: a digest of all that the set asked for when it applied it last. */
+export const TEMPLATE_ANNOTATION = `${GROUP}/template`;
+
+/** A time, RFC 3339: pruning that waits since then or longer may be done. */
+export const ACCEPT_PRUNE_ANNOTATION = `${GROUP}/accept-prune`;

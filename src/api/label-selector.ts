@@ -12,18 +12,17 @@ interface SelectorLimits {
   readonly values: number;
 }
 
-/** A label selector of Kubernetes over the labels of a `what`. */
-export function labelSelector(what: string, limits: SelectorLimits) {
-  const matchLabels = withRules(
+/** Up to `max` labels of an object; `field` is for the message. */
+export function labelsOf(field: string, max: number) {
+  return withRules(
     z
       .record(z.string(), z.string().max(63))
-      .refine((labels) => Object.keys(labels).length <= limits.labels, `at most ${limits.labels} labels`)
-      .meta({ maxProperties: limits.labels }),
+      .refine((labels) => Object.keys(labels).length <= max, `at most ${max} labels`)
+      .meta({ maxProperties: max }),
     [
       {
         rule: `self.all(key, size(key) <= 317 && ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)})`,
-        message:
-          'matchLabels holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop',
+        message: `${field} holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop`,
         holds: (labels) =>
           Object.entries(labels).every(
             ([key, value]) => key.length <= 317 && labelKey.test(key) && labelValue.test(value),
@@ -31,6 +30,11 @@ export function labelSelector(what: string, limits: SelectorLimits) {
       },
     ],
   );
+}
+
+/** A label selector of Kubernetes over the labels of a `what`. */
+export function labelSelector(what: string, limits: SelectorLimits) {
+  const matchLabels = labelsOf('matchLabels', limits.labels);
   const expression = withRules(
     z.object({
       key: text(317, {

@@ -67,6 +67,13 @@ export const REASONS = {
   Authorized: 'The gateway takes the key.',
   // Metrics only
   InternalError: 'A defect of the operator; its log has the details. It is tried again.',
+  // GatewayUpstreamSet
+  NameTaken:
+    'A GatewayUpstream of the name that a set would give to its own is not of this set. It is left alone. Delete it, or hand it over by the label `gatewayupstream.dev/set`.',
+  MemberRefused:
+    'The API server refuses a GatewayUpstream of a set with the words in the message. Correct `spec.template`.',
+  PruningHeld:
+    'More GatewayUpstreams of a set would be deleted at once than `spec.maxPrunePercent` allows, so they stay. Look at selectors, `spec.ports` and the labels of the Services; the message says how to let them go.',
   // Events only
   Repaired: 'Somebody changed or deleted the upstream in the gateway; it was written again.',
   Adopted: 'An upstream that nobody owned was taken over; the message says what changed with that.',

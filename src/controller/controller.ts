@@ -2,12 +2,15 @@ import { namespaceNamedBy } from '../core/access.ts';
 import { type BackendTarget, backendTargets, type ServicePortRef } from '../core/desired.ts';
 import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
+import type { SetService } from '../core/upstream-set.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
+import type { MemberWriter } from '../kube/member-writer.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type {
   GatewayConnection,
   GatewayUpstream,
+  GatewayUpstreamSet,
   NamespaceStored,
   NodeStored,
   SecretFacts,
@@ -28,6 +31,7 @@ import { GuardMemory } from './guard-memory.ts';
 import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
 import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
+import { UpstreamSets } from './reconcile-set.ts';
 import { createUpstreamReconciler } from './reconcile-upstream.ts';
 import { type ReferenceRules, referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
@@ -41,6 +45,8 @@ export const upstreamIndexes = {
   namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
   /** How labels in a gateway name the object. */
   label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
+  /** The set that made it. */
+  set: ({ madeBy }: GatewayUpstream): readonly string[] => (madeBy === undefined ? [] : [madeBy.set]),
   /** The other namespaces that it refers to. */
   referred: referredNamespaces,
   /** `namespace/name` of the Secret that it refers to. */
@@ -63,6 +69,9 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   /** With `upstreamIndexes`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connections: StoreView<GatewayConnection>;
+  readonly sets: StoreView<GatewayUpstreamSet>;
+  /** With the index `namespace`. */
+  readonly services: StoreView<SetService & Stored>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
   readonly source: DiscoverySource<ServicePortRef>;
@@ -70,6 +79,7 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly nodes?: StoreView<NodeStored>;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
+  readonly memberWriter: MemberWriter;
   readonly reporter: Reporter;
   readonly clock: Clock;
   readonly random: () => number;
@@ -97,13 +107,20 @@ export interface Controller {
 type Work =
   | { readonly kind: 'upstream'; readonly key: ObjectKey }
   | { readonly kind: 'connection'; readonly name: string }
-  | { readonly kind: 'forgotten'; readonly connection: string; readonly id: string };
+  | { readonly kind: 'forgotten'; readonly connection: string; readonly id: string }
+  | { readonly kind: 'set'; readonly name: string }
+  | { readonly kind: 'member'; readonly set: string; readonly key: ObjectKey };
 
 /**
  * A write that the leader before had begun may be carried out until about now, and nothing else would tell: every gateway
  * is listed once more.
  */
 const READ_BACK_MS = 60_000;
+
+const SET_LANE = 'sets';
+/** How many GatewayUpstreams of sets are written at once. */
+const MEMBERS_AT_ONCE = 8;
+const memberLane = (set: string): string => `members of ${set}`;
 
 /**
  * Turns changes of objects, endpoints, Secrets and gateways into keys, and runs the reconcilers on them. Nothing is
@@ -197,15 +214,27 @@ export function createController(options: ControllerOptions): Controller {
     reporter,
   });
   const sweep: Sweep = new Sweep({ ...options, connectionState });
+  const upstreamSets = new UpstreamSets({
+    ...options,
+    enqueueSet: (name) => enqueue({ kind: 'set', name }, SET_LANE, PRIORITY.spec),
+    enqueueMember(set, key, priority) {
+      queue.setConcurrency(memberLane(set), MEMBERS_AT_ONCE);
+      enqueue({ kind: 'member', set, key }, memberLane(set), priority);
+    },
+  });
 
-  function run(work: Work, signal: AbortSignal): Promise<Followup> {
+  async function run(work: Work, signal: AbortSignal): Promise<Followup> {
     switch (work.kind) {
       case 'upstream':
-        return reconcileUpstream(work.key, signal);
+        return await reconcileUpstream(work.key, signal);
       case 'connection':
-        return reconcileConnection(work.name, signal);
+        return await reconcileConnection(work.name, signal);
       case 'forgotten':
-        return sweep.remove(work.connection, work.id, signal);
+        return await sweep.remove(work.connection, work.id, signal);
+      case 'set':
+        return upstreamSets.reconcile(work.name);
+      case 'member':
+        return await upstreamSets.reconcileMember(work.set, work.key, signal);
       default:
         return work satisfies never;
     }
@@ -414,6 +443,7 @@ export function createController(options: ControllerOptions): Controller {
           for (const object of upstreams.list()) enqueueUpstream(object, PRIORITY.resync);
         }),
       );
+      listeners.use(upstreamSets.listen());
       startIfKnown();
       listeners.use(clock.setTimer(READ_BACK_MS, () => sessions.resync()));
       if (!signal.aborted) {

@@ -14,7 +14,7 @@ import {
 } from '../core/desired.ts';
 import { withNodesOf } from '../core/diff.ts';
 import { createFateOf, type NodeFate } from '../core/fate.ts';
-import { type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
+import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
 import {
   type FoundKeyPair,
   type ObjectKey,
@@ -273,7 +273,7 @@ function guard(
       lost: remembered?.lost ?? [],
       fateOf,
       heldSince,
-      acceptedUntil: acceptedUntilOf(object),
+      acceptedUntil: acceptedUntil(object.acceptRemoval),
       now,
     });
   let verdict = judge((node) => fates(node).fate);
@@ -355,13 +355,6 @@ function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node
 function heldSinceOf({ status }: GatewayUpstream): number | undefined {
   const held = status?.conditions?.find(({ type }) => type === 'RemovalHeld');
   return held?.status === 'True' ? Date.parse(held.lastTransitionTime) : undefined;
-}
-
-/** Up to when holds are ended by the annotation; undefined where it is no time. */
-function acceptedUntilOf({ acceptRemoval }: GatewayUpstream): number | undefined {
-  const at = acceptRemoval === undefined ? Number.NaN : Date.parse(acceptRemoval);
-  // A condition's time has whole seconds.
-  return Number.isNaN(at) ? undefined : at + 999;
 }
 
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */

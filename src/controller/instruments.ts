@@ -2,7 +2,7 @@ import { METRICS } from '../api/metrics.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { Condition } from '../api/schema.ts';
 import type { CustomKind } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Labels, Metrics, Sample } from '../runtime/metrics.ts';
 
@@ -68,6 +68,7 @@ export function depthSamples(depths: ReadonlyMap<string, number>): readonly Samp
 export function objectSamples(
   upstreams: StoreView<GatewayUpstream>,
   connections: StoreView<GatewayConnection>,
+  sets: StoreView<GatewayUpstreamSet>,
 ): readonly Sample[] {
   const counts = new Map<string, { readonly labels: Labels; value: number }>();
   const count = (kind: CustomKind, connection: string, conditions: readonly Condition[] = []) => {
@@ -83,6 +84,10 @@ export function objectSamples(
     count('GatewayUpstream', connection, status?.conditions);
   }
   for (const { name, status } of connections.list()) count('GatewayConnection', name, status?.conditions);
+  for (const { spec, status } of sets.list()) {
+    const connection = spec.ok ? spec.value.template.spec.connectionRef.name : '';
+    count('GatewayUpstreamSet', connection, status?.conditions);
+  }
   return [...counts.values()];
 }
 

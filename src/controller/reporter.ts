@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import type { GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
 import type { DataPlanesOfConnection, DataPlanesOfUpstream } from '../core/data-planes.ts';
 import { formatPlace, type PlannedChange } from '../core/diff.ts';
 import { type ObjectKey, objectKey } from '../core/model.ts';
@@ -16,13 +17,14 @@ import {
 import type { Capability } from '../gateways/driver.ts';
 import type { EventRecorder, KubeEvent } from '../kube/event-recorder.ts';
 import type { CustomKind, ObjectWriter } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../kube/objects.ts';
 import type { Stored } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Sample } from '../runtime/metrics.ts';
 import { PRIORITY, WorkQueue } from '../runtime/work-queue.ts';
 import { depthSamples, type Instruments, STATUS_LANE } from './instruments.ts';
+import type { SetOutcome } from './reconcile-set.ts';
 import type { UpstreamOutcome } from './reconcile-upstream.ts';
 
 export interface ConnectionOutcome {
@@ -41,6 +43,7 @@ export interface ConnectionOutcome {
 export interface Reporter {
   upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void;
   connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
+  set(object: GatewayUpstreamSet, outcome: SetOutcome): void;
   /** What data planes serve of an upstream whose outcome was told before; everything else of its status stays. */
   dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void;
   event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
@@ -65,7 +68,7 @@ export interface ReporterOptions {
   readonly instruments: Pick<Instruments, 'waited' | 'statusWritten'>;
 }
 
-type Status = GatewayUpstreamStatus | GatewayConnectionStatus;
+type Status = GatewayUpstreamStatus | GatewayConnectionStatus | GatewayUpstreamSetStatus;
 
 interface Tracked {
   readonly kind: CustomKind;
@@ -150,7 +153,7 @@ export function createReporter(options: ReporterOptions): Reporter {
         upstreamStatus(before, object, outcome, kubeTime(clock.now())),
       );
       announce(entry, previous, outcome.ready);
-      announceHold(object, previous, outcome.removalHeld);
+      if (outcome.removalHeld !== 'nothing') announceHold(entry, previous, outcome.removalHeld);
     },
 
     connection(object, outcome) {
@@ -158,6 +161,14 @@ export function createReporter(options: ReporterOptions): Reporter {
         connectionStatus(before, object, outcome, kubeTime(clock.now())),
       );
       announce(entry, previous, outcome.ready);
+    },
+
+    set(object, outcome) {
+      const { previous, entry } = want('GatewayUpstreamSet', object, (before) =>
+        setStatus(before, object, outcome, kubeTime(clock.now())),
+      );
+      announce(entry, previous, outcome.ready);
+      announceHold(entry, previous, outcome.pruningHeld);
     },
 
     dataPlanes(object, dataPlanes) {
@@ -180,17 +191,18 @@ export function createReporter(options: ReporterOptions): Reporter {
     close: () => queue.drain(),
   };
 
-  /** One log line and one Event where the removal guard begins to hold something. */
+  /** One log line and one Event where a guard begins to hold something; the condition is called as its reason. */
   function announceHold(
-    object: GatewayUpstream,
+    { kind, object }: Tracked,
     previous: Status | undefined,
-    held: UpstreamOutcome['removalHeld'],
+    held: Verdict | undefined,
   ): void {
-    if (held === undefined || held === 'nothing') return;
-    if (previous?.conditions?.some(({ type }) => type === 'RemovalHeld') === true) return;
+    if (held === undefined) return;
     const { reason, message } = held;
-    log.warn({ kind: 'GatewayUpstream', namespace: object.namespace, name: object.name, reason }, message);
-    events.record('GatewayUpstream', object, { type: 'Warning', reason, message });
+    if (previous?.conditions?.some(({ type }) => type === reason) === true) return;
+    const { namespace, name } = object;
+    log.warn({ kind, namespace, name, reason }, message);
+    events.record(kind, object, { type: 'Warning', reason, message });
   }
 
   /** One log line where the summary changed, and one Event where it is another one than was told last. */
@@ -244,8 +256,25 @@ function withoutCounts(status: Status | undefined): object {
     upstreams: _upstreams,
     plan: _plan,
     dataPlanes: _dataPlanes,
+    services: _services,
+    ports: _ports,
+    pruning: _pruning,
+    problems: _problems,
+    moreProblems: _moreProblems,
     ...rest
-  } = { endpoints: 0, excluded: 0, upstreams: 0, plan: 0, dataPlanes: 0, ...status };
+  } = {
+    endpoints: 0,
+    excluded: 0,
+    upstreams: 0,
+    plan: 0,
+    dataPlanes: 0,
+    services: 0,
+    ports: 0,
+    pruning: 0,
+    problems: 0,
+    moreProblems: 0,
+    ...status,
+  };
   return rest;
 }
 
@@ -257,8 +286,8 @@ function upstreamStatus(
 ): GatewayUpstreamStatus {
   const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, endpoints, plan, removalHeld } =
     outcome;
-  const dataPlanes =
-    previous?.dataPlanes !== undefined && 'current' in previous.dataPlanes ? previous.dataPlanes : undefined;
+  const before = dataPlanesBefore(previous);
+  const dataPlanes = before !== undefined && 'current' in before ? before : undefined;
   return {
     observedGeneration: object.generation,
     ...(upstreamId === undefined ? {} : { upstreamId }),
@@ -331,11 +360,9 @@ function connectionStatus(
   now: string,
 ): GatewayConnectionStatus {
   const { reachable, authorized, ready, gatewayVersion, capabilities, upstreams, leftBehind } = outcome;
-  const before =
-    previous?.dataPlanes !== undefined && 'reachable' in previous.dataPlanes
-      ? previous.dataPlanes
-      : undefined;
-  const dataPlanes = outcome.dataPlanes === 'unknown' ? before : outcome.dataPlanes;
+  const before = dataPlanesBefore(previous);
+  const kept = before !== undefined && 'reachable' in before ? before : undefined;
+  const dataPlanes = outcome.dataPlanes === 'unknown' ? kept : outcome.dataPlanes;
   return {
     observedGeneration: object.generation,
     ...(gatewayVersion === undefined ? {} : { gatewayVersion }),
@@ -350,4 +377,54 @@ function connectionStatus(
       now,
     ),
   };
+}
+
+function dataPlanesBefore(previous: Status | undefined) {
+  return previous !== undefined && 'dataPlanes' in previous ? previous.dataPlanes : undefined;
+}
+
+function setStatus(
+  previous: Status | undefined,
+  object: GatewayUpstreamSet,
+  { ready, pruningHeld, counts }: SetOutcome,
+  now: string,
+): GatewayUpstreamSetStatus {
+  return {
+    observedGeneration: object.generation,
+    ...(counts === undefined ? countsBefore(previous) : countsStatus(counts)),
+    conditions: nextConditions(
+      previous?.conditions,
+      [
+        ['Ready', ready],
+        ...(pruningHeld === undefined ? [] : [['PruningHeld', pruningHeld] as const]),
+        ...progressConditions(ready),
+      ],
+      object.generation,
+      now,
+    ),
+  };
+}
+
+function countsStatus({
+  services,
+  ports,
+  upstreams,
+  waiting,
+  problems,
+  moreProblems,
+}: NonNullable<SetOutcome['counts']>): Omit<GatewayUpstreamSetStatus, 'conditions'> {
+  return {
+    services,
+    ports,
+    upstreams,
+    ...(waiting === 0 ? {} : { pruning: { waiting } }),
+    ...(problems.length === 0 ? {} : { problems: [...problems] }),
+    ...(moreProblems === 0 ? {} : { moreProblems }),
+  };
+}
+
+function countsBefore(previous: Status | undefined): Omit<GatewayUpstreamSetStatus, 'conditions'> {
+  if (previous === undefined || !('services' in previous)) return {};
+  const { observedGeneration: _generation, conditions: _conditions, ...counts } = previous;
+  return counts;
 }

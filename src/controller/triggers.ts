@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { GatewayConnection, GatewayUpstream, NamespaceStored, NodeStored } from '../kube/objects.ts';
+import type { SetService } from '../core/upstream-set.ts';
+import type {
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  NamespaceStored,
+  NodeStored,
+} from '../kube/objects.ts';
 import type { StoreEvent } from '../kube/store.ts';
 
 /**
@@ -36,5 +43,35 @@ export function concernsNode({ previous, current }: StoreEvent<NodeStored>): boo
   return !isDeepStrictEqual(
     [previous.ready, previous.labels, previous.addresses],
     [current.ready, current.labels, current.addresses],
+  );
+}
+
+/** Whether a Service's event may change which GatewayUpstreams a set makes of it. */
+export function concernsSelection({ previous, current }: StoreEvent<SetService>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return (
+    previous.type !== current.type ||
+    !isDeepStrictEqual(previous.labels, current.labels) ||
+    !isDeepStrictEqual(previous.ports, current.ports)
+  );
+}
+
+/** Whether an event of a GatewayUpstream may ask something of the set that it belongs to, or of one that wants its name. */
+export function concernsMember({ previous, current }: StoreEvent<GatewayUpstream>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return (
+    previous.generation !== current.generation ||
+    previous.deletionTimestamp !== current.deletionTimestamp ||
+    !isDeepStrictEqual(previous.madeBy, current.madeBy)
+  );
+}
+
+/** Whether an event of a set asks for more than what its own status says. */
+export function concernsSet({ previous, current }: StoreEvent<GatewayUpstreamSet>): boolean {
+  if (previous === undefined || current === undefined) return true;
+  return (
+    previous.generation !== current.generation ||
+    previous.deletionTimestamp !== current.deletionTimestamp ||
+    previous.acceptPrune !== current.acceptPrune
   );
 }

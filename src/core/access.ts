@@ -1,7 +1,8 @@
 import { CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
-import type { AllowedNamespaces, GatewayConnectionSpec } from '../api/gateway-connection.ts';
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
+import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import type { NotPermitted, ServicePortRef } from './desired.ts';
 import { idPrefixOf } from './ownership.ts';
 import type { Verdict } from './status.ts';
@@ -63,7 +64,7 @@ function compile(pattern: string): RegExp | undefined {
 }
 
 /** Patterns of the connection that compile in RE2 but not here, for the connection's own condition. */
-export function unusablePatterns(allowed: AllowedNamespaces | undefined): readonly string[] {
+export function unusablePatterns(allowed: NamespaceSelector | undefined): readonly string[] {
   return [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].filter(
     (pattern) => compile(pattern) === undefined,
   );
@@ -71,7 +72,7 @@ export function unusablePatterns(allowed: AllowedNamespaces | undefined): readon
 
 /** Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch. */
 export function isNamespaceAllowed(
-  allowed: AllowedNamespaces | undefined,
+  allowed: NamespaceSelector | undefined,
   namespace: NamespaceFacts,
 ): boolean {
   if (allowed === undefined || matchesWhole(allowed.notMatch, namespace.name, 'matches')) return false;

@@ -99,3 +99,10 @@ function isTooMuch(observed: number, desired: number, { maxRemovalPercent }: Gua
 export function placeOf({ host, port }: Pick<UpstreamNode, 'host' | 'port'>): string {
   return `${host} ${port}`;
 }
+
+/** Up to when what waits is over by an annotation that says `accepted`, wall clock; undefined where that is no time. */
+export function acceptedUntil(accepted: string | undefined): number | undefined {
+  const at = accepted === undefined ? Number.NaN : Date.parse(accepted);
+  // A condition's time has whole seconds.
+  return Number.isNaN(at) ? undefined : at + 999;
+}

@@ -23,6 +23,9 @@ import type { DiscoverySource } from './source.ts';
 
 /** What is kept of a Service. */
 export interface ServiceFacts extends Stored, Omit<ServiceFront, 'namespace' | 'name' | 'port'> {
+  /** RFC 3339. */
+  readonly creationTimestamp: string;
+  readonly labels: Readonly<Record<string, string>>;
   readonly ipFamilies: readonly IpFamily[];
   /** Of type ExternalName: the name, in lower case and without the dot that ends a complete one. */
   readonly externalName: string;
@@ -54,6 +57,9 @@ export interface EndpointsFacts extends Stored {
 
 /** Selects Endpoints that Kubernetes did not make of a Service's own Pods; those are marked since 1.33. */
 export const UNMANAGED_ENDPOINTS = { labelSelector: '!endpoints.kubernetes.io/managed-by' };
+export const serviceIndexes = {
+  namespace: (service: ServiceFacts): readonly string[] => [service.namespace],
+};
 
 /** The name of the index of slices by their Service, `namespace/name`. */
 const BY_SERVICE = 'service';
@@ -71,6 +77,7 @@ export function trimService(value: unknown): ServiceFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
+  const metadata = objectIn(object['metadata']);
   const spec = optionalObject(object['spec']);
   const selector = Object.entries(optionalObject(spec['selector'])).map(
     ([key, entry]) => [key, optional(entry, 'string')] as const,
@@ -80,6 +87,13 @@ export function trimService(value: unknown): ServiceFacts | undefined {
   const addresses = optionalTexts(spec['clusterIPs'] ?? [spec['clusterIP'] ?? '']);
   return {
     ...identity,
+    creationTimestamp: optional(metadata['creationTimestamp'], 'string') ?? '',
+    labels: Object.fromEntries(
+      Object.entries(optionalObject(metadata['labels'])).map(([key, label]) => [
+        key,
+        optional(label, 'string') ?? '',
+      ]),
+    ),
     type,
     isHeadless: addresses.includes('None'),
     clusterIps: addresses.filter((one) => one !== '' && one !== 'None'),

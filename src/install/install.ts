@@ -42,7 +42,7 @@ export async function install(
   }
   await served(deps, signal);
   if (manifest.crdsOnly) {
-    say('The API server serves both kinds.');
+    say('The API server serves every kind.');
     return;
   }
   const settings = [
@@ -56,7 +56,7 @@ export async function install(
         ? ''
         : ` with ${settings.map((setting) => `"${setting}"`).join(' and ')} in its configuration`;
     say(
-      `The API server serves both kinds. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
+      `The API server serves every kind. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
     );
     return;
   }

@@ -1,4 +1,4 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { CUSTOM_RESOURCES, GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, OPERATOR } from '../api/group.ts';
 import { REFERENCE_GRANT } from '../kube/objects.ts';
 import type { Permission, RoleName } from '../kube/permissions.ts';
@@ -58,6 +58,8 @@ const EVENTS = rule('events.k8s.io', 'events', ['create'], 'connections');
 const CLUSTER_SCOPED: readonly Rule[] = [
   rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
   rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
+  { ...rule(GROUP, GATEWAY_UPSTREAM_SET.plural, FOLLOW, 'sets'), optional: true },
+  { ...rule(GROUP, `${GATEWAY_UPSTREAM_SET.plural}/status`, ['patch'], 'sets'), optional: true },
   rule('', 'namespaces', FOLLOW),
 ];
 
@@ -65,6 +67,8 @@ const CLUSTER_SCOPED: readonly Rule[] = [
 const NAMESPACED: readonly Rule[] = [
   rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
   rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
+  // For those of sets.
+  rule(GROUP, GATEWAY_UPSTREAM.plural, ['create', 'delete'], 'sets'),
   rule('', 'services', FOLLOW),
   rule('discovery.k8s.io', 'endpointslices', FOLLOW),
   { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
@@ -189,7 +193,7 @@ export const CRDS_ONLY_RULES: readonly PolicyRule[] = [
   {
     apiGroups: ['apiextensions.k8s.io'],
     resources: ['customresourcedefinitions'],
-    resourceNames: [GATEWAY_CONNECTION, GATEWAY_UPSTREAM].map(({ plural }) => `${plural}.${GROUP}`),
+    resourceNames: CUSTOM_RESOURCES.map(({ plural }) => `${plural}.${GROUP}`),
     verbs: ['get', 'patch'],
   },
   // To make what is missing by server-side apply.
@@ -204,4 +208,5 @@ export const RELEASE_RULES: readonly PolicyRule[] = [
     verbs: ['get', 'list', 'patch', 'delete'],
   },
   { apiGroups: [GROUP], resources: [GATEWAY_CONNECTION.plural], verbs: ['get', 'list', 'patch'] },
+  { apiGroups: [GROUP], resources: [GATEWAY_UPSTREAM_SET.plural], verbs: ['list', 'patch', 'delete'] },
 ];

@@ -1,4 +1,4 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER, VERSION } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
@@ -7,8 +7,10 @@ import { type CustomKind, createObjectWriter } from '../kube/object-writer.ts';
 import {
   type CustomObject,
   type GatewayUpstream,
+  type GatewayUpstreamSet,
   trimGatewayConnection,
   trimGatewayUpstream,
+  trimGatewayUpstreamSet,
 } from '../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -76,7 +78,9 @@ export async function uninstall(
   if (!options.keepRbac) await removeRbac(deps, options.namespace, signal);
   await releaseFinalizers(deps, signal);
   if (options.keepCrds) {
-    say('The CRDs stay, and with them every GatewayConnection and GatewayUpstream, without finalizers.');
+    say(
+      'The CRDs stay, and with them every GatewayConnection, GatewayUpstream and GatewayUpstreamSet, without finalizers.',
+    );
   } else {
     await removeCrds(deps, options, signal);
   }
@@ -95,6 +99,19 @@ async function orphan(
   signal: AbortSignal,
 ): Promise<void> {
   const { transport, clock, say } = deps;
+  // First, or a set would take back what becomes of its GatewayUpstreams.
+  for (const set of await setsOf(deps, signal)) {
+    await unlessGone(
+      transport.send({
+        method: 'PATCH',
+        path: setPath(set),
+        query: { fieldManager: OPERATOR },
+        contentType: 'application/merge-patch+json',
+        body: { spec: { template: { spec: { deletionPolicy: 'Orphan' } } } },
+        signal,
+      }),
+    );
+  }
   for (const object of upstreams) {
     if (object.spec.ok && object.spec.value.deletionPolicy === 'Orphan') continue;
     await unlessGone(
@@ -131,6 +148,8 @@ async function orphan(
 /** Whether nothing of the object needs a mark, or the operator wrote it with the policy that the object has now. */
 function isMarked(object: GatewayUpstream): boolean {
   if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return true;
+  // Its set may not have heard yet that its own policy changed.
+  if (object.spec.ok && object.spec.value.deletionPolicy !== 'Orphan') return false;
   const programmed = programmedOf(object);
   return programmed?.status === 'True' && (programmed.observedGeneration ?? 0) >= object.generation;
 }
@@ -147,6 +166,10 @@ async function deleteAll(
   signal: AbortSignal,
 ): Promise<void> {
   const { transport, clock, say } = deps;
+  // First, or they would make their GatewayUpstreams anew.
+  for (const set of await setsOf(deps, signal)) {
+    if (await remove(transport, setPath(set), signal)) say(`GatewayUpstreamSet ${set.name} deleted`);
+  }
   for (const object of upstreams) await remove(transport, upstreamPath(object), signal);
   say(
     `${count(upstreams.length, 'GatewayUpstream')} told to go; waiting for the operator to delete the upstreams`,
@@ -155,6 +178,10 @@ async function deleteAll(
   for (;;) {
     const left = await upstreamsOf(deps, signal);
     if (left.length === 0) break;
+    // A set may have made one in the moment before it went.
+    for (const object of left) {
+      if (object.deletionTimestamp === undefined) await remove(transport, upstreamPath(object), signal);
+    }
     const [first] = left;
     if (clock.monotonic() >= deadline && first !== undefined) {
       const why = first.status?.conditions?.find(({ type }) => type === 'Ready')?.message;
@@ -254,6 +281,13 @@ async function removeCrds(
 function upstreamPath({ namespace, name }: GatewayUpstream): string {
   return resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM.plural, namespace, name });
 }
+
+function setPath({ name }: GatewayUpstreamSet): string {
+  return resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM_SET.plural, name });
+}
+
+const setsOf = (deps: UninstallDeps, signal: AbortSignal) =>
+  objectsOf(deps, GATEWAY_UPSTREAM_SET.plural, trimGatewayUpstreamSet, signal);
 
 const upstreamsOf = (deps: UninstallDeps, signal: AbortSignal) =>
   objectsOf(deps, GATEWAY_UPSTREAM.plural, trimGatewayUpstream, signal);

@@ -1,11 +1,11 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
 import { KubeApiError } from './kube-error.ts';
 import type { CustomObject } from './objects.ts';
 import type { Stored } from './store.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
-export type CustomKind = 'GatewayUpstream' | 'GatewayConnection';
+export type CustomKind = 'GatewayUpstream' | 'GatewayConnection' | 'GatewayUpstreamSet';
 
 /** What is written to the cluster about our own objects. Rejects with `KubeApiError`. */
 export interface ObjectWriter {
@@ -23,6 +23,7 @@ export type Finalized = Stored & Pick<CustomObject<unknown, unknown>, 'finalizer
 const PLURAL = {
   GatewayUpstream: GATEWAY_UPSTREAM.plural,
   GatewayConnection: GATEWAY_CONNECTION.plural,
+  GatewayUpstreamSet: GATEWAY_UPSTREAM_SET.plural,
 } as const satisfies Record<CustomKind, string>;
 
 /** How often a finalizer is tried again when somebody else changed the object in between. */

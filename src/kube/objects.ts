@@ -11,7 +11,13 @@ import {
   gatewayUpstreamSpec,
   gatewayUpstreamStatus,
 } from '../api/gateway-upstream.ts';
-import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
+import {
+  type GatewayUpstreamSetSpec,
+  type GatewayUpstreamSetStatus,
+  gatewayUpstreamSetSpec,
+  gatewayUpstreamSetStatus,
+} from '../api/gateway-upstream-set.ts';
+import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { ReferenceGrant } from '../core/grants.ts';
 import {
   identityIn,
@@ -48,6 +54,23 @@ export interface GatewayUpstream extends CustomObject<GatewayUpstreamSpec, Gatew
   readonly connection: string;
   /** What the annotation `accept-removal` says. */
   readonly acceptRemoval: string | undefined;
+  /** Undefined for one that no set made. */
+  readonly madeBy: MadeBySet | undefined;
+}
+
+/** What a GatewayUpstream says of the set that made it. */
+export interface MadeBySet {
+  /** Name of the GatewayUpstreamSet. */
+  readonly set: string;
+  /** Of the GatewayUpstreamSet; undefined where the label alone names it. */
+  readonly uid: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface GatewayUpstreamSet extends CustomObject<GatewayUpstreamSetSpec, GatewayUpstreamSetStatus> {
+  /** What the annotation `accept-prune` says. */
+  readonly acceptPrune: string | undefined;
 }
 
 export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConnectionStatus>;
@@ -123,7 +146,30 @@ export function trimGatewayUpstream(value: unknown): GatewayUpstream | undefined
     ...object,
     connection: connection === '' ? 'default' : connection,
     acceptRemoval: annotations[ACCEPT_REMOVAL_ANNOTATION],
+    madeBy: madeBySet(objectIn(raw['metadata'])),
   };
+}
+
+/** By its controller, or by its label where it has none. */
+function madeBySet(metadata: JsonObject): MadeBySet | undefined {
+  const labels = textsIn(metadata['labels']);
+  const references = Array.isArray(metadata['ownerReferences']) ? metadata['ownerReferences'] : [];
+  const controller = references.map(objectIn).find((reference) => reference['controller'] === true);
+  const owner = { labels, annotations: textsIn(metadata['annotations']) };
+  if (controller === undefined) {
+    const set = labels[SET_LABEL];
+    return set === undefined ? undefined : { ...owner, set, uid: undefined };
+  }
+  const { apiVersion, kind, name, uid } = controller;
+  if (!textIn(apiVersion).startsWith(`${GROUP}/`) || kind !== 'GatewayUpstreamSet') return undefined;
+  return { ...owner, set: textIn(name), uid: textIn(uid) };
+}
+
+export function trimGatewayUpstreamSet(value: unknown): GatewayUpstreamSet | undefined {
+  const object = customObject(value, gatewayUpstreamSetSpec, gatewayUpstreamSetStatus);
+  if (object === undefined) return undefined;
+  const annotations = textsIn(objectIn(objectIn(value)['metadata'])['annotations']);
+  return { ...object, acceptPrune: annotations[ACCEPT_PRUNE_ANNOTATION] };
 }
 
 export function trimGatewayConnection(value: unknown): GatewayConnection | undefined {

@@ -26,9 +26,10 @@ export interface Permission {
   /**
    * What is not right any more without it. A tenant is not told of what does not touch the upstreams: every missing
    * permission is told on the GatewayConnections, which belong to whoever can put it back. `references`: upstreams that
-   * refer to another namespace. `certificates`: upstreams that refer to a Secret.
+   * refer to another namespace. `certificates`: upstreams that refer to a Secret. `sets`: which GatewayUpstreams there are,
+   * for GatewayUpstreamSets.
    */
-  readonly affects: 'connections' | 'references' | 'certificates' | 'everything';
+  readonly affects: 'connections' | 'references' | 'certificates' | 'sets' | 'everything';
   /** The kind need not be installed, and where it is not nobody misses the permission. */
   readonly optional?: true;
   readonly grantedBy: RoleName;
@@ -209,7 +210,8 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
       if (missing.size === 0) return undefined;
       const concerns = (permission: Permission): boolean => {
         if (kind === 'GatewayConnection') return true;
-        if (permission.affects === 'connections') return false;
+        if (kind === 'GatewayUpstreamSet') return ['sets', 'everything'].includes(permission.affects);
+        if (permission.affects === 'connections' || permission.affects === 'sets') return false;
         if (permission.affects === 'certificates') return certificate && permission.namespace === namespace;
         const where = permission.affects === 'references' ? referred : [namespace, ...referred];
         return permission.namespace === undefined ? where.length > 0 : where.includes(permission.namespace);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CUSTOM_RESOURCES } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { dnsLabel, dnsSubdomain } from '../api/schema.ts';
 import { isObject, type JsonObject, objectIn, textIn } from '../core/json.ts';
@@ -111,6 +112,8 @@ const SCHEMAS: Readonly<Partial<Record<KindName, z.ZodType>>> = {
 const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max: number }>> = {
   upstreams: { pattern: dnsSubdomain, max: 253 },
   connections: { pattern: dnsSubdomain, max: 253 },
+  // It is a label of each of its GatewayUpstreams.
+  sets: { pattern: dnsSubdomain, max: 63 },
   namespaces: { pattern: dnsLabel, max: 63 },
   nodes: { pattern: dnsSubdomain, max: 253 },
   services: { pattern: dnsLabel, max: 63 },
@@ -154,7 +157,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
     if (name === undefined) {
       if (apiVersion.startsWith(`${GROUP}/`)) {
         problems.push(
-          `${where}: there is no ${type}: kinds of ${GROUP}/${VERSION} are GatewayConnection and GatewayUpstream`,
+          `${where}: there is no ${type}: kinds of ${GROUP}/${VERSION} are ${CUSTOM_RESOURCES.map(({ kind }) => kind).join(', ')}`,
         );
       } else ignored.set(type, (ignored.get(type) ?? 0) + 1);
       continue;
@@ -177,6 +180,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
     objects: {
       upstreams: given('upstreams'),
       connections: given('connections'),
+      sets: given('sets'),
       namespaces: given('namespaces'),
       services: given('services'),
       slices: withMirrored(given('slices'), given('endpoints'), given('services')),
@@ -207,14 +211,17 @@ function isNamespaced(name: KindName): boolean {
   return KINDS[name].scope === 'Namespaced';
 }
 
+function isOurs(name: KindName): name is 'upstreams' | 'connections' | 'sets' {
+  return name === 'upstreams' || name === 'connections' || name === 'sets';
+}
+
 /** `object` with what an API server adds. */
 function withDefaults(name: KindName, object: JsonObject, now: number): JsonObject {
   const metadata = objectIn(object['metadata']);
   const namespace = isNamespaced(name) ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
-  const isOurs = name === 'upstreams' || name === 'connections';
   return {
     ...object,
-    ...(isOurs ? { spec: withoutNulls(object['spec']) } : {}),
+    ...(isOurs(name) ? { spec: withoutNulls(object['spec']) } : {}),
     ...(name === 'secrets' && isObject(object['stringData']) ? { data: secretData(object) } : {}),
     metadata: {
       generation: 1,
@@ -271,7 +278,7 @@ function metadataProblems(admittedKind: KindName, object: JsonObject): readonly 
 }
 
 function schemaProblems(name: KindName, object: JsonObject): readonly string[] {
-  if (name === 'upstreams' || name === 'connections') {
+  if (isOurs(name)) {
     const spec = KINDS[name].trim(object)?.spec;
     // Without a name there is nothing to trim; that is told already.
     if (spec === undefined) return [];

@@ -1,14 +1,21 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
-import { sliceIndexes, trimEndpoints, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import {
+  serviceIndexes,
+  sliceIndexes,
+  trimEndpoints,
+  trimService,
+  trimSlice,
+} from '../discovery/kubernetes.ts';
 import {
   type CertificateSecret,
   REFERENCE_GRANT,
   trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
+  trimGatewayUpstreamSet,
   trimNamespace,
   trimNode,
   trimReferenceGrant,
@@ -52,6 +59,13 @@ export const KINDS = {
     trim: trimGatewayConnection,
     indexes: {},
   }),
+  sets: kind({
+    ...GATEWAY_UPSTREAM_SET,
+    group: GROUP,
+    version: VERSION,
+    trim: trimGatewayUpstreamSet,
+    indexes: {},
+  }),
   namespaces: kind({
     group: '',
     version: 'v1',
@@ -68,7 +82,7 @@ export const KINDS = {
     plural: 'services',
     scope: 'Namespaced',
     trim: trimService,
-    indexes: {},
+    indexes: serviceIndexes,
   }),
   slices: kind({
     group: 'discovery.k8s.io',
@@ -130,11 +144,14 @@ type SwitchedKind = 'nodes' | 'endpoints';
 
 /** Objects as the API server gives them. */
 export type RawObjects = Readonly<
-  Record<Exclude<KindName, 'grants' | SwitchedKind>, readonly unknown[]> & {
+  Record<Exclude<KindName, OptionalKind | SwitchedKind>, readonly unknown[]> &
     /** Undefined: the API server does not serve them. */
-    grants: readonly unknown[] | undefined;
-  } & Partial<Record<SwitchedKind, readonly unknown[]>>
+    Record<OptionalKind, readonly unknown[] | undefined> &
+    Partial<Record<SwitchedKind, readonly unknown[]>>
 >;
+
+/** Kinds that need not be installed. */
+type OptionalKind = 'grants' | 'sets';
 
 type StoreOf<N extends KindName> = StoreView<NonNullable<ReturnType<(typeof KINDS)[N]['trim']>>>;
 
@@ -160,6 +177,7 @@ export function storesOf(objects: RawObjects, secretNamespaces: readonly string[
     ),
     upstreams: filled(KINDS.upstreams, objects.upstreams),
     connections: filled(KINDS.connections, objects.connections),
+    sets: filled(KINDS.sets, objects.sets),
     namespaces: filled(KINDS.namespaces, objects.namespaces),
     services: filled(KINDS.services, objects.services),
     slices: filled(KINDS.slices, objects.slices),

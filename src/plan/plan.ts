@@ -1,6 +1,7 @@
 import { objectIn, textIn } from '../core/json.ts';
 import type { KubeTransport } from '../kube/transport.ts';
 import { admit } from './admit.ts';
+import { expandSets } from './expand-sets.ts';
 import { lookAtGateways, looksIn } from './gateway-looks.ts';
 import { type RawObjects, storesOf } from './kinds.ts';
 import type { PlanInput } from './make-plan.ts';
@@ -81,7 +82,7 @@ async function inputOf(
   now: number,
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const stores = storesOf(objects, access.secretNamespaces);
+  const stores = expandSets(storesOf(objects, access.secretNamespaces), now);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(

@@ -34,35 +34,46 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
       `the API server does not serve ${plural}${group === '' ? '' : `.${group}`}: gateway-upstream-operator install --crds-only`,
     );
   };
-  const listGrants = async () => {
-    for (const version of versionsOf('grants')) {
+  /** Undefined where no version of it is served. */
+  const listIfServed = async (name: KindName) => {
+    for (const version of versionsOf(name)) {
       const look = { version, query: {}, within: view.namespaces };
-      const items = await listKind(view.transport, 'grants', look, signal);
+      const items = await listKind(view.transport, name, look, signal);
       if (items !== undefined) return items;
     }
     return undefined;
   };
   const { operatorNamespace, secretNamespaces, withAdminKeys } = view;
-  const [upstreams, connections, namespaces, services, slices, grants, own, certificates, nodes, endpoints] =
-    await Promise.all([
-      list('upstreams'),
-      list('connections'),
-      list('namespaces'),
-      list('services'),
-      list('slices', { labelSelector: 'kubernetes.io/service-name' }),
-      listGrants(),
-      withAdminKeys
-        ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }, [operatorNamespace])
-        : [],
-      secretNamespaces.length === 0
-        ? []
-        : list('secrets', { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` }, secretNamespaces),
-      view.watchNodes ? list('nodes') : undefined,
-      view.readEndpoints ? list('endpoints', UNMANAGED_ENDPOINTS) : undefined,
-    ]);
+  const [
+    upstreams,
+    connections,
+    sets,
+    namespaces,
+    services,
+    slices,
+    grants,
+    own,
+    certificates,
+    nodes,
+    endpoints,
+  ] = await Promise.all([
+    list('upstreams'),
+    list('connections'),
+    listIfServed('sets'),
+    list('namespaces'),
+    list('services'),
+    list('slices', { labelSelector: 'kubernetes.io/service-name' }),
+    listIfServed('grants'),
+    withAdminKeys ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }, [operatorNamespace]) : [],
+    secretNamespaces.length === 0
+      ? []
+      : list('secrets', { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` }, secretNamespaces),
+    view.watchNodes ? list('nodes') : undefined,
+    view.readEndpoints ? list('endpoints', UNMANAGED_ENDPOINTS) : undefined,
+  ]);
   const secrets = [...own, ...certificates];
   return {
-    ...{ upstreams, connections, namespaces, services, slices, secrets, grants },
+    ...{ upstreams, connections, sets, namespaces, services, slices, secrets, grants },
     ...(nodes === undefined ? {} : { nodes }),
     ...(endpoints === undefined ? {} : { endpoints }),
   };

@@ -8,12 +8,13 @@ import { grantIndexes } from '../../src/controller/references.ts';
 import type { Reporter } from '../../src/controller/reporter.ts';
 import {
   createKubernetesSource,
+  serviceIndexes,
   sliceIndexes,
   trimService,
   trimSlice,
 } from '../../src/discovery/kubernetes.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
-import type { ReferenceGrantStored } from '../../src/kube/objects.ts';
+import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/kube/objects.ts';
 import {
   trimGatewayConnection,
   trimGatewayUpstream,
@@ -105,6 +106,7 @@ function cluster(adminUrl: string, adminKey: string) {
   });
   const services = storeWith(
     names.map((name) => trimService({ metadata: meta(name), spec: { ports: [{ name: 'http', port: 80 }] } })),
+    serviceIndexes,
   );
   const slices = storeWith(
     names.map((name, at) =>
@@ -127,6 +129,8 @@ function cluster(adminUrl: string, adminKey: string) {
       upstreamIndexes,
     ),
     connections: storeWith([connection]),
+    sets: storeWith<GatewayUpstreamSet>([]),
+    services,
     namespaces: storeWith([trimNamespace({ metadata: { name: 'shop', uid: 'shop', resourceVersion: '1' } })]),
     secrets: storeWith([secret]),
     source: createKubernetesSource({ services, slices }),
@@ -218,6 +222,7 @@ describe('mutated answers of a gateway', () => {
     const reporter: Reporter = {
       upstream: () => undefined,
       connection: () => undefined,
+      set: () => undefined,
       dataPlanes: () => undefined,
       event: () => undefined,
       forget: () => undefined,
@@ -235,6 +240,7 @@ describe('mutated answers of a gateway', () => {
       operatorNamespace: 'operator',
       permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]() {} }) },
       writer,
+      memberWriter: { apply: async () => undefined, remove: async () => undefined },
       reporter,
       clock: hasty,
       random: Math.random,

@@ -155,6 +155,7 @@ function planned(spec: unknown): PlannedUpstream | undefined {
     stores: storesOf({
       upstreams: [raw],
       connections: [connection],
+      sets: [],
       namespaces: [],
       services: [],
       slices: [],

@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM } from '../../src/api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../src/api/crd.ts';
 import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
 import { CRDS_ONLY_RULES, type PolicyRule, RELEASE_RULES } from '../../src/install/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
@@ -10,7 +10,13 @@ import { type ControlPlane, startControlPlane } from '../support/control-plane/c
 import { eventually } from '../support/eventually.ts';
 import { type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
-import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+import {
+  connectionPath,
+  createWorkload,
+  GROUP_PATH,
+  type Workload,
+  writeSecret,
+} from '../support/workload.ts';
 
 const NAMESPACE = 'gateway-upstream-system';
 const RBAC = '/apis/rbac.authorization.k8s.io/v1';
@@ -22,6 +28,7 @@ const SLOWLY = { timeoutMs: 60_000, intervalMs: 100 };
 const OBJECTS = [
   `CustomResourceDefinition/${GATEWAY_CONNECTION.plural}.${GROUP}`,
   `CustomResourceDefinition/${GATEWAY_UPSTREAM.plural}.${GROUP}`,
+  `CustomResourceDefinition/${GATEWAY_UPSTREAM_SET.plural}.${GROUP}`,
   `Namespace/${NAMESPACE}`,
   `ServiceAccount/${NAMESPACE}/${OPERATOR}`,
   `ClusterRole/${OPERATOR}`,
@@ -123,7 +130,8 @@ describe('install and uninstall', () => {
       const first = await succeed('install');
       expect(first.slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} created`));
       expect(first.at(-1)).toContain(`ServiceAccount ${NAMESPACE}/${OPERATOR}`);
-      // It waited: both kinds are there at once.
+      // It waited: every kind is there at once.
+      expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayupstreamsets`)).status).toBe(200);
       expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayupstreams`)).status).toBe(200);
       expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayconnections`)).status).toBe(200);
 
@@ -375,6 +383,46 @@ describe('install and uninstall', () => {
       expect(heldId('web')).toBeUndefined();
       expect(await work.get(CRD)).toBeUndefined();
       await operator.stop();
+    });
+
+    /** A set beside `living`, of the same Services. */
+    const livingSet = async (): Promise<string> => {
+      await work.create(`${GROUP_PATH}/gatewayupstreamsets`, {
+        apiVersion: `${GROUP}/v1alpha1`,
+        kind: 'GatewayUpstreamSet',
+        metadata: { name: 'apps' },
+        spec: {
+          namespaceSelector: { names: [work.namespace] },
+          template: { spec: { connectionRef: { name: 'main' } } },
+        },
+      });
+      await ready('web-http');
+      return `${GROUP_PATH}/gatewayupstreamsets/apps`;
+    };
+
+    it('delete: sets go first, and make nothing anew', async () => {
+      await using operator = await living('web');
+      await livingSet();
+      const lines = await succeed('uninstall', '--finalizers=delete', '--keep-crds');
+      expect(lines).toContain('GatewayUpstreamSet apps deleted');
+      expect(lines).toContain('The operator deleted every upstream.');
+      expect(gateway.ids('upstreams')).toEqual([]);
+      await operator.stop();
+    });
+
+    it('orphan: a set stays, and so do the upstreams of its GatewayUpstreams', async () => {
+      await using operator = await living('web');
+      const set = await livingSet();
+      const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds');
+      expect(lines).toContain('The operator marked their upstreams: they stay in the gateways.');
+      expect(await work.get(set)).toMatchObject({
+        spec: { template: { spec: { deletionPolicy: 'Orphan' } } },
+      });
+      expect(heldId('web-http')).toMatchObject({
+        labels: { 'gatewayupstream.dev/deletion-policy': 'Orphan' },
+      });
+      await operator.stop();
+      await work.remove(set);
     });
 
     it('delete without an operator: says what is left, and removes nothing else', async () => {

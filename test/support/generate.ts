@@ -5,6 +5,7 @@ import { stringify } from 'yaml';
 import { CONDITIONS, type ConditionFacts, STALLED } from '../../src/api/conditions.ts';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { EXCLUDED_REASONS, LAGGING_REASONS } from '../../src/api/gateway-upstream.ts';
+import { SET_PROBLEMS } from '../../src/api/gateway-upstream-set.ts';
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
@@ -58,6 +59,8 @@ function statusReference(): string {
     'excluded reasons': reasonsTable(EXCLUDED_REASONS),
     'lagging reasons': reasonsTable(LAGGING_REASONS),
     'GatewayConnection conditions': conditionsTable('GatewayConnection'),
+    'GatewayUpstreamSet conditions': conditionsTable('GatewayUpstreamSet'),
+    'problems of a set': reasonsTable(SET_PROBLEMS),
   };
   let text = readFileSync(new URL(path, root), 'utf8');
   for (const [name, content] of Object.entries(parts)) {

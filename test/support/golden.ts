@@ -123,6 +123,7 @@ async function runController(stores: Stores, standIn: StandIn): Promise<GoldenRe
     source: createKubernetesSource(stores),
     permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
     writer,
+    memberWriter: { apply: async () => undefined, remove: async () => undefined },
     reporter,
     clock,
     random: () => 0.5,

@@ -16,6 +16,19 @@
   verbs:
     - patch
 - apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreamsets
+  verbs:
+    - list
+    - watch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreamsets/status
+  verbs:
+    - patch
+- apiGroups:
     - ""
   resources:
     - namespaces
@@ -37,6 +50,13 @@
     - gatewayupstreams/status
   verbs:
     - patch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreams
+  verbs:
+    - create
+    - delete
 - apiGroups:
     - ""
   resources:
@@ -118,6 +138,19 @@
   verbs:
     - patch
 - apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreamsets
+  verbs:
+    - list
+    - watch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreamsets/status
+  verbs:
+    - patch
+- apiGroups:
     - ""
   resources:
     - namespaces
@@ -142,6 +175,13 @@
     - gatewayupstreams/status
   verbs:
     - patch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreams
+  verbs:
+    - create
+    - delete
 - apiGroups:
     - ""
   resources:
@@ -198,6 +238,7 @@
   resourceNames:
     - gatewayconnections.gatewayupstream.dev
     - gatewayupstreams.gatewayupstream.dev
+    - gatewayupstreamsets.gatewayupstream.dev
   verbs:
     - get
     - patch
@@ -247,4 +288,12 @@
     - get
     - list
     - patch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayupstreamsets
+  verbs:
+    - list
+    - patch
+    - delete
 {{- end }}

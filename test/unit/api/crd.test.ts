@@ -67,17 +67,18 @@ describe.each(CUSTOM_RESOURCES.map((resource) => [resource.kind, resource] as co
     const places = [...schemas('', root)];
 
     it('has names as kubectl users expect them', () => {
-      const upstream = kind === 'GatewayUpstream';
-      const plural = upstream ? 'gatewayupstreams' : 'gatewayconnections';
+      const plural = `${kind.toLowerCase()}s`;
       expect(record(definition['metadata'])['name']).toBe(`${plural}.gatewayupstream.dev`);
       expect(spec).toMatchObject({
         group: 'gatewayupstream.dev',
-        scope: upstream ? 'Namespaced' : 'Cluster',
+        scope: kind === 'GatewayUpstream' ? 'Namespaced' : 'Cluster',
         names: {
           kind,
           plural,
           singular: plural.slice(0, -1),
-          shortNames: [upstream ? 'gwu' : 'gwc'],
+          shortNames: [
+            { GatewayUpstream: 'gwu', GatewayConnection: 'gwc', GatewayUpstreamSet: 'gwus' }[kind],
+          ],
           categories: ['gateway-upstreams'],
         },
       });
@@ -189,6 +190,12 @@ describe('the rules of transition', () => {
     ]);
   });
 
+  it('of a set keep the connection, which its GatewayUpstreams cannot change', () => {
+    expect(transitions(specOf('GatewayUpstreamSet'))).toEqual([
+      expect.stringContaining('self.template.spec.connectionRef == oldSelf.template.spec.connectionRef'),
+    ]);
+  });
+
   it('of a connection hold its prefix, which always has a value', () => {
     const idPrefix = record(record(specOf('GatewayConnection')['properties'])['idPrefix']);
     expect(idPrefix['default']).toBe('');
@@ -207,6 +214,18 @@ describe('printed columns', () => {
       'Connection',
       'Upstream-ID',
       'Endpoints',
+      'Ready',
+      'Reason (wide)',
+      'Age',
+    ]);
+  });
+
+  it('of a set', () => {
+    expect(columnsOf('GatewayUpstreamSet')).toEqual([
+      'Connection',
+      'Services',
+      'Upstreams',
+      'Waiting',
       'Ready',
       'Reason (wide)',
       'Age',

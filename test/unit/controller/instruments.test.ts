@@ -8,7 +8,7 @@ import {
   gatewayLane,
   objectSamples,
 } from '../../../src/controller/instruments.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../../src/kube/objects.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { createMetrics } from '../../../src/runtime/metrics.ts';
 
@@ -74,8 +74,14 @@ describe('objects', () => {
       ...object('main', [condition('Reachable', 'True', 'Reachable')]),
       namespace: '',
     } as unknown as GatewayConnection);
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportListenerError });
+    sets.upsert({
+      ...object('all', [condition('PruningHeld', 'True', 'PruningHeld')]),
+      namespace: '',
+      spec: { ok: true, value: { template: { spec: { connectionRef: { name: 'main' } } } } },
+    } as unknown as GatewayUpstreamSet);
     const upstream = { kind: 'GatewayUpstream', connection: 'main', type: 'Ready' };
-    expect(objectSamples(upstreams, connections)).toEqual([
+    expect(objectSamples(upstreams, connections, sets)).toEqual([
       { labels: { ...upstream, status: 'True', reason: 'Ready' }, value: 2 },
       { labels: { ...upstream, status: 'False', reason: 'Rejected' }, value: 1 },
       {
@@ -85,6 +91,16 @@ describe('objects', () => {
           type: 'Reachable',
           status: 'True',
           reason: 'Reachable',
+        },
+        value: 1,
+      },
+      {
+        labels: {
+          kind: 'GatewayUpstreamSet',
+          connection: 'main',
+          type: 'PruningHeld',
+          status: 'True',
+          reason: 'PruningHeld',
         },
         value: 1,
       },

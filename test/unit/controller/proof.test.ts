@@ -130,6 +130,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     reporter: {
       upstream: vi.fn(),
       connection: vi.fn(),
+      set: vi.fn(),
       dataPlanes,
       event: vi.fn(),
       forget: vi.fn(),

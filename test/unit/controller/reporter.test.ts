@@ -45,6 +45,7 @@ const object = (extra: Partial<GatewayUpstream> = {}): GatewayUpstream => ({
   spec: { ok: false, message: 'not looked at here' },
   connection: 'default',
   acceptRemoval: undefined,
+  madeBy: undefined,
   status: pendingStatus as unknown as GatewayUpstreamStatus,
   ...extra,
 });

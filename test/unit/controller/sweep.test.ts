@@ -94,6 +94,7 @@ async function start() {
   const reporter: Reporter = {
     upstream: vi.fn(),
     connection: vi.fn(),
+    set: vi.fn(),
     dataPlanes: vi.fn(),
     event,
     forget: vi.fn(),

@@ -1,9 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { type AllowedNamespaces, gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
+import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import type { LabelSelector } from '../../../src/api/label-selector.ts';
+import type { NamespaceSelector } from '../../../src/api/namespace-selector.ts';
 import {
   accessProblem,
   externalNameProblem,
@@ -12,11 +13,11 @@ import {
   unusablePatterns,
 } from '../../../src/core/access.ts';
 
-const allowed = (rules: AllowedNamespaces | undefined, name: string, labels: Record<string, string> = {}) =>
+const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>
   isNamespaceAllowed(rules, { name, labels });
 
 describe('isNamespaceAllowed', () => {
-  it.each<[string, AllowedNamespaces | undefined, string, boolean]>([
+  it.each<[string, NamespaceSelector | undefined, string, boolean]>([
     ['absent allows none', undefined, 'default', false],
     ['no rule allows none', {}, 'default', false],
     ['all: false allows none', { all: false }, 'default', false],
@@ -47,7 +48,7 @@ describe('isNamespaceAllowed', () => {
   });
 
   it('is the union of names, match and selector, less notMatch', () => {
-    const rules: AllowedNamespaces = {
+    const rules: NamespaceSelector = {
       names: ['n'],
       match: ['m.*'],
       selector: { matchLabels: { team: 'a' } },

@@ -82,6 +82,7 @@ describe('RBAC', () => {
     );
     expect([...new Set(everywhere.map(({ resource }) => resource))]).toEqual([
       'gatewayconnections',
+      'gatewayupstreamsets',
       'namespaces',
     ]);
   });
@@ -127,6 +128,9 @@ describe('RBAC', () => {
           'patch gatewayconnections.gatewayupstream.dev/status',
           'patch gatewayupstreams.gatewayupstream.dev',
           'patch gatewayupstreams.gatewayupstream.dev/status',
+          'create gatewayupstreams.gatewayupstream.dev',
+          'delete gatewayupstreams.gatewayupstream.dev',
+          'patch gatewayupstreamsets.gatewayupstream.dev/status',
           'create events.events.k8s.io',
           ...('leaderElection' in options
             ? []

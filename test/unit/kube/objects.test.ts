@@ -4,6 +4,7 @@ import {
   trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
+  trimGatewayUpstreamSet,
   trimNamespace,
   trimNode,
   trimSecret,
@@ -12,7 +13,7 @@ import { createCertificateAuthority } from '../../support/control-plane/certific
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
 const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
-const trims = { trimGatewayConnection, trimGatewayUpstream, trimSecret };
+const trims = { trimGatewayConnection, trimGatewayUpstream, trimGatewayUpstreamSet, trimSecret };
 
 describe.each(Object.entries({ ...trims, trimNamespace, trimNode }))('%s', (_name, trim) => {
   it.each([
@@ -64,6 +65,38 @@ describe.each(Object.entries(trims))('%s', (_name, trim) => {
 
 describe('trimGatewayUpstream', () => {
   const spec = { connectionRef: { name: 'edge' }, backends: [{ serviceRef: { name: 'web', port: 80 } }] };
+
+  const labels = { 'gatewayupstream.dev/set': 'labelled' };
+  const owner = (extra: object = {}) => ({
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind: 'GatewayUpstreamSet',
+    name: 'owner',
+    uid: 'set-uid',
+    controller: true,
+    ...extra,
+  });
+
+  it.each<[string, object, object | undefined]>([
+    ['its controller', { labels, ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid', labels }],
+    ['its controller, without a label', { ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid' }],
+    ['its label alone', { labels }, { set: 'labelled', uid: undefined }],
+    [
+      'its label, beside an owner that is no controller',
+      { labels, ownerReferences: [owner({ controller: false })] },
+      { set: 'labelled' },
+    ],
+    ['nothing', {}, undefined],
+    ['another kind of controller', { labels, ownerReferences: [owner({ kind: 'Other' })] }, undefined],
+    [
+      'another group of controller',
+      { labels, ownerReferences: [owner({ apiVersion: 'other/v1' })] },
+      undefined,
+    ],
+  ])('knows the set that made it by %s', (_, extra, expected) => {
+    const madeBy = trimGatewayUpstream({ metadata: { ...metadata, ...extra }, spec })?.madeBy;
+    if (expected === undefined) expect(madeBy).toBeUndefined();
+    else expect(madeBy).toMatchObject(expected);
+  });
 
   it('reads a whole object', () => {
     const object = trimGatewayUpstream({

@@ -189,6 +189,17 @@ describe('the monitor of permissions', () => {
     expect(lacking('GatewayConnection', '')).toContain('secrets');
   });
 
+  it('tells what is missing to make GatewayUpstreams only to sets and connections', async () => {
+    await using test = setUp([{ ...events, verb: 'create', affects: 'sets' }, lease]);
+    for (const resource of ['events', 'leases']) test.answers.set(resource, { allowed: false });
+    await settle();
+    const { lacking } = test.monitor;
+    expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
+    expect(lacking('GatewayUpstreamSet', '')).toContain('create events');
+    expect(lacking('GatewayUpstreamSet', '')).not.toContain('leases');
+    expect(lacking('GatewayConnection', '')).toContain('create events');
+  });
+
   it('tells what is missing to follow references only to objects that refer to another namespace', async () => {
     const inBlog = { ...inShop, namespace: 'blog' };
     await using test = setUp([{ ...grants, affects: 'references', namespace: 'blog' }, inBlog]);

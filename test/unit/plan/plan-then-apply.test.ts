@@ -127,6 +127,7 @@ function rawObjects(generated: Generated): RawObjects {
   });
   return {
     connections: generated.connections,
+    sets: [],
     namespaces: NAMESPACES.map((name) => ({
       metadata: identified({
         name,
@@ -269,6 +270,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
   const reporter = {
     upstream: () => undefined,
     connection: () => undefined,
+    set: () => undefined,
     dataPlanes: () => undefined,
     event: () => undefined,
     forget: () => undefined,

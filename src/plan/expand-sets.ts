@@ -1,0 +1,118 @@
+import { GROUP, VERSION } from '../api/group.ts';
+import { upstreamIndexes } from '../controller/controller.ts';
+import { SetMembers, type UsableSet } from '../controller/set-members.ts';
+import { unusablePatterns } from '../core/access.ts';
+import { acceptedUntil } from '../core/guard.ts';
+import { type ObjectKey, splitKey } from '../core/model.ts';
+import { kubeTime } from '../core/status.ts';
+import { judgePruning } from '../core/upstream-set.ts';
+import type { GatewayUpstream } from '../kube/objects.ts';
+import { createStore } from '../kube/store.ts';
+import type { Stores } from './kinds.ts';
+
+/** Of an object that nobody has written yet. */
+const PLANNED = 'planned';
+
+/**
+ * `stores` with the GatewayUpstreams as their sets would make them: what sets would create is there, what they would
+ * change is changed, and what they would delete is being deleted.
+ *
+ * @param now Wall clock, milliseconds.
+ */
+export function expandSets(stores: Stores, now: number): Stores {
+  if (stores.sets.size === 0) return stores;
+  const upstreams = createStore<GatewayUpstream>({
+    indexes: upstreamIndexes,
+    reportListenerError: (error) => {
+      throw error;
+    },
+  });
+  upstreams.replaceAll([...stores.upstreams.list()]);
+  upstreams.setState(stores.upstreams.state);
+  // Files need not have the Namespaces of what is in them.
+  const namespaces = {
+    get: (namespace: string, name: string) =>
+      stores.namespaces.get(namespace, name) ?? {
+        namespace,
+        name,
+        uid: '',
+        resourceVersion: '',
+        labels: {},
+        terminating: false,
+      },
+  };
+  for (const set of stores.sets.list()) {
+    if (set.deletionTimestamp !== undefined || !set.spec.ok) continue;
+    if (unusablePatterns(set.spec.value.namespaceSelector).length > 0) continue;
+    const members = new SetMembers({ ...stores, upstreams, namespaces }, set as UsableSet);
+    const pruned = prunedKeys(set as UsableSet, members, now);
+    for (const key of members.wanted.keys()) {
+      const made = madeMember(set as UsableSet, members, upstreamOf(upstreams, key), key, now);
+      if (made !== undefined) upstreams.upsert(made);
+    }
+    for (const key of pruned) {
+      const object = upstreamOf(upstreams, key);
+      if (object !== undefined) {
+        upstreams.upsert({ ...object, resourceVersion: PLANNED, deletionTimestamp: kubeTime(now) });
+      }
+    }
+  }
+  return { ...stores, upstreams };
+}
+
+function upstreamOf(upstreams: Stores['upstreams'], key: ObjectKey): GatewayUpstream | undefined {
+  const { namespace, name } = splitKey(key);
+  return upstreams.get(namespace, name);
+}
+
+function prunedKeys(set: UsableSet, members: SetMembers, now: number): readonly ObjectKey[] {
+  const { status, acceptPrune, spec } = set;
+  const held = status?.conditions?.find(({ type }) => type === 'PruningHeld');
+  const verdict = judgePruning({
+    unwanted: members.unexplained,
+    recent: 0,
+    all: members.owned.size,
+    maxPrunePercent: spec.value.maxPrunePercent,
+    since: held?.status === 'True' ? Date.parse(held.lastTransitionTime) : undefined,
+    acceptedUntil: acceptedUntil(acceptPrune),
+    now,
+  });
+  return [...members.unwanted].flatMap(([key, { explained }]) =>
+    explained || verdict.kind !== 'waits' ? [key] : [],
+  );
+}
+
+/** The object as the API server would hold it; undefined where nothing would be written. */
+function madeMember(
+  set: UsableSet,
+  members: SetMembers,
+  object: GatewayUpstream | undefined,
+  key: ObjectKey,
+  now: number,
+): GatewayUpstream | undefined {
+  const member = members.member(key);
+  if (member === undefined) return undefined;
+  const { namespace, name, labels, annotations, spec } = member;
+  const made = {
+    spec: { ok: true, value: spec },
+    connection: spec.connectionRef.name,
+    madeBy: { set: set.name, uid: set.uid, labels, annotations },
+    resourceVersion: PLANNED,
+  } as const;
+  if (object === undefined) {
+    return {
+      ...made,
+      namespace,
+      name,
+      uid: `${GROUP}/${VERSION} ${key}`,
+      generation: 1,
+      creationTimestamp: kubeTime(now),
+      deletionTimestamp: undefined,
+      finalizers: [],
+      status: undefined,
+      acceptRemoval: undefined,
+    };
+  }
+  if (!members.owns(object) || object.deletionTimestamp !== undefined) return undefined;
+  return members.isApplied(object, member) ? undefined : { ...object, ...made };
+}

@@ -1,0 +1,190 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { codeBlock } from '../support/code-block.ts';
+import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { eventually } from '../support/eventually.ts';
+import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
+import { conditionOf, createWorkload, GROUP_PATH, type Workload, writeSecret } from '../support/workload.ts';
+
+interface SetView extends Record<string, unknown> {
+  readonly status: {
+    readonly services?: number;
+    readonly ports?: number;
+    readonly upstreams?: number;
+    readonly pruning?: { readonly waiting: number };
+    readonly problems?: readonly object[];
+  };
+}
+
+describe('GatewayUpstreamSet', () => {
+  let cluster: ControlPlane;
+  let gateway: StandIn;
+  let work: Workload;
+  let operator: Operator;
+  let operatorNamespace: string;
+  let token: string;
+
+  const start = async () => {
+    operator = await startOperator(cluster, operatorNamespace, token, { logLevel: 'info' });
+    await operator.ready();
+  };
+  const setPath = (name: string) => `${GROUP_PATH}/gatewayupstreamsets/${name}`;
+  const setOf = async (name: string) => (await work.get(setPath(name))) as SetView;
+  const createSet = async (name: string, spec: object) => {
+    await work.create(`${GROUP_PATH}/gatewayupstreamsets`, {
+      apiVersion: 'gatewayupstream.dev/v1alpha1',
+      kind: 'GatewayUpstreamSet',
+      metadata: { name },
+      spec,
+    });
+  };
+  const settled = async (name: string, status: object) => {
+    await eventually(async () => {
+      const set = await setOf(name);
+      expect(set.status).toMatchObject(status);
+      expect(conditionOf(set, 'Ready')).toMatchObject({ status: 'True' });
+    });
+  };
+  const held = async (name: string) => conditionOf(await setOf(name), 'PruningHeld');
+  const idsOf = (namespace: string) =>
+    gateway
+      .ids('upstreams')
+      .filter((id) => id.startsWith(`${namespace}.`))
+      .toSorted();
+  beforeAll(async () => {
+    cluster = await startControlPlane();
+    gateway = await startStandIn();
+    await installCrds(cluster);
+    operatorNamespace = await cluster.newNamespace('operator');
+    token = await installRbac(cluster, operatorNamespace);
+    await writeSecret(cluster, operatorNamespace, 'gateway', { 'admin-key': gateway.adminKey });
+    work = createWorkload(cluster, await cluster.newNamespace('shop'));
+    await work.connection('default', { adminUrl: gateway.adminUrl, secret: 'gateway' });
+    await start();
+  });
+
+  afterAll(async () => {
+    await operator[Symbol.asyncDispose]();
+    await cluster.close();
+    await gateway[Symbol.asyncDispose]();
+  });
+
+  it('of docs/sets.md is one that the API server takes, and its name must be a label', async () => {
+    const input = codeBlock('sets.md', 'yaml');
+    await cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input });
+    const long = input.replace('name: public', `name: ${'p'.repeat(64)}`);
+    await expect(
+      cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: long }),
+    ).rejects.toThrow('the name has at most 63 characters');
+    const owned = input.replace('made-by: platform', 'gatewayupstream.dev/set: other');
+    await expect(
+      cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: owned }),
+    ).rejects.toThrow("labels under gatewayupstream.dev/ are the operator's own");
+  });
+
+  it('says what it cannot make, and leaves alone what is not its own', async () => {
+    const { namespace } = work;
+    for (const [name, port] of [
+      ['a', 'b-c'],
+      ['a-b', 'c'],
+      ['web', 'http'],
+      ['taken', 'http'],
+    ] as const) {
+      await work.service(name, [{ name: port, port: 80 }]);
+    }
+    await work.create(`/api/v1/namespaces/${namespace}/services`, {
+      metadata: { name: 'outside' },
+      spec: { type: 'ExternalName', externalName: 'example.com' },
+    });
+    await work.upstream('taken-http', { backends: [{ serviceRef: { name: 'web', port: 80 } }] });
+    await createSet('shop', {
+      namespaceSelector: { names: [namespace] },
+      template: { metadata: { labels: { team: 'shop' } }, spec: { retries: 2 } },
+    });
+    await eventually(async () => {
+      expect(conditionOf(await setOf('shop'), 'Ready')).toMatchObject({
+        status: 'False',
+        reason: 'NameTaken',
+      });
+      expect((await setOf('shop')).status.problems).toEqual([
+        { service: `${namespace}/a-b`, port: 'c', reason: 'NameCollision' },
+        { service: `${namespace}/outside`, reason: 'ExternalName' },
+        { service: `${namespace}/taken`, port: 'http', reason: 'NameTaken' },
+      ]);
+    });
+    await eventually(() => {
+      expect(idsOf(namespace)).toEqual([
+        `${namespace}.a-b-c`,
+        expect.stringMatching(/\.a-b-c-[0-9a-f]{8}$/),
+        `${namespace}.taken-http`,
+        `${namespace}.web-http`,
+      ]);
+    });
+    expect(await work.get(work.upstreamPath('taken-http'))).toMatchObject({
+      spec: { backends: [{ serviceRef: { name: 'web' } }] },
+    });
+    await work.remove(work.upstreamPath('taken-http'));
+    await settled('shop', { services: 5, ports: 4, upstreams: 4 });
+    expect(await work.get(work.upstreamPath('taken-http'))).toMatchObject({
+      metadata: { labels: { team: 'shop', 'gatewayupstream.dev/set': 'shop' } },
+      spec: { retries: 2, backends: [{ serviceRef: { name: 'taken', port: 'http' } }] },
+    });
+  });
+
+  it('keeps them as its template says, whoever changes or deletes them', async () => {
+    const retries = async () => {
+      const object = (await work.get(work.upstreamPath('web-http'))) as {
+        readonly spec?: { readonly retries?: number };
+      };
+      return object?.spec?.retries;
+    };
+    await work.patch(work.upstreamPath('web-http'), { spec: { retries: 7 } });
+    await eventually(async () => expect(await retries()).toBe(2));
+    await work.remove(work.upstreamPath('web-http'));
+    await eventually(async () => {
+      expect(await work.get(work.upstreamPath('web-http'))).not.toHaveProperty('metadata.deletionTimestamp');
+    });
+    expect(await retries()).toBe(2);
+    await expect(
+      work.patch(setPath('shop'), { spec: { template: { spec: { connectionRef: { name: 'other' } } } } }),
+    ).rejects.toThrow('422');
+    await work.patch(setPath('shop'), { spec: { template: { metadata: null, spec: { retries: null } } } });
+    await eventually(async () => {
+      const object = await work.get(work.upstreamPath('web-http'));
+      expect(object).not.toHaveProperty('spec.retries');
+      expect(object).not.toHaveProperty('metadata.labels.team');
+      expect(object).toHaveProperty('metadata.name', 'web-http');
+    });
+  });
+
+  it('goes on waiting after a restart, and prunes nothing once the selector is right again', async () => {
+    await settled('shop', { upstreams: 4 });
+    const before = idsOf(work.namespace);
+    await operator.stop();
+    await work.patch(setPath('shop'), { spec: { namespaceSelector: { names: ['somewhere-else'] } } });
+    await start();
+    await eventually(async () => expect((await setOf('shop')).status.pruning).toEqual({ waiting: 4 }));
+    const since = (await held('shop'))?.lastTransitionTime;
+    await operator.stop();
+    await start();
+    await eventually(async () => expect((await setOf('shop')).status.pruning).toEqual({ waiting: 4 }));
+    expect((await held('shop'))?.lastTransitionTime).toBe(since);
+    await work.patch(setPath('shop'), { spec: { namespaceSelector: { names: [work.namespace] } } });
+    await eventually(async () => expect(await held('shop')).toBeUndefined());
+    expect(idsOf(work.namespace)).toEqual(before);
+  });
+
+  it('lets an upstream go with its Service, and all of them with itself', async () => {
+    for (const name of ['a', 'a-b'])
+      await work.remove(`/api/v1/namespaces/${work.namespace}/services/${name}`);
+    await eventually(() => {
+      expect(idsOf(work.namespace)).toEqual([`${work.namespace}.taken-http`, `${work.namespace}.web-http`]);
+    });
+    await cluster.kubectl(['delete', '--wait', 'gwus', 'shop']);
+    await eventually(() => expect(idsOf(work.namespace)).toEqual([]));
+    await eventually(async () => {
+      const { body } = await cluster.request('GET', `${GROUP_PATH}/gatewayupstreams`);
+      expect((body as { readonly items: readonly object[] }).items).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,257 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { upstreamIndexes } from '../../../src/controller/controller.ts';
+import { type SetOutcome, UpstreamSets } from '../../../src/controller/reconcile-set.ts';
+import type { Reporter } from '../../../src/controller/reporter.ts';
+import type { ObjectKey } from '../../../src/core/model.ts';
+import type { SetMember } from '../../../src/core/upstream-set.ts';
+import { type ServiceFacts, serviceIndexes, trimService } from '../../../src/discovery/kubernetes.ts';
+import { KubeApiError } from '../../../src/kube/kube-error.ts';
+import {
+  type GatewayUpstream,
+  type GatewayUpstreamSet,
+  type NamespaceStored,
+  trimGatewayUpstream,
+  trimGatewayUpstreamSet,
+  trimNamespace,
+} from '../../../src/kube/objects.ts';
+import { createStore, type Store, type Stored, type StoreOptions } from '../../../src/kube/store.ts';
+import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
+
+const never = new AbortController().signal;
+
+function storeOf<T extends Stored>(indexes: StoreOptions<T>['indexes'] = {}): Store<T> {
+  return createStore<T>({
+    indexes,
+    reportListenerError: (error) => {
+      throw error;
+    },
+  });
+}
+
+describe('the GatewayUpstreams of sets', () => {
+  let sets: Store<GatewayUpstreamSet>;
+  let upstreams: Store<GatewayUpstream>;
+  let services: Store<ServiceFacts>;
+  let namespaces: Store<NamespaceStored>;
+  let clock: FakeClock;
+  /** What was asked of the API server. */
+  let requests: string[];
+  let refusal: KubeApiError | undefined;
+  let outcome: SetOutcome | undefined;
+  let queue: Set<ObjectKey>;
+  let reconciler: UpstreamSets;
+  let version = 0;
+
+  const metadata = (name: string, extra: object = {}) => ({
+    name,
+    namespace: 'shop',
+    uid: `uid of ${name}`,
+    resourceVersion: String(++version),
+    ...extra,
+  });
+  const put = <T extends Stored>(store: Store<T>, object: T | undefined) => {
+    if (object === undefined) throw new Error('it cannot be read');
+    store.upsert(object);
+  };
+  const service = (name: string, labels: object = { app: 'x' }) =>
+    put(services, trimService({ metadata: metadata(name, { labels }), spec: { ports: [{ port: 80 }] } }));
+  const set = (spec: object = {}, extra: object = {}) =>
+    put(
+      sets,
+      trimGatewayUpstreamSet({
+        metadata: { ...metadata('all', { generation: version, ...extra }), namespace: undefined },
+        spec: {
+          namespaceSelector: { names: ['shop'] },
+          serviceSelector: { matchLabels: { app: 'x' } },
+          ...spec,
+        },
+      }),
+    );
+  /** As the API server would store it. */
+  const store = ({ name, labels, annotations, spec }: SetMember) => {
+    const controller = { apiVersion: 'gatewayupstream.dev/v1alpha1', kind: 'GatewayUpstreamSet' };
+    const ownerReferences = [{ ...controller, name: 'all', uid: 'uid of all', controller: true }];
+    const generation = version;
+    put(
+      upstreams,
+      trimGatewayUpstream({
+        metadata: metadata(name, { labels, annotations, ownerReferences, generation }),
+        spec,
+      }),
+    );
+  };
+  /** Runs what was asked for until nothing is. */
+  const work = async () => {
+    while (queue.size > 0) {
+      const keys = [...queue];
+      queue.clear();
+      for (const key of keys) await reconciler.reconcileMember('all', key, never);
+    }
+    reconciler.reconcile('all');
+  };
+  const synced = () => {
+    for (const one of [sets, upstreams, services, namespaces]) one.setState({ state: 'synced' });
+  };
+
+  beforeEach(() => {
+    sets = storeOf();
+    upstreams = storeOf(upstreamIndexes);
+    services = storeOf(serviceIndexes);
+    namespaces = storeOf();
+    clock = createFakeClock();
+    requests = [];
+    queue = new Set();
+    refusal = undefined;
+    outcome = undefined;
+    const reporter: Reporter = {
+      upstream: () => undefined,
+      connection: () => undefined,
+      set: (_, told) => {
+        outcome = told;
+      },
+      dataPlanes: () => undefined,
+      event: () => undefined,
+      forget: () => undefined,
+      close: async () => undefined,
+      depths: () => [],
+    };
+    reconciler = new UpstreamSets({
+      sets,
+      upstreams,
+      services,
+      namespaces,
+      clock,
+      reporter,
+      permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
+      memberWriter: {
+        apply: async (_, member, held) => {
+          if (refusal !== undefined) throw refusal;
+          requests.push(`${held === undefined ? 'create' : 'change'} ${member.name}`);
+          store(member);
+        },
+        remove: async ({ namespace, name }) => {
+          requests.push(`delete ${name}`);
+          const held = upstreams.get(namespace, name);
+          if (held !== undefined) upstreams.remove(held);
+        },
+      },
+      enqueueSet: () => undefined,
+      enqueueMember: (_, key) => queue.add(key),
+    });
+    put(namespaces, trimNamespace({ metadata: { ...metadata('shop'), namespace: undefined } }));
+    for (const name of ['a', 'b', 'c']) service(name);
+    set();
+  });
+
+  it.each(['sets', 'upstreams', 'services', 'namespaces'] as const)(
+    'are let be until all %s are listed',
+    async (last) => {
+      reconciler.listen();
+      const stores = { sets, upstreams, services, namespaces };
+      for (const [name, one] of Object.entries(stores)) if (name !== last) one.setState({ state: 'synced' });
+      await work();
+      expect(requests).toEqual([]);
+      stores[last].setState({ state: 'synced' });
+      await work();
+      expect(requests).toEqual(['create a-80', 'create b-80', 'create c-80']);
+      expect(outcome).toMatchObject({
+        ready: { status: 'True', reason: 'Ready' },
+        counts: { services: 3, ports: 3, upstreams: 3, waiting: 0, problems: [] },
+      });
+    },
+  );
+
+  describe('that are there', () => {
+    beforeEach(async () => {
+      reconciler.listen();
+      synced();
+      await work();
+      requests.length = 0;
+    });
+
+    it('are looked at one by one: an event of a Service asks for its own alone', async () => {
+      service('b', { app: 'x', other: 'label' });
+      expect([...queue]).toEqual(['shop/b-80']);
+      await work();
+      expect(requests).toEqual([]);
+      service('b', { app: 'y' });
+      await work();
+      expect(requests).toEqual(['delete b-80']);
+    });
+
+    it('are changed where the template, or somebody, changed them', async () => {
+      set({ template: { spec: { retries: 2 } } });
+      await work();
+      expect(requests.toSorted()).toEqual(['change a-80', 'change b-80', 'change c-80']);
+      requests.length = 0;
+      const held = upstreams.get('shop', 'a-80');
+      if (held?.spec.ok !== true) throw new Error('it is not there');
+      const spec = { ok: true, value: { ...held.spec.value, retries: 9 } } as const;
+      upstreams.upsert({ ...held, spec, generation: 99, resourceVersion: 'changed' });
+      await work();
+      expect(requests).toEqual(['change a-80']);
+    });
+
+    it('wait where labels are taken away one after the other, and for longer than a minute', async () => {
+      for (const name of ['a', 'b', 'c']) {
+        service(name, {});
+        await work();
+        await clock.advance(1000);
+      }
+      expect(requests).toEqual(['delete a-80']);
+      expect(outcome).toMatchObject({ pruningHeld: { reason: 'PruningHeld' }, counts: { waiting: 2 } });
+      await clock.advance(120_000);
+      service('b', { still: 'none' });
+      await work();
+      expect(requests).toEqual(['delete a-80']);
+      set({}, { annotations: { 'gatewayupstream.dev/accept-prune': new Date(clock.now()).toISOString() } });
+      await work();
+      expect(requests).toEqual(['delete a-80', 'delete b-80', 'delete c-80']);
+      expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 0 } });
+    });
+
+    it('that wait go when their Service does', async () => {
+      set({ serviceSelector: { matchLabels: { app: 'wrong' } } });
+      await work();
+      expect(requests).toEqual([]);
+      const gone = services.get('shop', 'b');
+      if (gone !== undefined) services.remove(gone);
+      await work();
+      expect(requests).toEqual(['delete b-80']);
+      expect(outcome?.counts?.waiting).toBe(2);
+      set();
+      await work();
+      expect(requests).toEqual(['delete b-80']);
+      expect(outcome?.pruningHeld).toBeUndefined();
+    });
+
+    it('are let be in a namespace that is being deleted, and made anew in none', async () => {
+      const deletionTimestamp = '2026-01-01T00:00:00Z';
+      put(
+        namespaces,
+        trimNamespace({ metadata: { ...metadata('shop', { deletionTimestamp }), namespace: undefined } }),
+      );
+      await work();
+      expect(requests).toEqual([]);
+      expect(outcome?.counts).toMatchObject({ services: 0, waiting: 0 });
+    });
+
+    it('are let be when the set goes: Kubernetes deletes them', async () => {
+      const gone = sets.get('', 'all');
+      if (gone !== undefined) sets.remove(gone);
+      service('a', {});
+      await work();
+      expect(requests).toEqual([]);
+    });
+
+    it('are told of where the API server refuses one, with its words', async () => {
+      refusal = new KubeApiError('spec.retries: too many', { status: 422 });
+      set({ template: { spec: { retries: 2 } } });
+      await work();
+      expect(outcome).toMatchObject({
+        ready: { status: 'False', reason: 'MemberRefused', message: expect.stringContaining('too many') },
+        counts: { problems: [{ service: 'shop/a' }, { service: 'shop/b' }, { service: 'shop/c' }] },
+      });
+    });
+  });
+});
