@@ -32,7 +32,7 @@ describe('examples of the docs and of the chart', () => {
 
   it.each(examples)('$name is accepted', ({ name, text }) => {
     const { objects } = admit(parseDocuments(text, name), 0);
-    const { upstreams, connections, grants = [] } = objects;
-    expect(upstreams.length + connections.length + grants.length).toBeGreaterThan(0);
+    const { upstreams, connections, sets = [], grants = [] } = objects;
+    expect(upstreams.length + connections.length + sets.length + grants.length).toBeGreaterThan(0);
   });
 });
