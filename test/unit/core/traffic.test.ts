@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
-import { type Traffic, trafficOf } from '../../../src/core/traffic.ts';
+import { trafficOf } from '../../../src/core/traffic.ts';
+
+type Traffic = ReturnType<typeof trafficOf>;
 
 const backends = [{ serviceRef: { name: 'web', port: 80 } }];
 const specOf = (fields: object): GatewayUpstreamSpec => gatewayUpstreamSpec.parse({ backends, ...fields });
