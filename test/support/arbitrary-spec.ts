@@ -71,9 +71,42 @@ const staticAddress = fc.record(
 );
 
 const weight = fc.oneof(fc.constantFrom(0, 1, 100), fc.integer({ min: 0, max: 100 }));
+
+const addressing = fc.oneof(
+  fc.record({ mode: fc.constantFrom('Pod', 'LoadBalancer', 'ClusterIP') }),
+  fc.record(
+    {
+      mode: fc.constant('Node'),
+      nodeAddressType: fc.constantFrom('InternalIP', 'ExternalIP', 'Hostname', 'InternalDNS', 'ExternalDNS'),
+      nodeSelector: fc.record({ matchLabels: fc.dictionary(label, label, { maxKeys: 8 }) }, optional),
+    },
+    { requiredKeys: ['mode'] },
+  ),
+  fc.record(
+    { mode: fc.constant('DNS'), dnsSuffix: fc.oneof(fc.constant(''), subdomain) },
+    { requiredKeys: ['mode'] },
+  ),
+);
+const zone = fc.record(
+  {
+    zone: label,
+    priority: fc.integer({ min: -100, max: 100 }),
+    weight: fc.integer({ min: 0, max: 100 }),
+  },
+  { requiredKeys: ['zone'] },
+);
+const endpointsOfSpec = fc.record(
+  {
+    family: fc.constantFrom('IPv4', 'IPv6'),
+    drain: fc.constantFrom('Remove', 'ZeroWeight'),
+    zones: fc.uniqueArray(zone, { minLength: 1, maxLength: 16, selector: ({ zone: name }) => name }),
+  },
+  optional,
+);
 const backend = fc.oneof(
   fc.record(
     {
+      addressing,
       serviceRef: fc.record(
         {
           name: label.filter((name) => /^[a-z]/.test(name)),
@@ -88,6 +121,7 @@ const backend = fc.oneof(
   ),
   fc.record(
     {
+      addressing,
       serviceName: fc
         .tuple(label, label, fc.oneof(portName, portNumber.map(String)))
         .map(([namespace, name, port]) => `${namespace}/${name}:${port}`),
@@ -207,6 +241,7 @@ const common = {
     { weight: 20, arbitrary: fc.array(backend, { minLength: 1, maxLength: 3 }) },
     { weight: 1, arbitrary: fc.array(backend, { minLength: 16, maxLength: 16 }) },
   ),
+  endpoints: endpointsOfSpec,
   removalGuard: fc.record(
     {
       maxRemovalPercent: fc.integer({ min: 0, max: 100 }),
