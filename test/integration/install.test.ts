@@ -166,7 +166,7 @@ describe('install and uninstall', () => {
       const kubeconfig = await kubeconfigWith(`crds-${work.namespace}`, CRDS_ONLY_RULES);
       for (const what of ['created', 'unchanged']) {
         const lines = await succeed('install', '--crds-only', '--kubeconfig', kubeconfig);
-        expect(lines.slice(0, -1)).toEqual(OBJECTS.slice(0, 2).map((name) => `${name} ${what}`));
+        expect(lines.slice(0, -1)).toEqual(OBJECTS.slice(0, 3).map((name) => `${name} ${what}`));
       }
       expect(await work.get(CLUSTER_ROLE)).toBeUndefined();
     });
@@ -187,6 +187,8 @@ describe('install and uninstall', () => {
       expect(rules.flatMap(({ resources }) => resources)).toEqual([
         'gatewayconnections',
         'gatewayconnections/status',
+        'gatewayupstreamsets',
+        'gatewayupstreamsets/status',
         'namespaces',
       ]);
       const { stdout } = await program(

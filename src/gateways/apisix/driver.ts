@@ -19,10 +19,10 @@ export const apisixFormat: GatewayFormat = {
 
   listed: (body) =>
     new Map(
-      everyItemOf(body).map((item) => {
-        const id = idOf(item);
-        return [id, observe(id, listedValue(item))];
-      }),
+      everyItemOf(body).flatMap((item) =>
+        // Where they differ neither may look free.
+        idsOf(item).map((id) => [id, observe(id, listedValue(item))] as const),
+      ),
     ),
 
   read: ({ canonical }) => fromAdmin(objectIn(JSON.parse(canonical))),
@@ -219,12 +219,19 @@ function listedValue(item: unknown): AdminUpstream {
 }
 
 function idOf(item: unknown): string {
-  const { id } = listedValue(item);
-  if (typeof id === 'string' || typeof id === 'number') return String(id);
+  return idsOf(item)[0];
+}
+
+/** By its key, which the Admin API goes by, and by what it says of itself: the same unless somebody wrote past the API. */
+function idsOf(item: unknown): readonly [string, ...string[]] {
   const key = isObject(item) ? item['key'] : undefined;
-  const lastPart = typeof key === 'string' ? key.split('/').at(-1) : undefined;
-  if (lastPart === undefined || lastPart === '') {
+  const { id } = listedValue(item);
+  const names = [
+    typeof key === 'string' ? (key.split('/').at(-1) ?? '') : '',
+    typeof id === 'string' || typeof id === 'number' ? String(id) : '',
+  ].filter((name) => name !== '');
+  const [first, ...others] = new Set(names);
+  if (first === undefined)
     throw new GatewayUnavailableError('the gateway listed an object without id or key');
-  }
-  return lastPart;
+  return [first, ...others];
 }
