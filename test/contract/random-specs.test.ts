@@ -61,8 +61,8 @@ function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Ups
   return buildDesired(spec, { id: spec.upstreamId ?? 'shop.web', labels }, backends).upstream;
 }
 
-/** From the oldest that is known to one that takes everything, with those between that take more than the one before. */
-const VERSIONS = ['3.2.0', '3.4.0', '3.5.0', '3.6.0', '3.15.0', '3.17.0', '3.18.0', '3.19.0'];
+/** From the oldest that is known to the newest, with those between that take more than the one before. */
+const VERSIONS = ['3.2.0', '3.4.0', '3.5.0', '3.6.0', '3.15.0', '3.17.0', '3.18.0'];
 const format = gatewayFormat('APISIX');
 
 const found = fc.array(discovered, { maxLength: 4 });
@@ -71,21 +71,21 @@ describe('a random valid spec', () => {
   it('makes nothing that the gateway refuses', () => {
     const puts = VERSIONS.map((version) => ({ version, put: createGateway(version) }));
     const seen = new Set<string>();
-    let unsupported = 0;
+    const takesAll = createGateway('3.19.0');
+    let olderWrites = 0;
     fc.assert(
       fc.property(validSpec, found, fc.constantFrom(...puts), (spec, lists, { version, put }) => {
         const desired = desiredOf(gatewayUpstreamSpec.parse(spec), lists);
-        if (format.unsupported(desired, { version }).length > 0) {
-          unsupported += 1;
-          return;
-        }
-        const { status, body } = put(desired);
+        // What this version cannot take is UnsupportedField and not sent to it.
+        const isSupported = format.unsupported(desired, { version }).length === 0;
+        if (isSupported) olderWrites += 1;
+        const { status, body } = (isSupported ? put : takesAll)(desired);
         if (status !== 200 && status !== 201) throw new Error(`${version}: ${status} ${body}`);
         for (const field of Object.keys(spec)) seen.add(field);
       }),
       { numRuns: VALID_RUNS, seed },
     );
-    expect(unsupported).toBeLessThan(VALID_RUNS / 2);
+    expect(olderWrites).toBeGreaterThan(VALID_RUNS / 4);
     expect([...seen].sort()).toEqual(Object.keys(gatewayUpstreamSpec.shape).sort());
   }, 300_000);
 
