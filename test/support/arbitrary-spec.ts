@@ -200,53 +200,66 @@ const overrides = fc.record(
   optional,
 );
 
+const common = {
+  connectionRef: fc.record({ name: subdomain }),
+  upstreamId: textWithin(LETTERS, `${LETTERS}${SEPARATORS}`, 64),
+  backends: fc.oneof(
+    { weight: 20, arbitrary: fc.array(backend, { minLength: 1, maxLength: 3 }) },
+    { weight: 1, arbitrary: fc.array(backend, { minLength: 16, maxLength: 16 }) },
+  ),
+  removalGuard: fc.record(
+    {
+      maxRemovalPercent: fc.integer({ min: 0, max: 100 }),
+      holdFor: duration(0, DAY_MS),
+      whenExpired: fc.constantFrom('Clear', 'Hold'),
+    },
+    optional,
+  ),
+  syncPolicy: fc.constantFrom('Sync', 'UpsertOnly', 'Observe'),
+  deletionTimeout: duration(0, 7 * DAY_MS),
+};
+const object = {
+  ...common,
+  manage: fc.constant('Object'),
+  loadBalancing,
+  scheme: fc.constantFrom('HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'),
+  hostHeader,
+  timeouts: fc.record(
+    { connect: duration(1, DAY_MS), send: duration(1, DAY_MS), read: duration(1, DAY_MS) },
+    optional,
+  ),
+  retries: fc.integer({ min: 0, max: 1000 }),
+  retryTimeout: duration(0, DAY_MS),
+  keepalive: fc.record(
+    {
+      size: fc.integer({ min: 1, max: 100_000 }),
+      idleTimeout: duration(0, DAY_MS),
+      requests: fc.integer({ min: 1, max: 1_000_000_000 }),
+    },
+    optional,
+  ),
+  healthCheck,
+  tls: fc.record(
+    { clientCertificateSecretRef: fc.record({ name: subdomain }), verify: fc.boolean() },
+    optional,
+  ),
+  labels,
+  description: textOf(ANY, 0, 256),
+  apisix: fc.record({ overrides }, optional),
+  adoptionPolicy: fc.constantFrom('Never', 'IfUnowned'),
+  deletionPolicy: fc.constantFrom('Delete', 'Orphan', 'Force'),
+};
+const nodesAlone = {
+  ...common,
+  manage: fc.constant('Nodes'),
+  adoptionPolicy: fc.constant('Never'),
+  deletionPolicy: fc.constantFrom('Delete', 'Orphan'),
+};
+
 /** What a user writes into `spec`, every rule kept; `gatewayUpstreamSpec` must take it. */
-export const validSpec: fc.Arbitrary<Readonly<Record<string, unknown>>> = fc.record(
-  {
-    connectionRef: fc.record({ name: subdomain }),
-    upstreamId: textWithin(LETTERS, `${LETTERS}${SEPARATORS}`, 64),
-    backends: fc.oneof(
-      { weight: 20, arbitrary: fc.array(backend, { minLength: 1, maxLength: 3 }) },
-      { weight: 1, arbitrary: fc.array(backend, { minLength: 16, maxLength: 16 }) },
-    ),
-    loadBalancing,
-    scheme: fc.constantFrom('HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'),
-    hostHeader,
-    timeouts: fc.record(
-      { connect: duration(1, DAY_MS), send: duration(1, DAY_MS), read: duration(1, DAY_MS) },
-      optional,
-    ),
-    retries: fc.integer({ min: 0, max: 1000 }),
-    retryTimeout: duration(0, DAY_MS),
-    keepalive: fc.record(
-      {
-        size: fc.integer({ min: 1, max: 100_000 }),
-        idleTimeout: duration(0, DAY_MS),
-        requests: fc.integer({ min: 1, max: 1_000_000_000 }),
-      },
-      optional,
-    ),
-    healthCheck,
-    tls: fc.record(
-      { clientCertificateSecretRef: fc.record({ name: subdomain }), verify: fc.boolean() },
-      optional,
-    ),
-    labels,
-    description: textOf(ANY, 0, 256),
-    apisix: fc.record({ overrides }, optional),
-    removalGuard: fc.record(
-      {
-        maxRemovalPercent: fc.integer({ min: 0, max: 100 }),
-        holdFor: duration(0, DAY_MS),
-        whenExpired: fc.constantFrom('Clear', 'Hold'),
-      },
-      optional,
-    ),
-    syncPolicy: fc.constantFrom('Sync', 'UpsertOnly', 'Observe'),
-    deletionPolicy: fc.constantFrom('Delete', 'Orphan', 'Force'),
-    deletionTimeout: duration(0, 7 * DAY_MS),
-  },
-  { requiredKeys: ['backends'] },
+export const validSpec: fc.Arbitrary<Readonly<Record<string, unknown>>> = fc.oneof(
+  { weight: 20, arbitrary: fc.record(object, { requiredKeys: ['backends'] }) },
+  { weight: 1, arbitrary: fc.record(nodesAlone, { requiredKeys: ['backends', 'manage'] }) },
 );
 
 /** Values that are wrong in most places, and right in some. */
