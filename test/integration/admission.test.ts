@@ -229,7 +229,7 @@ const WRONG: readonly Wrong[] = [
   ),
   wrong(backend('weight 101', { ...service, weight: 101 }), 'weight', 'less than or equal to 100'),
   wrong(backend('weight -1', { ...service, weight: -1 }), 'weight', 'greater than or equal to 0'),
-  wrong(backend('weight 0.5', { ...service, weight: 0.5 }), 'weight', 'must be of type int64: "float64"'),
+  wrong(backend('weight 0.5', { ...service, weight: 0.5 }), 'weight', 'must be of type int'),
   wrong(backend('weight in quotes', { ...service, weight: '1' }), 'must be of type integer: "string"'),
 
   // The rest of a GatewayUpstream
@@ -819,8 +819,11 @@ describe('what may not change', () => {
   });
 
   const another = 'delete this object and create another one';
-  const id = 'spec.upstreamId: Invalid value: upstreamId is immutable and can be neither added nor removed';
-  const ref = 'spec.connectionRef: Invalid value: connectionRef is immutable';
+  const id = [
+    'spec.upstreamId: Invalid value: ',
+    'upstreamId is immutable and can be neither added nor removed',
+  ];
+  const ref = ['spec.connectionRef: Invalid value: ', 'connectionRef is immutable'];
 
   it.each([
     ['connectionRef changed', 'named', { connectionRef: { name: 'other' } }, ref],
@@ -832,8 +835,7 @@ describe('what may not change', () => {
   ])('GatewayUpstream: %s', async (_, name, spec, says) => {
     const { accepted, message } = await change('GatewayUpstream', name, spec);
     expect(accepted).toBe(false);
-    expect(message).toContain(says);
-    expect(message).toContain(another);
+    for (const part of [...says, another]) expect(message).toContain(part);
   });
 
   it.each([

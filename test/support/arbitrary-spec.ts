@@ -70,43 +70,43 @@ const staticAddress = fc.record(
   { requiredKeys: ['host', 'port'] },
 );
 
-const weight = fc.oneof(fc.constantFrom(0, 1, 100), fc.integer({ min: 0, max: 100 }));
-
+const nodeSelector = fc.record(
+  {
+    matchLabels: fc.dictionary(label, label, { maxKeys: 8 }),
+    matchExpressions: fc.array(
+      fc.oneof(
+        fc.record({
+          key: label,
+          operator: fc.constantFrom('In', 'NotIn'),
+          values: fc.array(label, { minLength: 1, maxLength: 3 }),
+        }),
+        fc.record({ key: label, operator: fc.constantFrom('Exists', 'DoesNotExist') }),
+      ),
+      { maxLength: 4 },
+    ),
+  },
+  optional,
+);
 const addressing = fc.oneof(
   fc.record({ mode: fc.constantFrom('Pod', 'LoadBalancer', 'ClusterIP') }),
   fc.record(
     {
       mode: fc.constant('Node'),
       nodeAddressType: fc.constantFrom('InternalIP', 'ExternalIP', 'Hostname', 'InternalDNS', 'ExternalDNS'),
-      nodeSelector: fc.record({ matchLabels: fc.dictionary(label, label, { maxKeys: 8 }) }, optional),
+      nodeSelector,
     },
     { requiredKeys: ['mode'] },
   ),
   fc.record(
-    { mode: fc.constant('DNS'), dnsSuffix: fc.oneof(fc.constant(''), subdomain) },
+    { mode: fc.constant('DNS'), dnsSuffix: fc.oneof(fc.constantFrom('', 'svc.cluster.local'), subdomain) },
     { requiredKeys: ['mode'] },
   ),
 );
-const zone = fc.record(
-  {
-    zone: label,
-    priority: fc.integer({ min: -100, max: 100 }),
-    weight: fc.integer({ min: 0, max: 100 }),
-  },
-  { requiredKeys: ['zone'] },
-);
-const endpointsOfSpec = fc.record(
-  {
-    family: fc.constantFrom('IPv4', 'IPv6'),
-    drain: fc.constantFrom('Remove', 'ZeroWeight'),
-    zones: fc.uniqueArray(zone, { minLength: 1, maxLength: 16, selector: ({ zone: name }) => name }),
-  },
-  optional,
-);
+
+const weight = fc.oneof(fc.constantFrom(0, 1, 100), fc.integer({ min: 0, max: 100 }));
 const backend = fc.oneof(
   fc.record(
     {
-      addressing,
       serviceRef: fc.record(
         {
           name: label.filter((name) => /^[a-z]/.test(name)),
@@ -116,16 +116,17 @@ const backend = fc.oneof(
         { requiredKeys: ['name', 'port'] },
       ),
       weight,
+      addressing,
     },
     { requiredKeys: ['serviceRef'] },
   ),
   fc.record(
     {
-      addressing,
       serviceName: fc
         .tuple(label, label, fc.oneof(portName, portNumber.map(String)))
         .map(([namespace, name, port]) => `${namespace}/${name}:${port}`),
       weight,
+      addressing,
     },
     { requiredKeys: ['serviceName'] },
   ),
@@ -241,7 +242,24 @@ const common = {
     { weight: 20, arbitrary: fc.array(backend, { minLength: 1, maxLength: 3 }) },
     { weight: 1, arbitrary: fc.array(backend, { minLength: 16, maxLength: 16 }) },
   ),
-  endpoints: endpointsOfSpec,
+  endpoints: fc.record(
+    {
+      family: fc.constantFrom('IPv4', 'IPv6'),
+      drain: fc.constantFrom('Remove', 'ZeroWeight'),
+      zones: fc.uniqueArray(
+        fc.record(
+          {
+            zone: label,
+            priority: fc.integer({ min: -100, max: 100 }),
+            weight: fc.integer({ min: 0, max: 100 }),
+          },
+          { requiredKeys: ['zone'] },
+        ),
+        { minLength: 1, maxLength: 6, selector: ({ zone }) => zone },
+      ),
+    },
+    optional,
+  ),
   removalGuard: fc.record(
     {
       maxRemovalPercent: fc.integer({ min: 0, max: 100 }),
