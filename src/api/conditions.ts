@@ -161,16 +161,7 @@ export const CONDITIONS = {
         'Only present while [more GatewayUpstreams than allowed](sets.md#pruning) would be deleted at once, and nobody has accepted that.',
       reasons: { True: ['PruningHeld'] },
     },
-    Reconciling: {
-      meaning: 'Only present while the operator goes on trying by itself.',
-      reasons: {},
-      follows: ['Ready'],
-    },
-    Stalled: {
-      meaning: 'Only present while nothing but a change of some object helps.',
-      reasons: {},
-      follows: ['Ready'],
-    },
+    ...PROGRESS,
   },
 } as const satisfies Record<string, Record<string, ConditionFacts>>;
 

@@ -4,6 +4,7 @@ import { describeMissing, describePermission, type Permission } from '../../src/
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
+import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
 import {
@@ -112,6 +113,8 @@ describe('a right that is taken away while the operator runs', () => {
 
   beforeAll(async () => {
     await installCrds(cluster);
+    // A right to what is not installed is missed by nobody.
+    await installReferenceGrants(cluster, 'v1.6.0');
     namespace = await cluster.newNamespace('operator');
     token = await installRbac(cluster, namespace);
     gateway = await startStandIn();
