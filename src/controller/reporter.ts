@@ -73,7 +73,7 @@ type Status = GatewayUpstreamStatus | GatewayConnectionStatus | GatewayUpstreamS
 interface Tracked {
   readonly kind: CustomKind;
   object: Stored;
-  /** What the API server holds, as far as we know. */
+  /** What the API server holds or is being told; undefined where that is not known. */
   written: Status | undefined;
   /** What it should hold. */
   wanted: Status;
@@ -107,9 +107,16 @@ export function createReporter(options: ReporterOptions): Reporter {
       if (entry === undefined) return { kind: 'done' };
       const { wanted } = entry;
       if (isDeepStrictEqual(entry.written, wanted)) return { kind: 'done' };
-      await writer.applyStatus(entry.kind, entry.object, wanted, signal);
-      instruments.statusWritten(entry.kind, 'written');
+      // Before the answer: who wants meanwhile what was written before must not be taken for content.
       entry.written = wanted;
+      try {
+        await writer.applyStatus(entry.kind, entry.object, wanted, signal);
+      } catch (error) {
+        // Written or not, or later.
+        entry.written = undefined;
+        throw error;
+      }
+      instruments.statusWritten(entry.kind, 'written');
       entry.writtenAt = [...entry.writtenAt, clock.monotonic()].slice(-BURST);
       return { kind: 'done' };
     },

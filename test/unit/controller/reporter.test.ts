@@ -54,6 +54,7 @@ function start() {
   const clock = createFakeClock();
   const written: GatewayUpstreamStatus[] = [];
   let failures = 0;
+  let held: Promise<void> | undefined;
   const record = vi.fn();
   const statusWritten = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
@@ -74,6 +75,7 @@ function start() {
           throw new Error('the API server is away');
         }
         written.push(status as GatewayUpstreamStatus);
+        await held;
       },
     },
   });
@@ -84,6 +86,16 @@ function start() {
     statusWritten,
     log,
     reporter,
+    /** Holds the answer to the next write back until it is given, or refused, by what this returns. */
+    hold() {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      held = promise;
+      return (error: Error | undefined) => {
+        held = undefined;
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+    },
     failNext: (count: number) => {
       failures = count;
     },
@@ -114,6 +126,24 @@ describe('reporter', () => {
       'Programmed=True',
     ]);
   });
+
+  it.each(['comes', 'does not come'])(
+    'writes again what was true before, where that is so while the answer to something else %s',
+    async (answer) => {
+      const { reporter, written, clock, hold } = start();
+      reporter.upstream(object(), outcome(2));
+      await settle();
+      const end = hold();
+      reporter.upstream(object(), outcome(2, { ready: down }));
+      await settle();
+      // Within the same second, so that not even the time of the transition differs.
+      reporter.upstream(object(), outcome(2));
+      await settle();
+      end(answer === 'comes' ? undefined : new Error('no answer'));
+      await clock.advance(60_000);
+      expect(written.map(({ conditions }) => conditions?.[0]?.status)).toEqual(['True', 'Unknown', 'True']);
+    },
+  );
 
   it('writes nothing where nothing changed, however often it is told', async () => {
     const { reporter, written, clock } = start();
