@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { OPERATOR } from '../../src/api/group.ts';
+import { GROUP, OPERATOR } from '../../src/api/group.ts';
 import { permissionsOf } from '../../src/install/rbac.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { startControlPlane } from '../support/control-plane/control-plane.ts';
@@ -27,6 +27,11 @@ const NEEDS_NO_RULE = new Set(['create authorization.k8s.io/selfsubjectaccessrev
 
 const nameOf = (verb: string, group: string | undefined, resource: string, subresource: string | undefined) =>
   `${verb} ${group === undefined || group === '' ? '' : `${group}/`}${resource}${subresource === undefined ? '' : `/${subresource}`}`;
+
+/** An object is read only where somebody else changed it before a finalizer could be: chance, in one life. */
+const AFTER_A_CONFLICT = new Set(
+  ['gatewayupstreams', 'gatewayconnections'].map((plural) => nameOf('get', GROUP, plural, undefined)),
+);
 
 describe('RBAC', () => {
   it('grants exactly what a whole life of the operator uses, by the audit log of the API server', async () => {
@@ -97,7 +102,8 @@ describe('RBAC', () => {
       ),
     );
     expect([...used].filter((one) => !granted.has(one) && !NEEDS_NO_RULE.has(one))).toEqual([]);
-    expect([...granted].filter((one) => !used.has(one))).toEqual([]);
+    const unused = [...granted].filter((one) => !used.has(one) && !AFTER_A_CONFLICT.has(one));
+    expect(unused).toEqual([]);
 
     // What it may do in its own namespace only, it did there only.
     const elsewhere = events.filter(
