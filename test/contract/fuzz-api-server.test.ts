@@ -197,6 +197,8 @@ function writes(
     }),
     claims,
     held: (_connection: string, id: string) => ({ known: true as const, observed: observed.get(id) }),
+    gatewayInfo: () => ({}),
+    certificates: new Map(),
     recall: () => undefined,
     now: () => 0,
   } as unknown as World;
