@@ -248,9 +248,8 @@ export class GatewaySession {
     nodes: readonly UpstreamNode[],
     signal: AbortSignal,
   ): Promise<ObservedUpstream | undefined> {
-    const untilAnswered = new AbortController().signal;
     const observed = await this.#write('put', id, signal, () =>
-      this.#options.driver.putNodes(id, nodes, untilAnswered),
+      this.#options.driver.putNodes(id, nodes, UNTIL_ANSWERED),
     );
     this.#learn(id, observed, this.#options.clock.monotonic());
     return observed;
