@@ -3,24 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { GROUP, OPERATOR } from '../../src/api/group.ts';
 import { permissionsOf } from '../../src/install/rbac.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { auditEvents } from '../support/control-plane/audit.ts';
 import { startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, startOperator } from '../support/operator.ts';
 import { conditionOf, connectionPath, createWorkload, GROUP_PATH, writeSecret } from '../support/workload.ts';
-
-interface AuditEvent {
-  readonly verb: string;
-  readonly user: { readonly username: string };
-  readonly objectRef?: {
-    readonly apiGroup?: string;
-    readonly resource: string;
-    readonly subresource?: string;
-    readonly namespace?: string;
-    readonly name?: string;
-  };
-  readonly responseStatus?: { readonly code: number };
-}
 
 /** Asked for by every authenticated user without a rule of ours (Kubernetes' own `system:basic-user`). */
 const NEEDS_NO_RULE = new Set(['create authorization.k8s.io/selfsubjectaccessreviews']);
@@ -79,11 +67,7 @@ describe('RBAC', () => {
     await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
     expect(await operator.stop()).toBe(0);
 
-    const user = `system:serviceaccount:${namespace}:${OPERATOR}`;
-    const lines = (await readFile(cluster.auditLog ?? '', 'utf8')).split('\n').filter((line) => line !== '');
-    const events = lines
-      .map((line) => JSON.parse(line) as AuditEvent)
-      .filter((event) => event.user.username === user && event.objectRef !== undefined);
+    const events = (await auditEvents(cluster, namespace)).filter(({ objectRef }) => objectRef !== undefined);
     expect(events.length).toBeGreaterThan(20);
     expect(events.filter(({ responseStatus }) => responseStatus?.code === 403)).toEqual([]);
 

@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { OPERATOR } from '../../src/api/group.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { auditEvents } from '../support/control-plane/audit.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
-import { conditionOf, createWorkload, GROUP_PATH, type Workload, writeSecret } from '../support/workload.ts';
+import { createSet, heldOf, setOf, setPath, settled } from '../support/sets.ts';
+import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
 /** 200 for the size that a whole cluster has: `SETS_NAMESPACES=200`. */
 const NAMESPACES = Number(process.env['SETS_NAMESPACES'] ?? 20);
@@ -14,29 +14,6 @@ const ALL = NAMESPACES * SERVICES_EACH;
 const AT_ONCE = 16;
 /** For 2,000 objects on a busy machine. */
 const LONG = { timeoutMs: 600_000, intervalMs: 250 };
-
-interface AuditEvent {
-  readonly verb: string;
-  readonly requestURI: string;
-  readonly user: { readonly username: string };
-  readonly objectRef?: {
-    readonly resource: string;
-    readonly subresource?: string;
-    readonly namespace?: string;
-    readonly name?: string;
-  };
-  readonly responseStatus?: { readonly code: number };
-}
-
-interface SetView extends Record<string, unknown> {
-  readonly status: {
-    readonly services?: number;
-    readonly ports?: number;
-    readonly upstreams?: number;
-    readonly pruning?: { readonly waiting: number };
-    readonly problems?: readonly object[];
-  };
-}
 
 describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
   let cluster: ControlPlane;
@@ -50,24 +27,6 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     operator = await startOperator(cluster, operatorNamespace, token, { logLevel: 'info' });
     await operator.ready();
   };
-  const setPath = (name: string) => `${GROUP_PATH}/gatewayupstreamsets/${name}`;
-  const setOf = async (name: string) => (await work.get(setPath(name))) as SetView;
-  const createSet = async (name: string, spec: object) => {
-    await work.create(`${GROUP_PATH}/gatewayupstreamsets`, {
-      apiVersion: 'gatewayupstream.dev/v1alpha1',
-      kind: 'GatewayUpstreamSet',
-      metadata: { name },
-      spec,
-    });
-  };
-  const settled = async (name: string, status: object) => {
-    await eventually(async () => {
-      const set = await setOf(name);
-      expect(set.status).toMatchObject(status);
-      expect(conditionOf(set, 'Ready')).toMatchObject({ status: 'True' });
-    }, LONG);
-  };
-  const held = async (name: string) => conditionOf(await setOf(name), 'PruningHeld');
   const inParallel = async (count: number, make: (index: number) => Promise<unknown>) => {
     let next = 0;
     const worker = async () => {
@@ -75,13 +34,7 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   };
-  const auditOf = async (): Promise<readonly AuditEvent[]> => {
-    const user = `system:serviceaccount:${operatorNamespace}:${OPERATOR}`;
-    return (await readFile(cluster.auditLog ?? '', 'utf8'))
-      .split('\n')
-      .filter((line) => line.includes(user))
-      .map((line) => JSON.parse(line) as AuditEvent);
-  };
+  const auditOf = () => auditEvents(cluster, operatorNamespace);
   /** What was done to GatewayUpstreams themselves, not to their status, since `before`. */
   const writesSince = async (before: number) =>
     (await auditOf())
@@ -130,19 +83,19 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
       }),
     );
     await start();
-    await createSet('many', {
+    await createSet(work, 'many', {
       namespaceSelector: { selector: { matchLabels: { size: 'many' } } },
       serviceSelector: { matchLabels: { app: 'many' } },
     });
     await eventually(() => expect(gateway.ids('upstreams').length).toBe(ALL), LONG);
-    await settled('many', { services: ALL, ports: ALL, upstreams: ALL });
+    await settled(work, 'many', { services: ALL, ports: ALL, upstreams: ALL }, LONG);
     expect(gateway.ids('upstreams')).toContain('many-7.s3-http');
 
     const service = '/api/v1/namespaces/many-7/services/s3';
     let before = (await auditOf()).length;
     await work.patch(service, { metadata: { labels: { app: 'other' } } });
     await eventually(() => expect(gateway.ids('upstreams')).not.toContain('many-7.s3-http'));
-    await settled('many', { services: ALL - 1, upstreams: ALL - 1 });
+    await settled(work, 'many', { services: ALL - 1, upstreams: ALL - 1 }, LONG);
     // The second is the finalizer.
     expect(await writesSince(before)).toEqual([
       { what: 'delete', object: 'many-7/s3-http' },
@@ -151,7 +104,7 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     before = (await auditOf()).length;
     await work.patch(service, { metadata: { labels: { app: 'many' } } });
     await eventually(() => expect(gateway.ids('upstreams')).toContain('many-7.s3-http'));
-    await settled('many', { services: ALL, upstreams: ALL });
+    await settled(work, 'many', { services: ALL, upstreams: ALL }, LONG);
     expect(await writesSince(before)).toEqual([
       { what: 'create', object: 'many-7/s3-http' },
       { what: 'patch', object: 'many-7/s3-http' },
@@ -160,19 +113,19 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     before = (await auditOf()).length;
     await work.patch(setPath('many'), { spec: { serviceSelector: { matchLabels: { app: 'mnay' } } } });
     await eventually(
-      async () => expect((await setOf('many')).status.pruning).toEqual({ waiting: ALL }),
+      async () => expect((await setOf(work, 'many')).status.pruning).toEqual({ waiting: ALL }),
       LONG,
     );
-    expect(await held('many')).toMatchObject({ status: 'True', reason: 'PruningHeld' });
+    expect(await heldOf(work, 'many')).toMatchObject({ status: 'True', reason: 'PruningHeld' });
     expect(await writesSince(before)).toEqual([]);
     expect(gateway.ids('upstreams').length).toBe(ALL);
 
     const command =
-      /kubectl (annotate [^ ]+ [^ ]+ [^ ]+)/.exec((await held('many'))?.message ?? '')?.[1] ?? '';
+      /kubectl (annotate [^ ]+ [^ ]+ [^ ]+)/.exec((await heldOf(work, 'many'))?.message ?? '')?.[1] ?? '';
     await cluster.kubectl(command.split(' '));
     await eventually(() => expect(gateway.ids('upstreams')).toEqual([]), LONG);
-    await settled('many', { services: 0, ports: 0, upstreams: 0 });
-    expect((await setOf('many')).status.pruning).toBeUndefined();
+    await settled(work, 'many', { services: 0, ports: 0, upstreams: 0 }, LONG);
+    expect((await setOf(work, 'many')).status.pruning).toBeUndefined();
     const deleted = (await writesSince(before)).filter(({ what }) => what === 'delete');
     expect(new Set(deleted.map(({ object }) => object)).size).toBe(ALL);
     expect(deleted.length).toBe(ALL);

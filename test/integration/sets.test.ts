@@ -4,17 +4,8 @@ import { codeBlock } from '../support/code-block.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
+import { createSet, heldOf, setOf, setPath, settled } from '../support/sets.ts';
 import { conditionOf, createWorkload, GROUP_PATH, type Workload, writeSecret } from '../support/workload.ts';
-
-interface SetView extends Record<string, unknown> {
-  readonly status: {
-    readonly services?: number;
-    readonly ports?: number;
-    readonly upstreams?: number;
-    readonly pruning?: { readonly waiting: number };
-    readonly problems?: readonly object[];
-  };
-}
 
 describe('GatewayUpstreamSet', () => {
   let cluster: ControlPlane;
@@ -28,29 +19,12 @@ describe('GatewayUpstreamSet', () => {
     operator = await startOperator(cluster, operatorNamespace, token, { logLevel: 'info' });
     await operator.ready();
   };
-  const setPath = (name: string) => `${GROUP_PATH}/gatewayupstreamsets/${name}`;
-  const setOf = async (name: string) => (await work.get(setPath(name))) as SetView;
-  const createSet = async (name: string, spec: object) => {
-    await work.create(`${GROUP_PATH}/gatewayupstreamsets`, {
-      apiVersion: 'gatewayupstream.dev/v1alpha1',
-      kind: 'GatewayUpstreamSet',
-      metadata: { name },
-      spec,
-    });
-  };
-  const settled = async (name: string, status: object) => {
-    await eventually(async () => {
-      const set = await setOf(name);
-      expect(set.status).toMatchObject(status);
-      expect(conditionOf(set, 'Ready')).toMatchObject({ status: 'True' });
-    });
-  };
-  const held = async (name: string) => conditionOf(await setOf(name), 'PruningHeld');
   const idsOf = (namespace: string) =>
     gateway
       .ids('upstreams')
       .filter((id) => id.startsWith(`${namespace}.`))
       .toSorted();
+
   beforeAll(async () => {
     cluster = await startControlPlane();
     gateway = await startStandIn();
@@ -97,16 +71,16 @@ describe('GatewayUpstreamSet', () => {
       spec: { type: 'ExternalName', externalName: 'example.com' },
     });
     await work.upstream('taken-http', { backends: [{ serviceRef: { name: 'web', port: 80 } }] });
-    await createSet('shop', {
+    await createSet(work, 'shop', {
       namespaceSelector: { names: [namespace] },
       template: { metadata: { labels: { team: 'shop' } }, spec: { retries: 2 } },
     });
     await eventually(async () => {
-      expect(conditionOf(await setOf('shop'), 'Ready')).toMatchObject({
+      expect(conditionOf(await setOf(work, 'shop'), 'Ready')).toMatchObject({
         status: 'False',
         reason: 'NameTaken',
       });
-      expect((await setOf('shop')).status.problems).toEqual([
+      expect((await setOf(work, 'shop')).status.problems).toEqual([
         { service: `${namespace}/a-b`, port: 'c', reason: 'NameCollision' },
         { service: `${namespace}/outside`, reason: 'ExternalName' },
         { service: `${namespace}/taken`, port: 'http', reason: 'NameTaken' },
@@ -124,7 +98,7 @@ describe('GatewayUpstreamSet', () => {
       spec: { backends: [{ serviceRef: { name: 'web' } }] },
     });
     await work.remove(work.upstreamPath('taken-http'));
-    await settled('shop', { services: 5, ports: 4, upstreams: 4 });
+    await settled(work, 'shop', { services: 5, ports: 4, upstreams: 4 });
     expect(await work.get(work.upstreamPath('taken-http'))).toMatchObject({
       metadata: { labels: { team: 'shop', 'gatewayupstream.dev/set': 'shop' } },
       spec: { retries: 2, backends: [{ serviceRef: { name: 'taken', port: 'http' } }] },
@@ -158,19 +132,19 @@ describe('GatewayUpstreamSet', () => {
   });
 
   it('goes on waiting after a restart, and prunes nothing once the selector is right again', async () => {
-    await settled('shop', { upstreams: 4 });
+    await settled(work, 'shop', { upstreams: 4 });
     const before = idsOf(work.namespace);
     await operator.stop();
     await work.patch(setPath('shop'), { spec: { namespaceSelector: { names: ['somewhere-else'] } } });
     await start();
-    await eventually(async () => expect((await setOf('shop')).status.pruning).toEqual({ waiting: 4 }));
-    const since = (await held('shop'))?.lastTransitionTime;
+    await eventually(async () => expect((await setOf(work, 'shop')).status.pruning).toEqual({ waiting: 4 }));
+    const since = (await heldOf(work, 'shop'))?.lastTransitionTime;
     await operator.stop();
     await start();
-    await eventually(async () => expect((await setOf('shop')).status.pruning).toEqual({ waiting: 4 }));
-    expect((await held('shop'))?.lastTransitionTime).toBe(since);
+    await eventually(async () => expect((await setOf(work, 'shop')).status.pruning).toEqual({ waiting: 4 }));
+    expect((await heldOf(work, 'shop'))?.lastTransitionTime).toBe(since);
     await work.patch(setPath('shop'), { spec: { namespaceSelector: { names: [work.namespace] } } });
-    await eventually(async () => expect(await held('shop')).toBeUndefined());
+    await eventually(async () => expect(await heldOf(work, 'shop')).toBeUndefined());
     expect(idsOf(work.namespace)).toEqual(before);
   });
 

@@ -1,11 +1,11 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CONDITIONS } from '../../src/api/conditions.ts';
-import { OPERATOR } from '../../src/api/group.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { codeBlock } from '../support/code-block.ts';
 import { reasonsOf } from '../support/condition-reasons.ts';
+import { auditEvents } from '../support/control-plane/audit.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { type KstatusObject, kstatus } from '../support/kstatus.ts';
@@ -16,12 +16,6 @@ import { type ConditionView, createWorkload, type Workload, writeSecret } from '
 const HANDFUL = 10;
 const CHANGES = 500;
 const OBJECTS = 200;
-
-interface AuditEvent {
-  readonly verb: string;
-  readonly user: { readonly username: string };
-  readonly objectRef?: { readonly resource: string; readonly subresource?: string; readonly name?: string };
-}
 
 interface EventView {
   readonly metadata: { readonly name: string };
@@ -59,18 +53,13 @@ describe('status', () => {
     await work.upstream(name, { backends: [{ serviceRef: { name, port: 80 } }], ...spec });
   };
   const statusWrites = async (name: string) =>
-    (await readFile(cluster.auditLog ?? '', 'utf8'))
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as AuditEvent)
-      .filter(
-        ({ verb, user, objectRef }) =>
-          verb === 'patch' &&
-          user.username === `system:serviceaccount:${operatorNamespace}:${OPERATOR}` &&
-          objectRef?.resource === 'gatewayupstreams' &&
-          objectRef.subresource === 'status' &&
-          objectRef.name === name,
-      ).length;
+    (await auditEvents(cluster, operatorNamespace)).filter(
+      ({ verb, objectRef }) =>
+        verb === 'patch' &&
+        objectRef?.resource === 'gatewayupstreams' &&
+        objectRef.subresource === 'status' &&
+        objectRef.name === name,
+    ).length;
   const eventsIn = async (namespace: string) => {
     const { body } = await cluster.request('GET', `/apis/events.k8s.io/v1/namespaces/${namespace}/events`);
     return (body as { readonly items: readonly EventView[] }).items;
