@@ -127,8 +127,20 @@ const memberLane = (set: string): string => `members of ${set}`;
  * reconciled before every kind that it depends on was listed in full.
  */
 export function createController(options: ControllerOptions): Controller {
-  const { upstreams, connections, namespaces, grants, secrets, source, nodes, reporter, writer, clock, log } =
-    options;
+  const {
+    upstreams,
+    connections,
+    namespaces,
+    services,
+    grants,
+    secrets,
+    source,
+    nodes,
+    reporter,
+    writer,
+    clock,
+    log,
+  } = options;
   const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
   const claims = new Claims();
   const memory = new GuardMemory(clock);
@@ -265,7 +277,8 @@ export function createController(options: ControllerOptions): Controller {
       for (const object of upstreams.byIndex('connection', name)) {
         const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace) : [];
         const isOther = (target: BackendTarget) =>
-          target.kind === 'service' && source.read(target.ref).state === 'external';
+          target.kind === 'service' &&
+          services.get(target.ref.namespace, target.ref.name)?.type === 'ExternalName';
         if (targets.some(isOther)) enqueueUpstream(object, PRIORITY.resync);
       }
     }

@@ -34,7 +34,7 @@ export class Departures {
       }
       for (const [key, terminating] of gone) this.#remember(key, terminating);
     }
-    if (current !== undefined) {
+    if (current !== undefined && this.#terminating.size > 0) {
       const service = objectKey(current.namespace, current.service);
       for (const endpoint of current.endpoints) {
         if (endpoint.terminating) continue;

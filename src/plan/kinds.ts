@@ -2,6 +2,7 @@ import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../a
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
+import { identityIn, objectIn } from '../core/json.ts';
 import {
   serviceIndexes,
   sliceIndexes,
@@ -171,7 +172,7 @@ export function storesOf(objects: RawObjects, secretNamespaces: readonly string[
         namespace,
         filled(
           certificateKind,
-          objects.secrets.filter((raw) => trimSecret(raw)?.namespace === namespace),
+          objects.secrets.filter((raw) => identityIn(objectIn(raw))?.namespace === namespace),
         ),
       ]),
     ),
