@@ -15,6 +15,7 @@ import {
 import { withNodesOf } from '../core/diff.ts';
 import { createFateOf, type NodeFate } from '../core/fate.ts';
 import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
+import { unlisted } from '../core/listing.ts';
 import {
   type FoundKeyPair,
   type ObjectKey,
@@ -35,7 +36,7 @@ import {
   staysBehind,
 } from '../core/ownership.ts';
 import { type Change, planChange, type Terms } from '../core/plan.ts';
-import type { Verdict } from '../core/status.ts';
+import { trueSince, type Verdict } from '../core/status.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
 import type { GatewayInfo, Unsupported } from '../gateways/driver.ts';
 import { gatewayFormat } from '../gateways/index.ts';
@@ -258,7 +259,8 @@ function guard(
     return { desired, lost: [] };
   }
   const fates = fatesOf(world, backends);
-  const heldSince = remembered === undefined ? heldSinceOf(object) : remembered.heldSince;
+  const heldSince =
+    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.heldSince;
   const now = world.now();
   const judge = (fateOf: GuardInput['fateOf']) =>
     guardRemoval({
@@ -349,12 +351,6 @@ function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node
     const target = backends[index]?.target;
     return target?.kind === 'service' ? source.departure(target.ref, departed) : 'unknown';
   });
-}
-
-/** When the hold that the status tells of began. */
-function heldSinceOf({ status }: GatewayUpstream): number | undefined {
-  const held = status?.conditions?.find(({ type }) => type === 'RemovalHeld');
-  return held?.status === 'True' ? Date.parse(held.lastTransitionTime) : undefined;
 }
 
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
@@ -574,12 +570,8 @@ function knownNodes({ nodes }: World): KnownNodes {
         "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
     };
   }
-  const { state } = nodes;
-  if (state.state === 'synced') return { kind: 'listed', nodes: nodes.list() };
-  const problem = state.state === 'syncing' ? state.problem : 'the API server does not serve them';
-  return {
-    kind: 'unknown',
-    beginning: problem === undefined,
-    message: `Nodes are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
-  };
+  const unknown = unlisted('Nodes', nodes);
+  if (unknown === undefined) return { kind: 'listed', nodes: nodes.list() };
+  const { beginning, message } = unknown;
+  return { kind: 'unknown', beginning, message };
 }

@@ -1,9 +1,9 @@
 import { MAX_SET_PROBLEMS } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION } from '../api/group.ts';
 import { unusablePatterns } from '../core/access.ts';
-import { acceptedUntil } from '../core/guard.ts';
+import { acceptedUntil, noTimeNote } from '../core/guard.ts';
 import { type ObjectKey, splitKey } from '../core/model.ts';
-import { kubeTime, missingVerdict, type Verdict } from '../core/status.ts';
+import { kubeTime, missingVerdict, trueSince, type Verdict } from '../core/status.ts';
 import { judgePruning, type PruneVerdict, type SetProblem } from '../core/upstream-set.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { MemberWriter } from '../kube/member-writer.ts';
@@ -14,7 +14,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { type Followup, PRIORITY, type Priority } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
 import type { Reporter } from './reporter.ts';
-import { SetMembers, type SetWorld, type UsableSet } from './set-members.ts';
+import { isUsable, SetMembers, type SetWorld, type UsableSet } from './set-members.ts';
 import { concernsMember, concernsNamespace, concernsSelection, concernsSet } from './triggers.ts';
 
 export interface UpstreamSetsDeps extends SetWorld {
@@ -285,7 +285,7 @@ export class UpstreamSets {
       unsettled: new Set(),
       taken: new Set(),
       refused: new Map(),
-      heldSince: before === undefined ? heldSinceOf(set) : before.heldSince,
+      heldSince: before === undefined ? trueSince(set.status?.conditions, 'PruningHeld') : before.heldSince,
       pruned: before?.pruned ?? [],
     };
     this.#entries.set(name, entry);
@@ -299,10 +299,6 @@ export class UpstreamSets {
     else entry.unsettled.delete(key);
     this.#deps.enqueueMember(name, key, priority);
   }
-}
-
-function isUsable(set: GatewayUpstreamSet): set is UsableSet {
-  return set.spec.ok && unusablePatterns(set.spec.value.namespaceSelector).length === 0;
 }
 
 function unusable({ name, spec }: GatewayUpstreamSet): Verdict {
@@ -351,19 +347,12 @@ function andOthers(size: number): string {
 /** What PruningHeld says. */
 function heldVerdict({ name, acceptPrune, spec }: GatewayUpstreamSet, since: number): Verdict {
   const percent = spec.ok ? spec.value.maxPrunePercent : 0;
-  const isTime = acceptPrune === undefined || !Number.isNaN(Date.parse(acceptPrune));
   const word = `kubectl annotate --overwrite gwus/${name} ${ACCEPT_PRUNE_ANNOTATION}=${kubeTime(since)}`;
   return {
     status: 'True',
     reason: 'PruningHeld',
-    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once though their Services are there, so none of these is. Look at the selectors, at spec.ports and at the labels of the Services. To let them go: ${word}${isTime ? '' : ` (the annotation is no such time now: ${acceptPrune})`}`,
+    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once though their Services are there, so none of these is. Look at the selectors, at spec.ports and at the labels of the Services. To let them go: ${word}${noTimeNote(acceptPrune)}`,
   };
-}
-
-/** When the wait that the status tells of began. */
-function heldSinceOf({ status }: GatewayUpstreamSet): number | undefined {
-  const held = status?.conditions?.find(({ type }) => type === 'PruningHeld');
-  return held?.status === 'True' ? Date.parse(held.lastTransitionTime) : undefined;
 }
 
 function problemOf(members: SetMembers, key: ObjectKey, reason: SetProblem['reason']): SetProblem {

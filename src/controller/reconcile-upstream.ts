@@ -9,6 +9,7 @@ import {
   OperatorError,
   UpstreamInUseError,
 } from '../core/errors.ts';
+import { noTimeNote } from '../core/guard.ts';
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
 import { type Change, upstreamNotFound } from '../core/plan.ts';
 import { kubeTime, missingVerdict, summarize, type Verdict } from '../core/status.ts';
@@ -425,13 +426,12 @@ function heldVerdict(
   { since }: NonNullable<Decision['guard']>,
 ): Verdict {
   const { holdFor, whenExpired } = spec.ok ? spec.value.removalGuard : REMOVAL_GUARD_DEFAULTS;
-  const isTime = acceptRemoval === undefined || !Number.isNaN(Date.parse(acceptRemoval));
   const end = whenExpired === 'Hold' ? 'until somebody accepts it' : `for up to ${holdFor}`;
   const word = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(since)}`;
   return {
     status: 'True',
     reason: 'RemovalHeld',
-    message: `Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway ${end}, those that vanished for up to 30s. Look at the Pods. To let them go now: ${word}${isTime ? '' : ` (the annotation is no such time now: ${acceptRemoval})`}`,
+    message: `Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway ${end}, those that vanished for up to 30s. Look at the Pods. To let them go now: ${word}${noTimeNote(acceptRemoval)}`,
   };
 }
 

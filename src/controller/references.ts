@@ -1,5 +1,6 @@
 import { backendTargets, type NotPermitted, type ServicePortRef } from '../core/desired.ts';
 import { type KnownGrants, referenceProblem } from '../core/grants.ts';
+import { unknownKind } from '../core/listing.ts';
 import type { Discovered } from '../core/model.ts';
 import type { GatewayUpstream, ReferenceGrantStored } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
@@ -35,11 +36,7 @@ export function referenceRefused(
   if (ref.namespace === namespace) return undefined;
   const known = grantsIn(rules, ref.namespace);
   if (known.kind !== 'unknown') return referenceProblem(ref, namespace, known);
-  return {
-    state: 'unknown',
-    beginning: known.problem === undefined,
-    message: `ReferenceGrants are not known (${known.problem ?? 'not listed yet'}): the gateway keeps what it has`,
-  };
+  return unknownKind('ReferenceGrants', known.problem);
 }
 
 function grantsIn(

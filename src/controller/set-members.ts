@@ -1,3 +1,4 @@
+import { unusablePatterns } from '../core/access.ts';
 import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
 import {
   holds,
@@ -28,6 +29,10 @@ export interface SetWorld {
 
 /** A set whose spec can be used. */
 export type UsableSet = GatewayUpstreamSet & { readonly spec: { readonly ok: true } };
+
+export function isUsable(set: GatewayUpstreamSet): set is UsableSet {
+  return set.spec.ok && unusablePatterns(set.spec.value.namespaceSelector).length === 0;
+}
 
 /**
  * Which GatewayUpstreams one set wants and has, kept in step with Services, namespaces and GatewayUpstreams: a change of

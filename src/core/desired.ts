@@ -12,7 +12,7 @@ import type {
 } from './model.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
-import { SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
+import { protocolOf, SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { weigh } from './weights.ts';
 
 /** What a backend's reference leads to: a Service's port, or places written in the spec. */
@@ -98,7 +98,7 @@ export function backendTargets(
   namespace: string,
   addressing: Addressing = POD,
 ): readonly BackendTarget[] {
-  const protocol: Protocol = spec.scheme === 'UDP' ? 'UDP' : 'TCP';
+  const protocol = protocolOf(spec.scheme);
   return spec.backends.map((backend): BackendTarget => {
     const { serviceRef, serviceName, addresses, weight } = backend;
     const service = { kind: 'service', weight, addressing: backend.addressing ?? addressing } as const;
@@ -294,7 +294,7 @@ function actionFor(
 ): Desired['action'] {
   // Without its certificate the gateway would be refused by the nodes, and the one that it has cannot be read back.
   if (clientCertificate?.state === 'unusable') return 'wait';
-  const found = backends.map((backend) => ('found' in backend ? backend.found : undefined));
+  const found = backends.map(foundBy);
   const unknown = [...found, clientCertificate].filter((one) => one?.state === 'unknown');
   if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
   return found.some((one) => one === undefined || one.state === 'known' || one.state === 'external')
@@ -306,7 +306,7 @@ function resolvedRefs(
   backends: readonly ResolvedBackend[],
   clientCertificate: FoundKeyPair | undefined,
 ): Verdict {
-  const problems = [...backendProblems(backends), ...certificateProblems(clientCertificate)];
+  const problems = [...backends.map(foundBy), clientCertificate].flatMap(problemOf);
   const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
   if (worst === undefined) {
     return { status: 'True', reason: 'ResolvedRefs', message: 'Every reference leads somewhere' };
@@ -314,37 +314,26 @@ function resolvedRefs(
   return { ...worst, message: problems.map(({ message }) => message).join('; ') };
 }
 
-function certificateProblems(found: FoundKeyPair | undefined): readonly Verdict[] {
+/** Undefined for a backend that refers to nothing. */
+function foundBy(backend: ResolvedBackend) {
+  return 'found' in backend ? backend.found : undefined;
+}
+
+function problemOf(found: ReturnType<typeof foundBy> | FoundKeyPair): readonly Verdict[] {
   switch (found?.state) {
     case undefined:
     case 'known':
+    case 'external':
       return [];
     case 'unknown':
       return [{ status: 'Unknown', reason: 'SourceUnavailable', message: found.message }];
+    case 'absent':
+    case 'notPermitted':
     case 'unusable':
       return [{ status: 'False', reason: found.reason, message: found.message }];
     default:
       return found satisfies never;
   }
-}
-
-function backendProblems(backends: readonly ResolvedBackend[]): readonly Verdict[] {
-  return backends.flatMap((backend): Verdict[] => {
-    if (!('found' in backend)) return [];
-    const { found } = backend;
-    switch (found.state) {
-      case 'known':
-      case 'external':
-        return [];
-      case 'unknown':
-        return [{ status: 'Unknown', reason: 'SourceUnavailable', message: found.message }];
-      case 'absent':
-      case 'notPermitted':
-        return [{ status: 'False', reason: found.reason, message: found.message }];
-      default:
-        return found satisfies never;
-    }
-  });
 }
 
 function readyVerdict(

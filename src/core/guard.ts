@@ -106,3 +106,9 @@ export function acceptedUntil(accepted: string | undefined): number | undefined 
   // A condition's time has whole seconds.
   return Number.isNaN(at) ? undefined : at + 999;
 }
+
+/** What a message says of an annotation that is no time; empty where it is one, or is not there. */
+export function noTimeNote(accepted: string | undefined): string {
+  const isTime = accepted === undefined || acceptedUntil(accepted) !== undefined;
+  return isTime ? '' : ` (the annotation is no such time now: ${accepted})`;
+}

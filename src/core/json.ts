@@ -64,6 +64,14 @@ function optionalList(value: unknown): readonly unknown[] {
   return value;
 }
 
+/** The labels of a Kubernetes object. Throws where there is something else. */
+export function labelsIn(object: JsonObject): Record<string, string> {
+  const { labels } = objectIn(object['metadata']);
+  return Object.fromEntries(
+    Object.entries(optionalObject(labels)).map(([key, label]) => [key, optional(label, 'string') ?? '']),
+  );
+}
+
 interface Identity {
   readonly namespace: string;
   readonly name: string;

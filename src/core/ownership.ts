@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { GROUP, OPERATOR } from '../api/group.ts';
-import type { ObservedUpstream, UpstreamId } from './model.ts';
+import type { ObjectKey, ObservedUpstream, UpstreamId } from './model.ts';
 
 /** Whose an upstream is. `cluster` is the `clusterId` of the operator. */
 export interface Owner {
@@ -83,7 +83,12 @@ export function ownershipOf(
   }
   if (!missing) return 'ours';
   if (createTime !== undefined && observed.createTime === createTime) return 'stripped';
-  return Object.keys(observed.labels).some((key) => key.startsWith(`${GROUP}/`)) ? 'foreign' : 'unowned';
+  return carriesOwnLabel(observed) ? 'foreign' : 'unowned';
+}
+
+/** Whether it carries any label of this operator's domain. */
+export function carriesOwnLabel({ labels }: ObservedUpstream): boolean {
+  return Object.keys(labels).some((key) => key.startsWith(`${GROUP}/`));
 }
 
 /** Says whose `observed` is, for a message. */
@@ -108,12 +113,12 @@ export function isWrittenBy(observed: ObservedUpstream, cluster: string, connect
 }
 
 /** The object that an upstream names, in the form of `labelledAs`; that of no object where it names none. */
-export function labelledObject({ labels }: ObservedUpstream): string {
+export function labelledObject({ labels }: ObservedUpstream): ObjectKey {
   return `${labels[LABEL.namespace] ?? ''}/${labels[LABEL.name] ?? ''}`;
 }
 
 /** How the labels of an upstream name this object. */
-export function labelledAs(namespace: string, name: string): string {
+export function labelledAs(namespace: string, name: string): ObjectKey {
   return `${namespace}/${shortened(name)}`;
 }
 

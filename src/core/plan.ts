@@ -91,16 +91,21 @@ function takeOverProblem(
   observed: ObservedUpstream,
 ): string | undefined {
   const { id } = upstream;
-  // What says where the nodes come from is what the backends take the place of.
-  const { by, fields } = observed.discovery ?? { by: 'Kubernetes', fields: [] };
-  const stated = by === 'Kubernetes' ? new Set(fields) : new Set<string>();
-  const unstated = unstatedFields(observed.canonical, canonical).filter((field) => !stated.has(field));
+  const unstated = fieldsInTheWay(observed, canonical);
   if (unstated.length > 0) {
     return `Upstream ${id} is not taken over, since it holds ${unstated.join(', ')}, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway`;
   }
   return upstream.nodes.length === 0
     ? `Upstream ${id} is not taken over, since it would have no nodes then: look at the Pods and at spec.backends`
     : undefined;
+}
+
+/** What an upstream holds that `canonical` does not state, and that is in the way of taking it over; in order. */
+export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): readonly string[] {
+  const { discovery } = observed;
+  // What says where the nodes come from is what the backends take the place of.
+  const replaced = discovery?.by === 'Kubernetes' ? discovery.fields : [];
+  return unstatedFields(observed.canonical, canonical).filter((field) => !replaced.includes(field));
 }
 
 function notOwned(observed: ObservedUpstream, ownership: Ownership): string {

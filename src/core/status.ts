@@ -65,6 +65,12 @@ export function nextConditions(
   });
 }
 
+/** Since when the condition `type` is True, wall clock; undefined: it is not. */
+export function trueSince(conditions: readonly Condition[] | undefined, type: string): number | undefined {
+  const condition = conditions?.find((one) => one.type === type);
+  return condition?.status === 'True' ? Date.parse(condition.lastTransitionTime) : undefined;
+}
+
 /** `message`, cut to what a status holds. */
 export function boundedMessage(message: string): string {
   return shorten(message, MAX_MESSAGE);

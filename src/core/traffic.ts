@@ -1,6 +1,6 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { durationMs, durationText } from '../api/schema.ts';
-import type { HealthCheck, HostHeader, KeyPair, LoadBalancing, Scheme, Traffic } from './model.ts';
+import type { HealthCheck, HostHeader, KeyPair, LoadBalancing, Protocol, Scheme, Traffic } from './model.ts';
 
 export const SCHEME_DEFAULT: Scheme = 'HTTP';
 
@@ -13,6 +13,11 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   'kubernetes.io/h2c': 'GRPC',
   'kubernetes.io/wss': 'HTTPS',
 };
+
+/** What the nodes of an upstream of that scheme are reached by. */
+export function protocolOf(scheme: Scheme | undefined): Protocol {
+  return scheme === 'UDP' ? 'UDP' : 'TCP';
+}
 
 /** What a port speaks by its `appProtocol`, which is compared without case as its RFC says; HTTP where it says nothing else. */
 export function schemeOf(appProtocol: string | undefined): Scheme {

@@ -5,6 +5,7 @@ import { SET_LABEL, TEMPLATE_ANNOTATION } from '../api/group.ts';
 import { serviceRefPort } from '../api/service-ref.ts';
 import { isNamespaceAllowed, matchesSelector, type NamespaceFacts } from './access.ts';
 import { isObject } from './json.ts';
+import { protocolOf } from './traffic.ts';
 
 /** A Service as a set sees it. */
 export interface SetService {
@@ -66,7 +67,7 @@ export function selectPorts(
     return { ports: [], problems: [{ service: where, reason: 'ExternalName' }] };
   }
   if (service.ports.length === 0) return { ports: [], problems: [{ service: where, reason: 'NoPorts' }] };
-  const protocol = spec.template.spec.scheme === 'UDP' ? 'UDP' : 'TCP';
+  const protocol = protocolOf(spec.template.spec.scheme);
   const ports: SetPort[] = [];
   const problems: SetProblem[] = [];
   for (const { name, port, protocol: spoken } of service.ports) {

@@ -2,12 +2,14 @@ import type { PortRef, ServicePortRef } from '../core/desired.ts';
 import {
   identityIn,
   type JsonObject,
+  labelsIn,
   objectIn,
   optional,
   optionalObject,
   optionalObjects,
   optionalTexts,
 } from '../core/json.ts';
+import { unlisted } from '../core/listing.ts';
 import {
   type Discovered,
   type Endpoint,
@@ -88,12 +90,7 @@ export function trimService(value: unknown): ServiceFacts | undefined {
   return {
     ...identity,
     creationTimestamp: optional(metadata['creationTimestamp'], 'string') ?? '',
-    labels: Object.fromEntries(
-      Object.entries(optionalObject(metadata['labels'])).map(([key, label]) => [
-        key,
-        optional(label, 'string') ?? '',
-      ]),
-    ),
+    labels: labelsIn(object),
     type,
     isHeadless: addresses.includes('None'),
     clusterIps: addresses.filter((one) => one !== '' && one !== 'None'),
@@ -405,13 +402,13 @@ export function createKubernetesSource({
     },
 
     read(ref) {
-      const unknown = problemOf('Services', services) ?? problemOf('EndpointSlices', slices);
+      const unknown = unlisted('Services', services) ?? unlisted('EndpointSlices', slices);
       if (unknown !== undefined) return unknown;
       const service = services.get(ref.namespace, ref.name);
       // Only APISIX's spelling: `serviceRef` names a Service.
       if (service === undefined && endpoints !== undefined && ref.port.by === 'endpointPort') {
-        const unlisted = problemOf('Endpoints', endpoints);
-        if (unlisted !== undefined) return unlisted;
+        const unread = unlisted('Endpoints', endpoints);
+        if (unread !== undefined) return unread;
         const written = endpoints.get(ref.namespace, ref.name);
         if (written !== undefined) return resolveEndpoints(ref, written);
       }
@@ -433,19 +430,5 @@ export function createKubernetesSource({
       }
       return listed;
     },
-  };
-}
-
-/** Why nothing can be said as long as `store` is not listed in full; undefined: it is. */
-function problemOf(
-  kind: string,
-  { state }: StoreView<Stored>,
-): Extract<Discovered, { state: 'unknown' }> | undefined {
-  if (state.state === 'synced') return undefined;
-  const problem = state.state === 'syncing' ? state.problem : 'the API server does not serve them';
-  return {
-    state: 'unknown',
-    beginning: problem === undefined,
-    message: `${kind} are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
   };
 }

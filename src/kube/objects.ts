@@ -22,6 +22,7 @@ import type { ReferenceGrant } from '../core/grants.ts';
 import {
   identityIn,
   type JsonObject,
+  labelsIn,
   objectIn,
   optional,
   optionalObject,
@@ -216,13 +217,6 @@ export function trimNamespace(value: unknown): NamespaceStored | undefined {
       optional(metadata['deletionTimestamp'], 'string') !== undefined ||
       optional(optionalObject(object['status'])['phase'], 'string') === 'Terminating',
   };
-}
-
-function labelsIn(object: JsonObject): Record<string, string> {
-  const { labels } = objectIn(object['metadata']);
-  return Object.fromEntries(
-    Object.entries(optionalObject(labels)).map(([key, label]) => [key, optional(label, 'string') ?? '']),
-  );
 }
 
 /** Throws for one that cannot be read: it would look as if it were of no use. */

@@ -1,14 +1,12 @@
 import { GROUP, VERSION } from '../api/group.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
-import { SetMembers, type UsableSet } from '../controller/set-members.ts';
-import { unusablePatterns } from '../core/access.ts';
+import { isUsable, SetMembers, type UsableSet } from '../controller/set-members.ts';
 import { acceptedUntil } from '../core/guard.ts';
 import { type ObjectKey, splitKey } from '../core/model.ts';
-import { kubeTime } from '../core/status.ts';
+import { kubeTime, trueSince } from '../core/status.ts';
 import { judgePruning } from '../core/upstream-set.ts';
 import type { GatewayUpstream } from '../kube/objects.ts';
-import { createStore } from '../kube/store.ts';
-import type { Stores } from './kinds.ts';
+import { planStore, type Stores } from './kinds.ts';
 
 /** Of an object that nobody has written yet. */
 const PLANNED = 'planned';
@@ -21,14 +19,8 @@ const PLANNED = 'planned';
  */
 export function expandSets(stores: Stores, now: number): Stores {
   if (stores.sets.size === 0) return stores;
-  const upstreams = createStore<GatewayUpstream>({
-    indexes: upstreamIndexes,
-    reportListenerError: (error) => {
-      throw error;
-    },
-  });
-  upstreams.replaceAll([...stores.upstreams.list()]);
-  upstreams.setState(stores.upstreams.state);
+  const { upstreams: before } = stores;
+  const upstreams = planStore<GatewayUpstream>(upstreamIndexes, [...before.list()], before.state);
   // Files need not have the Namespaces of what is in them.
   const namespaces = {
     get: (namespace: string, name: string) =>
@@ -42,12 +34,11 @@ export function expandSets(stores: Stores, now: number): Stores {
       },
   };
   for (const set of stores.sets.list()) {
-    if (set.deletionTimestamp !== undefined || !set.spec.ok) continue;
-    if (unusablePatterns(set.spec.value.namespaceSelector).length > 0) continue;
-    const members = new SetMembers({ ...stores, upstreams, namespaces }, set as UsableSet);
-    const pruned = prunedKeys(set as UsableSet, members, now);
+    if (set.deletionTimestamp !== undefined || !isUsable(set)) continue;
+    const members = new SetMembers({ ...stores, upstreams, namespaces }, set);
+    const pruned = prunedKeys(set, members, now);
     for (const key of members.wanted.keys()) {
-      const made = madeMember(set as UsableSet, members, upstreamOf(upstreams, key), key, now);
+      const made = madeMember(set, members, upstreamOf(upstreams, key), key, now);
       if (made !== undefined) upstreams.upsert(made);
     }
     for (const key of pruned) {
@@ -67,13 +58,12 @@ function upstreamOf(upstreams: Stores['upstreams'], key: ObjectKey): GatewayUpst
 
 function prunedKeys(set: UsableSet, members: SetMembers, now: number): readonly ObjectKey[] {
   const { status, acceptPrune, spec } = set;
-  const held = status?.conditions?.find(({ type }) => type === 'PruningHeld');
   const verdict = judgePruning({
     unwanted: members.unexplained,
     recent: 0,
     all: members.owned.size,
     maxPrunePercent: spec.value.maxPrunePercent,
-    since: held?.status === 'True' ? Date.parse(held.lastTransitionTime) : undefined,
+    since: trueSince(status?.conditions, 'PruningHeld'),
     acceptedUntil: acceptedUntil(acceptPrune),
     now,
   });

@@ -1,5 +1,6 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
+import { Claims, keyOf } from '../controller/claims.ts';
 import { upstreamIndexes } from '../controller/controller.ts';
 import { grantIndexes } from '../controller/references.ts';
 import { identityIn, objectIn } from '../core/json.ts';
@@ -193,13 +194,36 @@ function filled<T extends Stored>(
   { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
   raw: readonly unknown[] | undefined,
 ) {
+  return planStore(
+    indexes,
+    (raw ?? []).flatMap((value) => trim(value) ?? []),
+    { state: raw === undefined ? 'absent' : 'synced' },
+  );
+}
+
+/** A store of `objects` in which an error of a listener is a defect of the plan. */
+export function planStore<T extends Stored>(
+  indexes: Kind<T>['indexes'],
+  objects: readonly T[],
+  state: StoreView<T>['state'],
+) {
   const store = createStore<T>({
     indexes,
     reportListenerError: (error) => {
       throw error;
     },
   });
-  store.replaceAll((raw ?? []).flatMap((value) => trim(value) ?? []));
-  store.setState({ state: raw === undefined ? 'absent' : 'synced' });
+  store.replaceAll(objects);
+  store.setState(state);
   return store;
+}
+
+/** Which upstream ids the GatewayUpstreams of `stores` want. */
+export function claimsOf({ upstreams, connections }: Pick<Stores, 'upstreams' | 'connections'>): Claims {
+  const claims = new Claims();
+  for (const object of upstreams.list()) {
+    const spec = connections.get('', object.connection)?.spec;
+    claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
+  }
+  return claims;
 }

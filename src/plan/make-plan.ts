@@ -1,5 +1,4 @@
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
-import { Claims, keyOf } from '../controller/claims.ts';
 import {
   decide,
   decideEnd,
@@ -23,7 +22,7 @@ import { kubeTime, type Verdict } from '../core/status.ts';
 import { createKubernetesSource } from '../discovery/kubernetes.ts';
 import type { GatewayFormat, GatewayInfo } from '../gateways/driver.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
-import type { Stores } from './kinds.ts';
+import { claimsOf, type Stores } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
 import { withoutSecrets } from './without-secrets.ts';
 
@@ -149,16 +148,11 @@ export function makePlan(input: PlanInput): Plan {
 
 /** What the operator would look at right after a start: without any memory of its own. */
 function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): World {
-  const claims = new Claims();
-  for (const object of stores.upstreams.list()) {
-    const spec = stores.connections.get('', object.connection)?.spec;
-    claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
-  }
   return {
     ...stores,
     onlyNamespaces,
     clusterId,
-    claims,
+    claims: claimsOf(stores),
     source: createKubernetesSource(stores),
     held: (connection, id) => {
       const look = gateways.get(connection);
@@ -301,7 +295,7 @@ function planForgotten(
       ...deletion(observed),
       connection,
       upstreamId: observed.id,
-      object: splitKey(labelledObject(observed) as `${string}/${string}`),
+      object: splitKey(labelledObject(observed)),
       why: 'The object that it belonged to is gone; a sweep deletes it unless a route refers to it',
       conditions: [],
     }));

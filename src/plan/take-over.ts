@@ -1,15 +1,19 @@
 import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { GROUP, VERSION } from '../api/group.ts';
-import { Claims, keyOf } from '../controller/claims.ts';
+import { keyOf } from '../controller/claims.ts';
 import { accessProblem, adoptionProblem } from '../core/access.ts';
 import { backendTargets, buildDesired, type ResolvedBackend, type ServicePortRef } from '../core/desired.ts';
-import { nodeChanges, nodeLine, statedOtherwise, unstatedFields } from '../core/diff.ts';
+import { nodeChanges, nodeLine, statedOtherwise } from '../core/diff.ts';
 import { placeOf } from '../core/guard.ts';
 import type { ObservedUpstream, Protocol, UpstreamNode } from '../core/model.ts';
 import { chooseEndpoints } from '../core/nodes.ts';
-import { specOfTraffic } from '../core/traffic.ts';
+import { carriesOwnLabel } from '../core/ownership.ts';
+import { fieldsInTheWay } from '../core/plan.ts';
+import { protocolOf, specOfTraffic } from '../core/traffic.ts';
+import { greatestCommonDivisor } from '../core/weights.ts';
 import { createKubernetesSource } from '../discovery/kubernetes.ts';
 import type { GatewayConnection } from '../kube/objects.ts';
+import { claimsOf } from './kinds.ts';
 import type { GatewayLook, PlanInput } from './make-plan.ts';
 
 /** The GatewayUpstream that would take one upstream over, for a human to judge and apply. */
@@ -41,23 +45,17 @@ const MAX_NAME = 63;
 /** What would take over each upstream that no GatewayUpstream has, by connection and id. Pure. */
 export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
   const { stores, gateways } = input;
-  const claims = new Claims();
-  const names = new Set<string>();
-  for (const object of stores.upstreams.list()) {
-    const spec = stores.connections.get('', object.connection)?.spec;
-    claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
-    names.add(keyOf(object));
-  }
-  const writer = createWriter(input, names);
+  const claims = claimsOf(stores);
+  const writer = createWriter(input, new Set([...stores.upstreams.list()].map(keyOf)));
   return [...stores.connections.list()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((connection) => {
       const look = gateways.get(connection.name);
       if (look?.kind !== 'listed') return [];
       return [...look.upstreams.values()]
-        .filter(({ id, labels }) => {
-          const isClaimed = claims.claimants(connection.name, id).length > 0;
-          return !isClaimed && !Object.keys(labels).some((key) => key.startsWith(`${GROUP}/`));
+        .filter((observed) => {
+          const isClaimed = claims.claimants(connection.name, observed.id).length > 0;
+          return !isClaimed && !carriesOwnLabel(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))
         .map((observed) => writer(connection, look, observed));
@@ -84,7 +82,7 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     const { id } = observed;
     const base = { connection: connection.name, upstreamId: id };
     const { traffic, serviceName } = read(observed);
-    const origin = originOf(observed, serviceName, traffic.scheme === 'UDP' ? 'UDP' : 'TCP');
+    const origin = originOf(observed, serviceName, protocolOf(traffic.scheme));
     if (typeof origin === 'string') return { ...base, notes: [origin] };
     const namespace = wanted ?? origin.namespace ?? DEFAULT_NAMESPACE;
     const given = {
@@ -99,8 +97,7 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     if (spec === undefined) return { ...base, notes: [problem] };
     const { upstream } = buildDesired(spec, { id, labels: {} }, resolve(spec, namespace));
     const stated = canonical(upstream);
-    const ofOrigin = new Set(observed.discovery?.fields);
-    const unstated = unstatedFields(observed.canonical, stated).filter((field) => !ofOrigin.has(field));
+    const unstated = fieldsInTheWay(observed, stated);
     const otherwise = statedOtherwise(observed.canonical, stated);
     const changes = serviceName === undefined ? nodeChanges(observed.nodes, upstream.nodes) : [];
     const notes = [
@@ -268,8 +265,4 @@ function reduced(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
   if (largest <= 100) return nodes;
   const divisor = nodes.map(({ weight }) => weight).reduce(greatestCommonDivisor);
   return nodes.map((node) => ({ ...node, weight: node.weight / divisor }));
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
