@@ -1,7 +1,16 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
 import { namespaceSelector } from './namespace-selector.ts';
-import { celMatches, conditions, dnsSubdomain, pendingStatus, text, withRules } from './schema.ts';
+import {
+  celMatches,
+  conditions,
+  count,
+  dnsSubdomain,
+  observedGeneration,
+  pendingStatus,
+  text,
+  withRules,
+} from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 
 const secretName = text(253, {
@@ -201,7 +210,7 @@ export const MAX_UNREACHABLE = 10;
 
 export const gatewayConnectionStatus = z
   .object({
-    observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
+    observedGeneration,
     gatewayVersion: z.string().optional().describe('What the gateway says of itself, for example `3.18.0`.'),
     capabilities: z
       .array(
@@ -215,7 +224,7 @@ export const gatewayConnectionStatus = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
       .describe('What only some versions of the gateway can do. Absent where it does not say its version.'),
-    upstreams: z.int().min(0).optional().describe('How many GatewayUpstreams refer to this connection.'),
+    upstreams: count.optional().describe('How many GatewayUpstreams refer to this connection.'),
     leftBehind: z
       .array(z.string().max(64))
       .max(256)
@@ -226,8 +235,8 @@ export const gatewayConnectionStatus = z
       ),
     dataPlanes: z
       .object({
-        total: z.int().min(0).describe('Data planes that `controlApi` leads to.'),
-        reachable: z.int().min(0).describe('Data planes whose Control API answers.'),
+        total: count.describe('Data planes that `controlApi` leads to.'),
+        reachable: count.describe('Data planes whose Control API answers.'),
         unreachable: z
           .array(
             z.object({

@@ -3,7 +3,7 @@ import { gatewayUpstreamSpec } from './gateway-upstream.ts';
 import { GROUP } from './group.ts';
 import { labelSelector, labelsOf } from './label-selector.ts';
 import { namespaceSelector } from './namespace-selector.ts';
-import { conditions, pendingStatus, withRules } from './schema.ts';
+import { conditions, count, observedGeneration, pendingStatus, textMap, withRules } from './schema.ts';
 import { serviceRefPort } from './service-ref.ts';
 
 const OWN_DOMAIN = `${GROUP}/`;
@@ -19,20 +19,9 @@ function foreign<S extends z.ZodType<Record<string, string>>>(schema: S, field: 
   ]);
 }
 
-const MAX_ANNOTATIONS = 32;
-
 const metadata = z.object({
   labels: foreign(labelsOf('labels', 64), 'labels').optional().describe('Labels of each GatewayUpstream.'),
-  annotations: foreign(
-    z
-      .record(z.string(), z.string().max(4096))
-      .refine(
-        (annotations) => Object.keys(annotations).length <= MAX_ANNOTATIONS,
-        `at most ${MAX_ANNOTATIONS} annotations`,
-      )
-      .meta({ maxProperties: MAX_ANNOTATIONS }),
-    'annotations',
-  )
+  annotations: foreign(textMap('annotations', 32, 4096), 'annotations')
     .optional()
     .describe('Annotations of each GatewayUpstream.'),
 });
@@ -105,11 +94,9 @@ export type SetProblemReason = keyof typeof SET_PROBLEMS;
 /** As many as `status.problems` holds. */
 export const MAX_SET_PROBLEMS = 10;
 
-const count = z.int().min(0);
-
 export const gatewayUpstreamSetStatus = z
   .object({
-    observedGeneration: count.optional().describe('The generation that this status was made for.'),
+    observedGeneration,
     services: count
       .optional()
       .describe('Services that match. Counts and lists are written at most every 10 s.'),

@@ -3,8 +3,10 @@ import { addressing } from './addressing.ts';
 import {
   celMatches,
   conditions,
+  count,
   dnsSubdomain,
   durationBetween,
+  observedGeneration,
   pendingStatus,
   text,
   withRules,
@@ -284,8 +286,6 @@ export const gatewayUpstreamSpec = withRules(
 export type GatewayUpstreamSpec = z.output<typeof gatewayUpstreamSpec>;
 export type Backend = GatewayUpstreamSpec['backends'][number];
 
-const count = z.int().min(0);
-
 /** Why an endpoint is not in the gateway, or in it all the same (`Held`). */
 export const EXCLUDED_REASONS = {
   NotReady: 'It is not ready, and does not terminate.',
@@ -322,7 +322,7 @@ export const MAX_LAGGING = 10;
 
 export const gatewayUpstreamStatus = z
   .object({
-    observedGeneration: z.int().min(0).optional().describe('The generation that this status was made for.'),
+    observedGeneration,
     upstreamId: z.string().optional().describe('Id of the upstream in the gateway.'),
     upstreamCreateTime: z
       .string()

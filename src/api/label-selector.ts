@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { celMatches, text, withRules } from './schema.ts';
+import { celMatches, text, textMap, withRules } from './schema.ts';
 
 const labelKey = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?$/;
 const labelValue = /^([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?$/;
@@ -14,22 +14,16 @@ interface SelectorLimits {
 
 /** Up to `max` labels of an object; `field` is for the message. */
 export function labelsOf(field: string, max: number) {
-  return withRules(
-    z
-      .record(z.string(), z.string().max(63))
-      .refine((labels) => Object.keys(labels).length <= max, `at most ${max} labels`)
-      .meta({ maxProperties: max }),
-    [
-      {
-        rule: `self.all(key, size(key) <= 317 && ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)})`,
-        message: `${field} holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop`,
-        holds: (labels) =>
-          Object.entries(labels).every(
-            ([key, value]) => key.length <= 317 && labelKey.test(key) && labelValue.test(value),
-          ),
-      },
-    ],
-  );
+  return withRules(textMap('labels', max, 63), [
+    {
+      rule: `self.all(key, size(key) <= 317 && ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)})`,
+      message: `${field} holds labels as Kubernetes takes them, for example team: payments, app.kubernetes.io/part-of: shop`,
+      holds: (labels) =>
+        Object.entries(labels).every(
+          ([key, value]) => key.length <= 317 && labelKey.test(key) && labelValue.test(value),
+        ),
+    },
+  ]);
 }
 
 /** A label selector of Kubernetes over the labels of a `what`. */

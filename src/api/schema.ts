@@ -53,6 +53,14 @@ export function text(maxLength: number, { pattern, ...messages }: TextRule) {
   ]);
 }
 
+/** Up to `max` entries of text of up to `maxLength` characters. `what`: the entries, for the message. */
+export function textMap(what: string, max: number, maxLength: number) {
+  return z
+    .record(z.string(), z.string().max(maxLength))
+    .refine((entries) => Object.keys(entries).length <= max, `at most ${max} ${what}`)
+    .meta({ maxProperties: max });
+}
+
 /** The name of a namespace, or of anything else that is a DNS label. */
 export const dnsLabel = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 /** The name of most objects of Kubernetes. */
@@ -102,10 +110,15 @@ export function durationBetween(least: string, most: string) {
   ]);
 }
 
+export const count = z.int().min(0);
+
+/** Of a status. */
+export const observedGeneration = count.optional().describe('The generation that this status was made for.');
+
 export const condition = z.object({
   type: z.string().min(1).max(316).describe('CamelCase type of the condition.'),
   status: z.enum(['True', 'False', 'Unknown']).describe('Whether it is so.'),
-  observedGeneration: z.int().min(0).optional().describe('The generation that this condition was made for.'),
+  observedGeneration: count.optional().describe('The generation that this condition was made for.'),
   lastTransitionTime: z.string().meta({ format: 'date-time' }).describe('When `status` changed last.'),
   reason: z
     .string()

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { GROUP } from './group.ts';
-import { celMatches, dnsSubdomain, durationBetween, text, withRules } from './schema.ts';
+import { celMatches, dnsSubdomain, durationBetween, text, textMap, withRules } from './schema.ts';
 
 /** How the gateway treats the traffic of an upstream: everything of a spec but where the traffic goes. */
 
@@ -242,24 +242,17 @@ const tls = z.object({
 const LABEL_DOMAIN = `${GROUP}/`;
 const labelKey = /^[!-~]{1,128}$/;
 const labelValue = /^[!-~]{1,256}$/;
-const MAX_LABELS = 32;
 
-const labels = withRules(
-  z
-    .record(z.string(), z.string().max(256))
-    .refine((value) => Object.keys(value).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`)
-    .meta({ maxProperties: MAX_LABELS }),
-  [
-    {
-      rule: `self.all(key, ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)} && !key.startsWith('${LABEL_DOMAIN}'))`,
-      message: `labels have keys of 1 to 128 and values of 1 to 256 characters without spaces, and no key begins with ${LABEL_DOMAIN}, for example team: payments`,
-      holds: (value) =>
-        Object.entries(value).every(
-          ([key, content]) => labelKey.test(key) && labelValue.test(content) && !key.startsWith(LABEL_DOMAIN),
-        ),
-    },
-  ],
-);
+const labels = withRules(textMap('labels', 32, 256), [
+  {
+    rule: `self.all(key, ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)} && !key.startsWith('${LABEL_DOMAIN}'))`,
+    message: `labels have keys of 1 to 128 and values of 1 to 256 characters without spaces, and no key begins with ${LABEL_DOMAIN}, for example team: payments`,
+    holds: (value) =>
+      Object.entries(value).every(
+        ([key, content]) => labelKey.test(key) && labelValue.test(content) && !key.startsWith(LABEL_DOMAIN),
+      ),
+  },
+]);
 
 /** Fields of APISIX's object that `overrides` must not hold, and what to use instead. */
 const SPELLED: Readonly<Record<string, string>> = {
