@@ -70,6 +70,9 @@ export interface ReporterOptions {
 
 type Status = GatewayUpstreamStatus | GatewayConnectionStatus | GatewayUpstreamSetStatus;
 
+/** Of any kind. */
+type StatusField = Status extends infer S ? (S extends S ? keyof S : never) : never;
+
 interface Tracked {
   readonly kind: CustomKind;
   object: Stored;
@@ -256,33 +259,22 @@ function isUrgent(written: Status | undefined, wanted: Status): boolean {
   return !isDeepStrictEqual(withoutCounts(written), withoutCounts(wanted));
 }
 
+/** Fields that are counts and lists. */
+const COUNTS: ReadonlySet<string> = new Set<StatusField>([
+  'endpoints',
+  'excluded',
+  'upstreams',
+  'plan',
+  'dataPlanes',
+  'services',
+  'ports',
+  'pruning',
+  'problems',
+  'moreProblems',
+]);
+
 function withoutCounts(status: Status | undefined): object {
-  const {
-    endpoints: _endpoints,
-    excluded: _excluded,
-    upstreams: _upstreams,
-    plan: _plan,
-    dataPlanes: _dataPlanes,
-    services: _services,
-    ports: _ports,
-    pruning: _pruning,
-    problems: _problems,
-    moreProblems: _moreProblems,
-    ...rest
-  } = {
-    endpoints: 0,
-    excluded: 0,
-    upstreams: 0,
-    plan: 0,
-    dataPlanes: 0,
-    services: 0,
-    ports: 0,
-    pruning: 0,
-    problems: 0,
-    moreProblems: 0,
-    ...status,
-  };
-  return rest;
+  return Object.fromEntries(Object.entries(status ?? {}).filter(([field]) => !COUNTS.has(field)));
 }
 
 function upstreamStatus(

@@ -98,32 +98,14 @@ async function orphan(
   { timeoutMs }: UninstallOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { transport, clock, say } = deps;
+  const { clock, say } = deps;
   // First, or a set would take back what becomes of its GatewayUpstreams.
   for (const set of await setsOf(deps, signal)) {
-    await unlessGone(
-      transport.send({
-        method: 'PATCH',
-        path: setPath(set),
-        query: { fieldManager: OPERATOR },
-        contentType: 'application/merge-patch+json',
-        body: { spec: { template: { spec: { deletionPolicy: 'Orphan' } } } },
-        signal,
-      }),
-    );
+    await patchSpec(deps, setPath(set), { template: { spec: { deletionPolicy: 'Orphan' } } }, signal);
   }
   for (const object of upstreams) {
     if (object.spec.ok && object.spec.value.deletionPolicy === 'Orphan') continue;
-    await unlessGone(
-      transport.send({
-        method: 'PATCH',
-        path: upstreamPath(object),
-        query: { fieldManager: OPERATOR },
-        contentType: 'application/merge-patch+json',
-        body: { spec: { deletionPolicy: 'Orphan' } },
-        signal,
-      }),
-    );
+    await patchSpec(deps, upstreamPath(object), { deletionPolicy: 'Orphan' }, signal);
   }
   say(`spec.deletionPolicy is Orphan now on ${count(upstreams.length, 'GatewayUpstream')}`);
   const waitMs = Math.min(timeoutMs, MARKED_WITHIN_MS);
@@ -306,9 +288,22 @@ async function objectsOf<T>(
   return raw.map(trim).filter((object) => object !== undefined);
 }
 
-async function unlessGone(request: Promise<unknown>): Promise<void> {
+/** Merges `spec` into that of the object at `path`; one that is gone needs nothing. */
+async function patchSpec(
+  { transport }: UninstallDeps,
+  path: string,
+  spec: object,
+  signal: AbortSignal,
+): Promise<void> {
   try {
-    await request;
+    await transport.send({
+      method: 'PATCH',
+      path,
+      query: { fieldManager: OPERATOR },
+      contentType: 'application/merge-patch+json',
+      body: { spec },
+      signal,
+    });
   } catch (error) {
     if (!(error instanceof KubeApiError && error.status === 404)) throw error;
   }

@@ -29,17 +29,20 @@ export async function startOpsServer(options: {
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0];
     response.setHeader('Content-Type', 'text/plain; charset=utf-8');
-    if (request.method === 'GET' && path === '/metrics') {
-      options.metrics.text().then(
-        (text) => response.setHeader('Content-Type', options.metrics.contentType).end(text),
+    const tell = (contentType: string, told: Promise<string>) => {
+      told.then(
+        (text) => response.setHeader('Content-Type', contentType).end(text),
         (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
       );
+    };
+    if (request.method === 'GET' && path === '/metrics') {
+      tell(options.metrics.contentType, options.metrics.text());
       return;
     }
     if (request.method === 'GET' && path === '/debug/state' && options.debugState !== undefined) {
-      options.debugState().then(
-        (state) => response.setHeader('Content-Type', 'application/json').end(`${JSON.stringify(state)}\n`),
-        (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
+      tell(
+        'application/json',
+        options.debugState().then((state) => `${JSON.stringify(state)}\n`),
       );
       return;
     }

@@ -58,14 +58,7 @@ export class WorkQueue {
     this.#options = options;
   }
 
-  /** Keys that wait or run. Keys that wait for a timer only are not counted. */
-  get depth(): number {
-    let depth = 0;
-    for (const { dirty, running } of this.#entries.values()) if (dirty || running) depth += 1;
-    return depth;
-  }
-
-  /** The same by lane; a lane that has nothing to do has 0. */
+  /** Keys that wait or run, by lane; a lane that has nothing to do has 0. Keys that wait for a timer only are not counted. */
   depths(): ReadonlyMap<string, number> {
     const depths = new Map([...this.#lanes.keys()].map((lane) => [lane, 0]));
     for (const { lane, dirty, running } of this.#entries.values()) {

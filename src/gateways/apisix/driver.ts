@@ -3,7 +3,7 @@ import { isObject, objectIn } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
 import { capabilities, unsupported } from './capabilities.ts';
-import { type ApisixOptions, createApisixClient } from './client.ts';
+import { type ApisixAnswer, type ApisixOptions, createApisixClient } from './client.ts';
 import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
 import { fromAdmin } from './from-admin.ts';
@@ -58,15 +58,11 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
 
     async putNodes(id, nodes, signal) {
       // Of the whole object, PATCH would merge nodes that are an object; of this part it replaces them.
-      const { status, body } = await client.request(
+      const answer = await client.request(
         { method: 'PATCH', path: `${pathOf(id)}/nodes`, body: toAdminNodes(nodes), expected: [200, 404] },
         signal,
       );
-      if (status === 404) {
-        expectMissing(body);
-        return undefined;
-      }
-      return observe(id, valueIn(body));
+      return answered(id, answer);
     },
 
     async delete(id, { references }, signal) {
@@ -102,15 +98,10 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   };
 
   async function get(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
-    const { status, body } = await client.request(
-      { method: 'GET', path: pathOf(id), expected: [200, 404] },
-      signal,
+    return answered(
+      id,
+      await client.request({ method: 'GET', path: pathOf(id), expected: [200, 404] }, signal),
     );
-    if (status === 404) {
-      expectMissing(body);
-      return undefined;
-    }
-    return observe(id, valueIn(body));
   }
 
   async function remove(
@@ -146,7 +137,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
     });
     if (route === undefined) return;
     throw new UpstreamInUseError(
-      `can not delete this upstream, stream_route [${idOf(route)}] is still using it now`,
+      `can not delete this upstream, stream_route [${idsOf(route)[0]}] is still using it now`,
     );
   }
 }
@@ -155,6 +146,13 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
 function pathOf(id: UpstreamId): string {
   assertUpstreamId(id);
   return `upstreams/${id}`;
+}
+
+/** What an answer about one upstream says; undefined: the gateway has none. */
+function answered(id: UpstreamId, { status, body }: ApisixAnswer): ObservedUpstream | undefined {
+  if (status !== 404) return observe(id, valueIn(body));
+  expectMissing(body);
+  return undefined;
 }
 
 /** Only APISIX's own words mean that the upstream is not there: a 404 of something in between must not. */
@@ -216,10 +214,6 @@ function hasReadableNodes({ nodes }: AdminUpstream): boolean {
 function listedValue(item: unknown): AdminUpstream {
   const value = isObject(item) ? item['value'] : undefined;
   return isObject(value) ? value : { value };
-}
-
-function idOf(item: unknown): string {
-  return idsOf(item)[0];
 }
 
 /** By its key, which the Admin API goes by, and by what it says of itself: the same unless somebody wrote past the API. */

@@ -90,7 +90,7 @@ describe('a key', () => {
     await settle();
     await end('a');
     expect(began).toEqual(['a']);
-    expect(queue.depth).toBe(0);
+    expect(depthOf(queue)).toBe(0);
   });
 
   it('runs once more, and only then, if it was added while it ran', async () => {
@@ -154,10 +154,10 @@ describe('priority', () => {
     queue.add('c', 'lane', PRIORITY.spec);
     queue.add('a', 'lane', PRIORITY.spec);
     queue.add('c', 'lane', PRIORITY.resync);
-    expect(queue.depth).toBe(4);
+    expect(depthOf(queue)).toBe(4);
     for (const name of ['first', 'c', 'a', 'b']) await end(name);
     expect(began).toEqual(['first', 'c', 'a', 'b']);
-    expect(queue.depth).toBe(0);
+    expect(depthOf(queue)).toBe(0);
   });
 
   it('raised at the moment of the start neither fails nor runs the key twice', async () => {
@@ -320,7 +320,7 @@ describe('addAfter', () => {
     queue.addAfter('a', 100, 'lane', PRIORITY.resync);
     await clock.advance(99);
     expect(began).toEqual([]);
-    expect(queue.depth).toBe(0);
+    expect(depthOf(queue)).toBe(0);
     await clock.advance(1);
     expect(began).toEqual(['a']);
   });
@@ -499,7 +499,7 @@ describe('any sequence of operations', () => {
           check();
           await clock.advance(1000);
         }
-        expect([running.size, queue.depth, clock.pending]).toEqual([0, 0, 0]);
+        expect([running.size, depthOf(queue), clock.pending]).toEqual([0, 0, 0]);
         for (const [one, before] of asked) expect(runsOf(one)).toBeGreaterThan(before);
       }),
       { numRuns: 400 },
@@ -526,11 +526,11 @@ it('takes 100,000 keys, and more urgent ones among them', async () => {
   queue.setConcurrency('lane', 8);
   for (let index = 0; index < count; index += 1) queue.add(`${index}`, 'lane', PRIORITY.resync);
   for (let index = 0; index < 3; index += 1) queue.add(`${count - 1 - index}`, 'lane', PRIORITY.spec);
-  expect(queue.depth).toBe(count);
+  expect(depthOf(queue)).toBe(count);
   await done.promise;
   await settle();
   expect(runs).toBe(count);
-  expect(queue.depth).toBe(0);
+  expect(depthOf(queue)).toBe(0);
   // The first eight had their turn before the urgent ones came.
   expect(first).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '99999', '99998', '99997']);
 }, 60_000);
@@ -560,3 +560,7 @@ it('lets others in between runs that ask nobody anything', async () => {
   expect(began.length).toBeLessThan(40);
   await vi.waitFor(() => expect(began).toHaveLength(40));
 });
+
+function depthOf(queue: WorkQueue): number {
+  return [...queue.depths().values()].reduce((sum, depth) => sum + depth, 0);
+}
