@@ -10,6 +10,7 @@ import { grantIndexes } from './controller/references.ts';
 import { createReporter } from './controller/reporter.ts';
 import {
   createKubernetesSource,
+  SLICES_OF_SERVICES,
   serviceIndexes,
   sliceIndexes,
   trimEndpoints,
@@ -25,7 +26,8 @@ import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import {
-  CERTIFICATE_SECRET_TYPE,
+  CERTIFICATE_SECRETS,
+  NO_HELM_RELEASES,
   REFERENCE_GRANT,
   trimCertificateSecret,
   trimGatewayConnection,
@@ -89,8 +91,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const secrets = follower.follow({
     resource: { ...core, plural: 'secrets', namespace: config.operatorNamespace },
     trim: trimSecret,
-    // Helm keeps every release in a Secret of this type: large, many, and never one of ours.
-    query: { fieldSelector: 'type!=helm.sh/release.v1' },
+    query: NO_HELM_RELEASES,
   });
   const certificates = new Map(
     config.secretNamespaces.map((namespace) => [
@@ -100,7 +101,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
         name: 'certificates',
         resource: { ...core, plural: 'secrets', namespace },
         trim: trimCertificateSecret,
-        query: { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` },
+        query: CERTIFICATE_SECRETS,
       }),
     ]),
   );
@@ -113,7 +114,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
     trim: trimSlice,
     indexes: sliceIndexes,
-    query: { labelSelector: 'kubernetes.io/service-name' },
+    query: SLICES_OF_SERVICES,
   });
   const { olderVersion, ...newest } = REFERENCE_GRANT;
   const grants = follower.followNamespaced({

@@ -57,8 +57,15 @@ export interface EndpointsFacts extends Stored {
   readonly slices: readonly SliceContent[];
 }
 
+/** Names the Service of an EndpointSlice. */
+export const SERVICE_LABEL = 'kubernetes.io/service-name';
+
+/** Selects EndpointSlices that belong to a Service. */
+export const SLICES_OF_SERVICES = { labelSelector: SERVICE_LABEL };
+
 /** Selects Endpoints that Kubernetes did not make of a Service's own Pods; those are marked since 1.33. */
 export const UNMANAGED_ENDPOINTS = { labelSelector: '!endpoints.kubernetes.io/managed-by' };
+
 export const serviceIndexes = {
   namespace: (service: ServiceFacts): readonly string[] => [service.namespace],
 };
@@ -135,7 +142,7 @@ export function trimSlice(value: unknown): SliceFacts | undefined {
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
   const labels = optionalObject(objectIn(object['metadata'])['labels']);
-  const service = optional(labels['kubernetes.io/service-name'], 'string') ?? '';
+  const service = optional(labels[SERVICE_LABEL], 'string') ?? '';
   const family = optional(object['addressType'], 'string');
   if (service === '' || !isFamily(family)) return undefined;
   return {

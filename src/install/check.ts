@@ -11,7 +11,7 @@ import { controlApiOf, gatewayOptionsOf } from '../controller/connections.ts';
 import { endpointUrls, noDataPlanes, unfollowedProblem } from '../core/data-planes.ts';
 import type { ServicePortRef } from '../core/desired.ts';
 import { GatewayAuthError, OperatorError } from '../core/errors.ts';
-import { resolveService, trimService, trimSlice } from '../discovery/kubernetes.ts';
+import { resolveService, SERVICE_LABEL, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
 import { createGatewayDriver } from '../gateways/index.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
@@ -19,6 +19,7 @@ import { listAll } from '../kube/list-all.ts';
 import {
   type GatewayConnection,
   type GatewayUpstream,
+  NO_HELM_RELEASES,
   type SecretFacts,
   trimGatewayConnection,
   trimGatewayUpstream,
@@ -258,8 +259,7 @@ async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<r
       (raw) => trimGatewayConnection(raw) ?? [],
     );
     const secretsPath = resourcePath({ group: '', version: 'v1', plural: 'secrets', namespace });
-    const query = { fieldSelector: 'type!=helm.sh/release.v1' };
-    secrets = ((await listAll(transport, secretsPath, query, signal)) ?? []).flatMap(
+    secrets = ((await listAll(transport, secretsPath, NO_HELM_RELEASES, signal)) ?? []).flatMap(
       (raw) => trimSecret(raw) ?? [],
     );
   } catch (error) {
@@ -380,7 +380,7 @@ async function serviceUrls(
   try {
     const [service = [], endpoints = []] = await Promise.all([
       listAll(transport, services, { fieldSelector: `metadata.name=${name}` }, signal),
-      listAll(transport, slices, { labelSelector: `kubernetes.io/service-name=${name}` }, signal),
+      listAll(transport, slices, { labelSelector: `${SERVICE_LABEL}=${name}` }, signal),
     ]);
     const found = resolveService(
       ref,

@@ -82,8 +82,13 @@ export interface SecretFacts extends Stored {
   readonly data: Readonly<Record<string, string>>;
 }
 
-/** The type of Secrets with a certificate and its key, as a field selector and as `trimCertificateSecret` knows it. */
-export const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
+const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
+
+/** Selects Secrets with a certificate and its key. */
+export const CERTIFICATE_SECRETS = { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` };
+
+/** Selects Secrets but for Helm's, which keeps every release in one of this type: large, many, and never one of ours. */
+export const NO_HELM_RELEASES = { fieldSelector: 'type!=helm.sh/release.v1' };
 
 /** What is kept of a Secret that a GatewayUpstream may refer to. */
 export interface CertificateSecret extends Stored {

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { isObject, type JsonObject, objectIn, textIn, textsIn } from '../core/json.ts';
 import { objectKey } from '../core/model.ts';
+import { SERVICE_LABEL } from '../discovery/kubernetes.ts';
 
 /** By source of Kubernetes 1.37, `--mirroring-max-endpoints-per-subset`. */
 const MAX_ADDRESSES_PER_SUBSET = 1000;
@@ -42,7 +43,7 @@ function isMirrored(endpoints: JsonObject): boolean {
 function isReplaced(slice: JsonObject, services: ReadonlySet<string>): boolean {
   const { namespace, labels: given } = objectIn(slice['metadata']);
   const labels = textsIn(given);
-  const service = objectKey(textIn(namespace), labels['kubernetes.io/service-name'] ?? '');
+  const service = objectKey(textIn(namespace), labels[SERVICE_LABEL] ?? '');
   return labels[MANAGED_BY_LABEL] === MIRRORED_BY && services.has(service);
 }
 
@@ -63,7 +64,7 @@ function slicesOf(endpoints: JsonObject): readonly JsonObject[] {
             namespace,
             name: sliceName,
             uid: `${textIn(namespace)}/${sliceName}`,
-            labels: { 'kubernetes.io/service-name': textIn(name), [MANAGED_BY_LABEL]: MIRRORED_BY },
+            labels: { [SERVICE_LABEL]: textIn(name), [MANAGED_BY_LABEL]: MIRRORED_BY },
           },
           addressType: family,
           ports: subset['ports'] ?? [],

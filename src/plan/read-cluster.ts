@@ -1,6 +1,6 @@
-import { UNMANAGED_ENDPOINTS } from '../discovery/kubernetes.ts';
+import { SLICES_OF_SERVICES, UNMANAGED_ENDPOINTS } from '../discovery/kubernetes.ts';
 import { listAll } from '../kube/list-all.ts';
-import { CERTIFICATE_SECRET_TYPE } from '../kube/objects.ts';
+import { CERTIFICATE_SECRETS, NO_HELM_RELEASES } from '../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../kube/transport.ts';
 import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
@@ -62,12 +62,10 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
     listIfServed('sets'),
     list('namespaces'),
     list('services'),
-    list('slices', { labelSelector: 'kubernetes.io/service-name' }),
+    list('slices', SLICES_OF_SERVICES),
     listIfServed('grants'),
-    withAdminKeys ? list('secrets', { fieldSelector: 'type!=helm.sh/release.v1' }, [operatorNamespace]) : [],
-    secretNamespaces.length === 0
-      ? []
-      : list('secrets', { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` }, secretNamespaces),
+    withAdminKeys ? list('secrets', NO_HELM_RELEASES, [operatorNamespace]) : [],
+    secretNamespaces.length === 0 ? [] : list('secrets', CERTIFICATE_SECRETS, secretNamespaces),
     view.watchNodes ? list('nodes') : undefined,
     view.readEndpoints ? list('endpoints', UNMANAGED_ENDPOINTS) : undefined,
   ]);
