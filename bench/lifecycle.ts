@@ -102,7 +102,7 @@ async function bareList({ floorTarget }: Scene): Promise<number> {
 
 export async function memoryOf(operator: Operator): Promise<Memory> {
   const { now, peak } = residentMiB(operator.process.pid ?? 0);
-  const metrics = await (await fetch(`${operator.opsUrl()}/metrics`)).text();
+  const { text: metrics } = await operator.ask('/metrics');
   const heap = /^nodejs_heap_size_used_bytes (\S+)/m.exec(metrics)?.[1];
   return { rssMiB: now, peakRssMiB: peak, heapMiB: Number(heap) / 2 ** 20 };
 }

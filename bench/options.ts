@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-export const PARTS = ['propagation', 'programming', 'start', 'idle', 'storm', 'takeover'] as const;
+const PARTS = ['propagation', 'programming', 'start', 'idle', 'storm', 'takeover'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
@@ -12,8 +12,6 @@ export interface Options {
   readonly rates: readonly number[];
   /** How many changes one measurement makes. */
   readonly changesAt: (rate: number) => number;
-  /** Counts decide the exit code, times are only printed. */
-  readonly short: boolean;
   /** Where the figures go as JSON. */
   readonly json: string | undefined;
   /** A folder for CPU profiles of the operator. */
@@ -47,7 +45,6 @@ export function readOptions(args: readonly string[]): Options | undefined {
     rates: numbers('--rate', values.rate ?? (short ? '50' : '10,100')),
     parts: new Set(parts(values.only ?? (short ? 'propagation,programming,start' : PARTS.join(',')))),
     changesAt: (rate) => changes ?? (short ? 200 : Math.min(Math.max(rate * 30, 300), 1000)),
-    short,
     json: values.json,
     cpuProfiles: values['cpu-prof'] === undefined ? undefined : resolve(values['cpu-prof']),
   };

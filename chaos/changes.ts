@@ -39,6 +39,27 @@ function endpoints(
   };
 }
 
+/** A change of the spec of one GatewayUpstream; `next` gives undefined where there is nothing to change. */
+function edit(
+  name: string,
+  weight: number,
+  next: (upstream: Upstream, site: Site, random: Random) => Parameters<Site['editUpstream']>[1] | undefined,
+): Change {
+  return {
+    name,
+    weight,
+    async apply(site, random) {
+      const found = live(site);
+      if (found.length === 0) return undefined;
+      const upstream = random.pick(found);
+      const changed = next(upstream, site, random);
+      if (changed === undefined) return undefined;
+      await site.editUpstream(upstream, changed);
+      return `${upstream.id} ${JSON.stringify(changed)}`;
+    },
+  };
+}
+
 /** Every address of `slice` whose health is `from`, or one of them, has another one. */
 function turned(slice: Slice, from: Health, to: Health, only?: string): Slice {
   return Object.fromEntries(
@@ -200,57 +221,18 @@ export const CHANGES: readonly Change[] = [
       return `${upstream.id} with ${upstream.deletionPolicy}`;
     },
   },
-  {
-    name: 'upstream edited',
-    weight: 5,
-    async apply(site, random) {
-      const found = live(site);
-      if (found.length === 0) return undefined;
-      const upstream = random.pick(found);
-      const retries = random.between(0, 9);
-      await site.editUpstream(upstream, { retries });
-      return `${upstream.id} with ${retries} retries`;
-    },
-  },
-  {
-    name: 'backends changed',
-    weight: 5,
-    async apply(site, random) {
-      const found = live(site);
-      if (found.length === 0) return undefined;
-      const upstream = random.pick(found);
-      const here = services(site).filter(({ namespace }) => namespace === upstream.namespace);
-      if (here.length === 0) return undefined;
-      const backends = backendsFrom(here, random);
-      await site.editUpstream(upstream, { backends });
-      return `${upstream.id} ${JSON.stringify(backends)}`;
-    },
-  },
-  {
-    name: 'sync policy changed',
-    weight: 3,
-    async apply(site, random) {
-      const found = live(site);
-      if (found.length === 0) return undefined;
-      const upstream = random.pick(found);
-      const syncPolicy = random.pick<SyncPolicy>(['Sync', 'Sync', 'UpsertOnly', 'Observe']);
-      if (syncPolicy === upstream.syncPolicy) return undefined;
-      await site.editUpstream(upstream, { syncPolicy });
-      return `${upstream.id} ${syncPolicy}`;
-    },
-  },
-  {
-    name: 'deletion policy changed',
-    weight: 3,
-    async apply(site, random) {
-      const found = live(site);
-      if (found.length === 0) return undefined;
-      const upstream = random.pick(found);
-      const deletionPolicy = random.pick<DeletionPolicy>(['Delete', 'Orphan', 'Force']);
-      await site.editUpstream(upstream, { deletionPolicy });
-      return `${upstream.id} ${deletionPolicy}`;
-    },
-  },
+  edit('upstream edited', 5, (_upstream, _site, random) => ({ retries: random.between(0, 9) })),
+  edit('backends changed', 5, (upstream, site, random) => {
+    const here = services(site).filter(({ namespace }) => namespace === upstream.namespace);
+    return here.length === 0 ? undefined : { backends: backendsFrom(here, random) };
+  }),
+  edit('sync policy changed', 3, (upstream, _site, random) => {
+    const syncPolicy = random.pick<SyncPolicy>(['Sync', 'Sync', 'UpsertOnly', 'Observe']);
+    return syncPolicy === upstream.syncPolicy ? undefined : { syncPolicy };
+  }),
+  edit('deletion policy changed', 3, (_upstream, _site, random) => ({
+    deletionPolicy: random.pick<DeletionPolicy>(['Delete', 'Orphan', 'Force']),
+  })),
   {
     name: 'namespace made',
     weight: 1,

@@ -163,12 +163,11 @@ export const FAULTS: readonly Fault[] = [
     name: 'gateway restarted empty',
     weight: 3,
     place: 'gateway content',
-    async strike({ gateway, model }) {
-      const foreign = [...model.foreign].map(([id, value]) => [id, JSON.parse(value)] as const);
-      gateway.wipe();
+    async strike(site) {
+      const foreign = [...site.model.foreign].map(([id, value]) => [id, JSON.parse(value)] as const);
+      site.gateway.wipe();
       // Whoever owns them has them back before anybody could take their ids.
-      for (const [id, value] of foreign) gateway.put('upstreams', id, value as Record<string, unknown>);
-      for (const [id] of foreign) model.foreign.set(id, JSON.stringify(gateway.get('upstreams', id)));
+      for (const [id, value] of foreign) site.writeForeign(id, value as Record<string, unknown>);
       return { detail: '' };
     },
   },

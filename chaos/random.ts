@@ -1,3 +1,5 @@
+import { createRandom as fractions, pick } from '../test/support/random.ts';
+
 /** A sequence that its seed decides: the same seed makes the same run. */
 export interface Random {
   /** From 0, less than 1. */
@@ -8,22 +10,11 @@ export interface Random {
   pick<T>(list: readonly T[]): T;
 }
 
-/** Mulberry32. */
 export function createRandom(seed: number): Random {
-  let state = seed >>> 0;
-  const fraction = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  const between = (low: number, high: number): number => low + Math.floor(fraction() * (high - low + 1));
+  const fraction = fractions(seed);
   return {
     fraction,
-    between,
-    pick<T>(list: readonly T[]): T {
-      if (list.length === 0) throw new RangeError('nothing to pick from');
-      return list[between(0, list.length - 1)] as T;
-    },
+    between: (low, high) => low + Math.floor(fraction() * (high - low + 1)),
+    pick: (list) => pick(list, fraction),
   };
 }

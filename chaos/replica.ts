@@ -72,10 +72,6 @@ export class Replica implements AsyncDisposable {
     return this.#current !== undefined;
   }
 
-  get frozen(): boolean {
-    return this.#current?.frozen === true;
-  }
-
   /** Whether it is the process of this name, alive and not frozen. */
   isAwake(instance: string): boolean {
     return this.#current?.instance === instance && !this.#current.frozen && this.#current.doing === 'nothing';
@@ -144,7 +140,7 @@ export class Replica implements AsyncDisposable {
   /** Counts of the process's resources by type, from its own metrics. */
   async resources(): Promise<ReadonlyMap<string, number>> {
     if (this.#current === undefined) return new Map();
-    const text = await (await fetch(`${this.#current.operator.opsUrl()}/metrics`)).text();
+    const { text } = await this.#current.operator.ask('/metrics');
     const found = text.matchAll(/^nodejs_active_resources\{type="([^"]+)"\} (\d+)$/gm);
     return new Map([...found].map(([, type = '', count]) => [type, Number(count)]));
   }

@@ -24,7 +24,8 @@ import { createStore, type Store, type Stored } from '../../src/kube/store.ts';
 import { createTransport, type KubeTransport, type WatchEvent } from '../../src/kube/transport.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
-import { createRandom, MUTATIONS, type Mutated, mutate, pick, type Random } from '../support/mutate.ts';
+import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
+import { createRandom, pick, type Random } from '../support/random.ts';
 import { kubeConfigOf } from '../unit/kube/scripted-api-server.ts';
 
 /** Of one answer each; a failure names its seed, and `FUZZ_SEED` begins with it. */

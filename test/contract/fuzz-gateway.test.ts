@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createController, upstreamIndexes } from '../../src/controller/controller.ts';
 import { createInstruments } from '../../src/controller/instruments.ts';
 import { grantIndexes } from '../../src/controller/references.ts';
-import type { Reporter } from '../../src/controller/reporter.ts';
 import {
   createKubernetesSource,
   serviceIndexes,
@@ -27,7 +26,9 @@ import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { eventually } from '../support/eventually.ts';
-import { createRandom, MUTATIONS, mutate, pick } from '../support/mutate.ts';
+import { MUTATIONS, mutate } from '../support/mutate.ts';
+import { noReports } from '../support/no-reports.ts';
+import { createRandom, pick } from '../support/random.ts';
 
 const ANSWERS = 10_000;
 /** Every answer of a run follows from it. */
@@ -219,16 +220,6 @@ describe('mutated answers of a gateway', () => {
       removeFinalizer: async () => undefined,
       applyStatus: async () => undefined,
     };
-    const reporter: Reporter = {
-      upstream: () => undefined,
-      connection: () => undefined,
-      set: () => undefined,
-      dataPlanes: () => undefined,
-      event: () => undefined,
-      forget: () => undefined,
-      depths: () => [],
-      close: async () => undefined,
-    };
     const stop = new AbortController();
     const controller = createController({
       ...cluster(mutator.url, gateway.adminKey),
@@ -241,7 +232,7 @@ describe('mutated answers of a gateway', () => {
       permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]() {} }) },
       writer,
       memberWriter: { apply: async () => undefined, remove: async () => undefined },
-      reporter,
+      reporter: noReports,
       clock: hasty,
       random: Math.random,
       log,

@@ -11,6 +11,7 @@ import {
 } from '../support/gateway-api.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
+import { hostsOf } from '../support/whole-cluster.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
 /** A kind that appears is noticed within 30 s. */
@@ -35,12 +36,7 @@ describe('references into another namespace', () => {
     return started;
   };
   const idOf = (name: string) => `${shop.namespace}.${name}`;
-  const hosts = (name: string): readonly string[] | undefined => {
-    const value = gateway.get('upstreams', idOf(name)) as
-      | { readonly nodes: readonly { readonly host: string }[] }
-      | undefined;
-    return value?.nodes.map(({ host }) => host);
-  };
+  const hosts = (name: string) => hostsOf(gateway, idOf(name));
   const holds = (name: string, expected: readonly string[] | undefined, options = {}) =>
     eventually(() => expect(hosts(name)).toEqual(expected), options);
   const says = (name: string, type: string, status: string, reason: string, options = {}) =>

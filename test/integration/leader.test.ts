@@ -9,6 +9,7 @@ import {
   startOperator,
 } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
+import { hostsOf } from '../support/whole-cluster.ts';
 import { startWitness, type Witness } from '../support/witness.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
@@ -81,10 +82,7 @@ class Site {
   }
 
   hosts(name: string): readonly string[] | undefined {
-    const upstream = this.gateway.get('upstreams', `${this.work.namespace}.${name}`) as
-      | { readonly nodes: readonly { readonly host: string }[] }
-      | undefined;
-    return upstream?.nodes.map(({ host }) => host);
+    return hostsOf(this.gateway, `${this.work.namespace}.${name}`);
   }
 
   /** The operators in the order in which they wrote, one entry for each unbroken row of writes. */

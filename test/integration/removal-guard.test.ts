@@ -4,6 +4,7 @@ import { type ControlPlane, startControlPlane } from '../support/control-plane/c
 import { eventually } from '../support/eventually.ts';
 import { type Kubelet, startKubelet } from '../support/kubelet.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
+import { hostsOf } from '../support/whole-cluster.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
 const REPLICAS = 4;
@@ -16,12 +17,7 @@ describe('removal guard', () => {
   let startAgain: () => Promise<Operator>;
   let asked = 0;
 
-  const hosts = (id: string): readonly string[] => {
-    const value = gateway.get('upstreams', id) as
-      | { readonly nodes: readonly { readonly host: string }[] }
-      | undefined;
-    return (value?.nodes ?? []).map(({ host }) => host).sort();
-  };
+  const hosts = (id: string): readonly string[] => [...(hostsOf(gateway, id) ?? [])].sort();
   const idOf = (name: string) => `${work.namespace}.${name}`;
   const held = (name: string) => work.condition(name, 'RemovalHeld');
   /** The node lists that the gateway was given for `id` since the test began. */

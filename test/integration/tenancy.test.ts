@@ -3,6 +3,7 @@ import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
+import { hostsOf } from '../support/whole-cluster.ts';
 import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
 const cluster = sharedControlPlane();
@@ -63,10 +64,7 @@ describe('tenants', () => {
       expect(condition).toMatchObject({ status, reason });
       return condition?.message;
     });
-  const hosts = (id: string) =>
-    (
-      gateway.get('upstreams', id) as { readonly nodes: readonly { readonly host: string }[] } | undefined
-    )?.nodes.map(({ host }) => host);
+  const hosts = (id: string) => hostsOf(gateway, id);
   const ownerIn = ({ labels }: Labelled) =>
     `${labels['gatewayupstream.dev/namespace']}/${labels['gatewayupstream.dev/name']}`;
   const ownerOf = (id: string) => ownerIn(gateway.get('upstreams', id) as unknown as Labelled);

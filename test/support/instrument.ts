@@ -1,5 +1,6 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { monotonicMs } from './monotonic.ts';
 
 /** On every request of an instrumented process: who sent it. */
 export const SIGNATURE_HEADER = 'x-test-operator';
@@ -12,7 +13,6 @@ export const SIGNATURE_HEADER = 'x-test-operator';
  */
 const name = process.env['OPERATOR_NAME'];
 if (name !== undefined) {
-  const monotonicMs = () => Number(process.hrtime.bigint() / 1000n) / 1000;
   const begun = new WeakMap<ClientRequest, number>();
   subscribe('http.client.request.created', (message) => {
     const { request } = message as { readonly request: ClientRequest };

@@ -11,6 +11,7 @@ import {
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
+import { noReports } from '../../support/no-reports.ts';
 
 const A = 'http://10.0.0.1:9090';
 const B = 'http://10.0.0.2:9090';
@@ -127,16 +128,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
       listedElsewhere: () => new Set(),
     },
     onlyNamespaces: namespaces,
-    reporter: {
-      upstream: vi.fn(),
-      connection: vi.fn(),
-      set: vi.fn(),
-      dataPlanes,
-      event: vi.fn(),
-      forget: vi.fn(),
-      depths: () => [],
-      close: async () => undefined,
-    },
+    reporter: { ...noReports, dataPlanes },
     clock,
     log,
     onChange,

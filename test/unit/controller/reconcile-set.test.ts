@@ -16,6 +16,7 @@ import {
 } from '../../../src/kube/objects.ts';
 import { createStore, type Store, type Stored, type StoreOptions } from '../../../src/kube/store.ts';
 import { createFakeClock, type FakeClock } from '../../support/fake-clock.ts';
+import { noReports } from '../../support/no-reports.ts';
 
 const never = new AbortController().signal;
 
@@ -104,16 +105,10 @@ describe('the GatewayUpstreams of sets', () => {
     refusal = undefined;
     outcome = undefined;
     const reporter: Reporter = {
-      upstream: () => undefined,
-      connection: () => undefined,
+      ...noReports,
       set: (_, told) => {
         outcome = told;
       },
-      dataPlanes: () => undefined,
-      event: () => undefined,
-      forget: () => undefined,
-      close: async () => undefined,
-      depths: () => [],
     };
     reconciler = new UpstreamSets({
       sets,

@@ -17,6 +17,7 @@ import {
 import { createStore } from '../../../src/kube/store.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
+import { noReports } from '../../support/no-reports.ts';
 
 const never = new AbortController().signal;
 
@@ -91,16 +92,7 @@ async function start() {
   for (const store of [upstreams, connections]) store.setState({ state: 'synced' });
   connections.upsert(connection());
   const event = vi.fn<Reporter['event']>();
-  const reporter: Reporter = {
-    upstream: vi.fn(),
-    connection: vi.fn(),
-    set: vi.fn(),
-    dataPlanes: vi.fn(),
-    event,
-    forget: vi.fn(),
-    depths: () => [],
-    close: async () => undefined,
-  };
+  const reporter: Reporter = { ...noReports, event };
   const state: { current: ConnectionState } = { current: { kind: 'usable', session } };
   const sweep = new Sweep({
     clusterId: 'c1',

@@ -19,6 +19,7 @@ import { type RawObjects, type Stores, storesOf } from '../../../src/plan/kinds.
 import { type GatewayLook, makePlan, type Plan } from '../../../src/plan/make-plan.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
+import { noReports } from '../../support/no-reports.ts';
 
 const CLUSTER = 'c1';
 const CREATED = 1_700_000_000;
@@ -267,17 +268,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     if (session === undefined) throw new Error(`no session of ${name}`);
     return { kind: 'usable', session };
   };
-  const reporter = {
-    upstream: () => undefined,
-    connection: () => undefined,
-    set: () => undefined,
-    dataPlanes: () => undefined,
-    event: () => undefined,
-    forget: () => undefined,
-    depths: () => [],
-    close: async () => undefined,
-  };
-  const sweep = new Sweep({ ...stores, clusterId: CLUSTER, connectionState, reporter, log });
+  const sweep = new Sweep({ ...stores, clusterId: CLUSTER, connectionState, reporter: noReports, log });
   const claims = new Claims();
   for (const object of stores.upstreams.list()) {
     const spec = stores.connections.get('', object.connection)?.spec;
@@ -306,7 +297,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
       removeFinalizer: async () => undefined,
       applyStatus: async () => undefined,
     },
-    reporter,
+    reporter: noReports,
     memory,
     clock,
     log,

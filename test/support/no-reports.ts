@@ -1,0 +1,13 @@
+import type { Reporter } from '../../src/controller/reporter.ts';
+
+/** Tells nobody. */
+export const noReports: Reporter = {
+  upstream: () => undefined,
+  connection: () => undefined,
+  set: () => undefined,
+  dataPlanes: () => undefined,
+  event: () => undefined,
+  forget: () => undefined,
+  depths: () => [],
+  close: async () => undefined,
+};
