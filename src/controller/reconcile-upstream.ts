@@ -41,6 +41,7 @@ import type { Instruments } from './instruments.ts';
 import type { Proof } from './proof.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
+import type { GatewaySession, Turn } from './session.ts';
 
 export interface UpstreamReconcilerDeps extends World {
   readonly connectionState: (name: string) => ConnectionState;
@@ -516,7 +517,17 @@ async function release(
         const change = decideEnd(deps, object, ending, observed);
         if (change.kind === 'mark') await turn.put(change.desired, signal);
         else if (change.kind === 'leave') deps.leaveAlone(object.connection, id);
-        else if (change.kind === 'delete') await turn.delete(change.references, signal);
+        else if (change.kind === 'delete') {
+          try {
+            await turn.delete(change.references, signal);
+          } catch (error) {
+            // Whatever refers to it must not be sent to Pods that are gone, however long it does.
+            if (error instanceof UpstreamInUseError) {
+              await keepRight(deps, object, change.observed, { session, turn, signal });
+            }
+            throw error;
+          }
+        }
       });
       if (policy === 'Orphan') orphaned(deps, object, whyOrphan(object));
       return await letGo();
@@ -533,6 +544,29 @@ async function release(
     return await letGo();
   }
   return await waitToRelease(deps, object, { id, policy, failure, deletionTimestamp }, letGo);
+}
+
+/** Makes the gateway hold what `object`, which waits to be deleted, would ask for if it stayed. */
+async function keepRight(
+  deps: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+  observed: ObservedUpstream,
+  {
+    session,
+    turn,
+    signal,
+  }: { readonly session: GatewaySession; readonly turn: Turn; readonly signal: AbortSignal },
+): Promise<void> {
+  const evaluation = evaluate(deps, object);
+  if (evaluation.kind === 'refused' || evaluation.accepted.status !== 'True') return;
+  if (evaluation.desired.action === 'notYet') return;
+  const { change, desired, lost, guard } = decide(deps, evaluation, object, observed, (upstream) =>
+    session.canonical(upstream),
+  );
+  remember(deps, object, evaluation, observed, guard);
+  if (change.kind !== 'update') return;
+  await turn.put(change.desired, signal);
+  deps.memory.wrote(keyOf(object), desired.upstream.nodes, lost);
 }
 
 /** The deletion could not be carried out: wait, unless the namespace goes too and has waited long enough. */

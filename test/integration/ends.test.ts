@@ -120,7 +120,7 @@ describe('the end of a namespace', () => {
   });
 
   it('is not held up by a route that still refers to an upstream: that is cleaned when the route is gone', async () => {
-    const { gateway, work, id } = await begin('routed-end', '2s');
+    const { gateway, work, id } = await begin('routed-end', '10s');
     await using _gateway = gateway;
     const route = { uri: '/shop', upstream_id: id };
     expect((await admin(gateway, 'PUT', 'routes/shop', route)).status).toBe(201);
@@ -130,10 +130,29 @@ describe('the end of a namespace', () => {
       expect(notes).toContainEqual(expect.stringMatching(`^Orphaned: .*${id} stays in the gateway.*route`));
       expect(notes).toContainEqual(expect.stringMatching(`^InUse: Upstream ${id} .*route \\[shop\\]`));
     }, PATIENT);
-    // Its Service went with the namespace.
+    // Its Service went with the namespace, and it followed.
     expect(hostsOf(gateway, id)).toEqual([]);
     expect((await admin(gateway, 'DELETE', 'routes/shop')).status).toBe(200);
     await eventually(() => expect(gateway.ids('upstreams')).toEqual([]), PATIENT);
+  });
+
+  it('leaves nothing in the gateway of an object that it left behind itself, once that is deleted', async () => {
+    const { gateway, work } = await begin('left-end', '1h');
+    await using _gateway = gateway;
+    // What an API server that has just started can lead to: the namespace ends without its contents.
+    await cluster.request('PUT', `/api/v1/namespaces/${work.namespace}/finalize`, {
+      metadata: { name: work.namespace },
+      spec: { finalizers: [] },
+    });
+    // The first one says that it ends, the second one ends it.
+    await work.remove(`/api/v1/namespaces/${work.namespace}`);
+    await endNamespace(work);
+    expect(await work.get(work.upstreamPath('web'))).toBeDefined();
+    await work.remove(work.upstreamPath('web'));
+    await eventually(async () => {
+      expect(gateway.ids('upstreams')).toEqual([]);
+      expect(await work.get(work.upstreamPath('web'))).toBeUndefined();
+    }, PATIENT);
   });
 
   it('is not held up by a connection that is gone, long before its time is over', async () => {

@@ -345,9 +345,11 @@ describe('operator', () => {
   });
 
   it('waits with a deletion while a route refers to the upstream, and names the route', async () => {
+    await work.service('routed');
+    await work.endpoints('routed', ['10.9.0.1', '10.9.0.2']);
     await work.upstream('routed', {
       connectionRef: { name: connection },
-      backends: [{ addresses: [{ host: '192.0.2.1', port: 80 }] }],
+      backends: [{ serviceRef: { name: 'routed', port: 80 } }],
     });
     await ready('routed', 'True', 'Ready');
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
@@ -364,7 +366,9 @@ describe('operator', () => {
       return condition;
     });
     expect(waiting?.message).toContain('route [shop]');
-    expect(gateway.get('upstreams', id('routed'))).toBeDefined();
+    // However long that takes, the route is not sent to Pods that are gone.
+    await work.endpoints('routed', ['10.9.0.2', '10.9.0.3']);
+    await eventually(() => expect(nodes(gateway, id('routed'))).toEqual(['10.9.0.2:8080', '10.9.0.3:8080']));
     await fetch(route, { method: 'DELETE', headers });
     await eventually(async () => expect(await work.get(work.upstreamPath('routed'))).toBeUndefined());
     expect(gateway.get('upstreams', id('routed'))).toBeUndefined();
