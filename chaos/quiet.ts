@@ -63,12 +63,32 @@ async function problemOfDeletion(
   isHeld: boolean,
 ): Promise<string | undefined> {
   const { id, namespace, name, deletionPolicy, syncPolicy } = upstream;
-  if ((await site.api.get(pathOf(upstream))) !== undefined) return `${namespace}/${name} is not deleted yet`;
+  const object = await site.api.get(pathOf(upstream));
+  if (object !== undefined) {
+    await deleteLeftBehind(site, upstream, object);
+    return `${namespace}/${name} is not deleted yet`;
+  }
   const stays = deletionPolicy === 'Orphan' || syncPolicy !== 'Sync';
   if (isHeld && !stays) return `upstream ${id} is still there`;
   if (stays) site.model.orphans.add(id);
   site.model.upstreams.delete(id);
   return undefined;
+}
+
+/**
+ * Whoever deletes the contents of a namespace asks the API server which kinds there are. One that has just started may
+ * not know ours yet: then the namespace ends, and our objects stay without it and without anybody's wish to delete them.
+ */
+async function deleteLeftBehind(
+  site: Site,
+  upstream: Upstream,
+  object: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { deletionTimestamp } = (object['metadata'] ?? {}) as { readonly deletionTimestamp?: string };
+  if (deletionTimestamp !== undefined) return;
+  if ((await site.api.get(`/api/v1/namespaces/${upstream.namespace}`)) !== undefined) return;
+  site.note(`${upstream.namespace} ended without ${upstream.name}, which is deleted by hand`);
+  await site.api.remove(pathOf(upstream));
 }
 
 async function problemOfStatus(site: Site, upstream: Upstream): Promise<string | undefined> {
