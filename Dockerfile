@@ -4,9 +4,9 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # The image brings node itself, so the install script of the development dependency `node` is not needed.
 RUN npm ci --ignore-scripts
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json rolldown.config.ts ./
 COPY src ./src
-RUN npx tsc -p tsconfig.build.json && npm ci --ignore-scripts --omit=dev
+RUN npx rolldown -c rolldown.config.ts && npm ci --ignore-scripts --omit=dev
 
 FROM node:24.21.0-bookworm-slim
 ARG VERSION=unreleased

@@ -92,7 +92,7 @@ describe('Dockerfile', () => {
     const dockerignore = await read('.dockerignore');
     const sources = only(build, 'COPY').flatMap(copied);
     expect(sources).toEqual(
-      expect.arrayContaining(['package.json', 'package-lock.json', '.npmrc', 'tsconfig.build.json', 'src']),
+      expect.arrayContaining(['package.json', 'package-lock.json', '.npmrc', 'rolldown.config.ts', 'src']),
     );
     for (const source of sources) {
       const files = (await stat(join(root, source))).isDirectory()
@@ -119,7 +119,7 @@ describe('Dockerfile', () => {
     expect(only(build, 'WORKDIR')).toEqual(['/app']);
     expect(only(build, 'RUN')).toEqual([
       'npm ci --ignore-scripts',
-      'npx tsc -p tsconfig.build.json && npm ci --ignore-scripts --omit=dev',
+      'npx rolldown -c rolldown.config.ts && npm ci --ignore-scripts --omit=dev',
     ]);
     expect(only(image, 'COPY').flatMap(copied)).toEqual([
       '/app/package.json',
@@ -187,8 +187,8 @@ describe('the layout of the image', () => {
       cwd: app,
       env: environment,
     });
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    await run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', join(app, 'dist')], {
+    const rolldown = join(root, 'node_modules/.bin/rolldown');
+    await run(process.execPath, [rolldown, '-c', 'rolldown.config.ts', '-d', join(app, 'dist')], {
       cwd: root,
     });
     for (const file of ['package-lock.json', '.npmrc']) await rm(join(app, file));

@@ -61,7 +61,7 @@ async function suites(): Promise<void> {
 await step('biome', 'ci', '.');
 await step('tsc', '--noEmit');
 await step('knip');
-await step('tsc', '-p', 'tsconfig.build.json');
+await step('rolldown', '-c', 'rolldown.config.ts');
 await step('node', 'bench/main.ts', '--short');
 await suites();
 await step('node', 'chaos/main.ts', '--seeds', '1-5', '--steps', '200');

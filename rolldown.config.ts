@@ -1,0 +1,16 @@
+import { defineConfig } from 'rolldown';
+
+const CLIENT = '@kubernetes/client-node';
+
+/**
+ * The program as one file. client-node comes into it, so that of its 24 MB of clients for every API only what is used is
+ * loaded (docs/decisions/0024-client-node-is-bundled.md); every other package stays in node_modules.
+ */
+export default defineConfig({
+  input: 'src/main.ts',
+  platform: 'node',
+  external: (id) => !/^[./]/.test(id) && id !== CLIENT,
+  // Its modules do nothing but define; it does not say so itself.
+  treeshake: { moduleSideEffects: (id) => !id.includes(CLIENT) },
+  output: { dir: 'dist', format: 'esm', sourcemap: true, cleanDir: true },
+});
