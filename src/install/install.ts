@@ -34,7 +34,8 @@ export async function install(
   const { transport, say } = deps;
   // What can be wrong is found before anything is changed.
   if (outOfCluster !== undefined) await expectOwnFile(outOfCluster);
-  await expectNamespaces(transport, manifest.namespaces, signal);
+  await expectNamespaces(transport, '--namespaces', manifest.namespaces, signal);
+  await expectNamespaces(transport, '--secret-namespaces', manifest.secretNamespaces, signal);
   const manifests = manifestsOf(manifest);
   for (const one of manifests) say(`${nameOf(one)} ${await apply(transport, one, signal)}`);
   for (const one of manifests) {
@@ -47,6 +48,9 @@ export async function install(
   }
   const settings = [
     ...(manifest.namespaces.length === 0 ? [] : [`namespaces: [${manifest.namespaces.join(', ')}]`]),
+    ...(manifest.secretNamespaces.length === 0
+      ? []
+      : [`secretNamespaces: [${manifest.secretNamespaces.join(', ')}]`]),
     ...(manifest.watchNodes === true ? ['watchNodes: true'] : []),
     ...(manifest.readEndpoints === true ? ['readEndpoints: true'] : []),
   ];
@@ -78,6 +82,7 @@ export async function install(
 /** Namespaces of other people are not made by the way: a typing error would make one. */
 async function expectNamespaces(
   transport: KubeTransport,
+  flag: string,
   namespaces: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -88,7 +93,7 @@ async function expectNamespaces(
   }
   if (missing.length === 0) return;
   throw new InstallError(
-    `there is no namespace ${missing.join(', ')}: correct --namespaces, or make it with kubectl create namespace; nothing was changed`,
+    `there is no namespace ${missing.join(', ')}: correct ${flag}, or make it with kubectl create namespace; nothing was changed`,
   );
 }
 

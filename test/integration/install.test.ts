@@ -172,12 +172,28 @@ describe('install and uninstall', () => {
     });
 
     it('makes no namespace of other people, and changes nothing where one is missing', async () => {
-      const { code, stderr } = await program('install', '--namespaces', `${work.namespace},missing`);
-      expect(code).toBe(1);
-      expect(stderr).toBe(
-        'there is no namespace missing: correct --namespaces, or make it with kubectl create namespace; nothing was changed\n',
-      );
+      for (const flag of ['--namespaces', '--secret-namespaces']) {
+        const { code, stderr } = await program('install', flag, `${work.namespace},missing`);
+        expect(code).toBe(1);
+        expect(stderr).toBe(
+          `there is no namespace missing: correct ${flag}, or make it with kubectl create namespace; nothing was changed\n`,
+        );
+      }
       expect(await work.get(CRD)).toBeUndefined();
+    });
+
+    it('says what else belongs into the configuration', async () => {
+      const { lines } = await outOfCluster(
+        'switches.kubeconfig',
+        ...['--secret-namespaces', work.namespace, '--watch-nodes', '--read-endpoints'],
+      );
+      expect(lines).toEqual(
+        expect.arrayContaining([
+          `  secretNamespaces: [${work.namespace}]`,
+          '  watchNodes: true',
+          '  readEndpoints: true',
+        ]),
+      );
     });
 
     it('gives rights in the named namespaces only, which are enough there', async () => {
