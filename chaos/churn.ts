@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
 import type { Health, Service } from './model.ts';
 import { awaitQuiet } from './quiet.ts';
@@ -33,12 +34,15 @@ export interface Check {
   readonly holds: boolean;
 }
 
+/** What the image runs. */
+const BUILT = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const UPSTREAMS = 100;
 const SAMPLE_EVERY_MS = 5000;
 const MINUTE_MS = 60_000;
 /** Until then code is compiled and pools fill. */
 const WARM_UP_MS = 5 * MINUTE_MS;
-const CALM_LOOKS = 10;
+/** Longer than idle connections are kept (45 s). */
+const CALM_LOOKS = 60;
 const CALM_PAUSE_MS = 1000;
 /** How much more may be used after the warm-up. */
 const RSS_GROWTH = 0.05;
@@ -54,7 +58,7 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
     name: 'churn',
     note: () => undefined,
     // As installed: every other setting is the default.
-    settings: { logLevel: 'info' },
+    settings: { logLevel: 'info', program: { main: BUILT, nodeArgs: [] } },
     leaseDurationMs: 15_000,
   });
   await site.makeNamespace('churn-apps');

@@ -51,8 +51,10 @@ export class Departures {
   #remember(key: string, terminating: boolean): void {
     this.#terminating.delete(key);
     this.#terminating.set(key, terminating);
+    if (this.#terminating.size <= MAX_REMEMBERED) return;
+    // A look at the first key walks over every one that was deleted before it.
     const [oldest] = this.#terminating.keys();
-    if (this.#terminating.size > MAX_REMEMBERED && oldest !== undefined) this.#terminating.delete(oldest);
+    if (oldest !== undefined) this.#terminating.delete(oldest);
   }
 }
 
