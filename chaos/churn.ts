@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
-import type { Health, Service } from './model.ts';
+import type { Health, Service } from './places.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom } from './random.ts';
 import type { Footprint, Replica } from './replica.ts';
@@ -65,7 +65,8 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
   const services: Service[] = [];
   for (let index = 0; index < UPSTREAMS; index += 1) {
     const name = `s${index}`;
-    services.push(await site.makeService('churn-apps', name, [{ [site.model.newAddress()]: 'ready' }]));
+    const slices = [{ [site.model.newAddress()]: 'ready' }] as const;
+    services.push(await site.makeService('churn-apps', name, { slices, shape: 'Headless' }));
     await site.makeUpstream({
       namespace: 'churn-apps',
       name,

@@ -91,6 +91,7 @@ const PERMISSIONS = [
   'gatewayupstreams/status',
   'gatewayconnections',
   'namespaces',
+  'nodes',
 ];
 const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
 

@@ -1,7 +1,8 @@
 import type { AdminObserver, ObservedRequest, StandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
+import { staysBehind } from './comparison.ts';
 import { LeaseRecord } from './lease-record.ts';
-import { type Model, staysBehind } from './model.ts';
+import type { Model } from './model.ts';
 import type { Exit } from './replica.ts';
 
 /** What an operator may use at most: far above what it needs, far below a leak. */
@@ -80,7 +81,7 @@ export class Judge implements AdminObserver {
     const after = request.method === 'DELETE' ? 0 : nodesOf(JSON.parse(request.body ?? '{}'));
     if (after > 0) return;
     this.#violated(
-      `${senderOf(request)} took the last node of ${id}, whose Service always had a ready endpoint: ${request.method} ${request.body ?? ''}`,
+      `${senderOf(request)} took the last node of ${id}, whose Services always led to something ready: ${request.method} ${request.body ?? ''}`,
     );
   }
 

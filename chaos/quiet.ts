@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conditionOf } from '../test/support/workload.ts';
-import { staysBehind, type Upstream } from './model.ts';
+import { problemOf, staysBehind } from './comparison.ts';
+import type { Upstream } from './model.ts';
 import { pathOf, type Site } from './site.ts';
 
 /** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
@@ -41,7 +42,7 @@ async function problemsOf(site: Site, options: { readonly mayHold: boolean }): P
       if (problem !== undefined) problems.push(problem);
       continue;
     }
-    const problem = model.problemOf(upstream, held, options);
+    const problem = problemOf(model, upstream, held, options);
     if (problem !== undefined) problems.push(`upstream ${id} ${problem}`);
     const untold = problem === undefined ? await problemOfStatus(site, upstream) : undefined;
     if (untold !== undefined) problems.push(untold);
@@ -92,7 +93,7 @@ async function deleteLeftBehind(
 }
 
 async function problemOfStatus(site: Site, upstream: Upstream): Promise<string | undefined> {
-  const { namespace, name, syncPolicy } = upstream;
+  const { namespace, name, syncPolicy, backends } = upstream;
   const object = await site.api.get(pathOf(upstream));
   const { generation } = (object?.['metadata'] ?? {}) as { readonly generation?: number };
   const { observedGeneration } = (object?.['status'] ?? {}) as { readonly observedGeneration?: number };
@@ -100,7 +101,7 @@ async function problemOfStatus(site: Site, upstream: Upstream): Promise<string |
   if (syncPolicy === 'Observe') return undefined;
   const programmed = conditionOf(object, 'Programmed');
   const resolved = conditionOf(object, 'ResolvedRefs');
-  const allFound = upstream.backends.every(({ service }) => site.model.service(namespace, service)?.exists);
+  const allFound = backends.every((backend) => site.model.placesOf(namespace, backend) !== undefined);
   if (resolved?.status !== (allFound ? 'True' : 'False')) {
     return `${namespace}/${name} has ResolvedRefs ${resolved?.status}/${resolved?.reason}`;
   }

@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
 import type { OperatorOptions } from '../test/support/operator.ts';
-import { CHANGES, makeRandomService, makeRandomUpstream } from './changes.ts';
+import { CHANGES } from './changes.ts';
 import { FAULTS, type Trouble } from './faults.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom, type Random } from './random.ts';
+import { makeRandomService } from './service-changes.ts';
 import { Site } from './site.ts';
+import { makeRandomUpstream } from './upstream-changes.ts';
 
 /** As short as the rules for these settings allow, so that a run sees many take-overs, sweeps and reviews. */
 const SETTINGS: OperatorOptions = {
@@ -15,6 +17,7 @@ const SETTINGS: OperatorOptions = {
   requestTimeout: '1s',
   resyncInterval: '2s',
   permissionCheckInterval: '1s',
+  watchNodes: true,
   leaderElection: { leaseDuration: '6s', renewDeadline: '4s', retryPeriod: '500ms' },
 };
 const LEASE_DURATION_MS = 6000;
@@ -169,6 +172,7 @@ async function prepare(site: Site, random: Random): Promise<void> {
       'gatewayupstream.dev/name': 'u1',
     },
   });
+  for (let node = 0; node < 3; node += 1) await site.makeNode();
   for (const namespace of [`${site.name}-one`, `${site.name}-two`]) {
     await site.makeNamespace(namespace);
     for (const service of ['s1', 's2', 's3']) await makeRandomService(site, random, namespace, service);

@@ -1,9 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { Model, type Slice, type Upstream } from '../../../chaos/model.ts';
+import { problemOf } from '../../../chaos/comparison.ts';
+import { Model, type Upstream } from '../../../chaos/model.ts';
+import type { Service, Slice } from '../../../chaos/places.ts';
+
+const FRONT = {
+  shape: 'LoadBalancer',
+  clusterIp: '10.96.0.1',
+  nodePort: 30_001,
+  balancers: ['lb.example.com'],
+} as const;
 
 function given(
   services: Readonly<Record<string, readonly Slice[]>>,
   upstream: Partial<Upstream> = {},
+  front: Partial<Service['front']> = {},
 ): { readonly model: Model; readonly upstream: Upstream } {
   const model = new Model();
   for (const [name, slices] of Object.entries(services)) {
@@ -11,33 +21,46 @@ function given(
       namespace: 'apps',
       name,
       exists: true,
+      front: { ...FRONT, ...front },
       slices: new Map(slices.map((slice, index) => [`${name}-${index}`, slice])),
       steady: false,
+      sameFront: false,
     });
   }
-  return {
-    model,
-    upstream: {
-      namespace: 'apps',
-      name: 'web',
-      id: 'apps.web',
-      backends: [{ service: 's', weight: 1 }],
-      retries: 1,
-      syncPolicy: 'Sync',
-      deletionPolicy: 'Delete',
-      guarded: false,
-      state: 'live',
-      referred: new Set(['s']),
-      settled: undefined,
-      ...upstream,
-    },
+  model.writeNode('n1', { address: 'n1', ready: true });
+  model.writeNode('n2', { address: 'n2' });
+  model.writeNode('n3', { address: 'n3', ready: true, excluded: true });
+  const object: Upstream = {
+    namespace: 'apps',
+    name: 'web',
+    id: 'apps.web',
+    backends: [{ service: 's', weight: 1 }],
+    retries: 1,
+    syncPolicy: 'Sync',
+    deletionPolicy: 'Delete',
+    guarded: false,
+    state: 'live',
+    referred: [],
+    settled: undefined,
+    ...upstream,
   };
+  model.refer(object);
+  return { model, upstream: object };
 }
 
-const held = (...nodes: readonly (readonly [host: string, weight: number])[]) => ({
+const at = (...nodes: readonly (readonly [host: string, port: number, weight: number])[]) => ({
   retries: 1,
-  nodes: nodes.map(([host, weight]) => ({ host, port: 8080, weight })),
+  nodes: nodes.map(([host, port, weight]) => ({ host, port, weight })),
 });
+const held = (...nodes: readonly (readonly [host: string, weight: number])[]) =>
+  at(...nodes.map(([host, weight]) => [host, 8080, weight] as const));
+
+const TWO = {
+  backends: [
+    { service: 's', weight: 1 },
+    { service: 't', weight: 1 },
+  ],
+};
 
 describe('the model', () => {
   it.each<
@@ -56,8 +79,14 @@ describe('the model', () => {
       held(['a', 1], ['b', 1]),
       undefined,
     ],
-    ['one that is missing', { s: [{ a: 'ready', b: 'ready' }] }, {}, held(['a', 1]), 'lacks b'],
-    ['one too many', { s: [{ a: 'ready', b: 'draining' }] }, {}, held(['a', 1], ['b', 1]), 'still has b'],
+    ['one that is missing', { s: [{ a: 'ready', b: 'ready' }] }, {}, held(['a', 1]), 'lacks b:8080'],
+    [
+      'one too many',
+      { s: [{ a: 'ready', b: 'draining' }] },
+      {},
+      held(['a', 1], ['b', 1]),
+      'still has b:8080',
+    ],
     [
       'one too many that is held',
       { s: [{ a: 'ready' }] },
@@ -67,6 +96,7 @@ describe('the model', () => {
     ],
     ['those that still serve', { s: [{ a: 'draining', b: 'ending' }] }, {}, held(['a', 1]), undefined],
     ['a wrong weight', { s: [{ a: 'ready' }] }, {}, held(['a', 2]), 'has nodes that do not weigh 1'],
+    ['a wrong port', { s: [{ a: 'ready' }] }, {}, at(['a', 80, 1]), 'lacks a:8080'],
     ['no upstream', { s: [{ a: 'ready' }] }, {}, undefined, 'is missing'],
     ['no upstream, and no Service', {}, {}, undefined, undefined],
     [
@@ -80,33 +110,54 @@ describe('the model', () => {
     [
       'shares',
       { s: [{ a: 'ready' }], t: [{ b: 'ready', c: 'ready' }] },
-      {
-        backends: [
-          { service: 's', weight: 1 },
-          { service: 't', weight: 1 },
-        ],
-      },
+      TWO,
       held(['a', 2], ['b', 1], ['c', 1]),
       undefined,
     ],
     [
       'a wrong share',
       { s: [{ a: 'ready' }], t: [{ b: 'ready', c: 'ready' }] },
-      {
-        backends: [
-          { service: 's', weight: 1 },
-          { service: 't', weight: 1 },
-        ],
-      },
+      TWO,
       held(['a', 1], ['b', 1], ['c', 1]),
-      `gives a backend ${1 / 3 / 0.5} of its share`,
+      `gives a:8080 ${1 / 3 / 0.5} of its share`,
+    ],
+    [
+      'a place of two backends',
+      { s: [{ a: 'ready' }], t: [{ a: 'ready', b: 'ready' }] },
+      TWO,
+      held(['a', 3], ['b', 1]),
+      undefined,
     ],
   ])('judges %s', (_, services, changes, upstream, expected) => {
     const { model, upstream: object } = given(services, changes);
-    const problem = model.problemOf(object, upstream as Record<string, unknown> | undefined, {
+    const problem = problemOf(model, object, upstream as Record<string, unknown> | undefined, {
       mayHold: true,
     });
     expect(problem).toBe(expected);
+  });
+
+  it.each([
+    ['Pod', {}, ['a:8080']],
+    ['DNS', {}, ['s.apps.svc.cluster.local:80']],
+    ['DNS', { shape: 'Headless' }, ['s.apps.svc.cluster.local:8080']],
+    ['ClusterIP', {}, ['10.96.0.1:80']],
+    ['ClusterIP', { clusterIp: undefined }, undefined],
+    ['LoadBalancer', {}, ['lb.example.com:80']],
+    ['LoadBalancer', { balancers: [] }, undefined],
+    ['Node', {}, ['n1:30001']],
+    ['Node', { nodePort: undefined }, undefined],
+  ] as const)('finds a Service in mode %s, where that is %o', (mode, front, expected) => {
+    const slices = { s: [{ a: 'ready' }] } as const;
+    const backend = { service: 's', weight: 1, mode };
+    const { model } = given(slices, {}, front);
+    const found = model.placesOf('apps', backend)?.map(({ host, port }) => `${host}:${port}`);
+    expect(found).toEqual(expected);
+    // Without a mode of its own it has the connection's.
+    model.addressing = mode;
+    expect(model.placesOf('apps', { service: 's', weight: 1 })).toEqual(model.placesOf('apps', backend));
+    if (expected !== undefined) {
+      expect(given({ s: [{ a: 'sick' }] }, {}, front).model.placesOf('apps', backend)).toEqual([]);
+    }
   });
 
   it('calls an upstream steady from a quiet until its Service has nothing ready', () => {
@@ -121,6 +172,43 @@ describe('the model', () => {
     expect(model.isSteady(upstream)).toBe(true);
     model.writeSlice(service, 's-1', { a: 'sick' });
     model.writeSlice(service, 's-1', { a: 'ready' });
+    expect(model.isSteady(upstream)).toBe(false);
+  });
+
+  it('calls one that is reached by nodes steady until none of them is of use', () => {
+    const backends = [{ service: 's', weight: 1, mode: 'Node' }] as const;
+    const { model, upstream } = given({ s: [{ a: 'ready' }] }, { backends });
+    model.upstreams.set(upstream.id, upstream);
+    model.quiet();
+    expect(model.isSteady(upstream)).toBe(true);
+    model.writeNode('n2', { ready: true });
+    model.writeNode('n1', undefined);
+    expect(model.isSteady(upstream)).toBe(true);
+    model.writeNode('n2', { excluded: true });
+    model.writeNode('n2', { excluded: false });
+    expect(model.isSteady(upstream)).toBe(false);
+    model.quiet();
+    expect(model.isSteady(upstream)).toBe(true);
+    // What it was referred to counts until the next quiet, in whatever mode.
+    upstream.backends = [{ service: 's', weight: 1, mode: 'Pod' }];
+    model.refer(upstream);
+    model.writeNode('n2', undefined);
+    expect(model.isSteady(upstream)).toBe(false);
+    model.quiet();
+    expect(model.isSteady(upstream)).toBe(true);
+  });
+
+  it('calls no upstream steady in a mode that its Service does not serve, or did not all along', () => {
+    const backends = [{ service: 's', weight: 1, mode: 'LoadBalancer' }] as const;
+    const { model, upstream } = given({ s: [{ a: 'ready' }] }, { backends }, { balancers: [] });
+    const service = model.service('apps', 's');
+    if (service === undefined) throw new Error('the Service is there');
+    model.quiet();
+    expect(model.isSteady(upstream)).toBe(false);
+    service.front = FRONT;
+    model.quiet();
+    expect(model.isSteady(upstream)).toBe(true);
+    service.sameFront = false;
     expect(model.isSteady(upstream)).toBe(false);
   });
 });

@@ -1,0 +1,88 @@
+import type { Model, Upstream } from './model.ts';
+import type { Place } from './places.ts';
+
+/** What a gateway holds as one id. */
+export type Held = Readonly<Record<string, unknown>>;
+
+interface Node extends Place {
+  readonly weight: number;
+}
+
+interface Placed {
+  readonly weight: number;
+  readonly places: readonly Place[];
+}
+
+export interface ComparisonOptions {
+  /** Nodes that a removal guard may hold count as right. */
+  readonly mayHold: boolean;
+}
+
+/** What is wrong with what the gateway holds for this upstream; undefined if nothing is. */
+export function problemOf(
+  model: Model,
+  upstream: Upstream,
+  held: Held | undefined,
+  options: ComparisonOptions,
+): string | undefined {
+  if (upstream.syncPolicy === 'Observe') return undefined;
+  const found = upstream.backends.map((backend) => model.placesOf(upstream.namespace, backend));
+  if (held === undefined) {
+    return found.every((places) => places === undefined) ? undefined : 'is missing';
+  }
+  if (held['retries'] !== upstream.retries) {
+    return `has ${String(held['retries'])} retries instead of ${upstream.retries}`;
+  }
+  const backends = upstream.backends.map(({ weight }, index) => ({ weight, places: found[index] ?? [] }));
+  const nodes = held['nodes'] as readonly Node[];
+  return problemOfNodes(backends, nodes, upstream.guarded && options.mayHold);
+}
+
+/** Whether an upstream says of itself that it stays when its object goes. */
+export function staysBehind(held: Held | undefined): boolean {
+  const labels = (held?.['labels'] ?? {}) as Readonly<Record<string, string>>;
+  return labels['gatewayupstream.dev/deletion-policy'] === 'Orphan';
+}
+
+function problemOfNodes(
+  backends: readonly Placed[],
+  nodes: readonly Node[],
+  mayHold: boolean,
+): string | undefined {
+  const wanted = new Set(backends.flatMap(({ weight, places }) => (weight > 0 ? places.map(keyOf) : [])));
+  const present = new Set(nodes.map(keyOf));
+  const missing = [...wanted].filter((key) => !present.has(key));
+  if (missing.length > 0) return `lacks ${missing.join(', ')}`;
+  const extra = [...present].filter((key) => !wanted.has(key));
+  if (extra.length > 0 && !mayHold) return `still has ${extra.join(', ')}`;
+  if (present.size !== nodes.length) return 'has one node twice';
+  return extra.length > 0 ? undefined : wrongShare(backends, nodes);
+}
+
+function keyOf({ host, port }: Place): string {
+  return `${host}:${port}`;
+}
+
+/**
+ * Each backend's part of the sum is its part of the weights, in equal parts for its places, within 1 %; a place of
+ * several backends has the sum of what they give it. The nodes of a single one weigh 1.
+ */
+function wrongShare(backends: readonly Placed[], nodes: readonly Node[]): string | undefined {
+  if (backends.length === 1) {
+    return nodes.every(({ weight }) => weight === 1) ? undefined : 'has nodes that do not weigh 1';
+  }
+  const active = backends.filter(({ weight, places }) => weight > 0 && places.length > 0);
+  const weights = active.reduce((total, { weight }) => total + weight, 0);
+  const shares = new Map<string, number>();
+  for (const { weight, places } of active) {
+    for (const key of places.map(keyOf)) {
+      shares.set(key, (shares.get(key) ?? 0) + weight / weights / places.length);
+    }
+  }
+  const sum = nodes.reduce((total, { weight }) => total + weight, 0);
+  for (const node of nodes) {
+    const ratio = node.weight / sum / (shares.get(keyOf(node)) ?? 0);
+    if (Math.abs(ratio - 1) > 0.01 + 1e-9) return `gives ${keyOf(node)} ${ratio} of its share`;
+  }
+  return undefined;
+}

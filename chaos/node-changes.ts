@@ -1,0 +1,50 @@
+import type { Change } from './change.ts';
+import type { ClusterNode } from './places.ts';
+
+const MOST_NODES = 5;
+
+/** A change of one of the nodes that `isMeant`. */
+function nodeChange(
+  name: string,
+  weight: number,
+  isMeant: (node: ClusterNode) => boolean,
+  change: Partial<ClusterNode>,
+): Change {
+  return {
+    name,
+    weight,
+    async apply(site, random) {
+      const found = [...site.model.nodes].filter(([, node]) => isMeant(node));
+      if (found.length === 0) return undefined;
+      const [node] = random.pick(found);
+      await site.changeNode(node, change);
+      return node;
+    },
+  };
+}
+
+export const NODE_CHANGES: readonly Change[] = [
+  {
+    name: 'node made',
+    weight: 3,
+    async apply(site) {
+      if (site.model.nodes.size >= MOST_NODES) return undefined;
+      return await site.makeNode();
+    },
+  },
+  nodeChange('node not ready', 3, ({ ready }) => ready, { ready: false }),
+  nodeChange('node ready', 5, ({ ready }) => !ready, { ready: true }),
+  nodeChange('node excluded', 2, ({ excluded }) => !excluded, { excluded: true }),
+  nodeChange('node included', 3, ({ excluded }) => excluded, { excluded: false }),
+  {
+    name: 'node deleted',
+    weight: 2,
+    async apply(site, random) {
+      const found = [...site.model.nodes.keys()];
+      if (found.length === 0) return undefined;
+      const node = random.pick(found);
+      await site.removeNode(node);
+      return node;
+    },
+  },
+];

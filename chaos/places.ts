@@ -1,0 +1,106 @@
+/** Where a gateway finds a Service, by the mode in which it is to look for it. */
+
+/** `sick`: neither ready nor serving. `draining`: serving and terminating. `ending`: terminating and no longer serving. */
+export type Health = 'ready' | 'sick' | 'draining' | 'ending';
+
+/** Addresses of one EndpointSlice. */
+export type Slice = Readonly<Record<string, Health>>;
+
+export type Shape = 'Headless' | 'ClusterIP' | 'NodePort' | 'LoadBalancer';
+export type Mode = 'Pod' | 'Node' | 'LoadBalancer' | 'ClusterIP' | 'DNS';
+
+/** What the API server and a load balancer gave to a Service. */
+export interface Front {
+  readonly shape: Shape;
+  readonly clusterIp: string | undefined;
+  readonly nodePort: number | undefined;
+  readonly balancers: readonly string[];
+}
+
+export interface Service {
+  readonly namespace: string;
+  readonly name: string;
+  exists: boolean;
+  front: Front;
+  readonly slices: Map<string, Slice>;
+  /** It had a ready endpoint at the last quiet, and at every moment since. */
+  steady: boolean;
+  /** `front` is what it was at the last quiet, and was at every moment since. */
+  sameFront: boolean;
+}
+
+/** A node of the cluster. */
+export interface ClusterNode {
+  readonly address: string;
+  ready: boolean;
+  /** By its label not for traffic from outside. */
+  excluded: boolean;
+}
+
+export interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Of endpoints. */
+export const PORT = 8080;
+/** Of Services. */
+export const SERVICE_PORT = 80;
+
+export const MODES_OF: Readonly<Record<Shape, readonly Mode[]>> = {
+  Headless: ['Pod', 'DNS'],
+  ClusterIP: ['Pod', 'DNS', 'ClusterIP'],
+  NodePort: ['Pod', 'DNS', 'ClusterIP', 'Node'],
+  LoadBalancer: ['Pod', 'DNS', 'ClusterIP', 'Node', 'LoadBalancer'],
+};
+
+export function hasReady({ slices }: Service): boolean {
+  return [...slices.values()].some((slice) => Object.values(slice).includes('ready'));
+}
+
+export function isUseful({ ready, excluded }: ClusterNode): boolean {
+  return ready && !excluded;
+}
+
+/** Undefined where `mode` does not lead to such a Service, or there is none. */
+export function placesOf(
+  service: Service | undefined,
+  mode: Mode,
+  nodes: Iterable<ClusterNode>,
+): readonly Place[] | undefined {
+  if (service?.exists !== true) return undefined;
+  const { namespace, name, front } = service;
+  const hosts = hostsOf(service);
+  const at = (host: string, port: number) => ({ host, port });
+  const ifUsed = (places: readonly Place[]) => (hosts.length === 0 ? [] : places);
+  switch (mode) {
+    case 'Pod':
+      return hosts.map((host) => at(host, PORT));
+    case 'DNS':
+      // A headless Service's name leads to its endpoints.
+      return ifUsed([
+        at(`${name}.${namespace}.svc.cluster.local`, front.shape === 'Headless' ? PORT : SERVICE_PORT),
+      ]);
+    case 'ClusterIP':
+      return front.clusterIp === undefined ? undefined : ifUsed([at(front.clusterIp, SERVICE_PORT)]);
+    case 'LoadBalancer':
+      return front.balancers.length === 0
+        ? undefined
+        : ifUsed(front.balancers.map((host) => at(host, SERVICE_PORT)));
+    case 'Node': {
+      const { nodePort } = front;
+      if (nodePort === undefined) return undefined;
+      return ifUsed([...nodes].filter(isUseful).map(({ address }) => at(address, nodePort)));
+    }
+    default:
+      return mode satisfies never;
+  }
+}
+
+/** Ready ones over all slices; where there is none, those that still serve while they end. */
+function hostsOf({ slices }: Service): readonly string[] {
+  const entries = [...slices.values()].flatMap((slice) => Object.entries(slice));
+  const of = (health: Health) => entries.filter(([, its]) => its === health).map(([host]) => host);
+  const ready = of('ready');
+  return [...new Set(ready.length > 0 ? ready : of('draining'))];
+}

@@ -1,0 +1,104 @@
+import { type Change, newName, services } from './change.ts';
+import type { Health, Service, Shape } from './places.ts';
+import type { Random } from './random.ts';
+import type { Site } from './site.ts';
+
+const MOST_SERVICES = 10;
+
+/** Type and cluster IP of what is no longer headless may change. */
+const WITH_ADDRESS: readonly Shape[] = ['ClusterIP', 'NodePort', 'LoadBalancer'];
+
+export async function makeRandomService(
+  site: Site,
+  random: Random,
+  namespace: string,
+  name: string,
+): Promise<Service> {
+  const slices = Array.from({ length: random.between(1, 2) }, () =>
+    Object.fromEntries(
+      Array.from({ length: random.between(1, 3) }, (): [string, Health] => [
+        site.model.newAddress(),
+        'ready',
+      ]),
+    ),
+  );
+  const shape = random.pick<Shape>(['Headless', ...WITH_ADDRESS]);
+  const service = await site.makeService(namespace, name, { slices, shape });
+  // One in four waits for its load balancer.
+  if (shape === 'LoadBalancer' && random.fraction() < 0.75) await balanced(site, random, service);
+  return service;
+}
+
+/** Gives it one or two addresses of a load balancer, or a name. */
+async function balanced(site: Site, random: Random, service: Service): Promise<void> {
+  const name = random.fraction() < 0.3;
+  const addresses = Array.from({ length: name ? 1 : random.between(1, 2) }, () => site.model.newAddress());
+  const balancers = name
+    ? addresses.map((address) => `lb-${address.replaceAll('.', '-')}.example.com`)
+    : addresses;
+  await site.writeBalancers(service, balancers);
+}
+
+function existing(site: Site, shapes: readonly Shape[]): readonly Service[] {
+  return services(site).filter(({ exists, front }) => exists && shapes.includes(front.shape));
+}
+
+export const SERVICE_CHANGES: readonly Change[] = [
+  {
+    name: 'service made',
+    weight: 4,
+    async apply(site, random) {
+      const gone = services(site).filter(({ exists }) => !exists);
+      const again = gone.length > 0 && random.fraction() < 0.7 ? random.pick(gone) : undefined;
+      if (again === undefined && services(site).length >= MOST_SERVICES) return undefined;
+      const namespace = again?.namespace ?? random.pick([...site.model.namespaces]);
+      const service = await makeRandomService(site, random, namespace, again?.name ?? newName(site, 's'));
+      return `${service.namespace}/${service.name} ${JSON.stringify(service.front)}`;
+    },
+  },
+  {
+    name: 'service deleted',
+    weight: 2,
+    async apply(site, random) {
+      const found = services(site).filter(({ exists }) => exists);
+      if (found.length < 3) return undefined;
+      const service = random.pick(found);
+      await site.removeService(service);
+      return `${service.namespace}/${service.name}`;
+    },
+  },
+  {
+    name: 'service of another type',
+    weight: 3,
+    async apply(site, random) {
+      const found = existing(site, WITH_ADDRESS);
+      if (found.length === 0) return undefined;
+      const service = random.pick(found);
+      const shape = random.pick(WITH_ADDRESS.filter((one) => one !== service.front.shape));
+      await site.reshapeService(service, shape);
+      return `${service.namespace}/${service.name} ${JSON.stringify(service.front)}`;
+    },
+  },
+  {
+    name: 'load balancer given',
+    weight: 3,
+    async apply(site, random) {
+      const found = existing(site, ['LoadBalancer']);
+      if (found.length === 0) return undefined;
+      const service = random.pick(found);
+      await balanced(site, random, service);
+      return `${service.namespace}/${service.name} ${service.front.balancers.join(' ')}`;
+    },
+  },
+  {
+    name: 'load balancer taken away',
+    weight: 1,
+    async apply(site, random) {
+      const found = existing(site, ['LoadBalancer']);
+      if (found.length === 0) return undefined;
+      const service = random.pick(found);
+      await site.writeBalancers(service, []);
+      return `${service.namespace}/${service.name}`;
+    },
+  },
+];

@@ -1,0 +1,99 @@
+import { type Change, live, newName, services } from './change.ts';
+import type { Backend, DeletionPolicy, SyncPolicy, Upstream } from './model.ts';
+import { MODES_OF, type Service } from './places.ts';
+import type { Random } from './random.ts';
+import type { Site } from './site.ts';
+
+const MOST_UPSTREAMS = 12;
+
+/** A change of the spec of one GatewayUpstream; `next` gives undefined where there is nothing to change. */
+function edit(
+  name: string,
+  weight: number,
+  next: (upstream: Upstream, site: Site, random: Random) => Parameters<Site['editUpstream']>[1] | undefined,
+): Change {
+  return {
+    name,
+    weight,
+    async apply(site, random) {
+      const found = live(site);
+      if (found.length === 0) return undefined;
+      const upstream = random.pick(found);
+      const changed = next(upstream, site, random);
+      if (changed === undefined) return undefined;
+      await site.editUpstream(upstream, changed);
+      return `${upstream.id} ${JSON.stringify(changed)}`;
+    },
+  };
+}
+
+export async function makeRandomUpstream(
+  site: Site,
+  random: Random,
+  namespace: string,
+  name: string,
+): Promise<Upstream | undefined> {
+  const found = services(site).filter((service) => service.namespace === namespace);
+  if (found.length === 0) return undefined;
+  return await site.makeUpstream({
+    namespace,
+    name,
+    backends: backendsFrom(found, random),
+    guarded: random.fraction() < 0.5,
+    syncPolicy: random.fraction() < 0.85 ? 'Sync' : random.pick<SyncPolicy>(['UpsertOnly', 'Observe']),
+    deletionPolicy: random.fraction() < 0.8 ? 'Delete' : random.pick<DeletionPolicy>(['Orphan', 'Force']),
+  });
+}
+
+/** One or two; of the same Service too, and then maybe of the same places. */
+function backendsFrom(found: readonly Service[], random: Random): readonly Backend[] {
+  const first = backendOf(random.pick(found), random);
+  if (random.fraction() < 0.6) return [{ ...first, weight: 1 }];
+  const second = backendOf(random.pick(found), random);
+  return [
+    { ...first, weight: random.between(1, 100) },
+    { ...second, weight: random.between(0, 100) },
+  ];
+}
+
+/** In a mode that leads to what the Service now is. */
+function backendOf({ name, front }: Service, random: Random): Omit<Backend, 'weight'> {
+  if (random.fraction() < 0.3) return { service: name };
+  return { service: name, mode: random.pick(MODES_OF[front.shape]) };
+}
+
+export const UPSTREAM_CHANGES: readonly Change[] = [
+  {
+    name: 'upstream made',
+    weight: 6,
+    async apply(site, random) {
+      if (live(site).length >= MOST_UPSTREAMS) return undefined;
+      const namespace = random.pick([...site.model.namespaces]);
+      const upstream = await makeRandomUpstream(site, random, namespace, newName(site, 'u'));
+      return upstream && `${upstream.id} ${JSON.stringify(upstream.backends)}`;
+    },
+  },
+  {
+    name: 'upstream deleted',
+    weight: 4,
+    async apply(site, random) {
+      const found = live(site);
+      if (found.length < 4) return undefined;
+      const upstream = random.pick(found);
+      await site.removeUpstream(upstream);
+      return `${upstream.id} with ${upstream.deletionPolicy}`;
+    },
+  },
+  edit('upstream edited', 5, (_upstream, _site, random) => ({ retries: random.between(0, 9) })),
+  edit('backends changed', 6, (upstream, site, random) => {
+    const here = services(site).filter(({ namespace }) => namespace === upstream.namespace);
+    return here.length === 0 ? undefined : { backends: backendsFrom(here, random) };
+  }),
+  edit('sync policy changed', 3, (upstream, _site, random) => {
+    const syncPolicy = random.pick<SyncPolicy>(['Sync', 'Sync', 'UpsertOnly', 'Observe']);
+    return syncPolicy === upstream.syncPolicy ? undefined : { syncPolicy };
+  }),
+  edit('deletion policy changed', 3, (_upstream, _site, random) => ({
+    deletionPolicy: random.pick<DeletionPolicy>(['Delete', 'Orphan', 'Force']),
+  })),
+];
