@@ -1,22 +1,25 @@
 import { type Change, newName } from './change.ts';
 import { ENDPOINT_CHANGES } from './endpoint-changes.ts';
+import { KEPT_CHANGES } from './kept-changes.ts';
 import { NODE_CHANGES } from './node-changes.ts';
 import type { Mode } from './places.ts';
 import { makeRandomService, SERVICE_CHANGES } from './service-changes.ts';
 import { makeRandomUpstream, UPSTREAM_CHANGES } from './upstream-changes.ts';
+import { changeAddressing } from './upstreams.ts';
 
 export const CHANGES: readonly Change[] = [
   ...ENDPOINT_CHANGES,
   ...SERVICE_CHANGES,
   ...NODE_CHANGES,
   ...UPSTREAM_CHANGES,
+  ...KEPT_CHANGES,
   {
     name: 'addressing of the connection changed',
     weight: 2,
     async apply(site, random) {
       const mode = random.pick<Mode>(['Pod', 'Pod', 'Node', 'DNS']);
       if (mode === site.model.addressing) return undefined;
-      await site.changeAddressing(mode);
+      await changeAddressing(site, mode);
       return mode;
     },
   },

@@ -5,7 +5,9 @@ import type { Health, Service } from './places.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom } from './random.ts';
 import type { Footprint, Replica } from './replica.ts';
+import { makeService, writeSlice } from './services.ts';
 import { Site } from './site.ts';
+import { makeUpstream } from './upstreams.ts';
 
 export interface ChurnOptions {
   readonly cluster: ControlPlane;
@@ -66,8 +68,8 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
   for (let index = 0; index < UPSTREAMS; index += 1) {
     const name = `s${index}`;
     const slices = [{ [site.model.newAddress()]: 'ready' }] as const;
-    services.push(await site.makeService('churn-apps', name, { slices, shape: 'Headless' }));
-    await site.makeUpstream({
+    services.push(await makeService(site, 'churn-apps', name, { slices, shape: 'Headless' }));
+    await makeUpstream(site, {
       namespace: 'churn-apps',
       name,
       backends: [{ service: name, weight: 1 }],
@@ -96,7 +98,7 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
     const [oldest] = ready;
     const next: [string, Health][] = [...ready, [site.model.newAddress(), 'ready']];
     if (oldest !== undefined && ready.length >= 3) next[0] = [oldest[0], 'draining'];
-    await site.writeSlice(service, slice, Object.fromEntries(next));
+    await writeSlice(site, service, slice, Object.fromEntries(next));
     changes += 1;
     const now = performance.now();
     if (now - sampledAt >= SAMPLE_EVERY_MS) {

@@ -28,14 +28,32 @@ export function problemOf(
   if (upstream.syncPolicy === 'Observe') return undefined;
   const found = upstream.backends.map((backend) => model.placesOf(upstream.namespace, backend));
   if (held === undefined) {
-    return found.every((places) => places === undefined) ? undefined : 'is missing';
+    const isAbsent = upstream.manage === 'Nodes' || found.every((places) => places === undefined);
+    return isAbsent ? undefined : 'is missing';
   }
-  if (held['retries'] !== upstream.retries) {
+  if (upstream.manage === 'Nodes') {
+    if (isUntouched(model, upstream)) return undefined;
+  } else if (held['retries'] !== upstream.retries) {
     return `has ${String(held['retries'])} retries instead of ${upstream.retries}`;
   }
   const backends = upstream.backends.map(({ weight }, index) => ({ weight, places: found[index] ?? [] }));
   const nodes = held['nodes'] as readonly Node[];
   return problemOfNodes(backends, nodes, upstream.guarded && options.mayHold);
+}
+
+/** Whether the nodes of somebody else's upstream may still be what its owner wrote, since there never were any others. */
+export function isUntouched(model: Model, { manage, begun, namespace, backends }: Upstream): boolean {
+  const wanted = backends.flatMap((backend) =>
+    backend.weight > 0 ? (model.placesOf(namespace, backend) ?? []) : [],
+  );
+  return manage === 'Nodes' && !begun && wanted.length === 0;
+}
+
+/** Everything of an upstream that is its owner's where nodes alone are ours, as text; undefined: it is not there. */
+export function ownersFields(held: Held | undefined): string | undefined {
+  if (held === undefined) return undefined;
+  const { nodes: _nodes, update_time: _time, ...fields } = held;
+  return JSON.stringify(fields);
 }
 
 /** Whether an upstream says of itself that it stays when its object goes. */

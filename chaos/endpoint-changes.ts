@@ -1,6 +1,7 @@
 import { type Change, services } from './change.ts';
 import type { Health, Slice } from './places.ts';
 import type { Random } from './random.ts';
+import { writeSlice } from './services.ts';
 import type { Site } from './site.ts';
 
 /** A change of one slice of a Service. */
@@ -18,7 +19,7 @@ function endpoints(
       const service = random.pick(found);
       const [slice, content] = random.pick([...service.slices]);
       const changed = next(content, site, random);
-      await site.writeSlice(service, slice, changed);
+      await writeSlice(site, service, slice, changed);
       return `${service.namespace} ${slice} ${JSON.stringify(changed)}`;
     },
   };
@@ -85,9 +86,9 @@ export const ENDPOINT_CHANGES: readonly Change[] = [
       const moved = oneReady(source, random);
       if (moved === '') return undefined;
       // As the controller does it: in both for a moment, in none never.
-      await site.writeSlice(service, to, { ...service.slices.get(to), [moved]: 'ready' });
+      await writeSlice(site, service, to, { ...service.slices.get(to), [moved]: 'ready' });
       const rest = Object.fromEntries(Object.entries(source).filter(([address]) => address !== moved));
-      await site.writeSlice(service, from, rest);
+      await writeSlice(site, service, from, rest);
       return `${service.namespace} ${moved} from ${from} to ${to}`;
     },
   },

@@ -2,28 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault as GatewayFault } from '../test/support/apisix-stand-in/stand-in.ts';
 import type { Component } from '../test/support/control-plane/component.ts';
 import { writeSecret } from '../test/support/workload.ts';
+import { CONTENT_FAULTS } from './content-faults.ts';
+import type { Fault, Trouble } from './fault.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
-
-/** Something that is broken for a while. */
-export interface Trouble {
-  readonly detail: string;
-  /** Absent where there is nothing to be mended. */
-  readonly heal?: () => Promise<void>;
-  /** Steps after which it is mended. */
-  readonly steps?: number;
-}
-
-/** One kind of fault. */
-export interface Fault {
-  readonly name: string;
-  /** How often, relative to the others. */
-  readonly weight: number;
-  /** Of two faults of one place only one is there at a time. */
-  readonly place: string;
-  /** Resolves to undefined where there was nothing to break. */
-  strike(site: Site, random: Random): Promise<Trouble | undefined>;
-}
 
 function gatewayAnswers(name: string, weight: number, faultOf: (random: Random) => GatewayFault): Fault {
   return {
@@ -160,80 +142,7 @@ export const FAULTS: readonly Fault[] = [
     contentType: 'text/html',
     body: '<html><body><h1>An error occurred.</h1></body></html>',
   })),
-  {
-    name: 'gateway restarted empty',
-    weight: 3,
-    place: 'gateway content',
-    async strike(site) {
-      const foreign = [...site.model.foreign].map(([id, value]) => [id, JSON.parse(value)] as const);
-      site.gateway.wipe();
-      // Whoever owns them has them back before anybody could take their ids.
-      for (const [id, value] of foreign) site.writeForeign(id, value as Record<string, unknown>);
-      return { detail: '' };
-    },
-  },
-  {
-    name: 'gateway restored old',
-    weight: 3,
-    place: 'gateway content',
-    async strike(site, random) {
-      const { gateway, model } = site;
-      const saved = gateway.save();
-      const known = new Set(model.foreign.keys());
-      return {
-        detail: ' to this step',
-        steps: random.between(5, 30),
-        heal: async () => {
-          gateway.restore(saved);
-          for (const id of model.foreign.keys()) if (!known.has(id)) model.foreign.delete(id);
-          site.rememberForeign(known);
-        },
-      };
-    },
-  },
-  {
-    name: 'our upstream edited by somebody',
-    weight: 5,
-    place: 'gateway content',
-    async strike({ gateway, model }, random) {
-      const id = idOfOurs(model.upstreams.keys(), gateway.ids('upstreams'), random);
-      if (id === undefined) return undefined;
-      const { labels } = gateway.get('upstreams', id) ?? {};
-      gateway.put('upstreams', id, {
-        type: 'roundrobin',
-        nodes: [{ host: '192.0.2.1', port: 1, weight: 1 }],
-        labels,
-      });
-      return { detail: ` ${id}` };
-    },
-  },
-  {
-    name: 'our upstream deleted by somebody',
-    weight: 5,
-    place: 'gateway content',
-    async strike({ gateway, model }, random) {
-      const id = idOfOurs(model.upstreams.keys(), gateway.ids('upstreams'), random);
-      if (id === undefined) return undefined;
-      gateway.remove('upstreams', id);
-      return { detail: ` ${id}` };
-    },
-  },
-  {
-    name: 'foreign upstream edited by its owner',
-    weight: 4,
-    place: 'gateway content',
-    async strike(site, random) {
-      const id = random.pick([...site.model.foreign.keys()]);
-      const { labels } = site.gateway.get('upstreams', id) ?? {};
-      const host = `203.0.113.${random.between(1, 254)}`;
-      site.writeForeign(id, {
-        type: 'roundrobin',
-        nodes: [{ host, port: 80, weight: 1 }],
-        ...(labels === undefined ? {} : { labels }),
-      });
-      return { detail: ` ${id}` };
-    },
-  },
+  ...CONTENT_FAULTS,
   {
     name: 'permission taken away',
     weight: 4,
@@ -267,8 +176,3 @@ export const FAULTS: readonly Fault[] = [
     },
   },
 ];
-
-function idOfOurs(ours: Iterable<string>, held: readonly string[], random: Random): string | undefined {
-  const found = [...ours].filter((id) => held.includes(id));
-  return found.length === 0 ? undefined : random.pick(found);
-}

@@ -1,6 +1,6 @@
 import type { AdminObserver, ObservedRequest, StandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
-import { staysBehind } from './comparison.ts';
+import { ownersFields, staysBehind } from './comparison.ts';
 import { LeaseRecord } from './lease-record.ts';
 import type { Model } from './model.ts';
 import type { Exit } from './replica.ts';
@@ -19,7 +19,7 @@ export interface JudgeOptions {
 /** Watches everything that operators do, all along; `violations` is what must never be. */
 export class Judge implements AdminObserver {
   readonly violations: string[] = [];
-  readonly writes = { put: 0, delete: 0, cluster: 0, lost: 0 };
+  readonly writes = { put: 0, patch: 0, delete: 0, cluster: 0, lost: 0 };
   readonly peak = { rss: 0, files: 0, sockets: 0 };
   readonly #options: JudgeOptions;
   readonly #leases: LeaseRecord;
@@ -50,8 +50,11 @@ export class Judge implements AdminObserver {
       );
     }
     others.set(request.seq, operator);
-    if (!this.#options.model.owned.has(id)) {
+    const { owned, foreign, kept } = this.#options.model;
+    if (!owned.has(id) || foreign.has(id)) {
       this.#violated(`${operator} sent ${request.method} for ${id}, which is not ours`);
+    } else if (kept.has(id) !== isOfNodes(request)) {
+      this.#violated(`${operator} sent ${request.method} ${request.path}, which is not what is ours of it`);
     }
   }
 
@@ -78,7 +81,7 @@ export class Judge implements AdminObserver {
       !model.isSteady(upstream)
     )
       return;
-    const after = request.method === 'DELETE' ? 0 : nodesOf(JSON.parse(request.body ?? '{}'));
+    const after = nodesAfter(request);
     if (after > 0) return;
     this.#violated(
       `${senderOf(request)} took the last node of ${id}, whose Services always led to something ready: ${request.method} ${request.body ?? ''}`,
@@ -89,6 +92,11 @@ export class Judge implements AdminObserver {
     if (status >= 300) return;
     if (request.method === 'PUT') this.writes.put += 1;
     if (request.method === 'DELETE') this.writes.delete += 1;
+    if (isOfNodes(request)) {
+      this.writes.patch += 1;
+      const upstream = this.#options.model.byId(writtenId(request) ?? '');
+      if (upstream !== undefined) upstream.begun = true;
+    }
   }
 
   ended(request: ObservedRequest): void {
@@ -132,6 +140,10 @@ export class Judge implements AdminObserver {
       const now = JSON.stringify(this.#gateway?.get('upstreams', id));
       if (now !== value) this.#violated(`the foreign upstream ${id} is ${now} and was ${value}`);
     }
+    for (const [id, fields] of model.kept) {
+      const now = ownersFields(this.#gateway?.get('upstreams', id));
+      if (now !== fields) this.#violated(`${id}, but for its nodes, is ${now} and was ${fields}`);
+    }
     this.writes.cluster += this.#leases.pending;
     for (const { operator, method, path } of this.#leases.outside()) {
       this.#violated(`${operator} began ${method} ${path} without having the lease`);
@@ -163,7 +175,21 @@ function senderOf({ headers }: ObservedRequest): string {
 /** The id that a request would change, or the whole path where it changes anything else. */
 function writtenId({ method, path }: ObservedRequest): string | undefined {
   if (method === 'GET') return undefined;
-  return decodeURIComponent(/^\/apisix\/admin\/upstreams\/([^/?]+)(?:\?.*)?$/.exec(path)?.[1] ?? path);
+  return decodeURIComponent(
+    /^\/apisix\/admin\/upstreams\/([^/?]+)(?:\/nodes)?(?:\?.*)?$/.exec(path)?.[1] ?? path,
+  );
+}
+
+/** Whether a request would change the nodes of an upstream and nothing else. */
+function isOfNodes({ method, path }: ObservedRequest): boolean {
+  return method === 'PATCH' && /^\/apisix\/admin\/upstreams\/[^/?]+\/nodes$/.test(path);
+}
+
+/** How many nodes are left when a request has been carried out. */
+function nodesAfter(request: ObservedRequest): number {
+  if (request.method === 'DELETE') return 0;
+  const body = JSON.parse(request.body ?? '{}') as unknown;
+  return nodesOf(isOfNodes(request) ? { nodes: body } : body);
 }
 
 function nodesOf(upstream: unknown): number {

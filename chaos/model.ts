@@ -29,6 +29,8 @@ export interface Upstream {
   readonly namespace: string;
   readonly name: string;
   readonly id: string;
+  /** `Nodes`: somebody else owns it, and its nodes alone are ours. */
+  readonly manage: 'Object' | 'Nodes';
   backends: readonly Backend[];
   retries: number;
   syncPolicy: SyncPolicy;
@@ -38,6 +40,8 @@ export interface Upstream {
   state: 'live' | 'deleting';
   /** What its backends led to at any moment since the last quiet. */
   referred: readonly Reference[];
+  /** With `manage: Nodes`: they were written once, so that ours is what it has even where that is nothing. */
+  begun: boolean;
   /** What it was at the last quiet, as long as nobody changed that since. */
   settled: SyncPolicy | undefined;
 }
@@ -59,6 +63,8 @@ export class Model {
   readonly owned = new Set<string>();
   /** Upstreams of somebody else, as JSON by id. */
   readonly foreign = new Map<string, string>();
+  /** What their owners wrote into the upstreams of which nodes alone are ours, as JSON by id; undefined: it is not there. */
+  readonly kept = new Map<string, string | undefined>();
   /** How backends are reached that say nothing of it. */
   #addressing: Mode = 'Pod';
   /** Some node was of use at the last quiet, and at every moment since. */

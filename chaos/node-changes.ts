@@ -1,4 +1,5 @@
 import type { Change } from './change.ts';
+import { changeNode, makeNode, removeNode } from './nodes.ts';
 import type { ClusterNode } from './places.ts';
 
 const MOST_NODES = 5;
@@ -17,7 +18,7 @@ function nodeChange(
       const found = [...site.model.nodes].filter(([, node]) => isMeant(node));
       if (found.length === 0) return undefined;
       const [node] = random.pick(found);
-      await site.changeNode(node, change);
+      await changeNode(site, node, change);
       return node;
     },
   };
@@ -29,7 +30,7 @@ export const NODE_CHANGES: readonly Change[] = [
     weight: 3,
     async apply(site) {
       if (site.model.nodes.size >= MOST_NODES) return undefined;
-      return await site.makeNode();
+      return await makeNode(site);
     },
   },
   nodeChange('node not ready', 3, ({ ready }) => ready, { ready: false }),
@@ -43,7 +44,7 @@ export const NODE_CHANGES: readonly Change[] = [
       const found = [...site.model.nodes.keys()];
       if (found.length === 0) return undefined;
       const node = random.pick(found);
-      await site.removeNode(node);
+      await removeNode(site, node);
       return node;
     },
   },

@@ -29,6 +29,9 @@ export interface Service {
   sameFront: boolean;
 }
 
+/** What becomes of a Service that goes. */
+export const GONE = { exists: false, steady: false, sameFront: false } as const;
+
 /** A node of the cluster. */
 export interface ClusterNode {
   readonly address: string;

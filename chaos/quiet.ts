@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conditionOf } from '../test/support/workload.ts';
-import { problemOf, staysBehind } from './comparison.ts';
+import { isUntouched, problemOf, staysBehind } from './comparison.ts';
 import type { Upstream } from './model.ts';
-import { pathOf, type Site } from './site.ts';
+import { giveBackKept } from './owners.ts';
+import type { Site } from './site.ts';
+import { pathOf } from './upstreams.ts';
 
 /** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
 const WITHIN_MS = 120_000;
@@ -16,6 +18,8 @@ export async function awaitQuiet(
   site: Site,
   options: { readonly mayHold: boolean },
 ): Promise<readonly string[]> {
+  // Not as soon as the object is gone: a request that the gateway was slow to carry out may come after that.
+  giveBackKept(site);
   const deadline = performance.now() + WITHIN_MS;
   for (;;) {
     const problems = await problemsOf(site, options);
@@ -47,7 +51,12 @@ async function problemsOf(site: Site, options: { readonly mayHold: boolean }): P
     const untold = problem === undefined ? await problemOfStatus(site, upstream) : undefined;
     if (untold !== undefined) problems.push(untold);
   }
-  const known = new Set([...model.upstreams.keys(), ...model.foreign.keys(), ...model.orphans]);
+  const known = new Set([
+    ...model.upstreams.keys(),
+    ...model.foreign.keys(),
+    ...model.kept.keys(),
+    ...model.orphans,
+  ]);
   for (const id of gateway.ids('upstreams')) {
     // A backup may bring back one that was to stay when it was made.
     if (!known.has(id) && !staysBehind(gateway.get('upstreams', id)))
@@ -63,11 +72,15 @@ async function problemOfDeletion(
   upstream: Upstream,
   isHeld: boolean,
 ): Promise<string | undefined> {
-  const { id, namespace, name, deletionPolicy, syncPolicy } = upstream;
+  const { id, namespace, name, manage, deletionPolicy, syncPolicy } = upstream;
   const object = await site.api.get(pathOf(upstream));
   if (object !== undefined) {
     await deleteLeftBehind(site, upstream, object);
     return `${namespace}/${name} is not deleted yet`;
+  }
+  if (manage === 'Nodes') {
+    site.model.upstreams.delete(id);
+    return undefined;
   }
   const stays = deletionPolicy === 'Orphan' || syncPolicy !== 'Sync';
   if (isHeld && !stays) return `upstream ${id} is still there`;
@@ -93,7 +106,7 @@ async function deleteLeftBehind(
 }
 
 async function problemOfStatus(site: Site, upstream: Upstream): Promise<string | undefined> {
-  const { namespace, name, syncPolicy, backends } = upstream;
+  const { id, namespace, name, manage, syncPolicy, backends } = upstream;
   const object = await site.api.get(pathOf(upstream));
   const { generation } = (object?.['metadata'] ?? {}) as { readonly generation?: number };
   const { observedGeneration } = (object?.['status'] ?? {}) as { readonly observedGeneration?: number };
@@ -105,6 +118,12 @@ async function problemOfStatus(site: Site, upstream: Upstream): Promise<string |
   if (resolved?.status !== (allFound ? 'True' : 'False')) {
     return `${namespace}/${name} has ResolvedRefs ${resolved?.status}/${resolved?.reason}`;
   }
+  if (manage === 'Nodes' && site.model.kept.get(id) === undefined) {
+    return allFound && programmed?.reason !== 'UpstreamNotFound'
+      ? `${namespace}/${name} has Programmed ${programmed?.status}/${programmed?.reason} without an upstream`
+      : undefined;
+  }
+  if (isUntouched(site.model, upstream)) return undefined;
   if (allFound && programmed?.status !== 'True') {
     return `${namespace}/${name} has Programmed ${programmed?.status}/${programmed?.reason}: ${programmed?.message}`;
   }

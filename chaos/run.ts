@@ -4,12 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
 import type { OperatorOptions } from '../test/support/operator.ts';
 import { CHANGES } from './changes.ts';
-import { FAULTS, type Trouble } from './faults.ts';
+import type { Trouble } from './fault.ts';
+import { FAULTS } from './faults.ts';
+import { keepRandomNodes } from './kept-changes.ts';
+import { makeNode } from './nodes.ts';
+import { writeForeign } from './owners.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom, type Random } from './random.ts';
 import { makeRandomService } from './service-changes.ts';
 import { Site } from './site.ts';
 import { makeRandomUpstream } from './upstream-changes.ts';
+import { makeTrespasser } from './upstreams.ts';
 
 /** As short as the rules for these settings allow, so that a run sees many take-overs, sweeps and reviews. */
 const SETTINGS: OperatorOptions = {
@@ -157,11 +162,11 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
 }
 
 async function prepare(site: Site, random: Random): Promise<void> {
-  site.writeForeign('dashboard', {
+  writeForeign(site, 'dashboard', {
     type: 'roundrobin',
     nodes: [{ host: '203.0.113.1', port: 80, weight: 1 }],
   });
-  site.writeForeign('other-cluster', {
+  writeForeign(site, 'other-cluster', {
     type: 'roundrobin',
     nodes: [{ host: '203.0.113.2', port: 80, weight: 1 }],
     labels: {
@@ -172,12 +177,13 @@ async function prepare(site: Site, random: Random): Promise<void> {
       'gatewayupstream.dev/name': 'u1',
     },
   });
-  for (let node = 0; node < 3; node += 1) await site.makeNode();
+  for (let node = 0; node < 3; node += 1) await makeNode(site);
   for (const namespace of [`${site.name}-one`, `${site.name}-two`]) {
     await site.makeNamespace(namespace);
     for (const service of ['s1', 's2', 's3']) await makeRandomService(site, random, namespace, service);
     for (const upstream of ['u1', 'u2', 'u3']) await makeRandomUpstream(site, random, namespace, upstream);
-    for (const id of site.model.foreign.keys()) await site.makeTrespasser(namespace, id, 's1');
+    await keepRandomNodes(site, random, namespace, 'k1');
+    for (const id of site.model.foreign.keys()) await makeTrespasser(site, namespace, id, 's1');
   }
 }
 

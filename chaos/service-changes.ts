@@ -1,6 +1,7 @@
 import { type Change, newName, services } from './change.ts';
 import type { Health, Service, Shape } from './places.ts';
 import type { Random } from './random.ts';
+import { makeService, removeService, reshapeService, writeBalancers } from './services.ts';
 import type { Site } from './site.ts';
 
 const MOST_SERVICES = 10;
@@ -23,7 +24,7 @@ export async function makeRandomService(
     ),
   );
   const shape = random.pick<Shape>(['Headless', ...WITH_ADDRESS]);
-  const service = await site.makeService(namespace, name, { slices, shape });
+  const service = await makeService(site, namespace, name, { slices, shape });
   // One in four waits for its load balancer.
   if (shape === 'LoadBalancer' && random.fraction() < 0.75) await balanced(site, random, service);
   return service;
@@ -36,7 +37,7 @@ async function balanced(site: Site, random: Random, service: Service): Promise<v
   const balancers = name
     ? addresses.map((address) => `lb-${address.replaceAll('.', '-')}.example.com`)
     : addresses;
-  await site.writeBalancers(service, balancers);
+  await writeBalancers(site, service, balancers);
 }
 
 function existing(site: Site, shapes: readonly Shape[]): readonly Service[] {
@@ -63,7 +64,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
       const found = services(site).filter(({ exists }) => exists);
       if (found.length < 3) return undefined;
       const service = random.pick(found);
-      await site.removeService(service);
+      await removeService(site, service);
       return `${service.namespace}/${service.name}`;
     },
   },
@@ -75,7 +76,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
       if (found.length === 0) return undefined;
       const service = random.pick(found);
       const shape = random.pick(WITH_ADDRESS.filter((one) => one !== service.front.shape));
-      await site.reshapeService(service, shape);
+      await reshapeService(site, service, shape);
       return `${service.namespace}/${service.name} ${JSON.stringify(service.front)}`;
     },
   },
@@ -97,7 +98,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
       const found = existing(site, ['LoadBalancer']);
       if (found.length === 0) return undefined;
       const service = random.pick(found);
-      await site.writeBalancers(service, []);
+      await writeBalancers(site, service, []);
       return `${service.namespace}/${service.name}`;
     },
   },

@@ -3,25 +3,30 @@ import type { Backend, DeletionPolicy, SyncPolicy, Upstream } from './model.ts';
 import { MODES_OF, type Service } from './places.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
+import { editUpstream, makeUpstream, removeUpstream } from './upstreams.ts';
 
 const MOST_UPSTREAMS = 12;
 
-/** A change of the spec of one GatewayUpstream; `next` gives undefined where there is nothing to change. */
+/** Those of which an object says all, and not nodes alone. */
+const ofObjects = (site: Site) => live(site).filter(({ manage }) => manage === 'Object');
+
+/** A change of the spec of one `among` those; `next` gives undefined where there is nothing to change. */
 function edit(
   name: string,
   weight: number,
-  next: (upstream: Upstream, site: Site, random: Random) => Parameters<Site['editUpstream']>[1] | undefined,
+  among: (site: Site) => readonly Upstream[],
+  next: (upstream: Upstream, site: Site, random: Random) => Parameters<typeof editUpstream>[2] | undefined,
 ): Change {
   return {
     name,
     weight,
     async apply(site, random) {
-      const found = live(site);
+      const found = among(site);
       if (found.length === 0) return undefined;
       const upstream = random.pick(found);
       const changed = next(upstream, site, random);
       if (changed === undefined) return undefined;
-      await site.editUpstream(upstream, changed);
+      await editUpstream(site, upstream, changed);
       return `${upstream.id} ${JSON.stringify(changed)}`;
     },
   };
@@ -35,7 +40,7 @@ export async function makeRandomUpstream(
 ): Promise<Upstream | undefined> {
   const found = services(site).filter((service) => service.namespace === namespace);
   if (found.length === 0) return undefined;
-  return await site.makeUpstream({
+  return await makeUpstream(site, {
     namespace,
     name,
     backends: backendsFrom(found, random),
@@ -46,7 +51,7 @@ export async function makeRandomUpstream(
 }
 
 /** One or two; of the same Service too, and then maybe of the same places. */
-function backendsFrom(found: readonly Service[], random: Random): readonly Backend[] {
+export function backendsFrom(found: readonly Service[], random: Random): readonly Backend[] {
   const first = backendOf(random.pick(found), random);
   if (random.fraction() < 0.6) return [{ ...first, weight: 1 }];
   const second = backendOf(random.pick(found), random);
@@ -67,7 +72,7 @@ export const UPSTREAM_CHANGES: readonly Change[] = [
     name: 'upstream made',
     weight: 6,
     async apply(site, random) {
-      if (live(site).length >= MOST_UPSTREAMS) return undefined;
+      if (ofObjects(site).length >= MOST_UPSTREAMS) return undefined;
       const namespace = random.pick([...site.model.namespaces]);
       const upstream = await makeRandomUpstream(site, random, namespace, newName(site, 'u'));
       return upstream && `${upstream.id} ${JSON.stringify(upstream.backends)}`;
@@ -80,20 +85,20 @@ export const UPSTREAM_CHANGES: readonly Change[] = [
       const found = live(site);
       if (found.length < 4) return undefined;
       const upstream = random.pick(found);
-      await site.removeUpstream(upstream);
+      await removeUpstream(site, upstream);
       return `${upstream.id} with ${upstream.deletionPolicy}`;
     },
   },
-  edit('upstream edited', 5, (_upstream, _site, random) => ({ retries: random.between(0, 9) })),
-  edit('backends changed', 6, (upstream, site, random) => {
+  edit('upstream edited', 5, ofObjects, (_upstream, _site, random) => ({ retries: random.between(0, 9) })),
+  edit('backends changed', 6, live, (upstream, site, random) => {
     const here = services(site).filter(({ namespace }) => namespace === upstream.namespace);
     return here.length === 0 ? undefined : { backends: backendsFrom(here, random) };
   }),
-  edit('sync policy changed', 3, (upstream, _site, random) => {
+  edit('sync policy changed', 3, ofObjects, (upstream, _site, random) => {
     const syncPolicy = random.pick<SyncPolicy>(['Sync', 'Sync', 'UpsertOnly', 'Observe']);
     return syncPolicy === upstream.syncPolicy ? undefined : { syncPolicy };
   }),
-  edit('deletion policy changed', 3, (_upstream, _site, random) => ({
+  edit('deletion policy changed', 3, ofObjects, (_upstream, _site, random) => ({
     deletionPolicy: random.pick<DeletionPolicy>(['Delete', 'Orphan', 'Force']),
   })),
 ];

@@ -34,6 +34,8 @@ function given(
     namespace: 'apps',
     name: 'web',
     id: 'apps.web',
+    manage: 'Object',
+    begun: false,
     backends: [{ service: 's', weight: 1 }],
     retries: 1,
     syncPolicy: 'Sync',

@@ -1,0 +1,105 @@
+import { type Front, GONE, PORT, SERVICE_PORT, type Service, type Shape, type Slice } from './places.ts';
+import type { Site } from './site.ts';
+
+const NO_FRONT: Front = { shape: 'Headless', clusterIp: undefined, nodePort: undefined, balancers: [] };
+
+/** A Service as the API server gives it. */
+interface ServiceView {
+  readonly spec: {
+    readonly type: Shape;
+    readonly clusterIP: string;
+    readonly ports: readonly { readonly nodePort?: number }[];
+  };
+  readonly status: {
+    readonly loadBalancer?: {
+      readonly ingress?: readonly { readonly ip?: string; readonly hostname?: string }[];
+    };
+  };
+}
+
+/** Its slices are there before it. */
+export async function makeService(
+  site: Site,
+  namespace: string,
+  name: string,
+  { slices, shape }: { readonly slices: readonly Slice[]; readonly shape: Shape },
+): Promise<Service> {
+  const service = site.model.service(namespace, name) ?? {
+    namespace,
+    name,
+    exists: false,
+    front: NO_FRONT,
+    slices: new Map(),
+    steady: false,
+    sameFront: false,
+  };
+  site.model.services.set(`${namespace}/${name}`, service);
+  for (const [index, slice] of slices.entries()) await writeSlice(site, service, `${name}-${index}`, slice);
+  await site.api.create(`/api/v1/namespaces/${namespace}/services`, {
+    metadata: { name },
+    // Without selector: nobody but the run writes its slices.
+    spec: {
+      ...(shape === 'Headless' ? { clusterIP: 'None' } : { type: shape }),
+      ports: [{ name: 'http', port: SERVICE_PORT }],
+    },
+  });
+  service.exists = true;
+  await lookAtFront(site, service);
+  return service;
+}
+
+/** To another type than headless. */
+export async function reshapeService(site: Site, service: Service, shape: Shape): Promise<void> {
+  service.sameFront = false;
+  await site.api.patch(servicePath(service), { spec: { type: shape } });
+  await lookAtFront(site, service);
+}
+
+/** What a load balancer gives to a Service of its type: addresses or names. */
+export async function writeBalancers(
+  site: Site,
+  service: Service,
+  balancers: readonly string[],
+): Promise<void> {
+  service.sameFront = false;
+  const ingress = balancers.map((host) => (/^[0-9.]+$/.test(host) ? { ip: host } : { hostname: host }));
+  await site.api.patch(`${servicePath(service)}/status`, { status: { loadBalancer: { ingress } } });
+  await lookAtFront(site, service);
+}
+
+export async function removeService(site: Site, service: Service): Promise<void> {
+  Object.assign(service, GONE);
+  await site.api.remove(servicePath(service));
+}
+
+async function lookAtFront(site: Site, service: Service): Promise<void> {
+  const { spec, status } = (await site.api.get(servicePath(service))) as unknown as ServiceView;
+  const isHeadless = spec.clusterIP === 'None';
+  service.front = {
+    shape: isHeadless ? 'Headless' : spec.type,
+    clusterIp: isHeadless ? undefined : spec.clusterIP,
+    nodePort: spec.ports[0]?.nodePort,
+    balancers: (status.loadBalancer?.ingress ?? []).flatMap(({ ip, hostname }) => ip ?? hostname ?? []),
+  };
+}
+
+export async function writeSlice(site: Site, service: Service, name: string, content: Slice): Promise<void> {
+  site.model.writeSlice(service, name, content);
+  await site.api.replace(`/apis/discovery.k8s.io/v1/namespaces/${service.namespace}/endpointslices`, name, {
+    metadata: { name, labels: { 'kubernetes.io/service-name': service.name } },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: PORT, protocol: 'TCP' }],
+    endpoints: Object.entries(content).map(([address, health]) => ({
+      addresses: [address],
+      conditions: {
+        ready: health === 'ready',
+        serving: health === 'ready' || health === 'draining',
+        terminating: health === 'draining' || health === 'ending',
+      },
+    })),
+  });
+}
+
+function servicePath({ namespace, name }: Service): string {
+  return `/api/v1/namespaces/${namespace}/services/${name}`;
+}

@@ -1,0 +1,105 @@
+import { connectionPath, GROUP_PATH } from '../test/support/workload.ts';
+import type { Backend, Upstream } from './model.ts';
+import { SITE_LABEL } from './nodes.ts';
+import type { Mode } from './places.ts';
+import type { Site } from './site.ts';
+
+/** How upstreams are reached that say nothing of it. */
+export async function changeAddressing(site: Site, mode: Mode): Promise<void> {
+  site.model.addressing = mode;
+  await site.api.patch(connectionPath(site.name), {
+    spec: { addressing: { nodeSelector: null, ...addressingOf(site, mode) } },
+  });
+}
+
+function addressingOf(site: Site, mode: Mode): object {
+  return mode === 'Node' ? { mode, nodeSelector: { matchLabels: { [SITE_LABEL]: site.name } } } : { mode };
+}
+
+function backendsOf(site: Site, backends: readonly Backend[]): readonly object[] {
+  return backends.map(({ service, weight, mode }) => ({
+    serviceRef: { name: service, port: 'http' },
+    weight,
+    ...(mode === undefined ? {} : { addressing: addressingOf(site, mode) }),
+  }));
+}
+
+export async function makeUpstream(
+  site: Site,
+  given: Pick<Upstream, 'namespace' | 'name' | 'backends' | 'guarded' | 'syncPolicy' | 'deletionPolicy'> &
+    Partial<Pick<Upstream, 'id' | 'manage'>>,
+): Promise<Upstream> {
+  const upstream: Upstream = {
+    id: `${given.namespace}.${given.name}`,
+    manage: 'Object',
+    ...given,
+    retries: 1,
+    state: 'live',
+    referred: [],
+    begun: false,
+    settled: undefined,
+  };
+  site.model.refer(upstream);
+  site.model.owned.add(upstream.id);
+  site.model.upstreams.set(upstream.id, upstream);
+  await site.api.create(`${GROUP_PATH}/namespaces/${given.namespace}/gatewayupstreams`, {
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind: 'GatewayUpstream',
+    metadata: { name: given.name },
+    spec: {
+      connectionRef: { name: site.name },
+      backends: backendsOf(site, given.backends),
+      ...(upstream.manage === 'Nodes'
+        ? { manage: 'Nodes', upstreamId: upstream.id }
+        : {
+            retries: upstream.retries,
+            syncPolicy: given.syncPolicy,
+            deletionPolicy: given.deletionPolicy,
+          }),
+      removalGuard: given.guarded ? { holdFor: '3s' } : { maxRemovalPercent: 100 },
+    },
+  });
+  return upstream;
+}
+
+/** An object that asks for an upstream of somebody else. */
+export async function makeTrespasser(
+  site: Site,
+  namespace: string,
+  upstreamId: string,
+  service: string,
+): Promise<void> {
+  await site.api.create(`${GROUP_PATH}/namespaces/${namespace}/gatewayupstreams`, {
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind: 'GatewayUpstream',
+    metadata: { name: `trespasser-${upstreamId}` },
+    spec: {
+      connectionRef: { name: site.name },
+      upstreamId,
+      backends: backendsOf(site, [{ service, weight: 1 }]),
+    },
+  });
+}
+
+export async function editUpstream(
+  site: Site,
+  upstream: Upstream,
+  change: Partial<Pick<Upstream, 'backends' | 'retries' | 'syncPolicy' | 'deletionPolicy'>>,
+): Promise<void> {
+  Object.assign(upstream, change);
+  site.model.refer(upstream);
+  if (change.syncPolicy !== undefined) upstream.settled = undefined;
+  const { backends, ...plain } = change;
+  await site.api.patch(pathOf(upstream), {
+    spec: { ...plain, ...(backends === undefined ? {} : { backends: backendsOf(site, backends) }) },
+  });
+}
+
+export async function removeUpstream(site: Site, upstream: Upstream): Promise<void> {
+  upstream.state = 'deleting';
+  await site.api.remove(pathOf(upstream));
+}
+
+export function pathOf({ namespace, name }: Pick<Upstream, 'namespace' | 'name'>): string {
+  return `${GROUP_PATH}/namespaces/${namespace}/gatewayupstreams/${name}`;
+}
