@@ -4,6 +4,7 @@ import { KEPT_CHANGES } from './kept-changes.ts';
 import { NODE_CHANGES } from './node-changes.ts';
 import type { Mode } from './places.ts';
 import { makeRandomService, SERVICE_CHANGES } from './service-changes.ts';
+import { SET_CHANGES } from './set-changes.ts';
 import { makeRandomUpstream, UPSTREAM_CHANGES } from './upstream-changes.ts';
 import { changeAddressing } from './upstreams.ts';
 
@@ -13,6 +14,7 @@ export const CHANGES: readonly Change[] = [
   ...NODE_CHANGES,
   ...UPSTREAM_CHANGES,
   ...KEPT_CHANGES,
+  ...SET_CHANGES,
   {
     name: 'addressing of the connection changed',
     weight: 2,

@@ -74,6 +74,8 @@ const PERMISSIONS = [
   'gatewayconnections',
   'namespaces',
   'nodes',
+  'gatewayupstreamsets',
+  'gatewayupstreamsets/status',
 ];
 const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
 

@@ -29,6 +29,8 @@ export interface Upstream {
   readonly namespace: string;
   readonly name: string;
   readonly id: string;
+  /** The set makes its object, and deletes it. */
+  readonly isMember: boolean;
   /** `Nodes`: somebody else owns it, and its nodes alone are ours. */
   readonly manage: 'Object' | 'Nodes';
   backends: readonly Backend[];
@@ -40,6 +42,8 @@ export interface Upstream {
   state: 'live' | 'deleting';
   /** What its backends led to at any moment since the last quiet. */
   referred: readonly Reference[];
+  /** Its object went and came again since the last quiet: the operator may be about to see that. */
+  flapped: boolean;
   /** With `manage: Nodes`: they were written once, so that ours is what it has even where that is nothing. */
   begun: boolean;
   /** What it was at the last quiet, as long as nobody changed that since. */
@@ -65,6 +69,8 @@ export class Model {
   readonly foreign = new Map<string, string>();
   /** What their owners wrote into the upstreams of which nodes alone are ours, as JSON by id; undefined: it is not there. */
   readonly kept = new Map<string, string | undefined>();
+  /** The set, and what its template says. */
+  readonly set = { exists: false, retries: 1 };
   /** How backends are reached that say nothing of it. */
   #addressing: Mode = 'Pod';
   /** Some node was of use at the last quiet, and at every moment since. */
@@ -109,6 +115,41 @@ export class Model {
     upstream.referred = [...upstream.referred, ...this.#referencesOf(upstream)];
   }
 
+  /** The same for everything that decides which upstreams the set has, and what they are. */
+  followSet(): void {
+    for (const { namespace, name, exists, exposed } of this.services.values()) {
+      const id = `${namespace}.${name}-http`;
+      const known = this.upstreams.get(id);
+      const isWanted = this.set.exists && exists && exposed && this.namespaces.has(namespace);
+      if (isWanted && known?.state === 'live') known.retries = this.set.retries;
+      else if (isWanted) this.#addMember(namespace, name, id, known !== undefined);
+      else if (known !== undefined) known.state = 'deleting';
+    }
+  }
+
+  #addMember(namespace: string, service: string, id: string, flapped: boolean): void {
+    const member: Upstream = {
+      namespace,
+      name: `${service}-http`,
+      id,
+      isMember: true,
+      manage: 'Object',
+      backends: [{ service, weight: 1 }],
+      retries: this.set.retries,
+      syncPolicy: 'Sync',
+      deletionPolicy: 'Delete',
+      guarded: true,
+      state: 'live',
+      referred: [],
+      flapped,
+      begun: false,
+      settled: undefined,
+    };
+    this.refer(member);
+    this.owned.add(id);
+    this.upstreams.set(id, member);
+  }
+
   /** The upstream of this id whose object is there. */
   byId(id: string): Upstream | undefined {
     return this.upstreams.get(id);
@@ -139,7 +180,8 @@ export class Model {
     }
     for (const upstream of this.upstreams.values()) {
       upstream.referred = this.#referencesOf(upstream);
-      upstream.settled = upstream.syncPolicy;
+      upstream.settled = upstream.flapped ? undefined : upstream.syncPolicy;
+      upstream.flapped = false;
     }
   }
 

@@ -21,6 +21,8 @@ export interface Service {
   readonly namespace: string;
   readonly name: string;
   exists: boolean;
+  /** It has the label by which the set finds it. */
+  exposed: boolean;
   front: Front;
   readonly slices: Map<string, Slice>;
   /** It had a ready endpoint at the last quiet, and at every moment since. */

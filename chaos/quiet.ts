@@ -4,6 +4,7 @@ import { isUntouched, problemOf, staysBehind } from './comparison.ts';
 import type { Upstream } from './model.ts';
 import { giveBackKept } from './owners.ts';
 import type { Site } from './site.ts';
+import { membersPath, setPath } from './upstream-set.ts';
 import { pathOf } from './upstreams.ts';
 
 /** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
@@ -62,8 +63,33 @@ async function problemsOf(site: Site, options: { readonly mayHold: boolean }): P
     if (!known.has(id) && !staysBehind(gateway.get('upstreams', id)))
       problems.push(`upstream ${id} belongs to nobody and is still there`);
   }
+  problems.push(...(await problemsOfSet(site)));
   judge.look();
   return problems;
+}
+
+/** Of its status, and of the objects that are there: those that are missing are missed elsewhere. */
+async function problemsOfSet(site: Site): Promise<readonly string[]> {
+  const { items } = (await site.api.get(membersPath(site))) as { readonly items?: readonly Named[] };
+  const unknown = (items ?? [])
+    .map(({ metadata: { namespace, name } }) => `${namespace}.${name}`)
+    .filter((id) => site.model.upstreams.get(id)?.isMember !== true)
+    .map((id) => `${id} is an object of the set, which does not want it`);
+  if (!site.model.set.exists) return unknown;
+  const set = await site.api.get(setPath(site));
+  const ready = conditionOf(set, 'Ready');
+  const isTold = ready?.status === 'True' && hasNewStatus(set);
+  return isTold ? unknown : [...unknown, `the set has Ready ${ready?.status}/${ready?.reason}`];
+}
+
+interface Named {
+  readonly metadata: { readonly namespace: string; readonly name: string };
+}
+
+function hasNewStatus(object: Readonly<Record<string, unknown>> | undefined): boolean {
+  const { generation } = (object?.['metadata'] ?? {}) as { readonly generation?: number };
+  const { observedGeneration } = (object?.['status'] ?? {}) as { readonly observedGeneration?: number };
+  return generation === observedGeneration;
 }
 
 /** Forgets the object when it is gone and the gateway shows what its policies say. */
@@ -108,9 +134,9 @@ async function deleteLeftBehind(
 async function problemOfStatus(site: Site, upstream: Upstream): Promise<string | undefined> {
   const { id, namespace, name, manage, syncPolicy, backends } = upstream;
   const object = await site.api.get(pathOf(upstream));
-  const { generation } = (object?.['metadata'] ?? {}) as { readonly generation?: number };
-  const { observedGeneration } = (object?.['status'] ?? {}) as { readonly observedGeneration?: number };
-  if (generation !== observedGeneration) return `${namespace}/${name} has an old status`;
+  const { deletionTimestamp } = (object?.['metadata'] ?? {}) as { readonly deletionTimestamp?: string };
+  if (object === undefined || deletionTimestamp !== undefined) return `${namespace}/${name} is not there`;
+  if (!hasNewStatus(object)) return `${namespace}/${name} has an old status`;
   if (syncPolicy === 'Observe') return undefined;
   const programmed = conditionOf(object, 'Programmed');
   const resolved = conditionOf(object, 'ResolvedRefs');

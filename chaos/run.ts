@@ -14,6 +14,7 @@ import { createRandom, type Random } from './random.ts';
 import { makeRandomService } from './service-changes.ts';
 import { Site } from './site.ts';
 import { makeRandomUpstream } from './upstream-changes.ts';
+import { makeSet } from './upstream-set.ts';
 import { makeTrespasser } from './upstreams.ts';
 
 /** As short as the rules for these settings allow, so that a run sees many take-overs, sweeps and reviews. */
@@ -178,6 +179,7 @@ async function prepare(site: Site, random: Random): Promise<void> {
     },
   });
   for (let node = 0; node < 3; node += 1) await makeNode(site);
+  await makeSet(site);
   for (const namespace of [`${site.name}-one`, `${site.name}-two`]) {
     await site.makeNamespace(namespace);
     for (const service of ['s1', 's2', 's3']) await makeRandomService(site, random, namespace, service);

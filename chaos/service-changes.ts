@@ -24,7 +24,11 @@ export async function makeRandomService(
     ),
   );
   const shape = random.pick<Shape>(['Headless', ...WITH_ADDRESS]);
-  const service = await makeService(site, namespace, name, { slices, shape });
+  const service = await makeService(site, namespace, name, {
+    slices,
+    shape,
+    exposed: random.fraction() < 0.4,
+  });
   // One in four waits for its load balancer.
   if (shape === 'LoadBalancer' && random.fraction() < 0.75) await balanced(site, random, service);
   return service;

@@ -1,6 +1,7 @@
 import { type Front, GONE, PORT, SERVICE_PORT, type Service, type Shape, type Slice } from './places.ts';
 import type { Site } from './site.ts';
 
+export const EXPOSED_LABEL = 'chaos.example.com/exposed';
 const NO_FRONT: Front = { shape: 'Headless', clusterIp: undefined, nodePort: undefined, balancers: [] };
 
 /** A Service as the API server gives it. */
@@ -22,12 +23,17 @@ export async function makeService(
   site: Site,
   namespace: string,
   name: string,
-  { slices, shape }: { readonly slices: readonly Slice[]; readonly shape: Shape },
+  {
+    slices,
+    shape,
+    exposed,
+  }: { readonly slices: readonly Slice[]; readonly shape: Shape; readonly exposed: boolean },
 ): Promise<Service> {
   const service = site.model.service(namespace, name) ?? {
     namespace,
     name,
     exists: false,
+    exposed,
     front: NO_FRONT,
     slices: new Map(),
     steady: false,
@@ -35,15 +41,16 @@ export async function makeService(
   };
   site.model.services.set(`${namespace}/${name}`, service);
   for (const [index, slice] of slices.entries()) await writeSlice(site, service, `${name}-${index}`, slice);
+  Object.assign(service, { exists: true, exposed });
+  site.model.followSet();
   await site.api.create(`/api/v1/namespaces/${namespace}/services`, {
-    metadata: { name },
+    metadata: { name, labels: exposed ? { [EXPOSED_LABEL]: 'true' } : {} },
     // Without selector: nobody but the run writes its slices.
     spec: {
       ...(shape === 'Headless' ? { clusterIP: 'None' } : { type: shape }),
       ports: [{ name: 'http', port: SERVICE_PORT }],
     },
   });
-  service.exists = true;
   await lookAtFront(site, service);
   return service;
 }
@@ -69,6 +76,7 @@ export async function writeBalancers(
 
 export async function removeService(site: Site, service: Service): Promise<void> {
   Object.assign(service, GONE);
+  site.model.followSet();
   await site.api.remove(servicePath(service));
 }
 
@@ -98,6 +106,14 @@ export async function writeSlice(site: Site, service: Service, name: string, con
       },
     })),
   });
+}
+
+/** Gives it the label by which the set finds it, or takes it away. */
+export async function exposeService(site: Site, service: Service, exposed: boolean): Promise<void> {
+  service.exposed = exposed;
+  site.model.followSet();
+  const labels = { [EXPOSED_LABEL]: exposed ? 'true' : null };
+  await site.api.patch(servicePath(service), { metadata: { labels } });
 }
 
 function servicePath({ namespace, name }: Service): string {

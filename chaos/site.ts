@@ -8,6 +8,7 @@ import { removeNode } from './nodes.ts';
 import { createPatientCluster, type PatientCluster } from './patient-cluster.ts';
 import { GONE } from './places.ts';
 import { Replica } from './replica.ts';
+import { removeSet } from './upstream-set.ts';
 
 export interface SiteOptions {
   readonly cluster: ControlPlane;
@@ -125,6 +126,7 @@ export class Site implements AsyncDisposable {
     for (const service of this.model.services.values()) {
       if (service.namespace === name) Object.assign(service, GONE);
     }
+    this.model.followSet();
     await this.api.remove(`/api/v1/namespaces/${name}`);
   }
 
@@ -133,6 +135,7 @@ export class Site implements AsyncDisposable {
     // The connection's finalizer stays for as long as nobody runs; another site of this control plane is not bothered.
     await this.api.patch(connectionPath(this.name), { metadata: { finalizers: null } });
     await this.api.remove(connectionPath(this.name));
+    await removeSet(this);
     for (const node of [...this.model.nodes.keys()]) await removeNode(this, node);
   }
 }

@@ -7,8 +7,10 @@ import { editUpstream, makeUpstream, removeUpstream } from './upstreams.ts';
 
 const MOST_UPSTREAMS = 12;
 
+/** Those whose objects people made. */
+const ofPeople = (site: Site) => live(site).filter(({ isMember }) => !isMember);
 /** Those of which an object says all, and not nodes alone. */
-const ofObjects = (site: Site) => live(site).filter(({ manage }) => manage === 'Object');
+const ofObjects = (site: Site) => ofPeople(site).filter(({ manage }) => manage === 'Object');
 
 /** A change of the spec of one `among` those; `next` gives undefined where there is nothing to change. */
 function edit(
@@ -82,7 +84,7 @@ export const UPSTREAM_CHANGES: readonly Change[] = [
     name: 'upstream deleted',
     weight: 4,
     async apply(site, random) {
-      const found = live(site);
+      const found = ofPeople(site);
       if (found.length < 4) return undefined;
       const upstream = random.pick(found);
       await removeUpstream(site, upstream);
@@ -90,7 +92,7 @@ export const UPSTREAM_CHANGES: readonly Change[] = [
     },
   },
   edit('upstream edited', 5, ofObjects, (_upstream, _site, random) => ({ retries: random.between(0, 9) })),
-  edit('backends changed', 6, live, (upstream, site, random) => {
+  edit('backends changed', 6, ofPeople, (upstream, site, random) => {
     const here = services(site).filter(({ namespace }) => namespace === upstream.namespace);
     return here.length === 0 ? undefined : { backends: backendsFrom(here, random) };
   }),

@@ -31,11 +31,13 @@ export async function makeUpstream(
 ): Promise<Upstream> {
   const upstream: Upstream = {
     id: `${given.namespace}.${given.name}`,
+    isMember: false,
     manage: 'Object',
     ...given,
     retries: 1,
     state: 'live',
     referred: [],
+    flapped: false,
     begun: false,
     settled: undefined,
   };
