@@ -26,6 +26,9 @@ export function problemOf(
   options: ComparisonOptions,
 ): string | undefined {
   if (upstream.syncPolicy === 'Observe') return undefined;
+  const secret = model.secretOf(upstream);
+  // The gateway keeps what it has, as it was when the Secret was last of use or as somebody wrote it since.
+  if (secret !== undefined && secret.certificate === undefined) return undefined;
   const found = upstream.backends.map((backend) => model.placesOf(upstream.namespace, backend));
   if (held === undefined) {
     const isAbsent = upstream.manage === 'Nodes' || found.every((places) => places === undefined);
@@ -36,6 +39,7 @@ export function problemOf(
   } else if (held['retries'] !== upstream.retries) {
     return `has ${String(held['retries'])} retries instead of ${upstream.retries}`;
   }
+  if (certificateIn(held) !== secret?.certificate) return 'shows another certificate';
   const backends = upstream.backends.map(({ weight }, index) => ({ weight, places: found[index] ?? [] }));
   const nodes = held['nodes'] as readonly Node[];
   return problemOfNodes(backends, nodes, upstream.guarded && options.mayHold);
@@ -47,6 +51,10 @@ export function isUntouched(model: Model, { manage, begun, namespace, backends }
     backend.weight > 0 ? (model.placesOf(namespace, backend) ?? []) : [],
   );
   return manage === 'Nodes' && !begun && wanted.length === 0;
+}
+
+export function certificateIn({ tls }: Held): string | undefined {
+  return (tls as { readonly client_cert?: string } | undefined)?.client_cert;
 }
 
 /** Everything of an upstream that is its owner's where nodes alone are ours, as text; undefined: it is not there. */

@@ -65,6 +65,8 @@ function replicaFault(
 const eachReplica = (faultOf: (index: number) => readonly Fault[]): readonly Fault[] =>
   [0, 1].flatMap(faultOf);
 
+const RBAC = '/apis/rbac.authorization.k8s.io/v1';
+const OPERATOR = 'gateway-upstream-operator';
 /** Rules of the ClusterRole, by the resource that they are about. */
 const PERMISSIONS = [
   'endpointslices',
@@ -77,7 +79,18 @@ const PERMISSIONS = [
   'gatewayupstreamsets',
   'gatewayupstreamsets/status',
 ];
-const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
+
+/** Roles, each with the resource that one of its rules is about. */
+function rulesOf({ model, operatorNamespace }: Site): readonly (readonly [role: string, resource: string])[] {
+  const namespaces = new Set([...model.secrets.values()].map(({ namespace }) => namespace));
+  return [
+    ...PERMISSIONS.map((resource) => [`${RBAC}/clusterroles/${OPERATOR}`, resource] as const),
+    [`${RBAC}/namespaces/${operatorNamespace}/roles/${OPERATOR}`, 'secrets'],
+    ...[...namespaces].map(
+      (namespace) => [`${RBAC}/namespaces/${namespace}/roles/${OPERATOR}-secrets`, 'secrets'] as const,
+    ),
+  ];
+}
 
 const OPERATOR_FAULTS = eachReplica((index) => [
   replicaFault('operator killed', 4, index, async (_, replica, random) => {
@@ -147,19 +160,20 @@ export const FAULTS: readonly Fault[] = [
   ...CONTENT_FAULTS,
   {
     name: 'permission taken away',
-    weight: 4,
+    weight: 6,
     place: 'permissions',
-    async strike({ api }, random) {
-      const role = (await api.get(ROLE)) as {
+    async strike(site, random) {
+      const { api } = site;
+      const [path, resource] = random.pick(rulesOf(site));
+      const role = (await api.get(path)) as {
         readonly rules: readonly { readonly resources: readonly string[] }[];
       };
-      const resource = random.pick(PERMISSIONS);
       const rules = role.rules.filter(({ resources }) => !resources.includes(resource));
-      await api.patch(ROLE, { rules });
+      await api.patch(path, { rules });
       return {
-        detail: ` ${resource}`,
+        detail: ` ${resource} of ${path.replace(RBAC, '')}`,
         steps: random.between(2, 15),
-        heal: () => api.patch(ROLE, { rules: role.rules }),
+        heal: () => api.patch(path, { rules: role.rules }),
       };
     },
   },

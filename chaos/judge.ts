@@ -1,8 +1,8 @@
 import type { AdminObserver, ObservedRequest, StandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
-import { ownersFields, staysBehind } from './comparison.ts';
+import { certificateIn, type Held, ownersFields, staysBehind } from './comparison.ts';
 import { LeaseRecord } from './lease-record.ts';
-import type { Model } from './model.ts';
+import type { Model, Secret } from './model.ts';
 import type { Exit } from './replica.ts';
 
 /** What an operator may use at most: far above what it needs, far below a leak. */
@@ -62,7 +62,7 @@ export class Judge implements AdminObserver {
     const id = writtenId(request);
     if (id === undefined) return;
     const { model } = this.#options;
-    const upstream = model.byId(id);
+    const upstream = model.upstreams.get(id);
     if (upstream?.settled === 'Observe') {
       this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, which it is to observe`);
     }
@@ -72,6 +72,10 @@ export class Judge implements AdminObserver {
       staysBehind(this.#gateway?.get('upstreams', id))
     ) {
       this.#violated(`${senderOf(request)} deleted ${id}, which was to stay behind`);
+    }
+    if (request.method === 'PUT' && upstream !== undefined) {
+      const problem = problemOfCertificate(model.secretOf(upstream), JSON.parse(request.body ?? '{}'));
+      if (problem !== undefined) this.#violated(`${senderOf(request)} sent PUT for ${id} with ${problem}`);
     }
     const before = nodesOf(this.#gateway?.get('upstreams', id));
     if (
@@ -94,7 +98,7 @@ export class Judge implements AdminObserver {
     if (request.method === 'DELETE') this.writes.delete += 1;
     if (isOfNodes(request)) {
       this.writes.patch += 1;
-      const upstream = this.#options.model.byId(writtenId(request) ?? '');
+      const upstream = this.#options.model.upstreams.get(writtenId(request) ?? '');
       if (upstream !== undefined) upstream.begun = true;
     }
   }
@@ -178,6 +182,14 @@ function writtenId({ method, path }: ObservedRequest): string | undefined {
   return decodeURIComponent(
     /^\/apisix\/admin\/upstreams\/([^/?]+)(?:\/nodes)?(?:\?.*)?$/.exec(path)?.[1] ?? path,
   );
+}
+
+function problemOfCertificate(secret: Secret | undefined, written: Held): string | undefined {
+  const shown = certificateIn(written);
+  if (secret === undefined) return shown === undefined ? undefined : 'a certificate that nobody asked for';
+  if (shown === undefined || !secret.had.has(shown)) return 'none of the certificates of its Secret';
+  const { settled } = secret;
+  return settled === undefined || settled.certificate === shown ? undefined : 'an old certificate';
 }
 
 /** Whether a request would change the nodes of an upstream and nothing else. */

@@ -37,6 +37,8 @@ export interface Upstream {
   retries: number;
   syncPolicy: SyncPolicy;
   deletionPolicy: DeletionPolicy;
+  /** The Secret of its namespace whose certificate the gateway shows. */
+  readonly secret: string | undefined;
   /** Its removal guard is on; otherwise every removal passes at once. */
   readonly guarded: boolean;
   state: 'live' | 'deleting';
@@ -56,10 +58,24 @@ interface Reference {
   readonly mode: Mode;
 }
 
+/** A key pair for gateways to show. */
+export interface Secret {
+  readonly namespace: string;
+  readonly name: string;
+  /** Undefined where it is not there, or its key is another one's. */
+  certificate: string | undefined;
+  /** All that it ever had. */
+  readonly had: Set<string>;
+  /** What it had at the last quiet, as long as nobody changed that since. */
+  settled: Pick<Secret, 'certificate'> | undefined;
+}
+
 export class Model {
   readonly namespaces = new Set<string>();
   readonly services = new Map<string, Service>();
   readonly nodes = new Map<string, ClusterNode>();
+  readonly secrets = new Map<string, Secret>();
+  /** Those whose objects are there, by id. */
   readonly upstreams = new Map<string, Upstream>();
   /** Ids that were an object's at some time, and whose upstream may have stayed behind. */
   readonly orphans = new Set<string>();
@@ -110,6 +126,18 @@ export class Model {
     if (![...this.nodes.values()].some(isUseful)) this.#nodesSteady = false;
   }
 
+  /** The same; `certificate` is undefined for one that goes, or is of no use. */
+  writeSecret(namespace: string, name: string, certificate: string | undefined): void {
+    const secret = this.secrets.get(`${namespace}/${name}`);
+    const had = secret?.had ?? new Set<string>();
+    if (certificate !== undefined) had.add(certificate);
+    this.secrets.set(`${namespace}/${name}`, { namespace, name, certificate, had, settled: undefined });
+  }
+
+  secretOf({ namespace, secret }: Upstream): Secret | undefined {
+    return this.secrets.get(`${namespace}/${secret}`);
+  }
+
   /** The same for `upstream.backends`. */
   refer(upstream: Upstream): void {
     upstream.referred = [...upstream.referred, ...this.#referencesOf(upstream)];
@@ -138,6 +166,7 @@ export class Model {
       retries: this.set.retries,
       syncPolicy: 'Sync',
       deletionPolicy: 'Delete',
+      secret: undefined,
       guarded: true,
       state: 'live',
       referred: [],
@@ -148,11 +177,6 @@ export class Model {
     this.refer(member);
     this.owned.add(id);
     this.upstreams.set(id, member);
-  }
-
-  /** The upstream of this id whose object is there. */
-  byId(id: string): Upstream | undefined {
-    return this.upstreams.get(id);
   }
 
   /** Where `backend` of an upstream of `namespace` leads; undefined: nowhere. */
@@ -178,6 +202,7 @@ export class Model {
       service.steady = service.exists && hasReady(service);
       service.sameFront = service.exists;
     }
+    for (const secret of this.secrets.values()) secret.settled = { certificate: secret.certificate };
     for (const upstream of this.upstreams.values()) {
       upstream.referred = this.#referencesOf(upstream);
       upstream.settled = upstream.flapped ? undefined : upstream.syncPolicy;

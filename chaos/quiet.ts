@@ -140,7 +140,10 @@ async function problemOfStatus(site: Site, upstream: Upstream): Promise<string |
   if (syncPolicy === 'Observe') return undefined;
   const programmed = conditionOf(object, 'Programmed');
   const resolved = conditionOf(object, 'ResolvedRefs');
-  const allFound = backends.every((backend) => site.model.placesOf(namespace, backend) !== undefined);
+  const secret = site.model.secretOf(upstream);
+  const isUsable = secret === undefined || secret.certificate !== undefined;
+  const allFound =
+    isUsable && backends.every((backend) => site.model.placesOf(namespace, backend) !== undefined);
   if (resolved?.status !== (allFound ? 'True' : 'False')) {
     return `${namespace}/${name} has ResolvedRefs ${resolved?.status}/${resolved?.reason}`;
   }

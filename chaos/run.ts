@@ -11,6 +11,7 @@ import { makeNode } from './nodes.ts';
 import { writeForeign } from './owners.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom, type Random } from './random.ts';
+import { writePair } from './secret-changes.ts';
 import { makeRandomService } from './service-changes.ts';
 import { Site } from './site.ts';
 import { makeRandomUpstream } from './upstream-changes.ts';
@@ -73,11 +74,13 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
   let passed = 0;
   let failed = 0;
 
+  const name = `chaos-${seed}`;
   await using site = await Site.open({
     cluster,
-    name: `chaos-${seed}`,
+    name,
     note,
-    settings: SETTINGS,
+    // There from the beginning, since Roles are made in them.
+    settings: { ...SETTINGS, secretNamespaces: [`${name}-one`, `${name}-two`] },
     leaseDurationMs: LEASE_DURATION_MS,
   });
   const { judge } = site;
@@ -180,8 +183,8 @@ async function prepare(site: Site, random: Random): Promise<void> {
   });
   for (let node = 0; node < 3; node += 1) await makeNode(site);
   await makeSet(site);
-  for (const namespace of [`${site.name}-one`, `${site.name}-two`]) {
-    await site.makeNamespace(namespace);
+  for (const namespace of site.model.namespaces) {
+    for (const name of ['c1', 'c2']) await writePair(site, { namespace, name });
     for (const service of ['s1', 's2', 's3']) await makeRandomService(site, random, namespace, service);
     for (const upstream of ['u1', 'u2', 'u3']) await makeRandomUpstream(site, random, namespace, upstream);
     await keepRandomNodes(site, random, namespace, 'k1');

@@ -58,9 +58,13 @@ export class Site implements AsyncDisposable {
     const api = createPatientCluster(cluster);
     const operatorNamespace = `${name}-operator`;
     await api.create('/api/v1/namespaces', { metadata: { name: operatorNamespace } });
-    const { watchNodes = false } = settings;
-    const token = await installRbac(cluster, operatorNamespace, [], { watchNodes });
     const model = new Model();
+    const { watchNodes = false, secretNamespaces = [] } = settings;
+    for (const namespace of secretNamespaces) {
+      await api.create('/api/v1/namespaces', { metadata: { name: namespace } });
+      model.namespaces.add(namespace);
+    }
+    const token = await installRbac(cluster, operatorNamespace, [], { watchNodes, secretNamespaces });
     const replicas: Replica[] = [];
     const judge = new Judge({
       model,

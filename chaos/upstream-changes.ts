@@ -42,9 +42,12 @@ export async function makeRandomUpstream(
 ): Promise<Upstream | undefined> {
   const found = services(site).filter((service) => service.namespace === namespace);
   if (found.length === 0) return undefined;
+  const secrets = [...site.model.secrets.values()].filter((secret) => secret.namespace === namespace);
+  const hasSecret = random.fraction() < 0.3 && secrets.length > 0;
   return await makeUpstream(site, {
     namespace,
     name,
+    secret: hasSecret ? random.pick(secrets).name : undefined,
     backends: backendsFrom(found, random),
     guarded: random.fraction() < 0.5,
     syncPolicy: random.fraction() < 0.85 ? 'Sync' : random.pick<SyncPolicy>(['UpsertOnly', 'Observe']),

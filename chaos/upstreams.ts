@@ -27,12 +27,13 @@ function backendsOf(site: Site, backends: readonly Backend[]): readonly object[]
 export async function makeUpstream(
   site: Site,
   given: Pick<Upstream, 'namespace' | 'name' | 'backends' | 'guarded' | 'syncPolicy' | 'deletionPolicy'> &
-    Partial<Pick<Upstream, 'id' | 'manage'>>,
+    Partial<Pick<Upstream, 'id' | 'manage' | 'secret'>>,
 ): Promise<Upstream> {
   const upstream: Upstream = {
     id: `${given.namespace}.${given.name}`,
     isMember: false,
     manage: 'Object',
+    secret: undefined,
     ...given,
     retries: 1,
     state: 'live',
@@ -58,6 +59,9 @@ export async function makeUpstream(
             syncPolicy: given.syncPolicy,
             deletionPolicy: given.deletionPolicy,
           }),
+      ...(upstream.secret === undefined
+        ? {}
+        : { scheme: 'HTTPS', tls: { clientCertificateSecretRef: { name: upstream.secret } } }),
       removalGuard: given.guarded ? { holdFor: '3s' } : { maxRemovalPercent: 100 },
     },
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { problemOf } from '../../../chaos/comparison.ts';
+import { isUntouched, ownersFields, problemOf } from '../../../chaos/comparison.ts';
 import { Model, type Upstream } from '../../../chaos/model.ts';
 import type { Service, Slice } from '../../../chaos/places.ts';
 
@@ -36,6 +36,7 @@ function given(
     name: 'web',
     id: 'apps.web',
     isMember: false,
+    secret: undefined,
     manage: 'Object',
     flapped: false,
     begun: false,
@@ -163,6 +164,77 @@ describe('the model', () => {
     if (expected !== undefined) {
       expect(given({ s: [{ a: 'sick' }] }, {}, front).model.placesOf('apps', backend)).toEqual([]);
     }
+  });
+
+  it('wants the certificate that a Secret has now, and nothing while that has none', () => {
+    const { model, upstream } = given({ s: [{ a: 'ready' }] }, { secret: 'c' });
+    const shows = (client_cert: string | undefined) =>
+      problemOf(model, upstream, { ...held(['a', 1]), tls: { client_cert } }, { mayHold: false });
+    model.writeSecret('apps', 'c', 'first');
+    expect(shows('first')).toBeUndefined();
+    model.writeSecret('apps', 'c', 'second');
+    expect(shows('first')).toBe('shows another certificate');
+    expect(shows(undefined)).toBe('shows another certificate');
+    model.writeSecret('apps', 'c', undefined);
+    expect(shows('first')).toBeUndefined();
+    expect(model.secretOf(upstream)?.had).toEqual(new Set(['first', 'second']));
+  });
+
+  it('wants the nodes alone of what somebody else owns, once there were any', () => {
+    const { model, upstream } = given({ s: [{ a: 'ready' }] }, { manage: 'Nodes' });
+    const problem = (...nodes: readonly (readonly [host: string, weight: number])[]) =>
+      problemOf(model, upstream, { ...held(...nodes), retries: 7 }, { mayHold: false });
+    expect(problemOf(model, upstream, undefined, { mayHold: false })).toBeUndefined();
+    expect(problem(['a', 1])).toBeUndefined();
+    expect(problem(['b', 1])).toBe('lacks a:8080');
+    expect(isUntouched(model, upstream)).toBe(false);
+    model.services.get('apps/s')?.slices.set('s-0', { a: 'sick' });
+    expect(isUntouched(model, upstream)).toBe(true);
+    expect(problem(['b', 1])).toBeUndefined();
+    upstream.begun = true;
+    expect(problem(['b', 1])).toBe('still has b:8080');
+  });
+
+  it('compares everything but nodes with what an owner wrote', () => {
+    const fields = { retries: 1, labels: { team: 'a' } };
+    const nodes = [{ host: 'a', port: 1, weight: 1 }];
+    expect(ownersFields({ ...fields, nodes, update_time: 5 })).toBe(ownersFields(fields));
+    expect(ownersFields({ ...fields, labels: { team: 'b' } })).not.toBe(ownersFields(fields));
+    expect(ownersFields(undefined)).toBeUndefined();
+  });
+
+  it('has the set follow the Services that are exposed', () => {
+    const { model } = given({ s: [{ a: 'ready' }] });
+    const service = model.service('apps', 's');
+    if (service === undefined) throw new Error('the Service is there');
+    const member = () => model.upstreams.get('apps.s-http');
+    model.namespaces.add('apps');
+    Object.assign(model.set, { exists: true, retries: 3 });
+    model.followSet();
+    expect(member()).toBeUndefined();
+    service.exposed = true;
+    model.followSet();
+    expect(member()).toMatchObject({ name: 's-http', state: 'live', retries: 3, flapped: false });
+    expect(model.owned).toContain('apps.s-http');
+    model.set.retries = 4;
+    model.followSet();
+    expect(member()).toMatchObject({ retries: 4 });
+    model.quiet();
+    expect(member()).toMatchObject({ settled: 'Sync' });
+    service.exposed = false;
+    model.followSet();
+    expect(member()).toMatchObject({ state: 'deleting' });
+    // The operator may still be about to delete it when everything looks right again.
+    service.exposed = true;
+    model.followSet();
+    expect(member()).toMatchObject({ state: 'live', flapped: true, settled: undefined });
+    model.quiet();
+    expect(member()).toMatchObject({ flapped: false, settled: undefined });
+    model.quiet();
+    expect(member()).toMatchObject({ settled: 'Sync' });
+    model.set.exists = false;
+    model.followSet();
+    expect(member()).toMatchObject({ state: 'deleting' });
   });
 
   it('calls an upstream steady from a quiet until its Service has nothing ready', () => {
