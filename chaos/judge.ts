@@ -25,6 +25,8 @@ export class Judge implements AdminObserver {
   readonly #leases: LeaseRecord;
   /** Writes to the gateway that were not answered yet, by the id that they are for. */
   readonly #underWay = new Map<string, Map<number, string>>();
+  /** The number of quiets when a request came. A gateway that is slow carries out what was right before the last one. */
+  readonly #cameAfter = new WeakMap<ObservedRequest, number>();
   readonly #lostLease = new Set<string>();
   #gateway: StandIn | undefined;
 
@@ -40,6 +42,7 @@ export class Judge implements AdminObserver {
   arrived(request: ObservedRequest): void {
     const id = writtenId(request);
     if (id === undefined) return;
+    this.#cameAfter.set(request, this.#options.model.quiets);
     const operator = senderOf(request);
     const others = this.#underWay.get(id) ?? new Map<number, string>();
     this.#underWay.set(id, others);
@@ -63,7 +66,9 @@ export class Judge implements AdminObserver {
     if (id === undefined) return;
     const { model } = this.#options;
     const upstream = model.upstreams.get(id);
-    if (upstream?.settled === 'Observe') {
+    const isNew = this.#cameAfter.get(request) === model.quiets;
+    const settled = isNew ? upstream?.settled : undefined;
+    if (settled === 'Observe') {
       this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, which it is to observe`);
     }
     if (
@@ -74,16 +79,11 @@ export class Judge implements AdminObserver {
       this.#violated(`${senderOf(request)} deleted ${id}, which was to stay behind`);
     }
     if (request.method === 'PUT' && upstream !== undefined) {
-      const problem = problemOfCertificate(model.secretOf(upstream), JSON.parse(request.body ?? '{}'));
+      const problem = problemOfCertificate(model.secretOf(upstream), JSON.parse(request.body ?? '{}'), isNew);
       if (problem !== undefined) this.#violated(`${senderOf(request)} sent PUT for ${id} with ${problem}`);
     }
     const before = nodesOf(this.#gateway?.get('upstreams', id));
-    if (
-      before === 0 ||
-      upstream?.state !== 'live' ||
-      upstream.settled === undefined ||
-      !model.isSteady(upstream)
-    )
+    if (before === 0 || upstream?.state !== 'live' || settled === undefined || !model.isSteady(upstream))
       return;
     const after = nodesAfter(request);
     if (after > 0) return;
@@ -184,12 +184,12 @@ function writtenId({ method, path }: ObservedRequest): string | undefined {
   );
 }
 
-function problemOfCertificate(secret: Secret | undefined, written: Held): string | undefined {
+function problemOfCertificate(secret: Secret | undefined, written: Held, isNew: boolean): string | undefined {
   const shown = certificateIn(written);
   if (secret === undefined) return shown === undefined ? undefined : 'a certificate that nobody asked for';
   if (shown === undefined || !secret.had.has(shown)) return 'none of the certificates of its Secret';
   const { settled } = secret;
-  return settled === undefined || settled.certificate === shown ? undefined : 'an old certificate';
+  return !isNew || settled === undefined || settled.certificate === shown ? undefined : 'an old certificate';
 }
 
 /** Whether a request would change the nodes of an upstream and nothing else. */

@@ -85,6 +85,8 @@ export class Model {
   readonly foreign = new Map<string, string>();
   /** What their owners wrote into the upstreams of which nodes alone are ours, as JSON by id; undefined: it is not there. */
   readonly kept = new Map<string, string | undefined>();
+  /** How often all was right. */
+  quiets = 0;
   /** The set, and what its template says. */
   readonly set = { exists: false, retries: 1 };
   /** How backends are reached that say nothing of it. */
@@ -197,6 +199,7 @@ export class Model {
 
   /** The operator knows everything by now, and the gateway shows it. */
   quiet(): void {
+    this.quiets += 1;
     this.#nodesSteady = [...this.nodes.values()].some(isUseful);
     for (const service of this.services.values()) {
       service.steady = service.exists && hasReady(service);
