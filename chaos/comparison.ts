@@ -53,6 +53,27 @@ export function isUntouched(model: Model, { manage, begun, namespace, backends }
   return manage === 'Nodes' && !begun && wanted.length === 0;
 }
 
+/** What a comparison of this upstream shows, in words to be counted. */
+export function comparedOf(model: Model, upstream: Upstream): readonly string[] {
+  const { namespace, syncPolicy, manage, isMember, backends } = upstream;
+  if (syncPolicy === 'Observe') return ['nothing, since it is observed'];
+  const secret = model.secretOf(upstream);
+  if (secret !== undefined && secret.certificate === undefined)
+    return ['nothing, since its Secret is of no use'];
+  const modes = backends.flatMap((backend) => {
+    const { mode = model.addressing } = backend;
+    const places = model.placesOf(namespace, backend);
+    if (places === undefined) return [`nowhere to go by mode ${mode}`];
+    return places.length === 0 ? [`nothing ready by mode ${mode}`] : [`nodes by mode ${mode}`];
+  });
+  return [
+    ...new Set(modes),
+    ...(manage === 'Nodes' ? ['nodes alone'] : []),
+    ...(isMember ? ['object of the set'] : []),
+    ...(secret === undefined ? [] : ['certificate']),
+  ];
+}
+
 export function certificateIn({ tls }: Held): string | undefined {
   return (tls as { readonly client_cert?: string } | undefined)?.client_cert;
 }

@@ -33,7 +33,7 @@ export const NODE_CHANGES: readonly Change[] = [
       return await makeNode(site);
     },
   },
-  nodeChange('node not ready', 3, ({ ready }) => ready, { ready: false }),
+  nodeChange('node not ready', 5, ({ ready }) => ready, { ready: false }),
   nodeChange('node ready', 5, ({ ready }) => !ready, { ready: true }),
   nodeChange('node excluded', 2, ({ excluded }) => !excluded, { excluded: true }),
   nodeChange('node included', 3, ({ excluded }) => excluded, { excluded: false }),

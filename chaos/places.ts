@@ -6,7 +6,8 @@ export type Health = 'ready' | 'sick' | 'draining' | 'ending';
 /** Addresses of one EndpointSlice. */
 export type Slice = Readonly<Record<string, Health>>;
 
-export type Shape = 'Headless' | 'ClusterIP' | 'NodePort' | 'LoadBalancer';
+export const SHAPES = ['Headless', 'ClusterIP', 'NodePort', 'LoadBalancer'] as const;
+export type Shape = (typeof SHAPES)[number];
 export type Mode = 'Pod' | 'Node' | 'LoadBalancer' | 'ClusterIP' | 'DNS';
 
 /** What the API server and a load balancer gave to a Service. */

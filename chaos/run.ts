@@ -3,12 +3,15 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
 import type { OperatorOptions } from '../test/support/operator.ts';
+import { live } from './change.ts';
 import { CHANGES } from './changes.ts';
+import { comparedOf } from './comparison.ts';
 import type { Trouble } from './fault.ts';
 import { FAULTS } from './faults.ts';
 import { keepRandomNodes } from './kept-changes.ts';
 import { makeNode } from './nodes.ts';
 import { writeForeign } from './owners.ts';
+import { SHAPES } from './places.ts';
 import { awaitQuiet } from './quiet.ts';
 import { createRandom, type Random } from './random.ts';
 import { writePair } from './secret-changes.ts';
@@ -50,6 +53,8 @@ export interface Outcome {
   /** How often each kind of change or fault happened. */
   readonly changes: ReadonlyMap<string, number>;
   readonly faults: ReadonlyMap<string, number>;
+  /** And was compared, of how many upstreams. */
+  readonly compared: ReadonlyMap<string, number>;
   readonly writes: Site['judge']['writes'];
   readonly peak: Site['judge']['peak'];
 }
@@ -68,7 +73,11 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
   rmSync(trace, { force: true });
   const note = (line: string) => appendFileSync(trace, `${new Date().toISOString()} ${line}\n`);
   const random = createRandom(seed);
-  const counts = { changes: new Map<string, number>(), faults: new Map<string, number>() };
+  const counts = {
+    changes: new Map<string, number>(),
+    faults: new Map<string, number>(),
+    compared: new Map<string, number>(),
+  };
   const count = (map: Map<string, number>, name: string) => map.set(name, (map.get(name) ?? 0) + 1);
   const active: ActiveTrouble[] = [];
   let passed = 0;
@@ -140,6 +149,9 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     const problems = await awaitQuiet(site, { mayHold });
     judge.violations.push(...problems.map((problem) => `not right after everything was mended: ${problem}`));
     const ms = Math.round(performance.now() - startedAt);
+    for (const upstream of live(site)) {
+      for (const what of comparedOf(site.model, upstream)) count(counts.compared, what);
+    }
     note(`${problems.length === 0 ? 'all is right' : problems.join('; ')} after ${ms} ms`);
     return judged(step);
   };
@@ -185,8 +197,11 @@ async function prepare(site: Site, random: Random): Promise<void> {
   await makeSet(site);
   for (const namespace of site.model.namespaces) {
     for (const name of ['c1', 'c2']) await writePair(site, { namespace, name });
-    for (const service of ['s1', 's2', 's3']) await makeRandomService(site, random, namespace, service);
-    for (const upstream of ['u1', 'u2', 'u3']) await makeRandomUpstream(site, random, namespace, upstream);
+    for (const [index, shape] of SHAPES.entries()) {
+      await makeRandomService(site, random, namespace, `s${index + 1}`, shape);
+    }
+    for (const upstream of ['u1', 'u2', 'u3', 'u4', 'u5'])
+      await makeRandomUpstream(site, random, namespace, upstream);
     await keepRandomNodes(site, random, namespace, 'k1');
     for (const id of site.model.foreign.keys()) await makeTrespasser(site, namespace, id, 's1');
   }

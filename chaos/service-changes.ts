@@ -1,19 +1,20 @@
 import { type Change, newName, services } from './change.ts';
-import type { Health, Service, Shape } from './places.ts';
+import { type Health, type Service, SHAPES, type Shape } from './places.ts';
 import type { Random } from './random.ts';
 import { makeService, removeService, reshapeService, writeBalancers } from './services.ts';
 import type { Site } from './site.ts';
 
-const MOST_SERVICES = 10;
+const MOST_SERVICES = 12;
 
 /** Type and cluster IP of what is no longer headless may change. */
-const WITH_ADDRESS: readonly Shape[] = ['ClusterIP', 'NodePort', 'LoadBalancer'];
+const WITH_ADDRESS = SHAPES.filter((shape) => shape !== 'Headless');
 
 export async function makeRandomService(
   site: Site,
   random: Random,
   namespace: string,
   name: string,
+  shape: Shape = random.pick([...SHAPES, 'NodePort', 'LoadBalancer']),
 ): Promise<Service> {
   const slices = Array.from({ length: random.between(1, 2) }, () =>
     Object.fromEntries(
@@ -23,7 +24,6 @@ export async function makeRandomService(
       ]),
     ),
   );
-  const shape = random.pick<Shape>(['Headless', ...WITH_ADDRESS]);
   const service = await makeService(site, namespace, name, {
     slices,
     shape,

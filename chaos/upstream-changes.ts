@@ -5,7 +5,7 @@ import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 import { editUpstream, makeUpstream, removeUpstream } from './upstreams.ts';
 
-const MOST_UPSTREAMS = 12;
+const MOST_UPSTREAMS = 16;
 
 /** Those whose objects people made. */
 const ofPeople = (site: Site) => live(site).filter(({ isMember }) => !isMember);
