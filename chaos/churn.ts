@@ -68,7 +68,14 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
   for (let index = 0; index < UPSTREAMS; index += 1) {
     const name = `s${index}`;
     const slices = [{ [site.model.newAddress()]: 'ready' }] as const;
-    services.push(await makeService(site, 'churn-apps', name, { slices, shape: 'Headless', exposed: false }));
+    services.push(
+      await makeService(site, 'churn-apps', name, {
+        slices,
+        shape: 'Headless',
+        exposed: false,
+        isLocal: false,
+      }),
+    );
     await makeUpstream(site, {
       namespace: 'churn-apps',
       name,

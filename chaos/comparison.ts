@@ -64,7 +64,9 @@ export function comparedOf(model: Model, upstream: Upstream): readonly string[] 
     const { mode = model.addressing } = backend;
     const places = model.placesOf(namespace, backend);
     if (places === undefined) return [`nowhere to go by mode ${mode}`];
-    return places.length === 0 ? [`nothing ready by mode ${mode}`] : [`nodes by mode ${mode}`];
+    const isLocal = mode === 'Node' && model.service(namespace, backend.service)?.front.isLocal;
+    const by = `by mode ${mode}${isLocal === true ? ', nodes with endpoints' : ''}`;
+    return places.length === 0 ? [`nothing ready ${by}`] : [`nodes ${by}`];
   });
   return [
     ...new Set(modes),

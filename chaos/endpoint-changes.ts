@@ -44,7 +44,7 @@ const keptOf = (slice: Slice, keep: (health: Health) => boolean): Slice =>
   Object.fromEntries(Object.entries(slice).filter(([, health]) => keep(health)));
 
 export const ENDPOINT_CHANGES: readonly Change[] = [
-  endpoints('endpoint added', 8, (slice, { model }) => ({ ...slice, [model.newAddress()]: 'ready' })),
+  endpoints('endpoint added', 8, (slice, { model }) => ({ ...slice, [model.newEndpoint()]: 'ready' })),
   endpoints('endpoint replaced', 8, (slice, { model }, random) => ({
     ...turned(
       keptOf(slice, (health) => health !== 'ending'),
@@ -52,7 +52,7 @@ export const ENDPOINT_CHANGES: readonly Change[] = [
       'draining',
       oneReady(slice, random),
     ),
-    [model.newAddress()]: 'ready',
+    [model.newEndpoint()]: 'ready',
   })),
   endpoints('endpoint sick', 5, (slice, _, random) =>
     turned(slice, 'ready', 'sick', oneReady(slice, random)),

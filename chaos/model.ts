@@ -74,6 +74,8 @@ export class Model {
   readonly namespaces = new Set<string>();
   readonly services = new Map<string, Service>();
   readonly nodes = new Map<string, ClusterNode>();
+  /** The node of each endpoint. */
+  readonly homes = new Map<string, string>();
   readonly secrets = new Map<string, Secret>();
   /** Those whose objects are there, by id. */
   readonly upstreams = new Map<string, Upstream>();
@@ -99,6 +101,15 @@ export class Model {
   newAddress(): string {
     this.#addresses += 1;
     return `10.${Math.floor(this.#addresses / 65_536)}.${(this.#addresses >> 8) % 256}.${this.#addresses % 256}`;
+  }
+
+  /** One of an endpoint, on the next one of the nodes that there are. */
+  newEndpoint(): string {
+    const address = this.newAddress();
+    const names = [...this.nodes.keys()];
+    const home = names[this.#addresses % names.length];
+    if (home !== undefined) this.homes.set(address, home);
+    return address;
   }
 
   get addressing(): Mode {
@@ -183,7 +194,7 @@ export class Model {
 
   /** Where `backend` of an upstream of `namespace` leads; undefined: nowhere. */
   placesOf(namespace: string, { service, mode = this.addressing }: Backend): readonly Place[] | undefined {
-    return placesOf(this.service(namespace, service), mode, this.nodes.values());
+    return placesOf(this.service(namespace, service), mode, this);
   }
 
   /** Whether everything that this upstream referred to lately always led to something ready. */
@@ -192,8 +203,10 @@ export class Model {
       const service = this.service(namespace, name);
       if (service?.steady !== true) return false;
       if (mode === 'Pod') return true;
-      const leads = (placesOf(service, mode, this.nodes.values()) ?? []).length > 0;
-      return leads && service.sameFront && (mode !== 'Node' || this.#nodesSteady);
+      const leads = (placesOf(service, mode, this) ?? []).length > 0;
+      // A node with an endpoint may have been another one from time to time.
+      const byNodes = this.#nodesSteady && !service.front.isLocal;
+      return leads && service.sameFront && (mode !== 'Node' || byNodes);
     });
   }
 

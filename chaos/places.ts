@@ -16,6 +16,8 @@ export interface Front {
   readonly clusterIp: string | undefined;
   readonly nodePort: number | undefined;
   readonly balancers: readonly string[];
+  /** A node drops what it has no endpoint for. */
+  readonly isLocal: boolean;
 }
 
 export interface Service {
@@ -41,6 +43,12 @@ export interface ClusterNode {
   ready: boolean;
   /** By its label not for traffic from outside. */
   excluded: boolean;
+}
+
+/** What nodes there are, and on which one each endpoint is. */
+export interface Ground {
+  readonly nodes: ReadonlyMap<string, ClusterNode>;
+  readonly homes: ReadonlyMap<string, string>;
 }
 
 export interface Place {
@@ -72,7 +80,7 @@ export function isUseful({ ready, excluded }: ClusterNode): boolean {
 export function placesOf(
   service: Service | undefined,
   mode: Mode,
-  nodes: Iterable<ClusterNode>,
+  { nodes, homes }: Ground,
 ): readonly Place[] | undefined {
   if (service?.exists !== true) return undefined;
   const { namespace, name, front } = service;
@@ -96,7 +104,11 @@ export function placesOf(
     case 'Node': {
       const { nodePort } = front;
       if (nodePort === undefined) return undefined;
-      return ifUsed([...nodes].filter(isUseful).map(({ address }) => at(address, nodePort)));
+      const homesOfHosts = new Set(hosts.map((host) => homes.get(host)));
+      const serving = [...nodes].filter(
+        ([node, its]) => isUseful(its) && (!front.isLocal || homesOfHosts.has(node)),
+      );
+      return ifUsed(serving.map(([, { address }]) => at(address, nodePort)));
     }
     default:
       return mode satisfies never;

@@ -19,7 +19,7 @@ export async function makeRandomService(
   const slices = Array.from({ length: random.between(1, 2) }, () =>
     Object.fromEntries(
       Array.from({ length: random.between(1, 3) }, (): [string, Health] => [
-        site.model.newAddress(),
+        site.model.newEndpoint(),
         'ready',
       ]),
     ),
@@ -27,7 +27,8 @@ export async function makeRandomService(
   const service = await makeService(site, namespace, name, {
     slices,
     shape,
-    exposed: random.fraction() < 0.4,
+    exposed: random.fraction() < 0.6,
+    isLocal: random.fraction() < 0.4,
   });
   // One in four waits for its load balancer.
   if (shape === 'LoadBalancer' && random.fraction() < 0.75) await balanced(site, random, service);
@@ -80,7 +81,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
       if (found.length === 0) return undefined;
       const service = random.pick(found);
       const shape = random.pick(WITH_ADDRESS.filter((one) => one !== service.front.shape));
-      await reshapeService(site, service, shape);
+      await reshapeService(site, service, shape, random.fraction() < 0.4);
       return `${service.namespace}/${service.name} ${JSON.stringify(service.front)}`;
     },
   },

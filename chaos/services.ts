@@ -2,12 +2,19 @@ import { type Front, GONE, PORT, SERVICE_PORT, type Service, type Shape, type Sl
 import type { Site } from './site.ts';
 
 export const EXPOSED_LABEL = 'chaos.example.com/exposed';
-const NO_FRONT: Front = { shape: 'Headless', clusterIp: undefined, nodePort: undefined, balancers: [] };
+const NO_FRONT: Front = {
+  shape: 'Headless',
+  clusterIp: undefined,
+  nodePort: undefined,
+  balancers: [],
+  isLocal: false,
+};
 
 /** A Service as the API server gives it. */
 interface ServiceView {
   readonly spec: {
     readonly type: Shape;
+    readonly externalTrafficPolicy?: string;
     readonly clusterIP: string;
     readonly ports: readonly { readonly nodePort?: number }[];
   };
@@ -27,7 +34,13 @@ export async function makeService(
     slices,
     shape,
     exposed,
-  }: { readonly slices: readonly Slice[]; readonly shape: Shape; readonly exposed: boolean },
+    isLocal,
+  }: {
+    readonly slices: readonly Slice[];
+    readonly shape: Shape;
+    readonly exposed: boolean;
+    readonly isLocal: boolean;
+  },
 ): Promise<Service> {
   const service = site.model.service(namespace, name) ?? {
     namespace,
@@ -47,7 +60,7 @@ export async function makeService(
     metadata: { name, labels: exposed ? { [EXPOSED_LABEL]: 'true' } : {} },
     // Without selector: nobody but the run writes its slices.
     spec: {
-      ...(shape === 'Headless' ? { clusterIP: 'None' } : { type: shape }),
+      ...(shape === 'Headless' ? { clusterIP: 'None' } : typeOf(shape, isLocal)),
       ports: [{ name: 'http', port: SERVICE_PORT }],
     },
   });
@@ -56,9 +69,14 @@ export async function makeService(
 }
 
 /** To another type than headless. */
-export async function reshapeService(site: Site, service: Service, shape: Shape): Promise<void> {
+export async function reshapeService(
+  site: Site,
+  service: Service,
+  shape: Shape,
+  isLocal: boolean,
+): Promise<void> {
   service.sameFront = false;
-  await site.api.patch(servicePath(service), { spec: { type: shape } });
+  await site.api.patch(servicePath(service), { spec: typeOf(shape, isLocal) });
   await lookAtFront(site, service);
 }
 
@@ -87,6 +105,7 @@ async function lookAtFront(site: Site, service: Service): Promise<void> {
     shape: isHeadless ? 'Headless' : spec.type,
     clusterIp: isHeadless ? undefined : spec.clusterIP,
     nodePort: spec.ports[0]?.nodePort,
+    isLocal: spec.externalTrafficPolicy === 'Local',
     balancers: (status.loadBalancer?.ingress ?? []).flatMap(({ ip, hostname }) => ip ?? hostname ?? []),
   };
 }
@@ -99,6 +118,7 @@ export async function writeSlice(site: Site, service: Service, name: string, con
     ports: [{ name: 'http', port: PORT, protocol: 'TCP' }],
     endpoints: Object.entries(content).map(([address, health]) => ({
       addresses: [address],
+      nodeName: site.model.homes.get(address),
       conditions: {
         ready: health === 'ready',
         serving: health === 'ready' || health === 'draining',
@@ -114,6 +134,12 @@ export async function exposeService(site: Site, service: Service, exposed: boole
   site.model.followSet();
   const labels = { [EXPOSED_LABEL]: exposed ? 'true' : null };
   await site.api.patch(servicePath(service), { metadata: { labels } });
+}
+
+/** `isLocal` is for what is reached from outside. */
+function typeOf(shape: Shape, isLocal: boolean): object {
+  const policy = isLocal ? 'Local' : 'Cluster';
+  return { type: shape, externalTrafficPolicy: shape === 'ClusterIP' ? null : policy };
 }
 
 function servicePath({ namespace, name }: Service): string {

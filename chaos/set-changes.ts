@@ -43,7 +43,7 @@ function meddling(
 }
 
 export const SET_CHANGES: readonly Change[] = [
-  exposure('service exposed', 5, true),
+  exposure('service exposed', 8, true),
   exposure('service no longer exposed', 4, false),
   meddling('object of the set edited', 2, async ({ api }, member, random) => {
     await api.patch(pathOf(member), { spec: { retries: random.between(10, 19) } });
@@ -73,7 +73,7 @@ export const SET_CHANGES: readonly Change[] = [
   },
   {
     name: 'set made',
-    weight: 8,
+    weight: 25,
     async apply(site) {
       if (site.model.set.exists) return undefined;
       await makeSet(site);

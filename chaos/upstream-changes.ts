@@ -43,7 +43,7 @@ export async function makeRandomUpstream(
   const found = services(site).filter((service) => service.namespace === namespace);
   if (found.length === 0) return undefined;
   const secrets = [...site.model.secrets.values()].filter((secret) => secret.namespace === namespace);
-  const hasSecret = random.fraction() < 0.3 && secrets.length > 0;
+  const hasSecret = random.fraction() < 0.4 && secrets.length > 0;
   return await makeUpstream(site, {
     namespace,
     name,
@@ -66,10 +66,11 @@ export function backendsFrom(found: readonly Service[], random: Random): readonl
   ];
 }
 
-/** In a mode that leads to what the Service now is. */
+/** In a mode that leads to what the Service now is, half of the time that which no lesser type has. */
 function backendOf({ name, front }: Service, random: Random): Omit<Backend, 'weight'> {
-  if (random.fraction() < 0.3) return { service: name };
-  return { service: name, mode: random.pick(MODES_OF[front.shape]) };
+  if (random.fraction() < 0.2) return { service: name };
+  const modes = MODES_OF[front.shape];
+  return { service: name, mode: random.pick(random.fraction() < 0.5 ? modes.slice(-1) : modes) };
 }
 
 export const UPSTREAM_CHANGES: readonly Change[] = [

@@ -8,6 +8,7 @@ const FRONT = {
   clusterIp: '10.96.0.1',
   nodePort: 30_001,
   balancers: ['lb.example.com'],
+  isLocal: false,
 } as const;
 
 function given(
@@ -29,6 +30,7 @@ function given(
     });
   }
   model.writeNode('n1', { address: 'n1', ready: true });
+  model.homes.set('a', 'n1').set('b', 'n2').set('c', 'n3');
   model.writeNode('n2', { address: 'n2' });
   model.writeNode('n3', { address: 'n3', ready: true, excluded: true });
   const object: Upstream = {
@@ -152,6 +154,7 @@ describe('the model', () => {
     ['LoadBalancer', { balancers: [] }, undefined],
     ['Node', {}, ['n1:30001']],
     ['Node', { nodePort: undefined }, undefined],
+    ['Node', { isLocal: true }, ['n1:30001']],
   ] as const)('finds a Service in mode %s, where that is %o', (mode, front, expected) => {
     const slices = { s: [{ a: 'ready' }] } as const;
     const backend = { service: 's', weight: 1, mode };
@@ -235,6 +238,18 @@ describe('the model', () => {
     model.set.exists = false;
     model.followSet();
     expect(member()).toMatchObject({ state: 'deleting' });
+  });
+
+  it('finds only nodes that are of use and have an endpoint in use, where a Service wants that', () => {
+    const backend = { service: 's', weight: 1, mode: 'Node' } as const;
+    const found = (slice: Slice) =>
+      given({ s: [slice] }, {}, { isLocal: true })
+        .model.placesOf('apps', backend)
+        ?.map(({ host }) => host);
+    expect(found({ a: 'ready', b: 'ready', c: 'ready' })).toEqual(['n1']);
+    expect(found({ a: 'draining', b: 'ready' })).toEqual([]);
+    expect(found({ a: 'draining', b: 'sick' })).toEqual(['n1']);
+    expect(found({ d: 'ready' })).toEqual([]);
   });
 
   it('calls an upstream steady from a quiet until its Service has nothing ready', () => {
