@@ -46,7 +46,7 @@ function secretChange(
 }
 
 export const SECRET_CHANGES: readonly Change[] = [
-  secretChange('certificate renewed', 5, 'usable', writePair),
+  secretChange('certificate renewed', 8, 'usable', writePair),
   secretChange('key of another certificate', 1, 'usable', (site, secret) =>
     writePair(site, secret, { isTorn: true }),
   ),

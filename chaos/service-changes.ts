@@ -28,7 +28,7 @@ export async function makeRandomService(
     slices,
     shape,
     exposed: random.fraction() < 0.6,
-    isLocal: random.fraction() < 0.4,
+    isLocal: random.fraction() < 0.5,
   });
   // One in four waits for its load balancer.
   if (shape === 'LoadBalancer' && random.fraction() < 0.75) await balanced(site, random, service);
@@ -81,7 +81,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
       if (found.length === 0) return undefined;
       const service = random.pick(found);
       const shape = random.pick(WITH_ADDRESS.filter((one) => one !== service.front.shape));
-      await reshapeService(site, service, shape, random.fraction() < 0.4);
+      await reshapeService(site, service, shape, random.fraction() < 0.5);
       return `${service.namespace}/${service.name} ${JSON.stringify(service.front)}`;
     },
   },
