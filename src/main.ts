@@ -22,6 +22,8 @@ import { createLog } from './runtime/log.ts';
 
 /** After this long a second look is not worth waiting for: Kubernetes kills after 30 s. */
 const SHUTDOWN_MS = 20_000;
+/** What is still open this long after the operator has ended is not waited for. */
+const LEFT_OPEN_MS = 2000;
 
 async function main(): Promise<number> {
   // Patterns of namespaces come from the users: one that backtracks without end must not stop the operator. V8 then goes
@@ -102,8 +104,16 @@ async function run(config: Config): Promise<void> {
       setTimeout(() => process.exit(1), SHUTDOWN_MS).unref();
     });
   }
-  await runOperator(config, log, stop.signal);
-  log.info({}, 'stopped');
+  try {
+    await runOperator(config, log, stop.signal);
+    log.info({}, 'stopped');
+  } finally {
+    // Whoever lost its lease must make room for another process, whatever holds it back.
+    setTimeout(() => {
+      log.warn({ open: process.getActiveResourcesInfo() }, 'ending with something open');
+      process.exit();
+    }, LEFT_OPEN_MS).unref();
+  }
 }
 
 /** Does `work` with the cluster of a kubeconfig, until SIGTERM or SIGINT. What goes wrong is one line. */
