@@ -329,7 +329,9 @@ function isExplained(
   if (remembered !== undefined) return remembered.isSettling || remembered.basis !== basisOf(evaluation);
   // Looked at by an earlier process: only whether the spec changed since is known.
   const generation = object.status?.observedGeneration;
-  return generation !== undefined && generation !== object.generation;
+  // Kubernetes counts the deletion itself as a change.
+  const newest = object.generation - (object.deletionTimestamp === undefined ? 0 : 1);
+  return generation !== undefined && generation < newest;
 }
 
 /** Everything that decides which endpoints there are, as text. */

@@ -41,7 +41,6 @@ import type { Instruments } from './instruments.ts';
 import type { Proof } from './proof.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
-import type { GatewaySession, Turn } from './session.ts';
 
 export interface UpstreamReconcilerDeps extends World {
   readonly connectionState: (name: string) => ConnectionState;
@@ -82,7 +81,8 @@ const PROGRAMMED: Verdict = {
   message: 'The gateway holds exactly this, by its own answer',
 };
 
-/** At most between two tries to delete an upstream that something refers to: the gateway does not say when that ends. */
+/** Between two tries to delete an upstream that something refers to: the gateway does not say when that ends. */
+const IN_USE_MIN_MS = 1000;
 const IN_USE_MAX_MS = 10_000;
 /** Before a refused object is tried again although nothing changed: the gateway may have. */
 const REJECTED_RETRY_MS = 600_000;
@@ -92,6 +92,17 @@ const MAX_TOLD_CHANGES = 10;
 
 const done: Followup = { kind: 'done' };
 
+/** An object that is to be deleted, and cannot be as long as something refers to its upstream. */
+interface Wait {
+  readonly verdict: Verdict;
+  /** Another one: the policy may be another one too. */
+  readonly generation: number;
+  /** No other try to delete before, on the monotonic clock. */
+  readonly notBefore: number;
+  /** What the gateway would not take, or changed on the way, in canonical form: it is not sent again. */
+  refused: string | undefined;
+}
+
 /**
  * Reconciles one GatewayUpstream: read what is wanted and what is there, plan, apply, report. Everything that goes
  * wrong on the way arrives here as an `OperatorError` and leaves as an outcome.
@@ -99,6 +110,7 @@ const done: Followup = { kind: 'done' };
 export function createUpstreamReconciler(
   deps: UpstreamReconcilerDeps,
 ): (key: ObjectKey, signal: AbortSignal) => Promise<Followup> {
+  const waits = new Map<ObjectKey, Wait>();
   return async (key, signal) => {
     const { namespace, name } = splitKey(key);
     const object = deps.upstreams.get(namespace, name);
@@ -107,12 +119,15 @@ export function createUpstreamReconciler(
       deps.memory.forget(key);
       deps.proof.forget(key);
       deps.changes.forget(key);
+      waits.delete(key);
       return done;
     }
     try {
-      return object.deletionTimestamp === undefined
-        ? await program(deps, object, signal)
-        : await release(deps, object, object.deletionTimestamp, signal);
+      if (object.deletionTimestamp !== undefined) {
+        return await release(deps, waits, object, object.deletionTimestamp, signal);
+      }
+      waits.delete(key);
+      return await program(deps, object, signal);
     } catch (error) {
       if (error instanceof KubeApiError && error.status === 403) reportMissing(deps, object);
       throw error;
@@ -120,11 +135,12 @@ export function createUpstreamReconciler(
   };
 }
 
-/** Makes the gateway hold what `object` asks for. */
+/** Makes the gateway hold what `object` asks for; with `wait` for as long as it cannot be deleted. */
 async function program(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
   signal: AbortSignal,
+  wait: Wait | undefined = undefined,
 ): Promise<Followup> {
   const { reporter, changes, instruments } = deps;
   const key = keyOf(object);
@@ -133,7 +149,11 @@ async function program(
   const evaluation = evaluate(deps, object);
   if (evaluation.kind === 'refused') {
     const outcome = refused(object, evaluation.accepted);
-    reporter.upstream(object, { ...outcome, ready: missing ?? outcome.ready });
+    reporter.upstream(object, {
+      ...outcome,
+      programmed: wait?.verdict ?? outcome.programmed,
+      ready: missing ?? wait?.verdict ?? outcome.ready,
+    });
     return done;
   }
   const { accepted, spec, id, terms } = evaluation;
@@ -155,8 +175,8 @@ async function program(
     reporter.upstream(object, {
       accepted,
       resolvedRefs,
-      programmed,
-      ready: missing ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
+      programmed: wait?.verdict ?? programmed,
+      ready: missing ?? wait?.verdict ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       ...(desired.action === 'wait' ? {} : { endpoints: desired }),
       ...(looked?.plan === undefined ? {} : { plan: looked.plan }),
@@ -179,6 +199,7 @@ async function program(
     changes.restore(key, changedAt);
     return done;
   }
+  let sent: string | undefined;
   try {
     return await session.exclusive(id, async (turn) => {
       const decideFor = (held: ObservedUpstream | undefined) =>
@@ -202,6 +223,11 @@ async function program(
         report(observedVerdict(change, accepted, desired, observed, canonical), own, { ...decision, plan });
         return done;
       }
+      // It went meanwhile, and so may the object; or the gateway said already what it makes of this.
+      if (wait !== undefined && (change.kind === 'create' || wait.refused === canonical)) {
+        report(PROGRAMMED, own, decision);
+        return done;
+      }
       const isHeld = change.kind === 'none' && observed?.canonical === canonical;
       const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
       // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
@@ -219,6 +245,7 @@ async function program(
         deps.memory.wrote(keyOf(object), decision.desired.upstream.nodes, decision.lost);
         report(writtenVerdict(wanted, answered), answered, decision);
         deps.proof.expect(object, answered, { replaced: observed });
+        if (wait !== undefined) wait.refused = answered.canonical === wanted ? undefined : canonical;
         return answered.canonical === wanted ? next : { kind: 'after', delayMs: REJECTED_RETRY_MS };
       };
       switch (change.kind) {
@@ -251,6 +278,7 @@ async function program(
         }
         case 'create':
         case 'update': {
+          sent = canonical;
           const answered = await turn.put(change.desired, signal);
           const drifted = session.takeDrift(id) !== undefined;
           if (change.kind === 'update' && change.from === 'unowned') adopted(deps, object, change, canonical);
@@ -275,6 +303,7 @@ async function program(
     }
     if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
+    if (wait !== undefined && error.reason === 'Rejected') wait.refused = sent;
     report(
       {
         status: error instanceof GatewayUnavailableError ? 'Unknown' : 'False',
@@ -486,13 +515,19 @@ async function ensureFinalizer(
 /** Lets `object` go: its upstream is deleted, or left behind, as its policy says. */
 async function release(
   deps: UpstreamReconcilerDeps,
+  waits: Map<ObjectKey, Wait>,
   object: GatewayUpstream,
   deletionTimestamp: string,
   signal: AbortSignal,
 ): Promise<Followup> {
-  deps.proof.forget(keyOf(object));
+  const key = keyOf(object);
+  const before = waits.get(key);
+  if (before?.generation === object.generation && deps.clock.monotonic() < before.notBefore) {
+    return await keepRight(deps, object, before, signal);
+  }
   if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return done;
   const letGo = async () => {
+    deps.proof.forget(key);
     await deps.writer.removeFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
     return done;
   };
@@ -517,17 +552,7 @@ async function release(
         const change = decideEnd(deps, object, ending, observed);
         if (change.kind === 'mark') await turn.put(change.desired, signal);
         else if (change.kind === 'leave') deps.leaveAlone(object.connection, id);
-        else if (change.kind === 'delete') {
-          try {
-            await turn.delete(change.references, signal);
-          } catch (error) {
-            // Whatever refers to it must not be sent to Pods that are gone, however long it does.
-            if (error instanceof UpstreamInUseError) {
-              await keepRight(deps, object, change.observed, { session, turn, signal });
-            }
-            throw error;
-          }
-        }
+        else if (change.kind === 'delete') await turn.delete(change.references, signal);
       });
       if (policy === 'Orphan') orphaned(deps, object, whyOrphan(object));
       return await letGo();
@@ -543,30 +568,30 @@ async function release(
     orphaned(deps, object, `${whyOrphan(object)}, and the gateway could not be told: ${failure.message}`);
     return await letGo();
   }
-  return await waitToRelease(deps, object, { id, policy, failure, deletionTimestamp }, letGo);
+  const followup = await waitToRelease(deps, object, { id, policy, failure, deletionTimestamp }, letGo);
+  if (followup.kind !== 'inUse') {
+    deps.proof.forget(key);
+    return followup;
+  }
+  const wait: Wait = {
+    verdict: followup.verdict,
+    generation: object.generation,
+    notBefore: deps.clock.monotonic() + IN_USE_MIN_MS,
+    refused: before?.generation === object.generation ? before.refused : undefined,
+  };
+  waits.set(key, wait);
+  return await keepRight(deps, object, wait, signal);
 }
 
-/** Makes the gateway hold what `object`, which waits to be deleted, would ask for if it stayed. */
+/** Whatever refers to the upstream must not be sent to Pods that are gone, however long that takes. */
 async function keepRight(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
-  observed: ObservedUpstream,
-  {
-    session,
-    turn,
-    signal,
-  }: { readonly session: GatewaySession; readonly turn: Turn; readonly signal: AbortSignal },
-): Promise<void> {
-  const evaluation = evaluate(deps, object);
-  if (evaluation.kind === 'refused' || evaluation.accepted.status !== 'True') return;
-  if (evaluation.desired.action === 'notYet') return;
-  const { change, desired, lost, guard } = decide(deps, evaluation, object, observed, (upstream) =>
-    session.canonical(upstream),
-  );
-  remember(deps, object, evaluation, observed, guard);
-  if (change.kind !== 'update') return;
-  await turn.put(change.desired, signal);
-  deps.memory.wrote(keyOf(object), desired.upstream.nodes, lost);
+  wait: Wait,
+  signal: AbortSignal,
+): Promise<Followup> {
+  await program(deps, object, signal, wait);
+  return { kind: 'backoff', maxMs: IN_USE_MAX_MS };
 }
 
 /** The deletion could not be carried out: wait, unless the namespace goes too and has waited long enough. */
@@ -580,7 +605,7 @@ async function waitToRelease(
     readonly deletionTimestamp: string;
   },
   letGo: () => Promise<Followup>,
-): Promise<Followup> {
+): Promise<Followup | { readonly kind: 'inUse'; readonly verdict: Verdict }> {
   const { failure, id } = wait;
   const timeoutMs = durationMs(object.spec.ok ? object.spec.value.deletionTimeout : '10m');
   const namespaceEnds = deps.namespaces.get('', object.namespace)?.terminating ?? true;
@@ -601,6 +626,7 @@ async function waitToRelease(
       ? `Waiting to be deleted (${failure.message}): remove that reference, or set spec.deletionPolicy to ${wait.policy === 'Force' ? 'Orphan' : 'Orphan or Force'}`
       : `Waiting to be deleted: ${failure.message}`,
   };
+  if (inUse) return { kind: 'inUse', verdict: programmed };
   deps.reporter.upstream(object, {
     accepted: { status: 'True', reason: 'Accepted', message: 'The object was accepted' },
     resolvedRefs: {
@@ -613,7 +639,6 @@ async function waitToRelease(
     upstreamId: id,
     ...createTimeOf(object, undefined),
   });
-  if (inUse) return { kind: 'backoff', maxMs: IN_USE_MAX_MS };
   const state = deps.connectionState(object.connection);
   if (state.kind === 'usable' && state.session.state.kind === 'ready') return { kind: 'backoff' };
   // The recovery of the gateway brings the object back; until then only the end of its time can change anything.

@@ -368,7 +368,42 @@ describe('operator', () => {
     expect(waiting?.message).toContain('route [shop]');
     // However long that takes, the route is not sent to Pods that are gone.
     await work.endpoints('routed', ['10.9.0.2', '10.9.0.3']);
-    await eventually(() => expect(nodes(gateway, id('routed'))).toEqual(['10.9.0.2:8080', '10.9.0.3:8080']));
+    const follows = async (addresses: readonly string[]) =>
+      await eventually(() =>
+        expect(nodes(gateway, id('routed'))).toEqual(addresses.map((address) => `${address}:8080`)),
+      );
+    await follows(['10.9.0.2', '10.9.0.3']);
+    const triedAgain = async () => {
+      const tries = calls(gateway, 'DELETE').length;
+      await eventually(() => expect(calls(gateway, 'DELETE').length).toBeGreaterThan(tries));
+    };
+    await fetch(`${gateway.adminUrl}/apisix/admin/upstreams/${id('routed')}/nodes`, {
+      method: 'PATCH',
+      headers,
+      body: '[]',
+    });
+    await triedAgain();
+    await follows(['10.9.0.2', '10.9.0.3']);
+    await eventually(async () =>
+      expect(await cluster.kubectl(['-n', work.namespace, 'describe', 'gwu', 'routed'])).toContain(
+        'Repaired',
+      ),
+    );
+
+    // What the gateway refuses is sent once, and does not hide what the object waits for.
+    using refused = gateway.addFault({
+      fault: { kind: 'answer', status: 400, body: '{"error_msg":"no"}' },
+      match: ({ method }) => method === 'PUT',
+    });
+    gateway.clearRequests();
+    await work.endpoints('routed', ['10.9.0.3', '10.9.0.4']);
+    await eventually(() => expect(calls(gateway, 'PUT')).toHaveLength(1));
+    await triedAgain();
+    expect(calls(gateway, 'PUT')).toHaveLength(1);
+    expect(await work.condition('routed', 'Programmed')).toMatchObject(waiting ?? {});
+    refused[Symbol.dispose]();
+    await work.endpoints('routed', ['10.9.0.4', '10.9.0.5']);
+    await follows(['10.9.0.4', '10.9.0.5']);
     await fetch(route, { method: 'DELETE', headers });
     await eventually(async () => expect(await work.get(work.upstreamPath('routed'))).toBeUndefined());
     expect(gateway.get('upstreams', id('routed'))).toBeUndefined();
