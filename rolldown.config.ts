@@ -11,6 +11,8 @@ export default defineConfig({
   platform: 'node',
   external: (id) => !/^[./]/.test(id) && id !== CLIENT,
   // Its modules do nothing but define; it does not say so itself.
+  // `using` as what Node 22 can read.
+  transform: { target: 'es2024' },
   treeshake: { moduleSideEffects: (id) => !id.includes(CLIENT) },
   output: { dir: 'dist', format: 'esm', sourcemap: true, cleanDir: true },
 });

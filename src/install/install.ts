@@ -34,8 +34,11 @@ export async function install(
   const { transport, say } = deps;
   // What can be wrong is found before anything is changed.
   if (outOfCluster !== undefined) await expectOwnFile(outOfCluster);
-  await expectNamespaces(transport, '--namespaces', manifest.namespaces, signal);
-  await expectNamespaces(transport, '--secret-namespaces', manifest.secretNamespaces, signal);
+  if (!manifest.crdsOnly) {
+    const { namespace, namespaces, secretNamespaces } = manifest;
+    await expectNamespaces(transport, namespace, ['--namespaces', namespaces], signal);
+    await expectNamespaces(transport, namespace, ['--secret-namespaces', secretNamespaces], signal);
+  }
   const manifests = manifestsOf(manifest);
   for (const one of manifests) say(`${nameOf(one)} ${await apply(transport, one, signal)}`);
   for (const one of manifests) {
@@ -82,12 +85,14 @@ export async function install(
 /** Namespaces of other people are not made by the way: a typing error would make one. */
 async function expectNamespaces(
   transport: KubeTransport,
-  flag: string,
-  namespaces: readonly string[],
+  /** It is made by this command. */
+  own: string,
+  [flag, namespaces]: readonly [string, readonly string[]],
   signal: AbortSignal,
 ): Promise<void> {
   const missing: string[] = [];
   for (const name of namespaces) {
+    if (name === own) continue;
     const path = resourcePath({ group: '', version: 'v1', plural: 'namespaces', name });
     if ((await held(transport, path, signal)) === undefined) missing.push(name);
   }
