@@ -3,13 +3,17 @@ import { type ObjectKey, objectKey } from '../core/model.ts';
 import type { StoreEvent } from '../kube/store.ts';
 import type { SliceFacts } from './kubernetes.ts';
 
-/** About 200 bytes each; what is forgotten counts as never seen, which holds it for half a minute at most. */
+/** About 60 bytes each; what is forgotten counts as never seen, which holds it for half a minute at most. */
 const MAX_REMEMBERED = 20_000;
 
 /** Remembers how the endpoints that Services list no more looked when they were listed last. */
 export class Departures {
-  /** By Service and what departed: whether it was terminating. The oldest come first. */
-  readonly #terminating = new Map<string, boolean>();
+  /**
+   * By Service, and by what departed: whether it was terminating. A Service that something departed from lately comes
+   * after the others, and so does what departed lately.
+   */
+  readonly #services = new Map<ObjectKey, Map<string, boolean>>();
+  #size = 0;
 
   note({ previous, current }: StoreEvent<SliceFacts>): void {
     const stays = new Set(
@@ -17,44 +21,58 @@ export class Departures {
     );
     if (previous !== undefined) {
       const service = objectKey(previous.namespace, previous.service);
+      const before = this.#services.get(service);
       const gone = new Map<string, boolean>();
       for (const endpoint of previous.endpoints) {
         if (stays.has(endpoint.address)) continue;
         const { terminating } = endpoint;
         for (const departed of departedWith(endpoint)) {
-          const key = keyOf(service, departed);
+          const key = keyOf(departed);
           gone.set(
             key,
             departed.kind === 'address'
               ? // A copy of it in another slice may be older.
-                terminating || gone.get(key) === true || this.#terminating.get(key) === true
+                terminating || gone.get(key) === true || before?.get(key) === true
               : terminating && gone.get(key) !== false,
           );
         }
       }
-      for (const [key, terminating] of gone) this.#remember(key, terminating);
+      if (gone.size > 0) this.#remember(service, gone);
     }
-    if (current !== undefined && this.#terminating.size > 0) {
+    if (current !== undefined && this.#size > 0) {
       const service = objectKey(current.namespace, current.service);
       for (const endpoint of current.endpoints) {
         if (endpoint.terminating) continue;
-        for (const departed of departedWith(endpoint)) this.#terminating.delete(keyOf(service, departed));
+        for (const departed of departedWith(endpoint)) this.#forget(service, keyOf(departed));
       }
     }
   }
 
   /** Undefined: nothing is known of it. */
   wasTerminating(namespace: string, service: string, departed: Departed): boolean | undefined {
-    return this.#terminating.get(keyOf(objectKey(namespace, service), departed));
+    return this.#services.get(objectKey(namespace, service))?.get(keyOf(departed));
   }
 
-  #remember(key: string, terminating: boolean): void {
-    this.#terminating.delete(key);
-    this.#terminating.set(key, terminating);
-    if (this.#terminating.size <= MAX_REMEMBERED) return;
-    // A look at the first key walks over every one that was deleted before it.
-    const [oldest] = this.#terminating.keys();
-    if (oldest !== undefined) this.#terminating.delete(oldest);
+  #remember(service: ObjectKey, gone: ReadonlyMap<string, boolean>): void {
+    const remembered = this.#services.get(service) ?? new Map<string, boolean>();
+    this.#services.delete(service);
+    this.#services.set(service, remembered);
+    for (const [key, terminating] of gone) {
+      if (!remembered.delete(key)) this.#size += 1;
+      remembered.set(key, terminating);
+    }
+    while (this.#size > MAX_REMEMBERED) {
+      const [[oldest, entries] = [service, remembered]] = this.#services;
+      const [key = ''] = entries.keys();
+      this.#forget(oldest, key);
+    }
+  }
+
+  #forget(service: ObjectKey, key: string): void {
+    const remembered = this.#services.get(service);
+    if (remembered?.delete(key) !== true) return;
+    this.#size -= 1;
+    if (remembered.size === 0) this.#services.delete(service);
   }
 }
 
@@ -73,14 +91,15 @@ function departedWith({
   ];
 }
 
-function keyOf(service: ObjectKey, departed: Departed): string {
+/** No address and no name of a node has a blank. */
+function keyOf(departed: Departed): string {
   switch (departed.kind) {
     case 'address':
-      return `${service} ${departed.address}`;
+      return departed.address;
     case 'node':
-      return `${service} on ${departed.node}`;
+      return `on ${departed.node}`;
     case 'all':
-      return service;
+      return ' ';
     default:
       return departed satisfies never;
   }
