@@ -329,8 +329,11 @@ function isExplained(
   if (remembered !== undefined) return remembered.isSettling || remembered.basis !== basisOf(evaluation);
   // Looked at by an earlier process: only whether the spec changed since is known.
   const generation = object.status?.observedGeneration;
-  // Kubernetes counts the deletion itself as a change.
-  const newest = object.generation - (object.deletionTimestamp === undefined ? 0 : 1);
+  // Kubernetes counts the deletion itself as a change; it was looked at once the status says what that waits for.
+  const isNew =
+    object.deletionTimestamp !== undefined &&
+    !object.status?.conditions?.some(({ type, reason }) => type === 'Programmed' && reason === 'InUse');
+  const newest = object.generation - (isNew ? 1 : 0);
   return generation !== undefined && generation < newest;
 }
 

@@ -99,8 +99,17 @@ interface Wait {
   readonly generation: number;
   /** No other try to delete before, on the monotonic clock. */
   readonly notBefore: number;
-  /** What the gateway would not take, or changed on the way, in canonical form: it is not sent again. */
-  refused: string | undefined;
+  /** What the gateway would not take, or changed on the way. */
+  refused: Refused | undefined;
+  /** Somebody changed the upstream, and that was not told yet. */
+  isDrifted: boolean;
+}
+
+/** In canonical form. As long as both are the same it is not sent again before the time, on the monotonic clock. */
+interface Refused {
+  readonly canonical: string;
+  readonly observed: string | undefined;
+  readonly until: number;
 }
 
 /**
@@ -199,7 +208,7 @@ async function program(
     changes.restore(key, changedAt);
     return done;
   }
-  let sent: string | undefined;
+  let sent: Refused | undefined;
   try {
     return await session.exclusive(id, async (turn) => {
       const decideFor = (held: ObservedUpstream | undefined) =>
@@ -224,7 +233,11 @@ async function program(
         return done;
       }
       // It went meanwhile, and so may the object; or the gateway said already what it makes of this.
-      if (wait !== undefined && (change.kind === 'create' || wait.refused === canonical)) {
+      if (
+        wait !== undefined &&
+        (change.kind === 'create' || isTakeOver(change) || isRefused(deps, wait, canonical, observed))
+      ) {
+        remember(deps, object, evaluation, own, guard);
         report(PROGRAMMED, own, decision);
         return done;
       }
@@ -245,7 +258,10 @@ async function program(
         deps.memory.wrote(keyOf(object), decision.desired.upstream.nodes, decision.lost);
         report(writtenVerdict(wanted, answered), answered, decision);
         deps.proof.expect(object, answered, { replaced: observed });
-        if (wait !== undefined) wait.refused = answered.canonical === wanted ? undefined : canonical;
+        if (wait !== undefined) {
+          wait.isDrifted = false;
+          wait.refused = answered.canonical === wanted ? undefined : refusal(deps, canonical, answered);
+        }
         return answered.canonical === wanted ? next : { kind: 'after', delayMs: REJECTED_RETRY_MS };
       };
       switch (change.kind) {
@@ -278,9 +294,9 @@ async function program(
         }
         case 'create':
         case 'update': {
-          sent = canonical;
+          sent = refusal(deps, canonical, observed);
           const answered = await turn.put(change.desired, signal);
-          const drifted = session.takeDrift(id) !== undefined;
+          const drifted = session.takeDrift(id) !== undefined || wait?.isDrifted === true;
           if (change.kind === 'update' && change.from === 'unowned') adopted(deps, object, change, canonical);
           else if (change.kind === 'update' && change.from === 'stripped') {
             repaired(
@@ -541,6 +557,7 @@ async function release(
   const { id, policy } = ending;
   const state = deps.connectionState(object.connection);
   let failure: OperatorError;
+  let isDrifted = false;
   if (state.kind !== 'usable') failure = new GatewayUnavailableError(state.message);
   else if (state.session.state.kind === 'starting') return done;
   else {
@@ -548,12 +565,16 @@ async function release(
     try {
       await session.exclusive(id, async (turn) => {
         // A deletion cannot be repaired: whose the upstream is now counts, not whose it was when it was seen last.
+        const known = session.peek(id);
         const observed = await turn.ask(signal);
+        isDrifted = known !== undefined && observed !== undefined && known.canonical !== observed.canonical;
         const change = decideEnd(deps, object, ending, observed);
         if (change.kind === 'mark') await turn.put(change.desired, signal);
         else if (change.kind === 'leave') deps.leaveAlone(object.connection, id);
         else if (change.kind === 'delete') await turn.delete(change.references, signal);
       });
+      // An object of the same name has nothing to do with what was changed before.
+      session.takeDrift(id);
       if (policy === 'Orphan') orphaned(deps, object, whyOrphan(object));
       return await letGo();
     } catch (error) {
@@ -578,6 +599,7 @@ async function release(
     generation: object.generation,
     notBefore: deps.clock.monotonic() + IN_USE_MIN_MS,
     refused: before?.generation === object.generation ? before.refused : undefined,
+    isDrifted,
   };
   waits.set(key, wait);
   return await keepRight(deps, object, wait, signal);
@@ -592,6 +614,27 @@ async function keepRight(
 ): Promise<Followup> {
   await program(deps, object, signal, wait);
   return { kind: 'backoff', maxMs: IN_USE_MAX_MS };
+}
+
+function isRefused(
+  { clock }: UpstreamReconcilerDeps,
+  { refused }: Wait,
+  canonical: string,
+  observed: ObservedUpstream | undefined,
+): boolean {
+  return (
+    refused?.canonical === canonical &&
+    refused.observed === observed?.canonical &&
+    clock.monotonic() < refused.until
+  );
+}
+
+function refusal(
+  { clock }: UpstreamReconcilerDeps,
+  canonical: string,
+  observed: ObservedUpstream | undefined,
+): Refused {
+  return { canonical, observed: observed?.canonical, until: clock.monotonic() + REJECTED_RETRY_MS };
 }
 
 /** The deletion could not be carried out: wait, unless the namespace goes too and has waited long enough. */
@@ -628,7 +671,7 @@ async function waitToRelease(
   };
   if (inUse) return { kind: 'inUse', verdict: programmed };
   deps.reporter.upstream(object, {
-    accepted: { status: 'True', reason: 'Accepted', message: 'The object was accepted' },
+    accepted: evaluate(deps, object).accepted,
     resolvedRefs: {
       status: 'Unknown',
       reason: 'Pending',

@@ -229,9 +229,6 @@ export class GatewaySession {
   async #ask(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
     const now = this.#options.clock.monotonic();
     const upstream = await this.#request(signal, (both) => this.#options.driver.get(id, both));
-    const before = this.#known.get(id)?.upstream;
-    const isOurDoing = this.#uncertain.has(id) || before?.canonical === upstream?.canonical;
-    if (before !== undefined && !isOurDoing) this.#noteDrift(id, before);
     this.#learn(id, upstream, now);
     return upstream;
   }
@@ -261,7 +258,6 @@ export class GatewaySession {
   async #delete(id: UpstreamId, references: 'respect' | 'ignore', signal: AbortSignal): Promise<void> {
     await this.#write('delete', id, signal, (both) => this.#options.driver.delete(id, { references }, both));
     this.#learn(id, undefined, this.#options.clock.monotonic());
-    this.#drifted.delete(id);
   }
 
   #learn(id: UpstreamId, upstream: ObservedUpstream | undefined, at: number): void {

@@ -62,7 +62,9 @@ export class Departures {
       remembered.set(key, terminating);
     }
     while (this.#size > MAX_REMEMBERED) {
-      const [[oldest, entries] = [service, remembered]] = this.#services;
+      // One Service that loses that much must not make the others forgotten.
+      const own = [service, remembered] as const;
+      const [[oldest, entries] = own] = remembered.size > MAX_REMEMBERED / 2 ? [own] : this.#services;
       const [key = ''] = entries.keys();
       this.#forget(oldest, key);
     }
