@@ -103,11 +103,10 @@ async function expectNamespaces(
 }
 
 interface CrdStatus {
-  readonly conditions?: readonly {
-    readonly type: string;
-    readonly status: string;
-    readonly message?: string;
-  }[];
+  /** `null` right after it was made. */
+  readonly conditions?:
+    | readonly { readonly type: string; readonly status: string; readonly message?: string }[]
+    | null;
 }
 
 /** Waits until the API server has taken the CRD. */
@@ -118,8 +117,8 @@ async function established(
 ): Promise<void> {
   const deadline = clock.monotonic() + SERVED_WITHIN_MS;
   for (;;) {
-    const { conditions = [] } = ((await held(transport, pathOf(crd), signal))?.['status'] ?? {}) as CrdStatus;
-    const condition = (type: string) => conditions.find((one) => one.type === type);
+    const { conditions } = ((await held(transport, pathOf(crd), signal))?.['status'] ?? {}) as CrdStatus;
+    const condition = (type: string) => conditions?.find((one) => one.type === type);
     if (condition('Established')?.status === 'True') return;
     const names = condition('NamesAccepted');
     if (names?.status === 'False') {
