@@ -145,9 +145,12 @@ export class SetMembers {
     if (!explained) this.#unexplained += 1;
   }
 
-  /** Whether the set made `object`, or somebody handed it over by its label. */
+  /**
+   * Whether the set made `object`, or an earlier one of its name, or somebody handed it over by its label. What an earlier
+   * one made Kubernetes deletes, unless it missed that: it watches names, and there is a set of this name.
+   */
   owns({ madeBy }: GatewayUpstream): boolean {
-    return madeBy?.set === this.#set.name && (madeBy.uid === undefined || madeBy.uid === this.#set.uid);
+    return madeBy?.set === this.#set.name;
   }
 
   /** What the GatewayUpstream `key` should be; undefined where nobody wants it. */

@@ -187,6 +187,16 @@ describe('the GatewayUpstreams of sets', () => {
       expect(requests).toEqual(['change a-80']);
     });
 
+    it('are taken over where an earlier set of the name made them', async () => {
+      const held = upstreams.get('shop', 'a-80');
+      if (held?.madeBy === undefined) throw new Error('it is not there');
+      const madeBy = { ...held.madeBy, uid: 'uid of an earlier one' };
+      upstreams.upsert({ ...held, madeBy, resourceVersion: 'changed' });
+      await work();
+      expect(requests).toEqual(['change a-80']);
+      expect(outcome).toMatchObject({ ready: { status: 'True' }, counts: { upstreams: 3 } });
+    });
+
     it('wait where labels are taken away one after the other, and for longer than a minute', async () => {
       for (const name of ['a', 'b', 'c']) {
         service(name, {});
