@@ -41,6 +41,7 @@ export class Departures {
     }
     if (current !== undefined && this.#size > 0) {
       const service = objectKey(current.namespace, current.service);
+      if (!this.#services.has(service)) return;
       for (const endpoint of current.endpoints) {
         if (endpoint.terminating) continue;
         for (const departed of departedWith(endpoint)) this.#forget(service, keyOf(departed));
