@@ -3,6 +3,7 @@ import { OWNERS_NODES } from './kept-changes.ts';
 import type { Model } from './model.ts';
 import { rememberForeign, rememberKept, writeForeign, writeKept } from './owners.ts';
 import type { Random } from './random.ts';
+import type { Site } from './site.ts';
 
 /** What becomes of the upstreams in a gateway without the operator. */
 export const CONTENT_FAULTS: readonly Fault[] = [
@@ -41,33 +42,15 @@ export const CONTENT_FAULTS: readonly Fault[] = [
       };
     },
   },
-  {
-    name: 'our upstream edited by somebody',
-    weight: 5,
-    place: 'gateway content',
-    async strike({ gateway, model }, random) {
-      const id = idOfOurs(model, gateway.ids('upstreams'), random);
-      if (id === undefined) return undefined;
-      const { labels } = gateway.get('upstreams', id) ?? {};
-      gateway.put('upstreams', id, {
-        type: 'roundrobin',
-        nodes: [{ host: '192.0.2.1', port: 1, weight: 1 }],
-        labels,
-      });
-      return { detail: ` ${id}` };
-    },
-  },
-  {
-    name: 'our upstream deleted by somebody',
-    weight: 5,
-    place: 'gateway content',
-    async strike({ gateway, model }, random) {
-      const id = idOfOurs(model, gateway.ids('upstreams'), random);
-      if (id === undefined) return undefined;
-      gateway.remove('upstreams', id);
-      return { detail: ` ${id}` };
-    },
-  },
+  ofOurs('edited', ({ gateway }, id) => {
+    const { labels } = gateway.get('upstreams', id) ?? {};
+    gateway.put('upstreams', id, {
+      type: 'roundrobin',
+      nodes: [{ host: '192.0.2.1', port: 1, weight: 1 }],
+      labels,
+    });
+  }),
+  ofOurs('deleted', ({ gateway }, id) => gateway.remove('upstreams', id)),
   {
     name: 'foreign upstream edited by its owner',
     weight: 4,
@@ -122,6 +105,21 @@ export const CONTENT_FAULTS: readonly Fault[] = [
 function idOfKept({ kept }: Model, random: Random): string | undefined {
   const found = [...kept].filter(([, fields]) => fields !== undefined);
   return found.length === 0 ? undefined : random.pick(found)[0];
+}
+
+/** What somebody who is not the operator does to one of its upstreams. */
+function ofOurs(done: string, strike: (site: Site, id: string) => void): Fault {
+  return {
+    name: `our upstream ${done} by somebody`,
+    weight: 5,
+    place: 'gateway content',
+    async strike(site, random) {
+      const id = idOfOurs(site.model, site.gateway.ids('upstreams'), random);
+      if (id === undefined) return undefined;
+      strike(site, id);
+      return { detail: ` ${id}` };
+    },
+  };
 }
 
 function idOfOurs({ upstreams, kept }: Model, held: readonly string[], random: Random): string | undefined {
