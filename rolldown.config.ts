@@ -12,9 +12,9 @@ export default defineConfig({
   input: 'src/main.ts',
   platform: 'node',
   external: (id) => !/^[./]/.test(id) && id !== CLIENT && !id.startsWith(HELPERS),
-  // Its modules do nothing but define; it does not say so itself.
   // `using` as what Node 22 can read.
   transform: { target: 'es2024' },
+  // Its modules do nothing but define; it does not say so itself.
   treeshake: { moduleSideEffects: (id) => !id.includes(CLIENT) },
   output: { dir: 'dist', format: 'esm', sourcemap: true, cleanDir: true },
 });
