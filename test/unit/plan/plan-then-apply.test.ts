@@ -377,7 +377,7 @@ describe('plan, apply, plan, in any cluster', () => {
           for (const { reason } of entry.conditions) seen.add(reason);
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 1500 },
     );
     // The property is no better than what it was tried on.
     for (const one of [
