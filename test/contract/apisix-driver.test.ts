@@ -273,10 +273,11 @@ describe('the APISIX driver', () => {
     const driver = apisixDriver({ adminUrl: standIn.adminUrl, adminKey: standIn.adminKey, concurrency: 3 });
     const hang = standIn.addFault({ fault: { kind: 'hang' }, times: 3 });
     const hanging = Array.from({ length: 3 }, () => driver.check(unused));
+    await eventually(() => expect(standIn.requests).toHaveLength(3));
     const waiting = Array.from({ length: 20 }, (_, index) =>
       driver.put({ ...upstream, id: `u${index}` }, unused),
     );
-    await eventually(() => expect(standIn.requests).toHaveLength(3));
+    expect(standIn.requests).toHaveLength(3);
     expect(standIn.openConnections()).toBe(3);
     hang[Symbol.dispose]();
     const outcomes = await Promise.allSettled(hanging);

@@ -439,8 +439,7 @@ describe('no answer', () => {
   it('an answer that says it is compressed and is not', async () => {
     await withFault(
       { kind: 'answer', status: 200, body: '{"list":[]}', headers: { 'content-encoding': 'gzip' } },
-      ({ adminUrl }) =>
-        expectUnavailable(driverOf(adminUrl), 'no answer that can be used (ERR_READING_RESPONSE_STREAM)'),
+      ({ adminUrl }) => expectUnavailable(driverOf(adminUrl), /no answer that can be used \(ERR_/),
     );
   });
 

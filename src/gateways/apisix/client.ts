@@ -1,5 +1,4 @@
 import { X509Certificate } from 'node:crypto';
-import { ReadError, RequestError, type Response, TimeoutError } from 'got';
 import { z } from 'zod';
 import {
   GatewayAuthError,
@@ -11,18 +10,16 @@ import {
 } from '../../core/errors.ts';
 import { keyPairProblem } from '../../core/key-pair.ts';
 import { shorten } from '../../core/status.ts';
-import {
-  AnswerTooLargeError,
-  createHttpClient,
-  type HttpClientOptions,
-  MAX_ANSWER_BYTES,
-} from './http-client.ts';
+import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
+import { type HttpAnswer, MAX_ANSWER_BYTES, NoAnswerError, type TlsSettings } from './http-answer.ts';
+import { createHttpClient } from './http-client.ts';
+import { createHttpWriter } from './http-writer.ts';
 
 export interface ApisixOptions {
   /** `http(s)://host:port`, with or without a path before, or with, `/apisix/admin`. */
   readonly adminUrl: string;
   readonly adminKey: string;
-  readonly tls: HttpClientOptions['tls'];
+  readonly tls: TlsSettings;
   /** Connections at once. */
   readonly concurrency: number;
   readonly requestTimeoutMs: number;
@@ -68,11 +65,10 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
   const key = options.adminKey.trim();
   const { tls } = options;
   checkCertificates(tls);
-  const client = createHttpClient({
-    tls,
-    concurrency: options.concurrency,
-    connectTimeoutMs: Math.min(MAX_CONNECT_MS, options.requestTimeoutMs),
-  });
+  const agents = createHttpAgents(tls, options.concurrency);
+  const connectTimeoutMs = Math.min(MAX_CONNECT_MS, options.requestTimeoutMs);
+  const client = createHttpClient(agents, connectTimeoutMs);
+  const writer = createHttpWriter(base, agents, connectTimeoutMs);
 
   return {
     async request({ method, path, body, expected }, signal) {
@@ -85,25 +81,15 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
             : 'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
         );
       }
-      let response: Response<string>;
+      let response: HttpAnswer;
       try {
-        response = await client.send(
-          new URL(path, base),
-          {
-            method,
-            timeoutMs: options.requestTimeoutMs,
-            headers: { 'X-API-KEY': key },
-            ...(body === undefined ? {} : { body }),
-          },
-          signal,
-        );
+        const settings = { timeoutMs: options.requestTimeoutMs, headers: { 'X-API-KEY': key } };
+        response =
+          method === 'PUT' || method === 'PATCH'
+            ? await writer.send({ ...settings, method, path, body: body ?? {} }, signal)
+            : await client.send(new URL(path, base), { ...settings, method }, signal);
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        if (error instanceof AnswerTooLargeError) {
-          throw new GatewayUnavailableError(
-            `${base.origin} sent an answer of more than ${MAX_ANSWER_BYTES} bytes: is this the Admin API of APISIX?`,
-          );
-        }
         throw unreachable(error, base);
       }
       const parsed = parse(response.body);
@@ -116,7 +102,7 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
       return { status: response.statusCode, body: parsed, version: versionOf(response.headers['server']) };
     },
 
-    close: () => client.close(),
+    close: () => closeHttpAgents(agents),
   };
 }
 
@@ -178,7 +164,7 @@ function versionOf(server: string | string[] | undefined): string | undefined {
 /** An answer that is no success, as what follows from it. */
 function refused(
   method: ApisixRequest['method'],
-  response: Response<string>,
+  response: HttpAnswer,
   parsed: unknown,
   { base, key }: { readonly base: URL; readonly key: string },
 ): OperatorError {
@@ -255,20 +241,25 @@ const NO_ANSWER: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
 };
 
-/** Why a request brought no answer. got's own error is left behind: it holds the key and the body. */
+/** Why a request brought no answer. */
 function unreachable(error: unknown, base: URL): GatewayUnavailableError {
+  if (!(error instanceof NoAnswerError)) throw error;
   const where = base.origin;
-  if (error instanceof TimeoutError) {
-    // got says `Timeout awaiting 'connect' for 5000ms`; the phase and the number are all that is safe and useful.
-    const ms = /(\d+)ms$/.exec(error.message)?.[1];
+  const { why } = error;
+  if (why.kind === 'tooLarge') {
     return new GatewayUnavailableError(
-      error.event === 'request'
-        ? `${where} did not answer within ${ms} ms: is it overloaded, or requestTimeout in the operator's configuration too short?`
-        : `${where} could not be connected to within ${ms} ms (${error.event}): is the address right, or a NetworkPolicy in between?`,
+      `${where} sent an answer of more than ${MAX_ANSWER_BYTES} bytes: is this the Admin API of APISIX?`,
     );
   }
-  const code = error instanceof RequestError ? error.code : 'no code';
-  if (code === 'ERR_HTTP_CONTENT_LENGTH_MISMATCH' || (error instanceof ReadError && code === 'ECONNRESET')) {
+  if (why.kind === 'timeout') {
+    return new GatewayUnavailableError(
+      why.phase === 'answer'
+        ? `${where} did not answer within ${why.ms} ms: is it overloaded, or requestTimeout in the operator's configuration too short?`
+        : `${where} could not be connected to within ${why.ms} ms (${why.at}): is the address right, or a NetworkPolicy in between?`,
+    );
+  }
+  const { code } = why;
+  if (why.isHalf) {
     return new GatewayUnavailableError(`${where} closed the connection in the middle of its answer`);
   }
   if (code === 'ECONNRESET' || code === 'EPIPE') {

@@ -1,6 +1,7 @@
-import { RequestError, type Response, TimeoutError } from 'got';
 import { GatewayUnavailableError } from '../../core/errors.ts';
-import { AnswerTooLargeError, createHttpClient, type HttpClientOptions } from './http-client.ts';
+import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
+import { type HttpAnswer, NoAnswerError, type TlsSettings } from './http-answer.ts';
+import { createHttpClient } from './http-client.ts';
 
 export interface ControlAnswer {
   readonly status: 200 | 404;
@@ -24,21 +25,18 @@ const LOOPBACK =
   'is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback';
 const WRONG_ADDRESS = 'is this the Control API of APISIX (apisix.control.port, by default 9090)?';
 
-export function createControlClient(tls: HttpClientOptions['tls']): ControlClient {
+export function createControlClient(tls: TlsSettings): ControlClient {
   // The name is that of the Admin API's certificate.
   const { serverName: _, ...ofDataPlanes } = tls;
-  const client = createHttpClient({
-    tls: ofDataPlanes,
-    concurrency: CONNECTIONS_PER_DATA_PLANE,
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-  });
+  const agents = createHttpAgents(ofDataPlanes, CONNECTIONS_PER_DATA_PLANE);
+  const client = createHttpClient(agents, CONNECT_TIMEOUT_MS);
 
   return {
     async get(dataPlane, path, timeoutMs, signal) {
       signal.throwIfAborted();
       const url = new URL(dataPlane);
       url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/${path}`;
-      let response: Response<string>;
+      let response: HttpAnswer;
       try {
         response = await client.send(url, { method: 'GET', timeoutMs }, signal);
       } catch (error) {
@@ -48,11 +46,11 @@ export function createControlClient(tls: HttpClientOptions['tls']): ControlClien
       return answerOf(response);
     },
 
-    close: () => client.close(),
+    close: () => closeHttpAgents(agents),
   };
 }
 
-function answerOf({ statusCode: status, body: text }: Response<string>): ControlAnswer {
+function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer {
   if (status >= 300 && status < 400) {
     throw new GatewayUnavailableError(
       `answered ${status}, a redirect, which is not followed: ${WRONG_ADDRESS}`,
@@ -70,15 +68,16 @@ function answerOf({ statusCode: status, body: text }: Response<string>): Control
   }
 }
 
-/** got's own error is left behind. */
 function whyUnreachable(error: unknown): string {
-  if (error instanceof AnswerTooLargeError) return `sent an answer that is too large: ${WRONG_ADDRESS}`;
-  if (error instanceof TimeoutError) {
-    return error.event === 'request'
+  if (!(error instanceof NoAnswerError)) throw error;
+  const { why } = error;
+  if (why.kind === 'tooLarge') return `sent an answer that is too large: ${WRONG_ADDRESS}`;
+  if (why.kind === 'timeout') {
+    return why.phase === 'answer'
       ? 'did not answer in time: is it overloaded?'
       : 'could not be connected to in time: is the address right, or a NetworkPolicy in between?';
   }
-  const code = error instanceof RequestError ? error.code : 'no code';
+  const { code } = why;
   switch (code) {
     case 'ECONNREFUSED':
       return `refused the connection: ${LOOPBACK}`;
