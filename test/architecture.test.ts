@@ -24,7 +24,7 @@ const node = /^node:/;
 /** The first rule whose `from` fits counts. */
 const RULES: readonly Rule[] = [
   // Everything but what is beside `src`: tests, demo and benchmark know the program, and it does not know them.
-  { from: /^(main|operator)\.ts$/, may: [/^(?!\.\.\/)/] },
+  { from: /^(main|program|operator)\.ts$/, may: [/^(?!\.\.\/)/] },
   { from: /^cli\.ts$/, may: [/^api\//, /^config\.ts$/, node], mayHaveTypesOf: [/^install\//, /^plan\//] },
   { from: /^config\.ts$/, may: [/^api\//, /^zod$/, /^yaml$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
