@@ -80,6 +80,7 @@ function exchange(
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     let isAnswered = false;
+    let isWhole = false;
     const fail = (error: unknown) => reject(noAnswer(error, isAnswered));
     request.on('socket', (socket) => {
       if (!socket.connecting) return;
@@ -94,11 +95,16 @@ function exchange(
     });
     request.on('error', fail);
     // After everything else, and with nothing else where the server asks for another protocol.
-    request.on('close', () => fail(undefined));
+    request.on('close', () => {
+      if (!isWhole) fail(undefined);
+    });
     request.on('response', (response) => {
       isAnswered = true;
       response.on('error', fail);
-      collect(response, request, resolve);
+      collect(response, request, (answer) => {
+        isWhole = true;
+        resolve(answer);
+      });
     });
     // One piece with the headers.
     request.end(payload);
@@ -108,7 +114,7 @@ function exchange(
 function collect(
   response: IncomingMessage,
   request: ClientRequest,
-  resolve: (answer: HttpAnswer) => void,
+  done: (answer: HttpAnswer) => void,
 ): void {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -131,7 +137,7 @@ function collect(
   response.on('end', () => {
     const [only] = chunks;
     const whole = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
-    resolve({
+    done({
       statusCode: response.statusCode ?? 0,
       headers: response.headers,
       body: whole.toString('utf8'),
