@@ -1,4 +1,5 @@
 import { type ObjectKey, objectKey, type UpstreamId } from '../core/model.ts';
+import { MultiMap } from '../core/multi-map.ts';
 import { defaultUpstreamId } from '../core/ownership.ts';
 import type { GatewayUpstream } from '../kube/objects.ts';
 
@@ -10,7 +11,7 @@ export function wantedId(object: GatewayUpstream, idPrefix: string): UpstreamId 
 
 /** Which objects want which id of which connection, kept in step with the objects. */
 export class Claims {
-  readonly #byId = new Map<string, Set<ObjectKey>>();
+  readonly #byId = new MultiMap<string, ObjectKey>();
   readonly #byObject = new Map<ObjectKey, string>();
 
   /**
@@ -28,12 +29,9 @@ export class Claims {
     const rivals = new Set<ObjectKey>();
     for (const touched of new Set([before, claim])) {
       if (touched === undefined) continue;
-      const claimants = this.#byId.get(touched) ?? new Set();
-      if (touched === claim) claimants.add(key);
-      else claimants.delete(key);
-      if (claimants.size > 0) this.#byId.set(touched, claimants);
-      else this.#byId.delete(touched);
-      for (const rival of claimants) if (rival !== key) rivals.add(rival);
+      if (touched === claim) this.#byId.add(touched, key);
+      else this.#byId.delete(touched, key);
+      for (const rival of this.#byId.get(touched)) if (rival !== key) rivals.add(rival);
     }
     if (claim === undefined) this.#byObject.delete(key);
     else this.#byObject.set(key, claim);
@@ -42,13 +40,12 @@ export class Claims {
 
   /** The other objects that want what `key` wants. */
   rivals(key: ObjectKey): readonly ObjectKey[] {
-    const claimants = this.#byId.get(this.#byObject.get(key) ?? '') ?? [];
-    return [...claimants].filter((rival) => rival !== key);
+    return this.#byId.get(this.#byObject.get(key) ?? '').filter((rival) => rival !== key);
   }
 
   /** Every object that wants `id` of `connection`. */
   claimants(connection: string, id: UpstreamId): readonly ObjectKey[] {
-    return [...(this.#byId.get(`${connection}\n${id}`) ?? [])];
+    return this.#byId.get(`${connection}\n${id}`);
   }
 }
 

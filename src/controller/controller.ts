@@ -356,7 +356,9 @@ export function createController(options: ControllerOptions): Controller {
       listeners.use(
         upstreams.onChange((event) => {
           const object = event.current ?? event.previous;
-          if (!started || object === undefined || !concernsObject(event)) return;
+          if (!started || object === undefined) return;
+          if (event.current !== undefined) reporter.seen(event.current);
+          if (!concernsObject(event)) return;
           follow(keyOf(object), event.current);
           enqueueUpstream(object, PRIORITY.spec);
           if (event.previous === undefined || event.current === undefined)

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
@@ -44,7 +45,7 @@ import type { GatewayConnection, GatewayUpstream, NamespaceStored, NodeStored } 
 import type { StoreView } from '../kube/store.ts';
 import { type CertificateRules, certificateOf } from './certificates.ts';
 import { type Claims, keyOf, wantedId } from './claims.ts';
-import type { Remembered } from './guard-memory.ts';
+import type { Basis, Remembered } from './guard-memory.ts';
 import { type ReferenceRules, referenceRefused } from './references.ts';
 
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
@@ -326,7 +327,9 @@ function isExplained(
     target.kind === 'service' ? [target.ref.namespace] : [],
   );
   if (looked.some((name) => namespaces.get('', name)?.terminating === true)) return true;
-  if (remembered !== undefined) return remembered.isSettling || remembered.basis !== basisOf(evaluation);
+  if (remembered !== undefined) {
+    return remembered.isSettling || !isDeepStrictEqual(remembered.basis, basisOf(evaluation));
+  }
   // Looked at by an earlier process: only whether the spec changed since is known.
   const generation = object.status?.observedGeneration;
   // Kubernetes counts the deletion itself as a change; it was looked at once the status says what that waits for.
@@ -337,18 +340,18 @@ function isExplained(
   return generation !== undefined && generation < newest;
 }
 
-/** Everything that decides which endpoints there are, as text. */
-export function basisOf({ spec, backends }: Evaluated): string {
-  return JSON.stringify([
+/** What decides which endpoints there are. */
+export function basisOf({ spec, backends }: Evaluated): Basis {
+  return [
     spec.backends,
     spec.scheme,
     spec.endpoints,
-    backends.map((backend) =>
+    ...backends.map((backend) =>
       'found' in backend
         ? [backend.target.addressing, 'basis' in backend.found ? backend.found.basis : null]
         : null,
     ),
-  ]);
+  ];
 }
 
 function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node: UpstreamNode) => NodeFate {

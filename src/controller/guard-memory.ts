@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { placeOf } from '../core/guard.ts';
 import type { ObjectKey, UpstreamNode } from '../core/model.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -6,8 +7,8 @@ import type { Clock } from '../runtime/clock.ts';
 export interface Remembered {
   /** Whether the operator itself put this node there: what somebody else added is drift, and no endpoint. */
   readonly put: (node: UpstreamNode) => boolean;
-  /** What decided which endpoints there are: backends of the spec, selectors and ports of Services. */
-  readonly basis: string;
+  /** What decided which endpoints there are. */
+  readonly basis: Basis;
   /** The basis changed since the last write, or so lately that endpoints may still follow it. */
   readonly isSettling: boolean;
   /** Since when something is held, wall clock. */
@@ -16,17 +17,20 @@ export interface Remembered {
   readonly lost: readonly string[];
 }
 
+/** Everything that decides which endpoints there are: backends of the spec, selectors and ports of Services. Plain data. */
+export type Basis = readonly unknown[];
+
 interface Entry {
   /** What the operator put there, or found at its first look. As it is held elsewhere too, since places as text are large. */
   nodes: readonly UpstreamNode[];
-  basis: string;
+  basis: Basis;
   /** Monotonic. */
   changedAt: number;
   /** Monotonic. */
   wroteAt: number;
   heldSince: number | undefined;
-  /** By place: when, monotonic. */
-  lost: Map<string, number>;
+  /** By place: when, monotonic; absent where there is none. */
+  lost: Map<string, number> | undefined;
 }
 
 /** Nodes that go within this time count as if they went at once. */
@@ -48,7 +52,7 @@ export class GuardMemory {
     if (entry === undefined) return undefined;
     const { nodes, basis, changedAt, wroteAt, heldSince } = entry;
     const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
-    for (const [place, at] of entry.lost) if (at < oldest) entry.lost.delete(place);
+    for (const [place, at] of entry.lost ?? []) if (at < oldest) entry.lost?.delete(place);
     let places: ReadonlySet<string> | undefined;
     return {
       put(node) {
@@ -58,12 +62,12 @@ export class GuardMemory {
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
       heldSince,
-      lost: [...entry.lost.keys()],
+      lost: [...(entry.lost?.keys() ?? [])],
     };
   }
 
   /** The gateway was looked at, and held these nodes. */
-  looked(key: ObjectKey, basis: string, observed: readonly UpstreamNode[]): void {
+  looked(key: ObjectKey, basis: Basis, observed: readonly UpstreamNode[]): void {
     const entry = this.#entries.get(key);
     const now = this.#clock.monotonic();
     if (entry === undefined) {
@@ -73,11 +77,12 @@ export class GuardMemory {
         changedAt: Number.NEGATIVE_INFINITY,
         wroteAt: now,
         heldSince: undefined,
-        lost: new Map(),
+        lost: undefined,
       });
-    } else if (entry.basis !== basis) {
+    } else {
+      if (!isDeepStrictEqual(entry.basis, basis)) entry.changedAt = now;
+      // What it is made of is held elsewhere too, as long as it is the latest.
       entry.basis = basis;
-      entry.changedAt = now;
     }
   }
 
@@ -89,8 +94,15 @@ export class GuardMemory {
     const before = entry.nodes;
     entry.nodes = nodes;
     entry.wroteAt = now;
-    for (const node of lost) entry.lost.set(placeOf(node), now);
-    if (entry.lost.size === 0) return;
+    if (lost.length > 0) {
+      entry.lost ??= new Map();
+      for (const node of lost) entry.lost.set(placeOf(node), now);
+    }
+    if (entry.lost === undefined) return;
+    if (entry.lost.size === 0) {
+      entry.lost = undefined;
+      return;
+    }
     const known = new Set(before.map(placeOf));
     for (const place of nodes.map(placeOf)) {
       // What is new took the place of what was lost longest ago; what came back makes up for its own loss.

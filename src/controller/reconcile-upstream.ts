@@ -220,7 +220,8 @@ async function program(
         observed = await turn.ask(signal);
         decision = decideFor(observed);
       }
-      const { change, own, canonical, guard } = decision;
+      const { change, canonical, guard } = decision;
+      let { own } = decision;
       ({ desired } = decision);
       if (accepted.status !== 'True' && own === undefined) {
         report(notAccepted, undefined);
@@ -242,6 +243,7 @@ async function program(
         return done;
       }
       const isHeld = change.kind === 'none' && observed?.canonical === canonical;
+      if (isHeld && own !== undefined) observed = own = session.share(own, desired.upstream);
       const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
       // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
       // not outlive the object unseen.
@@ -251,7 +253,11 @@ async function program(
       const kept = terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own;
       remember(deps, object, evaluation, kept, guard);
       const next = afterHold(deps, guard);
-      const written = (answered: ObservedUpstream, wanted: string): Followup => {
+      const written = (given: ObservedUpstream, wanted: string): Followup => {
+        const answered =
+          terms.manage === 'Object' && given.canonical === wanted
+            ? session.share(given, desired.upstream)
+            : given;
         if (changedAt !== undefined) {
           instruments.propagated(object.connection, deps.clock.monotonic() - changedAt);
         }

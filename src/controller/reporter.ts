@@ -44,6 +44,8 @@ export interface Reporter {
   upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void;
   connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
   set(object: GatewayUpstreamSet, outcome: SetOutcome): void;
+  /** The object as it is by now; only its status, or nothing that matters to a reconcile, changed. */
+  seen(object: GatewayUpstream): void;
   /** What data planes serve of an upstream whose outcome was told before; everything else of its status stays. */
   dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void;
   event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
@@ -88,6 +90,7 @@ interface Tracked {
 
 /** Writes of one object at once within `countsEveryMs`: conditions that flap must not become as many writes. */
 const BURST = 5;
+const NEVER_WRITTEN: readonly number[] = [];
 /** As many as the CRD takes. */
 const MAX_LEFT_BEHIND = 256;
 const MAX_CHANGE_LENGTH = 512;
@@ -139,7 +142,7 @@ export function createReporter(options: ReporterOptions): Reporter {
         object,
         written: object.status,
         wanted: object.status ?? {},
-        writtenAt: [],
+        writtenAt: NEVER_WRITTEN,
         told: toldBefore(kind, object.status),
       };
       tracked.set(key, entry);
@@ -147,7 +150,11 @@ export function createReporter(options: ReporterOptions): Reporter {
     const previous = entry.wanted;
     entry.object = object;
     entry.wanted = next(previous);
-    if (isDeepStrictEqual(entry.wanted, entry.written)) return { previous, entry };
+    if (entry.written !== undefined && isDeepStrictEqual(entry.wanted, entry.written)) {
+      // One copy will do.
+      entry.wanted = entry.written;
+      return { previous, entry };
+    }
     const urgent = isUrgent(entry.written, entry.wanted);
     // Of the last writes, the one that has to be so long ago.
     const before = urgent ? entry.writtenAt.at(-BURST) : entry.writtenAt.at(-1);
@@ -179,6 +186,17 @@ export function createReporter(options: ReporterOptions): Reporter {
       );
       announce(entry, previous, outcome.ready);
       announceHold(entry, previous, outcome.pruningHeld);
+    },
+
+    seen(object) {
+      const entry = tracked.get(trackedKey('GatewayUpstream', object));
+      if (entry === undefined || entry.object.uid !== object.uid) return;
+      // The one before is not needed any more, and one copy of the status will do.
+      entry.object = object;
+      const { status } = object;
+      if (status === undefined || !isDeepStrictEqual(entry.written, status)) return;
+      if (entry.wanted === entry.written) entry.wanted = status;
+      entry.written = status;
     },
 
     dataPlanes(object, dataPlanes) {

@@ -60,7 +60,7 @@ const UNTIL_ANSWERED = new AbortController().signal;
 const UNAUTHORIZED_RETRY_MS = 30_000;
 
 interface Known {
-  readonly upstream: ObservedUpstream | undefined;
+  upstream: ObservedUpstream | undefined;
   /** Position in the order of everything that this session learned. */
   readonly sequence: number;
   /** When it was asked for, on the monotonic clock. */
@@ -136,6 +136,17 @@ export class GatewaySession {
   /** What this session saw of `id` last, without asking; undefined also where it is not known. */
   peek(id: UpstreamId): ObservedUpstream | undefined {
     return this.#known.get(id)?.upstream;
+  }
+
+  /**
+   * `observed`, which is the same as `wanted` in canonical form, in terms of `wanted`: what is known of ten thousand
+   * upstreams then holds no second copy of their endpoints' addresses.
+   */
+  share(observed: ObservedUpstream, { id, labels, nodes }: Upstream): ObservedUpstream {
+    const shared = { ...observed, id, labels, nodes };
+    const known = this.#known.get(id);
+    if (known?.upstream === observed) known.upstream = shared;
+    return shared;
   }
 
   /** How many ids it knows anything of, and of how many it does not know what the gateway holds. */
@@ -400,7 +411,14 @@ export class GatewaySession {
         if (known?.upstream !== undefined && !this.#uncertain.has(id)) this.#noteDrift(id, known.upstream);
       }
       this.#sequence += 1;
-      this.#known.set(id, { upstream, sequence: this.#sequence, at: askedAt });
+      const isSame =
+        known?.upstream?.canonical === upstream.canonical &&
+        known.upstream.createTime === upstream.createTime;
+      this.#known.set(id, {
+        upstream: isSame ? known.upstream : upstream,
+        sequence: this.#sequence,
+        at: askedAt,
+      });
     }
     for (const id of this.#uncertain.keys()) if (!this.#isNewer(id, before)) this.#uncertain.delete(id);
     this.#listedAt = askedAt;

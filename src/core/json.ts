@@ -1,5 +1,7 @@
 /** Reads JSON that nobody has checked: what is of another shape reads as nothing, or throws where that is said. */
 
+import { interned } from './interned.ts';
+
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 export function isObject(value: unknown): value is JsonObject {
@@ -87,5 +89,5 @@ export function identityIn(object: JsonObject): Identity | undefined {
   const { namespace = '', resourceVersion = '' } = metadata;
   if (name === '' || uid === '' || typeof namespace !== 'string' || typeof resourceVersion !== 'string')
     return undefined;
-  return { namespace, name, uid, resourceVersion };
+  return { namespace: interned(namespace), name, uid, resourceVersion };
 }

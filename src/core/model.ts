@@ -26,12 +26,12 @@ export interface Endpoint {
   readonly address: string;
   readonly family: IpFamily;
   /** The port number of this endpoint; absent where its slice has no such port or the port has no number. */
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** Whose address it is, as text: a dual-stack Pod has one endpoint per family. Absent where the slice does not say. */
-  readonly target?: string;
+  readonly target?: string | undefined;
   /** Name of the node that it is on; absent where the slice does not say. */
-  readonly node?: string;
-  readonly zone?: string;
+  readonly node?: string | undefined;
+  readonly zone?: string | undefined;
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
@@ -58,9 +58,9 @@ export interface ServicePort {
   readonly port: number;
   /** As the Service states it: TCP, UDP or SCTP. */
   readonly protocol: string;
-  readonly nodePort?: number;
+  readonly nodePort?: number | undefined;
   /** What it speaks, in the words of Kubernetes: `https`, `kubernetes.io/h2c`, ... */
-  readonly appProtocol?: string;
+  readonly appProtocol?: string | undefined;
 }
 
 /** What is kept of a node of the cluster. */

@@ -1,5 +1,5 @@
 import type { Departed } from '../core/fate.ts';
-import { type ObjectKey, objectKey } from '../core/model.ts';
+import { type Endpoint, type ObjectKey, objectKey } from '../core/model.ts';
 import type { StoreEvent } from '../kube/store.ts';
 import type { SliceFacts } from './kubernetes.ts';
 
@@ -16,15 +16,20 @@ export class Departures {
   #size = 0;
 
   note({ previous, current }: StoreEvent<SliceFacts>): void {
-    const stays = new Set(
-      current?.service === previous?.service ? current?.endpoints.map(({ address }) => address) : [],
-    );
+    const kept = current?.service === previous?.service ? (current?.endpoints ?? []) : [];
+    let addresses: ReadonlySet<string> | undefined;
+    // Most stay, and in their place.
+    const stays = (address: string, index: number) => {
+      if (kept[index]?.address === address) return true;
+      addresses ??= new Set(kept.map((endpoint) => endpoint.address));
+      return addresses.has(address);
+    };
     if (previous !== undefined) {
       const service = objectKey(previous.namespace, previous.service);
       const before = this.#services.get(service);
       const gone = new Map<string, boolean>();
-      for (const endpoint of previous.endpoints) {
-        if (stays.has(endpoint.address)) continue;
+      for (const [index, endpoint] of previous.endpoints.entries()) {
+        if (stays(endpoint.address, index)) continue;
         const { terminating } = endpoint;
         for (const departed of departedWith(endpoint)) {
           const key = keyOf(departed);
@@ -80,13 +85,7 @@ export class Departures {
 }
 
 /** Everything that has departed from the Service if `endpoint` was the last of it. */
-function departedWith({
-  address,
-  node,
-}: {
-  readonly address: string;
-  readonly node?: string;
-}): readonly Departed[] {
+function departedWith({ address, node }: Pick<Endpoint, 'address' | 'node'>): readonly Departed[] {
   return [
     { kind: 'address', address },
     ...(node === undefined ? [] : [{ kind: 'node', node } as const]),

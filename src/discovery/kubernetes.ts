@@ -1,4 +1,5 @@
 import type { PortRef, ServicePortRef } from '../core/desired.ts';
+import { interned } from '../core/interned.ts';
 import {
   identityIn,
   type JsonObject,
@@ -19,6 +20,7 @@ import {
   type ServiceFront,
   type ServicePort,
 } from '../core/model.ts';
+import { MultiMap } from '../core/multi-map.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import { Departures } from './departures.ts';
 import type { DiscoverySource } from './source.ts';
@@ -94,9 +96,14 @@ export function trimService(value: unknown): ServiceFacts | undefined {
   const type = optional(spec['type'], 'string') ?? 'ClusterIP';
   const externalTrafficPolicy = optional(spec['externalTrafficPolicy'], 'string');
   const addresses = optionalTexts(spec['clusterIPs'] ?? [spec['clusterIP'] ?? '']);
+  const { namespace, name, uid, resourceVersion } = identity;
+  // One literal, here and below: an object that is put together of others takes half as much again.
   return {
-    ...identity,
-    creationTimestamp: optional(metadata['creationTimestamp'], 'string') ?? '',
+    namespace,
+    name,
+    uid,
+    resourceVersion,
+    creationTimestamp: interned(optional(metadata['creationTimestamp'], 'string') ?? ''),
     labels: labelsIn(object),
     type,
     isHeadless: addresses.includes('None'),
@@ -106,7 +113,7 @@ export function trimService(value: unknown): ServiceFacts | undefined {
     isLocal: externalTrafficPolicy === 'Local',
     externalName: (optional(spec['externalName'], 'string') ?? '').toLowerCase().replace(/\.$/, ''),
     ipFamilies: optionalTexts(spec['ipFamilies']).filter(isFamily),
-    ports: optionalObjects(spec['ports']).flatMap((port) => servicePortIn(port) ?? []),
+    ports: defined(optionalObjects(spec['ports']).map(servicePortIn)),
     basis: JSON.stringify([selector.sort(), spec['ports'], type, externalTrafficPolicy]),
   };
 }
@@ -121,8 +128,8 @@ function servicePortIn(port: JsonObject): ServicePort | undefined {
     port: number,
     protocol: optional(port['protocol'], 'string') ?? 'TCP',
     // 0: none was given out yet.
-    ...(nodePort === 0 ? {} : { nodePort }),
-    ...(appProtocol === undefined ? {} : { appProtocol }),
+    nodePort: nodePort === 0 ? undefined : nodePort,
+    appProtocol,
   };
 }
 
@@ -145,31 +152,45 @@ export function trimSlice(value: unknown): SliceFacts | undefined {
   const service = optional(labels[SERVICE_LABEL], 'string') ?? '';
   const family = optional(object['addressType'], 'string');
   if (service === '' || !isFamily(family)) return undefined;
+  const { namespace, name, uid, resourceVersion } = identity;
   return {
-    ...identity,
+    namespace,
+    name,
+    uid,
+    resourceVersion,
     service,
     family,
     ports: portsIn(object['ports']),
-    endpoints: optionalObjects(object['endpoints']).flatMap((endpoint) => {
-      // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
-      const [address = ''] = optionalTexts(endpoint['addresses']);
-      if (address === '') return [];
-      const conditions = optionalObject(endpoint['conditions']);
-      const target = optional(optionalObject(endpoint['targetRef'])['uid'], 'string') ?? '';
-      const node = optional(endpoint['nodeName'], 'string') ?? '';
-      const zone = optional(endpoint['zone'], 'string') ?? '';
-      return [
-        {
-          address,
-          ...(target === '' ? {} : { target }),
-          ...(node === '' ? {} : { node }),
-          ...(zone === '' ? {} : { zone }),
-          ready: optional(conditions['ready'], 'boolean') ?? true,
-          serving: optional(conditions['serving'], 'boolean') ?? true,
-          terminating: optional(conditions['terminating'], 'boolean') ?? false,
-        },
-      ];
-    }),
+    endpoints: defined(optionalObjects(object['endpoints']).map(endpointIn)),
+  };
+}
+
+/** The entries that are there. Not by `flatMap`, whose lists keep room for as many again. */
+function defined<T>(list: readonly (T | undefined)[]): readonly T[] {
+  const isDefined = (entry: T | undefined): entry is T => entry !== undefined;
+  return list.every(isDefined) ? list : list.filter(isDefined);
+}
+
+function endpointIn(endpoint: JsonObject): SliceContent['endpoints'][number] | undefined {
+  // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
+  const [address = ''] = optionalTexts(endpoint['addresses']);
+  if (address === '') return undefined;
+  const conditions = optionalObject(endpoint['conditions']);
+  const target = optional(optionalObject(endpoint['targetRef'])['uid'], 'string') ?? '';
+  const node = optional(endpoint['nodeName'], 'string') ?? '';
+  const zone = optional(endpoint['zone'], 'string') ?? '';
+  const ready = optional(conditions['ready'], 'boolean') ?? true;
+  const serving = optional(conditions['serving'], 'boolean') ?? true;
+  const terminating = optional(conditions['terminating'], 'boolean') ?? false;
+  if (target === '' && node === '' && zone === '') return { address, ready, serving, terminating };
+  return {
+    address,
+    target: target === '' ? undefined : target,
+    node: node === '' ? undefined : interned(node),
+    zone: zone === '' ? undefined : interned(zone),
+    ready,
+    serving,
+    terminating,
   };
 }
 
@@ -193,7 +214,7 @@ function addressesIn(list: unknown, ready: boolean): SliceContent['endpoints'] {
     const address = optional(ip, 'string') ?? '';
     const node = optional(nodeName, 'string') ?? '';
     if (address === '') return [];
-    return [{ address, ...(node === '' ? {} : { node }), ready, serving: ready, terminating: false }];
+    return [{ address, node: node === '' ? undefined : node, ready, serving: ready, terminating: false }];
   });
 }
 
@@ -269,10 +290,17 @@ function endpointsAt(
         candidate.protocol === protocol &&
         (port.number === undefined || candidate.port === port.number),
     )?.port;
-    return slice.endpoints.map((endpoint) => ({
-      ...endpoint,
-      family: slice.family,
-      ...(number === undefined ? {} : { port: number }),
+    const { family } = slice;
+    return slice.endpoints.map(({ address, target, node, zone, ready, serving, terminating }) => ({
+      address,
+      family,
+      port: number,
+      target,
+      node,
+      zone,
+      ready,
+      serving,
+      terminating,
     }));
   });
 }
@@ -359,13 +387,13 @@ export function createKubernetesSource({
   slices,
   endpoints,
 }: KubernetesSourceOptions): DiscoverySource<ServicePortRef> {
-  const subscriptions = new Map<string, Set<() => void>>();
+  const subscriptions = new MultiMap<string, () => void>();
   const departed = new Departures();
   const notify = (namespace: string, name: string) => {
-    for (const changed of subscriptions.get(objectKey(namespace, name)) ?? []) changed();
+    for (const changed of subscriptions.get(objectKey(namespace, name))) changed();
   };
   const notifyAll = () => {
-    for (const listeners of subscriptions.values()) for (const changed of listeners) changed();
+    for (const key of [...subscriptions.keys()]) for (const changed of subscriptions.get(key)) changed();
   };
 
   return {
@@ -398,14 +426,8 @@ export function createKubernetesSource({
 
     subscribe(ref, changed) {
       const key = objectKey(ref.namespace, ref.name);
-      const listeners = subscriptions.get(key) ?? new Set();
-      subscriptions.set(key, listeners.add(changed));
-      return {
-        [Symbol.dispose]() {
-          listeners.delete(changed);
-          if (listeners.size === 0 && subscriptions.get(key) === listeners) subscriptions.delete(key);
-        },
-      };
+      subscriptions.add(key, changed);
+      return { [Symbol.dispose]: () => subscriptions.delete(key, changed) };
     },
 
     read(ref) {

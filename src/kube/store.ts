@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { MultiMap } from '../core/multi-map.ts';
 
 /** The least that every stored object has. */
 export interface Stored {
@@ -58,20 +59,20 @@ const keyOf = ({ namespace, name }: { readonly namespace: string; readonly name:
 
 export function createStore<T extends Stored>({ indexes, reportListenerError }: StoreOptions<T>): Store<T> {
   const objects = new Map<string, T>();
-  const indexed = new Map(Object.keys(indexes).map((name) => [name, new Map<string, Set<T>>()]));
+  /** By the name of an index: which keys of `objects` have a value. */
+  const indexed = Object.entries(indexes).map(
+    ([name, valuesOf]) => ({ name, valuesOf, keys: new MultiMap<string, string>() }) as const,
+  );
   const changeListeners = new Set<(event: StoreEvent<T>) => void>();
   const stateListeners = new Set<(state: StoreState) => void>();
   let state: StoreState = { state: 'syncing' };
 
-  const index = (object: T, change: 'add' | 'delete') => {
-    for (const [name, valuesOf] of Object.entries(indexes)) {
-      const entries = indexed.get(name) ?? new Map<string, Set<T>>();
-      for (const value of valuesOf(object)) {
-        const set = entries.get(value) ?? new Set();
-        set[change](object);
-        if (set.size > 0) entries.set(value, set);
-        else entries.delete(value);
-      }
+  const index = (key: string, previous: T | undefined, current: T | undefined) => {
+    for (const { valuesOf, keys } of indexed) {
+      const before = previous === undefined ? [] : valuesOf(previous);
+      const after = current === undefined ? [] : valuesOf(current);
+      for (const value of before) if (!after.includes(value)) keys.delete(value, key);
+      for (const value of after) if (!before.includes(value)) keys.add(value, key);
     }
   };
 
@@ -86,25 +87,24 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
     }
   };
 
-  const change = (previous: T | undefined, current: T | undefined) => {
-    if (previous !== undefined) index(previous, 'delete');
-    if (current !== undefined) {
-      index(current, 'add');
-      objects.set(keyOf(current), current);
-    } else if (previous !== undefined) objects.delete(keyOf(previous));
+  const change = (key: string, previous: T | undefined, current: T | undefined) => {
+    index(key, previous, current);
+    if (current !== undefined) objects.set(key, current);
+    else objects.delete(key);
     tell(changeListeners, { previous, current });
   };
 
   const upsert = (object: T, isSame: (previous: T) => boolean = () => true) => {
-    const previous = objects.get(keyOf(object));
+    const key = keyOf(object);
+    const previous = objects.get(key);
     if (previous?.uid === object.uid && previous.resourceVersion === object.resourceVersion) {
       if (isSame(previous)) return;
     }
     // Another uid is another object: the one that was there is gone first.
     if (previous !== undefined && previous.uid !== object.uid) {
-      change(previous, undefined);
-      change(undefined, object);
-    } else change(previous, object);
+      change(key, previous, undefined);
+      change(key, undefined, object);
+    } else change(key, previous, object);
   };
 
   const subscribe = <L>(listeners: Set<L>, listener: L): Disposable => {
@@ -125,19 +125,21 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
     },
     get: (namespace, name) => objects.get(`${namespace}/${name}`),
     list: () => objects.values(),
-    byIndex: (name, value) => [...(indexed.get(name)?.get(value) ?? [])],
+    byIndex(name, value) {
+      const keys = indexed.find((one) => one.name === name)?.keys.get(value) ?? [];
+      return keys.flatMap((key) => objects.get(key) ?? []);
+    },
     onChange: (listener) => subscribe(changeListeners, listener),
     onState: (listener) => subscribe(stateListeners, listener),
     upsert: (object) => upsert(object),
     remove(object) {
-      const previous = objects.get(keyOf(object));
-      if (previous?.uid === object.uid) change(previous, undefined);
+      const key = keyOf(object);
+      const previous = objects.get(key);
+      if (previous?.uid === object.uid) change(key, previous, undefined);
     },
     replaceAll(list) {
       const kept = new Set(list.map(keyOf));
-      for (const previous of [...objects.values()]) {
-        if (!kept.has(keyOf(previous))) change(previous, undefined);
-      }
+      for (const [key, previous] of [...objects]) if (!kept.has(key)) change(key, previous, undefined);
       // After a restore from a backup a version is given out a second time, to something else.
       for (const object of list) upsert(object, (previous) => isDeepStrictEqual(previous, object));
     },

@@ -9,7 +9,7 @@ const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80
 function start() {
   const clock = createFakeClock();
   const memory = new GuardMemory(clock);
-  memory.looked(key, 'a', [node(1)]);
+  memory.looked(key, ['a'], [node(1)]);
   return { clock, memory };
 }
 
@@ -24,7 +24,7 @@ describe('GuardMemory', () => {
   it('takes what it found first, and then what was written, for nodes of the operator', () => {
     const { memory } = start();
     expect(memory.recall(key)?.put(node(1))).toBe(true);
-    memory.looked(key, 'a', [node(1), node(2)]);
+    memory.looked(key, ['a'], [node(1), node(2)]);
     expect(memory.recall(key)?.put(node(2))).toBe(false);
     memory.wrote(key, [node(2)], []);
     expect(memory.recall(key)?.put(node(1))).toBe(false);
@@ -35,13 +35,13 @@ describe('GuardMemory', () => {
     const { clock, memory } = start();
     expect(memory.recall(key)?.isSettling).toBe(false);
     await clock.advance(1000);
-    memory.looked(key, 'b', []);
-    expect(memory.recall(key)).toMatchObject({ basis: 'b', isSettling: true });
+    memory.looked(key, ['b'], []);
+    expect(memory.recall(key)).toMatchObject({ basis: ['b'], isSettling: true });
     await clock.advance(120_000);
     expect(memory.recall(key)?.isSettling).toBe(true);
     memory.wrote(key, [], []);
     expect(memory.recall(key)?.isSettling).toBe(false);
-    memory.looked(key, 'c', []);
+    memory.looked(key, ['c'], []);
     memory.wrote(key, [], []);
     expect(memory.recall(key)?.isSettling).toBe(true);
     await clock.advance(60_000);
