@@ -1,6 +1,6 @@
 import { namespaceNamedBy } from '../core/access.ts';
 import { type BackendTarget, backendTargets, type ServicePortRef } from '../core/desired.ts';
-import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
+import { type ObjectKey, objectKey, splitKey, type UpstreamId } from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
 import type { SetService } from '../core/upstream-set.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
@@ -29,6 +29,7 @@ import { EndpointChanges } from './endpoint-changes.ts';
 import type { World } from './evaluate.ts';
 import { GuardMemory } from './guard-memory.ts';
 import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
+import { LateFinalizers } from './late-finalizers.ts';
 import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { UpstreamSets } from './reconcile-set.ts';
@@ -107,6 +108,7 @@ export interface Controller {
 type Work =
   | { readonly kind: 'upstream'; readonly key: ObjectKey }
   | { readonly kind: 'connection'; readonly name: string }
+  | { readonly kind: 'finalizer'; readonly key: ObjectKey }
   | { readonly kind: 'forgotten'; readonly connection: string; readonly id: string }
   | { readonly kind: 'set'; readonly name: string }
   | { readonly kind: 'member'; readonly set: string; readonly key: ObjectKey };
@@ -117,6 +119,8 @@ type Work =
  */
 const READ_BACK_MS = 60_000;
 
+const FINALIZER_LANE = 'finalizers';
+const FINALIZERS_AT_ONCE = 8;
 const SET_LANE = 'sets';
 /** How many GatewayUpstreams of sets are written at once. */
 const MEMBERS_AT_ONCE = 8;
@@ -201,10 +205,18 @@ export function createController(options: ControllerOptions): Controller {
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
   };
+  const lateFinalizers = new LateFinalizers({
+    upstreams,
+    writer,
+    reporter,
+    enqueue: (key) => enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, PRIORITY.spec),
+    abandoned: enqueueForgotten,
+  });
   const reconcileUpstream = createUpstreamReconciler({
     ...options,
     ...world,
     connectionState,
+    lateFinalizers,
     memory,
     changes,
     proof,
@@ -239,6 +251,8 @@ export function createController(options: ControllerOptions): Controller {
     switch (work.kind) {
       case 'upstream':
         return await reconcileUpstream(work.key, signal);
+      case 'finalizer':
+        return await lateFinalizers.settle(work.key, signal);
       case 'connection':
         return await reconcileConnection(work.name, signal);
       case 'forgotten':
@@ -288,6 +302,10 @@ export function createController(options: ControllerOptions): Controller {
     enqueue({ kind: 'connection', name }, CONNECTION_LANE, PRIORITY.spec);
   }
 
+  function enqueueForgotten(connection: string, id: UpstreamId): void {
+    enqueue({ kind: 'forgotten', connection, id }, gatewayLane(connection), PRIORITY.resync);
+  }
+
   /** Keeps subscriptions and claims of an object in step with it. */
   function follow(key: ObjectKey, current: GatewayUpstream | undefined): void {
     for (const subscription of subscriptions.get(key) ?? []) subscription[Symbol.dispose]();
@@ -324,9 +342,7 @@ export function createController(options: ControllerOptions): Controller {
     proof.sweep(name);
     const forgotten = sweep.forgotten(name, observed);
     enqueueConnection(name);
-    for (const id of forgotten) {
-      enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
-    }
+    for (const id of forgotten) enqueueForgotten(name, id);
   }
 
   /** Begins as soon as every kind is known; called whenever that may have become so. */
@@ -351,6 +367,7 @@ export function createController(options: ControllerOptions): Controller {
 
     async run(signal) {
       queue.setConcurrency(CONNECTION_LANE, 4);
+      queue.setConcurrency(FINALIZER_LANE, FINALIZERS_AT_ONCE);
       using listeners = new DisposableStack();
       for (const store of required) listeners.use(store.onState(startIfKnown));
       listeners.use(

@@ -38,6 +38,7 @@ import {
 } from './evaluate.ts';
 import type { GuardMemory } from './guard-memory.ts';
 import type { Instruments } from './instruments.ts';
+import type { LateFinalizers } from './late-finalizers.ts';
 import type { Proof } from './proof.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
@@ -51,6 +52,7 @@ export interface UpstreamReconcilerDeps extends World {
   readonly seenSince: (key: ObjectKey) => number;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
+  readonly lateFinalizers: Pick<LateFinalizers, 'owe' | 'isOwed' | 'report' | 'look'>;
   readonly memory: GuardMemory;
   readonly proof: Pick<Proof, 'expect' | 'forget'>;
   readonly changes: EndpointChanges;
@@ -123,6 +125,7 @@ export function createUpstreamReconciler(
   return async (key, signal) => {
     const { namespace, name } = splitKey(key);
     const object = deps.upstreams.get(namespace, name);
+    deps.lateFinalizers.look(key);
     if (object === undefined) {
       deps.reporter.forget('GatewayUpstream', key);
       deps.memory.forget(key);
@@ -181,7 +184,7 @@ async function program(
     looked: { readonly guard?: Decision['guard']; readonly plan?: PlannedChange } | undefined = undefined,
   ) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
-    reporter.upstream(object, {
+    deps.lateFinalizers.report(object, {
       accepted,
       resolvedRefs,
       programmed: wait?.verdict ?? programmed,
@@ -245,10 +248,20 @@ async function program(
       const isHeld = change.kind === 'none' && observed?.canonical === canonical;
       if (isHeld && own !== undefined) observed = own = session.share(own, desired.upstream);
       const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
-      // Before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours must
-      // not outlive the object unseen.
-      if ((own !== undefined || isHeld || writes) && !(await ensureFinalizer(deps, object, signal))) {
+      // Beside the write that creates it, where nothing says that it cannot be put on.
+      const isLate =
+        deps.lateFinalizers.isOwed(object) || (change.kind === 'create' && missing === undefined);
+      // Else before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours
+      // must not outlive the object unseen.
+      if (
+        !isLate &&
+        (own !== undefined || isHeld || writes) &&
+        !(await ensureFinalizer(deps, object, signal))
+      ) {
         return done;
+      }
+      if (change.kind === 'create' && isLate && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
+        deps.lateFinalizers.owe(object, id);
       }
       const kept = terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own;
       remember(deps, object, evaluation, kept, guard);

@@ -369,4 +369,24 @@ describe('data planes', () => {
     expect(written.at(-1)).not.toHaveProperty('dataPlanes');
     expect(written.at(-1)?.conditions?.find(({ type }) => type === 'Ready')?.status).toBe('Unknown');
   });
+
+  it('goes on from the object as it was seen last, and writes nothing for what it holds already', async () => {
+    const { reporter, written, statusWritten } = start();
+    reporter.upstream(object(), outcome(2));
+    await settle();
+    const status = structuredClone(written[0]);
+    reporter.seen(object({ resourceVersion: '2', status }));
+    // Somebody else of that name, and an object that nothing was said of.
+    reporter.seen(object({ uid: 'uid-2', status: undefined }));
+    reporter.seen(object({ name: 'b', status }));
+    reporter.upstream(object({ resourceVersion: '2', status }), outcome(2));
+    await settle();
+    expect(statusWritten).toHaveBeenCalledOnce();
+    // What somebody else wrote there is not taken for what it should hold.
+    reporter.seen(object({ resourceVersion: '3', status: { ...status, upstreamId: 'other' } }));
+    reporter.upstream(object({ resourceVersion: '3', generation: 4 }), outcome(2, { upstreamId: 'ns.b' }));
+    await settle();
+    expect(written).toHaveLength(2);
+    expect(written[1]).toMatchObject({ observedGeneration: 4, upstreamId: 'ns.b' });
+  });
 });

@@ -5,6 +5,7 @@ import { Claims, keyOf } from '../../../src/controller/claims.ts';
 import type { ConnectionState } from '../../../src/controller/connections.ts';
 import { EndpointChanges } from '../../../src/controller/endpoint-changes.ts';
 import { GuardMemory } from '../../../src/controller/guard-memory.ts';
+import { LateFinalizers } from '../../../src/controller/late-finalizers.ts';
 import { createUpstreamReconciler } from '../../../src/controller/reconcile-upstream.ts';
 import { GatewaySession } from '../../../src/controller/session.ts';
 import { Sweep } from '../../../src/controller/sweep.ts';
@@ -15,6 +16,7 @@ import { ownerLabels } from '../../../src/core/ownership.ts';
 import { createKubernetesSource } from '../../../src/discovery/kubernetes.ts';
 import { gatewayFormat } from '../../../src/gateways/index.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../src/gateways/memory.ts';
+import type { ObjectWriter } from '../../../src/kube/object-writer.ts';
 import { type RawObjects, type Stores, storesOf } from '../../../src/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../src/plan/make-plan.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
@@ -275,6 +277,18 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
   }
   const memory = new GuardMemory(clock);
+  const writer: ObjectWriter = {
+    addFinalizer: async () => true,
+    removeFinalizer: async () => undefined,
+    applyStatus: async () => undefined,
+  };
+  const lateFinalizers = new LateFinalizers({
+    ...stores,
+    writer,
+    reporter: noReports,
+    enqueue: (key) => void lateFinalizers.settle(key, never),
+    abandoned: () => expect.fail('no object goes meanwhile'),
+  });
   const reconcile = createUpstreamReconciler({
     ...stores,
     onlyNamespaces: [],
@@ -292,12 +306,9 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
     leaveAlone: (name, id) => sweep.leaveAlone(name, id),
     seenSince: () => Number.NEGATIVE_INFINITY,
-    writer: {
-      addFinalizer: async () => true,
-      removeFinalizer: async () => undefined,
-      applyStatus: async () => undefined,
-    },
+    writer,
     reporter: noReports,
+    lateFinalizers,
     memory,
     clock,
     log,
