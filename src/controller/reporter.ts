@@ -98,6 +98,7 @@ const MAX_CHANGE_LENGTH = 512;
 export function createReporter(options: ReporterOptions): Reporter {
   const { writer, events, clock, log, instruments } = options;
   const tracked = new Map<string, Tracked>();
+  const now = () => kubeTime(clock.now());
 
   const queue = new WorkQueue({
     clock,
@@ -167,7 +168,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   return {
     upstream(object, outcome) {
       const { previous, entry } = want('GatewayUpstream', object, (before) =>
-        upstreamStatus(before, object, outcome, kubeTime(clock.now())),
+        upstreamStatus(before, object, outcome, now),
       );
       announce(entry, previous, outcome.ready);
       if (outcome.removalHeld !== 'nothing') announceHold(entry, previous, outcome.removalHeld);
@@ -175,14 +176,14 @@ export function createReporter(options: ReporterOptions): Reporter {
 
     connection(object, outcome) {
       const { previous, entry } = want('GatewayConnection', object, (before) =>
-        connectionStatus(before, object, outcome, kubeTime(clock.now())),
+        connectionStatus(before, object, outcome, now),
       );
       announce(entry, previous, outcome.ready);
     },
 
     set(object, outcome) {
       const { previous, entry } = want('GatewayUpstreamSet', object, (before) =>
-        setStatus(before, object, outcome, kubeTime(clock.now())),
+        setStatus(before, object, outcome, now),
       );
       announce(entry, previous, outcome.ready);
       announceHold(entry, previous, outcome.pruningHeld);
@@ -299,7 +300,7 @@ function upstreamStatus(
   previous: Status | undefined,
   object: GatewayUpstream,
   outcome: UpstreamOutcome,
-  now: string,
+  now: () => string,
 ): GatewayUpstreamStatus {
   const { accepted, resolvedRefs, programmed, ready, upstreamId, createTime, endpoints, plan, removalHeld } =
     outcome;
@@ -374,7 +375,7 @@ function connectionStatus(
   previous: Status | undefined,
   object: GatewayConnection,
   outcome: ConnectionOutcome,
-  now: string,
+  now: () => string,
 ): GatewayConnectionStatus {
   const { reachable, authorized, ready, gatewayVersion, capabilities, upstreams, leftBehind } = outcome;
   const before = dataPlanesBefore(previous);
@@ -404,7 +405,7 @@ function setStatus(
   previous: Status | undefined,
   object: GatewayUpstreamSet,
   { ready, pruningHeld, counts }: SetOutcome,
-  now: string,
+  now: () => string,
 ): GatewayUpstreamSetStatus {
   return {
     observedGeneration: object.generation,

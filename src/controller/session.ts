@@ -143,7 +143,8 @@ export class GatewaySession {
    * upstreams then holds no second copy of their endpoints' addresses.
    */
   share(observed: ObservedUpstream, { id, labels, nodes }: Upstream): ObservedUpstream {
-    const shared = { ...observed, id, labels, nodes };
+    const { createTime, canonical, discovery } = observed;
+    const shared: ObservedUpstream = { id, labels, nodes, createTime, canonical, discovery };
     const known = this.#known.get(id);
     if (known?.upstream === observed) known.upstream = shared;
     return shared;

@@ -66,9 +66,12 @@ function optionalList(value: unknown): readonly unknown[] {
   return value;
 }
 
+const NO_LABELS: Readonly<Record<string, string>> = {};
+
 /** The labels of a Kubernetes object. Throws where there is something else. */
-export function labelsIn(object: JsonObject): Record<string, string> {
+export function labelsIn(object: JsonObject): Readonly<Record<string, string>> {
   const { labels } = objectIn(object['metadata']);
+  if (labels === undefined || labels === null) return NO_LABELS;
   return Object.fromEntries(
     Object.entries(optionalObject(labels)).map(([key, label]) => [key, optional(label, 'string') ?? '']),
   );

@@ -223,14 +223,16 @@ export interface ObservedUpstream {
   /** Sorted like `Upstream.nodes`. */
   readonly nodes: readonly UpstreamNode[];
   /** Seconds since 1970 as the gateway states them; kept by the gateway over every update. */
-  readonly createTime?: number;
+  readonly createTime?: number | undefined;
   /** How the gateway finds the nodes by itself; absent where it holds them. */
-  readonly discovery?: {
-    /** By Services of Kubernetes, or by something that this operator knows nothing of. */
-    readonly by: 'Kubernetes' | 'other';
-    /** The fields that say so, in the gateway's own words. */
-    readonly fields: readonly string[];
-  };
+  readonly discovery?:
+    | {
+        /** By Services of Kubernetes, or by something that this operator knows nothing of. */
+        readonly by: 'Kubernetes' | 'other';
+        /** The fields that say so, in the gateway's own words. */
+        readonly fields: readonly string[];
+      }
+    | undefined;
   /**
    * Everything of the object that a write would replace, in the driver's canonical form: equal strings mean that
    * a write would change nothing. Fields that the driver does not know are part of it, so they count as drift.

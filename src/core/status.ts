@@ -41,13 +41,13 @@ export function progressConditions(ready: Verdict): Verdicts {
 /**
  * Conditions for `verdicts`. `lastTransitionTime` is kept from `previous` where the status is the same.
  *
- * @param now RFC 3339, whole seconds as metav1.Time.
+ * @param now RFC 3339, whole seconds as metav1.Time. Asked only where something changed.
  */
 export function nextConditions(
   previous: readonly Condition[] | undefined,
   verdicts: Verdicts,
   observedGeneration: number,
-  now: string,
+  now: () => string,
 ): Condition[] {
   return verdicts.map(([type, verdict]) => {
     const before = previous?.find((condition) => condition.type === type);
@@ -58,7 +58,7 @@ export function nextConditions(
       lastTransitionTime:
         before?.status === verdict.status && before.lastTransitionTime !== NEVER
           ? before.lastTransitionTime
-          : now,
+          : now(),
       reason: verdict.reason,
       message: boundedMessage(verdict.message),
     };

@@ -427,7 +427,8 @@ export function createKubernetesSource({
     subscribe(ref, changed) {
       const key = objectKey(ref.namespace, ref.name);
       subscriptions.add(key, changed);
-      return { [Symbol.dispose]: () => subscriptions.delete(key, changed) };
+      const dispose = () => subscriptions.delete(key, changed);
+      return { [Symbol.dispose]: dispose };
     },
 
     read(ref) {

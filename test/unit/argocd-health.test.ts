@@ -19,7 +19,12 @@ const scripts = kinds.map(
 );
 
 const conditionsOf = (ready: Verdict): Condition[] =>
-  nextConditions(undefined, [['Ready', ready], ...progressConditions(ready)], 3, '2026-01-01T00:00:00Z');
+  nextConditions(
+    undefined,
+    [['Ready', ready], ...progressConditions(ready)],
+    3,
+    () => '2026-01-01T00:00:00Z',
+  );
 
 const object = (status: object | undefined, metadata: object = {}) => ({
   metadata: { name: 'web', generation: 3, ...metadata },

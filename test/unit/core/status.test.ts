@@ -39,7 +39,7 @@ describe('nextConditions', () => {
     ['from Unknown to False begins now', [earlier('Unknown')], taken, NOW],
     ['what the CRD gave a new object never happened', [...pendingStatus.conditions], down, NOW],
   ])('%s', (_, previous, verdict, time) => {
-    expect(nextConditions(previous, [['Ready', verdict]], 7, NOW)).toEqual([
+    expect(nextConditions(previous, [['Ready', verdict]], 7, () => NOW)).toEqual([
       { type: 'Ready', ...verdict, observedGeneration: 7, lastTransitionTime: time },
     ]);
   });
@@ -50,7 +50,7 @@ describe('nextConditions', () => {
     ['cut between characters', '\u{1f600}'.repeat(40_000), `${'\u{1f600}'.repeat(510)}...`],
     ['of three bytes a character', '\u4e2d'.repeat(40_000), `${'\u4e2d'.repeat(1021)}...`],
   ])('has a message of at most 1,024 characters, far below 32,768 bytes: %s', (_, message, expected) => {
-    const [condition] = nextConditions(undefined, [['Ready', { ...down, message }]], 1, NOW);
+    const [condition] = nextConditions(undefined, [['Ready', { ...down, message }]], 1, () => NOW);
     expect(condition?.message).toBe(expected);
     expect(condition?.message.isWellFormed()).toBe(true);
     expect(Buffer.byteLength(condition?.message ?? '')).toBeLessThanOrEqual(32_768);
@@ -65,14 +65,19 @@ describe('nextConditions', () => {
         ['Accepted', ok],
       ],
       1,
-      NOW,
+      () => NOW,
     );
     expect(next.map(({ type }) => type)).toEqual(['Ready', 'Accepted']);
   });
 
   it('cuts a message off at 1024 characters', () => {
-    const [exact] = nextConditions(undefined, [['Ready', { ...ok, message: 'x'.repeat(1024) }]], 1, NOW);
-    const [cut] = nextConditions(undefined, [['Ready', { ...ok, message: 'x'.repeat(1025) }]], 1, NOW);
+    const [exact] = nextConditions(
+      undefined,
+      [['Ready', { ...ok, message: 'x'.repeat(1024) }]],
+      1,
+      () => NOW,
+    );
+    const [cut] = nextConditions(undefined, [['Ready', { ...ok, message: 'x'.repeat(1025) }]], 1, () => NOW);
     expect(exact?.message).toBe('x'.repeat(1024));
     expect(cut?.message).toBe(`${'x'.repeat(1021)}...`);
   });
