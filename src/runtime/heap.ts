@@ -2,8 +2,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Clock } from './clock.ts';
 
-/** By how much the heap may grow before it is collected, in percent, once all is listed: little of it is garbage then. */
-const GROWING_PERCENT = 20;
+/** What the heap may grow by before it is collected, once all is listed: so much, but at least this share of it. */
+const GROWING_BYTES = 20 * 1024 * 1024;
+const LEAST_GROWING_PERCENT = 20;
 const LOOK_MS = 1000;
 
 /**
@@ -21,8 +22,9 @@ export async function shrinkOnceCalm(
     // It ends.
     return;
   }
-  setFlagsFromString(`--heap-growing-percent=${GROWING_PERCENT}`);
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as NodeJS.GCFunction;
   await collect({ type: 'major', execution: 'async' });
+  const percent = Math.ceil((GROWING_BYTES / process.memoryUsage().heapUsed) * 100);
+  setFlagsFromString(`--heap-growing-percent=${Math.max(percent, LEAST_GROWING_PERCENT)}`);
 }
