@@ -1,3 +1,5 @@
+import { interned } from './interned.ts';
+
 /**
  * The neutral model between discovery sources and gateway drivers. Plain data, no behaviour: everything here may
  * be compared, printed and kept.
@@ -7,7 +9,7 @@
 export type ObjectKey = `${string}/${string}`;
 
 export function objectKey(namespace: string, name: string): ObjectKey {
-  return `${namespace}/${name}`;
+  return interned<ObjectKey>(`${namespace}/${name}`);
 }
 
 /** What `objectKey` was made from. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { GROUP, OPERATOR } from '../api/group.ts';
+import { interned } from './interned.ts';
 import type { ObjectKey, ObservedUpstream, UpstreamId } from './model.ts';
 
 /** Whose an upstream is. `cluster` is the `clusterId` of the operator. */
@@ -37,7 +38,7 @@ export function idPrefixOf(idPrefix: string, namespace: string): string {
 
 /** The id of an upstream whose spec names none. */
 export function defaultUpstreamId(idPrefix: string, namespace: string, name: string): UpstreamId {
-  return shortened(`${idPrefixOf(idPrefix, namespace)}${name}`);
+  return interned(shortened(`${idPrefixOf(idPrefix, namespace)}${name}`));
 }
 
 /** The labels that say whose an upstream is, and what becomes of it if its object vanishes unseen. */

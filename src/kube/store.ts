@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { objectKey } from '../core/model.ts';
 import { MultiMap } from '../core/multi-map.ts';
 
 /** The least that every stored object has. */
@@ -55,7 +56,7 @@ export interface StoreOptions<T> {
 }
 
 const keyOf = ({ namespace, name }: { readonly namespace: string; readonly name: string }): string =>
-  `${namespace}/${name}`;
+  objectKey(namespace, name);
 
 export function createStore<T extends Stored>({ indexes, reportListenerError }: StoreOptions<T>): Store<T> {
   const objects = new Map<string, T>();

@@ -1,4 +1,5 @@
 import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
+import { interned } from '../../core/interned.ts';
 import { isObject, objectIn } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
@@ -221,7 +222,8 @@ function idsOf(item: unknown): readonly [string, ...string[]] {
   const key = isObject(item) ? item['key'] : undefined;
   const { id } = listedValue(item);
   const names = [
-    typeof key === 'string' ? (key.split('/').at(-1) ?? '') : '',
+    // A part of a string keeps all of it.
+    typeof key === 'string' ? interned(key.split('/').at(-1) ?? '') : '',
     typeof id === 'string' || typeof id === 'number' ? String(id) : '',
   ].filter((name) => name !== '');
   const [first, ...others] = new Set(names);

@@ -82,7 +82,7 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
 export function toAdminNodes(nodes: readonly UpstreamNode[]): readonly AdminUpstream[] {
   return nodes.map(({ host, port, weight, priority }) => ({
     // APISIX 3.18, measured: an IPv6 address without brackets is refused.
-    host: isIPv6(host) ? `[${host}]` : host,
+    host: host.includes(':') && isIPv6(host) ? `[${host}]` : host,
     port,
     weight,
     ...(priority === 0 ? {} : { priority }),
@@ -233,6 +233,7 @@ function toNode(raw: unknown, defaultPort: number): UpstreamNode {
 
 /** APISIX takes any host in brackets, but only those of an IPv6 address mean the same without them. */
 function withoutBrackets(host: string): string {
+  if (!host.startsWith('[')) return host;
   const inner = /^\[(.*)\]$/.exec(host)?.[1];
   return inner !== undefined && isIPv6(inner) ? inner : host;
 }
