@@ -227,6 +227,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
         reflectors.every(({ health }) => health().state !== 'syncing') &&
         state.depths().every(({ value }) => value === 0),
       clock,
+      log,
       ended,
     ),
   ];

@@ -26,7 +26,7 @@ import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
 import { debugState } from './debug-state.ts';
 import { EndpointChanges } from './endpoint-changes.ts';
-import type { World } from './evaluate.ts';
+import { endingOf, type World } from './evaluate.ts';
 import { GuardMemory } from './guard-memory.ts';
 import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
 import { LateFinalizers } from './late-finalizers.ts';
@@ -205,12 +205,24 @@ export function createController(options: ControllerOptions): Controller {
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
   };
+  const leaveAlone = (connection: string, id: UpstreamId) => {
+    sweep.leaveAlone(connection, id);
+    enqueueConnection(connection);
+  };
   const lateFinalizers = new LateFinalizers({
     upstreams,
     writer,
     reporter,
+    clock,
+    leaveAlone,
     enqueue: (key) => enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, PRIORITY.spec),
-    abandoned: enqueueForgotten,
+    endingOf: (object) => endingOf(options, object),
+    remove: (connection, id, references, signal) => sweep.remove(connection, id, references, signal),
+    done(connection, id) {
+      enqueueConnection(connection);
+      // One that wants the same id may have been told that it is not its own.
+      for (const key of claims.claimants(connection, id)) enqueueKey(key, PRIORITY.resync);
+    },
   });
   const reconcileUpstream = createUpstreamReconciler({
     ...options,
@@ -220,10 +232,7 @@ export function createController(options: ControllerOptions): Controller {
     memory,
     changes,
     proof,
-    leaveAlone: (connection, id) => {
-      sweep.leaveAlone(connection, id);
-      enqueueConnection(connection);
-    },
+    leaveAlone,
     seenSince: (key) => seen.get(key)?.at ?? clock.monotonic(),
   });
   const reconcileConnection = createConnectionReconciler({
@@ -233,6 +242,7 @@ export function createController(options: ControllerOptions): Controller {
     gatewayInfo,
     permissions: options.permissions,
     leftBehind: (name) => sweep.leftAlone(name),
+    holds: (name) => lateFinalizers.holds(name),
     proof,
     writer,
     reporter,
@@ -256,7 +266,8 @@ export function createController(options: ControllerOptions): Controller {
       case 'connection':
         return await reconcileConnection(work.name, signal);
       case 'forgotten':
-        return await sweep.remove(work.connection, work.id, signal);
+        await sweep.remove(work.connection, work.id, 'respect', signal);
+        return { kind: 'done' };
       case 'set':
         return upstreamSets.reconcile(work.name);
       case 'member':
@@ -302,10 +313,6 @@ export function createController(options: ControllerOptions): Controller {
     enqueue({ kind: 'connection', name }, CONNECTION_LANE, PRIORITY.spec);
   }
 
-  function enqueueForgotten(connection: string, id: UpstreamId): void {
-    enqueue({ kind: 'forgotten', connection, id }, gatewayLane(connection), PRIORITY.resync);
-  }
-
   /** Keeps subscriptions and claims of an object in step with it. */
   function follow(key: ObjectKey, current: GatewayUpstream | undefined): void {
     for (const subscription of subscriptions.get(key) ?? []) subscription[Symbol.dispose]();
@@ -342,7 +349,9 @@ export function createController(options: ControllerOptions): Controller {
     proof.sweep(name);
     const forgotten = sweep.forgotten(name, observed);
     enqueueConnection(name);
-    for (const id of forgotten) enqueueForgotten(name, id);
+    for (const id of forgotten) {
+      enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
+    }
   }
 
   /** Begins as soon as every kind is known; called whenever that may have become so. */

@@ -23,6 +23,8 @@ export interface ConnectionReconcilerDeps {
   readonly permissions: MissingPermissions;
   /** Ids of its upstreams that are left alone. */
   readonly leftBehind: (name: string) => readonly string[];
+  /** Whether an upstream of an object that is gone is still to be seen to. */
+  readonly holds: (name: string) => boolean;
   readonly proof: Pick<Proof, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
@@ -44,7 +46,7 @@ export function createConnectionReconciler(
       if (users.length > 0 && !held) {
         await deps.writer.addFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
       }
-    } else if (users.length === 0) {
+    } else if (users.length === 0 && !deps.holds(name)) {
       if (held) {
         await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
       }

@@ -249,8 +249,8 @@ async function program(
       if (isHeld && own !== undefined) observed = own = session.share(own, desired.upstream);
       const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
       // Beside the write that creates it, where nothing says that it cannot be put on.
-      const isLate =
-        deps.lateFinalizers.isOwed(object) || (change.kind === 'create' && missing === undefined);
+      const isOwed = deps.lateFinalizers.isOwed(object);
+      const isLate = isOwed || (change.kind === 'create' && missing === undefined);
       // Else before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours
       // must not outlive the object unseen.
       if (
@@ -260,7 +260,7 @@ async function program(
       ) {
         return done;
       }
-      if (change.kind === 'create' && isLate && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
+      if (isLate && !isOwed && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
         deps.lateFinalizers.owe(object, id);
       }
       const kept = terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own;

@@ -3,7 +3,6 @@ import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Logger } from '../runtime/logger.ts';
-import type { Followup } from '../runtime/work-queue.ts';
 import type { ConnectionState } from './connections.ts';
 import { isForgotten } from './evaluate.ts';
 import type { Reporter } from './reporter.ts';
@@ -72,23 +71,31 @@ export class Sweep {
     return [...suspects].filter((id) => before?.has(id) === true);
   }
 
-  /** Deletes a forgotten upstream, if it still is one. */
-  async remove(connection: string, id: UpstreamId, signal: AbortSignal): Promise<Followup> {
-    const { log, reporter, connections, connectionState } = this.#deps;
+  /** Deletes a forgotten upstream, if it still is one. Resolves to false where that failed. */
+  async remove(
+    connection: string,
+    id: UpstreamId,
+    references: 'respect' | 'ignore',
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { log, reporter, connections, connectionState, upstreams } = this.#deps;
     const state = connectionState(connection);
-    if (state.kind !== 'usable') return { kind: 'done' };
+    if (state.kind !== 'usable') return connections.get('', connection) === undefined;
     try {
-      await state.session.exclusive(id, async (turn) => {
+      return await state.session.exclusive(id, async (turn) => {
         const upstream = await turn.ask(signal);
-        if (upstream === undefined || !isForgotten(this.#deps, connection, upstream)) return;
-        await turn.delete('respect', signal);
+        if (upstreams.state.state !== 'synced') return false;
+        const isGone = upstream === undefined || !isForgotten(this.#deps, connection, upstream);
+        if (isGone) return true;
+        await turn.delete(references, signal);
         const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
         log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
         const object = connections.get('', connection);
         if (object !== undefined) reporter.event(object, { type: 'Normal', reason: 'Deleted', message });
+        return true;
       });
     } catch (error) {
-      if (state.session.closed) return { kind: 'done' };
+      if (state.session.closed) return false;
       if (!(error instanceof OperatorError)) throw error;
       // The next sweep finds it again.
       log.info(
@@ -103,7 +110,7 @@ export class Sweep {
           message: `Upstream ${id} belongs to an object that is gone, but cannot be deleted: ${error.message}`,
         });
       }
+      return false;
     }
-    return { kind: 'done' };
   }
 }

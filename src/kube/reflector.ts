@@ -4,7 +4,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
 import type { Store, Stored, StoreState } from './store.ts';
-import type { KubeTransport, WatchEvent } from './transport.ts';
+import { type KubeTransport, ListItems, type WatchEvent } from './transport.ts';
 
 export interface ReflectorTiming {
   /** A watch without a byte for this long is dead. Longer than the API server's bookmark period of 60 s. */
@@ -162,6 +162,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
           },
           signal,
           timeoutMs: 60_000,
+          itemwise: true,
         }),
       );
       heard();
@@ -169,7 +170,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       const { resourceVersion, continue: next = '' } = objectIn(metadata);
       version = textIn(resourceVersion);
       if (
-        !Array.isArray(items) ||
+        !(Array.isArray(items) || items instanceof ListItems) ||
         version === '' ||
         typeof next !== 'string' ||
         (next !== '' && next === token)

@@ -1,13 +1,30 @@
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
+import { isObject } from '../core/json.ts';
 import { KubeApiError } from './kube-error.ts';
+import { splitItems } from './list-items.ts';
 
 export interface RequestSettings {
   readonly query?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   /** For the whole answer. */
   readonly timeoutMs?: number;
+  /** The answer is a list: its `items` are `ListItems` where it is written as the API server writes one. */
+  readonly itemwise?: boolean;
+}
+
+/** Each is parsed when it is asked for. Throws `KubeApiError` at one that is no JSON. */
+export class ListItems implements Iterable<unknown> {
+  readonly #texts: readonly string[];
+
+  constructor(texts: readonly string[]) {
+    this.#texts = texts;
+  }
+
+  *[Symbol.iterator](): Iterator<unknown> {
+    for (const text of this.#texts) yield parse(text);
+  }
 }
 
 export interface SendRequest extends RequestSettings {
@@ -180,7 +197,7 @@ export function createTransport({
       });
       const text = await readAll(response, signal);
       if (response.statusCode === undefined || response.statusCode >= 300) throw refusal(response, text);
-      return parse(text);
+      return settings.itemwise === true ? parseList(text) : parse(text);
     } catch (error) {
       if (settings.signal.aborted) throw settings.signal.reason;
       if (timeout.signal.aborted)
@@ -367,6 +384,13 @@ function parse(text: string): unknown {
   } catch {
     throw new KubeApiError('the API server sent something that is no JSON');
   }
+}
+
+function parseList(text: string): unknown {
+  const split = splitItems(text);
+  if (split === undefined) return parse(text);
+  const list = parse(split.rest);
+  return isObject(list) ? { ...list, items: new ListItems(split.items) } : list;
 }
 
 /** Seconds or a date, as HTTP allows; bounded, since it comes from outside. */

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Clock } from './clock.ts';
+import type { Logger } from './logger.ts';
 
 /** What the heap may grow by before it is collected, once all is listed: so much, but at least this share of it. */
 const GROWING_BYTES = 20 * 1024 * 1024;
@@ -14,6 +15,7 @@ const LOOK_MS = 1000;
 export async function shrinkOnceCalm(
   isCalm: () => boolean,
   clock: Clock,
+  log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
   try {
@@ -22,9 +24,14 @@ export async function shrinkOnceCalm(
     // It ends.
     return;
   }
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as NodeJS.GCFunction;
-  await collect({ type: 'major', execution: 'async' });
-  const percent = Math.ceil((GROWING_BYTES / process.memoryUsage().heapUsed) * 100);
-  setFlagsFromString(`--heap-growing-percent=${Math.max(percent, LEAST_GROWING_PERCENT)}`);
+  try {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as NodeJS.GCFunction;
+    await collect({ type: 'major', execution: 'async' });
+    const percent = Math.ceil((GROWING_BYTES / process.memoryUsage().heapUsed) * 100);
+    setFlagsFromString(`--heap-growing-percent=${Math.max(percent, LEAST_GROWING_PERCENT)}`);
+  } catch (err) {
+    // Of a Node that promises none of this.
+    log.debug({ err }, 'the heap was not collected');
+  }
 }

@@ -449,6 +449,31 @@ describe('no answer', () => {
     });
   });
 
+  it('a hanging gateway, also for a write that waits for a connection', async () => {
+    await withFault({ kind: 'hang' }, async ({ adminUrl }) => {
+      const driver = driverOf(adminUrl, { requestTimeoutMs: 250, concurrency: 1 });
+      const failures = await Promise.all([1, 2, 3].map(() => failureOf(calls.put(driver))));
+      for (const { message } of failures) expect(message).toMatch('did not answer within 250 ms');
+      driver.close();
+    });
+  });
+
+  it('an answer that does not wait for the write, which then goes no further', async () => {
+    const server = createTcpServer((socket) => {
+      socket.once('data', () => {
+        socket.pause();
+        socket.write('HTTP/1.1 413 Payload Too Large\r\ncontent-length: 2\r\n\r\n{}');
+      });
+    });
+    await using running = await listening(server);
+    const driver = driverOf(`http://127.0.0.1:${running.port}`, { requestTimeoutMs: 20_000, concurrency: 1 });
+    const large = { ...upstream, description: 'x'.repeat(16 * 1024 * 1024) };
+    for (let write = 0; write < 3; write += 1) {
+      expect((await failureOf(driver.put(large, unused))).message).toMatch('it is too large');
+    }
+    driver.close();
+  });
+
   it('a TLS handshake that hangs, long before the whole request is given up', async () => {
     await using server = await listening(createTcpServer());
     const driver = driverOf(`https://127.0.0.1:${server.port}`);

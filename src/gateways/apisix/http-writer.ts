@@ -52,58 +52,65 @@ export function createHttpWriter(base: URL, agents: HttpAgents, connectTimeoutMs
           'content-length': Buffer.byteLength(payload),
         },
       });
-      const abort = () => request.destroy();
-      const timer = setTimeout(() => {
-        request.destroy(
-          new NoAnswerError({ kind: 'timeout', phase: 'answer', ms: timeoutMs, at: 'request' }),
-        );
-      }, timeoutMs);
-      signal.addEventListener('abort', abort);
-      try {
-        return await exchange(request, payload, isSecure, connectTimeoutMs);
-      } catch (error) {
-        signal.throwIfAborted();
-        throw error;
-      } finally {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', abort);
-      }
+      return await exchange(request, payload, { isSecure, connectTimeoutMs, timeoutMs, signal });
     },
   };
+}
+
+interface ExchangeOptions {
+  readonly isSecure: boolean;
+  readonly connectTimeoutMs: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 function exchange(
   request: ClientRequest,
   payload: string,
-  isSecure: boolean,
-  connectTimeoutMs: number,
+  { isSecure, connectTimeoutMs, timeoutMs, signal }: ExchangeOptions,
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     let isAnswered = false;
-    let isWhole = false;
-    const fail = (error: unknown) => reject(noAnswer(error, isAnswered));
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    };
+    const fail = (error: unknown) => {
+      end();
+      reject(error);
+    };
+    // At once: a request that still waits for a connection says nothing when it is destroyed.
+    const giveUp = (error: unknown) => {
+      fail(error);
+      request.destroy();
+    };
+    const timeOut = (phase: 'connect' | 'answer', ms: number, at: string) =>
+      giveUp(new NoAnswerError({ kind: 'timeout', phase, ms, at }));
+    const abort = () => giveUp(signal.reason);
+    const timer = setTimeout(() => timeOut('answer', timeoutMs, 'request'), timeoutMs);
+    signal.addEventListener('abort', abort);
     request.on('socket', (socket) => {
       if (!socket.connecting) return;
-      const timer = setTimeout(() => {
-        request.destroy(
-          new NoAnswerError({ kind: 'timeout', phase: 'connect', ms: connectTimeoutMs, at: 'connect' }),
-        );
-      }, connectTimeoutMs);
-      const stop = () => clearTimeout(timer);
-      socket.once(isSecure ? 'secureConnect' : 'connect', stop);
-      socket.once('close', stop);
+      const connecting = setTimeout(() => timeOut('connect', connectTimeoutMs, 'connect'), connectTimeoutMs);
+      const connected = () => clearTimeout(connecting);
+      socket.once(isSecure ? 'secureConnect' : 'connect', connected);
+      socket.once('close', connected);
     });
-    request.on('error', fail);
+    request.on('error', (error) => fail(noAnswer(error, isAnswered)));
+    let isWhole = false;
     // After everything else, and with nothing else where the server asks for another protocol.
     request.on('close', () => {
-      if (!isWhole) fail(undefined);
+      if (!isWhole) fail(noAnswer(undefined, isAnswered));
     });
     request.on('response', (response) => {
       isAnswered = true;
-      response.on('error', fail);
+      response.on('error', (error) => fail(noAnswer(error, true)));
       collect(response, request, (answer) => {
         isWhole = true;
+        end();
         resolve(answer);
+        // What is not sent by now is not wanted any more, and would keep the connection for ever.
+        if (!request.writableFinished) request.destroy();
       });
     });
     // One piece with the headers.
@@ -119,13 +126,13 @@ function collect(
   const chunks: Buffer[] = [];
   let bytes = 0;
   const giveUp = (why: NoAnswer) => request.destroy(new NoAnswerError(why));
-  const { 'content-length': length, 'content-encoding': encoding = 'identity' } = response.headers;
+  const { 'content-length': length, 'content-encoding': encoding = '' } = response.headers;
   if (Number(length) > MAX_ANSWER_BYTES) {
     giveUp({ kind: 'tooLarge' });
     return;
   }
   // Nobody asked for another one.
-  if (encoding !== 'identity') {
+  if (!['', 'identity'].includes(encoding.trim().toLowerCase())) {
     giveUp({ kind: 'broken', code: 'ERR_CONTENT_ENCODING', isHalf: false });
     return;
   }

@@ -210,7 +210,7 @@ describe('remove', () => {
   it('deletes it and says so on the connection', async () => {
     const { sweep, driver, event, put } = await start();
     await put('shop.web', labelsOf());
-    expect(await sweep.remove('default', 'shop.web', never)).toEqual({ kind: 'done' });
+    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(true);
     expect(await driver.get('shop.web', never)).toBeUndefined();
     expect(event.mock.calls).toEqual([
       [
@@ -228,7 +228,7 @@ describe('remove', () => {
     const { sweep, upstreams, deleted, event, put } = await start();
     await put('shop.web', labelsOf());
     upstreams.upsert(upstream('web'));
-    await sweep.remove('default', 'shop.web', never);
+    await sweep.remove('default', 'shop.web', 'respect', never);
     expect(deleted).not.toHaveBeenCalled();
     expect(event).not.toHaveBeenCalled();
   });
@@ -236,8 +236,8 @@ describe('remove', () => {
   it('deletes nothing that somebody else took over, or that is gone', async () => {
     const { sweep, deleted, put } = await start();
     await put('shop.web', { team: 'a' });
-    await sweep.remove('default', 'shop.web', never);
-    await sweep.remove('default', 'shop.gone', never);
+    await sweep.remove('default', 'shop.web', 'respect', never);
+    await sweep.remove('default', 'shop.gone', 'respect', never);
     expect(deleted).not.toHaveBeenCalled();
   });
 
@@ -245,7 +245,7 @@ describe('remove', () => {
     const { sweep, driver, event, put } = await start();
     await put('shop.web', labelsOf());
     using _route = driver.refer('shop.web', 'route [r1]');
-    expect(await sweep.remove('default', 'shop.web', never)).toEqual({ kind: 'done' });
+    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(false);
     expect(await driver.get('shop.web', never)).toBeDefined();
     expect(event.mock.calls).toEqual([
       [
@@ -263,7 +263,7 @@ describe('remove', () => {
     const { sweep, deleted, event, put } = await start();
     await put('shop.web', labelsOf());
     deleted.mockRejectedValueOnce(new GatewayUnavailableError('no answer'));
-    expect(await sweep.remove('default', 'shop.web', never)).toEqual({ kind: 'done' });
+    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(false);
     expect(event).not.toHaveBeenCalled();
   });
 
@@ -271,14 +271,14 @@ describe('remove', () => {
     const { sweep, deleted, put } = await start();
     await put('shop.web', labelsOf());
     deleted.mockRejectedValueOnce(new TypeError('defect'));
-    await expect(sweep.remove('default', 'shop.web', never)).rejects.toThrow('defect');
+    await expect(sweep.remove('default', 'shop.web', 'respect', never)).rejects.toThrow('defect');
   });
 
   it('does nothing while the connection cannot be used', async () => {
     const { sweep, state, deleted, put } = await start();
     await put('shop.web', labelsOf());
     state.current = { kind: 'unusable', reason: 'SecretNotFound', message: 'no key' };
-    expect(await sweep.remove('default', 'shop.web', never)).toEqual({ kind: 'done' });
+    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(false);
     expect(deleted).not.toHaveBeenCalled();
   });
 });

@@ -287,7 +287,11 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     writer,
     reporter: noReports,
     enqueue: (key) => void lateFinalizers.settle(key, never),
-    abandoned: () => expect.fail('no object goes meanwhile'),
+    clock,
+    endingOf: () => expect.fail('no object goes meanwhile'),
+    remove: () => expect.fail('no object goes meanwhile'),
+    leaveAlone: () => expect.fail('no object goes meanwhile'),
+    done: () => undefined,
   });
   const reconcile = createUpstreamReconciler({
     ...stores,
@@ -320,7 +324,7 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
   for (const object of [...(staying ?? []), ...(leaving ?? [])]) await reconcile(keyOf(object), never);
   for (const [name, observed] of lists) {
     expect(sweep.forgotten(name, observed)).toEqual([]);
-    for (const id of sweep.forgotten(name, observed)) await sweep.remove(name, id, never);
+    for (const id of sweep.forgotten(name, observed)) await sweep.remove(name, id, 'respect', never);
   }
   await Promise.all([...sessions.values()].map((session) => session.close()));
   await Promise.all(running);

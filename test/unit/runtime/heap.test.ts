@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { shrinkOnceCalm } from '../../../src/runtime/heap.ts';
+import type { Logger } from '../../../src/runtime/logger.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+
+const log: Logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
 
 describe('shrinkOnceCalm', () => {
   it('collects garbage once it was calm twice in a row', async () => {
@@ -10,7 +13,7 @@ describe('shrinkOnceCalm', () => {
     const answers = [true, false, true, true];
     let asked = 0;
     const isCalm = () => answers[asked++] === true;
-    const shrunk = shrinkOnceCalm(isCalm, clock, new AbortController().signal);
+    const shrunk = shrinkOnceCalm(isCalm, clock, log, new AbortController().signal);
     for (let second = 1; second <= answers.length; second += 1) {
       await clock.advance(1000);
       expect(asked).toBe(second);
@@ -18,11 +21,12 @@ describe('shrinkOnceCalm', () => {
     await shrunk;
     expect(clock.pending).toBe(0);
     expect(reference.deref()).toBeUndefined();
+    expect(log.debug).not.toHaveBeenCalled();
   });
 
   it('ends with its signal', async () => {
     const stop = new AbortController();
-    const shrunk = shrinkOnceCalm(() => false, createFakeClock(), stop.signal);
+    const shrunk = shrinkOnceCalm(() => false, createFakeClock(), log, stop.signal);
     stop.abort();
     await shrunk;
   });

@@ -1,0 +1,79 @@
+/** The items of a list as text each, and the list without them. */
+export interface SplitList {
+  readonly items: readonly string[];
+  readonly rest: string;
+}
+
+const QUOTE = 34;
+const COMMA = 44;
+const OPENING_BRACKET = 91;
+const BACKSLASH = 92;
+const CLOSING_BRACKET = 93;
+const OPENING_BRACE = 123;
+const CLOSING_BRACE = 125;
+const ITEMS = '"items":[';
+
+/**
+ * Takes the JSON text of a Kubernetes list apart without parsing it. A page that is parsed whole fills the young generation
+ * several times over, so that all of it has to be collected from the old one; parsed item by item nearly nothing outlives
+ * its item. Undefined for what is not written as the API server writes a list, which may be one all the same. Nothing is
+ * checked that parsing the parts does not check.
+ */
+export function splitItems(text: string): SplitList | undefined {
+  const items: string[] = [];
+  /** Of the brackets around the items. */
+  let [from, to] = [-1, -1];
+  let item = -1;
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    const isBetween = from >= 0 && to < 0 && depth === 2;
+    if (isBetween && !maySucceed(code, text.charCodeAt(at - 1), items.length === 0)) return undefined;
+    if (code === QUOTE) {
+      if (depth === 1 && to >= 0 && text.startsWith('"items"', at)) return undefined;
+      if (depth === 1 && from < 0 && text.startsWith(ITEMS, at)) {
+        at += ITEMS.length - 1;
+        from = at;
+        depth = 2;
+      } else {
+        at = endOfString(text, at);
+        if (at < 0) return undefined;
+      }
+    } else if (code === OPENING_BRACE || code === OPENING_BRACKET) {
+      if (isBetween) item = at;
+      depth += 1;
+    } else if (code === CLOSING_BRACE || code === CLOSING_BRACKET) {
+      depth -= 1;
+      if (from >= 0 && to < 0) {
+        if (depth === 2) items.push(text.slice(item, at + 1));
+        else if (depth === 1) to = at;
+      }
+    }
+  }
+  if (to < 0 || depth !== 0) return undefined;
+  return { items, rest: text.slice(0, from + 1) + text.slice(to) };
+}
+
+/** Where the string ends that begins at `from`; -1 where it does not. */
+function endOfString(text: string, from: number): number {
+  for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
+    if (backslashes % 2 === 0) return at;
+  }
+  return -1;
+}
+
+/** Whether `code` may come after `before` between items: objects, one comma between two of them, and nothing else. */
+function maySucceed(code: number, before: number, isFirst: boolean): boolean {
+  switch (code) {
+    case OPENING_BRACE:
+      return before === (isFirst ? OPENING_BRACKET : COMMA);
+    case COMMA:
+      return before === CLOSING_BRACE;
+    case CLOSING_BRACKET:
+      return before === (isFirst ? OPENING_BRACKET : CLOSING_BRACE);
+    default:
+      return false;
+  }
+}
