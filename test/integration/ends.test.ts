@@ -155,6 +155,28 @@ describe('the end of a namespace', () => {
     }, PATIENT);
   });
 
+  it('leaves nothing of objects that go as soon as they are made, though their connection goes with them', async () => {
+    const { gateway, work } = await begin('brief-end', '10m');
+    await using _gateway = gateway;
+    const names = Array.from({ length: 40 }, (_, index) => `brief-${index}`);
+    await Promise.all(
+      names.map(async (name) => {
+        await work.upstream(name, {
+          connectionRef: { name: 'brief-end' },
+          backends: [{ serviceRef: { name: 'web', port: 80 } }],
+        });
+        await work.remove(work.upstreamPath(name));
+      }),
+    );
+    await work.remove(work.upstreamPath('web'));
+    await work.remove(connectionPath('brief-end'));
+    await eventually(
+      async () => expect(await work.get(connectionPath('brief-end'))).toBeUndefined(),
+      PATIENT,
+    );
+    expect(gateway.ids('upstreams')).toEqual([]);
+  });
+
   it('is not held up by a connection that is gone, long before its time is over', async () => {
     const { gateway, work, id } = await begin('gone-end', '1h');
     await using _gateway = gateway;
