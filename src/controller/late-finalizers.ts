@@ -29,7 +29,7 @@ export interface LateFinalizersDeps {
   ) => Promise<boolean>;
   /** No sweep touches the upstream `id` any more. */
   readonly leaveAlone: (connection: string, id: UpstreamId) => void;
-  /** Nothing is owed of upstream `id` any more: whoever waited for that may go on. */
+  /** Upstream `id`, whose object is gone, is seen to: whoever waited for that may go on. */
   readonly done: (connection: string, id: UpstreamId) => void;
 }
 
@@ -111,7 +111,7 @@ export class LateFinalizers {
     if (this.#owed.get(key) !== owed) return { kind: 'done' };
     // Gone, or ending, of which its event tells; unless the API server is mistaken.
     if (!isOn) return { kind: 'backoff' };
-    this.#settled(key, owed);
+    this.#owed.delete(key);
     if (owed.held !== undefined) this.#deps.reporter.upstream(owed.held.object, owed.held.outcome);
     return { kind: 'done' };
   }
@@ -128,7 +128,8 @@ export class LateFinalizers {
       // Nobody is left who could say that it may stay: after that time it is left to the sweeps.
       if (!isDone && this.#deps.clock.monotonic() - goneAt < patienceMs) return { kind: 'backoff' };
     } else this.#deps.leaveAlone(connection, id);
-    if (this.#owed.get(key) === owed) this.#settled(key, owed);
+    if (this.#owed.get(key) === owed) this.#owed.delete(key);
+    this.#deps.done(connection, id);
     return { kind: 'done' };
   }
 
@@ -137,11 +138,6 @@ export class LateFinalizers {
     const object = this.#find(key);
     if (object?.uid === owed.object.uid) owed.object = object;
     else if (this.#isKnown()) owed.goneAt = this.#deps.clock.monotonic();
-  }
-
-  #settled(key: ObjectKey, { object, id }: Owed): void {
-    this.#owed.delete(key);
-    this.#deps.done(object.connection, id);
   }
 
   /** A missing CRD takes every object with it: that says nothing about what should become of their upstreams. */
