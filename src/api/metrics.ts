@@ -63,7 +63,7 @@ export const METRICS = {
   queueDepth: {
     name: 'gateway_upstream_operator_queue_depth',
     type: 'gauge',
-    help: 'Keys that wait or run. Queues are `gateway` (one per connection), `connections` and `status`.',
+    help: 'Keys that wait or run. Queues are `gateway` (one per connection), `connections`, `finalizers`, `sets`, `members of` each set, and `status`.',
     labels: ['queue', 'connection'],
   },
   queueWait: {
