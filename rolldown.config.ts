@@ -5,8 +5,8 @@ const CLIENT = '@kubernetes/client-node';
 const HELPERS = '@oxc-project/runtime';
 
 /**
- * client-node's own way to send requests, which is not ours: loaded when somebody goes it, since it takes 20 MiB and as
- * long as everything else together.
+ * client-node's own way to send requests, which is not ours: loaded when somebody goes it, since its 109 modules take some
+ * 4 MiB and 50 ms of every start (docs/decisions/0024-client-node-is-bundled.md).
  */
 const LAZY_UNDICI = `
 import { createRequire } from 'node:module';
