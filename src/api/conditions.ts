@@ -104,6 +104,7 @@ export const CONDITIONS = {
           'NotOwned',
           'UpstreamNotFound',
           'UsesDiscovery',
+          'FinalizerRefused',
           'InUse',
           'Observed',
           'Pending',
@@ -123,7 +124,7 @@ export const CONDITIONS = {
       meaning: 'Both below.',
       reasons: {
         True: ['Ready'],
-        False: ['PermissionMissing', 'InUse', 'InvalidSpec', 'SecretNotFound'],
+        False: ['PermissionMissing', 'InUse', 'FinalizerRefused', 'InvalidSpec', 'SecretNotFound'],
         Unknown: ['Pending'],
       },
       follows: ['Reachable', 'Authorized'],

@@ -5,7 +5,9 @@ import {
   celMatches,
   conditions,
   count,
+  DELETION_TIMEOUT,
   dnsSubdomain,
+  durationBetween,
   observedGeneration,
   pendingStatus,
   text,
@@ -193,6 +195,11 @@ export const gatewayConnectionSpec = withRules(
       staticAddresses: 'Deny',
       overrides: 'Deny',
     }),
+    deletionTimeout: durationBetween('0s', '168h')
+      .default(DELETION_TIMEOUT)
+      .describe(
+        'How long a deletion waits for the gateway to confirm that it holds no upstream of this operator any more. After that the connection is deleted, and what the gateway still holds stays there.',
+      ),
   }),
   [
     {

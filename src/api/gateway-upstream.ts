@@ -4,6 +4,7 @@ import {
   celMatches,
   conditions,
   count,
+  DELETION_TIMEOUT,
   dnsSubdomain,
   durationBetween,
   observedGeneration,
@@ -240,7 +241,7 @@ export const gatewayUpstreamSpec = withRules(
         'What becomes of the upstream when this object is deleted. Delete: waits while a route refers to it. Orphan: it stays. Force: it goes, whatever refers to it.',
       ),
     deletionTimeout: durationBetween('0s', '168h')
-      .default('10m')
+      .default(DELETION_TIMEOUT)
       .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
   }),
   [

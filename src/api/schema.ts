@@ -110,6 +110,9 @@ export function durationBetween(least: string, most: string) {
   ]);
 }
 
+/** How long the deletion of an object waits for its gateway where the spec says nothing else, or cannot be read. */
+export const DELETION_TIMEOUT = '10m';
+
 export const count = z.int().min(0);
 
 /** Of a status. */

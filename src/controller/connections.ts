@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { ServicePortRef } from '../core/desired.ts';
+import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
 import type { GatewayDriver, GatewayInfo } from '../gateways/driver.ts';
 import { createGatewayDriver, type GatewayOptions } from '../gateways/index.ts';
 import type { GatewayConnection, SecretFacts } from '../kube/objects.ts';
@@ -33,6 +34,10 @@ export interface ConnectionsOptions {
   readonly log: Logger;
   readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
+  /** The gateway holds something else as `id` than was written last; see `SessionOptions`. */
+  readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Whether an object wants `id` of the connection. */
+  readonly isWanted: (connection: string, id: UpstreamId) => boolean;
   /** The state of a connection changed, or may have. */
   readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
   readonly setConcurrency: (connection: string, concurrency: number) => void;
@@ -118,11 +123,6 @@ export class Connections {
     );
   }
 
-  /** Lists every gateway at once. */
-  resync(): void {
-    for (const { session } of this.#open.values()) session.resync();
-  }
-
   async close(): Promise<void> {
     for (const name of [...this.#open.keys()]) this.#close(name);
     await Promise.all(this.#ending);
@@ -135,7 +135,8 @@ export class Connections {
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
-    const { clock, random, resyncMs, mayWrite, onList, onState, instruments } = this.#options;
+    const { clock, random, resyncMs, mayWrite, onList, onLateWrite, isWanted, onState, instruments } =
+      this.#options;
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
@@ -157,6 +158,8 @@ export class Connections {
       limit: createRateLimit(spec.limits.requestsPerSecond),
       mayWrite,
       onList: (report) => onList(name, report),
+      onLateWrite: (id, observed) => onLateWrite(name, id, observed),
+      isWanted: (id) => isWanted(name, id),
       onState: (scope) => onState(name, scope),
       onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),
       onError: (reason) => instruments.failed(name, reason),

@@ -29,9 +29,16 @@ export class GatewayUnavailableError extends OperatorError {
   }
 }
 
-/** The gateway refused the key (401) or the operator's address (403). */
+/** The gateway, or a proxy in front of it, refused the key (401) or the request (403). */
 export class GatewayAuthError extends OperatorError {
   override readonly reason = 'Unauthorized';
+  /** The HTTP status; undefined where no request was sent. */
+  readonly status: number | undefined;
+
+  constructor(message: string, options: { readonly status?: number } = {}) {
+    super(message);
+    this.status = options.status;
+  }
 }
 
 /** The gateway understood and refused this object (400, 413, 422). Trying the same again gives the same answer. */

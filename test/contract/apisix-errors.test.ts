@@ -47,6 +47,8 @@ const calls = {
   get: (driver: GatewayDriver) => driver.get('u1', unused),
   list: (driver: GatewayDriver) => driver.list(unused),
   put: (driver: GatewayDriver) => driver.put(upstream, unused),
+  addLabels: (driver: GatewayDriver) => driver.addLabels('u1', { marker: BODY }, unused),
+  checkWrite: (driver: GatewayDriver) => driver.checkWrite(unused),
   delete: (driver: GatewayDriver) => driver.delete('u1', { references: 'ignore' }, unused),
   check: (driver: GatewayDriver) => driver.check(unused),
 };
@@ -128,7 +130,22 @@ const ANSWERS: readonly {
     message: 'the key may only read: use an admin key',
   },
   { status: 401, body: html(401), error: GatewayAuthError, message: '(401, no reason given)' },
-  { status: 403, body: html(403), error: GatewayAuthError, message: 'deployment.admin.allow_admin' },
+  {
+    status: 403,
+    body: html(403),
+    error: GatewayAuthError,
+    message: "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin",
+    on: ['get', 'list', 'check'],
+  },
+  // An address that may not read may not write either, so that a write would not come that far.
+  {
+    status: 403,
+    body: html(403),
+    error: GatewayAuthError,
+    message:
+      /refused the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE from the operator/,
+    on: ['put', 'addLabels', 'checkWrite', 'delete'],
+  },
   { status: 404, body: html(404), error: GatewayUnavailableError, message: 'Admin API of APISIX' },
   {
     status: 404,

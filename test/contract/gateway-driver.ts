@@ -376,6 +376,32 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await driver.get(id, unused)).toBeUndefined();
     });
 
+    it('adds labels and changes nothing else', async () => {
+      const desired = upstream('labelled', {
+        labels: { suite: prefix, owner: 'them' },
+        nodes: [node('10.0.0.1'), node('10.0.0.2')],
+        retries: 2,
+      });
+      const { createTime, nodes } = await driver.put(desired, unused);
+      const labels = { ...desired.labels, owner: 'us', team: 'a' };
+      const answered = await driver.addLabels(desired.id, { owner: 'us', team: 'a' }, unused);
+      expect(answered).toMatchObject({ labels, nodes, createTime });
+      expect(answered?.canonical).toBe(driver.canonical({ ...desired, labels }));
+      expect(await driver.get(desired.id, unused)).toEqual(answered);
+    });
+
+    it('creates no upstream to add labels to', async () => {
+      const { id } = upstream('missing');
+      expect(await driver.addLabels(id, { team: 'a' }, unused)).toBeUndefined();
+      expect(await driver.get(id, unused)).toBeUndefined();
+    });
+
+    it('checks that the key may write, and writes nothing', async () => {
+      const before = [...(await driver.list(unused)).upstreams];
+      await driver.checkWrite(unused);
+      expect([...(await driver.list(unused)).upstreams]).toEqual(before);
+    });
+
     it('deletes, and takes a deletion of what is missing for a success', async () => {
       const { id } = await driver.put(upstream('gone'), unused);
       for (const references of ['respect', 'respect', 'ignore'] as const) {
@@ -439,6 +465,8 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       ['list', (_, signal) => driver.list(signal)],
       ['put', (desired, signal) => driver.put(desired, signal)],
       ['putNodes', ({ id, nodes }, signal) => driver.putNodes(id, nodes, signal)],
+      ['addLabels', ({ id, labels }, signal) => driver.addLabels(id, labels, signal)],
+      ['checkWrite', (_, signal) => driver.checkWrite(signal)],
       ['delete', ({ id }, signal) => driver.delete(id, { references: 'respect' }, signal)],
       ['check', (_, signal) => driver.check(signal)],
     ])('%s', (name, call) => {
@@ -463,6 +491,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         await expect(driver.get(id, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.put(desired, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.putNodes(id, [], unused)).rejects.toThrow(GatewayRejectedError);
+        await expect(driver.addLabels(id, {}, unused)).rejects.toThrow(GatewayRejectedError);
         for (const references of ['respect', 'ignore'] as const) {
           await expect(driver.delete(id, { references }, unused)).rejects.toThrow(GatewayRejectedError);
         }

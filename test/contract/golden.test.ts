@@ -59,6 +59,7 @@ describe('golden cases', () => {
 
 /** What a broken cluster or gateway says, and what the API server refuses first: docs/faults.md shows those. */
 const REASONS_WITHOUT_CASE = [
+  'FinalizerRefused',
   'GatewayUnavailable',
   'InUse',
   'InvalidSpec',

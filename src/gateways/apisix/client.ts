@@ -180,11 +180,17 @@ function refused(
     const remedy = why.includes('role viewer')
       ? 'the key may only read: use an admin key'
       : 'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names';
-    return new GatewayAuthError(`The gateway refused the admin key (401, ${clean(why)}): ${remedy}`);
+    return new GatewayAuthError(`The gateway refused the admin key (401, ${clean(why)}): ${remedy}`, {
+      status,
+    });
   }
   if (status === 403) {
+    // APISIX checks allow_admin before it looks at the method: an address that may read may write.
     return new GatewayAuthError(
-      "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration",
+      method === 'GET'
+        ? "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration"
+        : `${where} refused the ${method} request (403): allow GET, PUT, PATCH and DELETE from the operator in the proxy or firewall in front of the Admin API`,
+      { status },
     );
   }
   if (status >= 300 && status < 400) {

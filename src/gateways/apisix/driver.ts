@@ -29,6 +29,9 @@ export const apisixFormat: GatewayFormat = {
   read: ({ canonical }) => fromAdmin(objectIn(JSON.parse(canonical))),
 };
 
+/** No upstream has this id. APISIX reads before it patches and answers 404, so the probe writes nothing. */
+const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
+
 /** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   const client = createApisixClient(options);
@@ -66,6 +69,8 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return answered(id, answer);
     },
 
+    addLabels,
+
     async delete(id, { references }, signal) {
       try {
         if (references === 'respect') await expectNoStreamRoute(id, signal);
@@ -90,6 +95,10 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return version === undefined ? {} : { version };
     },
 
+    async checkWrite(signal) {
+      await addLabels(WRITE_PROBE_ID, {}, signal);
+    },
+
     dataPlanes: createDataPlaneReader(control),
 
     close() {
@@ -103,6 +112,19 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       id,
       await client.request({ method: 'GET', path: pathOf(id), expected: [200, 404] }, signal),
     );
+  }
+
+  async function addLabels(
+    id: UpstreamId,
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined> {
+    // PATCH of the whole object merges its objects (APISIX 3.18, measured).
+    const answer = await client.request(
+      { method: 'PATCH', path: pathOf(id), body: { labels }, expected: [200, 404] },
+      signal,
+    );
+    return answered(id, answer);
   }
 
   async function remove(
