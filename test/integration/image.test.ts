@@ -30,6 +30,9 @@ const cluster = sharedControlPlane();
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path: string) => readFile(join(root, path), 'utf8');
 
+/** Puts the program under its own name into a folder of the PATH. */
+const LINK = 'mkdir bin && ln -s /app/dist/main.js bin/gateway-upstream-operator && chmod 755 dist/main.js';
+
 interface Instruction {
   readonly name: string;
   readonly text: string;
@@ -120,12 +123,15 @@ describe('Dockerfile', () => {
     expect(only(build, 'RUN')).toEqual([
       'npm ci --ignore-scripts',
       'npx rolldown -c rolldown.config.ts && npm ci --ignore-scripts --omit=dev',
+      LINK,
     ]);
     expect(only(image, 'COPY').flatMap(copied)).toEqual([
       '/app/package.json',
       '/app/node_modules',
       '/app/dist',
+      '/app/bin/',
     ]);
+    expect(only(image, 'COPY').at(-1)).toBe('--from=build /app/bin/ /usr/local/bin/');
     expect(only(image, 'COPY').every((text) => text.startsWith('--from=build '))).toBe(true);
     expect(only(image, 'RUN')).toEqual([]);
   });
@@ -191,6 +197,7 @@ describe('the layout of the image', () => {
     await run(process.execPath, [rolldown, '-c', 'rolldown.config.ts', '-d', join(app, 'dist')], {
       cwd: root,
     });
+    await run('sh', ['-c', LINK.replaceAll('/app/', `${app}/`)], { cwd: app });
     for (const file of ['package-lock.json', '.npmrc']) await rm(join(app, file));
     await run('chmod', ['-R', 'a+rX,a-w', app]);
   });
@@ -252,6 +259,17 @@ describe('the layout of the image', () => {
     expect(output.stdout).toContain('gateway-upstream-operator');
     expect(output.stdout).toContain('--config');
     expect(output.stderr).toBe('');
+  });
+
+  it('has the program under its own name on the PATH, for kubectl exec', async () => {
+    const PATH = [join(app, 'bin'), dirname(node)].join(delimiter);
+    const { stdout, stderr } = await run('/usr/bin/env', ['gateway-upstream-operator', '--help'], {
+      ...user,
+      cwd: '/',
+      env: { PATH },
+    });
+    expect(stdout).toContain('--config');
+    expect(stderr).toBe('');
   });
 
   it.each([
