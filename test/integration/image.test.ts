@@ -20,6 +20,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { configSchema } from '../../src/config.ts';
+import { nodeVersionProblem } from '../../src/node-version.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac } from '../support/operator.ts';
@@ -48,6 +49,17 @@ function stagesOf(dockerfile: string): readonly (readonly Instruction[])[] {
     stages.at(-1)?.push({ name, text });
   }
   return stages;
+}
+
+/** A Node.js on the PATH that cannot run the program, such as that of the operating system. */
+async function olderNode(): Promise<{ readonly path: string; readonly version: string } | undefined> {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    const path = join(folder, 'node');
+    const said = await run(path, ['--version']).catch(() => undefined);
+    const version = said?.stdout.trim().replace(/^v/, '');
+    if (version !== undefined && nodeVersionProblem(version) !== undefined) return { path, version };
+  }
+  return undefined;
 }
 
 const only = (stage: readonly Instruction[] | undefined, name: string) =>
@@ -270,6 +282,17 @@ describe('the layout of the image', () => {
     });
     expect(stdout).toContain('--config');
     expect(stderr).toBe('');
+  });
+
+  it('ends with one line that names the required version where Node.js is older', async ({ skip }) => {
+    const older = await olderNode();
+    if (older === undefined) return skip('there is no older Node.js on the PATH');
+    const ended = run(older.path, [join(app, 'dist/main.js'), 'install']);
+    await expect(ended).rejects.toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: `${nodeVersionProblem(older.version)}\n`,
+    });
   });
 
   it.each([
