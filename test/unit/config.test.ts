@@ -9,7 +9,7 @@ const dir = mkdtempSync(join(tmpdir(), 'config-'));
 const file = join(dir, 'config.yaml');
 afterAll(() => rmSync(dir, { recursive: true }));
 
-const POD = { POD_NAMESPACE: 'gateways' };
+const POD = { POD_NAMESPACE: 'gateways', KUBERNETES_SERVICE_HOST: '10.96.0.1' };
 
 function read(yaml: string, env: Record<string, string> = POD): Config {
   writeFileSync(file, yaml);
@@ -65,6 +65,17 @@ describe('a configuration', () => {
     ['"65535"', 65_535],
   ])('takes the port %s', (yaml, port) => {
     expect(read(`ops: { port: ${yaml} }`).ops.port).toBe(port);
+  });
+
+  it('listens on all addresses in a Pod, and on the loopback address elsewhere', () => {
+    const host = (yaml: string, env: Record<string, string>) => read(yaml, env).ops.host;
+    const outside = { POD_NAMESPACE: 'gateways' };
+    expect(host('', POD)).toBe('0.0.0.0');
+    expect(host('', outside)).toBe('127.0.0.1');
+    expect(host('ops: { port: 9000 }', outside)).toBe('127.0.0.1');
+    expect(host('', { ...outside, KUBERNETES_SERVICE_HOST: '' })).toBe('127.0.0.1');
+    expect(host('ops: { host: 0.0.0.0 }', outside)).toBe('0.0.0.0');
+    expect(host('ops: { host: "::1" }', POD)).toBe('::1');
   });
 
   it('prefers the namespace of the file to that of the Pod', () => {
