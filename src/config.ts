@@ -271,7 +271,13 @@ function readYaml(file: string): unknown {
   try {
     return parse(text) as unknown;
   } catch (error) {
-    if (error instanceof YAMLParseError) throw new ConfigError(`${file} is no YAML: ${error.message}`);
-    throw error;
+    throw new ConfigError(`${file} is not valid YAML: ${yamlProblem(error)}`);
   }
+}
+
+/** The parser's words: of a wrong spelling with its place, on several lines; of aliases that expand to too much on one. */
+function yamlProblem(error: unknown): string {
+  if (error instanceof YAMLParseError && error.code === 'RESOURCE_EXHAUSTION')
+    return 'it is nested too deeply';
+  return error instanceof Error ? error.message : String(error);
 }

@@ -99,7 +99,7 @@ describe('check', () => {
     const lines = stdout.trimEnd().split('\n');
     expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} failed.`);
     expect(lines.filter((line) => !line.startsWith('ok    ')).slice(0, -1)).toEqual([
-      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
     ]);
     await work.remove(connectionPath('main'));
   });
@@ -110,21 +110,21 @@ describe('check', () => {
       () => connect('main', gateway.adminUrl, 'viewer'),
       'GatewayConnection main, key',
       'The gateway refused the admin key (401, invalid method for role viewer)',
-      'use an admin key',
+      'Use a key of role admin.',
     ],
     [
       'a Secret that is not there',
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'create it there',
+      'Create it there',
     ],
     [
       'a gateway that is not there',
       () => connect('main', 'http://127.0.0.1:1', 'gateway'),
       'GatewayConnection main, gateway',
       'http://127.0.0.1:1 refused the connection',
-      'is it running, and is the port right?',
+      'Check that it runs, and that the port is right.',
     ],
     [
       'an address that the gateway does not let in',
@@ -137,7 +137,7 @@ describe('check', () => {
       },
       'GatewayConnection main, key',
       "The gateway refused the operator's address (403)",
-      "add it to deployment.admin.allow_admin in APISIX's configuration",
+      "Add it to deployment.admin.allow_admin in APISIX's configuration.",
     ],
   ])('finds %s', async (_, arrange, name, message, remedy) => {
     await arrange();
@@ -185,7 +185,7 @@ describe('check', () => {
           ]),
         { timeoutMs: 60_000 },
       );
-    const INSTALL = 'gateway-upstream-operator install --crds-only';
+    const INSTALL = 'Run gateway-upstream-operator install --crds-only.';
 
     it('tells one that is older, newer, changed or missing, and is well again after install', async () => {
       await serve((properties) => {
@@ -197,7 +197,7 @@ describe('check', () => {
       });
       await says(
         'newer than this program, which does not know spec.colour',
-        'run the program that it came with',
+        'Run the release of the program that installed the CRD.',
       );
       await serve((properties) => {
         properties['type'] = { type: 'string' };

@@ -130,8 +130,28 @@ describe('a configuration', () => {
     ['with a key twice', 'logLevel: info\nlogLevel: warn'],
     ['of several documents', 'logLevel: info\n---\nlogLevel: warn'],
     ['with a tab for indentation', 'ops:\n\tport: 1'],
-  ])('of a file %s is refused as no YAML, with the place', (_, yaml) => {
-    expect(refusal(() => read(yaml))).toMatch(/^.*config\.yaml is no YAML: .*line \d+/s);
+  ])('of a file %s is refused as invalid YAML, with the place', (_, yaml) => {
+    expect(refusal(() => read(yaml))).toMatch(/^.*config\.yaml is not valid YAML: .*line \d+/s);
+  });
+
+  it('of a file whose aliases expand to too much is refused in one line', () => {
+    const levels = [...'abcdefghi'].map((name, index, names) =>
+      index === 0
+        ? 'a: &a [x, x, x, x]'
+        : `${name}: &${name} [${Array(9)
+            .fill(`*${names[index - 1]}`)
+            .join(', ')}]`,
+    );
+    expect(refusal(() => read(levels.join('\n')))).toMatch(
+      /^\S+config\.yaml is not valid YAML: Excessive alias count.*$/,
+    );
+  });
+
+  it.each([500, 3000])('of a file that is nested %d levels deep is refused in one line', (levels) => {
+    const message = refusal(() => read(`namespaces: ${'['.repeat(levels)}${']'.repeat(levels)}`));
+    expect(message).toMatch(
+      /^\S+config\.yaml is not valid(?: YAML: it is nested too deeply$|:\n {2}namespaces\.0: must be text, not a list$)/,
+    );
   });
 
   it.each([
