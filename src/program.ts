@@ -25,6 +25,11 @@ const LEFT_OPEN_MS = 2000;
 
 /** Does what the command line says, and sets the exit code. */
 export async function runProgram(): Promise<void> {
+  // `print | head`: a reader that has seen enough closes the pipe, which is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
   try {
     process.exitCode = await main();
   } catch (error) {
