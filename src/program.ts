@@ -156,7 +156,7 @@ async function untilStopped(work: (signal: AbortSignal) => Promise<number>): Pro
     if (!(error instanceof InstallError || error instanceof KubeApiError || error instanceof PlanError))
       throw error;
     process.stderr.write(`${error.message}${error instanceof KubeApiError ? remedyOf(error) : ''}\n`);
-    return 1;
+    return error instanceof InstallError ? error.exitCode : 1;
   }
 }
 

@@ -18,6 +18,7 @@ import { tokenSecret } from './access.ts';
 import { held, nameOf, pathOf, remove } from './applier.ts';
 import { InstallError } from './install-error.ts';
 import { type Manifest, manifestsOf } from './manifests.ts';
+import { isOwn, OWN_LABEL, otherInstallation } from './other-installation.ts';
 
 export type FinalizerPolicy = 'refuse' | 'orphan' | 'delete';
 
@@ -45,8 +46,6 @@ const LOOK_EVERY_MS = 250;
 const MAX_PASSES = 5;
 const NAMED = 10;
 
-const OWN_LABEL = 'app.kubernetes.io/managed-by';
-
 /**
  * Takes away what `install` applied. Refuses to while there are GatewayUpstreams, unless told what becomes of them.
  * Rejects with `KubeApiError` or `InstallError`.
@@ -57,6 +56,7 @@ export async function uninstall(
   signal: AbortSignal,
 ): Promise<void> {
   const { say } = deps;
+  if (!options.keepRbac) await expectOwnInstallation(deps, options.namespace, signal);
   const upstreams = await upstreamsOf(deps, signal);
   if (upstreams.length > 0) {
     switch (options.finalizers) {
@@ -89,6 +89,20 @@ export async function uninstall(
       `Done. Next: stop the operator if it still runs. Namespace ${options.namespace} stays, with the Secrets in it: kubectl delete namespace ${options.namespace} removes it.`,
     );
   }
+}
+
+/** Throws for an installation in another namespace: its rights and CRDs are not to be taken away by mistake. */
+async function expectOwnInstallation(
+  { transport }: UninstallDeps,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const other = await otherInstallation(transport, namespace, signal);
+  if (other === undefined) return;
+  throw new InstallError(
+    `the installation of this cluster is in namespace ${other}: give --namespace ${other}; nothing was changed`,
+    3,
+  );
 }
 
 /** Sets every policy to Orphan and gives a running operator the time to mark the upstreams. */
@@ -226,10 +240,10 @@ async function removeOwn(
   signal: AbortSignal,
 ): Promise<void> {
   const path = pathOf(object);
-  const labels = (await held(transport, path, signal))?.metadata;
-  if (labels === undefined) return;
-  const manager = labels.labels?.[OWN_LABEL];
-  if (manager !== OPERATOR) {
+  const found = await held(transport, path, signal);
+  if (found === undefined) return;
+  if (!isOwn(found)) {
+    const manager = found.metadata.labels?.[OWN_LABEL];
     say(
       `${nameOf(object)} left: ${manager === undefined ? 'install did not make it' : `${manager} manages it`}`,
     );

@@ -238,6 +238,47 @@ describe('install and uninstall', () => {
     };
   });
 
+  describe('a second installation', () => {
+    const BINDING = `${RBAC}/clusterrolebindings/${OPERATOR}`;
+
+    it('is refused, names the first one, and changes nothing', async () => {
+      const first = await cluster.newNamespace('first');
+      await succeed('install', '--namespace', first);
+      const before = await work.get(BINDING);
+      const second = await cluster.newNamespace('second');
+      const { code, stdout, stderr } = await program('install', '--namespace', second);
+      expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+      expect(stderr).toMatch(
+        new RegExp(
+          `^ClusterRoleBinding ${OPERATOR} belongs to ServiceAccount ${first}/${OPERATOR}, which would lose its rights: give --namespace ${first} .* uninstall --namespace ${first} --finalizers=orphan --keep-crds .* Helm chart.*; nothing was changed\n$`,
+        ),
+      );
+      expect(await work.get(BINDING)).toEqual(before);
+      expect(await work.get(`/api/v1/namespaces/${second}/serviceaccounts/${OPERATOR}`)).toBeUndefined();
+      // The CRDs alone take nothing away.
+      await succeed('install', '--crds-only', '--namespace', second);
+
+      // The uninstallation of the other namespace is a mistake, too.
+      const refused = await program('uninstall', '--namespace', second, '--finalizers=orphan');
+      expect(refused).toMatchObject({
+        code: 3,
+        stderr: `the installation of this cluster is in namespace ${first}: give --namespace ${first}; nothing was changed\n`,
+      });
+      expect(await work.get(BINDING)).toEqual(before);
+      await succeed('uninstall', '--namespace', first);
+      await succeed('install', '--namespace', second);
+      await succeed('uninstall', '--namespace', second);
+    });
+
+    it('takes the place of one whose ServiceAccount is gone', async () => {
+      const first = await cluster.newNamespace('first');
+      await succeed('install', '--namespace', first);
+      await work.remove(`/api/v1/namespaces/${first}/serviceaccounts/${OPERATOR}`);
+      await succeed('install', '--namespace', NAMESPACE);
+      expect(await work.get(BINDING)).toMatchObject({ subjects: [{ namespace: NAMESPACE }] });
+    });
+  });
+
   describe('install --out-of-cluster', () => {
     it('writes a kubeconfig that the operator works with, and a new token that it takes while it runs', async () => {
       const { file, lines } = await outOfCluster('operator.kubeconfig');
@@ -504,9 +545,7 @@ describe('install and uninstall', () => {
       const kubeconfig = await kubeconfigWith(`nobody-${work.namespace}`, []);
       const { code, stderr } = await program('install', '--kubeconfig', kubeconfig);
       expect(code).toBe(1);
-      expect(stderr).toMatch(
-        /^the API server answered 403: customresourcedefinitions.* cannot get resource /,
-      );
+      expect(stderr).toMatch(/^the API server answered 403: clusterrolebindings.* cannot get resource /);
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     });
 
