@@ -50,6 +50,13 @@ export const clusterIdName = z
   .string()
   .regex(/^\S{1,64}$/, 'must be 1 to 64 characters without spaces, for example production-eu');
 
+export const leaseName = z
+  .string()
+  .regex(
+    /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
+    'must be the name of a Lease: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
+  );
+
 /** The configuration file. Every key is also in the chart's values. */
 export const configSchema = section({
   kubeconfig: z
@@ -101,12 +108,7 @@ export const configSchema = section({
       .boolean()
       .default(true)
       .describe('false: this is the only replica, and it writes without a lease.'),
-    leaseName: z
-      .string()
-      .regex(
-        /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
-        'must be the name of a Lease: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
-      )
+    leaseName: leaseName
       .default('gateway-upstream-operator')
       .describe('Name of the Lease in operatorNamespace.'),
     leaseDuration: duration('1s')

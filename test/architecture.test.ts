@@ -102,6 +102,12 @@ const RULES: readonly Rule[] = [
     ],
   },
   {
+    // It writes conditions, as the controller does.
+    from: /^install\/mark-uninstalled\.ts$/,
+    may: [/^api\//, /^core\//, /^kube\//],
+    mayHaveTypesOf: [/^runtime\//],
+  },
+  {
     from: /^install\//,
     may: [/^install\//, /^api\//, /^kube\//, /^yaml$/, node],
     mayHaveTypesOf: [/^runtime\//, /^@kubernetes\/client-node$/],

@@ -349,7 +349,7 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
 }
 
 /** What a Lease says that `successor` gets from its holder. */
-function handedOver({ spec }: Lease, successor: string, time: string): LeaseSpec {
+export function handedOver({ spec }: Lease, successor: string, time: string): LeaseSpec {
   return {
     holderIdentity: successor,
     leaseDurationSeconds: HANDED_OVER_SECONDS,
@@ -383,6 +383,6 @@ function isConflict(error: unknown): boolean {
 }
 
 /** As the API server wants a MicroTime: RFC 3339 with six digits. */
-function microTime(ms: number): string {
+export function microTime(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '000Z');
 }
