@@ -1,7 +1,8 @@
 import { OPERATOR } from './api/group.ts';
 import { readCommand, USAGE } from './cli.ts';
 import { type Config, ConfigError } from './config.ts';
-import { check, findingsJson, findingsText } from './install/check.ts';
+import { check } from './install/check.ts';
+import { findingsJson, findingsText } from './install/finding.ts';
 import { type InstallDeps, install } from './install/install.ts';
 import { InstallError } from './install/install-error.ts';
 import { manifestsYaml } from './install/manifests.ts';
@@ -72,6 +73,8 @@ async function main(): Promise<number> {
             permissions: permissionsNeeded(config),
             operatorNamespace: config.operatorNamespace,
             namespaces: config.namespaces,
+            leaseName: config.leaderElection.enabled ? config.leaderElection.leaseName : undefined,
+            now: systemClock.now(),
             requestTimeoutMs: config.requestTimeout,
           },
           signal,

@@ -7,7 +7,7 @@ import {
   dnsSubdomain,
   durationBetween,
   observedGeneration,
-  pendingStatus,
+  pendingStatusInNamespace,
   text,
   withRules,
 } from './schema.ts';
@@ -404,6 +404,6 @@ export const gatewayUpstreamStatus = z
       ),
     conditions: conditions.optional(),
   })
-  .meta({ default: pendingStatus });
+  .meta({ default: pendingStatusInNamespace });
 
 export type GatewayUpstreamStatus = z.output<typeof gatewayUpstreamStatus>;

@@ -55,7 +55,7 @@ export const REASONS = {
   InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
   // Ready
   Ready: 'Accepted, resolved and programmed.',
-  Pending: 'Not looked at yet.',
+  Pending: 'Not processed yet. The message says what to check, or what it waits for.',
   OperatorUninstalled:
     'The operator was uninstalled, so nothing keeps this object up to date. What the gateway has stays as it is. Install the operator again, or delete the object.',
   PermissionMissing:

@@ -1,10 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import {
-  CUSTOM_RESOURCES,
-  customResourceDefinition,
-  GATEWAY_CONNECTION,
-  GATEWAY_UPSTREAM,
-} from '../api/crd.ts';
+import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../api/crd.ts';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { controlApiOf, gatewayOptionsOf } from '../controller/connections.ts';
@@ -14,15 +9,12 @@ import { type Complaint, GatewayAuthError, OperatorError } from '../core/errors.
 import { resolveService, SERVICE_LABEL, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
 import { createGatewayDriver } from '../gateways/index.ts';
-import { KubeApiError } from '../kube/kube-error.ts';
 import { listAll } from '../kube/list-all.ts';
 import {
   type GatewayConnection,
-  type GatewayUpstream,
   NO_HELM_RELEASES,
   type SecretFacts,
   trimGatewayConnection,
-  trimGatewayUpstream,
   trimSecret,
 } from '../kube/objects.ts';
 import {
@@ -31,36 +23,22 @@ import {
   type Permission,
   reviewPermissions,
 } from '../kube/permissions.ts';
-import { type KubeTransport, resourcePath } from '../kube/transport.ts';
+import { resourcePath } from '../kube/transport.ts';
+import { type CheckUpstreamsDeps, checkLeaderAndUpstreams } from './check-upstreams.ts';
 import { type SchemaAge, schemaAge } from './crd-age.ts';
+import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 
-/** One line of `check`. */
-export interface Finding {
-  readonly name: string;
-  readonly ok: boolean;
-  readonly message: string;
-  /** What to do, as a sentence. Absent where all is well, and where the message is that of a condition, which says it. */
-  readonly remedy?: string;
-}
-
-export interface CheckDeps {
-  readonly transport: KubeTransport;
+export interface CheckDeps extends CheckUpstreamsDeps {
   /** For the message: where the API server is. */
   readonly server: string;
   readonly permissions: readonly Permission[];
-  readonly operatorNamespace: string;
-  /** The only namespaces to look at. Empty: all. */
-  readonly namespaces: readonly string[];
   readonly requestTimeoutMs: number;
 }
 
 const OLDEST_APISIX = 3;
-/** Somebody who reads more than these looks at `kubectl get`. */
-const MAX_SHOWN_UPSTREAMS = 50;
 const CRDS_REMEDY = 'run gateway-upstream-operator install --crds-only';
 const TRY_AGAIN = 'run check again, and if it fails again, look at the log of the API server';
 const GATEWAY_LOG = 'look at the log of the gateway';
-const SOLVE_FIRST = 'solve the failures above first';
 
 /**
  * Looks at everything that the operator depends on, with the rights that it has. Changes nothing: it deletes, in each
@@ -75,35 +53,8 @@ export async function check(deps: CheckDeps, signal: AbortSignal): Promise<reado
     ...(await checkPermissions(deps, signal)),
     ...(await checkCrds(deps, signal)),
     ...(await checkConnections(deps, signal)),
-    ...(await checkUpstreams(deps, signal)),
+    ...(await checkLeaderAndUpstreams(deps, signal)),
   ];
-}
-
-/** One line per finding, then how many failed. */
-export function findingsText(findings: readonly Finding[]): string {
-  const lines = findings.map(({ ok, name, message, remedy }) => {
-    const what = `${ok ? 'ok  ' : 'FAIL'}  ${name}: ${message}`;
-    return remedy === undefined ? what : `${what}. Remedy: ${remedy}`;
-  });
-  const failed = findings.filter(({ ok }) => !ok).length;
-  lines.push(failed === 0 ? 'All is well.' : `${failed} of ${findings.length} failed.`);
-  return `${lines.join('\n')}\n`;
-}
-
-export function findingsJson(findings: readonly Finding[]): string {
-  return `${JSON.stringify({ ok: findings.every(({ ok }) => ok), checks: findings }, undefined, 2)}\n`;
-}
-
-const fine = (name: string, message: string): Finding => ({ name, ok: true, message });
-const failed = (name: string, message: string, remedy: string | undefined): Finding => ({
-  name,
-  ok: false,
-  message,
-  ...(remedy === undefined ? {} : { remedy: sentence(remedy) }),
-});
-
-function sentence(clause: string): string {
-  return `${clause.slice(0, 1).toUpperCase()}${clause.slice(1)}.`;
 }
 
 async function checkServer(
@@ -408,56 +359,6 @@ async function serviceUrls(
   }
 }
 
-/** What the status of each GatewayUpstream says: the operator wrote it, so this says nothing while it does not run. */
-async function checkUpstreams(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
-  const { transport, namespaces } = deps;
-  const resource = { group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM.plural };
-  const places =
-    namespaces.length === 0 ? [resource] : namespaces.map((namespace) => ({ ...resource, namespace }));
-  let objects: readonly GatewayUpstream[];
-  try {
-    const lists = await Promise.all(
-      places.map((place) => listAll(transport, resourcePath(place), {}, signal)),
-    );
-    objects = lists.flatMap((list) => list ?? []).flatMap((raw) => trimGatewayUpstream(raw) ?? []);
-  } catch (error) {
-    return [failed('GatewayUpstreams', kubeError(error).message, SOLVE_FIRST)];
-  }
-  const findings = objects.flatMap(upstreamFindings);
-  const troubled = findings.length;
-  const shown = findings.slice(0, MAX_SHOWN_UPSTREAMS);
-  if (troubled > shown.length) {
-    const more = `${troubled - shown.length} more findings`;
-    shown.push(failed('GatewayUpstreams', more, 'list them with kubectl get gatewayupstreams -A -o wide'));
-  }
-  return troubled === 0
-    ? [
-        fine(
-          'GatewayUpstreams',
-          objects.length === 0 ? 'there is none yet' : `all ${objects.length} are Ready`,
-        ),
-      ]
-    : shown;
-}
-
-/** What is not as one would wish; scaled to zero, or held by the removal guard, is no failure. */
-function upstreamFindings({ namespace, name, status }: GatewayUpstream): readonly Finding[] {
-  const where = `GatewayUpstream ${namespace}/${name}`;
-  const condition = (type: string) => status?.conditions?.find((one) => one.type === type);
-  const held = condition('RemovalHeld');
-  const notes = held === undefined ? [] : [fine(where, `${held.reason}: ${held.message}`)];
-  const ready = condition('Ready');
-  if (ready === undefined || ready.reason === 'Pending') {
-    return [
-      ...notes,
-      failed(where, 'no operator has processed it yet', 'check that the operator runs, and look at its log'),
-    ];
-  }
-  const message = `${ready.reason}: ${ready.message}`;
-  if (ready.status !== 'True') return [...notes, failed(where, message, undefined)];
-  return ready.reason === 'Ready' ? notes : [...notes, fine(where, message)];
-}
-
 function refusedKey(name: string, { problem, remedy }: GatewayAuthError): Finding {
   return failed(`${name}, key`, problem, remedy ?? GATEWAY_LOG);
 }
@@ -465,9 +366,4 @@ function refusedKey(name: string, { problem, remedy }: GatewayAuthError): Findin
 function gatewayFailed(name: string, error: unknown): Finding {
   if (!(error instanceof OperatorError)) throw error;
   return failed(`${name}, gateway`, error.problem, error.remedy ?? GATEWAY_LOG);
-}
-
-function kubeError(error: unknown): KubeApiError {
-  if (!(error instanceof KubeApiError)) throw error;
-  return error;
 }

@@ -13,6 +13,8 @@ export interface LeaderElection {
   mayWrite(): boolean;
   /** Why this process can neither lead nor stand by; undefined as long as it can. */
   problem(): string | undefined;
+  /** Who writes, and for what this process waits if that is another one. Undefined where no Lease decides. */
+  standing(): LeaseStanding | undefined;
   /**
    * Stands by until the lease is ours, then runs `work` until it ends, and renews meanwhile.
    *
@@ -24,6 +26,14 @@ export interface LeaderElection {
    */
   run(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
+
+export type LeaseStanding = {
+  /** Namespace and name. */
+  readonly lease: string;
+  readonly identity: string;
+  /** Who had the Lease when it was read last; empty: nobody. */
+  readonly holder: string;
+} & ({ readonly role: 'leader' | 'ended' } | { readonly role: 'standby'; readonly waitsFor: string });
 
 export interface LeaderElectionOptions {
   readonly transport: KubeTransport;
@@ -54,6 +64,7 @@ export class NotLeaderError extends Error {
 export const UNOPPOSED: LeaderElection = {
   mayWrite: () => true,
   problem: () => undefined,
+  standing: () => undefined,
   run: (work, signal) => work(signal),
 };
 
@@ -219,9 +230,17 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
           : leaseDurationSeconds * 1000,
     };
     if (seen.holder !== '' && seen.holder !== identity && seen.holder !== before?.holder) {
-      log.info({ lease: leaseName, identity, holder: seen.holder }, 'standby');
+      log.info({ lease: leaseName, identity, holder: seen.holder, waitsFor: waitsFor() }, 'standby');
     }
     return seen;
+  };
+
+  /** For what a standby waits. */
+  const waitsFor = (): string => {
+    if (seen === undefined) return `the API server to show Lease ${namespace}/${leaseName}`;
+    const { holder, durationMs } = seen;
+    if (holder === '' || holder === identity) return `Lease ${namespace}/${leaseName}, which is free`;
+    return `${holder} to release Lease ${namespace}/${leaseName}, or not to renew it for ${durationMs / 1000} s`;
   };
 
   const isFree = ({ holder, at, durationMs }: Seen): boolean =>
@@ -328,6 +347,15 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
     mayWrite,
 
     problem: () => (lost.signal.aborted ? (lost.signal.reason as Error).message : undefined),
+
+    standing() {
+      const about = { lease: `${namespace}/${leaseName}`, identity };
+      if (mayWrite()) return { ...about, role: 'leader', holder: identity };
+      const holder = seen?.holder ?? '';
+      return state.kind === 'standby'
+        ? { ...about, role: 'standby', holder, waitsFor: waitsFor() }
+        : { ...about, role: 'ended', holder };
+    },
 
     async run(work, signal) {
       if (!signal.aborted) await attemptOnce(signal);

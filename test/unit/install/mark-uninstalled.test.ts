@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { gatewayConnectionStatus } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamStatus } from '../../../src/api/gateway-upstream.ts';
 import { gatewayUpstreamSetStatus } from '../../../src/api/gateway-upstream-set.ts';
-import { pendingStatus } from '../../../src/api/schema.ts';
+import { pendingStatusInNamespace } from '../../../src/api/schema.ts';
 import { markedStatus } from '../../../src/install/mark-uninstalled.ts';
 
 const NOW = '2026-05-06T07:08:09Z';
@@ -79,7 +79,7 @@ describe('the status of an object whose operator was uninstalled', () => {
   });
 
   it('of one that no operator processed says so in Ready alone', () => {
-    expect(summary(mark('upstreams', pendingStatus, 1))).toEqual([
+    expect(summary(mark('upstreams', pendingStatusInNamespace, 1))).toEqual([
       'Ready=Unknown/OperatorUninstalled',
       'Stalled=True/OperatorUninstalled',
     ]);

@@ -237,6 +237,38 @@ describe('leader election', () => {
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me', leaseTransitions: 4 });
   });
 
+  it('says who leads, and what it waits for', async () => {
+    const api = new Api();
+    const clock = createTestClock();
+    api.set(held('other', { leaseDurationSeconds: 20 }));
+    const me = await start(api, clock);
+    expect(me.election.standing()).toEqual({
+      lease: 'ops/operator',
+      identity: 'me',
+      role: 'standby',
+      holder: 'other',
+      waitsFor: 'other to release Lease ops/operator, or not to renew it for 20 s',
+    });
+    api.set(held(''));
+    await clock.advance(RETRY_MS);
+    expect(me.election.standing()).toMatchObject({ role: 'leader', holder: 'me' });
+    me.stop();
+    me.finish();
+    await me.outcome;
+    expect(me.election.standing()).toMatchObject({ role: 'ended' });
+    expect(UNOPPOSED.standing()).toBeUndefined();
+  });
+
+  it('says that it waits for the API server where it could not read the Lease yet', async () => {
+    const api = new Api();
+    api.fault = () => Promise.reject(new KubeApiError('no answer'));
+    const me = await start(api, createTestClock());
+    expect(me.election.standing()).toMatchObject({
+      role: 'standby',
+      waitsFor: 'the API server to show Lease ops/operator',
+    });
+  });
+
   it('takes the word of the holder for how long its lease lasts', async () => {
     const api = new Api();
     const clock = createTestClock();
