@@ -32,7 +32,7 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
       --long-lived           a token that never expires, from a Secret
   print                  the same objects as YAML, without touching a cluster
     --namespace, --namespaces, --secret-namespaces, --watch-nodes, --read-endpoints, --crds-only
-  uninstall              take away what install applied; exit code 3: not until somebody changes something
+  uninstall              take away what install applied; exit code 3: change something first
     --namespace NS, --kubeconfig FILE
     --namespaces A,B       leave GatewayUpstreams of other namespaces to the operator that follows them
     --finalizers refuse    do nothing while there are GatewayUpstreams (default)

@@ -72,7 +72,7 @@ function leaderFindings(
     case 'leads':
       return [fine('leader', `${leader.holder}, by ${lease}`)];
     case 'none':
-      return [fine('leader', `no operator leads: nobody holds ${lease}`)];
+      return [fine('leader', `no operator holds ${lease}`)];
     case 'silent':
       return [
         failed(

@@ -70,7 +70,7 @@ export async function takeLease(
         say(`${where} stays, and the next operator waits until it expires: ${message}`);
         return undefined;
       }
-      // Somebody else changed it, or deleted it: it is read again.
+      // Another client changed or deleted it: it is read again.
       if (status !== 409 && status !== 404) throw error;
     }
     const waitMs = Math.min(timeoutMs, durationMsOf(lease) + GRACE_MS);

@@ -26,7 +26,7 @@ interface SettleOptions {
 
 /** For the operator to mark upstreams as orphans: it does so at once, or it does not run, or its gateway is down. */
 const MARKED_WITHIN_MS = 30_000;
-/** Where nothing but references holds the rest back, nothing more is waited for but a person. */
+/** With nothing left but upstreams that are referred to, only a person can help. */
 const IN_USE_FOR_MS = 10_000;
 const NO_PROGRESS_MS = 60_000;
 const LOOK_EVERY_MS = 250;
@@ -133,7 +133,7 @@ async function deleteAll(
   }
   for (const object of upstreams) await remove(transport, upstreamPath(object), signal);
   say(
-    `${count(upstreams.length, 'GatewayUpstream')} told to go; waiting for the operator to delete the upstreams`,
+    `${count(upstreams.length, 'GatewayUpstream')} marked for deletion; waiting for the operator to delete the upstreams`,
   );
   const begun = clock.monotonic();
   let progress = { left: upstreams.length, at: begun };
@@ -166,7 +166,7 @@ function stillInUse(left: readonly GatewayUpstream[]): InstallError {
   });
   const more = left.length - named.length;
   return new InstallError(
-    `${count(left.length, 'GatewayUpstream')} cannot be deleted, since routes or other objects of the gateway refer to the upstreams (${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}): remove these references and run this command again, or give --finalizers=orphan. What was told to go goes as soon as nothing refers to it; nothing else was removed`,
+    `${count(left.length, 'GatewayUpstream')} cannot be deleted, because routes or other objects of the gateway refer to their upstreams (${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}): remove these references and run this command again, or give --finalizers=orphan. The operator deletes each of these upstreams as soon as nothing refers to it; nothing else was removed`,
     3,
   );
 }
@@ -175,7 +175,7 @@ function stillThere(left: readonly GatewayUpstream[], waitedMs: number): Install
   const [first] = left;
   const why = first === undefined ? undefined : conditionOf(first, 'Ready')?.message;
   return new InstallError(
-    `${count(left.length, 'GatewayUpstream')} still there after ${Math.round(waitedMs / 1000)} s (${namesOf(left)}): ${why ?? 'does the operator run?'}; solve that and run this command again, or give --finalizers=orphan. Nothing else was removed`,
+    `${count(left.length, 'GatewayUpstream')} still there after ${Math.round(waitedMs / 1000)} s (${namesOf(left)}): ${why ?? 'check that the operator runs'}; solve that and run this command again, or give --finalizers=orphan. Nothing else was removed`,
     3,
   );
 }

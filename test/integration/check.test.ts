@@ -85,7 +85,7 @@ describe('check', () => {
       'GatewayUpstreams',
     ]);
     expect(checks.find(({ name }) => name === 'leader')?.message).toBe(
-      `no operator leads: nobody holds Lease ${namespace}/gateway-upstream-operator`,
+      `no operator holds Lease ${namespace}/gateway-upstream-operator`,
     );
     expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^Kubernetes v1\./);
     expect(checks.find(({ name }) => name === 'credentials')?.message).toContain(
@@ -206,7 +206,7 @@ describe('check', () => {
         {
           name: 'leader',
           ok: true,
-          message: expect.stringMatching(/^no operator leads: nobody holds Lease /),
+          message: expect.stringMatching(/^no operator holds Lease /),
         },
         {
           name: name(),

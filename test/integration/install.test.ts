@@ -489,7 +489,7 @@ describe('install and uninstall', () => {
       const { code, stderr } = await program('uninstall', '--finalizers=delete');
       expect(code).toBe(3);
       expect(stderr).toContain(
-        `1 GatewayUpstream cannot be deleted, since routes or other objects of the gateway refer to the upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
+        `1 GatewayUpstream cannot be deleted, because routes or other objects of the gateway refer to their upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
       );
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
       // The operator still leads, and deletes the upstream when the route is gone.

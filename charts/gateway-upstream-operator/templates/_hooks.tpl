@@ -103,7 +103,7 @@ metadata:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
     {{- include "gateway-upstream-operator.hookAnnotations" . | nindent 4 }}
-    # Helm 3.18 and later then prints the log of a Job that failed.
+    # A Helm that knows this annotation prints the log of a Job that failed.
     helm.sh/hook-output-log-policy: hook-failed
 spec:
   backoffLimit: 2
