@@ -28,6 +28,7 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'Rejected',
   'NameTaken',
   'MemberRefused',
+  'OperatorUninstalled',
 ]);
 
 /** kstatus' two, which every kind has. */
@@ -53,7 +54,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Ready', 'NoReadyEndpoints', 'NoWeight'],
         False: ['PermissionMissing'],
-        Unknown: ['Pending'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
       },
       follows: ['Accepted', 'ResolvedRefs', 'Programmed'],
     },
@@ -91,7 +92,7 @@ export const CONDITIONS = {
           'SecretNotFound',
           'StaticAddressesDenied',
         ],
-        Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing'],
+        Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing', 'OperatorUninstalled'],
       },
     },
     Programmed: {
@@ -109,7 +110,7 @@ export const CONDITIONS = {
           'Observed',
           'Pending',
         ],
-        Unknown: ['GatewayUnavailable', 'Pending', 'PermissionMissing'],
+        Unknown: ['GatewayUnavailable', 'Pending', 'PermissionMissing', 'OperatorUninstalled'],
       },
     },
     RemovalHeld: {
@@ -125,7 +126,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Ready'],
         False: ['PermissionMissing', 'InUse', 'FinalizerRefused', 'InvalidSpec', 'SecretNotFound'],
-        Unknown: ['Pending'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
       },
       follows: ['Reachable', 'Authorized'],
     },
@@ -134,7 +135,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Reachable'],
         False: ['GatewayUnavailable'],
-        Unknown: ['InvalidSpec', 'SecretNotFound', 'Pending'],
+        Unknown: ['InvalidSpec', 'SecretNotFound', 'Pending', 'OperatorUninstalled'],
       },
     },
     Authorized: {
@@ -142,7 +143,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Authorized'],
         False: ['Unauthorized'],
-        Unknown: ['GatewayUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending'],
+        Unknown: ['GatewayUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending', 'OperatorUninstalled'],
       },
     },
     ...PROGRESS,
@@ -154,7 +155,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Ready'],
         False: ['PermissionMissing', 'InvalidSpec', 'NameTaken', 'MemberRefused'],
-        Unknown: ['Pending'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
       },
     },
     PruningHeld: {

@@ -231,7 +231,9 @@ export const gatewayConnectionStatus = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
       .describe('What only some versions of the gateway can do. Absent where it does not say its version.'),
-    upstreams: count.optional().describe('How many GatewayUpstreams refer to this connection.'),
+    upstreams: count
+      .optional()
+      .describe('How many GatewayUpstreams refer to this connection, of those that the operator follows.'),
     leftBehind: z
       .array(z.string().max(64))
       .max(256)

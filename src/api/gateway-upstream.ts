@@ -8,7 +8,7 @@ import {
   dnsSubdomain,
   durationBetween,
   observedGeneration,
-  pendingStatus,
+  pendingStatusInNamespace,
   text,
   withRules,
 } from './schema.ts';
@@ -405,6 +405,6 @@ export const gatewayUpstreamStatus = z
       ),
     conditions: conditions.optional(),
   })
-  .meta({ default: pendingStatus });
+  .meta({ default: pendingStatusInNamespace });
 
 export type GatewayUpstreamStatus = z.output<typeof gatewayUpstreamStatus>;

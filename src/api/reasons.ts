@@ -57,7 +57,9 @@ export const REASONS = {
   InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
   // Ready
   Ready: 'Accepted, resolved and programmed.',
-  Pending: 'Not looked at yet.',
+  Pending: 'Not processed yet. The message says what to check, or what it waits for.',
+  OperatorUninstalled:
+    'The operator was uninstalled, so nothing keeps this object up to date. What the gateway has stays as it is. Install the operator again, or delete the object.',
   PermissionMissing:
     'The operator lacks a right in the cluster, so that what is said here may be out of date. The message names the right and the role that should grant it.',
   NoReadyEndpoints: 'Programmed, but no endpoint is ready: the gateway has nothing to send traffic to.',

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { ServicePortRef } from '../core/desired.ts';
+import { type Complaint, complaintText } from '../core/errors.ts';
 import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
 import type { GatewayDriver, GatewayInfo } from '../gateways/driver.ts';
 import { createGatewayDriver, type GatewayOptions } from '../gateways/index.ts';
@@ -183,7 +184,7 @@ export class Connections {
 
 export type GatewayOptionsResult =
   | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
-  | Extract<ConnectionState, { kind: 'unusable' }>;
+  | (Extract<ConnectionState, { kind: 'unusable' }> & Complaint);
 
 /** What the driver of `connection` is made from, or why there is none. The Secrets are those of `operatorNamespace`. */
 export function gatewayOptionsOf(
@@ -196,11 +197,8 @@ export function gatewayOptionsOf(
 ): GatewayOptionsResult {
   if (!spec.ok || spec.value.apisix === undefined) {
     const why = spec.ok ? 'spec.apisix is missing' : spec.message;
-    return {
-      kind: 'unusable',
-      reason: 'InvalidSpec',
-      message: `GatewayConnection ${name} is not valid: ${why}`,
-    };
+    const problem = `GatewayConnection ${name} is not valid: ${why}`;
+    return { kind: 'unusable', reason: 'InvalidSpec', message: problem, problem };
   }
   const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
   const missing: string[] = [];
@@ -222,11 +220,11 @@ export function gatewayOptionsOf(
           clientKey: secret({ name: clientName, key: 'tls.key' }),
         };
   if (missing.length > 0) {
-    return {
-      kind: 'unusable',
-      reason: 'SecretNotFound',
-      message: `${missing.join('; ')}: create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
+    const complaint = {
+      problem: missing.join('; '),
+      remedy: `create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
     };
+    return { kind: 'unusable', reason: 'SecretNotFound', message: complaintText(complaint), ...complaint };
   }
   return {
     kind: 'resolved',

@@ -370,7 +370,10 @@ export class GatewaySession {
     if (probe === 'accepted') {
       this.#acceptWrites();
       return new GatewayRejectedError(
-        `The Admin API refused this upstream (${error.status ?? 'no status'}) but accepts other writes: a proxy or firewall in front of it objects to the content. Change the spec, or correct the rule there`,
+        `The Admin API, or a proxy in front of it, refused this upstream (${error.status ?? 'no status'}) and accepts other writes`,
+        {
+          remedy: 'change the spec, or correct the rule of the proxy or firewall that objects to its content',
+        },
       );
     }
     const before = this.#writeRefusal;

@@ -214,7 +214,7 @@ describe('a refused write', () => {
       expect(programmed).toMatchObject({
         status: 'False',
         reason: 'Rejected',
-        message: expect.stringContaining('refused this upstream (403) but accepts other writes'),
+        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
       });
       expect(programmed?.message).not.toContain('allow_admin');
       const connection = controller.connectionStatuses.get('default')?.conditions ?? [];

@@ -63,6 +63,8 @@ const REASONS_WITHOUT_CASE = [
   'GatewayUnavailable',
   'InUse',
   'InvalidSpec',
+  // `uninstall` writes it: test/unit/install/mark-uninstalled.test.ts.
+  'OperatorUninstalled',
   'PermissionMissing',
   'Rejected',
   'SourceUnavailable',

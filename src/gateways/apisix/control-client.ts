@@ -22,8 +22,11 @@ export interface ControlClient {
 const CONNECTIONS_PER_DATA_PLANE = 1;
 const CONNECT_TIMEOUT_MS = 2000;
 const LOOPBACK =
-  'is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback';
-const WRONG_ADDRESS = 'is this the Control API of APISIX (apisix.control.port, by default 9090)?';
+  'set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach';
+const WRONG_ADDRESS =
+  'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
+const READ_LOG = 'look at its log';
+const CHECK_NETWORK = 'check the route to it, and the NetworkPolicies in between';
 
 export function createControlClient(tls: TlsSettings): ControlClient {
   // The name is that of the Admin API's certificate.
@@ -41,7 +44,8 @@ export function createControlClient(tls: TlsSettings): ControlClient {
         response = await client.send(url, { method: 'GET', timeoutMs }, signal);
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        throw new GatewayUnavailableError(whyUnreachable(error));
+        const [problem, remedy] = whyUnreachable(error);
+        throw new GatewayUnavailableError(problem, { remedy });
       }
       return answerOf(response);
     },
@@ -52,43 +56,43 @@ export function createControlClient(tls: TlsSettings): ControlClient {
 
 function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer {
   if (status >= 300 && status < 400) {
-    throw new GatewayUnavailableError(
-      `answered ${status}, a redirect, which is not followed: ${WRONG_ADDRESS}`,
-    );
+    throw new GatewayUnavailableError(`answered ${status}, a redirect, which the operator does not follow`, {
+      remedy: WRONG_ADDRESS,
+    });
   }
   if (status !== 200 && status !== 404) {
-    throw new GatewayUnavailableError(
-      `answered ${status}: ${status < 500 ? WRONG_ADDRESS : 'look at its log'}`,
-    );
+    throw new GatewayUnavailableError(`answered ${status}`, {
+      remedy: status < 500 ? WRONG_ADDRESS : READ_LOG,
+    });
   }
   try {
     return { status, body: JSON.parse(text) as unknown };
   } catch {
-    throw new GatewayUnavailableError(`answered ${status} without JSON: ${WRONG_ADDRESS}`);
+    throw new GatewayUnavailableError(`answered ${status} without JSON`, { remedy: WRONG_ADDRESS });
   }
 }
 
-function whyUnreachable(error: unknown): string {
+function whyUnreachable(error: unknown): readonly [problem: string, remedy: string] {
   if (!(error instanceof NoAnswerError)) throw error;
   const { why } = error;
-  if (why.kind === 'tooLarge') return `sent an answer that is too large: ${WRONG_ADDRESS}`;
+  if (why.kind === 'tooLarge') return ['sent an answer that is too large', WRONG_ADDRESS];
   if (why.kind === 'timeout') {
     return why.phase === 'answer'
-      ? 'did not answer in time: is it overloaded?'
-      : 'could not be connected to in time: is the address right, or a NetworkPolicy in between?';
+      ? ['did not answer in time', 'check its load']
+      : ['could not be connected to in time', 'check its address, and the NetworkPolicies in between'];
   }
   const { code } = why;
   switch (code) {
     case 'ECONNREFUSED':
-      return `refused the connection: ${LOOPBACK}`;
+      return ['refused the connection', LOOPBACK];
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return 'is a name that does not resolve: correct spec.apisix.controlApi';
+      return ['is a name that does not resolve', 'correct spec.apisix.controlApi'];
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
     case 'ETIMEDOUT':
-      return 'cannot be reached: is there a route, or a NetworkPolicy in between?';
+      return ['cannot be reached', CHECK_NETWORK];
     default:
-      return `gave no answer that can be used (${code}): ${WRONG_ADDRESS}`;
+      return [`gave no usable answer (${code})`, WRONG_ADDRESS];
   }
 }

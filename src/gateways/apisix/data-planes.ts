@@ -50,7 +50,7 @@ function valueIn(item: unknown) {
 }
 
 function foreignWords(): GatewayUnavailableError {
-  return new GatewayUnavailableError(
-    'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi',
-  );
+  return new GatewayUnavailableError('answered in words that are not those of the Control API of APISIX', {
+    remedy: 'correct spec.apisix.controlApi',
+  });
 }

@@ -182,7 +182,8 @@ function answered(id: UpstreamId, { status, body }: ApisixAnswer): ObservedUpstr
 function expectMissing(body: unknown): void {
   if (isObject(body) && body['message'] === 'Key not found') return;
   throw new GatewayUnavailableError(
-    'the gateway answered 404 in words that are not those of the Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+    'the gateway answered 404 in words that are not those of the Admin API of APISIX on etcd',
+    { remedy: 'correct spec.apisix.adminUrl' },
   );
 }
 
@@ -213,9 +214,9 @@ function everyItemOf(body: unknown): readonly unknown[] {
   const items = itemsOf(body);
   if (isObject(body) && body['total'] === items.length) return items;
   const total = isObject(body) && typeof body['total'] === 'number' ? body['total'] : 'an unknown number of';
-  throw new GatewayUnavailableError(
-    `the list holds ${items.length} of ${total} objects: is this the Admin API of APISIX, asked without page and page_size?`,
-  );
+  throw new GatewayUnavailableError(`the list holds ${items.length} of ${total} objects`, {
+    remedy: 'check that nothing in front of the Admin API of APISIX adds page or page_size',
+  });
 }
 
 function valueIn(answer: unknown): AdminUpstream {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewayUpstreamStatus } from '../../../src/api/gateway-upstream.ts';
-import { pendingStatus } from '../../../src/api/schema.ts';
+import { pendingStatusInNamespace } from '../../../src/api/schema.ts';
 import type { UpstreamOutcome } from '../../../src/controller/reconcile-upstream.ts';
 import { createReporter } from '../../../src/controller/reporter.ts';
 import type { Verdict } from '../../../src/core/status.ts';
@@ -46,7 +46,7 @@ const object = (extra: Partial<GatewayUpstream> = {}): GatewayUpstream => ({
   connection: 'default',
   acceptRemoval: undefined,
   madeBy: undefined,
-  status: pendingStatus as unknown as GatewayUpstreamStatus,
+  status: pendingStatusInNamespace as unknown as GatewayUpstreamStatus,
   ...extra,
 });
 
