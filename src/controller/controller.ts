@@ -28,7 +28,13 @@ import { debugState } from './debug-state.ts';
 import { EndpointChanges } from './endpoint-changes.ts';
 import { endingOf, type World } from './evaluate.ts';
 import { GuardMemory } from './guard-memory.ts';
-import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
+import {
+  CONNECTION_LANE,
+  depthSamples,
+  gatewayLane,
+  type Instruments,
+  UNKNOWN_GATEWAY_LANE,
+} from './instruments.ts';
 import { LateFinalizers } from './late-finalizers.ts';
 import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
@@ -119,6 +125,8 @@ type Work =
  */
 const READ_BACK_MS = 60_000;
 
+/** How many upstreams are looked at at once whose connection does not exist. */
+const UNKNOWN_AT_ONCE = 8;
 const FINALIZER_LANE = 'finalizers';
 const FINALIZERS_AT_ONCE = 8;
 const SET_LANE = 'sets';
@@ -159,6 +167,7 @@ export function createController(options: ControllerOptions): Controller {
     clock,
     backoffMs: options.backoffMs,
     onBegin: options.instruments.waited,
+    onIdle: options.instruments.idle,
     onError: (key, err) => {
       // Whoever lost the lease says so once, and ends.
       if (!options.mayWrite()) return;
@@ -181,6 +190,7 @@ export function createController(options: ControllerOptions): Controller {
       if (scope === 'everything') enqueueUsersOf(name, PRIORITY.resync);
     },
     setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
+    onGone: (name) => queue.release(gatewayLane(name)),
   });
   const connectionState = (name: string) => sessions.state(name);
   const gatewayInfo = (connection: GatewayConnection) => sessions.info(connection);
@@ -255,6 +265,7 @@ export function createController(options: ControllerOptions): Controller {
       queue.setConcurrency(memberLane(set), MEMBERS_AT_ONCE);
       enqueue({ kind: 'member', set, key }, memberLane(set), priority);
     },
+    onGone: (set) => queue.release(memberLane(set)),
   });
 
   async function run(work: Work, signal: AbortSignal): Promise<Followup> {
@@ -281,8 +292,12 @@ export function createController(options: ControllerOptions): Controller {
     queue.add(JSON.stringify(work), lane, priority);
   }
 
+  function laneOf(connection: string): string {
+    return connections.get('', connection) === undefined ? UNKNOWN_GATEWAY_LANE : gatewayLane(connection);
+  }
+
   function enqueueUpstream(object: GatewayUpstream, priority: Priority): void {
-    enqueue({ kind: 'upstream', key: keyOf(object) }, gatewayLane(object.connection), priority);
+    enqueue({ kind: 'upstream', key: keyOf(object) }, laneOf(object.connection), priority);
   }
 
   function enqueueKey(key: ObjectKey, priority: Priority): void {
@@ -350,7 +365,7 @@ export function createController(options: ControllerOptions): Controller {
     const forgotten = sweep.forgotten(name, observed);
     enqueueConnection(name);
     for (const id of forgotten) {
-      enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
+      enqueue({ kind: 'forgotten', connection: name, id }, laneOf(name), PRIORITY.resync);
     }
   }
 
@@ -377,6 +392,8 @@ export function createController(options: ControllerOptions): Controller {
     async run(signal) {
       queue.setConcurrency(CONNECTION_LANE, 4);
       queue.setConcurrency(FINALIZER_LANE, FINALIZERS_AT_ONCE);
+      queue.setConcurrency(SET_LANE, 1);
+      queue.setConcurrency(UNKNOWN_GATEWAY_LANE, UNKNOWN_AT_ONCE);
       using listeners = new DisposableStack();
       for (const store of required) listeners.use(store.onState(startIfKnown));
       listeners.use(
