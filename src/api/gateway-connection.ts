@@ -265,7 +265,7 @@ export const gatewayConnectionStatus = z
       })
       .optional()
       .describe(
-        'The data planes, where `controlApi` is set. Changes no condition. Written at most every 10 s.',
+        'The data planes, where `controlApi` is set. Changes no condition. At most one write in 10 s while it keeps changing.',
       ),
     conditions: conditions.optional(),
   })

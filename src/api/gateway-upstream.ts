@@ -345,7 +345,7 @@ export const gatewayUpstreamStatus = z
           .describe('Nodes that are not wanted any more and that the removal guard keeps in the gateway.'),
       })
       .optional()
-      .describe('The endpoints behind all backends. Written at most every 10 s.'),
+      .describe('The endpoints behind all backends. At most one write in 10 s while it keeps changing.'),
     excluded: z
       .array(
         z.object({
@@ -364,7 +364,7 @@ export const gatewayUpstreamStatus = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. Written at most every 10 s.`,
+        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. At most one write in 10 s while it keeps changing.`,
       ),
     plan: z
       .object({
@@ -380,7 +380,9 @@ export const gatewayUpstreamStatus = z
         more: count.optional().describe('How many changes are not listed.'),
       })
       .optional()
-      .describe('With syncPolicy Observe: what Sync would write. Written at most every 10 s.'),
+      .describe(
+        'With syncPolicy Observe: what Sync would write. At most one write in 10 s while it keeps changing.',
+      ),
     dataPlanes: z
       .object({
         total: count.describe('Data planes that are asked.'),
@@ -401,7 +403,7 @@ export const gatewayUpstreamStatus = z
       })
       .optional()
       .describe(
-        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. Written at most every 10 s.',
+        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. At most one write in 10 s while it keeps changing.',
       ),
     conditions: conditions.optional(),
   })

@@ -42,6 +42,8 @@ export interface ConnectionsOptions {
   /** The state of a connection changed, or may have. */
   readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
   readonly setConcurrency: (connection: string, concurrency: number) => void;
+  /** The connection was deleted. */
+  readonly onGone: (connection: string) => void;
   readonly instruments: Instruments;
 }
 
@@ -86,11 +88,15 @@ export class Connections {
     const connection = this.#options.connections.get('', name);
     if (connection === undefined) {
       this.#unusable.delete(name);
-      this.#close(name);
+      const ended = this.#close(name) ?? Promise.resolve();
+      this.#options.onGone(name);
+      // The requests that end last are counted too.
+      void ended.finally(() => this.#forgetSeries(name));
       this.#options.onState(name, 'everything');
       return;
     }
     const { secrets, operatorNamespace } = this.#options;
+    this.#options.setConcurrency(name, connection.spec.ok ? connection.spec.value.limits.concurrency : 1);
     const resolved = gatewayOptionsOf(
       connection,
       (secret) => secrets.get(operatorNamespace, secret),
@@ -104,7 +110,6 @@ export class Connections {
     }
     this.#unusable.delete(name);
     const { limits } = resolved.spec;
-    this.#options.setConcurrency(name, limits.concurrency);
     const fingerprint = createHash('sha256')
       .update(JSON.stringify([resolved.options, limits, connection.uid]))
       .digest('hex');
@@ -127,6 +132,11 @@ export class Connections {
   async close(): Promise<void> {
     for (const name of [...this.#open.keys()]) this.#close(name);
     await Promise.all(this.#ending);
+  }
+
+  #forgetSeries(name: string): void {
+    // It may have been made again meanwhile.
+    if (this.#options.connections.get('', name) === undefined) this.#options.instruments.gone(name);
   }
 
   #start(

@@ -35,7 +35,13 @@ import { EndpointChanges } from './endpoint-changes.ts';
 import type { World } from './evaluate.ts';
 import { Finalizers } from './finalizers.ts';
 import { GuardMemory } from './guard-memory.ts';
-import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
+import {
+  CONNECTION_LANE,
+  depthSamples,
+  gatewayLane,
+  type Instruments,
+  UNKNOWN_GATEWAY_LANE,
+} from './instruments.ts';
 import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { UpstreamSets } from './reconcile-set.ts';
@@ -122,6 +128,8 @@ type Work =
 /** A connection that waits to be deleted has its orphans confirmed and deleted this fast. */
 const CONFIRM_SOON_MS = 1000;
 
+/** How many upstreams are looked at at once whose connection does not exist. */
+const UNKNOWN_AT_ONCE = 8;
 const FINALIZER_LANE = 'finalizers';
 const FINALIZERS_AT_ONCE = 8;
 const SET_LANE = 'sets';
@@ -162,6 +170,7 @@ export function createController(options: ControllerOptions): Controller {
     clock,
     backoffMs: options.backoffMs,
     onBegin: options.instruments.waited,
+    onIdle: options.instruments.idle,
     onError: (key, err) => {
       // Whoever lost the lease says so once, and ends.
       if (!options.mayWrite()) return;
@@ -186,6 +195,7 @@ export function createController(options: ControllerOptions): Controller {
       if (scope === 'everything') enqueueUsersOf(name, PRIORITY.resync);
     },
     setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
+    onGone: (name) => queue.release(gatewayLane(name)),
   });
   const connectionState = (name: string) => sessions.state(name);
   const gatewayInfo = (connection: GatewayConnection) => sessions.info(connection);
@@ -257,6 +267,7 @@ export function createController(options: ControllerOptions): Controller {
       queue.setConcurrency(memberLane(set), MEMBERS_AT_ONCE);
       enqueue({ kind: 'member', set, key }, memberLane(set), priority);
     },
+    onGone: (set) => queue.release(memberLane(set)),
   });
 
   async function run(work: Work, signal: AbortSignal): Promise<Followup> {
@@ -284,8 +295,12 @@ export function createController(options: ControllerOptions): Controller {
     queue.add(JSON.stringify(work), lane, priority);
   }
 
+  function laneOf(connection: string): string {
+    return connections.get('', connection) === undefined ? UNKNOWN_GATEWAY_LANE : gatewayLane(connection);
+  }
+
   function enqueueUpstream(object: GatewayUpstream, priority: Priority): void {
-    enqueue({ kind: 'upstream', key: keyOf(object) }, gatewayLane(object.connection), priority);
+    enqueue({ kind: 'upstream', key: keyOf(object) }, laneOf(object.connection), priority);
   }
 
   function enqueueKey(key: ObjectKey, priority: Priority): void {
@@ -354,7 +369,7 @@ export function createController(options: ControllerOptions): Controller {
     if (isUnconfirmed) confirmWithin(name, isEnding(name) ? CONFIRM_SOON_MS : READ_BACK_MS);
     enqueueConnection(name);
     for (const id of confirmed) {
-      enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
+      enqueue({ kind: 'forgotten', connection: name, id }, laneOf(name), PRIORITY.resync);
     }
   }
 
@@ -397,6 +412,8 @@ export function createController(options: ControllerOptions): Controller {
     async run(signal) {
       queue.setConcurrency(CONNECTION_LANE, 4);
       queue.setConcurrency(FINALIZER_LANE, FINALIZERS_AT_ONCE);
+      queue.setConcurrency(SET_LANE, 1);
+      queue.setConcurrency(UNKNOWN_GATEWAY_LANE, UNKNOWN_AT_ONCE);
       using listeners = new DisposableStack();
       for (const store of required) listeners.use(store.onState(startIfKnown));
       listeners.use(

@@ -5,7 +5,8 @@ import { GatewayUnavailableError } from '../../src/core/errors.ts';
 import type { Upstream } from '../../src/core/model.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../src/gateways/driver.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
-import { apisixDriver } from './apisix-harness.ts';
+import { apisixDataPlaneHarness, apisixDriver } from './apisix-harness.ts';
+import { testDataPlaneReader } from './data-plane-reader.ts';
 
 const unused = new AbortController().signal;
 
@@ -52,6 +53,16 @@ async function serve(listener: RequestListener): Promise<string> {
 
 const stranger = () =>
   readerOf(apisixDriver({ adminUrl: 'http://127.0.0.1:9', adminKey: 'a-key-that-stays-here' }));
+
+for (const version of ['3.2.0', '3.13.0', '3.14.1', '3.17.0', '3.18.0']) {
+  testDataPlaneReader({
+    name: `The APISIX driver on a stand-in for ${version}`,
+    async create() {
+      const standIn = await startStandIn({ version });
+      return apisixDataPlaneHarness(standIn, async () => await standIn[Symbol.asyncDispose]());
+    },
+  });
+}
 
 describe('a data plane', () => {
   test('shows what was written, defaults or not, one by one and in its list', async () => {

@@ -17,6 +17,7 @@ import type {
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { inParallel } from '../support/in-parallel.ts';
 
 /** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
 export interface GatewayHarness extends AsyncDisposable {
@@ -547,14 +548,4 @@ function healthCheckByHand({ active, passive }: HealthCheck): unknown {
     passive && [passive.type, passive.healthy.statuses, passive.healthy.successes],
     passive && failures(passive.unhealthy),
   ];
-}
-
-/** Eight at a time: enough to be quick, few enough for a shared gateway. */
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
-  const waiting = items.values();
-  await Promise.all(
-    Array.from({ length: 8 }, async () => {
-      for (const item of waiting) await run(item);
-    }),
-  );
 }
