@@ -4,6 +4,7 @@ import type { Component } from '../test/support/control-plane/component.ts';
 import { writeSecret } from '../test/support/workload.ts';
 import { CONTENT_FAULTS } from './content-faults.ts';
 import type { Fault, Trouble } from './fault.ts';
+import { HOSTILE_FAULTS } from './hostile-faults.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 
@@ -158,6 +159,7 @@ export const FAULTS: readonly Fault[] = [
     body: '<html><body><h1>An error occurred.</h1></body></html>',
   })),
   ...CONTENT_FAULTS,
+  ...HOSTILE_FAULTS,
   {
     name: 'permission taken away',
     weight: 6,

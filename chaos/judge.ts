@@ -9,6 +9,8 @@ import type { Exit } from './replica.ts';
 const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
 /** What an operator may use at most: far above what it needs, far below a leak. */
 const LIMITS = { rss: 400 * 1024 * 1024, files: 150 };
+/** Series of metrics: several times what one connection has, and less than one for each name that a tenant can write. */
+const MAX_SERIES = 1500;
 
 export interface JudgeOptions {
   readonly model: Model;
@@ -22,7 +24,7 @@ export interface JudgeOptions {
 export class Judge implements AdminObserver {
   readonly violations: string[] = [];
   readonly writes = { put: 0, patch: 0, delete: 0, cluster: 0, lost: 0 };
-  readonly peak = { rss: 0, files: 0, sockets: 0 };
+  readonly peak = { rss: 0, files: 0, sockets: 0, series: 0 };
   readonly #options: JudgeOptions;
   readonly #leases: LeaseRecord;
   /** Writes to the gateway that were not answered yet, by the id that they are for. */
@@ -168,6 +170,11 @@ export class Judge implements AdminObserver {
     for (const key of ['rss', 'files'] as const) {
       if (footprint[key] > LIMITS[key]) this.#violated(`${name} uses ${footprint[key]} of ${key}`);
     }
+  }
+
+  counted(name: string, series: number): void {
+    this.peak.series = Math.max(this.peak.series, series);
+    if (series > MAX_SERIES) this.#violated(`${name} has ${series} series of metrics`);
   }
 
   #violated(what: string): void {

@@ -65,7 +65,7 @@ function summary(outcomes: readonly Outcome[]): string {
     ),
     `writes that the gateway carried out: ${total(({ writes }) => writes.put)} PUT, ${total(({ writes }) => writes.patch)} PATCH, ${total(({ writes }) => writes.delete)} DELETE\n`,
     `writes that were begun within a lease: ${total(({ writes }) => writes.cluster)}; leases lost: ${total(({ writes }) => writes.lost)}\n`,
-    `at most: ${Math.ceil(most(({ peak }) => peak.rss) / 1024 / 1024)} MiB, ${most(({ peak }) => peak.files)} files, of these ${most(({ peak }) => peak.sockets)} sockets\n`,
+    `at most: ${Math.ceil(most(({ peak }) => peak.rss) / 1024 / 1024)} MiB, ${most(({ peak }) => peak.files)} files, of these ${most(({ peak }) => peak.sockets)} sockets, ${most(({ peak }) => peak.series)} series of metrics\n`,
   ].join('');
 }
 

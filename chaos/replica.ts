@@ -145,6 +145,16 @@ export class Replica implements AsyncDisposable {
     return new Map([...found].map(([, type = '', count]) => [type, Number(count)]));
   }
 
+  /** How many series its metrics have; undefined while it does not answer. */
+  async series(): Promise<number | undefined> {
+    try {
+      const { text } = (await this.#current?.operator.ask('/metrics')) ?? {};
+      return text?.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Undefined while it does not run. */
   footprint(): Footprint | undefined {
     const pid = this.#current?.operator.process.pid;

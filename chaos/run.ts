@@ -152,6 +152,10 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     for (const upstream of live(site)) {
       for (const what of comparedOf(site.model, upstream)) count(counts.compared, what);
     }
+    for (const replica of site.replicas) {
+      const series = await replica.series();
+      if (series !== undefined) judge.counted(replica.name, series);
+    }
     note(`${problems.length === 0 ? 'all is right' : problems.join('; ')} after ${ms} ms`);
     return judged(step);
   };

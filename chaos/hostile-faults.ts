@@ -1,0 +1,141 @@
+import { connectionPath, GROUP_PATH } from '../test/support/workload.ts';
+import type { Fault } from './fault.ts';
+import type { Random } from './random.ts';
+import type { Site } from './site.ts';
+
+/** What the owner of one namespace does to stop or slow the others; the judge and each quiet look at the others. */
+
+const namespaceOf = (site: Site): string => `${site.name}-hostile`;
+const upstreamsOf = (site: Site): string => `${GROUP_PATH}/namespaces/${namespaceOf(site)}/gatewayupstreams`;
+
+/** More than a recursive comparison can take, and less than the API server refuses. */
+const DEPTH = 3000;
+/** Of connections that do not exist. */
+const UNKNOWN_CONNECTIONS = 60;
+/** Backtracking engines take exponential time for it where a name does not match. */
+const SLOW_PATTERN = '^([a-z0-9]{1,20}-?)+_$';
+
+async function makeHostile(site: Site, name: string, spec: object): Promise<void> {
+  await site.api.create('/api/v1/namespaces', { metadata: { name: namespaceOf(site) } });
+  await site.api.create(upstreamsOf(site), {
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind: 'GatewayUpstream',
+    metadata: { name },
+    spec: {
+      connectionRef: { name: site.name },
+      backends: [{ serviceRef: { name: 'hostile', port: 80 } }],
+      ...spec,
+    },
+  });
+}
+
+const removeHostile = (site: Site, name: string): Promise<void> =>
+  site.api.remove(`${upstreamsOf(site)}/${name}`);
+
+function nested(depth: number): unknown {
+  let value: unknown = 'deep';
+  for (let level = 0; level < depth; level += 1) value = [value];
+  return value;
+}
+
+const uniqueName = (what: string, random: Random): string => `${what}-${random.between(0, 1e9)}`;
+
+export const HOSTILE_FAULTS: readonly Fault[] = [
+  {
+    name: 'tenant nests deeply',
+    weight: 4,
+    place: 'tenant nests',
+    async strike(site, random) {
+      const name = uniqueName('deep', random);
+      await makeHostile(site, name, { apisix: { overrides: { x: nested(DEPTH) } } });
+      // What is listed anew is compared with what was known, the deep value among it.
+      for (const replica of site.replicas) replica.proxy.cutAll();
+      return {
+        detail: name,
+        steps: random.between(3, 20),
+        heal: () => removeHostile(site, name),
+      };
+    },
+  },
+  {
+    name: 'tenant provokes a firewall',
+    weight: 4,
+    place: 'tenant firewall',
+    async strike(site, random) {
+      const name = uniqueName('refused', random);
+      const id = `${namespaceOf(site)}.${name}`;
+      site.model.owned.add(id);
+      await site.api.create('/api/v1/namespaces', { metadata: { name: namespaceOf(site) } });
+      await site.api.create(`/api/v1/namespaces/${namespaceOf(site)}/services`, {
+        metadata: { name: 'hostile' },
+        spec: { clusterIP: 'None', ports: [{ name: 'http', port: 80 }] },
+      });
+      const rule = site.gateway.addFault({
+        fault: {
+          kind: 'answer',
+          status: 403,
+          contentType: 'text/html',
+          body: '<html><body>blocked</body></html>',
+        },
+        match: ({ method, path }) => method === 'PUT' && path.endsWith(`/${id}`),
+      });
+      await makeHostile(site, name, { description: '<script>alert(1)</script>' });
+      return {
+        detail: id,
+        steps: random.between(3, 20),
+        async heal() {
+          rule[Symbol.dispose]();
+          await removeHostile(site, name);
+        },
+      };
+    },
+  },
+  {
+    name: 'tenant makes a pattern slow',
+    weight: 3,
+    place: 'tenant pattern',
+    async strike(site, random) {
+      const name = `${'a'.repeat(50)}-${random.between(0, 1e9)}`;
+      const path = connectionPath(site.name);
+      await site.api.patch(path, { spec: { allowedNamespaces: { notMatch: [SLOW_PATTERN] } } });
+      await site.api.create('/api/v1/namespaces', { metadata: { name } });
+      const collection = `${GROUP_PATH}/namespaces/${name}/gatewayupstreams`;
+      await site.api.create(collection, {
+        apiVersion: 'gatewayupstream.dev/v1alpha1',
+        kind: 'GatewayUpstream',
+        metadata: { name: 'slow' },
+        spec: {
+          connectionRef: { name: site.name },
+          backends: [{ serviceRef: { name: 'none', port: 80 } }],
+        },
+      });
+      return {
+        detail: name,
+        steps: random.between(2, 10),
+        async heal() {
+          await site.api.patch(path, { spec: { allowedNamespaces: { notMatch: null } } });
+          await site.api.remove(`${collection}/slow`);
+          await site.api.remove(`/api/v1/namespaces/${name}`);
+        },
+      };
+    },
+  },
+  {
+    name: 'tenant names connections that never existed',
+    weight: 3,
+    place: 'tenant connections',
+    async strike(site, random) {
+      const names = Array.from({ length: UNKNOWN_CONNECTIONS }, () => uniqueName('nowhere', random));
+      await Promise.all(
+        names.map((name) => makeHostile(site, name, { connectionRef: { name: `${name}-connection` } })),
+      );
+      return {
+        detail: `${names.length} of them`,
+        steps: random.between(2, 10),
+        async heal() {
+          await Promise.all(names.map((name) => removeHostile(site, name)));
+        },
+      };
+    },
+  },
+];
