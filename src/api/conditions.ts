@@ -73,7 +73,7 @@ export const CONDITIONS = {
           'UnsupportedField',
           'AdoptionDenied',
         ],
-        Unknown: ['PermissionMissing'],
+        Unknown: ['Pending', 'PermissionMissing'],
       },
     },
     ResolvedRefs: {

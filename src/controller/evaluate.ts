@@ -144,8 +144,10 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
   // UpsertOnly deletes nothing, not even by a sweep.
   const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   const labels = ownerLabels(owner, { orphan });
-  const backends = denied === undefined ? resolve(world, object, spec.value, connection.spec.value) : [];
-  const clientCertificate = denied === undefined ? certificateOf(world, object) : undefined;
+  // Also where access is not known yet: the removal guard remembers what the backends were.
+  const mayResolve = denied === undefined || denied.status === 'Unknown';
+  const backends = mayResolve ? resolve(world, object, spec.value, connection.spec.value) : [];
+  const clientCertificate = mayResolve ? certificateOf(world, object) : undefined;
   const desired = buildDesired(spec.value, { id, labels }, backends, [], clientCertificate);
   const problems = unsupportedBy(world, connection, desired.upstream);
   const terms = termsOf(object, spec.value, connection.spec.value);
@@ -158,6 +160,9 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
     backends,
     clientCertificate,
   } as const;
+  if (denied?.status === 'Unknown') {
+    return { ...evaluated, accepted: denied, desired: { ...desired, action: 'wait' } };
+  }
   if (denied !== undefined) {
     // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes, in whatever
     // words the gateway takes.
@@ -490,7 +495,7 @@ function accessOf(
   return (
     accessProblem(
       spec,
-      namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
+      namespaces.get('', object.namespace) ?? { name: object.namespace, labels: undefined },
       named,
       (name) => namespaces.get('', name) !== undefined,
     ) ?? adoptionProblem(spec, named, () => hasUpstream(world, object, connection))

@@ -10,7 +10,8 @@ import type { Verdict } from './status.ts';
 /** A namespace as access rules see it. */
 export interface NamespaceFacts {
   readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
+  /** Undefined while the namespace has not been read: unknown labels are not absent labels. */
+  readonly labels: Readonly<Record<string, string>> | undefined;
 }
 
 /** Whether `labels` match, by the rules of Kubernetes; an empty selector matches everything. */
@@ -70,18 +71,23 @@ export function unusablePatterns(allowed: NamespaceSelector | undefined): readon
   );
 }
 
-/** Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch. */
+/**
+ * Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch.
+ * `unknown`: its labels decide, and they are not known.
+ */
 export function isNamespaceAllowed(
   allowed: NamespaceSelector | undefined,
-  namespace: NamespaceFacts,
-): boolean {
-  if (allowed === undefined || matchesWhole(allowed.notMatch, namespace.name, 'matches')) return false;
-  return (
+  { name, labels }: NamespaceFacts,
+): boolean | 'unknown' {
+  if (allowed === undefined || matchesWhole(allowed.notMatch, name, 'matches')) return false;
+  if (
     allowed.all === true ||
-    (allowed.names ?? []).includes(namespace.name) ||
-    matchesWhole(allowed.match, namespace.name, 'differs') ||
-    (allowed.selector !== undefined && matchesSelector(allowed.selector, namespace.labels))
-  );
+    (allowed.names ?? []).includes(name) ||
+    matchesWhole(allowed.match, name, 'differs')
+  )
+    return true;
+  if (allowed.selector === undefined) return false;
+  return labels === undefined ? 'unknown' : matchesSelector(allowed.selector, labels);
 }
 
 /** In lower case, without the dot that ends a complete name. */
@@ -151,7 +157,10 @@ export function externalNameProblem(
   return denied(`${where} and names ${host}, which is inside the cluster: refer to that Service itself`);
 }
 
-/** What the connection says to this object; `undefined` if it may use it. `isNamespace`: whether the cluster has one. */
+/**
+ * What the connection says to this object; `undefined` if it may use it. Status Unknown: that cannot be told yet, and
+ * nothing may be changed because of it. `isNamespace`: whether the cluster has one.
+ */
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
@@ -159,7 +168,15 @@ export function accessProblem(
   isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
   const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
-  if (!isNamespaceAllowed(allowedNamespaces, namespace)) {
+  const allowed = isNamespaceAllowed(allowedNamespaces, namespace);
+  if (allowed === 'unknown') {
+    return {
+      status: 'Unknown',
+      reason: 'Pending',
+      message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${connection.name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
+    };
+  }
+  if (!allowed) {
     return {
       status: 'False',
       reason: 'NamespaceNotAllowed',

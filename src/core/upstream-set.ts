@@ -58,7 +58,7 @@ export function selectPorts(
   service: SetService,
   namespace: NamespaceFacts,
 ): Selection | undefined {
-  if (!isNamespaceAllowed(spec.namespaceSelector, namespace)) return undefined;
+  if (isNamespaceAllowed(spec.namespaceSelector, namespace) !== true) return undefined;
   if (spec.serviceSelector !== undefined && !matchesSelector(spec.serviceSelector, service.labels)) {
     return undefined;
   }

@@ -70,6 +70,30 @@ describe('isNamespaceAllowed', () => {
   });
 });
 
+describe('isNamespaceAllowed of a namespace that has not been read', () => {
+  const unread = (rules: NamespaceSelector) => isNamespaceAllowed(rules, { name: 'shop', labels: undefined });
+  const withoutLabel = { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' as const }] };
+
+  it.each<[string, NamespaceSelector, boolean | 'unknown']>([
+    ['DoesNotExist', { selector: withoutLabel }, 'unknown'],
+    [
+      'NotIn',
+      { selector: { matchExpressions: [{ key: 'tier', operator: 'NotIn', values: ['x'] }] } },
+      'unknown',
+    ],
+    ['a label', { selector: { matchLabels: { team: 'a' } } }, 'unknown'],
+    ['a selector that matches everything', { selector: {} }, 'unknown'],
+    ['its name, whatever the labels are', { names: ['shop'], selector: withoutLabel }, true],
+    ['an expression, whatever the labels are', { match: ['s.*'], selector: withoutLabel }, true],
+    ['all', { all: true }, true],
+    ['notMatch, whatever the labels are', { selector: withoutLabel, notMatch: ['shop'] }, false],
+    ['no rule', {}, false],
+    ['another name', { names: ['blog'] }, false],
+  ])('decides by %s: %3$s', (_, rules, expected) => {
+    expect(unread(rules)).toBe(expected);
+  });
+});
+
 describe('matchesSelector', () => {
   const expression = (operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist', values?: string[]) => ({
     matchExpressions: [{ key: 'team', operator, ...(values === undefined ? {} : { values }) }],
@@ -131,6 +155,13 @@ describe('accessProblem', () => {
     const problem = accessProblem(upstream(), shop, connection({ allowedNamespaces: { names: ['a'] } }));
     expect(problem).toMatchObject({ status: 'False', reason: 'NamespaceNotAllowed' });
     expect(problem?.message).toMatch(/edge .* shop.*spec\.allowedNamespaces/);
+  });
+
+  it('is Unknown while the labels of the namespace decide and are not known', () => {
+    const spec = { allowedNamespaces: { selector: { matchLabels: { team: 'a' } } } };
+    const problem = accessProblem(upstream(), { name: 'shop', labels: undefined }, connection(spec));
+    expect(problem).toMatchObject({ status: 'Unknown', reason: 'Pending' });
+    expect(problem?.message).toMatch(/Namespace shop is not known yet.*edge/);
   });
 
   it('allows no namespace where the connection says nothing', () => {
