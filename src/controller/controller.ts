@@ -370,7 +370,7 @@ export function createController(options: ControllerOptions): Controller {
 
   return {
     depths: () => depthSamples(queue.depths()),
-    debugState: () => debugState({ ...world, connectionState }),
+    debugState: () => debugState({ ...world, connectionState, log }),
 
     laggingDataPlanes: () => proof.lagging(),
 

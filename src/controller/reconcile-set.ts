@@ -203,9 +203,10 @@ export class UpstreamSets {
     signal: AbortSignal,
   ): Promise<void> {
     const { sets, namespaces, memberWriter, clock } = this.#deps;
-    const { set } = entry;
+    const { set, members } = entry;
     // Who deletes the namespace deletes what is in it.
     if (namespaces.get('', object.namespace)?.terminating !== false) return;
+    if (members.isServiceUnreadable(keyOf(object))) return;
     const verdict = this.#judge(sets.get('', set.name) ?? set, entry);
     if (!explained && verdict.kind === 'waits') return;
     await memberWriter.remove(object, signal);

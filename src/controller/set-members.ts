@@ -101,7 +101,7 @@ export class SetMembers {
     const service = this.#world.services.get(namespace, name);
     const facts = this.#world.namespaces.get('', namespace);
     const selection =
-      service === undefined || facts === undefined || facts.terminating
+      service === undefined || service.unreadable !== undefined || facts === undefined || facts.terminating
         ? undefined
         : selectPorts(this.#set.spec.value, service, facts);
     const before = this.#selections.get(key)?.ports ?? [];
@@ -160,6 +160,14 @@ export class SetMembers {
     return memberOf({ name: this.#set.name, spec: this.#set.spec.value }, port, splitKey(key).name);
   }
 
+  /** Whether the Service of the GatewayUpstream `key` is there and cannot be read, so that it may still be wanted. */
+  isServiceUnreadable(key: ObjectKey): boolean {
+    const service = this.#serviceOf(key);
+    if (service === undefined) return false;
+    const { namespace, name } = splitKey(service);
+    return this.#world.services.get(namespace, name)?.unreadable !== undefined;
+  }
+
   /** Whether `object` is already what the set makes of `member`. */
   isApplied(object: GatewayUpstream, member: SetMember): boolean {
     const { madeBy, spec } = object;
@@ -208,7 +216,7 @@ export class SetMembers {
     const facts = this.#world.namespaces.get('', namespace);
     if (facts === undefined || facts.terminating) return true;
     const spec = this.#world.upstreams.get(namespace, name)?.spec;
-    if (spec?.ok !== true) return false;
+    if (spec?.ok !== true || this.isServiceUnreadable(key)) return false;
     const service = spec.value.backends[0]?.serviceRef?.name;
     if (service === undefined) return false;
     return isPortGone(spec.value, this.#world.services.get(namespace, service));

@@ -16,6 +16,8 @@ export interface SetService {
   readonly labels: Readonly<Record<string, string>>;
   readonly type: string;
   readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
+  /** Why nothing else is known of it; absent for one that was read. */
+  readonly unreadable?: string;
 }
 
 /** One port of one Service that should have a GatewayUpstream. */

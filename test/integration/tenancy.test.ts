@@ -26,7 +26,7 @@ describe('tenants', () => {
   const connection = 'tenants';
 
   const start = async () => {
-    const started = await startOperator(cluster, operatorNamespace, token);
+    const started = await startOperator(cluster, operatorNamespace, token, { debugState: true });
     await started.ready();
     return started;
   };
@@ -196,5 +196,31 @@ describe('tenants', () => {
     await cluster.kubectl(['create', 'namespace', later]);
     await ready(shop, 'address', 'False', 'StaticAddressesDenied');
     await eventually(() => expect(hosts(id)).toEqual([]));
+  });
+
+  it('harm only themselves with raw fields that are nested too deeply, and can delete them', async () => {
+    await allow({ all: true });
+    await shop.patch(connectionPath(connection), { spec: { tenantPolicy: { overrides: 'Allow' } } });
+    const path = blog.upstreamPath('deep');
+    await blog.endpoints('web', ['10.4.0.1', '10.4.0.2']);
+    // Written before it was too deep, so that the gateway has it.
+    await upstream(blog, 'deep', { apisix: { overrides: { discovery_args: { a: 'b' } } } });
+    await ready(blog, 'deep', 'True', 'Ready');
+    // Text, since JSON.stringify cannot take values as deep as the API server does.
+    const deep = `{"spec": {"apisix": {"overrides": {"discovery_args": ${'['.repeat(9000)}${']'.repeat(9000)}}}}}`;
+    expect((await cluster.request('PATCH', path, deep)).status).toBe(200);
+    expect(await ready(blog, 'deep', 'False', 'InvalidSpec')).toContain('spec.apisix.overrides');
+    expect(hosts(`${blog.namespace}.deep`)).toEqual(['10.4.0.1', '10.4.0.2']);
+
+    await shop.endpoints('web', ['10.4.0.8']);
+    await upstream(shop, 'beside');
+    await ready(shop, 'beside', 'True', 'Ready');
+    expect(hosts(`${shop.namespace}.beside`)).toEqual(['10.4.0.8']);
+    const { status, text } = await operator.ask('/debug/state');
+    expect(status).toBe(200);
+    expect(text).toContain('InvalidSpec');
+
+    await blog.remove(path);
+    await eventually(async () => expect(await blog.get(path)).toBeUndefined());
   });
 });

@@ -61,11 +61,11 @@ describe('instruments', () => {
 
 describe('objects', () => {
   it('are counted by kind, connection and condition, not by name', () => {
-    const reportListenerError = (error: unknown) => {
+    const reportError = (error: unknown) => {
       throw error;
     };
-    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportListenerError });
-    const connections = createStore<GatewayConnection>({ indexes: {}, reportListenerError });
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
     for (const name of ['a', 'b']) {
       upstreams.upsert(object(name, [condition('Ready', 'True', 'Ready')]) as unknown as GatewayUpstream);
     }
@@ -74,7 +74,7 @@ describe('objects', () => {
       ...object('main', [condition('Reachable', 'True', 'Reachable')]),
       namespace: '',
     } as unknown as GatewayConnection);
-    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportListenerError });
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
     sets.upsert({
       ...object('all', [condition('PruningHeld', 'True', 'PruningHeld')]),
       namespace: '',

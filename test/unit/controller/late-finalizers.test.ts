@@ -33,7 +33,7 @@ const outcome = (id: string, ready: UpstreamOutcome['ready'] = verdict): Upstrea
 function start() {
   const upstreams = createStore<GatewayUpstream>({
     indexes: {},
-    reportListenerError: (error) => expect.fail(String(error)),
+    reportError: (error) => expect.fail(String(error)),
   });
   upstreams.setState({ state: 'synced' });
   const clock = createFakeClock();

@@ -4,7 +4,12 @@ import { type SetOutcome, UpstreamSets } from '../../../src/controller/reconcile
 import type { Reporter } from '../../../src/controller/reporter.ts';
 import type { ObjectKey } from '../../../src/core/model.ts';
 import type { SetMember } from '../../../src/core/upstream-set.ts';
-import { type ServiceFacts, serviceIndexes, trimService } from '../../../src/discovery/kubernetes.ts';
+import {
+  type ServiceFacts,
+  serviceIndexes,
+  trimService,
+  unreadableService,
+} from '../../../src/discovery/kubernetes.ts';
 import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import {
   type GatewayUpstream,
@@ -23,7 +28,7 @@ const never = new AbortController().signal;
 function storeOf<T extends Stored>(indexes: StoreOptions<T>['indexes'] = {}): Store<T> {
   return createStore<T>({
     indexes,
-    reportListenerError: (error) => {
+    reportError: (error) => {
       throw error;
     },
   });
@@ -228,6 +233,16 @@ describe('the GatewayUpstreams of sets', () => {
       await work();
       expect(requests).toEqual(['delete b-80']);
       expect(outcome?.pruningHeld).toBeUndefined();
+    });
+
+    it('are kept while their Service cannot be read', async () => {
+      const unread = unreadableService({ metadata: metadata('b') }, 'bad');
+      put(services, unread);
+      await work();
+      expect(requests).toEqual([]);
+      service('b', {});
+      await work();
+      expect(requests).toEqual(['delete b-80']);
     });
 
     it('are let be in a namespace that is being deleted, and made anew in none', async () => {
