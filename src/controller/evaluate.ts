@@ -3,7 +3,7 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import { accessProblem, adoptionProblem, externalNameProblem } from '../core/access.ts';
+import { accessProblem, adoptionProblem, externalNameProblem, patternProblem } from '../core/access.ts';
 import { type KnownNodes, viaOf } from '../core/addressing.ts';
 import { keeperOf } from '../core/claims.ts';
 import {
@@ -134,6 +134,13 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
     return refuse(
       'ConnectionNotFound',
       `GatewayConnection ${object.connection} is not valid: ${connection.spec.message}`,
+    );
+  }
+  const patterns = patternProblem(connection.spec.value.allowedNamespaces);
+  if (patterns !== undefined) {
+    return refuse(
+      'ConnectionNotFound',
+      `GatewayConnection ${object.connection} is not valid: spec.allowedNamespaces: ${patterns}`,
     );
   }
   const id = wantedId(object, connection.spec.value.idPrefix) ?? '';

@@ -1,5 +1,5 @@
 import { CONNECTION_FINALIZER } from '../api/group.ts';
-import { unusablePatterns } from '../core/access.ts';
+import { patternProblem } from '../core/access.ts';
 import { GatewayAuthError } from '../core/errors.ts';
 import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import type { GatewayInfo } from '../gateways/driver.ts';
@@ -79,7 +79,7 @@ function outcomeOf(
     ready:
       missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
       endingOf(connection, users) ??
-      patternProblem(connection) ??
+      patternVerdict(connection) ??
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
@@ -146,12 +146,8 @@ function endingOf(connection: GatewayConnection, users: readonly GatewayUpstream
   };
 }
 
-function patternProblem(connection: GatewayConnection): Verdict | undefined {
-  const broken = connection.spec.ok ? unusablePatterns(connection.spec.value.allowedNamespaces) : [];
-  if (broken.length === 0) return undefined;
-  return {
-    status: 'False',
-    reason: 'InvalidSpec',
-    message: `spec.allowedNamespaces: ${broken.join(', ')} cannot be used as a regular expression: write it without RE2's own syntax`,
-  };
+function patternVerdict(connection: GatewayConnection): Verdict | undefined {
+  const problem = connection.spec.ok ? patternProblem(connection.spec.value.allowedNamespaces) : undefined;
+  if (problem === undefined) return undefined;
+  return { status: 'False', reason: 'InvalidSpec', message: `spec.allowedNamespaces: ${problem}` };
 }

@@ -1,6 +1,6 @@
 import { MAX_SET_PROBLEMS } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION } from '../api/group.ts';
-import { unusablePatterns } from '../core/access.ts';
+import { patternProblem } from '../core/access.ts';
 import { acceptedUntil, noTimeNote } from '../core/guard.ts';
 import { type ObjectKey, splitKey } from '../core/model.ts';
 import { kubeTime, missingVerdict, trueSince, type Verdict } from '../core/status.ts';
@@ -304,7 +304,7 @@ export class UpstreamSets {
 
 function unusable({ name, spec }: GatewayUpstreamSet): Verdict {
   const why = spec.ok
-    ? `spec.namespaceSelector: ${unusablePatterns(spec.value.namespaceSelector).join(', ')} cannot be used as a regular expression: write it without RE2's own syntax`
+    ? `spec.namespaceSelector: ${patternProblem(spec.value.namespaceSelector)}`
     : spec.message;
   return {
     status: 'False',

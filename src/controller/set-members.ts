@@ -1,4 +1,4 @@
-import { unusablePatterns } from '../core/access.ts';
+import { patternProblem } from '../core/access.ts';
 import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
 import {
   holds,
@@ -31,7 +31,7 @@ export interface SetWorld {
 export type UsableSet = GatewayUpstreamSet & { readonly spec: { readonly ok: true } };
 
 export function isUsable(set: GatewayUpstreamSet): set is UsableSet {
-  return set.spec.ok && unusablePatterns(set.spec.value.namespaceSelector).length === 0;
+  return set.spec.ok && patternProblem(set.spec.value.namespaceSelector) === undefined;
 }
 
 /**

@@ -4,6 +4,7 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import type { NotPermitted, ServicePortRef } from './desired.ts';
+import { namePattern } from './name-pattern.ts';
 import { idPrefixOf } from './ownership.ts';
 import type { Verdict } from './status.ts';
 
@@ -36,39 +37,26 @@ export function matchesSelector(selector: LabelSelector, labels: Readonly<Record
   });
 }
 
-/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that does not compile here. */
+/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that cannot be used. */
 function matchesWhole(
   patterns: readonly string[] | undefined,
   name: string,
   broken: 'matches' | 'differs',
 ): boolean {
-  return (patterns ?? []).some((pattern) => compile(pattern)?.test(name) ?? broken === 'matches');
+  return (patterns ?? []).some((source) => {
+    const pattern = namePattern(source);
+    // What cannot be used must not open a door: it allows nothing, and forbids all.
+    return pattern.kind === 'usable' ? pattern.matches(name) : broken === 'matches';
+  });
 }
 
-const compiled = new Map<string, RegExp | undefined>();
-
-function compile(pattern: string): RegExp | undefined {
-  if (!compiled.has(pattern)) {
-    let expression: RegExp | undefined;
-    try {
-      // Alone first: `a)|(?:b` is no expression, but would become one between the anchors, and match less than a whole.
-      new RegExp(pattern, 'u');
-      // Names are plain ASCII, and V8's engine without backtracking knows no `u`: see src/main.ts.
-      expression = /\\[pPu]/.test(pattern) ? undefined : new RegExp(`^(?:${pattern})$`);
-    } catch {
-      // The API server took it as RE2. What only RE2 understands must not open a door: it allows nothing, forbids all.
-      expression = undefined;
-    }
-    compiled.set(pattern, expression);
-  }
-  return compiled.get(pattern);
-}
-
-/** Patterns of the connection that compile in RE2 but not here, for the connection's own condition. */
-export function unusablePatterns(allowed: NamespaceSelector | undefined): readonly string[] {
-  return [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].filter(
-    (pattern) => compile(pattern) === undefined,
-  );
+/** What is wrong with the patterns of `allowed`, for the condition of its object; undefined: nothing. */
+export function patternProblem(allowed: NamespaceSelector | undefined): string | undefined {
+  const problems = [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].flatMap((source) => {
+    const pattern = namePattern(source);
+    return pattern.kind === 'usable' ? [] : [`${source} cannot be used, since ${pattern.why}`];
+  });
+  return problems.length === 0 ? undefined : problems.join('; ');
 }
 
 /**

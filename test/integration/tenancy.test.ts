@@ -4,7 +4,14 @@ import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
-import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+import {
+  type ConditionView,
+  conditionOf,
+  connectionPath,
+  createWorkload,
+  type Workload,
+  writeSecret,
+} from '../support/workload.ts';
 
 const cluster = sharedControlPlane();
 
@@ -108,6 +115,28 @@ describe('tenants', () => {
       await ready(work, 'union', 'False', 'NamespaceNotAllowed');
       expect(gateway.get('upstreams', `${work.namespace}.union`)).toBeUndefined();
     }
+  });
+
+  it('keep what the gateway has while an expression of the connection is too large', async () => {
+    const connectionReady = async () =>
+      conditionOf(await shop.get(connectionPath(connection)), 'Ready') as ConditionView;
+    await allow({ all: true, notMatch: ['(x{1,30}){1,30}'] });
+    await eventually(async () =>
+      expect(await connectionReady()).toMatchObject({
+        status: 'False',
+        reason: 'InvalidSpec',
+        message: expect.stringMatching(
+          /allowedNamespaces: \(x\{1,30\}\)\{1,30\} cannot be used, since its repetitions/,
+        ),
+      }),
+    );
+    await ready(shop, 'union', 'False', 'ConnectionNotFound');
+    expect(hosts(`${shop.namespace}.union`)).toEqual(['10.4.0.1', '10.4.0.2']);
+    // Backtracks without end in JavaScript, and leaves nothing out here.
+    await allow({ all: true, notMatch: ['^(([a-z]{1,9}[0-9a-z]{0,9}-?){1,9})+[.]$'] });
+    await eventually(async () => expect(await connectionReady()).toMatchObject({ status: 'True' }));
+    await upstream(shop, 'expression');
+    await ready(shop, 'expression', 'True', 'Ready');
   });
 
   it('lose their endpoints at once with the label that allows them, and have them back with it', async () => {

@@ -109,6 +109,19 @@ function only(given: Given): PlannedUpstream {
 
 const lines = (given: Given) => renderPlan(plan(given), 'text', false).split('\n');
 
+describe('an object whose connection has an expression that is too large for RE2', () => {
+  it('leaves the gateway as it is, though the expression could leave its namespace out', () => {
+    const settings = { allowedNamespaces: { all: true, notMatch: ['(x{1,30}){1,30}'] } };
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const entry = only({ settings, objects: [slice({ '10.0.0.1': ready }), upstream('web')], gateway });
+    expect(entry).toMatchObject({
+      action: 'None',
+      nodes: [],
+      conditions: [{ type: 'Accepted', status: 'False', reason: 'ConnectionNotFound' }],
+    });
+  });
+});
+
 describe('an object whose Namespace has not been read', () => {
   const settings = {
     allowedNamespaces: {
