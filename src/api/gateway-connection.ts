@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
+import { parseIpRange } from './ip-address.ts';
 import { namespaceSelector } from './namespace-selector.ts';
 import {
   celMatches,
@@ -139,6 +140,34 @@ const allowedNamespaces = namespaceSelector.describe(
   'Namespaces whose GatewayUpstreams may use this gateway. Absent: none.',
 );
 
+/** Loose for IPv6, which `parseIpRange` reads exactly. */
+const ipRange =
+  /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}\/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F]*:[0-9a-fA-F:.]*\/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$/;
+const ipRanges = z
+  .array(
+    withRules(z.string().max(49), [
+      {
+        rule: celMatches('self', ipRange),
+        message: 'must be a range in CIDR notation, for example 127.0.0.0/8 or fe80::/10',
+        holds: (value) => parseIpRange(value) !== undefined,
+      },
+    ]),
+  )
+  .max(64)
+  .optional()
+  .meta({ 'x-kubernetes-list-type': 'atomic' });
+
+const addresses = z
+  .object({
+    allow: ipRanges.describe(
+      'Ranges of addresses that are allowed although they are denied by default: loopback, link-local, unspecified, multicast and broadcast addresses.',
+    ),
+    deny: ipRanges.describe('Ranges of addresses that are denied, whatever else allows them.'),
+  })
+  .describe(
+    'Which IP addresses may be nodes of this gateway, wherever they come from. An endpoint with another one is left out (`AddressNotAllowed`). IPv4 addresses within IPv6 ones count as what they are.',
+  );
+
 const policy = z.enum(['Deny', 'Allow']);
 
 const tenantPolicy = z
@@ -187,6 +216,7 @@ export const gatewayConnectionSpec = withRules(
       .describe(
         'How this gateway reaches Services where a backend says nothing else. Default: mode Pod, which needs a gateway that reaches Pods.',
       ),
+    addresses: addresses.optional(),
     tenantPolicy: tenantPolicy.default({
       upstreamIds: 'Prefixed',
       adoption: 'Deny',

@@ -21,7 +21,7 @@ const serviceDnsName = /^[a-z0-9-]+[.][a-z0-9-]+([.]svc([.][a-z0-9.-]*)?)?(:.*)?
 const serviceWithoutPort = /^[a-z0-9-]+\/[a-z0-9-]+:?$/;
 const host = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/;
 /** What ends like this is an IPv4 address to every resolver, and no name. */
-const numericEnd = /(^|[.])[0-9]+$/;
+const numericEnd = /(^|[.])([0-9]+|0[xX][0-9a-fA-F]*)$/;
 const ipv4 = /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}|.*:.*)$/;
 
 const port = z.int().min(1).max(65535);
@@ -50,6 +50,12 @@ const staticAddress = z.object({
       message:
         'a host that ends in a number is an IPv4 address: four numbers from 0 to 255, for example 192.0.2.10',
       holds: (value) => !numericEnd.test(value) || ipv4.test(value),
+    },
+    {
+      rule: "self.contains('.') || self.contains(':') || self.lowerAscii() == 'localhost'",
+      message:
+        'a name without a dot leads into the cluster: use serviceRef, or write the complete name, for example db.example.com',
+      holds: (value) => value.includes('.') || value.includes(':') || value.toLowerCase() === 'localhost',
     },
   ]).describe('IPv4 address, IPv6 address without brackets, or DNS name.'),
   port: port.describe('Port number.'),
@@ -295,6 +301,8 @@ export const EXCLUDED_REASONS = {
   PortMissing: 'Its slice has no port of that name and protocol, or the port has no number.',
   NodeUnusable:
     'With addressing mode Node: the node is not ready, is excluded from external load balancers, has no address of the type and family, or, where only nodes with an endpoint count, is left out by the `nodeSelector`.',
+  AddressNotAllowed:
+    'Its address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `spec.addresses.deny` of the GatewayConnection, whose `spec.addresses.allow` does not name it. With addressing mode LoadBalancer also a name inside the cluster.',
   Held: 'Nobody wants it any more, and [the removal guard](concepts.md#what-is-held) keeps it in the gateway for a while.',
 } as const;
 

@@ -14,7 +14,9 @@ export const REASONS = {
     'The upstream id does not begin with the prefix of this namespace, or is no id that the gateway takes. Choose another id, or the platform team sets `tenantPolicy.upstreamIds: Any`.',
   IdTaken: 'Another GatewayUpstream has this upstream id already; the message names it. Choose another id.',
   StaticAddressesDenied:
-    'The connection does not allow places outside the cluster: `addresses`, Services of type ExternalName, a `dnsSuffix` of its own; or one of them is a name inside the cluster. The platform team can set `tenantPolicy.staticAddresses: Allow`; nothing allows names inside the cluster.',
+    'The connection does not allow places outside the cluster: `addresses`, Services of type ExternalName, a `dnsSuffix` of its own; or one of them is a name inside the cluster. The platform team can set `tenantPolicy.staticAddresses: Allow`; nothing allows names inside the cluster, or without a dot.',
+  AddressNotAllowed:
+    'An address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `addresses.deny` of the connection. Use another address; the platform team can allow it in `addresses.allow` of the GatewayConnection.',
   OverridesDenied:
     'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
   UnsupportedField:

@@ -5,6 +5,7 @@ import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
 import { accessProblem, adoptionProblem, externalNameProblem, patternProblem } from '../core/access.ts';
 import { type KnownNodes, viaOf } from '../core/addressing.ts';
+import { allowedPlaces } from '../core/allowed-places.ts';
 import { keeperOf } from '../core/claims.ts';
 import {
   backendTargets,
@@ -16,6 +17,7 @@ import {
 import { withNodesOf } from '../core/diff.ts';
 import { createFateOf, type NodeFate } from '../core/fate.ts';
 import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
+import { type HostPolicy, hostPolicy } from '../core/host-policy.ts';
 import { unlisted } from '../core/listing.ts';
 import {
   type FoundKeyPair,
@@ -271,7 +273,7 @@ function guard(
   ) {
     return { desired, lost: [] };
   }
-  const fates = fatesOf(world, backends);
+  const fates = fatesOf(world, backends, policyOf(world, object));
   const heldSince =
     remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.heldSince;
   const now = world.now();
@@ -366,11 +368,23 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
   ];
 }
 
-function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node: UpstreamNode) => NodeFate {
-  return createFateOf(backends, (index, departed) => {
+function fatesOf(
+  { source }: World,
+  backends: readonly ResolvedBackend[],
+  policy: HostPolicy | undefined,
+): (node: UpstreamNode) => NodeFate {
+  const fateOf = createFateOf(backends, (index, departed) => {
     const target = backends[index]?.target;
     return target?.kind === 'service' ? source.departure(target.ref, departed) : 'unknown';
   });
+  // An address that the connection does not allow is never held, whatever its endpoint says.
+  return (node) =>
+    policy?.ofNode(node.host) === undefined ? fateOf(node) : { fate: 'explained', backend: undefined };
+}
+
+function policyOf({ connections }: World, { connection }: GatewayUpstream): HostPolicy | undefined {
+  const spec = connections.get('', connection)?.spec;
+  return spec?.ok === true ? hostPolicy(spec.value) : undefined;
 }
 
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
@@ -564,6 +578,7 @@ function resolve(
   connection: GatewayConnectionSpec,
 ): readonly ResolvedBackend[] {
   const isNamespace = (name: string) => world.namespaces.get('', name) !== undefined;
+  const policy = hostPolicy(connection);
   return backendTargets(spec, object.namespace, connection.addressing).map((target): ResolvedBackend => {
     if (target.kind === 'addresses') return { target };
     const { ref, addressing } = target;
@@ -576,8 +591,15 @@ function resolve(
     }
     if (found.state !== 'known') return { target, found };
     const family = spec.endpoints?.family ?? found.preferredFamily;
-    const via = viaOf(found, addressing, family, knownNodes(world));
-    return 'state' in via ? { target, found: via } : { target, found, via };
+    const via = viaOf(
+      found,
+      addressing,
+      family,
+      knownNodes(world),
+      (host) => policy.ofNode(host) === undefined,
+    );
+    if ('state' in via) return { target, found: via };
+    return { target, ...allowedPlaces(ref, found, via, addressing, policy, isNamespace) };
   });
 }
 

@@ -4,6 +4,7 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import type { NotPermitted, ServicePortRef } from './desired.ts';
+import { hostPolicy } from './host-policy.ts';
 import { namePattern } from './name-pattern.ts';
 import { idPrefixOf } from './ownership.ts';
 import type { Verdict } from './status.ts';
@@ -78,27 +79,6 @@ export function isNamespaceAllowed(
   return labels === undefined ? 'unknown' : matchesSelector(allowed.selector, labels);
 }
 
-/** In lower case, without the dot that ends a complete name. */
-function plainName(host: string): string {
-  return host.toLowerCase().replace(/\.+$/, '');
-}
-
-/** `default` in `cms.default`, which a gateway in the cluster completes if there is a namespace of that name. */
-export function namespaceNamedBy(host: string): string | undefined {
-  const labels = plainName(host).split('.');
-  return labels.length === 2 ? labels[1] : undefined;
-}
-
-/** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
-function isClusterName(host: string, isNamespace: (name: string) => boolean): boolean {
-  const name = plainName(host);
-  if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
-  // A Pod, in a cluster whose domain is another one than cluster.local.
-  if (/^[0-9a-f]*-[0-9a-f-]+\.[^.]+\.pod\./.test(name)) return true;
-  const namespace = namespaceNamedBy(host);
-  return namespace !== undefined && isNamespace(namespace);
-}
-
 /**
  * Why a backend may not complete its name in its own way: with a suffix of somebody's choice the name of a Service leads
  * anywhere.
@@ -131,18 +111,21 @@ export function externalNameProblem(
   isNamespace: (name: string) => boolean,
 ): NotPermitted | undefined {
   const where = `Service ${ref.namespace}/${ref.name} is of type ExternalName`;
-  const denied = (message: string): NotPermitted => ({
-    state: 'notPermitted',
-    reason: 'StaticAddressesDenied',
-    message,
-  });
   if (connection.spec.tenantPolicy.staticAddresses === 'Deny') {
-    return denied(
-      `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
-    );
+    return {
+      state: 'notPermitted',
+      reason: 'StaticAddressesDenied',
+      message: `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
+    };
   }
-  if (!isClusterName(host, isNamespace)) return undefined;
-  return denied(`${where} and names ${host}, which is inside the cluster: refer to that Service itself`);
+  const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
+  return (
+    problem && {
+      state: 'notPermitted',
+      reason: problem.reason,
+      message: `${where} and names ${host}, which ${problem.message}`,
+    }
+  );
 }
 
 /**
@@ -203,13 +186,11 @@ export function accessProblem(
   if (suffixProblem !== undefined) {
     return { status: 'False', reason: 'StaticAddressesDenied', message: suffixProblem };
   }
-  const inside = addresses.find(({ host }) => isClusterName(host, isNamespace));
-  if (inside !== undefined) {
-    return {
-      status: 'False',
-      reason: 'StaticAddressesDenied',
-      message: `${inside.host} is a name inside the cluster: use serviceRef, which follows the Service`,
-    };
+  for (const { host } of addresses) {
+    const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
+    if (problem !== undefined) {
+      return { status: 'False', reason: problem.reason, message: `${host} ${problem.message}` };
+    }
   }
   return undefined;
 }

@@ -51,13 +51,15 @@ export type ResolvedBackend =
       readonly found: Discovered | NotPermitted;
       /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
       readonly via?: Via;
+      /** Addresses that the connection does not allow in the gateway; they are in neither `found` nor `via`. */
+      readonly notAllowed?: readonly Excluded[];
     }
   | { readonly target: Extract<BackendTarget, { kind: 'addresses' }> };
 
 /** The reference leads where this object may not look. */
 export interface NotPermitted {
   readonly state: 'notPermitted';
-  readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied';
+  readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied' | 'AddressNotAllowed';
   readonly message: string;
 }
 
@@ -246,14 +248,15 @@ function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endp
     }));
     return { places, ready: places.length, draining: 0, excluded: [] };
   }
-  const { found, via = { kind: 'endpoints' } } = backend;
+  const { found, via = { kind: 'endpoints' }, notAllowed = [] } = backend;
   if (found.state === 'external') {
     const { host, port } = found;
     return { places: [{ host, port, unit: 1, priority: 0 }], ready: 1, draining: 0, excluded: [] };
   }
-  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: [] };
+  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: notAllowed };
   const family = endpoints?.family ?? found.preferredFamily;
-  return place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
+  const placed = place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
+  return { ...placed, excluded: [...placed.excluded, ...notAllowed] };
 }
 
 function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> {
@@ -338,7 +341,7 @@ function problemOf(found: ReturnType<typeof foundBy> | FoundKeyPair): readonly V
 
 function readyVerdict(
   backends: readonly ResolvedBackend[],
-  { weighted, counts, exact, nodes }: Weighing,
+  { weighted, counts, excluded, exact, nodes }: Weighing,
   schemesDiffer: boolean,
 ): Verdict {
   if (!backends.some(({ target }) => carriesWeight(target))) {
@@ -352,7 +355,7 @@ function readyVerdict(
     return {
       status: 'True',
       reason: 'NoReadyEndpoints',
-      message: noReadyMessage(weighted.draining, counts.held),
+      message: noReadyMessage(weighted.draining, counts.held, excluded),
     };
   }
   if (nodes.length === 0) {
@@ -379,10 +382,13 @@ function readyVerdict(
   return { status: 'True', reason: 'Ready', message: remarks.join('; ') };
 }
 
-function noReadyMessage(draining: number, held: number): string {
+function noReadyMessage(draining: number, held: number, excluded: readonly Excluded[]): string {
   if (draining > 0)
     return 'No endpoint is ready; those that still serve while they terminate get the traffic';
-  return held > 0
-    ? 'No endpoint is ready; those that the removal guard keeps get the traffic: look at the Pods behind the Service'
+  if (held > 0) {
+    return 'No endpoint is ready; those that the removal guard keeps get the traffic: look at the Pods behind the Service';
+  }
+  return excluded.some(({ reason }) => reason === 'AddressNotAllowed')
+    ? 'No endpoint is ready and has an address that the GatewayConnection allows, so the gateway answers 503: look at status.excluded'
     : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service';
 }

@@ -248,7 +248,8 @@ describe('accessProblem', () => {
     ['10-0-0-1.other.pod.cluster.local', 'inside'],
     ['10-0-0-1.web.other.svc.cluster.local', 'inside'],
     ['svc.example.com', 'outside'],
-    ['websvc', 'outside'],
+    ['websvc', 'inside'],
+    ['WEBSVC.', 'inside'],
     ['mysvc.example.com', 'outside'],
     ['web.example.com', 'outside'],
     ['cluster.local.example.com', 'outside'],
@@ -268,7 +269,22 @@ describe('accessProblem', () => {
     expect(problem('db.payments')).toBe('StaticAddressesDenied');
     expect(problem('DB.Payments')).toBe('StaticAddressesDenied');
     expect(problem('db.example')).toBeUndefined();
-    expect(problem('eu.db.payments')).toBeUndefined();
+    expect(problem('db-0.db.payments')).toBe('StaticAddressesDenied');
+    expect(problem('payments.example')).toBeUndefined();
+  });
+
+  it('names an address that is not allowed, and where it can be', () => {
+    const open = { tenantPolicy: { staticAddresses: 'Allow' } } as const;
+    expect(accessProblem(withHost('169.254.169.254'), shop, connection(open))).toEqual({
+      status: 'False',
+      reason: 'AddressNotAllowed',
+      message:
+        '169.254.169.254 leads to a link-local address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+    });
+    const addresses = { allow: ['169.254.0.0/16'] };
+    expect(
+      accessProblem(withHost('169.254.169.254'), shop, connection({ ...open, addresses })),
+    ).toBeUndefined();
   });
 
   describe('suffixes of DNS names', () => {
@@ -329,6 +345,8 @@ describe('accessProblem', () => {
       ['db.example.com', 'Deny', 'does not allow places outside the cluster'],
       ['db.payments.svc.cluster.local', 'Allow', 'inside the cluster'],
       ['db.payments', 'Allow', 'inside the cluster'],
+      ['db-0.db.payments', 'Allow', 'inside the cluster'],
+      ['db', 'Allow', 'inside the cluster'],
     ] as const)('%s with policy %s', (host, policy, message) => {
       const found = problem(host, policy);
       if (message === undefined) expect(found).toBeUndefined();
@@ -337,6 +355,17 @@ describe('accessProblem', () => {
         expect(found?.message).toContain(message);
       }
     });
+
+    it.each(['localhost', '127.0.0.1', '2130706433', '127.1', '0x7f.1', 'metadata.google.internal'])(
+      '%s is not allowed, though places outside the cluster are',
+      (host) => {
+        expect(problem(host, 'Allow')).toMatchObject({
+          state: 'notPermitted',
+          reason: 'AddressNotAllowed',
+          message: expect.stringContaining(`is of type ExternalName and names ${host}, which `),
+        });
+      },
+    );
   });
 });
 
