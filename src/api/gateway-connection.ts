@@ -183,6 +183,12 @@ const tenantPolicy = z
         "Places outside the cluster: `addresses`, Services of type ExternalName, and a `dnsSuffix` other than the connection's.",
       ),
     overrides: policy.default('Deny').describe('Raw fields of the gateway.'),
+    probePorts: z
+      .enum(['Own', 'Any'])
+      .default('Own')
+      .describe(
+        "Which ports health probes may go to where the nodes are not Pods of the tenant: addressing modes Node and LoadBalancer, and Services of another namespace. Own: the node's own port, so that `healthCheck.active.port` is refused. Any: every port, for example that of the kubelet.",
+      ),
   })
   .describe('What the owner of a namespace may do with this gateway.');
 
@@ -222,6 +228,7 @@ export const gatewayConnectionSpec = withRules(
       adoption: 'Deny',
       staticAddresses: 'Deny',
       overrides: 'Deny',
+      probePorts: 'Own',
     }),
   }),
   [

@@ -160,7 +160,14 @@ const activeCheck = z.object({
   })
     .optional()
     .describe("Host header of the probes. Default: the node's own."),
-  port: z.int().min(1).max(65535).optional().describe("Port that is probed. Default: the node's own."),
+  port: z
+    .int()
+    .min(1)
+    .max(65535)
+    .optional()
+    .describe(
+      "Port that is probed. Default: the node's own. With addressing mode Node or LoadBalancer, or a Service of another namespace, the connection must allow another one (`tenantPolicy.probePorts`).",
+    ),
   headers: z
     .array(
       text(1024, {

@@ -103,6 +103,26 @@ function dnsSuffixProblem(
   return undefined;
 }
 
+/**
+ * Which backend's nodes are machines that the tenant may not probe at any port it likes; undefined: none. A
+ * ReferenceGrant permits traffic to the port of a Service, and not to every port of its Pods.
+ */
+function sharedNodes(
+  { backends }: GatewayUpstreamSpec,
+  namespace: string,
+  { addressing }: GatewayConnectionSpec,
+): string | undefined {
+  for (const { serviceRef, serviceName, addresses, addressing: own } of backends) {
+    if (addresses !== undefined) continue;
+    const { mode } = own ?? addressing ?? { mode: 'Pod' };
+    if (mode === 'Node') return 'nodes of the cluster';
+    if (mode === 'LoadBalancer') return 'a load balancer';
+    const referred = serviceRef?.namespace ?? serviceName?.split('/')[0] ?? namespace;
+    if (referred !== namespace) return `Pods of namespace ${referred}`;
+  }
+  return undefined;
+}
+
 /** Why `host`, another name that a Service of type ExternalName gives, may not be used; undefined if it may. */
 export function externalNameProblem(
   ref: ServicePortRef,
@@ -180,6 +200,18 @@ export function accessProblem(
       status: 'False',
       reason: 'OverridesDenied',
       message: `GatewayConnection ${connection.name} does not allow apisix.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+    };
+  }
+  const port = spec.healthCheck?.active.port;
+  const shared =
+    port === undefined || tenantPolicy.probePorts === 'Any'
+      ? undefined
+      : sharedNodes(spec, namespace.name, connection.spec);
+  if (shared !== undefined) {
+    return {
+      status: 'False',
+      reason: 'ProbePortDenied',
+      message: `GatewayConnection ${connection.name} does not allow health probes at port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
     };
   }
   const suffixProblem = dnsSuffixProblem(spec, connection);

@@ -287,6 +287,54 @@ describe('accessProblem', () => {
     ).toBeUndefined();
   });
 
+  describe('ports of health probes', () => {
+    const probed = (backend: object, active: object = { port: 10_250, method: 'POST', body: '{}' }) =>
+      upstream({ backends: [backend as typeof service], healthCheck: { active } });
+    const problem = (backend: object, spec: Parameters<typeof connection>[0] = {}, active?: object) =>
+      accessProblem(probed(backend, active), shop, connection(spec));
+    const by = (mode: string) => ({ ...service, addressing: { mode } });
+    const elsewhere = { serviceRef: { name: 'web', namespace: 'bank', port: 80 } };
+
+    it.each<[string, object, string]>([
+      ['nodes', by('Node'), 'nodes of the cluster'],
+      ['a load balancer', by('LoadBalancer'), 'a load balancer'],
+      ['Pods of another namespace', elsewhere, 'Pods of namespace bank'],
+      [
+        'Pods of another namespace by serviceName',
+        { serviceName: 'bank/web:http' },
+        'Pods of namespace bank',
+      ],
+    ])('are denied for %s', (_, backend, what) => {
+      expect(problem(backend)).toEqual({
+        status: 'False',
+        reason: 'ProbePortDenied',
+        message: `GatewayConnection edge does not allow health probes at port 10250 of ${what}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+      });
+      expect(problem(backend, { tenantPolicy: { probePorts: 'Any' } })).toBeUndefined();
+      // The ordinary probe, at the port of the node.
+      expect(problem(backend, {}, { path: '/healthz' })).toBeUndefined();
+    });
+
+    it('are denied where the connection says how nodes are reached', () => {
+      expect(problem(service, { addressing: { mode: 'Node' } })?.reason).toBe('ProbePortDenied');
+      expect(problem(by('Pod'), { addressing: { mode: 'Node' } })).toBeUndefined();
+    });
+
+    it.each<[string, object]>([
+      ['Pods of the namespace', service],
+      ['Pods of the namespace by their name', { serviceName: 'shop/web:http' }],
+      ['the own Service', by('ClusterIP')],
+      ['the own Service by its name', by('DNS')],
+    ])('are allowed for %s', (_, backend) => {
+      expect(problem(backend)).toBeUndefined();
+    });
+
+    it('are allowed for addresses, whose ports a tenant may choose anyway', () => {
+      const addresses = { addresses: [{ host: '203.0.113.1', port: 80 }] };
+      expect(problem(addresses, { tenantPolicy: { staticAddresses: 'Allow' } })).toBeUndefined();
+    });
+  });
+
   describe('suffixes of DNS names', () => {
     const withSuffix = (dnsSuffix: string) =>
       upstream({ backends: [{ ...service, addressing: { mode: 'DNS', dnsSuffix } }] });
