@@ -69,7 +69,7 @@ export class SetMembers {
     return this.#wanted;
   }
 
-  /** GatewayUpstreams of the set that are not being deleted. */
+  /** GatewayUpstreams that the set made, or wants and may have, and that are not being deleted. */
   get owned(): ReadonlySet<ObjectKey> {
     return this.#owned;
   }
@@ -134,12 +134,17 @@ export class SetMembers {
   noteMember(key: ObjectKey): void {
     const { namespace, name } = splitKey(key);
     const object = this.#world.upstreams.get(namespace, name);
-    const owned = object !== undefined && object.deletionTimestamp === undefined && this.owns(object);
+    const isWanted = this.#wanted.has(key);
+    // A label alone, which the owner of any namespace can write, hands an object over that the set wants, and no other.
+    const owned =
+      object !== undefined &&
+      object.deletionTimestamp === undefined &&
+      (isWanted ? this.owns(object) : object.madeBy?.uid === this.#set.uid);
     if (owned) this.#owned.add(key);
     else this.#owned.delete(key);
     if (this.#unwanted.get(key)?.explained === false) this.#unexplained -= 1;
     this.#unwanted.delete(key);
-    if (!owned || this.#wanted.has(key)) return;
+    if (!owned || isWanted) return;
     const explained = this.#isExplained(key);
     this.#unwanted.set(key, { explained });
     if (!explained) this.#unexplained += 1;

@@ -220,6 +220,28 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 0 } });
     });
 
+    it('are pruned whatever carries the label of the set without being made by it', async () => {
+      const stranger = (name: string, namespace: string) =>
+        put(
+          upstreams,
+          trimGatewayUpstream({
+            metadata: { ...metadata(name, { labels: { 'gatewayupstream.dev/set': 'all' } }), namespace },
+            spec: { backends: [{ serviceRef: { name: 'a', port: 80 } }] },
+          }),
+        );
+      // In a namespace that the set does not select, and under names that it does not want in one that it does.
+      for (let n = 0; n < 5; n += 1) {
+        stranger(`mine-${n}`, 'elsewhere');
+        stranger(`mine-${n}`, 'shop');
+      }
+      await work();
+      expect(outcome?.counts).toMatchObject({ upstreams: 3, waiting: 0 });
+      service('b', {});
+      await work();
+      expect(requests).toEqual(['delete b-80']);
+      expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 2, waiting: 0 } });
+    });
+
     it('that wait go when their Service does', async () => {
       set({ serviceSelector: { matchLabels: { app: 'wrong' } } });
       await work();
