@@ -1,7 +1,8 @@
-import { GatewayUnavailableError } from '../../core/errors.ts';
+import { GatewayUnavailableError, OperatorError } from '../../core/errors.ts';
 import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
 import { type HttpAnswer, NoAnswerError, type TlsSettings } from './http-answer.ts';
 import { createHttpClient } from './http-client.ts';
+import { ItemScanner, NoJsonError, NoObjectsError } from './item-scanner.ts';
 
 export interface ControlAnswer {
   readonly status: 200 | 404;
@@ -15,6 +16,14 @@ export interface ControlClient {
    * reason.
    */
   get(dataPlane: string, path: string, timeoutMs: number, signal: AbortSignal): Promise<ControlAnswer>;
+  /** Like `get`, for a list: its items are given to `take` as JSON while they arrive, and the body is the list with none. */
+  list(
+    dataPlane: string,
+    path: string,
+    timeoutMs: number,
+    take: (item: Buffer) => void,
+    signal: AbortSignal,
+  ): Promise<ControlAnswer>;
   close(): void;
 }
 
@@ -23,6 +32,8 @@ const CONNECTIONS_PER_DATA_PLANE = 1;
 const CONNECT_TIMEOUT_MS = 2000;
 const LOOPBACK =
   'is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback';
+export const FOREIGN_WORDS =
+  'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi';
 const WRONG_ADDRESS = 'is this the Control API of APISIX (apisix.control.port, by default 9090)?';
 
 export function createControlClient(tls: TlsSettings): ControlClient {
@@ -31,23 +42,37 @@ export function createControlClient(tls: TlsSettings): ControlClient {
   const agents = createHttpAgents(ofDataPlanes, CONNECTIONS_PER_DATA_PLANE);
   const client = createHttpClient(agents, CONNECT_TIMEOUT_MS);
 
+  const send = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+    signal.throwIfAborted();
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw error instanceof OperatorError ? error : new GatewayUnavailableError(whyUnreachable(error));
+    }
+  };
+
   return {
     async get(dataPlane, path, timeoutMs, signal) {
-      signal.throwIfAborted();
-      const url = new URL(dataPlane);
-      url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/${path}`;
-      let response: HttpAnswer;
-      try {
-        response = await client.send(url, { method: 'GET', timeoutMs }, signal);
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        throw new GatewayUnavailableError(whyUnreachable(error));
-      }
-      return answerOf(response);
+      const url = urlOf(dataPlane, path);
+      return answerOf(await send(() => client.send(url, { method: 'GET', timeoutMs }, signal), signal));
+    },
+
+    async list(dataPlane, path, timeoutMs, take, signal) {
+      const url = urlOf(dataPlane, path);
+      const scanner = new ItemScanner('root', take);
+      const response = await send(() => client.list(url, { timeoutMs }, scanner, signal), signal);
+      return 'body' in response ? answerOf(response) : { status: 200, body: response.rest };
     },
 
     close: () => closeHttpAgents(agents),
   };
+}
+
+function urlOf(dataPlane: string, path: string): URL {
+  const url = new URL(dataPlane);
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/${path}`;
+  return url;
 }
 
 function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer {
@@ -64,11 +89,17 @@ function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer
   try {
     return { status, body: JSON.parse(text) as unknown };
   } catch {
-    throw new GatewayUnavailableError(`answered ${status} without JSON: ${WRONG_ADDRESS}`);
+    throw new GatewayUnavailableError(withoutJson(status));
   }
 }
 
+function withoutJson(status: number): string {
+  return `answered ${status} without JSON: ${WRONG_ADDRESS}`;
+}
+
 function whyUnreachable(error: unknown): string {
+  if (error instanceof NoObjectsError) return FOREIGN_WORDS;
+  if (error instanceof NoJsonError) return withoutJson(200);
   if (!(error instanceof NoAnswerError)) throw error;
   const { why } = error;
   if (why.kind === 'tooLarge') return `sent an answer that is too large: ${WRONG_ADDRESS}`;
