@@ -299,8 +299,8 @@ function guard(
   if (elsewhere.size > 0) {
     verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : fates(node).fate));
   }
-  const { held, until, lost } = verdict;
-  if (held.length === 0) return { desired, lost };
+  const { held, since, until, lost } = verdict;
+  if (since === undefined) return { desired, lost };
   const { id, labels } = desired.upstream;
   return {
     desired: buildDesired(
@@ -311,7 +311,7 @@ function guard(
       clientCertificate,
     ),
     lost,
-    guard: { held, since: heldSince ?? now, until },
+    guard: { held, since, until },
   };
 }
 
