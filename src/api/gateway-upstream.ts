@@ -311,6 +311,19 @@ export type ExcludedReason = keyof typeof EXCLUDED_REASONS;
 /** As many as `status.excluded` holds. */
 export const MAX_EXCLUDED = 10;
 
+/** What is accepted but not as it was asked for. */
+export const WARNING_REASONS = {
+  WeightsApproximate:
+    'Backends, zones or addresses have their shares only nearly: the endpoints are too many for whole numbers with a sum of at most 10,000 (1,000 with ConsistentHash).',
+  WeightSumTooLarge:
+    'The endpoints alone are more than that sum, of which each has a weight of at least 1. The gateway takes more memory and time for each change.',
+} as const;
+
+export type WarningReason = keyof typeof WARNING_REASONS;
+
+/** As many as `status.warnings` holds. */
+export const MAX_WARNINGS = 8;
+
 /** As many as `status.plan.changes` holds. */
 export const MAX_PLANNED_CHANGES = 20;
 
@@ -372,6 +385,22 @@ export const gatewayUpstreamStatus = z
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
         `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. Written at most every 10 s.`,
+      ),
+    warnings: z
+      .array(
+        z.object({
+          reason: z
+            .enum(Object.keys(WARNING_REASONS) as WarningReason[])
+            .describe('One word of a closed set.'),
+          field: z.string().max(256).describe('What it is about, for example `spec.backends`.'),
+          message: z.string().max(1024).describe('What is not as it was asked for, and what to do.'),
+        }),
+      )
+      .max(MAX_WARNINGS)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        `What is accepted but risky, or not as it was asked for; at most ${MAX_WARNINGS}. Changes no condition. Written at most every 10 s.`,
       ),
     plan: z
       .object({

@@ -282,6 +282,7 @@ function isUrgent(written: Status | undefined, wanted: Status): boolean {
 const COUNTS: ReadonlySet<string> = new Set<StatusField>([
   'endpoints',
   'excluded',
+  'warnings',
   'upstreams',
   'plan',
   'dataPlanes',
@@ -329,14 +330,19 @@ function upstreamStatus(
   };
 }
 
+/** What is known of the endpoints. */
+type EndpointsStatus = Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded' | 'warnings'>;
+
 function endpointsStatus({
   counts,
   excluded,
-}: NonNullable<UpstreamOutcome['endpoints']>): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
+  warnings,
+}: NonNullable<UpstreamOutcome['endpoints']>): EndpointsStatus {
   const all = counts.ready + counts.draining + counts.excluded + counts.held;
   return {
     endpoints: { summary: `${counts.ready}/${all}`, ...counts },
     ...(excluded.length === 0 ? {} : { excluded: excluded.map(excludedStatus) }),
+    ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
   };
 }
 
@@ -344,14 +350,13 @@ function excludedStatus({ host, port, reason }: Excluded): { address: string; re
   return { address: port === undefined ? host : formatPlace({ host, port }), reason };
 }
 
-function endpointsBefore(
-  previous: Status | undefined,
-): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
+function endpointsBefore(previous: Status | undefined): EndpointsStatus {
   if (previous === undefined || !('endpoints' in previous)) return {};
-  const { endpoints, excluded } = previous;
+  const { endpoints, excluded, warnings } = previous;
   return {
     ...(endpoints === undefined ? {} : { endpoints }),
     ...(excluded === undefined ? {} : { excluded }),
+    ...(warnings === undefined ? {} : { warnings }),
   };
 }
 

@@ -1,5 +1,11 @@
 import type { Addressing } from '../api/addressing.ts';
-import { type Backend, type GatewayUpstreamSpec, MAX_EXCLUDED } from '../api/gateway-upstream.ts';
+import {
+  type Backend,
+  type GatewayUpstreamSpec,
+  MAX_EXCLUDED,
+  MAX_WARNINGS,
+  type WarningReason,
+} from '../api/gateway-upstream.ts';
 import { type Placed, POD, place, type Via } from './addressing.ts';
 import type {
   Discovered,
@@ -13,7 +19,7 @@ import type {
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
 import { protocolOf, SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
-import { weigh } from './weights.ts';
+import { type WeighingProblem, weigh } from './weights.ts';
 
 /** What a backend's reference leads to: a Service's port, or places written in the spec. */
 export type BackendTarget =
@@ -88,6 +94,16 @@ export interface Desired {
   readonly action: 'write' | 'onlyIfHeld' | 'wait' | 'notYet';
   /** What Ready says when everything is well. */
   readonly ready: Verdict;
+  /** What is accepted but not as it was asked for. */
+  readonly warnings: readonly Warning[];
+}
+
+/** An entry of `status.warnings`. Without counts, so that it changes only when the matter does. */
+export interface Warning {
+  readonly reason: WarningReason;
+  /** For example `spec.backends`. */
+  readonly field: string;
+  readonly message: string;
 }
 
 const MAX_WEIGHT_SUM = 10_000;
@@ -145,12 +161,8 @@ export function buildDesired(
 ): Desired {
   const traffic = trafficOf(spec, clientCertificate?.state === 'known' ? clientCertificate.pair : undefined);
   const scheme = spec.scheme ?? defaultScheme(backends);
-  const weighing = weighedNodes(
-    spec,
-    backends,
-    held,
-    traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
-  );
+  const maxSum = traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM;
+  const weighing = weighedNodes(spec, backends, held, maxSum);
   return {
     upstream: {
       id: identity.id,
@@ -164,7 +176,44 @@ export function buildDesired(
     excluded: weighing.excluded.slice(0, MAX_EXCLUDED),
     action: actionFor(backends, clientCertificate),
     ready: readyVerdict(backends, weighing, scheme === undefined),
+    warnings: weighing.problems
+      .map((problem) => weighingWarning(problem, backends, maxSum))
+      .slice(0, MAX_WARNINGS),
   };
+}
+
+function weighingWarning(
+  problem: WeighingProblem,
+  backends: readonly ResolvedBackend[],
+  maxSum: number,
+): Warning {
+  switch (problem.kind) {
+    case 'shares':
+      return {
+        reason: 'WeightsApproximate',
+        field: 'spec.backends',
+        message: `The backends have only nearly their shares, since the endpoints are too many for exact ones with a sum of at most ${maxSum}: use weights that differ less, or fewer endpoints`,
+      };
+    case 'units': {
+      const isAddresses = backends[problem.group]?.target.kind === 'addresses';
+      return {
+        reason: 'WeightsApproximate',
+        field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} have only nearly their weights, since the endpoints are too many for exact ones with a sum of at most ${maxSum}: use weights that differ less, or fewer endpoints`,
+      };
+    }
+    case 'sum':
+      return {
+        reason: 'WeightSumTooLarge',
+        field: 'spec.backends',
+        message:
+          maxSum === MAX_WEIGHT_SUM_HASH
+            ? `Every endpoint has a weight of at least 1, and they are more than ${maxSum}: a consistent hash takes the gateway memory and time for each. Use another loadBalancing.type, or fewer endpoints`
+            : `Every endpoint has a weight of at least 1, and they are more than ${maxSum}, which is too many for one upstream: use fewer endpoints, or an addressing mode with fewer nodes`,
+      };
+    default:
+      return problem satisfies never;
+  }
 }
 
 /** What the ports of the Services say that they speak; undefined where they do not agree. */
@@ -186,7 +235,7 @@ interface Weighing {
   readonly excluded: readonly Excluded[];
   /** Of the backends that get traffic alone. */
   readonly weighted: Pick<Placed, 'ready' | 'draining'>;
-  readonly exact: boolean;
+  readonly problems: readonly WeighingProblem[];
 }
 
 function weighedNodes(
@@ -201,7 +250,7 @@ function weighedNodes(
     const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
     return { ...backend.target, ...group, places: [...group.places, ...stay] };
   });
-  const { weights, exact } = weigh(
+  const { weights, problems } = weigh(
     groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
     maxSum,
   );
@@ -227,7 +276,7 @@ function weighedNodes(
     counts: { ...sumUsed(groups), excluded: excluded.length, held: held.length },
     excluded: [...excluded, ...held.map(({ node }) => heldEntry(node))].sort(compareExcluded),
     weighted: sumUsed(groups.filter(carriesWeight)),
-    exact,
+    problems,
   };
 }
 
@@ -341,7 +390,7 @@ function problemOf(found: ReturnType<typeof foundBy> | FoundKeyPair): readonly V
 
 function readyVerdict(
   backends: readonly ResolvedBackend[],
-  { weighted, counts, excluded, exact, nodes }: Weighing,
+  { weighted, counts, excluded, problems, nodes }: Weighing,
   schemesDiffer: boolean,
 ): Verdict {
   if (!backends.some(({ target }) => carriesWeight(target))) {
@@ -368,10 +417,10 @@ function readyVerdict(
   }
   const remarks = [
     'The gateway holds what runs in the cluster',
-    ...(exact
+    ...(problems.length === 0
       ? []
       : [
-          'the weights of the backends are only near their shares, since the endpoints are too many for exact ones',
+          'the weights are only near what was asked for, since the endpoints are too many for exact ones (status.warnings)',
         ]),
     ...(schemesDiffer
       ? [
