@@ -314,9 +314,9 @@ export const MAX_EXCLUDED = 10;
 /** What is accepted but not as it was asked for. */
 export const WARNING_REASONS = {
   WeightsApproximate:
-    'Backends, zones or addresses have their shares only nearly: the endpoints are too many for whole numbers with a sum of at most 10,000 (1,000 with ConsistentHash).',
+    'Backends, zones or addresses get only approximately their shares: there are too many endpoints for whole numbers within a sum of 10,000 (1,000 with ConsistentHash).',
   WeightSumTooLarge:
-    'The endpoints alone are more than that sum, of which each has a weight of at least 1. The gateway takes more memory and time for each change.',
+    'There are more endpoints than that sum allows, and each has a weight of at least 1. Each change costs the gateway more memory and time.',
 } as const;
 
 export type WarningReason = keyof typeof WARNING_REASONS;

@@ -192,14 +192,14 @@ function weighingWarning(
       return {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends have only nearly their shares, since the endpoints are too many for exact ones with a sum of at most ${maxSum}: use weights that differ less, or fewer endpoints`,
+        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     case 'units': {
       const isAddresses = backends[problem.group]?.target.kind === 'addresses';
       return {
         reason: 'WeightsApproximate',
         field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
-        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} have only nearly their weights, since the endpoints are too many for exact ones with a sum of at most ${maxSum}: use weights that differ less, or fewer endpoints`,
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} get only approximately their weights: there are too many endpoints for exact ones within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     }
     case 'sum':
@@ -208,8 +208,8 @@ function weighingWarning(
         field: 'spec.backends',
         message:
           maxSum === MAX_WEIGHT_SUM_HASH
-            ? `Every endpoint has a weight of at least 1, and they are more than ${maxSum}: a consistent hash takes the gateway memory and time for each. Use another loadBalancing.type, or fewer endpoints`
-            : `Every endpoint has a weight of at least 1, and they are more than ${maxSum}, which is too many for one upstream: use fewer endpoints, or an addressing mode with fewer nodes`,
+            ? `There are more than ${maxSum} endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints`
+            : `There are more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
       };
     default:
       return problem satisfies never;

@@ -110,7 +110,8 @@ export class HostPolicy {
     if (isNumeric(name) || name.includes(':')) {
       return {
         reason: 'AddressNotAllowed',
-        message: 'is an IP address to some resolvers only: write four decimal numbers, or IPv6',
+        message:
+          'is a form of IP address that only some resolvers understand: write four decimal numbers, or IPv6',
       };
     }
     if (localAddress(name) !== undefined) return this.#ofLocalName(name);

@@ -176,7 +176,9 @@ describe('status', () => {
       {
         reason: 'WeightsApproximate',
         field: 'spec.endpoints.zones',
-        message: expect.stringContaining('The zones of spec.backends[0] have only nearly their weights'),
+        message: expect.stringContaining(
+          'The zones of spec.backends[0] get only approximately their weights',
+        ),
       },
     ]);
     expect(await statusOf('zoned')).toBe('Current');

@@ -273,7 +273,7 @@ describe('nodes', () => {
       {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends have only nearly their shares, since the endpoints are too many for exact ones with a sum of at most ${bound}: use weights that differ less, or fewer endpoints`,
+        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${bound}. Use weights that differ less, or fewer endpoints`,
       },
     ]);
   });
@@ -287,7 +287,7 @@ describe('nodes', () => {
         reason: 'WeightSumTooLarge',
         field: 'spec.backends',
         message:
-          'Every endpoint has a weight of at least 1, and they are more than 1000: a consistent hash takes the gateway memory and time for each. Use another loadBalancing.type, or fewer endpoints',
+          'There are more than 1000 endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints',
       },
     ]);
     expect(verdict.message).toContain('only near');
@@ -308,7 +308,7 @@ describe('nodes', () => {
     });
     expect(new Set(zoned.upstream.nodes.map(({ weight }) => weight))).toEqual(new Set([19, 1]));
     expect(zoned.warnings).toMatchObject([{ reason: 'WeightsApproximate', field: 'spec.endpoints.zones' }]);
-    expect(zoned.warnings[0]?.message).toMatch(/^The zones of spec\.backends\[0\] have only nearly/);
+    expect(zoned.warnings[0]?.message).toMatch(/^The zones of spec\.backends\[0\] get only approximately/);
   });
 
   it('does not say so where the shares are right', () => {
