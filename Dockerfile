@@ -7,6 +7,8 @@ RUN npm ci --ignore-scripts
 COPY tsconfig.json rolldown.config.ts ./
 COPY src ./src
 RUN npx rolldown -c rolldown.config.ts && npm ci --ignore-scripts --omit=dev
+# For `kubectl exec`: the program under its own name, on the PATH.
+RUN mkdir bin && ln -s /app/dist/main.js bin/gateway-upstream-operator && chmod 755 dist/main.js
 
 FROM node:24.21.0-bookworm-slim
 ARG VERSION=unreleased
@@ -21,6 +23,7 @@ ENV NODE_ENV=production
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY --from=build /app/bin/ /usr/local/bin/
 USER 65532:65532
 EXPOSE 8080
 # No HEALTHCHECK: Kubernetes ignores it and probes /livez and /readyz.

@@ -5,6 +5,8 @@ import { LeaseRecord } from './lease-record.ts';
 import type { Model, Secret } from './model.ts';
 import type { Exit } from './replica.ts';
 
+/** The operator asks with it whether its key may write. It never exists. */
+const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
 /** What an operator may use at most: far above what it needs, far below a leak. */
 const LIMITS = { rss: 400 * 1024 * 1024, files: 150 };
 
@@ -41,7 +43,7 @@ export class Judge implements AdminObserver {
 
   arrived(request: ObservedRequest): void {
     const id = writtenId(request);
-    if (id === undefined) return;
+    if (id === undefined || id === WRITE_PROBE_ID) return;
     this.#cameAfter.set(request, this.#options.model.quiets);
     const operator = senderOf(request);
     const others = this.#underWay.get(id) ?? new Map<number, string>();
@@ -85,8 +87,7 @@ export class Judge implements AdminObserver {
     const before = nodesOf(this.#gateway?.get('upstreams', id));
     if (before === 0 || upstream?.state !== 'live' || settled === undefined || !model.isSteady(upstream))
       return;
-    const after = nodesAfter(request);
-    if (after > 0) return;
+    if (nodesAfter(request, before) > 0) return;
     this.#violated(
       `${senderOf(request)} took the last node of ${id}, whose Services always led to something ready: ${request.method} ${request.body ?? ''}`,
     );
@@ -140,6 +141,9 @@ export class Judge implements AdminObserver {
   /** Everything that is not judged as it happens. */
   look(): void {
     const { model } = this.#options;
+    if (this.#gateway?.get('upstreams', WRITE_PROBE_ID) !== undefined) {
+      this.#violated('the probe for writes has created an upstream');
+    }
     for (const [id, value] of model.foreign) {
       const now = JSON.stringify(this.#gateway?.get('upstreams', id));
       if (now !== value) this.#violated(`the foreign upstream ${id} is ${now} and was ${value}`);
@@ -197,11 +201,12 @@ function isOfNodes({ method, path }: ObservedRequest): boolean {
   return method === 'PATCH' && /^\/apisix\/admin\/upstreams\/[^/?]+\/nodes$/.test(path);
 }
 
-/** How many nodes are left when a request has been carried out. */
-function nodesAfter(request: ObservedRequest): number {
+/** How many of `before` nodes are left when a request has been carried out. */
+function nodesAfter(request: ObservedRequest, before: number): number {
   if (request.method === 'DELETE') return 0;
-  const body = JSON.parse(request.body ?? '{}') as unknown;
-  return nodesOf(isOfNodes(request) ? { nodes: body } : body);
+  const body = JSON.parse(request.body ?? '{}') as { readonly nodes?: readonly unknown[] };
+  if (isOfNodes(request)) return nodesOf({ nodes: body });
+  return request.method === 'PATCH' && body.nodes === undefined ? before : nodesOf(body);
 }
 
 function nodesOf(upstream: unknown): number {

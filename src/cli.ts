@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
+import { OPERATOR } from './api/group.ts';
 import { durationMs, durationString } from './api/schema.ts';
-import { type Config, ConfigError, clusterIdName, namespaceName, readConfig } from './config.ts';
+import { type Config, ConfigError, clusterIdName, leaseName, namespaceName, readConfig } from './config.ts';
 import type { OutOfCluster } from './install/access.ts';
 import type { ManifestOptions } from './install/manifests.ts';
 import type { UninstallOptions } from './install/uninstall.ts';
@@ -31,13 +32,16 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
       --long-lived           a token that never expires, from a Secret
   print                  the same objects as YAML, without touching a cluster
     --namespace, --namespaces, --secret-namespaces, --watch-nodes, --read-endpoints, --crds-only
-  uninstall              take away what install applied
+  uninstall              take away what install applied; exit code 3: change something first
     --namespace NS, --kubeconfig FILE
+    --namespaces A,B       leave GatewayUpstreams of other namespaces to the operator that follows them
     --finalizers refuse    do nothing while there are GatewayUpstreams (default)
                  orphan    leave their upstreams in the gateways, marked so
                  delete    delete them, and their upstreams in the gateways
     --keep-crds            leave the CRDs, and with them the objects
     --keep-rbac            leave ServiceAccount, roles and bindings
+    --lease-name NAME      of the operator's Lease (default gateway-upstream-operator)
+    --keep-lease           leave the Lease, so that no operator leads for half a minute
     --timeout 5m           how long to wait for the operator
   check                  permissions, CRDs and gateways, each with its remedy; exit code 1 if one fails
     --config FILE, --namespace NS, --kubeconfig FILE
@@ -130,9 +134,12 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
     const values = flags(args, {
       namespace: text,
       kubeconfig: text,
+      namespaces: text,
       finalizers: text,
       'keep-crds': flag,
       'keep-rbac': flag,
+      'lease-name': text,
+      'keep-lease': flag,
       timeout: text,
     });
     return {
@@ -140,9 +147,12 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
       kubeconfig: values.kubeconfig,
       options: {
         namespace: namespaceOf('--namespace', values.namespace) ?? DEFAULT_NAMESPACE,
+        namespaces: namespacesOf('--namespaces', values.namespaces),
         finalizers: oneOf('--finalizers', values.finalizers ?? 'refuse', ['refuse', 'orphan', 'delete']),
         keepCrds: values['keep-crds'] ?? false,
         keepRbac: values['keep-rbac'] ?? false,
+        leaseName: leaseNameOf(values['lease-name']),
+        keepLease: values['keep-lease'] ?? false,
         timeoutMs: duration('--timeout', values.timeout ?? '5m'),
       },
     };
@@ -347,6 +357,13 @@ function namespaceOf(flagName: string, value: string | undefined): string | unde
   if (!result.success) {
     throw misused(`${flagName} "${value}" ${result.error.issues[0]?.message ?? 'is no namespace'}`);
   }
+  return value;
+}
+
+function leaseNameOf(value = OPERATOR): string {
+  const result = leaseName.safeParse(value);
+  if (!result.success)
+    throw misused(`--lease-name "${value}" ${result.error.issues[0]?.message ?? 'is invalid'}`);
   return value;
 }
 

@@ -50,6 +50,13 @@ export const clusterIdName = z
   .string()
   .regex(/^\S{1,64}$/, 'must be 1 to 64 characters without spaces, for example production-eu');
 
+export const leaseName = z
+  .string()
+  .regex(
+    /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
+    'must be the name of a Lease: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
+  );
+
 /** The configuration file. Every key is also in the chart's values. */
 export const configSchema = section({
   kubeconfig: z
@@ -101,12 +108,7 @@ export const configSchema = section({
       .boolean()
       .default(true)
       .describe('false: this is the only replica, and it writes without a lease.'),
-    leaseName: z
-      .string()
-      .regex(
-        /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
-        'must be the name of a Lease: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
-      )
+    leaseName: leaseName
       .default('gateway-upstream-operator')
       .describe('Name of the Lease in operatorNamespace.'),
     leaseDuration: duration('1s')
@@ -148,15 +150,17 @@ export const configSchema = section({
         /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$/,
         'must be an IP address or a host name, without scheme, port and brackets, for example 0.0.0.0',
       )
-      .default('0.0.0.0')
-      .describe('Address to listen on.'),
+      .optional()
+      .describe(
+        'Address to listen on. Default: 0.0.0.0 in a Pod, where the kubelet and Prometheus connect; elsewhere 127.0.0.1.',
+      ),
     port: port.default(8080).describe('Port to listen on; 0: any that is free.'),
     debugState: z
       .boolean()
       .default(false)
       .describe('Whether /debug/state tells whoever asks what is desired and observed.'),
   })
-    .default({ host: '0.0.0.0', port: 8080, debugState: false })
+    .default({ port: 8080, debugState: false })
     .describe('Where /livez, /readyz and /metrics answer.'),
 })
   .refine(
@@ -181,8 +185,12 @@ export const configSchema = section({
     error: 'must be at least twice retryPeriod, so that one failed renewal costs nothing',
   });
 
-export type Config = Omit<z.output<typeof configSchema>, 'operatorNamespace'> & {
+type FileConfig = z.output<typeof configSchema>;
+
+/** What the file says, completed with what the environment says. */
+export type Config = Omit<FileConfig, 'operatorNamespace' | 'ops'> & {
   readonly operatorNamespace: string;
+  readonly ops: FileConfig['ops'] & { readonly host: string };
 };
 
 /** What the user asked for is wrong; the message says what to write instead. */
@@ -203,11 +211,17 @@ export function readConfig(
       `${source}: operatorNamespace is not set and neither is POD_NAMESPACE: name the namespace with the Secrets of the connections`,
     );
   }
-  return { ...config, operatorNamespace };
+  const ops = { ...config.ops, host: config.ops.host ?? defaultOpsHost(env) };
+  return { ...config, operatorNamespace, ops };
+}
+
+/** Kubernetes sets KUBERNETES_SERVICE_HOST in every Pod. A program elsewhere must not offer its metrics to the network. */
+function defaultOpsHost(env: Readonly<Record<string, string | undefined>>): string {
+  return (env['KUBERNETES_SERVICE_HOST'] ?? '') === '' ? '127.0.0.1' : '0.0.0.0';
 }
 
 /** Checks what was read from `source`. Throws `ConfigError` with one line for each wrong key. */
-export function parseConfig(value: unknown, source: string): z.output<typeof configSchema> {
+export function parseConfig(value: unknown, source: string): FileConfig {
   const result = configSchema.safeParse(value, { error: expectation });
   if (result.success) return result.data;
   const lines = result.error.issues.map(
@@ -259,7 +273,13 @@ function readYaml(file: string): unknown {
   try {
     return parse(text) as unknown;
   } catch (error) {
-    if (error instanceof YAMLParseError) throw new ConfigError(`${file} is no YAML: ${error.message}`);
-    throw error;
+    throw new ConfigError(`${file} is not valid YAML: ${yamlProblem(error)}`);
   }
+}
+
+/** The parser's words: of a wrong spelling with its place, on several lines; of aliases that expand to too much on one. */
+function yamlProblem(error: unknown): string {
+  if (error instanceof YAMLParseError && error.code === 'RESOURCE_EXHAUSTION')
+    return 'it is nested too deeply';
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,10 +1,17 @@
 #!/usr/bin/env node
 import { setFlagsFromString } from 'node:v8';
+import { nodeVersionProblem } from './node-version.ts';
 
-// V8 lets a heap grow to a multiple of what is in use before it collects (docs/decisions/0025-a-heap-that-stays-small.md).
-setFlagsFromString('--heap-growing-percent=40');
-setFlagsFromString('--semi-space-growth-factor=1');
+const problem = nodeVersionProblem(process.versions.node);
+if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`);
+  process.exitCode = 1;
+} else {
+  // V8 lets a heap grow to a multiple of what is in use before it collects (docs/decisions/0025-a-heap-that-stays-small.md).
+  setFlagsFromString('--heap-growing-percent=40');
+  setFlagsFromString('--semi-space-growth-factor=1');
 
-// Only now: what is imported makes the heap grow already.
-const { runProgram } = await import('./program.ts');
-void runProgram();
+  // Only now: an older Node.js cannot load the program, and what is imported makes the heap grow already.
+  const { runProgram } = await import('./program.ts');
+  void runProgram();
+}

@@ -25,7 +25,7 @@ import { permissionsOf } from './install/rbac.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
 import { createFollower } from './kube/follower.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
-import { createLeaderElection, guardWrites, UNOPPOSED } from './kube/leader.ts';
+import { createLeaderElection, guardWrites, type LeaseStanding, UNOPPOSED } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import {
@@ -209,13 +209,14 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const checks: readonly ReadinessCheck[] = [
     ...reflectors.map(watchCheck),
     { name: 'permissions', problem: permissions.problem },
-    { name: 'lease', problem: election.problem },
+    { name: 'lease', problem: election.problem, note: () => leaseNote(election.standing()) },
   ];
   let controller: Controller | undefined;
   const state: OperatorState = {
     checks,
     reflectors,
     leads: election.mayWrite,
+    lease: election.standing,
     missing: permissions.missing,
     depths: () => [...(controller?.depths() ?? []), ...reporter.depths()],
   };
@@ -310,6 +311,7 @@ interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
   readonly reflectors: readonly Reflector[];
   readonly leads: () => boolean;
+  readonly lease: () => LeaseStanding | undefined;
   readonly missing: () => readonly Permission[];
   readonly depths: () => readonly Sample[];
 }
@@ -347,9 +349,10 @@ function collectState(metrics: Metrics, { checks, reflectors, leads, missing, de
 }
 
 /** For `/debug/state`; the controller tells the rest. */
-function stateOf({ reflectors, leads, depths }: OperatorState): object {
+function stateOf({ reflectors, leads, lease, depths }: OperatorState): object {
   return {
     leader: leads(),
+    lease: lease(),
     watches: reflectors.map((reflector) => ({
       name: reflector.name,
       state: reflector.health().state,
@@ -358,6 +361,14 @@ function stateOf({ reflectors, leads, depths }: OperatorState): object {
     })),
     queues: depths(),
   };
+}
+
+/** For `/readyz`: a standby is ready, and says why it does nothing. */
+function leaseNote(standing: LeaseStanding | undefined): string | undefined {
+  if (standing === undefined) return undefined;
+  const { role, lease } = standing;
+  if (standing.role === 'standby') return `standby, waits for ${standing.waitsFor}`;
+  return role === 'leader' ? `leads by Lease ${lease}` : `no longer has Lease ${lease}, and ends`;
 }
 
 /** Since the API server was last heard; where it never was, since the process began. */

@@ -1,7 +1,8 @@
 import { OPERATOR } from './api/group.ts';
 import { readCommand, USAGE } from './cli.ts';
 import { type Config, ConfigError } from './config.ts';
-import { check, findingsJson, findingsText } from './install/check.ts';
+import { check } from './install/check.ts';
+import { findingsJson, findingsText } from './install/finding.ts';
 import { type InstallDeps, install } from './install/install.ts';
 import { InstallError } from './install/install-error.ts';
 import { manifestsYaml } from './install/manifests.ts';
@@ -25,6 +26,11 @@ const LEFT_OPEN_MS = 2000;
 
 /** Does what the command line says, and sets the exit code. */
 export async function runProgram(): Promise<void> {
+  // `print | head`: a reader that has seen enough closes the pipe, which is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
   try {
     process.exitCode = await main();
   } catch (error) {
@@ -67,6 +73,8 @@ async function main(): Promise<number> {
             permissions: permissionsNeeded(config),
             operatorNamespace: config.operatorNamespace,
             namespaces: config.namespaces,
+            leaseName: config.leaderElection.enabled ? config.leaderElection.leaseName : undefined,
+            now: systemClock.now(),
             requestTimeoutMs: config.requestTimeout,
           },
           signal,
@@ -151,7 +159,7 @@ async function untilStopped(work: (signal: AbortSignal) => Promise<number>): Pro
     if (!(error instanceof InstallError || error instanceof KubeApiError || error instanceof PlanError))
       throw error;
     process.stderr.write(`${error.message}${error instanceof KubeApiError ? remedyOf(error) : ''}\n`);
-    return 1;
+    return error instanceof InstallError ? error.exitCode : 1;
   }
 }
 

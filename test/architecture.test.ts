@@ -25,6 +25,8 @@ const node = /^node:/;
 const RULES: readonly Rule[] = [
   // Everything but what is beside `src`: tests, demo and benchmark know the program, and it does not know them.
   { from: /^(main|program|operator)\.ts$/, may: [/^(?!\.\.\/)/] },
+  // An older Node.js evaluates it, to say that it is too old.
+  { from: /^node-version\.ts$/, may: [] },
   { from: /^cli\.ts$/, may: [/^api\//, /^config\.ts$/, node], mayHaveTypesOf: [/^install\//, /^plan\//] },
   { from: /^config\.ts$/, may: [/^api\//, /^zod$/, /^yaml$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
@@ -98,6 +100,12 @@ const RULES: readonly Rule[] = [
       /^gateways\/(driver|index)\.ts$/,
       node,
     ],
+  },
+  {
+    // It writes conditions, as the controller does.
+    from: /^install\/mark-uninstalled\.ts$/,
+    may: [/^api\//, /^core\//, /^kube\//],
+    mayHaveTypesOf: [/^runtime\//],
   },
   {
     from: /^install\//,

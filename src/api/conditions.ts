@@ -30,6 +30,7 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'Rejected',
   'NameTaken',
   'MemberRefused',
+  'OperatorUninstalled',
 ]);
 
 /** kstatus' two, which every kind has. */
@@ -55,7 +56,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Ready', 'NoReadyEndpoints', 'NoWeight'],
         False: ['PermissionMissing'],
-        Unknown: ['Pending'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
       },
       follows: ['Accepted', 'ResolvedRefs', 'Programmed'],
     },
@@ -96,7 +97,7 @@ export const CONDITIONS = {
           'StaticAddressesDenied',
           'AddressNotAllowed',
         ],
-        Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing'],
+        Unknown: ['SourceUnavailable', 'Pending', 'PermissionMissing', 'OperatorUninstalled'],
       },
     },
     Programmed: {
@@ -109,11 +110,12 @@ export const CONDITIONS = {
           'NotOwned',
           'UpstreamNotFound',
           'UsesDiscovery',
+          'FinalizerRefused',
           'InUse',
           'Observed',
           'Pending',
         ],
-        Unknown: ['GatewayUnavailable', 'Pending', 'PermissionMissing'],
+        Unknown: ['GatewayUnavailable', 'Pending', 'PermissionMissing', 'OperatorUninstalled'],
       },
     },
     RemovalHeld: {
@@ -128,8 +130,8 @@ export const CONDITIONS = {
       meaning: 'Both below.',
       reasons: {
         True: ['Ready'],
-        False: ['PermissionMissing', 'InUse', 'InvalidSpec', 'SecretNotFound'],
-        Unknown: ['Pending'],
+        False: ['PermissionMissing', 'InUse', 'FinalizerRefused', 'InvalidSpec', 'SecretNotFound'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
       },
       follows: ['Reachable', 'Authorized'],
     },
@@ -138,7 +140,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Reachable'],
         False: ['GatewayUnavailable'],
-        Unknown: ['InvalidSpec', 'SecretNotFound', 'Pending'],
+        Unknown: ['InvalidSpec', 'SecretNotFound', 'Pending', 'OperatorUninstalled'],
       },
     },
     Authorized: {
@@ -146,7 +148,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Authorized'],
         False: ['Unauthorized'],
-        Unknown: ['GatewayUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending'],
+        Unknown: ['GatewayUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending', 'OperatorUninstalled'],
       },
     },
     ...PROGRESS,
@@ -158,7 +160,7 @@ export const CONDITIONS = {
       reasons: {
         True: ['Ready'],
         False: ['PermissionMissing', 'InvalidSpec', 'NameTaken', 'MemberRefused'],
-        Unknown: ['Pending'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
       },
     },
     PruningHeld: {

@@ -6,7 +6,9 @@ import {
   celMatches,
   conditions,
   count,
+  DELETION_TIMEOUT,
   dnsSubdomain,
+  durationBetween,
   observedGeneration,
   pendingStatus,
   text,
@@ -230,6 +232,11 @@ export const gatewayConnectionSpec = withRules(
       overrides: 'Deny',
       probePorts: 'Own',
     }),
+    deletionTimeout: durationBetween('0s', '168h')
+      .default(DELETION_TIMEOUT)
+      .describe(
+        'How long a deletion waits for the gateway to confirm that it holds no upstream of this operator any more. After that the connection is deleted, and what the gateway still holds stays there.',
+      ),
   }),
   [
     {
@@ -261,7 +268,9 @@ export const gatewayConnectionStatus = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
       .describe('What only some versions of the gateway can do. Absent where it does not say its version.'),
-    upstreams: count.optional().describe('How many GatewayUpstreams refer to this connection.'),
+    upstreams: count
+      .optional()
+      .describe('How many GatewayUpstreams refer to this connection, of those that the operator follows.'),
     leftBehind: z
       .array(z.string().max(64))
       .max(256)
@@ -293,7 +302,7 @@ export const gatewayConnectionStatus = z
       })
       .optional()
       .describe(
-        'The data planes, where `controlApi` is set. Changes no condition. Written at most every 10 s.',
+        'The data planes, where `controlApi` is set. Changes no condition. At most one write in 10 s while it keeps changing.',
       ),
     conditions: conditions.optional(),
   })

@@ -99,7 +99,7 @@ export const gatewayUpstreamSetStatus = z
     observedGeneration,
     services: count
       .optional()
-      .describe('Services that match. Counts and lists are written at most every 10 s.'),
+      .describe('Services that match. At most one write in 10 s while counts and lists keep changing.'),
     ports: count.optional().describe('Ports of these Services that should have a GatewayUpstream.'),
     upstreams: count.optional().describe('GatewayUpstreams of this set.'),
     pruning: z

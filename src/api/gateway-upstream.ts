@@ -4,10 +4,11 @@ import {
   celMatches,
   conditions,
   count,
+  DELETION_TIMEOUT,
   dnsSubdomain,
   durationBetween,
   observedGeneration,
-  pendingStatus,
+  pendingStatusInNamespace,
   text,
   withRules,
 } from './schema.ts';
@@ -246,7 +247,7 @@ export const gatewayUpstreamSpec = withRules(
         'What becomes of the upstream when this object is deleted. Delete: waits while a route refers to it. Orphan: it stays. Force: it goes, whatever refers to it.',
       ),
     deletionTimeout: durationBetween('0s', '168h')
-      .default('10m')
+      .default(DELETION_TIMEOUT)
       .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
   }),
   [
@@ -365,7 +366,7 @@ export const gatewayUpstreamStatus = z
           .describe('Nodes that are not wanted any more and that the removal guard keeps in the gateway.'),
       })
       .optional()
-      .describe('The endpoints behind all backends. Written at most every 10 s.'),
+      .describe('The endpoints behind all backends. At most one write in 10 s while it keeps changing.'),
     excluded: z
       .array(
         z.object({
@@ -384,7 +385,7 @@ export const gatewayUpstreamStatus = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. Written at most every 10 s.`,
+        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. At most one write in 10 s while it keeps changing.`,
       ),
     warnings: z
       .array(
@@ -416,7 +417,9 @@ export const gatewayUpstreamStatus = z
         more: count.optional().describe('How many changes are not listed.'),
       })
       .optional()
-      .describe('With syncPolicy Observe: what Sync would write. Written at most every 10 s.'),
+      .describe(
+        'With syncPolicy Observe: what Sync would write. At most one write in 10 s while it keeps changing.',
+      ),
     dataPlanes: z
       .object({
         total: count.describe('Data planes that are asked.'),
@@ -437,10 +440,10 @@ export const gatewayUpstreamStatus = z
       })
       .optional()
       .describe(
-        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. Written at most every 10 s.',
+        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. At most one write in 10 s while it keeps changing.',
       ),
     conditions: conditions.optional(),
   })
-  .meta({ default: pendingStatus });
+  .meta({ default: pendingStatusInNamespace });
 
 export type GatewayUpstreamStatus = z.output<typeof gatewayUpstreamStatus>;

@@ -10,6 +10,9 @@ export const UPSTREAM_FINALIZER = `${GROUP}/upstream-cleanup`;
 /** Keeps a GatewayConnection while a GatewayUpstream refers to it. */
 export const CONNECTION_FINALIZER = `${GROUP}/in-use`;
 
+/** On the operator's Lease: the identity that asks its holder to finish and to hand it over. */
+export const LEASE_SUCCESSOR_ANNOTATION = `${GROUP}/lease-successor`;
+
 /** A time, RFC 3339: removals that the guard holds since then or longer may be written. */
 export const ACCEPT_REMOVAL_ANNOTATION = `${GROUP}/accept-removal`;
 

@@ -9,7 +9,7 @@ interface Definition {
 
 /**
  * The closed set of metrics of the program; those of the process come besides. No label names an object, but for
- * connections, which are few.
+ * connections that exist, which are few.
  */
 export const METRICS = {
   leader: {
@@ -33,7 +33,7 @@ export const METRICS = {
   objects: {
     name: 'gateway_upstream_operator_objects',
     type: 'gauge',
-    help: 'Objects by what their conditions say, as the API server holds them. Every replica tells the same.',
+    help: 'Objects by what their conditions say, as the API server holds them; `connection` is empty where it does not exist. Every replica tells the same.',
     labels: ['kind', 'connection', 'type', 'status', 'reason'],
   },
   dataPlanesLagging: {
@@ -69,7 +69,7 @@ export const METRICS = {
   queueDepth: {
     name: 'gateway_upstream_operator_queue_depth',
     type: 'gauge',
-    help: 'Keys that wait or run. Queues are `gateway` (one per connection), `connections`, `finalizers`, `sets`, `members of` each set, and `status`.',
+    help: 'Keys that wait or run. Queues are `gateway` (one per connection, and one without a connection for upstreams whose connection does not exist), `connections`, `finalizers`, `sets`, `members of` each set, and `status`.',
     labels: ['queue', 'connection'],
   },
   queueWait: {

@@ -56,10 +56,14 @@ export const REASONS = {
     'With `spec.manage: Nodes`: the upstream has no nodes to keep, since the gateway finds them by itself. Its owner replaces `service_name` and `discovery_type` by `nodes`.',
   Observed:
     '`spec.syncPolicy` is Observe and the gateway differs: nothing is written. `status.plan` says what would be; set Sync to have it done.',
+  FinalizerRefused:
+    'The API server, an admission policy or a webhook refuses the finalizer of the operator, with the words in the message. Nothing new is written to the gateway without it. Allow the ServiceAccount of the operator to patch `metadata.finalizers`.',
   InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
   // Ready
   Ready: 'Accepted, resolved and programmed.',
-  Pending: 'Not looked at yet.',
+  Pending: 'Not processed yet. The message says what to check, or what it waits for.',
+  OperatorUninstalled:
+    'The operator was uninstalled, so nothing keeps this object up to date. What the gateway has stays as it is. Install the operator again, or delete the object.',
   PermissionMissing:
     'The operator lacks a right in the cluster, so that what is said here may be out of date. The message names the right and the role that should grant it.',
   NoReadyEndpoints: 'Programmed, but no endpoint is ready: the gateway has nothing to send traffic to.',

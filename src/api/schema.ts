@@ -110,6 +110,9 @@ export function durationBetween(least: string, most: string) {
   ]);
 }
 
+/** How long the deletion of an object waits for its gateway where the spec says nothing else, or cannot be read. */
+export const DELETION_TIMEOUT = '10m';
+
 export const count = z.int().min(0);
 
 /** Of a status. */
@@ -137,18 +140,25 @@ export const conditions = z
   .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
   .describe('What the operator found, by type.');
 
+/** The time of the condition that the CRD gives every new object: nothing happened then. */
+export const NEVER = '1970-01-01T00:00:00Z';
+
 /**
- * What `status` is before the operator has looked at an object for the first time: kstatus and Argo CD call an object
- * without conditions healthy.
+ * What `status` is until an operator processes the object: kstatus and Argo CD call an object without conditions healthy.
+ * Nobody else can explain why none does: an operator that does not lead or does not follow the namespace may not write here.
  */
-export const pendingStatus = {
-  conditions: [
-    {
-      type: 'Ready',
-      status: 'Unknown',
-      reason: 'Pending',
-      message: 'Waiting for the operator.',
-      lastTransitionTime: '1970-01-01T00:00:00Z',
-    },
-  ],
-} as const;
+function pending(message: string) {
+  return {
+    conditions: [{ type: 'Ready', status: 'Unknown', reason: 'Pending', message, lastTransitionTime: NEVER }],
+  } as const;
+}
+
+const NOT_PROCESSED = 'No operator has processed this object yet. If this stays,';
+
+export const pendingStatus = pending(
+  `${NOT_PROCESSED} check that the operator runs and that one of its replicas holds the Lease`,
+);
+
+export const pendingStatusInNamespace = pending(
+  `${NOT_PROCESSED} the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace`,
+);

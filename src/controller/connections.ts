@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { ServicePortRef } from '../core/desired.ts';
+import { type Complaint, complaintText } from '../core/errors.ts';
+import type { ObservedUpstream, UpstreamId } from '../core/model.ts';
 import type { GatewayDriver, GatewayInfo } from '../gateways/driver.ts';
 import { createGatewayDriver, type GatewayOptions } from '../gateways/index.ts';
 import type { GatewayConnection, SecretFacts } from '../kube/objects.ts';
@@ -33,9 +35,15 @@ export interface ConnectionsOptions {
   readonly log: Logger;
   readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
+  /** The gateway holds something else as `id` than was written last; see `SessionOptions`. */
+  readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Whether an object wants `id` of the connection. */
+  readonly isWanted: (connection: string, id: UpstreamId) => boolean;
   /** The state of a connection changed, or may have. */
   readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
   readonly setConcurrency: (connection: string, concurrency: number) => void;
+  /** The connection was deleted. */
+  readonly onGone: (connection: string) => void;
   readonly instruments: Instruments;
 }
 
@@ -80,11 +88,15 @@ export class Connections {
     const connection = this.#options.connections.get('', name);
     if (connection === undefined) {
       this.#unusable.delete(name);
-      this.#close(name);
+      const ended = this.#close(name) ?? Promise.resolve();
+      this.#options.onGone(name);
+      // The requests that end last are counted too.
+      void ended.finally(() => this.#forgetSeries(name));
       this.#options.onState(name, 'everything');
       return;
     }
     const { secrets, operatorNamespace } = this.#options;
+    this.#options.setConcurrency(name, connection.spec.ok ? connection.spec.value.limits.concurrency : 1);
     const resolved = gatewayOptionsOf(
       connection,
       (secret) => secrets.get(operatorNamespace, secret),
@@ -98,7 +110,6 @@ export class Connections {
     }
     this.#unusable.delete(name);
     const { limits } = resolved.spec;
-    this.#options.setConcurrency(name, limits.concurrency);
     const fingerprint = createHash('sha256')
       .update(JSON.stringify([resolved.options, limits, connection.uid]))
       .digest('hex');
@@ -118,14 +129,14 @@ export class Connections {
     );
   }
 
-  /** Lists every gateway at once. */
-  resync(): void {
-    for (const { session } of this.#open.values()) session.resync();
-  }
-
   async close(): Promise<void> {
     for (const name of [...this.#open.keys()]) this.#close(name);
     await Promise.all(this.#ending);
+  }
+
+  #forgetSeries(name: string): void {
+    // It may have been made again meanwhile.
+    if (this.#options.connections.get('', name) === undefined) this.#options.instruments.gone(name);
   }
 
   #start(
@@ -135,7 +146,8 @@ export class Connections {
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
-    const { clock, random, resyncMs, mayWrite, onList, onState, instruments } = this.#options;
+    const { clock, random, resyncMs, mayWrite, onList, onLateWrite, isWanted, onState, instruments } =
+      this.#options;
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
@@ -157,6 +169,8 @@ export class Connections {
       limit: createRateLimit(spec.limits.requestsPerSecond),
       mayWrite,
       onList: (report) => onList(name, report),
+      onLateWrite: (id, observed) => onLateWrite(name, id, observed),
+      isWanted: (id) => isWanted(name, id),
       onState: (scope) => onState(name, scope),
       onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),
       onError: (reason) => instruments.failed(name, reason),
@@ -180,7 +194,7 @@ export class Connections {
 
 export type GatewayOptionsResult =
   | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
-  | Extract<ConnectionState, { kind: 'unusable' }>;
+  | (Extract<ConnectionState, { kind: 'unusable' }> & Complaint);
 
 /** What the driver of `connection` is made from, or why there is none. The Secrets are those of `operatorNamespace`. */
 export function gatewayOptionsOf(
@@ -193,11 +207,8 @@ export function gatewayOptionsOf(
 ): GatewayOptionsResult {
   if (!spec.ok || spec.value.apisix === undefined) {
     const why = spec.ok ? 'spec.apisix is missing' : spec.message;
-    return {
-      kind: 'unusable',
-      reason: 'InvalidSpec',
-      message: `GatewayConnection ${name} is not valid: ${why}`,
-    };
+    const problem = `GatewayConnection ${name} is not valid: ${why}`;
+    return { kind: 'unusable', reason: 'InvalidSpec', message: problem, problem };
   }
   const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
   const missing: string[] = [];
@@ -219,11 +230,11 @@ export function gatewayOptionsOf(
           clientKey: secret({ name: clientName, key: 'tls.key' }),
         };
   if (missing.length > 0) {
-    return {
-      kind: 'unusable',
-      reason: 'SecretNotFound',
-      message: `${missing.join('; ')}: create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
+    const complaint = {
+      problem: missing.join('; '),
+      remedy: `create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
     };
+    return { kind: 'unusable', reason: 'SecretNotFound', message: complaintText(complaint), ...complaint };
   }
   return {
     kind: 'resolved',

@@ -1,6 +1,12 @@
 import { type BackendTarget, backendTargets, type ServicePortRef } from '../core/desired.ts';
 import { namespaceNamedBy } from '../core/host-policy.ts';
-import { type ObjectKey, objectKey, splitKey, type UpstreamId } from '../core/model.ts';
+import {
+  type ObjectKey,
+  type ObservedUpstream,
+  objectKey,
+  splitKey,
+  type UpstreamId,
+} from '../core/model.ts';
 import { labelledAs } from '../core/ownership.ts';
 import type { SetService } from '../core/upstream-set.ts';
 import type { DiscoverySource } from '../discovery/source.ts';
@@ -26,17 +32,23 @@ import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
 import { debugState } from './debug-state.ts';
 import { EndpointChanges } from './endpoint-changes.ts';
-import { endingOf, type World } from './evaluate.ts';
+import type { World } from './evaluate.ts';
+import { Finalizers } from './finalizers.ts';
 import { GuardMemory } from './guard-memory.ts';
-import { CONNECTION_LANE, depthSamples, gatewayLane, type Instruments } from './instruments.ts';
-import { LateFinalizers } from './late-finalizers.ts';
+import {
+  CONNECTION_LANE,
+  depthSamples,
+  gatewayLane,
+  type Instruments,
+  UNKNOWN_GATEWAY_LANE,
+} from './instruments.ts';
 import { Proof } from './proof.ts';
 import { createConnectionReconciler } from './reconcile-connection.ts';
 import { UpstreamSets } from './reconcile-set.ts';
 import { createUpstreamReconciler } from './reconcile-upstream.ts';
 import { type ReferenceRules, referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
-import type { ListReport } from './session.ts';
+import { type ListReport, READ_BACK_MS } from './session.ts';
 import { Sweep } from './sweep.ts';
 import { concernsNamespace, concernsNode, concernsObject } from './triggers.ts';
 
@@ -113,12 +125,11 @@ type Work =
   | { readonly kind: 'set'; readonly name: string }
   | { readonly kind: 'member'; readonly set: string; readonly key: ObjectKey };
 
-/**
- * A write that the leader before had begun may be carried out until about now, and nothing else would tell: every gateway
- * is listed once more.
- */
-const READ_BACK_MS = 60_000;
+/** A connection that waits to be deleted has its orphans confirmed and deleted this fast. */
+const CONFIRM_SOON_MS = 1000;
 
+/** How many upstreams are looked at at once whose connection does not exist. */
+const UNKNOWN_AT_ONCE = 8;
 const FINALIZER_LANE = 'finalizers';
 const FINALIZERS_AT_ONCE = 8;
 const SET_LANE = 'sets';
@@ -159,6 +170,7 @@ export function createController(options: ControllerOptions): Controller {
     clock,
     backoffMs: options.backoffMs,
     onBegin: options.instruments.waited,
+    onIdle: options.instruments.idle,
     onError: (key, err) => {
       // Whoever lost the lease says so once, and ends.
       if (!options.mayWrite()) return;
@@ -176,11 +188,14 @@ export function createController(options: ControllerOptions): Controller {
   const sessions: Connections = new Connections({
     ...options,
     onList,
+    onLateWrite,
+    isWanted: (name, id) => claims.claimants(name, id).length > 0,
     onState: (name, scope) => {
       enqueueConnection(name);
       if (scope === 'everything') enqueueUsersOf(name, PRIORITY.resync);
     },
     setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
+    onGone: (name) => queue.release(gatewayLane(name)),
   });
   const connectionState = (name: string) => sessions.state(name);
   const gatewayInfo = (connection: GatewayConnection) => sessions.info(connection);
@@ -205,30 +220,26 @@ export function createController(options: ControllerOptions): Controller {
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
   };
+  const sweep = new Sweep({ ...options, connectionState });
   const leaveAlone = (connection: string, id: UpstreamId) => {
     sweep.leaveAlone(connection, id);
     enqueueConnection(connection);
   };
-  const lateFinalizers = new LateFinalizers({
-    upstreams,
-    writer,
-    reporter,
-    clock,
-    leaveAlone,
+  const finalizers = new Finalizers({
+    ...options,
     enqueue: (key) => enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, PRIORITY.spec),
-    endingOf: (object) => endingOf(options, object),
-    remove: (connection, id, references, signal) => sweep.remove(connection, id, references, signal),
-    done(connection, id) {
-      enqueueConnection(connection);
-      // One that wants the same id may have been told that it is not its own.
-      for (const key of claims.claimants(connection, id)) enqueueKey(key, PRIORITY.resync);
+    onRefusal(object) {
+      if ('connection' in object) return enqueueUpstream(object, PRIORITY.spec);
+      enqueueConnection(object.name);
+      enqueueUsersOf(object.name, PRIORITY.resync);
     },
   });
   const reconcileUpstream = createUpstreamReconciler({
     ...options,
     ...world,
     connectionState,
-    lateFinalizers,
+    finalizers,
+    bindConnection: enqueueConnection,
     memory,
     changes,
     proof,
@@ -241,13 +252,14 @@ export function createController(options: ControllerOptions): Controller {
     connectionState,
     gatewayInfo,
     permissions: options.permissions,
-    leftBehind: (name) => sweep.leftAlone(name),
-    holds: (name) => lateFinalizers.holds(name),
+    sweep,
+    finalizers,
     proof,
     writer,
     reporter,
+    clock,
+    log,
   });
-  const sweep: Sweep = new Sweep({ ...options, connectionState });
   const upstreamSets = new UpstreamSets({
     ...options,
     enqueueSet: (name) => enqueue({ kind: 'set', name }, SET_LANE, PRIORITY.spec),
@@ -255,6 +267,7 @@ export function createController(options: ControllerOptions): Controller {
       queue.setConcurrency(memberLane(set), MEMBERS_AT_ONCE);
       enqueue({ kind: 'member', set, key }, memberLane(set), priority);
     },
+    onGone: (set) => queue.release(memberLane(set)),
   });
 
   async function run(work: Work, signal: AbortSignal): Promise<Followup> {
@@ -262,11 +275,12 @@ export function createController(options: ControllerOptions): Controller {
       case 'upstream':
         return await reconcileUpstream(work.key, signal);
       case 'finalizer':
-        return await lateFinalizers.settle(work.key, signal);
+        return await finalizers.add(work.key, signal);
       case 'connection':
         return await reconcileConnection(work.name, signal);
       case 'forgotten':
-        await sweep.remove(work.connection, work.id, 'respect', signal);
+        await sweep.remove(work.connection, work.id, signal);
+        if (isEnding(work.connection)) enqueueConnection(work.connection);
         return { kind: 'done' };
       case 'set':
         return upstreamSets.reconcile(work.name);
@@ -281,8 +295,12 @@ export function createController(options: ControllerOptions): Controller {
     queue.add(JSON.stringify(work), lane, priority);
   }
 
+  function laneOf(connection: string): string {
+    return connections.get('', connection) === undefined ? UNKNOWN_GATEWAY_LANE : gatewayLane(connection);
+  }
+
   function enqueueUpstream(object: GatewayUpstream, priority: Priority): void {
-    enqueue({ kind: 'upstream', key: keyOf(object) }, gatewayLane(object.connection), priority);
+    enqueue({ kind: 'upstream', key: keyOf(object) }, laneOf(object.connection), priority);
   }
 
   function enqueueKey(key: ObjectKey, priority: Priority): void {
@@ -354,11 +372,28 @@ export function createController(options: ControllerOptions): Controller {
       for (const key of claims.claimants(name, id)) enqueueKey(key, PRIORITY.resync);
     }
     proof.sweep(name);
-    const forgotten = sweep.forgotten(name, observed);
+    const { confirmed, isUnconfirmed } = sweep.listed(name, observed);
+    if (isUnconfirmed) confirmWithin(name, isEnding(name) ? CONFIRM_SOON_MS : READ_BACK_MS);
     enqueueConnection(name);
-    for (const id of forgotten) {
-      enqueue({ kind: 'forgotten', connection: name, id }, gatewayLane(name), PRIORITY.resync);
+    for (const id of confirmed) {
+      enqueue({ kind: 'forgotten', connection: name, id }, laneOf(name), PRIORITY.resync);
     }
+  }
+
+  function onLateWrite(name: string, id: UpstreamId, observed: ObservedUpstream | undefined): void {
+    const claimants = claims.claimants(name, id);
+    for (const key of claimants) enqueueKey(key, PRIORITY.resync);
+    if (claimants.length > 0 || observed === undefined) return;
+    if (sweep.suspect(name, observed)) confirmWithin(name, READ_BACK_MS);
+  }
+
+  function confirmWithin(name: string, ms: number): void {
+    const state = sessions.state(name);
+    if (state.kind === 'usable') state.session.listWithin(ms);
+  }
+
+  function isEnding(name: string): boolean {
+    return connections.get('', name)?.deletionTimestamp !== undefined;
   }
 
   /** Begins as soon as every kind is known; called whenever that may have become so. */
@@ -384,6 +419,8 @@ export function createController(options: ControllerOptions): Controller {
     async run(signal) {
       queue.setConcurrency(CONNECTION_LANE, 4);
       queue.setConcurrency(FINALIZER_LANE, FINALIZERS_AT_ONCE);
+      queue.setConcurrency(SET_LANE, 1);
+      queue.setConcurrency(UNKNOWN_GATEWAY_LANE, UNKNOWN_AT_ONCE);
       using listeners = new DisposableStack();
       for (const store of required) listeners.use(store.onState(startIfKnown));
       listeners.use(
@@ -394,7 +431,7 @@ export function createController(options: ControllerOptions): Controller {
           if (!concernsObject(event)) return;
           follow(keyOf(object), event.current);
           enqueueUpstream(object, PRIORITY.spec);
-          if (event.previous === undefined || event.current === undefined)
+          if (event.previous === undefined || event.current === undefined || isEnding(object.connection))
             enqueueConnection(object.connection);
         }),
       );
@@ -493,7 +530,6 @@ export function createController(options: ControllerOptions): Controller {
       );
       listeners.use(upstreamSets.listen());
       startIfKnown();
-      listeners.use(clock.setTimer(READ_BACK_MS, () => sessions.resync()));
       if (!signal.aborted) {
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       }

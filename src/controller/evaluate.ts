@@ -145,6 +145,12 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
       `GatewayConnection ${object.connection} is not valid: spec.allowedNamespaces: ${patterns}`,
     );
   }
+  if (connection.deletionTimestamp !== undefined && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
+    return refuse(
+      'ConnectionNotFound',
+      `GatewayConnection ${object.connection} is being deleted and takes no new upstreams: refer to another one in a new object`,
+    );
+  }
   const id = wantedId(object, connection.spec.value.idPrefix) ?? '';
   const owner = ownerOf(world.clusterId, object);
   const denied =
@@ -173,17 +179,15 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
     return { ...evaluated, accepted: denied, desired: { ...desired, action: 'wait' } };
   }
   if (denied !== undefined) {
-    // A permission that was taken away stops the traffic: what the gateway already has drops to no nodes, in whatever
-    // words the gateway takes.
-    const { upstream } = desired;
-    const stopped =
-      problems.length === 0
-        ? upstream
-        : { id, labels, scheme: upstream.scheme, loadBalancing: ANY_BALANCING };
+    const { scheme } = desired.upstream;
     return {
       ...evaluated,
       accepted: denied,
-      desired: { ...desired, action: 'onlyIfHeld', upstream: { ...stopped, nodes: [] } },
+      desired: {
+        ...desired,
+        action: 'onlyIfHeld',
+        upstream: { id, labels, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
+      },
     };
   }
   if (problems.length > 0) {
@@ -224,6 +228,7 @@ export function decide(
   const { accepted, owner, terms } = evaluation;
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
   const own = terms.manage === 'Object' && isOwn(ownership) ? observed : undefined;
+  if (accepted.status !== 'True') return decideDenied(evaluation, ownership, own, canonicalOf);
   // What somebody else put there are no endpoints that could be lost.
   const kept = own ?? (terms.keptBefore && ownership !== 'foreign' ? observed : undefined);
   const guarded: Guarded =
@@ -231,12 +236,38 @@ export function decide(
   const wanted = canonicalOf(guarded.desired.upstream);
   const canonical =
     terms.manage === 'Nodes' && observed !== undefined ? withNodesOf(wanted, observed.canonical) : wanted;
-  // Whether an id exists, and whose it is, is nothing that an object without permission may ask.
-  const change: Change =
-    accepted.status !== 'True' && own === undefined
-      ? { kind: 'none' }
-      : planChange(guarded.desired, canonical, observed, ownership, terms);
+  const change = planChange(guarded.desired, canonical, observed, ownership, terms);
   return { change, ownership, own, canonical, ...guarded };
+}
+
+/**
+ * An object that is not accepted stops its own traffic: its upstream loses its nodes. Nothing else of the upstream is
+ * written, since the spec may hold what the connection does not allow. Of an upstream that is not its own the object
+ * learns nothing, not even whether the id exists.
+ */
+function decideDenied(
+  { desired }: Evaluated,
+  ownership: Ownership,
+  own: ObservedUpstream | undefined,
+  canonicalOf: (upstream: Upstream) => string,
+): Decision {
+  const wanted = canonicalOf(desired.upstream);
+  if (own === undefined || desired.action !== 'onlyIfHeld') {
+    return { change: { kind: 'none' }, ownership, own, canonical: wanted, desired, lost: [] };
+  }
+  const upstream = { ...desired.upstream, labels: own.labels };
+  const canonical = withNodesOf(wanted, own.canonical);
+  return {
+    change:
+      own.canonical === canonical
+        ? { kind: 'none' }
+        : { kind: 'updateNodes', desired: upstream, observed: own },
+    ownership,
+    own,
+    canonical,
+    desired: { ...desired, upstream },
+    lost: [],
+  };
 }
 
 function termsOf(
@@ -261,13 +292,12 @@ function guard(
   object: GatewayUpstream,
   observed: ObservedUpstream,
 ): Guarded {
-  const { accepted, desired, spec, backends, clientCertificate } = evaluation;
+  const { desired, spec, backends, clientCertificate } = evaluation;
   const wanted = new Set(desired.upstream.nodes.map(placeOf));
   const remembered = world.recall(keyOf(object));
   if (
     observed.nodes.every((node) => wanted.has(placeOf(node))) ||
-    // A permission that was taken away, and a reference that leads nowhere any more, explain everything.
-    accepted.status !== 'True' ||
+    // A reference that leads nowhere any more explains everything.
     desired.action !== 'write' ||
     isExplained(world, evaluation, object, remembered)
   ) {
@@ -422,10 +452,12 @@ export function endingOf({ connections }: Pick<World, 'connections'>, object: Ga
 /** What has to be done in a gateway so that an object can go. */
 export type EndChange =
   | { readonly kind: 'none' }
-  /** The upstream stays, and says so from now on, so that no sweep takes it for a forgotten one. */
-  | { readonly kind: 'mark'; readonly desired: Upstream; readonly observed: ObservedUpstream }
-  /** It stays too, but cannot be told: what it needs to be written whole is not there. */
-  | { readonly kind: 'leave' }
+  /** The upstream stays, and its labels say so from now on, so that it is never taken for an orphan to delete. */
+  | {
+      readonly kind: 'mark';
+      readonly observed: ObservedUpstream;
+      readonly labels: Readonly<Record<string, string>>;
+    }
   | {
       readonly kind: 'delete';
       readonly observed: ObservedUpstream;
@@ -434,57 +466,54 @@ export type EndChange =
 
 /** What `ending` of `object` means where the gateway holds `observed`. */
 export function decideEnd(
-  world: World,
+  { clusterId }: Pick<World, 'clusterId'>,
   object: GatewayUpstream,
   { policy }: Extract<Ending, { kind: 'ends' }>,
   observed: ObservedUpstream | undefined,
 ): EndChange {
-  const owner = ownerOf(world.clusterId, object);
+  const owner = ownerOf(clusterId, object);
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
   if (observed === undefined || !isOwn(ownership)) return { kind: 'none' };
   if (policy !== 'Orphan') {
     return { kind: 'delete', observed, references: policy === 'Force' ? 'ignore' : 'respect' };
   }
-  if (staysBehind(observed) || !object.spec.ok) return { kind: 'none' };
-  const labels = ownerLabels(owner, { orphan: true });
-  const evaluation = evaluate(world, object);
-  // What its Services say of themselves is part of the upstream.
-  const backends = evaluation.kind === 'evaluated' ? evaluation.backends : [];
-  const certificate = certificateOf(world, object);
-  const { upstream } = buildDesired(
-    object.spec.value,
-    { id: observed.id, labels },
-    backends,
-    [],
-    certificate,
-  );
-  const connection = world.connections.get('', object.connection);
-  const isWhole = certificate === undefined || certificate.state === 'known';
-  if (!isWhole || connection === undefined || unsupportedBy(world, connection, upstream).length > 0) {
-    return { kind: 'leave' };
-  }
-  return { kind: 'mark', observed, desired: { ...upstream, nodes: observed.nodes } };
+  return staysBehind(observed)
+    ? { kind: 'none' }
+    : { kind: 'mark', observed, labels: ownerLabels(owner, { orphan: true }) };
 }
 
 /**
- * Whether `observed`, which the gateway of `connection` holds, was written by this operator for an object that is gone
- * and was not to stay.
+ * Whether an object wants `observed`, which the gateway of `connection` holds.
+ * - `notOurs`: this operator did not write it, or its object left it behind on purpose.
+ * - `wanted`: its object exists.
+ * - `orphaned`: its object is gone, and was to take it along.
+ * - `unknown`: its object would be in a namespace that this operator does not follow.
  */
-export function isForgotten(
-  { clusterId, upstreams, connections }: Pick<World, 'clusterId' | 'upstreams' | 'connections'>,
+export type Belonging = 'notOurs' | 'wanted' | 'orphaned' | 'unknown';
+
+export function belongingOf(
+  {
+    clusterId,
+    upstreams,
+    connections,
+    onlyNamespaces,
+  }: Pick<World, 'clusterId' | 'upstreams' | 'connections' | 'onlyNamespaces'>,
   connection: string,
   observed: ObservedUpstream,
-): boolean {
-  if (!isWrittenBy(observed, clusterId, connection) || staysBehind(observed)) return false;
+): Belonging {
+  if (!isWrittenBy(observed, clusterId, connection) || staysBehind(observed)) return 'notOurs';
+  const label = labelledObject(observed);
+  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(splitKey(label).namespace)) return 'unknown';
   const owners = upstreams
-    .byIndex('label', labelledObject(observed))
+    .byIndex('label', label)
     // One whose spec cannot be read may want any id, of any connection.
     .filter((object) => object.connection === connection || !object.spec.ok);
   const settings = connections.get('', connection)?.spec;
-  return owners.every((owner) => {
+  const isOrphaned = owners.every((owner) => {
     const wanted = settings?.ok === true ? wantedId(owner, settings.value.idPrefix) : undefined;
     return wanted !== undefined && wanted !== observed.id;
   });
+  return isOrphaned ? 'orphaned' : 'wanted';
 }
 
 function ownerOf(

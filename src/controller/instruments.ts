@@ -13,6 +13,10 @@ export type WriteOperation = 'put' | 'delete';
 export interface Instruments {
   /** The connection has a session from now on. */
   opened(connection: string): void;
+  /** The connection does not exist, and nothing is under way for it: its series go. */
+  gone(connection: string): void;
+  /** `lane` is gone: its series go, and those of its gateway. */
+  idle(lane: string): void;
   /** A key of `lane` begins after this wait. */
   waited(lane: string, waitedMs: number): void;
   /** The gateway accepted a change of endpoints, so long after it arrived. */
@@ -28,6 +32,9 @@ export interface Instruments {
 const GATEWAY_LANE = 'gateway ';
 export const CONNECTION_LANE = 'connections';
 export const STATUS_LANE = 'status';
+
+/** The lane of every upstream whose connection does not exist: tenants choose the names of those. */
+export const UNKNOWN_GATEWAY_LANE = GATEWAY_LANE;
 
 /** The lane of everything that is done for one gateway. */
 export function gatewayLane(connection: string): string {
@@ -50,6 +57,12 @@ export function createInstruments(metrics: Metrics): Instruments {
       }
       writesSuppressed({ connection }, 0);
     },
+    gone: (connection) => void metrics.forget({ connection }),
+    idle(lane) {
+      const { queue, connection } = queueLabels(lane);
+      // What ran last may have counted something for its gateway.
+      void metrics.forget(connection === '' ? { queue, connection } : { connection });
+    },
     waited: (lane, waitedMs) => queueWait(queueLabels(lane), waitedMs / 1000),
     propagated: (connection, elapsedMs) => propagation({ connection }, elapsedMs / 1000),
     wrote: (connection, operation, outcome) => writes({ connection, operation, outcome }),
@@ -71,7 +84,9 @@ export function objectSamples(
   sets: StoreView<GatewayUpstreamSet>,
 ): readonly Sample[] {
   const counts = new Map<string, { readonly labels: Labels; value: number }>();
-  const count = (kind: CustomKind, connection: string, conditions: readonly Condition[] = []) => {
+  const count = (kind: CustomKind, name: string, conditions: readonly Condition[] = []) => {
+    // Tenants choose the names of connections that do not exist.
+    const connection = connections.get('', name) === undefined ? '' : name;
     for (const { type, status, reason } of conditions) {
       const key = `${kind} ${connection} ${type} ${status} ${reason}`;
       const entry = counts.get(key);
@@ -91,7 +106,7 @@ export function objectSamples(
   return [...counts.values()];
 }
 
-function queueLabels(lane: string): Labels {
+function queueLabels(lane: string): { readonly queue: string; readonly connection: string } {
   return lane.startsWith(GATEWAY_LANE)
     ? { queue: 'gateway', connection: lane.slice(GATEWAY_LANE.length) }
     : { queue: lane, connection: '' };

@@ -128,6 +128,7 @@ export class Proof {
     if (controlApi === undefined) {
       before?.subscription?.handle[Symbol.dispose]();
       this.#followed.delete(connection);
+      this.#queue.release(dataPlaneLane(connection));
       for (const { key } of before?.expected.values() ?? []) {
         this.#places.delete(key);
         this.#report(key, undefined);

@@ -1,6 +1,8 @@
-import { CONNECTION_FINALIZER } from '../api/group.ts';
+import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../api/group.ts';
+import { DELETION_TIMEOUT, durationMs } from '../api/schema.ts';
 import { patternProblem } from '../core/access.ts';
 import { GatewayAuthError } from '../core/errors.ts';
+import { objectKey, type UpstreamId } from '../core/model.ts';
 import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import type { GatewayInfo } from '../gateways/driver.ts';
 import { gatewayFormat } from '../gateways/index.ts';
@@ -8,11 +10,15 @@ import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { MissingPermissions } from '../kube/permissions.ts';
 import type { StoreView } from '../kube/store.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { Followup } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
+import type { Finalizers } from './finalizers.ts';
 import type { Proof } from './proof.ts';
 import type { ConnectionOutcome, Reporter } from './reporter.ts';
+import type { Sweep } from './sweep.ts';
 
 export interface ConnectionReconcilerDeps {
   readonly connections: StoreView<GatewayConnection>;
@@ -21,44 +27,152 @@ export interface ConnectionReconcilerDeps {
   readonly connectionState: (name: string) => ConnectionState;
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
-  /** Ids of its upstreams that are left alone. */
-  readonly leftBehind: (name: string) => readonly string[];
-  /** Whether an upstream of an object that is gone is still to be seen to. */
-  readonly holds: (name: string) => boolean;
+  readonly sweep: Pick<Sweep, 'leftAlone' | 'remaining' | 'forget'>;
+  readonly finalizers: Pick<Finalizers, 'addTo' | 'refusalOf' | 'forget'>;
   readonly proof: Pick<Proof, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
+  readonly clock: Clock;
+  readonly log: Logger;
 }
 
-/** Reconciles one GatewayConnection: keeps it while it is needed, and says how its gateway is. */
+/** Between two lists of the gateway of a connection that waits to be deleted. */
+const RELEASE_LIST_MS = 5000;
+/** How many ids a message names. */
+const MAX_NAMED_IDS = 5;
+
+const done: Followup = { kind: 'done' };
+
+/** Reconciles one GatewayConnection: keeps it while it is needed, and reports how its gateway is. */
 export function createConnectionReconciler(
   deps: ConnectionReconcilerDeps,
 ): (name: string, signal: AbortSignal) => Promise<Followup> {
+  /** By name: since when a connection that is being deleted has no users, on the monotonic clock. */
+  const unusedSince = new Map<string, number>();
   return async (name, signal) => {
     const connection = deps.connections.get('', name);
     if (connection === undefined) {
-      deps.reporter.forget('GatewayConnection', `/${name}`);
-      return { kind: 'done' };
+      const key = objectKey('', name);
+      deps.reporter.forget('GatewayConnection', key);
+      deps.finalizers.forget(key);
+      deps.sweep.forget(name);
+      unusedSince.delete(name);
+      return done;
     }
     const users = deps.upstreams.byIndex('connection', name);
-    const held = connection.finalizers.includes(CONNECTION_FINALIZER);
     if (connection.deletionTimestamp === undefined) {
-      if (users.length > 0 && !held) {
-        await deps.writer.addFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
-      }
-    } else if (users.length === 0 && !deps.holds(name)) {
-      if (held) {
-        await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
-      }
-      return { kind: 'done' };
+      unusedSince.delete(name);
+      const followup = users.length > 0 ? await deps.finalizers.addTo(connection, signal) : done;
+      report(deps, connection, users, undefined);
+      return followup;
     }
-    const state = deps.connectionState(name);
-    // The first list says more in a moment; a status in between would only flap.
-    const isStarting = state.kind === 'usable' && state.session.state.kind === 'starting';
-    if (isStarting && connection.status?.observedGeneration !== undefined) return { kind: 'done' };
-    deps.reporter.connection(connection, outcomeOf(deps, connection, users));
-    return { kind: 'done' };
+    if (!connection.finalizers.includes(CONNECTION_FINALIZER)) return done;
+    const waiting = waitingFor(deps, connection, users, unusedSince);
+    if (waiting !== undefined && !isOverdue(deps, connection, waiting)) {
+      report(deps, connection, users, waiting.verdict);
+      return waiting.kind === 'gateway' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
+    }
+    if (waiting !== undefined) reportLeftBehind(deps, connection, waiting.verdict);
+    await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
+    return done;
   };
+}
+
+/** Why a connection cannot go yet: an object has an upstream there, or the gateway may hold one without an object. */
+interface Waiting {
+  readonly kind: 'users' | 'gateway';
+  readonly verdict: Verdict;
+}
+
+/**
+ * A connection is released after a list of its gateway that was asked for after the last user went and that shows no
+ * upstream of this operator.
+ */
+function waitingFor(
+  deps: ConnectionReconcilerDeps,
+  connection: GatewayConnection,
+  users: readonly GatewayUpstream[],
+  unusedSince: Map<string, number>,
+): Waiting | undefined {
+  // Without the finalizer nothing was written for an object.
+  const bound = users.filter(({ finalizers }) => finalizers.includes(UPSTREAM_FINALIZER));
+  const [first] = bound;
+  if (first !== undefined) {
+    unusedSince.delete(connection.name);
+    const others = bound.length === 1 ? '' : ` and ${bound.length - 1} more`;
+    return waiting('users', `GatewayUpstream ${keyOf(first)}${others} use it. Delete them`);
+  }
+  const now = deps.clock.monotonic();
+  const since = unusedSince.get(connection.name) ?? now;
+  unusedSince.set(connection.name, since);
+  const timeout = deletionTimeoutOf(connection);
+  const end = `The connection is deleted after ${timeout} in any case (spec.deletionTimeout), and what the gateway still holds then stays there`;
+  const state = deps.connectionState(connection.name);
+  if (state.kind === 'unusable') {
+    return waiting('gateway', `the gateway cannot be asked what it still holds: ${state.message}. ${end}`);
+  }
+  const { session } = state;
+  if (session.state.kind === 'failing') {
+    const { message } = session.state.error;
+    return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
+  }
+  const isListed = session.listedAt !== undefined && session.listedAt > since;
+  const remaining = deps.sweep.remaining(connection.name);
+  if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
+  session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
+  return waiting(
+    'gateway',
+    remaining.length === 0
+      ? `the gateway is asked what it still holds. ${end}`
+      : `the gateway still holds upstreams of this operator without a GatewayUpstream that the operator follows: ${named(remaining)}. ${end}`,
+  );
+}
+
+function waiting(kind: Waiting['kind'], why: string): Waiting {
+  return { kind, verdict: { status: 'False', reason: 'InUse', message: `Waiting to be deleted: ${why}` } };
+}
+
+function deletionTimeoutOf({ spec }: GatewayConnection): string {
+  return spec.ok ? spec.value.deletionTimeout : DELETION_TIMEOUT;
+}
+
+/** A gateway that does not answer must not keep its connection for ever. */
+function isOverdue(
+  { clock }: ConnectionReconcilerDeps,
+  connection: GatewayConnection,
+  { kind }: Waiting,
+): boolean {
+  const end = Date.parse(connection.deletionTimestamp ?? '') + durationMs(deletionTimeoutOf(connection));
+  return kind === 'gateway' && clock.now() >= end;
+}
+
+function reportLeftBehind(
+  { reporter, log }: ConnectionReconcilerDeps,
+  connection: GatewayConnection,
+  { message }: Verdict,
+): void {
+  const text = `GatewayConnection ${connection.name} is deleted although its gateway may still hold upstreams of this operator. ${message}`;
+  log.warn({ connection: connection.name, reason: 'Orphaned' }, text);
+  reporter.event(connection, { type: 'Warning', reason: 'Orphaned', message: text });
+}
+
+function named(ids: readonly UpstreamId[]): string {
+  const more = ids.length - MAX_NAMED_IDS;
+  return `${ids.slice(0, MAX_NAMED_IDS).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** `ending`: what its deletion waits for. */
+function report(
+  deps: ConnectionReconcilerDeps,
+  connection: GatewayConnection,
+  users: readonly GatewayUpstream[],
+  ending: Verdict | undefined,
+): void {
+  const state = deps.connectionState(connection.name);
+  // The first list says more in a moment; a status in between would only flap.
+  const isStarting = state.kind === 'usable' && state.session.state.kind === 'starting';
+  if (isStarting && connection.status?.observedGeneration !== undefined) return;
+  deps.reporter.connection(connection, outcomeOf(deps, connection, users, ending));
 }
 
 const REACHABLE: Verdict = { status: 'True', reason: 'Reachable', message: 'The gateway answers' };
@@ -69,6 +183,7 @@ function outcomeOf(
   deps: ConnectionReconcilerDeps,
   connection: GatewayConnection,
   users: readonly GatewayUpstream[],
+  ending: Verdict | undefined,
 ): ConnectionOutcome {
   const state = deps.connectionState(connection.name);
   const { reachable, authorized, problem } = verdictsOf(state);
@@ -78,14 +193,15 @@ function outcomeOf(
     authorized,
     ready:
       missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
-      endingOf(connection, users) ??
+      ending ??
+      deps.finalizers.refusalOf(connection) ??
       patternVerdict(connection) ??
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
     capabilities: connection.spec.ok ? gatewayFormat(connection.spec.value.type).capabilities(info) : [],
     upstreams: users.length,
-    leftBehind: deps.leftBehind(connection.name),
+    leftBehind: deps.sweep.leftAlone(connection.name),
     dataPlanes: deps.proof.status(connection.name),
   };
 }
@@ -133,17 +249,6 @@ function verdictsOf(state: ConnectionState): {
     default:
       return session.state satisfies never;
   }
-}
-
-function endingOf(connection: GatewayConnection, users: readonly GatewayUpstream[]): Verdict | undefined {
-  const [first] = users;
-  if (connection.deletionTimestamp === undefined || first === undefined) return undefined;
-  const others = users.length === 1 ? '' : ' and others';
-  return {
-    status: 'False',
-    reason: 'InUse',
-    message: `Waiting to be deleted: GatewayUpstream ${keyOf(first)}${others} refer to it`,
-  };
 }
 
 function patternVerdict(connection: GatewayConnection): Verdict | undefined {

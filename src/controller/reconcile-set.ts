@@ -28,6 +28,8 @@ export interface UpstreamSetsDeps extends SetWorld {
   readonly enqueueSet: (name: string) => void;
   /** Asks for a run of `reconcileMember`. */
   readonly enqueueMember: (set: string, key: ObjectKey, priority: Priority) => void;
+  /** The set has no members to run any more. */
+  readonly onGone: (set: string) => void;
 }
 
 /** What one look at a set came to. */
@@ -278,6 +280,7 @@ export class UpstreamSets {
     if (set === undefined || set.deletionTimestamp !== undefined || !isUsable(set)) {
       // Kubernetes deletes what a set made after it.
       this.#entries.delete(name);
+      this.#deps.onGone(name);
       return;
     }
     const entry: Entry = {

@@ -1,6 +1,6 @@
 import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upstream.ts';
-import { ACCEPT_REMOVAL_ANNOTATION, UPSTREAM_FINALIZER } from '../api/group.ts';
-import { durationMs } from '../api/schema.ts';
+import { ACCEPT_REMOVAL_ANNOTATION, CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../api/group.ts';
+import { DELETION_TIMEOUT, durationMs } from '../api/schema.ts';
 import type { Desired } from '../core/desired.ts';
 import { describeChange, fieldChanges, nodesIn, type PlannedChange, withNodesOf } from '../core/diff.ts';
 import {
@@ -11,7 +11,7 @@ import {
 } from '../core/errors.ts';
 import { noTimeNote } from '../core/guard.ts';
 import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../core/model.ts';
-import { type Change, upstreamNotFound } from '../core/plan.ts';
+import { type Change, type Terms, upstreamNotFound } from '../core/plan.ts';
 import { kubeTime, missingVerdict, summarize, type Verdict } from '../core/status.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
@@ -36,9 +36,9 @@ import {
   evaluate,
   type World,
 } from './evaluate.ts';
+import type { Finalizers } from './finalizers.ts';
 import type { GuardMemory } from './guard-memory.ts';
 import type { Instruments } from './instruments.ts';
-import type { LateFinalizers } from './late-finalizers.ts';
 import type { Proof } from './proof.ts';
 import { referredNamespaces } from './references.ts';
 import type { Reporter } from './reporter.ts';
@@ -52,7 +52,9 @@ export interface UpstreamReconcilerDeps extends World {
   readonly seenSince: (key: ObjectKey) => number;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
-  readonly lateFinalizers: Pick<LateFinalizers, 'owe' | 'isOwed' | 'report' | 'look'>;
+  readonly finalizers: Pick<Finalizers, 'request' | 'refusalOf' | 'forget'>;
+  /** Adds the finalizer of a connection soon. */
+  readonly bindConnection: (name: string) => void;
   readonly memory: GuardMemory;
   readonly proof: Pick<Proof, 'expect' | 'forget'>;
   readonly changes: EndpointChanges;
@@ -125,9 +127,9 @@ export function createUpstreamReconciler(
   return async (key, signal) => {
     const { namespace, name } = splitKey(key);
     const object = deps.upstreams.get(namespace, name);
-    deps.lateFinalizers.look(key);
     if (object === undefined) {
       deps.reporter.forget('GatewayUpstream', key);
+      deps.finalizers.forget(key);
       deps.memory.forget(key);
       deps.proof.forget(key);
       deps.changes.forget(key);
@@ -184,11 +186,15 @@ async function program(
     looked: { readonly guard?: Decision['guard']; readonly plan?: PlannedChange } | undefined = undefined,
   ) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
-    deps.lateFinalizers.report(object, {
+    reporter.upstream(object, {
       accepted,
       resolvedRefs,
       programmed: wait?.verdict ?? programmed,
-      ready: missing ?? wait?.verdict ?? summarize([accepted, resolvedRefs, programmed], desired.ready),
+      ready:
+        missing ??
+        wait?.verdict ??
+        deps.finalizers.refusalOf(object) ??
+        summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       ...(desired.action === 'wait' ? {} : { endpoints: desired }),
       ...(looked?.plan === undefined ? {} : { plan: looked.plan }),
@@ -248,20 +254,13 @@ async function program(
       const isHeld = change.kind === 'none' && observed?.canonical === canonical;
       if (isHeld && own !== undefined) observed = own = session.share(own, desired.upstream);
       const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
-      // Beside the write that creates it, where nothing says that it cannot be put on.
-      const isOwed = deps.lateFinalizers.isOwed(object);
-      const isLate = isOwed || (change.kind === 'create' && missing === undefined);
-      // Else before the first write; and again where `kubectl replace` took it away, since what the gateway holds of ours
-      // must not outlive the object unseen.
-      if (
-        !isLate &&
-        (own !== undefined || isHeld || writes) &&
-        !(await ensureFinalizer(deps, object, signal))
-      ) {
-        return done;
-      }
-      if (isLate && !isOwed && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
-        deps.lateFinalizers.owe(object, id);
+      if (own !== undefined || isHeld || writes) {
+        const unbound = bind(deps, object, change, terms);
+        if (unbound !== undefined) {
+          changes.restore(key, changedAt);
+          if (unbound !== 'soon') report(unbound, undefined);
+          return done;
+        }
       }
       const kept = terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own;
       remember(deps, object, evaluation, kept, guard);
@@ -301,7 +300,7 @@ async function program(
           const answered = await turn.putNodes(change.desired.nodes, signal);
           const before = session.takeDrift(id);
           if (answered === undefined) {
-            report(upstreamNotFound(id), undefined);
+            report(terms.manage === 'Nodes' ? upstreamNotFound(id) : notAccepted, undefined);
             deps.proof.forget(keyOf(object));
             return { kind: 'after', delayMs: REJECTED_RETRY_MS };
           }
@@ -537,14 +536,30 @@ function createTimeOf(
   return createTime === undefined ? {} : { createTime };
 }
 
-/** False if the object is gone meanwhile, so that nothing may be written for it. */
-async function ensureFinalizer(
+/**
+ * Sees to the finalizers of the object and of its connection. They come before the first write, so that no upstream
+ * outlives its object unseen. What the gateway holds already follows its endpoints meanwhile. Returns why `change` has
+ * to wait: `soon`, or the refusal of the API server.
+ */
+function bind(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (object.finalizers.includes(UPSTREAM_FINALIZER)) return true;
-  return await deps.writer.addFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
+  change: Change,
+  { manage }: Terms,
+): Verdict | 'soon' | undefined {
+  const connection = deps.connections.get('', object.connection);
+  const isConnectionBound = connection?.finalizers.includes(CONNECTION_FINALIZER) === true;
+  const isBound = object.finalizers.includes(UPSTREAM_FINALIZER);
+  if (!isBound) deps.finalizers.request(object);
+  if (!isConnectionBound) deps.bindConnection(object.connection);
+  if (isBound && isConnectionBound) return undefined;
+  const isFirst =
+    change.kind === 'create' || isTakeOver(change) || (change.kind === 'updateNodes' && manage === 'Nodes');
+  if (!isFirst) return undefined;
+  const refusal =
+    deps.finalizers.refusalOf(object) ??
+    (connection === undefined ? undefined : deps.finalizers.refusalOf(connection));
+  return refusal ?? 'soon';
 }
 
 /** Lets `object` go: its upstream is deleted, or left behind, as its policy says. */
@@ -588,8 +603,7 @@ async function release(
         const observed = await turn.ask(signal);
         isDrifted = known !== undefined && observed !== undefined && known.canonical !== observed.canonical;
         const change = decideEnd(deps, object, ending, observed);
-        if (change.kind === 'mark') await turn.put(change.desired, signal);
-        else if (change.kind === 'leave') deps.leaveAlone(object.connection, id);
+        if (change.kind === 'mark') await turn.addLabels(change.labels, signal);
         else if (change.kind === 'delete') await turn.delete(change.references, signal);
       });
       // An object of the same name has nothing to do with what was changed before.
@@ -669,14 +683,14 @@ async function waitToRelease(
   letGo: () => Promise<Followup>,
 ): Promise<Followup | { readonly kind: 'inUse'; readonly verdict: Verdict }> {
   const { failure, id } = wait;
-  const timeoutMs = durationMs(object.spec.ok ? object.spec.value.deletionTimeout : '10m');
+  const timeoutMs = durationMs(object.spec.ok ? object.spec.value.deletionTimeout : DELETION_TIMEOUT);
   const namespaceEnds = deps.namespaces.get('', object.namespace)?.terminating ?? true;
   const leftMs = Date.parse(wait.deletionTimestamp) + timeoutMs - deps.clock.now();
   if (namespaceEnds && leftMs <= 0) {
     orphaned(
       deps,
       object,
-      `it could not be deleted within ${object.spec.ok ? object.spec.value.deletionTimeout : '10m'}, and will be when that is possible: ${failure.message}`,
+      `it could not be deleted within ${object.spec.ok ? object.spec.value.deletionTimeout : DELETION_TIMEOUT}, and will be when that is possible: ${failure.message}`,
     );
     return await letGo();
   }

@@ -63,7 +63,7 @@ export interface ReporterOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly backoffMs: (failures: number) => number;
-  /** Least time between two writes for the sake of counts alone, per object. */
+  /** An object whose counts keep changing is written once in this time for the sake of counts alone. */
   readonly countsEveryMs: number;
   /** How many status writes may be under way at once. */
   readonly concurrency: number;
@@ -82,6 +82,8 @@ interface Tracked {
   written: Status | undefined;
   /** What it should hold. */
   wanted: Status;
+  /** When that changed last, monotonic. */
+  changedAt: number;
   /** Monotonic times of the last writes, the latest last. */
   writtenAt: readonly number[];
   /** The summary that was announced last; undefined: none yet. */
@@ -90,6 +92,10 @@ interface Tracked {
 
 /** Writes of one object at once within `countsEveryMs`: conditions that flap must not become as many writes. */
 const BURST = 5;
+/** Counts that have not changed for this long have settled. */
+const SETTLED_MS = 1000;
+/** Writes of settled counts before they wait for `countsEveryMs`, which each of them costs. */
+const SETTLED_BURST = 3;
 const NEVER_WRITTEN: readonly number[] = [];
 /** As many as the CRD takes. */
 const MAX_LEFT_BEHIND = 256;
@@ -114,6 +120,8 @@ export function createReporter(options: ReporterOptions): Reporter {
       if (entry === undefined) return { kind: 'done' };
       const { wanted } = entry;
       if (isDeepStrictEqual(entry.written, wanted)) return { kind: 'done' };
+      const delayMs = dueAt(entry) - clock.monotonic();
+      if (delayMs > 0) return { kind: 'after', delayMs };
       // Before the answer: who wants meanwhile what was written before must not be taken for content.
       entry.written = wanted;
       try {
@@ -143,6 +151,7 @@ export function createReporter(options: ReporterOptions): Reporter {
         object,
         written: object.status,
         wanted: object.status ?? {},
+        changedAt: clock.monotonic(),
         writtenAt: NEVER_WRITTEN,
         told: toldBefore(kind, object.status),
       };
@@ -156,14 +165,25 @@ export function createReporter(options: ReporterOptions): Reporter {
       entry.wanted = entry.written;
       return { previous, entry };
     }
-    const urgent = isUrgent(entry.written, entry.wanted);
-    // Of the last writes, the one that has to be so long ago.
-    const before = urgent ? entry.writtenAt.at(-BURST) : entry.writtenAt.at(-1);
-    const delayMs = before === undefined ? 0 : before + options.countsEveryMs - clock.monotonic();
-    if (urgent && delayMs <= 0) queue.add(key, STATUS_LANE, PRIORITY.spec);
-    else queue.addAfter(key, Math.max(0, delayMs), STATUS_LANE, PRIORITY.resync);
+    if (!isDeepStrictEqual(entry.wanted, previous)) entry.changedAt = clock.monotonic();
+    const delayMs = dueAt(entry) - clock.monotonic();
+    if (delayMs > 0) queue.addAfter(key, delayMs, STATUS_LANE, PRIORITY.resync);
+    else queue.add(key, STATUS_LANE, isUrgent(entry) ? PRIORITY.spec : PRIORITY.resync);
     return { previous, entry };
   };
+
+  /**
+   * When the status may be written, monotonic. Counts of an object that was quiet are written at once, and again when they
+   * have settled, so that they are right after a rollout; while they keep changing they wait for `countsEveryMs`.
+   */
+  function dueAt(entry: Tracked): number {
+    const { writtenAt, changedAt } = entry;
+    const lastBut = (writes: number) => writtenAt.at(-1 - writes) ?? Number.NEGATIVE_INFINITY;
+    if (isUrgent(entry)) return lastBut(BURST - 1) + options.countsEveryMs;
+    const settled = changedAt + SETTLED_MS;
+    const paid = lastBut(SETTLED_BURST - 1) + SETTLED_BURST * options.countsEveryMs;
+    return Math.min(lastBut(0) + options.countsEveryMs, Math.max(settled, paid));
+  }
 
   return {
     upstream(object, outcome) {
@@ -274,7 +294,7 @@ function trackedKey(kind: CustomKind, { namespace, name }: Stored): string {
 }
 
 /** Whether more than counts and lists differ. */
-function isUrgent(written: Status | undefined, wanted: Status): boolean {
+function isUrgent({ written, wanted }: Pick<Tracked, 'written' | 'wanted'>): boolean {
   return !isDeepStrictEqual(withoutCounts(written), withoutCounts(wanted));
 }
 

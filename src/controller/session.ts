@@ -1,6 +1,7 @@
 import type { Reason } from '../api/reasons.ts';
 import {
   GatewayAuthError,
+  GatewayRejectedError,
   GatewayUnavailableError,
   OperatorError,
   WriteForbiddenError,
@@ -11,6 +12,7 @@ import type { Backoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { WriteOperation } from './instruments.ts';
+import { UNAUTHORIZED_RETRY_MS, WriteRefusal } from './write-refusal.ts';
 
 /** What a full list of the gateway showed. */
 export interface ListReport {
@@ -41,6 +43,10 @@ export interface SessionOptions {
   /** Asked right before each write; when it says no, `closed` is true and the write is not begun. */
   readonly mayWrite: () => boolean;
   readonly onList: (report: ListReport) => void;
+  /** A read-back showed that the gateway no longer holds as `id` what this session wrote there. */
+  readonly onLateWrite: (id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Whether an object wants `id`: only its drift is recorded. */
+  readonly isWanted: (id: UpstreamId) => boolean;
   /** `everything`: what the objects of the connection can hope for changed; `connection`: only what is said of itself. */
   readonly onState: (scope: 'everything' | 'connection') => void;
   /** The gateway answered a write, or did not. */
@@ -56,8 +62,13 @@ export interface SessionOptions {
 const ABSENCE_TRUSTED_MS = 10_000;
 /** Never aborts. */
 const UNTIL_ANSWERED = new AbortController().signal;
-/** Between two tries while the gateway refuses the key; a corrected Secret makes a new session at once. */
-const UNAUTHORIZED_RETRY_MS = 30_000;
+/**
+ * A write that got no answer, also one of an earlier leader or session, may be carried out until about this long
+ * afterwards, over whatever was written since.
+ */
+export const READ_BACK_MS = 60_000;
+/** More read-backs than this are one list. */
+const READ_BACKS_AT_ONCE = 16;
 
 interface Known {
   upstream: ObservedUpstream | undefined;
@@ -78,8 +89,10 @@ interface Known {
 export class GatewaySession {
   readonly #options: SessionOptions;
   readonly #known = new Map<UpstreamId, Known>();
-  /** What ids held before somebody changed it behind our back, until that is told. */
+  /** What wanted ids held before another client changed it, until that is reported. */
   readonly #drifted = new Map<UpstreamId, ObservedUpstream>();
+  /** When ids are read again because a write of them got no answer, on the monotonic clock; the earliest first. */
+  readonly #readBackAt = new Map<UpstreamId, number>();
   /** Ids whose last write may or may not have happened, with the place of that write in the order of `sequence`. */
   readonly #uncertain = new Map<UpstreamId, number>();
   readonly #turns = new Map<UpstreamId, Promise<unknown>>();
@@ -89,12 +102,12 @@ export class GatewaySession {
   #sequence = 0;
   #listedAt: number | undefined;
   #info: GatewayInfo | undefined;
-  #writeRefused: GatewayAuthError | undefined;
-  /** When the last write was refused for its key, on the monotonic clock. */
-  #writeRefusedAt = Number.NEGATIVE_INFINITY;
+  #writeRefusal: WriteRefusal | undefined;
+  #writeProbe: Promise<GatewayAuthError | 'accepted' | 'unknown'> | undefined;
   #wake: (() => void) | undefined;
   #suspected = false;
-  #listWanted = false;
+  /** When the next list is due at the latest, on the monotonic clock. */
+  #listBy = Number.POSITIVE_INFINITY;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -114,9 +127,19 @@ export class GatewaySession {
     return this.#info;
   }
 
-  /** The last write was refused for its key, though reading may be allowed. */
+  /** Why the gateway refuses every write, although it may allow reads. */
   get writeRefused(): GatewayAuthError | undefined {
-    return this.#writeRefused;
+    return this.#writeRefusal?.error;
+  }
+
+  /** Whether a write that got no answer may still be carried out. */
+  get unsettled(): boolean {
+    return this.#readBackAt.size > 0;
+  }
+
+  /** When the last complete list was asked for, on the monotonic clock. */
+  get listedAt(): number | undefined {
+    return this.#listedAt;
   }
 
   /** Past this session's limits and state: data planes go on while their gateway cannot be configured. */
@@ -165,20 +188,24 @@ export class GatewaySession {
     return before;
   }
 
-  /** Lists at once instead of waiting for the next time, and once more if a list is under way. */
-  resync(): void {
-    this.#listWanted = true;
+  /** Lists within `ms`; also once more if a list is under way. */
+  listWithin(ms: number): void {
+    this.#listBy = Math.min(this.#listBy, this.#options.clock.monotonic() + ms);
     this.#wake?.();
   }
 
   /** Lists, follows and recovers until `close`. */
   async run(): Promise<void> {
     const { clock, backoff, random, resyncMs } = this.#options;
+    // Writes that an earlier session or leader began may still be carried out.
+    const readBackAt = clock.monotonic() + READ_BACK_MS;
     while (!this.#stop.signal.aborted) {
       let failure = await this.#list();
       if (failure === undefined) {
         backoff.reset();
-        failure = await this.#watchOver(clock.monotonic() + resyncMs * (0.9 + 0.2 * random()));
+        const now = clock.monotonic();
+        const next = now + resyncMs * (0.9 + 0.2 * random());
+        failure = await this.#watchOver(now < readBackAt ? Math.min(next, readBackAt) : next);
       }
       if (failure !== undefined) {
         await this.#pause(
@@ -212,6 +239,7 @@ export class GatewaySession {
         ask: (signal) => this.#ask(id, signal),
         put: (upstream, signal) => this.#put(upstream, signal),
         putNodes: (nodes, signal) => this.#putNodes(id, nodes, signal),
+        addLabels: (labels, signal) => this.#addLabels(id, labels, signal),
         delete: (references, signal) => this.#delete(id, references, signal),
       });
     })();
@@ -267,6 +295,18 @@ export class GatewaySession {
     return observed;
   }
 
+  async #addLabels(
+    id: UpstreamId,
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined> {
+    const observed = await this.#write('put', id, signal, () =>
+      this.#options.driver.addLabels(id, labels, UNTIL_ANSWERED),
+    );
+    this.#learn(id, observed, this.#options.clock.monotonic());
+    return observed;
+  }
+
   async #delete(id: UpstreamId, references: 'respect' | 'ignore', signal: AbortSignal): Promise<void> {
     await this.#write('delete', id, signal, (both) => this.#options.driver.delete(id, { references }, both));
     this.#learn(id, undefined, this.#options.clock.monotonic());
@@ -285,31 +325,72 @@ export class GatewaySession {
     write: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { clock } = this.#options;
-    const refused = this.#writeRefused;
-    // A key that may only read: one write in a while finds out whether that has changed, and all others wait for it.
-    if (refused !== undefined && clock.monotonic() - this.#writeRefusedAt < UNAUTHORIZED_RETRY_MS)
-      throw refused;
+    const refusal = this.#writeRefusal;
+    if (refusal?.mayTry(id, clock.monotonic()) === false) throw refusal.error;
     try {
       const result = await this.#request(signal, (both) => {
         if (!this.#options.mayWrite()) throw new WriteForbiddenError();
         return this.#counted(operation, write(both));
       });
-      if (this.#writeRefused !== undefined) {
-        this.#writeRefused = undefined;
-        this.#options.onState('everything');
-      }
+      this.#acceptWrites();
       return result;
     } catch (error) {
-      if (error instanceof GatewayAuthError) {
-        this.#writeRefused = error;
-        this.#writeRefusedAt = clock.monotonic();
-        if (refused === undefined) this.#options.onState('connection');
-      } else if (!(error instanceof OperatorError) || error instanceof GatewayUnavailableError) {
-        // Carried out or not, or later: only the gateway can tell.
-        this.#sequence += 1;
-        this.#uncertain.set(id, this.#sequence);
+      if (error instanceof GatewayAuthError) throw await this.#refusalOf(id, error);
+      if (!(error instanceof OperatorError) || error instanceof GatewayUnavailableError) {
+        this.#noteUncertain(id);
       }
       throw error;
+    }
+  }
+
+  /** Carried out or not, or later: only the gateway can tell. */
+  #noteUncertain(id: UpstreamId): void {
+    this.#sequence += 1;
+    this.#uncertain.set(id, this.#sequence);
+    // Last in the order of the map, which is that of time.
+    this.#readBackAt.delete(id);
+    this.#readBackAt.set(id, this.#options.clock.monotonic() + READ_BACK_MS);
+    this.#wake?.();
+  }
+
+  /** The gateway accepts writes. */
+  #acceptWrites(): void {
+    if (this.#writeRefusal === undefined) return;
+    this.#writeRefusal = undefined;
+    this.#options.onState('connection');
+  }
+
+  /** What the refusal of one write means: for this upstream alone, or for every write. */
+  async #refusalOf(id: UpstreamId, error: GatewayAuthError): Promise<OperatorError> {
+    this.#writeProbe ??= this.#probeWrites().finally(() => {
+      this.#writeProbe = undefined;
+    });
+    const probe = await this.#writeProbe;
+    if (probe === 'unknown') return error;
+    if (probe === 'accepted') {
+      this.#acceptWrites();
+      return new GatewayRejectedError(
+        `The Admin API, or a proxy in front of it, refused this upstream (${error.status ?? 'no status'}) and accepts other writes`,
+        {
+          remedy: 'change the spec, or correct the rule of the proxy or firewall that objects to its content',
+        },
+      );
+    }
+    const before = this.#writeRefusal;
+    this.#writeRefusal ??= new WriteRefusal(probe);
+    this.#writeRefusal.refused(id, this.#options.clock.monotonic());
+    if (before === undefined) this.#options.onState('connection');
+    return probe;
+  }
+
+  /** Asks whether the key may write at all; resolves to the refusal if it may not. */
+  async #probeWrites(): Promise<GatewayAuthError | 'accepted' | 'unknown'> {
+    const { signal } = this.#stop;
+    try {
+      await this.#options.limit(() => this.#options.driver.checkWrite(signal));
+      return 'accepted';
+    } catch (error) {
+      return error instanceof GatewayAuthError ? error : 'unknown';
     }
   }
 
@@ -367,7 +448,7 @@ export class GatewaySession {
     const { signal } = this.#stop;
     const before = this.#sequence;
     const askedAt = this.#options.clock.monotonic();
-    this.#listWanted = false;
+    this.#listBy = Number.POSITIVE_INFINITY;
     try {
       const { upstreams, info } = await this.#options.limit(() =>
         this.#options.driver.list(signal, (id) => this.peek(id)),
@@ -424,6 +505,8 @@ export class GatewaySession {
       });
     }
     for (const id of this.#uncertain.keys()) if (!this.#isNewer(id, before)) this.#uncertain.delete(id);
+    for (const [id, at] of this.#readBackAt) if (at <= askedAt) this.#readBackAt.delete(id);
+    for (const id of this.#drifted.keys()) if (!this.#options.isWanted(id)) this.#drifted.delete(id);
     this.#listedAt = askedAt;
     const recovered = this.#state.kind !== 'ready';
     if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
@@ -434,12 +517,43 @@ export class GatewaySession {
 
   /** Of several changes in a row, what was there before the first counts. */
   #noteDrift(id: UpstreamId, before: ObservedUpstream): void {
-    if (!this.#drifted.has(id)) this.#drifted.set(id, before);
+    if (this.#options.isWanted(id) && !this.#drifted.has(id)) this.#drifted.set(id, before);
   }
 
   /** Whether a write of `id` became uncertain after `before`, so that a list of that time says nothing of it. */
   #isNewer(id: UpstreamId, before: number): boolean {
     return (this.#uncertain.get(id) ?? 0) > before;
+  }
+
+  /**
+   * Reads ids again whose write got no answer a minute ago: the write may have been carried out since, over a newer one.
+   * Returns false where that takes a list.
+   */
+  async #readBack(now: number): Promise<boolean> {
+    const { signal } = this.#stop;
+    const due = [...this.#readBackAt].filter(([, at]) => at <= now).map(([id]) => id);
+    if (due.length > READ_BACKS_AT_ONCE) return false;
+    for (const id of due) {
+      this.#readBackAt.delete(id);
+      try {
+        await this.exclusive(id, async ({ ask }) => {
+          const isKnown = !this.#uncertain.has(id);
+          const before = this.peek(id);
+          const observed = await ask(signal);
+          if (isKnown && before?.canonical === observed?.canonical) return;
+          this.#options.log.info(
+            { upstreamId: id },
+            'a write that got no answer was carried out late, or another client changed the upstream; it is reconciled again',
+          );
+          this.#options.onLateWrite(id, observed);
+        });
+      } catch (error) {
+        if (!signal.aborted && !(error instanceof OperatorError)) throw error;
+        // The next list shows it.
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Waits until it is time for the next list, or for a failure of the gateway, which it returns. */
@@ -459,9 +573,12 @@ export class GatewaySession {
         this.#suspected = false;
         continue;
       }
-      const left = until - clock.monotonic();
-      if (left <= 0 || this.#listWanted) return undefined;
-      await this.#pause(left);
+      const now = clock.monotonic();
+      const [firstReadBack = Number.POSITIVE_INFINITY] = this.#readBackAt.values();
+      const next = Math.min(until, this.#listBy);
+      if (next <= now) return undefined;
+      if (firstReadBack > now) await this.#pause(Math.min(next, firstReadBack) - now);
+      else if (!(await this.#readBack(now))) return undefined;
     }
   }
 
@@ -489,6 +606,11 @@ export interface Turn {
   put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
   /** Replaces the nodes and nothing else; undefined if the gateway has no such upstream. */
   putNodes(nodes: readonly UpstreamNode[], signal: AbortSignal): Promise<ObservedUpstream | undefined>;
+  /** Sets labels and changes nothing else; undefined if the gateway has no such upstream. */
+  addLabels(
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined>;
   delete(references: 'respect' | 'ignore', signal: AbortSignal): Promise<void>;
   /** What the gateway holds now, by asking. */
   ask(signal: AbortSignal): Promise<ObservedUpstream | undefined>;

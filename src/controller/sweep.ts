@@ -4,11 +4,13 @@ import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { ConnectionState } from './connections.ts';
-import { isForgotten } from './evaluate.ts';
+import { belongingOf } from './evaluate.ts';
 import type { Reporter } from './reporter.ts';
 
 export interface SweepDeps {
   readonly clusterId: string;
+  /** The only namespaces whose objects are known. Empty: all. */
+  readonly onlyNamespaces: readonly string[];
   /** With the index `label`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connections: StoreView<GatewayConnection>;
@@ -17,13 +19,23 @@ export interface SweepDeps {
   readonly log: Logger;
 }
 
+/** What a list of a gateway shows of upstreams without an object. */
+export interface Orphans {
+  /** Two readings in a row showed them: they can be deleted. */
+  readonly confirmed: readonly UpstreamId[];
+  /** Another reading has to confirm some of them. */
+  readonly isUnconfirmed: boolean;
+}
+
 /**
  * Finds upstreams that this operator wrote for objects that are gone without their finalizer having run. One is deleted
- * only when two lists in a row showed it.
+ * only when two readings in a row showed it.
  */
 export class Sweep {
   readonly #deps: SweepDeps;
-  readonly #suspects = new Map<string, ReadonlySet<UpstreamId>>();
+  readonly #suspects = new Map<string, Set<UpstreamId>>();
+  /** Ids that the last list showed as this operator's, without an object that is known to want them. */
+  readonly #remaining = new Map<string, Set<UpstreamId>>();
   readonly #leftBehind = new Map<string, Set<UpstreamId>>();
 
   constructor(deps: SweepDeps) {
@@ -43,6 +55,18 @@ export class Sweep {
     return [...this.#left(connection)].sort();
   }
 
+  /** Ids that the last list showed as this operator's, without an object that is known to want them; in order. */
+  remaining(connection: string): readonly UpstreamId[] {
+    return [...(this.#remaining.get(connection) ?? [])].sort();
+  }
+
+  /** The connection is gone. */
+  forget(connection: string): void {
+    this.#suspects.delete(connection);
+    this.#remaining.delete(connection);
+    this.#leftBehind.delete(connection);
+  }
+
   #left(connection: string): Set<UpstreamId> {
     let left = this.#leftBehind.get(connection);
     if (left === undefined) {
@@ -52,57 +76,63 @@ export class Sweep {
     return left;
   }
 
-  /** The ids of `observed` that are to be deleted from the gateway of `connection`. */
-  forgotten(connection: string, observed: ReadonlyMap<UpstreamId, ObservedUpstream>): readonly UpstreamId[] {
+  /** What the list `observed` of the gateway of `connection` shows. */
+  listed(connection: string, observed: ReadonlyMap<UpstreamId, ObservedUpstream>): Orphans {
     // A missing CRD takes every object with it: that says nothing about what should become of their upstreams.
-    if (this.#deps.upstreams.state.state !== 'synced') return [];
+    if (!this.#isKnown()) return { confirmed: [], isUnconfirmed: false };
     const before = this.#suspects.get(connection);
     const suspects = new Set<UpstreamId>();
+    const remaining = new Set<UpstreamId>();
     const left = this.#left(connection);
-    // What is gone, or says by its labels that it stays, or has an object again, need not be remembered.
-    for (const id of left) {
-      const upstream = observed.get(id);
-      if (upstream === undefined || !isForgotten(this.#deps, connection, upstream)) left.delete(id);
-    }
+    for (const id of left) if (!observed.has(id)) left.delete(id);
     for (const [id, upstream] of observed) {
-      if (!left.has(id) && isForgotten(this.#deps, connection, upstream)) suspects.add(id);
+      const belonging = belongingOf(this.#deps, connection, upstream);
+      // What says by its labels that it stays, or has an object again, need not be remembered.
+      if (belonging === 'notOurs' || belonging === 'wanted') left.delete(id);
+      else if (!left.has(id)) {
+        remaining.add(id);
+        if (belonging === 'orphaned') suspects.add(id);
+      }
     }
     this.#suspects.set(connection, suspects);
-    return [...suspects].filter((id) => before?.has(id) === true);
+    this.#remaining.set(connection, remaining);
+    const confirmed = [...suspects].filter((id) => before?.has(id) === true);
+    return { confirmed, isUnconfirmed: confirmed.length < suspects.size };
   }
 
-  /** Deletes a forgotten upstream, if it still is one. Resolves to false where that failed. */
-  async remove(
-    connection: string,
-    id: UpstreamId,
-    references: 'respect' | 'ignore',
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { log, reporter, connections, connectionState, upstreams } = this.#deps;
+  /** A single reading showed `upstream`. Returns whether it looks like an orphan, which a list has to confirm. */
+  suspect(connection: string, upstream: ObservedUpstream): boolean {
+    if (!this.#isKnown() || this.#left(connection).has(upstream.id)) return false;
+    if (belongingOf(this.#deps, connection, upstream) !== 'orphaned') return false;
+    const suspects = this.#suspects.get(connection) ?? new Set();
+    this.#suspects.set(connection, suspects.add(upstream.id));
+    return true;
+  }
+
+  /** Deletes an orphaned upstream, if it still is one. */
+  async remove(connection: string, id: UpstreamId, signal: AbortSignal): Promise<void> {
+    const { log, reporter, connections, connectionState } = this.#deps;
     const state = connectionState(connection);
-    if (state.kind !== 'usable') return connections.get('', connection) === undefined;
+    if (state.kind !== 'usable') return;
+    const object = connections.get('', connection);
     try {
-      return await state.session.exclusive(id, async (turn) => {
+      await state.session.exclusive(id, async (turn) => {
         const upstream = await turn.ask(signal);
-        if (upstreams.state.state !== 'synced') return false;
-        const isGone = upstream === undefined || !isForgotten(this.#deps, connection, upstream);
-        if (isGone) return true;
-        await turn.delete(references, signal);
+        if (upstream === undefined || !this.#isKnown()) return;
+        if (belongingOf(this.#deps, connection, upstream) !== 'orphaned') return;
+        await turn.delete('respect', signal);
         const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
         log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
-        const object = connections.get('', connection);
         if (object !== undefined) reporter.event(object, { type: 'Normal', reason: 'Deleted', message });
-        return true;
       });
     } catch (error) {
-      if (state.session.closed) return false;
+      if (state.session.closed) return;
       if (!(error instanceof OperatorError)) throw error;
-      // The next sweep finds it again.
+      // The next list finds it again.
       log.info(
         { connection, upstreamId: id, reason: error.reason },
-        `a forgotten upstream stays for now: ${error.message}`,
+        `an orphaned upstream stays for now: ${error.message}`,
       );
-      const object = connections.get('', connection);
       if (object !== undefined && error.reason === 'InUse') {
         reporter.event(object, {
           type: 'Warning',
@@ -110,7 +140,10 @@ export class Sweep {
           message: `Upstream ${id} belongs to an object that is gone, but cannot be deleted: ${error.message}`,
         });
       }
-      return false;
     }
+  }
+
+  #isKnown(): boolean {
+    return this.#deps.upstreams.state.state === 'synced';
   }
 }

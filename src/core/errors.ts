@@ -1,16 +1,38 @@
 import type { Reason } from '../api/reasons.ts';
 
+/** A problem and, where one is known, its remedy: a clause such as `correct spec.apisix.adminUrl`. */
+export interface Complaint {
+  readonly problem: string;
+  readonly remedy?: string | undefined;
+}
+
+/** Both in one message, for conditions and logs. */
+export function complaintText({ problem, remedy }: Complaint): string {
+  return remedy === undefined ? problem : `${problem}: ${remedy}`;
+}
+
+interface ErrorOptions {
+  /** What to do, as in `Complaint`. */
+  readonly remedy?: string | undefined;
+  readonly cause?: unknown;
+}
+
 /**
  * What an edge (driver, transport, source) throws. The class says what follows from it; `reason` is the word that
  * becomes condition reason, Event reason and metric label. Messages say what is wrong, where, and what to do, and
  * never hold a key, a header, a request body or a URL with credentials.
  */
-export abstract class OperatorError extends Error {
+export abstract class OperatorError extends Error implements Complaint {
   abstract readonly reason: Reason;
+  /** What is wrong, and where: `message` without the remedy. */
+  readonly problem: string;
+  readonly remedy: string | undefined;
 
-  constructor(message: string, options?: { readonly cause?: unknown }) {
-    super(message, options);
+  constructor(problem: string, { remedy, cause }: ErrorOptions = {}) {
+    super(complaintText({ problem, remedy }), cause === undefined ? {} : { cause });
     this.name = new.target.name;
+    this.problem = problem;
+    this.remedy = remedy;
   }
 }
 
@@ -20,18 +42,22 @@ export class GatewayUnavailableError extends OperatorError {
   /** What the gateway asked for by `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(
-    message: string,
-    options: { readonly cause?: unknown; readonly retryAfterMs?: number | undefined } = {},
-  ) {
-    super(message, options);
+  constructor(problem: string, options: ErrorOptions & { readonly retryAfterMs?: number | undefined } = {}) {
+    super(problem, options);
     this.retryAfterMs = options.retryAfterMs;
   }
 }
 
-/** The gateway refused the key (401) or the operator's address (403). */
+/** The gateway, or a proxy in front of it, refused the key (401) or the request (403). */
 export class GatewayAuthError extends OperatorError {
   override readonly reason = 'Unauthorized';
+  /** The HTTP status; undefined where no request was sent. */
+  readonly status: number | undefined;
+
+  constructor(problem: string, options: ErrorOptions & { readonly status?: number } = {}) {
+    super(problem, options);
+    this.status = options.status;
+  }
 }
 
 /** The gateway understood and refused this object (400, 413, 422). Trying the same again gives the same answer. */

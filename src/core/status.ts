@@ -1,6 +1,6 @@
 import { STALLED } from '../api/conditions.ts';
 import type { Reason } from '../api/reasons.ts';
-import { type Condition, pendingStatus } from '../api/schema.ts';
+import { type Condition, NEVER } from '../api/schema.ts';
 
 /** What one step of a reconcile came to. Becomes a condition. */
 export interface Verdict {
@@ -14,9 +14,6 @@ export interface Verdict {
 export type Verdicts = readonly (readonly [type: string, verdict: Verdict])[];
 
 const MAX_MESSAGE = 1024;
-
-/** The time of the condition that the CRD gives every new object: nothing happened then. */
-const NEVER: string = pendingStatus.conditions[0].lastTransitionTime;
 
 /** The summary: the first of `parts` that is not True, else `whole`. */
 export function summarize(parts: readonly Verdict[], whole: Verdict): Verdict {

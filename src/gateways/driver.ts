@@ -110,6 +110,16 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   ): Promise<ObservedUpstream | undefined>;
 
   /**
+   * Sets `labels` on an upstream, keeps its other labels, and changes nothing else of it. Resolves to what the gateway
+   * answered that it now holds, or to undefined if it has no such upstream: none is made.
+   */
+  addLabels(
+    id: UpstreamId,
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined>;
+
+  /**
    * Deletes the upstream; one that is missing is a success. Rejects with `UpstreamInUseError` while something in the
    * gateway refers to it, unless `references` is `ignore`.
    */
@@ -121,6 +131,12 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
 
   /** Cheap proof that the gateway is reachable and takes the key. */
   check(signal: AbortSignal): Promise<GatewayInfo>;
+
+  /**
+   * Proof that the key may write, without a write: it concerns no object, so that it tells a refusal of the key from a
+   * refusal of one upstream's content.
+   */
+  checkWrite(signal: AbortSignal): Promise<void>;
 
   /** Absent where the gateway's data planes cannot be asked what they serve. */
   readonly dataPlanes?: DataPlaneReader;

@@ -57,6 +57,18 @@ export function createMemoryDriver(options: { readonly nowSeconds?: () => number
       return observed;
     },
 
+    async addLabels(id, labels, signal) {
+      assertUpstreamId(id);
+      await turn(signal);
+      const before = held.get(id);
+      if (before === undefined) return undefined;
+      const all = { ...before.labels, ...labels };
+      const rest = JSON.parse(before.canonical) as Upstream;
+      const observed = { ...before, labels: all, canonical: canonicalForm({ ...rest, labels: all }) };
+      held.set(id, observed);
+      return observed;
+    },
+
     async delete(id, { references }, signal) {
       assertUpstreamId(id);
       await turn(signal);
@@ -70,6 +82,10 @@ export function createMemoryDriver(options: { readonly nowSeconds?: () => number
     async check(signal) {
       await turn(signal);
       return {};
+    },
+
+    async checkWrite(signal) {
+      await turn(signal);
     },
 
     close() {},

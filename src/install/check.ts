@@ -1,28 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import {
-  CUSTOM_RESOURCES,
-  customResourceDefinition,
-  GATEWAY_CONNECTION,
-  GATEWAY_UPSTREAM,
-} from '../api/crd.ts';
+import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../api/crd.ts';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { controlApiOf, gatewayOptionsOf } from '../controller/connections.ts';
 import { endpointUrls, noDataPlanes, unfollowedProblem } from '../core/data-planes.ts';
 import type { ServicePortRef } from '../core/desired.ts';
-import { GatewayAuthError, OperatorError } from '../core/errors.ts';
+import { type Complaint, GatewayAuthError, OperatorError } from '../core/errors.ts';
 import { resolveService, SERVICE_LABEL, trimService, trimSlice } from '../discovery/kubernetes.ts';
 import type { DataPlaneReader, GatewayDriver } from '../gateways/driver.ts';
 import { createGatewayDriver } from '../gateways/index.ts';
-import { KubeApiError } from '../kube/kube-error.ts';
 import { listAll } from '../kube/list-all.ts';
 import {
   type GatewayConnection,
-  type GatewayUpstream,
   NO_HELM_RELEASES,
   type SecretFacts,
   trimGatewayConnection,
-  trimGatewayUpstream,
   trimSecret,
 } from '../kube/objects.ts';
 import {
@@ -31,33 +23,22 @@ import {
   type Permission,
   reviewPermissions,
 } from '../kube/permissions.ts';
-import { type KubeTransport, resourcePath } from '../kube/transport.ts';
+import { resourcePath } from '../kube/transport.ts';
+import { type CheckUpstreamsDeps, checkLeaderAndUpstreams } from './check-upstreams.ts';
 import { type SchemaAge, schemaAge } from './crd-age.ts';
+import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 
-/** One line of `check`. */
-export interface Finding {
-  readonly name: string;
-  readonly ok: boolean;
-  readonly message: string;
-  /** What to do; absent where all is well. */
-  readonly remedy?: string;
-}
-
-export interface CheckDeps {
-  readonly transport: KubeTransport;
+export interface CheckDeps extends CheckUpstreamsDeps {
   /** For the message: where the API server is. */
   readonly server: string;
   readonly permissions: readonly Permission[];
-  readonly operatorNamespace: string;
-  /** The only namespaces to look at. Empty: all. */
-  readonly namespaces: readonly string[];
   readonly requestTimeoutMs: number;
 }
 
 const OLDEST_APISIX = 3;
-/** Somebody who reads more than these looks at `kubectl get`. */
-const MAX_SHOWN_UPSTREAMS = 50;
-const CRDS_REMEDY = 'gateway-upstream-operator install --crds-only';
+const CRDS_REMEDY = 'run gateway-upstream-operator install --crds-only';
+const TRY_AGAIN = 'run check again, and if it fails again, look at the log of the API server';
+const GATEWAY_LOG = 'look at the log of the gateway';
 
 /**
  * Looks at everything that the operator depends on, with the rights that it has. Changes nothing: it deletes, in each
@@ -72,32 +53,9 @@ export async function check(deps: CheckDeps, signal: AbortSignal): Promise<reado
     ...(await checkPermissions(deps, signal)),
     ...(await checkCrds(deps, signal)),
     ...(await checkConnections(deps, signal)),
-    ...(await checkUpstreams(deps, signal)),
+    ...(await checkLeaderAndUpstreams(deps, signal)),
   ];
 }
-
-/** One line per finding, then how many failed. */
-export function findingsText(findings: readonly Finding[]): string {
-  const lines = findings.map(({ ok, name, message, remedy }) => {
-    const what = `${ok ? 'ok  ' : 'FAIL'}  ${name}: ${message}`;
-    return remedy === undefined ? what : `${what}. Remedy: ${remedy}`;
-  });
-  const failed = findings.filter(({ ok }) => !ok).length;
-  lines.push(failed === 0 ? 'All is well.' : `${failed} of ${findings.length} failed.`);
-  return `${lines.join('\n')}\n`;
-}
-
-export function findingsJson(findings: readonly Finding[]): string {
-  return `${JSON.stringify({ ok: findings.every(({ ok }) => ok), checks: findings }, undefined, 2)}\n`;
-}
-
-const fine = (name: string, message: string): Finding => ({ name, ok: true, message });
-const failed = (name: string, message: string, remedy: string): Finding => ({
-  name,
-  ok: false,
-  message,
-  remedy,
-});
 
 async function checkServer(
   { transport, server }: CheckDeps,
@@ -110,7 +68,9 @@ async function checkServer(
   } catch (error) {
     const { status, message } = kubeError(error);
     if (status === undefined) {
-      return [failed('API server', message, 'correct the server in the kubeconfig, or the network to it')];
+      return [
+        failed('API server', message, 'correct the server in the kubeconfig, or the network in between'),
+      ];
     }
     // It answers: whether it takes the credentials is the next question.
     reached = fine('API server', `${server} answers`);
@@ -131,13 +91,13 @@ async function checkServer(
         failed(
           'credentials',
           'the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone',
-          'make a new token: gateway-upstream-operator install --out-of-cluster',
+          'make a new token with gateway-upstream-operator install --out-of-cluster',
         ),
       ];
     }
     // 403 and 404: somebody took the right to ask, or the API server is older than 1.28. It takes the credentials.
     if (status === 403 || status === 404) return [reached, fine('credentials', 'taken')];
-    return [reached, failed('credentials', message, 'try again')];
+    return [reached, failed('credentials', message, TRY_AGAIN)];
   }
 }
 
@@ -151,7 +111,7 @@ async function checkPermissions(
     const name = `permission to ${describePermission(permission)}${where}`;
     const answer = answers[index];
     if (answer?.status === 'rejected') {
-      return failed(name, `the API server did not say: ${kubeError(answer.reason).message}`, 'try again');
+      return failed(name, `the API server did not say: ${kubeError(answer.reason).message}`, TRY_AGAIN);
     }
     switch (answer?.value) {
       case 'granted':
@@ -159,11 +119,11 @@ async function checkPermissions(
       case 'needless':
         return fine(name, 'not granted, and not needed: the API server does not serve the kind');
       case 'missing': {
-        const remedy = 'gateway-upstream-operator install, or helm upgrade, puts it back';
+        const remedy = 'run gateway-upstream-operator install or helm upgrade, which put it back';
         return failed(name, describeMissing([permission]), remedy);
       }
       default:
-        return failed(name, 'the authorizer of the API server failed', "look at the API server's log");
+        return failed(name, 'the authorizer of the API server failed', 'look at the log of the API server');
     }
   });
 }
@@ -193,7 +153,8 @@ async function checkCrds({ transport }: CheckDeps, signal: AbortSignal): Promise
   } catch (error) {
     const { status, message } = kubeError(error);
     if (status !== 404) {
-      return [failed('CRDs', message, 'give the user ClusterRole system:discovery back, or try again')];
+      const remedy = 'bind ClusterRole system:discovery to this user, or run check again';
+      return [failed('CRDs', message, remedy)];
     }
   }
   const schemas = Object.values(published.components?.schemas ?? {});
@@ -240,7 +201,7 @@ function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
       return failed(
         name,
         `newer than this program, which does not know ${shown}`,
-        'run the program that it came with',
+        'run the release of the program that installed the CRD',
       );
     case 'different':
       return failed(name, `not what this program has: ${shown} differ`, CRDS_REMEDY);
@@ -263,7 +224,7 @@ async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<r
       (raw) => trimSecret(raw) ?? [],
     );
   } catch (error) {
-    return [failed('gateways', kubeError(error).message, 'solve what is above first')];
+    return [failed('gateways', kubeError(error).message, SOLVE_FIRST)];
   }
   if (connections.length === 0) return [fine('gateways', 'there is no GatewayConnection yet')];
   const named = new Map(secrets.map((secret) => [secret.name, secret]));
@@ -282,7 +243,7 @@ async function checkConnection(
   const name = `GatewayConnection ${connection.name}`;
   const resolved = gatewayOptionsOf(connection, (secret) => secrets.get(secret), options);
   if (resolved.kind === 'unusable') {
-    return [failedByWords(`${name}, settings`, resolved.message)];
+    return [failed(`${name}, settings`, resolved.problem, resolved.remedy ?? 'correct its spec')];
   }
   let driver: GatewayDriver;
   try {
@@ -318,7 +279,11 @@ async function checkGateway(
   }
   const gateway =
     version !== undefined && Number.parseInt(version, 10) < OLDEST_APISIX
-      ? failed(`${name}, gateway`, `${driver.type} ${version} is too old`, `use ${OLDEST_APISIX}.0 or newer`)
+      ? failed(
+          `${name}, gateway`,
+          `${driver.type} ${version} is too old`,
+          `use ${driver.type} ${OLDEST_APISIX}.0 or newer`,
+        )
       : fine(`${name}, gateway`, `${driver.type} ${version ?? 'that does not say its version'} answers`);
   try {
     // A key that may only read: APISIX refuses it by method before it looks for the id; of PUT measured (3.18), of DELETE by
@@ -344,7 +309,7 @@ async function checkDataPlanes(
   if (controlApi.kind === 'urls') urls = controlApi.urls;
   else {
     const found = await serviceUrls(deps, controlApi.ref, signal);
-    if (!found.ok) return [failedByWords(`${name}, data planes`, found.message)];
+    if (!found.ok) return [failed(`${name}, data planes`, found.problem, found.remedy)];
     ({ urls } = found);
   }
   return await Promise.all(
@@ -354,7 +319,7 @@ async function checkDataPlanes(
         return fine(`${name}, data plane ${url}`, 'its Control API answers');
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error;
-        return failedByWords(`${name}, data plane ${url}`, error.message);
+        return failed(`${name}, data plane ${url}`, error.problem, error.remedy ?? 'look at its log');
       }
     }),
   );
@@ -364,11 +329,9 @@ async function serviceUrls(
   { transport, namespaces }: CheckDeps,
   ref: ServicePortRef,
   signal: AbortSignal,
-): Promise<
-  { readonly ok: true; readonly urls: readonly string[] } | { readonly ok: false; readonly message: string }
-> {
+): Promise<{ readonly ok: true; readonly urls: readonly string[] } | ({ readonly ok: false } & Complaint)> {
   const problem = unfollowedProblem(namespaces, ref.namespace);
-  if (problem !== undefined) return { ok: false, message: problem };
+  if (problem !== undefined) return { ok: false, problem };
   const { namespace, name } = ref;
   const services = resourcePath({ group: '', version: 'v1', plural: 'services', namespace });
   const slices = resourcePath({
@@ -387,83 +350,20 @@ async function serviceUrls(
       trimService(service[0]),
       endpoints.flatMap((raw) => trimSlice(raw) ?? []),
     );
-    if (found.state === 'external') return { ok: false, message: noDataPlanes(ref) };
-    if (found.state !== 'known') return { ok: false, message: found.message };
+    if (found.state === 'external') return { ok: false, problem: noDataPlanes(ref) };
+    if (found.state !== 'known') return { ok: false, problem: found.message };
     const urls = endpointUrls(found);
-    return urls.length > 0 ? { ok: true, urls } : { ok: false, message: noDataPlanes(ref) };
+    return urls.length > 0 ? { ok: true, urls } : { ok: false, problem: noDataPlanes(ref) };
   } catch (error) {
-    return { ok: false, message: `${kubeError(error).message}: solve what is above first` };
+    return { ok: false, problem: kubeError(error).message, remedy: SOLVE_FIRST };
   }
 }
 
-/** What the status of each GatewayUpstream says: the operator wrote it, so this says nothing while it does not run. */
-async function checkUpstreams(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
-  const { transport, namespaces } = deps;
-  const resource = { group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM.plural };
-  const places =
-    namespaces.length === 0 ? [resource] : namespaces.map((namespace) => ({ ...resource, namespace }));
-  let objects: readonly GatewayUpstream[];
-  try {
-    const lists = await Promise.all(
-      places.map((place) => listAll(transport, resourcePath(place), {}, signal)),
-    );
-    objects = lists.flatMap((list) => list ?? []).flatMap((raw) => trimGatewayUpstream(raw) ?? []);
-  } catch (error) {
-    return [failed('GatewayUpstreams', kubeError(error).message, 'solve what is above first')];
-  }
-  const findings = objects.flatMap(upstreamFindings);
-  const troubled = findings.length;
-  const shown = findings.slice(0, MAX_SHOWN_UPSTREAMS);
-  if (troubled > shown.length) {
-    const more = `${troubled - shown.length} more findings`;
-    shown.push(failed('GatewayUpstreams', more, 'kubectl get gatewayupstreams -A -o wide'));
-  }
-  return troubled === 0
-    ? [
-        fine(
-          'GatewayUpstreams',
-          objects.length === 0 ? 'there is none yet' : `all ${objects.length} are Ready`,
-        ),
-      ]
-    : shown;
-}
-
-/** What is not as one would wish; scaled to zero, or held by the removal guard, is no failure. */
-function upstreamFindings({ namespace, name, status }: GatewayUpstream): readonly Finding[] {
-  const where = `GatewayUpstream ${namespace}/${name}`;
-  const condition = (type: string) => status?.conditions?.find((one) => one.type === type);
-  const held = condition('RemovalHeld');
-  const notes = held === undefined ? [] : [fine(where, `${held.reason}: ${held.message}`)];
-  const ready = condition('Ready');
-  if (ready === undefined || ready.reason === 'Pending') {
-    return [
-      ...notes,
-      failed(where, 'the operator has not looked at it yet', 'is it running? look at its log'),
-    ];
-  }
-  const message = `${ready.reason}: ${ready.message}`;
-  if (ready.status !== 'True') return [...notes, failedByWords(where, message)];
-  return ready.reason === 'Ready' ? notes : [...notes, fine(where, message)];
-}
-
-/** The driver's words say what is wrong and, after the last colon, what to do. */
-function refusedKey(name: string, error: GatewayAuthError): Finding {
-  return failedByWords(`${name}, key`, error.message);
+function refusedKey(name: string, { problem, remedy }: GatewayAuthError): Finding {
+  return failed(`${name}, key`, problem, remedy ?? GATEWAY_LOG);
 }
 
 function gatewayFailed(name: string, error: unknown): Finding {
   if (!(error instanceof OperatorError)) throw error;
-  return failedByWords(`${name}, gateway`, error.message);
-}
-
-function failedByWords(name: string, message: string): Finding {
-  const at = message.lastIndexOf(': ');
-  return at < 0
-    ? failed(name, message, 'correct what it names')
-    : failed(name, message.slice(0, at), message.slice(at + 2));
-}
-
-function kubeError(error: unknown): KubeApiError {
-  if (!(error instanceof KubeApiError)) throw error;
-  return error;
+  return failed(`${name}, gateway`, error.problem, error.remedy ?? GATEWAY_LOG);
 }

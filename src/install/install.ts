@@ -8,6 +8,7 @@ import { expectOwnFile, makeToken, type OutOfCluster, writeKubeconfig } from './
 import { apply, held, nameOf, pathOf } from './applier.ts';
 import { InstallError } from './install-error.ts';
 import { type Manifest, type ManifestOptions, manifestsOf } from './manifests.ts';
+import { otherSubject } from './other-installation.ts';
 
 export interface InstallDeps {
   readonly transport: KubeTransport;
@@ -38,6 +39,7 @@ export async function install(
     const { namespace, namespaces, secretNamespaces } = manifest;
     await expectNamespaces(transport, namespace, ['--namespaces', namespaces], signal);
     await expectNamespaces(transport, namespace, ['--secret-namespaces', secretNamespaces], signal);
+    await expectOnlyInstallation(transport, namespace, signal);
   }
   const manifests = manifestsOf(manifest);
   for (const one of manifests) say(`${nameOf(one)} ${await apply(transport, one, signal)}`);
@@ -99,6 +101,25 @@ async function expectNamespaces(
   if (missing.length === 0) return;
   throw new InstallError(
     `there is no namespace ${missing.join(', ')}: correct ${flag}, or make it with kubectl create namespace; nothing was changed`,
+  );
+}
+
+/** A second installation would take the ClusterRole and its binding away from the first one. */
+async function expectOnlyInstallation(
+  transport: KubeTransport,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const other = await otherSubject(transport, namespace, signal);
+  if (other === undefined) return;
+  const who = `${other.kind} ${other.namespace === undefined ? '' : `${other.namespace}/`}${other.name}`;
+  const change =
+    other.namespace === undefined
+      ? 'remove it from the binding first'
+      : `give --namespace ${other.namespace} to change that installation, or run ${OPERATOR} uninstall --namespace ${other.namespace} --finalizers=orphan --keep-crds first to move it`;
+  throw new InstallError(
+    `ClusterRoleBinding ${OPERATOR} belongs to ${who}, which would lose its rights: ${change}. For a second operator use the Helm chart, whose roles have the name of the release; nothing was changed`,
+    3,
   );
 }
 

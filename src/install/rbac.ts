@@ -200,6 +200,18 @@ export const CRDS_ONLY_RULES: readonly PolicyRule[] = [
   { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: ['create'] },
 ];
 
+/** What `uninstall` needs in the operator's namespace to take its Lease. */
+export function leaseRules(leaseName: string): readonly PolicyRule[] {
+  return [
+    {
+      apiGroups: ['coordination.k8s.io'],
+      resources: ['leases'],
+      resourceNames: [leaseName],
+      verbs: ['get', 'update', 'patch', 'delete'],
+    },
+  ];
+}
+
 /** What `uninstall --keep-crds --keep-rbac` needs in the whole cluster, whatever becomes of the finalizers. */
 export const RELEASE_RULES: readonly PolicyRule[] = [
   {
@@ -209,4 +221,10 @@ export const RELEASE_RULES: readonly PolicyRule[] = [
   },
   { apiGroups: [GROUP], resources: [GATEWAY_CONNECTION.plural], verbs: ['get', 'list', 'patch'] },
   { apiGroups: [GROUP], resources: [GATEWAY_UPSTREAM_SET.plural], verbs: ['list', 'patch', 'delete'] },
+  // To say that no operator maintains them any more.
+  {
+    apiGroups: [GROUP],
+    resources: CUSTOM_RESOURCES.map(({ plural }) => `${plural}/status`),
+    verbs: ['patch'],
+  },
 ];

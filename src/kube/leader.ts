@@ -1,3 +1,4 @@
+import { LEASE_SUCCESSOR_ANNOTATION } from '../api/group.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
@@ -12,15 +13,27 @@ export interface LeaderElection {
   mayWrite(): boolean;
   /** Why this process can neither lead nor stand by; undefined as long as it can. */
   problem(): string | undefined;
+  /** Who writes, and for what this process waits if that is another one. Undefined where no Lease decides. */
+  standing(): LeaseStanding | undefined;
   /**
    * Stands by until the lease is ours, then runs `work` until it ends, and renews meanwhile.
    *
    * - The lease is lost: the signal of `work` aborts; when `work` has ended this rejects with `LeaseLostError`.
    * - `signal` aborts: so does that of `work`; when it has ended the lease is released and this resolves.
+   * - The Lease names a successor (`LEASE_SUCCESSOR_ANNOTATION`): so does that of `work`; when it has ended the successor
+   *   becomes the holder and this resolves.
    * - `work` rejects: so does this. The lease is left to expire, since writes may be under way.
    */
   run(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
+
+export type LeaseStanding = {
+  /** Namespace and name. */
+  readonly lease: string;
+  readonly identity: string;
+  /** Who had the Lease when it was read last; empty: nobody. */
+  readonly holder: string;
+} & ({ readonly role: 'leader' | 'ended' } | { readonly role: 'standby'; readonly waitsFor: string });
 
 export interface LeaderElectionOptions {
   readonly transport: KubeTransport;
@@ -51,15 +64,21 @@ export class NotLeaderError extends Error {
 export const UNOPPOSED: LeaderElection = {
   mayWrite: () => true,
   problem: () => undefined,
+  standing: () => undefined,
   run: (work, signal) => work(signal),
 };
 
-interface Lease {
-  readonly metadata: { readonly resourceVersion?: string; readonly [field: string]: unknown };
+/** A Lease of `coordination.k8s.io/v1`, with the parts that matter to an election. */
+export interface Lease {
+  readonly metadata: {
+    readonly resourceVersion?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly [field: string]: unknown;
+  };
   readonly spec?: LeaseSpec;
 }
 
-interface LeaseSpec {
+export interface LeaseSpec {
   readonly holderIdentity?: string;
   readonly leaseDurationSeconds?: number;
   readonly acquireTime?: string;
@@ -102,6 +121,8 @@ const MAX_CONFLICTS = 3;
 const RELEASE_TIMEOUT_MS = 5000;
 /** What a released Lease says, as Kubernetes' own components write it: whoever comes next need not wait. */
 const RELEASED: LeaseSpec = { holderIdentity: '', leaseDurationSeconds: 1 };
+/** A successor does not renew: for so long nobody else leads. */
+const HANDED_OVER_SECONDS = 30;
 
 /**
  * Leader election by a Lease (`coordination.k8s.io/v1`).
@@ -122,6 +143,9 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
   /** Set as soon as the Lease may name this process. */
   let claimed = false;
   let complaint: string | undefined;
+  const asked = new AbortController();
+  /** Who gets the Lease when the work has ended; undefined: whoever comes next. */
+  let successor: string | undefined;
 
   const now = (): Moment => ({ monotonic: clock.monotonic(), wall: clock.now() });
 
@@ -136,6 +160,15 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
     state = { kind: 'over' };
     log.error({ lease: leaseName, identity, reason }, 'lost the lease');
     lost.abort(new LeaseLostError(`the lease ${namespace}/${leaseName} is lost: ${reason}`));
+  };
+
+  /** The work ends, and is renewed for until it has; then the successor becomes the holder. */
+  const stepDownIfAsked = (lease: Lease | undefined): void => {
+    const named = lease?.metadata.annotations?.[LEASE_SUCCESSOR_ANNOTATION] ?? '';
+    if (named === '' || asked.signal.aborted) return;
+    successor = named;
+    log.info({ lease: leaseName, identity, successor }, 'asked to hand the lease over');
+    asked.abort();
   };
 
   const mayWrite = (): boolean => {
@@ -197,9 +230,17 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
           : leaseDurationSeconds * 1000,
     };
     if (seen.holder !== '' && seen.holder !== identity && seen.holder !== before?.holder) {
-      log.info({ lease: leaseName, identity, holder: seen.holder }, 'standby');
+      log.info({ lease: leaseName, identity, holder: seen.holder, waitsFor: waitsFor() }, 'standby');
     }
     return seen;
+  };
+
+  /** For what a standby waits. */
+  const waitsFor = (): string => {
+    if (seen === undefined) return `the API server to show Lease ${namespace}/${leaseName}`;
+    const { holder, durationMs } = seen;
+    if (holder === '' || holder === identity) return `Lease ${namespace}/${leaseName}, which is free`;
+    return `${holder} to release Lease ${namespace}/${leaseName}, or not to renew it for ${durationMs / 1000} s`;
   };
 
   const isFree = ({ holder, at, durationMs }: Seen): boolean =>
@@ -217,6 +258,7 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
       }
       if (!mayWrite()) return;
       ({ term } = state);
+      stepDownIfAsked(lease);
     } else {
       if (!isFree(observe(lease))) return;
       const { holderIdentity, leaseTransitions = 0 } = lease?.spec ?? {};
@@ -230,7 +272,8 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
     const renewed = now();
     claimed = true;
     written = await write(
-      lease,
+      // A request for the one before is not one for this process.
+      before === 'leading' ? lease : withoutSuccessor(lease),
       {
         holderIdentity: identity,
         leaseDurationSeconds: Math.ceil(options.leaseDurationMs / 1000),
@@ -285,8 +328,11 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
         // What was under way when it was called off may have changed the Lease.
         const lease = written ?? (await read(settings.signal));
         if (lease?.spec?.holderIdentity !== identity) return;
-        await write(lease, { ...RELEASED, renewTime: microTime(clock.now()) }, settings);
-        log.info({ lease: leaseName, identity }, 'released the lease');
+        stepDownIfAsked(lease);
+        const time = microTime(clock.now());
+        const next = successor === undefined ? RELEASED : handedOver(lease, successor, time);
+        await write(withoutSuccessor(lease), { ...next, renewTime: time }, settings);
+        log.info({ lease: leaseName, identity, successor }, 'released the lease');
         return;
       } catch (err) {
         written = undefined;
@@ -302,6 +348,15 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
 
     problem: () => (lost.signal.aborted ? (lost.signal.reason as Error).message : undefined),
 
+    standing() {
+      const about = { lease: `${namespace}/${leaseName}`, identity };
+      if (mayWrite()) return { ...about, role: 'leader', holder: identity };
+      const holder = seen?.holder ?? '';
+      return state.kind === 'standby'
+        ? { ...about, role: 'standby', holder, waitsFor: waitsFor() }
+        : { ...about, role: 'ended', holder };
+    },
+
     async run(work, signal) {
       if (!signal.aborted) await attemptOnce(signal);
       await keepTrying(() => state.kind === 'standby', signal);
@@ -309,7 +364,7 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
         const done = new AbortController();
         const renewing = keepTrying(mayWrite, done.signal);
         try {
-          await work(AbortSignal.any([signal, lost.signal]));
+          await work(AbortSignal.any([signal, lost.signal, asked.signal]));
         } finally {
           done.abort();
           await renewing;
@@ -319,6 +374,22 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
       await release();
     },
   };
+}
+
+/** What a Lease says that `successor` gets from its holder. */
+export function handedOver({ spec }: Lease, successor: string, time: string): LeaseSpec {
+  return {
+    holderIdentity: successor,
+    leaseDurationSeconds: HANDED_OVER_SECONDS,
+    acquireTime: time,
+    leaseTransitions: (spec?.leaseTransitions ?? 0) + 1,
+  };
+}
+
+function withoutSuccessor<T extends Lease | undefined>(lease: T): T {
+  if (lease?.metadata.annotations === undefined) return lease;
+  const { [LEASE_SUCCESSOR_ANNOTATION]: _, ...annotations } = lease.metadata.annotations;
+  return { ...lease, metadata: { ...lease.metadata, annotations } };
 }
 
 /** `transport` with writes that reject with `NotLeaderError` unless `mayWrite` says yes right before they begin. */
@@ -340,6 +411,6 @@ function isConflict(error: unknown): boolean {
 }
 
 /** As the API server wants a MicroTime: RFC 3339 with six digits. */
-function microTime(ms: number): string {
+export function microTime(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '000Z');
 }

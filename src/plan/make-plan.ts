@@ -1,12 +1,12 @@
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import {
+  belongingOf,
   decide,
   decideEnd,
   type Ending,
   type Evaluation,
   endingOf,
   evaluate,
-  isForgotten,
   type World,
 } from '../controller/evaluate.ts';
 import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../core/diff.ts';
@@ -258,12 +258,16 @@ function planEnd(world: World, object: GatewayUpstream, look: GatewayLook | unde
             ? 'The object is being deleted, and its upstream stays'
             : 'The object is being deleted, and nothing in the gateway is its own',
       };
-    case 'leave':
-      return { ...named, why: 'The object is being deleted, and its upstream stays as it is' };
     case 'mark':
       return {
         ...named,
-        ...differences(change.observed, change.desired, look.canonical(change.desired), () => undefined),
+        fields: [
+          {
+            field: 'labels',
+            before: change.observed.labels,
+            after: { ...change.observed.labels, ...change.labels },
+          },
+        ],
         action: 'Update',
         why: 'The object is being deleted, and its upstream stays (Orphan), with a label that says so',
       };
@@ -290,7 +294,7 @@ function planForgotten(
   if (look?.kind !== 'listed') return [];
   const left = new Set([...(status?.leftBehind ?? []), ...leavingIds(world, connection)]);
   return [...look.upstreams.values()]
-    .filter((observed) => !left.has(observed.id) && isForgotten(world, connection, observed))
+    .filter((observed) => !left.has(observed.id) && belongingOf(world, connection, observed) === 'orphaned')
     .map((observed) => ({
       ...deletion(observed),
       connection,

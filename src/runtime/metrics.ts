@@ -28,6 +28,8 @@ export interface Metrics {
   counter(
     definition: MetricDefinition & { readonly type: 'counter' },
   ): (labels: Labels, count?: number) => void;
+  /** Drops every series of a counter or a histogram that has all of `labels`. */
+  forget(labels: Labels): Promise<void>;
   /** Takes seconds. */
   histogram(
     definition: MetricDefinition & { readonly type: 'histogram' },
@@ -39,6 +41,7 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Metrics of the process, and those that the program adds. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
+  const counted: (Counter | Histogram)[] = [];
   collectDefaultMetrics({ register: registry });
   const common = ({ name, help, labels }: MetricDefinition) => {
     return { name, help, labelNames: [...labels], registers: [registry] };
@@ -67,10 +70,22 @@ export function createMetrics(): Metrics {
     },
     counter(definition) {
       const counter = new Counter(common(definition));
+      counted.push(counter);
       return (labels, count = 1) => counter.inc(labels, count);
+    },
+    async forget(labels) {
+      for (const metric of counted) {
+        const { values } = await metric.get();
+        for (const { labels: series } of values) {
+          // A bucket is no series of its own.
+          const { le: _le, ...own } = series as Record<string, string>;
+          if (Object.entries(labels).every(([name, value]) => own[name] === value)) metric.remove(own);
+        }
+      }
     },
     histogram(definition) {
       const histogram = new Histogram({ ...common(definition), buckets: SECONDS });
+      counted.push(histogram);
       return (labels, seconds) => histogram.observe(labels, seconds);
     },
   };

@@ -6,6 +6,8 @@ import type { Metrics } from './metrics.ts';
 export interface ReadinessCheck {
   readonly name: string;
   readonly problem: () => string | undefined;
+  /** What to know where all is well; undefined: nothing. */
+  readonly note?: () => string | undefined;
 }
 
 export interface OpsServer extends AsyncDisposable {
@@ -54,10 +56,16 @@ export async function startOpsServer(options: {
       response.end('ok\n');
       return;
     }
-    const results = options.checks.map((check) => ({ name: check.name, problem: problemOf(check) }));
+    const results = options.checks.map((check) => ({
+      name: check.name,
+      problem: problemOf(check),
+      note: check.note?.(),
+    }));
     const failed = results.some(({ problem }) => problem !== undefined);
-    const lines = results.map(({ name, problem }) =>
-      problem === undefined ? `[+]${name} ok` : `[-]${name} failed: ${problem}`,
+    const lines = results.map(({ name, problem, note }) =>
+      problem === undefined
+        ? `[+]${name} ok${note === undefined ? '' : `: ${note}`}`
+        : `[-]${name} failed: ${problem}`,
     );
     response.writeHead(failed ? 503 : 200).end(`${lines.join('\n')}\n`);
   });

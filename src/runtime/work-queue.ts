@@ -22,6 +22,8 @@ export interface WorkQueueOptions {
   readonly onError: (key: string, error: unknown) => void;
   /** A run begins, so long after its key was first asked for. */
   readonly onBegin?: (lane: string, waitedMs: number) => void;
+  /** A lane that is not kept has nothing to do any more. */
+  readonly onIdle?: (lane: string) => void;
 }
 
 /** Answers, renewals of the lease and probes wait no longer than this for runs that go on and on. */
@@ -44,12 +46,14 @@ interface Entry {
 /**
  * A queue of keys, not of events: a key that waits is run once however often it was added, never twice at the same
  * time, and once more if it was added while it ran. Each lane has its own concurrency, so that one that hangs leaves
- * the others alone.
+ * the others alone. A lane exists while it has something to do, or is kept because its concurrency was set.
  */
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #lanes = new Map<string, PQueue>();
+  /** Lanes whose concurrency was set. */
+  readonly #kept = new Set<string>();
   readonly #stop = new AbortController();
   /** When the first run of this turn of the event loop was about to begin, on the monotonic clock. */
   #turnBegan: number | undefined;
@@ -58,7 +62,7 @@ export class WorkQueue {
     this.#options = options;
   }
 
-  /** Keys that wait or run, by lane; a lane that has nothing to do has 0. Keys that wait for a timer only are not counted. */
+  /** Keys that wait or run, by lane; a lane that is kept and idle has 0. Keys that wait for a timer only are not counted. */
   depths(): ReadonlyMap<string, number> {
     const depths = new Map([...this.#lanes.keys()].map((lane) => [lane, 0]));
     for (const { lane, dirty, running } of this.#entries.values()) {
@@ -67,22 +71,32 @@ export class WorkQueue {
     return depths;
   }
 
-  /** How many runs of `lane` may be under way at once. Lanes that were never set run one at a time. */
+  /** How many runs of `lane` may be under way at once, until it is released. Lanes that were never set run one at a time. */
   setConcurrency(lane: string, concurrency: number): void {
+    this.#kept.add(lane);
     this.#lane(lane).concurrency = concurrency;
   }
 
-  /** Runs `key` as soon as its lane lets it, but never before the caller's own turn has ended. */
+  /** Drops `lane` as soon as it has nothing to do. */
+  release(lane: string): void {
+    this.#kept.delete(lane);
+    this.#dropIfIdle(lane);
+  }
+
+  /**
+   * Runs `key` as soon as its lane lets it, but never before the caller's own turn has ended. A key that waits in another
+   * lane moves to `lane`.
+   */
   add(key: string, lane: string, priority: Priority): void {
     if (this.#stop.signal.aborted) return;
     const entry = this.#entry(key, lane, priority);
     entry.timer?.handle[Symbol.dispose]();
     entry.timer = undefined;
-    if (entry.dirty && priority <= entry.priority) return;
+    if (entry.dirty && lane === entry.lane && priority <= entry.priority) return;
+    if (!entry.dirty || priority > entry.priority) entry.priority = priority;
     if (!entry.dirty) entry.dirtySince = this.#options.clock.monotonic();
     entry.dirty = true;
     entry.lane = lane;
-    entry.priority = priority;
     if (!entry.running) this.#schedule(key, entry);
   }
 
@@ -137,10 +151,18 @@ export class WorkQueue {
     return lane;
   }
 
+  #dropIfIdle(name: string): void {
+    const lane = this.#lanes.get(name);
+    if (lane === undefined || this.#kept.has(name) || lane.size > 0 || lane.pending > 0) return;
+    this.#lanes.delete(name);
+    this.#options.onIdle?.(name);
+  }
+
   #schedule(key: string, entry: Entry): void {
     const place = Symbol();
     entry.place = place;
-    this.#lane(entry.lane)
+    const { lane } = entry;
+    this.#lane(lane)
       .add(
         async () => {
           // p-queue would start it inside `add`. A store tells of each change of a new list before it has made the next
@@ -154,7 +176,8 @@ export class WorkQueue {
       // Only `clear()` in `drain` rejects what waits, and then nobody is interested.
       .catch((error: unknown) => {
         if (!this.#stop.signal.aborted) this.#options.onError(key, error);
-      });
+      })
+      .finally(() => this.#dropIfIdle(lane));
   }
 
   /**

@@ -5,7 +5,8 @@ import { GatewayUnavailableError } from '../../src/core/errors.ts';
 import type { Upstream } from '../../src/core/model.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../src/gateways/driver.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
-import { apisixDriver } from './apisix-harness.ts';
+import { apisixDataPlaneHarness, apisixDriver } from './apisix-harness.ts';
+import { testDataPlaneReader } from './data-plane-reader.ts';
 
 const unused = new AbortController().signal;
 
@@ -52,6 +53,16 @@ async function serve(listener: RequestListener): Promise<string> {
 
 const stranger = () =>
   readerOf(apisixDriver({ adminUrl: 'http://127.0.0.1:9', adminKey: 'a-key-that-stays-here' }));
+
+for (const version of ['3.2.0', '3.13.0', '3.14.1', '3.17.0', '3.18.0']) {
+  testDataPlaneReader({
+    name: `The APISIX driver on a stand-in for ${version}`,
+    async create() {
+      const standIn = await startStandIn({ version });
+      return apisixDataPlaneHarness(standIn, async () => await standIn[Symbol.asyncDispose]());
+    },
+  });
+}
 
 describe('a data plane', () => {
   test('shows what was written, defaults or not, one by one and in its list', async () => {
@@ -131,7 +142,8 @@ describe('what is no answer of a Control API', () => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     };
   };
-  const WRONG_ADDRESS = 'is this the Control API of APISIX (apisix.control.port, by default 9090)?';
+  const WRONG_ADDRESS =
+    'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
   const FOREIGN =
     'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi';
 
@@ -149,7 +161,7 @@ describe('what is no answer of a Control API', () => {
     [
       'a redirect',
       (_, response) => response.writeHead(301, { location: 'http://127.0.0.1:9/' }).end(),
-      `answered 301, a redirect, which is not followed: ${WRONG_ADDRESS}`,
+      `answered 301, a redirect, which the operator does not follow: ${WRONG_ADDRESS}`,
     ],
     ['a refusal', json(403, {}), `answered 403: ${WRONG_ADDRESS}`],
     ['an error', json(500, { error_msg: 'secret words' }), 'answered 500: look at its log'],
@@ -163,7 +175,7 @@ describe('what is no answer of a Control API', () => {
         response.writeHead(200, { 'content-length': 100 }).write('{');
         setImmediate(() => response.destroy());
       },
-      `gave no answer that can be used (ERR_HTTP_CONTENT_LENGTH_MISMATCH): ${WRONG_ADDRESS}`,
+      `gave no usable answer (ERR_HTTP_CONTENT_LENGTH_MISMATCH): ${WRONG_ADDRESS}`,
     ],
   ])('%s', async (_, listener, message) => {
     const url = await serve(listener);
@@ -188,7 +200,7 @@ describe('what is no answer of a Control API', () => {
     const free = (closed.address() as AddressInfo).port;
     await new Promise((resolve) => closed.close(resolve));
     await expect(stranger().list(`http://127.0.0.1:${free}`, unused)).rejects.toThrow(
-      'refused the connection: is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback',
+      'refused the connection: set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach',
     );
   });
 
@@ -197,7 +209,7 @@ describe('what is no answer of a Control API', () => {
     const { standIn, reader } = await start();
     const waiting = reader.get(silent, 'a', unused);
     expect(await reader.list(standIn.controlUrl, unused)).toEqual(new Map());
-    await expect(waiting).rejects.toThrow('did not answer in time: is it overloaded?');
+    await expect(waiting).rejects.toThrow('did not answer in time: check its load');
   });
 
   test('an abort rejects with its reason', async () => {

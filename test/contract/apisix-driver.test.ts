@@ -85,7 +85,7 @@ describe('the APISIX driver', () => {
     const overtaken = driver.putNodes('u1', [], unused);
     await expect(overtaken).rejects.toThrow(GatewayUnavailableError);
     await expect(overtaken).rejects.toThrow(
-      'Somebody else changed the upstream in the gateway at the same moment',
+      'Another client changed the upstream in the gateway at the same moment',
     );
   });
 

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { symbols } from 'pino';
 import { describe, expect, it } from 'vitest';
 import {
+  complaintText,
   GatewayAuthError,
   GatewayRejectedError,
   GatewayUnavailableError,
@@ -47,6 +48,8 @@ const calls = {
   get: (driver: GatewayDriver) => driver.get('u1', unused),
   list: (driver: GatewayDriver) => driver.list(unused),
   put: (driver: GatewayDriver) => driver.put(upstream, unused),
+  addLabels: (driver: GatewayDriver) => driver.addLabels('u1', { marker: BODY }, unused),
+  checkWrite: (driver: GatewayDriver) => driver.checkWrite(unused),
   delete: (driver: GatewayDriver) => driver.delete('u1', { references: 'ignore' }, unused),
   check: (driver: GatewayDriver) => driver.check(unused),
 };
@@ -61,6 +64,9 @@ async function failureOf(promise: Promise<unknown>): Promise<OperatorError> {
   if (!(error instanceof OperatorError)) throw new Error(`no failure of a gateway: ${inspect(error)}`);
   expect(error.message).not.toMatch(/[\p{Cc}]/u);
   expect(error.message.length).toBeLessThan(900);
+  // `check` prints both on their own, the remedy as a sentence.
+  expect(error.message).toBe(complaintText(error));
+  expect(error.remedy ?? 'correct it').toMatch(/^[a-z]+ .*[^.?!]$/);
   for (const text of writtenDown(error)) {
     expect(text).toContain(error.name);
     for (const secret of [
@@ -125,16 +131,31 @@ const ANSWERS: readonly {
     status: 401,
     body: '{"error_msg":"failed to check token","description":"invalid method for role viewer"}',
     error: GatewayAuthError,
-    message: 'the key may only read: use an admin key',
+    message: 'which may only read: use a key of role admin',
   },
   { status: 401, body: html(401), error: GatewayAuthError, message: '(401, no reason given)' },
-  { status: 403, body: html(403), error: GatewayAuthError, message: 'deployment.admin.allow_admin' },
+  {
+    status: 403,
+    body: html(403),
+    error: GatewayAuthError,
+    message: "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin",
+    on: ['get', 'list', 'check'],
+  },
+  // An address that may not read may not write either, so that a write would not come that far.
+  {
+    status: 403,
+    body: html(403),
+    error: GatewayAuthError,
+    message:
+      /refused the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE from the operator/,
+    on: ['put', 'addLabels', 'checkWrite', 'delete'],
+  },
   { status: 404, body: html(404), error: GatewayUnavailableError, message: 'Admin API of APISIX' },
   {
     status: 404,
     body: '{"error_msg":"Unsupported resource type: upstreams"}',
     error: GatewayUnavailableError,
-    message: 'Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+    message: /Admin API of APISIX on etcd( does not)?: correct spec[.]apisix[.]adminUrl$/,
   },
   {
     status: 404,
@@ -153,7 +174,7 @@ const ANSWERS: readonly {
     status,
     body: '',
     error: GatewayUnavailableError,
-    message: `answered ${status}, a redirect, which is not followed with the key: correct spec.apisix.adminUrl`,
+    message: `answered ${status}, a redirect, which the operator does not follow with the key: correct spec.apisix.adminUrl`,
   })),
   {
     status: 400,
@@ -195,7 +216,7 @@ const ANSWERS: readonly {
     status: 400,
     body: 'page_size must be between 10 and 500',
     error: GatewayUnavailableError,
-    message: 'answered 400 without JSON: is this the Admin API of APISIX?',
+    message: 'answered 400 without JSON: check that spec.apisix.adminUrl leads to the Admin API of APISIX',
   },
   {
     status: 400,
@@ -238,7 +259,12 @@ const ANSWERS: readonly {
     message: 'answered 409 (busy): look',
   },
   { status: 429, body: '', error: GatewayUnavailableError, message: 'answered 429 without JSON' },
-  { status: 500, body: html(500), error: GatewayUnavailableError, message: /answered 500 without JSON$/ },
+  {
+    status: 500,
+    body: html(500),
+    error: GatewayUnavailableError,
+    message: /answered 500 without JSON: look at the log of the gateway$/,
+  },
   {
     status: 500,
     body: echo,
@@ -257,15 +283,15 @@ const ANSWERS: readonly {
     status: 200,
     body: '{"value":',
     error: GatewayUnavailableError,
-    message: 'answered 200 without JSON: is this',
+    message: 'answered 200 without JSON: check that',
   },
   {
     status: 200,
     body: html(200),
     error: GatewayUnavailableError,
-    message: 'answered 200 without JSON: is this',
+    message: 'answered 200 without JSON: check that',
   },
-  { status: 200, body: '', error: GatewayUnavailableError, message: 'answered 200 without JSON: is this' },
+  { status: 200, body: '', error: GatewayUnavailableError, message: 'answered 200 without JSON: check that' },
   ...['{}', 'null', '[]', '"text"', '{"ok":true}', '{"value":"text","list":"text"}'].map((body) => ({
     status: 200,
     body,
@@ -318,7 +344,7 @@ describe('an answer that is no success becomes an error that says what to do', (
     expect(wrongKey.message).toContain('(401, wrong apikey)');
     const viewer = driverOf(standIn.adminUrl, { adminKey: 'viewer' });
     expect((await viewer.list(unused)).upstreams.size).toBe(0);
-    expect((await failureOf(calls.put(viewer))).message).toContain('the key may only read');
+    expect((await failureOf(calls.put(viewer))).message).toContain('which may only read');
     const bad = { ...upstream, nodes: [{ host: 'no host', port: 80, weight: 1, priority: 0 }] };
     const rejected = await failureOf(driverOf(standIn.adminUrl).put(bad, unused));
     expect(rejected).toBeInstanceOf(GatewayRejectedError);
@@ -439,7 +465,7 @@ describe('no answer', () => {
   it('an answer that says it is compressed and is not', async () => {
     await withFault(
       { kind: 'answer', status: 200, body: '{"list":[]}', headers: { 'content-encoding': 'gzip' } },
-      ({ adminUrl }) => expectUnavailable(driverOf(adminUrl), /no answer that can be used \(ERR_/),
+      ({ adminUrl }) => expectUnavailable(driverOf(adminUrl), /no usable answer \(ERR_/),
     );
   });
 
@@ -480,9 +506,9 @@ describe('no answer', () => {
     await expectUnavailable(driver, 'could not be connected to within 5000 ms (secureConnect)', ['check']);
   });
 
-  it('something that is no HTTP', async () => {
+  it('an answer that is not HTTP', async () => {
     await using server = await listening(createTcpServer((socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n')));
-    await expectUnavailable(driverOf(`http://127.0.0.1:${server.port}`), 'something that is no HTTP');
+    await expectUnavailable(driverOf(`http://127.0.0.1:${server.port}`), 'an answer that is not HTTP');
   });
 
   it('a name that does not resolve', async () => {
@@ -506,7 +532,7 @@ describe('no answer', () => {
       .end(gzipSync(`{"list":[${'{"value":{"id":"a"}},'.repeat(3_000_000)}`));
   const item = `{"key":"/apisix/upstreams/a","value":{"desc":"${'x'.repeat(65_536)}"}}`;
   const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
-  const ANSWER = 'sent an answer of more than 16 MiB: is this the Admin API of APISIX?';
+  const ANSWER = 'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
 
   it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [
@@ -590,7 +616,7 @@ describe('TLS', () => {
     await using standIn = await startStandIn({ tls: files });
     const driver = driverOf(standIn.adminUrl.replace('https:', 'http:'));
     expect((await failureOf(calls.check(driver))).message).toContain(
-      'should spec.apisix.adminUrl begin with https://?',
+      'whether spec.apisix.adminUrl must begin with https://',
     );
   });
 
@@ -598,7 +624,7 @@ describe('TLS', () => {
     await using standIn = await startStandIn();
     const driver = driverOf(standIn.adminUrl.replace('http:', 'https:'));
     const { message } = await failureOf(calls.check(driver));
-    expect(message).toContain('should spec.apisix.adminUrl begin with http://?');
+    expect(message).toContain('or write http:// in spec.apisix.adminUrl');
   });
 
   it.each<[string, Partial<ApisixOptions['tls']>, string]>([

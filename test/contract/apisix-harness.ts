@@ -5,6 +5,7 @@ import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
 import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
 import { eventually } from '../support/eventually.ts';
+import type { DataPlaneHarness } from './data-plane-reader.ts';
 import type { GatewayHarness } from './gateway-driver.ts';
 
 type Gateway = Pick<ApisixOptions, 'adminUrl' | 'adminKey'> & Partial<ApisixOptions>;
@@ -37,6 +38,33 @@ export async function askAdminApi(
       .on('error', reject)
       .end(body === undefined ? undefined : JSON.stringify(body));
   });
+}
+
+/** A gateway that is running already, and its data plane, for the conformance suite of data planes. */
+export function apisixDataPlaneHarness(
+  gateway: Gateway & { readonly controlUrl: string; readonly proxyUrl: string },
+  close: () => Promise<void>,
+): DataPlaneHarness {
+  const { controlUrl, proxyUrl } = gateway;
+  return {
+    driver: apisixDriver(gateway),
+    controlUrl,
+    async route(uri, { id }) {
+      const route = `routes/${id}`;
+      expect(await askAdminApi(gateway, 'PUT', route, { uri, upstream_id: id })).toBe(201);
+      return {
+        async [Symbol.asyncDispose]() {
+          expect(await askAdminApi(gateway, 'DELETE', route)).toBe(200);
+        },
+      };
+    },
+    async request(path) {
+      const response = await fetch(`${proxyUrl}${path}`);
+      await response.arrayBuffer();
+      return response.status;
+    },
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 /** A gateway that is running already, for the conformance suite. */

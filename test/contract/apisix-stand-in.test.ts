@@ -571,6 +571,85 @@ describe('Control API', () => {
   });
 });
 
+/** The upstream `u` as its worker shows it before and after a request through it. */
+async function shownNodes(options: StandInOptions, upstream: object) {
+  const standIn = await newStandIn(options);
+  await put(standIn, '/upstreams/u', upstream);
+  await put(standIn, '/routes/r', { uri: '/*', upstream_id: 'u' });
+  const shown = async () => {
+    const { json } = await send(standIn.controlUrl, 'GET', '/v1/upstream/u');
+    const { nodes, dns_nodes } = (json as { readonly value: Record<string, unknown> }).value;
+    return { nodes, ...(dns_nodes === undefined ? {} : { dns_nodes }) };
+  };
+  const before = await shown();
+  await send(standIn.proxyUrl, 'GET', '/');
+  return { before, after: await shown() };
+}
+
+describe('what a worker shows after the first request', () => {
+  const node = { host: '127.0.0.1', port: 9, weight: 1, priority: 0 };
+  const other = { ...node, host: '127.0.0.2' };
+  const name = { ...node, host: 'localhost' };
+  const unknown = { ...node, host: 'unknown.invalid' };
+  const used = { ...node, upstream_host: '127.0.0.1:9' };
+
+  test.each([
+    ['one node', { nodes: [node] }, { nodes: [used] }],
+    ['one LeastConn node', { type: 'least_conn', nodes: [node] }, { nodes: [node] }],
+    ['two nodes', { nodes: [node, other] }, { nodes: [node, other] }],
+    [
+      'standard port',
+      { nodes: [{ ...node, port: 80 }] },
+      { nodes: [{ ...node, port: 80, upstream_host: '127.0.0.1' }] },
+    ],
+    [
+      'a name',
+      { nodes: [name] },
+      { nodes: [{ ...used, domain: 'localhost', upstream_host: 'localhost:9' }], dns_nodes: [name] },
+    ],
+    ['a name that does not resolve', { nodes: [unknown] }, { nodes: {}, dns_nodes: [unknown] }],
+    [
+      'a name that does not resolve, and an address',
+      { nodes: [unknown, node] },
+      { nodes: [used], dns_nodes: [unknown, used] },
+    ],
+    ['no nodes', { nodes: [] }, { nodes: [] }],
+  ])('3.18.0: %s', async (_, upstream, after) => {
+    const { nodes } = upstream;
+    const withNames = nodes.some(({ host }) => host.includes('l'));
+    expect(await shownNodes({}, upstream)).toEqual({
+      before: { nodes, ...(withNames ? { dns_nodes: nodes } : {}) },
+      after,
+    });
+  });
+
+  test.each([
+    ['3.13.0, a name', '3.13.0', { nodes: [name] }, { nodes: [name] }],
+    ['3.17.0, one LeastConn node', '3.17.0', { type: 'least_conn', nodes: [node] }, { nodes: [used] }],
+  ])('%s', async (_, version, upstream, after) => {
+    const { nodes } = upstream;
+    expect(await shownNodes({ version }, upstream)).toEqual({ before: { nodes }, after });
+  });
+
+  test('follows a name to another address', async () => {
+    const names = new Map([['shop.test', '127.0.0.1']]);
+    const standIn = await newStandIn({ names });
+    await put(standIn, '/upstreams/u', { nodes: [{ ...node, host: 'shop.test' }] });
+    await put(standIn, '/routes/r', { uri: '/*', upstream_id: 'u' });
+    const hosts = async () => {
+      await send(standIn.proxyUrl, 'GET', '/');
+      const { json } = await send(standIn.controlUrl, 'GET', '/v1/upstream/u');
+      const { nodes } = (json as { readonly value: { readonly nodes: unknown } }).value;
+      return Array.isArray(nodes) ? nodes.map(({ host }: { host: string }) => host) : nodes;
+    };
+    expect(await hosts()).toEqual(['127.0.0.1']);
+    names.set('shop.test', '127.0.0.2');
+    expect(await hosts()).toEqual(['127.0.0.2']);
+    names.clear();
+    expect(await hosts()).toEqual({});
+  });
+});
+
 describe('several data planes', () => {
   test('show one store, each on ports of its own; one that is held back shows and serves what was there before', async () => {
     const standIn = await newStandIn();

@@ -26,6 +26,7 @@ import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { eventually } from '../support/eventually.ts';
+import { finalizersOf } from '../support/finalizers.ts';
 import { MUTATIONS, mutate } from '../support/mutate.ts';
 import { noReports } from '../support/no-reports.ts';
 import { createRandom, pick } from '../support/random.ts';
@@ -215,14 +216,15 @@ describe('mutated answers of a gateway', () => {
     const before = foreign();
     gateway.clearRequests();
     const mutator = await startMutator(gateway);
+    const stores = cluster(mutator.url, gateway.adminKey);
     const writer: ObjectWriter = {
-      addFinalizer: async () => true,
+      ...finalizersOf(stores),
       removeFinalizer: async () => undefined,
       applyStatus: async () => undefined,
     };
     const stop = new AbortController();
     const controller = createController({
-      ...cluster(mutator.url, gateway.adminKey),
+      ...stores,
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

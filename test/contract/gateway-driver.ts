@@ -17,6 +17,7 @@ import type {
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { inParallel } from '../support/in-parallel.ts';
 
 /** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
 export interface GatewayHarness extends AsyncDisposable {
@@ -376,6 +377,32 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await driver.get(id, unused)).toBeUndefined();
     });
 
+    it('adds labels and changes nothing else', async () => {
+      const desired = upstream('labelled', {
+        labels: { suite: prefix, owner: 'them' },
+        nodes: [node('10.0.0.1'), node('10.0.0.2')],
+        retries: 2,
+      });
+      const { createTime, nodes } = await driver.put(desired, unused);
+      const labels = { ...desired.labels, owner: 'us', team: 'a' };
+      const answered = await driver.addLabels(desired.id, { owner: 'us', team: 'a' }, unused);
+      expect(answered).toMatchObject({ labels, nodes, createTime });
+      expect(answered?.canonical).toBe(driver.canonical({ ...desired, labels }));
+      expect(await driver.get(desired.id, unused)).toEqual(answered);
+    });
+
+    it('creates no upstream to add labels to', async () => {
+      const { id } = upstream('missing');
+      expect(await driver.addLabels(id, { team: 'a' }, unused)).toBeUndefined();
+      expect(await driver.get(id, unused)).toBeUndefined();
+    });
+
+    it('checks that the key may write, and writes nothing', async () => {
+      const before = [...(await driver.list(unused)).upstreams];
+      await driver.checkWrite(unused);
+      expect([...(await driver.list(unused)).upstreams]).toEqual(before);
+    });
+
     it('deletes, and takes a deletion of what is missing for a success', async () => {
       const { id } = await driver.put(upstream('gone'), unused);
       for (const references of ['respect', 'respect', 'ignore'] as const) {
@@ -439,6 +466,8 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       ['list', (_, signal) => driver.list(signal)],
       ['put', (desired, signal) => driver.put(desired, signal)],
       ['putNodes', ({ id, nodes }, signal) => driver.putNodes(id, nodes, signal)],
+      ['addLabels', ({ id, labels }, signal) => driver.addLabels(id, labels, signal)],
+      ['checkWrite', (_, signal) => driver.checkWrite(signal)],
       ['delete', ({ id }, signal) => driver.delete(id, { references: 'respect' }, signal)],
       ['check', (_, signal) => driver.check(signal)],
     ])('%s', (name, call) => {
@@ -463,6 +492,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         await expect(driver.get(id, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.put(desired, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.putNodes(id, [], unused)).rejects.toThrow(GatewayRejectedError);
+        await expect(driver.addLabels(id, {}, unused)).rejects.toThrow(GatewayRejectedError);
         for (const references of ['respect', 'ignore'] as const) {
           await expect(driver.delete(id, { references }, unused)).rejects.toThrow(GatewayRejectedError);
         }
@@ -518,14 +548,4 @@ function healthCheckByHand({ active, passive }: HealthCheck): unknown {
     passive && [passive.type, passive.healthy.statuses, passive.healthy.successes],
     passive && failures(passive.unhealthy),
   ];
-}
-
-/** Eight at a time: enough to be quick, few enough for a shared gateway. */
-async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
-  const waiting = items.values();
-  await Promise.all(
-    Array.from({ length: 8 }, async () => {
-      for (const item of waiting) await run(item);
-    }),
-  );
 }

@@ -59,9 +59,12 @@ describe('golden cases', () => {
 
 /** What a broken cluster or gateway says, and what the API server refuses first: docs/faults.md shows those. */
 const REASONS_WITHOUT_CASE = [
+  'FinalizerRefused',
   'GatewayUnavailable',
   'InUse',
   'InvalidSpec',
+  // `uninstall` writes it: test/unit/install/mark-uninstalled.test.ts.
+  'OperatorUninstalled',
   'PermissionMissing',
   'Rejected',
   'SourceUnavailable',

@@ -147,6 +147,49 @@ describe('rendered objects', () => {
     }
   });
 
+  it('fail a hook at once where only a person can help, well before Helm gives up, and show why', async () => {
+    const jobs = (await render({})).filter(({ kind }) => kind === 'Job') as readonly unknown[] as readonly {
+      readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
+      readonly spec: {
+        readonly activeDeadlineSeconds: number;
+        readonly podFailurePolicy: unknown;
+        readonly template: { readonly spec: { readonly containers: readonly object[] } };
+      };
+    }[];
+    expect(jobs).toHaveLength(3);
+    for (const { metadata, spec } of jobs) {
+      expect(metadata.annotations['helm.sh/hook-output-log-policy']).toBe('hook-failed');
+      expect(spec.activeDeadlineSeconds).toBeLessThanOrEqual(240);
+      expect(spec.podFailurePolicy).toEqual({
+        rules: [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [2, 3] } }],
+      });
+      expect(spec.template.spec.containers).toMatchObject([
+        { terminationMessagePolicy: 'FallbackToLogsOnError' },
+      ]);
+    }
+  });
+
+  it('uninstall only what the release follows, and with the Lease that it is configured with', async () => {
+    const config = {
+      namespaces: ['shop', 'blog'],
+      operatorNamespace: 'shop',
+      leaderElection: { leaseName: 'mine' },
+    };
+    const objects = await render({ config });
+    const args = (name: string) =>
+      (find(objects, 'Job', `example-gateway-upstream-operator-${name}`) as unknown as RenderedWorkload).spec
+        .template.spec.containers[0]?.args;
+    const common = ['--namespace=shop', '--lease-name=mine', '--namespaces=shop,blog'];
+    expect(args('uninstall')).toEqual(expect.arrayContaining([...common, '--keep-lease']));
+    expect(args('release')).toEqual(expect.arrayContaining(common));
+    expect(args('release')).not.toContain('--keep-lease');
+    const role = find(objects, 'Role', 'example-gateway-upstream-operator-uninstall');
+    expect(role).toMatchObject({
+      metadata: { namespace: 'shop' },
+      rules: [{ resources: ['leases'], resourceNames: ['mine'] }],
+    });
+  });
+
   it('name the image by digest rather than by tag', async () => {
     const image = { repository: 'registry.example.com/operator', tag: '9', digest: DIGEST };
     const workloads = (await render({ image })).filter(({ kind }) => kind === 'Deployment' || kind === 'Job');
@@ -456,7 +499,12 @@ describe('a release', () => {
     gateway = await startStandIn();
     const [opsPort] = await freePorts(1);
     values = {
-      config: { ops: { host: '127.0.0.1', port: opsPort }, requestTimeout: '2s' },
+      config: {
+        ops: { host: '127.0.0.1', port: opsPort },
+        requestTimeout: '2s',
+        // Nobody waits that long: an operator that leads was given the Lease.
+        leaderElection: { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' },
+      },
       defaultConnection: {
         enabled: true,
         apisix: { adminUrl: gateway.adminUrl, adminKey: { value: gateway.adminKey } },
@@ -514,6 +562,7 @@ describe('a release', () => {
     expect((await cluster.request('GET', path)).status).toBe(404);
     expect(await operator.stop()).toBe(0);
   };
+  const lease = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${release}`;
   const leftBehind = async () => {
     const kinds =
       'deployments,jobs,configmaps,services,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets';
@@ -521,6 +570,41 @@ describe('a release', () => {
     const inCluster = await cluster.kubectl(['get', 'clusterroles,clusterrolebindings', '-o', 'name']);
     return [...inNamespace.split('\n'), ...inCluster.split('\n')].filter((name) => name.includes(release));
   };
+
+  it('goes on after an uninstallation that failed half way, once it is rolled back', async () => {
+    const work = createWorkload(cluster, 'shop');
+    const bindings = async () => {
+      const paths = [`clusterrolebindings/${release}`, `namespaces/${namespace}/rolebindings/${release}`];
+      const objects = await Promise.all(
+        paths.map((path) => work.get(`/apis/rbac.authorization.k8s.io/v1/${path}`)),
+      );
+      return objects.map((object) => (object?.['subjects'] as readonly object[] | undefined)?.length ?? 0);
+    };
+    await using hooks = startHookRunner(cluster, namespace, { broken: `${release}-release` });
+    await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], { values });
+    await using operator = await start();
+    await eventually(async () =>
+      expect(await work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
+    );
+    await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow(
+      `job ${release}-release failed`,
+    );
+    expect(hooks.runs.at(-1)).toMatchObject({ job: `${release}-uninstall`, code: 0 });
+    expect(await bindings()).toEqual([0, 0]);
+    expect(await operator.exited).toBe(0);
+    expect(await work.condition('web', 'Ready')).toMatchObject({ reason: 'OperatorUninstalled' });
+
+    await helm(['rollback', release, '-n', namespace]);
+    expect(await bindings()).toEqual([1, 1]);
+    await using next = await start();
+    await eventually(
+      async () => expect(await work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
+      {
+        timeoutMs: 60_000,
+      },
+    );
+    expect(await next.stop()).toBe(0);
+  });
 
   it('is uninstalled with living upstreams: they stay in the gateway, and no object hangs', async () => {
     const work = createWorkload(cluster, 'shop');
@@ -542,8 +626,13 @@ describe('a release', () => {
       labels: { 'gatewayupstream.dev/deletion-policy': 'Orphan' },
     });
     expect(await leftBehind()).toEqual([]);
+    expect(await work.get(lease)).toBeUndefined();
     await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
     expect(await work.get(work.upstreamPath('web'))).not.toHaveProperty('metadata.finalizers');
+    expect(await work.condition('web', 'Ready')).toMatchObject({
+      status: 'Unknown',
+      reason: 'OperatorUninstalled',
+    });
     await work.remove(work.upstreamPath('old'));
     expect(await work.get(work.upstreamPath('old'))).toBeUndefined();
     expect(gateway.get('upstreams', 'shop.old')).toBeDefined();
@@ -560,21 +649,48 @@ describe('a release', () => {
     });
     await work.endpoints('web', ['10.1.0.2']);
     await eventually(() => expect(nodes()).toEqual([{ host: '10.1.0.2', port: 8080, weight: 1 }]));
+    await eventually(async () =>
+      expect(await work.condition('web', 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' }),
+    );
     await work.patch(work.upstreamPath('web'), { spec: { deletionPolicy: null } });
     await using hooks = startHookRunner(cluster, namespace);
     await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow(
       `job ${release}-uninstall failed`,
     );
-    expect(hooks.runs.map(({ code }) => code)).toEqual([1]);
+    // A Job with this exit code is not tried again.
+    expect(hooks.runs.map(({ code }) => code)).toEqual([3]);
     expect(hooks.runs[0]?.output).toContain('shop/news, shop/web');
     expect(await work.condition('news', 'Ready')).toMatchObject({ status: 'True' });
+    expect(operator.process.exitCode).toBeNull();
     await workload();
 
     // Helm takes a release whose uninstallation failed for neither there nor gone, until it is rolled back to itself.
     await helm(['rollback', release, '1', '-n', namespace]);
     await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], ending('delete'));
+    const route = async (method: 'PUT' | 'DELETE') =>
+      await fetch(`${gateway.adminUrl}/apisix/admin/routes/front`, {
+        method,
+        headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
+        ...(method === 'PUT' ? { body: JSON.stringify({ uri: '/', upstream_id: 'shop.news' }) } : {}),
+      });
+    await route('PUT');
+    await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow(
+      `job ${release}-uninstall failed`,
+    );
+    expect(hooks.runs.at(-1)).toMatchObject({
+      code: 3,
+      output: expect.stringContaining(
+        'shop/news: can not delete this upstream, route [front] is still using it now',
+      ),
+    });
+    // The operator still runs, and goes on with what it may.
+    expect(operator.process.exitCode).toBeNull();
+    expect(await work.get(work.upstreamPath('web'))).toBeUndefined();
+    await route('DELETE');
+    await eventually(async () => expect(await work.get(work.upstreamPath('news'))).toBeUndefined());
+    // Helm takes up an uninstallation that failed.
     await uninstall(operator);
-    expect(await work.get(work.upstreamPath('news'))).toBeUndefined();
+    expect(await work.get(lease)).toBeUndefined();
     expect(gateway.ids('upstreams')).toEqual(['shop.old']);
     await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
     expect(await leftBehind()).toEqual([]);

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../../src/api/crd.ts';
 import { GROUP } from '../../src/api/group.ts';
@@ -79,8 +81,12 @@ describe('check', () => {
       ...permissionsOf({ namespace }).map(() => 'permission'),
       ...CUSTOM_RESOURCES.map(({ plural }) => `CRD ${plural}.${GROUP}`),
       ...['settings', 'gateway', 'key'].map((part) => `GatewayConnection main, ${part}`),
+      'leader',
       'GatewayUpstreams',
     ]);
+    expect(checks.find(({ name }) => name === 'leader')?.message).toBe(
+      `no operator holds Lease ${namespace}/gateway-upstream-operator`,
+    );
     expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^Kubernetes v1\./);
     expect(checks.find(({ name }) => name === 'credentials')?.message).toContain(
       `system:serviceaccount:${namespace}:`,
@@ -99,7 +105,7 @@ describe('check', () => {
     const lines = stdout.trimEnd().split('\n');
     expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} failed.`);
     expect(lines.filter((line) => !line.startsWith('ok    ')).slice(0, -1)).toEqual([
-      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
     ]);
     await work.remove(connectionPath('main'));
   });
@@ -110,21 +116,21 @@ describe('check', () => {
       () => connect('main', gateway.adminUrl, 'viewer'),
       'GatewayConnection main, key',
       'The gateway refused the admin key (401, invalid method for role viewer)',
-      'use an admin key',
+      'Use a key of role admin.',
     ],
     [
       'a Secret that is not there',
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'create it there',
+      'Create it there',
     ],
     [
       'a gateway that is not there',
       () => connect('main', 'http://127.0.0.1:1', 'gateway'),
       'GatewayConnection main, gateway',
       'http://127.0.0.1:1 refused the connection',
-      'is it running, and is the port right?',
+      'Check that it runs, and that the port is right.',
     ],
     [
       'an address that the gateway does not let in',
@@ -137,7 +143,7 @@ describe('check', () => {
       },
       'GatewayConnection main, key',
       "The gateway refused the operator's address (403)",
-      "add it to deployment.admin.allow_admin in APISIX's configuration",
+      "Add it to deployment.admin.allow_admin in APISIX's configuration.",
     ],
   ])('finds %s', async (_, arrange, name, message, remedy) => {
     await arrange();
@@ -151,6 +157,129 @@ describe('check', () => {
         remedy: expect.stringContaining(remedy),
       },
     ]);
+  });
+
+  describe('of an object that no operator has processed', () => {
+    const leases = () => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+    const name = () => `GatewayUpstream ${namespace}/new`;
+    const configFor = async (namespaces: readonly string[]) => {
+      const path = join(cluster.dir, 'check.yaml');
+      await writeFile(path, JSON.stringify({ namespaces, operatorNamespace: namespace }));
+      return path;
+    };
+    /** What `check` says of it with these credentials. */
+    const saidBy = async (credentials: string, namespaces: readonly string[] = []) => {
+      const { stdout } = await runProgram([
+        ...['check', '-o', 'json', '--kubeconfig', credentials, '--config', await configFor(namespaces)],
+      ]);
+      const { checks } = JSON.parse(stdout) as { readonly checks: readonly Finding[] };
+      return checks.filter((finding) => [name(), 'leader'].includes(finding.name));
+    };
+    const lease = async (holderIdentity: string, renewTime: Date) => {
+      await work.create(leases(), {
+        metadata: { name: 'gateway-upstream-operator' },
+        spec: {
+          holderIdentity,
+          leaseDurationSeconds: 15,
+          renewTime: renewTime.toISOString().replace('Z', '000Z'),
+        },
+      });
+    };
+
+    beforeAll(async () => {
+      await work.upstream('new', { backends: [{ serviceRef: { name: 'web', port: 80 } }] });
+    });
+    afterAll(() => work.remove(work.upstreamPath('new')));
+    afterEach(() => work.remove(`${leases()}/gateway-upstream-operator`));
+
+    it('its own status says what to check', async () => {
+      expect(await work.condition('new', 'Ready')).toMatchObject({
+        status: 'Unknown',
+        reason: 'Pending',
+        message:
+          'No operator has processed this object yet. If this stays, the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
+      });
+    });
+
+    it('says that none leads', async () => {
+      expect(await saidBy(kubeconfig)).toEqual([
+        {
+          name: 'leader',
+          ok: true,
+          message: expect.stringMatching(/^no operator holds Lease /),
+        },
+        {
+          name: name(),
+          ok: false,
+          message: 'no operator has processed it yet, and none leads',
+          remedy: 'Start the operator.',
+        },
+      ]);
+    });
+
+    it('names the one that leads', async () => {
+      await lease('pod-1', new Date());
+      expect(await saidBy(kubeconfig)).toEqual([
+        { name: 'leader', ok: true, message: `pod-1, by Lease ${namespace}/gateway-upstream-operator` },
+        {
+          name: name(),
+          ok: false,
+          message: 'no operator has processed it yet',
+          remedy: 'Look at the log of pod-1, which leads.',
+        },
+      ]);
+    });
+
+    it('finds a leader that is silent', async () => {
+      await lease('pod-1', new Date('2026-01-01T00:00:00Z'));
+      expect(await saidBy(kubeconfig)).toEqual([
+        {
+          name: 'leader',
+          ok: false,
+          message: `pod-1 holds Lease ${namespace}/gateway-upstream-operator and has not renewed it since 2026-01-01T00:00:00.000000Z`,
+          remedy: 'Check that the operator runs.',
+        },
+        {
+          name: name(),
+          ok: false,
+          message: expect.stringContaining('none leads'),
+          remedy: 'Start the operator.',
+        },
+      ]);
+    });
+
+    it('says that the operator does not follow its namespace, to a user who may see it', async () => {
+      await lease('pod-1', new Date());
+      expect((await saidBy(cluster.kubeconfig, ['other'])).at(-1)).toEqual({
+        name: name(),
+        ok: false,
+        message: `no operator has processed it yet, and this one does not follow namespace ${namespace}`,
+        remedy: expect.stringMatching(/^Add the namespace to namespaces in the configuration .*\.$/),
+      });
+      // An operator with rights in its namespaces alone sees nothing of it.
+      const own = await cluster.newNamespace('followed');
+      const token = await installRbac(cluster, namespace, [own]);
+      const narrow = await cluster.kubeconfigFor({ name: 'narrow', token, namespace });
+      expect((await saidBy(narrow, [own])).map((finding) => finding.name)).toEqual(['leader']);
+      await installRbac(cluster, namespace);
+      // One that another operator processes is none of this one's business.
+      await cluster.request('PATCH', `${work.upstreamPath('new')}/status`, {
+        status: {
+          conditions: [
+            {
+              type: 'Ready',
+              status: 'True',
+              reason: 'Ready',
+              message: 'm',
+              lastTransitionTime: '2026-01-01T00:00:00Z',
+            },
+          ],
+        },
+      });
+      expect((await saidBy(cluster.kubeconfig, ['other'])).map((finding) => finding.name)).toEqual([
+        'leader',
+      ]);
+    });
   });
 
   it('looks at each gateway by itself', async () => {
@@ -185,7 +314,7 @@ describe('check', () => {
           ]),
         { timeoutMs: 60_000 },
       );
-    const INSTALL = 'gateway-upstream-operator install --crds-only';
+    const INSTALL = 'Run gateway-upstream-operator install --crds-only.';
 
     it('tells one that is older, newer, changed or missing, and is well again after install', async () => {
       await serve((properties) => {
@@ -197,7 +326,7 @@ describe('check', () => {
       });
       await says(
         'newer than this program, which does not know spec.colour',
-        'run the program that it came with',
+        'Run the release of the program that installed the CRD.',
       );
       await serve((properties) => {
         properties['type'] = { type: 'string' };

@@ -13,7 +13,7 @@ import {
 } from '../support/workload.ts';
 
 const REFUSED =
-  'refused the connection: is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback';
+  'refused the connection: set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach';
 const SETTLED = { total: 2, current: 2 };
 
 describe('data planes', () => {
@@ -102,6 +102,27 @@ describe('data planes', () => {
     expect(JSON.parse(ofConnection)).toEqual({ total: 2, reachable: 2 });
   });
 
+  it('that have used an upstream do not lag', async () => {
+    // No connection to this address leaves the machine.
+    await program('used', ['255.255.255.255']);
+    await eventually(async () => expect(await upstreamPlanes('used')).toEqual(SETTLED));
+    gateway.put('routes', 'used', { uri: '/used', upstream_id: 'shop.used' });
+    for (const { proxyUrl, controlUrl } of gateway.dataPlanes) {
+      expect((await fetch(`${proxyUrl}/used`)).status).toBe(502);
+      const shown = await (await fetch(`${controlUrl}/v1/upstream/shop.used`)).json();
+      expect(shown).toMatchObject({ value: { nodes: [{ upstream_host: '255.255.255.255:8080' }] } });
+    }
+    const asks = () => second.requests.filter((request) => request === 'GET /v1/upstream/shop.used').length;
+    const before = asks();
+    await eventually(() => expect(asks()).toBeGreaterThan(before + 1));
+    const { text } = await operator.ask('/metrics');
+    expect(text).toContain('gateway_upstream_operator_data_planes_lagging{connection="default"} 0\n');
+    expect(await upstreamPlanes('used')).toEqual(SETTLED);
+    gateway.remove('routes', 'used');
+    await work.remove(work.upstreamPath('used'));
+    await eventually(async () => expect(await work.get(work.upstreamPath('used'))).toBeUndefined());
+  });
+
   it('that lag are named, no condition flips, and they recover', async () => {
     const before = await traces('web');
     expect(conditionOf(await work.get(work.upstreamPath('web')), 'Ready')?.status).toBe('True');
@@ -155,9 +176,9 @@ describe('data planes', () => {
       kubeconfig,
     ]);
     expect(code).toBe(1);
-    const [what, remedy] = REFUSED.split(': ');
+    const [what, remedy = ''] = REFUSED.split(': ');
     expect(stdout).toContain(
-      `FAIL  GatewayConnection default, data plane ${second.controlUrl}: ${what}. Remedy: ${remedy}\n`,
+      `FAIL  GatewayConnection default, data plane ${second.controlUrl}: ${what}. Remedy: S${remedy.slice(1)}.\n`,
     );
     await second.start();
     await eventually(async () => expect(await upstreamPlanes('web')).toEqual(SETTLED));
@@ -219,7 +240,7 @@ describe('data planes', () => {
       kubeconfig,
     ]);
     expect(missing).toContain(
-      'FAIL  GatewayConnection default, data planes: Service shop/nothing does not exist. Remedy: create it or correct the reference\n',
+      'FAIL  GatewayConnection default, data planes: Service shop/nothing does not exist: create it or correct the reference\n',
     );
   });
 

@@ -4,7 +4,7 @@ import { createCertificateAuthority } from '../support/control-plane/certificate
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { mintToken } from '../support/control-plane/mint-token.ts';
 import { eventually } from '../support/eventually.ts';
-import { FAULTS, type FaultStage } from '../support/fault-table.ts';
+import { checkLine, FAULTS, type FaultStage } from '../support/fault-table.ts';
 import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
@@ -94,7 +94,8 @@ describe('every fault names its cause and its remedy', () => {
     await cluster?.[Symbol.asyncDispose]();
   });
 
-  it.each(FAULTS)('$symptom', async ({ on, condition, message, check: line }) => {
+  it.each(FAULTS)('$symptom', async (fault) => {
+    const { on, condition, message } = fault;
     const described = await describeObject(on);
     const block = new RegExp(
       `Message: +(.*)\\n(?: +Observed Generation: .*\\n)? +Reason: +${condition.reason}\\n +Status: +${condition.status}\\n +Type: +${condition.type}\\n`,
@@ -102,7 +103,16 @@ describe('every fault names its cause and its remedy', () => {
     expect(block?.[1]).toBe(message);
     const [kind, name] = on;
     const own = lines.filter((one) => one.includes(`${kind} ${name}`)).map((one) => one.slice(6));
-    expect(own.map((one) => one.slice(`${kind} ${name}, `.length))).toContain(line);
+    expect(own.map((one) => one.slice(`${kind} ${name}, `.length))).toContain(checkLine(fault));
+  });
+
+  it('gives every remedy of check as a sentence', () => {
+    const remedies = lines.flatMap((line) => / Remedy: (.*)$/.exec(line)?.[1] ?? []);
+    expect(remedies.length).toBeGreaterThanOrEqual(15);
+    expect(remedies.filter((remedy) => !/^[A-Z][a-z]+ .*[^.?]\.$/.test(remedy))).toEqual([]);
+    expect(
+      lines.filter((line) => line.startsWith('FAIL  GatewayUpstream ') && line.includes(' Remedy: ')),
+    ).toEqual([]);
   });
 
   it('are at least 25', () => {
@@ -145,7 +155,7 @@ describe('every fault names its cause and its remedy', () => {
     const token = await mintToken(cluster, account, Math.floor(Date.now() / 1000) - 3600);
     const expired = await cluster.kubeconfigFor({ name: 'expired', token, namespace: NAMESPACE });
     expect(await check(expired)).toContain(
-      'FAIL  credentials: the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone. Remedy: make a new token: gateway-upstream-operator install --out-of-cluster',
+      'FAIL  credentials: the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone. Remedy: Make a new token with gateway-upstream-operator install --out-of-cluster.',
     );
     await using another = await startOperator(cluster, NAMESPACE, token, { name: 'expired' });
     await eventually(async () => {
@@ -172,7 +182,7 @@ describe('every fault names its cause and its remedy', () => {
     const lines = await check();
     for (const verb of ['list', 'watch']) {
       expect(lines).toContain(
-        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: gateway-upstream-operator install, or helm upgrade, puts it back`,
+        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: Run gateway-upstream-operator install or helm upgrade, which put it back.`,
       );
     }
     await cluster.request('PATCH', role, { rules });
@@ -198,7 +208,7 @@ describe('every fault names its cause and its remedy', () => {
     await eventually(
       async () => {
         expect(await check()).toContain(
-          `FAIL  CRD ${crd}: it is missing. Remedy: gateway-upstream-operator install --crds-only`,
+          `FAIL  CRD ${crd}: it is missing. Remedy: Run gateway-upstream-operator install --crds-only.`,
         );
       },
       { timeoutMs: 60_000 },

@@ -20,6 +20,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
 import { configSchema } from '../../src/config.ts';
+import { nodeVersionProblem } from '../../src/node-version.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac } from '../support/operator.ts';
@@ -29,6 +30,9 @@ const run = promisify(execFile);
 const cluster = sharedControlPlane();
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path: string) => readFile(join(root, path), 'utf8');
+
+/** Puts the program under its own name into a folder of the PATH. */
+const LINK = 'mkdir bin && ln -s /app/dist/main.js bin/gateway-upstream-operator && chmod 755 dist/main.js';
 
 interface Instruction {
   readonly name: string;
@@ -45,6 +49,17 @@ function stagesOf(dockerfile: string): readonly (readonly Instruction[])[] {
     stages.at(-1)?.push({ name, text });
   }
   return stages;
+}
+
+/** A Node.js on the PATH that cannot run the program, such as that of the operating system. */
+async function olderNode(): Promise<{ readonly path: string; readonly version: string } | undefined> {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    const path = join(folder, 'node');
+    const said = await run(path, ['--version']).catch(() => undefined);
+    const version = said?.stdout.trim().replace(/^v/, '');
+    if (version !== undefined && nodeVersionProblem(version) !== undefined) return { path, version };
+  }
+  return undefined;
 }
 
 const only = (stage: readonly Instruction[] | undefined, name: string) =>
@@ -120,12 +135,15 @@ describe('Dockerfile', () => {
     expect(only(build, 'RUN')).toEqual([
       'npm ci --ignore-scripts',
       'npx rolldown -c rolldown.config.ts && npm ci --ignore-scripts --omit=dev',
+      LINK,
     ]);
     expect(only(image, 'COPY').flatMap(copied)).toEqual([
       '/app/package.json',
       '/app/node_modules',
       '/app/dist',
+      '/app/bin/',
     ]);
+    expect(only(image, 'COPY').at(-1)).toBe('--from=build /app/bin/ /usr/local/bin/');
     expect(only(image, 'COPY').every((text) => text.startsWith('--from=build '))).toBe(true);
     expect(only(image, 'RUN')).toEqual([]);
   });
@@ -191,6 +209,7 @@ describe('the layout of the image', () => {
     await run(process.execPath, [rolldown, '-c', 'rolldown.config.ts', '-d', join(app, 'dist')], {
       cwd: root,
     });
+    await run('sh', ['-c', LINK.replaceAll('/app/', `${app}/`)], { cwd: app });
     for (const file of ['package-lock.json', '.npmrc']) await rm(join(app, file));
     await run('chmod', ['-R', 'a+rX,a-w', app]);
   });
@@ -252,6 +271,28 @@ describe('the layout of the image', () => {
     expect(output.stdout).toContain('gateway-upstream-operator');
     expect(output.stdout).toContain('--config');
     expect(output.stderr).toBe('');
+  });
+
+  it('has the program under its own name on the PATH, for kubectl exec', async () => {
+    const PATH = [join(app, 'bin'), dirname(node)].join(delimiter);
+    const { stdout, stderr } = await run('/usr/bin/env', ['gateway-upstream-operator', '--help'], {
+      ...user,
+      cwd: '/',
+      env: { PATH },
+    });
+    expect(stdout).toContain('--config');
+    expect(stderr).toBe('');
+  });
+
+  it('ends with one line that names the required version where Node.js is older', async ({ skip }) => {
+    const older = await olderNode();
+    if (older === undefined) return skip('there is no older Node.js on the PATH');
+    const ended = run(older.path, [join(app, 'dist/main.js'), 'install']);
+    await expect(ended).rejects.toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: `${nodeVersionProblem(older.version)}\n`,
+    });
   });
 
   it.each([

@@ -11,6 +11,7 @@ import { eventually } from '../support/eventually.ts';
 import { type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
 import {
+  conditionOf,
   connectionPath,
   createWorkload,
   GROUP_PATH,
@@ -238,6 +239,47 @@ describe('install and uninstall', () => {
     };
   });
 
+  describe('a second installation', () => {
+    const BINDING = `${RBAC}/clusterrolebindings/${OPERATOR}`;
+
+    it('is refused, names the first one, and changes nothing', async () => {
+      const first = await cluster.newNamespace('first');
+      await succeed('install', '--namespace', first);
+      const before = await work.get(BINDING);
+      const second = await cluster.newNamespace('second');
+      const { code, stdout, stderr } = await program('install', '--namespace', second);
+      expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+      expect(stderr).toMatch(
+        new RegExp(
+          `^ClusterRoleBinding ${OPERATOR} belongs to ServiceAccount ${first}/${OPERATOR}, which would lose its rights: give --namespace ${first} .* uninstall --namespace ${first} --finalizers=orphan --keep-crds .* Helm chart.*; nothing was changed\n$`,
+        ),
+      );
+      expect(await work.get(BINDING)).toEqual(before);
+      expect(await work.get(`/api/v1/namespaces/${second}/serviceaccounts/${OPERATOR}`)).toBeUndefined();
+      // The CRDs alone take nothing away.
+      await succeed('install', '--crds-only', '--namespace', second);
+
+      // The uninstallation of the other namespace is a mistake, too.
+      const refused = await program('uninstall', '--namespace', second, '--finalizers=orphan');
+      expect(refused).toMatchObject({
+        code: 3,
+        stderr: `the installation of this cluster is in namespace ${first}: give --namespace ${first}; nothing was changed\n`,
+      });
+      expect(await work.get(BINDING)).toEqual(before);
+      await succeed('uninstall', '--namespace', first);
+      await succeed('install', '--namespace', second);
+      await succeed('uninstall', '--namespace', second);
+    });
+
+    it('takes the place of one whose ServiceAccount is gone', async () => {
+      const first = await cluster.newNamespace('first');
+      await succeed('install', '--namespace', first);
+      await work.remove(`/api/v1/namespaces/${first}/serviceaccounts/${OPERATOR}`);
+      await succeed('install', '--namespace', NAMESPACE);
+      expect(await work.get(BINDING)).toMatchObject({ subjects: [{ namespace: NAMESPACE }] });
+    });
+  });
+
   describe('install --out-of-cluster', () => {
     it('writes a kubeconfig that the operator works with, and a new token that it takes while it runs', async () => {
       const { file, lines } = await outOfCluster('operator.kubeconfig');
@@ -337,7 +379,7 @@ describe('install and uninstall', () => {
     it('refuses while there are GatewayUpstreams, names them, and changes nothing', async () => {
       await using operator = await living('web');
       const { code, stdout, stderr } = await program('uninstall');
-      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
       expect(stderr).toContain(
         `1 GatewayUpstream still there (${work.namespace}/web): give --finalizers=orphan`,
       );
@@ -361,6 +403,146 @@ describe('install and uninstall', () => {
       const again = await succeed('uninstall');
       expect(again).toHaveLength(1);
       expect(again[0]).toMatch(/^Done\./);
+    });
+
+    const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases/${OPERATOR}`;
+    /** Nobody waits that long: an operator that leads was given the Lease. */
+    const NEVER_EXPIRES = { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' };
+    const leads = (operator: Operator) =>
+      eventually(() => expect(operator.output()).toContain('"msg":"leader"'), SLOWLY);
+
+    it('has the operator hand its Lease over, says on every object that none maintains it, and the next one leads at once', async () => {
+      const { file } = await outOfCluster('handover.kubeconfig');
+      await using operator = await startWith(file, { leaderElection: NEVER_EXPIRES });
+      await leads(operator);
+      await connect();
+      await upstream('web');
+      const set = await livingSet();
+      await ready('web');
+
+      const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds');
+      expect(lines).toContain(
+        `No operator writes any more: this command holds Lease ${NAMESPACE}/${OPERATOR}.`,
+      );
+      // It came to its end by itself, and not because it lost its rights.
+      await eventually(() => expect(operator.process.exitCode).toBe(0), SLOWLY);
+      expect(operator.output()).toContain('"msg":"asked to hand the lease over"');
+      expect(await work.get(LEASE)).toBeUndefined();
+
+      const uninstalled = { status: 'Unknown', reason: 'OperatorUninstalled' };
+      for (const path of [work.upstreamPath('web'), connectionPath('main'), set]) {
+        const { status } = (await work.get(path)) as { readonly status: object };
+        expect(conditionOf({ status }, 'Ready')).toMatchObject(uninstalled);
+        expect(conditionOf({ status }, 'Stalled')).toMatchObject({
+          status: 'True',
+          reason: 'OperatorUninstalled',
+        });
+        expect(status).not.toHaveProperty('endpoints');
+      }
+      expect(await work.condition('web', 'Programmed')).toMatchObject(uninstalled);
+      expect(await work.condition('web', 'Accepted')).toMatchObject({ status: 'True' });
+      expect(await work.get(work.upstreamPath('web'))).toMatchObject({
+        status: { upstreamId: `${work.namespace}.web`, upstreamCreateTime: expect.any(String) },
+      });
+
+      const again = await outOfCluster('handover.kubeconfig');
+      await using next = await startWith(again.file, { leaderElection: NEVER_EXPIRES });
+      await leads(next);
+      await ready('web');
+      for (const path of [work.upstreamPath('web'), connectionPath('main'), set]) {
+        await eventually(async () => {
+          const object = await work.get(path);
+          expect(conditionOf(object, 'Ready')).toMatchObject({ status: 'True' });
+          expect(conditionOf(object, 'Stalled')).toBeUndefined();
+          expect(JSON.stringify(object)).not.toContain('OperatorUninstalled');
+        }, SLOWLY);
+      }
+      expect(await work.get(work.upstreamPath('web'))).toMatchObject({
+        status: { endpoints: { summary: '1/1' } },
+      });
+      await succeed('uninstall', '--finalizers=delete', '--keep-crds');
+      await work.remove(connectionPath('main'));
+      await next.stop();
+    });
+
+    it('leaves the Lease, in its own hands, where it is told to', async () => {
+      await using operator = await living('web');
+      await succeed('uninstall', '--finalizers=orphan', '--keep-crds', '--keep-rbac', '--keep-lease');
+      const { spec } = (await work.get(LEASE)) as { readonly spec: { readonly holderIdentity: string } };
+      expect(spec.holderIdentity).toMatch(/^uninstall:/);
+      expect((await metadata(work.upstreamPath('web')))?.finalizers ?? []).toEqual([]);
+      // Another one takes it from it at once.
+      const lines = await succeed('uninstall', '--finalizers=orphan');
+      expect(lines.filter((line) => line.includes('did not hand over'))).toEqual([]);
+      expect(await work.get(LEASE)).toBeUndefined();
+      await operator.stop();
+    });
+
+    it('delete: names the routes that hold upstreams back, and does not wait for a person', async () => {
+      await using operator = await living('web');
+      const route = { uri: '/web', upstream_id: `${work.namespace}.web` };
+      await fetch(`${gateway.adminUrl}/apisix/admin/routes/shop-front`, {
+        method: 'PUT',
+        headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
+        body: JSON.stringify(route),
+      });
+      const { code, stderr } = await program('uninstall', '--finalizers=delete');
+      expect(code).toBe(3);
+      expect(stderr).toContain(
+        `1 GatewayUpstream cannot be deleted, because routes or other objects of the gateway refer to their upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
+      );
+      expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+      // The operator still leads, and deletes the upstream when the route is gone.
+      expect(operator.process.exitCode).toBeNull();
+      await fetch(`${gateway.adminUrl}/apisix/admin/routes/shop-front`, {
+        method: 'DELETE',
+        headers: { 'X-API-KEY': gateway.adminKey },
+      });
+      await succeed('uninstall', '--finalizers=delete');
+      expect(heldId('web')).toBeUndefined();
+      await operator.stop();
+    });
+
+    it('with --namespaces leaves what another operator maintains', async () => {
+      const { file } = await outOfCluster('all.kubeconfig');
+      await using operator = await startWith(file);
+      await connect();
+      await upstream('web');
+      await ready('web');
+      const elsewhere = createWorkload(cluster, await cluster.newNamespace('elsewhere'));
+      await elsewhere.service('web');
+      await elsewhere.endpoints('web', ['10.1.0.9']);
+      await elsewhere.upstream('web', {
+        connectionRef: { name: 'main' },
+        backends: [{ serviceRef: { name: 'web', port: 'http' } }],
+      });
+      await eventually(async () =>
+        expect(await elsewhere.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
+      );
+      const untouched = async () => {
+        const {
+          metadata: meta,
+          spec,
+          status,
+        } = (await elsewhere.get(elsewhere.upstreamPath('web'))) as {
+          readonly metadata: { readonly finalizers?: unknown };
+          readonly spec: unknown;
+          readonly status: { readonly conditions: unknown };
+        };
+        return { finalizers: meta.finalizers, spec, conditions: status.conditions };
+      };
+      const before = await untouched();
+      const lines = await succeed('uninstall', '--finalizers=orphan', '--namespaces', work.namespace);
+      expect(lines).toContain(
+        `The CRDs stay, since another operator maintains 1 GatewayUpstream (${elsewhere.namespace}/web).`,
+      );
+      expect(await untouched()).toEqual(before);
+      expect((await metadata(work.upstreamPath('web')))?.finalizers ?? []).toEqual([]);
+      expect(await work.condition('web', 'Ready')).toMatchObject({ reason: 'OperatorUninstalled' });
+      // It is the other one's connection as well.
+      expect((await metadata(connectionPath('main')))?.finalizers).toEqual([CONNECTION_FINALIZER]);
+      expect(conditionOf(await work.get(connectionPath('main')), 'Ready')).toMatchObject({ reason: 'Ready' });
+      await operator.stop();
     });
 
     it('orphan without an operator: lets go by itself, and says so', async () => {
@@ -447,7 +629,7 @@ describe('install and uninstall', () => {
       const operator = await living('web');
       await operator.stop();
       const { code, stderr } = await program('uninstall', '--finalizers=delete', '--timeout', '1s');
-      expect(code).toBe(1);
+      expect(code).toBe(3);
       expect(stderr).toContain(`1 GatewayUpstream still there after 1 s (${work.namespace}/web)`);
       expect(stderr).toContain('Nothing else was removed');
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
@@ -504,9 +686,7 @@ describe('install and uninstall', () => {
       const kubeconfig = await kubeconfigWith(`nobody-${work.namespace}`, []);
       const { code, stderr } = await program('install', '--kubeconfig', kubeconfig);
       expect(code).toBe(1);
-      expect(stderr).toMatch(
-        /^the API server answered 403: customresourcedefinitions.* cannot get resource /,
-      );
+      expect(stderr).toMatch(/^the API server answered 403: clusterrolebindings.* cannot get resource /);
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     });
 

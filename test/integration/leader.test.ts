@@ -163,10 +163,18 @@ describe('several replicas', () => {
     expect(site.witness.seen.filter(({ operator }) => operator !== 'first')).toEqual([]);
     expect(changes(first).length).toBeGreaterThan(10);
     expect(changes(second)).toEqual([]);
+    // It is ready, and says what it waits for.
     expect(await second.readyz()).toMatchObject({
       status: 200,
-      text: expect.stringContaining('[+]lease ok'),
+      text: expect.stringContaining(
+        `[+]lease ok: standby, waits for ${lease.holderIdentity} to release Lease `,
+      ),
     });
+    expect(await first.readyz()).toMatchObject({
+      status: 200,
+      text: expect.stringContaining('[+]lease ok: leads by Lease '),
+    });
+    expect(second.output()).toContain(`"waitsFor":"${lease.holderIdentity} to release Lease `);
   });
 
   it('the other takes over at once when the leader is told to stop, after the write that was under way', async () => {

@@ -8,6 +8,7 @@ import { ALERTS_FILE, alerts } from '../support/chart/alerts.ts';
 import { CHART_DIR, createHelm, templateArgs } from '../support/chart/helm.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
+import { inParallel } from '../support/in-parallel.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { promtool } from '../support/promtool.ts';
 import { metricsIn, readScrape, rulesTest, type Scrape } from '../support/scrape.ts';
@@ -15,6 +16,7 @@ import { connectionPath, createWorkload, type Workload, writeSecret } from '../s
 
 const PATIENTLY = { timeoutMs: 90_000, intervalMs: 500 };
 const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
+const UNKNOWN_CONNECTIONS = 300;
 const ADDRESSES = ['10.1.0.1', '10.1.0.2', '10.1.0.3'];
 
 // Of this file alone: the last fault is that it dies.
@@ -123,6 +125,48 @@ describe('an operator at work', () => {
       expect(counted(after)).toBeGreaterThan(counted(before));
       await expectFiring({ before, after }, []);
     }, PATIENTLY);
+  });
+
+  it('keeps as many series, however many connections that do not exist are named', async () => {
+    const names = Array.from({ length: UNKNOWN_CONNECTIONS }, (_, n) => `unknown-${n}`);
+    const before = await scrape(operator);
+    await inParallel(names, (name) =>
+      work.upstream(name, {
+        connectionRef: { name },
+        backends: [{ serviceRef: { name: 'web', port: 80 } }],
+      }),
+    );
+    const notFound = (of: Scrape) =>
+      [...of.series].filter(([name]) => name.includes('reason="ConnectionNotFound"'));
+    await eventually(async () => {
+      const counts = notFound(await scrape(operator)).map(([, value]) => value);
+      expect(Math.max(0, ...counts)).toBe(names.length);
+    }, PATIENTLY);
+    const after = await scrape(operator);
+    expect([...after.series.keys()].filter((name) => name.includes('unknown-'))).toEqual([]);
+    expect(notFound(after).every(([name]) => name.includes('connection=""'))).toBe(true);
+    // A handful of conditions, the counters of a kind and one queue.
+    expect(after.series.size - before.series.size).toBeLessThan(50);
+    await inParallel(names, (name) => work.remove(work.upstreamPath(name)));
+    await eventually(async () => expect(notFound(await scrape(operator))).toEqual([]), PATIENTLY);
+  });
+
+  it('drops the series of a connection that is deleted', async () => {
+    const ofPassing = async () =>
+      [...(await scrape(operator)).series.keys()].filter((name) => name.includes('connection="passing"'));
+    await work.connection('passing', { adminUrl: gateway.adminUrl, secret: 'gateway' });
+    await work.upstream('passing', {
+      connectionRef: { name: 'passing' },
+      backends: [{ serviceRef: { name: 'web', port: 80 } }],
+    });
+    await eventually(async () =>
+      expect(await work.condition('passing', 'Ready')).toMatchObject({ status: 'True' }),
+    );
+    expect((await ofPassing()).length).toBeGreaterThan(20);
+    await work.remove(work.upstreamPath('passing'));
+    await work.remove(connectionPath('passing'));
+    await eventually(async () => expect(await work.get(connectionPath('passing'))).toBeUndefined());
+    await eventually(async () => expect(await ofPassing()).toEqual([]));
   });
 
   const faults: readonly {

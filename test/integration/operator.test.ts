@@ -631,7 +631,15 @@ describe('operator', () => {
     });
     await ending.patch(ending.upstreamPath('long'), { spec: { deletionPolicy: 'Orphan' } });
     await eventually(async () => expect(await ending.get(ending.upstreamPath('long'))).toBeUndefined());
+    // The gateway cannot confirm that it holds nothing any more, so the connection waits.
     await work.remove(connectionPath('dying'));
+    await eventually(async () =>
+      expect(conditionOf(await work.get(connectionPath('dying')), 'Ready')).toMatchObject({
+        reason: 'InUse',
+        message: expect.stringContaining('the gateway cannot be asked what it still holds'),
+      }),
+    );
+    await work.patch(connectionPath('dying'), { spec: { deletionTimeout: '0s' } });
     await eventually(async () => expect(await work.get(connectionPath('dying'))).toBeUndefined());
     expect(dead.ids('upstreams')).toHaveLength(2);
   });

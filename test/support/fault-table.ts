@@ -28,8 +28,13 @@ export interface Fault {
   readonly condition: { readonly type: string; readonly status: string; readonly reason: string };
   /** Its message, with `http://gateway:9180` for the gateway's address. */
   readonly message: string;
-  /** The line of `check`, after the name of the object. */
-  readonly check: string;
+  /** The line of `check`, after the name of the object. Absent: reason and message of the condition, as for every GatewayUpstream. */
+  readonly check?: string;
+}
+
+/** What `check` prints of it, after the name of the object. */
+export function checkLine({ check, condition, message }: Fault): string {
+  return check ?? `${condition.reason}: ${message}`;
 }
 
 const PORTS = [{ name: 'http', port: 80 }];
@@ -101,7 +106,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'The gateway refused the admin key (401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
     check:
-      'key: The gateway refused the admin key (401, wrong apikey). Remedy: correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+      'key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
   },
   {
     symptom: 'The admin key may only read',
@@ -114,9 +119,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The gateway refused the admin key (401, invalid method for role viewer): the key may only read: use an admin key',
+      'The gateway refused the admin key (401, invalid method for role viewer), which may only read: use a key of role admin',
     check:
-      'key: The gateway refused the admin key (401, invalid method for role viewer): the key may only read. Remedy: use an admin key',
+      'key: The gateway refused the admin key (401, invalid method for role viewer), which may only read. Remedy: Use a key of role admin.',
   },
   {
     symptom: 'The Secret was made with `echo` and its key ends in a line break: that is no fault',
@@ -140,7 +145,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
     check:
-      'key: The admin key has characters that a key cannot have. Remedy: look at the Secret for line breaks or an encoding',
+      'key: The admin key has characters that a key cannot have. Remedy: Look at the Secret for line breaks or an encoding.',
   },
   {
     symptom: 'The Secret does not exist',
@@ -150,7 +155,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'Secret gateway-upstream-system/not-there does not exist: create it there, or correct the reference in spec.apisix of GatewayConnection no-secret',
     check:
-      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: create it there, or correct the reference in spec.apisix of GatewayConnection no-secret',
+      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it there, or correct the reference in spec.apisix of GatewayConnection no-secret.',
   },
   {
     symptom: 'The Secret has no entry of that name',
@@ -163,7 +168,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'Secret gateway-upstream-system/no-entry has no key admin-key: create it there, or correct the reference in spec.apisix of GatewayConnection no-entry',
     check:
-      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: create it there, or correct the reference in spec.apisix of GatewayConnection no-entry',
+      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it there, or correct the reference in spec.apisix of GatewayConnection no-entry.',
   },
   {
     symptom: 'adminUrl leads to the port for traffic instead of the Admin API',
@@ -171,9 +176,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'wrong-url', stage.gateway.proxyUrl),
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 404: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+      'http://gateway:9180 answered 404, which the Admin API of APISIX on etcd does not: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://gateway:9180 answered 404. Remedy: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+      'gateway: http://gateway:9180 answered 404, which the Admin API of APISIX on etcd does not. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'The gateway is down, or the port is wrong',
@@ -184,9 +189,9 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'down', gateway.adminUrl);
     },
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://gateway:9180 refused the connection: is it running, and is the port right?',
+    message: 'http://gateway:9180 refused the connection: check that it runs, and that the port is right',
     check:
-      'gateway: http://gateway:9180 refused the connection. Remedy: is it running, and is the port right?',
+      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs, and that the port is right.',
   },
   {
     symptom: 'A data plane serves its Control API on loopback only: that changes no condition',
@@ -199,7 +204,7 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('True', 'Ready'),
     message: 'The gateway answers and takes the key',
     check:
-      'data plane http://gateway:9180: refused the connection. Remedy: is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback',
+      'data plane http://gateway:9180: refused the connection. Remedy: Set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach.',
   },
   {
     symptom: 'The name of the gateway does not exist',
@@ -208,7 +213,7 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'GatewayUnavailable'),
     message: 'http://apisix-admin.invalid:9180 is a name that does not resolve: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://apisix-admin.invalid:9180 is a name that does not resolve. Remedy: correct spec.apisix.adminUrl',
+      'gateway: http://apisix-admin.invalid:9180 is a name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'The gateway speaks TLS, and adminUrl begins with http://',
@@ -219,9 +224,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 closed the connection without an answer: is the port right, and should spec.apisix.adminUrl begin with https://?',
+      'http://gateway:9180 closed the connection without an answer: check the port, and whether spec.apisix.adminUrl must begin with https://',
     check:
-      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: is the port right, and should spec.apisix.adminUrl begin with https://?',
+      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: Check the port, and whether spec.apisix.adminUrl must begin with https://.',
   },
   {
     symptom: 'adminUrl begins with https://, and the gateway speaks plain HTTP',
@@ -229,9 +234,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'secure', stage.gateway.adminUrl.replace('http:', 'https:')),
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'TLS with https://gateway:9180 failed (EPROTO): does it speak TLS, or should spec.apisix.adminUrl begin with http://?',
+      'TLS with https://gateway:9180 failed (EPROTO): check that it speaks TLS, or write http:// in spec.apisix.adminUrl',
     check:
-      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: does it speak TLS, or should spec.apisix.adminUrl begin with http://?',
+      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: Check that it speaks TLS, or write http:// in spec.apisix.adminUrl.',
   },
   {
     symptom: "The gateway's certificate is from an authority that nobody named",
@@ -243,7 +248,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
     check:
-      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection.',
   },
   {
     symptom: 'The CA in the Secret is the wrong one',
@@ -258,7 +263,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
     check:
-      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection.',
   },
   {
     symptom: 'The gateway takes too long',
@@ -270,9 +275,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      "http://gateway:9180 did not answer within 2000 ms: is it overloaded, or requestTimeout in the operator's configuration too short?",
+      "http://gateway:9180 did not answer within 2000 ms: check its load, or raise requestTimeout in the operator's configuration",
     check:
-      "gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: is it overloaded, or requestTimeout in the operator's configuration too short?",
+      "gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: Check its load, or raise requestTimeout in the operator's configuration.",
   },
   {
     symptom: 'Something else answers, in HTML',
@@ -285,8 +290,10 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'html', gateway.adminUrl);
     },
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://gateway:9180 answered 200 without JSON: is this the Admin API of APISIX?',
-    check: 'gateway: http://gateway:9180 answered 200 without JSON. Remedy: is this the Admin API of APISIX?',
+    message:
+      'http://gateway:9180 answered 200 without JSON: check that spec.apisix.adminUrl leads to the Admin API of APISIX',
+    check:
+      'gateway: http://gateway:9180 answered 200 without JSON. Remedy: Check that spec.apisix.adminUrl leads to the Admin API of APISIX.',
   },
   {
     symptom: 'APISIX does not let the address of the operator in',
@@ -302,7 +309,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration",
     check:
-      "key: The gateway refused the operator's address (403). Remedy: add it to deployment.admin.allow_admin in APISIX's configuration",
+      "key: The gateway refused the operator's address (403). Remedy: Add it to deployment.admin.allow_admin in APISIX's configuration.",
   },
   {
     symptom: "APISIX's etcd is down",
@@ -322,7 +329,7 @@ export const FAULTS: readonly Fault[] = [
     message:
       'http://gateway:9180 answered 503 (has no healthy etcd endpoint available): look at the log of the gateway',
     check:
-      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: look at the log of the gateway',
+      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: Look at the log of the gateway.',
   },
   {
     symptom: 'The gateway redirects, for example to a login page',
@@ -336,9 +343,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 302, a redirect, which is not followed with the key: correct spec.apisix.adminUrl',
+      'http://gateway:9180 answered 302, a redirect, which the operator does not follow with the key: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://gateway:9180 answered 302, a redirect, which is not followed with the key. Remedy: correct spec.apisix.adminUrl',
+      'gateway: http://gateway:9180 answered 302, a redirect, which the operator does not follow with the key. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'There is no GatewayConnection of that name',
@@ -348,8 +355,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'ConnectionNotFound'),
     message: 'There is no GatewayConnection nowhere: create it, or refer to another one in a new object',
-    check:
-      'ConnectionNotFound: There is no GatewayConnection nowhere. Remedy: create it, or refer to another one in a new object',
   },
   {
     symptom: 'The namespace is not allowed to use the gateway',
@@ -358,8 +363,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'NamespaceNotAllowed'),
     message:
       'GatewayConnection main does not allow namespace forbidden: its owner can add it to spec.allowedNamespaces',
-    check:
-      'NamespaceNotAllowed: GatewayConnection main does not allow namespace forbidden. Remedy: its owner can add it to spec.allowedNamespaces',
   },
   {
     symptom: "The upstream id is outside the namespace's prefix",
@@ -368,8 +371,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'IdNotAllowed'),
     message:
       'GatewayConnection main takes only upstream ids that begin with "shop." and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any',
-    check:
-      'IdNotAllowed: GatewayConnection main takes only upstream ids that begin with "shop." and go on. Remedy: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any',
   },
   {
     symptom: 'Two objects want the same upstream id',
@@ -382,8 +383,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'IdTaken'),
     message:
       'GatewayUpstream shop/first has upstream id shop.twice of this connection already: choose another upstreamId in a new object',
-    check:
-      'IdTaken: GatewayUpstream shop/first has upstream id shop.twice of this connection already. Remedy: choose another upstreamId in a new object',
   },
   {
     symptom: 'The gateway already has an upstream of that id, made by somebody else',
@@ -396,8 +395,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'NotOwned'),
     message:
       'The gateway already has an upstream shop.squatted, and it carries no labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that one in the gateway',
-    check:
-      'NotOwned: The gateway already has an upstream shop.squatted, and it carries no labels of this operator. Remedy: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that one in the gateway',
   },
   {
     symptom: 'An upstream of somebody else is to be taken over, and the connection does not allow that',
@@ -406,8 +403,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'AdoptionDenied'),
     message:
       "GatewayConnection main does not allow adoptionPolicy IfUnowned, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow",
-    check:
-      "AdoptionDenied: GatewayConnection main does not allow adoptionPolicy IfUnowned, since the upstream is somebody else's. Remedy: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow",
   },
   {
     symptom: 'An upstream that is to be taken over has a field that the spec does not state',
@@ -424,8 +419,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'NotOwned'),
     message:
       'Upstream adopting.shop.unstated is not taken over, since it holds labels.team, retries, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway',
-    check:
-      'NotOwned: Upstream adopting.shop.unstated is not taken over, since it holds labels.team, retries, which the spec does not state. Remedy: add this to the spec (plan --from-apisix writes it), or remove it in the gateway',
   },
   {
     symptom: 'Nodes are to be kept of an upstream that does not exist',
@@ -440,8 +433,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'UpstreamNotFound'),
     message:
       'The gateway has no upstream adopting.shop.no-upstream: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on',
-    check:
-      'UpstreamNotFound: The gateway has no upstream adopting.shop.no-upstream. Remedy: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on',
   },
   {
     symptom: 'Nodes are to be kept of an upstream that finds them by the discovery of the gateway',
@@ -460,8 +451,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'UsesDiscovery'),
     message:
       'Upstream adopting.shop.discovered has no nodes to keep, since the gateway finds them by itself (discovery_type, service_name): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes',
-    check:
-      'UsesDiscovery: Upstream adopting.shop.discovered has no nodes to keep, since the gateway finds them by itself (discovery_type, service_name). Remedy: its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes',
   },
   {
     symptom: 'The Service does not exist',
@@ -469,7 +458,6 @@ export const FAULTS: readonly Fault[] = [
     arrange: ({ shop }) => upstream(shop, 'no-service', to('nothing')),
     condition: ready('False', 'ServiceNotFound'),
     message: 'Service shop/nothing does not exist: create it or correct the reference',
-    check: 'ServiceNotFound: Service shop/nothing does not exist. Remedy: create it or correct the reference',
   },
   {
     symptom: 'The Service has no such port',
@@ -480,7 +468,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'PortNotFound'),
     message: 'Service shop/ports has no port grpc, but 80 (http): correct the port',
-    check: 'PortNotFound: Service shop/ports has no port grpc, but 80 (http). Remedy: correct the port',
   },
   {
     symptom: 'The port is for UDP, and the scheme needs TCP',
@@ -492,8 +479,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'UnsupportedProtocol'),
     message:
       'Service shop/udp has port dns for UDP only, but this scheme needs TCP: use another port, or another scheme',
-    check:
-      'UnsupportedProtocol: Service shop/udp has port dns for UDP only, but this scheme needs TCP. Remedy: use another port, or another scheme',
   },
   {
     symptom: 'No endpoint is ready',
@@ -504,8 +489,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('True', 'NoReadyEndpoints'),
     message: 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
-    check:
-      'NoReadyEndpoints: No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
   },
   {
     symptom: 'All Pods fail at once',
@@ -528,8 +511,6 @@ export const FAULTS: readonly Fault[] = [
     condition: { type: 'RemovalHeld', status: 'True', reason: 'RemovalHeld' },
     message:
       'Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway for up to 5m, those that vanished for up to 30s. Look at the Pods. To let them go now: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
-    check:
-      'RemovalHeld: Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway for up to 5m, those that vanished for up to 30s. Look at the Pods. To let them go now: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
   },
   {
     symptom: 'Every backend has weight 0',
@@ -540,8 +521,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('True', 'NoWeight'),
     message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
-    check:
-      'NoWeight: Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
   },
   {
     symptom: 'The Service is in another namespace, and nothing grants it',
@@ -553,8 +532,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'RefNotPermitted'),
     message:
       'Service forbidden/private is in another namespace, and no ReferenceGrant there permits the reference: create one in namespace forbidden with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"private"}]}',
-    check:
-      'RefNotPermitted: Service forbidden/private is in another namespace, and no ReferenceGrant there permits the reference. Remedy: create one in namespace forbidden with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"private"}]}',
   },
   {
     symptom: 'With addressing mode Node the Service has no NodePort',
@@ -566,8 +543,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'NodePortMissing'),
     message:
       'Service shop/no-node-port is of type ClusterIP and has no NodePort for port 80: make it of type NodePort, or choose another addressing mode',
-    check:
-      'NodePortMissing: Service shop/no-node-port is of type ClusterIP and has no NodePort for port 80. Remedy: make it of type NodePort, or choose another addressing mode',
   },
   {
     symptom: 'With addressing mode Node the operator does not watch nodes',
@@ -580,8 +555,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('Unknown', 'SourceUnavailable'),
     message:
       "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
-    check:
-      "SourceUnavailable: Addressing mode Node needs the nodes, which the operator does not watch. Remedy: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
   },
   {
     symptom: 'With addressing mode LoadBalancer nobody gave the Service an address',
@@ -594,8 +567,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'NoLoadBalancerAddress'),
     message:
       'Service shop/no-balancer has no IPv4 address of a load balancer yet: look at its Events, or choose another addressing mode',
-    check:
-      'NoLoadBalancerAddress: Service shop/no-balancer has no IPv4 address of a load balancer yet. Remedy: look at its Events, or choose another addressing mode',
   },
   {
     symptom: 'With addressing mode ClusterIP the Service is headless',
@@ -607,8 +578,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'NoClusterIP'),
     message:
       'Service shop/headless is headless and has no address of its own: use addressing mode Pod or DNS',
-    check:
-      'NoClusterIP: Service shop/headless is headless and has no address of its own. Remedy: use addressing mode Pod or DNS',
   },
   {
     symptom: 'The Service is of type ExternalName, and places outside the cluster are not allowed',
@@ -620,8 +589,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'StaticAddressesDenied'),
     message:
       'Service shop/external is of type ExternalName, and GatewayConnection main does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow',
-    check:
-      'StaticAddressesDenied: Service shop/external is of type ExternalName, and GatewayConnection main does not allow places outside the cluster. Remedy: its owner can set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
     symptom: 'A dnsSuffix of its own is not allowed by the connection',
@@ -636,8 +603,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'StaticAddressesDenied'),
     message:
       'GatewayConnection main does not allow dnsSuffix "example.com": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow',
-    check:
-      'StaticAddressesDenied: GatewayConnection main does not allow dnsSuffix "example.com". Remedy: leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow',
   },
   {
     symptom: 'Addresses are not allowed by the connection',
@@ -646,8 +611,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'StaticAddressesDenied'),
     message:
       'GatewayConnection main does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
-    check:
-      'StaticAddressesDenied: GatewayConnection main does not allow backends with addresses. Remedy: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
   },
   {
     symptom: 'An address is a name inside the cluster, where addresses are allowed',
@@ -665,8 +628,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'StaticAddressesDenied'),
     message: 'private.forbidden is a name inside the cluster: use serviceRef, which follows the Service',
-    check:
-      'StaticAddressesDenied: private.forbidden is a name inside the cluster. Remedy: use serviceRef, which follows the Service',
   },
   {
     symptom: 'An address leads to the gateway itself, where addresses are allowed',
@@ -697,8 +658,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'SecretNotFound'),
     message:
       'Secret shop/client of type kubernetes.io/tls does not exist: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then the gateway keeps what it has, nodes included',
-    check:
-      'SecretNotFound: Secret shop/client of type kubernetes.io/tls does not exist. Remedy: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then the gateway keeps what it has, nodes included',
   },
   {
     symptom: 'The version of the gateway does not heed a field',
@@ -716,8 +675,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'UnsupportedField'),
     message:
       'spec.tls.verify cannot be used, since APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
-    check:
-      'UnsupportedField: spec.tls.verify cannot be used, since APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more). Remedy: change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
   },
   {
     symptom: 'The gateway refuses the upstream',
@@ -733,8 +690,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'Rejected'),
     message:
       'The gateway refused the upstream (400, invalid configuration: ...): correct what it names in the spec',
-    check:
-      'Rejected: The gateway refused the upstream (400, invalid configuration: ...). Remedy: correct what it names in the spec',
   },
   {
     symptom: 'The object is deleted, and a route still refers to its upstream',
@@ -755,8 +710,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'InUse'),
     message:
       'Waiting to be deleted (can not delete this upstream, route [shop] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force',
-    check:
-      'InUse: Waiting to be deleted (can not delete this upstream, route [shop] is still using it now). Remedy: remove that reference, or set spec.deletionPolicy to Orphan or Force',
   },
   {
     symptom: 'syncPolicy is Observe, and the gateway differs',
@@ -768,7 +721,5 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'Observed'),
     message:
       'Nothing is written, since spec.syncPolicy is Observe, and the gateway has no such upstream: status.plan says what Sync would write',
-    check:
-      'Observed: Nothing is written, since spec.syncPolicy is Observe, and the gateway has no such upstream. Remedy: status.plan says what Sync would write',
   },
 ];

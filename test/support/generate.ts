@@ -110,18 +110,20 @@ function words(list: readonly string[]): string {
 }
 
 function faultsReference(): string {
-  const sections = FAULTS.map(
-    ({ symptom, on: [kind, name], condition, message, check }) => `## ${symptom}
+  const sections = FAULTS.map(({ symptom, on: [kind, name], condition, message, check }) => {
+    const checked =
+      check === undefined
+        ? 'prints the same.'
+        : `prints:\n\n> ${kind} ${name}${name.includes('/') ? ':' : ','} ${check}`;
+    return `## ${symptom}
 
 \`kubectl describe ${kind.toLowerCase()} ${name.split('/').at(-1)}\` shows \`${condition.type}=${condition.status}\` with reason [\`${condition.reason}\`](reasons.md):
 
 > ${message}
 
-\`gateway-upstream-operator check\`:
-
-> ${kind} ${name}${name.includes('/') ? ':' : ','} ${check}
-`,
-  );
+\`gateway-upstream-operator check\` ${checked}
+`;
+  });
   return `<!-- Generated from test/support/fault-table.ts by \`npm run generate\`. -->
 
 # Faults

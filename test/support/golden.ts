@@ -4,18 +4,13 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
 import { keyOf } from '../../src/controller/claims.ts';
-import { createController } from '../../src/controller/controller.ts';
-import { createInstruments } from '../../src/controller/instruments.ts';
-import { createReporter } from '../../src/controller/reporter.ts';
 import { type JsonObject, objectIn } from '../../src/core/json.ts';
-import { createKubernetesSource } from '../../src/discovery/kubernetes.ts';
 import { admit } from '../../src/plan/admit.ts';
 import { type Stores, storesOf } from '../../src/plan/kinds.ts';
 import { type Document, parseDocuments } from '../../src/plan/read-files.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import type { Logger } from '../../src/runtime/logger.ts';
-import { createMetrics } from '../../src/runtime/metrics.ts';
 import { type StandIn, startStandIn } from './apisix-stand-in/stand-in.ts';
+import { runController } from './controller.ts';
 import { eventually } from './eventually.ts';
 
 /** What one golden case comes to, as it is written beside its input. */
@@ -61,7 +56,7 @@ async function runGolden(name: string): Promise<GoldenResult> {
     standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
   }
   const documents = withDefaults(own, shared).map((document) => towards(standIn, document));
-  return await runController(storesOf(admit(documents, NOW).objects, ['shop']), standIn);
+  return await run(storesOf(admit(documents, NOW).objects, ['shop']), standIn);
 }
 
 /** `own`, and what of `shared` it does not replace. */
@@ -85,68 +80,13 @@ function towards(standIn: StandIn, document: Document): Document {
   return { ...document, value: { ...object, spec: { ...spec, apisix } } };
 }
 
-async function runController(stores: Stores, standIn: StandIn): Promise<GoldenResult> {
-  const statuses = new Map<string, GatewayUpstreamStatus>();
-  const faults: unknown[] = [];
-  const log: Logger = {
-    debug: () => undefined,
-    info: () => undefined,
-    warn: () => undefined,
-    error: (fields) => faults.push(fields),
-    child: () => log,
-  };
-  const clock = { ...systemClock, now: () => NOW };
-  const instruments = createInstruments(createMetrics());
-  const backoffMs = () => 1000;
-  const writer = {
-    addFinalizer: async () => true,
-    removeFinalizer: async () => undefined,
-    applyStatus: async (kind: string, object: { namespace: string; name: string }, status: object) => {
-      if (kind === 'GatewayUpstream') statuses.set(keyOf(object), status);
-    },
-  };
-  const reporter = createReporter({
-    writer,
-    events: { record: () => undefined },
-    clock,
-    log,
-    backoffMs,
-    countsEveryMs: 0,
-    concurrency: 8,
-    instruments,
+async function run(stores: Stores, standIn: StandIn): Promise<GoldenResult> {
+  await using controller = runController(stores, { clock: { ...systemClock, now: () => NOW } });
+  const { statuses } = controller;
+  await eventually(() => {
+    const waiting = [...stores.upstreams.list()].map(keyOf).filter((key) => !statuses.has(key));
+    if (waiting.length > 0 || !controller.isIdle()) throw new Error(`no status yet: ${waiting.join(', ')}`);
   });
-  const controller = createController({
-    ...stores,
-    clusterId: 'kube-system-uid',
-    operatorNamespace: 'gateway-upstream-operator',
-    onlyNamespaces: [],
-    source: createKubernetesSource(stores),
-    permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
-    writer,
-    memberWriter: { apply: async () => undefined, remove: async () => undefined },
-    reporter,
-    clock,
-    random: () => 0.5,
-    log,
-    backoffMs,
-    resyncMs: 600_000,
-    requestTimeoutMs: 30_000,
-    mayWrite: () => true,
-    instruments,
-  });
-  const stop = new AbortController();
-  const running = controller.run(stop.signal);
-  try {
-    await eventually(() => {
-      const waiting = [...stores.upstreams.list()].map(keyOf).filter((key) => !statuses.has(key));
-      const busy = [...controller.depths(), ...reporter.depths()].some(({ value }) => value > 0);
-      if (waiting.length > 0 || busy) throw new Error(`not told yet: ${waiting.join(', ')}`);
-    });
-  } finally {
-    stop.abort();
-    await running;
-  }
-  if (faults.length > 0) throw new Error(`the controller failed: ${JSON.stringify(faults)}`);
   return {
     upstream: inOrder(writesTo(standIn)),
     status: inOrder([...statuses].map(([key, status]) => [key, withoutTimes(status)])),

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type LuaEngine, LuaFactory } from 'wasmoon';
 import { parse } from 'yaml';
 import { CONDITIONS, STALLED } from '../../src/api/conditions.ts';
-import { type Condition, pendingStatus } from '../../src/api/schema.ts';
+import { type Condition, pendingStatus, pendingStatusInNamespace } from '../../src/api/schema.ts';
 import { nextConditions, progressConditions, type Verdict } from '../../src/core/status.ts';
 import { codeBlock } from '../support/code-block.ts';
 import { reasonsOf } from '../support/condition-reasons.ts';
@@ -67,13 +67,14 @@ describe.each(scripts)('the health script of %s', (kind, script) => {
   const stalled = conditionsOf({ status: 'False', reason: 'InvalidSpec', message: 'bad' });
   const inUse = conditionsOf({ status: 'False', reason: 'InUse', message: 'route r refers to it' });
   const deleted = { deletionTimestamp: '2026-01-01T00:00:00Z' };
+  const created = kind === 'GatewayUpstream' ? pendingStatusInNamespace : pendingStatus;
   const waiting: Health = { status: 'Progressing', message: 'Waiting for the operator' };
 
   it.each<[string, object, Health]>([
     ['without status', object(undefined), waiting],
     ['with an empty status', object({}), waiting],
     ['without conditions', object({ observedGeneration: 3 }), waiting],
-    ['as it is created', object(pendingStatus), waiting],
+    ['as it is created', object(created), { ...waiting, message: created.conditions[0].message }],
     ['whose spec changed since', object({ observedGeneration: 2, conditions: fine }), waiting],
     ['whose spec was corrected', object({ observedGeneration: 2, conditions: stalled }), waiting],
     // Argo CD does not ask about what is being deleted; whoever does is told nothing that is out of date.

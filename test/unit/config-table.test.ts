@@ -109,7 +109,7 @@ describe('a right configuration is taken', () => {
     ['resyncInterval: 1m30.5s', 'resyncInterval', 90_500],
     ['resyncInterval: 24h', 'resyncInterval', 86_400_000],
     ['requestTimeout: 100ms', 'requestTimeout', 100],
-    ['ops: { port: "6443" }', 'ops', { host: '0.0.0.0', port: 6443, debugState: false }],
+    ['ops: { port: "6443" }', 'ops', { port: 6443, debugState: false }],
     ['ops: { port: 0, host: "::1" }', 'ops', { host: '::1', port: 0, debugState: false }],
     ['namespaces: [a, b-1]', 'namespaces', ['a', 'b-1']],
     ['secretNamespaces: [a, b-1]', 'secretNamespaces', ['a', 'b-1']],

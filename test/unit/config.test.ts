@@ -9,7 +9,7 @@ const dir = mkdtempSync(join(tmpdir(), 'config-'));
 const file = join(dir, 'config.yaml');
 afterAll(() => rmSync(dir, { recursive: true }));
 
-const POD = { POD_NAMESPACE: 'gateways' };
+const POD = { POD_NAMESPACE: 'gateways', KUBERNETES_SERVICE_HOST: '10.96.0.1' };
 
 function read(yaml: string, env: Record<string, string> = POD): Config {
   writeFileSync(file, yaml);
@@ -67,6 +67,17 @@ describe('a configuration', () => {
     expect(read(`ops: { port: ${yaml} }`).ops.port).toBe(port);
   });
 
+  it('listens on all addresses in a Pod, and on the loopback address elsewhere', () => {
+    const host = (yaml: string, env: Record<string, string>) => read(yaml, env).ops.host;
+    const outside = { POD_NAMESPACE: 'gateways' };
+    expect(host('', POD)).toBe('0.0.0.0');
+    expect(host('', outside)).toBe('127.0.0.1');
+    expect(host('ops: { port: 9000 }', outside)).toBe('127.0.0.1');
+    expect(host('', { ...outside, KUBERNETES_SERVICE_HOST: '' })).toBe('127.0.0.1');
+    expect(host('ops: { host: 0.0.0.0 }', outside)).toBe('0.0.0.0');
+    expect(host('ops: { host: "::1" }', POD)).toBe('::1');
+  });
+
   it('prefers the namespace of the file to that of the Pod', () => {
     expect(read('operatorNamespace: other').operatorNamespace).toBe('other');
     expect(read('operatorNamespace: other', {}).operatorNamespace).toBe('other');
@@ -119,8 +130,28 @@ describe('a configuration', () => {
     ['with a key twice', 'logLevel: info\nlogLevel: warn'],
     ['of several documents', 'logLevel: info\n---\nlogLevel: warn'],
     ['with a tab for indentation', 'ops:\n\tport: 1'],
-  ])('of a file %s is refused as no YAML, with the place', (_, yaml) => {
-    expect(refusal(() => read(yaml))).toMatch(/^.*config\.yaml is no YAML: .*line \d+/s);
+  ])('of a file %s is refused as invalid YAML, with the place', (_, yaml) => {
+    expect(refusal(() => read(yaml))).toMatch(/^.*config\.yaml is not valid YAML: .*line \d+/s);
+  });
+
+  it('of a file whose aliases expand to too much is refused in one line', () => {
+    const levels = [...'abcdefghi'].map((name, index, names) =>
+      index === 0
+        ? 'a: &a [x, x, x, x]'
+        : `${name}: &${name} [${Array(9)
+            .fill(`*${names[index - 1]}`)
+            .join(', ')}]`,
+    );
+    expect(refusal(() => read(levels.join('\n')))).toMatch(
+      /^\S+config\.yaml is not valid YAML: Excessive alias count.*$/,
+    );
+  });
+
+  it.each([500, 3000])('of a file that is nested %d levels deep is refused in one line', (levels) => {
+    const message = refusal(() => read(`namespaces: ${'['.repeat(levels)}${']'.repeat(levels)}`));
+    expect(message).toMatch(
+      /^\S+config\.yaml is not valid(?: YAML: it is nested too deeply$|:\n {2}namespaces\.0: must be text, not a list$)/,
+    );
   });
 
   it.each([

@@ -7,7 +7,7 @@ helm.sh/hook-delete-policy: {{ default "before-hook-creation,hook-succeeded" .de
 
 {{/*
 A ServiceAccount that lives no longer than the hooks that use it, and its rights.
-Takes `root`, `name`, `hook` (Helm's name of the moment) and `rules`.
+Takes `root`, `name`, `hook` (Helm's name of the moment), `rules` and, for rules in the operator's namespace, `ownRules`.
 */}}
 {{- define "gateway-upstream-operator.hookAccount" -}}
 {{- $root := .root }}
@@ -52,6 +52,38 @@ subjects:
   - kind: ServiceAccount
     name: {{ $name }}
     namespace: {{ $root.Release.Namespace }}
+{{- with .ownRules }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}
+  namespace: {{ include "gateway-upstream-operator.operatorNamespace" $root }}
+  labels:
+    {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
+  annotations:
+    {{- $annotations | nindent 4 }}
+rules:
+  {{- . | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $name }}
+  namespace: {{ include "gateway-upstream-operator.operatorNamespace" $root }}
+  labels:
+    {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
+  annotations:
+    {{- $annotations | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ $name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ $name }}
+    namespace: {{ $root.Release.Namespace }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -71,10 +103,19 @@ metadata:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
     {{- include "gateway-upstream-operator.hookAnnotations" . | nindent 4 }}
+    # A Helm that knows this annotation prints the log of a Job that failed.
+    helm.sh/hook-output-log-policy: hook-failed
 spec:
   backoffLimit: 2
-  # Below Helm's own timeout of 5m, so that Helm says that the Job failed and not that it waited for nothing.
-  activeDeadlineSeconds: 285
+  podFailurePolicy:
+    rules:
+      # Wrong arguments, or a person has to change something first: the same again would only take longer.
+      - action: FailJob
+        onExitCodes:
+          operator: In
+          values: [2, 3]
+  # Well below Helm's own timeout of 5m, so that Helm says that the Job failed and not that it waited for nothing.
+  activeDeadlineSeconds: 240
   template:
     metadata:
       labels:
@@ -86,6 +127,8 @@ spec:
       containers:
         - name: {{ .name }}
           {{- include "gateway-upstream-operator.container" $root | nindent 10 }}
+          # `kubectl describe` of the Pod then shows why it failed.
+          terminationMessagePolicy: FallbackToLogsOnError
           args:
             {{- toYaml .args | nindent 12 }}
 {{- end }}

@@ -296,4 +296,26 @@
     - list
     - patch
     - delete
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - gatewayconnections/status
+    - gatewayupstreams/status
+    - gatewayupstreamsets/status
+  verbs:
+    - patch
+{{- end }}
+
+{{- define "gateway-upstream-operator.rules.uninstallLease" -}}
+- apiGroups:
+    - coordination.k8s.io
+  resources:
+    - leases
+  resourceNames:
+    - "{{ .Values.config.leaderElection.leaseName }}"
+  verbs:
+    - get
+    - update
+    - patch
+    - delete
 {{- end }}

@@ -71,6 +71,10 @@ const MAX_WORDS = 512;
 const MAX_RETRY_AFTER_MS = 300_000;
 const MAX_CONNECT_MS = 5000;
 const ADMIN_PATH = '/apisix/admin/';
+const CORRECT_URL = 'correct spec.apisix.adminUrl';
+const EXPECT_ADMIN_API = 'check that spec.apisix.adminUrl leads to the Admin API of APISIX';
+const READ_LOG = 'look at the log of the gateway';
+const CHECK_NETWORK = 'check the route to it, and the NetworkPolicies in between';
 
 const words = z.string().optional().catch(undefined);
 const refusal = z.object({ error_msg: words, message: words, description: words });
@@ -88,11 +92,13 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
 
   const settings = () => {
     if (!/^[\x20-\x7e]+$/.test(key)) {
-      throw new GatewayAuthError(
-        key === ''
-          ? 'The admin key is empty: write the key of the gateway into the Secret'
-          : 'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
-      );
+      throw key === ''
+        ? new GatewayAuthError('The admin key is empty', {
+            remedy: 'write the key of the gateway into the Secret',
+          })
+        : new GatewayAuthError('The admin key has characters that a key cannot have', {
+            remedy: 'look at the Secret for line breaks or an encoding',
+          });
     }
     return { timeoutMs: options.requestTimeoutMs, headers: { 'X-API-KEY': key } };
   };
@@ -146,15 +152,15 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
 }
 
 export function noList(): GatewayUnavailableError {
-  return new GatewayUnavailableError(
-    'the gateway answered with something that is no list of the Admin API of APISIX',
-  );
+  return new GatewayUnavailableError('the gateway answered with something that is no list', {
+    remedy: EXPECT_ADMIN_API,
+  });
 }
 
 function withoutJson(base: URL, status: number): GatewayUnavailableError {
-  return new GatewayUnavailableError(
-    `${base.origin} answered ${status} without JSON: is this the Admin API of APISIX?`,
-  );
+  return new GatewayUnavailableError(`${base.origin} answered ${status} without JSON`, {
+    remedy: EXPECT_ADMIN_API,
+  });
 }
 
 function adminBase(adminUrl: string): URL {
@@ -228,68 +234,84 @@ function refused(
   const where = base.origin;
   if (status === 401) {
     const why = data?.description ?? given;
-    const remedy = why.includes('role viewer')
-      ? 'the key may only read: use an admin key'
-      : 'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names';
-    return new GatewayAuthError(`The gateway refused the admin key (401, ${clean(why)}): ${remedy}`);
+    const problem = `The gateway refused the admin key (401, ${clean(why)})`;
+    return why.includes('role viewer')
+      ? new GatewayAuthError(`${problem}, which may only read`, { remedy: 'use a key of role admin', status })
+      : new GatewayAuthError(problem, {
+          remedy:
+            'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+          status,
+        });
   }
   if (status === 403) {
-    return new GatewayAuthError(
-      "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration",
-    );
+    // APISIX checks allow_admin before it looks at the method: an address that may read may write.
+    return method === 'GET'
+      ? new GatewayAuthError("The gateway refused the operator's address (403)", {
+          remedy: "add it to deployment.admin.allow_admin in APISIX's configuration",
+          status,
+        })
+      : new GatewayAuthError(`${where} refused the ${method} request (403)`, {
+          remedy:
+            'allow GET, PUT, PATCH and DELETE from the operator in the proxy or firewall in front of the Admin API',
+          status,
+        });
   }
   if (status >= 300 && status < 400) {
     return new GatewayUnavailableError(
-      `${where} answered ${status}, a redirect, which is not followed with the key: correct spec.apisix.adminUrl`,
+      `${where} answered ${status}, a redirect, which the operator does not follow with the key`,
+      { remedy: CORRECT_URL },
     );
   }
   if (status === 404) {
     return new GatewayUnavailableError(
-      `${where} answered 404: this does not look like the Admin API of APISIX on etcd; correct spec.apisix.adminUrl`,
+      `${where} answered 404, which the Admin API of APISIX on etcd does not`,
+      { remedy: CORRECT_URL },
     );
   }
   if (status === 413 && method !== 'GET') {
-    return new GatewayRejectedError(`The gateway refused the upstream (413): it is too large (${reason})`);
+    return new GatewayRejectedError(`The gateway refused the upstream (413): it is too large (${reason})`, {
+      remedy: 'remove backends, labels or overrides, or raise the limit of the gateway',
+    });
   }
   if (status === 400 && response.body.includes('plain HTTP request was sent to HTTPS port')) {
-    return new GatewayUnavailableError(`${where} speaks TLS: write https:// in spec.apisix.adminUrl`);
+    return new GatewayUnavailableError(`${where} speaks TLS`, {
+      remedy: 'write https:// in spec.apisix.adminUrl',
+    });
   }
   if (data === undefined) {
-    return new GatewayUnavailableError(
-      `${where} answered ${status} without JSON${status < 500 ? ': is this the Admin API of APISIX?' : ''}`,
-      { retryAfterMs: retryAfterMs(headers['retry-after']) },
-    );
+    return new GatewayUnavailableError(`${where} answered ${status} without JSON`, {
+      remedy: status < 500 ? EXPECT_ADMIN_API : READ_LOG,
+      retryAfterMs: retryAfterMs(headers['retry-after']),
+    });
   }
   if (method === 'DELETE' && status === 400 && given.startsWith('can not delete')) {
     return new UpstreamInUseError(reason);
   }
   // A read has no object that could be refused.
   if (method !== 'GET' && (status === 400 || status === 422)) {
-    return new GatewayRejectedError(
-      `The gateway refused the upstream (${status}, ${reason}): correct what it names in the spec`,
-    );
+    return new GatewayRejectedError(`The gateway refused the upstream (${status}, ${reason})`, {
+      remedy: 'correct what it names in the spec',
+    });
   }
-  // APISIX compares and sets: somebody else wrote the same upstream in between.
+  // APISIX compares and sets: another client wrote the same upstream in between.
   if (status === 503 && given === OVERTAKEN) {
     return new GatewayUnavailableError(
-      'Somebody else changed the upstream in the gateway at the same moment: it is written again',
+      'Another client changed the upstream in the gateway at the same moment, and the operator writes it again',
     );
   }
-  return new GatewayUnavailableError(
-    `${where} answered ${status} (${reason}): look at the log of the gateway`,
-    {
-      retryAfterMs: retryAfterMs(headers['retry-after']),
-    },
-  );
+  return new GatewayUnavailableError(`${where} answered ${status} (${reason})`, {
+    remedy: READ_LOG,
+    retryAfterMs: retryAfterMs(headers['retry-after']),
+  });
 }
 
-const NO_ANSWER: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'refused the connection: is it running, and is the port right?',
-  ENOTFOUND: 'is a name that does not resolve: correct spec.apisix.adminUrl',
-  EAI_AGAIN: 'is a name that does not resolve now: is the DNS of the cluster working?',
-  EHOSTUNREACH: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
-  ENETUNREACH: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
-  ETIMEDOUT: 'cannot be reached: is there a route, or a NetworkPolicy in between?',
+const NO_ANSWER: Readonly<Record<string, readonly [problem: string, remedy: string]>> = {
+  ECONNREFUSED: ['refused the connection', 'check that it runs, and that the port is right'],
+  ENOTFOUND: ['is a name that does not resolve', CORRECT_URL],
+  EAI_AGAIN: ['is a name that does not resolve at the moment', 'check the DNS of the cluster'],
+  EHOSTUNREACH: ['cannot be reached', CHECK_NETWORK],
+  ENETUNREACH: ['cannot be reached', CHECK_NETWORK],
+  ETIMEDOUT: ['cannot be reached', CHECK_NETWORK],
 };
 
 /** Why a request brought no answer. */
@@ -297,64 +319,75 @@ function unreachable(error: unknown, base: URL): GatewayUnavailableError {
   if (error instanceof NoObjectsError) return noList();
   if (error instanceof NoJsonError) return withoutJson(base, 200);
   if (!(error instanceof NoAnswerError)) throw error;
+  const [problem, remedy] = whyUnreachable(error.why, base);
+  return new GatewayUnavailableError(problem, { remedy });
+}
+
+function whyUnreachable(why: NoAnswerError['why'], base: URL): readonly [problem: string, remedy: string] {
   const where = base.origin;
-  const { why } = error;
   if (why.kind === 'tooLarge') {
     const mebibytes = why.maxBytes / (1024 * 1024);
-    return new GatewayUnavailableError(
-      why.maxBytes === MAX_LIST_BYTES
-        ? `${where} lists more than ${mebibytes} MiB of upstreams, more than the operator can keep: delete those that nothing uses, or divide them between gateways`
-        : `${where} sent an answer of more than ${mebibytes} MiB: is this the Admin API of APISIX?`,
-    );
+    return why.maxBytes === MAX_LIST_BYTES
+      ? [
+          `${where} lists more than ${mebibytes} MiB of upstreams, more than the operator can keep`,
+          'delete those that nothing uses, or divide them between gateways',
+        ]
+      : [`${where} sent an answer of more than ${mebibytes} MiB`, EXPECT_ADMIN_API];
   }
   if (why.kind === 'timeout') {
-    return new GatewayUnavailableError(
-      why.phase === 'answer'
-        ? `${where} did not answer within ${why.ms} ms: is it overloaded, or requestTimeout in the operator's configuration too short?`
-        : `${where} could not be connected to within ${why.ms} ms (${why.at}): is the address right, or a NetworkPolicy in between?`,
-    );
+    return why.phase === 'answer'
+      ? [
+          `${where} did not answer within ${why.ms} ms`,
+          "check its load, or raise requestTimeout in the operator's configuration",
+        ]
+      : [
+          `${where} could not be connected to within ${why.ms} ms (${why.at})`,
+          'check its address, and the NetworkPolicies in between',
+        ];
   }
   const { code } = why;
-  if (why.isHalf) {
-    return new GatewayUnavailableError(`${where} closed the connection in the middle of its answer`);
-  }
+  if (why.isHalf) return [`${where} closed the connection in the middle of its answer`, READ_LOG];
   if (code === 'ECONNRESET' || code === 'EPIPE') {
-    const question =
+    return [
+      `${where} closed the connection without an answer`,
       base.protocol === 'https:'
-        ? 'does it take the client certificate of spec.apisix.tls.clientCertificateSecretRef?'
-        : 'should spec.apisix.adminUrl begin with https://?';
-    return new GatewayUnavailableError(
-      `${where} closed the connection without an answer: is the port right, and ${question}`,
-    );
+        ? 'check the port, and whether the gateway accepts the client certificate of spec.apisix.tls.clientCertificateSecretRef'
+        : 'check the port, and whether spec.apisix.adminUrl must begin with https://',
+    ];
   }
   const known = NO_ANSWER[code];
-  if (known !== undefined) return new GatewayUnavailableError(`${where} ${known}`);
+  if (known !== undefined) return [`${where} ${known[0]}`, known[1]];
+  return whyNoTls(code, where) ?? [`${where} gave no usable answer (${code})`, READ_LOG];
+}
+
+/** For a connection that failed in TLS or in HTTP. */
+function whyNoTls(code: string, where: string): readonly [problem: string, remedy: string] | undefined {
   if (code.includes('ALERT')) {
-    return new GatewayUnavailableError(
-      `${where} refused TLS with this operator (${code}): does it ask for a client certificate (spec.apisix.tls.clientCertificateSecretRef)?`,
-    );
+    return [
+      `${where} refused TLS with this operator (${code})`,
+      'if it asks for a client certificate, set spec.apisix.tls.clientCertificateSecretRef',
+    ];
   }
   if (code === 'CERT_HAS_EXPIRED') {
-    return new GatewayUnavailableError(
-      `${where} has a certificate that has expired: renew it, or the authority in spec.apisix.tls.caSecretRef`,
-    );
+    return [
+      `${where} has a certificate that has expired`,
+      'renew it, or the authority in spec.apisix.tls.caSecretRef',
+    ];
   }
   if (/CERT|SELF_SIGNED|ISSUER|VERIFY|ALTNAME/.test(code)) {
-    return new GatewayUnavailableError(
-      `${where} has a certificate that is not trusted (${code}): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection`,
-    );
+    return [
+      `${where} has a certificate that is not trusted (${code})`,
+      'set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+    ];
   }
   if (/SSL|TLS|EPROTO/.test(code)) {
-    return new GatewayUnavailableError(
-      `TLS with ${where} failed (${code}): does it speak TLS, or should spec.apisix.adminUrl begin with http://?`,
-    );
+    return [
+      `TLS with ${where} failed (${code})`,
+      'check that it speaks TLS, or write http:// in spec.apisix.adminUrl',
+    ];
   }
-  if (code.startsWith('HPE_')) {
-    return new GatewayUnavailableError(
-      `${where} answered in something that is no HTTP (${code}): correct spec.apisix.adminUrl`,
-    );
-  }
-  return new GatewayUnavailableError(`${where} gave no answer that can be used (${code})`);
+  if (code.startsWith('HPE_')) return [`${where} gave an answer that is not HTTP (${code})`, CORRECT_URL];
+  return undefined;
 }
 
 /** Seconds or an HTTP date (RFC 9110, 10.2.3) as milliseconds from now. */

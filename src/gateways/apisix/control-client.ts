@@ -31,10 +31,11 @@ export interface ControlClient {
 const CONNECTIONS_PER_DATA_PLANE = 1;
 const CONNECT_TIMEOUT_MS = 2000;
 const LOOPBACK =
-  'is apisix.enable_control true, and apisix.control.ip an address that can be reached? By default it is loopback';
-export const FOREIGN_WORDS =
-  'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi';
-const WRONG_ADDRESS = 'is this the Control API of APISIX (apisix.control.port, by default 9090)?';
+  'set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach';
+const WRONG_ADDRESS =
+  'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
+const READ_LOG = 'look at its log';
+const CHECK_NETWORK = 'check the route to it, and the NetworkPolicies in between';
 
 export function createControlClient(tls: TlsSettings): ControlClient {
   // The name is that of the Admin API's certificate.
@@ -48,7 +49,11 @@ export function createControlClient(tls: TlsSettings): ControlClient {
       return await ask();
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      throw error instanceof OperatorError ? error : new GatewayUnavailableError(whyUnreachable(error));
+      if (error instanceof OperatorError) throw error;
+      if (error instanceof NoObjectsError) throw foreignWords();
+      if (error instanceof NoJsonError) throw withoutJson(200);
+      const [problem, remedy] = whyUnreachable(error);
+      throw new GatewayUnavailableError(problem, { remedy });
     }
   };
 
@@ -77,49 +82,54 @@ function urlOf(dataPlane: string, path: string): URL {
 
 function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer {
   if (status >= 300 && status < 400) {
-    throw new GatewayUnavailableError(
-      `answered ${status}, a redirect, which is not followed: ${WRONG_ADDRESS}`,
-    );
+    throw new GatewayUnavailableError(`answered ${status}, a redirect, which the operator does not follow`, {
+      remedy: WRONG_ADDRESS,
+    });
   }
   if (status !== 200 && status !== 404) {
-    throw new GatewayUnavailableError(
-      `answered ${status}: ${status < 500 ? WRONG_ADDRESS : 'look at its log'}`,
-    );
+    throw new GatewayUnavailableError(`answered ${status}`, {
+      remedy: status < 500 ? WRONG_ADDRESS : READ_LOG,
+    });
   }
   try {
     return { status, body: JSON.parse(text) as unknown };
   } catch {
-    throw new GatewayUnavailableError(withoutJson(status));
+    throw withoutJson(status);
   }
 }
 
-function withoutJson(status: number): string {
-  return `answered ${status} without JSON: ${WRONG_ADDRESS}`;
+function withoutJson(status: number): GatewayUnavailableError {
+  return new GatewayUnavailableError(`answered ${status} without JSON`, { remedy: WRONG_ADDRESS });
 }
 
-function whyUnreachable(error: unknown): string {
-  if (error instanceof NoObjectsError) return FOREIGN_WORDS;
-  if (error instanceof NoJsonError) return withoutJson(200);
+/** The answer is JSON that the Control API of APISIX does not give. */
+export function foreignWords(): GatewayUnavailableError {
+  return new GatewayUnavailableError('answered in words that are not those of the Control API of APISIX', {
+    remedy: 'correct spec.apisix.controlApi',
+  });
+}
+
+function whyUnreachable(error: unknown): readonly [problem: string, remedy: string] {
   if (!(error instanceof NoAnswerError)) throw error;
   const { why } = error;
-  if (why.kind === 'tooLarge') return `sent an answer that is too large: ${WRONG_ADDRESS}`;
+  if (why.kind === 'tooLarge') return ['sent an answer that is too large', WRONG_ADDRESS];
   if (why.kind === 'timeout') {
     return why.phase === 'answer'
-      ? 'did not answer in time: is it overloaded?'
-      : 'could not be connected to in time: is the address right, or a NetworkPolicy in between?';
+      ? ['did not answer in time', 'check its load']
+      : ['could not be connected to in time', 'check its address, and the NetworkPolicies in between'];
   }
   const { code } = why;
   switch (code) {
     case 'ECONNREFUSED':
-      return `refused the connection: ${LOOPBACK}`;
+      return ['refused the connection', LOOPBACK];
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return 'is a name that does not resolve: correct spec.apisix.controlApi';
+      return ['is a name that does not resolve', 'correct spec.apisix.controlApi'];
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
     case 'ETIMEDOUT':
-      return 'cannot be reached: is there a route, or a NetworkPolicy in between?';
+      return ['cannot be reached', CHECK_NETWORK];
     default:
-      return `gave no answer that can be used (${code}): ${WRONG_ADDRESS}`;
+      return [`gave no usable answer (${code})`, WRONG_ADDRESS];
   }
 }

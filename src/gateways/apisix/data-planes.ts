@@ -1,8 +1,7 @@
-import { GatewayUnavailableError } from '../../core/errors.ts';
 import { isObject, objectIn, textIn } from '../../core/json.ts';
 import type { UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
-import { type ControlClient, FOREIGN_WORDS } from './control-client.ts';
+import { type ControlClient, foreignWords } from './control-client.ts';
 import { parseJson } from './item-scanner.ts';
 import { workerForm } from './worker-form.ts';
 
@@ -46,8 +45,4 @@ function valueIn(item: unknown) {
   const value = objectIn(item)['value'];
   if (!isObject(value)) throw foreignWords();
   return value;
-}
-
-function foreignWords(): GatewayUnavailableError {
-  return new GatewayUnavailableError(FOREIGN_WORDS);
 }

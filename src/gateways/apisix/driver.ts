@@ -29,6 +29,9 @@ export const apisixFormat: GatewayFormat = {
   read: ({ canonical }) => fromAdmin(objectIn(JSON.parse(canonical))),
 };
 
+/** No upstream has this id. APISIX reads before it patches and answers 404, so the probe writes nothing. */
+const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
+
 /** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   const client = createApisixClient(options);
@@ -72,6 +75,8 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return answered(id, answer);
     },
 
+    addLabels,
+
     async delete(id, { references }, signal) {
       try {
         if (references === 'respect') await expectNoStreamRoute(id, signal);
@@ -96,6 +101,10 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return version === undefined ? {} : { version };
     },
 
+    async checkWrite(signal) {
+      await addLabels(WRITE_PROBE_ID, {}, signal);
+    },
+
     dataPlanes: createDataPlaneReader(control),
 
     close() {
@@ -109,6 +118,19 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       id,
       await client.request({ method: 'GET', path: pathOf(id), expected: [200, 404] }, signal),
     );
+  }
+
+  async function addLabels(
+    id: UpstreamId,
+    labels: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ObservedUpstream | undefined> {
+    // PATCH of the whole object merges its objects (APISIX 3.18, measured).
+    const answer = await client.request(
+      { method: 'PATCH', path: pathOf(id), body: { labels }, expected: [200, 404] },
+      signal,
+    );
+    return answered(id, answer);
   }
 
   async function remove(
@@ -174,7 +196,8 @@ function answered(id: UpstreamId, { status, body }: ApisixAnswer): ObservedUpstr
 function expectMissing(body: unknown): void {
   if (isObject(body) && body['message'] === 'Key not found') return;
   throw new GatewayUnavailableError(
-    'the gateway answered 404 in words that are not those of the Admin API of APISIX on etcd; correct spec.apisix.adminUrl',
+    'the gateway answered 404 in words that are not those of the Admin API of APISIX on etcd',
+    { remedy: 'correct spec.apisix.adminUrl' },
   );
 }
 
@@ -203,9 +226,9 @@ function expectEveryItem(body: unknown, count: number): void {
   itemsOf(body);
   if (isObject(body) && body['total'] === count) return;
   const total = isObject(body) && typeof body['total'] === 'number' ? body['total'] : 'an unknown number of';
-  throw new GatewayUnavailableError(
-    `the list holds ${count} of ${total} objects: is this the Admin API of APISIX, asked without page and page_size?`,
-  );
+  throw new GatewayUnavailableError(`the list holds ${count} of ${total} objects`, {
+    remedy: 'check that nothing in front of the Admin API of APISIX adds page or page_size',
+  });
 }
 
 /** As `expectEveryItem`, of a list whose items were taken one by one. */

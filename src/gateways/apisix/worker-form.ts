@@ -2,8 +2,8 @@ import { isObject } from '../../core/json.ts';
 import { type AdminUpstream, canonicalForm } from './translate.ts';
 
 /**
- * Every field that an upstream of APISIX 3.18 can hold. Whatever else a worker shows it keeps for itself; by source, for
- * example `original_nodes` and `nodes_ref` after the first request.
+ * Every field that an upstream of APISIX 3.18 can hold. A worker keeps more in the same object, for example
+ * `original_nodes` and `nodes_ref` after the first request (by source).
  */
 const FIELDS: ReadonlySet<string> = new Set([
   'checks',
@@ -26,6 +26,9 @@ const FIELDS: ReadonlySet<string> = new Set([
   'type',
   'upstream_host',
 ]);
+
+/** Every field that a node can hold. A worker adds `upstream_host` and `domain` to its own copy. */
+const NODE_FIELDS = ['host', 'port', 'weight', 'priority', 'metadata'] as const;
 
 interface Defaults {
   readonly [field: string]: Defaults | string | number | boolean | readonly number[];
@@ -69,10 +72,31 @@ const SECTION_DEFAULTS: Defaults = {
   },
 };
 
-/** The canonical form of what a worker shows of an upstream; of a canonical form, what a worker would show of it. */
+/**
+ * The canonical form of what a worker was given, read from what it shows; of a canonical form, what a worker reads it as.
+ * The first request through an upstream changes what its worker shows, but not this form.
+ */
 export function workerForm(value: AdminUpstream): string {
-  const own = Object.entries(value).filter(([field]) => FIELDS.has(field));
-  return canonicalForm(withSectionDefaults(Object.fromEntries(own)));
+  const own = Object.fromEntries(Object.entries(value).filter(([field]) => FIELDS.has(field)));
+  const nodes = givenNodes(value);
+  return canonicalForm(withSectionDefaults(nodes === undefined ? own : { ...own, nodes }));
+}
+
+/**
+ * From 3.14 on, `dns_nodes` holds the nodes of an upstream that has a name among them; `nodes` holds the addresses that the
+ * names resolve to, and lacks names that do not resolve (APISIX 3.18, measured). Before that, `nodes` keeps the names.
+ */
+function givenNodes({ nodes, dns_nodes: withNames }: AdminUpstream): unknown {
+  const given = withNames ?? nodes;
+  return Array.isArray(given)
+    ? given.map((node: unknown) => (isObject(node) ? givenNode(node) : node))
+    : given;
+}
+
+function givenNode(node: AdminUpstream): AdminUpstream {
+  return Object.fromEntries(
+    NODE_FIELDS.filter((field) => node[field] !== undefined).map((field) => [field, node[field]]),
+  );
 }
 
 /** `value` with what a worker adds to its sections. */

@@ -3,6 +3,8 @@ export interface BalancedNode {
   readonly address: string;
   readonly host: string;
   readonly port: number;
+  /** What it was written as, without a standard port. */
+  readonly name: string;
   readonly weight: number;
   readonly priority: number;
 }

@@ -1,16 +1,19 @@
 import type { Answer } from './admin-api.ts';
 import { nginxPage, nginxPath } from './nginx-uri.ts';
 import type { StoreReader } from './store.ts';
-import { workerItem } from './worker-view.ts';
+import type { Worker } from './worker.ts';
 
 /** APISIX's Control API, by source: what one worker holds. No key; GET only. */
-export function createControlApi(store: StoreReader): (request: { method: string; path: string }) => Answer {
+export function createControlApi(
+  store: StoreReader,
+  worker: Worker,
+): (request: { method: string; path: string }) => Answer {
   return ({ method, path: target }) => {
     const path = nginxPath(target) ?? '';
     const id = /^\/v1\/upstream\/([^/]+)/.exec(path)?.[1];
     if (method !== 'GET') return notFound();
     if (path === '/v1/upstreams') {
-      const items = store.list('upstreams').map(workerItem);
+      const items = store.list('upstreams').map(worker.shown);
       // An empty Lua table without a mark is an object.
       return json(200, items.length === 0 ? {} : items);
     }
@@ -19,7 +22,7 @@ export function createControlApi(store: StoreReader): (request: { method: string
     const item = store.get('upstreams', id);
     return item === undefined
       ? json(404, { error_msg: `upstream[${id}] not found` })
-      : json(200, workerItem(item));
+      : json(200, worker.shown(item));
   };
 }
 

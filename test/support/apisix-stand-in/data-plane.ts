@@ -5,7 +5,7 @@ import { type BalancedNode, type Balancer, createBalancer } from './balancer.ts'
 import { nginxPage, nginxPath } from './nginx-uri.ts';
 import { isObject } from './schema.ts';
 import type { JsonObject, StoredItem, StoreReader } from './store.ts';
-import { workerUpstream } from './worker-view.ts';
+import { hostAndPort, type Worker } from './worker.ts';
 
 export interface DataPlane {
   handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void>;
@@ -23,16 +23,14 @@ const HOP_BY_HOP = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
-const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443 };
 const BALANCER_TYPES = ['roundrobin', 'chash', 'ewma', 'least_conn'];
 
 /** `next`: the node did not get the request, or may get it twice; `failed`: neither, and nothing was answered. */
 type Outcome = 'done' | 'next' | 'failed';
 
 interface Target {
-  /** With defaults. */
+  /** As the worker holds it. */
   readonly upstream: JsonObject;
-  readonly scheme: string;
   readonly nodes: readonly BalancedNode[];
   readonly balancer: Balancer;
 }
@@ -41,19 +39,20 @@ interface Target {
  * Proxies HTTP requests by the routes in `store`. Every balancer type balances by round robin; there are no timeouts,
  * health checks, plugins or `vars`.
  */
-export function createDataPlane(store: StoreReader, serverHeader: () => string): DataPlane {
+export function createDataPlane(store: StoreReader, worker: Worker, serverHeader: () => string): DataPlane {
   const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
-  // A worker makes a new balancer whenever the object that holds the upstream changes.
-  const targets = new WeakMap<StoredItem, Target>();
+  // A worker makes a new balancer whenever the object that holds the upstream, or what its names resolve to, changes.
+  const targets = new WeakMap<object, Target>();
 
   function targetOf(item: StoredItem, stored: JsonObject): Target {
-    const known = targets.get(item);
+    const upstream = worker.used(item, stored);
+    const listed: unknown = upstream['nodes'];
+    const key = Array.isArray(listed) ? listed : item;
+    const known = targets.get(key);
     if (known !== undefined) return known;
-    const upstream = workerUpstream(stored);
-    const scheme = String(upstream['scheme']);
-    const nodes = balancedNodes(upstream, DEFAULT_PORTS[scheme] ?? 80);
-    const target = { upstream, scheme, nodes, balancer: createBalancer(nodes) };
-    targets.set(item, target);
+    const nodes = balancedNodes(upstream);
+    const target = { upstream, nodes, balancer: createBalancer(nodes) };
+    targets.set(key, target);
     return target;
   }
 
@@ -66,8 +65,9 @@ export function createDataPlane(store: StoreReader, serverHeader: () => string):
   async function handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const found = findUpstream(store, request);
     if ('status' in found) return refuse(response, found.status, found.body);
-    const { upstream, scheme, nodes, balancer } = targetOf(found.item, found.upstream);
+    const { upstream, nodes, balancer } = targetOf(found.item, found.upstream);
     if (nodes.length === 0) return refuse(response, 503);
+    worker.picked(upstream);
     // A single node needs no balancer, so its unknown type does no harm.
     if (nodes.length > 1 && !BALANCER_TYPES.includes(String(upstream['type']))) return refuse(response, 500);
 
@@ -77,7 +77,7 @@ export function createDataPlane(store: StoreReader, serverHeader: () => string):
       const node = balancer.next(tried);
       if (node === undefined) break;
       tried.add(node.address);
-      const outcome = await forward(request, response, { upstream, scheme, node, freshConnection: false });
+      const outcome = await forward(request, response, { upstream, node, freshConnection: false });
       if (outcome === 'done') return;
       if (outcome === 'failed') break;
     }
@@ -89,13 +89,12 @@ export function createDataPlane(store: StoreReader, serverHeader: () => string):
     response: http.ServerResponse,
     target: {
       readonly upstream: JsonObject;
-      readonly scheme: string;
       readonly node: BalancedNode;
       readonly freshConnection: boolean;
     },
   ): Promise<Outcome> {
-    const { upstream, scheme, node } = target;
-    const secure = scheme === 'https';
+    const { upstream, node } = target;
+    const secure = upstream['scheme'] === 'https';
     const hasBody =
       request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
     const repeatable = !hasBody && !['POST', 'PATCH', 'LOCK'].includes(request.method ?? '');
@@ -106,7 +105,7 @@ export function createDataPlane(store: StoreReader, serverHeader: () => string):
       port: node.port,
       method: request.method ?? 'GET',
       path: request.url ?? '/',
-      headers: { ...endToEnd(request.headers), host: hostHeader(request, upstream, scheme, node) },
+      headers: { ...endToEnd(request.headers), host: hostHeader(request, upstream, node) },
       agent: kept ? agents[secure ? 'https' : 'http'] : false,
       ...(secure ? { rejectUnauthorized: false } : {}),
     });
@@ -232,26 +231,22 @@ function stringsOf(value: unknown): readonly string[] {
   return (Array.isArray(value) ? value : [value]).filter((each) => typeof each === 'string');
 }
 
-function balancedNodes(upstream: JsonObject, defaultPort: number): readonly BalancedNode[] {
+function balancedNodes(upstream: JsonObject): readonly BalancedNode[] {
   const nodes = new Map<string, BalancedNode>();
   for (const node of Array.isArray(upstream['nodes']) ? upstream['nodes'].filter(isObject) : []) {
     const host = String(node['host']);
-    const port = Number(node['port'] ?? defaultPort);
+    const port = Number(node['port'] ?? 80);
     const address = `${host}:${port}`;
     const weight = Number(node['weight']);
-    nodes.set(address, { address, host, port, weight, priority: Number(node['priority'] ?? 0) });
+    const name = hostAndPort({ ...node, port }, String(upstream['scheme']));
+    nodes.set(address, { address, host, port, name, weight, priority: Number(node['priority'] ?? 0) });
   }
   return [...nodes.values()];
 }
 
-function hostHeader(
-  request: http.IncomingMessage,
-  upstream: JsonObject,
-  scheme: string,
-  node: BalancedNode,
-): string {
+function hostHeader(request: http.IncomingMessage, upstream: JsonObject, node: BalancedNode): string {
   if (upstream['pass_host'] === 'rewrite') return String(upstream['upstream_host']);
-  if (upstream['pass_host'] === 'node') return node.port === DEFAULT_PORTS[scheme] ? node.host : node.address;
+  if (upstream['pass_host'] === 'node') return node.name;
   return request.headers.host ?? node.address;
 }
 

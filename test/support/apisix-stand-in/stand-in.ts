@@ -7,6 +7,7 @@ import { createDataPlane } from './data-plane.ts';
 import { startListener } from './listener.ts';
 import { createStore, type JsonObject, type SavedStore, type StoreReader } from './store.ts';
 import { storesDefaults } from './versions.ts';
+import { createWorker } from './worker.ts';
 
 /** How a stand-in is started; everything is optional. */
 export interface StandInOptions {
@@ -27,6 +28,8 @@ export interface StandInOptions {
   /** Seconds since 1970; default the real time. */
   readonly now?: () => number;
   readonly observer?: AdminObserver;
+  /** The names that resolve, with the address of each; default `localhost` as 127.0.0.1. */
+  readonly names?: ReadonlyMap<string, string>;
 }
 
 /** Sees every request to the Admin API when it comes and when it goes. */
@@ -167,6 +170,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     storesDefaults: () => options.storesDefaults ?? storesDefaults(version),
     now,
   });
+  const names = options.names ?? new Map([['localhost', '127.0.0.1']]);
   const requests: Mutable<RecordedRequest>[] = [];
   const rules: ActiveRule[] = [];
   let seq = 0;
@@ -292,8 +296,9 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
       get: (resource, id) => view.get(resource, id),
       list: (resource) => view.list(resource),
     };
-    const controlApi = createControlApi(served);
-    const proxying = createDataPlane(served, serverHeader);
+    const worker = createWorker({ version: () => version, resolve: (name) => names.get(name) });
+    const controlApi = createControlApi(served, worker);
+    const proxying = createDataPlane(served, worker, serverHeader);
     const asked: string[] = [];
     await using parts = new AsyncDisposableStack();
     const control = await listen(parts, {

@@ -25,6 +25,11 @@ export const needsBrackets = (version: string): boolean => !isBefore(version, '3
 /** Since then an unknown field of an upstream is refused; before that it is stored. */
 export const refusesUnknownFields = (version: string): boolean => !isBefore(version, '3.6.0');
 
+/** Since then a worker puts the addresses that names resolve to into `nodes`, and keeps the names in `dns_nodes`. */
+export const resolvesIntoNodes = (version: string): boolean => !isBefore(version, '3.14.0');
+/** Up to then a worker picks the only node of a `least_conn` upstream without asking its balancer. */
+export const picksLoneLeastConnNode = (version: string): boolean => isBefore(version, '3.18.0');
+
 /** What a version refuses that 3.18, or what comes after it, takes; undefined: nothing. */
 export function refusedBy(version: string, conf: JsonObject): string | undefined {
   const texts = (value: unknown): readonly unknown[] =>

@@ -1,6 +1,13 @@
 import { stringify } from 'yaml';
 import { OPERATOR } from '../../../src/api/group.ts';
-import { CRDS_ONLY_RULES, ENDPOINTS, NODES, RELEASE_RULES, rbacObjects } from '../../../src/install/rbac.ts';
+import {
+  CRDS_ONLY_RULES,
+  ENDPOINTS,
+  leaseRules,
+  NODES,
+  RELEASE_RULES,
+  rbacObjects,
+} from '../../../src/install/rbac.ts';
 
 interface RoleObject {
   readonly kind: string;
@@ -28,6 +35,7 @@ export function rulesTemplate(): string {
     nodes: [NODES.policy],
     endpoints: [ENDPOINTS.policy],
     uninstall: RELEASE_RULES,
+    uninstallLease: leaseRules(LEASE_NAME),
   };
   const blocks = Object.entries(rules).map(
     ([name, list]) =>

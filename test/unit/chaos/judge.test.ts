@@ -49,7 +49,8 @@ function given(upstream: Partial<Upstream> = {}) {
   if (upstream.secret !== undefined) model.writeSecret('apps', upstream.secret, 'first');
   const judge = new Judge({ model, leaseDurationMs: 1, isAwake: () => true, note: () => undefined });
   const held: Record<string, unknown> = { retries: 5, nodes: NODES };
-  judge.watch({ get: () => held } as unknown as StandIn);
+  const gateway = { get: (_: string, id: string) => (id === 'web' ? held : undefined) };
+  judge.watch(gateway as unknown as StandIn);
   let seq = 0;
   const arrive = (method: string, path: string, body?: object) => {
     seq += 1;
@@ -100,6 +101,14 @@ describe('the judge', () => {
     model.kept.delete('web');
     model.foreign.set('web', JSON.stringify({ retries: 5, nodes: NODES }));
     expect(violationsOf('PATCH', 'web/nodes', NODES)).toContain('which is not ours');
+  });
+
+  it('allows the probe for writes as long as it creates nothing', () => {
+    const { judge, violationsOf } = given();
+    expect(violationsOf('PATCH', 'gateway-upstream-operator.write-probe', { labels: {} })).toBe('');
+    judge.watch({ get: () => ({}) } as unknown as StandIn);
+    judge.look();
+    expect(judge.violations.join()).toContain('the probe for writes has created an upstream');
   });
 
   it('lets nodes alone be written of nothing that is ours as a whole', () => {

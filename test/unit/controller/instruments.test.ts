@@ -7,10 +7,12 @@ import {
   depthSamples,
   gatewayLane,
   objectSamples,
+  UNKNOWN_GATEWAY_LANE,
 } from '../../../src/controller/instruments.ts';
 import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { createMetrics } from '../../../src/runtime/metrics.ts';
+import { settle } from '../../support/fake-clock.ts';
 
 const condition = (type: string, status: Condition['status'], reason: string): Condition => ({
   type,
@@ -52,6 +54,33 @@ describe('instruments', () => {
     expect(await metrics.text()).toContain(`${METRICS.writes.name}{${series}} 1`);
   });
 
+  it('forget a connection that is gone, and a queue that is idle', async () => {
+    const metrics = createMetrics();
+    const instruments = createInstruments(metrics);
+    const series = async () =>
+      (await metrics.text())
+        .split('\n')
+        .filter((line) => line.startsWith('gateway_upstream_operator_') && line.includes('{'));
+    const before = await series();
+    for (const name of ['gone', 'idle']) {
+      instruments.opened(name);
+      instruments.waited(gatewayLane(name), 1);
+      instruments.propagated(name, 1);
+      instruments.wrote(name, 'put', 'Rejected');
+      instruments.suppressed(name);
+      instruments.failed(name, 'Rejected');
+    }
+    instruments.waited('members of web', 1);
+    instruments.waited(UNKNOWN_GATEWAY_LANE, 1);
+    instruments.gone('gone');
+    instruments.idle(gatewayLane('idle'));
+    instruments.idle('members of web');
+    await settle();
+    const unknown = (await series()).filter((line) => !before.includes(line));
+    expect(unknown.length).toBeGreaterThan(0);
+    for (const line of unknown) expect(line).toContain('queue="gateway",connection=""');
+  });
+
   it('tell seconds', async () => {
     const metrics = createMetrics();
     createInstruments(metrics).propagated('main', 1500);
@@ -60,10 +89,25 @@ describe('instruments', () => {
 });
 
 describe('objects', () => {
+  const reportError = (error: unknown) => {
+    throw error;
+  };
+
+  it('are counted together where their connections do not exist', () => {
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
+    for (let n = 0; n < 3000; n += 1) {
+      const lost = object(`a-${n}`, [condition('Ready', 'False', 'ConnectionNotFound')]);
+      upstreams.upsert({ ...lost, connection: `unknown-${n}` } as unknown as GatewayUpstream);
+    }
+    const labels = { kind: 'GatewayUpstream', type: 'Ready', status: 'False', reason: 'ConnectionNotFound' };
+    expect(objectSamples(upstreams, connections, sets)).toEqual([
+      { labels: { ...labels, connection: '' }, value: 3000 },
+    ]);
+  });
+
   it('are counted by kind, connection and condition, not by name', () => {
-    const reportError = (error: unknown) => {
-      throw error;
-    };
     const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
     const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
     for (const name of ['a', 'b']) {

@@ -45,6 +45,7 @@ describe('the GatewayUpstreams of sets', () => {
   let refusal: KubeApiError | undefined;
   let outcome: SetOutcome | undefined;
   let queue: Set<ObjectKey>;
+  let gone: string[];
   let reconciler: UpstreamSets;
   let version = 0;
 
@@ -107,6 +108,7 @@ describe('the GatewayUpstreams of sets', () => {
     clock = createFakeClock();
     requests = [];
     queue = new Set();
+    gone = [];
     refusal = undefined;
     outcome = undefined;
     const reporter: Reporter = {
@@ -137,6 +139,7 @@ describe('the GatewayUpstreams of sets', () => {
       },
       enqueueSet: () => undefined,
       enqueueMember: (_, key) => queue.add(key),
+      onGone: (name) => gone.push(name),
     });
     put(namespaces, trimNamespace({ metadata: { ...metadata('shop'), namespace: undefined } }));
     for (const name of ['a', 'b', 'c']) service(name);
@@ -279,11 +282,12 @@ describe('the GatewayUpstreams of sets', () => {
     });
 
     it('are let be when the set goes: Kubernetes deletes them', async () => {
-      const gone = sets.get('', 'all');
-      if (gone !== undefined) sets.remove(gone);
+      const deleted = sets.get('', 'all');
+      if (deleted !== undefined) sets.remove(deleted);
       service('a', {});
       await work();
       expect(requests).toEqual([]);
+      expect(gone).toEqual(['all']);
     });
 
     it('are told of where the API server refuses one, with its words', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewayUpstreamStatus } from '../../../src/api/gateway-upstream.ts';
-import { pendingStatus } from '../../../src/api/schema.ts';
+import { pendingStatusInNamespace } from '../../../src/api/schema.ts';
 import type { UpstreamOutcome } from '../../../src/controller/reconcile-upstream.ts';
 import { createReporter } from '../../../src/controller/reporter.ts';
 import type { Verdict } from '../../../src/core/status.ts';
@@ -47,7 +47,7 @@ const object = (extra: Partial<GatewayUpstream> = {}): GatewayUpstream => ({
   connection: 'default',
   acceptRemoval: undefined,
   madeBy: undefined,
-  status: pendingStatus as unknown as GatewayUpstreamStatus,
+  status: pendingStatusInNamespace as unknown as GatewayUpstreamStatus,
   ...extra,
 });
 
@@ -168,6 +168,62 @@ describe('reporter', () => {
     expect(written.length).toBeLessThanOrEqual(3);
     expect(written.at(-1)?.endpoints?.ready).toBe(500);
   });
+
+  const readyCounts = (written: readonly GatewayUpstreamStatus[]) =>
+    written.map(({ endpoints }) => endpoints?.ready);
+
+  it('writes counts of a quiet object at once', async () => {
+    const { reporter, written, clock } = start();
+    reporter.upstream(object(), outcome(3));
+    await settle();
+    await clock.advance(10_000);
+    reporter.upstream(object(), outcome(4));
+    await settle();
+    expect(readyCounts(written)).toEqual([3, 4]);
+  });
+
+  it('writes counts again as soon as they have settled after scaling', async () => {
+    const { reporter, written, clock } = start();
+    reporter.upstream(object(), outcome(3));
+    await settle();
+    await clock.advance(60_000);
+    for (const ready of [4, 5, 6, 7, 8, 9, 10]) {
+      reporter.upstream(object(), outcome(ready));
+      await clock.advance(400);
+    }
+    expect(readyCounts(written)).toEqual([3, 4]);
+    await clock.advance(600);
+    expect(readyCounts(written)).toEqual([3, 4, 10]);
+    await clock.advance(60_000);
+    expect(written).toHaveLength(3);
+  });
+
+  it('writes counts of a new object as soon as they have settled', async () => {
+    const { reporter, written, clock } = start();
+    const empty: Verdict = { status: 'True', reason: 'NoReadyEndpoints', message: 'none' };
+    reporter.upstream(object(), outcome(0, { ready: empty }));
+    await clock.advance(500);
+    reporter.upstream(object(), outcome(1));
+    await clock.advance(500);
+    reporter.upstream(object(), outcome(3));
+    await clock.advance(1000);
+    expect(readyCounts(written)).toEqual([0, 1, 3]);
+  });
+
+  it.each([20, 500, 2000, 5000, 9000])(
+    'writes counts that change every %i ms three times and then every 10 s, and the last ones win',
+    async (everyMs) => {
+      const { reporter, written, clock } = start();
+      const durationMs = 300_000;
+      for (let n = 1; n * everyMs <= durationMs; n += 1) {
+        reporter.upstream(object(), outcome(n));
+        await clock.advance(everyMs);
+      }
+      expect(written.length).toBeLessThanOrEqual(3 + durationMs / 10_000);
+      await clock.advance(10_000);
+      expect(written.at(-1)?.endpoints?.ready).toBe(Math.floor(durationMs / everyMs));
+    },
+  );
 
   it('writes the list of what is left out at most every 10 s, and keeps it where it is not known', async () => {
     const { reporter, written, clock } = start();

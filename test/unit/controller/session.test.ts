@@ -76,10 +76,17 @@ class Gateway implements GatewayDriver {
       if (before !== undefined) this.held.set(id, { ...before, nodes });
       return this.#observe(id);
     });
+  addLabels = (id: string, labels: Upstream['labels']) =>
+    this.#call(`addLabels ${id}`, () => {
+      const before = this.held.get(id);
+      if (before !== undefined) this.held.set(id, { ...before, labels: { ...before.labels, ...labels } });
+      return this.#observe(id);
+    });
   delete = (id: string) =>
     this.#call(`delete ${id}`, () => {
       this.held.delete(id);
     });
+  checkWrite = () => this.#call('checkWrite', () => undefined);
   check = () => this.#call('check', () => ({}));
   close(): void {
     this.calls.push('close');
@@ -94,6 +101,7 @@ async function start(prepare?: (gateway: Gateway) => void) {
   const clock = createFakeClock();
   const reports: ListReport[] = [];
   const onState = vi.fn();
+  const onLateWrite = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const mayWrite = vi.fn(() => true);
   const onWrite = vi.fn();
@@ -108,6 +116,8 @@ async function start(prepare?: (gateway: Gateway) => void) {
     limit: (request) => request(),
     mayWrite,
     onList: (report) => reports.push(report),
+    onLateWrite,
+    isWanted: (id) => !id.startsWith('foreign'),
     onState,
     onWrite,
     onError,
@@ -118,7 +128,7 @@ async function start(prepare?: (gateway: Gateway) => void) {
     await session.close();
     await running;
   };
-  return { gateway, clock, session, reports, onState, onWrite, onError, log, mayWrite, stop };
+  return { gateway, clock, session, reports, onState, onLateWrite, onWrite, onError, log, mayWrite, stop };
 }
 
 describe('GatewaySession', () => {
@@ -355,27 +365,207 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('remembers that the key may only read until a write succeeds, and does not hammer', async () => {
-    const { gateway, clock, session, stop } = await start();
-    gateway.fail = (call) => (call.startsWith('put') ? new GatewayAuthError('may only read') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow(
-      'may only read',
-    );
-    await settle();
-    // What needs no write goes on, and nothing flaps: the gateway answers, and takes the key for reading.
-    expect(gateway.calls).toEqual(['list', 'put a', 'check']);
-    expect(session.state.kind).toBe('ready');
-    expect(session.writeRefused?.message).toBe('may only read');
-    await clock.advance(29_000);
-    await expect(session.exclusive('b', (turn) => turn.put(upstream('b'), never))).rejects.toThrow(
-      'may only read',
-    );
-    expect(gateway.calls).toEqual(['list', 'put a', 'check']);
-    await clock.advance(1000);
-    gateway.fail = undefined;
-    await session.exclusive('a', (turn) => turn.put(upstream('a'), never));
-    expect(session.writeRefused).toBeUndefined();
+  it('lists once more a minute after its start, since a write of an earlier session may be carried out late', async () => {
+    const { gateway, clock, reports, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+    await clock.advance(59_999);
+    expect(gateway.calls).toEqual(['list']);
+    gateway.held.set('a', upstream('a', 2));
+    await clock.advance(1);
+    expect(gateway.calls).toEqual(['list', 'list']);
+    expect([...(reports[1]?.changed ?? [])]).toEqual(['a']);
+    await clock.advance(599_999);
+    expect(gateway.calls).toEqual(['list', 'list']);
     await stop();
+  });
+
+  it('keeps no copy of what changes under ids that no object wants', async () => {
+    const { gateway, clock, session, stop } = await start((g) => {
+      for (const id of ['foreign', 'ours']) g.held.set(id, upstream(id, 1));
+    });
+    for (const id of ['foreign', 'ours']) gateway.held.set(id, upstream(id, 2));
+    await clock.advance(60_000);
+    expect(session.takeDrift('foreign')).toBeUndefined();
+    expect(session.takeDrift('ours')?.canonical).toBe(canonical(upstream('ours', 1)));
+    await stop();
+  });
+
+  it('sets labels and learns from the answer', async () => {
+    const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a')));
+    const answered = await session.exclusive('a', (turn) => turn.addLabels({ team: 'x' }, never));
+    expect(answered?.labels).toEqual({ team: 'x' });
+    expect(session.peek('a')).toBe(answered);
+    expect(gateway.calls).toEqual(['list', 'addLabels a']);
+    await stop();
+  });
+
+  describe('after a write without an answer', () => {
+    const unanswered = (call: string) =>
+      call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined;
+
+    /** A session whose write of `a` got no answer, and whose next one was accepted. */
+    async function startAfterTimeout() {
+      const started = await start((g) => g.held.set('a', upstream('a', 1)));
+      const { gateway, clock, session } = started;
+      // Past the list a minute after the start.
+      await clock.advance(60_000);
+      gateway.fail = unanswered;
+      await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow();
+      gateway.fail = undefined;
+      await session.exclusive('a', async (turn) => {
+        await turn.read(0, never);
+        await turn.put(upstream('a', 3), never);
+      });
+      expect(session.unsettled).toBe(true);
+      gateway.calls.length = 0;
+      return started;
+    }
+
+    it('reads the upstream again a minute later and reports that the old write was carried out over the new one', async () => {
+      const { gateway, clock, session, onLateWrite, stop } = await startAfterTimeout();
+      gateway.held.set('a', upstream('a', 2));
+      await clock.advance(59_999);
+      expect(gateway.calls).toEqual([]);
+      await clock.advance(1);
+      expect(gateway.calls).toEqual(['get a']);
+      expect(onLateWrite.mock.calls).toEqual([
+        ['a', expect.objectContaining({ canonical: canonical(upstream('a', 2)) })],
+      ]);
+      expect(session.unsettled).toBe(false);
+      await clock.advance(60_000);
+      expect(gateway.calls).toEqual(['get a']);
+      await stop();
+    });
+
+    it('reports an upstream that a late deletion took away, and one that a late write created', async () => {
+      const { gateway, clock, session, onLateWrite, stop } = await startAfterTimeout();
+      gateway.held.delete('a');
+      await clock.advance(60_000);
+      expect(onLateWrite.mock.calls).toEqual([['a', undefined]]);
+      gateway.fail = unanswered;
+      await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow();
+      gateway.fail = undefined;
+      await session.exclusive('a', (turn) => turn.delete('respect', never));
+      gateway.held.set('a', upstream('a', 2));
+      await clock.advance(60_000);
+      expect(onLateWrite.mock.calls.slice(1)).toEqual([['a', expect.objectContaining({ id: 'a' })]]);
+      await stop();
+    });
+
+    it('reports nothing where the newer write is still in force', async () => {
+      const { gateway, clock, onLateWrite, stop } = await startAfterTimeout();
+      await clock.advance(60_000);
+      expect(gateway.calls).toEqual(['get a']);
+      expect(onLateWrite).not.toHaveBeenCalled();
+      await stop();
+    });
+
+    it('leaves the reading to a list that is asked for in time', async () => {
+      const { gateway, clock, session, stop } = await startAfterTimeout();
+      await clock.advance(60_000 - 1);
+      session.listWithin(1);
+      await clock.advance(1);
+      await settle();
+      expect(gateway.calls).toEqual(['list']);
+      expect(session.unsettled).toBe(false);
+      await stop();
+    });
+
+    it('lists once instead of reading many upstreams one by one', async () => {
+      const { gateway, clock, session, stop } = await startAfterTimeout();
+      gateway.fail = unanswered;
+      const ids = Array.from({ length: 50 }, (_, n) => `x${n}`);
+      for (const id of ids) {
+        await expect(session.exclusive(id, (turn) => turn.put(upstream(id), never))).rejects.toThrow();
+      }
+      gateway.fail = undefined;
+      gateway.calls.length = 0;
+      await clock.advance(60_000);
+      expect(gateway.calls.filter((call) => call === 'list')).toHaveLength(1);
+      expect(gateway.calls.filter((call) => call.startsWith('get'))).toEqual([]);
+      expect(session.unsettled).toBe(false);
+      await stop();
+    });
+  });
+
+  describe('while writes are refused', () => {
+    const put = (session: GatewaySession, id: string) =>
+      session.exclusive(id, (turn) => turn.put(upstream(id), never));
+    const refused = (...ids: readonly string[]) => {
+      const calls = ids.map((id) => `put ${id}`);
+      return (call: string) =>
+        calls.includes(call) ? new GatewayAuthError('no', { status: 403 }) : undefined;
+    };
+
+    it('refuses only the upstream whose content is refused, and lets every other one go on', async () => {
+      const { gateway, session, onState, stop } = await start();
+      onState.mockClear();
+      gateway.fail = refused('hostile');
+      await expect(put(session, 'hostile')).rejects.toMatchObject({
+        reason: 'Rejected',
+        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
+      });
+      await put(session, 'b');
+      await settle();
+      expect(gateway.calls).toEqual(['list', 'put hostile', 'checkWrite', 'check', 'put b']);
+      expect(session.writeRefused).toBeUndefined();
+      expect(onState).not.toHaveBeenCalled();
+      await stop();
+    });
+
+    it('reports that the key may only read, and asks the gateway for few writes until one is accepted', async () => {
+      const { gateway, clock, session, onState, stop } = await start();
+      const readOnly = (call: string) =>
+        /^(put|checkWrite)/.test(call) ? new GatewayAuthError('may only read') : undefined;
+      gateway.fail = readOnly;
+      onState.mockClear();
+      for (const id of ['a', 'b', 'c']) await expect(put(session, id)).rejects.toThrow('may only read');
+      await settle();
+      // The gateway answers, and takes the key for reading.
+      expect(session.state.kind).toBe('ready');
+      expect(session.writeRefused?.message).toBe('may only read');
+      expect(onState.mock.calls).toEqual([['connection']]);
+
+      gateway.calls.length = 0;
+      for (let second = 1; second < 30; second += 1) {
+        await clock.advance(1000);
+        for (const id of ['a', 'b', 'c']) await expect(put(session, id)).rejects.toThrow('may only read');
+      }
+      expect(gateway.calls).toEqual([]);
+      await clock.advance(1000);
+      await expect(put(session, 'a')).rejects.toThrow('may only read');
+      await expect(put(session, 'b')).rejects.toThrow('may only read');
+      await clock.advance(1000);
+      // Another one than the one that tried last.
+      await expect(put(session, 'a')).rejects.toThrow('may only read');
+      gateway.fail = undefined;
+      await put(session, 'b');
+      expect(gateway.calls.filter((call) => call.startsWith('put'))).toEqual(['put a', 'put b']);
+      expect(session.writeRefused).toBeUndefined();
+      expect(onState.mock.calls).toEqual([['connection'], ['connection']]);
+      await put(session, 'a');
+      await stop();
+    });
+
+    it('lets an upstream that was not refused yet write at once, in case the probe is refused by mistake', async () => {
+      const { gateway, session, stop } = await start();
+      const hostile = refused('hostile');
+      gateway.fail = (call) => (call === 'checkWrite' ? new GatewayAuthError('no') : hostile(call));
+      await expect(put(session, 'hostile')).rejects.toMatchObject({ reason: 'Unauthorized' });
+      expect(session.writeRefused).toBeDefined();
+      await put(session, 'b');
+      expect(session.writeRefused).toBeUndefined();
+      await stop();
+    });
+
+    it('judges nothing where the probe gets no answer', async () => {
+      const { gateway, session, stop } = await start();
+      const hostile = refused('a');
+      gateway.fail = (call) =>
+        call === 'checkWrite' ? new GatewayUnavailableError('timeout') : hostile(call);
+      await expect(put(session, 'a')).rejects.toMatchObject({ reason: 'Unauthorized', message: 'no' });
+      expect(session.writeRefused).toBeUndefined();
+      await stop();
+    });
   });
 
   it('lists again after the resync time, and names what somebody changed, added or deleted', async () => {
@@ -451,11 +641,11 @@ describe('GatewaySession', () => {
   it('lists once more when that is asked for while a list is under way, or a probe', async () => {
     const { gateway, session, stop } = await start();
     gateway.holdBack = true;
-    session.resync();
+    session.listWithin(0);
     await settle();
     expect(gateway.calls).toEqual(['list', 'list']);
-    session.resync();
-    session.resync();
+    session.listWithin(0);
+    session.listWithin(0);
     gateway.holdBack = false;
     for (const release of gateway.waiting.splice(0)) release();
     await settle();
@@ -463,7 +653,7 @@ describe('GatewaySession', () => {
 
     gateway.fail = (call) => (call === 'put a' ? new GatewayUnavailableError('timeout') : undefined);
     await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow('timeout');
-    session.resync();
+    session.listWithin(0);
     await settle();
     expect(gateway.calls.slice(3)).toEqual(['put a', 'check', 'list']);
     await stop();

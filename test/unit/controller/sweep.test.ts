@@ -63,7 +63,7 @@ afterEach(async () => {
   await Promise.all(open.sessions.splice(0).map((session) => session.close()));
 });
 
-async function start() {
+async function start({ onlyNamespaces = [] }: { readonly onlyNamespaces?: readonly string[] } = {}) {
   const driver = createMemoryDriver({ nowSeconds: () => 1 });
   const deleted = vi.spyOn(driver, 'delete');
   const clock = createFakeClock();
@@ -78,6 +78,8 @@ async function start() {
     limit: (request) => request(),
     mayWrite: () => true,
     onList: () => undefined,
+    onLateWrite: () => undefined,
+    isWanted: () => true,
     onState: () => undefined,
   });
   open.sessions.push(session);
@@ -96,6 +98,7 @@ async function start() {
   const state: { current: ConnectionState } = { current: { kind: 'usable', session } };
   const sweep = new Sweep({
     clusterId: 'c1',
+    onlyNamespaces,
     upstreams,
     connections,
     connectionState: () => state.current,
@@ -111,11 +114,11 @@ async function start() {
 
 /** What the second of two equal lists gives. */
 function twice(sweep: Sweep, observed: ReadonlyMap<string, ObservedUpstream>): readonly string[] {
-  expect(sweep.forgotten('default', observed)).toEqual([]);
-  return sweep.forgotten('default', observed);
+  expect(sweep.listed('default', observed).confirmed).toEqual([]);
+  return sweep.listed('default', observed).confirmed;
 }
 
-describe('forgotten', () => {
+describe('listed', () => {
   it.each<[string, Record<string, string>, boolean]>([
     ['written for an object that is gone', labelsOf(), true],
     ['of nobody', {}, false],
@@ -167,8 +170,12 @@ describe('forgotten', () => {
     const { sweep, upstreams } = await start();
     upstreams.upsert(upstream('web', { connectionRef: { name: ['edge'] } }));
     expect(twice(sweep, lists(held('shop.web', labelsOf({ connection: 'default' }))))).toEqual([]);
-    expect(sweep.forgotten('edge', lists(held('shop.web', labelsOf({ connection: 'edge' }))))).toEqual([]);
-    expect(sweep.forgotten('edge', lists(held('shop.web', labelsOf({ connection: 'edge' }))))).toEqual([]);
+    expect(sweep.listed('edge', lists(held('shop.web', labelsOf({ connection: 'edge' })))).confirmed).toEqual(
+      [],
+    );
+    expect(sweep.listed('edge', lists(held('shop.web', labelsOf({ connection: 'edge' })))).confirmed).toEqual(
+      [],
+    );
   });
 
   it('is none of an object while the connection cannot be read', async () => {
@@ -181,15 +188,15 @@ describe('forgotten', () => {
   it('is only one that two lists in a row showed, and by each connection for itself', async () => {
     const { sweep, upstreams } = await start();
     const observed = lists(held('shop.web', labelsOf()));
-    expect(sweep.forgotten('default', observed)).toEqual([]);
-    expect(sweep.forgotten('edge', observed)).toEqual([]);
+    expect(sweep.listed('default', observed).confirmed).toEqual([]);
+    expect(sweep.listed('edge', observed).confirmed).toEqual([]);
     upstreams.upsert(upstream('web'));
-    expect(sweep.forgotten('default', observed)).toEqual([]);
+    expect(sweep.listed('default', observed).confirmed).toEqual([]);
     upstreams.remove(upstream('web'));
-    expect(sweep.forgotten('default', observed)).toEqual([]);
-    expect(sweep.forgotten('default', lists())).toEqual([]);
-    expect(sweep.forgotten('default', observed)).toEqual([]);
-    expect(sweep.forgotten('default', observed)).toEqual(['shop.web']);
+    expect(sweep.listed('default', observed).confirmed).toEqual([]);
+    expect(sweep.listed('default', lists()).confirmed).toEqual([]);
+    expect(sweep.listed('default', observed).confirmed).toEqual([]);
+    expect(sweep.listed('default', observed).confirmed).toEqual(['shop.web']);
   });
 
   it.each([{ state: 'absent' }, { state: 'syncing' }] as const)(
@@ -200,17 +207,91 @@ describe('forgotten', () => {
       upstreams.setState(state);
       expect(twice(sweep, observed)).toEqual([]);
       upstreams.setState({ state: 'synced' });
-      expect(sweep.forgotten('default', observed)).toEqual([]);
-      expect(sweep.forgotten('default', observed)).toEqual(['shop.web']);
+      expect(sweep.listed('default', observed).confirmed).toEqual([]);
+      expect(sweep.listed('default', observed).confirmed).toEqual(['shop.web']);
     },
   );
+});
+
+describe('an upstream of a namespace that is not followed', () => {
+  it('is never an orphan, since its object is unknown and not gone', async () => {
+    const { sweep } = await start({ onlyNamespaces: ['other'] });
+    const observed = lists(held('shop.web', labelsOf()));
+    expect(twice(sweep, observed)).toEqual([]);
+    expect(sweep.suspect('default', held('shop.web', labelsOf()))).toBe(false);
+  });
+
+  it('remains in the gateway until the connection can go', async () => {
+    const { sweep } = await start({ onlyNamespaces: ['other'] });
+    sweep.listed('default', lists(held('shop.web', labelsOf())));
+    expect(sweep.remaining('default')).toEqual(['shop.web']);
+  });
+
+  it('stays left alone while its namespace is not followed', async () => {
+    const { sweep } = await start({ onlyNamespaces: ['other'] });
+    sweep.leaveAlone('default', 'shop.web');
+    sweep.listed('default', lists(held('shop.web', labelsOf())));
+    expect(sweep.leftAlone('default')).toEqual(['shop.web']);
+  });
+
+  it('is not deleted by a removal that was decided before', async () => {
+    const { sweep, deleted, put } = await start({ onlyNamespaces: ['other'] });
+    await put('shop.web', labelsOf());
+    await sweep.remove('default', 'shop.web', never);
+    expect(deleted).not.toHaveBeenCalled();
+  });
+
+  it('is an orphan where its namespace is one of those that are followed', async () => {
+    const { sweep } = await start({ onlyNamespaces: ['other', 'shop'] });
+    expect(twice(sweep, lists(held('shop.web', labelsOf())))).toEqual(['shop.web']);
+  });
+});
+
+describe('remaining', () => {
+  it('names what the last list showed of this operator without an object, and nothing that is to stay', async () => {
+    const { sweep, upstreams } = await start();
+    upstreams.upsert(upstream('web'));
+    const observed = lists(
+      held('shop.web', labelsOf()),
+      held('shop.gone', labelsOf({ name: 'gone' })),
+      held('shop.kept', labelsOf({ name: 'kept' }, true)),
+      held('shop.left', labelsOf({ name: 'left' })),
+      held('foreign', {}),
+    );
+    sweep.leaveAlone('default', 'shop.left');
+    expect(sweep.listed('default', observed)).toEqual({ confirmed: [], isUnconfirmed: true });
+    expect(sweep.remaining('default')).toEqual(['shop.gone']);
+    expect(sweep.listed('default', observed)).toEqual({ confirmed: ['shop.gone'], isUnconfirmed: false });
+    sweep.listed('default', lists());
+    expect(sweep.remaining('default')).toEqual([]);
+  });
+});
+
+describe('suspect', () => {
+  it('counts as the first of the two readings', async () => {
+    const { sweep } = await start();
+    const orphan = held('shop.web', labelsOf());
+    expect(sweep.suspect('default', orphan)).toBe(true);
+    expect(sweep.listed('default', lists(orphan)).confirmed).toEqual(['shop.web']);
+  });
+
+  it.each([
+    ['that an object wants', labelsOf({ name: 'here' }), 'shop.here'],
+    ['of another operator', labelsOf({ cluster: 'c2' }), 'shop.web'],
+    ['that was left behind', labelsOf(), 'shop.left'],
+  ])('ignores an upstream %s', async (_, labels, id) => {
+    const { sweep, upstreams } = await start();
+    upstreams.upsert(upstream('here'));
+    sweep.leaveAlone('default', 'shop.left');
+    expect(sweep.suspect('default', held(id, labels))).toBe(false);
+  });
 });
 
 describe('remove', () => {
   it('deletes it and says so on the connection', async () => {
     const { sweep, driver, event, put } = await start();
     await put('shop.web', labelsOf());
-    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(true);
+    await sweep.remove('default', 'shop.web', never);
     expect(await driver.get('shop.web', never)).toBeUndefined();
     expect(event.mock.calls).toEqual([
       [
@@ -228,7 +309,7 @@ describe('remove', () => {
     const { sweep, upstreams, deleted, event, put } = await start();
     await put('shop.web', labelsOf());
     upstreams.upsert(upstream('web'));
-    await sweep.remove('default', 'shop.web', 'respect', never);
+    await sweep.remove('default', 'shop.web', never);
     expect(deleted).not.toHaveBeenCalled();
     expect(event).not.toHaveBeenCalled();
   });
@@ -236,8 +317,8 @@ describe('remove', () => {
   it('deletes nothing that somebody else took over, or that is gone', async () => {
     const { sweep, deleted, put } = await start();
     await put('shop.web', { team: 'a' });
-    await sweep.remove('default', 'shop.web', 'respect', never);
-    await sweep.remove('default', 'shop.gone', 'respect', never);
+    await sweep.remove('default', 'shop.web', never);
+    await sweep.remove('default', 'shop.gone', never);
     expect(deleted).not.toHaveBeenCalled();
   });
 
@@ -245,7 +326,7 @@ describe('remove', () => {
     const { sweep, driver, event, put } = await start();
     await put('shop.web', labelsOf());
     using _route = driver.refer('shop.web', 'route [r1]');
-    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(false);
+    await sweep.remove('default', 'shop.web', never);
     expect(await driver.get('shop.web', never)).toBeDefined();
     expect(event.mock.calls).toEqual([
       [
@@ -263,7 +344,7 @@ describe('remove', () => {
     const { sweep, deleted, event, put } = await start();
     await put('shop.web', labelsOf());
     deleted.mockRejectedValueOnce(new GatewayUnavailableError('no answer'));
-    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(false);
+    await sweep.remove('default', 'shop.web', never);
     expect(event).not.toHaveBeenCalled();
   });
 
@@ -271,14 +352,14 @@ describe('remove', () => {
     const { sweep, deleted, put } = await start();
     await put('shop.web', labelsOf());
     deleted.mockRejectedValueOnce(new TypeError('defect'));
-    await expect(sweep.remove('default', 'shop.web', 'respect', never)).rejects.toThrow('defect');
+    await expect(sweep.remove('default', 'shop.web', never)).rejects.toThrow('defect');
   });
 
   it('does nothing while the connection cannot be used', async () => {
     const { sweep, state, deleted, put } = await start();
     await put('shop.web', labelsOf());
     state.current = { kind: 'unusable', reason: 'SecretNotFound', message: 'no key' };
-    expect(await sweep.remove('default', 'shop.web', 'respect', never)).toBe(false);
+    await sweep.remove('default', 'shop.web', never);
     expect(deleted).not.toHaveBeenCalled();
   });
 });

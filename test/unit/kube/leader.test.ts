@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { LEASE_SUCCESSOR_ANNOTATION } from '../../../src/api/group.ts';
 import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import {
   createLeaderElection,
@@ -234,6 +235,38 @@ describe('leader election', () => {
     await clock.advance(2 * RETRY_MS);
     expect(me.events).toEqual(['info | standby', 'info | leader', 'work']);
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me', leaseTransitions: 4 });
+  });
+
+  it('says who leads, and what it waits for', async () => {
+    const api = new Api();
+    const clock = createTestClock();
+    api.set(held('other', { leaseDurationSeconds: 20 }));
+    const me = await start(api, clock);
+    expect(me.election.standing()).toEqual({
+      lease: 'ops/operator',
+      identity: 'me',
+      role: 'standby',
+      holder: 'other',
+      waitsFor: 'other to release Lease ops/operator, or not to renew it for 20 s',
+    });
+    api.set(held(''));
+    await clock.advance(RETRY_MS);
+    expect(me.election.standing()).toMatchObject({ role: 'leader', holder: 'me' });
+    me.stop();
+    me.finish();
+    await me.outcome;
+    expect(me.election.standing()).toMatchObject({ role: 'ended' });
+    expect(UNOPPOSED.standing()).toBeUndefined();
+  });
+
+  it('says that it waits for the API server where it could not read the Lease yet', async () => {
+    const api = new Api();
+    api.fault = () => Promise.reject(new KubeApiError('no answer'));
+    const me = await start(api, createTestClock());
+    expect(me.election.standing()).toMatchObject({
+      role: 'standby',
+      waitsFor: 'the API server to show Lease ops/operator',
+    });
   });
 
   it('takes the word of the holder for how long its lease lasts', async () => {
@@ -506,6 +539,55 @@ describe('leader election', () => {
     const next = await start(api, clock, 'next');
     expect(next.election.mayWrite()).toBe(true);
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'next', leaseTransitions: 1 });
+  });
+
+  it('hands the Lease to the successor that it names, and only when the work has ended', async () => {
+    const api = new Api();
+    const clock = createTestClock();
+    const me = await start(api, clock);
+    const standby = await start(api, clock, 'standby');
+    api.set(held('me'), { annotations: { [LEASE_SUCCESSOR_ANNOTATION]: 'uninstall', kept: 'yes' } });
+    await clock.advance(RETRY_MS);
+    expect(me.events.slice(2)).toEqual(['info | asked to hand the lease over', 'abort, may write: true']);
+    await clock.advance(2 * DEADLINE_MS);
+    expect(me.election.mayWrite()).toBe(true);
+    expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me' });
+
+    me.finish();
+    expect(await me.outcome).toBe('released');
+    expect(me.election.mayWrite()).toBe(false);
+    expect(api.lease).toMatchObject({
+      metadata: { annotations: { kept: 'yes' } },
+      spec: { holderIdentity: 'uninstall', leaseDurationSeconds: 30, leaseTransitions: 1 },
+    });
+    expect(api.lease?.metadata['annotations']).not.toHaveProperty([LEASE_SUCCESSOR_ANNOTATION]);
+
+    // A successor that does not come leaves it to the next one after its time.
+    await clock.advance(28_000);
+    expect(standby.election.mayWrite()).toBe(false);
+    await clock.advance(2 * RETRY_MS);
+    expect(standby.election.mayWrite()).toBe(true);
+  });
+
+  it('hands the Lease over where it is stopped before it has read the request', async () => {
+    const api = new Api();
+    const clock = createTestClock();
+    const me = await start(api, clock);
+    api.set(held('me'), { annotations: { [LEASE_SUCCESSOR_ANNOTATION]: 'uninstall' } });
+    me.stop();
+    me.finish();
+    expect(await me.outcome).toBe('released');
+    expect(api.lease?.spec).toMatchObject({ holderIdentity: 'uninstall' });
+  });
+
+  it('leads on where the Lease still names the successor of an earlier holder', async () => {
+    const api = new Api();
+    const clock = createTestClock();
+    api.set(held(''), { annotations: { [LEASE_SUCCESSOR_ANNOTATION]: 'uninstall' } });
+    const me = await start(api, clock);
+    await clock.advance(5 * RETRY_MS);
+    expect(me.election.mayWrite()).toBe(true);
+    expect(me.events).not.toContain('info | asked to hand the lease over');
   });
 
   it('gives back what a renewal that was called off may have changed', async () => {

@@ -19,7 +19,7 @@ const awkward = fc.oneof(
 const item = fc.dictionary(awkward, fc.oneof(awkward, fc.jsonValue({ stringUnit: 'binary' })));
 
 describe('the items of a list', () => {
-  it('are what parsing the whole list gives, wherever they stand in it', () => {
+  it('are the texts between the brackets, wherever the items stand in the list', () => {
     const list = fc.record({
       before: fc.dictionary(
         awkward.filter((key) => key !== 'items'),
@@ -30,11 +30,14 @@ describe('the items of a list', () => {
     });
     fc.assert(
       fc.property(list, ({ before, items, after }) => {
-        const text = `${JSON.stringify({ ...before, items, ...after })}\n`;
-        const split = together(text);
+        const split = splitItems(`${JSON.stringify({ ...before, items, ...after })}\n`);
         // A key may look as if the items began there: then it is not believed.
-        if (split === 'not split') expect(JSON.stringify({ ...before, ...after })).toContain('items');
-        else expect(split).toEqual(JSON.parse(text));
+        if (split === undefined) expect(JSON.stringify({ ...before, ...after })).toContain('items');
+        else {
+          // Texts, not values: V8 13.6 has read a key with escapes wrongly, about once in 60,000 of these lists.
+          expect(split.items).toEqual(items.map((one) => JSON.stringify(one)));
+          expect(split.rest).toBe(`${JSON.stringify({ ...before, items: [], ...after })}\n`);
+        }
       }),
       { numRuns: 1000 },
     );

@@ -20,6 +20,16 @@ metadata: {name: web}
 spec: {ports: [{name: http, port: 80}]}
 `;
 
+/** Nine levels of nine aliases each: 3 billion values. */
+const aliasBomb = ['a: &a [x, x, x, x, x, x, x, x, x]']
+  .concat(
+    [...'bcdefghij'].map((name, index) => {
+      const before = [...'abcdefghi'][index];
+      return `${name}: &${name} [${Array.from({ length: 9 }, () => `*${before}`).join(', ')}]`;
+    }),
+  )
+  .join('\n');
+
 const admitted = (...texts: readonly string[]): Admitted =>
   admit(
     texts.flatMap((text, index) => parseDocuments(text, `${index + 1}.yaml`)),
@@ -66,16 +76,38 @@ describe('files', () => {
   });
 
   it.each([
-    ['a: 1\n---\na: [\n', 'x, document 2 is no YAML: '],
-    ['a: 1\na: 2\n', 'x, document 1 is no YAML: Map keys must be unique at line 2, column 1'],
-    ['a: *nobody\n', 'x, document 1 is no YAML: Unresolved alias'],
+    ['a: 1\n---\na: [\n', 'x, document 2 is not valid YAML: '],
+    ['a: 1\na: 2\n', 'x, document 1 is not valid YAML: Map keys must be unique at line 2, column 1'],
+    ['a: *nobody\n', 'x, document 1 is not valid YAML: Unresolved alias'],
   ])('%j are refused', (content, message) => {
     expect(() => parseDocuments(content, 'x')).toThrow(message);
   });
 
+  it.each([
+    ['YAML', `a: ${'['.repeat(3000)}${']'.repeat(3000)}`],
+    ['YAML that the parser still reads', `a: ${'['.repeat(150)}${']'.repeat(150)}`],
+    ['JSON', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`],
+    ['a mapping that contains itself', 'a: &a { b: *a }'],
+  ])('nested too deeply are refused in one line: %s', (_, content) => {
+    expect(() => parseDocuments(content, 'x')).toThrow(
+      /^x, document 1 is nested more than 100 levels deep: no Kubernetes object is$/,
+    );
+  });
+
+  it('are read where they are nested as deeply as a CustomResourceDefinition', () => {
+    const content = `a: ${'['.repeat(90)}${']'.repeat(90)}`;
+    expect(parseDocuments(content, 'x')).toHaveLength(1);
+  });
+
+  it('whose aliases expand to too much are refused in one line', () => {
+    expect(() => parseDocuments(aliasBomb, 'x')).toThrow(
+      /^x, document 1 is not valid YAML: Excessive alias count indicates a resource exhaustion attack$/,
+    );
+  });
+
   it('that are no YAML are told without what they hold', () => {
     for (const content of ['data: {key: "hush\n', 'data:\n  key: hush: hush\n', '{"data": {"key": "hush"}']) {
-      expect(() => parseDocuments(content, 'x')).toThrow(/^x, document 1 is no YAML: (?!.*hush)/s);
+      expect(() => parseDocuments(content, 'x')).toThrow(/^x, document 1 is not valid YAML: (?!.*hush)/s);
     }
   });
 

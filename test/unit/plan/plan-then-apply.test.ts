@@ -1,26 +1,27 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { UPSTREAM_FINALIZER } from '../../../src/api/group.ts';
+import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../src/api/group.ts';
 import { Claims, keyOf } from '../../../src/controller/claims.ts';
 import type { ConnectionState } from '../../../src/controller/connections.ts';
 import { EndpointChanges } from '../../../src/controller/endpoint-changes.ts';
 import { GuardMemory } from '../../../src/controller/guard-memory.ts';
-import { LateFinalizers } from '../../../src/controller/late-finalizers.ts';
 import { createUpstreamReconciler } from '../../../src/controller/reconcile-upstream.ts';
 import { GatewaySession } from '../../../src/controller/session.ts';
 import { Sweep } from '../../../src/controller/sweep.ts';
 import { fieldChanges, nodeChanges } from '../../../src/core/diff.ts';
-import type { ObservedUpstream, Upstream, UpstreamId } from '../../../src/core/model.ts';
+import type { ObjectKey, ObservedUpstream, Upstream, UpstreamId } from '../../../src/core/model.ts';
 import { compareNodes } from '../../../src/core/nodes.ts';
 import { ownerLabels } from '../../../src/core/ownership.ts';
 import { createKubernetesSource } from '../../../src/discovery/kubernetes.ts';
 import { gatewayFormat } from '../../../src/gateways/index.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../src/gateways/memory.ts';
 import type { ObjectWriter } from '../../../src/kube/object-writer.ts';
+import type { GatewayUpstream } from '../../../src/kube/objects.ts';
 import { type RawObjects, type Stores, storesOf } from '../../../src/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../src/plan/make-plan.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
+import { finalizersOf } from '../../support/finalizers.ts';
 import { noReports } from '../../support/no-reports.ts';
 
 const CLUSTER = 'c1';
@@ -38,7 +39,12 @@ const often = <T>(value: T, other: T) => fc.nat(3).map((dice) => (dice === 0 ? o
 
 const connection = (name: string) =>
   fc.record({
-    metadata: fc.constant({ name, uid: name, resourceVersion: '1' }),
+    metadata: fc.constant({
+      name,
+      uid: name,
+      resourceVersion: '1',
+      finalizers: [CONNECTION_FINALIZER],
+    }),
     spec: fc.record({
       type: often('APISIX', 'Unknown'),
       apisix: fc.constant({ adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } }),
@@ -216,6 +222,24 @@ function recorded(connection: string, driver: MemoryDriver, writes: Write[]): Me
       });
       return await driver.put(desired, signal);
     },
+    async putNodes(id, nodes, signal) {
+      const before = await driver.get(id, signal);
+      writes.push({
+        connection,
+        id,
+        action: 'Update',
+        nodes: nodeChanges(before?.nodes ?? [], nodes),
+        fields: [],
+      });
+      return await driver.putNodes(id, nodes, signal);
+    },
+    async addLabels(id, labels, signal) {
+      const before = await driver.get(id, signal);
+      const after = await driver.addLabels(id, labels, signal);
+      const fields = after === undefined ? [] : fieldChanges(before?.canonical, after.canonical);
+      writes.push({ connection, id, action: 'Update', nodes: [], fields });
+      return after;
+    },
     async delete(id, options, signal) {
       const before = await driver.get(id, signal);
       writes.push({
@@ -242,7 +266,11 @@ async function listAll(drivers: ReadonlyMap<string, MemoryDriver>) {
 }
 
 /** What `run` does at a start: every object once, and the sweep. */
-async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>, now: number): Promise<void> {
+async function apply(
+  stores: Stores,
+  { drivers, writes }: Awaited<ReturnType<typeof startGateways>>,
+  now: number,
+): Promise<void> {
   const clock = createFakeClock(now);
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const lists = new Map<string, ReadonlyMap<UpstreamId, ObservedUpstream>>();
@@ -259,6 +287,8 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
         limit: (request) => request(),
         mayWrite: () => true,
         onList: ({ observed }) => lists.set(name, observed),
+        onLateWrite: () => undefined,
+        isWanted: () => true,
         onState: () => undefined,
       }),
     ]),
@@ -270,7 +300,14 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     if (session === undefined) throw new Error(`no session of ${name}`);
     return { kind: 'usable', session };
   };
-  const sweep = new Sweep({ ...stores, clusterId: CLUSTER, connectionState, reporter: noReports, log });
+  const sweep = new Sweep({
+    ...stores,
+    onlyNamespaces: [],
+    clusterId: CLUSTER,
+    connectionState,
+    reporter: noReports,
+    log,
+  });
   const claims = new Claims();
   for (const object of stores.upstreams.list()) {
     const spec = stores.connections.get('', object.connection)?.spec;
@@ -278,21 +315,15 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
   }
   const memory = new GuardMemory(clock);
   const writer: ObjectWriter = {
-    addFinalizer: async () => true,
+    ...finalizersOf(stores),
     removeFinalizer: async () => undefined,
     applyStatus: async () => undefined,
   };
-  const lateFinalizers = new LateFinalizers({
-    ...stores,
-    writer,
-    reporter: noReports,
-    enqueue: (key) => void lateFinalizers.settle(key, never),
-    clock,
-    endingOf: () => expect.fail('no object goes meanwhile'),
-    remove: () => expect.fail('no object goes meanwhile'),
-    leaveAlone: () => expect.fail('no object goes meanwhile'),
-    done: () => undefined,
-  });
+  const bound: ObjectKey[] = [];
+  const request = (object: GatewayUpstream) => {
+    void writer.addFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, never);
+    bound.push(keyOf(object));
+  };
   const reconcile = createUpstreamReconciler({
     ...stores,
     onlyNamespaces: [],
@@ -312,7 +343,8 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
     seenSince: () => Number.NEGATIVE_INFINITY,
     writer,
     reporter: noReports,
-    lateFinalizers,
+    finalizers: { request, refusalOf: () => undefined, forget: () => undefined },
+    bindConnection: () => undefined,
     memory,
     clock,
     log,
@@ -321,10 +353,15 @@ async function apply(stores: Stores, drivers: ReadonlyMap<string, MemoryDriver>,
   const [staying, leaving] = [false, true].map((isLeaving) =>
     [...stores.upstreams.list()].filter((object) => (object.deletionTimestamp !== undefined) === isLeaving),
   );
-  for (const object of [...(staying ?? []), ...(leaving ?? [])]) await reconcile(keyOf(object), never);
+  for (const object of [...(staying ?? []), ...(leaving ?? [])]) {
+    const before = writes.length;
+    await reconcile(keyOf(object), never);
+    // The object waited for its finalizer.
+    for (const key of bound.splice(0)) if (writes.length === before) await reconcile(key, never);
+  }
   for (const [name, observed] of lists) {
-    expect(sweep.forgotten(name, observed)).toEqual([]);
-    for (const id of sweep.forgotten(name, observed)) await sweep.remove(name, id, 'respect', never);
+    expect(sweep.listed(name, observed).confirmed).toEqual([]);
+    for (const id of sweep.listed(name, observed).confirmed) await sweep.remove(name, id, never);
   }
   await Promise.all([...sessions.values()].map((session) => session.close()));
   await Promise.all(running);
@@ -364,7 +401,8 @@ describe('plan, apply, plan, in any cluster', () => {
       fc.asyncProperty(world, async (generated) => {
         const now = Date.parse('2026-01-03T00:00:10Z');
         const stores = storesOf(rawObjects(generated));
-        const { drivers, writes } = await startGateways(generated);
+        const gateways = await startGateways(generated);
+        const { drivers, writes } = gateways;
         const look = async () =>
           makePlan({
             stores,
@@ -376,13 +414,13 @@ describe('plan, apply, plan, in any cluster', () => {
           });
 
         const before = await look();
-        await apply(stores, drivers, now);
+        await apply(stores, gateways, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(before)));
 
         const after = await look();
         for (const next of planned(after)) expect(mayFollow(before, next), JSON.stringify(next)).toBe(true);
         writes.length = 0;
-        await apply(stores, drivers, now);
+        await apply(stores, gateways, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(after)));
         expect(planned(await look())).toEqual([]);
 

@@ -17,6 +17,30 @@ describe('metrics', () => {
     ]);
   });
 
+  it('forget every series that has the labels, and no other', async () => {
+    const metrics = createMetrics();
+    const labels = ['to', 'as'];
+    const add = metrics.counter({ name: 'writes_total', type: 'counter', help: 'a', labels });
+    const observe = metrics.histogram({ name: 'wait_seconds', type: 'histogram', help: 'a', labels });
+    for (const to of ['a', 'b']) {
+      for (const as of ['x', 'y']) {
+        add({ to, as });
+        observe({ to, as }, 1);
+      }
+    }
+    const series = async () => [
+      ...lines(await metrics.text(), 'writes_total'),
+      ...lines(await metrics.text(), 'wait_seconds_count'),
+    ];
+    await metrics.forget({ to: 'a' });
+    await metrics.forget({ to: 'b', as: 'y' });
+    await metrics.forget({ to: 'c' });
+    expect(await series()).toEqual(['writes_total{to="b",as="x"} 1', 'wait_seconds_count{to="b",as="x"} 1']);
+    expect(lines(await metrics.text(), 'wait_seconds_bucket')).toHaveLength(16);
+    add({ to: 'a', as: 'x' });
+    expect(await series()).toContain('writes_total{to="a",as="x"} 1');
+  });
+
   it('ask for what has been counted elsewhere at every scrape', async () => {
     const metrics = createMetrics();
     let value = 1;

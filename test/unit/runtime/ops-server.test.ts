@@ -34,6 +34,14 @@ describe('the operations server', () => {
     expect(await ask('/readyz?verbose')).toEqual({ status: 200, text: '[+]services ok\n[+]secrets ok\n' });
   });
 
+  it('says what else there is to know of a check that holds', async () => {
+    const { ask } = await start(
+      { ...fine('lease'), note: () => 'standby' },
+      { ...fine('watch'), note: () => undefined },
+    );
+    expect(await ask('/readyz')).toEqual({ status: 200, text: '[+]lease ok: standby\n[+]watch ok\n' });
+  });
+
   it('is not ready when one check fails, until it holds again', async () => {
     let problem: string | undefined = 'syncing: forbidden';
     const { ask } = await start(fine('services'), { name: 'secrets', problem: () => problem });

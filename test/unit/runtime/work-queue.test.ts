@@ -11,6 +11,7 @@ function start() {
   const onError = vi.fn<(key: string, error: unknown) => void>();
   const backoffMs = vi.fn((failures: number) => 100 * failures);
   const onBegin = vi.fn();
+  const onIdle = vi.fn<(lane: string) => void>();
   /** Every run that began, in order. */
   const began: string[] = [];
   const running = new Map<
@@ -21,6 +22,7 @@ function start() {
     clock,
     onError,
     onBegin,
+    onIdle,
     backoffMs,
     run: (key, signal) =>
       new Promise((resolve, reject) => {
@@ -42,11 +44,12 @@ function start() {
     run.end(followup);
     await settle();
   };
-  return { queue, clock, onError, onBegin, backoffMs, began, running, end };
+  return { queue, clock, onError, onBegin, onIdle, backoffMs, began, running, end };
 }
 
 it('tells how long each key waited, and what is left by lane', async () => {
   const { queue, clock, onBegin, end } = start();
+  for (const lane of ['one', 'two']) queue.setConcurrency(lane, 1);
   queue.add('a', 'one', PRIORITY.spec);
   queue.add('b', 'one', PRIORITY.spec);
   queue.add('c', 'two', PRIORITY.spec);
@@ -218,6 +221,63 @@ describe('a lane', () => {
     expect(began).toEqual(['0', '1', '2']);
     await end('2');
     expect(began).toEqual(['0', '1', '2', '3']);
+  });
+
+  it('takes a key over that waits in another one, with the higher priority of both', async () => {
+    const { queue, began, end, onIdle } = start();
+    queue.setConcurrency('two', 1);
+    for (const [lane, name] of [
+      ['one', 'hangs'],
+      ['two', 'first'],
+    ] as const) {
+      queue.add(name, lane, PRIORITY.spec);
+    }
+    await settle();
+    queue.add('a', 'one', PRIORITY.endpoints);
+    queue.add('b', 'two', PRIORITY.resync);
+    queue.add('a', 'two', PRIORITY.resync);
+    expect(Object.fromEntries(queue.depths())).toEqual({ one: 1, two: 3 });
+    await end('first');
+    await end('a');
+    await end('b');
+    await end('hangs');
+    expect(began).toEqual(['hangs', 'first', 'a', 'b']);
+    expect(onIdle.mock.calls).toEqual([['one']]);
+  });
+
+  it('is dropped when it has nothing to do, unless its concurrency was set', async () => {
+    const { queue, onIdle, end } = start();
+    queue.setConcurrency('kept', 1);
+    queue.add('a', 'kept', PRIORITY.spec);
+    queue.add('b', 'other', PRIORITY.spec);
+    queue.add('c', 'other', PRIORITY.spec);
+    await settle();
+    await end('a');
+    await end('b');
+    expect([...queue.depths().keys()]).toEqual(['kept', 'other']);
+    await end('c');
+    expect([...queue.depths().keys()]).toEqual(['kept']);
+    expect(onIdle.mock.calls).toEqual([['other']]);
+  });
+
+  it('that is released goes when its last run has ended', async () => {
+    const { queue, onIdle, end, began } = start();
+    for (const lane of ['busy', 'idle']) queue.setConcurrency(lane, 2);
+    queue.add('a', 'busy', PRIORITY.spec);
+    await settle();
+    queue.release('busy');
+    queue.release('idle');
+    queue.release('unknown');
+    expect([...queue.depths()]).toEqual([['busy', 1]]);
+    await end('a');
+    expect([...queue.depths()]).toEqual([]);
+    expect(onIdle.mock.calls).toEqual([['idle'], ['busy']]);
+    // It may come again.
+    queue.add('a', 'busy', PRIORITY.spec);
+    await settle();
+    await end('a');
+    expect(began).toEqual(['a', 'a']);
+    expect([...queue.depths()]).toEqual([]);
   });
 
   it('takes a key over that was in another one, when the key runs next', async () => {

@@ -1,0 +1,461 @@
+import { describe, expect, it } from 'vitest';
+import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
+import { KubeApiError } from '../../src/kube/kube-error.ts';
+import type { Store, StoreView } from '../../src/kube/store.ts';
+import { admit } from '../../src/plan/admit.ts';
+import { KINDS, type Stores, storesOf } from '../../src/plan/kinds.ts';
+import { parseDocuments } from '../../src/plan/read-files.ts';
+import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { type ControllerSettings, type RunningController, runController } from '../support/controller.ts';
+import { eventually as retried } from '../support/eventually.ts';
+import { createFakeClock, type FakeClock } from '../support/fake-clock.ts';
+import { finalizersOf } from '../support/finalizers.ts';
+
+/** The controller over real HTTP, with a clock that the test moves: what takes a minute takes none here. */
+
+const NOW = Date.parse('2026-01-01T12:00:00Z');
+const ID = 'shop.web';
+
+interface Options extends Partial<ControllerSettings> {
+  readonly connection?: string;
+  readonly upstream?: string;
+  readonly more?: string;
+}
+
+interface Scene extends AsyncDisposable {
+  readonly gateway: StandIn;
+  readonly stores: Stores;
+  readonly clock: FakeClock;
+  readonly controller: RunningController;
+  hosts(id?: string): readonly string[] | undefined;
+  setHost(host: string): void;
+  ready(): string | undefined;
+}
+
+const upstreamYaml = (name: string, spec = '') => `
+apiVersion: gatewayupstream.dev/v1alpha1
+kind: GatewayUpstream
+metadata: {name: ${name}, namespace: shop}
+spec:
+  backends: [{serviceRef: {name: web, port: 80}}]
+${spec}`;
+
+const sliceOf = (host: string) => ({
+  metadata: {
+    name: 'web-1',
+    namespace: 'shop',
+    uid: 'slice',
+    resourceVersion: host,
+    labels: { 'kubernetes.io/service-name': 'web' },
+  },
+  addressType: 'IPv4',
+  ports: [{ name: '', port: 8080, protocol: 'TCP' }],
+  endpoints: [{ addresses: [host], conditions: { ready: true } }],
+});
+
+async function start({
+  connection = '',
+  upstream = '',
+  more = '',
+  ...settings
+}: Options = {}): Promise<Scene> {
+  const gateway = await startStandIn();
+  const yaml = `
+apiVersion: gatewayupstream.dev/v1alpha1
+kind: GatewayConnection
+metadata: {name: default}
+spec:
+  type: APISIX
+  apisix: {adminUrl: '${gateway.adminUrl}', adminKeySecretRef: {name: apisix-admin}}
+  allowedNamespaces: {all: true}
+${connection}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: apisix-admin, namespace: gateway-upstream-operator}
+stringData: {admin-key: '${gateway.adminKey}'}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+${upstreamYaml('web', upstream)}
+${more}`;
+  const stores = storesOf(admit(parseDocuments(yaml, 'scene'), NOW).objects, []);
+  const clock = createFakeClock(NOW);
+  const setHost = (host: string) => {
+    const slice = KINDS.slices.trim(sliceOf(host));
+    if (slice !== undefined) (stores.slices as Store<typeof slice>).upsert(slice);
+  };
+  setHost('10.0.0.1');
+  const controller = runController(stores, { clock, ...settings });
+  return {
+    gateway,
+    stores,
+    clock,
+    controller,
+    setHost,
+    hosts(id = ID) {
+      const nodes = gateway.get('upstreams', id)?.['nodes'] as
+        | readonly { readonly host: string }[]
+        | undefined;
+      return nodes?.map(({ host }) => host);
+    },
+    ready() {
+      const condition = controller.statuses.get('shop/web')?.conditions?.find(({ type }) => type === 'Ready');
+      return condition && `${condition.status}/${condition.reason}: ${condition.message}`;
+    },
+    async [Symbol.asyncDispose]() {
+      await controller[Symbol.asyncDispose]();
+      await gateway[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const eventually = (check: () => unknown) => retried(check, { timeoutMs: 10_000 });
+
+/** Moves the clock until `check` passes. */
+async function inTime(clock: FakeClock, check: () => unknown, stepMs = 500): Promise<void> {
+  await eventually(async () => {
+    await clock.advance(stepMs);
+    await check();
+  });
+}
+
+const methodsFor = (gateway: StandIn, id: string) =>
+  gateway.requests.filter(({ path }) => path.endsWith(`/${id}`)).map(({ method }) => method);
+
+function change<
+  T extends { readonly namespace: string; readonly name: string; readonly resourceVersion: string },
+>(
+  store: StoreView<T & { readonly uid: string }>,
+  [namespace, name]: readonly [string, string],
+  with_: Partial<T>,
+): void {
+  const object = store.get(namespace, name);
+  if (object === undefined) throw new Error(`${namespace}/${name} is gone`);
+  (store as Store<T & { readonly uid: string }>).upsert({
+    ...object,
+    ...with_,
+    resourceVersion: `${object.resourceVersion}c`,
+  });
+}
+
+const deletedAt = new Date(NOW).toISOString();
+
+describe('a write that is carried out after its timeout', () => {
+  it('is found a minute later and corrected, long before the next resync', async () => {
+    await using scene = await start({ requestTimeoutMs: 300 });
+    const { gateway, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    // Past the list a minute after the start.
+    await clock.advance(61_000);
+
+    using _late = gateway.addFault({
+      fault: { kind: 'delay', delayMs: 1500 },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    setHost('10.0.0.2');
+    const puts = () => gateway.requests.filter(({ method }) => method === 'PUT');
+    await eventually(() => expect(puts()).toHaveLength(2));
+    setHost('10.0.0.3');
+    await inTime(clock, () => expect(hosts()).toEqual(['10.0.0.3']));
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+    gateway.clearRequests();
+
+    await clock.advance(62_000);
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.3']));
+    expect(methodsFor(gateway, ID)).toEqual(['GET', 'PUT']);
+  });
+
+  it('is removed where its object is gone', async () => {
+    await using scene = await start({ requestTimeoutMs: 300 });
+    const { gateway, stores, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+
+    using _late = gateway.addFault({
+      fault: { kind: 'delay', delayMs: 1500 },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    setHost('10.0.0.2');
+    await eventually(() => expect(gateway.requests.filter(({ method }) => method === 'PUT')).toHaveLength(2));
+    change(stores.upstreams, ['shop', 'web'], { deletionTimestamp: deletedAt, generation: 2 });
+    await inTime(clock, () => expect(stores.upstreams.get('shop', 'web')).toBeUndefined());
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+
+    await inTime(clock, () => expect(hosts()).toBeUndefined(), 30_000);
+  });
+});
+
+describe('a refused write', () => {
+  it('of one upstream leaves every other upstream of the connection alone', async () => {
+    await using scene = await start({ more: `---\n${upstreamYaml('hostile')}` });
+    const { gateway, clock, controller, hosts, setHost } = scene;
+    await eventually(() => expect(hosts('shop.hostile')).toEqual(['10.0.0.1']));
+    // A firewall in front of the Admin API objects to the content of one upstream.
+    using _firewall = gateway.addFault({
+      fault: { kind: 'answer', status: 403, body: '<html>blocked</html>', contentType: 'text/html' },
+      match: ({ method, path }) => method === 'PUT' && path.endsWith('/shop.hostile'),
+    });
+    for (const host of ['10.0.0.2', '10.0.0.3', '10.0.0.4']) {
+      setHost(host);
+      await eventually(() => expect(hosts()).toEqual([host]));
+      await clock.advance(31_000);
+    }
+    expect(hosts('shop.hostile')).toEqual(['10.0.0.1']);
+    await eventually(() => {
+      const programmed = controller.statuses
+        .get('shop/hostile')
+        ?.conditions?.find(({ type }) => type === 'Programmed');
+      expect(programmed).toMatchObject({
+        status: 'False',
+        reason: 'Rejected',
+        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
+      });
+      expect(programmed?.message).not.toContain('allow_admin');
+      const connection = controller.connectionStatuses.get('default')?.conditions ?? [];
+      expect(connection.find(({ type }) => type === 'Authorized')).toMatchObject({ status: 'True' });
+    });
+  });
+});
+
+describe('a denied object', () => {
+  const spec = `
+  retries: 7
+  apisix: {overrides: {name: raw}}`;
+
+  it('has its nodes removed and none of its fields written', async () => {
+    await using scene = await start({
+      connection: '  tenantPolicy: {overrides: Allow}',
+      upstream: spec,
+    });
+    const { gateway, stores, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    gateway.clearRequests();
+    const { spec: allowed } = stores.connections.get('', 'default') ?? {};
+    if (allowed?.ok !== true) throw new Error('the connection is not valid');
+    const tenantPolicy = { ...allowed.value.tenantPolicy, overrides: 'Deny' as const };
+    change(stores.connections, ['', 'default'], {
+      generation: 2,
+      spec: { ok: true, value: { ...allowed.value, tenantPolicy } },
+    });
+    await eventually(() => expect(hosts()).toEqual([]));
+    const writes = gateway.requests.filter(({ method }) => method !== 'GET');
+    expect(writes.map(({ method, path, body }) => [method, path, body])).toEqual([
+      ['PATCH', `/apisix/admin/upstreams/${ID}/nodes`, '[]'],
+    ]);
+  });
+
+  it('is left behind with a label alone', async () => {
+    await using scene = await start({ upstream: `${spec}\n  deletionPolicy: Orphan` });
+    const { gateway, stores, controller } = scene;
+    await eventually(() => expect(controller.statuses.get('shop/web')).toBeDefined());
+    // What it wrote while overrides were allowed.
+    const labels = {
+      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
+      'gatewayupstream.dev/cluster': 'kube-system-uid',
+      'gatewayupstream.dev/connection': 'default',
+      'gatewayupstream.dev/namespace': 'shop',
+      'gatewayupstream.dev/name': 'web',
+    };
+    const before = { type: 'roundrobin', nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }], labels };
+    gateway.put('upstreams', ID, before);
+    gateway.clearRequests();
+    change(stores.upstreams, ['shop', 'web'], {
+      deletionTimestamp: deletedAt,
+      generation: 2,
+      finalizers: [UPSTREAM_FINALIZER],
+    });
+    await eventually(() => expect(stores.upstreams.get('shop', 'web')).toBeUndefined());
+    const writes = gateway.requests.filter(({ method }) => method !== 'GET');
+    expect(writes.map(({ method, body }) => [method, Object.keys(JSON.parse(body ?? '{}'))])).toEqual([
+      ['PATCH', ['labels']],
+    ]);
+    expect(gateway.get('upstreams', ID)).toMatchObject({
+      ...before,
+      labels: { ...labels, 'gatewayupstream.dev/deletion-policy': 'Orphan' },
+    });
+  });
+});
+
+describe('a finalizer', () => {
+  it('is on before the first write, on the object and on its connection', async () => {
+    const order: string[] = [];
+    const settings: Options = {};
+    await using scene = await start(settings);
+    const { gateway, stores } = scene;
+    await eventually(() => {
+      if (gateway.ids('upstreams').length > 0) {
+        order.push(
+          JSON.stringify([
+            stores.upstreams.get('shop', 'web')?.finalizers,
+            stores.connections.get('', 'default')?.finalizers,
+          ]),
+        );
+      }
+      expect(order).toEqual([JSON.stringify([[UPSTREAM_FINALIZER], [CONNECTION_FINALIZER]])]);
+    });
+  });
+
+  it('that the API server refuses is reported in its words, and nothing is written until it is allowed', async () => {
+    let refuses = true;
+    let stores: Stores | undefined;
+    await using scene = await start({
+      writer: {
+        async addFinalizer(kind, object, finalizer, signal) {
+          if (refuses && kind === 'GatewayUpstream') {
+            throw new KubeApiError('admission webhook "no-finalizers.example" denied the request', {
+              status: 403,
+            });
+          }
+          if (stores === undefined) throw new KubeApiError('too early');
+          return await finalizersOf(stores).addFinalizer(kind, object, finalizer, signal);
+        },
+      },
+    });
+    ({ stores } = scene);
+    const { gateway, clock, controller, ready, hosts } = scene;
+    await inTime(clock, () =>
+      expect(ready()).toMatch(
+        /^False\/FinalizerRefused: .*gatewayupstream\.dev\/upstream-cleanup.*webhook "no-finalizers.example" denied/,
+      ),
+    );
+    expect(gateway.ids('upstreams')).toEqual([]);
+    expect(controller.events).toContainEqual(
+      expect.stringMatching(/^GatewayUpstream shop\/web FinalizerRefused: .*no-finalizers\.example/),
+    );
+    expect(await controller.metrics.text()).toMatch(
+      /errors_total\{[^}]*reason="FinalizerRefused"[^}]*\} [1-9]/,
+    );
+    refuses = false;
+    await inTime(clock, () => {
+      expect(hosts()).toEqual(['10.0.0.1']);
+      expect(ready()).toMatch(/^True\/Ready/);
+    });
+  });
+
+  it('that the API server refuses later does not stop an upstream from following its endpoints', async () => {
+    let refuses = false;
+    let stores: Stores | undefined;
+    await using scene = await start({
+      writer: {
+        async addFinalizer(kind, object, finalizer, signal) {
+          if (refuses) throw new KubeApiError('denied', { status: 403 });
+          if (stores === undefined) throw new KubeApiError('too early');
+          return await finalizersOf(stores).addFinalizer(kind, object, finalizer, signal);
+        },
+      },
+    });
+    ({ stores } = scene);
+    const { clock, ready, hosts, setHost } = scene;
+    await inTime(clock, () => expect(hosts()).toEqual(['10.0.0.1']));
+    refuses = true;
+    change(stores.upstreams, ['shop', 'web'], { finalizers: [] });
+    setHost('10.0.0.2');
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+    await eventually(() => expect(ready()).toMatch(/^False\/FinalizerRefused/));
+  });
+});
+
+describe('a connection that is deleted', () => {
+  const remove = ({ stores }: Scene) =>
+    change(stores.connections, ['', 'default'], { deletionTimestamp: deletedAt, generation: 2 });
+  const reasonOf = ({ controller }: Scene) =>
+    controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready')?.message;
+
+  it('goes only after a list that shows nothing of the operator, and takes orphans along', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    const object = stores.upstreams.get('shop', 'web');
+    if (object === undefined) throw new Error('no object');
+    // Its finalizer was removed by force, so that it went without its upstream.
+    (stores.upstreams as Store<typeof object>).remove(object);
+    gateway.clearRequests();
+    remove(scene);
+    await inTime(clock, () => {
+      const isThere = stores.connections.get('', 'default') !== undefined;
+      if (gateway.ids('upstreams').length > 0) expect(isThere, 'released too early').toBe(true);
+      expect(isThere).toBe(false);
+    });
+    expect(gateway.ids('upstreams')).toEqual([]);
+    const lists = gateway.requests.filter(({ path }) => path === '/apisix/admin/upstreams').length;
+    expect(lists).toBeGreaterThanOrEqual(3);
+  });
+
+  it('takes no new upstreams', async () => {
+    await using scene = await start();
+    const { gateway, stores, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    remove(scene);
+    const [late] = admit(parseDocuments(upstreamYaml('late'), 'late'), NOW).objects.upstreams;
+    const object = KINDS.upstreams.trim(late);
+    if (object === undefined) throw new Error('no object');
+    (stores.upstreams as Store<typeof object>).upsert(object);
+    await eventually(() => {
+      const accepted = scene.controller.statuses
+        .get('shop/late')
+        ?.conditions?.find(({ type }) => type === 'Accepted');
+      expect(accepted).toMatchObject({
+        reason: 'ConnectionNotFound',
+        message: expect.stringContaining('is being deleted and takes no new upstreams'),
+      });
+    });
+    expect(gateway.ids('upstreams')).toEqual([ID]);
+    expect(reasonOf(scene)).toMatch(/GatewayUpstream shop\/web use it/);
+  });
+
+  it('does not wait for a gateway that does not answer longer than its deletionTimeout', async () => {
+    await using scene = await start({ connection: '  deletionTimeout: 5m' });
+    const { gateway, stores, clock, controller, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    const object = stores.upstreams.get('shop', 'web');
+    if (object === undefined) throw new Error('no object');
+    (stores.upstreams as Store<typeof object>).remove(object);
+    await gateway.stop();
+    change(stores.connections, ['', 'default'], {
+      deletionTimestamp: new Date(clock.now()).toISOString(),
+      generation: 2,
+    });
+    const minute = 60_000;
+    await inTime(clock, () =>
+      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*after 5m in any case/),
+    );
+    await clock.advance(3 * minute);
+    expect(stores.connections.get('', 'default')).toBeDefined();
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), minute);
+    expect(controller.events).toContainEqual(
+      expect.stringMatching(
+        /^GatewayConnection \/default Orphaned: .*may still hold upstreams of this operator/,
+      ),
+    );
+  });
+});
+
+describe('an operator that follows some namespaces', () => {
+  it('leaves the upstreams of every other namespace alone', async () => {
+    await using scene = await start({ onlyNamespaces: ['other'] });
+    const { gateway, stores, clock, hosts } = scene;
+    await eventually(() => expect(gateway.requests.length).toBeGreaterThan(0));
+    const labels = {
+      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
+      'gatewayupstream.dev/cluster': 'kube-system-uid',
+      'gatewayupstream.dev/connection': 'default',
+      'gatewayupstream.dev/namespace': 'bank',
+      'gatewayupstream.dev/name': 'api',
+    };
+    const object = stores.upstreams.get('shop', 'web');
+    if (object !== undefined) (stores.upstreams as Store<typeof object>).remove(object);
+    gateway.put('upstreams', 'bank.api', { nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }], labels });
+    for (let list = 0; list < 4; list += 1) {
+      gateway.clearRequests();
+      await inTime(clock, () => expect(gateway.requests.length).toBeGreaterThan(0), 300_000);
+    }
+    expect(hosts('bank.api')).toEqual(['10.0.0.9']);
+    change(stores.connections, ['', 'default'], { deletionTimestamp: deletedAt, generation: 2 });
+  });
+});

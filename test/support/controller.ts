@@ -1,0 +1,110 @@
+import type { GatewayConnectionStatus } from '../../src/api/gateway-connection.ts';
+import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
+import { keyOf } from '../../src/controller/claims.ts';
+import { createController } from '../../src/controller/controller.ts';
+import { createInstruments } from '../../src/controller/instruments.ts';
+import { createReporter } from '../../src/controller/reporter.ts';
+import { createKubernetesSource } from '../../src/discovery/kubernetes.ts';
+import type { KubeEvent } from '../../src/kube/event-recorder.ts';
+import type { ObjectWriter } from '../../src/kube/object-writer.ts';
+import type { Stores } from '../../src/plan/kinds.ts';
+import type { Clock } from '../../src/runtime/clock.ts';
+import type { Logger } from '../../src/runtime/logger.ts';
+import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
+import { finalizersOf } from './finalizers.ts';
+
+/** The operator's controller over stores that stand for a cluster. */
+export interface RunningController extends AsyncDisposable {
+  /** By `namespace/name`. */
+  readonly statuses: ReadonlyMap<string, GatewayUpstreamStatus>;
+  /** By name. */
+  readonly connectionStatuses: ReadonlyMap<string, GatewayConnectionStatus>;
+  /** `kind namespace/name reason: message`, in order. */
+  readonly events: readonly string[];
+  readonly metrics: Metrics;
+  /** Whether nothing waits or runs. */
+  readonly isIdle: () => boolean;
+}
+
+export interface ControllerSettings {
+  readonly clock: Clock;
+  /** Part of what the API server does; the default adds and removes finalizers and takes every status. */
+  readonly writer?: Partial<ObjectWriter>;
+  readonly onlyNamespaces?: readonly string[];
+  readonly requestTimeoutMs?: number;
+  readonly backoffMs?: (failures: number) => number;
+}
+
+/** Disposing of it stops it, and throws if it logged an error. */
+export function runController(stores: Stores, settings: ControllerSettings): RunningController {
+  const { clock } = settings;
+  const statuses = new Map<string, GatewayUpstreamStatus>();
+  const connectionStatuses = new Map<string, GatewayConnectionStatus>();
+  const events: string[] = [];
+  const faults: unknown[] = [];
+  const log: Logger = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: () => undefined,
+    error: (fields) => faults.push(fields),
+    child: () => log,
+  };
+  const metrics = createMetrics();
+  const instruments = createInstruments(metrics);
+  const backoffMs = settings.backoffMs ?? (() => 1000);
+  const writer: ObjectWriter = {
+    ...finalizersOf(stores),
+    async applyStatus(kind, object, status) {
+      if (kind === 'GatewayUpstream') statuses.set(keyOf(object), status);
+      if (kind === 'GatewayConnection') connectionStatuses.set(object.name, status);
+    },
+    ...settings.writer,
+  };
+  const reporter = createReporter({
+    writer,
+    events: {
+      record: (kind, object, { reason, message }: KubeEvent) =>
+        events.push(`${kind} ${keyOf(object)} ${reason}: ${message}`),
+    },
+    clock,
+    log,
+    backoffMs,
+    countsEveryMs: 0,
+    concurrency: 8,
+    instruments,
+  });
+  const source = createKubernetesSource(stores);
+  const controller = createController({
+    ...stores,
+    clusterId: 'kube-system-uid',
+    operatorNamespace: 'gateway-upstream-operator',
+    onlyNamespaces: settings.onlyNamespaces ?? [],
+    source,
+    permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
+    writer,
+    memberWriter: { apply: async () => undefined, remove: async () => undefined },
+    reporter,
+    clock,
+    random: () => 0.5,
+    log,
+    backoffMs,
+    resyncMs: 600_000,
+    requestTimeoutMs: settings.requestTimeoutMs ?? 30_000,
+    mayWrite: () => true,
+    instruments,
+  });
+  const stop = new AbortController();
+  const running = Promise.all([source.run(stop.signal), controller.run(stop.signal)]);
+  return {
+    statuses,
+    connectionStatuses,
+    events,
+    metrics,
+    isIdle: () => [...controller.depths(), ...reporter.depths()].every(({ value }) => value === 0),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running;
+      if (faults.length > 0) throw new Error(`the controller failed: ${JSON.stringify(faults)}`);
+    },
+  };
+}

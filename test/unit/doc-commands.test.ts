@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = new URL('../../', import.meta.url);
+const CHART = 'charts/gateway-upstream-operator';
+const read = (path: string) => readFileSync(new URL(path, ROOT), 'utf8');
+const PAGES = [
+  'README.md',
+  ...readdirSync(new URL('docs/', ROOT))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+  `${CHART}/README.md`,
+];
+
+interface Command {
+  readonly page: string;
+  readonly text: string;
+}
+
+/** Every command of a shell example, one line each, and every `kubectl exec` in running text. */
+const commands: readonly Command[] = PAGES.flatMap((page) => {
+  const content = read(page);
+  const blocks = [...content.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, script = '']) =>
+    script.replaceAll(/\\\n\s*/g, '').split('\n'),
+  );
+  const inline = [...content.matchAll(/`(kubectl [^`]*\bexec\b[^`]*)`/g)].map(([, text = '']) => text);
+  return [...blocks, ...inline].map((text) => ({ page, text }));
+});
+const starting = (pattern: RegExp) => commands.filter(({ text }) => pattern.test(text));
+
+describe('commands of the documentation', () => {
+  it('name the namespace of the release wherever Helm changes or reads one', () => {
+    const helm = starting(/\bhelm (install|upgrade|rollback|uninstall|history|status|get)\b/);
+    expect(helm.length).toBeGreaterThanOrEqual(5);
+    expect(helm.filter(({ text }) => !/ (-n|--namespace)[ =]\S/.test(text))).toEqual([]);
+  });
+
+  it("run in the operator's Pod only what the image has on its PATH", () => {
+    const executed = starting(/\bkubectl\b.*\bexec\b/);
+    expect(executed.length).toBeGreaterThanOrEqual(2);
+    const programs = new Set(
+      executed.map(({ text }) => /\bexec\b.* -- (\S+)/.exec(text)?.[1] ?? `nothing: ${text}`),
+    );
+    // test/integration/image.test.ts runs it from there.
+    expect([...programs]).toEqual(['gateway-upstream-operator']);
+  });
+
+  it('pass every build argument of the Dockerfile when they build the image', () => {
+    const built = starting(/\bdocker (buildx )?build\b/);
+    expect(built.length).toBeGreaterThanOrEqual(2);
+    const wanted = [...read('Dockerfile').matchAll(/^ARG (\w+)/gm)].map(([, name = '']) => name);
+    expect(wanted).toEqual(['VERSION', 'REVISION']);
+    for (const argument of wanted) {
+      expect(built.filter(({ text }) => !text.includes(`--build-arg ${argument}=`))).toEqual([]);
+    }
+  });
+
+  it('install the dependencies before they build from a checkout', () => {
+    const builds = PAGES.filter((page) => read(page).includes('npm run build'));
+    expect(builds).toContain('docs/install.md');
+    expect(builds.filter((page) => !/npm ci && npm run build/.test(read(page)))).toEqual([]);
+  });
+});
+
+describe('docs/zero-downtime.md', () => {
+  it('is linked from the README and from the concepts', () => {
+    expect(read('README.md')).toContain('(docs/zero-downtime.md)');
+    expect(read('docs/concepts.md')).toContain('(zero-downtime.md)');
+  });
+});
