@@ -356,7 +356,9 @@ async function main(): Promise<void> {
   apisix:
     adminUrl: ${gateway.adminUrl}
     adminKeySecretRef: { name: apisix-admin }
-  allowedNamespaces: { all: true }`,
+  allowedNamespaces: { all: true }
+  # The nodes of this cluster are on loopback, which no gateway may reach unless its connection says so.
+  addresses: { allow: [127.0.0.0/8] }`,
     ),
   );
   await demo.kubectl(`wait --for=condition=Ready gwc/${CONNECTION} --timeout=30s`);

@@ -7,9 +7,6 @@ if (problem !== undefined) {
   process.stderr.write(`${problem}\n`);
   process.exitCode = 1;
 } else {
-  // Patterns of namespaces come from the users: one that backtracks without end must not stop the operator. V8 then goes
-  // on with its engine that does not backtrack.
-  setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
   // V8 lets a heap grow to a multiple of what is in use before it collects (docs/decisions/0025-a-heap-that-stays-small.md).
   setFlagsFromString('--heap-growing-percent=40');
   setFlagsFromString('--semi-space-growth-factor=1');

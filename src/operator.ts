@@ -17,6 +17,9 @@ import {
   trimService,
   trimSlice,
   UNMANAGED_ENDPOINTS,
+  unreadableEndpoints,
+  unreadableService,
+  unreadableSlice,
 } from './discovery/kubernetes.ts';
 import { permissionsOf } from './install/rbac.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
@@ -37,10 +40,11 @@ import {
   trimNode,
   trimReferenceGrant,
   trimSecret,
+  unreadableReferenceGrant,
 } from './kube/objects.ts';
 import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
 import type { Reflector } from './kube/reflector.ts';
-import type { Stored, StoreView } from './kube/store.ts';
+import { OBJECT_STEPS, type Stored, type StoreView } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
@@ -69,7 +73,16 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     log,
     intervalMs: config.permissionCheckInterval,
   });
-  const follower = createFollower({ transport, clock, random, log, namespaces: config.namespaces });
+  const metrics = createMetrics();
+  const objectFailures = metrics.counter(METRICS.objectFailures);
+  const follower = createFollower({
+    transport,
+    clock,
+    random,
+    log,
+    namespaces: config.namespaces,
+    onObjectFailure: (watch, step) => objectFailures({ watch, step }),
+  });
   const { reflectors } = follower;
   const custom = { group: GROUP, version: VERSION };
   const core = { group: '', version: 'v1' };
@@ -109,11 +122,13 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const services = follower.followNamespaced({
     resource: { ...core, plural: 'services' },
     trim: trimService,
+    unreadable: unreadableService,
     indexes: serviceIndexes,
   });
   const slices = follower.followNamespaced({
     resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
     trim: trimSlice,
+    unreadable: unreadableSlice,
     indexes: sliceIndexes,
     query: SLICES_OF_SERVICES,
   });
@@ -123,6 +138,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     olderVersion,
     optional: true,
     trim: trimReferenceGrant,
+    unreadable: unreadableReferenceGrant,
     indexes: grantIndexes,
   });
 
@@ -133,9 +149,14 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     ? follower.followNamespaced({
         resource: { ...core, plural: 'endpoints' },
         trim: trimEndpoints,
+        unreadable: unreadableEndpoints,
         query: UNMANAGED_ENDPOINTS,
       })
     : undefined;
+
+  for (const { name } of reflectors) {
+    for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
+  }
 
   const source = createKubernetesSource({
     services,
@@ -173,7 +194,6 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     signal,
     isTerminating: (namespace) => namespaces.get('', namespace)?.terminating ?? false,
   });
-  const metrics = createMetrics();
   const instruments = createInstruments(metrics);
   const reporter = createReporter({
     writer,

@@ -30,7 +30,7 @@ const RULES: readonly Rule[] = [
   { from: /^cli\.ts$/, may: [/^api\//, /^config\.ts$/, node], mayHaveTypesOf: [/^install\//, /^plan\//] },
   { from: /^config\.ts$/, may: [/^api\//, /^zod$/, /^yaml$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
-  { from: /^core\//, may: [/^core\//, /^api\//, /^node:crypto$/] },
+  { from: /^core\//, may: [/^core\//, /^api\//, /^re2js$/, /^node:crypto$/] },
   { from: /^runtime\//, may: [/^runtime\//, /^p-queue$/, /^pino$/, /^prom-client$/, node] },
   { from: /^discovery\//, may: [/^discovery\//, /^core\//], mayHaveTypesOf: [/^kube\/store\.ts$/] },
   { from: /^gateways\/index\.ts$/, may: [/^gateways\//, /^core\//, /^zod$/] },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
+import { parseIpRange } from './ip-address.ts';
 import { namespaceSelector } from './namespace-selector.ts';
 import {
   celMatches,
@@ -141,6 +142,34 @@ const allowedNamespaces = namespaceSelector.describe(
   'Namespaces whose GatewayUpstreams may use this gateway. Absent: none.',
 );
 
+/** Loose for IPv6, which `parseIpRange` reads exactly. */
+const ipRange =
+  /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}\/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F]*:[0-9a-fA-F:.]*\/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$/;
+const ipRanges = z
+  .array(
+    withRules(z.string().max(49), [
+      {
+        rule: celMatches('self', ipRange),
+        message: 'must be a range in CIDR notation, for example 127.0.0.0/8 or fe80::/10',
+        holds: (value) => parseIpRange(value) !== undefined,
+      },
+    ]),
+  )
+  .max(64)
+  .optional()
+  .meta({ 'x-kubernetes-list-type': 'atomic' });
+
+const addresses = z
+  .object({
+    allow: ipRanges.describe(
+      'Ranges of addresses that are allowed although they are denied by default: loopback, link-local, unspecified, multicast and broadcast addresses.',
+    ),
+    deny: ipRanges.describe('Ranges of addresses that are denied, whatever else allows them.'),
+  })
+  .describe(
+    'Which IP addresses may be nodes of this gateway, wherever they come from. An endpoint with another one is left out (`AddressNotAllowed`). IPv4 addresses within IPv6 ones count as what they are.',
+  );
+
 const policy = z.enum(['Deny', 'Allow']);
 
 const tenantPolicy = z
@@ -156,6 +185,12 @@ const tenantPolicy = z
         "Places outside the cluster: `addresses`, Services of type ExternalName, and a `dnsSuffix` other than the connection's.",
       ),
     overrides: policy.default('Deny').describe('Raw fields of the gateway.'),
+    probePorts: z
+      .enum(['Own', 'Any'])
+      .default('Own')
+      .describe(
+        "Which ports health probes may go to where the nodes are not Pods of the tenant: addressing modes Node and LoadBalancer, and Services of another namespace. Own: the node's own port, so that `healthCheck.active.port` is refused. Any: every port, for example that of the kubelet.",
+      ),
   })
   .describe('What the owner of a namespace may do with this gateway.');
 
@@ -189,11 +224,13 @@ export const gatewayConnectionSpec = withRules(
       .describe(
         'How this gateway reaches Services where a backend says nothing else. Default: mode Pod, which needs a gateway that reaches Pods.',
       ),
+    addresses: addresses.optional(),
     tenantPolicy: tenantPolicy.default({
       upstreamIds: 'Prefixed',
       adoption: 'Deny',
       staticAddresses: 'Deny',
       overrides: 'Deny',
+      probePorts: 'Own',
     }),
     deletionTimeout: durationBetween('0s', '168h')
       .default(DELETION_TIMEOUT)

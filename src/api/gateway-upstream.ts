@@ -22,7 +22,7 @@ const serviceDnsName = /^[a-z0-9-]+[.][a-z0-9-]+([.]svc([.][a-z0-9.-]*)?)?(:.*)?
 const serviceWithoutPort = /^[a-z0-9-]+\/[a-z0-9-]+:?$/;
 const host = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/;
 /** What ends like this is an IPv4 address to every resolver, and no name. */
-const numericEnd = /(^|[.])[0-9]+$/;
+const numericEnd = /(^|[.])([0-9]+|0[xX][0-9a-fA-F]*)$/;
 const ipv4 = /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}|.*:.*)$/;
 
 const port = z.int().min(1).max(65535);
@@ -51,6 +51,12 @@ const staticAddress = z.object({
       message:
         'a host that ends in a number is an IPv4 address: four numbers from 0 to 255, for example 192.0.2.10',
       holds: (value) => !numericEnd.test(value) || ipv4.test(value),
+    },
+    {
+      rule: "self.contains('.') || self.contains(':') || self.lowerAscii() == 'localhost'",
+      message:
+        'a name without a dot leads into the cluster: use serviceRef, or write the complete name, for example db.example.com',
+      holds: (value) => value.includes('.') || value.includes(':') || value.toLowerCase() === 'localhost',
     },
   ]).describe('IPv4 address, IPv6 address without brackets, or DNS name.'),
   port: port.describe('Port number.'),
@@ -296,6 +302,8 @@ export const EXCLUDED_REASONS = {
   PortMissing: 'Its slice has no port of that name and protocol, or the port has no number.',
   NodeUnusable:
     'With addressing mode Node: the node is not ready, is excluded from external load balancers, has no address of the type and family, or, where only nodes with an endpoint count, is left out by the `nodeSelector`.',
+  AddressNotAllowed:
+    'Its address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `spec.addresses.deny` of the GatewayConnection, whose `spec.addresses.allow` does not name it. With addressing mode LoadBalancer also a name inside the cluster.',
   Held: 'Nobody wants it any more, and [the removal guard](concepts.md#what-is-held) keeps it in the gateway for a while.',
 } as const;
 
@@ -303,6 +311,19 @@ export type ExcludedReason = keyof typeof EXCLUDED_REASONS;
 
 /** As many as `status.excluded` holds. */
 export const MAX_EXCLUDED = 10;
+
+/** What is accepted but not as it was asked for. */
+export const WARNING_REASONS = {
+  WeightsApproximate:
+    'Backends, zones or addresses get only approximately their shares: there are too many endpoints for whole numbers within a sum of 10,000 (1,000 with ConsistentHash).',
+  WeightSumTooLarge:
+    'There are more endpoints than that sum allows, and each has a weight of at least 1. Each change costs the gateway more memory and time.',
+} as const;
+
+export type WarningReason = keyof typeof WARNING_REASONS;
+
+/** As many as `status.warnings` holds. */
+export const MAX_WARNINGS = 8;
 
 /** As many as `status.plan.changes` holds. */
 export const MAX_PLANNED_CHANGES = 20;
@@ -365,6 +386,22 @@ export const gatewayUpstreamStatus = z
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
         `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. At most one write in 10 s while it keeps changing.`,
+      ),
+    warnings: z
+      .array(
+        z.object({
+          reason: z
+            .enum(Object.keys(WARNING_REASONS) as WarningReason[])
+            .describe('One word of a closed set.'),
+          field: z.string().max(256).describe('What it is about, for example `spec.backends`.'),
+          message: z.string().max(1024).describe('What is not as it was asked for, and what to do.'),
+        }),
+      )
+      .max(MAX_WARNINGS)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        `What is accepted but risky, or not as it was asked for; at most ${MAX_WARNINGS}. Changes no condition. Written at most every 10 s.`,
       ),
     plan: z
       .object({

@@ -60,6 +60,12 @@ export const METRICS = {
     help: 'Watches that were opened; the API server ends each after some minutes.',
     labels: ['watch'],
   },
+  objectFailures: {
+    name: 'gateway_upstream_operator_object_failures_total',
+    type: 'counter',
+    help: 'Objects of a watch for which a step failed: read, compare, index or notify. Only that object is affected; the log names it.',
+    labels: ['watch', 'step'],
+  },
   queueDepth: {
     name: 'gateway_upstream_operator_queue_depth',
     type: 'gauge',

@@ -9,10 +9,10 @@ const namespaceName = text(63, {
 });
 
 /**
- * What RE2 (the API server) and JavaScript (the operator) read alike, one token after the other: anchors, groups,
- * alternatives, and characters and classes with what repeats them.
+ * The part of RE2 that names of namespaces need, one token after the other: anchors, groups, alternatives, and characters
+ * and classes with what repeats them.
  */
-const sharedRegExp =
+const namespaceRegExp =
   /^(\^|\$|\||\((\?:)?|(\)|[a-zA-Z0-9_.-]|\\[dw.]|\[\^?([a-zA-Z0-9_.]|[a-zA-Z0-9]-[a-zA-Z0-9]|\\[dw.-])+-?\])(([*+?]|\{[0-9]{1,2}(,[0-9]{0,2})?\})\??)?)+$/;
 
 function compiles(pattern: string): boolean {
@@ -28,10 +28,10 @@ function compiles(pattern: string): boolean {
 const namespacePattern = withRules(z.string().max(256), [
   {
     // CEL has no other way to ask whether an expression compiles: a broken one is an error, and so a refusal.
-    rule: `${celMatches('self', sharedRegExp)} && ('x'.matches(self) || !'x'.matches(self))`,
+    rule: `${celMatches('self', namespaceRegExp)} && ('x'.matches(self) || !'x'.matches(self))`,
     message:
       'must be a regular expression over names of namespaces, for example ^my-[a-z]+$: characters, ".", [classes], (groups), "|", "^", "$", "*", "+", "?" and {n,m}; no look-ahead, no flags',
-    holds: (value) => sharedRegExp.test(value) && compiles(value),
+    holds: (value) => namespaceRegExp.test(value) && compiles(value),
   },
 ]);
 

@@ -14,9 +14,13 @@ export const REASONS = {
     'The upstream id does not begin with the prefix of this namespace, or is no id that the gateway takes. Choose another id, or the platform team sets `tenantPolicy.upstreamIds: Any`.',
   IdTaken: 'Another GatewayUpstream has this upstream id already; the message names it. Choose another id.',
   StaticAddressesDenied:
-    'The connection does not allow places outside the cluster: `addresses`, Services of type ExternalName, a `dnsSuffix` of its own; or one of them is a name inside the cluster. The platform team can set `tenantPolicy.staticAddresses: Allow`; nothing allows names inside the cluster.',
+    'The connection does not allow places outside the cluster: `addresses`, Services of type ExternalName, a `dnsSuffix` of its own; or one of them is a name inside the cluster. The platform team can set `tenantPolicy.staticAddresses: Allow`; nothing allows names inside the cluster, or without a dot.',
+  AddressNotAllowed:
+    'An address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `addresses.deny` of the connection. Use another address; the platform team can allow it in `addresses.allow` of the GatewayConnection.',
   OverridesDenied:
     'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
+  ProbePortDenied:
+    "Health probes would go to another port of machines that are not the tenant's: nodes of the cluster, a load balancer, or Pods of another namespace. Remove `healthCheck.active.port`, or the platform team sets `tenantPolicy.probePorts: Any`.",
   UnsupportedField:
     'The version of the gateway cannot take a field of the spec, or would not heed it; the message names both. The gateway keeps what it has. Change the spec, or upgrade the gateway, which is noticed with its next list.',
   AdoptionDenied:

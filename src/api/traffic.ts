@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { GROUP } from './group.ts';
+import { isDeeperThan } from './json-depth.ts';
 import { celMatches, dnsSubdomain, durationBetween, text, textMap, withRules } from './schema.ts';
 
 /** How the gateway treats the traffic of an upstream: everything of a spec but where the traffic goes. */
@@ -159,7 +160,14 @@ const activeCheck = z.object({
   })
     .optional()
     .describe("Host header of the probes. Default: the node's own."),
-  port: z.int().min(1).max(65535).optional().describe("Port that is probed. Default: the node's own."),
+  port: z
+    .int()
+    .min(1)
+    .max(65535)
+    .optional()
+    .describe(
+      "Port that is probed. Default: the node's own. With addressing mode Node or LoadBalancer, or a Service of another namespace, the connection must allow another one (`tenantPolicy.probePorts`).",
+    ),
   headers: z
     .array(
       text(1024, {
@@ -279,11 +287,24 @@ const SPELLED: Readonly<Record<string, string>> = {
 };
 
 const MAX_OVERRIDES = 32;
+const MAX_OVERRIDES_DEPTH = 16;
+const MAX_OVERRIDES_LENGTH = 32_768;
 
-/** What is wrong with raw fields; undefined: nothing. CEL does not see fields that the schema does not name. */
+/**
+ * What is wrong with raw fields; undefined: nothing. The API server cannot check this: CEL does not see fields that the
+ * schema does not name, and a structural schema has no recursion (docs/decisions/0030-free-form-json-is-bounded-on-read.md).
+ */
 function overridesProblem(overrides: Readonly<Record<string, unknown>>): string | undefined {
+  // First: everything else that looks into the values is recursive.
+  if (isDeeperThan(overrides, MAX_OVERRIDES_DEPTH)) {
+    return `must not be nested more than ${MAX_OVERRIDES_DEPTH} levels deep: remove the levels below`;
+  }
   const count = Object.keys(overrides).length;
   if (count > MAX_OVERRIDES) return `must have at most ${MAX_OVERRIDES} fields, not ${count}`;
+  const { length } = JSON.stringify(overrides);
+  if (length > MAX_OVERRIDES_LENGTH) {
+    return `must have at most ${MAX_OVERRIDES_LENGTH} characters as JSON, not ${length}: make the values smaller`;
+  }
   const [field] = Object.keys(overrides).filter((name) => Object.hasOwn(SPELLED, name));
   return field === undefined
     ? undefined
@@ -300,7 +321,7 @@ const apisix = z.object({
     .meta({ 'x-kubernetes-preserve-unknown-fields': true, maxProperties: MAX_OVERRIDES })
     .optional()
     .describe(
-      "Fields of APISIX's upstream, in APISIX's own spelling, that this object has no field for. The connection must allow them.",
+      `Fields of APISIX's upstream, in APISIX's own spelling, that this object has no field for. The connection must allow them. At most ${MAX_OVERRIDES} fields, ${MAX_OVERRIDES_DEPTH} levels and ${MAX_OVERRIDES_LENGTH} characters as JSON.`,
     ),
 });
 

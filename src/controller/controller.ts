@@ -1,5 +1,5 @@
-import { namespaceNamedBy } from '../core/access.ts';
 import { type BackendTarget, backendTargets, type ServicePortRef } from '../core/desired.ts';
+import { namespaceNamedBy } from '../core/host-policy.ts';
 import {
   type ObjectKey,
   type ObservedUpstream,
@@ -313,16 +313,23 @@ export function createController(options: ControllerOptions): Controller {
     for (const object of upstreams.byIndex('connection', connection)) enqueueUpstream(object, priority);
   }
 
-  /** Objects whose Services are other names (ExternalName), which may lead into a namespace that came or went. */
+  /** Objects whose Services have other names, which may lead into a namespace that came or went. */
   function enqueueOtherNames(): void {
     for (const { name, spec } of connections.list()) {
-      if (!spec.ok || spec.value.tenantPolicy.staticAddresses === 'Deny') continue;
+      if (!spec.ok) continue;
+      const { addressing, tenantPolicy } = spec.value;
+      const mayBeExternal = tenantPolicy.staticAddresses === 'Allow';
+      const hasOtherName = (target: BackendTarget) => {
+        if (target.kind !== 'service') return false;
+        const type = services.get(target.ref.namespace, target.ref.name)?.type;
+        return (
+          (type === 'ExternalName' && mayBeExternal) ||
+          (type === 'LoadBalancer' && target.addressing.mode === 'LoadBalancer')
+        );
+      };
       for (const object of upstreams.byIndex('connection', name)) {
-        const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace) : [];
-        const isOther = (target: BackendTarget) =>
-          target.kind === 'service' &&
-          services.get(target.ref.namespace, target.ref.name)?.type === 'ExternalName';
-        if (targets.some(isOther)) enqueueUpstream(object, PRIORITY.resync);
+        const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace, addressing) : [];
+        if (targets.some(hasOtherName)) enqueueUpstream(object, PRIORITY.resync);
       }
     }
   }
@@ -405,7 +412,7 @@ export function createController(options: ControllerOptions): Controller {
 
   return {
     depths: () => depthSamples(queue.depths()),
-    debugState: () => debugState({ ...world, connectionState }),
+    debugState: () => debugState({ ...world, connectionState, log }),
 
     laggingDataPlanes: () => proof.lagging(),
 

@@ -3,12 +3,14 @@ import { describeChange, formatPlace } from '../core/diff.ts';
 import { OperatorError } from '../core/errors.ts';
 import type { UpstreamNode } from '../core/model.ts';
 import type { GatewayUpstream } from '../kube/objects.ts';
+import type { Logger } from '../runtime/logger.ts';
 import { keyOf } from './claims.ts';
 import type { ConnectionState } from './connections.ts';
 import { decide, evaluate, type World } from './evaluate.ts';
 
 export interface DebugStateDeps extends World {
   readonly connectionState: (name: string) => ConnectionState;
+  readonly log: Logger;
 }
 
 /** Between two of so many objects others get their turn. */
@@ -55,10 +57,19 @@ function upstreamState(deps: DebugStateDeps, object: GatewayUpstream): object {
   try {
     return { ...about, ...lookAt(deps, object), said };
   } catch (error) {
-    // As in the reconciler: a gateway's driver may refuse what it is asked to write.
-    if (!(error instanceof OperatorError)) throw error;
-    return { ...about, problem: { reason: error.reason, message: error.message }, said };
+    return { ...about, problem: problemOf(deps, object, error), said };
   }
+}
+
+/** One object that cannot be evaluated must not hide the others. */
+function problemOf({ log }: DebugStateDeps, { namespace, name }: GatewayUpstream, error: unknown): object {
+  // As in the reconciler: a gateway's driver may refuse what it is asked to write.
+  if (error instanceof OperatorError) return { reason: error.reason, message: error.message };
+  log.error({ err: error, namespace, name }, 'an object cannot be evaluated for /debug/state');
+  return {
+    reason: 'InternalError',
+    message: 'the object cannot be evaluated: look at the log of the operator',
+  };
 }
 
 function lookAt(deps: DebugStateDeps, object: GatewayUpstream): object {

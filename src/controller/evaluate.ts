@@ -3,8 +3,9 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import { accessProblem, adoptionProblem, externalNameProblem } from '../core/access.ts';
+import { accessProblem, adoptionProblem, externalNameProblem, patternProblem } from '../core/access.ts';
 import { type KnownNodes, viaOf } from '../core/addressing.ts';
+import { allowedPlaces } from '../core/allowed-places.ts';
 import { keeperOf } from '../core/claims.ts';
 import {
   backendTargets,
@@ -16,6 +17,7 @@ import {
 import { withNodesOf } from '../core/diff.ts';
 import { createFateOf, type NodeFate } from '../core/fate.ts';
 import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from '../core/guard.ts';
+import { type HostPolicy, hostPolicy } from '../core/host-policy.ts';
 import { unlisted } from '../core/listing.ts';
 import {
   type FoundKeyPair,
@@ -136,6 +138,13 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
       `GatewayConnection ${object.connection} is not valid: ${connection.spec.message}`,
     );
   }
+  const patterns = patternProblem(connection.spec.value.allowedNamespaces);
+  if (patterns !== undefined) {
+    return refuse(
+      'ConnectionNotFound',
+      `GatewayConnection ${object.connection} is not valid: spec.allowedNamespaces: ${patterns}`,
+    );
+  }
   if (connection.deletionTimestamp !== undefined && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
     return refuse(
       'ConnectionNotFound',
@@ -150,8 +159,10 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
   // UpsertOnly deletes nothing, not even by a sweep.
   const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   const labels = ownerLabels(owner, { orphan });
-  const backends = denied === undefined ? resolve(world, object, spec.value, connection.spec.value) : [];
-  const clientCertificate = denied === undefined ? certificateOf(world, object) : undefined;
+  // Also where access is not known yet: the removal guard remembers what the backends were.
+  const mayResolve = denied === undefined || denied.status === 'Unknown';
+  const backends = mayResolve ? resolve(world, object, spec.value, connection.spec.value) : [];
+  const clientCertificate = mayResolve ? certificateOf(world, object) : undefined;
   const desired = buildDesired(spec.value, { id, labels }, backends, [], clientCertificate);
   const problems = unsupportedBy(world, connection, desired.upstream);
   const terms = termsOf(object, spec.value, connection.spec.value);
@@ -164,6 +175,9 @@ export function evaluate(world: World, object: GatewayUpstream): Evaluation {
     backends,
     clientCertificate,
   } as const;
+  if (denied?.status === 'Unknown') {
+    return { ...evaluated, accepted: denied, desired: { ...desired, action: 'wait' } };
+  }
   if (denied !== undefined) {
     const { scheme } = desired.upstream;
     return {
@@ -289,7 +303,7 @@ function guard(
   ) {
     return { desired, lost: [] };
   }
-  const fates = fatesOf(world, backends);
+  const fates = fatesOf(world, backends, policyOf(world, object));
   const heldSince =
     remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.heldSince;
   const now = world.now();
@@ -315,8 +329,8 @@ function guard(
   if (elsewhere.size > 0) {
     verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : fates(node).fate));
   }
-  const { held, until, lost } = verdict;
-  if (held.length === 0) return { desired, lost };
+  const { held, since, until, lost } = verdict;
+  if (since === undefined) return { desired, lost };
   const { id, labels } = desired.upstream;
   return {
     desired: buildDesired(
@@ -327,7 +341,7 @@ function guard(
       clientCertificate,
     ),
     lost,
-    guard: { held, since: heldSince ?? now, until },
+    guard: { held, since, until },
   };
 }
 
@@ -384,11 +398,23 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
   ];
 }
 
-function fatesOf({ source }: World, backends: readonly ResolvedBackend[]): (node: UpstreamNode) => NodeFate {
-  return createFateOf(backends, (index, departed) => {
+function fatesOf(
+  { source }: World,
+  backends: readonly ResolvedBackend[],
+  policy: HostPolicy | undefined,
+): (node: UpstreamNode) => NodeFate {
+  const fateOf = createFateOf(backends, (index, departed) => {
     const target = backends[index]?.target;
     return target?.kind === 'service' ? source.departure(target.ref, departed) : 'unknown';
   });
+  // An address that the connection does not allow is never held, whatever its endpoint says.
+  return (node) =>
+    policy?.ofNode(node.host) === undefined ? fateOf(node) : { fate: 'explained', backend: undefined };
+}
+
+function policyOf({ connections }: World, { connection }: GatewayUpstream): HostPolicy | undefined {
+  const spec = connections.get('', connection)?.spec;
+  return spec?.ok === true ? hostPolicy(spec.value) : undefined;
 }
 
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
@@ -519,7 +545,7 @@ function accessOf(
   return (
     accessProblem(
       spec,
-      namespaces.get('', object.namespace) ?? { name: object.namespace, labels: {} },
+      namespaces.get('', object.namespace) ?? { name: object.namespace, labels: undefined },
       named,
       (name) => namespaces.get('', name) !== undefined,
     ) ?? adoptionProblem(spec, named, () => hasUpstream(world, object, connection))
@@ -581,6 +607,7 @@ function resolve(
   connection: GatewayConnectionSpec,
 ): readonly ResolvedBackend[] {
   const isNamespace = (name: string) => world.namespaces.get('', name) !== undefined;
+  const policy = hostPolicy(connection);
   return backendTargets(spec, object.namespace, connection.addressing).map((target): ResolvedBackend => {
     if (target.kind === 'addresses') return { target };
     const { ref, addressing } = target;
@@ -593,8 +620,15 @@ function resolve(
     }
     if (found.state !== 'known') return { target, found };
     const family = spec.endpoints?.family ?? found.preferredFamily;
-    const via = viaOf(found, addressing, family, knownNodes(world));
-    return 'state' in via ? { target, found: via } : { target, found, via };
+    const via = viaOf(
+      found,
+      addressing,
+      family,
+      knownNodes(world),
+      (host) => policy.ofNode(host) === undefined,
+    );
+    if ('state' in via) return { target, found: via };
+    return { target, ...allowedPlaces(ref, found, via, addressing, policy, isNamespace) };
   });
 }
 

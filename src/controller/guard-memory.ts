@@ -28,10 +28,21 @@ interface Entry {
   changedAt: number;
   /** Monotonic. */
   wroteAt: number;
-  heldSince: number | undefined;
+  held: Hold | undefined;
   /** By place: when, monotonic; absent where there is none. */
   lost: Map<string, number> | undefined;
 }
+
+/** When something began to be held, by both clocks. */
+interface Hold {
+  /** Wall clock. */
+  since: number;
+  /** Monotonic. */
+  readonly at: number;
+}
+
+/** A wall clock that is further off was set, and did not only drift. */
+const CLOCK_SET_MS = 2000;
 
 /** Nodes that go within this time count as if they went at once. */
 const LOST_TOGETHER_MS = 60_000;
@@ -50,7 +61,7 @@ export class GuardMemory {
   recall(key: ObjectKey): Remembered | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    const { nodes, basis, changedAt, wroteAt, heldSince } = entry;
+    const { nodes, basis, changedAt, wroteAt, held } = entry;
     const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
     for (const [place, at] of entry.lost ?? []) if (at < oldest) entry.lost?.delete(place);
     let places: ReadonlySet<string> | undefined;
@@ -61,7 +72,7 @@ export class GuardMemory {
       },
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
-      heldSince,
+      heldSince: held && this.#since(held),
       lost: [...(entry.lost?.keys() ?? [])],
     };
   }
@@ -76,7 +87,7 @@ export class GuardMemory {
         basis,
         changedAt: Number.NEGATIVE_INFINITY,
         wroteAt: now,
-        heldSince: undefined,
+        held: undefined,
         lost: undefined,
       });
     } else {
@@ -112,13 +123,23 @@ export class GuardMemory {
     }
   }
 
-  /** Something is held since then; undefined: nothing is. */
+  /** Something is held since then, wall clock; undefined: nothing is. */
   held(key: ObjectKey, since: number | undefined): void {
     const entry = this.#entries.get(key);
-    if (entry !== undefined) entry.heldSince = since;
+    if (entry === undefined || entry.held?.since === since) return;
+    const { now, monotonic } = this.#clock;
+    entry.held = since === undefined ? undefined : { since, at: monotonic() - Math.max(0, now() - since) };
   }
 
   forget(key: ObjectKey): void {
     this.#entries.delete(key);
+  }
+
+  /** Since when by the wall clock as it is now: where that was set, what passed since counts. */
+  #since(hold: Hold): number {
+    const { now, monotonic } = this.#clock;
+    const since = now() - (monotonic() - hold.at);
+    if (Math.abs(since - hold.since) > CLOCK_SET_MS) hold.since = since;
+    return hold.since;
   }
 }

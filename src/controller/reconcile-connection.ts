@@ -1,6 +1,6 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../api/schema.ts';
-import { unusablePatterns } from '../core/access.ts';
+import { patternProblem } from '../core/access.ts';
 import { GatewayAuthError } from '../core/errors.ts';
 import { objectKey, type UpstreamId } from '../core/model.ts';
 import { missingVerdict, summarize, type Verdict } from '../core/status.ts';
@@ -195,7 +195,7 @@ function outcomeOf(
       missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
       ending ??
       deps.finalizers.refusalOf(connection) ??
-      patternProblem(connection) ??
+      patternVerdict(connection) ??
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
@@ -251,12 +251,8 @@ function verdictsOf(state: ConnectionState): {
   }
 }
 
-function patternProblem(connection: GatewayConnection): Verdict | undefined {
-  const broken = connection.spec.ok ? unusablePatterns(connection.spec.value.allowedNamespaces) : [];
-  if (broken.length === 0) return undefined;
-  return {
-    status: 'False',
-    reason: 'InvalidSpec',
-    message: `spec.allowedNamespaces: ${broken.join(', ')} cannot be used as a regular expression: write it without RE2's own syntax`,
-  };
+function patternVerdict(connection: GatewayConnection): Verdict | undefined {
+  const problem = connection.spec.ok ? patternProblem(connection.spec.value.allowedNamespaces) : undefined;
+  if (problem === undefined) return undefined;
+  return { status: 'False', reason: 'InvalidSpec', message: `spec.allowedNamespaces: ${problem}` };
 }

@@ -1,6 +1,6 @@
 import { MAX_SET_PROBLEMS } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION } from '../api/group.ts';
-import { unusablePatterns } from '../core/access.ts';
+import { patternProblem } from '../core/access.ts';
 import { acceptedUntil, noTimeNote } from '../core/guard.ts';
 import { type ObjectKey, splitKey } from '../core/model.ts';
 import { kubeTime, missingVerdict, trueSince, type Verdict } from '../core/status.ts';
@@ -205,9 +205,10 @@ export class UpstreamSets {
     signal: AbortSignal,
   ): Promise<void> {
     const { sets, namespaces, memberWriter, clock } = this.#deps;
-    const { set } = entry;
+    const { set, members } = entry;
     // Who deletes the namespace deletes what is in it.
     if (namespaces.get('', object.namespace)?.terminating !== false) return;
+    if (members.isServiceUnreadable(keyOf(object))) return;
     const verdict = this.#judge(sets.get('', set.name) ?? set, entry);
     if (!explained && verdict.kind === 'waits') return;
     await memberWriter.remove(object, signal);
@@ -306,7 +307,7 @@ export class UpstreamSets {
 
 function unusable({ name, spec }: GatewayUpstreamSet): Verdict {
   const why = spec.ok
-    ? `spec.namespaceSelector: ${unusablePatterns(spec.value.namespaceSelector).join(', ')} cannot be used as a regular expression: write it without RE2's own syntax`
+    ? `spec.namespaceSelector: ${patternProblem(spec.value.namespaceSelector)}`
     : spec.message;
   return {
     status: 'False',

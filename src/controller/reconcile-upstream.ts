@@ -72,7 +72,7 @@ export interface UpstreamOutcome {
   readonly upstreamId?: UpstreamId;
   readonly createTime?: number;
   /** What becomes of the endpoints; absent where they are not known: what was said last stays. */
-  readonly endpoints?: Pick<Desired, 'counts' | 'excluded'>;
+  readonly endpoints?: Pick<Desired, 'counts' | 'excluded' | 'warnings'>;
   /** What the removal guard says; absent where it was not asked: what it said last stays. */
   readonly removalHeld?: Verdict | 'nothing';
   /** What would be written, where nothing may be. */

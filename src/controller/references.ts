@@ -1,6 +1,6 @@
 import { backendTargets, type NotPermitted, type ServicePortRef } from '../core/desired.ts';
 import { type KnownGrants, referenceProblem } from '../core/grants.ts';
-import { unknownKind } from '../core/listing.ts';
+import { unknownKind, unreadableObject } from '../core/listing.ts';
 import type { Discovered } from '../core/model.ts';
 import type { GatewayUpstream, ReferenceGrantStored } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
@@ -35,8 +35,11 @@ export function referenceRefused(
 ): NotPermitted | Extract<Discovered, { state: 'unknown' }> | undefined {
   if (ref.namespace === namespace) return undefined;
   const known = grantsIn(rules, ref.namespace);
-  if (known.kind !== 'unknown') return referenceProblem(ref, namespace, known);
-  return unknownKind('ReferenceGrants', known.problem);
+  if (known.kind === 'unknown') return unknownKind('ReferenceGrants', known.problem);
+  const refused = referenceProblem(ref, namespace, known);
+  if (refused === undefined) return undefined;
+  // One that cannot be read may be the one that permits it.
+  return unreadableObject('ReferenceGrant', rules.grants.byIndex('namespace', ref.namespace)) ?? refused;
 }
 
 function grantsIn(

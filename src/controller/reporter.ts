@@ -302,6 +302,7 @@ function isUrgent({ written, wanted }: Pick<Tracked, 'written' | 'wanted'>): boo
 const COUNTS: ReadonlySet<string> = new Set<StatusField>([
   'endpoints',
   'excluded',
+  'warnings',
   'upstreams',
   'plan',
   'dataPlanes',
@@ -349,14 +350,19 @@ function upstreamStatus(
   };
 }
 
+/** What is known of the endpoints. */
+type EndpointsStatus = Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded' | 'warnings'>;
+
 function endpointsStatus({
   counts,
   excluded,
-}: NonNullable<UpstreamOutcome['endpoints']>): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
+  warnings,
+}: NonNullable<UpstreamOutcome['endpoints']>): EndpointsStatus {
   const all = counts.ready + counts.draining + counts.excluded + counts.held;
   return {
     endpoints: { summary: `${counts.ready}/${all}`, ...counts },
     ...(excluded.length === 0 ? {} : { excluded: excluded.map(excludedStatus) }),
+    ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
   };
 }
 
@@ -364,14 +370,13 @@ function excludedStatus({ host, port, reason }: Excluded): { address: string; re
   return { address: port === undefined ? host : formatPlace({ host, port }), reason };
 }
 
-function endpointsBefore(
-  previous: Status | undefined,
-): Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded'> {
+function endpointsBefore(previous: Status | undefined): EndpointsStatus {
   if (previous === undefined || !('endpoints' in previous)) return {};
-  const { endpoints, excluded } = previous;
+  const { endpoints, excluded, warnings } = previous;
   return {
     ...(endpoints === undefined ? {} : { endpoints }),
     ...(excluded === undefined ? {} : { excluded }),
+    ...(warnings === undefined ? {} : { warnings }),
   };
 }
 

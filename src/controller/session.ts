@@ -450,7 +450,9 @@ export class GatewaySession {
     const askedAt = this.#options.clock.monotonic();
     this.#listBy = Number.POSITIVE_INFINITY;
     try {
-      const { upstreams, info } = await this.#options.limit(() => this.#options.driver.list(signal));
+      const { upstreams, info } = await this.#options.limit(() =>
+        this.#options.driver.list(signal, (id) => this.peek(id)),
+      );
       const isOther = this.#info !== undefined && this.#info.version !== info.version;
       this.#info = info;
       this.#adopt(upstreams, before, askedAt);

@@ -1,4 +1,4 @@
-import { unusablePatterns } from '../core/access.ts';
+import { patternProblem } from '../core/access.ts';
 import { type ObjectKey, objectKey, splitKey } from '../core/model.ts';
 import {
   holds,
@@ -31,7 +31,7 @@ export interface SetWorld {
 export type UsableSet = GatewayUpstreamSet & { readonly spec: { readonly ok: true } };
 
 export function isUsable(set: GatewayUpstreamSet): set is UsableSet {
-  return set.spec.ok && unusablePatterns(set.spec.value.namespaceSelector).length === 0;
+  return set.spec.ok && patternProblem(set.spec.value.namespaceSelector) === undefined;
 }
 
 /**
@@ -69,7 +69,7 @@ export class SetMembers {
     return this.#wanted;
   }
 
-  /** GatewayUpstreams of the set that are not being deleted. */
+  /** GatewayUpstreams that the set made, or wants and may have, and that are not being deleted. */
   get owned(): ReadonlySet<ObjectKey> {
     return this.#owned;
   }
@@ -101,7 +101,7 @@ export class SetMembers {
     const service = this.#world.services.get(namespace, name);
     const facts = this.#world.namespaces.get('', namespace);
     const selection =
-      service === undefined || facts === undefined || facts.terminating
+      service === undefined || service.unreadable !== undefined || facts === undefined || facts.terminating
         ? undefined
         : selectPorts(this.#set.spec.value, service, facts);
     const before = this.#selections.get(key)?.ports ?? [];
@@ -134,12 +134,17 @@ export class SetMembers {
   noteMember(key: ObjectKey): void {
     const { namespace, name } = splitKey(key);
     const object = this.#world.upstreams.get(namespace, name);
-    const owned = object !== undefined && object.deletionTimestamp === undefined && this.owns(object);
+    const isWanted = this.#wanted.has(key);
+    // A label alone, which the owner of any namespace can write, hands an object over that the set wants, and no other.
+    const owned =
+      object !== undefined &&
+      object.deletionTimestamp === undefined &&
+      (isWanted ? this.owns(object) : object.madeBy?.uid === this.#set.uid);
     if (owned) this.#owned.add(key);
     else this.#owned.delete(key);
     if (this.#unwanted.get(key)?.explained === false) this.#unexplained -= 1;
     this.#unwanted.delete(key);
-    if (!owned || this.#wanted.has(key)) return;
+    if (!owned || isWanted) return;
     const explained = this.#isExplained(key);
     this.#unwanted.set(key, { explained });
     if (!explained) this.#unexplained += 1;
@@ -158,6 +163,14 @@ export class SetMembers {
     const port = this.#wanted.get(key);
     if (port === undefined) return undefined;
     return memberOf({ name: this.#set.name, spec: this.#set.spec.value }, port, splitKey(key).name);
+  }
+
+  /** Whether the Service of the GatewayUpstream `key` is there and cannot be read, so that it may still be wanted. */
+  isServiceUnreadable(key: ObjectKey): boolean {
+    const service = this.#serviceOf(key);
+    if (service === undefined) return false;
+    const { namespace, name } = splitKey(service);
+    return this.#world.services.get(namespace, name)?.unreadable !== undefined;
   }
 
   /** Whether `object` is already what the set makes of `member`. */
@@ -208,7 +221,7 @@ export class SetMembers {
     const facts = this.#world.namespaces.get('', namespace);
     if (facts === undefined || facts.terminating) return true;
     const spec = this.#world.upstreams.get(namespace, name)?.spec;
-    if (spec?.ok !== true) return false;
+    if (spec?.ok !== true || this.isServiceUnreadable(key)) return false;
     const service = spec.value.backends[0]?.serviceRef?.name;
     if (service === undefined) return false;
     return isPortGone(spec.value, this.#world.services.get(namespace, service));

@@ -4,13 +4,16 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import type { NotPermitted, ServicePortRef } from './desired.ts';
+import { hostPolicy } from './host-policy.ts';
+import { namePattern } from './name-pattern.ts';
 import { idPrefixOf } from './ownership.ts';
 import type { Verdict } from './status.ts';
 
 /** A namespace as access rules see it. */
 export interface NamespaceFacts {
   readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
+  /** Undefined while the namespace has not been read: unknown labels are not absent labels. */
+  readonly labels: Readonly<Record<string, string>> | undefined;
 }
 
 /** Whether `labels` match, by the rules of Kubernetes; an empty selector matches everything. */
@@ -35,74 +38,45 @@ export function matchesSelector(selector: LabelSelector, labels: Readonly<Record
   });
 }
 
-/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that does not compile here. */
+/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that cannot be used. */
 function matchesWhole(
   patterns: readonly string[] | undefined,
   name: string,
   broken: 'matches' | 'differs',
 ): boolean {
-  return (patterns ?? []).some((pattern) => compile(pattern)?.test(name) ?? broken === 'matches');
+  return (patterns ?? []).some((source) => {
+    const pattern = namePattern(source);
+    // What cannot be used must not open a door: it allows nothing, and forbids all.
+    return pattern.kind === 'usable' ? pattern.matches(name) : broken === 'matches';
+  });
 }
 
-const compiled = new Map<string, RegExp | undefined>();
-
-function compile(pattern: string): RegExp | undefined {
-  if (!compiled.has(pattern)) {
-    let expression: RegExp | undefined;
-    try {
-      // Alone first: `a)|(?:b` is no expression, but would become one between the anchors, and match less than a whole.
-      new RegExp(pattern, 'u');
-      // Names are plain ASCII, and V8's engine without backtracking knows no `u`: see src/main.ts.
-      expression = /\\[pPu]/.test(pattern) ? undefined : new RegExp(`^(?:${pattern})$`);
-    } catch {
-      // The API server took it as RE2. What only RE2 understands must not open a door: it allows nothing, forbids all.
-      expression = undefined;
-    }
-    compiled.set(pattern, expression);
-  }
-  return compiled.get(pattern);
+/** What is wrong with the patterns of `allowed`, for the condition of its object; undefined: nothing. */
+export function patternProblem(allowed: NamespaceSelector | undefined): string | undefined {
+  const problems = [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].flatMap((source) => {
+    const pattern = namePattern(source);
+    return pattern.kind === 'usable' ? [] : [`${source} cannot be used, since ${pattern.why}`];
+  });
+  return problems.length === 0 ? undefined : problems.join('; ');
 }
 
-/** Patterns of the connection that compile in RE2 but not here, for the connection's own condition. */
-export function unusablePatterns(allowed: NamespaceSelector | undefined): readonly string[] {
-  return [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].filter(
-    (pattern) => compile(pattern) === undefined,
-  );
-}
-
-/** Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch. */
+/**
+ * Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch.
+ * `unknown`: its labels decide, and they are not known.
+ */
 export function isNamespaceAllowed(
   allowed: NamespaceSelector | undefined,
-  namespace: NamespaceFacts,
-): boolean {
-  if (allowed === undefined || matchesWhole(allowed.notMatch, namespace.name, 'matches')) return false;
-  return (
+  { name, labels }: NamespaceFacts,
+): boolean | 'unknown' {
+  if (allowed === undefined || matchesWhole(allowed.notMatch, name, 'matches')) return false;
+  if (
     allowed.all === true ||
-    (allowed.names ?? []).includes(namespace.name) ||
-    matchesWhole(allowed.match, namespace.name, 'differs') ||
-    (allowed.selector !== undefined && matchesSelector(allowed.selector, namespace.labels))
-  );
-}
-
-/** In lower case, without the dot that ends a complete name. */
-function plainName(host: string): string {
-  return host.toLowerCase().replace(/\.+$/, '');
-}
-
-/** `default` in `cms.default`, which a gateway in the cluster completes if there is a namespace of that name. */
-export function namespaceNamedBy(host: string): string | undefined {
-  const labels = plainName(host).split('.');
-  return labels.length === 2 ? labels[1] : undefined;
-}
-
-/** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
-function isClusterName(host: string, isNamespace: (name: string) => boolean): boolean {
-  const name = plainName(host);
-  if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
-  // A Pod, in a cluster whose domain is another one than cluster.local.
-  if (/^[0-9a-f]*-[0-9a-f-]+\.[^.]+\.pod\./.test(name)) return true;
-  const namespace = namespaceNamedBy(host);
-  return namespace !== undefined && isNamespace(namespace);
+    (allowed.names ?? []).includes(name) ||
+    matchesWhole(allowed.match, name, 'differs')
+  )
+    return true;
+  if (allowed.selector === undefined) return false;
+  return labels === undefined ? 'unknown' : matchesSelector(allowed.selector, labels);
 }
 
 /**
@@ -129,6 +103,26 @@ function dnsSuffixProblem(
   return undefined;
 }
 
+/**
+ * Which backend's nodes are machines that the tenant may not probe at any port it likes; undefined: none. A
+ * ReferenceGrant permits traffic to the port of a Service, and not to every port of its Pods.
+ */
+function sharedNodes(
+  { backends }: GatewayUpstreamSpec,
+  namespace: string,
+  { addressing }: GatewayConnectionSpec,
+): string | undefined {
+  for (const { serviceRef, serviceName, addresses, addressing: own } of backends) {
+    if (addresses !== undefined) continue;
+    const { mode } = own ?? addressing ?? { mode: 'Pod' };
+    if (mode === 'Node') return 'nodes of the cluster';
+    if (mode === 'LoadBalancer') return 'a load balancer';
+    const referred = serviceRef?.namespace ?? serviceName?.split('/')[0] ?? namespace;
+    if (referred !== namespace) return `Pods of namespace ${referred}`;
+  }
+  return undefined;
+}
+
 /** Why `host`, another name that a Service of type ExternalName gives, may not be used; undefined if it may. */
 export function externalNameProblem(
   ref: ServicePortRef,
@@ -137,21 +131,27 @@ export function externalNameProblem(
   isNamespace: (name: string) => boolean,
 ): NotPermitted | undefined {
   const where = `Service ${ref.namespace}/${ref.name} is of type ExternalName`;
-  const denied = (message: string): NotPermitted => ({
-    state: 'notPermitted',
-    reason: 'StaticAddressesDenied',
-    message,
-  });
   if (connection.spec.tenantPolicy.staticAddresses === 'Deny') {
-    return denied(
-      `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
-    );
+    return {
+      state: 'notPermitted',
+      reason: 'StaticAddressesDenied',
+      message: `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
+    };
   }
-  if (!isClusterName(host, isNamespace)) return undefined;
-  return denied(`${where} and names ${host}, which is inside the cluster: refer to that Service itself`);
+  const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
+  return (
+    problem && {
+      state: 'notPermitted',
+      reason: problem.reason,
+      message: `${where} and names ${host}, which ${problem.message}`,
+    }
+  );
 }
 
-/** What the connection says to this object; `undefined` if it may use it. `isNamespace`: whether the cluster has one. */
+/**
+ * What the connection says to this object; `undefined` if it may use it. Status Unknown: that cannot be told yet, and
+ * nothing may be changed because of it. `isNamespace`: whether the cluster has one.
+ */
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
@@ -159,7 +159,15 @@ export function accessProblem(
   isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
   const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
-  if (!isNamespaceAllowed(allowedNamespaces, namespace)) {
+  const allowed = isNamespaceAllowed(allowedNamespaces, namespace);
+  if (allowed === 'unknown') {
+    return {
+      status: 'Unknown',
+      reason: 'Pending',
+      message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${connection.name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
+    };
+  }
+  if (!allowed) {
     return {
       status: 'False',
       reason: 'NamespaceNotAllowed',
@@ -194,17 +202,27 @@ export function accessProblem(
       message: `GatewayConnection ${connection.name} does not allow apisix.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
     };
   }
+  const port = spec.healthCheck?.active.port;
+  const shared =
+    port === undefined || tenantPolicy.probePorts === 'Any'
+      ? undefined
+      : sharedNodes(spec, namespace.name, connection.spec);
+  if (shared !== undefined) {
+    return {
+      status: 'False',
+      reason: 'ProbePortDenied',
+      message: `GatewayConnection ${connection.name} does not allow health probes at port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+    };
+  }
   const suffixProblem = dnsSuffixProblem(spec, connection);
   if (suffixProblem !== undefined) {
     return { status: 'False', reason: 'StaticAddressesDenied', message: suffixProblem };
   }
-  const inside = addresses.find(({ host }) => isClusterName(host, isNamespace));
-  if (inside !== undefined) {
-    return {
-      status: 'False',
-      reason: 'StaticAddressesDenied',
-      message: `${inside.host} is a name inside the cluster: use serviceRef, which follows the Service`,
-    };
+  for (const { host } of addresses) {
+    const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
+    if (problem !== undefined) {
+      return { status: 'False', reason: problem.reason, message: `${host} ${problem.message}` };
+    }
   }
   return undefined;
 }

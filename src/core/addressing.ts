@@ -31,19 +31,23 @@ export interface JudgedNode {
   readonly node: ClusterNode;
   /** The address that a gateway would use; undefined where there is none of that type and family. */
   readonly host: string | undefined;
-  /** `unselected`: nobody asked for it. `unusable`: it is not for outside traffic, or has no such address. */
-  readonly state: 'usable' | 'notReady' | 'unusable' | 'unselected';
+  /**
+   * `unselected`: nobody asked for it. `unusable`: it is not for outside traffic, or has no such address. `notAllowed`: the
+   * connection does not allow its address.
+   */
+  readonly state: 'usable' | 'notReady' | 'unusable' | 'unselected' | 'notAllowed';
 }
 
 const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
-/** How `found`, one port of a Service, is reached by `addressing`; or why it is not. */
+/** How `found`, one port of a Service, is reached by `addressing`; or why it is not. `isAllowed`: whether a gateway may have a node's address. */
 export function viaOf(
   found: Extract<Discovered, { state: 'known' }>,
   addressing: Addressing,
   family: IpFamily,
   nodes: KnownNodes,
+  isAllowed: (host: string) => boolean = () => true,
 ): Via | Extract<Discovered, { state: 'absent' | 'unknown' }> {
   if (addressing.mode === 'Pod') return { kind: 'endpoints' };
   const { front } = found;
@@ -76,7 +80,7 @@ export function viaOf(
         kind: 'nodes',
         port: nodePort,
         isLocal: front.isLocal,
-        nodes: [...nodes.nodes].map((node) => judge(node, addressing, family)),
+        nodes: [...nodes.nodes].map((node) => judge(node, addressing, family, isAllowed)),
       };
     case 'LoadBalancer':
       return frontOf(
@@ -137,6 +141,7 @@ function judge(
   node: ClusterNode,
   { nodeAddressType, nodeSelector }: Addressing,
   family: IpFamily,
+  isAllowed: (host: string) => boolean,
 ): JudgedNode {
   const type = nodeAddressType ?? 'InternalIP';
   const host = node.addresses.find(
@@ -147,6 +152,7 @@ function judge(
   }
   if (host === undefined || Object.hasOwn(node.labels, EXCLUDED_LABEL))
     return { node, host, state: 'unusable' };
+  if (!isAllowed(host)) return { node, host, state: 'notAllowed' };
   return { node, host, state: node.ready ? 'usable' : 'notReady' };
 }
 
@@ -199,7 +205,7 @@ function everyNode(chosen: ChosenEndpoints, { nodes, port }: NodesVia, zones: Zo
   const excluded = [
     ...chosen.excluded,
     ...nodes
-      .filter(({ state }) => state === 'notReady' || state === 'unusable')
+      .filter(({ state }) => state !== 'usable' && state !== 'unselected')
       .map((judged) => unusable(judged, port)),
   ];
   return usable.length === 0
@@ -243,8 +249,9 @@ function placeOn({ host, node }: JudgedNode, port: number, carriesTraffic: boole
   return [{ host, port, carriesTraffic, ...(zone === undefined ? {} : { zone }) }];
 }
 
-function unusable({ host, node }: JudgedNode, port: number): Excluded {
-  return { host: host ?? node.name, port, reason: 'NodeUnusable' };
+function unusable({ host, node, state }: JudgedNode, port: number): Excluded {
+  const reason = state === 'notAllowed' ? 'AddressNotAllowed' : 'NodeUnusable';
+  return { host: host ?? node.name, port, reason };
 }
 
 const FULL_WEIGHT = 100;

@@ -1,5 +1,11 @@
 import type { Addressing } from '../api/addressing.ts';
-import { type Backend, type GatewayUpstreamSpec, MAX_EXCLUDED } from '../api/gateway-upstream.ts';
+import {
+  type Backend,
+  type GatewayUpstreamSpec,
+  MAX_EXCLUDED,
+  MAX_WARNINGS,
+  type WarningReason,
+} from '../api/gateway-upstream.ts';
 import { type Placed, POD, place, type Via } from './addressing.ts';
 import type {
   Discovered,
@@ -13,7 +19,7 @@ import type {
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import type { Verdict } from './status.ts';
 import { protocolOf, SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
-import { weigh } from './weights.ts';
+import { type WeighingProblem, weigh } from './weights.ts';
 
 /** What a backend's reference leads to: a Service's port, or places written in the spec. */
 export type BackendTarget =
@@ -51,13 +57,15 @@ export type ResolvedBackend =
       readonly found: Discovered | NotPermitted;
       /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
       readonly via?: Via;
+      /** Addresses that the connection does not allow in the gateway; they are in neither `found` nor `via`. */
+      readonly notAllowed?: readonly Excluded[];
     }
   | { readonly target: Extract<BackendTarget, { kind: 'addresses' }> };
 
 /** The reference leads where this object may not look. */
 export interface NotPermitted {
   readonly state: 'notPermitted';
-  readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied';
+  readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied' | 'AddressNotAllowed';
   readonly message: string;
 }
 
@@ -86,6 +94,16 @@ export interface Desired {
   readonly action: 'write' | 'onlyIfHeld' | 'wait' | 'notYet';
   /** What Ready says when everything is well. */
   readonly ready: Verdict;
+  /** What is accepted but not as it was asked for. */
+  readonly warnings: readonly Warning[];
+}
+
+/** An entry of `status.warnings`. Without counts, so that it changes only when the matter does. */
+export interface Warning {
+  readonly reason: WarningReason;
+  /** For example `spec.backends`. */
+  readonly field: string;
+  readonly message: string;
 }
 
 const MAX_WEIGHT_SUM = 10_000;
@@ -143,12 +161,8 @@ export function buildDesired(
 ): Desired {
   const traffic = trafficOf(spec, clientCertificate?.state === 'known' ? clientCertificate.pair : undefined);
   const scheme = spec.scheme ?? defaultScheme(backends);
-  const weighing = weighedNodes(
-    spec,
-    backends,
-    held,
-    traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM,
-  );
+  const maxSum = traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM;
+  const weighing = weighedNodes(spec, backends, held, maxSum);
   return {
     upstream: {
       id: identity.id,
@@ -162,7 +176,44 @@ export function buildDesired(
     excluded: weighing.excluded.slice(0, MAX_EXCLUDED),
     action: actionFor(backends, clientCertificate),
     ready: readyVerdict(backends, weighing, scheme === undefined),
+    warnings: weighing.problems
+      .map((problem) => weighingWarning(problem, backends, maxSum))
+      .slice(0, MAX_WARNINGS),
   };
+}
+
+function weighingWarning(
+  problem: WeighingProblem,
+  backends: readonly ResolvedBackend[],
+  maxSum: number,
+): Warning {
+  switch (problem.kind) {
+    case 'shares':
+      return {
+        reason: 'WeightsApproximate',
+        field: 'spec.backends',
+        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+      };
+    case 'units': {
+      const isAddresses = backends[problem.group]?.target.kind === 'addresses';
+      return {
+        reason: 'WeightsApproximate',
+        field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} get only approximately their weights: there are too many endpoints for exact ones within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+      };
+    }
+    case 'sum':
+      return {
+        reason: 'WeightSumTooLarge',
+        field: 'spec.backends',
+        message:
+          maxSum === MAX_WEIGHT_SUM_HASH
+            ? `There are more than ${maxSum} endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints`
+            : `There are more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
+      };
+    default:
+      return problem satisfies never;
+  }
 }
 
 /** What the ports of the Services say that they speak; undefined where they do not agree. */
@@ -184,7 +235,7 @@ interface Weighing {
   readonly excluded: readonly Excluded[];
   /** Of the backends that get traffic alone. */
   readonly weighted: Pick<Placed, 'ready' | 'draining'>;
-  readonly exact: boolean;
+  readonly problems: readonly WeighingProblem[];
 }
 
 function weighedNodes(
@@ -199,7 +250,7 @@ function weighedNodes(
     const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
     return { ...backend.target, ...group, places: [...group.places, ...stay] };
   });
-  const { weights, exact } = weigh(
+  const { weights, problems } = weigh(
     groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
     maxSum,
   );
@@ -225,7 +276,7 @@ function weighedNodes(
     counts: { ...sumUsed(groups), excluded: excluded.length, held: held.length },
     excluded: [...excluded, ...held.map(({ node }) => heldEntry(node))].sort(compareExcluded),
     weighted: sumUsed(groups.filter(carriesWeight)),
-    exact,
+    problems,
   };
 }
 
@@ -246,14 +297,15 @@ function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endp
     }));
     return { places, ready: places.length, draining: 0, excluded: [] };
   }
-  const { found, via = { kind: 'endpoints' } } = backend;
+  const { found, via = { kind: 'endpoints' }, notAllowed = [] } = backend;
   if (found.state === 'external') {
     const { host, port } = found;
     return { places: [{ host, port, unit: 1, priority: 0 }], ready: 1, draining: 0, excluded: [] };
   }
-  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: [] };
+  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: notAllowed };
   const family = endpoints?.family ?? found.preferredFamily;
-  return place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
+  const placed = place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
+  return { ...placed, excluded: [...placed.excluded, ...notAllowed] };
 }
 
 function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> {
@@ -338,7 +390,7 @@ function problemOf(found: ReturnType<typeof foundBy> | FoundKeyPair): readonly V
 
 function readyVerdict(
   backends: readonly ResolvedBackend[],
-  { weighted, counts, exact, nodes }: Weighing,
+  { weighted, counts, excluded, problems, nodes }: Weighing,
   schemesDiffer: boolean,
 ): Verdict {
   if (!backends.some(({ target }) => carriesWeight(target))) {
@@ -352,7 +404,7 @@ function readyVerdict(
     return {
       status: 'True',
       reason: 'NoReadyEndpoints',
-      message: noReadyMessage(weighted.draining, counts.held),
+      message: noReadyMessage(weighted.draining, counts.held, excluded),
     };
   }
   if (nodes.length === 0) {
@@ -365,10 +417,10 @@ function readyVerdict(
   }
   const remarks = [
     'The gateway holds what runs in the cluster',
-    ...(exact
+    ...(problems.length === 0
       ? []
       : [
-          'the weights of the backends are only near their shares, since the endpoints are too many for exact ones',
+          'the weights are only near what was asked for, since the endpoints are too many for exact ones (status.warnings)',
         ]),
     ...(schemesDiffer
       ? [
@@ -379,10 +431,13 @@ function readyVerdict(
   return { status: 'True', reason: 'Ready', message: remarks.join('; ') };
 }
 
-function noReadyMessage(draining: number, held: number): string {
+function noReadyMessage(draining: number, held: number, excluded: readonly Excluded[]): string {
   if (draining > 0)
     return 'No endpoint is ready; those that still serve while they terminate get the traffic';
-  return held > 0
-    ? 'No endpoint is ready; those that the removal guard keeps get the traffic: look at the Pods behind the Service'
+  if (held > 0) {
+    return 'No endpoint is ready; those that the removal guard keeps get the traffic: look at the Pods behind the Service';
+  }
+  return excluded.some(({ reason }) => reason === 'AddressNotAllowed')
+    ? 'No endpoint is ready and has an address that the GatewayConnection allows, so the gateway answers 503: look at status.excluded'
     : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service';
 }

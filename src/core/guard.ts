@@ -30,7 +30,7 @@ export interface GuardInput {
   readonly lost: readonly string[];
   /** Asked only about nodes that would go. */
   readonly fateOf: (node: UpstreamNode) => Fate;
-  /** Since when something is held, wall clock; undefined where nothing is. */
+  /** Since when something is held, wall clock; undefined where nothing is. A time to come is now: the clock was set back. */
   readonly heldSince: number | undefined;
   /** Up to when a hold that has begun is ended by somebody's word, wall clock. */
   readonly acceptedUntil: number | undefined;
@@ -41,6 +41,8 @@ export interface GuardInput {
 export interface GuardVerdict {
   /** Nodes that stay though they are not wanted, as the gateway holds them. */
   readonly held: readonly UpstreamNode[];
+  /** Since when, wall clock; undefined where nothing is held. */
+  readonly since: number | undefined;
   /** When some of them may go, wall clock; undefined where none ever does by itself. */
   readonly until: number | undefined;
   /** Nodes that go though nothing explains it, since they are few. */
@@ -50,7 +52,7 @@ export interface GuardVerdict {
 /** An API server that was restored, or a controller that lost its Pods, lists them again within this time. */
 const VANISHED_HOLD_MS = 30_000;
 
-const NOTHING_HELD: GuardVerdict = { held: [], until: undefined, lost: [] };
+const NOTHING_HELD: GuardVerdict = { held: [], since: undefined, until: undefined, lost: [] };
 
 /**
  * What stays in the gateway although its endpoint is gone. Acts only where nothing would be left, or less than
@@ -70,7 +72,7 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
   if (!isTooMuch(observed.length + before, desired.length, policy)) {
     return { ...NOTHING_HELD, lost: gone.flatMap(({ node, fate }) => (fate === 'explained' ? [] : [node])) };
   }
-  const since = input.heldSince ?? now;
+  const since = Math.min(input.heldSince ?? now, now);
   if (input.acceptedUntil !== undefined && since <= input.acceptedUntil) return NOTHING_HELD;
   const ends: Record<Fate, number> = {
     explained: Number.NEGATIVE_INFINITY,
@@ -81,6 +83,7 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
   const until = Math.min(...held.map(({ fate }) => ends[fate]));
   return {
     held: held.map(({ node }) => node),
+    since: held.length === 0 ? undefined : since,
     until: Number.isFinite(until) ? until : undefined,
     lost: [],
   };

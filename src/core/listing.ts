@@ -21,3 +21,17 @@ export function unlisted(kind: string, { state }: { readonly state: Listing }): 
   if (state.state === 'synced') return undefined;
   return unknownKind(kind, state.state === 'syncing' ? state.problem : 'the API server does not serve them');
 }
+
+/** What is to be said while one of `objects`, each of `kind`, cannot be read; undefined: all of them were. */
+export function unreadableObject(
+  kind: string,
+  objects: readonly { readonly namespace: string; readonly name: string; readonly unreadable?: string }[],
+): Unknown | undefined {
+  const found = objects.find(({ unreadable }) => unreadable !== undefined);
+  if (found === undefined) return undefined;
+  return {
+    state: 'unknown',
+    beginning: false,
+    message: `${kind} ${found.namespace}/${found.name} cannot be read (${found.unreadable}): the gateway keeps what it has; look at that object and at the log of the operator`,
+  };
+}

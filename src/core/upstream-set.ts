@@ -16,6 +16,8 @@ export interface SetService {
   readonly labels: Readonly<Record<string, string>>;
   readonly type: string;
   readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
+  /** Why nothing else is known of it; absent for one that was read. */
+  readonly unreadable?: string;
 }
 
 /** One port of one Service that should have a GatewayUpstream. */
@@ -58,7 +60,7 @@ export function selectPorts(
   service: SetService,
   namespace: NamespaceFacts,
 ): Selection | undefined {
-  if (!isNamespaceAllowed(spec.namespaceSelector, namespace)) return undefined;
+  if (isNamespaceAllowed(spec.namespaceSelector, namespace) !== true) return undefined;
   if (spec.serviceSelector !== undefined && !matchesSelector(spec.serviceSelector, service.labels)) {
     return undefined;
   }

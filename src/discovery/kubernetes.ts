@@ -9,8 +9,9 @@ import {
   optionalObject,
   optionalObjects,
   optionalTexts,
+  textIn,
 } from '../core/json.ts';
-import { unlisted } from '../core/listing.ts';
+import { unlisted, unreadableObject } from '../core/listing.ts';
 import {
   type Discovered,
   type Endpoint,
@@ -36,6 +37,8 @@ export interface ServiceFacts extends Stored, Omit<ServiceFront, 'namespace' | '
   readonly ports: readonly ServicePort[];
   /** Selector, ports and type as text: what decides which endpoints the Service has, and how they are reached. */
   readonly basis: string;
+  /** Why nothing else is known of it; absent for one that was read. */
+  readonly unreadable?: string;
 }
 
 /** Endpoints that have their ports in common. */
@@ -49,14 +52,22 @@ export interface SliceContent {
   readonly endpoints: readonly Omit<Endpoint, 'port' | 'family'>[];
 }
 
+/** In place of the name of a Service: it may be any of the namespace. */
+const ANY_SERVICE = '';
+
 /** What is kept of an EndpointSlice. */
 export interface SliceFacts extends Stored, SliceContent {
+  /** Name of its Service; empty where that cannot be read. */
   readonly service: string;
+  /** Why its content is not known; absent for one that was read. */
+  readonly unreadable?: string;
 }
 
 /** What is kept of a v1 Endpoints object. */
 export interface EndpointsFacts extends Stored {
   readonly slices: readonly SliceContent[];
+  /** Why its content is not known; absent for one that was read. */
+  readonly unreadable?: string;
 }
 
 /** Names the Service of an EndpointSlice. */
@@ -207,6 +218,42 @@ export function trimEndpoints(value: unknown): EndpointsFacts | undefined {
     });
   });
   return { ...identity, slices };
+}
+
+/** Stands for a Service that is there and cannot be read. */
+export function unreadableService(value: unknown, why: string): ServiceFacts | undefined {
+  const identity = identityIn(objectIn(value));
+  return (
+    identity && {
+      ...identity,
+      creationTimestamp: '',
+      labels: {},
+      type: '',
+      isHeadless: false,
+      clusterIps: [],
+      loadBalancer: [],
+      isLocal: false,
+      externalName: '',
+      ipFamilies: [],
+      ports: [],
+      basis: '',
+      unreadable: why,
+    }
+  );
+}
+
+/** Stands for an EndpointSlice of a Service that is there and cannot be read, not even whose it is where that is empty. */
+export function unreadableSlice(value: unknown, why: string): SliceFacts | undefined {
+  const object = objectIn(value);
+  const identity = identityIn(object);
+  const service = textIn(objectIn(objectIn(object['metadata'])['labels'])[SERVICE_LABEL], ANY_SERVICE);
+  return identity && { ...identity, service, family: 'IPv4', ports: [], endpoints: [], unreadable: why };
+}
+
+/** Stands for an Endpoints object that is there and cannot be read. */
+export function unreadableEndpoints(value: unknown, why: string): EndpointsFacts | undefined {
+  const identity = identityIn(objectIn(value));
+  return identity && { ...identity, slices: [], unreadable: why };
 }
 
 function addressesIn(list: unknown, ready: boolean): SliceContent['endpoints'] {
@@ -407,6 +454,7 @@ export function createKubernetesSource({
       using _slices = slices.onChange((event) => {
         const { previous, current } = event;
         departed.note(event);
+        if (previous?.service === ANY_SERVICE || current?.service === ANY_SERVICE) notifyAll();
         if (previous !== undefined) notify(previous.namespace, previous.service);
         if (current !== undefined && current.service !== previous?.service) {
           notify(current.namespace, current.service);
@@ -440,9 +488,19 @@ export function createKubernetesSource({
         const unread = unlisted('Endpoints', endpoints);
         if (unread !== undefined) return unread;
         const written = endpoints.get(ref.namespace, ref.name);
-        if (written !== undefined) return resolveEndpoints(ref, written);
+        if (written !== undefined)
+          return unreadableObject('Endpoints', [written]) ?? resolveEndpoints(ref, written);
       }
-      return resolveService(ref, service, slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ref.name)));
+      const ofService = slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ref.name));
+      return (
+        unreadableObject('Service', service === undefined ? [] : [service]) ??
+        unreadableObject('EndpointSlice', ofService) ??
+        unreadableObject(
+          'EndpointSlice',
+          slices.byIndex(BY_SERVICE, objectKey(ref.namespace, ANY_SERVICE)),
+        ) ??
+        resolveService(ref, service, ofService)
+      );
     },
 
     departure({ namespace, name }, what) {

@@ -85,9 +85,13 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
 
   /**
    * Every upstream that the gateway holds, ours or not, as of one moment: an object is missing from the result only
-   * if the gateway did not have it. Rejects rather than resolve to part of them.
+   * if the gateway did not have it. Rejects rather than resolve to part of them. Where what `known` gives for an id is
+   * still right, that very object may be in the result, so that two lists take the memory of one.
    */
-  list(signal: AbortSignal): Promise<GatewayListing>;
+  list(
+    signal: AbortSignal,
+    known?: (id: UpstreamId) => ObservedUpstream | undefined,
+  ): Promise<GatewayListing>;
 
   /**
    * Creates or replaces the upstream. Idempotent. Resolves to what the gateway answered that it now holds. After a

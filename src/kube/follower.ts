@@ -2,7 +2,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { createReflector, type Reflector } from './reflector.ts';
 import { isServed } from './served.ts';
-import { createStore, type Stored, type StoreView } from './store.ts';
+import { createStore, type ObjectFailure, type ObjectStep, type Stored, type StoreView } from './store.ts';
 import { type KubeTransport, type ResourceAddress, resourcePath } from './transport.ts';
 import { createUnionView } from './union-view.ts';
 
@@ -13,6 +13,8 @@ export interface FollowerOptions {
   readonly log: Logger;
   /** The only namespaces in which namespaced kinds are followed. Empty: all. */
   readonly namespaces: readonly string[];
+  /** Told of each step that threw for one object of the watch of that name. */
+  readonly onObjectFailure: (watch: string, step: ObjectStep) => void;
 }
 
 export interface Followed<T> {
@@ -25,6 +27,8 @@ export interface Followed<T> {
   /** The kind need not be installed. */
   readonly optional?: boolean;
   readonly trim: (raw: unknown) => T | undefined;
+  /** As in `ReflectorOptions`. */
+  readonly unreadable?: (raw: unknown, why: string) => T | undefined;
   readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
   /** Label and field selectors. */
   readonly query?: Readonly<Record<string, string>>;
@@ -40,6 +44,13 @@ export interface Follower {
   readonly reflectors: readonly Reflector[];
 }
 
+const OBJECT_FAILURES: Readonly<Record<ObjectStep, string>> = {
+  read: 'an object cannot be read: what was known of it is kept',
+  compare: 'an object cannot be compared with what was known of it: it counts as changed',
+  index: 'an object cannot be indexed: changes of what it refers to may not reach it before the next resync',
+  notify: 'a listener failed',
+};
+
 export function createFollower(options: FollowerOptions): Follower {
   const { transport, clock, random, namespaces } = options;
   const reflectors: Reflector[] = [];
@@ -50,16 +61,18 @@ export function createFollower(options: FollowerOptions): Follower {
     olderVersion,
     optional = false,
     trim,
+    unreadable,
     indexes = {},
     query = {},
   }: Followed<T>): StoreView<T> => {
     const { namespace } = resource;
     const name = namespace === undefined ? kind : `${kind} in ${namespace}`;
     const log = options.log.child({ kind: name });
-    const store = createStore<T>({
-      indexes,
-      reportListenerError: (err) => log.error({ err }, 'a listener failed'),
-    });
+    const reportError = (err: unknown, { step, object }: ObjectFailure) => {
+      options.onObjectFailure(name, step);
+      log.error({ err, object, step }, OBJECT_FAILURES[step]);
+    };
+    const store = createStore<T>({ indexes, reportError });
     reflectors.push(
       createReflector({
         name,
@@ -70,6 +83,8 @@ export function createFollower(options: FollowerOptions): Follower {
         ],
         query,
         trim,
+        unreadable,
+        reportError,
         store,
         ...(optional ? { isServed: (signal: AbortSignal) => isServed(transport, resource, signal) } : {}),
         clock,

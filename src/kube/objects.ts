@@ -114,10 +114,20 @@ export const REFERENCE_GRANT = {
   plural: 'referencegrants',
 } as const;
 
-export interface ReferenceGrantStored extends Stored, ReferenceGrant {}
+export interface ReferenceGrantStored extends Stored, ReferenceGrant {
+  /** Why nothing is known of what it permits; absent for one that was read. */
+  readonly unreadable?: string;
+}
 
+/** Keeps of `value` only what the schema names, so that what is stored is as deep as the schema, however deep `value` is. */
 function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
-  const result = schema.safeParse(value);
+  let result: z.ZodSafeParseResult<z.output<T>>;
+  try {
+    result = schema.safeParse(value);
+  } catch (error) {
+    const why = error instanceof Error ? error.name : 'unknown reason';
+    return { ok: false, message: `spec cannot be read (${why}): make it smaller or less deeply nested` };
+  }
   if (result.success) return { ok: true, value: result.data };
   const issues = result.error.issues.map(({ path, message }) => `${['spec', ...path].join('.')}: ${message}`);
   return { ok: false, message: issues.join('; ') };
@@ -132,7 +142,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   const metadata = objectIn(object['metadata']);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
-  const status = statusSchema.safeParse(object['status']);
+  const status = parse(statusSchema, object['status']);
   return {
     ...identity,
     generation: typeof metadata['generation'] === 'number' ? metadata['generation'] : 0,
@@ -142,7 +152,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
       ? metadata['finalizers'].map((one) => interned(textIn(one)))
       : [],
     spec: parse(specSchema, object['spec']),
-    status: status.success ? status.data : undefined,
+    status: status.ok ? status.value : undefined,
   };
 }
 
@@ -296,4 +306,10 @@ export function trimReferenceGrant(value: unknown): ReferenceGrantStored | undef
       ...(name === undefined ? {} : { name: optional(name, 'string') ?? '' }),
     })),
   };
+}
+
+/** Stands for a ReferenceGrant that is there and cannot be read: what it permits is unknown. */
+export function unreadableReferenceGrant(value: unknown, why: string): ReferenceGrantStored | undefined {
+  const identity = identityIn(objectIn(value));
+  return identity && { ...identity, from: [], to: [], unreadable: why };
 }

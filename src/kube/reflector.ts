@@ -1,9 +1,10 @@
 import { identityIn, objectIn, textIn } from '../core/json.ts';
+import { objectKey } from '../core/model.ts';
 import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
-import type { Store, Stored, StoreState } from './store.ts';
+import type { ObjectFailure, Store, Stored, StoreState } from './store.ts';
 import { type KubeTransport, ListItems, type WatchEvent } from './transport.ts';
 
 export interface ReflectorTiming {
@@ -35,10 +36,16 @@ export interface ReflectorOptions<T extends Stored> {
   readonly query: Readonly<Record<string, string>>;
   /**
    * Cuts an object down to what is kept. One that it gives undefined for is of no use and is left as it was known.
-   * Throws for one that cannot be read: that one is left as it was known too, and if it was not known the list is not
-   * believed.
+   * Throws for one that cannot be read: that one is left as it was known too, and if it was not known `unreadable` stands
+   * for it.
    */
   readonly trim: (raw: unknown) => T | undefined;
+  /**
+   * What stands for an object that is there, cannot be read, and was not known before. Absent, or undefined: nothing, so
+   * that the object looks as if it were not there; only for kinds where that is no harm.
+   */
+  readonly unreadable?: ((raw: unknown, why: string) => T | undefined) | undefined;
+  readonly reportError: (error: unknown, failure: ObjectFailure) => void;
   readonly store: Store<T>;
   /**
    * Only for a kind that need not be there: whether it is, for an operator that may not list it. Rejects with
@@ -85,7 +92,7 @@ const HEALTHY_MS = 10_000;
 const RELIST_AFTER_FAILURES = 5;
 
 export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
-  const { name, transport, paths, query, trim, store, isServed, clock, random, log } = options;
+  const { name, transport, paths, query, trim, unreadable, store, isServed, clock, random, log } = options;
   const timing = { ...TIMING, ...options.timing };
   const backoff = createBackoff({ baseMs: 800, factor: 2, maxMs: 30_000, jitter: 0.5, random });
   let lastContactAt: number | undefined;
@@ -120,22 +127,20 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     log.warn({ status: error.status }, `${name} cannot be followed: ${error.message}`);
   };
 
-  /** The object cut down, or what was known of it where it is of no use: it must not look deleted. */
-  const read = (raw: unknown, from: 'list' | 'watch'): T | undefined => {
+  /** The object cut down, or what was known of it where it is of no use or cannot be read: it must not look deleted. */
+  const read = (raw: unknown): T | undefined => {
     const { namespace, name: object } = identify(raw);
     const known = store.get(namespace, object);
     try {
       const trimmed = trim(raw);
       if (trimmed !== undefined) return trimmed;
       log.debug({ namespace, object }, 'an object is of no use and is left as it was');
-    } catch (err) {
-      const why = err instanceof Error ? err.message : 'unknown reason';
-      // A watch brings it once more when it resumes; a list with a gap would be taken for everything there is.
-      if (from === 'watch' || known === undefined)
-        throw new KubeApiError(`${name} ${namespace}/${object} cannot be read: ${why}`);
-      log.error({ err, namespace, object }, 'an object cannot be read and is left as it was');
+      return known;
+    } catch (error) {
+      // One object must never keep the others from being listed and watched.
+      options.reportError(error, { step: 'read', object: objectKey(namespace, object) });
+      return known ?? unreadable?.(raw, error instanceof Error ? error.message : 'unknown reason');
     }
-    return known;
   };
 
   /** Who `raw` is. Which object it hides cannot be told of one that does not say, and that one would look deleted. */
@@ -180,7 +185,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
         );
       }
       for (const item of items) {
-        const object = read(item, 'list');
+        const object = read(item);
         if (object !== undefined) objects.push(object);
       }
       token = next;
@@ -281,7 +286,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       store.remove(identify(event.object));
       return;
     }
-    const object = read(event.object, 'watch');
+    const object = read(event.object);
     if (object !== undefined) store.upsert(object);
   };
 

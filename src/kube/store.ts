@@ -50,15 +50,28 @@ export interface Store<T extends Stored> extends StoreView<T> {
   setState(state: StoreState): void;
 }
 
+/** What the program does with one object: reads it, compares it with the one before, indexes it, tells listeners. */
+export const OBJECT_STEPS = ['read', 'compare', 'index', 'notify'] as const;
+export type ObjectStep = (typeof OBJECT_STEPS)[number];
+
+/** A step that threw for one object. It concerns that object only: the store goes on with the others. */
+export interface ObjectFailure {
+  readonly step: ObjectStep;
+  /** `namespace/name`; undefined where a listener of the store's state threw. */
+  readonly object: string | undefined;
+}
+
 export interface StoreOptions<T> {
   readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;
-  readonly reportListenerError: (error: unknown) => void;
+  readonly reportError: (error: unknown, failure: ObjectFailure) => void;
 }
+
+const NO_VALUES: ReadonlySet<string> = new Set();
 
 const keyOf = ({ namespace, name }: { readonly namespace: string; readonly name: string }): string =>
   objectKey(namespace, name);
 
-export function createStore<T extends Stored>({ indexes, reportListenerError }: StoreOptions<T>): Store<T> {
+export function createStore<T extends Stored>({ indexes, reportError }: StoreOptions<T>): Store<T> {
   const objects = new Map<string, T>();
   /** By the name of an index: which keys of `objects` have a value. */
   const indexed = Object.entries(indexes).map(
@@ -68,31 +81,37 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
   const stateListeners = new Set<(state: StoreState) => void>();
   let state: StoreState = { state: 'syncing' };
 
-  const index = (key: string, previous: T | undefined, current: T | undefined) => {
-    for (const { valuesOf, keys } of indexed) {
-      const before = previous === undefined ? [] : valuesOf(previous);
-      const after = current === undefined ? [] : valuesOf(current);
-      for (const value of before) if (!after.includes(value)) keys.delete(value, key);
-      for (const value of after) if (!before.includes(value)) keys.add(value, key);
+  /** Runs one step for one object; what it throws is reported, and `fallback` is its result. */
+  const attempt = <R>(step: ObjectStep, object: string | undefined, run: () => R, fallback: R): R => {
+    try {
+      return run();
+    } catch (error) {
+      reportError(error, { step, object });
+      return fallback;
     }
   };
 
-  const tell = <E>(listeners: ReadonlySet<(event: E) => void>, event: E) => {
-    // A copy: listeners come and go while they are told.
-    for (const listener of [...listeners]) {
-      try {
-        listener(event);
-      } catch (error) {
-        reportListenerError(error);
-      }
+  const index = (key: string, previous: T | undefined, current: T | undefined) => {
+    for (const { valuesOf, keys } of indexed) {
+      const valuesIn = (object: T | undefined): ReadonlySet<string> =>
+        object === undefined ? NO_VALUES : attempt('index', key, () => new Set(valuesOf(object)), NO_VALUES);
+      const before = valuesIn(previous);
+      const after = valuesIn(current);
+      for (const value of before) if (!after.has(value)) keys.delete(value, key);
+      for (const value of after) if (!before.has(value)) keys.add(value, key);
     }
+  };
+
+  const tell = <E>(listeners: ReadonlySet<(event: E) => void>, event: E, object?: string) => {
+    // A copy: listeners come and go while they are told.
+    for (const listener of [...listeners]) attempt('notify', object, () => listener(event), undefined);
   };
 
   const change = (key: string, previous: T | undefined, current: T | undefined) => {
     index(key, previous, current);
     if (current !== undefined) objects.set(key, current);
     else objects.delete(key);
-    tell(changeListeners, { previous, current });
+    tell(changeListeners, { previous, current }, key);
   };
 
   const upsert = (object: T, isSame: (previous: T) => boolean = () => true) => {
@@ -142,7 +161,12 @@ export function createStore<T extends Stored>({ indexes, reportListenerError }: 
       const kept = new Set(list.map(keyOf));
       for (const [key, previous] of [...objects]) if (!kept.has(key)) change(key, previous, undefined);
       // After a restore from a backup a version is given out a second time, to something else.
-      for (const object of list) upsert(object, (previous) => isDeepStrictEqual(previous, object));
+      for (const object of list) {
+        // One that cannot be compared counts as changed.
+        upsert(object, (previous) =>
+          attempt('compare', keyOf(object), () => isDeepStrictEqual(previous, object), false),
+        );
+      }
     },
     setState(next) {
       const same = state.state === next.state && JSON.stringify(state) === JSON.stringify(next);

@@ -209,7 +209,7 @@ export function planStore<T extends Stored>(
 ) {
   const store = createStore<T>({
     indexes,
-    reportListenerError: (error) => {
+    reportError: (error) => {
       throw error;
     },
   });

@@ -81,6 +81,7 @@ const UNUSED: Readonly<Record<JudgedNode['state'], string>> = {
   notReady: 'is not ready',
   unusable: 'is not for traffic from outside, or has no such address',
   unselected: 'is not selected',
+  notAllowed: 'has an address that the connection does not allow',
 };
 
 /** The places that stand for the endpoints of `service`, and why each is in the gateway or not. */

@@ -199,7 +199,7 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     if (!connection.spec.ok) return [];
     const named = { name: connection.name, spec: connection.spec.value };
     const { namespaces } = stores;
-    const facts = namespaces.get('', namespace) ?? { name: namespace, labels: {} };
+    const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
     const isNamespace = (name: string) => namespaces.get('', name) !== undefined;
     return [
       accessProblem(spec, facts, named, isNamespace),

@@ -515,32 +515,40 @@ describe('no answer', () => {
     await expectUnavailable(driverOf('http://gateway.invalid:9180'), 'does not resolve', ['check']);
   });
 
-  it.each<[string, RequestListener]>([
-    ['that says so', (_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('{')],
+  /** Sends `chunk` until the other side has enough. */
+  const endless = (head: string, chunk: string): RequestListener => {
+    return (_, response) => {
+      response.write(head);
+      const more = () => {
+        while (!response.destroyed && response.write(chunk)) {}
+      };
+      response.on('drain', more);
+      more();
+    };
+  };
+  const zeros: RequestListener = (_, response) =>
+    response
+      .writeHead(200, { 'content-encoding': 'gzip' })
+      .end(gzipSync(`{"list":[${'{"value":{"id":"a"}},'.repeat(3_000_000)}`));
+  const item = `{"key":"/apisix/upstreams/a","value":{"desc":"${'x'.repeat(65_536)}"}}`;
+  const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
+  const ANSWER = 'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
+
+  it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [
-      'that never ends',
-      (_, response) => {
-        const chunk = Buffer.alloc(1024 * 1024, ' ');
-        const more = () => {
-          while (!response.destroyed && response.write(chunk)) {}
-        };
-        response.on('drain', more);
-        more();
-      },
+      'that says so',
+      (_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('{'),
+      { list: LIST, check: ANSWER },
     ],
-    [
-      'that is small while it is compressed',
-      (_, response) => {
-        response
-          .writeHead(200, { 'content-encoding': 'gzip' })
-          .end(gzipSync(Buffer.alloc(160 * 1024 * 1024, ' ')));
-      },
-    ],
-  ])('an answer %s is not taken into memory', async (_, onRequest) => {
+    ['that never ends', endless(`{"list":[${item}`, `,${item}`), { list: LIST, check: ANSWER }],
+    ['of one item that never ends', endless('{"list":[{"key":"', item), { list: LIST, check: ANSWER }],
+    ['of blanks', endless('', ' '.repeat(1024 * 1024)), { list: 'without JSON', check: ANSWER }],
+    ['that is small while it is compressed', zeros, { list: LIST, check: ANSWER }],
+  ])('an answer %s is not taken into memory', async (_, onRequest, expected) => {
     await using server = await listening(createHttpServer(onRequest));
-    await expectUnavailable(driverOf(`http://127.0.0.1:${server.port}`), 'more than 134217728 bytes', [
-      'list',
-    ]);
+    const driver = () => driverOf(`http://127.0.0.1:${server.port}`);
+    await expectUnavailable(driver(), expected.list, ['list']);
+    await expectUnavailable(driver(), expected.check, ['check']);
   });
 });
 

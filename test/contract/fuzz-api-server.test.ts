@@ -10,6 +10,8 @@ import {
   sliceIndexes,
   trimService,
   trimSlice,
+  unreadableService,
+  unreadableSlice,
 } from '../../src/discovery/kubernetes.ts';
 import { createMemoryDriver } from '../../src/gateways/memory.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
@@ -148,12 +150,17 @@ const TRIM: Readonly<Record<Kind, (raw: unknown) => Stored | undefined>> = {
   endpointslices: trimSlice,
 };
 
+const UNREADABLE: Readonly<Partial<Record<Kind, (raw: unknown, why: string) => Stored | undefined>>> = {
+  services: unreadableService,
+  endpointslices: unreadableSlice,
+};
+
 const storeOf = (kind: Kind): Store<never> => {
   const indexes =
     kind === 'gatewayupstreams' ? upstreamIndexes : kind === 'endpointslices' ? sliceIndexes : {};
   return createStore<Stored>({
     indexes: indexes as Record<string, (object: Stored) => readonly string[]>,
-    reportListenerError: (error) => expect.unreachable(String(error)),
+    reportError: (error) => expect.unreachable(String(error)),
   }) as unknown as Store<never>;
 };
 
@@ -369,6 +376,9 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
     paths: [`/apis/x/v1/${kind}`],
     query: {},
     trim: TRIM[kind],
+    unreadable: UNREADABLE[kind],
+    // Told of each object that a mutation made unreadable.
+    reportError: () => undefined,
     store: store as unknown as Store<Stored>,
     clock: hasty,
     random,

@@ -64,7 +64,7 @@ function storeWith<T extends Stored>(
 ) {
   const store = createStore<T>({
     indexes,
-    reportListenerError: (error) => errors.push(error),
+    reportError: (error) => errors.push(error),
   });
   store.replaceAll(objects.filter((object) => object !== undefined));
   store.setState({ state: 'synced' });

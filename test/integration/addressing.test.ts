@@ -130,8 +130,9 @@ describe('how a gateway reaches Services', () => {
     await work.connection('main', {
       adminUrl: gateway.adminUrl,
       secret: 'gateway',
-      extra: { addressing: { mode: 'Node' } },
+      extra: { addressing: { mode: 'Node' }, addresses: { allow: ['127.0.0.0/8'] } },
     });
+    await work.connection('strict', { adminUrl: gateway.adminUrl, secret: 'gateway' });
     operator = await start({});
   });
 
@@ -276,6 +277,44 @@ describe('how a gateway reaches Services', () => {
     await holds('edge', `${BALANCER}:${port}=1`);
     await route('edge');
     expect(await requests('edge', 2)).toEqual({ balancer: 2 });
+  });
+
+  it('leaves out places that lead to the gateway itself, until the connection allows them', async () => {
+    await work.service('near', [{ name: 'http', port: 80 }], { type: 'LoadBalancer' });
+    await work.endpoints('near', ['10.4.1.1']);
+    const give = (...ingress: readonly object[]) =>
+      work.patch(`${servicePath('near')}/status`, { status: { loadBalancer: { ingress } } });
+    await give(
+      { ip: '198.51.100.7' },
+      { ip: '127.0.0.1' },
+      { ip: '169.254.169.254' },
+      { hostname: 'localhost' },
+      { hostname: 'apisix-admin.apisix.svc' },
+    );
+    const connectionRef = { name: 'strict' };
+    await upstream('balanced', [to('near', { mode: 'LoadBalancer' })], { connectionRef });
+    await holds('balanced', '198.51.100.7:80=1');
+    await eventually(async () => {
+      const { status } = (await work.get(work.upstreamPath('balanced'))) as { readonly status: object };
+      expect(status).toMatchObject({
+        excluded: ['127.0.0.1', '169.254.169.254', 'apisix-admin.apisix.svc', 'localhost'].map((host) => ({
+          address: `${host}:80`,
+          reason: 'AddressNotAllowed',
+        })),
+      });
+    });
+    await give({ hostname: 'apisix-admin.apisix.svc' });
+    await says('balanced', 'ResolvedRefs', 'False', 'StaticAddressesDenied');
+    await holds('balanced');
+
+    const { spec } = (await work.get(servicePath('near'))) as {
+      readonly spec: { readonly ports: readonly { readonly nodePort: number }[] };
+    };
+    await upstream('by-node', [to('near', { mode: 'Node' })], { connectionRef });
+    await says('by-node', 'Ready', 'True', 'NoReadyEndpoints');
+    await holds('by-node');
+    await work.patch(connectionPath('strict'), { spec: { addresses: { allow: ['127.0.0.3/32'] } } });
+    await holds('by-node', `127.0.0.3:${spec.ports[0]?.nodePort}=1`);
   });
 
   it('takes another addressing at once, of the backend and of the connection', async () => {

@@ -1,5 +1,6 @@
 import { KubeConfig } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { trimGatewayUpstream } from '../../src/kube/objects.ts';
 import { createReflector, type ReflectorTiming } from '../../src/kube/reflector.ts';
 import { createStore, type Stored } from '../../src/kube/store.ts';
 import { createTransport, resourcePath } from '../../src/kube/transport.ts';
@@ -9,6 +10,7 @@ import { type ChaosProxy, startChaosProxy } from '../support/chaos-proxy.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
+import { installCrds } from '../support/operator.ts';
 
 const GROUP = 'test.gatewayupstream.dev';
 const PATIENT = { timeoutMs: 90_000 };
@@ -43,6 +45,7 @@ async function follow(
     readonly timing?: Partial<ReflectorTiming>;
     /** Added to the version of the first list. */
     readonly ahead?: number;
+    readonly trim?: (raw: unknown) => Stored | undefined;
   } = {},
 ) {
   const file = `${controlPlane.dir}/reflector-${crypto.randomUUID()}`;
@@ -53,10 +56,8 @@ async function follow(
   kubeConfig.loadFromFile(file);
   const transport = createTransport({ kubeConfig, userAgent: 'tests' });
   let lists = 0;
-  const store = createStore<Stored>({
-    indexes: {},
-    reportListenerError: (error) => expect.unreachable(String(error)),
-  });
+  const reportError = (error: unknown) => expect.unreachable(String(error));
+  const store = createStore<Stored>({ indexes: {}, reportError });
   const events: string[] = [];
   store.onChange(({ previous, current }) => {
     if (previous === undefined) events.push(`+${current?.name}`);
@@ -79,7 +80,8 @@ async function follow(
     },
     paths: [path],
     query: {},
-    trim,
+    trim: options.trim ?? trim,
+    reportError,
     store,
     clock: hasty,
     random: Math.random,
@@ -101,7 +103,7 @@ async function follow(
 const configMaps = (namespace: string) =>
   resourcePath({ group: '', version: 'v1', plural: 'configmaps', namespace });
 
-async function create(path: string, body: object): Promise<void> {
+async function create(path: string, body: object | string): Promise<void> {
   // Right after a restart the API server refuses some requests for a moment.
   await eventually(async () => {
     const { status } = await controlPlane.request('POST', path, body);
@@ -271,6 +273,34 @@ describe('a reflector of a real API server', () => {
     await grant();
     await eventually(() => expect(run.events).toContain('+second'), PATIENT);
     expect(run.events.filter((event) => event.startsWith('-'))).toEqual([]);
+  });
+
+  it('lists again and watches on beside an object that is nested 9,000 levels deep', async () => {
+    await installCrds(controlPlane);
+    const namespace = await controlPlane.newNamespace('deep');
+    const path = resourcePath({
+      group: 'gatewayupstream.dev',
+      version: 'v1alpha1',
+      plural: 'gatewayupstreams',
+    });
+    const upstream = (name: string, overrides: string) =>
+      create(
+        path.replace('gatewayupstreams', `namespaces/${namespace}/gatewayupstreams`),
+        // Text, since JSON.stringify cannot take values as deep as the API server does.
+        `{"apiVersion": "gatewayupstream.dev/v1alpha1", "kind": "GatewayUpstream", "metadata": {"name": "${name}"},
+          "spec": {"backends": [{"serviceRef": {"name": "web", "port": 80}}], "apisix": {"overrides": ${overrides}}}}`,
+      );
+    // The API server takes it: neither a schema nor CEL can say how deep a value may be.
+    await upstream('deep', `{"x": ${'['.repeat(9000)}${']'.repeat(9000)}}`);
+    const run = await follow(path, { trim: trimGatewayUpstream, timing: { relistMs: 300 } });
+    await run.synced();
+    await eventually(() => expect(run.lists()).toBeGreaterThan(2));
+    await upstream('later', '{}');
+    await eventually(() => expect(run.events).toEqual(['+deep', '+later']));
+    expect(run.store.get(namespace, 'deep')).toMatchObject({
+      spec: { ok: false, message: expect.stringContaining('16 levels deep') },
+    });
+    expect(run.reflector.health()).toMatchObject({ state: 'synced', lastError: undefined });
   });
 
   it('leaves no connection and hears nothing more after it was stopped', async () => {

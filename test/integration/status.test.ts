@@ -27,6 +27,11 @@ interface EventView {
 interface StatusView {
   readonly endpoints?: Readonly<Record<string, unknown>>;
   readonly excluded?: readonly { readonly address: string; readonly reason: string }[];
+  readonly warnings?: readonly {
+    readonly reason: string;
+    readonly field: string;
+    readonly message: string;
+  }[];
   readonly conditions: readonly ConditionView[];
 }
 
@@ -152,6 +157,33 @@ describe('status', () => {
     expect(gatewayHead).toEqual(['NAME', 'TYPE', 'VERSION', 'UPSTREAMS', 'READY', 'REASON', 'AGE']);
     expect(gatewayRow?.slice(0, 3)).toEqual(['default', 'APISIX', '3.18.0']);
     expect(gatewayRow?.slice(4, 6)).toEqual(['True', 'Ready']);
+  });
+
+  it('warns where weights are only near what was asked for, and stops when they are exact', async () => {
+    await work.service('zoned');
+    const inZone = (zone: string, count: number, third: number) =>
+      Array.from({ length: count }, (_, n) => ({ address: `10.9.${third}.${n}`, zone, ready: true }));
+    const many = [...inZone('near', 200, 1), ...inZone('far', 200, 2)];
+    await work.endpoints('zoned', many);
+    const zones = [
+      { zone: 'near', weight: 100 },
+      { zone: 'far', weight: 1 },
+    ];
+    await simple('zoned', { endpoints: { zones } });
+    await waitFor('condition=Ready', 'zoned');
+    const { status } = await object('zoned');
+    expect(status.warnings).toEqual([
+      {
+        reason: 'WeightsApproximate',
+        field: 'spec.endpoints.zones',
+        message: expect.stringContaining(
+          'The zones of spec.backends[0] get only approximately their weights',
+        ),
+      },
+    ]);
+    expect(await statusOf('zoned')).toBe('Current');
+    await work.endpoints('zoned', many.slice(180, 220));
+    await eventually(async () => expect((await object('zoned')).status.warnings).toBeUndefined());
   });
 
   it('names what the removal guard holds', async () => {

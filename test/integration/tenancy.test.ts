@@ -4,7 +4,14 @@ import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
-import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+import {
+  type ConditionView,
+  conditionOf,
+  connectionPath,
+  createWorkload,
+  type Workload,
+  writeSecret,
+} from '../support/workload.ts';
 
 const cluster = sharedControlPlane();
 
@@ -26,7 +33,7 @@ describe('tenants', () => {
   const connection = 'tenants';
 
   const start = async () => {
-    const started = await startOperator(cluster, operatorNamespace, token);
+    const started = await startOperator(cluster, operatorNamespace, token, { debugState: true });
     await started.ready();
     return started;
   };
@@ -108,6 +115,28 @@ describe('tenants', () => {
       await ready(work, 'union', 'False', 'NamespaceNotAllowed');
       expect(gateway.get('upstreams', `${work.namespace}.union`)).toBeUndefined();
     }
+  });
+
+  it('keep what the gateway has while an expression of the connection is too large', async () => {
+    const connectionReady = async () =>
+      conditionOf(await shop.get(connectionPath(connection)), 'Ready') as ConditionView;
+    await allow({ all: true, notMatch: ['(x{1,30}){1,30}'] });
+    await eventually(async () =>
+      expect(await connectionReady()).toMatchObject({
+        status: 'False',
+        reason: 'InvalidSpec',
+        message: expect.stringMatching(
+          /allowedNamespaces: \(x\{1,30\}\)\{1,30\} cannot be used, since its repetitions/,
+        ),
+      }),
+    );
+    await ready(shop, 'union', 'False', 'ConnectionNotFound');
+    expect(hosts(`${shop.namespace}.union`)).toEqual(['10.4.0.1', '10.4.0.2']);
+    // Backtracks without end in JavaScript, and leaves nothing out here.
+    await allow({ all: true, notMatch: ['^(([a-z]{1,9}[0-9a-z]{0,9}-?){1,9})+[.]$'] });
+    await eventually(async () => expect(await connectionReady()).toMatchObject({ status: 'True' }));
+    await upstream(shop, 'expression');
+    await ready(shop, 'expression', 'True', 'Ready');
   });
 
   it('lose their endpoints at once with the label that allows them, and have them back with it', async () => {
@@ -196,5 +225,31 @@ describe('tenants', () => {
     await cluster.kubectl(['create', 'namespace', later]);
     await ready(shop, 'address', 'False', 'StaticAddressesDenied');
     await eventually(() => expect(hosts(id)).toEqual([]));
+  });
+
+  it('harm only themselves with raw fields that are nested too deeply, and can delete them', async () => {
+    await allow({ all: true });
+    await shop.patch(connectionPath(connection), { spec: { tenantPolicy: { overrides: 'Allow' } } });
+    const path = blog.upstreamPath('deep');
+    await blog.endpoints('web', ['10.4.0.1', '10.4.0.2']);
+    // Written before it was too deep, so that the gateway has it.
+    await upstream(blog, 'deep', { apisix: { overrides: { discovery_args: { a: 'b' } } } });
+    await ready(blog, 'deep', 'True', 'Ready');
+    // Text, since JSON.stringify cannot take values as deep as the API server does.
+    const deep = `{"spec": {"apisix": {"overrides": {"discovery_args": ${'['.repeat(9000)}${']'.repeat(9000)}}}}}`;
+    expect((await cluster.request('PATCH', path, deep)).status).toBe(200);
+    expect(await ready(blog, 'deep', 'False', 'InvalidSpec')).toContain('spec.apisix.overrides');
+    expect(hosts(`${blog.namespace}.deep`)).toEqual(['10.4.0.1', '10.4.0.2']);
+
+    await shop.endpoints('web', ['10.4.0.8']);
+    await upstream(shop, 'beside');
+    await ready(shop, 'beside', 'True', 'Ready');
+    expect(hosts(`${shop.namespace}.beside`)).toEqual(['10.4.0.8']);
+    const { status, text } = await operator.ask('/debug/state');
+    expect(status).toBe(200);
+    expect(text).toContain('InvalidSpec');
+
+    await blog.remove(path);
+    await eventually(async () => expect(await blog.get(path)).toBeUndefined());
   });
 });

@@ -630,6 +630,22 @@ export const FAULTS: readonly Fault[] = [
     message: 'private.forbidden is a name inside the cluster: use serviceRef, which follows the Service',
   },
   {
+    symptom: 'An address leads to the gateway itself, where addresses are allowed',
+    on: ['GatewayUpstream', 'shop/loopback'],
+    arrange: ({ shop }) =>
+      upstream(
+        shop,
+        'loopback',
+        { addresses: [{ host: '127.0.0.1', port: 9180 }] },
+        { connectionRef: { name: 'addresses' } },
+      ),
+    condition: ready('False', 'AddressNotAllowed'),
+    message:
+      '127.0.0.1 leads to a loopback address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+    check:
+      'AddressNotAllowed: 127.0.0.1 leads to a loopback address. Remedy: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+  },
+  {
     symptom: 'The Secret with the client certificate does not exist',
     on: ['GatewayUpstream', 'shop/no-certificate'],
     async arrange({ shop }) {

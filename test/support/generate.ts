@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CONDITIONS, type ConditionFacts, STALLED } from '../../src/api/conditions.ts';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
-import { EXCLUDED_REASONS, LAGGING_REASONS } from '../../src/api/gateway-upstream.ts';
+import { EXCLUDED_REASONS, LAGGING_REASONS, WARNING_REASONS } from '../../src/api/gateway-upstream.ts';
 import { SET_PROBLEMS } from '../../src/api/gateway-upstream-set.ts';
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
@@ -57,6 +57,7 @@ function statusReference(): string {
   const parts = {
     'GatewayUpstream conditions': conditionsTable('GatewayUpstream'),
     'excluded reasons': reasonsTable(EXCLUDED_REASONS),
+    'warning reasons': reasonsTable(WARNING_REASONS),
     'lagging reasons': reasonsTable(LAGGING_REASONS),
     'GatewayConnection conditions': conditionsTable('GatewayConnection'),
     'GatewayUpstreamSet conditions': conditionsTable('GatewayUpstreamSet'),

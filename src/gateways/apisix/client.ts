@@ -4,16 +4,23 @@ import {
   GatewayAuthError,
   GatewayRejectedError,
   GatewayUnavailableError,
-  type OperatorError,
+  OperatorError,
   UpstreamInUseError,
   WriteForbiddenError,
 } from '../../core/errors.ts';
 import { keyPairProblem } from '../../core/key-pair.ts';
 import { shorten } from '../../core/status.ts';
 import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
-import { type HttpAnswer, MAX_ANSWER_BYTES, NoAnswerError, type TlsSettings } from './http-answer.ts';
+import {
+  type HttpAnswer,
+  type ListAnswer,
+  MAX_LIST_BYTES,
+  NoAnswerError,
+  type TlsSettings,
+} from './http-answer.ts';
 import { createHttpClient } from './http-client.ts';
 import { createHttpWriter } from './http-writer.ts';
+import { ItemScanner, NoJsonError, NoObjectsError } from './item-scanner.ts';
 
 export interface ApisixOptions {
   /** `http(s)://host:port`, with or without a path before, or with, `/apisix/admin`. */
@@ -46,6 +53,15 @@ export interface ApisixRequest {
 /** The Admin API with one place where its answers become errors. Rejects with `OperatorError`s only, or the abort's reason. */
 export interface ApisixClient {
   request(request: ApisixRequest, signal: AbortSignal): Promise<ApisixAnswer>;
+  /**
+   * GET of a list without pages, whose items are given to `take` as JSON while they arrive. The body of an answer of status
+   * 200 is the list with no items in it.
+   */
+  list(
+    request: Pick<ApisixRequest, 'path' | 'expected'>,
+    take: (item: Buffer) => void,
+    signal: AbortSignal,
+  ): Promise<ApisixAnswer>;
   close(): void;
 }
 
@@ -74,42 +90,77 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
   const client = createHttpClient(agents, connectTimeoutMs);
   const writer = createHttpWriter(base, agents, connectTimeoutMs);
 
+  const settings = () => {
+    if (!/^[\x20-\x7e]+$/.test(key)) {
+      throw key === ''
+        ? new GatewayAuthError('The admin key is empty', {
+            remedy: 'write the key of the gateway into the Secret',
+          })
+        : new GatewayAuthError('The admin key has characters that a key cannot have', {
+            remedy: 'look at the Secret for line breaks or an encoding',
+          });
+    }
+    return { timeoutMs: options.requestTimeoutMs, headers: { 'X-API-KEY': key } };
+  };
+  const send = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw error instanceof OperatorError ? error : unreachable(error, base);
+    }
+  };
+  const answerOf = (
+    { method, expected }: Pick<ApisixRequest, 'method' | 'expected'>,
+    response: HttpAnswer,
+  ): ApisixAnswer => {
+    const body = parse(response.body);
+    if (!expected.includes(response.statusCode)) throw refused(method, response, body, { base, key });
+    if (body === undefined) throw withoutJson(base, response.statusCode);
+    return { status: response.statusCode, body, version: versionOf(response.headers['server']) };
+  };
+
   return {
     async request({ method, path, body, expected }, signal) {
       signal.throwIfAborted();
       if (method !== 'GET' && options.mayWrite?.() === false) throw new WriteForbiddenError();
-      if (!/^[\x20-\x7e]+$/.test(key)) {
-        throw key === ''
-          ? new GatewayAuthError('The admin key is empty', {
-              remedy: 'write the key of the gateway into the Secret',
-            })
-          : new GatewayAuthError('The admin key has characters that a key cannot have', {
-              remedy: 'look at the Secret for line breaks or an encoding',
-            });
-      }
-      let response: HttpAnswer;
-      try {
-        const settings = { timeoutMs: options.requestTimeoutMs, headers: { 'X-API-KEY': key } };
-        response =
+      const common = settings();
+      const response = await send(
+        () =>
           method === 'PUT' || method === 'PATCH'
-            ? await writer.send({ ...settings, method, path, body: body ?? {} }, signal)
-            : await client.send(new URL(path, base), { ...settings, method }, signal);
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        throw unreachable(error, base);
-      }
-      const parsed = parse(response.body);
-      if (!expected.includes(response.statusCode)) throw refused(method, response, parsed, { base, key });
-      if (parsed === undefined) {
-        throw new GatewayUnavailableError(`${base.origin} answered ${response.statusCode} without JSON`, {
-          remedy: EXPECT_ADMIN_API,
-        });
-      }
-      return { status: response.statusCode, body: parsed, version: versionOf(response.headers['server']) };
+            ? writer.send({ ...common, method, path, body: body ?? {} }, signal)
+            : client.send(new URL(path, base), { ...common, method }, signal),
+        signal,
+      );
+      return answerOf({ method, expected }, response);
+    },
+
+    async list({ path, expected }, take, signal) {
+      signal.throwIfAborted();
+      const common = settings();
+      const scanner = new ItemScanner('list', take);
+      const response: HttpAnswer | ListAnswer = await send(
+        () => client.list(new URL(path, base), common, scanner, signal),
+        signal,
+      );
+      if ('body' in response) return answerOf({ method: 'GET', expected }, response);
+      return { status: 200, body: response.rest, version: versionOf(response.headers['server']) };
     },
 
     close: () => closeHttpAgents(agents),
   };
+}
+
+export function noList(): GatewayUnavailableError {
+  return new GatewayUnavailableError('the gateway answered with something that is no list', {
+    remedy: EXPECT_ADMIN_API,
+  });
+}
+
+function withoutJson(base: URL, status: number): GatewayUnavailableError {
+  return new GatewayUnavailableError(`${base.origin} answered ${status} without JSON`, {
+    remedy: EXPECT_ADMIN_API,
+  });
 }
 
 function adminBase(adminUrl: string): URL {
@@ -265,6 +316,8 @@ const NO_ANSWER: Readonly<Record<string, readonly [problem: string, remedy: stri
 
 /** Why a request brought no answer. */
 function unreachable(error: unknown, base: URL): GatewayUnavailableError {
+  if (error instanceof NoObjectsError) return noList();
+  if (error instanceof NoJsonError) return withoutJson(base, 200);
   if (!(error instanceof NoAnswerError)) throw error;
   const [problem, remedy] = whyUnreachable(error.why, base);
   return new GatewayUnavailableError(problem, { remedy });
@@ -273,7 +326,13 @@ function unreachable(error: unknown, base: URL): GatewayUnavailableError {
 function whyUnreachable(why: NoAnswerError['why'], base: URL): readonly [problem: string, remedy: string] {
   const where = base.origin;
   if (why.kind === 'tooLarge') {
-    return [`${where} sent an answer of more than ${MAX_ANSWER_BYTES} bytes`, EXPECT_ADMIN_API];
+    const mebibytes = why.maxBytes / (1024 * 1024);
+    return why.maxBytes === MAX_LIST_BYTES
+      ? [
+          `${where} lists more than ${mebibytes} MiB of upstreams, more than the operator can keep`,
+          'delete those that nothing uses, or divide them between gateways',
+        ]
+      : [`${where} sent an answer of more than ${mebibytes} MiB`, EXPECT_ADMIN_API];
   }
   if (why.kind === 'timeout') {
     return why.phase === 'answer'

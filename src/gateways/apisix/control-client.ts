@@ -1,7 +1,8 @@
-import { GatewayUnavailableError } from '../../core/errors.ts';
+import { GatewayUnavailableError, OperatorError } from '../../core/errors.ts';
 import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
 import { type HttpAnswer, NoAnswerError, type TlsSettings } from './http-answer.ts';
 import { createHttpClient } from './http-client.ts';
+import { ItemScanner, NoJsonError, NoObjectsError } from './item-scanner.ts';
 
 export interface ControlAnswer {
   readonly status: 200 | 404;
@@ -15,6 +16,14 @@ export interface ControlClient {
    * reason.
    */
   get(dataPlane: string, path: string, timeoutMs: number, signal: AbortSignal): Promise<ControlAnswer>;
+  /** Like `get`, for a list: its items are given to `take` as JSON while they arrive, and the body is the list with none. */
+  list(
+    dataPlane: string,
+    path: string,
+    timeoutMs: number,
+    take: (item: Buffer) => void,
+    signal: AbortSignal,
+  ): Promise<ControlAnswer>;
   close(): void;
 }
 
@@ -34,24 +43,41 @@ export function createControlClient(tls: TlsSettings): ControlClient {
   const agents = createHttpAgents(ofDataPlanes, CONNECTIONS_PER_DATA_PLANE);
   const client = createHttpClient(agents, CONNECT_TIMEOUT_MS);
 
+  const send = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+    signal.throwIfAborted();
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (error instanceof OperatorError) throw error;
+      if (error instanceof NoObjectsError) throw foreignWords();
+      if (error instanceof NoJsonError) throw withoutJson(200);
+      const [problem, remedy] = whyUnreachable(error);
+      throw new GatewayUnavailableError(problem, { remedy });
+    }
+  };
+
   return {
     async get(dataPlane, path, timeoutMs, signal) {
-      signal.throwIfAborted();
-      const url = new URL(dataPlane);
-      url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/${path}`;
-      let response: HttpAnswer;
-      try {
-        response = await client.send(url, { method: 'GET', timeoutMs }, signal);
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        const [problem, remedy] = whyUnreachable(error);
-        throw new GatewayUnavailableError(problem, { remedy });
-      }
-      return answerOf(response);
+      const url = urlOf(dataPlane, path);
+      return answerOf(await send(() => client.send(url, { method: 'GET', timeoutMs }, signal), signal));
+    },
+
+    async list(dataPlane, path, timeoutMs, take, signal) {
+      const url = urlOf(dataPlane, path);
+      const scanner = new ItemScanner('root', take);
+      const response = await send(() => client.list(url, { timeoutMs }, scanner, signal), signal);
+      return 'body' in response ? answerOf(response) : { status: 200, body: response.rest };
     },
 
     close: () => closeHttpAgents(agents),
   };
+}
+
+function urlOf(dataPlane: string, path: string): URL {
+  const url = new URL(dataPlane);
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}/v1/${path}`;
+  return url;
 }
 
 function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer {
@@ -68,8 +94,19 @@ function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer
   try {
     return { status, body: JSON.parse(text) as unknown };
   } catch {
-    throw new GatewayUnavailableError(`answered ${status} without JSON`, { remedy: WRONG_ADDRESS });
+    throw withoutJson(status);
   }
+}
+
+function withoutJson(status: number): GatewayUnavailableError {
+  return new GatewayUnavailableError(`answered ${status} without JSON`, { remedy: WRONG_ADDRESS });
+}
+
+/** The answer is JSON that the Control API of APISIX does not give. */
+export function foreignWords(): GatewayUnavailableError {
+  return new GatewayUnavailableError('answered in words that are not those of the Control API of APISIX', {
+    remedy: 'correct spec.apisix.controlApi',
+  });
 }
 
 function whyUnreachable(error: unknown): readonly [problem: string, remedy: string] {

@@ -1,8 +1,8 @@
-import { GatewayUnavailableError } from '../../core/errors.ts';
 import { isObject, objectIn, textIn } from '../../core/json.ts';
 import type { UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
-import type { ControlClient } from './control-client.ts';
+import { type ControlClient, foreignWords } from './control-client.ts';
+import { parseJson } from './item-scanner.ts';
 import { workerForm } from './worker-form.ts';
 
 const GET_TIMEOUT_MS = 2000;
@@ -24,33 +24,25 @@ export function createDataPlaneReader(control: ControlClient): DataPlaneReader {
     },
 
     async list(dataPlane, signal) {
-      const { status, body } = await control.get(dataPlane, 'upstreams', LIST_TIMEOUT_MS, signal);
-      if (status !== 200) throw foreignWords();
       const shown = new Map<UpstreamId, string>();
-      for (const item of itemsIn(body)) {
-        const value = valueIn(item);
+      const take = (item: Buffer) => {
+        const value = valueIn(parseJson(item));
         shown.set(String(value['id']), workerForm(value));
-      }
+      };
+      const { status, body } = await control.list(dataPlane, 'upstreams', LIST_TIMEOUT_MS, take, signal);
+      if (status !== 200 || !isEmptyList(body)) throw foreignWords();
       return shown;
     },
   };
 }
 
-/** By source: an empty Lua table is an object. */
-function itemsIn(body: unknown): readonly unknown[] {
-  if (Array.isArray(body)) return body;
-  if (isObject(body) && Object.keys(body).length === 0) return [];
-  throw foreignWords();
+/** Without its items. By source: an empty Lua table is an object. */
+function isEmptyList(body: unknown): boolean {
+  return Array.isArray(body) || (isObject(body) && Object.keys(body).length === 0);
 }
 
 function valueIn(item: unknown) {
   const value = objectIn(item)['value'];
   if (!isObject(value)) throw foreignWords();
   return value;
-}
-
-function foreignWords(): GatewayUnavailableError {
-  return new GatewayUnavailableError('answered in words that are not those of the Control API of APISIX', {
-    remedy: 'correct spec.apisix.controlApi',
-  });
 }

@@ -1,13 +1,15 @@
+import { createHash } from 'node:crypto';
 import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
 import { interned } from '../../core/interned.ts';
 import { isObject, objectIn } from '../../core/json.ts';
 import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
 import { capabilities, unsupported } from './capabilities.ts';
-import { type ApisixAnswer, type ApisixOptions, createApisixClient } from './client.ts';
+import { type ApisixAnswer, type ApisixOptions, createApisixClient, noList } from './client.ts';
 import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
 import { fromAdmin } from './from-admin.ts';
+import { parseJson } from './item-scanner.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toAdminNodes, toObserved } from './translate.ts';
 
 /** What the Admin API v3 takes and answers. */
@@ -18,13 +20,11 @@ export const apisixFormat: GatewayFormat = {
 
   capabilities,
 
-  listed: (body) =>
-    new Map(
-      everyItemOf(body).flatMap((item) =>
-        // Where they differ neither may look free.
-        idsOf(item).map((id) => [id, observe(id, listedValue(item))] as const),
-      ),
-    ),
+  listed(body) {
+    const items = itemsOf(body);
+    expectEveryItem(body, items.length);
+    return new Map(items.flatMap(observedIn).map((upstream) => [upstream.id, upstream]));
+  },
 
   read: ({ canonical }) => fromAdmin(objectIn(JSON.parse(canonical))),
 };
@@ -36,6 +36,7 @@ const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   const client = createApisixClient(options);
   const control = createControlClient(options.tls);
+  let lastList: ReadList = new Map();
 
   return {
     type: 'APISIX',
@@ -44,12 +45,17 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
 
     get,
 
-    async list(signal) {
-      const { body, version } = await client.request(
-        { method: 'GET', path: 'upstreams', expected: [200] },
+    async list(signal, known = () => undefined) {
+      const reader = new ListReader(lastList, known);
+      const { body, version } = await client.list(
+        { path: 'upstreams', expected: [200] },
+        (item) => reader.take(item),
         signal,
       );
-      return { upstreams: apisixFormat.listed(body), info: version === undefined ? {} : { version } };
+      expectTaken(body, reader.count);
+      const { upstreams } = reader;
+      lastList = reader.list;
+      return { upstreams, info: version === undefined ? {} : { version } };
     },
 
     async put(upstream, signal) {
@@ -145,19 +151,27 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   /** By source, APISIX does not look at stream routes when it deletes an upstream. */
   async function expectNoStreamRoute(id: UpstreamId, signal: AbortSignal): Promise<void> {
     assertUpstreamId(id);
+    let count = 0;
+    let route: unknown;
+    const take = (bytes: Buffer) => {
+      count += 1;
+      const item = parseJson(bytes);
+      const upstreamId = listedValue(item)['upstream_id'];
+      if ((typeof upstreamId === 'string' || typeof upstreamId === 'number') && String(upstreamId) === id) {
+        route ??= item;
+      }
+    };
     // A gateway without the stream proxy answers 400 or 404 with an error_msg: it has no stream routes.
-    const { status, body } = await client.request(
-      { method: 'GET', path: 'stream_routes', expected: [200, 400, 404] },
+    const { status, body } = await client.list(
+      { path: 'stream_routes', expected: [200, 400, 404] },
+      take,
       signal,
     );
     if (status !== 200) {
       if (isObject(body) && typeof body['error_msg'] === 'string') return;
       throw new GatewayUnavailableError(`the list of stream routes was answered with ${status}`);
     }
-    const route = everyItemOf(body).find((item) => {
-      const upstreamId = listedValue(item)['upstream_id'];
-      return (typeof upstreamId === 'string' || typeof upstreamId === 'number') && String(upstreamId) === id;
-    });
+    expectTaken(body, count);
     if (route === undefined) return;
     throw new UpstreamInUseError(
       `can not delete this upstream, stream_route [${idsOf(route)[0]}] is still using it now`,
@@ -192,9 +206,7 @@ function itemsOf(body: unknown): readonly unknown[] {
   const list = isObject(body) ? body['list'] : undefined;
   if (Array.isArray(list)) return list;
   if (isObject(list) && Object.keys(list).length === 0) return [];
-  throw new GatewayUnavailableError(
-    'the gateway answered with something that is no list of the Admin API of APISIX',
-  );
+  throw noList();
 }
 
 /** APISIX itself reads 1,000 levels and no more: what is too deep for the stack here was never in it. */
@@ -209,14 +221,80 @@ function observe(id: UpstreamId, value: AdminUpstream): ObservedUpstream {
   }
 }
 
-/** The items of a list without pages: as many as it says that there are, so that none looks deleted that is not shown. */
-function everyItemOf(body: unknown): readonly unknown[] {
-  const items = itemsOf(body);
-  if (isObject(body) && body['total'] === items.length) return items;
+/** A list without pages must hold as many objects as it says that there are, so that none looks deleted that is not shown. */
+function expectEveryItem(body: unknown, count: number): void {
+  itemsOf(body);
+  if (isObject(body) && body['total'] === count) return;
   const total = isObject(body) && typeof body['total'] === 'number' ? body['total'] : 'an unknown number of';
-  throw new GatewayUnavailableError(`the list holds ${items.length} of ${total} objects`, {
+  throw new GatewayUnavailableError(`the list holds ${count} of ${total} objects`, {
     remedy: 'check that nothing in front of the Admin API of APISIX adds page or page_size',
   });
+}
+
+/** As `expectEveryItem`, of a list whose items were taken one by one. */
+function expectTaken(body: unknown, count: number): void {
+  if (itemsOf(body).length > 0) throw noList();
+  expectEveryItem(body, count);
+}
+
+/** What was read of the items of a list, by the digest of their bytes. */
+type ReadList = ReadonlyMap<string, readonly ReadItem[]>;
+type ReadItem = Pick<ObservedUpstream, 'id' | 'canonical' | 'createTime'>;
+
+/**
+ * Reads the items of one list. What has the same bytes as in the list before is not parsed again where it is what is known:
+ * of ten thousand upstreams nearly all are.
+ */
+class ListReader {
+  readonly upstreams = new Map<UpstreamId, ObservedUpstream>();
+  readonly list = new Map<string, readonly ReadItem[]>();
+  count = 0;
+  readonly #before: ReadList;
+  readonly #known: (id: UpstreamId) => ObservedUpstream | undefined;
+
+  constructor(before: ReadList, known: (id: UpstreamId) => ObservedUpstream | undefined) {
+    this.#before = before;
+    this.#known = known;
+  }
+
+  take(bytes: Buffer): void {
+    this.count += 1;
+    const digest = createHash('sha1').update(bytes).digest('base64');
+    const observed = this.#same(digest) ?? this.#read(bytes);
+    for (const upstream of observed) this.upstreams.set(upstream.id, upstream);
+    // Only texts that are kept anyway.
+    this.list.set(
+      digest,
+      observed.map(({ id, canonical, createTime }) => ({ id, canonical, createTime })),
+    );
+  }
+
+  #read(bytes: Buffer): readonly ObservedUpstream[] {
+    return observedIn(parseJson(bytes)).map((upstream) => {
+      const known = this.#known(upstream.id);
+      return known !== undefined && isSame(known, upstream) ? known : upstream;
+    });
+  }
+
+  /** What is known of an item of these bytes; undefined where it has to be read. */
+  #same(digest: string): readonly ObservedUpstream[] | undefined {
+    const before = this.#before.get(digest);
+    const same = before?.flatMap((item) => {
+      const known = this.#known(item.id);
+      return known !== undefined && isSame(known, item) ? [known] : [];
+    });
+    return same?.length === before?.length ? same : undefined;
+  }
+}
+
+/** What a listed item shows, as each of its ids: where they differ neither may look free. */
+function observedIn(item: unknown): readonly ObservedUpstream[] {
+  return idsOf(item).map((id) => observe(id, listedValue(item)));
+}
+
+/** The canonical form holds everything else that an observed upstream has. */
+function isSame(a: ReadItem, b: ReadItem): boolean {
+  return a.canonical === b.canonical && a.createTime === b.createTime;
 }
 
 function valueIn(answer: unknown): AdminUpstream {

@@ -24,7 +24,7 @@ export type NoAnswer =
       readonly ms: number;
       readonly at: string;
     }
-  | { readonly kind: 'tooLarge' }
+  | { readonly kind: 'tooLarge'; readonly maxBytes: number }
   /** `isHalf`: it broke off. `code`: Node's, or a word of the library's. */
   | { readonly kind: 'broken'; readonly code: string; readonly isHalf: boolean };
 
@@ -39,7 +39,21 @@ export class NoAnswerError extends Error {
   }
 }
 
-/** The list of 10,000 upstreams of 10 nodes is about 15 MiB. */
-export const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
+/** Of an answer about some objects: a page of ten, each of which etcd takes up to 1.5 MiB of. */
+export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Of a list of everything, which is read item by item: 10,000 upstreams of 100 nodes each. What is kept of it takes three
+ * times as much memory (docs/decisions/0033-lists-of-gateways-are-read-item-by-item.md).
+ */
+export const MAX_LIST_BYTES = 48 * 1024 * 1024;
+
+/** What a list says besides its items, which were given one by one. */
+export interface ListAnswer {
+  readonly statusCode: 200;
+  readonly headers: IncomingHttpHeaders;
+  /** The list with no items in it. */
+  readonly rest: unknown;
+}
 
 export const USER_AGENT = 'gateway-upstream-operator';

@@ -1,6 +1,17 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import got, { ReadError, RequestError, TimeoutError } from 'got';
 import type { HttpAgents } from './http-agents.ts';
-import { type HttpAnswer, MAX_ANSWER_BYTES, NoAnswerError, USER_AGENT } from './http-answer.ts';
+import {
+  type HttpAnswer,
+  type ListAnswer,
+  MAX_ANSWER_BYTES,
+  MAX_LIST_BYTES,
+  NoAnswerError,
+  USER_AGENT,
+} from './http-answer.ts';
+import { type ItemScanner, NoJsonError } from './item-scanner.ts';
 
 export interface HttpRequest {
   readonly method: 'GET' | 'DELETE';
@@ -13,7 +24,21 @@ export interface HttpRequest {
 export interface HttpClient {
   /** Rejects with the signal's reason or a `NoAnswerError`. */
   send(url: URL, request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer>;
+
+  /**
+   * GET of a list, whose items go to `scanner` while they arrive. Resolves to the answer itself where its status is not
+   * 200. Rejects with the signal's reason, a `NoAnswerError`, `NoJsonError`, or what the scanner's taker throws.
+   */
+  list(
+    url: URL,
+    request: Omit<HttpRequest, 'method'>,
+    scanner: ItemScanner,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer | ListAnswer>;
 }
+
+/** So much is scanned at once, in some milliseconds: after it the rest of the program has its turn. */
+const TURN_BYTES = 512 * 1024;
 
 export function createHttpClient(agents: HttpAgents, connectTimeoutMs: number): HttpClient {
   const client = got.extend({
@@ -45,13 +70,73 @@ export function createHttpClient(agents: HttpAgents, connectTimeoutMs: number): 
         });
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        throw tooLarge.signal.aborted ? new NoAnswerError({ kind: 'tooLarge' }) : noAnswer(error);
+        throw tooLarge.signal.aborted
+          ? new NoAnswerError({ kind: 'tooLarge', maxBytes: MAX_ANSWER_BYTES })
+          : noAnswer(error);
+      }
+    },
+
+    async list(url, { timeoutMs, headers = {} }, scanner, signal) {
+      const stream = client.stream(url, { signal, timeout: { request: timeoutMs }, headers });
+      // One that comes after the answer was given up would end the process.
+      stream.on('error', () => undefined);
+      try {
+        const [response] = (await once(stream, 'response')) as [IncomingMessage];
+        const { statusCode = 0, headers: given } = response;
+        if (statusCode !== 200) {
+          return { statusCode, headers: given, body: await textOf(stream, MAX_ANSWER_BYTES) };
+        }
+        if (Number(given['content-length']) > MAX_LIST_BYTES) throw listTooLarge();
+        await scan(stream, scanner);
+        return { statusCode, headers: given, rest: scanner.end() };
+      } catch (error) {
+        stream.destroy();
+        if (signal.aborted) throw signal.reason;
+        throw error instanceof TakerError ? error.cause : noAnswer(error);
       }
     },
   };
 }
 
-function noAnswer(error: unknown): NoAnswerError {
+/** What the scanner or its taker threw, which is no fault of the connection. */
+class TakerError extends Error {}
+
+async function scan(stream: AsyncIterable<unknown>, scanner: ItemScanner): Promise<void> {
+  let bytes = 0;
+  let turn = 0;
+  for await (const chunk of stream) {
+    const { length } = chunk as Buffer;
+    bytes += length;
+    if (bytes > MAX_LIST_BYTES) throw listTooLarge();
+    try {
+      scanner.push(chunk as Buffer);
+    } catch (cause) {
+      throw new TakerError('', { cause });
+    }
+    turn += length;
+    if (turn < TURN_BYTES) continue;
+    turn = 0;
+    await nextTurn();
+  }
+}
+
+function listTooLarge(): NoAnswerError {
+  return new NoAnswerError({ kind: 'tooLarge', maxBytes: MAX_LIST_BYTES });
+}
+
+async function textOf(stream: AsyncIterable<unknown>, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+    if (bytes > maxBytes) throw new NoAnswerError({ kind: 'tooLarge', maxBytes });
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function noAnswer(error: unknown): Error {
+  if (error instanceof NoAnswerError || error instanceof NoJsonError) return error;
   if (error instanceof TimeoutError) {
     // got says `Timeout awaiting 'connect' for 5000ms`; the phase and the number are all that is safe and useful.
     const ms = Number(/(\d+)ms$/.exec(error.message)?.[1]);

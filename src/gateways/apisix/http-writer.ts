@@ -118,6 +118,8 @@ function exchange(
   });
 }
 
+const TOO_LARGE: NoAnswer = { kind: 'tooLarge', maxBytes: MAX_ANSWER_BYTES };
+
 function collect(
   response: IncomingMessage,
   request: ClientRequest,
@@ -128,7 +130,7 @@ function collect(
   const giveUp = (why: NoAnswer) => request.destroy(new NoAnswerError(why));
   const { 'content-length': length, 'content-encoding': encoding = '' } = response.headers;
   if (Number(length) > MAX_ANSWER_BYTES) {
-    giveUp({ kind: 'tooLarge' });
+    giveUp(TOO_LARGE);
     return;
   }
   // Nobody asked for another one.
@@ -138,7 +140,7 @@ function collect(
   }
   response.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) giveUp({ kind: 'tooLarge' });
+    if (bytes > MAX_ANSWER_BYTES) giveUp(TOO_LARGE);
     else chunks.push(chunk);
   });
   response.on('end', () => {

@@ -22,7 +22,7 @@ const silent = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), c
 function storeOf<T extends Stored>(
   indexes: Readonly<Record<string, (object: T) => readonly string[]>> = {},
 ): Store<T> {
-  const store = createStore<T>({ indexes, reportListenerError: (error) => expect.fail(String(error)) });
+  const store = createStore<T>({ indexes, reportError: (error) => expect.fail(String(error)) });
   store.setState({ state: 'synced' });
   return store;
 }

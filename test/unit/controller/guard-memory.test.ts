@@ -79,4 +79,39 @@ describe('GuardMemory', () => {
     memory.held(key, undefined);
     expect(memory.recall(key)?.heldSince).toBeUndefined();
   });
+
+  it.each([-86_400_000, 86_400_000])(
+    'counts what passed of a hold where the wall clock is set by %d ms',
+    async (jump) => {
+      const { clock, memory } = start();
+      const hold = () => memory.held(key, memory.recall(key)?.heldSince);
+      memory.held(key, clock.now());
+      await clock.advance(10_000);
+      clock.setWall(clock.now() + jump);
+      expect(memory.recall(key)?.heldSince).toBe(clock.now() - 10_000);
+      hold();
+      await clock.advance(20_000);
+      expect(memory.recall(key)?.heldSince).toBe(clock.now() - 30_000);
+    },
+  );
+
+  it('tells the same time of a hold while the wall clock only drifts', async () => {
+    const { clock, memory } = start();
+    const since = clock.now();
+    memory.held(key, since);
+    for (let second = 0; second < 10; second += 1) {
+      await clock.advance(1000);
+      clock.setWall(clock.now() + 100);
+      expect(memory.recall(key)?.heldSince).toBe(since);
+      memory.held(key, since);
+    }
+  });
+
+  it('goes on with the hold of an earlier process, also after the clock was set', async () => {
+    const { clock, memory } = start();
+    memory.held(key, clock.now() - 20_000);
+    clock.setWall(clock.now() - 86_400_000);
+    await clock.advance(5000);
+    expect(memory.recall(key)?.heldSince).toBe(clock.now() - 25_000);
+  });
 });

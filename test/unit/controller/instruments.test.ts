@@ -89,14 +89,14 @@ describe('instruments', () => {
 });
 
 describe('objects', () => {
-  const reportListenerError = (error: unknown) => {
+  const reportError = (error: unknown) => {
     throw error;
   };
 
   it('are counted together where their connections do not exist', () => {
-    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportListenerError });
-    const connections = createStore<GatewayConnection>({ indexes: {}, reportListenerError });
-    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportListenerError });
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
     for (let n = 0; n < 3000; n += 1) {
       const lost = object(`a-${n}`, [condition('Ready', 'False', 'ConnectionNotFound')]);
       upstreams.upsert({ ...lost, connection: `unknown-${n}` } as unknown as GatewayUpstream);
@@ -108,8 +108,8 @@ describe('objects', () => {
   });
 
   it('are counted by kind, connection and condition, not by name', () => {
-    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportListenerError });
-    const connections = createStore<GatewayConnection>({ indexes: {}, reportListenerError });
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
     for (const name of ['a', 'b']) {
       upstreams.upsert(object(name, [condition('Ready', 'True', 'Ready')]) as unknown as GatewayUpstream);
     }
@@ -118,7 +118,7 @@ describe('objects', () => {
       ...object('main', [condition('Reachable', 'True', 'Reachable')]),
       namespace: '',
     } as unknown as GatewayConnection);
-    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportListenerError });
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
     sets.upsert({
       ...object('all', [condition('PruningHeld', 'True', 'PruningHeld')]),
       namespace: '',

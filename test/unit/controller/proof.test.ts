@@ -92,11 +92,11 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   const { controlApi, namespaces } = { controlApi: { urls: [A, B] }, namespaces: [], ...options };
   const clock = createFakeClock();
   const planes = new DataPlanes();
-  const reportListenerError = (error: unknown) => {
+  const reportError = (error: unknown) => {
     throw error;
   };
-  const upstreams = createStore<GatewayUpstream>({ indexes: upstreamIndexes, reportListenerError });
-  const connections = createStore<GatewayConnection>({ indexes: {}, reportListenerError });
+  const upstreams = createStore<GatewayUpstream>({ indexes: upstreamIndexes, reportError });
+  const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
   connections.upsert(connection(controlApi));
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const told = new Map<string, unknown>();

@@ -4,7 +4,12 @@ import { type SetOutcome, UpstreamSets } from '../../../src/controller/reconcile
 import type { Reporter } from '../../../src/controller/reporter.ts';
 import type { ObjectKey } from '../../../src/core/model.ts';
 import type { SetMember } from '../../../src/core/upstream-set.ts';
-import { type ServiceFacts, serviceIndexes, trimService } from '../../../src/discovery/kubernetes.ts';
+import {
+  type ServiceFacts,
+  serviceIndexes,
+  trimService,
+  unreadableService,
+} from '../../../src/discovery/kubernetes.ts';
 import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import {
   type GatewayUpstream,
@@ -23,7 +28,7 @@ const never = new AbortController().signal;
 function storeOf<T extends Stored>(indexes: StoreOptions<T>['indexes'] = {}): Store<T> {
   return createStore<T>({
     indexes,
-    reportListenerError: (error) => {
+    reportError: (error) => {
       throw error;
     },
   });
@@ -218,6 +223,28 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 0 } });
     });
 
+    it('are pruned whatever carries the label of the set without being made by it', async () => {
+      const stranger = (name: string, namespace: string) =>
+        put(
+          upstreams,
+          trimGatewayUpstream({
+            metadata: { ...metadata(name, { labels: { 'gatewayupstream.dev/set': 'all' } }), namespace },
+            spec: { backends: [{ serviceRef: { name: 'a', port: 80 } }] },
+          }),
+        );
+      // In a namespace that the set does not select, and under names that it does not want in one that it does.
+      for (let n = 0; n < 5; n += 1) {
+        stranger(`mine-${n}`, 'elsewhere');
+        stranger(`mine-${n}`, 'shop');
+      }
+      await work();
+      expect(outcome?.counts).toMatchObject({ upstreams: 3, waiting: 0 });
+      service('b', {});
+      await work();
+      expect(requests).toEqual(['delete b-80']);
+      expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 2, waiting: 0 } });
+    });
+
     it('that wait go when their Service does', async () => {
       set({ serviceSelector: { matchLabels: { app: 'wrong' } } });
       await work();
@@ -231,6 +258,16 @@ describe('the GatewayUpstreams of sets', () => {
       await work();
       expect(requests).toEqual(['delete b-80']);
       expect(outcome?.pruningHeld).toBeUndefined();
+    });
+
+    it('are kept while their Service cannot be read', async () => {
+      const unread = unreadableService({ metadata: metadata('b') }, 'bad');
+      put(services, unread);
+      await work();
+      expect(requests).toEqual([]);
+      service('b', {});
+      await work();
+      expect(requests).toEqual(['delete b-80']);
     });
 
     it('are let be in a namespace that is being deleted, and made anew in none', async () => {

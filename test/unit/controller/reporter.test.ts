@@ -27,6 +27,7 @@ const outcome = (ready: number, extra: Partial<UpstreamOutcome> = {}): UpstreamO
       { host: 'fd00::1', port: 80, reason: 'Held' },
       { host: 'fd00::2', reason: 'PortMissing' },
     ],
+    warnings: [],
   },
   ...extra,
 });
@@ -228,7 +229,7 @@ describe('reporter', () => {
     const { reporter, written, clock } = start();
     const { counts } = outcome(1).endpoints ?? expect.unreachable();
     const host = (n: number): Partial<UpstreamOutcome> => ({
-      endpoints: { counts, excluded: [{ host: `10.0.0.${n}`, reason: 'NotReady' }] },
+      endpoints: { counts, excluded: [{ host: `10.0.0.${n}`, reason: 'NotReady' }], warnings: [] },
     });
     reporter.upstream(object(), outcome(1, host(0)));
     await settle();
@@ -246,6 +247,34 @@ describe('reporter', () => {
     expect(written).toHaveLength(3);
     expect(written[2]?.excluded).toEqual(written[1]?.excluded);
     expect(written[2]?.endpoints).toEqual(written[1]?.endpoints);
+  });
+
+  it('writes warnings at most every 10 s, keeps them where nothing is known, and takes them away', async () => {
+    const { reporter, written, clock } = start();
+    const known = outcome(1).endpoints ?? expect.unreachable();
+    const warned = (message: string): Partial<UpstreamOutcome> => ({
+      endpoints: {
+        ...known,
+        warnings: [{ reason: 'WeightsApproximate', field: 'spec.backends', message }],
+      },
+    });
+    reporter.upstream(object(), outcome(1));
+    await settle();
+    expect(written[0]).not.toHaveProperty('warnings');
+    for (let n = 1; n <= 20; n += 1) reporter.upstream(object(), outcome(1, warned(`words ${n}`)));
+    await settle();
+    expect(written).toHaveLength(1);
+    await clock.advance(10_000);
+    expect(written).toHaveLength(2);
+    const warnings = [{ reason: 'WeightsApproximate', field: 'spec.backends', message: 'words 20' }];
+    expect(written[1]?.warnings).toEqual(warnings);
+    const { endpoints: _, ...unknown } = outcome(1, { programmed: down, ready: down });
+    reporter.upstream(object(), unknown);
+    await settle();
+    expect(written[2]?.warnings).toEqual(warnings);
+    reporter.upstream(object(), outcome(1));
+    await clock.advance(10_000);
+    expect(written.at(-1)).not.toHaveProperty('warnings');
   });
 
   it('writes conditions that flap at most five times in 10 s, and the last ones win', async () => {

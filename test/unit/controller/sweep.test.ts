@@ -86,11 +86,11 @@ async function start({ onlyNamespaces = [] }: { readonly onlyNamespaces?: readon
   void session.run();
   await settle();
 
-  const reportListenerError = (error: unknown) => {
+  const reportError = (error: unknown) => {
     throw error;
   };
-  const upstreams = createStore<GatewayUpstream>({ indexes: upstreamIndexes, reportListenerError });
-  const connections = createStore<GatewayConnection>({ indexes: {}, reportListenerError });
+  const upstreams = createStore<GatewayUpstream>({ indexes: upstreamIndexes, reportError });
+  const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
   for (const store of [upstreams, connections]) store.setState({ state: 'synced' });
   connections.upsert(connection());
   const event = vi.fn<Reporter['event']>();

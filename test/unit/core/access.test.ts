@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
@@ -10,7 +9,7 @@ import {
   externalNameProblem,
   isNamespaceAllowed,
   matchesSelector,
-  unusablePatterns,
+  patternProblem,
 } from '../../../src/core/access.ts';
 
 const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>
@@ -38,8 +37,15 @@ describe('isNamespaceAllowed', () => {
     ['notMatch leaves the others', { all: true, notMatch: ['kube-.*'] }, 'my-kube-system', true],
     ['notMatch wins over names', { names: ['a'], notMatch: ['a'] }, 'a', false],
     ['notMatch wins over match', { match: ['a.*'], notMatch: ['ab'] }, 'ab', false],
-    ['what only RE2 reads allows nothing', { match: ['(?i)a'] }, 'a', false],
-    ['what only RE2 reads forbids everything', { all: true, notMatch: ['(?i)b'] }, 'a', false],
+    ['what RE2 does not read allows nothing', { match: ['(?=a)a'] }, 'a', false],
+    ['what RE2 does not read forbids everything', { all: true, notMatch: ['(?=b)b'] }, 'a', false],
+    ['what is too large for RE2 allows nothing', { match: ['(a{1,30}){1,30}'] }, 'a', false],
+    [
+      'what is too large for RE2 forbids everything',
+      { all: true, notMatch: ['(b{1,30}){1,30}'] },
+      'a',
+      false,
+    ],
     ['one that does not compile alone allows nothing', { match: ['a)|(?:.*'] }, 'b', false],
     ['one that does not compile alone forbids everything', { all: true, notMatch: ['a)|(?:b'] }, 'c', false],
     ['the others beside it count', { match: ['(', 'a'] }, 'a', true],
@@ -61,12 +67,41 @@ describe('isNamespaceAllowed', () => {
     expect(allowed(rules, 's-x', { team: 'a' })).toBe(false);
   });
 
-  it('names the expressions that it cannot use', () => {
-    expect(unusablePatterns({ match: ['a', '(?i)a'], notMatch: ['b', 'a)|(?:b'] })).toEqual([
-      '(?i)a',
-      'a)|(?:b',
-    ]);
-    expect(unusablePatterns(undefined)).toEqual([]);
+  it('names the expressions that cannot be used, and why', () => {
+    const problem = patternProblem({ match: ['a', '(?=a)a', '(a{9}){99}'], notMatch: ['b', 'a)|(?:b'] });
+    expect(problem).toBe(
+      [
+        '(?=a)a cannot be used, since it is not a regular expression of RE2',
+        '(a{9}){99} cannot be used, since its repetitions make it too large (1091 instructions of at most 500): use + or * instead of large counts',
+        'a)|(?:b cannot be used, since it is not a regular expression of RE2',
+      ].join('; '),
+    );
+    expect(patternProblem({ match: ['a'] })).toBeUndefined();
+    expect(patternProblem(undefined)).toBeUndefined();
+  });
+});
+
+describe('isNamespaceAllowed of a namespace that has not been read', () => {
+  const unread = (rules: NamespaceSelector) => isNamespaceAllowed(rules, { name: 'shop', labels: undefined });
+  const withoutLabel = { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' as const }] };
+
+  it.each<[string, NamespaceSelector, boolean | 'unknown']>([
+    ['DoesNotExist', { selector: withoutLabel }, 'unknown'],
+    [
+      'NotIn',
+      { selector: { matchExpressions: [{ key: 'tier', operator: 'NotIn', values: ['x'] }] } },
+      'unknown',
+    ],
+    ['a label', { selector: { matchLabels: { team: 'a' } } }, 'unknown'],
+    ['a selector that matches everything', { selector: {} }, 'unknown'],
+    ['its name, whatever the labels are', { names: ['shop'], selector: withoutLabel }, true],
+    ['an expression, whatever the labels are', { match: ['s.*'], selector: withoutLabel }, true],
+    ['all', { all: true }, true],
+    ['notMatch, whatever the labels are', { selector: withoutLabel, notMatch: ['shop'] }, false],
+    ['no rule', {}, false],
+    ['another name', { names: ['blog'] }, false],
+  ])('decides by %s: %3$s', (_, rules, expected) => {
+    expect(unread(rules)).toBe(expected);
   });
 });
 
@@ -131,6 +166,13 @@ describe('accessProblem', () => {
     const problem = accessProblem(upstream(), shop, connection({ allowedNamespaces: { names: ['a'] } }));
     expect(problem).toMatchObject({ status: 'False', reason: 'NamespaceNotAllowed' });
     expect(problem?.message).toMatch(/edge .* shop.*spec\.allowedNamespaces/);
+  });
+
+  it('is Unknown while the labels of the namespace decide and are not known', () => {
+    const spec = { allowedNamespaces: { selector: { matchLabels: { team: 'a' } } } };
+    const problem = accessProblem(upstream(), { name: 'shop', labels: undefined }, connection(spec));
+    expect(problem).toMatchObject({ status: 'Unknown', reason: 'Pending' });
+    expect(problem?.message).toMatch(/Namespace shop is not known yet.*edge/);
   });
 
   it('allows no namespace where the connection says nothing', () => {
@@ -206,7 +248,8 @@ describe('accessProblem', () => {
     ['10-0-0-1.other.pod.cluster.local', 'inside'],
     ['10-0-0-1.web.other.svc.cluster.local', 'inside'],
     ['svc.example.com', 'outside'],
-    ['websvc', 'outside'],
+    ['websvc', 'inside'],
+    ['WEBSVC.', 'inside'],
     ['mysvc.example.com', 'outside'],
     ['web.example.com', 'outside'],
     ['cluster.local.example.com', 'outside'],
@@ -226,7 +269,70 @@ describe('accessProblem', () => {
     expect(problem('db.payments')).toBe('StaticAddressesDenied');
     expect(problem('DB.Payments')).toBe('StaticAddressesDenied');
     expect(problem('db.example')).toBeUndefined();
-    expect(problem('eu.db.payments')).toBeUndefined();
+    expect(problem('db-0.db.payments')).toBe('StaticAddressesDenied');
+    expect(problem('payments.example')).toBeUndefined();
+  });
+
+  it('names an address that is not allowed, and where it can be', () => {
+    const open = { tenantPolicy: { staticAddresses: 'Allow' } } as const;
+    expect(accessProblem(withHost('169.254.169.254'), shop, connection(open))).toEqual({
+      status: 'False',
+      reason: 'AddressNotAllowed',
+      message:
+        '169.254.169.254 leads to a link-local address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+    });
+    const addresses = { allow: ['169.254.0.0/16'] };
+    expect(
+      accessProblem(withHost('169.254.169.254'), shop, connection({ ...open, addresses })),
+    ).toBeUndefined();
+  });
+
+  describe('ports of health probes', () => {
+    const probed = (backend: object, active: object = { port: 10_250, method: 'POST', body: '{}' }) =>
+      upstream({ backends: [backend as typeof service], healthCheck: { active } });
+    const problem = (backend: object, spec: Parameters<typeof connection>[0] = {}, active?: object) =>
+      accessProblem(probed(backend, active), shop, connection(spec));
+    const by = (mode: string) => ({ ...service, addressing: { mode } });
+    const elsewhere = { serviceRef: { name: 'web', namespace: 'bank', port: 80 } };
+
+    it.each<[string, object, string]>([
+      ['nodes', by('Node'), 'nodes of the cluster'],
+      ['a load balancer', by('LoadBalancer'), 'a load balancer'],
+      ['Pods of another namespace', elsewhere, 'Pods of namespace bank'],
+      [
+        'Pods of another namespace by serviceName',
+        { serviceName: 'bank/web:http' },
+        'Pods of namespace bank',
+      ],
+    ])('are denied for %s', (_, backend, what) => {
+      expect(problem(backend)).toEqual({
+        status: 'False',
+        reason: 'ProbePortDenied',
+        message: `GatewayConnection edge does not allow health probes at port 10250 of ${what}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+      });
+      expect(problem(backend, { tenantPolicy: { probePorts: 'Any' } })).toBeUndefined();
+      // The ordinary probe, at the port of the node.
+      expect(problem(backend, {}, { path: '/healthz' })).toBeUndefined();
+    });
+
+    it('are denied where the connection says how nodes are reached', () => {
+      expect(problem(service, { addressing: { mode: 'Node' } })?.reason).toBe('ProbePortDenied');
+      expect(problem(by('Pod'), { addressing: { mode: 'Node' } })).toBeUndefined();
+    });
+
+    it.each<[string, object]>([
+      ['Pods of the namespace', service],
+      ['Pods of the namespace by their name', { serviceName: 'shop/web:http' }],
+      ['the own Service', by('ClusterIP')],
+      ['the own Service by its name', by('DNS')],
+    ])('are allowed for %s', (_, backend) => {
+      expect(problem(backend)).toBeUndefined();
+    });
+
+    it('are allowed for addresses, whose ports a tenant may choose anyway', () => {
+      const addresses = { addresses: [{ host: '203.0.113.1', port: 80 }] };
+      expect(problem(addresses, { tenantPolicy: { staticAddresses: 'Allow' } })).toBeUndefined();
+    });
   });
 
   describe('suffixes of DNS names', () => {
@@ -287,6 +393,8 @@ describe('accessProblem', () => {
       ['db.example.com', 'Deny', 'does not allow places outside the cluster'],
       ['db.payments.svc.cluster.local', 'Allow', 'inside the cluster'],
       ['db.payments', 'Allow', 'inside the cluster'],
+      ['db-0.db.payments', 'Allow', 'inside the cluster'],
+      ['db', 'Allow', 'inside the cluster'],
     ] as const)('%s with policy %s', (host, policy, message) => {
       const found = problem(host, policy);
       if (message === undefined) expect(found).toBeUndefined();
@@ -295,16 +403,31 @@ describe('accessProblem', () => {
         expect(found?.message).toContain(message);
       }
     });
+
+    it.each(['localhost', '127.0.0.1', '2130706433', '127.1', '0x7f.1', 'metadata.google.internal'])(
+      '%s is not allowed, though places outside the cluster are',
+      (host) => {
+        expect(problem(host, 'Allow')).toMatchObject({
+          state: 'notPermitted',
+          reason: 'AddressNotAllowed',
+          message: expect.stringContaining(`is of type ExternalName and names ${host}, which `),
+        });
+      },
+    );
   });
 });
 
-describe('patterns that backtrack without end', () => {
-  it('come to an end, with the engine that the program turns on', () => {
-    setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
-    for (const pattern of ['^([a-z]+-?)+$', '(a+)+', '(a|a)*b']) {
-      expect(isNamespaceAllowed({ match: [pattern] }, { name: `${'a'.repeat(62)}1`, labels: {} })).toBe(
-        false,
-      );
-    }
+describe('patterns that backtrack without end in JavaScript', () => {
+  it.each([
+    '^([a-z]+-?)+$',
+    '(a+)+',
+    '(a|a)*b',
+    '^([a-z0-9]{1,20}-?)+$',
+    '^(([a-z0-9]{1,5}){1,4}-?){1,3}$',
+    '([a-z]{0,20}){0,9}-',
+  ])('are decided: %s', (pattern) => {
+    const name = `${'a'.repeat(62)}.`;
+    expect(isNamespaceAllowed({ match: [pattern] }, { name, labels: {} })).toBe(false);
+    expect(isNamespaceAllowed({ all: true, notMatch: [pattern] }, { name, labels: {} })).toBe(true);
   });
 });

@@ -254,7 +254,11 @@ describe('nodes', () => {
     ['RoundRobin', 10_000],
   ])('%s keeps the sum of weights within %i and says that shares are only near', (type, bound) => {
     const loadBalancing = type === 'ConsistentHash' ? { type, key: 'remote_addr' } : { type };
-    const { upstream, ready: verdict } = build(
+    const {
+      upstream,
+      ready: verdict,
+      warnings,
+    } = build(
       [
         { found: ready(...addresses(bound / 10, 1)), weight: 1 },
         { found: ready(...addresses(1, 2)), weight: 100 },
@@ -265,11 +269,52 @@ describe('nodes', () => {
     expect(sum).toBeLessThanOrEqual(bound);
     expect(Math.min(...upstream.nodes.map(({ weight }) => weight))).toBe(1);
     expect(verdict).toMatchObject({ reason: 'Ready', message: expect.stringContaining('only near') });
+    expect(warnings).toEqual([
+      {
+        reason: 'WeightsApproximate',
+        field: 'spec.backends',
+        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${bound}. Use weights that differ less, or fewer endpoints`,
+      },
+    ]);
+  });
+
+  it('warns of a consistent hash over more endpoints than its weights may add up to', () => {
+    const many = Array.from({ length: 5000 }, (_, index) => `10.1.${index >> 8}.${index & 255}`);
+    const loadBalancing = { type: 'ConsistentHash', key: 'remote_addr' } as const;
+    const { warnings, ready: verdict } = build([{ found: ready(...many) }], { loadBalancing });
+    expect(warnings).toEqual([
+      {
+        reason: 'WeightSumTooLarge',
+        field: 'spec.backends',
+        message:
+          'There are more than 1000 endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints',
+      },
+    ]);
+    expect(verdict.message).toContain('only near');
+    expect(build([{ found: ready(...many) }]).warnings).toEqual([]);
+  });
+
+  it('warns of zones and addresses whose weights are only near what was asked for', () => {
+    const inZone = (zone: string, first: number) =>
+      Array.from({ length: 500 }, (_, index) =>
+        endpoint(`10.${first}.${index >> 8}.${index & 255}`, { zone }),
+      );
+    const zones = [
+      { zone: 'near', priority: 0, weight: 100 },
+      { zone: 'far', priority: 0, weight: 1 },
+    ];
+    const zoned = build([{ found: known(...inZone('near', 1), ...inZone('far', 2)) }], {
+      endpoints: { drain: 'Remove', zones },
+    });
+    expect(new Set(zoned.upstream.nodes.map(({ weight }) => weight))).toEqual(new Set([19, 1]));
+    expect(zoned.warnings).toMatchObject([{ reason: 'WeightsApproximate', field: 'spec.endpoints.zones' }]);
+    expect(zoned.warnings[0]?.message).toMatch(/^The zones of spec\.backends\[0\] get only approximately/);
   });
 
   it('does not say so where the shares are right', () => {
-    const { ready: verdict } = build([{ found: ready('a', 'b', 'c') }, { found: ready('d') }]);
+    const { ready: verdict, warnings } = build([{ found: ready('a', 'b', 'c') }, { found: ready('d') }]);
     expect(verdict.message).not.toContain('only near');
+    expect(warnings).toEqual([]);
   });
 });
 

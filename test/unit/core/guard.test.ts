@@ -68,6 +68,16 @@ describe('guardRemoval', () => {
     expect(at(began + 300_000)).toMatchObject({ held: [], until: undefined });
   });
 
+  it('counts a hold that begins in the future from now: the clock was set back', () => {
+    const day = 86_400_000;
+    const now = 1_000_000;
+    expect(guard({ fate: 'vanished', heldSince: now + day, now })).toMatchObject({
+      since: now,
+      until: now + 30_000,
+    });
+    expect(guard({ fate: 'sick', heldSince: now + day, now })).toMatchObject({ until: now + 300_000 });
+  });
+
   it('holds what is sick for ever where that is asked for', () => {
     const policy = { maxRemovalPercent: 50, holdForMs: 1000, whenExpired: 'Hold' } as const;
     expect(guard({ policy, heldSince: 0, now: 10_000_000 })).toMatchObject({

@@ -70,6 +70,14 @@ describe('every field that could name something of somebody else', () => {
     ['an address', address('192.0.2.1'), 'StaticAddressesDenied'],
     ['the nodes of an upstream of somebody else', { manage: 'Nodes' }, 'AdoptionDenied'],
     ['an upstream that nobody owns', { adoptionPolicy: 'IfUnowned' }, 'AdoptionDenied'],
+    [
+      'the port of the kubelet',
+      {
+        backends: [{ serviceRef: { name: 'web', port: 80 }, addressing: { mode: 'Node' } }],
+        healthCheck: { active: { port: 10_250, method: 'POST', path: '/run/shop/web/main', body: 'cmd=id' } },
+      },
+      'ProbePortDenied',
+    ],
     ['a path as a connection', { connectionRef: { name: '../secrets/k' } }, 'InvalidSpec'],
   ])('is refused %s', (_what, spec, reason) => {
     expect(refusal(spec)).toBe(reason);

@@ -13,6 +13,9 @@ import {
   trimEndpoints,
   trimService,
   trimSlice,
+  unreadableEndpoints,
+  unreadableService,
+  unreadableSlice,
 } from '../../../src/discovery/kubernetes.ts';
 import { createStore } from '../../../src/kube/store.ts';
 
@@ -577,11 +580,11 @@ describe('createKubernetesSource', () => {
 
   function start() {
     stop.controller = new AbortController();
-    const reportListenerError = (error: unknown) => {
+    const reportError = (error: unknown) => {
       throw error;
     };
-    const services = createStore<ServiceFacts>({ indexes: {}, reportListenerError });
-    const slices = createStore<SliceFacts>({ indexes: sliceIndexes, reportListenerError });
+    const services = createStore<ServiceFacts>({ indexes: {}, reportError });
+    const slices = createStore<SliceFacts>({ indexes: sliceIndexes, reportError });
     const source = createKubernetesSource({ services, slices });
     const running = source.run(stop.controller.signal);
     return { services, slices, source, running };
@@ -610,12 +613,12 @@ describe('createKubernetesSource', () => {
 
     function withEndpoints() {
       stop.controller = new AbortController();
-      const reportListenerError = (error: unknown) => {
+      const reportError = (error: unknown) => {
         throw error;
       };
-      const services = createStore<ServiceFacts>({ indexes: {}, reportListenerError });
-      const slices = createStore<SliceFacts>({ indexes: sliceIndexes, reportListenerError });
-      const endpoints = createStore<EndpointsFacts>({ indexes: {}, reportListenerError });
+      const services = createStore<ServiceFacts>({ indexes: {}, reportError });
+      const slices = createStore<SliceFacts>({ indexes: sliceIndexes, reportError });
+      const endpoints = createStore<EndpointsFacts>({ indexes: {}, reportError });
       const source = createKubernetesSource({ services, slices, endpoints });
       const running = source.run(stop.controller.signal);
       services.setState({ state: 'synced' });
@@ -663,6 +666,16 @@ describe('createKubernetesSource', () => {
       expect(changed).toHaveBeenCalledTimes(3);
     });
 
+    it('knows nothing of a name whose Endpoints cannot be read', () => {
+      const { endpoints, source } = withEndpoints();
+      endpoints.setState({ state: 'synced' });
+      endpoints.upsert(unreadableEndpoints({ metadata: metadata('web') }, 'bad') as EndpointsFacts);
+      expect(source.read(byEndpoint('http'))).toMatchObject({
+        state: 'unknown',
+        message: expect.stringContaining('Endpoints shop/web cannot be read (bad)'),
+      });
+    });
+
     it('leaves out what is no Endpoints object', () => {
       expect(trimEndpoints({ metadata: { name: 'web' } })).toBeUndefined();
       expect(written(null).slices).toEqual([]);
@@ -681,6 +694,42 @@ describe('createKubernetesSource', () => {
     });
     slices.setState({ state: 'synced' });
     expect(nodesOf(source.read(byService(80)))).toEqual(['10.0.0.1:8080']);
+  });
+
+  it('knows nothing of a Service while it, or one of its slices, cannot be read', () => {
+    const { services, slices, source, running: _running } = synced();
+    const other = { ...byService(80), name: 'api' };
+    const unknown = (what: string) => ({
+      state: 'unknown',
+      beginning: false,
+      message: expect.stringContaining(`${what} cannot be read (bad)`),
+    });
+    services.upsert(service());
+    services.upsert({ ...service(), name: 'api', uid: 'api' });
+    slices.upsert(slice('a', http, [at('10.0.0.1')]));
+    const bad = (name: string, labels: unknown) =>
+      unreadableSlice({ metadata: { ...metadata(name), labels } }, 'bad') as SliceFacts;
+    const changed = vi.fn();
+    source.subscribe(other, changed);
+
+    slices.upsert(bad('b', { 'kubernetes.io/service-name': 'web' }));
+    expect(source.read(byService(80))).toMatchObject(unknown('EndpointSlice shop/b'));
+    expect(nodesOf(source.read(other))).toEqual([]);
+    slices.remove(bad('b', {}));
+    expect(nodesOf(source.read(byService(80)))).toEqual(['10.0.0.1:8080']);
+    expect(changed).not.toHaveBeenCalled();
+
+    // Whose it is cannot be read either.
+    slices.upsert(bad('c', 7));
+    expect(source.read(byService(80))).toMatchObject(unknown('EndpointSlice shop/c'));
+    expect(source.read(other)).toMatchObject(unknown('EndpointSlice shop/c'));
+    expect(changed).toHaveBeenCalledTimes(1);
+    slices.remove(bad('c', 7));
+    expect(changed).toHaveBeenCalledTimes(2);
+
+    const unread = { metadata: { ...metadata('web'), resourceVersion: '9' } };
+    services.upsert(unreadableService(unread, 'bad') as ServiceFacts);
+    expect(source.read(byService(80))).toMatchObject(unknown('Service shop/web'));
   });
 
   it('knows nothing where the API server does not serve a kind', () => {

@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { isDeeperThan } from '../../../src/api/json-depth.ts';
+import { upstreamIndexes } from '../../../src/controller/controller.ts';
 import {
+  type GatewayUpstream,
   trimCertificateSecret,
   trimGatewayConnection,
   trimGatewayUpstream,
@@ -9,6 +12,7 @@ import {
   trimNode,
   trimSecret,
 } from '../../../src/kube/objects.ts';
+import { createStore } from '../../../src/kube/store.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
@@ -142,6 +146,69 @@ describe('trimGatewayUpstream', () => {
   it('forgets a status that it does not understand', () => {
     const object = trimGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
     expect(object?.status).toBeUndefined();
+  });
+});
+
+describe('apisix.overrides', () => {
+  const specWith = (overrides: unknown) => ({
+    backends: [{ serviceRef: { name: 'web', port: 80 } }],
+    apisix: { overrides },
+  });
+  /** `levels` lists, each within the one before. */
+  const lists = (levels: number): unknown => JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
+  const maps = (levels: number): unknown => JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`);
+  const problemOf = (overrides: unknown) => {
+    const spec = trimGatewayUpstream({ metadata, spec: specWith(overrides) })?.spec;
+    return spec?.ok === false ? spec.message : undefined;
+  };
+
+  it('is nested up to 16 levels deep, its own included', () => {
+    for (const nested of [lists, maps]) {
+      expect(problemOf({ x: nested(15) })).toBeUndefined();
+      expect(problemOf({ x: nested(16) })).toBe(
+        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the levels below',
+      );
+    }
+  });
+
+  it.each<[string, unknown]>([
+    ['lists', { x: lists(3000) }],
+    ['maps', { x: maps(3000) }],
+    ['discovery_args', { discovery_args: maps(9000) }],
+  ])('too deep by %s is dropped before the object is stored, and compared without harm', (_, overrides) => {
+    const failures: unknown[] = [];
+    const store = createStore<GatewayUpstream>({
+      indexes: upstreamIndexes,
+      reportError: (_error, failure) => failures.push(failure),
+    });
+    const listed = () => {
+      const object = trimGatewayUpstream({
+        metadata: { ...metadata, managedFields: [{ fieldsV1: maps(3000) }] },
+        spec: specWith(overrides),
+        status: { conditions: maps(3000), plan: overrides },
+      });
+      if (object === undefined) throw new Error('no object');
+      return object;
+    };
+    store.replaceAll([listed()]);
+    store.replaceAll([listed()]);
+    expect(failures).toEqual([]);
+    expect(isDeeperThan(store.get('apps', 'web'), 8)).toBe(false);
+  });
+
+  it('has at most 32,768 characters as JSON', () => {
+    const wide = (length: number) => ({ x: 'a'.repeat(length - '{"x":""}'.length) });
+    expect(problemOf(wide(32_768))).toBeUndefined();
+    expect(problemOf(wide(32_769))).toMatch(/at most 32768 characters as JSON, not 32769/);
+  });
+
+  it('is bounded in the template of a set too', () => {
+    const { backends: _backends, ...template } = specWith({ x: lists(3000) });
+    const set = trimGatewayUpstreamSet({
+      metadata: { ...metadata, namespace: undefined },
+      spec: { namespaceSelector: { all: true }, template: { spec: template } },
+    });
+    expect(set?.spec).toMatchObject({ ok: false, message: expect.stringContaining('16 levels deep') });
   });
 });
 

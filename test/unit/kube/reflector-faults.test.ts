@@ -104,15 +104,6 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     ),
     times: 3,
   },
-  'sends an object that cannot be read': {
-    answer: send(
-      '{"metadata":{"resourceVersion":"9"},"items":[{"metadata":{"namespace":"ns","name":"fresh","uid":"u","resourceVersion":"9"},"value":5}]}\n',
-    ),
-    event: send(
-      '{"type":"MODIFIED","object":{"metadata":{"namespace":"ns","name":"kept","uid":"uid-kept","resourceVersion":"999"},"value":5}}\n',
-    ),
-    times: 3,
-  },
 };
 
 /** A reflector through the whole of one fault at one stage. */
@@ -135,9 +126,10 @@ async function suffer(fault: Fault, stage: Stage) {
   await using api = await startModelApiServer(misbehave);
   const transport = createTransport({ kubeConfig: kubeConfigOf({ server: api.url }), userAgent: 'tests' });
   const clock = createInstantClock();
+  const reportError = (error: unknown) => expect.unreachable(String(error));
   const store = createStore<Thing>({
     indexes: {},
-    reportListenerError: (error) => expect.unreachable(String(error)),
+    reportError,
   });
   /** What `health` said whenever the API server was asked, or a pause began. */
   const errors: (string | undefined)[] = [];
@@ -158,6 +150,7 @@ async function suffer(fault: Fault, stage: Stage) {
     paths: ['/api/v1/things'],
     query: {},
     trim,
+    reportError,
     store,
     clock: {
       ...clock,

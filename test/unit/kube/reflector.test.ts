@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import { createReflector, type ReflectorTiming } from '../../../src/kube/reflector.ts';
-import { createStore, type Stored } from '../../../src/kube/store.ts';
+import { createStore, type ObjectFailure, type Stored } from '../../../src/kube/store.ts';
 import { createTransport } from '../../../src/kube/transport.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -85,7 +85,12 @@ async function follow(
     child: () => log,
   };
   const errors: unknown[] = [];
-  const store = createStore<Thing>({ indexes: {}, reportListenerError: (error) => errors.push(error) });
+  const failures: ObjectFailure[] = [];
+  const reportError = (error: unknown, failure: ObjectFailure) => {
+    errors.push(error);
+    failures.push(failure);
+  };
+  const store = createStore<Thing>({ indexes: {}, reportError });
   const events: string[] = [];
   const label = (thing: Thing | undefined) =>
     thing === undefined ? '-' : `${thing.uid}@${thing.resourceVersion}`;
@@ -97,6 +102,11 @@ async function follow(
     paths: ['/api/v1/things', ...olderPaths],
     query: { labelSelector: 'kept' },
     trim,
+    unreadable: (object) => {
+      const { metadata } = object as { readonly metadata: Stored };
+      return metadata.uid === 'left out' ? undefined : { ...metadata, value: 'unreadable' };
+    },
+    reportError,
     store,
     ...(isServed === undefined ? {} : { isServed }),
     clock,
@@ -119,6 +129,7 @@ async function follow(
     reflector,
     events,
     errors,
+    failures,
     lines,
     stop,
     running,
@@ -567,27 +578,44 @@ describe('an object that cannot be read', () => {
     expect(run.store.get('ns', 'a')?.resourceVersion).toBe('1');
   });
 
-  it('spoils the list if nothing was known of it, and is kept as it was known else', async () => {
-    const broken = { value: 'throws' };
+  const broken = { value: 'throws' };
+  const failed = (name: string) => ({ step: 'read', object: `ns/${name}` });
+
+  it('keeps neither the others of its list nor the watch after it waiting', async () => {
     const run = await follow([
-      list('1', [raw('a', '1', broken)]),
-      list('2', [raw('a', '1')]),
-      watched([errorEvent(410)], 'close'),
-      list('3', [raw('a', '3', broken), raw('b', '3')]),
+      list('1', [raw('a', '1'), raw('bad', '1', broken), raw('b', '1')]),
+      watched([added(raw('c', '2'))], 'close'),
     ]);
-    expect(await run.played()).toEqual(['list', 'list', 'watch 2', 'list', 'watch 3']);
-    expect(run.events).toEqual(['syncing', '- > uid-a@1', 'synced', '- > uid-b@3']);
-    expect(run.store.get('ns', 'a')?.resourceVersion).toBe('1');
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
+    expect(run.store.get('ns', 'b')).toBeDefined();
+    expect(run.store.get('ns', 'c')).toBeDefined();
+    expect(run.failures).toEqual([failed('bad')]);
+    expect(run.reflector.health()).toMatchObject({ state: 'synced', lastError: undefined });
   });
 
-  it('is asked for again by the watch', async () => {
+  it('is stood in for where nothing was known of it', async () => {
+    const run = await follow([
+      list('1', [raw('bad', '1', broken), raw('none', '1', { ...broken, uid: 'left out' })]),
+      watched([added(raw('new', '2', broken))], 'close'),
+    ]);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
+    expect([...run.store.list()].map(({ name, value }) => [name, value])).toEqual([
+      ['bad', 'unreadable'],
+      ['new', 'unreadable'],
+    ]);
+  });
+
+  it('is kept as it was known, by lists and by watches, until it can be read again', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),
-      watched([added(raw('b', '2')), modified(raw('a', '3', { value: 'throws' }))], 'close'),
-      watched([modified(raw('a', '3'))], 'close'),
+      watched([modified(raw('a', '2', broken)), added(raw('b', '3'))], 'close'),
+      refused(410, 'Expired'),
+      list('4', [raw('a', '2', broken), raw('b', '3')]),
+      watched([modified(raw('a', '5'))], 'close'),
     ]);
-    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2', 'watch 3']);
-    expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@2', 'uid-a@1 > uid-a@3']);
+    expect(await run.played()).toEqual(['list', 'watch 1', 'watch 3', 'list', 'watch 4', 'watch 5']);
+    expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@3', 'uid-a@1 > uid-a@5']);
+    expect(run.failures).toEqual([failed('a'), failed('a')]);
   });
 
   it.each(['throws', 'nothing'])('is still removed when it is deleted (%s)', async (value) => {

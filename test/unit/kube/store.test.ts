@@ -1,24 +1,34 @@
 import { describe, expect, it } from 'vitest';
-import { createStore, type Store, type Stored } from '../../../src/kube/store.ts';
+import { createStore, type ObjectFailure, type Stored } from '../../../src/kube/store.ts';
 
 interface Thing extends Stored {
   readonly colours: readonly string[];
+  readonly detail?: unknown;
 }
 
 function thing(name: string, version: string, more: Partial<Thing> = {}): Thing {
   return { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: version, colours: ['red'], ...more };
 }
 
-function observed(): { store: Store<Thing>; events: string[]; errors: unknown[] } {
+/** `levels` objects, each within the one before. */
+function nested(levels: number): unknown {
+  return JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`);
+}
+
+function observed() {
   const errors: unknown[] = [];
+  const failures: ObjectFailure[] = [];
   const events: string[] = [];
   const store = createStore<Thing>({
     indexes: { colour: ({ colours }) => colours },
-    reportListenerError: (error) => errors.push(error),
+    reportError(error, failure) {
+      errors.push(error);
+      failures.push(failure);
+    },
   });
   const label = (object: Thing | undefined) => (object ? `${object.uid}@${object.resourceVersion}` : '-');
   store.onChange(({ previous, current }) => events.push(`${label(previous)} > ${label(current)}`));
-  return { store, events, errors };
+  return { store, events, errors, failures };
 }
 
 describe('a store', () => {
@@ -107,6 +117,35 @@ describe('a store', () => {
     store.remove(thing('a', '1'));
     expect(sizes).toEqual([1, 0]);
     expect(errors).toEqual([failure, failure]);
+  });
+
+  it('counts an object that cannot be compared as changed, and goes on with the others', () => {
+    const { store, events, failures } = observed();
+    const deep = (name: string) => thing(name, '1', { detail: nested(20_000) });
+    store.replaceAll([deep('a'), thing('b', '1')]);
+    events.length = 0;
+    store.replaceAll([deep('a'), thing('b', '2'), thing('c', '3')]);
+    expect(events).toEqual(['uid-a@1 > uid-a@1', 'uid-b@1 > uid-b@2', '- > uid-c@3']);
+    expect(failures).toEqual([{ step: 'compare', object: 'ns/a' }]);
+  });
+
+  it('keeps an object that cannot be indexed, and goes on with the others', () => {
+    const { store, failures } = observed();
+    const broken = {
+      ...thing('a', '1'),
+      get colours(): readonly string[] {
+        throw new Error('an index function');
+      },
+    };
+    store.replaceAll([broken, thing('b', '1')]);
+    expect(store.get('ns', 'a')).toBe(broken);
+    expect(store.byIndex('colour', 'red').map(({ name }) => name)).toEqual(['b']);
+    store.remove(broken);
+    expect(store.size).toBe(1);
+    expect(failures).toEqual([
+      { step: 'index', object: 'ns/a' },
+      { step: 'index', object: 'ns/a' },
+    ]);
   });
 
   it('bears listeners that come and go while they are told', () => {

@@ -10,8 +10,7 @@ const object = (namespace: string, name: string): Stored => ({
 });
 
 function start() {
-  const make = () =>
-    createStore<Stored>({ indexes: { name: ({ name }) => [name] }, reportListenerError: vi.fn() });
+  const make = () => createStore<Stored>({ indexes: { name: ({ name }) => [name] }, reportError: vi.fn() });
   const a = make();
   const b = make();
   return {

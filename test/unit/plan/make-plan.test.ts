@@ -109,6 +109,54 @@ function only(given: Given): PlannedUpstream {
 
 const lines = (given: Given) => renderPlan(plan(given), 'text', false).split('\n');
 
+describe('an object whose connection has an expression that is too large for RE2', () => {
+  it('leaves the gateway as it is, though the expression could leave its namespace out', () => {
+    const settings = { allowedNamespaces: { all: true, notMatch: ['(x{1,30}){1,30}'] } };
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const entry = only({ settings, objects: [slice({ '10.0.0.1': ready }), upstream('web')], gateway });
+    expect(entry).toMatchObject({
+      action: 'None',
+      nodes: [],
+      conditions: [{ type: 'Accepted', status: 'False', reason: 'ConnectionNotFound' }],
+    });
+  });
+});
+
+describe('an object whose Namespace has not been read', () => {
+  const settings = {
+    allowedNamespaces: {
+      selector: { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' }] },
+    },
+  };
+  const endpoints = slice({ '10.0.0.1': ready });
+  const accepted = { type: 'Accepted', status: 'Unknown', reason: 'Pending' };
+
+  it('creates nothing while a label could forbid it', () => {
+    const entry = only({ settings, objects: [endpoints, upstream('web')] });
+    expect(entry).toMatchObject({ action: 'None', conditions: [accepted] });
+  });
+
+  it('leaves the nodes in the gateway', () => {
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const entry = only({ settings, objects: [endpoints, upstream('web')], gateway });
+    expect(entry).toMatchObject({ action: 'None', nodes: [], conditions: [accepted] });
+  });
+
+  it('is decided once the Namespace is there', () => {
+    const namespace = (labels: object) => ({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'shop', labels },
+    });
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const objects = [endpoints, upstream('web')];
+    expect(only({ settings, objects: [...objects, namespace({})] })).toMatchObject({ action: 'Create' });
+    expect(
+      only({ settings, objects: [...objects, namespace({ restricted: 'yes' })], gateway }),
+    ).toMatchObject({ action: 'Update', conditions: [{ reason: 'NamespaceNotAllowed' }] });
+  });
+});
+
 describe('a plan of what somebody else made', () => {
   const adopting = { tenantPolicy: { upstreamIds: 'Any', adoption: 'Allow' } };
   const foreign = (nodes: readonly string[], value: object = {}) =>

@@ -1,0 +1,167 @@
+import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
+import { type IpAddress, type IpRange, isInRange, parseIp, parseIpRange } from '../api/ip-address.ts';
+
+/** What a host is that may not be in the gateway. */
+export interface HostProblem {
+  /** AddressNotAllowed: `spec.addresses` of the connection may allow it. StaticAddressesDenied: nothing may. */
+  readonly reason: 'AddressNotAllowed' | 'StaticAddressesDenied';
+  /** Ends a sentence that begins with the host, and says what to do. */
+  readonly message: string;
+}
+
+function rangesOf(...texts: readonly string[]): readonly IpRange[] {
+  return texts.flatMap((text) => parseIpRange(text) ?? []);
+}
+
+/**
+ * Addresses that mean the gateway's own machine, its link, or no machine at all. A gateway that sends tenants' traffic there
+ * gives them its Admin API, the kubelet's local ports or the cloud's metadata.
+ */
+const SPECIAL: readonly { readonly kind: string; readonly ranges: readonly IpRange[] }[] = [
+  { kind: 'a loopback address', ranges: rangesOf('127.0.0.0/8', '::1/128') },
+  { kind: 'a link-local address', ranges: rangesOf('169.254.0.0/16', 'fe80::/10') },
+  { kind: 'an unspecified address', ranges: rangesOf('0.0.0.0/8', '::/128') },
+  {
+    kind: 'a multicast or broadcast address',
+    ranges: rangesOf('224.0.0.0/4', '255.255.255.255/32', 'ff00::/8'),
+  },
+];
+
+/** IPv6 addresses whose last 32 bits are an IPv4 address: mapped, compatible, and by NAT64. */
+const WITH_IPV4 = rangesOf('::ffff:0:0/96', '::/96', '64:ff9b::/96');
+
+/** Names that every machine, or every machine of a cloud, resolves to a special address. */
+const LOCAL_NAMES: readonly { readonly pattern: RegExp; readonly address: IpAddress }[] = [
+  { pattern: /(^|\.)localhost$/, address: [0x7f00, 1] },
+  { pattern: /^localhost[46]?\.localdomain[46]?$/, address: [0x7f00, 1] },
+  // The metadata services of Google and Amazon.
+  { pattern: /^metadata\.google\.internal$|^metadata\.goog$/, address: [0xa9fe, 0xa9fe] },
+  { pattern: /^instance-data\.([^.]+\.)?(ec2|compute)\.internal$/, address: [0xa9fe, 0xa9fe] },
+];
+
+/** In lower case, without the dot that ends a complete name. */
+function plainName(host: string): string {
+  return host.toLowerCase().replace(/\.+$/, '');
+}
+
+/**
+ * `bank` in `cms.bank` and `cms-0.cms.bank`, which a gateway in the cluster completes with its search domains if there is a
+ * namespace of that name.
+ */
+export function namespaceNamedBy(host: string): string | undefined {
+  const labels = plainName(host).split('.');
+  return labels.length > 1 ? labels.at(-1) : undefined;
+}
+
+/** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
+function isClusterName(name: string, isNamespace: (name: string) => boolean): boolean {
+  if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
+  // A Pod, in a cluster whose domain is another one than cluster.local.
+  if (/^[0-9a-f]*-[0-9a-f-]+\.[^.]+\.pod\./.test(name)) return true;
+  const namespace = namespaceNamedBy(name);
+  return namespace !== undefined && isNamespace(namespace);
+}
+
+/** What resolvers read as an IPv4 address without four decimal numbers: `2130706433`, `0x7f.1`, `127.1`, `010.0.0.1`. */
+function isNumeric(name: string): boolean {
+  return /^(0x[0-9a-f]*|[0-9]+)$/.test(name.split('.').at(-1) ?? '');
+}
+
+/** What a name resolves to on every machine; undefined: it depends on the resolver. */
+function localAddress(name: string): IpAddress | undefined {
+  return LOCAL_NAMES.find(({ pattern }) => pattern.test(name))?.address;
+}
+
+/** About 100 bytes each. */
+const MAX_ANSWERS = 20_000;
+
+/** Which addresses and names may be in the gateway of one connection. */
+export class HostPolicy {
+  readonly #allow: readonly IpRange[];
+  readonly #deny: readonly IpRange[];
+  /** Of addresses: each change of a Service asks for all of its endpoints. */
+  readonly #answers = new Map<string, HostProblem | undefined>();
+
+  constructor({ allow = [], deny = [] }: NonNullable<GatewayConnectionSpec['addresses']>) {
+    this.#allow = rangesOf(...allow);
+    this.#deny = rangesOf(...deny);
+  }
+
+  /** Why `host` may not be in the gateway where it is an IP address; undefined for one that may, and for a name. */
+  ofAddress(host: string): HostProblem | undefined {
+    const known = this.#answers.get(host);
+    if (known !== undefined || this.#answers.has(host)) return known;
+    if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
+    const address = parseIp(host);
+    const answer = address === undefined ? undefined : this.#judge(address);
+    this.#answers.set(host, answer);
+    return answer;
+  }
+
+  /** Why `host`, the address or name of a node of the cluster, may not be in the gateway; undefined if it may. */
+  ofNode(host: string): HostProblem | undefined {
+    return this.ofAddress(host) ?? this.#ofLocalName(plainName(host));
+  }
+
+  /** Why `host`, an address or name that somebody chose, may not be in the gateway; undefined if it may. */
+  ofHost(host: string, isNamespace: (name: string) => boolean): HostProblem | undefined {
+    const name = plainName(host);
+    if (parseIp(name) !== undefined) return this.ofAddress(name);
+    if (isNumeric(name) || name.includes(':')) {
+      return {
+        reason: 'AddressNotAllowed',
+        message:
+          'is a form of IP address that only some resolvers understand: write four decimal numbers, or IPv6',
+      };
+    }
+    if (localAddress(name) !== undefined) return this.#ofLocalName(name);
+    if (!name.includes('.')) {
+      return {
+        reason: 'StaticAddressesDenied',
+        message:
+          'is a name without a dot, which is inside the cluster: use serviceRef, or write the complete name',
+      };
+    }
+    if (!isClusterName(name, isNamespace)) return undefined;
+    return {
+      reason: 'StaticAddressesDenied',
+      message: 'is a name inside the cluster: use serviceRef, which follows the Service',
+    };
+  }
+
+  #ofLocalName(name: string): HostProblem | undefined {
+    const address = localAddress(name);
+    return address && this.#judge(address);
+  }
+
+  #judge(address: IpAddress): HostProblem | undefined {
+    const forms = WITH_IPV4.some((range) => isInRange(range, address))
+      ? [address, address.slice(6)]
+      : [address];
+    const isIn = (ranges: readonly IpRange[]) =>
+      ranges.some((range) => forms.some((form) => isInRange(range, form)));
+    if (isIn(this.#deny)) {
+      return {
+        reason: 'AddressNotAllowed',
+        message: 'is in spec.addresses.deny of the GatewayConnection: use another address',
+      };
+    }
+    const special = SPECIAL.find(({ ranges }) => isIn(ranges));
+    if (special === undefined || isIn(this.#allow)) return undefined;
+    return {
+      reason: 'AddressNotAllowed',
+      message: `leads to ${special.kind}: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow`,
+    };
+  }
+}
+
+const policies = new WeakMap<GatewayConnectionSpec, HostPolicy>();
+
+/** The policy of a connection, the same for the same `spec`. */
+export function hostPolicy(spec: GatewayConnectionSpec): HostPolicy {
+  const known = policies.get(spec);
+  if (known !== undefined) return known;
+  const policy = new HostPolicy(spec.addresses ?? {});
+  policies.set(spec, policy);
+  return policy;
+}
