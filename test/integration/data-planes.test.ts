@@ -70,6 +70,7 @@ describe('data planes', () => {
           adminKeySecretRef: { name: 'gateway', key: 'admin-key' },
           controlApi: { urls: [controlUrl, second.controlUrl] },
         },
+        addresses: { allow: ['255.255.255.255/32'] },
       },
     });
     operator = await startOperator(cluster, namespace, token, { resyncInterval: '3s' });

@@ -642,8 +642,6 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'AddressNotAllowed'),
     message:
       '127.0.0.1 leads to a loopback address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
-    check:
-      'AddressNotAllowed: 127.0.0.1 leads to a loopback address. Remedy: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
   },
   {
     symptom: 'The Secret with the client certificate does not exist',
