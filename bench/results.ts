@@ -39,6 +39,25 @@ export interface Programming extends Faults {
   readonly gatewayRequests: Readonly<Record<string, number>>;
 }
 
+/** Changes of one time. */
+export interface EarlyWindow {
+  readonly changes: number;
+  /** Milliseconds from the API server's answer to the gateway's having the new nodes. */
+  readonly operator: Quantiles;
+  readonly floor: Quantiles;
+}
+
+/** Changes of endpoints while the program is at work for the first time. */
+export interface Early extends Faults {
+  readonly rate: number;
+  /** From the start of the process until the last upstream was written for the first time. */
+  readonly programmedSeconds: number;
+  /** Changes until then, and those of the 20 s after it. */
+  readonly during?: EarlyWindow;
+  readonly after?: EarlyWindow;
+  readonly apiRequests: Readonly<Record<string, number>>;
+}
+
 export interface Start {
   /** From the start of the process until the last object was found to be right. */
   readonly seconds: number;
@@ -94,6 +113,7 @@ export interface TakeOver {
 
 export interface SizeResult {
   readonly upstreams: number;
+  readonly early?: Early;
   readonly programming?: Programming;
   readonly start?: Start;
   readonly propagation?: readonly Propagation[];
