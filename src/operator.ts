@@ -48,7 +48,6 @@ import { OBJECT_STEPS, type Stored, type StoreView } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
-import { shrinkOnceCalm } from './runtime/heap.ts';
 import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
@@ -243,14 +242,6 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     ...reflectors.map((reflector) => reflector.run(ended)),
     source.run(ended),
     permissions.run(ended),
-    shrinkOnceCalm(
-      () =>
-        reflectors.every(({ health }) => health().state !== 'syncing') &&
-        state.depths().every(({ value }) => value === 0),
-      clock,
-      log,
-      ended,
-    ),
   ];
   try {
     const clusterId = config.clusterId ?? (await clusterUid(namespaces, ended));
