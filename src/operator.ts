@@ -51,6 +51,7 @@ import { systemClock } from './runtime/clock.ts';
 import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
+import { Pace } from './runtime/pace.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -194,6 +195,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     isTerminating: (namespace) => namespaces.get('', namespace)?.terminating ?? false,
   });
   const instruments = createInstruments(metrics);
+  using pace = new Pace(clock);
   const reporter = createReporter({
     writer,
     events,
@@ -202,6 +204,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     backoffMs,
     countsEveryMs: 10_000,
     concurrency: config.statusConcurrency,
+    pace,
     instruments,
   });
 
@@ -265,6 +268,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       writer,
       memberWriter: createMemberWriter(guarded),
       reporter,
+      pace,
       clock,
       random,
       log,
