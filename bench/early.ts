@@ -3,7 +3,7 @@ import type { Operator } from '../test/support/operator.ts';
 import { type Change, type Changes, describeChange, latenciesOf, makeChanges, missingOf } from './changes.ts';
 import type { Ledger, Write } from './ledger.ts';
 import { quantiles } from './measure.ts';
-import type { Early, EarlyWindow } from './results.ts';
+import type { Early, EarlyPhases } from './results.ts';
 import { type Scene, working } from './scene.ts';
 
 /** How long changes go on after the last upstream was written for the first time. */
@@ -31,17 +31,18 @@ export async function measureEarly(
   const { writes, needless, overlapping } = ledger.enter(await gateway.ask('take'));
   const lostToFloor = missingOf(made.floor, writes);
   if (lostToFloor.length > 0) throw new Error(`the floor lost ${lostToFloor.length} changes`);
-  const programmedAt = lastFirstWrite(writes);
-  const isDuring = ({ answeredAt = 0 }: Change) => answeredAt <= programmedAt;
-  const during = windowOf(made, writes, isDuring);
-  const after = windowOf(made, writes, (change) => !isDuring(change));
+  const firstWrites = firstWritesOf(writes);
+  const programmedAt = Math.max(...firstWrites.values());
+  const phaseOf = ({ subject, answeredAt = 0 }: Change): keyof EarlyPhases => {
+    if (answeredAt > programmedAt) return 'after';
+    return answeredAt > (firstWrites.get(subject.id) ?? 0) ? 'during' : 'unwritten';
+  };
   return {
     operator,
     early: {
       rate,
       programmedSeconds: (programmedAt - began) / 1000,
-      ...(during === undefined ? {} : { during }),
-      ...(after === undefined ? {} : { after }),
+      phases: phasesOf(made, writes, phaseOf),
       lost: missingOf(made.operator, writes).map(describeChange),
       needless,
       overlapping,
@@ -67,22 +68,31 @@ async function changesWhileProgramming(scene: Scene, rate: number): Promise<Chan
   return await makeChanges(scene, rate, () => performance.now() < endAt);
 }
 
-function windowOf(
+function phasesOf(
   { operator, floor }: Changes,
   writes: readonly Write[],
-  isIn: (change: Change) => boolean,
-): EarlyWindow | undefined {
-  const msOf = (changes: readonly Change[]) => latenciesOf(changes.filter(isIn), writes).map(({ ms }) => ms);
-  const [mine, floors] = [msOf(operator), msOf(floor)];
-  if (mine.length === 0 || floors.length === 0) return undefined;
-  return { changes: mine.length, operator: quantiles(mine), floor: quantiles(floors) };
+  phaseOf: (change: Change) => keyof EarlyPhases,
+): EarlyPhases {
+  const msOf = (changes: readonly Change[], phase: keyof EarlyPhases) =>
+    latenciesOf(
+      changes.filter((change) => phaseOf(change) === phase),
+      writes,
+    ).map(({ ms }) => ms);
+  const phase = (name: keyof EarlyPhases) => {
+    const mine = msOf(operator, name);
+    // Of the floor's nothing has to be written first: what is new is compared with all of that time.
+    const floors = msOf(floor, name === 'unwritten' ? 'during' : name);
+    if (mine.length === 0 || floors.length === 0) return {};
+    return { [name]: { changes: mine.length, operator: quantiles(mine), floor: quantiles(floors) } };
+  };
+  return { ...phase('during'), ...phase('unwritten'), ...phase('after') };
 }
 
-/** When the last of the upstreams was written for the first time. */
-function lastFirstWrite(writes: readonly Write[]): number {
+/** When each of the upstreams was written for the first time. */
+function firstWritesOf(writes: readonly Write[]): ReadonlyMap<string, number> {
   const first = new Map<string, number>();
   for (const { id, at } of writes) {
     if (!id.startsWith('floor-') && !first.has(id)) first.set(id, at);
   }
-  return Math.max(...first.values());
+  return first;
 }

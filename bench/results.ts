@@ -39,12 +39,21 @@ export interface Programming extends Faults {
   readonly gatewayRequests: Readonly<Record<string, number>>;
 }
 
-/** Changes of one time. */
-export interface EarlyWindow {
+/** Changes of one phase. */
+export interface EarlyPhase {
   readonly changes: number;
   /** Milliseconds from the API server's answer to the gateway's having the new nodes. */
   readonly operator: Quantiles;
   readonly floor: Quantiles;
+}
+
+export interface EarlyPhases {
+  /** Until the last upstream was written for the first time: changes of upstreams that the gateway had already. */
+  readonly during?: EarlyPhase;
+  /** In the same time: changes of upstreams that the gateway did not have yet. */
+  readonly unwritten?: EarlyPhase;
+  /** In the 20 s after it. */
+  readonly after?: EarlyPhase;
 }
 
 /** Changes of endpoints while the program is at work for the first time. */
@@ -52,9 +61,7 @@ export interface Early extends Faults {
   readonly rate: number;
   /** From the start of the process until the last upstream was written for the first time. */
   readonly programmedSeconds: number;
-  /** Changes until then, and those of the 20 s after it. */
-  readonly during?: EarlyWindow;
-  readonly after?: EarlyWindow;
+  readonly phases: EarlyPhases;
   readonly apiRequests: Readonly<Record<string, number>>;
 }
 

@@ -234,7 +234,8 @@ export function createController(options: ControllerOptions): Controller {
   };
   const finalizers = new Finalizers({
     ...options,
-    enqueue: (key) => enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, PRIORITY.spec),
+    enqueue: (key, isUrgent) =>
+      enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, isUrgent ? PRIORITY.endpoints : PRIORITY.spec),
     onRefusal(object) {
       if ('connection' in object) return enqueueUpstream(object, PRIORITY.spec);
       enqueueConnection(object.name);
