@@ -82,32 +82,41 @@ function put(id: string, fresh: string): Promise<void> {
 
 /**
  * Watches all slices from now on, and writes each that was made for the floor. Resolves when the API server has accepted
- * the watch.
+ * the watch. One that the API server ends, since it cannot keep up, goes on where it was.
  */
 function watch(): Promise<void> {
   const { server, caPem, token } = aimed();
-  const query = `labelSelector=kubernetes.io%2Fservice-name&watch=true&timeoutSeconds=3600`;
-  return new Promise((resolve, reject) => {
-    const request = httpsRequest(
-      new URL(`/apis/discovery.k8s.io/v1/endpointslices?${query}`, server),
-      {
-        headers: { authorization: `Bearer ${token}` },
-        agent: new HttpsAgent({ keepAlive: true, ca: caPem }),
-      },
-      (answer) => {
-        answer.setEncoding('utf8');
-        let rest = '';
-        answer.on('data', (text: string) => {
-          const lines = (rest + text).split('\n');
-          rest = lines.pop() ?? '';
-          for (const line of lines) onLine(line);
-        });
-        resolve();
-      },
-    );
-    request.once('error', reject);
-    request.end();
-  });
+  const agent = new HttpsAgent({ keepAlive: true, ca: caPem });
+  let version = '';
+  const open = (): Promise<void> => {
+    const from = version === '' ? '' : `&resourceVersion=${version}`;
+    const query = `labelSelector=kubernetes.io%2Fservice-name&watch=true&timeoutSeconds=3600${from}`;
+    return new Promise((resolve, reject) => {
+      const request = httpsRequest(
+        new URL(`/apis/discovery.k8s.io/v1/endpointslices?${query}`, server),
+        { headers: { authorization: `Bearer ${token}` }, agent },
+        (answer) => {
+          answer.setEncoding('utf8');
+          let rest = '';
+          answer.on('data', (text: string) => {
+            const lines = (rest + text).split('\n');
+            rest = lines.pop() ?? '';
+            for (const line of lines) {
+              version = /"resourceVersion":"([0-9]+)"/.exec(line)?.[1] ?? version;
+              onLine(line);
+            }
+          });
+          answer.once('close', () => {
+            open().catch((error: unknown) => process.stderr.write(`the floor lost its watch: ${error}\n`));
+          });
+          resolve();
+        },
+      );
+      request.once('error', reject);
+      request.end();
+    });
+  };
+  return open();
 }
 
 function onLine(line: string): void {

@@ -20,18 +20,20 @@ const gateway = realUrl === undefined ? await standIn() : await front(realUrl, r
 /** How many of `gateway.requests` the count is made of already. */
 let counted = 0;
 let writes = 0;
+/** The ids among them, but for the floor's. */
+const upstreams = new Set<string>();
 
 const handlers = {
   address: () => ({ url: gateway.url, key: gateway.key }),
   /** Writes answered since the last `take`. */
   writes() {
-    // Only up to the first one without an answer: it is looked at again.
-    for (; counted < gateway.requests.length; counted += 1) {
-      const request = gateway.requests[counted];
-      if (request?.answeredAt === undefined) break;
-      if (request.method !== 'GET') writes += 1;
-    }
+    count();
     return writes;
+  },
+  /** Upstreams written since the last `take`, the floor's excepted. */
+  upstreams() {
+    count();
+    return upstreams.size;
   },
   /** Every request since the last `take`. */
   take() {
@@ -39,6 +41,7 @@ const handlers = {
     gateway.clear();
     counted = 0;
     writes = 0;
+    upstreams.clear();
     return taken;
   },
 };
@@ -46,6 +49,18 @@ const handlers = {
 export type GatewayHandlers = typeof handlers;
 
 serve(handlers);
+
+function count(): void {
+  // Only up to the first one without an answer: it is looked at again.
+  for (; counted < gateway.requests.length; counted += 1) {
+    const request = gateway.requests[counted];
+    if (request?.answeredAt === undefined) break;
+    if (request.method === 'GET') continue;
+    writes += 1;
+    const id = /\/upstreams\/([^/?]+)/.exec(request.path)?.[1];
+    if (id !== undefined && !id.startsWith('floor-')) upstreams.add(id);
+  }
+}
 
 async function standIn(): Promise<Gateway> {
   const { adminUrl, adminKey, requests, clearRequests } = await startStandIn();

@@ -3,12 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Operator } from '../test/support/operator.ts';
+import { measureEarly } from './early.ts';
 import { Ledger } from './ledger.ts';
 import { measureIdle, measureProgramming, measureStart, measureTakeOver, memoryOf } from './lifecycle.ts';
 import { FlagError, type Options, readOptions, USAGE } from './options.ts';
 import { measurePropagation } from './propagation.ts';
 import { faultsIn, reportText } from './report.ts';
-import type { Propagation, Result, SizeResult } from './results.ts';
+import type { Early, Propagation, Result, SizeResult } from './results.ts';
 import { createScene } from './scene.ts';
 import { measureRollout, measureStorm } from './storm.ts';
 
@@ -52,10 +53,14 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function measureSize(upstreams: number, options: Options): Promise<SizeResult> {
   const { parts, rates, changesAt } = options;
+  const measured: { -readonly [K in keyof SizeResult]: SizeResult[K] } = { upstreams };
+  if (parts.has('early')) {
+    measured.early = await measureFirstSeconds(upstreams, options);
+    if (parts.size === 1) return measured;
+  }
   progress(`${upstreams} upstreams: control plane, gateway, objects`);
   await using scene = await createScene(upstreams, options, progress);
   const ledger = new Ledger();
-  const measured: { -readonly [K in keyof SizeResult]: SizeResult[K] } = { upstreams };
 
   progress('first programming');
   const first = await measureProgramming(scene, ledger);
@@ -102,6 +107,17 @@ async function measureSize(upstreams: number, options: Options): Promise<SizeRes
   // In good order, so that a profile is written.
   await operator.stop();
   return measured;
+}
+
+/** In a scene of its own: nothing of it was ever written. */
+async function measureFirstSeconds(upstreams: number, options: Options): Promise<Early> {
+  progress(`${upstreams} upstreams: control plane, gateway, objects for the first seconds`);
+  await using scene = await createScene(upstreams, options, progress);
+  const rate = Math.max(...options.rates);
+  progress(`${rate} changes a second from the start on`);
+  const { operator, early } = await measureEarly(scene, new Ledger(), rate);
+  await operator.stop();
+  return early;
 }
 
 try {

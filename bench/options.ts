@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const PARTS = ['propagation', 'programming', 'start', 'idle', 'storm', 'takeover'] as const;
+const PARTS = ['early', 'propagation', 'programming', 'start', 'idle', 'storm', 'takeover'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {

@@ -1,4 +1,5 @@
-import type { Faults, Propagation, Result, SizeResult } from './results.ts';
+import type { Quantiles } from './measure.ts';
+import type { Early, EarlyPhase, Faults, Propagation, Result, SizeResult } from './results.ts';
 
 interface Row {
   readonly what: string;
@@ -37,17 +38,20 @@ export function reportText({ machine, gateway, command, sizes }: Result): string
 
 /** What must not happen at any speed, one line each. */
 export function faultsIn({ sizes }: Result): readonly string[] {
-  return sizes.flatMap(({ upstreams, programming, propagation = [], start, storm, rollout, takeover }) => {
-    const found = [
-      ...(programming === undefined ? [] : faultsOf('first programming', programming)),
-      ...propagation.flatMap((measured) => faultsOf(`${measured.rate} changes/s`, measured)),
-      ...counted(start?.writes, 'writes at a start when all was right'),
-      ...counted(storm?.wrong, 'Services wrong after a storm'),
-      ...counted(rollout?.wrong, 'Services wrong after a rolling update'),
-      ...counted(takeover?.needless, 'writes in vain at a take-over'),
-    ];
-    return found.map((line) => `${upstreams} upstreams: ${line}`);
-  });
+  return sizes.flatMap(
+    ({ upstreams, early, programming, propagation = [], start, storm, rollout, takeover }) => {
+      const found = [
+        ...(early === undefined ? [] : faultsOf('the first seconds', early)),
+        ...(programming === undefined ? [] : faultsOf('first programming', programming)),
+        ...propagation.flatMap((measured) => faultsOf(`${measured.rate} changes/s`, measured)),
+        ...counted(start?.writes, 'writes at a start when all was right'),
+        ...counted(storm?.wrong, 'Services wrong after a storm'),
+        ...counted(rollout?.wrong, 'Services wrong after a rolling update'),
+        ...counted(takeover?.needless, 'writes in vain at a take-over'),
+      ];
+      return found.map((line) => `${upstreams} upstreams: ${line}`);
+    },
+  );
 }
 
 function faultsOf(where: string, { lost, overlapping, needless, surplus }: Faults): readonly string[] {
@@ -64,8 +68,19 @@ function counted(count: number | undefined, what: string): readonly string[] {
 }
 
 function rowsOf(size: SizeResult): readonly Row[] {
-  const { upstreams, programming, start, propagation = [], memory, idle, storm, rollout, takeover } = size;
-  const rows: Row[] = [];
+  const {
+    upstreams,
+    early,
+    programming,
+    start,
+    propagation = [],
+    memory,
+    idle,
+    storm,
+    rollout,
+    takeover,
+  } = size;
+  const rows: Row[] = early === undefined ? [] : [...earlyRows(early)];
   if (programming !== undefined) {
     const { putsPerSecond, barePutsPerSecond, seconds } = programming;
     const share = putsPerSecond / barePutsPerSecond;
@@ -134,6 +149,58 @@ function rowsOf(size: SizeResult): readonly Row[] {
   }));
 }
 
+/** The factor of the floor at p99. */
+const EARLY_TARGET = 3;
+
+function earlyRows({
+  rate,
+  programmedSeconds,
+  phases: { during, unwritten, after },
+  lost,
+  needless,
+  overlapping,
+  apiRequests,
+}: Early): readonly Row[] {
+  const named: readonly (readonly [string, EarlyPhase | undefined, boolean])[] = [
+    [`changes during first programming / floor, ${rate} changes/s`, during, true],
+    ['  of upstreams that were not written yet', unwritten, false],
+    [`changes right after first programming / floor, ${rate} changes/s`, after, true],
+  ];
+  return [
+    ...named.flatMap(([what, phase, hasTarget]) =>
+      phase === undefined ? [] : phaseRows(what, phase, hasTarget),
+    ),
+    {
+      what: '  of them all',
+      measured: `${lost.length} lost, ${needless} PUTs in vain, ${overlapping} overlapping; programmed after ${programmedSeconds.toFixed(1)} s`,
+    },
+    requests('  API server', apiRequests),
+  ];
+}
+
+function phaseRows(
+  what: string,
+  { changes, operator, floor }: EarlyPhase,
+  hasTarget: boolean,
+): readonly Row[] {
+  const ratio = operator.p99 / floor.p99;
+  return [
+    {
+      what,
+      measured: `p50 ${(operator.p50 / floor.p50).toFixed(2)}, p99 ${ratio.toFixed(2)}`,
+      ...(hasTarget ? { target: `p99 ${EARLY_TARGET}`, met: ratio <= EARLY_TARGET } : {}),
+    },
+    {
+      what: `  ${changes} changes: p50 / p90 / p99 / max, ms`,
+      measured: `${inMs(operator)}; floor ${inMs(floor)}`,
+    },
+  ];
+}
+
+function inMs({ p50, p90, p99, max }: Quantiles): string {
+  return [p50, p90, p99, max].map((ms) => ms.toFixed(1)).join(' / ');
+}
+
 /** Factors of the floor at p50 and p99. */
 function targetOf(upstreams: number, rate: number): readonly [number, number] | undefined {
   if (rate !== 10) return undefined;
@@ -146,8 +213,6 @@ function propagationRows(upstreams: number, measured: Propagation): readonly Row
     measured;
   const ratios = [operator.p50 / floor.p50, operator.p99 / floor.p99] as const;
   const target = targetOf(upstreams, rate);
-  const all = (of: typeof operator) =>
-    [of.p50, of.p90, of.p99, of.max].map((ms) => ms.toFixed(1)).join(' / ');
   const isBacklog = lost.length + late.length > 0;
   return [
     {
@@ -160,7 +225,7 @@ function propagationRows(upstreams: number, measured: Propagation): readonly Row
             met: ratios[0] <= target[0] && ratios[1] <= target[1],
           }),
     },
-    { what: '  p50 / p90 / p99 / max, ms', measured: `${all(operator)}; floor ${all(floor)}` },
+    { what: '  p50 / p90 / p99 / max, ms', measured: `${inMs(operator)}; floor ${inMs(floor)}` },
     {
       what: '  of the changes',
       measured: `${changes} made, ${lost.length} lost, ${late.length} late, ${writes} PUTs, ${needless} in vain, ${overlapping} overlapping`,

@@ -39,6 +39,32 @@ export interface Programming extends Faults {
   readonly gatewayRequests: Readonly<Record<string, number>>;
 }
 
+/** Changes of one phase. */
+export interface EarlyPhase {
+  readonly changes: number;
+  /** Milliseconds from the API server's answer to the gateway's having the new nodes. */
+  readonly operator: Quantiles;
+  readonly floor: Quantiles;
+}
+
+export interface EarlyPhases {
+  /** Until the last upstream was written for the first time: changes of upstreams that the gateway had already. */
+  readonly during?: EarlyPhase;
+  /** In the same time: changes of upstreams that the gateway did not have yet. */
+  readonly unwritten?: EarlyPhase;
+  /** In the 20 s after it. */
+  readonly after?: EarlyPhase;
+}
+
+/** Changes of endpoints while the program is at work for the first time. */
+export interface Early extends Faults {
+  readonly rate: number;
+  /** From the start of the process until the last upstream was written for the first time. */
+  readonly programmedSeconds: number;
+  readonly phases: EarlyPhases;
+  readonly apiRequests: Readonly<Record<string, number>>;
+}
+
 export interface Start {
   /** From the start of the process until the last object was found to be right. */
   readonly seconds: number;
@@ -94,6 +120,7 @@ export interface TakeOver {
 
 export interface SizeResult {
   readonly upstreams: number;
+  readonly early?: Early;
   readonly programming?: Programming;
   readonly start?: Start;
   readonly propagation?: readonly Propagation[];

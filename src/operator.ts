@@ -48,10 +48,10 @@ import { OBJECT_STEPS, type Stored, type StoreView } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
-import { shrinkOnceCalm } from './runtime/heap.ts';
 import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
+import { Pace } from './runtime/pace.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -195,6 +195,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     isTerminating: (namespace) => namespaces.get('', namespace)?.terminating ?? false,
   });
   const instruments = createInstruments(metrics);
+  using pace = new Pace(clock);
   const reporter = createReporter({
     writer,
     events,
@@ -203,6 +204,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     backoffMs,
     countsEveryMs: 10_000,
     concurrency: config.statusConcurrency,
+    pace,
     instruments,
   });
 
@@ -243,14 +245,6 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     ...reflectors.map((reflector) => reflector.run(ended)),
     source.run(ended),
     permissions.run(ended),
-    shrinkOnceCalm(
-      () =>
-        reflectors.every(({ health }) => health().state !== 'syncing') &&
-        state.depths().every(({ value }) => value === 0),
-      clock,
-      log,
-      ended,
-    ),
   ];
   try {
     const clusterId = config.clusterId ?? (await clusterUid(namespaces, ended));
@@ -274,6 +268,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
       writer,
       memberWriter: createMemberWriter(guarded),
       reporter,
+      pace,
       clock,
       random,
       log,

@@ -24,9 +24,11 @@ import type {
 import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { PRIORITY, type Priority } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Sample } from '../runtime/metrics.ts';
-import { type Followup, PRIORITY, type Priority, WorkQueue } from '../runtime/work-queue.ts';
+import { type Pace, SLOW_CONCURRENCY } from '../runtime/pace.ts';
+import { type Followup, WorkQueue } from '../runtime/work-queue.ts';
 import { type CertificateRules, certificateName } from './certificates.ts';
 import { Claims, keyOf } from './claims.ts';
 import { Connections } from './connections.ts';
@@ -94,6 +96,7 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly writer: ObjectWriter;
   readonly memberWriter: MemberWriter;
   readonly reporter: Reporter;
+  readonly pace: Pace;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -153,6 +156,7 @@ export function createController(options: ControllerOptions): Controller {
     nodes,
     reporter,
     writer,
+    pace,
     clock,
     log,
   } = options;
@@ -171,6 +175,7 @@ export function createController(options: ControllerOptions): Controller {
     backoffMs: options.backoffMs,
     onBegin: options.instruments.waited,
     onIdle: options.instruments.idle,
+    pace,
     onError: (key, err) => {
       // Whoever lost the lease says so once, and ends.
       if (!options.mayWrite()) return;
@@ -194,7 +199,9 @@ export function createController(options: ControllerOptions): Controller {
       enqueueConnection(name);
       if (scope === 'everything') enqueueUsersOf(name, PRIORITY.resync);
     },
-    setConcurrency: (name, concurrency) => queue.setConcurrency(gatewayLane(name), concurrency),
+    setConcurrency: (name, concurrency) =>
+      // A place is always free for an endpoint change, however long the gateway takes for everything else.
+      queue.setConcurrency(gatewayLane(name), concurrency, { reserved: concurrency > 1 ? 1 : 0 }),
     onGone: (name) => queue.release(gatewayLane(name)),
   });
   const connectionState = (name: string) => sessions.state(name);
@@ -227,7 +234,8 @@ export function createController(options: ControllerOptions): Controller {
   };
   const finalizers = new Finalizers({
     ...options,
-    enqueue: (key) => enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, PRIORITY.spec),
+    enqueue: (key, isUrgent) =>
+      enqueue({ kind: 'finalizer', key }, FINALIZER_LANE, isUrgent ? PRIORITY.endpoints : PRIORITY.spec),
     onRefusal(object) {
       if ('connection' in object) return enqueueUpstream(object, PRIORITY.spec);
       enqueueConnection(object.name);
@@ -264,7 +272,7 @@ export function createController(options: ControllerOptions): Controller {
     ...options,
     enqueueSet: (name) => enqueue({ kind: 'set', name }, SET_LANE, PRIORITY.spec),
     enqueueMember(set, key, priority) {
-      queue.setConcurrency(memberLane(set), MEMBERS_AT_ONCE);
+      queue.setConcurrency(memberLane(set), MEMBERS_AT_ONCE, { slow: SLOW_CONCURRENCY });
       enqueue({ kind: 'member', set, key }, memberLane(set), priority);
     },
     onGone: (set) => queue.release(memberLane(set)),
@@ -299,8 +307,11 @@ export function createController(options: ControllerOptions): Controller {
     return connections.get('', connection) === undefined ? UNKNOWN_GATEWAY_LANE : gatewayLane(connection);
   }
 
-  function enqueueUpstream(object: GatewayUpstream, priority: Priority): void {
-    enqueue({ kind: 'upstream', key: keyOf(object) }, laneOf(object.connection), priority);
+  function enqueueUpstream(object: GatewayUpstream, wanted: Priority): void {
+    const key = keyOf(object);
+    // A gateway that has just come back must not get its endpoint changes after everything else.
+    const priority = changes.waits(key) ? PRIORITY.endpoints : wanted;
+    enqueue({ kind: 'upstream', key }, laneOf(object.connection), priority);
   }
 
   function enqueueKey(key: ObjectKey, priority: Priority): void {
@@ -355,8 +366,13 @@ export function createController(options: ControllerOptions): Controller {
       subscriptions.set(
         key,
         targets.map(({ ref }) =>
-          source.subscribe(ref, () => {
+          source.subscribe(ref, (what) => {
+            if (what === 'source') {
+              enqueueKey(key, PRIORITY.resync);
+              return;
+            }
             changes.arrived(key);
+            pace.urge();
             enqueueKey(key, PRIORITY.endpoints);
           }),
         ),
@@ -418,7 +434,7 @@ export function createController(options: ControllerOptions): Controller {
 
     async run(signal) {
       queue.setConcurrency(CONNECTION_LANE, 4);
-      queue.setConcurrency(FINALIZER_LANE, FINALIZERS_AT_ONCE);
+      queue.setConcurrency(FINALIZER_LANE, FINALIZERS_AT_ONCE, { slow: SLOW_CONCURRENCY });
       queue.setConcurrency(SET_LANE, 1);
       queue.setConcurrency(UNKNOWN_GATEWAY_LANE, UNKNOWN_AT_ONCE);
       using listeners = new DisposableStack();
@@ -511,6 +527,7 @@ export function createController(options: ControllerOptions): Controller {
         listeners.use(
           nodes.onChange((event) => {
             if (!started || nodes.state.state !== 'synced' || !concernsNode(event)) return;
+            pace.urge();
             for (const key of onNodes) enqueueKey(key, PRIORITY.endpoints);
           }),
         );

@@ -14,6 +14,11 @@ export class EndpointChanges {
     this.restore(key, this.#clock.monotonic());
   }
 
+  /** Whether something arrived that was not looked at yet, or could not be carried out yet. */
+  waits(key: ObjectKey): boolean {
+    return this.#since.has(key);
+  }
+
   /** The oldest change, which is about to be looked at; what arrives from now on is another one. */
   take(key: ObjectKey): number | undefined {
     const since = this.#since.get(key);

@@ -16,7 +16,7 @@ export interface FinalizersDeps {
   readonly instruments: Pick<Instruments, 'failed'>;
   readonly log: Logger;
   /** Runs `add` for the key, and again after a failure. */
-  readonly enqueue: (key: ObjectKey) => void;
+  readonly enqueue: (key: ObjectKey, isUrgent: boolean) => void;
   /** What is reported of an upstream, or of a connection and its upstreams, changes. */
   readonly onRefusal: (object: GatewayUpstream | GatewayConnection) => void;
 }
@@ -38,9 +38,9 @@ export class Finalizers {
     this.#deps = deps;
   }
 
-  /** Adds the finalizer of a GatewayUpstream soon. */
-  request(object: GatewayUpstream): void {
-    this.#deps.enqueue(keyOf(object));
+  /** Adds the finalizer of a GatewayUpstream soon; before others where a change of endpoints waits for it. */
+  request(object: GatewayUpstream, isUrgent: boolean): void {
+    this.#deps.enqueue(keyOf(object), isUrgent);
   }
 
   /** Why the API server refuses the finalizer of `object`; undefined while it does not. */

@@ -22,8 +22,10 @@ import type { DataPlaneReader } from '../gateways/driver.ts';
 import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { PRIORITY } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
-import { type Followup, PRIORITY, WorkQueue } from '../runtime/work-queue.ts';
+import { type Pace, SLOW_CONCURRENCY } from '../runtime/pace.ts';
+import { type Followup, WorkQueue } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
 import { controlApiOf } from './connections.ts';
 import type { Reporter } from './reporter.ts';
@@ -37,6 +39,7 @@ export interface ProofDeps {
   /** The only namespaces whose Services are known. Empty: all. */
   readonly onlyNamespaces: readonly string[];
   readonly reporter: Reporter;
+  readonly pace: Pace;
   readonly clock: Clock;
   readonly log: Logger;
   /** What `status` says of a connection changed. */
@@ -111,6 +114,7 @@ export class Proof {
   constructor(deps: ProofDeps) {
     this.#deps = deps;
     this.#queue = new WorkQueue({
+      pace: deps.pace,
       clock: deps.clock,
       backoffMs: () => LAGGING_RETRY_MS,
       onError: (key, err) => deps.log.error({ err, key }, 'asking a data plane failed by a defect'),
@@ -143,7 +147,7 @@ export class Proof {
       subscription: undefined,
     };
     this.#followed.set(connection, followed);
-    this.#queue.setConcurrency(dataPlaneLane(connection), CONCURRENCY);
+    this.#queue.setConcurrency(dataPlaneLane(connection), CONCURRENCY, { slow: SLOW_CONCURRENCY });
     this.#subscribe(connection, followed, controlApi.kind === 'service' ? controlApi.ref : undefined);
     const found = controlApi.kind === 'service' ? this.#lookUp(controlApi.ref) : { urls: controlApi.urls };
     followed.problem = found.problem;

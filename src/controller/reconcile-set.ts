@@ -11,7 +11,8 @@ import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../ku
 import type { MissingPermissions } from '../kube/permissions.ts';
 import type { Stored, StoreEvent, StoreView } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { type Followup, PRIORITY, type Priority } from '../runtime/work-queue.ts';
+import { PRIORITY, type Priority } from '../runtime/lane.ts';
+import type { Followup } from '../runtime/work-queue.ts';
 import { keyOf } from './claims.ts';
 import type { Reporter } from './reporter.ts';
 import { isUsable, SetMembers, type SetWorld, type UsableSet } from './set-members.ts';
@@ -261,14 +262,14 @@ export class UpstreamSets {
     for (const [name, { members }] of this.#entries) {
       if (!made.has(name) && !members.wanted.has(key)) continue;
       members.noteMember(key);
-      this.#deps.enqueueMember(name, key, PRIORITY.endpoints);
+      this.#deps.enqueueMember(name, key, PRIORITY.spec);
     }
   }
 
   /** Looks again at what a change concerns, in every set. */
   #eachEntry(look: (members: SetMembers) => readonly ObjectKey[]): void {
     for (const [name, entry] of this.#entries) {
-      for (const key of look(entry.members)) this.#enqueueMember(name, entry, key, PRIORITY.endpoints);
+      for (const key of look(entry.members)) this.#enqueueMember(name, entry, key, PRIORITY.spec);
       this.#deps.enqueueSet(name);
     }
   }

@@ -255,7 +255,8 @@ async function program(
       if (isHeld && own !== undefined) observed = own = session.share(own, desired.upstream);
       const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
       if (own !== undefined || isHeld || writes) {
-        const unbound = bind(deps, object, change, terms);
+        const isUrgent = changedAt !== undefined;
+        const unbound = bind(deps, object, change, { manage: terms.manage, isUrgent });
         if (unbound !== undefined) {
           changes.restore(key, changedAt);
           if (unbound !== 'soon') report(unbound, undefined);
@@ -545,12 +546,12 @@ function bind(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
   change: Change,
-  { manage }: Terms,
+  { manage, isUrgent }: Pick<Terms, 'manage'> & { readonly isUrgent: boolean },
 ): Verdict | 'soon' | undefined {
   const connection = deps.connections.get('', object.connection);
   const isConnectionBound = connection?.finalizers.includes(CONNECTION_FINALIZER) === true;
   const isBound = object.finalizers.includes(UPSTREAM_FINALIZER);
-  if (!isBound) deps.finalizers.request(object);
+  if (!isBound) deps.finalizers.request(object, isUrgent);
   if (!isConnectionBound) deps.bindConnection(object.connection);
   if (isBound && isConnectionBound) return undefined;
   const isFirst =

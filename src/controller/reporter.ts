@@ -20,9 +20,11 @@ import type { CustomKind, ObjectWriter } from '../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../kube/objects.ts';
 import type { Stored } from '../kube/store.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { PRIORITY } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Sample } from '../runtime/metrics.ts';
-import { PRIORITY, WorkQueue } from '../runtime/work-queue.ts';
+import { type Pace, SLOW_CONCURRENCY } from '../runtime/pace.ts';
+import { WorkQueue } from '../runtime/work-queue.ts';
 import { depthSamples, type Instruments, STATUS_LANE } from './instruments.ts';
 import type { SetOutcome } from './reconcile-set.ts';
 import type { UpstreamOutcome } from './reconcile-upstream.ts';
@@ -67,6 +69,7 @@ export interface ReporterOptions {
   readonly countsEveryMs: number;
   /** How many status writes may be under way at once. */
   readonly concurrency: number;
+  readonly pace: Pace;
   readonly instruments: Pick<Instruments, 'waited' | 'statusWritten'>;
 }
 
@@ -110,6 +113,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     clock,
     backoffMs: options.backoffMs,
     onBegin: instruments.waited,
+    pace: options.pace,
     onError: (key, err) => {
       const kind = tracked.get(key)?.kind;
       if (kind !== undefined) instruments.statusWritten(kind, 'failed');
@@ -136,7 +140,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       return { kind: 'done' };
     },
   });
-  queue.setConcurrency(STATUS_LANE, options.concurrency);
+  queue.setConcurrency(STATUS_LANE, options.concurrency, { slow: SLOW_CONCURRENCY });
 
   const want = (
     kind: CustomKind,

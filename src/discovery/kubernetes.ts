@@ -24,7 +24,7 @@ import {
 import { MultiMap } from '../core/multi-map.ts';
 import type { Stored, StoreView } from '../kube/store.ts';
 import { Departures } from './departures.ts';
-import type { DiscoverySource } from './source.ts';
+import type { DiscoverySource, SourceChange } from './source.ts';
 
 /** What is kept of a Service. */
 export interface ServiceFacts extends Stored, Omit<ServiceFront, 'namespace' | 'name' | 'port'> {
@@ -434,13 +434,17 @@ export function createKubernetesSource({
   slices,
   endpoints,
 }: KubernetesSourceOptions): DiscoverySource<ServicePortRef> {
-  const subscriptions = new MultiMap<string, () => void>();
+  const subscriptions = new MultiMap<string, (what: SourceChange) => void>();
   const departed = new Departures();
-  const notify = (namespace: string, name: string) => {
-    for (const changed of subscriptions.get(objectKey(namespace, name))) changed();
+  /** What a kind holds before it is listed in full is no news: everybody is told when it is. */
+  const notify = ({ state }: StoreView<Stored>, namespace: string, name: string) => {
+    if (state.state !== 'synced') return;
+    for (const changed of subscriptions.get(objectKey(namespace, name))) changed('instances');
   };
   const notifyAll = () => {
-    for (const key of [...subscriptions.keys()]) for (const changed of subscriptions.get(key)) changed();
+    for (const key of [...subscriptions.keys()]) {
+      for (const changed of subscriptions.get(key)) changed('source');
+    }
   };
 
   return {
@@ -449,20 +453,20 @@ export function createKubernetesSource({
     async run(signal) {
       using _services = services.onChange(({ previous, current }) => {
         const service = current ?? previous;
-        if (service !== undefined) notify(service.namespace, service.name);
+        if (service !== undefined) notify(services, service.namespace, service.name);
       });
       using _slices = slices.onChange((event) => {
         const { previous, current } = event;
         departed.note(event);
         if (previous?.service === ANY_SERVICE || current?.service === ANY_SERVICE) notifyAll();
-        if (previous !== undefined) notify(previous.namespace, previous.service);
+        if (previous !== undefined) notify(slices, previous.namespace, previous.service);
         if (current !== undefined && current.service !== previous?.service) {
-          notify(current.namespace, current.service);
+          notify(slices, current.namespace, current.service);
         }
       });
       using _endpoints = endpoints?.onChange(({ previous, current }) => {
         const object = current ?? previous;
-        if (object !== undefined) notify(object.namespace, object.name);
+        if (object !== undefined) notify(endpoints, object.namespace, object.name);
       });
       using _servicesState = services.onState(notifyAll);
       using _slicesState = slices.onState(notifyAll);

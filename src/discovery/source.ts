@@ -10,6 +10,13 @@ import type { Discovered } from '../core/model.ts';
 export type Departure = 'explained' | 'vanished' | 'unknown';
 
 /**
+ * What may have changed.
+ * - `instances`: what this reference lists. It is urgent.
+ * - `source`: whether anything is known at all, for every reference at once: the source has been listed, or lost.
+ */
+export type SourceChange = 'instances' | 'source';
+
+/**
  * One place that instances are discovered from. A source reports whole truths: it aborts rather than give part of
  * what it knows (stale endpoints beat wrong ones), filters nothing (families, readiness and ports are decided in
  * `core/`), and survives faults of its registry by itself.
@@ -24,7 +31,7 @@ export interface DiscoverySource<Ref> {
    * Calls `changed` after anything that may change what `read(ref)` returns. Calls without a change are allowed,
    * missed changes are not. Disposing ends the calls.
    */
-  subscribe(ref: Ref, changed: () => void): Disposable;
+  subscribe(ref: Ref, changed: (what: SourceChange) => void): Disposable;
 
   /** What is known now. Synchronous; complete, or `unknown` with the reason. */
   read(ref: Ref): Discovered;

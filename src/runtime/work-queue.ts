@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import PQueue from 'p-queue';
 import type { Clock } from './clock.ts';
+import { Lane, type Place, PRIORITY, type Priority } from './lane.ts';
+import type { Pace } from './pace.ts';
 
 /** What becomes of a key after its run. A run that rejects counts as `backoff`. */
 export type Followup =
@@ -8,10 +8,6 @@ export type Followup =
   | { readonly kind: 'after'; readonly delayMs: number }
   /** Again after a delay that grows with every failure in a row, up to `maxMs`. */
   | { readonly kind: 'backoff'; readonly maxMs?: number };
-
-/** What a key waits for, most urgent first. */
-export const PRIORITY = { spec: 2, endpoints: 1, resync: 0 } as const;
-export type Priority = (typeof PRIORITY)[keyof typeof PRIORITY];
 
 export interface WorkQueueOptions {
   readonly run: (key: string, signal: AbortSignal) => Promise<Followup>;
@@ -24,10 +20,23 @@ export interface WorkQueueOptions {
   readonly onBegin?: (lane: string, waitedMs: number) => void;
   /** A lane that is not kept has nothing to do any more. */
   readonly onIdle?: (lane: string) => void;
+  /** Slows lanes down while there is something more urgent elsewhere; absent: never. */
+  readonly pace?: Pace;
 }
 
-/** Answers, renewals of the lease and probes wait no longer than this for runs that go on and on. */
-const TURN_MS = 20;
+/** Watches, answers, renewals of the lease and probes wait no longer than this for runs that go on and on. */
+const TURN_MS = 2;
+
+/** How many runs of a lane may be under way at once. */
+interface Concurrency {
+  readonly usual: number;
+  /** While endpoint changes arrive (`WorkQueueOptions.pace`). */
+  readonly slow: number;
+  /** How many of them are for endpoint changes alone. */
+  readonly reserved: number;
+}
+
+const ONE_AT_A_TIME: Concurrency = { usual: 1, slow: 1, reserved: 0 };
 
 interface Entry {
   lane: string;
@@ -38,7 +47,7 @@ interface Entry {
   /** Since when it is dirty, on the monotonic clock. */
   dirtySince: number;
   /** Where it waits in its lane; places that it left for a more urgent one are passed over. */
-  place: symbol | undefined;
+  place: Place | undefined;
   failures: number;
   timer: { readonly at: number; readonly handle: Disposable } | undefined;
 }
@@ -51,15 +60,21 @@ interface Entry {
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #lanes = new Map<string, PQueue>();
-  /** Lanes whose concurrency was set. */
-  readonly #kept = new Set<string>();
+  readonly #lanes = new Map<string, Lane>();
+  /** Of the lanes that are kept. */
+  readonly #concurrency = new Map<string, Concurrency>();
+  readonly #underWay = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   /** When the first run of this turn of the event loop was about to begin, on the monotonic clock. */
   #turnBegan: number | undefined;
+  /** Lanes that go on at the end of this turn. */
+  readonly #resuming = new Set<string>();
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
+    options.pace?.follow(() => {
+      for (const [name, lane] of this.#lanes) this.#adjust(name, lane);
+    });
   }
 
   /** Keys that wait or run, by lane; a lane that is kept and idle has 0. Keys that wait for a timer only are not counted. */
@@ -72,14 +87,18 @@ export class WorkQueue {
   }
 
   /** How many runs of `lane` may be under way at once, until it is released. Lanes that were never set run one at a time. */
-  setConcurrency(lane: string, concurrency: number): void {
-    this.#kept.add(lane);
-    this.#lane(lane).concurrency = concurrency;
+  setConcurrency(
+    lane: string,
+    usual: number,
+    { slow = usual, reserved = 0 }: { readonly slow?: number; readonly reserved?: number } = {},
+  ): void {
+    this.#concurrency.set(lane, { usual, slow: Math.min(slow, usual), reserved });
+    this.#adjust(lane, this.#lane(lane));
   }
 
   /** Drops `lane` as soon as it has nothing to do. */
   release(lane: string): void {
-    this.#kept.delete(lane);
+    this.#concurrency.delete(lane);
     this.#dropIfIdle(lane);
   }
 
@@ -121,7 +140,7 @@ export class WorkQueue {
     this.#stop.abort();
     for (const entry of this.#entries.values()) entry.timer?.handle[Symbol.dispose]();
     for (const lane of this.#lanes.values()) lane.clear();
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.onIdle()));
+    await Promise.all(this.#underWay);
   }
 
   #entry(key: string, lane: string, priority: Priority): Entry {
@@ -142,56 +161,87 @@ export class WorkQueue {
     return entry;
   }
 
-  #lane(name: string): PQueue {
+  #lane(name: string): Lane {
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      lane = new PQueue({ concurrency: 1 });
+      lane = new Lane();
       this.#lanes.set(name, lane);
     }
     return lane;
   }
 
+  #adjust(name: string, lane: Lane): void {
+    const { usual, slow, reserved } = this.#concurrency.get(name) ?? ONE_AT_A_TIME;
+    lane.concurrency = this.#options.pace?.isSlow === true ? slow : usual;
+    lane.reserved = reserved;
+    this.#resume(name);
+  }
+
   #dropIfIdle(name: string): void {
-    const lane = this.#lanes.get(name);
-    if (lane === undefined || this.#kept.has(name) || lane.size > 0 || lane.pending > 0) return;
+    if (this.#concurrency.has(name) || this.#lanes.get(name)?.isIdle !== true) return;
     this.#lanes.delete(name);
     this.#options.onIdle?.(name);
   }
 
   #schedule(key: string, entry: Entry): void {
-    const place = Symbol();
+    const place: Place = { key, isGivenUp: () => entry.place !== place };
     entry.place = place;
-    const { lane } = entry;
-    this.#lane(lane)
-      .add(
-        async () => {
-          // p-queue would start it inside `add`. A store tells of each change of a new list before it has made the next
-          // one, so that a run in that stack would take a Service whose slices were replaced for one without any.
-          await this.#turn();
-          if (entry.place === place && !this.#stop.signal.aborted) await this.#run(key, entry);
-        },
-        // A second place costs less than `setPriority`, which looks at everything that waits.
-        { priority: entry.priority },
-      )
-      // Only `clear()` in `drain` rejects what waits, and then nobody is interested.
-      .catch((error: unknown) => {
-        if (!this.#stop.signal.aborted) this.#options.onError(key, error);
-      })
-      .finally(() => this.#dropIfIdle(lane));
+    this.#lane(entry.lane).add(place, entry.priority);
+    this.#resume(entry.lane);
   }
 
   /**
-   * Resolves in this turn of the event loop, or in the next one where this one has lasted long. Runs that ask nobody
-   * anything follow one another without end otherwise, and a lease is lost over ten thousand of them.
+   * Begins what may run of a lane, but not in this stack: a store tells of each change of a new list before it has made the
+   * next one, so that a run in that stack would take a Service whose slices were replaced for one without any.
    */
-  async #turn(): Promise<void> {
+  #resume(name: string): void {
+    if (this.#resuming.has(name)) return;
+    this.#resuming.add(name);
+    queueMicrotask(() => this.#begin(name, false));
+  }
+
+  /**
+   * What runs next is chosen as late as can be: something more urgent may have come meanwhile. A lane that waited for a
+   * turn begins one run at least, however long others take.
+   */
+  #begin(name: string, waitedForTurn: boolean): void {
+    this.#resuming.delete(name);
+    const lane = this.#lanes.get(name);
+    if (lane === undefined || this.#stop.signal.aborted) return;
+    for (let isDue = waitedForTurn; isDue || !this.#isTurnOver(); isDue = false) {
+      const place = lane.take();
+      if (place === undefined) {
+        this.#dropIfIdle(name);
+        return;
+      }
+      const entry = this.#entries.get(place.key);
+      if (entry === undefined) continue;
+      lane.running += 1;
+      const run = this.#run(place.key, entry).finally(() => {
+        this.#underWay.delete(run);
+        lane.running -= 1;
+        this.#resume(name);
+      });
+      this.#underWay.add(run);
+    }
+    this.#resuming.add(name);
+    setImmediate(() => this.#begin(name, true));
+  }
+
+  /**
+   * Whether this turn of the event loop has lasted long. Runs that ask nobody anything follow one another without end
+   * otherwise, and a lease is lost over ten thousand of them.
+   */
+  #isTurnOver(): boolean {
     const now = this.#options.clock.monotonic();
     if (this.#turnBegan === undefined) {
       this.#turnBegan = now;
       setImmediate(() => {
         this.#turnBegan = undefined;
       });
-    } else if (now - this.#turnBegan >= TURN_MS) await nextTurn();
+      return false;
+    }
+    return now - this.#turnBegan >= TURN_MS;
   }
 
   async #run(key: string, entry: Entry): Promise<void> {

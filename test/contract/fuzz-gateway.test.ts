@@ -24,6 +24,7 @@ import { createStore, type Stored, type StoreOptions } from '../../src/kube/stor
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
+import { Pace } from '../../src/runtime/pace.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
@@ -235,6 +236,7 @@ describe('mutated answers of a gateway', () => {
       writer,
       memberWriter: { apply: async () => undefined, remove: async () => undefined },
       reporter: noReports,
+      pace: new Pace(hasty),
       clock: hasty,
       random: Math.random,
       log,

@@ -11,6 +11,7 @@ import type { Stores } from '../../src/plan/kinds.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
+import { Pace } from '../../src/runtime/pace.ts';
 import { finalizersOf } from './finalizers.ts';
 
 /** The operator's controller over stores that stand for a cluster. */
@@ -49,6 +50,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     error: (fields) => faults.push(fields),
     child: () => log,
   };
+  const pace = new Pace(clock);
   const metrics = createMetrics();
   const instruments = createInstruments(metrics);
   const backoffMs = settings.backoffMs ?? (() => 1000);
@@ -66,6 +68,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
       record: (kind, object, { reason, message }: KubeEvent) =>
         events.push(`${kind} ${keyOf(object)} ${reason}: ${message}`),
     },
+    pace,
     clock,
     log,
     backoffMs,
@@ -84,6 +87,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     writer,
     memberWriter: { apply: async () => undefined, remove: async () => undefined },
     reporter,
+    pace,
     clock,
     random: () => 0.5,
     log,
@@ -104,6 +108,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     async [Symbol.asyncDispose]() {
       stop.abort();
       await running;
+      pace[Symbol.dispose]();
       if (faults.length > 0) throw new Error(`the controller failed: ${JSON.stringify(faults)}`);
     },
   };

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createController, upstreamIndexes } from '../../../src/controller/controller.ts';
 import { createInstruments, type depthSamples } from '../../../src/controller/instruments.ts';
 import { grantIndexes } from '../../../src/controller/references.ts';
+import type { SourceChange } from '../../../src/discovery/source.ts';
 import {
   type GatewayConnection,
   type GatewayUpstream,
@@ -14,6 +15,7 @@ import {
 } from '../../../src/kube/objects.ts';
 import { createStore, type Store, type Stored } from '../../../src/kube/store.ts';
 import { createMetrics, type Metrics } from '../../../src/runtime/metrics.ts';
+import { Pace } from '../../../src/runtime/pace.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { noReports } from '../../support/no-reports.ts';
 
@@ -44,7 +46,8 @@ function upstream(name: string, connection: string): GatewayUpstream {
       metadata: metadata(name, 'shop'),
       spec: {
         connectionRef: { name: connection },
-        backends: [{ serviceRef: { name: 'web', port: 80 } }],
+        // Each has a Service of its own name.
+        backends: [{ serviceRef: { name, port: 80 } }],
       },
     }),
   );
@@ -70,15 +73,18 @@ describe('the controller', () => {
   let metrics: Metrics;
   let depths: () => ReturnType<typeof depthSamples>;
   let stop: () => Promise<void>;
+  let notify: Map<string, (what: SourceChange) => void>;
   const reported = vi.fn();
 
   beforeEach(() => {
     reported.mockClear();
+    notify = new Map();
     upstreams = storeOf(upstreamIndexes);
     connections = storeOf();
     metrics = createMetrics();
     const namespaces = storeOf<NamespaceStored>();
     namespaces.upsert(the(trimNamespace({ metadata: metadata('shop') })));
+    const clock = createFakeClock();
     const controller = createController({
       clusterId: 'cluster',
       operatorNamespace: 'operator',
@@ -94,7 +100,10 @@ describe('the controller', () => {
       source: {
         type: 'test',
         run: async () => undefined,
-        subscribe: () => ({ [Symbol.dispose]: () => undefined }),
+        subscribe(ref, changed) {
+          notify.set(ref.name, changed);
+          return { [Symbol.dispose]: () => undefined };
+        },
         read: () => ({ state: 'absent', reason: 'ServiceNotFound', message: 'there is none' }),
         departure: vi.fn(),
         listedElsewhere: () => new Set(),
@@ -103,7 +112,8 @@ describe('the controller', () => {
       writer: { addFinalizer: async () => true, removeFinalizer: vi.fn(), applyStatus: vi.fn() },
       memberWriter: { apply: vi.fn(), remove: vi.fn() },
       reporter: { ...noReports, upstream: reported },
-      clock: createFakeClock(),
+      pace: new Pace(clock),
+      clock,
       random: () => 0.5,
       log: silent,
       backoffMs: () => 1000,
@@ -174,5 +184,39 @@ describe('the controller', () => {
     expect(queuesOfGateways()).toEqual(['']);
     // Those of the queues of connections and of unknown gateways.
     expect((await series()).length - before).toBeLessThan(50);
+  });
+
+  describe('puts endpoint changes first', () => {
+    const COUNT = 300;
+    const names = Array.from({ length: COUNT }, (_, n) => `web-${n}`);
+    const last = `web-${COUNT - 1}`;
+    /** Where the last object was looked at, among all. */
+    const placeOfLast = () => reported.mock.calls.findIndex(([{ name }]) => name === last);
+
+    it.each([
+      ['a change of instances', 'instances', 0],
+      ['a source that has been listed', 'source', COUNT - 1],
+    ] as const)('%s', async (_, what, place) => {
+      connections.upsert(connection('main'));
+      await idle();
+      for (const name of names) upstreams.upsert(upstream(name, 'main'));
+      notify.get(last)?.(what);
+      await idle();
+      expect(placeOfLast()).toBe(place);
+    });
+
+    it('that could not be carried out before, when their gateway can be asked', async () => {
+      connections.upsert(connection('main'));
+      for (const name of names) upstreams.upsert(upstream(name, 'main'));
+      await idle();
+      notify.get(last)?.('instances');
+      await idle();
+      reported.mockClear();
+      const { spec, ...rest } = connection('main');
+      connections.upsert({ ...rest, generation: 2, spec });
+      await idle();
+      expect(reported.mock.calls.length).toBe(COUNT);
+      expect(placeOfLast()).toBe(0);
+    });
   });
 });

@@ -29,6 +29,17 @@ describe('EndpointChanges', () => {
     expect(changes.take('ns/b')).toBeUndefined();
   });
 
+  it('tells which objects have a change that was not carried out', () => {
+    const changes = new EndpointChanges(createFakeClock());
+    expect(changes.waits(KEY)).toBe(false);
+    changes.arrived(KEY);
+    expect(changes.waits(KEY)).toBe(true);
+    const since = changes.take(KEY);
+    expect(changes.waits(KEY)).toBe(false);
+    changes.restore(KEY, since);
+    expect(changes.waits(KEY)).toBe(true);
+  });
+
   it('forgets objects that are gone', () => {
     const changes = new EndpointChanges(createFakeClock());
     changes.arrived(KEY);

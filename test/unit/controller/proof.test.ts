@@ -10,6 +10,7 @@ import {
   trimGatewayUpstream,
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
+import { Pace } from '../../../src/runtime/pace.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { noReports } from '../../support/no-reports.ts';
 
@@ -116,7 +117,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
       type: 'test',
       run: async () => undefined,
       subscribe(_ref, changed) {
-        source.changed = changed;
+        source.changed = () => changed('instances');
         return {
           [Symbol.dispose]() {
             source.ended += 1;
@@ -129,6 +130,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     },
     onlyNamespaces: namespaces,
     reporter: { ...noReports, dataPlanes },
+    pace: new Pace(clock),
     clock,
     log,
     onChange,

@@ -5,6 +5,7 @@ import type { UpstreamOutcome } from '../../../src/controller/reconcile-upstream
 import { createReporter } from '../../../src/controller/reporter.ts';
 import type { Verdict } from '../../../src/core/status.ts';
 import type { GatewayUpstream } from '../../../src/kube/objects.ts';
+import { Pace } from '../../../src/runtime/pace.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
 const good = (reason: 'Accepted' | 'ResolvedRefs' | 'Programmed' | 'Ready'): Verdict => ({
@@ -51,7 +52,7 @@ const object = (extra: Partial<GatewayUpstream> = {}): GatewayUpstream => ({
   ...extra,
 });
 
-function start() {
+function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
   const clock = createFakeClock();
   const written: GatewayUpstreamStatus[] = [];
   let failures = 0;
@@ -59,13 +60,15 @@ function start() {
   const record = vi.fn();
   const statusWritten = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
+  const pace = new Pace(clock);
   const reporter = createReporter({
+    pace,
     clock,
     log,
     events: { record },
     backoffMs: () => 1000,
     countsEveryMs: 10_000,
-    concurrency: 2,
+    concurrency,
     instruments: { waited: vi.fn(), statusWritten },
     writer: {
       addFinalizer: vi.fn(),
@@ -82,6 +85,7 @@ function start() {
   });
   return {
     clock,
+    pace,
     written,
     record,
     statusWritten,
@@ -275,6 +279,21 @@ describe('reporter', () => {
     reporter.upstream(object(), outcome(1));
     await clock.advance(10_000);
     expect(written.at(-1)).not.toHaveProperty('warnings');
+  });
+
+  it('writes two statuses at a time while endpoint changes arrive', async () => {
+    const { reporter, written, hold, pace, clock } = start({ concurrency: 4 });
+    const end = hold();
+    pace.urge();
+    const names = Array.from({ length: 12 }, (_, n) => `web-${n}`);
+    for (const name of names) reporter.upstream(object({ name, uid: name }), outcome(1));
+    await settle();
+    expect(written).toHaveLength(2);
+    await clock.advance(500);
+    expect(written).toHaveLength(4);
+    end(undefined);
+    await settle();
+    expect(written).toHaveLength(12);
   });
 
   it('writes conditions that flap at most five times in 10 s, and the last ones win', async () => {

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { type Followup, PRIORITY, type Priority, WorkQueue } from '../../../src/runtime/work-queue.ts';
+import { PRIORITY, type Priority } from '../../../src/runtime/lane.ts';
+import { Pace } from '../../../src/runtime/pace.ts';
+import { type Followup, WorkQueue } from '../../../src/runtime/work-queue.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
 const DONE: Followup = { kind: 'done' };
@@ -8,6 +10,7 @@ const DONE: Followup = { kind: 'done' };
 /** A queue whose runs go on until the test ends them. */
 function start() {
   const clock = createFakeClock();
+  const pace = new Pace(clock);
   const onError = vi.fn<(key: string, error: unknown) => void>();
   const backoffMs = vi.fn((failures: number) => 100 * failures);
   const onBegin = vi.fn();
@@ -23,6 +26,7 @@ function start() {
     onError,
     onBegin,
     onIdle,
+    pace,
     backoffMs,
     run: (key, signal) =>
       new Promise((resolve, reject) => {
@@ -44,7 +48,7 @@ function start() {
     run.end(followup);
     await settle();
   };
-  return { queue, clock, onError, onBegin, onIdle, backoffMs, began, running, end };
+  return { queue, clock, pace, onError, onBegin, onIdle, backoffMs, began, running, end };
 }
 
 it('tells how long each key waited, and what is left by lane', async () => {
@@ -144,8 +148,8 @@ describe('priority', () => {
     for (const name of ['r1', 'r2']) queue.add(name, 'lane', PRIORITY.resync);
     for (const name of ['s1', 's2']) queue.add(name, 'lane', PRIORITY.spec);
     for (const name of ['e1', 'e2']) queue.add(name, 'lane', PRIORITY.endpoints);
-    for (const name of ['first', 's1', 's2', 'e1', 'e2', 'r1', 'r2']) await end(name);
-    expect(began).toEqual(['first', 's1', 's2', 'e1', 'e2', 'r1', 'r2']);
+    for (const name of ['first', 'e1', 'e2', 's1', 's2', 'r1', 'r2']) await end(name);
+    expect(began).toEqual(['first', 'e1', 'e2', 's1', 's2', 'r1', 'r2']);
   });
 
   it('of a key that waits is raised, never lowered', async () => {
@@ -153,9 +157,9 @@ describe('priority', () => {
     queue.add('first', 'lane', PRIORITY.resync);
     await settle();
     queue.add('a', 'lane', PRIORITY.resync);
-    queue.add('b', 'lane', PRIORITY.endpoints);
-    queue.add('c', 'lane', PRIORITY.spec);
-    queue.add('a', 'lane', PRIORITY.spec);
+    queue.add('b', 'lane', PRIORITY.spec);
+    queue.add('c', 'lane', PRIORITY.endpoints);
+    queue.add('a', 'lane', PRIORITY.endpoints);
     queue.add('c', 'lane', PRIORITY.resync);
     expect(depthOf(queue)).toBe(4);
     for (const name of ['first', 'c', 'a', 'b']) await end(name);
@@ -163,27 +167,41 @@ describe('priority', () => {
     expect(depthOf(queue)).toBe(0);
   });
 
-  it('raised at the moment of the start neither fails nor runs the key twice', async () => {
-    const { queue, began, end, onError } = start();
+  it('decides when a run begins, not when a key is added', async () => {
+    const { queue, began, end } = start();
     queue.add('a', 'lane', PRIORITY.resync);
-    // The lane is free, so that `a` has its turn already.
-    queue.add('a', 'lane', PRIORITY.spec);
-    queue.add('b', 'lane', PRIORITY.endpoints);
+    // The lane is free, and nothing has begun yet.
+    queue.add('b', 'lane', PRIORITY.spec);
+    queue.add('c', 'lane', PRIORITY.endpoints);
+    queue.add('a', 'lane', PRIORITY.endpoints);
     await settle();
-    expect(began).toEqual(['a']);
-    await end('a');
-    await end('b');
-    expect(began).toEqual(['a', 'b']);
-    expect(onError).not.toHaveBeenCalled();
+    for (const name of ['c', 'a', 'b']) await end(name);
+    expect(began).toEqual(['c', 'a', 'b']);
+  });
+
+  it('leaves nothing waiting for ever', async () => {
+    const { queue, began, end } = start();
+    queue.add('spec', 'lane', PRIORITY.spec);
+    queue.add('resync', 'lane', PRIORITY.resync);
+    queue.add('e0', 'lane', PRIORITY.endpoints);
+    await settle();
+    // As one ends, the next change of endpoints is there already.
+    for (let n = 0; n < 40; n += 1) {
+      queue.add(`e${n + 1}`, 'lane', PRIORITY.endpoints);
+      await end(began.at(-1) ?? '');
+    }
+    expect(began.indexOf('spec')).toBe(7);
+    expect(began.indexOf('resync')).toBe(15);
+    expect(began.filter((key) => key.startsWith('e'))).toHaveLength(39);
   });
 
   it('raised while the key runs counts for its next run', async () => {
     const { queue, began, end } = start();
     queue.add('a', 'lane', PRIORITY.resync);
     await settle();
-    queue.add('b', 'lane', PRIORITY.endpoints);
+    queue.add('b', 'lane', PRIORITY.spec);
     queue.add('a', 'lane', PRIORITY.resync);
-    queue.add('a', 'lane', PRIORITY.spec);
+    queue.add('a', 'lane', PRIORITY.endpoints);
     await end('a');
     expect(began).toEqual(['a', 'a']);
     await end('a');
@@ -223,6 +241,49 @@ describe('a lane', () => {
     expect(began).toEqual(['0', '1', '2', '3']);
   });
 
+  it('slows down while something urgent comes, and goes on at its usual pace after that', async () => {
+    const { clock, pace, queue, running, end } = start();
+    queue.setConcurrency('slows', 4, { slow: 1 });
+    queue.setConcurrency('goes on', 2);
+    for (const lane of ['slows', 'goes on']) {
+      for (let n = 0; n < 9; n += 1) queue.add(`${lane} ${n}`, lane, PRIORITY.spec);
+    }
+    const runs = (lane: string) => [...running.keys()].filter((key) => key.startsWith(lane)).length;
+    await settle();
+    expect([runs('slows'), runs('goes on')]).toEqual([4, 2]);
+    pace.urge();
+    for (const key of [...running.keys()]) await end(key);
+    expect([runs('slows'), runs('goes on')]).toEqual([1, 2]);
+    queue.setConcurrency('slows', 3, { slow: 2 });
+    await settle();
+    expect(runs('slows')).toBe(2);
+    await clock.advance(500);
+    expect([runs('slows'), runs('goes on')]).toEqual([3, 2]);
+  });
+
+  it('is never faster while it is slow', async () => {
+    const { pace, queue, running } = start();
+    queue.setConcurrency('lane', 1, { slow: 2 });
+    pace.urge();
+    for (const key of ['a', 'b']) queue.add(key, 'lane', PRIORITY.spec);
+    await settle();
+    expect([...running.keys()]).toEqual(['a']);
+  });
+
+  it('keeps a place for endpoint changes', async () => {
+    const { queue, began, running, end } = start();
+    queue.setConcurrency('lane', 3, { reserved: 1 });
+    for (const name of ['a', 'b', 'c']) queue.add(name, 'lane', PRIORITY.spec);
+    await settle();
+    expect([...running.keys()]).toEqual(['a', 'b']);
+    queue.add('e1', 'lane', PRIORITY.endpoints);
+    queue.add('e2', 'lane', PRIORITY.endpoints);
+    await settle();
+    expect([...running.keys()]).toEqual(['a', 'b', 'e1']);
+    for (const name of ['a', 'e1', 'b', 'e2', 'c']) await end(name);
+    expect(began).toEqual(['a', 'b', 'e1', 'e2', 'c']);
+  });
+
   it('takes a key over that waits in another one, with the higher priority of both', async () => {
     const { queue, began, end, onIdle } = start();
     queue.setConcurrency('two', 1);
@@ -241,7 +302,8 @@ describe('a lane', () => {
     await end('a');
     await end('b');
     await end('hangs');
-    expect(began).toEqual(['hangs', 'first', 'a', 'b']);
+    expect(began.toSorted()).toEqual(['a', 'b', 'first', 'hangs']);
+    expect(began.slice(2)).toEqual(['a', 'b']);
     expect(onIdle.mock.calls).toEqual([['one']]);
   });
 
@@ -591,9 +653,50 @@ it('takes 100,000 keys, and more urgent ones among them', async () => {
   await settle();
   expect(runs).toBe(count);
   expect(depthOf(queue)).toBe(0);
-  // The first eight had their turn before the urgent ones came.
-  expect(first).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '99999', '99998', '99997']);
+  expect(first).toEqual(['99999', '99998', '99997', '0', '1', '2', '3', '4', '5', '6', '7']);
 }, 60_000);
+
+it('does not keep one lane waiting for another one that runs on and on', async () => {
+  const began: string[] = [];
+  let now = 0;
+  const queue = new WorkQueue({
+    clock: { ...createFakeClock(), monotonic: () => now },
+    onError: vi.fn(),
+    backoffMs: () => 0,
+    run: async (key) => {
+      began.push(key);
+      // Every run takes all of a turn.
+      now += 100;
+      return DONE;
+    },
+  });
+  for (let key = 0; key < 50; key += 1) queue.add(`long ${key}`, 'long', PRIORITY.endpoints);
+  for (let key = 0; key < 5; key += 1) queue.add(`short ${key}`, 'short', PRIORITY.resync);
+  await vi.waitFor(() => expect(began).toHaveLength(55));
+  expect(began.indexOf('short 4')).toBeLessThan(20);
+});
+
+it('takes what is urgent before what waited for its turn', async () => {
+  const began: string[] = [];
+  let now = 0;
+  const queue = new WorkQueue({
+    clock: { ...createFakeClock(), monotonic: () => now },
+    onError: vi.fn(),
+    backoffMs: () => 0,
+    run: async (key) => {
+      began.push(key);
+      now += 100;
+      return DONE;
+    },
+  });
+  queue.setConcurrency('lane', 8);
+  for (let key = 0; key < 20; key += 1) queue.add(`${key}`, 'lane', PRIORITY.resync);
+  await vi.waitFor(() => expect(began.length).toBeGreaterThan(0));
+  const before = began.length;
+  queue.add('urgent', 'lane', PRIORITY.endpoints);
+  await vi.waitFor(() => expect(began).toHaveLength(21));
+  expect(began.indexOf('urgent')).toBeLessThanOrEqual(before + 1);
+});
 
 it('lets others in between runs that ask nobody anything', async () => {
   let now = 0;
