@@ -12,6 +12,6 @@ if (problem !== undefined) {
   setFlagsFromString('--semi-space-growth-factor=1');
 
   // Only now: an older Node.js cannot load the program, and what is imported makes the heap grow already.
-  const { runProgram } = await import('./program.ts');
+  const { runProgram } = await import('./cli/program.ts');
   void runProgram();
 }

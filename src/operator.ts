@@ -3,27 +3,13 @@ import { hostname } from 'node:os';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
-import type { Config } from './config.ts';
-import { type Controller, createController, upstreamIndexes } from './controller/controller.ts';
-import { createInstruments, objectSamples } from './controller/instruments.ts';
-import { grantIndexes } from './controller/references.ts';
-import { createReporter } from './controller/reporter.ts';
-import {
-  createKubernetesSource,
-  SLICES_OF_SERVICES,
-  serviceIndexes,
-  sliceIndexes,
-  trimEndpoints,
-  trimService,
-  trimSlice,
-  UNMANAGED_ENDPOINTS,
-  unreadableEndpoints,
-  unreadableService,
-  unreadableSlice,
-} from './discovery/kubernetes.ts';
-import { permissionsOf } from './install/rbac.ts';
+import type { Config } from './config/config.ts';
+import { grantIndexes } from './decide/references.ts';
+import { type Controller, createController, upstreamIndexes } from './engine/controller.ts';
+import { createInstruments, objectSamples } from './engine/instruments.ts';
+import { createReporter } from './engine/status/reporter.ts';
+import { createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
-import { createFollower } from './kube/follower.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, type LeaseStanding, UNOPPOSED } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
@@ -32,17 +18,18 @@ import {
   CERTIFICATE_SECRETS,
   NO_HELM_RELEASES,
   REFERENCE_GRANT,
-  trimCertificateSecret,
-  trimGatewayConnection,
-  trimGatewayUpstream,
-  trimGatewayUpstreamSet,
-  trimNamespace,
-  trimNode,
-  trimReferenceGrant,
-  trimSecret,
+  transformCertificateSecret,
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+  transformNamespace,
+  transformNode,
+  transformReferenceGrant,
+  transformSecret,
   unreadableReferenceGrant,
 } from './kube/objects.ts';
 import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
+import { permissionsOf } from './kube/rbac.ts';
 import type { Reflector } from './kube/reflector.ts';
 import { OBJECT_STEPS, type Stored, type StoreView } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
@@ -52,6 +39,19 @@ import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
+import {
+  createKubernetesSource,
+  SLICES_OF_SERVICES,
+  serviceIndexes,
+  sliceIndexes,
+  transformService,
+  transformSlice,
+  trimEndpoints,
+  UNMANAGED_ENDPOINTS,
+  unreadableEndpoints,
+  unreadableService,
+  unreadableSlice,
+} from './sources/kubernetes/source.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -75,7 +75,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   });
   const metrics = createMetrics();
   const objectFailures = metrics.counter(METRICS.objectFailures);
-  const follower = createFollower({
+  const caches = createCaches({
     transport,
     clock,
     random,
@@ -83,70 +83,70 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     namespaces: config.namespaces,
     onObjectFailure: (watch, step) => objectFailures({ watch, step }),
   });
-  const { reflectors } = follower;
+  const { reflectors } = caches;
   const custom = { group: GROUP, version: VERSION };
   const core = { group: '', version: 'v1' };
-  const upstreams = follower.followNamespaced({
+  const upstreams = caches.followNamespaced({
     resource: { ...custom, plural: GATEWAY_UPSTREAM.plural },
-    trim: trimGatewayUpstream,
+    trim: transformGatewayUpstream,
     indexes: upstreamIndexes,
   });
-  const connections = follower.follow({
+  const connections = caches.follow({
     resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
-    trim: trimGatewayConnection,
+    trim: transformGatewayConnection,
   });
-  const sets = follower.follow({
+  const sets = caches.follow({
     resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
     // A cluster with the CRDs of an older release has no sets, and all else goes on.
     optional: true,
-    trim: trimGatewayUpstreamSet,
+    trim: transformGatewayUpstreamSet,
   });
-  const namespaces = follower.follow({ resource: { ...core, plural: 'namespaces' }, trim: trimNamespace });
-  const secrets = follower.follow({
+  const namespaces = caches.follow({ resource: { ...core, plural: 'namespaces' }, trim: transformNamespace });
+  const secrets = caches.follow({
     resource: { ...core, plural: 'secrets', namespace: config.operatorNamespace },
-    trim: trimSecret,
+    trim: transformSecret,
     query: NO_HELM_RELEASES,
   });
   const certificates = new Map(
     config.secretNamespaces.map((namespace) => [
       namespace,
-      follower.follow({
+      caches.follow({
         // Those of connections may be in the same namespace.
         name: 'certificates',
         resource: { ...core, plural: 'secrets', namespace },
-        trim: trimCertificateSecret,
+        trim: transformCertificateSecret,
         query: CERTIFICATE_SECRETS,
       }),
     ]),
   );
-  const services = follower.followNamespaced({
+  const services = caches.followNamespaced({
     resource: { ...core, plural: 'services' },
-    trim: trimService,
+    trim: transformService,
     unreadable: unreadableService,
     indexes: serviceIndexes,
   });
-  const slices = follower.followNamespaced({
+  const slices = caches.followNamespaced({
     resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
-    trim: trimSlice,
+    trim: transformSlice,
     unreadable: unreadableSlice,
     indexes: sliceIndexes,
     query: SLICES_OF_SERVICES,
   });
   const { olderVersion, ...newest } = REFERENCE_GRANT;
-  const grants = follower.followNamespaced({
+  const grants = caches.followNamespaced({
     resource: newest,
     olderVersion,
     optional: true,
-    trim: trimReferenceGrant,
+    trim: transformReferenceGrant,
     unreadable: unreadableReferenceGrant,
     indexes: grantIndexes,
   });
 
   const nodes = config.watchNodes
-    ? follower.follow({ resource: { ...core, plural: 'nodes' }, trim: trimNode })
+    ? caches.follow({ resource: { ...core, plural: 'nodes' }, trim: transformNode })
     : undefined;
   const endpoints = config.readEndpoints
-    ? follower.followNamespaced({
+    ? caches.followNamespaced({
         resource: { ...core, plural: 'endpoints' },
         trim: trimEndpoints,
         unreadable: unreadableEndpoints,

@@ -1,5 +1,5 @@
-import { GatewayRejectedError } from '../core/errors.ts';
-import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../core/model.ts';
+import { GatewayRejectedError } from '../model/errors.ts';
+import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/model.ts';
 
 /** What a gateway says of itself. */
 export interface GatewayInfo {
@@ -35,7 +35,7 @@ export interface GatewayFormat {
   /**
    * The canonical form of `desired`: equal to the `canonical` of what `put(desired)` resolves to and of what a later
    * `get` or `list` observes, whatever defaults the gateway adds. JSON of one object with a member per field in the
-   * gateway's own words, so that `core/diff.ts` can name what differs.
+   * gateway's own words, so that `decide/diff.ts` can name what differs.
    */
   canonical(desired: Upstream): string;
 
@@ -75,7 +75,7 @@ export interface ReadUpstream {
  * every call: an aborted call rejects with the signal's reason.
  *
  * Calls reject with `GatewayUnavailableError`, `GatewayAuthError`, `GatewayRejectedError` or `UpstreamInUseError`
- * (`core/errors.ts`), never with the HTTP client's own error, whose properties hold the key.
+ * (`model/errors.ts`), never with the HTTP client's own error, whose properties hold the key.
  */
 export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   readonly type: string;

@@ -19,8 +19,10 @@ import {
 } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
-import type { ReferenceGrant } from '../core/grants.ts';
-import { interned } from '../core/interned.ts';
+import type { ReferenceGrant } from '../decide/grants.ts';
+import { keyPairProblem } from '../decide/key-pair.ts';
+import type { ClusterNode, KeyPair } from '../model/model.ts';
+import { interned } from '../runtime/interned.ts';
 import {
   identityIn,
   type JsonObject,
@@ -31,9 +33,7 @@ import {
   optionalObjects,
   textIn,
   textsIn,
-} from '../core/json.ts';
-import { keyPairProblem } from '../core/key-pair.ts';
-import type { ClusterNode, KeyPair } from '../core/model.ts';
+} from '../runtime/json.ts';
 import type { Stored } from './store.ts';
 
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
@@ -156,7 +156,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   };
 }
 
-export function trimGatewayUpstream(value: unknown): GatewayUpstream | undefined {
+export function transformGatewayUpstream(value: unknown): GatewayUpstream | undefined {
   const object = customObject(value, gatewayUpstreamSpec, gatewayUpstreamStatus);
   if (object === undefined) return undefined;
   const raw = objectIn(value);
@@ -217,18 +217,18 @@ function madeBySet(metadata: JsonObject): MadeBySet | undefined {
   return { ...owner, set: textIn(name), uid: textIn(uid) };
 }
 
-export function trimGatewayUpstreamSet(value: unknown): GatewayUpstreamSet | undefined {
+export function transformGatewayUpstreamSet(value: unknown): GatewayUpstreamSet | undefined {
   const object = customObject(value, gatewayUpstreamSetSpec, gatewayUpstreamSetStatus);
   if (object === undefined) return undefined;
   const annotations = textsIn(objectIn(objectIn(value)['metadata'])['annotations']);
   return { ...object, acceptPrune: annotations[ACCEPT_PRUNE_ANNOTATION] };
 }
 
-export function trimGatewayConnection(value: unknown): GatewayConnection | undefined {
+export function transformGatewayConnection(value: unknown): GatewayConnection | undefined {
   return customObject(value, gatewayConnectionSpec, gatewayConnectionStatus);
 }
 
-export function trimSecret(value: unknown): SecretFacts | undefined {
+export function transformSecret(value: unknown): SecretFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
@@ -240,8 +240,8 @@ export function trimSecret(value: unknown): SecretFacts | undefined {
 }
 
 /** Undefined for a Secret of another type. */
-export function trimCertificateSecret(value: unknown): CertificateSecret | undefined {
-  const secret = trimSecret(value);
+export function transformCertificateSecret(value: unknown): CertificateSecret | undefined {
+  const secret = transformSecret(value);
   if (secret === undefined || textIn(objectIn(value)['type']) !== CERTIFICATE_SECRET_TYPE) return undefined;
   const { data, ...identity } = secret;
   const { 'tls.crt': certificate = '', 'tls.key': key = '' } = data;
@@ -256,7 +256,7 @@ function pairOf(pair: KeyPair): Parsed<KeyPair> {
 }
 
 /** Throws for one that cannot be read: without its labels it would look forbidden. */
-export function trimNamespace(value: unknown): NamespaceStored | undefined {
+export function transformNamespace(value: unknown): NamespaceStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
@@ -271,7 +271,7 @@ export function trimNamespace(value: unknown): NamespaceStored | undefined {
 }
 
 /** Throws for one that cannot be read: it would look as if it were of no use. */
-export function trimNode(value: unknown): NodeStored | undefined {
+export function transformNode(value: unknown): NodeStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
@@ -288,7 +288,7 @@ export function trimNode(value: unknown): NodeStored | undefined {
 }
 
 /** Throws for one that cannot be read: it would look as if it permitted less. */
-export function trimReferenceGrant(value: unknown): ReferenceGrantStored | undefined {
+export function transformReferenceGrant(value: unknown): ReferenceGrantStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
   if (identity === undefined) return undefined;

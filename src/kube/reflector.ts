@@ -1,7 +1,7 @@
-import { identityIn, objectIn, textIn } from '../core/json.ts';
-import { objectKey } from '../core/model.ts';
+import { objectKey } from '../model/model.ts';
 import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
+import { identityIn, objectIn, textIn } from '../runtime/json.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
 import type { ObjectFailure, Store, Stored, StoreState } from './store.ts';

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import { objectKey } from '../core/model.ts';
-import { MultiMap } from '../core/multi-map.ts';
+import { objectKey } from '../model/model.ts';
+import { MultiMap } from '../runtime/multi-map.ts';
 
 /** The least that every stored object has. */
 export interface Stored {

@@ -1,7 +1,7 @@
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
-import { isObject } from '../core/json.ts';
+import { isObject } from '../runtime/json.ts';
 import { KubeApiError } from './kube-error.ts';
 import { splitItems } from './list-items.ts';
 

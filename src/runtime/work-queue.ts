@@ -3,18 +3,18 @@ import { Lane, type Place, PRIORITY, type Priority } from './lane.ts';
 import type { Pace } from './pace.ts';
 
 /** What becomes of a key after its run. A run that rejects counts as `backoff`. */
-export type Followup =
+export type Result =
   | { readonly kind: 'done' }
   | { readonly kind: 'after'; readonly delayMs: number }
   /** Again after a delay that grows with every failure in a row, up to `maxMs`. */
   | { readonly kind: 'backoff'; readonly maxMs?: number };
 
 export interface WorkQueueOptions {
-  readonly run: (key: string, signal: AbortSignal) => Promise<Followup>;
+  readonly run: (key: string, signal: AbortSignal) => Promise<Result>;
   /** Milliseconds before the nth retry in a row, n from 1. */
   readonly backoffMs: (failures: number) => number;
   readonly clock: Clock;
-  /** A run rejected: a defect, since runs turn what they expect into a `Followup`. */
+  /** A run rejected: a defect, since runs turn what they expect into a `Result`. */
   readonly onError: (key: string, error: unknown) => void;
   /** A run begins, so long after its key was first asked for. */
   readonly onBegin?: (lane: string, waitedMs: number) => void;
@@ -250,7 +250,7 @@ export class WorkQueue {
     entry.running = true;
     const { lane } = entry;
     this.#options.onBegin?.(lane, this.#options.clock.monotonic() - entry.dirtySince);
-    let followup: Followup;
+    let followup: Result;
     try {
       followup = await this.#options.run(key, this.#stop.signal);
     } catch (error) {

@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { GatewayUnavailableError } from '../../src/core/errors.ts';
-import type { Upstream } from '../../src/core/model.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../src/gateways/driver.ts';
+import { GatewayUnavailableError } from '../../src/model/errors.ts';
+import type { Upstream } from '../../src/model/model.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { apisixDataPlaneHarness, apisixDriver } from './apisix-harness.ts';
 import { testDataPlaneReader } from './data-plane-reader.ts';

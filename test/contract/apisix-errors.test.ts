@@ -4,6 +4,9 @@ import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { symbols } from 'pino';
 import { describe, expect, it } from 'vitest';
+import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
+import type { GatewayDriver } from '../../src/gateways/driver.ts';
+import { createGatewayDriver } from '../../src/gateways/index.ts';
 import {
   complaintText,
   GatewayAuthError,
@@ -11,11 +14,8 @@ import {
   GatewayUnavailableError,
   OperatorError,
   UpstreamInUseError,
-} from '../../src/core/errors.ts';
-import type { Upstream } from '../../src/core/model.ts';
-import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
-import type { GatewayDriver } from '../../src/gateways/driver.ts';
-import { createGatewayDriver } from '../../src/gateways/index.ts';
+} from '../../src/model/errors.ts';
+import type { Upstream } from '../../src/model/model.ts';
 import { createLog } from '../../src/runtime/log.ts';
 import { type Fault, type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';

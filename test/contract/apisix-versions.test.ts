@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { GatewayRejectedError, UpstreamInUseError } from '../../src/core/errors.ts';
-import type { Upstream } from '../../src/core/model.ts';
 import { apisixFormat } from '../../src/gateways/apisix/driver.ts';
+import { GatewayRejectedError, UpstreamInUseError } from '../../src/model/errors.ts';
+import type { Upstream } from '../../src/model/model.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { apisixDriver, apisixHarness, askAdminApi } from './apisix-harness.ts';

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
+import { admit } from '../../src/cli/plan/admit.ts';
+import { KINDS, type Stores, storesOf } from '../../src/cli/plan/kinds.ts';
+import { parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
 import type { Store, StoreView } from '../../src/kube/store.ts';
-import { admit } from '../../src/plan/admit.ts';
-import { KINDS, type Stores, storesOf } from '../../src/plan/kinds.ts';
-import { parseDocuments } from '../../src/plan/read-files.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControllerSettings, type RunningController, runController } from '../support/controller.ts';
 import { eventually as retried } from '../support/eventually.ts';

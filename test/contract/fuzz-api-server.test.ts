@@ -1,31 +1,31 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Claims, keyOf } from '../../src/controller/claims.ts';
-import { upstreamIndexes } from '../../src/controller/controller.ts';
-import { decide, evaluate, type World } from '../../src/controller/evaluate.ts';
-import type { ObservedUpstream, Upstream } from '../../src/core/model.ts';
-import {
-  createKubernetesSource,
-  sliceIndexes,
-  trimService,
-  trimSlice,
-  unreadableService,
-  unreadableSlice,
-} from '../../src/discovery/kubernetes.ts';
-import { createMemoryDriver } from '../../src/gateways/memory.ts';
+import { buildDesired, planChange, type Snapshot } from '../../src/decide/build-desired.ts';
+import { IdConflicts, keyOf } from '../../src/decide/id-conflicts.ts';
+import { upstreamIndexes } from '../../src/engine/controller.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
 import {
   type GatewayUpstream,
-  trimGatewayConnection,
-  trimGatewayUpstream,
-  trimNamespace,
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformNamespace,
 } from '../../src/kube/objects.ts';
 import { createReflector } from '../../src/kube/reflector.ts';
 import { createStore, type Store, type Stored } from '../../src/kube/store.ts';
 import { createTransport, type KubeTransport, type WatchEvent } from '../../src/kube/transport.ts';
+import type { ObservedUpstream, Upstream } from '../../src/model/model.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import {
+  createKubernetesSource,
+  sliceIndexes,
+  transformService,
+  transformSlice,
+  unreadableService,
+  unreadableSlice,
+} from '../../src/sources/kubernetes/source.ts';
+import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
 import { createRandom, pick, type Random } from '../support/random.ts';
 import { kubeConfigOf } from '../unit/kube/scripted-api-server.ts';
@@ -143,11 +143,11 @@ const TRUTH = {
 type Kind = keyof typeof TRUTH;
 const KINDS = Object.keys(TRUTH) as Kind[];
 const TRIM: Readonly<Record<Kind, (raw: unknown) => Stored | undefined>> = {
-  namespaces: trimNamespace,
-  gatewayconnections: trimGatewayConnection,
-  gatewayupstreams: trimGatewayUpstream,
-  services: trimService,
-  endpointslices: trimSlice,
+  namespaces: transformNamespace,
+  gatewayconnections: transformGatewayConnection,
+  gatewayupstreams: transformGatewayUpstream,
+  services: transformService,
+  endpointslices: transformSlice,
 };
 
 const UNREADABLE: Readonly<Partial<Record<Kind, (raw: unknown, why: string) => Stored | undefined>>> = {
@@ -192,9 +192,9 @@ function writes(
     [upstreams, stores.gatewayconnections, stores.namespaces].some((store) => store.state.state !== 'synced')
   )
     return [];
-  const claims = new Claims();
+  const claims = new IdConflicts();
   for (const object of upstreams.list()) claims.update(keyOf(object), object, '');
-  const world = {
+  const snapshot = {
     clusterId: 'c1',
     upstreams,
     connections: stores.gatewayconnections,
@@ -209,11 +209,11 @@ function writes(
     certificates: new Map(),
     recall: () => undefined,
     now: () => 0,
-  } as unknown as World;
+  } as unknown as Snapshot;
   return [...upstreams.list()].flatMap((object) => {
-    const evaluation = evaluate(world, object);
+    const evaluation = buildDesired(snapshot, object);
     if (evaluation.kind !== 'evaluated') return [];
-    const { change } = decide(world, evaluation, object, observed.get(evaluation.id), (upstream) =>
+    const { change } = planChange(snapshot, evaluation, object, observed.get(evaluation.id), (upstream) =>
       driver.canonical(upstream),
     );
     return change.kind === 'create' || change.kind === 'update' ? [change.desired] : [];

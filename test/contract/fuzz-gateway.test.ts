@@ -2,29 +2,29 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createController, upstreamIndexes } from '../../src/controller/controller.ts';
-import { createInstruments } from '../../src/controller/instruments.ts';
-import { grantIndexes } from '../../src/controller/references.ts';
-import {
-  createKubernetesSource,
-  serviceIndexes,
-  sliceIndexes,
-  trimService,
-  trimSlice,
-} from '../../src/discovery/kubernetes.ts';
+import { grantIndexes } from '../../src/decide/references.ts';
+import { createController, upstreamIndexes } from '../../src/engine/controller.ts';
+import { createInstruments } from '../../src/engine/instruments.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
 import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/kube/objects.ts';
 import {
-  trimGatewayConnection,
-  trimGatewayUpstream,
-  trimNamespace,
-  trimSecret,
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformNamespace,
+  transformSecret,
 } from '../../src/kube/objects.ts';
 import { createStore, type Stored, type StoreOptions } from '../../src/kube/store.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
+import {
+  createKubernetesSource,
+  serviceIndexes,
+  sliceIndexes,
+  transformService,
+  transformSlice,
+} from '../../src/sources/kubernetes/source.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
@@ -85,7 +85,7 @@ const meta = (name: string, more: object = {}) => ({
 /** What the operator sees of a cluster in which nothing ever changes. */
 function cluster(adminUrl: string, adminKey: string) {
   const upstream = (name: string, spec: object = {}) =>
-    trimGatewayUpstream({
+    transformGatewayUpstream({
       metadata: meta(name, { finalizers: ['gatewayupstream.dev/upstream-cleanup'] }),
       spec: {
         connectionRef: { name: 'edge' },
@@ -94,7 +94,7 @@ function cluster(adminUrl: string, adminKey: string) {
       },
     });
   const names = ['a', 'b', 'c'];
-  const connection = trimGatewayConnection({
+  const connection = transformGatewayConnection({
     metadata: { name: 'edge', uid: 'edge', resourceVersion: '1', generation: 1 },
     spec: {
       type: 'APISIX',
@@ -103,17 +103,19 @@ function cluster(adminUrl: string, adminKey: string) {
       tenantPolicy: { upstreamIds: 'Any' },
     },
   });
-  const secret = trimSecret({
+  const secret = transformSecret({
     metadata: { namespace: 'operator', name: 'gateway', uid: 's', resourceVersion: '1' },
     data: { 'admin-key': Buffer.from(adminKey).toString('base64') },
   });
   const services = storeWith(
-    names.map((name) => trimService({ metadata: meta(name), spec: { ports: [{ name: 'http', port: 80 }] } })),
+    names.map((name) =>
+      transformService({ metadata: meta(name), spec: { ports: [{ name: 'http', port: 80 }] } }),
+    ),
     serviceIndexes,
   );
   const slices = storeWith(
     names.map((name, at) =>
-      trimSlice({
+      transformSlice({
         metadata: meta(name, { labels: { 'kubernetes.io/service-name': name } }),
         addressType: 'IPv4',
         ports: [{ name: 'http', port: 8080 }],
@@ -134,7 +136,9 @@ function cluster(adminUrl: string, adminKey: string) {
     connections: storeWith([connection]),
     sets: storeWith<GatewayUpstreamSet>([]),
     services,
-    namespaces: storeWith([trimNamespace({ metadata: { name: 'shop', uid: 'shop', resourceVersion: '1' } })]),
+    namespaces: storeWith([
+      transformNamespace({ metadata: { name: 'shop', uid: 'shop', resourceVersion: '1' } }),
+    ]),
     secrets: storeWith([secret]),
     source: createKubernetesSource({ services, slices }),
   };

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { withNodesOf } from '../../src/core/diff.ts';
-import { GatewayRejectedError, UpstreamInUseError } from '../../src/core/errors.ts';
+import { withNodesOf } from '../../src/decide/diff.ts';
+import type { GatewayDriver } from '../../src/gateways/driver.ts';
+import { GatewayRejectedError, UpstreamInUseError } from '../../src/model/errors.ts';
 import type {
   Failures,
   HashOn,
@@ -13,8 +14,7 @@ import type {
   Scheme,
   Upstream,
   UpstreamNode,
-} from '../../src/core/model.ts';
-import type { GatewayDriver } from '../../src/gateways/driver.ts';
+} from '../../src/model/model.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { inParallel } from '../support/in-parallel.ts';

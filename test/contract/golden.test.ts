@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { CONDITIONS } from '../../src/api/conditions.ts';
-import { isObject, objectIn } from '../../src/core/json.ts';
-import { parseDocuments } from '../../src/plan/read-files.ts';
+import { parseDocuments } from '../../src/cli/plan/read-files.ts';
+import { isObject, objectIn } from '../../src/runtime/json.ts';
 import { goldenCases, goldenFiles } from '../support/golden.ts';
 import { customResourceReferences } from '../support/references.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createMemoryDriver } from '../../src/gateways/memory.ts';
+import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { testGatewayDriver } from './gateway-driver.ts';
 
 const unused = new AbortController().signal;

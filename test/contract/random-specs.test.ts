@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../src/api/gateway-upstream.ts';
-import { backendTargets, buildDesired, type ResolvedBackend } from '../../src/core/desired.ts';
-import type { Discovered, Upstream } from '../../src/core/model.ts';
-import { ownerLabels } from '../../src/core/ownership.ts';
+import { storesOf } from '../../src/cli/plan/kinds.ts';
+import { makePlan, type PlannedUpstream } from '../../src/cli/plan/make-plan.ts';
+import { backendTargets, buildUpstream, type ResolvedBackend } from '../../src/decide/build-upstream.ts';
+import { ownerLabels } from '../../src/decide/ownership.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
 import { gatewayFormat } from '../../src/gateways/index.ts';
-import { trimGatewayUpstream } from '../../src/kube/objects.ts';
-import { storesOf } from '../../src/plan/kinds.ts';
-import { makePlan, type PlannedUpstream } from '../../src/plan/make-plan.ts';
+import { transformGatewayUpstream } from '../../src/kube/objects.ts';
+import type { Discovered, Upstream } from '../../src/model/model.ts';
 import { createAdminApi } from '../support/apisix-stand-in/admin-api.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createStore } from '../support/apisix-stand-in/store.ts';
@@ -58,7 +58,7 @@ function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Ups
   );
   const owner = { cluster: 'c', connection: spec.connectionRef.name, namespace: 'shop', name: 'web' };
   const labels = ownerLabels(owner, { orphan: false });
-  return buildDesired(spec, { id: spec.upstreamId ?? 'shop.web', labels }, backends).upstream;
+  return buildUpstream(spec, { id: spec.upstreamId ?? 'shop.web', labels }, backends).upstream;
 }
 
 /** From the oldest that is known to the newest, with those between that take more than the one before. */
@@ -116,7 +116,7 @@ describe('a random broken spec', () => {
         // As it comes from the API server: what JSON cannot hold is gone.
         const stored: unknown = JSON.parse(JSON.stringify(spec) ?? 'null');
         const told = planned(stored);
-        const parsed = trimGatewayUpstream({
+        const parsed = transformGatewayUpstream({
           metadata: { name: 'web', namespace: 'shop', uid: 'u' },
           spec: stored,
         });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { trimGatewayConnection, trimGatewayUpstream } from '../../src/kube/objects.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../../src/kube/objects.ts';
 import { brokenSpec, validSpec } from '../support/arbitrary-spec.ts';
 import { installCrds } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
@@ -748,7 +748,7 @@ async function create(
 /** The spec as the program reads it. */
 function program(kind: Kind, spec: unknown) {
   const metadata = { name: 'admission', uid: 'b2c8f1f0', namespace: 'default' };
-  const trim = kind === 'GatewayUpstream' ? trimGatewayUpstream : trimGatewayConnection;
+  const trim = kind === 'GatewayUpstream' ? transformGatewayUpstream : transformGatewayConnection;
   const parsed = trim({ metadata, spec })?.spec;
   if (parsed === undefined) throw new Error('an object with name and uid was not taken');
   return parsed;

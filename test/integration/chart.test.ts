@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { GROUP } from '../../src/api/group.ts';
-import { rbacObjects } from '../../src/install/rbac.ts';
+import { rbacObjects } from '../../src/kube/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { CHART_DIR, createHelm, type Helm, templateArgs } from '../support/chart/helm.ts';
 import { startHookRunner } from '../support/chart/hook-runner.ts';

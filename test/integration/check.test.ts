@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../../src/api/crd.ts';
 import { GROUP } from '../../src/api/group.ts';
-import { permissionsOf } from '../../src/install/rbac.ts';
+import { permissionsOf } from '../../src/kube/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';

@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
-import { configSchema } from '../../src/config.ts';
+import { configSchema } from '../../src/config/config.ts';
 import { nodeVersionProblem } from '../../src/node-version.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
 import { eventually } from '../support/eventually.ts';

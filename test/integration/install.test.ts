@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { parse, parseAllDocuments } from 'yaml';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../src/api/crd.ts';
 import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
-import { CRDS_ONLY_RULES, type PolicyRule, RELEASE_RULES } from '../../src/install/rbac.ts';
+import { CRDS_ONLY_RULES, type PolicyRule, RELEASE_RULES } from '../../src/kube/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';

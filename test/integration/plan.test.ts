@@ -1,13 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { JsonObject } from '../../src/core/json.ts';
-import { ownerLabels } from '../../src/core/ownership.ts';
-import { trimSlice } from '../../src/discovery/kubernetes.ts';
-import { admit } from '../../src/plan/admit.ts';
-import type { Plan } from '../../src/plan/make-plan.ts';
-import { withMirrored } from '../../src/plan/mirror-endpoints.ts';
-import { PlanError } from '../../src/plan/plan-error.ts';
+import { admit } from '../../src/cli/plan/admit.ts';
+import type { Plan } from '../../src/cli/plan/make-plan.ts';
+import { withMirrored } from '../../src/cli/plan/mirror-endpoints.ts';
+import { PlanError } from '../../src/cli/plan/plan-error.ts';
+import { ownerLabels } from '../../src/decide/ownership.ts';
+import type { JsonObject } from '../../src/runtime/json.ts';
+import { transformSlice } from '../../src/sources/kubernetes/source.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
@@ -221,7 +221,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     /** What the operator sees of slices, whatever their names and order. */
     const facts = (slices: readonly unknown[]) =>
       slices
-        .flatMap((slice) => trimSlice(slice) ?? [])
+        .flatMap((slice) => transformSlice(slice) ?? [])
         .map(({ family, ports: of, endpoints }) => ({
           family,
           ports: of,

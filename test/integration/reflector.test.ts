@@ -1,6 +1,6 @@
 import { KubeConfig } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { trimGatewayUpstream } from '../../src/kube/objects.ts';
+import { transformGatewayUpstream } from '../../src/kube/objects.ts';
 import { createReflector, type ReflectorTiming } from '../../src/kube/reflector.ts';
 import { createStore, type Stored } from '../../src/kube/store.ts';
 import { createTransport, resourcePath } from '../../src/kube/transport.ts';
@@ -292,7 +292,7 @@ describe('a reflector of a real API server', () => {
       );
     // The API server takes it: neither a schema nor CEL can say how deep a value may be.
     await upstream('deep', `{"x": ${'['.repeat(9000)}${']'.repeat(9000)}}`);
-    const run = await follow(path, { trim: trimGatewayUpstream, timing: { relistMs: 300 } });
+    const run = await follow(path, { trim: transformGatewayUpstream, timing: { relistMs: 300 } });
     await run.synced();
     await eventually(() => expect(run.lists()).toBeGreaterThan(2));
     await upstream('later', '{}');

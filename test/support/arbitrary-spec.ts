@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Discovered, Endpoint } from '../../src/core/model.ts';
+import type { Discovered, Endpoint } from '../../src/model/model.ts';
 
 /** Specs of GatewayUpstreams as somebody may write them, over everything that a spec can hold. */
 

@@ -1,17 +1,17 @@
 import type { GatewayConnectionStatus } from '../../src/api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
-import { keyOf } from '../../src/controller/claims.ts';
-import { createController } from '../../src/controller/controller.ts';
-import { createInstruments } from '../../src/controller/instruments.ts';
-import { createReporter } from '../../src/controller/reporter.ts';
-import { createKubernetesSource } from '../../src/discovery/kubernetes.ts';
+import type { Stores } from '../../src/cli/plan/kinds.ts';
+import { keyOf } from '../../src/decide/id-conflicts.ts';
+import { createController } from '../../src/engine/controller.ts';
+import { createInstruments } from '../../src/engine/instruments.ts';
+import { createReporter } from '../../src/engine/status/reporter.ts';
 import type { KubeEvent } from '../../src/kube/event-recorder.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
-import type { Stores } from '../../src/plan/kinds.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import { finalizersOf } from './finalizers.ts';
 
 /** The operator's controller over stores that stand for a cluster. */

@@ -1,4 +1,4 @@
-import type { Reporter } from '../../src/controller/reporter.ts';
+import type { Reporter } from '../../src/engine/status/reporter.ts';
 
 /** Tells nobody. */
 export const noReports: Reporter = {

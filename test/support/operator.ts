@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
-import { type RbacOptions, rbacObjects } from '../../src/install/rbac.ts';
+import { type RbacOptions, rbacObjects } from '../../src/kube/rbac.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 

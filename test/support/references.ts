@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { GROUP, VERSION } from '../../src/api/group.ts';
-import { configSchema } from '../../src/config.ts';
+import { configSchema } from '../../src/config/config.ts';
 
 /** What is used here of JSON Schema and of its dialect in a CustomResourceDefinition. */
 interface Schema {
@@ -101,7 +101,7 @@ ${sections.join('\n\n')}
 
 /** `docs/configuration.md`. */
 export function configurationReference(): string {
-  return `<!-- Generated from src/config.ts by \`npm run generate\`. -->
+  return `<!-- Generated from src/config/config.ts by \`npm run generate\`. -->
 
 # Configuration
 

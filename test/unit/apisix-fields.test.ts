@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { customResourceDefinition, GATEWAY_UPSTREAM } from '../../src/api/crd.ts';
-import { isObject, objectIn } from '../../src/core/json.ts';
-import type { Upstream } from '../../src/core/model.ts';
 import { capabilities } from '../../src/gateways/apisix/capabilities.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
+import type { Upstream } from '../../src/model/model.ts';
+import { isObject, objectIn } from '../../src/runtime/json.ts';
 
 const page = readFileSync(new URL('../../docs/apisix-fields.md', import.meta.url), 'utf8');
 const rows = page.split('\n').filter((line) => line.startsWith('| `'));

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { configSchema } from '../../src/config.ts';
+import { configSchema } from '../../src/config/config.ts';
 import { alerts } from '../support/chart/alerts.ts';
 import { CHART } from '../support/chart/chart-files.ts';
 import { documentedValues } from '../support/chart/values-reference.ts';

@@ -1,4 +1,4 @@
-{{/* Generated from src/install/rbac.ts by `npm run generate`. */}}
+{{/* Generated from src/kube/rbac.ts by `npm run generate`. */}}
 {{- define "gateway-upstream-operator.rules.everywhere" -}}
 - apiGroups:
     - gatewayupstream.dev

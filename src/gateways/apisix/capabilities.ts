@@ -1,4 +1,4 @@
-import type { Upstream } from '../../core/model.ts';
+import type { Upstream } from '../../model/model.ts';
 import type { Capability, GatewayInfo, Unsupported } from '../driver.ts';
 
 /** Something that not every APISIX can do. */

@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
+import { keyPairProblem } from '../../decide/key-pair.ts';
+import { shorten } from '../../decide/status.ts';
 import {
   GatewayAuthError,
   GatewayRejectedError,
@@ -7,9 +9,7 @@ import {
   OperatorError,
   UpstreamInUseError,
   WriteForbiddenError,
-} from '../../core/errors.ts';
-import { keyPairProblem } from '../../core/key-pair.ts';
-import { shorten } from '../../core/status.ts';
+} from '../../model/errors.ts';
 import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
 import {
   type HttpAnswer,

@@ -1,4 +1,4 @@
-import { GatewayUnavailableError, OperatorError } from '../../core/errors.ts';
+import { GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
 import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
 import { type HttpAnswer, NoAnswerError, type TlsSettings } from './http-answer.ts';
 import { createHttpClient } from './http-client.ts';

@@ -1,5 +1,5 @@
-import { isObject, objectIn, textIn } from '../../core/json.ts';
-import type { UpstreamId } from '../../core/model.ts';
+import type { UpstreamId } from '../../model/model.ts';
+import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
 import { type ControlClient, foreignWords } from './control-client.ts';
 import { parseJson } from './item-scanner.ts';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { GatewayUnavailableError, UpstreamInUseError } from '../../core/errors.ts';
-import { interned } from '../../core/interned.ts';
-import { isObject, objectIn } from '../../core/json.ts';
-import type { ObservedUpstream, UpstreamId } from '../../core/model.ts';
+import { GatewayUnavailableError, UpstreamInUseError } from '../../model/errors.ts';
+import type { ObservedUpstream, UpstreamId } from '../../model/model.ts';
+import { interned } from '../../runtime/interned.ts';
+import { isObject, objectIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
 import { capabilities, unsupported } from './capabilities.ts';
 import { type ApisixAnswer, type ApisixOptions, createApisixClient, noList } from './client.ts';

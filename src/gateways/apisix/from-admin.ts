@@ -1,5 +1,5 @@
-import { isObject, objectIn, textIn } from '../../core/json.ts';
-import type { HealthCheck, HostHeader, LoadBalancing, Scheme } from '../../core/model.ts';
+import type { HealthCheck, HostHeader, LoadBalancing, Scheme } from '../../model/model.ts';
+import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import type { ReadUpstream } from '../driver.ts';
 import { type AdminUpstream, HASH_ON, TYPE } from './translate.ts';
 import { withSectionDefaults } from './worker-form.ts';

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { isObject, textsIn } from '../../core/json.ts';
+import { compareNodes } from '../../decide/nodes.ts';
 import type {
   Failures,
   HashOn,
@@ -8,8 +8,8 @@ import type {
   ObservedUpstream,
   Upstream,
   UpstreamNode,
-} from '../../core/model.ts';
-import { compareNodes } from '../../core/nodes.ts';
+} from '../../model/model.ts';
+import { isObject, textsIn } from '../../runtime/json.ts';
 
 /** An upstream as the Admin API takes and gives it. */
 export type AdminUpstream = Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-import { isObject } from '../../core/json.ts';
+import { isObject } from '../../runtime/json.ts';
 import { type AdminUpstream, canonicalForm } from './translate.ts';
 
 /**

@@ -7,7 +7,7 @@ import {
   NODES,
   RELEASE_RULES,
   rbacObjects,
-} from '../../../src/install/rbac.ts';
+} from '../../../src/kube/rbac.ts';
 
 interface RoleObject {
   readonly kind: string;
@@ -41,13 +41,13 @@ export function rulesTemplate(): string {
     ([name, list]) =>
       `{{- define "${OPERATOR}.rules.${name}" -}}\n${stringify(list, { aliasDuplicateObjects: false, lineWidth: 0 }).trimEnd()}\n{{- end }}\n`,
   );
-  return `{{/* Generated from src/install/rbac.ts by \`npm run generate\`. */}}\n${blocks.join('\n')}`;
+  return `{{/* Generated from src/kube/rbac.ts by \`npm run generate\`. */}}\n${blocks.join('\n')}`;
 }
 
 function rulesOf(objects: readonly object[], kind: string, name: string): readonly unknown[] {
   const found = (objects as readonly RoleObject[]).find(
     (object) => object.kind === kind && object.metadata.name === name,
   );
-  if (found?.rules === undefined) throw new Error(`src/install/rbac.ts makes no ${kind} ${name} with rules`);
+  if (found?.rules === undefined) throw new Error(`src/kube/rbac.ts makes no ${kind} ${name} with rules`);
   return found.rules;
 }

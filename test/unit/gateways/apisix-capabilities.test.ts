@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Upstream } from '../../../src/core/model.ts';
 import { capabilities, unsupported } from '../../../src/gateways/apisix/capabilities.ts';
+import type { Upstream } from '../../../src/model/model.ts';
 
 const upstream: Upstream = {
   id: 'u1',

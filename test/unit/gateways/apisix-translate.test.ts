@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { HealthCheck, LoadBalancing, Upstream } from '../../../src/core/model.ts';
 import { canonicalForm, toAdmin, toObserved } from '../../../src/gateways/apisix/translate.ts';
 import { workerForm } from '../../../src/gateways/apisix/worker-form.ts';
+import type { HealthCheck, LoadBalancing, Upstream } from '../../../src/model/model.ts';
 
 const upstream: Upstream = {
   id: 'u1',

@@ -1,25 +1,30 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isDeeperThan } from '../../../src/api/json-depth.ts';
-import { upstreamIndexes } from '../../../src/controller/controller.ts';
+import { upstreamIndexes } from '../../../src/engine/controller.ts';
 import {
   type GatewayUpstream,
-  trimCertificateSecret,
-  trimGatewayConnection,
-  trimGatewayUpstream,
-  trimGatewayUpstreamSet,
-  trimNamespace,
-  trimNode,
-  trimSecret,
+  transformCertificateSecret,
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+  transformNamespace,
+  transformNode,
+  transformSecret,
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
 const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
-const trims = { trimGatewayConnection, trimGatewayUpstream, trimGatewayUpstreamSet, trimSecret };
+const trims = {
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+  transformSecret,
+};
 
-describe.each(Object.entries({ ...trims, trimNamespace, trimNode }))('%s', (_name, trim) => {
+describe.each(Object.entries({ ...trims, transformNamespace, transformNode }))('%s', (_name, trim) => {
   it.each([
     undefined,
     null,
@@ -97,13 +102,13 @@ describe('trimGatewayUpstream', () => {
       undefined,
     ],
   ])('knows the set that made it by %s', (_, extra, expected) => {
-    const madeBy = trimGatewayUpstream({ metadata: { ...metadata, ...extra }, spec })?.madeBy;
+    const madeBy = transformGatewayUpstream({ metadata: { ...metadata, ...extra }, spec })?.madeBy;
     if (expected === undefined) expect(madeBy).toBeUndefined();
     else expect(madeBy).toMatchObject(expected);
   });
 
   it('reads a whole object', () => {
-    const object = trimGatewayUpstream({
+    const object = transformGatewayUpstream({
       metadata: {
         ...metadata,
         generation: 3,
@@ -127,7 +132,7 @@ describe('trimGatewayUpstream', () => {
   });
 
   it('says what is wrong with a spec, and still knows its connection and that it is being deleted', () => {
-    const object = trimGatewayUpstream({
+    const object = transformGatewayUpstream({
       metadata: { ...metadata, deletionTimestamp: '2026-01-02T00:00:00Z' },
       spec: { ...spec, backends: 'all of them' },
     });
@@ -139,12 +144,12 @@ describe('trimGatewayUpstream', () => {
   it.each([undefined, {}, { connectionRef: {} }, { connectionRef: { name: 7 } }])(
     'takes the default connection for spec %j',
     (value) => {
-      expect(trimGatewayUpstream({ metadata, spec: value })?.connection).toBe('default');
+      expect(transformGatewayUpstream({ metadata, spec: value })?.connection).toBe('default');
     },
   );
 
   it('forgets a status that it does not understand', () => {
-    const object = trimGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
+    const object = transformGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
     expect(object?.status).toBeUndefined();
   });
 });
@@ -158,7 +163,7 @@ describe('apisix.overrides', () => {
   const lists = (levels: number): unknown => JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
   const maps = (levels: number): unknown => JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`);
   const problemOf = (overrides: unknown) => {
-    const spec = trimGatewayUpstream({ metadata, spec: specWith(overrides) })?.spec;
+    const spec = transformGatewayUpstream({ metadata, spec: specWith(overrides) })?.spec;
     return spec?.ok === false ? spec.message : undefined;
   };
 
@@ -182,7 +187,7 @@ describe('apisix.overrides', () => {
       reportError: (_error, failure) => failures.push(failure),
     });
     const listed = () => {
-      const object = trimGatewayUpstream({
+      const object = transformGatewayUpstream({
         metadata: { ...metadata, managedFields: [{ fieldsV1: maps(3000) }] },
         spec: specWith(overrides),
         status: { conditions: maps(3000), plan: overrides },
@@ -204,7 +209,7 @@ describe('apisix.overrides', () => {
 
   it('is bounded in the template of a set too', () => {
     const { backends: _backends, ...template } = specWith({ x: lists(3000) });
-    const set = trimGatewayUpstreamSet({
+    const set = transformGatewayUpstreamSet({
       metadata: { ...metadata, namespace: undefined },
       spec: { namespaceSelector: { all: true }, template: { spec: template } },
     });
@@ -215,14 +220,14 @@ describe('apisix.overrides', () => {
 describe('trimSecret', () => {
   it('decodes its data and leaves out what is no text', () => {
     const data = { key: Buffer.from('größer').toString('base64'), odd: '***', number: 5, none: null };
-    const secret = trimSecret({ metadata, data });
+    const secret = transformSecret({ metadata, data });
     expect(secret?.data['key']).toBe('größer');
     expect(Object.keys(secret?.data ?? {}).toSorted()).toEqual(['key', 'odd']);
   });
 
   it('takes __proto__ for a name like any other', () => {
     const data: unknown = JSON.parse('{"__proto__":"YQ==","constructor":"Yg=="}');
-    const secret = trimSecret({ metadata, data });
+    const secret = transformSecret({ metadata, data });
     expect(Object.entries(secret?.data ?? {})).toEqual([
       ['__proto__', 'a'],
       ['constructor', 'b'],
@@ -231,7 +236,7 @@ describe('trimSecret', () => {
   });
 
   it('without data has none', () => {
-    expect(trimSecret({ metadata })?.data).toEqual({});
+    expect(transformSecret({ metadata })?.data).toEqual({});
   });
 });
 
@@ -243,12 +248,12 @@ describe('trimNode', () => {
     [[{ type: 'Ready', status: 'Unknown' }], false],
     [[{ type: 'DiskPressure', status: 'True' }], false],
   ])('of conditions %j: ready is %s', (conditions, ready) => {
-    expect(trimNode({ metadata, status: { conditions } })?.ready).toBe(ready);
+    expect(transformNode({ metadata, status: { conditions } })?.ready).toBe(ready);
   });
 
   it('keeps addresses and labels, and nothing of what changes with every heartbeat', () => {
     expect(
-      trimNode({
+      transformNode({
         metadata: { ...metadata, labels: { zone: 'a' } },
         spec: { podCIDR: '10.0.0.0/24' },
         status: { addresses: [{ type: 'InternalIP', address: '192.0.2.1' }], images: [{}] },
@@ -270,12 +275,12 @@ describe('trimNamespace', () => {
     [{ metadata, status: { phase: 'Active' } }, false],
     [{ metadata, status: { phase: 'Terminating' } }, true],
   ])('of %j: terminating is %s', (value, terminating) => {
-    expect(trimNamespace(value)?.terminating).toBe(terminating);
+    expect(transformNamespace(value)?.terminating).toBe(terminating);
   });
 
   it('keeps labels to the letter, also those that are named as what every object has', () => {
     const labels: unknown = JSON.parse('{"team":"a","__proto__":"b","constructor":"c"}');
-    const trimmed = trimNamespace({ metadata: { ...metadata, labels } })?.labels;
+    const trimmed = transformNamespace({ metadata: { ...metadata, labels } })?.labels;
     expect(JSON.stringify(trimmed)).toBe('{"team":"a","__proto__":"b","constructor":"c"}');
   });
 
@@ -286,7 +291,7 @@ describe('trimNamespace', () => {
     { metadata, status: 'Active' },
     { metadata, status: { phase: 1 } },
   ])('throws at %j: what cannot be read is not empty', (value) => {
-    expect(() => trimNamespace(value)).toThrow('where');
+    expect(() => transformNamespace(value)).toThrow('where');
   });
 });
 
@@ -304,7 +309,7 @@ describe('trimCertificateSecret', () => {
 
   it('keeps a certificate, with its chain, and the key that belongs to it', () => {
     const chain = certificate + authority.certPem;
-    expect(trimCertificateSecret(secret({ 'tls.crt': chain, 'tls.key': key, 'ca.crt': 'x' }))).toEqual({
+    expect(transformCertificateSecret(secret({ 'tls.crt': chain, 'tls.key': key, 'ca.crt': 'x' }))).toEqual({
       ...identity,
       pair: { ok: true, value: { certificate: chain, key } },
     });
@@ -327,12 +332,14 @@ describe('trimCertificateSecret', () => {
       { 'tls.crt': authority.certPem + certificate, 'tls.key': key },
     ],
   ])('%s', (message, data) => {
-    expect(trimCertificateSecret(secret(data))?.pair).toEqual({ ok: false, message });
+    expect(transformCertificateSecret(secret(data))?.pair).toEqual({ ok: false, message });
   });
 
   it('gives nothing for a Secret of another type', () => {
     for (const type of ['Opaque', 'helm.sh/release.v1', '']) {
-      expect(trimCertificateSecret(secret({ 'tls.crt': certificate, 'tls.key': key }, type))).toBeUndefined();
+      expect(
+        transformCertificateSecret(secret({ 'tls.crt': certificate, 'tls.key': key }, type)),
+      ).toBeUndefined();
     }
   });
 });

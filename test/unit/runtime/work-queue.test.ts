@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { PRIORITY, type Priority } from '../../../src/runtime/lane.ts';
 import { Pace } from '../../../src/runtime/pace.ts';
-import { type Followup, WorkQueue } from '../../../src/runtime/work-queue.ts';
+import { type Result, WorkQueue } from '../../../src/runtime/work-queue.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
-const DONE: Followup = { kind: 'done' };
+const DONE: Result = { kind: 'done' };
 
 /** A queue whose runs go on until the test ends them. */
 function start() {
@@ -19,7 +19,7 @@ function start() {
   const began: string[] = [];
   const running = new Map<
     string,
-    { readonly signal: AbortSignal; end: (followup: Followup | Error) => void }
+    { readonly signal: AbortSignal; end: (followup: Result | Error) => void }
   >();
   const queue = new WorkQueue({
     clock,
@@ -42,7 +42,7 @@ function start() {
         });
       }),
   });
-  const end = async (key: string, followup: Followup | Error = DONE) => {
+  const end = async (key: string, followup: Result | Error = DONE) => {
     const run = running.get(key);
     if (run === undefined) throw new Error(`${key} does not run`);
     run.end(followup);
@@ -114,7 +114,7 @@ describe('a key', () => {
     expect(began).toEqual(['a', 'a']);
   });
 
-  it.each<[string, Followup | Error]>([
+  it.each<[string, Result | Error]>([
     ['is to run later', { kind: 'after', delayMs: 1000 }],
     ['failed', { kind: 'backoff' }],
     ['rejected', new Error('x')],
@@ -358,7 +358,7 @@ describe('a lane', () => {
 describe('back-off', () => {
   it('grows with every failure in a row and begins again after a success', async () => {
     const { queue, clock, backoffMs, began, end } = start();
-    const fail: Followup = { kind: 'backoff' };
+    const fail: Result = { kind: 'backoff' };
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
     await end('a', fail);
@@ -562,7 +562,7 @@ describe('any sequence of operations', () => {
 
   const key = fc.constantFrom(...KEYS);
   const priority = fc.constantFrom<Priority>(0, 1, 2);
-  const followup = fc.constantFrom<Followup | Error>(
+  const followup = fc.constantFrom<Result | Error>(
     DONE,
     { kind: 'after', delayMs: 50 },
     { kind: 'backoff' },

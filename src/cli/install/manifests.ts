@@ -1,0 +1,48 @@
+import { stringify } from 'yaml';
+import { CUSTOM_RESOURCES, customResourceDefinition } from '../../api/crd.ts';
+import { rbacObjects } from '../../kube/rbac.ts';
+
+/** An object as it is applied. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly [field: string]: unknown;
+}
+
+export interface ManifestOptions {
+  readonly namespace: string;
+  /** The only namespaces to have rights in. Empty: the whole cluster. */
+  readonly namespaces: readonly string[];
+  /** The namespaces to have rights to Secrets in. Empty: the operator's own only. */
+  readonly secretNamespaces: readonly string[];
+  readonly crdsOnly: boolean;
+  /** The rights that these keys of the configuration need, each false by default. */
+  readonly watchNodes?: boolean;
+  readonly readEndpoints?: boolean;
+}
+
+/** Everything that an installation consists of, in the order in which it is applied. */
+export function manifestsOf({ namespace, crdsOnly, ...rights }: ManifestOptions): readonly Manifest[] {
+  const crds = CUSTOM_RESOURCES.map(customResourceDefinition);
+  const objects = crdsOnly
+    ? crds
+    : [
+        ...crds,
+        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
+        ...rbacObjects({ namespace, ...rights }),
+      ];
+  return objects as readonly Manifest[];
+}
+
+/** For `kubectl apply -f -`. */
+export function manifestsYaml(options: ManifestOptions): string {
+  return manifestsOf(options)
+    .map((manifest) => stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false }))
+    .join('---\n');
+}

@@ -1,0 +1,308 @@
+import { z } from 'zod';
+import { CUSTOM_RESOURCES } from '../../api/crd.ts';
+import { GROUP, VERSION } from '../../api/group.ts';
+import { dnsLabel, dnsSubdomain } from '../../api/schema.ts';
+import { kubeTime } from '../../decide/status.ts';
+import { isObject, type JsonObject, objectIn, textIn } from '../../runtime/json.ts';
+import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
+import { withMirrored } from './mirror-endpoints.ts';
+import { PlanError } from './plan-error.ts';
+import type { Document } from './read-files.ts';
+
+export interface Admitted {
+  readonly objects: RawObjects;
+  /** How many objects of kinds that a plan does not depend on there are, by `apiVersion kind`. */
+  readonly ignored: ReadonlyMap<string, number>;
+}
+
+/** kubectl's, where neither the object nor the context names one. */
+const DEFAULT_NAMESPACE = 'default';
+
+const portNumber = z.int().min(1).max(65535);
+const protocol = z.enum(['TCP', 'UDP', 'SCTP']).nullish();
+const portName = z.string().nullish();
+const texts = z.record(z.string(), z.string()).nullish();
+const addresses = z.array(z.object({ ip: z.string(), nodeName: z.string().nullish() })).nullish();
+
+/** What the API server asks of kinds that are not ours, as far as a plan depends on it. */
+const SCHEMAS: Readonly<Partial<Record<KindName, z.ZodType>>> = {
+  services: z.object({
+    spec: z.object({
+      type: z.enum(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']).nullish(),
+      selector: texts,
+      ipFamilies: z.array(z.enum(['IPv4', 'IPv6'])).nullish(),
+      ports: z
+        .array(
+          z.object({
+            name: portName,
+            port: portNumber,
+            protocol,
+            nodePort: z.int().min(0).max(65535).nullish(),
+            appProtocol: z.string().nullish(),
+          }),
+        )
+        .nullish(),
+      clusterIP: z.string().nullish(),
+      clusterIPs: z.array(z.string()).nullish(),
+      externalName: z.string().nullish(),
+      externalTrafficPolicy: z.enum(['Cluster', 'Local']).nullish(),
+    }),
+    status: z
+      .object({
+        loadBalancer: z
+          .object({
+            ingress: z
+              .array(z.object({ ip: z.string().nullish(), hostname: z.string().nullish() }))
+              .nullish(),
+          })
+          .nullish(),
+      })
+      .nullish(),
+  }),
+  nodes: z.object({
+    metadata: z.object({ labels: texts }),
+    status: z
+      .object({
+        conditions: z.array(z.object({ type: z.string(), status: z.string() })).nullish(),
+        addresses: z.array(z.object({ type: z.string(), address: z.string() })).nullish(),
+      })
+      .nullish(),
+  }),
+  slices: z.object({
+    addressType: z.enum(['IPv4', 'IPv6', 'FQDN']),
+    ports: z.array(z.object({ name: portName, port: portNumber.nullish(), protocol })).nullish(),
+    endpoints: z
+      .array(
+        z.object({
+          addresses: z.array(z.string()).min(1).max(100),
+          conditions: z.record(z.string(), z.boolean().nullish()).nullish(),
+          nodeName: z.string().nullish(),
+          zone: z.string().nullish(),
+        }),
+      )
+      .max(1000)
+      .nullish(),
+  }),
+  grants: z.object({
+    spec: z.object({
+      from: z
+        .array(z.object({ group: z.string(), kind: z.string(), namespace: z.string() }))
+        .min(1)
+        .max(16),
+      to: z
+        .array(z.object({ group: z.string(), kind: z.string(), name: z.string().optional() }))
+        .min(1)
+        .max(16),
+    }),
+  }),
+  endpoints: z.object({
+    subsets: z
+      .array(
+        z.object({
+          addresses,
+          notReadyAddresses: addresses,
+          ports: z.array(z.object({ name: portName, port: portNumber, protocol })).nullish(),
+        }),
+      )
+      .nullish(),
+  }),
+  secrets: z.object({ data: texts, stringData: texts }),
+};
+
+const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max: number }>> = {
+  upstreams: { pattern: dnsSubdomain, max: 253 },
+  connections: { pattern: dnsSubdomain, max: 253 },
+  // It is a label of each of its GatewayUpstreams.
+  sets: { pattern: dnsSubdomain, max: 63 },
+  namespaces: { pattern: dnsLabel, max: 63 },
+  nodes: { pattern: dnsSubdomain, max: 253 },
+  services: { pattern: dnsLabel, max: 63 },
+  slices: { pattern: dnsSubdomain, max: 253 },
+  endpoints: { pattern: dnsSubdomain, max: 253 },
+  secrets: { pattern: dnsSubdomain, max: 253 },
+  grants: { pattern: dnsSubdomain, max: 253 },
+};
+
+const BY_TYPE = new Map<string, KindName>([
+  ...(Object.keys(KINDS) as KindName[]).flatMap((name) => {
+    const { group, kind } = KINDS[name];
+    return versionsOf(name).map((version): [string, KindName] => [
+      `${group === '' ? version : `${group}/${version}`} ${kind}`,
+      name,
+    ]);
+  }),
+]);
+
+/**
+ * What an API server would hold after `documents` were created: defaults and names, the rules of our own kinds, and
+ * slices for Endpoints made by hand. Objects that an API server made (`kubectl get -o yaml`) keep what it says.
+ * Throws `PlanError` with one line for each thing that it would refuse.
+ *
+ * @param now Wall clock, milliseconds: the age of objects that have none.
+ */
+export function admit(documents: readonly Document[], now: number): Admitted {
+  const problems: string[] = [];
+  const ignored = new Map<string, number>();
+  const admitted = new Map<KindName, JsonObject[]>();
+  const seen = new Map<string, string>();
+  for (const { where, value } of documents.flatMap(itemsOf)) {
+    const object = objectIn(value);
+    const apiVersion = textIn(object['apiVersion']);
+    const type = `${apiVersion} ${textIn(object['kind'])}`;
+    if (apiVersion === '' || textIn(object['kind']) === '') {
+      problems.push(`${where} is no Kubernetes object: it needs apiVersion, kind and metadata`);
+      continue;
+    }
+    const name = BY_TYPE.get(type);
+    if (name === undefined) {
+      if (apiVersion.startsWith(`${GROUP}/`)) {
+        problems.push(
+          `${where}: there is no ${type}: kinds of ${GROUP}/${VERSION} are ${CUSTOM_RESOURCES.map(({ kind }) => kind).join(', ')}`,
+        );
+      } else ignored.set(type, (ignored.get(type) ?? 0) + 1);
+      continue;
+    }
+    const accepted = withDefaults(name, object, now);
+    const label = labelOf(accepted);
+    const wrong = [...metadataProblems(name, accepted), ...schemaProblems(name, accepted)];
+    const before = seen.get(label);
+    if (before !== undefined) wrong.push(`it is given twice, first in ${before}: remove one`);
+    seen.set(label, where);
+    problems.push(...wrong.map((problem) => `${where}, ${label}: ${problem}`));
+    const list = admitted.get(name) ?? [];
+    admitted.set(name, list);
+    list.push(accepted);
+  }
+  if (problems.length > 0) throw new PlanError(problems.join('\n'));
+  const given = (name: KindName) => admitted.get(name) ?? [];
+  return {
+    ignored,
+    objects: {
+      upstreams: given('upstreams'),
+      connections: given('connections'),
+      sets: given('sets'),
+      namespaces: given('namespaces'),
+      services: given('services'),
+      slices: withMirrored(given('slices'), given('endpoints'), given('services')),
+      secrets: given('secrets'),
+      grants: given('grants'),
+      endpoints: given('endpoints'),
+      // Files without nodes say nothing of them.
+      ...(given('nodes').length === 0 ? {} : { nodes: given('nodes') }),
+    },
+  };
+}
+
+/** The items of a List, of whatever kind; everything else is itself. */
+function itemsOf({ where, value }: Document): readonly Document[] {
+  const { apiVersion, kind, items } = objectIn(value);
+  if (!textIn(kind).endsWith('List') || !Array.isArray(items)) return [{ where, value }];
+  // The API server leaves out what every item of a typed list is.
+  const itemKind = textIn(kind).slice(0, -'List'.length);
+  return items.flatMap((item: unknown, index) =>
+    itemsOf({
+      where: `${where}, item ${index + 1}`,
+      value: itemKind === '' || !isObject(item) ? item : { apiVersion, kind: itemKind, ...item },
+    }),
+  );
+}
+
+function isNamespaced(name: KindName): boolean {
+  return KINDS[name].scope === 'Namespaced';
+}
+
+function isOurs(name: KindName): name is 'upstreams' | 'connections' | 'sets' {
+  return name === 'upstreams' || name === 'connections' || name === 'sets';
+}
+
+/** `object` with what an API server adds. */
+function withDefaults(name: KindName, object: JsonObject, now: number): JsonObject {
+  const metadata = objectIn(object['metadata']);
+  const namespace = isNamespaced(name) ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
+  return {
+    ...object,
+    ...(isOurs(name) ? { spec: withoutNulls(object['spec']) } : {}),
+    ...(name === 'secrets' && isObject(object['stringData']) ? { data: secretData(object) } : {}),
+    metadata: {
+      generation: 1,
+      // As new as can be: of two objects for one id, the one that the API server knows already is older.
+      creationTimestamp: kubeTime(now),
+      uid: `${textIn(object['kind'])}/${namespace ?? ''}/${textIn(metadata['name'])}`,
+      ...withoutNulls(metadata),
+      namespace,
+    },
+  };
+}
+
+/**
+ * A field that is null is one that is not given (structural schemas without `nullable`); but in `overrides`, of which the
+ * API server knows no fields.
+ */
+function withoutNulls<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(withoutNulls) as T;
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, member]) => {
+      if (member === null) return [];
+      return [[key, key === 'overrides' ? member : withoutNulls(member)]];
+    }),
+  ) as T;
+}
+
+function secretData({ data, stringData }: JsonObject): JsonObject {
+  const encoded = Object.entries(objectIn(stringData)).map(([key, value]) => [
+    key,
+    typeof value === 'string' ? Buffer.from(value, 'utf8').toString('base64') : value,
+  ]);
+  return { ...objectIn(data), ...Object.fromEntries(encoded) };
+}
+
+function metadataProblems(admittedKind: KindName, object: JsonObject): readonly string[] {
+  const metadata = objectIn(object['metadata']);
+  const name = textIn(metadata['name']);
+  const { pattern, max } = NAMES[admittedKind];
+  const problems: string[] = [];
+  if (name === '') problems.push('metadata.name is missing');
+  else if (name.length > max || !pattern.test(name)) {
+    problems.push(
+      `metadata.name must be up to ${max} lower case letters, digits${pattern === dnsLabel ? '' : ', "."'} and "-"`,
+    );
+  }
+  if (isNamespaced(admittedKind)) {
+    const namespace = textIn(metadata['namespace']);
+    if (namespace.length > 63 || !dnsLabel.test(namespace)) {
+      problems.push('metadata.namespace must be up to 63 lower case letters, digits and "-"');
+    }
+  }
+  return problems;
+}
+
+function schemaProblems(name: KindName, object: JsonObject): readonly string[] {
+  if (isOurs(name)) {
+    const spec = KINDS[name].trim(object)?.spec;
+    // Without a name there is nothing to trim; that is told already.
+    if (spec === undefined) return [];
+    return spec.ok ? unknownFields(object['spec'], spec.value, 'spec') : [spec.message];
+  }
+  const result = SCHEMAS[name]?.safeParse(object);
+  return (result?.error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`);
+}
+
+/** Fields that no schema knows, which kubectl refuses: they would be dropped without a word. */
+function unknownFields(given: unknown, known: unknown, path: string): readonly string[] {
+  if (Array.isArray(given) && Array.isArray(known)) {
+    return given.flatMap((item, index) => unknownFields(item, known[index], `${path}.${index}`));
+  }
+  if (!isObject(given) || !isObject(known)) return [];
+  return Object.entries(given).flatMap(([field, value]) =>
+    Object.hasOwn(known, field)
+      ? unknownFields(value, known[field], `${path}.${field}`)
+      : [`${path}.${field}: there is no such field`],
+  );
+}
+
+function labelOf(object: JsonObject): string {
+  const { namespace, name } = objectIn(object['metadata']);
+  const where = textIn(namespace) === '' ? '' : `${textIn(namespace)}/`;
+  return `${textIn(object['kind'])} ${where}${textIn(name) || '(without a name)'}`;
+}

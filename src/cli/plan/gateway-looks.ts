@@ -1,0 +1,109 @@
+import { gatewayOptionsOf } from '../../engine/connection/connections.ts';
+import type { GatewayDriver } from '../../gateways/driver.ts';
+import { createGatewayDriver, gatewayFormat } from '../../gateways/index.ts';
+import type { GatewayConnection } from '../../kube/objects.ts';
+import { OperatorError } from '../../model/errors.ts';
+import { isObject } from '../../runtime/json.ts';
+import type { Stores } from './kinds.ts';
+import type { GatewayLook } from './make-plan.ts';
+import { PlanError } from './plan-error.ts';
+
+export interface GatewayAccess {
+  readonly operatorNamespace: string;
+  readonly requestTimeoutMs: number;
+}
+
+/** Asks the gateway of every connection what it holds: one request each. What fails is told in its look. */
+export async function lookAtGateways(
+  { connections, secrets }: Pick<Stores, 'connections' | 'secrets'>,
+  access: GatewayAccess,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, GatewayLook>> {
+  const looks = [...connections.list()].map(async (connection): Promise<[string, GatewayLook]> => {
+    const secretNamed = (name: string) => secrets.get(access.operatorNamespace, name);
+    const resolved = gatewayOptionsOf(connection, secretNamed, access);
+    if (resolved.kind === 'unusable') return [connection.name, failed(resolved.message)];
+    let driver: GatewayDriver;
+    try {
+      driver = createGatewayDriver({ ...resolved.options, mayWrite: () => false });
+    } catch (error) {
+      return [
+        connection.name,
+        failed(error instanceof Error ? error.message : 'its settings cannot be used'),
+      ];
+    }
+    try {
+      const { upstreams, info } = await driver.list(signal);
+      const { canonical, read } = gatewayFormat(resolved.options.type);
+      return [connection.name, { kind: 'listed', upstreams, info, canonical, read }];
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      return [connection.name, failed(error.message)];
+    } finally {
+      driver.close();
+    }
+  });
+  return new Map(await Promise.all(looks));
+}
+
+/**
+ * What `state` says that the gateways of `connections` hold: the answer of a gateway to a list of all upstreams, or a
+ * mapping of names of connections to such answers. Throws `PlanError` where it is neither.
+ */
+export function looksIn(
+  state: unknown,
+  source: string,
+  connections: readonly GatewayConnection[],
+): ReadonlyMap<string, GatewayLook> {
+  const byConnection = isListing(state) ? { [onlyOne(source, connections)]: state } : state;
+  if (!isObject(byConnection)) {
+    throw new PlanError(
+      `${source} holds no list of upstreams: expected the answer of GET /apisix/admin/upstreams, or a mapping of GatewayConnections to such answers`,
+    );
+  }
+  const names = new Set(connections.map(({ name }) => name));
+  const stray = Object.keys(byConnection).find((name) => !names.has(name));
+  if (stray !== undefined) {
+    throw new PlanError(
+      `${source} has a list for GatewayConnection ${stray}, which does not exist: correct the name`,
+    );
+  }
+  return new Map(
+    connections.map((connection): [string, GatewayLook] => {
+      const { name, spec } = connection;
+      if (!spec.ok) return [name, failed(`GatewayConnection ${name} is not valid: ${spec.message}`)];
+      const body = byConnection[name];
+      if (body === undefined) return [name, failed(`${source} has no list for it: add one under ${name}`)];
+      const format = gatewayFormat(spec.value.type);
+      try {
+        const version = connection.status?.gatewayVersion;
+        const info = version === undefined ? {} : { version };
+        const { canonical, read } = format;
+        return [name, { kind: 'listed', upstreams: format.listed(body), info, canonical, read }];
+      } catch (error) {
+        if (!(error instanceof OperatorError)) throw error;
+        throw new PlanError(`${source}, list of ${name}: ${error.message}`);
+      }
+    }),
+  );
+}
+
+/** `{"list": [...]}`, or `{"list": {}}` as APISIX writes an empty page; a connection may be named `list` as well. */
+function isListing(state: unknown): boolean {
+  const list = isObject(state) ? state['list'] : undefined;
+  return Array.isArray(list) || (isObject(list) && Object.keys(list).length === 0);
+}
+
+function onlyOne(source: string, connections: readonly GatewayConnection[]): string {
+  const [only, ...others] = connections;
+  if (only === undefined || others.length > 0) {
+    throw new PlanError(
+      `${source} holds the list of one gateway, but there are ${connections.length} GatewayConnections: write a mapping of their names to lists`,
+    );
+  }
+  return only.name;
+}
+
+function failed(message: string): GatewayLook {
+  return { kind: 'failed', message };
+}

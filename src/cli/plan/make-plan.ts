@@ -1,0 +1,444 @@
+import { UPSTREAM_FINALIZER } from '../../api/group.ts';
+import {
+  belongingOf,
+  buildDesired,
+  type DeletionPlan,
+  type DesiredState,
+  deletionPlanOf,
+  planChange,
+  planDeletion,
+  type Snapshot,
+} from '../../decide/build-desired.ts';
+import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
+import { labelledObject } from '../../decide/ownership.ts';
+import { kubeTime, type Verdict } from '../../decide/status.ts';
+import type { GatewayFormat, GatewayInfo } from '../../gateways/driver.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
+import {
+  type ObservedUpstream,
+  splitKey,
+  type Upstream,
+  type UpstreamId,
+  type UpstreamNode,
+} from '../../model/model.ts';
+import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { claimsOf, type Stores } from './kinds.ts';
+import { createNodeReasons } from './node-reasons.ts';
+import { withoutSecrets } from './without-secrets.ts';
+
+/** What is known of the gateway of one connection. */
+export type GatewayLook =
+  | {
+      readonly kind: 'listed';
+      readonly canonical: GatewayFormat['canonical'];
+      /** Empty where it is not known. */
+      readonly info: GatewayInfo;
+      readonly read: GatewayFormat['read'];
+      readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
+    }
+  | { readonly kind: 'failed'; readonly message: string };
+
+export interface PlanInput {
+  readonly stores: Stores;
+  /** The only namespaces whose objects are in `stores`. Empty: all. */
+  readonly onlyNamespaces: readonly string[];
+  readonly clusterId: string;
+  /** By connection. */
+  readonly gateways: ReadonlyMap<string, GatewayLook>;
+  /** `NAMESPACE` or `NAMESPACE/NAME`: what to tell of. Empty: everything. */
+  readonly only: readonly string[];
+  /** Wall clock, milliseconds. */
+  readonly now: number;
+}
+
+/**
+ * What the operator would do now. Stable, apart from fields that are added: this is what `-o json` and `-o yaml` print.
+ */
+export interface Plan {
+  readonly summary: Readonly<Record<Lowercase<PlannedUpstream['action']>, number>> & {
+    /** Upstreams with a condition that is not True. */
+    readonly problems: number;
+  };
+  /** In the order of names. */
+  readonly gateways: readonly PlannedGateway[];
+  /** In the order of connection, object and id. */
+  readonly upstreams: readonly PlannedUpstream[];
+}
+
+export interface PlannedGateway {
+  readonly connection: string;
+  /** Whether what it holds is known; without that nothing can be said of its upstreams. */
+  readonly known: boolean;
+  /** Why it is not. */
+  readonly message?: string;
+}
+
+export interface PlannedUpstream {
+  readonly connection: string;
+  /** Absent where there is none, since the object is refused. */
+  readonly upstreamId?: UpstreamId;
+  /** The GatewayUpstream; of a forgotten upstream the one that its labels name. */
+  readonly object: { readonly namespace: string; readonly name: string };
+  /**
+   * - `None`: nothing is written.
+   * - `Observe`: nothing is written, since `spec.syncPolicy` says so; `nodes` and `fields` tell what Sync would do.
+   * - `Unknown`: what the gateway holds is not known.
+   */
+  readonly action: 'None' | 'Create' | 'Update' | 'Delete' | 'Observe' | 'Unknown';
+  /** For people. */
+  readonly why: string;
+  /** In the order of host and port. */
+  readonly nodes: readonly PlannedNode[];
+  /** In the order of names, in the gateway's own words; secrets are not shown. */
+  readonly fields: readonly FieldChange[];
+  /** What the removal guard keeps; absent where it keeps nothing. */
+  readonly held?: {
+    readonly nodes: readonly (UpstreamNode & { readonly why: string })[];
+    /** RFC 3339. */
+    readonly since: string;
+    /** RFC 3339: when some of it may go; absent: when somebody accepts it. */
+    readonly until?: string;
+  };
+  /** What `Ready` and the conditions that it sums up would say, where that is not plainly that all is well. */
+  readonly conditions: readonly ({ readonly type: string } & Verdict)[];
+}
+
+export type PlannedNode = NodeChange & {
+  /** For people; absent where only the share of a backend changes. */
+  readonly why?: string;
+};
+
+/** What `run` would do with a cluster and gateways like these. Pure. */
+export function makePlan(input: PlanInput): Plan {
+  const { stores, gateways, only } = input;
+  const snapshot = worldOf(input);
+  const upstreams = [...stores.upstreams.list()].map((object) =>
+    planObject(snapshot, object, gateways.get(object.connection)),
+  );
+  for (const connection of stores.connections.list()) {
+    upstreams.push(...planForgotten(snapshot, connection, gateways.get(connection.name)));
+  }
+  const shown = upstreams
+    .filter(({ object }) => isAskedFor(only, object))
+    .sort(inOrder)
+    .map(withFieldsInOrder);
+  const count = (action: PlannedUpstream['action']) =>
+    shown.filter((upstream) => upstream.action === action).length;
+  return {
+    summary: {
+      create: count('Create'),
+      update: count('Update'),
+      delete: count('Delete'),
+      none: count('None'),
+      observe: count('Observe'),
+      unknown: count('Unknown'),
+      problems: shown.filter(({ conditions }) => conditions.some(({ status }) => status !== 'True')).length,
+    },
+    gateways: [...gateways]
+      .map(
+        ([connection, look]): PlannedGateway =>
+          look.kind === 'listed'
+            ? { connection, known: true }
+            : { connection, known: false, message: look.message },
+      )
+      .sort((a, b) => compare(a.connection, b.connection)),
+    upstreams: shown,
+  };
+}
+
+/** What the operator would look at right after a start: without any memory of its own. */
+function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
+  return {
+    ...stores,
+    onlyNamespaces,
+    clusterId,
+    claims: claimsOf(stores),
+    source: createKubernetesSource(stores),
+    held: (connection, id) => {
+      const look = gateways.get(connection);
+      return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
+    },
+    gatewayInfo: ({ name }) => {
+      const look = gateways.get(name);
+      return look?.kind === 'listed' ? look.info : {};
+    },
+    recall: () => undefined,
+    now: () => now,
+  };
+}
+
+function planObject(
+  snapshot: Snapshot,
+  object: GatewayUpstream,
+  look: GatewayLook | undefined,
+): PlannedUpstream {
+  if (object.deletionTimestamp !== undefined) return planEnd(snapshot, object, look);
+  const evaluation = buildDesired(snapshot, object);
+  if (evaluation.kind === 'refused') {
+    return {
+      ...emptyEntry(object),
+      why: 'The object is not accepted, and the gateway keeps what it has',
+      conditions: [{ type: 'Accepted', ...evaluation.accepted }],
+    };
+  }
+  if (look?.kind !== 'listed') return unknown(object, evaluation.id);
+  return planEvaluated(snapshot, object, evaluation, look);
+}
+
+function planEvaluated(
+  snapshot: Snapshot,
+  object: GatewayUpstream,
+  evaluation: Extract<DesiredState, { kind: 'evaluated' }>,
+  { upstreams, canonical: canonicalOf }: Extract<GatewayLook, { kind: 'listed' }>,
+): PlannedUpstream {
+  const { id, accepted, spec, backends } = evaluation;
+  const observed = upstreams.get(id);
+  const { change, canonical, desired, guard } = planChange(
+    snapshot,
+    evaluation,
+    object,
+    observed,
+    canonicalOf,
+  );
+  const reasons = createNodeReasons(accepted, backends);
+  const entry = {
+    ...emptyEntry(object),
+    upstreamId: id,
+    conditions: conditionsOf(accepted, desired.resolvedRefs, desired.ready),
+    ...(guard === undefined
+      ? {}
+      : {
+          held: {
+            nodes: guard.held.map((node) => ({ ...node, why: reasons.gone(node) })),
+            since: kubeTime(guard.since),
+            ...(guard.until === undefined ? {} : { until: kubeTime(guard.until) }),
+          },
+        }),
+  };
+  switch (change.kind) {
+    case 'none':
+      return { ...entry, why: whyNothing(observed, canonical, accepted) };
+    case 'blocked':
+      return {
+        ...entry,
+        why:
+          change.programmed.reason === 'UpstreamNotFound'
+            ? 'The gateway has no such upstream, and somebody else creates it'
+            : 'The upstream belongs to somebody else',
+        conditions: [...entry.conditions, { type: 'Programmed', ...change.programmed }],
+      };
+    case 'create':
+    case 'update':
+    case 'updateNodes': {
+      const before = change.kind === 'create' ? undefined : change.observed;
+      const does = change.kind === 'create' ? 'Create' : 'Update';
+      return {
+        ...entry,
+        ...differences(before, change.desired, canonical, reasons.of),
+        action: spec.syncPolicy === 'Observe' ? 'Observe' : does,
+        why: whyWritten(change.kind === 'update' ? change.from : change.kind, accepted),
+      };
+    }
+    default:
+      return change satisfies never;
+  }
+}
+
+/** What becomes of the upstream of an object that is being deleted. */
+function planEnd(
+  snapshot: Snapshot,
+  object: GatewayUpstream,
+  look: GatewayLook | undefined,
+): PlannedUpstream {
+  const entry = emptyEntry(object);
+  const ending = endingFor(snapshot, object);
+  if (ending.kind === 'nothing') {
+    return { ...entry, why: 'The object is being deleted, and nothing in the gateway is its own' };
+  }
+  const { id } = ending;
+  const named = id === undefined ? entry : { ...entry, upstreamId: id };
+  if (ending.kind === 'left') {
+    return { ...named, why: `The object is being deleted, and its upstream stays: ${ending.why}` };
+  }
+  if (look?.kind !== 'listed') return unknown(object, ending.id);
+  const observed = look.upstreams.get(ending.id);
+  const change = planDeletion(snapshot, object, ending, observed);
+  switch (change.kind) {
+    case 'none':
+      return {
+        ...named,
+        why:
+          ending.policy === 'Orphan'
+            ? 'The object is being deleted, and its upstream stays'
+            : 'The object is being deleted, and nothing in the gateway is its own',
+      };
+    case 'mark':
+      return {
+        ...named,
+        fields: [
+          {
+            field: 'labels',
+            before: change.observed.labels,
+            after: { ...change.observed.labels, ...change.labels },
+          },
+        ],
+        action: 'Update',
+        why: 'The object is being deleted, and its upstream stays (Orphan), with a label that says so',
+      };
+    case 'delete':
+      return {
+        ...named,
+        ...deletion(change.observed),
+        why:
+          change.references === 'ignore'
+            ? 'The object is being deleted, whatever refers to its upstream (deletionPolicy Force)'
+            : 'The object is being deleted; it waits while a route refers to its upstream',
+      };
+    default:
+      return change satisfies never;
+  }
+}
+
+/** Upstreams that a sweep would delete, since their objects are gone. */
+function planForgotten(
+  snapshot: Snapshot,
+  { name: connection, status }: GatewayConnection,
+  look: GatewayLook | undefined,
+): readonly PlannedUpstream[] {
+  if (look?.kind !== 'listed') return [];
+  const left = new Set([...(status?.leftBehind ?? []), ...leavingIds(snapshot, connection)]);
+  return [...look.upstreams.values()]
+    .filter(
+      (observed) => !left.has(observed.id) && belongingOf(snapshot, connection, observed) === 'orphaned',
+    )
+    .map((observed) => ({
+      ...deletion(observed),
+      connection,
+      upstreamId: observed.id,
+      object: splitKey(labelledObject(observed)),
+      why: 'The object that it belonged to is gone; a sweep deletes it unless a route refers to it',
+      conditions: [],
+    }));
+}
+
+/** Ids that objects which are being deleted leave behind. */
+function leavingIds(snapshot: Snapshot, connection: string): readonly UpstreamId[] {
+  return [...snapshot.upstreams.list()].flatMap((object) => {
+    if (object.connection !== connection || object.deletionTimestamp === undefined) return [];
+    const ending = endingFor(snapshot, object);
+    return ending.kind === 'left' && ending.id !== undefined ? [ending.id] : [];
+  });
+}
+
+/** Without our finalizer, whoever deletes the object has nothing to wait for. */
+function endingFor(snapshot: Snapshot, object: GatewayUpstream): DeletionPlan {
+  return object.finalizers.includes(UPSTREAM_FINALIZER)
+    ? deletionPlanOf(snapshot, object)
+    : { kind: 'nothing' };
+}
+
+function emptyEntry(object: GatewayUpstream): Omit<PlannedUpstream, 'why'> {
+  const { connection, namespace, name } = object;
+  return { connection, object: { namespace, name }, action: 'None', nodes: [], fields: [], conditions: [] };
+}
+
+function unknown(object: GatewayUpstream, id: UpstreamId): PlannedUpstream {
+  return {
+    ...emptyEntry(object),
+    upstreamId: id,
+    action: 'Unknown',
+    why: 'What the gateway holds is not known',
+  };
+}
+
+function deletion(observed: ObservedUpstream): Pick<PlannedUpstream, 'action' | 'nodes' | 'fields'> {
+  return { action: 'Delete', nodes: nodeChanges(observed.nodes, []), fields: [] };
+}
+
+function differences(
+  before: ObservedUpstream | undefined,
+  after: Upstream,
+  canonical: string,
+  whyOf: (change: NodeChange) => string | undefined,
+): Pick<PlannedUpstream, 'nodes' | 'fields'> {
+  return {
+    nodes: nodeChanges(before?.nodes ?? [], after.nodes).map((change) => {
+      const why = whyOf(change);
+      return why === undefined ? change : { ...change, why };
+    }),
+    fields: fieldChanges(before?.canonical, canonical).map(withoutSecrets),
+  };
+}
+
+function whyNothing(observed: ObservedUpstream | undefined, canonical: string, accepted: Verdict): string {
+  if (observed?.canonical === canonical) return 'The gateway holds exactly this';
+  if (accepted.status !== 'True') return 'The object is not accepted';
+  return observed === undefined
+    ? 'No backend leads anywhere, so nothing is created'
+    : 'The gateway keeps what it has';
+}
+
+function whyWritten(
+  what: 'create' | 'updateNodes' | 'ours' | 'stripped' | 'unowned',
+  accepted: Verdict,
+): string {
+  if (accepted.status !== 'True') return 'The object is not accepted any more, so its traffic stops';
+  switch (what) {
+    case 'create':
+      return 'The gateway has no such upstream';
+    case 'ours':
+      return 'The gateway holds something else';
+    case 'updateNodes':
+      return 'The gateway holds other nodes, which are all that is kept (manage Nodes)';
+    case 'stripped':
+      return 'Somebody replaced the upstream, labels included';
+    case 'unowned':
+      return 'Nobody owns the upstream, and this object takes it over (adoptionPolicy IfUnowned)';
+    default:
+      return what satisfies never;
+  }
+}
+
+function conditionsOf(
+  accepted: Verdict,
+  resolvedRefs: Verdict,
+  ready: Verdict,
+): PlannedUpstream['conditions'] {
+  if (accepted.status !== 'True') return [{ type: 'Accepted', ...accepted }];
+  if (resolvedRefs.status !== 'True') return [{ type: 'ResolvedRefs', ...resolvedRefs }];
+  return ready.reason === 'Ready' ? [] : [{ type: 'Ready', ...ready }];
+}
+
+/** As people read it. */
+function withFieldsInOrder(upstream: PlannedUpstream): PlannedUpstream {
+  const { connection, upstreamId, object, action, why, nodes, fields, held, conditions } = upstream;
+  return {
+    connection,
+    ...(upstreamId === undefined ? {} : { upstreamId }),
+    object,
+    action,
+    why,
+    nodes,
+    fields,
+    ...(held === undefined ? {} : { held }),
+    conditions,
+  };
+}
+
+function isAskedFor(only: readonly string[], { namespace, name }: PlannedUpstream['object']): boolean {
+  return only.length === 0 || only.includes(namespace) || only.includes(`${namespace}/${name}`);
+}
+
+function inOrder(a: PlannedUpstream, b: PlannedUpstream): number {
+  return (
+    compare(a.connection, b.connection) ||
+    compare(a.object.namespace, b.object.namespace) ||
+    compare(a.object.name, b.object.name) ||
+    compare(a.upstreamId ?? '', b.upstreamId ?? '')
+  );
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

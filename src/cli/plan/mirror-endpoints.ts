@@ -1,0 +1,100 @@
+import { isIP } from 'node:net';
+import { objectKey } from '../../model/model.ts';
+import { isObject, type JsonObject, objectIn, textIn, textsIn } from '../../runtime/json.ts';
+import { SERVICE_LABEL } from '../../sources/kubernetes/source.ts';
+
+/** By source of Kubernetes 1.37, `--mirroring-max-endpoints-per-subset`. */
+const MAX_ADDRESSES_PER_SUBSET = 1000;
+const MIRRORED_BY = 'endpointslicemirroring-controller.k8s.io';
+const MANAGED_BY_LABEL = 'endpointslice.kubernetes.io/managed-by';
+const SKIP_LABEL = 'endpointslice.kubernetes.io/skip-mirror';
+/** Where older programs kept who leads: those Endpoints are no places. */
+const LEADER_ANNOTATION = 'control-plane.alpha.kubernetes.io/leader';
+
+/**
+ * `slices`, and what the mirroring controller of Kubernetes would make of Endpoints that were written by hand: one slice
+ * per subset and family. Its own slices of those Services, which it would replace, are left out.
+ */
+export function withMirrored(
+  slices: readonly JsonObject[],
+  endpoints: readonly JsonObject[],
+  services: readonly JsonObject[],
+): readonly JsonObject[] {
+  const byHand = new Set(services.filter(lacksSelector).map(keyOf));
+  const mirrored = endpoints.filter((object) => byHand.has(keyOf(object)) && isMirrored(object));
+  const replaced = new Set(mirrored.map(keyOf));
+  return [...slices.filter((slice) => !isReplaced(slice, replaced)), ...mirrored.flatMap(slicesOf)];
+}
+
+const VERSIONS = { IPv4: 4, IPv6: 6 } as const;
+
+function lacksSelector(service: JsonObject): boolean {
+  return !isObject(objectIn(service['spec'])['selector']);
+}
+
+function isMirrored(endpoints: JsonObject): boolean {
+  const metadata = objectIn(endpoints['metadata']);
+  return (
+    textsIn(metadata['labels'])[SKIP_LABEL] !== 'true' &&
+    textsIn(metadata['annotations'])[LEADER_ANNOTATION] === undefined
+  );
+}
+
+function isReplaced(slice: JsonObject, services: ReadonlySet<string>): boolean {
+  const { namespace, labels: given } = objectIn(slice['metadata']);
+  const labels = textsIn(given);
+  const service = objectKey(textIn(namespace), labels[SERVICE_LABEL] ?? '');
+  return labels[MANAGED_BY_LABEL] === MIRRORED_BY && services.has(service);
+}
+
+function slicesOf(endpoints: JsonObject): readonly JsonObject[] {
+  const { namespace, name } = objectIn(endpoints['metadata']);
+  const subsets = Array.isArray(endpoints['subsets']) ? endpoints['subsets'].map(objectIn) : [];
+  return subsets.flatMap((subset, index) => {
+    const addresses = addressesOf(subset);
+    return (['IPv4', 'IPv6'] as const).flatMap((family) => {
+      const own = addresses.filter((address) => isIP(address.ip) === VERSIONS[family]);
+      const sliceName = `${textIn(name)}-mirrored-${index}-${family.toLowerCase()}`;
+      if (own.length === 0) return [];
+      return [
+        {
+          apiVersion: 'discovery.k8s.io/v1',
+          kind: 'EndpointSlice',
+          metadata: {
+            namespace,
+            name: sliceName,
+            uid: `${textIn(namespace)}/${sliceName}`,
+            labels: { [SERVICE_LABEL]: textIn(name), [MANAGED_BY_LABEL]: MIRRORED_BY },
+          },
+          addressType: family,
+          ports: subset['ports'] ?? [],
+          endpoints: own.map(({ ip, ready }) => ({ addresses: [ip], conditions: { ready } })),
+        },
+      ];
+    });
+  });
+}
+
+interface Address {
+  readonly ip: string;
+  readonly ready: boolean;
+}
+
+/** The ready ones come first, so that they are not what the limit cuts off. */
+function addressesOf({ addresses, notReadyAddresses }: JsonObject): readonly Address[] {
+  return [
+    ...ipsIn(addresses).map((ip) => ({ ip, ready: true })),
+    ...ipsIn(notReadyAddresses).map((ip) => ({ ip, ready: false })),
+  ]
+    .filter(({ ip }) => isIP(ip) !== 0)
+    .slice(0, MAX_ADDRESSES_PER_SUBSET);
+}
+
+function ipsIn(addresses: unknown): readonly string[] {
+  return Array.isArray(addresses) ? addresses.map((address) => textIn(objectIn(address)['ip'])) : [];
+}
+
+function keyOf(object: JsonObject): string {
+  const { namespace, name } = objectIn(object['metadata']);
+  return objectKey(textIn(namespace), textIn(name));
+}

@@ -1,0 +1,273 @@
+import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../api/gateway-upstream.ts';
+import { GROUP, VERSION } from '../../api/group.ts';
+import { accessProblem, adoptionProblem } from '../../decide/access.ts';
+import {
+  backendTargets,
+  buildUpstream,
+  type ResolvedBackend,
+  type ServicePortRef,
+} from '../../decide/build-upstream.ts';
+import { nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
+import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
+import { keyOf } from '../../decide/id-conflicts.ts';
+import { chooseEndpoints } from '../../decide/nodes.ts';
+import { carriesOwnLabel } from '../../decide/ownership.ts';
+import { placeOf } from '../../decide/removal-guard.ts';
+import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
+import { greatestCommonDivisor } from '../../decide/weights.ts';
+import type { GatewayConnection } from '../../kube/objects.ts';
+import type { ObservedUpstream, Protocol, UpstreamNode } from '../../model/model.ts';
+import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { claimsOf } from './kinds.ts';
+import type { GatewayLook, PlanInput } from './make-plan.ts';
+
+/** The GatewayUpstream that would take one upstream over, for a human to judge and apply. */
+export interface TakeOver {
+  readonly connection: string;
+  readonly upstreamId: string;
+  /** Absent where none can; `notes` say why. */
+  readonly manifest?: Manifest;
+  /** For people: what has to be done besides, and what would change. */
+  readonly notes: readonly string[];
+}
+
+interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: 'GatewayUpstream';
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: object;
+}
+
+export interface TakeOverInput extends Pick<PlanInput, 'stores' | 'gateways'> {
+  /** Where the objects are to be; undefined: where their Services are. */
+  readonly namespace: string | undefined;
+}
+
+/** Where upstreams go that lead to no Service. */
+const DEFAULT_NAMESPACE = 'default';
+const MAX_NAME = 63;
+
+/** What would take over each upstream that no GatewayUpstream has, by connection and id. Pure. */
+export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
+  const { stores, gateways } = input;
+  const claims = claimsOf(stores);
+  const writer = createWriter(input, new Set([...stores.upstreams.list()].map(keyOf)));
+  return [...stores.connections.list()]
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((connection) => {
+      const look = gateways.get(connection.name);
+      if (look?.kind !== 'listed') return [];
+      return [...look.upstreams.values()]
+        .filter((observed) => {
+          const isClaimed = claims.contenders(connection.name, observed.id).length > 0;
+          return !isClaimed && !carriesOwnLabel(observed);
+        })
+        .sort((a, b) => (a.id < b.id ? -1 : 1))
+        .map((observed) => writer(connection, look, observed));
+    });
+}
+
+/** What says where the nodes come from, and where the object belongs therefore. */
+interface Origin {
+  readonly backends: (namespace: string) => readonly object[];
+  /** Of the Service. */
+  readonly namespace?: string;
+  readonly notes: readonly string[];
+}
+
+function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<string>) {
+  const source = createKubernetesSource(stores);
+  const servicesBy = { TCP: servicesByPlaces('TCP'), UDP: servicesByPlaces('UDP') };
+
+  return (
+    connection: GatewayConnection,
+    { canonical, read }: Extract<GatewayLook, { kind: 'listed' }>,
+    observed: ObservedUpstream,
+  ): TakeOver => {
+    const { id } = observed;
+    const base = { connection: connection.name, upstreamId: id };
+    const { traffic, serviceName } = read(observed);
+    const origin = originOf(observed, serviceName, protocolOf(traffic.scheme));
+    if (typeof origin === 'string') return { ...base, notes: [origin] };
+    const namespace = wanted ?? origin.namespace ?? DEFAULT_NAMESPACE;
+    const given = {
+      ...(connection.name === 'default' ? {} : { connectionRef: { name: connection.name } }),
+      upstreamId: id,
+      adoptionPolicy: 'IfUnowned',
+      backends: origin.backends(namespace),
+      ...specOfTraffic(traffic),
+      ...(Object.keys(observed.labels).length === 0 ? {} : { labels: observed.labels }),
+    };
+    const { spec, fields, problem } = acceptable(given);
+    if (spec === undefined) return { ...base, notes: [problem] };
+    const { upstream } = buildUpstream(spec, { id, labels: {} }, resolve(spec, namespace));
+    const stated = canonical(upstream);
+    const unstated = fieldsInTheWay(observed, stated);
+    const otherwise = statedOtherwise(observed.canonical, stated);
+    const changes = serviceName === undefined ? nodeChanges(observed.nodes, upstream.nodes) : [];
+    const notes = [
+      ...origin.notes,
+      ...(unstated.length === 0
+        ? []
+        : [
+            `Has no spelling here, and is in the way until it is gone from the gateway: ${unstated.join(', ')}`,
+          ]),
+      ...(otherwise.length === 0 ? [] : [`Would be written otherwise: ${otherwise.join(', ')}`]),
+      ...(changes.length === 0 ? [] : [`Nodes would change: ${changes.map(nodeLine).join(', ')}`]),
+      ...accessNotes(connection, spec, namespace),
+    ];
+    const name = freeName(connection, id, namespace);
+    return {
+      ...base,
+      notes,
+      manifest: {
+        apiVersion: `${GROUP}/${VERSION}`,
+        kind: 'GatewayUpstream',
+        metadata: { name, namespace },
+        spec: fields,
+      },
+    };
+  };
+
+  /** Text: why there is none. */
+  function originOf(
+    observed: ObservedUpstream,
+    serviceName: string | undefined,
+    protocol: Protocol,
+  ): Origin | string {
+    if (observed.discovery !== undefined) {
+      const [, namespace] = /^([^/]+)\/[^/:]+:[^:]+$/.exec(serviceName ?? '') ?? [];
+      if (serviceName === undefined || namespace === undefined) {
+        return `It finds its nodes by ${observed.discovery.fields.join(', ')}, and not in this cluster by [namespace]/[name]:[portName]: write the object by hand`;
+      }
+      const leadsAway = wanted !== undefined && wanted !== namespace;
+      return {
+        namespace,
+        backends: () => [{ serviceName }],
+        notes: leadsAway ? [grantNote(namespace)] : [],
+      };
+    }
+    if (observed.nodes.length === 0) return 'It has no nodes, so nothing says where it should lead';
+    const services = sameWeight(observed.nodes)
+      ? (servicesBy[protocol].get(placesOf(observed.nodes)) ?? [])
+      : [];
+    const [service, ...others] = services;
+    if (service !== undefined && others.length === 0) {
+      const { namespace, name, port } = service;
+      return {
+        namespace,
+        backends: (own) => [
+          { serviceRef: { name, ...(own === namespace ? {} : { namespace }), port: port.port } },
+        ],
+        notes: wanted === undefined || wanted === namespace ? [] : [grantNote(namespace)],
+      };
+    }
+    return {
+      backends: () => [{ addresses: reduced(observed.nodes) }],
+      notes: [
+        service === undefined
+          ? 'Its nodes are not just what a Service has now, so they are written as addresses, which follow nothing'
+          : `Its nodes are those of several Services, of which one may be written as serviceRef: ${services.map(({ namespace, name, port }) => `${namespace}/${name}:${port.port}`).join(', ')}`,
+      ],
+    };
+  }
+
+  /** Every port of every Service, by the places that it has now. */
+  function servicesByPlaces(protocol: Protocol): ReadonlyMap<string, readonly ServicePortRef[]> {
+    const found = new Map<string, ServicePortRef[]>();
+    for (const { namespace, name, ports } of stores.services.list()) {
+      for (const { name: portName, port } of ports.filter((one) => one.protocol === protocol)) {
+        const by = { by: 'servicePort', port: portName === '' ? port : portName } as const;
+        const ref = { namespace, name, port: by, protocol };
+        const known = source.read(ref);
+        if (known.state !== 'known') continue;
+        const { endpoints } = chooseEndpoints(known.endpoints, known.preferredFamily);
+        const places = placesOf(endpoints);
+        found.set(places, [...(found.get(places) ?? []), ref]);
+      }
+    }
+    return found;
+  }
+
+  function resolve(spec: GatewayUpstreamSpec, namespace: string): readonly ResolvedBackend[] {
+    return backendTargets(spec, namespace).map((target) =>
+      target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
+    );
+  }
+
+  /** What the connection says to such an object. */
+  function accessNotes(
+    connection: GatewayConnection,
+    spec: GatewayUpstreamSpec,
+    namespace: string,
+  ): readonly string[] {
+    if (!connection.spec.ok) return [];
+    const named = { name: connection.name, spec: connection.spec.value };
+    const { namespaces } = stores;
+    const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
+    const isNamespace = (name: string) => namespaces.get('', name) !== undefined;
+    return [
+      accessProblem(spec, facts, named, isNamespace),
+      adoptionProblem(spec, named, () => false),
+    ].flatMap((problem) => problem?.message ?? []);
+  }
+
+  /** A name that nothing has, as near to `id` as a name may be. */
+  function freeName({ spec }: GatewayConnection, id: string, namespace: string): string {
+    const prefix = spec.ok ? spec.value.idPrefix : '';
+    const own = id.startsWith(prefix) ? id.slice(prefix.length) : id;
+    const wished = own.startsWith(`${namespace}.`) ? own.slice(namespace.length + 1) : own;
+    const plain = wished
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9-]+/g, '-')
+      .slice(0, MAX_NAME - 4)
+      .replaceAll(/^-+|-+$/g, '');
+    const stem = plain === '' ? 'upstream' : plain;
+    let name = stem;
+    for (let count = 2; names.has(`${namespace}/${name}`); count += 1) name = `${stem}-${count}`;
+    names.add(`${namespace}/${name}`);
+    return name;
+  }
+}
+
+type Acceptable =
+  | { readonly spec: GatewayUpstreamSpec; readonly fields: object; readonly problem?: never }
+  | { readonly spec?: never; readonly fields?: never; readonly problem: string };
+
+/** `given` without the fields that no spec takes; the backends have to be right. */
+function acceptable(given: Readonly<Record<string, unknown>>): Acceptable {
+  const fields = { ...given };
+  for (;;) {
+    const { success, data, error } = gatewayUpstreamSpec.safeParse(fields);
+    if (success) return { spec: data, fields };
+    const { path, message } = error.issues[0] ?? { path: [], message: 'no reason given' };
+    const [field] = path;
+    if (typeof field !== 'string' || !(field in fields) || field === 'backends' || field === 'upstreamId') {
+      return { problem: `It cannot be stated: ${path.join('.')} ${message}` };
+    }
+    delete fields[field];
+  }
+}
+
+function grantNote(namespace: string): string {
+  return `Needs a ReferenceGrant in namespace ${namespace}`;
+}
+
+/** The addresses and ports of nodes or endpoints, as text. */
+function placesOf(nodes: readonly { readonly host: string; readonly port: number }[]): string {
+  return nodes.map(placeOf).sort().join('\n');
+}
+
+/** Whether every node gets the same share, as those of a Service do. */
+function sameWeight(nodes: readonly UpstreamNode[]): boolean {
+  const [first] = nodes;
+  return nodes.every(({ weight, priority }) => weight > 0 && weight === first?.weight && priority === 0);
+}
+
+/** `nodes` with weights as small as the same shares allow. */
+function reduced(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
+  const largest = Math.max(...nodes.map(({ weight }) => weight));
+  if (largest <= 100) return nodes;
+  const divisor = nodes.map(({ weight }) => weight).reduce(greatestCommonDivisor);
+  return nodes.map((node) => ({ ...node, weight: node.weight / divisor }));
+}

@@ -1,0 +1,91 @@
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
+import { GROUP, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts';
+import { listAll } from '../../kube/list-all.ts';
+import {
+  type CustomObject,
+  type GatewayConnection,
+  type GatewayUpstream,
+  type GatewayUpstreamSet,
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+} from '../../kube/objects.ts';
+import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+
+/** What of our kinds belongs to the operator that is uninstalled. */
+export interface Scope {
+  readonly upstreams: readonly GatewayUpstream[];
+  readonly sets: readonly GatewayUpstreamSet[];
+  readonly connections: readonly GatewayConnection[];
+  /** GatewayUpstreams that another operator maintains. */
+  readonly others: readonly GatewayUpstream[];
+}
+
+const NAMED = 10;
+
+/** `namespaces`: the only ones that the operator follows. Empty: all. */
+export async function scopeOf(
+  transport: KubeTransport,
+  namespaces: readonly string[],
+  signal: AbortSignal,
+): Promise<Scope> {
+  const [all, sets, connections] = await Promise.all([
+    objectsOf(transport, GATEWAY_UPSTREAM.plural, transformGatewayUpstream, signal),
+    objectsOf(transport, GATEWAY_UPSTREAM_SET.plural, transformGatewayUpstreamSet, signal),
+    objectsOf(transport, GATEWAY_CONNECTION.plural, transformGatewayConnection, signal),
+  ]);
+  const isFollowed = followedIn(namespaces);
+  const upstreams = all.filter(isFollowed);
+  const others = all.filter(
+    (object) => !isFollowed(object) && object.finalizers.includes(UPSTREAM_FINALIZER),
+  );
+  if (others.length === 0) return { upstreams, sets, connections, others };
+  const makes = (objects: readonly GatewayUpstream[], { name }: GatewayUpstreamSet) =>
+    objects.some(({ madeBy }) => madeBy?.set === name);
+  return {
+    upstreams,
+    sets: sets.filter((set) => makes(upstreams, set)),
+    connections: connections.filter(({ name }) => !others.some(({ connection }) => connection === name)),
+    others,
+  };
+}
+
+/** The GatewayUpstreams of the operator alone, for a loop that waits for them. */
+export async function upstreamsOf(
+  transport: KubeTransport,
+  namespaces: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly GatewayUpstream[]> {
+  const all = await objectsOf(transport, GATEWAY_UPSTREAM.plural, transformGatewayUpstream, signal);
+  return all.filter(followedIn(namespaces));
+}
+
+function followedIn(namespaces: readonly string[]): (object: GatewayUpstream) => boolean {
+  return ({ namespace }) => namespaces.length === 0 || namespaces.includes(namespace);
+}
+
+async function objectsOf<T>(
+  transport: KubeTransport,
+  plural: string,
+  trim: (raw: unknown) => T | undefined,
+  signal: AbortSignal,
+): Promise<readonly T[]> {
+  const path = resourcePath({ group: GROUP, version: VERSION, plural });
+  const raw = (await listAll(transport, path, {}, signal)) ?? [];
+  return raw.map(trim).filter((object) => object !== undefined);
+}
+
+export function count(number: number, kind: string): string {
+  return `${number} ${kind}${number === 1 ? '' : 's'}`;
+}
+
+/** The first few by name. */
+export function namesOf(
+  objects: readonly Pick<CustomObject<unknown, unknown>, 'namespace' | 'name'>[],
+): string {
+  const names = objects
+    .slice(0, NAMED)
+    .map(({ namespace, name }) => (namespace === '' ? name : `${namespace}/${name}`));
+  const more = objects.length - names.length;
+  return `${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}

@@ -1,0 +1,269 @@
+import { type Addressing, CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import type { ClusterNode, Discovered, IpFamily, ServiceFront, UpstreamNode } from '../model/model.ts';
+import { matchesSelector } from './access.ts';
+import type { ChosenEndpoint, ChosenEndpoints, Excluded } from './nodes.ts';
+import { greatestCommonDivisor } from './weights.ts';
+
+/** How a backend is reached whose connection and spec say nothing. */
+export const POD: Addressing = { mode: 'Pod' };
+
+/** The nodes of the cluster, as far as anybody watches them. */
+export type KnownNodes =
+  | { readonly kind: 'listed'; readonly nodes: Iterable<ClusterNode> }
+  | { readonly kind: 'unknown'; readonly beginning: boolean; readonly message: string };
+
+/** What stands in the gateway for the endpoints of a Service. */
+export type Via =
+  /** They themselves. */
+  | { readonly kind: 'endpoints' }
+  | {
+      readonly kind: 'nodes';
+      readonly port: number;
+      /** Only nodes with an endpoint serve it. */
+      readonly isLocal: boolean;
+      readonly nodes: readonly JudgedNode[];
+    }
+  /** Names or addresses of the Service as a whole. Port `endpoints`: whatever the endpoints have. */
+  | { readonly kind: 'front'; readonly hosts: readonly string[]; readonly port: number | 'endpoints' };
+
+export interface JudgedNode {
+  readonly node: ClusterNode;
+  /** The address that a gateway would use; undefined where there is none of that type and family. */
+  readonly host: string | undefined;
+  /**
+   * `unselected`: nobody asked for it. `unusable`: it is not for outside traffic, or has no such address. `notAllowed`: the
+   * connection does not allow its address.
+   */
+  readonly state: 'usable' | 'notReady' | 'unusable' | 'unselected' | 'notAllowed';
+}
+
+const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
+const ZONE_LABEL = 'topology.kubernetes.io/zone';
+
+/** How `found`, one port of a Service, is reached by `addressing`; or why it is not. `isAllowed`: whether a gateway may have a node's address. */
+export function viaOf(
+  found: Extract<Discovered, { state: 'known' }>,
+  addressing: Addressing,
+  family: IpFamily,
+  nodes: KnownNodes,
+  isAllowed: (host: string) => boolean = () => true,
+): Via | Extract<Discovered, { state: 'absent' | 'unknown' }> {
+  if (addressing.mode === 'Pod') return { kind: 'endpoints' };
+  const { front } = found;
+  if (front === undefined) {
+    return absent(
+      'ServiceNotFound',
+      `There are Endpoints but no Service, which addressing mode ${addressing.mode} needs: create the Service, or use mode Pod`,
+    );
+  }
+  const where = `Service ${front.namespace}/${front.name}`;
+  if (front.port === undefined) {
+    return absent(
+      'PortNotFound',
+      `${where} does not name the port that its endpoints have, which addressing mode ${addressing.mode} needs: add it to the Service, or use mode Pod`,
+    );
+  }
+  const { port, nodePort } = front.port;
+  switch (addressing.mode) {
+    case 'Node':
+      if (nodePort === undefined) {
+        return absent(
+          'NodePortMissing',
+          `${where} is of type ${front.type} and has no NodePort for port ${port}: make it of type NodePort, or choose another addressing mode`,
+        );
+      }
+      if (nodes.kind === 'unknown') {
+        return { state: 'unknown', beginning: nodes.beginning, message: nodes.message };
+      }
+      return {
+        kind: 'nodes',
+        port: nodePort,
+        isLocal: front.isLocal,
+        nodes: [...nodes.nodes].map((node) => judge(node, addressing, family, isAllowed)),
+      };
+    case 'LoadBalancer':
+      return frontOf(
+        front.loadBalancer.filter((host) => isName(host) || familyOf(host) === family),
+        port,
+        () =>
+          absent(
+            'NoLoadBalancerAddress',
+            front.type === 'LoadBalancer'
+              ? `${where} has no ${family} address of a load balancer yet: look at its Events, or choose another addressing mode`
+              : `${where} is of type ${front.type}: make it of type LoadBalancer, or choose another addressing mode`,
+          ),
+      );
+    case 'ClusterIP':
+      return frontOf(front.clusterIps.filter((host) => familyOf(host) === family).slice(0, 1), port, () =>
+        absent(
+          'NoClusterIP',
+          front.isHeadless
+            ? `${where} is headless and has no address of its own: use addressing mode Pod or DNS`
+            : `${where} has no ${family} address of its own: correct spec.endpoints.family, or choose another addressing mode`,
+        ),
+      );
+    case 'DNS':
+      return {
+        kind: 'front',
+        hosts: [dnsName(front, addressing.dnsSuffix ?? CLUSTER_DNS_SUFFIX)],
+        // The name of a headless Service resolves to its endpoints.
+        port: front.isHeadless ? 'endpoints' : port,
+      };
+    default:
+      return addressing.mode satisfies never;
+  }
+}
+
+type Absent = Extract<Discovered, { state: 'absent' }>;
+
+function absent(reason: Absent['reason'], message: string): Absent {
+  return { state: 'absent', reason, message };
+}
+
+function frontOf(hosts: readonly string[], port: number, otherwise: () => Absent): Via | Absent {
+  return hosts.length === 0 ? otherwise() : { kind: 'front', hosts, port };
+}
+
+function dnsName({ name, namespace }: ServiceFront, suffix: string): string {
+  return suffix === '' ? `${name}.${namespace}` : `${name}.${namespace}.${suffix}`;
+}
+
+function isName(host: string): boolean {
+  return !host.includes(':') && !/^[0-9.]+$/.test(host);
+}
+
+function familyOf(address: string): IpFamily {
+  return address.includes(':') ? 'IPv6' : 'IPv4';
+}
+
+function judge(
+  node: ClusterNode,
+  { nodeAddressType, nodeSelector }: Addressing,
+  family: IpFamily,
+  isAllowed: (host: string) => boolean,
+): JudgedNode {
+  const type = nodeAddressType ?? 'InternalIP';
+  const host = node.addresses.find(
+    (one) => one.type === type && (isName(one.address) || familyOf(one.address) === family),
+  )?.address;
+  if (nodeSelector !== undefined && !matchesSelector(nodeSelector, node.labels)) {
+    return { node, host, state: 'unselected' };
+  }
+  if (host === undefined || Object.hasOwn(node.labels, EXCLUDED_LABEL))
+    return { node, host, state: 'unusable' };
+  if (!isAllowed(host)) return { node, host, state: 'notAllowed' };
+  return { node, host, state: node.ready ? 'usable' : 'notReady' };
+}
+
+/** What one backend puts into the gateway. */
+export interface Placed {
+  /** Each with its weight within the backend. */
+  readonly places: readonly Place[];
+  readonly ready: number;
+  readonly draining: number;
+  readonly excluded: readonly Excluded[];
+}
+
+export type Place = Omit<UpstreamNode, 'weight'> & { readonly unit: number };
+
+type Zones = NonNullable<GatewayUpstreamSpec['endpoints']>['zones'];
+
+/** What stands in the gateway for `chosen`. Endpoints are counted, not what stands for them. */
+export function place(chosen: ChosenEndpoints, via: Via, zones: Zones): Placed {
+  switch (via.kind) {
+    case 'endpoints':
+      return {
+        ...chosen,
+        places: weighZones(chosen.endpoints, zones),
+      };
+    case 'nodes':
+      return via.isLocal ? localNodes(chosen, via, zones) : everyNode(chosen, via, zones);
+    case 'front': {
+      const used = chosen.endpoints.filter(({ carriesTraffic }) => carriesTraffic);
+      const ports = via.port === 'endpoints' ? new Set(used.map(({ port }) => port)) : new Set([via.port]);
+      const places = via.hosts.flatMap((host) =>
+        [...ports].map((port) => ({ host, port, unit: 1, priority: 0 })),
+      );
+      return { ...chosen, places: used.length === 0 ? [] : places };
+    }
+    default:
+      return via satisfies never;
+  }
+}
+
+type NodesVia = Extract<Via, { kind: 'nodes' }>;
+
+/** Any node passes traffic on to any endpoint. */
+function everyNode(chosen: ChosenEndpoints, { nodes, port }: NodesVia, zones: Zones): Placed {
+  if (!chosen.endpoints.some(({ carriesTraffic }) => carriesTraffic)) return { ...chosen, places: [] };
+  const usable = nodes.filter(({ state }) => state === 'usable');
+  const places = weighZones(
+    usable.flatMap((judged) => placeOn(judged, port, true)),
+    zones,
+  );
+  const excluded = [
+    ...chosen.excluded,
+    ...nodes
+      .filter(({ state }) => state !== 'usable' && state !== 'unselected')
+      .map((judged) => unusable(judged, port)),
+  ];
+  return usable.length === 0
+    ? { places, ready: 0, draining: 0, excluded }
+    : { places, ready: chosen.ready, draining: chosen.draining, excluded };
+}
+
+/** A node drops what it has no endpoint for. */
+function localNodes(chosen: ChosenEndpoints, { nodes, port }: NodesVia, zones: Zones): Placed {
+  const judgedNodes = new Map(nodes.map((judged) => [judged.node.name, judged]));
+  const carrying = new Map<JudgedNode, boolean>();
+  const left = new Set<JudgedNode>();
+  const excluded = [...chosen.excluded];
+  let ready = 0;
+  let draining = 0;
+  for (const endpoint of chosen.endpoints) {
+    const judged = endpoint.node === undefined ? undefined : judgedNodes.get(endpoint.node);
+    if (judged === undefined) {
+      excluded.push({ host: endpoint.host, port: endpoint.port, reason: 'NodeUnusable' });
+    } else if (judged.state !== 'usable') left.add(judged);
+    else {
+      carrying.set(judged, endpoint.carriesTraffic || carrying.get(judged) === true);
+      if (chosen.ready > 0 && endpoint.carriesTraffic) ready += 1;
+      else draining += 1;
+    }
+  }
+  return {
+    places: weighZones(
+      [...carrying].flatMap(([judged, carriesTraffic]) => placeOn(judged, port, carriesTraffic)),
+      zones,
+    ),
+    ready,
+    draining,
+    excluded: [...excluded, ...[...left].map((judged) => unusable(judged, port))],
+  };
+}
+
+function placeOn({ host, node }: JudgedNode, port: number, carriesTraffic: boolean): ChosenEndpoint[] {
+  if (host === undefined) return [];
+  const zone = node.labels[ZONE_LABEL];
+  return [{ host, port, carriesTraffic, ...(zone === undefined ? {} : { zone }) }];
+}
+
+function unusable({ host, node, state }: JudgedNode, port: number): Excluded {
+  const reason = state === 'notAllowed' ? 'AddressNotAllowed' : 'NodeUnusable';
+  return { host: host ?? node.name, port, reason };
+}
+
+const FULL_WEIGHT = 100;
+
+/** The smallest whole weights that give each endpoint what its zone is worth; those of a zone of weight 0 are left out. */
+function weighZones(endpoints: readonly ChosenEndpoint[], zones: Zones = []): readonly Place[] {
+  const settings = new Map(zones.map((one) => [one.zone, one]));
+  const places = endpoints.flatMap(({ host, port, zone, carriesTraffic }) => {
+    const { weight = FULL_WEIGHT, priority = 0 } =
+      (zone === undefined ? undefined : settings.get(zone)) ?? {};
+    return weight === 0 ? [] : [{ host, port, unit: carriesTraffic ? weight : 0, priority }];
+  });
+  const divisor = places.reduce((running, { unit }) => greatestCommonDivisor(running, unit), 0);
+  return divisor > 1 ? places.map((one) => ({ ...one, unit: one.unit / divisor })) : places;
+}

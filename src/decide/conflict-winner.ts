@@ -1,0 +1,50 @@
+import type { ObservedUpstream } from '../model/model.ts';
+import { labelledAs, labelledObject } from './ownership.ts';
+
+/** An object that wants an upstream id. */
+export interface Contender {
+  readonly namespace: string;
+  readonly name: string;
+  /** RFC 3339. */
+  readonly creationTimestamp: string;
+}
+
+/**
+ * What is known of the gateway when a keeper is chosen.
+ * - `listed`: what it holds as the id, if anything.
+ * - `unknown`: it was not asked yet, or did not answer.
+ */
+export type Evidence<T> =
+  | { readonly kind: 'listed'; readonly observed: ObservedUpstream | undefined }
+  | { readonly kind: 'unknown'; readonly heldBefore: (contender: T) => boolean };
+
+/**
+ * Who keeps an id that several objects of one connection want: the one that the labels on the gateway's own object
+ * name; else the oldest; else the first by namespace and name. While the gateway cannot be asked, who had it keeps it:
+ * an outage decides nothing.
+ */
+export function winnerOf<T extends Contender>(
+  contenders: readonly T[],
+  evidence: Evidence<T>,
+): T | undefined {
+  const named = contenders.find((contender) =>
+    evidence.kind === 'unknown'
+      ? evidence.heldBefore(contender)
+      : evidence.observed !== undefined &&
+        labelledObject(evidence.observed) === labelledAs(contender.namespace, contender.name),
+  );
+  return (
+    named ??
+    [...contenders].sort(
+      (a, b) =>
+        compare(a.creationTimestamp, b.creationTimestamp) ||
+        compare(a.namespace, b.namespace) ||
+        compare(a.name, b.name),
+    )[0]
+  );
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

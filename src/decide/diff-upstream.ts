@@ -1,0 +1,127 @@
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../model/model.ts';
+import type { Desired } from './build-upstream.ts';
+import { unstatedFields } from './diff.ts';
+import { describeOwner, isOwn, type Ownership } from './ownership.ts';
+import type { Verdict } from './status.ts';
+
+/** What has to be done so that the gateway holds `desired`. */
+export type Change =
+  | { readonly kind: 'none' }
+  /** The id is free. */
+  | { readonly kind: 'create'; readonly desired: Upstream }
+  | {
+      readonly kind: 'update';
+      readonly desired: Upstream;
+      readonly observed: ObservedUpstream;
+      /** `stripped`: somebody replaced the object and its labels with it. `unowned`: it is taken over. */
+      readonly from: 'ours' | 'stripped' | 'unowned';
+    }
+  /** Only the nodes of what somebody else owns. */
+  | { readonly kind: 'updateNodes'; readonly desired: Upstream; readonly observed: ObservedUpstream }
+  /** The gateway holds something that must not be touched, or nothing where somebody else should have made it. */
+  | { readonly kind: 'blocked'; readonly programmed: Verdict };
+
+/** What an object may do with an upstream that it did not make. */
+export interface Terms {
+  readonly manage: GatewayUpstreamSpec['manage'];
+  /** It asks for taking over what nobody owns, and the connection allows it. */
+  readonly mayAdopt: boolean;
+  /** With `manage: Nodes`: it has kept the nodes before. */
+  readonly keptBefore: boolean;
+}
+
+/** `canonical` is the driver's canonical form of what the gateway should hold. */
+export function diffUpstream(
+  desired: Pick<Desired, 'upstream' | 'action'>,
+  canonical: string,
+  observed: ObservedUpstream | undefined,
+  ownership: Ownership,
+  terms: Terms,
+): Change {
+  if (desired.action === 'wait' || desired.action === 'notYet') return { kind: 'none' };
+  const { upstream } = desired;
+  if (terms.manage === 'Nodes') return planNodes(upstream, canonical, observed, ownership, terms);
+  if (observed === undefined) {
+    return desired.action === 'write' ? { kind: 'create', desired: upstream } : { kind: 'none' };
+  }
+  if (ownership === 'unowned' && terms.mayAdopt) {
+    const problem = takeOverProblem(upstream, canonical, observed);
+    return problem === undefined
+      ? { kind: 'update', desired: upstream, observed, from: 'unowned' }
+      : blocked('NotOwned', problem);
+  }
+  if (!isOwn(ownership)) return blocked('NotOwned', notOwned(observed, ownership));
+  if (observed.canonical === canonical) return { kind: 'none' };
+  const from = ownership === 'stripped' ? 'stripped' : 'ours';
+  return { kind: 'update', desired: upstream, observed, from };
+}
+
+function planNodes(
+  upstream: Upstream,
+  canonical: string,
+  observed: ObservedUpstream | undefined,
+  ownership: Ownership,
+  { keptBefore }: Terms,
+): Change {
+  const { id } = upstream;
+  if (observed === undefined) return { kind: 'blocked', programmed: upstreamNotFound(id) };
+  // One that this very object left behind, before it kept only the nodes, still names it.
+  if (ownership === 'foreign') return blocked('NotOwned', notOwned(observed, ownership));
+  if (observed.discovery !== undefined) {
+    return blocked(
+      'UsesDiscovery',
+      `Upstream ${id} has no nodes to keep, since the gateway finds them by itself (${observed.discovery.fields.join(', ')}): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes`,
+    );
+  }
+  if (observed.canonical === canonical) return { kind: 'none' };
+  if (!keptBefore && upstream.nodes.length === 0) {
+    return blocked(
+      'NotOwned',
+      `Upstream ${id} would lose all its nodes, since the backends lead to no endpoint: look at the Pods and at spec.backends. It is left untouched until there is one`,
+    );
+  }
+  return { kind: 'updateNodes', desired: upstream, observed };
+}
+
+/** Why an upstream that nobody owns is not taken over; undefined: nothing is in the way. */
+function takeOverProblem(
+  upstream: Upstream,
+  canonical: string,
+  observed: ObservedUpstream,
+): string | undefined {
+  const { id } = upstream;
+  const unstated = fieldsInTheWay(observed, canonical);
+  if (unstated.length > 0) {
+    return `Upstream ${id} is not taken over, since it holds ${unstated.join(', ')}, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway`;
+  }
+  return upstream.nodes.length === 0
+    ? `Upstream ${id} is not taken over, since it would have no nodes then: look at the Pods and at spec.backends`
+    : undefined;
+}
+
+/** What an upstream holds that `canonical` does not state, and that is in the way of taking it over; in order. */
+export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): readonly string[] {
+  const { discovery } = observed;
+  // What says where the nodes come from is what the backends take the place of.
+  const replaced = discovery?.by === 'Kubernetes' ? discovery.fields : [];
+  return unstatedFields(observed.canonical, canonical).filter((field) => !replaced.includes(field));
+}
+
+function notOwned(observed: ObservedUpstream, ownership: Ownership): string {
+  const takeOver = ownership === 'unowned' ? ', take it over with adoptionPolicy IfUnowned' : '';
+  return `The gateway already has an upstream ${observed.id}, and ${describeOwner(observed)}: choose another upstreamId${takeOver}, or delete that one in the gateway`;
+}
+
+/** What Programmed says with `manage: Nodes` where there is nothing to keep the nodes of. */
+export function upstreamNotFound(id: UpstreamId): Verdict {
+  return {
+    status: 'False',
+    reason: 'UpstreamNotFound',
+    message: `The gateway has no upstream ${id}: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on`,
+  };
+}
+
+function blocked(reason: Verdict['reason'], message: string): Change {
+  return { kind: 'blocked', programmed: { status: 'False', reason, message } };
+}

@@ -1,0 +1,147 @@
+import type { UpstreamNode } from '../model/model.ts';
+import { isObject, type JsonObject } from '../runtime/json.ts';
+import type { Change } from './diff-upstream.ts';
+import { compareNodes } from './nodes.ts';
+import { placeOf } from './removal-guard.ts';
+
+/** One node that a write would add, remove or change. */
+export type NodeChange =
+  | { readonly kind: 'add' | 'remove'; readonly node: UpstreamNode }
+  | { readonly kind: 'change'; readonly before: UpstreamNode; readonly node: UpstreamNode };
+
+/** One other field of the gateway's object that a write would change; undefined where it is absent. */
+export interface FieldChange {
+  readonly field: string;
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** What a write of `after` over `before` changes, in the order of nodes. */
+export function nodeChanges(
+  before: readonly UpstreamNode[],
+  after: readonly UpstreamNode[],
+): readonly NodeChange[] {
+  const known = new Map(before.map((node) => [placeOf(node), node]));
+  const wanted = new Set(after.map(placeOf));
+  const changes: NodeChange[] = before
+    .filter((node) => !wanted.has(placeOf(node)))
+    .map((node) => ({ kind: 'remove', node }));
+  for (const node of after) {
+    const was = known.get(placeOf(node));
+    if (was === undefined) changes.push({ kind: 'add', node });
+    else if (was.weight !== node.weight || was.priority !== node.priority) {
+      changes.push({ kind: 'change', before: was, node });
+    }
+  }
+  return changes.sort((a, b) => compareNodes(a.node, b.node));
+}
+
+/** The fields, nodes aside, in which two canonical forms (JSON objects) of one driver differ, by name. */
+export function fieldChanges(before: string | undefined, after: string): readonly FieldChange[] {
+  const old = objectOf(before);
+  const next = objectOf(after);
+  return [...new Set([...Object.keys(old), ...Object.keys(next)])]
+    .filter((field) => field !== 'nodes' && JSON.stringify(old[field]) !== JSON.stringify(next[field]))
+    .sort()
+    .map((field) => ({ field, before: old[field], after: next[field] }));
+}
+
+/**
+ * The paths (`labels.team`) that the canonical form `held` has and `stated` has not, nodes aside, in order. Lists count
+ * as a whole.
+ */
+export function unstatedFields(held: string, stated: string): readonly string[] {
+  return pathsIn(held, stated, (_, other) => other === undefined);
+}
+
+/** The paths that both canonical forms have, with different contents; the rest as in `unstatedFields`. */
+export function statedOtherwise(held: string, stated: string): readonly string[] {
+  return pathsIn(
+    held,
+    stated,
+    (content, other) => other !== undefined && JSON.stringify(content) !== JSON.stringify(other),
+  );
+}
+
+/** Paths of `held` for which `isMeant` says so of its content there and of that of `other`. */
+function pathsIn(
+  held: string,
+  other: string,
+  isMeant: (content: unknown, other: unknown) => boolean,
+): readonly string[] {
+  const walk = (content: JsonObject, against: JsonObject, prefix: string): string[] =>
+    Object.entries(content).flatMap(([name, part]) => {
+      const path = `${prefix}${name}`;
+      const counterpart = Object.hasOwn(against, name) ? against[name] : undefined;
+      if (isObject(part) && isObject(counterpart)) return walk(part, counterpart, `${path}.`);
+      return isMeant(part, counterpart) ? [path] : [];
+    });
+  const { nodes: _nodes, ...fields } = objectOf(held);
+  return walk(fields, objectOf(other), '').sort();
+}
+
+/** The nodes of a canonical form, as text that is equal where they are. */
+export function nodesIn(canonical: string): string {
+  return JSON.stringify(objectOf(canonical)['nodes'] ?? null);
+}
+
+/** The canonical form `held` with the nodes of `other`. */
+export function withNodesOf(other: string, held: string): string {
+  return JSON.stringify({ ...objectOf(held), nodes: objectOf(other)['nodes'] });
+}
+
+/** What would be done, in lines for people. */
+export interface PlannedChange {
+  readonly action: 'None' | 'Create' | 'Update';
+  readonly changes: readonly string[];
+  /** How many changes are not among them. */
+  readonly more: number;
+}
+
+/** `change` in at most `limit` lines: `+` and `-` nodes, `~` nodes and fields; without the contents of fields. */
+export function describeChange(change: Change, canonical: string, limit: number): PlannedChange {
+  if (change.kind === 'none' || change.kind === 'blocked') return { action: 'None', changes: [], more: 0 };
+  const observed = change.kind === 'create' ? undefined : change.observed;
+  const lines = [
+    ...nodeChanges(observed?.nodes ?? [], change.desired.nodes).map(nodeLine),
+    ...fieldChanges(observed?.canonical, canonical).map(({ field, before, after }) => {
+      if (before === undefined) return `+ ${field}`;
+      return after === undefined ? `- ${field}` : `~ ${field}`;
+    }),
+  ];
+  return {
+    action: observed === undefined ? 'Create' : 'Update',
+    changes: lines.slice(0, limit),
+    more: Math.max(0, lines.length - limit),
+  };
+}
+
+/** `+ 10.0.0.1:8080 weight 1`, `- 10.0.0.1:8080`, `~ 10.0.0.1:8080 weight 1 -> 2`. */
+export function nodeLine(change: NodeChange): string {
+  const { node } = change;
+  switch (change.kind) {
+    case 'add':
+      return `+ ${formatPlace(node)} weight ${node.weight}${node.priority === 0 ? '' : ` priority ${node.priority}`}`;
+    case 'remove':
+      return `- ${formatPlace(node)}`;
+    case 'change': {
+      const { before } = change;
+      const parts = (['weight', 'priority'] as const)
+        .filter((part) => before[part] !== node[part])
+        .map((part) => `${part} ${before[part]} -> ${node[part]}`);
+      return `~ ${formatPlace(node)} ${parts.join(', ')}`;
+    }
+    default:
+      return change satisfies never;
+  }
+}
+
+/** `host:port` as people write it. */
+export function formatPlace({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function objectOf(canonical: string | undefined): JsonObject {
+  const parsed: unknown = canonical === undefined ? {} : JSON.parse(canonical);
+  return isObject(parsed) ? parsed : {};
+}

@@ -1,0 +1,54 @@
+import type { GatewayUpstream } from '../kube/objects.ts';
+import { type ObjectKey, objectKey, type UpstreamId } from '../model/model.ts';
+import { MultiMap } from '../runtime/multi-map.ts';
+import { defaultUpstreamId } from './ownership.ts';
+
+/** The upstream id that `object` wants on a connection with this `idPrefix`; undefined while its spec is not valid. */
+export function wantedId(object: GatewayUpstream, idPrefix: string): UpstreamId | undefined {
+  if (!object.spec.ok) return undefined;
+  return object.spec.value.upstreamId ?? defaultUpstreamId(idPrefix, object.namespace, object.name);
+}
+
+/** Which objects want which id of which connection, kept in step with the objects. */
+export class IdConflicts {
+  readonly #byId = new MultiMap<string, ObjectKey>();
+  readonly #byObject = new Map<ObjectKey, string>();
+
+  /**
+   * Notes what `key` wants now; nothing where `current` is gone or its connection unknown (`idPrefix` undefined).
+   * Returns the other objects whose claim this may decide.
+   */
+  update(
+    key: ObjectKey,
+    current: GatewayUpstream | undefined,
+    idPrefix: string | undefined,
+  ): ReadonlySet<ObjectKey> {
+    const id = current === undefined || idPrefix === undefined ? undefined : wantedId(current, idPrefix);
+    const claim = current === undefined || id === undefined ? undefined : `${current.connection}\n${id}`;
+    const before = this.#byObject.get(key);
+    const rivals = new Set<ObjectKey>();
+    for (const touched of new Set([before, claim])) {
+      if (touched === undefined) continue;
+      if (touched === claim) this.#byId.add(touched, key);
+      else this.#byId.delete(touched, key);
+      for (const rival of this.#byId.get(touched)) if (rival !== key) rivals.add(rival);
+    }
+    if (claim === undefined) this.#byObject.delete(key);
+    else this.#byObject.set(key, claim);
+    return rivals;
+  }
+
+  /** The other objects that want what `key` wants. */
+  rivals(key: ObjectKey): readonly ObjectKey[] {
+    return this.#byId.get(this.#byObject.get(key) ?? '').filter((rival) => rival !== key);
+  }
+
+  /** Every object that wants `id` of `connection`. */
+  contenders(connection: string, id: UpstreamId): readonly ObjectKey[] {
+    return this.#byId.get(`${connection}\n${id}`);
+  }
+}
+
+export function keyOf(object: { readonly namespace: string; readonly name: string }): ObjectKey {
+  return objectKey(object.namespace, object.name);
+}

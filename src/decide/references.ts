@@ -1,0 +1,63 @@
+import type { GatewayUpstream, ReferenceGrantStored } from '../kube/objects.ts';
+import type { StoreView } from '../kube/store.ts';
+import type { Discovered } from '../model/model.ts';
+import { backendTargets, type NotPermitted, type ServicePortRef } from './build-upstream.ts';
+import { type KnownGrants, referenceProblem } from './grants.ts';
+import { unknownKind, unreadableObject } from './listing.ts';
+
+/** What decides whether a reference may leave its namespace. */
+export interface ReferenceRules {
+  /** With `grantIndexes`. */
+  readonly grants: StoreView<ReferenceGrantStored>;
+  /** The only namespaces whose objects are known. Empty: all. */
+  readonly onlyNamespaces: readonly string[];
+}
+
+/** Indexes that are needed on the store of ReferenceGrants. */
+export const grantIndexes = {
+  namespace: (grant: ReferenceGrantStored): readonly string[] => [grant.namespace],
+};
+
+/** The other namespaces that `object` refers to. */
+export function referredNamespaces({ namespace, spec }: GatewayUpstream): readonly string[] {
+  if (!spec.ok) return [];
+  const referred = backendTargets(spec.value, namespace).flatMap((target) =>
+    target.kind === 'service' && target.ref.namespace !== namespace ? [target.ref.namespace] : [],
+  );
+  return [...new Set(referred)];
+}
+
+/** Why nothing may be read of `ref` for an object of `namespace`; undefined if it may. */
+export function referenceRefused(
+  rules: ReferenceRules,
+  ref: ServicePortRef,
+  namespace: string,
+): NotPermitted | Extract<Discovered, { state: 'unknown' }> | undefined {
+  if (ref.namespace === namespace) return undefined;
+  const known = grantsIn(rules, ref.namespace);
+  if (known.kind === 'unknown') return unknownKind('ReferenceGrants', known.problem);
+  const refused = referenceProblem(ref, namespace, known);
+  if (refused === undefined) return undefined;
+  // One that cannot be read may be the one that permits it.
+  return unreadableObject('ReferenceGrant', rules.grants.byIndex('namespace', ref.namespace)) ?? refused;
+}
+
+function grantsIn(
+  { grants, onlyNamespaces }: ReferenceRules,
+  namespace: string,
+): KnownGrants | { readonly kind: 'unknown'; readonly problem: string | undefined } {
+  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(namespace)) return { kind: 'notFollowed' };
+  const { state } = grants;
+  const found = grants.byIndex('namespace', namespace);
+  switch (state.state) {
+    case 'syncing':
+      return { kind: 'unknown', problem: state.problem };
+    case 'synced':
+      return { kind: 'listed', grants: found };
+    case 'absent':
+      // Where each namespace is followed by itself, this one may have noticed before the others that the kind is there.
+      return found.length > 0 ? { kind: 'listed', grants: found } : { kind: 'notInstalled' };
+    default:
+      return state satisfies never;
+  }
+}

@@ -1,0 +1,145 @@
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { durationMs, durationText } from '../api/schema.ts';
+import type {
+  HealthCheck,
+  HostHeader,
+  KeyPair,
+  LoadBalancing,
+  Protocol,
+  Scheme,
+  Traffic,
+} from '../model/model.ts';
+
+export const SCHEME_DEFAULT: Scheme = 'HTTP';
+
+/** By `appProtocol` of a Service's port: names of IANA, and those of Kubernetes. */
+const SCHEMES: Readonly<Record<string, Scheme>> = {
+  https: 'HTTPS',
+  grpc: 'GRPC',
+  grpcs: 'GRPCS',
+  // HTTP/2 without TLS, which a gateway of nginx speaks to nodes as gRPC only.
+  'kubernetes.io/h2c': 'GRPC',
+  'kubernetes.io/wss': 'HTTPS',
+};
+
+/** What the nodes of an upstream of that scheme are reached by. */
+export function protocolOf(scheme: Scheme | undefined): Protocol {
+  return scheme === 'UDP' ? 'UDP' : 'TCP';
+}
+
+/** What a port speaks by its `appProtocol`, which is compared without case as its RFC says; HTTP where it says nothing else. */
+export function schemeOf(appProtocol: string | undefined): Scheme {
+  const name = (appProtocol ?? '').toLowerCase();
+  return Object.hasOwn(SCHEMES, name) ? (SCHEMES[name] ?? SCHEME_DEFAULT) : SCHEME_DEFAULT;
+}
+
+/** How the gateway is to treat the traffic of `spec`. `clientCertificate`: what `spec.tls` refers to. */
+export function trafficOf(spec: GatewayUpstreamSpec, clientCertificate: KeyPair | undefined): Traffic {
+  const { timeouts, keepalive, healthCheck, tls } = spec;
+  return present({
+    scheme: spec.scheme ?? SCHEME_DEFAULT,
+    loadBalancing: toLoadBalancing(spec.loadBalancing),
+    hostHeader: toHostHeader(spec.hostHeader),
+    timeouts: timeouts && {
+      connectMs: durationMs(timeouts.connect),
+      sendMs: durationMs(timeouts.send),
+      readMs: durationMs(timeouts.read),
+    },
+    retries: spec.retries,
+    retryTimeoutMs: spec.retryTimeout === undefined ? undefined : durationMs(spec.retryTimeout),
+    keepalive: keepalive && {
+      size: keepalive.size,
+      idleTimeoutMs: durationMs(keepalive.idleTimeout),
+      requests: keepalive.requests,
+    },
+    healthCheck: healthCheck && toHealthCheck(healthCheck),
+    tls: tls && present({ clientCertificate, verify: tls.verify }),
+    description: spec.description,
+    overrides: spec.apisix?.overrides,
+  });
+}
+
+type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** `value` without the members that are undefined: a field that is not set must not differ from an absent one. */
+function present<T extends object>(value: T): Present<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Present<T>;
+}
+
+function toLoadBalancing(spec: GatewayUpstreamSpec['loadBalancing']): LoadBalancing {
+  if (spec === undefined) return { type: 'RoundRobin' };
+  if (spec.type !== 'ConsistentHash') return { type: spec.type };
+  return {
+    type: 'ConsistentHash',
+    hashOn: spec.hashOn ?? 'Vars',
+    ...(spec.key === undefined ? {} : { key: spec.key }),
+  };
+}
+
+function toHostHeader(spec: GatewayUpstreamSpec['hostHeader']): HostHeader | undefined {
+  if (spec?.type === 'Node') return { type: 'Node' };
+  if (spec?.type === 'Rewrite' && spec.value !== undefined) return { type: 'Rewrite', value: spec.value };
+  return undefined;
+}
+
+function toHealthCheck({ active, passive }: NonNullable<GatewayUpstreamSpec['healthCheck']>): HealthCheck {
+  const { timeout, healthy, unhealthy, ...rest } = active;
+  return present({
+    active: present({
+      ...rest,
+      timeoutMs: durationMs(timeout),
+      healthy: withSeconds(healthy),
+      unhealthy: withSeconds(unhealthy),
+    }),
+    passive,
+  });
+}
+
+function withSeconds<T extends { readonly interval: string }>({ interval, ...rest }: T) {
+  return { ...rest, intervalSeconds: durationMs(interval) / 1000 };
+}
+
+/** Fields of a spec of which `trafficOf` makes `traffic`; the Secret of a client certificate is not known here. */
+export function specOfTraffic(traffic: Traffic): Partial<GatewayUpstreamSpec> {
+  const { scheme, loadBalancing, timeouts, retryTimeoutMs, keepalive, healthCheck, tls } = traffic;
+  return present({
+    loadBalancing: loadBalancing.type === 'RoundRobin' ? undefined : loadBalancing,
+    scheme: scheme === SCHEME_DEFAULT ? undefined : scheme,
+    hostHeader: traffic.hostHeader,
+    timeouts: timeouts && {
+      connect: durationText(timeouts.connectMs),
+      send: durationText(timeouts.sendMs),
+      read: durationText(timeouts.readMs),
+    },
+    retries: traffic.retries,
+    retryTimeout: retryTimeoutMs === undefined ? undefined : durationText(retryTimeoutMs),
+    keepalive: keepalive && {
+      size: keepalive.size,
+      idleTimeout: durationText(keepalive.idleTimeoutMs),
+      requests: keepalive.requests,
+    },
+    healthCheck: healthCheck && specOfHealthCheck(healthCheck),
+    tls: tls && { verify: tls.verify },
+    description: traffic.description,
+    apisix: traffic.overrides && { overrides: traffic.overrides },
+  }) as Partial<GatewayUpstreamSpec>;
+}
+
+function specOfHealthCheck({ active, passive }: HealthCheck) {
+  const { timeoutMs, healthy, unhealthy, ...rest } = active;
+  return present({
+    active: {
+      ...rest,
+      timeout: durationText(timeoutMs),
+      healthy: withInterval(healthy),
+      unhealthy: withInterval(unhealthy),
+    },
+    passive,
+  });
+}
+
+function withInterval<T extends { readonly intervalSeconds: number }>({ intervalSeconds, ...rest }: T) {
+  return { ...rest, interval: `${intervalSeconds}s` };
+}

@@ -1,0 +1,272 @@
+import { createHash } from 'node:crypto';
+import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
+import type { ServicePortRef } from '../../decide/build-upstream.ts';
+import type { GatewayDriver, GatewayInfo } from '../../gateways/driver.ts';
+import { createGatewayDriver, type GatewayOptions } from '../../gateways/index.ts';
+import type { GatewayConnection, SecretFacts } from '../../kube/objects.ts';
+import type { StoreView } from '../../kube/store.ts';
+import { type Complaint, complaintText } from '../../model/errors.ts';
+import type { ObservedUpstream, UpstreamId } from '../../model/model.ts';
+import { createBackoff } from '../../runtime/backoff.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/logger.ts';
+import { createRateLimit } from '../../runtime/rate-limit.ts';
+import type { Instruments } from '../instruments.ts';
+import { GatewaySession, type ListReport } from '../session/session.ts';
+
+/** Whether a connection can be used now, and if not, why. */
+export type ConnectionState =
+  | { readonly kind: 'usable'; readonly session: GatewaySession }
+  | {
+      readonly kind: 'unusable';
+      readonly reason: 'SecretNotFound' | 'InvalidSpec' | 'ConnectionNotFound';
+      readonly message: string;
+    };
+
+export interface ConnectionsOptions {
+  readonly connections: StoreView<GatewayConnection>;
+  /** Secrets of the operator's own namespace. */
+  readonly secrets: StoreView<SecretFacts>;
+  readonly operatorNamespace: string;
+  readonly resyncMs: number;
+  readonly requestTimeoutMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly mayWrite: () => boolean;
+  readonly onList: (connection: string, report: ListReport) => void;
+  /** The gateway holds something else as `id` than was written last; see `SessionOptions`. */
+  readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Whether an object wants `id` of the connection. */
+  readonly isWanted: (connection: string, id: UpstreamId) => boolean;
+  /** The state of a connection changed, or may have. */
+  readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
+  readonly setConcurrency: (connection: string, concurrency: number) => void;
+  /** The connection was deleted. */
+  readonly onGone: (connection: string) => void;
+  readonly instruments: Instruments;
+}
+
+interface Open {
+  readonly session: GatewaySession;
+  /** Of everything that the session was made from, the key included. */
+  readonly fingerprint: string;
+  readonly ended: Promise<void>;
+}
+
+/** One session per usable GatewayConnection, made anew when its address, key or certificates change. */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #open = new Map<string, Open>();
+  readonly #unusable = new Map<string, Extract<ConnectionState, { kind: 'unusable' }>>();
+  readonly #ending = new Set<Promise<void>>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  state(name: string): ConnectionState {
+    const open = this.#open.get(name);
+    if (open !== undefined) return { kind: 'usable', session: open.session };
+    return (
+      this.#unusable.get(name) ?? {
+        kind: 'unusable',
+        reason: 'ConnectionNotFound',
+        message: `There is no GatewayConnection ${name}`,
+      }
+    );
+  }
+
+  /** What the gateway says of itself, or said to an earlier session. */
+  info({ name, status }: GatewayConnection): GatewayInfo {
+    const version = status?.gatewayVersion;
+    return this.#open.get(name)?.session.info ?? (version === undefined ? {} : { version });
+  }
+
+  /** Brings the session of `name` in step with its object and Secrets. Calls `onState` if that changed anything. */
+  update(name: string): void {
+    const connection = this.#options.connections.get('', name);
+    if (connection === undefined) {
+      this.#unusable.delete(name);
+      const ended = this.#close(name) ?? Promise.resolve();
+      this.#options.onGone(name);
+      // The requests that end last are counted too.
+      void ended.finally(() => this.#forgetSeries(name));
+      this.#options.onState(name, 'everything');
+      return;
+    }
+    const { secrets, operatorNamespace } = this.#options;
+    this.#options.setConcurrency(name, connection.spec.ok ? connection.spec.value.limits.concurrency : 1);
+    const resolved = gatewayOptionsOf(
+      connection,
+      (secret) => secrets.get(operatorNamespace, secret),
+      this.#options,
+    );
+    if (resolved.kind === 'unusable') {
+      this.#unusable.set(name, resolved);
+      this.#close(name);
+      this.#options.onState(name, 'everything');
+      return;
+    }
+    this.#unusable.delete(name);
+    const { limits } = resolved.spec;
+    const fingerprint = createHash('sha256')
+      .update(JSON.stringify([resolved.options, limits, connection.uid]))
+      .digest('hex');
+    if (this.#open.get(name)?.fingerprint === fingerprint) return;
+    const before = this.#close(name);
+    this.#start(name, resolved.spec, resolved.options, fingerprint, before);
+    this.#options.onState(name, 'everything');
+  }
+
+  /** Whether `secret` is one that `connection` refers to. */
+  refersTo(connection: GatewayConnection, secret: string): boolean {
+    const apisix = connection.spec.ok ? connection.spec.value.apisix : undefined;
+    return (
+      apisix?.adminKeySecretRef.name === secret ||
+      apisix?.tls?.caSecretRef?.name === secret ||
+      apisix?.tls?.clientCertificateSecretRef?.name === secret
+    );
+  }
+
+  async close(): Promise<void> {
+    for (const name of [...this.#open.keys()]) this.#close(name);
+    await Promise.all(this.#ending);
+  }
+
+  #forgetSeries(name: string): void {
+    // It may have been made again meanwhile.
+    if (this.#options.connections.get('', name) === undefined) this.#options.instruments.gone(name);
+  }
+
+  #start(
+    name: string,
+    spec: GatewayConnectionSpec,
+    options: GatewayOptions,
+    fingerprint: string,
+    before: Promise<void> | undefined,
+  ): void {
+    const { clock, random, resyncMs, mayWrite, onList, onLateWrite, isWanted, onState, instruments } =
+      this.#options;
+    const log = this.#options.log.child({ connection: name });
+    let driver: GatewayDriver;
+    try {
+      driver = createGatewayDriver({ ...options, mayWrite });
+    } catch (error) {
+      // The driver's own words about its options: an address that is none, a certificate that cannot be read.
+      const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
+      this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
+      return;
+    }
+    instruments.opened(name);
+    const session = new GatewaySession({
+      driver,
+      clock,
+      random,
+      backoff: createBackoff({ baseMs: 500, factor: 2, maxMs: 30_000, jitter: 0.2, random }),
+      log,
+      resyncMs,
+      limit: createRateLimit(spec.limits.requestsPerSecond),
+      mayWrite,
+      onList: (report) => onList(name, report),
+      onLateWrite: (id, observed) => onLateWrite(name, id, observed),
+      isWanted: (id) => isWanted(name, id),
+      onState: (scope) => onState(name, scope),
+      onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),
+      onError: (reason) => instruments.failed(name, reason),
+    });
+    // The old session's requests end first, so that none of them overtakes the new one's.
+    const ended = (before ?? Promise.resolve())
+      .then(() => session.run())
+      .catch((error: unknown) => log.error({ err: error }, 'the session ended by a defect'));
+    this.#open.set(name, { session, fingerprint, ended });
+  }
+
+  #close(name: string): Promise<void> | undefined {
+    const open = this.#open.get(name);
+    if (open === undefined) return undefined;
+    this.#open.delete(name);
+    const ending = open.session.close().then(() => open.ended);
+    this.#ending.add(ending);
+    return ending.finally(() => this.#ending.delete(ending));
+  }
+}
+
+export type GatewayOptionsResult =
+  | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
+  | (Extract<ConnectionState, { kind: 'unusable' }> & Complaint);
+
+/** What the driver of `connection` is made from, or why there is none. The Secrets are those of `operatorNamespace`. */
+export function gatewayOptionsOf(
+  { spec, name }: GatewayConnection,
+  secretNamed: (name: string) => SecretFacts | undefined,
+  {
+    operatorNamespace,
+    requestTimeoutMs,
+  }: { readonly operatorNamespace: string; readonly requestTimeoutMs: number },
+): GatewayOptionsResult {
+  if (!spec.ok || spec.value.apisix === undefined) {
+    const why = spec.ok ? 'spec.apisix is missing' : spec.message;
+    const problem = `GatewayConnection ${name} is not valid: ${why}`;
+    return { kind: 'unusable', reason: 'InvalidSpec', message: problem, problem };
+  }
+  const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
+  const missing: string[] = [];
+  const secret = (ref: { readonly name: string; readonly key: string }): string => {
+    const where = `${operatorNamespace}/${ref.name}`;
+    const found = secretNamed(ref.name);
+    if (found === undefined) missing.push(`Secret ${where} does not exist`);
+    else if (!Object.hasOwn(found.data, ref.key)) missing.push(`Secret ${where} has no key ${ref.key}`);
+    return found?.data[ref.key] ?? '';
+  };
+  const adminKey = secret(adminKeySecretRef);
+  const ca = tls?.caSecretRef === undefined ? undefined : secret(tls.caSecretRef);
+  const clientName = tls?.clientCertificateSecretRef?.name;
+  const client =
+    clientName === undefined
+      ? undefined
+      : {
+          clientCert: secret({ name: clientName, key: 'tls.crt' }),
+          clientKey: secret({ name: clientName, key: 'tls.key' }),
+        };
+  if (missing.length > 0) {
+    const complaint = {
+      problem: missing.join('; '),
+      remedy: `create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
+    };
+    return { kind: 'unusable', reason: 'SecretNotFound', message: complaintText(complaint), ...complaint };
+  }
+  return {
+    kind: 'resolved',
+    spec: spec.value,
+    options: {
+      type: spec.value.type,
+      adminUrl,
+      adminKey,
+      concurrency: spec.value.limits.concurrency,
+      requestTimeoutMs,
+      tls: {
+        ...(ca === undefined ? {} : { ca }),
+        ...client,
+        ...(tls?.serverName === undefined ? {} : { serverName: tls.serverName }),
+        insecureSkipVerify: tls?.insecureSkipVerify ?? false,
+      },
+    },
+  };
+}
+
+/** Where the data planes of a connection are asked; undefined: they are not. */
+export function controlApiOf(
+  spec: GatewayConnectionSpec,
+):
+  | { readonly kind: 'urls'; readonly urls: readonly string[] }
+  | { readonly kind: 'service'; readonly ref: ServicePortRef }
+  | undefined {
+  const { urls, serviceRef } = spec.apisix?.controlApi ?? {};
+  if (serviceRef !== undefined) {
+    const { namespace, name, port } = serviceRef;
+    const ref: ServicePortRef = { namespace, name, port: { by: 'servicePort', port }, protocol: 'TCP' };
+    return { kind: 'service', ref };
+  }
+  return urls === undefined ? undefined : { kind: 'urls', urls };
+}

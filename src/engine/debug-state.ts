@@ -1,0 +1,109 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { buildDesired, planChange, type Snapshot } from '../decide/build-desired.ts';
+import { describeChange, formatPlace } from '../decide/diff.ts';
+import { keyOf } from '../decide/id-conflicts.ts';
+import type { GatewayUpstream } from '../kube/objects.ts';
+import { OperatorError } from '../model/errors.ts';
+import type { UpstreamNode } from '../model/model.ts';
+import type { Logger } from '../runtime/logger.ts';
+import type { ConnectionState } from './connection/connections.ts';
+
+export interface DebugStateDeps extends Snapshot {
+  readonly connectionState: (name: string) => ConnectionState;
+  readonly log: Logger;
+}
+
+/** Between two of so many objects others get their turn. */
+const AT_ONCE = 50;
+const MAX_CHANGES = 20;
+
+/**
+ * What is desired, what was last observed, and why, of every connection and every object. Only looks, and asks no
+ * gateway. Holds neither keys nor contents of fields: of what a gateway holds it names nodes, and fields that differ.
+ */
+export async function debugState(deps: DebugStateDeps): Promise<object> {
+  const upstreams: object[] = [];
+  for (const object of [...deps.upstreams.list()]) {
+    upstreams.push(upstreamState(deps, object));
+    if (upstreams.length % AT_ONCE === 0) await nextTurn();
+  }
+  const connections = [...deps.connections.list()].map(({ name, status }) => ({
+    name,
+    ...sessionState(deps.connectionState(name)),
+    conditions: status?.conditions,
+  }));
+  return { connections, upstreams };
+}
+
+function sessionState(state: ConnectionState): object {
+  if (state.kind === 'unusable') return state;
+  const { session } = state;
+  return {
+    kind: session.state.kind,
+    ...(session.state.kind === 'failing'
+      ? { reason: session.state.error.reason, message: session.state.error.message }
+      : {}),
+    writeRefused: session.writeRefused?.message,
+    version: session.info?.version,
+    listed: session.listed,
+    ids: session.ids,
+  };
+}
+
+function upstreamState(deps: DebugStateDeps, object: GatewayUpstream): object {
+  const { namespace, name, connection, generation, deletionTimestamp, status } = object;
+  const about = { namespace, name, connection, generation, deletionTimestamp };
+  const said = { observedGeneration: status?.observedGeneration, conditions: status?.conditions };
+  try {
+    return { ...about, ...lookAt(deps, object), said };
+  } catch (error) {
+    return { ...about, problem: problemOf(deps, object, error), said };
+  }
+}
+
+/** One object that cannot be evaluated must not hide the others. */
+function problemOf({ log }: DebugStateDeps, { namespace, name }: GatewayUpstream, error: unknown): object {
+  // As in the reconciler: a gateway's driver may refuse what it is asked to write.
+  if (error instanceof OperatorError) return { reason: error.reason, message: error.message };
+  log.error({ err: error, namespace, name }, 'an object cannot be evaluated for /debug/state');
+  return {
+    reason: 'InternalError',
+    message: 'the object cannot be evaluated: look at the log of the operator',
+  };
+}
+
+function lookAt(deps: DebugStateDeps, object: GatewayUpstream): object {
+  const evaluation = buildDesired(deps, object);
+  const remembered = deps.recall(keyOf(object));
+  const memory = remembered && {
+    isSettling: remembered.isSettling,
+    heldSince: remembered.heldSince,
+    lost: remembered.lost,
+  };
+  if (evaluation.kind === 'refused') return { accepted: evaluation.accepted, guard: { memory } };
+  const { id, accepted, desired } = evaluation;
+  const base = {
+    upstreamId: id,
+    accepted,
+    resolvedRefs: desired.resolvedRefs,
+    ready: desired.ready,
+    desired: { action: desired.action, nodes: nodeTexts(desired.upstream.nodes) },
+  };
+  const state = deps.connectionState(object.connection);
+  const held = deps.held(object.connection, id);
+  if (state.kind !== 'usable' || !held.known) return { ...base, observed: 'unknown', guard: { memory } };
+  const { observed } = held;
+  const { change, ownership, canonical, guard } = planChange(deps, evaluation, object, observed, (upstream) =>
+    state.session.canonical(upstream),
+  );
+  return {
+    ...base,
+    observed: observed === undefined ? 'nothing' : { ownership, nodes: nodeTexts(observed.nodes) },
+    change: { kind: change.kind, ...describeChange(change, canonical, MAX_CHANGES) },
+    guard: { memory, held: guard && { ...guard, held: nodeTexts(guard.held) } },
+  };
+}
+
+function nodeTexts(nodes: readonly UpstreamNode[]): readonly string[] {
+  return nodes.map((node) => `${formatPlace(node)} weight ${node.weight} priority ${node.priority}`);
+}

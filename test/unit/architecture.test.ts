@@ -1,0 +1,245 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../../src', import.meta.url));
+
+interface Import {
+  readonly file: string;
+  /** A path from `src`, or the name of a package. */
+  readonly target: string;
+  readonly typeOnly: boolean;
+}
+
+/** What a place may import: expressions over `target`, and over targets of which it may have types only. */
+interface Rule {
+  readonly from: RegExp;
+  readonly may: readonly RegExp[];
+  readonly mayHaveTypesOf?: readonly RegExp[];
+}
+
+const node = /^node:/;
+
+/** The first rule whose `from` matches applies. A package that is not named here may not be imported. */
+const RULES: readonly Rule[] = [
+  // An older Node.js evaluates these, and only reports that it is too old.
+  { from: /^main\.ts$/, may: [/^node-version\.ts$/, /^cli\/program\.ts$/, /^node:v8$/] },
+  { from: /^node-version\.ts$/, may: [] },
+  // The composition root of `run`.
+  {
+    from: /^operator\.ts$/,
+    may: [/^(api|config|decide|engine|gateways|kube|model|runtime|sources)\//, node],
+  },
+  { from: /^runtime\//, may: [/^runtime\//, /^p-queue$/, /^pino$/, /^prom-client$/, node] },
+  { from: /^api\//, may: [/^api\//, /^zod$/] },
+  { from: /^model\//, may: [/^model\//, /^api\//, /^runtime\/interned\.ts$/] },
+  { from: /^config\//, may: [/^config\//, /^api\//, /^zod$/, /^yaml$/, node] },
+  {
+    from: /^decide\//,
+    may: [
+      /^decide\//,
+      /^model\//,
+      /^api\//,
+      /^runtime\/(interned|json|multi-map)\.ts$/,
+      /^re2js$/,
+      /^node:(crypto|util)$/,
+    ],
+  },
+  { from: /^sources\//, may: [/^sources\//, /^decide\//, /^model\//, /^api\//, /^runtime\//] },
+  {
+    from: /^gateways\/[^/]+\.ts$/,
+    may: [/^gateways\//, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/],
+  },
+  {
+    from: /^gateways\/[^/]+\//,
+    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/, node],
+  },
+  {
+    from: /^kube\//,
+    may: [/^kube\//, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^@kubernetes\/client-node$/, node],
+    mayHaveTypesOf: [/^zod$/],
+  },
+  {
+    from: /^engine\//,
+    may: [
+      /^engine\//,
+      /^gateways\/[^/]+\.ts$/,
+      /^kube\//,
+      /^decide\//,
+      /^model\//,
+      /^api\//,
+      /^runtime\//,
+      node,
+    ],
+    mayHaveTypesOf: [/^sources\/source\.ts$/],
+  },
+  // The only command that runs the engine.
+  {
+    from: /^cli\/(program|run)\.ts$/,
+    may: [/^operator\.ts$/, /^cli\//, /^(api|config|kube|runtime)\//, node],
+  },
+  {
+    from: /^cli\//,
+    may: [
+      /^cli\//,
+      /^(api|config|decide|kube|model|runtime|sources)\//,
+      /^gateways\/[^/]+\.ts$/,
+      /^yaml$/,
+      /^zod$/,
+      node,
+    ],
+    mayHaveTypesOf: [/^@kubernetes\/client-node$/],
+  },
+];
+
+/** Imports that the layers do not allow yet. */
+const PENDING = [
+  'cli/check/check.ts: engine/connection/connections.ts',
+  'cli/plan/expand-sets.ts: engine/controller.ts',
+  'cli/plan/gateway-looks.ts: engine/connection/connections.ts',
+  'cli/plan/kinds.ts: engine/controller.ts',
+  'decide/build-desired.ts: gateways/driver.ts',
+  'decide/build-desired.ts: gateways/index.ts',
+  'decide/build-desired.ts: kube/objects.ts',
+  'decide/build-desired.ts: kube/store.ts',
+  'decide/build-desired.ts: sources/source.ts',
+  'decide/certificates.ts: kube/objects.ts',
+  'decide/certificates.ts: kube/store.ts',
+  'decide/id-conflicts.ts: kube/objects.ts',
+  'decide/references.ts: kube/objects.ts',
+  'decide/references.ts: kube/store.ts',
+  'decide/removal-guard-state.ts: runtime/clock.ts',
+  'decide/set-members.ts: kube/objects.ts',
+  'decide/set-members.ts: kube/store.ts',
+  'sources/kubernetes/removed-endpoints.ts: kube/store.ts',
+  'sources/kubernetes/source.ts: kube/store.ts',
+];
+
+/** `import ... from`, `export ... from`, `import '...'` and `import('...')`, over several lines. */
+const IMPORT = /\b(?:(import|export)\s+(type\s+)?[^'";=()]*?\bfrom\s*|import\s*\(?\s*)'([^']+)'/g;
+
+function importsOf(file: string, text: string): readonly Import[] {
+  return [...text.matchAll(IMPORT)].map(([, , type, specifier = '']) => ({
+    file,
+    target: specifier.startsWith('.') ? join(dirname(file), specifier) : specifier,
+    typeOnly: type !== undefined,
+  }));
+}
+
+function forbidden({ file, target, typeOnly }: Import): boolean {
+  const rule = RULES.find(({ from }) => from.test(file));
+  if (rule === undefined) return true;
+  // A driver's folder is its own, and nobody else's.
+  const own = /^gateways\/[^/]+\//.exec(file)?.[0];
+  if (own !== undefined && target.startsWith(own)) return false;
+  const allowed = typeOnly ? [...rule.may, ...(rule.mayHaveTypesOf ?? [])] : rule.may;
+  return !allowed.some((expression) => expression.test(target));
+}
+
+const sources = new Map(
+  readdirSync(SRC, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => [relative(SRC, path), readFileSync(path, 'utf8')]),
+);
+const imports = [...sources].flatMap(([file, text]) => importsOf(file, text));
+
+describe('imports', () => {
+  it('are seen, in every folder', () => {
+    expect(sources.size).toBeGreaterThanOrEqual(50);
+    expect(imports.length).toBeGreaterThanOrEqual(200);
+    for (const folder of [
+      'api',
+      'cli',
+      'config',
+      'decide',
+      'engine',
+      'gateways',
+      'kube',
+      'model',
+      'runtime',
+      'sources',
+    ]) {
+      expect(
+        imports.some(({ file }) => file.startsWith(`${folder}/`)),
+        folder,
+      ).toBe(true);
+    }
+  });
+
+  it('follow the matrix', () => {
+    expect(
+      imports
+        .filter(forbidden)
+        .map(({ file, target }) => `${file}: ${target}`)
+        .sort(),
+    ).toEqual(PENDING);
+  });
+
+  it.each<[string, string, boolean]>([
+    ['decide/x.ts', `import { readFileSync } from 'node:fs';`, true],
+    ['decide/x.ts', `import type { Store } from '../../kube/store.ts';`, true],
+    ['decide/x.ts', `export * from '../../gateways/driver.ts';`, true],
+    ['decide/x.ts', `const { got } = await import('got');`, true],
+    ['decide/x.ts', `import {\n  a,\n  b,\n} from '../../runtime/clock.ts';`, true],
+    ['decide/x.ts', `import '../../main.ts';`, true],
+    ['decide/x.ts', `import { createHash } from 'node:crypto';`, false],
+    ['api/x.ts', `import { objectKey } from '../../model/model.ts';`, true],
+    ['gateways/apisix/client.ts', `import got from 'got';`, false],
+    ['gateways/kong/client.ts', `import { x } from '../../apisix/translate.ts';`, true],
+    ['gateways/kong/driver.ts', `import { x } from '../translate.ts';`, false],
+    ['sources/x/source.ts', `import { createStore } from '../../../kube/store.ts';`, true],
+    ['sources/x/source.ts', `import { x } from '../../decide/nodes.ts';`, false],
+    ['engine/x.ts', `import { readFiles } from '../cli/plan/read-files.ts';`, true],
+    ['engine/x.ts', `import { createApisixDriver } from '../gateways/apisix/driver.ts';`, true],
+    ['operator.ts', `import { createStore } from './kube/store.ts';`, false],
+    ['operator.ts', `import { Ledger } from '../../bench/ledger.ts';`, true],
+    ['cli/plan/plan.ts', `import { GatewaySession } from '../../engine/session/session.ts';`, true],
+    ['cli/run.ts', `import { runOperator } from '../operator.ts';`, false],
+    ['cli/check/check.ts', `import { runOperator } from '../../operator.ts';`, true],
+    ['new-folder/x.ts', `import { z } from 'zod';`, true],
+  ])('of %s: %s', (file, text, expected) => {
+    const [found, ...others] = importsOf(file, text);
+    expect(others).toEqual([]);
+    expect(found && forbidden(found)).toBe(expected);
+  });
+});
+
+describe('src/decide is pure', () => {
+  const IMPURE =
+    /\bDate\.now\b|\bnew Date\(\s*\)|\bDate\(\s*\)|\bMath\.random\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\bprocess\.|\bconsole\.|\bfetch\(|\bperformance\.|\brandomUUID\b|\brandomBytes\b/;
+
+  it.each([...sources].filter(([file]) => file.startsWith('decide/')))('%s', (_, text) => {
+    const code = text.replace(/\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm, '');
+    expect(IMPURE.exec(code)).toBeNull();
+  });
+
+  it.each([
+    'Date.now()',
+    'new Date()',
+    'Math.random()',
+    'setTimeout(f)',
+    'process.env',
+    'console.log()',
+    'fetch(x)',
+  ])('without %s', (code) => {
+    expect(code).toMatch(IMPURE);
+  });
+
+  it('but may format a time that it is given', () => {
+    expect('new Date(ms)').not.toMatch(IMPURE);
+  });
+});
+
+describe('chaos', () => {
+  const CHAOS = fileURLToPath(new URL('../../chaos', import.meta.url));
+  const found = readdirSync(CHAOS).flatMap((file) =>
+    importsOf(`chaos/${file}`, readFileSync(join(CHAOS, file), 'utf8')),
+  );
+
+  it('judges the operator without a line of it', () => {
+    expect(found.length).toBeGreaterThan(20);
+    expect(found.filter(({ target }) => !/^(chaos\/|test\/support\/|node:)/.test(target))).toEqual([]);
+  });
+});

@@ -1,0 +1,793 @@
+import { describe, expect, it } from 'vitest';
+import { UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
+import { admit } from '../../../../src/cli/plan/admit.ts';
+import { looksIn } from '../../../../src/cli/plan/gateway-looks.ts';
+import { storesOf } from '../../../../src/cli/plan/kinds.ts';
+import {
+  type GatewayLook,
+  makePlan,
+  type Plan,
+  type PlannedUpstream,
+} from '../../../../src/cli/plan/make-plan.ts';
+import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
+import { ownerLabels } from '../../../../src/decide/ownership.ts';
+import { gatewayFormat } from '../../../../src/gateways/index.ts';
+import type { ObservedUpstream } from '../../../../src/model/model.ts';
+import { createCertificateAuthority } from '../../../support/control-plane/certificates.ts';
+
+const NOW = Date.parse('2026-01-01T12:00:00Z');
+const { listed, canonical, read } = gatewayFormat('APISIX');
+const group = 'gatewayupstream.dev/v1alpha1';
+
+const connection = (spec: object = {}, name = 'default') => ({
+  apiVersion: group,
+  kind: 'GatewayConnection',
+  metadata: { name },
+  spec: {
+    type: 'APISIX',
+    apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
+    allowedNamespaces: { all: true },
+    ...spec,
+  },
+});
+const upstream = (name: string, spec: object = {}, metadata: object = {}, status?: object) => ({
+  apiVersion: group,
+  kind: 'GatewayUpstream',
+  metadata: { namespace: 'shop', name, ...metadata },
+  spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec },
+  ...(status === undefined ? {} : { status }),
+});
+const service = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { namespace: 'shop', name: 'web' },
+  spec: { ports: [{ name: 'http', port: 80 }] },
+};
+const slice = (endpoints: Readonly<Record<string, object>>) => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { namespace: 'shop', name: 'web-1', labels: { 'kubernetes.io/service-name': 'web' } },
+  addressType: 'IPv4',
+  ports: [{ name: 'http', port: 8080 }],
+  endpoints: Object.entries(endpoints).map(([address, conditions]) => ({ addresses: [address], conditions })),
+});
+const ready = { ready: true };
+
+/** An upstream in the words of APISIX. */
+const held = (id: string, nodes: readonly string[], value: object = {}, owner: object = {}) => ({
+  key: `/apisix/upstreams/${id}`,
+  value: {
+    id,
+    type: 'roundrobin',
+    scheme: 'http',
+    nodes: nodes.map((host) => ({ host, port: 8080, weight: 1 })),
+    labels: ownerLabels(
+      { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'web', ...owner },
+      { orphan: false },
+    ),
+    ...value,
+  },
+});
+
+interface Given {
+  readonly objects: readonly object[];
+  readonly gateway?: readonly object[] | GatewayLook;
+  readonly only?: readonly string[];
+  readonly secretNamespaces?: readonly string[];
+  readonly version?: string;
+  /** Of GatewayConnection default. */
+  readonly settings?: object;
+}
+
+function plan({ objects, gateway = [], only = [], secretNamespaces = [], version, settings }: Given): Plan {
+  const info = version === undefined ? {} : { version };
+  const documents = [connection(settings), service, ...objects].map((value, index) => ({
+    where: `${index}`,
+    value,
+  }));
+  const look: GatewayLook =
+    'kind' in gateway
+      ? gateway
+      : {
+          kind: 'listed',
+          canonical,
+          read,
+          info,
+          upstreams: listed({ list: gateway, total: gateway.length }),
+        };
+  return makePlan({
+    stores: storesOf(admit(documents, NOW).objects, secretNamespaces),
+    onlyNamespaces: [],
+    clusterId: 'c1',
+    gateways: new Map([['default', look]]),
+    only,
+    now: NOW,
+  });
+}
+
+function only(given: Given): PlannedUpstream {
+  const [entry, ...others] = plan(given).upstreams;
+  expect(others).toEqual([]);
+  if (entry === undefined) throw new Error('no entry');
+  return entry;
+}
+
+const lines = (given: Given) => renderPlan(plan(given), 'text', false).split('\n');
+
+describe('an object whose connection has an expression that is too large for RE2', () => {
+  it('leaves the gateway as it is, though the expression could leave its namespace out', () => {
+    const settings = { allowedNamespaces: { all: true, notMatch: ['(x{1,30}){1,30}'] } };
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const entry = only({ settings, objects: [slice({ '10.0.0.1': ready }), upstream('web')], gateway });
+    expect(entry).toMatchObject({
+      action: 'None',
+      nodes: [],
+      conditions: [{ type: 'Accepted', status: 'False', reason: 'ConnectionNotFound' }],
+    });
+  });
+});
+
+describe('an object whose Namespace has not been read', () => {
+  const settings = {
+    allowedNamespaces: {
+      selector: { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' }] },
+    },
+  };
+  const endpoints = slice({ '10.0.0.1': ready });
+  const accepted = { type: 'Accepted', status: 'Unknown', reason: 'Pending' };
+
+  it('creates nothing while a label could forbid it', () => {
+    const entry = only({ settings, objects: [endpoints, upstream('web')] });
+    expect(entry).toMatchObject({ action: 'None', conditions: [accepted] });
+  });
+
+  it('leaves the nodes in the gateway', () => {
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const entry = only({ settings, objects: [endpoints, upstream('web')], gateway });
+    expect(entry).toMatchObject({ action: 'None', nodes: [], conditions: [accepted] });
+  });
+
+  it('is decided once the Namespace is there', () => {
+    const namespace = (labels: object) => ({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'shop', labels },
+    });
+    const gateway = [held('shop.web', ['10.0.0.9'])];
+    const objects = [endpoints, upstream('web')];
+    expect(only({ settings, objects: [...objects, namespace({})] })).toMatchObject({ action: 'Create' });
+    expect(
+      only({ settings, objects: [...objects, namespace({ restricted: 'yes' })], gateway }),
+    ).toMatchObject({ action: 'Update', conditions: [{ reason: 'NamespaceNotAllowed' }] });
+  });
+});
+
+describe('a plan of what somebody else made', () => {
+  const adopting = { tenantPolicy: { upstreamIds: 'Any', adoption: 'Allow' } };
+  const foreign = (nodes: readonly string[], value: object = {}) =>
+    held('shop.web', nodes, { labels: undefined, ...value });
+  const endpoints = slice({ '10.0.0.1': ready });
+  const given = (spec: object, gateway: readonly object[], finalizers: readonly string[] = []): Given => ({
+    settings: adopting,
+    objects: [endpoints, upstream('web', spec, { finalizers })],
+    gateway,
+  });
+
+  it('tells the nodes that would be kept, and no field', () => {
+    const nodes = only(given({ manage: 'Nodes' }, [foreign(['10.0.0.9'], { retries: 7 })]));
+    expect(nodes).toMatchObject({ action: 'Update', fields: [], conditions: [] });
+    expect(nodes.why).toContain('manage Nodes');
+    expect(nodes.nodes.map(({ kind, node }) => `${kind} ${node.host}`)).toEqual([
+      'add 10.0.0.1',
+      'remove 10.0.0.9',
+    ]);
+    expect(only(given({ manage: 'Nodes' }, [foreign(['10.0.0.1'], { retries: 7 })]))).toMatchObject({
+      action: 'None',
+      why: 'The gateway holds exactly this',
+    });
+  });
+
+  it('tells what is missing, and what is in the way', () => {
+    const programmed = (entry: PlannedUpstream) => [entry.action, entry.conditions[0]?.reason];
+    expect(programmed(only(given({ manage: 'Nodes' }, [])))).toEqual(['None', 'UpstreamNotFound']);
+    const discovered = foreign([], { nodes: undefined, service_name: 'a/b:c', discovery_type: 'kubernetes' });
+    expect(programmed(only(given({ manage: 'Nodes' }, [discovered])))).toEqual(['None', 'UsesDiscovery']);
+    const unstated = foreign(['10.0.0.1'], { retries: 7 });
+    expect(programmed(only(given({ adoptionPolicy: 'IfUnowned' }, [unstated])))).toEqual([
+      'None',
+      'NotOwned',
+    ]);
+    expect(programmed(only(given({}, [foreign(['10.0.0.1'])])))).toEqual(['None', 'NotOwned']);
+  });
+
+  it('tells what a take-over changes', () => {
+    const entry = only(
+      given({ adoptionPolicy: 'IfUnowned', retries: 2 }, [foreign(['10.0.0.1'], { retries: 7 })]),
+    );
+    expect(entry).toMatchObject({ action: 'Update', nodes: [], conditions: [] });
+    expect(entry.why).toContain('takes it over');
+    expect(entry.fields.map(({ field }) => field)).toEqual(['labels', 'retries']);
+  });
+
+  it('holds nodes that it has kept, and none that somebody else wrote', () => {
+    const gone = [foreign(['10.0.0.1', '10.0.0.7', '10.0.0.8', '10.0.0.9'])];
+    expect(only(given({ manage: 'Nodes' }, gone)).held).toBeUndefined();
+    expect(only(given({ manage: 'Nodes' }, gone, [UPSTREAM_FINALIZER])).held?.nodes).toHaveLength(3);
+  });
+
+  it('of an object that is deleted leaves it as it is', () => {
+    const deleted = upstream(
+      'web',
+      { manage: 'Nodes' },
+      { finalizers: [UPSTREAM_FINALIZER], deletionTimestamp: '2026-01-01T11:59:00Z' },
+    );
+    expect(
+      only({ settings: adopting, objects: [endpoints, deleted], gateway: [foreign(['10.0.0.9'])] }),
+    ).toMatchObject({
+      action: 'None',
+      why: 'The object is being deleted, and its upstream stays: manage is Nodes',
+    });
+  });
+});
+
+describe('a plan', () => {
+  it('tells a creation node by node and field by field', () => {
+    const given = {
+      objects: [slice({ '10.0.0.1': ready, '10.0.0.2': { ready: false } }), upstream('web', { retries: 2 })],
+    };
+    expect(only(given)).toMatchObject({
+      connection: 'default',
+      upstreamId: 'shop.web',
+      object: { namespace: 'shop', name: 'web' },
+      action: 'Create',
+      nodes: [
+        {
+          kind: 'add',
+          node: { host: '10.0.0.1', port: 8080, weight: 1, priority: 0 },
+          why: 'ready in Service shop/web',
+        },
+      ],
+      fields: [{ field: 'labels' }, { field: 'retries', before: undefined, after: 2 }],
+      conditions: [],
+    });
+    expect(planExitCode(plan(given))).toBe(2);
+  });
+
+  describe('for a gateway that does not reach Pods', () => {
+    const ports = [{ name: 'http', port: 80, nodePort: 30080, appProtocol: 'https' }];
+    const reached = (name: string, spec: object) => ({
+      ...service,
+      metadata: { namespace: 'shop', name },
+      spec: { ports, ...spec },
+    });
+    const node = (name: string, address: string, status: 'True' | 'False') => ({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name },
+      status: {
+        conditions: [{ type: 'Ready', status }],
+        addresses: [{ type: 'InternalIP', address }],
+      },
+    });
+    const by = (name: string, addressing: object) =>
+      upstream('web', { backends: [{ serviceRef: { name, port: 80 }, addressing }] });
+    const endpoints = {
+      ...slice({ '10.0.0.1': ready }),
+      metadata: { namespace: 'shop', name: 'edge-1', labels: { 'kubernetes.io/service-name': 'edge' } },
+    };
+    const nodes = [node('n1', '192.0.2.1', 'True'), node('n2', '192.0.2.2', 'False')];
+    const edge = reached('edge', { type: 'NodePort', clusterIP: '10.96.0.1' });
+
+    it('tells which node is for which Service, and why another one is not', () => {
+      const byNodes = by('edge', { mode: 'Node' });
+      const before = held('shop.web', ['192.0.2.2']);
+      const gateway = [
+        { ...before, value: { ...before.value, nodes: [{ host: '192.0.2.2', port: 30080, weight: 1 }] } },
+      ];
+      expect(only({ objects: [edge, endpoints, ...nodes, byNodes], gateway }).nodes).toMatchObject([
+        { kind: 'add', node: { host: '192.0.2.1', port: 30080 }, why: 'node n1, for Service shop/edge' },
+        { kind: 'remove', node: { host: '192.0.2.2' }, why: 'node n2 is not ready' },
+      ]);
+    });
+
+    it('knows nothing of nodes where the files have none', () => {
+      expect(only({ objects: [edge, endpoints, by('edge', { mode: 'Node' })] })).toMatchObject({
+        action: 'None',
+        conditions: [{ type: 'ResolvedRefs', status: 'Unknown', reason: 'SourceUnavailable' }],
+      });
+    });
+
+    it('tells of which Service a name is, and what it speaks', () => {
+      const { nodes: added, fields } = only({ objects: [edge, endpoints, by('edge', { mode: 'DNS' })] });
+      expect(added).toMatchObject([
+        { node: { host: 'edge.shop.svc.cluster.local', port: 80 }, why: 'stands for Service shop/edge' },
+      ]);
+      expect(fields).toContainEqual({ field: 'scheme', before: undefined, after: 'https' });
+    });
+
+    it('tells what an ExternalName stands for, where the connection allows it', () => {
+      const objects = [
+        reached('outside', { type: 'ExternalName', externalName: 'db.example.com', ports: null }),
+        upstream('web', {
+          connectionRef: { name: 'open' },
+          backends: [{ serviceRef: { name: 'outside', port: 3306 } }],
+        }),
+        connection({ tenantPolicy: { staticAddresses: 'Allow' } }, 'open'),
+      ];
+      const documents = [connection(), ...objects].map((value, index) => ({ where: `${index}`, value }));
+      const { upstreams } = makePlan({
+        stores: storesOf(admit(documents, NOW).objects),
+        onlyNamespaces: [],
+        clusterId: 'c1',
+        gateways: new Map([['open', { kind: 'listed', canonical, read, info: {}, upstreams: new Map() }]]),
+        only: [],
+        now: NOW,
+      });
+      expect(upstreams[0]?.nodes).toMatchObject([
+        {
+          node: { host: 'db.example.com', port: 3306 },
+          why: 'the name that Service shop/outside stands for',
+        },
+      ]);
+    });
+  });
+
+  it('is empty where the gateway holds exactly this', () => {
+    const given = {
+      objects: [slice({ '10.0.0.1': ready }), upstream('web')],
+      gateway: [held('shop.web', ['10.0.0.1'])],
+    };
+    expect(only(given)).toMatchObject({
+      action: 'None',
+      why: 'The gateway holds exactly this',
+      nodes: [],
+      fields: [],
+    });
+    expect(planExitCode(plan(given))).toBe(0);
+    expect(lines(given)).toEqual(['Plan: 0 to create, 0 to update, 0 to delete, 1 unchanged.', '']);
+  });
+
+  it('says why each node goes', () => {
+    const entry = only({
+      objects: [
+        slice({
+          '10.0.0.1': ready,
+          '10.0.0.2': { ready: false },
+          '10.0.0.3': { ready: false, terminating: true },
+        }),
+        upstream('web', { removalGuard: { maxRemovalPercent: 100 } }),
+      ],
+      gateway: [held('shop.web', ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'])],
+    });
+    expect(entry.nodes.map(({ kind, why }) => `${kind} ${why}`)).toEqual([
+      'remove not ready in Service shop/web',
+      'remove terminating in Service shop/web',
+      'remove not listed by Service shop/web',
+    ]);
+  });
+
+  it('tells what the removal guard holds, from when its condition says on, and until when', () => {
+    const status = {
+      conditions: [
+        {
+          type: 'RemovalHeld',
+          status: 'True',
+          reason: 'RemovalHeld',
+          message: 'm',
+          lastTransitionTime: '2026-01-01T11:58:00Z',
+        },
+      ],
+    };
+    const given = {
+      objects: [slice({ '10.0.0.2': { ready: false } }), upstream('web', {}, {}, status)],
+      gateway: [held('shop.web', ['10.0.0.1', '10.0.0.2'])],
+    };
+    expect(only(given)).toMatchObject({
+      action: 'Update',
+      // Vanished ones stay for 30 s only.
+      nodes: [{ kind: 'remove', node: { host: '10.0.0.1' } }],
+      held: {
+        nodes: [{ host: '10.0.0.2', why: 'not ready in Service shop/web' }],
+        since: '2026-01-01T11:58:00Z',
+        until: '2026-01-01T12:03:00Z',
+      },
+    });
+    expect(lines(given)).toContain(
+      '    = 10.0.0.2:8080 is held: not ready in Service shop/web, until 2026-01-01T12:03:00Z',
+    );
+  });
+
+  it('knows no history: what vanished was never seen terminating', () => {
+    const { action, held: kept } = only({
+      objects: [slice({}), upstream('web')],
+      gateway: [held('shop.web', ['10.0.0.1'])],
+    });
+    expect(action).toBe('None');
+    expect(kept).toMatchObject({ nodes: [{ host: '10.0.0.1' }], until: '2026-01-01T12:00:30Z' });
+  });
+
+  it('tells what Sync would do of an object that is only observed, and counts it as nothing', () => {
+    const given = { objects: [slice({ '10.0.0.1': ready }), upstream('web', { syncPolicy: 'Observe' })] };
+    expect(only(given)).toMatchObject({ action: 'Observe', nodes: [{ kind: 'add' }] });
+    expect(planExitCode(plan(given))).toBe(0);
+  });
+
+  it.each<[string, Given, object]>([
+    [
+      'not accepted',
+      { objects: [upstream('web', { upstreamId: 'other' })] },
+      { action: 'None', conditions: [{ type: 'Accepted', reason: 'IdNotAllowed' }] },
+    ],
+    [
+      'not resolved',
+      { objects: [upstream('web', { backends: [{ serviceRef: { name: 'none', port: 80 } }] })] },
+      { action: 'None', conditions: [{ type: 'ResolvedRefs', reason: 'ServiceNotFound' }] },
+    ],
+    [
+      "somebody else's",
+      {
+        objects: [slice({ '10.0.0.1': ready }), upstream('web')],
+        gateway: [held('shop.web', [], { labels: {} })],
+      },
+      { action: 'None', conditions: [{ type: 'Programmed', reason: 'NotOwned' }] },
+    ],
+  ])('of an object that is %s has its problem, and is no error', (_, given, expected) => {
+    expect(only(given)).toMatchObject(expected);
+    expect(plan(given).summary.problems).toBe(1);
+    expect(planExitCode(plan(given))).toBe(0);
+  });
+
+  it('stops the traffic of an object that is not accepted any more', () => {
+    const entry = only({
+      objects: [slice({ '10.0.0.1': ready }), upstream('web', { upstreamId: 'other' })],
+      gateway: [held('other', ['10.0.0.1'])],
+    });
+    expect(entry).toMatchObject({
+      action: 'Update',
+      why: 'The object is not accepted any more, so its traffic stops',
+      nodes: [{ kind: 'remove', why: 'the object is not accepted' }],
+    });
+  });
+
+  it('repairs an upstream that lost its labels, though an older object wants its id', () => {
+    const own = upstream('web', { upstreamId: 'shop.x' }, {}, { upstreamCreateTime: '2026-01-01T00:00:00Z' });
+    const older = upstream('older', { upstreamId: 'shop.x' }, { creationTimestamp: '2025-01-01T00:00:00Z' });
+    const { upstreams } = plan({
+      objects: [slice({ '10.0.0.1': ready }), own, older],
+      gateway: [
+        held('shop.x', ['10.0.0.1'], { labels: {}, create_time: Date.parse('2026-01-01T00:00:00Z') / 1000 }),
+      ],
+    });
+    expect(upstreams).toMatchObject([
+      { object: { name: 'older' }, action: 'None', conditions: [{ reason: 'IdTaken' }] },
+      { object: { name: 'web' }, action: 'Update', nodes: [], fields: [{ field: 'labels' }] },
+    ]);
+  });
+
+  const leaving = { deletionTimestamp: '2026-01-01T11:00:00Z', finalizers: [UPSTREAM_FINALIZER] };
+  it.each<[string, object, object, object]>([
+    ['Delete', {}, leaving, { action: 'Delete', nodes: [{ kind: 'remove' }] }],
+    ['Force', { deletionPolicy: 'Force' }, leaving, { action: 'Delete', nodes: [{ kind: 'remove' }] }],
+    [
+      'Orphan',
+      { deletionPolicy: 'Orphan' },
+      leaving,
+      { action: 'Update', nodes: [], fields: [{ field: 'labels' }] },
+    ],
+    ['UpsertOnly', { syncPolicy: 'UpsertOnly' }, leaving, { action: 'Update', nodes: [] }],
+    ['Observe', { syncPolicy: 'Observe' }, leaving, { action: 'None' }],
+    ['no finalizer', {}, { ...leaving, finalizers: [] }, { action: 'None' }],
+  ])('of an object that is being deleted, with %s', (_, spec, metadata, expected) => {
+    const entry = only({
+      objects: [upstream('web', spec, metadata)],
+      gateway: [held('shop.web', ['10.0.0.1'])],
+    });
+    expect(entry).toMatchObject(expected);
+  });
+
+  it('deletes what is forgotten, unless it was left behind', () => {
+    const gateway = [
+      held('shop.gone', ['10.0.0.1'], {}, { name: 'gone' }),
+      held('theirs', [], { labels: {} }),
+    ];
+    expect(only({ objects: [], gateway })).toMatchObject({
+      upstreamId: 'shop.gone',
+      object: { namespace: 'shop', name: 'gone' },
+      action: 'Delete',
+      nodes: [{ kind: 'remove', node: { host: '10.0.0.1' } }],
+    });
+    const stores = storesOf(
+      admit([{ where: '', value: { ...connection(), status: { leftBehind: ['shop.gone'] } } }], NOW).objects,
+    );
+    const gateways = new Map([
+      [
+        'default',
+        {
+          kind: 'listed' as const,
+          canonical,
+          info: {},
+          read,
+          upstreams: listed({ list: gateway, total: gateway.length }),
+        },
+      ],
+    ]);
+    expect(
+      makePlan({ stores, onlyNamespaces: [], clusterId: 'c1', gateways, only: [], now: NOW }).upstreams,
+    ).toEqual([]);
+  });
+
+  it('of a gateway that cannot be listed is an error', () => {
+    const given: Given = { objects: [upstream('web')], gateway: { kind: 'failed', message: 'it is down' } };
+    expect(only(given)).toMatchObject({ action: 'Unknown' });
+    expect(plan(given).gateways).toEqual([{ connection: 'default', known: false, message: 'it is down' }]);
+    expect(planExitCode(plan(given))).toBe(1);
+    expect(lines(given)[0]).toBe('! GatewayConnection default: it is down');
+  });
+
+  it('tells only what is asked for, in order', () => {
+    const objects = [upstream('web'), upstream('api'), upstream('web', {}, { namespace: 'bank' })];
+    const names = (...asked: readonly string[]) =>
+      plan({ objects, only: asked }).upstreams.map(({ object }) => `${object.namespace}/${object.name}`);
+    expect(names()).toEqual(['bank/web', 'shop/api', 'shop/web']);
+    expect(names('shop')).toEqual(['shop/api', 'shop/web']);
+    expect(names('shop/web', 'bank/web')).toEqual(['bank/web', 'shop/web']);
+  });
+});
+
+describe('a plan in print', () => {
+  const secret = {
+    tls: { client_key: 'hush', ticket_key: 'hush', client_cert: 'cert' },
+    checks: { active: { req_headers: ['Authorization: hush'], http_path: '/live' } },
+    desc: 'a\u001b[31m\nb',
+  };
+  const given = {
+    objects: [slice({ '10.0.0.1': ready, '10.0.0.9': ready }), upstream('web', { retries: 3 })],
+    gateway: [held('shop.web', ['10.0.0.1'], { retries: 1, ...secret })],
+  };
+
+  it.each(['text', 'json', 'yaml'] as const)('as %s shows no secret', (output) => {
+    const printed = renderPlan(plan(given), output, false);
+    expect(printed).not.toContain('hush');
+    expect(printed).toContain('(not shown)');
+    expect(printed).toContain('/live');
+  });
+
+  it('as text has a sign per change, and nothing that steers a terminal', () => {
+    expect(lines(given)).toEqual([
+      'shop/web (connection default, upstream shop.web)',
+      '  ~ update: The gateway holds something else',
+      '    + 10.0.0.9:8080 weight 1  (ready in Service shop/web)',
+      '    - checks: {"active":{"http_path":"/live","req_headers":"(not shown)"}}',
+      '    - desc: "a\\u001b[31m\\nb"',
+      '    ~ retries: 1 -> 3',
+      '    - tls: {"client_cert":"cert","ticket_key":"(not shown)"}',
+      'Plan: 0 to create, 1 to update, 0 to delete, 0 unchanged.',
+      '',
+    ]);
+    const strange = held('shop.gone', ['10.0.0.1\u001b[2J'], {}, { name: 'gone' });
+    expect(renderPlan(plan({ objects: [], gateway: [strange] }), 'text', false)).not.toContain('\u001b');
+  });
+
+  it('has colours when it is told to', () => {
+    const colored = renderPlan(plan(given), 'text', true);
+    expect(colored).toContain('\u001b[32m    + 10.0.0.9:8080');
+    expect(colored).toContain('\u001b[31m    - tls');
+    expect(renderPlan(plan(given), 'json', true)).toBe(renderPlan(plan(given), 'json', false));
+  });
+
+  it('as JSON has this shape', () => {
+    const parsed = JSON.parse(renderPlan(plan(given), 'json', false)) as Plan;
+    expect(Object.keys(parsed)).toEqual(['summary', 'gateways', 'upstreams']);
+    expect(parsed.summary).toEqual({
+      create: 0,
+      update: 1,
+      delete: 0,
+      none: 0,
+      observe: 0,
+      unknown: 0,
+      problems: 0,
+    });
+    expect(Object.keys(parsed.upstreams[0] ?? {})).toEqual([
+      'connection',
+      'upstreamId',
+      'object',
+      'action',
+      'why',
+      'nodes',
+      'fields',
+      'conditions',
+    ]);
+  });
+});
+
+describe('a reference into another namespace', () => {
+  const elsewhere = upstream('cross', {
+    backends: [{ serviceRef: { name: 'web', namespace: 'bank', port: 80 } }],
+  });
+  const grant = (version: string) => ({
+    apiVersion: `gateway.networking.k8s.io/${version}`,
+    kind: 'ReferenceGrant',
+    metadata: { name: 'shop', namespace: 'bank' },
+    spec: {
+      from: [{ group: 'gatewayupstream.dev', kind: 'GatewayUpstream', namespace: 'shop' }],
+      to: [{ group: '', kind: 'Service' }],
+    },
+  });
+
+  it('is not permitted without a grant', () => {
+    expect(only({ objects: [elsewhere] }).conditions).toContainEqual(
+      expect.objectContaining({ type: 'ResolvedRefs', reason: 'RefNotPermitted' }),
+    );
+  });
+
+  it.each(['v1', 'v1beta1'])('is permitted by one of %s', (version) => {
+    expect(only({ objects: [elsewhere, grant(version)] }).conditions).toContainEqual(
+      expect.objectContaining({ type: 'ResolvedRefs', reason: 'ServiceNotFound' }),
+    );
+  });
+});
+
+describe('a client certificate', () => {
+  const authority = createCertificateAuthority();
+  const { certPem, keyPem } = authority.issue({ commonName: 'client', hosts: [], usage: 'client' });
+  const secret = (data: object = { 'tls.crt': certPem, 'tls.key': keyPem }) => ({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    type: 'kubernetes.io/tls',
+    metadata: { namespace: 'shop', name: 'client' },
+    stringData: data,
+  });
+  const spec = { scheme: 'HTTPS', tls: { clientCertificateSecretRef: { name: 'client' } } };
+  const secretNamespaces = ['shop'];
+  const before = held('shop.web', ['10.0.0.1'], { tls: { client_cert: 'old', client_key: 'encrypted' } });
+
+  it('is planned without its key', () => {
+    const made = plan({ objects: [upstream('web', spec), slice({}), secret()], secretNamespaces });
+    expect(made.upstreams[0]).toMatchObject({ action: 'Create' });
+    const tls = made.upstreams[0]?.fields.find(({ field }) => field === 'tls');
+    expect(tls?.after).toEqual({ client_cert: certPem, verify: false });
+    const shown = (['text', 'json', 'yaml'] as const).map((output) => renderPlan(made, output, false)).join();
+    expect(shown).toContain(certPem.split('\n')[1]);
+    expect(shown).not.toContain(keyPem.split('\n')[1]);
+  });
+
+  it.each<[string, Partial<Given>, object]>([
+    [
+      'in a namespace that is not named',
+      { objects: [secret()], secretNamespaces: ['blog'] },
+      {
+        reason: 'RefNotPermitted',
+        message: expect.stringContaining(
+          "Secret shop/client may not be read, since secretNamespaces of the operator's configuration does not name shop",
+        ),
+      },
+    ],
+    [
+      'that is not there',
+      {},
+      {
+        reason: 'SecretNotFound',
+        message: expect.stringContaining('Secret shop/client of type kubernetes.io/tls does not exist'),
+      },
+    ],
+    [
+      'without a key',
+      { objects: [secret({ 'tls.crt': certPem })] },
+      { reason: 'SecretNotFound', message: expect.stringContaining('Secret shop/client has no tls.key') },
+    ],
+  ])('%s leaves the gateway as it is', (_, given, condition) => {
+    const objects = [upstream('web', spec), slice({ '10.0.0.2': ready }), ...(given.objects ?? [])];
+    const { action, why, conditions } = only({
+      secretNamespaces,
+      ...given,
+      objects,
+      gateway: [before],
+    });
+    expect([action, why]).toEqual(['None', 'The gateway keeps what it has']);
+    expect(conditions).toEqual([
+      expect.objectContaining({ type: 'ResolvedRefs', status: 'False', ...condition }),
+    ]);
+  });
+
+  it('stays untouched on an upstream that is left behind', () => {
+    const leaving = upstream(
+      'web',
+      { ...spec, deletionPolicy: 'Orphan' },
+      { finalizers: [UPSTREAM_FINALIZER], deletionTimestamp: '2026-01-01T00:00:00Z' },
+    );
+    // Only its labels are written: what the spec says beside them need not be known for that.
+    for (const objects of [[leaving, secret()], [leaving]]) {
+      const { action, nodes, fields } = only({ objects, secretNamespaces, gateway: [before] });
+      expect({ action, nodes, fields: fields.map(({ field }) => field) }).toEqual({
+        action: 'Update',
+        nodes: [],
+        fields: ['labels'],
+      });
+    }
+  });
+});
+
+describe('a field that the version of the gateway does not take', () => {
+  const labelled = upstream('web', { labels: { team: 'a'.repeat(65) } });
+  const endpoints = slice({ '10.0.0.2': ready });
+
+  it.each(['3.4.0', undefined])('is written to %s', (version) => {
+    expect(
+      only({ objects: [labelled, endpoints], ...(version === undefined ? {} : { version }) }),
+    ).toMatchObject({ action: 'Create', conditions: [] });
+  });
+
+  it.each([
+    ['an upstream that is there', [held('shop.web', ['10.0.0.1'])], 'The object is not accepted'],
+    ['no upstream', [], 'The object is not accepted'],
+    ['an upstream of somebody else', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
+  ])('leaves an older one with %s as it is', (_, gateway, why) => {
+    expect(only({ objects: [labelled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
+      action: 'None',
+      why,
+      conditions: [
+        {
+          type: 'Accepted',
+          status: 'False',
+          reason: 'UnsupportedField',
+          message:
+            'spec.labels[team] cannot be used, since APISIX 3.3.0 takes values of labels up to 64 characters (3.4.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+        },
+      ],
+    });
+  });
+
+  it('does not keep traffic alive that is not allowed any more', () => {
+    const { action, nodes, fields, conditions } = only({
+      objects: [labelled, endpoints],
+      settings: { allowedNamespaces: { names: ['blog'] } },
+      gateway: [held('shop.web', ['10.0.0.1'])],
+      version: '3.3.0',
+    });
+    expect(conditions[0]).toMatchObject({ type: 'Accepted', reason: 'NamespaceNotAllowed' });
+    expect(action).toBe('Update');
+    expect(nodes).toMatchObject([{ kind: 'remove', node: { host: '10.0.0.1' } }]);
+    expect(fields).toEqual([]);
+  });
+});
+
+describe('an exported list', () => {
+  const connectionsOf = (...names: readonly string[]) => [
+    ...storesOf(
+      admit(
+        names.map((name) => ({ where: name, value: connection({}, name) })),
+        NOW,
+      ).objects,
+    ).connections.list(),
+  ];
+  const ids = (look: GatewayLook | undefined) =>
+    look?.kind === 'listed' ? [...look.upstreams.values()].map(({ id }: ObservedUpstream) => id) : look;
+
+  it('belongs to the only connection', () => {
+    const looks = looksIn({ list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
+    expect(ids(looks.get('blue'))).toEqual(['a']);
+    expect(ids(looksIn({ list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue'))).toEqual([]);
+  });
+
+  it('may be one of several, by connection; one that is missing is not known', () => {
+    const looks = looksIn({ blue: { list: [held('a', [])], total: 1 } }, 'f', connectionsOf('blue', 'list'));
+    expect(ids(looks.get('blue'))).toEqual(['a']);
+    expect(looks.get('list')).toEqual({
+      kind: 'failed',
+      message: 'f has no list for it: add one under list',
+    });
+    expect(
+      ids(looksIn({ list: { list: [held('b', [])], total: 1 } }, 'f', connectionsOf('list')).get('list')),
+    ).toEqual(['b']);
+  });
+
+  it.each<[unknown, readonly string[], string]>([
+    [[], ['blue'], 'f holds no list of upstreams: expected the answer of GET /apisix/admin/upstreams'],
+    [{ list: [] }, ['blue', 'green'], 'f holds the list of one gateway, but there are 2 GatewayConnections'],
+    [{ red: { list: [] } }, ['blue'], 'f has a list for GatewayConnection red, which does not exist'],
+    [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
+    [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 objects'],
+  ])('%j is refused', (state, names, message) => {
+    expect(() => looksIn(state, 'f', connectionsOf(...names))).toThrow(message);
+  });
+});

@@ -1,0 +1,387 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { gatewayUpstreamSpec } from '../../../../src/api/gateway-upstream.ts';
+import { admit } from '../../../../src/cli/plan/admit.ts';
+import { storesOf } from '../../../../src/cli/plan/kinds.ts';
+import type { GatewayLook } from '../../../../src/cli/plan/make-plan.ts';
+import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
+import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
+import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';
+import { backendTargets, buildUpstream } from '../../../../src/decide/build-upstream.ts';
+import { ownerLabels } from '../../../../src/decide/ownership.ts';
+import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
+import { gatewayFormat } from '../../../../src/gateways/index.ts';
+import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+
+const group = 'gatewayupstream.dev/v1alpha1';
+const { canonical, listed, read } = gatewayFormat('APISIX');
+const POLICY = { upstreamIds: 'Any', adoption: 'Allow', staticAddresses: 'Allow', overrides: 'Allow' };
+
+const connection = (tenantPolicy: object, name: string) => ({
+  apiVersion: group,
+  kind: 'GatewayConnection',
+  metadata: { name },
+  spec: {
+    type: 'APISIX',
+    apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
+    allowedNamespaces: { all: true },
+    tenantPolicy,
+  },
+});
+const service = (name: string, addresses: readonly string[], namespace = 'shop') => [
+  {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace, name },
+    spec: { ports: [{ name: 'http', port: 80 }] },
+  },
+  {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { namespace, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    ports: [{ name: 'http', port: 8080 }],
+    endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+  },
+];
+const nodes = (...hosts: readonly string[]) => hosts.map((host) => ({ host, port: 8080, weight: 1 }));
+
+interface Given {
+  readonly objects?: readonly object[];
+  /** By id, in the words of APISIX. */
+  readonly held: Readonly<Record<string, object>>;
+  readonly namespace?: string;
+  readonly policy?: object;
+  readonly connectionName?: string;
+}
+
+function stores({ objects = [], policy = POLICY, connectionName = 'default' }: Omit<Given, 'held'>) {
+  const all = [connection(policy, connectionName), ...service('web', ['10.0.0.1', '10.0.0.2']), ...objects];
+  const documents = all.map((value, index) => ({ where: `${index}`, value }));
+  return storesOf(admit(documents, Date.parse('2026-01-01T12:00:00Z')).objects);
+}
+
+function look(held: Given['held']): GatewayLook {
+  const list = Object.entries(held).map(([id, value]) => ({
+    key: `/apisix/upstreams/${id}`,
+    value: { id, ...value },
+  }));
+  return { kind: 'listed', canonical, read, info: {}, upstreams: listed({ list, total: list.length }) };
+}
+
+function all(given: Given): readonly TakeOver[] {
+  const gateways = new Map([[given.connectionName ?? 'default', look(given.held)]]);
+  return takeOvers({ stores: stores(given), gateways, namespace: given.namespace });
+}
+
+function only(given: Given): TakeOver {
+  const [entry, ...others] = all(given);
+  expect(others).toEqual([]);
+  if (entry === undefined) throw new Error('nothing');
+  return entry;
+}
+
+describe('what would take an upstream over', () => {
+  it('follows the Service whose endpoints its nodes are', () => {
+    expect(only({ held: { cms: { type: 'roundrobin', nodes: nodes('10.0.0.2', '10.0.0.1') } } })).toEqual({
+      connection: 'default',
+      upstreamId: 'cms',
+      notes: [],
+      manifest: {
+        apiVersion: group,
+        kind: 'GatewayUpstream',
+        metadata: { name: 'cms', namespace: 'shop' },
+        spec: {
+          upstreamId: 'cms',
+          adoptionPolicy: 'IfUnowned',
+          backends: [{ serviceRef: { name: 'web', port: 'http' } }],
+        },
+      },
+    });
+  });
+
+  it('follows what the discovery of APISIX follows, whether it is there or not', () => {
+    const held = { cms: { service_name: 'blog/cms:http', discovery_type: 'kubernetes', retries: 1 } };
+    expect(only({ held })).toMatchObject({
+      notes: [],
+      manifest: {
+        metadata: { namespace: 'blog' },
+        spec: { backends: [{ serviceName: 'blog/cms:http' }], retries: 1 },
+      },
+    });
+    expect(only({ held, namespace: 'shop' }).notes).toEqual(['Needs a ReferenceGrant in namespace blog']);
+  });
+
+  it('is written into another namespace where that is asked for', () => {
+    const entry = only({ held: { cms: { nodes: nodes('10.0.0.1', '10.0.0.2') } }, namespace: 'blog' });
+    expect(entry.manifest).toMatchObject({
+      metadata: { namespace: 'blog' },
+      spec: { backends: [{ serviceRef: { name: 'web', namespace: 'shop', port: 'http' } }] },
+    });
+    expect(entry.notes).toEqual(['Needs a ReferenceGrant in namespace shop']);
+  });
+
+  it.each([
+    ['more than a Service has', nodes('10.0.0.1', '10.0.0.2', '10.0.0.3'), []],
+    ['less than a Service has', nodes('10.0.0.1'), []],
+    [
+      'of different weights',
+      [
+        { host: '10.0.0.1', port: 8080, weight: 1 },
+        { host: '10.0.0.2', port: 8080, weight: 3 },
+      ],
+      [],
+    ],
+    ['those of two Services', nodes('10.0.0.1', '10.0.0.2'), service('other', ['10.0.0.1', '10.0.0.2'])],
+  ])('has addresses where the nodes are %s', (_, held, objects) => {
+    const entry = only({ held: { cms: { nodes: held } }, objects });
+    expect(entry.manifest).toMatchObject({
+      metadata: { namespace: 'default' },
+      spec: { backends: [{ addresses: held.map((node) => ({ ...node, priority: 0 })) }] },
+    });
+    expect(entry.notes).toHaveLength(1);
+  });
+
+  it('keeps shares of weights that are too large to be stated', () => {
+    const held = { cms: { nodes: { 'a.example:80': 300, 'b.example:80': 100 } } };
+    const entry = only({ held });
+    expect(entry.manifest).toMatchObject({
+      spec: {
+        backends: [
+          {
+            addresses: [
+              { host: 'a.example', weight: 3 },
+              { host: 'b.example', weight: 1 },
+            ],
+          },
+        ],
+      },
+    });
+    expect(entry.notes).toContain(
+      'Nodes would change: ~ a.example:80 weight 300 -> 3, ~ b.example:80 weight 100 -> 1',
+    );
+  });
+
+  it('says what it cannot say, and what it would say otherwise', () => {
+    const entry = only({
+      held: {
+        cms: {
+          type: 'roundrobinx',
+          key: 'remote_addr',
+          nodes: nodes('10.0.0.1', '10.0.0.2'),
+          retries: 'many',
+          name: 'cms',
+          tls: { client_cert: 'PEM', client_key: 'hush', verify: true },
+          timeout: { connect: 1.5, send: 6, read: 6 },
+          labels: { team: 'a', spaced: 'a b' },
+        },
+      },
+    });
+    expect(entry.manifest?.spec).toEqual({
+      upstreamId: 'cms',
+      adoptionPolicy: 'IfUnowned',
+      backends: [{ serviceRef: { name: 'web', port: 'http' } }],
+      tls: { verify: true },
+      timeouts: { connect: '1500ms', send: '6s', read: '6s' },
+      apisix: { overrides: { name: 'cms' } },
+    });
+    expect(entry.notes).toEqual([
+      'Has no spelling here, and is in the way until it is gone from the gateway: key, labels, retries, tls.client_cert, type',
+    ]);
+  });
+
+  it.each([
+    ['no nodes', { nodes: [] }, 'It has no nodes'],
+    [
+      'another discovery',
+      { service_name: 'cms', discovery_type: 'nacos' },
+      'It finds its nodes by discovery_type, service_name',
+    ],
+    [
+      'discovery of another cluster',
+      { service_name: 'x/shop/web:http', discovery_type: 'kubernetes' },
+      'It finds its nodes by',
+    ],
+    [
+      'a node that cannot be stated',
+      { nodes: [{ host: 'a b', port: 1, weight: 1 }] },
+      'It cannot be stated: backends.0.addresses.0.host',
+    ],
+  ])('is nothing for an upstream with %s', (_, held, note) => {
+    const entry = only({ held: { cms: held } });
+    expect(entry.manifest).toBeUndefined();
+    expect(entry.notes.join()).toContain(note);
+  });
+
+  it('is nothing for what belongs to an object, or is wanted by one', () => {
+    const owner = { cluster: 'c9', connection: 'x', namespace: 'y', name: 'z' };
+    const wanting = {
+      apiVersion: group,
+      kind: 'GatewayUpstream',
+      metadata: { namespace: 'shop', name: 'web' },
+      spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }] },
+    };
+    const held = {
+      theirs: { nodes: [], labels: ownerLabels(owner, { orphan: false }) },
+      'shop.web': { nodes: [] },
+    };
+    expect(all({ held, objects: [wanting] })).toEqual([]);
+  });
+
+  it('says what the connection does not allow yet', () => {
+    const entry = only({ held: { cms: { nodes: nodes('10.0.0.1', '10.0.0.2') } }, policy: {} });
+    expect(entry.notes).toEqual([
+      expect.stringContaining('sets spec.tenantPolicy.upstreamIds to Any'),
+      expect.stringContaining('sets spec.tenantPolicy.adoption to Allow'),
+    ]);
+  });
+
+  it('has a name of its own, and its connection where that is not the default', () => {
+    const held = Object.fromEntries(
+      ['A_b', 'a.b', '...'].map((id) => [id, { nodes: nodes('10.0.0.1', '10.0.0.2') }]),
+    );
+    const entries = all({ held, connectionName: 'edge' });
+    expect(entries.map(({ manifest }) => manifest?.metadata.name)).toEqual(['upstream', 'a-b', 'a-b-2']);
+    expect(entries[0]?.manifest?.spec).toMatchObject({ connectionRef: { name: 'edge' } });
+  });
+
+  it('is YAML that kubectl reads as it is meant, whatever the gateway holds', () => {
+    const text = renderTakeOvers(
+      all({
+        held: {
+          cms: {
+            nodes: nodes('10.0.0.1', '10.0.0.2'),
+            labels: { a: 'yes', b: '012', c: '1:30' },
+            desc: 'a: b\n# c',
+          },
+          bad: { service_name: 'x\n---\nkind: Secret', discovery_type: 'nacos' },
+        },
+      }),
+      new Map([['west', { kind: 'failed', message: 'down\n---\nkind: Secret' }]]),
+    );
+    expect(parseDocuments(text, 'output').map(({ value }) => value)).toMatchObject([
+      {
+        kind: 'GatewayUpstream',
+        spec: { labels: { a: 'yes', b: '012', c: '1:30' }, description: 'a: b\n# c' },
+      },
+    ]);
+    expect(parse(text)).toMatchObject({ spec: { labels: { a: 'yes', b: '012' } } });
+    expect(text).toContain('# GatewayConnection west: down\\u000a---');
+    expect(text).toContain('# Upstream bad of connection default is left out\n');
+  });
+
+  it('desires what was desired, whatever valid spec an upstream was written from', () => {
+    const cluster = stores({});
+    const source = createKubernetesSource(cluster);
+    const desiredOf = (spec: unknown) => {
+      const parsed = gatewayUpstreamSpec.parse(spec);
+      const backends = backendTargets(parsed, 'shop').map((target) =>
+        target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
+      );
+      return buildUpstream(parsed, { id: 'u', labels: {} }, backends).upstream;
+    };
+    fc.assert(
+      fc.property(specs, (spec) => {
+        const desired = desiredOf(spec);
+        const gateways = new Map([['default', look({ u: toAdmin(desired) })]]);
+        const [entry] = takeOvers({ stores: cluster, gateways, namespace: undefined });
+        const { manifest, notes = [] } = entry ?? {};
+        expect(notes.filter((note) => !note.startsWith('Its nodes are not just'))).toEqual([]);
+        expect(canonical(desiredOf(manifest?.spec))).toBe(canonical(desired));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+const duration = (least: number, most: number) =>
+  fc.oneof(
+    fc.integer({ min: Math.max(1, least), max: most }).map((ms) => `${ms}ms`),
+    fc.integer({ min: Math.ceil(least / 1000), max: Math.floor(most / 1000) }).map((s) => `${s}s`),
+    fc.constantFrom('1m30s', '1.5s', '2.301s'),
+  );
+const attempt = duration(1000, 86_400_000);
+const word = fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/);
+const count = fc.integer({ min: 1, max: 254 });
+const statuses = fc.uniqueArray(fc.integer({ min: 200, max: 599 }), { minLength: 1, maxLength: 5 });
+const seconds = fc.integer({ min: 1, max: 3600 }).map((s) => `${s}s`);
+const probe = fc.constantFrom('HTTP', 'HTTPS', 'TCP');
+const failures = { statuses, httpFailures: count, tcpFailures: count, timeouts: count };
+const optional = { requiredKeys: [] };
+
+const specs = fc
+  .record(
+    {
+      backends: fc.oneof(
+        fc.constant([{ serviceRef: { name: 'web', port: 80 } }]),
+        fc
+          .uniqueArray(
+            fc.record({
+              host: fc.constantFrom('192.0.2.1', 'a.example', '2001:db8::1'),
+              port: fc.integer({ min: 1, max: 65_535 }),
+              weight: fc.integer({ min: 1, max: 100 }),
+              priority: fc.integer({ min: -100, max: 100 }),
+            }),
+            { selector: ({ host, port }) => `${host} ${port}`, minLength: 1, maxLength: 6 },
+          )
+          .map((addresses) => [{ addresses }]),
+      ),
+      loadBalancing: fc.constantFrom(
+        { type: 'EWMA' },
+        { type: 'LeastConn' },
+        { type: 'ConsistentHash', key: 'remote_addr' },
+        { type: 'ConsistentHash', hashOn: 'Header', key: 'X-User' },
+        { type: 'ConsistentHash', hashOn: 'Consumer' },
+        { type: 'ConsistentHash', hashOn: 'VarsCombinations', key: '$host$uri' },
+      ),
+      scheme: fc.constantFrom('HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS'),
+      hostHeader: fc.oneof(
+        fc.constantFrom({ type: 'Pass' }, { type: 'Node' }),
+        word.map((value) => ({ type: 'Rewrite', value })),
+      ),
+      timeouts: fc.record({ connect: attempt, send: attempt, read: attempt }, optional),
+      retries: fc.nat(1000),
+      retryTimeout: duration(0, 86_400_000),
+      keepalive: fc.record({ size: count, idleTimeout: duration(0, 86_400_000), requests: count }, optional),
+      healthCheck: fc.record(
+        {
+          active: fc.record(
+            {
+              type: probe,
+              timeout: duration(1, 3_600_000),
+              concurrency: count,
+              method: fc.constantFrom('GET', 'HEAD'),
+              path: word.map((path) => `/${path}`),
+              host: word,
+              port: count,
+              headers: fc.array(
+                word.map((value) => `X-Probe: ${value}`),
+                { minLength: 1, maxLength: 3 },
+              ),
+              body: fc.string({ maxLength: 20 }),
+              verifyCertificate: fc.boolean(),
+              healthy: fc.record({ interval: seconds, statuses, successes: count }, optional),
+              unhealthy: fc.record({ interval: seconds, ...failures }, optional),
+            },
+            optional,
+          ),
+          passive: fc.record(
+            {
+              type: probe,
+              healthy: fc.record({ statuses, successes: fc.nat(254) }, optional),
+              unhealthy: fc.record(failures, optional),
+            },
+            optional,
+          ),
+        },
+        { requiredKeys: ['active'] },
+      ),
+      tls: fc.record({ verify: fc.boolean() }),
+      labels: fc.dictionary(word, word, { maxKeys: 4 }),
+      description: fc.string({ maxLength: 40 }),
+      apisix: fc.record({ overrides: fc.dictionary(fc.constantFrom('name', 'x_new'), word, { minKeys: 1 }) }),
+    },
+    { requiredKeys: ['backends'] },
+  )
+  .filter((spec) => gatewayUpstreamSpec.safeParse(spec).success);

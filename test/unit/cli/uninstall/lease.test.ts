@@ -1,0 +1,183 @@
+import { describe, expect, it } from 'vitest';
+import { LEASE_SUCCESSOR_ANNOTATION } from '../../../../src/api/group.ts';
+import { type TakenLease, takeLease } from '../../../../src/cli/uninstall/lease.ts';
+import { KubeApiError } from '../../../../src/kube/kube-error.ts';
+import type { KubeTransport } from '../../../../src/kube/transport.ts';
+import { createFakeClock } from '../../../support/fake-clock.ts';
+
+interface LeaseObject {
+  readonly metadata: {
+    readonly resourceVersion?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec: { readonly holderIdentity: string; readonly [field: string]: unknown };
+}
+
+const unused = new AbortController().signal;
+const spec = (holderIdentity: string) => ({
+  holderIdentity,
+  leaseDurationSeconds: 15,
+  leaseTransitions: 3,
+  renewTime: '2020-01-01T00:00:00.000000Z',
+});
+
+/** One Lease, and a leader of it that a test plays. */
+function stage(holder: string | undefined) {
+  const clock = createFakeClock();
+  const said: string[] = [];
+  let version = 1;
+  let lease: LeaseObject | undefined;
+  const set = (next: LeaseObject) => {
+    version += 1;
+    lease = { ...next, metadata: { ...next.metadata, resourceVersion: `${version}` } };
+  };
+  if (holder !== undefined) set({ metadata: {}, spec: spec(holder) });
+  let refusal: number | undefined;
+  const transport: KubeTransport = {
+    async get(path) {
+      expect(path).toBe('/apis/coordination.k8s.io/v1/namespaces/own/leases/operator');
+      if (refusal !== undefined) throw new KubeApiError('forbidden', { status: refusal });
+      if (lease === undefined) throw new KubeApiError('there is none', { status: 404 });
+      return lease;
+    },
+    async send({ method, body }) {
+      if (lease === undefined) throw new KubeApiError('there is none', { status: 404 });
+      if (method === 'DELETE') lease = undefined;
+      else if (method === 'PATCH') {
+        const { annotations } = (body as LeaseObject).metadata;
+        set({ ...lease, metadata: { annotations: { ...lease.metadata.annotations, ...annotations } } });
+      } else {
+        const next = body as LeaseObject;
+        if (next.metadata.resourceVersion !== lease.metadata.resourceVersion) {
+          throw new KubeApiError('changed', { status: 409 });
+        }
+        set(next);
+      }
+      return lease;
+    },
+    async *watch() {},
+    close: () => undefined,
+  };
+  let taken: TakenLease | undefined;
+  let ended = false;
+  return {
+    clock,
+    said,
+    held: () => lease,
+    set,
+    refuse: (status: number) => {
+      refusal = status;
+    },
+    /** Begins to take it; resolves after the first look. */
+    async begin(timeoutMs = 300_000) {
+      void takeLease(
+        { transport, clock, say: (line) => said.push(line) },
+        { namespace: 'own', leaseName: 'operator', timeoutMs },
+        unused,
+      ).then((result) => {
+        taken = result;
+        ended = true;
+      });
+      await clock.advance(0);
+    },
+    ended: () => ended,
+    taken: () => taken,
+  };
+}
+
+const OURS = /^uninstall:[0-9a-f]{8}$/;
+
+describe('taking the Lease', () => {
+  it('asks its holder, and has it once the holder has handed it over', async () => {
+    const { clock, held, set, begin, taken, said } = stage('leader');
+    await begin();
+    await clock.advance(2000);
+    const asked = held()?.metadata.annotations?.[LEASE_SUCCESSOR_ANNOTATION] ?? '';
+    expect(asked).toMatch(OURS);
+    expect(taken()).toBeUndefined();
+    set({ metadata: {}, spec: spec(asked) });
+    await clock.advance(250);
+    expect(said).toEqual(['No operator writes any more: this command holds Lease own/operator.']);
+    await taken()?.delete(unused);
+    expect(held()).toBeUndefined();
+    expect(clock.pending).toBe(0);
+  });
+
+  it('asks again where another leader has taken it in between', async () => {
+    const { clock, held, set, begin } = stage('leader');
+    await begin();
+    await clock.advance(2000);
+    set({ metadata: {}, spec: spec('other') });
+    await clock.advance(500);
+    expect(held()?.metadata.annotations?.[LEASE_SUCCESSOR_ANNOTATION]).toMatch(OURS);
+    expect(held()?.spec.holderIdentity).toBe('other');
+  });
+
+  it.each(['', 'uninstall:0123abcd'])('takes one whose holder is "%s" at once', async (holder) => {
+    const { clock, held, begin, taken } = stage(holder);
+    await begin();
+    await clock.advance(250);
+    expect(taken()).toBeDefined();
+    expect(held()?.spec).toMatchObject({
+      holderIdentity: expect.stringMatching(OURS),
+      leaseDurationSeconds: 30,
+      leaseTransitions: 4,
+    });
+  });
+
+  it('takes one whose holder does not renew it, and renews it until it is disposed', async () => {
+    const { clock, held, begin, taken } = stage('dead');
+    await begin();
+    await clock.advance(14_750);
+    expect(held()?.spec.holderIdentity).toBe('dead');
+    await clock.advance(500);
+    expect(taken()).toBeDefined();
+    const before = held()?.spec['renewTime'];
+    await clock.advance(10_000);
+    expect(held()?.spec['renewTime']).not.toBe(before);
+    const last = held()?.spec['renewTime'];
+    await taken()?.[Symbol.asyncDispose]();
+    await clock.advance(60_000);
+    expect(held()?.spec['renewTime']).toBe(last);
+    expect(held()?.spec.holderIdentity).toMatch(OURS);
+  });
+
+  it('goes on without it where the holder renews it and does not hand it over', async () => {
+    const { clock, held, set, begin, ended, taken, said } = stage('older');
+    await begin();
+    for (let second = 1; second < 20; second += 2) {
+      set({ metadata: held()?.metadata ?? {}, spec: { ...spec('older'), renewTime: `${second}` } });
+      await clock.advance(2000);
+    }
+    expect(ended()).toBe(true);
+    expect(taken()).toBeUndefined();
+    expect(said).toEqual([
+      'The operator did not hand over Lease own/operator within 20 s. The next operator waits until it expires.',
+    ]);
+    expect(held()?.spec.holderIdentity).toBe('older');
+  });
+
+  it('goes on without it where there is none, and where this user may not read it', async () => {
+    const none = stage(undefined);
+    await none.begin();
+    expect(none.ended()).toBe(true);
+    expect(none.said).toEqual([]);
+
+    const forbidden = stage('leader');
+    forbidden.refuse(403);
+    await forbidden.begin();
+    expect(forbidden.ended()).toBe(true);
+    expect(forbidden.said).toEqual([
+      'Lease own/operator stays, and the next operator waits until it expires: forbidden',
+    ]);
+  });
+
+  it('leaves one that another has by the time it is to be deleted', async () => {
+    const { clock, held, set, begin, taken } = stage('');
+    await begin();
+    await clock.advance(250);
+    set({ metadata: {}, spec: spec('next') });
+    await taken()?.delete(unused);
+    expect(held()?.spec.holderIdentity).toBe('next');
+  });
+});

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import { gatewayConnectionStatus } from '../../../../src/api/gateway-connection.ts';
+import { gatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
+import { gatewayUpstreamSetStatus } from '../../../../src/api/gateway-upstream-set.ts';
+import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
+import { markedStatus } from '../../../../src/cli/uninstall/mark-uninstalled.ts';
+
+const NOW = '2026-05-06T07:08:09Z';
+const BEFORE = '2026-01-01T00:00:00Z';
+const was = (type: string, reason = type, status: 'True' | 'False' = 'True') => ({
+  type,
+  status,
+  reason,
+  message: 'as the operator said',
+  observedGeneration: 2,
+  lastTransitionTime: BEFORE,
+});
+
+interface Marked {
+  readonly conditions: readonly {
+    readonly type: string;
+    readonly status: string;
+    readonly reason: string;
+    readonly message: string;
+  }[];
+  readonly [field: string]: unknown;
+}
+
+const mark = (name: Parameters<typeof markedStatus>[0], status: object = {}, generation = 3) =>
+  markedStatus(name, { metadata: { uid: 'u', generation }, status: { ...status } }, NOW) as Marked;
+const summary = ({ conditions }: Marked) =>
+  conditions.map(({ type, status, reason }) => `${type}=${status}/${reason}`);
+
+describe('the status of an object whose operator was uninstalled', () => {
+  it('of a GatewayUpstream keeps what the next operator reads, and nothing that only a running one knows', () => {
+    const before = {
+      observedGeneration: 2,
+      upstreamId: 'shop.web',
+      upstreamCreateTime: BEFORE,
+      endpoints: { summary: '3/3', ready: 3, draining: 0, excluded: 0, held: 0 },
+      excluded: [{ address: '10.0.0.1:80', reason: 'NotReady' }],
+      dataPlanes: { total: 1, current: 1 },
+      fieldOfANewerVersion: 'x',
+      conditions: [
+        was('Ready'),
+        was('Accepted'),
+        was('ResolvedRefs'),
+        was('Programmed'),
+        was('RemovalHeld'),
+        was('Reconciling'),
+      ],
+    };
+    const { conditions, ...fields } = mark('upstreams', before);
+    expect(fields).toEqual({
+      observedGeneration: 2,
+      upstreamId: 'shop.web',
+      upstreamCreateTime: BEFORE,
+      fieldOfANewerVersion: 'x',
+    });
+    expect(summary({ conditions })).toEqual([
+      'Ready=Unknown/OperatorUninstalled',
+      'ResolvedRefs=Unknown/OperatorUninstalled',
+      'Programmed=Unknown/OperatorUninstalled',
+      'Stalled=True/OperatorUninstalled',
+      'Accepted=True/Accepted',
+      'RemovalHeld=True/RemovalHeld',
+    ]);
+    expect(conditions[0]).toMatchObject({
+      observedGeneration: 3,
+      lastTransitionTime: NOW,
+      message: expect.stringMatching(
+        /^The operator was uninstalled: .*stays in the gateway as it is\. Install/,
+      ),
+    });
+    expect(conditions[4]).toEqual(was('Accepted'));
+    // Marked again: nothing changes.
+    expect(mark('upstreams', { ...fields, conditions })).toEqual({ ...fields, conditions });
+    expect(gatewayUpstreamStatus.safeParse({ ...fields, conditions }).success).toBe(true);
+  });
+
+  it('of one that no operator processed says so in Ready alone', () => {
+    expect(summary(mark('upstreams', pendingStatusInNamespace, 1))).toEqual([
+      'Ready=Unknown/OperatorUninstalled',
+      'Stalled=True/OperatorUninstalled',
+    ]);
+    expect(summary(mark('upstreams'))).toEqual([
+      'Ready=Unknown/OperatorUninstalled',
+      'Stalled=True/OperatorUninstalled',
+    ]);
+  });
+
+  it('of a GatewayConnection keeps what it left behind', () => {
+    const marked = mark('connections', {
+      gatewayVersion: '3.18.0',
+      leftBehind: ['shop.old'],
+      upstreams: 3,
+      dataPlanes: { total: 1, reachable: 1 },
+      conditions: [was('Ready'), was('Reachable'), was('Authorized', 'Unauthorized', 'False')],
+    });
+    const { conditions: _, ...fields } = marked;
+    expect(fields).toEqual({ gatewayVersion: '3.18.0', leftBehind: ['shop.old'] });
+    expect(summary(marked)).toEqual([
+      'Ready=Unknown/OperatorUninstalled',
+      'Reachable=Unknown/OperatorUninstalled',
+      'Authorized=Unknown/OperatorUninstalled',
+      'Stalled=True/OperatorUninstalled',
+    ]);
+    expect(gatewayConnectionStatus.safeParse(marked).success).toBe(true);
+  });
+
+  it('of a GatewayUpstreamSet keeps what waits to be accepted', () => {
+    const marked = mark('sets', {
+      services: 2,
+      ports: 2,
+      upstreams: 2,
+      problems: [],
+      pruning: { waiting: 3 },
+      conditions: [was('Ready'), was('PruningHeld')],
+    });
+    const { conditions: _, ...fields } = marked;
+    expect(fields).toEqual({ pruning: { waiting: 3 } });
+    expect(summary(marked)).toEqual([
+      'Ready=Unknown/OperatorUninstalled',
+      'Stalled=True/OperatorUninstalled',
+      'PruningHeld=True/PruningHeld',
+    ]);
+    expect(gatewayUpstreamSetStatus.safeParse(marked).success).toBe(true);
+  });
+});

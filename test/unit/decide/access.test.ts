@@ -1,0 +1,433 @@
+import { describe, expect, it } from 'vitest';
+import type { z } from 'zod';
+import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
+import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
+import type { LabelSelector } from '../../../src/api/label-selector.ts';
+import type { NamespaceSelector } from '../../../src/api/namespace-selector.ts';
+import {
+  accessProblem,
+  externalNameProblem,
+  isNamespaceAllowed,
+  matchesSelector,
+  patternProblem,
+} from '../../../src/decide/access.ts';
+
+const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>
+  isNamespaceAllowed(rules, { name, labels });
+
+describe('isNamespaceAllowed', () => {
+  it.each<[string, NamespaceSelector | undefined, string, boolean]>([
+    ['absent allows none', undefined, 'default', false],
+    ['no rule allows none', {}, 'default', false],
+    ['all: false allows none', { all: false }, 'default', false],
+    ['all', { all: true }, 'default', true],
+    ['a name', { names: ['a', 'b'] }, 'b', true],
+    ['another name', { names: ['a', 'b'] }, 'c', false],
+    ['a name is no expression', { names: ['a.c'] }, 'abc', false],
+    ['one of several expressions', { match: ['default', '^my-[a-z]+$'] }, 'my-shop', true],
+    ['the other one', { match: ['default', '^my-[a-z]+$'] }, 'default', true],
+    ['an expression is for the whole name: no beginning', { match: ['default'] }, 'default-2', false],
+    ['an expression is for the whole name: no end', { match: ['default'] }, 'my-default', false],
+    ['each alternative is for the whole name', { match: ['a|b'] }, 'ab', false],
+    ['an anchored alternative too', { match: ['^a|b$'] }, 'a-b', false],
+    ['what the class does not hold', { match: ['^my-[a-z]+$'] }, 'my-1', false],
+    ['an empty expression is for no name', { match: [''] }, 'a', false],
+    ['notMatch alone allows none', { notMatch: ['x'] }, 'a', false],
+    ['notMatch wins over all', { all: true, notMatch: ['kube-.*'] }, 'kube-system', false],
+    ['notMatch leaves the others', { all: true, notMatch: ['kube-.*'] }, 'my-kube-system', true],
+    ['notMatch wins over names', { names: ['a'], notMatch: ['a'] }, 'a', false],
+    ['notMatch wins over match', { match: ['a.*'], notMatch: ['ab'] }, 'ab', false],
+    ['what RE2 does not read allows nothing', { match: ['(?=a)a'] }, 'a', false],
+    ['what RE2 does not read forbids everything', { all: true, notMatch: ['(?=b)b'] }, 'a', false],
+    ['what is too large for RE2 allows nothing', { match: ['(a{1,30}){1,30}'] }, 'a', false],
+    [
+      'what is too large for RE2 forbids everything',
+      { all: true, notMatch: ['(b{1,30}){1,30}'] },
+      'a',
+      false,
+    ],
+    ['one that does not compile alone allows nothing', { match: ['a)|(?:.*'] }, 'b', false],
+    ['one that does not compile alone forbids everything', { all: true, notMatch: ['a)|(?:b'] }, 'c', false],
+    ['the others beside it count', { match: ['(', 'a'] }, 'a', true],
+  ])('%s', (_, rules, name, expected) => {
+    expect(allowed(rules, name)).toBe(expected);
+  });
+
+  it('is the union of names, match and selector, less notMatch', () => {
+    const rules: NamespaceSelector = {
+      names: ['n'],
+      match: ['m.*'],
+      selector: { matchLabels: { team: 'a' } },
+      notMatch: ['.*-x'],
+    };
+    expect(allowed(rules, 'n')).toBe(true);
+    expect(allowed(rules, 'm1')).toBe(true);
+    expect(allowed(rules, 's', { team: 'a' })).toBe(true);
+    expect(allowed(rules, 's', { team: 'b' })).toBe(false);
+    expect(allowed(rules, 's-x', { team: 'a' })).toBe(false);
+  });
+
+  it('names the expressions that cannot be used, and why', () => {
+    const problem = patternProblem({ match: ['a', '(?=a)a', '(a{9}){99}'], notMatch: ['b', 'a)|(?:b'] });
+    expect(problem).toBe(
+      [
+        '(?=a)a cannot be used, since it is not a regular expression of RE2',
+        '(a{9}){99} cannot be used, since its repetitions make it too large (1091 instructions of at most 500): use + or * instead of large counts',
+        'a)|(?:b cannot be used, since it is not a regular expression of RE2',
+      ].join('; '),
+    );
+    expect(patternProblem({ match: ['a'] })).toBeUndefined();
+    expect(patternProblem(undefined)).toBeUndefined();
+  });
+});
+
+describe('isNamespaceAllowed of a namespace that has not been read', () => {
+  const unread = (rules: NamespaceSelector) => isNamespaceAllowed(rules, { name: 'shop', labels: undefined });
+  const withoutLabel = { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' as const }] };
+
+  it.each<[string, NamespaceSelector, boolean | 'unknown']>([
+    ['DoesNotExist', { selector: withoutLabel }, 'unknown'],
+    [
+      'NotIn',
+      { selector: { matchExpressions: [{ key: 'tier', operator: 'NotIn', values: ['x'] }] } },
+      'unknown',
+    ],
+    ['a label', { selector: { matchLabels: { team: 'a' } } }, 'unknown'],
+    ['a selector that matches everything', { selector: {} }, 'unknown'],
+    ['its name, whatever the labels are', { names: ['shop'], selector: withoutLabel }, true],
+    ['an expression, whatever the labels are', { match: ['s.*'], selector: withoutLabel }, true],
+    ['all', { all: true }, true],
+    ['notMatch, whatever the labels are', { selector: withoutLabel, notMatch: ['shop'] }, false],
+    ['no rule', {}, false],
+    ['another name', { names: ['blog'] }, false],
+  ])('decides by %s: %3$s', (_, rules, expected) => {
+    expect(unread(rules)).toBe(expected);
+  });
+});
+
+describe('matchesSelector', () => {
+  const expression = (operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist', values?: string[]) => ({
+    matchExpressions: [{ key: 'team', operator, ...(values === undefined ? {} : { values }) }],
+  });
+
+  it.each<[string, LabelSelector, Record<string, string>, boolean]>([
+    ['an empty selector takes everything', {}, {}, true],
+    ['a label', { matchLabels: { team: 'a' } }, { team: 'a', x: 'y' }, true],
+    ['another value', { matchLabels: { team: 'a' } }, { team: 'b' }, false],
+    ['a label that is missing', { matchLabels: { team: 'a' } }, {}, false],
+    ['an empty value is a value', { matchLabels: { team: '' } }, {}, false],
+    ['every label', { matchLabels: { team: 'a', tier: 'b' } }, { team: 'a' }, false],
+    ['In', expression('In', ['a', 'b']), { team: 'b' }, true],
+    ['In, another value', expression('In', ['a']), { team: 'b' }, false],
+    ['In, no label', expression('In', ['a']), {}, false],
+    ['NotIn', expression('NotIn', ['a']), { team: 'b' }, true],
+    ['NotIn, that value', expression('NotIn', ['a']), { team: 'a' }, false],
+    ['NotIn, no label', expression('NotIn', ['a']), {}, true],
+    ['Exists', expression('Exists'), { team: '' }, true],
+    ['Exists, no label', expression('Exists'), {}, false],
+    ['DoesNotExist', expression('DoesNotExist'), {}, true],
+    ['DoesNotExist, with it', expression('DoesNotExist'), { team: '' }, false],
+    [
+      'labels and expressions together',
+      { matchLabels: { tier: 'b' }, ...expression('In', ['a']) },
+      { tier: 'b', team: 'x' },
+      false,
+    ],
+  ])('%s', (_, selector, labels, expected) => {
+    expect(matchesSelector(selector, labels)).toBe(expected);
+  });
+
+  it('takes no property of every object for a label', () => {
+    const selector: LabelSelector = { matchExpressions: [{ key: 'constructor', operator: 'Exists' }] };
+    expect(matchesSelector(selector, {})).toBe(false);
+  });
+});
+
+describe('accessProblem', () => {
+  const connection = (spec: Partial<z.input<typeof gatewayConnectionSpec>> = {}) => ({
+    name: 'edge',
+    spec: gatewayConnectionSpec.parse({
+      type: 'APISIX',
+      apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
+      allowedNamespaces: { all: true },
+      ...spec,
+    }),
+  });
+  const service = { serviceRef: { name: 'web', port: 80 } };
+  const upstream = (spec: Partial<z.input<typeof gatewayUpstreamSpec>> = {}) =>
+    gatewayUpstreamSpec.parse({ backends: [service], ...spec });
+  const shop = { name: 'shop', labels: {} };
+
+  it('has none with an object that is allowed', () => {
+    expect(accessProblem(upstream(), shop, connection())).toBeUndefined();
+  });
+
+  it('names the namespace, the connection and the field that would allow it', () => {
+    const problem = accessProblem(upstream(), shop, connection({ allowedNamespaces: { names: ['a'] } }));
+    expect(problem).toMatchObject({ status: 'False', reason: 'NamespaceNotAllowed' });
+    expect(problem?.message).toMatch(/edge .* shop.*spec\.allowedNamespaces/);
+  });
+
+  it('is Unknown while the labels of the namespace decide and are not known', () => {
+    const spec = { allowedNamespaces: { selector: { matchLabels: { team: 'a' } } } };
+    const problem = accessProblem(upstream(), { name: 'shop', labels: undefined }, connection(spec));
+    expect(problem).toMatchObject({ status: 'Unknown', reason: 'Pending' });
+    expect(problem?.message).toMatch(/Namespace shop is not known yet.*edge/);
+  });
+
+  it('allows no namespace where the connection says nothing', () => {
+    const spec = gatewayConnectionSpec.parse({
+      type: 'APISIX',
+      apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
+    });
+    expect(accessProblem(upstream(), shop, { name: 'edge', spec })?.reason).toBe('NamespaceNotAllowed');
+  });
+
+  it.each<[string, string, 'Prefixed' | 'Any' | undefined, string | undefined]>([
+    ['shop.web', '', undefined, undefined],
+    ['shop.w', '', 'Prefixed', undefined],
+    ['shop.', '', 'Prefixed', 'IdNotAllowed'],
+    ['shop', '', 'Prefixed', 'IdNotAllowed'],
+    ['shopping.web', '', 'Prefixed', 'IdNotAllowed'],
+    ['Shop.web', '', 'Prefixed', 'IdNotAllowed'],
+    ['other.web', '', undefined, 'IdNotAllowed'],
+    ['my.shop.web', '', 'Prefixed', 'IdNotAllowed'],
+    ['gw-shop.web', 'gw-', 'Prefixed', undefined],
+    ['shop.web', 'gw-', 'Prefixed', 'IdNotAllowed'],
+    ['other.web', '', 'Any', undefined],
+  ])('upstreamId %s with idPrefix "%s" and policy %s: %s', (upstreamId, idPrefix, upstreamIds, reason) => {
+    const tenantPolicy = upstreamIds === undefined ? {} : { upstreamIds };
+    const problem = accessProblem(upstream({ upstreamId }), shop, connection({ idPrefix, tenantPolicy }));
+    expect(problem?.reason).toBe(reason);
+    if (reason !== undefined) expect(problem?.message).toContain(`"${idPrefix}shop."`);
+  });
+
+  it('asks no prefix of a default id that was cut off', () => {
+    const namespace = { name: 'n'.repeat(63), labels: {} };
+    expect(accessProblem(upstream(), namespace, connection())).toBeUndefined();
+  });
+
+  const withHost = (host: string) => upstream({ backends: [service, { addresses: [{ host, port: 80 }] }] });
+
+  it('denies addresses unless the connection allows them', () => {
+    expect(accessProblem(withHost('203.0.113.1'), shop, connection())?.reason).toBe('StaticAddressesDenied');
+    const open = connection({ tenantPolicy: { staticAddresses: 'Allow' } });
+    expect(accessProblem(withHost('203.0.113.1'), shop, open)).toBeUndefined();
+  });
+
+  /** The API server refuses some of these; what an older CRD let pass is refused here. */
+  const unchecked = (host: string) => {
+    const spec = withHost('example.com');
+    return {
+      ...spec,
+      backends: spec.backends.map((backend) =>
+        backend.addresses === undefined
+          ? backend
+          : { ...backend, addresses: backend.addresses.map((address) => ({ ...address, host })) },
+      ),
+    };
+  };
+
+  it.each<[string, 'inside' | 'outside']>([
+    ['web.other.svc.cluster.local', 'inside'],
+    ['web.other.svc.cluster.local.', 'inside'],
+    ['web.other.svc.cluster.local..', 'inside'],
+    ['WEB.Other.SVC.Cluster.LOCAL', 'inside'],
+    ['web.other.svc', 'inside'],
+    ['web.other.svc.', 'inside'],
+    ['web.other.SVC.', 'inside'],
+    ['web-0.web.other.svc', 'inside'],
+    ['_http._tcp.web.other.svc.cluster.local', 'inside'],
+    ['web.other.svc.corp.example', 'inside'],
+    ['10-0-0-1.other.pod.corp.example', 'inside'],
+    ['2001-db8--1.other.pod.corp.example', 'inside'],
+    ['web.pod.example.com', 'outside'],
+    ['10-0-0-1.other.pod', 'inside'],
+    ['10-0-0-1.other.Pod.', 'inside'],
+    ['node-1.cluster.local.', 'inside'],
+    ['10-0-0-1.other.pod.cluster.local', 'inside'],
+    ['10-0-0-1.web.other.svc.cluster.local', 'inside'],
+    ['svc.example.com', 'outside'],
+    ['websvc', 'inside'],
+    ['WEBSVC.', 'inside'],
+    ['mysvc.example.com', 'outside'],
+    ['web.example.com', 'outside'],
+    ['cluster.local.example.com', 'outside'],
+    ['203.0.113.1', 'outside'],
+    ['2001:db8::1', 'outside'],
+  ])('%s is %s, whatever the policy', (host, where) => {
+    const open = connection({ tenantPolicy: { staticAddresses: 'Allow' } });
+    const problem = accessProblem(unchecked(host), shop, open);
+    expect(problem?.reason).toBe(where === 'inside' ? 'StaticAddressesDenied' : undefined);
+    if (where === 'inside') expect(problem?.message).toContain(host);
+  });
+
+  it('knows the short form of a name in a namespace that there is', () => {
+    const open = connection({ tenantPolicy: { staticAddresses: 'Allow' } });
+    const problem = (host: string) =>
+      accessProblem(withHost(host), shop, open, (name) => name === 'payments')?.reason;
+    expect(problem('db.payments')).toBe('StaticAddressesDenied');
+    expect(problem('DB.Payments')).toBe('StaticAddressesDenied');
+    expect(problem('db.example')).toBeUndefined();
+    expect(problem('db-0.db.payments')).toBe('StaticAddressesDenied');
+    expect(problem('payments.example')).toBeUndefined();
+  });
+
+  it('names an address that is not allowed, and where it can be', () => {
+    const open = { tenantPolicy: { staticAddresses: 'Allow' } } as const;
+    expect(accessProblem(withHost('169.254.169.254'), shop, connection(open))).toEqual({
+      status: 'False',
+      reason: 'AddressNotAllowed',
+      message:
+        '169.254.169.254 leads to a link-local address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+    });
+    const addresses = { allow: ['169.254.0.0/16'] };
+    expect(
+      accessProblem(withHost('169.254.169.254'), shop, connection({ ...open, addresses })),
+    ).toBeUndefined();
+  });
+
+  describe('ports of health probes', () => {
+    const probed = (backend: object, active: object = { port: 10_250, method: 'POST', body: '{}' }) =>
+      upstream({ backends: [backend as typeof service], healthCheck: { active } });
+    const problem = (backend: object, spec: Parameters<typeof connection>[0] = {}, active?: object) =>
+      accessProblem(probed(backend, active), shop, connection(spec));
+    const by = (mode: string) => ({ ...service, addressing: { mode } });
+    const elsewhere = { serviceRef: { name: 'web', namespace: 'bank', port: 80 } };
+
+    it.each<[string, object, string]>([
+      ['nodes', by('Node'), 'nodes of the cluster'],
+      ['a load balancer', by('LoadBalancer'), 'a load balancer'],
+      ['Pods of another namespace', elsewhere, 'Pods of namespace bank'],
+      [
+        'Pods of another namespace by serviceName',
+        { serviceName: 'bank/web:http' },
+        'Pods of namespace bank',
+      ],
+    ])('are denied for %s', (_, backend, what) => {
+      expect(problem(backend)).toEqual({
+        status: 'False',
+        reason: 'ProbePortDenied',
+        message: `GatewayConnection edge does not allow health probes at port 10250 of ${what}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+      });
+      expect(problem(backend, { tenantPolicy: { probePorts: 'Any' } })).toBeUndefined();
+      // The ordinary probe, at the port of the node.
+      expect(problem(backend, {}, { path: '/healthz' })).toBeUndefined();
+    });
+
+    it('are denied where the connection says how nodes are reached', () => {
+      expect(problem(service, { addressing: { mode: 'Node' } })?.reason).toBe('ProbePortDenied');
+      expect(problem(by('Pod'), { addressing: { mode: 'Node' } })).toBeUndefined();
+    });
+
+    it.each<[string, object]>([
+      ['Pods of the namespace', service],
+      ['Pods of the namespace by their name', { serviceName: 'shop/web:http' }],
+      ['the own Service', by('ClusterIP')],
+      ['the own Service by its name', by('DNS')],
+    ])('are allowed for %s', (_, backend) => {
+      expect(problem(backend)).toBeUndefined();
+    });
+
+    it('are allowed for addresses, whose ports a tenant may choose anyway', () => {
+      const addresses = { addresses: [{ host: '203.0.113.1', port: 80 }] };
+      expect(problem(addresses, { tenantPolicy: { staticAddresses: 'Allow' } })).toBeUndefined();
+    });
+  });
+
+  describe('suffixes of DNS names', () => {
+    const withSuffix = (dnsSuffix: string) =>
+      upstream({ backends: [{ ...service, addressing: { mode: 'DNS', dnsSuffix } }] });
+    const problem = (dnsSuffix: string, spec: Parameters<typeof connection>[0] = {}) =>
+      accessProblem(withSuffix(dnsSuffix), shop, connection(spec))?.reason;
+    const open = { tenantPolicy: { staticAddresses: 'Allow' } } as const;
+
+    it.each([
+      ['svc.cluster.local', undefined],
+      ['', 'StaticAddressesDenied'],
+      ['svc.k8s.example.com', 'StaticAddressesDenied'],
+      ['example.com', 'StaticAddressesDenied'],
+    ])('"%s" is %s where only the usual one is allowed', (suffix, reason) => {
+      expect(problem(suffix)).toBe(reason);
+    });
+
+    it('allows what the connection itself says', () => {
+      const dns = (dnsSuffix: string) => ({ addressing: { mode: 'DNS', dnsSuffix } }) as const;
+      expect(problem('svc.k8s.example.com', dns('svc.k8s.example.com'))).toBeUndefined();
+      expect(problem('', dns(''))).toBeUndefined();
+      expect(problem('example.com', dns('svc.k8s.example.com'))).toBe('StaticAddressesDenied');
+    });
+
+    it.each([
+      ['', undefined],
+      ['svc', undefined],
+      ['svc.k8s.example.com', undefined],
+      ['example.com', undefined],
+      ['other.svc.cluster.local', 'StaticAddressesDenied'],
+      ['other.svc', 'StaticAddressesDenied'],
+      ['svc.svc.cluster.local', 'StaticAddressesDenied'],
+      ['pod.cluster.local', 'StaticAddressesDenied'],
+      ['cluster.local', 'StaticAddressesDenied'],
+    ])('"%s" is %s where places outside the cluster are allowed', (suffix, reason) => {
+      expect(problem(suffix, open)).toBe(reason);
+    });
+  });
+
+  describe('names that a Service of type ExternalName gives', () => {
+    const ref = {
+      namespace: 'shop',
+      name: 'db',
+      port: { by: 'servicePort', port: 3306 },
+      protocol: 'TCP',
+    } as const;
+    const problem = (host: string, staticAddresses: 'Allow' | 'Deny') =>
+      externalNameProblem(
+        ref,
+        host,
+        connection({ tenantPolicy: { staticAddresses } }),
+        (name) => name === 'payments',
+      );
+
+    it.each([
+      ['db.example.com', 'Allow', undefined],
+      ['db.example.com', 'Deny', 'does not allow places outside the cluster'],
+      ['db.payments.svc.cluster.local', 'Allow', 'inside the cluster'],
+      ['db.payments', 'Allow', 'inside the cluster'],
+      ['db-0.db.payments', 'Allow', 'inside the cluster'],
+      ['db', 'Allow', 'inside the cluster'],
+    ] as const)('%s with policy %s', (host, policy, message) => {
+      const found = problem(host, policy);
+      if (message === undefined) expect(found).toBeUndefined();
+      else {
+        expect(found).toMatchObject({ state: 'notPermitted', reason: 'StaticAddressesDenied' });
+        expect(found?.message).toContain(message);
+      }
+    });
+
+    it.each(['localhost', '127.0.0.1', '2130706433', '127.1', '0x7f.1', 'metadata.google.internal'])(
+      '%s is not allowed, though places outside the cluster are',
+      (host) => {
+        expect(problem(host, 'Allow')).toMatchObject({
+          state: 'notPermitted',
+          reason: 'AddressNotAllowed',
+          message: expect.stringContaining(`is of type ExternalName and names ${host}, which `),
+        });
+      },
+    );
+  });
+});
+
+describe('patterns that backtrack without end in JavaScript', () => {
+  it.each([
+    '^([a-z]+-?)+$',
+    '(a+)+',
+    '(a|a)*b',
+    '^([a-z0-9]{1,20}-?)+$',
+    '^(([a-z0-9]{1,5}){1,4}-?){1,3}$',
+    '([a-z]{0,20}){0,9}-',
+  ])('are decided: %s', (pattern) => {
+    const name = `${'a'.repeat(62)}.`;
+    expect(isNamespaceAllowed({ match: [pattern] }, { name, labels: {} })).toBe(false);
+    expect(isNamespaceAllowed({ all: true, notMatch: [pattern] }, { name, labels: {} })).toBe(true);
+  });
+});

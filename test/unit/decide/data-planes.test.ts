@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type DataPlaneVerdict,
+  type ExpectedView,
+  endpointUrls,
+  judgeView,
+  noDataPlanes,
+  summarizeVerdicts,
+  unfollowedProblem,
+} from '../../../src/decide/data-planes.ts';
+import type { Endpoint } from '../../../src/model/model.ts';
+
+const expected: ExpectedView = {
+  shown: 'new',
+  superseded: [{ shown: 'old', at: 10_000 }],
+  createdAt: undefined,
+};
+
+describe('judgeView', () => {
+  it.each<[string, Partial<ExpectedView>, string | undefined, number, DataPlaneVerdict | undefined]>([
+    ['what was written last', {}, 'new', 10_000, 'Current'],
+    ['what was replaced a moment ago', {}, 'old', 14_999, undefined],
+    ['what was replaced 5 s ago', {}, 'old', 15_000, 'OlderContent'],
+    ['what was never written', {}, 'other', 10_001, 'OlderContent'],
+    ['nothing, of what was created a moment ago', { createdAt: 10_000 }, undefined, 14_999, undefined],
+    ['nothing, of what was created 5 s ago', { createdAt: 10_000 }, undefined, 15_000, 'Missing'],
+    ['nothing, of what was always there', {}, undefined, 10_001, 'Missing'],
+    [
+      'what became right again',
+      { shown: 'old', superseded: [{ shown: 'new', at: 10_000 }] },
+      'old',
+      20_000,
+      'Current',
+    ],
+  ])('%s', (_, change, answer, now, verdict) => {
+    expect(judgeView({ ...expected, ...change }, answer, now)).toBe(verdict);
+  });
+});
+
+describe('summarizeVerdicts', () => {
+  it('counts, and names those that lag by address', () => {
+    expect(
+      summarizeVerdicts(
+        new Map<string, DataPlaneVerdict>([
+          ['http://c', 'Missing'],
+          ['http://a', 'Current'],
+          ['http://b', 'Unreachable'],
+        ]),
+      ),
+    ).toEqual({
+      total: 3,
+      current: 1,
+      lagging: [
+        { dataPlane: 'http://b', reason: 'Unreachable' },
+        { dataPlane: 'http://c', reason: 'Missing' },
+      ],
+    });
+  });
+
+  it('names ten at most, the same whatever their order', () => {
+    const urls = Array.from({ length: 12 }, (_, n) => `http://10.0.0.${10 + n}:9090`);
+    const of = (order: readonly string[]) =>
+      summarizeVerdicts(new Map(order.map((url) => [url, 'OlderContent'] as const)));
+    expect(of(urls)).toMatchObject({ total: 12, current: 0 });
+    expect(of(urls)?.lagging?.map(({ dataPlane }) => dataPlane)).toEqual(urls.slice(0, 10));
+    expect(of(urls.toReversed())).toEqual(of(urls));
+  });
+
+  it('says nothing before every one has answered', () => {
+    expect(
+      summarizeVerdicts(
+        new Map([
+          ['http://a', 'Current'],
+          ['http://b', undefined],
+        ]),
+      ),
+    ).toBeUndefined();
+  });
+
+  it('of none', () => {
+    expect(summarizeVerdicts(new Map())).toEqual({ total: 0, current: 0 });
+  });
+});
+
+describe('endpointUrls', () => {
+  const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => ({
+    address,
+    family: 'IPv4',
+    port: 9090,
+    ready: true,
+    serving: true,
+    terminating: false,
+    ...change,
+  });
+  const urls = (endpoints: readonly Endpoint[], preferredFamily: 'IPv4' | 'IPv6' = 'IPv4') =>
+    endpointUrls({ state: 'known', endpoints, preferredFamily, basis: '' });
+
+  it('are those of the ready endpoints of one family, each once, in order', () => {
+    const endpoints = [
+      endpoint('10.0.0.2'),
+      endpoint('10.0.0.1'),
+      endpoint('10.0.0.2'),
+      endpoint('10.0.0.3', { ready: false }),
+      endpoint('fd00::1', { family: 'IPv6' }),
+    ];
+    expect(urls(endpoints)).toEqual(['http://10.0.0.1:9090', 'http://10.0.0.2:9090']);
+    expect(urls(endpoints, 'IPv6')).toEqual(['http://[fd00::1]:9090']);
+    expect(urls([])).toEqual([]);
+  });
+});
+
+describe('what keeps a Service from being followed', () => {
+  it('is a namespace that is not looked at', () => {
+    expect(unfollowedProblem([], 'gateway')).toBeUndefined();
+    expect(unfollowedProblem(['shop', 'gateway'], 'gateway')).toBeUndefined();
+    expect(unfollowedProblem(['shop'], 'gateway')).toContain('add it to namespaces in its configuration');
+  });
+
+  it('or that no endpoint is ready', () => {
+    const ref = { namespace: 'gateway', name: 'control', port: { by: 'servicePort', port: 9090 } } as const;
+    expect(noDataPlanes({ ...ref, protocol: 'TCP' })).toContain('Service gateway/control');
+  });
+});

@@ -1,0 +1,246 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { chooseEndpoints, compareNodes, mergeNodes } from '../../../src/decide/nodes.ts';
+import type { Endpoint } from '../../../src/model/model.ts';
+
+const STATES = {
+  ready: { ready: true, serving: true, terminating: false },
+  notReady: { ready: false, serving: false, terminating: false },
+  draining: { ready: false, serving: true, terminating: true },
+  gone: { ready: false, serving: false, terminating: true },
+  /** A Service with publishNotReadyAddresses: the slice says ready whatever else. */
+  published: { ready: true, serving: false, terminating: true },
+} as const;
+type State = keyof typeof STATES;
+
+const v4 = (address: string, state: State, port: number | 'none' = 80): Endpoint => ({
+  address,
+  family: 'IPv4',
+  ...(port === 'none' ? {} : { port }),
+  ...STATES[state],
+});
+const v6 = (address: string, state: State, port: number | 'none' = 80): Endpoint => ({
+  ...v4(address, state, port),
+  family: 'IPv6',
+});
+
+const chosen = (endpoints: readonly Endpoint[], family: 'IPv4' | 'IPv6' = 'IPv4') => {
+  const { endpoints: nodes, ready, draining, excluded } = chooseEndpoints(endpoints, family);
+  return {
+    nodes: nodes.map(({ host, port }) => `${host} ${port}`),
+    counts: [ready, draining, excluded.length],
+  };
+};
+
+describe('chooseEndpoints', () => {
+  it.each<[string, readonly Endpoint[], readonly string[], readonly [number, number, number]]>([
+    ['nothing', [], [], [0, 0, 0]],
+    ['only the ready ones', [v4('a', 'ready'), v4('b', 'notReady')], ['a 80'], [1, 0, 1]],
+    [
+      'the draining ones are left out while one is ready',
+      [v4('a', 'ready'), v4('b', 'draining')],
+      ['a 80'],
+      [1, 0, 1],
+    ],
+    [
+      'the draining ones where none of the whole Service is ready',
+      [v4('a', 'draining'), v4('b', 'notReady'), v4('c', 'gone'), v4('d', 'draining')],
+      ['a 80', 'd 80'],
+      [0, 2, 2],
+    ],
+    ['nothing where nobody serves', [v4('a', 'notReady'), v4('b', 'gone')], [], [0, 0, 2]],
+    ['what a Service publishes before it is ready', [v4('a', 'published')], ['a 80'], [1, 0, 0]],
+    [
+      'the best state of an address in two slices: ready first',
+      [v4('a', 'notReady'), v4('a', 'draining'), v4('a', 'ready')],
+      ['a 80'],
+      [1, 0, 0],
+    ],
+    [
+      'the best state of an address in two slices: then draining',
+      [v4('a', 'gone'), v4('a', 'draining'), v4('a', 'notReady')],
+      ['a 80'],
+      [0, 1, 0],
+    ],
+    [
+      'one address at two ports is two nodes',
+      [v4('a', 'ready', 81), v4('a', 'ready', 80)],
+      ['a 80', 'a 81'],
+      [2, 0, 0],
+    ],
+    ['what has no port is excluded', [v4('a', 'ready'), v4('b', 'ready', 'none')], ['a 80'], [1, 0, 1]],
+    [
+      'what has the port in another slice is not missing it',
+      [v4('a', 'ready', 'none'), v4('a', 'ready')],
+      ['a 80'],
+      [1, 0, 0],
+    ],
+    [
+      'a ready one without the port does not keep the draining ones out',
+      [v4('a', 'ready', 'none'), v4('b', 'draining')],
+      ['b 80'],
+      [0, 1, 1],
+    ],
+    [
+      'a ready one of the other family does not keep the draining ones out',
+      [v6('::1', 'ready'), v4('b', 'draining')],
+      ['b 80'],
+      [0, 1, 0],
+    ],
+    [
+      'a dual-stack Pod is not excluded for its other address',
+      [v4('a', 'ready'), v6('::1', 'ready')],
+      ['a 80'],
+      [1, 0, 0],
+    ],
+    [
+      'where nothing is of the family, each address of the other one is excluded once',
+      [v6('::1', 'ready'), v6('::1', 'draining'), v6('::2', 'notReady')],
+      [],
+      [0, 0, 2],
+    ],
+  ])('%s', (_, endpoints, nodes, counts) => {
+    expect(chosen(endpoints)).toEqual({ nodes, counts });
+  });
+
+  const of = (target: string, endpoint: Endpoint): Endpoint => ({ ...endpoint, target });
+  const reasons = (endpoints: readonly Endpoint[], family: 'IPv4' | 'IPv6' = 'IPv4') =>
+    chooseEndpoints(endpoints, family)
+      .excluded.map(({ host, port, reason }) =>
+        [host, ...(port === undefined ? [] : [port]), reason].join(' '),
+      )
+      .sort();
+
+  it.each<[string, readonly Endpoint[], readonly string[]]>([
+    ['one that is not ready', [v4('a', 'notReady')], ['a 80 NotReady']],
+    ['one that ends and serves no more', [v4('a', 'gone')], ['a 80 Terminating']],
+    [
+      'one that ends and serves, while another is ready',
+      [v4('a', 'draining'), v4('b', 'ready')],
+      ['a 80 Terminating'],
+    ],
+    ['not one that ends and serves, while none is ready', [v4('a', 'draining')], []],
+    ['one without the port, in whatever state', [v4('a', 'gone', 'none')], ['a PortMissing']],
+    ['one of another family, in whatever state', [v6('::1', 'gone')], ['::1 80 WrongFamily']],
+    ['one of another family without the port', [v6('::1', 'ready', 'none')], ['::1 WrongFamily']],
+    [
+      'a Pod of the other family alone beside dual-stack ones',
+      [of('p1', v4('a', 'ready')), of('p1', v6('::1', 'ready')), of('p2', v6('::2', 'ready'))],
+      ['::2 80 WrongFamily'],
+    ],
+    [
+      'a dual-stack Pod once, by its address of the family',
+      [of('p1', v4('a', 'notReady')), of('p1', v6('::1', 'notReady'))],
+      ['a 80 NotReady'],
+    ],
+    [
+      'a dual-stack Pod whose address of the family lacks the port',
+      [of('p1', v4('a', 'ready', 'none')), of('p1', v6('::1', 'ready'))],
+      ['a PortMissing'],
+    ],
+    [
+      'nothing of which nobody says whose it is, beside the family',
+      [v4('a', 'ready'), v6('::1', 'ready')],
+      [],
+    ],
+    [
+      'the better of two states that get no traffic',
+      [v4('a', 'gone'), v4('a', 'notReady')],
+      ['a 80 NotReady'],
+    ],
+    [
+      'each port of an address',
+      [v4('a', 'notReady', 81), v4('a', 'gone', 82)],
+      ['a 81 NotReady', 'a 82 Terminating'],
+    ],
+  ])('leaves out %s', (_, endpoints, expected) => {
+    expect(reasons(endpoints)).toEqual(expected);
+    expect(reasons(endpoints.toReversed())).toEqual(expected);
+  });
+
+  it('takes the family that it is asked for', () => {
+    expect(chosen([v4('10.0.0.1', 'ready'), v6('fd00::1', 'ready')], 'IPv6').nodes).toEqual(['fd00::1 80']);
+  });
+
+  const endpoint = fc
+    .record({
+      address: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.10', '10.0.0.9'),
+      state: fc.constantFrom<State>('ready', 'notReady', 'draining', 'gone', 'published'),
+      port: fc.constantFrom<number | 'none'>(80, 8080, 'none'),
+      family: fc.constantFrom('IPv4', 'IPv6'),
+      target: fc.constantFrom('p1', 'p2', 'p3', undefined),
+    })
+    .map(({ address, state, port, family, target }) => ({
+      ...(family === 'IPv4' ? v4(address, state, port) : v6(`fd00::${address.slice(-1)}`, state, port)),
+      ...(target === undefined ? {} : { target }),
+    }));
+
+  it('gives the same for every order', () => {
+    const listAndOrder = fc
+      .array(endpoint, { maxLength: 12 })
+      .chain((list) =>
+        fc.tuple(
+          fc.constant(list),
+          fc.shuffledSubarray(list, { minLength: list.length, maxLength: list.length }),
+        ),
+      );
+    fc.assert(
+      fc.property(listAndOrder, ([list, order]) => {
+        const sorted = ({ excluded, ...rest }: ReturnType<typeof chooseEndpoints>) => ({
+          ...rest,
+          excluded: excluded.map((one) => JSON.stringify(one)).sort(),
+        });
+        expect(sorted(chooseEndpoints(order, 'IPv4'))).toEqual(sorted(chooseEndpoints(list, 'IPv4')));
+      }),
+    );
+  });
+
+  it('never takes one that does not serve, and never none while one does', () => {
+    fc.assert(
+      fc.property(fc.array(endpoint, { maxLength: 12 }), (list) => {
+        const { endpoints, ...counts } = chooseEndpoints(list, 'IPv4');
+        const usable = (wanted: (state: Endpoint) => boolean) =>
+          new Set(
+            list
+              .filter((one) => one.family === 'IPv4' && one.port !== undefined && wanted(one))
+              .map(({ address, port }) => `${address} ${port}`),
+          );
+        const ready = usable((one) => one.ready);
+        const draining = usable((one) => !one.ready && one.serving && one.terminating);
+        expect(new Set(endpoints.map(({ host, port }) => `${host} ${port}`))).toEqual(
+          ready.size > 0 ? ready : draining,
+        );
+        expect(counts.ready).toBe(ready.size);
+        expect(counts.draining).toBe(ready.size > 0 ? 0 : draining.size);
+        // Whatever is listed with the port as the family is either used or left out.
+        const listed = usable(() => true);
+        const left = counts.excluded.filter(
+          ({ reason }) => reason === 'NotReady' || reason === 'Terminating',
+        );
+        expect(endpoints.length + left.length).toBe(listed.size);
+      }),
+    );
+  });
+});
+
+describe('mergeNodes', () => {
+  it('sums the weights of one host and port, keeps the highest priority, and sorts by host, then port', () => {
+    expect(
+      mergeNodes([
+        { host: 'b', port: 80, weight: 1, priority: -1 },
+        { host: 'a', port: 443, weight: 2, priority: 0 },
+        { host: 'b', port: 80, weight: 4, priority: 1 },
+        { host: 'a', port: 80, weight: 8, priority: 0 },
+      ]),
+    ).toEqual([
+      { host: 'a', port: 80, weight: 8, priority: 0 },
+      { host: 'a', port: 443, weight: 2, priority: 0 },
+      { host: 'b', port: 80, weight: 5, priority: 1 },
+    ]);
+  });
+
+  it('orders ports as numbers', () => {
+    const ports = [8080, 80, 443].map((port) => ({ host: 'a', port }));
+    expect(ports.toSorted(compareNodes).map(({ port }) => port)).toEqual([80, 443, 8080]);
+  });
+});

@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { grantIndexes, referenceRefused } from '../../../src/decide/references.ts';
+import {
+  type ReferenceGrantStored,
+  transformReferenceGrant,
+  unreadableReferenceGrant,
+} from '../../../src/kube/objects.ts';
+import { createStore } from '../../../src/kube/store.ts';
+
+const ref = {
+  namespace: 'bank',
+  name: 'web',
+  port: { by: 'servicePort', port: 80 },
+  protocol: 'TCP',
+} as const;
+const metadata = (name: string) => ({ namespace: 'bank', name, uid: name, resourceVersion: '1' });
+
+function refusedWith(...grants: readonly (ReferenceGrantStored | undefined)[]) {
+  const store = createStore<ReferenceGrantStored>({
+    indexes: grantIndexes,
+    reportError: (error) => expect.unreachable(String(error)),
+  });
+  store.replaceAll(grants.filter((grant) => grant !== undefined));
+  store.setState({ state: 'synced' });
+  return referenceRefused({ grants: store, onlyNamespaces: [] }, ref, 'shop');
+}
+
+describe('a reference into another namespace', () => {
+  const unreadable = unreadableReferenceGrant({ metadata: metadata('a') }, 'bad');
+  const permitting = transformReferenceGrant({
+    metadata: metadata('b'),
+    spec: {
+      from: [{ group: 'gatewayupstream.dev', kind: 'GatewayUpstream', namespace: 'shop' }],
+      to: [{ group: '', kind: 'Service' }],
+    },
+  });
+
+  it('is refused without a ReferenceGrant', () => {
+    expect(refusedWith()).toMatchObject({ state: 'notPermitted', reason: 'RefNotPermitted' });
+  });
+
+  it('is unknown while a ReferenceGrant that may permit it cannot be read', () => {
+    expect(refusedWith(unreadable)).toMatchObject({
+      state: 'unknown',
+      beginning: false,
+      message: expect.stringContaining('ReferenceGrant bank/a cannot be read (bad)'),
+    });
+  });
+
+  it('is permitted by one that can be read, whatever is beside it', () => {
+    expect(refusedWith(unreadable, permitting)).toBeUndefined();
+  });
+});

@@ -1,0 +1,199 @@
+import { describe, expect, it } from 'vitest';
+import type { JudgedNode, Via } from '../../../src/decide/addressing.ts';
+import type { BackendTarget, ResolvedBackend } from '../../../src/decide/build-upstream.ts';
+import { createRemovalReasonOf, type DepartureOf } from '../../../src/decide/removal-reason.ts';
+import type { Discovered, Endpoint } from '../../../src/model/model.ts';
+
+const target = (name: string): Extract<BackendTarget, { kind: 'service' }> => ({
+  kind: 'service',
+  weight: 1,
+  addressing: { mode: 'Pod' },
+  ref: { namespace: 'shop', name, port: { by: 'servicePort', port: 80 }, protocol: 'TCP' },
+});
+
+const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => ({
+  address,
+  family: 'IPv4',
+  port: 8080,
+  ready: false,
+  serving: false,
+  terminating: false,
+  ...change,
+});
+
+const known = (...endpoints: readonly Endpoint[]): Discovered => ({
+  state: 'known',
+  preferredFamily: 'IPv4',
+  basis: '',
+  endpoints,
+});
+const gone: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: 'gone' };
+
+const fate = (found: readonly Discovered[], departureOf: DepartureOf = () => 'unknown') => {
+  const backends: ResolvedBackend[] = found.map((one, index) => ({
+    target: target(`s${index}`),
+    found: one,
+  }));
+  return createRemovalReasonOf(
+    backends,
+    departureOf,
+  )({ host: '10.0.0.1', port: 8080, weight: 1, priority: 0 });
+};
+
+describe('the fate of a node', () => {
+  it.each<[string, Partial<Endpoint>, string]>([
+    ['listed, not ready', {}, 'sick'],
+    ['terminating', { terminating: true }, 'explained'],
+    ['terminating and serving', { terminating: true, serving: true }, 'explained'],
+    ['ready on another port', { ready: true, port: 9090 }, 'explained'],
+  ])('%s: is %s', (_, change, expected) => {
+    expect(fate([known(endpoint('10.0.0.1', change))]).fate).toBe(expected);
+  });
+
+  it('takes an endpoint for terminating if any slice says so', () => {
+    expect(fate([known(endpoint('10.0.0.1'), endpoint('10.0.0.1', { terminating: true }))]).fate).toBe(
+      'explained',
+    );
+  });
+
+  it.each([
+    ['explained', 'explained'],
+    ['vanished', 'vanished'],
+    ['unknown', 'vanished'],
+  ] as const)('not listed, and its departure is %s: %s', (departure, expected) => {
+    expect(fate([known()], () => departure)).toEqual({
+      fate: expected,
+      backend: expected === 'vanished' ? 0 : undefined,
+    });
+  });
+
+  it('is explained where it belonged to a Service that is gone', () => {
+    const departureOf: DepartureOf = (backend) => (backend === 1 ? 'vanished' : 'unknown');
+    expect(fate([known(), gone], departureOf).fate).toBe('explained');
+    expect(fate([known(), known()], departureOf)).toEqual({ fate: 'vanished', backend: 1 });
+  });
+
+  it('is explained where nobody knows whose it was, and a Service is gone', () => {
+    expect(fate([known(), gone]).fate).toBe('explained');
+    expect(fate([known(), known()])).toEqual({ fate: 'vanished', backend: undefined });
+  });
+
+  it('is sick where one of two Services lists it as sick, whatever the other one does', () => {
+    expect(fate([known(), known(endpoint('10.0.0.1'))], () => 'explained')).toEqual({
+      fate: 'sick',
+      backend: 1,
+    });
+  });
+});
+
+describe('the fate of a node of the cluster', () => {
+  const HOST = '192.0.2.1';
+  const PORT = 30080;
+  const judged = (state: JudgedNode['state'], host: string | undefined = HOST): JudgedNode => ({
+    node: {
+      name: 'n1',
+      ready: state !== 'notReady',
+      labels: {},
+      addresses: [
+        { type: 'InternalIP', address: HOST },
+        { type: 'ExternalIP', address: '203.0.113.1' },
+      ],
+    },
+    host,
+    state,
+  });
+  const nodes = (isLocal: boolean, ...list: readonly JudgedNode[]): Via => ({
+    kind: 'nodes',
+    port: PORT,
+    isLocal,
+    nodes: list,
+  });
+  const on = (node: string, change: Partial<Endpoint> = {}) =>
+    endpoint(`10.0.0.${node}`, { node, ...change });
+  const removalReasonOf = (
+    via: Via,
+    endpoints: readonly Endpoint[],
+    departureOf: DepartureOf = () => 'unknown',
+    { host = HOST, port = PORT } = {},
+  ) => {
+    const backend: ResolvedBackend = { target: target('s'), found: known(...endpoints), via };
+    return createRemovalReasonOf([backend], departureOf)({ host, port, weight: 1, priority: 0 }).fate;
+  };
+  const READY = { ready: true, serving: true };
+
+  it.each<[string, Via, readonly Endpoint[], string]>([
+    ['not ready, whatever its endpoints are', nodes(false, judged('notReady')), [on('n2', READY)], 'sick'],
+    ['not for outside traffic any more', nodes(false, judged('unusable')), [on('n2', READY)], 'explained'],
+    ['not selected any more', nodes(false, judged('unselected')), [on('n2', READY)], 'explained'],
+    ['reached by another address by now', nodes(false, judged('usable', '203.0.113.1')), [], 'explained'],
+    ['the Node object is gone', nodes(false), [on('n2', READY)], 'vanished'],
+    ['every endpoint is sick', nodes(false, judged('usable')), [on('n2'), on('n3')], 'sick'],
+    [
+      'one endpoint is sick and the others terminate',
+      nodes(false, judged('usable')),
+      [on('n2', { terminating: true }), on('n3')],
+      'sick',
+    ],
+    [
+      'every endpoint terminates',
+      nodes(false, judged('usable')),
+      [on('n2', { terminating: true }), on('n3', { terminating: true })],
+      'explained',
+    ],
+    ['no endpoint is listed', nodes(false, judged('usable')), [], 'vanished'],
+    ['Local: its endpoint is sick', nodes(true, judged('usable')), [on('n1'), on('n2', READY)], 'sick'],
+    [
+      'Local: its endpoint terminates',
+      nodes(true, judged('usable')),
+      [on('n1', { terminating: true }), on('n2')],
+      'explained',
+    ],
+    ['Local: it has no endpoint', nodes(true, judged('usable')), [on('n2', READY)], 'vanished'],
+  ])('%s: %s', (_, via, endpoints, expected) => {
+    expect(removalReasonOf(via, endpoints)).toBe(expected);
+  });
+
+  it('is explained where the NodePort is another one by now', () => {
+    expect(removalReasonOf(nodes(false, judged('usable')), [], undefined, { port: 30081 })).toBe('explained');
+  });
+
+  it('is explained where it is the address of an endpoint, from before nodes were asked for', () => {
+    expect(removalReasonOf(nodes(false), [on('n1')], undefined, { host: '10.0.0.n1' })).toBe('explained');
+  });
+
+  it.each([
+    [true, { kind: 'node', node: 'n1' }],
+    [false, { kind: 'all' }],
+  ] as const)('asks how the endpoints went that it served (Local: %s)', (isLocal, expected) => {
+    const via = nodes(isLocal, judged('usable'));
+    const asked: unknown[] = [];
+    const departureOf: DepartureOf = (_, removedEndpoints) => {
+      asked.push(removedEndpoints);
+      return 'explained';
+    };
+    expect(removalReasonOf(via, [], departureOf)).toBe('explained');
+    expect(asked).toEqual([expected]);
+  });
+});
+
+describe('the fate of an address of the Service itself', () => {
+  const via: Via = { kind: 'front', hosts: ['10.96.0.1'], port: 80 };
+  const removalReasonOf = (host: string, ...endpoints: readonly Endpoint[]) => {
+    const backend: ResolvedBackend = { target: target('s'), found: known(...endpoints), via };
+    return createRemovalReasonOf([backend], () => 'unknown')({ host, port: 80, weight: 1, priority: 0 }).fate;
+  };
+
+  it.each<[string, string, readonly Endpoint[], string]>([
+    ['its endpoints are sick', '10.96.0.1', [endpoint('10.0.0.1')], 'sick'],
+    ['its endpoints terminate', '10.96.0.1', [endpoint('10.0.0.1', { terminating: true })], 'explained'],
+    ['its endpoints vanished', '10.96.0.1', [], 'vanished'],
+    ['the Service has another address by now', '10.96.0.2', [], 'explained'],
+  ])('%s: %s', (_, host, endpoints, expected) => {
+    expect(removalReasonOf(host, ...endpoints)).toBe(expected);
+  });
+
+  it('is explained where the name that a Service stood for is another one', () => {
+    const external: Discovered = { state: 'external', host: 'b.example', port: 80, basis: '' };
+    expect(fate([external]).fate).toBe('explained');
+  });
+});

@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest';
+import { METRICS } from '../../../src/api/metrics.ts';
+import type { Condition } from '../../../src/api/schema.ts';
+import {
+  CONNECTION_LANE,
+  createInstruments,
+  depthSamples,
+  gatewayLane,
+  objectSamples,
+  UNKNOWN_GATEWAY_LANE,
+} from '../../../src/engine/instruments.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/kube/objects.ts';
+import { createStore } from '../../../src/kube/store.ts';
+import { createMetrics } from '../../../src/runtime/metrics.ts';
+import { settle } from '../../support/fake-clock.ts';
+
+const condition = (type: string, status: Condition['status'], reason: string): Condition => ({
+  type,
+  status,
+  reason,
+  message: '',
+  lastTransitionTime: '2026-01-01T00:00:00Z',
+});
+
+const object = (name: string, conditions: readonly Condition[]) => ({
+  namespace: 'ns',
+  name,
+  uid: name,
+  resourceVersion: '1',
+  connection: 'main',
+  status: { conditions },
+});
+
+describe('instruments', () => {
+  it('name queues by kind, and gateways by their connection', () => {
+    const depths = new Map([
+      [CONNECTION_LANE, 0],
+      [gatewayLane('main'), 3],
+    ]);
+    expect(depthSamples(depths)).toEqual([
+      { labels: { queue: 'connections', connection: '' }, value: 0 },
+      { labels: { queue: 'gateway', connection: 'main' }, value: 3 },
+    ]);
+  });
+
+  it('make the counters of a connection exist before anything is counted', async () => {
+    const metrics = createMetrics();
+    const instruments = createInstruments(metrics);
+    instruments.opened('main');
+    const series = 'connection="main",operation="put",outcome="accepted"';
+    expect(await metrics.text()).toContain(`${METRICS.writes.name}{${series}} 0`);
+    instruments.wrote('main', 'put', 'accepted');
+    instruments.opened('main');
+    expect(await metrics.text()).toContain(`${METRICS.writes.name}{${series}} 1`);
+  });
+
+  it('forget a connection that is gone, and a queue that is idle', async () => {
+    const metrics = createMetrics();
+    const instruments = createInstruments(metrics);
+    const series = async () =>
+      (await metrics.text())
+        .split('\n')
+        .filter((line) => line.startsWith('gateway_upstream_operator_') && line.includes('{'));
+    const before = await series();
+    for (const name of ['gone', 'idle']) {
+      instruments.opened(name);
+      instruments.waited(gatewayLane(name), 1);
+      instruments.propagated(name, 1);
+      instruments.wrote(name, 'put', 'Rejected');
+      instruments.suppressed(name);
+      instruments.failed(name, 'Rejected');
+    }
+    instruments.waited('members of web', 1);
+    instruments.waited(UNKNOWN_GATEWAY_LANE, 1);
+    instruments.gone('gone');
+    instruments.idle(gatewayLane('idle'));
+    instruments.idle('members of web');
+    await settle();
+    const unknown = (await series()).filter((line) => !before.includes(line));
+    expect(unknown.length).toBeGreaterThan(0);
+    for (const line of unknown) expect(line).toContain('queue="gateway",connection=""');
+  });
+
+  it('tell seconds', async () => {
+    const metrics = createMetrics();
+    createInstruments(metrics).propagated('main', 1500);
+    expect(await metrics.text()).toContain(`${METRICS.propagation.name}_sum{connection="main"} 1.5`);
+  });
+});
+
+describe('objects', () => {
+  const reportError = (error: unknown) => {
+    throw error;
+  };
+
+  it('are counted together where their connections do not exist', () => {
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
+    for (let n = 0; n < 3000; n += 1) {
+      const lost = object(`a-${n}`, [condition('Ready', 'False', 'ConnectionNotFound')]);
+      upstreams.upsert({ ...lost, connection: `unknown-${n}` } as unknown as GatewayUpstream);
+    }
+    const labels = { kind: 'GatewayUpstream', type: 'Ready', status: 'False', reason: 'ConnectionNotFound' };
+    expect(objectSamples(upstreams, connections, sets)).toEqual([
+      { labels: { ...labels, connection: '' }, value: 3000 },
+    ]);
+  });
+
+  it('are counted by kind, connection and condition, not by name', () => {
+    const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
+    const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
+    for (const name of ['a', 'b']) {
+      upstreams.upsert(object(name, [condition('Ready', 'True', 'Ready')]) as unknown as GatewayUpstream);
+    }
+    upstreams.upsert(object('c', [condition('Ready', 'False', 'Rejected')]) as unknown as GatewayUpstream);
+    connections.upsert({
+      ...object('main', [condition('Reachable', 'True', 'Reachable')]),
+      namespace: '',
+    } as unknown as GatewayConnection);
+    const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
+    sets.upsert({
+      ...object('all', [condition('PruningHeld', 'True', 'PruningHeld')]),
+      namespace: '',
+      spec: { ok: true, value: { template: { spec: { connectionRef: { name: 'main' } } } } },
+    } as unknown as GatewayUpstreamSet);
+    const upstream = { kind: 'GatewayUpstream', connection: 'main', type: 'Ready' };
+    expect(objectSamples(upstreams, connections, sets)).toEqual([
+      { labels: { ...upstream, status: 'True', reason: 'Ready' }, value: 2 },
+      { labels: { ...upstream, status: 'False', reason: 'Rejected' }, value: 1 },
+      {
+        labels: {
+          kind: 'GatewayConnection',
+          connection: 'main',
+          type: 'Reachable',
+          status: 'True',
+          reason: 'Reachable',
+        },
+        value: 1,
+      },
+      {
+        labels: {
+          kind: 'GatewayUpstreamSet',
+          connection: 'main',
+          type: 'PruningHeld',
+          status: 'True',
+          reason: 'PruningHeld',
+        },
+        value: 1,
+      },
+    ]);
+  });
+});

@@ -1,0 +1,75 @@
+import { describe, expect, it, vi } from 'vitest';
+import { createUnionView } from '../../../src/kube/multi-namespace-cache.ts';
+import { createStore, type Stored } from '../../../src/kube/store.ts';
+
+const object = (namespace: string, name: string): Stored => ({
+  namespace,
+  name,
+  uid: `${namespace}-${name}`,
+  resourceVersion: '1',
+});
+
+function start() {
+  const make = () => createStore<Stored>({ indexes: { name: ({ name }) => [name] }, reportError: vi.fn() });
+  const a = make();
+  const b = make();
+  return {
+    a,
+    b,
+    view: createUnionView(
+      new Map([
+        ['a', a],
+        ['b', b],
+      ]),
+    ),
+  };
+}
+
+describe('union view', () => {
+  it('shows the objects of every namespace', () => {
+    const { a, b, view } = start();
+    a.replaceAll([object('a', 'x'), object('a', 'y')]);
+    b.replaceAll([object('b', 'x')]);
+    expect(view.size).toBe(3);
+    expect([...view.list()].map(({ namespace, name }) => `${namespace}/${name}`)).toEqual([
+      'a/x',
+      'a/y',
+      'b/x',
+    ]);
+    expect(view.byIndex('name', 'x')).toHaveLength(2);
+    expect(view.get('b', 'x')).toEqual(object('b', 'x'));
+    expect(view.get('b', 'y')).toBeUndefined();
+    expect(view.get('c', 'x')).toBeUndefined();
+  });
+
+  it('is synced only when every namespace is, and says what is in the way', () => {
+    const { a, b, view } = start();
+    const states: string[] = [];
+    using _listener = view.onState((state) => states.push(JSON.stringify(state)));
+    expect(view.state).toEqual({ state: 'syncing' });
+    a.setState({ state: 'synced' });
+    expect(view.state).toEqual({ state: 'syncing' });
+    b.setState({ state: 'syncing', problem: 'forbidden' });
+    expect(view.state).toEqual({ state: 'syncing', problem: 'forbidden' });
+    b.setState({ state: 'synced' });
+    expect(view.state).toEqual({ state: 'synced' });
+    a.setState({ state: 'absent' });
+    expect(view.state).toEqual({ state: 'absent' });
+    expect(states).toEqual([
+      '{"state":"syncing","problem":"forbidden"}',
+      '{"state":"synced"}',
+      '{"state":"absent"}',
+    ]);
+  });
+
+  it('tells changes of every namespace until it is left', () => {
+    const { a, b, view } = start();
+    const listener = vi.fn();
+    const subscription = view.onChange(listener);
+    a.upsert(object('a', 'x'));
+    b.upsert(object('b', 'x'));
+    subscription[Symbol.dispose]();
+    b.upsert(object('b', 'y'));
+    expect(listener).toHaveBeenCalledTimes(2);
+  });
+});
