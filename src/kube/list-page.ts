@@ -1,6 +1,6 @@
 import { objectIn, textIn } from '../runtime/json.ts';
 import { KubeApiError } from './kube-error.ts';
-import { ListItems } from './transport.ts';
+import { ListItems } from './list-items.ts';
 
 /** One page of a consistent list. */
 export interface ListPage {
