@@ -1,6 +1,7 @@
 import http, { type IncomingMessage } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
+import { retryAfterMs } from '../runtime/http/retry-after.ts';
 import { isObject } from '../runtime/json.ts';
 import { KubeApiError } from './kube-error.ts';
 import { splitItems } from './list-items.ts';
@@ -391,13 +392,6 @@ function parseList(text: string): unknown {
   if (split === undefined) return parse(text);
   const list = parse(split.rest);
   return isObject(list) ? { ...list, items: new ListItems(split.items) } : list;
-}
-
-/** Seconds or a date, as HTTP allows; bounded, since it comes from outside. */
-function retryAfterMs(header: string | undefined): number | undefined {
-  if (header === undefined) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 300_000) : undefined;
 }
 
 function refusal(response: IncomingMessage, text: string): KubeApiError {
