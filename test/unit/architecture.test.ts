@@ -31,6 +31,8 @@ const RULES: readonly Rule[] = [
     from: /^operator\.ts$/,
     may: [/^(api|config|decide|engine|gateways|kube|model|runtime|sources)\//, node],
   },
+  // Any gateway and any registry may use it.
+  { from: /^runtime\/http\//, may: [/^runtime\/http\//, /^got$/, node] },
   { from: /^runtime\//, may: [/^runtime\//, /^p-queue$/, /^pino$/, /^prom-client$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
   { from: /^model\//, may: [/^model\//, /^api\//, /^runtime\/interned\.ts$/] },
@@ -53,7 +55,7 @@ const RULES: readonly Rule[] = [
   },
   {
     from: /^gateways\/[^/]+\//,
-    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/, node],
+    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/, node],
   },
   {
     from: /^kube\//,
@@ -163,7 +165,10 @@ describe('imports', () => {
     ['decide/x.ts', `import '../../main.ts';`, true],
     ['decide/x.ts', `import { createHash } from 'node:crypto';`, false],
     ['api/x.ts', `import { objectKey } from '../../model/model.ts';`, true],
-    ['gateways/apisix/client.ts', `import got from 'got';`, false],
+    ['runtime/http/x.ts', `import got from 'got';`, false],
+    ['runtime/http/x.ts', `import { OPERATOR } from '../../api/group.ts';`, true],
+    ['runtime/x.ts', `import got from 'got';`, true],
+    ['gateways/apisix/client.ts', `import got from 'got';`, true],
     ['gateways/kong/client.ts', `import { x } from '../../apisix/translate.ts';`, true],
     ['gateways/kong/driver.ts', `import { x } from '../translate.ts';`, false],
     ['sources/x/source.ts', `import { createStore } from '../../../kube/store.ts';`, true],
