@@ -3,10 +3,9 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import { durationMs } from '../api/schema.ts';
-import type { GatewayInfo, Unsupported } from '../gateways/driver.ts';
-import { gatewayFormat } from '../gateways/index.ts';
 import type { GatewayConnection, GatewayUpstream, NamespaceStored, NodeStored } from '../kube/objects.ts';
 import type { StoreView } from '../kube/store.ts';
+import type { GatewayFacts, GatewayInfo, Unsupported } from '../model/gateway.ts';
 import {
   type FoundKeyPair,
   type ObjectKey,
@@ -66,6 +65,8 @@ export interface Snapshot extends ReferenceRules, CertificateRules {
   /** Absent: nobody watches them. */
   readonly nodes?: StoreView<NodeStored>;
   readonly claims: IdConflicts;
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => GatewayFacts;
   readonly held: (connection: string, id: UpstreamId) => Held;
   /** What is known of the gateway of a connection. */
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
@@ -85,6 +86,8 @@ export type DesiredState =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
+      /** The section of its spec that its gateway reads. */
+      readonly section: string;
       readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
@@ -163,7 +166,8 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const mayResolve = denied === undefined || denied.status === 'Unknown';
   const backends = mayResolve ? resolve(snapshot, object, spec.value, connection.spec.value) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
-  const desired = buildUpstream(spec.value, { id, labels }, backends, [], clientCertificate);
+  const { section } = snapshot.vendorOf(connection.spec.value.type);
+  const desired = buildUpstream(spec.value, { id, labels, section }, backends, [], clientCertificate);
   const problems = unsupportedBy(snapshot, connection, desired.upstream);
   const terms = termsOf(object, spec.value, connection.spec.value);
   const evaluated = {
@@ -171,6 +175,7 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
     spec: spec.value,
     id,
     owner,
+    section,
     terms,
     backends,
     clientCertificate,
@@ -200,12 +205,12 @@ const ANY_BALANCING = { type: 'RoundRobin' } as const;
 
 /** What of `upstream` the gateway of `connection` cannot take. */
 function unsupportedBy(
-  { gatewayInfo }: Pick<Snapshot, 'gatewayInfo'>,
+  { gatewayInfo, vendorOf }: Pick<Snapshot, 'gatewayInfo' | 'vendorOf'>,
   connection: GatewayConnection,
   upstream: Upstream,
 ): readonly Unsupported[] {
   if (!connection.spec.ok) return [];
-  return gatewayFormat(connection.spec.value.type).unsupported(upstream, gatewayInfo(connection));
+  return vendorOf(connection.spec.value.type).format.unsupported(upstream, gatewayInfo(connection));
 }
 
 function unsupportedVerdict(problems: readonly Unsupported[]): Verdict {
@@ -294,7 +299,7 @@ function guard(
   object: GatewayUpstream,
   observed: ObservedUpstream,
 ): Guarded {
-  const { desired, spec, backends, clientCertificate } = evaluation;
+  const { desired, spec, section, backends, clientCertificate } = evaluation;
   const wanted = new Set(desired.upstream.nodes.map(placeOf));
   const remembered = snapshot.recall(keyOf(object));
   if (
@@ -337,7 +342,7 @@ function guard(
   return {
     desired: buildUpstream(
       spec,
-      { id, labels },
+      { id, labels, section },
       backends,
       held.map((node) => ({ node, backend: removals(node).backend })),
       clientCertificate,
@@ -548,7 +553,8 @@ function accessOf(
   connection: GatewayConnectionSpec,
 ): Verdict | undefined {
   const { namespaces } = snapshot;
-  const named = { name: object.connection, spec: connection };
+  const { section } = snapshot.vendorOf(connection.type);
+  const named = { name: object.connection, spec: connection, section };
   return (
     accessProblem(
       spec,

@@ -7,6 +7,7 @@ import { labelledAs } from '../decide/ownership.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
 import { RemovalGuardState } from '../decide/removal-guard-state.ts';
 import type { SetService } from '../decide/upstream-set.ts';
+import type { Vendor } from '../gateways/vendor.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { MemberWriter } from '../kube/member-writer.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
@@ -79,6 +80,8 @@ export const upstreamIndexes = {
 };
 
 export interface ControllerOptions extends ReferenceRules, CertificateRules {
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => Vendor;
   readonly clusterId: string;
   readonly operatorNamespace: string;
   /** With `upstreamIndexes`. */
@@ -255,6 +258,7 @@ export function createController(options: ControllerOptions): Controller {
     seenSince: (key) => seen.get(key)?.at ?? clock.monotonic(),
   });
   const reconcileConnection = createConnectionReconciler({
+    vendorOf: options.vendorOf,
     connections,
     upstreams,
     connectionState,

@@ -5,12 +5,7 @@ import { buildDesired, planChange, type Snapshot } from '../../src/decide/build-
 import { IdConflicts, keyOf } from '../../src/decide/id-conflicts.ts';
 import { upstreamIndexes } from '../../src/engine/controller.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
-import {
-  type GatewayUpstream,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-} from '../../src/kube/objects.ts';
+import { type GatewayUpstream, transformNamespace } from '../../src/kube/objects.ts';
 import { createReflector } from '../../src/kube/reflector.ts';
 import { createStore, type Store, type Stored } from '../../src/kube/store.ts';
 import { createTransport, type KubeTransport, type WatchEvent } from '../../src/kube/transport.ts';
@@ -25,6 +20,7 @@ import {
   unreadableService,
   unreadableSlice,
 } from '../../src/sources/kubernetes/source.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../support/catalog.ts';
 import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
 import { createRandom, pick, type Random } from '../support/random.ts';

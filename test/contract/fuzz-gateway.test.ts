@@ -7,12 +7,7 @@ import { createController, upstreamIndexes } from '../../src/engine/controller.t
 import { createInstruments } from '../../src/engine/instruments.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
 import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/kube/objects.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-  transformSecret,
-} from '../../src/kube/objects.ts';
+import { transformNamespace, transformSecret } from '../../src/kube/objects.ts';
 import { createStore, type Stored, type StoreOptions } from '../../src/kube/store.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
@@ -26,6 +21,7 @@ import {
   transformSlice,
 } from '../../src/sources/kubernetes/source.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
 import { MUTATIONS, mutate } from '../support/mutate.ts';
@@ -230,6 +226,7 @@ describe('mutated answers of a gateway', () => {
     const stop = new AbortController();
     const controller = createController({
       ...stores,
+      vendorOf,
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

@@ -5,11 +5,9 @@ import { grantIndexes } from '../../decide/references.ts';
 import { upstreamIndexes } from '../../engine/controller.ts';
 import {
   type CertificateSecret,
+  type CustomTransforms,
   REFERENCE_GRANT,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformReferenceGrant,
@@ -36,7 +34,7 @@ export interface Kind<T extends Stored> {
   readonly plural: string;
   readonly scope: 'Namespaced' | 'Cluster';
   /** Undefined for what the operator would not look at either. */
-  readonly trim: (value: unknown) => T | undefined;
+  readonly trim: (value: unknown, custom: CustomTransforms) => T | undefined;
   readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;
 }
 
@@ -51,21 +49,21 @@ export const KINDS = {
     ...GATEWAY_UPSTREAM,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayUpstream,
+    trim: (value, { gatewayUpstream }) => gatewayUpstream(value),
     indexes: upstreamIndexes,
   }),
   connections: kind({
     ...GATEWAY_CONNECTION,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayConnection,
+    trim: (value, { gatewayConnection }) => gatewayConnection(value),
     indexes: {},
   }),
   sets: kind({
     ...GATEWAY_UPSTREAM_SET,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayUpstreamSet,
+    trim: (value, { gatewayUpstreamSet }) => gatewayUpstreamSet(value),
     indexes: {},
   }),
   namespaces: kind({
@@ -165,8 +163,21 @@ export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<
 };
 
 /** Stores that hold `objects`, all of them known in full; certificates those of `secretNamespaces` alone. */
-export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
+export function storesOf(
+  custom: CustomTransforms,
+  objects: RawObjects,
+  secretNamespaces: readonly string[] = [],
+): Stores {
   const certificateKind = { trim: transformCertificateSecret, indexes: {} };
+  const filled = <T extends Stored>(
+    { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
+    raw: readonly unknown[] | undefined,
+  ) =>
+    planStore(
+      indexes,
+      (raw ?? []).flatMap((value) => trim(value, custom) ?? []),
+      { state: raw === undefined ? 'absent' : 'synced' },
+    );
   return {
     certificates: new Map(
       secretNamespaces.map((namespace) => [
@@ -188,17 +199,6 @@ export function storesOf(objects: RawObjects, secretNamespaces: readonly string[
     ...(objects.nodes === undefined ? {} : { nodes: filled(KINDS.nodes, objects.nodes) }),
     ...(objects.endpoints === undefined ? {} : { endpoints: filled(KINDS.endpoints, objects.endpoints) }),
   };
-}
-
-function filled<T extends Stored>(
-  { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
-  raw: readonly unknown[] | undefined,
-) {
-  return planStore(
-    indexes,
-    (raw ?? []).flatMap((value) => trim(value) ?? []),
-    { state: raw === undefined ? 'absent' : 'synced' },
-  );
 }
 
 /** A store of `objects` in which an error of a listener is a defect of the plan. */

@@ -1,4 +1,5 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
+import type { Catalog } from '../../catalog.ts';
 import {
   belongingOf,
   buildDesired,
@@ -12,8 +13,9 @@ import {
 import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
 import { labelledObject } from '../../decide/ownership.ts';
 import { kubeTime, type Verdict } from '../../decide/status.ts';
-import type { GatewayFormat, GatewayInfo } from '../../gateways/driver.ts';
+import type { GatewayFormat } from '../../gateways/driver.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
 import {
   type ObservedUpstream,
   splitKey,
@@ -39,6 +41,7 @@ export type GatewayLook =
   | { readonly kind: 'failed'; readonly message: string };
 
 export interface PlanInput {
+  readonly catalog: Pick<Catalog, 'schemas' | 'vendor'>;
   readonly stores: Stores;
   /** The only namespaces whose objects are in `stores`. Empty: all. */
   readonly onlyNamespaces: readonly string[];
@@ -147,11 +150,12 @@ export function makePlan(input: PlanInput): Plan {
 }
 
 /** What the operator would look at right after a start: without any memory of its own. */
-function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
+function worldOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
   return {
     ...stores,
     onlyNamespaces,
     clusterId,
+    vendorOf: catalog.vendor,
     claims: claimsOf(stores),
     source: createKubernetesSource(stores),
     held: (connection, id) => {

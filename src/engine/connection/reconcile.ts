@@ -3,13 +3,13 @@ import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { patternProblem } from '../../decide/access.ts';
 import { keyOf } from '../../decide/id-conflicts.ts';
 import { missingVerdict, summarize, type Verdict } from '../../decide/status.ts';
-import type { GatewayInfo } from '../../gateways/driver.ts';
-import { gatewayFormat } from '../../gateways/index.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
 import type { MissingPermissions } from '../../kube/permissions.ts';
 import type { StoreView } from '../../kube/store.ts';
 import { GatewayAuthError } from '../../model/errors.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
 import { objectKey, type UpstreamId } from '../../model/model.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
@@ -21,6 +21,7 @@ import type { ConnectionOutcome, Reporter } from '../status/reporter.ts';
 import type { ConnectionState } from './connections.ts';
 
 export interface ConnectionReconcilerDeps {
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   /** With the index `connection`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -199,7 +200,9 @@ function outcomeOf(
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
-    capabilities: connection.spec.ok ? gatewayFormat(connection.spec.value.type).capabilities(info) : [],
+    capabilities: connection.spec.ok
+      ? deps.vendorOf(connection.spec.value.type).format.capabilities(info)
+      : [],
     upstreams: users.length,
     leftBehind: deps.sweep.leftAlone(connection.name),
     dataPlanes: deps.proof.status(connection.name),

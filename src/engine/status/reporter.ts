@@ -13,11 +13,11 @@ import {
   type Verdict,
   type Verdicts,
 } from '../../decide/status.ts';
-import type { Capability } from '../../gateways/driver.ts';
 import type { EventRecorder, KubeEvent } from '../../kube/event-recorder.ts';
 import type { CustomKind, ObjectWriter } from '../../kube/object-writer.ts';
 import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../kube/objects.ts';
 import type { Stored } from '../../kube/store.ts';
+import type { Capability } from '../../model/gateway.ts';
 import { type ObjectKey, objectKey } from '../../model/model.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { PRIORITY } from '../../runtime/lane.ts';

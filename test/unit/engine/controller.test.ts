@@ -8,14 +8,13 @@ import {
   type GatewayUpstreamSet,
   type NamespaceStored,
   type SecretFacts,
-  transformGatewayConnection,
-  transformGatewayUpstream,
   transformNamespace,
 } from '../../../src/kube/objects.ts';
 import { createStore, type Store, type Stored } from '../../../src/kube/store.ts';
 import { createMetrics, type Metrics } from '../../../src/runtime/metrics.ts';
 import { Pace } from '../../../src/runtime/pace.ts';
 import type { SourceChange } from '../../../src/sources/source.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../../support/catalog.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { noReports } from '../../support/no-reports.ts';
 
@@ -86,6 +85,7 @@ describe('the controller', () => {
     namespaces.upsert(the(transformNamespace({ metadata: metadata('shop') })));
     const clock = createFakeClock();
     const controller = createController({
+      vendorOf,
       clusterId: 'cluster',
       operatorNamespace: 'operator',
       upstreams,

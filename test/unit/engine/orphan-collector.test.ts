@@ -5,16 +5,12 @@ import { upstreamIndexes } from '../../../src/engine/controller.ts';
 import { OrphanCollector } from '../../../src/engine/orphan-collector.ts';
 import { GatewaySession } from '../../../src/engine/session/session.ts';
 import type { Reporter } from '../../../src/engine/status/reporter.ts';
-import {
-  type GatewayConnection,
-  type GatewayUpstream,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-} from '../../../src/kube/objects.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { GatewayUnavailableError } from '../../../src/model/errors.ts';
 import type { ObservedUpstream } from '../../../src/model/model.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../../support/catalog.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createMemoryDriver } from '../../support/memory-gateway.ts';
 import { noReports } from '../../support/no-reports.ts';

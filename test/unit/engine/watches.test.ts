@@ -4,10 +4,10 @@ import {
   type GatewayUpstream,
   type NamespaceStored,
   type NodeStored,
-  transformGatewayUpstream,
   transformNamespace,
   transformNode,
 } from '../../../src/kube/objects.ts';
+import { transformGatewayUpstream } from '../../support/catalog.ts';
 
 function upstream(metadata: object = {}, status: object = {}): GatewayUpstream {
   const trimmed = transformGatewayUpstream({

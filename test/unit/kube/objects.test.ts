@@ -5,14 +5,16 @@ import { upstreamIndexes } from '../../../src/engine/controller.ts';
 import {
   type GatewayUpstream,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformSecret,
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
+import {
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+} from '../../support/catalog.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };

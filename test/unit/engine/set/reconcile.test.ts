@@ -8,8 +8,6 @@ import {
   type GatewayUpstream,
   type GatewayUpstreamSet,
   type NamespaceStored,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
 } from '../../../../src/kube/objects.ts';
 import { createStore, type Store, type Stored, type StoreOptions } from '../../../../src/kube/store.ts';
@@ -20,6 +18,7 @@ import {
   transformService,
   unreadableService,
 } from '../../../../src/sources/kubernetes/source.ts';
+import { transformGatewayUpstream, transformGatewayUpstreamSet } from '../../../support/catalog.ts';
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 import { noReports } from '../../../support/no-reports.ts';
 
