@@ -1,7 +1,7 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import { sectionOf } from '../api/vendor-section.ts';
-import type { ServicePortRef } from '../decide/build-upstream.ts';
 import { type Complaint, complaintText } from '../model/errors.ts';
+import type { ServicePortRef } from '../model/reference.ts';
 import type { GatewayDriver } from './driver.ts';
 import type { DataPlaneAddresses, DriverLimits, SecretKeyRef, Vendor } from './vendor.ts';
 

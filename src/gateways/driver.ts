@@ -1,6 +1,6 @@
 import { GatewayRejectedError } from '../model/errors.ts';
 import type { Capability, GatewayInfo, Unsupported } from '../model/gateway.ts';
-import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/model.ts';
+import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 
 /** Everything that a gateway holds, and what its answer said of itself: one request for both. */
 export interface GatewayListing {

@@ -1,4 +1,4 @@
-import type { Upstream } from './model.ts';
+import type { Upstream } from './upstream.ts';
 
 /** What a gateway says of itself. */
 export interface GatewayInfo {

@@ -7,7 +7,8 @@ import { makePlan, type PlannedUpstream } from '../../src/cli/plan/make-plan.ts'
 import { backendTargets, buildUpstream, type ResolvedBackend } from '../../src/decide/build-upstream.ts';
 import { ownerLabels } from '../../src/decide/ownership.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
-import type { Discovered, Upstream } from '../../src/model/model.ts';
+import type { Discovered } from '../../src/model/discovered.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { createAdminApi } from '../support/apisix-stand-in/admin-api.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createStore } from '../support/apisix-stand-in/store.ts';

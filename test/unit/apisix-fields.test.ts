@@ -4,7 +4,7 @@ import { customResourceDefinition } from '../../src/api/crd.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
 import { capabilities } from '../../src/gateways/apisix/capabilities.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { isObject, objectIn } from '../../src/runtime/json.ts';
 
 const page = readFileSync(new URL('../../docs/apisix-fields.md', import.meta.url), 'utf8');

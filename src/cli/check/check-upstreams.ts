@@ -3,8 +3,8 @@ import { GROUP, VERSION } from '../../api/group.ts';
 import type { Catalog } from '../../catalog.ts';
 import type { Lease, LeaseSpec } from '../../kube/leader.ts';
 import { listAll } from '../../kube/list-all.ts';
-import type { GatewayUpstream } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+import type { GatewayUpstream } from '../../model/objects.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 
 export interface CheckUpstreamsDeps {

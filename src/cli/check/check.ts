@@ -7,12 +7,7 @@ import { dataPlanesOf, type FoundDataPlanes, resolveConnection } from '../../gat
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
 import { listAll } from '../../kube/list-all.ts';
-import {
-  type GatewayConnection,
-  NO_HELM_RELEASES,
-  type SecretFacts,
-  transformSecret,
-} from '../../kube/objects.ts';
+import { NO_HELM_RELEASES, transformSecret } from '../../kube/objects.ts';
 import {
   describeMissing,
   describePermission,
@@ -21,6 +16,7 @@ import {
 } from '../../kube/permissions.ts';
 import { resourcePath } from '../../kube/transport.ts';
 import { type Complaint, GatewayAuthError, OperatorError } from '../../model/errors.ts';
+import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
 import {
   resolveService,
   SERVICE_LABEL,

@@ -1,8 +1,8 @@
 import { type GatewayAccess, resolveConnection } from '../../gateways/connect.ts';
 import type { GatewayDriver } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
-import type { GatewayConnection } from '../../kube/objects.ts';
 import { OperatorError } from '../../model/errors.ts';
+import type { GatewayConnection } from '../../model/objects.ts';
 import { isObject } from '../../runtime/json.ts';
 import type { Stores } from './kinds.ts';
 import type { GatewayLook } from './make-plan.ts';

@@ -1,14 +1,14 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
 import { GROUP, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts';
 import { listAll } from '../../kube/list-all.ts';
+import type { CustomTransforms } from '../../kube/objects.ts';
+import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type {
   CustomObject,
-  CustomTransforms,
   GatewayConnection,
   GatewayUpstream,
   GatewayUpstreamSet,
-} from '../../kube/objects.ts';
-import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+} from '../../model/objects.ts';
 
 /** What of our kinds belongs to the operator that is uninstalled. */
 export interface Scope {

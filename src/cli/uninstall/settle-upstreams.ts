@@ -3,8 +3,8 @@ import { GROUP, OPERATOR, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts
 import type { Condition } from '../../api/schema.ts';
 import type { Catalog } from '../../catalog.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
-import type { GatewayUpstream, GatewayUpstreamSet } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+import type { GatewayUpstream, GatewayUpstreamSet } from '../../model/objects.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { remove } from '../install/applier.ts';
 import { InstallError } from '../install/install-error.ts';

@@ -8,7 +8,7 @@ import {
   WriteForbiddenError,
 } from '../../model/errors.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
-import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/model.ts';
+import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
 import type { Backoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type DebugStateDeps, debugState } from '../../../src/engine/debug-state.ts';
-import type { GatewayUpstream } from '../../../src/kube/objects.ts';
+import type { GatewayUpstream } from '../../../src/model/objects.ts';
 import { transformGatewayUpstream } from '../../support/catalog.ts';
 
 const upstream = (name: string): GatewayUpstream => {

@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isDeeperThan } from '../../../src/api/json-depth.ts';
-import { upstreamIndexes } from '../../../src/engine/controller.ts';
+import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import {
-  type GatewayUpstream,
   transformCertificateSecret,
   transformNamespace,
   transformNode,
   transformSecret,
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
+import type { GatewayUpstream } from '../../../src/model/objects.ts';
 import {
   transformGatewayConnection,
   transformGatewayUpstream,

@@ -10,7 +10,7 @@ import {
 } from '../../../../src/cli/plan/make-plan.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
-import type { ObservedUpstream } from '../../../../src/model/model.ts';
+import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { admit, gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createCertificateAuthority } from '../../../support/control-plane/certificates.ts';
 

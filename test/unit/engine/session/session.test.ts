@@ -8,7 +8,7 @@ import {
   UpstreamInUseError,
 } from '../../../../src/model/errors.ts';
 import type { GatewayInfo } from '../../../../src/model/gateway.ts';
-import type { ObservedUpstream, Upstream } from '../../../../src/model/model.ts';
+import type { ObservedUpstream, Upstream } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 
