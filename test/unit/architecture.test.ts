@@ -24,11 +24,14 @@ const node = /^node:/;
 /** The first rule whose `from` matches applies. A package that is not named here may not be imported. */
 const RULES: readonly Rule[] = [
   // An older Node.js evaluates these, and only reports that it is too old.
-  { from: /^main\.ts$/, may: [/^node-version\.ts$/, /^cli\/program\.ts$/, /^node:v8$/] },
+  { from: /^main\.ts$/, may: [/^(catalog|node-version)\.ts$/, /^cli\/program\.ts$/, /^node:v8$/] },
   { from: /^node-version\.ts$/, may: [] },
+  // What is built in.
+  { from: /^catalog\.ts$/, may: [/^(api|gateways|kube|sources)\//] },
   // The composition root of `run`.
   {
     from: /^operator\.ts$/,
+    mayHaveTypesOf: [/^catalog\.ts$/],
     may: [/^(api|config|decide|engine|gateways|kube|model|runtime|sources)\//, node],
   },
   // Any gateway and any registry may use it.
@@ -79,6 +82,7 @@ const RULES: readonly Rule[] = [
   // The only command that runs the engine.
   {
     from: /^cli\/(program|run)\.ts$/,
+    mayHaveTypesOf: [/^catalog\.ts$/],
     may: [/^operator\.ts$/, /^cli\//, /^(api|config|kube|runtime)\//, node],
   },
   {
@@ -91,7 +95,7 @@ const RULES: readonly Rule[] = [
       /^zod$/,
       node,
     ],
-    mayHaveTypesOf: [/^@kubernetes\/client-node$/],
+    mayHaveTypesOf: [/^@kubernetes\/client-node$/, /^catalog\.ts$/],
   },
 ];
 
