@@ -17,14 +17,14 @@ import { createTransport, type KubeTransport, type WatchEvent } from '../../src/
 import type { ObservedUpstream, Upstream } from '../../src/model/model.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   sliceIndexes,
   transformService,
   transformSlice,
   unreadableService,
   unreadableSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
 import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
 import { createRandom, pick, type Random } from '../support/random.ts';

@@ -114,6 +114,8 @@ const PENDING = [
   'decide/set-members.ts: kube/store.ts',
   'sources/kubernetes/removed-endpoints.ts: kube/store.ts',
   'sources/kubernetes/source.ts: kube/store.ts',
+  'sources/kubernetes/subscriptions.ts: kube/store.ts',
+  'sources/kubernetes/transform.ts: kube/store.ts',
 ];
 
 /** `import ... from`, `export ... from`, `import '...'` and `import('...')`, over several lines. */
