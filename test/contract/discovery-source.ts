@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Discovered } from '../../src/model/model.ts';
+import type { Discovered } from '../../src/model/discovered.ts';
 import type { DiscoverySource, SourceChange } from '../../src/sources/source.ts';
 import { eventually } from '../support/eventually.ts';
 

@@ -1,5 +1,5 @@
-import type { ServicePortRef } from '../../src/decide/build-upstream.ts';
 import { createStore } from '../../src/kube/store.ts';
+import type { ServicePortRef } from '../../src/model/reference.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
   type ServiceFacts,

@@ -1,5 +1,6 @@
-import type { PortRef, ServicePortRef } from '../../decide/build-upstream.ts';
-import type { Discovered, Endpoint, Protocol, ServicePort } from '../../model/model.ts';
+import type { Discovered } from '../../model/discovered.ts';
+import type { Endpoint, Protocol, ServicePort } from '../../model/endpoint.ts';
+import type { PortRef, ServicePortRef } from '../../model/reference.ts';
 import type { EndpointsFacts, ServiceFacts, SliceContent, SliceFacts } from './transform.ts';
 
 /** What `service` and its `slices` say about `ref`. Pure. */

@@ -1,7 +1,8 @@
-import type { ServicePortRef } from '../../decide/build-upstream.ts';
 import { unlisted, unreadableObject } from '../../decide/listing.ts';
-import type { StoreView } from '../../kube/store.ts';
-import { type Discovered, objectKey } from '../../model/model.ts';
+import type { Discovered } from '../../model/discovered.ts';
+import { objectKey } from '../../model/keys.ts';
+import type { ServicePortRef } from '../../model/reference.ts';
+import type { StoreView } from '../../model/store-view.ts';
 import type { DiscoverySource } from '../source.ts';
 import { RemovedEndpoints } from './removed-endpoints.ts';
 import { resolveEndpoints, resolveService } from './resolve.ts';

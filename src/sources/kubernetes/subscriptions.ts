@@ -1,5 +1,5 @@
-import type { Stored, StoreView } from '../../kube/store.ts';
-import { objectKey } from '../../model/model.ts';
+import { objectKey } from '../../model/keys.ts';
+import type { Stored, StoreView } from '../../model/store-view.ts';
 import { MultiMap } from '../../runtime/multi-map.ts';
 import type { SourceChange } from '../source.ts';
 

@@ -1,11 +1,6 @@
-import type { Stored } from '../../kube/store.ts';
-import {
-  type Endpoint,
-  type IpFamily,
-  objectKey,
-  type ServiceFront,
-  type ServicePort,
-} from '../../model/model.ts';
+import type { Endpoint, IpFamily, ServiceFront, ServicePort } from '../../model/endpoint.ts';
+import { objectKey } from '../../model/keys.ts';
+import type { Stored } from '../../model/store-view.ts';
 import { interned } from '../../runtime/interned.ts';
 import {
   identityIn,

@@ -1,13 +1,14 @@
 import PQueue from 'p-queue';
 import { z } from 'zod';
-import type { Discovered, Endpoint } from '../../../src/model/model.ts';
+import type { Discovered, RemovalCause } from '../../../src/model/discovered.ts';
+import type { Endpoint } from '../../../src/model/endpoint.ts';
 import type {
   RegistryOptions,
   RegistryType,
   SecretKeyRef,
   ServiceQuery,
 } from '../../../src/sources/registry.ts';
-import type { DiscoverySource, RemovalCause, SourceChange } from '../../../src/sources/source.ts';
+import type { DiscoverySource, SourceChange } from '../../../src/sources/source.ts';
 
 const REQUEST_TIMEOUT_MS = 200;
 const CONCURRENT_REQUESTS = 16;
