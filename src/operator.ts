@@ -39,19 +39,19 @@ import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
+import { createKubernetesSource } from './sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   SLICES_OF_SERVICES,
   serviceIndexes,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
   UNMANAGED_ENDPOINTS,
   unreadableEndpoints,
   unreadableService,
   unreadableSlice,
-} from './sources/kubernetes/source.ts';
+} from './sources/kubernetes/transform.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -153,7 +153,7 @@ export async function runOperator(
   const endpoints = config.readEndpoints
     ? caches.followNamespaced({
         resource: { ...core, plural: 'endpoints' },
-        trim: trimEndpoints,
+        trim: transformEndpoints,
         unreadable: unreadableEndpoints,
         query: UNMANAGED_ENDPOINTS,
       })

@@ -15,13 +15,13 @@ import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   serviceIndexes,
   sliceIndexes,
   transformService,
   transformSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';

@@ -51,7 +51,15 @@ const RULES: readonly Rule[] = [
       /^node:(crypto|util)$/,
     ],
   },
-  { from: /^sources\//, may: [/^sources\//, /^decide\//, /^model\//, /^api\//, /^runtime\//] },
+  {
+    from: /^sources\/[^/]+\.ts$/,
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//],
+    mayHaveTypesOf: [/^zod$/],
+  },
+  {
+    from: /^sources\/[^/]+\//,
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/],
+  },
   {
     from: /^gateways\/[^/]+\.ts$/,
     may: [/^gateways\//, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/],
@@ -113,8 +121,8 @@ function importsOf(file: string, text: string): readonly Import[] {
 function forbidden({ file, target, typeOnly }: Import): boolean {
   const rule = RULES.find(({ from }) => from.test(file));
   if (rule === undefined) return true;
-  // A driver's folder is its own, and nobody else's.
-  const own = /^gateways\/[^/]+\//.exec(file)?.[0];
+  // The folder of a vendor or a source is its own, and of no other one.
+  const own = /^(gateways|sources)\/[^/]+\//.exec(file)?.[0];
   if (own !== undefined && target.startsWith(own)) return false;
   const allowed = typeOnly ? [...rule.may, ...(rule.mayHaveTypesOf ?? [])] : rule.may;
   return !allowed.some((expression) => expression.test(target));
@@ -177,6 +185,8 @@ describe('imports', () => {
     ['gateways/kong/driver.ts', `import { x } from '../translate.ts';`, false],
     ['sources/x/source.ts', `import { createStore } from '../../../kube/store.ts';`, true],
     ['sources/x/source.ts', `import { x } from '../../decide/nodes.ts';`, false],
+    ['sources/x/source.ts', `import { x } from '../y/client.ts';`, true],
+    ['sources/x/source.ts', `import { x } from './client.ts';`, false],
     ['engine/x.ts', `import { readFiles } from '../cli/plan/read-files.ts';`, true],
     ['engine/x.ts', `import { createApisixDriver } from '../gateways/apisix/driver.ts';`, true],
     ['operator.ts', `import { createStore } from './kube/store.ts';`, false],

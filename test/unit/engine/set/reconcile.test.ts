@@ -14,7 +14,7 @@ import {
   serviceIndexes,
   transformService,
   unreadableService,
-} from '../../../../src/sources/kubernetes/source.ts';
+} from '../../../../src/sources/kubernetes/transform.ts';
 import { transformGatewayUpstream, transformGatewayUpstreamSet } from '../../../support/catalog.ts';
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 import { noReports } from '../../../support/no-reports.ts';
