@@ -7,6 +7,7 @@ import type { Config } from './config/config.ts';
 import { grantIndexes } from './decide/references.ts';
 import { type Controller, createController, upstreamIndexes } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
+import { ObjectStates } from './engine/object-state.ts';
 import { createReporter } from './engine/status/reporter.ts';
 import { createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
@@ -196,7 +197,9 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   });
   const instruments = createInstruments(metrics);
   using pace = new Pace(clock);
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events,
     clock,
@@ -252,6 +255,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     log.info({ clusterId, operatorNamespace: config.operatorNamespace }, 'starting');
     const made = createController({
       ...config,
+      states,
       clusterId,
       upstreams,
       connections,

@@ -45,8 +45,8 @@ import {
   staysBehind,
 } from './ownership.ts';
 import { type ReferenceRules, referenceRefused } from './references.ts';
+import type { Basis, Remembered } from './remembered.ts';
 import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from './removal-guard.ts';
-import type { Basis, Remembered } from './removal-guard-state.ts';
 import { createRemovalReasonOf, type NodeRemoval } from './removal-reason.ts';
 import { trueSince, type Verdict } from './status.ts';
 

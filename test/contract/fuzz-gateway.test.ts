@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { grantIndexes } from '../../src/decide/references.ts';
 import { createController, upstreamIndexes } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
 import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/kube/objects.ts';
 import {
@@ -230,6 +231,7 @@ describe('mutated answers of a gateway', () => {
     const stop = new AbortController();
     const controller = createController({
       ...stores,
+      states: new ObjectStates(hasty),
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

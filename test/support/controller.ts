@@ -4,6 +4,7 @@ import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { keyOf } from '../../src/decide/id-conflicts.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import { createReporter } from '../../src/engine/status/reporter.ts';
 import type { KubeEvent } from '../../src/kube/event-recorder.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
@@ -62,7 +63,9 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     },
     ...settings.writer,
   };
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events: {
       record: (kind, object, { reason, message }: KubeEvent) =>
@@ -79,6 +82,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const source = createKubernetesSource(stores);
   const controller = createController({
     ...stores,
+    states,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',
     onlyNamespaces: settings.onlyNamespaces ?? [],

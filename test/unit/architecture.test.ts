@@ -109,7 +109,6 @@ const PENDING = [
   'decide/id-conflicts.ts: kube/objects.ts',
   'decide/references.ts: kube/objects.ts',
   'decide/references.ts: kube/store.ts',
-  'decide/removal-guard-state.ts: runtime/clock.ts',
   'decide/set-members.ts: kube/objects.ts',
   'decide/set-members.ts: kube/store.ts',
   'sources/kubernetes/removed-endpoints.ts: kube/store.ts',

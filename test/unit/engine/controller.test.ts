@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { grantIndexes } from '../../../src/decide/references.ts';
 import { createController, upstreamIndexes } from '../../../src/engine/controller.ts';
 import { createInstruments, type depthSamples } from '../../../src/engine/instruments.ts';
+import { ObjectStates } from '../../../src/engine/object-state.ts';
 import {
   type GatewayConnection,
   type GatewayUpstream,
@@ -86,6 +87,7 @@ describe('the controller', () => {
     namespaces.upsert(the(transformNamespace({ metadata: metadata('shop') })));
     const clock = createFakeClock();
     const controller = createController({
+      states: new ObjectStates(clock),
       clusterId: 'cluster',
       operatorNamespace: 'operator',
       upstreams,

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { SetMember } from '../../../../src/decide/upstream-set.ts';
 import { upstreamIndexes } from '../../../../src/engine/controller.ts';
-import { type SetOutcome, UpstreamSets } from '../../../../src/engine/set/reconcile.ts';
+import { UpstreamSets } from '../../../../src/engine/set/reconcile.ts';
 import type { Reporter } from '../../../../src/engine/status/reporter.ts';
 import { KubeApiError } from '../../../../src/kube/kube-error.ts';
 import {
@@ -14,6 +14,7 @@ import {
 } from '../../../../src/kube/objects.ts';
 import { createStore, type Store, type Stored, type StoreOptions } from '../../../../src/kube/store.ts';
 import type { ObjectKey } from '../../../../src/model/model.ts';
+import type { SetOutcome } from '../../../../src/model/outcome.ts';
 import {
   type ServiceFacts,
   serviceIndexes,

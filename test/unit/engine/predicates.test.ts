@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { concernsNamespace, concernsNode, concernsObject } from '../../../src/engine/watches.ts';
+import { concernsNamespace, concernsNode, concernsObject } from '../../../src/engine/predicates.ts';
 import {
   type GatewayUpstream,
   type NamespaceStored,
