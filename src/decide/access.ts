@@ -3,11 +3,12 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
-import type { NotPermitted, ServicePortRef } from './build-upstream.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { Verdict } from '../model/verdict.ts';
+import type { NotPermitted } from './build-upstream.ts';
 import { hostPolicy } from './host-policy.ts';
 import { namePattern } from './name-pattern.ts';
 import { idPrefixOf } from './ownership.ts';
-import type { Verdict } from './status.ts';
 
 /** A namespace as access rules see it. */
 export interface NamespaceFacts {

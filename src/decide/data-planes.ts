@@ -1,7 +1,7 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import { type LaggingReason, MAX_LAGGING } from '../api/gateway-upstream.ts';
-import type { Discovered } from '../model/model.ts';
-import type { ServicePortRef } from './build-upstream.ts';
+import type { Discovered } from '../model/discovered.ts';
+import type { ServicePortRef } from '../model/reference.ts';
 import { formatPlace } from './diff.ts';
 import { chooseEndpoints } from './nodes.ts';
 

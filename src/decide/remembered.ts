@@ -1,16 +1,15 @@
-import type { UpstreamNode } from '../model/model.ts';
-
-/** What the removal guard remembers of an object from earlier reconciles. */
+import type { UpstreamNode } from '../model/upstream.ts';
+/** What the removal guard knows of an object from earlier looks. */
 export interface Remembered {
-  /** Whether the operator itself put this node there: a node that another client added is drift, not an endpoint. */
+  /** Whether the operator itself put this node there: what somebody else added is drift, and no endpoint. */
   readonly put: (node: UpstreamNode) => boolean;
   /** What decided which endpoints there are. */
   readonly basis: Basis;
-  /** The basis changed since the last write, or so recently that endpoints may still follow it. */
+  /** The basis changed since the last write, or so lately that endpoints may still follow it. */
   readonly isSettling: boolean;
-  /** Since when nodes are guarded, wall clock. */
+  /** Since when something is held, wall clock. */
   readonly heldSince: number | undefined;
-  /** Places of nodes that disappeared without an explanation a short while ago. */
+  /** Places of nodes that went unexplained a short while ago. */
   readonly lost: readonly string[];
 }
 

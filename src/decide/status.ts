@@ -2,8 +2,6 @@ import { STALLED } from '../api/conditions.ts';
 import { type Condition, NEVER } from '../api/schema.ts';
 import type { Verdict, Verdicts } from '../model/verdict.ts';
 
-export type { Verdict, Verdicts } from '../model/verdict.ts';
-
 const MAX_MESSAGE = 1024;
 
 /** The summary: the first of `parts` that is not True, else `whole`. */

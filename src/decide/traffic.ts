@@ -1,14 +1,8 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { durationMs, durationText } from '../api/schema.ts';
-import type {
-  HealthCheck,
-  HostHeader,
-  KeyPair,
-  LoadBalancing,
-  Protocol,
-  Scheme,
-  Traffic,
-} from '../model/model.ts';
+import type { Protocol } from '../model/endpoint.ts';
+import type { KeyPair } from '../model/key-pair.ts';
+import type { HealthCheck, HostHeader, LoadBalancing, Scheme, Traffic } from '../model/upstream.ts';
 
 export const SCHEME_DEFAULT: Scheme = 'HTTP';
 

@@ -1,13 +1,12 @@
-import type { Snapshot } from '../decide/build-desired.ts';
-import type { ServicePortRef } from '../decide/build-upstream.ts';
-import { type CertificateRules, certificateName } from '../decide/certificates.ts';
-import { namespaceNamedBy } from '../decide/host-policy.ts';
+import type { CertificateRules } from '../decide/certificates.ts';
 import { IdConflicts } from '../decide/id-conflicts.ts';
-import { labelledAs } from '../decide/ownership.ts';
-import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
+import type { ReferenceRules } from '../decide/references.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 import type { SetService } from '../decide/upstream-set.ts';
+import { vendorOf } from '../gateways/index.ts';
 import type { MemberWriter } from '../kube/member-writer.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
 import type {
   GatewayConnection,
   GatewayUpstream,
@@ -15,10 +14,9 @@ import type {
   NamespaceStored,
   NodeStored,
   SecretFacts,
-} from '../kube/objects.ts';
-import type { MissingPermissions } from '../kube/permissions.ts';
-import type { Stored, StoreView } from '../kube/store.ts';
-import { objectKey } from '../model/model.ts';
+} from '../model/objects.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { Stored, StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -41,30 +39,6 @@ import type { Reporter } from './status/reporter.ts';
 import { Tracker } from './tracker.ts';
 import { createUpstreamReconciler } from './upstream/reconcile.ts';
 import { Watches } from './watches.ts';
-
-/** Indexes that the controller needs on the store of GatewayUpstreams. */
-export const upstreamIndexes = {
-  connection: (object: GatewayUpstream): readonly string[] => [object.connection],
-  namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
-  /** How labels in a gateway name the object. */
-  label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
-  /** The set that made it. */
-  set: ({ madeBy }: GatewayUpstream): readonly string[] => (madeBy === undefined ? [] : [madeBy.set]),
-  /** The other namespaces that it refers to. */
-  referred: referredNamespaces,
-  /** `namespace/name` of the Secret that it refers to. */
-  certificate: (object: GatewayUpstream): readonly string[] => {
-    const name = certificateName(object);
-    return name === undefined ? [] : [objectKey(object.namespace, name)];
-  },
-  /** Namespaces that an address of it would lead into, if there were one of that name. */
-  named: ({ spec }: GatewayUpstream): readonly string[] =>
-    spec.ok
-      ? spec.value.backends.flatMap(({ addresses = [] }) =>
-          addresses.flatMap(({ host }) => namespaceNamedBy(host) ?? []),
-        )
-      : [],
-};
 
 export interface ControllerOptions extends ReferenceRules, CertificateRules {
   /** Shared with the reporter. */
@@ -209,6 +183,7 @@ function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts
   const { states, clock } = options;
   return {
     ...options,
+    vendorOf,
     gatewayInfo: (connection) => sessions.info(connection),
     claims: conflicts,
     held: (connection, id) => {

@@ -1,14 +1,13 @@
 import type { IdConflicts } from '../decide/id-conflicts.ts';
-import type { GatewayConnection } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
-import type { ObservedUpstream, UpstreamId } from '../model/model.ts';
+import type { GatewayConnection } from '../model/objects.ts';
+import type { StoreView } from '../model/store-view.ts';
+import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { ConnectionState } from './connection/connections.ts';
 import type { DataPlaneVerifier } from './data-planes/verifier.ts';
 import type { OrphanCollector } from './orphan-collector.ts';
 import type { EngineQueue } from './queue.ts';
-import type { ListReport } from './session/session.ts';
-import { READ_BACK_MS } from './session/session.ts';
+import { type ListReport, READ_BACK_MS } from './session/session.ts';
 
 export interface GatewayEventsDeps {
   readonly connections: StoreView<GatewayConnection>;

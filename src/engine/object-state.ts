@@ -1,7 +1,8 @@
 import type { Remembered } from '../decide/remembered.ts';
-import type { Verdict } from '../decide/status.ts';
-import type { Stored } from '../kube/store.ts';
-import { type ObjectKey, objectKey, type UpstreamId } from '../model/model.ts';
+import { type ObjectKey, objectKey } from '../model/keys.ts';
+import type { Stored } from '../model/store-view.ts';
+import type { UpstreamId } from '../model/upstream.ts';
+import type { Verdict } from '../model/verdict.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { EndpointChange } from './endpoint-change.ts';
 import { RemovalGuardState } from './removal-guard-state.ts';

@@ -1,8 +1,8 @@
-import { keyOf } from '../decide/id-conflicts.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
-import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
-import { type ObjectKey, splitKey, type UpstreamId } from '../model/model.ts';
+import { keyOf, type ObjectKey, splitKey } from '../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
+import type { StoreView } from '../model/store-view.ts';
+import type { UpstreamId } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY, type Priority } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';

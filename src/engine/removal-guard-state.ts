@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Basis, Remembered } from '../decide/remembered.ts';
 import { placeOf } from '../decide/removal-guard.ts';
-import type { UpstreamNode } from '../model/model.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
 
 interface Memory {

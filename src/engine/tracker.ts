@@ -1,8 +1,9 @@
-import type { ServicePortRef } from '../decide/build-upstream.ts';
 import { backendTargets } from '../decide/build-upstream.ts';
-import { type IdConflicts, keyOf } from '../decide/id-conflicts.ts';
-import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
+import type { IdConflicts } from '../decide/id-conflicts.ts';
+import { keyOf } from '../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { Pace } from '../runtime/pace.ts';

@@ -1,8 +1,10 @@
 import { type BackendTarget, backendTargets } from '../decide/build-upstream.ts';
 import { type CertificateRules, certificateName } from '../decide/certificates.ts';
-import { type IdConflicts, keyOf } from '../decide/id-conflicts.ts';
+import type { IdConflicts } from '../decide/id-conflicts.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
 import type { SetService } from '../decide/upstream-set.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
+import { keyOf, objectKey } from '../model/keys.ts';
 import type {
   CertificateSecret,
   GatewayConnection,
@@ -11,10 +13,8 @@ import type {
   NodeStored,
   ReferenceGrantStored,
   SecretFacts,
-} from '../kube/objects.ts';
-import type { MissingPermissions } from '../kube/permissions.ts';
-import type { Stored, StoreEvent, StoreView } from '../kube/store.ts';
-import { objectKey } from '../model/model.ts';
+} from '../model/objects.ts';
+import type { Stored, StoreEvent, StoreView } from '../model/store-view.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Pace } from '../runtime/pace.ts';

@@ -1,3 +1,4 @@
+import type { GatewayFacts } from '../model/gateway.ts';
 import type { ApisixOptions } from './apisix/client.ts';
 import { apisixFormat, createApisixDriver } from './apisix/driver.ts';
 import type { GatewayDriver, GatewayFormat } from './driver.ts';
@@ -20,6 +21,11 @@ const vendors: {
 /** Throws an `Error` that says what is wrong with the options. */
 export function createGatewayDriver(options: GatewayOptions): GatewayDriver {
   return vendors[options.type].create(options);
+}
+
+/** What decisions depend on of the gateways of this type. */
+export function vendorOf(type: GatewayType): GatewayFacts {
+  return vendors[type];
 }
 
 export function gatewayFormat(type: GatewayType): GatewayFormat {

@@ -1,9 +1,9 @@
 import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
 import type { Reason } from '../api/reasons.ts';
+import type { Stored } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { CustomKind } from './object-writer.ts';
-import type { Stored } from './store.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
 export interface KubeEvent {

@@ -1,27 +1,24 @@
 import type { z } from 'zod';
-import {
-  type GatewayConnectionSpec,
-  type GatewayConnectionStatus,
-  gatewayConnectionSpec,
-  gatewayConnectionStatus,
-} from '../api/gateway-connection.ts';
-import {
-  type GatewayUpstreamSpec,
-  type GatewayUpstreamStatus,
-  gatewayUpstreamSpec,
-  gatewayUpstreamStatus,
-} from '../api/gateway-upstream.ts';
-import {
-  type GatewayUpstreamSetSpec,
-  type GatewayUpstreamSetStatus,
-  gatewayUpstreamSetSpec,
-  gatewayUpstreamSetStatus,
-} from '../api/gateway-upstream-set.ts';
+import { gatewayConnectionSpec, gatewayConnectionStatus } from '../api/gateway-connection.ts';
+import { gatewayUpstreamSpec, gatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import { gatewayUpstreamSetSpec, gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
-import type { ReferenceGrant } from '../decide/grants.ts';
 import { keyPairProblem } from '../decide/key-pair.ts';
-import type { ClusterNode, KeyPair } from '../model/model.ts';
+import type { KeyPair } from '../model/key-pair.ts';
+import type {
+  CertificateSecret,
+  CustomObject,
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  MadeBySet,
+  NamespaceStored,
+  NodeStored,
+  Parsed,
+  ReferenceGrantStored,
+  SecretFacts,
+} from '../model/objects.ts';
 import { interned } from '../runtime/interned.ts';
 import {
   identityIn,
@@ -34,55 +31,6 @@ import {
   textIn,
   textsIn,
 } from '../runtime/json.ts';
-import type { Stored } from './store.ts';
-
-/** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
-export type Parsed<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly message: string };
-
-/** One object of our own kinds. */
-export interface CustomObject<Spec, Status> extends Stored {
-  readonly generation: number;
-  /** RFC 3339. */
-  readonly creationTimestamp: string;
-  readonly deletionTimestamp: string | undefined;
-  readonly finalizers: readonly string[];
-  readonly spec: Parsed<Spec>;
-  readonly status: Status | undefined;
-}
-
-export interface GatewayUpstream extends CustomObject<GatewayUpstreamSpec, GatewayUpstreamStatus> {
-  /** Known even where the spec is not valid. */
-  readonly connection: string;
-  /** What the annotation `accept-removal` says. */
-  readonly acceptRemoval: string | undefined;
-  /** Undefined for one that no set made. */
-  readonly madeBy: MadeBySet | undefined;
-}
-
-/** What a GatewayUpstream says of the set that made it. */
-export interface MadeBySet {
-  /** Name of the GatewayUpstreamSet. */
-  readonly set: string;
-  /** Of the GatewayUpstreamSet; undefined where the label alone names it. */
-  readonly uid: string | undefined;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly annotations: Readonly<Record<string, string>>;
-}
-
-export interface GatewayUpstreamSet extends CustomObject<GatewayUpstreamSetSpec, GatewayUpstreamSetStatus> {
-  /** What the annotation `accept-prune` says. */
-  readonly acceptPrune: string | undefined;
-}
-
-export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConnectionStatus>;
-
-/** What is kept of a Secret in the operator's own namespace. */
-export interface SecretFacts extends Stored {
-  /** Decoded. */
-  readonly data: Readonly<Record<string, string>>;
-}
 
 const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
 
@@ -92,19 +40,6 @@ export const CERTIFICATE_SECRETS = { fieldSelector: `type=${CERTIFICATE_SECRET_T
 /** Selects Secrets but for Helm's, which keeps every release in one of this type: large, many, and never one of ours. */
 export const NO_HELM_RELEASES = { fieldSelector: 'type!=helm.sh/release.v1' };
 
-/** What is kept of a Secret that a GatewayUpstream may refer to. */
-export interface CertificateSecret extends Stored {
-  /** `message` ends the sentence that begins with the Secret's name. */
-  readonly pair: Parsed<KeyPair>;
-}
-
-export interface NamespaceStored extends Stored {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly terminating: boolean;
-}
-
-export interface NodeStored extends Stored, ClusterNode {}
-
 /** The Gateway API's kind by which the owner of a namespace lets others refer into it. */
 export const REFERENCE_GRANT = {
   group: 'gateway.networking.k8s.io',
@@ -113,11 +48,6 @@ export const REFERENCE_GRANT = {
   olderVersion: 'v1beta1',
   plural: 'referencegrants',
 } as const;
-
-export interface ReferenceGrantStored extends Stored, ReferenceGrant {
-  /** Why nothing is known of what it permits; absent for one that was read. */
-  readonly unreadable?: string;
-}
 
 /** Keeps of `value` only what the schema names, so that what is stored is as deep as the schema, however deep `value` is. */
 function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {

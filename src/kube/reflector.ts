@@ -1,10 +1,11 @@
-import { objectKey } from '../model/model.ts';
+import { objectKey } from '../model/keys.ts';
+import type { Stored, StoreState } from '../model/store-view.ts';
 import { createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { identityIn, objectIn, textIn } from '../runtime/json.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
-import type { ObjectFailure, Store, Stored, StoreState } from './store.ts';
+import type { ObjectFailure, Store } from './store.ts';
 import { type KubeTransport, ListItems, type WatchEvent } from './transport.ts';
 
 export interface ReflectorTiming {

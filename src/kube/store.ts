@@ -1,43 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { objectKey } from '../model/model.ts';
+import { objectKey } from '../model/keys.ts';
+import type { Stored, StoreEvent, StoreState, StoreView } from '../model/store-view.ts';
 import { MultiMap } from '../runtime/multi-map.ts';
-
-/** The least that every stored object has. */
-export interface Stored {
-  /** Empty for cluster-scoped objects. */
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly resourceVersion: string;
-}
-
-export type StoreState =
-  /** Not listed in full yet: what is missing here says nothing. `problem`: why the first list failed. */
-  | { readonly state: 'syncing'; readonly problem?: string }
-  /** Listed in full at least once and followed since. */
-  | { readonly state: 'synced' }
-  /** The API server does not serve this kind (its CRD is not installed). Noticed when it appears. */
-  | { readonly state: 'absent' };
-
-export interface StoreEvent<T> {
-  readonly previous: T | undefined;
-  readonly current: T | undefined;
-}
-
-/** What controllers and sources see of a cache: reads only. */
-export interface StoreView<T extends Stored> {
-  readonly state: StoreState;
-  readonly size: number;
-  /** `namespace` is empty for cluster-scoped objects. */
-  get(namespace: string, name: string): T | undefined;
-  list(): IterableIterator<T>;
-  /** Objects whose index function returned `value`. */
-  byIndex(index: string, value: string): readonly T[];
-  /** Called after the store holds the change; a listener that throws is reported and the others still run. */
-  onChange(listener: (event: StoreEvent<T>) => void): Disposable;
-  /** Called whenever `state` changed. */
-  onState(listener: (state: StoreState) => void): Disposable;
-}
 
 /** The writing side, for a reflector. */
 export interface Store<T extends Stored> extends StoreView<T> {
@@ -52,6 +16,7 @@ export interface Store<T extends Stored> extends StoreView<T> {
 
 /** What the program does with one object: reads it, compares it with the one before, indexes it, tells listeners. */
 export const OBJECT_STEPS = ['read', 'compare', 'index', 'notify'] as const;
+
 export type ObjectStep = (typeof OBJECT_STEPS)[number];
 
 /** A step that threw for one object. It concerns that object only: the store goes on with the others. */

@@ -1,7 +1,7 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { ExcludedReason, GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
 import type { GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
-import type { UpstreamId } from './model.ts';
+import type { UpstreamId } from './upstream.ts';
 import type { Verdict } from './verdict.ts';
 
 /** The result of reconciling one GatewayUpstream; its status, Events and log lines are made from it. */

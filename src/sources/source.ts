@@ -1,13 +1,4 @@
-import type { Departed } from '../decide/removal-reason.ts';
-import type { Discovered } from '../model/model.ts';
-
-/**
- * How something went that a reference lists no more.
- * - `explained`: it was terminating when it was listed last.
- * - `vanished`: it was listed without terminating, and then it was not.
- * - `unknown`: it was not listed as long as this program runs.
- */
-export type RemovalCause = 'explained' | 'vanished' | 'unknown';
+import type { Departed, Discovered, RemovalCause } from '../model/discovered.ts';
 
 /**
  * What may have changed.

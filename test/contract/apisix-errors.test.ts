@@ -15,7 +15,7 @@ import {
   OperatorError,
   UpstreamInUseError,
 } from '../../src/model/errors.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { createLog } from '../../src/runtime/log.ts';
 import { type Fault, type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
 import { MAX_LIST_BYTES } from '../../src/gateways/apisix/http-answer.ts';
-import type { ObservedUpstream } from '../../src/model/model.ts';
+import type { ObservedUpstream } from '../../src/model/upstream.ts';
 
 const never = new AbortController().signal;
 const MIB = 1024 * 1024;

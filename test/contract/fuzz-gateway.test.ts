@@ -3,18 +3,20 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { grantIndexes } from '../../src/decide/references.ts';
-import { createController, upstreamIndexes } from '../../src/engine/controller.ts';
+import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
+import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
 import { ObjectStates } from '../../src/engine/object-state.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
-import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/kube/objects.ts';
 import {
   transformGatewayConnection,
   transformGatewayUpstream,
   transformNamespace,
   transformSecret,
 } from '../../src/kube/objects.ts';
-import { createStore, type Stored, type StoreOptions } from '../../src/kube/store.ts';
+import { createStore, type StoreOptions } from '../../src/kube/store.ts';
+import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/model/objects.ts';
+import type { Stored } from '../../src/model/store-view.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';

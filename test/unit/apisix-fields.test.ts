@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { customResourceDefinition, GATEWAY_UPSTREAM } from '../../src/api/crd.ts';
 import { capabilities } from '../../src/gateways/apisix/capabilities.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { isObject, objectIn } from '../../src/runtime/json.ts';
 
 const page = readFileSync(new URL('../../docs/apisix-fields.md', import.meta.url), 'utf8');

@@ -93,28 +93,6 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** Imports that the layers do not allow yet. */
-const PENDING = [
-  'cli/check/check.ts: engine/connection/connections.ts',
-  'cli/plan/expand-sets.ts: engine/controller.ts',
-  'cli/plan/gateway-looks.ts: engine/connection/connections.ts',
-  'cli/plan/kinds.ts: engine/controller.ts',
-  'decide/build-desired.ts: gateways/driver.ts',
-  'decide/build-desired.ts: gateways/index.ts',
-  'decide/build-desired.ts: kube/objects.ts',
-  'decide/build-desired.ts: kube/store.ts',
-  'decide/build-desired.ts: sources/source.ts',
-  'decide/certificates.ts: kube/objects.ts',
-  'decide/certificates.ts: kube/store.ts',
-  'decide/id-conflicts.ts: kube/objects.ts',
-  'decide/references.ts: kube/objects.ts',
-  'decide/references.ts: kube/store.ts',
-  'decide/set-members.ts: kube/objects.ts',
-  'decide/set-members.ts: kube/store.ts',
-  'sources/kubernetes/removed-endpoints.ts: kube/store.ts',
-  'sources/kubernetes/source.ts: kube/store.ts',
-];
-
 /** `import ... from`, `export ... from`, `import '...'` and `import('...')`, over several lines. */
 const IMPORT = /\b(?:(import|export)\s+(type\s+)?[^'";=()]*?\bfrom\s*|import\s*\(?\s*)'([^']+)'/g;
 
@@ -173,7 +151,7 @@ describe('imports', () => {
         .filter(forbidden)
         .map(({ file, target }) => `${file}: ${target}`)
         .sort(),
-    ).toEqual(PENDING);
+    ).toEqual([]);
   });
 
   it.each<[string, string, boolean]>([

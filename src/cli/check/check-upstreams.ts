@@ -2,8 +2,9 @@ import { GATEWAY_UPSTREAM } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import type { Lease, LeaseSpec } from '../../kube/leader.ts';
 import { listAll } from '../../kube/list-all.ts';
-import { type GatewayUpstream, transformGatewayUpstream } from '../../kube/objects.ts';
+import { transformGatewayUpstream } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+import type { GatewayUpstream } from '../../model/objects.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 
 export interface CheckUpstreamsDeps {

@@ -2,19 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../../api/crd.ts';
 import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
-import type { ServicePortRef } from '../../decide/build-upstream.ts';
 import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
-import { controlApiOf, gatewayOptionsOf } from '../../engine/connection/connections.ts';
+import { controlApiOf, gatewayOptionsOf } from '../../gateways/connection-options.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
 import { createGatewayDriver } from '../../gateways/index.ts';
 import { listAll } from '../../kube/list-all.ts';
-import {
-  type GatewayConnection,
-  NO_HELM_RELEASES,
-  type SecretFacts,
-  transformGatewayConnection,
-  transformSecret,
-} from '../../kube/objects.ts';
+import { NO_HELM_RELEASES, transformGatewayConnection, transformSecret } from '../../kube/objects.ts';
 import {
   describeMissing,
   describePermission,
@@ -23,6 +16,8 @@ import {
 } from '../../kube/permissions.ts';
 import { resourcePath } from '../../kube/transport.ts';
 import { type Complaint, GatewayAuthError, OperatorError } from '../../model/errors.ts';
+import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
+import type { ServicePortRef } from '../../model/reference.ts';
 import {
   resolveService,
   SERVICE_LABEL,

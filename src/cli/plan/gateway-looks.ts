@@ -1,8 +1,8 @@
-import { gatewayOptionsOf } from '../../engine/connection/connections.ts';
+import { gatewayOptionsOf } from '../../gateways/connection-options.ts';
 import type { GatewayDriver } from '../../gateways/driver.ts';
 import { createGatewayDriver, gatewayFormat } from '../../gateways/index.ts';
-import type { GatewayConnection } from '../../kube/objects.ts';
 import { OperatorError } from '../../model/errors.ts';
+import type { GatewayConnection } from '../../model/objects.ts';
 import { isObject } from '../../runtime/json.ts';
 import type { Stores } from './kinds.ts';
 import type { GatewayLook } from './make-plan.ts';

@@ -1,10 +1,9 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
-import { IdConflicts, keyOf } from '../../decide/id-conflicts.ts';
+import { IdConflicts } from '../../decide/id-conflicts.ts';
 import { grantIndexes } from '../../decide/references.ts';
-import { upstreamIndexes } from '../../engine/controller.ts';
+import { upstreamIndexes } from '../../decide/upstream-indexes.ts';
 import {
-  type CertificateSecret,
   REFERENCE_GRANT,
   transformCertificateSecret,
   transformGatewayConnection,
@@ -15,7 +14,10 @@ import {
   transformReferenceGrant,
   transformSecret,
 } from '../../kube/objects.ts';
-import { createStore, type Stored, type StoreView } from '../../kube/store.ts';
+import { createStore } from '../../kube/store.ts';
+import { keyOf } from '../../model/keys.ts';
+import type { CertificateSecret } from '../../model/objects.ts';
+import type { Stored, StoreView } from '../../model/store-view.ts';
 import { identityIn, objectIn } from '../../runtime/json.ts';
 import {
   serviceIndexes,

@@ -1,26 +1,19 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
-import {
-  belongingOf,
-  buildDesired,
-  type DeletionPlan,
-  type DesiredState,
-  deletionPlanOf,
-  planChange,
-  planDeletion,
-  type Snapshot,
-} from '../../decide/build-desired.ts';
+import { belongingOf } from '../../decide/belonging.ts';
+import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
+import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
 import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
 import { labelledObject } from '../../decide/ownership.ts';
-import { kubeTime, type Verdict } from '../../decide/status.ts';
-import type { GatewayFormat, GatewayInfo } from '../../gateways/driver.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
-import {
-  type ObservedUpstream,
-  splitKey,
-  type Upstream,
-  type UpstreamId,
-  type UpstreamNode,
-} from '../../model/model.ts';
+import { planChange } from '../../decide/plan-change.ts';
+import type { Snapshot } from '../../decide/snapshot.ts';
+import { kubeTime } from '../../decide/status.ts';
+import type { GatewayFormat } from '../../gateways/driver.ts';
+import { vendorOf } from '../../gateways/index.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
+import { splitKey } from '../../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
+import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { claimsOf, type Stores } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
@@ -158,6 +151,7 @@ function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
     },
+    vendorOf,
     gatewayInfo: ({ name }) => {
       const look = gateways.get(name);
       return look?.kind === 'listed' ? look.info : {};

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { objectKey } from '../../model/model.ts';
+import { objectKey } from '../../model/keys.ts';
 import { isObject, type JsonObject, objectIn, textIn, textsIn } from '../../runtime/json.ts';
 import { SERVICE_LABEL } from '../../sources/kubernetes/source.ts';
 

@@ -1,22 +1,19 @@
 import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../api/gateway-upstream.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { accessProblem, adoptionProblem } from '../../decide/access.ts';
-import {
-  backendTargets,
-  buildUpstream,
-  type ResolvedBackend,
-  type ServicePortRef,
-} from '../../decide/build-upstream.ts';
+import { backendTargets, buildUpstream, type ResolvedBackend } from '../../decide/build-upstream.ts';
 import { nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
-import { keyOf } from '../../decide/id-conflicts.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
 import { carriesOwnLabel } from '../../decide/ownership.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
 import { greatestCommonDivisor } from '../../decide/weights.ts';
-import type { GatewayConnection } from '../../kube/objects.ts';
-import type { ObservedUpstream, Protocol, UpstreamNode } from '../../model/model.ts';
+import type { Protocol } from '../../model/endpoint.ts';
+import { keyOf } from '../../model/keys.ts';
+import type { GatewayConnection } from '../../model/objects.ts';
+import type { ServicePortRef } from '../../model/reference.ts';
+import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { claimsOf } from './kinds.ts';
 import type { GatewayLook, PlanInput } from './make-plan.ts';

@@ -2,15 +2,17 @@ import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../.
 import { GROUP, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts';
 import { listAll } from '../../kube/list-all.ts';
 import {
-  type CustomObject,
-  type GatewayConnection,
-  type GatewayUpstream,
-  type GatewayUpstreamSet,
   transformGatewayConnection,
   transformGatewayUpstream,
   transformGatewayUpstreamSet,
 } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+import type {
+  CustomObject,
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+} from '../../model/objects.ts';
 
 /** What of our kinds belongs to the operator that is uninstalled. */
 export interface Scope {

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import { MAX_UNREACHABLE } from '../../api/gateway-connection.ts';
-import type { ServicePortRef } from '../../decide/build-upstream.ts';
 import {
   type DataPlanesOfConnection,
   type DataPlanesOfUpstream,
@@ -14,20 +13,21 @@ import {
   unfollowedProblem,
 } from '../../decide/data-planes.ts';
 import { nodesIn } from '../../decide/diff.ts';
-import { keyOf } from '../../decide/id-conflicts.ts';
 import { boundedMessage } from '../../decide/status.ts';
+import { controlApiOf } from '../../gateways/connection-options.ts';
 import type { DataPlaneReader } from '../../gateways/driver.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
-import type { StoreView } from '../../kube/store.ts';
 import { GatewayUnavailableError } from '../../model/errors.ts';
-import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../../model/model.ts';
+import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
+import type { ServicePortRef } from '../../model/reference.ts';
+import type { StoreView } from '../../model/store-view.ts';
+import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { PRIORITY } from '../../runtime/lane.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { type Pace, SLOW_CONCURRENCY } from '../../runtime/pace.ts';
 import { type Result, WorkQueue } from '../../runtime/work-queue.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
-import { controlApiOf } from '../connection/connections.ts';
 import type { ObjectStates } from '../object-state.ts';
 import type { Reporter } from '../status/reporter.ts';
 

@@ -1,6 +1,6 @@
 import type { Status } from '../../decide/build-status.ts';
 import type { CustomKind } from '../../kube/object-writer.ts';
-import type { Stored } from '../../kube/store.ts';
+import type { Stored } from '../../model/store-view.ts';
 import type { Verdict } from '../../model/verdict.ts';
 
 /** The `Ready` condition without its message. */

@@ -4,13 +4,13 @@ import type { DataPlanesOfUpstream } from '../../decide/data-planes.ts';
 import { kubeTime } from '../../decide/status.ts';
 import type { EventRecorder, KubeEvent } from '../../kube/event-recorder.ts';
 import type { CustomKind } from '../../kube/object-writer.ts';
+import type { ObjectKey } from '../../model/keys.ts';
 import type {
   CustomObject,
   GatewayConnection,
   GatewayUpstream,
   GatewayUpstreamSet,
-} from '../../kube/objects.ts';
-import type { ObjectKey } from '../../model/model.ts';
+} from '../../model/objects.ts';
 import type { ConnectionOutcome, SetOutcome, UpstreamOutcome } from '../../model/outcome.ts';
 import type { Sample } from '../../runtime/metrics.ts';
 import { depthSamples } from '../instruments.ts';

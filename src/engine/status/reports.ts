@@ -1,6 +1,6 @@
 import type { CustomKind } from '../../kube/object-writer.ts';
-import type { Stored } from '../../kube/store.ts';
-import { type ObjectKey, objectKey } from '../../model/model.ts';
+import { type ObjectKey, objectKey } from '../../model/keys.ts';
+import type { Stored } from '../../model/store-view.ts';
 import type { ObjectStates } from '../object-state.ts';
 import type { Report } from './report.ts';
 

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../decide/status.ts';
+import type { Verdict } from '../../model/verdict.ts';
 
 /** An object that is being deleted, and cannot be as long as something refers to its upstream. */
 export interface PendingDeletion {

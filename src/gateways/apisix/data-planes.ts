@@ -1,4 +1,4 @@
-import type { UpstreamId } from '../../model/model.ts';
+import type { UpstreamId } from '../../model/upstream.ts';
 import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
 import { type ControlClient, foreignWords } from './control-client.ts';

@@ -1,6 +1,7 @@
-import type { Departed } from '../../decide/removal-reason.ts';
-import type { StoreEvent } from '../../kube/store.ts';
-import { type Endpoint, type ObjectKey, objectKey } from '../../model/model.ts';
+import type { Departed } from '../../model/discovered.ts';
+import type { Endpoint } from '../../model/endpoint.ts';
+import { type ObjectKey, objectKey } from '../../model/keys.ts';
+import type { StoreEvent } from '../../model/store-view.ts';
 import type { SliceFacts } from './source.ts';
 
 /** About 60 bytes each; what is forgotten counts as never seen, which holds it for half a minute at most. */

@@ -1,15 +1,9 @@
-import type { PortRef, ServicePortRef } from '../../decide/build-upstream.ts';
 import { unlisted, unreadableObject } from '../../decide/listing.ts';
-import type { Stored, StoreView } from '../../kube/store.ts';
-import {
-  type Discovered,
-  type Endpoint,
-  type IpFamily,
-  objectKey,
-  type Protocol,
-  type ServiceFront,
-  type ServicePort,
-} from '../../model/model.ts';
+import type { Discovered } from '../../model/discovered.ts';
+import type { Endpoint, IpFamily, Protocol, ServiceFront, ServicePort } from '../../model/endpoint.ts';
+import { objectKey } from '../../model/keys.ts';
+import type { PortRef, ServicePortRef } from '../../model/reference.ts';
+import type { Stored, StoreView } from '../../model/store-view.ts';
 import { interned } from '../../runtime/interned.ts';
 import {
   identityIn,

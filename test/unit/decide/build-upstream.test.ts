@@ -9,9 +9,11 @@ import {
   type HeldNode,
   type NotPermitted,
   type ResolvedBackend,
-  type ServicePortRef,
 } from '../../../src/decide/build-upstream.ts';
-import type { Discovered, Endpoint, FoundKeyPair } from '../../../src/model/model.ts';
+import type { Discovered } from '../../../src/model/discovered.ts';
+import type { Endpoint } from '../../../src/model/endpoint.ts';
+import type { FoundKeyPair } from '../../../src/model/key-pair.ts';
+import type { ServicePortRef } from '../../../src/model/reference.ts';
 
 type SpecInput = z.input<typeof gatewayUpstreamSpec>;
 type BackendInput = SpecInput['backends'][number];

@@ -8,7 +8,7 @@ import {
   summarizeVerdicts,
   unfollowedProblem,
 } from '../../../src/decide/data-planes.ts';
-import type { Endpoint } from '../../../src/model/model.ts';
+import type { Endpoint } from '../../../src/model/endpoint.ts';
 
 const expected: ExpectedView = {
   shown: 'new',

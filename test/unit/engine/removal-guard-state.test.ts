@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RemovalGuardState } from '../../../src/engine/removal-guard-state.ts';
-import type { UpstreamNode } from '../../../src/model/model.ts';
+import type { UpstreamNode } from '../../../src/model/upstream.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80, weight: 1, priority: 0 });

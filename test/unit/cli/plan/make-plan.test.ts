@@ -12,7 +12,7 @@ import {
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import { gatewayFormat } from '../../../../src/gateways/index.ts';
-import type { ObservedUpstream } from '../../../../src/model/model.ts';
+import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { createCertificateAuthority } from '../../../support/control-plane/certificates.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');

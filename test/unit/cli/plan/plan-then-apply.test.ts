@@ -4,7 +4,7 @@ import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/gr
 import { type RawObjects, type Stores, storesOf } from '../../../../src/cli/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../../src/cli/plan/make-plan.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
-import { IdConflicts, keyOf } from '../../../../src/decide/id-conflicts.ts';
+import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import type { ConnectionState } from '../../../../src/engine/connection/connections.ts';
@@ -12,10 +12,11 @@ import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { OrphanCollector } from '../../../../src/engine/orphan-collector.ts';
 import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import { createUpstreamReconciler } from '../../../../src/engine/upstream/reconcile.ts';
-import { gatewayFormat } from '../../../../src/gateways/index.ts';
+import { gatewayFormat, vendorOf } from '../../../../src/gateways/index.ts';
 import type { ObjectWriter } from '../../../../src/kube/object-writer.ts';
-import type { GatewayUpstream } from '../../../../src/kube/objects.ts';
-import type { ObjectKey, ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/model.ts';
+import { keyOf, type ObjectKey } from '../../../../src/model/keys.ts';
+import type { GatewayUpstream } from '../../../../src/model/objects.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
@@ -330,6 +331,7 @@ async function apply(
     claims,
     source: createKubernetesSource(stores),
     held: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
+    vendorOf,
     gatewayInfo: () => ({}),
     recall: (key) => states.recall(key),
     states,

@@ -1,20 +1,19 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { upstreamIndexes } from '../../../../src/decide/upstream-indexes.ts';
 import type { SetMember } from '../../../../src/decide/upstream-set.ts';
-import { upstreamIndexes } from '../../../../src/engine/controller.ts';
 import { UpstreamSets } from '../../../../src/engine/set/reconcile.ts';
 import type { Reporter } from '../../../../src/engine/status/reporter.ts';
 import { KubeApiError } from '../../../../src/kube/kube-error.ts';
 import {
-  type GatewayUpstream,
-  type GatewayUpstreamSet,
-  type NamespaceStored,
   transformGatewayUpstream,
   transformGatewayUpstreamSet,
   transformNamespace,
 } from '../../../../src/kube/objects.ts';
-import { createStore, type Store, type Stored, type StoreOptions } from '../../../../src/kube/store.ts';
-import type { ObjectKey } from '../../../../src/model/model.ts';
+import { createStore, type Store, type StoreOptions } from '../../../../src/kube/store.ts';
+import type { ObjectKey } from '../../../../src/model/keys.ts';
+import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../../../../src/model/objects.ts';
 import type { SetOutcome } from '../../../../src/model/outcome.ts';
+import type { Stored } from '../../../../src/model/store-view.ts';
 import {
   type ServiceFacts,
   serviceIndexes,

@@ -1,11 +1,11 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
-import type { Verdict } from '../../../../src/decide/status.ts';
 import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { createReporter, type Reporter } from '../../../../src/engine/status/reporter.ts';
-import type { GatewayUpstream } from '../../../../src/kube/objects.ts';
+import type { GatewayUpstream } from '../../../../src/model/objects.ts';
 import type { UpstreamOutcome } from '../../../../src/model/outcome.ts';
+import type { Verdict } from '../../../../src/model/verdict.ts';
 import { Pace } from '../../../../src/runtime/pace.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 

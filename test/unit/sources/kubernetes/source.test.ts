@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { PortRef, ServicePortRef } from '../../../../src/decide/build-upstream.ts';
 import { chooseEndpoints } from '../../../../src/decide/nodes.ts';
 import { createStore } from '../../../../src/kube/store.ts';
-import type { Discovered, Protocol } from '../../../../src/model/model.ts';
+import type { Discovered } from '../../../../src/model/discovered.ts';
+import type { Protocol } from '../../../../src/model/endpoint.ts';
+import type { PortRef, ServicePortRef } from '../../../../src/model/reference.ts';
 import {
   createKubernetesSource,
   type EndpointsFacts,
