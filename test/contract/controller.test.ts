@@ -146,6 +146,15 @@ function change<
 
 const deletedAt = new Date(NOW).toISOString();
 
+/** Of the upstream that GatewayUpstream `shop/web` makes. */
+const operatorLabels = {
+  'gatewayupstream.dev/operator': 'gateway-upstream-operator',
+  'gatewayupstream.dev/cluster': 'kube-system-uid',
+  'gatewayupstream.dev/connection': 'default',
+  'gatewayupstream.dev/namespace': 'shop',
+  'gatewayupstream.dev/name': 'web',
+};
+
 describe('a write that is carried out after its timeout', () => {
   it('is found a minute later and corrected, long before the next resync', async () => {
     await using scene = await start({ requestTimeoutMs: 300 });
@@ -257,13 +266,7 @@ describe('a denied object', () => {
     const { gateway, stores, controller } = scene;
     await eventually(() => expect(controller.statuses.get('shop/web')).toBeDefined());
     // What it wrote while overrides were allowed.
-    const labels = {
-      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
-      'gatewayupstream.dev/cluster': 'kube-system-uid',
-      'gatewayupstream.dev/connection': 'default',
-      'gatewayupstream.dev/namespace': 'shop',
-      'gatewayupstream.dev/name': 'web',
-    };
+    const labels = operatorLabels;
     const before = { type: 'roundrobin', nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }], labels };
     gateway.put('upstreams', ID, before);
     gateway.clearRequests();
@@ -425,7 +428,7 @@ describe('a connection that is deleted', () => {
     });
     const minute = 60_000;
     await inTime(clock, () =>
-      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*after 5m in any case/),
+      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*deleted 5m after its last user/),
     );
     await clock.advance(3 * minute);
     expect(stores.connections.get('', 'default')).toBeDefined();
@@ -436,6 +439,23 @@ describe('a connection that is deleted', () => {
       ),
     );
   });
+
+  it('lists its gateway even if its last user goes later than deletionTimeout', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, controller, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    remove(scene);
+    await clock.advance(11 * 60_000);
+    const labels = { ...operatorLabels, 'gatewayupstream.dev/name': 'gone' };
+    const nodes = [{ host: '10.0.0.9', port: 80, weight: 1 }];
+    gateway.put('upstreams', 'shop.gone', { nodes, labels });
+    change(stores.upstreams, ['shop', 'web'], { deletionTimestamp: deletedAt, generation: 2 });
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined());
+    expect(gateway.ids('upstreams')).toEqual([]);
+    expect(
+      controller.events.filter((event) => event.startsWith('GatewayConnection /default Orphaned')),
+    ).toEqual([]);
+  });
 });
 
 describe('an operator that follows some namespaces', () => {
@@ -444,9 +464,7 @@ describe('an operator that follows some namespaces', () => {
     const { gateway, stores, clock, hosts } = scene;
     await eventually(() => expect(gateway.requests.length).toBeGreaterThan(0));
     const labels = {
-      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
-      'gatewayupstream.dev/cluster': 'kube-system-uid',
-      'gatewayupstream.dev/connection': 'default',
+      ...operatorLabels,
       'gatewayupstream.dev/namespace': 'bank',
       'gatewayupstream.dev/name': 'api',
     };

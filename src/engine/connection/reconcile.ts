@@ -71,7 +71,7 @@ export function createConnectionReconciler(
     }
     if (!connection.finalizers.includes(CONNECTION_FINALIZER)) return done;
     const waiting = waitingFor(deps, connection, users, unusedSince);
-    if (waiting !== undefined && !isOverdue(deps, connection, waiting)) {
+    if (waiting !== undefined && !isOverdue(deps, connection, unusedSince)) {
       report(deps, connection, users, waiting.verdict);
       return waiting.kind === 'gateway' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
     }
@@ -109,7 +109,7 @@ function waitingFor(
   const since = unusedSince.get(connection.name) ?? now;
   unusedSince.set(connection.name, since);
   const timeout = deletionTimeoutOf(connection);
-  const end = `The connection is deleted after ${timeout} in any case (spec.deletionTimeout), and what the gateway still holds then stays there`;
+  const end = `In any case the connection is deleted ${timeout} after its last user (spec.deletionTimeout), and what the gateway still holds then stays there`;
   const state = deps.connectionState(connection.name);
   if (state.kind === 'unusable') {
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${state.message}. ${end}`);
@@ -139,14 +139,17 @@ function deletionTimeoutOf({ spec }: GatewayConnection): string {
   return spec.ok ? spec.value.deletionTimeout : DELETION_TIMEOUT;
 }
 
-/** A gateway that does not answer must not keep its connection for ever. */
+/**
+ * A gateway that does not answer must not keep its connection forever. The time runs from when the last user went: until
+ * then the gateway could not be asked what remains. After a restart it runs again from the start of the process.
+ */
 function isOverdue(
   { clock }: ConnectionReconcilerDeps,
   connection: GatewayConnection,
-  { kind }: Waiting,
+  unusedSince: ReadonlyMap<string, number>,
 ): boolean {
-  const end = Date.parse(connection.deletionTimestamp ?? '') + durationMs(deletionTimeoutOf(connection));
-  return kind === 'gateway' && clock.now() >= end;
+  const since = unusedSince.get(connection.name);
+  return since !== undefined && clock.monotonic() >= since + durationMs(deletionTimeoutOf(connection));
 }
 
 function reportLeftBehind(
