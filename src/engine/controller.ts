@@ -3,7 +3,7 @@ import { IdConflicts } from '../decide/id-conflicts.ts';
 import type { ReferenceRules } from '../decide/references.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import type { SetService } from '../decide/upstream-set.ts';
-import { vendorOf } from '../gateways/index.ts';
+import type { Vendor } from '../gateways/vendor.ts';
 import type { MemberWriter } from '../kube/member-writer.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
 import type { MissingPermissions } from '../kube/permissions.ts';
@@ -41,6 +41,8 @@ import { createUpstreamReconciler } from './upstream/reconcile.ts';
 import { Watches } from './watches.ts';
 
 export interface ControllerOptions extends ReferenceRules, CertificateRules {
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => Vendor;
   /** Shared with the reporter. */
   readonly states: ObjectStates;
   readonly clusterId: string;
@@ -166,7 +168,7 @@ function connectParts(options: ControllerOptions): Parts {
   const shared = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, bindConnection };
   const reconcilers: Reconcilers = {
     upstream: createUpstreamReconciler(shared),
-    connection: createConnectionReconciler(shared),
+    connection: createConnectionReconciler({ ...shared, vendorOf: options.vendorOf }),
     finalizers,
     orphans,
     upstreamSets,
@@ -183,7 +185,6 @@ function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts
   const { states, clock } = options;
   return {
     ...options,
-    vendorOf,
     gatewayInfo: (connection) => sessions.info(connection),
     claims: conflicts,
     held: (connection, id) => {

@@ -8,12 +8,7 @@ import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
 import { ObjectStates } from '../../src/engine/object-state.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-  transformSecret,
-} from '../../src/kube/objects.ts';
+import { transformNamespace, transformSecret } from '../../src/kube/objects.ts';
 import { createStore, type StoreOptions } from '../../src/kube/store.ts';
 import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/model/objects.ts';
 import type { Stored } from '../../src/model/store-view.ts';
@@ -21,14 +16,15 @@ import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   serviceIndexes,
   sliceIndexes,
   transformService,
   transformSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
 import { MUTATIONS, mutate } from '../support/mutate.ts';
@@ -233,6 +229,7 @@ describe('mutated answers of a gateway', () => {
     const stop = new AbortController();
     const controller = createController({
       ...stores,
+      vendorOf,
       states: new ObjectStates(hasty),
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),

@@ -8,8 +8,9 @@ import {
 } from '../../decide/data-planes.ts';
 import { nodesIn } from '../../decide/diff.ts';
 import { boundedMessage } from '../../decide/status.ts';
-import { controlApiOf } from '../../gateways/connection-options.ts';
+import { dataPlanesOf } from '../../gateways/connect.ts';
 import type { DataPlaneReader } from '../../gateways/driver.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
@@ -35,6 +36,7 @@ import {
 import { LAGGING_RETRY_MS, type Poll, poll } from './poll.ts';
 
 export interface DataPlaneVerifierDeps {
+  readonly vendorOf: (type: string) => Vendor;
   readonly states: ObjectStates;
   readonly connections: StoreView<GatewayConnection>;
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -90,7 +92,8 @@ export class DataPlaneVerifier {
     const object = this.#deps.connections.get('', connection);
     // A spec that this program cannot read says nothing new.
     if (object !== undefined && !object.spec.ok) return;
-    const controlApi = object?.spec.ok === true ? controlApiOf(object.spec.value) : undefined;
+    const controlApi =
+      object?.spec.ok === true ? dataPlanesOf(this.#deps.vendorOf, object.spec.value) : undefined;
     const before = this.#followed.get(connection);
     if (controlApi === undefined) {
       before?.subscription?.handle[Symbol.dispose]();
@@ -110,7 +113,7 @@ export class DataPlaneVerifier {
     this.#subscribe(connection, followed, controlApi.kind === 'service' ? controlApi.ref : undefined);
     const found =
       controlApi.kind === 'service'
-        ? dataPlaneAddresses(this.#deps.source, controlApi.ref, this.#deps.onlyNamespaces)
+        ? dataPlaneAddresses(this.#deps.source, controlApi, this.#deps.onlyNamespaces)
         : { urls: controlApi.urls };
     followed.problem = found.problem;
     if (found.urls !== undefined) this.#replace(connection, followed, new Set(found.urls));

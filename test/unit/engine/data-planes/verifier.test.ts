@@ -2,13 +2,13 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { upstreamIndexes } from '../../../../src/decide/upstream-indexes.ts';
 import { DataPlaneVerifier } from '../../../../src/engine/data-planes/verifier.ts';
 import { ObjectStates } from '../../../../src/engine/object-state.ts';
-import { transformGatewayConnection, transformGatewayUpstream } from '../../../../src/kube/objects.ts';
 import { createStore } from '../../../../src/kube/store.ts';
 import type { Discovered } from '../../../../src/model/discovered.ts';
 import { GatewayUnavailableError } from '../../../../src/model/errors.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../../../src/model/objects.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { Pace } from '../../../../src/runtime/pace.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { noReports } from '../../../support/no-reports.ts';
 
@@ -109,6 +109,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   };
   const states = new ObjectStates(clock);
   const proof = new DataPlaneVerifier({
+    vendorOf,
     states,
     connections,
     upstreams,
