@@ -150,6 +150,55 @@ export function externalNameProblem(
   );
 }
 
+/** A connection, as access rules see it. */
+interface Named {
+  readonly name: string;
+  readonly spec: GatewayConnectionSpec;
+  /** The section of a GatewayUpstream that its gateway reads. */
+  readonly section: string;
+}
+
+/** What the connection says to objects of `namespace`, whatever their specs; see `accessProblem`. */
+function namespaceProblem(namespace: NamespaceFacts, { name, spec }: Named): Verdict | undefined {
+  const allowed = isNamespaceAllowed(spec.allowedNamespaces, namespace);
+  if (allowed === 'unknown') {
+    return {
+      status: 'Unknown',
+      reason: 'Pending',
+      message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
+    };
+  }
+  if (allowed) return undefined;
+  return {
+    status: 'False',
+    reason: 'NamespaceNotAllowed',
+    message: `GatewayConnection ${name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
+  };
+}
+
+function overridesDenied({ name, section }: Named): Verdict {
+  return {
+    status: 'False',
+    reason: 'OverridesDenied',
+    message: `GatewayConnection ${name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+  };
+}
+
+/**
+ * What the connection certainly denies to an object whose spec is not valid; undefined where the spec decides. An invalid
+ * spec must not preserve what a valid one would lose. `hasOverrides`: the spec has overrides, and they are not valid.
+ */
+export function denialWithoutSpec(
+  namespace: NamespaceFacts,
+  connection: Named,
+  hasOverrides: boolean,
+): Verdict | undefined {
+  const problem = namespaceProblem(namespace, connection);
+  if (problem !== undefined) return problem.status === 'False' ? problem : undefined;
+  const isDenied = hasOverrides && connection.spec.tenantPolicy.overrides === 'Deny';
+  return isDenied ? overridesDenied(connection) : undefined;
+}
+
 /**
  * What the connection says to this object; `undefined` if it may use it. Status Unknown: that cannot be told yet, and
  * nothing may be changed because of it. `isNamespace`: whether the cluster has one.
@@ -157,30 +206,12 @@ export function externalNameProblem(
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
-  connection: {
-    readonly name: string;
-    readonly spec: GatewayConnectionSpec;
-    /** The section of a GatewayUpstream that its gateway reads. */
-    readonly section: string;
-  },
+  connection: Named,
   isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
-  const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
-  const allowed = isNamespaceAllowed(allowedNamespaces, namespace);
-  if (allowed === 'unknown') {
-    return {
-      status: 'Unknown',
-      reason: 'Pending',
-      message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${connection.name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
-    };
-  }
-  if (!allowed) {
-    return {
-      status: 'False',
-      reason: 'NamespaceNotAllowed',
-      message: `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
-    };
-  }
+  const { tenantPolicy, idPrefix } = connection.spec;
+  const problemOfNamespace = namespaceProblem(namespace, connection);
+  if (problemOfNamespace !== undefined) return problemOfNamespace;
   const prefix = idPrefixOf(idPrefix, namespace.name);
   const { upstreamId } = spec;
   if (
@@ -206,11 +237,7 @@ export function accessProblem(
     upstreamSectionOf(spec, connection.section)?.overrides !== undefined &&
     tenantPolicy.overrides === 'Deny'
   ) {
-    return {
-      status: 'False',
-      reason: 'OverridesDenied',
-      message: `GatewayConnection ${connection.name} does not allow ${connection.section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
-    };
+    return overridesDenied(connection);
   }
   const port = spec.healthCheck?.active.port;
   const shared =

@@ -1,5 +1,5 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
-import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { type GatewayUpstreamSpec, gatewayUpstreamSchema } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import type { Unsupported } from '../model/gateway.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
@@ -12,9 +12,9 @@ import { certificateOf } from './certificates.ts';
 import type { Terms } from './diff-upstream.ts';
 import { wantedId } from './id-conflicts.ts';
 import { claimProblem } from './id-problem.ts';
-import { accessOf } from './object-access.ts';
+import { accessOf, accessWithoutSpec } from './object-access.ts';
 import { ownerOf } from './owner.ts';
-import { type Owner, ownerLabels } from './ownership.ts';
+import { defaultUpstreamId, type Owner, ownerLabels } from './ownership.ts';
 import { resolveBackends } from './resolve-backends.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -47,7 +47,7 @@ const ACCEPTED: Verdict = {
 
 export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): DesiredState {
   const { spec } = object;
-  if (!spec.ok) return refuse('InvalidSpec', spec.message);
+  if (!spec.ok) return withdrawn(snapshot, object) ?? refuse('InvalidSpec', spec.message);
   const connection = snapshot.connections.get('', object.connection);
   if (connection === undefined) {
     return refuse(
@@ -103,25 +103,64 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   if (denied?.status === 'Unknown') {
     return { ...evaluated, accepted: denied, desired: { ...desired, action: 'wait' } };
   }
-  if (denied !== undefined) {
-    const { scheme } = desired.upstream;
-    return {
-      ...evaluated,
-      accepted: denied,
-      desired: {
-        ...desired,
-        action: 'onlyIfHeld',
-        upstream: { id, labels, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
-      },
-    };
-  }
+  if (denied !== undefined) return { ...evaluated, accepted: denied, desired: withoutNodes(desired) };
   if (problems.length > 0) {
     return { ...evaluated, accepted: unsupportedVerdict(problems), desired: { ...desired, action: 'wait' } };
   }
   return { ...evaluated, accepted: ACCEPTED, desired };
 }
 
-const ANY_BALANCING = { type: 'RoundRobin' } as const;
+/**
+ * Whether the object's own upstream loses its nodes whatever the spec says: the connection does not allow the namespace,
+ * and no setting of a tenant may keep what the platform team withdrew.
+ */
+export function isWithdrawn({ accepted }: Evaluated): boolean {
+  return accepted.status === 'False' && accepted.reason === 'NamespaceNotAllowed';
+}
+
+/** Stands for a spec that is not valid: it asks for nothing. */
+const NO_SPEC: GatewayUpstreamSpec = {
+  ...gatewayUpstreamSchema([]).parse({ backends: [{ serviceRef: { name: 'none', port: 1 } }] }),
+  backends: [],
+};
+
+/** An object without a valid spec that the connection certainly denies; undefined where the spec decides. */
+function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | undefined {
+  const connection = snapshot.connections.get('', object.connection)?.spec;
+  if (connection?.ok !== true || patternProblem(connection.value.allowedNamespaces) !== undefined)
+    return undefined;
+  const accepted = accessWithoutSpec(snapshot, object, connection.value);
+  if (accepted === undefined) return undefined;
+  const { idPrefix, type } = connection.value;
+  const { namespace, name, status } = object;
+  // The labels in the gateway decide whether that upstream is its own.
+  const id = status?.upstreamId ?? defaultUpstreamId(idPrefix, namespace, name);
+  const owner = ownerOf(snapshot.clusterId, object);
+  const { section } = snapshot.vendorOf(type);
+  const labels = ownerLabels(owner, { orphan: false });
+  return {
+    kind: 'evaluated',
+    accepted,
+    spec: NO_SPEC,
+    id,
+    owner,
+    section,
+    terms: termsOf(object, NO_SPEC, connection.value),
+    backends: [],
+    clientCertificate: undefined,
+    desired: withoutNodes(buildUpstream(NO_SPEC, { id, labels, section }, [], [], undefined)),
+  };
+}
+
+/** An upstream that exists loses its nodes, and nothing else of it is written. */
+function withoutNodes(desired: Desired): Desired {
+  const { id, labels, scheme } = desired.upstream;
+  return {
+    ...desired,
+    action: 'onlyIfHeld',
+    upstream: { id, labels, scheme, loadBalancing: { type: 'RoundRobin' }, nodes: [] },
+  };
+}
 
 function unsupportedVerdict(problems: readonly Unsupported[]): Verdict {
   const all = problems.map(({ field, message }) => `${field} cannot be used, since ${message}`).join('; ');

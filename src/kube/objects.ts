@@ -61,7 +61,8 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<
   }
   if (result.success) return { ok: true, value: result.data };
   const issues = result.error.issues.map(({ path, message }) => `${['spec', ...path].join('.')}: ${message}`);
-  return { ok: false, message: issues.join('; ') };
+  const hasInvalidOverrides = result.error.issues.some(({ path }) => path[1] === 'overrides');
+  return { ok: false, message: issues.join('; '), ...(hasInvalidOverrides ? { hasInvalidOverrides } : {}) };
 }
 
 function customObject<S extends z.ZodType, T extends z.ZodType>(

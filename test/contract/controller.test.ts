@@ -287,6 +287,78 @@ describe('a denied object', () => {
   });
 });
 
+describe('an object whose namespace is not allowed any more', () => {
+  const withdraw = ({ stores }: Scene) => {
+    const { spec } = stores.connections.get('', 'default') ?? {};
+    if (spec?.ok !== true) throw new Error('the connection is not valid');
+    const allowedNamespaces = { names: ['another'] };
+    change(stores.connections, ['', 'default'], {
+      generation: 2,
+      spec: { ok: true, value: { ...spec.value, allowedNamespaces } },
+    });
+  };
+  const specOf = (spec: object) => {
+    const metadata = { name: 'web', namespace: 'shop', uid: 'web', resourceVersion: '9' };
+    const raw = { metadata, spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec } };
+    const object = KINDS.upstreams.trim(raw, builtInCatalog.transforms);
+    if (object === undefined) throw new Error('no object');
+    return object.spec;
+  };
+  const tooDeep = { apisix: { overrides: { x: JSON.parse(`${'['.repeat(20)}1${']'.repeat(20)}`) } } };
+
+  it.each([
+    ['its spec is not valid', { retries: 'many' }],
+    ['its overrides are nested too deep', tooDeep],
+    ['it only observes', { syncPolicy: 'Observe' }],
+  ])('loses its nodes although %s', async (_, spec) => {
+    await using scene = await start({ connection: '  tenantPolicy: {overrides: Allow}' });
+    const { stores, clock, ready, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    change(stores.upstreams, ['shop', 'web'], { generation: 2, spec: specOf(spec) });
+    await inTime(clock, () => expect(ready()).toMatch(/InvalidSpec|True\/Ready/));
+    expect(hosts()).toEqual(['10.0.0.1']);
+    withdraw(scene);
+    setHost('10.0.0.2');
+    await inTime(clock, () => {
+      expect(hosts()).toEqual([]);
+      expect(ready()).toMatch(/^False\/NamespaceNotAllowed/);
+    });
+  });
+
+  it('leaves an upstream alone that is not its own', async () => {
+    const observe = '  syncPolicy: Observe';
+    await using scene = await start({ upstream: observe });
+    const { gateway, clock, ready, hosts } = scene;
+    await inTime(clock, () => expect(ready()).toMatch(/^False\/Observed/));
+    gateway.put('upstreams', ID, { nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }] });
+    withdraw(scene);
+    await inTime(clock, () => expect(ready()).toMatch(/^False\/NamespaceNotAllowed/));
+    await clock.advance(700_000);
+    expect(hosts()).toEqual(['10.0.0.9']);
+  });
+});
+
+describe('overrides that break a bound', () => {
+  it('are denied where the connection denies overrides, and the nodes are removed', async () => {
+    await using scene = await start({ connection: '  tenantPolicy: {overrides: Deny}' });
+    const { stores, clock, ready, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    const overrides = Object.fromEntries(Array.from({ length: 33 }, (_, index) => [`field${index}`, 1]));
+    const metadata = { name: 'web', namespace: 'shop', uid: 'web', resourceVersion: '9' };
+    const backends = [{ serviceRef: { name: 'web', port: 80 } }];
+    const object = KINDS.upstreams.trim(
+      { metadata, spec: { backends, apisix: { overrides } } },
+      builtInCatalog.transforms,
+    );
+    if (object === undefined) throw new Error('no object');
+    change(stores.upstreams, ['shop', 'web'], { generation: 2, spec: object.spec });
+    await inTime(clock, () => {
+      expect(ready()).toMatch(/^False\/OverridesDenied/);
+      expect(hosts()).toEqual([]);
+    });
+  });
+});
+
 describe('a finalizer', () => {
   it('is on before the first write, on the object and on its connection', async () => {
     const order: string[] = [];

@@ -1,5 +1,5 @@
 import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream.ts';
-import { buildDesired, type Evaluated } from '../../decide/build-desired.ts';
+import { buildDesired, type Evaluated, isWithdrawn } from '../../decide/build-desired.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';
 import { type Change, upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
@@ -143,7 +143,8 @@ class Application {
       this.#report(NOT_WRITTEN, undefined);
       return done;
     }
-    if (spec.syncPolicy === 'Observe' && change.kind !== 'blocked') {
+    const isObserver = spec.syncPolicy === 'Observe' && !isWithdrawn(this.#evaluation);
+    if (isObserver && change.kind !== 'blocked') {
       if (change.kind !== 'none') deps.verifier.forget(state.key);
       const described = describeChange(change, canonical, MAX_PLANNED_CHANGES);
       this.#report(observeVerdict(change, this.#compared(plan)), own, { guard, plan: described });
