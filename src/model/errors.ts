@@ -65,6 +65,12 @@ export class GatewayRejectedError extends OperatorError {
   override readonly reason = 'Rejected';
 }
 
+/**
+ * A write was refused (403) while others are accepted: by its content, or by a proxy that limits rates. The same write may
+ * be accepted later.
+ */
+export class WriteRefusedError extends GatewayRejectedError {}
+
 /** The gateway keeps the upstream because something refers to it. `message` is the gateway's own and names the referrer. */
 export class UpstreamInUseError extends OperatorError {
   override readonly reason = 'InUse';

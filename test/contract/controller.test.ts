@@ -234,6 +234,31 @@ describe('a refused write', () => {
   });
 });
 
+describe('a write that is refused once', () => {
+  it('is tried again after 30 s, as an endpoint change', async () => {
+    await using scene = await start();
+    const { gateway, controller, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+    using _proxy = gateway.addFault({
+      fault: { kind: 'answer', status: 403, body: '<html>too many</html>', contentType: 'text/html' },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    setHost('10.0.0.2');
+    const programmed = () =>
+      controller.statuses.get('shop/web')?.conditions?.find(({ type }) => type === 'Programmed')?.reason;
+    await inTime(clock, () => expect(programmed()).toBe('Rejected'), 100);
+    const propagations = async () =>
+      /propagation_seconds_count\{[^}]*\} (\d+)/.exec(await controller.metrics.text())?.[1] ?? '0';
+    expect(await propagations()).toBe('0');
+    const since = clock.monotonic();
+    await inTime(clock, () => expect(hosts()).toEqual(['10.0.0.2']));
+    expect(clock.monotonic() - since).toBeLessThan(40_000);
+    await eventually(async () => expect(await propagations()).toBe('1'));
+  });
+});
+
 describe('a denied object', () => {
   const spec = `
   retries: 7

@@ -2,10 +2,10 @@ import type { Reason } from '../../api/reasons.ts';
 import type { GatewayDriver } from '../../gateways/driver.ts';
 import {
   GatewayAuthError,
-  GatewayRejectedError,
   GatewayUnavailableError,
   OperatorError,
   WriteForbiddenError,
+  WriteRefusedError,
 } from '../../model/errors.ts';
 import type { UpstreamId } from '../../model/upstream.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -104,7 +104,7 @@ export class WriteGate {
     if (probe === 'unknown') return error;
     if (probe === 'accepted') {
       this.#accepted();
-      return new GatewayRejectedError(
+      return new WriteRefusedError(
         `The Admin API, or a proxy in front of it, refused this upstream (${error.status ?? 'no status'}) and accepts other writes`,
         {
           remedy: 'change the spec, or correct the rule of the proxy or firewall that objects to its content',

@@ -18,7 +18,12 @@ import {
 } from '../../decide/programmed.ts';
 import { isTakeOver, nodeRepairOf, type Repair, repairOf } from '../../decide/repairs.ts';
 import { summarize } from '../../decide/status.ts';
-import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
+import {
+  GatewayAuthError,
+  GatewayUnavailableError,
+  OperatorError,
+  WriteRefusedError,
+} from '../../model/errors.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
 import type { PlanOutcome } from '../../model/outcome.ts';
 import type { ObservedUpstream } from '../../model/upstream.ts';
@@ -34,6 +39,7 @@ import { missingPermission, reportMissingPermission } from './permissions.ts';
 
 /** Before refused content is tried again although nothing changed: the gateway may have. */
 const REJECTED_RETRY_MS = 600_000;
+/** Before a write that was refused by its sender or by chance (401, 403) is tried again. */
 const UNAUTHORIZED_RETRY_MS = 30_000;
 
 const done: Result = { kind: 'done' };
@@ -288,10 +294,16 @@ class Application {
 
   #failed(session: GatewaySession, error: unknown): Result {
     const { pending } = this.#subject;
-    if (error instanceof GatewayUnavailableError || error instanceof GatewayAuthError) this.#postpone();
+    const isRetried = error instanceof GatewayAuthError || error instanceof WriteRefusedError;
+    if (error instanceof GatewayUnavailableError || isRetried) this.#postpone();
     if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
-    if (pending !== undefined && error.reason === 'Rejected') pending.refused = this.#sent;
+    if (pending !== undefined && error.reason === 'Rejected') {
+      pending.refused =
+        this.#sent && isRetried
+          ? { ...this.#sent, until: this.#subject.deps.clock.monotonic() + UNAUTHORIZED_RETRY_MS }
+          : this.#sent;
+    }
     this.#report(failedVerdict(error), undefined);
     return afterFailure(error, session.state.kind === 'failing');
   }
@@ -381,9 +393,11 @@ function isInSync({ change, observed, canonical }: Plan): boolean {
 /** When to try again after a request failed. While the whole gateway fails, its recovery brings every object back. */
 function afterFailure(error: OperatorError, isGatewayFailing: boolean): Result {
   if (isGatewayFailing) return done;
-  if (error.reason === 'Rejected') return whenGatewayMayHaveChanged;
   // Another key makes another session; the write of one object finds out for all whether this session may write by now.
-  if (error instanceof GatewayAuthError) return { kind: 'after', delayMs: UNAUTHORIZED_RETRY_MS };
+  if (error instanceof GatewayAuthError || error instanceof WriteRefusedError) {
+    return { kind: 'after', delayMs: UNAUTHORIZED_RETRY_MS };
+  }
+  if (error.reason === 'Rejected') return whenGatewayMayHaveChanged;
   if (error instanceof GatewayUnavailableError && error.retryAfterMs !== undefined) {
     return { kind: 'after', delayMs: error.retryAfterMs };
   }
