@@ -440,6 +440,57 @@ describe('a finalizer', () => {
     });
   });
 
+  it.each(['GatewayUpstream', 'GatewayConnection'] as const)(
+    'of a %s that is refused in changing words keeps its back-off',
+    async (kind) => {
+      let tries = 0;
+      await using scene = await start({
+        backoffMs: (failures) => 1000 * 2 ** failures,
+        writer: {
+          async addFinalizer(asked) {
+            if (asked !== kind) return true;
+            tries += 1;
+            throw new KubeApiError(`the webhook denied request ${tries}`, { status: 403 });
+          },
+        },
+      });
+      const { setHost, ready, clock } = scene;
+      await eventually(() => expect(ready()).toMatch(/^False\/FinalizerRefused: .*denied request 1/));
+      // Each endpoint change asks for the finalizer again.
+      for (let host = 2; host < 12; host += 1) {
+        setHost(`10.0.0.${host}`);
+        await clock.advance(100);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      expect(tries).toBe(1);
+      await clock.advance(2000);
+      await eventually(() => expect(tries).toBe(2));
+      expect(ready()).toMatch(/denied request 1/);
+    },
+  );
+
+  it('that cannot be added since a webhook is down is reported on the object and its connection', async () => {
+    await using scene = await start({
+      writer: {
+        async addFinalizer() {
+          throw new KubeApiError('failed calling webhook "validate.example": connection refused', {
+            status: 500,
+          });
+        },
+      },
+    });
+    const { clock, controller, gateway, ready } = scene;
+    const words = /FinalizerRefused: .*could not be added: failed calling webhook "validate.example"/;
+    await inTime(clock, () => expect(ready()).toMatch(words), 1000);
+    await inTime(clock, () => {
+      expect(controller.connectionStatuses.get('default')?.conditions).toContainEqual(
+        expect.objectContaining({ type: 'Ready', status: 'False', reason: 'FinalizerRefused' }),
+      );
+    });
+    expect(controller.events).toContainEqual(expect.stringMatching(words));
+    expect(gateway.ids('upstreams')).toEqual([]);
+  });
+
   it('that the API server refuses later does not stop an upstream from following its endpoints', async () => {
     let refuses = false;
     let stores: Stores | undefined;
