@@ -48,6 +48,9 @@ export class GatewayUnavailableError extends OperatorError {
   }
 }
 
+/** The gateway answers, and its list of upstreams is larger than the operator can keep. */
+export class ListTooLargeError extends GatewayUnavailableError {}
+
 /** The gateway, or a proxy in front of it, refused the key (401) or the request (403). */
 export class GatewayAuthError extends OperatorError {
   override readonly reason = 'Unauthorized';

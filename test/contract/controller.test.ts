@@ -6,6 +6,7 @@ import { parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
 import type { Store } from '../../src/kube/store.ts';
 import type { StoreView } from '../../src/model/store-view.ts';
+import { MAX_LIST_BYTES } from '../../src/runtime/http/limits.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { admit, storesOf } from '../support/catalog.ts';
 import { type ControllerSettings, type RunningController, runController } from '../support/controller.ts';
@@ -256,6 +257,34 @@ describe('a write that is refused once', () => {
     await inTime(clock, () => expect(hosts()).toEqual(['10.0.0.2']));
     expect(clock.monotonic() - since).toBeLessThan(40_000);
     await eventually(async () => expect(await propagations()).toBe('1'));
+  });
+});
+
+describe('a gateway whose list is too large', () => {
+  it('still takes endpoint changes and deletions, and the connection says so until the list is smaller', async () => {
+    await using scene = await start({ more: `---\n${upstreamYaml('large')}` });
+    const { gateway, controller, stores, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts('shop.large')).toEqual(['10.0.0.1']));
+    const ready = () =>
+      controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready');
+    {
+      using _large = gateway.addFault({
+        fault: { kind: 'answer', status: 200, body: ' '.repeat(MAX_LIST_BYTES + 1) },
+        match: ({ method, path }) => method === 'GET' && path === '/apisix/admin/upstreams',
+      });
+      await inTime(clock, () => expect(ready()?.reason).toBe('ListTooLarge'), 30_000);
+      expect(ready()?.message).toMatch(/lists more than 48 MiB of upstreams/);
+      // Another client changed one: it is read before it is written.
+      gateway.put('upstreams', ID, { nodes: [], labels: operatorLabels });
+      gateway.clearRequests();
+      setHost('10.0.0.2');
+      await eventually(() => expect(hosts('shop.large')).toEqual(['10.0.0.2']));
+      await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+      change(stores.upstreams, ['shop', 'large'], { deletionTimestamp: deletedAt, generation: 2 });
+      await inTime(clock, () => expect(stores.upstreams.get('shop', 'large')).toBeUndefined());
+      expect(gateway.ids('upstreams')).toEqual([ID]);
+    }
+    await inTime(clock, () => expect(ready()?.status).toBe('True'), 60_000);
   });
 });
 

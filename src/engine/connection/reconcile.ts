@@ -41,6 +41,8 @@ export interface ConnectionReconcilerDeps {
 
 /** Between two lists of the gateway of a connection that waits to be deleted. */
 const RELEASE_LIST_MS = 5000;
+/** The same where the list is too large, and costs the most. */
+const UNLISTABLE_RETRY_MS = 60_000;
 /** How many ids a message names. */
 const MAX_NAMED_IDS = 5;
 
@@ -118,6 +120,13 @@ function waitingFor(
   if (session.state.kind === 'failing') {
     const { message } = session.state.error;
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
+  }
+  if (session.unlistable !== undefined) {
+    session.listWithin(UNLISTABLE_RETRY_MS);
+    return waiting(
+      'gateway',
+      `the gateway cannot be asked what it still holds: ${session.unlistable.message}. ${end}`,
+    );
   }
   const isListed = session.listedAt !== undefined && session.listedAt > since;
   const remaining = deps.orphans.remaining(connection.name);
@@ -252,11 +261,20 @@ function verdictsOf(state: ConnectionState): {
           refused === undefined
             ? AUTHORIZED
             : { status: 'False', reason: refused.reason, message: refused.message },
+        ...(session.unlistable === undefined ? {} : { problem: unlistableVerdict(session.unlistable) }),
       };
     }
     default:
       return session.state satisfies never;
   }
+}
+
+function unlistableVerdict({ message }: Error): Verdict {
+  return {
+    status: 'False',
+    reason: 'ListTooLarge',
+    message: `${message}. Until then each upstream is read before it is written, and upstreams without a GatewayUpstream are not found`,
+  };
 }
 
 function patternVerdict(connection: GatewayConnection): Verdict | undefined {

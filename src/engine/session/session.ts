@@ -1,6 +1,11 @@
 import type { Reason } from '../../api/reasons.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
-import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
+import {
+  GatewayAuthError,
+  GatewayUnavailableError,
+  ListTooLargeError,
+  OperatorError,
+} from '../../model/errors.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstream.ts';
 import type { Backoff } from '../../runtime/backoff.ts';
@@ -74,6 +79,7 @@ export class GatewaySession {
   readonly #stop = new AbortController();
   #state: SessionState = { kind: 'starting' };
   #listedAt: number | undefined;
+  #unlistable: ListTooLargeError | undefined;
   #info: GatewayInfo | undefined;
   #wake: (() => void) | undefined;
   #suspected = false;
@@ -132,6 +138,11 @@ export class GatewaySession {
   /** When the last complete list was asked for, on the monotonic clock. */
   get listedAt(): number | undefined {
     return this.#listedAt;
+  }
+
+  /** Why upstreams are read one by one: their list is too large. */
+  get unlistable(): ListTooLargeError | undefined {
+    return this.#unlistable;
   }
 
   /** Past this session's limits and state: data planes go on while their gateway cannot be configured. */
@@ -272,10 +283,33 @@ export class GatewaySession {
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
+      if (error instanceof ListTooLargeError && (await this.#workUnlisted(error))) return undefined;
       const failure = this.#failureOf(error, 'the list of its upstreams failed');
       this.#fail(failure);
       return failure;
     }
+  }
+
+  /**
+   * Goes on without a list: a gateway that contains too much must not stop the writes and deletions that make it smaller.
+   * Every upstream is read again, since no list shows what another client changed. Returns false where the gateway
+   * does not answer either.
+   */
+  async #workUnlisted(error: ListTooLargeError): Promise<boolean> {
+    const { driver, limit, log, onError, onState } = this.#options;
+    try {
+      this.#info = await limit(() => driver.check(this.#stop.signal));
+    } catch {
+      return false;
+    }
+    onError?.(error.reason);
+    this.#slots.forgetContents();
+    this.#listedAt = undefined;
+    if (this.#unlistable === undefined) log.warn({ reason: error.reason }, error.message);
+    this.#unlistable = error;
+    this.#state = { kind: 'ready' };
+    onState('everything');
+    return true;
   }
 
   #failureOf(error: unknown, what: string): Failure {
@@ -291,7 +325,8 @@ export class GatewaySession {
   #adopt(observed: ReadonlyMap<UpstreamId, ObservedUpstream>, before: number, askedAt: number): void {
     const changed = this.#slots.adopt(observed, before, askedAt);
     this.#listedAt = askedAt;
-    const recovered = this.#state.kind !== 'ready';
+    const recovered = this.#state.kind !== 'ready' || this.#unlistable !== undefined;
+    this.#unlistable = undefined;
     if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
     this.#state = { kind: 'ready' };
     if (recovered) this.#options.onState('everything');
