@@ -3,6 +3,7 @@ import { type Complaint, complaintText } from '../model/errors.ts';
 import type { GatewayConnection, SecretFacts } from '../model/objects.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { GatewayOptions } from './index.ts';
+
 export type GatewayOptionsResult =
   | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
   | ({

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { cyclesIn, longFunctions } from '../support/code-structure.ts';
 
 const SRC = fileURLToPath(new URL('../../src', import.meta.url));
 
@@ -93,6 +94,53 @@ const RULES: readonly Rule[] = [
   },
 ];
 
+const MAX_FILE_LINES = 400;
+const MAX_FUNCTION_LINES = 60;
+
+/** What was longer when the limits came. These lists only shrink. */
+const LONG_FILES: readonly string[] = [
+  'api/gateway-upstream.ts',
+  'cli/plan/make-plan.ts',
+  'engine/controller.ts',
+  'engine/data-planes/verifier.ts',
+  'engine/session/session.ts',
+  'engine/status/reporter.ts',
+  'engine/upstream/reconcile.ts',
+  'gateways/apisix/client.ts',
+  'kube/leader.ts',
+  'kube/transport.ts',
+  'operator.ts',
+  'sources/kubernetes/source.ts',
+];
+const LONG_FUNCTIONS: readonly string[] = [
+  'cli/plan/node-reasons.ts: createNodeReasons',
+  'cli/plan/take-over.ts: createWriter',
+  'cli/program.ts: main',
+  'engine/controller.ts: createController',
+  'engine/controller.ts: run',
+  'engine/status/reporter.ts: createReporter',
+  'engine/upstream/reconcile.ts: ?',
+  'engine/upstream/reconcile.ts: program',
+  'engine/upstream/reconcile.ts: release',
+  'gateways/apisix/client.ts: createApisixClient',
+  'gateways/apisix/client.ts: refused',
+  'gateways/apisix/driver.ts: createApisixDriver',
+  'kube/event-recorder.ts: createEventRecorder',
+  'kube/leader.ts: createLeaderElection',
+  'kube/object-writer.ts: createObjectWriter',
+  'kube/permissions.ts: createPermissionMonitor',
+  'kube/reflector.ts: createReflector',
+  'kube/reflector.ts: watch',
+  'kube/store.ts: createStore',
+  'kube/transport.ts: createTransport',
+  'kube/transport.ts: open',
+  'operator.ts: runOperator',
+  'runtime/ops-server.ts: startOpsServer',
+  'sources/kubernetes/source.ts: createKubernetesSource',
+];
+/** Files that a known cycle leads through. */
+const IN_CYCLES: readonly string[] = ['engine/status/reporter.ts', 'sources/kubernetes/source.ts'];
+
 /** `import ... from`, `export ... from`, `import '...'` and `import('...')`, over several lines. */
 const IMPORT = /\b(?:(import|export)\s+(type\s+)?[^'";=()]*?\bfrom\s*|import\s*\(?\s*)'([^']+)'/g;
 
@@ -180,6 +228,29 @@ describe('imports', () => {
     const [found, ...others] = importsOf(file, text);
     expect(others).toEqual([]);
     expect(found && forbidden(found)).toBe(expected);
+  });
+});
+
+describe('imports, types included,', () => {
+  it('form no cycles', () => {
+    const graph = new Map([...sources.keys()].map((file) => [file, [] as string[]]));
+    for (const { file, target } of imports) graph.get(file)?.push(target);
+    const cycles = cyclesIn(graph).filter((cycle) => !cycle.some((file) => IN_CYCLES.includes(file)));
+    expect(cycles.map((cycle) => cycle.join(' -> '))).toEqual([]);
+  });
+});
+
+describe('size', () => {
+  it(`has no file of more than ${MAX_FILE_LINES} lines`, () => {
+    const long = [...sources].filter(([, text]) => text.split('\n').length - 1 > MAX_FILE_LINES);
+    expect(long.map(([file]) => file).filter((file) => !LONG_FILES.includes(file))).toEqual([]);
+  });
+
+  it(`has no function of more than ${MAX_FUNCTION_LINES} lines`, () => {
+    const long = [...sources].flatMap(([file, text]) =>
+      longFunctions(text, MAX_FUNCTION_LINES).map(({ name }) => `${file}: ${name}`),
+    );
+    expect(long.filter((one) => !LONG_FUNCTIONS.includes(one))).toEqual([]);
   });
 });
 

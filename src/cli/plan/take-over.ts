@@ -1,7 +1,8 @@
 import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../api/gateway-upstream.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { accessProblem, adoptionProblem } from '../../decide/access.ts';
-import { backendTargets, buildUpstream, type ResolvedBackend } from '../../decide/build-upstream.ts';
+import { backendTargets, type ResolvedBackend } from '../../decide/backends.ts';
+import { buildUpstream } from '../../decide/build-upstream.ts';
 import { nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';

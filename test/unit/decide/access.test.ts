@@ -4,13 +4,8 @@ import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import type { LabelSelector } from '../../../src/api/label-selector.ts';
 import type { NamespaceSelector } from '../../../src/api/namespace-selector.ts';
-import {
-  accessProblem,
-  externalNameProblem,
-  isNamespaceAllowed,
-  matchesSelector,
-  patternProblem,
-} from '../../../src/decide/access.ts';
+import { accessProblem, externalNameProblem } from '../../../src/decide/access.ts';
+import { isNamespaceAllowed, matchesSelector, patternProblem } from '../../../src/decide/selectors.ts';
 
 const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>
   isNamespaceAllowed(rules, { name, labels });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import { accessProblem, adoptionProblem } from '../../../src/decide/access.ts';
-import { backendTargets } from '../../../src/decide/build-upstream.ts';
+import { backendTargets } from '../../../src/decide/backends.ts';
 import { referenceProblem } from '../../../src/decide/grants.ts';
 
 const connection = (change: object = {}) => ({
