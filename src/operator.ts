@@ -30,7 +30,7 @@ import {
   unreadableReferenceGrant,
 } from './kube/objects.ts';
 import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
-import { permissionsOf } from './kube/rbac.ts';
+import { permissionsNeeded } from './kube/rbac.ts';
 import type { Reflector } from './kube/reflector.ts';
 import { OBJECT_STEPS } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
@@ -287,20 +287,6 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     await Promise.allSettled(running);
     await transport.close();
   }
-}
-
-/** What an operator with this configuration asks of the API server. */
-export function permissionsNeeded(config: Config): readonly Permission[] {
-  return permissionsOf({
-    namespace: config.operatorNamespace,
-    namespaces: config.namespaces,
-    secretNamespaces: config.secretNamespaces,
-    leaderElection: config.leaderElection.enabled,
-    leaseName: config.leaderElection.leaseName,
-    roleName: config.roleName,
-    watchNodes: config.watchNodes,
-    readEndpoints: config.readEndpoints,
-  });
 }
 
 /** What the program knows of itself. */

@@ -188,6 +188,39 @@ export function permissionsOf(options: RbacOptions): readonly Permission[] {
   );
 }
 
+/** The settings of an operator that decide which permissions it needs, as its configuration has them. */
+export interface OperatorSettings {
+  readonly operatorNamespace: string;
+  readonly namespaces: readonly string[];
+  readonly secretNamespaces: readonly string[];
+  readonly leaderElection: { readonly enabled: boolean; readonly leaseName: string };
+  readonly roleName: string;
+  readonly watchNodes: boolean;
+  readonly readEndpoints: boolean;
+}
+
+/** What an operator with this configuration asks of the API server. */
+export function permissionsNeeded({
+  operatorNamespace,
+  leaderElection: { enabled, leaseName },
+  namespaces,
+  secretNamespaces,
+  roleName,
+  watchNodes,
+  readEndpoints,
+}: OperatorSettings): readonly Permission[] {
+  return permissionsOf({
+    namespace: operatorNamespace,
+    leaderElection: enabled,
+    leaseName,
+    namespaces,
+    secretNamespaces,
+    roleName,
+    watchNodes,
+    readEndpoints,
+  });
+}
+
 /** What `install --crds-only` needs in the whole cluster. */
 export const CRDS_ONLY_RULES: readonly PolicyRule[] = [
   {

@@ -26,7 +26,7 @@ it('waits for a CRD that has no conditions yet', async () => {
   };
   const lines: string[] = [];
   const installed = install(
-    { transport, kubeConfig: new KubeConfig(), clock, say: (line) => lines.push(line) },
+    { transport, kubeConfig: new KubeConfig(), clock, print: (line) => lines.push(line) },
     { namespace: 'own', namespaces: [], secretNamespaces: [], crdsOnly: true },
     undefined,
     new AbortController().signal,

@@ -58,7 +58,7 @@ function deleting(upstreams: Record<string, Condition>) {
     async begin(timeoutMs = 300_000) {
       const scope = await scopeOf(transport, [], unused);
       const options = { namespaces: [], finalizers: 'delete', timeoutMs } as const;
-      void settleUpstreams({ transport, clock, say: () => undefined }, scope, options, unused).then(
+      void settleUpstreams({ transport, clock, print: () => undefined }, scope, options, unused).then(
         () => {
           outcome = 'done';
         },
