@@ -1,3 +1,4 @@
+import type { Catalog } from '../catalog.ts';
 import { ConfigError } from '../config/config.ts';
 import { createLog } from '../runtime/log.ts';
 import { readCommand, USAGE } from './args.ts';
@@ -10,14 +11,14 @@ import { uninstall } from './uninstall/uninstall.ts';
 import { withCluster } from './with-cluster.ts';
 
 /** Does what the command line says, and sets the exit code. */
-export async function runProgram(): Promise<void> {
+export async function runProgram(catalog: Catalog): Promise<void> {
   // `print | head`: a reader that has seen enough closes the pipe, which is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
     process.exit(0);
   });
   try {
-    process.exitCode = await main();
+    process.exitCode = await main(catalog);
   } catch (error) {
     if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
     else createLog('error').error({ err: error }, 'the operator could not go on');
@@ -26,32 +27,32 @@ export async function runProgram(): Promise<void> {
   }
 }
 
-async function main(): Promise<number> {
+async function main(catalog: Catalog): Promise<number> {
   const command = readCommand(process.argv.slice(2), process.env);
   switch (command.kind) {
     case 'help':
       process.stdout.write(USAGE);
       return 0;
     case 'print':
-      printManifests(command.manifest);
+      printManifests(catalog, command.manifest);
       return 0;
     case 'run':
-      await run(command.config);
+      await run(catalog, command.config);
       return 0;
     case 'install':
       return await withCluster(command.kubeconfig, async (cluster, signal) => {
-        await install(cluster, command.manifest, command.outOfCluster, signal);
+        await install({ ...cluster, catalog }, command.manifest, command.outOfCluster, signal);
         return 0;
       });
     case 'uninstall':
       return await withCluster(command.kubeconfig, async (cluster, signal) => {
-        await uninstall(cluster, command.options, signal);
+        await uninstall({ ...cluster, catalog }, command.options, signal);
         return 0;
       });
     case 'check':
-      return await runCheck(command.config, command.output);
+      return await runCheck(catalog, command.config, command.output);
     case 'plan':
-      return await runPlan(command);
+      return await runPlan(catalog, command);
     default:
       return command satisfies never;
   }

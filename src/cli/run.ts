@@ -1,3 +1,4 @@
+import type { Catalog } from '../catalog.ts';
 import type { Config } from '../config/config.ts';
 import { runOperator } from '../operator.ts';
 import { createLog } from '../runtime/log.ts';
@@ -8,7 +9,7 @@ const SHUTDOWN_MS = 20_000;
 const LEFT_OPEN_MS = 2000;
 
 /** Runs the operator until SIGTERM or SIGINT. */
-export async function run(config: Config): Promise<void> {
+export async function run(catalog: Catalog, config: Config): Promise<void> {
   const log = createLog(config.logLevel);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -19,7 +20,7 @@ export async function run(config: Config): Promise<void> {
     });
   }
   try {
-    await runOperator(config, log, stop.signal);
+    await runOperator(catalog, config, log, stop.signal);
     log.info({}, 'stopped');
   } finally {
     // Whoever lost its lease must make room for another process, whatever holds it back.

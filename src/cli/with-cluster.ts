@@ -10,7 +10,7 @@ import { PlanError } from './plan/plan-error.ts';
 /** Does `work` with the cluster of a kubeconfig, until SIGTERM or SIGINT. An expected error is one line. */
 export async function withCluster(
   kubeconfig: string | undefined,
-  work: (cluster: InstallDeps, signal: AbortSignal) => Promise<number>,
+  work: (cluster: Omit<InstallDeps, 'catalog'>, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
   return await untilStopped(async (signal) => {
     const kubeConfig = loadKubeConfig(kubeconfig);

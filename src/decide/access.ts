@@ -1,6 +1,7 @@
 import { CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { upstreamSectionOf } from '../api/vendor-section.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { NotPermitted } from './backends.ts';
@@ -77,11 +78,19 @@ export function externalNameProblem(
   );
 }
 
+/** A connection as access rules see it. */
+interface AccessConnection {
+  readonly name: string;
+  readonly spec: GatewayConnectionSpec;
+  /** The section of a GatewayUpstream that its gateway reads. */
+  readonly section: string;
+}
+
 /** What the access rules of a connection look at. */
 interface AccessRequest {
   readonly spec: GatewayUpstreamSpec;
   readonly namespace: NamespaceFacts;
-  readonly connection: { readonly name: string; readonly spec: GatewayConnectionSpec };
+  readonly connection: AccessConnection;
   /** Whether the cluster has a namespace of this name. */
   readonly isNamespace: (name: string) => boolean;
 }
@@ -102,7 +111,7 @@ const ACCESS_RULES: readonly ((request: AccessRequest) => Verdict | undefined)[]
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
-  connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
+  connection: AccessConnection,
   isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
   const request = { spec, namespace, connection, isNamespace };
@@ -149,10 +158,11 @@ function tenantPolicyProblem({ spec, connection }: AccessRequest): Verdict | und
       `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
     );
   }
-  if (spec.apisix?.overrides !== undefined && tenantPolicy.overrides === 'Deny') {
+  const { section } = connection;
+  if (upstreamSectionOf(spec, section)?.overrides !== undefined && tenantPolicy.overrides === 'Deny') {
     return denied(
       'OverridesDenied',
-      `GatewayConnection ${connection.name} does not allow apisix.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+      `GatewayConnection ${connection.name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
     );
   }
   return undefined;

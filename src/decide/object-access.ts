@@ -16,7 +16,8 @@ export function accessOf(
   connection: GatewayConnectionSpec,
 ): Verdict | undefined {
   const { namespaces } = snapshot;
-  const named = { name: object.connection, spec: connection };
+  const { section } = snapshot.vendorOf(connection.type);
+  const named = { name: object.connection, spec: connection, section };
   return (
     accessProblem(
       spec,

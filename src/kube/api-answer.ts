@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { retryAfterMs } from '../runtime/http/retry-after.ts';
 import { KubeApiError } from './kube-error.ts';
 
 const MAX_LINE = 32 * 1024 * 1024;
@@ -83,13 +84,6 @@ export function refusal(response: IncomingMessage, text: string): KubeApiError {
     kubeReason: typeof status.reason === 'string' ? status.reason : undefined,
     retryAfterMs: retryAfterMs(response.headers['retry-after']),
   });
-}
-
-/** Seconds or a date, as HTTP allows; bounded, since it comes from outside. */
-function retryAfterMs(header: string | undefined): number | undefined {
-  if (header === undefined) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), 300_000) : undefined;
 }
 
 export function plainMessage(error: unknown): string {

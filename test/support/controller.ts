@@ -12,6 +12,7 @@ import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
+import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
 
 /** The operator's controller over stores that stand for a cluster. */
@@ -79,6 +80,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const source = createKubernetesSource(stores);
   const controller = createController({
     ...stores,
+    vendorOf,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',
     onlyNamespaces: settings.onlyNamespaces ?? [],

@@ -1,3 +1,4 @@
+import type { Catalog } from '../../catalog.ts';
 import type { Config } from '../../config/config.ts';
 import { permissionsNeeded } from '../../kube/rbac.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -6,10 +7,11 @@ import { check } from './check.ts';
 import { findingsJson, findingsText } from './finding.ts';
 
 /** Runs `check` and prints its findings. Resolves to the exit code. */
-export async function runCheck(config: Config, output: 'text' | 'json'): Promise<number> {
+export async function runCheck(catalog: Catalog, config: Config, output: 'text' | 'json'): Promise<number> {
   return await withCluster(config.kubeconfig, async ({ transport, kubeConfig }, signal) => {
     const findings = await check(
       {
+        catalog,
         transport,
         server: kubeConfig.getCurrentCluster()?.server ?? '',
         permissions: permissionsNeeded(config),

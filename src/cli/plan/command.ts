@@ -1,3 +1,4 @@
+import type { Catalog } from '../../catalog.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Command } from '../args.ts';
 import { untilStopped, withCluster } from '../with-cluster.ts';
@@ -9,17 +10,17 @@ import { takeOvers } from './take-over.ts';
 type PlanCommand = Extract<Command, { kind: 'plan' }>;
 
 /** Runs `plan` for a cluster or for files, and prints it. Resolves to the exit code. */
-export async function runPlan(command: PlanCommand): Promise<number> {
+export async function runPlan(catalog: Catalog, command: PlanCommand): Promise<number> {
   const { options, kubeconfig } = command;
   const now = systemClock.now();
   if (options.files.length === 0) {
     return await withCluster(kubeconfig, async ({ transport }, signal) =>
-      printPlan(command, await inputFromCluster(options, { transport, now }, signal)),
+      printPlan(command, await inputFromCluster(options, { catalog, transport, now }, signal)),
     );
   }
   const note = (line: string) => process.stderr.write(`${line}\n`);
   return await untilStopped(async (signal) =>
-    printPlan(command, await inputFromFiles(options, { stdin: process.stdin, now, note }, signal)),
+    printPlan(command, await inputFromFiles(options, { catalog, stdin: process.stdin, now, note }, signal)),
   );
 }
 
