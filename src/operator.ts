@@ -1,32 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
-import { GROUP, OPERATOR, VERSION } from './api/group.ts';
+import { OPERATOR } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
-import type { Catalog } from './catalog.ts';
+import type { Catalog, FollowedResources } from './catalog.ts';
 import type { Config } from './config/config.ts';
-import { grantIndexes } from './decide/references.ts';
-import { upstreamIndexes } from './decide/upstream-indexes.ts';
 import { type Controller, createController } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
 import { createReporter } from './engine/status/reporter.ts';
-import { createCaches } from './kube/caches.ts';
+import { type Caches, createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
 import { createLeaderElection, guardWrites, type LeaseStanding, UNOPPOSED } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
-import {
-  CERTIFICATE_SECRETS,
-  NO_HELM_RELEASES,
-  REFERENCE_GRANT,
-  transformCertificateSecret,
-  transformNamespace,
-  transformNode,
-  transformReferenceGrant,
-  transformSecret,
-  unreadableReferenceGrant,
-} from './kube/objects.ts';
 import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
 import { permissionsNeeded } from './kube/rbac.ts';
 import type { Reflector } from './kube/reflector.ts';
@@ -39,19 +25,7 @@ import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
-import {
-  createKubernetesSource,
-  SLICES_OF_SERVICES,
-  serviceIndexes,
-  sliceIndexes,
-  transformService,
-  transformSlice,
-  trimEndpoints,
-  UNMANAGED_ENDPOINTS,
-  unreadableEndpoints,
-  unreadableService,
-  unreadableSlice,
-} from './sources/kubernetes/source.ts';
+import { createKubernetesSource } from './sources/kubernetes/source.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -73,7 +47,7 @@ export async function runOperator(
   });
   const permissions = createPermissionMonitor({
     transport,
-    permissions: permissionsNeeded(config),
+    permissions: permissionsNeeded(Object.values(catalog.followedResources), config),
     clock,
     log,
     intervalMs: config.permissionCheckInterval,
@@ -89,85 +63,13 @@ export async function runOperator(
     onObjectFailure: (watch, step) => objectFailures({ watch, step }),
   });
   const { reflectors } = caches;
-  const custom = { group: GROUP, version: VERSION };
-  const core = { group: '', version: 'v1' };
-  const upstreams = caches.followNamespaced({
-    resource: { ...custom, plural: GATEWAY_UPSTREAM.plural },
-    trim: catalog.transforms.gatewayUpstream,
-    indexes: upstreamIndexes,
-  });
-  const connections = caches.follow({
-    resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
-    trim: catalog.transforms.gatewayConnection,
-  });
-  const sets = caches.follow({
-    resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
-    // A cluster with the CRDs of an older release has no sets, and all else goes on.
-    optional: true,
-    trim: catalog.transforms.gatewayUpstreamSet,
-  });
-  const namespaces = caches.follow({ resource: { ...core, plural: 'namespaces' }, trim: transformNamespace });
-  const secrets = caches.follow({
-    resource: { ...core, plural: 'secrets', namespace: config.operatorNamespace },
-    trim: transformSecret,
-    query: NO_HELM_RELEASES,
-  });
-  const certificates = new Map(
-    config.secretNamespaces.map((namespace) => [
-      namespace,
-      caches.follow({
-        // Those of connections may be in the same namespace.
-        name: 'certificates',
-        resource: { ...core, plural: 'secrets', namespace },
-        trim: transformCertificateSecret,
-        query: CERTIFICATE_SECRETS,
-      }),
-    ]),
-  );
-  const services = caches.followNamespaced({
-    resource: { ...core, plural: 'services' },
-    trim: transformService,
-    unreadable: unreadableService,
-    indexes: serviceIndexes,
-  });
-  const slices = caches.followNamespaced({
-    resource: { group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices' },
-    trim: transformSlice,
-    unreadable: unreadableSlice,
-    indexes: sliceIndexes,
-    query: SLICES_OF_SERVICES,
-  });
-  const { olderVersion, ...newest } = REFERENCE_GRANT;
-  const grants = caches.followNamespaced({
-    resource: newest,
-    olderVersion,
-    optional: true,
-    trim: transformReferenceGrant,
-    unreadable: unreadableReferenceGrant,
-    indexes: grantIndexes,
-  });
-
-  const nodes = config.watchNodes
-    ? caches.follow({ resource: { ...core, plural: 'nodes' }, trim: transformNode })
-    : undefined;
-  const endpoints = config.readEndpoints
-    ? caches.followNamespaced({
-        resource: { ...core, plural: 'endpoints' },
-        trim: trimEndpoints,
-        unreadable: unreadableEndpoints,
-        query: UNMANAGED_ENDPOINTS,
-      })
-    : undefined;
-
+  const stores = followAll(caches, catalog.followedResources, config);
+  const { upstreams, connections, sets, namespaces } = stores;
   for (const { name } of reflectors) {
     for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
   }
 
-  const source = createKubernetesSource({
-    services,
-    slices,
-    ...(endpoints === undefined ? {} : { endpoints }),
-  });
+  const source = createKubernetesSource(stores);
   const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
   const election = enabled
     ? createLeaderElection({
@@ -259,17 +161,9 @@ export async function runOperator(
       ...config,
       vendorOf: catalog.vendor,
       clusterId,
-      upstreams,
-      connections,
-      sets,
-      services,
-      namespaces,
-      grants,
+      ...stores,
       onlyNamespaces: config.namespaces,
-      secrets,
-      certificates,
       source,
-      ...(nodes === undefined ? {} : { nodes }),
       permissions,
       writer,
       memberWriter: createMemberWriter(guarded),
@@ -291,6 +185,26 @@ export async function runOperator(
     await Promise.allSettled(running);
     await transport.close();
   }
+}
+
+/** The caches of everything that the operator follows. Their order is that of readiness and `/debug/state`. */
+function followAll(caches: Caches, resources: FollowedResources, config: Config) {
+  const { operatorNamespace, secretNamespaces } = config;
+  return {
+    upstreams: caches.follow(resources.upstreams),
+    connections: caches.follow(resources.connections),
+    sets: caches.follow(resources.sets),
+    namespaces: caches.follow(resources.namespaces),
+    secrets: caches.followIn(operatorNamespace, resources.secrets),
+    certificates: new Map(
+      secretNamespaces.map((namespace) => [namespace, caches.followIn(namespace, resources.certificates)]),
+    ),
+    services: caches.follow(resources.services),
+    slices: caches.follow(resources.slices),
+    grants: caches.follow(resources.grants),
+    ...(config.watchNodes ? { nodes: caches.follow(resources.nodes) } : {}),
+    ...(config.readEndpoints ? { endpoints: caches.follow(resources.endpoints) } : {}),
+  };
 }
 
 /** What the program knows of itself. */
