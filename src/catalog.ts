@@ -5,7 +5,7 @@ import { type CommonResources, commonResources } from './kube/followed-resources
 import { type CustomTransforms, customTransforms } from './kube/objects.ts';
 import type { FollowedResource } from './model/followed-resource.ts';
 import { kubernetesResources } from './sources/kubernetes/followed-resources.ts';
-import type { EndpointsFacts, ServiceFacts, SliceFacts } from './sources/kubernetes/source.ts';
+import type { EndpointsFacts, ServiceFacts, SliceFacts } from './sources/kubernetes/transform.ts';
 
 /** What a program is built from, and what follows from that. */
 export interface Catalog {

@@ -6,6 +6,7 @@ import type { Catalog, FollowedResources } from './catalog.ts';
 import type { Config } from './config/config.ts';
 import { type Controller, createController } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
+import { ObjectStates } from './engine/object-state.ts';
 import { createReporter } from './engine/status/reporter.ts';
 import { type Caches, createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
@@ -103,7 +104,9 @@ export async function runOperator(
   });
   const instruments = createInstruments(metrics);
   using pace = new Pace(clock);
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events,
     clock,
@@ -160,6 +163,7 @@ export async function runOperator(
     const made = createController({
       ...config,
       vendorOf: catalog.vendor,
+      states,
       clusterId,
       ...stores,
       onlyNamespaces: config.namespaces,

@@ -6,14 +6,14 @@ import {
   type SliceFacts,
   serviceIndexes,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
   UNMANAGED_ENDPOINTS,
   unreadableEndpoints,
   unreadableService,
   unreadableSlice,
-} from './source.ts';
+} from './transform.ts';
 
 /** What the Kubernetes source follows. */
 export const kubernetesResources: {
@@ -52,7 +52,7 @@ export const kubernetesResources: {
     scope: 'Namespaced',
     enabledBy: 'readEndpoints',
     query: UNMANAGED_ENDPOINTS,
-    transform: trimEndpoints,
+    transform: transformEndpoints,
     unreadable: unreadableEndpoints,
     indexes: {},
     permissions: followed(),
