@@ -125,7 +125,6 @@ const LONG_FUNCTIONS: readonly string[] = [
   'engine/upstream/reconcile.ts: program',
   'engine/upstream/reconcile.ts: release',
   'gateways/apisix/driver.ts: createApisixDriver',
-  'operator.ts: runOperator',
 ];
 
 /** `import ... from`, `export ... from`, `import '...'` and `import('...')`, over several lines. */
