@@ -4,7 +4,6 @@ import { keyOf } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
 import type { UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
-
 import type { ConnectionReconcilerDeps } from './deps.ts';
 
 /** Between two lists of the gateway of a connection that waits to be deleted. */
