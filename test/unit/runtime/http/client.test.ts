@@ -104,6 +104,17 @@ describe('a request', () => {
     expect(sent['content-length']).toBe(String(`{"text":"${CONTENT}"}`.length));
   });
 
+  it('reaches a server by its IPv6 address', async () => {
+    const hosts: (string | undefined)[] = [];
+    const { url } = await serveHttp((request, response) => {
+      hosts.push(request.headers.host);
+      respond(200, '[]')(request, response);
+    }, '::1');
+    const client = clientWith();
+    for (const [, call] of EVERY_CALL) await call(client, url);
+    expect(new Set(hosts)).toEqual(new Set([new URL(url).host]));
+  });
+
   it.each([301, 307, 429, 503])('is sent once, whatever the server says (%i)', async (status) => {
     let requests = 0;
     const { url } = await serveHttp((request, response) => {
