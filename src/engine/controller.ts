@@ -1,15 +1,15 @@
-import type { Snapshot } from '../decide/build-desired.ts';
-import { type BackendTarget, backendTargets, type ServicePortRef } from '../decide/build-upstream.ts';
+import { type BackendTarget, backendTargets } from '../decide/build-upstream.ts';
 import { type CertificateRules, certificateName } from '../decide/certificates.ts';
-import { namespaceNamedBy } from '../decide/host-policy.ts';
-import { IdConflicts, keyOf } from '../decide/id-conflicts.ts';
-import { labelledAs } from '../decide/ownership.ts';
+import { IdConflicts } from '../decide/id-conflicts.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
-import { RemovalGuardState } from '../decide/removal-guard-state.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 import type { SetService } from '../decide/upstream-set.ts';
+import type { Vendor } from '../gateways/vendor.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { MemberWriter } from '../kube/member-writer.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
+import { keyOf, type ObjectKey, objectKey, splitKey } from '../model/keys.ts';
 import type {
   GatewayConnection,
   GatewayUpstream,
@@ -17,16 +17,10 @@ import type {
   NamespaceStored,
   NodeStored,
   SecretFacts,
-} from '../kube/objects.ts';
-import type { MissingPermissions } from '../kube/permissions.ts';
-import type { Stored, StoreView } from '../kube/store.ts';
-import {
-  type ObjectKey,
-  type ObservedUpstream,
-  objectKey,
-  splitKey,
-  type UpstreamId,
-} from '../model/model.ts';
+} from '../model/objects.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { Stored, StoreView } from '../model/store-view.ts';
+import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY, type Priority } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -48,37 +42,16 @@ import {
   UNKNOWN_GATEWAY_LANE,
 } from './instruments.ts';
 import { OrphanCollector } from './orphan-collector.ts';
+import { RemovalGuardState } from './removal-guard-state.ts';
 import { type ListReport, READ_BACK_MS } from './session/session.ts';
 import { UpstreamSets } from './set/reconcile.ts';
 import type { Reporter } from './status/reporter.ts';
 import { createUpstreamReconciler } from './upstream/reconcile.ts';
 import { concernsNamespace, concernsNode, concernsObject } from './watches.ts';
 
-/** Indexes that the controller needs on the store of GatewayUpstreams. */
-export const upstreamIndexes = {
-  connection: (object: GatewayUpstream): readonly string[] => [object.connection],
-  namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
-  /** How labels in a gateway name the object. */
-  label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
-  /** The set that made it. */
-  set: ({ madeBy }: GatewayUpstream): readonly string[] => (madeBy === undefined ? [] : [madeBy.set]),
-  /** The other namespaces that it refers to. */
-  referred: referredNamespaces,
-  /** `namespace/name` of the Secret that it refers to. */
-  certificate: (object: GatewayUpstream): readonly string[] => {
-    const name = certificateName(object);
-    return name === undefined ? [] : [objectKey(object.namespace, name)];
-  },
-  /** Namespaces that an address of it would lead into, if there were one of that name. */
-  named: ({ spec }: GatewayUpstream): readonly string[] =>
-    spec.ok
-      ? spec.value.backends.flatMap(({ addresses = [] }) =>
-          addresses.flatMap(({ host }) => namespaceNamedBy(host) ?? []),
-        )
-      : [],
-};
-
 export interface ControllerOptions extends ReferenceRules, CertificateRules {
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => Vendor;
   readonly clusterId: string;
   readonly operatorNamespace: string;
   /** With `upstreamIndexes`. */
@@ -133,11 +106,16 @@ const CONFIRM_SOON_MS = 1000;
 
 /** How many upstreams are looked at at once whose connection does not exist. */
 const UNKNOWN_AT_ONCE = 8;
+
 const FINALIZER_LANE = 'finalizers';
+
 const FINALIZERS_AT_ONCE = 8;
+
 const SET_LANE = 'sets';
+
 /** How many GatewayUpstreams of sets are written at once. */
 const MEMBERS_AT_ONCE = 8;
+
 const memberLane = (set: string): string => `members of ${set}`;
 
 /**
@@ -255,6 +233,7 @@ export function createController(options: ControllerOptions): Controller {
     seenSince: (key) => seen.get(key)?.at ?? clock.monotonic(),
   });
   const reconcileConnection = createConnectionReconciler({
+    vendorOf: options.vendorOf,
     connections,
     upstreams,
     connectionState,

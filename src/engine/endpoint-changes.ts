@@ -1,4 +1,4 @@
-import type { ObjectKey } from '../model/model.ts';
+import type { ObjectKey } from '../model/keys.ts';
 import type { Clock } from '../runtime/clock.ts';
 
 /** When the endpoints of objects changed that no gateway has accepted yet, on the monotonic clock. */

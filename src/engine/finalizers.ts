@@ -1,11 +1,11 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../api/group.ts';
-import { keyOf } from '../decide/id-conflicts.ts';
-import { shorten, type Verdict } from '../decide/status.ts';
+import { shorten } from '../decide/status.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
-import { type ObjectKey, splitKey } from '../model/model.ts';
+import { keyOf, type ObjectKey, splitKey } from '../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
+import type { StoreView } from '../model/store-view.ts';
+import type { Verdict } from '../model/verdict.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Result } from '../runtime/work-queue.ts';
 import type { Instruments } from './instruments.ts';

@@ -2,8 +2,8 @@ import { METRICS } from '../api/metrics.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { Condition } from '../api/schema.ts';
 import type { CustomKind } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../model/objects.ts';
+import type { StoreView } from '../model/store-view.ts';
 import type { Labels, Metrics, Sample } from '../runtime/metrics.ts';
 
 /** What a write to a gateway is. */

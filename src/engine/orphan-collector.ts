@@ -1,8 +1,8 @@
-import { belongingOf } from '../decide/build-desired.ts';
-import type { GatewayConnection, GatewayUpstream } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
+import { belongingOf } from '../decide/belonging.ts';
 import { OperatorError } from '../model/errors.ts';
-import type { ObservedUpstream, UpstreamId } from '../model/model.ts';
+import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
+import type { StoreView } from '../model/store-view.ts';
+import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { ConnectionState } from './connection/connections.ts';
 import type { Reporter } from './status/reporter.ts';

@@ -6,8 +6,8 @@ import type {
   GatewayUpstreamSet,
   NamespaceStored,
   NodeStored,
-} from '../kube/objects.ts';
-import type { StoreEvent } from '../kube/store.ts';
+} from '../model/objects.ts';
+import type { StoreEvent } from '../model/store-view.ts';
 
 /**
  * Whether an event of one of our own objects asks for a reconcile. Changes of its status alone do not: they are our

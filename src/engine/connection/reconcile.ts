@@ -1,16 +1,17 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { patternProblem } from '../../decide/access.ts';
-import { keyOf } from '../../decide/id-conflicts.ts';
-import { missingVerdict, summarize, type Verdict } from '../../decide/status.ts';
-import type { GatewayInfo } from '../../gateways/driver.ts';
-import { gatewayFormat } from '../../gateways/index.ts';
+import { missingVerdict, summarize } from '../../decide/status.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
 import type { MissingPermissions } from '../../kube/permissions.ts';
-import type { StoreView } from '../../kube/store.ts';
 import { GatewayAuthError } from '../../model/errors.ts';
-import { objectKey, type UpstreamId } from '../../model/model.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
+import { keyOf, objectKey } from '../../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
+import type { StoreView } from '../../model/store-view.ts';
+import type { UpstreamId } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import type { Result } from '../../runtime/work-queue.ts';
@@ -21,6 +22,7 @@ import type { ConnectionOutcome, Reporter } from '../status/reporter.ts';
 import type { ConnectionState } from './connections.ts';
 
 export interface ConnectionReconcilerDeps {
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   /** With the index `connection`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -199,7 +201,9 @@ function outcomeOf(
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
-    capabilities: connection.spec.ok ? gatewayFormat(connection.spec.value.type).capabilities(info) : [],
+    capabilities: connection.spec.ok
+      ? deps.vendorOf(connection.spec.value.type).format.capabilities(info)
+      : [],
     upstreams: users.length,
     leftBehind: deps.sweep.leftAlone(connection.name),
     dataPlanes: deps.proof.status(connection.name),

@@ -1,5 +1,5 @@
 import type { Reason } from '../../api/reasons.ts';
-import type { DataPlaneReader, GatewayDriver, GatewayInfo } from '../../gateways/driver.ts';
+import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
 import {
   GatewayAuthError,
   GatewayRejectedError,
@@ -7,7 +7,8 @@ import {
   OperatorError,
   WriteForbiddenError,
 } from '../../model/errors.ts';
-import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/model.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
+import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
 import type { Backoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';

@@ -5,20 +5,14 @@ import type { GatewayUpstreamSetStatus } from '../../api/gateway-upstream-set.ts
 import type { DataPlanesOfConnection, DataPlanesOfUpstream } from '../../decide/data-planes.ts';
 import { formatPlace, type PlannedChange } from '../../decide/diff.ts';
 import type { Excluded } from '../../decide/nodes.ts';
-import {
-  kubeTime,
-  nextConditions,
-  progressConditions,
-  shorten,
-  type Verdict,
-  type Verdicts,
-} from '../../decide/status.ts';
-import type { Capability } from '../../gateways/driver.ts';
+import { kubeTime, nextConditions, progressConditions, shorten } from '../../decide/status.ts';
 import type { EventRecorder, KubeEvent } from '../../kube/event-recorder.ts';
 import type { CustomKind, ObjectWriter } from '../../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../kube/objects.ts';
-import type { Stored } from '../../kube/store.ts';
-import { type ObjectKey, objectKey } from '../../model/model.ts';
+import type { Capability } from '../../model/gateway.ts';
+import { type ObjectKey, objectKey } from '../../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../model/objects.ts';
+import type { Stored } from '../../model/store-view.ts';
+import type { Verdict, Verdicts } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { PRIORITY } from '../../runtime/lane.ts';
 import type { Logger } from '../../runtime/logger.ts';

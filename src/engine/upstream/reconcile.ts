@@ -1,30 +1,21 @@
 import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../../api/gateway-upstream.ts';
 import { ACCEPT_REMOVAL_ANNOTATION, CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
-import {
-  basisOf,
-  buildDesired,
-  createTimeSeconds,
-  type Decision,
-  type DeletionPlan,
-  type DesiredState,
-  deletionPlanOf,
-  planChange,
-  planDeletion,
-  type Snapshot,
-} from '../../decide/build-desired.ts';
+import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
 import type { Desired } from '../../decide/build-upstream.ts';
 import { certificateName } from '../../decide/certificates.ts';
+import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
 import { describeChange, fieldChanges, nodesIn, type PlannedChange, withNodesOf } from '../../decide/diff.ts';
 import { type Change, type Terms, upstreamNotFound } from '../../decide/diff-upstream.ts';
-import { keyOf } from '../../decide/id-conflicts.ts';
+import { basisOf } from '../../decide/guarded-desired.ts';
+import { createTimeSeconds } from '../../decide/owner.ts';
+import { type Decision, planChange } from '../../decide/plan-change.ts';
 import { referredNamespaces } from '../../decide/references.ts';
 import { noTimeNote } from '../../decide/removal-guard.ts';
-import type { RemovalGuardState } from '../../decide/removal-guard-state.ts';
-import { kubeTime, missingVerdict, summarize, type Verdict } from '../../decide/status.ts';
+import type { Snapshot } from '../../decide/snapshot.ts';
+import { kubeTime, missingVerdict, summarize } from '../../decide/status.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';
-import type { GatewayUpstream } from '../../kube/objects.ts';
 import type { MissingPermissions } from '../../kube/permissions.ts';
 import {
   GatewayAuthError,
@@ -32,7 +23,10 @@ import {
   OperatorError,
   UpstreamInUseError,
 } from '../../model/errors.ts';
-import { type ObjectKey, type ObservedUpstream, splitKey, type UpstreamId } from '../../model/model.ts';
+import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
+import type { GatewayUpstream } from '../../model/objects.ts';
+import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import type { Result } from '../../runtime/work-queue.ts';
@@ -41,6 +35,7 @@ import type { DataPlaneVerifier } from '../data-planes/verifier.ts';
 import type { EndpointChanges } from '../endpoint-changes.ts';
 import type { Finalizers } from '../finalizers.ts';
 import type { Instruments } from '../instruments.ts';
+import type { RemovalGuardState } from '../removal-guard-state.ts';
 import type { Reporter } from '../status/reporter.ts';
 
 export interface UpstreamReconcilerDeps extends Snapshot {

@@ -1,4 +1,4 @@
-import type { UpstreamId } from '../../model/model.ts';
+import type { UpstreamId } from '../../model/upstream.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { GatewayUnavailableError, UpstreamInUseError } from '../../model/errors.ts';
-import type { ObservedUpstream, UpstreamId } from '../../model/model.ts';
+import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { interned } from '../../runtime/interned.ts';
 import { isObject, objectIn } from '../../runtime/json.ts';

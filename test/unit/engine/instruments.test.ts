@@ -9,8 +9,8 @@ import {
   objectSamples,
   UNKNOWN_GATEWAY_LANE,
 } from '../../../src/engine/instruments.ts';
-import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
+import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/model/objects.ts';
 import { createMetrics } from '../../../src/runtime/metrics.ts';
 import { settle } from '../../support/fake-clock.ts';
 

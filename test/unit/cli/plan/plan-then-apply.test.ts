@@ -1,24 +1,26 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
-import { type RawObjects, type Stores, storesOf } from '../../../../src/cli/plan/kinds.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
+import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../../src/cli/plan/make-plan.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
-import { IdConflicts, keyOf } from '../../../../src/decide/id-conflicts.ts';
+import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
-import { RemovalGuardState } from '../../../../src/decide/removal-guard-state.ts';
 import type { ConnectionState } from '../../../../src/engine/connection/connections.ts';
 import { EndpointChanges } from '../../../../src/engine/endpoint-changes.ts';
 import { OrphanCollector } from '../../../../src/engine/orphan-collector.ts';
+import { RemovalGuardState } from '../../../../src/engine/removal-guard-state.ts';
 import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import { createUpstreamReconciler } from '../../../../src/engine/upstream/reconcile.ts';
-import { gatewayFormat } from '../../../../src/gateways/index.ts';
 import type { ObjectWriter } from '../../../../src/kube/object-writer.ts';
-import type { GatewayUpstream } from '../../../../src/kube/objects.ts';
-import type { ObjectKey, ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/model.ts';
+import { keyOf, type ObjectKey } from '../../../../src/model/keys.ts';
+import type { GatewayUpstream } from '../../../../src/model/objects.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { finalizersOf } from '../../../support/finalizers.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../support/memory-gateway.ts';
@@ -326,6 +328,7 @@ async function apply(
   };
   const reconcile = createUpstreamReconciler({
     ...stores,
+    vendorOf,
     onlyNamespaces: [],
     clusterId: CLUSTER,
     claims,
@@ -405,6 +408,7 @@ describe('plan, apply, plan, in any cluster', () => {
         const { drivers, writes } = gateways;
         const look = async () =>
           makePlan({
+            catalog: builtInCatalog,
             stores,
             onlyNamespaces: [],
             clusterId: CLUSTER,

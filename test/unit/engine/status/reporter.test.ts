@@ -1,10 +1,10 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
-import type { Verdict } from '../../../../src/decide/status.ts';
 import { createReporter } from '../../../../src/engine/status/reporter.ts';
 import type { UpstreamOutcome } from '../../../../src/engine/upstream/reconcile.ts';
-import type { GatewayUpstream } from '../../../../src/kube/objects.ts';
+import type { GatewayUpstream } from '../../../../src/model/objects.ts';
+import type { Verdict } from '../../../../src/model/verdict.ts';
 import { Pace } from '../../../../src/runtime/pace.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 

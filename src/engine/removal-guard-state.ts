@@ -1,24 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ObjectKey, UpstreamNode } from '../model/model.ts';
+import type { Basis, Remembered } from '../decide/remembered.ts';
+import { placeOf } from '../decide/removal-guard.ts';
+import type { ObjectKey } from '../model/keys.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { placeOf } from './removal-guard.ts';
-
-/** What the removal guard knows of an object from earlier looks. */
-export interface Remembered {
-  /** Whether the operator itself put this node there: what somebody else added is drift, and no endpoint. */
-  readonly put: (node: UpstreamNode) => boolean;
-  /** What decided which endpoints there are. */
-  readonly basis: Basis;
-  /** The basis changed since the last write, or so lately that endpoints may still follow it. */
-  readonly isSettling: boolean;
-  /** Since when something is held, wall clock. */
-  readonly heldSince: number | undefined;
-  /** Places of nodes that went unexplained a short while ago. */
-  readonly lost: readonly string[];
-}
-
-/** Everything that decides which endpoints there are: backends of the spec, selectors and ports of Services. Plain data. */
-export type Basis = readonly unknown[];
 
 interface Entry {
   /** What the operator put there, or found at its first look. As it is held elsewhere too, since places as text are large. */
@@ -46,6 +31,7 @@ const CLOCK_SET_MS = 2000;
 
 /** Nodes that go within this time count as if they went at once. */
 const LOST_TOGETHER_MS = 60_000;
+
 /** The endpoint controllers of a busy cluster follow a changed selector within this time. */
 const SETTLING_MS = 60_000;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { RemovalGuardState } from '../../../src/decide/removal-guard-state.ts';
-import type { UpstreamNode } from '../../../src/model/model.ts';
+import { RemovalGuardState } from '../../../src/engine/removal-guard-state.ts';
+import type { UpstreamNode } from '../../../src/model/upstream.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const key = 'shop/web';
