@@ -31,7 +31,7 @@ afterEach(async () => {
 
 describe('the shared control plane', () => {
   it('answers 401 to a bad token and 403 to a ServiceAccount until a Role is bound to it', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('rbac', { awaitServiceAccount: true });
     const token = (await cluster.kubectl(['create', 'token', 'default', '-n', namespace])).trim();
     const secrets = `/api/v1/namespaces/${namespace}/secrets`;
@@ -51,7 +51,7 @@ describe('the shared control plane', () => {
   });
 
   it('accepts tokens signed with its ServiceAccount key until they expire', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('jwt', { awaitServiceAccount: true });
     const now = Math.floor(Date.now() / 1000);
     const review = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
@@ -65,7 +65,7 @@ describe('the shared control plane', () => {
   });
 
   it('mirrors hand-made Endpoints into an EndpointSlice', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('mirror');
     await expectMirroring(cluster, namespace);
   });
@@ -73,7 +73,7 @@ describe('the shared control plane', () => {
   it('gives kubectl its input, another user and the words of an error, and nothing of the user who runs it', async () => {
     vi.stubEnv('KUBECONFIG', join(scratch, 'absent'));
     vi.stubEnv('HOME', scratch);
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('kubectl', { awaitServiceAccount: true });
     const manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'made', namespace } };
     const applied = await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest) });
@@ -94,14 +94,14 @@ describe('the shared control plane', () => {
   });
 
   it('is trusted by helm', async () => {
-    const { binaries, kubeconfig } = sharedControlPlane();
+    const { binaries, kubeconfig } = await sharedControlPlane();
     const env = { HOME: scratch, KUBECONFIG: kubeconfig };
     const { stdout } = await promisify(execFile)(binaries.helm, ['list', '-A', '-o', 'json'], { env });
     expect(JSON.parse(stdout)).toEqual([]);
   });
 
   it('takes a merge patch, and answers JSON and text', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('patch');
     const patch = { metadata: { labels: { patched: 'yes' } } };
     expect(await cluster.request('PATCH', `/api/v1/namespaces/${namespace}`, patch)).toMatchObject({
@@ -237,7 +237,7 @@ describe('a control plane that cannot start', () => {
       const url = `http://127.0.0.1:${address.port}`;
       const etcd = createComponent({
         name: 'etcd',
-        command: sharedControlPlane().binaries.etcd,
+        command: (await sharedControlPlane()).binaries.etcd,
         args: [
           `--data-dir=${join(scratch, 'data')}`,
           `--listen-client-urls=${url}`,
@@ -335,7 +335,7 @@ describe('ensureBinaries', () => {
   it('uses what this machine has built already, without Go', async () => {
     const { PATH: _, ...ambient } = process.env;
     const binaries = await ensureBinaries({ env: { ...ambient, PATH: scratch }, report });
-    expect(binaries).toEqual(sharedControlPlane().binaries);
+    expect(binaries).toEqual((await sharedControlPlane()).binaries);
     expect(lines).toEqual([]);
   });
 

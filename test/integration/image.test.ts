@@ -27,7 +27,7 @@ import { installCrds, installRbac } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 
 const run = promisify(execFile);
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path: string) => readFile(join(root, path), 'utf8');
 

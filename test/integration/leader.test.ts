@@ -13,7 +13,7 @@ import { hostsOf } from '../support/whole-cluster.ts';
 import { startWitness, type Witness } from '../support/witness.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 /** Nobody waits that long: where a replica takes over within a test, the lease was given to it. */
 const NEVER_EXPIRES = { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' };

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
@@ -11,7 +10,8 @@ import { eventually } from './eventually.ts';
 
 const LEASH = new URL('leash.mjs', import.meta.url).href;
 const INSTRUMENT = new URL('instrument.ts', import.meta.url).href;
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+import { MAIN } from './main.ts';
 
 export interface OperatorOptions {
   /** Tells several operators of one namespace apart; this one is then instrumented, see `instrument.ts`. */
