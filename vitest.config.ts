@@ -22,7 +22,7 @@ const FUZZ = ['fuzz-api-server', 'fuzz-gateway', 'random-specs'].map(
 
 const ON_A_CLUSTER = {
   globalSetup: ['test/support/control-plane-setup.ts'],
-  testTimeout: 120_000,
+  testTimeout: 180_000,
   // The first run on a machine may build helm or promtool in a hook.
   hookTimeout: 1_200_000,
   // Each worker has a control plane of its own, of about 400 MB.
