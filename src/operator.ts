@@ -3,10 +3,13 @@ import { hostname } from 'node:os';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
+import type { Catalog } from './catalog.ts';
 import type { Config } from './config/config.ts';
 import { grantIndexes } from './decide/references.ts';
-import { type Controller, createController, upstreamIndexes } from './engine/controller.ts';
+import { upstreamIndexes } from './decide/upstream-indexes.ts';
+import { type Controller, createController } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
+import { ObjectStates } from './engine/object-state.ts';
 import { createReporter } from './engine/status/reporter.ts';
 import { createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
@@ -19,9 +22,6 @@ import {
   NO_HELM_RELEASES,
   REFERENCE_GRANT,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformReferenceGrant,
@@ -31,33 +31,39 @@ import {
 import { createPermissionMonitor, describePermission, type Permission } from './kube/permissions.ts';
 import { permissionsOf } from './kube/rbac.ts';
 import type { Reflector } from './kube/reflector.ts';
-import { OBJECT_STEPS, type Stored, type StoreView } from './kube/store.ts';
+import { OBJECT_STEPS } from './kube/store.ts';
 import { createTransport } from './kube/transport.ts';
+import type { Stored, StoreView } from './model/store-view.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
 import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
+import { createKubernetesSource } from './sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   SLICES_OF_SERVICES,
   serviceIndexes,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
   UNMANAGED_ENDPOINTS,
   unreadableEndpoints,
   unreadableService,
   unreadableSlice,
-} from './sources/kubernetes/source.ts';
+} from './sources/kubernetes/transform.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
 
 /** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it may write no more. */
-export async function runOperator(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
+export async function runOperator(
+  catalog: Catalog,
+  config: Config,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   const clock = systemClock;
   const { random } = Math;
   const transport = createTransport({
@@ -88,18 +94,18 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const core = { group: '', version: 'v1' };
   const upstreams = caches.followNamespaced({
     resource: { ...custom, plural: GATEWAY_UPSTREAM.plural },
-    trim: transformGatewayUpstream,
+    trim: catalog.transforms.gatewayUpstream,
     indexes: upstreamIndexes,
   });
   const connections = caches.follow({
     resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
-    trim: transformGatewayConnection,
+    trim: catalog.transforms.gatewayConnection,
   });
   const sets = caches.follow({
     resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
     // A cluster with the CRDs of an older release has no sets, and all else goes on.
     optional: true,
-    trim: transformGatewayUpstreamSet,
+    trim: catalog.transforms.gatewayUpstreamSet,
   });
   const namespaces = caches.follow({ resource: { ...core, plural: 'namespaces' }, trim: transformNamespace });
   const secrets = caches.follow({
@@ -148,7 +154,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const endpoints = config.readEndpoints
     ? caches.followNamespaced({
         resource: { ...core, plural: 'endpoints' },
-        trim: trimEndpoints,
+        trim: transformEndpoints,
         unreadable: unreadableEndpoints,
         query: UNMANAGED_ENDPOINTS,
       })
@@ -196,7 +202,9 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   });
   const instruments = createInstruments(metrics);
   using pace = new Pace(clock);
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events,
     clock,
@@ -252,6 +260,8 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     log.info({ clusterId, operatorNamespace: config.operatorNamespace }, 'starting');
     const made = createController({
       ...config,
+      vendorOf: catalog.vendor,
+      states,
       clusterId,
       upstreams,
       connections,

@@ -1,6 +1,8 @@
 import { type Addressing, CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import type { ClusterNode, Discovered, IpFamily, ServiceFront, UpstreamNode } from '../model/model.ts';
+import type { Discovered } from '../model/discovered.ts';
+import type { ClusterNode, IpFamily, ServiceFront } from '../model/endpoint.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import { matchesSelector } from './access.ts';
 import type { ChosenEndpoint, ChosenEndpoints, Excluded } from './nodes.ts';
 import { greatestCommonDivisor } from './weights.ts';

@@ -6,18 +6,13 @@ import {
   MAX_WARNINGS,
   type WarningReason,
 } from '../api/gateway-upstream.ts';
-import type {
-  Discovered,
-  FoundKeyPair,
-  Protocol,
-  Scheme,
-  Upstream,
-  UpstreamId,
-  UpstreamNode,
-} from '../model/model.ts';
+import type { Discovered } from '../model/discovered.ts';
+import type { FoundKeyPair } from '../model/key-pair.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { Scheme, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
+import type { Verdict } from '../model/verdict.ts';
 import { type Placed, POD, place, type Via } from './addressing.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
-import type { Verdict } from './status.ts';
 import { protocolOf, SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { type WeighingProblem, weigh } from './weights.ts';
 
@@ -34,22 +29,6 @@ export type BackendTarget =
       readonly addresses: NonNullable<Backend['addresses']>;
       readonly weight: number;
     };
-
-/** One port of one Service. */
-export interface ServicePortRef {
-  readonly namespace: string;
-  readonly name: string;
-  readonly port: PortRef;
-  readonly protocol: Protocol;
-}
-
-/**
- * - `servicePort`: one of the Service's own ports, by number or name.
- * - `endpointPort`: as APISIX's discovery reads it: a name is that of the endpoint port, a number that of an unnamed one.
- */
-export type PortRef =
-  | { readonly by: 'servicePort'; readonly port: number | string }
-  | { readonly by: 'endpointPort'; readonly port: string };
 
 export type ResolvedBackend =
   | {
@@ -107,6 +86,7 @@ export interface Warning {
 }
 
 const MAX_WEIGHT_SUM = 10_000;
+
 /** APISIX allocates 160 points per unit of weight for a consistent hash, on every change. */
 const MAX_WEIGHT_SUM_HASH = 1000;
 
@@ -148,18 +128,30 @@ export interface HeldNode {
   readonly backend: number | undefined;
 }
 
+/** What is not in a spec of the upstream that is made from it. */
+export interface Identity {
+  readonly id: UpstreamId;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The section of the spec that the gateway reads. */
+  readonly section: string;
+}
+
 /**
  * The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints.
  * `clientCertificate`: what `spec.tls.clientCertificateSecretRef` leads to, where it is set and may be looked at.
  */
 export function buildUpstream(
   spec: GatewayUpstreamSpec,
-  identity: { readonly id: UpstreamId; readonly labels: Readonly<Record<string, string>> },
+  identity: Identity,
   backends: readonly ResolvedBackend[],
   held: readonly HeldNode[] = [],
   clientCertificate?: FoundKeyPair,
 ): Desired {
-  const traffic = trafficOf(spec, clientCertificate?.state === 'known' ? clientCertificate.pair : undefined);
+  const traffic = trafficOf(
+    spec,
+    identity.section,
+    clientCertificate?.state === 'known' ? clientCertificate.pair : undefined,
+  );
   const scheme = spec.scheme ?? defaultScheme(backends);
   const maxSum = traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM;
   const weighing = weighedNodes(spec, backends, held, maxSum);

@@ -1,6 +1,6 @@
-import type { CertificateSecret, GatewayUpstream } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
-import type { FoundKeyPair } from '../model/model.ts';
+import type { FoundKeyPair } from '../model/key-pair.ts';
+import type { CertificateSecret, GatewayUpstream } from '../model/objects.ts';
+import type { StoreView } from '../model/store-view.ts';
 
 /** What decides which client certificates an object may have the gateway show. */
 export interface CertificateRules {

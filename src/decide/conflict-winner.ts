@@ -1,4 +1,4 @@
-import type { ObservedUpstream } from '../model/model.ts';
+import type { ObservedUpstream } from '../model/upstream.ts';
 import { labelledAs, labelledObject } from './ownership.ts';
 
 /** An object that wants an upstream id. */

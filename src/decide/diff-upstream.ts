@@ -1,9 +1,9 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import type { ObservedUpstream, Upstream, UpstreamId } from '../model/model.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../model/upstream.ts';
+import type { Verdict } from '../model/verdict.ts';
 import type { Desired } from './build-upstream.ts';
 import { unstatedFields } from './diff.ts';
 import { describeOwner, isOwn, type Ownership } from './ownership.ts';
-import type { Verdict } from './status.ts';
 
 /** What has to be done so that the gateway holds `desired`. */
 export type Change =

@@ -1,4 +1,4 @@
-import type { UpstreamNode } from '../model/model.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import { isObject, type JsonObject } from '../runtime/json.ts';
 import type { Change } from './diff-upstream.ts';
 import { compareNodes } from './nodes.ts';

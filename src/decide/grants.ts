@@ -1,13 +1,8 @@
 import { GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP } from '../api/group.ts';
-import type { NotPermitted, ServicePortRef } from './build-upstream.ts';
-
-/** A ReferenceGrant of the Gateway API: who may refer to what in its own namespace. */
-export interface ReferenceGrant {
-  readonly from: readonly { readonly group: string; readonly kind: string; readonly namespace: string }[];
-  /** Without a name: every one of that kind. */
-  readonly to: readonly { readonly group: string; readonly kind: string; readonly name?: string }[];
-}
+import type { ReferenceGrant } from '../model/objects.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { NotPermitted } from './build-upstream.ts';
 
 /** What is known of grants in the namespace that is referred to. */
 export type KnownGrants =

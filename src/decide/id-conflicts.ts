@@ -1,5 +1,6 @@
-import type { GatewayUpstream } from '../kube/objects.ts';
-import { type ObjectKey, objectKey, type UpstreamId } from '../model/model.ts';
+import type { ObjectKey } from '../model/keys.ts';
+import type { GatewayUpstream } from '../model/objects.ts';
+import type { UpstreamId } from '../model/upstream.ts';
 import { MultiMap } from '../runtime/multi-map.ts';
 import { defaultUpstreamId } from './ownership.ts';
 
@@ -47,8 +48,4 @@ export class IdConflicts {
   contenders(connection: string, id: UpstreamId): readonly ObjectKey[] {
     return this.#byId.get(`${connection}\n${id}`);
   }
-}
-
-export function keyOf(object: { readonly namespace: string; readonly name: string }): ObjectKey {
-  return objectKey(object.namespace, object.name);
 }

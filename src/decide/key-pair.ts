@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import type { KeyPair } from '../model/model.ts';
+import type { KeyPair } from '../model/key-pair.ts';
 
 /**
  * What a Secret holds instead of a certificate with its key, as the rest of `holds ...`; undefined: the key belongs to the

@@ -1,4 +1,4 @@
-import type { Discovered } from '../model/model.ts';
+import type { Discovered } from '../model/discovered.ts';
 
 /** How far the objects of a kind are known. */
 type Listing =

@@ -1,5 +1,6 @@
 import type { ExcludedReason } from '../api/gateway-upstream.ts';
-import type { Endpoint, IpFamily, UpstreamNode } from '../model/model.ts';
+import type { Endpoint, IpFamily } from '../model/endpoint.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 
 /** An endpoint that is left out, or a node that is held. */
 export interface Excluded {

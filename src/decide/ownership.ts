@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { GROUP, OPERATOR } from '../api/group.ts';
-import type { ObjectKey, ObservedUpstream, UpstreamId } from '../model/model.ts';
+import type { ObjectKey } from '../model/keys.ts';
+import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import { interned } from '../runtime/interned.ts';
 
 /** Whose an upstream is. `cluster` is the `clusterId` of the operator. */

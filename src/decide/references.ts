@@ -1,7 +1,8 @@
-import type { GatewayUpstream, ReferenceGrantStored } from '../kube/objects.ts';
-import type { StoreView } from '../kube/store.ts';
-import type { Discovered } from '../model/model.ts';
-import { backendTargets, type NotPermitted, type ServicePortRef } from './build-upstream.ts';
+import type { Discovered } from '../model/discovered.ts';
+import type { GatewayUpstream, ReferenceGrantStored } from '../model/objects.ts';
+import type { ServicePortRef } from '../model/reference.ts';
+import type { StoreView } from '../model/store-view.ts';
+import { backendTargets, type NotPermitted } from './build-upstream.ts';
 import { type KnownGrants, referenceProblem } from './grants.ts';
 import { unknownKind, unreadableObject } from './listing.ts';
 

@@ -1,4 +1,4 @@
-import type { UpstreamNode } from '../model/model.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 
 /**
  * Why a node that the gateway holds is not wanted any more.

@@ -1,4 +1,6 @@
-import type { Endpoint, UpstreamNode } from '../model/model.ts';
+import type { Departed } from '../model/discovered.ts';
+import type { Endpoint } from '../model/endpoint.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import type { Via } from './addressing.ts';
 import type { ResolvedBackend } from './build-upstream.ts';
 import type { RemovalReason } from './removal-guard.ts';
@@ -8,12 +10,6 @@ export interface NodeRemoval {
   readonly fate: RemovalReason;
   readonly backend: number | undefined;
 }
-
-/** What a backend lists no more: one address, or every endpoint that it had, on one node of the cluster or anywhere. */
-export type Departed =
-  | { readonly kind: 'address'; readonly address: string }
-  | { readonly kind: 'node'; readonly node: string }
-  | { readonly kind: 'all' };
 
 /** How that went: see `RemovalCause` of the sources. */
 export type DepartureOf = (

@@ -1,8 +1,7 @@
-import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../kube/objects.ts';
-import type { Stored, StoreView } from '../kube/store.ts';
-import { type ObjectKey, objectKey, splitKey } from '../model/model.ts';
+import { keyOf, type ObjectKey, objectKey, splitKey } from '../model/keys.ts';
+import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../model/objects.ts';
+import type { Stored, StoreView } from '../model/store-view.ts';
 import { patternProblem } from './access.ts';
-import { keyOf } from './id-conflicts.ts';
 import {
   holds,
   isPortGone,

@@ -1,10 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { buildDesired, planChange, type Snapshot } from '../decide/build-desired.ts';
+import { buildDesired } from '../decide/build-desired.ts';
 import { describeChange, formatPlace } from '../decide/diff.ts';
-import { keyOf } from '../decide/id-conflicts.ts';
-import type { GatewayUpstream } from '../kube/objects.ts';
+import { planChange } from '../decide/plan-change.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 import { OperatorError } from '../model/errors.ts';
-import type { UpstreamNode } from '../model/model.ts';
+import { keyOf } from '../model/keys.ts';
+import type { GatewayUpstream } from '../model/objects.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { ConnectionState } from './connection/connections.ts';
 

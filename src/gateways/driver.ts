@@ -1,28 +1,6 @@
 import { GatewayRejectedError } from '../model/errors.ts';
-import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/model.ts';
-
-/** What a gateway says of itself. */
-export interface GatewayInfo {
-  /** e.g. `3.18.0`; absent where the gateway does not say. */
-  readonly version?: string;
-}
-
-/** A part of an upstream that a gateway of this kind and version cannot take, or would store and not heed. */
-export interface Unsupported {
-  /** In the spelling of a GatewayUpstream, e.g. `spec.tls.verify`. */
-  readonly field: string;
-  /** What the gateway does instead, and which versions do better: what may follow `since`. */
-  readonly message: string;
-}
-
-/** Something that only some versions of a kind of gateway can do. */
-export interface Capability {
-  /** CamelCase, stable. */
-  readonly name: string;
-  readonly supported: boolean;
-  /** The first version that can, e.g. `3.5.0`. */
-  readonly since: string;
-}
+import type { Capability, GatewayInfo, Unsupported } from '../model/gateway.ts';
+import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 
 /** Everything that a gateway holds, and what its answer said of itself: one request for both. */
 export interface GatewayListing {

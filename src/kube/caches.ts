@@ -1,9 +1,10 @@
+import type { Stored, StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { createUnionView } from './multi-namespace-cache.ts';
 import { createReflector, type Reflector } from './reflector.ts';
 import { isServed } from './served.ts';
-import { createStore, type ObjectFailure, type ObjectStep, type Stored, type StoreView } from './store.ts';
+import { createStore, type ObjectFailure, type ObjectStep } from './store.ts';
 import { type KubeTransport, type ResourceAddress, resourcePath } from './transport.ts';
 
 export interface FollowerOptions {

@@ -1,8 +1,8 @@
 import { GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
 import type { SetMember } from '../decide/upstream-set.ts';
+import type { Stored } from '../model/store-view.ts';
 import { KubeApiError } from './kube-error.ts';
-import type { Stored } from './store.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
 /** Writes the GatewayUpstreams of sets. Rejects with `KubeApiError`. */

@@ -1,4 +1,4 @@
-import type { Stored, StoreState, StoreView } from './store.ts';
+import type { Stored, StoreState, StoreView } from '../model/store-view.ts';
 
 /** One view of a kind that is followed namespace by namespace: what is known is known of all of them, or not at all. */
 export function createUnionView<T extends Stored>(

@@ -1,27 +1,25 @@
 import type { z } from 'zod';
-import {
-  type GatewayConnectionSpec,
-  type GatewayConnectionStatus,
-  gatewayConnectionSpec,
-  gatewayConnectionStatus,
-} from '../api/gateway-connection.ts';
-import {
-  type GatewayUpstreamSpec,
-  type GatewayUpstreamStatus,
-  gatewayUpstreamSpec,
-  gatewayUpstreamStatus,
-} from '../api/gateway-upstream.ts';
-import {
-  type GatewayUpstreamSetSpec,
-  type GatewayUpstreamSetStatus,
-  gatewayUpstreamSetSpec,
-  gatewayUpstreamSetStatus,
-} from '../api/gateway-upstream-set.ts';
+import type { SpecSchemas } from '../api/crd.ts';
+import { gatewayConnectionStatus } from '../api/gateway-connection.ts';
+import { gatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import { gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
-import type { ReferenceGrant } from '../decide/grants.ts';
 import { keyPairProblem } from '../decide/key-pair.ts';
-import type { ClusterNode, KeyPair } from '../model/model.ts';
+import type { KeyPair } from '../model/key-pair.ts';
+import type {
+  CertificateSecret,
+  CustomObject,
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  MadeBySet,
+  NamespaceStored,
+  NodeStored,
+  Parsed,
+  ReferenceGrantStored,
+  SecretFacts,
+} from '../model/objects.ts';
 import { interned } from '../runtime/interned.ts';
 import {
   identityIn,
@@ -34,55 +32,6 @@ import {
   textIn,
   textsIn,
 } from '../runtime/json.ts';
-import type { Stored } from './store.ts';
-
-/** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
-export type Parsed<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly message: string };
-
-/** One object of our own kinds. */
-export interface CustomObject<Spec, Status> extends Stored {
-  readonly generation: number;
-  /** RFC 3339. */
-  readonly creationTimestamp: string;
-  readonly deletionTimestamp: string | undefined;
-  readonly finalizers: readonly string[];
-  readonly spec: Parsed<Spec>;
-  readonly status: Status | undefined;
-}
-
-export interface GatewayUpstream extends CustomObject<GatewayUpstreamSpec, GatewayUpstreamStatus> {
-  /** Known even where the spec is not valid. */
-  readonly connection: string;
-  /** What the annotation `accept-removal` says. */
-  readonly acceptRemoval: string | undefined;
-  /** Undefined for one that no set made. */
-  readonly madeBy: MadeBySet | undefined;
-}
-
-/** What a GatewayUpstream says of the set that made it. */
-export interface MadeBySet {
-  /** Name of the GatewayUpstreamSet. */
-  readonly set: string;
-  /** Of the GatewayUpstreamSet; undefined where the label alone names it. */
-  readonly uid: string | undefined;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly annotations: Readonly<Record<string, string>>;
-}
-
-export interface GatewayUpstreamSet extends CustomObject<GatewayUpstreamSetSpec, GatewayUpstreamSetStatus> {
-  /** What the annotation `accept-prune` says. */
-  readonly acceptPrune: string | undefined;
-}
-
-export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConnectionStatus>;
-
-/** What is kept of a Secret in the operator's own namespace. */
-export interface SecretFacts extends Stored {
-  /** Decoded. */
-  readonly data: Readonly<Record<string, string>>;
-}
 
 const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
 
@@ -92,19 +41,6 @@ export const CERTIFICATE_SECRETS = { fieldSelector: `type=${CERTIFICATE_SECRET_T
 /** Selects Secrets but for Helm's, which keeps every release in one of this type: large, many, and never one of ours. */
 export const NO_HELM_RELEASES = { fieldSelector: 'type!=helm.sh/release.v1' };
 
-/** What is kept of a Secret that a GatewayUpstream may refer to. */
-export interface CertificateSecret extends Stored {
-  /** `message` ends the sentence that begins with the Secret's name. */
-  readonly pair: Parsed<KeyPair>;
-}
-
-export interface NamespaceStored extends Stored {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly terminating: boolean;
-}
-
-export interface NodeStored extends Stored, ClusterNode {}
-
 /** The Gateway API's kind by which the owner of a namespace lets others refer into it. */
 export const REFERENCE_GRANT = {
   group: 'gateway.networking.k8s.io',
@@ -113,11 +49,6 @@ export const REFERENCE_GRANT = {
   olderVersion: 'v1beta1',
   plural: 'referencegrants',
 } as const;
-
-export interface ReferenceGrantStored extends Stored, ReferenceGrant {
-  /** Why nothing is known of what it permits; absent for one that was read. */
-  readonly unreadable?: string;
-}
 
 /** Keeps of `value` only what the schema names, so that what is stored is as deep as the schema, however deep `value` is. */
 function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
@@ -156,8 +87,26 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   };
 }
 
-export function transformGatewayUpstream(value: unknown): GatewayUpstream | undefined {
-  const object = customObject(value, gatewayUpstreamSpec, gatewayUpstreamStatus);
+/** What is kept of the objects of our own kinds, whose specs have these schemas. */
+export interface CustomTransforms {
+  readonly gatewayConnection: (value: unknown) => GatewayConnection | undefined;
+  readonly gatewayUpstream: (value: unknown) => GatewayUpstream | undefined;
+  readonly gatewayUpstreamSet: (value: unknown) => GatewayUpstreamSet | undefined;
+}
+
+export function customTransforms(schemas: SpecSchemas): CustomTransforms {
+  return {
+    gatewayConnection: (value) => customObject(value, schemas.gatewayConnection, gatewayConnectionStatus),
+    gatewayUpstream: (value) => transformGatewayUpstream(value, schemas.gatewayUpstream),
+    gatewayUpstreamSet: (value) => transformGatewayUpstreamSet(value, schemas.gatewayUpstreamSet),
+  };
+}
+
+function transformGatewayUpstream(
+  value: unknown,
+  schema: SpecSchemas['gatewayUpstream'],
+): GatewayUpstream | undefined {
+  const object = customObject(value, schema, gatewayUpstreamStatus);
   if (object === undefined) return undefined;
   const raw = objectIn(value);
   const connection = textIn(objectIn(objectIn(raw['spec'])['connectionRef'])['name']);
@@ -217,15 +166,14 @@ function madeBySet(metadata: JsonObject): MadeBySet | undefined {
   return { ...owner, set: textIn(name), uid: textIn(uid) };
 }
 
-export function transformGatewayUpstreamSet(value: unknown): GatewayUpstreamSet | undefined {
-  const object = customObject(value, gatewayUpstreamSetSpec, gatewayUpstreamSetStatus);
+function transformGatewayUpstreamSet(
+  value: unknown,
+  schema: SpecSchemas['gatewayUpstreamSet'],
+): GatewayUpstreamSet | undefined {
+  const object = customObject(value, schema, gatewayUpstreamSetStatus);
   if (object === undefined) return undefined;
   const annotations = textsIn(objectIn(objectIn(value)['metadata'])['annotations']);
   return { ...object, acceptPrune: annotations[ACCEPT_PRUNE_ANNOTATION] };
-}
-
-export function transformGatewayConnection(value: unknown): GatewayConnection | undefined {
-  return customObject(value, gatewayConnectionSpec, gatewayConnectionStatus);
 }
 
 export function transformSecret(value: unknown): SecretFacts | undefined {

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { DataPlaneReader, GatewayDriver } from '../../src/gateways/driver.ts';
 import { GatewayUnavailableError } from '../../src/model/errors.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { apisixDataPlaneHarness, apisixDriver } from './apisix-harness.ts';
 import { testDataPlaneReader } from './data-plane-reader.ts';

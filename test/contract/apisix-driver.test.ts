@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GatewayUnavailableError, UpstreamInUseError } from '../../src/model/errors.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { type StandInOptions, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';

@@ -5,8 +5,8 @@ import { gzipSync } from 'node:zlib';
 import { symbols } from 'pino';
 import { describe, expect, it } from 'vitest';
 import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
+import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
-import { createGatewayDriver } from '../../src/gateways/index.ts';
 import {
   complaintText,
   GatewayAuthError,
@@ -15,7 +15,7 @@ import {
   OperatorError,
   UpstreamInUseError,
 } from '../../src/model/errors.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { createLog } from '../../src/runtime/log.ts';
 import { type Fault, type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
@@ -32,8 +32,7 @@ const upstream: Upstream = {
 };
 
 function driverOf(adminUrl: string, options: Partial<ApisixOptions> = {}): GatewayDriver {
-  return createGatewayDriver({
-    type: 'APISIX',
+  return createApisixDriver({
     adminUrl,
     adminKey: KEY,
     tls: { insecureSkipVerify: false },
@@ -526,11 +525,11 @@ describe('no answer', () => {
       more();
     };
   };
-  const zeros: RequestListener = (_, response) =>
-    response
-      .writeHead(200, { 'content-encoding': 'gzip' })
-      .end(gzipSync(`{"list":[${'{"value":{"id":"a"}},'.repeat(3_000_000)}`));
   const item = `{"key":"/apisix/upstreams/a","value":{"desc":"${'x'.repeat(65_536)}"}}`;
+  // 69 MiB that compress to less than 1 MiB.
+  const compressed = gzipSync(`{"list":[${`${item},`.repeat(1100)}`);
+  const zeros: RequestListener = (_, response) =>
+    response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
   const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
   const ANSWER = 'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
 

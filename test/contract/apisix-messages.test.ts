@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
 import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 
 const unused = new AbortController().signal;

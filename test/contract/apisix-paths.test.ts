@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { GatewayRejectedError } from '../../src/model/errors.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { apisixDriver } from './apisix-harness.ts';
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { apisixFormat } from '../../src/gateways/apisix/driver.ts';
 import { GatewayRejectedError, UpstreamInUseError } from '../../src/model/errors.ts';
-import type { Upstream } from '../../src/model/model.ts';
+import type { Upstream } from '../../src/model/upstream.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { apisixDriver, apisixHarness, askAdminApi } from './apisix-harness.ts';

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DataPlaneReader } from '../../src/gateways/driver.ts';
-import type { Upstream, UpstreamNode } from '../../src/model/model.ts';
+import type { Upstream, UpstreamNode } from '../../src/model/upstream.ts';
 import { eventually } from '../support/eventually.ts';
 import type { GatewayHarness } from './gateway-driver.ts';
 

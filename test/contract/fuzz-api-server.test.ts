@@ -1,30 +1,31 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { buildDesired, planChange, type Snapshot } from '../../src/decide/build-desired.ts';
-import { IdConflicts, keyOf } from '../../src/decide/id-conflicts.ts';
-import { upstreamIndexes } from '../../src/engine/controller.ts';
+import { buildDesired } from '../../src/decide/build-desired.ts';
+import { IdConflicts } from '../../src/decide/id-conflicts.ts';
+import { planChange } from '../../src/decide/plan-change.ts';
+import type { Snapshot } from '../../src/decide/snapshot.ts';
+import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
-import {
-  type GatewayUpstream,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-} from '../../src/kube/objects.ts';
+import { transformNamespace } from '../../src/kube/objects.ts';
 import { createReflector } from '../../src/kube/reflector.ts';
-import { createStore, type Store, type Stored } from '../../src/kube/store.ts';
+import { createStore, type Store } from '../../src/kube/store.ts';
 import { createTransport, type KubeTransport, type WatchEvent } from '../../src/kube/transport.ts';
-import type { ObservedUpstream, Upstream } from '../../src/model/model.ts';
+import { keyOf } from '../../src/model/keys.ts';
+import type { GatewayUpstream } from '../../src/model/objects.ts';
+import type { Stored } from '../../src/model/store-view.ts';
+import type { ObservedUpstream, Upstream } from '../../src/model/upstream.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   sliceIndexes,
   transformService,
   transformSlice,
   unreadableService,
   unreadableSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { fuzzCases } from '../support/fuzz-cases.ts';
 import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
@@ -197,6 +198,7 @@ function writes(
   for (const object of upstreams.list()) claims.update(keyOf(object), object, '');
   const snapshot = {
     clusterId: 'c1',
+    vendorOf,
     upstreams,
     connections: stores.gatewayconnections,
     namespaces: stores.namespaces,

@@ -3,29 +3,28 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { grantIndexes } from '../../src/decide/references.ts';
-import { createController, upstreamIndexes } from '../../src/engine/controller.ts';
+import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
+import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
-import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/kube/objects.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-  transformSecret,
-} from '../../src/kube/objects.ts';
-import { createStore, type Stored, type StoreOptions } from '../../src/kube/store.ts';
+import { transformNamespace, transformSecret } from '../../src/kube/objects.ts';
+import { createStore, type StoreOptions } from '../../src/kube/store.ts';
+import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/model/objects.ts';
+import type { Stored } from '../../src/model/store-view.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   serviceIndexes,
   sliceIndexes,
   transformService,
   transformSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
 import { fuzzCases } from '../support/fuzz-cases.ts';
@@ -231,6 +230,8 @@ describe('mutated answers of a gateway', () => {
     const stop = new AbortController();
     const controller = createController({
       ...stores,
+      vendorOf,
+      states: new ObjectStates(hasty),
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

@@ -3,18 +3,18 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { withNodesOf } from '../../src/decide/diff.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
 import { GatewayRejectedError, UpstreamInUseError } from '../../src/model/errors.ts';
+import type { KeyPair } from '../../src/model/key-pair.ts';
 import type {
   Failures,
   HashOn,
   HealthCheck,
   HostHeader,
-  KeyPair,
   LoadBalancing,
   ProbeType,
   Scheme,
   Upstream,
   UpstreamNode,
-} from '../../src/model/model.ts';
+} from '../../src/model/upstream.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { inParallel } from '../support/in-parallel.ts';

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import type { Discovered, Endpoint } from '../../src/model/model.ts';
+import type { Discovered } from '../../src/model/discovered.ts';
+import type { Endpoint } from '../../src/model/endpoint.ts';
 
 /** Specs of GatewayUpstreams as somebody may write them, over everything that a spec can hold. */
 

@@ -1,17 +1,19 @@
 import type { GatewayConnectionStatus } from '../../src/api/gateway-connection.ts';
 import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
-import { keyOf } from '../../src/decide/id-conflicts.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import { createReporter } from '../../src/engine/status/reporter.ts';
 import type { KubeEvent } from '../../src/kube/event-recorder.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
+import { keyOf } from '../../src/model/keys.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
+import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
 
 /** The operator's controller over stores that stand for a cluster. */
@@ -62,7 +64,9 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     },
     ...settings.writer,
   };
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events: {
       record: (kind, object, { reason, message }: KubeEvent) =>
@@ -79,6 +83,8 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const source = createKubernetesSource(stores);
   const controller = createController({
     ...stores,
+    vendorOf,
+    states,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',
     onlyNamespaces: settings.onlyNamespaces ?? [],

@@ -1,6 +1,7 @@
 import type { CustomKind, ObjectWriter } from '../../src/kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../src/kube/objects.ts';
-import type { Store, StoreView } from '../../src/kube/store.ts';
+import type { Store } from '../../src/kube/store.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../src/model/objects.ts';
+import type { StoreView } from '../../src/model/store-view.ts';
 
 interface Stores {
   readonly upstreams: StoreView<GatewayUpstream>;

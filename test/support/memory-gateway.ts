@@ -1,7 +1,7 @@
 import { compareNodes } from '../../src/decide/nodes.ts';
 import { assertUpstreamId, type GatewayDriver } from '../../src/gateways/driver.ts';
 import { UpstreamInUseError } from '../../src/model/errors.ts';
-import type { ObservedUpstream, Upstream, UpstreamId } from '../../src/model/model.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../../src/model/upstream.ts';
 
 export interface MemoryDriver extends GatewayDriver {
   /**

@@ -3,7 +3,8 @@ import { type LuaEngine, LuaFactory } from 'wasmoon';
 import { parse } from 'yaml';
 import { CONDITIONS, STALLED } from '../../src/api/conditions.ts';
 import { type Condition, pendingStatus, pendingStatusInNamespace } from '../../src/api/schema.ts';
-import { nextConditions, progressConditions, type Verdict } from '../../src/decide/status.ts';
+import { nextConditions, progressConditions } from '../../src/decide/status.ts';
+import type { Verdict } from '../../src/model/verdict.ts';
 import { codeBlock } from '../support/code-block.ts';
 import { reasonsOf } from '../support/condition-reasons.ts';
 

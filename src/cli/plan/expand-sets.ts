@@ -2,10 +2,10 @@ import { GROUP, VERSION } from '../../api/group.ts';
 import { acceptedUntil } from '../../decide/removal-guard.ts';
 import { isUsable, SetMembers, type UsableSet } from '../../decide/set-members.ts';
 import { kubeTime, trueSince } from '../../decide/status.ts';
+import { upstreamIndexes } from '../../decide/upstream-indexes.ts';
 import { judgePruning } from '../../decide/upstream-set.ts';
-import { upstreamIndexes } from '../../engine/controller.ts';
-import type { GatewayUpstream } from '../../kube/objects.ts';
-import { type ObjectKey, splitKey } from '../../model/model.ts';
+import { type ObjectKey, splitKey } from '../../model/keys.ts';
+import type { GatewayUpstream } from '../../model/objects.ts';
 import { planStore, type Stores } from './kinds.ts';
 
 /** Of an object that nobody has written yet. */

@@ -1,29 +1,29 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
-import { IdConflicts, keyOf } from '../../decide/id-conflicts.ts';
+import { IdConflicts } from '../../decide/id-conflicts.ts';
 import { grantIndexes } from '../../decide/references.ts';
-import { upstreamIndexes } from '../../engine/controller.ts';
+import { upstreamIndexes } from '../../decide/upstream-indexes.ts';
 import {
-  type CertificateSecret,
+  type CustomTransforms,
   REFERENCE_GRANT,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformReferenceGrant,
   transformSecret,
 } from '../../kube/objects.ts';
-import { createStore, type Stored, type StoreView } from '../../kube/store.ts';
+import { createStore } from '../../kube/store.ts';
+import { keyOf } from '../../model/keys.ts';
+import type { CertificateSecret } from '../../model/objects.ts';
+import type { Stored, StoreView } from '../../model/store-view.ts';
 import { identityIn, objectIn } from '../../runtime/json.ts';
 import {
   serviceIndexes,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
-} from '../../sources/kubernetes/source.ts';
+} from '../../sources/kubernetes/transform.ts';
 
 /** One kind that a plan depends on. */
 export interface Kind<T extends Stored> {
@@ -36,7 +36,7 @@ export interface Kind<T extends Stored> {
   readonly plural: string;
   readonly scope: 'Namespaced' | 'Cluster';
   /** Undefined for what the operator would not look at either. */
-  readonly trim: (value: unknown) => T | undefined;
+  readonly trim: (value: unknown, custom: CustomTransforms) => T | undefined;
   readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;
 }
 
@@ -51,21 +51,21 @@ export const KINDS = {
     ...GATEWAY_UPSTREAM,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayUpstream,
+    trim: (value, { gatewayUpstream }) => gatewayUpstream(value),
     indexes: upstreamIndexes,
   }),
   connections: kind({
     ...GATEWAY_CONNECTION,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayConnection,
+    trim: (value, { gatewayConnection }) => gatewayConnection(value),
     indexes: {},
   }),
   sets: kind({
     ...GATEWAY_UPSTREAM_SET,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayUpstreamSet,
+    trim: (value, { gatewayUpstreamSet }) => gatewayUpstreamSet(value),
     indexes: {},
   }),
   namespaces: kind({
@@ -110,7 +110,7 @@ export const KINDS = {
     kind: 'Endpoints',
     plural: 'endpoints',
     scope: 'Namespaced',
-    trim: trimEndpoints,
+    trim: transformEndpoints,
     indexes: {},
   }),
   secrets: kind({
@@ -165,8 +165,21 @@ export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<
 };
 
 /** Stores that hold `objects`, all of them known in full; certificates those of `secretNamespaces` alone. */
-export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
+export function storesOf(
+  custom: CustomTransforms,
+  objects: RawObjects,
+  secretNamespaces: readonly string[] = [],
+): Stores {
   const certificateKind = { trim: transformCertificateSecret, indexes: {} };
+  const filled = <T extends Stored>(
+    { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
+    raw: readonly unknown[] | undefined,
+  ) =>
+    planStore(
+      indexes,
+      (raw ?? []).flatMap((value) => trim(value, custom) ?? []),
+      { state: raw === undefined ? 'absent' : 'synced' },
+    );
   return {
     certificates: new Map(
       secretNamespaces.map((namespace) => [
@@ -188,17 +201,6 @@ export function storesOf(objects: RawObjects, secretNamespaces: readonly string[
     ...(objects.nodes === undefined ? {} : { nodes: filled(KINDS.nodes, objects.nodes) }),
     ...(objects.endpoints === undefined ? {} : { endpoints: filled(KINDS.endpoints, objects.endpoints) }),
   };
-}
-
-function filled<T extends Stored>(
-  { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
-  raw: readonly unknown[] | undefined,
-) {
-  return planStore(
-    indexes,
-    (raw ?? []).flatMap((value) => trim(value) ?? []),
-    { state: raw === undefined ? 'absent' : 'synced' },
-  );
 }
 
 /** A store of `objects` in which an error of a listener is a defect of the plan. */

@@ -1,26 +1,19 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
-import {
-  belongingOf,
-  buildDesired,
-  type DeletionPlan,
-  type DesiredState,
-  deletionPlanOf,
-  planChange,
-  planDeletion,
-  type Snapshot,
-} from '../../decide/build-desired.ts';
+import type { Catalog } from '../../catalog.ts';
+import { belongingOf } from '../../decide/belonging.ts';
+import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
+import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
 import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
 import { labelledObject } from '../../decide/ownership.ts';
-import { kubeTime, type Verdict } from '../../decide/status.ts';
-import type { GatewayFormat, GatewayInfo } from '../../gateways/driver.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
-import {
-  type ObservedUpstream,
-  splitKey,
-  type Upstream,
-  type UpstreamId,
-  type UpstreamNode,
-} from '../../model/model.ts';
+import { planChange } from '../../decide/plan-change.ts';
+import type { Snapshot } from '../../decide/snapshot.ts';
+import { kubeTime } from '../../decide/status.ts';
+import type { GatewayFormat } from '../../gateways/driver.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
+import { splitKey } from '../../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
+import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { claimsOf, type Stores } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
@@ -39,6 +32,7 @@ export type GatewayLook =
   | { readonly kind: 'failed'; readonly message: string };
 
 export interface PlanInput {
+  readonly catalog: Pick<Catalog, 'schemas' | 'vendor'>;
   readonly stores: Stores;
   /** The only namespaces whose objects are in `stores`. Empty: all. */
   readonly onlyNamespaces: readonly string[];
@@ -147,11 +141,12 @@ export function makePlan(input: PlanInput): Plan {
 }
 
 /** What the operator would look at right after a start: without any memory of its own. */
-function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
+function worldOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
   return {
     ...stores,
     onlyNamespaces,
     clusterId,
+    vendorOf: catalog.vendor,
     claims: claimsOf(stores),
     source: createKubernetesSource(stores),
     held: (connection, id) => {

@@ -1,8 +1,10 @@
 import type { JudgedNode } from '../../decide/addressing.ts';
-import type { ResolvedBackend, ServicePortRef } from '../../decide/build-upstream.ts';
+import type { ResolvedBackend } from '../../decide/build-upstream.ts';
 import type { NodeChange } from '../../decide/diff.ts';
-import type { Verdict } from '../../decide/status.ts';
-import type { Endpoint, UpstreamNode } from '../../model/model.ts';
+import type { Endpoint } from '../../model/endpoint.ts';
+import type { ServicePortRef } from '../../model/reference.ts';
+import type { UpstreamNode } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
 
 /** Says in a few words why nodes come and go. */
 export interface NodeReasons {

@@ -1,12 +1,13 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import type { Condition } from '../../api/schema.ts';
-import { kubeTime, nextConditions, progressConditions, type Verdict } from '../../decide/status.ts';
+import { kubeTime, nextConditions, progressConditions } from '../../decide/status.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
 import { listAll } from '../../kube/list-all.ts';
 import { type CustomKind, createObjectWriter } from '../../kube/object-writer.ts';
-import type { Stored } from '../../kube/store.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
+import type { Stored } from '../../model/store-view.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 
 interface Mark {

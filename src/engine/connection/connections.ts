@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
-import type { ServicePortRef } from '../../decide/build-upstream.ts';
-import type { GatewayDriver, GatewayInfo } from '../../gateways/driver.ts';
-import { createGatewayDriver, type GatewayOptions } from '../../gateways/index.ts';
-import type { GatewayConnection, SecretFacts } from '../../kube/objects.ts';
-import type { StoreView } from '../../kube/store.ts';
-import { type Complaint, complaintText } from '../../model/errors.ts';
-import type { ObservedUpstream, UpstreamId } from '../../model/model.ts';
+import { type ResolvedConnection, refersToSecret, resolveConnection } from '../../gateways/connect.ts';
+import type { GatewayDriver } from '../../gateways/driver.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
+import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
+import type { StoreView } from '../../model/store-view.ts';
+import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
 import { createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
@@ -24,6 +23,8 @@ export type ConnectionState =
     };
 
 export interface ConnectionsOptions {
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   /** Secrets of the operator's own namespace. */
   readonly secrets: StoreView<SecretFacts>;
@@ -77,6 +78,11 @@ export class Connections {
     );
   }
 
+  /** Undefined while the connection cannot be used. */
+  session(name: string): GatewaySession | undefined {
+    return this.#open.get(name)?.session;
+  }
+
   /** What the gateway says of itself, or said to an earlier session. */
   info({ name, status }: GatewayConnection): GatewayInfo {
     const version = status?.gatewayVersion;
@@ -97,7 +103,8 @@ export class Connections {
     }
     const { secrets, operatorNamespace } = this.#options;
     this.#options.setConcurrency(name, connection.spec.ok ? connection.spec.value.limits.concurrency : 1);
-    const resolved = gatewayOptionsOf(
+    const resolved = resolveConnection(
+      this.#options.vendorOf,
       connection,
       (secret) => secrets.get(operatorNamespace, secret),
       this.#options,
@@ -111,22 +118,17 @@ export class Connections {
     this.#unusable.delete(name);
     const { limits } = resolved.spec;
     const fingerprint = createHash('sha256')
-      .update(JSON.stringify([resolved.options, limits, connection.uid]))
+      .update(JSON.stringify([resolved.settings, limits, connection.uid]))
       .digest('hex');
     if (this.#open.get(name)?.fingerprint === fingerprint) return;
     const before = this.#close(name);
-    this.#start(name, resolved.spec, resolved.options, fingerprint, before);
+    this.#start(name, resolved, fingerprint, before);
     this.#options.onState(name, 'everything');
   }
 
   /** Whether `secret` is one that `connection` refers to. */
   refersTo(connection: GatewayConnection, secret: string): boolean {
-    const apisix = connection.spec.ok ? connection.spec.value.apisix : undefined;
-    return (
-      apisix?.adminKeySecretRef.name === secret ||
-      apisix?.tls?.caSecretRef?.name === secret ||
-      apisix?.tls?.clientCertificateSecretRef?.name === secret
-    );
+    return refersToSecret(this.#options.vendorOf, connection, secret);
   }
 
   async close(): Promise<void> {
@@ -141,8 +143,7 @@ export class Connections {
 
   #start(
     name: string,
-    spec: GatewayConnectionSpec,
-    options: GatewayOptions,
+    { spec, createDriver }: Extract<ResolvedConnection, { kind: 'resolved' }>,
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
@@ -151,7 +152,7 @@ export class Connections {
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
-      driver = createGatewayDriver({ ...options, mayWrite });
+      driver = createDriver(mayWrite);
     } catch (error) {
       // The driver's own words about its options: an address that is none, a certificate that cannot be read.
       const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
@@ -190,83 +191,4 @@ export class Connections {
     this.#ending.add(ending);
     return ending.finally(() => this.#ending.delete(ending));
   }
-}
-
-export type GatewayOptionsResult =
-  | { readonly kind: 'resolved'; readonly spec: GatewayConnectionSpec; readonly options: GatewayOptions }
-  | (Extract<ConnectionState, { kind: 'unusable' }> & Complaint);
-
-/** What the driver of `connection` is made from, or why there is none. The Secrets are those of `operatorNamespace`. */
-export function gatewayOptionsOf(
-  { spec, name }: GatewayConnection,
-  secretNamed: (name: string) => SecretFacts | undefined,
-  {
-    operatorNamespace,
-    requestTimeoutMs,
-  }: { readonly operatorNamespace: string; readonly requestTimeoutMs: number },
-): GatewayOptionsResult {
-  if (!spec.ok || spec.value.apisix === undefined) {
-    const why = spec.ok ? 'spec.apisix is missing' : spec.message;
-    const problem = `GatewayConnection ${name} is not valid: ${why}`;
-    return { kind: 'unusable', reason: 'InvalidSpec', message: problem, problem };
-  }
-  const { adminUrl, adminKeySecretRef, tls } = spec.value.apisix;
-  const missing: string[] = [];
-  const secret = (ref: { readonly name: string; readonly key: string }): string => {
-    const where = `${operatorNamespace}/${ref.name}`;
-    const found = secretNamed(ref.name);
-    if (found === undefined) missing.push(`Secret ${where} does not exist`);
-    else if (!Object.hasOwn(found.data, ref.key)) missing.push(`Secret ${where} has no key ${ref.key}`);
-    return found?.data[ref.key] ?? '';
-  };
-  const adminKey = secret(adminKeySecretRef);
-  const ca = tls?.caSecretRef === undefined ? undefined : secret(tls.caSecretRef);
-  const clientName = tls?.clientCertificateSecretRef?.name;
-  const client =
-    clientName === undefined
-      ? undefined
-      : {
-          clientCert: secret({ name: clientName, key: 'tls.crt' }),
-          clientKey: secret({ name: clientName, key: 'tls.key' }),
-        };
-  if (missing.length > 0) {
-    const complaint = {
-      problem: missing.join('; '),
-      remedy: `create it there, or correct the reference in spec.apisix of GatewayConnection ${name}`,
-    };
-    return { kind: 'unusable', reason: 'SecretNotFound', message: complaintText(complaint), ...complaint };
-  }
-  return {
-    kind: 'resolved',
-    spec: spec.value,
-    options: {
-      type: spec.value.type,
-      adminUrl,
-      adminKey,
-      concurrency: spec.value.limits.concurrency,
-      requestTimeoutMs,
-      tls: {
-        ...(ca === undefined ? {} : { ca }),
-        ...client,
-        ...(tls?.serverName === undefined ? {} : { serverName: tls.serverName }),
-        insecureSkipVerify: tls?.insecureSkipVerify ?? false,
-      },
-    },
-  };
-}
-
-/** Where the data planes of a connection are asked; undefined: they are not. */
-export function controlApiOf(
-  spec: GatewayConnectionSpec,
-):
-  | { readonly kind: 'urls'; readonly urls: readonly string[] }
-  | { readonly kind: 'service'; readonly ref: ServicePortRef }
-  | undefined {
-  const { urls, serviceRef } = spec.apisix?.controlApi ?? {};
-  if (serviceRef !== undefined) {
-    const { namespace, name, port } = serviceRef;
-    const ref: ServicePortRef = { namespace, name, port: { by: 'servicePort', port }, protocol: 'TCP' };
-    return { kind: 'service', ref };
-  }
-  return urls === undefined ? undefined : { kind: 'urls', urls };
 }

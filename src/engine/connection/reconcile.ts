@@ -1,35 +1,38 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { patternProblem } from '../../decide/access.ts';
-import { keyOf } from '../../decide/id-conflicts.ts';
-import { missingVerdict, summarize, type Verdict } from '../../decide/status.ts';
-import type { GatewayInfo } from '../../gateways/driver.ts';
-import { gatewayFormat } from '../../gateways/index.ts';
+import { missingVerdict, summarize } from '../../decide/status.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream } from '../../kube/objects.ts';
 import type { MissingPermissions } from '../../kube/permissions.ts';
-import type { StoreView } from '../../kube/store.ts';
 import { GatewayAuthError } from '../../model/errors.ts';
-import { objectKey, type UpstreamId } from '../../model/model.ts';
+import type { GatewayInfo } from '../../model/gateway.ts';
+import { keyOf, objectKey } from '../../model/keys.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
+import type { ConnectionOutcome } from '../../model/outcome.ts';
+import type { StoreView } from '../../model/store-view.ts';
+import type { UpstreamId } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import type { Result } from '../../runtime/work-queue.ts';
 import type { DataPlaneVerifier } from '../data-planes/verifier.ts';
 import type { Finalizers } from '../finalizers.ts';
 import type { OrphanCollector } from '../orphan-collector.ts';
-import type { ConnectionOutcome, Reporter } from '../status/reporter.ts';
+import type { Reporter } from '../status/reporter.ts';
 import type { ConnectionState } from './connections.ts';
 
 export interface ConnectionReconcilerDeps {
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   /** With the index `connection`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connectionState: (name: string) => ConnectionState;
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
-  readonly sweep: Pick<OrphanCollector, 'leftAlone' | 'remaining' | 'forget'>;
+  readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'forget'>;
   readonly finalizers: Pick<Finalizers, 'addTo' | 'refusalOf' | 'forget'>;
-  readonly proof: Pick<DataPlaneVerifier, 'status'>;
+  readonly verifier: Pick<DataPlaneVerifier, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
   readonly clock: Clock;
@@ -54,8 +57,8 @@ export function createConnectionReconciler(
     if (connection === undefined) {
       const key = objectKey('', name);
       deps.reporter.forget('GatewayConnection', key);
-      deps.finalizers.forget(key);
-      deps.sweep.forget(name);
+      deps.finalizers.forget(name);
+      deps.orphans.forget(name);
       unusedSince.delete(name);
       return done;
     }
@@ -117,7 +120,7 @@ function waitingFor(
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
   }
   const isListed = session.listedAt !== undefined && session.listedAt > since;
-  const remaining = deps.sweep.remaining(connection.name);
+  const remaining = deps.orphans.remaining(connection.name);
   if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
   session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
   return waiting(
@@ -199,10 +202,12 @@ function outcomeOf(
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
-    capabilities: connection.spec.ok ? gatewayFormat(connection.spec.value.type).capabilities(info) : [],
+    capabilities: connection.spec.ok
+      ? deps.vendorOf(connection.spec.value.type).format.capabilities(info)
+      : [],
     upstreams: users.length,
-    leftBehind: deps.sweep.leftAlone(connection.name),
-    dataPlanes: deps.proof.status(connection.name),
+    leftBehind: deps.orphans.retained(connection.name),
+    dataPlanes: deps.verifier.status(connection.name),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { GatewayAuthError } from '../../model/errors.ts';
-import type { UpstreamId } from '../../model/model.ts';
+import type { UpstreamId } from '../../model/upstream.ts';
 
 /** Between two writes of one refused upstream; a corrected Secret makes a new session at once. */
 export const UNAUTHORIZED_RETRY_MS = 30_000;

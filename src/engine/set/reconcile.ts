@@ -1,22 +1,22 @@
 import { MAX_SET_PROBLEMS } from '../../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION } from '../../api/group.ts';
 import { patternProblem } from '../../decide/access.ts';
-import { keyOf } from '../../decide/id-conflicts.ts';
 import { acceptedUntil, noTimeNote } from '../../decide/removal-guard.ts';
 import { isUsable, SetMembers, type SetSnapshot, type UsableSet } from '../../decide/set-members.ts';
-import { kubeTime, missingVerdict, trueSince, type Verdict } from '../../decide/status.ts';
+import { kubeTime, missingVerdict, trueSince } from '../../decide/status.ts';
 import { judgePruning, type PruneVerdict, type SetProblem } from '../../decide/upstream-set.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
 import type { MemberWriter } from '../../kube/member-writer.ts';
-import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../../kube/objects.ts';
 import type { MissingPermissions } from '../../kube/permissions.ts';
-import type { Stored, StoreEvent, StoreView } from '../../kube/store.ts';
-import { type ObjectKey, splitKey } from '../../model/model.ts';
+import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
+import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../../model/objects.ts';
+import type { Stored, StoreEvent, StoreView } from '../../model/store-view.ts';
+import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { PRIORITY, type Priority } from '../../runtime/lane.ts';
 import type { Result } from '../../runtime/work-queue.ts';
+import { concernsMember, concernsNamespace, concernsSelection, concernsSet } from '../predicates.ts';
 import type { Reporter } from '../status/reporter.ts';
-import { concernsMember, concernsNamespace, concernsSelection, concernsSet } from '../watches.ts';
 
 export interface UpstreamSetsDeps extends SetSnapshot {
   readonly sets: StoreView<GatewayUpstreamSet>;
@@ -31,23 +31,6 @@ export interface UpstreamSetsDeps extends SetSnapshot {
   readonly enqueueMember: (set: string, key: ObjectKey, priority: Priority) => void;
   /** The set has no members to run any more. */
   readonly onGone: (set: string) => void;
-}
-
-/** What one look at a set came to. */
-export interface SetOutcome {
-  readonly ready: Verdict;
-  readonly pruningHeld: Verdict | undefined;
-  /** Absent where the set cannot be used: what was said last stays. */
-  readonly counts?: {
-    readonly services: number;
-    readonly ports: number;
-    readonly upstreams: number;
-    /** How many GatewayUpstreams wait to be deleted. */
-    readonly waiting: number;
-    /** The first of them. */
-    readonly problems: readonly SetProblem[];
-    readonly moreProblems: number;
-  };
 }
 
 /** What is kept of a set beside its members. */

@@ -1,5 +1,5 @@
-import type { Upstream } from '../../model/model.ts';
-import type { Capability, GatewayInfo, Unsupported } from '../driver.ts';
+import type { Capability, GatewayInfo, Unsupported } from '../../model/gateway.ts';
+import type { Upstream } from '../../model/upstream.ts';
 
 /** Something that not every APISIX can do. */
 interface Limit {

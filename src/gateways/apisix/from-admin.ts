@@ -1,4 +1,4 @@
-import type { HealthCheck, HostHeader, LoadBalancing, Scheme } from '../../model/model.ts';
+import type { HealthCheck, HostHeader, LoadBalancing, Scheme } from '../../model/upstream.ts';
 import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import type { ReadUpstream } from '../driver.ts';
 import { type AdminUpstream, HASH_ON, TYPE } from './translate.ts';

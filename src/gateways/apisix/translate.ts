@@ -8,7 +8,7 @@ import type {
   ObservedUpstream,
   Upstream,
   UpstreamNode,
-} from '../../model/model.ts';
+} from '../../model/upstream.ts';
 import { isObject, textsIn } from '../../runtime/json.ts';
 
 /** An upstream as the Admin API takes and gives it. */

@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import type { Addressing } from '../../../src/api/addressing.ts';
 import { type KnownNodes, place, viaOf } from '../../../src/decide/addressing.ts';
 import { chooseEndpoints, type Drain } from '../../../src/decide/nodes.ts';
+import type { Discovered } from '../../../src/model/discovered.ts';
 import type {
   ClusterNode,
-  Discovered,
   Endpoint,
   IpFamily,
   ServiceFront,
   ServicePort,
-} from '../../../src/model/model.ts';
+} from '../../../src/model/endpoint.ts';
 
 const READY = { ready: true, serving: true, terminating: false };
 const NOT_READY = { ready: false, serving: false, terminating: false };

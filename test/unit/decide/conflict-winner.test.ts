@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Contender, winnerOf } from '../../../src/decide/conflict-winner.ts';
 import { ownerLabels } from '../../../src/decide/ownership.ts';
-import type { ObservedUpstream } from '../../../src/model/model.ts';
+import type { ObservedUpstream } from '../../../src/model/upstream.ts';
 
 const contender = (key: string, creationTimestamp: string): Contender => {
   const [namespace = '', name = ''] = key.split('/');

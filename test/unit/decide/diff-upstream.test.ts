@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Desired } from '../../../src/decide/build-upstream.ts';
 import { type Change, diffUpstream, type Terms } from '../../../src/decide/diff-upstream.ts';
 import type { Ownership } from '../../../src/decide/ownership.ts';
-import type { ObservedUpstream, Upstream } from '../../../src/model/model.ts';
+import type { ObservedUpstream, Upstream } from '../../../src/model/upstream.ts';
 
 const node = { host: '10.0.0.1', port: 80, weight: 1, priority: 0 };
 const upstream: Upstream = {

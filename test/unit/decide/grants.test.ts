@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { ServicePortRef } from '../../../src/decide/build-upstream.ts';
-import { type KnownGrants, type ReferenceGrant, referenceProblem } from '../../../src/decide/grants.ts';
+import { type KnownGrants, referenceProblem } from '../../../src/decide/grants.ts';
+import type { ReferenceGrant } from '../../../src/model/objects.ts';
+import type { ServicePortRef } from '../../../src/model/reference.ts';
 
 const ref: ServicePortRef = {
   namespace: 'blog',

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chooseEndpoints, compareNodes, mergeNodes } from '../../../src/decide/nodes.ts';
-import type { Endpoint } from '../../../src/model/model.ts';
+import type { Endpoint } from '../../../src/model/endpoint.ts';
 
 const STATES = {
   ready: { ready: true, serving: true, terminating: false },

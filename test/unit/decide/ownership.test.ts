@@ -12,7 +12,7 @@ import {
   ownershipOf,
   staysBehind,
 } from '../../../src/decide/ownership.ts';
-import type { ObservedUpstream } from '../../../src/model/model.ts';
+import type { ObservedUpstream } from '../../../src/model/upstream.ts';
 
 const owner: Owner = { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'web' };
 const labels = ownerLabels(owner, { orphan: false });

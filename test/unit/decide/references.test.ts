@@ -1,11 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { grantIndexes, referenceRefused } from '../../../src/decide/references.ts';
-import {
-  type ReferenceGrantStored,
-  transformReferenceGrant,
-  unreadableReferenceGrant,
-} from '../../../src/kube/objects.ts';
+import { transformReferenceGrant, unreadableReferenceGrant } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
+import type { ReferenceGrantStored } from '../../../src/model/objects.ts';
 
 const ref = {
   namespace: 'bank',

@@ -6,7 +6,7 @@ import {
   placeOf,
   type RemovalReason,
 } from '../../../src/decide/removal-guard.ts';
-import type { UpstreamNode } from '../../../src/model/model.ts';
+import type { UpstreamNode } from '../../../src/model/upstream.ts';
 
 const node = (last: number, weight = 1): UpstreamNode => ({
   host: `10.0.0.${last}`,

@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Condition, pendingStatus } from '../../../src/api/schema.ts';
-import {
-  kubeTime,
-  nextConditions,
-  progressConditions,
-  summarize,
-  type Verdict,
-} from '../../../src/decide/status.ts';
+import { kubeTime, nextConditions, progressConditions, summarize } from '../../../src/decide/status.ts';
+import type { Verdict } from '../../../src/model/verdict.ts';
 
 const NOW = '2026-01-02T03:04:05Z';
 const EARLIER = '2026-01-01T00:00:00Z';

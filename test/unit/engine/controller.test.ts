@@ -1,21 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { grantIndexes } from '../../../src/decide/references.ts';
-import { createController, upstreamIndexes } from '../../../src/engine/controller.ts';
+import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
+import { createController } from '../../../src/engine/controller.ts';
 import { createInstruments, type depthSamples } from '../../../src/engine/instruments.ts';
-import {
-  type GatewayConnection,
-  type GatewayUpstream,
-  type GatewayUpstreamSet,
-  type NamespaceStored,
-  type SecretFacts,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-} from '../../../src/kube/objects.ts';
-import { createStore, type Store, type Stored } from '../../../src/kube/store.ts';
+import { ObjectStates } from '../../../src/engine/object-state.ts';
+import { transformNamespace } from '../../../src/kube/objects.ts';
+import { createStore, type Store } from '../../../src/kube/store.ts';
+import type {
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  NamespaceStored,
+  SecretFacts,
+} from '../../../src/model/objects.ts';
+import type { Stored } from '../../../src/model/store-view.ts';
 import { createMetrics, type Metrics } from '../../../src/runtime/metrics.ts';
 import { Pace } from '../../../src/runtime/pace.ts';
 import type { SourceChange } from '../../../src/sources/source.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../../support/catalog.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { noReports } from '../../support/no-reports.ts';
 
@@ -86,6 +88,8 @@ describe('the controller', () => {
     namespaces.upsert(the(transformNamespace({ metadata: metadata('shop') })));
     const clock = createFakeClock();
     const controller = createController({
+      vendorOf,
+      states: new ObjectStates(clock),
       clusterId: 'cluster',
       operatorNamespace: 'operator',
       upstreams,

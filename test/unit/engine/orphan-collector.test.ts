@@ -1,20 +1,16 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Owner, ownerLabels } from '../../../src/decide/ownership.ts';
+import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import type { ConnectionState } from '../../../src/engine/connection/connections.ts';
-import { upstreamIndexes } from '../../../src/engine/controller.ts';
 import { OrphanCollector } from '../../../src/engine/orphan-collector.ts';
 import { GatewaySession } from '../../../src/engine/session/session.ts';
 import type { Reporter } from '../../../src/engine/status/reporter.ts';
-import {
-  type GatewayConnection,
-  type GatewayUpstream,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-} from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { GatewayUnavailableError } from '../../../src/model/errors.ts';
-import type { ObservedUpstream } from '../../../src/model/model.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../../src/model/objects.ts';
+import type { ObservedUpstream } from '../../../src/model/upstream.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../../support/catalog.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createMemoryDriver } from '../../support/memory-gateway.ts';
 import { noReports } from '../../support/no-reports.ts';
@@ -231,7 +227,7 @@ describe('an upstream of a namespace that is not followed', () => {
     const { sweep } = await start({ onlyNamespaces: ['other'] });
     sweep.retain('default', 'shop.web');
     sweep.listed('default', lists(held('shop.web', labelsOf())));
-    expect(sweep.leftAlone('default')).toEqual(['shop.web']);
+    expect(sweep.retained('default')).toEqual(['shop.web']);
   });
 
   it('is not deleted by a removal that was decided before', async () => {

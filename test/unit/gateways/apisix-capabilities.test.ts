@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { capabilities, unsupported } from '../../../src/gateways/apisix/capabilities.ts';
-import type { Upstream } from '../../../src/model/model.ts';
+import type { Upstream } from '../../../src/model/upstream.ts';
 
 const upstream: Upstream = {
   id: 'u1',

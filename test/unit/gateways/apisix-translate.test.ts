@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalForm, toAdmin, toObserved } from '../../../src/gateways/apisix/translate.ts';
 import { workerForm } from '../../../src/gateways/apisix/worker-form.ts';
-import type { HealthCheck, LoadBalancing, Upstream } from '../../../src/model/model.ts';
+import type { HealthCheck, LoadBalancing, Upstream } from '../../../src/model/upstream.ts';
 
 const upstream: Upstream = {
   id: 'u1',

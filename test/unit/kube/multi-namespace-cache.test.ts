@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createUnionView } from '../../../src/kube/multi-namespace-cache.ts';
-import { createStore, type Stored } from '../../../src/kube/store.ts';
+import { createStore } from '../../../src/kube/store.ts';
+import type { Stored } from '../../../src/model/store-view.ts';
 
 const object = (namespace: string, name: string): Stored => ({
   namespace,

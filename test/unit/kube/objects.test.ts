@@ -1,18 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isDeeperThan } from '../../../src/api/json-depth.ts';
-import { upstreamIndexes } from '../../../src/engine/controller.ts';
+import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import {
-  type GatewayUpstream,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformSecret,
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
+import type { GatewayUpstream } from '../../../src/model/objects.ts';
+import {
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+} from '../../support/catalog.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };

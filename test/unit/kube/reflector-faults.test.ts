@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { createReflector } from '../../../src/kube/reflector.ts';
-import { createStore, type Stored } from '../../../src/kube/store.ts';
+import { createStore } from '../../../src/kube/store.ts';
 import { createTransport } from '../../../src/kube/transport.ts';
+import type { Stored } from '../../../src/model/store-view.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createInstantClock } from './instant-clock.ts';

@@ -1,8 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { KubeApiError } from '../../../src/kube/kube-error.ts';
 import { createReflector, type ReflectorTiming } from '../../../src/kube/reflector.ts';
-import { createStore, type ObjectFailure, type Stored } from '../../../src/kube/store.ts';
+import { createStore, type ObjectFailure } from '../../../src/kube/store.ts';
 import { createTransport } from '../../../src/kube/transport.ts';
+import type { Stored } from '../../../src/model/store-view.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createInstantClock } from './instant-clock.ts';

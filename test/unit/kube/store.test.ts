@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createStore, type ObjectFailure, type Stored } from '../../../src/kube/store.ts';
+import { createStore, type ObjectFailure } from '../../../src/kube/store.ts';
+import type { Stored } from '../../../src/model/store-view.ts';
 
 interface Thing extends Stored {
   readonly colours: readonly string[];

@@ -1,24 +1,25 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
-import { type RawObjects, type Stores, storesOf } from '../../../../src/cli/plan/kinds.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
+import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../../src/cli/plan/make-plan.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
-import { IdConflicts, keyOf } from '../../../../src/decide/id-conflicts.ts';
+import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
-import { RemovalGuardState } from '../../../../src/decide/removal-guard-state.ts';
 import type { ConnectionState } from '../../../../src/engine/connection/connections.ts';
-import { EndpointChanges } from '../../../../src/engine/endpoint-changes.ts';
+import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { OrphanCollector } from '../../../../src/engine/orphan-collector.ts';
 import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import { createUpstreamReconciler } from '../../../../src/engine/upstream/reconcile.ts';
-import { gatewayFormat } from '../../../../src/gateways/index.ts';
 import type { ObjectWriter } from '../../../../src/kube/object-writer.ts';
-import type { GatewayUpstream } from '../../../../src/kube/objects.ts';
-import type { ObjectKey, ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/model.ts';
+import { keyOf, type ObjectKey } from '../../../../src/model/keys.ts';
+import type { GatewayUpstream } from '../../../../src/model/objects.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { finalizersOf } from '../../../support/finalizers.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../support/memory-gateway.ts';
@@ -300,7 +301,7 @@ async function apply(
     if (session === undefined) throw new Error(`no session of ${name}`);
     return { kind: 'usable', session };
   };
-  const sweep = new OrphanCollector({
+  const orphans = new OrphanCollector({
     ...stores,
     onlyNamespaces: [],
     clusterId: CLUSTER,
@@ -313,7 +314,7 @@ async function apply(
     const spec = stores.connections.get('', object.connection)?.spec;
     claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
   }
-  const memory = new RemovalGuardState(clock);
+  const states = new ObjectStates(clock);
   const writer: ObjectWriter = {
     ...finalizersOf(stores),
     removeFinalizer: async () => undefined,
@@ -326,26 +327,25 @@ async function apply(
   };
   const reconcile = createUpstreamReconciler({
     ...stores,
+    vendorOf,
     onlyNamespaces: [],
     clusterId: CLUSTER,
     claims,
     source: createKubernetesSource(stores),
     held: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
     gatewayInfo: () => ({}),
-    recall: (key) => memory.recall(key),
+    recall: (key) => states.recall(key),
+    states,
     now: () => clock.now(),
     connectionState,
-    proof: { expect: () => undefined, forget: () => undefined },
-    changes: new EndpointChanges(clock),
+    verifier: { expect: () => undefined, forget: () => undefined },
     instruments: { propagated: () => undefined, suppressed: () => undefined },
     permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
-    retain: (name, id) => sweep.retain(name, id),
-    seenSince: () => Number.NEGATIVE_INFINITY,
+    orphans,
     writer,
     reporter: noReports,
-    finalizers: { request, refusalOf: () => undefined, forget: () => undefined },
+    finalizers: { request, refusalOf: () => undefined },
     bindConnection: () => undefined,
-    memory,
     clock,
     log,
   });
@@ -360,8 +360,8 @@ async function apply(
     for (const key of bound.splice(0)) if (writes.length === before) await reconcile(key, never);
   }
   for (const [name, observed] of lists) {
-    expect(sweep.listed(name, observed).confirmed).toEqual([]);
-    for (const id of sweep.listed(name, observed).confirmed) await sweep.remove(name, id, never);
+    expect(orphans.listed(name, observed).confirmed).toEqual([]);
+    for (const id of orphans.listed(name, observed).confirmed) await orphans.remove(name, id, never);
   }
   await Promise.all([...sessions.values()].map((session) => session.close()));
   await Promise.all(running);
@@ -405,6 +405,7 @@ describe('plan, apply, plan, in any cluster', () => {
         const { drivers, writes } = gateways;
         const look = async () =>
           makePlan({
+            catalog: builtInCatalog,
             stores,
             onlyNamespaces: [],
             clusterId: CLUSTER,

@@ -1,16 +1,14 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { upstreamIndexes } from '../../../../src/engine/controller.ts';
+import { upstreamIndexes } from '../../../../src/decide/upstream-indexes.ts';
 import { DataPlaneVerifier } from '../../../../src/engine/data-planes/verifier.ts';
-import {
-  type GatewayConnection,
-  type GatewayUpstream,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-} from '../../../../src/kube/objects.ts';
+import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { createStore } from '../../../../src/kube/store.ts';
+import type { Discovered } from '../../../../src/model/discovered.ts';
 import { GatewayUnavailableError } from '../../../../src/model/errors.ts';
-import type { Discovered, ObservedUpstream } from '../../../../src/model/model.ts';
+import type { GatewayConnection, GatewayUpstream } from '../../../../src/model/objects.ts';
+import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { Pace } from '../../../../src/runtime/pace.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { noReports } from '../../../support/no-reports.ts';
 
@@ -109,7 +107,10 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     changed: undefined as (() => void) | undefined,
     ended: 0,
   };
+  const states = new ObjectStates(clock);
   const proof = new DataPlaneVerifier({
+    vendorOf,
+    states,
     connections,
     upstreams,
     readerOf: () => (usable ? planes : undefined),
@@ -141,6 +142,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   const add = (name: string, spec?: object) => {
     const object = upstream(name, spec);
     upstreams.upsert(object);
+    states.track(object);
     return object;
   };
   return {
@@ -349,7 +351,7 @@ describe('a data plane that cannot be asked', () => {
     planes.waiting[0]?.();
     await settle();
     planes.take();
-    proof.sweep('default');
+    proof.recheck('default');
     await settle();
     expect(planes.take()).toHaveLength(1);
     planes.holdBack = false;
@@ -369,7 +371,7 @@ describe('in a sweep', () => {
     expect(told.size).toBe(3000);
     planes.take();
     planes.serve('u7', '0', [B]);
-    proof.sweep('default');
+    proof.recheck('default');
     await clock.advance(5000);
     expect(planes.take()).toEqual(['A list', 'B list']);
     expect([...told].filter(([, status]) => JSON.stringify(status).includes('lagging'))).toEqual([
@@ -383,7 +385,7 @@ describe('in a sweep', () => {
     await clock.advance(60_000);
     planes.take();
     for (let second = 0; second < 20; second += 1) {
-      proof.sweep('default');
+      proof.recheck('default');
       await clock.advance(1000);
     }
     expect(planes.take().filter((asked) => asked === 'A list').length).toBeLessThanOrEqual(4);
@@ -395,7 +397,7 @@ describe('in a sweep', () => {
     holds(add('web'), '1');
     for (let n = 0; n < 10; n += 1) {
       await clock.advance(600_000);
-      proof.sweep('default');
+      proof.recheck('default');
     }
     await settle();
     expect(dataPlanes).toHaveBeenCalledTimes(1);
@@ -406,7 +408,7 @@ describe('in a sweep', () => {
     const { clock, planes, proof } = await start({ controlApi: { urls } });
     await clock.advance(60_000);
     planes.holdBack = true;
-    proof.sweep('default');
+    proof.recheck('default');
     await settle();
     expect(planes.atOnce).toBe(8);
     planes.holdBack = false;

@@ -1,13 +1,14 @@
 import { describe, expect, it, vi } from 'vitest';
 import { GatewaySession, type ListReport } from '../../../../src/engine/session/session.ts';
-import type { GatewayDriver, GatewayInfo } from '../../../../src/gateways/driver.ts';
+import type { GatewayDriver } from '../../../../src/gateways/driver.ts';
 import {
   GatewayAuthError,
   GatewayRejectedError,
   GatewayUnavailableError,
   UpstreamInUseError,
 } from '../../../../src/model/errors.ts';
-import type { ObservedUpstream, Upstream } from '../../../../src/model/model.ts';
+import type { GatewayInfo } from '../../../../src/model/gateway.ts';
+import type { ObservedUpstream, Upstream } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 

@@ -1,0 +1,38 @@
+import { splitKey } from '../model/keys.ts';
+import type { ObservedUpstream } from '../model/upstream.ts';
+import { wantedId } from './id-conflicts.ts';
+import { isWrittenBy, labelledObject, staysBehind } from './ownership.ts';
+import type { Snapshot } from './snapshot.ts';
+/**
+ * Whether an object wants `observed`, which the gateway of `connection` holds.
+ * - `notOurs`: this operator did not write it, or its object left it behind on purpose.
+ * - `wanted`: its object exists.
+ * - `orphaned`: its object is gone, and was to take it along.
+ * - `unknown`: its object would be in a namespace that this operator does not follow.
+ */
+export type Belonging = 'notOurs' | 'wanted' | 'orphaned' | 'unknown';
+
+export function belongingOf(
+  {
+    clusterId,
+    upstreams,
+    connections,
+    onlyNamespaces,
+  }: Pick<Snapshot, 'clusterId' | 'upstreams' | 'connections' | 'onlyNamespaces'>,
+  connection: string,
+  observed: ObservedUpstream,
+): Belonging {
+  if (!isWrittenBy(observed, clusterId, connection) || staysBehind(observed)) return 'notOurs';
+  const label = labelledObject(observed);
+  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(splitKey(label).namespace)) return 'unknown';
+  const owners = upstreams
+    .byIndex('label', label)
+    // One whose spec cannot be read may want any id, of any connection.
+    .filter((object) => object.connection === connection || !object.spec.ok);
+  const settings = connections.get('', connection)?.spec;
+  const isOrphaned = owners.every((owner) => {
+    const wanted = settings?.ok === true ? wantedId(owner, settings.value.idPrefix) : undefined;
+    return wanted !== undefined && wanted !== observed.id;
+  });
+  return isOrphaned ? 'orphaned' : 'wanted';
+}

@@ -1,0 +1,149 @@
+import { isDeepStrictEqual } from 'node:util';
+import { durationMs } from '../api/schema.ts';
+import { keyOf } from '../model/keys.ts';
+import type { GatewayUpstream } from '../model/objects.ts';
+import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
+import type { Evaluated } from './build-desired.ts';
+import { buildUpstream, type ResolvedBackend } from './build-upstream.ts';
+import { type HostPolicy, hostPolicy } from './host-policy.ts';
+import type { Decision } from './plan-change.ts';
+import type { Basis, Remembered } from './remembered.ts';
+import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from './removal-guard.ts';
+import { createRemovalReasonOf, type NodeRemoval } from './removal-reason.ts';
+import type { Snapshot } from './snapshot.ts';
+import { trueSince } from './status.ts';
+export type Guarded = Pick<Decision, 'desired' | 'guard' | 'lost'>;
+
+/** What the removal guard lets pass of what is desired. */
+export function guard(
+  snapshot: Snapshot,
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  observed: ObservedUpstream,
+): Guarded {
+  const { desired, spec, section, backends, clientCertificate } = evaluation;
+  const wanted = new Set(desired.upstream.nodes.map(placeOf));
+  const remembered = snapshot.recall(keyOf(object));
+  if (
+    observed.nodes.every((node) => wanted.has(placeOf(node))) ||
+    // A reference that leads nowhere any more explains everything.
+    desired.action !== 'write' ||
+    isExplained(snapshot, evaluation, object, remembered)
+  ) {
+    return { desired, lost: [] };
+  }
+  const removals = fatesOf(snapshot, backends, policyOf(snapshot, object));
+  const heldSince =
+    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.heldSince;
+  const now = snapshot.now();
+  const judge = (removalReasonOf: GuardInput['removalReasonOf']) =>
+    guardRemoval({
+      policy: {
+        maxRemovalPercent: spec.removalGuard.maxRemovalPercent,
+        holdForMs: durationMs(spec.removalGuard.holdFor),
+        whenExpired: spec.removalGuard.whenExpired,
+      },
+      // What somebody else added is drift, which is repaired at once.
+      observed: observed.nodes.filter((node) => remembered?.put(node) ?? true),
+      desired: desired.upstream.nodes,
+      lost: remembered?.lost ?? [],
+      removalReasonOf,
+      heldSince,
+      acceptedUntil: acceptedUntil(object.acceptRemoval),
+      now,
+    });
+  let verdict = judge((node) => removals(node).fate);
+  // A look at every slice, so only for what would be held.
+  const elsewhere = listedElsewhere(snapshot, backends, verdict.held, removals);
+  if (elsewhere.size > 0) {
+    verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : removals(node).fate));
+  }
+  const { held, since, until, lost } = verdict;
+  if (since === undefined) return { desired, lost };
+  const { id, labels } = desired.upstream;
+  return {
+    desired: buildUpstream(
+      spec,
+      { id, labels, section },
+      backends,
+      held.map((node) => ({ node, backend: removals(node).backend })),
+      clientCertificate,
+    ),
+    lost,
+    guard: { held, since, until },
+  };
+}
+
+/** Addresses of `held` that vanished from here and belong to another Service by now. */
+function listedElsewhere(
+  { source }: Snapshot,
+  backends: readonly ResolvedBackend[],
+  held: readonly UpstreamNode[],
+  removals: (node: UpstreamNode) => NodeRemoval,
+): ReadonlySet<string> {
+  const vanished = held.filter((node) => removals(node).fate === 'vanished').map(({ host }) => host);
+  if (vanished.length === 0) return new Set();
+  return source.listedElsewhere(
+    backends.flatMap(({ target }) => (target.kind === 'service' ? [target.ref] : [])),
+    new Set(vanished),
+  );
+}
+
+/** Whether something else than the endpoints themselves explains that they are not wanted any more. */
+function isExplained(
+  { namespaces }: Snapshot,
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  remembered: Remembered | undefined,
+): boolean {
+  const looked = evaluation.backends.flatMap(({ target }) =>
+    target.kind === 'service' ? [target.ref.namespace] : [],
+  );
+  if (looked.some((name) => namespaces.get('', name)?.terminating === true)) return true;
+  if (remembered !== undefined) {
+    return remembered.isSettling || !isDeepStrictEqual(remembered.basis, basisOf(evaluation));
+  }
+  // Looked at by an earlier process: only whether the spec changed since is known.
+  const generation = object.status?.observedGeneration;
+  // Kubernetes counts the deletion itself as a change; it was looked at once the status says what that waits for.
+  const isNew =
+    object.deletionTimestamp !== undefined &&
+    !object.status?.conditions?.some(({ type, reason }) => type === 'Programmed' && reason === 'InUse');
+  const newest = object.generation - (isNew ? 1 : 0);
+  return generation !== undefined && generation < newest;
+}
+
+/** What decides which endpoints there are. */
+export function basisOf({ spec, backends }: Evaluated): Basis {
+  return [
+    spec.backends,
+    spec.scheme,
+    spec.endpoints,
+    ...backends.map((backend) =>
+      'found' in backend
+        ? [backend.target.addressing, 'basis' in backend.found ? backend.found.basis : null]
+        : null,
+    ),
+  ];
+}
+
+function fatesOf(
+  { source }: Snapshot,
+  backends: readonly ResolvedBackend[],
+  policy: HostPolicy | undefined,
+): (node: UpstreamNode) => NodeRemoval {
+  const removalReasonOf = createRemovalReasonOf(backends, (index, removedEndpoints) => {
+    const target = backends[index]?.target;
+    return target?.kind === 'service' ? source.departure(target.ref, removedEndpoints) : 'unknown';
+  });
+  // An address that the connection does not allow is never held, whatever its endpoint says.
+  return (node) =>
+    policy?.ofNode(node.host) === undefined
+      ? removalReasonOf(node)
+      : { fate: 'explained', backend: undefined };
+}
+
+function policyOf({ connections }: Snapshot, { connection }: GatewayUpstream): HostPolicy | undefined {
+  const spec = connections.get('', connection)?.spec;
+  return spec?.ok === true ? hostPolicy(spec.value) : undefined;
+}

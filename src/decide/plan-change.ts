@@ -1,0 +1,86 @@
+import type { GatewayUpstream } from '../model/objects.ts';
+import type { ObservedUpstream, Upstream, UpstreamNode } from '../model/upstream.ts';
+import type { Evaluated } from './build-desired.ts';
+import type { Desired } from './build-upstream.ts';
+import { withNodesOf } from './diff.ts';
+import { type Change, diffUpstream } from './diff-upstream.ts';
+import { type Guarded, guard } from './guarded-desired.ts';
+import { createTimeSeconds } from './owner.ts';
+import { isOwn, type Ownership, ownershipOf } from './ownership.ts';
+import type { Snapshot } from './snapshot.ts';
+/** What has to be done for an evaluated object. */
+export interface Decision {
+  readonly change: Change;
+  readonly ownership: Ownership;
+  /** The object's own upstream, which is replaced and deleted as a whole; undefined: the gateway has none. */
+  readonly own: ObservedUpstream | undefined;
+  /** After the removal guard. */
+  readonly desired: Desired;
+  /** The driver's canonical form of what the gateway should hold. */
+  readonly canonical: string;
+  /** Nodes that go though nothing explains it, since they are few. */
+  readonly lost: readonly UpstreamNode[];
+  /** Absent where nothing is held. */
+  readonly guard?: {
+    readonly held: readonly UpstreamNode[];
+    /** Wall clock. */
+    readonly since: number;
+    /** When some of it may go, wall clock; undefined: only by somebody's word. */
+    readonly until: number | undefined;
+  };
+}
+
+/** What has to be done for an evaluated object where the gateway holds `observed`. */
+export function planChange(
+  snapshot: Snapshot,
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  observed: ObservedUpstream | undefined,
+  canonicalOf: (upstream: Upstream) => string,
+): Decision {
+  const { accepted, owner, terms } = evaluation;
+  const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
+  const own = terms.manage === 'Object' && isOwn(ownership) ? observed : undefined;
+  if (accepted.status !== 'True') return planDenied(evaluation, ownership, own, canonicalOf);
+  // What somebody else put there are no endpoints that could be lost.
+  const kept = own ?? (terms.keptBefore && ownership !== 'foreign' ? observed : undefined);
+  const guarded: Guarded =
+    kept === undefined
+      ? { desired: evaluation.desired, lost: [] }
+      : guard(snapshot, evaluation, object, kept);
+  const wanted = canonicalOf(guarded.desired.upstream);
+  const canonical =
+    terms.manage === 'Nodes' && observed !== undefined ? withNodesOf(wanted, observed.canonical) : wanted;
+  const change = diffUpstream(guarded.desired, canonical, observed, ownership, terms);
+  return { change, ownership, own, canonical, ...guarded };
+}
+
+/**
+ * An object that is not accepted stops its own traffic: its upstream loses its nodes. Nothing else of the upstream is
+ * written, since the spec may hold what the connection does not allow. Of an upstream that is not its own the object
+ * learns nothing, not even whether the id exists.
+ */
+function planDenied(
+  { desired }: Evaluated,
+  ownership: Ownership,
+  own: ObservedUpstream | undefined,
+  canonicalOf: (upstream: Upstream) => string,
+): Decision {
+  const wanted = canonicalOf(desired.upstream);
+  if (own === undefined || desired.action !== 'onlyIfHeld') {
+    return { change: { kind: 'none' }, ownership, own, canonical: wanted, desired, lost: [] };
+  }
+  const upstream = { ...desired.upstream, labels: own.labels };
+  const canonical = withNodesOf(wanted, own.canonical);
+  return {
+    change:
+      own.canonical === canonical
+        ? { kind: 'none' }
+        : { kind: 'updateNodes', desired: upstream, observed: own },
+    ownership,
+    own,
+    canonical,
+    desired: { ...desired, upstream },
+    lost: [],
+  };
+}
