@@ -2,11 +2,13 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { accessProblem, adoptionProblem, denialWithoutSpec, type NamespaceFacts } from './access.ts';
+import { accessProblem, adoptionProblem, denialWithoutSpec } from './access.ts';
 import { wantedId } from './id-conflicts.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
 import { isOwn, ownershipOf } from './ownership.ts';
+import type { NamespaceFacts } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
+
 /** Why `object` may not use the connection; undefined if it may. */
 export function accessOf(
   snapshot: Snapshot,

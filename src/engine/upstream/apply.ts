@@ -1,7 +1,8 @@
 import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream.ts';
 import { buildDesired, type Evaluated, isWithdrawn } from '../../decide/build-desired.ts';
+import type { Change } from '../../decide/change.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';
-import { type Change, upstreamNotFound } from '../../decide/diff-upstream.ts';
+import { upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
 import { type Decision, planChange } from '../../decide/plan-change.ts';
 import {
@@ -32,18 +33,18 @@ import type { Result } from '../../runtime/work-queue.ts';
 import type { ObjectState } from '../object-state.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
+import {
+  afterFailure,
+  REJECTED_RETRY_MS,
+  UNAUTHORIZED_RETRY_MS,
+  whenGatewayMayHaveChanged,
+} from './after-failure.ts';
 import { bind } from './bind.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
 import type { PendingDeletion, RefusedContent } from './pending-deletion.ts';
 import { missingPermission, reportMissingPermission } from './permissions.ts';
 
-/** Before refused content is tried again although nothing changed: the gateway may have. */
-const REJECTED_RETRY_MS = 600_000;
-/** Before a write that was refused by its sender or by chance (401, 403) is tried again. */
-const UNAUTHORIZED_RETRY_MS = 30_000;
-
 const done: Result = { kind: 'done' };
-const whenGatewayMayHaveChanged: Result = { kind: 'after', delayMs: REJECTED_RETRY_MS };
 
 /** Makes the gateway contain what `object` asks for, also while its deletion is `pending`. */
 export async function applyUpstream(
@@ -388,18 +389,4 @@ class Application {
 /** Whether the gateway already contains what is desired. */
 function isInSync({ change, observed, canonical }: Plan): boolean {
   return change.kind === 'none' && observed?.canonical === canonical;
-}
-
-/** When to try again after a request failed. While the whole gateway fails, its recovery brings every object back. */
-function afterFailure(error: OperatorError, isGatewayFailing: boolean): Result {
-  if (isGatewayFailing) return done;
-  // Another key makes another session; the write of one object finds out for all whether this session may write by now.
-  if (error instanceof GatewayAuthError || error instanceof WriteRefusedError) {
-    return { kind: 'after', delayMs: UNAUTHORIZED_RETRY_MS };
-  }
-  if (error.reason === 'Rejected') return whenGatewayMayHaveChanged;
-  if (error instanceof GatewayUnavailableError && error.retryAfterMs !== undefined) {
-    return { kind: 'after', delayMs: error.retryAfterMs };
-  }
-  return { kind: 'backoff' };
 }
