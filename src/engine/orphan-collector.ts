@@ -34,8 +34,10 @@ export interface Orphans {
 export class OrphanCollector {
   readonly #deps: OrphanCollectorDeps;
   readonly #suspects = new Map<string, Set<UpstreamId>>();
-  /** Ids that the last list showed as this operator's, without an object that is known to want them. */
+  /** Ids that the last list showed as this operator's, with or without an object. */
   readonly #remaining = new Map<string, Set<UpstreamId>>();
+  /** Those of them whose objects would be in namespaces that this operator does not follow. */
+  readonly #unfollowed = new Map<string, Set<UpstreamId>>();
   readonly #leftBehind = new Map<string, Set<UpstreamId>>();
 
   constructor(deps: OrphanCollectorDeps) {
@@ -55,15 +57,24 @@ export class OrphanCollector {
     return [...this.#left(connection)].sort();
   }
 
-  /** Ids that the last list showed as this operator's, without an object that is known to want them; in order. */
+  /**
+   * Ids that the last list showed as this operator's, in order: also those of objects that exist, since an object whose
+   * finalizer was removed by hand holds nothing.
+   */
   remaining(connection: string): readonly UpstreamId[] {
     return [...(this.#remaining.get(connection) ?? [])].sort();
+  }
+
+  /** Those of `remaining` whose objects would be in namespaces that this operator does not follow. */
+  unfollowed(connection: string): readonly UpstreamId[] {
+    return [...(this.#unfollowed.get(connection) ?? [])].sort();
   }
 
   /** The connection is gone. */
   forget(connection: string): void {
     this.#suspects.delete(connection);
     this.#remaining.delete(connection);
+    this.#unfollowed.delete(connection);
     this.#leftBehind.delete(connection);
   }
 
@@ -83,19 +94,21 @@ export class OrphanCollector {
     const before = this.#suspects.get(connection);
     const suspects = new Set<UpstreamId>();
     const remaining = new Set<UpstreamId>();
+    const unfollowed = new Set<UpstreamId>();
     const left = this.#left(connection);
     for (const id of left) if (!observed.has(id)) left.delete(id);
     for (const [id, upstream] of observed) {
       const belonging = belongingOf(this.#deps, connection, upstream);
       // What says by its labels that it stays, or has an object again, need not be remembered.
       if (belonging === 'notOurs' || belonging === 'wanted') left.delete(id);
-      else if (!left.has(id)) {
-        remaining.add(id);
-        if (belonging === 'orphaned') suspects.add(id);
-      }
+      if (belonging === 'notOurs' || left.has(id)) continue;
+      remaining.add(id);
+      if (belonging === 'orphaned') suspects.add(id);
+      if (belonging === 'unknown') unfollowed.add(id);
     }
     this.#suspects.set(connection, suspects);
     this.#remaining.set(connection, remaining);
+    this.#unfollowed.set(connection, unfollowed);
     const confirmed = [...suspects].filter((id) => before?.has(id) === true);
     return { confirmed, isUnconfirmed: confirmed.length < suspects.size };
   }

@@ -235,6 +235,37 @@ describe('a refused write', () => {
   });
 });
 
+describe('a gateway behind a proxy that forbids PATCH', () => {
+  it('stays authorized while one upstream is refused and others are written', async () => {
+    await using scene = await start({ more: `---\n${upstreamYaml('hostile')}` });
+    const { gateway, clock, controller, hosts, setHost } = scene;
+    await eventually(() => expect(hosts('shop.hostile')).toEqual(['10.0.0.1']));
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+    using _proxy = gateway.addFault({
+      fault: { kind: 'answer', status: 403, body: '<html>', contentType: 'text/html' },
+      match: ({ method, path }) => method === 'PATCH' || (method === 'PUT' && path.endsWith('/shop.hostile')),
+    });
+    const authorized = () =>
+      controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Authorized');
+    setHost('10.0.0.2');
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+    // The first refusal may come before any other write.
+    await inTime(clock, () => expect(authorized()?.status).toBe('True'), 5000);
+    for (const host of ['10.0.0.3', '10.0.0.4', '10.0.0.5']) {
+      setHost(host);
+      await eventually(() => expect(hosts()).toEqual([host]));
+      await clock.advance(31_000);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(authorized()?.status).toBe('True');
+    }
+    const programmed = controller.statuses
+      .get('shop/hostile')
+      ?.conditions?.find(({ type }) => type === 'Programmed');
+    expect(programmed).toMatchObject({ reason: 'Rejected' });
+  });
+});
+
 describe('a write that is refused once', () => {
   it('is tried again after 30 s, as an endpoint change', async () => {
     await using scene = await start();
@@ -615,6 +646,44 @@ describe('a connection that is deleted', () => {
     );
   });
 
+  it('waits for the upstream of an object whose finalizer was removed by hand', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    remove(scene);
+    await clock.advance(1000);
+    change(stores.upstreams, ['shop', 'web'], { finalizers: [] });
+    await inTime(clock, () => expect(reasonOf(scene)).toMatch(/still holds upstreams.*: shop\.web\./));
+    await clock.advance(60_000);
+    expect(stores.connections.get('', 'default')).toBeDefined();
+    const object = stores.upstreams.get('shop', 'web');
+    if (object !== undefined) (stores.upstreams as Store<typeof object>).remove(object);
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined());
+    expect(gateway.ids('upstreams')).toEqual([]);
+  });
+
+  it('waits for a write under way', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+    gateway.remove('upstreams', ID);
+    using _slow = gateway.addFault({
+      fault: { kind: 'delay', delayMs: 2000 },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    gateway.clearRequests();
+    setHost('10.0.0.2');
+    await eventually(() => expect(gateway.requests.some(({ method }) => method === 'PUT')).toBe(true));
+    const object = stores.upstreams.get('shop', 'web');
+    if (object !== undefined) (stores.upstreams as Store<typeof object>).remove(object);
+    remove(scene);
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), 200);
+    expect(gateway.requests.some(({ method }) => method === 'DELETE')).toBe(true);
+    expect(gateway.ids('upstreams')).toEqual([]);
+  });
+
   it('lists its gateway even if its last user goes later than deletionTimeout', async () => {
     await using scene = await start();
     const { gateway, stores, clock, controller, hosts } = scene;
@@ -636,7 +705,7 @@ describe('a connection that is deleted', () => {
 describe('an operator that follows some namespaces', () => {
   it('leaves the upstreams of every other namespace alone', async () => {
     await using scene = await start({ onlyNamespaces: ['other'] });
-    const { gateway, stores, clock, hosts } = scene;
+    const { gateway, stores, clock, controller, hosts } = scene;
     await eventually(() => expect(gateway.requests.length).toBeGreaterThan(0));
     const labels = {
       ...operatorLabels,
@@ -651,6 +720,18 @@ describe('an operator that follows some namespaces', () => {
       await inTime(clock, () => expect(gateway.requests.length).toBeGreaterThan(0), 300_000);
     }
     expect(hosts('bank.api')).toEqual(['10.0.0.9']);
-    change(stores.connections, ['', 'default'], { deletionTimestamp: deletedAt, generation: 2 });
+    change(stores.connections, ['', 'default'], {
+      deletionTimestamp: deletedAt,
+      generation: 2,
+      finalizers: [CONNECTION_FINALIZER],
+    });
+    // Another operator follows them: its upstreams keep the connection, longer than deletionTimeout.
+    const message = () =>
+      controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready')?.message;
+    await inTime(clock, () => expect(message()).toMatch(/does not follow: bank\.api/));
+    await clock.advance(20 * 60_000);
+    expect(stores.connections.get('', 'default')).toBeDefined();
+    for (const id of gateway.ids('upstreams')) gateway.remove('upstreams', id);
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), 5000);
   });
 });

@@ -15,7 +15,8 @@ const MAX_NAMED_IDS = 5;
 
 /** Why a connection cannot be deleted yet: an object has an upstream there, or the gateway may contain one without an object. */
 interface Waiting {
-  readonly kind: 'users' | 'gateway';
+  /** `unfollowed`: the gateway answers, and other operators may keep upstreams there: that wait has no end. */
+  readonly kind: 'users' | 'gateway' | 'unfollowed';
   readonly verdict: Verdict;
 }
 
@@ -56,15 +57,23 @@ export function waitingFor(
     const { message } = session.unlistable;
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
   }
-  const isListed = session.listedAt !== undefined && session.listedAt > since;
+  const { listedAt } = session;
+  const isListed = listedAt !== undefined && listedAt > since && !session.isWritingSince(listedAt);
   const remaining = deps.orphans.remaining(connection.name);
   if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
   session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
+  const unfollowed = deps.orphans.unfollowed(connection.name);
+  if (unfollowed.length > 0) {
+    return waiting(
+      'unfollowed',
+      `the gateway holds upstreams of this operator for namespaces that this replica does not follow: ${named(unfollowed)}. Delete their GatewayUpstreams, or those upstreams`,
+    );
+  }
   return waiting(
     'gateway',
     remaining.length === 0
       ? `the gateway is asked what it still holds. ${end}`
-      : `the gateway still holds upstreams of this operator without a GatewayUpstream that the operator follows: ${named(remaining)}. ${end}`,
+      : `the gateway still holds upstreams of this operator: ${named(remaining)}. Delete their GatewayUpstreams if there are any. ${end}`,
   );
 }
 
@@ -83,8 +92,10 @@ function deletionTimeoutOf({ spec }: GatewayConnection): string {
 export function isOverdue(
   { clock }: ConnectionReconcilerDeps,
   connection: GatewayConnection,
+  { kind }: Waiting,
   unusedSince: ReadonlyMap<string, number>,
 ): boolean {
+  if (kind !== 'gateway') return false;
   const since = unusedSince.get(connection.name);
   return since !== undefined && clock.monotonic() >= since + durationMs(deletionTimeoutOf(connection));
 }

@@ -42,9 +42,9 @@ export function createConnectionReconciler(
     }
     if (!connection.finalizers.includes(CONNECTION_FINALIZER)) return done;
     const waiting = waitingFor(deps, connection, users, unusedSince);
-    if (waiting !== undefined && !isOverdue(deps, connection, unusedSince)) {
+    if (waiting !== undefined && !isOverdue(deps, connection, waiting, unusedSince)) {
       report(deps, connection, users, waiting.verdict);
-      return waiting.kind === 'gateway' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
+      return waiting.kind !== 'users' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
     }
     if (waiting !== undefined) reportLeftBehind(deps, connection, waiting.verdict);
     await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);

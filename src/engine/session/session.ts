@@ -97,6 +97,11 @@ export class GatewaySession {
     return this.#slots.isUnsettled;
   }
 
+  /** Whether a list that was asked for at `time` (monotonic) may lack a write of this session. */
+  isWritingSince(time: number): boolean {
+    return this.#writes.isWritingSince(time);
+  }
+
   /** When the last complete list was asked for, on the monotonic clock. */
   get listedAt(): number | undefined {
     return this.#listedAt;
