@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { objectKey } from '../model/keys.ts';
+import { keyOf } from '../model/keys.ts';
 import type { Stored, StoreEvent, StoreState, StoreView } from '../model/store-view.ts';
 import { MultiMap } from '../runtime/multi-map.ts';
 

@@ -1,4 +1,5 @@
-import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../../api/gateway-upstream.ts';
+import { REMOVAL_GUARD_DEFAULTS } from '../../api/gateway-upstream.ts';
+import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream-status.ts';
 import { ACCEPT_REMOVAL_ANNOTATION, CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
