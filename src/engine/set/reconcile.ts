@@ -168,7 +168,7 @@ export class UpstreamSets {
       await this.#deps.memberWriter.apply(set, member, object, signal);
     } catch (error) {
       if (!(error instanceof KubeApiError)) throw error;
-      // Somebody made, deleted or replaced it meanwhile: the watch says more in a moment.
+      // Another client created, deleted or replaced it meanwhile: the watch shows more in a moment.
       if (error.status === 409) return { kind: 'backoff' };
       if (error.status !== 422 && error.status !== 400) throw error;
       unsettled.delete(key);
@@ -192,7 +192,7 @@ export class UpstreamSets {
     const verdict = this.#judge(sets.get('', set.name) ?? set, state);
     if (!explained && verdict.kind === 'waits') return;
     await memberWriter.remove(object, signal);
-    // What somebody accepted is no sign of a mistake.
+    // An accepted deletion is no sign of a mistake.
     if (!explained && verdict.kind === 'free') state.pruned = [...state.pruned, clock.monotonic()];
   }
 
