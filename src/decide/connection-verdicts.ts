@@ -2,7 +2,7 @@ import type { Reason } from '../api/reasons.ts';
 import { GatewayAuthError, type OperatorError } from '../model/errors.ts';
 import type { GatewayConnection } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { patternProblem } from './access.ts';
+import { patternProblem } from './selectors.ts';
 
 /** What is known of the gateway of a connection. */
 export type GatewayStanding =

@@ -1,6 +1,6 @@
 import type { UpstreamId } from '../model/upstream.ts';
+import type { Change } from './change.ts';
 import { describeChange, nodesIn } from './diff.ts';
-import type { Change } from './diff-upstream.ts';
 
 /** How many changes one Event names. */
 const MAX_NAMED_CHANGES = 10;

@@ -1,7 +1,8 @@
 import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream.ts';
 import { buildDesired, type Evaluated } from '../../decide/build-desired.ts';
+import type { Change } from '../../decide/change.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';
-import { type Change, upstreamNotFound } from '../../decide/diff-upstream.ts';
+import { upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
 import { type Decision, planChange } from '../../decide/plan-change.ts';
 import {

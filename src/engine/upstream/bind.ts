@@ -1,5 +1,5 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
-import type { Change, Terms } from '../../decide/diff-upstream.ts';
+import type { Change, Terms } from '../../decide/change.ts';
 import { isTakeOver } from '../../decide/repairs.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
 import type { Verdict } from '../../model/verdict.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Change } from '../../../src/decide/diff-upstream.ts';
+import type { Change } from '../../../src/decide/change.ts';
 import { isTakeOver, nodeRepairOf, repairOf } from '../../../src/decide/repairs.ts';
 import type { Upstream } from '../../../src/model/upstream.ts';
 
