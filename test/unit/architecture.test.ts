@@ -112,18 +112,10 @@ const MAX_FILE_LINES = 400;
 const MAX_FUNCTION_LINES = 60;
 
 /** What was longer when the limits came. These lists only shrink. */
-const LONG_FILES: readonly string[] = [
-  'api/gateway-upstream.ts',
-  'cli/plan/make-plan.ts',
-  'engine/data-planes/verifier.ts',
-  'engine/upstream/reconcile.ts',
-];
+const LONG_FILES: readonly string[] = ['api/gateway-upstream.ts', 'cli/plan/make-plan.ts'];
 const LONG_FUNCTIONS: readonly string[] = [
   'cli/plan/node-reasons.ts: createNodeReasons',
   'cli/plan/take-over.ts: createWriter',
-  'engine/status/reporter.ts: createReporter',
-  'engine/upstream/reconcile.ts: program',
-  'engine/upstream/reconcile.ts: release',
   'gateways/apisix/driver.ts: createApisixDriver',
 ];
 
