@@ -43,8 +43,8 @@ interface SetState extends SetProgress {
   readonly unsettled: Set<ObjectKey>;
   readonly taken: Set<ObjectKey>;
   readonly refused: Map<ObjectKey, string>;
-  /** Since when pruning waits, wall clock. */
-  heldSince: number | undefined;
+  /** Since when pruning is postponed, wall clock. */
+  postponedSince: number | undefined;
   /** When a GatewayUpstream was deleted whose Service exists, monotonic. */
   pruned: readonly number[];
 }
@@ -205,11 +205,11 @@ export class UpstreamSets {
       recent: state.pruned.length,
       all: state.members.owned.size,
       maxPrunePercent: state.set.spec.value.maxPrunePercent,
-      since: state.heldSince,
+      since: state.postponedSince,
       acceptedUntil: acceptedUntil(set.acceptPrune),
       now: clock.now(),
     });
-    state.heldSince = verdict.kind === 'free' ? undefined : verdict.since;
+    state.postponedSince = verdict.kind === 'free' ? undefined : verdict.since;
     return verdict;
   }
 
@@ -269,7 +269,8 @@ export class UpstreamSets {
       unsettled: new Set(),
       taken: new Set(),
       refused: new Map(),
-      heldSince: before === undefined ? trueSince(set.status?.conditions, 'PruningHeld') : before.heldSince,
+      postponedSince:
+        before === undefined ? trueSince(set.status?.conditions, 'PruningHeld') : before.postponedSince,
       pruned: before?.pruned ?? [],
     };
     this.#states.set(name, state);
