@@ -1,20 +1,20 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
-import type { Unsupported } from '../model/gateway.ts';
+import type { GatewayFacts, Unsupported } from '../model/gateway.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { patternProblem } from './access.ts';
-import { buildUpstream, type Desired, type ResolvedBackend } from './build-upstream.ts';
+import { buildUpstream, type Desired, type Identity, type ResolvedBackend } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
 import type { Terms } from './diff-upstream.ts';
 import { wantedId } from './id-conflicts.ts';
 import { claimProblem } from './id-problem.ts';
 import { accessOf } from './object-access.ts';
 import { ownerOf } from './owner.ts';
-import { type Owner, ownerLabels } from './ownership.ts';
+import { type Owner, ownerMark } from './ownership.ts';
 import { resolveBackends } from './resolve-backends.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -28,8 +28,7 @@ export type DesiredState =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
-      /** The section of its spec that its gateway reads. */
-      readonly section: string;
+      readonly identity: Identity;
       readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
@@ -80,22 +79,22 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
     accessOf(snapshot, object, spec.value, connection.spec.value) ?? claimProblem(snapshot, object, id);
   const { deletionPolicy, syncPolicy } = spec.value;
   // UpsertOnly deletes nothing, not even by a sweep.
-  const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
-  const labels = ownerLabels(owner, { orphan });
+  const retain = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   // Also where access is not known yet: the removal guard remembers what the backends were.
   const mayResolve = denied === undefined || denied.status === 'Unknown';
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, connection.spec.value) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
-  const { section, format } = snapshot.vendorOf(connection.spec.value.type);
-  const desired = buildUpstream(spec.value, { id, labels, section }, backends, [], clientCertificate);
-  const problems = format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
-  const terms = termsOf(object, spec.value, connection.spec.value);
+  const vendor = snapshot.vendorOf(connection.spec.value.type);
+  const identity = { id, owner: ownerMark(owner, { retain }), section: vendor.section };
+  const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
+  const problems = vendor.format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
+  const terms = termsOf(object, spec.value, connection.spec.value, vendor);
   const evaluated = {
     kind: 'evaluated',
     spec: spec.value,
     id,
     owner,
-    section,
+    identity,
     terms,
     backends,
     clientCertificate,
@@ -111,7 +110,7 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
       desired: {
         ...desired,
         action: 'onlyIfHeld',
-        upstream: { id, labels, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
+        upstream: { id, owner: identity.owner, labels: {}, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
       },
     };
   }
@@ -136,12 +135,14 @@ function termsOf(
   { finalizers }: GatewayUpstream,
   { manage, adoptionPolicy }: GatewayUpstreamSpec,
   { tenantPolicy }: GatewayConnectionSpec,
+  { ownership }: GatewayFacts,
 ): Terms {
   return {
     manage,
     mayAdopt: adoptionPolicy === 'IfUnowned' && tenantPolicy.adoption === 'Allow',
     // No labels say so, and the finalizer is put on right before the first write.
     keptBefore: manage === 'Nodes' && finalizers.includes(UPSTREAM_FINALIZER),
+    marksIn: ownership.keptIn,
   };
 }
 

@@ -8,6 +8,7 @@ import {
 } from '../api/gateway-upstream.ts';
 import type { Discovered } from '../model/discovered.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Scheme, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
@@ -128,10 +129,13 @@ export interface HeldNode {
   readonly backend: number | undefined;
 }
 
+const NO_LABELS = {};
+
 /** What is not in a spec of the upstream that is made from it. */
 export interface Identity {
   readonly id: UpstreamId;
-  readonly labels: Readonly<Record<string, string>>;
+  /** Absent: nobody's. */
+  readonly owner?: OwnerMark;
   /** The section of the spec that the gateway reads. */
   readonly section: string;
 }
@@ -158,7 +162,8 @@ export function buildUpstream(
   return {
     upstream: {
       id: identity.id,
-      labels: { ...spec.labels, ...identity.labels },
+      ...(identity.owner === undefined ? {} : { owner: identity.owner }),
+      labels: spec.labels ?? NO_LABELS,
       nodes: weighing.nodes,
       ...traffic,
       scheme: scheme ?? SCHEME_DEFAULT,

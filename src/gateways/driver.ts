@@ -1,5 +1,6 @@
 import { GatewayRejectedError } from '../model/errors.ts';
 import type { Capability, GatewayInfo, Unsupported } from '../model/gateway.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 
 /** Everything that a gateway holds, and what its answer said of itself: one request for both. */
@@ -88,14 +89,10 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   ): Promise<ObservedUpstream | undefined>;
 
   /**
-   * Sets `labels` on an upstream, keeps its other labels, and changes nothing else of it. Resolves to what the gateway
-   * answered that it now holds, or to undefined if it has no such upstream: none is made.
+   * Marks whose an upstream is, and changes nothing else of it. Resolves to what the gateway answered that it now holds,
+   * or to undefined if it has no such upstream: none is made.
    */
-  addLabels(
-    id: UpstreamId,
-    labels: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<ObservedUpstream | undefined>;
+  mark(id: UpstreamId, owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
 
   /**
    * Deletes the upstream; one that is missing is a success. Rejects with `UpstreamInUseError` while something in the

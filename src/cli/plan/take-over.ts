@@ -6,7 +6,7 @@ import { backendTargets, buildUpstream, type ResolvedBackend } from '../../decid
 import { nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
-import { carriesOwnLabel } from '../../decide/ownership.ts';
+import { isMarked } from '../../decide/ownership.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
 import { greatestCommonDivisor } from '../../decide/weights.ts';
@@ -58,7 +58,7 @@ export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
       return [...look.upstreams.values()]
         .filter((observed) => {
           const isClaimed = claims.contenders(connection.name, observed.id).length > 0;
-          return !isClaimed && !carriesOwnLabel(observed);
+          return !isClaimed && !isMarked(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))
         .map((observed) => writer(connection, look, observed));
@@ -99,7 +99,7 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
     };
     const { spec, fields, problem } = acceptable(catalog.schemas.gatewayUpstream, given);
     if (spec === undefined) return { ...base, notes: [problem] };
-    const { upstream } = buildUpstream(spec, { id, labels: {}, section }, resolve(spec, namespace));
+    const { upstream } = buildUpstream(spec, { id, section }, resolve(spec, namespace));
     const stated = canonical(upstream);
     const unstated = fieldsInTheWay(observed, stated);
     const otherwise = statedOtherwise(observed.canonical, stated);

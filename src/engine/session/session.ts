@@ -8,6 +8,7 @@ import {
   WriteForbiddenError,
 } from '../../model/errors.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
+import type { OwnerMark } from '../../model/ownership.ts';
 import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
 import type { Backoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -166,9 +167,17 @@ export class GatewaySession {
    * `observed`, which is the same as `wanted` in canonical form, in terms of `wanted`: what is known of ten thousand
    * upstreams then holds no second copy of their endpoints' addresses.
    */
-  share(observed: ObservedUpstream, { id, labels, nodes }: Upstream): ObservedUpstream {
+  share(observed: ObservedUpstream, { id, owner, labels, nodes }: Upstream): ObservedUpstream {
     const { createTime, canonical, discovery } = observed;
-    const shared: ObservedUpstream = { id, labels, nodes, createTime, canonical, discovery };
+    const shared: ObservedUpstream = {
+      id,
+      owner: owner ?? observed.owner,
+      labels,
+      nodes,
+      createTime,
+      canonical,
+      discovery,
+    };
     const known = this.#known.get(id);
     if (known?.upstream === observed) known.upstream = shared;
     return shared;
@@ -240,7 +249,7 @@ export class GatewaySession {
         ask: (signal) => this.#ask(id, signal),
         put: (upstream, signal) => this.#put(upstream, signal),
         putNodes: (nodes, signal) => this.#putNodes(id, nodes, signal),
-        addLabels: (labels, signal) => this.#addLabels(id, labels, signal),
+        mark: (owner, signal) => this.#mark(id, owner, signal),
         delete: (references, signal) => this.#delete(id, references, signal),
       });
     })();
@@ -296,13 +305,9 @@ export class GatewaySession {
     return observed;
   }
 
-  async #addLabels(
-    id: UpstreamId,
-    labels: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<ObservedUpstream | undefined> {
+  async #mark(id: UpstreamId, owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
     const observed = await this.#write('put', id, signal, () =>
-      this.#options.driver.addLabels(id, labels, UNTIL_ANSWERED),
+      this.#options.driver.mark(id, owner, UNTIL_ANSWERED),
     );
     this.#learn(id, observed, this.#options.clock.monotonic());
     return observed;
@@ -607,11 +612,8 @@ export interface Lock {
   put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
   /** Replaces the nodes and nothing else; undefined if the gateway has no such upstream. */
   putNodes(nodes: readonly UpstreamNode[], signal: AbortSignal): Promise<ObservedUpstream | undefined>;
-  /** Sets labels and changes nothing else; undefined if the gateway has no such upstream. */
-  addLabels(
-    labels: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<ObservedUpstream | undefined>;
+  /** Marks whose it is and changes nothing else; undefined if the gateway has no such upstream. */
+  mark(owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
   delete(references: 'respect' | 'ignore', signal: AbortSignal): Promise<void>;
   /** What the gateway holds now, by asking. */
   ask(signal: AbortSignal): Promise<ObservedUpstream | undefined>;

@@ -599,7 +599,7 @@ async function release(
         const observed = await turn.ask(signal);
         isDrifted = known !== undefined && observed !== undefined && known.canonical !== observed.canonical;
         const change = planDeletion(deps, object, ending, observed);
-        if (change.kind === 'mark') await turn.addLabels(change.labels, signal);
+        if (change.kind === 'mark') await turn.mark(change.owner, signal);
         else if (change.kind === 'delete') await turn.delete(change.references, signal);
       });
       // An object of the same name has nothing to do with what was changed before.

@@ -10,6 +10,7 @@ import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
 import { fromAdmin } from './from-admin.ts';
 import { parseJson } from './item-scanner.ts';
+import { labelMarks } from './ownership.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toAdminNodes, toObserved } from './translate.ts';
 
 /** What the Admin API v3 takes and answers. */
@@ -75,7 +76,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return answered(id, answer);
     },
 
-    addLabels,
+    mark: (id, owner, signal) => addLabels(id, labelMarks.encode(owner), signal),
 
     async delete(id, { references }, signal) {
       try {

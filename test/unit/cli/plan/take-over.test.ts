@@ -7,10 +7,10 @@ import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
 import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
 import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';
 import { backendTargets, buildUpstream } from '../../../../src/decide/build-upstream.ts';
-import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
 import { admit, gatewayFormat, gatewayUpstreamSpec, storesOf } from '../../../support/catalog.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const group = 'gatewayupstream.dev/v1alpha1';
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -277,7 +277,7 @@ describe('what would take an upstream over', () => {
       const backends = backendTargets(parsed, 'shop').map((target) =>
         target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
       );
-      return buildUpstream(parsed, { id: 'u', labels: {}, section: 'apisix' }, backends).upstream;
+      return buildUpstream(parsed, { id: 'u', section: 'apisix' }, backends).upstream;
     };
     fc.assert(
       fc.property(specs, (spec) => {
