@@ -9,6 +9,7 @@ import { grantIndexes } from './decide/references.ts';
 import { upstreamIndexes } from './decide/upstream-indexes.ts';
 import { type Controller, createController } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
+import { ObjectStates } from './engine/object-state.ts';
 import { createReporter } from './engine/status/reporter.ts';
 import { createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
@@ -39,19 +40,19 @@ import type { Logger } from './runtime/logger.ts';
 import { createMetrics, type Metrics, type Sample } from './runtime/metrics.ts';
 import { type ReadinessCheck, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
+import { createKubernetesSource } from './sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   SLICES_OF_SERVICES,
   serviceIndexes,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
   UNMANAGED_ENDPOINTS,
   unreadableEndpoints,
   unreadableService,
   unreadableSlice,
-} from './sources/kubernetes/source.ts';
+} from './sources/kubernetes/transform.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -153,7 +154,7 @@ export async function runOperator(
   const endpoints = config.readEndpoints
     ? caches.followNamespaced({
         resource: { ...core, plural: 'endpoints' },
-        trim: trimEndpoints,
+        trim: transformEndpoints,
         unreadable: unreadableEndpoints,
         query: UNMANAGED_ENDPOINTS,
       })
@@ -201,7 +202,9 @@ export async function runOperator(
   });
   const instruments = createInstruments(metrics);
   using pace = new Pace(clock);
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events,
     clock,
@@ -258,6 +261,7 @@ export async function runOperator(
     const made = createController({
       ...config,
       vendorOf: catalog.vendor,
+      states,
       clusterId,
       upstreams,
       connections,

@@ -17,14 +17,14 @@ import type { Stored } from '../../src/model/store-view.ts';
 import type { ObservedUpstream, Upstream } from '../../src/model/upstream.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   sliceIndexes,
   transformService,
   transformSlice,
   unreadableService,
   unreadableSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
 import { transformGatewayConnection, transformGatewayUpstream } from '../support/catalog.ts';
 import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';

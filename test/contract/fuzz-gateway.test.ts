@@ -6,6 +6,7 @@ import { grantIndexes } from '../../src/decide/references.ts';
 import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
 import { transformNamespace, transformSecret } from '../../src/kube/objects.ts';
 import { createStore, type StoreOptions } from '../../src/kube/store.ts';
@@ -15,13 +16,13 @@ import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
+import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   serviceIndexes,
   sliceIndexes,
   transformService,
   transformSlice,
-} from '../../src/sources/kubernetes/source.ts';
+} from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';
@@ -229,6 +230,7 @@ describe('mutated answers of a gateway', () => {
     const controller = createController({
       ...stores,
       vendorOf,
+      states: new ObjectStates(hasty),
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

@@ -5,7 +5,7 @@ import type { Plan } from '../../src/cli/plan/make-plan.ts';
 import { withMirrored } from '../../src/cli/plan/mirror-endpoints.ts';
 import { PlanError } from '../../src/cli/plan/plan-error.ts';
 import type { JsonObject } from '../../src/runtime/json.ts';
-import { transformSlice } from '../../src/sources/kubernetes/source.ts';
+import { transformSlice } from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { admit } from '../support/catalog.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';

@@ -34,6 +34,8 @@ const RULES: readonly Rule[] = [
     mayHaveTypesOf: [/^catalog\.ts$/],
     may: [/^(api|config|decide|engine|gateways|kube|model|runtime|sources)\//, node],
   },
+  // Any gateway and any registry may use it.
+  { from: /^runtime\/http\//, may: [/^runtime\/http\//, /^got$/, node] },
   { from: /^runtime\//, may: [/^runtime\//, /^p-queue$/, /^pino$/, /^prom-client$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
   { from: /^model\//, may: [/^model\//, /^api\//, /^runtime\/interned\.ts$/] },
@@ -49,14 +51,22 @@ const RULES: readonly Rule[] = [
       /^node:(crypto|util)$/,
     ],
   },
-  { from: /^sources\//, may: [/^sources\//, /^decide\//, /^model\//, /^api\//, /^runtime\//] },
+  {
+    from: /^sources\/[^/]+\.ts$/,
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//],
+    mayHaveTypesOf: [/^zod$/],
+  },
+  {
+    from: /^sources\/[^/]+\//,
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/],
+  },
   {
     from: /^gateways\/[^/]+\.ts$/,
     may: [/^gateways\//, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/],
   },
   {
     from: /^gateways\/[^/]+\//,
-    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/, node],
+    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/, node],
   },
   {
     from: /^kube\//,
@@ -111,8 +121,8 @@ function importsOf(file: string, text: string): readonly Import[] {
 function forbidden({ file, target, typeOnly }: Import): boolean {
   const rule = RULES.find(({ from }) => from.test(file));
   if (rule === undefined) return true;
-  // A driver's folder is its own, and nobody else's.
-  const own = /^gateways\/[^/]+\//.exec(file)?.[0];
+  // The folder of a vendor or a source is its own, and of no other one.
+  const own = /^(gateways|sources)\/[^/]+\//.exec(file)?.[0];
   if (own !== undefined && target.startsWith(own)) return false;
   const allowed = typeOnly ? [...rule.may, ...(rule.mayHaveTypesOf ?? [])] : rule.may;
   return !allowed.some((expression) => expression.test(target));
@@ -167,11 +177,16 @@ describe('imports', () => {
     ['decide/x.ts', `import '../../main.ts';`, true],
     ['decide/x.ts', `import { createHash } from 'node:crypto';`, false],
     ['api/x.ts', `import { objectKey } from '../../model/model.ts';`, true],
-    ['gateways/apisix/client.ts', `import got from 'got';`, false],
+    ['runtime/http/x.ts', `import got from 'got';`, false],
+    ['runtime/http/x.ts', `import { OPERATOR } from '../../api/group.ts';`, true],
+    ['runtime/x.ts', `import got from 'got';`, true],
+    ['gateways/apisix/client.ts', `import got from 'got';`, true],
     ['gateways/kong/client.ts', `import { x } from '../../apisix/translate.ts';`, true],
     ['gateways/kong/driver.ts', `import { x } from '../translate.ts';`, false],
     ['sources/x/source.ts', `import { createStore } from '../../../kube/store.ts';`, true],
     ['sources/x/source.ts', `import { x } from '../../decide/nodes.ts';`, false],
+    ['sources/x/source.ts', `import { x } from '../y/client.ts';`, true],
+    ['sources/x/source.ts', `import { x } from './client.ts';`, false],
     ['engine/x.ts', `import { readFiles } from '../cli/plan/read-files.ts';`, true],
     ['engine/x.ts', `import { createApisixDriver } from '../gateways/apisix/driver.ts';`, true],
     ['operator.ts', `import { createStore } from './kube/store.ts';`, false],

@@ -17,12 +17,8 @@ import {
 import { resourcePath } from '../../kube/transport.ts';
 import { type Complaint, GatewayAuthError, OperatorError } from '../../model/errors.ts';
 import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
-import {
-  resolveService,
-  SERVICE_LABEL,
-  transformService,
-  transformSlice,
-} from '../../sources/kubernetes/source.ts';
+import { resolveService } from '../../sources/kubernetes/resolve.ts';
+import { SERVICE_LABEL, transformService, transformSlice } from '../../sources/kubernetes/transform.ts';
 import { type CheckUpstreamsDeps, checkLeaderAndUpstreams } from './check-upstreams.ts';
 import { type SchemaAge, schemaAge } from './crd-age.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';

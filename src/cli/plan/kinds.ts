@@ -20,10 +20,10 @@ import { identityIn, objectIn } from '../../runtime/json.ts';
 import {
   serviceIndexes,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
-} from '../../sources/kubernetes/source.ts';
+} from '../../sources/kubernetes/transform.ts';
 
 /** One kind that a plan depends on. */
 export interface Kind<T extends Stored> {
@@ -110,7 +110,7 @@ export const KINDS = {
     kind: 'Endpoints',
     plural: 'endpoints',
     scope: 'Namespaced',
-    trim: trimEndpoints,
+    trim: transformEndpoints,
     indexes: {},
   }),
   secrets: kind({

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { objectKey } from '../../model/keys.ts';
 import { isObject, type JsonObject, objectIn, textIn, textsIn } from '../../runtime/json.ts';
-import { SERVICE_LABEL } from '../../sources/kubernetes/source.ts';
+import { SERVICE_LABEL } from '../../sources/kubernetes/transform.ts';
 
 /** By source of Kubernetes 1.37, `--mirroring-max-endpoints-per-subset`. */
 const MAX_ADDRESSES_PER_SUBSET = 1000;

@@ -1,7 +1,7 @@
 import { listAll } from '../../kube/list-all.ts';
 import { CERTIFICATE_SECRETS, NO_HELM_RELEASES } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
-import { SLICES_OF_SERVICES, UNMANAGED_ENDPOINTS } from '../../sources/kubernetes/source.ts';
+import { SLICES_OF_SERVICES, UNMANAGED_ENDPOINTS } from '../../sources/kubernetes/transform.ts';
 import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 

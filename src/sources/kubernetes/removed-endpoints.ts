@@ -2,7 +2,7 @@ import type { Departed } from '../../model/discovered.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import { type ObjectKey, objectKey } from '../../model/keys.ts';
 import type { StoreEvent } from '../../model/store-view.ts';
-import type { SliceFacts } from './source.ts';
+import type { SliceFacts } from './transform.ts';
 
 /** About 60 bytes each; what is forgotten counts as never seen, which holds it for half a minute at most. */
 const MAX_REMEMBERED = 20_000;

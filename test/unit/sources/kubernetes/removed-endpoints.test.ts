@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Departed } from '../../../../src/model/discovered.ts';
 import { RemovedEndpoints } from '../../../../src/sources/kubernetes/removed-endpoints.ts';
-import { type SliceFacts, transformSlice } from '../../../../src/sources/kubernetes/source.ts';
+import { type SliceFacts, transformSlice } from '../../../../src/sources/kubernetes/transform.ts';
 
 const slice = (
   endpoints: Readonly<Record<string, 'here' | 'terminating'>>,

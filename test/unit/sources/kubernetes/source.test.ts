@@ -5,20 +5,20 @@ import { createStore } from '../../../../src/kube/store.ts';
 import type { Discovered } from '../../../../src/model/discovered.ts';
 import type { Protocol } from '../../../../src/model/endpoint.ts';
 import type { PortRef, ServicePortRef } from '../../../../src/model/reference.ts';
+import { resolveService } from '../../../../src/sources/kubernetes/resolve.ts';
+import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
 import {
-  createKubernetesSource,
   type EndpointsFacts,
-  resolveService,
   type ServiceFacts,
   type SliceFacts,
   sliceIndexes,
+  transformEndpoints,
   transformService,
   transformSlice,
-  trimEndpoints,
   unreadableEndpoints,
   unreadableService,
   unreadableSlice,
-} from '../../../../src/sources/kubernetes/source.ts';
+} from '../../../../src/sources/kubernetes/transform.ts';
 
 const metadata = (name: string, change: object = {}) => ({
   namespace: 'shop',
@@ -603,7 +603,7 @@ describe('createKubernetesSource', () => {
 
   describe('with Endpoints', () => {
     const written = (subsets: unknown, name = 'web'): EndpointsFacts => {
-      const trimmed = trimEndpoints({ metadata: metadata(name), subsets });
+      const trimmed = transformEndpoints({ metadata: metadata(name), subsets });
       if (trimmed === undefined) throw new Error('no Endpoints');
       return trimmed;
     };
@@ -679,7 +679,7 @@ describe('createKubernetesSource', () => {
     });
 
     it('leaves out what is no Endpoints object', () => {
-      expect(trimEndpoints({ metadata: { name: 'web' } })).toBeUndefined();
+      expect(transformEndpoints({ metadata: { name: 'web' } })).toBeUndefined();
       expect(written(null).slices).toEqual([]);
     });
   });
