@@ -19,12 +19,15 @@ import type {
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { inParallel } from '../support/in-parallel.ts';
+import { type PullHarness, testConfirmations } from './gateway-confirmation.ts';
 
 /** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
 export interface GatewayHarness extends AsyncDisposable {
   readonly driver: GatewayDriver;
   /** Changes the upstream as somebody else would: past the driver, in whatever way differs from `upstream`. */
   tamper(upstream: Upstream): Promise<void>;
+  /** Present for a pull-type gateway. */
+  readonly pull?: PullHarness;
   /** Makes something refer to the upstream; resolves once the gateway knows it. Disposing takes it away again. */
   refer(upstream: Upstream): Promise<AsyncDisposable>;
 }
@@ -33,6 +36,8 @@ export interface GatewayHarness extends AsyncDisposable {
 export interface ConformanceOptions {
   readonly name: string;
   readonly create: () => Promise<GatewayHarness>;
+  /** Its data planes fetch their configuration by themselves. */
+  readonly isPull?: boolean;
   /** Upstreams made up at random; default 200. */
   readonly randomUpstreams?: number;
   /** The most upstreams to list at once; default 600. */
@@ -506,6 +511,19 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         }
       },
     );
+
+    if (options.isPull === true) {
+      testConfirmations(() => {
+        if (harness.pull === undefined) throw new Error('a pull-type gateway needs harness.pull');
+        const withHosts = (name: string, hosts: readonly string[]) =>
+          upstream(name, { nodes: hosts.map((host) => node(host)) });
+        return { driver, pull: harness.pull, upstream: withHosts };
+      });
+    } else {
+      it('confirms a write by its answer', () => {
+        expect(driver.confirmations).toBeUndefined();
+      });
+    }
 
     it('takes every character and length that an id may have', async () => {
       const shortest = `${prefix}.`;

@@ -1,6 +1,7 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { patternProblem } from '../../decide/access.ts';
+import type { DataPlanesOfConnection } from '../../decide/data-planes.ts';
 import { missingVerdict, summarize } from '../../decide/status.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';
@@ -207,8 +208,14 @@ function outcomeOf(
       : [],
     upstreams: users.length,
     leftBehind: deps.orphans.retained(connection.name),
-    dataPlanes: deps.verifier.status(connection.name),
+    dataPlanes: deps.verifier.status(connection.name) ?? connectedPlanes(state),
   };
+}
+
+/** Data planes that fetch their configuration are known as long as they are connected. */
+function connectedPlanes(state: ConnectionState): DataPlanesOfConnection | undefined {
+  const connected = state.kind === 'usable' ? state.session.connectedDataPlanes : undefined;
+  return connected && { total: connected.length, reachable: connected.length };
 }
 
 function verdictsOf(state: ConnectionState): {

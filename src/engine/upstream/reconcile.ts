@@ -4,6 +4,7 @@ import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
 import type { Desired } from '../../decide/build-upstream.ts';
 import { certificateName } from '../../decide/certificates.ts';
+import { confirmedVerdict } from '../../decide/confirmation.ts';
 import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
 import { describeChange, fieldChanges, nodesIn, type PlannedChange, withNodesOf } from '../../decide/diff.ts';
 import { type Change, type Terms, upstreamNotFound } from '../../decide/diff-upstream.ts';
@@ -129,12 +130,15 @@ async function program(
     return done;
   }
 
+  const state = deps.connectionState(object.connection);
   const report = (
-    programmed: Verdict,
+    written: Verdict,
     observed: ObservedUpstream | undefined,
     looked: { readonly guard?: Decision['guard']; readonly plan?: PlannedChange } | undefined = undefined,
   ) => {
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : notLooked;
+    const programmed =
+      state.kind === 'usable' ? confirmedVerdict(written, state.session.confirmation(id)) : written;
     reporter.upstream(object, {
       accepted,
       resolvedRefs,
@@ -155,7 +159,6 @@ async function program(
     });
   };
 
-  const state = deps.connectionState(object.connection);
   if (state.kind !== 'usable') {
     endpointChange.restore(changedAt);
     report({ status: 'Unknown', reason: 'GatewayUnavailable', message: state.message }, undefined);
