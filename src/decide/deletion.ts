@@ -6,6 +6,7 @@ import { wantedId } from './id-conflicts.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
 import { isOwn, isRetained, ownerMark, ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
+
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
 export type DeletionPlan =
   /** It never had one that is known of. */

@@ -1,7 +1,7 @@
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
-import { patternProblem } from '../../decide/access.ts';
 import type { DataPlanesOfConnection } from '../../decide/data-planes.ts';
+import { patternProblem } from '../../decide/selectors.ts';
 import { missingVerdict, summarize } from '../../decide/status.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';

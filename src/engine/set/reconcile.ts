@@ -1,7 +1,7 @@
 import { MAX_SET_PROBLEMS } from '../../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION } from '../../api/group.ts';
-import { patternProblem } from '../../decide/access.ts';
 import { acceptedUntil, noTimeNote } from '../../decide/removal-guard.ts';
+import { patternProblem } from '../../decide/selectors.ts';
 import { isUsable, SetMembers, type SetSnapshot, type UsableSet } from '../../decide/set-members.ts';
 import { kubeTime, missingVerdict, trueSince } from '../../decide/status.ts';
 import { judgePruning, type PruneVerdict, type SetProblem } from '../../decide/upstream-set.ts';

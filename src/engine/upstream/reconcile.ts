@@ -2,12 +2,13 @@ import { MAX_PLANNED_CHANGES, REMOVAL_GUARD_DEFAULTS } from '../../api/gateway-u
 import { ACCEPT_REMOVAL_ANNOTATION, CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
-import type { Desired } from '../../decide/build-upstream.ts';
 import { certificateName } from '../../decide/certificates.ts';
+import type { Change, Terms } from '../../decide/change.ts';
 import { confirmedVerdict } from '../../decide/confirmation.ts';
 import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
+import type { Desired } from '../../decide/desired.ts';
 import { describeChange, fieldChanges, nodesIn, type PlannedChange, withNodesOf } from '../../decide/diff.ts';
-import { type Change, type Terms, upstreamNotFound } from '../../decide/diff-upstream.ts';
+import { upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
 import { createTimeSeconds } from '../../decide/owner.ts';
 import { type Decision, planChange } from '../../decide/plan-change.ts';
