@@ -11,6 +11,7 @@ import { buildUpstream, type Identity } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
 import type { Terms } from './change.ts';
 import type { Desired } from './desired.ts';
+import { foreignSections } from './foreign-sections.ts';
 import { wantedId } from './id-conflicts.ts';
 import { idProblem } from './id-problem.ts';
 import { accessOf } from './object-access.ts';
@@ -66,7 +67,10 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const vendor = snapshot.vendorOf(settings.type);
   const identity = { id, owner: ownerMark(owner, { retain }), section: vendor.section };
   const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
-  const problems = vendor.format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
+  const problems = [
+    ...foreignSections(spec.value, vendor),
+    ...vendor.format.unsupported(desired.upstream, snapshot.gatewayInfo(connection)),
+  ];
   const terms = termsOf(object, spec.value, settings, vendor);
   const evaluated = {
     kind: 'evaluated',
