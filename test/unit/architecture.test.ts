@@ -59,7 +59,7 @@ const RULES: readonly Rule[] = [
   },
   {
     from: /^sources\/[^/]+\//,
-    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/],
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/],
   },
   {
     from: /^gateways\/[^/]+\.ts$/,
@@ -201,6 +201,7 @@ describe('imports', () => {
     ['runtime/http/x.ts', `import { OPERATOR } from '../../api/group.ts';`, true],
     ['runtime/x.ts', `import got from 'got';`, true],
     ['gateways/apisix/client.ts', `import got from 'got';`, true],
+    ['sources/x/source.ts', `import got from 'got';`, true],
     ['gateways/kong/client.ts', `import { x } from '../../apisix/translate.ts';`, true],
     ['gateways/kong/driver.ts', `import { x } from '../translate.ts';`, false],
     ['sources/x/source.ts', `import { createStore } from '../../../kube/store.ts';`, true],
