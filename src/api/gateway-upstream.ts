@@ -303,6 +303,13 @@ export function gatewayUpstreamSchema(vendors: readonly VendorSection[]) {
   ]);
 }
 
+const commonFields = new Set(Object.keys(upstreamFields({})));
+
+/** The fields of a spec, as its schema made it, that are sections of vendors. */
+export function vendorSectionsOf(spec: object): readonly string[] {
+  return Object.keys(spec).filter((field) => !commonFields.has(field));
+}
+
 /** Without the sections of vendors (`upstreamSectionOf`). */
 export type GatewayUpstreamSpec = z.output<ReturnType<typeof gatewayUpstreamSchema>>;
 

@@ -1,21 +1,22 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
-import type { Unsupported } from '../model/gateway.ts';
+import type { GatewayFacts, Unsupported } from '../model/gateway.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { ResolvedBackend } from './backends.ts';
-import { buildUpstream } from './build-upstream.ts';
+import { buildUpstream, type Identity } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
 import type { Terms } from './change.ts';
 import type { Desired } from './desired.ts';
+import { foreignSections } from './foreign-sections.ts';
 import { wantedId } from './id-conflicts.ts';
 import { idProblem } from './id-problem.ts';
 import { accessOf } from './object-access.ts';
 import { ownerOf } from './owner.ts';
-import { type Owner, ownerLabels } from './ownership.ts';
+import { type Owner, ownerMark } from './ownership.ts';
 import { resolveBackends } from './resolve-backends.ts';
 import { patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -30,8 +31,7 @@ export type DesiredState =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
-      /** The section of its spec that its gateway reads. */
-      readonly section: string;
+      readonly identity: Identity;
       readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
@@ -59,22 +59,25 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const denied = accessOf(snapshot, object, spec.value, settings) ?? idProblem(snapshot, object, id);
   const { deletionPolicy, syncPolicy } = spec.value;
   // UpsertOnly deletes nothing, not even by a sweep.
-  const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
-  const labels = ownerLabels(owner, { orphan });
+  const retain = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   // Also where access is not known yet: the removal guard remembers what the backends were.
   const mayResolve = denied === undefined || denied.status === 'Unknown';
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
-  const { section, format } = snapshot.vendorOf(settings.type);
-  const desired = buildUpstream(spec.value, { id, labels, section }, backends, [], clientCertificate);
-  const problems = format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
-  const terms = termsOf(object, spec.value, settings);
+  const vendor = snapshot.vendorOf(settings.type);
+  const identity = { id, owner: ownerMark(owner, { retain }), section: vendor.section };
+  const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
+  const problems = [
+    ...foreignSections(spec.value, vendor),
+    ...vendor.format.unsupported(desired.upstream, snapshot.gatewayInfo(connection)),
+  ];
+  const terms = termsOf(object, spec.value, settings, vendor);
   const evaluated = {
     kind: 'evaluated',
     spec: spec.value,
     id,
     owner,
-    section,
+    identity,
     terms,
     backends,
     clientCertificate,
@@ -90,7 +93,7 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
       desired: {
         ...desired,
         action: 'onlyIfHeld',
-        upstream: { id, labels, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
+        upstream: { id, owner: identity.owner, labels: {}, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
       },
     };
   }
@@ -146,12 +149,14 @@ function termsOf(
   { finalizers }: GatewayUpstream,
   { manage, adoptionPolicy }: GatewayUpstreamSpec,
   { tenantPolicy }: GatewayConnectionSpec,
+  { ownership }: GatewayFacts,
 ): Terms {
   return {
     manage,
     mayAdopt: adoptionPolicy === 'IfUnowned' && tenantPolicy.adoption === 'Allow',
     // No labels say so, and the finalizer is put on right before the first write.
     keptBefore: manage === 'Nodes' && finalizers.includes(UPSTREAM_FINALIZER),
+    marksIn: ownership.keptIn,
   };
 }
 

@@ -37,7 +37,7 @@ export function guard(
   object: GatewayUpstream,
   observed: ObservedUpstream,
 ): Guarded {
-  const { desired, spec, section, backends, clientCertificate } = evaluation;
+  const { desired, spec, backends, clientCertificate } = evaluation;
   const wanted = new Set(desired.upstream.nodes.map(placeOf));
   const remembered = snapshot.recall(keyOf(object));
   if (
@@ -76,11 +76,10 @@ export function guard(
   }
   const { held, since, until, lost } = verdict;
   if (since === undefined) return { desired, lost };
-  const { id, labels } = desired.upstream;
   return {
     desired: buildUpstream(
       spec,
-      { id, labels, section },
+      evaluation.identity,
       backends,
       held.map((node) => ({ node, backend: removals(node).backend })),
       clientCertificate,

@@ -29,7 +29,7 @@ export interface SourceView<Ref> {
 /** Everything that decides what becomes of an object. Only looked at, so that `plan` and `run` cannot differ. */
 export interface Snapshot extends ReferenceRules, CertificateRules {
   readonly clusterId: string;
-  /** With the index `label`. */
+  /** With the index `mark`. */
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connections: StoreView<GatewayConnection>;
   readonly namespaces: StoreView<NamespaceStored>;

@@ -130,6 +130,7 @@ function connectParts(options: ControllerOptions): Parts {
     ...options,
     onList: (name, report) => gatewayEvents.listed(name, report),
     onLateWrite: (name, id, observed) => gatewayEvents.lateWrite(name, id, observed),
+    onConfirmation: (name, id) => gatewayEvents.confirmed(name, id),
     isWanted: (name, id) => gatewayEvents.isWanted(name, id),
     onState: (name, scope) => gatewayEvents.stateChanged(name, scope),
     setConcurrency: (name, concurrency) => queue.setGatewayConcurrency(name, concurrency),

@@ -1,9 +1,9 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { belongingOf } from '../../decide/belonging.ts';
 import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
-import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
-import { fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
-import { labelledObject } from '../../decide/ownership.ts';
+import { type DeletionPlan, deletionPlanOf, type EndChange, planDeletion } from '../../decide/deletion.ts';
+import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
+import { markedObject } from '../../decide/ownership.ts';
 import { planChange } from '../../decide/plan-change.ts';
 import type { Snapshot } from '../../decide/snapshot.ts';
 import { kubeTime } from '../../decide/status.ts';
@@ -185,13 +185,7 @@ function planDeletedObject(
     case 'mark':
       return {
         ...named,
-        fields: [
-          {
-            field: 'labels',
-            before: change.observed.labels,
-            after: { ...change.observed.labels, ...change.labels },
-          },
-        ],
+        fields: markChanges(snapshot, object, change),
         action: 'Update',
         why: 'The object is being deleted, and its upstream stays (Orphan), with a label that says so',
       };
@@ -207,6 +201,19 @@ function planDeletedObject(
     default:
       return change satisfies never;
   }
+}
+
+/** What changes where an upstream is marked, as the gateway keeps it. */
+function markChanges(
+  { connections, vendorOf }: Snapshot,
+  { connection }: GatewayUpstream,
+  { observed, owner }: Extract<EndChange, { kind: 'mark' }>,
+): readonly FieldChange[] {
+  const spec = connections.get('', connection)?.spec;
+  if (spec?.ok !== true) return [];
+  const { keptIn, encode } = vendorOf(spec.value.type).ownership;
+  const before = { ...observed.labels, ...(observed.owner && encode(observed.owner)) };
+  return [{ field: keptIn, before, after: { ...before, ...encode(owner) } }];
 }
 
 /** Upstreams that a sweep would delete, since their objects are gone. */
@@ -225,7 +232,7 @@ function planOrphans(
       ...deletion(observed),
       connection,
       upstreamId: observed.id,
-      object: splitKey(labelledObject(observed)),
+      object: splitKey(markedObject(observed)),
       why: 'The object that it belonged to is gone; a sweep deletes it unless a route refers to it',
       conditions: [],
     }));

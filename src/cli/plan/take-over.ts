@@ -7,7 +7,7 @@ import { buildUpstream } from '../../decide/build-upstream.ts';
 import { type NodeChange, nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
-import { carriesOwnLabel } from '../../decide/ownership.ts';
+import { isMarked } from '../../decide/ownership.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
 import { greatestCommonDivisor } from '../../decide/weights.ts';
@@ -59,7 +59,7 @@ export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
       return [...look.upstreams.values()]
         .filter((observed) => {
           const isClaimed = claims.contenders(connection.name, observed.id).length > 0;
-          return !isClaimed && !carriesOwnLabel(observed);
+          return !isClaimed && !isMarked(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))
         .map((observed) => writer.write(connection, look, observed));
@@ -112,7 +112,7 @@ class TakeOverWriter {
     };
     const { spec, fields, problem } = acceptable(catalog.schemas.gatewayUpstream, given);
     if (spec === undefined) return { ...base, notes: [problem] };
-    const { upstream } = buildUpstream(spec, { id, labels: {}, section }, this.#resolve(spec, namespace));
+    const { upstream } = buildUpstream(spec, { id, section }, this.#resolve(spec, namespace));
     const changes = serviceName === undefined ? nodeChanges(observed.nodes, upstream.nodes) : [];
     return {
       ...base,

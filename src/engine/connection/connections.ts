@@ -38,6 +38,8 @@ export interface ConnectionsOptions {
   readonly onList: (connection: string, report: ListReport) => void;
   /** The gateway contains something else as `id` than was written last; see `SessionOptions`. */
   readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Data planes of the connection confirmed or rejected what was written as `id`. */
+  readonly onConfirmation: (connection: string, id: UpstreamId) => void;
   /** Whether an object wants `id` of the connection. */
   readonly isWanted: (connection: string, id: UpstreamId) => boolean;
   /** The state of a connection changed, or may have. */
@@ -147,8 +149,18 @@ export class Connections {
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
-    const { clock, random, resyncMs, mayWrite, onList, onLateWrite, isWanted, onState, instruments } =
-      this.#options;
+    const {
+      clock,
+      random,
+      resyncMs,
+      mayWrite,
+      onList,
+      onLateWrite,
+      onConfirmation,
+      isWanted,
+      onState,
+      instruments,
+    } = this.#options;
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
@@ -171,6 +183,7 @@ export class Connections {
       mayWrite,
       onList: (report) => onList(name, report),
       onLateWrite: (id, observed) => onLateWrite(name, id, observed),
+      onConfirmation: (id) => onConfirmation(name, id),
       isWanted: (id) => isWanted(name, id),
       onState: (scope) => onState(name, scope),
       onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),

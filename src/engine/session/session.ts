@@ -1,5 +1,6 @@
 import type { Reason } from '../../api/reasons.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
+import type { Confirmation } from '../../model/confirmation.ts';
 import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstream.ts';
@@ -44,6 +45,8 @@ export interface SessionOptions {
   readonly onList: (report: ListReport) => void;
   /** A read-back showed that the gateway no longer contains as `id` what this session wrote there. */
   readonly onLateWrite: (id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Data planes confirmed or rejected what was written as `id`. */
+  readonly onConfirmation?: (id: UpstreamId) => void;
   /** Whether an object wants `id`: only its drift is recorded. */
   readonly isWanted: (id: UpstreamId) => boolean;
   /** `everything`: what its objects can expect changed; `connection`: only what is reported of itself. */
@@ -54,6 +57,7 @@ export interface SessionOptions {
   readonly onError?: (reason: Reason) => void;
 }
 
+const CONFIRMED: Confirmation = { state: 'confirmed' };
 /** More read-backs than this are one list. */
 const READ_BACKS_AT_ONCE = 16;
 
@@ -72,6 +76,7 @@ export class GatewaySession {
   readonly #writes: WriteGate;
   readonly #lockDeps: LockDeps;
   readonly #stop = new AbortController();
+  readonly #confirmations: Disposable | undefined;
   #state: SessionState = { kind: 'starting' };
   #listedAt: number | undefined;
   #info: GatewayInfo | undefined;
@@ -95,6 +100,10 @@ export class GatewaySession {
       this.#slots,
       signal,
     );
+    this.#confirmations = options.driver.confirmations?.onChange((id) => {
+      if (id === undefined) options.onState('connection');
+      else options.onConfirmation?.(id);
+    });
     this.#lockDeps = {
       driver: options.driver,
       clock: options.clock,
@@ -139,6 +148,16 @@ export class GatewaySession {
     return this.#options.driver.dataPlanes;
   }
 
+  /** Whether the gateway works by what was written last as `id`. */
+  confirmation(id: UpstreamId): Confirmation {
+    return this.#options.driver.confirmations?.of(id) ?? CONFIRMED;
+  }
+
+  /** The data planes that fetch their configuration; undefined where the gateway gives it to them. */
+  get connectedDataPlanes(): readonly string[] | undefined {
+    return this.#options.driver.confirmations?.connectedDataPlanes();
+  }
+
   canonical(desired: Upstream): string {
     return this.#options.driver.canonical(desired);
   }
@@ -157,9 +176,17 @@ export class GatewaySession {
    * `observed`, which is the same as `wanted` in canonical form, in terms of `wanted`: what is known of ten thousand
    * upstreams then contains no second copy of their endpoints' addresses.
    */
-  share(observed: ObservedUpstream, { id, labels, nodes }: Upstream): ObservedUpstream {
+  share(observed: ObservedUpstream, { id, owner, labels, nodes }: Upstream): ObservedUpstream {
     const { createTime, canonical, discovery } = observed;
-    const shared: ObservedUpstream = { id, labels, nodes, createTime, canonical, discovery };
+    const shared: ObservedUpstream = {
+      id,
+      owner: owner ?? observed.owner,
+      labels,
+      nodes,
+      createTime,
+      canonical,
+      discovery,
+    };
     const slot = this.#slots.get(id);
     if (slot?.content === observed) slot.content = shared;
     return shared;
@@ -210,6 +237,7 @@ export class GatewaySession {
   /** Begins nothing more, waits for the writes under way, and resolves when no request is left. */
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#confirmations?.[Symbol.dispose]();
     this.#wake?.();
     await this.#slots.unlocked();
     this.#options.driver.close();

@@ -26,6 +26,7 @@ import type { ObservedUpstream } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { Result } from '../../runtime/work-queue.ts';
 import type { ObjectState } from '../object-state.ts';
+import { confirmedBy } from '../session/confirmation.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
 import { bind } from './bind.ts';
@@ -304,7 +305,7 @@ class Application {
 
   /** `decided`: absent where nothing was decided for what the gateway contains. */
   #report(
-    programmed: Verdict,
+    written: Verdict,
     observed: ObservedUpstream | undefined,
     decided?: { readonly guard: Decision['guard']; readonly plan?: PlanOutcome },
   ): void {
@@ -312,6 +313,7 @@ class Application {
     const { accepted, id, terms } = this.#evaluation;
     const desired = this.#desired;
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : NOT_RESOLVED;
+    const programmed = confirmedBy(deps.connectionState(object.connection), id, written);
     deps.reporter.upstream(object, {
       accepted,
       resolvedRefs,

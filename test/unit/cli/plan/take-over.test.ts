@@ -8,10 +8,10 @@ import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
 import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';
 import { backendTargets } from '../../../../src/decide/backends.ts';
 import { buildUpstream } from '../../../../src/decide/build-upstream.ts';
-import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
 import { admit, gatewayFormat, gatewayUpstreamSpec, storesOf } from '../../../support/catalog.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const group = 'gatewayupstream.dev/v1alpha1';
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -278,7 +278,7 @@ describe('what would take an upstream over', () => {
       const backends = backendTargets(parsed, 'shop').map((target) =>
         target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
       );
-      return buildUpstream(parsed, { id: 'u', labels: {}, section: 'apisix' }, backends).upstream;
+      return buildUpstream(parsed, { id: 'u', section: 'apisix' }, backends).upstream;
     };
     fc.assert(
       fc.property(specs, (spec) => {
