@@ -14,6 +14,7 @@ import { createReporter } from './engine/status/reporter.ts';
 import { createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
+import { MAX_CUSTOM_VALUES } from './kube/large-object.ts';
 import { createLeaderElection, guardWrites, type LeaseStanding, UNOPPOSED } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
@@ -95,17 +96,20 @@ export async function runOperator(
   const upstreams = caches.followNamespaced({
     resource: { ...custom, plural: GATEWAY_UPSTREAM.plural },
     trim: catalog.transforms.gatewayUpstream,
+    maxValues: MAX_CUSTOM_VALUES,
     indexes: upstreamIndexes,
   });
   const connections = caches.follow({
     resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
     trim: catalog.transforms.gatewayConnection,
+    maxValues: MAX_CUSTOM_VALUES,
   });
   const sets = caches.follow({
     resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
     // A cluster with the CRDs of an older release has no sets, and all else goes on.
     optional: true,
     trim: catalog.transforms.gatewayUpstreamSet,
+    maxValues: MAX_CUSTOM_VALUES,
   });
   const namespaces = caches.follow({ resource: { ...core, plural: 'namespaces' }, trim: transformNamespace });
   const secrets = caches.follow({

@@ -29,6 +29,8 @@ export interface Followed<T> {
   readonly optional?: boolean;
   readonly trim: (raw: unknown) => T | undefined;
   /** As in `ReflectorOptions`. */
+  readonly maxValues?: number;
+  /** As in `ReflectorOptions`. */
   readonly unreadable?: (raw: unknown, why: string) => T | undefined;
   readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
   /** Label and field selectors. */
@@ -63,6 +65,7 @@ export function createCaches(options: FollowerOptions): Caches {
     optional = false,
     trim,
     unreadable,
+    maxValues,
     indexes = {},
     query = {},
   }: Followed<T>): StoreView<T> => {
@@ -85,6 +88,7 @@ export function createCaches(options: FollowerOptions): Caches {
         query,
         trim,
         unreadable,
+        maxValues,
         reportError,
         store,
         ...(optional ? { isServed: (signal: AbortSignal) => isServed(transport, resource, signal) } : {}),

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Stored, StoreState } from '../model/store-view.ts';
 import { type Backoff, createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -34,6 +35,8 @@ export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<
   readonly paths: readonly [string, ...string[]];
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
+  /** Of each object, as in `RequestSettings`; `trim` must know such objects. Absent: any number. */
+  readonly maxValues?: number | undefined;
   /**
    * Only for an optional kind: whether the API server serves it, for an operator that may not list it. Rejects with
    * `KubeApiError`.
@@ -88,6 +91,8 @@ interface WatchProgress {
   heardAnything: boolean;
 }
 
+/** Everything else in the process waits no longer than this, and the reading of one object, for a list. */
+const TURN_MS = 10;
 /** A watch that lived this long, or delivered an event, was healthy: the next failure starts with a short pause again. */
 const HEALTHY_MS = 10_000;
 /** After this many failed watches in a row, the version is not trusted any more. */
@@ -198,10 +203,8 @@ class ListWatchReflector<T extends Stored> {
     this.#lists += 1;
     do {
       const page = await this.#getPage(path, token, signal);
-      for (const item of page.items) {
-        const object = this.#reader.read(item);
-        if (object !== undefined) objects.push(object);
-      }
+      await this.#readItems(page, objects);
+      signal.throwIfAborted();
       version = page.version;
       token = page.next;
     } while (token !== '');
@@ -214,8 +217,21 @@ class ListWatchReflector<T extends Stored> {
     return { kind: 'watch', path, version };
   }
 
+  /** Ends its turn of the event loop now and then: large objects must not keep the lease from being renewed. */
+  async #readItems(page: ListPage, objects: T[]): Promise<void> {
+    let began = performance.now();
+    for (const item of page.items) {
+      const object = this.#reader.read(item);
+      if (object !== undefined) objects.push(object);
+      if (performance.now() - began >= TURN_MS) {
+        await setImmediate();
+        began = performance.now();
+      }
+    }
+  }
+
   async #getPage(path: string, token: string | undefined, signal: AbortSignal): Promise<ListPage> {
-    const { name, query, transport } = this.#options;
+    const { name, query, transport, maxValues } = this.#options;
     const answer = await transport.get(path, {
       query: {
         ...query,
@@ -225,6 +241,7 @@ class ListWatchReflector<T extends Stored> {
       signal,
       timeoutMs: 60_000,
       itemwise: true,
+      maxValues,
     });
     this.#contact.heard();
     return listPageIn(answer, token, name);
@@ -318,6 +335,7 @@ class ListWatchReflector<T extends Stored> {
       },
       signal,
       idleTimeoutMs: this.#timing.idleTimeoutMs,
+      maxValues: this.#options.maxValues,
       onOpen: () => {
         watch.isOpen = true;
         this.#watches += 1;
