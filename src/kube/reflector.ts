@@ -19,6 +19,8 @@ export interface ReflectorTiming {
   /** Between two looks for a kind that the API server does not serve. */
   readonly absentRetryMs: number;
   readonly pageSize: number;
+  /** Of a page. The next one is half as long where a page has more. */
+  readonly maxPageBytes: number;
 }
 
 const TIMING: ReflectorTiming = {
@@ -27,6 +29,7 @@ const TIMING: ReflectorTiming = {
   relistMs: 3_600_000,
   absentRetryMs: 30_000,
   pageSize: 500,
+  maxPageBytes: 32 * 1024 * 1024,
 };
 
 export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<T> {
@@ -200,9 +203,14 @@ class ListWatchReflector<T extends Stored> {
     const objects: T[] = [];
     let token: string | undefined;
     let version = '';
+    let limit = this.#timing.pageSize;
     this.#lists += 1;
     do {
-      const page = await this.#getPage(path, token, signal);
+      const page = await this.#getPage(path, token, limit, signal);
+      if (page === undefined) {
+        limit = Math.ceil(limit / 2);
+        continue;
+      }
       await this.#readItems(page, objects);
       signal.throwIfAborted();
       version = page.version;
@@ -230,21 +238,29 @@ class ListWatchReflector<T extends Stored> {
     }
   }
 
-  async #getPage(path: string, token: string | undefined, signal: AbortSignal): Promise<ListPage> {
+  /** Undefined: the page is too large for the memory that the operator has, and `limit` can be smaller. */
+  async #getPage(
+    path: string,
+    token: string | undefined,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<ListPage | undefined> {
     const { name, query, transport, maxValues } = this.#options;
-    const answer = await transport.get(path, {
-      query: {
-        ...query,
-        limit: String(this.#timing.pageSize),
-        ...(token === undefined ? {} : { continue: token }),
-      },
-      signal,
-      timeoutMs: 60_000,
-      itemwise: true,
-      maxValues,
-    });
-    this.#contact.heard();
-    return listPageIn(answer, token, name);
+    try {
+      const answer = await transport.get(path, {
+        query: { ...query, limit: String(limit), ...(token === undefined ? {} : { continue: token }) },
+        signal,
+        timeoutMs: 60_000,
+        itemwise: true,
+        maxBytes: this.#timing.maxPageBytes,
+        maxValues,
+      });
+      this.#contact.heard();
+      return listPageIn(answer, token, name);
+    } catch (error) {
+      if (limit > 1 && error instanceof KubeApiError && error.tooLarge) return undefined;
+      throw error;
+    }
   }
 
   /** Whether a list failed because the API server does not serve the kind, as far as its answers tell. */

@@ -12,6 +12,8 @@ export interface RequestSettings {
   readonly timeoutMs?: number;
   /** The answer is a list: its `items` are `ListItems` where it is written as the API server writes one. */
   readonly itemwise?: boolean;
+  /** Of the answer. More are refused with `tooLarge`. */
+  readonly maxBytes?: number;
   /** Of each object; one that has more is read as `parseObject` says. Default: any number. */
   readonly maxValues?: number | undefined;
 }
@@ -87,7 +89,7 @@ async function request(
         ? { contentType: settings.contentType }
         : {}),
     });
-    const text = await readAll(response, signal);
+    const text = await readAll(response, signal, settings.maxBytes);
     if (response.statusCode === undefined || response.statusCode >= 300) throw refusal(response, text);
     if ('ignoreAnswer' in settings && settings.ignoreAnswer === true) return undefined;
     const { itemwise = false, maxValues = Number.POSITIVE_INFINITY } = settings;
