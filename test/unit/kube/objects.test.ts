@@ -150,6 +150,12 @@ describe('trimGatewayUpstream', () => {
     },
   );
 
+  it('reads a host without a dot, which only admission and HostPolicy refuse', () => {
+    // Of an object that is older than the rule: an invalid spec would keep its nodes and could not be deleted.
+    const backends = [{ addresses: [{ host: 'kubernetes', port: 443 }] }];
+    expect(transformGatewayUpstream({ metadata, spec: { backends } })?.spec.ok).toBe(true);
+  });
+
   it('bounds the message about a spec, whatever keys and however many problems it has', () => {
     const labels = Object.fromEntries(
       Array.from({ length: 200 }, (_, n) => [`${n}-${'k'.repeat(40_000)}`, 1]),
