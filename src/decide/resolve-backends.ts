@@ -4,11 +4,12 @@ import type { GatewayUpstream } from '../model/objects.ts';
 import { externalNameProblem } from './access.ts';
 import { type KnownNodes, viaOf } from './addressing.ts';
 import { allowedPlaces } from './allowed-places.ts';
-import { backendTargets, type ResolvedBackend } from './build-upstream.ts';
+import { backendTargets, type ResolvedBackend } from './backends.ts';
 import { hostPolicy } from './host-policy.ts';
 import { unlisted } from './listing.ts';
 import { referenceRefused } from './references.ts';
 import type { Snapshot } from './snapshot.ts';
+
 export function resolveBackends(
   snapshot: Snapshot,
   object: GatewayUpstream,

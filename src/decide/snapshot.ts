@@ -10,6 +10,7 @@ import type { CertificateRules } from './certificates.ts';
 import type { IdConflicts } from './id-conflicts.ts';
 import type { ReferenceRules } from './references.ts';
 import type { Remembered } from './remembered.ts';
+
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
 export type Held =
   | { readonly known: true; readonly observed: ObservedUpstream | undefined }

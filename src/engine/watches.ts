@@ -1,4 +1,4 @@
-import { backendTargets } from '../decide/build-upstream.ts';
+import { backendTargets } from '../decide/backends.ts';
 import { type CertificateRules, certificateName } from '../decide/certificates.ts';
 import { BY_NAMED_NAMESPACE } from '../decide/host-policy.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';

@@ -4,7 +4,8 @@ import type { GatewayUpstreamSpec } from '../../src/api/gateway-upstream.ts';
 import { upstreamSectionOf } from '../../src/api/vendor-section.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
 import { makePlan, type PlannedUpstream } from '../../src/cli/plan/make-plan.ts';
-import { backendTargets, buildUpstream, type ResolvedBackend } from '../../src/decide/build-upstream.ts';
+import { backendTargets, type ResolvedBackend } from '../../src/decide/backends.ts';
+import { buildUpstream } from '../../src/decide/build-upstream.ts';
 import { ownerLabels } from '../../src/decide/ownership.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
 import type { Discovered } from '../../src/model/discovered.ts';
@@ -19,11 +20,12 @@ import {
   storesOf,
   transformGatewayUpstream,
 } from '../support/catalog.ts';
+import { fuzzCases } from '../support/fuzz-cases.ts';
 import { apisixDriver } from './apisix-harness.ts';
 
-const VALID_RUNS = 20_000;
-const BROKEN_RUNS = 5000;
-const HTTP_RUNS = 500;
+const VALID_RUNS = fuzzCases(20_000);
+const BROKEN_RUNS = fuzzCases(5000);
+const HTTP_RUNS = fuzzCases(500);
 const never = new AbortController().signal;
 
 // Printed, so that a failure elsewhere can be had again here.

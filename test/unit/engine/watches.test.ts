@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest';
-import { KINDS } from '../../../src/cli/plan/kinds.ts';
 import { parseDocuments } from '../../../src/cli/plan/read-files.ts';
 import { Watches, type WatchesDeps } from '../../../src/engine/watches.ts';
+import { transformNamespace } from '../../../src/kube/objects.ts';
 import type { Store } from '../../../src/kube/store.ts';
 import type { GatewayUpstream } from '../../../src/model/objects.ts';
 import { admit, storesOf } from '../../support/catalog.ts';
@@ -51,10 +51,7 @@ it('wakes only the objects whose Services have a name that may lead into the nam
   onTestFinished(() => listening[Symbol.dispose]());
   const come = (name: string) => {
     woken.length = 0;
-    const namespace = KINDS.namespaces.trim(
-      { metadata: { name, uid: name, resourceVersion: '1' } },
-      {} as never,
-    );
+    const namespace = transformNamespace({ metadata: { name, uid: name, resourceVersion: '1' } });
     if (namespace === undefined) throw new Error('no namespace');
     (stores.namespaces as Store<typeof namespace>).upsert(namespace);
     return woken;

@@ -123,7 +123,7 @@ it('reads a list and a watch that are full of wide objects, and lets timers run 
     transport,
     paths: ['/apis/things'],
     query: {},
-    trim(raw) {
+    transform(raw) {
       // Reading takes long enough that the list does not fit into one turn.
       const until = performance.now() + 2;
       while (performance.now() < until);
