@@ -1,11 +1,10 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Stored, StoreState } from '../model/store-view.ts';
 import { type Backoff, createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { objectIn, textIn } from '../runtime/json.ts';
 import { ApiServerContact } from './api-server-contact.ts';
 import { KubeApiError } from './kube-error.ts';
-import { type ListPage, listPageIn } from './list-page.ts';
+import { listPageIn } from './list-page.ts';
 import { ObjectReader, type ObjectReaderOptions } from './object-reader.ts';
 import type { KubeTransport, WatchEvent } from './transport.ts';
 
@@ -94,8 +93,6 @@ interface WatchProgress {
   heardAnything: boolean;
 }
 
-/** Everything else in the process waits no longer than this, and the reading of one object, for a list. */
-const TURN_MS = 10;
 /** A watch that lived this long, or delivered an event, was healthy: the next failure starts with a short pause again. */
 const HEALTHY_MS = 10_000;
 /** After this many failed watches in a row, the version is not trusted any more. */
@@ -211,8 +208,7 @@ class ListWatchReflector<T extends Stored> {
         limit = Math.ceil(limit / 2);
         continue;
       }
-      await this.#readItems(page, objects);
-      signal.throwIfAborted();
+      objects.push(...(await this.#reader.readAll(page.items)));
       version = page.version;
       token = page.next;
     } while (token !== '');
@@ -225,26 +221,8 @@ class ListWatchReflector<T extends Stored> {
     return { kind: 'watch', path, version };
   }
 
-  /** Ends its turn of the event loop now and then: large objects must not keep the lease from being renewed. */
-  async #readItems(page: ListPage, objects: T[]): Promise<void> {
-    let began = performance.now();
-    for (const item of page.items) {
-      const object = this.#reader.read(item);
-      if (object !== undefined) objects.push(object);
-      if (performance.now() - began >= TURN_MS) {
-        await setImmediate();
-        began = performance.now();
-      }
-    }
-  }
-
   /** Undefined: the page is too large for the memory that the operator has, and `limit` can be smaller. */
-  async #getPage(
-    path: string,
-    token: string | undefined,
-    limit: number,
-    signal: AbortSignal,
-  ): Promise<ListPage | undefined> {
+  async #getPage(path: string, token: string | undefined, limit: number, signal: AbortSignal) {
     const { name, query, transport, maxValues } = this.#options;
     try {
       const answer = await transport.get(path, {
