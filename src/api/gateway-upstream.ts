@@ -51,7 +51,8 @@ const staticAddress = z.object({
       rule: "self.contains('.') || self.contains(':') || self.lowerAscii() == 'localhost'",
       message:
         'a name without a dot leads into the cluster: use serviceRef, or write the complete name, for example db.example.com',
-      holds: (value) => value.includes('.') || value.includes(':') || value.toLowerCase() === 'localhost',
+      // Only at admission: an object that is older than this rule keeps a valid spec, so that it can be deleted. HostPolicy
+      // denies such a name, which removes its nodes.
     },
   ]).describe('IPv4 address, IPv6 address without brackets, or DNS name.'),
   port: port.describe('Port number.'),

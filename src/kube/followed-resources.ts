@@ -13,6 +13,7 @@ import type {
   ReferenceGrantStored,
   SecretFacts,
 } from '../model/objects.ts';
+import { MAX_CUSTOM_VALUES } from './large-object.ts';
 import {
   CERTIFICATE_SECRETS,
   type CustomTransforms,
@@ -29,7 +30,7 @@ import {
 /** get and patch: the finalizer is changed on top of what was just read. */
 const KEEP = ['get', 'list', 'watch', 'patch'];
 
-const CUSTOM = { group: GROUP, version: VERSION } as const;
+const CUSTOM = { group: GROUP, version: VERSION, maxValues: MAX_CUSTOM_VALUES } as const;
 const CORE = { group: '', version: 'v1' } as const;
 
 /** What the operator follows whatever sources are built in. */

@@ -33,6 +33,8 @@ import {
   textsIn,
 } from '../runtime/json.ts';
 
+import { whyNotRead } from './large-object.ts';
+
 const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
 
 /** Selects Secrets with a certificate and its key. */
@@ -60,8 +62,22 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<
     return { ok: false, message: `spec cannot be read (${why}): make it smaller or less deeply nested` };
   }
   if (result.success) return { ok: true, value: result.data };
-  const issues = result.error.issues.map(({ path, message }) => `${['spec', ...path].join('.')}: ${message}`);
-  return { ok: false, message: issues.join('; ') };
+  const issues = result.error.issues
+    .slice(0, MAX_ISSUES)
+    .map(({ path, message }) => `${shortened(['spec', ...path].join('.'), MAX_PATH)}: ${message}`);
+  const more = result.error.issues.length - issues.length;
+  const texts = more > 0 ? [...issues, `${more} more`] : issues;
+  return { ok: false, message: shortened(texts.join('; '), MAX_PROBLEM) };
+}
+
+/** A tenant chooses the keys of maps, and with them the paths of issues: what is stored of them is bounded. */
+const MAX_ISSUES = 16;
+const MAX_PATH = 256;
+const MAX_PROBLEM = 4096;
+
+function shortened(text: string, max: number): string {
+  // A copy: a slice would keep the whole text.
+  return text.length <= max ? text : `${Buffer.from(text.slice(0, max)).toString()}…`;
 }
 
 function customObject<S extends z.ZodType, T extends z.ZodType>(
@@ -74,6 +90,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
   const status = parse(statusSchema, object['status']);
+  const unread = whyNotRead(object);
   return {
     ...identity,
     generation: typeof metadata['generation'] === 'number' ? metadata['generation'] : 0,
@@ -82,7 +99,10 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
     finalizers: Array.isArray(metadata['finalizers'])
       ? metadata['finalizers'].map((one) => interned(textIn(one)))
       : [],
-    spec: parse(specSchema, object['spec']),
+    spec:
+      unread === undefined
+        ? parse(specSchema, object['spec'])
+        : { ok: false, message: `the object ${unread}` },
     status: status.ok ? status.value : undefined,
   };
 }
