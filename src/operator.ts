@@ -54,6 +54,7 @@ import {
   unreadableService,
   unreadableSlice,
 } from './sources/kubernetes/transform.ts';
+import { combineSources } from './sources/sources.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
 const WATCH_SILENT_MS = 240_000;
@@ -160,10 +161,12 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
   }
 
-  const source = createKubernetesSource({
-    services,
-    slices,
-    ...(endpoints === undefined ? {} : { endpoints }),
+  const source = combineSources({
+    Kubernetes: createKubernetesSource({
+      services,
+      slices,
+      ...(endpoints === undefined ? {} : { endpoints }),
+    }),
   });
   const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
   const election = enabled

@@ -3,6 +3,7 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
+import { registryBackendOf } from '../api/registry-section.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { NotPermitted } from './build-upstream.ts';
@@ -113,8 +114,10 @@ function sharedNodes(
   namespace: string,
   { addressing }: GatewayConnectionSpec,
 ): string | undefined {
-  for (const { serviceRef, serviceName, addresses, addressing: own } of backends) {
+  for (const backend of backends) {
+    const { serviceRef, serviceName, addresses, addressing: own } = backend;
     if (addresses !== undefined) continue;
+    if (registryBackendOf(backend) !== undefined) return 'instances of a ServiceRegistry';
     const { mode } = own ?? addressing ?? { mode: 'Pod' };
     if (mode === 'Node') return 'nodes of the cluster';
     if (mode === 'LoadBalancer') return 'a load balancer';

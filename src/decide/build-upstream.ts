@@ -6,9 +6,10 @@ import {
   MAX_WARNINGS,
   type WarningReason,
 } from '../api/gateway-upstream.ts';
+import { registryBackendOf } from '../api/registry-section.ts';
 import type { Discovered } from '../model/discovered.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import type { RegistryServiceRef, ServicePortRef } from '../model/reference.ts';
 import type { Scheme, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { type Placed, POD, place, type Via } from './addressing.ts';
@@ -16,7 +17,7 @@ import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './node
 import { protocolOf, SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { type WeighingProblem, weigh } from './weights.ts';
 
-/** What a backend's reference leads to: a Service's port, or places written in the spec. */
+/** What a backend's reference leads to: a Service's port, a service of a registry, or places written in the spec. */
 export type BackendTarget =
   | {
       readonly kind: 'service';
@@ -25,14 +26,22 @@ export type BackendTarget =
       readonly addressing: Addressing;
     }
   | {
+      readonly kind: 'registry';
+      readonly ref: RegistryServiceRef;
+      readonly weight: number;
+    }
+  | {
       readonly kind: 'addresses';
       readonly addresses: NonNullable<Backend['addresses']>;
       readonly weight: number;
     };
 
+/** A target whose endpoints a discovery source knows. */
+export type ReferringTarget = Extract<BackendTarget, { kind: 'service' | 'registry' }>;
+
 export type ResolvedBackend =
   | {
-      readonly target: Extract<BackendTarget, { kind: 'service' }>;
+      readonly target: ReferringTarget;
       readonly found: Discovered | NotPermitted;
       /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
       readonly via?: Via;
@@ -104,6 +113,7 @@ export function backendTargets(
       return {
         ...service,
         ref: {
+          source: 'Kubernetes',
           namespace: serviceRef.namespace ?? namespace,
           name: serviceRef.name,
           port: { by: 'servicePort', port: serviceRef.port },
@@ -115,9 +125,17 @@ export function backendTargets(
       const [, refNamespace = '', name = '', port = ''] = /^([^/]*)\/([^:]*):(.*)$/.exec(serviceName) ?? [];
       return {
         ...service,
-        ref: { namespace: refNamespace, name, port: { by: 'endpointPort', port }, protocol },
+        ref: {
+          source: 'Kubernetes',
+          namespace: refNamespace,
+          name,
+          port: { by: 'endpointPort', port },
+          protocol,
+        },
       };
     }
+    const registry = registryBackendOf(backend);
+    if (registry !== undefined) return { kind: 'registry', ref: { source: 'Registry', ...registry }, weight };
     return { kind: 'addresses', addresses: addresses ?? [], weight };
   });
 }
@@ -263,7 +281,7 @@ function weighedNodes(
 /** Whether anything behind `target` can ever get traffic. */
 function carriesWeight(target: BackendTarget): boolean {
   return (
-    target.weight > 0 && (target.kind === 'service' || target.addresses.some(({ weight }) => weight > 0))
+    target.weight > 0 && (target.kind !== 'addresses' || target.addresses.some(({ weight }) => weight > 0))
   );
 }
 

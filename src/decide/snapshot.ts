@@ -2,8 +2,14 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { Departed, Discovered, RemovalCause } from '../model/discovered.ts';
 import type { GatewayFacts, GatewayInfo } from '../model/gateway.ts';
 import type { ObjectKey } from '../model/keys.ts';
-import type { GatewayConnection, GatewayUpstream, NamespaceStored, NodeStored } from '../model/objects.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import type {
+  GatewayConnection,
+  GatewayUpstream,
+  NamespaceStored,
+  NodeStored,
+  ServiceRegistry,
+} from '../model/objects.ts';
+import type { Reference } from '../model/reference.ts';
 import type { StoreView } from '../model/store-view.ts';
 import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import type { CertificateRules } from './certificates.ts';
@@ -32,7 +38,9 @@ export interface Snapshot extends ReferenceRules, CertificateRules {
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly connections: StoreView<GatewayConnection>;
   readonly namespaces: StoreView<NamespaceStored>;
-  readonly source: SourceView<ServicePortRef>;
+  readonly source: SourceView<Reference>;
+  /** Absent: no type of registry is built in. */
+  readonly registries?: StoreView<ServiceRegistry>;
   /** Absent: nobody watches them. */
   readonly nodes?: StoreView<NodeStored>;
   readonly claims: IdConflicts;

@@ -18,7 +18,7 @@ import type {
   NodeStored,
   SecretFacts,
 } from '../model/objects.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import type { Reference } from '../model/reference.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
 import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -60,7 +60,7 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly services: StoreView<SetService & Stored>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
-  readonly source: DiscoverySource<ServicePortRef>;
+  readonly source: DiscoverySource<Reference>;
   /** Absent: nobody watches them. */
   readonly nodes?: StoreView<NodeStored>;
   readonly permissions: MissingPermissions;
@@ -337,9 +337,10 @@ export function createController(options: ControllerOptions): Controller {
     onNodes.delete(key);
     if (current?.spec.ok === true) {
       const targets = backendTargets(current.spec.value, current.namespace, settings?.addressing).filter(
-        (target) => target.kind === 'service',
+        (target) => target.kind !== 'addresses',
       );
-      if (targets.some(({ addressing }) => addressing.mode === 'Node')) onNodes.add(key);
+      if (targets.some((target) => target.kind === 'service' && target.addressing.mode === 'Node'))
+        onNodes.add(key);
       subscriptions.set(
         key,
         targets.map(({ ref }) =>

@@ -80,7 +80,13 @@ export function controlApiOf(
   const { urls, serviceRef } = spec.apisix?.controlApi ?? {};
   if (serviceRef !== undefined) {
     const { namespace, name, port } = serviceRef;
-    const ref: ServicePortRef = { namespace, name, port: { by: 'servicePort', port }, protocol: 'TCP' };
+    const ref: ServicePortRef = {
+      source: 'Kubernetes',
+      namespace,
+      name,
+      port: { by: 'servicePort', port },
+      protocol: 'TCP',
+    };
     return { kind: 'service', ref };
   }
   return urls === undefined ? undefined : { kind: 'urls', urls };

@@ -12,6 +12,7 @@ import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
+import { combineSources } from '../../src/sources/sources.ts';
 import { finalizersOf } from './finalizers.ts';
 
 /** The operator's controller over stores that stand for a cluster. */
@@ -76,7 +77,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     concurrency: 8,
     instruments,
   });
-  const source = createKubernetesSource(stores);
+  const source = combineSources({ Kubernetes: createKubernetesSource(stores) });
   const controller = createController({
     ...stores,
     clusterId: 'kube-system-uid',

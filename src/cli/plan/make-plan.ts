@@ -15,6 +15,7 @@ import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts'
 import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { combineSources } from '../../sources/sources.ts';
 import { claimsOf, type Stores } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
 import { withoutSecrets } from './without-secrets.ts';
@@ -146,7 +147,7 @@ function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput
     onlyNamespaces,
     clusterId,
     claims: claimsOf(stores),
-    source: createKubernetesSource(stores),
+    source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
     held: (connection, id) => {
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };

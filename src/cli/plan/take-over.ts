@@ -15,6 +15,7 @@ import type { GatewayConnection } from '../../model/objects.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
 import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { combineSources } from '../../sources/sources.ts';
 import { claimsOf } from './kinds.ts';
 import type { GatewayLook, PlanInput } from './make-plan.ts';
 
@@ -73,7 +74,7 @@ interface Origin {
 }
 
 function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<string>) {
-  const source = createKubernetesSource(stores);
+  const source = combineSources({ Kubernetes: createKubernetesSource(stores) });
   const servicesBy = { TCP: servicesByPlaces('TCP'), UDP: servicesByPlaces('UDP') };
 
   return (
@@ -175,7 +176,7 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     for (const { namespace, name, ports } of stores.services.list()) {
       for (const { name: portName, port } of ports.filter((one) => one.protocol === protocol)) {
         const by = { by: 'servicePort', port: portName === '' ? port : portName } as const;
-        const ref = { namespace, name, port: by, protocol };
+        const ref: ServicePortRef = { source: 'Kubernetes', namespace, name, port: by, protocol };
         const known = source.read(ref);
         if (known.state !== 'known') continue;
         const { endpoints } = chooseEndpoints(known.endpoints, known.preferredFamily);

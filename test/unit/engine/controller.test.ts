@@ -105,7 +105,7 @@ describe('the controller', () => {
         type: 'test',
         run: async () => undefined,
         subscribe(ref, changed) {
-          notify.set(ref.name, changed);
+          if (ref.source === 'Kubernetes') notify.set(ref.name, changed);
           return { [Symbol.dispose]: () => undefined };
         },
         read: () => ({ state: 'absent', reason: 'ServiceNotFound', message: 'there is none' }),

@@ -13,6 +13,7 @@ import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
 import { gatewayFormat } from '../../../../src/gateways/index.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { combineSources } from '../../../../src/sources/sources.ts';
 
 const group = 'gatewayupstream.dev/v1alpha1';
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -273,7 +274,7 @@ describe('what would take an upstream over', () => {
 
   it('desires what was desired, whatever valid spec an upstream was written from', () => {
     const cluster = stores({});
-    const source = createKubernetesSource(cluster);
+    const source = combineSources({ Kubernetes: createKubernetesSource(cluster) });
     const desiredOf = (spec: unknown) => {
       const parsed = gatewayUpstreamSpec.parse(spec);
       const backends = backendTargets(parsed, 'shop').map((target) =>
