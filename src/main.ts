@@ -12,6 +12,7 @@ if (problem !== undefined) {
   setFlagsFromString('--semi-space-growth-factor=1');
 
   // Only now: an older Node.js cannot load the program, and what is imported makes the heap grow already.
+  const { builtInCatalog } = await import('./catalog.ts');
   const { runProgram } = await import('./cli/program.ts');
-  void runProgram();
+  void runProgram(builtInCatalog);
 }

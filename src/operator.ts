@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
+import type { Catalog } from './catalog.ts';
 import type { Config } from './config/config.ts';
 import { grantIndexes } from './decide/references.ts';
 import { upstreamIndexes } from './decide/upstream-indexes.ts';
@@ -20,9 +21,6 @@ import {
   NO_HELM_RELEASES,
   REFERENCE_GRANT,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformReferenceGrant,
@@ -60,7 +58,12 @@ import { combineSources } from './sources/sources.ts';
 const WATCH_SILENT_MS = 240_000;
 
 /** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it may write no more. */
-export async function runOperator(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
+export async function runOperator(
+  catalog: Catalog,
+  config: Config,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   const clock = systemClock;
   const { random } = Math;
   const transport = createTransport({
@@ -91,18 +94,18 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
   const core = { group: '', version: 'v1' };
   const upstreams = caches.followNamespaced({
     resource: { ...custom, plural: GATEWAY_UPSTREAM.plural },
-    trim: transformGatewayUpstream,
+    trim: catalog.transforms.gatewayUpstream,
     indexes: upstreamIndexes,
   });
   const connections = caches.follow({
     resource: { ...custom, plural: GATEWAY_CONNECTION.plural },
-    trim: transformGatewayConnection,
+    trim: catalog.transforms.gatewayConnection,
   });
   const sets = caches.follow({
     resource: { ...custom, plural: GATEWAY_UPSTREAM_SET.plural },
     // A cluster with the CRDs of an older release has no sets, and all else goes on.
     optional: true,
-    trim: transformGatewayUpstreamSet,
+    trim: catalog.transforms.gatewayUpstreamSet,
   });
   const namespaces = caches.follow({ resource: { ...core, plural: 'namespaces' }, trim: transformNamespace });
   const secrets = caches.follow({
@@ -257,6 +260,7 @@ export async function runOperator(config: Config, log: Logger, signal: AbortSign
     log.info({ clusterId, operatorNamespace: config.operatorNamespace }, 'starting');
     const made = createController({
       ...config,
+      vendorOf: catalog.vendor,
       clusterId,
       upstreams,
       connections,

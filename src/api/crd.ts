@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { gatewayConnectionSpec, gatewayConnectionStatus } from './gateway-connection.ts';
-import { gatewayUpstreamSpec, gatewayUpstreamStatus } from './gateway-upstream.ts';
-import { gatewayUpstreamSetSpec, gatewayUpstreamSetStatus } from './gateway-upstream-set.ts';
+import { gatewayConnectionSchema, gatewayConnectionStatus } from './gateway-connection.ts';
+import { gatewayUpstreamSchema, gatewayUpstreamStatus } from './gateway-upstream.ts';
+import { gatewayUpstreamSetSchema, gatewayUpstreamSetStatus } from './gateway-upstream-set.ts';
 import { GROUP, VERSION } from './group.ts';
+import type { VendorSection } from './vendor-section.ts';
 
 interface PrinterColumn {
   readonly name: string;
@@ -12,14 +13,13 @@ interface PrinterColumn {
   readonly description?: string;
 }
 
-interface CustomResource {
+/** A kind without its schema. */
+interface CustomKind {
   readonly kind: string;
   readonly plural: string;
   readonly shortName: string;
   readonly scope: 'Namespaced' | 'Cluster';
   readonly description: string;
-  readonly spec: z.ZodType;
-  readonly status: z.ZodType;
   readonly columns: readonly PrinterColumn[];
   /** CEL over the whole object. */
   readonly rules?: readonly { readonly rule: string; readonly message: string }[];
@@ -37,8 +37,6 @@ export const GATEWAY_UPSTREAM = {
   shortName: 'gwu',
   scope: 'Namespaced',
   description: 'One upstream object in one API gateway, kept equal to what runs in the cluster.',
-  spec: gatewayUpstreamSpec,
-  status: gatewayUpstreamStatus,
   columns: [
     { name: 'Connection', type: 'string', jsonPath: '.spec.connectionRef.name' },
     { name: 'Upstream-ID', type: 'string', jsonPath: '.status.upstreamId' },
@@ -50,7 +48,7 @@ export const GATEWAY_UPSTREAM = {
     },
     ...readyColumns,
   ],
-} as const satisfies CustomResource;
+} as const satisfies CustomKind;
 
 export const GATEWAY_CONNECTION = {
   kind: 'GatewayConnection',
@@ -58,15 +56,13 @@ export const GATEWAY_CONNECTION = {
   shortName: 'gwc',
   scope: 'Cluster',
   description: 'One API gateway that GatewayUpstreams may use, owned by the platform team.',
-  spec: gatewayConnectionSpec,
-  status: gatewayConnectionStatus,
   columns: [
     { name: 'Type', type: 'string', jsonPath: '.spec.type' },
     { name: 'Version', type: 'string', jsonPath: '.status.gatewayVersion' },
     { name: 'Upstreams', type: 'integer', jsonPath: '.status.upstreams' },
     ...readyColumns,
   ],
-} as const satisfies CustomResource;
+} as const satisfies CustomKind;
 
 export const GATEWAY_UPSTREAM_SET = {
   kind: 'GatewayUpstreamSet',
@@ -74,8 +70,6 @@ export const GATEWAY_UPSTREAM_SET = {
   shortName: 'gwus',
   scope: 'Cluster',
   description: 'One GatewayUpstream for each port of many Services, owned by the platform team.',
-  spec: gatewayUpstreamSetSpec,
-  status: gatewayUpstreamSetStatus,
   columns: [
     { name: 'Connection', type: 'string', jsonPath: '.spec.template.spec.connectionRef.name' },
     { name: 'Services', type: 'integer', jsonPath: '.status.services' },
@@ -94,14 +88,45 @@ export const GATEWAY_UPSTREAM_SET = {
       message: 'the name has at most 63 characters: it is a label of each GatewayUpstream of the set',
     },
   ],
-} as const satisfies CustomResource;
+} as const satisfies CustomKind;
 
 /** Every kind of this group, in the order in which they are installed. */
-export const CUSTOM_RESOURCES: readonly CustomResource[] = [
+export const CUSTOM_RESOURCES: readonly CustomKind[] = [
   GATEWAY_CONNECTION,
   GATEWAY_UPSTREAM,
   GATEWAY_UPSTREAM_SET,
 ];
+
+/** The schemas of the specs, which depend on the vendors that are built in. */
+export interface SpecSchemas {
+  readonly gatewayConnection: ReturnType<typeof gatewayConnectionSchema>;
+  readonly gatewayUpstream: ReturnType<typeof gatewayUpstreamSchema>;
+  readonly gatewayUpstreamSet: ReturnType<typeof gatewayUpstreamSetSchema>;
+}
+
+export function specSchemas(vendors: readonly VendorSection[]): SpecSchemas {
+  const gatewayUpstream = gatewayUpstreamSchema(vendors);
+  return {
+    gatewayConnection: gatewayConnectionSchema(vendors),
+    gatewayUpstream,
+    gatewayUpstreamSet: gatewayUpstreamSetSchema(gatewayUpstream),
+  };
+}
+
+/** A kind with its schema. */
+export interface CustomResource extends CustomKind {
+  readonly spec: z.ZodType;
+  readonly status: z.ZodType;
+}
+
+/** `CUSTOM_RESOURCES` with their schemas, in the same order. */
+export function customResources(schemas: SpecSchemas): readonly CustomResource[] {
+  return [
+    { ...GATEWAY_CONNECTION, spec: schemas.gatewayConnection, status: gatewayConnectionStatus },
+    { ...GATEWAY_UPSTREAM, spec: schemas.gatewayUpstream, status: gatewayUpstreamStatus },
+    { ...GATEWAY_UPSTREAM_SET, spec: schemas.gatewayUpstreamSet, status: gatewayUpstreamSetStatus },
+  ];
+}
 
 type JsonObject = Record<string, unknown>;
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { gatewayUpstreamSpec } from './gateway-upstream.ts';
+import type { gatewayUpstreamSchema } from './gateway-upstream.ts';
 import { GROUP } from './group.ts';
 import { labelSelector, labelsOf } from './label-selector.ts';
 import { namespaceSelector } from './namespace-selector.ts';
@@ -26,57 +26,61 @@ const metadata = z.object({
     .describe('Annotations of each GatewayUpstream.'),
 });
 
-const { backends: _backends, upstreamId: _upstreamId, ...fields } = gatewayUpstreamSpec.shape;
-
-export const gatewayUpstreamSetSpec = withRules(
-  z.object({
-    namespaceSelector: namespaceSelector.describe(
-      'Namespaces whose Services are followed, as in `allowedNamespaces` of a GatewayConnection. `{}`: none.',
-    ),
-    serviceSelector: labelSelector('Service', { labels: 64, expressions: 16, values: 64 })
-      .optional()
-      .describe('Labels of the Services that are followed. Absent: every Service of these namespaces.'),
-    ports: z
-      .array(serviceRefPort)
-      .min(1)
-      .max(16)
-      .optional()
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
-      .describe(
-        'Ports that are followed, by number or by name. Absent: every port of a protocol that `scheme` uses.',
+/** The spec of a GatewayUpstreamSet whose members have the spec of `upstream`. */
+export function gatewayUpstreamSetSchema(upstream: ReturnType<typeof gatewayUpstreamSchema>) {
+  const { backends: _backends, upstreamId: _upstreamId, ...fields } = upstream.shape;
+  return withRules(
+    z.object({
+      namespaceSelector: namespaceSelector.describe(
+        'Namespaces whose Services are followed, as in `allowedNamespaces` of a GatewayConnection. `{}`: none.',
       ),
-    template: z
-      .object({
-        metadata: metadata
-          .optional()
-          .describe('What each GatewayUpstream gets besides its name and namespace.'),
-        spec: z
-          .object(fields)
-          .prefault({})
-          .describe('What each GatewayUpstream says: all that one can, but for `backends` and `upstreamId`.'),
-      })
-      .prefault({})
-      .describe('What the GatewayUpstreams are made from.'),
-    maxPrunePercent: z
-      .int()
-      .min(0)
-      .max(100)
-      .default(20)
-      .describe(
-        'Where more than this share of the GatewayUpstreams would be deleted within a minute, though their Services are there, it waits for the annotation `gatewayupstream.dev/accept-prune`. One may always go, unless this is 0. 100: never waits.',
-      ),
-  }),
-  [
-    {
-      rule: 'self.template.spec.connectionRef == oldSelf.template.spec.connectionRef',
-      message:
-        'template.spec.connectionRef is immutable, as it is in each GatewayUpstream: create another set, then delete this one',
-      fieldPath: '.template.spec.connectionRef',
-    },
-  ],
-);
+      serviceSelector: labelSelector('Service', { labels: 64, expressions: 16, values: 64 })
+        .optional()
+        .describe('Labels of the Services that are followed. Absent: every Service of these namespaces.'),
+      ports: z
+        .array(serviceRefPort)
+        .min(1)
+        .max(16)
+        .optional()
+        .meta({ 'x-kubernetes-list-type': 'atomic' })
+        .describe(
+          'Ports that are followed, by number or by name. Absent: every port of a protocol that `scheme` uses.',
+        ),
+      template: z
+        .object({
+          metadata: metadata
+            .optional()
+            .describe('What each GatewayUpstream gets besides its name and namespace.'),
+          spec: z
+            .object(fields)
+            .prefault({})
+            .describe(
+              'What each GatewayUpstream says: all that one can, but for `backends` and `upstreamId`.',
+            ),
+        })
+        .prefault({})
+        .describe('What the GatewayUpstreams are made from.'),
+      maxPrunePercent: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(20)
+        .describe(
+          'Where more than this share of the GatewayUpstreams would be deleted within a minute, though their Services are there, it waits for the annotation `gatewayupstream.dev/accept-prune`. One may always go, unless this is 0. 100: never waits.',
+        ),
+    }),
+    [
+      {
+        rule: 'self.template.spec.connectionRef == oldSelf.template.spec.connectionRef',
+        message:
+          'template.spec.connectionRef is immutable, as it is in each GatewayUpstream: create another set, then delete this one',
+        fieldPath: '.template.spec.connectionRef',
+      },
+    ],
+  );
+}
 
-export type GatewayUpstreamSetSpec = z.output<typeof gatewayUpstreamSetSpec>;
+export type GatewayUpstreamSetSpec = z.output<ReturnType<typeof gatewayUpstreamSetSchema>>;
 
 /** Why a Service, or one of its ports, has no GatewayUpstream, or one of another name. */
 export const SET_PROBLEMS = {

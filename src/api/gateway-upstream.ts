@@ -14,6 +14,7 @@ import {
 } from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 import { trafficFields } from './traffic.ts';
+import type { VendorSection } from './vendor-section.ts';
 
 const serviceName =
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -164,93 +165,111 @@ const endpoints = z
 /** What `removalGuard` is where it is not given. */
 export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
 
-/** Nothing but the nodes is this object's with `manage: Nodes`. */
-const ownersFields = Object.keys(trafficFields);
+/** Where the traffic goes. A set makes these from Services. */
+export const backends = z
+  .array(backend)
+  .min(1)
+  .max(16)
+  .meta({ 'x-kubernetes-list-type': 'atomic' })
+  .describe('Where the traffic goes.');
 
-export const gatewayUpstreamSpec = withRules(
-  z.object({
-    connectionRef: z
-      .object({
-        name: text(253, {
-          pattern: dnsSubdomain,
-          message:
-            'name is the name of a GatewayConnection, for example default: lower case letters, digits, "-" and "."',
-        }).describe('Name of the GatewayConnection.'),
-      })
-      .default({ name: 'default' })
-      .describe('The GatewayConnection whose gateway holds the upstream. Immutable.'),
-    upstreamId: withRules(z.string().max(64), [
-      {
-        rule: "self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'",
-        message: 'upstreamId is 1 to 64 of letters, digits, ".", "_" and "-"',
-        holds: (value) => /^[a-zA-Z0-9._-]+$/.test(value) && value !== '.' && value !== '..',
-      },
-    ])
-      .optional()
-      .describe(
-        'Id of the upstream in the gateway, for routes to refer to. Default: `<idPrefix><namespace>.<name>`. Immutable, also against being added or removed later.',
-      ),
-    backends: z
-      .array(backend)
-      .min(1)
-      .max(16)
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
-      .describe('Where the traffic goes.'),
+const identityFields = {
+  connectionRef: z
+    .object({
+      name: text(253, {
+        pattern: dnsSubdomain,
+        message:
+          'name is the name of a GatewayConnection, for example default: lower case letters, digits, "-" and "."',
+      }).describe('Name of the GatewayConnection.'),
+    })
+    .default({ name: 'default' })
+    .describe('The GatewayConnection whose gateway holds the upstream. Immutable.'),
+  upstreamId: withRules(z.string().max(64), [
+    {
+      rule: "self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'",
+      message: 'upstreamId is 1 to 64 of letters, digits, ".", "_" and "-"',
+      holds: (value) => /^[a-zA-Z0-9._-]+$/.test(value) && value !== '.' && value !== '..',
+    },
+  ])
+    .optional()
+    .describe(
+      'Id of the upstream in the gateway, for routes to refer to. Default: `<idPrefix><namespace>.<name>`. Immutable, also against being added or removed later.',
+    ),
+};
+
+const policyFields = {
+  removalGuard: z
+    .object({
+      maxRemovalPercent: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(50)
+        .describe(
+          'The guard acts where no node would be left, or a larger share than this would go. 100: never.',
+        ),
+      holdFor: durationBetween('0s', '24h')
+        .default('5m')
+        .describe(
+          'How long endpoints that are listed but not ready stay; those that vanished without terminating stay up to 30s.',
+        ),
+      whenExpired: z
+        .enum(['Clear', 'Hold'])
+        .default('Clear')
+        .describe(
+          'What becomes of endpoints that are not ready then. Hold: they stay until somebody accepts it.',
+        ),
+    })
+    .default(REMOVAL_GUARD_DEFAULTS)
+    .describe('Keeps endpoints in the gateway that went away all at once without an explanation.'),
+  syncPolicy: z
+    .enum(['Sync', 'UpsertOnly', 'Observe'])
+    .default('Sync')
+    .describe(
+      'What the operator may write. Sync: all that is needed. UpsertOnly: never deletes the upstream; its nodes do change. Observe: nothing; `status.plan` says what it would do.',
+    ),
+  manage: z
+    .enum(['Object', 'Nodes'])
+    .default('Object')
+    .describe(
+      'What of the upstream is kept. Object: all of it. Nodes: only the nodes of an upstream that somebody else made and owns; it is never created or deleted, and nothing else of it is written. The connection must allow it (`tenantPolicy.adoption`). Immutable.',
+    ),
+  adoptionPolicy: z
+    .enum(['Never', 'IfUnowned'])
+    .default('Never')
+    .describe(
+      'What becomes of an upstream of this id that the gateway has already. Never: it is left alone. IfUnowned: it is taken over if it carries no labels of this operator, holds no field that this spec does not state, and would not lose all its nodes. The connection must allow it (`tenantPolicy.adoption`).',
+    ),
+  deletionPolicy: z
+    .enum(['Delete', 'Orphan', 'Force'])
+    .default('Delete')
+    .describe(
+      'What becomes of the upstream when this object is deleted. Delete: waits while a route refers to it. Orphan: it stays. Force: it goes, whatever refers to it.',
+    ),
+  deletionTimeout: durationBetween('0s', '168h')
+    .default(DELETION_TIMEOUT)
+    .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
+};
+
+function upstreamFields(sections: Readonly<Record<string, z.ZodType>>) {
+  return {
+    ...identityFields,
+    backends,
     endpoints: endpoints.optional(),
     ...trafficFields,
-    removalGuard: z
-      .object({
-        maxRemovalPercent: z
-          .int()
-          .min(0)
-          .max(100)
-          .default(50)
-          .describe(
-            'The guard acts where no node would be left, or a larger share than this would go. 100: never.',
-          ),
-        holdFor: durationBetween('0s', '24h')
-          .default('5m')
-          .describe(
-            'How long endpoints that are listed but not ready stay; those that vanished without terminating stay up to 30s.',
-          ),
-        whenExpired: z
-          .enum(['Clear', 'Hold'])
-          .default('Clear')
-          .describe(
-            'What becomes of endpoints that are not ready then. Hold: they stay until somebody accepts it.',
-          ),
-      })
-      .default(REMOVAL_GUARD_DEFAULTS)
-      .describe('Keeps endpoints in the gateway that went away all at once without an explanation.'),
-    syncPolicy: z
-      .enum(['Sync', 'UpsertOnly', 'Observe'])
-      .default('Sync')
-      .describe(
-        'What the operator may write. Sync: all that is needed. UpsertOnly: never deletes the upstream; its nodes do change. Observe: nothing; `status.plan` says what it would do.',
-      ),
-    manage: z
-      .enum(['Object', 'Nodes'])
-      .default('Object')
-      .describe(
-        'What of the upstream is kept. Object: all of it. Nodes: only the nodes of an upstream that somebody else made and owns; it is never created or deleted, and nothing else of it is written. The connection must allow it (`tenantPolicy.adoption`). Immutable.',
-      ),
-    adoptionPolicy: z
-      .enum(['Never', 'IfUnowned'])
-      .default('Never')
-      .describe(
-        'What becomes of an upstream of this id that the gateway has already. Never: it is left alone. IfUnowned: it is taken over if it carries no labels of this operator, holds no field that this spec does not state, and would not lose all its nodes. The connection must allow it (`tenantPolicy.adoption`).',
-      ),
-    deletionPolicy: z
-      .enum(['Delete', 'Orphan', 'Force'])
-      .default('Delete')
-      .describe(
-        'What becomes of the upstream when this object is deleted. Delete: waits while a route refers to it. Orphan: it stays. Force: it goes, whatever refers to it.',
-      ),
-    deletionTimeout: durationBetween('0s', '168h')
-      .default(DELETION_TIMEOUT)
-      .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
-  }),
-  [
+    ...sections,
+    ...policyFields,
+  };
+}
+
+/** The spec of a GatewayUpstream with the sections of those of `vendors` that have one. */
+export function gatewayUpstreamSchema(vendors: readonly VendorSection[]) {
+  const sections = Object.fromEntries(
+    vendors.flatMap(({ section, upstreamSchema }) =>
+      upstreamSchema === undefined ? [] : [[section, upstreamSchema]],
+    ),
+  ) as Record<never, z.ZodType>;
+  return withRules(z.object(upstreamFields(sections)), [
     {
       rule: 'self.connectionRef == oldSelf.connectionRef',
       message: 'connectionRef is immutable: delete this object and create another one',
@@ -268,7 +287,7 @@ export const gatewayUpstreamSpec = withRules(
         'manage is immutable: set deletionPolicy Orphan, delete this object and create another one (the upstream stays as it is meanwhile)',
       fieldPath: '.manage',
     },
-    ...ownersFields.map((field) => ({
+    ...[...Object.keys(trafficFields), ...Object.keys(sections)].map((field) => ({
       rule: `self.manage != 'Nodes' || !has(self.${field})`,
       message: `with manage Nodes everything but the nodes is the upstream's owner's: remove ${field}`,
       fieldPath: `.${field}`,
@@ -287,10 +306,11 @@ export const gatewayUpstreamSpec = withRules(
       fieldPath: '.adoptionPolicy',
       holds: ({ manage, adoptionPolicy }) => manage !== 'Nodes' || adoptionPolicy === 'Never',
     },
-  ],
-);
+  ]);
+}
 
-export type GatewayUpstreamSpec = z.output<typeof gatewayUpstreamSpec>;
+/** Without the sections of vendors (`upstreamSectionOf`). */
+export type GatewayUpstreamSpec = z.output<ReturnType<typeof gatewayUpstreamSchema>>;
 export type Backend = GatewayUpstreamSpec['backends'][number];
 
 /** Why an endpoint is not in the gateway, or in it all the same (`Held`). */

@@ -1,4 +1,5 @@
 import { OPERATOR } from '../api/group.ts';
+import type { Catalog } from '../catalog.ts';
 import { type Config, ConfigError } from '../config/config.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import { loadKubeConfig } from '../kube/kubeconfig.ts';
@@ -25,14 +26,14 @@ const SHUTDOWN_MS = 20_000;
 const LEFT_OPEN_MS = 2000;
 
 /** Does what the command line says, and sets the exit code. */
-export async function runProgram(): Promise<void> {
+export async function runProgram(catalog: Catalog): Promise<void> {
   // `print | head`: a reader that has seen enough closes the pipe, which is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
     process.exit(0);
   });
   try {
-    process.exitCode = await main();
+    process.exitCode = await main(catalog);
   } catch (error) {
     if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
     else createLog('error').error({ err: error }, 'the operator could not go on');
@@ -41,26 +42,26 @@ export async function runProgram(): Promise<void> {
   }
 }
 
-async function main(): Promise<number> {
+async function main(catalog: Catalog): Promise<number> {
   const command = readCommand(process.argv.slice(2), process.env);
   switch (command.kind) {
     case 'help':
       process.stdout.write(USAGE);
       return 0;
     case 'print':
-      process.stdout.write(manifestsYaml(command.manifest));
+      process.stdout.write(manifestsYaml(catalog, command.manifest));
       return 0;
     case 'run':
-      await run(command.config);
+      await run(catalog, command.config);
       return 0;
     case 'install':
       return await withCluster(command.kubeconfig, async (cluster, signal) => {
-        await install(cluster, command.manifest, command.outOfCluster, signal);
+        await install({ ...cluster, catalog }, command.manifest, command.outOfCluster, signal);
         return 0;
       });
     case 'uninstall':
       return await withCluster(command.kubeconfig, async (cluster, signal) => {
-        await uninstall(cluster, command.options, signal);
+        await uninstall({ ...cluster, catalog }, command.options, signal);
         return 0;
       });
     case 'check':
@@ -68,6 +69,7 @@ async function main(): Promise<number> {
         const { config, output } = command;
         const findings = await check(
           {
+            catalog,
             transport,
             server: kubeConfig.getCurrentCluster()?.server ?? '',
             permissions: permissionsNeeded(config),
@@ -93,12 +95,12 @@ async function main(): Promise<number> {
       };
       if (options.files.length === 0) {
         return await withCluster(kubeconfig, async ({ transport }, signal) =>
-          print(await inputFromCluster(options, { transport, now }, signal)),
+          print(await inputFromCluster(options, { catalog, transport, now }, signal)),
         );
       }
       const note = (line: string) => process.stderr.write(`${line}\n`);
       return await untilStopped(async (signal) =>
-        print(await inputFromFiles(options, { stdin: process.stdin, now, note }, signal)),
+        print(await inputFromFiles(options, { catalog, stdin: process.stdin, now, note }, signal)),
       );
     }
     default:
@@ -106,7 +108,7 @@ async function main(): Promise<number> {
   }
 }
 
-async function run(config: Config): Promise<void> {
+async function run(catalog: Catalog, config: Config): Promise<void> {
   const log = createLog(config.logLevel);
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -117,7 +119,7 @@ async function run(config: Config): Promise<void> {
     });
   }
   try {
-    await runOperator(config, log, stop.signal);
+    await runOperator(catalog, config, log, stop.signal);
     log.info({}, 'stopped');
   } finally {
     // Whoever lost its lease must make room for another process, whatever holds it back.
@@ -131,7 +133,7 @@ async function run(config: Config): Promise<void> {
 /** Does `work` with the cluster of a kubeconfig, until SIGTERM or SIGINT. What goes wrong is one line. */
 async function withCluster(
   kubeconfig: string | undefined,
-  work: (cluster: InstallDeps, signal: AbortSignal) => Promise<number>,
+  work: (cluster: Omit<InstallDeps, 'catalog'>, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
   return await untilStopped(async (signal) => {
     const kubeConfig = loadKubeConfig(kubeconfig);

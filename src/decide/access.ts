@@ -4,6 +4,7 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import { registryBackendOf } from '../api/registry-section.ts';
+import { upstreamSectionOf } from '../api/vendor-section.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { NotPermitted } from './build-upstream.ts';
@@ -159,7 +160,12 @@ export function externalNameProblem(
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
-  connection: { readonly name: string; readonly spec: GatewayConnectionSpec },
+  connection: {
+    readonly name: string;
+    readonly spec: GatewayConnectionSpec;
+    /** The section of a GatewayUpstream that its gateway reads. */
+    readonly section: string;
+  },
   isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
   const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
@@ -199,11 +205,14 @@ export function accessProblem(
       message: `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
     };
   }
-  if (spec.apisix?.overrides !== undefined && tenantPolicy.overrides === 'Deny') {
+  if (
+    upstreamSectionOf(spec, connection.section)?.overrides !== undefined &&
+    tenantPolicy.overrides === 'Deny'
+  ) {
     return {
       status: 'False',
       reason: 'OverridesDenied',
-      message: `GatewayConnection ${connection.name} does not allow apisix.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+      message: `GatewayConnection ${connection.name} does not allow ${connection.section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
     };
   }
   const port = spec.healthCheck?.active.port;

@@ -28,6 +28,8 @@ export type DesiredState =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
+      /** The section of its spec that its gateway reads. */
+      readonly section: string;
       readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
@@ -84,16 +86,16 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const mayResolve = denied === undefined || denied.status === 'Unknown';
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, connection.spec.value) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
-  const desired = buildUpstream(spec.value, { id, labels }, backends, [], clientCertificate);
-  const problems = snapshot
-    .vendorOf(connection.spec.value.type)
-    .format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
+  const { section, format } = snapshot.vendorOf(connection.spec.value.type);
+  const desired = buildUpstream(spec.value, { id, labels, section }, backends, [], clientCertificate);
+  const problems = format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
   const terms = termsOf(object, spec.value, connection.spec.value);
   const evaluated = {
     kind: 'evaluated',
     spec: spec.value,
     id,
     owner,
+    section,
     terms,
     backends,
     clientCertificate,

@@ -146,18 +146,30 @@ export interface HeldNode {
   readonly backend: number | undefined;
 }
 
+/** What is not in a spec of the upstream that is made from it. */
+export interface Identity {
+  readonly id: UpstreamId;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The section of the spec that the gateway reads. */
+  readonly section: string;
+}
+
 /**
  * The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints.
  * `clientCertificate`: what `spec.tls.clientCertificateSecretRef` leads to, where it is set and may be looked at.
  */
 export function buildUpstream(
   spec: GatewayUpstreamSpec,
-  identity: { readonly id: UpstreamId; readonly labels: Readonly<Record<string, string>> },
+  identity: Identity,
   backends: readonly ResolvedBackend[],
   held: readonly HeldNode[] = [],
   clientCertificate?: FoundKeyPair,
 ): Desired {
-  const traffic = trafficOf(spec, clientCertificate?.state === 'known' ? clientCertificate.pair : undefined);
+  const traffic = trafficOf(
+    spec,
+    identity.section,
+    clientCertificate?.state === 'known' ? clientCertificate.pair : undefined,
+  );
   const scheme = spec.scheme ?? defaultScheme(backends);
   const maxSum = traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM;
   const weighing = weighedNodes(spec, backends, held, maxSum);

@@ -71,13 +71,17 @@ export function endpointUrls({
   return chooseEndpoints(endpoints, preferredFamily).endpoints.map((place) => `http://${formatPlace(place)}`);
 }
 
-/** Why data planes behind a Service of `namespace` cannot be found, where only some namespaces are looked at. */
-export function unfollowedProblem(onlyNamespaces: readonly string[], namespace: string): string | undefined {
+/** Why data planes behind a Service of `namespace`, which `field` refers to, cannot be found; undefined: they may be. */
+export function unfollowedProblem(
+  onlyNamespaces: readonly string[],
+  namespace: string,
+  field: string,
+): string | undefined {
   if (onlyNamespaces.length === 0 || onlyNamespaces.includes(namespace)) return undefined;
-  return `spec.apisix.controlApi.serviceRef: the operator does not look at namespace ${namespace}: add it to namespaces in its configuration, or use urls`;
+  return `${field}: the operator does not look at namespace ${namespace}: add it to namespaces in its configuration, or use urls`;
 }
 
 /** What is said of a Service whose endpoints are data planes, but that has none. */
-export function noDataPlanes({ namespace, name }: ServicePortRef): string {
-  return `Service ${namespace}/${name}, to which spec.apisix.controlApi.serviceRef leads, has no ready endpoint: look at its Pods`;
+export function noDataPlanes({ namespace, name }: ServicePortRef, field: string): string {
+  return `Service ${namespace}/${name}, to which ${field} leads, has no ready endpoint: look at its Pods`;
 }

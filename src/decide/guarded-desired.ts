@@ -21,7 +21,7 @@ export function guard(
   object: GatewayUpstream,
   observed: ObservedUpstream,
 ): Guarded {
-  const { desired, spec, backends, clientCertificate } = evaluation;
+  const { desired, spec, section, backends, clientCertificate } = evaluation;
   const wanted = new Set(desired.upstream.nodes.map(placeOf));
   const remembered = snapshot.recall(keyOf(object));
   if (
@@ -64,7 +64,7 @@ export function guard(
   return {
     desired: buildUpstream(
       spec,
-      { id, labels },
+      { id, labels, section },
       backends,
       held.map((node) => ({ node, backend: removals(node).backend })),
       clientCertificate,

@@ -15,7 +15,8 @@ export function accessOf(
   connection: GatewayConnectionSpec,
 ): Verdict | undefined {
   const { namespaces } = snapshot;
-  const named = { name: object.connection, spec: connection };
+  const { section } = snapshot.vendorOf(connection.type);
+  const named = { name: object.connection, spec: connection, section };
   return (
     accessProblem(
       spec,

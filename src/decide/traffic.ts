@@ -1,5 +1,6 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { durationMs, durationText } from '../api/schema.ts';
+import { upstreamSectionOf } from '../api/vendor-section.ts';
 import type { Protocol } from '../model/endpoint.ts';
 import type { KeyPair } from '../model/key-pair.ts';
 import type { HealthCheck, HostHeader, LoadBalancing, Scheme, Traffic } from '../model/upstream.ts';
@@ -27,8 +28,12 @@ export function schemeOf(appProtocol: string | undefined): Scheme {
   return Object.hasOwn(SCHEMES, name) ? (SCHEMES[name] ?? SCHEME_DEFAULT) : SCHEME_DEFAULT;
 }
 
-/** How the gateway is to treat the traffic of `spec`. `clientCertificate`: what `spec.tls` refers to. */
-export function trafficOf(spec: GatewayUpstreamSpec, clientCertificate: KeyPair | undefined): Traffic {
+/** How a gateway that reads `section` is to treat the traffic of `spec`. `clientCertificate`: what `spec.tls` refers to. */
+export function trafficOf(
+  spec: GatewayUpstreamSpec,
+  section: string,
+  clientCertificate: KeyPair | undefined,
+): Traffic {
   const { timeouts, keepalive, healthCheck, tls } = spec;
   return present({
     scheme: spec.scheme ?? SCHEME_DEFAULT,
@@ -49,7 +54,7 @@ export function trafficOf(spec: GatewayUpstreamSpec, clientCertificate: KeyPair 
     healthCheck: healthCheck && toHealthCheck(healthCheck),
     tls: tls && present({ clientCertificate, verify: tls.verify }),
     description: spec.description,
-    overrides: spec.apisix?.overrides,
+    overrides: upstreamSectionOf(spec, section)?.overrides,
   });
 }
 
@@ -96,7 +101,7 @@ function withSeconds<T extends { readonly interval: string }>({ interval, ...res
 }
 
 /** Fields of a spec of which `trafficOf` makes `traffic`; the Secret of a client certificate is not known here. */
-export function specOfTraffic(traffic: Traffic): Partial<GatewayUpstreamSpec> {
+export function specOfTraffic(traffic: Traffic, section: string): Partial<GatewayUpstreamSpec> {
   const { scheme, loadBalancing, timeouts, retryTimeoutMs, keepalive, healthCheck, tls } = traffic;
   return present({
     loadBalancing: loadBalancing.type === 'RoundRobin' ? undefined : loadBalancing,
@@ -117,8 +122,8 @@ export function specOfTraffic(traffic: Traffic): Partial<GatewayUpstreamSpec> {
     healthCheck: healthCheck && specOfHealthCheck(healthCheck),
     tls: tls && { verify: tls.verify },
     description: traffic.description,
-    apisix: traffic.overrides && { overrides: traffic.overrides },
-  }) as Partial<GatewayUpstreamSpec>;
+    [section]: traffic.overrides && { overrides: traffic.overrides },
+  }) as object as Partial<GatewayUpstreamSpec>;
 }
 
 function specOfHealthCheck({ active, passive }: HealthCheck) {

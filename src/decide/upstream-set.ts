@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { backends, type GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { GatewayUpstreamSetSpec, SetProblemReason } from '../api/gateway-upstream-set.ts';
 import { SET_LABEL, TEMPLATE_ANNOTATION } from '../api/group.ts';
 import { serviceRefPort } from '../api/service-ref.ts';
@@ -144,7 +144,7 @@ export function memberOf(
 ): SetMember {
   const { metadata = {}, spec: fields } = set.spec.template;
   const serviceRef = { name: port.service, port: port.port };
-  const spec = { ...fields, backends: gatewayUpstreamSpec.shape.backends.parse([{ serviceRef }]) };
+  const spec = { ...fields, backends: backends.parse([{ serviceRef }]) };
   const { labels = {}, annotations = {} } = metadata;
   const digest = createHash('sha256')
     .update(JSON.stringify([labels, annotations, spec]))

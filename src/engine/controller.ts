@@ -4,7 +4,7 @@ import { IdConflicts } from '../decide/id-conflicts.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
 import type { Snapshot } from '../decide/snapshot.ts';
 import type { SetService } from '../decide/upstream-set.ts';
-import { vendorOf } from '../gateways/index.ts';
+import type { Vendor } from '../gateways/vendor.ts';
 import { KubeApiError } from '../kube/kube-error.ts';
 import type { MemberWriter } from '../kube/member-writer.ts';
 import type { ObjectWriter } from '../kube/object-writer.ts';
@@ -50,6 +50,8 @@ import { createUpstreamReconciler } from './upstream/reconcile.ts';
 import { concernsNamespace, concernsNode, concernsObject } from './watches.ts';
 
 export interface ControllerOptions extends ReferenceRules, CertificateRules {
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => Vendor;
   readonly clusterId: string;
   readonly operatorNamespace: string;
   /** With `upstreamIndexes`. */
@@ -192,7 +194,6 @@ export function createController(options: ControllerOptions): Controller {
   });
   const snapshot: Snapshot = {
     ...options,
-    vendorOf,
     gatewayInfo,
     claims,
     held: (connection, id) => {
@@ -232,6 +233,7 @@ export function createController(options: ControllerOptions): Controller {
     seenSince: (key) => seen.get(key)?.at ?? clock.monotonic(),
   });
   const reconcileConnection = createConnectionReconciler({
+    vendorOf: options.vendorOf,
     connections,
     upstreams,
     connectionState,

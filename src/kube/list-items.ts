@@ -1,3 +1,27 @@
+import { isObject } from '../runtime/json.ts';
+import { parseJson } from './api-answer.ts';
+
+/** Each is parsed when it is asked for. Throws `KubeApiError` at one that is no JSON. */
+export class ListItems implements Iterable<unknown> {
+  readonly #texts: readonly string[];
+
+  constructor(texts: readonly string[]) {
+    this.#texts = texts;
+  }
+
+  *[Symbol.iterator](): Iterator<unknown> {
+    for (const text of this.#texts) yield parseJson(text);
+  }
+}
+
+/** A list whose `items` are `ListItems`, where it is written as the API server writes one. Throws `KubeApiError`. */
+export function parseList(text: string): unknown {
+  const split = splitItems(text);
+  if (split === undefined) return parseJson(text);
+  const list = parseJson(split.rest);
+  return isObject(list) ? { ...list, items: new ListItems(split.items) } : list;
+}
+
 /** The items of a list as text each, and the list without them. */
 export interface SplitList {
   readonly items: readonly string[];

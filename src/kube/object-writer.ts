@@ -36,44 +36,88 @@ interface Metadata {
   readonly finalizers?: readonly string[];
 }
 
-export function createObjectWriter(transport: KubeTransport): ObjectWriter {
-  const pathOf = (kind: CustomKind, { namespace, name }: Stored, subresource?: string): string =>
-    resourcePath({
-      group: GROUP,
-      version: VERSION,
-      plural: PLURAL[kind],
-      name,
-      ...(namespace === '' ? {} : { namespace }),
-      ...(subresource === undefined ? {} : { subresource }),
-    });
+/** The finalizers that an object gets; undefined: those that it has. */
+type FinalizerChange = (metadata: Metadata) => readonly string[] | undefined;
 
-  /** Changes the finalizers that were seen last, or, where somebody else was faster, those that are read then. False if it is gone. */
-  const changeFinalizers = async (
+export function createObjectWriter(transport: KubeTransport): ObjectWriter {
+  return new PatchWriter(transport);
+}
+
+class PatchWriter implements ObjectWriter {
+  readonly #transport: KubeTransport;
+
+  constructor(transport: KubeTransport) {
+    this.#transport = transport;
+  }
+
+  async addFinalizer(
     kind: CustomKind,
     object: Finalized,
-    change: (metadata: Metadata) => readonly string[] | undefined,
+    finalizer: string,
     signal: AbortSignal,
-  ): Promise<boolean> => {
+  ): Promise<boolean> {
+    let ending = false;
+    const change: FinalizerChange = ({ finalizers = [], deletionTimestamp }) => {
+      ending = deletionTimestamp !== undefined;
+      return ending || finalizers.includes(finalizer) ? undefined : [...finalizers, finalizer];
+    };
+    const there = await this.#changeFinalizers(kind, object, change, signal);
+    return there && !ending;
+  }
+
+  async removeFinalizer(
+    kind: CustomKind,
+    object: Finalized,
+    finalizer: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const change: FinalizerChange = ({ finalizers = [] }) =>
+      finalizers.includes(finalizer) ? finalizers.filter((one) => one !== finalizer) : undefined;
+    await this.#changeFinalizers(kind, object, change, signal);
+  }
+
+  async applyStatus(kind: CustomKind, object: Stored, status: object, signal: AbortSignal): Promise<void> {
+    const { name, namespace, uid } = object;
+    try {
+      await this.#transport.send({
+        method: 'PATCH',
+        path: pathOf(kind, object, 'status'),
+        query: { fieldManager: OPERATOR, force: 'true' },
+        contentType: 'application/apply-patch+yaml',
+        body: {
+          apiVersion: `${GROUP}/${VERSION}`,
+          kind,
+          metadata: { name, uid, ...(namespace === '' ? {} : { namespace }) },
+          status,
+        },
+        signal,
+      });
+    } catch (error) {
+      // 409: the uid is another one's, since the object was deleted and created again.
+      if (error instanceof KubeApiError && (error.status === 404 || error.status === 409)) return;
+      throw error;
+    }
+  }
+
+  /**
+   * Changes the finalizers of the object as it was seen last and, after a conflict, as it is read then. False if the object
+   * is gone.
+   */
+  async #changeFinalizers(
+    kind: CustomKind,
+    object: Finalized,
+    change: FinalizerChange,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const path = pathOf(kind, object);
     for (let conflicts = 0; ; conflicts += 1) {
       try {
-        const metadata: Metadata =
-          // Without a version the API server would refuse nothing.
-          conflicts === 0 && object.resourceVersion !== ''
-            ? object
-            : ((await transport.get(path, { signal })) as { readonly metadata: Metadata }).metadata;
+        // Without a version the API server would refuse nothing.
+        const isUsable = conflicts === 0 && object.resourceVersion !== '';
+        const metadata: Metadata = isUsable ? object : await this.#read(path, signal);
         if (metadata.uid !== object.uid) return false;
         const finalizers = change(metadata);
-        if (finalizers === undefined) return true;
-        await transport.send({
-          method: 'PATCH',
-          path,
-          query: { fieldManager: OPERATOR },
-          contentType: 'application/merge-patch+json',
-          // The resource version makes the API server refuse this if anything changed since.
-          body: { metadata: { uid: metadata.uid, resourceVersion: metadata.resourceVersion, finalizers } },
-          signal,
-        });
+        if (finalizers !== undefined) await this.#write(path, metadata, finalizers, signal);
         return true;
       } catch (error) {
         if (!(error instanceof KubeApiError)) throw error;
@@ -81,54 +125,37 @@ export function createObjectWriter(transport: KubeTransport): ObjectWriter {
         if (error.status !== 409 || conflicts >= MAX_CONFLICTS) throw error;
       }
     }
-  };
+  }
 
-  return {
-    async addFinalizer(kind, object, finalizer, signal) {
-      let ending = false;
-      const there = await changeFinalizers(
-        kind,
-        object,
-        ({ finalizers = [], deletionTimestamp }) => {
-          ending = deletionTimestamp !== undefined;
-          return ending || finalizers.includes(finalizer) ? undefined : [...finalizers, finalizer];
-        },
-        signal,
-      );
-      return there && !ending;
-    },
+  async #read(path: string, signal: AbortSignal): Promise<Metadata> {
+    return ((await this.#transport.get(path, { signal })) as { readonly metadata: Metadata }).metadata;
+  }
 
-    async removeFinalizer(kind, object, finalizer, signal) {
-      await changeFinalizers(
-        kind,
-        object,
-        ({ finalizers = [] }) =>
-          finalizers.includes(finalizer) ? finalizers.filter((one) => one !== finalizer) : undefined,
-        signal,
-      );
-    },
+  async #write(
+    path: string,
+    { uid, resourceVersion }: Metadata,
+    finalizers: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#transport.send({
+      method: 'PATCH',
+      path,
+      query: { fieldManager: OPERATOR },
+      contentType: 'application/merge-patch+json',
+      // The resource version makes the API server refuse this if anything changed since.
+      body: { metadata: { uid, resourceVersion, finalizers } },
+      signal,
+    });
+  }
+}
 
-    async applyStatus(kind, object, status, signal) {
-      const { name, namespace, uid } = object;
-      try {
-        await transport.send({
-          method: 'PATCH',
-          path: pathOf(kind, object, 'status'),
-          query: { fieldManager: OPERATOR, force: 'true' },
-          contentType: 'application/apply-patch+yaml',
-          body: {
-            apiVersion: `${GROUP}/${VERSION}`,
-            kind,
-            metadata: { name, uid, ...(namespace === '' ? {} : { namespace }) },
-            status,
-          },
-          signal,
-        });
-      } catch (error) {
-        // 409: the uid is another one's, since the object was deleted and made anew.
-        if (error instanceof KubeApiError && (error.status === 404 || error.status === 409)) return;
-        throw error;
-      }
-    },
-  };
+function pathOf(kind: CustomKind, { namespace, name }: Stored, subresource?: string): string {
+  return resourcePath({
+    group: GROUP,
+    version: VERSION,
+    plural: PLURAL[kind],
+    name,
+    ...(namespace === '' ? {} : { namespace }),
+    ...(subresource === undefined ? {} : { subresource }),
+  });
 }

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
-import { gatewayConnectionSpec, gatewayConnectionStatus } from '../api/gateway-connection.ts';
-import { gatewayUpstreamSpec, gatewayUpstreamStatus } from '../api/gateway-upstream.ts';
-import { gatewayUpstreamSetSpec, gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import type { SpecSchemas } from '../api/crd.ts';
+import { gatewayConnectionStatus } from '../api/gateway-connection.ts';
+import { gatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import { gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
 import { keyPairProblem } from '../decide/key-pair.ts';
@@ -86,8 +87,26 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   };
 }
 
-export function transformGatewayUpstream(value: unknown): GatewayUpstream | undefined {
-  const object = customObject(value, gatewayUpstreamSpec, gatewayUpstreamStatus);
+/** What is kept of the objects of our own kinds, whose specs have these schemas. */
+export interface CustomTransforms {
+  readonly gatewayConnection: (value: unknown) => GatewayConnection | undefined;
+  readonly gatewayUpstream: (value: unknown) => GatewayUpstream | undefined;
+  readonly gatewayUpstreamSet: (value: unknown) => GatewayUpstreamSet | undefined;
+}
+
+export function customTransforms(schemas: SpecSchemas): CustomTransforms {
+  return {
+    gatewayConnection: (value) => customObject(value, schemas.gatewayConnection, gatewayConnectionStatus),
+    gatewayUpstream: (value) => transformGatewayUpstream(value, schemas.gatewayUpstream),
+    gatewayUpstreamSet: (value) => transformGatewayUpstreamSet(value, schemas.gatewayUpstreamSet),
+  };
+}
+
+function transformGatewayUpstream(
+  value: unknown,
+  schema: SpecSchemas['gatewayUpstream'],
+): GatewayUpstream | undefined {
+  const object = customObject(value, schema, gatewayUpstreamStatus);
   if (object === undefined) return undefined;
   const raw = objectIn(value);
   const connection = textIn(objectIn(objectIn(raw['spec'])['connectionRef'])['name']);
@@ -147,15 +166,14 @@ function madeBySet(metadata: JsonObject): MadeBySet | undefined {
   return { ...owner, set: textIn(name), uid: textIn(uid) };
 }
 
-export function transformGatewayUpstreamSet(value: unknown): GatewayUpstreamSet | undefined {
-  const object = customObject(value, gatewayUpstreamSetSpec, gatewayUpstreamSetStatus);
+function transformGatewayUpstreamSet(
+  value: unknown,
+  schema: SpecSchemas['gatewayUpstreamSet'],
+): GatewayUpstreamSet | undefined {
+  const object = customObject(value, schema, gatewayUpstreamSetStatus);
   if (object === undefined) return undefined;
   const annotations = textsIn(objectIn(objectIn(value)['metadata'])['annotations']);
   return { ...object, acceptPrune: annotations[ACCEPT_PRUNE_ANNOTATION] };
-}
-
-export function transformGatewayConnection(value: unknown): GatewayConnection | undefined {
-  return customObject(value, gatewayConnectionSpec, gatewayConnectionStatus);
 }
 
 export function transformSecret(value: unknown): SecretFacts | undefined {

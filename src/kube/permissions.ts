@@ -109,17 +109,20 @@ export async function reviewPermissions(
   return answers;
 }
 
+/** What an object needs beyond its own namespace. */
+interface Needs {
+  /** The other namespaces that it refers to. */
+  readonly referred: readonly string[];
+  /** Whether it refers to a Secret of its own. */
+  readonly certificate: boolean;
+}
+
+const NO_NEEDS: Needs = { referred: [], certificate: false };
+
 /** What reconcilers see of the operator's permissions. */
 export interface MissingPermissions {
-  /**
-   * What to say on an object of this kind; undefined if nothing is missing that it depends on. `referred`: the other
-   * namespaces that it refers to; `certificate`: whether it refers to a Secret of its own.
-   */
-  lacking(
-    kind: CustomKind,
-    namespace: string,
-    needs?: { readonly referred: readonly string[]; readonly certificate: boolean },
-  ): string | undefined;
+  /** What to say on an object of this kind; undefined if no permission is missing that it depends on. */
+  lacking(kind: CustomKind, namespace: string, needs?: Needs): string | undefined;
   onChange(listener: () => void): Disposable;
 }
 
@@ -146,22 +149,77 @@ export interface PermissionMonitorOptions {
 const GAP_MS = 2000;
 
 /**
- * Reviews every permission of the operator again and again. What the API server does not answer is left as it was:
- * unknown is not missing.
+ * Reviews every permission of the operator periodically. What the API server does not answer stays as it was: unknown is
+ * not missing.
  */
 export function createPermissionMonitor(options: PermissionMonitorOptions): PermissionMonitor {
-  const { transport, permissions, clock, log, intervalMs } = options;
-  const listeners = new Set<() => void>();
-  let missing: ReadonlySet<Permission> = new Set();
-  /** Why the API server would not even say what is granted. */
-  let unheard: string | undefined;
-  let wanted = false;
-  let wake: (() => void) | undefined;
+  const reviews = new PermissionReviews(options);
+  return {
+    missing: () => reviews.missing(),
+    problem: () => reviews.problem(),
+    lacking: (kind, namespace, needs) => reviews.lacking(kind, namespace, needs),
+    onChange: (listener) => reviews.onChange(listener),
+    refused: (path) => reviews.refused(path),
+    run: (signal) => reviews.run(signal),
+  };
+}
 
-  const review = async (signal: AbortSignal): Promise<void> => {
+class PermissionReviews implements PermissionMonitor {
+  readonly #options: PermissionMonitorOptions;
+  readonly #listeners = new Set<() => void>();
+  #missing: ReadonlySet<Permission> = new Set();
+  /** Why the API server would not even say what is granted. */
+  #unheard: string | undefined;
+  #wanted = false;
+  #wake: (() => void) | undefined;
+
+  constructor(options: PermissionMonitorOptions) {
+    this.#options = options;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, intervalMs } = this.#options;
+    while (!signal.aborted) {
+      this.#wanted = false;
+      await this.#review(signal);
+      await clock.sleep(Math.min(GAP_MS, intervalMs), signal).catch(() => undefined);
+      await this.#pause(Math.max(0, intervalMs - GAP_MS), signal);
+    }
+  }
+
+  missing(): readonly Permission[] {
+    return this.#options.permissions.filter((permission) => this.#missing.has(permission));
+  }
+
+  problem(): string | undefined {
+    const lacking = this.missing();
+    return this.#unheard ?? (lacking.length === 0 ? undefined : describeMissing(lacking));
+  }
+
+  lacking(kind: CustomKind, namespace: string, needs: Needs = NO_NEEDS): string | undefined {
+    // Called for every object that is reconciled.
+    if (this.#missing.size === 0) return undefined;
+    const lacking = this.missing().filter((permission) => concerns(permission, kind, namespace, needs));
+    return lacking.length === 0 ? undefined : remedyFor(lacking);
+  }
+
+  onChange(listener: () => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+  }
+
+  refused(path: string): void {
+    // A review that is refused itself would ask for the next one for ever.
+    if (path === REVIEW_PATH) return;
+    this.#wanted = true;
+    this.#wake?.();
+  }
+
+  async #review(signal: AbortSignal): Promise<void> {
+    const { transport, permissions } = this.#options;
     const answers = await reviewPermissions(transport, permissions, signal);
     if (signal.aborted) return;
-    const now = new Set(missing);
+    const now = new Set(this.#missing);
     let refusal: string | undefined;
     for (const [index, permission] of permissions.entries()) {
       const answer = answers[index];
@@ -170,77 +228,58 @@ export function createPermissionMonitor(options: PermissionMonitorOptions): Perm
       if (answer.value === 'missing') now.add(permission);
       else now.delete(permission);
     }
-    if (refusal !== unheard) {
-      if (refusal === undefined) log.info({}, 'the API server takes the credentials again');
-      else log.error({}, refusal);
-      unheard = refusal;
-    }
-    const changed = permissions.filter((permission) => now.has(permission) !== missing.has(permission));
-    missing = now;
+    this.#setUnheard(refusal);
+    this.#setMissing(now);
+  }
+
+  #setUnheard(refusal: string | undefined): void {
+    if (refusal === this.#unheard) return;
+    const { log } = this.#options;
+    if (refusal === undefined) log.info({}, 'the API server takes the credentials again');
+    else log.error({}, refusal);
+    this.#unheard = refusal;
+  }
+
+  #setMissing(now: ReadonlySet<Permission>): void {
+    const { permissions, log } = this.#options;
+    const before = this.#missing;
+    const changed = permissions.filter((permission) => now.has(permission) !== before.has(permission));
+    this.#missing = now;
     for (const permission of changed) {
       if (now.has(permission)) log.warn({ reason: 'PermissionMissing' }, describeMissing([permission]));
       else log.info({}, `granted again: ${describePermission(permission)}`);
     }
-    if (changed.length > 0) for (const listener of [...listeners]) listener();
-  };
+    if (changed.length > 0) for (const listener of [...this.#listeners]) listener();
+  }
 
   /** Resolves after `ms`, or earlier when a review is wanted. */
-  const pause = async (ms: number, signal: AbortSignal): Promise<void> => {
-    if (signal.aborted || wanted) return;
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#wanted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    using _timer = clock.setTimer(ms, resolve);
+    using _timer = this.#options.clock.setTimer(ms, resolve);
     const ended = () => resolve();
-    wake = ended;
+    this.#wake = ended;
     signal.addEventListener('abort', ended);
     await promise;
     signal.removeEventListener('abort', ended);
-    wake = undefined;
-  };
+    this.#wake = undefined;
+  }
+}
 
-  return {
-    missing: () => permissions.filter((permission) => missing.has(permission)),
-
-    problem() {
-      const lacking = permissions.filter((permission) => missing.has(permission));
-      return unheard ?? (lacking.length === 0 ? undefined : describeMissing(lacking));
-    },
-
-    lacking(kind, namespace, { referred, certificate } = { referred: [], certificate: false }) {
-      // Asked for every object that is reconciled.
-      if (missing.size === 0) return undefined;
-      const concerns = (permission: Permission): boolean => {
-        if (kind === 'GatewayConnection') return true;
-        if (kind === 'GatewayUpstreamSet') return ['sets', 'everything'].includes(permission.affects);
-        if (permission.affects === 'connections' || permission.affects === 'sets') return false;
-        if (permission.affects === 'certificates') return certificate && permission.namespace === namespace;
-        const where = permission.affects === 'references' ? referred : [namespace, ...referred];
-        return permission.namespace === undefined ? where.length > 0 : where.includes(permission.namespace);
-      };
-      const lacking = permissions.filter((permission) => missing.has(permission) && concerns(permission));
-      return lacking.length === 0 ? undefined : remedyFor(lacking);
-    },
-
-    onChange(listener) {
-      listeners.add(listener);
-      return { [Symbol.dispose]: () => listeners.delete(listener) };
-    },
-
-    refused(path) {
-      // A review that is refused itself would ask for the next one for ever.
-      if (path === REVIEW_PATH) return;
-      wanted = true;
-      wake?.();
-    },
-
-    async run(signal) {
-      while (!signal.aborted) {
-        wanted = false;
-        await review(signal);
-        await clock.sleep(Math.min(GAP_MS, intervalMs), signal).catch(() => undefined);
-        await pause(Math.max(0, intervalMs - GAP_MS), signal);
-      }
-    },
-  };
+/** Whether an object depends on a permission. */
+function concerns(
+  permission: Permission,
+  kind: CustomKind,
+  namespace: string,
+  { referred, certificate }: Needs,
+): boolean {
+  const { affects, namespace: scope } = permission;
+  if (kind === 'GatewayConnection') return true;
+  if (kind === 'GatewayUpstreamSet') return affects === 'sets' || affects === 'everything';
+  if (affects === 'connections' || affects === 'sets') return false;
+  if (affects === 'certificates') return certificate && scope === namespace;
+  const where = affects === 'references' ? referred : [namespace, ...referred];
+  return scope === undefined ? where.length > 0 : where.includes(scope);
 }
 
 function refusalOf(error: unknown): string | undefined {

@@ -1,12 +1,12 @@
-import { objectKey } from '../model/keys.ts';
 import type { Stored, StoreState } from '../model/store-view.ts';
-import { createBackoff } from '../runtime/backoff.ts';
+import { type Backoff, createBackoff } from '../runtime/backoff.ts';
 import type { Clock } from '../runtime/clock.ts';
-import { identityIn, objectIn, textIn } from '../runtime/json.ts';
-import type { Logger } from '../runtime/logger.ts';
+import { objectIn, textIn } from '../runtime/json.ts';
+import { ApiServerContact } from './api-server-contact.ts';
 import { KubeApiError } from './kube-error.ts';
-import type { ObjectFailure, Store } from './store.ts';
-import { type KubeTransport, ListItems, type WatchEvent } from './transport.ts';
+import { type ListPage, listPageIn } from './list-page.ts';
+import { ObjectReader, type ObjectReaderOptions } from './object-reader.ts';
+import type { KubeTransport, WatchEvent } from './transport.ts';
 
 export interface ReflectorTiming {
   /** A watch without a byte for this long is dead. Longer than the API server's bookmark period of 60 s. */
@@ -28,34 +28,19 @@ const TIMING: ReflectorTiming = {
   pageSize: 500,
 };
 
-export interface ReflectorOptions<T extends Stored> {
-  readonly name: string;
+export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<T> {
   readonly transport: KubeTransport;
-  /** Paths of the collection, one for each version of the kind that will do: the first one that is served is followed. */
+  /** Paths of the collection, one per acceptable version of the kind. The first one that is served is followed. */
   readonly paths: readonly [string, ...string[]];
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
   /**
-   * Cuts an object down to what is kept. One that it gives undefined for is of no use and is left as it was known.
-   * Throws for one that cannot be read: that one is left as it was known too, and if it was not known `unreadable` stands
-   * for it.
-   */
-  readonly trim: (raw: unknown) => T | undefined;
-  /**
-   * What stands for an object that is there, cannot be read, and was not known before. Absent, or undefined: nothing, so
-   * that the object looks as if it were not there; only for kinds where that is no harm.
-   */
-  readonly unreadable?: ((raw: unknown, why: string) => T | undefined) | undefined;
-  readonly reportError: (error: unknown, failure: ObjectFailure) => void;
-  readonly store: Store<T>;
-  /**
-   * Only for a kind that need not be there: whether it is, for an operator that may not list it. Rejects with
+   * Only for an optional kind: whether the API server serves it, for an operator that may not list it. Rejects with
    * `KubeApiError`.
    */
   readonly isServed?: (signal: AbortSignal) => Promise<boolean>;
   readonly clock: Clock;
   readonly random: () => number;
-  readonly log: Logger;
   readonly timing?: Partial<ReflectorTiming>;
 }
 
@@ -81,248 +66,174 @@ export interface Reflector {
   health(): ReflectorHealth;
 }
 
-/** What comes next; every fault is an arm of `step`. */
+/** What the reflector does next. Each phase returns its successor, also when it fails. */
 type Phase =
   | { readonly kind: 'list' }
   | { readonly kind: 'watch'; readonly path: string; readonly version: string }
   | { readonly kind: 'pause'; readonly delayMs: number; readonly next: Phase };
 
-/** A watch that lived this long, or brought anything, was healthy: the next failure begins with a short pause again. */
+const LIST: Phase = { kind: 'list' };
+
+/** One watch, from its request to its end. */
+interface WatchProgress {
+  readonly path: string;
+  /** The version that it began at. */
+  readonly from: string;
+  readonly beganAt: number;
+  /** The version that the next watch resumes from. */
+  version: string;
+  /** Whether the API server accepted it. */
+  isOpen: boolean;
+  /** Whether an event was applied. */
+  heardAnything: boolean;
+}
+
+/** A watch that lived this long, or delivered an event, was healthy: the next failure starts with a short pause again. */
 const HEALTHY_MS = 10_000;
-/** Failures of a watch in a row after which its version is not trusted any more. */
+/** After this many failed watches in a row, the version is not trusted any more. */
 const RELIST_AFTER_FAILURES = 5;
 
 export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
-  const { name, transport, paths, query, trim, unreadable, store, isServed, clock, random, log } = options;
-  const timing = { ...TIMING, ...options.timing };
-  const backoff = createBackoff({ baseMs: 800, factor: 2, maxMs: 30_000, jitter: 0.5, random });
-  let lastContactAt: number | undefined;
-  let lastError: string | undefined;
-  let listedAt = 0;
-  let failures = 0;
-  /** The failure that was logged last: it is no news again until the API server was well in between. */
-  let logged: string | undefined;
-  /** Lists begun since the API server last gave anything but refusals. */
-  let listsInVain = 0;
-  let lists = 0;
-  let watches = 0;
-
-  const heard = () => {
-    lastContactAt = clock.monotonic();
-    lastError = undefined;
+  const reflector = new ListWatchReflector(options);
+  return {
+    name: options.name,
+    optional: options.isServed !== undefined,
+    run: (signal) => reflector.run(signal),
+    health: () => reflector.health(),
   };
+}
 
-  const healthy = () => {
-    failures = 0;
-    listsInVain = 0;
-    backoff.reset();
-    if (logged === undefined) return;
-    logged = undefined;
-    log.info({}, 'the API server is heard again');
-  };
+class ListWatchReflector<T extends Stored> {
+  readonly #options: ReflectorOptions<T>;
+  readonly #timing: ReflectorTiming;
+  readonly #backoff: Backoff;
+  readonly #contact: ApiServerContact;
+  readonly #reader: ObjectReader<T>;
+  /** When the last complete list was stored. */
+  #listedAt = 0;
+  /** Failed watches since one was healthy, or since the last list. */
+  #failures = 0;
+  /** Lists begun since a watch was last healthy. */
+  #listsInVain = 0;
+  #lists = 0;
+  #watches = 0;
 
-  const failed = (error: KubeApiError) => {
-    lastError = error.message;
-    if (logged === error.message) return;
-    logged = error.message;
-    log.warn({ status: error.status }, `${name} cannot be followed: ${error.message}`);
-  };
+  constructor(options: ReflectorOptions<T>) {
+    const { name, clock, log, random } = options;
+    this.#options = options;
+    this.#timing = { ...TIMING, ...options.timing };
+    this.#backoff = createBackoff({ baseMs: 800, factor: 2, maxMs: 30_000, jitter: 0.5, random });
+    this.#contact = new ApiServerContact(name, clock, log);
+    this.#reader = new ObjectReader(options);
+  }
 
-  /** The object cut down, or what was known of it where it is of no use or cannot be read: it must not look deleted. */
-  const read = (raw: unknown): T | undefined => {
-    const { namespace, name: object } = identify(raw);
-    const known = store.get(namespace, object);
-    try {
-      const trimmed = trim(raw);
-      if (trimmed !== undefined) return trimmed;
-      log.debug({ namespace, object }, 'an object is of no use and is left as it was');
-      return known;
-    } catch (error) {
-      // One object must never keep the others from being listed and watched.
-      options.reportError(error, { step: 'read', object: objectKey(namespace, object) });
-      return known ?? unreadable?.(raw, error instanceof Error ? error.message : 'unknown reason');
+  health(): ReflectorHealth {
+    return {
+      state: this.#options.store.state.state,
+      lastContactAt: this.#contact.lastAt,
+      lastError: this.#contact.lastError,
+      lists: this.#lists,
+      watches: this.#watches,
+    };
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    let phase = LIST;
+    while (!signal.aborted) {
+      try {
+        phase = await this.#step(phase, signal);
+      } catch (err) {
+        if (signal.aborted) return;
+        // A defect in this program must not end the watch: start from the beginning after a pause.
+        this.#options.log.error({ err }, 'the reflector failed');
+        phase = { kind: 'pause', delayMs: this.#backoff.next(), next: LIST };
+      }
     }
-  };
+  }
 
-  /** Who `raw` is. Which object it hides cannot be told of one that does not say, and that one would look deleted. */
-  const identify = (raw: unknown): Stored => {
-    const identity = identityIn(objectIn(raw));
-    if (identity === undefined)
-      throw new KubeApiError(`the API server gave something for ${name} that is no object`);
-    return identity;
-  };
+  async #step(phase: Phase, signal: AbortSignal): Promise<Phase> {
+    switch (phase.kind) {
+      case 'list':
+        return await this.#list(signal);
+      case 'watch':
+        return await this.#watch(phase.path, phase.version, signal);
+      case 'pause':
+        await this.#options.clock.sleep(phase.delayMs, signal);
+        return phase.next;
+      default:
+        return phase satisfies never;
+    }
+  }
 
-  /** Every page of one consistent list; a list that breaks halfway changes nothing. */
-  const list = async (path: string, signal: AbortSignal): Promise<Phase> => {
-    const objects: T[] = [];
-    let token: string | undefined;
-    let version = '';
-    lists += 1;
-    do {
-      const page = objectIn(
-        await transport.get(path, {
-          query: {
-            ...query,
-            limit: String(timing.pageSize),
-            ...(token === undefined ? {} : { continue: token }),
-          },
-          signal,
-          timeoutMs: 60_000,
-          itemwise: true,
-        }),
-      );
-      heard();
-      const { items, metadata } = page;
-      const { resourceVersion, continue: next = '' } = objectIn(metadata);
-      version = textIn(resourceVersion);
-      if (
-        !(Array.isArray(items) || items instanceof ListItems) ||
-        version === '' ||
-        typeof next !== 'string' ||
-        (next !== '' && next === token)
-      ) {
-        throw new KubeApiError(
-          `the API server's list of ${name} is none: no items, no version or no next page`,
-        );
-      }
-      for (const item of items) {
-        const object = read(item);
-        if (object !== undefined) objects.push(object);
-      }
-      token = next;
-    } while (token !== '');
-    signal.throwIfAborted();
-    listedAt = clock.monotonic();
-    failures = 0;
-    store.replaceAll(objects);
-    store.setState({ state: 'synced' });
-    log.debug({ objects: objects.length, version }, 'listed');
-    return { kind: 'watch', path, version };
-  };
+  async #list(signal: AbortSignal): Promise<Phase> {
+    try {
+      return await this.#listServed(signal);
+    } catch (error) {
+      if (signal.aborted || !(error instanceof KubeApiError)) throw error;
+      return (await this.#isAbsent(error, signal)) ? this.#absent() : this.#listFailed(error);
+    }
+  }
 
-  /** The list of the first version that is served; rejects with 404 where none is. */
-  const listServed = async (signal: AbortSignal): Promise<Phase> => {
-    listsInVain += 1;
-    const [newest, ...others] = paths;
+  /** Lists the first version that is served; rejects with 404 where none is. */
+  async #listServed(signal: AbortSignal): Promise<Phase> {
+    this.#listsInVain += 1;
+    const [newest, ...others] = this.#options.paths;
     for (const path of [newest, ...others]) {
       try {
-        return await list(path, signal);
+        return await this.#listPath(path, signal);
       } catch (error) {
         if (!(error instanceof KubeApiError) || error.status !== 404 || others.length === 0) throw error;
       }
     }
-    // Once more: it may have come to be served while an older one went.
-    return await list(newest, signal);
-  };
+    // Once more: the newest version may have appeared while an older one went away.
+    return await this.#listPath(newest, signal);
+  }
 
-  const watch = async (path: string, from: string, signal: AbortSignal): Promise<Phase> => {
-    const [least, most] = timing.watchSeconds;
-    const began = clock.monotonic();
-    let version = from;
-    let isOpen = false;
-    let heardAnything = false;
-    const left = listedAt + timing.relistMs * (0.9 + 0.2 * random()) - began;
-    if (left <= 0) return { kind: 'list' };
-    const seconds = Math.max(
-      1,
-      Math.min(Math.round(least + (most - least) * random()), Math.ceil(left / 1000)),
-    );
-    try {
-      for await (const event of transport.watch(path, {
-        query: {
-          ...query,
-          resourceVersion: version,
-          allowWatchBookmarks: 'true',
-          timeoutSeconds: String(seconds),
-        },
-        signal,
-        idleTimeoutMs: timing.idleTimeoutMs,
-        onOpen: () => {
-          isOpen = true;
-          watches += 1;
-          heard();
-        },
-      })) {
-        heard();
-        const { message, code, metadata } = objectIn(event.object);
-        if (event.type === 'ERROR') {
-          throw new KubeApiError(`the watch ended: ${textIn(message, 'no reason given').slice(0, 512)}`, {
-            status: typeof code === 'number' ? code : undefined,
-          });
-        }
-        // First, since an event that cannot be read is no sign of health: the watch resumes from before it.
-        apply(event);
-        heardAnything = true;
-        healthy();
-        // An empty one would mean any version, and hide what was deleted in between.
-        version = textIn(objectIn(metadata)['resourceVersion']) || version;
+  /** Stores every page of one consistent list. A list that fails halfway changes nothing. */
+  async #listPath(path: string, signal: AbortSignal): Promise<Phase> {
+    const { clock, log, store } = this.#options;
+    const objects: T[] = [];
+    let token: string | undefined;
+    let version = '';
+    this.#lists += 1;
+    do {
+      const page = await this.#getPage(path, token, signal);
+      for (const item of page.items) {
+        const object = this.#reader.read(item);
+        if (object !== undefined) objects.push(object);
       }
-    } catch (error) {
-      if (signal.aborted || !(error instanceof KubeApiError)) throw error;
-      // Not even a bookmark: the version may be one of the future, of which the API server says nothing for ever.
-      const isMute = isOpen && error.silent && !heardAnything;
-      if (isOpen && !isMute && clock.monotonic() - began >= HEALTHY_MS) healthy();
-      failures += 1;
-      const gone =
-        error.status === 410 || error.status === 404 || isMute || failures >= RELIST_AFTER_FAILURES;
-      log.debug(
-        { err: error, failures },
-        gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
-      );
-      // One break is nothing special: connections end.
-      if (failures > 1 && !gone) failed(error);
-      else lastError = error.message;
-      if (error.status === 410) return listSoon(error);
-      return pause(error, gone ? { kind: 'list' } : { kind: 'watch', path, version });
-    }
-    if (version !== from || clock.monotonic() - began >= HEALTHY_MS) return { kind: 'watch', path, version };
-    // A server that closes every watch at once is not asked again at once.
-    return { kind: 'pause', delayMs: backoff.next(), next: { kind: 'watch', path, version } };
-  };
+      version = page.version;
+      token = page.next;
+    } while (token !== '');
+    signal.throwIfAborted();
+    this.#listedAt = clock.monotonic();
+    this.#failures = 0;
+    store.replaceAll(objects);
+    store.setState({ state: 'synced' });
+    log.debug({ objects: objects.length, version }, 'listed');
+    return { kind: 'watch', path, version };
+  }
 
-  const apply = (event: WatchEvent): void => {
-    if (event.type !== 'ADDED' && event.type !== 'MODIFIED' && event.type !== 'DELETED') return;
-    if (event.type === 'DELETED') {
-      // By its name and uid: one that cannot be read any more is gone all the same.
-      store.remove(identify(event.object));
-      return;
-    }
-    const object = read(event.object);
-    if (object !== undefined) store.upsert(object);
-  };
+  async #getPage(path: string, token: string | undefined, signal: AbortSignal): Promise<ListPage> {
+    const { name, query, transport } = this.#options;
+    const answer = await transport.get(path, {
+      query: {
+        ...query,
+        limit: String(this.#timing.pageSize),
+        ...(token === undefined ? {} : { continue: token }),
+      },
+      signal,
+      timeoutMs: 60_000,
+      itemwise: true,
+    });
+    this.#contact.heard();
+    return listPageIn(answer, token, name);
+  }
 
-  const pause = (error: KubeApiError, next: Phase): Phase => ({
-    kind: 'pause',
-    delayMs: Math.max(backoff.next(), error.retryAfterMs ?? 0),
-    next,
-  });
-
-  /** A version that is too old: at once, but not again and again against a server that finds every version so. */
-  const listSoon = (error: KubeApiError): Phase =>
-    listsInVain > 1 ? pause(error, { kind: 'list' }) : { kind: 'list' };
-
-  const step = async (phase: Phase, signal: AbortSignal): Promise<Phase> => {
-    switch (phase.kind) {
-      case 'pause':
-        await clock.sleep(phase.delayMs, signal);
-        return phase.next;
-      case 'watch':
-        return await watch(phase.path, phase.version, signal);
-      case 'list':
-        try {
-          return await listServed(signal);
-        } catch (error) {
-          if (signal.aborted || !(error instanceof KubeApiError)) throw error;
-          return (await isAbsent(error, signal)) ? absent() : listFailed(error);
-        }
-      default:
-        return phase satisfies never;
-    }
-  };
-
-  /** Whether a list failed because the API server does not serve the kind, as far as it says so. */
-  const isAbsent = async ({ status }: KubeApiError, signal: AbortSignal): Promise<boolean> => {
-    // What was listed once is not given up for want of a right: its watch would have told that it is gone.
+  /** Whether a list failed because the API server does not serve the kind, as far as its answers tell. */
+  async #isAbsent({ status }: KubeApiError, signal: AbortSignal): Promise<boolean> {
+    const { isServed, store } = this.#options;
+    // A lost permission does not remove what was listed once: if the kind were gone, its watch would have ended with 404.
     if (status !== 403 || isServed === undefined || store.state.state === 'synced') return status === 404;
     try {
       return !(await isServed(signal));
@@ -330,45 +241,144 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
       if (signal.aborted || !(error instanceof KubeApiError)) throw error;
       return false;
     }
-  };
+  }
 
-  const absent = (): Phase => {
-    heard();
+  #absent(): Phase {
+    const { isServed, log, name, store } = this.#options;
+    this.#contact.heard();
     if (store.state.state !== 'absent') {
       log[isServed === undefined ? 'warn' : 'info']({}, `the API server does not serve ${name}`);
     }
-    // State first: whoever is told of the objects' removal can see why they are gone.
+    // The state changes first, so that listeners can see why the objects are removed.
     store.setState({ state: 'absent' });
     store.replaceAll([]);
-    return { kind: 'pause', delayMs: timing.absentRetryMs, next: { kind: 'list' } };
-  };
+    return { kind: 'pause', delayMs: this.#timing.absentRetryMs, next: LIST };
+  }
 
-  const listFailed = (error: KubeApiError): Phase => {
+  #listFailed(error: KubeApiError): Phase {
+    const { store } = this.#options;
     if (error.status === 410) {
-      lastError = error.message;
-      return listSoon(error);
+      this.#contact.note(error);
+      return this.#relist(error);
     }
-    failed(error);
+    this.#contact.failed(error);
     if (store.state.state === 'syncing') store.setState({ state: 'syncing', problem: error.message });
-    return pause(error, { kind: 'list' });
-  };
+    return this.#pause(error, LIST);
+  }
 
-  return {
-    name,
-    optional: isServed !== undefined,
-    health: () => ({ state: store.state.state, lastContactAt, lastError, lists, watches }),
-    async run(signal) {
-      let phase: Phase = { kind: 'list' };
-      while (!signal.aborted) {
-        try {
-          phase = await step(phase, signal);
-        } catch (err) {
-          if (signal.aborted) return;
-          // A defect of ours must not end the watch: from the beginning, after a pause.
-          log.error({ err }, 'the reflector failed');
-          phase = { kind: 'pause', delayMs: backoff.next(), next: { kind: 'list' } };
-        }
+  async #watch(path: string, from: string, signal: AbortSignal): Promise<Phase> {
+    const beganAt = this.#options.clock.monotonic();
+    const watch: WatchProgress = { path, from, beganAt, version: from, isOpen: false, heardAnything: false };
+    const seconds = this.#watchSeconds(beganAt);
+    if (seconds === undefined) return LIST;
+    try {
+      await this.#applyEvents(watch, seconds, signal);
+    } catch (error) {
+      if (signal.aborted || !(error instanceof KubeApiError)) throw error;
+      return this.#watchFailed(watch, error);
+    }
+    return this.#watchEnded(watch);
+  }
+
+  /** After how many seconds the server ends the watch; undefined when the next full list is due. */
+  #watchSeconds(now: number): number | undefined {
+    const { random } = this.#options;
+    const [least, most] = this.#timing.watchSeconds;
+    const left = this.#listedAt + this.#timing.relistMs * (0.9 + 0.2 * random()) - now;
+    if (left <= 0) return undefined;
+    return Math.max(1, Math.min(Math.round(least + (most - least) * random()), Math.ceil(left / 1000)));
+  }
+
+  /** Applies events until the server ends the watch. */
+  async #applyEvents(watch: WatchProgress, seconds: number, signal: AbortSignal): Promise<void> {
+    for await (const event of this.#openWatch(watch, seconds, signal)) {
+      this.#contact.heard();
+      const { message, code, metadata } = objectIn(event.object);
+      if (event.type === 'ERROR') {
+        throw new KubeApiError(`the watch ended: ${textIn(message, 'no reason given').slice(0, 512)}`, {
+          status: typeof code === 'number' ? code : undefined,
+        });
       }
-    },
-  };
+      // First, since an event that cannot be read is no sign of health: the watch resumes from before it.
+      this.#apply(event);
+      watch.heardAnything = true;
+      this.#healthy();
+      // An empty version would mean any version, and hide what was deleted in between.
+      watch.version = textIn(objectIn(metadata)['resourceVersion']) || watch.version;
+    }
+  }
+
+  #openWatch(watch: WatchProgress, seconds: number, signal: AbortSignal): AsyncIterable<WatchEvent> {
+    return this.#options.transport.watch(watch.path, {
+      query: {
+        ...this.#options.query,
+        resourceVersion: watch.version,
+        allowWatchBookmarks: 'true',
+        timeoutSeconds: String(seconds),
+      },
+      signal,
+      idleTimeoutMs: this.#timing.idleTimeoutMs,
+      onOpen: () => {
+        watch.isOpen = true;
+        this.#watches += 1;
+        this.#contact.heard();
+      },
+    });
+  }
+
+  #apply(event: WatchEvent): void {
+    if (event.type !== 'ADDED' && event.type !== 'MODIFIED' && event.type !== 'DELETED') return;
+    if (event.type === 'DELETED') {
+      // By its name and uid, since an object that cannot be read any more is deleted all the same.
+      this.#options.store.remove(this.#reader.identify(event.object));
+      return;
+    }
+    const object = this.#reader.read(event.object);
+    if (object !== undefined) this.#options.store.upsert(object);
+  }
+
+  #watchFailed({ path, version, beganAt, isOpen, heardAnything }: WatchProgress, error: KubeApiError): Phase {
+    // Not even a bookmark: the version may be one of the future, about which the API server stays silent for ever.
+    const isMute = isOpen && error.silent && !heardAnything;
+    if (isOpen && !isMute && this.#isLongSince(beganAt)) this.#healthy();
+    this.#failures += 1;
+    const gone =
+      error.status === 410 || error.status === 404 || isMute || this.#failures >= RELIST_AFTER_FAILURES;
+    this.#options.log.debug(
+      { err: error, failures: this.#failures },
+      gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
+    );
+    // One failure is normal: connections end.
+    if (this.#failures > 1 && !gone) this.#contact.failed(error);
+    else this.#contact.note(error);
+    if (error.status === 410) return this.#relist(error);
+    return this.#pause(error, gone ? LIST : { kind: 'watch', path, version });
+  }
+
+  #watchEnded({ path, from, version, beganAt }: WatchProgress): Phase {
+    const next: Phase = { kind: 'watch', path, version };
+    if (version !== from || this.#isLongSince(beganAt)) return next;
+    // A server that closes every watch at once gets a pause before the next one.
+    return { kind: 'pause', delayMs: this.#backoff.next(), next };
+  }
+
+  #isLongSince(beganAt: number): boolean {
+    return this.#options.clock.monotonic() - beganAt >= HEALTHY_MS;
+  }
+
+  #healthy(): void {
+    this.#failures = 0;
+    this.#listsInVain = 0;
+    this.#backoff.reset();
+    this.#contact.recovered();
+  }
+
+  #pause(error: KubeApiError, next: Phase): Phase {
+    return { kind: 'pause', delayMs: Math.max(this.#backoff.next(), error.retryAfterMs ?? 0), next };
+  }
+
+  /** After a version that is too old: lists at once, but with pauses if the server finds every version too old. */
+  #relist(error: KubeApiError): Phase {
+    return this.#listsInVain > 1 ? this.#pause(error, LIST) : LIST;
+  }
 }

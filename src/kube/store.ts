@@ -36,108 +36,149 @@ const NO_VALUES: ReadonlySet<string> = new Set();
 const keyOf = ({ namespace, name }: { readonly namespace: string; readonly name: string }): string =>
   objectKey(namespace, name);
 
-export function createStore<T extends Stored>({ indexes, reportError }: StoreOptions<T>): Store<T> {
-  const objects = new Map<string, T>();
-  /** By the name of an index: which keys of `objects` have a value. */
-  const indexed = Object.entries(indexes).map(
-    ([name, valuesOf]) => ({ name, valuesOf, keys: new MultiMap<string, string>() }) as const,
-  );
-  const changeListeners = new Set<(event: StoreEvent<T>) => void>();
-  const stateListeners = new Set<(state: StoreState) => void>();
-  let state: StoreState = { state: 'syncing' };
+export function createStore<T extends Stored>(options: StoreOptions<T>): Store<T> {
+  return new IndexedStore(options);
+}
 
-  /** Runs one step for one object; what it throws is reported, and `fallback` is its result. */
-  const attempt = <R>(step: ObjectStep, object: string | undefined, run: () => R, fallback: R): R => {
-    try {
-      return run();
-    } catch (error) {
-      reportError(error, { step, object });
-      return fallback;
-    }
-  };
+/** An index function, and the keys of the objects by each value that it returned. */
+interface Index<T> {
+  readonly name: string;
+  readonly valuesOf: (object: T) => readonly string[];
+  readonly keys: MultiMap<string, string>;
+}
 
-  const index = (key: string, previous: T | undefined, current: T | undefined) => {
-    for (const { valuesOf, keys } of indexed) {
-      const valuesIn = (object: T | undefined): ReadonlySet<string> =>
-        object === undefined ? NO_VALUES : attempt('index', key, () => new Set(valuesOf(object)), NO_VALUES);
-      const before = valuesIn(previous);
-      const after = valuesIn(current);
-      for (const value of before) if (!after.has(value)) keys.delete(value, key);
-      for (const value of after) if (!before.has(value)) keys.add(value, key);
-    }
-  };
+class IndexedStore<T extends Stored> implements Store<T> {
+  readonly #objects = new Map<string, T>();
+  readonly #indexes: readonly Index<T>[];
+  readonly #changeListeners = new Set<(event: StoreEvent<T>) => void>();
+  readonly #stateListeners = new Set<(state: StoreState) => void>();
+  readonly #reportError: StoreOptions<T>['reportError'];
+  #state: StoreState = { state: 'syncing' };
 
-  const tell = <E>(listeners: ReadonlySet<(event: E) => void>, event: E, object?: string) => {
-    // A copy: listeners come and go while they are told.
-    for (const listener of [...listeners]) attempt('notify', object, () => listener(event), undefined);
-  };
+  constructor({ indexes, reportError }: StoreOptions<T>) {
+    this.#reportError = reportError;
+    this.#indexes = Object.entries(indexes).map(([name, valuesOf]) => ({
+      name,
+      valuesOf,
+      keys: new MultiMap<string, string>(),
+    }));
+  }
 
-  const change = (key: string, previous: T | undefined, current: T | undefined) => {
-    index(key, previous, current);
-    if (current !== undefined) objects.set(key, current);
-    else objects.delete(key);
-    tell(changeListeners, { previous, current }, key);
-  };
+  get state(): StoreState {
+    return this.#state;
+  }
 
-  const upsert = (object: T, isSame: (previous: T) => boolean = () => true) => {
+  get size(): number {
+    return this.#objects.size;
+  }
+
+  get(namespace: string, name: string): T | undefined {
+    return this.#objects.get(`${namespace}/${name}`);
+  }
+
+  list(): IterableIterator<T> {
+    return this.#objects.values();
+  }
+
+  byIndex(name: string, value: string): readonly T[] {
+    const keys = this.#indexes.find((one) => one.name === name)?.keys.get(value) ?? [];
+    return keys.flatMap((key) => this.#objects.get(key) ?? []);
+  }
+
+  onChange(listener: (event: StoreEvent<T>) => void): Disposable {
+    return subscribe(this.#changeListeners, listener);
+  }
+
+  onState(listener: (state: StoreState) => void): Disposable {
+    return subscribe(this.#stateListeners, listener);
+  }
+
+  upsert(object: T): void {
+    this.#upsert(object);
+  }
+
+  remove(object: Stored): void {
     const key = keyOf(object);
-    const previous = objects.get(key);
+    const previous = this.#objects.get(key);
+    if (previous?.uid === object.uid) this.#change(key, previous, undefined);
+  }
+
+  replaceAll(objects: readonly T[]): void {
+    const kept = new Set(objects.map(keyOf));
+    for (const [key, previous] of [...this.#objects]) {
+      if (!kept.has(key)) this.#change(key, previous, undefined);
+    }
+    // After a restore from a backup, the API server gives out a version a second time, for another content.
+    for (const object of objects) this.#upsert(object, (previous) => this.#isEqual(previous, object));
+  }
+
+  setState(next: StoreState): void {
+    const same = this.#state.state === next.state && JSON.stringify(this.#state) === JSON.stringify(next);
+    if (same) return;
+    this.#state = next;
+    this.#notify(this.#stateListeners, next);
+  }
+
+  #upsert(object: T, isSame: (previous: T) => boolean = () => true): void {
+    const key = keyOf(object);
+    const previous = this.#objects.get(key);
     if (previous?.uid === object.uid && previous.resourceVersion === object.resourceVersion) {
       if (isSame(previous)) return;
     }
-    // Another uid is another object: the one that was there is gone first.
+    // Another uid is another object: the previous one is removed first.
     if (previous !== undefined && previous.uid !== object.uid) {
-      change(key, previous, undefined);
-      change(key, undefined, object);
-    } else change(key, previous, object);
-  };
+      this.#change(key, previous, undefined);
+      this.#change(key, undefined, object);
+    } else this.#change(key, previous, object);
+  }
 
-  const subscribe = <L>(listeners: Set<L>, listener: L): Disposable => {
-    listeners.add(listener);
-    return {
-      [Symbol.dispose]() {
-        listeners.delete(listener);
-      },
-    };
-  };
+  #change(key: string, previous: T | undefined, current: T | undefined): void {
+    this.#index(key, previous, current);
+    if (current !== undefined) this.#objects.set(key, current);
+    else this.#objects.delete(key);
+    this.#notify(this.#changeListeners, { previous, current }, key);
+  }
 
+  #index(key: string, previous: T | undefined, current: T | undefined): void {
+    for (const index of this.#indexes) {
+      const before = this.#valuesOf(index, key, previous);
+      const after = this.#valuesOf(index, key, current);
+      for (const value of before) if (!after.has(value)) index.keys.delete(value, key);
+      for (const value of after) if (!before.has(value)) index.keys.add(value, key);
+    }
+  }
+
+  #valuesOf({ valuesOf }: Index<T>, key: string, object: T | undefined): ReadonlySet<string> {
+    if (object === undefined) return NO_VALUES;
+    return this.#attempt('index', key, () => new Set(valuesOf(object)), NO_VALUES);
+  }
+
+  /** Objects that cannot be compared count as changed. */
+  #isEqual(previous: T, object: T): boolean {
+    return this.#attempt('compare', keyOf(object), () => isDeepStrictEqual(previous, object), false);
+  }
+
+  #notify<E>(listeners: ReadonlySet<(event: E) => void>, event: E, object?: string): void {
+    // A copy, since listeners may subscribe and unsubscribe while they are called.
+    for (const listener of [...listeners]) this.#attempt('notify', object, () => listener(event), undefined);
+  }
+
+  /** Runs one step for one object. Reports what it throws, and returns `fallback` then. */
+  #attempt<R>(step: ObjectStep, object: string | undefined, run: () => R, fallback: R): R {
+    try {
+      return run();
+    } catch (error) {
+      this.#reportError(error, { step, object });
+      return fallback;
+    }
+  }
+}
+
+function subscribe<L>(listeners: Set<L>, listener: L): Disposable {
+  listeners.add(listener);
   return {
-    get state() {
-      return state;
-    },
-    get size() {
-      return objects.size;
-    },
-    get: (namespace, name) => objects.get(`${namespace}/${name}`),
-    list: () => objects.values(),
-    byIndex(name, value) {
-      const keys = indexed.find((one) => one.name === name)?.keys.get(value) ?? [];
-      return keys.flatMap((key) => objects.get(key) ?? []);
-    },
-    onChange: (listener) => subscribe(changeListeners, listener),
-    onState: (listener) => subscribe(stateListeners, listener),
-    upsert: (object) => upsert(object),
-    remove(object) {
-      const key = keyOf(object);
-      const previous = objects.get(key);
-      if (previous?.uid === object.uid) change(key, previous, undefined);
-    },
-    replaceAll(list) {
-      const kept = new Set(list.map(keyOf));
-      for (const [key, previous] of [...objects]) if (!kept.has(key)) change(key, previous, undefined);
-      // After a restore from a backup a version is given out a second time, to something else.
-      for (const object of list) {
-        // One that cannot be compared counts as changed.
-        upsert(object, (previous) =>
-          attempt('compare', keyOf(object), () => isDeepStrictEqual(previous, object), false),
-        );
-      }
-    },
-    setState(next) {
-      const same = state.state === next.state && JSON.stringify(state) === JSON.stringify(next);
-      if (same) return;
-      state = next;
-      tell(stateListeners, state);
+    [Symbol.dispose]() {
+      listeners.delete(listener);
     },
   };
 }

@@ -25,6 +25,11 @@ export interface Capability {
 
 /** What decisions depend on of one kind of gateway. Pure. */
 export interface GatewayFacts {
+  /** `spec.type` of its GatewayConnections. */
+  readonly type: string;
+  /** Its field in the specs of GatewayConnection and GatewayUpstream. */
+  readonly section: string;
+
   readonly format: {
     /**
      * What `desired` has that a gateway of which `info` is known would refuse or ignore; empty: it takes all of it. A

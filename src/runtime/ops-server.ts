@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Metrics } from './metrics.ts';
 
@@ -14,12 +14,7 @@ export interface OpsServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/**
- * `GET /livez`: the event loop runs. `GET /readyz`: every check holds; one line per check, 503 if one fails. A gateway's
- * state is none of them: a gateway that is down must not take the operator from its Service or roll it back.
- * `GET /metrics`: for Prometheus. `GET /debug/state`: for people; only where `debugState` is given.
- */
-export async function startOpsServer(options: {
+export interface OpsServerOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
@@ -27,52 +22,16 @@ export async function startOpsServer(options: {
   readonly metrics: Metrics;
   /** What is told as JSON. */
   readonly debugState?: () => Promise<object>;
-}): Promise<OpsServer> {
-  const server = createServer((request, response) => {
-    const path = request.url?.split('?')[0];
-    response.setHeader('Content-Type', 'text/plain; charset=utf-8');
-    const tell = (contentType: string, told: Promise<string>) => {
-      told.then(
-        (text) => response.setHeader('Content-Type', contentType).end(text),
-        (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
-      );
-    };
-    if (request.method === 'GET' && path === '/metrics') {
-      tell(options.metrics.contentType, options.metrics.text());
-      return;
-    }
-    if (request.method === 'GET' && path === '/debug/state' && options.debugState !== undefined) {
-      tell(
-        'application/json',
-        options.debugState().then((state) => `${JSON.stringify(state)}\n`),
-      );
-      return;
-    }
-    if (request.method !== 'GET' || (path !== '/livez' && path !== '/readyz')) {
-      response.writeHead(404).end('try /livez, /readyz or /metrics\n');
-      return;
-    }
-    if (path === '/livez') {
-      response.end('ok\n');
-      return;
-    }
-    const results = options.checks.map((check) => ({
-      name: check.name,
-      problem: problemOf(check),
-      note: check.note?.(),
-    }));
-    const failed = results.some(({ problem }) => problem !== undefined);
-    const lines = results.map(({ name, problem, note }) =>
-      problem === undefined
-        ? `[+]${name} ok${note === undefined ? '' : `: ${note}`}`
-        : `[-]${name} failed: ${problem}`,
-    );
-    response.writeHead(failed ? 503 : 200).end(`${lines.join('\n')}\n`);
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, options.host, resolve);
-  });
+}
+
+/**
+ * `GET /livez`: the event loop runs. `GET /readyz`: every check holds; one line per check, 503 if one fails. A gateway's
+ * state is none of them: a gateway that is down must not take the operator from its Service or roll it back.
+ * `GET /metrics`: for Prometheus. `GET /debug/state`: for people; only where `debugState` is given.
+ */
+export async function startOpsServer(options: OpsServerOptions): Promise<OpsServer> {
+  const server = createServer((request, response) => answer(options, request, response));
+  await listen(server, options);
   // A connection that cannot be accepted must not end the process: the next probe tells.
   server.on('error', () => undefined);
   return {
@@ -82,6 +41,54 @@ export async function startOpsServer(options: {
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+async function listen(server: Server, { host, port }: OpsServerOptions): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+}
+
+function answer(
+  { checks, metrics, debugState }: OpsServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const path = request.method === 'GET' ? request.url?.split('?')[0] : undefined;
+  response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+  if (path === '/livez') response.end('ok\n');
+  else if (path === '/readyz') answerReadiness(response, checks);
+  else if (path === '/metrics') answerLater(response, metrics.contentType, metrics.text());
+  else if (path === '/debug/state' && debugState !== undefined) {
+    answerLater(
+      response,
+      'application/json',
+      debugState().then((state) => `${JSON.stringify(state)}\n`),
+    );
+  } else response.writeHead(404).end('try /livez, /readyz or /metrics\n');
+}
+
+function answerLater(response: ServerResponse, contentType: string, body: Promise<string>): void {
+  body.then(
+    (text) => response.setHeader('Content-Type', contentType).end(text),
+    (error: unknown) => response.writeHead(500).end(`${String(error)}\n`),
+  );
+}
+
+function answerReadiness(response: ServerResponse, checks: readonly ReadinessCheck[]): void {
+  const results = checks.map((check) => ({
+    name: check.name,
+    problem: problemOf(check),
+    note: check.note?.(),
+  }));
+  const failed = results.some(({ problem }) => problem !== undefined);
+  const lines = results.map(({ name, problem, note }) =>
+    problem === undefined
+      ? `[+]${name} ok${note === undefined ? '' : `: ${note}`}`
+      : `[-]${name} failed: ${problem}`,
+  );
+  response.writeHead(failed ? 503 : 200).end(`${lines.join('\n')}\n`);
 }
 
 function problemOf({ problem }: ReadinessCheck): string | undefined {

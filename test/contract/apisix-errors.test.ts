@@ -5,8 +5,8 @@ import { gzipSync } from 'node:zlib';
 import { symbols } from 'pino';
 import { describe, expect, it } from 'vitest';
 import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
+import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
-import { createGatewayDriver } from '../../src/gateways/index.ts';
 import {
   complaintText,
   GatewayAuthError,
@@ -32,8 +32,7 @@ const upstream: Upstream = {
 };
 
 function driverOf(adminUrl: string, options: Partial<ApisixOptions> = {}): GatewayDriver {
-  return createGatewayDriver({
-    type: 'APISIX',
+  return createApisixDriver({
     adminUrl,
     adminKey: KEY,
     tls: { insecureSkipVerify: false },

@@ -2,8 +2,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
-import { MAX_LIST_BYTES } from '../../src/gateways/apisix/http-answer.ts';
 import type { ObservedUpstream } from '../../src/model/upstream.ts';
+import { MAX_LIST_BYTES } from '../../src/runtime/http/limits.ts';
 
 const never = new AbortController().signal;
 const MIB = 1024 * 1024;

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
-import { admit } from '../../src/cli/plan/admit.ts';
-import { KINDS, type Stores, storesOf } from '../../src/cli/plan/kinds.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
+import { KINDS, type Stores } from '../../src/cli/plan/kinds.ts';
 import { parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
 import type { Store } from '../../src/kube/store.ts';
 import type { StoreView } from '../../src/model/store-view.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { admit, storesOf } from '../support/catalog.ts';
 import { type ControllerSettings, type RunningController, runController } from '../support/controller.ts';
 import { eventually as retried } from '../support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts';
@@ -86,7 +87,7 @@ ${more}`;
   const stores = storesOf(admit(parseDocuments(yaml, 'scene'), NOW).objects, []);
   const clock = createFakeClock(NOW);
   const setHost = (host: string) => {
-    const slice = KINDS.slices.trim(sliceOf(host));
+    const slice = KINDS.slices.trim(sliceOf(host), builtInCatalog.transforms);
     if (slice !== undefined) (stores.slices as Store<typeof slice>).upsert(slice);
   };
   setHost('10.0.0.1');
@@ -394,7 +395,7 @@ describe('a connection that is deleted', () => {
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
     remove(scene);
     const [late] = admit(parseDocuments(upstreamYaml('late'), 'late'), NOW).objects.upstreams;
-    const object = KINDS.upstreams.trim(late);
+    const object = KINDS.upstreams.trim(late, builtInCatalog.transforms);
     if (object === undefined) throw new Error('no object');
     (stores.upstreams as Store<typeof object>).upsert(object);
     await eventually(() => {

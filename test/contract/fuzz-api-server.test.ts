@@ -7,11 +7,7 @@ import { planChange } from '../../src/decide/plan-change.ts';
 import type { Snapshot } from '../../src/decide/snapshot.ts';
 import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-} from '../../src/kube/objects.ts';
+import { transformNamespace } from '../../src/kube/objects.ts';
 import { createReflector } from '../../src/kube/reflector.ts';
 import { createStore, type Store } from '../../src/kube/store.ts';
 import { createTransport, type KubeTransport, type WatchEvent } from '../../src/kube/transport.ts';
@@ -29,6 +25,7 @@ import {
   unreadableService,
   unreadableSlice,
 } from '../../src/sources/kubernetes/transform.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../support/catalog.ts';
 import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
 import { createRandom, pick, type Random } from '../support/random.ts';

@@ -7,12 +7,7 @@ import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-  transformSecret,
-} from '../../src/kube/objects.ts';
+import { transformNamespace, transformSecret } from '../../src/kube/objects.ts';
 import { createStore, type StoreOptions } from '../../src/kube/store.ts';
 import type { GatewayUpstreamSet, ReferenceGrantStored } from '../../src/model/objects.ts';
 import type { Stored } from '../../src/model/store-view.ts';
@@ -28,6 +23,7 @@ import {
   transformSlice,
 } from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
 import { MUTATIONS, mutate } from '../support/mutate.ts';
@@ -232,6 +228,7 @@ describe('mutated answers of a gateway', () => {
     const stop = new AbortController();
     const controller = createController({
       ...stores,
+      vendorOf,
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

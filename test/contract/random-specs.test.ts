@@ -1,19 +1,24 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../src/api/gateway-upstream.ts';
-import { storesOf } from '../../src/cli/plan/kinds.ts';
+import type { GatewayUpstreamSpec } from '../../src/api/gateway-upstream.ts';
+import { upstreamSectionOf } from '../../src/api/vendor-section.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
 import { makePlan, type PlannedUpstream } from '../../src/cli/plan/make-plan.ts';
 import { backendTargets, buildUpstream, type ResolvedBackend } from '../../src/decide/build-upstream.ts';
 import { ownerLabels } from '../../src/decide/ownership.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
-import { gatewayFormat } from '../../src/gateways/index.ts';
-import { transformGatewayUpstream } from '../../src/kube/objects.ts';
 import type { Discovered } from '../../src/model/discovered.ts';
 import type { Upstream } from '../../src/model/upstream.ts';
 import { createAdminApi } from '../support/apisix-stand-in/admin-api.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createStore } from '../support/apisix-stand-in/store.ts';
 import { brokenSpec, discovered, validSpec } from '../support/arbitrary-spec.ts';
+import {
+  gatewayFormat,
+  gatewayUpstreamSpec,
+  storesOf,
+  transformGatewayUpstream,
+} from '../support/catalog.ts';
 import { apisixDriver } from './apisix-harness.ts';
 
 const VALID_RUNS = 20_000;
@@ -59,7 +64,8 @@ function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Ups
   );
   const owner = { cluster: 'c', connection: spec.connectionRef.name, namespace: 'shop', name: 'web' };
   const labels = ownerLabels(owner, { orphan: false });
-  return buildUpstream(spec, { id: spec.upstreamId ?? 'shop.web', labels }, backends).upstream;
+  return buildUpstream(spec, { id: spec.upstreamId ?? 'shop.web', labels, section: 'apisix' }, backends)
+    .upstream;
 }
 
 /** From the oldest that is known to the newest, with those between that take more than the one before. */
@@ -130,7 +136,7 @@ describe('a random broken spec', () => {
           return;
         }
         const { status } = put(desiredOf(parsed.spec.value, lists));
-        const mayBeRefused = parsed.spec.value.apisix?.overrides !== undefined;
+        const mayBeRefused = upstreamSectionOf(parsed.spec.value, 'apisix')?.overrides !== undefined;
         expect(mayBeRefused ? [200, 201, 400] : [200, 201]).toContain(status);
       }),
       { numRuns: BROKEN_RUNS, seed },
@@ -153,6 +159,7 @@ function planned(spec: unknown): PlannedUpstream | undefined {
   };
   const look = { kind: 'listed', ...format, info: {}, upstreams: new Map() } as const;
   const [entry] = makePlan({
+    catalog: builtInCatalog,
     stores: storesOf({
       upstreams: [raw],
       connections: [connection],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { transformGatewayConnection, transformGatewayUpstream } from '../../src/kube/objects.ts';
 import { brokenSpec, validSpec } from '../support/arbitrary-spec.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../support/catalog.ts';
 import { installCrds } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { GROUP_PATH } from '../support/workload.ts';

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../../src/api/crd.ts';
 import { GROUP } from '../../src/api/group.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
 import { permissionsOf } from '../../src/kube/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
@@ -293,10 +294,14 @@ describe('check', () => {
   describe('of the CRDs', () => {
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${GATEWAY_CONNECTION.plural}.${GROUP}`;
     const name = `CRD ${GATEWAY_CONNECTION.plural}.${GROUP}`;
+    const connectionResource = builtInCatalog.customResources.find(
+      ({ kind }) => kind === 'GatewayConnection',
+    );
+    if (connectionResource === undefined) throw new Error('no GatewayConnection');
     /** Serves another schema than the program's. */
     const serve = async (change: (properties: Record<string, unknown>) => void) => {
       const crd = structuredClone(
-        JSON.parse(JSON.stringify(customResourceDefinition(GATEWAY_CONNECTION))),
+        JSON.parse(JSON.stringify(customResourceDefinition(connectionResource))),
       ) as Crd;
       const properties = crd.spec.versions[0]?.schema.openAPIV3Schema.properties.spec.properties;
       if (properties === undefined) throw new Error('the CRD has no spec');

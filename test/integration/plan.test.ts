@@ -1,7 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { admit } from '../../src/cli/plan/admit.ts';
 import type { Plan } from '../../src/cli/plan/make-plan.ts';
 import { withMirrored } from '../../src/cli/plan/mirror-endpoints.ts';
 import { PlanError } from '../../src/cli/plan/plan-error.ts';
@@ -9,6 +8,7 @@ import { ownerLabels } from '../../src/decide/ownership.ts';
 import type { JsonObject } from '../../src/runtime/json.ts';
 import { transformSlice } from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { admit } from '../support/catalog.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, startOperator } from '../support/operator.ts';

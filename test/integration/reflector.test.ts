@@ -1,12 +1,12 @@
 import { KubeConfig } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { transformGatewayUpstream } from '../../src/kube/objects.ts';
 import { createReflector, type ReflectorTiming } from '../../src/kube/reflector.ts';
 import { createStore } from '../../src/kube/store.ts';
 import { createTransport, resourcePath } from '../../src/kube/transport.ts';
 import type { Stored } from '../../src/model/store-view.ts';
 import { type Clock, systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import { transformGatewayUpstream } from '../support/catalog.ts';
 import { type ChaosProxy, startChaosProxy } from '../support/chaos-proxy.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';

@@ -13,6 +13,7 @@ import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import { combineSources } from '../../src/sources/sources.ts';
+import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
 
 /** The operator's controller over stores that stand for a cluster. */
@@ -80,6 +81,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const source = combineSources({ Kubernetes: createKubernetesSource(stores) });
   const controller = createController({
     ...stores,
+    vendorOf,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',
     onlyNamespaces: settings.onlyNamespaces ?? [],

@@ -3,11 +3,12 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { CONDITIONS, type ConditionFacts, STALLED } from '../../src/api/conditions.ts';
-import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
+import { customResourceDefinition } from '../../src/api/crd.ts';
 import { EXCLUDED_REASONS, LAGGING_REASONS, WARNING_REASONS } from '../../src/api/gateway-upstream.ts';
 import { SET_PROBLEMS } from '../../src/api/gateway-upstream-set.ts';
 import { GROUP } from '../../src/api/group.ts';
 import { REASONS } from '../../src/api/reasons.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
 import { reasonsOf } from './condition-reasons.ts';
 import { FAULTS } from './fault-table.ts';
@@ -20,7 +21,7 @@ const root = new URL('../../', import.meta.url);
 /** Every generated file but the golden cases, by its path from the repository's root. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
-  for (const resource of CUSTOM_RESOURCES) {
+  for (const resource of builtInCatalog.customResources) {
     const definition = `# Generated from src/api by \`npm run generate\`.\n${stringify(customResourceDefinition(resource), { lineWidth: 0, aliasDuplicateObjects: false })}`;
     for (const folder of ['crds', `${CHART}/crds`]) {
       files.set(`${folder}/${GROUP}_${resource.plural}.yaml`, definition);

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
-import { admit } from '../../src/cli/plan/admit.ts';
-import { type Stores, storesOf } from '../../src/cli/plan/kinds.ts';
+import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { type Document, parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { keyOf } from '../../src/model/keys.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { type JsonObject, objectIn } from '../../src/runtime/json.ts';
 import { type StandIn, startStandIn } from './apisix-stand-in/stand-in.ts';
+import { admit, storesOf } from './catalog.ts';
 import { runController } from './controller.ts';
 import { eventually } from './eventually.ts';
 

@@ -3,8 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
+import { customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
 import { type RbacOptions, rbacObjects } from '../../src/kube/rbac.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
@@ -61,15 +62,15 @@ export interface Operator extends AsyncDisposable {
 
 /** Applies the CRDs and waits until the API server serves them. */
 export async function installCrds(cluster: ClusterAccess): Promise<void> {
-  const input = CUSTOM_RESOURCES.map((resource) => stringify(customResourceDefinition(resource))).join(
-    '---\n',
-  );
+  const input = builtInCatalog.customResources
+    .map((resource) => stringify(customResourceDefinition(resource)))
+    .join('---\n');
   await cluster.kubectl(['apply', '--server-side', '-f', '-'], { input });
   await cluster.kubectl([
     'wait',
     '--for=condition=Established',
     '--timeout=60s',
-    ...CUSTOM_RESOURCES.map(({ plural }) => `crd/${plural}.gatewayupstream.dev`),
+    ...builtInCatalog.customResources.map(({ plural }) => `crd/${plural}.gatewayupstream.dev`),
   ]);
 }
 

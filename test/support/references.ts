@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { CUSTOM_RESOURCES, customResourceDefinition } from '../../src/api/crd.ts';
+import { customResourceDefinition } from '../../src/api/crd.ts';
 import { GROUP, VERSION } from '../../src/api/group.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
 import { configSchema } from '../../src/config/config.ts';
 
 /** What is used here of JSON Schema and of its dialect in a CustomResourceDefinition. */
@@ -46,7 +47,7 @@ export interface Reference {
 
 /** Every field of spec and status of the custom resources. */
 export function customResourceReferences(): readonly Reference[] {
-  return CUSTOM_RESOURCES.map((resource) => {
+  return builtInCatalog.customResources.map((resource) => {
     const definition = customResourceDefinition(resource) as unknown as {
       readonly spec: {
         readonly versions: readonly [{ readonly schema: { readonly openAPIV3Schema: Schema } }];

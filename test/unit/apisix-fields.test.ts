@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { customResourceDefinition, GATEWAY_UPSTREAM } from '../../src/api/crd.ts';
+import { customResourceDefinition } from '../../src/api/crd.ts';
+import { builtInCatalog } from '../../src/catalog.ts';
 import { capabilities } from '../../src/gateways/apisix/capabilities.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
 import type { Upstream } from '../../src/model/upstream.ts';
@@ -71,7 +72,9 @@ describe('docs/apisix-fields.md', () => {
   });
 
   it('names fields of a GatewayUpstream that there are', () => {
-    const { versions } = objectIn(objectIn(customResourceDefinition(GATEWAY_UPSTREAM))['spec']);
+    const resource = builtInCatalog.customResources.find(({ kind }) => kind === 'GatewayUpstream');
+    if (resource === undefined) throw new Error('no GatewayUpstream');
+    const { versions } = objectIn(objectIn(customResourceDefinition(resource))['spec']);
     const [version] = versions as readonly unknown[];
     const { properties } = objectIn(objectIn(objectIn(version)['schema'])['openAPIV3Schema']);
     const known = new Set(pathsOf(objectIn(properties)['spec'], 'spec'));

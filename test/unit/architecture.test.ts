@@ -24,13 +24,18 @@ const node = /^node:/;
 /** The first rule whose `from` matches applies. A package that is not named here may not be imported. */
 const RULES: readonly Rule[] = [
   // An older Node.js evaluates these, and only reports that it is too old.
-  { from: /^main\.ts$/, may: [/^node-version\.ts$/, /^cli\/program\.ts$/, /^node:v8$/] },
+  { from: /^main\.ts$/, may: [/^(catalog|node-version)\.ts$/, /^cli\/program\.ts$/, /^node:v8$/] },
   { from: /^node-version\.ts$/, may: [] },
+  // What is built in.
+  { from: /^catalog\.ts$/, may: [/^(api|gateways|kube|sources)\//] },
   // The composition root of `run`.
   {
     from: /^operator\.ts$/,
+    mayHaveTypesOf: [/^catalog\.ts$/],
     may: [/^(api|config|decide|engine|gateways|kube|model|runtime|sources)\//, node],
   },
+  // Any gateway and any registry may use it.
+  { from: /^runtime\/http\//, may: [/^runtime\/http\//, /^got$/, node] },
   { from: /^runtime\//, may: [/^runtime\//, /^p-queue$/, /^pino$/, /^prom-client$/, node] },
   { from: /^api\//, may: [/^api\//, /^zod$/] },
   { from: /^model\//, may: [/^model\//, /^api\//, /^runtime\/interned\.ts$/] },
@@ -61,7 +66,7 @@ const RULES: readonly Rule[] = [
   },
   {
     from: /^gateways\/[^/]+\//,
-    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^got$/, /^zod$/, node],
+    may: [/^gateways\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/, node],
   },
   {
     from: /^kube\//,
@@ -85,6 +90,7 @@ const RULES: readonly Rule[] = [
   // The only command that runs the engine.
   {
     from: /^cli\/(program|run)\.ts$/,
+    mayHaveTypesOf: [/^catalog\.ts$/],
     may: [/^operator\.ts$/, /^cli\//, /^(api|config|kube|runtime)\//, node],
   },
   {
@@ -97,7 +103,7 @@ const RULES: readonly Rule[] = [
       /^zod$/,
       node,
     ],
-    mayHaveTypesOf: [/^@kubernetes\/client-node$/],
+    mayHaveTypesOf: [/^@kubernetes\/client-node$/, /^catalog\.ts$/],
   },
 ];
 
@@ -171,7 +177,10 @@ describe('imports', () => {
     ['decide/x.ts', `import '../../main.ts';`, true],
     ['decide/x.ts', `import { createHash } from 'node:crypto';`, false],
     ['api/x.ts', `import { objectKey } from '../../model/model.ts';`, true],
-    ['gateways/apisix/client.ts', `import got from 'got';`, false],
+    ['runtime/http/x.ts', `import got from 'got';`, false],
+    ['runtime/http/x.ts', `import { OPERATOR } from '../../api/group.ts';`, true],
+    ['runtime/x.ts', `import got from 'got';`, true],
+    ['gateways/apisix/client.ts', `import got from 'got';`, true],
     ['gateways/kong/client.ts', `import { x } from '../../apisix/translate.ts';`, true],
     ['gateways/kong/driver.ts', `import { x } from '../translate.ts';`, false],
     ['sources/x/source.ts', `import { createStore } from '../../../kube/store.ts';`, true],

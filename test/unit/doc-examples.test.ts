@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { admit } from '../../src/cli/plan/admit.ts';
 import { parseDocuments } from '../../src/cli/plan/read-files.ts';
+import { admit } from '../support/catalog.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 const CHART = 'charts/gateway-upstream-operator';

@@ -1,13 +1,14 @@
 import { GATEWAY_UPSTREAM } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
+import type { Catalog } from '../../catalog.ts';
 import type { Lease, LeaseSpec } from '../../kube/leader.ts';
 import { listAll } from '../../kube/list-all.ts';
-import { transformGatewayUpstream } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 
 export interface CheckUpstreamsDeps {
+  readonly catalog: Catalog;
   readonly transport: KubeTransport;
   readonly operatorNamespace: string;
   /** The only namespaces to look at. Empty: all. */
@@ -125,14 +126,14 @@ async function checkUpstreams(
 
 /** The GatewayUpstreams that the operator follows, and those elsewhere where this user may list them. */
 async function upstreamsFor(
-  { transport, namespaces }: CheckUpstreamsDeps,
+  { catalog, transport, namespaces }: CheckUpstreamsDeps,
   signal: AbortSignal,
 ): Promise<{ readonly objects: readonly GatewayUpstream[]; readonly others: readonly GatewayUpstream[] }> {
   const resource = { group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM.plural };
   const list = async (namespace?: string) => {
     const path = resourcePath({ ...resource, ...(namespace === undefined ? {} : { namespace }) });
     const raw = (await listAll(transport, path, {}, signal)) ?? [];
-    return raw.flatMap((object) => transformGatewayUpstream(object) ?? []);
+    return raw.flatMap((object) => catalog.transforms.gatewayUpstream(object) ?? []);
   };
   try {
     const all = await list();

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { CUSTOM_RESOURCES, customResourceDefinition, GATEWAY_CONNECTION } from '../../api/crd.ts';
+import { type CustomResource, customResourceDefinition, GATEWAY_CONNECTION } from '../../api/crd.ts';
 import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
-import { controlApiOf, gatewayOptionsOf } from '../../gateways/connection-options.ts';
+import { dataPlanesOf, type FoundDataPlanes, resolveConnection } from '../../gateways/connect.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
-import { createGatewayDriver } from '../../gateways/index.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import { listAll } from '../../kube/list-all.ts';
-import { NO_HELM_RELEASES, transformGatewayConnection, transformSecret } from '../../kube/objects.ts';
+import { NO_HELM_RELEASES, transformSecret } from '../../kube/objects.ts';
 import {
   describeMissing,
   describePermission,
@@ -17,7 +17,6 @@ import {
 import { resourcePath } from '../../kube/transport.ts';
 import { type Complaint, GatewayAuthError, OperatorError } from '../../model/errors.ts';
 import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
-import type { ServicePortRef } from '../../model/reference.ts';
 import { resolveService } from '../../sources/kubernetes/resolve.ts';
 import { SERVICE_LABEL, transformService, transformSlice } from '../../sources/kubernetes/transform.ts';
 import { type CheckUpstreamsDeps, checkLeaderAndUpstreams } from './check-upstreams.ts';
@@ -31,7 +30,6 @@ export interface CheckDeps extends CheckUpstreamsDeps {
   readonly requestTimeoutMs: number;
 }
 
-const OLDEST_APISIX = 3;
 const CRDS_REMEDY = 'run gateway-upstream-operator install --crds-only';
 const TRY_AGAIN = 'run check again, and if it fails again, look at the log of the API server';
 const GATEWAY_LOG = 'look at the log of the gateway';
@@ -142,7 +140,10 @@ interface OpenApi {
  * Compares what the API server publishes of our kinds, which whoever has a token may read, other than the CRDs
  * themselves.
  */
-async function checkCrds({ transport }: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
+async function checkCrds(
+  { transport, catalog }: CheckDeps,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
   let published: OpenApi = {};
   try {
     published = (await transport.get(`/openapi/v3/apis/${GROUP}/${VERSION}`, { signal })) as OpenApi;
@@ -154,7 +155,7 @@ async function checkCrds({ transport }: CheckDeps, signal: AbortSignal): Promise
     }
   }
   const schemas = Object.values(published.components?.schemas ?? {});
-  return CUSTOM_RESOURCES.map((resource): Finding => {
+  return catalog.customResources.map((resource): Finding => {
     const name = `CRD ${resource.plural}.${GROUP}`;
     const served = schemas.find((schema) =>
       schema['x-kubernetes-group-version-kind']?.some(({ kind }) => kind === resource.kind),
@@ -168,7 +169,7 @@ async function checkCrds({ transport }: CheckDeps, signal: AbortSignal): Promise
   });
 }
 
-function ownSchema(resource: (typeof CUSTOM_RESOURCES)[number]): {
+function ownSchema(resource: CustomResource): {
   readonly spec?: unknown;
   readonly status?: unknown;
 } {
@@ -207,13 +208,13 @@ function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
 }
 
 async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
-  const { transport, operatorNamespace: namespace } = deps;
+  const { transport, catalog, operatorNamespace: namespace } = deps;
   let connections: readonly GatewayConnection[];
   let secrets: readonly SecretFacts[];
   try {
     const path = resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_CONNECTION.plural });
     connections = ((await listAll(transport, path, {}, signal)) ?? []).flatMap(
-      (raw) => transformGatewayConnection(raw) ?? [],
+      (raw) => catalog.transforms.gatewayConnection(raw) ?? [],
     );
     const secretsPath = resourcePath({ group: '', version: 'v1', plural: 'secrets', namespace });
     secrets = ((await listAll(transport, secretsPath, NO_HELM_RELEASES, signal)) ?? []).flatMap(
@@ -237,13 +238,18 @@ async function checkConnection(
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const name = `GatewayConnection ${connection.name}`;
-  const resolved = gatewayOptionsOf(connection, (secret) => secrets.get(secret), options);
+  const resolved = resolveConnection(
+    options.catalog.vendor,
+    connection,
+    (secret) => secrets.get(secret),
+    options,
+  );
   if (resolved.kind === 'unusable') {
     return [failed(`${name}, settings`, resolved.problem, resolved.remedy ?? 'correct its spec')];
   }
   let driver: GatewayDriver;
   try {
-    driver = createGatewayDriver(resolved.options);
+    driver = resolved.createDriver();
   } catch (error) {
     const message = error instanceof Error ? error.message : 'they cannot be used';
     return [failed(`${name}, settings`, message, 'correct its spec or the Secret')];
@@ -251,7 +257,7 @@ async function checkConnection(
   try {
     return [
       fine(`${name}, settings`, 'Secrets are there'),
-      ...(await checkGateway(name, driver, signal)),
+      ...(await checkGateway(name, resolved.vendor, driver, signal)),
       ...(await checkDataPlanes(options, name, { spec: resolved.spec, reader: driver.dataPlanes }, signal)),
     ];
   } finally {
@@ -261,6 +267,7 @@ async function checkConnection(
 
 async function checkGateway(
   name: string,
+  { limits: { oldestMajorVersion } }: Vendor,
   driver: GatewayDriver,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
@@ -274,11 +281,11 @@ async function checkGateway(
     return [gatewayFailed(name, error)];
   }
   const gateway =
-    version !== undefined && Number.parseInt(version, 10) < OLDEST_APISIX
+    version !== undefined && Number.parseInt(version, 10) < oldestMajorVersion
       ? failed(
           `${name}, gateway`,
           `${driver.type} ${version} is too old`,
-          `use ${driver.type} ${OLDEST_APISIX}.0 or newer`,
+          `use ${driver.type} ${oldestMajorVersion}.0 or newer`,
         )
       : fine(`${name}, gateway`, `${driver.type} ${version ?? 'that does not say its version'} answers`);
   try {
@@ -299,12 +306,12 @@ async function checkDataPlanes(
   { spec, reader }: { readonly spec: GatewayConnectionSpec; readonly reader: DataPlaneReader | undefined },
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const controlApi = controlApiOf(spec);
+  const controlApi = dataPlanesOf(deps.catalog.vendor, spec);
   if (controlApi === undefined || reader === undefined) return [];
   let urls: readonly string[];
   if (controlApi.kind === 'urls') urls = controlApi.urls;
   else {
-    const found = await serviceUrls(deps, controlApi.ref, signal);
+    const found = await serviceUrls(deps, controlApi, signal);
     if (!found.ok) return [failed(`${name}, data planes`, found.problem, found.remedy)];
     ({ urls } = found);
   }
@@ -323,10 +330,10 @@ async function checkDataPlanes(
 
 async function serviceUrls(
   { transport, namespaces }: CheckDeps,
-  ref: ServicePortRef,
+  { ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>,
   signal: AbortSignal,
 ): Promise<{ readonly ok: true; readonly urls: readonly string[] } | ({ readonly ok: false } & Complaint)> {
-  const problem = unfollowedProblem(namespaces, ref.namespace);
+  const problem = unfollowedProblem(namespaces, ref.namespace, field);
   if (problem !== undefined) return { ok: false, problem };
   const { namespace, name } = ref;
   const services = resourcePath({ group: '', version: 'v1', plural: 'services', namespace });
@@ -346,10 +353,10 @@ async function serviceUrls(
       transformService(service[0]),
       endpoints.flatMap((raw) => transformSlice(raw) ?? []),
     );
-    if (found.state === 'external') return { ok: false, problem: noDataPlanes(ref) };
+    if (found.state === 'external') return { ok: false, problem: noDataPlanes(ref, field) };
     if (found.state !== 'known') return { ok: false, problem: found.message };
     const urls = endpointUrls(found);
-    return urls.length > 0 ? { ok: true, urls } : { ok: false, problem: noDataPlanes(ref) };
+    return urls.length > 0 ? { ok: true, urls } : { ok: false, problem: noDataPlanes(ref, field) };
   } catch (error) {
     return { ok: false, problem: kubeError(error).message, remedy: SOLVE_FIRST };
   }

@@ -1,6 +1,7 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 import { CUSTOM_RESOURCES } from '../../api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from '../../api/group.ts';
+import type { Catalog } from '../../catalog.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -11,6 +12,7 @@ import { type Manifest, type ManifestOptions, manifestsOf } from './manifests.ts
 import { otherSubject } from './other-installation.ts';
 
 export interface InstallDeps {
+  readonly catalog: Catalog;
   readonly transport: KubeTransport;
   /** What the transport was made from: server and certificate authority of the kubeconfig to write. */
   readonly kubeConfig: KubeConfig;
@@ -41,7 +43,7 @@ export async function install(
     await expectNamespaces(transport, namespace, ['--secret-namespaces', secretNamespaces], signal);
     await expectOnlyInstallation(transport, namespace, signal);
   }
-  const manifests = manifestsOf(manifest);
+  const manifests = manifestsOf(deps.catalog, manifest);
   for (const one of manifests) say(`${nameOf(one)} ${await apply(transport, one, signal)}`);
   for (const one of manifests) {
     if (one.kind === 'CustomResourceDefinition') await established(deps, one, signal);

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
-import { CUSTOM_RESOURCES, customResourceDefinition } from '../../api/crd.ts';
+import { customResourceDefinition } from '../../api/crd.ts';
+import type { Catalog } from '../../catalog.ts';
 import { rbacObjects } from '../../kube/rbac.ts';
 
 /** An object as it is applied. */
@@ -28,8 +29,11 @@ export interface ManifestOptions {
 }
 
 /** Everything that an installation consists of, in the order in which it is applied. */
-export function manifestsOf({ namespace, crdsOnly, ...rights }: ManifestOptions): readonly Manifest[] {
-  const crds = CUSTOM_RESOURCES.map(customResourceDefinition);
+export function manifestsOf(
+  { customResources }: Pick<Catalog, 'customResources'>,
+  { namespace, crdsOnly, ...rights }: ManifestOptions,
+): readonly Manifest[] {
+  const crds = customResources.map(customResourceDefinition);
   const objects = crdsOnly
     ? crds
     : [
@@ -41,8 +45,8 @@ export function manifestsOf({ namespace, crdsOnly, ...rights }: ManifestOptions)
 }
 
 /** For `kubectl apply -f -`. */
-export function manifestsYaml(options: ManifestOptions): string {
-  return manifestsOf(options)
+export function manifestsYaml(catalog: Pick<Catalog, 'customResources'>, options: ManifestOptions): string {
+  return manifestsOf(catalog, options)
     .map((manifest) => stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false }))
     .join('---\n');
 }

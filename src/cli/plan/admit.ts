@@ -3,6 +3,7 @@ import { CUSTOM_RESOURCES } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { dnsLabel, dnsSubdomain } from '../../api/schema.ts';
 import { kubeTime } from '../../decide/status.ts';
+import type { CustomTransforms } from '../../kube/objects.ts';
 import { isObject, type JsonObject, objectIn, textIn } from '../../runtime/json.ts';
 import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
 import { withMirrored } from './mirror-endpoints.ts';
@@ -140,7 +141,7 @@ const BY_TYPE = new Map<string, KindName>([
  *
  * @param now Wall clock, milliseconds: the age of objects that have none.
  */
-export function admit(documents: readonly Document[], now: number): Admitted {
+export function admit(custom: CustomTransforms, documents: readonly Document[], now: number): Admitted {
   const problems: string[] = [];
   const ignored = new Map<string, number>();
   const admitted = new Map<KindName, JsonObject[]>();
@@ -164,7 +165,7 @@ export function admit(documents: readonly Document[], now: number): Admitted {
     }
     const accepted = withDefaults(name, object, now);
     const label = labelOf(accepted);
-    const wrong = [...metadataProblems(name, accepted), ...schemaProblems(name, accepted)];
+    const wrong = [...metadataProblems(name, accepted), ...schemaProblems(custom, name, accepted)];
     const before = seen.get(label);
     if (before !== undefined) wrong.push(`it is given twice, first in ${before}: remove one`);
     seen.set(label, where);
@@ -277,9 +278,9 @@ function metadataProblems(admittedKind: KindName, object: JsonObject): readonly 
   return problems;
 }
 
-function schemaProblems(name: KindName, object: JsonObject): readonly string[] {
+function schemaProblems(custom: CustomTransforms, name: KindName, object: JsonObject): readonly string[] {
   if (isOurs(name)) {
-    const spec = KINDS[name].trim(object)?.spec;
+    const spec = KINDS[name].trim(object, custom)?.spec;
     // Without a name there is nothing to trim; that is told already.
     if (spec === undefined) return [];
     return spec.ok ? unknownFields(object['spec'], spec.value, 'spec') : [spec.message];

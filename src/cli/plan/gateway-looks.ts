@@ -1,6 +1,6 @@
-import { gatewayOptionsOf } from '../../gateways/connection-options.ts';
+import { type GatewayAccess, resolveConnection } from '../../gateways/connect.ts';
 import type { GatewayDriver } from '../../gateways/driver.ts';
-import { createGatewayDriver, gatewayFormat } from '../../gateways/index.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import { OperatorError } from '../../model/errors.ts';
 import type { GatewayConnection } from '../../model/objects.ts';
 import { isObject } from '../../runtime/json.ts';
@@ -8,24 +8,20 @@ import type { Stores } from './kinds.ts';
 import type { GatewayLook } from './make-plan.ts';
 import { PlanError } from './plan-error.ts';
 
-export interface GatewayAccess {
-  readonly operatorNamespace: string;
-  readonly requestTimeoutMs: number;
-}
-
 /** Asks the gateway of every connection what it holds: one request each. What fails is told in its look. */
 export async function lookAtGateways(
+  vendorOf: (type: string) => Vendor,
   { connections, secrets }: Pick<Stores, 'connections' | 'secrets'>,
   access: GatewayAccess,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, GatewayLook>> {
   const looks = [...connections.list()].map(async (connection): Promise<[string, GatewayLook]> => {
     const secretNamed = (name: string) => secrets.get(access.operatorNamespace, name);
-    const resolved = gatewayOptionsOf(connection, secretNamed, access);
+    const resolved = resolveConnection(vendorOf, connection, secretNamed, access);
     if (resolved.kind === 'unusable') return [connection.name, failed(resolved.message)];
     let driver: GatewayDriver;
     try {
-      driver = createGatewayDriver({ ...resolved.options, mayWrite: () => false });
+      driver = resolved.createDriver(() => false);
     } catch (error) {
       return [
         connection.name,
@@ -34,7 +30,7 @@ export async function lookAtGateways(
     }
     try {
       const { upstreams, info } = await driver.list(signal);
-      const { canonical, read } = gatewayFormat(resolved.options.type);
+      const { canonical, read } = resolved.vendor.format;
       return [connection.name, { kind: 'listed', upstreams, info, canonical, read }];
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error;
@@ -51,6 +47,7 @@ export async function lookAtGateways(
  * mapping of names of connections to such answers. Throws `PlanError` where it is neither.
  */
 export function looksIn(
+  vendorOf: (type: string) => Vendor,
   state: unknown,
   source: string,
   connections: readonly GatewayConnection[],
@@ -74,7 +71,7 @@ export function looksIn(
       if (!spec.ok) return [name, failed(`GatewayConnection ${name} is not valid: ${spec.message}`)];
       const body = byConnection[name];
       if (body === undefined) return [name, failed(`${source} has no list for it: add one under ${name}`)];
-      const format = gatewayFormat(spec.value.type);
+      const { format } = vendorOf(spec.value.type);
       try {
         const version = connection.status?.gatewayVersion;
         const info = version === undefined ? {} : { version };

@@ -4,11 +4,9 @@ import { IdConflicts } from '../../decide/id-conflicts.ts';
 import { grantIndexes } from '../../decide/references.ts';
 import { upstreamIndexes } from '../../decide/upstream-indexes.ts';
 import {
+  type CustomTransforms,
   REFERENCE_GRANT,
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformReferenceGrant,
@@ -38,7 +36,7 @@ export interface Kind<T extends Stored> {
   readonly plural: string;
   readonly scope: 'Namespaced' | 'Cluster';
   /** Undefined for what the operator would not look at either. */
-  readonly trim: (value: unknown) => T | undefined;
+  readonly trim: (value: unknown, custom: CustomTransforms) => T | undefined;
   readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;
 }
 
@@ -53,21 +51,21 @@ export const KINDS = {
     ...GATEWAY_UPSTREAM,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayUpstream,
+    trim: (value, { gatewayUpstream }) => gatewayUpstream(value),
     indexes: upstreamIndexes,
   }),
   connections: kind({
     ...GATEWAY_CONNECTION,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayConnection,
+    trim: (value, { gatewayConnection }) => gatewayConnection(value),
     indexes: {},
   }),
   sets: kind({
     ...GATEWAY_UPSTREAM_SET,
     group: GROUP,
     version: VERSION,
-    trim: transformGatewayUpstreamSet,
+    trim: (value, { gatewayUpstreamSet }) => gatewayUpstreamSet(value),
     indexes: {},
   }),
   namespaces: kind({
@@ -167,8 +165,21 @@ export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<
 };
 
 /** Stores that hold `objects`, all of them known in full; certificates those of `secretNamespaces` alone. */
-export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
+export function storesOf(
+  custom: CustomTransforms,
+  objects: RawObjects,
+  secretNamespaces: readonly string[] = [],
+): Stores {
   const certificateKind = { trim: transformCertificateSecret, indexes: {} };
+  const filled = <T extends Stored>(
+    { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
+    raw: readonly unknown[] | undefined,
+  ) =>
+    planStore(
+      indexes,
+      (raw ?? []).flatMap((value) => trim(value, custom) ?? []),
+      { state: raw === undefined ? 'absent' : 'synced' },
+    );
   return {
     certificates: new Map(
       secretNamespaces.map((namespace) => [
@@ -190,17 +201,6 @@ export function storesOf(objects: RawObjects, secretNamespaces: readonly string[
     ...(objects.nodes === undefined ? {} : { nodes: filled(KINDS.nodes, objects.nodes) }),
     ...(objects.endpoints === undefined ? {} : { endpoints: filled(KINDS.endpoints, objects.endpoints) }),
   };
-}
-
-function filled<T extends Stored>(
-  { trim, indexes }: Pick<Kind<T>, 'trim' | 'indexes'>,
-  raw: readonly unknown[] | undefined,
-) {
-  return planStore(
-    indexes,
-    (raw ?? []).flatMap((value) => trim(value) ?? []),
-    { state: raw === undefined ? 'absent' : 'synced' },
-  );
 }
 
 /** A store of `objects` in which an error of a listener is a defect of the plan. */

@@ -1,4 +1,5 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
+import type { Catalog } from '../../catalog.ts';
 import { belongingOf } from '../../decide/belonging.ts';
 import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
 import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
@@ -8,7 +9,6 @@ import { planChange } from '../../decide/plan-change.ts';
 import type { Snapshot } from '../../decide/snapshot.ts';
 import { kubeTime } from '../../decide/status.ts';
 import type { GatewayFormat } from '../../gateways/driver.ts';
-import { vendorOf } from '../../gateways/index.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
 import { splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
@@ -33,6 +33,7 @@ export type GatewayLook =
   | { readonly kind: 'failed'; readonly message: string };
 
 export interface PlanInput {
+  readonly catalog: Pick<Catalog, 'schemas' | 'vendor'>;
   readonly stores: Stores;
   /** The only namespaces whose objects are in `stores`. Empty: all. */
   readonly onlyNamespaces: readonly string[];
@@ -141,18 +142,18 @@ export function makePlan(input: PlanInput): Plan {
 }
 
 /** What the operator would look at right after a start: without any memory of its own. */
-function worldOf({ stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
+function worldOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
   return {
     ...stores,
     onlyNamespaces,
     clusterId,
+    vendorOf: catalog.vendor,
     claims: claimsOf(stores),
     source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
     held: (connection, id) => {
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
     },
-    vendorOf,
     gatewayInfo: ({ name }) => {
       const look = gateways.get(name);
       return look?.kind === 'listed' ? look.info : {};

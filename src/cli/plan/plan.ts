@@ -1,3 +1,4 @@
+import type { Catalog } from '../../catalog.ts';
 import type { KubeTransport } from '../../kube/transport.ts';
 import { objectIn, textIn } from '../../runtime/json.ts';
 import { admit } from './admit.ts';
@@ -31,15 +32,21 @@ export interface PlanOptions {
 export async function inputFromFiles(
   options: PlanOptions,
   {
+    catalog,
     stdin,
     now,
     note,
-  }: { readonly stdin: Input; readonly now: number; readonly note: (line: string) => void },
+  }: {
+    readonly catalog: Catalog;
+    readonly stdin: Input;
+    readonly now: number;
+    readonly note: (line: string) => void;
+  },
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const { objects, ignored } = admit(await readFiles(options.files, stdin), now);
+  const { objects, ignored } = admit(catalog.transforms, await readFiles(options.files, stdin), now);
   for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
-  return await inputOf(options, within(objects, options), now, signal);
+  return await inputOf(catalog, options, within(objects, options), now, signal);
 }
 
 /** What an operator of this configuration sees. Nodes in files are there to be looked at. */
@@ -64,11 +71,16 @@ function within(
 /** Lists, and changes nothing. Rejects with `KubeApiError` or `PlanError`. */
 export async function inputFromCluster(
   options: PlanOptions,
-  { transport, now }: { readonly transport: KubeTransport; readonly now: number },
+  {
+    catalog,
+    transport,
+    now,
+  }: { readonly catalog: Catalog; readonly transport: KubeTransport; readonly now: number },
   signal: AbortSignal,
 ): Promise<PlanInput> {
   const isAsked = options.gatewayState === undefined;
   return await inputOf(
+    catalog,
     options,
     await readCluster({ ...options, transport, withAdminKeys: isAsked }, signal),
     now,
@@ -77,12 +89,13 @@ export async function inputFromCluster(
 }
 
 async function inputOf(
+  catalog: Catalog,
   { clusterId: given, gatewayState, only, ...access }: PlanOptions,
   objects: RawObjects,
   now: number,
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const stores = expandSets(storesOf(objects, access.secretNamespaces), now);
+  const stores = expandSets(storesOf(catalog.transforms, objects, access.secretNamespaces), now);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(
@@ -91,7 +104,9 @@ async function inputOf(
   }
   const gateways =
     gatewayState === undefined
-      ? await lookAtGateways(stores, access, signal)
-      : looksIn(await readDocument(gatewayState), gatewayState, [...stores.connections.list()]);
-  return { stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now };
+      ? await lookAtGateways(catalog.vendor, stores, access, signal)
+      : looksIn(catalog.vendor, await readDocument(gatewayState), gatewayState, [
+          ...stores.connections.list(),
+        ]);
+  return { catalog, stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now };
 }

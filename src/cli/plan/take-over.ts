@@ -1,5 +1,6 @@
-import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../api/gateway-upstream.ts';
+import type { GatewayUpstreamSpec } from '../../api/gateway-upstream.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
+import type { Catalog } from '../../catalog.ts';
 import { accessProblem, adoptionProblem } from '../../decide/access.ts';
 import { backendTargets, buildUpstream, type ResolvedBackend } from '../../decide/build-upstream.ts';
 import { nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
@@ -36,7 +37,7 @@ interface Manifest {
   readonly spec: object;
 }
 
-export interface TakeOverInput extends Pick<PlanInput, 'stores' | 'gateways'> {
+export interface TakeOverInput extends Pick<PlanInput, 'catalog' | 'stores' | 'gateways'> {
   /** Where the objects are to be; undefined: where their Services are. */
   readonly namespace: string | undefined;
 }
@@ -73,7 +74,7 @@ interface Origin {
   readonly notes: readonly string[];
 }
 
-function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<string>) {
+function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, names: Set<string>) {
   const source = combineSources({ Kubernetes: createKubernetesSource(stores) });
   const servicesBy = { TCP: servicesByPlaces('TCP'), UDP: servicesByPlaces('UDP') };
 
@@ -83,6 +84,7 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     observed: ObservedUpstream,
   ): TakeOver => {
     const { id } = observed;
+    const section = connection.spec.ok ? catalog.vendor(connection.spec.value.type).section : '';
     const base = { connection: connection.name, upstreamId: id };
     const { traffic, serviceName } = read(observed);
     const origin = originOf(observed, serviceName, protocolOf(traffic.scheme));
@@ -93,12 +95,12 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
       upstreamId: id,
       adoptionPolicy: 'IfUnowned',
       backends: origin.backends(namespace),
-      ...specOfTraffic(traffic),
+      ...specOfTraffic(traffic, section),
       ...(Object.keys(observed.labels).length === 0 ? {} : { labels: observed.labels }),
     };
-    const { spec, fields, problem } = acceptable(given);
+    const { spec, fields, problem } = acceptable(catalog.schemas.gatewayUpstream, given);
     if (spec === undefined) return { ...base, notes: [problem] };
-    const { upstream } = buildUpstream(spec, { id, labels: {} }, resolve(spec, namespace));
+    const { upstream } = buildUpstream(spec, { id, labels: {}, section }, resolve(spec, namespace));
     const stated = canonical(upstream);
     const unstated = fieldsInTheWay(observed, stated);
     const otherwise = statedOtherwise(observed.canonical, stated);
@@ -200,7 +202,8 @@ function createWriter({ stores, namespace: wanted }: TakeOverInput, names: Set<s
     namespace: string,
   ): readonly string[] {
     if (!connection.spec.ok) return [];
-    const named = { name: connection.name, spec: connection.spec.value };
+    const { section } = catalog.vendor(connection.spec.value.type);
+    const named = { name: connection.name, spec: connection.spec.value, section };
     const { namespaces } = stores;
     const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
     const isNamespace = (name: string) => namespaces.get('', name) !== undefined;
@@ -233,10 +236,13 @@ type Acceptable =
   | { readonly spec?: never; readonly fields?: never; readonly problem: string };
 
 /** `given` without the fields that no spec takes; the backends have to be right. */
-function acceptable(given: Readonly<Record<string, unknown>>): Acceptable {
+function acceptable(
+  schema: Catalog['schemas']['gatewayUpstream'],
+  given: Readonly<Record<string, unknown>>,
+): Acceptable {
   const fields = { ...given };
   for (;;) {
-    const { success, data, error } = gatewayUpstreamSpec.safeParse(fields);
+    const { success, data, error } = schema.safeParse(fields);
     if (success) return { spec: data, fields };
     const { path, message } = error.issues[0] ?? { path: [], message: 'no reason given' };
     const [field] = path;

@@ -1,11 +1,7 @@
 import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
 import { GROUP, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts';
 import { listAll } from '../../kube/list-all.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
-} from '../../kube/objects.ts';
+import type { CustomTransforms } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type {
   CustomObject,
@@ -27,14 +23,15 @@ const NAMED = 10;
 
 /** `namespaces`: the only ones that the operator follows. Empty: all. */
 export async function scopeOf(
+  transforms: CustomTransforms,
   transport: KubeTransport,
   namespaces: readonly string[],
   signal: AbortSignal,
 ): Promise<Scope> {
   const [all, sets, connections] = await Promise.all([
-    objectsOf(transport, GATEWAY_UPSTREAM.plural, transformGatewayUpstream, signal),
-    objectsOf(transport, GATEWAY_UPSTREAM_SET.plural, transformGatewayUpstreamSet, signal),
-    objectsOf(transport, GATEWAY_CONNECTION.plural, transformGatewayConnection, signal),
+    objectsOf(transport, GATEWAY_UPSTREAM.plural, transforms.gatewayUpstream, signal),
+    objectsOf(transport, GATEWAY_UPSTREAM_SET.plural, transforms.gatewayUpstreamSet, signal),
+    objectsOf(transport, GATEWAY_CONNECTION.plural, transforms.gatewayConnection, signal),
   ]);
   const isFollowed = followedIn(namespaces);
   const upstreams = all.filter(isFollowed);
@@ -54,11 +51,12 @@ export async function scopeOf(
 
 /** The GatewayUpstreams of the operator alone, for a loop that waits for them. */
 export async function upstreamsOf(
+  transforms: CustomTransforms,
   transport: KubeTransport,
   namespaces: readonly string[],
   signal: AbortSignal,
 ): Promise<readonly GatewayUpstream[]> {
-  const all = await objectsOf(transport, GATEWAY_UPSTREAM.plural, transformGatewayUpstream, signal);
+  const all = await objectsOf(transport, GATEWAY_UPSTREAM.plural, transforms.gatewayUpstream, signal);
   return all.filter(followedIn(namespaces));
 }
 

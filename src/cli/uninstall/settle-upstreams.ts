@@ -1,6 +1,7 @@
 import { GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
 import { GROUP, OPERATOR, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts';
 import type { Condition } from '../../api/schema.ts';
+import type { Catalog } from '../../catalog.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { GatewayUpstream, GatewayUpstreamSet } from '../../model/objects.ts';
@@ -12,6 +13,7 @@ import { count, namesOf, type Scope, upstreamsOf } from './scope.ts';
 export type FinalizerPolicy = 'refuse' | 'orphan' | 'delete';
 
 interface SettleDeps {
+  readonly catalog: Pick<Catalog, 'transforms'>;
   readonly transport: KubeTransport;
   readonly clock: Clock;
   /** One line for the user. */
@@ -89,9 +91,9 @@ async function orphan(
   const deadline = clock.monotonic() + waitMs;
   let unmarked: readonly GatewayUpstream[];
   for (;;) {
-    unmarked = (await upstreamsOf(deps.transport, options.namespaces, signal)).filter(
-      (object) => !isMarked(object),
-    );
+    unmarked = (
+      await upstreamsOf(deps.catalog.transforms, deps.transport, options.namespaces, signal)
+    ).filter((object) => !isMarked(object));
     if (unmarked.length === 0) {
       say('The operator marked their upstreams: they stay in the gateways.');
       return;
@@ -126,7 +128,7 @@ async function deleteAll(
   options: SettleOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { transport, clock, say } = deps;
+  const { catalog, transport, clock, say } = deps;
   // First, or they would make their GatewayUpstreams anew.
   for (const set of sets) {
     if (await remove(transport, setPath(set), signal)) say(`GatewayUpstreamSet ${set.name} deleted`);
@@ -138,7 +140,7 @@ async function deleteAll(
   const begun = clock.monotonic();
   let progress = { left: upstreams.length, at: begun };
   for (;;) {
-    const left = await upstreamsOf(transport, options.namespaces, signal);
+    const left = await upstreamsOf(catalog.transforms, transport, options.namespaces, signal);
     if (left.length === 0) break;
     // A set may have made one in the moment before it went.
     for (const object of left) {

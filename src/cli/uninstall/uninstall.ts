@@ -1,4 +1,5 @@
 import { CONNECTION_FINALIZER, OPERATOR, UPSTREAM_FINALIZER } from '../../api/group.ts';
+import type { Catalog } from '../../catalog.ts';
 import { listAll } from '../../kube/list-all.ts';
 import { type CustomKind, createObjectWriter } from '../../kube/object-writer.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
@@ -30,6 +31,7 @@ export interface UninstallOptions {
 }
 
 export interface UninstallDeps {
+  readonly catalog: Catalog;
   readonly transport: KubeTransport;
   readonly clock: Clock;
   /** One line for the user. */
@@ -50,7 +52,12 @@ export async function uninstall(
   signal: AbortSignal,
 ): Promise<void> {
   if (!options.keepRbac) await expectOwnInstallation(deps, options.namespace, signal);
-  await settleUpstreams(deps, await scopeOf(deps.transport, options.namespaces, signal), options, signal);
+  await settleUpstreams(
+    deps,
+    await scopeOf(deps.catalog.transforms, deps.transport, options.namespaces, signal),
+    options,
+    signal,
+  );
   await using lease = await takeLease(deps, options, signal);
   // Without the Lease an operator may still run: it cannot put a finalizer back once its bindings are gone.
   if (!options.keepRbac) await removeRbac(deps, options.namespace, signal);
@@ -95,9 +102,9 @@ async function releaseFinalizers(
   ] as const satisfies readonly { readonly kind: CustomKind; readonly [field: string]: unknown }[];
   for (const { kind, finalizer, of } of kinds) {
     for (let pass = 0; pass < MAX_PASSES; pass += 1) {
-      const holding = of(await scopeOf(deps.transport, options.namespaces, signal)).filter(({ finalizers }) =>
-        finalizers.includes(finalizer),
-      );
+      const holding = of(
+        await scopeOf(deps.catalog.transforms, deps.transport, options.namespaces, signal),
+      ).filter(({ finalizers }) => finalizers.includes(finalizer));
       if (holding.length === 0) break;
       for (const object of holding) await writer.removeFinalizer(kind, object, finalizer, signal);
       deps.say(`Finalizer ${finalizer} removed from ${count(holding.length, kind)}: ${namesOf(holding)}`);
@@ -121,9 +128,12 @@ async function removeRbac(deps: UninstallDeps, namespace: string, signal: AbortS
       inOneNamespace.push({ apiVersion: 'rbac.authorization.k8s.io/v1', kind, metadata });
     }
   }
-  const others = manifestsOf({ namespace, namespaces: [], secretNamespaces: [], crdsOnly: false }).filter(
-    ({ kind }) => ['ClusterRoleBinding', 'ClusterRole', 'ServiceAccount'].includes(kind),
-  );
+  const others = manifestsOf(deps.catalog, {
+    namespace,
+    namespaces: [],
+    secretNamespaces: [],
+    crdsOnly: false,
+  }).filter(({ kind }) => ['ClusterRoleBinding', 'ClusterRole', 'ServiceAccount'].includes(kind));
   const order = ['ClusterRoleBinding', 'RoleBinding', 'ClusterRole', 'Role', 'Secret', 'ServiceAccount'];
   const all = [...others, ...inOneNamespace, tokenSecret(namespace)].toSorted(
     (a, b) => order.indexOf(a.kind) - order.indexOf(b.kind),
@@ -152,7 +162,12 @@ async function removeOwn(
 
 /** Removes the CRDs, or says on every object that stays that no operator maintains it. */
 async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: AbortSignal): Promise<void> {
-  const { upstreams, connections, sets, others } = await scopeOf(deps.transport, options.namespaces, signal);
+  const { upstreams, connections, sets, others } = await scopeOf(
+    deps.catalog.transforms,
+    deps.transport,
+    options.namespaces,
+    signal,
+  );
   if (!options.keepCrds && others.length === 0) return await removeCrds(deps, options, signal);
   // What is cluster-scoped is the other operator's too.
   await markUninstalled(
@@ -168,11 +183,11 @@ async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: A
 }
 
 async function removeCrds(
-  { transport, clock, say }: UninstallDeps,
+  { catalog, transport, clock, say }: UninstallDeps,
   { timeoutMs }: UninstallOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const crds = manifestsOf({ namespace: '', namespaces: [], secretNamespaces: [], crdsOnly: true });
+  const crds = manifestsOf(catalog, { namespace: '', namespaces: [], secretNamespaces: [], crdsOnly: true });
   const going: Manifest[] = [];
   for (const crd of crds) if (await remove(transport, pathOf(crd), signal)) going.push(crd);
   const deadline = clock.monotonic() + timeoutMs;

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
-import { gatewayOptionsOf } from '../../gateways/connection-options.ts';
+import { type ResolvedConnection, refersToSecret, resolveConnection } from '../../gateways/connect.ts';
 import type { GatewayDriver } from '../../gateways/driver.ts';
-import { createGatewayDriver, type GatewayOptions } from '../../gateways/index.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
 import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
 import type { StoreView } from '../../model/store-view.ts';
@@ -24,6 +23,8 @@ export type ConnectionState =
     };
 
 export interface ConnectionsOptions {
+  /** By `spec.type` of a GatewayConnection. */
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   /** Secrets of the operator's own namespace. */
   readonly secrets: StoreView<SecretFacts>;
@@ -97,7 +98,8 @@ export class Connections {
     }
     const { secrets, operatorNamespace } = this.#options;
     this.#options.setConcurrency(name, connection.spec.ok ? connection.spec.value.limits.concurrency : 1);
-    const resolved = gatewayOptionsOf(
+    const resolved = resolveConnection(
+      this.#options.vendorOf,
       connection,
       (secret) => secrets.get(operatorNamespace, secret),
       this.#options,
@@ -111,22 +113,17 @@ export class Connections {
     this.#unusable.delete(name);
     const { limits } = resolved.spec;
     const fingerprint = createHash('sha256')
-      .update(JSON.stringify([resolved.options, limits, connection.uid]))
+      .update(JSON.stringify([resolved.settings, limits, connection.uid]))
       .digest('hex');
     if (this.#open.get(name)?.fingerprint === fingerprint) return;
     const before = this.#close(name);
-    this.#start(name, resolved.spec, resolved.options, fingerprint, before);
+    this.#start(name, resolved, fingerprint, before);
     this.#options.onState(name, 'everything');
   }
 
   /** Whether `secret` is one that `connection` refers to. */
   refersTo(connection: GatewayConnection, secret: string): boolean {
-    const apisix = connection.spec.ok ? connection.spec.value.apisix : undefined;
-    return (
-      apisix?.adminKeySecretRef.name === secret ||
-      apisix?.tls?.caSecretRef?.name === secret ||
-      apisix?.tls?.clientCertificateSecretRef?.name === secret
-    );
+    return refersToSecret(this.#options.vendorOf, connection, secret);
   }
 
   async close(): Promise<void> {
@@ -141,8 +138,7 @@ export class Connections {
 
   #start(
     name: string,
-    spec: GatewayConnectionSpec,
-    options: GatewayOptions,
+    { spec, createDriver }: Extract<ResolvedConnection, { kind: 'resolved' }>,
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
@@ -151,7 +147,7 @@ export class Connections {
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
-      driver = createGatewayDriver({ ...options, mayWrite });
+      driver = createDriver(mayWrite);
     } catch (error) {
       // The driver's own words about its options: an address that is none, a certificate that cannot be read.
       const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;

@@ -2,7 +2,7 @@ import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { DELETION_TIMEOUT, durationMs } from '../../api/schema.ts';
 import { patternProblem } from '../../decide/access.ts';
 import { missingVerdict, summarize } from '../../decide/status.ts';
-import { gatewayFormat } from '../../gateways/index.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import type { ObjectWriter } from '../../kube/object-writer.ts';
 import type { MissingPermissions } from '../../kube/permissions.ts';
 import { GatewayAuthError } from '../../model/errors.ts';
@@ -22,6 +22,7 @@ import type { ConnectionOutcome, Reporter } from '../status/reporter.ts';
 import type { ConnectionState } from './connections.ts';
 
 export interface ConnectionReconcilerDeps {
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   /** With the index `connection`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -200,7 +201,9 @@ function outcomeOf(
       problem ??
       summarize([reachable, authorized], READY),
     gatewayVersion: info.version ?? connection.status?.gatewayVersion,
-    capabilities: connection.spec.ok ? gatewayFormat(connection.spec.value.type).capabilities(info) : [],
+    capabilities: connection.spec.ok
+      ? deps.vendorOf(connection.spec.value.type).format.capabilities(info)
+      : [],
     upstreams: users.length,
     leftBehind: deps.sweep.leftAlone(connection.name),
     dataPlanes: deps.proof.status(connection.name),

@@ -14,8 +14,9 @@ import {
 } from '../../decide/data-planes.ts';
 import { nodesIn } from '../../decide/diff.ts';
 import { boundedMessage } from '../../decide/status.ts';
-import { controlApiOf } from '../../gateways/connection-options.ts';
+import { dataPlanesOf, type FoundDataPlanes } from '../../gateways/connect.ts';
 import type { DataPlaneReader } from '../../gateways/driver.ts';
+import type { Vendor } from '../../gateways/vendor.ts';
 import { GatewayUnavailableError } from '../../model/errors.ts';
 import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
@@ -31,6 +32,7 @@ import type { DiscoverySource } from '../../sources/source.ts';
 import type { Reporter } from '../status/reporter.ts';
 
 export interface ProofDeps {
+  readonly vendorOf: (type: string) => Vendor;
   readonly connections: StoreView<GatewayConnection>;
   readonly upstreams: StoreView<GatewayUpstream>;
   /** Undefined while the connection cannot be used. */
@@ -127,7 +129,8 @@ export class DataPlaneVerifier {
     const object = this.#deps.connections.get('', connection);
     // A spec that this program cannot read says nothing new.
     if (object !== undefined && !object.spec.ok) return;
-    const controlApi = object?.spec.ok === true ? controlApiOf(object.spec.value) : undefined;
+    const controlApi =
+      object?.spec.ok === true ? dataPlanesOf(this.#deps.vendorOf, object.spec.value) : undefined;
     const before = this.#followed.get(connection);
     if (controlApi === undefined) {
       before?.subscription?.handle[Symbol.dispose]();
@@ -149,7 +152,7 @@ export class DataPlaneVerifier {
     this.#followed.set(connection, followed);
     this.#queue.setConcurrency(dataPlaneLane(connection), CONCURRENCY, { slow: SLOW_CONCURRENCY });
     this.#subscribe(connection, followed, controlApi.kind === 'service' ? controlApi.ref : undefined);
-    const found = controlApi.kind === 'service' ? this.#lookUp(controlApi.ref) : { urls: controlApi.urls };
+    const found = controlApi.kind === 'service' ? this.#lookUp(controlApi) : { urls: controlApi.urls };
     followed.problem = found.problem;
     if (found.urls !== undefined) this.#replace(connection, followed, new Set(found.urls));
     this.#deps.onChange(connection);
@@ -296,20 +299,23 @@ export class DataPlaneVerifier {
   }
 
   /** Without `urls` nothing is known now: those known before stay. */
-  #lookUp(ref: ServicePortRef): { readonly urls?: readonly string[]; readonly problem?: string } {
+  #lookUp({ ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>): {
+    readonly urls?: readonly string[];
+    readonly problem?: string;
+  } {
     const { onlyNamespaces, source } = this.#deps;
-    const unfollowed = unfollowedProblem(onlyNamespaces, ref.namespace);
+    const unfollowed = unfollowedProblem(onlyNamespaces, ref.namespace, field);
     if (unfollowed !== undefined) return { urls: [], problem: unfollowed };
     const found = source.read(ref);
     switch (found.state) {
       case 'known': {
         const urls = endpointUrls(found);
-        return urls.length > 0 ? { urls } : { urls, problem: noDataPlanes(ref) };
+        return urls.length > 0 ? { urls } : { urls, problem: noDataPlanes(ref, field) };
       }
       case 'external':
-        return { urls: [], problem: noDataPlanes(ref) };
+        return { urls: [], problem: noDataPlanes(ref, field) };
       case 'absent':
-        return { urls: [], problem: `spec.apisix.controlApi.serviceRef: ${found.message}` };
+        return { urls: [], problem: `${field}: ${found.message}` };
       case 'unknown':
         return found.beginning ? {} : { problem: found.message };
       default:

@@ -1,8 +1,14 @@
-import { GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
-import { closeHttpAgents, createHttpAgents } from './http-agents.ts';
-import { type HttpAnswer, NoAnswerError, type TlsSettings } from './http-answer.ts';
-import { createHttpClient } from './http-client.ts';
-import { ItemScanner, NoJsonError, NoObjectsError } from './item-scanner.ts';
+import { OPERATOR } from '../../api/group.ts';
+import { GatewayUnavailableError } from '../../model/errors.ts';
+import type { TlsSettings } from '../../runtime/http/agents.ts';
+import { createHttpClient } from '../../runtime/http/client.ts';
+import {
+  describeFailure,
+  type FailureWording,
+  HttpError,
+  type HttpFailure,
+} from '../../runtime/http/failures.ts';
+import type { HttpResponse } from '../../runtime/http/messages.ts';
 
 export interface ControlAnswer {
   readonly status: 200 | 404;
@@ -30,47 +36,78 @@ export interface ControlClient {
 /** Each data plane is asked one thing after the other. */
 const CONNECTIONS_PER_DATA_PLANE = 1;
 const CONNECT_TIMEOUT_MS = 2000;
-const LOOPBACK =
-  'set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach';
+const CORRECT_ADDRESSES = 'correct spec.apisix.controlApi';
 const WRONG_ADDRESS =
   'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
 const READ_LOG = 'look at its log';
-const CHECK_NETWORK = 'check the route to it, and the NetworkPolicies in between';
+
+const unusable = ({ code }: { readonly code: string }) => `gave no usable answer (${code})`;
+const tooLarge = () => 'sent an answer that is too large';
+
+/** Shorter than the table, because the status repeats it for each data plane. Most failures have one cause: a wrong address. */
+const WORDING: FailureWording = {
+  problems: {
+    DnsUnavailable: () => 'is a name that does not resolve',
+    ConnectionClosed: unusable,
+    ResponseTruncated: unusable,
+    TlsRefused: unusable,
+    CertificateExpired: unusable,
+    CertificateUntrusted: unusable,
+    TlsFailed: unusable,
+    NotHttp: unusable,
+    ConnectTimeout: () => 'could not be connected to in time',
+    ResponseTimeout: () => 'did not answer in time',
+    ResponseTooLarge: tooLarge,
+    ListTooLarge: tooLarge,
+    NotObjects: () => 'answered in words that are not those of the Control API of APISIX',
+  },
+  remedies: {
+    NameUnknown: CORRECT_ADDRESSES,
+    DnsUnavailable: CORRECT_ADDRESSES,
+    ConnectionRefused:
+      'set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach',
+    ConnectionClosed: WRONG_ADDRESS,
+    ResponseTruncated: WRONG_ADDRESS,
+    TlsRefused: WRONG_ADDRESS,
+    CertificateExpired: WRONG_ADDRESS,
+    CertificateUntrusted: WRONG_ADDRESS,
+    TlsFailed: WRONG_ADDRESS,
+    NotHttp: WRONG_ADDRESS,
+    Unusable: WRONG_ADDRESS,
+    ResponseTimeout: 'check its load',
+    ResponseTooLarge: WRONG_ADDRESS,
+    ListTooLarge: WRONG_ADDRESS,
+    NotJson: WRONG_ADDRESS,
+    NotObjects: CORRECT_ADDRESSES,
+  },
+};
 
 export function createControlClient(tls: TlsSettings): ControlClient {
   // The name is that of the Admin API's certificate.
   const { serverName: _, ...ofDataPlanes } = tls;
-  const agents = createHttpAgents(ofDataPlanes, CONNECTIONS_PER_DATA_PLANE);
-  const client = createHttpClient(agents, CONNECT_TIMEOUT_MS);
-
-  const send = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> => {
-    signal.throwIfAborted();
-    try {
-      return await ask();
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      if (error instanceof OperatorError) throw error;
-      if (error instanceof NoObjectsError) throw foreignWords();
-      if (error instanceof NoJsonError) throw withoutJson(200);
-      const [problem, remedy] = whyUnreachable(error);
-      throw new GatewayUnavailableError(problem, { remedy });
-    }
+  const http = createHttpClient({
+    tls: ofDataPlanes,
+    maxConnections: CONNECTIONS_PER_DATA_PLANE,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    userAgent: OPERATOR,
+  });
+  const failed = (error: unknown) => {
+    throw error instanceof HttpError ? unavailable(error.failure) : error;
   };
 
   return {
     async get(dataPlane, path, timeoutMs, signal) {
       const url = urlOf(dataPlane, path);
-      return answerOf(await send(() => client.send(url, { method: 'GET', timeoutMs }, signal), signal));
+      return answerOf(await http.send({ method: 'GET', url, timeoutMs }, signal).catch(failed));
     },
 
     async list(dataPlane, path, timeoutMs, take, signal) {
       const url = urlOf(dataPlane, path);
-      const scanner = new ItemScanner('root', take);
-      const response = await send(() => client.list(url, { timeoutMs }, scanner, signal), signal);
-      return 'body' in response ? answerOf(response) : { status: 200, body: response.rest };
+      const response = await http.list({ url, timeoutMs, take }, signal).catch(failed);
+      return 'text' in response ? answerOf(response) : { status: response.status, body: response.rest };
     },
 
-    close: () => closeHttpAgents(agents),
+    close: () => http.close(),
   };
 }
 
@@ -80,7 +117,7 @@ function urlOf(dataPlane: string, path: string): URL {
   return url;
 }
 
-function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer {
+function answerOf({ status, text }: HttpResponse): ControlAnswer {
   if (status >= 300 && status < 400) {
     throw new GatewayUnavailableError(`answered ${status}, a redirect, which the operator does not follow`, {
       remedy: WRONG_ADDRESS,
@@ -94,42 +131,16 @@ function answerOf({ statusCode: status, body: text }: HttpAnswer): ControlAnswer
   try {
     return { status, body: JSON.parse(text) as unknown };
   } catch {
-    throw withoutJson(status);
+    throw unavailable({ kind: 'NotJson', status });
   }
-}
-
-function withoutJson(status: number): GatewayUnavailableError {
-  return new GatewayUnavailableError(`answered ${status} without JSON`, { remedy: WRONG_ADDRESS });
 }
 
 /** The answer is JSON that the Control API of APISIX does not give. */
 export function foreignWords(): GatewayUnavailableError {
-  return new GatewayUnavailableError('answered in words that are not those of the Control API of APISIX', {
-    remedy: 'correct spec.apisix.controlApi',
-  });
+  return unavailable({ kind: 'NotObjects' });
 }
 
-function whyUnreachable(error: unknown): readonly [problem: string, remedy: string] {
-  if (!(error instanceof NoAnswerError)) throw error;
-  const { why } = error;
-  if (why.kind === 'tooLarge') return ['sent an answer that is too large', WRONG_ADDRESS];
-  if (why.kind === 'timeout') {
-    return why.phase === 'answer'
-      ? ['did not answer in time', 'check its load']
-      : ['could not be connected to in time', 'check its address, and the NetworkPolicies in between'];
-  }
-  const { code } = why;
-  switch (code) {
-    case 'ECONNREFUSED':
-      return ['refused the connection', LOOPBACK];
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return ['is a name that does not resolve', 'correct spec.apisix.controlApi'];
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-    case 'ETIMEDOUT':
-      return ['cannot be reached', CHECK_NETWORK];
-    default:
-      return [`gave no usable answer (${code})`, WRONG_ADDRESS];
-  }
+function unavailable(failure: HttpFailure): GatewayUnavailableError {
+  const { problem, remedy } = describeFailure(failure, WORDING);
+  return new GatewayUnavailableError(problem, { remedy });
 }

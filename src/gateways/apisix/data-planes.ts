@@ -1,8 +1,8 @@
 import type { UpstreamId } from '../../model/upstream.ts';
+import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
 import { type ControlClient, foreignWords } from './control-client.ts';
-import { parseJson } from './item-scanner.ts';
 import { workerForm } from './worker-form.ts';
 
 const GET_TIMEOUT_MS = 2000;

@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
 import { GatewayUnavailableError, UpstreamInUseError } from '../../model/errors.ts';
 import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
+import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { interned } from '../../runtime/interned.ts';
 import { isObject, objectIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type GatewayDriver, type GatewayFormat } from '../driver.ts';
+import { noList } from './admin-errors.ts';
 import { capabilities, unsupported } from './capabilities.ts';
-import { type ApisixAnswer, type ApisixOptions, createApisixClient, noList } from './client.ts';
+import { type ApisixAnswer, type ApisixOptions, createApisixClient } from './client.ts';
 import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
 import { fromAdmin } from './from-admin.ts';
-import { parseJson } from './item-scanner.ts';
 import { type AdminUpstream, canonicalForm, toAdmin, toAdminNodes, toObserved } from './translate.ts';
 
 /** What the Admin API v3 takes and answers. */

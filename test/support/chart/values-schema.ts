@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
 import { configSchema } from '../../../src/config/config.ts';
+import { gatewayConnectionSpec } from '../catalog.ts';
 
 type JsonSchema = { readonly [key: string]: unknown };
 type Properties = Readonly<Record<string, JsonSchema>>;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CUSTOM_RESOURCES, customResourceDefinition } from '../../../src/api/crd.ts';
+import { customResourceDefinition } from '../../../src/api/crd.ts';
+import { builtInCatalog } from '../../../src/catalog.ts';
 import { staleFiles } from '../../support/generate.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -56,7 +57,7 @@ interface Rule {
 
 const rulesOf = (schema: Schema) => (schema['x-kubernetes-validations'] ?? []) as readonly Rule[];
 
-describe.each(CUSTOM_RESOURCES.map((resource) => [resource.kind, resource] as const))(
+describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, resource] as const))(
   '%s',
   (kind, resource) => {
     const definition = record(customResourceDefinition(resource));
@@ -168,7 +169,7 @@ describe.each(CUSTOM_RESOURCES.map((resource) => [resource.kind, resource] as co
 
 describe('the rules of transition', () => {
   const specOf = (kind: string) => {
-    const resource = CUSTOM_RESOURCES.find((one) => one.kind === kind);
+    const resource = builtInCatalog.customResources.find((one) => one.kind === kind);
     if (resource === undefined) throw new Error(kind);
     const [version] = record(record(customResourceDefinition(resource))['spec'])[
       'versions'
@@ -205,7 +206,7 @@ describe('the rules of transition', () => {
 
 describe('printed columns', () => {
   const columnsOf = (kind: string) => {
-    const columns = CUSTOM_RESOURCES.find((one) => one.kind === kind)?.columns ?? [];
+    const columns = builtInCatalog.customResources.find((one) => one.kind === kind)?.columns ?? [];
     return columns.map(({ name, priority }) => (priority === undefined ? name : `${name} (wide)`));
   };
 

@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
-import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import type { LabelSelector } from '../../../src/api/label-selector.ts';
 import type { NamespaceSelector } from '../../../src/api/namespace-selector.ts';
 import {
@@ -11,6 +9,7 @@ import {
   matchesSelector,
   patternProblem,
 } from '../../../src/decide/access.ts';
+import { gatewayConnectionSpec, gatewayUpstreamSpec } from '../../support/catalog.ts';
 
 const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>
   isNamespaceAllowed(rules, { name, labels });
@@ -146,6 +145,7 @@ describe('matchesSelector', () => {
 describe('accessProblem', () => {
   const connection = (spec: Partial<z.input<typeof gatewayConnectionSpec>> = {}) => ({
     name: 'edge',
+    section: 'apisix',
     spec: gatewayConnectionSpec.parse({
       type: 'APISIX',
       apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
@@ -154,7 +154,7 @@ describe('accessProblem', () => {
     }),
   });
   const service = { serviceRef: { name: 'web', port: 80 } };
-  const upstream = (spec: Partial<z.input<typeof gatewayUpstreamSpec>> = {}) =>
+  const upstream = (spec: Partial<z.input<typeof gatewayUpstreamSpec>> & { readonly apisix?: object } = {}) =>
     gatewayUpstreamSpec.parse({ backends: [service], ...spec });
   const shop = { name: 'shop', labels: {} };
 
@@ -180,7 +180,9 @@ describe('accessProblem', () => {
       type: 'APISIX',
       apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
     });
-    expect(accessProblem(upstream(), shop, { name: 'edge', spec })?.reason).toBe('NamespaceNotAllowed');
+    expect(accessProblem(upstream(), shop, { name: 'edge', section: 'apisix', spec })?.reason).toBe(
+      'NamespaceNotAllowed',
+    );
   });
 
   it.each<[string, string, 'Prefixed' | 'Any' | undefined, string | undefined]>([

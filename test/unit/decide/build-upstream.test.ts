@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import {
   backendTargets,
   buildUpstream,
@@ -14,6 +13,7 @@ import type { Discovered } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
 import type { FoundKeyPair } from '../../../src/model/key-pair.ts';
 import type { ServicePortRef } from '../../../src/model/reference.ts';
+import { gatewayUpstreamSpec } from '../../support/catalog.ts';
 
 type SpecInput = z.input<typeof gatewayUpstreamSpec>;
 type BackendInput = SpecInput['backends'][number];
@@ -21,7 +21,7 @@ type BackendInput = SpecInput['backends'][number];
 const parse = (spec: Partial<SpecInput> = {}) =>
   gatewayUpstreamSpec.parse({ backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec });
 
-const identity = { id: 'shop.web', labels: { team: 'a' } };
+const identity = { id: 'shop.web', labels: { team: 'a' }, section: 'apisix' };
 
 const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => ({
   address,
@@ -658,7 +658,8 @@ describe('Ready and counts', () => {
 describe('the other fields', () => {
   it('are the identity and the defaults', () => {
     expect(build([{ found: known() }]).upstream).toEqual({
-      ...identity,
+      id: identity.id,
+      labels: identity.labels,
       nodes: [],
       scheme: 'HTTP',
       loadBalancing: { type: 'RoundRobin' },

@@ -111,9 +111,11 @@ describe('endpointUrls', () => {
 
 describe('what keeps a Service from being followed', () => {
   it('is a namespace that is not looked at', () => {
-    expect(unfollowedProblem([], 'gateway')).toBeUndefined();
-    expect(unfollowedProblem(['shop', 'gateway'], 'gateway')).toBeUndefined();
-    expect(unfollowedProblem(['shop'], 'gateway')).toContain('add it to namespaces in its configuration');
+    expect(unfollowedProblem([], 'gateway', 'spec.serviceRef')).toBeUndefined();
+    expect(unfollowedProblem(['shop', 'gateway'], 'gateway', 'spec.serviceRef')).toBeUndefined();
+    expect(unfollowedProblem(['shop'], 'gateway', 'spec.serviceRef')).toContain(
+      'add it to namespaces in its configuration',
+    );
   });
 
   it('or that no endpoint is ready', () => {
@@ -123,6 +125,6 @@ describe('what keeps a Service from being followed', () => {
       name: 'control',
       port: { by: 'servicePort', port: 9090 },
     } as const;
-    expect(noDataPlanes({ ...ref, protocol: 'TCP' })).toContain('Service gateway/control');
+    expect(noDataPlanes({ ...ref, protocol: 'TCP' }, 'spec.serviceRef')).toContain('Service gateway/control');
   });
 });

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { IdConflicts, wantedId } from '../../../src/decide/id-conflicts.ts';
 import { defaultUpstreamId } from '../../../src/decide/ownership.ts';
-import { transformGatewayUpstream } from '../../../src/kube/objects.ts';
 import { keyOf } from '../../../src/model/keys.ts';
 import type { GatewayUpstream } from '../../../src/model/objects.ts';
+import { transformGatewayUpstream } from '../../support/catalog.ts';
 
 function upstream(
   name: string,

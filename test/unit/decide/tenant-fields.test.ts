@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { gatewayConnectionSpec } from '../../../src/api/gateway-connection.ts';
-import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import { accessProblem, adoptionProblem } from '../../../src/decide/access.ts';
 import { backendTargets } from '../../../src/decide/build-upstream.ts';
 import { referenceProblem } from '../../../src/decide/grants.ts';
+import { gatewayConnectionSpec, gatewayUpstreamSpec } from '../../support/catalog.ts';
 
 const connection = (change: object = {}) => ({
   name: 'edge',
+  section: 'apisix',
   spec: gatewayConnectionSpec.parse({
     type: 'APISIX',
     apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'k', key: 'admin-key' } },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type GatewayUpstreamSpec, gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
+import type { GatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
 import { trafficOf } from '../../../src/decide/traffic.ts';
+import { gatewayUpstreamSpec } from '../../support/catalog.ts';
 
 type Traffic = ReturnType<typeof trafficOf>;
 
@@ -100,13 +101,13 @@ describe('trafficOf', () => {
     ['overrides', { apisix: { overrides: { name: 'a' } } }, { overrides: { name: 'a' } }],
     ['apisix without overrides', { apisix: {} }, {}],
   ])('%s', (_, fields, traffic) => {
-    expect(trafficOf(specOf(fields), undefined)).toStrictEqual({ ...DEFAULTS, ...traffic });
+    expect(trafficOf(specOf(fields), 'apisix', undefined)).toStrictEqual({ ...DEFAULTS, ...traffic });
   });
 
   it('takes the certificate that spec.tls refers to', () => {
     const pair = { certificate: 'CERTIFICATE', key: 'KEY' };
     const spec = specOf({ tls: { clientCertificateSecretRef: { name: 'web' } } });
-    expect(trafficOf(spec, pair).tls).toStrictEqual({ clientCertificate: pair, verify: false });
-    expect(trafficOf(specOf({}), pair).tls).toBeUndefined();
+    expect(trafficOf(spec, 'apisix', pair).tls).toStrictEqual({ clientCertificate: pair, verify: false });
+    expect(trafficOf(specOf({}), 'apisix', pair).tls).toBeUndefined();
   });
 });

@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { gatewayUpstreamSpec } from '../../../src/api/gateway-upstream.ts';
-import { gatewayUpstreamSetSpec } from '../../../src/api/gateway-upstream-set.ts';
 import {
   hashedName,
   holds,
@@ -16,6 +14,7 @@ import {
   type SetService,
   selectPorts,
 } from '../../../src/decide/upstream-set.ts';
+import { gatewayUpstreamSetSpec, gatewayUpstreamSpec } from '../../support/catalog.ts';
 
 const specOf = (input: Partial<z.input<typeof gatewayUpstreamSetSpec>> = {}) =>
   gatewayUpstreamSetSpec.parse({ namespaceSelector: { all: true }, ...input });

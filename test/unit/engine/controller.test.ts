@@ -3,11 +3,7 @@ import { grantIndexes } from '../../../src/decide/references.ts';
 import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import { createController } from '../../../src/engine/controller.ts';
 import { createInstruments, type depthSamples } from '../../../src/engine/instruments.ts';
-import {
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformNamespace,
-} from '../../../src/kube/objects.ts';
+import { transformNamespace } from '../../../src/kube/objects.ts';
 import { createStore, type Store } from '../../../src/kube/store.ts';
 import type {
   GatewayConnection,
@@ -20,6 +16,7 @@ import type { Stored } from '../../../src/model/store-view.ts';
 import { createMetrics, type Metrics } from '../../../src/runtime/metrics.ts';
 import { Pace } from '../../../src/runtime/pace.ts';
 import type { SourceChange } from '../../../src/sources/source.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../../support/catalog.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { noReports } from '../../support/no-reports.ts';
 
@@ -90,6 +87,7 @@ describe('the controller', () => {
     namespaces.upsert(the(transformNamespace({ metadata: metadata('shop') })));
     const clock = createFakeClock();
     const controller = createController({
+      vendorOf,
       clusterId: 'cluster',
       operatorNamespace: 'operator',
       upstreams,

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type DebugStateDeps, debugState } from '../../../src/engine/debug-state.ts';
-import { transformGatewayUpstream } from '../../../src/kube/objects.ts';
 import type { GatewayUpstream } from '../../../src/model/objects.ts';
+import { transformGatewayUpstream } from '../../support/catalog.ts';
 
 const upstream = (name: string): GatewayUpstream => {
   const object = transformGatewayUpstream({

@@ -5,12 +5,12 @@ import type { ConnectionState } from '../../../src/engine/connection/connections
 import { OrphanCollector } from '../../../src/engine/orphan-collector.ts';
 import { GatewaySession } from '../../../src/engine/session/session.ts';
 import type { Reporter } from '../../../src/engine/status/reporter.ts';
-import { transformGatewayConnection, transformGatewayUpstream } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import { GatewayUnavailableError } from '../../../src/model/errors.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../../src/model/objects.ts';
 import type { ObservedUpstream } from '../../../src/model/upstream.ts';
 import { createBackoff } from '../../../src/runtime/backoff.ts';
+import { transformGatewayConnection, transformGatewayUpstream } from '../../support/catalog.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createMemoryDriver } from '../../support/memory-gateway.ts';
 import { noReports } from '../../support/no-reports.ts';

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { concernsNamespace, concernsNode, concernsObject } from '../../../src/engine/watches.ts';
-import { transformGatewayUpstream, transformNamespace, transformNode } from '../../../src/kube/objects.ts';
+import { transformNamespace, transformNode } from '../../../src/kube/objects.ts';
 import type { GatewayUpstream, NamespaceStored, NodeStored } from '../../../src/model/objects.ts';
+import { transformGatewayUpstream } from '../../support/catalog.ts';
 
 function upstream(metadata: object = {}, status: object = {}): GatewayUpstream {
   const trimmed = transformGatewayUpstream({

@@ -4,15 +4,17 @@ import { isDeeperThan } from '../../../src/api/json-depth.ts';
 import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import {
   transformCertificateSecret,
-  transformGatewayConnection,
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
   transformNamespace,
   transformNode,
   transformSecret,
 } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import type { GatewayUpstream } from '../../../src/model/objects.ts';
+import {
+  transformGatewayConnection,
+  transformGatewayUpstream,
+  transformGatewayUpstreamSet,
+} from '../../support/catalog.ts';
 import { createCertificateAuthority } from '../../support/control-plane/certificates.ts';
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };

@@ -117,9 +117,15 @@ describe('requests', () => {
       refused(429, 'TooManyRequests', { 'retry-after': '7' }),
       refused(503, 'ServiceUnavailable', { 'retry-after': new Date(Date.now() + 3_600_000).toUTCString() }),
       refused(503, 'ServiceUnavailable', { 'retry-after': 'soon' }),
+      refused(503, 'ServiceUnavailable', { 'retry-after': '-5' }),
     );
     const pause = async () => (await failure(transport.get('/api', { signal: never }))).retryAfterMs;
-    expect([await pause(), await pause(), await pause()]).toEqual([7000, 300_000, undefined]);
+    expect([await pause(), await pause(), await pause(), await pause()]).toEqual([
+      7000,
+      300_000,
+      undefined,
+      undefined,
+    ]);
   });
 
   it('fail with a short message when the answer is long or no Status', async () => {

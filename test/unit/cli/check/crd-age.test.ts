@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CUSTOM_RESOURCES, customResourceDefinition } from '../../../../src/api/crd.ts';
+import { customResourceDefinition } from '../../../../src/api/crd.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
 import { schemaAge } from '../../../../src/cli/check/crd-age.ts';
 
 const own = {
@@ -89,7 +90,7 @@ describe('the age of a schema', () => {
     expect(age).toMatchObject({ kind: 'older', fields: expect.arrayContaining(['spec.a', 'spec.port']) });
   });
 
-  it.each(CUSTOM_RESOURCES)('of $kind is its own', (resource) => {
+  it.each(builtInCatalog.customResources)('of $kind is its own', (resource) => {
     const schema = JSON.parse(JSON.stringify(customResourceDefinition(resource))) as unknown;
     expect(schemaAge('crd', schema, structuredClone(schema))).toEqual({ kind: 'same' });
   });

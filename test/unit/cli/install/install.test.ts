@@ -1,6 +1,7 @@
 import { KubeConfig } from '@kubernetes/client-node';
 import { expect, it } from 'vitest';
 import { CUSTOM_RESOURCES } from '../../../../src/api/crd.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
 import { install } from '../../../../src/cli/install/install.ts';
 import { KubeApiError } from '../../../../src/kube/kube-error.ts';
 import type { KubeTransport } from '../../../../src/kube/transport.ts';
@@ -26,7 +27,13 @@ it('waits for a CRD that has no conditions yet', async () => {
   };
   const lines: string[] = [];
   const installed = install(
-    { transport, kubeConfig: new KubeConfig(), clock, say: (line) => lines.push(line) },
+    {
+      catalog: builtInCatalog,
+      transport,
+      kubeConfig: new KubeConfig(),
+      clock,
+      say: (line) => lines.push(line),
+    },
     { namespace: 'own', namespaces: [], secretNamespaces: [], crdsOnly: true },
     undefined,
     new AbortController().signal,

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { admit } from '../../../../src/cli/plan/admit.ts';
 import { expandSets } from '../../../../src/cli/plan/expand-sets.ts';
-import { storesOf } from '../../../../src/cli/plan/kinds.ts';
 import { PlanError } from '../../../../src/cli/plan/plan-error.ts';
+import { admit, storesOf } from '../../../support/catalog.ts';
 
 const NOW = Date.parse('2026-03-01T00:00:00Z');
 

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Admitted, admit } from '../../../../src/cli/plan/admit.ts';
-import { storesOf } from '../../../../src/cli/plan/kinds.ts';
+import type { Admitted } from '../../../../src/cli/plan/admit.ts';
 import { parseDocuments, readDocument, readFiles } from '../../../../src/cli/plan/read-files.ts';
+import { admit, storesOf } from '../../../support/catalog.ts';
 
 const NOW = Date.parse('2026-01-02T03:04:05Z');
 const UPSTREAM = `apiVersion: gatewayupstream.dev/v1alpha1

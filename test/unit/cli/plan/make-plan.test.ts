@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
-import { admit } from '../../../../src/cli/plan/admit.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
 import { looksIn } from '../../../../src/cli/plan/gateway-looks.ts';
-import { storesOf } from '../../../../src/cli/plan/kinds.ts';
 import {
   type GatewayLook,
   makePlan,
@@ -11,8 +10,8 @@ import {
 } from '../../../../src/cli/plan/make-plan.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
-import { gatewayFormat } from '../../../../src/gateways/index.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
+import { admit, gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createCertificateAuthority } from '../../../support/control-plane/certificates.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
@@ -96,6 +95,7 @@ function plan({ objects, gateway = [], only = [], secretNamespaces = [], version
           upstreams: listed({ list: gateway, total: gateway.length }),
         };
   return makePlan({
+    catalog: builtInCatalog,
     stores: storesOf(admit(documents, NOW).objects, secretNamespaces),
     onlyNamespaces: [],
     clusterId: 'c1',
@@ -316,6 +316,7 @@ describe('a plan', () => {
       ];
       const documents = [connection(), ...objects].map((value, index) => ({ where: `${index}`, value }));
       const { upstreams } = makePlan({
+        catalog: builtInCatalog,
         stores: storesOf(admit(documents, NOW).objects),
         onlyNamespaces: [],
         clusterId: 'c1',
@@ -512,7 +513,15 @@ describe('a plan', () => {
       ],
     ]);
     expect(
-      makePlan({ stores, onlyNamespaces: [], clusterId: 'c1', gateways, only: [], now: NOW }).upstreams,
+      makePlan({
+        catalog: builtInCatalog,
+        stores,
+        onlyNamespaces: [],
+        clusterId: 'c1',
+        gateways,
+        only: [],
+        now: NOW,
+      }).upstreams,
     ).toEqual([]);
   });
 
@@ -764,20 +773,31 @@ describe('an exported list', () => {
     look?.kind === 'listed' ? [...look.upstreams.values()].map(({ id }: ObservedUpstream) => id) : look;
 
   it('belongs to the only connection', () => {
-    const looks = looksIn({ list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
+    const looks = looksIn(vendorOf, { list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
     expect(ids(looks.get('blue'))).toEqual(['a']);
-    expect(ids(looksIn({ list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue'))).toEqual([]);
+    expect(ids(looksIn(vendorOf, { list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue'))).toEqual(
+      [],
+    );
   });
 
   it('may be one of several, by connection; one that is missing is not known', () => {
-    const looks = looksIn({ blue: { list: [held('a', [])], total: 1 } }, 'f', connectionsOf('blue', 'list'));
+    const looks = looksIn(
+      vendorOf,
+      { blue: { list: [held('a', [])], total: 1 } },
+      'f',
+      connectionsOf('blue', 'list'),
+    );
     expect(ids(looks.get('blue'))).toEqual(['a']);
     expect(looks.get('list')).toEqual({
       kind: 'failed',
       message: 'f has no list for it: add one under list',
     });
     expect(
-      ids(looksIn({ list: { list: [held('b', [])], total: 1 } }, 'f', connectionsOf('list')).get('list')),
+      ids(
+        looksIn(vendorOf, { list: { list: [held('b', [])], total: 1 } }, 'f', connectionsOf('list')).get(
+          'list',
+        ),
+      ),
     ).toEqual(['b']);
   });
 
@@ -788,6 +808,6 @@ describe('an exported list', () => {
     [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
     [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 objects'],
   ])('%j is refused', (state, names, message) => {
-    expect(() => looksIn(state, 'f', connectionsOf(...names))).toThrow(message);
+    expect(() => looksIn(vendorOf, state, 'f', connectionsOf(...names))).toThrow(message);
   });
 });

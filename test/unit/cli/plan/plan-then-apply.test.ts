@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
-import { type RawObjects, type Stores, storesOf } from '../../../../src/cli/plan/kinds.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
+import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
 import { type GatewayLook, makePlan, type Plan } from '../../../../src/cli/plan/make-plan.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
 import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
@@ -13,13 +14,13 @@ import { OrphanCollector } from '../../../../src/engine/orphan-collector.ts';
 import { RemovalGuardState } from '../../../../src/engine/removal-guard-state.ts';
 import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import { createUpstreamReconciler } from '../../../../src/engine/upstream/reconcile.ts';
-import { gatewayFormat, vendorOf } from '../../../../src/gateways/index.ts';
 import type { ObjectWriter } from '../../../../src/kube/object-writer.ts';
 import { keyOf, type ObjectKey } from '../../../../src/model/keys.ts';
 import type { GatewayUpstream } from '../../../../src/model/objects.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { finalizersOf } from '../../../support/finalizers.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../support/memory-gateway.ts';
@@ -327,12 +328,12 @@ async function apply(
   };
   const reconcile = createUpstreamReconciler({
     ...stores,
+    vendorOf,
     onlyNamespaces: [],
     clusterId: CLUSTER,
     claims,
     source: createKubernetesSource(stores),
     held: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
-    vendorOf,
     gatewayInfo: () => ({}),
     recall: (key) => memory.recall(key),
     now: () => clock.now(),
@@ -407,6 +408,7 @@ describe('plan, apply, plan, in any cluster', () => {
         const { drivers, writes } = gateways;
         const look = async () =>
           makePlan({
+            catalog: builtInCatalog,
             stores,
             onlyNamespaces: [],
             clusterId: CLUSTER,

@@ -1,9 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { gatewayUpstreamSpec } from '../../../../src/api/gateway-upstream.ts';
-import { admit } from '../../../../src/cli/plan/admit.ts';
-import { storesOf } from '../../../../src/cli/plan/kinds.ts';
+import { builtInCatalog } from '../../../../src/catalog.ts';
 import type { GatewayLook } from '../../../../src/cli/plan/make-plan.ts';
 import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
 import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
@@ -11,9 +9,9 @@ import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts'
 import { backendTargets, buildUpstream } from '../../../../src/decide/build-upstream.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
-import { gatewayFormat } from '../../../../src/gateways/index.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
 import { combineSources } from '../../../../src/sources/sources.ts';
+import { admit, gatewayFormat, gatewayUpstreamSpec, storesOf } from '../../../support/catalog.ts';
 
 const group = 'gatewayupstream.dev/v1alpha1';
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -73,7 +71,7 @@ function look(held: Given['held']): GatewayLook {
 
 function all(given: Given): readonly TakeOver[] {
   const gateways = new Map([[given.connectionName ?? 'default', look(given.held)]]);
-  return takeOvers({ stores: stores(given), gateways, namespace: given.namespace });
+  return takeOvers({ catalog: builtInCatalog, stores: stores(given), gateways, namespace: given.namespace });
 }
 
 function only(given: Given): TakeOver {
@@ -280,13 +278,18 @@ describe('what would take an upstream over', () => {
       const backends = backendTargets(parsed, 'shop').map((target) =>
         target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
       );
-      return buildUpstream(parsed, { id: 'u', labels: {} }, backends).upstream;
+      return buildUpstream(parsed, { id: 'u', labels: {}, section: 'apisix' }, backends).upstream;
     };
     fc.assert(
       fc.property(specs, (spec) => {
         const desired = desiredOf(spec);
         const gateways = new Map([['default', look({ u: toAdmin(desired) })]]);
-        const [entry] = takeOvers({ stores: cluster, gateways, namespace: undefined });
+        const [entry] = takeOvers({
+          catalog: builtInCatalog,
+          stores: cluster,
+          gateways,
+          namespace: undefined,
+        });
         const { manifest, notes = [] } = entry ?? {};
         expect(notes.filter((note) => !note.startsWith('Its nodes are not just'))).toEqual([]);
         expect(canonical(desiredOf(manifest?.spec))).toBe(canonical(desired));

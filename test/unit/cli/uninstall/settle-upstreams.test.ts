@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { builtInCatalog } from '../../../../src/catalog.ts';
 import { InstallError } from '../../../../src/cli/install/install-error.ts';
 import { scopeOf } from '../../../../src/cli/uninstall/scope.ts';
 import { settleUpstreams } from '../../../../src/cli/uninstall/settle-upstreams.ts';
@@ -56,9 +57,14 @@ function deleting(upstreams: Record<string, Condition>) {
     clock,
     outcome: () => outcome,
     async begin(timeoutMs = 300_000) {
-      const scope = await scopeOf(transport, [], unused);
+      const scope = await scopeOf(builtInCatalog.transforms, transport, [], unused);
       const options = { namespaces: [], finalizers: 'delete', timeoutMs } as const;
-      void settleUpstreams({ transport, clock, say: () => undefined }, scope, options, unused).then(
+      void settleUpstreams(
+        { catalog: builtInCatalog, transport, clock, say: () => undefined },
+        scope,
+        options,
+        unused,
+      ).then(
         () => {
           outcome = 'done';
         },

@@ -1,13 +1,13 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { upstreamIndexes } from '../../../../src/decide/upstream-indexes.ts';
 import { DataPlaneVerifier } from '../../../../src/engine/data-planes/verifier.ts';
-import { transformGatewayConnection, transformGatewayUpstream } from '../../../../src/kube/objects.ts';
 import { createStore } from '../../../../src/kube/store.ts';
 import type { Discovered } from '../../../../src/model/discovered.ts';
 import { GatewayUnavailableError } from '../../../../src/model/errors.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../../../src/model/objects.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { Pace } from '../../../../src/runtime/pace.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { noReports } from '../../../support/no-reports.ts';
 
@@ -107,6 +107,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     ended: 0,
   };
   const proof = new DataPlaneVerifier({
+    vendorOf,
     connections,
     upstreams,
     readerOf: () => (usable ? planes : undefined),

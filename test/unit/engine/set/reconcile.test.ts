@@ -4,11 +4,7 @@ import type { SetMember } from '../../../../src/decide/upstream-set.ts';
 import { type SetOutcome, UpstreamSets } from '../../../../src/engine/set/reconcile.ts';
 import type { Reporter } from '../../../../src/engine/status/reporter.ts';
 import { KubeApiError } from '../../../../src/kube/kube-error.ts';
-import {
-  transformGatewayUpstream,
-  transformGatewayUpstreamSet,
-  transformNamespace,
-} from '../../../../src/kube/objects.ts';
+import { transformNamespace } from '../../../../src/kube/objects.ts';
 import { createStore, type Store, type StoreOptions } from '../../../../src/kube/store.ts';
 import type { ObjectKey } from '../../../../src/model/keys.ts';
 import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../../../../src/model/objects.ts';
@@ -19,6 +15,7 @@ import {
   transformService,
   unreadableService,
 } from '../../../../src/sources/kubernetes/transform.ts';
+import { transformGatewayUpstream, transformGatewayUpstreamSet } from '../../../support/catalog.ts';
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 import { noReports } from '../../../support/no-reports.ts';
 

@@ -2,16 +2,18 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   ItemScanner,
-  type ItemsAt,
-  NoJsonError,
-  NoObjectsError,
+  NotJsonError,
+  NotObjectsError,
   parseJson,
-} from '../../../src/gateways/apisix/item-scanner.ts';
+} from '../../../../src/runtime/http/item-scanner.ts';
+
+/** Where the items are: in a member of the response, or in the response itself. */
+type ItemsAt = 'list' | 'root';
 
 /** What is given of `bytes` in pieces that end at `cuts`. */
 function scan(bytes: Buffer, at: ItemsAt = 'list', cuts: readonly number[] = []) {
   const items: unknown[] = [];
-  const scanner = new ItemScanner(at, (item) => items.push(parseJson(item)));
+  const scanner = new ItemScanner((item) => items.push(parseJson(item)), at === 'root' ? undefined : at);
   const ends = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b);
   for (const [index, end] of [...ends, bytes.length].entries()) {
     scanner.push(Buffer.from(bytes.subarray(ends[index - 1] ?? 0, end)));
@@ -82,6 +84,22 @@ describe('an item scanner', () => {
     expect(scanned(body, at)).toEqual({ items: [], rest });
   });
 
+  it.each(['a', 'items', 'application-instances', 'with "quotes"'])(
+    'finds the items in the member %j',
+    (member) => {
+      const others = [`${member}s`, member.slice(0, -1), `x${member}`];
+      const body = {
+        ...Object.fromEntries(others.map((other) => [other, [{ n: 0 }]])),
+        [member]: [{ n: 1 }],
+      };
+      const found: unknown[] = [];
+      const scanner = new ItemScanner((item) => found.push(parseJson(item)), member);
+      scanner.push(Buffer.from(JSON.stringify(body)));
+      expect(scanner.end()).toEqual({ ...body, [member]: [] });
+      expect(found).toEqual([{ n: 1 }]);
+    },
+  );
+
   it('leaves items that it does not find where they can be seen', () => {
     // An escape in the name, and a second list.
     expect(scanned('{"\\u006cist":[{"a":1}]}')).toEqual({ items: [], rest: { list: [{ a: 1 }] } });
@@ -103,27 +121,27 @@ describe('an item scanner', () => {
     '{"list":[{"a":}]}',
     '{"list":[{]}}',
   ])('takes "%s" for no JSON', (body) => {
-    expect(() => scanned(body)).toThrow(NoJsonError);
+    expect(() => scanned(body)).toThrow(NotJsonError);
   });
 
   it.each(['{"list":[1]}', '{"list":[{},]}', '{"list":[,{}]}', '{"list":[{}{}]}', '{"list":["a"]}'])(
     'takes %s for a list of something else',
     (body) => {
-      expect(() => scanned(body)).toThrow(NoObjectsError);
+      expect(() => scanned(body)).toThrow(NotObjectsError);
     },
   );
 
   it('takes bytes that are no UTF-8 for no JSON', () => {
     expect(() =>
       scan(Buffer.concat([Buffer.from('{"list":[{"a":"'), Buffer.from([0xff]), Buffer.from('"}]}')])),
-    ).toThrow(NoJsonError);
+    ).toThrow(NotJsonError);
   });
 
   it('keeps no more than a little of what is not an item', () => {
-    const scanner = new ItemScanner('list', () => undefined);
+    const scanner = new ItemScanner(() => undefined, 'list');
     const push = () => {
       for (let n = 0; n < 100; n += 1) scanner.push(Buffer.alloc(1024, ' '));
     };
-    expect(push).toThrow(NoJsonError);
+    expect(push).toThrow(NotJsonError);
   });
 });

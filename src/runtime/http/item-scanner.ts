@@ -1,11 +1,13 @@
-/** What was sent is no JSON. */
-export class NoJsonError extends Error {
-  override readonly name: string = 'NoJsonError';
+import { MAX_LIST_REST_BYTES } from './limits.ts';
+
+/** The response is not JSON. */
+export class NotJsonError extends Error {
+  override readonly name: string = 'NotJsonError';
 }
 
-/** It is a list, but not of objects. */
-export class NoObjectsError extends NoJsonError {
-  override readonly name = 'NoObjectsError';
+/** The response is a list, but not of objects. */
+export class NotObjectsError extends NotJsonError {
+  override readonly name = 'NotObjectsError';
 }
 
 const QUOTE = 0x22;
@@ -17,19 +19,14 @@ const CLOSING_BRACKET = 0x5d;
 const OPENING_BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;
 
-/** What is not an item is a few members. */
-const MAX_REST_BYTES = 64 * 1024;
-
-/** Where a list has its items: it is one itself, or its member `list` is. */
-export type ItemsAt = 'root' | 'list';
-
 /**
- * Takes the JSON of a list apart while it arrives, and gives the bytes of each item as soon as it is whole: neither the text
- * nor what it parses to is ever in memory as a whole. Nothing is checked that parsing the parts does not check.
+ * Splits the JSON of a list while it arrives, and passes on the bytes of each item as soon as it is complete. Neither the text
+ * nor the parsed list is ever in memory as a whole. Checks nothing that parsing the parts does not check.
  */
 export class ItemScanner {
   readonly #take: (item: Buffer) => void;
-  readonly #at: ItemsAt;
+  /** The name of the member that has the items, quoted. Undefined: the list is the whole response. */
+  readonly #member: string | undefined;
   /** Bytes of the item that has begun, from earlier chunks. */
   #item: Buffer[] = [];
   /** Everything but the items. */
@@ -46,13 +43,13 @@ export class ItemScanner {
   #name = '';
   #isValueNext = false;
 
-  /** `take` must not keep the bytes. */
-  constructor(at: ItemsAt, take: (item: Buffer) => void) {
-    this.#at = at;
+  /** `take` must not keep the bytes. `member`: of the root, the member that has the items; absent: the root is the list. */
+  constructor(take: (item: Buffer) => void, member?: string) {
     this.#take = take;
+    this.#member = member === undefined ? undefined : JSON.stringify(member);
   }
 
-  /** Throws `NoJsonError`, `NoObjectsError`, and whatever `take` throws. */
+  /** Throws `NotJsonError`, `NotObjectsError`, and whatever `take` throws. */
   push(chunk: Buffer): void {
     let from = 0;
     for (let at = 0; at < chunk.length; at += 1) {
@@ -86,16 +83,16 @@ export class ItemScanner {
     else if (this.#state !== 'between') this.#keep(chunk.subarray(from));
   }
 
-  /** The list with no items in it, parsed. Throws `NoJsonError` where it is not whole. */
+  /** The list with no items in it, parsed. Throws `NotJsonError` where it is not whole. */
   end(): unknown {
     if (this.#state === 'between' || this.#state === 'inItem')
-      throw new NoJsonError('it ends within the list');
+      throw new NotJsonError('it ends within the list');
     return parseJson(Buffer.concat(this.#rest));
   }
 
   #keep(bytes: Buffer): void {
     this.#restBytes += bytes.length;
-    if (this.#restBytes > MAX_REST_BYTES) throw new NoJsonError('there is more than a list');
+    if (this.#restBytes > MAX_LIST_REST_BYTES) throw new NotJsonError('there is more than a list');
     this.#rest.push(Buffer.from(bytes));
   }
 
@@ -145,24 +142,26 @@ export class ItemScanner {
       this.#state = 'after';
       return at;
     }
-    throw new NoObjectsError('the list has something else than objects');
+    throw new NotObjectsError('the list has something else than objects');
   }
 
   /** One byte before the items; whether it opens them. */
   #beginsItems(byte: number): boolean {
-    if (this.#at === 'root') {
+    if (this.#member === undefined) {
       if (isSpace(byte) || this.#depth > 0) return false;
       this.#depth += 1;
       return byte === OPENING_BRACKET;
     }
     const wasInString = this.#inString;
     const isValue = this.#depth === 1 && this.#isValueNext && !wasInString;
-    if (isValue && byte === OPENING_BRACKET && this.#name === '"list"') return true;
+    if (isValue && byte === OPENING_BRACKET && this.#name === this.#member) return true;
     this.#stepBefore(byte);
     if (this.#depth !== 1) return false;
     if (wasInString || this.#inString) {
-      // Only names may be long for nothing: the value of a member is never one.
-      this.#name = wasInString ? `${this.#name.slice(0, 8)}${String.fromCharCode(byte)}` : '"';
+      // No longer than it takes to see that this is another name.
+      this.#name = wasInString
+        ? `${this.#name.slice(0, this.#member.length)}${String.fromCharCode(byte)}`
+        : '"';
     } else if (byte === COLON) this.#isValueNext = true;
     else if (!isSpace(byte)) this.#isValueNext = false;
     return false;
@@ -185,11 +184,11 @@ function isSpace(byte: number): boolean {
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** Throws `NoJsonError`. Text with a character replaced would be another id, or another address. */
+/** Throws `NotJsonError`. Text with a character replaced would be another id, or another address. */
 export function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(decoder.decode(bytes)) as unknown;
   } catch {
-    throw new NoJsonError('it is no JSON');
+    throw new NotJsonError('it is no JSON');
   }
 }

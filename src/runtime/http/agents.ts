@@ -1,17 +1,27 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import type { TlsSettings } from './http-answer.ts';
 
-/** Kept connections, shared by whatever speaks to the same interface, so that their number is bounded over all. */
+export interface TlsSettings {
+  /** PEM, one or more authorities. Absent: those of Node.js. */
+  readonly ca?: string;
+  /** PEM. */
+  readonly clientCert?: string;
+  readonly clientKey?: string;
+  /** Asked for by SNI and checked against the certificate. Absent: the host of the URL. */
+  readonly serverName?: string;
+  readonly insecureSkipVerify: boolean;
+}
+
+/** Connections that are kept alive. All requests of one client share them, so that their number is bounded over all. */
 export interface HttpAgents {
   readonly http: HttpAgent;
   readonly https: HttpsAgent;
 }
 
-/** `concurrency`: connections to one host at once. */
-export function createHttpAgents(tls: TlsSettings, concurrency: number): HttpAgents {
+/** `maxConnections`: to one host at once. */
+export function createHttpAgents(tls: TlsSettings, maxConnections: number): HttpAgents {
   const { ca, clientCert, clientKey, serverName, insecureSkipVerify } = tls;
-  const kept = { keepAlive: true, maxSockets: concurrency };
+  const kept = { keepAlive: true, maxSockets: maxConnections };
   return {
     http: new HttpAgent(kept),
     https: new HttpsAgent({
@@ -25,10 +35,10 @@ export function createHttpAgents(tls: TlsSettings, concurrency: number): HttpAge
   };
 }
 
-/** Closes idle connections; those of calls under way end after them. */
+/** Closes idle connections. Those of requests under way close after them. */
 export function closeHttpAgents({ http, https }: HttpAgents): void {
   for (const agent of [http, https]) {
-    // `agent.destroy()` would cut the calls under way as well; with 0 their connections end after them.
+    // `agent.destroy()` would also cut the requests under way. With 0 their connections close after them.
     agent.maxFreeSockets = 0;
     for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
   }

@@ -1,0 +1,36 @@
+import { type CustomResource, customResources, type SpecSchemas, specSchemas } from './api/crd.ts';
+import { vendors as builtInVendors } from './gateways/index.ts';
+import type { Vendor } from './gateways/vendor.ts';
+import { type CustomTransforms, customTransforms } from './kube/objects.ts';
+
+/** What a program is built from, and what follows from that. */
+export interface Catalog {
+  readonly schemas: SpecSchemas;
+  /** Every kind with its schema, in the order in which they are installed. */
+  readonly customResources: readonly CustomResource[];
+  readonly transforms: CustomTransforms;
+  /** By `spec.type` of a GatewayConnection. Throws for a type that the schema does not allow. */
+  vendor(type: string): Vendor;
+}
+
+export interface CatalogOptions {
+  readonly vendors: readonly Vendor[];
+}
+
+export function createCatalog({ vendors }: CatalogOptions): Catalog {
+  const byType = new Map(vendors.map((vendor) => [vendor.type, vendor]));
+  const schemas = specSchemas(vendors);
+  return {
+    schemas,
+    customResources: customResources(schemas),
+    transforms: customTransforms(schemas),
+    vendor(type) {
+      const vendor = byType.get(type);
+      if (vendor === undefined) throw new Error(`no gateway of type ${type} is built in`);
+      return vendor;
+    },
+  };
+}
+
+/** What the released program is built from. */
+export const builtInCatalog: Catalog = createCatalog({ vendors: builtInVendors });

@@ -1,0 +1,194 @@
+import { z } from 'zod';
+import { shorten } from '../../decide/status.ts';
+import {
+  GatewayAuthError,
+  GatewayRejectedError,
+  GatewayUnavailableError,
+  type OperatorError,
+  UpstreamInUseError,
+} from '../../model/errors.ts';
+import { describeFailure, type FailureWording, type HttpFailure } from '../../runtime/http/failures.ts';
+import type { HttpResponse } from '../../runtime/http/messages.ts';
+import { retryAfterMs } from '../../runtime/http/retry-after.ts';
+
+export type ApisixMethod = 'GET' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** APISIX 3.18, measured. */
+const OVERTAKEN = 'value changed before overwritten';
+const MAX_REASON_LENGTH = 512;
+const CORRECT_URL = 'correct spec.apisix.adminUrl';
+const EXPECT_ADMIN_API = 'check that spec.apisix.adminUrl leads to the Admin API of APISIX';
+const READ_LOG = 'look at the log of the gateway';
+
+const WORDING: FailureWording = {
+  problems: {
+    ListTooLarge: ({ maxBytes }) =>
+      `lists more than ${maxBytes / (1024 * 1024)} MiB of upstreams, more than the operator can keep`,
+  },
+  remedies: {
+    NameUnknown: CORRECT_URL,
+    ConnectionClosed: 'check the port, and whether spec.apisix.adminUrl must begin with https://',
+    ResponseTruncated: READ_LOG,
+    TlsRefused: 'if it asks for a client certificate, set spec.apisix.tls.clientCertificateSecretRef',
+    CertificateExpired: 'renew it, or the authority in spec.apisix.tls.caSecretRef',
+    CertificateUntrusted: 'set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+    TlsFailed: 'check that it speaks TLS, or write http:// in spec.apisix.adminUrl',
+    NotHttp: CORRECT_URL,
+    Unusable: READ_LOG,
+    ResponseTimeout: "check its load, or raise requestTimeout in the operator's configuration",
+    ResponseTooLarge: EXPECT_ADMIN_API,
+    ListTooLarge: 'delete those that nothing uses, or divide them between gateways',
+    NotJson: EXPECT_ADMIN_API,
+    NotObjects: EXPECT_ADMIN_API,
+  },
+};
+
+const TLS_WORDING: FailureWording = {
+  ...WORDING,
+  remedies: {
+    ...WORDING.remedies,
+    ConnectionClosed:
+      'check the port, and whether the gateway accepts the client certificate of spec.apisix.tls.clientCertificateSecretRef',
+  },
+};
+
+/** A request to the Admin API brought no usable response. */
+export function adminUnavailable(failure: HttpFailure, base: URL): GatewayUnavailableError {
+  if (failure.kind === 'NotObjects') return noList();
+  const wording = base.protocol === 'https:' ? TLS_WORDING : WORDING;
+  const { problem, remedy } = describeFailure(failure, wording);
+  const where = base.origin;
+  const sentence =
+    failure.kind === 'TlsFailed' ? `TLS with ${where} failed (${failure.code})` : `${where} ${problem}`;
+  return new GatewayUnavailableError(sentence, { remedy });
+}
+
+export function noList(): GatewayUnavailableError {
+  const { problem, remedy } = describeFailure({ kind: 'NotObjects' }, WORDING);
+  return new GatewayUnavailableError(`the gateway ${problem}`, { remedy });
+}
+
+const words = z.string().optional().catch(undefined);
+const refusalBody = z.object({ error_msg: words, message: words, description: words });
+
+/** A response whose status is not one that the caller expects. */
+interface Refusal {
+  readonly method: ApisixMethod;
+  readonly status: number;
+  readonly text: string;
+  /** The origin of the Admin API. */
+  readonly where: string;
+  /** Undefined: the body is not a JSON object. */
+  readonly body: z.infer<typeof refusalBody> | undefined;
+  /** Why, as the gateway says it. */
+  readonly given: string;
+  /** Fits words of the gateway for a condition, without the key. */
+  readonly clean: (text: string) => string;
+}
+
+/** What follows from a response whose status is not one that the caller expects. */
+export function adminRefusal(
+  method: ApisixMethod,
+  { status, headers, text }: HttpResponse,
+  parsed: unknown,
+  { base, key }: { readonly base: URL; readonly key: string },
+): OperatorError {
+  const { data: body } = refusalBody.safeParse(parsed);
+  // A server that is not the gateway may answer with what it was sent.
+  const clean = (words: string) => oneLine(words.replaceAll(key, '[redacted]'));
+  const given = body?.error_msg ?? body?.message ?? 'no reason given';
+  const where = base.origin;
+  const refusal: Refusal = { method, status, text, where, body, given, clean };
+  const known = notAllowed(refusal) ?? anotherServer(refusal) ?? rejection(refusal);
+  if (known !== undefined) return known;
+  // APISIX compares and sets: another client wrote the same upstream in between.
+  if (status === 503 && given === OVERTAKEN) {
+    return new GatewayUnavailableError(
+      'Another client changed the upstream in the gateway at the same moment, and the operator writes it again',
+    );
+  }
+  const pause = retryAfterMs(headers['retry-after']);
+  return body === undefined
+    ? new GatewayUnavailableError(`${where} answered ${status} without JSON`, {
+        remedy: status < 500 ? EXPECT_ADMIN_API : READ_LOG,
+        retryAfterMs: pause,
+      })
+    : new GatewayUnavailableError(`${where} answered ${status} (${clean(given)})`, {
+        remedy: READ_LOG,
+        retryAfterMs: pause,
+      });
+}
+
+/** The key or the address of the operator. */
+function notAllowed({ method, status, where, body, given, clean }: Refusal): GatewayAuthError | undefined {
+  if (status === 401) {
+    const why = body?.description ?? given;
+    const problem = `The gateway refused the admin key (401, ${clean(why)})`;
+    return why.includes('role viewer')
+      ? new GatewayAuthError(`${problem}, which may only read`, { remedy: 'use a key of role admin', status })
+      : new GatewayAuthError(problem, {
+          remedy:
+            'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+          status,
+        });
+  }
+  if (status !== 403) return undefined;
+  // APISIX checks allow_admin before it looks at the method: an address that may read may write.
+  return method === 'GET'
+    ? new GatewayAuthError("The gateway refused the operator's address (403)", {
+        remedy: "add it to deployment.admin.allow_admin in APISIX's configuration",
+        status,
+      })
+    : new GatewayAuthError(`${where} refused the ${method} request (403)`, {
+        remedy:
+          'allow GET, PUT, PATCH and DELETE from the operator in the proxy or firewall in front of the Admin API',
+        status,
+      });
+}
+
+/** The URL leads to something else than the Admin API. */
+function anotherServer({ status, text, where }: Refusal): GatewayUnavailableError | undefined {
+  if (status >= 300 && status < 400) {
+    return new GatewayUnavailableError(
+      `${where} answered ${status}, a redirect, which the operator does not follow with the key`,
+      { remedy: CORRECT_URL },
+    );
+  }
+  if (status === 404) {
+    return new GatewayUnavailableError(
+      `${where} answered 404, which the Admin API of APISIX on etcd does not`,
+      { remedy: CORRECT_URL },
+    );
+  }
+  if (status === 400 && text.includes('plain HTTP request was sent to HTTPS port')) {
+    return new GatewayUnavailableError(`${where} speaks TLS`, {
+      remedy: 'write https:// in spec.apisix.adminUrl',
+    });
+  }
+  return undefined;
+}
+
+/** The object, which a read does not have. */
+function rejection({ method, status, body, given, clean }: Refusal): OperatorError | undefined {
+  if (method === 'GET') return undefined;
+  const reason = clean(given);
+  if (status === 413) {
+    return new GatewayRejectedError(`The gateway refused the upstream (413): it is too large (${reason})`, {
+      remedy: 'remove backends, labels or overrides, or raise the limit of the gateway',
+    });
+  }
+  if (body === undefined) return undefined;
+  if (method === 'DELETE' && status === 400 && given.startsWith('can not delete')) {
+    return new UpstreamInUseError(reason);
+  }
+  if (status !== 400 && status !== 422) return undefined;
+  return new GatewayRejectedError(`The gateway refused the upstream (${status}, ${reason})`, {
+    remedy: 'correct what it names in the spec',
+  });
+}
+
+/** Words from outside, fit for a condition: one line, bounded. */
+function oneLine(text: string): string {
+  const line = text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
+  return shorten(line, MAX_REASON_LENGTH).toWellFormed();
+}

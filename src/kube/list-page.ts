@@ -1,0 +1,30 @@
+import { objectIn, textIn } from '../runtime/json.ts';
+import { KubeApiError } from './kube-error.ts';
+import { ListItems } from './list-items.ts';
+
+/** One page of a consistent list. */
+export interface ListPage {
+  readonly items: Iterable<unknown>;
+  readonly version: string;
+  /** Token of the next page; empty on the last one. */
+  readonly next: string;
+}
+
+/**
+ * The page in an answer to a list of `name`, requested with `token`. Throws `KubeApiError` for an answer that is not a page,
+ * or that names itself as the next one.
+ */
+export function listPageIn(answer: unknown, token: string | undefined, name: string): ListPage {
+  const { items, metadata } = objectIn(answer);
+  const { resourceVersion, continue: next = '' } = objectIn(metadata);
+  const version = textIn(resourceVersion);
+  if (
+    !(Array.isArray(items) || items instanceof ListItems) ||
+    version === '' ||
+    typeof next !== 'string' ||
+    (next !== '' && next === token)
+  ) {
+    throw new KubeApiError(`the API server's list of ${name} is none: no items, no version or no next page`);
+  }
+  return { items, version, next };
+}

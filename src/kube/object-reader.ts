@@ -1,0 +1,57 @@
+import { objectKey } from '../model/keys.ts';
+import type { Stored } from '../model/store-view.ts';
+import { identityIn, objectIn } from '../runtime/json.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { KubeApiError } from './kube-error.ts';
+import type { ObjectFailure, Store } from './store.ts';
+
+export interface ObjectReaderOptions<T extends Stored> {
+  readonly name: string;
+  /**
+   * Cuts an object down to what is kept. Returns undefined for an object that is not usable, and throws for one that it
+   * cannot read. In both cases the object stays as it was known; if it was not known, `unreadable` stands for one that
+   * cannot be read.
+   */
+  readonly trim: (raw: unknown) => T | undefined;
+  /**
+   * Stands for an object that exists, cannot be read, and was not known before. Absent, or undefined: the object looks as if
+   * it did not exist. Only for kinds where that does no harm.
+   */
+  readonly unreadable?: ((raw: unknown, why: string) => T | undefined) | undefined;
+  readonly reportError: (error: unknown, failure: ObjectFailure) => void;
+  readonly store: Store<T>;
+  readonly log: Logger;
+}
+
+/** Reads the objects of one collection. One object that cannot be read does not keep the others from being read. */
+export class ObjectReader<T extends Stored> {
+  readonly #options: ObjectReaderOptions<T>;
+
+  constructor(options: ObjectReaderOptions<T>) {
+    this.#options = options;
+  }
+
+  /** The object cut down, or what was known of it where it is not usable or not readable: it must not look deleted. */
+  read(raw: unknown): T | undefined {
+    const { store, trim, unreadable, reportError, log } = this.#options;
+    const { namespace, name: object } = this.identify(raw);
+    const known = store.get(namespace, object);
+    try {
+      const trimmed = trim(raw);
+      if (trimmed !== undefined) return trimmed;
+      log.debug({ namespace, object }, 'an object is of no use and is left as it was');
+      return known;
+    } catch (error) {
+      reportError(error, { step: 'read', object: objectKey(namespace, object) });
+      return known ?? unreadable?.(raw, error instanceof Error ? error.message : 'unknown reason');
+    }
+  }
+
+  /** Throws `KubeApiError` for an object without an identity: if it were skipped, some known object would look deleted. */
+  identify(raw: unknown): Stored {
+    const identity = identityIn(objectIn(raw));
+    if (identity === undefined)
+      throw new KubeApiError(`the API server gave something for ${this.#options.name} that is no object`);
+    return identity;
+  }
+}

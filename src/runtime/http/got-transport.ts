@@ -1,0 +1,148 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import got, { ReadError, RequestError, type Request as Stream, TimeoutError } from 'got';
+import type { HttpAgents } from './agents.ts';
+import { failureOfCode, HttpError, type HttpFailure } from './failures.ts';
+import { ItemScanner, NotJsonError, NotObjectsError } from './item-scanner.ts';
+import { LIST_SLICE_BYTES, MAX_HEADER_BYTES, MAX_LIST_BYTES, MAX_RESPONSE_BYTES } from './limits.ts';
+import {
+  type BareRequest,
+  decodeText,
+  type HttpResponse,
+  type ListRequest,
+  type ListResponse,
+} from './messages.ts';
+
+/** Requests without a body, over got. */
+interface GotTransport {
+  send(request: BareRequest, signal: AbortSignal): Promise<HttpResponse>;
+  list(request: ListRequest, signal: AbortSignal): Promise<ListResponse | HttpResponse>;
+}
+
+interface GotTransportOptions {
+  readonly agents: HttpAgents;
+  readonly connectTimeoutMs: number;
+  readonly userAgent: string;
+}
+
+export function createGotTransport({
+  agents,
+  connectTimeoutMs,
+  userAgent,
+}: GotTransportOptions): GotTransport {
+  const client = got.extend({
+    agent: agents,
+    // got has an opinion of its own, which would replace the agent's.
+    https: { rejectUnauthorized: agents.https.options.rejectUnauthorized ?? true },
+    retry: { limit: 0 },
+    followRedirect: false,
+    throwHttpErrors: false,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    timeout: { lookup: connectTimeoutMs, connect: connectTimeoutMs, secureConnect: connectTimeoutMs },
+    headers: { 'user-agent': userAgent },
+  });
+
+  /** Gives `read` the response as soon as its headers are there, and its body as a stream. */
+  async function exchange<T>(
+    { method, url, headers = {}, timeoutMs }: BareRequest,
+    signal: AbortSignal,
+    read: (head: Head, body: Stream) => Promise<T>,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    const stream = client.stream(url, { method, signal, timeout: { request: timeoutMs }, headers });
+    // An error after the last byte was read, or after the response was given up, would end the process.
+    stream.on('error', () => undefined);
+    try {
+      // got waits for a body where the method may have one.
+      if (method === 'DELETE') stream.end();
+      const [{ statusCode = 0, headers: given }] = (await once(stream, 'response')) as [IncomingMessage];
+      return await read({ status: statusCode, headers: given }, stream);
+    } catch (error) {
+      stream.destroy();
+      if (signal.aborted) throw signal.reason;
+      throw errorOf(error);
+    }
+  }
+
+  return {
+    send: (request, signal) => exchange(request, signal, readWhole),
+
+    list: ({ member, take, ...request }, signal) =>
+      exchange({ ...request, method: 'GET' }, signal, async (head, body) =>
+        head.status === 200
+          ? { ...head, status: 200, rest: await readItems(head, body, new ItemScanner(take, member)) }
+          : await readWhole(head, body),
+      ),
+  };
+}
+
+type Head = Pick<HttpResponse, 'status' | 'headers'>;
+
+/** What the scanner or `take` threw: no fault of the connection. */
+class ItemError extends Error {}
+
+async function readWhole(head: Head, body: Stream): Promise<HttpResponse> {
+  const chunks: Buffer[] = [];
+  const failure: HttpFailure = { kind: 'ResponseTooLarge', maxBytes: MAX_RESPONSE_BYTES };
+  for await (const chunk of boundedChunks(head, body, failure)) chunks.push(chunk);
+  return { ...head, text: decodeText(chunks) };
+}
+
+async function readItems(head: Head, body: Stream, scanner: ItemScanner): Promise<unknown> {
+  let slice = 0;
+  for await (const chunk of boundedChunks(head, body, { kind: 'ListTooLarge', maxBytes: MAX_LIST_BYTES })) {
+    try {
+      scanner.push(chunk);
+    } catch (cause) {
+      throw new ItemError('', { cause });
+    }
+    slice += chunk.length;
+    if (slice < LIST_SLICE_BYTES) continue;
+    slice = 0;
+    await nextTurn();
+  }
+  try {
+    return scanner.end();
+  } catch (cause) {
+    throw new ItemError('', { cause });
+  }
+}
+
+/** Throws `failure` as soon as the response is known to be larger than that allows, by its header or by what has come. */
+async function* boundedChunks(
+  { headers }: Head,
+  body: Stream,
+  failure: Extract<HttpFailure, { readonly maxBytes: number }>,
+): AsyncIterable<Buffer> {
+  if (Number(headers['content-length']) > failure.maxBytes) throw new HttpError(failure);
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > failure.maxBytes) throw new HttpError(failure);
+    yield chunk;
+  }
+}
+
+function errorOf(error: unknown): unknown {
+  if (error instanceof HttpError) return error;
+  if (!(error instanceof ItemError)) return new HttpError(failureOf(error));
+  const { cause } = error;
+  if (cause instanceof NotObjectsError) return new HttpError({ kind: 'NotObjects' });
+  if (cause instanceof NotJsonError) return new HttpError({ kind: 'NotJson', status: 200 });
+  return cause;
+}
+
+function failureOf(error: unknown): HttpFailure {
+  if (error instanceof TimeoutError) {
+    // got says `Timeout awaiting 'connect' for 5000ms`. The phase and the number are all that is safe and useful.
+    const ms = Number(/(\d+)ms$/.exec(error.message)?.[1]);
+    return error.event === 'request'
+      ? { kind: 'ResponseTimeout', ms }
+      : { kind: 'ConnectTimeout', ms, phase: error.event };
+  }
+  const code = error instanceof RequestError ? error.code : 'no code';
+  const isTruncated =
+    code === 'ERR_HTTP_CONTENT_LENGTH_MISMATCH' || (error instanceof ReadError && code === 'ECONNRESET');
+  return isTruncated ? { kind: 'ResponseTruncated', code } : failureOfCode(code);
+}

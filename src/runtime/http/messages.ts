@@ -1,0 +1,53 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+type Headers = Readonly<Record<string, string>>;
+
+interface RequestSettings {
+  readonly url: URL;
+  readonly headers?: Headers;
+  /** From the call to the last byte of the response. Connecting has a limit of its own. */
+  readonly timeoutMs: number;
+}
+
+export interface BareRequest extends RequestSettings {
+  readonly method: 'GET' | 'DELETE';
+  readonly body?: undefined;
+}
+
+export interface RequestWithBody extends RequestSettings {
+  readonly method: 'PUT' | 'PATCH';
+  /** Sent as JSON. */
+  readonly body: object;
+}
+
+export type HttpRequest = BareRequest | RequestWithBody;
+
+/** A complete response of any status. */
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** GET of a list whose items are read one by one. */
+export interface ListRequest extends RequestSettings {
+  /** The member of the response that has the items. Absent: the response itself is the list. */
+  readonly member?: string;
+  /** Called with the JSON of each item as soon as it is complete. Must not keep the bytes. What it throws ends the request. */
+  readonly take: (item: Buffer) => void;
+}
+
+/** A list of status 200 whose items were given to `take`. */
+export interface ListResponse {
+  readonly status: 200;
+  readonly headers: IncomingHttpHeaders;
+  /** The parsed response with an empty list in place of the items. */
+  readonly rest: unknown;
+}
+
+const decoder = new TextDecoder();
+
+export function decodeText(chunks: readonly Buffer[]): string {
+  const [only] = chunks;
+  return decoder.decode(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
+}

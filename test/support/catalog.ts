@@ -1,0 +1,32 @@
+import { builtInCatalog } from '../../src/catalog.ts';
+import { admit as admitWith } from '../../src/cli/plan/admit.ts';
+import { type RawObjects, type Stores, storesOf as storesWith } from '../../src/cli/plan/kinds.ts';
+import type { Document } from '../../src/cli/plan/read-files.ts';
+import type { GatewayFormat } from '../../src/gateways/driver.ts';
+
+/** What the released program makes of the objects of its own kinds, for tests that need no other catalog. */
+export const {
+  gatewayConnection: transformGatewayConnection,
+  gatewayUpstream: transformGatewayUpstream,
+  gatewayUpstreamSet: transformGatewayUpstreamSet,
+} = builtInCatalog.transforms;
+
+export const {
+  gatewayConnection: gatewayConnectionSpec,
+  gatewayUpstream: gatewayUpstreamSpec,
+  gatewayUpstreamSet: gatewayUpstreamSetSpec,
+} = builtInCatalog.schemas;
+
+export const vendorOf = builtInCatalog.vendor;
+
+export function gatewayFormat(type: string): GatewayFormat {
+  return vendorOf(type).format;
+}
+
+export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
+  return storesWith(builtInCatalog.transforms, objects, secretNamespaces);
+}
+
+export function admit(documents: readonly Document[], now: number): ReturnType<typeof admitWith> {
+  return admitWith(builtInCatalog.transforms, documents, now);
+}

@@ -1,0 +1,46 @@
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer, type ServerOptions } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+/** A server on loopback until the test is over. */
+export interface RunningServer {
+  readonly url: string;
+  /** All connections that were ever opened. */
+  readonly sockets: readonly Socket[];
+}
+
+export function serveHttp(listener: RequestListener): Promise<RunningServer> {
+  return listen(createHttpServer(listener), 'http');
+}
+
+export function serveTls(options: ServerOptions, listener: RequestListener): Promise<RunningServer> {
+  return listen(createHttpsServer(options, listener), 'https');
+}
+
+export function serveTcp(onConnection: (socket: Socket) => void): Promise<RunningServer> {
+  return listen(createTcpServer(onConnection), 'http');
+}
+
+/** A URL at which nothing listens. */
+export async function closedPort(): Promise<string> {
+  const server = createTcpServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}`;
+}
+
+async function listen(server: Server, scheme: 'http' | 'https'): Promise<RunningServer> {
+  const sockets: Socket[] = [];
+  server.on('connection', (socket: Socket) => {
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return { url: `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets };
+}
