@@ -7,7 +7,7 @@ import {
   type WarningReason,
 } from '../api/gateway-upstream.ts';
 import { registryBackendOf } from '../api/registry-section.ts';
-import type { Discovered } from '../model/discovered.ts';
+import type { CompleteAnswer, Discovered, UnknownAnswer } from '../model/discovered.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { RegistryServiceRef, ServicePortRef } from '../model/reference.ts';
 import type { Scheme, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
@@ -43,6 +43,10 @@ export type ResolvedBackend =
   | {
       readonly target: ReferringTarget;
       readonly found: Discovered | NotPermitted;
+      /** The source's complete answer that `found` was made from; absent where there is none yet. */
+      readonly answer?: CompleteAnswer;
+      /** Why the source does not know now; `answer` is then its last complete one. */
+      readonly outdated?: UnknownAnswer;
       /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
       readonly via?: Via;
       /** Addresses that the connection does not allow in the gateway; they are in neither `found` nor `via`. */
@@ -368,12 +372,21 @@ function resolvedRefs(
   backends: readonly ResolvedBackend[],
   clientCertificate: FoundKeyPair | undefined,
 ): Verdict {
-  const problems = [...backends.map(foundBy), clientCertificate].flatMap(problemOf);
+  const problems = [
+    ...backends.flatMap((backend) => [foundBy(backend), outdatedOf(backend)]),
+    clientCertificate,
+  ].flatMap(problemOf);
   const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
   if (worst === undefined) {
     return { status: 'True', reason: 'ResolvedRefs', message: 'Every reference leads somewhere' };
   }
   return { ...worst, message: problems.map(({ message }) => message).join('; ') };
+}
+
+/** Undefined for a source that has only begun again: it answers in a moment. */
+function outdatedOf(backend: ResolvedBackend): UnknownAnswer | undefined {
+  const outdated = 'found' in backend ? backend.outdated : undefined;
+  return outdated?.beginning === true ? undefined : outdated;
 }
 
 /** Undefined for a backend that refers to nothing. */

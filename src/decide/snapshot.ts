@@ -14,6 +14,7 @@ import type { StoreView } from '../model/store-view.ts';
 import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import type { CertificateRules } from './certificates.ts';
 import type { IdConflicts } from './id-conflicts.ts';
+import type { LastAnswer } from './last-answers.ts';
 import type { ReferenceRules } from './references.ts';
 import type { Remembered } from './remembered.ts';
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
@@ -47,6 +48,8 @@ export interface Snapshot extends ReferenceRules, CertificateRules {
   readonly held: (connection: string, id: UpstreamId) => Held;
   /** By `spec.type` of a GatewayConnection. */
   readonly vendorOf: (type: GatewayConnectionSpec['type']) => GatewayFacts;
+  /** The last complete answers about the backends of an object; absent: none are kept. */
+  readonly lastAnswers?: (key: ObjectKey) => readonly LastAnswer[];
   /** What is known of the gateway of a connection. */
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   /** What earlier looks left behind; undefined where this program has not looked before. */
