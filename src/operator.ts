@@ -9,6 +9,7 @@ import { grantIndexes } from './decide/references.ts';
 import { upstreamIndexes } from './decide/upstream-indexes.ts';
 import { type Controller, createController } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
+import { ObjectStates } from './engine/object-state.ts';
 import { createReporter } from './engine/status/reporter.ts';
 import { createCaches } from './kube/caches.ts';
 import { createEventRecorder } from './kube/event-recorder.ts';
@@ -204,7 +205,9 @@ export async function runOperator(
   });
   const instruments = createInstruments(metrics);
   using pace = new Pace(clock);
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events,
     clock,
@@ -261,6 +264,7 @@ export async function runOperator(
     const made = createController({
       ...config,
       vendorOf: catalog.vendor,
+      states,
       clusterId,
       upstreams,
       connections,

@@ -9,8 +9,10 @@ import type { Verdict } from '../model/verdict.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Result } from '../runtime/work-queue.ts';
 import type { Instruments } from './instruments.ts';
+import type { ObjectStates } from './object-state.ts';
 
 export interface FinalizersDeps {
+  readonly states: ObjectStates;
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly writer: Pick<ObjectWriter, 'addFinalizer'>;
   readonly instruments: Pick<Instruments, 'failed'>;
@@ -31,8 +33,8 @@ const done: Result = { kind: 'done' };
  */
 export class Finalizers {
   readonly #deps: FinalizersDeps;
-  /** Why the API server refuses the finalizer of an object; of a GatewayConnection by a key without namespace. */
-  readonly #refusals = new Map<ObjectKey, { readonly uid: string; readonly verdict: Verdict }>();
+  /** Why the API server refuses the finalizer of a GatewayConnection, by its name. */
+  readonly #ofConnections = new Map<string, { readonly uid: string; readonly verdict: Verdict }>();
 
   constructor(deps: FinalizersDeps) {
     this.#deps = deps;
@@ -45,13 +47,14 @@ export class Finalizers {
 
   /** Why the API server refuses the finalizer of `object`; undefined while it does not. */
   refusalOf(object: GatewayUpstream | GatewayConnection): Verdict | undefined {
-    const refusal = this.#refusals.get(keyOf(object));
+    if ('connection' in object) return this.#deps.states.of(object)?.finalizerRefusal;
+    const refusal = this.#ofConnections.get(object.name);
     return refusal?.uid === object.uid ? refusal.verdict : undefined;
   }
 
-  /** The object is gone. */
-  forget(key: ObjectKey): void {
-    this.#refusals.delete(key);
+  /** The connection is gone. */
+  forget(connection: string): void {
+    this.#ofConnections.delete(connection);
   }
 
   /** Rejects with `KubeApiError` where the API server does not answer. */
@@ -76,7 +79,7 @@ export class Finalizers {
     if (object.finalizers.includes(finalizer)) return done;
     try {
       const isAdded = await this.#deps.writer.addFinalizer(kind, object, finalizer, signal);
-      this.forget(keyOf(object));
+      this.#note(object, undefined);
       // Gone, or about to go, as its watch event says; unless the API server is mistaken, as right after its start.
       return isAdded ? done : { kind: 'backoff' };
     } catch (error) {
@@ -91,10 +94,18 @@ export class Finalizers {
     this.#deps.instruments.failed('', 'FinalizerRefused');
     if (this.refusalOf(object)?.message === message) return;
     const verdict: Verdict = { status: 'False', reason: 'FinalizerRefused', message };
-    this.#refusals.set(keyOf(object), { uid: object.uid, verdict });
+    this.#note(object, verdict);
     const { namespace, name } = object;
     this.#deps.log.warn({ namespace, name, status: error.status, reason: 'FinalizerRefused' }, message);
     this.#deps.onRefusal(object);
+  }
+
+  #note(object: GatewayUpstream | GatewayConnection, verdict: Verdict | undefined): void {
+    if ('connection' in object) {
+      const state = this.#deps.states.of(object);
+      if (state !== undefined) state.finalizerRefusal = verdict;
+    } else if (verdict === undefined) this.forget(object.name);
+    else this.#ofConnections.set(object.name, { uid: object.uid, verdict });
   }
 }
 

@@ -15,10 +15,10 @@ export interface Instruments {
   opened(connection: string): void;
   /** The connection does not exist, and nothing is under way for it: its series go. */
   gone(connection: string): void;
-  /** `lane` is gone: its series go, and those of its gateway. */
-  idle(lane: string): void;
-  /** A key of `lane` begins after this wait. */
-  waited(lane: string, waitedMs: number): void;
+  /** `queue` is gone: its series go, and those of its gateway. */
+  idle(queue: string): void;
+  /** A key of `queue` begins after this wait. */
+  waited(queue: string, waitedMs: number): void;
   /** The gateway accepted a change of endpoints, so long after it arrived. */
   propagated(connection: string, elapsedMs: number): void;
   wrote(connection: string, operation: WriteOperation, outcome: 'accepted' | Reason): void;
@@ -29,16 +29,16 @@ export interface Instruments {
   statusWritten(kind: CustomKind, outcome: 'written' | 'failed'): void;
 }
 
-const GATEWAY_LANE = 'gateway ';
-export const CONNECTION_LANE = 'connections';
-export const STATUS_LANE = 'status';
+const GATEWAY_QUEUE = 'gateway ';
+export const CONNECTION_QUEUE = 'connections';
+export const STATUS_QUEUE = 'status';
 
-/** The lane of every upstream whose connection does not exist: tenants choose the names of those. */
-export const UNKNOWN_GATEWAY_LANE = GATEWAY_LANE;
+/** The queue of every upstream whose connection does not exist: tenants choose the names of those. */
+export const UNKNOWN_GATEWAY_QUEUE = GATEWAY_QUEUE;
 
-/** The lane of everything that is done for one gateway. */
-export function gatewayLane(connection: string): string {
-  return `${GATEWAY_LANE}${connection}`;
+/** The queue of everything that is done for one gateway. */
+export function gatewayQueue(connection: string): string {
+  return `${GATEWAY_QUEUE}${connection}`;
 }
 
 export function createInstruments(metrics: Metrics): Instruments {
@@ -58,12 +58,12 @@ export function createInstruments(metrics: Metrics): Instruments {
       writesSuppressed({ connection }, 0);
     },
     gone: (connection) => void metrics.forget({ connection }),
-    idle(lane) {
-      const { queue, connection } = queueLabels(lane);
+    idle(name) {
+      const { queue, connection } = queueLabels(name);
       // What ran last may have counted something for its gateway.
       void metrics.forget(connection === '' ? { queue, connection } : { connection });
     },
-    waited: (lane, waitedMs) => queueWait(queueLabels(lane), waitedMs / 1000),
+    waited: (queue, waitedMs) => queueWait(queueLabels(queue), waitedMs / 1000),
     propagated: (connection, elapsedMs) => propagation({ connection }, elapsedMs / 1000),
     wrote: (connection, operation, outcome) => writes({ connection, operation, outcome }),
     suppressed: (connection) => writesSuppressed({ connection }),
@@ -74,7 +74,7 @@ export function createInstruments(metrics: Metrics): Instruments {
 
 /** Samples of `METRICS.queueDepth`. */
 export function depthSamples(depths: ReadonlyMap<string, number>): readonly Sample[] {
-  return [...depths].map(([lane, value]) => ({ labels: queueLabels(lane), value }));
+  return [...depths].map(([queue, value]) => ({ labels: queueLabels(queue), value }));
 }
 
 /** Samples of `METRICS.objects`. */
@@ -106,8 +106,8 @@ export function objectSamples(
   return [...counts.values()];
 }
 
-function queueLabels(lane: string): { readonly queue: string; readonly connection: string } {
-  return lane.startsWith(GATEWAY_LANE)
-    ? { queue: 'gateway', connection: lane.slice(GATEWAY_LANE.length) }
-    : { queue: lane, connection: '' };
+function queueLabels(name: string): { readonly queue: string; readonly connection: string } {
+  return name.startsWith(GATEWAY_QUEUE)
+    ? { queue: 'gateway', connection: name.slice(GATEWAY_QUEUE.length) }
+    : { queue: name, connection: '' };
 }

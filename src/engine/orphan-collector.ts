@@ -7,7 +7,7 @@ import type { Logger } from '../runtime/logger.ts';
 import type { ConnectionState } from './connection/connections.ts';
 import type { Reporter } from './status/reporter.ts';
 
-export interface SweepDeps {
+export interface OrphanCollectorDeps {
   readonly clusterId: string;
   /** The only namespaces whose objects are known. Empty: all. */
   readonly onlyNamespaces: readonly string[];
@@ -32,13 +32,13 @@ export interface Orphans {
  * only when two readings in a row showed it.
  */
 export class OrphanCollector {
-  readonly #deps: SweepDeps;
+  readonly #deps: OrphanCollectorDeps;
   readonly #suspects = new Map<string, Set<UpstreamId>>();
   /** Ids that the last list showed as this operator's, without an object that is known to want them. */
   readonly #remaining = new Map<string, Set<UpstreamId>>();
   readonly #leftBehind = new Map<string, Set<UpstreamId>>();
 
-  constructor(deps: SweepDeps) {
+  constructor(deps: OrphanCollectorDeps) {
     this.#deps = deps;
   }
 
@@ -51,7 +51,7 @@ export class OrphanCollector {
   }
 
   /** What was left alone, for the status of the connection. */
-  leftAlone(connection: string): readonly UpstreamId[] {
+  retained(connection: string): readonly UpstreamId[] {
     return [...this.#left(connection)].sort();
   }
 

@@ -1,77 +1,239 @@
-import { isDeepStrictEqual } from 'node:util';
+import { type BackendTarget, backendTargets } from '../decide/build-upstream.ts';
+import { type CertificateRules, certificateName } from '../decide/certificates.ts';
+import type { IdConflicts } from '../decide/id-conflicts.ts';
+import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
 import type { SetService } from '../decide/upstream-set.ts';
+import type { MissingPermissions } from '../kube/permissions.ts';
+import { keyOf, objectKey } from '../model/keys.ts';
 import type {
+  CertificateSecret,
   GatewayConnection,
   GatewayUpstream,
-  GatewayUpstreamSet,
   NamespaceStored,
   NodeStored,
+  ReferenceGrantStored,
+  SecretFacts,
 } from '../model/objects.ts';
-import type { StoreEvent } from '../model/store-view.ts';
+import type { Stored, StoreEvent, StoreView } from '../model/store-view.ts';
+import { PRIORITY } from '../runtime/lane.ts';
+import type { Logger } from '../runtime/logger.ts';
+import type { Pace } from '../runtime/pace.ts';
+import type { Connections } from './connection/connections.ts';
+import type { DataPlaneVerifier } from './data-planes/verifier.ts';
+import type { ObjectStates } from './object-state.ts';
+import { concernsNamespace, concernsNode, concernsObject } from './predicates.ts';
+import type { EngineQueue } from './queue.ts';
+import type { Reporter } from './status/reporter.ts';
+import type { Tracker } from './tracker.ts';
 
-/**
- * Whether an event of one of our own objects asks for a reconcile. Changes of its status alone do not: they are our
- * own, and acting on them would never end.
- */
-export function concernsObject({
-  previous,
-  current,
-}: StoreEvent<GatewayUpstream | GatewayConnection>): boolean {
-  if (previous === undefined || current === undefined) return true;
-  return (
-    previous.uid !== current.uid ||
-    previous.generation !== current.generation ||
-    previous.deletionTimestamp !== current.deletionTimestamp ||
-    previous.finalizers.join() !== current.finalizers.join() ||
-    ('acceptRemoval' in previous &&
-      'acceptRemoval' in current &&
-      previous.acceptRemoval !== current.acceptRemoval)
-  );
+export interface WatchesDeps extends ReferenceRules, CertificateRules {
+  readonly states: ObjectStates;
+  readonly upstreams: StoreView<GatewayUpstream>;
+  readonly connections: StoreView<GatewayConnection>;
+  readonly services: StoreView<SetService & Stored>;
+  readonly namespaces: StoreView<NamespaceStored>;
+  readonly secrets: StoreView<SecretFacts>;
+  /** Absent: nodes are not watched. */
+  readonly nodes?: StoreView<NodeStored>;
+  readonly permissions: MissingPermissions;
+  readonly conflicts: IdConflicts;
+  readonly queue: EngineQueue;
+  readonly tracker: Tracker;
+  readonly sessions: Connections;
+  readonly verifier: DataPlaneVerifier;
+  readonly reporter: Pick<Reporter, 'seen'>;
+  readonly pace: Pace;
+  readonly log: Logger;
 }
 
-/** Whether a namespace's event may change what its objects are allowed, or how they end. */
-export function concernsNamespace({ previous, current }: StoreEvent<NamespaceStored>): boolean {
-  if (previous === undefined || current === undefined) return true;
-  if (previous.terminating !== current.terminating) return true;
-  const keys = new Set([...Object.keys(previous.labels), ...Object.keys(current.labels)]);
-  return [...keys].some((key) => previous.labels[key] !== current.labels[key]);
-}
+/** Turns changes of the cluster into work: which change wakes which object. */
+export class Watches {
+  readonly #deps: WatchesDeps;
+  /** Nothing is reconciled before every required kind was listed in full. */
+  #started = false;
 
-/** Whether a node's event may change what stands for it in a gateway: the kubelet's heartbeats do not. */
-export function concernsNode({ previous, current }: StoreEvent<NodeStored>): boolean {
-  if (previous === undefined || current === undefined) return true;
-  return !isDeepStrictEqual(
-    [previous.ready, previous.labels, previous.addresses],
-    [current.ready, current.labels, current.addresses],
-  );
-}
+  constructor(deps: WatchesDeps) {
+    this.#deps = deps;
+  }
 
-/** Whether a Service's event may change which GatewayUpstreams a set makes of it. */
-export function concernsSelection({ previous, current }: StoreEvent<SetService>): boolean {
-  if (previous === undefined || current === undefined) return true;
-  return (
-    previous.type !== current.type ||
-    !isDeepStrictEqual(previous.labels, current.labels) ||
-    !isDeepStrictEqual(previous.ports, current.ports)
-  );
-}
+  /** Follows the cluster until the result is disposed of. */
+  listen(): Disposable {
+    const { upstreams, connections, namespaces, secrets, grants, permissions } = this.#deps;
+    const listeners = new DisposableStack();
+    for (const store of [upstreams, connections, namespaces, secrets]) {
+      listeners.use(store.onState(() => this.#startIfListed()));
+    }
+    listeners.use(upstreams.onChange(this.#whenStarted((event) => this.#onUpstream(event))));
+    listeners.use(connections.onChange(this.#whenStarted((event) => this.#onConnection(event))));
+    listeners.use(secrets.onChange(this.#whenStarted((event) => this.#onSecret(event))));
+    listeners.use(namespaces.onChange(this.#whenStarted((event) => this.#onNamespace(event))));
+    listeners.use(grants.onChange(this.#whenStarted((event) => this.#onGrant(event))));
+    listeners.use(grants.onState(this.#whenStarted(() => this.#onGrantsState())));
+    this.#listenToCertificates(listeners);
+    this.#listenToNodes(listeners);
+    listeners.use(permissions.onChange(() => this.#onPermissions()));
+    this.#startIfListed();
+    return listeners;
+  }
 
-/** Whether an event of a GatewayUpstream may ask something of the set that it belongs to, or of one that wants its name. */
-export function concernsMember({ previous, current }: StoreEvent<GatewayUpstream>): boolean {
-  if (previous === undefined || current === undefined) return true;
-  return (
-    previous.generation !== current.generation ||
-    previous.deletionTimestamp !== current.deletionTimestamp ||
-    !isDeepStrictEqual(previous.madeBy, current.madeBy)
-  );
-}
+  #whenStarted<E>(handle: (event: E) => void): (event: E) => void {
+    return (event) => {
+      if (this.#started) handle(event);
+    };
+  }
 
-/** Whether an event of a set asks for more than what its own status says. */
-export function concernsSet({ previous, current }: StoreEvent<GatewayUpstreamSet>): boolean {
-  if (previous === undefined || current === undefined) return true;
-  return (
-    previous.generation !== current.generation ||
-    previous.deletionTimestamp !== current.deletionTimestamp ||
-    previous.acceptPrune !== current.acceptPrune
-  );
+  #startIfListed(): void {
+    const { upstreams, connections, namespaces, secrets, sessions, verifier, queue, tracker, log } =
+      this.#deps;
+    const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
+    if (this.#started || !required.every(({ state }) => state.state === 'synced')) return;
+    this.#started = true;
+    log.info({ upstreams: upstreams.size, connections: connections.size }, 'every kind is listed; working');
+    for (const object of upstreams.list()) tracker.track(object);
+    for (const { name } of connections.list()) {
+      sessions.update(name);
+      verifier.follow(name);
+      queue.addConnection(name);
+    }
+    for (const object of upstreams.list()) queue.addUpstream(object, PRIORITY.resync);
+  }
+
+  #onUpstream(event: StoreEvent<GatewayUpstream>): void {
+    const { reporter, tracker, queue, connections } = this.#deps;
+    const { previous, current } = event;
+    const object = current ?? previous;
+    if (object === undefined) return;
+    if (current !== undefined) reporter.seen(current);
+    if (!concernsObject(event)) return;
+    if (current === undefined) tracker.drop(object);
+    else tracker.track(current);
+    queue.addUpstream(object, PRIORITY.spec);
+    const connection = connections.get('', object.connection);
+    if (previous === undefined || current === undefined || connection?.deletionTimestamp !== undefined) {
+      queue.addConnection(object.connection);
+    }
+  }
+
+  #onConnection(event: StoreEvent<GatewayConnection>): void {
+    const { sessions, verifier, queue, upstreams, tracker } = this.#deps;
+    const name = (event.current ?? event.previous)?.name;
+    if (name === undefined || !concernsObject(event)) return;
+    sessions.update(name);
+    verifier.follow(name);
+    queue.addConnection(name);
+    for (const user of upstreams.byIndex('connection', name)) {
+      tracker.track(user);
+      queue.addUpstream(user, PRIORITY.resync);
+    }
+  }
+
+  #onSecret({ previous, current }: StoreEvent<SecretFacts>): void {
+    const { connections, sessions } = this.#deps;
+    const secret = current ?? previous;
+    if (secret === undefined) return;
+    for (const connection of connections.list()) {
+      if (sessions.refersTo(connection, secret.name)) sessions.update(connection.name);
+    }
+  }
+
+  #onNamespace(event: StoreEvent<NamespaceStored>): void {
+    const { upstreams, conflicts, queue } = this.#deps;
+    const namespace = event.current ?? event.previous;
+    if (namespace === undefined || !concernsNamespace(event)) return;
+    for (const object of upstreams.byIndex('named', namespace.name)) {
+      queue.addUpstream(object, PRIORITY.resync);
+    }
+    if (event.previous === undefined || event.current === undefined) this.#addOtherNames();
+    for (const object of upstreams.byIndex('namespace', namespace.name)) {
+      queue.addUpstream(object, PRIORITY.resync);
+      for (const other of conflicts.rivals(keyOf(object))) queue.addKey(other, PRIORITY.resync);
+    }
+  }
+
+  /** Adds objects whose Services have other names, which may lead into a namespace that came or went. */
+  #addOtherNames(): void {
+    const { connections, services, upstreams, queue } = this.#deps;
+    for (const { name, spec } of connections.list()) {
+      if (!spec.ok) continue;
+      const { addressing, tenantPolicy } = spec.value;
+      const mayBeExternal = tenantPolicy.staticAddresses === 'Allow';
+      const hasOtherName = (target: BackendTarget) => {
+        if (target.kind !== 'service') return false;
+        const type = services.get(target.ref.namespace, target.ref.name)?.type;
+        return (
+          (type === 'ExternalName' && mayBeExternal) ||
+          (type === 'LoadBalancer' && target.addressing.mode === 'LoadBalancer')
+        );
+      };
+      for (const object of upstreams.byIndex('connection', name)) {
+        const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace, addressing) : [];
+        if (targets.some(hasOtherName)) queue.addUpstream(object, PRIORITY.resync);
+      }
+    }
+  }
+
+  #onGrant({ previous, current }: StoreEvent<ReferenceGrantStored>): void {
+    const { upstreams, queue } = this.#deps;
+    const namespace = (current ?? previous)?.namespace;
+    if (namespace === undefined) return;
+    for (const object of upstreams.byIndex('referred', namespace)) queue.addUpstream(object, PRIORITY.spec);
+  }
+
+  #onGrantsState(): void {
+    const { upstreams, queue } = this.#deps;
+    for (const object of upstreams.list()) {
+      if (referredNamespaces(object).length > 0) queue.addUpstream(object, PRIORITY.resync);
+    }
+  }
+
+  #listenToCertificates(listeners: DisposableStack): void {
+    for (const [namespace, store] of this.#deps.certificates) {
+      listeners.use(store.onChange(this.#whenStarted((event) => this.#onCertificate(namespace, event))));
+      listeners.use(store.onState(this.#whenStarted(() => this.#onCertificatesState(namespace))));
+    }
+  }
+
+  #onCertificate(namespace: string, { previous, current }: StoreEvent<CertificateSecret>): void {
+    const { upstreams, queue } = this.#deps;
+    const name = (current ?? previous)?.name;
+    if (name === undefined) return;
+    for (const object of upstreams.byIndex('certificate', objectKey(namespace, name))) {
+      queue.addUpstream(object, PRIORITY.spec);
+    }
+  }
+
+  #onCertificatesState(namespace: string): void {
+    const { upstreams, queue } = this.#deps;
+    for (const object of upstreams.byIndex('namespace', namespace)) {
+      if (certificateName(object) !== undefined) queue.addUpstream(object, PRIORITY.resync);
+    }
+  }
+
+  #listenToNodes(listeners: DisposableStack): void {
+    const { nodes, states, queue, pace } = this.#deps;
+    if (nodes === undefined) return;
+    listeners.use(
+      nodes.onChange(
+        this.#whenStarted((event) => {
+          if (nodes.state.state !== 'synced' || !concernsNode(event)) return;
+          pace.urge();
+          for (const { usesNodes, key } of states) if (usesNodes) queue.addKey(key, PRIORITY.endpoints);
+        }),
+      ),
+    );
+    listeners.use(
+      nodes.onState(
+        this.#whenStarted(() => {
+          for (const { usesNodes, key } of states) if (usesNodes) queue.addKey(key, PRIORITY.resync);
+        }),
+      ),
+    );
+  }
+
+  #onPermissions(): void {
+    if (!this.#started) return;
+    const { connections, upstreams, queue } = this.#deps;
+    for (const { name } of connections.list()) queue.addConnection(name);
+    for (const object of upstreams.list()) queue.addUpstream(object, PRIORITY.resync);
+  }
 }

@@ -222,6 +222,8 @@ class LeaseElection {
   async #acquireOrRenew(signal: AbortSignal): Promise<void> {
     const lease = this.#written ?? (await this.#client.read({ signal, timeoutMs: this.#timeoutMs() }));
     const before = this.#state;
+    // The right to write ended while the Lease was read. It may still name this process, but the work was told to end.
+    if (before.kind === 'over') return;
     const term = before.kind === 'leading' ? this.#renewable(lease, before.term) : this.#acquirable(lease);
     if (term === undefined) return;
     const renewed = this.#now();

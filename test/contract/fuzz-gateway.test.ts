@@ -6,6 +6,7 @@ import { grantIndexes } from '../../src/decide/references.ts';
 import { upstreamIndexes } from '../../src/decide/upstream-indexes.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
 import { transformNamespace, transformSecret } from '../../src/kube/objects.ts';
 import { createStore, type StoreOptions } from '../../src/kube/store.ts';
@@ -229,6 +230,7 @@ describe('mutated answers of a gateway', () => {
     const controller = createController({
       ...stores,
       vendorOf,
+      states: new ObjectStates(hasty),
       instruments: createInstruments(createMetrics()),
       grants: storeWith<ReferenceGrantStored>([], grantIndexes),
       onlyNamespaces: [],

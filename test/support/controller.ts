@@ -3,6 +3,7 @@ import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
+import { ObjectStates } from '../../src/engine/object-state.ts';
 import { createReporter } from '../../src/engine/status/reporter.ts';
 import type { KubeEvent } from '../../src/kube/event-recorder.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
@@ -64,7 +65,9 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     },
     ...settings.writer,
   };
+  const states = new ObjectStates(clock);
   const reporter = createReporter({
+    states,
     writer,
     events: {
       record: (kind, object, { reason, message }: KubeEvent) =>
@@ -82,6 +85,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const controller = createController({
     ...stores,
     vendorOf,
+    states,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',
     onlyNamespaces: settings.onlyNamespaces ?? [],

@@ -78,6 +78,11 @@ export class Connections {
     );
   }
 
+  /** Undefined while the connection cannot be used. */
+  session(name: string): GatewaySession | undefined {
+    return this.#open.get(name)?.session;
+  }
+
   /** What the gateway says of itself, or said to an earlier session. */
   info({ name, status }: GatewayConnection): GatewayInfo {
     const version = status?.gatewayVersion;

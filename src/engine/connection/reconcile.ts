@@ -9,6 +9,7 @@ import { GatewayAuthError } from '../../model/errors.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
 import { keyOf, objectKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
+import type { ConnectionOutcome } from '../../model/outcome.ts';
 import type { StoreView } from '../../model/store-view.ts';
 import type { UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
@@ -18,7 +19,7 @@ import type { Result } from '../../runtime/work-queue.ts';
 import type { DataPlaneVerifier } from '../data-planes/verifier.ts';
 import type { Finalizers } from '../finalizers.ts';
 import type { OrphanCollector } from '../orphan-collector.ts';
-import type { ConnectionOutcome, Reporter } from '../status/reporter.ts';
+import type { Reporter } from '../status/reporter.ts';
 import type { ConnectionState } from './connections.ts';
 
 export interface ConnectionReconcilerDeps {
@@ -29,9 +30,9 @@ export interface ConnectionReconcilerDeps {
   readonly connectionState: (name: string) => ConnectionState;
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
-  readonly sweep: Pick<OrphanCollector, 'leftAlone' | 'remaining' | 'forget'>;
+  readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'forget'>;
   readonly finalizers: Pick<Finalizers, 'addTo' | 'refusalOf' | 'forget'>;
-  readonly proof: Pick<DataPlaneVerifier, 'status'>;
+  readonly verifier: Pick<DataPlaneVerifier, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
   readonly clock: Clock;
@@ -56,8 +57,8 @@ export function createConnectionReconciler(
     if (connection === undefined) {
       const key = objectKey('', name);
       deps.reporter.forget('GatewayConnection', key);
-      deps.finalizers.forget(key);
-      deps.sweep.forget(name);
+      deps.finalizers.forget(name);
+      deps.orphans.forget(name);
       unusedSince.delete(name);
       return done;
     }
@@ -119,7 +120,7 @@ function waitingFor(
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
   }
   const isListed = session.listedAt !== undefined && session.listedAt > since;
-  const remaining = deps.sweep.remaining(connection.name);
+  const remaining = deps.orphans.remaining(connection.name);
   if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
   session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
   return waiting(
@@ -205,8 +206,8 @@ function outcomeOf(
       ? deps.vendorOf(connection.spec.value.type).format.capabilities(info)
       : [],
     upstreams: users.length,
-    leftBehind: deps.sweep.leftAlone(connection.name),
-    dataPlanes: deps.proof.status(connection.name),
+    leftBehind: deps.orphans.retained(connection.name),
+    dataPlanes: deps.verifier.status(connection.name),
   };
 }
 

@@ -29,10 +29,12 @@ import type { Logger } from '../../runtime/logger.ts';
 import { type Pace, SLOW_CONCURRENCY } from '../../runtime/pace.ts';
 import { type Result, WorkQueue } from '../../runtime/work-queue.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
+import type { ObjectStates } from '../object-state.ts';
 import type { Reporter } from '../status/reporter.ts';
 
-export interface ProofDeps {
+export interface DataPlaneVerifierDeps {
   readonly vendorOf: (type: string) => Vendor;
+  readonly states: ObjectStates;
   readonly connections: StoreView<GatewayConnection>;
   readonly upstreams: StoreView<GatewayUpstream>;
   /** Undefined while the connection cannot be used. */
@@ -79,7 +81,7 @@ interface DataPlane {
   failures: number;
   /** What the last failure was. */
   problem: string;
-  /** It answered since it was found, or since the last sweep. */
+  /** It answered since it was found, or since the last recheck. */
   asked: boolean;
   /** Monotonic. */
   listedAt: number;
@@ -100,20 +102,19 @@ type Work =
   | { readonly kind: 'dataPlane'; readonly connection: string; readonly url: string };
 
 /** Of what takes no time. */
-const OWN_LANE = 'proof';
-const dataPlaneLane = (connection: string): string => `data planes of ${connection}`;
+const OWN_QUEUE = 'proof';
+const dataPlaneQueue = (connection: string): string => `data planes of ${connection}`;
 
 /**
  * Asks the data planes of each gateway whether they serve what was written last. It has a queue of its own and writes
  * nothing but counts and lists in status, so that neither a write nor a condition depends on it.
  */
 export class DataPlaneVerifier {
-  readonly #deps: ProofDeps;
+  readonly #deps: DataPlaneVerifierDeps;
   readonly #followed = new Map<string, Followed>();
-  readonly #places = new Map<ObjectKey, { readonly connection: string; readonly id: UpstreamId }>();
   readonly #queue: WorkQueue;
 
-  constructor(deps: ProofDeps) {
+  constructor(deps: DataPlaneVerifierDeps) {
     this.#deps = deps;
     this.#queue = new WorkQueue({
       pace: deps.pace,
@@ -135,9 +136,10 @@ export class DataPlaneVerifier {
     if (controlApi === undefined) {
       before?.subscription?.handle[Symbol.dispose]();
       this.#followed.delete(connection);
-      this.#queue.release(dataPlaneLane(connection));
+      this.#queue.release(dataPlaneQueue(connection));
       for (const { key } of before?.expected.values() ?? []) {
-        this.#places.delete(key);
+        const state = this.#deps.states.get(key);
+        if (state !== undefined) state.verified = undefined;
         this.#report(key, undefined);
       }
       this.#deps.onChange(connection);
@@ -150,7 +152,7 @@ export class DataPlaneVerifier {
       subscription: undefined,
     };
     this.#followed.set(connection, followed);
-    this.#queue.setConcurrency(dataPlaneLane(connection), CONCURRENCY, { slow: SLOW_CONCURRENCY });
+    this.#queue.setConcurrency(dataPlaneQueue(connection), CONCURRENCY, { slow: SLOW_CONCURRENCY });
     this.#subscribe(connection, followed, controlApi.kind === 'service' ? controlApi.ref : undefined);
     const found = controlApi.kind === 'service' ? this.#lookUp(controlApi) : { urls: controlApi.urls };
     followed.problem = found.problem;
@@ -169,8 +171,10 @@ export class DataPlaneVerifier {
   ): void {
     const key = keyOf(object);
     const { connection } = object;
+    const state = this.#deps.states.of(object);
     const followed = this.#followed.get(connection);
     const reader = this.#deps.readerOf(connection);
+    if (state === undefined) return;
     if (followed === undefined) {
       // What the status says of data planes is of a time when the connection had a controlApi.
       this.#deps.reporter.dataPlanes(object, undefined);
@@ -190,7 +194,7 @@ export class DataPlaneVerifier {
       ...(known?.superseded.filter(({ at }) => now - at < PROOF_GRACE_MS) ?? []),
       ...[known?.shown, replaced].flatMap((was) => (was === undefined ? [] : [{ shown: was, at: now }])),
     ];
-    this.#places.set(key, { connection, id });
+    state.verified = { connection, id };
     followed.expected.set(id, {
       key,
       part,
@@ -206,9 +210,10 @@ export class DataPlaneVerifier {
 
   /** Nothing is expected of data planes for the object any more. */
   forget(key: ObjectKey): void {
-    const place = this.#places.get(key);
-    if (place === undefined) return;
-    this.#places.delete(key);
+    const state = this.#deps.states.get(key);
+    const place = state?.verified;
+    if (state === undefined || place === undefined) return;
+    state.verified = undefined;
     const followed = this.#followed.get(place.connection);
     if (followed?.expected.get(place.id)?.key !== key) return;
     followed.expected.delete(place.id);
@@ -220,7 +225,7 @@ export class DataPlaneVerifier {
   }
 
   /** Asks every data plane of `connection` for everything. */
-  sweep(connection: string): void {
+  recheck(connection: string): void {
     const followed = this.#followed.get(connection);
     if (followed === undefined) return;
     for (const dataPlane of followed.dataPlanes.values()) dataPlane.asked = false;
@@ -263,11 +268,11 @@ export class DataPlaneVerifier {
   }
 
   #add(work: Work): void {
-    this.#queue.add(JSON.stringify(work), laneOf(work), PRIORITY.resync);
+    this.#queue.add(JSON.stringify(work), queueOf(work), PRIORITY.resync);
   }
 
   #addAfter(work: Work, delayMs: number): void {
-    this.#queue.addAfter(JSON.stringify(work), delayMs, laneOf(work), PRIORITY.resync);
+    this.#queue.addAfter(JSON.stringify(work), delayMs, queueOf(work), PRIORITY.resync);
   }
 
   async #run(work: Work, signal: AbortSignal): Promise<Result> {
@@ -463,8 +468,8 @@ function wholeOf(shown: string): string {
   return shown;
 }
 
-function laneOf(work: Work): string {
-  return work.kind === 'dataPlane' ? dataPlaneLane(work.connection) : OWN_LANE;
+function queueOf(work: Work): string {
+  return work.kind === 'dataPlane' ? dataPlaneQueue(work.connection) : OWN_QUEUE;
 }
 
 function isUnreachable({ failures }: DataPlane): boolean {

@@ -15,8 +15,8 @@ import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { PRIORITY, type Priority } from '../../runtime/lane.ts';
 import type { Result } from '../../runtime/work-queue.ts';
+import { concernsMember, concernsNamespace, concernsSelection, concernsSet } from '../predicates.ts';
 import type { Reporter } from '../status/reporter.ts';
-import { concernsMember, concernsNamespace, concernsSelection, concernsSet } from '../watches.ts';
 
 export interface UpstreamSetsDeps extends SetSnapshot {
   readonly sets: StoreView<GatewayUpstreamSet>;
@@ -31,23 +31,6 @@ export interface UpstreamSetsDeps extends SetSnapshot {
   readonly enqueueMember: (set: string, key: ObjectKey, priority: Priority) => void;
   /** The set has no members to run any more. */
   readonly onGone: (set: string) => void;
-}
-
-/** What one look at a set came to. */
-export interface SetOutcome {
-  readonly ready: Verdict;
-  readonly pruningHeld: Verdict | undefined;
-  /** Absent where the set cannot be used: what was said last stays. */
-  readonly counts?: {
-    readonly services: number;
-    readonly ports: number;
-    readonly upstreams: number;
-    /** How many GatewayUpstreams wait to be deleted. */
-    readonly waiting: number;
-    /** The first of them. */
-    readonly problems: readonly SetProblem[];
-    readonly moreProblems: number;
-  };
 }
 
 /** What is kept of a set beside its members. */

@@ -8,6 +8,7 @@ import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/de
 import { describeChange, fieldChanges, nodesIn, type PlannedChange, withNodesOf } from '../../decide/diff.ts';
 import { type Change, type Terms, upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
+import { lastAnswersOf } from '../../decide/last-answers.ts';
 import { createTimeSeconds } from '../../decide/owner.ts';
 import { type Decision, planChange } from '../../decide/plan-change.ts';
 import { referredNamespaces } from '../../decide/references.ts';
@@ -25,6 +26,7 @@ import {
 } from '../../model/errors.ts';
 import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
+import type { UpstreamOutcome } from '../../model/outcome.ts';
 import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -32,46 +34,27 @@ import type { Logger } from '../../runtime/logger.ts';
 import type { Result } from '../../runtime/work-queue.ts';
 import type { ConnectionState } from '../connection/connections.ts';
 import type { DataPlaneVerifier } from '../data-planes/verifier.ts';
-import type { EndpointChanges } from '../endpoint-changes.ts';
 import type { Finalizers } from '../finalizers.ts';
 import type { Instruments } from '../instruments.ts';
-import type { RemovalGuardState } from '../removal-guard-state.ts';
+import type { ObjectState, ObjectStates } from '../object-state.ts';
+import type { OrphanCollector } from '../orphan-collector.ts';
 import type { Reporter } from '../status/reporter.ts';
+import type { PendingDeletion, RefusedContent } from './pending-deletion.ts';
 
 export interface UpstreamReconcilerDeps extends Snapshot {
+  readonly states: ObjectStates;
   readonly connectionState: (name: string) => ConnectionState;
   readonly permissions: MissingPermissions;
-  /** No sweep touches the upstream `id` any more. */
-  readonly retain: (connection: string, id: UpstreamId) => void;
-  /** Since when the object is known, on the monotonic clock. */
-  readonly seenSince: (key: ObjectKey) => number;
+  readonly orphans: Pick<OrphanCollector, 'retain'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
-  readonly finalizers: Pick<Finalizers, 'request' | 'refusalOf' | 'forget'>;
+  readonly finalizers: Pick<Finalizers, 'request' | 'refusalOf'>;
   /** Adds the finalizer of a connection soon. */
   readonly bindConnection: (name: string) => void;
-  readonly memory: RemovalGuardState;
-  readonly proof: Pick<DataPlaneVerifier, 'expect' | 'forget'>;
-  readonly changes: EndpointChanges;
+  readonly verifier: Pick<DataPlaneVerifier, 'expect' | 'forget'>;
   readonly instruments: Pick<Instruments, 'propagated' | 'suppressed'>;
   readonly clock: Clock;
   readonly log: Logger;
-}
-
-/** What one look at an object came to; the reporter makes status, Event and log of it. */
-export interface UpstreamOutcome {
-  readonly accepted: Verdict;
-  readonly resolvedRefs: Verdict;
-  readonly programmed: Verdict;
-  readonly ready: Verdict;
-  readonly upstreamId?: UpstreamId;
-  readonly createTime?: number;
-  /** What becomes of the endpoints; absent where they are not known: what was said last stays. */
-  readonly endpoints?: Pick<Desired, 'counts' | 'excluded' | 'warnings'>;
-  /** What the removal guard says; absent where it was not asked: what it said last stays. */
-  readonly removalHeld?: Verdict | 'nothing';
-  /** What would be written, where nothing may be. */
-  readonly plan?: PlannedChange;
 }
 
 const PROGRAMMED: Verdict = {
@@ -91,26 +74,6 @@ const MAX_TOLD_CHANGES = 10;
 
 const done: Result = { kind: 'done' };
 
-/** An object that is to be deleted, and cannot be as long as something refers to its upstream. */
-interface Wait {
-  readonly verdict: Verdict;
-  /** Another one: the policy may be another one too. */
-  readonly generation: number;
-  /** No other try to delete before, on the monotonic clock. */
-  readonly notBefore: number;
-  /** What the gateway would not take, or changed on the way. */
-  refused: Refused | undefined;
-  /** Somebody changed the upstream, and that was not told yet. */
-  isDrifted: boolean;
-}
-
-/** In canonical form. As long as both are the same it is not sent again before the time, on the monotonic clock. */
-interface Refused {
-  readonly canonical: string;
-  readonly observed: string | undefined;
-  readonly until: number;
-}
-
 /**
  * Reconciles one GatewayUpstream: read what is wanted and what is there, plan, apply, report. Everything that goes
  * wrong on the way arrives here as an `OperatorError` and leaves as an outcome.
@@ -118,25 +81,16 @@ interface Refused {
 export function createUpstreamReconciler(
   deps: UpstreamReconcilerDeps,
 ): (key: ObjectKey, signal: AbortSignal) => Promise<Result> {
-  const waits = new Map<ObjectKey, Wait>();
   return async (key, signal) => {
     const { namespace, name } = splitKey(key);
     const object = deps.upstreams.get(namespace, name);
-    if (object === undefined) {
-      deps.reporter.forget('GatewayUpstream', key);
-      deps.finalizers.forget(key);
-      deps.memory.forget(key);
-      deps.proof.forget(key);
-      deps.changes.forget(key);
-      waits.delete(key);
-      return done;
-    }
+    if (object === undefined) return done;
+    const state = deps.states.track(object);
     try {
       if (object.deletionTimestamp !== undefined) {
-        return await release(deps, waits, object, object.deletionTimestamp, signal);
+        return await release(deps, state, object, object.deletionTimestamp, signal);
       }
-      waits.delete(key);
-      return await program(deps, object, signal);
+      return await program(deps, state, object, signal);
     } catch (error) {
       if (error instanceof KubeApiError && error.status === 403) reportMissing(deps, object);
       throw error;
@@ -147,13 +101,14 @@ export function createUpstreamReconciler(
 /** Makes the gateway hold what `object` asks for; with `wait` for as long as it cannot be deleted. */
 async function program(
   deps: UpstreamReconcilerDeps,
+  objectState: ObjectState,
   object: GatewayUpstream,
   signal: AbortSignal,
-  wait: Wait | undefined = undefined,
+  wait: PendingDeletion | undefined = undefined,
 ): Promise<Result> {
-  const { reporter, changes, instruments } = deps;
-  const key = keyOf(object);
-  const changedAt = changes.take(key);
+  const { reporter, instruments } = deps;
+  const { endpointChange, removalGuard } = objectState;
+  const changedAt = endpointChange.take();
   const missing = missingPermission(deps, object);
   const evaluation = buildDesired(deps, object);
   if (evaluation.kind === 'refused') {
@@ -165,6 +120,7 @@ async function program(
     });
     return done;
   }
+  objectState.lastAnswers = lastAnswersOf(evaluation.backends);
   const { accepted, spec, id, terms } = evaluation;
   // Until the gateway was looked at; then it is what the removal guard lets pass.
   let { desired } = evaluation;
@@ -203,21 +159,21 @@ async function program(
 
   const state = deps.connectionState(object.connection);
   if (state.kind !== 'usable') {
-    changes.restore(key, changedAt);
+    endpointChange.restore(changedAt);
     report({ status: 'Unknown', reason: 'GatewayUnavailable', message: state.message }, undefined);
     return done;
   }
   const { session } = state;
   if (session.state.kind === 'starting') {
-    changes.restore(key, changedAt);
+    endpointChange.restore(changedAt);
     return done;
   }
-  let sent: Refused | undefined;
+  let sent: RefusedContent | undefined;
   try {
     return await session.exclusive(id, async (turn) => {
       const decideFor = (held: ObservedUpstream | undefined) =>
         planChange(deps, evaluation, object, held, (upstream) => session.canonical(upstream));
-      let observed = await turn.read(deps.seenSince(keyOf(object)), signal);
+      let observed = await turn.read(objectState.knownSince, signal);
       let decision = decideFor(observed);
       if (isTakeOver(decision.change)) {
         // What somebody else added since it was seen last must not be overwritten unread.
@@ -232,7 +188,7 @@ async function program(
         return done;
       }
       if (spec.syncPolicy === 'Observe' && change.kind !== 'blocked') {
-        if (change.kind !== 'none') deps.proof.forget(keyOf(object));
+        if (change.kind !== 'none') deps.verifier.forget(keyOf(object));
         const plan = describeChange(change, canonical, MAX_PLANNED_CHANGES);
         report(observedVerdict(change, accepted, desired, observed, canonical), own, { ...decision, plan });
         return done;
@@ -242,7 +198,7 @@ async function program(
         wait !== undefined &&
         (change.kind === 'create' || isTakeOver(change) || isRefused(deps, wait, canonical, observed))
       ) {
-        remember(deps, object, evaluation, own, guard);
+        remember(objectState, evaluation, own, guard);
         report(PROGRAMMED, own, decision);
         return done;
       }
@@ -253,13 +209,13 @@ async function program(
         const isUrgent = changedAt !== undefined;
         const unbound = bind(deps, object, change, { manage: terms.manage, isUrgent });
         if (unbound !== undefined) {
-          changes.restore(key, changedAt);
+          endpointChange.restore(changedAt);
           if (unbound !== 'soon') report(unbound, undefined);
           return done;
         }
       }
       const kept = terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own;
-      remember(deps, object, evaluation, kept, guard);
+      remember(objectState, evaluation, kept, guard);
       const next = afterHold(deps, guard);
       const written = (given: ObservedUpstream, wanted: string): Result => {
         const answered =
@@ -269,9 +225,9 @@ async function program(
         if (changedAt !== undefined) {
           instruments.propagated(object.connection, deps.clock.monotonic() - changedAt);
         }
-        deps.memory.wrote(keyOf(object), decision.desired.upstream.nodes, decision.lost);
+        removalGuard.wrote(decision.desired.upstream.nodes, decision.lost);
         report(writtenVerdict(wanted, answered), answered, decision);
-        deps.proof.expect(object, answered, { replaced: observed });
+        deps.verifier.expect(object, answered, { replaced: observed });
         if (wait !== undefined) {
           wait.isDrifted = false;
           wait.refused = answered.canonical === wanted ? undefined : refusal(deps, canonical, answered);
@@ -285,19 +241,19 @@ async function program(
           if (isHeld && observed !== undefined) {
             // What somebody changed is right again, or nothing of ours.
             session.takeDrift(id);
-            deps.proof.expect(object, observed, undefined);
+            deps.verifier.expect(object, observed, undefined);
           }
           return next;
         case 'blocked':
           report(change.programmed, undefined);
-          deps.proof.forget(keyOf(object));
+          deps.verifier.forget(keyOf(object));
           return { kind: 'after', delayMs: REJECTED_RETRY_MS };
         case 'updateNodes': {
           const answered = await turn.putNodes(change.desired.nodes, signal);
           const before = session.takeDrift(id);
           if (answered === undefined) {
             report(terms.manage === 'Nodes' ? upstreamNotFound(id) : notAccepted, undefined);
-            deps.proof.forget(keyOf(object));
+            deps.verifier.forget(keyOf(object));
             return { kind: 'after', delayMs: REJECTED_RETRY_MS };
           }
           if (before !== undefined && nodesIn(before.canonical) !== nodesIn(change.observed.canonical)) {
@@ -329,7 +285,7 @@ async function program(
     });
   } catch (error) {
     if (error instanceof GatewayUnavailableError || error instanceof GatewayAuthError) {
-      changes.restore(key, changedAt);
+      endpointChange.restore(changedAt);
     }
     if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
@@ -463,15 +419,13 @@ function nothingToWrite(
 
 /** Keeps what the removal guard needs to know at the next look. */
 function remember(
-  { memory }: UpstreamReconcilerDeps,
-  object: GatewayUpstream,
+  { removalGuard }: ObjectState,
   evaluation: Extract<DesiredState, { kind: 'evaluated' }>,
   observed: ObservedUpstream | undefined,
   guard: Decision['guard'],
 ): void {
-  const key = keyOf(object);
-  memory.looked(key, basisOf(evaluation), observed?.nodes ?? []);
-  memory.held(key, guard?.since);
+  removalGuard.read(basisOf(evaluation), observed?.nodes ?? []);
+  removalGuard.guard(guard?.since);
 }
 
 /** When to look again because something that is held may go. */
@@ -561,26 +515,26 @@ function bind(
 /** Lets `object` go: its upstream is deleted, or left behind, as its policy says. */
 async function release(
   deps: UpstreamReconcilerDeps,
-  waits: Map<ObjectKey, Wait>,
+  objectState: ObjectState,
   object: GatewayUpstream,
   deletionTimestamp: string,
   signal: AbortSignal,
 ): Promise<Result> {
   const key = keyOf(object);
-  const before = waits.get(key);
+  const before = objectState.pendingDeletion;
   if (before?.generation === object.generation && deps.clock.monotonic() < before.notBefore) {
-    return await keepRight(deps, object, before, signal);
+    return await keepRight(deps, objectState, object, before, signal);
   }
   if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return done;
   const letGo = async () => {
-    deps.proof.forget(key);
+    deps.verifier.forget(key);
     await deps.writer.removeFinalizer('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
     return done;
   };
   const ending = deletionPlanOf(deps, object);
   if (ending.kind === 'nothing') return await letGo();
   if (ending.kind === 'left') {
-    if (ending.id !== undefined) deps.retain(object.connection, ending.id);
+    if (ending.id !== undefined) retain(deps, object.connection, ending.id);
     orphaned(deps, object, ending.why);
     return await letGo();
   }
@@ -614,40 +568,41 @@ async function release(
   }
   if (policy === 'Orphan') {
     // The way out for whoever has a gateway that will not come back.
-    deps.retain(object.connection, id);
+    retain(deps, object.connection, id);
     orphaned(deps, object, `${whyOrphan(object)}, and the gateway could not be told: ${failure.message}`);
     return await letGo();
   }
   const followup = await waitToRelease(deps, object, { id, policy, failure, deletionTimestamp }, letGo);
   if (followup.kind !== 'inUse') {
-    deps.proof.forget(key);
+    deps.verifier.forget(key);
     return followup;
   }
-  const wait: Wait = {
+  const wait: PendingDeletion = {
     verdict: followup.verdict,
     generation: object.generation,
     notBefore: deps.clock.monotonic() + IN_USE_MIN_MS,
     refused: before?.generation === object.generation ? before.refused : undefined,
     isDrifted,
   };
-  waits.set(key, wait);
-  return await keepRight(deps, object, wait, signal);
+  objectState.pendingDeletion = wait;
+  return await keepRight(deps, objectState, object, wait, signal);
 }
 
 /** Whatever refers to the upstream must not be sent to Pods that are gone, however long that takes. */
 async function keepRight(
   deps: UpstreamReconcilerDeps,
+  objectState: ObjectState,
   object: GatewayUpstream,
-  wait: Wait,
+  wait: PendingDeletion,
   signal: AbortSignal,
 ): Promise<Result> {
-  await program(deps, object, signal, wait);
+  await program(deps, objectState, object, signal, wait);
   return { kind: 'backoff', maxMs: IN_USE_MAX_MS };
 }
 
 function isRefused(
   { clock }: UpstreamReconcilerDeps,
-  { refused }: Wait,
+  { refused }: PendingDeletion,
   canonical: string,
   observed: ObservedUpstream | undefined,
 ): boolean {
@@ -662,7 +617,7 @@ function refusal(
   { clock }: UpstreamReconcilerDeps,
   canonical: string,
   observed: ObservedUpstream | undefined,
-): Refused {
+): RefusedContent {
   return { canonical, observed: observed?.canonical, until: clock.monotonic() + REJECTED_RETRY_MS };
 }
 
@@ -715,6 +670,16 @@ async function waitToRelease(
   if (state.kind === 'usable' && state.session.state.kind === 'ready') return { kind: 'backoff' };
   // The recovery of the gateway brings the object back; until then only the end of its time can change anything.
   return namespaceEnds ? { kind: 'after', delayMs: Math.max(leftMs, 0) } : done;
+}
+
+/** No orphan collection deletes the upstream `id` any more; the status of the connection keeps it over restarts. */
+function retain(
+  { orphans, bindConnection }: UpstreamReconcilerDeps,
+  connection: string,
+  id: UpstreamId,
+): void {
+  orphans.retain(connection, id);
+  bindConnection(connection);
 }
 
 function whyOrphan({ spec }: GatewayUpstream): string {

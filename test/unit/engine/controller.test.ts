@@ -3,6 +3,7 @@ import { grantIndexes } from '../../../src/decide/references.ts';
 import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import { createController } from '../../../src/engine/controller.ts';
 import { createInstruments, type depthSamples } from '../../../src/engine/instruments.ts';
+import { ObjectStates } from '../../../src/engine/object-state.ts';
 import { transformNamespace } from '../../../src/kube/objects.ts';
 import { createStore, type Store } from '../../../src/kube/store.ts';
 import type {
@@ -88,6 +89,7 @@ describe('the controller', () => {
     const clock = createFakeClock();
     const controller = createController({
       vendorOf,
+      states: new ObjectStates(clock),
       clusterId: 'cluster',
       operatorNamespace: 'operator',
       upstreams,

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { METRICS } from '../../../src/api/metrics.ts';
 import type { Condition } from '../../../src/api/schema.ts';
 import {
-  CONNECTION_LANE,
+  CONNECTION_QUEUE,
   createInstruments,
   depthSamples,
-  gatewayLane,
+  gatewayQueue,
   objectSamples,
-  UNKNOWN_GATEWAY_LANE,
+  UNKNOWN_GATEWAY_QUEUE,
 } from '../../../src/engine/instruments.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/model/objects.ts';
@@ -34,8 +34,8 @@ const object = (name: string, conditions: readonly Condition[]) => ({
 describe('instruments', () => {
   it('name queues by kind, and gateways by their connection', () => {
     const depths = new Map([
-      [CONNECTION_LANE, 0],
-      [gatewayLane('main'), 3],
+      [CONNECTION_QUEUE, 0],
+      [gatewayQueue('main'), 3],
     ]);
     expect(depthSamples(depths)).toEqual([
       { labels: { queue: 'connections', connection: '' }, value: 0 },
@@ -64,16 +64,16 @@ describe('instruments', () => {
     const before = await series();
     for (const name of ['gone', 'idle']) {
       instruments.opened(name);
-      instruments.waited(gatewayLane(name), 1);
+      instruments.waited(gatewayQueue(name), 1);
       instruments.propagated(name, 1);
       instruments.wrote(name, 'put', 'Rejected');
       instruments.suppressed(name);
       instruments.failed(name, 'Rejected');
     }
     instruments.waited('members of web', 1);
-    instruments.waited(UNKNOWN_GATEWAY_LANE, 1);
+    instruments.waited(UNKNOWN_GATEWAY_QUEUE, 1);
     instruments.gone('gone');
-    instruments.idle(gatewayLane('idle'));
+    instruments.idle(gatewayQueue('idle'));
     instruments.idle('members of web');
     await settle();
     const unknown = (await series()).filter((line) => !before.includes(line));

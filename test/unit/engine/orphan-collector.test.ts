@@ -227,7 +227,7 @@ describe('an upstream of a namespace that is not followed', () => {
     const { sweep } = await start({ onlyNamespaces: ['other'] });
     sweep.retain('default', 'shop.web');
     sweep.listed('default', lists(held('shop.web', labelsOf())));
-    expect(sweep.leftAlone('default')).toEqual(['shop.web']);
+    expect(sweep.retained('default')).toEqual(['shop.web']);
   });
 
   it('is not deleted by a removal that was decided before', async () => {

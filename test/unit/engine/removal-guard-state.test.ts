@@ -3,115 +3,114 @@ import { RemovalGuardState } from '../../../src/engine/removal-guard-state.ts';
 import type { UpstreamNode } from '../../../src/model/upstream.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
-const key = 'shop/web';
 const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80, weight: 1, priority: 0 });
 
 function start() {
   const clock = createFakeClock();
   const memory = new RemovalGuardState(clock);
-  memory.looked(key, ['a'], [node(1)]);
+  memory.read(['a'], [node(1)]);
   return { clock, memory };
 }
 
 describe('RemovalGuardState', () => {
-  it('knows nothing before the first look and after the object is gone', () => {
-    const { memory } = start();
-    expect(memory.recall('shop/other')).toBeUndefined();
-    memory.forget(key);
-    expect(memory.recall(key)).toBeUndefined();
+  it('remembers nothing before the first read', () => {
+    const memory = new RemovalGuardState(createFakeClock());
+    memory.wrote([node(1)], []);
+    memory.guard(5);
+    expect(memory.recall()).toBeUndefined();
   });
 
   it('takes what it found first, and then what was written, for nodes of the operator', () => {
     const { memory } = start();
-    expect(memory.recall(key)?.put(node(1))).toBe(true);
-    memory.looked(key, ['a'], [node(1), node(2)]);
-    expect(memory.recall(key)?.put(node(2))).toBe(false);
-    memory.wrote(key, [node(2)], []);
-    expect(memory.recall(key)?.put(node(1))).toBe(false);
-    expect(memory.recall(key)?.put(node(2))).toBe(true);
+    expect(memory.recall()?.put(node(1))).toBe(true);
+    memory.read(['a'], [node(1), node(2)]);
+    expect(memory.recall()?.put(node(2))).toBe(false);
+    memory.wrote([node(2)], []);
+    expect(memory.recall()?.put(node(1))).toBe(false);
+    expect(memory.recall()?.put(node(2))).toBe(true);
   });
 
   it('is settled at first, and unsettled by another basis until it was written and a minute is over', async () => {
     const { clock, memory } = start();
-    expect(memory.recall(key)?.isSettling).toBe(false);
+    expect(memory.recall()?.isSettling).toBe(false);
     await clock.advance(1000);
-    memory.looked(key, ['b'], []);
-    expect(memory.recall(key)).toMatchObject({ basis: ['b'], isSettling: true });
+    memory.read(['b'], []);
+    expect(memory.recall()).toMatchObject({ basis: ['b'], isSettling: true });
     await clock.advance(120_000);
-    expect(memory.recall(key)?.isSettling).toBe(true);
-    memory.wrote(key, [], []);
-    expect(memory.recall(key)?.isSettling).toBe(false);
-    memory.looked(key, ['c'], []);
-    memory.wrote(key, [], []);
-    expect(memory.recall(key)?.isSettling).toBe(true);
+    expect(memory.recall()?.isSettling).toBe(true);
+    memory.wrote([], []);
+    expect(memory.recall()?.isSettling).toBe(false);
+    memory.read(['c'], []);
+    memory.wrote([], []);
+    expect(memory.recall()?.isSettling).toBe(true);
     await clock.advance(60_000);
-    expect(memory.recall(key)?.isSettling).toBe(false);
+    expect(memory.recall()?.isSettling).toBe(false);
   });
 
   it('remembers what was lost for a minute, or until it is written again', async () => {
     const { clock, memory } = start();
-    memory.wrote(key, [], [node(1), node(2)]);
-    expect(memory.recall(key)?.lost).toEqual(['10.0.0.1 80', '10.0.0.2 80']);
-    memory.wrote(key, [node(1)], []);
-    expect(memory.recall(key)?.lost).toEqual(['10.0.0.2 80']);
+    memory.wrote([], [node(1), node(2)]);
+    expect(memory.recall()?.lost).toEqual(['10.0.0.1 80', '10.0.0.2 80']);
+    memory.wrote([node(1)], []);
+    expect(memory.recall()?.lost).toEqual(['10.0.0.2 80']);
     await clock.advance(60_001);
-    expect(memory.recall(key)?.lost).toEqual([]);
+    expect(memory.recall()?.lost).toEqual([]);
   });
 
   it('takes what is new for the successor of what was lost before, but not of what is lost later', () => {
     const { memory } = start();
-    memory.wrote(key, [node(2), node(3)], [node(1)]);
-    expect(memory.recall(key)?.lost).toEqual([]);
-    memory.wrote(key, [node(2)], [node(3)]);
-    expect(memory.recall(key)?.lost).toEqual(['10.0.0.3 80']);
-    memory.wrote(key, [node(2)], []);
-    expect(memory.recall(key)?.lost).toEqual(['10.0.0.3 80']);
+    memory.wrote([node(2), node(3)], [node(1)]);
+    expect(memory.recall()?.lost).toEqual([]);
+    memory.wrote([node(2)], [node(3)]);
+    expect(memory.recall()?.lost).toEqual(['10.0.0.3 80']);
+    memory.wrote([node(2)], []);
+    expect(memory.recall()?.lost).toEqual(['10.0.0.3 80']);
     for (let last = 4; last <= 9; last += 1) {
-      memory.wrote(key, [node(last)], [node(last === 4 ? 2 : last - 1)]);
-      expect(memory.recall(key)?.lost).toHaveLength(1);
+      memory.wrote([node(last)], [node(last === 4 ? 2 : last - 1)]);
+      expect(memory.recall()?.lost).toHaveLength(1);
     }
   });
 
   it('remembers since when something is held', () => {
     const { memory } = start();
-    memory.held(key, 5);
-    expect(memory.recall(key)?.heldSince).toBe(5);
-    memory.held(key, undefined);
-    expect(memory.recall(key)?.heldSince).toBeUndefined();
+    memory.guard(5);
+    expect(memory.recall()?.heldSince).toBe(5);
+    memory.guard(undefined);
+    expect(memory.recall()?.heldSince).toBeUndefined();
   });
 
   it.each([-86_400_000, 86_400_000])(
     'counts what passed of a hold where the wall clock is set by %d ms',
     async (jump) => {
       const { clock, memory } = start();
-      const hold = () => memory.held(key, memory.recall(key)?.heldSince);
-      memory.held(key, clock.now());
+      const hold = () => memory.guard(memory.recall()?.heldSince);
+      memory.guard(clock.now());
       await clock.advance(10_000);
       clock.setWall(clock.now() + jump);
-      expect(memory.recall(key)?.heldSince).toBe(clock.now() - 10_000);
+      expect(memory.recall()?.heldSince).toBe(clock.now() - 10_000);
       hold();
       await clock.advance(20_000);
-      expect(memory.recall(key)?.heldSince).toBe(clock.now() - 30_000);
+      expect(memory.recall()?.heldSince).toBe(clock.now() - 30_000);
     },
   );
 
   it('tells the same time of a hold while the wall clock only drifts', async () => {
     const { clock, memory } = start();
     const since = clock.now();
-    memory.held(key, since);
+    memory.guard(since);
     for (let second = 0; second < 10; second += 1) {
       await clock.advance(1000);
       clock.setWall(clock.now() + 100);
-      expect(memory.recall(key)?.heldSince).toBe(since);
-      memory.held(key, since);
+      expect(memory.recall()?.heldSince).toBe(since);
+      memory.guard(since);
     }
   });
 
   it('goes on with the hold of an earlier process, also after the clock was set', async () => {
     const { clock, memory } = start();
-    memory.held(key, clock.now() - 20_000);
+    memory.guard(clock.now() - 20_000);
     clock.setWall(clock.now() - 86_400_000);
     await clock.advance(5000);
-    expect(memory.recall(key)?.heldSince).toBe(clock.now() - 25_000);
+    expect(memory.recall()?.heldSince).toBe(clock.now() - 25_000);
   });
 });

@@ -427,6 +427,26 @@ describe('leader election', () => {
     expect(me.events.filter((event) => event.includes('leader'))).toHaveLength(1);
   });
 
+  it('does not lead again when the Lease that it reads after the deadline still names it', async () => {
+    const api = new Api();
+    const clock = createTestClock();
+    const me = await start(api, clock);
+    api.fault = () => Promise.reject(new KubeApiError('away'));
+    await clock.advance(RETRY_MS);
+    let answer = () => {};
+    api.fault = () => new Promise((resolve) => (answer = resolve));
+    await clock.advance(RETRY_MS);
+    expect(api.calls.at(-1)).toBe('get');
+    clock.standStill(DEADLINE_MS);
+    expect(me.election.mayWrite()).toBe(false);
+    api.fault = undefined;
+    answer();
+    await clock.advance(0);
+    expect(me.election.mayWrite()).toBe(false);
+    expect(me.election.standing()).toMatchObject({ role: 'ended' });
+    expect(api.calls.at(-1)).toBe('get');
+  });
+
   it('gives a request half of the deadline, and never more than what is left of it', async () => {
     const api = new Api();
     const clock = createTestClock();

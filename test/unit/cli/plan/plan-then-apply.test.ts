@@ -9,9 +9,8 @@ import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import type { ConnectionState } from '../../../../src/engine/connection/connections.ts';
-import { EndpointChanges } from '../../../../src/engine/endpoint-changes.ts';
+import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { OrphanCollector } from '../../../../src/engine/orphan-collector.ts';
-import { RemovalGuardState } from '../../../../src/engine/removal-guard-state.ts';
 import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import { createUpstreamReconciler } from '../../../../src/engine/upstream/reconcile.ts';
 import type { ObjectWriter } from '../../../../src/kube/object-writer.ts';
@@ -302,7 +301,7 @@ async function apply(
     if (session === undefined) throw new Error(`no session of ${name}`);
     return { kind: 'usable', session };
   };
-  const sweep = new OrphanCollector({
+  const orphans = new OrphanCollector({
     ...stores,
     onlyNamespaces: [],
     clusterId: CLUSTER,
@@ -315,7 +314,7 @@ async function apply(
     const spec = stores.connections.get('', object.connection)?.spec;
     claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
   }
-  const memory = new RemovalGuardState(clock);
+  const states = new ObjectStates(clock);
   const writer: ObjectWriter = {
     ...finalizersOf(stores),
     removeFinalizer: async () => undefined,
@@ -335,20 +334,18 @@ async function apply(
     source: createKubernetesSource(stores),
     held: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
     gatewayInfo: () => ({}),
-    recall: (key) => memory.recall(key),
+    recall: (key) => states.recall(key),
+    states,
     now: () => clock.now(),
     connectionState,
-    proof: { expect: () => undefined, forget: () => undefined },
-    changes: new EndpointChanges(clock),
+    verifier: { expect: () => undefined, forget: () => undefined },
     instruments: { propagated: () => undefined, suppressed: () => undefined },
     permissions: { lacking: () => undefined, onChange: () => ({ [Symbol.dispose]: () => undefined }) },
-    retain: (name, id) => sweep.retain(name, id),
-    seenSince: () => Number.NEGATIVE_INFINITY,
+    orphans,
     writer,
     reporter: noReports,
-    finalizers: { request, refusalOf: () => undefined, forget: () => undefined },
+    finalizers: { request, refusalOf: () => undefined },
     bindConnection: () => undefined,
-    memory,
     clock,
     log,
   });
@@ -363,8 +360,8 @@ async function apply(
     for (const key of bound.splice(0)) if (writes.length === before) await reconcile(key, never);
   }
   for (const [name, observed] of lists) {
-    expect(sweep.listed(name, observed).confirmed).toEqual([]);
-    for (const id of sweep.listed(name, observed).confirmed) await sweep.remove(name, id, never);
+    expect(orphans.listed(name, observed).confirmed).toEqual([]);
+    for (const id of orphans.listed(name, observed).confirmed) await orphans.remove(name, id, never);
   }
   await Promise.all([...sessions.values()].map((session) => session.close()));
   await Promise.all(running);

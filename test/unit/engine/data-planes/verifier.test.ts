@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { upstreamIndexes } from '../../../../src/decide/upstream-indexes.ts';
 import { DataPlaneVerifier } from '../../../../src/engine/data-planes/verifier.ts';
+import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { createStore } from '../../../../src/kube/store.ts';
 import type { Discovered } from '../../../../src/model/discovered.ts';
 import { GatewayUnavailableError } from '../../../../src/model/errors.ts';
@@ -106,8 +107,10 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     changed: undefined as (() => void) | undefined,
     ended: 0,
   };
+  const states = new ObjectStates(clock);
   const proof = new DataPlaneVerifier({
     vendorOf,
+    states,
     connections,
     upstreams,
     readerOf: () => (usable ? planes : undefined),
@@ -139,6 +142,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   const add = (name: string, spec?: object) => {
     const object = upstream(name, spec);
     upstreams.upsert(object);
+    states.track(object);
     return object;
   };
   return {
@@ -347,7 +351,7 @@ describe('a data plane that cannot be asked', () => {
     planes.waiting[0]?.();
     await settle();
     planes.take();
-    proof.sweep('default');
+    proof.recheck('default');
     await settle();
     expect(planes.take()).toHaveLength(1);
     planes.holdBack = false;
@@ -367,7 +371,7 @@ describe('in a sweep', () => {
     expect(told.size).toBe(3000);
     planes.take();
     planes.serve('u7', '0', [B]);
-    proof.sweep('default');
+    proof.recheck('default');
     await clock.advance(5000);
     expect(planes.take()).toEqual(['A list', 'B list']);
     expect([...told].filter(([, status]) => JSON.stringify(status).includes('lagging'))).toEqual([
@@ -381,7 +385,7 @@ describe('in a sweep', () => {
     await clock.advance(60_000);
     planes.take();
     for (let second = 0; second < 20; second += 1) {
-      proof.sweep('default');
+      proof.recheck('default');
       await clock.advance(1000);
     }
     expect(planes.take().filter((asked) => asked === 'A list').length).toBeLessThanOrEqual(4);
@@ -393,7 +397,7 @@ describe('in a sweep', () => {
     holds(add('web'), '1');
     for (let n = 0; n < 10; n += 1) {
       await clock.advance(600_000);
-      proof.sweep('default');
+      proof.recheck('default');
     }
     await settle();
     expect(dataPlanes).toHaveBeenCalledTimes(1);
@@ -404,7 +408,7 @@ describe('in a sweep', () => {
     const { clock, planes, proof } = await start({ controlApi: { urls } });
     await clock.advance(60_000);
     planes.holdBack = true;
-    proof.sweep('default');
+    proof.recheck('default');
     await settle();
     expect(planes.atOnce).toBe(8);
     planes.holdBack = false;

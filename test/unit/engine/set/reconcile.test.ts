@@ -1,13 +1,14 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { upstreamIndexes } from '../../../../src/decide/upstream-indexes.ts';
 import type { SetMember } from '../../../../src/decide/upstream-set.ts';
-import { type SetOutcome, UpstreamSets } from '../../../../src/engine/set/reconcile.ts';
+import { UpstreamSets } from '../../../../src/engine/set/reconcile.ts';
 import type { Reporter } from '../../../../src/engine/status/reporter.ts';
 import { KubeApiError } from '../../../../src/kube/kube-error.ts';
 import { transformNamespace } from '../../../../src/kube/objects.ts';
 import { createStore, type Store, type StoreOptions } from '../../../../src/kube/store.ts';
 import type { ObjectKey } from '../../../../src/model/keys.ts';
 import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../../../../src/model/objects.ts';
+import type { SetOutcome } from '../../../../src/model/outcome.ts';
 import type { Stored } from '../../../../src/model/store-view.ts';
 import {
   type ServiceFacts,

@@ -1,9 +1,10 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
-import { createReporter } from '../../../../src/engine/status/reporter.ts';
-import type { UpstreamOutcome } from '../../../../src/engine/upstream/reconcile.ts';
+import { ObjectStates } from '../../../../src/engine/object-state.ts';
+import { createReporter, type Reporter } from '../../../../src/engine/status/reporter.ts';
 import type { GatewayUpstream } from '../../../../src/model/objects.ts';
+import type { UpstreamOutcome } from '../../../../src/model/outcome.ts';
 import type { Verdict } from '../../../../src/model/verdict.ts';
 import { Pace } from '../../../../src/runtime/pace.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
@@ -61,7 +62,9 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
   const statusWritten = vi.fn();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const pace = new Pace(clock);
-  const reporter = createReporter({
+  const states = new ObjectStates(clock);
+  const created = createReporter({
+    states,
     pace,
     clock,
     log,
@@ -83,8 +86,17 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
       },
     },
   });
+  const reporter: Reporter = {
+    ...created,
+    // As the controller does as soon as it sees an object.
+    upstream(seen, result) {
+      states.track(seen);
+      created.upstream(seen, result);
+    },
+  };
   return {
     clock,
+    states,
     pace,
     written,
     record,
@@ -423,12 +435,12 @@ describe('reporter', () => {
     },
   );
 
-  it('writes nothing for an object that is forgotten, and nothing after it was closed', async () => {
-    const { reporter, written, failNext, clock } = start();
+  it('writes nothing for an object whose state was dropped, and nothing after it was closed', async () => {
+    const { reporter, states, written, failNext, clock } = start();
     failNext(1);
     reporter.upstream(object(), outcome(1));
     await settle();
-    reporter.forget('GatewayUpstream', 'ns/a');
+    states.drop('ns/a');
     await clock.advance(60_000);
     expect(written).toEqual([]);
     await reporter.close();

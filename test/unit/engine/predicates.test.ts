@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { concernsNamespace, concernsNode, concernsObject } from '../../../src/engine/watches.ts';
+import { concernsNamespace, concernsNode, concernsObject } from '../../../src/engine/predicates.ts';
 import { transformNamespace, transformNode } from '../../../src/kube/objects.ts';
 import type { GatewayUpstream, NamespaceStored, NodeStored } from '../../../src/model/objects.ts';
 import { transformGatewayUpstream } from '../../support/catalog.ts';
