@@ -2,6 +2,8 @@ import { type CustomResource, customResources, type SpecSchemas, specSchemas } f
 import { vendors as builtInVendors } from './gateways/index.ts';
 import type { Vendor } from './gateways/vendor.ts';
 import { type CustomTransforms, customTransforms } from './kube/objects.ts';
+import { registryTypes as builtInRegistryTypes } from './sources/index.ts';
+import type { RegistryType } from './sources/registry.ts';
 
 /** What a program is built from, and what follows from that. */
 export interface Catalog {
@@ -11,16 +13,20 @@ export interface Catalog {
   readonly transforms: CustomTransforms;
   /** By `spec.type` of a GatewayConnection. Throws for a type that the schema does not allow. */
   vendor(type: string): Vendor;
+  readonly registryTypes: readonly RegistryType[];
 }
 
 export interface CatalogOptions {
   readonly vendors: readonly Vendor[];
+  /** Types of service registries. Without any, there is no kind ServiceRegistry. */
+  readonly registryTypes?: readonly RegistryType[];
 }
 
-export function createCatalog({ vendors }: CatalogOptions): Catalog {
+export function createCatalog({ vendors, registryTypes = [] }: CatalogOptions): Catalog {
   const byType = new Map(vendors.map((vendor) => [vendor.type, vendor]));
-  const schemas = specSchemas(vendors);
+  const schemas = specSchemas(vendors, registryTypes);
   return {
+    registryTypes,
     schemas,
     customResources: customResources(schemas),
     transforms: customTransforms(schemas),
@@ -33,4 +39,7 @@ export function createCatalog({ vendors }: CatalogOptions): Catalog {
 }
 
 /** What the released program is built from. */
-export const builtInCatalog: Catalog = createCatalog({ vendors: builtInVendors });
+export const builtInCatalog: Catalog = createCatalog({
+  vendors: builtInVendors,
+  registryTypes: builtInRegistryTypes,
+});

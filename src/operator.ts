@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from './api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET, SERVICE_REGISTRY } from './api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
 import type { Catalog } from './catalog.ts';
@@ -53,6 +53,7 @@ import {
   unreadableService,
   unreadableSlice,
 } from './sources/kubernetes/transform.ts';
+import { ServiceRegistries } from './sources/registries.ts';
 import { combineSources } from './sources/sources.ts';
 
 /** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
@@ -75,7 +76,7 @@ export async function runOperator(
   });
   const permissions = createPermissionMonitor({
     transport,
-    permissions: permissionsNeeded(config),
+    permissions: permissionsNeeded(catalog, config),
     clock,
     log,
     intervalMs: config.permissionCheckInterval,
@@ -161,6 +162,12 @@ export async function runOperator(
       })
     : undefined;
 
+  const { serviceRegistry } = catalog.transforms;
+  const registries =
+    serviceRegistry === undefined
+      ? undefined
+      : caches.follow({ resource: { ...custom, plural: SERVICE_REGISTRY.plural }, trim: serviceRegistry });
+
   for (const { name } of reflectors) {
     for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
   }
@@ -171,6 +178,19 @@ export async function runOperator(
       slices,
       ...(endpoints === undefined ? {} : { endpoints }),
     }),
+    ...(registries === undefined
+      ? {}
+      : {
+          Registry: new ServiceRegistries({
+            registries,
+            secrets,
+            operatorNamespace: config.operatorNamespace,
+            types: catalog.registryTypes,
+            clock,
+            random,
+            log,
+          }),
+        }),
   });
   const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
   const election = enabled
@@ -277,6 +297,7 @@ export async function runOperator(
       certificates,
       source,
       ...(nodes === undefined ? {} : { nodes }),
+      ...(registries === undefined ? {} : { registries }),
       permissions,
       writer,
       memberWriter: createMemberWriter(guarded),
@@ -301,7 +322,7 @@ export async function runOperator(
 }
 
 /** What an operator with this configuration asks of the API server. */
-export function permissionsNeeded(config: Config): readonly Permission[] {
+export function permissionsNeeded(catalog: Catalog, config: Config): readonly Permission[] {
   return permissionsOf({
     namespace: config.operatorNamespace,
     namespaces: config.namespaces,
@@ -311,6 +332,7 @@ export function permissionsNeeded(config: Config): readonly Permission[] {
     roleName: config.roleName,
     watchNodes: config.watchNodes,
     readEndpoints: config.readEndpoints,
+    registries: catalog.registryTypes.length > 0,
   });
 }
 

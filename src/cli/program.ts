@@ -72,7 +72,7 @@ async function main(catalog: Catalog): Promise<number> {
             catalog,
             transport,
             server: kubeConfig.getCurrentCluster()?.server ?? '',
-            permissions: permissionsNeeded(config),
+            permissions: permissionsNeeded(catalog, config),
             operatorNamespace: config.operatorNamespace,
             namespaces: config.namespaces,
             leaseName: config.leaderElection.enabled ? config.leaderElection.leaseName : undefined,

@@ -14,6 +14,7 @@ import type {
   NamespaceStored,
   NodeStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
 import type { Reference } from '../model/reference.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
@@ -58,6 +59,8 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly source: DiscoverySource<Reference>;
   /** Absent: nodes are not watched. */
   readonly nodes?: StoreView<NodeStored>;
+  /** Absent: no type of registry is built in. */
+  readonly registries?: StoreView<ServiceRegistry>;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly memberWriter: MemberWriter;

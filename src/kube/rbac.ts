@@ -1,4 +1,10 @@
-import { CUSTOM_RESOURCES, GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
+import {
+  CUSTOM_RESOURCES,
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+  GATEWAY_UPSTREAM_SET,
+  SERVICE_REGISTRY,
+} from '../api/crd.ts';
 import { GROUP, OPERATOR } from '../api/group.ts';
 import { REFERENCE_GRANT } from './objects.ts';
 import type { Permission, RoleName } from './permissions.ts';
@@ -18,6 +24,8 @@ export interface RbacOptions {
   readonly watchNodes?: boolean;
   /** `readEndpoints` of the configuration; false by default. */
   readonly readEndpoints?: boolean;
+  /** Whether a type of service registry is built in; false by default. */
+  readonly registries?: boolean;
   /** Of ClusterRole and Roles, where somebody else than `install` made them. */
   readonly roleName?: string;
 }
@@ -79,6 +87,8 @@ const NAMESPACED: readonly Rule[] = [
 const CERTIFICATES: readonly Rule[] = [rule('', 'secrets', FOLLOW, 'certificates')];
 /** What `watchNodes` needs, of the whole cluster in any case. */
 export const NODES = rule('', 'nodes', FOLLOW);
+/** What backends that lead to registries need. */
+const REGISTRIES = rule(GROUP, SERVICE_REGISTRY.plural, FOLLOW);
 /** What `readEndpoints` needs, in every namespace that the operator looks at. */
 export const ENDPOINTS = rule('', 'endpoints', FOLLOW);
 
@@ -104,21 +114,23 @@ function rolesOf(options: RbacOptions): readonly Role[] {
     roleName: name = OPERATOR,
     watchNodes,
     readEndpoints,
+    registries,
   } = options;
   const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
   const certificates = [...new Set(secretNamespaces)].map(
     (one): Role => ({ kind: 'Role', name: `${name}-secrets`, namespace: one, rules: CERTIFICATES }),
   );
   // After the others, as the chart puts them.
+  const clusterScoped = [...CLUSTER_SCOPED, ...(registries === true ? [REGISTRIES] : [])];
   const nodes = watchNodes === true ? [NODES] : [];
   const endpoints = readEndpoints === true ? [ENDPOINTS] : [];
   if (namespaces.length === 0) {
-    const rules = [...CLUSTER_SCOPED, ...NAMESPACED, ...nodes, ...endpoints];
+    const rules = [...clusterScoped, ...NAMESPACED, ...nodes, ...endpoints];
     return [{ kind: 'ClusterRole', name, rules }, own, ...certificates];
   }
   const looked = [...new Set(namespaces)];
   const roles: Role[] = [
-    { kind: 'ClusterRole', name, rules: [...CLUSTER_SCOPED, ...nodes] },
+    { kind: 'ClusterRole', name, rules: [...clusterScoped, ...nodes] },
     own,
     ...certificates,
     // Under a name of its own: the operator's namespace may be one of them.
