@@ -1,8 +1,13 @@
 import { type CustomResource, customResources, type SpecSchemas, specSchemas } from './api/crd.ts';
 import { vendors as builtInVendors } from './gateways/index.ts';
 import type { Vendor } from './gateways/vendor.ts';
+import { type CommonResources, commonResources, registryResource } from './kube/followed-resources.ts';
 import { type CustomTransforms, customTransforms } from './kube/objects.ts';
+import type { FollowedKind, FollowedResource } from './model/followed-resource.ts';
+import type { ServiceRegistry } from './model/objects.ts';
 import { registryTypes as builtInRegistryTypes } from './sources/index.ts';
+import { kubernetesResources } from './sources/kubernetes/followed-resources.ts';
+import type { EndpointsFacts, ServiceFacts, SliceFacts } from './sources/kubernetes/transform.ts';
 import type { RegistryType } from './sources/registry.ts';
 
 /** What a program is built from, and what follows from that. */
@@ -11,9 +16,21 @@ export interface Catalog {
   /** Every kind with its schema, in the order in which they are installed. */
   readonly customResources: readonly CustomResource[];
   readonly transforms: CustomTransforms;
+  /** Every kind that the operator follows, in the order of its permissions. */
+  readonly followedResources: FollowedResources;
   /** By `spec.type` of a GatewayConnection. Throws for a type that the schema does not allow. */
   vendor(type: string): Vendor;
   readonly registryTypes: readonly RegistryType[];
+  /** Undefined: no type of registry is built in. */
+  readonly registries: FollowedResource<ServiceRegistry> | undefined;
+  /** All of these, for what the operator needs permissions for. */
+  readonly followedKinds: readonly FollowedKind[];
+}
+
+export interface FollowedResources extends CommonResources {
+  readonly services: FollowedResource<ServiceFacts>;
+  readonly slices: FollowedResource<SliceFacts>;
+  readonly endpoints: FollowedResource<EndpointsFacts>;
 }
 
 export interface CatalogOptions {
@@ -25,17 +42,28 @@ export interface CatalogOptions {
 export function createCatalog({ vendors, registryTypes = [] }: CatalogOptions): Catalog {
   const byType = new Map(vendors.map((vendor) => [vendor.type, vendor]));
   const schemas = specSchemas(vendors, registryTypes);
+  const transforms = customTransforms(schemas);
+  const resources = followedResources(transforms);
+  const registries = registryResource(transforms);
   return {
     registryTypes,
+    registries,
+    followedKinds: [...Object.values(resources), ...(registries === undefined ? [] : [registries])],
     schemas,
     customResources: customResources(schemas),
-    transforms: customTransforms(schemas),
+    transforms,
+    followedResources: resources,
     vendor(type) {
       const vendor = byType.get(type);
       if (vendor === undefined) throw new Error(`no gateway of type ${type} is built in`);
       return vendor;
     },
   };
+}
+
+function followedResources(transforms: CustomTransforms): FollowedResources {
+  const { connections, sets, namespaces, upstreams, ...others } = commonResources(transforms);
+  return { connections, sets, namespaces, upstreams, ...kubernetesResources, ...others };
 }
 
 /** What the released program is built from. */

@@ -1,86 +1,14 @@
 import { CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import type { LabelSelector } from '../api/label-selector.ts';
-import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import { registryBackendOf } from '../api/registry-section.ts';
 import { upstreamSectionOf } from '../api/vendor-section.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Verdict } from '../model/verdict.ts';
-import type { NotPermitted } from './build-upstream.ts';
+import type { NotPermitted } from './backends.ts';
 import { hostPolicy } from './host-policy.ts';
-import { namePattern } from './name-pattern.ts';
 import { idPrefixOf } from './ownership.ts';
-
-/** A namespace as access rules see it. */
-export interface NamespaceFacts {
-  readonly name: string;
-  /** Undefined while the namespace has not been read: unknown labels are not absent labels. */
-  readonly labels: Readonly<Record<string, string>> | undefined;
-}
-
-/** Whether `labels` match, by the rules of Kubernetes; an empty selector matches everything. */
-export function matchesSelector(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
-  for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
-    if (labels[key] !== value) return false;
-  }
-  return (selector.matchExpressions ?? []).every(({ key, operator, values }) => {
-    const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
-    switch (operator) {
-      case 'In':
-        return value !== undefined && (values ?? []).includes(value);
-      case 'NotIn':
-        return value === undefined || !(values ?? []).includes(value);
-      case 'Exists':
-        return value !== undefined;
-      case 'DoesNotExist':
-        return value === undefined;
-      default:
-        return operator satisfies never;
-    }
-  });
-}
-
-/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that cannot be used. */
-function matchesWhole(
-  patterns: readonly string[] | undefined,
-  name: string,
-  broken: 'matches' | 'differs',
-): boolean {
-  return (patterns ?? []).some((source) => {
-    const pattern = namePattern(source);
-    // What cannot be used must not open a door: it allows nothing, and forbids all.
-    return pattern.kind === 'usable' ? pattern.matches(name) : broken === 'matches';
-  });
-}
-
-/** What is wrong with the patterns of `allowed`, for the condition of its object; undefined: nothing. */
-export function patternProblem(allowed: NamespaceSelector | undefined): string | undefined {
-  const problems = [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].flatMap((source) => {
-    const pattern = namePattern(source);
-    return pattern.kind === 'usable' ? [] : [`${source} cannot be used, since ${pattern.why}`];
-  });
-  return problems.length === 0 ? undefined : problems.join('; ');
-}
-
-/**
- * Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch.
- * `unknown`: its labels decide, and they are not known.
- */
-export function isNamespaceAllowed(
-  allowed: NamespaceSelector | undefined,
-  { name, labels }: NamespaceFacts,
-): boolean | 'unknown' {
-  if (allowed === undefined || matchesWhole(allowed.notMatch, name, 'matches')) return false;
-  if (
-    allowed.all === true ||
-    (allowed.names ?? []).includes(name) ||
-    matchesWhole(allowed.match, name, 'differs')
-  )
-    return true;
-  if (allowed.selector === undefined) return false;
-  return labels === undefined ? 'unknown' : matchesSelector(allowed.selector, labels);
-}
+import { isNamespaceAllowed, type NamespaceFacts } from './selectors.ts';
 
 /**
  * Why a backend may not complete its name in its own way: with a suffix of somebody's choice the name of a Service leads
@@ -153,6 +81,32 @@ export function externalNameProblem(
   );
 }
 
+/** A connection as access rules see it. */
+interface AccessConnection {
+  readonly name: string;
+  readonly spec: GatewayConnectionSpec;
+  /** The section of a GatewayUpstream that its gateway reads. */
+  readonly section: string;
+}
+
+/** What the access rules of a connection look at. */
+interface AccessRequest {
+  readonly spec: GatewayUpstreamSpec;
+  readonly namespace: NamespaceFacts;
+  readonly connection: AccessConnection;
+  /** Whether the cluster has a namespace of this name. */
+  readonly isNamespace: (name: string) => boolean;
+}
+
+/** The first of these that has a problem decides. */
+const ACCESS_RULES: readonly ((request: AccessRequest) => Verdict | undefined)[] = [
+  namespaceProblem,
+  upstreamIdProblem,
+  tenantPolicyProblem,
+  probePortProblem,
+  hostProblem,
+];
+
 /**
  * What the connection says to this object; `undefined` if it may use it. Status Unknown: that cannot be told yet, and
  * nothing may be changed because of it. `isNamespace`: whether the cluster has one.
@@ -160,16 +114,19 @@ export function externalNameProblem(
 export function accessProblem(
   spec: GatewayUpstreamSpec,
   namespace: NamespaceFacts,
-  connection: {
-    readonly name: string;
-    readonly spec: GatewayConnectionSpec;
-    /** The section of a GatewayUpstream that its gateway reads. */
-    readonly section: string;
-  },
+  connection: AccessConnection,
   isNamespace: (name: string) => boolean = () => false,
 ): Verdict | undefined {
-  const { allowedNamespaces, tenantPolicy, idPrefix } = connection.spec;
-  const allowed = isNamespaceAllowed(allowedNamespaces, namespace);
+  const request = { spec, namespace, connection, isNamespace };
+  for (const rule of ACCESS_RULES) {
+    const problem = rule(request);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function namespaceProblem({ namespace, connection }: AccessRequest): Verdict | undefined {
+  const allowed = isNamespaceAllowed(connection.spec.allowedNamespaces, namespace);
   if (allowed === 'unknown') {
     return {
       status: 'Unknown',
@@ -177,67 +134,70 @@ export function accessProblem(
       message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${connection.name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
     };
   }
-  if (!allowed) {
-    return {
-      status: 'False',
-      reason: 'NamespaceNotAllowed',
-      message: `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
-    };
-  }
+  if (allowed) return undefined;
+  return denied(
+    'NamespaceNotAllowed',
+    `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
+  );
+}
+
+function upstreamIdProblem({ spec, namespace, connection }: AccessRequest): Verdict | undefined {
+  const { tenantPolicy, idPrefix } = connection.spec;
   const prefix = idPrefixOf(idPrefix, namespace.name);
   const { upstreamId } = spec;
-  if (
-    tenantPolicy.upstreamIds === 'Prefixed' &&
-    upstreamId !== undefined &&
-    !(upstreamId.startsWith(prefix) && upstreamId.length > prefix.length)
-  ) {
-    return {
-      status: 'False',
-      reason: 'IdNotAllowed',
-      message: `GatewayConnection ${connection.name} takes only upstream ids that begin with "${prefix}" and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any`,
-    };
+  if (tenantPolicy.upstreamIds !== 'Prefixed' || upstreamId === undefined) return undefined;
+  if (upstreamId.startsWith(prefix) && upstreamId.length > prefix.length) return undefined;
+  return denied(
+    'IdNotAllowed',
+    `GatewayConnection ${connection.name} takes only upstream ids that begin with "${prefix}" and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any`,
+  );
+}
+
+function tenantPolicyProblem({ spec, connection }: AccessRequest): Verdict | undefined {
+  const { tenantPolicy } = connection.spec;
+  if (staticHosts(spec).length > 0 && tenantPolicy.staticAddresses === 'Deny') {
+    return denied(
+      'StaticAddressesDenied',
+      `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
+    );
   }
-  const addresses = spec.backends.flatMap((backend) => backend.addresses ?? []);
-  if (addresses.length > 0 && tenantPolicy.staticAddresses === 'Deny') {
-    return {
-      status: 'False',
-      reason: 'StaticAddressesDenied',
-      message: `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
-    };
-  }
-  if (
-    upstreamSectionOf(spec, connection.section)?.overrides !== undefined &&
-    tenantPolicy.overrides === 'Deny'
-  ) {
-    return {
-      status: 'False',
-      reason: 'OverridesDenied',
-      message: `GatewayConnection ${connection.name} does not allow ${connection.section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
-    };
-  }
-  const port = spec.healthCheck?.active.port;
-  const shared =
-    port === undefined || tenantPolicy.probePorts === 'Any'
-      ? undefined
-      : sharedNodes(spec, namespace.name, connection.spec);
-  if (shared !== undefined) {
-    return {
-      status: 'False',
-      reason: 'ProbePortDenied',
-      message: `GatewayConnection ${connection.name} does not allow health probes at port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
-    };
-  }
-  const suffixProblem = dnsSuffixProblem(spec, connection);
-  if (suffixProblem !== undefined) {
-    return { status: 'False', reason: 'StaticAddressesDenied', message: suffixProblem };
-  }
-  for (const { host } of addresses) {
-    const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
-    if (problem !== undefined) {
-      return { status: 'False', reason: problem.reason, message: `${host} ${problem.message}` };
-    }
+  const { section } = connection;
+  if (upstreamSectionOf(spec, section)?.overrides !== undefined && tenantPolicy.overrides === 'Deny') {
+    return denied(
+      'OverridesDenied',
+      `GatewayConnection ${connection.name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+    );
   }
   return undefined;
+}
+
+function probePortProblem({ spec, namespace, connection }: AccessRequest): Verdict | undefined {
+  const port = spec.healthCheck?.active.port;
+  if (port === undefined || connection.spec.tenantPolicy.probePorts === 'Any') return undefined;
+  const shared = sharedNodes(spec, namespace.name, connection.spec);
+  if (shared === undefined) return undefined;
+  return denied(
+    'ProbePortDenied',
+    `GatewayConnection ${connection.name} does not allow health probes at port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+  );
+}
+
+function hostProblem({ spec, connection, isNamespace }: AccessRequest): Verdict | undefined {
+  const suffixProblem = dnsSuffixProblem(spec, connection);
+  if (suffixProblem !== undefined) return denied('StaticAddressesDenied', suffixProblem);
+  for (const host of staticHosts(spec)) {
+    const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
+    if (problem !== undefined) return denied(problem.reason, `${host} ${problem.message}`);
+  }
+  return undefined;
+}
+
+function staticHosts({ backends }: GatewayUpstreamSpec): readonly string[] {
+  return backends.flatMap(({ addresses = [] }) => addresses.map(({ host }) => host));
+}
+
+function denied(reason: Verdict['reason'], message: string): Verdict {
+  return { status: 'False', reason, message };
 }
 
 /**

@@ -3,8 +3,8 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { Discovered } from '../model/discovered.ts';
 import type { ClusterNode, IpFamily, ServiceFront } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
-import { matchesSelector } from './access.ts';
 import type { ChosenEndpoint, ChosenEndpoints, Excluded } from './nodes.ts';
+import { matchesSelector } from './selectors.ts';
 import { greatestCommonDivisor } from './weights.ts';
 
 /** How a backend is reached whose connection and spec say nothing. */
@@ -59,7 +59,7 @@ export function viaOf(
       `There are Endpoints but no Service, which addressing mode ${addressing.mode} needs: create the Service, or use mode Pod`,
     );
   }
-  const where = `Service ${front.namespace}/${front.name}`;
+  const where = serviceName(front);
   if (front.port === undefined) {
     return absent(
       'PortNotFound',
@@ -69,32 +69,12 @@ export function viaOf(
   const { port, nodePort } = front.port;
   switch (addressing.mode) {
     case 'Node':
-      if (nodePort === undefined) {
-        return absent(
-          'NodePortMissing',
-          `${where} is of type ${front.type} and has no NodePort for port ${port}: make it of type NodePort, or choose another addressing mode`,
-        );
-      }
-      if (nodes.kind === 'unknown') {
-        return { state: 'unknown', beginning: nodes.beginning, message: nodes.message };
-      }
-      return {
-        kind: 'nodes',
-        port: nodePort,
-        isLocal: front.isLocal,
-        nodes: [...nodes.nodes].map((node) => judge(node, addressing, family, isAllowed)),
-      };
+      return nodesOf(front, nodePort, nodes, (node) => judge(node, addressing, family, isAllowed));
     case 'LoadBalancer':
       return frontOf(
         front.loadBalancer.filter((host) => isName(host) || familyOf(host) === family),
         port,
-        () =>
-          absent(
-            'NoLoadBalancerAddress',
-            front.type === 'LoadBalancer'
-              ? `${where} has no ${family} address of a load balancer yet: look at its Events, or choose another addressing mode`
-              : `${where} is of type ${front.type}: make it of type LoadBalancer, or choose another addressing mode`,
-          ),
+        () => noLoadBalancer(front, family),
       );
     case 'ClusterIP':
       return frontOf(front.clusterIps.filter((host) => familyOf(host) === family).slice(0, 1), port, () =>
@@ -118,6 +98,38 @@ export function viaOf(
 }
 
 type Absent = Extract<Discovered, { state: 'absent' }>;
+type Unknown = Extract<Discovered, { state: 'unknown' }>;
+
+function nodesOf(
+  front: ServiceFront,
+  nodePort: number | undefined,
+  nodes: KnownNodes,
+  judged: (node: ClusterNode) => JudgedNode,
+): Via | Absent | Unknown {
+  if (nodePort === undefined) {
+    return absent(
+      'NodePortMissing',
+      `${serviceName(front)} is of type ${front.type} and has no NodePort for port ${front.port?.port}: make it of type NodePort, or choose another addressing mode`,
+    );
+  }
+  if (nodes.kind === 'unknown') {
+    return { state: 'unknown', beginning: nodes.beginning, message: nodes.message };
+  }
+  return { kind: 'nodes', port: nodePort, isLocal: front.isLocal, nodes: [...nodes.nodes].map(judged) };
+}
+
+function noLoadBalancer(front: ServiceFront, family: IpFamily): Absent {
+  return absent(
+    'NoLoadBalancerAddress',
+    front.type === 'LoadBalancer'
+      ? `${serviceName(front)} has no ${family} address of a load balancer yet: look at its Events, or choose another addressing mode`
+      : `${serviceName(front)} is of type ${front.type}: make it of type LoadBalancer, or choose another addressing mode`,
+  );
+}
+
+function serviceName({ namespace, name }: ServiceFront): string {
+  return `Service ${namespace}/${name}`;
+}
 
 function absent(reason: Absent['reason'], message: string): Absent {
   return { state: 'absent', reason, message };

@@ -2,7 +2,7 @@ import type { Addressing } from '../api/addressing.ts';
 import type { Discovered } from '../model/discovered.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Via } from './addressing.ts';
-import type { ResolvedBackend } from './build-upstream.ts';
+import type { ResolvedBackend } from './backends.ts';
 import type { HostPolicy, HostProblem } from './host-policy.ts';
 import type { Excluded } from './nodes.ts';
 

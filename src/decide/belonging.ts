@@ -3,6 +3,7 @@ import type { ObservedUpstream } from '../model/upstream.ts';
 import { wantedId } from './id-conflicts.ts';
 import { isWrittenBy, labelledObject, staysBehind } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
+
 /**
  * Whether an object wants `observed`, which the gateway of `connection` holds.
  * - `notOurs`: this operator did not write it, or its object left it behind on purpose.

@@ -3,19 +3,21 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import type { Unsupported } from '../model/gateway.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
-import type { GatewayUpstream } from '../model/objects.ts';
+import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { patternProblem } from './access.ts';
-import { buildUpstream, type Desired, type ResolvedBackend } from './build-upstream.ts';
+import type { ResolvedBackend } from './backends.ts';
+import { buildUpstream } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
-import type { Terms } from './diff-upstream.ts';
+import type { Terms } from './change.ts';
+import type { Desired } from './desired.ts';
 import { wantedId } from './id-conflicts.ts';
-import { claimProblem } from './id-problem.ts';
+import { idProblem } from './id-problem.ts';
 import { accessOf } from './object-access.ts';
 import { ownerOf } from './owner.ts';
 import { type Owner, ownerLabels } from './ownership.ts';
 import { resolveBackends } from './resolve-backends.ts';
+import { patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What an object asks for. */
@@ -45,51 +47,28 @@ const ACCEPTED: Verdict = {
   message: 'The spec is valid and the connection allows it',
 };
 
+/** What `object` asks for, by everything that is known. */
 export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): DesiredState {
   const { spec } = object;
   if (!spec.ok) return refuse('InvalidSpec', spec.message);
-  const connection = snapshot.connections.get('', object.connection);
-  if (connection === undefined) {
-    return refuse(
-      'ConnectionNotFound',
-      `There is no GatewayConnection ${object.connection}: create it, or refer to another one in a new object`,
-    );
-  }
-  if (!connection.spec.ok) {
-    return refuse(
-      'ConnectionNotFound',
-      `GatewayConnection ${object.connection} is not valid: ${connection.spec.message}`,
-    );
-  }
-  const patterns = patternProblem(connection.spec.value.allowedNamespaces);
-  if (patterns !== undefined) {
-    return refuse(
-      'ConnectionNotFound',
-      `GatewayConnection ${object.connection} is not valid: spec.allowedNamespaces: ${patterns}`,
-    );
-  }
-  if (connection.deletionTimestamp !== undefined && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
-    return refuse(
-      'ConnectionNotFound',
-      `GatewayConnection ${object.connection} is being deleted and takes no new upstreams: refer to another one in a new object`,
-    );
-  }
-  const id = wantedId(object, connection.spec.value.idPrefix) ?? '';
+  const usable = usableConnection(snapshot, object);
+  if (!usable.ok) return refuse('ConnectionNotFound', usable.message);
+  const { connection, settings } = usable;
+  const id = wantedId(object, settings.idPrefix) ?? '';
   const owner = ownerOf(snapshot.clusterId, object);
-  const denied =
-    accessOf(snapshot, object, spec.value, connection.spec.value) ?? claimProblem(snapshot, object, id);
+  const denied = accessOf(snapshot, object, spec.value, settings) ?? idProblem(snapshot, object, id);
   const { deletionPolicy, syncPolicy } = spec.value;
   // UpsertOnly deletes nothing, not even by a sweep.
   const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   const labels = ownerLabels(owner, { orphan });
   // Also where access is not known yet: the removal guard remembers what the backends were.
   const mayResolve = denied === undefined || denied.status === 'Unknown';
-  const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, connection.spec.value) : [];
+  const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
-  const { section, format } = snapshot.vendorOf(connection.spec.value.type);
+  const { section, format } = snapshot.vendorOf(settings.type);
   const desired = buildUpstream(spec.value, { id, labels, section }, backends, [], clientCertificate);
   const problems = format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
-  const terms = termsOf(object, spec.value, connection.spec.value);
+  const terms = termsOf(object, spec.value, settings);
   const evaluated = {
     kind: 'evaluated',
     spec: spec.value,
@@ -119,6 +98,37 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
     return { ...evaluated, accepted: unsupportedVerdict(problems), desired: { ...desired, action: 'wait' } };
   }
   return { ...evaluated, accepted: ACCEPTED, desired };
+}
+
+type UsableConnection =
+  | { readonly ok: true; readonly connection: GatewayConnection; readonly settings: GatewayConnectionSpec }
+  | { readonly ok: false; readonly message: string };
+
+/** The connection of `object`, or why it cannot be used. */
+function usableConnection({ connections }: Snapshot, object: GatewayUpstream): UsableConnection {
+  const name = object.connection;
+  const connection = connections.get('', name);
+  if (connection === undefined) {
+    return unusable(
+      `There is no GatewayConnection ${name}: create it, or refer to another one in a new object`,
+    );
+  }
+  const { spec, deletionTimestamp } = connection;
+  if (!spec.ok) return unusable(`GatewayConnection ${name} is not valid: ${spec.message}`);
+  const patterns = patternProblem(spec.value.allowedNamespaces);
+  if (patterns !== undefined) {
+    return unusable(`GatewayConnection ${name} is not valid: spec.allowedNamespaces: ${patterns}`);
+  }
+  if (deletionTimestamp !== undefined && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
+    return unusable(
+      `GatewayConnection ${name} is being deleted and takes no new upstreams: refer to another one in a new object`,
+    );
+  }
+  return { ok: true, connection, settings: spec.value };
+}
+
+function unusable(message: string): UsableConnection {
+  return { ok: false, message };
 }
 
 const ANY_BALANCING = { type: 'RoundRobin' } as const;

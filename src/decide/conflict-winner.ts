@@ -10,7 +10,7 @@ export interface Contender {
 }
 
 /**
- * What is known of the gateway when a keeper is chosen.
+ * What is known of the gateway when the winner is chosen.
  * - `listed`: what it holds as the id, if anything.
  * - `unknown`: it was not asked yet, or did not answer.
  */
@@ -19,9 +19,9 @@ export type Evidence<T> =
   | { readonly kind: 'unknown'; readonly heldBefore: (contender: T) => boolean };
 
 /**
- * Who keeps an id that several objects of one connection want: the one that the labels on the gateway's own object
- * name; else the oldest; else the first by namespace and name. While the gateway cannot be asked, who had it keeps it:
- * an outage decides nothing.
+ * The object that gets an id that several objects of one connection want: the one that the labels on the gateway's own
+ * object name; else the oldest; else the first by namespace and name. While the gateway does not answer, the object that
+ * had the id keeps it: an outage decides nothing.
  */
 export function winnerOf<T extends Contender>(
   contenders: readonly T[],

@@ -5,6 +5,7 @@ import { wantedId } from './id-conflicts.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
 import { isOwn, ownerLabels, ownershipOf, staysBehind } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
+
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
 export type DeletionPlan =
   /** It never had one that is known of. */

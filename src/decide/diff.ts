@@ -1,6 +1,6 @@
 import type { UpstreamNode } from '../model/upstream.ts';
 import { isObject, type JsonObject } from '../runtime/json.ts';
-import type { Change } from './diff-upstream.ts';
+import type { Change } from './change.ts';
 import { compareNodes } from './nodes.ts';
 import { placeOf } from './removal-guard.ts';
 

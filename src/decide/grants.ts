@@ -2,7 +2,7 @@ import { GATEWAY_UPSTREAM } from '../api/crd.ts';
 import { GROUP } from '../api/group.ts';
 import type { ReferenceGrant } from '../model/objects.ts';
 import type { ServicePortRef } from '../model/reference.ts';
-import type { NotPermitted } from './build-upstream.ts';
+import type { NotPermitted } from './backends.ts';
 
 /** What is known of grants in the namespace that is referred to. */
 export type KnownGrants =

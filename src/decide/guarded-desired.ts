@@ -3,16 +3,32 @@ import { durationMs } from '../api/schema.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
+import type { ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
-import { buildUpstream, type ResolvedBackend } from './build-upstream.ts';
+import { buildUpstream } from './build-upstream.ts';
+import type { Desired } from './desired.ts';
 import { type HostPolicy, hostPolicy } from './host-policy.ts';
-import type { Decision } from './plan-change.ts';
 import type { Basis, Remembered } from './remembered.ts';
 import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from './removal-guard.ts';
 import { createRemovalReasonOf, type NodeRemoval } from './removal-reason.ts';
 import type { Snapshot } from './snapshot.ts';
 import { trueSince } from './status.ts';
-export type Guarded = Pick<Decision, 'desired' | 'guard' | 'lost'>;
+
+/** What the removal guard lets pass. */
+export interface Guarded {
+  /** After the removal guard. */
+  readonly desired: Desired;
+  /** Nodes that go though nothing explains it, since they are few. */
+  readonly lost: readonly UpstreamNode[];
+  /** Absent where nothing is held. */
+  readonly guard?: {
+    readonly held: readonly UpstreamNode[];
+    /** Wall clock. */
+    readonly since: number;
+    /** When some of it may go, wall clock; undefined: only by somebody's word. */
+    readonly until: number | undefined;
+  };
+}
 
 /** What the removal guard lets pass of what is desired. */
 export function guard(

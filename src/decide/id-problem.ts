@@ -7,44 +7,42 @@ import { accessOf } from './object-access.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
 import { ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
-/** What is said where another object keeps `id`. */
-export function claimProblem(
-  snapshot: Snapshot,
-  object: GatewayUpstream,
-  id: UpstreamId,
-): Verdict | undefined {
-  const keeper = keeperFor(snapshot, object, id);
-  if (keeper === undefined || keyOf(keeper) === keyOf(object)) return undefined;
+
+/** What the condition says where another object has `id`; undefined: this one may have it. */
+export function idProblem(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId): Verdict | undefined {
+  const winner = winnerFor(snapshot, object, id);
+  if (winner === undefined || keyOf(winner) === keyOf(object)) return undefined;
   return {
     status: 'False',
     reason: 'IdTaken',
-    message: `GatewayUpstream ${keyOf(keeper)} has upstream id ${id} of this connection already: choose another upstreamId in a new object`,
+    message: `GatewayUpstream ${keyOf(winner)} has upstream id ${id} of this connection already: choose another upstreamId in a new object`,
   };
 }
 
-/** The object that keeps `id`, of those that the connection lets have it. */
-function keeperFor(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId): GatewayUpstream | undefined {
+/** The object that gets `id`, of those that the connection allows to have it. */
+function winnerFor(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId): GatewayUpstream | undefined {
   const contenders = snapshot.claims.contenders(object.connection, id);
   if (contenders.length < 2) return object;
   const connection = snapshot.connections.get('', object.connection);
-  const rivals = contenders.flatMap((key) => {
+  const candidates = contenders.flatMap((key) => {
     const { namespace, name } = splitKey(key);
-    const rival = snapshot.upstreams.get(namespace, name);
-    if (rival === undefined || !rival.spec.ok || connection?.spec.ok !== true) return [];
-    const problem = accessOf(snapshot, rival, rival.spec.value, connection.spec.value);
-    return problem === undefined ? [rival] : [];
+    const candidate = snapshot.upstreams.get(namespace, name);
+    if (candidate === undefined || !candidate.spec.ok || connection?.spec.ok !== true) return [];
+    const problem = accessOf(snapshot, candidate, candidate.spec.value, connection.spec.value);
+    return problem === undefined ? [candidate] : [];
   });
   const held = snapshot.held(object.connection, id);
   if (held.known) {
     const { observed } = held;
-    // Whoever lost its labels to somebody's PUT must not lose the id to a rival as well: the traffic would stop meanwhile.
-    const stripped = rivals.find(
-      (rival) =>
-        ownershipOf(observed, ownerOf(snapshot.clusterId, rival), createTimeSeconds(rival)) === 'stripped',
+    // An object whose labels another client's PUT removed must not lose the id as well: the traffic would stop meanwhile.
+    const stripped = candidates.find(
+      (candidate) =>
+        ownershipOf(observed, ownerOf(snapshot.clusterId, candidate), createTimeSeconds(candidate)) ===
+        'stripped',
     );
-    return stripped ?? winnerOf(rivals, { kind: 'listed', observed });
+    return stripped ?? winnerOf(candidates, { kind: 'listed', observed });
   }
-  return winnerOf(rivals, {
+  return winnerOf(candidates, {
     kind: 'unknown',
     heldBefore: ({ status }) =>
       status?.upstreamId === id &&

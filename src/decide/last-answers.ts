@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { CompleteAnswer, Discovered, UnknownAnswer } from '../model/discovered.ts';
 import type { Reference } from '../model/reference.ts';
-import type { ResolvedBackend } from './build-upstream.ts';
+import type { ResolvedBackend } from './backends.ts';
 
 /** The last complete answer of a source about a backend. */
 export interface LastAnswer {

@@ -7,6 +7,7 @@ import { wantedId } from './id-conflicts.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
 import { isOwn, ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
+
 /** Why `object` may not use the connection; undefined if it may. */
 export function accessOf(
   snapshot: Snapshot,

@@ -1,5 +1,6 @@
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { Owner } from './ownership.ts';
+
 export function ownerOf(
   clusterId: string,
   { connection, namespace, name }: Pick<GatewayUpstream, 'connection' | 'namespace' | 'name'>,

@@ -1,33 +1,22 @@
 import type { GatewayUpstream } from '../model/objects.ts';
-import type { ObservedUpstream, Upstream, UpstreamNode } from '../model/upstream.ts';
+import type { ObservedUpstream, Upstream } from '../model/upstream.ts';
 import type { Evaluated } from './build-desired.ts';
-import type { Desired } from './build-upstream.ts';
+import type { Change } from './change.ts';
 import { withNodesOf } from './diff.ts';
-import { type Change, diffUpstream } from './diff-upstream.ts';
+import { diffUpstream } from './diff-upstream.ts';
 import { type Guarded, guard } from './guarded-desired.ts';
 import { createTimeSeconds } from './owner.ts';
 import { isOwn, type Ownership, ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
+
 /** What has to be done for an evaluated object. */
-export interface Decision {
+export interface Decision extends Guarded {
   readonly change: Change;
   readonly ownership: Ownership;
   /** The object's own upstream, which is replaced and deleted as a whole; undefined: the gateway has none. */
   readonly own: ObservedUpstream | undefined;
-  /** After the removal guard. */
-  readonly desired: Desired;
   /** The driver's canonical form of what the gateway should hold. */
   readonly canonical: string;
-  /** Nodes that go though nothing explains it, since they are few. */
-  readonly lost: readonly UpstreamNode[];
-  /** Absent where nothing is held. */
-  readonly guard?: {
-    readonly held: readonly UpstreamNode[];
-    /** Wall clock. */
-    readonly since: number;
-    /** When some of it may go, wall clock; undefined: only by somebody's word. */
-    readonly until: number | undefined;
-  };
 }
 
 /** What has to be done for an evaluated object where the gateway holds `observed`. */

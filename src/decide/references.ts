@@ -2,7 +2,7 @@ import type { Discovered } from '../model/discovered.ts';
 import type { GatewayUpstream, ReferenceGrantStored } from '../model/objects.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { StoreView } from '../model/store-view.ts';
-import { backendTargets, type NotPermitted } from './build-upstream.ts';
+import { backendTargets, type NotPermitted } from './backends.ts';
 import { type KnownGrants, referenceProblem } from './grants.ts';
 import { unknownKind, unreadableObject } from './listing.ts';
 

@@ -1,8 +1,8 @@
 import type { Discovered } from '../model/discovered.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
-import { isNamespaceAllowed, patternProblem } from './access.ts';
-import type { NotPermitted } from './build-upstream.ts';
+import type { NotPermitted } from './backends.ts';
 import { unlisted } from './listing.ts';
+import { isNamespaceAllowed, patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
 
 type Unknown = Extract<Discovered, { state: 'unknown' }>;

@@ -1,4 +1,5 @@
 import type { UpstreamNode } from '../model/upstream.ts';
+
 /** What the removal guard knows of an object from earlier looks. */
 export interface Remembered {
   /** Whether the operator itself put this node there: what somebody else added is drift, and no endpoint. */

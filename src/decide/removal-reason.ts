@@ -2,7 +2,7 @@ import type { Departed } from '../model/discovered.ts';
 import type { Endpoint } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import type { Via } from './addressing.ts';
-import type { ResolvedBackend } from './build-upstream.ts';
+import type { ResolvedBackend } from './backends.ts';
 import type { RemovalReason } from './removal-guard.ts';
 
 /** Why a node would go, and which backend it belongs to as far as that is known. */

@@ -5,7 +5,7 @@ import type { GatewayUpstream } from '../model/objects.ts';
 import { externalNameProblem } from './access.ts';
 import { type KnownNodes, viaOf } from './addressing.ts';
 import { allowedEndpoints, allowedPlaces } from './allowed-places.ts';
-import { type BackendTarget, backendTargets, type ResolvedBackend } from './build-upstream.ts';
+import { type BackendTarget, backendTargets, type ResolvedBackend } from './backends.ts';
 import { type HostPolicy, hostPolicy } from './host-policy.ts';
 import { completeAnswer, type LastAnswer } from './last-answers.ts';
 import { unlisted } from './listing.ts';

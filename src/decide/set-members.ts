@@ -1,7 +1,7 @@
 import { keyOf, type ObjectKey, objectKey, splitKey } from '../model/keys.ts';
 import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../model/objects.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
-import { patternProblem } from './access.ts';
+import { patternProblem } from './selectors.ts';
 import {
   holds,
   isPortGone,

@@ -17,6 +17,7 @@ import type { IdConflicts } from './id-conflicts.ts';
 import type { LastAnswer } from './last-answers.ts';
 import type { ReferenceRules } from './references.ts';
 import type { Remembered } from './remembered.ts';
+
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
 export type Held =
   | { readonly known: true; readonly observed: ObservedUpstream | undefined }

@@ -4,6 +4,7 @@ import { certificateName } from './certificates.ts';
 import { namespaceNamedBy } from './host-policy.ts';
 import { labelledAs } from './ownership.ts';
 import { referredNamespaces } from './references.ts';
+
 /** Indexes that the controller needs on the store of GatewayUpstreams. */
 export const upstreamIndexes = {
   connection: (object: GatewayUpstream): readonly string[] => [object.connection],

@@ -4,7 +4,7 @@ import type { GatewayUpstreamSetSpec, SetProblemReason } from '../api/gateway-up
 import { SET_LABEL, TEMPLATE_ANNOTATION } from '../api/group.ts';
 import { serviceRefPort } from '../api/service-ref.ts';
 import { isObject } from '../runtime/json.ts';
-import { isNamespaceAllowed, matchesSelector, type NamespaceFacts } from './access.ts';
+import { isNamespaceAllowed, matchesSelector, type NamespaceFacts } from './selectors.ts';
 import { protocolOf } from './traffic.ts';
 
 /** A Service as a set sees it. */

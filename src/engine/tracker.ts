@@ -1,4 +1,4 @@
-import { backendTargets } from '../decide/build-upstream.ts';
+import { backendTargets } from '../decide/backends.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';

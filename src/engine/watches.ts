@@ -1,4 +1,4 @@
-import { type BackendTarget, backendTargets } from '../decide/build-upstream.ts';
+import { type BackendTarget, backendTargets } from '../decide/backends.ts';
 import { type CertificateRules, certificateName } from '../decide/certificates.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';

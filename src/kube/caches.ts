@@ -1,11 +1,12 @@
+import type { FollowedResource } from '../model/followed-resource.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
-import { createUnionView } from './multi-namespace-cache.ts';
+import { createMultiNamespaceCache } from './multi-namespace-cache.ts';
 import { createReflector, type Reflector } from './reflector.ts';
 import { isServed } from './served.ts';
 import { createStore, type ObjectFailure, type ObjectStep } from './store.ts';
-import { type KubeTransport, type ResourceAddress, resourcePath } from './transport.ts';
+import { type KubeTransport, resourcePath } from './transport.ts';
 
 export interface FollowerOptions {
   readonly transport: KubeTransport;
@@ -18,30 +19,13 @@ export interface FollowerOptions {
   readonly onObjectFailure: (watch: string, step: ObjectStep) => void;
 }
 
-export interface Followed<T> {
-  /** What it is called in the log and by readiness. Default: the plural of its resource. */
-  readonly name?: string;
-  /** Where the kind is: a collection of the whole cluster, or of the `namespace` that it names. */
-  readonly resource: ResourceAddress;
-  /** An older version of the same shape, followed where `resource.version` is not served. */
-  readonly olderVersion?: string;
-  /** The kind need not be installed. */
-  readonly optional?: boolean;
-  readonly trim: (raw: unknown) => T | undefined;
-  /** As in `ReflectorOptions`. */
-  readonly unreadable?: (raw: unknown, why: string) => T | undefined;
-  readonly indexes?: Readonly<Record<string, (object: T) => readonly string[]>>;
-  /** Label and field selectors. */
-  readonly query?: Readonly<Record<string, string>>;
-}
-
 /** Makes a store and its reflectors for each kind that is asked for. */
 export interface Caches {
-  /** One collection. */
-  follow<T extends Stored>(followed: Followed<T>): StoreView<T>;
-  /** A namespaced kind in every namespace that the operator looks at. */
-  followNamespaced<T extends Stored>(followed: Followed<T>): StoreView<T>;
-  /** One per collection that is followed so far; nobody has started them. */
+  /** A kind of the whole cluster, or a namespaced one in every namespace that the operator follows. */
+  follow<T extends Stored>(kind: FollowedResource<T>): StoreView<T>;
+  /** A kind in one namespace. */
+  followIn<T extends Stored>(namespace: string, kind: FollowedResource<T>): StoreView<T>;
+  /** One per collection that is followed so far; none is started. */
   readonly reflectors: readonly Reflector[];
 }
 
@@ -56,18 +40,13 @@ export function createCaches(options: FollowerOptions): Caches {
   const { transport, clock, random, namespaces } = options;
   const reflectors: Reflector[] = [];
 
-  const follow = <T extends Stored>({
-    resource,
-    name: kind = resource.plural,
-    olderVersion,
-    optional = false,
-    trim,
-    unreadable,
-    indexes = {},
-    query = {},
-  }: Followed<T>): StoreView<T> => {
-    const { namespace } = resource;
-    const name = namespace === undefined ? kind : `${kind} in ${namespace}`;
+  const followCollection = <T extends Stored>(
+    { group, version, plural, transform, unreadable, indexes, query = {}, ...kind }: FollowedResource<T>,
+    namespace: string | undefined,
+  ): StoreView<T> => {
+    const { name: called = plural, olderVersion, optional = false } = kind;
+    const resource = { group, version, plural, ...(namespace === undefined ? {} : { namespace }) };
+    const name = namespace === undefined ? called : `${called} in ${namespace}`;
     const log = options.log.child({ kind: name });
     const reportError = (err: unknown, { step, object }: ObjectFailure) => {
       options.onObjectFailure(name, step);
@@ -83,7 +62,7 @@ export function createCaches(options: FollowerOptions): Caches {
           ...(olderVersion === undefined ? [] : [resourcePath({ ...resource, version: olderVersion })]),
         ],
         query,
-        trim,
+        transform,
         unreadable,
         reportError,
         store,
@@ -98,17 +77,12 @@ export function createCaches(options: FollowerOptions): Caches {
 
   return {
     reflectors,
-    follow,
-    followNamespaced(followed) {
-      if (namespaces.length === 0) return follow(followed);
-      return createUnionView(
-        new Map(
-          namespaces.map((namespace) => [
-            namespace,
-            follow({ ...followed, resource: { ...followed.resource, namespace } }),
-          ]),
-        ),
+    follow(kind) {
+      if (kind.scope === 'Cluster' || namespaces.length === 0) return followCollection(kind, undefined);
+      return createMultiNamespaceCache(
+        new Map(namespaces.map((namespace) => [namespace, followCollection(kind, namespace)])),
       );
     },
+    followIn: (namespace, kind) => followCollection(kind, namespace),
   };
 }

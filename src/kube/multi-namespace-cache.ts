@@ -1,7 +1,7 @@
 import type { Stored, StoreState, StoreView } from '../model/store-view.ts';
 
 /** One view of a kind that is followed namespace by namespace: what is known is known of all of them, or not at all. */
-export function createUnionView<T extends Stored>(
+export function createMultiNamespaceCache<T extends Stored>(
   byNamespace: ReadonlyMap<string, StoreView<T>>,
 ): StoreView<T> {
   const stores = [...byNamespace.values()];

@@ -12,7 +12,7 @@ export interface ObjectReaderOptions<T extends Stored> {
    * cannot read. In both cases the object stays as it was known; if it was not known, `unreadable` stands for one that
    * cannot be read.
    */
-  readonly trim: (raw: unknown) => T | undefined;
+  readonly transform: (raw: unknown) => T | undefined;
   /**
    * Stands for an object that exists, cannot be read, and was not known before. Absent, or undefined: the object looks as if
    * it did not exist. Only for kinds where that does no harm.
@@ -33,12 +33,12 @@ export class ObjectReader<T extends Stored> {
 
   /** The object cut down, or what was known of it where it is not usable or not readable: it must not look deleted. */
   read(raw: unknown): T | undefined {
-    const { store, trim, unreadable, reportError, log } = this.#options;
+    const { store, transform, unreadable, reportError, log } = this.#options;
     const { namespace, name: object } = this.identify(raw);
     const known = store.get(namespace, object);
     try {
-      const trimmed = trim(raw);
-      if (trimmed !== undefined) return trimmed;
+      const transformed = transform(raw);
+      if (transformed !== undefined) return transformed;
       log.debug({ namespace, object }, 'an object is of no use and is left as it was');
       return known;
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { Affected } from '../model/followed-resource.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { KubeApiError } from './kube-error.ts';
@@ -23,13 +24,7 @@ export interface Permission {
   readonly namespace?: string;
   /** Only the object of this name. */
   readonly name?: string;
-  /**
-   * What is not right any more without it. A tenant is not told of what does not touch the upstreams: every missing
-   * permission is told on the GatewayConnections, which belong to whoever can put it back. `references`: upstreams that
-   * refer to another namespace. `certificates`: upstreams that refer to a Secret. `sets`: which GatewayUpstreams there are,
-   * for GatewayUpstreamSets.
-   */
-  readonly affects: 'connections' | 'references' | 'certificates' | 'sets' | 'everything';
+  readonly affects: Affected;
   /** The kind need not be installed, and where it is not nobody misses the permission. */
   readonly optional?: true;
   readonly grantedBy: RoleName;

@@ -1,12 +1,6 @@
-import {
-  CUSTOM_RESOURCES,
-  GATEWAY_CONNECTION,
-  GATEWAY_UPSTREAM,
-  GATEWAY_UPSTREAM_SET,
-  SERVICE_REGISTRY,
-} from '../api/crd.ts';
+import { CUSTOM_RESOURCES, GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
 import { GROUP, OPERATOR } from '../api/group.ts';
-import { REFERENCE_GRANT } from './objects.ts';
+import type { FollowedKind } from '../model/followed-resource.ts';
 import type { Permission, RoleName } from './permissions.ts';
 
 export interface RbacOptions {
@@ -24,8 +18,6 @@ export interface RbacOptions {
   readonly watchNodes?: boolean;
   /** `readEndpoints` of the configuration; false by default. */
   readonly readEndpoints?: boolean;
-  /** Whether a type of service registry is built in; false by default. */
-  readonly registries?: boolean;
   /** Of ClusterRole and Roles, where somebody else than `install` made them. */
   readonly roleName?: string;
 }
@@ -48,9 +40,6 @@ interface Role extends RoleName {
   readonly rules: readonly Rule[];
 }
 
-const FOLLOW = ['list', 'watch'];
-/** get and patch: the finalizer is changed on top of what was just read. */
-const KEEP = ['get', ...FOLLOW, 'patch'];
 /** Where Kubernetes takes Events about cluster-scoped objects. */
 const EVENTS_NAMESPACE = 'default';
 
@@ -63,94 +52,101 @@ const rule = (
 
 const EVENTS = rule('events.k8s.io', 'events', ['create'], 'connections');
 
-const CLUSTER_SCOPED: readonly Rule[] = [
-  rule(GROUP, GATEWAY_CONNECTION.plural, KEEP, 'connections'),
-  rule(GROUP, `${GATEWAY_CONNECTION.plural}/status`, ['patch'], 'connections'),
-  { ...rule(GROUP, GATEWAY_UPSTREAM_SET.plural, FOLLOW, 'sets'), optional: true },
-  { ...rule(GROUP, `${GATEWAY_UPSTREAM_SET.plural}/status`, ['patch'], 'sets'), optional: true },
-  rule('', 'namespaces', FOLLOW),
-];
+/** The rules for kinds that are followed. */
+function rulesFor(kinds: readonly FollowedKind[]): readonly Rule[] {
+  return kinds.flatMap(({ group, plural, optional, permissions }) =>
+    permissions.map(
+      ({ subresource, verbs, affects }): Rule => ({
+        ...rule(group, subresource === undefined ? plural : `${plural}/${subresource}`, verbs, affects),
+        ...(optional === undefined ? {} : { optional }),
+      }),
+    ),
+  );
+}
 
-/** In every namespace that the operator looks at. */
-const NAMESPACED: readonly Rule[] = [
-  rule(GROUP, GATEWAY_UPSTREAM.plural, KEEP),
-  rule(GROUP, `${GATEWAY_UPSTREAM.plural}/status`, ['patch']),
-  // For those of sets.
-  rule(GROUP, GATEWAY_UPSTREAM.plural, ['create', 'delete'], 'sets'),
-  rule('', 'services', FOLLOW),
-  rule('discovery.k8s.io', 'endpointslices', FOLLOW),
-  { ...rule(REFERENCE_GRANT.group, REFERENCE_GRANT.plural, FOLLOW, 'references'), optional: true },
-  EVENTS,
-];
+/** The rules for the kinds that a switch of the configuration includes. */
+export function switchedRules(
+  kinds: readonly FollowedKind[],
+  enabledBy: NonNullable<FollowedKind['enabledBy']>,
+): readonly PolicyRule[] {
+  return rulesFor(kinds.filter((kind) => kind.enabledBy === enabledBy)).map(({ policy }) => policy);
+}
 
-/** Where GatewayUpstreams may refer to Secrets. RBAC knows no types of Secrets: no others are asked for. */
-const CERTIFICATES: readonly Rule[] = [rule('', 'secrets', FOLLOW, 'certificates')];
-/** What `watchNodes` needs, of the whole cluster in any case. */
-export const NODES = rule('', 'nodes', FOLLOW);
-/** What backends that lead to registries need. */
-const REGISTRIES = rule(GROUP, SERVICE_REGISTRY.plural, FOLLOW);
-/** What `readEndpoints` needs, in every namespace that the operator looks at. */
-export const ENDPOINTS = rule('', 'endpoints', FOLLOW);
+/** The rules for kinds of one scope: those that are always followed, and those that `options` include. */
+function scopeRules(
+  kinds: readonly FollowedKind[],
+  scope: FollowedKind['scope'],
+  options: RbacOptions,
+): { readonly always: readonly Rule[]; readonly switched: readonly Rule[] } {
+  const found = kinds.filter((kind) => kind.scope === scope && kind.within === undefined);
+  return {
+    always: rulesFor(found.filter(({ enabledBy }) => enabledBy === undefined)),
+    switched: rulesFor(
+      found.filter(({ enabledBy }) => enabledBy !== undefined && options[enabledBy] === true),
+    ),
+  };
+}
 
 /** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
-function ownRules({ leaderElection = true, leaseName = OPERATOR }: RbacOptions): readonly Rule[] {
-  const secrets = rule('', 'secrets', FOLLOW, 'connections');
-  if (!leaderElection) return [secrets];
+function ownRules(
+  kinds: readonly FollowedKind[],
+  { leaderElection = true, leaseName = OPERATOR }: RbacOptions,
+): readonly Rule[] {
+  const secrets = rulesFor(kinds.filter(({ within }) => within === 'operatorNamespace'));
+  if (!leaderElection) return secrets;
   const lease = (verbs: readonly string[]) => rule('coordination.k8s.io', 'leases', verbs, 'connections');
   const named = lease(['get', 'update']);
   return [
-    secrets,
+    ...secrets,
     { ...named, policy: { ...named.policy, resourceNames: [leaseName] } },
-    // Whoever creates names nothing yet that a rule could be narrowed to.
+    // RBAC cannot narrow the creation of an object to its name.
     lease(['create']),
   ];
 }
 
-function rolesOf(options: RbacOptions): readonly Role[] {
-  const {
-    namespace,
-    namespaces = [],
-    secretNamespaces = [],
-    roleName: name = OPERATOR,
-    watchNodes,
-    readEndpoints,
-    registries,
-  } = options;
-  const own: Role = { kind: 'Role', name, namespace, rules: ownRules(options) };
+function rolesOf(kinds: readonly FollowedKind[], options: RbacOptions): readonly Role[] {
+  const { namespace, namespaces = [], secretNamespaces = [], roleName: name = OPERATOR } = options;
+  const own: Role = { kind: 'Role', name, namespace, rules: ownRules(kinds, options) };
+  const certificateRules = rulesFor(kinds.filter(({ within }) => within === 'secretNamespaces'));
   const certificates = [...new Set(secretNamespaces)].map(
-    (one): Role => ({ kind: 'Role', name: `${name}-secrets`, namespace: one, rules: CERTIFICATES }),
+    (one): Role => ({ kind: 'Role', name: `${name}-secrets`, namespace: one, rules: certificateRules }),
   );
-  // After the others, as the chart puts them.
-  const clusterScoped = [...CLUSTER_SCOPED, ...(registries === true ? [REGISTRIES] : [])];
-  const nodes = watchNodes === true ? [NODES] : [];
-  const endpoints = readEndpoints === true ? [ENDPOINTS] : [];
+  const cluster = scopeRules(kinds, 'Cluster', options);
+  const namespaced = scopeRules(kinds, 'Namespaced', options);
   if (namespaces.length === 0) {
-    const rules = [...clusterScoped, ...NAMESPACED, ...nodes, ...endpoints];
+    // The switched ones come last, as the chart puts them.
+    const rules = [
+      ...cluster.always,
+      ...namespaced.always,
+      EVENTS,
+      ...cluster.switched,
+      ...namespaced.switched,
+    ];
     return [{ kind: 'ClusterRole', name, rules }, own, ...certificates];
   }
-  const looked = [...new Set(namespaces)];
+  const followed = [...new Set(namespaces)];
   const roles: Role[] = [
-    { kind: 'ClusterRole', name, rules: [...clusterScoped, ...nodes] },
+    { kind: 'ClusterRole', name, rules: [...cluster.always, ...cluster.switched] },
     own,
     ...certificates,
     // Under a name of its own: the operator's namespace may be one of them.
-    ...looked.map(
+    ...followed.map(
       (one): Role => ({
         kind: 'Role',
         name: `${name}-namespace`,
         namespace: one,
-        rules: [...NAMESPACED, ...endpoints],
+        rules: [...namespaced.always, EVENTS, ...namespaced.switched],
       }),
     ),
   ];
-  if (!looked.includes(EVENTS_NAMESPACE)) {
+  if (!followed.includes(EVENTS_NAMESPACE)) {
     roles.push({ kind: 'Role', name: `${name}-events`, namespace: EVENTS_NAMESPACE, rules: [EVENTS] });
   }
   return roles;
 }
 
 /** ServiceAccount, roles and bindings of the operator, in the order in which they are applied. */
-export function rbacObjects(options: RbacOptions): readonly object[] {
+export function rbacObjects(kinds: readonly FollowedKind[], options: RbacOptions): readonly object[] {
   const labels = { 'app.kubernetes.io/name': OPERATOR, 'app.kubernetes.io/managed-by': OPERATOR };
   const subjects = [{ kind: 'ServiceAccount', name: OPERATOR, namespace: options.namespace }];
   const apiGroup = 'rbac.authorization.k8s.io';
@@ -161,7 +157,7 @@ export function rbacObjects(options: RbacOptions): readonly object[] {
       kind: 'ServiceAccount',
       metadata: { name: OPERATOR, namespace: options.namespace, labels },
     },
-    ...rolesOf(options).flatMap(({ kind, name, namespace, rules }) => {
+    ...rolesOf(kinds, options).flatMap(({ kind, name, namespace, rules }) => {
       const metadata = { name, ...(namespace === undefined ? {} : { namespace }), labels };
       return [
         { apiVersion, kind, metadata, rules: rules.map(({ policy }) => policy) },
@@ -172,8 +168,8 @@ export function rbacObjects(options: RbacOptions): readonly object[] {
 }
 
 /** Everything that the operator asks of the API server, one by one, and the object that should grant it. */
-export function permissionsOf(options: RbacOptions): readonly Permission[] {
-  return rolesOf(options).flatMap(({ kind, name, namespace, rules }) =>
+export function permissionsOf(kinds: readonly FollowedKind[], options: RbacOptions): readonly Permission[] {
+  return rolesOf(kinds, options).flatMap(({ kind, name, namespace, rules }) =>
     rules.flatMap(({ policy, affects, optional }) =>
       policy.apiGroups.flatMap((group) =>
         policy.resources.flatMap((path) =>
@@ -198,6 +194,35 @@ export function permissionsOf(options: RbacOptions): readonly Permission[] {
       ),
     ),
   );
+}
+
+/** The settings of an operator that decide which permissions it needs, as its configuration has them. */
+export interface OperatorSettings {
+  readonly operatorNamespace: string;
+  readonly namespaces: readonly string[];
+  readonly secretNamespaces: readonly string[];
+  readonly leaderElection: { readonly enabled: boolean; readonly leaseName: string };
+  readonly roleName: string;
+  readonly watchNodes: boolean;
+  readonly readEndpoints: boolean;
+}
+
+/** What an operator with this configuration asks of the API server. */
+export function permissionsNeeded(
+  kinds: readonly FollowedKind[],
+  { operatorNamespace: namespace, leaderElection, ...settings }: OperatorSettings,
+): readonly Permission[] {
+  const { namespaces, secretNamespaces, roleName, watchNodes, readEndpoints } = settings;
+  return permissionsOf(kinds, {
+    namespace,
+    leaderElection: leaderElection.enabled,
+    leaseName: leaderElection.leaseName,
+    namespaces,
+    secretNamespaces,
+    roleName,
+    watchNodes,
+    readEndpoints,
+  });
 }
 
 /** What `install --crds-only` needs in the whole cluster. */

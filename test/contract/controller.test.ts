@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
-import { KINDS, type Stores } from '../../src/cli/plan/kinds.ts';
+import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
 import type { Store } from '../../src/kube/store.ts';
@@ -88,7 +88,7 @@ ${more}`;
   const stores = storesOf(admit(parseDocuments(yaml, 'scene'), NOW).objects, []);
   const clock = createFakeClock(NOW);
   const setHost = (host: string, service?: string) => {
-    const slice = KINDS.slices.trim(sliceOf(host, service), builtInCatalog.transforms);
+    const slice = builtInCatalog.followedResources.slices.transform(sliceOf(host, service));
     if (slice !== undefined) (stores.slices as Store<typeof slice>).upsert(slice);
   };
   setHost('10.0.0.1');
@@ -452,7 +452,7 @@ describe('a connection that is deleted', () => {
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
     remove(scene);
     const [late] = admit(parseDocuments(upstreamYaml('late'), 'late'), NOW).objects.upstreams;
-    const object = KINDS.upstreams.trim(late, builtInCatalog.transforms);
+    const object = builtInCatalog.followedResources.upstreams.transform(late);
     if (object === undefined) throw new Error('no object');
     (stores.upstreams as Store<typeof object>).upsert(object);
     await eventually(() => {

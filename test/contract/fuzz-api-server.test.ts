@@ -376,7 +376,7 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
     transport,
     paths: [`/apis/x/v1/${kind}`],
     query: {},
-    trim: TRIM[kind],
+    transform: TRIM[kind],
     unreadable: UNREADABLE[kind],
     // Told of each object that a mutation made unreadable.
     reportError: () => undefined,

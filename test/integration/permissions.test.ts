@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeMissing, describePermission, type Permission } from '../../src/kube/permissions.ts';
-import { permissionsOf } from '../../src/kube/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { permissionsOf } from '../support/catalog.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installReferenceGrants } from '../support/gateway-api.ts';

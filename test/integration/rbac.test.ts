@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { GROUP, OPERATOR } from '../../src/api/group.ts';
-import { permissionsOf } from '../../src/kube/rbac.ts';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
+import { permissionsOf } from '../support/catalog.ts';
 import { auditEvents } from '../support/control-plane/audit.ts';
 import { startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';

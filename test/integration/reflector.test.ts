@@ -32,7 +32,7 @@ afterAll(async () => {
   await controlPlane?.close();
 });
 
-function trim(raw: unknown): Stored {
+function transform(raw: unknown): Stored {
   const { metadata } = raw as { readonly metadata: Partial<Stored> };
   const { namespace = '', name = '', uid = '', resourceVersion = '' } = metadata;
   return { namespace, name, uid, resourceVersion };
@@ -46,7 +46,7 @@ async function follow(
     readonly timing?: Partial<ReflectorTiming>;
     /** Added to the version of the first list. */
     readonly ahead?: number;
-    readonly trim?: (raw: unknown) => Stored | undefined;
+    readonly transform?: (raw: unknown) => Stored | undefined;
   } = {},
 ) {
   const file = `${controlPlane.dir}/reflector-${crypto.randomUUID()}`;
@@ -81,7 +81,7 @@ async function follow(
     },
     paths: [path],
     query: {},
-    trim: options.trim ?? trim,
+    transform: options.transform ?? transform,
     reportError,
     store,
     clock: hasty,
@@ -293,7 +293,7 @@ describe('a reflector of a real API server', () => {
       );
     // The API server takes it: neither a schema nor CEL can say how deep a value may be.
     await upstream('deep', `{"x": ${'['.repeat(9000)}${']'.repeat(9000)}}`);
-    const run = await follow(path, { trim: transformGatewayUpstream, timing: { relistMs: 300 } });
+    const run = await follow(path, { transform: transformGatewayUpstream, timing: { relistMs: 300 } });
     await run.synced();
     await eventually(() => expect(run.lists()).toBeGreaterThan(2));
     await upstream('later', '{}');

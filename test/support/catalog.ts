@@ -3,6 +3,12 @@ import { admit as admitWith } from '../../src/cli/plan/admit.ts';
 import { type RawObjects, type Stores, storesOf as storesWith } from '../../src/cli/plan/kinds.ts';
 import type { Document } from '../../src/cli/plan/read-files.ts';
 import type { GatewayFormat } from '../../src/gateways/driver.ts';
+import type { Permission } from '../../src/kube/permissions.ts';
+import {
+  permissionsOf as permissionsWith,
+  type RbacOptions,
+  rbacObjects as rbacObjectsWith,
+} from '../../src/kube/rbac.ts';
 
 /** What the released program makes of the objects of its own kinds, for tests that need no other catalog. */
 export const {
@@ -24,9 +30,19 @@ export function gatewayFormat(type: string): GatewayFormat {
 }
 
 export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
-  return storesWith(builtInCatalog.transforms, objects, secretNamespaces);
+  return storesWith(builtInCatalog.followedResources, objects, secretNamespaces);
 }
 
 export function admit(documents: readonly Document[], now: number): ReturnType<typeof admitWith> {
-  return admitWith(builtInCatalog.transforms, documents, now);
+  return admitWith(builtInCatalog.followedResources, documents, now);
+}
+
+const followedKinds = Object.values(builtInCatalog.followedResources);
+
+export function permissionsOf(options: RbacOptions): readonly Permission[] {
+  return permissionsWith(followedKinds, options);
+}
+
+export function rbacObjects(options: RbacOptions): readonly object[] {
+  return rbacObjectsWith(followedKinds, options);
 }

@@ -6,7 +6,8 @@ import { stringify } from 'yaml';
 import { customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
-import { type RbacOptions, rbacObjects } from '../../src/kube/rbac.ts';
+import type { RbacOptions } from '../../src/kube/rbac.ts';
+import { rbacObjects } from './catalog.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 

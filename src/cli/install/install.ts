@@ -18,7 +18,7 @@ export interface InstallDeps {
   readonly kubeConfig: KubeConfig;
   readonly clock: Clock;
   /** One line for the user. */
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
 }
 
 const SERVED_WITHIN_MS = 60_000;
@@ -34,7 +34,7 @@ export async function install(
   outOfCluster: OutOfCluster | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  const { transport, say } = deps;
+  const { transport, print } = deps;
   // What can be wrong is found before anything is changed.
   if (outOfCluster !== undefined) await expectOwnFile(outOfCluster);
   if (!manifest.crdsOnly) {
@@ -44,13 +44,13 @@ export async function install(
     await expectOnlyInstallation(transport, namespace, signal);
   }
   const manifests = manifestsOf(deps.catalog, manifest);
-  for (const one of manifests) say(`${nameOf(one)} ${await apply(transport, one, signal)}`);
+  for (const one of manifests) print(`${nameOf(one)} ${await apply(transport, one, signal)}`);
   for (const one of manifests) {
     if (one.kind === 'CustomResourceDefinition') await established(deps, one, signal);
   }
   await served(deps, signal);
   if (manifest.crdsOnly) {
-    say('The API server serves every kind.');
+    print('The API server serves every kind.');
     return;
   }
   const settings = [
@@ -66,7 +66,7 @@ export async function install(
       settings.length === 0
         ? ''
         : ` with ${settings.map((setting) => `"${setting}"`).join(' and ')} in its configuration`;
-    say(
+    print(
       `The API server serves every kind. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
     );
     return;
@@ -76,14 +76,14 @@ export async function install(
     token: token.token,
     namespace: manifest.namespace,
   });
-  say(
+  print(
     token.expires === undefined
       ? `${path} written (mode 0600); its token never expires: delete Secret ${manifest.namespace}/${OPERATOR}-token to revoke it.`
       : `${path} written (mode 0600); its token is good until ${token.expires}: run this command again before, a running operator takes the new one by itself.`,
   );
-  say('Next: create a GatewayConnection, and run the operator with this configuration:');
+  print('Next: create a GatewayConnection, and run the operator with this configuration:');
   for (const line of [`kubeconfig: ${path}`, `operatorNamespace: ${manifest.namespace}`, ...settings])
-    say(`  ${line}`);
+    print(`  ${line}`);
 }
 
 /** Namespaces of other people are not made by the way: a typing error would make one. */

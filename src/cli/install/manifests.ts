@@ -30,7 +30,7 @@ export interface ManifestOptions {
 
 /** Everything that an installation consists of, in the order in which it is applied. */
 export function manifestsOf(
-  { customResources }: Pick<Catalog, 'customResources'>,
+  { customResources, followedResources }: Pick<Catalog, 'customResources' | 'followedResources'>,
   { namespace, crdsOnly, ...rights }: ManifestOptions,
 ): readonly Manifest[] {
   const crds = customResources.map(customResourceDefinition);
@@ -39,13 +39,16 @@ export function manifestsOf(
     : [
         ...crds,
         { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-        ...rbacObjects({ namespace, ...rights }),
+        ...rbacObjects(Object.values(followedResources), { namespace, ...rights }),
       ];
   return objects as readonly Manifest[];
 }
 
 /** For `kubectl apply -f -`. */
-export function manifestsYaml(catalog: Pick<Catalog, 'customResources'>, options: ManifestOptions): string {
+export function manifestsYaml(
+  catalog: Pick<Catalog, 'customResources' | 'followedResources'>,
+  options: ManifestOptions,
+): string {
   return manifestsOf(catalog, options)
     .map((manifest) => stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false }))
     .join('---\n');

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { CUSTOM_RESOURCES } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { dnsLabel, dnsSubdomain } from '../../api/schema.ts';
+import type { FollowedResources } from '../../catalog.ts';
 import { kubeTime } from '../../decide/status.ts';
-import type { CustomTransforms } from '../../kube/objects.ts';
 import { isObject, type JsonObject, objectIn, textIn } from '../../runtime/json.ts';
-import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
+import { type KindName, type RawObjects, versionsOf } from './kinds.ts';
 import { withMirrored } from './mirror-endpoints.ts';
 import { PlanError } from './plan-error.ts';
 import type { Document } from './read-files.ts';
@@ -124,15 +124,18 @@ const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max:
   grants: { pattern: dnsSubdomain, max: 253 },
 };
 
-const BY_TYPE = new Map<string, KindName>([
-  ...(Object.keys(KINDS) as KindName[]).flatMap((name) => {
-    const { group, kind } = KINDS[name];
-    return versionsOf(name).map((version): [string, KindName] => [
-      `${group === '' ? version : `${group}/${version}`} ${kind}`,
-      name,
-    ]);
-  }),
-]);
+/** Every kind that a plan depends on, by `apiVersion kind`. */
+function kindsByType(resources: FollowedResources): ReadonlyMap<string, KindName> {
+  return new Map(
+    (Object.keys(NAMES) as KindName[]).flatMap((name) => {
+      const { group, kind } = resources[name];
+      return versionsOf(resources[name]).map((version): [string, KindName] => [
+        `${group === '' ? version : `${group}/${version}`} ${kind}`,
+        name,
+      ]);
+    }),
+  );
+}
 
 /**
  * What an API server would hold after `documents` were created: defaults and names, the rules of our own kinds, and
@@ -141,7 +144,8 @@ const BY_TYPE = new Map<string, KindName>([
  *
  * @param now Wall clock, milliseconds: the age of objects that have none.
  */
-export function admit(custom: CustomTransforms, documents: readonly Document[], now: number): Admitted {
+export function admit(resources: FollowedResources, documents: readonly Document[], now: number): Admitted {
+  const byType = kindsByType(resources);
   const problems: string[] = [];
   const ignored = new Map<string, number>();
   const admitted = new Map<KindName, JsonObject[]>();
@@ -154,7 +158,7 @@ export function admit(custom: CustomTransforms, documents: readonly Document[], 
       problems.push(`${where} is no Kubernetes object: it needs apiVersion, kind and metadata`);
       continue;
     }
-    const name = BY_TYPE.get(type);
+    const name = byType.get(type);
     if (name === undefined) {
       if (apiVersion.startsWith(`${GROUP}/`)) {
         problems.push(
@@ -163,9 +167,12 @@ export function admit(custom: CustomTransforms, documents: readonly Document[], 
       } else ignored.set(type, (ignored.get(type) ?? 0) + 1);
       continue;
     }
-    const accepted = withDefaults(name, object, now);
+    const accepted = withDefaults(resources, name, object, now);
     const label = labelOf(accepted);
-    const wrong = [...metadataProblems(name, accepted), ...schemaProblems(custom, name, accepted)];
+    const wrong = [
+      ...metadataProblems(resources, name, accepted),
+      ...schemaProblems(resources, name, accepted),
+    ];
     const before = seen.get(label);
     if (before !== undefined) wrong.push(`it is given twice, first in ${before}: remove one`);
     seen.set(label, where);
@@ -208,18 +215,20 @@ function itemsOf({ where, value }: Document): readonly Document[] {
   );
 }
 
-function isNamespaced(name: KindName): boolean {
-  return KINDS[name].scope === 'Namespaced';
-}
-
 function isOurs(name: KindName): name is 'upstreams' | 'connections' | 'sets' {
   return name === 'upstreams' || name === 'connections' || name === 'sets';
 }
 
 /** `object` with what an API server adds. */
-function withDefaults(name: KindName, object: JsonObject, now: number): JsonObject {
+function withDefaults(
+  resources: FollowedResources,
+  name: KindName,
+  object: JsonObject,
+  now: number,
+): JsonObject {
   const metadata = objectIn(object['metadata']);
-  const namespace = isNamespaced(name) ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
+  const namespace =
+    resources[name].scope === 'Namespaced' ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
   return {
     ...object,
     ...(isOurs(name) ? { spec: withoutNulls(object['spec']) } : {}),
@@ -258,7 +267,11 @@ function secretData({ data, stringData }: JsonObject): JsonObject {
   return { ...objectIn(data), ...Object.fromEntries(encoded) };
 }
 
-function metadataProblems(admittedKind: KindName, object: JsonObject): readonly string[] {
+function metadataProblems(
+  resources: FollowedResources,
+  admittedKind: KindName,
+  object: JsonObject,
+): readonly string[] {
   const metadata = objectIn(object['metadata']);
   const name = textIn(metadata['name']);
   const { pattern, max } = NAMES[admittedKind];
@@ -269,7 +282,7 @@ function metadataProblems(admittedKind: KindName, object: JsonObject): readonly 
       `metadata.name must be up to ${max} lower case letters, digits${pattern === dnsLabel ? '' : ', "."'} and "-"`,
     );
   }
-  if (isNamespaced(admittedKind)) {
+  if (resources[admittedKind].scope === 'Namespaced') {
     const namespace = textIn(metadata['namespace']);
     if (namespace.length > 63 || !dnsLabel.test(namespace)) {
       problems.push('metadata.namespace must be up to 63 lower case letters, digits and "-"');
@@ -278,10 +291,10 @@ function metadataProblems(admittedKind: KindName, object: JsonObject): readonly 
   return problems;
 }
 
-function schemaProblems(custom: CustomTransforms, name: KindName, object: JsonObject): readonly string[] {
+function schemaProblems(resources: FollowedResources, name: KindName, object: JsonObject): readonly string[] {
   if (isOurs(name)) {
-    const spec = KINDS[name].trim(object, custom)?.spec;
-    // Without a name there is nothing to trim; that is told already.
+    const spec = resources[name].transform(object)?.spec;
+    // Without a name there is nothing to check; that is reported already.
     if (spec === undefined) return [];
     return spec.ok ? unknownFields(object['spec'], spec.value, 'spec') : [spec.message];
   }

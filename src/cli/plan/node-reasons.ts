@@ -1,5 +1,5 @@
 import type { JudgedNode } from '../../decide/addressing.ts';
-import type { ResolvedBackend } from '../../decide/build-upstream.ts';
+import type { ResolvedBackend } from '../../decide/backends.ts';
 import type { NodeChange } from '../../decide/diff.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import type { Reference } from '../../model/reference.ts';

@@ -44,7 +44,7 @@ export async function inputFromFiles(
   },
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const { objects, ignored } = admit(catalog.transforms, await readFiles(options.files, stdin), now);
+  const { objects, ignored } = admit(catalog.followedResources, await readFiles(options.files, stdin), now);
   for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
   return await inputOf(catalog, options, within(objects, options), now, signal);
 }
@@ -82,7 +82,7 @@ export async function inputFromCluster(
   return await inputOf(
     catalog,
     options,
-    await readCluster({ ...options, transport, withAdminKeys: isAsked }, signal),
+    await readCluster(catalog.followedResources, { ...options, transport, withAdminKeys: isAsked }, signal),
     now,
     signal,
   );
@@ -95,7 +95,7 @@ async function inputOf(
   now: number,
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const stores = expandSets(storesOf(catalog.transforms, objects, access.secretNamespaces), now);
+  const stores = expandSets(storesOf(catalog.followedResources, objects, access.secretNamespaces), now);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(

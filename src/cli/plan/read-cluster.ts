@@ -1,8 +1,8 @@
+import type { FollowedResources } from '../../catalog.ts';
 import { listAll } from '../../kube/list-all.ts';
-import { CERTIFICATE_SECRETS, NO_HELM_RELEASES } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
-import { SLICES_OF_SERVICES, UNMANAGED_ENDPOINTS } from '../../sources/kubernetes/transform.ts';
-import { KINDS, type KindName, type RawObjects, versionsOf } from './kinds.ts';
+import type { FollowedKind } from '../../model/followed-resource.ts';
+import { type RawObjects, versionsOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 
 export interface ClusterView {
@@ -20,14 +20,14 @@ export interface ClusterView {
 }
 
 /** Lists every kind once, with the rights that the operator has. Rejects with `KubeApiError` or `PlanError`. */
-export async function readCluster(view: ClusterView, signal: AbortSignal): Promise<RawObjects> {
-  const list = async (
-    name: KindName,
-    query: Readonly<Record<string, string>> = {},
-    within = view.namespaces,
-  ) => {
-    const { group, version, plural } = KINDS[name];
-    const items = await listKind(view.transport, name, { version, query, within }, signal);
+export async function readCluster(
+  resources: FollowedResources,
+  view: ClusterView,
+  signal: AbortSignal,
+): Promise<RawObjects> {
+  const list = async (kind: FollowedKind, within = view.namespaces) => {
+    const { group, version, plural } = kind;
+    const items = await listKind(view.transport, kind, { version, within }, signal);
     if (items !== undefined) return items;
     // Not the same as none: a missing CRD says nothing about what should become of the upstreams.
     throw new PlanError(
@@ -35,10 +35,9 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
     );
   };
   /** Undefined where no version of it is served. */
-  const listIfServed = async (name: KindName) => {
-    for (const version of versionsOf(name)) {
-      const look = { version, query: {}, within: view.namespaces };
-      const items = await listKind(view.transport, name, look, signal);
+  const listIfServed = async (kind: FollowedKind) => {
+    for (const version of versionsOf(kind)) {
+      const items = await listKind(view.transport, kind, { version, within: view.namespaces }, signal);
       if (items !== undefined) return items;
     }
     return undefined;
@@ -57,17 +56,17 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
     nodes,
     endpoints,
   ] = await Promise.all([
-    list('upstreams'),
-    list('connections'),
-    listIfServed('sets'),
-    list('namespaces'),
-    list('services'),
-    list('slices', SLICES_OF_SERVICES),
-    listIfServed('grants'),
-    withAdminKeys ? list('secrets', NO_HELM_RELEASES, [operatorNamespace]) : [],
-    secretNamespaces.length === 0 ? [] : list('secrets', CERTIFICATE_SECRETS, secretNamespaces),
-    view.watchNodes ? list('nodes') : undefined,
-    view.readEndpoints ? list('endpoints', UNMANAGED_ENDPOINTS) : undefined,
+    list(resources.upstreams),
+    list(resources.connections),
+    listIfServed(resources.sets),
+    list(resources.namespaces),
+    list(resources.services),
+    list(resources.slices),
+    listIfServed(resources.grants),
+    withAdminKeys ? list(resources.secrets, [operatorNamespace]) : [],
+    secretNamespaces.length === 0 ? [] : list(resources.certificates, secretNamespaces),
+    view.watchNodes ? list(resources.nodes) : undefined,
+    view.readEndpoints ? list(resources.endpoints) : undefined,
   ]);
   const secrets = [...own, ...certificates];
   return {
@@ -80,20 +79,17 @@ export async function readCluster(view: ClusterView, signal: AbortSignal): Promi
 /** Undefined where the API server does not serve that version. */
 async function listKind(
   transport: KubeTransport,
-  name: KindName,
+  { group, plural, scope, query = {} }: FollowedKind,
   {
     version,
-    query,
     within,
   }: {
     readonly version: string;
-    readonly query: Readonly<Record<string, string>>;
     /** Namespaces. Empty: all. */
     readonly within: readonly string[];
   },
   signal: AbortSignal,
 ): Promise<readonly unknown[] | undefined> {
-  const { group, plural, scope } = KINDS[name];
   const resource = { group, version, plural };
   const places =
     scope === 'Cluster' || within.length === 0

@@ -10,7 +10,7 @@ export interface LeaseDeps {
   readonly transport: KubeTransport;
   readonly clock: Clock;
   /** One line for the user. */
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
 }
 
 export interface LeaseOptions {
@@ -38,7 +38,7 @@ const DEFAULT_DURATION_S = 15;
  * and none is in the middle of a write. Resolves to undefined where there is no Lease or it cannot be had, which is said.
  */
 export async function takeLease(
-  { transport, clock, say }: LeaseDeps,
+  { transport, clock, print }: LeaseDeps,
   { namespace, leaseName, timeoutMs }: LeaseOptions,
   signal: AbortSignal,
 ): Promise<TakenLease | undefined> {
@@ -67,7 +67,7 @@ export async function takeLease(
     } catch (error) {
       const { status, message } = error instanceof KubeApiError ? error : { status: undefined, message: '' };
       if (status === 403) {
-        say(`${where} stays, and the next operator waits until it expires: ${message}`);
+        print(`${where} stays, and the next operator waits until it expires: ${message}`);
         return undefined;
       }
       // Another client changed or deleted it: it is read again.
@@ -75,14 +75,14 @@ export async function takeLease(
     }
     const waitMs = Math.min(timeoutMs, durationMsOf(lease) + GRACE_MS);
     if (clock.monotonic() - begun >= waitMs) {
-      say(
+      print(
         `The operator did not hand over ${where} within ${waitMs / 1000} s. The next operator waits until it expires.`,
       );
       return undefined;
     }
     await clock.sleep(LOOK_EVERY_MS, signal);
   }
-  say(`No operator writes any more: this command holds ${where}.`);
+  print(`No operator writes any more: this command holds ${where}.`);
   return renewed({ transport, clock }, path, identity);
 }
 

@@ -61,8 +61,8 @@ export async function markUninstalled(
   {
     transport,
     clock,
-    say,
-  }: { readonly transport: KubeTransport; readonly clock: Clock; readonly say: (line: string) => void },
+    print,
+  }: { readonly transport: KubeTransport; readonly clock: Clock; readonly print: (line: string) => void },
   objects: Marked,
   signal: AbortSignal,
 ): Promise<void> {
@@ -87,7 +87,7 @@ export async function markUninstalled(
         if (error.status === 403) break;
       }
     }
-    if (refused.length > 0) say(`The status of some ${mark.kind}s stays as it was: ${refused[0]}`);
+    if (refused.length > 0) print(`The status of some ${mark.kind}s stays as it was: ${refused[0]}`);
   }
 }
 

@@ -67,12 +67,12 @@ function followedIn(namespaces: readonly string[]): (object: GatewayUpstream) =>
 async function objectsOf<T>(
   transport: KubeTransport,
   plural: string,
-  trim: (raw: unknown) => T | undefined,
+  transform: (raw: unknown) => T | undefined,
   signal: AbortSignal,
 ): Promise<readonly T[]> {
   const path = resourcePath({ group: GROUP, version: VERSION, plural });
   const raw = (await listAll(transport, path, {}, signal)) ?? [];
-  return raw.map(trim).filter((object) => object !== undefined);
+  return raw.map(transform).filter((object) => object !== undefined);
 }
 
 export function count(number: number, kind: string): string {

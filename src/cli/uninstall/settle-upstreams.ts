@@ -17,7 +17,7 @@ interface SettleDeps {
   readonly transport: KubeTransport;
   readonly clock: Clock;
   /** One line for the user. */
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
 }
 
 interface SettleOptions {
@@ -77,7 +77,7 @@ async function orphan(
   options: SettleOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { clock, say } = deps;
+  const { clock, print } = deps;
   // First, or a set would take back what becomes of its GatewayUpstreams.
   for (const set of sets) {
     await patchSpec(deps, setPath(set), { template: { spec: { deletionPolicy: 'Orphan' } } }, signal);
@@ -86,7 +86,7 @@ async function orphan(
     if (object.spec.ok && object.spec.value.deletionPolicy === 'Orphan') continue;
     await patchSpec(deps, upstreamPath(object), { deletionPolicy: 'Orphan' }, signal);
   }
-  say(`spec.deletionPolicy is Orphan now on ${count(upstreams.length, 'GatewayUpstream')}`);
+  print(`spec.deletionPolicy is Orphan now on ${count(upstreams.length, 'GatewayUpstream')}`);
   const waitMs = Math.min(options.timeoutMs, MARKED_WITHIN_MS);
   const deadline = clock.monotonic() + waitMs;
   let unmarked: readonly GatewayUpstream[];
@@ -95,7 +95,7 @@ async function orphan(
       await upstreamsOf(deps.catalog.transforms, deps.transport, options.namespaces, signal)
     ).filter((object) => !isMarked(object));
     if (unmarked.length === 0) {
-      say('The operator marked their upstreams: they stay in the gateways.');
+      print('The operator marked their upstreams: they stay in the gateways.');
       return;
     }
     if (clock.monotonic() >= deadline) break;
@@ -103,7 +103,7 @@ async function orphan(
   }
   const [first] = unmarked;
   const why = first === undefined ? undefined : conditionOf(first, 'Programmed')?.message;
-  say(
+  print(
     `The operator did not mark the upstreams of ${namesOf(unmarked)} within ${waitMs / 1000} s (${why ?? 'it does not run'}): they stay in the gateways all the same, but an operator with the same clusterId that is installed later may delete them. Their finalizers are removed without it.`,
   );
 }
@@ -128,13 +128,13 @@ async function deleteAll(
   options: SettleOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { catalog, transport, clock, say } = deps;
+  const { catalog, transport, clock, print } = deps;
   // First, or they would make their GatewayUpstreams anew.
   for (const set of sets) {
-    if (await remove(transport, setPath(set), signal)) say(`GatewayUpstreamSet ${set.name} deleted`);
+    if (await remove(transport, setPath(set), signal)) print(`GatewayUpstreamSet ${set.name} deleted`);
   }
   for (const object of upstreams) await remove(transport, upstreamPath(object), signal);
-  say(
+  print(
     `${count(upstreams.length, 'GatewayUpstream')} marked for deletion; waiting for the operator to delete the upstreams`,
   );
   const begun = clock.monotonic();
@@ -153,7 +153,7 @@ async function deleteAll(
     if (idleMs >= NO_PROGRESS_MS || now - begun >= options.timeoutMs) throw stillThere(left, now - begun);
     await clock.sleep(LOOK_EVERY_MS, signal);
   }
-  say('The operator deleted every upstream.');
+  print('The operator deleted every upstream.');
 }
 
 function isInUse(object: GatewayUpstream): boolean {

@@ -35,7 +35,7 @@ export interface UninstallDeps {
   readonly transport: KubeTransport;
   readonly clock: Clock;
   /** One line for the user. */
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
 }
 
 const LOOK_EVERY_MS = 250;
@@ -65,7 +65,7 @@ export async function uninstall(
   await endCrds(deps, options, signal);
   if (!options.keepLease) await lease?.delete(signal);
   if (!options.keepRbac) {
-    deps.say(
+    deps.print(
       `Done. Next: stop the operator if it still runs. Namespace ${options.namespace} stays, with the Secrets in it: kubectl delete namespace ${options.namespace} removes it.`,
     );
   }
@@ -107,7 +107,7 @@ async function releaseFinalizers(
       ).filter(({ finalizers }) => finalizers.includes(finalizer));
       if (holding.length === 0) break;
       for (const object of holding) await writer.removeFinalizer(kind, object, finalizer, signal);
-      deps.say(`Finalizer ${finalizer} removed from ${count(holding.length, kind)}: ${namesOf(holding)}`);
+      deps.print(`Finalizer ${finalizer} removed from ${count(holding.length, kind)}: ${namesOf(holding)}`);
       if (pass + 1 < MAX_PASSES) await deps.clock.sleep(LOOK_EVERY_MS, signal);
     }
   }
@@ -143,7 +143,7 @@ async function removeRbac(deps: UninstallDeps, namespace: string, signal: AbortS
 
 /** Deletes `object`, unless somebody else than `install` made it. */
 async function removeOwn(
-  { transport, say }: UninstallDeps,
+  { transport, print }: UninstallDeps,
   object: Manifest,
   signal: AbortSignal,
 ): Promise<void> {
@@ -152,12 +152,12 @@ async function removeOwn(
   if (found === undefined) return;
   if (!isOwn(found)) {
     const manager = found.metadata.labels?.[OWN_LABEL];
-    say(
+    print(
       `${nameOf(object)} left: ${manager === undefined ? 'install did not make it' : `${manager} manages it`}`,
     );
     return;
   }
-  if (await remove(transport, path, signal)) say(`${nameOf(object)} deleted`);
+  if (await remove(transport, path, signal)) print(`${nameOf(object)} deleted`);
 }
 
 /** Removes the CRDs, or says on every object that stays that no operator maintains it. */
@@ -175,7 +175,7 @@ async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: A
     others.length === 0 ? { upstreams, connections, sets } : { upstreams, connections: [], sets: [] },
     signal,
   );
-  deps.say(
+  deps.print(
     others.length === 0
       ? 'The CRDs stay, and with them every GatewayConnection, GatewayUpstream and GatewayUpstreamSet, without finalizers.'
       : `The CRDs stay, since another operator maintains ${count(others.length, 'GatewayUpstream')} (${namesOf(others)}).`,
@@ -183,7 +183,7 @@ async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: A
 }
 
 async function removeCrds(
-  { catalog, transport, clock, say }: UninstallDeps,
+  { catalog, transport, clock, print }: UninstallDeps,
   { timeoutMs }: UninstallOptions,
   signal: AbortSignal,
 ): Promise<void> {
@@ -200,6 +200,6 @@ async function removeCrds(
       }
       await clock.sleep(LOOK_EVERY_MS, signal);
     }
-    say(`${nameOf(crd)} deleted`);
+    print(`${nameOf(crd)} deleted`);
   }
 }

@@ -3,21 +3,14 @@ import { MAX_UNREACHABLE } from '../../api/gateway-connection.ts';
 import {
   type DataPlanesOfConnection,
   type DataPlanesOfUpstream,
-  type DataPlaneVerdict,
-  type ExpectedView,
-  endpointUrls,
-  judgeView,
-  noDataPlanes,
   PROOF_GRACE_MS,
   summarizeVerdicts,
-  unfollowedProblem,
 } from '../../decide/data-planes.ts';
 import { nodesIn } from '../../decide/diff.ts';
 import { boundedMessage } from '../../decide/status.ts';
-import { dataPlanesOf, type FoundDataPlanes } from '../../gateways/connect.ts';
+import { dataPlanesOf } from '../../gateways/connect.ts';
 import type { DataPlaneReader } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
-import { GatewayUnavailableError } from '../../model/errors.ts';
 import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
@@ -31,6 +24,16 @@ import { type Result, WorkQueue } from '../../runtime/work-queue.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
 import type { ObjectStates } from '../object-state.ts';
 import type { Reporter } from '../status/reporter.ts';
+import { dataPlaneAddresses } from './addresses.ts';
+import {
+  FAILURES_UNREACHABLE,
+  type Followed,
+  isBehind,
+  isUnreachable,
+  newDataPlane,
+  newFollowed,
+} from './expectations.ts';
+import { LAGGING_RETRY_MS, type Poll, poll } from './poll.ts';
 
 export interface DataPlaneVerifierDeps {
   readonly vendorOf: (type: string) => Vendor;
@@ -53,47 +56,6 @@ export interface DataPlaneVerifierDeps {
 /** After a write, every data plane is asked at these times. */
 const ASKED_AFTER_MS = [200, 1000, PROOF_GRACE_MS] as const;
 const CONCURRENCY = 8;
-/** Of more upstreams than this a data plane is asked by one list. */
-const MAX_GETS = 8;
-/** Between two lists of one data plane: by source, a list keeps a worker of APISIX busy. */
-const LIST_EVERY_MS = 5000;
-/** A data plane that fails once may only be restarting. */
-const FAILURES_UNREACHABLE = 2;
-const FAILED_RETRY_MS = 1000;
-/** Until a data plane that lags or cannot be reached is asked again. */
-const LAGGING_RETRY_MS = 30_000;
-
-interface Expected extends ExpectedView {
-  readonly key: ObjectKey;
-  /** What counts of what data planes show. */
-  readonly part: (shown: string) => string;
-  /** Monotonic times at which it is still to be asked for. */
-  readonly asks: readonly number[];
-  /** What the status said last. */
-  reported: DataPlanesOfUpstream | undefined;
-}
-
-interface DataPlane {
-  /** What it is asked for next. */
-  readonly due: Set<UpstreamId>;
-  readonly verdicts: Map<UpstreamId, DataPlaneVerdict>;
-  /** Failures in a row. */
-  failures: number;
-  /** What the last failure was. */
-  problem: string;
-  /** It answered since it was found, or since the last recheck. */
-  asked: boolean;
-  /** Monotonic. */
-  listedAt: number;
-}
-
-interface Followed {
-  readonly expected: Map<UpstreamId, Expected>;
-  readonly dataPlanes: Map<string, DataPlane>;
-  /** Why there are no data planes to ask. */
-  problem: string | undefined;
-  subscription: { readonly service: string; readonly handle: Disposable } | undefined;
-}
 
 /** What a key in the queue stands for. */
 type Work =
@@ -145,16 +107,14 @@ export class DataPlaneVerifier {
       this.#deps.onChange(connection);
       return;
     }
-    const followed: Followed = before ?? {
-      expected: new Map(),
-      dataPlanes: new Map(),
-      problem: undefined,
-      subscription: undefined,
-    };
+    const followed = before ?? newFollowed();
     this.#followed.set(connection, followed);
     this.#queue.setConcurrency(dataPlaneQueue(connection), CONCURRENCY, { slow: SLOW_CONCURRENCY });
     this.#subscribe(connection, followed, controlApi.kind === 'service' ? controlApi.ref : undefined);
-    const found = controlApi.kind === 'service' ? this.#lookUp(controlApi) : { urls: controlApi.urls };
+    const found =
+      controlApi.kind === 'service'
+        ? dataPlaneAddresses(this.#deps.source, controlApi, this.#deps.onlyNamespaces)
+        : { urls: controlApi.urls };
     followed.problem = found.problem;
     if (found.urls !== undefined) this.#replace(connection, followed, new Set(found.urls));
     this.#deps.onChange(connection);
@@ -303,45 +263,13 @@ export class DataPlaneVerifier {
           };
   }
 
-  /** Without `urls` nothing is known now: those known before stay. */
-  #lookUp({ ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>): {
-    readonly urls?: readonly string[];
-    readonly problem?: string;
-  } {
-    const { onlyNamespaces, source } = this.#deps;
-    const unfollowed = unfollowedProblem(onlyNamespaces, ref.namespace, field);
-    if (unfollowed !== undefined) return { urls: [], problem: unfollowed };
-    const found = source.read(ref);
-    switch (found.state) {
-      case 'known': {
-        const urls = endpointUrls(found);
-        return urls.length > 0 ? { urls } : { urls, problem: noDataPlanes(ref, field) };
-      }
-      case 'external':
-        return { urls: [], problem: noDataPlanes(ref, field) };
-      case 'absent':
-        return { urls: [], problem: `${field}: ${found.message}` };
-      case 'unknown':
-        return found.beginning ? {} : { problem: found.message };
-      default:
-        return found satisfies never;
-    }
-  }
-
   #replace(connection: string, followed: Followed, urls: ReadonlySet<string>): void {
     const { dataPlanes, expected } = followed;
     const gone = [...dataPlanes.keys()].filter((url) => !urls.has(url));
     for (const url of gone) dataPlanes.delete(url);
     for (const url of urls) {
       if (dataPlanes.has(url)) continue;
-      dataPlanes.set(url, {
-        due: new Set(expected.keys()),
-        verdicts: new Map(),
-        failures: 0,
-        problem: '',
-        asked: false,
-        listedAt: Number.NEGATIVE_INFINITY,
-      });
+      dataPlanes.set(url, newDataPlane(expected.keys()));
       this.#add({ kind: 'dataPlane', connection, url });
     }
     if (gone.length > 0) this.#reportAll(followed, expected.keys());
@@ -374,67 +302,12 @@ export class DataPlaneVerifier {
     const reader = this.#deps.readerOf(connection);
     // The list of a session that comes back asks again.
     if (followed === undefined || dataPlane === undefined || reader === undefined) return { kind: 'done' };
-    const ids = [...dataPlane.due];
-    if (ids.length === 0 && dataPlane.asked) return { kind: 'done' };
-    const byList = ids.length > MAX_GETS || ids.length === 0;
-    const listableIn = dataPlane.listedAt + LIST_EVERY_MS - clock.monotonic();
-    if (byList && listableIn > 0) return { kind: 'after', delayMs: listableIn };
-    dataPlane.due.clear();
-    if (byList) dataPlane.listedAt = clock.monotonic();
-    const wasUnreachable = isUnreachable(dataPlane);
     const isGone = () => this.#followed.get(connection)?.dataPlanes.get(url) !== dataPlane;
-    let answers: ReadonlyMap<UpstreamId, string | undefined>;
-    try {
-      answers = byList ? await reader.list(url, signal) : await getAll(reader, url, ids, signal);
-    } catch (error) {
-      if (signal.aborted) return { kind: 'done' };
-      if (!(error instanceof GatewayUnavailableError)) throw error;
-      if (isGone()) return { kind: 'done' };
-      for (const id of ids) dataPlane.due.add(id);
-      return this.#failed(connection, followed, { url, dataPlane, error });
-    }
-    if (isGone()) return { kind: 'done' };
-    const isFirst = !dataPlane.asked;
-    dataPlane.failures = 0;
-    dataPlane.asked = true;
-    for (const id of ids) {
-      const expected = followed.expected.get(id);
-      if (expected === undefined) continue;
-      const answer = answers.get(id);
-      const view = answer === undefined ? undefined : expected.part(answer);
-      const verdict = judgeView(expected, view, clock.monotonic());
-      if (verdict !== undefined) dataPlane.verdicts.set(id, verdict);
-    }
-    if (wasUnreachable) log.info({ connection, dataPlane: url }, 'a data plane can be asked again');
-    if (isFirst || wasUnreachable) onChange(connection);
-    this.#reportAll(followed, wasUnreachable ? followed.expected.keys() : ids);
-    if (!isBehind(dataPlane)) return { kind: 'done' };
-    for (const [id, verdict] of dataPlane.verdicts) if (verdict !== 'Current') dataPlane.due.add(id);
-    return { kind: 'after', delayMs: LAGGING_RETRY_MS };
-  }
-
-  #failed(
-    connection: string,
-    followed: Followed,
-    {
-      url,
-      dataPlane,
-      error,
-    }: { readonly url: string; readonly dataPlane: DataPlane; readonly error: GatewayUnavailableError },
-  ): Result {
-    const { problem } = dataPlane;
-    dataPlane.failures += 1;
-    dataPlane.problem = error.message;
-    if (dataPlane.failures < FAILURES_UNREACHABLE) return { kind: 'after', delayMs: FAILED_RETRY_MS };
-    if (dataPlane.failures === FAILURES_UNREACHABLE) {
-      this.#deps.log.warn({ connection, dataPlane: url }, `a data plane cannot be asked: ${error.message}`);
-      // What it serves when it comes back is anybody's guess.
-      for (const id of followed.expected.keys()) dataPlane.due.add(id);
-      this.#reportAll(followed, followed.expected.keys());
-    }
-    if (dataPlane.failures === FAILURES_UNREACHABLE || problem !== error.message)
-      this.#deps.onChange(connection);
-    return { kind: 'after', delayMs: LAGGING_RETRY_MS };
+    const report: Poll['report'] = (of, ids) => this.#reportAll(of, ids);
+    return await poll(
+      { connection, url, followed, dataPlane, reader, isGone, clock, log, onChange, report },
+      signal,
+    );
   }
 
   #reportAll({ expected, dataPlanes }: Followed, ids: Iterable<UpstreamId>): void {
@@ -470,25 +343,4 @@ function wholeOf(shown: string): string {
 
 function queueOf(work: Work): string {
   return work.kind === 'dataPlane' ? dataPlaneQueue(work.connection) : OWN_QUEUE;
-}
-
-function isUnreachable({ failures }: DataPlane): boolean {
-  return failures >= FAILURES_UNREACHABLE;
-}
-
-function isBehind({ verdicts }: DataPlane): boolean {
-  for (const verdict of verdicts.values()) if (verdict !== 'Current') return true;
-  return false;
-}
-
-/** One after the other: several data planes are asked at once, but none of them for several things. */
-async function getAll(
-  reader: DataPlaneReader,
-  url: string,
-  ids: readonly UpstreamId[],
-  signal: AbortSignal,
-): Promise<ReadonlyMap<UpstreamId, string | undefined>> {
-  const answers = new Map<UpstreamId, string | undefined>();
-  for (const id of ids) answers.set(id, await reader.get(url, id, signal));
-  return answers;
 }

@@ -1,5 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import { connectionStatus, type Status, setStatus, upstreamStatus } from '../../decide/build-status.ts';
+import {
+  connectionStatus,
+  type Status,
+  type StatusContext,
+  setStatus,
+  upstreamStatus,
+} from '../../decide/build-status.ts';
 import type { DataPlanesOfUpstream } from '../../decide/data-planes.ts';
 import { kubeTime } from '../../decide/status.ts';
 import type { EventRecorder, KubeEvent } from '../../kube/event-recorder.ts';
@@ -51,92 +57,102 @@ type Reported = CustomObject<unknown, Status>;
 const NEVER_WRITTEN: readonly number[] = [];
 
 export function createReporter(options: ReporterOptions): Reporter {
-  const { clock, events, log } = options;
-  const reports = new Reports(options.states);
-  const queue = new StatusQueue(options, reports);
-  const announcer = new Announcer(events, log);
-  const now = () => kubeTime(clock.now());
+  return new StatusReporter(options);
+}
 
-  /** Makes `next` the status that `object` should have. */
-  const want = (
+class StatusReporter implements Reporter {
+  readonly #options: ReporterOptions;
+  readonly #reports: Reports;
+  readonly #queue: StatusQueue;
+  readonly #announcer: Announcer;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+    this.#reports = new Reports(options.states);
+    this.#queue = new StatusQueue(options, this.#reports);
+    this.#announcer = new Announcer(options.events, options.log);
+  }
+
+  upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void {
+    const wanted = this.#want('GatewayUpstream', object, (context) => upstreamStatus(context, outcome));
+    if (wanted === undefined) return;
+    const { report, previous } = wanted;
+    this.#announcer.summary(report, previous, outcome.ready);
+    if (outcome.removalHeld !== 'nothing') this.#announcer.guard(report, previous, outcome.removalHeld);
+  }
+
+  connection(object: GatewayConnection, outcome: ConnectionOutcome): void {
+    const wanted = this.#want('GatewayConnection', object, (context) => connectionStatus(context, outcome));
+    if (wanted !== undefined) this.#announcer.summary(wanted.report, wanted.previous, outcome.ready);
+  }
+
+  set(object: GatewayUpstreamSet, outcome: SetOutcome): void {
+    const wanted = this.#want('GatewayUpstreamSet', object, (context) => setStatus(context, outcome));
+    if (wanted === undefined) return;
+    const { report, previous } = wanted;
+    this.#announcer.summary(report, previous, outcome.ready);
+    this.#announcer.guard(report, previous, outcome.pruningHeld);
+  }
+
+  seen(object: GatewayUpstream): void {
+    const report = this.#options.states.of(object)?.report;
+    if (report === undefined) return;
+    // The object before is not needed any more, and one copy of the status is enough.
+    report.object = object;
+    const { status } = object;
+    if (status === undefined || !isDeepStrictEqual(report.written, status)) return;
+    if (report.wanted === report.written) report.wanted = status;
+    report.written = status;
+  }
+
+  dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void {
+    this.#want('GatewayUpstream', object, ({ previous }) => {
+      const { dataPlanes: _dataPlanes, ...rest } = { dataPlanes: undefined, ...previous };
+      return dataPlanes === undefined ? rest : { ...rest, dataPlanes };
+    });
+  }
+
+  event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void {
+    const kind = 'connection' in object ? 'GatewayUpstream' : 'GatewayConnection';
+    this.#options.events.record(kind, object, event);
+  }
+
+  forget(kind: Exclude<CustomKind, 'GatewayUpstream'>, key: ObjectKey): void {
+    this.#reports.drop(kind, key);
+  }
+
+  depths(): readonly Sample[] {
+    return depthSamples(this.#queue.depths());
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.drain();
+  }
+
+  /** Makes the result of `build` the status that `object` should have. */
+  #want(
     kind: CustomKind,
     object: Reported,
-    next: (previous: Status | undefined) => Status,
-  ): { readonly previous: Status | undefined; readonly report: Report } | undefined => {
-    const holder = reports.holderOf(kind, object);
+    build: (context: StatusContext) => Status,
+  ): { readonly previous: Status | undefined; readonly report: Report } | undefined {
+    const { clock } = this.#options;
+    const holder = this.#reports.holderOf(kind, object);
     if (holder === undefined) return undefined;
     if (holder.report?.object.uid !== object.uid) holder.report = newReport(kind, object, clock.monotonic());
     const { report } = holder;
     const previous = report.wanted;
+    const now = () => kubeTime(clock.now());
     report.object = object;
-    report.wanted = next(previous);
+    report.wanted = build({ previous, generation: object.generation, now });
     if (report.written !== undefined && isDeepStrictEqual(report.wanted, report.written)) {
       // One copy is enough.
       report.wanted = report.written;
       return { previous, report };
     }
     if (!isDeepStrictEqual(report.wanted, previous)) report.changedAt = clock.monotonic();
-    queue.add(report);
+    this.#queue.add(report);
     return { previous, report };
-  };
-
-  return {
-    upstream(object, outcome) {
-      const { generation } = object;
-      const wanted = want('GatewayUpstream', object, (previous) =>
-        upstreamStatus({ previous, generation, now }, outcome),
-      );
-      if (wanted === undefined) return;
-      const { report, previous } = wanted;
-      announcer.summary(report, previous, outcome.ready);
-      if (outcome.removalHeld !== 'nothing') announcer.guard(report, previous, outcome.removalHeld);
-    },
-
-    connection(object, outcome) {
-      const { generation } = object;
-      const wanted = want('GatewayConnection', object, (previous) =>
-        connectionStatus({ previous, generation, now }, outcome),
-      );
-      if (wanted !== undefined) announcer.summary(wanted.report, wanted.previous, outcome.ready);
-    },
-
-    set(object, outcome) {
-      const { generation } = object;
-      const wanted = want('GatewayUpstreamSet', object, (previous) =>
-        setStatus({ previous, generation, now }, outcome),
-      );
-      if (wanted === undefined) return;
-      const { report, previous } = wanted;
-      announcer.summary(report, previous, outcome.ready);
-      announcer.guard(report, previous, outcome.pruningHeld);
-    },
-
-    seen(object) {
-      const report = options.states.of(object)?.report;
-      if (report === undefined) return;
-      // The object before is not needed any more, and one copy of the status is enough.
-      report.object = object;
-      const { status } = object;
-      if (status === undefined || !isDeepStrictEqual(report.written, status)) return;
-      if (report.wanted === report.written) report.wanted = status;
-      report.written = status;
-    },
-
-    dataPlanes(object, dataPlanes) {
-      want('GatewayUpstream', object, (before) => {
-        const { dataPlanes: _dataPlanes, ...rest } = { dataPlanes: undefined, ...before };
-        return dataPlanes === undefined ? rest : { ...rest, dataPlanes };
-      });
-    },
-
-    event(object, event) {
-      events.record('connection' in object ? 'GatewayUpstream' : 'GatewayConnection', object, event);
-    },
-
-    forget: (kind, key) => reports.drop(kind, key),
-    depths: () => depthSamples(queue.depths()),
-    close: () => queue.drain(),
-  };
+  }
 }
 
 function newReport(kind: CustomKind, object: Reported, now: number): Report {

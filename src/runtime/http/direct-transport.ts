@@ -1,6 +1,5 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { urlToHttpOptions } from 'node:url';
 import type { HttpAgents } from './agents.ts';
 import { failureOfCode, HttpError, type HttpFailure } from './failures.ts';
 import { MAX_HEADER_BYTES, MAX_RESPONSE_BYTES } from './limits.ts';
@@ -28,7 +27,10 @@ export function createDirectTransport({
       const isSecure = url.protocol === 'https:';
       const payload = JSON.stringify(body);
       const request = (isSecure ? httpsRequest : httpRequest)({
-        ...urlToHttpOptions(url),
+        // urlToHttpOptions() takes a tenth as long as the whole request.
+        hostname: url.hostname.replace(/^\[|\]$/g, ''),
+        port: url.port,
+        path: url.pathname + url.search,
         agent: isSecure ? agents.https : agents.http,
         maxHeaderSize: MAX_HEADER_BYTES,
         method,

@@ -78,20 +78,26 @@ export function createGotTransport({
 }
 
 type Head = Pick<HttpResponse, 'status' | 'headers'>;
+type SizeFailure = Extract<HttpFailure, { readonly maxBytes: number }>;
 
 /** What the scanner or `take` threw: no fault of the connection. */
 class ItemError extends Error {}
 
 async function readWhole(head: Head, body: Stream): Promise<HttpResponse> {
+  const limit = new SizeLimit(head, { kind: 'ResponseTooLarge', maxBytes: MAX_RESPONSE_BYTES });
   const chunks: Buffer[] = [];
-  const failure: HttpFailure = { kind: 'ResponseTooLarge', maxBytes: MAX_RESPONSE_BYTES };
-  for await (const chunk of boundedChunks(head, body, failure)) chunks.push(chunk);
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    limit.count(chunk);
+    chunks.push(chunk);
+  }
   return { ...head, text: decodeText(chunks) };
 }
 
 async function readItems(head: Head, body: Stream, scanner: ItemScanner): Promise<unknown> {
+  const limit = new SizeLimit(head, { kind: 'ListTooLarge', maxBytes: MAX_LIST_BYTES });
   let slice = 0;
-  for await (const chunk of boundedChunks(head, body, { kind: 'ListTooLarge', maxBytes: MAX_LIST_BYTES })) {
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    limit.count(chunk);
     try {
       scanner.push(chunk);
     } catch (cause) {
@@ -110,17 +116,18 @@ async function readItems(head: Head, body: Stream, scanner: ItemScanner): Promis
 }
 
 /** Throws `failure` as soon as the response is known to be larger than that allows, by its header or by what has come. */
-async function* boundedChunks(
-  { headers }: Head,
-  body: Stream,
-  failure: Extract<HttpFailure, { readonly maxBytes: number }>,
-): AsyncIterable<Buffer> {
-  if (Number(headers['content-length']) > failure.maxBytes) throw new HttpError(failure);
-  let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > failure.maxBytes) throw new HttpError(failure);
-    yield chunk;
+class SizeLimit {
+  readonly #failure: SizeFailure;
+  #bytes = 0;
+
+  constructor({ headers }: Head, failure: SizeFailure) {
+    this.#failure = failure;
+    if (Number(headers['content-length']) > failure.maxBytes) throw new HttpError(failure);
+  }
+
+  count(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#failure.maxBytes) throw new HttpError(this.#failure);
   }
 }
 

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 type Headers = Readonly<Record<string, string>>;
 
 interface RequestSettings {
+  /** Without credentials, which belong in a header. */
   readonly url: URL;
   readonly headers?: Headers;
   /** From the call to the last byte of the response. Connecting has a limit of its own. */

@@ -1,12 +1,12 @@
 import { stringify } from 'yaml';
 import { OPERATOR } from '../../../src/api/group.ts';
+import { builtInCatalog } from '../../../src/catalog.ts';
 import {
   CRDS_ONLY_RULES,
-  ENDPOINTS,
   leaseRules,
-  NODES,
   RELEASE_RULES,
   rbacObjects,
+  switchedRules,
 } from '../../../src/kube/rbac.ts';
 
 interface RoleObject {
@@ -15,14 +15,15 @@ interface RoleObject {
   readonly rules?: readonly unknown[];
 }
 
+const KINDS = Object.values(builtInCatalog.followedResources);
 const LEASE_NAME = '{{ .Values.config.leaderElection.leaseName }}';
 
 /** `templates/_rules.tpl` of the chart: the rules of every role, from the same source as `install`. */
 export function rulesTemplate(): string {
   const namespace = 'own';
-  const everywhere = rbacObjects({ namespace, leaseName: LEASE_NAME });
-  const alone = rbacObjects({ namespace, leaderElection: false });
-  const narrow = rbacObjects({ namespace, namespaces: ['one'], secretNamespaces: ['one'] });
+  const everywhere = rbacObjects(KINDS, { namespace, leaseName: LEASE_NAME });
+  const alone = rbacObjects(KINDS, { namespace, leaderElection: false });
+  const narrow = rbacObjects(KINDS, { namespace, namespaces: ['one'], secretNamespaces: ['one'] });
   const rules: Readonly<Record<string, readonly unknown[]>> = {
     everywhere: rulesOf(everywhere, 'ClusterRole', OPERATOR),
     own: rulesOf(everywhere, 'Role', OPERATOR),
@@ -32,8 +33,8 @@ export function rulesTemplate(): string {
     secrets: rulesOf(narrow, 'Role', `${OPERATOR}-secrets`),
     events: rulesOf(narrow, 'Role', `${OPERATOR}-events`),
     crds: CRDS_ONLY_RULES,
-    nodes: [NODES.policy],
-    endpoints: [ENDPOINTS.policy],
+    nodes: switchedRules(KINDS, 'watchNodes'),
+    endpoints: switchedRules(KINDS, 'readEndpoints'),
     uninstall: RELEASE_RULES,
     uninstallLease: leaseRules(LEASE_NAME),
   };

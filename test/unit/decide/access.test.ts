@@ -2,13 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import type { LabelSelector } from '../../../src/api/label-selector.ts';
 import type { NamespaceSelector } from '../../../src/api/namespace-selector.ts';
-import {
-  accessProblem,
-  externalNameProblem,
-  isNamespaceAllowed,
-  matchesSelector,
-  patternProblem,
-} from '../../../src/decide/access.ts';
+import { accessProblem, externalNameProblem } from '../../../src/decide/access.ts';
+import { isNamespaceAllowed, matchesSelector, patternProblem } from '../../../src/decide/selectors.ts';
 import { gatewayConnectionSpec, gatewayUpstreamSpec } from '../../support/catalog.ts';
 
 const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Record<string, string> = {}) =>

@@ -1,14 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import {
-  backendTargets,
-  buildUpstream,
-  type Desired,
-  type HeldNode,
-  type NotPermitted,
-  type ResolvedBackend,
-} from '../../../src/decide/build-upstream.ts';
+import { backendTargets, type NotPermitted, type ResolvedBackend } from '../../../src/decide/backends.ts';
+import { buildUpstream } from '../../../src/decide/build-upstream.ts';
+import type { Desired } from '../../../src/decide/desired.ts';
+import type { HeldNode } from '../../../src/decide/weighed-nodes.ts';
 import type { Discovered } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
 import type { FoundKeyPair } from '../../../src/model/key-pair.ts';

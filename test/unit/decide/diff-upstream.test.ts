@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Desired } from '../../../src/decide/build-upstream.ts';
-import { type Change, diffUpstream, type Terms } from '../../../src/decide/diff-upstream.ts';
+import type { Change, Terms } from '../../../src/decide/change.ts';
+import type { Desired } from '../../../src/decide/desired.ts';
+import { diffUpstream } from '../../../src/decide/diff-upstream.ts';
 import type { Ownership } from '../../../src/decide/ownership.ts';
 import type { ObservedUpstream, Upstream } from '../../../src/model/upstream.ts';
 

@@ -1,9 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  type BackendTarget,
-  buildUpstream,
-  type ResolvedBackend,
-} from '../../../src/decide/build-upstream.ts';
+import type { BackendTarget, ResolvedBackend } from '../../../src/decide/backends.ts';
+import { buildUpstream } from '../../../src/decide/build-upstream.ts';
 import { completeAnswer, lastAnswersOf } from '../../../src/decide/last-answers.ts';
 import type { CompleteAnswer, UnknownAnswer } from '../../../src/model/discovered.ts';
 import type { Reference } from '../../../src/model/reference.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { JudgedNode, Via } from '../../../src/decide/addressing.ts';
-import type { BackendTarget, ResolvedBackend } from '../../../src/decide/build-upstream.ts';
+import type { BackendTarget, ResolvedBackend } from '../../../src/decide/backends.ts';
 import { createRemovalReasonOf, type DepartureOf } from '../../../src/decide/removal-reason.ts';
 import type { Discovered } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { accessProblem, adoptionProblem } from '../../../src/decide/access.ts';
-import { backendTargets } from '../../../src/decide/build-upstream.ts';
+import { backendTargets } from '../../../src/decide/backends.ts';
 import { referenceProblem } from '../../../src/decide/grants.ts';
 import { gatewayConnectionSpec, gatewayUpstreamSpec } from '../../support/catalog.ts';
 

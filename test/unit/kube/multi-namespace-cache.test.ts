@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { createUnionView } from '../../../src/kube/multi-namespace-cache.ts';
+import { createMultiNamespaceCache } from '../../../src/kube/multi-namespace-cache.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import type { Stored } from '../../../src/model/store-view.ts';
 
@@ -17,7 +17,7 @@ function start() {
   return {
     a,
     b,
-    view: createUnionView(
+    view: createMultiNamespaceCache(
       new Map([
         ['a', a],
         ['b', b],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { describePermission } from '../../../src/kube/permissions.ts';
-import { permissionsOf, rbacObjects } from '../../../src/kube/rbac.ts';
+import { permissionsOf, rbacObjects } from '../../support/catalog.ts';
 
 interface RoleObject {
   readonly kind: string;

@@ -14,7 +14,7 @@ interface Thing extends Stored {
   readonly value: string;
 }
 
-function trim(raw: unknown): Thing {
+function transform(raw: unknown): Thing {
   const { metadata, value } = raw as { readonly metadata: Stored; readonly value: unknown };
   if (typeof value !== 'string') throw new Error('no value');
   const { namespace, name, uid, resourceVersion } = metadata;
@@ -150,7 +150,7 @@ async function suffer(fault: Fault, stage: Stage) {
     },
     paths: ['/api/v1/things'],
     query: {},
-    trim,
+    transform,
     reportError,
     store,
     clock: {

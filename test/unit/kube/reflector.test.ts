@@ -35,7 +35,7 @@ function raw(name: string, version: string, more: Partial<{ uid: string; value: 
   return { metadata: { name, namespace: 'ns', uid, resourceVersion: version }, value };
 }
 
-function trim(object: unknown): Thing | undefined {
+function transform(object: unknown): Thing | undefined {
   const { metadata, value = '' } = object as RawThing;
   if (value === 'throws') throw new Error('cannot be parsed');
   if (value === 'nothing') return undefined;
@@ -102,7 +102,7 @@ async function follow(
     transport,
     paths: ['/api/v1/things', ...olderPaths],
     query: { labelSelector: 'kept' },
-    trim,
+    transform,
     unreadable: (object) => {
       const { metadata } = object as { readonly metadata: Stored };
       return metadata.uid === 'left out' ? undefined : { ...metadata, value: 'unreadable' };

@@ -32,7 +32,7 @@ it('waits for a CRD that has no conditions yet', async () => {
       transport,
       kubeConfig: new KubeConfig(),
       clock,
-      say: (line) => lines.push(line),
+      print: (line) => lines.push(line),
     },
     { namespace: 'own', namespaces: [], secretNamespaces: [], crdsOnly: true },
     undefined,

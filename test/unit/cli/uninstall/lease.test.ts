@@ -71,7 +71,7 @@ function stage(holder: string | undefined) {
     /** Begins to take it; resolves after the first look. */
     async begin(timeoutMs = 300_000) {
       void takeLease(
-        { transport, clock, say: (line) => said.push(line) },
+        { transport, clock, print: (line) => said.push(line) },
         { namespace: 'own', leaseName: 'operator', timeoutMs },
         unused,
       ).then((result) => {

@@ -60,7 +60,7 @@ function deleting(upstreams: Record<string, Condition>) {
       const scope = await scopeOf(builtInCatalog.transforms, transport, [], unused);
       const options = { namespaces: [], finalizers: 'delete', timeoutMs } as const;
       void settleUpstreams(
-        { catalog: builtInCatalog, transport, clock, say: () => undefined },
+        { catalog: builtInCatalog, transport, clock, print: () => undefined },
         scope,
         options,
         unused,

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import type { GatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
 import { ObjectStates } from '../../../../src/engine/object-state.ts';
-import { createReporter, type Reporter } from '../../../../src/engine/status/reporter.ts';
+import { createReporter } from '../../../../src/engine/status/reporter.ts';
 import type { GatewayUpstream } from '../../../../src/model/objects.ts';
 import type { UpstreamOutcome } from '../../../../src/model/outcome.ts';
 import type { Verdict } from '../../../../src/model/verdict.ts';
@@ -63,7 +63,7 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
   const pace = new Pace(clock);
   const states = new ObjectStates(clock);
-  const created = createReporter({
+  const reporter = createReporter({
     states,
     pace,
     clock,
@@ -86,13 +86,11 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
       },
     },
   });
-  const reporter: Reporter = {
-    ...created,
+  const report = reporter.upstream.bind(reporter);
+  reporter.upstream = (seen, result) => {
     // As the controller does as soon as it sees an object.
-    upstream(seen, result) {
-      states.track(seen);
-      created.upstream(seen, result);
-    },
+    states.track(seen);
+    report(seen, result);
   };
   return {
     clock,

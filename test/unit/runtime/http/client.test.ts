@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -16,6 +17,9 @@ import { createCertificateAuthority } from '../../../support/control-plane/certi
 import { eventually } from '../../../support/eventually.ts';
 import { closedPort, serveHttp, serveTcp, serveTls } from './servers.ts';
 
+const hasIpv6Loopback = Object.values(networkInterfaces())
+  .flat()
+  .some((address) => address?.address === '::1');
 const never = new AbortController().signal;
 const KEY = 'key-0123456789abcdef';
 const CONTENT = 'content-of-the-body';
@@ -102,6 +106,17 @@ describe('a request', () => {
     const sent = (seen[2]?.request.headers ?? {}) as IncomingHttpHeaders;
     expect(sent['content-type']).toBe('application/json');
     expect(sent['content-length']).toBe(String(`{"text":"${CONTENT}"}`.length));
+  });
+
+  it.skipIf(!hasIpv6Loopback)('reaches a server by its IPv6 address', async () => {
+    const hosts: (string | undefined)[] = [];
+    const { url } = await serveHttp((request, response) => {
+      hosts.push(request.headers.host);
+      respond(200, '[]')(request, response);
+    }, '::1');
+    const client = clientWith();
+    for (const [, call] of EVERY_CALL) await call(client, url);
+    expect(new Set(hosts)).toEqual(new Set([new URL(url).host]));
   });
 
   it.each([301, 307, 429, 503])('is sent once, whatever the server says (%i)', async (status) => {

@@ -10,8 +10,8 @@ export interface RunningServer {
   readonly sockets: readonly Socket[];
 }
 
-export function serveHttp(listener: RequestListener): Promise<RunningServer> {
-  return listen(createHttpServer(listener), 'http');
+export function serveHttp(listener: RequestListener, host = '127.0.0.1'): Promise<RunningServer> {
+  return listen(createHttpServer(listener), 'http', host);
 }
 
 export function serveTls(options: ServerOptions, listener: RequestListener): Promise<RunningServer> {
@@ -31,16 +31,17 @@ export async function closedPort(): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-async function listen(server: Server, scheme: 'http' | 'https'): Promise<RunningServer> {
+async function listen(server: Server, scheme: 'http' | 'https', host = '127.0.0.1'): Promise<RunningServer> {
   const sockets: Socket[] = [];
   server.on('connection', (socket: Socket) => {
     sockets.push(socket);
     socket.on('error', () => undefined);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   onTestFinished(() => {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  return { url: `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets };
+  const { port } = server.address() as AddressInfo;
+  return { url: `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`, sockets };
 }

@@ -1,0 +1,71 @@
+import type { Reason } from '../api/reasons.ts';
+import { GatewayAuthError, type OperatorError } from '../model/errors.ts';
+import type { GatewayConnection } from '../model/objects.ts';
+import type { Verdict } from '../model/verdict.ts';
+import { patternProblem } from './selectors.ts';
+
+/** What is known of the gateway of a connection. */
+export type GatewayStanding =
+  /** The connection cannot be used. */
+  | { readonly kind: 'unusable'; readonly reason: Reason; readonly message: string }
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'failing'; readonly error: OperatorError }
+  /** `writeRefused`: it answers, and refuses every write. */
+  | { readonly kind: 'ready'; readonly writeRefused: OperatorError | undefined };
+
+export interface ConnectionVerdicts {
+  readonly reachable: Verdict;
+  readonly authorized: Verdict;
+  /** Why the connection cannot be used; absent where it can. */
+  readonly problem?: Verdict;
+}
+
+const REACHABLE: Verdict = { status: 'True', reason: 'Reachable', message: 'The gateway answers' };
+const AUTHORIZED: Verdict = { status: 'True', reason: 'Authorized', message: 'The gateway takes the key' };
+export const CONNECTION_READY: Verdict = {
+  status: 'True',
+  reason: 'Ready',
+  message: 'The gateway answers and takes the key',
+};
+
+export function connectionVerdicts(standing: GatewayStanding): ConnectionVerdicts {
+  switch (standing.kind) {
+    case 'unusable': {
+      const { reason, message } = standing;
+      const unknown: Verdict = { status: 'Unknown', reason, message };
+      return { reachable: unknown, authorized: unknown, problem: { status: 'False', reason, message } };
+    }
+    case 'starting': {
+      const pending: Verdict = { status: 'Unknown', reason: 'Pending', message: 'Waiting for the gateway' };
+      return { reachable: pending, authorized: pending };
+    }
+    case 'failing':
+      return failingVerdicts(standing.error);
+    case 'ready': {
+      const { writeRefused } = standing;
+      const authorized = writeRefused === undefined ? AUTHORIZED : falseVerdict(writeRefused);
+      return { reachable: REACHABLE, authorized };
+    }
+    default:
+      return standing satisfies never;
+  }
+}
+
+function failingVerdicts(error: OperatorError): ConnectionVerdicts {
+  if (error instanceof GatewayAuthError) return { reachable: REACHABLE, authorized: falseVerdict(error) };
+  return {
+    reachable: falseVerdict(error),
+    authorized: { status: 'Unknown', reason: error.reason, message: 'The gateway could not be asked' },
+  };
+}
+
+function falseVerdict({ reason, message }: OperatorError): Verdict {
+  return { status: 'False', reason, message };
+}
+
+/** `Ready` where `allowedNamespaces` has a pattern that is not valid; undefined: it has none. */
+export function patternVerdict({ spec }: GatewayConnection): Verdict | undefined {
+  const problem = spec.ok ? patternProblem(spec.value.allowedNamespaces) : undefined;
+  if (problem === undefined) return undefined;
+  return { status: 'False', reason: 'InvalidSpec', message: `spec.allowedNamespaces: ${problem}` };
+}

@@ -1,0 +1,146 @@
+import { REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upstream.ts';
+import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
+import { GatewayUnavailableError, type OperatorError } from '../model/errors.ts';
+import type { GatewayUpstream } from '../model/objects.ts';
+import type { UpstreamOutcome } from '../model/outcome.ts';
+import type { ObservedUpstream } from '../model/upstream.ts';
+import type { Verdict } from '../model/verdict.ts';
+import type { Change } from './change.ts';
+import type { Desired } from './desired.ts';
+import { fieldChanges } from './diff.ts';
+import { createTimeSeconds } from './owner.ts';
+import type { Decision } from './plan-change.ts';
+import { noTimeNote } from './removal-guard.ts';
+import { kubeTime } from './status.ts';
+
+export const PROGRAMMED: Verdict = {
+  status: 'True',
+  reason: 'Programmed',
+  message: 'The gateway holds exactly this, by its own answer',
+};
+
+/** `Programmed` of an object that is not accepted. */
+export const NOT_WRITTEN: Verdict = {
+  status: 'Unknown',
+  reason: 'Pending',
+  message: 'Nothing is written, since the object is not accepted',
+};
+
+/** `ResolvedRefs` of an object that is not accepted. */
+export const NOT_RESOLVED: Verdict = {
+  status: 'Unknown',
+  reason: 'Pending',
+  message: 'Not looked at, since the object is not accepted',
+};
+
+/** `Programmed` after a write to which the gateway answered that it contains `answered` now. */
+export function writtenVerdict(canonical: string, answered: ObservedUpstream): Verdict {
+  if (answered.canonical === canonical) return PROGRAMMED;
+  const fields = fieldChanges(canonical, answered.canonical).map(({ field }) => field);
+  return {
+    status: 'False',
+    reason: 'Rejected',
+    message: `The gateway took the upstream, and answered that it holds something else in ${fields.join(', ') || 'nodes'}: find out what changes it there`,
+  };
+}
+
+/** What the verdicts on a gateway's content are made from. */
+interface Compared {
+  readonly accepted: Verdict;
+  readonly desired: Pick<Desired, 'resolvedRefs'>;
+  readonly observed: ObservedUpstream | undefined;
+  readonly canonical: string;
+}
+
+/** `Programmed` where there is nothing to write. */
+export function unwrittenVerdict({ accepted, desired, observed, canonical }: Compared): Verdict {
+  if (observed?.canonical === canonical) return PROGRAMMED;
+  if (accepted.status !== 'True') return NOT_WRITTEN;
+  return observed === undefined
+    ? {
+        status: 'False',
+        reason: 'Pending',
+        message: 'Nothing to write yet: the gateway has no such upstream',
+      }
+    : {
+        status: 'Unknown',
+        reason: 'Pending',
+        message: `The gateway keeps what it has: ${desired.resolvedRefs.message}`,
+      };
+}
+
+/** `Programmed` where nothing may be written. */
+export function observeVerdict(change: Change, compared: Compared): Verdict {
+  if (change.kind === 'none') return unwrittenVerdict(compared);
+  const what = change.kind === 'create' ? 'has no such upstream' : 'holds something else';
+  return {
+    status: 'False',
+    reason: 'Observed',
+    message: `Nothing is written, since spec.syncPolicy is Observe, and the gateway ${what}: status.plan says what Sync would write`,
+  };
+}
+
+/** `Programmed` after a request that failed. */
+export function failedVerdict(error: OperatorError): Verdict {
+  return {
+    status: error instanceof GatewayUnavailableError ? 'Unknown' : 'False',
+    reason: error.reason,
+    message: error.message,
+  };
+}
+
+/** `RemovalHeld` while the removal guard keeps nodes. */
+export function removalHeldVerdict(
+  { namespace, name, acceptRemoval, spec }: GatewayUpstream,
+  { since }: NonNullable<Decision['guard']>,
+): Verdict {
+  const { holdFor, whenExpired } = spec.ok ? spec.value.removalGuard : REMOVAL_GUARD_DEFAULTS;
+  const end = whenExpired === 'Hold' ? 'until somebody accepts it' : `for up to ${holdFor}`;
+  const command = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(since)}`;
+  return {
+    status: 'True',
+    reason: 'RemovalHeld',
+    message: `Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway ${end}, those that vanished for up to 30s. Look at the Pods. To let them go now: ${command}${noTimeNote(acceptRemoval)}`,
+  };
+}
+
+/** The outcome for an object that is refused before the gateway is read; its content there stays. */
+export function refusedOutcome(object: GatewayUpstream, accepted: Verdict): UpstreamOutcome {
+  return {
+    accepted,
+    resolvedRefs: NOT_RESOLVED,
+    programmed: NOT_WRITTEN,
+    ready: accepted,
+    ...(object.status?.upstreamId === undefined ? {} : { upstreamId: object.status.upstreamId }),
+    ...createTimeOf(object, undefined),
+  };
+}
+
+/** The outcome where a missing permission prevented a decision: every other condition stays as it was reported last. */
+export function missingPermissionOutcome(object: GatewayUpstream, ready: Verdict): UpstreamOutcome {
+  const unknown: Verdict = { status: 'Unknown', reason: 'PermissionMissing', message: ready.message };
+  const kept = (type: string): Verdict => {
+    const before = object.status?.conditions?.find((condition) => condition.type === type);
+    return before === undefined
+      ? unknown
+      : { status: before.status, reason: before.reason as Verdict['reason'], message: before.message };
+  };
+  const { upstreamId } = object.status ?? {};
+  return {
+    accepted: kept('Accepted'),
+    resolvedRefs: kept('ResolvedRefs'),
+    programmed: kept('Programmed'),
+    ready,
+    ...(upstreamId === undefined ? {} : { upstreamId }),
+    ...createTimeOf(object, undefined),
+  };
+}
+
+/** The create time of an upstream, from the gateway or from the status. */
+export function createTimeOf(
+  object: GatewayUpstream,
+  observed: ObservedUpstream | undefined,
+): { readonly createTime?: number } {
+  const createTime = observed?.createTime ?? createTimeSeconds(object);
+  return createTime === undefined ? {} : { createTime };
+}

@@ -1,0 +1,54 @@
+import type { UpstreamId } from '../model/upstream.ts';
+import type { Change } from './change.ts';
+import { describeChange, nodesIn } from './diff.ts';
+
+/** How many changes one Event names. */
+const MAX_NAMED_CHANGES = 10;
+
+/** Whether `change` takes over an upstream that has no owner. */
+export function isTakeOver(change: Change): boolean {
+  return change.kind === 'update' && change.from === 'unowned';
+}
+
+/** What a write did beside its purpose, for an Event. */
+export interface Repair {
+  readonly reason: 'Adopted' | 'Repaired';
+  readonly message: string;
+}
+
+/** What the write of `change` repaired or took over. `drifted`: another client changed or deleted the upstream before. */
+export function repairOf(
+  change: Extract<Change, { kind: 'create' | 'update' }>,
+  canonical: string,
+  drifted: boolean,
+): Repair | undefined {
+  const { id } = change.desired;
+  if (change.kind === 'update' && change.from === 'unowned') return adoption(change, canonical);
+  if (change.kind === 'update' && change.from === 'stripped') {
+    return repaired(`Somebody replaced upstream ${id} in the gateway, labels included; it was`);
+  }
+  return drifted ? repaired(`Somebody changed or deleted upstream ${id} in the gateway; it was`) : undefined;
+}
+
+/** What a write of nodes repaired. `before`: the canonical form before another client changed the upstream. */
+export function nodeRepairOf(
+  id: UpstreamId,
+  before: string | undefined,
+  observed: string,
+): Repair | undefined {
+  if (before === undefined || nodesIn(before) === nodesIn(observed)) return undefined;
+  return repaired(`Somebody changed the nodes of upstream ${id} in the gateway; they were`);
+}
+
+function adoption(change: Extract<Change, { kind: 'update' }>, canonical: string): Repair {
+  const { changes, more } = describeChange(change, canonical, MAX_NAMED_CHANGES);
+  const rest = more === 0 ? '' : ` and ${more} more`;
+  return {
+    reason: 'Adopted',
+    message: `Upstream ${change.desired.id}, which nobody owned, was taken over: ${changes.join(', ')}${rest}`,
+  };
+}
+
+function repaired(what: string): Repair {
+  return { reason: 'Repaired', message: `${what} written again` };
+}

@@ -1,0 +1,95 @@
+import { ACCEPT_PRUNE_ANNOTATION } from '../api/group.ts';
+import type { ObjectKey } from '../model/keys.ts';
+import type { GatewayUpstreamSet } from '../model/objects.ts';
+import type { Verdict } from '../model/verdict.ts';
+import { noTimeNote } from './removal-guard.ts';
+import { patternProblem } from './selectors.ts';
+import type { SetMembers } from './set-members.ts';
+import { kubeTime } from './status.ts';
+import type { SetProblem } from './upstream-set.ts';
+
+/** How far the GatewayUpstreams of a set are as the set wants them. */
+export interface SetProgress {
+  readonly members: SetMembers;
+  /** Members that are not known yet to be as the set wants them. */
+  readonly unsettled: ReadonlySet<ObjectKey>;
+  /** Members whose name a GatewayUpstream of another owner has. */
+  readonly taken: ReadonlySet<ObjectKey>;
+  /** Members that the API server refuses, with its message. */
+  readonly refused: ReadonlyMap<ObjectKey, string>;
+}
+
+/** `Ready` of a set whose spec cannot be used. */
+export function unusableSetVerdict({ name, spec }: GatewayUpstreamSet): Verdict {
+  const why = spec.ok
+    ? `spec.namespaceSelector: ${patternProblem(spec.value.namespaceSelector)}`
+    : spec.message;
+  return {
+    status: 'False',
+    reason: 'InvalidSpec',
+    message: `GatewayUpstreamSet ${name} is not valid, and its GatewayUpstreams stay as they are: ${why}`,
+  };
+}
+
+export function setReadyVerdict({ members, unsettled, taken, refused }: SetProgress): Verdict {
+  const [refusedFirst] = [...refused].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  if (refusedFirst !== undefined) {
+    const [key, message] = refusedFirst;
+    return {
+      status: 'False',
+      reason: 'MemberRefused',
+      message: `The API server refuses GatewayUpstream ${key}${andOthers(refused.size)}: ${message}: correct spec.template`,
+    };
+  }
+  const [takenFirst] = [...taken].toSorted();
+  if (takenFirst !== undefined) {
+    return {
+      status: 'False',
+      reason: 'NameTaken',
+      message: `There is a GatewayUpstream ${takenFirst}${andOthers(taken.size)} that is not of this set: delete it, or hand it over by the label gatewayupstream.dev/set`,
+    };
+  }
+  const missing = [...unsettled].some((key) => members.wanted.has(key));
+  return missing
+    ? { status: 'Unknown', reason: 'Pending', message: 'GatewayUpstreams are being made or changed' }
+    : {
+        status: 'True',
+        reason: 'Ready',
+        message: 'There is a GatewayUpstream for every port of every Service that matches',
+      };
+}
+
+function andOthers(size: number): string {
+  return size === 1 ? '' : ' and others';
+}
+
+/** `PruningHeld` while GatewayUpstreams wait to be deleted. */
+export function pruningHeldVerdict({ name, acceptPrune, spec }: GatewayUpstreamSet, since: number): Verdict {
+  const percent = spec.ok ? spec.value.maxPrunePercent : 0;
+  const command = `kubectl annotate --overwrite gwus/${name} ${ACCEPT_PRUNE_ANNOTATION}=${kubeTime(since)}`;
+  return {
+    status: 'True',
+    reason: 'PruningHeld',
+    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once though their Services are there, so none of these is. Look at the selectors, at spec.ports and at the labels of the Services. To let them go: ${command}${noTimeNote(acceptPrune)}`,
+  };
+}
+
+/** Every problem of a set, in order. */
+export function setProblems({ members, taken, refused }: SetProgress): readonly SetProblem[] {
+  return [
+    ...members.problems(),
+    ...[...taken].map((key) => problemOf(members, key, 'NameTaken')),
+    ...[...refused.keys()].map((key) => problemOf(members, key, 'MemberRefused')),
+  ].toSorted(inOrder);
+}
+
+function problemOf(members: SetMembers, key: ObjectKey, reason: SetProblem['reason']): SetProblem {
+  const port = members.wanted.get(key);
+  if (port === undefined) return { service: key, reason };
+  return { service: `${port.namespace}/${port.service}`, port: port.label, reason };
+}
+
+function inOrder(a: SetProblem, b: SetProblem): number {
+  const [first, second] = [a, b].map(({ service, port = '', reason }) => `${service} ${port} ${reason}`);
+  return (first ?? '') < (second ?? '') ? -1 : 1;
+}

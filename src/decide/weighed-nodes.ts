@@ -1,0 +1,156 @@
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
+import { type Placed, place } from './addressing.ts';
+import { carriesWeight, type ResolvedBackend } from './backends.ts';
+import type { EndpointCounts, Warning } from './desired.ts';
+import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
+import { type WeighingProblem, weigh } from './weights.ts';
+
+/** A node that stays although it is not wanted, and the backend that it counts for; undefined: none that is known. */
+export interface HeldNode {
+  readonly node: UpstreamNode;
+  readonly backend: number | undefined;
+}
+
+export const MAX_WEIGHT_SUM = 10_000;
+
+/** APISIX allocates 160 points per unit of weight for a consistent hash, on every change. */
+export const MAX_WEIGHT_SUM_HASH = 1000;
+
+export interface Weighing {
+  readonly nodes: readonly UpstreamNode[];
+  readonly counts: EndpointCounts;
+  readonly excluded: readonly Excluded[];
+  /** Of the backends that get traffic alone. */
+  readonly weighted: Pick<Placed, 'ready' | 'draining'>;
+  readonly problems: readonly WeighingProblem[];
+}
+
+export function weighedNodes(
+  spec: GatewayUpstreamSpec,
+  backends: readonly ResolvedBackend[],
+  held: readonly HeldNode[],
+  maxSum: number,
+): Weighing {
+  const groups = backends.map((backend, index) => {
+    const group = placedBy(backend, spec.endpoints);
+    // Weighed with the others, so that every backend keeps its share.
+    const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
+    return { ...backend.target, ...group, places: [...group.places, ...stay] };
+  });
+  const { weights, problems } = weigh(
+    groups.map(({ weight, places }) => ({ weight, units: places.map(({ unit }) => unit) })),
+    maxSum,
+  );
+  const nodes = groups.flatMap(({ weight, places }, index) =>
+    weight === 0
+      ? []
+      : places.map(({ host, port, priority }, position) => ({
+          host,
+          port,
+          priority,
+          weight: weights[index]?.[position] ?? 0,
+        })),
+  );
+  const excluded = excludedOf(groups, held);
+  // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic. It
+  // balances over each priority by itself.
+  const carrying = new Set(nodes.flatMap(({ weight, priority }) => (weight > 0 ? [priority] : [])));
+  return {
+    nodes: mergeNodes([
+      ...nodes.filter(({ priority }) => carrying.has(priority)),
+      ...held.flatMap(({ node, backend }) => (backend === undefined ? [node] : [])),
+    ]),
+    counts: { ...sumUsed(groups), excluded: excluded.length, held: held.length },
+    excluded: [...excluded, ...held.map(({ node }) => heldEntry(node))].sort(compareExcluded),
+    weighted: sumUsed(groups.filter(carriesWeight)),
+    problems,
+  };
+}
+
+function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endpoints']): Placed {
+  if (!('found' in backend)) {
+    const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
+      host: host.toLowerCase(),
+      port,
+      unit: weight,
+      priority,
+    }));
+    return { places, ready: places.length, draining: 0, excluded: [] };
+  }
+  const { found, via = { kind: 'endpoints' }, notAllowed = [] } = backend;
+  if (found.state === 'external') {
+    const { host, port } = found;
+    return { places: [{ host, port, unit: 1, priority: 0 }], ready: 1, draining: 0, excluded: [] };
+  }
+  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: notAllowed };
+  const family = endpoints?.family ?? found.preferredFamily;
+  const placed = place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
+  return { ...placed, excluded: [...placed.excluded, ...notAllowed] };
+}
+
+function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> {
+  const sum = { ready: 0, draining: 0 };
+  for (const { ready, draining } of groups) {
+    sum.ready += ready;
+    sum.draining += draining;
+  }
+  return sum;
+}
+
+/** What the backends leave out, less what stays in the gateway all the same. */
+function excludedOf(groups: readonly Placed[], held: readonly HeldNode[]): readonly Excluded[] {
+  const ports = new Map<string, Set<number>>();
+  for (const { node } of held) ports.set(node.host, (ports.get(node.host) ?? new Set()).add(node.port));
+  return groups
+    .flatMap(({ excluded }) => excluded)
+    .filter(({ host, port }) => {
+      const heldPorts = ports.get(host);
+      return heldPorts === undefined || (port !== undefined && !heldPorts.has(port));
+    });
+}
+
+function heldEntry({ host, port }: UpstreamNode): Excluded {
+  return { host, port, reason: 'Held' };
+}
+
+/** Total, so that the same endpoints make the same list. */
+function compareExcluded(a: Excluded, b: Excluded): number {
+  const byPlace = compareNodes({ host: a.host, port: a.port ?? 0 }, { host: b.host, port: b.port ?? 0 });
+  if (byPlace !== 0 || a.reason === b.reason) return byPlace;
+  return a.reason < b.reason ? -1 : 1;
+}
+
+export function weighingWarning(
+  problem: WeighingProblem,
+  backends: readonly ResolvedBackend[],
+  maxSum: number,
+): Warning {
+  switch (problem.kind) {
+    case 'shares':
+      return {
+        reason: 'WeightsApproximate',
+        field: 'spec.backends',
+        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+      };
+    case 'units': {
+      const isAddresses = backends[problem.group]?.target.kind === 'addresses';
+      return {
+        reason: 'WeightsApproximate',
+        field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} get only approximately their weights: there are too many endpoints for exact ones within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+      };
+    }
+    case 'sum':
+      return {
+        reason: 'WeightSumTooLarge',
+        field: 'spec.backends',
+        message:
+          maxSum === MAX_WEIGHT_SUM_HASH
+            ? `There are more than ${maxSum} endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints`
+            : `There are more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
+      };
+    default:
+      return problem satisfies never;
+  }
+}

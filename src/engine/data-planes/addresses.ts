@@ -1,0 +1,35 @@
+import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
+import type { FoundDataPlanes } from '../../gateways/connect.ts';
+import type { ServicePortRef } from '../../model/reference.ts';
+import type { DiscoverySource } from '../../sources/source.ts';
+
+/** Where data planes are asked. Without `urls` nothing is known now: those known before stay. */
+export interface FoundAddresses {
+  readonly urls?: readonly string[];
+  readonly problem?: string;
+}
+
+/** The addresses of the data planes behind the Service of `ref`, which `field` names. `onlyNamespaces`: see `ReferenceRules`. */
+export function dataPlaneAddresses(
+  source: Pick<DiscoverySource<ServicePortRef>, 'read'>,
+  { ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>,
+  onlyNamespaces: readonly string[],
+): FoundAddresses {
+  const unfollowed = unfollowedProblem(onlyNamespaces, ref.namespace, field);
+  if (unfollowed !== undefined) return { urls: [], problem: unfollowed };
+  const found = source.read(ref);
+  switch (found.state) {
+    case 'known': {
+      const urls = endpointUrls(found);
+      return urls.length > 0 ? { urls } : { urls, problem: noDataPlanes(ref, field) };
+    }
+    case 'external':
+      return { urls: [], problem: noDataPlanes(ref, field) };
+    case 'absent':
+      return { urls: [], problem: `${field}: ${found.message}` };
+    case 'unknown':
+      return found.beginning ? {} : { problem: found.message };
+    default:
+      return found satisfies never;
+  }
+}

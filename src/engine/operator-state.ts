@@ -1,0 +1,111 @@
+import { METRICS } from '../api/metrics.ts';
+import type { LeaderElection, LeaseStanding } from '../kube/leader.ts';
+import { describePermission, type Permission, type PermissionMonitor } from '../kube/permissions.ts';
+import type { Reflector } from '../kube/reflector.ts';
+import { systemClock } from '../runtime/clock.ts';
+import type { Metrics, Sample } from '../runtime/metrics.ts';
+import type { ReadinessCheck } from '../runtime/ops-server.ts';
+
+/** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
+const WATCH_SILENT_MS = 240_000;
+
+/** What the operator reports about itself. */
+export interface OperatorState {
+  readonly checks: readonly ReadinessCheck[];
+  readonly reflectors: readonly Reflector[];
+  readonly leads: () => boolean;
+  readonly lease: () => LeaseStanding | undefined;
+  readonly missing: () => readonly Permission[];
+  readonly depths: () => readonly Sample[];
+}
+
+/** What `/readyz` asks: every watch, the permissions and the Lease. */
+export function readinessChecks(
+  reflectors: readonly Reflector[],
+  permissions: Pick<PermissionMonitor, 'problem'>,
+  election: Pick<LeaderElection, 'problem' | 'standing'>,
+): readonly ReadinessCheck[] {
+  return [
+    ...reflectors.map(watchCheck),
+    { name: 'permissions', problem: () => permissions.problem() },
+    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.standing()) },
+  ];
+}
+
+export function collectState(
+  metrics: Metrics,
+  { checks, reflectors, leads, missing, depths }: OperatorState,
+): void {
+  metrics.collect(METRICS.leader, () => [{ labels: {}, value: leads() ? 1 : 0 }]);
+  metrics.collect(METRICS.readyCheck, () =>
+    checks.map(({ name, problem }) => ({
+      labels: { check: name },
+      value: problem() === undefined ? 1 : 0,
+    })),
+  );
+  metrics.collect(METRICS.permissionMissing, () =>
+    missing().map((permission) => ({
+      labels: {
+        permission: describePermission(permission),
+        role: `${permission.grantedBy.kind} ${permission.grantedBy.name}`,
+        namespace: permission.namespace ?? '',
+      },
+      value: 1,
+    })),
+  );
+  metrics.collect(METRICS.queueDepth, depths);
+  const ofWatches = (value: (reflector: Reflector) => number) => () =>
+    reflectors.map((reflector) => ({ labels: { watch: reflector.name }, value: value(reflector) }));
+  metrics.collect(METRICS.watchAge, ofWatches(ageSeconds));
+  metrics.collect(
+    METRICS.watchLists,
+    ofWatches((reflector) => reflector.health().lists),
+  );
+  metrics.collect(
+    METRICS.watchStarts,
+    ofWatches((reflector) => reflector.health().watches),
+  );
+}
+
+/** For `/debug/state`; the controller adds the rest. */
+export function stateOf({ reflectors, leads, lease, depths }: OperatorState): object {
+  return {
+    leader: leads(),
+    lease: lease(),
+    watches: reflectors.map((reflector) => ({
+      name: reflector.name,
+      state: reflector.health().state,
+      lastError: reflector.health().lastError,
+      ageSeconds: ageSeconds(reflector),
+    })),
+    queues: depths(),
+  };
+}
+
+/** For `/readyz`: a standby is ready, and says why it does nothing. */
+function leaseNote(standing: LeaseStanding | undefined): string | undefined {
+  if (standing === undefined) return undefined;
+  const { role, lease } = standing;
+  if (standing.role === 'standby') return `standby, waits for ${standing.waitsFor}`;
+  return role === 'leader' ? `leads by Lease ${lease}` : `no longer has Lease ${lease}, and ends`;
+}
+
+/** Since the API server was last heard; where it never was, since the process began. */
+function ageSeconds(reflector: Reflector): number {
+  return (systemClock.monotonic() - (reflector.health().lastContactAt ?? 0)) / 1000;
+}
+
+function watchCheck(reflector: Reflector): ReadinessCheck {
+  return {
+    name: reflector.name,
+    problem: () => {
+      const { state, lastContactAt, lastError } = reflector.health();
+      const why = lastError === undefined ? '' : `: ${lastError}`;
+      if (state !== 'synced' && !(state === 'absent' && reflector.optional)) return `${state}${why}`;
+      const silentMs = systemClock.monotonic() - (lastContactAt ?? Number.NEGATIVE_INFINITY);
+      return silentMs > WATCH_SILENT_MS
+        ? `no word from the API server for ${Math.round(silentMs / 1000)} s${why}`
+        : undefined;
+    },
+  };
+}

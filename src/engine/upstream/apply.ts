@@ -1,0 +1,393 @@
+import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream.ts';
+import { buildDesired, type Evaluated } from '../../decide/build-desired.ts';
+import type { Change } from '../../decide/change.ts';
+import { describeChange, withNodesOf } from '../../decide/diff.ts';
+import { upstreamNotFound } from '../../decide/diff-upstream.ts';
+import { basisOf } from '../../decide/guarded-desired.ts';
+import { lastAnswersOf } from '../../decide/last-answers.ts';
+import { type Decision, planChange } from '../../decide/plan-change.ts';
+import {
+  createTimeOf,
+  failedVerdict,
+  NOT_RESOLVED,
+  NOT_WRITTEN,
+  observeVerdict,
+  PROGRAMMED,
+  refusedOutcome,
+  removalHeldVerdict,
+  unwrittenVerdict,
+  writtenVerdict,
+} from '../../decide/programmed.ts';
+import { isTakeOver, nodeRepairOf, type Repair, repairOf } from '../../decide/repairs.ts';
+import { summarize } from '../../decide/status.ts';
+import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
+import type { GatewayUpstream } from '../../model/objects.ts';
+import type { PlanOutcome } from '../../model/outcome.ts';
+import type { ObservedUpstream } from '../../model/upstream.ts';
+import type { Verdict } from '../../model/verdict.ts';
+import type { Result } from '../../runtime/work-queue.ts';
+import type { ObjectState } from '../object-state.ts';
+import type { Lock } from '../session/lock.ts';
+import type { GatewaySession } from '../session/session.ts';
+import { bind } from './bind.ts';
+import type { UpstreamReconcilerDeps } from './deps.ts';
+import type { PendingDeletion, RefusedContent } from './pending-deletion.ts';
+import { missingPermission, reportMissingPermission } from './permissions.ts';
+
+/** Before refused content is tried again although nothing changed: the gateway may have. */
+const REJECTED_RETRY_MS = 600_000;
+const UNAUTHORIZED_RETRY_MS = 30_000;
+
+const done: Result = { kind: 'done' };
+const whenGatewayMayHaveChanged: Result = { kind: 'after', delayMs: REJECTED_RETRY_MS };
+
+/** Makes the gateway contain what `object` asks for, also while its deletion is `pending`. */
+export async function applyUpstream(
+  deps: UpstreamReconcilerDeps,
+  state: ObjectState,
+  object: GatewayUpstream,
+  signal: AbortSignal,
+  pending?: PendingDeletion,
+): Promise<Result> {
+  const changedAt = state.endpointChange.take();
+  const evaluation = buildDesired(deps, object);
+  if (evaluation.kind === 'refused') {
+    const outcome = refusedOutcome(object, evaluation.accepted);
+    deps.reporter.upstream(object, {
+      ...outcome,
+      programmed: pending?.verdict ?? outcome.programmed,
+      ready: missingPermission(deps, object) ?? pending?.verdict ?? outcome.ready,
+    });
+    return done;
+  }
+  state.lastAnswers = lastAnswersOf(evaluation.backends);
+  if (evaluation.desired.action === 'notYet') {
+    // The source reports more in a moment, and a status in between would only flap; unless it has no permission to read.
+    reportMissingPermission(deps, object);
+    return done;
+  }
+  return await new Application({ deps, state, object, pending, changedAt }, evaluation).run(signal);
+}
+
+interface Subject {
+  readonly deps: UpstreamReconcilerDeps;
+  readonly state: ObjectState;
+  readonly object: GatewayUpstream;
+  readonly pending: PendingDeletion | undefined;
+  /** When the endpoints changed that this write carries, on the monotonic clock. */
+  readonly changedAt: number | undefined;
+}
+
+/** What the gateway contains, and what was decided for it. */
+interface Plan extends Decision {
+  readonly observed: ObservedUpstream | undefined;
+}
+
+/** One run for an object that was evaluated: read, decide, write, report. */
+class Application {
+  readonly #subject: Subject;
+  readonly #evaluation: Evaluated;
+  /** What is desired, before the gateway was read; then what the removal guard lets pass. */
+  #desired: Evaluated['desired'];
+  /** Content that was sent, in case the gateway refuses it. */
+  #sent: RefusedContent | undefined;
+
+  constructor(subject: Subject, evaluation: Evaluated) {
+    this.#subject = subject;
+    this.#evaluation = evaluation;
+    this.#desired = evaluation.desired;
+  }
+
+  async run(signal: AbortSignal): Promise<Result> {
+    const { deps, object } = this.#subject;
+    const state = deps.connectionState(object.connection);
+    if (state.kind !== 'usable') {
+      this.#postpone();
+      this.#report({ status: 'Unknown', reason: 'GatewayUnavailable', message: state.message }, undefined);
+      return done;
+    }
+    const { session } = state;
+    if (session.state.kind === 'starting') {
+      this.#postpone();
+      return done;
+    }
+    try {
+      return await session.exclusive(this.#evaluation.id, async (lock) => {
+        const plan = await this.#plan(session, lock, signal);
+        return this.#settleWithoutWrite(plan) ?? (await this.#carryOut(session, lock, plan, signal));
+      });
+    } catch (error) {
+      return this.#failed(session, error);
+    }
+  }
+
+  /** Reads the gateway and decides. */
+  async #plan(session: GatewaySession, lock: Lock, signal: AbortSignal): Promise<Plan> {
+    const { deps, state, object } = this.#subject;
+    const decide = (content: ObservedUpstream | undefined) =>
+      planChange(deps, this.#evaluation, object, content, (upstream) => session.canonical(upstream));
+    let observed = await lock.read(state.knownSince, signal);
+    let decision = decide(observed);
+    if (isTakeOver(decision.change)) {
+      // A field that another client added since the last read must not be overwritten unread.
+      observed = await lock.ask(signal);
+      decision = decide(observed);
+    }
+    this.#desired = decision.desired;
+    return { ...decision, observed };
+  }
+
+  /** The result where the plan is not carried out: the object is not accepted, only observes, or waits to be deleted. */
+  #settleWithoutWrite(plan: Plan): Result | undefined {
+    const { deps, state, pending } = this.#subject;
+    const { accepted, spec } = this.#evaluation;
+    const { change, own, canonical, guard } = plan;
+    if (accepted.status !== 'True' && own === undefined) {
+      this.#report(NOT_WRITTEN, undefined);
+      return done;
+    }
+    if (spec.syncPolicy === 'Observe' && change.kind !== 'blocked') {
+      if (change.kind !== 'none') deps.verifier.forget(state.key);
+      const described = describeChange(change, canonical, MAX_PLANNED_CHANGES);
+      this.#report(observeVerdict(change, this.#compared(plan)), own, { guard, plan: described });
+      return done;
+    }
+    // The upstream is gone meanwhile, and so may be the object; or the gateway already refused this content.
+    if (
+      pending !== undefined &&
+      (change.kind === 'create' || isTakeOver(change) || this.#isRefused(pending, plan))
+    ) {
+      this.#remember(own, guard);
+      this.#report(PROGRAMMED, own, { guard });
+      return done;
+    }
+    return undefined;
+  }
+
+  /** Adds the finalizers, then writes. */
+  async #carryOut(session: GatewaySession, lock: Lock, planned: Plan, signal: AbortSignal): Promise<Result> {
+    const plan = this.#shared(session, planned);
+    const { deps, object, changedAt } = this.#subject;
+    const { terms } = this.#evaluation;
+    const { change, own, observed, guard } = plan;
+    const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
+    if (own !== undefined || isInSync(plan) || writes) {
+      const isUrgent = changedAt !== undefined;
+      const unbound = bind(deps, object, change, { manage: terms.manage, isUrgent });
+      if (unbound !== undefined) {
+        this.#postpone();
+        if (unbound !== 'soon') this.#report(unbound, undefined);
+        return done;
+      }
+    }
+    this.#remember(terms.manage === 'Nodes' && change.kind !== 'blocked' ? observed : own, guard);
+    return await this.#write(session, lock, plan, change, signal);
+  }
+
+  /** Content that is in sync shares its parts with what is desired. */
+  #shared(session: GatewaySession, plan: Plan): Plan {
+    if (!isInSync(plan) || plan.own === undefined) return plan;
+    const own = session.share(plan.own, plan.desired.upstream);
+    return { ...plan, own, observed: own };
+  }
+
+  async #write(
+    session: GatewaySession,
+    lock: Lock,
+    plan: Plan,
+    change: Change,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    switch (change.kind) {
+      case 'none':
+        return this.#suppressed(session, plan);
+      case 'blocked':
+        return this.#refused(change.programmed);
+      case 'updateNodes':
+        return await this.#writeNodes(session, lock, plan, change, signal);
+      case 'create':
+      case 'update':
+        return await this.#writeWhole(session, lock, plan, change, signal);
+      default:
+        return change satisfies never;
+    }
+  }
+
+  #suppressed(session: GatewaySession, plan: Plan): Result {
+    const { deps, object } = this.#subject;
+    const { own, observed, guard } = plan;
+    deps.instruments.suppressed(object.connection);
+    this.#report(unwrittenVerdict(this.#compared(plan)), own, { guard });
+    if (isInSync(plan) && observed !== undefined) {
+      // A change of another client is right again, or concerns nothing of ours.
+      session.takeDrift(this.#evaluation.id);
+      deps.verifier.expect(object, observed, undefined);
+    }
+    return this.#whenGuardEnds(guard);
+  }
+
+  #refused(programmed: Verdict): Result {
+    const { deps, state } = this.#subject;
+    this.#report(programmed, undefined);
+    deps.verifier.forget(state.key);
+    return whenGatewayMayHaveChanged;
+  }
+
+  async #writeNodes(
+    session: GatewaySession,
+    lock: Lock,
+    plan: Plan,
+    change: Extract<Change, { kind: 'updateNodes' }>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const { id, terms } = this.#evaluation;
+    const answered = await lock.putNodes(change.desired.nodes, signal);
+    const before = session.takeDrift(id);
+    if (answered === undefined) {
+      return this.#refused(terms.manage === 'Nodes' ? upstreamNotFound(id) : NOT_WRITTEN);
+    }
+    this.#announce(nodeRepairOf(id, before?.canonical, change.observed.canonical));
+    // Any other field that its owner changed meanwhile is right.
+    return this.#written(session, plan, answered, withNodesOf(plan.canonical, answered.canonical));
+  }
+
+  async #writeWhole(
+    session: GatewaySession,
+    lock: Lock,
+    plan: Plan,
+    change: Extract<Change, { kind: 'create' | 'update' }>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const { pending } = this.#subject;
+    const { canonical, observed } = plan;
+    this.#sent = this.#refusal(canonical, observed);
+    const answered = await lock.put(change.desired, signal);
+    const drifted = session.takeDrift(this.#evaluation.id) !== undefined || pending?.isDrifted === true;
+    this.#announce(repairOf(change, canonical, drifted));
+    return this.#written(session, plan, answered, canonical);
+  }
+
+  /** The gateway answered a write; `wanted` is the canonical form that it should have answered. */
+  #written(session: GatewaySession, plan: Plan, given: ObservedUpstream, wanted: string): Result {
+    const { deps, state, object, pending, changedAt } = this.#subject;
+    const isAsWanted = given.canonical === wanted;
+    const answered =
+      this.#evaluation.terms.manage === 'Object' && isAsWanted
+        ? session.share(given, plan.desired.upstream)
+        : given;
+    if (changedAt !== undefined) {
+      deps.instruments.propagated(object.connection, deps.clock.monotonic() - changedAt);
+    }
+    state.removalGuard.wrote(plan.desired.upstream.nodes, plan.lost);
+    this.#report(writtenVerdict(wanted, answered), answered, { guard: plan.guard });
+    deps.verifier.expect(object, answered, { replaced: plan.observed });
+    if (pending !== undefined) {
+      pending.isDrifted = false;
+      pending.refused = isAsWanted ? undefined : this.#refusal(plan.canonical, answered);
+    }
+    return isAsWanted ? this.#whenGuardEnds(plan.guard) : whenGatewayMayHaveChanged;
+  }
+
+  #failed(session: GatewaySession, error: unknown): Result {
+    const { pending } = this.#subject;
+    if (error instanceof GatewayUnavailableError || error instanceof GatewayAuthError) this.#postpone();
+    if (session.closed) return done;
+    if (!(error instanceof OperatorError)) throw error;
+    if (pending !== undefined && error.reason === 'Rejected') pending.refused = this.#sent;
+    this.#report(failedVerdict(error), undefined);
+    return afterFailure(error, session.state.kind === 'failing');
+  }
+
+  /** The endpoint change is still to be carried out. */
+  #postpone(): void {
+    const { state, changedAt } = this.#subject;
+    state.endpointChange.restore(changedAt);
+  }
+
+  /** `decided`: absent where nothing was decided for what the gateway contains. */
+  #report(
+    programmed: Verdict,
+    observed: ObservedUpstream | undefined,
+    decided?: { readonly guard: Decision['guard']; readonly plan?: PlanOutcome },
+  ): void {
+    const { deps, object, pending } = this.#subject;
+    const { accepted, id, terms } = this.#evaluation;
+    const desired = this.#desired;
+    const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : NOT_RESOLVED;
+    deps.reporter.upstream(object, {
+      accepted,
+      resolvedRefs,
+      programmed: pending?.verdict ?? programmed,
+      ready:
+        missingPermission(deps, object) ??
+        pending?.verdict ??
+        deps.finalizers.refusalOf(object) ??
+        summarize([accepted, resolvedRefs, programmed], desired.ready),
+      upstreamId: id,
+      ...(desired.action === 'wait' ? {} : { endpoints: desired }),
+      ...(decided?.plan === undefined ? {} : { plan: decided.plan }),
+      ...(decided === undefined
+        ? {}
+        : {
+            removalHeld: decided.guard === undefined ? 'nothing' : removalHeldVerdict(object, decided.guard),
+          }),
+      // The create time of another owner's upstream must never get into the status: it would prove later that it is ours.
+      ...(terms.manage === 'Nodes' ? {} : createTimeOf(object, observed)),
+    });
+  }
+
+  #announce(repair: Repair | undefined): void {
+    if (repair === undefined) return;
+    const { deps, object } = this.#subject;
+    const { reason, message } = repair;
+    deps.log.info({ namespace: object.namespace, name: object.name, reason }, message);
+    deps.reporter.event(object, { type: 'Normal', reason, message });
+  }
+
+  /** Keeps what the removal guard needs to know in the next reconcile. */
+  #remember(observed: ObservedUpstream | undefined, guard: Decision['guard']): void {
+    const { removalGuard } = this.#subject.state;
+    removalGuard.read(basisOf(this.#evaluation), observed?.nodes ?? []);
+    removalGuard.guard(guard?.since);
+  }
+
+  /** Again when a node that is guarded may go. */
+  #whenGuardEnds(guard: Decision['guard']): Result {
+    if (guard?.until === undefined) return done;
+    return { kind: 'after', delayMs: Math.max(0, guard.until - this.#subject.deps.clock.now()) };
+  }
+
+  #compared({ observed, canonical }: Plan) {
+    return { accepted: this.#evaluation.accepted, desired: this.#desired, observed, canonical };
+  }
+
+  #isRefused({ refused }: PendingDeletion, { canonical, observed }: Plan): boolean {
+    return (
+      refused?.canonical === canonical &&
+      refused.observed === observed?.canonical &&
+      this.#subject.deps.clock.monotonic() < refused.until
+    );
+  }
+
+  #refusal(canonical: string, observed: ObservedUpstream | undefined): RefusedContent {
+    const until = this.#subject.deps.clock.monotonic() + REJECTED_RETRY_MS;
+    return { canonical, observed: observed?.canonical, until };
+  }
+}
+
+/** Whether the gateway already contains what is desired. */
+function isInSync({ change, observed, canonical }: Plan): boolean {
+  return change.kind === 'none' && observed?.canonical === canonical;
+}
+
+/** When to try again after a request failed. While the whole gateway fails, its recovery brings every object back. */
+function afterFailure(error: OperatorError, isGatewayFailing: boolean): Result {
+  if (isGatewayFailing) return done;
+  if (error.reason === 'Rejected') return whenGatewayMayHaveChanged;
+  // Another key makes another session; the write of one object finds out for all whether this session may write by now.
+  if (error instanceof GatewayAuthError) return { kind: 'after', delayMs: UNAUTHORIZED_RETRY_MS };
+  if (error instanceof GatewayUnavailableError && error.retryAfterMs !== undefined) {
+    return { kind: 'after', delayMs: error.retryAfterMs };
+  }
+  return { kind: 'backoff' };
+}

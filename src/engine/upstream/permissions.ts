@@ -1,0 +1,26 @@
+import { certificateName } from '../../decide/certificates.ts';
+import { missingPermissionOutcome } from '../../decide/programmed.ts';
+import { referredNamespaces } from '../../decide/references.ts';
+import { missingVerdict } from '../../decide/status.ts';
+import type { GatewayUpstream } from '../../model/objects.ts';
+import type { Verdict } from '../../model/verdict.ts';
+import type { UpstreamReconcilerDeps } from './deps.ts';
+
+/** `Ready` of an object for which the operator lacks a permission; undefined: it lacks none. */
+export function missingPermission(
+  { permissions }: UpstreamReconcilerDeps,
+  object: GatewayUpstream,
+): Verdict | undefined {
+  return missingVerdict(
+    permissions.lacking('GatewayUpstream', object.namespace, {
+      referred: referredNamespaces(object),
+      certificate: certificateName(object) !== undefined,
+    }),
+  );
+}
+
+/** Reports why nothing was decided, where a missing permission is the reason; the rest of the status stays. */
+export function reportMissingPermission(deps: UpstreamReconcilerDeps, object: GatewayUpstream): void {
+  const ready = missingPermission(deps, object);
+  if (ready !== undefined) deps.reporter.upstream(object, missingPermissionOutcome(object, ready));
+}

@@ -1,0 +1,165 @@
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET, SERVICE_REGISTRY } from '../api/crd.ts';
+import { GROUP, VERSION } from '../api/group.ts';
+import { grantIndexes } from '../decide/references.ts';
+import { upstreamIndexes } from '../decide/upstream-indexes.ts';
+import { type FollowedResource, followed } from '../model/followed-resource.ts';
+import type {
+  CertificateSecret,
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  NamespaceStored,
+  NodeStored,
+  ReferenceGrantStored,
+  SecretFacts,
+  ServiceRegistry,
+} from '../model/objects.ts';
+import {
+  CERTIFICATE_SECRETS,
+  type CustomTransforms,
+  NO_HELM_RELEASES,
+  REFERENCE_GRANT,
+  transformCertificateSecret,
+  transformNamespace,
+  transformNode,
+  transformReferenceGrant,
+  transformSecret,
+  unreadableReferenceGrant,
+} from './objects.ts';
+
+/** get and patch: the finalizer is changed on top of what was just read. */
+const KEEP = ['get', 'list', 'watch', 'patch'];
+
+const CUSTOM = { group: GROUP, version: VERSION } as const;
+const CORE = { group: '', version: 'v1' } as const;
+
+/** What the operator follows whatever sources are built in. */
+export interface CommonResources {
+  readonly connections: FollowedResource<GatewayConnection>;
+  readonly sets: FollowedResource<GatewayUpstreamSet>;
+  readonly namespaces: FollowedResource<NamespaceStored>;
+  readonly upstreams: FollowedResource<GatewayUpstream>;
+  readonly grants: FollowedResource<ReferenceGrantStored>;
+  readonly nodes: FollowedResource<NodeStored>;
+  /** Those that connections refer to. */
+  readonly secrets: FollowedResource<SecretFacts>;
+  /** Those that GatewayUpstreams refer to. */
+  readonly certificates: FollowedResource<CertificateSecret>;
+}
+
+export function commonResources(transforms: CustomTransforms): CommonResources {
+  return { ...customKinds(transforms), ...CORE_KINDS, grants: GRANTS };
+}
+
+/** Undefined where no type of registry is built in. */
+export function registryResource({
+  serviceRegistry,
+}: CustomTransforms): FollowedResource<ServiceRegistry> | undefined {
+  return (
+    serviceRegistry && {
+      ...SERVICE_REGISTRY,
+      ...CUSTOM,
+      transform: serviceRegistry,
+      indexes: {},
+      permissions: followed(),
+    }
+  );
+}
+
+function customKinds({
+  gatewayConnection,
+  gatewayUpstream,
+  gatewayUpstreamSet,
+}: CustomTransforms): Pick<CommonResources, 'connections' | 'sets' | 'upstreams'> {
+  return {
+    connections: {
+      ...GATEWAY_CONNECTION,
+      ...CUSTOM,
+      transform: gatewayConnection,
+      indexes: {},
+      permissions: [
+        { verbs: KEEP, affects: 'connections' },
+        { subresource: 'status', verbs: ['patch'], affects: 'connections' },
+      ],
+    },
+    sets: {
+      ...GATEWAY_UPSTREAM_SET,
+      ...CUSTOM,
+      // A cluster with the CRDs of an older release has no sets, and the operator does everything else.
+      optional: true,
+      transform: gatewayUpstreamSet,
+      indexes: {},
+      permissions: [...followed('sets'), { subresource: 'status', verbs: ['patch'], affects: 'sets' }],
+    },
+    upstreams: {
+      ...GATEWAY_UPSTREAM,
+      ...CUSTOM,
+      transform: gatewayUpstream,
+      indexes: upstreamIndexes,
+      permissions: [
+        { verbs: KEEP, affects: 'everything' },
+        { subresource: 'status', verbs: ['patch'], affects: 'everything' },
+        // For those of sets.
+        { verbs: ['create', 'delete'], affects: 'sets' },
+      ],
+    },
+  };
+}
+
+const CORE_KINDS: Pick<CommonResources, 'namespaces' | 'nodes' | 'secrets' | 'certificates'> = {
+  namespaces: {
+    ...CORE,
+    kind: 'Namespace',
+    plural: 'namespaces',
+    scope: 'Cluster',
+    transform: transformNamespace,
+    indexes: {},
+    permissions: followed(),
+  },
+  nodes: {
+    ...CORE,
+    kind: 'Node',
+    plural: 'nodes',
+    scope: 'Cluster',
+    enabledBy: 'watchNodes',
+    transform: transformNode,
+    indexes: {},
+    permissions: followed(),
+  },
+  secrets: {
+    ...CORE,
+    kind: 'Secret',
+    plural: 'secrets',
+    scope: 'Namespaced',
+    within: 'operatorNamespace',
+    query: NO_HELM_RELEASES,
+    transform: transformSecret,
+    indexes: {},
+    permissions: followed('connections'),
+  },
+  certificates: {
+    ...CORE,
+    kind: 'Secret',
+    plural: 'secrets',
+    scope: 'Namespaced',
+    within: 'secretNamespaces',
+    // The Secrets of connections may be in the same namespace.
+    name: 'certificates',
+    query: CERTIFICATE_SECRETS,
+    transform: transformCertificateSecret,
+    indexes: {},
+    // RBAC has no types of Secrets.
+    permissions: followed('certificates'),
+  },
+};
+
+const GRANTS: CommonResources['grants'] = {
+  ...REFERENCE_GRANT,
+  kind: 'ReferenceGrant',
+  scope: 'Namespaced',
+  optional: true,
+  transform: transformReferenceGrant,
+  unreadable: unreadableReferenceGrant,
+  indexes: grantIndexes,
+  permissions: followed('references'),
+};

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import {
+  deletionDeadline,
+  deletionWaitVerdict,
+  orphanReason,
+  overdueReason,
+} from '../../../src/decide/deletion-wait.ts';
+import { GatewayUnavailableError, UpstreamInUseError } from '../../../src/model/errors.ts';
+import type { GatewayUpstream } from '../../../src/model/objects.ts';
+
+const object = (spec: object) => ({ spec: { ok: true, value: spec } }) as unknown as GatewayUpstream;
+const unreadable = { spec: { ok: false, message: 'of another version' } } as unknown as GatewayUpstream;
+
+describe('the wait of a deletion', () => {
+  it('ends after the timeout of the spec, or the default where the spec cannot be read', () => {
+    const at = '2026-01-01T00:00:00Z';
+    expect(deletionDeadline(object({ deletionTimeout: '1m' }), at)).toBe(Date.parse(at) + 60_000);
+    expect(deletionDeadline(unreadable, at)).toBeGreaterThan(Date.parse(at));
+    const failure = new GatewayUnavailableError('no answer');
+    expect(overdueReason(object({ deletionTimeout: '1m' }), failure)).toBe(
+      'it could not be deleted within 1m, and will be when that is possible: no answer',
+    );
+  });
+
+  it('names a policy that helps where something refers to the upstream', () => {
+    const failure = new UpstreamInUseError('route 7 uses it');
+    expect(deletionWaitVerdict(failure, 'Delete')).toMatchObject({
+      status: 'False',
+      reason: 'InUse',
+      message: expect.stringMatching(/route 7 uses it.*Orphan or Force$/),
+    });
+    expect(deletionWaitVerdict(failure, 'Force').message).toMatch(/deletionPolicy to Orphan$/);
+  });
+
+  it('is unknown while the gateway does not answer', () => {
+    expect(deletionWaitVerdict(new GatewayUnavailableError('no answer'), 'Delete')).toEqual({
+      status: 'Unknown',
+      reason: 'GatewayUnavailable',
+      message: 'Waiting to be deleted: no answer',
+    });
+  });
+
+  it('leaves an upstream because of one of two policies', () => {
+    expect(orphanReason(object({ syncPolicy: 'UpsertOnly' }))).toBe('syncPolicy is UpsertOnly');
+    expect(orphanReason(object({ syncPolicy: 'Sync' }))).toBe('deletionPolicy is Orphan');
+    expect(orphanReason(unreadable)).toBe('deletionPolicy is Orphan');
+  });
+});
