@@ -525,11 +525,11 @@ describe('no answer', () => {
       more();
     };
   };
-  const zeros: RequestListener = (_, response) =>
-    response
-      .writeHead(200, { 'content-encoding': 'gzip' })
-      .end(gzipSync(`{"list":[${'{"value":{"id":"a"}},'.repeat(3_000_000)}`));
   const item = `{"key":"/apisix/upstreams/a","value":{"desc":"${'x'.repeat(65_536)}"}}`;
+  // 69 MiB that compress to less than 1 MiB.
+  const compressed = gzipSync(`{"list":[${`${item},`.repeat(1100)}`);
+  const zeros: RequestListener = (_, response) =>
+    response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
   const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
   const ANSWER = 'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
 

@@ -25,15 +25,16 @@ import {
   unreadableService,
   unreadableSlice,
 } from '../../src/sources/kubernetes/transform.ts';
-import { transformGatewayConnection, transformGatewayUpstream } from '../support/catalog.ts';
+import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
+import { fuzzCases } from '../support/fuzz-cases.ts';
 import { createMemoryDriver } from '../support/memory-gateway.ts';
 import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
 import { createRandom, pick, type Random } from '../support/random.ts';
 import { kubeConfigOf } from '../unit/kube/scripted-api-server.ts';
 
 /** Of one answer each; a failure names its seed, and `FUZZ_SEED` begins with it. */
-const ROUNDS = 10_000;
-const ROUNDS_OVER_HTTP = 500;
+const ROUNDS = fuzzCases(10_000);
+const ROUNDS_OVER_HTTP = fuzzCases(500);
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1);
 const STUCK_MS = 20_000;
 
@@ -197,6 +198,7 @@ function writes(
   for (const object of upstreams.list()) claims.update(keyOf(object), object, '');
   const snapshot = {
     clusterId: 'c1',
+    vendorOf,
     upstreams,
     connections: stores.gatewayconnections,
     namespaces: stores.namespaces,

@@ -27,11 +27,12 @@ import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.
 import { transformGatewayConnection, transformGatewayUpstream, vendorOf } from '../support/catalog.ts';
 import { eventually } from '../support/eventually.ts';
 import { finalizersOf } from '../support/finalizers.ts';
+import { fuzzCases } from '../support/fuzz-cases.ts';
 import { MUTATIONS, mutate } from '../support/mutate.ts';
 import { noReports } from '../support/no-reports.ts';
 import { createRandom, pick } from '../support/random.ts';
 
-const ANSWERS = 10_000;
+const ANSWERS = fuzzCases(10_000);
 /** Every answer of a run follows from it. */
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1);
 

@@ -20,11 +20,12 @@ import {
   storesOf,
   transformGatewayUpstream,
 } from '../support/catalog.ts';
+import { fuzzCases } from '../support/fuzz-cases.ts';
 import { apisixDriver } from './apisix-harness.ts';
 
-const VALID_RUNS = 20_000;
-const BROKEN_RUNS = 5000;
-const HTTP_RUNS = 500;
+const VALID_RUNS = fuzzCases(20_000);
+const BROKEN_RUNS = fuzzCases(5000);
+const HTTP_RUNS = fuzzCases(500);
 const never = new AbortController().signal;
 
 // Printed, so that a failure elsewhere can be had again here.

@@ -6,7 +6,7 @@ import { installCrds } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { GROUP_PATH } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 type Kind = 'GatewayUpstream' | 'GatewayConnection';
 type Spec = Readonly<Record<string, unknown>>;

@@ -1,16 +1,18 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { GROUP } from '../../src/api/group.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { rbacObjects } from '../support/catalog.ts';
 import { CHART_DIR, createHelm, type Helm, templateArgs } from '../support/chart/helm.ts';
+import { ensureHelm } from '../support/chart/helm-binary.ts';
 import { startHookRunner } from '../support/chart/hook-runner.ts';
 import { type RenderedRun, type RenderedWorkload, runRendered } from '../support/chart/run-rendered.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { freePorts } from '../support/control-plane/free-ports.ts';
 import { eventually } from '../support/eventually.ts';
+import { requireTool } from '../support/external-tool.ts';
 import { conditionOf, connectionPath, createWorkload } from '../support/workload.ts';
 
 /** An object as Helm renders it, with the parts that these tests look at. */
@@ -48,6 +50,8 @@ beforeAll(async () => {
   cluster = await startControlPlane();
   helm = createHelm(cluster);
 });
+// helm, which only these tests need, is built from Go modules.
+beforeEach(({ skip }) => requireTool(skip, ensureHelm));
 afterAll(() => cluster?.close());
 
 describe('the chart', () => {

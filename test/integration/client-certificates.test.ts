@@ -7,7 +7,7 @@ import { runProgram } from '../support/program.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 /** A Secret of type kubernetes.io/tls, made or changed. */
 async function writePair(

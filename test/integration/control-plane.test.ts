@@ -1,19 +1,21 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Binaries, ensureBinaries } from '../support/control-plane/binaries.ts';
+import { ensureHelm } from '../support/chart/helm-binary.ts';
+import { ensureBinaries } from '../support/control-plane/binaries.ts';
 import type { ClusterAccess } from '../support/control-plane/cluster-access.ts';
 import { ComponentStartError, createComponent } from '../support/control-plane/component.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { mintToken } from '../support/control-plane/mint-token.ts';
 import { eventually } from '../support/eventually.ts';
+import { requireTool } from '../support/external-tool.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 
 const HOUR_S = 3600;
@@ -31,7 +33,7 @@ afterEach(async () => {
 
 describe('the shared control plane', () => {
   it('answers 401 to a bad token and 403 to a ServiceAccount until a Role is bound to it', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('rbac', { awaitServiceAccount: true });
     const token = (await cluster.kubectl(['create', 'token', 'default', '-n', namespace])).trim();
     const secrets = `/api/v1/namespaces/${namespace}/secrets`;
@@ -51,7 +53,7 @@ describe('the shared control plane', () => {
   });
 
   it('accepts tokens signed with its ServiceAccount key until they expire', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('jwt', { awaitServiceAccount: true });
     const now = Math.floor(Date.now() / 1000);
     const review = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
@@ -65,7 +67,7 @@ describe('the shared control plane', () => {
   });
 
   it('mirrors hand-made Endpoints into an EndpointSlice', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('mirror');
     await expectMirroring(cluster, namespace);
   });
@@ -73,7 +75,7 @@ describe('the shared control plane', () => {
   it('gives kubectl its input, another user and the words of an error, and nothing of the user who runs it', async () => {
     vi.stubEnv('KUBECONFIG', join(scratch, 'absent'));
     vi.stubEnv('HOME', scratch);
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('kubectl', { awaitServiceAccount: true });
     const manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'made', namespace } };
     const applied = await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest) });
@@ -93,15 +95,16 @@ describe('the shared control plane', () => {
     expect(await readdir(scratch)).toEqual([]);
   });
 
-  it('is trusted by helm', async () => {
-    const { binaries, kubeconfig } = sharedControlPlane();
+  it('is trusted by helm', async ({ skip }) => {
+    await requireTool(skip, ensureHelm);
+    const { kubeconfig } = await sharedControlPlane();
     const env = { HOME: scratch, KUBECONFIG: kubeconfig };
-    const { stdout } = await promisify(execFile)(binaries.helm, ['list', '-A', '-o', 'json'], { env });
+    const { stdout } = await promisify(execFile)(await ensureHelm(), ['list', '-A', '-o', 'json'], { env });
     expect(JSON.parse(stdout)).toEqual([]);
   });
 
   it('takes a merge patch, and answers JSON and text', async () => {
-    const cluster = sharedControlPlane();
+    const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('patch');
     const patch = { metadata: { labels: { patched: 'yes' } } };
     expect(await cluster.request('PATCH', `/api/v1/namespaces/${namespace}`, patch)).toMatchObject({
@@ -237,7 +240,7 @@ describe('a control plane that cannot start', () => {
       const url = `http://127.0.0.1:${address.port}`;
       const etcd = createComponent({
         name: 'etcd',
-        command: sharedControlPlane().binaries.etcd,
+        command: (await sharedControlPlane()).binaries.etcd,
         args: [
           `--data-dir=${join(scratch, 'data')}`,
           `--listen-client-urls=${url}`,
@@ -311,160 +314,17 @@ describe('a control plane whose starter ends', () => {
 });
 
 describe('ensureBinaries', () => {
-  let env: Record<string, string>;
-  let lines: string[];
-  const report = (line: string) => lines.push(line);
-
-  beforeEach(async () => {
-    lines = [];
-    await mkdir(join(scratch, 'bin'));
-    await writeFile(join(scratch, 'bin', 'go'), STAND_IN_GO, { mode: 0o755 });
-    env = {
-      HOME: scratch,
-      PATH: `${join(scratch, 'bin')}:/usr/bin:/bin`,
-      XDG_CACHE_HOME: join(scratch, 'cache'),
-      STAND_IN_LOG: join(scratch, 'builds'),
-      STAND_IN_GATE: join(scratch, 'gate'),
-    };
-  });
-
-  const openGate = () => writeFile(join(scratch, 'gate'), '');
-  const builds = async () => (await readFile(join(scratch, 'builds'), 'utf8')).split('\n').length - 1;
-  const cached = () => readdir(join(scratch, 'cache', 'gateway-upstream-operator', 'control-plane'));
-
-  it('uses what this machine has built already, without Go', async () => {
+  it('uses what this machine has already, without Go and without a download', async () => {
+    const lines: string[] = [];
     const { PATH: _, ...ambient } = process.env;
-    const binaries = await ensureBinaries({ env: { ...ambient, PATH: scratch }, report });
-    expect(binaries).toEqual(sharedControlPlane().binaries);
-    expect(lines).toEqual([]);
-  });
-
-  it('builds once for all who ask at the same time, and not again', async () => {
-    const asked = [1, 2, 3].map(() => ensureBinaries({ env, report }));
-    await eventually(() => expect(lines).toHaveLength(3));
-    expect(lines.filter((line) => line.startsWith('building etcd, '))).toHaveLength(1);
-    expect(lines.filter((line) => line.startsWith(`waiting for process ${process.pid}, `))).toHaveLength(2);
-    await openGate();
-    const [binaries, ...others] = await Promise.all(asked);
-    expect(others).toEqual([binaries, binaries]);
-    expect(binaries?.etcd).toMatch(
-      /\/cache\/gateway-upstream-operator\/control-plane\/[0-9a-f]{16}\/server$/,
-    );
-    expect(lines.at(-1)).toMatch(/^built in \d+ s: /);
-    expect(await ensureBinaries({ env: { ...env, PATH: '' }, report })).toEqual(binaries);
-    expect(await builds()).toBe(1);
-    expect(await cached()).toHaveLength(1);
-  });
-
-  it('takes over from a process that was killed while it built, and builds again what was removed', async () => {
-    const module = new URL('../support/control-plane/binaries.ts', import.meta.url).href;
-    const source = `import { ensureBinaries } from ${JSON.stringify(module)};
-      await ensureBinaries({ env: process.env, report: console.log });`;
-    const builder = spawn(process.execPath, ['--input-type=module', '--eval', source], {
-      env,
-      stdio: ['ignore', 'pipe', 'inherit'],
+    const binaries = await ensureBinaries({
+      env: { ...ambient, PATH: scratch },
+      report: (line) => lines.push(line),
     });
-    expect(await firstLine(builder)).toContain('Kubernetes v1.');
-    await eventually(async () => expect(await builds()).toBe(1));
-    builder.kill('SIGKILL');
-    await once(builder, 'exit');
-    expect((await cached()).map((name) => name.split('.').at(-1)).toSorted()).toEqual(['lock', 'tmp']);
-
-    await openGate();
-    const binaries = await ensureBinaries({ env, report });
-    expect(await builds()).toBe(2);
-    expect(await cached()).toHaveLength(1);
-    await rm(binaries.helm);
-    expect(await ensureBinaries({ env, report })).toEqual(binaries);
-    expect(await builds()).toBe(3);
-    expect((await stat(binaries.helm)).isFile()).toBe(true);
-  });
-
-  it('shows the end of the output of a build that fails, and leaves no half of it', async () => {
-    const failure = ensureBinaries({ env: { ...env, STAND_IN_FAILS: 'yes' }, report });
-    await expect(failure).rejects.toThrow(/failed after \d+ s:\nmain.go:7: no space left on device$/);
-    expect(await cached()).toEqual([]);
-  });
-
-  it('says in one line that Go is missing, or why it is of no use', async () => {
-    const missing = await ensureBinaries({ env: { ...env, PATH: '' }, report }).catch(String);
-    expect(missing).toBe(
-      'Error: Go 1.26 or newer is needed once to build the control plane, and there is no go in PATH: ' +
-        'install it from https://go.dev/dl, or let KUBEBUILDER_ASSETS name a folder of ready binaries',
-    );
-    const old = await ensureBinaries({ env: { ...env, STAND_IN_OLD: 'yes' }, report }).catch(String);
-    expect(old).toMatch(/^Error: Go 1\.26 or newer .* \(go said: go: go\.mod requires go >= 1\.26\.0\)$/);
+    expect(binaries).toEqual((await sharedControlPlane()).binaries);
     expect(lines).toEqual([]);
-  });
-
-  it('builds the Kubernetes that KUBERNETES_VERSION asks for, and says which there are', async () => {
-    await openGate();
-    const older = await ensureBinaries({ env: { ...env, KUBERNETES_VERSION: '1.34' }, report });
-    expect(lines[0]).toContain('(Kubernetes v1.34.');
-    expect(older.etcd).toContain('/gateway-upstream-operator/control-plane-1.34/');
-    await expect(ensureBinaries({ env: { ...env, KUBERNETES_VERSION: '1.20' }, report })).rejects.toThrow(
-      'KUBERNETES_VERSION is 1.20: there is 1.37 and 1.34',
-    );
-  });
-
-  it('takes KUBEBUILDER_ASSETS, and builds only what may be missing there', async () => {
-    const assets = join(scratch, 'assets');
-    await mkdir(assets);
-    const asset = async (name: string) => {
-      await writeFile(join(assets, name), '', { mode: 0o755 });
-      return join(assets, name);
-    };
-    const withAssets = { env: { ...env, KUBEBUILDER_ASSETS: assets }, report };
-    const own: Partial<Binaries> = {
-      etcd: await asset('etcd'),
-      kubeApiserver: await asset('kube-apiserver'),
-    };
-    await expect(ensureBinaries(withAssets)).rejects.toThrow(
-      `KUBEBUILDER_ASSETS is set, but ${join(assets, 'kubectl')} is missing`,
-    );
-    const kubectl = await asset('kubectl');
-    await chmod(kubectl, 0o644);
-    await expect(ensureBinaries(withAssets)).rejects.toThrow('missing or not executable');
-    await chmod(kubectl, 0o755);
-
-    await openGate();
-    const mixed = await ensureBinaries(withAssets);
-    expect(mixed).toMatchObject({ ...own, kubectl });
-    expect([mixed.kubeControllerManager, mixed.helm].map((path) => path.startsWith(scratch))).toEqual([
-      true,
-      true,
-    ]);
-    expect(await builds()).toBe(1);
-
-    const kubeControllerManager = await asset('kube-controller-manager');
-    const helm = await asset('helm');
-    expect(await ensureBinaries(withAssets)).toEqual({ ...own, kubectl, kubeControllerManager, helm });
   });
 });
-
-/** Stands in for the toolchain, so that builds can be counted, held up and made to fail. */
-const STAND_IN_GO = `#!/bin/sh
-if [ "$1" = version ]; then
-  [ -z "$STAND_IN_OLD" ] && exit 0
-  echo 'go: go.mod requires go >= 1.26.0' >&2
-  exit 1
-fi
-while [ "$1" != -o ]; do shift; done
-mkdir -p "$2"
-echo build >> "$STAND_IN_LOG"
-echo k8s.io/kubernetes/pkg/util >&2
-if [ -n "$STAND_IN_FAILS" ]; then
-  echo 'main.go:7: no space left on device' >&2
-  exit 1
-fi
-until [ -e "$STAND_IN_GATE" ]; do
-  [ -e "$2" ] || exit 1
-  sleep 0.05
-done
-for name in server kube-apiserver kube-controller-manager kubectl helm; do
-  : > "$2/$name" && chmod +x "$2/$name"
-done
-`;
 
 async function expectMirroring(cluster: ClusterAccess, namespace: string): Promise<void> {
   const core = `/api/v1/namespaces/${namespace}`;
@@ -482,8 +342,6 @@ async function expectMirroring(cluster: ClusterAccess, namespace: string): Promi
     });
   });
 }
-
-/** A token of the namespace's default ServiceAccount, issued an hour before it expires. */
 
 async function firstLine(child: ChildProcess): Promise<string> {
   if (child.stdout === null) throw new Error('its output is not piped');

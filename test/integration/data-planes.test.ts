@@ -73,7 +73,11 @@ describe('data planes', () => {
         addresses: { allow: ['255.255.255.255/32'] },
       },
     });
-    operator = await startOperator(cluster, namespace, token, { resyncInterval: '3s' });
+    operator = await startOperator(cluster, namespace, token, {
+      resyncInterval: '15s',
+      // A data plane that lags is asked again after 30 s, and counts are written after 10 s.
+      clockRate: 5,
+    });
     await operator.ready();
     await program('web', ['10.0.0.1']);
     await eventually(async () => expect(await upstreamPlanes('web')).toEqual(SETTLED));

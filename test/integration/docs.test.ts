@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { MAIN } from '../support/main.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { createWorkload, writeSecret } from '../support/workload.ts';
 
@@ -36,8 +36,7 @@ describe('docs/moving-over.md', () => {
     cluster = await startControlPlane();
     programs = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-docs-'));
     await symlink(cluster.binaries.kubectl, join(programs, 'kubectl'));
-    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-    const script = `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`;
+    const script = `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`;
     await writeFile(join(programs, 'gateway-upstream-operator'), script, { mode: 0o755 });
     gateway = await startStandIn();
     await installCrds(cluster);

@@ -6,7 +6,7 @@ import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
 import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 const PATIENT = { timeoutMs: 90_000 };
 
 describe('the end of a namespace', () => {

@@ -8,7 +8,7 @@ import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
 import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 /** A connection `name` to `gateway`, with its Secret in the operator's namespace. */
 async function connect(operatorNamespace: string, name: string, gateway: StandIn): Promise<Workload> {

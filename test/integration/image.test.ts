@@ -22,12 +22,14 @@ import { stringify } from 'yaml';
 import { configSchema } from '../../src/config/config.ts';
 import { nodeVersionProblem } from '../../src/node-version.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
+import { ToolMissingError } from '../support/control-plane/tool-cache.ts';
 import { eventually } from '../support/eventually.ts';
+import { requireTool } from '../support/external-tool.ts';
 import { installCrds, installRbac } from '../support/operator.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 
 const run = promisify(execFile);
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path: string) => readFile(join(root, path), 'utf8');
 
@@ -286,7 +288,10 @@ describe('the layout of the image', () => {
 
   it('ends with one line that names the required version where Node.js is older', async ({ skip }) => {
     const older = await olderNode();
-    if (older === undefined) return skip('there is no older Node.js on the PATH');
+    await requireTool(skip, async () => {
+      if (older === undefined) throw new ToolMissingError('there is no older Node.js on the PATH');
+    });
+    if (older === undefined) return;
     const ended = run(older.path, [join(app, 'dist/main.js'), 'install']);
     await expect(ended).rejects.toMatchObject({
       code: 1,

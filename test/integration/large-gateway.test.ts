@@ -13,7 +13,7 @@ const NODES = 98;
 const AT_ONCE = 40;
 const LIMIT_MIB = 512;
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 /** Of a process, in MiB: now, and the most that it was. */
 async function memoryOf(pid: number | undefined): Promise<{ readonly rss: number; readonly peak: number }> {

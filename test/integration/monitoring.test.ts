@@ -1,16 +1,18 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { METRICS } from '../../src/api/metrics.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { ALERTS_FILE, alerts } from '../support/chart/alerts.ts';
 import { CHART_DIR, createHelm, templateArgs } from '../support/chart/helm.ts';
+import { ensureHelm } from '../support/chart/helm-binary.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
+import { requireTool } from '../support/external-tool.ts';
 import { inParallel } from '../support/in-parallel.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
-import { promtool } from '../support/promtool.ts';
+import { ensurePromtool, promtool } from '../support/promtool.ts';
 import { metricsIn, readScrape, rulesTest, type Scrape } from '../support/scrape.ts';
 import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
@@ -28,13 +30,16 @@ let work: Workload;
 let operator: Operator;
 
 beforeAll(async () => {
-  // Built before anything waits for it.
-  await promtool('--version');
   cluster = await startControlPlane();
   namespace = await cluster.newNamespace('operator');
   token = await installRbac(cluster, namespace);
   gateway = await startStandIn();
   work = createWorkload(cluster, await cluster.newNamespace('apps'));
+});
+
+beforeEach(async ({ skip }) => {
+  await requireTool(skip, ensurePromtool);
+  await requireTool(skip, ensureHelm);
 });
 
 afterAll(async () => {

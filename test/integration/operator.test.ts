@@ -11,7 +11,7 @@ import {
   writeSecret,
 } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 const RESYNC = '10m';
 
 /** Hosts and ports of an upstream's nodes as the gateway holds them. */

@@ -7,7 +7,7 @@ import { runProgram } from '../support/program.ts';
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { connectionPath, createWorkload, writeSecret } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 it('shows no key, certificate or token in anything that the operator prints, serves or writes, whatever fails', async () => {
   await installCrds(cluster);

@@ -5,7 +5,7 @@ import { installCrds, installRbac, type Operator, startOperator } from '../suppo
 import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 interface Held {
   readonly nodes: readonly { readonly host: string }[] | Readonly<Record<string, number>>;

@@ -13,7 +13,7 @@ import {
   writeSecret,
 } from '../support/workload.ts';
 
-const cluster = sharedControlPlane();
+const cluster = await sharedControlPlane();
 
 interface Labelled {
   readonly labels: Readonly<Record<string, string>>;

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Retries `assertion` until it does not throw; after `timeoutMs` rejects with its last error. */
+/** Retries `assertion` until it does not throw; after `timeoutMs` (default 60 s, for busy machines) rejects with its last error. */
 export async function eventually<T>(
   assertion: () => T | Promise<T>,
   options: { readonly timeoutMs?: number; readonly intervalMs?: number } = {},
 ): Promise<T> {
-  const deadline = performance.now() + (options.timeoutMs ?? 30_000);
+  const deadline = performance.now() + (options.timeoutMs ?? 60_000);
   for (;;) {
     try {
       return await assertion();

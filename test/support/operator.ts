@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
@@ -13,11 +12,15 @@ import { eventually } from './eventually.ts';
 
 const LEASH = new URL('leash.mjs', import.meta.url).href;
 const INSTRUMENT = new URL('instrument.ts', import.meta.url).href;
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const FAST_CLOCK = new URL('fast-clock.ts', import.meta.url).href;
+
+import { MAIN } from './main.ts';
 
 export interface OperatorOptions {
   /** Tells several operators of one namespace apart; this one is then instrumented, see `instrument.ts`. */
   readonly name?: string;
+  /** How many times as fast its clocks and timers run, see `fast-clock.ts`. Its lease and time-outs are longer by as much. */
+  readonly clockRate?: number;
   readonly clusterId?: string;
   readonly namespaces?: readonly string[];
   readonly secretNamespaces?: readonly string[];
@@ -93,12 +96,27 @@ export async function installRbac(
   return token.trim();
 }
 
+/** The defaults of what the API server and the gateway share time with, for a clock of this rate. */
+function inRealTime(clockRate: number): object {
+  const seconds = (count: number) => `${count * clockRate}s`;
+  return {
+    requestTimeout: seconds(5),
+    leaderElection: { leaseDuration: seconds(15), renewDeadline: seconds(8), retryPeriod: seconds(2) },
+  };
+}
+
 /** Starts the operator with `namespace` as its own; CRDs and RBAC are there already. */
 export async function startOperator(
   cluster: ClusterAccess,
   namespace: string,
   token: string,
-  { name, program = { main: MAIN, nodeArgs: [] }, debugState = false, ...options }: OperatorOptions = {},
+  {
+    name,
+    clockRate,
+    program = { main: MAIN, nodeArgs: [] },
+    debugState = false,
+    ...options
+  }: OperatorOptions = {},
 ): Promise<Operator> {
   const files = name === undefined ? `operator-${namespace}` : `operator-${namespace}-${name}`;
   const kubeconfig = options.kubeconfig ?? (await cluster.kubeconfigFor({ name: files, token, namespace }));
@@ -109,20 +127,26 @@ export async function startOperator(
       operatorNamespace: namespace,
       ops: { host: '127.0.0.1', port: 0, debugState },
       logLevel: 'trace',
+      ...(clockRate === undefined ? {} : inRealTime(clockRate)),
       ...options,
       kubeconfig,
     }),
   );
-  const preloaded = [LEASH, ...(name === undefined ? [] : [INSTRUMENT])].flatMap((module) => [
-    '--import',
-    module,
-  ]);
+  const preloaded = [
+    LEASH,
+    ...(name === undefined ? [] : [INSTRUMENT]),
+    ...(clockRate === undefined ? [] : [FAST_CLOCK]),
+  ].flatMap((module) => ['--import', module]);
   const child = spawn(
     process.execPath,
     [...program.nodeArgs, ...preloaded, program.main, 'run', '--config', config],
     {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], ...(name === undefined ? {} : { OPERATOR_NAME: name }) },
+      env: {
+        PATH: process.env['PATH'],
+        ...(name === undefined ? {} : { OPERATOR_NAME: name }),
+        ...(clockRate === undefined ? {} : { CLOCK_RATE: String(clockRate) }),
+      },
     },
   );
   let output = '';

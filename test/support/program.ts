@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 
 const LEASH = new URL('leash.mjs', import.meta.url).href;
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+import { MAIN } from './main.ts';
 
 export interface Ended {
   readonly code: number | null;

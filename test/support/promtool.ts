@@ -15,14 +15,16 @@ const MODULE: GoModule = {
   remedy: 'install it from https://go.dev/dl',
 };
 
+export async function ensurePromtool(): Promise<string> {
+  const report = (line: string) => process.stderr.write(`${line}\n`);
+  return join(await ensureGoTools(MODULE, { env: process.env, report }), 'promtool');
+}
+
 /** Runs promtool; resolves to what it printed, rejects with that where it found fault. */
 export async function promtool(...args: readonly string[]): Promise<string> {
-  const folder = await ensureGoTools(MODULE, {
-    env: process.env,
-    report: (line) => process.stderr.write(`${line}\n`),
-  });
+  const path = await ensurePromtool();
   return await new Promise((settle, fail) => {
-    execFile(join(folder, 'promtool'), args, (cause, stdout, stderr) => {
+    execFile(path, args, (cause, stdout, stderr) => {
       if (cause === null) settle(stdout);
       else fail(new Error(`promtool ${args.join(' ')}:\n${stdout}${stderr}`, { cause }));
     });

@@ -55,6 +55,22 @@ describe('commands of the documentation', () => {
     }
   });
 
+  it('run only npm scripts that exist', () => {
+    const { scripts } = JSON.parse(read('package.json')) as {
+      readonly scripts: Readonly<Record<string, string>>;
+    };
+    const named = [...PAGES, 'CONTRIBUTING.md'].flatMap((page) =>
+      [...read(page).matchAll(/\bnpm (test|run (?:--silent )?([\w:-]+))/g)].map(
+        ([, all = '', script = all]) => ({
+          page,
+          script,
+        }),
+      ),
+    );
+    expect(named.map(({ script }) => script)).toEqual(expect.arrayContaining(['test', 'test:all', 'demo']));
+    expect(named.filter(({ script }) => scripts[script] === undefined)).toEqual([]);
+  });
+
   it('install the dependencies before they build from a checkout', () => {
     const builds = PAGES.filter((page) => read(page).includes('npm run build'));
     expect(builds).toContain('docs/install.md');

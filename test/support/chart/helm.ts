@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ClusterAccess } from '../control-plane/cluster-access.ts';
 import { CHART } from './chart-files.ts';
+import { ensureHelm } from './helm-binary.ts';
 
 /** Absolute path of the chart in this repository. */
 export const CHART_DIR = fileURLToPath(new URL(`../../../${CHART}`, import.meta.url));
@@ -12,7 +13,7 @@ export type Helm = (args: readonly string[], options?: { readonly values?: objec
 
 const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
 
-/** The helm that belongs to this control plane, without the user's own configuration, cache and plugins. */
+/** helm on this control plane, without the user's own configuration, cache and plugins. */
 export function createHelm(cluster: ClusterAccess): Helm {
   const folder = (name: string) => join(cluster.dir, `helm-${name}`);
   const env = {
@@ -23,11 +24,12 @@ export function createHelm(cluster: ClusterAccess): Helm {
     HELM_CONFIG_HOME: folder('config'),
     HELM_DATA_HOME: folder('data'),
   };
-  return (args, { values } = {}) => {
+  return async (args, { values } = {}) => {
+    const helm = await ensureHelm();
     const withValues = values === undefined ? args : [...args, '--values', '-'];
-    return new Promise<string>((settle, fail) => {
+    return await new Promise<string>((settle, fail) => {
       const limits = { env, maxBuffer: OUTPUT_LIMIT_BYTES };
-      const child = execFile(cluster.binaries.helm, withValues, limits, (cause, stdout, stderr) => {
+      const child = execFile(helm, withValues, limits, (cause, stdout, stderr) => {
         if (cause === null) settle(stdout);
         else
           fail(new Error(`helm ${args.join(' ')}: ${stderr.trim() || stdout || cause.message}`, { cause }));

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { ClusterAccess } from '../control-plane/cluster-access.ts';
 
 const LEASH = new URL('../leash.mjs', import.meta.url).href;
-const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+
+import { MAIN } from '../main.ts';
+
 /** Where the image has the program, by its Dockerfile. */
 const MAIN_IN_IMAGE = '/app/dist/main.js';
 

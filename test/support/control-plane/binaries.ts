@@ -1,6 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BuildOptions, ensureGoTools, type GoModule, isExecutable } from './go-tools.ts';
+import { builtTools, ensureGoTools, type GoModule } from './go-tools.ts';
+import { ensureRelease, type Release } from './release-download.ts';
+import { isExecutable, type ToolOptions } from './tool-cache.ts';
 
 /** Absolute paths. */
 export interface Binaries {
@@ -8,7 +11,6 @@ export interface Binaries {
   readonly kubeApiserver: string;
   readonly kubeControllerManager: string;
   readonly kubectl: string;
-  readonly helm: string;
 }
 
 /** File names as Go writes them: etcd's main package is called `server`. */
@@ -17,8 +19,10 @@ const BUILT: Binaries = {
   kubeApiserver: 'kube-apiserver',
   kubeControllerManager: 'kube-controller-manager',
   kubectl: 'kubectl',
-  helm: 'helm',
 };
+
+/** File names as the projects release them, and as kubebuilder's setup-envtest has them. */
+const RELEASED: Binaries = { ...BUILT, etcd: 'etcd' };
 
 /** The Go module of each minor version of Kubernetes that tests may ask for. */
 const FOLDERS = { '1.37': 'control-plane', '1.34': 'control-plane-1.34' } as const;
@@ -30,7 +34,7 @@ function isMinor(text: string): text is Minor {
 }
 
 /** The module that builds the Kubernetes that `KUBERNETES_VERSION` asks for, the newest where it is not set. */
-function moduleFor(env: BuildOptions['env']): GoModule {
+function moduleFor(env: ToolOptions['env']): GoModule {
   const minor = env['KUBERNETES_VERSION'] || '1.37';
   if (!isMinor(minor)) {
     throw new Error(`KUBERNETES_VERSION is ${minor}: there is ${Object.keys(FOLDERS).join(' and ')}`);
@@ -42,10 +46,11 @@ function moduleFor(env: BuildOptions['env']): GoModule {
     what: 'the control plane',
     tools: Object.values(BUILT),
     announce: (goMod) =>
-      `building etcd, kube-apiserver, kube-controller-manager, kubectl and helm from source (Kubernetes ` +
-      `${kubernetesVersion(goMod)[0]}; about 8 minutes on 2 cores the first time, seconds when Go's build cache is warm)`,
+      `building etcd, kube-apiserver, kube-controller-manager and kubectl from source (Kubernetes ` +
+      `${releaseOf(goMod).kubernetes}; about 8 minutes on 2 cores the first time, seconds when Go's build cache is warm)`,
     flags(goMod) {
-      const [gitVersion, gitMajor, gitMinor] = kubernetesVersion(goMod);
+      const gitVersion = releaseOf(goMod).kubernetes;
+      const [, gitMajor = '', gitMinor = ''] = /^v(\d+)\.(\d+)/.exec(gitVersion) ?? [];
       // Without these the API server calls itself v0.0.0, which helm and client libraries do not accept.
       const stamps = Object.entries({ gitVersion, gitMajor, gitMinor });
       const ldflags = stamps.map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`);
@@ -55,51 +60,45 @@ function moduleFor(env: BuildOptions['env']): GoModule {
   };
 }
 
-function kubernetesVersion(goMod: string): readonly [full: string, major: string, minor: string] {
-  const version = /^\s*k8s\.io\/kubernetes (v(\d+)\.(\d+)\S*)/m.exec(goMod);
-  if (version === null)
-    throw new Error('the go.mod of the control plane names no version of k8s.io/kubernetes');
-  const [, full = '', major = '', minor = ''] = version;
-  return [full, major, minor];
+/** The versions that a go.mod builds: it alone pins them, for the download too. */
+function releaseOf(goMod: string): Release {
+  const versionOf = (path: string): string => {
+    const [, version] = new RegExp(`^\\s*${path} (v\\d+\\.\\d+\\.\\d+)\\b`, 'm').exec(goMod) ?? [];
+    if (version === undefined) throw new Error(`the go.mod of the control plane names no version of ${path}`);
+    return version;
+  };
+  return { kubernetes: versionOf('k8s.io/kubernetes'), etcd: versionOf('go.etcd.io/etcd/server/v3') };
 }
 
-/** File names as kubebuilder's setup-envtest and most downloads have them. */
-const ASSETS: Binaries = { ...BUILT, etcd: 'etcd' };
-
 /**
- * The programs of a control plane: those in `KUBEBUILDER_ASSETS` when it is set, else those built from a Go module, once
- * per content of that module, into the user's cache folder: test/control-plane, or the one of an older Kubernetes that
- * `KUBERNETES_VERSION` asks for.
- *
- * `KUBEBUILDER_ASSETS` must hold etcd, kube-apiserver and kubectl; a controller manager or helm that is missing
- * there is built. Several processes may call this at once: one builds, the others wait.
+ * The programs of a control plane, of the Kubernetes that `KUBERNETES_VERSION` asks for: those in `KUBEBUILDER_ASSETS` when it
+ * is set; else those in the user's cache folder; else downloaded from the projects' release servers; else built from a Go
+ * module. `KUBEBUILDER_ASSETS` must hold etcd, kube-apiserver and kubectl; a missing controller manager comes from elsewhere.
+ * Several processes may call this at once: one downloads or builds, the others wait.
  *
  * @throws Error that says which file is missing, that Go is missing, or how the build failed.
  */
-export async function ensureBinaries(options: BuildOptions): Promise<Binaries> {
+export async function ensureBinaries(options: ToolOptions): Promise<Binaries> {
   const assetsDir = options.env['KUBEBUILDER_ASSETS'];
-  if (assetsDir === undefined || assetsDir === '') return ensureBuilt(options);
-  const assets = pathsIn(resolve(assetsDir), ASSETS);
+  if (assetsDir === undefined || assetsDir === '') return ensureOwn(options);
+  const assets = pathsIn(resolve(assetsDir), RELEASED);
   for (const path of [assets.etcd, assets.kubeApiserver, assets.kubectl]) {
     if (!(await isExecutable(path))) {
       throw new Error(`KUBEBUILDER_ASSETS is set, but ${path} is missing or not executable`);
     }
   }
-  const [hasControllerManager, hasHelm] = await Promise.all([
-    isExecutable(assets.kubeControllerManager),
-    isExecutable(assets.helm),
-  ]);
-  if (hasControllerManager && hasHelm) return assets;
-  const built = await ensureBuilt(options);
-  return {
-    ...assets,
-    kubeControllerManager: hasControllerManager ? assets.kubeControllerManager : built.kubeControllerManager,
-    helm: hasHelm ? assets.helm : built.helm,
-  };
+  if (await isExecutable(assets.kubeControllerManager)) return assets;
+  return { ...assets, kubeControllerManager: (await ensureOwn(options)).kubeControllerManager };
 }
 
-async function ensureBuilt(options: BuildOptions): Promise<Binaries> {
-  return pathsIn(await ensureGoTools(moduleFor(options.env), options), BUILT);
+async function ensureOwn(options: ToolOptions): Promise<Binaries> {
+  const module = moduleFor(options.env);
+  const built = await builtTools(module, options.env);
+  if (built !== undefined) return pathsIn(built, BUILT);
+  const goMod = await readFile(join(module.folder, 'go.mod'), 'utf8');
+  const downloaded = await ensureRelease(releaseOf(goMod), options);
+  if (downloaded !== undefined) return pathsIn(downloaded, RELEASED);
+  return pathsIn(await ensureGoTools(module, options), BUILT);
 }
 
 function pathsIn(dir: string, names: Binaries): Binaries {
@@ -108,6 +107,5 @@ function pathsIn(dir: string, names: Binaries): Binaries {
     kubeApiserver: join(dir, names.kubeApiserver),
     kubeControllerManager: join(dir, names.kubeControllerManager),
     kubectl: join(dir, names.kubectl),
-    helm: join(dir, names.helm),
   };
 }

@@ -1,0 +1,36 @@
+/** One step of a run: a command that passes or fails as a whole, or projects of vitest.config.ts, whose tests are counted. */
+export type Step =
+  | { readonly kind: 'command'; readonly command: readonly [string, ...string[]] }
+  | { readonly kind: 'suites'; readonly projects: readonly [string, ...string[]] };
+
+const command = (...words: [string, ...string[]]): Step => ({ kind: 'command', command: words });
+const suites = (...projects: [string, ...string[]]): Step => ({ kind: 'suites', projects });
+
+const BUILD = command('rolldown', '-c', 'rolldown.config.ts');
+
+/**
+ * What each npm script runs. `npm test` and `npm run test:all` share no step; together they are what CI runs, and together
+ * they contain every test file. `npm run soak` repeats the random parts for hours and adds the full benchmark.
+ */
+export const RUNS: Readonly<Record<string, readonly Step[]>> = {
+  test: [
+    command('biome', 'ci', '.'),
+    command('tsc', '--noEmit'),
+    command('knip'),
+    suites('unit', 'contract', 'integration-core'),
+  ],
+  'test:all': [
+    command('node', 'test/support/licences.ts'),
+    BUILD,
+    command('node', 'bench/main.ts', '--short'),
+    suites('fuzz', 'integration'),
+    command('node', 'chaos/main.ts', '--seed', '1', '--steps', '200'),
+  ],
+  soak: [
+    BUILD,
+    suites('fuzz'),
+    command('node', 'chaos/main.ts', '--seeds', '1-30', '--steps', '400'),
+    command('node', 'chaos/main.ts', '--churn', '--minutes', '60', '--rate', '20'),
+    command('node', 'bench/main.ts'),
+  ],
+};
