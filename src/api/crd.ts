@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { gatewayConnectionSchema, gatewayConnectionStatus } from './gateway-connection.ts';
-import { gatewayUpstreamSchema, gatewayUpstreamStatus } from './gateway-upstream.ts';
+import { gatewayUpstreamSchema } from './gateway-upstream.ts';
 import { gatewayUpstreamSetSchema, gatewayUpstreamSetStatus } from './gateway-upstream-set.ts';
+import { gatewayUpstreamStatus } from './gateway-upstream-status.ts';
 import { GROUP, VERSION } from './group.ts';
 import type { RegistrySection } from './registry-section.ts';
 import { serviceRegistrySchema, serviceRegistryStatus } from './service-registry.ts';

@@ -1,4 +1,5 @@
-import { type GatewayUpstreamSpec, MAX_EXCLUDED, MAX_WARNINGS } from '../api/gateway-upstream.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { MAX_EXCLUDED, MAX_WARNINGS } from '../api/gateway-upstream-status.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { Scheme, UpstreamId } from '../model/upstream.ts';
 import { foundBy, type ResolvedBackend } from './backends.ts';

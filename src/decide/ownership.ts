@@ -27,7 +27,7 @@ const IDENTITY = [LABEL.operator, LABEL.cluster, LABEL.connection, LABEL.namespa
 const MAX_LENGTH = 64;
 
 /** `text`, or its first 55 characters, `-` and 8 hexadecimal digits of the SHA-256 of all of it. */
-function shortened(text: string): string {
+function shortenedWithHash(text: string): string {
   if (text.length <= MAX_LENGTH) return text;
   return `${text.slice(0, 55)}-${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
 }
@@ -39,17 +39,17 @@ export function idPrefixOf(idPrefix: string, namespace: string): string {
 
 /** The id of an upstream whose spec names none. */
 export function defaultUpstreamId(idPrefix: string, namespace: string, name: string): UpstreamId {
-  return interned(shortened(`${idPrefixOf(idPrefix, namespace)}${name}`));
+  return interned(shortenedWithHash(`${idPrefixOf(idPrefix, namespace)}${name}`));
 }
 
 /** The labels that say whose an upstream is, and what becomes of it if its object vanishes unseen. */
 export function ownerLabels(owner: Owner, options: { readonly orphan: boolean }): Record<string, string> {
   return {
     [LABEL.operator]: OPERATOR,
-    [LABEL.cluster]: shortened(owner.cluster),
-    [LABEL.connection]: shortened(owner.connection),
+    [LABEL.cluster]: shortenedWithHash(owner.cluster),
+    [LABEL.connection]: shortenedWithHash(owner.connection),
     [LABEL.namespace]: owner.namespace,
-    [LABEL.name]: shortened(owner.name),
+    [LABEL.name]: shortenedWithHash(owner.name),
     // Written ahead of the deletion, so that Orphan needs no gateway that answers at that moment.
     ...(options.orphan ? { [LABEL.deletionPolicy]: 'Orphan' } : {}),
   };
@@ -107,8 +107,8 @@ export function isWrittenBy(observed: ObservedUpstream, cluster: string, connect
   const { labels } = observed;
   return (
     labels[LABEL.operator] === OPERATOR &&
-    labels[LABEL.cluster] === shortened(cluster) &&
-    labels[LABEL.connection] === shortened(connection) &&
+    labels[LABEL.cluster] === shortenedWithHash(cluster) &&
+    labels[LABEL.connection] === shortenedWithHash(connection) &&
     labels[LABEL.namespace] !== undefined &&
     labels[LABEL.name] !== undefined
   );
@@ -121,7 +121,7 @@ export function labelledObject({ labels }: ObservedUpstream): ObjectKey {
 
 /** How the labels of an upstream name this object. */
 export function labelledAs(namespace: string, name: string): ObjectKey {
-  return `${namespace}/${shortened(name)}`;
+  return `${namespace}/${shortenedWithHash(name)}`;
 }
 
 /** Whether the upstream was written to stay when its object goes. */

@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import type { SpecSchemas } from '../api/crd.ts';
 import { gatewayConnectionStatus } from '../api/gateway-connection.ts';
-import { gatewayUpstreamStatus } from '../api/gateway-upstream.ts';
 import { gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import { gatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
 import { serviceRegistryStatus } from '../api/service-registry.ts';

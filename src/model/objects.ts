@@ -1,6 +1,7 @@
 import type { GatewayConnectionSpec, GatewayConnectionStatus } from '../api/gateway-connection.ts';
-import type { GatewayUpstreamSpec, GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { GatewayUpstreamSetSpec, GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import type { GatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
 import type { ServiceRegistrySpec, ServiceRegistryStatus } from '../api/service-registry.ts';
 import type { ClusterNode } from './endpoint.ts';
 import type { KeyPair } from './key-pair.ts';

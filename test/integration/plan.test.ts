@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Plan } from '../../src/cli/plan/make-plan.ts';
 import { withMirrored } from '../../src/cli/plan/mirror-endpoints.ts';
 import { PlanError } from '../../src/cli/plan/plan-error.ts';
+import type { Plan } from '../../src/cli/plan/planned.ts';
 import { ownerLabels } from '../../src/decide/ownership.ts';
 import type { JsonObject } from '../../src/runtime/json.ts';
 import { transformSlice } from '../../src/sources/kubernetes/transform.ts';

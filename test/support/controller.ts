@@ -1,5 +1,5 @@
 import type { GatewayConnectionStatus } from '../../src/api/gateway-connection.ts';
-import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
+import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream-status.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';

@@ -1,4 +1,4 @@
-import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream.ts';
+import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream-status.ts';
 import { buildDesired, type Evaluated } from '../../decide/build-desired.ts';
 import type { Change } from '../../decide/change.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';

@@ -2,12 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
 import { builtInCatalog } from '../../../../src/catalog.ts';
 import { looksIn } from '../../../../src/cli/plan/gateway-looks.ts';
-import {
-  type GatewayLook,
-  makePlan,
-  type Plan,
-  type PlannedUpstream,
-} from '../../../../src/cli/plan/make-plan.ts';
+import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
+import type { GatewayLook, Plan, PlannedUpstream } from '../../../../src/cli/plan/planned.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';

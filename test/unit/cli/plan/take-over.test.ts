@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { builtInCatalog } from '../../../../src/catalog.ts';
-import type { GatewayLook } from '../../../../src/cli/plan/make-plan.ts';
+import type { GatewayLook } from '../../../../src/cli/plan/planned.ts';
 import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
 import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
 import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { gatewayConnectionStatus } from '../../../../src/api/gateway-connection.ts';
-import { gatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
 import { gatewayUpstreamSetStatus } from '../../../../src/api/gateway-upstream-set.ts';
+import { gatewayUpstreamStatus } from '../../../../src/api/gateway-upstream-status.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
 import { markedStatus } from '../../../../src/cli/uninstall/mark-uninstalled.ts';
 
