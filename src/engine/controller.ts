@@ -124,7 +124,7 @@ interface Parts {
   readonly upstreamSets: UpstreamSets;
 }
 
-/** Creates the parts of the engine and tells each of them the others that it needs. */
+/** Creates the parts of the engine and gives each of them the others that it needs. */
 function connectParts(options: ControllerOptions): Parts {
   const conflicts = new IdConflicts();
   const queue = new EngineQueue({ ...options, run: (work, signal) => dispatch(reconcilers, work, signal) });

@@ -36,7 +36,7 @@ export interface ConnectionsOptions {
   readonly log: Logger;
   readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
-  /** The gateway holds something else as `id` than was written last; see `SessionOptions`. */
+  /** The gateway contains something else as `id` than was written last; see `SessionOptions`. */
   readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
   /** Whether an object wants `id` of the connection. */
   readonly isWanted: (connection: string, id: UpstreamId) => boolean;
@@ -154,7 +154,7 @@ export class Connections {
     try {
       driver = createDriver(mayWrite);
     } catch (error) {
-      // The driver's own words about its options: an address that is none, a certificate that cannot be read.
+      // The driver reports invalid options: an address that is not valid, a certificate that cannot be read.
       const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
       this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
       return;
