@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
+import type { RegistrySection } from './registry-section.ts';
 import { celMatches, DELETION_TIMEOUT, dnsSubdomain, durationBetween, text, withRules } from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 import { trafficFields } from './traffic.ts';
@@ -65,50 +66,102 @@ const staticAddress = z.object({
     .describe('Addresses of a lower priority get traffic only when all of the higher ones fail.'),
 });
 
-const backend = withRules(
-  z.object({
-    serviceRef: serviceRef.optional(),
-    serviceName: text(200, {
-      pattern: serviceName,
-      message:
-        'serviceName must be [namespace]/[name]:[portName] in lower case, for example default/cms:http',
-      messageExpression: `'serviceName must be [namespace]/[name]:[portName]' + (${celMatches('self', serviceDnsName)} ? ': write ' + self.split(':')[0].split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ${celMatches('self', serviceWithoutPort)} ? ': write ' + self.split(':')[0] + ':<portName>' : ' in lower case, for example default/cms:http')`,
-    })
-      .optional()
-      .describe(
-        "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one. Another namespace than the object's own must permit it by a ReferenceGrant.",
+const backendFields = {
+  serviceRef: serviceRef.optional(),
+  serviceName: text(200, {
+    pattern: serviceName,
+    message: 'serviceName must be [namespace]/[name]:[portName] in lower case, for example default/cms:http',
+    messageExpression: `'serviceName must be [namespace]/[name]:[portName]' + (${celMatches('self', serviceDnsName)} ? ': write ' + self.split(':')[0].split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ${celMatches('self', serviceWithoutPort)} ? ': write ' + self.split(':')[0] + ':<portName>' : ' in lower case, for example default/cms:http')`,
+  })
+    .optional()
+    .describe(
+      "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one. Another namespace than the object's own must permit it by a ReferenceGrant.",
+    ),
+  addresses: z
+    .array(staticAddress)
+    .min(1)
+    .max(128)
+    .optional()
+    .describe('Places outside the cluster. The connection must allow them.'),
+  weight: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(1)
+    .describe('Share of the traffic, however many endpoints this backend has. 0: none.'),
+  addressing: addressing
+    .optional()
+    .describe("How the gateway reaches this Service. Replaces the connection's as a whole."),
+};
+
+const registryFields = {
+  registryRef: z
+    .object({
+      name: text(253, { pattern: dnsSubdomain, message: 'name is the name of a ServiceRegistry' }).describe(
+        'Name of the ServiceRegistry.',
       ),
-    addresses: z
-      .array(staticAddress)
-      .min(1)
-      .max(128)
-      .optional()
-      .describe('Places outside the cluster. The connection must allow them.'),
-    weight: z
-      .int()
-      .min(0)
-      .max(100)
-      .default(1)
-      .describe('Share of the traffic, however many endpoints this backend has. 0: none.'),
-    addressing: addressing
-      .optional()
-      .describe("How the gateway reaches this Service. Replaces the connection's as a whole."),
-  }),
-  [
+    })
+    .optional()
+    .describe('A ServiceRegistry, which must allow the namespace of this object.'),
+  service: z.string().min(1).max(253).optional().describe('Name of the service in that registry.'),
+};
+
+/** What a backend may be with these types of registries. Without any, none of their fields is there. */
+function registryBackend(registries: readonly RegistrySection[]) {
+  const sections = registries.filter(({ backendSchema }) => backendSchema !== undefined);
+  const fields: Readonly<Record<string, z.ZodType>> = {
+    ...registryFields,
+    ...Object.fromEntries(
+      sections.map(({ section, backendSchema = z.never() }) => [section, backendSchema.optional()]),
+    ),
+  };
+  const leadsToRegistry = (value: object) =>
+    (value as { readonly registryRef?: unknown }).registryRef !== undefined;
+  const has = (value: object, field: string) =>
+    (value as Readonly<Record<string, unknown>>)[field] !== undefined;
+  const rules = ['service', ...sections.map(({ section }) => section)].map((field) => ({
+    rule: `!has(self.${field}) || has(self.registryRef)`,
+    message: `${field} is for registries: add registryRef, or remove it`,
+    holds: (value: object) => !has(value, field) || leadsToRegistry(value),
+  }));
+  return {
+    fields,
+    rules: [
+      {
+        rule: '!has(self.registryRef) || (has(self.service) && !has(self.addressing))',
+        message: 'a backend with registryRef needs service, and has no addressing',
+        holds: (value: object) =>
+          !leadsToRegistry(value) || (has(value, 'service') && !has(value, 'addressing')),
+      },
+      ...rules,
+    ],
+  };
+}
+
+/** A backend, which may also lead to one of these types of registries. */
+function backendSchema(registries: readonly RegistrySection[]) {
+  const registry = registries.length === 0 ? { fields: {}, rules: [] } : registryBackend(registries);
+  const kinds = [
+    'serviceRef',
+    'serviceName',
+    ...(registries.length === 0 ? [] : ['registryRef']),
+    'addresses',
+  ];
+  return withRules(z.object({ ...backendFields, ...(registry.fields as Record<never, z.ZodType>) }), [
     {
       rule: '!has(self.addressing) || !has(self.addresses)',
       message: 'addressing is for Services: addresses are places already, so remove one',
       holds: (value) => value.addressing === undefined || value.addresses === undefined,
     },
+    ...registry.rules,
     {
-      rule: '(has(self.serviceRef) ? 1 : 0) + (has(self.serviceName) ? 1 : 0) + (has(self.addresses) ? 1 : 0) == 1',
-      message: 'a backend has exactly one of serviceRef, serviceName and addresses',
+      rule: `${kinds.map((kind) => `(has(self.${kind}) ? 1 : 0)`).join(' + ')} == 1`,
+      message: `a backend has exactly one of ${kinds.slice(0, -1).join(', ')} and ${kinds.at(-1)}`,
       holds: (value) =>
-        [value.serviceRef, value.serviceName, value.addresses].filter((field) => field !== undefined)
-          .length === 1,
+        kinds.filter((kind) => (value as Readonly<Record<string, unknown>>)[kind] !== undefined).length === 1,
     },
-  ],
-);
+  ]);
+}
 
 const zones = z
   .array(
@@ -160,13 +213,18 @@ const endpoints = z
 /** What `removalGuard` is where it is not given. */
 export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
 
-/** Where the traffic goes. A set makes these from Services. */
-export const backends = z
-  .array(backend)
-  .min(1)
-  .max(16)
-  .meta({ 'x-kubernetes-list-type': 'atomic' })
-  .describe('Where the traffic goes.');
+/** Where the traffic goes. */
+function backendsSchema(registries: readonly RegistrySection[]) {
+  return z
+    .array(backendSchema(registries))
+    .min(1)
+    .max(16)
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('Where the traffic goes.');
+}
+
+/** Where the traffic goes, without registries. A set makes these from Services. */
+export const backends = backendsSchema([]);
 
 const identityFields = {
   connectionRef: z
@@ -246,10 +304,13 @@ const policyFields = {
     .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
 };
 
-function upstreamFields(sections: Readonly<Record<string, z.ZodType>>) {
+function upstreamFields(
+  sections: Readonly<Record<string, z.ZodType>>,
+  registries: readonly RegistrySection[],
+) {
   return {
     ...identityFields,
-    backends,
+    backends: backendsSchema(registries),
     endpoints: endpoints.optional(),
     ...trafficFields,
     ...sections,
@@ -258,13 +319,16 @@ function upstreamFields(sections: Readonly<Record<string, z.ZodType>>) {
 }
 
 /** The spec of a GatewayUpstream with the sections of those of `vendors` that have one. */
-export function gatewayUpstreamSchema(vendors: readonly VendorSection[]) {
+export function gatewayUpstreamSchema(
+  vendors: readonly VendorSection[],
+  registries: readonly RegistrySection[] = [],
+) {
   const sections = Object.fromEntries(
     vendors.flatMap(({ section, upstreamSchema }) =>
       upstreamSchema === undefined ? [] : [[section, upstreamSchema]],
     ),
   ) as Record<never, z.ZodType>;
-  return withRules(z.object(upstreamFields(sections)), [
+  return withRules(z.object(upstreamFields(sections, registries)), [
     {
       rule: 'self.connectionRef == oldSelf.connectionRef',
       message: 'connectionRef is immutable: delete this object and create another one',

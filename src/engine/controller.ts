@@ -14,8 +14,9 @@ import type {
   NamespaceStored,
   NodeStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import type { Reference } from '../model/reference.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
@@ -55,9 +56,11 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly services: StoreView<SetService & Stored>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
-  readonly source: DiscoverySource<ServicePortRef>;
+  readonly source: DiscoverySource<Reference>;
   /** Absent: nodes are not watched. */
   readonly nodes?: StoreView<NodeStored>;
+  /** Absent: no type of registry is built in. */
+  readonly registries?: StoreView<ServiceRegistry>;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly memberWriter: MemberWriter;
@@ -193,6 +196,7 @@ function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts
       return session?.listed === true ? { known: true, observed: session.peek(id) } : { known: false };
     },
     recall: (key) => states.recall(key),
+    lastAnswers: (key) => states.lastAnswers(key),
     now: () => clock.now(),
   };
 }

@@ -1,4 +1,4 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET, SERVICE_REGISTRY } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { grantIndexes } from '../decide/references.ts';
 import { upstreamIndexes } from '../decide/upstream-indexes.ts';
@@ -12,6 +12,7 @@ import type {
   NodeStored,
   ReferenceGrantStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
 import { MAX_CUSTOM_VALUES } from './large-object.ts';
 import {
@@ -49,6 +50,21 @@ export interface CommonResources {
 
 export function commonResources(transforms: CustomTransforms): CommonResources {
   return { ...customKinds(transforms), ...CORE_KINDS, grants: GRANTS };
+}
+
+/** Undefined where no type of registry is built in. */
+export function registryResource({
+  serviceRegistry,
+}: CustomTransforms): FollowedResource<ServiceRegistry> | undefined {
+  return (
+    serviceRegistry && {
+      ...SERVICE_REGISTRY,
+      ...CUSTOM,
+      transform: serviceRegistry,
+      indexes: {},
+      permissions: followed(),
+    }
+  );
 }
 
 function customKinds({

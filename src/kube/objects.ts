@@ -5,6 +5,7 @@ import { gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
 import { gatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
+import { serviceRegistryStatus } from '../api/service-registry.ts';
 import { keyPairProblem } from '../decide/key-pair.ts';
 import type { KeyPair } from '../model/key-pair.ts';
 import type {
@@ -19,6 +20,7 @@ import type {
   Parsed,
   ReferenceGrantStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
 import { interned } from '../runtime/interned.ts';
 import {
@@ -112,13 +114,19 @@ export interface CustomTransforms {
   readonly gatewayConnection: (value: unknown) => GatewayConnection | undefined;
   readonly gatewayUpstream: (value: unknown) => GatewayUpstream | undefined;
   readonly gatewayUpstreamSet: (value: unknown) => GatewayUpstreamSet | undefined;
+  /** Absent: no type of registry is built in. */
+  readonly serviceRegistry?: (value: unknown) => ServiceRegistry | undefined;
 }
 
 export function customTransforms(schemas: SpecSchemas): CustomTransforms {
+  const { serviceRegistry } = schemas;
   return {
     gatewayConnection: (value) => customObject(value, schemas.gatewayConnection, gatewayConnectionStatus),
     gatewayUpstream: (value) => transformGatewayUpstream(value, schemas.gatewayUpstream),
     gatewayUpstreamSet: (value) => transformGatewayUpstreamSet(value, schemas.gatewayUpstreamSet),
+    ...(serviceRegistry === undefined
+      ? {}
+      : { serviceRegistry: (value) => customObject(value, serviceRegistry, serviceRegistryStatus) }),
   };
 }
 

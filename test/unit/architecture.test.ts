@@ -54,12 +54,12 @@ const RULES: readonly Rule[] = [
   },
   {
     from: /^sources\/[^/]+\.ts$/,
-    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//],
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^node:util$/],
     mayHaveTypesOf: [/^zod$/],
   },
   {
     from: /^sources\/[^/]+\//,
-    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/],
+    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/, node],
   },
   {
     from: /^gateways\/[^/]+\.ts$/,

@@ -12,6 +12,7 @@ import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts'
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { combineSources } from '../../sources/sources.ts';
 import { claimsOf } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
 import type { GatewayLook, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
@@ -63,7 +64,7 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
     clusterId,
     vendorOf: catalog.vendor,
     claims: claimsOf(stores),
-    source: createKubernetesSource(stores),
+    source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
     held: (connection, id) => {
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };

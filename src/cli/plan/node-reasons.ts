@@ -2,7 +2,7 @@ import type { JudgedNode } from '../../decide/addressing.ts';
 import type { ResolvedBackend } from '../../decide/backends.ts';
 import type { NodeChange } from '../../decide/diff.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
-import type { ServicePortRef } from '../../model/reference.ts';
+import type { Reference } from '../../model/reference.ts';
 import type { UpstreamNode } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 
@@ -133,6 +133,8 @@ function placesOf(
   }
 }
 
-function serviceOf({ namespace, name }: ServicePortRef): string {
-  return `Service ${namespace}/${name}`;
+function serviceOf(ref: Reference): string {
+  return ref.source === 'Kubernetes'
+    ? `Service ${ref.namespace}/${ref.name}`
+    : `service ${ref.service} of ServiceRegistry ${ref.registry}`;
 }

@@ -9,14 +9,16 @@ import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
 import { isMarked } from '../../decide/ownership.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
+import type { SourceView } from '../../decide/snapshot.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
 import { greatestCommonDivisor } from '../../decide/weights.ts';
 import type { Protocol } from '../../model/endpoint.ts';
 import { keyOf } from '../../model/keys.ts';
 import type { GatewayConnection } from '../../model/objects.ts';
-import type { ServicePortRef } from '../../model/reference.ts';
+import type { Reference, ServicePortRef } from '../../model/reference.ts';
 import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { combineSources } from '../../sources/sources.ts';
 import { claimsOf } from './kinds.ts';
 import type { GatewayLook, PlanInput } from './planned.ts';
 
@@ -77,14 +79,14 @@ interface Origin {
 /** Writes the objects that take upstreams over. */
 class TakeOverWriter {
   readonly #input: TakeOverInput;
-  readonly #source: ReturnType<typeof createKubernetesSource>;
+  readonly #source: SourceView<Reference>;
   readonly #servicesBy: Readonly<Record<Protocol, ReadonlyMap<string, readonly ServicePortRef[]>>>;
   /** Of objects that exist or were written; `namespace/name`. */
   readonly #names: Set<string>;
 
   constructor(input: TakeOverInput) {
     this.#input = input;
-    this.#source = createKubernetesSource(input.stores);
+    this.#source = combineSources({ Kubernetes: createKubernetesSource(input.stores) });
     this.#servicesBy = { TCP: this.#servicesByPlaces('TCP'), UDP: this.#servicesByPlaces('UDP') };
     this.#names = new Set([...input.stores.upstreams.list()].map(keyOf));
   }
@@ -182,7 +184,7 @@ class TakeOverWriter {
     for (const { namespace, name, ports } of this.#input.stores.services.list()) {
       for (const { name: portName, port } of ports.filter((one) => one.protocol === protocol)) {
         const by = { by: 'servicePort', port: portName === '' ? port : portName } as const;
-        const ref = { namespace, name, port: by, protocol };
+        const ref: ServicePortRef = { source: 'Kubernetes', namespace, name, port: by, protocol };
         const known = this.#source.read(ref);
         if (known.state !== 'known') continue;
         const { endpoints } = chooseEndpoints(known.endpoints, known.preferredFamily);

@@ -4,6 +4,7 @@ import type { Change } from '../../decide/change.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';
 import { upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
+import { lastAnswersOf } from '../../decide/last-answers.ts';
 import { type Decision, planChange } from '../../decide/plan-change.ts';
 import {
   createTimeOf,
@@ -60,6 +61,7 @@ export async function applyUpstream(
     });
     return done;
   }
+  state.lastAnswers = lastAnswersOf(evaluation.backends);
   if (evaluation.desired.action === 'notYet') {
     // The source reports more in a moment, and a status in between would only flap; unless it has no permission to read.
     reportMissingPermission(deps, object);

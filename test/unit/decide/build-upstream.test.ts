@@ -101,22 +101,46 @@ describe('backendTargets', () => {
     [
       'a Service of the own namespace, port by number',
       { serviceRef: { name: 'web', port: 80 } },
-      { namespace: 'shop', name: 'web', port: { by: 'servicePort', port: 80 }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'shop',
+        name: 'web',
+        port: { by: 'servicePort', port: 80 },
+        protocol: 'TCP',
+      },
     ],
     [
       'a Service of another namespace, port by name',
       { serviceRef: { name: 'web', namespace: 'other', port: 'http' } },
-      { namespace: 'other', name: 'web', port: { by: 'servicePort', port: 'http' }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'other',
+        name: 'web',
+        port: { by: 'servicePort', port: 'http' },
+        protocol: 'TCP',
+      },
     ],
     [
       "APISIX's spelling, port by name",
       { serviceName: 'default/cms:http' },
-      { namespace: 'default', name: 'cms', port: { by: 'endpointPort', port: 'http' }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'default',
+        name: 'cms',
+        port: { by: 'endpointPort', port: 'http' },
+        protocol: 'TCP',
+      },
     ],
     [
       "APISIX's spelling, port by number",
       { serviceName: 'default/cms:8080' },
-      { namespace: 'default', name: 'cms', port: { by: 'endpointPort', port: '8080' }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'default',
+        name: 'cms',
+        port: { by: 'endpointPort', port: '8080' },
+        protocol: 'TCP',
+      },
     ],
   ])('%s', (_, backend, ref) => {
     expect(refOf(backend)).toEqual(ref);

@@ -110,7 +110,7 @@ describe('the controller', () => {
         type: 'test',
         run: async () => undefined,
         subscribe(ref, changed) {
-          notify.set(ref.name, changed);
+          if (ref.source === 'Kubernetes') notify.set(ref.name, changed);
           subscribed += 1;
           return {
             [Symbol.dispose]() {

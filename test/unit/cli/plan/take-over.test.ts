@@ -10,6 +10,7 @@ import { backendTargets } from '../../../../src/decide/backends.ts';
 import { buildUpstream } from '../../../../src/decide/build-upstream.ts';
 import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { combineSources } from '../../../../src/sources/sources.ts';
 import { admit, gatewayFormat, gatewayUpstreamSpec, storesOf } from '../../../support/catalog.ts';
 import { ownerLabels } from '../../../support/owner-labels.ts';
 
@@ -272,7 +273,7 @@ describe('what would take an upstream over', () => {
 
   it('desires what was desired, whatever valid spec an upstream was written from', () => {
     const cluster = stores({});
-    const source = createKubernetesSource(cluster);
+    const source = combineSources({ Kubernetes: createKubernetesSource(cluster) });
     const desiredOf = (spec: unknown) => {
       const parsed = gatewayUpstreamSpec.parse(spec);
       const backends = backendTargets(parsed, 'shop').map((target) =>
