@@ -37,7 +37,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           // Files keep no state in modules. One graph of modules for all of them halves the time.
           isolate: false,
         },

@@ -10,6 +10,10 @@ const upstreamsOf = (site: Site): string => `${GROUP_PATH}/namespaces/${namespac
 
 /** More than a recursive comparison can take, and less than the API server refuses. */
 const DEPTH = 3000;
+/** Lists of seven levels in one list: 1.2 MB, nearly all that the API server stores. */
+const WIDTH = 80_000;
+/** Each took the operator a third of a second, as often as it was read. */
+const WIDE_UPSTREAMS = 20;
 /** Of connections that do not exist. */
 const UNKNOWN_CONNECTIONS = 60;
 /** Backtracking engines take exponential time for it where a name does not match. */
@@ -54,6 +58,25 @@ export const HOSTILE_FAULTS: readonly Fault[] = [
         detail: name,
         steps: random.between(3, 20),
         heal: () => removeHostile(site, name),
+      };
+    },
+  },
+  {
+    name: 'tenant spreads widely',
+    weight: 3,
+    place: 'tenant spreads',
+    async strike(site, random) {
+      const names = Array.from({ length: WIDE_UPSTREAMS }, () => uniqueName('wide', random));
+      const overrides = { x: Array.from({ length: WIDTH }, () => [[[[[[[]]]]]]]) };
+      for (const name of names) await makeHostile(site, name, { apisix: { overrides } });
+      // All of them are in the next list.
+      for (const replica of site.replicas) replica.proxy.cutAll();
+      return {
+        detail: `${names.length} of them`,
+        steps: random.between(3, 10),
+        async heal() {
+          await Promise.all(names.map((name) => removeHostile(site, name)));
+        },
       };
     },
   },

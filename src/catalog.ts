@@ -1,11 +1,14 @@
 import { type CustomResource, customResources, type SpecSchemas, specSchemas } from './api/crd.ts';
 import { vendors as builtInVendors } from './gateways/index.ts';
 import type { Vendor } from './gateways/vendor.ts';
-import { type CommonResources, commonResources } from './kube/followed-resources.ts';
+import { type CommonResources, commonResources, registryResource } from './kube/followed-resources.ts';
 import { type CustomTransforms, customTransforms } from './kube/objects.ts';
-import type { FollowedResource } from './model/followed-resource.ts';
+import type { FollowedKind, FollowedResource } from './model/followed-resource.ts';
+import type { ServiceRegistry } from './model/objects.ts';
+import { registryTypes as builtInRegistryTypes } from './sources/index.ts';
 import { kubernetesResources } from './sources/kubernetes/followed-resources.ts';
 import type { EndpointsFacts, ServiceFacts, SliceFacts } from './sources/kubernetes/transform.ts';
+import type { RegistryType } from './sources/registry.ts';
 
 /** What a program is built from, and what follows from that. */
 export interface Catalog {
@@ -17,6 +20,11 @@ export interface Catalog {
   readonly followedResources: FollowedResources;
   /** By `spec.type` of a GatewayConnection. Throws for a type that the schema does not allow. */
   vendor(type: string): Vendor;
+  readonly registryTypes: readonly RegistryType[];
+  /** Undefined: no type of registry is built in. */
+  readonly registries: FollowedResource<ServiceRegistry> | undefined;
+  /** All of these, for what the operator needs permissions for. */
+  readonly followedKinds: readonly FollowedKind[];
 }
 
 export interface FollowedResources extends CommonResources {
@@ -27,17 +35,24 @@ export interface FollowedResources extends CommonResources {
 
 export interface CatalogOptions {
   readonly vendors: readonly Vendor[];
+  /** Types of service registries. Without any, there is no kind ServiceRegistry. */
+  readonly registryTypes?: readonly RegistryType[];
 }
 
-export function createCatalog({ vendors }: CatalogOptions): Catalog {
+export function createCatalog({ vendors, registryTypes = [] }: CatalogOptions): Catalog {
   const byType = new Map(vendors.map((vendor) => [vendor.type, vendor]));
-  const schemas = specSchemas(vendors);
+  const schemas = specSchemas(vendors, registryTypes);
   const transforms = customTransforms(schemas);
+  const resources = followedResources(transforms);
+  const registries = registryResource(transforms);
   return {
+    registryTypes,
+    registries,
+    followedKinds: [...Object.values(resources), ...(registries === undefined ? [] : [registries])],
     schemas,
     customResources: customResources(schemas),
     transforms,
-    followedResources: followedResources(transforms),
+    followedResources: resources,
     vendor(type) {
       const vendor = byType.get(type);
       if (vendor === undefined) throw new Error(`no gateway of type ${type} is built in`);
@@ -52,4 +67,7 @@ function followedResources(transforms: CustomTransforms): FollowedResources {
 }
 
 /** What the released program is built from. */
-export const builtInCatalog: Catalog = createCatalog({ vendors: builtInVendors });
+export const builtInCatalog: Catalog = createCatalog({
+  vendors: builtInVendors,
+  registryTypes: builtInRegistryTypes,
+});

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { OPERATOR } from './api/group.ts';
 import { METRICS } from './api/metrics.ts';
-import type { Catalog, FollowedResources } from './catalog.ts';
+import type { Catalog } from './catalog.ts';
 import type { Config } from './config/config.ts';
 import { type Controller, createController } from './engine/controller.ts';
 import { createInstruments, objectSamples } from './engine/instruments.ts';
@@ -20,6 +20,7 @@ import { createPermissionMonitor } from './kube/permissions.ts';
 import { permissionsNeeded } from './kube/rbac.ts';
 import { OBJECT_STEPS } from './kube/store.ts';
 import { createTransport, type KubeTransport } from './kube/transport.ts';
+import type { Reference } from './model/reference.ts';
 import { createBackoff } from './runtime/backoff.ts';
 import { systemClock } from './runtime/clock.ts';
 import type { Logger } from './runtime/logger.ts';
@@ -27,6 +28,9 @@ import { createMetrics, type Metrics } from './runtime/metrics.ts';
 import { type OpsServer, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
 import { createKubernetesSource } from './sources/kubernetes/source.ts';
+import { ServiceRegistries } from './sources/registries.ts';
+import type { DiscoverySource } from './sources/source.ts';
+import { combineSources } from './sources/sources.ts';
 
 const clock = systemClock;
 const { random } = Math;
@@ -41,7 +45,7 @@ export async function runOperator(
   const metrics = createMetrics();
   const { transport, permissions } = connectCluster(catalog, config, log);
   const { reflectors, stores } = followCluster(transport, metrics, catalog, config, log);
-  const source = createKubernetesSource(stores);
+  const source = createSources(catalog, config, log, stores);
   const election = createElection(transport, config, log);
   const guarded = guardWrites(transport, election.mayWrite);
   const events = createEvents(guarded, stores, log, signal);
@@ -91,6 +95,32 @@ export async function runOperator(
   }
 }
 
+/** Every source that is built in. */
+function createSources(
+  { registryTypes: types }: Catalog,
+  { operatorNamespace }: Config,
+  log: Logger,
+  stores: OperatorStores,
+): DiscoverySource<Reference> {
+  const { registries, secrets } = stores;
+  return combineSources({
+    Kubernetes: createKubernetesSource(stores),
+    ...(registries === undefined
+      ? {}
+      : {
+          Registry: new ServiceRegistries({
+            registries,
+            secrets,
+            operatorNamespace,
+            types,
+            clock,
+            random,
+            log,
+          }),
+        }),
+  });
+}
+
 function connectCluster(catalog: Catalog, config: Config, log: Logger) {
   const transport = createTransport({
     kubeConfig: loadKubeConfig(config.kubeconfig),
@@ -100,7 +130,7 @@ function connectCluster(catalog: Catalog, config: Config, log: Logger) {
   });
   const permissions = createPermissionMonitor({
     transport,
-    permissions: permissionsNeeded(Object.values(catalog.followedResources), config),
+    permissions: permissionsNeeded(catalog.followedKinds, config),
     clock,
     log,
     intervalMs: config.permissionCheckInterval,
@@ -125,7 +155,7 @@ function followCluster(
     namespaces: config.namespaces,
     onObjectFailure: (watch, step) => objectFailures({ watch, step }),
   });
-  const stores = followAll(caches, catalog.followedResources, config);
+  const stores = followAll(caches, catalog, config);
   for (const { name } of caches.reflectors) {
     for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
   }
@@ -205,7 +235,7 @@ async function serveOps(
 type OperatorStores = ReturnType<typeof followAll>;
 
 /** The caches of everything that the operator follows. Their order is that of readiness and `/debug/state`. */
-function followAll(caches: Caches, resources: FollowedResources, config: Config) {
+function followAll(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
   const { operatorNamespace, secretNamespaces } = config;
   return {
     upstreams: caches.follow(resources.upstreams),
@@ -219,6 +249,7 @@ function followAll(caches: Caches, resources: FollowedResources, config: Config)
     services: caches.follow(resources.services),
     slices: caches.follow(resources.slices),
     grants: caches.follow(resources.grants),
+    ...(registries === undefined ? {} : { registries: caches.follow(registries) }),
     ...(config.watchNodes ? { nodes: caches.follow(resources.nodes) } : {}),
     ...(config.readEndpoints ? { endpoints: caches.follow(resources.endpoints) } : {}),
   };

@@ -1,8 +1,11 @@
 import { z } from 'zod';
 import { gatewayConnectionSchema, gatewayConnectionStatus } from './gateway-connection.ts';
-import { gatewayUpstreamSchema, gatewayUpstreamStatus } from './gateway-upstream.ts';
+import { gatewayUpstreamSchema } from './gateway-upstream.ts';
 import { gatewayUpstreamSetSchema, gatewayUpstreamSetStatus } from './gateway-upstream-set.ts';
+import { gatewayUpstreamStatus } from './gateway-upstream-status.ts';
 import { GROUP, VERSION } from './group.ts';
+import type { RegistrySection } from './registry-section.ts';
+import { serviceRegistrySchema, serviceRegistryStatus } from './service-registry.ts';
 import type { VendorSection } from './vendor-section.ts';
 
 interface PrinterColumn {
@@ -90,6 +93,19 @@ export const GATEWAY_UPSTREAM_SET = {
   ],
 } as const satisfies CustomKind;
 
+/** Only in a program with a type of registry. */
+export const SERVICE_REGISTRY = {
+  kind: 'ServiceRegistry',
+  plural: 'serviceregistries',
+  shortName: 'svcreg',
+  scope: 'Cluster',
+  description: 'One service registry that GatewayUpstreams may use, owned by the platform team.',
+  columns: [
+    { name: 'Type', type: 'string', jsonPath: '.spec.type' },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ],
+} as const satisfies CustomKind;
+
 /** Every kind of this group, in the order in which they are installed. */
 export const CUSTOM_RESOURCES: readonly CustomKind[] = [
   GATEWAY_CONNECTION,
@@ -102,14 +118,21 @@ export interface SpecSchemas {
   readonly gatewayConnection: ReturnType<typeof gatewayConnectionSchema>;
   readonly gatewayUpstream: ReturnType<typeof gatewayUpstreamSchema>;
   readonly gatewayUpstreamSet: ReturnType<typeof gatewayUpstreamSetSchema>;
+  /** Absent: no type of registry is built in. */
+  readonly serviceRegistry?: ReturnType<typeof serviceRegistrySchema>;
 }
 
-export function specSchemas(vendors: readonly VendorSection[]): SpecSchemas {
-  const gatewayUpstream = gatewayUpstreamSchema(vendors);
+export function specSchemas(
+  vendors: readonly VendorSection[],
+  registries: readonly RegistrySection[] = [],
+): SpecSchemas {
+  const gatewayUpstream = gatewayUpstreamSchema(vendors, registries);
+  const [first, ...others] = registries;
   return {
     gatewayConnection: gatewayConnectionSchema(vendors),
     gatewayUpstream,
     gatewayUpstreamSet: gatewayUpstreamSetSchema(gatewayUpstream),
+    ...(first === undefined ? {} : { serviceRegistry: serviceRegistrySchema([first, ...others]) }),
   };
 }
 
@@ -119,12 +142,15 @@ export interface CustomResource extends CustomKind {
   readonly status: z.ZodType;
 }
 
-/** `CUSTOM_RESOURCES` with their schemas, in the same order. */
+/** `CUSTOM_RESOURCES` with their schemas, in the same order, and ServiceRegistry where it has one. */
 export function customResources(schemas: SpecSchemas): readonly CustomResource[] {
   return [
     { ...GATEWAY_CONNECTION, spec: schemas.gatewayConnection, status: gatewayConnectionStatus },
     { ...GATEWAY_UPSTREAM, spec: schemas.gatewayUpstream, status: gatewayUpstreamStatus },
     { ...GATEWAY_UPSTREAM_SET, spec: schemas.gatewayUpstreamSet, status: gatewayUpstreamSetStatus },
+    ...(schemas.serviceRegistry === undefined
+      ? []
+      : [{ ...SERVICE_REGISTRY, spec: schemas.serviceRegistry, status: serviceRegistryStatus }]),
   ];
 }
 

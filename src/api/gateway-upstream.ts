@@ -1,29 +1,24 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
-import {
-  celMatches,
-  conditions,
-  count,
-  DELETION_TIMEOUT,
-  dnsSubdomain,
-  durationBetween,
-  observedGeneration,
-  pendingStatusInNamespace,
-  text,
-  withRules,
-} from './schema.ts';
+import type { RegistrySection } from './registry-section.ts';
+import { celMatches, DELETION_TIMEOUT, dnsSubdomain, durationBetween, text, withRules } from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
 import { trafficFields } from './traffic.ts';
 import type { VendorSection } from './vendor-section.ts';
 
 const serviceName =
   /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
 /** `<name>.<namespace>`, however much of the cluster's domain and whatever port follows. */
 const serviceDnsName = /^[a-z0-9-]+[.][a-z0-9-]+([.]svc([.][a-z0-9.-]*)?)?(:.*)?$/;
+
 const serviceWithoutPort = /^[a-z0-9-]+\/[a-z0-9-]+:?$/;
+
 const host = /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/;
+
 /** What ends like this is an IPv4 address to every resolver, and no name. */
 const numericEnd = /(^|[.])([0-9]+|0[xX][0-9a-fA-F]*)$/;
+
 const ipv4 = /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}|.*:.*)$/;
 
 const port = z.int().min(1).max(65535);
@@ -57,7 +52,8 @@ const staticAddress = z.object({
       rule: "self.contains('.') || self.contains(':') || self.lowerAscii() == 'localhost'",
       message:
         'a name without a dot leads into the cluster: use serviceRef, or write the complete name, for example db.example.com',
-      holds: (value) => value.includes('.') || value.includes(':') || value.toLowerCase() === 'localhost',
+      // Only at admission: an object that is older than this rule keeps a valid spec, so that it can be deleted. HostPolicy
+      // denies such a name, which removes its nodes.
     },
   ]).describe('IPv4 address, IPv6 address without brackets, or DNS name.'),
   port: port.describe('Port number.'),
@@ -70,50 +66,102 @@ const staticAddress = z.object({
     .describe('Addresses of a lower priority get traffic only when all of the higher ones fail.'),
 });
 
-const backend = withRules(
-  z.object({
-    serviceRef: serviceRef.optional(),
-    serviceName: text(200, {
-      pattern: serviceName,
-      message:
-        'serviceName must be [namespace]/[name]:[portName] in lower case, for example default/cms:http',
-      messageExpression: `'serviceName must be [namespace]/[name]:[portName]' + (${celMatches('self', serviceDnsName)} ? ': write ' + self.split(':')[0].split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ${celMatches('self', serviceWithoutPort)} ? ': write ' + self.split(':')[0] + ':<portName>' : ' in lower case, for example default/cms:http')`,
-    })
-      .optional()
-      .describe(
-        "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one. Another namespace than the object's own must permit it by a ReferenceGrant.",
+const backendFields = {
+  serviceRef: serviceRef.optional(),
+  serviceName: text(200, {
+    pattern: serviceName,
+    message: 'serviceName must be [namespace]/[name]:[portName] in lower case, for example default/cms:http',
+    messageExpression: `'serviceName must be [namespace]/[name]:[portName]' + (${celMatches('self', serviceDnsName)} ? ': write ' + self.split(':')[0].split('.')[1] + '/' + self.split('.')[0] + ':<portName> instead of ' + self : ${celMatches('self', serviceWithoutPort)} ? ': write ' + self.split(':')[0] + ':<portName>' : ' in lower case, for example default/cms:http')`,
+  })
+    .optional()
+    .describe(
+      "APISIX's own spelling, `[namespace]/[name]:[portName]`. The part after the colon is the name of an endpoint port, or the number of an unnamed one. Another namespace than the object's own must permit it by a ReferenceGrant.",
+    ),
+  addresses: z
+    .array(staticAddress)
+    .min(1)
+    .max(128)
+    .optional()
+    .describe('Places outside the cluster. The connection must allow them.'),
+  weight: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(1)
+    .describe('Share of the traffic, however many endpoints this backend has. 0: none.'),
+  addressing: addressing
+    .optional()
+    .describe("How the gateway reaches this Service. Replaces the connection's as a whole."),
+};
+
+const registryFields = {
+  registryRef: z
+    .object({
+      name: text(253, { pattern: dnsSubdomain, message: 'name is the name of a ServiceRegistry' }).describe(
+        'Name of the ServiceRegistry.',
       ),
-    addresses: z
-      .array(staticAddress)
-      .min(1)
-      .max(128)
-      .optional()
-      .describe('Places outside the cluster. The connection must allow them.'),
-    weight: z
-      .int()
-      .min(0)
-      .max(100)
-      .default(1)
-      .describe('Share of the traffic, however many endpoints this backend has. 0: none.'),
-    addressing: addressing
-      .optional()
-      .describe("How the gateway reaches this Service. Replaces the connection's as a whole."),
-  }),
-  [
+    })
+    .optional()
+    .describe('A ServiceRegistry, which must allow the namespace of this object.'),
+  service: z.string().min(1).max(253).optional().describe('Name of the service in that registry.'),
+};
+
+/** What a backend may be with these types of registries. Without any, none of their fields is there. */
+function registryBackend(registries: readonly RegistrySection[]) {
+  const sections = registries.filter(({ backendSchema }) => backendSchema !== undefined);
+  const fields: Readonly<Record<string, z.ZodType>> = {
+    ...registryFields,
+    ...Object.fromEntries(
+      sections.map(({ section, backendSchema = z.never() }) => [section, backendSchema.optional()]),
+    ),
+  };
+  const leadsToRegistry = (value: object) =>
+    (value as { readonly registryRef?: unknown }).registryRef !== undefined;
+  const has = (value: object, field: string) =>
+    (value as Readonly<Record<string, unknown>>)[field] !== undefined;
+  const rules = ['service', ...sections.map(({ section }) => section)].map((field) => ({
+    rule: `!has(self.${field}) || has(self.registryRef)`,
+    message: `${field} is for registries: add registryRef, or remove it`,
+    holds: (value: object) => !has(value, field) || leadsToRegistry(value),
+  }));
+  return {
+    fields,
+    rules: [
+      {
+        rule: '!has(self.registryRef) || (has(self.service) && !has(self.addressing))',
+        message: 'a backend with registryRef needs service, and has no addressing',
+        holds: (value: object) =>
+          !leadsToRegistry(value) || (has(value, 'service') && !has(value, 'addressing')),
+      },
+      ...rules,
+    ],
+  };
+}
+
+/** A backend, which may also lead to one of these types of registries. */
+function backendSchema(registries: readonly RegistrySection[]) {
+  const registry = registries.length === 0 ? { fields: {}, rules: [] } : registryBackend(registries);
+  const kinds = [
+    'serviceRef',
+    'serviceName',
+    ...(registries.length === 0 ? [] : ['registryRef']),
+    'addresses',
+  ];
+  return withRules(z.object({ ...backendFields, ...(registry.fields as Record<never, z.ZodType>) }), [
     {
       rule: '!has(self.addressing) || !has(self.addresses)',
       message: 'addressing is for Services: addresses are places already, so remove one',
       holds: (value) => value.addressing === undefined || value.addresses === undefined,
     },
+    ...registry.rules,
     {
-      rule: '(has(self.serviceRef) ? 1 : 0) + (has(self.serviceName) ? 1 : 0) + (has(self.addresses) ? 1 : 0) == 1',
-      message: 'a backend has exactly one of serviceRef, serviceName and addresses',
+      rule: `${kinds.map((kind) => `(has(self.${kind}) ? 1 : 0)`).join(' + ')} == 1`,
+      message: `a backend has exactly one of ${kinds.slice(0, -1).join(', ')} and ${kinds.at(-1)}`,
       holds: (value) =>
-        [value.serviceRef, value.serviceName, value.addresses].filter((field) => field !== undefined)
-          .length === 1,
+        kinds.filter((kind) => (value as Readonly<Record<string, unknown>>)[kind] !== undefined).length === 1,
     },
-  ],
-);
+  ]);
+}
 
 const zones = z
   .array(
@@ -165,13 +213,18 @@ const endpoints = z
 /** What `removalGuard` is where it is not given. */
 export const REMOVAL_GUARD_DEFAULTS = { maxRemovalPercent: 50, holdFor: '5m', whenExpired: 'Clear' } as const;
 
-/** Where the traffic goes. A set makes these from Services. */
-export const backends = z
-  .array(backend)
-  .min(1)
-  .max(16)
-  .meta({ 'x-kubernetes-list-type': 'atomic' })
-  .describe('Where the traffic goes.');
+/** Where the traffic goes. */
+function backendsSchema(registries: readonly RegistrySection[]) {
+  return z
+    .array(backendSchema(registries))
+    .min(1)
+    .max(16)
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('Where the traffic goes.');
+}
+
+/** Where the traffic goes, without registries. A set makes these from Services. */
+export const backends = backendsSchema([]);
 
 const identityFields = {
   connectionRef: z
@@ -251,10 +304,13 @@ const policyFields = {
     .describe('In a namespace that is being deleted, Delete becomes Orphan after this time.'),
 };
 
-function upstreamFields(sections: Readonly<Record<string, z.ZodType>>) {
+function upstreamFields(
+  sections: Readonly<Record<string, z.ZodType>>,
+  registries: readonly RegistrySection[],
+) {
   return {
     ...identityFields,
-    backends,
+    backends: backendsSchema(registries),
     endpoints: endpoints.optional(),
     ...trafficFields,
     ...sections,
@@ -263,13 +319,16 @@ function upstreamFields(sections: Readonly<Record<string, z.ZodType>>) {
 }
 
 /** The spec of a GatewayUpstream with the sections of those of `vendors` that have one. */
-export function gatewayUpstreamSchema(vendors: readonly VendorSection[]) {
+export function gatewayUpstreamSchema(
+  vendors: readonly VendorSection[],
+  registries: readonly RegistrySection[] = [],
+) {
   const sections = Object.fromEntries(
     vendors.flatMap(({ section, upstreamSchema }) =>
       upstreamSchema === undefined ? [] : [[section, upstreamSchema]],
     ),
   ) as Record<never, z.ZodType>;
-  return withRules(z.object(upstreamFields(sections)), [
+  return withRules(z.object(upstreamFields(sections, registries)), [
     {
       rule: 'self.connectionRef == oldSelf.connectionRef',
       message: 'connectionRef is immutable: delete this object and create another one',
@@ -309,161 +368,14 @@ export function gatewayUpstreamSchema(vendors: readonly VendorSection[]) {
   ]);
 }
 
+const commonFields = new Set(Object.keys(upstreamFields({})));
+
+/** The fields of a spec, as its schema made it, that are sections of vendors. */
+export function vendorSectionsOf(spec: object): readonly string[] {
+  return Object.keys(spec).filter((field) => !commonFields.has(field));
+}
+
 /** Without the sections of vendors (`upstreamSectionOf`). */
 export type GatewayUpstreamSpec = z.output<ReturnType<typeof gatewayUpstreamSchema>>;
+
 export type Backend = GatewayUpstreamSpec['backends'][number];
-
-/** Why an endpoint is not in the gateway, or in it all the same (`Held`). */
-export const EXCLUDED_REASONS = {
-  NotReady: 'It is not ready, and does not terminate.',
-  Terminating: 'It terminates, and no longer serves, or another endpoint is ready.',
-  WrongFamily:
-    'It has no address of the IP family that is used: `spec.endpoints.family`, or the first of the `ipFamilies` of its Service.',
-  PortMissing: 'Its slice has no port of that name and protocol, or the port has no number.',
-  NodeUnusable:
-    'With addressing mode Node: the node is not ready, is excluded from external load balancers, has no address of the type and family, or, where only nodes with an endpoint count, is left out by the `nodeSelector`.',
-  AddressNotAllowed:
-    'Its address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `spec.addresses.deny` of the GatewayConnection, whose `spec.addresses.allow` does not name it. With addressing mode LoadBalancer also a name inside the cluster.',
-  Held: 'Nobody wants it any more, and [the removal guard](concepts.md#what-is-held) keeps it in the gateway for a while.',
-} as const;
-
-export type ExcludedReason = keyof typeof EXCLUDED_REASONS;
-
-/** As many as `status.excluded` holds. */
-export const MAX_EXCLUDED = 10;
-
-/** What is accepted but not as it was asked for. */
-export const WARNING_REASONS = {
-  WeightsApproximate:
-    'Backends, zones or addresses get only approximately their shares: there are too many endpoints for whole numbers within a sum of 10,000 (1,000 with ConsistentHash).',
-  WeightSumTooLarge:
-    'There are more endpoints than that sum allows, and each has a weight of at least 1. Each change costs the gateway more memory and time.',
-} as const;
-
-export type WarningReason = keyof typeof WARNING_REASONS;
-
-/** As many as `status.warnings` holds. */
-export const MAX_WARNINGS = 8;
-
-/** As many as `status.plan.changes` holds. */
-export const MAX_PLANNED_CHANGES = 20;
-
-/** Why a data plane is said to lag. */
-export const LAGGING_REASONS = {
-  Unreachable: 'It cannot be asked what it serves. `status.dataPlanes` of the GatewayConnection says why.',
-  OlderContent:
-    'It serves something else than what was written last, for more than 5 s. Look at its log and its connection to etcd.',
-  Missing:
-    'It has no such upstream, more than 5 s after it was written. Look at its log and its connection to etcd.',
-} as const;
-
-export type LaggingReason = keyof typeof LAGGING_REASONS;
-
-/** As many as `status.dataPlanes.lagging` holds. */
-export const MAX_LAGGING = 10;
-
-export const gatewayUpstreamStatus = z
-  .object({
-    observedGeneration,
-    upstreamId: z.string().optional().describe('Id of the upstream in the gateway.'),
-    upstreamCreateTime: z
-      .string()
-      .meta({ format: 'date-time' })
-      .optional()
-      .describe("The gateway's own create_time of the upstream."),
-    endpoints: z
-      .object({
-        summary: z.string().describe('`ready` of all that are counted here, for example `3/4`.'),
-        ready: count.describe('Endpoints that get traffic because they are ready.'),
-        draining: count.describe(
-          'Endpoints in the gateway that terminate and still serve: they get the traffic where none is ready, else they have weight 0 (`drain: ZeroWeight`).',
-        ),
-        excluded: count.describe(
-          'Endpoints that are left out: not ready, terminating, of another family, or without the port; with addressing mode Node also nodes that are of no use.',
-        ),
-        held: count
-          .default(0)
-          .describe('Nodes that are not wanted any more and that the removal guard keeps in the gateway.'),
-      })
-      .optional()
-      .describe('The endpoints behind all backends. At most one write in 10 s while it keeps changing.'),
-    excluded: z
-      .array(
-        z.object({
-          address: z
-            .string()
-            .max(320)
-            .describe(
-              'Address of the endpoint, with its port where that is known, for example `10.0.0.1:8080`.',
-            ),
-          reason: z
-            .enum(Object.keys(EXCLUDED_REASONS) as ExcludedReason[])
-            .describe('Why it is left out. Held: it is kept though it is not wanted.'),
-        }),
-      )
-      .max(MAX_EXCLUDED)
-      .optional()
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
-      .describe(
-        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. At most one write in 10 s while it keeps changing.`,
-      ),
-    warnings: z
-      .array(
-        z.object({
-          reason: z
-            .enum(Object.keys(WARNING_REASONS) as WarningReason[])
-            .describe('One word of a closed set.'),
-          field: z.string().max(256).describe('What it is about, for example `spec.backends`.'),
-          message: z.string().max(1024).describe('What is not as it was asked for, and what to do.'),
-        }),
-      )
-      .max(MAX_WARNINGS)
-      .optional()
-      .meta({ 'x-kubernetes-list-type': 'atomic' })
-      .describe(
-        `What is accepted but risky, or not as it was asked for; at most ${MAX_WARNINGS}. Changes no condition. Written at most every 10 s.`,
-      ),
-    plan: z
-      .object({
-        action: z.enum(['None', 'Create', 'Update']).describe('What would be done to the upstream.'),
-        changes: z
-          .array(z.string().max(512))
-          .max(MAX_PLANNED_CHANGES)
-          .optional()
-          .meta({ 'x-kubernetes-list-type': 'atomic' })
-          .describe(
-            `The first ${MAX_PLANNED_CHANGES} changes: \`+\` a node that would be added, \`-\` removed, \`~\` a node or field that would change.`,
-          ),
-        more: count.optional().describe('How many changes are not listed.'),
-      })
-      .optional()
-      .describe(
-        'With syncPolicy Observe: what Sync would write. At most one write in 10 s while it keeps changing.',
-      ),
-    dataPlanes: z
-      .object({
-        total: count.describe('Data planes that are asked.'),
-        current: count.describe('Data planes that serve what was written last.'),
-        lagging: z
-          .array(
-            z.object({
-              dataPlane: z.string().max(512).describe('Address of its Control API.'),
-              reason: z
-                .enum(Object.keys(LAGGING_REASONS) as LaggingReason[])
-                .describe('Why it is said to lag.'),
-            }),
-          )
-          .max(MAX_LAGGING)
-          .optional()
-          .meta({ 'x-kubernetes-list-type': 'atomic' })
-          .describe(`Data planes that do not, the first ${MAX_LAGGING} by address.`),
-      })
-      .optional()
-      .describe(
-        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. At most one write in 10 s while it keeps changing.',
-      ),
-    conditions: conditions.optional(),
-  })
-  .meta({ default: pendingStatusInNamespace });
-
-export type GatewayUpstreamStatus = z.output<typeof gatewayUpstreamStatus>;

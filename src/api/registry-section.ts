@@ -11,3 +11,22 @@ export interface RegistrySection {
   /** What a backend may say to this kind of registry alone. */
   readonly backendSchema?: z.ZodType;
 }
+
+/** The fields of a backend that leads to a registry, sections by their names; undefined for every other backend. */
+export interface RegistryBackend {
+  readonly registry: string;
+  readonly service: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** As the schema made it of `backend`, whose type does not know the fields that registries add. */
+export function registryBackendOf(backend: object): RegistryBackend | undefined {
+  const { registryRef, service, serviceRef, serviceName, addresses, addressing, weight, ...options } =
+    backend as Readonly<Record<string, unknown>> & {
+      readonly registryRef?: { readonly name: string };
+      readonly service?: string;
+    };
+  return registryRef === undefined
+    ? undefined
+    : { registry: registryRef.name, service: service ?? '', options };
+}

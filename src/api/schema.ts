@@ -8,7 +8,10 @@ interface Rule<T> {
   /** CEL that makes a better message than `message` can. */
   readonly messageExpression?: string;
   readonly fieldPath?: string;
-  /** The same rule here. Absent for transition rules (`oldSelf`), which only the API server can check. */
+  /**
+   * The same rule here. Absent for transition rules (`oldSelf`), which only the API server can check, and for rules that are
+   * younger than objects which the gateway already has: an invalid spec changes nothing there.
+   */
   readonly holds?: (value: T) => boolean;
 }
 

@@ -1,6 +1,7 @@
 import { CLUSTER_DNS_SUFFIX } from '../api/addressing.ts';
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { registryBackendOf } from '../api/registry-section.ts';
 import { upstreamSectionOf } from '../api/vendor-section.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { Verdict } from '../model/verdict.ts';
@@ -42,8 +43,10 @@ function sharedNodes(
   namespace: string,
   { addressing }: GatewayConnectionSpec,
 ): string | undefined {
-  for (const { serviceRef, serviceName, addresses, addressing: own } of backends) {
+  for (const backend of backends) {
+    const { serviceRef, serviceName, addresses, addressing: own } = backend;
     if (addresses !== undefined) continue;
+    if (registryBackendOf(backend) !== undefined) return 'instances of a ServiceRegistry';
     const { mode } = own ?? addressing ?? { mode: 'Pod' };
     if (mode === 'Node') return 'nodes of the cluster';
     if (mode === 'LoadBalancer') return 'a load balancer';

@@ -32,7 +32,7 @@ export function allowedPlaces(
   }
 }
 
-function allowedEndpoints(found: Known, policy: HostPolicy): Pick<Places, 'found' | 'notAllowed'> {
+export function allowedEndpoints(found: Known, policy: HostPolicy): Pick<Places, 'found' | 'notAllowed'> {
   const isAllowed = ({ address }: { readonly address: string }) => policy.ofAddress(address) === undefined;
   if (found.endpoints.every(isAllowed)) return { found };
   const denied = new Map(

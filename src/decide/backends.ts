@@ -1,12 +1,13 @@
 import type { Addressing } from '../api/addressing.ts';
 import type { Backend, GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import type { Discovered } from '../model/discovered.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import { registryBackendOf } from '../api/registry-section.ts';
+import type { CompleteAnswer, Discovered, UnknownAnswer } from '../model/discovered.ts';
+import type { RegistryServiceRef, ServicePortRef } from '../model/reference.ts';
 import { POD, type Via } from './addressing.ts';
 import type { Excluded } from './nodes.ts';
 import { protocolOf } from './traffic.ts';
 
-/** What a backend's reference leads to: a Service's port, or places written in the spec. */
+/** What a backend's reference leads to: a Service's port, a service of a registry, or places written in the spec. */
 export type BackendTarget =
   | {
       readonly kind: 'service';
@@ -15,15 +16,27 @@ export type BackendTarget =
       readonly addressing: Addressing;
     }
   | {
+      readonly kind: 'registry';
+      readonly ref: RegistryServiceRef;
+      readonly weight: number;
+    }
+  | {
       readonly kind: 'addresses';
       readonly addresses: NonNullable<Backend['addresses']>;
       readonly weight: number;
     };
 
+/** A target whose endpoints a discovery source knows. */
+export type ReferringTarget = Extract<BackendTarget, { kind: 'service' | 'registry' }>;
+
 export type ResolvedBackend =
   | {
-      readonly target: Extract<BackendTarget, { kind: 'service' }>;
+      readonly target: ReferringTarget;
       readonly found: Discovered | NotPermitted;
+      /** The source's complete answer that `found` was made from; absent where there is none yet. */
+      readonly answer?: CompleteAnswer;
+      /** Why the source does not know now; `answer` is then its last complete one. */
+      readonly outdated?: UnknownAnswer;
       /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
       readonly via?: Via;
       /** Addresses that the connection does not allow in the gateway; they are in neither `found` nor `via`. */
@@ -52,6 +65,7 @@ export function backendTargets(
       return {
         ...service,
         ref: {
+          source: 'Kubernetes',
           namespace: serviceRef.namespace ?? namespace,
           name: serviceRef.name,
           port: { by: 'servicePort', port: serviceRef.port },
@@ -63,9 +77,17 @@ export function backendTargets(
       const [, refNamespace = '', name = '', port = ''] = /^([^/]*)\/([^:]*):(.*)$/.exec(serviceName) ?? [];
       return {
         ...service,
-        ref: { namespace: refNamespace, name, port: { by: 'endpointPort', port }, protocol },
+        ref: {
+          source: 'Kubernetes',
+          namespace: refNamespace,
+          name,
+          port: { by: 'endpointPort', port },
+          protocol,
+        },
       };
     }
+    const registry = registryBackendOf(backend);
+    if (registry !== undefined) return { kind: 'registry', ref: { source: 'Registry', ...registry }, weight };
     return { kind: 'addresses', addresses: addresses ?? [], weight };
   });
 }
@@ -75,9 +97,15 @@ export function foundBy(backend: ResolvedBackend) {
   return 'found' in backend ? backend.found : undefined;
 }
 
+/** Undefined for a source that has only begun again: it answers in a moment. */
+export function outdatedOf(backend: ResolvedBackend): UnknownAnswer | undefined {
+  const outdated = 'found' in backend ? backend.outdated : undefined;
+  return outdated?.beginning === true ? undefined : outdated;
+}
+
 /** Whether anything behind `target` can ever get traffic. */
 export function carriesWeight(target: BackendTarget): boolean {
   return (
-    target.weight > 0 && (target.kind === 'service' || target.addresses.some(({ weight }) => weight > 0))
+    target.weight > 0 && (target.kind !== 'addresses' || target.addresses.some(({ weight }) => weight > 0))
   );
 }

@@ -1,7 +1,7 @@
 import { splitKey } from '../model/keys.ts';
 import type { ObservedUpstream } from '../model/upstream.ts';
 import { wantedId } from './id-conflicts.ts';
-import { isWrittenBy, labelledObject, staysBehind } from './ownership.ts';
+import { isRetained, isWrittenBy, markedObject } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /**
@@ -23,11 +23,11 @@ export function belongingOf(
   connection: string,
   observed: ObservedUpstream,
 ): Belonging {
-  if (!isWrittenBy(observed, clusterId, connection) || staysBehind(observed)) return 'notOurs';
-  const label = labelledObject(observed);
-  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(splitKey(label).namespace)) return 'unknown';
+  if (!isWrittenBy(observed, clusterId, connection) || isRetained(observed)) return 'notOurs';
+  const mark = markedObject(observed);
+  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(splitKey(mark).namespace)) return 'unknown';
   const owners = upstreams
-    .byIndex('label', label)
+    .byIndex('mark', mark)
     // One whose spec cannot be read may want any id, of any connection.
     .filter((object) => object.connection === connection || !object.spec.ok);
   const settings = connections.get('', connection)?.spec;

@@ -1,21 +1,23 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import { type GatewayUpstreamSpec, gatewayUpstreamSchema } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
-import type { Unsupported } from '../model/gateway.ts';
+import type { GatewayFacts, Unsupported } from '../model/gateway.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { ResolvedBackend } from './backends.ts';
-import { buildUpstream } from './build-upstream.ts';
+import { buildUpstream, type Identity } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
 import type { Terms } from './change.ts';
 import type { Desired } from './desired.ts';
+import { foreignSections } from './foreign-sections.ts';
 import { wantedId } from './id-conflicts.ts';
 import { idProblem } from './id-problem.ts';
 import { accessOf, accessWithoutSpec } from './object-access.ts';
 import { ownerOf } from './owner.ts';
-import { defaultUpstreamId, type Owner, ownerLabels } from './ownership.ts';
+import { defaultUpstreamId, type Owner, ownerMark } from './ownership.ts';
 import { resolveBackends } from './resolve-backends.ts';
 import { patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -30,8 +32,7 @@ export type DesiredState =
       readonly spec: GatewayUpstreamSpec;
       readonly id: UpstreamId;
       readonly owner: Owner;
-      /** The section of its spec that its gateway reads. */
-      readonly section: string;
+      readonly identity: Identity;
       readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
@@ -59,22 +60,25 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const denied = accessOf(snapshot, object, spec.value, settings) ?? idProblem(snapshot, object, id);
   const { deletionPolicy, syncPolicy } = spec.value;
   // UpsertOnly deletes nothing, not even by a sweep.
-  const orphan = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
-  const labels = ownerLabels(owner, { orphan });
+  const retain = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
   // Also where access is not known yet: the removal guard remembers what the backends were.
   const mayResolve = denied === undefined || denied.status === 'Unknown';
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
-  const { section, format } = snapshot.vendorOf(settings.type);
-  const desired = buildUpstream(spec.value, { id, labels, section }, backends, [], clientCertificate);
-  const problems = format.unsupported(desired.upstream, snapshot.gatewayInfo(connection));
-  const terms = termsOf(object, spec.value, settings);
+  const vendor = snapshot.vendorOf(settings.type);
+  const identity = { id, owner: ownerMark(owner, { retain }), section: vendor.section };
+  const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
+  const problems = [
+    ...foreignSections(spec.value, vendor),
+    ...vendor.format.unsupported(desired.upstream, snapshot.gatewayInfo(connection)),
+  ];
+  const terms = termsOf(object, spec.value, settings, vendor);
   const evaluated = {
     kind: 'evaluated',
     spec: spec.value,
     id,
     owner,
-    section,
+    identity,
     terms,
     backends,
     clientCertificate,
@@ -82,7 +86,8 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   if (denied?.status === 'Unknown') {
     return { ...evaluated, accepted: denied, desired: { ...desired, action: 'wait' } };
   }
-  if (denied !== undefined) return { ...evaluated, accepted: denied, desired: withoutNodes(desired) };
+  if (denied !== undefined)
+    return { ...evaluated, accepted: denied, desired: withoutNodes(desired, identity.owner) };
   if (problems.length > 0) {
     return { ...evaluated, accepted: unsupportedVerdict(problems), desired: { ...desired, action: 'wait' } };
   }
@@ -130,7 +135,7 @@ export function isWithdrawn({ accepted }: Evaluated): boolean {
 
 /** Stands for a spec that is not valid: it asks for nothing. */
 const NO_SPEC: GatewayUpstreamSpec = {
-  ...gatewayUpstreamSchema([]).parse({ backends: [{ serviceRef: { name: 'none', port: 1 } }] }),
+  ...gatewayUpstreamSchema([], []).parse({ backends: [{ serviceRef: { name: 'none', port: 1 } }] }),
   backends: [],
 };
 
@@ -145,29 +150,29 @@ function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | und
   // The labels in the gateway decide whether that upstream is its own.
   const id = status?.upstreamId ?? defaultUpstreamId(settings.idPrefix, namespace, name);
   const owner = ownerOf(snapshot.clusterId, object);
-  const { section } = snapshot.vendorOf(settings.type);
-  const labels = ownerLabels(owner, { orphan: false });
+  const vendor = snapshot.vendorOf(settings.type);
+  const identity = { id, owner: ownerMark(owner, { retain: false }), section: vendor.section };
   return {
     kind: 'evaluated',
     accepted,
     spec: NO_SPEC,
     id,
     owner,
-    section,
-    terms: termsOf(object, NO_SPEC, settings),
+    identity,
+    terms: termsOf(object, NO_SPEC, settings, vendor),
     backends: [],
     clientCertificate: undefined,
-    desired: withoutNodes(buildUpstream(NO_SPEC, { id, labels, section }, [], [], undefined)),
+    desired: withoutNodes(buildUpstream(NO_SPEC, identity, [], [], undefined), identity.owner),
   };
 }
 
 /** An upstream that exists loses its nodes, and nothing else of it is written. */
-function withoutNodes(desired: Desired): Desired {
-  const { id, labels, scheme } = desired.upstream;
+function withoutNodes(desired: Desired, owner: OwnerMark): Desired {
+  const { id, scheme } = desired.upstream;
   return {
     ...desired,
     action: 'onlyIfHeld',
-    upstream: { id, labels, scheme, loadBalancing: { type: 'RoundRobin' }, nodes: [] },
+    upstream: { id, owner, labels: {}, scheme, loadBalancing: { type: 'RoundRobin' }, nodes: [] },
   };
 }
 
@@ -184,12 +189,14 @@ function termsOf(
   { finalizers }: GatewayUpstream,
   { manage, adoptionPolicy }: GatewayUpstreamSpec,
   { tenantPolicy }: GatewayConnectionSpec,
+  { ownership }: GatewayFacts,
 ): Terms {
   return {
     manage,
     mayAdopt: adoptionPolicy === 'IfUnowned' && tenantPolicy.adoption === 'Allow',
     // No labels say so, and the finalizer is put on right before the first write.
     keptBefore: manage === 'Nodes' && finalizers.includes(UPSTREAM_FINALIZER),
+    marksIn: ownership.keptIn,
   };
 }
 

@@ -1,6 +1,6 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
-import type { GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
 import type { GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import type { GatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
 import type {
   ConnectionOutcome,
   EndpointsOutcome,

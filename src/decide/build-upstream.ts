@@ -1,5 +1,7 @@
-import { type GatewayUpstreamSpec, MAX_EXCLUDED, MAX_WARNINGS } from '../api/gateway-upstream.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { MAX_EXCLUDED, MAX_WARNINGS } from '../api/gateway-upstream-status.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { Scheme, UpstreamId } from '../model/upstream.ts';
 import { foundBy, type ResolvedBackend } from './backends.ts';
 import type { Desired } from './desired.ts';
@@ -13,10 +15,13 @@ import {
   weighingWarning,
 } from './weighed-nodes.ts';
 
+const NO_LABELS = {};
+
 /** What is not in a spec of the upstream that is made from it. */
 export interface Identity {
   readonly id: UpstreamId;
-  readonly labels: Readonly<Record<string, string>>;
+  /** Absent: nobody's. */
+  readonly owner?: OwnerMark;
   /** The section of the spec that the gateway reads. */
   readonly section: string;
 }
@@ -43,7 +48,8 @@ export function buildUpstream(
   return {
     upstream: {
       id: identity.id,
-      labels: { ...spec.labels, ...identity.labels },
+      ...(identity.owner === undefined ? {} : { owner: identity.owner }),
+      labels: spec.labels ?? NO_LABELS,
       nodes: weighing.nodes,
       ...traffic,
       scheme: scheme ?? SCHEME_DEFAULT,

@@ -26,4 +26,6 @@ export interface Terms {
   readonly mayAdopt: boolean;
   /** With `manage: Nodes`: it has kept the nodes before. */
   readonly keptBefore: boolean;
+  /** What the gateway keeps the mark of an owner in, in the words of a message. */
+  readonly marksIn: string;
 }

@@ -1,5 +1,5 @@
 import type { ObservedUpstream } from '../model/upstream.ts';
-import { labelledAs, labelledObject } from './ownership.ts';
+import { markedAs, markedObject } from './ownership.ts';
 
 /** An object that wants an upstream id. */
 export interface Contender {
@@ -31,7 +31,7 @@ export function winnerOf<T extends Contender>(
     evidence.kind === 'unknown'
       ? evidence.heldBefore(contender)
       : evidence.observed !== undefined &&
-        labelledObject(evidence.observed) === labelledAs(contender.namespace, contender.name),
+        markedObject(evidence.observed) === markedAs(contender.namespace, contender.name),
   );
   return (
     named ??

@@ -1,5 +1,5 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
-import { type LaggingReason, MAX_LAGGING } from '../api/gateway-upstream.ts';
+import { type LaggingReason, MAX_LAGGING } from '../api/gateway-upstream-status.ts';
 import type { Discovered } from '../model/discovered.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import { formatPlace } from './diff.ts';

@@ -1,9 +1,10 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import { wantedId } from './id-conflicts.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
-import { isOwn, ownerLabels, ownershipOf, staysBehind } from './ownership.ts';
+import { isOwn, isRetained, ownerMark, ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
@@ -44,11 +45,11 @@ export function deletionPlanOf(
 /** What has to be done in a gateway so that an object can go. */
 export type EndChange =
   | { readonly kind: 'none' }
-  /** The upstream stays, and its labels say so from now on, so that it is never taken for an orphan to delete. */
+  /** The upstream stays, and its mark says so from now on, so that it is never taken for an orphan to delete. */
   | {
       readonly kind: 'mark';
       readonly observed: ObservedUpstream;
-      readonly labels: Readonly<Record<string, string>>;
+      readonly owner: OwnerMark;
     }
   | {
       readonly kind: 'delete';
@@ -69,7 +70,7 @@ export function planDeletion(
   if (policy !== 'Orphan') {
     return { kind: 'delete', observed, references: policy === 'Force' ? 'ignore' : 'respect' };
   }
-  return staysBehind(observed)
+  return isRetained(observed)
     ? { kind: 'none' }
-    : { kind: 'mark', observed, labels: ownerLabels(owner, { orphan: true }) };
+    : { kind: 'mark', observed, owner: ownerMark(owner, { retain: true }) };
 }

@@ -1,4 +1,4 @@
-import type { WarningReason } from '../api/gateway-upstream.ts';
+import type { WarningReason } from '../api/gateway-upstream-status.ts';
 import type { Upstream } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Excluded } from './nodes.ts';

@@ -25,7 +25,7 @@ export function diffUpstream(
       ? { kind: 'update', desired: upstream, observed, from: 'unowned' }
       : blocked('NotOwned', problem);
   }
-  if (!isOwn(ownership)) return blocked('NotOwned', notOwned(observed, ownership));
+  if (!isOwn(ownership)) return blocked('NotOwned', notOwned(observed, ownership, terms.marksIn));
   if (observed.canonical === canonical) return { kind: 'none' };
   const from = ownership === 'stripped' ? 'stripped' : 'ours';
   return { kind: 'update', desired: upstream, observed, from };
@@ -36,12 +36,12 @@ function planNodes(
   canonical: string,
   observed: ObservedUpstream | undefined,
   ownership: Ownership,
-  { keptBefore }: Terms,
+  terms: Terms,
 ): Change {
   const { id } = upstream;
   if (observed === undefined) return { kind: 'blocked', programmed: upstreamNotFound(id) };
   // One that this very object left behind, before it kept only the nodes, still names it.
-  if (ownership === 'foreign') return blocked('NotOwned', notOwned(observed, ownership));
+  if (ownership === 'foreign') return blocked('NotOwned', notOwned(observed, ownership, terms.marksIn));
   if (observed.discovery !== undefined) {
     return blocked(
       'UsesDiscovery',
@@ -49,7 +49,7 @@ function planNodes(
     );
   }
   if (observed.canonical === canonical) return { kind: 'none' };
-  if (!keptBefore && upstream.nodes.length === 0) {
+  if (!terms.keptBefore && upstream.nodes.length === 0) {
     return blocked(
       'NotOwned',
       `Upstream ${id} would lose all its nodes, since the backends lead to no endpoint: look at the Pods and at spec.backends. It is left untouched until there is one`,
@@ -82,9 +82,9 @@ export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): r
   return unstatedFields(observed.canonical, canonical).filter((field) => !replaced.includes(field));
 }
 
-function notOwned(observed: ObservedUpstream, ownership: Ownership): string {
+function notOwned(observed: ObservedUpstream, ownership: Ownership, marksIn: string): string {
   const takeOver = ownership === 'unowned' ? ', take it over with adoptionPolicy IfUnowned' : '';
-  return `The gateway already has an upstream ${observed.id}, and ${describeOwner(observed)}: choose another upstreamId${takeOver}, or delete that one in the gateway`;
+  return `The gateway already has an upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that one in the gateway`;
 }
 
 /** What Programmed says with `manage: Nodes` where there is nothing to keep the nodes of. */

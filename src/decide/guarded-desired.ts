@@ -37,7 +37,7 @@ export function guard(
   object: GatewayUpstream,
   observed: ObservedUpstream,
 ): Guarded {
-  const { desired, spec, section, backends, clientCertificate } = evaluation;
+  const { desired, spec, backends, clientCertificate } = evaluation;
   const wanted = new Set(desired.upstream.nodes.map(placeOf));
   const remembered = snapshot.recall(keyOf(object));
   if (
@@ -76,11 +76,10 @@ export function guard(
   }
   const { held, since, until, lost } = verdict;
   if (since === undefined) return { desired, lost };
-  const { id, labels } = desired.upstream;
   return {
     desired: buildUpstream(
       spec,
-      { id, labels, section },
+      evaluation.identity,
       backends,
       held.map((node) => ({ node, backend: removals(node).backend })),
       clientCertificate,
@@ -100,7 +99,7 @@ function listedElsewhere(
   const vanished = held.filter((node) => removals(node).fate === 'vanished').map(({ host }) => host);
   if (vanished.length === 0) return new Set();
   return source.listedElsewhere(
-    backends.flatMap(({ target }) => (target.kind === 'service' ? [target.ref] : [])),
+    backends.flatMap(({ target }) => (target.kind === 'addresses' ? [] : [target.ref])),
     new Set(vanished),
   );
 }
@@ -137,7 +136,10 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
     spec.endpoints,
     ...backends.map((backend) =>
       'found' in backend
-        ? [backend.target.addressing, 'basis' in backend.found ? backend.found.basis : null]
+        ? [
+            'addressing' in backend.target ? backend.target.addressing : null,
+            'basis' in backend.found ? backend.found.basis : null,
+          ]
         : null,
     ),
   ];
@@ -150,7 +152,9 @@ function fatesOf(
 ): (node: UpstreamNode) => NodeRemoval {
   const removalReasonOf = createRemovalReasonOf(backends, (index, removedEndpoints) => {
     const target = backends[index]?.target;
-    return target?.kind === 'service' ? source.departure(target.ref, removedEndpoints) : 'unknown';
+    return target === undefined || target.kind === 'addresses'
+      ? 'unknown'
+      : source.departure(target.ref, removedEndpoints);
   });
   // An address that the connection does not allow is never held, whatever its endpoint says.
   return (node) =>

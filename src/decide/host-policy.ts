@@ -20,15 +20,31 @@ function rangesOf(...texts: readonly string[]): readonly IpRange[] {
 const SPECIAL: readonly { readonly kind: string; readonly ranges: readonly IpRange[] }[] = [
   { kind: 'a loopback address', ranges: rangesOf('127.0.0.0/8', '::1/128') },
   { kind: 'a link-local address', ranges: rangesOf('169.254.0.0/16', 'fe80::/10') },
+  // Amazon's, the one metadata service outside the link-local ranges.
+  { kind: "a cloud's metadata service", ranges: rangesOf('fd00:ec2::254/128') },
   { kind: 'an unspecified address', ranges: rangesOf('0.0.0.0/8', '::/128') },
+  // Where the IPv4 address is in it depends on the translator (RFC 8215), so that it cannot be judged.
+  { kind: 'a local NAT64 translator', ranges: rangesOf('64:ff9b:1::/48') },
   {
     kind: 'a multicast or broadcast address',
     ranges: rangesOf('224.0.0.0/4', '255.255.255.255/32', 'ff00::/8'),
   },
 ];
 
-/** IPv6 addresses whose last 32 bits are an IPv4 address: mapped, compatible, and by NAT64. */
-const WITH_IPV4 = rangesOf('::ffff:0:0/96', '::/96', '64:ff9b::/96');
+/** IPv6 addresses that lead to an IPv4 address, which begins at group `at`. */
+const WITH_IPV4: readonly { readonly ranges: readonly IpRange[]; readonly at: number }[] = [
+  // Mapped, translated (RFC 2765), compatible, and by NAT64.
+  { ranges: rangesOf('::ffff:0:0/96', '::ffff:0:0:0/96', '::/96', '64:ff9b::/96', '64:ff9b:1::/48'), at: 6 },
+  // 6to4.
+  { ranges: rangesOf('2002::/16'), at: 1 },
+];
+
+/** The IPv4 addresses that a translator may take `address` for. */
+function ipv4In(address: IpAddress): readonly IpAddress[] {
+  return WITH_IPV4.filter(({ ranges }) => ranges.some((range) => isInRange(range, address))).map(({ at }) =>
+    address.slice(at, at + 2),
+  );
+}
 
 /** Names that every machine, or every machine of a cloud, resolves to a special address. */
 const LOCAL_NAMES: readonly { readonly pattern: RegExp; readonly address: IpAddress }[] = [
@@ -53,6 +69,9 @@ export function namespaceNamedBy(host: string): string | undefined {
   return labels.length > 1 ? labels.at(-1) : undefined;
 }
 
+/** The index of Services by the namespaces that their other names would lead into (`namespaceNamedBy`). */
+export const BY_NAMED_NAMESPACE = 'named';
+
 /** Names that only a resolver inside the cluster knows: another way to spell a reference to a Service. */
 function isClusterName(name: string, isNamespace: (name: string) => boolean): boolean {
   if (/\.(svc|pod|cluster\.local)$/.test(name) || name.includes('.svc.')) return true;
@@ -66,6 +85,16 @@ function isClusterName(name: string, isNamespace: (name: string) => boolean): bo
 function isNumeric(name: string): boolean {
   return /^(0x[0-9a-f]*|[0-9]+)$/.test(name.split('.').at(-1) ?? '');
 }
+
+function isName(host: string): boolean {
+  return host !== '' && !isNumeric(host) && !host.includes(':');
+}
+
+/** Of what a resolver may read as another address than `parseIp`, or as none. */
+const NOT_AN_ADDRESS: HostProblem = {
+  reason: 'AddressNotAllowed',
+  message: 'is a form of IP address that only some resolvers understand: write four decimal numbers, or IPv6',
+};
 
 /** What a name resolves to on every machine; undefined: it depends on the resolver. */
 function localAddress(name: string): IpAddress | undefined {
@@ -87,33 +116,28 @@ export class HostPolicy {
     this.#deny = rangesOf(...deny);
   }
 
-  /** Why `host` may not be in the gateway where it is an IP address; undefined for one that may, and for a name. */
+  /** Why `host`, an IP address, may not be in the gateway; undefined if it may. What is not an address may not. */
   ofAddress(host: string): HostProblem | undefined {
     const known = this.#answers.get(host);
     if (known !== undefined || this.#answers.has(host)) return known;
     if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
     const address = parseIp(host);
-    const answer = address === undefined ? undefined : this.#judge(address);
+    const answer = address === undefined ? NOT_AN_ADDRESS : this.#judge(address);
     this.#answers.set(host, answer);
     return answer;
   }
 
   /** Why `host`, the address or name of a node of the cluster, may not be in the gateway; undefined if it may. */
   ofNode(host: string): HostProblem | undefined {
-    return this.ofAddress(host) ?? this.#ofLocalName(plainName(host));
+    const name = plainName(host);
+    return isName(name) ? this.#ofLocalName(name) : this.ofAddress(host);
   }
 
   /** Why `host`, an address or name that somebody chose, may not be in the gateway; undefined if it may. */
   ofHost(host: string, isNamespace: (name: string) => boolean): HostProblem | undefined {
     const name = plainName(host);
     if (parseIp(name) !== undefined) return this.ofAddress(name);
-    if (isNumeric(name) || name.includes(':')) {
-      return {
-        reason: 'AddressNotAllowed',
-        message:
-          'is a form of IP address that only some resolvers understand: write four decimal numbers, or IPv6',
-      };
-    }
+    if (!isName(name)) return NOT_AN_ADDRESS;
     if (localAddress(name) !== undefined) return this.#ofLocalName(name);
     if (!name.includes('.')) {
       return {
@@ -135,9 +159,7 @@ export class HostPolicy {
   }
 
   #judge(address: IpAddress): HostProblem | undefined {
-    const forms = WITH_IPV4.some((range) => isInRange(range, address))
-      ? [address, address.slice(6)]
-      : [address];
+    const forms = [address, ...ipv4In(address)];
     const isIn = (ranges: readonly IpRange[]) =>
       ranges.some((range) => forms.some((form) => isInRange(range, form)));
     if (isIn(this.#deny)) {

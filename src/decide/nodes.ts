@@ -1,4 +1,4 @@
-import type { ExcludedReason } from '../api/gateway-upstream.ts';
+import type { ExcludedReason } from '../api/gateway-upstream-status.ts';
 import type { Endpoint, IpFamily } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { GROUP, OPERATOR } from '../api/group.ts';
+import { OPERATOR } from '../api/group.ts';
 import type { ObjectKey } from '../model/keys.ts';
+import { IDENTITY, type OwnerMark } from '../model/ownership.ts';
 import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import { interned } from '../runtime/interned.ts';
 
@@ -12,22 +13,11 @@ export interface Owner {
   readonly name: string;
 }
 
-const LABEL = {
-  operator: `${GROUP}/operator`,
-  cluster: `${GROUP}/cluster`,
-  connection: `${GROUP}/connection`,
-  namespace: `${GROUP}/namespace`,
-  name: `${GROUP}/name`,
-  deletionPolicy: `${GROUP}/deletion-policy`,
-} as const;
-
-const IDENTITY = [LABEL.operator, LABEL.cluster, LABEL.connection, LABEL.namespace, LABEL.name];
-
-/** Ids and label values of the gateway hold 64 characters (APISIX; labels up to 256 in newer versions). */
+/** An id and every part of a mark have at most so many characters, which every gateway can keep. */
 const MAX_LENGTH = 64;
 
 /** `text`, or its first 55 characters, `-` and 8 hexadecimal digits of the SHA-256 of all of it. */
-function shortened(text: string): string {
+function shortenedWithHash(text: string): string {
   if (text.length <= MAX_LENGTH) return text;
   return `${text.slice(0, 55)}-${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
 }
@@ -39,27 +29,26 @@ export function idPrefixOf(idPrefix: string, namespace: string): string {
 
 /** The id of an upstream whose spec names none. */
 export function defaultUpstreamId(idPrefix: string, namespace: string, name: string): UpstreamId {
-  return interned(shortened(`${idPrefixOf(idPrefix, namespace)}${name}`));
+  return interned(shortenedWithHash(`${idPrefixOf(idPrefix, namespace)}${name}`));
 }
 
-/** The labels that say whose an upstream is, and what becomes of it if its object vanishes unseen. */
-export function ownerLabels(owner: Owner, options: { readonly orphan: boolean }): Record<string, string> {
+/** How the gateway marks an upstream of `owner`. `retain`: it stays when its object goes unseen. */
+export function ownerMark(owner: Owner, { retain }: { readonly retain: boolean }): OwnerMark {
   return {
-    [LABEL.operator]: OPERATOR,
-    [LABEL.cluster]: shortened(owner.cluster),
-    [LABEL.connection]: shortened(owner.connection),
-    [LABEL.namespace]: owner.namespace,
-    [LABEL.name]: shortened(owner.name),
-    // Written ahead of the deletion, so that Orphan needs no gateway that answers at that moment.
-    ...(options.orphan ? { [LABEL.deletionPolicy]: 'Orphan' } : {}),
+    operator: OPERATOR,
+    cluster: shortenedWithHash(owner.cluster),
+    connection: shortenedWithHash(owner.connection),
+    namespace: owner.namespace,
+    name: shortenedWithHash(owner.name),
+    retain,
   };
 }
 
 /**
- * - `ours`: every label that identifies the owner is there and right.
- * - `stripped`: some of those labels are missing, none is wrong, and the gateway's create_time is the one that we
- *   know: the same object, overwritten by somebody. Still ours.
- * - `unowned`: it carries no label of this operator's domain, whoever made it.
+ * - `ours`: every part of the mark that identifies the owner is there and right.
+ * - `stripped`: some of those parts are missing, none is wrong, and the gateway's create_time is the one that we
+ *   know: the same object, overwritten by another client. Still ours.
+ * - `unowned`: it carries no mark of this operator, whoever made it.
  * - `foreign`: anything else.
  */
 export type Ownership = 'absent' | 'ours' | 'stripped' | 'unowned' | 'foreign';
@@ -76,55 +65,53 @@ export function ownershipOf(
   createTime: number | undefined,
 ): Ownership {
   if (observed === undefined) return 'absent';
-  const expected = ownerLabels(owner, { orphan: false });
+  const expected = ownerMark(owner, { retain: false });
   let missing = false;
-  for (const key of IDENTITY) {
-    const value = observed.labels[key];
+  for (const part of IDENTITY) {
+    const value = observed.owner?.[part];
     if (value === undefined) missing = true;
-    else if (value !== expected[key]) return 'foreign';
+    else if (value !== expected[part]) return 'foreign';
   }
   if (!missing) return 'ours';
   if (createTime !== undefined && observed.createTime === createTime) return 'stripped';
-  return carriesOwnLabel(observed) ? 'foreign' : 'unowned';
+  return isMarked(observed) ? 'foreign' : 'unowned';
 }
 
-/** Whether it carries any label of this operator's domain. */
-export function carriesOwnLabel({ labels }: ObservedUpstream): boolean {
-  return Object.keys(labels).some((key) => key.startsWith(`${GROUP}/`));
+/** Whether it carries any mark of this operator. */
+export function isMarked({ owner }: ObservedUpstream): boolean {
+  return owner !== undefined;
 }
 
-/** Says whose `observed` is, for a message. */
-export function describeOwner(observed: ObservedUpstream): string {
-  const { labels } = observed;
-  if (labels[LABEL.operator] !== OPERATOR) return 'it carries no labels of this operator';
-  if (IDENTITY.some((key) => labels[key] === undefined))
-    return 'its labels do not say which object it belongs to';
-  return `it belongs to ${labels[LABEL.namespace]}/${labels[LABEL.name]} of connection ${labels[LABEL.connection]} in cluster ${labels[LABEL.cluster]}`;
+/** Says whose an upstream is, for a message. `keptIn`: what the gateway keeps the mark in, e.g. `labels`. */
+export function describeOwner({ owner }: ObservedUpstream, keptIn: string): string {
+  if (owner?.operator !== OPERATOR) return `it carries no ${keptIn} of this operator`;
+  if (IDENTITY.some((part) => owner[part] === undefined))
+    return `its ${keptIn} do not say which object it belongs to`;
+  return `it belongs to ${owner.namespace}/${owner.name} of connection ${owner.connection} in cluster ${owner.cluster}`;
 }
 
-/** Whether the operator of `cluster` wrote `observed` through `connection`, for whichever object. */
-export function isWrittenBy(observed: ObservedUpstream, cluster: string, connection: string): boolean {
-  const { labels } = observed;
+/** Whether the operator of `cluster` wrote it through `connection`, for whichever object. */
+export function isWrittenBy({ owner }: ObservedUpstream, cluster: string, connection: string): boolean {
   return (
-    labels[LABEL.operator] === OPERATOR &&
-    labels[LABEL.cluster] === shortened(cluster) &&
-    labels[LABEL.connection] === shortened(connection) &&
-    labels[LABEL.namespace] !== undefined &&
-    labels[LABEL.name] !== undefined
+    owner?.operator === OPERATOR &&
+    owner.cluster === shortenedWithHash(cluster) &&
+    owner.connection === shortenedWithHash(connection) &&
+    owner.namespace !== undefined &&
+    owner.name !== undefined
   );
 }
 
-/** The object that an upstream names, in the form of `labelledAs`; that of no object where it names none. */
-export function labelledObject({ labels }: ObservedUpstream): ObjectKey {
-  return `${labels[LABEL.namespace] ?? ''}/${labels[LABEL.name] ?? ''}`;
+/** The object that an upstream names, in the form of `markedAs`; that of no object where it names none. */
+export function markedObject({ owner }: ObservedUpstream): ObjectKey {
+  return `${owner?.namespace ?? ''}/${owner?.name ?? ''}`;
 }
 
-/** How the labels of an upstream name this object. */
-export function labelledAs(namespace: string, name: string): ObjectKey {
-  return `${namespace}/${shortened(name)}`;
+/** How the mark of an upstream names this object. */
+export function markedAs(namespace: string, name: string): ObjectKey {
+  return `${namespace}/${shortenedWithHash(name)}`;
 }
 
 /** Whether the upstream was written to stay when its object goes. */
-export function staysBehind(observed: ObservedUpstream): boolean {
-  return observed.labels[LABEL.deletionPolicy] === 'Orphan';
+export function isRetained({ owner }: ObservedUpstream): boolean {
+  return owner?.retain === true;
 }

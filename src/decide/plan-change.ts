@@ -59,7 +59,8 @@ function planDenied(
   if (own === undefined || desired.action !== 'onlyIfHeld') {
     return { change: { kind: 'none' }, ownership, own, canonical: wanted, desired, lost: [] };
   }
-  const upstream = { ...desired.upstream, labels: own.labels };
+  const { owner: _, ...unmarked } = desired.upstream;
+  const upstream = { ...unmarked, labels: own.labels };
   const canonical = withNodesOf(wanted, own.canonical);
   return {
     change:

@@ -1,14 +1,27 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { keyOf } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import { externalNameProblem } from './access.ts';
 import { type KnownNodes, viaOf } from './addressing.ts';
-import { allowedPlaces } from './allowed-places.ts';
-import { backendTargets, type ResolvedBackend } from './backends.ts';
-import { hostPolicy } from './host-policy.ts';
+import { allowedEndpoints, allowedPlaces } from './allowed-places.ts';
+import { type BackendTarget, backendTargets, type ResolvedBackend } from './backends.ts';
+import { type HostPolicy, hostPolicy } from './host-policy.ts';
+import { completeAnswer, type LastAnswer } from './last-answers.ts';
 import { unlisted } from './listing.ts';
 import { referenceRefused } from './references.ts';
+import { registryRefused } from './registries.ts';
 import type { Snapshot } from './snapshot.ts';
+
+/** What decides about the backends of one object. */
+interface Context {
+  readonly snapshot: Snapshot;
+  readonly object: GatewayUpstream;
+  readonly spec: GatewayUpstreamSpec;
+  readonly connection: GatewayConnectionSpec;
+  readonly policy: HostPolicy;
+  readonly lastAnswers: readonly LastAnswer[];
+}
 
 export function resolveBackends(
   snapshot: Snapshot,
@@ -16,30 +29,64 @@ export function resolveBackends(
   spec: GatewayUpstreamSpec,
   connection: GatewayConnectionSpec,
 ): readonly ResolvedBackend[] {
-  const isNamespace = (name: string) => snapshot.namespaces.get('', name) !== undefined;
-  const policy = hostPolicy(connection);
+  const context: Context = {
+    snapshot,
+    object,
+    spec,
+    connection,
+    policy: hostPolicy(connection),
+    lastAnswers: snapshot.lastAnswers?.(keyOf(object)) ?? [],
+  };
   return backendTargets(spec, object.namespace, connection.addressing).map((target): ResolvedBackend => {
-    if (target.kind === 'addresses') return { target };
-    const { ref, addressing } = target;
-    const refused = referenceRefused(snapshot, ref, object.namespace);
-    if (refused !== undefined) return { target, found: refused };
-    const found = snapshot.source.read(ref);
-    if (found.state === 'external') {
-      const named = { name: object.connection, spec: connection };
-      return { target, found: externalNameProblem(ref, found.host, named, isNamespace) ?? found };
+    switch (target.kind) {
+      case 'addresses':
+        return { target };
+      case 'service':
+        return resolveService(context, target);
+      case 'registry':
+        return resolveRegistryService(context, target);
+      default:
+        return target satisfies never;
     }
-    if (found.state !== 'known') return { target, found };
-    const family = spec.endpoints?.family ?? found.preferredFamily;
-    const via = viaOf(
-      found,
-      addressing,
-      family,
-      knownNodes(snapshot),
-      (host) => policy.ofNode(host) === undefined,
-    );
-    if ('state' in via) return { target, found: via };
-    return { target, ...allowedPlaces(ref, found, via, addressing, policy, isNamespace) };
   });
+}
+
+function resolveService(
+  context: Context,
+  target: Extract<BackendTarget, { kind: 'service' }>,
+): ResolvedBackend {
+  const { snapshot, object, spec, connection, policy } = context;
+  const { ref, addressing } = target;
+  const isNamespace = (name: string) => snapshot.namespaces.get('', name) !== undefined;
+  const refused = referenceRefused(snapshot, ref, object.namespace);
+  if (refused?.state === 'notPermitted') return { target, found: refused };
+  const answered = completeAnswer(ref, refused ?? snapshot.source.read(ref), context.lastAnswers);
+  if ('state' in answered) return { target, found: answered };
+  const { answer: found } = answered;
+  if (found.state === 'external') {
+    const named = { name: object.connection, spec: connection };
+    return { target, ...answered, found: externalNameProblem(ref, found.host, named, isNamespace) ?? found };
+  }
+  if (found.state !== 'known') return { target, ...answered, found };
+  const family = spec.endpoints?.family ?? found.preferredFamily;
+  const isAllowed = (host: string) => policy.ofNode(host) === undefined;
+  const via = viaOf(found, addressing, family, knownNodes(snapshot), isAllowed);
+  if ('state' in via) return { target, ...answered, found: via };
+  return { target, ...answered, ...allowedPlaces(ref, found, via, addressing, policy, isNamespace) };
+}
+
+/** The gateway reaches the instances of a registry at their own addresses. */
+function resolveRegistryService(
+  { snapshot, object, policy, lastAnswers }: Context,
+  target: Extract<BackendTarget, { kind: 'registry' }>,
+): ResolvedBackend {
+  const { ref } = target;
+  const refused = registryRefused(snapshot, ref, object.namespace);
+  if (refused?.state === 'notPermitted') return { target, found: refused };
+  const answered = completeAnswer(ref, refused ?? snapshot.source.read(ref), lastAnswers);
+  if ('state' in answered) return { target, found: answered };
+  const { answer: found } = answered;
+  return { target, ...answered, ...(found.state === 'known' ? allowedEndpoints(found, policy) : { found }) };
 }
 
 function knownNodes({ nodes }: Snapshot): KnownNodes {

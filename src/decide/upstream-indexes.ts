@@ -2,15 +2,15 @@ import { objectKey } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import { certificateName } from './certificates.ts';
 import { namespaceNamedBy } from './host-policy.ts';
-import { labelledAs } from './ownership.ts';
+import { markedAs } from './ownership.ts';
 import { referredNamespaces } from './references.ts';
 
 /** Indexes that the controller needs on the store of GatewayUpstreams. */
 export const upstreamIndexes = {
   connection: (object: GatewayUpstream): readonly string[] => [object.connection],
   namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
-  /** How labels in a gateway name the object. */
-  label: (object: GatewayUpstream): readonly string[] => [labelledAs(object.namespace, object.name)],
+  /** How marks in a gateway name the object. */
+  mark: (object: GatewayUpstream): readonly string[] => [markedAs(object.namespace, object.name)],
   /** The set that made it. */
   set: ({ madeBy }: GatewayUpstream): readonly string[] => (madeBy === undefined ? [] : [madeBy.set]),
   /** The other namespaces that it refers to. */

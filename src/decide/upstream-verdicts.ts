@@ -1,6 +1,6 @@
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { carriesWeight, foundBy, type ResolvedBackend } from './backends.ts';
+import { carriesWeight, foundBy, outdatedOf, type ResolvedBackend } from './backends.ts';
 import type { Excluded } from './nodes.ts';
 import type { Weighing } from './weighed-nodes.ts';
 
@@ -8,7 +8,8 @@ export function resolvedRefs(
   backends: readonly ResolvedBackend[],
   clientCertificate: FoundKeyPair | undefined,
 ): Verdict {
-  const problems = [...backends.map(foundBy), clientCertificate].flatMap(problemOf);
+  const answers = backends.flatMap((backend) => [foundBy(backend), outdatedOf(backend)]);
+  const problems = [...answers, clientCertificate].flatMap(problemOf);
   const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
   if (worst === undefined) {
     return { status: 'True', reason: 'ResolvedRefs', message: 'Every reference leads somewhere' };

@@ -86,40 +86,79 @@ function unitError(units: readonly number[], reduced: readonly number[]): number
   return error;
 }
 
-/**
- * Factors x with sum(sums * x) <= maxSum and each share within the tolerance; the first that a sweep over growing sums
- * finds, else those of the smallest error.
- */
-function smallestFactors(
-  sums: readonly number[],
-  shares: readonly number[],
-  maxSum: number,
-): { readonly factors: readonly number[]; readonly error: number } {
-  const ones: readonly number[] = sums.map((sum) => (sum > 0 ? 1 : 0));
-  let best = { factors: ones, error: shareError(sums, shares, ones).error };
-  const smallest = sums.reduce((total, sum) => total + sum, 0);
-  for (let target = smallest; target <= maxSum && best.error > TOLERANCE; target += 1) {
-    const factors = sums.map((sum, index) =>
-      sum > 0 ? Math.max(1, Math.round((target * (shares[index] ?? 0)) / sum)) : 0,
-    );
-    const { total, error } = shareError(sums, shares, factors);
-    if (total <= maxSum && error < best.error) best = { factors, error };
-  }
-  return best;
+interface Factors {
+  readonly factors: readonly number[];
+  /** How far a share is off at most. */
+  readonly error: number;
 }
 
-function shareError(
-  sums: readonly number[],
-  shares: readonly number[],
-  factors: readonly number[],
-): { readonly total: number; readonly error: number } {
-  const total = sums.reduce((running, sum, index) => running + sum * (factors[index] ?? 0), 0);
-  let error = 0;
-  for (const [index, sum] of sums.entries()) {
-    const share = shares[index] ?? 0;
-    if (share > 0) error = Math.max(error, Math.abs((sum * (factors[index] ?? 0)) / total / share - 1));
+/** Of the results of `smallestFactors`: endpoints come and go, and the same numbers of them come again. */
+const MAX_REMEMBERED = 2000;
+const remembered = new Map<string, Factors>();
+
+/** `searchFactors`, which is pure, but once for the same numbers. */
+function smallestFactors(sums: readonly number[], shares: readonly number[], maxSum: number): Factors {
+  const key = `${maxSum};${sums.join()};${shares.join()}`;
+  const known = remembered.get(key);
+  if (known !== undefined) return known;
+  const found = searchFactors(sums, shares, maxSum);
+  if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+  remembered.set(key, found);
+  return found;
+}
+
+/**
+ * Factors x with sum(sums * x) <= maxSum and each share within the tolerance; the first that a sweep over growing sums
+ * finds, else those of the smallest error. The sweep may have 10,000 steps, so that a step allocates nothing and ends at the
+ * first share that is no better than the best result so far.
+ */
+export function searchFactors(sums: readonly number[], shares: readonly number[], maxSum: number): Factors {
+  const active = [...sums.keys()].filter((index) => (sums[index] ?? 0) > 0);
+  const size = active.length;
+  const sum = Float64Array.from(active, (index) => sums[index] ?? 0);
+  const share = Float64Array.from(active, (index) => shares[index] ?? 0);
+  const factor = new Float64Array(size).fill(1);
+  let best = factor.slice();
+  let total = totalOf(sum, factor);
+  let error = worstShare(sum, share, factor, total, Number.POSITIVE_INFINITY);
+  for (let target = total; target <= maxSum && error > TOLERANCE; target += 1) {
+    const before = total;
+    for (let at = 0; at < size; at += 1) {
+      factor[at] = Math.max(1, Math.round((target * (share[at] ?? 0)) / (sum[at] ?? 1)));
+    }
+    total = totalOf(sum, factor);
+    // Factors only grow with the target: all that follow are too large, or these are the ones of the step before.
+    if (total > maxSum) break;
+    if (total === before) continue;
+    const found = worstShare(sum, share, factor, total, error);
+    if (found < error) [best, error] = [factor.slice(), found];
   }
-  return { total, error };
+  const factors = sums.map(() => 0);
+  for (const [at, index] of active.entries()) factors[index] = best[at] ?? 0;
+  return { factors, error };
+}
+
+function totalOf(sum: Float64Array, factor: Float64Array): number {
+  let total = 0;
+  for (let at = 0; at < sum.length; at += 1) total += (sum[at] ?? 0) * (factor[at] ?? 0);
+  return total;
+}
+
+/** How far a share is off at most, or the first that is off by `enough` or more. */
+function worstShare(
+  sum: Float64Array,
+  share: Float64Array,
+  factor: Float64Array,
+  total: number,
+  enough: number,
+): number {
+  let worst = 0;
+  for (let at = 0; at < sum.length && worst < enough; at += 1) {
+    const wanted = share[at] ?? 0;
+    if (wanted <= 0) continue;
+    worst = Math.max(worst, Math.abs(((sum[at] ?? 0) * (factor[at] ?? 0)) / total / wanted - 1));
+  }
+  return worst;
 }
 
 /** The endpoints' own weights in their smallest form: by the common divisor where `divide`, and scaled into `maxSum`. */

@@ -14,8 +14,9 @@ import type {
   NamespaceStored,
   NodeStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import type { Reference } from '../model/reference.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
@@ -55,9 +56,11 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly services: StoreView<SetService & Stored>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
-  readonly source: DiscoverySource<ServicePortRef>;
+  readonly source: DiscoverySource<Reference>;
   /** Absent: nodes are not watched. */
   readonly nodes?: StoreView<NodeStored>;
+  /** Absent: no type of registry is built in. */
+  readonly registries?: StoreView<ServiceRegistry>;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly memberWriter: MemberWriter;
@@ -121,7 +124,7 @@ interface Parts {
   readonly upstreamSets: UpstreamSets;
 }
 
-/** Creates the parts of the engine and tells each of them the others that it needs. */
+/** Creates the parts of the engine and gives each of them the others that it needs. */
 function connectParts(options: ControllerOptions): Parts {
   const conflicts = new IdConflicts();
   const queue = new EngineQueue({ ...options, run: (work, signal) => dispatch(reconcilers, work, signal) });
@@ -130,6 +133,7 @@ function connectParts(options: ControllerOptions): Parts {
     ...options,
     onList: (name, report) => gatewayEvents.listed(name, report),
     onLateWrite: (name, id, observed) => gatewayEvents.lateWrite(name, id, observed),
+    onConfirmation: (name, id) => gatewayEvents.confirmed(name, id),
     isWanted: (name, id) => gatewayEvents.isWanted(name, id),
     onState: (name, scope) => gatewayEvents.stateChanged(name, scope),
     setConcurrency: (name, concurrency) => queue.setGatewayConcurrency(name, concurrency),
@@ -192,6 +196,7 @@ function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts
       return session?.listed === true ? { known: true, observed: session.peek(id) } : { known: false };
     },
     recall: (key) => states.recall(key),
+    lastAnswers: (key) => states.lastAnswers(key),
     now: () => clock.now(),
   };
 }

@@ -20,8 +20,8 @@ const AT_ONCE = 50;
 const MAX_CHANGES = 20;
 
 /**
- * What is desired, what was last observed, and why, of every connection and every object. Only looks, and asks no
- * gateway. Holds neither keys nor contents of fields: of what a gateway holds it names nodes, and fields that differ.
+ * What is desired, what was last observed, and why, of every connection and every object. Reads only, and asks no
+ * gateway. Contains neither keys nor contents of fields: of a gateway's content it names nodes, and fields that differ.
  */
 export async function debugState(deps: DebugStateDeps): Promise<object> {
   const upstreams: object[] = [];
@@ -57,7 +57,7 @@ function upstreamState(deps: DebugStateDeps, object: GatewayUpstream): object {
   const about = { namespace, name, connection, generation, deletionTimestamp };
   const said = { observedGeneration: status?.observedGeneration, conditions: status?.conditions };
   try {
-    return { ...about, ...lookAt(deps, object), said };
+    return { ...about, ...evaluate(deps, object), said };
   } catch (error) {
     return { ...about, problem: problemOf(deps, object, error), said };
   }
@@ -74,7 +74,7 @@ function problemOf({ log }: DebugStateDeps, { namespace, name }: GatewayUpstream
   };
 }
 
-function lookAt(deps: DebugStateDeps, object: GatewayUpstream): object {
+function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
   const evaluation = buildDesired(deps, object);
   const remembered = deps.recall(keyOf(object));
   const memory = remembered && {
@@ -92,9 +92,9 @@ function lookAt(deps: DebugStateDeps, object: GatewayUpstream): object {
     desired: { action: desired.action, nodes: nodeTexts(desired.upstream.nodes) },
   };
   const state = deps.connectionState(object.connection);
-  const held = deps.held(object.connection, id);
-  if (state.kind !== 'usable' || !held.known) return { ...base, observed: 'unknown', guard: { memory } };
-  const { observed } = held;
+  const content = deps.held(object.connection, id);
+  if (state.kind !== 'usable' || !content.known) return { ...base, observed: 'unknown', guard: { memory } };
+  const { observed } = content;
   const { change, ownership, canonical, guard } = planChange(deps, evaluation, object, observed, (upstream) =>
     state.session.canonical(upstream),
   );

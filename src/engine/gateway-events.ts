@@ -53,6 +53,12 @@ export class GatewayEvents {
     if (orphans.suspect(name, observed)) this.#confirmWithin(name, READ_BACK_MS);
   }
 
+  /** Data planes confirmed or rejected what was written as `id`. */
+  confirmed(name: string, id: UpstreamId): void {
+    const { queue, conflicts } = this.#deps;
+    for (const key of conflicts.contenders(name, id)) queue.addKey(key, PRIORITY.resync);
+  }
+
   /** Whether an object wants `id` of connection `name`. */
   isWanted(name: string, id: UpstreamId): boolean {
     return this.#deps.conflicts.contenders(name, id).length > 0;

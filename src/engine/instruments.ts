@@ -9,7 +9,7 @@ import type { Labels, Metrics, Sample } from '../runtime/metrics.ts';
 /** What a write to a gateway is. */
 export type WriteOperation = 'put' | 'delete';
 
-/** Told of what happens, for metrics. Cheap enough for every reconcile; never throws. */
+/** Counts what happens, for metrics. Cheap enough for every reconcile; never throws. */
 export interface Instruments {
   /** The connection has a session from now on. */
   opened(connection: string): void;

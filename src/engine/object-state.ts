@@ -1,3 +1,4 @@
+import type { LastAnswer } from '../decide/last-answers.ts';
 import type { Remembered } from '../decide/remembered.ts';
 import { type ObjectKey, objectKey } from '../model/keys.ts';
 import type { Stored } from '../model/store-view.ts';
@@ -31,6 +32,8 @@ export class ObjectState {
   readonly knownSince: number;
   readonly removalGuard: RemovalGuardState;
   readonly endpointChange = new EndpointChange();
+  /** By backend that its source has answered for. */
+  lastAnswers: readonly LastAnswer[] = [];
   /** To the endpoints of the backends. */
   subscriptions: readonly Disposable[] = NO_SUBSCRIPTIONS;
   /** A backend is addressed by nodes of the cluster. */
@@ -100,6 +103,11 @@ export class ObjectStates {
 
   [Symbol.iterator](): IterableIterator<ObjectState> {
     return this.#states.values();
+  }
+
+  /** The last complete answers about the backends of an object. */
+  lastAnswers(key: ObjectKey): readonly LastAnswer[] {
+    return this.#states.get(key)?.lastAnswers ?? [];
   }
 
   /** What the removal guard remembers of an object. */

@@ -27,34 +27,41 @@ export interface Orphans {
   readonly isUnconfirmed: boolean;
 }
 
+/** What is known of the upstreams of one gateway that have no object. */
+interface UpstreamsWithoutObject {
+  /** Ids that the last reading showed as orphans. */
+  suspects: Set<UpstreamId>;
+  /** Ids that the last list showed as this operator's, with or without an object. */
+  remaining: ReadonlySet<UpstreamId>;
+  /** Those of them whose objects would be in namespaces that this operator does not follow. */
+  unfollowed: ReadonlySet<UpstreamId>;
+  /** Ids that stay although their labels do not say so. */
+  readonly retained: Set<UpstreamId>;
+}
+
 /**
  * Finds upstreams that this operator wrote for objects that are gone without their finalizer having run. One is deleted
  * only when two readings in a row showed it.
  */
 export class OrphanCollector {
   readonly #deps: OrphanCollectorDeps;
-  readonly #suspects = new Map<string, Set<UpstreamId>>();
-  /** Ids that the last list showed as this operator's, with or without an object. */
-  readonly #remaining = new Map<string, Set<UpstreamId>>();
-  /** Those of them whose objects would be in namespaces that this operator does not follow. */
-  readonly #unfollowed = new Map<string, Set<UpstreamId>>();
-  readonly #leftBehind = new Map<string, Set<UpstreamId>>();
+  readonly #ofConnection = new Map<string, UpstreamsWithoutObject>();
 
   constructor(deps: OrphanCollectorDeps) {
     this.#deps = deps;
   }
 
   /**
-   * Leaves `id` alone from now on, though its labels do not say so: it was to stay, and the gateway could not be told.
-   * The status of the connection keeps it over restarts.
+   * Never deletes `id` from now on, although its labels do not say so: its policy was to stay, and the gateway did not
+   * answer. The status of the connection keeps it over restarts.
    */
   retain(connection: string, id: UpstreamId): void {
-    this.#left(connection).add(id);
+    this.#of(connection).retained.add(id);
   }
 
-  /** What was left alone, for the status of the connection. */
+  /** The ids that are retained, in order. */
   retained(connection: string): readonly UpstreamId[] {
-    return [...this.#left(connection)].sort();
+    return [...this.#of(connection).retained].sort();
   }
 
   /**
@@ -62,63 +69,66 @@ export class OrphanCollector {
    * finalizer was removed by hand holds nothing.
    */
   remaining(connection: string): readonly UpstreamId[] {
-    return [...(this.#remaining.get(connection) ?? [])].sort();
+    return [...this.#of(connection).remaining].sort();
   }
 
   /** Those of `remaining` whose objects would be in namespaces that this operator does not follow. */
   unfollowed(connection: string): readonly UpstreamId[] {
-    return [...(this.#unfollowed.get(connection) ?? [])].sort();
+    return [...this.#of(connection).unfollowed].sort();
   }
 
   /** The connection is gone. */
   forget(connection: string): void {
-    this.#suspects.delete(connection);
-    this.#remaining.delete(connection);
-    this.#unfollowed.delete(connection);
-    this.#leftBehind.delete(connection);
+    this.#ofConnection.delete(connection);
   }
 
-  #left(connection: string): Set<UpstreamId> {
-    let left = this.#leftBehind.get(connection);
-    if (left === undefined) {
-      left = new Set(this.#deps.connections.get('', connection)?.status?.leftBehind);
-      this.#leftBehind.set(connection, left);
+  #of(connection: string): UpstreamsWithoutObject {
+    let known = this.#ofConnection.get(connection);
+    if (known === undefined) {
+      const retained = this.#deps.connections.get('', connection)?.status?.leftBehind;
+      known = {
+        suspects: new Set(),
+        remaining: new Set(),
+        unfollowed: new Set(),
+        retained: new Set(retained),
+      };
+      this.#ofConnection.set(connection, known);
     }
-    return left;
+    return known;
   }
 
   /** What the list `observed` of the gateway of `connection` shows. */
   listed(connection: string, observed: ReadonlyMap<UpstreamId, ObservedUpstream>): Orphans {
     // A missing CRD takes every object with it: that says nothing about what should become of their upstreams.
     if (!this.#isKnown()) return { confirmed: [], isUnconfirmed: false };
-    const before = this.#suspects.get(connection);
+    const known = this.#of(connection);
+    const { suspects: before, retained } = known;
     const suspects = new Set<UpstreamId>();
     const remaining = new Set<UpstreamId>();
     const unfollowed = new Set<UpstreamId>();
-    const left = this.#left(connection);
-    for (const id of left) if (!observed.has(id)) left.delete(id);
+    for (const id of retained) if (!observed.has(id)) retained.delete(id);
     for (const [id, upstream] of observed) {
       const belonging = belongingOf(this.#deps, connection, upstream);
-      // What says by its labels that it stays, or has an object again, need not be remembered.
-      if (belonging === 'notOurs' || belonging === 'wanted') left.delete(id);
-      if (belonging === 'notOurs' || left.has(id)) continue;
+      // Its labels say that it stays, or it has an object again.
+      if (belonging === 'notOurs' || belonging === 'wanted') retained.delete(id);
+      if (belonging === 'notOurs' || retained.has(id)) continue;
       remaining.add(id);
       if (belonging === 'orphaned') suspects.add(id);
       if (belonging === 'unknown') unfollowed.add(id);
     }
-    this.#suspects.set(connection, suspects);
-    this.#remaining.set(connection, remaining);
-    this.#unfollowed.set(connection, unfollowed);
-    const confirmed = [...suspects].filter((id) => before?.has(id) === true);
+    known.suspects = suspects;
+    known.remaining = remaining;
+    known.unfollowed = unfollowed;
+    const confirmed = [...suspects].filter((id) => before.has(id));
     return { confirmed, isUnconfirmed: confirmed.length < suspects.size };
   }
 
   /** A single reading showed `upstream`. Returns whether it looks like an orphan, which a list has to confirm. */
   suspect(connection: string, upstream: ObservedUpstream): boolean {
-    if (!this.#isKnown() || this.#left(connection).has(upstream.id)) return false;
+    const { retained, suspects } = this.#of(connection);
+    if (!this.#isKnown() || retained.has(upstream.id)) return false;
     if (belongingOf(this.#deps, connection, upstream) !== 'orphaned') return false;
-    const suspects = this.#suspects.get(connection) ?? new Set();
-    this.#suspects.set(connection, suspects.add(upstream.id));
+    suspects.add(upstream.id);
     return true;
   }
 

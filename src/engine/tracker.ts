@@ -2,7 +2,7 @@ import { backendTargets } from '../decide/backends.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
-import type { ServicePortRef } from '../model/reference.ts';
+import type { Reference } from '../model/reference.ts';
 import type { StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
@@ -15,7 +15,7 @@ import type { EngineQueue } from './queue.ts';
 export interface TrackerDeps {
   readonly states: ObjectStates;
   readonly connections: StoreView<GatewayConnection>;
-  readonly source: DiscoverySource<ServicePortRef>;
+  readonly source: DiscoverySource<Reference>;
   readonly conflicts: IdConflicts;
   readonly verifier: Pick<DataPlaneVerifier, 'forget'>;
   readonly queue: Pick<EngineQueue, 'addKey'>;
@@ -38,11 +38,13 @@ export class Tracker {
     const state = this.#deps.states.track(object);
     const targets = object.spec.ok
       ? backendTargets(object.spec.value, object.namespace, settings?.addressing).filter(
-          (target) => target.kind === 'service',
+          (target) => target.kind !== 'addresses',
         )
       : [];
-    state.usesNodes = targets.some(({ addressing }) => addressing.mode === 'Node');
-    state.subscribe([]);
+    state.usesNodes = targets.some(
+      (target) => target.kind === 'service' && target.addressing.mode === 'Node',
+    );
+    // The old ones end after the new ones began: a source may forget what nobody subscribes to.
     state.subscribe(targets.map(({ ref }) => this.#subscribe(state, ref)));
     this.#wantId(object, settings?.idPrefix);
   }
@@ -55,7 +57,7 @@ export class Tracker {
     this.#wantId(object, undefined);
   }
 
-  #subscribe(state: ObjectState, ref: ServicePortRef): Disposable {
+  #subscribe(state: ObjectState, ref: Reference): Disposable {
     const { source, queue, pace, clock } = this.#deps;
     return source.subscribe(ref, (what) => {
       if (what === 'source') {

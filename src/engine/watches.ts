@@ -1,5 +1,6 @@
-import { type BackendTarget, backendTargets } from '../decide/backends.ts';
+import { backendTargets } from '../decide/backends.ts';
 import { type CertificateRules, certificateName } from '../decide/certificates.ts';
+import { BY_NAMED_NAMESPACE } from '../decide/host-policy.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
 import type { SetService } from '../decide/upstream-set.ts';
@@ -143,31 +144,30 @@ export class Watches {
     for (const object of upstreams.byIndex('named', namespace.name)) {
       queue.addUpstream(object, PRIORITY.resync);
     }
-    if (event.previous === undefined || event.current === undefined) this.#addOtherNames();
+    if (event.previous === undefined || event.current === undefined) this.#addOtherNames(namespace.name);
     for (const object of upstreams.byIndex('namespace', namespace.name)) {
       queue.addUpstream(object, PRIORITY.resync);
       for (const other of conflicts.rivals(keyOf(object))) queue.addKey(other, PRIORITY.resync);
     }
   }
 
-  /** Adds objects whose Services have other names, which may lead into a namespace that came or went. */
-  #addOtherNames(): void {
+  /** Adds objects whose Services have another name that may lead into `namespace`, which came or went. */
+  #addOtherNames(namespace: string): void {
     const { connections, services, upstreams, queue } = this.#deps;
-    for (const { name, spec } of connections.list()) {
-      if (!spec.ok) continue;
-      const { addressing, tenantPolicy } = spec.value;
-      const mayBeExternal = tenantPolicy.staticAddresses === 'Allow';
-      const hasOtherName = (target: BackendTarget) => {
-        if (target.kind !== 'service') return false;
-        const type = services.get(target.ref.namespace, target.ref.name)?.type;
-        return (
-          (type === 'ExternalName' && mayBeExternal) ||
-          (type === 'LoadBalancer' && target.addressing.mode === 'LoadBalancer')
+    const named = new Map<string, Set<string>>();
+    for (const service of services.byIndex(BY_NAMED_NAMESPACE, namespace)) {
+      const names = named.get(service.namespace) ?? new Set();
+      named.set(service.namespace, names.add(service.name));
+    }
+    for (const [at, names] of named) {
+      for (const object of [...upstreams.byIndex('namespace', at), ...upstreams.byIndex('referred', at)]) {
+        const { spec } = connections.get('', object.connection) ?? {};
+        if (!object.spec.ok || spec?.ok !== true) continue;
+        const targets = backendTargets(object.spec.value, object.namespace, spec.value.addressing);
+        const refersToOne = targets.some(
+          (target) => target.kind === 'service' && target.ref.namespace === at && names.has(target.ref.name),
         );
-      };
-      for (const object of upstreams.byIndex('connection', name)) {
-        const targets = object.spec.ok ? backendTargets(object.spec.value, object.namespace, addressing) : [];
-        if (targets.some(hasOtherName)) queue.addUpstream(object, PRIORITY.resync);
+        if (refersToOne) queue.addUpstream(object, PRIORITY.resync);
       }
     }
   }

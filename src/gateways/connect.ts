@@ -115,6 +115,12 @@ export function dataPlanesOf(
   const found = section === undefined ? undefined : vendor.dataPlanes?.(section);
   if (found?.kind !== 'service') return found;
   const { namespace, name, port } = found.service;
-  const ref = { namespace, name, port: { by: 'servicePort', port }, protocol: 'TCP' } as const;
+  const ref = {
+    source: 'Kubernetes',
+    namespace,
+    name,
+    port: { by: 'servicePort', port },
+    protocol: 'TCP',
+  } as const;
   return { kind: 'service', ref, field: found.field };
 }

@@ -1,5 +1,7 @@
+import type { Confirmation } from '../model/confirmation.ts';
 import { GatewayRejectedError } from '../model/errors.ts';
 import type { Capability, GatewayInfo, Unsupported } from '../model/gateway.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 
 /** Everything that a gateway holds, and what its answer said of itself: one request for both. */
@@ -88,17 +90,14 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   ): Promise<ObservedUpstream | undefined>;
 
   /**
-   * Sets `labels` on an upstream, keeps its other labels, and changes nothing else of it. Resolves to what the gateway
-   * answered that it now holds, or to undefined if it has no such upstream: none is made.
+   * Marks whose an upstream is, and changes nothing else of it. Resolves to what the gateway answered that it now holds,
+   * or to undefined if it has no such upstream: none is made.
    */
-  addLabels(
-    id: UpstreamId,
-    labels: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<ObservedUpstream | undefined>;
+  mark(id: UpstreamId, owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
 
   /**
-   * Deletes the upstream; one that is missing is a success. Rejects with `UpstreamInUseError` while something in the
+   * Deletes the upstream; one that is missing is a success. A gateway whose resources cannot be deleted serves nothing under
+   * the id any more, and `get` and `list` do not show it. Rejects with `UpstreamInUseError` while something in the
    * gateway refers to it, unless `references` is `ignore`.
    */
   delete(
@@ -119,8 +118,24 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   /** Absent where the gateway's data planes cannot be asked what they serve. */
   readonly dataPlanes?: DataPlaneReader;
 
+  /**
+   * Present where data planes fetch the configuration by themselves, so that a write that succeeded takes effect later. Absent
+   * where the gateway's answer to a write is its confirmation.
+   */
+  readonly confirmations?: Confirmations;
+
   /** Closes idle connections; calls under way end by their own signals. */
   close(): void;
+}
+
+/** What the data planes of a gateway make of what they fetched. */
+export interface Confirmations {
+  /** What became of the last write of `id`. */
+  of(id: UpstreamId): Confirmation;
+  /** Names of the data planes that are connected now, in order. */
+  connectedDataPlanes(): readonly string[];
+  /** Calls `listener` with an id whose confirmation changed; with undefined after a data plane came or went. */
+  onChange(listener: (id: UpstreamId | undefined) => void): Disposable;
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { VendorSection } from '../api/vendor-section.ts';
 import type { GatewayDriver, GatewayFormat } from './driver.ts';
+import type { OwnershipMarks } from './ownership.ts';
 
 /** An entry of a Secret in the operator's own namespace. */
 export interface SecretKeyRef {
@@ -58,5 +59,6 @@ export interface Vendor<Section = unknown, Settings extends object = object> ext
   dataPlanes?(section: Section): DataPlaneAddresses | undefined;
 
   readonly format: GatewayFormat;
+  readonly ownership: OwnershipMarks;
   readonly limits: VendorLimits;
 }

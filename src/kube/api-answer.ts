@@ -4,13 +4,17 @@ import { KubeApiError } from './kube-error.ts';
 
 const MAX_LINE = 32 * 1024 * 1024;
 const MAX_MESSAGE = 512;
-/** No list page that the operator reads is larger, although 500 objects of the largest size in etcd would be. */
+/** No other answer that the operator reads is larger. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 /** A refusal without a reason within this much is not from the API server itself. */
 const MAX_REFUSAL_BYTES = 1024 * 1024;
 
 /** The whole body of an answer. */
-export async function readAll(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+export async function readAll(
+  response: IncomingMessage,
+  signal: AbortSignal,
+  maxBytes = MAX_ANSWER_BYTES,
+): Promise<string> {
   const isRefusal = response.statusCode === undefined || response.statusCode >= 300;
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -18,11 +22,14 @@ export async function readAll(response: IncomingMessage, signal: AbortSignal): P
     for await (const chunk of response) {
       bytes += (chunk as Buffer).length;
       if (isRefusal && bytes > MAX_REFUSAL_BYTES) break;
-      if (bytes > MAX_ANSWER_BYTES) throw new Error('it is too large');
+      if (bytes > maxBytes) {
+        throw new KubeApiError(`the API server's answer has more than ${maxBytes} bytes`, { tooLarge: true });
+      }
       chunks.push(chunk as Buffer);
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
+    if (error instanceof KubeApiError) throw error;
     throw new KubeApiError(`the answer of the API server broke off: ${plainMessage(error)}`);
   }
   return decode(new TextDecoder('utf-8', { fatal: true }), Buffer.concat(chunks));

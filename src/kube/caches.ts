@@ -41,10 +41,10 @@ export function createCaches(options: FollowerOptions): Caches {
   const reflectors: Reflector[] = [];
 
   const followCollection = <T extends Stored>(
-    { group, version, plural, transform, unreadable, indexes, query = {}, ...kind }: FollowedResource<T>,
+    { group, version, plural, indexes, query = {}, ...kind }: FollowedResource<T>,
     namespace: string | undefined,
   ): StoreView<T> => {
-    const { name: called = plural, olderVersion, optional = false } = kind;
+    const { name: called = plural, olderVersion, optional = false, transform, unreadable, maxValues } = kind;
     const resource = { group, version, plural, ...(namespace === undefined ? {} : { namespace }) };
     const name = namespace === undefined ? called : `${called} in ${namespace}`;
     const log = options.log.child({ kind: name });
@@ -64,6 +64,7 @@ export function createCaches(options: FollowerOptions): Caches {
         query,
         transform,
         unreadable,
+        maxValues,
         reportError,
         store,
         ...(optional ? { isServed: (signal: AbortSignal) => isServed(transport, resource, signal) } : {}),

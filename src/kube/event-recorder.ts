@@ -77,7 +77,7 @@ function eventBody(
     action: 'Reconcile',
     type,
     reason,
-    note: shortened(message),
+    note: boundedNote(message),
     regarding: {
       apiVersion: `${GROUP}/${VERSION}`,
       kind,
@@ -88,7 +88,7 @@ function eventBody(
   };
 }
 
-function shortened(message: string): string {
+function boundedNote(message: string): string {
   if (Buffer.byteLength(message) <= MAX_NOTE_BYTES) return message;
   // `stream` leaves out the character that the cut goes through.
   const start = new TextDecoder().decode(Buffer.from(message).subarray(0, MAX_NOTE_BYTES - 3), {

@@ -1,4 +1,4 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET, SERVICE_REGISTRY } from '../api/crd.ts';
 import { GROUP, VERSION } from '../api/group.ts';
 import { grantIndexes } from '../decide/references.ts';
 import { upstreamIndexes } from '../decide/upstream-indexes.ts';
@@ -12,7 +12,9 @@ import type {
   NodeStored,
   ReferenceGrantStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
+import { MAX_CUSTOM_VALUES } from './large-object.ts';
 import {
   CERTIFICATE_SECRETS,
   type CustomTransforms,
@@ -29,7 +31,7 @@ import {
 /** get and patch: the finalizer is changed on top of what was just read. */
 const KEEP = ['get', 'list', 'watch', 'patch'];
 
-const CUSTOM = { group: GROUP, version: VERSION } as const;
+const CUSTOM = { group: GROUP, version: VERSION, maxValues: MAX_CUSTOM_VALUES } as const;
 const CORE = { group: '', version: 'v1' } as const;
 
 /** What the operator follows whatever sources are built in. */
@@ -48,6 +50,21 @@ export interface CommonResources {
 
 export function commonResources(transforms: CustomTransforms): CommonResources {
   return { ...customKinds(transforms), ...CORE_KINDS, grants: GRANTS };
+}
+
+/** Undefined where no type of registry is built in. */
+export function registryResource({
+  serviceRegistry,
+}: CustomTransforms): FollowedResource<ServiceRegistry> | undefined {
+  return (
+    serviceRegistry && {
+      ...SERVICE_REGISTRY,
+      ...CUSTOM,
+      transform: serviceRegistry,
+      indexes: {},
+      permissions: followed(),
+    }
+  );
 }
 
 function customKinds({

@@ -8,6 +8,8 @@ export class KubeApiError extends Error {
   readonly retryAfterMs: number | undefined;
   /** Nothing came for as long as was to be waited. */
   readonly silent: boolean;
+  /** The answer had more bytes than the operator reads. */
+  readonly tooLarge: boolean;
 
   constructor(
     message: string,
@@ -16,6 +18,7 @@ export class KubeApiError extends Error {
       readonly kubeReason?: string | undefined;
       readonly retryAfterMs?: number | undefined;
       readonly silent?: boolean;
+      readonly tooLarge?: boolean;
     } = {},
   ) {
     super(message);
@@ -23,5 +26,6 @@ export class KubeApiError extends Error {
     this.kubeReason = details.kubeReason;
     this.retryAfterMs = details.retryAfterMs;
     this.silent = details.silent ?? false;
+    this.tooLarge = details.tooLarge ?? false;
   }
 }

@@ -1,25 +1,30 @@
 import { isObject } from '../runtime/json.ts';
 import { parseJson } from './api-answer.ts';
+import { endOfString } from './json-text.ts';
+import { parseObject } from './large-object.ts';
 
 /** Each is parsed when it is asked for. Throws `KubeApiError` at one that is no JSON. */
 export class ListItems implements Iterable<unknown> {
   readonly #texts: readonly string[];
+  readonly #maxValues: number;
 
-  constructor(texts: readonly string[]) {
+  /** `maxValues`: as for `parseObject`. */
+  constructor(texts: readonly string[], maxValues: number) {
     this.#texts = texts;
+    this.#maxValues = maxValues;
   }
 
   *[Symbol.iterator](): Iterator<unknown> {
-    for (const text of this.#texts) yield parseJson(text);
+    for (const text of this.#texts) yield parseObject(text, this.#maxValues);
   }
 }
 
 /** A list whose `items` are `ListItems`, where it is written as the API server writes one. Throws `KubeApiError`. */
-export function parseList(text: string): unknown {
+export function parseList(text: string, maxValues = Number.POSITIVE_INFINITY): unknown {
   const split = splitItems(text);
   if (split === undefined) return parseJson(text);
   const list = parseJson(split.rest);
-  return isObject(list) ? { ...list, items: new ListItems(split.items) } : list;
+  return isObject(list) ? { ...list, items: new ListItems(split.items, maxValues) } : list;
 }
 
 /** The items of a list as text each, and the list without them. */
@@ -31,7 +36,6 @@ export interface SplitList {
 const QUOTE = 34;
 const COMMA = 44;
 const OPENING_BRACKET = 91;
-const BACKSLASH = 92;
 const CLOSING_BRACKET = 93;
 const OPENING_BRACE = 123;
 const CLOSING_BRACE = 125;
@@ -76,16 +80,6 @@ export function splitItems(text: string): SplitList | undefined {
   }
   if (to < 0 || depth !== 0) return undefined;
   return { items, rest: text.slice(0, from + 1) + text.slice(to) };
-}
-
-/** Where the string ends that begins at `from`; -1 where it does not. */
-function endOfString(text: string, from: number): number {
-  for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
-    if (backslashes % 2 === 0) return at;
-  }
-  return -1;
 }
 
 /** Whether `code` may come after `before` between items: objects, one comma between two of them, and nothing else. */

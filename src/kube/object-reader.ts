@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { objectKey } from '../model/keys.ts';
 import type { Stored } from '../model/store-view.ts';
 import { identityIn, objectIn } from '../runtime/json.ts';
@@ -23,6 +24,9 @@ export interface ObjectReaderOptions<T extends Stored> {
   readonly log: Logger;
 }
 
+/** Everything else in the process waits no longer than this, and the reading of one object, for a list. */
+const TURN_MS = 10;
+
 /** Reads the objects of one collection. One object that cannot be read does not keep the others from being read. */
 export class ObjectReader<T extends Stored> {
   readonly #options: ObjectReaderOptions<T>;
@@ -45,6 +49,21 @@ export class ObjectReader<T extends Stored> {
       reportError(error, { step: 'read', object: objectKey(namespace, object) });
       return known ?? unreadable?.(raw, error instanceof Error ? error.message : 'unknown reason');
     }
+  }
+
+  /** Each object as `read` gives it. Ends its turn of the event loop now and then: a lease must be renewed meanwhile. */
+  async readAll(all: Iterable<unknown>): Promise<readonly T[]> {
+    const objects: T[] = [];
+    let began = performance.now();
+    for (const raw of all) {
+      const object = this.read(raw);
+      if (object !== undefined) objects.push(object);
+      if (performance.now() - began >= TURN_MS) {
+        await setImmediate();
+        began = performance.now();
+      }
+    }
+    return objects;
   }
 
   /** Throws `KubeApiError` for an object without an identity: if it were skipped, some known object would look deleted. */

@@ -3,6 +3,7 @@ import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
 import type { CustomObject } from '../model/objects.ts';
 import type { Stored } from '../model/store-view.ts';
 import { KubeApiError } from './kube-error.ts';
+import { MAX_CUSTOM_VALUES } from './large-object.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
 export type CustomKind = 'GatewayUpstream' | 'GatewayConnection' | 'GatewayUpstreamSet';
@@ -91,6 +92,7 @@ class PatchWriter implements ObjectWriter {
           status,
         },
         signal,
+        ignoreAnswer: true,
       });
     } catch (error) {
       // 409: the uid is another one's, since the object was deleted and created again.
@@ -128,7 +130,11 @@ class PatchWriter implements ObjectWriter {
   }
 
   async #read(path: string, signal: AbortSignal): Promise<Metadata> {
-    return ((await this.#transport.get(path, { signal })) as { readonly metadata: Metadata }).metadata;
+    return (
+      (await this.#transport.get(path, { signal, maxValues: MAX_CUSTOM_VALUES })) as {
+        readonly metadata: Metadata;
+      }
+    ).metadata;
   }
 
   async #write(
@@ -145,6 +151,7 @@ class PatchWriter implements ObjectWriter {
       // The resource version makes the API server refuse this if anything changed since.
       body: { metadata: { uid, resourceVersion, finalizers } },
       signal,
+      ignoreAnswer: true,
     });
   }
 }

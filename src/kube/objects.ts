@@ -1,10 +1,11 @@
 import type { z } from 'zod';
 import type { SpecSchemas } from '../api/crd.ts';
 import { gatewayConnectionStatus } from '../api/gateway-connection.ts';
-import { gatewayUpstreamStatus } from '../api/gateway-upstream.ts';
 import { gatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import { gatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
 import { ACCEPT_PRUNE_ANNOTATION, ACCEPT_REMOVAL_ANNOTATION, GROUP, SET_LABEL } from '../api/group.ts';
 import type { Condition } from '../api/schema.ts';
+import { serviceRegistryStatus } from '../api/service-registry.ts';
 import { keyPairProblem } from '../decide/key-pair.ts';
 import type { KeyPair } from '../model/key-pair.ts';
 import type {
@@ -19,6 +20,7 @@ import type {
   Parsed,
   ReferenceGrantStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
 import { interned } from '../runtime/interned.ts';
 import {
@@ -32,6 +34,8 @@ import {
   textIn,
   textsIn,
 } from '../runtime/json.ts';
+
+import { whyNotRead } from './large-object.ts';
 
 const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
 
@@ -60,9 +64,24 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<
     return { ok: false, message: `spec cannot be read (${why}): make it smaller or less deeply nested` };
   }
   if (result.success) return { ok: true, value: result.data };
-  const issues = result.error.issues.map(({ path, message }) => `${['spec', ...path].join('.')}: ${message}`);
+  const issues = result.error.issues
+    .slice(0, MAX_ISSUES)
+    .map(({ path, message }) => `${shortened(['spec', ...path].join('.'), MAX_PATH)}: ${message}`);
+  const more = result.error.issues.length - issues.length;
+  const texts = more > 0 ? [...issues, `${more} more`] : issues;
+  const message = shortened(texts.join('; '), MAX_PROBLEM);
   const hasInvalidOverrides = result.error.issues.some(({ path }) => path[1] === 'overrides');
-  return { ok: false, message: issues.join('; '), ...(hasInvalidOverrides ? { hasInvalidOverrides } : {}) };
+  return { ok: false, message, ...(hasInvalidOverrides ? { hasInvalidOverrides } : {}) };
+}
+
+/** A tenant chooses the keys of maps, and with them the paths of issues: what is stored of them is bounded. */
+const MAX_ISSUES = 16;
+const MAX_PATH = 256;
+const MAX_PROBLEM = 4096;
+
+function shortened(text: string, max: number): string {
+  // A copy: a slice would keep the whole text.
+  return text.length <= max ? text : `${Buffer.from(text.slice(0, max)).toString()}…`;
 }
 
 function customObject<S extends z.ZodType, T extends z.ZodType>(
@@ -75,6 +94,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   const identity = identityIn(object);
   if (identity === undefined) return undefined;
   const status = parse(statusSchema, object['status']);
+  const unread = whyNotRead(object);
   return {
     ...identity,
     generation: typeof metadata['generation'] === 'number' ? metadata['generation'] : 0,
@@ -83,7 +103,10 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
     finalizers: Array.isArray(metadata['finalizers'])
       ? metadata['finalizers'].map((one) => interned(textIn(one)))
       : [],
-    spec: parse(specSchema, object['spec']),
+    spec:
+      unread === undefined
+        ? parse(specSchema, object['spec'])
+        : { ok: false, message: `the object ${unread}` },
     status: status.ok ? status.value : undefined,
   };
 }
@@ -93,13 +116,19 @@ export interface CustomTransforms {
   readonly gatewayConnection: (value: unknown) => GatewayConnection | undefined;
   readonly gatewayUpstream: (value: unknown) => GatewayUpstream | undefined;
   readonly gatewayUpstreamSet: (value: unknown) => GatewayUpstreamSet | undefined;
+  /** Absent: no type of registry is built in. */
+  readonly serviceRegistry?: (value: unknown) => ServiceRegistry | undefined;
 }
 
 export function customTransforms(schemas: SpecSchemas): CustomTransforms {
+  const { serviceRegistry } = schemas;
   return {
     gatewayConnection: (value) => customObject(value, schemas.gatewayConnection, gatewayConnectionStatus),
     gatewayUpstream: (value) => transformGatewayUpstream(value, schemas.gatewayUpstream),
     gatewayUpstreamSet: (value) => transformGatewayUpstreamSet(value, schemas.gatewayUpstreamSet),
+    ...(serviceRegistry === undefined
+      ? {}
+      : { serviceRegistry: (value) => customObject(value, serviceRegistry, serviceRegistryStatus) }),
   };
 }
 

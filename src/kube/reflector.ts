@@ -4,7 +4,7 @@ import type { Clock } from '../runtime/clock.ts';
 import { objectIn, textIn } from '../runtime/json.ts';
 import { ApiServerContact } from './api-server-contact.ts';
 import { KubeApiError } from './kube-error.ts';
-import { type ListPage, listPageIn } from './list-page.ts';
+import { listPageIn } from './list-page.ts';
 import { ObjectReader, type ObjectReaderOptions } from './object-reader.ts';
 import type { KubeTransport, WatchEvent } from './transport.ts';
 
@@ -18,6 +18,8 @@ export interface ReflectorTiming {
   /** Between two looks for a kind that the API server does not serve. */
   readonly absentRetryMs: number;
   readonly pageSize: number;
+  /** Of a page. The next one is half as long where a page has more. */
+  readonly maxPageBytes: number;
 }
 
 const TIMING: ReflectorTiming = {
@@ -26,6 +28,7 @@ const TIMING: ReflectorTiming = {
   relistMs: 3_600_000,
   absentRetryMs: 30_000,
   pageSize: 500,
+  maxPageBytes: 32 * 1024 * 1024,
 };
 
 export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<T> {
@@ -34,6 +37,8 @@ export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<
   readonly paths: readonly [string, ...string[]];
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
+  /** Of each object, as in `RequestSettings`; `trim` must know such objects. Absent: any number. */
+  readonly maxValues?: number | undefined;
   /**
    * Only for an optional kind: whether the API server serves it, for an operator that may not list it. Rejects with
    * `KubeApiError`.
@@ -195,13 +200,15 @@ class ListWatchReflector<T extends Stored> {
     const objects: T[] = [];
     let token: string | undefined;
     let version = '';
+    let limit = this.#timing.pageSize;
     this.#lists += 1;
     do {
-      const page = await this.#getPage(path, token, signal);
-      for (const item of page.items) {
-        const object = this.#reader.read(item);
-        if (object !== undefined) objects.push(object);
+      const page = await this.#getPage(path, token, limit, signal);
+      if (page === undefined) {
+        limit = Math.ceil(limit / 2);
+        continue;
       }
+      objects.push(...(await this.#reader.readAll(page.items)));
       version = page.version;
       token = page.next;
     } while (token !== '');
@@ -214,20 +221,24 @@ class ListWatchReflector<T extends Stored> {
     return { kind: 'watch', path, version };
   }
 
-  async #getPage(path: string, token: string | undefined, signal: AbortSignal): Promise<ListPage> {
-    const { name, query, transport } = this.#options;
-    const answer = await transport.get(path, {
-      query: {
-        ...query,
-        limit: String(this.#timing.pageSize),
-        ...(token === undefined ? {} : { continue: token }),
-      },
-      signal,
-      timeoutMs: 60_000,
-      itemwise: true,
-    });
-    this.#contact.heard();
-    return listPageIn(answer, token, name);
+  /** Undefined: the page is too large for the memory that the operator has, and `limit` can be smaller. */
+  async #getPage(path: string, token: string | undefined, limit: number, signal: AbortSignal) {
+    const { name, query, transport, maxValues } = this.#options;
+    try {
+      const answer = await transport.get(path, {
+        query: { ...query, limit: String(limit), ...(token === undefined ? {} : { continue: token }) },
+        signal,
+        timeoutMs: 60_000,
+        itemwise: true,
+        maxBytes: this.#timing.maxPageBytes,
+        maxValues,
+      });
+      this.#contact.heard();
+      return listPageIn(answer, token, name);
+    } catch (error) {
+      if (limit > 1 && error instanceof KubeApiError && error.tooLarge) return undefined;
+      throw error;
+    }
   }
 
   /** Whether a list failed because the API server does not serve the kind, as far as its answers tell. */
@@ -318,6 +329,7 @@ class ListWatchReflector<T extends Stored> {
       },
       signal,
       idleTimeoutMs: this.#timing.idleTimeoutMs,
+      maxValues: this.#options.maxValues,
       onOpen: () => {
         watch.isOpen = true;
         this.#watches += 1;

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { objectKey } from '../model/keys.ts';
+import { keyOf } from '../model/keys.ts';
 import type { Stored, StoreEvent, StoreState, StoreView } from '../model/store-view.ts';
 import { MultiMap } from '../runtime/multi-map.ts';
 
@@ -32,9 +32,6 @@ export interface StoreOptions<T> {
 }
 
 const NO_VALUES: ReadonlySet<string> = new Set();
-
-const keyOf = ({ namespace, name }: { readonly namespace: string; readonly name: string }): string =>
-  objectKey(namespace, name);
 
 export function createStore<T extends Stored>(options: StoreOptions<T>): Store<T> {
   return new IndexedStore(options);
@@ -104,7 +101,7 @@ class IndexedStore<T extends Stored> implements Store<T> {
   }
 
   replaceAll(objects: readonly T[]): void {
-    const kept = new Set(objects.map(keyOf));
+    const kept = new Set<string>(objects.map(keyOf));
     for (const [key, previous] of [...this.#objects]) {
       if (!kept.has(key)) this.#change(key, previous, undefined);
     }

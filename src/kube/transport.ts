@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
-import { lines, parseJson, plainMessage, readAll, refusal } from './api-answer.ts';
+import { lines, plainMessage, readAll, refusal } from './api-answer.ts';
 import { ApiConnection, type ApiConnectionOptions } from './api-connection.ts';
 import { KubeApiError } from './kube-error.ts';
+import { parseEvent, parseObject } from './large-object.ts';
 import { parseList } from './list-items.ts';
 
 export interface RequestSettings {
@@ -11,6 +12,10 @@ export interface RequestSettings {
   readonly timeoutMs?: number;
   /** The answer is a list: its `items` are `ListItems` where it is written as the API server writes one. */
   readonly itemwise?: boolean;
+  /** Of the answer. More are refused with `tooLarge`. */
+  readonly maxBytes?: number;
+  /** Of each object; one that has more is read as `parseObject` says. Default: any number. */
+  readonly maxValues?: number | undefined;
 }
 
 export interface SendRequest extends RequestSettings {
@@ -19,6 +24,8 @@ export interface SendRequest extends RequestSettings {
   readonly body?: unknown;
   /** Default: `application/json`. */
   readonly contentType?: string;
+  /** The answer to a write is the object, of any size: it is not parsed, and undefined is returned. */
+  readonly ignoreAnswer?: boolean;
 }
 
 export interface WatchEvent {
@@ -30,6 +37,8 @@ export interface WatchSettings {
   readonly query: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly idleTimeoutMs: number;
+  /** As for a request. */
+  readonly maxValues?: number | undefined;
   /** Called when the server has accepted the watch, which may be long before its first event. */
   readonly onOpen?: () => void;
 }
@@ -80,9 +89,11 @@ async function request(
         ? { contentType: settings.contentType }
         : {}),
     });
-    const text = await readAll(response, signal);
+    const text = await readAll(response, signal, settings.maxBytes);
     if (response.statusCode === undefined || response.statusCode >= 300) throw refusal(response, text);
-    return settings.itemwise === true ? parseList(text) : parseJson(text);
+    if ('ignoreAnswer' in settings && settings.ignoreAnswer === true) return undefined;
+    const { itemwise = false, maxValues = Number.POSITIVE_INFINITY } = settings;
+    return itemwise ? parseList(text, maxValues) : parseObject(text, maxValues);
   } catch (error) {
     if (settings.signal.aborted) throw settings.signal.reason;
     if (timeout.signal.aborted)
@@ -99,7 +110,7 @@ async function request(
 async function* watch(
   connection: ApiConnection,
   path: string,
-  { query, signal, idleTimeoutMs, onOpen }: WatchSettings,
+  { query, signal, idleTimeoutMs, onOpen, maxValues = Number.POSITIVE_INFINITY }: WatchSettings,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const idle = new AbortController();
   const timer = setTimeout(() => idle.abort(), idleTimeoutMs);
@@ -117,9 +128,9 @@ async function* watch(
     for await (const line of lines(response, () => timer.refresh())) {
       // One chunk may hold many events: after an abort nothing consumes them.
       signal.throwIfAborted();
-      const event = parseJson(line) as Partial<WatchEvent> | null;
-      if (typeof event?.type !== 'string') throw new KubeApiError('a watch sent something that is no event');
-      yield { type: event.type, object: event.object };
+      const { type, object } = parseEvent(line, maxValues);
+      if (typeof type !== 'string') throw new KubeApiError('a watch sent something that is no event');
+      yield { type, object };
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;

@@ -22,6 +22,9 @@ export type Discovered =
       readonly beginning: boolean;
     };
 
+export type UnknownAnswer = Extract<Discovered, { state: 'unknown' }>;
+export type CompleteAnswer = Exclude<Discovered, UnknownAnswer>;
+
 export type AbsentReason =
   | 'ServiceNotFound'
   | 'PortNotFound'

@@ -42,6 +42,8 @@ export interface FollowedKind {
 export interface FollowedResource<T extends Stored> extends FollowedKind {
   /** Undefined for an object that the operator ignores. Throws for one that it cannot read. */
   readonly transform: (raw: unknown) => T | undefined;
+  /** Of each object, as in `RequestSettings`; `transform` must know such objects. Absent: any number. */
+  readonly maxValues?: number;
   /** Stands for an object that `transform` threw for. */
   readonly unreadable?: (raw: unknown, why: string) => T | undefined;
   readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;

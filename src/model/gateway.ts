@@ -1,3 +1,4 @@
+import type { ObservedOwner } from './ownership.ts';
 import type { Upstream } from './upstream.ts';
 
 /** What a gateway says of itself. */
@@ -29,6 +30,12 @@ export interface GatewayFacts {
   readonly type: string;
   /** Its field in the specs of GatewayConnection and GatewayUpstream. */
   readonly section: string;
+  readonly ownership: {
+    /** What it keeps the mark of an owner in, in the words of a message: `labels`. */
+    readonly keptIn: string;
+    /** The marks of `owner`, by name. */
+    encode(owner: ObservedOwner): Readonly<Record<string, string>>;
+  };
 
   readonly format: {
     /**

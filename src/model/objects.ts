@@ -1,6 +1,8 @@
 import type { GatewayConnectionSpec, GatewayConnectionStatus } from '../api/gateway-connection.ts';
-import type { GatewayUpstreamSpec, GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
+import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { GatewayUpstreamSetSpec, GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import type { GatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
+import type { ServiceRegistrySpec, ServiceRegistryStatus } from '../api/service-registry.ts';
 import type { ClusterNode } from './endpoint.ts';
 import type { KeyPair } from './key-pair.ts';
 import type { Stored } from './store-view.ts';
@@ -51,6 +53,8 @@ export interface GatewayUpstreamSet extends CustomObject<GatewayUpstreamSetSpec,
 }
 
 export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConnectionStatus>;
+
+export type ServiceRegistry = CustomObject<ServiceRegistrySpec, ServiceRegistryStatus>;
 
 /** What is kept of a Secret in the operator's own namespace. */
 export interface SecretFacts extends Stored {

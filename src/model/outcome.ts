@@ -1,6 +1,6 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
-import type { ExcludedReason, GatewayUpstreamStatus } from '../api/gateway-upstream.ts';
 import type { GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
+import type { ExcludedReason, GatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
 import type { UpstreamId } from './upstream.ts';
 import type { Verdict } from './verdict.ts';
 

@@ -1,4 +1,5 @@
 import type { KeyPair } from './key-pair.ts';
+import type { ObservedOwner, OwnerMark } from './ownership.ts';
 
 /** The id of an upstream in the gateway: `^[a-zA-Z0-9-_.]{1,64}$`. */
 export type UpstreamId = string;
@@ -6,7 +7,9 @@ export type UpstreamId = string;
 /** The upstream object that a gateway should hold. */
 export interface Upstream {
   readonly id: UpstreamId;
-  /** Every label that the object should carry, ownership labels included; values match `^\S{1,64}$`. */
+  /** Whose it is; absent: the gateway keeps no mark of it. */
+  readonly owner?: OwnerMark;
+  /** The user's own labels. */
   readonly labels: Readonly<Record<string, string>>;
   /** Sorted by host, then port; each host and port once. */
   readonly nodes: readonly UpstreamNode[];
@@ -27,7 +30,7 @@ export interface Upstream {
 }
 
 /** Everything of an upstream but whose it is and where its traffic goes. */
-export type Traffic = Omit<Upstream, 'id' | 'labels' | 'nodes'>;
+export type Traffic = Omit<Upstream, 'id' | 'owner' | 'labels' | 'nodes'>;
 
 /** One place a gateway sends traffic to. */
 export interface UpstreamNode {
@@ -98,6 +101,9 @@ export interface UpstreamTls {
 /** An upstream object as the gateway reported it. */
 export interface ObservedUpstream {
   readonly id: UpstreamId;
+  /** Absent: it carries no mark of this operator. */
+  readonly owner?: ObservedOwner | undefined;
+  /** Without the marks of its owner. */
   readonly labels: Readonly<Record<string, string>>;
   /** Sorted like `Upstream.nodes`. */
   readonly nodes: readonly UpstreamNode[];

@@ -209,17 +209,19 @@ export class WorkQueue {
     const lane = this.#lanes.get(name);
     if (lane === undefined || this.#stop.signal.aborted) return;
     for (let isDue = waitedForTurn; isDue || !this.#isTurnOver(); isDue = false) {
-      const place = lane.take();
-      if (place === undefined) {
+      const next = lane.take();
+      if (next === undefined) {
         this.#dropIfIdle(name);
         return;
       }
-      const entry = this.#entries.get(place.key);
-      if (entry === undefined) continue;
-      lane.running += 1;
-      const run = this.#run(place.key, entry).finally(() => {
+      const entry = this.#entries.get(next.key);
+      if (entry === undefined) {
+        next.end();
+        continue;
+      }
+      const run = this.#run(next.key, entry).finally(() => {
         this.#underWay.delete(run);
-        lane.running -= 1;
+        next.end();
         this.#resume(name);
       });
       this.#underWay.add(run);

@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { symbols } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { ownerMark } from '../../src/decide/ownership.ts';
 import type { ApisixOptions } from '../../src/gateways/apisix/client.ts';
 import { createApisixDriver } from '../../src/gateways/apisix/driver.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
@@ -31,6 +32,11 @@ const upstream: Upstream = {
   loadBalancing: { type: 'RoundRobin' },
 };
 
+const MARK = ownerMark(
+  { cluster: 'c', connection: 'default', namespace: 'shop', name: 'web' },
+  { retain: false },
+);
+
 function driverOf(adminUrl: string, options: Partial<ApisixOptions> = {}): GatewayDriver {
   return createApisixDriver({
     adminUrl,
@@ -47,7 +53,7 @@ const calls = {
   get: (driver: GatewayDriver) => driver.get('u1', unused),
   list: (driver: GatewayDriver) => driver.list(unused),
   put: (driver: GatewayDriver) => driver.put(upstream, unused),
-  addLabels: (driver: GatewayDriver) => driver.addLabels('u1', { marker: BODY }, unused),
+  mark: (driver: GatewayDriver) => driver.mark('u1', { ...MARK, name: BODY }, unused),
   checkWrite: (driver: GatewayDriver) => driver.checkWrite(unused),
   delete: (driver: GatewayDriver) => driver.delete('u1', { references: 'ignore' }, unused),
   check: (driver: GatewayDriver) => driver.check(unused),
@@ -147,7 +153,7 @@ const ANSWERS: readonly {
     error: GatewayAuthError,
     message:
       /refused the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE from the operator/,
-    on: ['put', 'addLabels', 'checkWrite', 'delete'],
+    on: ['put', 'mark', 'checkWrite', 'delete'],
   },
   { status: 404, body: html(404), error: GatewayUnavailableError, message: 'Admin API of APISIX' },
   {

@@ -7,6 +7,7 @@ import { KubeApiError } from '../../src/kube/kube-error.ts';
 import type { Store } from '../../src/kube/store.ts';
 import type { StoreView } from '../../src/model/store-view.ts';
 import { MAX_LIST_BYTES } from '../../src/runtime/http/limits.ts';
+import { unreadableSlice } from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { admit, storesOf } from '../support/catalog.ts';
 import { type ControllerSettings, type RunningController, runController } from '../support/controller.ts';
@@ -31,25 +32,25 @@ interface Scene extends AsyncDisposable {
   readonly clock: FakeClock;
   readonly controller: RunningController;
   hosts(id?: string): readonly string[] | undefined;
-  setHost(host: string): void;
+  setHost(host: string, service?: string): void;
   ready(): string | undefined;
 }
 
-const upstreamYaml = (name: string, spec = '') => `
+const upstreamYaml = (name: string, spec = '', backends = '[{serviceRef: {name: web, port: 80}}]') => `
 apiVersion: gatewayupstream.dev/v1alpha1
 kind: GatewayUpstream
 metadata: {name: ${name}, namespace: shop}
 spec:
-  backends: [{serviceRef: {name: web, port: 80}}]
+  backends: ${backends}
 ${spec}`;
 
-const sliceOf = (host: string) => ({
+const sliceOf = (host: string, service = 'web') => ({
   metadata: {
-    name: 'web-1',
+    name: `${service}-1`,
     namespace: 'shop',
-    uid: 'slice',
+    uid: `slice-${service}`,
     resourceVersion: host,
-    labels: { 'kubernetes.io/service-name': 'web' },
+    labels: { 'kubernetes.io/service-name': service },
   },
   addressType: 'IPv4',
   ports: [{ name: '', port: 8080, protocol: 'TCP' }],
@@ -87,8 +88,8 @@ ${upstreamYaml('web', upstream)}
 ${more}`;
   const stores = storesOf(admit(parseDocuments(yaml, 'scene'), NOW).objects, []);
   const clock = createFakeClock(NOW);
-  const setHost = (host: string) => {
-    const slice = builtInCatalog.followedResources.slices.transform(sliceOf(host));
+  const setHost = (host: string, service?: string) => {
+    const slice = builtInCatalog.followedResources.slices.transform(sliceOf(host, service));
     if (slice !== undefined) (stores.slices as Store<typeof slice>).upsert(slice);
   };
   setHost('10.0.0.1');
@@ -200,6 +201,62 @@ describe('a write that is carried out after its timeout', () => {
     await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
 
     await inTime(clock, () => expect(hosts()).toBeUndefined(), 30_000);
+  });
+});
+
+describe('a backend that becomes unknown', () => {
+  const BACKENDS =
+    '[{serviceRef: {name: web, port: 80}, weight: 90}, {serviceRef: {name: api, port: 80}, weight: 10}]';
+  const API = `---
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+${upstreamYaml('mixed', '', BACKENDS)}`;
+  const MIXED = 'shop.mixed';
+  const makeUnreadable = ({ stores }: Scene, service: string) => {
+    const slice = unreadableSlice({ ...sliceOf('broken', service) }, 'a port is no number');
+    if (slice !== undefined) (stores.slices as Store<typeof slice>).upsert(slice);
+  };
+  const resolvedRefs = ({ controller }: Scene) =>
+    controller.statuses.get('shop/mixed')?.conditions?.find(({ type }) => type === 'ResolvedRefs')?.reason;
+
+  it('keeps its last complete answer and its share while the other backends move', async () => {
+    await using scene = await start({ more: API });
+    const { gateway, hosts, setHost } = scene;
+    setHost('10.0.1.1', 'api');
+    await eventually(() => expect(hosts(MIXED)).toEqual(['10.0.0.1', '10.0.1.1']));
+
+    makeUnreadable(scene, 'web');
+    await eventually(() => expect(resolvedRefs(scene)).toBe('SourceUnavailable'));
+    setHost('10.0.1.2', 'api');
+    await eventually(() =>
+      expect(gateway.get('upstreams', MIXED)?.['nodes']).toMatchObject([
+        { host: '10.0.0.1', weight: 9 },
+        { host: '10.0.1.2', weight: 1 },
+      ]),
+    );
+    expect(resolvedRefs(scene)).toBe('SourceUnavailable');
+
+    setHost('10.0.0.2');
+    await eventually(() => expect(hosts(MIXED)).toEqual(['10.0.0.2', '10.0.1.2']));
+    await eventually(() => expect(resolvedRefs(scene)).toBe('ResolvedRefs'));
+  });
+
+  it('lets the object wait where it has never answered', async () => {
+    await using scene = await start();
+    const { stores, gateway, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    makeUnreadable(scene, 'api');
+    const { objects } = admit(parseDocuments(API, 'more'), NOW);
+    const more = storesOf(objects, []);
+    for (const service of more.services.list()) (stores.services as Store<typeof service>).upsert(service);
+    for (const object of more.upstreams.list()) (stores.upstreams as Store<typeof object>).upsert(object);
+    await eventually(() => expect(resolvedRefs(scene)).toBe('SourceUnavailable'));
+    setHost('10.0.0.2');
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+    expect(gateway.get('upstreams', MIXED)).toBeUndefined();
   });
 });
 

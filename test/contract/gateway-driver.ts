@@ -4,6 +4,7 @@ import { withNodesOf } from '../../src/decide/diff.ts';
 import type { GatewayDriver } from '../../src/gateways/driver.ts';
 import { GatewayRejectedError, UpstreamInUseError } from '../../src/model/errors.ts';
 import type { KeyPair } from '../../src/model/key-pair.ts';
+import type { OwnerMark } from '../../src/model/ownership.ts';
 import type {
   Failures,
   HashOn,
@@ -18,12 +19,15 @@ import type {
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { inParallel } from '../support/in-parallel.ts';
+import { type PullHarness, testConfirmations } from './gateway-confirmation.ts';
 
 /** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
 export interface GatewayHarness extends AsyncDisposable {
   readonly driver: GatewayDriver;
   /** Changes the upstream as somebody else would: past the driver, in whatever way differs from `upstream`. */
   tamper(upstream: Upstream): Promise<void>;
+  /** Present for a pull-type gateway. */
+  readonly pull?: PullHarness;
   /** Makes something refer to the upstream; resolves once the gateway knows it. Disposing takes it away again. */
   refer(upstream: Upstream): Promise<AsyncDisposable>;
 }
@@ -32,6 +36,8 @@ export interface GatewayHarness extends AsyncDisposable {
 export interface ConformanceOptions {
   readonly name: string;
   readonly create: () => Promise<GatewayHarness>;
+  /** Its data planes fetch their configuration by themselves. */
+  readonly isPull?: boolean;
   /** Upstreams made up at random; default 200. */
   readonly randomUpstreams?: number;
   /** The most upstreams to list at once; default 600. */
@@ -227,8 +233,9 @@ export function testGatewayDriver(options: ConformanceOptions): void {
     /** Writes it, and sees that every way to read it agrees with what was desired. */
     async function expectKept(desired: Upstream) {
       const put = await driver.put(desired, unused);
-      const { id, labels, nodes: desiredNodes } = desired;
+      const { id, owner, labels, nodes: desiredNodes } = desired;
       expect(put).toMatchObject({ id, canonical: driver.canonical(desired) });
+      expect(put.owner).toEqual(owner);
       expect(put.labels).toEqual(labels);
       expect(put.nodes).toEqual(desiredNodes);
       expect(await driver.get(id, unused)).toEqual(put);
@@ -324,7 +331,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
 
     it('keeps labels to the letter', async () => {
       const labels = {
-        'gatewayupstream.dev/name': 'a'.repeat(64),
+        'example.com/name': 'a'.repeat(64),
         'a.b/c-d_e': '0',
         UPPER: 'Case.Kept',
         constructor: 'x',
@@ -377,24 +384,30 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await driver.get(id, unused)).toBeUndefined();
     });
 
-    it('adds labels and changes nothing else', async () => {
-      const desired = upstream('labelled', {
-        labels: { suite: prefix, owner: 'them' },
+    it('marks whose an upstream is, and changes nothing else', async () => {
+      const desired = upstream('marked', {
+        owner: mark('web'),
         nodes: [node('10.0.0.1'), node('10.0.0.2')],
         retries: 2,
       });
-      const { createTime, nodes } = await driver.put(desired, unused);
-      const labels = { ...desired.labels, owner: 'us', team: 'a' };
-      const answered = await driver.addLabels(desired.id, { owner: 'us', team: 'a' }, unused);
-      expect(answered).toMatchObject({ labels, nodes, createTime });
-      expect(answered?.canonical).toBe(driver.canonical({ ...desired, labels }));
+      const { createTime, nodes, labels } = await driver.put(desired, unused);
+      const owner = mark('api', true);
+      const answered = await driver.mark(desired.id, owner, unused);
+      expect(answered).toMatchObject({ owner, labels, nodes, createTime });
+      expect(answered?.canonical).toBe(driver.canonical({ ...desired, owner }));
       expect(await driver.get(desired.id, unused)).toEqual(answered);
     });
 
-    it('creates no upstream to add labels to', async () => {
+    it('creates no upstream to mark', async () => {
       const { id } = upstream('missing');
-      expect(await driver.addLabels(id, { team: 'a' }, unused)).toBeUndefined();
+      expect(await driver.mark(id, mark('web'), unused)).toBeUndefined();
       expect(await driver.get(id, unused)).toBeUndefined();
+    });
+
+    it('keeps whose an upstream is to the letter, and shows none where none was written', async () => {
+      await expectKept(upstream('owned', { owner: mark('n'.repeat(64)) }));
+      await expectKept(upstream('owned', { owner: mark('é.Web_1', true) }));
+      await expectKept(upstream('owned'));
     });
 
     it('checks that the key may write, and writes nothing', async () => {
@@ -466,7 +479,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       ['list', (_, signal) => driver.list(signal)],
       ['put', (desired, signal) => driver.put(desired, signal)],
       ['putNodes', ({ id, nodes }, signal) => driver.putNodes(id, nodes, signal)],
-      ['addLabels', ({ id, labels }, signal) => driver.addLabels(id, labels, signal)],
+      ['mark', ({ id }, signal) => driver.mark(id, mark('web'), signal)],
       ['checkWrite', (_, signal) => driver.checkWrite(signal)],
       ['delete', ({ id }, signal) => driver.delete(id, { references: 'respect' }, signal)],
       ['check', (_, signal) => driver.check(signal)],
@@ -492,12 +505,25 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         await expect(driver.get(id, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.put(desired, unused)).rejects.toThrow(GatewayRejectedError);
         await expect(driver.putNodes(id, [], unused)).rejects.toThrow(GatewayRejectedError);
-        await expect(driver.addLabels(id, {}, unused)).rejects.toThrow(GatewayRejectedError);
+        await expect(driver.mark(id, mark('web'), unused)).rejects.toThrow(GatewayRejectedError);
         for (const references of ['respect', 'ignore'] as const) {
           await expect(driver.delete(id, { references }, unused)).rejects.toThrow(GatewayRejectedError);
         }
       },
     );
+
+    if (options.isPull === true) {
+      testConfirmations(() => {
+        if (harness.pull === undefined) throw new Error('a pull-type gateway needs harness.pull');
+        const withHosts = (name: string, hosts: readonly string[]) =>
+          upstream(name, { nodes: hosts.map((host) => node(host)) });
+        return { driver, pull: harness.pull, upstream: withHosts };
+      });
+    } else {
+      it('confirms a write by its answer', () => {
+        expect(driver.confirmations).toBeUndefined();
+      });
+    }
 
     it('takes every character and length that an id may have', async () => {
       const shortest = `${prefix}.`;
@@ -509,6 +535,11 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect((await listOurs()).map(({ id }) => id).toSorted()).toEqual([shortest, longest].toSorted());
     });
   });
+}
+
+/** The mark of an upstream of that name. */
+function mark(name: string, retain = false): OwnerMark {
+  return { operator: 'suite', cluster: 'c', connection: 'default', namespace: 'shop', name, retain };
 }
 
 function node(host: string, fields: Partial<Omit<UpstreamNode, 'host'>> = {}): UpstreamNode {

@@ -57,7 +57,13 @@ function createHarness(): KubernetesHarness {
     source,
     services,
     slices,
-    ref: (name) => ({ namespace: 'shop', name, port: { by: 'servicePort', port: 'http' }, protocol: 'TCP' }),
+    ref: (name) => ({
+      source: 'Kubernetes',
+      namespace: 'shop',
+      name,
+      port: { by: 'servicePort', port: 'http' },
+      protocol: 'TCP',
+    }),
     async run(signal) {
       const running = source.run(signal);
       for (const store of [services, slices]) {

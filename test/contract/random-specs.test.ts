@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest';
 import type { GatewayUpstreamSpec } from '../../src/api/gateway-upstream.ts';
 import { upstreamSectionOf } from '../../src/api/vendor-section.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
-import { makePlan, type PlannedUpstream } from '../../src/cli/plan/make-plan.ts';
+import { makePlan } from '../../src/cli/plan/make-plan.ts';
+import type { PlannedUpstream } from '../../src/cli/plan/planned.ts';
 import { backendTargets, type ResolvedBackend } from '../../src/decide/backends.ts';
 import { buildUpstream } from '../../src/decide/build-upstream.ts';
-import { ownerLabels } from '../../src/decide/ownership.ts';
+import { ownerMark } from '../../src/decide/ownership.ts';
 import { toAdmin } from '../../src/gateways/apisix/translate.ts';
 import type { Discovered } from '../../src/model/discovered.ts';
 import type { Upstream } from '../../src/model/upstream.ts';
@@ -65,8 +66,8 @@ function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Ups
         : { target, found: found[index % Math.max(1, found.length)] ?? absent },
   );
   const owner = { cluster: 'c', connection: spec.connectionRef.name, namespace: 'shop', name: 'web' };
-  const labels = ownerLabels(owner, { orphan: false });
-  return buildUpstream(spec, { id: spec.upstreamId ?? 'shop.web', labels, section: 'apisix' }, backends)
+  const mark = ownerMark(owner, { retain: false });
+  return buildUpstream(spec, { id: spec.upstreamId ?? 'shop.web', owner: mark, section: 'apisix' }, backends)
     .upstream;
 }
 

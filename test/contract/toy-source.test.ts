@@ -1,5 +1,11 @@
+import { expect, it } from 'vitest';
+import { createCatalog } from '../../src/catalog.ts';
+import { vendors } from '../../src/gateways/index.ts';
+import { createStore } from '../../src/kube/store.ts';
+import type { SecretFacts, ServiceRegistry } from '../../src/model/objects.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
+import { ServiceRegistries } from '../../src/sources/registries.ts';
 import type { ServiceQuery } from '../../src/sources/registry.ts';
 import { eventually } from '../support/eventually.ts';
 import { type ToyFault, ToyRegistry } from '../toys/toy-source/registry-server.ts';
@@ -108,4 +114,54 @@ testDiscoverySource<ServiceQuery, ToyHarness>({
       };
     },
   },
+});
+
+it('the toy source follows its ServiceRegistry, and a rotated Secret, without a restart', async () => {
+  await using registry = await ToyRegistry.start(TOKEN);
+  registry.register('web', [{ address: '10.0.0.1', port: 8080, state: 'up' }]);
+  const catalog = createCatalog({ vendors, registryTypes: [toySource] });
+  expect(catalog.customResources.map(({ plural }) => plural)).toContain('serviceregistries');
+  const reportError = (error: unknown) => {
+    throw error;
+  };
+  const registries = createStore<ServiceRegistry>({ indexes: {}, reportError });
+  const secrets = createStore<SecretFacts>({ indexes: {}, reportError });
+  const setToken = (token: string) =>
+    secrets.upsert({ namespace: 'operator', name: 'toy', uid: 's', resourceVersion: token, data: { token } });
+  setToken('stale');
+  const operatorNamespace = 'operator';
+  const clock = systemClock;
+  const source = new ServiceRegistries({
+    registries,
+    secrets,
+    operatorNamespace,
+    types: catalog.registryTypes,
+    clock,
+    random: Math.random,
+    log,
+  });
+  const stop = new AbortController();
+  const running = source.run(stop.signal);
+  const ref = { source: 'Registry', registry: 'toys', service: 'web', options: {} } as const;
+  using _subscription = source.subscribe(ref, () => undefined);
+  expect(source.read(ref)).toMatchObject({ state: 'unknown' });
+
+  const spec = {
+    type: 'Toy',
+    toy: { url: registry.url, pollIntervalMs: 5, tokenSecretRef: { name: 'toy' } },
+  };
+  const metadata = { name: 'toys', uid: 'r', resourceVersion: '1', generation: 1 };
+  const object = catalog.registries?.transform({ metadata, spec });
+  if (object === undefined) throw new Error('no ServiceRegistry');
+  registries.upsert(object);
+  await eventually(() => expect(source.read(ref)).toMatchObject({ message: /HTTP 401/ }));
+  setToken(TOKEN);
+  await eventually(() => expect(source.read(ref)).toMatchObject({ endpoints: [{ address: '10.0.0.1' }] }));
+  expect(source.read({ ...ref, options: { toy: { only: '10.9.' } } })).toMatchObject({ endpoints: [] });
+  expect(source.read({ ...ref, options: { consul: {} } })).toMatchObject({ state: 'unknown' });
+
+  registries.remove(object);
+  expect(source.read(ref)).toMatchObject({ state: 'unknown', beginning: false });
+  stop.abort();
+  await running;
 });

@@ -1,10 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Plan } from '../../src/cli/plan/make-plan.ts';
 import { withMirrored } from '../../src/cli/plan/mirror-endpoints.ts';
 import { PlanError } from '../../src/cli/plan/plan-error.ts';
-import { ownerLabels } from '../../src/decide/ownership.ts';
+import type { Plan } from '../../src/cli/plan/planned.ts';
 import type { JsonObject } from '../../src/runtime/json.ts';
 import { transformSlice } from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
@@ -12,6 +11,7 @@ import { admit } from '../support/catalog.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
 import { installCrds, installRbac, startOperator } from '../support/operator.ts';
+import { ownerLabels } from '../support/owner-labels.ts';
 import { runProgram } from '../support/program.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 

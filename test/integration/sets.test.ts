@@ -133,7 +133,12 @@ describe('GatewayUpstreamSet', () => {
 
   it('goes on waiting after a restart, and prunes nothing once the selector is right again', async () => {
     await settled(work, 'shop', { upstreams: 4 });
-    const before = idsOf(work.namespace);
+    // The status counts objects; the gateway may still lack the upstream of the one that was made again.
+    const before = await eventually(() => {
+      const ids = idsOf(work.namespace);
+      expect(ids).toHaveLength(4);
+      return ids;
+    });
     await operator.stop();
     await work.patch(setPath('shop'), { spec: { namespaceSelector: { names: ['somewhere-else'] } } });
     await start();

@@ -1,5 +1,5 @@
 import type { GatewayConnectionStatus } from '../../src/api/gateway-connection.ts';
-import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
+import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream-status.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { createController } from '../../src/engine/controller.ts';
 import { createInstruments } from '../../src/engine/instruments.ts';
@@ -13,6 +13,7 @@ import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
+import { combineSources } from '../../src/sources/sources.ts';
 import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
 
@@ -80,7 +81,7 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     concurrency: 8,
     instruments,
   });
-  const source = createKubernetesSource(stores);
+  const source = combineSources({ Kubernetes: createKubernetesSource(stores) });
   const controller = createController({
     ...stores,
     vendorOf,

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream.ts';
+import type { GatewayUpstreamStatus } from '../../src/api/gateway-upstream-status.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { type Document, parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { keyOf } from '../../src/model/keys.ts';

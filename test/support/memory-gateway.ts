@@ -1,7 +1,9 @@
 import { compareNodes } from '../../src/decide/nodes.ts';
+import { labelMarks } from '../../src/gateways/apisix/ownership.ts';
 import { assertUpstreamId, type GatewayDriver } from '../../src/gateways/driver.ts';
 import { UpstreamInUseError } from '../../src/model/errors.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../src/model/upstream.ts';
+import { observedLabels } from './owner-labels.ts';
 
 export interface MemoryDriver extends GatewayDriver {
   /**
@@ -35,11 +37,17 @@ export function createMemoryDriver(options: { readonly nowSeconds?: () => number
 
     async put(upstream, signal) {
       assertUpstreamId(upstream.id);
-      const { id, labels, nodes } = structuredClone(upstream);
+      const { id, owner, labels, nodes } = structuredClone(upstream);
       const canonical = canonicalForm(upstream);
       await turn(signal);
       const createTime = held.get(id)?.createTime ?? nowSeconds();
-      const observed = { id, labels, nodes: nodes.toSorted(compareNodes), createTime, canonical };
+      const observed = {
+        id,
+        ...(owner === undefined ? observedLabels(labels) : { owner, labels }),
+        nodes: nodes.toSorted(compareNodes),
+        createTime,
+        canonical,
+      };
       held.set(id, observed);
       return observed;
     },
@@ -57,14 +65,14 @@ export function createMemoryDriver(options: { readonly nowSeconds?: () => number
       return observed;
     },
 
-    async addLabels(id, labels, signal) {
+    async mark(id, owner, signal) {
       assertUpstreamId(id);
       await turn(signal);
       const before = held.get(id);
       if (before === undefined) return undefined;
-      const all = { ...before.labels, ...labels };
-      const rest = JSON.parse(before.canonical) as Upstream;
-      const observed = { ...before, labels: all, canonical: canonicalForm({ ...rest, labels: all }) };
+      const { labels, ...rest } = JSON.parse(before.canonical) as Upstream;
+      const canonical = canonicalForm({ ...rest, labels: { ...labels, ...labelMarks.encode(owner) } });
+      const observed = { ...before, owner, canonical };
       held.set(id, observed);
       return observed;
     },
@@ -106,10 +114,14 @@ async function turn(signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
 }
 
-function canonicalForm({ id: _id, nodes, ...rest }: Upstream): string {
-  return JSON.stringify({ ...rest, nodes: nodes.toSorted(compareNodes) }, (_, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
+/** It keeps the marks of owners among the labels. */
+function canonicalForm({ id: _id, owner, labels, nodes, ...rest }: Upstream): string {
+  const marked = { ...labels, ...(owner && labelMarks.encode(owner)) };
+  return JSON.stringify(
+    { ...rest, labels: marked, nodes: nodes.toSorted(compareNodes) },
+    (_, value: unknown) =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+        : value,
   );
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
-import { builtInCatalog } from '../../src/catalog.ts';
+import { builtInCatalog, type Catalog } from '../../src/catalog.ts';
 import type { RbacOptions } from '../../src/kube/rbac.ts';
 import { rbacObjects } from './catalog.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
@@ -65,8 +65,11 @@ export interface Operator extends AsyncDisposable {
 }
 
 /** Applies the CRDs and waits until the API server serves them. */
-export async function installCrds(cluster: ClusterAccess): Promise<void> {
-  const input = builtInCatalog.customResources
+export async function installCrds(
+  cluster: ClusterAccess,
+  { customResources }: Pick<Catalog, 'customResources'> = builtInCatalog,
+): Promise<void> {
+  const input = customResources
     .map((resource) => stringify(customResourceDefinition(resource)))
     .join('---\n');
   await cluster.kubectl(['apply', '--server-side', '-f', '-'], { input });
@@ -74,7 +77,7 @@ export async function installCrds(cluster: ClusterAccess): Promise<void> {
     'wait',
     '--for=condition=Established',
     '--timeout=60s',
-    ...builtInCatalog.customResources.map(({ plural }) => `crd/${plural}.gatewayupstream.dev`),
+    ...customResources.map(({ plural }) => `crd/${plural}.gatewayupstream.dev`),
   ]);
 }
 

@@ -33,7 +33,7 @@ function leavesOf(value: unknown, path: string): readonly string[] {
 
 const failures = { statuses: [500], httpFailures: 5, tcpFailures: 2, timeouts: 3 };
 /** With everything that there is. */
-const upstream: Required<Omit<Upstream, 'overrides'>> = {
+const upstream: Required<Omit<Upstream, 'owner' | 'overrides'>> = {
   id: 'u',
   labels: { a: 'b' },
   nodes: [{ host: 'a', port: 1, weight: 1, priority: 1 }],

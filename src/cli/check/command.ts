@@ -14,7 +14,7 @@ export async function runCheck(catalog: Catalog, config: Config, output: 'text' 
         catalog,
         transport,
         server: kubeConfig.getCurrentCluster()?.server ?? '',
-        permissions: permissionsNeeded(Object.values(catalog.followedResources), config),
+        permissions: permissionsNeeded(catalog.followedKinds, config),
         operatorNamespace: config.operatorNamespace,
         namespaces: config.namespaces,
         leaseName: config.leaderElection.enabled ? config.leaderElection.leaseName : undefined,

@@ -2,8 +2,9 @@ import type { Catalog } from '../../catalog.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { Command } from '../args.ts';
 import { untilStopped, withCluster } from '../with-cluster.ts';
-import { makePlan, type PlanInput } from './make-plan.ts';
+import { makePlan } from './make-plan.ts';
 import { inputFromCluster, inputFromFiles } from './plan.ts';
+import type { PlanInput } from './planned.ts';
 import { planExitCode, renderPlan, renderTakeOvers } from './render.ts';
 import { takeOvers } from './take-over.ts';
 

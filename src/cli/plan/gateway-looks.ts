@@ -5,8 +5,8 @@ import { OperatorError } from '../../model/errors.ts';
 import type { GatewayConnection } from '../../model/objects.ts';
 import { isObject } from '../../runtime/json.ts';
 import type { Stores } from './kinds.ts';
-import type { GatewayLook } from './make-plan.ts';
 import { PlanError } from './plan-error.ts';
+import type { GatewayLook } from './planned.ts';
 
 /** Asks the gateway of every connection what it holds: one request each. What fails is told in its look. */
 export async function lookAtGateways(

@@ -1,116 +1,32 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
-import type { Catalog } from '../../catalog.ts';
 import { belongingOf } from '../../decide/belonging.ts';
 import { buildDesired, type DesiredState, isWithdrawn } from '../../decide/build-desired.ts';
-import { type DeletionPlan, deletionPlanOf, planDeletion } from '../../decide/deletion.ts';
+import { type DeletionPlan, deletionPlanOf, type EndChange, planDeletion } from '../../decide/deletion.ts';
 import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
-import { labelledObject } from '../../decide/ownership.ts';
+import { markedObject } from '../../decide/ownership.ts';
 import { planChange } from '../../decide/plan-change.ts';
 import type { Snapshot } from '../../decide/snapshot.ts';
 import { kubeTime } from '../../decide/status.ts';
-import type { GatewayFormat } from '../../gateways/driver.ts';
-import type { GatewayInfo } from '../../model/gateway.ts';
 import { splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
-import type { ObservedUpstream, Upstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
+import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
-import { claimsOf, type Stores } from './kinds.ts';
+import { combineSources } from '../../sources/sources.ts';
+import { claimsOf } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
+import type { GatewayLook, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
 import { withoutSecrets } from './without-secrets.ts';
-
-/** What is known of the gateway of one connection. */
-export type GatewayLook =
-  | {
-      readonly kind: 'listed';
-      readonly canonical: GatewayFormat['canonical'];
-      /** Empty where it is not known. */
-      readonly info: GatewayInfo;
-      readonly read: GatewayFormat['read'];
-      readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
-    }
-  | { readonly kind: 'failed'; readonly message: string };
-
-export interface PlanInput {
-  readonly catalog: Pick<Catalog, 'schemas' | 'vendor'>;
-  readonly stores: Stores;
-  /** The only namespaces whose objects are in `stores`. Empty: all. */
-  readonly onlyNamespaces: readonly string[];
-  readonly clusterId: string;
-  /** By connection. */
-  readonly gateways: ReadonlyMap<string, GatewayLook>;
-  /** `NAMESPACE` or `NAMESPACE/NAME`: what to tell of. Empty: everything. */
-  readonly only: readonly string[];
-  /** Wall clock, milliseconds. */
-  readonly now: number;
-}
-
-/**
- * What the operator would do now. Stable, apart from fields that are added: this is what `-o json` and `-o yaml` print.
- */
-export interface Plan {
-  readonly summary: Readonly<Record<Lowercase<PlannedUpstream['action']>, number>> & {
-    /** Upstreams with a condition that is not True. */
-    readonly problems: number;
-  };
-  /** In the order of names. */
-  readonly gateways: readonly PlannedGateway[];
-  /** In the order of connection, object and id. */
-  readonly upstreams: readonly PlannedUpstream[];
-}
-
-export interface PlannedGateway {
-  readonly connection: string;
-  /** Whether what it holds is known; without that nothing can be said of its upstreams. */
-  readonly known: boolean;
-  /** Why it is not. */
-  readonly message?: string;
-}
-
-export interface PlannedUpstream {
-  readonly connection: string;
-  /** Absent where there is none, since the object is refused. */
-  readonly upstreamId?: UpstreamId;
-  /** The GatewayUpstream; of a forgotten upstream the one that its labels name. */
-  readonly object: { readonly namespace: string; readonly name: string };
-  /**
-   * - `None`: nothing is written.
-   * - `Observe`: nothing is written, since `spec.syncPolicy` says so; `nodes` and `fields` tell what Sync would do.
-   * - `Unknown`: what the gateway holds is not known.
-   */
-  readonly action: 'None' | 'Create' | 'Update' | 'Delete' | 'Observe' | 'Unknown';
-  /** For people. */
-  readonly why: string;
-  /** In the order of host and port. */
-  readonly nodes: readonly PlannedNode[];
-  /** In the order of names, in the gateway's own words; secrets are not shown. */
-  readonly fields: readonly FieldChange[];
-  /** What the removal guard keeps; absent where it keeps nothing. */
-  readonly held?: {
-    readonly nodes: readonly (UpstreamNode & { readonly why: string })[];
-    /** RFC 3339. */
-    readonly since: string;
-    /** RFC 3339: when some of it may go; absent: when somebody accepts it. */
-    readonly until?: string;
-  };
-  /** What `Ready` and the conditions that it sums up would say, where that is not plainly that all is well. */
-  readonly conditions: readonly ({ readonly type: string } & Verdict)[];
-}
-
-export type PlannedNode = NodeChange & {
-  /** For people; absent where only the share of a backend changes. */
-  readonly why?: string;
-};
 
 /** What `run` would do with a cluster and gateways like these. Pure. */
 export function makePlan(input: PlanInput): Plan {
   const { stores, gateways, only } = input;
-  const snapshot = worldOf(input);
+  const snapshot = snapshotOf(input);
   const upstreams = [...stores.upstreams.list()].map((object) =>
     planObject(snapshot, object, gateways.get(object.connection)),
   );
   for (const connection of stores.connections.list()) {
-    upstreams.push(...planForgotten(snapshot, connection, gateways.get(connection.name)));
+    upstreams.push(...planOrphans(snapshot, connection, gateways.get(connection.name)));
   }
   const shown = upstreams
     .filter(({ object }) => isAskedFor(only, object))
@@ -141,14 +57,14 @@ export function makePlan(input: PlanInput): Plan {
 }
 
 /** What the operator would look at right after a start: without any memory of its own. */
-function worldOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
+function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
   return {
     ...stores,
     onlyNamespaces,
     clusterId,
     vendorOf: catalog.vendor,
     claims: claimsOf(stores),
-    source: createKubernetesSource(stores),
+    source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
     held: (connection, id) => {
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
@@ -167,7 +83,7 @@ function planObject(
   object: GatewayUpstream,
   look: GatewayLook | undefined,
 ): PlannedUpstream {
-  if (object.deletionTimestamp !== undefined) return planEnd(snapshot, object, look);
+  if (object.deletionTimestamp !== undefined) return planDeletedObject(snapshot, object, look);
   const evaluation = buildDesired(snapshot, object);
   if (evaluation.kind === 'refused') {
     return {
@@ -240,13 +156,13 @@ function planEvaluated(
 }
 
 /** What becomes of the upstream of an object that is being deleted. */
-function planEnd(
+function planDeletedObject(
   snapshot: Snapshot,
   object: GatewayUpstream,
   look: GatewayLook | undefined,
 ): PlannedUpstream {
   const entry = emptyEntry(object);
-  const ending = endingFor(snapshot, object);
+  const ending = deletionFor(snapshot, object);
   if (ending.kind === 'nothing') {
     return { ...entry, why: 'The object is being deleted, and nothing in the gateway is its own' };
   }
@@ -270,13 +186,7 @@ function planEnd(
     case 'mark':
       return {
         ...named,
-        fields: [
-          {
-            field: 'labels',
-            before: change.observed.labels,
-            after: { ...change.observed.labels, ...change.labels },
-          },
-        ],
+        fields: markChanges(snapshot, object, change),
         action: 'Update',
         why: 'The object is being deleted, and its upstream stays (Orphan), with a label that says so',
       };
@@ -294,8 +204,21 @@ function planEnd(
   }
 }
 
+/** What changes where an upstream is marked, as the gateway keeps it. */
+function markChanges(
+  { connections, vendorOf }: Snapshot,
+  { connection }: GatewayUpstream,
+  { observed, owner }: Extract<EndChange, { kind: 'mark' }>,
+): readonly FieldChange[] {
+  const spec = connections.get('', connection)?.spec;
+  if (spec?.ok !== true) return [];
+  const { keptIn, encode } = vendorOf(spec.value.type).ownership;
+  const before = { ...observed.labels, ...(observed.owner && encode(observed.owner)) };
+  return [{ field: keptIn, before, after: { ...before, ...encode(owner) } }];
+}
+
 /** Upstreams that a sweep would delete, since their objects are gone. */
-function planForgotten(
+function planOrphans(
   snapshot: Snapshot,
   { name: connection, status }: GatewayConnection,
   look: GatewayLook | undefined,
@@ -310,7 +233,7 @@ function planForgotten(
       ...deletion(observed),
       connection,
       upstreamId: observed.id,
-      object: splitKey(labelledObject(observed)),
+      object: splitKey(markedObject(observed)),
       why: 'The object that it belonged to is gone; a sweep deletes it unless a route refers to it',
       conditions: [],
     }));
@@ -320,13 +243,13 @@ function planForgotten(
 function leavingIds(snapshot: Snapshot, connection: string): readonly UpstreamId[] {
   return [...snapshot.upstreams.list()].flatMap((object) => {
     if (object.connection !== connection || object.deletionTimestamp === undefined) return [];
-    const ending = endingFor(snapshot, object);
+    const ending = deletionFor(snapshot, object);
     return ending.kind === 'left' && ending.id !== undefined ? [ending.id] : [];
   });
 }
 
 /** Without our finalizer, whoever deletes the object has nothing to wait for. */
-function endingFor(snapshot: Snapshot, object: GatewayUpstream): DeletionPlan {
+function deletionFor(snapshot: Snapshot, object: GatewayUpstream): DeletionPlan {
   return object.finalizers.includes(UPSTREAM_FINALIZER)
     ? deletionPlanOf(snapshot, object)
     : { kind: 'nothing' };

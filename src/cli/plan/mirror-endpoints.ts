@@ -20,9 +20,9 @@ export function withMirrored(
   endpoints: readonly JsonObject[],
   services: readonly JsonObject[],
 ): readonly JsonObject[] {
-  const byHand = new Set(services.filter(lacksSelector).map(keyOf));
-  const mirrored = endpoints.filter((object) => byHand.has(keyOf(object)) && isMirrored(object));
-  const replaced = new Set(mirrored.map(keyOf));
+  const byHand = new Set(services.filter(lacksSelector).map(nameKey));
+  const mirrored = endpoints.filter((object) => byHand.has(nameKey(object)) && isMirrored(object));
+  const replaced = new Set(mirrored.map(nameKey));
   return [...slices.filter((slice) => !isReplaced(slice, replaced)), ...mirrored.flatMap(slicesOf)];
 }
 
@@ -94,7 +94,7 @@ function ipsIn(addresses: unknown): readonly string[] {
   return Array.isArray(addresses) ? addresses.map((address) => textIn(objectIn(address)['ip'])) : [];
 }
 
-function keyOf(object: JsonObject): string {
+function nameKey(object: JsonObject): string {
   const { namespace, name } = objectIn(object['metadata']);
   return objectKey(textIn(namespace), textIn(name));
 }

@@ -2,7 +2,7 @@ import type { JudgedNode } from '../../decide/addressing.ts';
 import type { ResolvedBackend } from '../../decide/backends.ts';
 import type { NodeChange } from '../../decide/diff.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
-import type { ServicePortRef } from '../../model/reference.ts';
+import type { Reference } from '../../model/reference.ts';
 import type { UpstreamNode } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 
@@ -14,9 +14,37 @@ export interface NodeReasons {
   readonly gone: (node: UpstreamNode) => string;
 }
 
-export function createNodeReasons(accepted: Verdict, backends: readonly ResolvedBackend[]): NodeReasons {
-  const listed = new Map<string, { readonly endpoint: Endpoint; readonly service: string }[]>();
+/** What the backends of an object say about hosts. */
+interface KnownHosts {
+  readonly listed: ReadonlyMap<string, readonly { readonly endpoint: Endpoint; readonly service: string }[]>;
   /** What stands for endpoints, by host. */
+  readonly standing: ReadonlyMap<string, { readonly used: string; readonly gone: string }>;
+  readonly services: readonly string[];
+  readonly problems: readonly string[];
+}
+
+export function createNodeReasons(accepted: Verdict, backends: readonly ResolvedBackend[]): NodeReasons {
+  const hosts = hostsOf(backends);
+  const gone = (node: UpstreamNode) => whyGone(hosts, accepted, node);
+  return {
+    gone,
+    of(change) {
+      switch (change.kind) {
+        case 'remove':
+          return gone(change.node);
+        case 'change':
+          return undefined;
+        case 'add':
+          return whyAdded(hosts, change.node);
+        default:
+          return change satisfies never;
+      }
+    },
+  };
+}
+
+function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
+  const listed = new Map<string, { readonly endpoint: Endpoint; readonly service: string }[]>();
   const standing = new Map<string, { readonly used: string; readonly gone: string }>();
   const services: string[] = [];
   const problems: string[] = [];
@@ -36,46 +64,37 @@ export function createNodeReasons(accepted: Verdict, backends: readonly Resolved
       listed.set(endpoint.address, [...others, { endpoint, service }]);
     }
   }
+  return { listed, standing, services, problems };
+}
 
-  const gone = ({ host }: UpstreamNode): string => {
-    if (accepted.status !== 'True') return 'the object is not accepted';
-    const place = standing.get(host);
-    if (place !== undefined) return place.gone;
-    const found = listed.get(host) ?? [];
-    const [first] = found;
-    if (first === undefined) {
-      return services.length === 0
-        ? (problems[0] ?? 'not an address of the spec')
-        : `not listed by ${[...new Set(services)].join(', ')}`;
-    }
-    const { service } = first;
-    if (found.some(({ endpoint }) => endpoint.terminating)) return `terminating in ${service}`;
-    if (found.every(({ endpoint }) => !endpoint.ready)) return `not ready in ${service}`;
-    return `ready in ${service}, but not on this port, of another family, or of weight 0`;
-  };
+function whyGone(
+  { listed, standing, services, problems }: KnownHosts,
+  accepted: Verdict,
+  { host }: UpstreamNode,
+): string {
+  if (accepted.status !== 'True') return 'the object is not accepted';
+  const place = standing.get(host);
+  if (place !== undefined) return place.gone;
+  const found = listed.get(host) ?? [];
+  const [first] = found;
+  if (first === undefined) {
+    return services.length === 0
+      ? (problems[0] ?? 'not an address of the spec')
+      : `not listed by ${[...new Set(services)].join(', ')}`;
+  }
+  const { service } = first;
+  if (found.some(({ endpoint }) => endpoint.terminating)) return `terminating in ${service}`;
+  if (found.every(({ endpoint }) => !endpoint.ready)) return `not ready in ${service}`;
+  return `ready in ${service}, but not on this port, of another family, or of weight 0`;
+}
 
-  return {
-    gone,
-    of(change) {
-      switch (change.kind) {
-        case 'remove':
-          return gone(change.node);
-        case 'change':
-          return undefined;
-        case 'add': {
-          const { host, port } = change.node;
-          const place = standing.get(host);
-          if (place !== undefined) return place.used;
-          const found = listed.get(host)?.filter(({ endpoint }) => endpoint.port === port) ?? [];
-          const best = found.find(({ endpoint }) => endpoint.ready) ?? found[0];
-          if (best === undefined) return 'an address of the spec';
-          return `${best.endpoint.ready ? 'ready' : 'serves while it terminates'} in ${best.service}`;
-        }
-        default:
-          return change satisfies never;
-      }
-    },
-  };
+function whyAdded({ listed, standing }: KnownHosts, { host, port }: UpstreamNode): string {
+  const place = standing.get(host);
+  if (place !== undefined) return place.used;
+  const found = listed.get(host)?.filter(({ endpoint }) => endpoint.port === port) ?? [];
+  const best = found.find(({ endpoint }) => endpoint.ready) ?? found[0];
+  if (best === undefined) return 'an address of the spec';
+  return `${best.endpoint.ready ? 'ready' : 'serves while it terminates'} in ${best.service}`;
 }
 
 const UNUSED: Readonly<Record<JudgedNode['state'], string>> = {
@@ -114,6 +133,8 @@ function placesOf(
   }
 }
 
-function serviceOf({ namespace, name }: ServicePortRef): string {
-  return `Service ${namespace}/${name}`;
+function serviceOf(ref: Reference): string {
+  return ref.source === 'Kubernetes'
+    ? `Service ${ref.namespace}/${ref.name}`
+    : `service ${ref.service} of ServiceRegistry ${ref.registry}`;
 }

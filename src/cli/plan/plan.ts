@@ -5,8 +5,8 @@ import { admit } from './admit.ts';
 import { expandSets } from './expand-sets.ts';
 import { lookAtGateways, looksIn } from './gateway-looks.ts';
 import { type RawObjects, storesOf } from './kinds.ts';
-import type { PlanInput } from './make-plan.ts';
 import { PlanError } from './plan-error.ts';
+import type { PlanInput } from './planned.ts';
 import { readCluster } from './read-cluster.ts';
 import { type Input, readDocument, readFiles } from './read-files.ts';
 

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { Document, stringify } from 'yaml';
 import { formatPlace, nodeLine } from '../../decide/diff.ts';
-import type { GatewayLook, Plan, PlannedUpstream } from './make-plan.ts';
+import type { GatewayLook, Plan, PlannedUpstream } from './planned.ts';
 import type { TakeOver } from './take-over.ts';
 
 export type PlanOutput = 'text' | 'json' | 'yaml';

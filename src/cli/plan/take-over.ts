@@ -4,21 +4,23 @@ import type { Catalog } from '../../catalog.ts';
 import { accessProblem, adoptionProblem } from '../../decide/access.ts';
 import { backendTargets, type ResolvedBackend } from '../../decide/backends.ts';
 import { buildUpstream } from '../../decide/build-upstream.ts';
-import { nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
+import { type NodeChange, nodeChanges, nodeLine, statedOtherwise } from '../../decide/diff.ts';
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
-import { carriesOwnLabel } from '../../decide/ownership.ts';
+import { isMarked } from '../../decide/ownership.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
+import type { SourceView } from '../../decide/snapshot.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
 import { greatestCommonDivisor } from '../../decide/weights.ts';
 import type { Protocol } from '../../model/endpoint.ts';
 import { keyOf } from '../../model/keys.ts';
 import type { GatewayConnection } from '../../model/objects.ts';
-import type { ServicePortRef } from '../../model/reference.ts';
+import type { Reference, ServicePortRef } from '../../model/reference.ts';
 import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
+import { combineSources } from '../../sources/sources.ts';
 import { claimsOf } from './kinds.ts';
-import type { GatewayLook, PlanInput } from './make-plan.ts';
+import type { GatewayLook, PlanInput } from './planned.ts';
 
 /** The GatewayUpstream that would take one upstream over, for a human to judge and apply. */
 export interface TakeOver {
@@ -50,7 +52,7 @@ const MAX_NAME = 63;
 export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
   const { stores, gateways } = input;
   const claims = claimsOf(stores);
-  const writer = createWriter(input, new Set([...stores.upstreams.list()].map(keyOf)));
+  const writer = new TakeOverWriter(input);
   return [...stores.connections.list()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((connection) => {
@@ -59,10 +61,10 @@ export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
       return [...look.upstreams.values()]
         .filter((observed) => {
           const isClaimed = claims.contenders(connection.name, observed.id).length > 0;
-          return !isClaimed && !carriesOwnLabel(observed);
+          return !isClaimed && !isMarked(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))
-        .map((observed) => writer(connection, look, observed));
+        .map((observed) => writer.write(connection, look, observed));
     });
 }
 
@@ -74,20 +76,32 @@ interface Origin {
   readonly notes: readonly string[];
 }
 
-function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, names: Set<string>) {
-  const source = createKubernetesSource(stores);
-  const servicesBy = { TCP: servicesByPlaces('TCP'), UDP: servicesByPlaces('UDP') };
+/** Writes the objects that take upstreams over. */
+class TakeOverWriter {
+  readonly #input: TakeOverInput;
+  readonly #source: SourceView<Reference>;
+  readonly #servicesBy: Readonly<Record<Protocol, ReadonlyMap<string, readonly ServicePortRef[]>>>;
+  /** Of objects that exist or were written; `namespace/name`. */
+  readonly #names: Set<string>;
 
-  return (
+  constructor(input: TakeOverInput) {
+    this.#input = input;
+    this.#source = combineSources({ Kubernetes: createKubernetesSource(input.stores) });
+    this.#servicesBy = { TCP: this.#servicesByPlaces('TCP'), UDP: this.#servicesByPlaces('UDP') };
+    this.#names = new Set([...input.stores.upstreams.list()].map(keyOf));
+  }
+
+  write(
     connection: GatewayConnection,
     { canonical, read }: Extract<GatewayLook, { kind: 'listed' }>,
     observed: ObservedUpstream,
-  ): TakeOver => {
+  ): TakeOver {
+    const { catalog, namespace: wanted } = this.#input;
     const { id } = observed;
     const section = connection.spec.ok ? catalog.vendor(connection.spec.value.type).section : '';
     const base = { connection: connection.name, upstreamId: id };
     const { traffic, serviceName } = read(observed);
-    const origin = originOf(observed, serviceName, protocolOf(traffic.scheme));
+    const origin = this.#originOf(observed, serviceName, protocolOf(traffic.scheme));
     if (typeof origin === 'string') return { ...base, notes: [origin] };
     const namespace = wanted ?? origin.namespace ?? DEFAULT_NAMESPACE;
     const given = {
@@ -100,37 +114,26 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
     };
     const { spec, fields, problem } = acceptable(catalog.schemas.gatewayUpstream, given);
     if (spec === undefined) return { ...base, notes: [problem] };
-    const { upstream } = buildUpstream(spec, { id, labels: {}, section }, resolve(spec, namespace));
-    const stated = canonical(upstream);
-    const unstated = fieldsInTheWay(observed, stated);
-    const otherwise = statedOtherwise(observed.canonical, stated);
+    const { upstream } = buildUpstream(spec, { id, section }, this.#resolve(spec, namespace));
     const changes = serviceName === undefined ? nodeChanges(observed.nodes, upstream.nodes) : [];
-    const notes = [
-      ...origin.notes,
-      ...(unstated.length === 0
-        ? []
-        : [
-            `Has no spelling here, and is in the way until it is gone from the gateway: ${unstated.join(', ')}`,
-          ]),
-      ...(otherwise.length === 0 ? [] : [`Would be written otherwise: ${otherwise.join(', ')}`]),
-      ...(changes.length === 0 ? [] : [`Nodes would change: ${changes.map(nodeLine).join(', ')}`]),
-      ...accessNotes(connection, spec, namespace),
-    ];
-    const name = freeName(connection, id, namespace);
     return {
       ...base,
-      notes,
+      notes: [
+        ...origin.notes,
+        ...differenceNotes(observed, canonical(upstream), changes),
+        ...this.#accessNotes(connection, spec, namespace),
+      ],
       manifest: {
         apiVersion: `${GROUP}/${VERSION}`,
         kind: 'GatewayUpstream',
-        metadata: { name, namespace },
+        metadata: { name: this.#freeName(connection, id, namespace), namespace },
         spec: fields,
       },
     };
-  };
+  }
 
   /** Text: why there is none. */
-  function originOf(
+  #originOf(
     observed: ObservedUpstream,
     serviceName: string | undefined,
     protocol: Protocol,
@@ -140,7 +143,7 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
       if (serviceName === undefined || namespace === undefined) {
         return `It finds its nodes by ${observed.discovery.fields.join(', ')}, and not in this cluster by [namespace]/[name]:[portName]: write the object by hand`;
       }
-      const leadsAway = wanted !== undefined && wanted !== namespace;
+      const leadsAway = this.#input.namespace !== undefined && this.#input.namespace !== namespace;
       return {
         namespace,
         backends: () => [{ serviceName }],
@@ -149,7 +152,7 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
     }
     if (observed.nodes.length === 0) return 'It has no nodes, so nothing says where it should lead';
     const services = sameWeight(observed.nodes)
-      ? (servicesBy[protocol].get(placesOf(observed.nodes)) ?? [])
+      ? (this.#servicesBy[protocol].get(placesOf(observed.nodes)) ?? [])
       : [];
     const [service, ...others] = services;
     if (service !== undefined && others.length === 0) {
@@ -159,7 +162,10 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
         backends: (own) => [
           { serviceRef: { name, ...(own === namespace ? {} : { namespace }), port: port.port } },
         ],
-        notes: wanted === undefined || wanted === namespace ? [] : [grantNote(namespace)],
+        notes:
+          this.#input.namespace === undefined || this.#input.namespace === namespace
+            ? []
+            : [grantNote(namespace)],
       };
     }
     return {
@@ -173,13 +179,13 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
   }
 
   /** Every port of every Service, by the places that it has now. */
-  function servicesByPlaces(protocol: Protocol): ReadonlyMap<string, readonly ServicePortRef[]> {
+  #servicesByPlaces(protocol: Protocol): ReadonlyMap<string, readonly ServicePortRef[]> {
     const found = new Map<string, ServicePortRef[]>();
-    for (const { namespace, name, ports } of stores.services.list()) {
+    for (const { namespace, name, ports } of this.#input.stores.services.list()) {
       for (const { name: portName, port } of ports.filter((one) => one.protocol === protocol)) {
         const by = { by: 'servicePort', port: portName === '' ? port : portName } as const;
-        const ref = { namespace, name, port: by, protocol };
-        const known = source.read(ref);
+        const ref: ServicePortRef = { source: 'Kubernetes', namespace, name, port: by, protocol };
+        const known = this.#source.read(ref);
         if (known.state !== 'known') continue;
         const { endpoints } = chooseEndpoints(known.endpoints, known.preferredFamily);
         const places = placesOf(endpoints);
@@ -189,22 +195,22 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
     return found;
   }
 
-  function resolve(spec: GatewayUpstreamSpec, namespace: string): readonly ResolvedBackend[] {
+  #resolve(spec: GatewayUpstreamSpec, namespace: string): readonly ResolvedBackend[] {
     return backendTargets(spec, namespace).map((target) =>
-      target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
+      target.kind === 'addresses' ? { target } : { target, found: this.#source.read(target.ref) },
     );
   }
 
   /** What the connection says to such an object. */
-  function accessNotes(
+  #accessNotes(
     connection: GatewayConnection,
     spec: GatewayUpstreamSpec,
     namespace: string,
   ): readonly string[] {
     if (!connection.spec.ok) return [];
-    const { section } = catalog.vendor(connection.spec.value.type);
+    const { section } = this.#input.catalog.vendor(connection.spec.value.type);
     const named = { name: connection.name, spec: connection.spec.value, section };
-    const { namespaces } = stores;
+    const { namespaces } = this.#input.stores;
     const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
     const isNamespace = (name: string) => namespaces.get('', name) !== undefined;
     return [
@@ -214,7 +220,7 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
   }
 
   /** A name that nothing has, as near to `id` as a name may be. */
-  function freeName({ spec }: GatewayConnection, id: string, namespace: string): string {
+  #freeName({ spec }: GatewayConnection, id: string, namespace: string): string {
     const prefix = spec.ok ? spec.value.idPrefix : '';
     const own = id.startsWith(prefix) ? id.slice(prefix.length) : id;
     const wished = own.startsWith(`${namespace}.`) ? own.slice(namespace.length + 1) : own;
@@ -225,10 +231,29 @@ function createWriter({ catalog, stores, namespace: wanted }: TakeOverInput, nam
       .replaceAll(/^-+|-+$/g, '');
     const stem = plain === '' ? 'upstream' : plain;
     let name = stem;
-    for (let count = 2; names.has(`${namespace}/${name}`); count += 1) name = `${stem}-${count}`;
-    names.add(`${namespace}/${name}`);
+    for (let count = 2; this.#names.has(`${namespace}/${name}`); count += 1) name = `${stem}-${count}`;
+    this.#names.add(`${namespace}/${name}`);
     return name;
   }
+}
+
+/** What a take-over would change in the gateway, and what is in its way. */
+function differenceNotes(
+  observed: ObservedUpstream,
+  stated: string,
+  changes: readonly NodeChange[],
+): readonly string[] {
+  const unstated = fieldsInTheWay(observed, stated);
+  const otherwise = statedOtherwise(observed.canonical, stated);
+  return [
+    ...(unstated.length === 0
+      ? []
+      : [
+          `Has no spelling here, and is in the way until it is gone from the gateway: ${unstated.join(', ')}`,
+        ]),
+    ...(otherwise.length === 0 ? [] : [`Would be written otherwise: ${otherwise.join(', ')}`]),
+    ...(changes.length === 0 ? [] : [`Nodes would change: ${changes.map(nodeLine).join(', ')}`]),
+  ];
 }
 
 type Acceptable =

@@ -29,6 +29,8 @@ export interface TakenLease extends AsyncDisposable {
 const UNINSTALL = 'uninstall:';
 const LOOK_EVERY_MS = 250;
 const RENEW_EVERY_MS = 10_000;
+/** After a request that failed: several tries fit into what is left of the Lease's duration. */
+const RETRY_EVERY_MS = 2000;
 /** For the last renewal of a leader to be old enough, and for the writes that a leader finishes before it hands over. */
 const GRACE_MS = 5000;
 const DEFAULT_DURATION_S = 15;
@@ -83,25 +85,37 @@ export async function takeLease(
     await clock.sleep(LOOK_EVERY_MS, signal);
   }
   print(`No operator writes any more: this command holds ${where}.`);
-  return renewed({ transport, clock }, path, identity);
+  return renewed({ transport, clock, print }, { path, where, identity });
 }
 
-/** Renews the Lease of `identity` until it is deleted or disposed. */
+/** Renews the Lease of `identity` until it is deleted or disposed. A request that fails is tried again. */
 function renewed(
-  { transport, clock }: Pick<LeaseDeps, 'transport' | 'clock'>,
-  path: string,
-  identity: string,
+  { transport, clock, print }: LeaseDeps,
+  { path, where, identity }: { readonly path: string; readonly where: string; readonly identity: string },
 ): TakenLease {
   const stop = new AbortController();
   const renewing = (async () => {
-    while (!stop.signal.aborted) {
-      await clock.sleep(RENEW_EVERY_MS, stop.signal).catch(() => undefined);
+    let waitMs = RENEW_EVERY_MS;
+    for (;;) {
+      await clock.sleep(waitMs, stop.signal).catch(() => undefined);
       if (stop.signal.aborted) return;
-      const lease = (await held(transport, path, stop.signal)) as Lease | undefined;
-      if (lease?.spec?.holderIdentity !== identity) return;
-      await take({ transport, clock }, path, lease, identity, stop.signal);
+      try {
+        const lease = (await held(transport, path, stop.signal)) as Lease | undefined;
+        if (lease?.spec?.holderIdentity !== identity) {
+          const holder = lease?.spec?.holderIdentity || 'nobody';
+          print(
+            `This command lost ${where} to ${holder}: an operator may write again. Scale it down, and run this command again.`,
+          );
+          return;
+        }
+        await take({ transport, clock }, path, lease, identity, stop.signal);
+        waitMs = RENEW_EVERY_MS;
+      } catch {
+        // Also a conflict: the next read tells who changed the Lease.
+        waitMs = RETRY_EVERY_MS;
+      }
     }
-  })().catch(() => undefined);
+  })();
   const end = async () => {
     stop.abort();
     await renewing;

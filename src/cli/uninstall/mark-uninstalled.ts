@@ -16,6 +16,8 @@ interface Mark {
   readonly message: string;
   /** Conditions that nobody can vouch for any more; the others stay as they are. */
   readonly unknown: readonly string[];
+  /** Conditions that are present only while the operator does something: it does it no more. */
+  readonly ended: readonly string[];
   /** Fields that tell what the operator saw last. The others are facts that the next operator reads. */
   readonly stale: readonly string[];
 }
@@ -28,13 +30,15 @@ const MARKS = {
     plural: GATEWAY_UPSTREAM.plural,
     message: `The operator was uninstalled: the upstream no longer follows its backends, and stays in the gateway as it is. ${NEXT}`,
     unknown: ['Ready', 'ResolvedRefs', 'Programmed'],
-    stale: ['endpoints', 'excluded', 'plan', 'dataPlanes'],
+    ended: ['RemovalHeld'],
+    stale: ['endpoints', 'excluded', 'plan', 'dataPlanes', 'warnings'],
   },
   connections: {
     kind: 'GatewayConnection',
     plural: GATEWAY_CONNECTION.plural,
     message: `The operator was uninstalled: it no longer writes or checks this gateway. ${NEXT}`,
     unknown: ['Ready', 'Reachable', 'Authorized'],
+    ended: [],
     stale: ['upstreams', 'dataPlanes'],
   },
   sets: {
@@ -42,7 +46,8 @@ const MARKS = {
     plural: GATEWAY_UPSTREAM_SET.plural,
     message: `The operator was uninstalled: it no longer creates or deletes the GatewayUpstreams of this set. ${NEXT}`,
     unknown: ['Ready'],
-    stale: ['services', 'ports', 'upstreams', 'problems', 'moreProblems'],
+    ended: ['PruningHeld'],
+    stale: ['services', 'ports', 'upstreams', 'problems', 'moreProblems', 'pruning'],
   },
 } as const satisfies Record<string, Mark>;
 
@@ -93,11 +98,11 @@ export async function markUninstalled(
 
 /** The status of an object that no operator maintains any more. */
 export function markedStatus(name: keyof Marked, { metadata, status = {} }: RawObject, now: string): object {
-  const { unknown, stale, message }: Mark = MARKS[name];
+  const { unknown, ended, stale, message }: Mark = MARKS[name];
   const { conditions: before = [], ...fields } = status;
   const verdict: Verdict = { status: 'Unknown', reason: 'OperatorUninstalled', message };
   const types = unknown.filter((type) => type === 'Ready' || before.some((one) => one.type === type));
-  const replaced = new Set([...types, 'Reconciling', 'Stalled']);
+  const replaced = new Set([...types, ...ended, 'Reconciling', 'Stalled']);
   return {
     ...Object.fromEntries(Object.entries(fields).filter(([field]) => !stale.includes(field))),
     conditions: [

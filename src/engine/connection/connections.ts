@@ -37,8 +37,10 @@ export interface ConnectionsOptions {
   readonly log: Logger;
   readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
-  /** The gateway holds something else as `id` than was written last; see `SessionOptions`. */
+  /** The gateway contains something else as `id` than was written last; see `SessionOptions`. */
   readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Data planes of the connection confirmed or rejected what was written as `id`. */
+  readonly onConfirmation: (connection: string, id: UpstreamId) => void;
   /** Whether an object wants `id` of the connection. */
   readonly isWanted: (connection: string, id: UpstreamId) => boolean;
   /** The state of a connection changed, or may have. */
@@ -148,14 +150,24 @@ export class Connections {
     fingerprint: string,
     before: Promise<void> | undefined,
   ): void {
-    const { clock, random, resyncMs, mayWrite, onList, onLateWrite, isWanted, onState, instruments } =
-      this.#options;
+    const {
+      clock,
+      random,
+      resyncMs,
+      mayWrite,
+      onList,
+      onLateWrite,
+      onConfirmation,
+      isWanted,
+      onState,
+      instruments,
+    } = this.#options;
     const log = this.#options.log.child({ connection: name });
     let driver: GatewayDriver;
     try {
       driver = createDriver(mayWrite);
     } catch (error) {
-      // The driver's own words about its options: an address that is none, a certificate that cannot be read.
+      // The driver reports invalid options: an address that is not valid, a certificate that cannot be read.
       const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
       this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
       return;
@@ -172,6 +184,7 @@ export class Connections {
       mayWrite,
       onList: (report) => onList(name, report),
       onLateWrite: (id, observed) => onLateWrite(name, id, observed),
+      onConfirmation: (id) => onConfirmation(name, id),
       isWanted: (id) => isWanted(name, id),
       onState: (scope) => onState(name, scope),
       onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),

@@ -11,6 +11,7 @@ import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts'
 import type { ConnectionOutcome } from '../../model/outcome.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { Result } from '../../runtime/work-queue.ts';
+import { connectedPlanes } from '../session/confirmation.ts';
 import type { ConnectionState } from './connections.ts';
 import { isOverdue, RELEASE_LIST_MS, reportLeftBehind, waitingFor } from './delete.ts';
 import type { ConnectionReconcilerDeps } from './deps.ts';
@@ -91,7 +92,7 @@ function outcomeOf(
       : [],
     upstreams: users.length,
     leftBehind: deps.orphans.retained(connection.name),
-    dataPlanes: deps.verifier.status(connection.name),
+    dataPlanes: deps.verifier.status(connection.name) ?? connectedPlanes(state),
   };
 }
 

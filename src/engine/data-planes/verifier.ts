@@ -11,7 +11,7 @@ import { boundedMessage } from '../../decide/status.ts';
 import { dataPlanesOf } from '../../gateways/connect.ts';
 import type { DataPlaneReader } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
-import { keyOf, type ObjectKey, splitKey } from '../../model/keys.ts';
+import { type ObjectKey, splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
 import type { StoreView } from '../../model/store-view.ts';
@@ -63,7 +63,7 @@ type Work =
   | { readonly kind: 'ask'; readonly connection: string; readonly id: UpstreamId }
   | { readonly kind: 'dataPlane'; readonly connection: string; readonly url: string };
 
-/** Of what takes no time. */
+/** The queue of work that asks no data plane. */
 const OWN_QUEUE = 'proof';
 const dataPlaneQueue = (connection: string): string => `data planes of ${connection}`;
 
@@ -121,31 +121,30 @@ export class DataPlaneVerifier {
   }
 
   /**
-   * `object` is programmed: from now on data planes should show `held`. `written`: it was written just now, in place of
+   * `object` is programmed: from now on data planes should show `content`. `written`: it was written just now, in place of
    * `replaced`.
    */
   expect(
     object: GatewayUpstream,
-    held: ObservedUpstream,
+    content: ObservedUpstream,
     written: { readonly replaced: ObservedUpstream | undefined } | undefined,
   ): void {
-    const key = keyOf(object);
     const { connection } = object;
-    const state = this.#deps.states.of(object);
     const followed = this.#followed.get(connection);
     const reader = this.#deps.readerOf(connection);
-    if (state === undefined) return;
     if (followed === undefined) {
-      // What the status says of data planes is of a time when the connection had a controlApi.
+      // The status still reports data planes of a time when the connection had some.
       this.#deps.reporter.dataPlanes(object, undefined);
       return;
     }
-    if (reader === undefined) return;
-    const { id } = held;
+    const state = this.#deps.states.of(object);
+    if (reader === undefined || state === undefined) return;
+    const { key } = state;
+    const { id } = content;
     const now = this.#deps.clock.monotonic();
-    // Whatever else an owner changes is no older content.
+    // A change of another field by its owner is not older content.
     const part = object.spec.ok && object.spec.value.manage === 'Nodes' ? nodesIn : wholeOf;
-    const shown = part(reader.shown(held.canonical));
+    const shown = part(reader.shown(content.canonical));
     const known = followed.expected.get(id);
     if (written === undefined && known?.shown === shown && known.key === key) return;
     const replaced =
@@ -258,7 +257,7 @@ export class DataPlaneVerifier {
         ? undefined
         : {
             service,
-            // A store tells of each change before it has made the next one.
+            // A store notifies of each change before it makes the next one.
             handle: this.#deps.source.subscribe(ref, () => this.#add({ kind: 'follow', connection })),
           };
   }

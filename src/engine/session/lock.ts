@@ -1,4 +1,5 @@
 import type { GatewayDriver } from '../../gateways/driver.ts';
+import type { OwnerMark } from '../../model/ownership.ts';
 import type { ObservedUpstream, Upstream, UpstreamNode } from '../../model/upstream.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Requests } from './requests.ts';
@@ -70,12 +71,9 @@ export class Lock {
     return await this.#write(signal, (driver) => driver.putNodes(this.#slot.id, nodes, UNTIL_ANSWERED));
   }
 
-  /** Sets labels and changes nothing else; undefined if the gateway has no such upstream. */
-  async addLabels(
-    labels: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<ObservedUpstream | undefined> {
-    return await this.#write(signal, (driver) => driver.addLabels(this.#slot.id, labels, UNTIL_ANSWERED));
+  /** Marks whose it is and changes nothing else; undefined if the gateway has no such upstream. */
+  async mark(owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
+    return await this.#write(signal, (driver) => driver.mark(this.#slot.id, owner, UNTIL_ANSWERED));
   }
 
   async delete(references: 'respect' | 'ignore', signal: AbortSignal): Promise<void> {

@@ -30,6 +30,8 @@ export interface SessionOptions {
   readonly onList: (report: ListReport) => void;
   /** A read-back showed that the gateway no longer contains as `id` what this session wrote there. */
   readonly onLateWrite: (id: UpstreamId, observed: ObservedUpstream | undefined) => void;
+  /** Data planes confirmed or rejected what was written as `id`. */
+  readonly onConfirmation?: (id: UpstreamId) => void;
   /** Whether an object wants `id`: only its drift is recorded. */
   readonly isWanted: (id: UpstreamId) => boolean;
   /** `everything`: what its objects can expect changed; `connection`: only what is reported of itself. */

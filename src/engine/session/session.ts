@@ -1,4 +1,5 @@
 import type { DataPlaneReader } from '../../gateways/driver.ts';
+import type { Confirmation } from '../../model/confirmation.ts';
 import {
   GatewayAuthError,
   GatewayUnavailableError,
@@ -21,6 +22,8 @@ export type SessionState =
 
 type Failure = GatewayUnavailableError | GatewayAuthError;
 
+const CONFIRMED: Confirmation = { state: 'confirmed' };
+
 /** More read-backs than this are one list. */
 const READ_BACKS_AT_ONCE = 16;
 
@@ -39,6 +42,7 @@ export class GatewaySession {
   readonly #writes: WriteGate;
   readonly #lockDeps: LockDeps;
   readonly #stop = new AbortController();
+  readonly #confirmations: Disposable | undefined;
   #state: SessionState = { kind: 'starting' };
   #listedAt: number | undefined;
   #unlistable: ListTooLargeError | undefined;
@@ -63,6 +67,10 @@ export class GatewaySession {
       this.#slots,
       signal,
     );
+    this.#confirmations = options.driver.confirmations?.onChange((id) => {
+      if (id === undefined) options.onState('connection');
+      else options.onConfirmation?.(id);
+    });
     this.#lockDeps = {
       driver: options.driver,
       clock: options.clock,
@@ -117,6 +125,16 @@ export class GatewaySession {
     return this.#options.driver.dataPlanes;
   }
 
+  /** Whether the gateway works by what was written last as `id`. */
+  confirmation(id: UpstreamId): Confirmation {
+    return this.#options.driver.confirmations?.of(id) ?? CONFIRMED;
+  }
+
+  /** The data planes that fetch their configuration; undefined where the gateway gives it to them. */
+  get connectedDataPlanes(): readonly string[] | undefined {
+    return this.#options.driver.confirmations?.connectedDataPlanes();
+  }
+
   canonical(desired: Upstream): string {
     return this.#options.driver.canonical(desired);
   }
@@ -135,9 +153,17 @@ export class GatewaySession {
    * `observed`, which is the same as `wanted` in canonical form, in terms of `wanted`: what is known of ten thousand
    * upstreams then contains no second copy of their endpoints' addresses.
    */
-  share(observed: ObservedUpstream, { id, labels, nodes }: Upstream): ObservedUpstream {
+  share(observed: ObservedUpstream, { id, owner, labels, nodes }: Upstream): ObservedUpstream {
     const { createTime, canonical, discovery } = observed;
-    const shared: ObservedUpstream = { id, labels, nodes, createTime, canonical, discovery };
+    const shared: ObservedUpstream = {
+      id,
+      owner: owner ?? observed.owner,
+      labels,
+      nodes,
+      createTime,
+      canonical,
+      discovery,
+    };
     const slot = this.#slots.get(id);
     if (slot?.content === observed) slot.content = shared;
     return shared;
@@ -188,6 +214,7 @@ export class GatewaySession {
   /** Begins nothing more, waits for the writes under way, and resolves when no request is left. */
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#confirmations?.[Symbol.dispose]();
     this.#wake?.();
     await this.#slots.unlocked();
     this.#options.driver.close();

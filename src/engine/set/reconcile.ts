@@ -43,8 +43,8 @@ interface SetState extends SetProgress {
   readonly unsettled: Set<ObjectKey>;
   readonly taken: Set<ObjectKey>;
   readonly refused: Map<ObjectKey, string>;
-  /** Since when pruning waits, wall clock. */
-  heldSince: number | undefined;
+  /** Since when pruning is postponed, wall clock. */
+  postponedSince: number | undefined;
   /** When a GatewayUpstream was deleted whose Service exists, monotonic. */
   pruned: readonly number[];
 }
@@ -168,7 +168,7 @@ export class UpstreamSets {
       await this.#deps.memberWriter.apply(set, member, object, signal);
     } catch (error) {
       if (!(error instanceof KubeApiError)) throw error;
-      // Somebody made, deleted or replaced it meanwhile: the watch says more in a moment.
+      // Another client created, deleted or replaced it meanwhile: the watch shows more in a moment.
       if (error.status === 409) return { kind: 'backoff' };
       if (error.status !== 422 && error.status !== 400) throw error;
       unsettled.delete(key);
@@ -192,7 +192,7 @@ export class UpstreamSets {
     const verdict = this.#judge(sets.get('', set.name) ?? set, state);
     if (!explained && verdict.kind === 'waits') return;
     await memberWriter.remove(object, signal);
-    // What somebody accepted is no sign of a mistake.
+    // An accepted deletion is no sign of a mistake.
     if (!explained && verdict.kind === 'free') state.pruned = [...state.pruned, clock.monotonic()];
   }
 
@@ -205,11 +205,11 @@ export class UpstreamSets {
       recent: state.pruned.length,
       all: state.members.owned.size,
       maxPrunePercent: state.set.spec.value.maxPrunePercent,
-      since: state.heldSince,
+      since: state.postponedSince,
       acceptedUntil: acceptedUntil(set.acceptPrune),
       now: clock.now(),
     });
-    state.heldSince = verdict.kind === 'free' ? undefined : verdict.since;
+    state.postponedSince = verdict.kind === 'free' ? undefined : verdict.since;
     return verdict;
   }
 
@@ -269,7 +269,8 @@ export class UpstreamSets {
       unsettled: new Set(),
       taken: new Set(),
       refused: new Map(),
-      heldSince: before === undefined ? trueSince(set.status?.conditions, 'PruningHeld') : before.heldSince,
+      postponedSince:
+        before === undefined ? trueSince(set.status?.conditions, 'PruningHeld') : before.postponedSince,
       pruned: before?.pruned ?? [],
     };
     this.#states.set(name, state);

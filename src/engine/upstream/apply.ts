@@ -1,9 +1,10 @@
-import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream.ts';
+import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream-status.ts';
 import { buildDesired, type Evaluated, isWithdrawn } from '../../decide/build-desired.ts';
 import type { Change } from '../../decide/change.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';
 import { upstreamNotFound } from '../../decide/diff-upstream.ts';
 import { basisOf } from '../../decide/guarded-desired.ts';
+import { lastAnswersOf } from '../../decide/last-answers.ts';
 import { type Decision, planChange } from '../../decide/plan-change.ts';
 import {
   createTimeOf,
@@ -31,6 +32,7 @@ import type { ObservedUpstream } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { Result } from '../../runtime/work-queue.ts';
 import type { ObjectState } from '../object-state.ts';
+import { confirmedBy } from '../session/confirmation.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
 import {
@@ -65,6 +67,7 @@ export async function applyUpstream(
     });
     return done;
   }
+  state.lastAnswers = lastAnswersOf(evaluation.backends);
   if (evaluation.desired.action === 'notYet') {
     // The source reports more in a moment, and a status in between would only flap; unless it has no permission to read.
     reportMissingPermission(deps, object);
@@ -317,7 +320,7 @@ class Application {
 
   /** `decided`: absent where nothing was decided for what the gateway contains. */
   #report(
-    programmed: Verdict,
+    written: Verdict,
     observed: ObservedUpstream | undefined,
     decided?: { readonly guard: Decision['guard']; readonly plan?: PlanOutcome },
   ): void {
@@ -325,6 +328,7 @@ class Application {
     const { accepted, id, terms } = this.#evaluation;
     const desired = this.#desired;
     const resolvedRefs: Verdict = accepted.status === 'True' ? desired.resolvedRefs : NOT_RESOLVED;
+    const programmed = confirmedBy(deps.connectionState(object.connection), id, written);
     deps.reporter.upstream(object, {
       accepted,
       resolvedRefs,

@@ -100,7 +100,7 @@ async function tryDeletion(
       const observed = await lock.ask(signal);
       isDrifted = known !== undefined && observed !== undefined && known.canonical !== observed.canonical;
       const change = planDeletion(deps, object, plan, observed);
-      if (change.kind === 'mark') await lock.addLabels(change.labels, signal);
+      if (change.kind === 'mark') await lock.mark(change.owner, signal);
       else if (change.kind === 'delete') await lock.delete(change.references, signal);
     });
     // An object of the same name has nothing to do with earlier changes.

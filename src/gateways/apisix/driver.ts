@@ -1,3 +1,4 @@
+import type { UpstreamId } from '../../model/upstream.ts';
 import { objectIn } from '../../runtime/json.ts';
 import type { GatewayDriver, GatewayFormat } from '../driver.ts';
 import { expectEveryItem, itemsOf, observe, observedIn, valueIn } from './admin-answers.ts';
@@ -7,6 +8,7 @@ import { createControlClient } from './control-client.ts';
 import { createDataPlaneReader } from './data-planes.ts';
 import { fromAdmin } from './from-admin.ts';
 import { createLister } from './lister.ts';
+import { labelMarks } from './ownership.ts';
 import { canonicalForm, toAdmin, toAdminNodes } from './translate.ts';
 import { deleteUpstream, getUpstream, patchUpstream, pathOf } from './upstream-requests.ts';
 
@@ -35,7 +37,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   const client = createApisixClient(options);
   const control = createControlClient(options.tls);
   // PATCH of the whole object merges its objects (APISIX 3.18, measured).
-  const addLabels: GatewayDriver['addLabels'] = (id, labels, signal) =>
+  const addLabels = (id: UpstreamId, labels: Readonly<Record<string, string>>, signal: AbortSignal) =>
     patchUpstream(client, id, { part: '', body: { labels } }, signal);
 
   return {
@@ -59,7 +61,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
     putNodes: async (id, nodes, signal) =>
       await patchUpstream(client, id, { part: '/nodes', body: toAdminNodes(nodes) }, signal),
 
-    addLabels,
+    mark: (id, owner, signal) => addLabels(id, labelMarks.encode(owner), signal),
 
     delete: (id, { references }, signal) => deleteUpstream(client, id, references, signal),
 

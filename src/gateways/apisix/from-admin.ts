@@ -77,11 +77,11 @@ export function fromAdmin(given: AdminUpstream): ReadUpstream {
 }
 
 function loadBalancingOf({ type, hash_on: hashOn, key }: AdminUpstream): LoadBalancing {
-  const known = keyOf(TYPE, type) ?? 'RoundRobin';
+  const known = nameFor(TYPE, type) ?? 'RoundRobin';
   if (known !== 'ConsistentHash') return { type: known };
   return {
     type: known,
-    hashOn: keyOf(HASH_ON, hashOn) ?? 'Vars',
+    hashOn: nameFor(HASH_ON, hashOn) ?? 'Vars',
     ...(typeof key === 'string' ? { key } : {}),
   };
 }
@@ -145,7 +145,7 @@ function failuresOf(raw: unknown) {
   };
 }
 
-function keyOf<K extends string>(names: Readonly<Record<K, string>>, value: unknown): K | undefined {
+function nameFor<K extends string>(names: Readonly<Record<K, string>>, value: unknown): K | undefined {
   return (Object.keys(names) as K[]).find((name) => names[name] === value);
 }
 

@@ -10,6 +10,7 @@ import type {
   UpstreamNode,
 } from '../../model/upstream.ts';
 import { isObject, textsIn } from '../../runtime/json.ts';
+import { labelMarks, withoutMarks } from './ownership.ts';
 
 /** An upstream as the Admin API takes and gives it. */
 export type AdminUpstream = Readonly<Record<string, unknown>>;
@@ -52,7 +53,7 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
     ...hashOf(upstream.loadBalancing),
     scheme: upstream.scheme.toLowerCase(),
     nodes: toAdminNodes(upstream.nodes),
-    labels: upstream.labels,
+    labels: labelsOf(upstream),
     desc: upstream.description,
     pass_host: hostHeader?.type.toLowerCase(),
     upstream_host: hostHeader?.type === 'Rewrite' ? hostHeader.value : undefined,
@@ -77,6 +78,10 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
     },
   };
   return withoutUndefined(fields);
+}
+
+function labelsOf({ labels, owner }: Upstream): Readonly<Record<string, string>> {
+  return owner === undefined ? labels : { ...labels, ...labelMarks.encode(owner) };
 }
 
 export function toAdminNodes(nodes: readonly UpstreamNode[]): readonly AdminUpstream[] {
@@ -147,12 +152,18 @@ export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
   const createTime = value['create_time'];
   return {
     id,
-    labels: textsIn(value['labels']),
+    ...labelsIn(value['labels']),
     nodes: toNodes(value),
     ...(typeof createTime === 'number' ? { createTime } : {}),
     ...discoveryOf(value),
     canonical: canonicalForm(value),
   };
+}
+
+function labelsIn(value: unknown): Pick<ObservedUpstream, 'owner' | 'labels'> {
+  const labels = textsIn(value);
+  const owner = labelMarks.decode(labels);
+  return owner === undefined ? { labels } : { owner, labels: withoutMarks(labels) };
 }
 
 const DISCOVERY_FIELDS = ['discovery_args', 'discovery_type', 'service_name'];

@@ -2,6 +2,7 @@ import type { SecretKeyRef, Vendor } from '../vendor.ts';
 import type { ApisixOptions } from './client.ts';
 import { type ApisixConnection, apisixConnection } from './connection-schema.ts';
 import { apisixFormat, createApisixDriver } from './driver.ts';
+import { labelMarks } from './ownership.ts';
 import { apisixUpstream } from './upstream-schema.ts';
 
 type ApisixSettings = Pick<ApisixOptions, 'adminUrl' | 'adminKey' | 'tls'>;
@@ -47,6 +48,7 @@ export const apisix: Vendor<ApisixConnection, ApisixSettings> = {
   },
 
   format: apisixFormat,
+  ownership: labelMarks,
   limits: { oldestMajorVersion: 3 },
 };
 

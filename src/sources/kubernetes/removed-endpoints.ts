@@ -33,7 +33,7 @@ export class RemovedEndpoints {
         if (stays(endpoint.address, index)) continue;
         const { terminating } = endpoint;
         for (const removedEndpoints of departedWith(endpoint)) {
-          const key = keyOf(removedEndpoints);
+          const key = departedKey(removedEndpoints);
           gone.set(
             key,
             removedEndpoints.kind === 'address'
@@ -50,14 +50,15 @@ export class RemovedEndpoints {
       if (!this.#services.has(service)) return;
       for (const endpoint of current.endpoints) {
         if (endpoint.terminating) continue;
-        for (const removedEndpoints of departedWith(endpoint)) this.#forget(service, keyOf(removedEndpoints));
+        for (const removedEndpoints of departedWith(endpoint))
+          this.#forget(service, departedKey(removedEndpoints));
       }
     }
   }
 
   /** Undefined: nothing is known of it. */
   wasTerminating(namespace: string, service: string, removedEndpoints: Departed): boolean | undefined {
-    return this.#services.get(objectKey(namespace, service))?.get(keyOf(removedEndpoints));
+    return this.#services.get(objectKey(namespace, service))?.get(departedKey(removedEndpoints));
   }
 
   #remember(service: ObjectKey, gone: ReadonlyMap<string, boolean>): void {
@@ -95,7 +96,7 @@ function departedWith({ address, node }: Pick<Endpoint, 'address' | 'node'>): re
 }
 
 /** No address and no name of a node has a blank. */
-function keyOf(removedEndpoints: Departed): string {
+function departedKey(removedEndpoints: Departed): string {
   switch (removedEndpoints.kind) {
     case 'address':
       return removedEndpoints.address;

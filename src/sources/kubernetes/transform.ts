@@ -1,3 +1,4 @@
+import { BY_NAMED_NAMESPACE, namespaceNamedBy } from '../../decide/host-policy.ts';
 import type { Endpoint, IpFamily, ServiceFront, ServicePort } from '../../model/endpoint.ts';
 import { objectKey } from '../../model/keys.ts';
 import type { Stored } from '../../model/store-view.ts';
@@ -69,6 +70,8 @@ export const UNMANAGED_ENDPOINTS = { labelSelector: '!endpoints.kubernetes.io/ma
 
 export const serviceIndexes = {
   namespace: (service: ServiceFacts): readonly string[] => [service.namespace],
+  [BY_NAMED_NAMESPACE]: ({ externalName, loadBalancer }: ServiceFacts): readonly string[] =>
+    [externalName, ...loadBalancer].flatMap((host) => namespaceNamedBy(host) ?? []),
 };
 
 /** The index of slices by their Service, `namespace/name`. */

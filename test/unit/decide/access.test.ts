@@ -372,6 +372,7 @@ describe('accessProblem', () => {
 
   describe('names that a Service of type ExternalName gives', () => {
     const ref = {
+      source: 'Kubernetes',
       namespace: 'shop',
       name: 'db',
       port: { by: 'servicePort', port: 3306 },

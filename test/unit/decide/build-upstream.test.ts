@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { backendTargets, type NotPermitted, type ResolvedBackend } from '../../../src/decide/backends.ts';
 import { buildUpstream } from '../../../src/decide/build-upstream.ts';
 import type { Desired } from '../../../src/decide/desired.ts';
+import { ownerMark } from '../../../src/decide/ownership.ts';
 import type { HeldNode } from '../../../src/decide/weighed-nodes.ts';
 import type { Discovered } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
@@ -17,7 +18,14 @@ type BackendInput = SpecInput['backends'][number];
 const parse = (spec: Partial<SpecInput> = {}) =>
   gatewayUpstreamSpec.parse({ backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec });
 
-const identity = { id: 'shop.web', labels: { team: 'a' }, section: 'apisix' };
+const identity = {
+  id: 'shop.web',
+  owner: ownerMark(
+    { cluster: 'c', connection: 'default', namespace: 'shop', name: 'web' },
+    { retain: false },
+  ),
+  section: 'apisix',
+};
 
 const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => ({
   address,
@@ -93,22 +101,46 @@ describe('backendTargets', () => {
     [
       'a Service of the own namespace, port by number',
       { serviceRef: { name: 'web', port: 80 } },
-      { namespace: 'shop', name: 'web', port: { by: 'servicePort', port: 80 }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'shop',
+        name: 'web',
+        port: { by: 'servicePort', port: 80 },
+        protocol: 'TCP',
+      },
     ],
     [
       'a Service of another namespace, port by name',
       { serviceRef: { name: 'web', namespace: 'other', port: 'http' } },
-      { namespace: 'other', name: 'web', port: { by: 'servicePort', port: 'http' }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'other',
+        name: 'web',
+        port: { by: 'servicePort', port: 'http' },
+        protocol: 'TCP',
+      },
     ],
     [
       "APISIX's spelling, port by name",
       { serviceName: 'default/cms:http' },
-      { namespace: 'default', name: 'cms', port: { by: 'endpointPort', port: 'http' }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'default',
+        name: 'cms',
+        port: { by: 'endpointPort', port: 'http' },
+        protocol: 'TCP',
+      },
     ],
     [
       "APISIX's spelling, port by number",
       { serviceName: 'default/cms:8080' },
-      { namespace: 'default', name: 'cms', port: { by: 'endpointPort', port: '8080' }, protocol: 'TCP' },
+      {
+        source: 'Kubernetes',
+        namespace: 'default',
+        name: 'cms',
+        port: { by: 'endpointPort', port: '8080' },
+        protocol: 'TCP',
+      },
     ],
   ])('%s', (_, backend, ref) => {
     expect(refOf(backend)).toEqual(ref);
@@ -631,7 +663,8 @@ describe('the other fields', () => {
   it('are the identity and the defaults', () => {
     expect(build([{ found: known() }]).upstream).toEqual({
       id: identity.id,
-      labels: identity.labels,
+      owner: identity.owner,
+      labels: {},
       nodes: [],
       scheme: 'HTTP',
       loadBalancing: { type: 'RoundRobin' },

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Contender, winnerOf } from '../../../src/decide/conflict-winner.ts';
-import { ownerLabels } from '../../../src/decide/ownership.ts';
 import type { ObservedUpstream } from '../../../src/model/upstream.ts';
+import { observedLabels, ownerLabels } from '../../support/owner-labels.ts';
 
 const contender = (key: string, creationTimestamp: string): Contender => {
   const [namespace = '', name = ''] = key.split('/');
@@ -10,7 +10,9 @@ const contender = (key: string, creationTimestamp: string): Contender => {
 };
 const labelled = (namespace: string, name: string): ObservedUpstream => ({
   id: 'x',
-  labels: ownerLabels({ cluster: 'c1', connection: 'default', namespace, name }, { orphan: false }),
+  ...observedLabels(
+    ownerLabels({ cluster: 'c1', connection: 'default', namespace, name }, { orphan: false }),
+  ),
   nodes: [],
   canonical: '',
 });

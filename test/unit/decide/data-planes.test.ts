@@ -119,7 +119,12 @@ describe('what keeps a Service from being followed', () => {
   });
 
   it('or that no endpoint is ready', () => {
-    const ref = { namespace: 'gateway', name: 'control', port: { by: 'servicePort', port: 9090 } } as const;
+    const ref = {
+      source: 'Kubernetes',
+      namespace: 'gateway',
+      name: 'control',
+      port: { by: 'servicePort', port: 9090 },
+    } as const;
     expect(noDataPlanes({ ...ref, protocol: 'TCP' }, 'spec.serviceRef')).toContain('Service gateway/control');
   });
 });

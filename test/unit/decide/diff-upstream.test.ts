@@ -14,8 +14,8 @@ const upstream: Upstream = {
   loadBalancing: { type: 'RoundRobin' },
 };
 const held = (canonical: string): ObservedUpstream => ({ id: upstream.id, labels: {}, nodes: [], canonical });
-const whole: Terms = { manage: 'Object', mayAdopt: false, keptBefore: false };
-const nodesOnly: Terms = { manage: 'Nodes', mayAdopt: false, keptBefore: true };
+const whole: Terms = { manage: 'Object', mayAdopt: false, keptBefore: false, marksIn: 'labels' };
+const nodesOnly: Terms = { manage: 'Nodes', mayAdopt: false, keptBefore: true, marksIn: 'labels' };
 
 /** `update, stripped`, `blocked, NotOwned`. */
 const told = (change: Change): string => {
@@ -71,7 +71,11 @@ describe('planChange', () => {
 
   it('with manage Nodes begins with no write that takes all nodes away', () => {
     const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfHeld' } as const;
-    const begin = diffUpstream(empty, 'same', held('other'), 'unowned', { ...nodesOnly, keptBefore: false });
+    const begin = diffUpstream(empty, 'same', held('other'), 'unowned', {
+      ...nodesOnly,
+      keptBefore: false,
+      marksIn: 'labels',
+    });
     expect(reasonOf(begin)).toContain('would lose all its nodes');
     expect(told(diffUpstream(empty, 'same', held('other'), 'unowned', nodesOnly))).toBe('updateNodes');
   });

@@ -4,6 +4,7 @@ import type { ReferenceGrant } from '../../../src/model/objects.ts';
 import type { ServicePortRef } from '../../../src/model/reference.ts';
 
 const ref: ServicePortRef = {
+  source: 'Kubernetes',
   namespace: 'blog',
   name: 'web',
   port: { by: 'servicePort', port: 80 },

@@ -27,6 +27,13 @@ describe('a host policy', () => {
     '0:0:0:0:0:ffff:a9fe:a9fe',
     '::127.0.0.1',
     '64:ff9b::169.254.169.254',
+    '64:ff9b:1::127.0.0.1',
+    '64:ff9b:1:7f00:0:1::',
+    '64:ff9b:1:ffff::a9fe:a9fe',
+    '::ffff:0:127.0.0.1',
+    '2002:7f00:1::',
+    '2002:a9fe:a9fe::1',
+    'fd00:ec2::254',
     'localhost',
     'LOCALHOST',
     'localhost.',
@@ -77,6 +84,8 @@ describe('a host policy', () => {
     '2001:db8::1',
     'fd00::1',
     '::ffff:10.0.0.1',
+    '2002:a00:1::1',
+    'fd00:ec2::253',
     'example.org',
     'db.example.org',
     'bank.example.org',
@@ -108,10 +117,25 @@ describe('a host policy', () => {
     ['10.0.0.0/8', '10.9.9.9', false],
     ['10.0.0.0/8', '::ffff:10.9.9.9', false],
     ['10.0.0.0/8', '11.0.0.1', true],
+    ['10.0.0.0/8', '2002:a00:1::1', false],
+    ['10.0.0.0/8', '64:ff9b:1::10.0.0.1', false],
     ['fd00:ec2::254/128', 'fd00:ec2::254', false],
   ])('with deny [%s]: %s, %s', (range, host, expected) => {
     const rules = { deny: [range], allow: ['0.0.0.0/0', '::/0'] };
     expect(reasonOf(host, rules)).toBe(expected ? undefined : 'AddressNotAllowed');
+  });
+
+  it.each(['010.1.2.3', '10.1.2.03', '127.1', '1', '', 'fe80::1%eth0', '::ffff:010.1.2.3'])(
+    'denies an endpoint or node with the address "%s", which not every resolver reads alike',
+    (host) => {
+      const policy = new HostPolicy({ deny: ['10.0.0.0/8'], allow: ['0.0.0.0/0', '::/0'] });
+      expect(policy.ofAddress(host)?.reason).toBe('AddressNotAllowed');
+      expect(policy.ofNode(host)?.reason).toBe('AddressNotAllowed');
+    },
+  );
+
+  it('denies an endpoint whose address is a name', () => {
+    expect(new HostPolicy({}).ofAddress('db.example.org')?.reason).toBe('AddressNotAllowed');
   });
 
   it('judges nodes of the cluster by their addresses, and of names only those of the machine itself', () => {

@@ -3,24 +3,24 @@ import { describe, expect, it } from 'vitest';
 import {
   defaultUpstreamId,
   describeOwner,
+  isRetained,
   isWrittenBy,
-  labelledAs,
-  labelledObject,
+  markedAs,
+  markedObject,
   type Owner,
   type Ownership,
-  ownerLabels,
   ownershipOf,
-  staysBehind,
 } from '../../../src/decide/ownership.ts';
 import type { ObservedUpstream } from '../../../src/model/upstream.ts';
+import { observedLabels, ownerLabels } from '../../support/owner-labels.ts';
 
 const owner: Owner = { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'web' };
 const labels = ownerLabels(owner, { orphan: false });
 const prefix = 'gatewayupstream.dev/';
 
-const observed = (held: Record<string, string>, createTime?: number): ObservedUpstream => ({
+const observed = (held: Readonly<Record<string, string>>, createTime?: number): ObservedUpstream => ({
   id: 'shop.web',
-  labels: held,
+  ...observedLabels(held),
   nodes: [],
   canonical: '',
   ...(createTime === undefined ? {} : { createTime }),
@@ -91,7 +91,7 @@ describe('ownershipOf', () => {
   });
 });
 
-describe('ownerLabels', () => {
+describe('ownerMark', () => {
   const long: Owner = {
     cluster: 'c'.repeat(64),
     connection: 'g'.repeat(253),
@@ -112,9 +112,9 @@ describe('ownerLabels', () => {
   });
 
   it('says only of an orphan that it stays', () => {
-    expect(staysBehind(observed(ownerLabels(owner, { orphan: true })))).toBe(true);
-    expect(staysBehind(observed(labels))).toBe(false);
-    expect(staysBehind(observed({}))).toBe(false);
+    expect(isRetained(observed(ownerLabels(owner, { orphan: true })))).toBe(true);
+    expect(isRetained(observed(labels))).toBe(false);
+    expect(isRetained(observed({}))).toBe(false);
   });
 });
 
@@ -133,15 +133,15 @@ describe('isWrittenBy', () => {
   });
 });
 
-describe('labelledObject', () => {
+describe('markedObject', () => {
   it('names an object as its own labels do', () => {
     const name = 'x'.repeat(100);
     const held = observed(ownerLabels({ ...owner, name }, { orphan: false }));
-    expect(labelledObject(held)).toBe(labelledAs('shop', name));
+    expect(markedObject(held)).toBe(markedAs('shop', name));
   });
 
   it('names no object where the labels name none', () => {
-    expect(labelledObject(observed({}))).not.toBe(labelledAs('undefined', 'undefined'));
+    expect(markedObject(observed({}))).not.toBe(markedAs('undefined', 'undefined'));
   });
 });
 
@@ -152,6 +152,6 @@ describe('describeOwner', () => {
     ['labels of somebody else', { team: 'a' }, 'it carries no labels of this operator'],
     ['some of ours', without('name'), 'its labels do not say which object it belongs to'],
   ])('%s', (_, held, expected) => {
-    expect(describeOwner(observed(held))).toBe(expected);
+    expect(describeOwner(observed(held), 'labels')).toBe(expected);
   });
 });

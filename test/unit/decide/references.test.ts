@@ -5,6 +5,7 @@ import { createStore } from '../../../src/kube/store.ts';
 import type { ReferenceGrantStored } from '../../../src/model/objects.ts';
 
 const ref = {
+  source: 'Kubernetes',
   namespace: 'bank',
   name: 'web',
   port: { by: 'servicePort', port: 80 },

@@ -9,7 +9,13 @@ const target = (name: string): Extract<BackendTarget, { kind: 'service' }> => ({
   kind: 'service',
   weight: 1,
   addressing: { mode: 'Pod' },
-  ref: { namespace: 'shop', name, port: { by: 'servicePort', port: 80 }, protocol: 'TCP' },
+  ref: {
+    source: 'Kubernetes',
+    namespace: 'shop',
+    name,
+    port: { by: 'servicePort', port: 80 },
+    protocol: 'TCP',
+  },
 });
 
 const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => ({

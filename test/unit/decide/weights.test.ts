@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { weigh } from '../../../src/decide/weights.ts';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { searchFactors, weigh } from '../../../src/decide/weights.ts';
 
 const service = (weight: number, endpoints: number) => ({ weight, units: Array<number>(endpoints).fill(1) });
 const sum = (list: readonly number[]) => list.reduce((total, value) => total + value, 0);
@@ -164,5 +164,65 @@ describe('weigh', () => {
       ),
       { numRuns: 300 },
     );
+  });
+});
+
+/** The same sweep, without any shortcut. */
+function plainFactors(sums: readonly number[], shares: readonly number[], maxSum: number) {
+  const shareError = (factors: readonly number[]) => {
+    const total = sum(sums.map((one, index) => one * (factors[index] ?? 0)));
+    const errors = sums.map((one, index) => {
+      const share = shares[index] ?? 0;
+      return share > 0 ? Math.abs((one * (factors[index] ?? 0)) / total / share - 1) : 0;
+    });
+    return { total, error: Math.max(0, ...errors) };
+  };
+  const ones = sums.map((one) => (one > 0 ? 1 : 0));
+  let best = { factors: ones as number[], error: shareError(ones).error };
+  for (let target = sum(sums); target <= maxSum && best.error > 0.01; target += 1) {
+    const factors = sums.map((one, index) =>
+      one > 0 ? Math.max(1, Math.round((target * (shares[index] ?? 0)) / one)) : 0,
+    );
+    const { total, error } = shareError(factors);
+    if (total <= maxSum && error < best.error) best = { factors, error };
+  }
+  return best;
+}
+
+describe('searchFactors', () => {
+  it('finds exactly what the sweep without shortcuts finds', () => {
+    const backend = fc.record({
+      weight: fc.integer({ min: 0, max: 100 }),
+      sum: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 200 })),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(backend, { minLength: 1, maxLength: 16 }),
+        fc.constantFrom(100, 1000, 3000),
+        (list, maxSum) => {
+          const weights = list.map(({ weight, sum: own }) => (own > 0 ? weight : 0));
+          const all = sum(weights);
+          if (all === 0) return;
+          const shares = weights.map((weight) => weight / all);
+          const sums = list.map(({ sum: own }, index) => ((shares[index] ?? 0) > 0 ? own : 0));
+          expect(searchFactors(sums, shares, maxSum)).toEqual(plainFactors(sums, shares, maxSum));
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it('searches once for the same numbers of endpoints', () => {
+    const round = vi.spyOn(Math, 'round');
+    onTestFinished(() => round.mockRestore());
+    // The bound on the sum ends the search: 16 backends, of which no factors give the shares.
+    const input = Array.from({ length: 16 }, (_, n) => service(1 + ((n * 37) % 100), 31 + n * 7));
+    const first = weigh(input, 10_000);
+    expect(first.problems).toEqual([{ kind: 'shares' }]);
+    const steps = round.mock.calls.length;
+    expect(steps).toBeGreaterThan(0);
+    // The same numbers of endpoints are not searched again.
+    expect(weigh(input, 10_000)).toEqual(first);
+    expect(round.mock.calls.length).toBe(steps);
   });
 });

@@ -75,6 +75,9 @@ describe('the controller', () => {
   let metrics: Metrics;
   let depths: () => ReturnType<typeof depthSamples>;
   let stop: () => Promise<void>;
+  let states: ObjectStates;
+  /** Subscriptions that were made and not ended. */
+  let subscribed: number;
   let notify: Map<string, (what: SourceChange) => void>;
   const reported = vi.fn();
 
@@ -87,9 +90,11 @@ describe('the controller', () => {
     const namespaces = storeOf<NamespaceStored>();
     namespaces.upsert(the(transformNamespace({ metadata: metadata('shop') })));
     const clock = createFakeClock();
+    states = new ObjectStates(clock);
+    subscribed = 0;
     const controller = createController({
       vendorOf,
-      states: new ObjectStates(clock),
+      states,
       clusterId: 'cluster',
       operatorNamespace: 'operator',
       upstreams,
@@ -105,8 +110,13 @@ describe('the controller', () => {
         type: 'test',
         run: async () => undefined,
         subscribe(ref, changed) {
-          notify.set(ref.name, changed);
-          return { [Symbol.dispose]: () => undefined };
+          if (ref.source === 'Kubernetes') notify.set(ref.name, changed);
+          subscribed += 1;
+          return {
+            [Symbol.dispose]() {
+              subscribed -= 1;
+            },
+          };
         },
         read: () => ({ state: 'absent', reason: 'ServiceNotFound', message: 'there is none' }),
         departure: vi.fn(),
@@ -188,6 +198,25 @@ describe('the controller', () => {
     expect(queuesOfGateways()).toEqual(['']);
     // Those of the queues of connections and of unknown gateways.
     expect((await series()).length - before).toBeLessThan(50);
+  });
+
+  it('keeps one state and one subscription per object, until the object is gone', async () => {
+    const [first, second] = [upstream('first', 'main'), upstream('second', 'main')];
+    for (const object of [first, second]) upstreams.upsert(object);
+    connections.upsert(connection('main'));
+    await idle();
+    const state = states.of(second);
+    expect([...states]).toHaveLength(2);
+    expect(subscribed).toBe(2);
+    upstreams.remove(first);
+    // The same name with another uid is another object.
+    upstreams.upsert({ ...second, uid: 'another', resourceVersion: `${second.resourceVersion}0` });
+    await idle();
+    expect([...states].map(({ uid }) => uid)).toEqual(['another']);
+    expect([...states]).not.toContain(state);
+    expect(subscribed).toBe(1);
+    await stop();
+    expect([[...states], subscribed]).toEqual([[], 0]);
   });
 
   describe('puts endpoint changes first', () => {

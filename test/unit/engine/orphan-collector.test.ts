@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type Owner, ownerLabels } from '../../../src/decide/ownership.ts';
+import type { Owner } from '../../../src/decide/ownership.ts';
 import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import type { ConnectionState } from '../../../src/engine/connection/connections.ts';
 import { OrphanCollector } from '../../../src/engine/orphan-collector.ts';
@@ -14,6 +14,7 @@ import { transformGatewayConnection, transformGatewayUpstream } from '../../supp
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createMemoryDriver } from '../../support/memory-gateway.ts';
 import { noReports } from '../../support/no-reports.ts';
+import { observedLabels, ownerLabels } from '../../support/owner-labels.ts';
 
 const never = new AbortController().signal;
 
@@ -45,9 +46,9 @@ const labelsOf = (change: Partial<Owner> = {}, orphan = false) =>
     { orphan },
   );
 
-const held = (id: string, labels: Record<string, string>): ObservedUpstream => ({
+const held = (id: string, labels: Readonly<Record<string, string>>): ObservedUpstream => ({
   id,
-  labels,
+  ...observedLabels(labels),
   nodes: [],
   canonical: '',
 });
@@ -101,7 +102,7 @@ async function start({ onlyNamespaces = [] }: { readonly onlyNamespaces?: readon
     reporter,
     log,
   });
-  const put = (id: string, labels: Record<string, string>) =>
+  const put = (id: string, labels: Readonly<Record<string, string>>) =>
     session.exclusive(id, (turn) =>
       turn.put({ id, labels, nodes: [], scheme: 'HTTP', loadBalancing: { type: 'RoundRobin' } }, never),
     );

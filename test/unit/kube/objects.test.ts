@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isDeeperThan } from '../../../src/api/json-depth.ts';
+import { jsonExcess } from '../../../src/api/json-size.ts';
 import { upstreamIndexes } from '../../../src/decide/upstream-indexes.ts';
 import {
   transformCertificateSecret,
@@ -150,6 +150,22 @@ describe('trimGatewayUpstream', () => {
     },
   );
 
+  it('reads a host without a dot, which only admission and HostPolicy refuse', () => {
+    // Of an object that is older than the rule: an invalid spec would keep its nodes and could not be deleted.
+    const backends = [{ addresses: [{ host: 'kubernetes', port: 443 }] }];
+    expect(transformGatewayUpstream({ metadata, spec: { backends } })?.spec.ok).toBe(true);
+  });
+
+  it('bounds the message about a spec, whatever keys and however many problems it has', () => {
+    const labels = Object.fromEntries(
+      Array.from({ length: 200 }, (_, n) => [`${n}-${'k'.repeat(40_000)}`, 1]),
+    );
+    const object = transformGatewayUpstream({ metadata, spec: { ...spec, labels } });
+    const message = object?.spec.ok === false ? object.spec.message : '';
+    expect(message).toContain('spec.labels.0-kkk');
+    expect(message.length).toBeLessThanOrEqual(4097);
+  });
+
   it('forgets a status that it does not understand', () => {
     const object = transformGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
     expect(object?.status).toBeUndefined();
@@ -200,13 +216,34 @@ describe('apisix.overrides', () => {
     store.replaceAll([listed()]);
     store.replaceAll([listed()]);
     expect(failures).toEqual([]);
-    expect(isDeeperThan(store.get('apps', 'web'), 8)).toBe(false);
+    const unbounded = { values: 100_000, length: 100_000 };
+    expect(jsonExcess(store.get('apps', 'web'), { levels: 8, ...unbounded })).toBeUndefined();
   });
 
   it('has at most 32,768 characters as JSON', () => {
     const wide = (length: number) => ({ x: 'a'.repeat(length - '{"x":""}'.length) });
     expect(problemOf(wide(32_768))).toBeUndefined();
-    expect(problemOf(wide(32_769))).toMatch(/at most 32768 characters as JSON, not 32769/);
+    expect(problemOf(wide(32_769))).toMatch(/at most 32768 characters as JSON: make the values smaller/);
+  });
+
+  it('has at most 1,000 values', () => {
+    const wide = (values: number) => ({ x: Array.from({ length: values - 1 }, () => []) });
+    expect(problemOf(wide(1000))).toBeUndefined();
+    expect(problemOf(wide(1001))).toBe('spec.apisix.overrides: must have at most 1000 values: remove some');
+    expect(problemOf({ x: Array.from({ length: 80_000 }, () => [[[[[[[]]]]]]]) })).toMatch(/1000 values/);
+  });
+
+  it.each<[string, unknown]>([
+    [
+      '32 names of 40 KB',
+      Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`${n}-${'k'.repeat(40_000)}`, 1])),
+    ],
+    ['one name of 100 characters', { ['k'.repeat(100)]: 1 }],
+    ['a name of 20,000 characters', { ['k'.repeat(20_000)]: 1 }],
+  ])('leaves a short message in the store for %s', (_, overrides) => {
+    const problem = problemOf(overrides);
+    expect(problem).toContain('spec.apisix.overrides');
+    expect(problem?.length).toBeLessThan(300);
   });
 
   it('is bounded in the template of a set too', () => {

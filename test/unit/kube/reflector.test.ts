@@ -159,6 +159,29 @@ describe('listing', () => {
     expect(second?.query).toEqual({ labelSelector: 'kept', limit: '500', continue: 'p2' });
   });
 
+  it('asks for half as many objects while a page is too large', async () => {
+    const big = Array.from({ length: 40 }, (_, n) => raw(`big-${n}`, '1', { value: 'x'.repeat(100) }));
+    const run = await follow(
+      [
+        list('7', [raw('a', '1')], 'p2'),
+        list('7', big, 'p3'),
+        list('7', [raw('b', '1')], 'p3'),
+        list('7', [raw('c', '2')]),
+      ],
+      { maxPageBytes: 2000, pageSize: 9 },
+    );
+    expect(await run.played()).toEqual(['list', 'list p2', 'list p2', 'list p3', 'watch 7']);
+    expect(run.api.seen.slice(0, 4).map(({ query }) => query['limit'])).toEqual(['9', '9', '5', '5']);
+    expect(run.events).toEqual(['- > uid-a@1', '- > uid-b@1', '- > uid-c@2', 'synced']);
+  });
+
+  it('fails where one object alone is too large', async () => {
+    const big = list('7', [raw('big', '1', { value: 'x'.repeat(3000) })]);
+    const run = await follow([big, big, list('7')], { maxPageBytes: 2000, pageSize: 2 });
+    expect(await run.played()).toEqual(['list', 'list', 'list', 'watch 7']);
+    expect(run.api.seen.slice(0, 3).map(({ query }) => query['limit'])).toEqual(['2', '1', '2']);
+  });
+
   it('that breaks halfway changes nothing', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),

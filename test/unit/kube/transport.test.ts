@@ -89,6 +89,17 @@ describe('requests', () => {
     expect(api.seen[0]?.headers['content-type']).toBe('application/merge-patch+json');
   });
 
+  it('do not parse the answer to a write that nothing reads', async () => {
+    const { transport } = await serve((response) => void response.writeHead(200).end('{"metadata":'));
+    const written = transport.send({
+      method: 'PATCH',
+      path: '/api/v1/things/a',
+      signal: never,
+      ignoreAnswer: true,
+    });
+    expect(await written).toBeUndefined();
+  });
+
   it('use one connection for many requests in a row', async () => {
     const { api, transport } = await serve(...Array.from({ length: 50 }, () => json({})));
     for (let request = 0; request < 50; request += 1) await transport.get('/api', { signal: never });

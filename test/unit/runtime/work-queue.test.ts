@@ -284,6 +284,55 @@ describe('a lane', () => {
     expect(began).toEqual(['a', 'b', 'e1', 'e2', 'c']);
   });
 
+  it.each([
+    [2, 1],
+    [4, 1],
+  ])(
+    'runs a spec change while endpoint changes never end, with %i slots of which %i is reserved',
+    async (slots, reserved) => {
+      const { queue, began, running, end } = start();
+      queue.setConcurrency('lane', slots, { reserved });
+      // Each flapping endpoint changes again while its write is under way.
+      const flap = (name: string) => queue.add(name, 'lane', PRIORITY.endpoints);
+      const names = Array.from({ length: 10 }, (_, index) => `flaps ${index}`);
+      for (const name of names) flap(name);
+      queue.add('resync', 'lane', PRIORITY.resync);
+      queue.add('spec 1', 'lane', PRIORITY.spec);
+      queue.add('spec 2', 'lane', PRIORITY.spec);
+      await settle();
+      for (let round = 0; round < 40; round += 1) {
+        const [key] = [...running.keys()];
+        if (key === undefined) break;
+        if (names.includes(key)) flap(key);
+        await end(key);
+      }
+      const turns = ['resync', 'spec 1', 'spec 2'].map((key) => began.indexOf(key));
+      expect(turns.every((turn) => turn >= 0)).toBe(true);
+      // Still only every eighth run.
+      expect(turns.every((turn) => (turn + 1) % 8 === 0)).toBe(true);
+    },
+  );
+
+  it('keeps a fair turn due while the slots that every key may use are taken', async () => {
+    const { queue, began, running, end } = start();
+    queue.setConcurrency('lane', 2, { reserved: 1 });
+    queue.add('slow', 'lane', PRIORITY.spec);
+    await settle();
+    const flap = (name: string) => queue.add(name, 'lane', PRIORITY.endpoints);
+    for (let index = 0; index < 5; index += 1) flap(`flaps ${index}`);
+    queue.add('spec', 'lane', PRIORITY.spec);
+    await settle();
+    for (let round = 0; round < 20; round += 1) {
+      const key = [...running.keys()].find((name) => name !== 'slow');
+      if (key === undefined) break;
+      flap(key);
+      await end(key);
+    }
+    expect(began).not.toContain('spec');
+    await end('slow');
+    expect(began.at(-1)).toBe('spec');
+  });
+
   it('takes a key over that waits in another one, with the higher priority of both', async () => {
     const { queue, began, end, onIdle } = start();
     queue.setConcurrency('two', 1);

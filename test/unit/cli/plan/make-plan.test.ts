@@ -2,17 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
 import { builtInCatalog } from '../../../../src/catalog.ts';
 import { looksIn } from '../../../../src/cli/plan/gateway-looks.ts';
-import {
-  type GatewayLook,
-  makePlan,
-  type Plan,
-  type PlannedUpstream,
-} from '../../../../src/cli/plan/make-plan.ts';
+import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
+import type { GatewayLook, Plan, PlannedUpstream } from '../../../../src/cli/plan/planned.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
-import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { admit, gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createCertificateAuthority } from '../../../support/control-plane/certificates.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
 const { listed, canonical, read } = gatewayFormat('APISIX');

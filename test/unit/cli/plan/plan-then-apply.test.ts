@@ -3,11 +3,11 @@ import { describe, expect, it, vi } from 'vitest';
 import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
 import { builtInCatalog } from '../../../../src/catalog.ts';
 import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
-import { type GatewayLook, makePlan, type Plan } from '../../../../src/cli/plan/make-plan.ts';
+import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
+import type { GatewayLook, Plan } from '../../../../src/cli/plan/planned.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
 import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
-import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import type { ConnectionState } from '../../../../src/engine/connection/connections.ts';
 import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { OrphanCollector } from '../../../../src/engine/orphan-collector.ts';
@@ -24,6 +24,7 @@ import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { finalizersOf } from '../../../support/finalizers.ts';
 import { createMemoryDriver, type MemoryDriver } from '../../../support/memory-gateway.ts';
 import { noReports } from '../../../support/no-reports.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const CLUSTER = 'c1';
 const CREATED = 1_700_000_000;
@@ -234,9 +235,9 @@ function recorded(connection: string, driver: MemoryDriver, writes: Write[]): Me
       });
       return await driver.putNodes(id, nodes, signal);
     },
-    async addLabels(id, labels, signal) {
+    async mark(id, owner, signal) {
       const before = await driver.get(id, signal);
-      const after = await driver.addLabels(id, labels, signal);
+      const after = await driver.mark(id, owner, signal);
       const fields = after === undefined ? [] : fieldChanges(before?.canonical, after.canonical);
       writes.push({ connection, id, action: 'Update', nodes: [], fields });
       return after;

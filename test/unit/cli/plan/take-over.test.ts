@@ -2,16 +2,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { builtInCatalog } from '../../../../src/catalog.ts';
-import type { GatewayLook } from '../../../../src/cli/plan/make-plan.ts';
+import type { GatewayLook } from '../../../../src/cli/plan/planned.ts';
 import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
 import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
 import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';
 import { backendTargets } from '../../../../src/decide/backends.ts';
 import { buildUpstream } from '../../../../src/decide/build-upstream.ts';
-import { ownerLabels } from '../../../../src/decide/ownership.ts';
 import { toAdmin } from '../../../../src/gateways/apisix/translate.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { combineSources } from '../../../../src/sources/sources.ts';
 import { admit, gatewayFormat, gatewayUpstreamSpec, storesOf } from '../../../support/catalog.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const group = 'gatewayupstream.dev/v1alpha1';
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -272,13 +273,13 @@ describe('what would take an upstream over', () => {
 
   it('desires what was desired, whatever valid spec an upstream was written from', () => {
     const cluster = stores({});
-    const source = createKubernetesSource(cluster);
+    const source = combineSources({ Kubernetes: createKubernetesSource(cluster) });
     const desiredOf = (spec: unknown) => {
       const parsed = gatewayUpstreamSpec.parse(spec);
       const backends = backendTargets(parsed, 'shop').map((target) =>
         target.kind === 'addresses' ? { target } : { target, found: source.read(target.ref) },
       );
-      return buildUpstream(parsed, { id: 'u', labels: {}, section: 'apisix' }, backends).upstream;
+      return buildUpstream(parsed, { id: 'u', section: 'apisix' }, backends).upstream;
     };
     fc.assert(
       fc.property(specs, (spec) => {

@@ -65,6 +65,12 @@ function stage(holder: string | undefined) {
     said,
     held: () => lease,
     set,
+    clear: () => {
+      lease = undefined;
+    },
+    allow: () => {
+      refusal = undefined;
+    },
     refuse: (status: number) => {
       refusal = status;
     },
@@ -179,5 +185,43 @@ describe('taking the Lease', () => {
     set({ metadata: {}, spec: spec('next') });
     await taken()?.delete(unused);
     expect(held()?.spec.holderIdentity).toBe('next');
+  });
+
+  it('renews it again after a request that failed', async () => {
+    const { clock, held, begin, taken, refuse, allow, said } = stage('');
+    await begin();
+    await clock.advance(250);
+    const first = held()?.spec['renewTime'];
+    for (const status of [500, 409]) {
+      refuse(status);
+      await clock.advance(10_000);
+      allow();
+      const before = held()?.spec['renewTime'];
+      await clock.advance(2000);
+      expect(held()?.spec['renewTime']).not.toBe(before);
+    }
+    const last = held()?.spec['renewTime'];
+    expect(last).not.toBe(first);
+    await clock.advance(10_000);
+    expect(held()?.spec['renewTime']).not.toBe(last);
+    await taken()?.[Symbol.asyncDispose]();
+    expect(said).toEqual(['No operator writes any more: this command holds Lease own/operator.']);
+  });
+
+  it.each([
+    ['next', 'next'],
+    [undefined, 'nobody'],
+  ])('says so where it is lost to %s', async (holder, named) => {
+    const { clock, set, clear, begin, taken, said } = stage('');
+    await begin();
+    await clock.advance(250);
+    if (holder === undefined) clear();
+    else set({ metadata: {}, spec: spec(holder) });
+    await clock.advance(30_000);
+    expect(said.slice(1)).toEqual([
+      `This command lost Lease own/operator to ${named}: an operator may write again. Scale it down, and run this command again.`,
+    ]);
+    await taken()?.[Symbol.asyncDispose]();
+    expect(clock.pending).toBe(0);
   });
 });

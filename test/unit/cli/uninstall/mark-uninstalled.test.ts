@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { gatewayConnectionStatus } from '../../../../src/api/gateway-connection.ts';
-import { gatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
 import { gatewayUpstreamSetStatus } from '../../../../src/api/gateway-upstream-set.ts';
+import { gatewayUpstreamStatus } from '../../../../src/api/gateway-upstream-status.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
 import { markedStatus } from '../../../../src/cli/uninstall/mark-uninstalled.ts';
 
@@ -39,6 +39,7 @@ describe('the status of an object whose operator was uninstalled', () => {
       upstreamCreateTime: BEFORE,
       endpoints: { summary: '3/3', ready: 3, draining: 0, excluded: 0, held: 0 },
       excluded: [{ address: '10.0.0.1:80', reason: 'NotReady' }],
+      warnings: [{ reason: 'WeightsApproximate', field: 'spec.backends', message: 'only near' }],
       dataPlanes: { total: 1, current: 1 },
       fieldOfANewerVersion: 'x',
       conditions: [
@@ -63,7 +64,6 @@ describe('the status of an object whose operator was uninstalled', () => {
       'Programmed=Unknown/OperatorUninstalled',
       'Stalled=True/OperatorUninstalled',
       'Accepted=True/Accepted',
-      'RemovalHeld=True/RemovalHeld',
     ]);
     expect(conditions[0]).toMatchObject({
       observedGeneration: 3,
@@ -108,7 +108,7 @@ describe('the status of an object whose operator was uninstalled', () => {
     expect(gatewayConnectionStatus.safeParse(marked).success).toBe(true);
   });
 
-  it('of a GatewayUpstreamSet keeps what waits to be accepted', () => {
+  it('of a GatewayUpstreamSet waits for no pruning any more', () => {
     const marked = mark('sets', {
       services: 2,
       ports: 2,
@@ -118,11 +118,10 @@ describe('the status of an object whose operator was uninstalled', () => {
       conditions: [was('Ready'), was('PruningHeld')],
     });
     const { conditions: _, ...fields } = marked;
-    expect(fields).toEqual({ pruning: { waiting: 3 } });
+    expect(fields).toEqual({});
     expect(summary(marked)).toEqual([
       'Ready=Unknown/OperatorUninstalled',
       'Stalled=True/OperatorUninstalled',
-      'PruningHeld=True/PruningHeld',
     ]);
     expect(gatewayUpstreamSetStatus.safeParse(marked).success).toBe(true);
   });

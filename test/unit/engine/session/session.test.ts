@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { ownerMark } from '../../../../src/decide/ownership.ts';
 import type { ListReport } from '../../../../src/engine/session/options.ts';
 import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import type { GatewayDriver } from '../../../../src/gateways/driver.ts';
@@ -9,6 +10,7 @@ import {
   UpstreamInUseError,
 } from '../../../../src/model/errors.ts';
 import type { GatewayInfo } from '../../../../src/model/gateway.ts';
+import type { OwnerMark } from '../../../../src/model/ownership.ts';
 import type { ObservedUpstream, Upstream } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
@@ -50,7 +52,14 @@ class Gateway implements GatewayDriver {
     const held = this.held.get(id);
     return held === undefined
       ? undefined
-      : { id, labels: held.labels, nodes: held.nodes, canonical: canonical(held), createTime: 1 };
+      : {
+          id,
+          owner: held.owner,
+          labels: held.labels,
+          nodes: held.nodes,
+          canonical: canonical(held),
+          createTime: 1,
+        };
   }
 
   info: GatewayInfo = { version: '1.2.3' };
@@ -78,10 +87,10 @@ class Gateway implements GatewayDriver {
       if (before !== undefined) this.held.set(id, { ...before, nodes });
       return this.#observe(id);
     });
-  addLabels = (id: string, labels: Upstream['labels']) =>
-    this.#call(`addLabels ${id}`, () => {
+  mark = (id: string, owner: OwnerMark) =>
+    this.#call(`mark ${id}`, () => {
       const before = this.held.get(id);
-      if (before !== undefined) this.held.set(id, { ...before, labels: { ...before.labels, ...labels } });
+      if (before !== undefined) this.held.set(id, { ...before, owner });
       return this.#observe(id);
     });
   delete = (id: string) =>
@@ -391,12 +400,16 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('sets labels and learns from the answer', async () => {
+  it('marks the owner and learns from the answer', async () => {
     const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a')));
-    const answered = await session.exclusive('a', (turn) => turn.addLabels({ team: 'x' }, never));
-    expect(answered?.labels).toEqual({ team: 'x' });
+    const mark = ownerMark(
+      { cluster: 'c', connection: 'default', namespace: 'shop', name: 'web' },
+      { retain: true },
+    );
+    const answered = await session.exclusive('a', (turn) => turn.mark(mark, never));
+    expect(answered?.owner).toEqual(mark);
     expect(session.peek('a')).toBe(answered);
-    expect(gateway.calls).toEqual(['list', 'addLabels a']);
+    expect(gateway.calls).toEqual(['list', 'mark a']);
     await stop();
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import type { GatewayUpstreamStatus } from '../../../../src/api/gateway-upstream.ts';
+import type { GatewayUpstreamStatus } from '../../../../src/api/gateway-upstream-status.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
 import { ObjectStates } from '../../../../src/engine/object-state.ts';
 import { createReporter } from '../../../../src/engine/status/reporter.ts';

@@ -58,6 +58,7 @@ function slice(
 const at = (address: string, conditions: object = {}) => ({ addresses: [address], conditions });
 
 const refOf = (port: PortRef, protocol: Protocol = 'TCP'): ServicePortRef => ({
+  source: 'Kubernetes',
   namespace: 'shop',
   name: 'web',
   port,

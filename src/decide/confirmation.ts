@@ -1,0 +1,25 @@
+import type { Confirmation } from '../model/confirmation.ts';
+import type { Verdict } from '../model/verdict.ts';
+
+/** What Programmed says of an upstream whose write succeeded, or of which nothing had to be written. */
+export function confirmedVerdict(programmed: Verdict, confirmation: Confirmation): Verdict {
+  if (programmed.status !== 'True') return programmed;
+  switch (confirmation.state) {
+    case 'confirmed':
+      return programmed;
+    case 'pending':
+      return {
+        status: 'Unknown',
+        reason: 'Pending',
+        message: `Waiting for the gateway: ${confirmation.message}`,
+      };
+    case 'rejected':
+      return {
+        status: 'False',
+        reason: 'Rejected',
+        message: `The gateway rejected this configuration, and the last accepted configuration stays in force: ${confirmation.message}`,
+      };
+    default:
+      return confirmation satisfies never;
+  }
+}

@@ -1,0 +1,43 @@
+import { GROUP } from '../../api/group.ts';
+import { IDENTITY, type ObservedOwner } from '../../model/ownership.ts';
+import type { OwnershipMarks } from '../ownership.ts';
+
+const DOMAIN = `${GROUP}/`;
+const RETAIN = `${DOMAIN}deletion-policy`;
+
+/** APISIX keeps the marks among the labels of the upstream. */
+export const labelMarks: OwnershipMarks = {
+  keptIn: 'labels',
+
+  encode(owner) {
+    const labels: Record<string, string> = {};
+    for (const part of IDENTITY) {
+      const value = owner[part];
+      if (value !== undefined) labels[`${DOMAIN}${part}`] = value;
+    }
+    // Written ahead of the deletion, so that Orphan needs no gateway that answers at that moment.
+    if (owner.retain) labels[RETAIN] = 'Orphan';
+    return labels;
+  },
+
+  decode(labels) {
+    if (!Object.keys(labels).some(isMark)) return undefined;
+    const owner: { -readonly [Part in keyof ObservedOwner]: ObservedOwner[Part] } = {
+      retain: labels[RETAIN] === 'Orphan',
+    };
+    for (const part of IDENTITY) {
+      const value = labels[`${DOMAIN}${part}`];
+      if (value !== undefined) owner[part] = value;
+    }
+    return owner;
+  },
+};
+
+/** The labels that are not the operator's. */
+export function withoutMarks(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(labels).filter(([name]) => !isMark(name)));
+}
+
+function isMark(name: string): boolean {
+  return name.startsWith(DOMAIN);
+}

@@ -1,0 +1,121 @@
+import { type JsonObject, objectIn } from '../runtime/json.ts';
+import { parseJson } from './api-answer.ts';
+import { endOfString } from './json-text.ts';
+
+/**
+ * How many JSON values an object of a custom kind may have. The largest that the schemas allow has 16 backends of 100
+ * addresses, about 7,000 values. To parse a million, which the API server stores, takes half a second.
+ */
+export const MAX_CUSTOM_VALUES = 16_384;
+/** Of the JSON text of an object. The schemas allow about 100 KiB, annotations take 256 KiB at most. */
+const MAX_TEXT = 524_288;
+/** Text of this length cannot hold too many values, or costs so little that nothing is gained by counting them. */
+const SMALL_TEXT = 16_384;
+
+/** Of each member of the metadata, and of the reference to the connection. */
+const MAX_METADATA_MEMBER = 65_536;
+/** 16 conditions with the longest messages fit. */
+const MAX_STATUS = 655_360;
+
+const COMMA = 44;
+const COLON = 58;
+const QUOTE = 34;
+const OPENING_BRACKET = 91;
+const CLOSING_BRACKET = 93;
+const OPENING_BRACE = 123;
+const CLOSING_BRACE = 125;
+
+const TOO_LARGE = Symbol('too large');
+
+/** Why the spec of `object` was not read; undefined for an object that was read in full. */
+export function whyNotRead(object: JsonObject): string | undefined {
+  const why = (object as { readonly [TOO_LARGE]?: string })[TOO_LARGE];
+  return typeof why === 'string' ? why : undefined;
+}
+
+/**
+ * The object that `text` describes. Of an object with more than `maxValues` JSON values only its identity, its reference to a
+ * connection and its status are parsed, so that the size of one tenant's object costs the others little. `whyNotRead` tells
+ * such an object. Throws `KubeApiError` for text that is not JSON.
+ */
+export function parseObject(text: string, maxValues: number): unknown {
+  const why = problemOf(text, maxValues);
+  return why === undefined ? parseJson(text) : { ...identityOf(text), [TOO_LARGE]: why };
+}
+
+/** The event of a watch that `text` describes, its object as `parseObject` reads it. */
+export function parseEvent(text: string, maxValues: number): JsonObject {
+  if (problemOf(text, maxValues) === undefined) return objectIn(parseJson(text));
+  const { object, ...rest } = Object.fromEntries(membersOf(text));
+  return {
+    ...parsedMembers(rest),
+    object: object === undefined ? undefined : parseObject(object, maxValues),
+  };
+}
+
+function problemOf(text: string, maxValues: number): string | undefined {
+  if (maxValues === Number.POSITIVE_INFINITY || text.length <= SMALL_TEXT) return undefined;
+  if (text.length > MAX_TEXT) return `has more than ${MAX_TEXT} characters as JSON: make the object smaller`;
+  return hasMoreValues(text, maxValues)
+    ? `has more than ${maxValues} values as JSON: make the object smaller`
+    : undefined;
+}
+
+/** Counts commas and opening brackets, of which each precedes a value. */
+function hasMoreValues(text: string, maxValues: number): boolean {
+  let values = 0;
+  for (let at = 0; at < text.length && values <= maxValues; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      at = endOfString(text, at);
+      if (at < 0) return false;
+    } else if (code === COMMA || code === OPENING_BRACE || code === OPENING_BRACKET) values += 1;
+  }
+  return values > maxValues;
+}
+
+function identityOf(text: string): JsonObject {
+  const { metadata = '{}', spec = '{}', status = '{}', apiVersion = '""', kind = '""' } = membersIn(text);
+  const { managedFields: _, ...kept } = membersIn(metadata);
+  const { connectionRef = '{}' } = membersIn(spec);
+  return {
+    ...parsedMembers({ apiVersion, kind }),
+    metadata: parsedMembers(kept),
+    spec: parsedMembers({ connectionRef }),
+    ...(status.length <= MAX_STATUS ? { status: parseJson(status) } : {}),
+  };
+}
+
+function parsedMembers(members: Readonly<Record<string, string>>): JsonObject {
+  const short = Object.entries(members).filter(([, { length }]) => length <= MAX_METADATA_MEMBER);
+  return Object.fromEntries(short.map(([name, text]) => [name, parseJson(text)]));
+}
+
+function membersIn(text: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(membersOf(text));
+}
+
+/** The members of the JSON object `text`, each as its text. Nothing is checked that parsing the parts does not check. */
+function membersOf(text: string): ReadonlyMap<string, string> {
+  const members = new Map<string, string>();
+  let depth = 0;
+  let name: string | undefined;
+  let from = -1;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    const endsMember = depth === 1 && from >= 0 && (code === COMMA || code === CLOSING_BRACE);
+    if (endsMember && name !== undefined) {
+      members.set(name, text.slice(from, at));
+      [name, from] = [undefined, -1];
+    }
+    if (code === QUOTE) {
+      const end = endOfString(text, at);
+      if (end < 0) return members;
+      if (depth === 1 && name === undefined) name = String(parseJson(text.slice(at, end + 1)));
+      at = end;
+    } else if (code === COLON && depth === 1 && from < 0) from = at + 1;
+    else if (code === OPENING_BRACE || code === OPENING_BRACKET) depth += 1;
+    else if (code === CLOSING_BRACE || code === CLOSING_BRACKET) depth -= 1;
+  }
+  return members;
+}

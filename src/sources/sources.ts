@@ -1,0 +1,39 @@
+import type { Discovered } from '../model/discovered.ts';
+import type { Reference } from '../model/reference.ts';
+import type { DiscoverySource } from './source.ts';
+
+/** The source that answers for each kind of reference. Absent: this program has none, and no schema allows such a reference. */
+export type SourceByKind = {
+  readonly [Kind in Reference['source']]?: DiscoverySource<Extract<Reference, { source: Kind }>>;
+};
+
+const NOT_BUILT_IN: Discovered = {
+  state: 'unknown',
+  beginning: false,
+  message: "No source for this kind of backend is built in: the gateway's current nodes are unchanged",
+};
+
+/** All sources as one: each reference goes to its own. */
+export function combineSources(sources: SourceByKind): DiscoverySource<Reference> {
+  const all = Object.values(sources) as readonly DiscoverySource<Reference>[];
+  const sourceOf = ({ source }: Reference) => sources[source] as DiscoverySource<Reference> | undefined;
+  return {
+    type: 'all',
+    async run(signal) {
+      await Promise.all(all.map((source) => source.run(signal)));
+    },
+    subscribe: (ref, changed) =>
+      sourceOf(ref)?.subscribe(ref, changed) ?? { [Symbol.dispose]: () => undefined },
+    read: (ref) => sourceOf(ref)?.read(ref) ?? NOT_BUILT_IN,
+    departure: (ref, removedEndpoints) => sourceOf(ref)?.departure(ref, removedEndpoints) ?? 'unknown',
+    listedElsewhere(refs, addresses) {
+      const listed = all.flatMap((source) => [
+        ...source.listedElsewhere(
+          refs.filter((ref) => sourceOf(ref) === source),
+          addresses,
+        ),
+      ]);
+      return new Set(listed);
+    },
+  };
+}

@@ -1,0 +1,4 @@
+import { runProgram } from '../../src/cli/program.ts';
+import { toysCatalog } from './catalog.ts';
+
+void runProgram(toysCatalog);
