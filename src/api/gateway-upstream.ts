@@ -368,7 +368,7 @@ export function gatewayUpstreamSchema(
   ]);
 }
 
-const commonFields = new Set(Object.keys(upstreamFields({})));
+const commonFields = new Set(Object.keys(upstreamFields({}, [])));
 
 /** The fields of a spec, as its schema made it, that are sections of vendors. */
 export function vendorSectionsOf(spec: object): readonly string[] {

@@ -71,7 +71,7 @@ describe('an upstream of which one backend is unknown', () => {
   });
   const spec = gatewayUpstreamSpec.parse({ backends: [{ serviceRef: { name: 'web', port: 80 } }] });
   const build = (backends: readonly ResolvedBackend[]) =>
-    buildUpstream(spec, { id: 'u', labels: {}, section: 'apisix' }, backends);
+    buildUpstream(spec, { id: 'u', section: 'apisix' }, backends);
   const weights = (backends: readonly ResolvedBackend[]) =>
     build(backends).upstream.nodes.map(({ host, weight }) => `${host}=${weight}`);
 
