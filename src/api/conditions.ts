@@ -130,7 +130,14 @@ export const CONDITIONS = {
       meaning: 'Both below.',
       reasons: {
         True: ['Ready'],
-        False: ['PermissionMissing', 'InUse', 'FinalizerRefused', 'InvalidSpec', 'SecretNotFound'],
+        False: [
+          'PermissionMissing',
+          'InUse',
+          'FinalizerRefused',
+          'InvalidSpec',
+          'SecretNotFound',
+          'ListTooLarge',
+        ],
         Unknown: ['Pending', 'OperatorUninstalled'],
       },
       follows: ['Reachable', 'Authorized'],

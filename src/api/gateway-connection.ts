@@ -109,7 +109,7 @@ const commonFields = {
   deletionTimeout: durationBetween('0s', '168h')
     .default(DELETION_TIMEOUT)
     .describe(
-      'How long a deletion waits for the gateway to confirm that it holds no upstream of this operator any more. After that the connection is deleted, and what the gateway still holds stays there.',
+      'How long a deletion waits for the gateway to confirm that it holds no upstream of this operator any more, from when the last GatewayUpstream that uses the connection is gone. After that the connection is deleted, and what the gateway still holds stays there.',
     ),
 };
 

@@ -279,7 +279,7 @@ const policyFields = {
     .enum(['Sync', 'UpsertOnly', 'Observe'])
     .default('Sync')
     .describe(
-      'What the operator may write. Sync: all that is needed. UpsertOnly: never deletes the upstream; its nodes do change. Observe: nothing; `status.plan` says what it would do.',
+      'What the operator may write. Sync: all that is needed. UpsertOnly: never deletes the upstream; its nodes do change. Observe: nothing; `status.plan` says what it would do. Whatever this says, the upstream loses its nodes where the connection does not allow the namespace any more.',
     ),
   manage: z
     .enum(['Object', 'Nodes'])

@@ -73,6 +73,8 @@ export const REASONS = {
   // GatewayConnection
   Reachable: 'The gateway answers.',
   Authorized: 'The gateway takes the key.',
+  ListTooLarge:
+    'The gateway has more upstreams than the operator can list. Upstreams are still written and deleted, one by one. Delete those that nothing uses, or divide them between gateways.',
   // Metrics only
   InternalError: 'A defect of the operator; its log has the details. It is tried again.',
   // GatewayUpstreamSet

@@ -125,7 +125,32 @@ export function accessProblem(
   return undefined;
 }
 
-function namespaceProblem({ namespace, connection }: AccessRequest): Verdict | undefined {
+/**
+ * What the connection certainly denies to an object whose spec is not valid; undefined where the spec decides. An invalid
+ * spec must not preserve what a valid one would lose. `hasOverrides`: the spec has overrides, and they are not valid.
+ */
+export function denialWithoutSpec(
+  namespace: NamespaceFacts,
+  connection: AccessConnection,
+  hasOverrides: boolean,
+): Verdict | undefined {
+  const problem = namespaceProblem({ namespace, connection });
+  if (problem !== undefined) return problem.status === 'False' ? problem : undefined;
+  const isDenied = hasOverrides && connection.spec.tenantPolicy.overrides === 'Deny';
+  return isDenied ? overridesDenied(connection) : undefined;
+}
+
+function overridesDenied({ name, section }: AccessConnection): Verdict {
+  return denied(
+    'OverridesDenied',
+    `GatewayConnection ${name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+  );
+}
+
+function namespaceProblem({
+  namespace,
+  connection,
+}: Pick<AccessRequest, 'namespace' | 'connection'>): Verdict | undefined {
   const allowed = isNamespaceAllowed(connection.spec.allowedNamespaces, namespace);
   if (allowed === 'unknown') {
     return {
@@ -163,10 +188,7 @@ function tenantPolicyProblem({ spec, connection }: AccessRequest): Verdict | und
   }
   const { section } = connection;
   if (upstreamSectionOf(spec, section)?.overrides !== undefined && tenantPolicy.overrides === 'Deny') {
-    return denied(
-      'OverridesDenied',
-      `GatewayConnection ${connection.name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
-    );
+    return overridesDenied(connection);
   }
   return undefined;
 }

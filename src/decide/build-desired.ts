@@ -1,9 +1,10 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
-import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import { type GatewayUpstreamSpec, gatewayUpstreamSchema } from '../api/gateway-upstream.ts';
 import { UPSTREAM_FINALIZER } from '../api/group.ts';
 import type { GatewayFacts, Unsupported } from '../model/gateway.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
+import type { OwnerMark } from '../model/ownership.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { ResolvedBackend } from './backends.ts';
@@ -14,9 +15,9 @@ import type { Desired } from './desired.ts';
 import { foreignSections } from './foreign-sections.ts';
 import { wantedId } from './id-conflicts.ts';
 import { idProblem } from './id-problem.ts';
-import { accessOf } from './object-access.ts';
+import { accessOf, accessWithoutSpec } from './object-access.ts';
 import { ownerOf } from './owner.ts';
-import { type Owner, ownerMark } from './ownership.ts';
+import { defaultUpstreamId, type Owner, ownerMark } from './ownership.ts';
 import { resolveBackends } from './resolve-backends.ts';
 import { patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -50,7 +51,7 @@ const ACCEPTED: Verdict = {
 /** What `object` asks for, by everything that is known. */
 export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): DesiredState {
   const { spec } = object;
-  if (!spec.ok) return refuse('InvalidSpec', spec.message);
+  if (!spec.ok) return withdrawn(snapshot, object) ?? refuse('InvalidSpec', spec.message);
   const usable = usableConnection(snapshot, object);
   if (!usable.ok) return refuse('ConnectionNotFound', usable.message);
   const { connection, settings } = usable;
@@ -85,18 +86,8 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   if (denied?.status === 'Unknown') {
     return { ...evaluated, accepted: denied, desired: { ...desired, action: 'wait' } };
   }
-  if (denied !== undefined) {
-    const { scheme } = desired.upstream;
-    return {
-      ...evaluated,
-      accepted: denied,
-      desired: {
-        ...desired,
-        action: 'onlyIfHeld',
-        upstream: { id, owner: identity.owner, labels: {}, scheme, loadBalancing: ANY_BALANCING, nodes: [] },
-      },
-    };
-  }
+  if (denied !== undefined)
+    return { ...evaluated, accepted: denied, desired: withoutNodes(desired, identity.owner) };
   if (problems.length > 0) {
     return { ...evaluated, accepted: unsupportedVerdict(problems), desired: { ...desired, action: 'wait' } };
   }
@@ -134,7 +125,56 @@ function unusable(message: string): UsableConnection {
   return { ok: false, message };
 }
 
-const ANY_BALANCING = { type: 'RoundRobin' } as const;
+/**
+ * Whether the object's own upstream loses its nodes whatever the spec says: the connection does not allow the namespace,
+ * and no setting of a tenant may keep what the platform team withdrew.
+ */
+export function isWithdrawn({ accepted }: Evaluated): boolean {
+  return accepted.status === 'False' && accepted.reason === 'NamespaceNotAllowed';
+}
+
+/** Stands for a spec that is not valid: it asks for nothing. */
+const NO_SPEC: GatewayUpstreamSpec = {
+  ...gatewayUpstreamSchema([], []).parse({ backends: [{ serviceRef: { name: 'none', port: 1 } }] }),
+  backends: [],
+};
+
+/** An object without a valid spec that the connection certainly denies; undefined where the spec decides. */
+function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | undefined {
+  const usable = usableConnection(snapshot, object);
+  if (!usable.ok) return undefined;
+  const { settings } = usable;
+  const accepted = accessWithoutSpec(snapshot, object, settings);
+  if (accepted === undefined) return undefined;
+  const { namespace, name, status } = object;
+  // The labels in the gateway decide whether that upstream is its own.
+  const id = status?.upstreamId ?? defaultUpstreamId(settings.idPrefix, namespace, name);
+  const owner = ownerOf(snapshot.clusterId, object);
+  const vendor = snapshot.vendorOf(settings.type);
+  const identity = { id, owner: ownerMark(owner, { retain: false }), section: vendor.section };
+  return {
+    kind: 'evaluated',
+    accepted,
+    spec: NO_SPEC,
+    id,
+    owner,
+    identity,
+    terms: termsOf(object, NO_SPEC, settings, vendor),
+    backends: [],
+    clientCertificate: undefined,
+    desired: withoutNodes(buildUpstream(NO_SPEC, identity, [], [], undefined), identity.owner),
+  };
+}
+
+/** An upstream that exists loses its nodes, and nothing else of it is written. */
+function withoutNodes(desired: Desired, owner: OwnerMark): Desired {
+  const { id, scheme } = desired.upstream;
+  return {
+    ...desired,
+    action: 'onlyIfHeld',
+    upstream: { id, owner, labels: {}, scheme, loadBalancing: { type: 'RoundRobin' }, nodes: [] },
+  };
+}
 
 function unsupportedVerdict(problems: readonly Unsupported[]): Verdict {
   const all = problems.map(({ field, message }) => `${field} cannot be used, since ${message}`).join('; ');

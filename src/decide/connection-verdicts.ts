@@ -10,13 +10,17 @@ export type GatewayStanding =
   | { readonly kind: 'unusable'; readonly reason: Reason; readonly message: string }
   | { readonly kind: 'starting' }
   | { readonly kind: 'failing'; readonly error: OperatorError }
-  /** `writeRefused`: it answers, and refuses every write. */
-  | { readonly kind: 'ready'; readonly writeRefused: OperatorError | undefined };
+  /** `writeRefused`: it answers, and refuses every write. `unlistable`: its list of upstreams is too large. */
+  | {
+      readonly kind: 'ready';
+      readonly writeRefused: OperatorError | undefined;
+      readonly unlistable: OperatorError | undefined;
+    };
 
 export interface ConnectionVerdicts {
   readonly reachable: Verdict;
   readonly authorized: Verdict;
-  /** Why the connection cannot be used; absent where it can. */
+  /** Why the connection cannot be used, or not in full; absent where it can. */
   readonly problem?: Verdict;
 }
 
@@ -42,9 +46,10 @@ export function connectionVerdicts(standing: GatewayStanding): ConnectionVerdict
     case 'failing':
       return failingVerdicts(standing.error);
     case 'ready': {
-      const { writeRefused } = standing;
+      const { writeRefused, unlistable } = standing;
       const authorized = writeRefused === undefined ? AUTHORIZED : falseVerdict(writeRefused);
-      return { reachable: REACHABLE, authorized };
+      const problem = unlistable === undefined ? {} : { problem: unlistableVerdict(unlistable) };
+      return { reachable: REACHABLE, authorized, ...problem };
     }
     default:
       return standing satisfies never;
@@ -56,6 +61,14 @@ function failingVerdicts(error: OperatorError): ConnectionVerdicts {
   return {
     reachable: falseVerdict(error),
     authorized: { status: 'Unknown', reason: error.reason, message: 'The gateway could not be asked' },
+  };
+}
+
+function unlistableVerdict({ message }: OperatorError): Verdict {
+  return {
+    status: 'False',
+    reason: 'ListTooLarge',
+    message: `${message}. Until then each upstream is read before it is written, and upstreams without a GatewayUpstream are not found`,
   };
 }
 

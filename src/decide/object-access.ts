@@ -2,10 +2,11 @@ import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { accessProblem, adoptionProblem } from './access.ts';
+import { accessProblem, adoptionProblem, denialWithoutSpec } from './access.ts';
 import { wantedId } from './id-conflicts.ts';
 import { createTimeSeconds, ownerOf } from './owner.ts';
 import { isOwn, ownershipOf } from './ownership.ts';
+import type { NamespaceFacts } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** Why `object` may not use the connection; undefined if it may. */
@@ -16,16 +17,38 @@ export function accessOf(
   connection: GatewayConnectionSpec,
 ): Verdict | undefined {
   const { namespaces } = snapshot;
-  const { section } = snapshot.vendorOf(connection.type);
-  const named = { name: object.connection, spec: connection, section };
+  const named = namedConnection(snapshot, object, connection);
   return (
     accessProblem(
       spec,
-      namespaces.get('', object.namespace) ?? { name: object.namespace, labels: undefined },
+      namespaceOf(snapshot, object),
       named,
       (name) => namespaces.get('', name) !== undefined,
     ) ?? adoptionProblem(spec, named, () => hasUpstream(snapshot, object, connection))
   );
+}
+
+/** Why `object`, whose spec is not valid, certainly may not use the connection; undefined where its spec decides. */
+export function accessWithoutSpec(
+  snapshot: Snapshot,
+  object: GatewayUpstream,
+  connection: GatewayConnectionSpec,
+): Verdict | undefined {
+  const hasOverrides = !object.spec.ok && object.spec.hasInvalidOverrides === true;
+  const named = namedConnection(snapshot, object, connection);
+  return denialWithoutSpec(namespaceOf(snapshot, object), named, hasOverrides);
+}
+
+function namedConnection(
+  { vendorOf }: Snapshot,
+  { connection: name }: GatewayUpstream,
+  spec: GatewayConnectionSpec,
+) {
+  return { name, spec, section: vendorOf(spec.type).section };
+}
+
+function namespaceOf({ namespaces }: Snapshot, { namespace: name }: GatewayUpstream): NamespaceFacts {
+  return namespaces.get('', name) ?? { name, labels: undefined };
 }
 
 /** Whether the upstream that `object` wants is its own, or was when the gateway answered last. */

@@ -6,16 +6,20 @@ import { keyOf, type ObjectKey, splitKey } from '../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { StoreView } from '../model/store-view.ts';
 import type { Verdict } from '../model/verdict.ts';
+import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Result } from '../runtime/work-queue.ts';
 import type { Instruments } from './instruments.ts';
-import type { ObjectStates } from './object-state.ts';
+import type { FinalizerFailure, ObjectStates } from './object-state.ts';
 
 export interface FinalizersDeps {
   readonly states: ObjectStates;
   readonly upstreams: StoreView<GatewayUpstream>;
   readonly writer: Pick<ObjectWriter, 'addFinalizer'>;
   readonly instruments: Pick<Instruments, 'failed'>;
+  readonly clock: Clock;
+  /** Milliseconds before the nth retry in a row, n from 1. */
+  readonly backoffMs: (failures: number) => number;
   readonly log: Logger;
   /** Runs `add` for the key, and again after a failure. */
   readonly enqueue: (key: ObjectKey, isUrgent: boolean) => void;
@@ -24,6 +28,8 @@ export interface FinalizersDeps {
 }
 
 const MAX_WORDS = 512;
+/** A failure that is no refusal may end by itself, and is reported after so many in a row. */
+const REPORTED_FAILURES = 3;
 const done: Result = { kind: 'done' };
 
 /**
@@ -33,8 +39,8 @@ const done: Result = { kind: 'done' };
  */
 export class Finalizers {
   readonly #deps: FinalizersDeps;
-  /** Why the API server refuses the finalizer of a GatewayConnection, by its name. */
-  readonly #ofConnections = new Map<string, { readonly uid: string; readonly verdict: Verdict }>();
+  /** Of GatewayConnections, by name. */
+  readonly #ofConnections = new Map<string, FinalizerFailure & { readonly uid: string }>();
 
   constructor(deps: FinalizersDeps) {
     this.#deps = deps;
@@ -45,11 +51,9 @@ export class Finalizers {
     this.#deps.enqueue(keyOf(object), isUrgent);
   }
 
-  /** Why the API server refuses the finalizer of `object`; undefined while it does not. */
+  /** Why the finalizer of `object` cannot be added; undefined where it is on, or nothing is wrong. */
   refusalOf(object: GatewayUpstream | GatewayConnection): Verdict | undefined {
-    if ('connection' in object) return this.#deps.states.of(object)?.finalizerRefusal;
-    const refusal = this.#ofConnections.get(object.name);
-    return refusal?.uid === object.uid ? refusal.verdict : undefined;
+    return object.finalizers.includes(finalizerOf(object)) ? undefined : this.#failureOf(object)?.verdict;
   }
 
   /** The connection is gone. */
@@ -57,56 +61,85 @@ export class Finalizers {
     this.#ofConnections.delete(connection);
   }
 
-  /** Rejects with `KubeApiError` where the API server does not answer. */
   async add(key: ObjectKey, signal: AbortSignal): Promise<Result> {
     const { namespace, name } = splitKey(key);
     const object = this.#deps.upstreams.get(namespace, name);
     if (object === undefined || object.deletionTimestamp !== undefined) return done;
-    return await this.#add('GatewayUpstream', object, UPSTREAM_FINALIZER, signal);
+    return await this.#add('GatewayUpstream', object, signal);
   }
 
-  /** Rejects with `KubeApiError` where the API server does not answer. */
   async addTo(connection: GatewayConnection, signal: AbortSignal): Promise<Result> {
-    return await this.#add('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
+    return await this.#add('GatewayConnection', connection, signal);
   }
 
   async #add(
     kind: 'GatewayUpstream' | 'GatewayConnection',
     object: GatewayUpstream | GatewayConnection,
-    finalizer: string,
     signal: AbortSignal,
   ): Promise<Result> {
+    const finalizer = finalizerOf(object);
     if (object.finalizers.includes(finalizer)) return done;
+    // Reconciles that need the finalizer ask for it again and again: none of them ends the back-off.
+    const waitMs = (this.#failureOf(object)?.notBefore ?? 0) - this.#deps.clock.monotonic();
+    if (waitMs > 0) return { kind: 'after', delayMs: waitMs };
     try {
       const isAdded = await this.#deps.writer.addFinalizer(kind, object, finalizer, signal);
       this.#note(object, undefined);
       // Gone, or about to go, as its watch event says; unless the API server is mistaken, as right after its start.
       return isAdded ? done : { kind: 'backoff' };
     } catch (error) {
-      if (!(error instanceof KubeApiError) || !isRefusal(error)) throw error;
-      this.#refused(object, finalizer, error);
-      return { kind: 'backoff' };
+      if (!(error instanceof KubeApiError) || signal.aborted) throw error;
+      return { kind: 'after', delayMs: this.#failed(object, finalizer, error) };
     }
   }
 
-  #refused(object: GatewayUpstream | GatewayConnection, finalizer: string, error: KubeApiError): void {
-    const message = `The API server refuses to add the finalizer ${finalizer}, without which nothing new is written to the gateway: ${shorten(error.message, MAX_WORDS)}. Allow the operator's ServiceAccount to patch metadata.finalizers in the policy or webhook that the message names`;
-    this.#deps.instruments.failed('', 'FinalizerRefused');
-    if (this.refusalOf(object)?.message === message) return;
-    const verdict: Verdict = { status: 'False', reason: 'FinalizerRefused', message };
-    this.#note(object, verdict);
+  /** Returns how long to wait. */
+  #failed(object: GatewayUpstream | GatewayConnection, finalizer: string, error: KubeApiError): number {
+    const { clock, backoffMs, instruments, log } = this.#deps;
+    const before = this.#failureOf(object);
+    const { status } = error;
+    const failures = (before?.failures ?? 0) + 1;
+    const isReported = isRefusal(error) || failures >= REPORTED_FAILURES;
+    // The words of a refusal may differ from answer to answer: the first ones stay while the status is the same.
+    const isNews = isReported && (before?.verdict === undefined || before.status !== status);
+    const verdict = isNews ? verdictOf(finalizer, error) : before?.verdict;
+    const delayMs = backoffMs(failures);
+    this.#note(object, { failures, status, notBefore: clock.monotonic() + delayMs, verdict });
+    instruments.failed('', 'FinalizerRefused');
     const { namespace, name } = object;
-    this.#deps.log.warn({ namespace, name, status: error.status, reason: 'FinalizerRefused' }, message);
-    this.#deps.onRefusal(object);
+    if (!isReported) log.warn({ namespace, name, status }, `a finalizer was not added: ${error.message}`);
+    if (isNews && verdict !== undefined) {
+      log.warn({ namespace, name, status, reason: verdict.reason }, verdict.message);
+      this.#deps.onRefusal(object);
+    }
+    return delayMs;
   }
 
-  #note(object: GatewayUpstream | GatewayConnection, verdict: Verdict | undefined): void {
+  #failureOf(object: GatewayUpstream | GatewayConnection): FinalizerFailure | undefined {
+    if ('connection' in object) return this.#deps.states.of(object)?.finalizerFailure;
+    const failure = this.#ofConnections.get(object.name);
+    return failure?.uid === object.uid ? failure : undefined;
+  }
+
+  #note(object: GatewayUpstream | GatewayConnection, failure: FinalizerFailure | undefined): void {
     if ('connection' in object) {
       const state = this.#deps.states.of(object);
-      if (state !== undefined) state.finalizerRefusal = verdict;
-    } else if (verdict === undefined) this.forget(object.name);
-    else this.#ofConnections.set(object.name, { uid: object.uid, verdict });
+      if (state !== undefined) state.finalizerFailure = failure;
+    } else if (failure === undefined) this.forget(object.name);
+    else this.#ofConnections.set(object.name, { ...failure, uid: object.uid });
   }
+}
+
+function finalizerOf(object: GatewayUpstream | GatewayConnection): string {
+  return 'connection' in object ? UPSTREAM_FINALIZER : CONNECTION_FINALIZER;
+}
+
+function verdictOf(finalizer: string, error: KubeApiError): Verdict {
+  const words = shorten(error.message, MAX_WORDS);
+  const message = isRefusal(error)
+    ? `The API server refuses to add the finalizer ${finalizer}, without which nothing new is written to the gateway: ${words}. Allow the operator's ServiceAccount to patch metadata.finalizers in the policy or webhook that the message names`
+    : `The finalizer ${finalizer}, without which nothing new is written to the gateway, could not be added: ${words}. Correct the webhook or the part of the API server that the message names; the operator tries again by itself`;
+  return { status: 'False', reason: 'FinalizerRefused', message };
 }
 
 /** Whether the API server, or an admission policy or webhook of its own, decided against the request. */

@@ -7,7 +7,7 @@ import type { ConnectionState } from './connection/connections.ts';
 import type { DataPlaneVerifier } from './data-planes/verifier.ts';
 import type { OrphanCollector } from './orphan-collector.ts';
 import type { EngineQueue } from './queue.ts';
-import type { ListReport } from './session/session.ts';
+import type { ListReport } from './session/options.ts';
 import { READ_BACK_MS } from './session/slot.ts';
 
 export interface GatewayEventsDeps {

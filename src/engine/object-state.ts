@@ -12,6 +12,18 @@ import type { PendingDeletion } from './upstream/pending-deletion.ts';
 
 const NO_SUBSCRIPTIONS: readonly Disposable[] = [];
 
+/** The finalizer of an object could not be added. */
+export interface FinalizerFailure {
+  /** In a row. */
+  readonly failures: number;
+  /** HTTP status of the last one; undefined without an answer. */
+  readonly status: number | undefined;
+  /** It is not tried again before, on the monotonic clock. */
+  readonly notBefore: number;
+  /** What is reported; undefined while it may end by itself. */
+  readonly verdict: Verdict | undefined;
+}
+
 /** Everything that the engine keeps of one GatewayUpstream beside the object itself. */
 export class ObjectState {
   readonly key: ObjectKey;
@@ -28,8 +40,8 @@ export class ObjectState {
   usesNodes = false;
   /** Present while something refers to the upstream, which therefore cannot be deleted. */
   pendingDeletion: PendingDeletion | undefined = undefined;
-  /** Why the API server refuses the finalizer; undefined while it does not. */
-  finalizerRefusal: Verdict | undefined = undefined;
+  /** Undefined while the finalizer is on, or was not asked for. */
+  finalizerFailure: FinalizerFailure | undefined = undefined;
   /** The upstream that data planes are asked for; undefined: none. */
   verified: { readonly connection: string; readonly id: UpstreamId } | undefined = undefined;
   /** Undefined before the first report. */

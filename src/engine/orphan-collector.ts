@@ -31,8 +31,10 @@ export interface Orphans {
 interface UpstreamsWithoutObject {
   /** Ids that the last reading showed as orphans. */
   suspects: Set<UpstreamId>;
-  /** Ids that the last list showed as this operator's, without an object that is known to want them. */
+  /** Ids that the last list showed as this operator's, with or without an object. */
   remaining: ReadonlySet<UpstreamId>;
+  /** Those of them whose objects would be in namespaces that this operator does not follow. */
+  unfollowed: ReadonlySet<UpstreamId>;
   /** Ids that stay although their labels do not say so. */
   readonly retained: Set<UpstreamId>;
 }
@@ -62,9 +64,17 @@ export class OrphanCollector {
     return [...this.#of(connection).retained].sort();
   }
 
-  /** Ids that the last list showed as this operator's, without an object that is known to want them; in order. */
+  /**
+   * Ids that the last list showed as this operator's, in order: also those of objects that exist, since an object whose
+   * finalizer was removed by hand holds nothing.
+   */
   remaining(connection: string): readonly UpstreamId[] {
     return [...this.#of(connection).remaining].sort();
+  }
+
+  /** Those of `remaining` whose objects would be in namespaces that this operator does not follow. */
+  unfollowed(connection: string): readonly UpstreamId[] {
+    return [...this.#of(connection).unfollowed].sort();
   }
 
   /** The connection is gone. */
@@ -76,7 +86,12 @@ export class OrphanCollector {
     let known = this.#ofConnection.get(connection);
     if (known === undefined) {
       const retained = this.#deps.connections.get('', connection)?.status?.leftBehind;
-      known = { suspects: new Set(), remaining: new Set(), retained: new Set(retained) };
+      known = {
+        suspects: new Set(),
+        remaining: new Set(),
+        unfollowed: new Set(),
+        retained: new Set(retained),
+      };
       this.#ofConnection.set(connection, known);
     }
     return known;
@@ -90,18 +105,20 @@ export class OrphanCollector {
     const { suspects: before, retained } = known;
     const suspects = new Set<UpstreamId>();
     const remaining = new Set<UpstreamId>();
+    const unfollowed = new Set<UpstreamId>();
     for (const id of retained) if (!observed.has(id)) retained.delete(id);
     for (const [id, upstream] of observed) {
       const belonging = belongingOf(this.#deps, connection, upstream);
       // Its labels say that it stays, or it has an object again.
       if (belonging === 'notOurs' || belonging === 'wanted') retained.delete(id);
-      else if (!retained.has(id)) {
-        remaining.add(id);
-        if (belonging === 'orphaned') suspects.add(id);
-      }
+      if (belonging === 'notOurs' || retained.has(id)) continue;
+      remaining.add(id);
+      if (belonging === 'orphaned') suspects.add(id);
+      if (belonging === 'unknown') unfollowed.add(id);
     }
     known.suspects = suspects;
     known.remaining = remaining;
+    known.unfollowed = unfollowed;
     const confirmed = [...suspects].filter((id) => before.has(id));
     return { confirmed, isUnconfirmed: confirmed.length < suspects.size };
   }

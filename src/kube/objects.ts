@@ -69,7 +69,9 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<
     .map(({ path, message }) => `${shortened(['spec', ...path].join('.'), MAX_PATH)}: ${message}`);
   const more = result.error.issues.length - issues.length;
   const texts = more > 0 ? [...issues, `${more} more`] : issues;
-  return { ok: false, message: shortened(texts.join('; '), MAX_PROBLEM) };
+  const message = shortened(texts.join('; '), MAX_PROBLEM);
+  const hasInvalidOverrides = result.error.issues.some(({ path }) => path[1] === 'overrides');
+  return { ok: false, message, ...(hasInvalidOverrides ? { hasInvalidOverrides } : {}) };
 }
 
 /** A tenant chooses the keys of maps, and with them the paths of issues: what is stored of them is bounded. */

@@ -48,6 +48,9 @@ export class GatewayUnavailableError extends OperatorError {
   }
 }
 
+/** The gateway answers, and its list of upstreams is larger than the operator can keep. */
+export class ListTooLargeError extends GatewayUnavailableError {}
+
 /** The gateway, or a proxy in front of it, refused the key (401) or the request (403). */
 export class GatewayAuthError extends OperatorError {
   override readonly reason = 'Unauthorized';
@@ -64,6 +67,12 @@ export class GatewayAuthError extends OperatorError {
 export class GatewayRejectedError extends OperatorError {
   override readonly reason = 'Rejected';
 }
+
+/**
+ * A write was refused (403) while others are accepted: by its content, or by a proxy that limits rates. The same write may
+ * be accepted later.
+ */
+export class WriteRefusedError extends GatewayRejectedError {}
 
 /** The gateway keeps the upstream because something refers to it. `message` is the gateway's own and names the referrer. */
 export class UpstreamInUseError extends OperatorError {

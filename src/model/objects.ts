@@ -10,7 +10,12 @@ import type { Stored } from './store-view.ts';
 /** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly message: string };
+  | {
+      readonly ok: false;
+      readonly message: string;
+      /** It has overrides of a vendor's section that are not valid. */
+      readonly hasInvalidOverrides?: true;
+    };
 
 /** One object of our own kinds. */
 export interface CustomObject<Spec, Status> extends Stored {

@@ -6,6 +6,7 @@ import { parseDocuments } from '../../src/cli/plan/read-files.ts';
 import { KubeApiError } from '../../src/kube/kube-error.ts';
 import type { Store } from '../../src/kube/store.ts';
 import type { StoreView } from '../../src/model/store-view.ts';
+import { MAX_LIST_BYTES } from '../../src/runtime/http/limits.ts';
 import { unreadableSlice } from '../../src/sources/kubernetes/transform.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { admit, storesOf } from '../support/catalog.ts';
@@ -147,6 +148,15 @@ function change<
 
 const deletedAt = new Date(NOW).toISOString();
 
+/** Of the upstream that GatewayUpstream `shop/web` makes. */
+const operatorLabels = {
+  'gatewayupstream.dev/operator': 'gateway-upstream-operator',
+  'gatewayupstream.dev/cluster': 'kube-system-uid',
+  'gatewayupstream.dev/connection': 'default',
+  'gatewayupstream.dev/namespace': 'shop',
+  'gatewayupstream.dev/name': 'web',
+};
+
 describe('a write that is carried out after its timeout', () => {
   it('is found a minute later and corrected, long before the next resync', async () => {
     await using scene = await start({ requestTimeoutMs: 300 });
@@ -282,6 +292,90 @@ describe('a refused write', () => {
   });
 });
 
+describe('a gateway behind a proxy that forbids PATCH', () => {
+  it('stays authorized while one upstream is refused and others are written', async () => {
+    await using scene = await start({ more: `---\n${upstreamYaml('hostile')}` });
+    const { gateway, clock, controller, hosts, setHost } = scene;
+    await eventually(() => expect(hosts('shop.hostile')).toEqual(['10.0.0.1']));
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+    using _proxy = gateway.addFault({
+      fault: { kind: 'answer', status: 403, body: '<html>', contentType: 'text/html' },
+      match: ({ method, path }) => method === 'PATCH' || (method === 'PUT' && path.endsWith('/shop.hostile')),
+    });
+    const authorized = () =>
+      controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Authorized');
+    setHost('10.0.0.2');
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+    // The first refusal may come before any other write.
+    await inTime(clock, () => expect(authorized()?.status).toBe('True'), 5000);
+    for (const host of ['10.0.0.3', '10.0.0.4', '10.0.0.5']) {
+      setHost(host);
+      await eventually(() => expect(hosts()).toEqual([host]));
+      await clock.advance(31_000);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(authorized()?.status).toBe('True');
+    }
+    const programmed = controller.statuses
+      .get('shop/hostile')
+      ?.conditions?.find(({ type }) => type === 'Programmed');
+    expect(programmed).toMatchObject({ reason: 'Rejected' });
+  });
+});
+
+describe('a write that is refused once', () => {
+  it('is tried again after 30 s, as an endpoint change', async () => {
+    await using scene = await start();
+    const { gateway, controller, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+    using _proxy = gateway.addFault({
+      fault: { kind: 'answer', status: 403, body: '<html>too many</html>', contentType: 'text/html' },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    setHost('10.0.0.2');
+    const programmed = () =>
+      controller.statuses.get('shop/web')?.conditions?.find(({ type }) => type === 'Programmed')?.reason;
+    await inTime(clock, () => expect(programmed()).toBe('Rejected'), 100);
+    const propagations = async () =>
+      /propagation_seconds_count\{[^}]*\} (\d+)/.exec(await controller.metrics.text())?.[1] ?? '0';
+    expect(await propagations()).toBe('0');
+    const since = clock.monotonic();
+    await inTime(clock, () => expect(hosts()).toEqual(['10.0.0.2']));
+    expect(clock.monotonic() - since).toBeLessThan(40_000);
+    await eventually(async () => expect(await propagations()).toBe('1'));
+  });
+});
+
+describe('a gateway whose list is too large', () => {
+  it('still takes endpoint changes and deletions, and the connection says so until the list is smaller', async () => {
+    await using scene = await start({ more: `---\n${upstreamYaml('large')}` });
+    const { gateway, controller, stores, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts('shop.large')).toEqual(['10.0.0.1']));
+    const ready = () =>
+      controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready');
+    {
+      using _large = gateway.addFault({
+        fault: { kind: 'answer', status: 200, body: ' '.repeat(MAX_LIST_BYTES + 1) },
+        match: ({ method, path }) => method === 'GET' && path === '/apisix/admin/upstreams',
+      });
+      await inTime(clock, () => expect(ready()?.reason).toBe('ListTooLarge'), 30_000);
+      expect(ready()?.message).toMatch(/lists more than 48 MiB of upstreams/);
+      // Another client changed one: it is read before it is written.
+      gateway.put('upstreams', ID, { nodes: [], labels: operatorLabels });
+      gateway.clearRequests();
+      setHost('10.0.0.2');
+      await eventually(() => expect(hosts('shop.large')).toEqual(['10.0.0.2']));
+      await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
+      change(stores.upstreams, ['shop', 'large'], { deletionTimestamp: deletedAt, generation: 2 });
+      await inTime(clock, () => expect(stores.upstreams.get('shop', 'large')).toBeUndefined());
+      expect(gateway.ids('upstreams')).toEqual([ID]);
+    }
+    await inTime(clock, () => expect(ready()?.status).toBe('True'), 60_000);
+  });
+});
+
 describe('a denied object', () => {
   const spec = `
   retries: 7
@@ -314,13 +408,7 @@ describe('a denied object', () => {
     const { gateway, stores, controller } = scene;
     await eventually(() => expect(controller.statuses.get('shop/web')).toBeDefined());
     // What it wrote while overrides were allowed.
-    const labels = {
-      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
-      'gatewayupstream.dev/cluster': 'kube-system-uid',
-      'gatewayupstream.dev/connection': 'default',
-      'gatewayupstream.dev/namespace': 'shop',
-      'gatewayupstream.dev/name': 'web',
-    };
+    const labels = operatorLabels;
     const before = { type: 'roundrobin', nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }], labels };
     gateway.put('upstreams', ID, before);
     gateway.clearRequests();
@@ -337,6 +425,76 @@ describe('a denied object', () => {
     expect(gateway.get('upstreams', ID)).toMatchObject({
       ...before,
       labels: { ...labels, 'gatewayupstream.dev/deletion-policy': 'Orphan' },
+    });
+  });
+});
+
+describe('an object whose namespace is not allowed any more', () => {
+  const withdraw = ({ stores }: Scene) => {
+    const { spec } = stores.connections.get('', 'default') ?? {};
+    if (spec?.ok !== true) throw new Error('the connection is not valid');
+    const allowedNamespaces = { names: ['another'] };
+    change(stores.connections, ['', 'default'], {
+      generation: 2,
+      spec: { ok: true, value: { ...spec.value, allowedNamespaces } },
+    });
+  };
+  const specOf = (spec: object) => {
+    const metadata = { name: 'web', namespace: 'shop', uid: 'web', resourceVersion: '9' };
+    const raw = { metadata, spec: { backends: [{ serviceRef: { name: 'web', port: 80 } }], ...spec } };
+    const object = builtInCatalog.transforms.gatewayUpstream(raw);
+    if (object === undefined) throw new Error('no object');
+    return object.spec;
+  };
+  const tooDeep = { apisix: { overrides: { x: JSON.parse(`${'['.repeat(20)}1${']'.repeat(20)}`) } } };
+
+  it.each([
+    ['its spec is not valid', { retries: 'many' }],
+    ['its overrides are nested too deep', tooDeep],
+    ['it only observes', { syncPolicy: 'Observe' }],
+  ])('loses its nodes although %s', async (_, spec) => {
+    await using scene = await start({ connection: '  tenantPolicy: {overrides: Allow}' });
+    const { stores, clock, ready, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    change(stores.upstreams, ['shop', 'web'], { generation: 2, spec: specOf(spec) });
+    await inTime(clock, () => expect(ready()).toMatch(/InvalidSpec|True\/Ready/));
+    expect(hosts()).toEqual(['10.0.0.1']);
+    withdraw(scene);
+    setHost('10.0.0.2');
+    await inTime(clock, () => {
+      expect(hosts()).toEqual([]);
+      expect(ready()).toMatch(/^False\/NamespaceNotAllowed/);
+    });
+  });
+
+  it('leaves an upstream alone that is not its own', async () => {
+    const observe = '  syncPolicy: Observe';
+    await using scene = await start({ upstream: observe });
+    const { gateway, clock, ready, hosts } = scene;
+    await inTime(clock, () => expect(ready()).toMatch(/^False\/Observed/));
+    gateway.put('upstreams', ID, { nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }] });
+    withdraw(scene);
+    await inTime(clock, () => expect(ready()).toMatch(/^False\/NamespaceNotAllowed/));
+    await clock.advance(700_000);
+    expect(hosts()).toEqual(['10.0.0.9']);
+  });
+});
+
+describe('overrides that break a bound', () => {
+  it('are denied where the connection denies overrides, and the nodes are removed', async () => {
+    await using scene = await start({ connection: '  tenantPolicy: {overrides: Deny}' });
+    const { stores, clock, ready, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    const overrides = Object.fromEntries(Array.from({ length: 33 }, (_, index) => [`field${index}`, 1]));
+    const metadata = { name: 'web', namespace: 'shop', uid: 'web', resourceVersion: '9' };
+    const backends = [{ serviceRef: { name: 'web', port: 80 } }];
+    const spec = { backends, apisix: { overrides } };
+    const object = builtInCatalog.transforms.gatewayUpstream({ metadata, spec });
+    if (object === undefined) throw new Error('no object');
+    change(stores.upstreams, ['shop', 'web'], { generation: 2, spec: object.spec });
+    await inTime(clock, () => {
+      expect(ready()).toMatch(/^False\/OverridesDenied/);
+      expect(hosts()).toEqual([]);
     });
   });
 });
@@ -395,6 +553,57 @@ describe('a finalizer', () => {
       expect(hosts()).toEqual(['10.0.0.1']);
       expect(ready()).toMatch(/^True\/Ready/);
     });
+  });
+
+  it.each(['GatewayUpstream', 'GatewayConnection'] as const)(
+    'of a %s that is refused in changing words keeps its back-off',
+    async (kind) => {
+      let tries = 0;
+      await using scene = await start({
+        backoffMs: (failures) => 1000 * 2 ** failures,
+        writer: {
+          async addFinalizer(asked) {
+            if (asked !== kind) return true;
+            tries += 1;
+            throw new KubeApiError(`the webhook denied request ${tries}`, { status: 403 });
+          },
+        },
+      });
+      const { setHost, ready, clock } = scene;
+      await eventually(() => expect(ready()).toMatch(/^False\/FinalizerRefused: .*denied request 1/));
+      // Each endpoint change asks for the finalizer again.
+      for (let host = 2; host < 12; host += 1) {
+        setHost(`10.0.0.${host}`);
+        await clock.advance(100);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      expect(tries).toBe(1);
+      await clock.advance(2000);
+      await eventually(() => expect(tries).toBe(2));
+      expect(ready()).toMatch(/denied request 1/);
+    },
+  );
+
+  it('that cannot be added since a webhook is down is reported on the object and its connection', async () => {
+    await using scene = await start({
+      writer: {
+        async addFinalizer() {
+          throw new KubeApiError('failed calling webhook "validate.example": connection refused', {
+            status: 500,
+          });
+        },
+      },
+    });
+    const { clock, controller, gateway, ready } = scene;
+    const words = /FinalizerRefused: .*could not be added: failed calling webhook "validate.example"/;
+    await inTime(clock, () => expect(ready()).toMatch(words), 1000);
+    await inTime(clock, () => {
+      expect(controller.connectionStatuses.get('default')?.conditions).toContainEqual(
+        expect.objectContaining({ type: 'Ready', status: 'False', reason: 'FinalizerRefused' }),
+      );
+    });
+    expect(controller.events).toContainEqual(expect.stringMatching(words));
+    expect(gateway.ids('upstreams')).toEqual([]);
   });
 
   it('that the API server refuses later does not stop an upstream from following its endpoints', async () => {
@@ -482,7 +691,7 @@ describe('a connection that is deleted', () => {
     });
     const minute = 60_000;
     await inTime(clock, () =>
-      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*after 5m in any case/),
+      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*deleted 5m after its last user/),
     );
     await clock.advance(3 * minute);
     expect(stores.connections.get('', 'default')).toBeDefined();
@@ -493,17 +702,70 @@ describe('a connection that is deleted', () => {
       ),
     );
   });
+
+  it('waits for the upstream of an object whose finalizer was removed by hand', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    remove(scene);
+    await clock.advance(1000);
+    change(stores.upstreams, ['shop', 'web'], { finalizers: [] });
+    await inTime(clock, () => expect(reasonOf(scene)).toMatch(/still holds upstreams.*: shop\.web\./));
+    await clock.advance(60_000);
+    expect(stores.connections.get('', 'default')).toBeDefined();
+    const object = stores.upstreams.get('shop', 'web');
+    if (object !== undefined) (stores.upstreams as Store<typeof object>).remove(object);
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined());
+    expect(gateway.ids('upstreams')).toEqual([]);
+  });
+
+  it('waits for a write under way', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, hosts, setHost } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    await clock.advance(61_000);
+    gateway.remove('upstreams', ID);
+    using _slow = gateway.addFault({
+      fault: { kind: 'delay', delayMs: 2000 },
+      match: ({ method }) => method === 'PUT',
+      times: 1,
+    });
+    gateway.clearRequests();
+    setHost('10.0.0.2');
+    await eventually(() => expect(gateway.requests.some(({ method }) => method === 'PUT')).toBe(true));
+    const object = stores.upstreams.get('shop', 'web');
+    if (object !== undefined) (stores.upstreams as Store<typeof object>).remove(object);
+    remove(scene);
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), 200);
+    expect(gateway.requests.some(({ method }) => method === 'DELETE')).toBe(true);
+    expect(gateway.ids('upstreams')).toEqual([]);
+  });
+
+  it('lists its gateway even if its last user goes later than deletionTimeout', async () => {
+    await using scene = await start();
+    const { gateway, stores, clock, controller, hosts } = scene;
+    await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
+    remove(scene);
+    await clock.advance(11 * 60_000);
+    const labels = { ...operatorLabels, 'gatewayupstream.dev/name': 'gone' };
+    const nodes = [{ host: '10.0.0.9', port: 80, weight: 1 }];
+    gateway.put('upstreams', 'shop.gone', { nodes, labels });
+    change(stores.upstreams, ['shop', 'web'], { deletionTimestamp: deletedAt, generation: 2 });
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined());
+    expect(gateway.ids('upstreams')).toEqual([]);
+    expect(
+      controller.events.filter((event) => event.startsWith('GatewayConnection /default Orphaned')),
+    ).toEqual([]);
+  });
 });
 
 describe('an operator that follows some namespaces', () => {
   it('leaves the upstreams of every other namespace alone', async () => {
     await using scene = await start({ onlyNamespaces: ['other'] });
-    const { gateway, stores, clock, hosts } = scene;
+    const { gateway, stores, clock, controller, hosts } = scene;
     await eventually(() => expect(gateway.requests.length).toBeGreaterThan(0));
     const labels = {
-      'gatewayupstream.dev/operator': 'gateway-upstream-operator',
-      'gatewayupstream.dev/cluster': 'kube-system-uid',
-      'gatewayupstream.dev/connection': 'default',
+      ...operatorLabels,
       'gatewayupstream.dev/namespace': 'bank',
       'gatewayupstream.dev/name': 'api',
     };
@@ -515,6 +777,18 @@ describe('an operator that follows some namespaces', () => {
       await inTime(clock, () => expect(gateway.requests.length).toBeGreaterThan(0), 300_000);
     }
     expect(hosts('bank.api')).toEqual(['10.0.0.9']);
-    change(stores.connections, ['', 'default'], { deletionTimestamp: deletedAt, generation: 2 });
+    change(stores.connections, ['', 'default'], {
+      deletionTimestamp: deletedAt,
+      generation: 2,
+      finalizers: [CONNECTION_FINALIZER],
+    });
+    // Another operator follows them: its upstreams keep the connection, longer than deletionTimeout.
+    const message = () =>
+      controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready')?.message;
+    await inTime(clock, () => expect(message()).toMatch(/does not follow: bank\.api/));
+    await clock.advance(20 * 60_000);
+    expect(stores.connections.get('', 'default')).toBeDefined();
+    for (const id of gateway.ids('upstreams')) gateway.remove('upstreams', id);
+    await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), 5000);
   });
 });

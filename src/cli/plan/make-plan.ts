@@ -1,6 +1,6 @@
 import { UPSTREAM_FINALIZER } from '../../api/group.ts';
 import { belongingOf } from '../../decide/belonging.ts';
-import { buildDesired, type DesiredState } from '../../decide/build-desired.ts';
+import { buildDesired, type DesiredState, isWithdrawn } from '../../decide/build-desired.ts';
 import { type DeletionPlan, deletionPlanOf, type EndChange, planDeletion } from '../../decide/deletion.ts';
 import { type FieldChange, fieldChanges, type NodeChange, nodeChanges } from '../../decide/diff.ts';
 import { markedObject } from '../../decide/ownership.ts';
@@ -146,7 +146,7 @@ function planEvaluated(
       return {
         ...entry,
         ...differences(before, change.desired, canonical, reasons.of),
-        action: spec.syncPolicy === 'Observe' ? 'Observe' : does,
+        action: spec.syncPolicy === 'Observe' && !isWithdrawn(evaluation) ? 'Observe' : does,
         why: whyWritten(change.kind === 'update' ? change.from : change.kind, accepted),
       };
     }

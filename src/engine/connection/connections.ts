@@ -11,7 +11,8 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { createRateLimit } from '../../runtime/rate-limit.ts';
 import type { Instruments } from '../instruments.ts';
-import { GatewaySession, type ListReport } from '../session/session.ts';
+import type { ListReport } from '../session/options.ts';
+import { GatewaySession } from '../session/session.ts';
 
 /** Whether a connection can be used now, and if not, why. */
 export type ConnectionState =

@@ -8,12 +8,15 @@ import type { ConnectionReconcilerDeps } from './deps.ts';
 
 /** Between two lists of the gateway of a connection that waits to be deleted. */
 export const RELEASE_LIST_MS = 5000;
+/** The same where the list is too large, and costs the most. */
+const UNLISTABLE_RETRY_MS = 60_000;
 /** How many ids a message names. */
 const MAX_NAMED_IDS = 5;
 
 /** Why a connection cannot be deleted yet: an object has an upstream there, or the gateway may contain one without an object. */
 interface Waiting {
-  readonly kind: 'users' | 'gateway';
+  /** `unfollowed`: the gateway answers, and other operators may keep upstreams there: that wait has no end. */
+  readonly kind: 'users' | 'gateway' | 'unfollowed';
   readonly verdict: Verdict;
 }
 
@@ -39,7 +42,7 @@ export function waitingFor(
   const since = unusedSince.get(connection.name) ?? now;
   unusedSince.set(connection.name, since);
   const timeout = deletionTimeoutOf(connection);
-  const end = `The connection is deleted after ${timeout} in any case (spec.deletionTimeout), and what the gateway still holds then stays there`;
+  const end = `In any case the connection is deleted ${timeout} after its last user (spec.deletionTimeout), and what the gateway still holds then stays there`;
   const state = deps.connectionState(connection.name);
   if (state.kind === 'unusable') {
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${state.message}. ${end}`);
@@ -49,15 +52,28 @@ export function waitingFor(
     const { message } = session.state.error;
     return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
   }
-  const isListed = session.listedAt !== undefined && session.listedAt > since;
+  if (session.unlistable !== undefined) {
+    session.listWithin(UNLISTABLE_RETRY_MS);
+    const { message } = session.unlistable;
+    return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
+  }
+  const { listedAt } = session;
+  const isListed = listedAt !== undefined && listedAt > since && !session.isWritingSince(listedAt);
   const remaining = deps.orphans.remaining(connection.name);
   if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
   session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
+  const unfollowed = deps.orphans.unfollowed(connection.name);
+  if (unfollowed.length > 0) {
+    return waiting(
+      'unfollowed',
+      `the gateway holds upstreams of this operator for namespaces that this replica does not follow: ${named(unfollowed)}. Delete their GatewayUpstreams, or those upstreams`,
+    );
+  }
   return waiting(
     'gateway',
     remaining.length === 0
       ? `the gateway is asked what it still holds. ${end}`
-      : `the gateway still holds upstreams of this operator without a GatewayUpstream that the operator follows: ${named(remaining)}. ${end}`,
+      : `the gateway still holds upstreams of this operator: ${named(remaining)}. Delete their GatewayUpstreams if there are any. ${end}`,
   );
 }
 
@@ -69,14 +85,19 @@ function deletionTimeoutOf({ spec }: GatewayConnection): string {
   return spec.ok ? spec.value.deletionTimeout : DELETION_TIMEOUT;
 }
 
-/** A gateway that does not answer must not keep its connection forever. */
+/**
+ * A gateway that does not answer must not keep its connection forever. The time runs from when the last user went: until
+ * then the gateway could not be asked what remains. After a restart it runs again from the start of the process.
+ */
 export function isOverdue(
   { clock }: ConnectionReconcilerDeps,
   connection: GatewayConnection,
   { kind }: Waiting,
+  unusedSince: ReadonlyMap<string, number>,
 ): boolean {
-  const end = Date.parse(connection.deletionTimestamp ?? '') + durationMs(deletionTimeoutOf(connection));
-  return kind === 'gateway' && clock.now() >= end;
+  if (kind !== 'gateway') return false;
+  const since = unusedSince.get(connection.name);
+  return since !== undefined && clock.monotonic() >= since + durationMs(deletionTimeoutOf(connection));
 }
 
 export function reportLeftBehind(

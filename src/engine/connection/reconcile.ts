@@ -43,9 +43,9 @@ export function createConnectionReconciler(
     }
     if (!connection.finalizers.includes(CONNECTION_FINALIZER)) return done;
     const waiting = waitingFor(deps, connection, users, unusedSince);
-    if (waiting !== undefined && !isOverdue(deps, connection, waiting)) {
+    if (waiting !== undefined && !isOverdue(deps, connection, waiting, unusedSince)) {
       report(deps, connection, users, waiting.verdict);
-      return waiting.kind === 'gateway' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
+      return waiting.kind !== 'users' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
     }
     if (waiting !== undefined) reportLeftBehind(deps, connection, waiting.verdict);
     await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
@@ -100,5 +100,5 @@ function standingOf(state: ConnectionState): GatewayStanding {
   if (state.kind === 'unusable') return state;
   const { session } = state;
   if (session.state.kind !== 'ready') return session.state;
-  return { kind: 'ready', writeRefused: session.writeRefused };
+  return { kind: 'ready', writeRefused: session.writeRefused, unlistable: session.unlistable };
 }

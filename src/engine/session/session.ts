@@ -1,27 +1,19 @@
-import type { Reason } from '../../api/reasons.ts';
-import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
+import type { DataPlaneReader } from '../../gateways/driver.ts';
 import type { Confirmation } from '../../model/confirmation.ts';
-import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
+import {
+  GatewayAuthError,
+  GatewayUnavailableError,
+  ListTooLargeError,
+  OperatorError,
+} from '../../model/errors.ts';
 import type { GatewayInfo } from '../../model/gateway.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstream.ts';
-import type { Backoff } from '../../runtime/backoff.ts';
-import type { Clock } from '../../runtime/clock.ts';
-import type { Logger } from '../../runtime/logger.ts';
-import type { WriteOperation } from '../instruments.ts';
 import { Lock, type LockDeps } from './lock.ts';
+import type { SessionOptions } from './options.ts';
 import { Requests } from './requests.ts';
 import { READ_BACK_MS, type Slot, Slots } from './slot.ts';
 import { WriteGate } from './write-gate.ts';
 import { UNAUTHORIZED_RETRY_MS } from './write-refusal.ts';
-
-/** What a full list of the gateway showed. */
-export interface ListReport {
-  /** The gateway was not usable before this list, so nothing was known of it. */
-  readonly recovered: boolean;
-  /** Ids whose content is not what it was when this session saw it last. */
-  readonly changed: ReadonlySet<UpstreamId>;
-  readonly observed: ReadonlyMap<UpstreamId, ObservedUpstream>;
-}
 
 export type SessionState =
   | { readonly kind: 'starting' }
@@ -30,34 +22,8 @@ export type SessionState =
 
 type Failure = GatewayUnavailableError | GatewayAuthError;
 
-export interface SessionOptions {
-  readonly driver: GatewayDriver;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly backoff: Backoff;
-  readonly log: Logger;
-  /** Time between two full lists while all is well, in milliseconds. */
-  readonly resyncMs: number;
-  /** Runs a request within the connection's requests per second. */
-  readonly limit: <T>(request: () => Promise<T>) => Promise<T>;
-  /** Asked right before each write; when it says no, `closed` is true and the write is not begun. */
-  readonly mayWrite: () => boolean;
-  readonly onList: (report: ListReport) => void;
-  /** A read-back showed that the gateway no longer contains as `id` what this session wrote there. */
-  readonly onLateWrite: (id: UpstreamId, observed: ObservedUpstream | undefined) => void;
-  /** Data planes confirmed or rejected what was written as `id`. */
-  readonly onConfirmation?: (id: UpstreamId) => void;
-  /** Whether an object wants `id`: only its drift is recorded. */
-  readonly isWanted: (id: UpstreamId) => boolean;
-  /** `everything`: what its objects can expect changed; `connection`: only what is reported of itself. */
-  readonly onState: (scope: 'everything' | 'connection') => void;
-  /** The gateway answered a write, or did not. */
-  readonly onWrite?: (operation: WriteOperation, outcome: 'accepted' | Reason) => void;
-  /** A request failed. */
-  readonly onError?: (reason: Reason) => void;
-}
-
 const CONFIRMED: Confirmation = { state: 'confirmed' };
+
 /** More read-backs than this are one list. */
 const READ_BACKS_AT_ONCE = 16;
 
@@ -79,6 +45,7 @@ export class GatewaySession {
   readonly #confirmations: Disposable | undefined;
   #state: SessionState = { kind: 'starting' };
   #listedAt: number | undefined;
+  #unlistable: ListTooLargeError | undefined;
   #info: GatewayInfo | undefined;
   #wake: (() => void) | undefined;
   #suspected = false;
@@ -138,9 +105,19 @@ export class GatewaySession {
     return this.#slots.isUnsettled;
   }
 
+  /** Whether a list that was asked for at `time` (monotonic) may lack a write of this session. */
+  isWritingSince(time: number): boolean {
+    return this.#writes.isWritingSince(time);
+  }
+
   /** When the last complete list was asked for, on the monotonic clock. */
   get listedAt(): number | undefined {
     return this.#listedAt;
+  }
+
+  /** Why upstreams are read one by one: their list is too large. */
+  get unlistable(): ListTooLargeError | undefined {
+    return this.#unlistable;
   }
 
   /** Past this session's limits and state: data planes go on while their gateway cannot be configured. */
@@ -300,10 +277,33 @@ export class GatewaySession {
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
+      if (error instanceof ListTooLargeError && (await this.#workUnlisted(error))) return undefined;
       const failure = this.#failureOf(error, 'the list of its upstreams failed');
       this.#fail(failure);
       return failure;
     }
+  }
+
+  /**
+   * Goes on without a list: a gateway that contains too much must not stop the writes and deletions that make it smaller.
+   * Every upstream is read again, since no list shows what another client changed. Returns false where the gateway
+   * does not answer either.
+   */
+  async #workUnlisted(error: ListTooLargeError): Promise<boolean> {
+    const { driver, limit, log, onError, onState } = this.#options;
+    try {
+      this.#info = await limit(() => driver.check(this.#stop.signal));
+    } catch {
+      return false;
+    }
+    onError?.(error.reason);
+    this.#slots.forgetContents();
+    this.#listedAt = undefined;
+    if (this.#unlistable === undefined) log.warn({ reason: error.reason }, error.message);
+    this.#unlistable = error;
+    this.#state = { kind: 'ready' };
+    onState('everything');
+    return true;
   }
 
   #failureOf(error: unknown, what: string): Failure {
@@ -319,7 +319,8 @@ export class GatewaySession {
   #adopt(observed: ReadonlyMap<UpstreamId, ObservedUpstream>, before: number, askedAt: number): void {
     const changed = this.#slots.adopt(observed, before, askedAt);
     this.#listedAt = askedAt;
-    const recovered = this.#state.kind !== 'ready';
+    const recovered = this.#state.kind !== 'ready' || this.#unlistable !== undefined;
+    this.#unlistable = undefined;
     if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
     this.#state = { kind: 'ready' };
     if (recovered) this.#options.onState('everything');

@@ -120,6 +120,15 @@ export class Slots {
     slot.uncertainSince = undefined;
   }
 
+  /** What the gateway contains is not known any more: every id is read before it is written. */
+  forgetContents(): void {
+    for (const slot of this.#slots.values()) {
+      slot.content = undefined;
+      slot.knownAt = undefined;
+      this.dropIfEmpty(slot);
+    }
+  }
+
   /** A write was carried out or not, or will be later: only the gateway can tell. */
   noteUncertain(slot: Slot, now: number): void {
     this.#sequence += 1;

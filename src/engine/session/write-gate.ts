@@ -2,10 +2,10 @@ import type { Reason } from '../../api/reasons.ts';
 import type { GatewayDriver } from '../../gateways/driver.ts';
 import {
   GatewayAuthError,
-  GatewayRejectedError,
   GatewayUnavailableError,
   OperatorError,
   WriteForbiddenError,
+  WriteRefusedError,
 } from '../../model/errors.ts';
 import type { UpstreamId } from '../../model/upstream.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -27,6 +27,9 @@ export interface WriteGateOptions {
   readonly onUncertain: () => void;
 }
 
+/** An accepted write says for so long that the gateway accepts writes. */
+const RECENT_MS = 60_000;
+
 type Probe = GatewayAuthError | 'accepted' | 'unknown';
 
 /** Every write of a session passes here: it is refused, sent, counted, and its failure is judged. */
@@ -37,12 +40,22 @@ export class WriteGate {
   readonly #closed: AbortSignal;
   #refusal: WriteRefusal | undefined;
   #probe: Promise<Probe> | undefined;
+  #underWay = 0;
+  /** When the last write ended, on the monotonic clock. */
+  #endedAt = Number.NEGATIVE_INFINITY;
+  /** The last write that the gateway accepted. */
+  #lastAccepted: { readonly id: UpstreamId; readonly at: number } | undefined;
 
   constructor(options: WriteGateOptions, requests: Requests, slots: Slots, closed: AbortSignal) {
     this.#options = options;
     this.#requests = requests;
     this.#slots = slots;
     this.#closed = closed;
+  }
+
+  /** Whether a write is under way, or ended after `time` (monotonic). */
+  isWritingSince(time: number): boolean {
+    return this.#underWay > 0 || this.#endedAt > time;
   }
 
   /** Why the gateway refuses every write, although it may allow reads. */
@@ -59,11 +72,13 @@ export class WriteGate {
     const { clock, mayWrite } = this.#options;
     const refusal = this.#refusal;
     if (refusal?.mayTry(slot.id, clock.monotonic()) === false) throw refusal.error;
+    this.#underWay += 1;
     try {
       const result = await this.#requests.send(signal, (both) => {
         if (!mayWrite()) throw new WriteForbiddenError();
         return this.#counted(operation, write(both));
       });
+      this.#lastAccepted = { id: slot.id, at: clock.monotonic() };
       this.#accepted();
       return result;
     } catch (error) {
@@ -73,6 +88,9 @@ export class WriteGate {
         this.#options.onUncertain();
       }
       throw error;
+    } finally {
+      this.#underWay -= 1;
+      this.#endedAt = clock.monotonic();
     }
   }
 
@@ -102,9 +120,10 @@ export class WriteGate {
     });
     const probe = await this.#probe;
     if (probe === 'unknown') return error;
-    if (probe === 'accepted') {
+    // A proxy may forbid the method of the probe alone: a write of another upstream is the better proof.
+    if (probe === 'accepted' || this.#isOtherAccepted(id)) {
       this.#accepted();
-      return new GatewayRejectedError(
+      return new WriteRefusedError(
         `The Admin API, or a proxy in front of it, refused this upstream (${error.status ?? 'no status'}) and accepts other writes`,
         {
           remedy: 'change the spec, or correct the rule of the proxy or firewall that objects to its content',
@@ -116,6 +135,11 @@ export class WriteGate {
     this.#refusal.refused(id, this.#options.clock.monotonic());
     if (before === undefined) this.#options.onRefusal();
     return probe;
+  }
+
+  #isOtherAccepted(id: UpstreamId): boolean {
+    const last = this.#lastAccepted;
+    return last !== undefined && last.id !== id && this.#options.clock.monotonic() < last.at + RECENT_MS;
   }
 
   /** Asks whether the key may write at all; resolves to the refusal if it may not. */

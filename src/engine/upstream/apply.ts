@@ -1,5 +1,5 @@
 import { MAX_PLANNED_CHANGES } from '../../api/gateway-upstream-status.ts';
-import { buildDesired, type Evaluated } from '../../decide/build-desired.ts';
+import { buildDesired, type Evaluated, isWithdrawn } from '../../decide/build-desired.ts';
 import type { Change } from '../../decide/change.ts';
 import { describeChange, withNodesOf } from '../../decide/diff.ts';
 import { upstreamNotFound } from '../../decide/diff-upstream.ts';
@@ -20,7 +20,12 @@ import {
 } from '../../decide/programmed.ts';
 import { isTakeOver, nodeRepairOf, type Repair, repairOf } from '../../decide/repairs.ts';
 import { summarize } from '../../decide/status.ts';
-import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
+import {
+  GatewayAuthError,
+  GatewayUnavailableError,
+  OperatorError,
+  WriteRefusedError,
+} from '../../model/errors.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
 import type { PlanOutcome } from '../../model/outcome.ts';
 import type { ObservedUpstream } from '../../model/upstream.ts';
@@ -30,17 +35,18 @@ import type { ObjectState } from '../object-state.ts';
 import { confirmedBy } from '../session/confirmation.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
+import {
+  afterFailure,
+  REJECTED_RETRY_MS,
+  UNAUTHORIZED_RETRY_MS,
+  whenGatewayMayHaveChanged,
+} from './after-failure.ts';
 import { bind } from './bind.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
 import type { PendingDeletion, RefusedContent } from './pending-deletion.ts';
 import { missingPermission, reportMissingPermission } from './permissions.ts';
 
-/** Before refused content is tried again although nothing changed: the gateway may have. */
-const REJECTED_RETRY_MS = 600_000;
-const UNAUTHORIZED_RETRY_MS = 30_000;
-
 const done: Result = { kind: 'done' };
-const whenGatewayMayHaveChanged: Result = { kind: 'after', delayMs: REJECTED_RETRY_MS };
 
 /** Makes the gateway contain what `object` asks for, also while its deletion is `pending`. */
 export async function applyUpstream(
@@ -147,7 +153,8 @@ class Application {
       this.#report(NOT_WRITTEN, undefined);
       return done;
     }
-    if (spec.syncPolicy === 'Observe' && change.kind !== 'blocked') {
+    const isObserver = spec.syncPolicy === 'Observe' && !isWithdrawn(this.#evaluation);
+    if (isObserver && change.kind !== 'blocked') {
       if (change.kind !== 'none') deps.verifier.forget(state.key);
       const described = describeChange(change, canonical, MAX_PLANNED_CHANGES);
       this.#report(observeVerdict(change, this.#compared(plan)), own, { guard, plan: described });
@@ -291,10 +298,16 @@ class Application {
 
   #failed(session: GatewaySession, error: unknown): Result {
     const { pending } = this.#subject;
-    if (error instanceof GatewayUnavailableError || error instanceof GatewayAuthError) this.#postpone();
+    const isRetried = error instanceof GatewayAuthError || error instanceof WriteRefusedError;
+    if (error instanceof GatewayUnavailableError || isRetried) this.#postpone();
     if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
-    if (pending !== undefined && error.reason === 'Rejected') pending.refused = this.#sent;
+    if (pending !== undefined && error.reason === 'Rejected') {
+      pending.refused =
+        this.#sent && isRetried
+          ? { ...this.#sent, until: this.#subject.deps.clock.monotonic() + UNAUTHORIZED_RETRY_MS }
+          : this.#sent;
+    }
     this.#report(failedVerdict(error), undefined);
     return afterFailure(error, session.state.kind === 'failing');
   }
@@ -380,16 +393,4 @@ class Application {
 /** Whether the gateway already contains what is desired. */
 function isInSync({ change, observed, canonical }: Plan): boolean {
   return change.kind === 'none' && observed?.canonical === canonical;
-}
-
-/** When to try again after a request failed. While the whole gateway fails, its recovery brings every object back. */
-function afterFailure(error: OperatorError, isGatewayFailing: boolean): Result {
-  if (isGatewayFailing) return done;
-  if (error.reason === 'Rejected') return whenGatewayMayHaveChanged;
-  // Another key makes another session; the write of one object finds out for all whether this session may write by now.
-  if (error instanceof GatewayAuthError) return { kind: 'after', delayMs: UNAUTHORIZED_RETRY_MS };
-  if (error instanceof GatewayUnavailableError && error.retryAfterMs !== undefined) {
-    return { kind: 'after', delayMs: error.retryAfterMs };
-  }
-  return { kind: 'backoff' };
 }

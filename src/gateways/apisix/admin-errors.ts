@@ -4,6 +4,7 @@ import {
   GatewayAuthError,
   GatewayRejectedError,
   GatewayUnavailableError,
+  ListTooLargeError,
   type OperatorError,
   UpstreamInUseError,
 } from '../../model/errors.ts';
@@ -60,7 +61,9 @@ export function adminUnavailable(failure: HttpFailure, base: URL): GatewayUnavai
   const where = base.origin;
   const sentence =
     failure.kind === 'TlsFailed' ? `TLS with ${where} failed (${failure.code})` : `${where} ${problem}`;
-  return new GatewayUnavailableError(sentence, { remedy });
+  return failure.kind === 'ListTooLarge'
+    ? new ListTooLargeError(sentence, { remedy })
+    : new GatewayUnavailableError(sentence, { remedy });
 }
 
 export function noList(): GatewayUnavailableError {

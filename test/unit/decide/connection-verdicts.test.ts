@@ -34,9 +34,11 @@ describe('connectionVerdicts', () => {
   });
 
   it('is authorized while the gateway answers, unless it refuses every write', () => {
-    expect(connectionVerdicts({ kind: 'ready', writeRefused: undefined }).authorized.status).toBe('True');
+    expect(
+      connectionVerdicts({ kind: 'ready', writeRefused: undefined, unlistable: undefined }).authorized.status,
+    ).toBe('True');
     const writeRefused = new GatewayAuthError('reads only');
-    expect(connectionVerdicts({ kind: 'ready', writeRefused })).toMatchObject({
+    expect(connectionVerdicts({ kind: 'ready', writeRefused, unlistable: undefined })).toMatchObject({
       reachable: { status: 'True' },
       authorized: { status: 'False', message: 'reads only' },
     });

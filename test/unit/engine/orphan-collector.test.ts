@@ -245,7 +245,7 @@ describe('an upstream of a namespace that is not followed', () => {
 });
 
 describe('remaining', () => {
-  it('names what the last list showed of this operator without an object, and nothing that is to stay', async () => {
+  it('names what the last list showed of this operator, and nothing that is to stay', async () => {
     const { sweep, upstreams } = await start();
     upstreams.upsert(upstream('web'));
     const observed = lists(
@@ -257,7 +257,8 @@ describe('remaining', () => {
     );
     sweep.retain('default', 'shop.left');
     expect(sweep.listed('default', observed)).toEqual({ confirmed: [], isUnconfirmed: true });
-    expect(sweep.remaining('default')).toEqual(['shop.gone']);
+    expect(sweep.remaining('default')).toEqual(['shop.gone', 'shop.web']);
+    expect(sweep.unfollowed('default')).toEqual([]);
     expect(sweep.listed('default', observed)).toEqual({ confirmed: ['shop.gone'], isUnconfirmed: false });
     sweep.listed('default', lists());
     expect(sweep.remaining('default')).toEqual([]);

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ownerMark } from '../../../../src/decide/ownership.ts';
-import { GatewaySession, type ListReport } from '../../../../src/engine/session/session.ts';
+import type { ListReport } from '../../../../src/engine/session/options.ts';
+import { GatewaySession } from '../../../../src/engine/session/session.ts';
 import type { GatewayDriver } from '../../../../src/gateways/driver.ts';
 import {
   GatewayAuthError,
