@@ -7,22 +7,22 @@ import { connectionPath, createWorkload, type Workload, writeSecret } from '../s
 import { toysCatalog } from '../toys/catalog.ts';
 import { ToyConfigServer } from '../toys/toy-gateway/config-server.ts';
 import { ToyDataPlane } from '../toys/toy-gateway/data-plane.ts';
+import { ToyRegistry } from '../toys/toy-source/registry-server.ts';
 
 const MAIN = fileURLToPath(new URL('../toys/main.ts', import.meta.url));
 const TOKEN = 'toy-token';
 const GROUP_PATH = '/apis/gatewayupstream.dev/v1alpha1';
 
-describe('the program with a toy gateway', () => {
+describe('the program with a toy gateway and a toy source', () => {
   let cluster: ControlPlane;
   let operator: Operator | undefined;
   let work: Workload;
   let server: ToyConfigServer;
   let plane: ToyDataPlane;
+  let registry: ToyRegistry;
 
-  const served = () =>
-    ((plane.served('apps.web')?.['nodes'] ?? []) as readonly { readonly host: string }[]).map(
-      ({ host }) => host,
-    );
+  const served = (id = 'apps.web') =>
+    ((plane.served(id)?.['nodes'] ?? []) as readonly { readonly host: string }[]).map(({ host }) => host);
   const programmed = (status: string, reason: string) =>
     eventually(
       async () => {
@@ -36,10 +36,11 @@ describe('the program with a toy gateway', () => {
   beforeAll(async () => {
     server = await ToyConfigServer.start(TOKEN);
     plane = new ToyDataPlane(server.url, TOKEN, 'first');
+    registry = await ToyRegistry.start(TOKEN);
     cluster = await startControlPlane();
     await installCrds(cluster, toysCatalog);
     const namespace = await cluster.newNamespace('operator');
-    const token = await installRbac(cluster, namespace);
+    const token = await installRbac(cluster, namespace, [], {}, toysCatalog);
     await writeSecret(cluster, namespace, 'toy', { token: TOKEN });
     await cluster.request('POST', '/api/v1/namespaces', { metadata: { name: 'apps' } });
     work = createWorkload(cluster, 'apps');
@@ -55,6 +56,7 @@ describe('the program with a toy gateway', () => {
     await cluster?.close();
     await plane?.[Symbol.asyncDispose]();
     await server?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
   });
 
   const connection = (spec: object) => ({
@@ -133,5 +135,62 @@ describe('the program with a toy gateway', () => {
     expect(server.resource('apps.web')?.body).toEqual({});
     expect(server.record('apps.web')).toBeUndefined();
     await eventually(() => expect(served()).toEqual([]));
+  });
+
+  const serviceRegistry = (spec: object) => ({
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind: 'ServiceRegistry',
+    metadata: { name: 'vms' },
+    spec: { type: 'Toy', allowedNamespaces: { all: true }, ...spec },
+  });
+
+  it('is refused a ServiceRegistry without the section of its type', async () => {
+    const { status, body } = await cluster.request(
+      'POST',
+      `${GROUP_PATH}/serviceregistries`,
+      serviceRegistry({}),
+    );
+    expect(status).toBe(422);
+    expect(JSON.stringify(body)).toContain('the section toy belongs to type Toy');
+  });
+
+  it('follows a service of a registry, and keeps its nodes and their share during an outage', async () => {
+    const instance = (address: string) => ({ address, port: 8080, state: 'up' }) as const;
+    registry.register('legacy', [instance('10.1.0.1')]);
+    await work.create(
+      `${GROUP_PATH}/serviceregistries`,
+      serviceRegistry({ toy: { url: registry.url, pollIntervalMs: 100, tokenSecretRef: { name: 'toy' } } }),
+    );
+    await work.service('pods');
+    await work.endpoints('pods', ['10.0.1.1']);
+    await work.upstream('mixed', {
+      backends: [
+        { registryRef: { name: 'vms' }, service: 'legacy' },
+        { serviceRef: { name: 'pods', port: 80 } },
+      ],
+    });
+    await eventually(() => expect(served('apps.mixed').sort()).toEqual(['10.0.1.1', '10.1.0.1']));
+
+    registry.register('legacy', [instance('10.1.0.1'), instance('10.1.0.2')]);
+    await eventually(() => expect(served('apps.mixed').sort()).toEqual(['10.0.1.1', '10.1.0.1', '10.1.0.2']));
+
+    {
+      using _outage = registry.fail('fails');
+      await eventually(async () =>
+        expect(await work.condition('mixed', 'ResolvedRefs')).toMatchObject({
+          status: 'Unknown',
+          reason: 'SourceUnavailable',
+        }),
+      );
+      await work.endpoints('pods', ['10.0.1.2']);
+      await eventually(() =>
+        expect(served('apps.mixed').sort()).toEqual(['10.0.1.2', '10.1.0.1', '10.1.0.2']),
+      );
+    }
+    registry.register('legacy', [instance('10.1.0.2'), instance('10.1.0.3')]);
+    await eventually(() => expect(served('apps.mixed').sort()).toEqual(['10.0.1.2', '10.1.0.2', '10.1.0.3']));
+    await eventually(async () =>
+      expect(await work.condition('mixed', 'ResolvedRefs')).toMatchObject({ status: 'True' }),
+    );
   });
 });

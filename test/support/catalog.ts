@@ -37,7 +37,7 @@ export function admit(documents: readonly Document[], now: number): ReturnType<t
   return admitWith(builtInCatalog.followedResources, documents, now);
 }
 
-const followedKinds = Object.values(builtInCatalog.followedResources);
+const followedKinds = builtInCatalog.followedKinds;
 
 export function permissionsOf(options: RbacOptions): readonly Permission[] {
   return permissionsWith(followedKinds, options);

@@ -5,8 +5,7 @@ import { stringify } from 'yaml';
 import { customResourceDefinition } from '../../src/api/crd.ts';
 import { OPERATOR } from '../../src/api/group.ts';
 import { builtInCatalog, type Catalog } from '../../src/catalog.ts';
-import type { RbacOptions } from '../../src/kube/rbac.ts';
-import { rbacObjects } from './catalog.ts';
+import { type RbacOptions, rbacObjects } from '../../src/kube/rbac.ts';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 import { eventually } from './eventually.ts';
 
@@ -90,8 +89,9 @@ export async function installRbac(
     secretNamespaces = [],
     ...switches
   }: Pick<RbacOptions, 'secretNamespaces' | 'watchNodes' | 'readEndpoints'> = {},
+  { followedKinds }: Pick<Catalog, 'followedKinds'> = builtInCatalog,
 ): Promise<string> {
-  const input = rbacObjects({ namespace, namespaces, secretNamespaces, ...switches })
+  const input = rbacObjects(followedKinds, { namespace, namespaces, secretNamespaces, ...switches })
     .map((object) => stringify(object, { aliasDuplicateObjects: false }))
     .join('---\n');
   await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], { input });

@@ -30,7 +30,7 @@ export interface ManifestOptions {
 
 /** Everything that an installation consists of, in the order in which it is applied. */
 export function manifestsOf(
-  { customResources, followedResources }: Pick<Catalog, 'customResources' | 'followedResources'>,
+  { customResources, followedKinds }: Pick<Catalog, 'customResources' | 'followedKinds'>,
   { namespace, crdsOnly, ...rights }: ManifestOptions,
 ): readonly Manifest[] {
   const crds = customResources.map(customResourceDefinition);
@@ -39,14 +39,14 @@ export function manifestsOf(
     : [
         ...crds,
         { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-        ...rbacObjects(Object.values(followedResources), { namespace, ...rights }),
+        ...rbacObjects(followedKinds, { namespace, ...rights }),
       ];
   return objects as readonly Manifest[];
 }
 
 /** For `kubectl apply -f -`. */
 export function manifestsYaml(
-  catalog: Pick<Catalog, 'customResources' | 'followedResources'>,
+  catalog: Pick<Catalog, 'customResources' | 'followedKinds'>,
   options: ManifestOptions,
 ): string {
   return manifestsOf(catalog, options)

@@ -15,7 +15,7 @@ interface RoleObject {
   readonly rules?: readonly unknown[];
 }
 
-const KINDS = Object.values(builtInCatalog.followedResources);
+const KINDS = builtInCatalog.followedKinds;
 const LEASE_NAME = '{{ .Values.config.leaderElection.leaseName }}';
 
 /** `templates/_rules.tpl` of the chart: the rules of every role, from the same source as `install`. */
