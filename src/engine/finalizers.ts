@@ -8,6 +8,7 @@ import type { StoreView } from '../model/store-view.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
+import { type Pace, SLOW_CONCURRENCY } from '../runtime/pace.ts';
 import type { Result } from '../runtime/work-queue.ts';
 import type { Instruments } from './instruments.ts';
 import type { FinalizerFailure, ObjectStates } from './object-state.ts';
@@ -18,6 +19,7 @@ export interface FinalizersDeps {
   readonly writer: Pick<ObjectWriter, 'addFinalizer'>;
   readonly instruments: Pick<Instruments, 'failed'>;
   readonly clock: Clock;
+  readonly pace: Pick<Pace, 'isSlow'>;
   /** Milliseconds before the nth retry in a row, n from 1. */
   readonly backoffMs: (failures: number) => number;
   readonly log: Logger;
@@ -27,6 +29,10 @@ export interface FinalizersDeps {
   readonly onRefusal: (object: GatewayUpstream | GatewayConnection) => void;
 }
 
+/** How many GatewayUpstreams get their finalizer at once. */
+export const FINALIZERS_AT_ONCE = 8;
+/** An object whose namespace has its share of the places is tried again so soon. */
+const FULL_RETRY_MS = 200;
 const MAX_WORDS = 512;
 /** A failure that is no refusal may end by itself, and is reported after so many in a row. */
 const REPORTED_FAILURES = 3;
@@ -41,6 +47,9 @@ export class Finalizers {
   readonly #deps: FinalizersDeps;
   /** Of GatewayConnections, by name. */
   readonly #ofConnections = new Map<string, FinalizerFailure & { readonly uid: string }>();
+
+  /** How many requests are under way, by namespace. */
+  readonly #running = new Map<string, number>();
 
   constructor(deps: FinalizersDeps) {
     this.#deps = deps;
@@ -65,7 +74,21 @@ export class Finalizers {
     const { namespace, name } = splitKey(key);
     const object = this.#deps.upstreams.get(namespace, name);
     if (object === undefined || object.deletionTimestamp !== undefined) return done;
-    return await this.#add('GatewayUpstream', object, signal);
+    const running = this.#running.get(namespace) ?? 0;
+    if (running >= this.#placesOfNamespace()) return { kind: 'after', delayMs: FULL_RETRY_MS };
+    this.#running.set(namespace, running + 1);
+    try {
+      return await this.#add('GatewayUpstream', object, signal);
+    } finally {
+      const left = (this.#running.get(namespace) ?? 1) - 1;
+      if (left > 0) this.#running.set(namespace, left);
+      else this.#running.delete(namespace);
+    }
+  }
+
+  /** Half of the places: a slow webhook of one namespace delays no other. */
+  #placesOfNamespace(): number {
+    return (this.#deps.pace.isSlow ? SLOW_CONCURRENCY : FINALIZERS_AT_ONCE) / 2;
   }
 
   async addTo(connection: GatewayConnection, signal: AbortSignal): Promise<Result> {

@@ -9,6 +9,7 @@ import type { Logger } from '../runtime/logger.ts';
 import type { Sample } from '../runtime/metrics.ts';
 import { type Pace, SLOW_CONCURRENCY } from '../runtime/pace.ts';
 import { type Result, WorkQueue } from '../runtime/work-queue.ts';
+import { FINALIZERS_AT_ONCE } from './finalizers.ts';
 import {
   CONNECTION_QUEUE,
   depthSamples,
@@ -45,7 +46,6 @@ const CONNECTIONS_AT_ONCE = 4;
 /** How many upstreams are reconciled at once whose connection does not exist. */
 const UNKNOWN_AT_ONCE = 8;
 const FINALIZER_QUEUE = 'finalizers';
-const FINALIZERS_AT_ONCE = 8;
 const SET_QUEUE = 'sets';
 /** How many GatewayUpstreams of a set are written at once. */
 const MEMBERS_AT_ONCE = 8;

@@ -584,6 +584,32 @@ describe('a finalizer', () => {
     },
   );
 
+  it('is not delayed by a slow webhook of another namespace', async () => {
+    const hostile = Array.from({ length: 20 }, (_, index) =>
+      upstreamYaml(`a${index}`).replace('namespace: shop', 'namespace: hostile'),
+    );
+    const service = `apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: hostile}\nspec: {ports: [{port: 80}]}`;
+    let stores: Stores | undefined;
+    const asked: string[] = [];
+    await using scene = await start({
+      more: `---\n${[service, ...hostile].join('\n---\n')}\n---\n${upstreamYaml('late')}`,
+      writer: {
+        async addFinalizer(kind, object, finalizer, signal) {
+          if (object.namespace === 'hostile') {
+            asked.push(object.name);
+            await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+          }
+          if (stores === undefined) throw new KubeApiError('too early');
+          return await finalizersOf(stores).addFinalizer(kind, object, finalizer, signal);
+        },
+      },
+    });
+    ({ stores } = scene);
+    const { clock, hosts } = scene;
+    await inTime(clock, () => expect(hosts('shop.late')).toEqual(['10.0.0.1']));
+    expect(asked.length).toBeLessThanOrEqual(4);
+  });
+
   it('that cannot be added since a webhook is down is reported on the object and its connection', async () => {
     await using scene = await start({
       writer: {
