@@ -47,25 +47,25 @@ export function fieldChanges(before: string | undefined, after: string): readonl
 }
 
 /**
- * The paths (`labels.team`) that the canonical form `held` has and `stated` has not, nodes aside, in order. Lists count
+ * The paths (`labels.team`) that the canonical form `contained` has and `stated` has not, nodes aside, in order. Lists count
  * as a whole.
  */
-export function unstatedFields(held: string, stated: string): readonly string[] {
-  return pathsIn(held, stated, (_, other) => other === undefined);
+export function unstatedFields(contained: string, stated: string): readonly string[] {
+  return pathsIn(contained, stated, (_, other) => other === undefined);
 }
 
 /** The paths that both canonical forms have, with different contents; the rest as in `unstatedFields`. */
-export function statedOtherwise(held: string, stated: string): readonly string[] {
+export function statedOtherwise(contained: string, stated: string): readonly string[] {
   return pathsIn(
-    held,
+    contained,
     stated,
     (content, other) => other !== undefined && JSON.stringify(content) !== JSON.stringify(other),
   );
 }
 
-/** Paths of `held` for which `isMeant` says so of its content there and of that of `other`. */
+/** Paths of `contained` for which `isMeant` says so of its content there and of that of `other`. */
 function pathsIn(
-  held: string,
+  contained: string,
   other: string,
   isMeant: (content: unknown, other: unknown) => boolean,
 ): readonly string[] {
@@ -76,7 +76,7 @@ function pathsIn(
       if (isObject(part) && isObject(counterpart)) return walk(part, counterpart, `${path}.`);
       return isMeant(part, counterpart) ? [path] : [];
     });
-  const { nodes: _nodes, ...fields } = objectOf(held);
+  const { nodes: _nodes, ...fields } = objectOf(contained);
   return walk(fields, objectOf(other), '').sort();
 }
 
@@ -85,9 +85,9 @@ export function nodesIn(canonical: string): string {
   return JSON.stringify(objectOf(canonical)['nodes'] ?? null);
 }
 
-/** The canonical form `held` with the nodes of `other`. */
-export function withNodesOf(other: string, held: string): string {
-  return JSON.stringify({ ...objectOf(held), nodes: objectOf(other)['nodes'] });
+/** The canonical form `contained` with the nodes of `other`. */
+export function withNodesOf(other: string, contained: string): string {
+  return JSON.stringify({ ...objectOf(contained), nodes: objectOf(other)['nodes'] });
 }
 
 /** What would be done, in lines for people. */

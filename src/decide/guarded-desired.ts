@@ -68,11 +68,11 @@ export function guard(
       acceptedUntil: acceptedUntil(object.acceptRemoval),
       now,
     });
-  let verdict = judge((node) => removals(node).fate);
+  let verdict = judge((node) => removals(node).reason);
   // A look at every slice, so only for what would be held.
   const elsewhere = listedElsewhere(snapshot, backends, verdict.held, removals);
   if (elsewhere.size > 0) {
-    verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : removals(node).fate));
+    verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : removals(node).reason));
   }
   const { held, since, until, lost } = verdict;
   if (since === undefined) return { desired, lost };
@@ -96,7 +96,7 @@ function listedElsewhere(
   held: readonly UpstreamNode[],
   removals: (node: UpstreamNode) => NodeRemoval,
 ): ReadonlySet<string> {
-  const vanished = held.filter((node) => removals(node).fate === 'vanished').map(({ host }) => host);
+  const vanished = held.filter((node) => removals(node).reason === 'vanished').map(({ host }) => host);
   if (vanished.length === 0) return new Set();
   return source.listedElsewhere(
     backends.flatMap(({ target }) => (target.kind === 'addresses' ? [] : [target.ref])),
@@ -160,7 +160,7 @@ function fatesOf(
   return (node) =>
     policy?.ofNode(node.host) === undefined
       ? removalReasonOf(node)
-      : { fate: 'explained', backend: undefined };
+      : { reason: 'explained', backend: undefined };
 }
 
 function policyOf({ connections }: Snapshot, { connection }: GatewayUpstream): HostPolicy | undefined {

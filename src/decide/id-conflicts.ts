@@ -27,21 +27,21 @@ export class IdConflicts {
     const id = current === undefined || idPrefix === undefined ? undefined : wantedId(current, idPrefix);
     const claim = current === undefined || id === undefined ? undefined : `${current.connection}\n${id}`;
     const before = this.#byObject.get(key);
-    const rivals = new Set<ObjectKey>();
+    const others = new Set<ObjectKey>();
     for (const touched of new Set([before, claim])) {
       if (touched === undefined) continue;
       if (touched === claim) this.#byId.add(touched, key);
       else this.#byId.delete(touched, key);
-      for (const rival of this.#byId.get(touched)) if (rival !== key) rivals.add(rival);
+      for (const other of this.#byId.get(touched)) if (other !== key) others.add(other);
     }
     if (claim === undefined) this.#byObject.delete(key);
     else this.#byObject.set(key, claim);
-    return rivals;
+    return others;
   }
 
   /** The other objects that want what `key` wants. */
-  rivals(key: ObjectKey): readonly ObjectKey[] {
-    return this.#byId.get(this.#byObject.get(key) ?? '').filter((rival) => rival !== key);
+  others(key: ObjectKey): readonly ObjectKey[] {
+    return this.#byId.get(this.#byObject.get(key) ?? '').filter((other) => other !== key);
   }
 
   /** Every object that wants `id` of `connection`. */

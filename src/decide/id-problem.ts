@@ -21,7 +21,7 @@ export function idProblem(snapshot: Snapshot, object: GatewayUpstream, id: Upstr
 
 /** The object that gets `id`, of those that the connection allows to have it. */
 function winnerFor(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId): GatewayUpstream | undefined {
-  const contenders = snapshot.claims.contenders(object.connection, id);
+  const contenders = snapshot.conflicts.contenders(object.connection, id);
   if (contenders.length < 2) return object;
   const connection = snapshot.connections.get('', object.connection);
   const candidates = contenders.flatMap((key) => {
@@ -31,9 +31,9 @@ function winnerFor(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId):
     const problem = accessOf(snapshot, candidate, candidate.spec.value, connection.spec.value);
     return problem === undefined ? [candidate] : [];
   });
-  const held = snapshot.held(object.connection, id);
-  if (held.known) {
-    const { observed } = held;
+  const content = snapshot.contentOf(object.connection, id);
+  if (content.known) {
+    const { observed } = content;
     // An object whose labels another client's PUT removed must not lose the id as well: the traffic would stop meanwhile.
     const stripped = candidates.find(
       (candidate) =>

@@ -58,6 +58,8 @@ function hasUpstream(
   { idPrefix }: GatewayConnectionSpec,
 ): boolean {
   if (createTimeSeconds(object) !== undefined) return true;
-  const held = snapshot.held(object.connection, wantedId(object, idPrefix) ?? '');
-  return held.known && isOwn(ownershipOf(held.observed, ownerOf(snapshot.clusterId, object), undefined));
+  const content = snapshot.contentOf(object.connection, wantedId(object, idPrefix) ?? '');
+  return (
+    content.known && isOwn(ownershipOf(content.observed, ownerOf(snapshot.clusterId, object), undefined))
+  );
 }

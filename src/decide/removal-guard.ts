@@ -66,11 +66,14 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
   const wanted = new Set(input.desired.map(placeOf));
   const gone = observed
     .filter((node) => !wanted.has(placeOf(node)))
-    .map((node) => ({ node, fate: removalReasonOf(node) }));
+    .map((node) => ({ node, reason: removalReasonOf(node) }));
   const present = new Set(observed.map(placeOf));
   const before = input.lost.filter((place) => !wanted.has(place) && !present.has(place)).length;
   if (!isTooMuch(observed.length + before, desired.length, policy)) {
-    return { ...NOTHING_HELD, lost: gone.flatMap(({ node, fate }) => (fate === 'explained' ? [] : [node])) };
+    return {
+      ...NOTHING_HELD,
+      lost: gone.flatMap(({ node, reason }) => (reason === 'explained' ? [] : [node])),
+    };
   }
   const since = Math.min(input.heldSince ?? now, now);
   if (input.acceptedUntil !== undefined && since <= input.acceptedUntil) return NOTHING_HELD;
@@ -79,8 +82,8 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
     sick: policy.whenExpired === 'Hold' ? Number.POSITIVE_INFINITY : since + policy.holdForMs,
     vanished: since + VANISHED_HOLD_MS,
   };
-  const held = gone.filter(({ fate }) => ends[fate] > now);
-  const until = Math.min(...held.map(({ fate }) => ends[fate]));
+  const held = gone.filter(({ reason }) => ends[reason] > now);
+  const until = Math.min(...held.map(({ reason }) => ends[reason]));
   return {
     held: held.map(({ node }) => node),
     since: held.length === 0 ? undefined : since,

@@ -7,7 +7,7 @@ import type { RemovalReason } from './removal-guard.ts';
 
 /** Why a node would go, and which backend it belongs to as far as that is known. */
 export interface NodeRemoval {
-  readonly fate: RemovalReason;
+  readonly reason: RemovalReason;
   readonly backend: number | undefined;
 }
 
@@ -44,26 +44,26 @@ export function createRemovalReasonOf(
       [];
     for (const { index, isKnown, look } of services) {
       const what = look(node);
-      if (what === 'sick') return { fate: 'sick', backend: index };
+      if (what === 'sick') return { reason: 'sick', backend: index };
       if (what === 'explained') explained = true;
       else if (what !== 'nothing') removedEndpoints.push({ index, isKnown, what });
     }
-    if (explained) return { fate: 'explained', backend: undefined };
+    if (explained) return { reason: 'explained', backend: undefined };
     let vanishedFrom: number | undefined;
     for (const { index, isKnown, what } of removedEndpoints) {
       const departure = departureOf(index, what);
       // What belonged to a Service that is gone, or that this object may not look at any more, goes with it.
       if (departure === 'explained' || (departure === 'vanished' && !isKnown)) {
-        return { fate: 'explained', backend: undefined };
+        return { reason: 'explained', backend: undefined };
       }
       if (departure === 'vanished') vanishedFrom = index;
     }
-    if (vanishedFrom !== undefined) return { fate: 'vanished', backend: vanishedFrom };
-    if (services.some(({ isKnown }) => !isKnown)) return { fate: 'explained', backend: undefined };
+    if (vanishedFrom !== undefined) return { reason: 'vanished', backend: vanishedFrom };
+    if (services.some(({ isKnown }) => !isKnown)) return { reason: 'explained', backend: undefined };
     // The addresses of a Service itself do not vanish: its spec and status say which there are.
     if (services.length > 0 && removedEndpoints.length === 0)
-      return { fate: 'explained', backend: undefined };
-    return { fate: 'vanished', backend: only };
+      return { reason: 'explained', backend: undefined };
+    return { reason: 'vanished', backend: only };
   };
 }
 

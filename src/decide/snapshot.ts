@@ -19,7 +19,7 @@ import type { ReferenceRules } from './references.ts';
 import type { Remembered } from './remembered.ts';
 
 /** What a gateway is known to hold as one id; `known: false` while it was not listed. */
-export type Held =
+export type GatewayContent =
   | { readonly known: true; readonly observed: ObservedUpstream | undefined }
   | { readonly known: false };
 
@@ -45,8 +45,8 @@ export interface Snapshot extends ReferenceRules, CertificateRules {
   readonly registries?: StoreView<ServiceRegistry>;
   /** Absent: nobody watches them. */
   readonly nodes?: StoreView<NodeStored>;
-  readonly claims: IdConflicts;
-  readonly held: (connection: string, id: UpstreamId) => Held;
+  readonly conflicts: IdConflicts;
+  readonly contentOf: (connection: string, id: UpstreamId) => GatewayContent;
   /** By `spec.type` of a GatewayConnection. */
   readonly vendorOf: (type: GatewayConnectionSpec['type']) => GatewayFacts;
   /** The last complete answers about the backends of an object; absent: none are kept. */

@@ -190,8 +190,8 @@ function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts
   return {
     ...options,
     gatewayInfo: (connection) => sessions.info(connection),
-    claims: conflicts,
-    held: (connection, id) => {
+    conflicts,
+    contentOf: (connection, id) => {
       const session = sessions.session(connection);
       return session?.listed === true ? { known: true, observed: session.peek(id) } : { known: false };
     },

@@ -92,7 +92,7 @@ function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
     desired: { action: desired.action, nodes: nodeTexts(desired.upstream.nodes) },
   };
   const state = deps.connectionState(object.connection);
-  const content = deps.held(object.connection, id);
+  const content = deps.contentOf(object.connection, id);
   if (state.kind !== 'usable' || !content.known) return { ...base, observed: 'unknown', guard: { memory } };
   const { observed } = content;
   const { change, ownership, canonical, guard } = planChange(deps, evaluation, object, observed, (upstream) =>

@@ -147,7 +147,7 @@ export class Watches {
     if (event.previous === undefined || event.current === undefined) this.#addOtherNames(namespace.name);
     for (const object of upstreams.byIndex('namespace', namespace.name)) {
       queue.addUpstream(object, PRIORITY.resync);
-      for (const other of conflicts.rivals(keyOf(object))) queue.addKey(other, PRIORITY.resync);
+      for (const other of conflicts.others(keyOf(object))) queue.addKey(other, PRIORITY.resync);
     }
   }
 

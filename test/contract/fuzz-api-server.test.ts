@@ -194,8 +194,8 @@ function writes(
     [upstreams, stores.gatewayconnections, stores.namespaces].some((store) => store.state.state !== 'synced')
   )
     return [];
-  const claims = new IdConflicts();
-  for (const object of upstreams.list()) claims.update(keyOf(object), object, '');
+  const conflicts = new IdConflicts();
+  for (const object of upstreams.list()) conflicts.update(keyOf(object), object, '');
   const snapshot = {
     clusterId: 'c1',
     vendorOf,
@@ -206,8 +206,8 @@ function writes(
       services: stores.services,
       slices: stores.endpointslices,
     }),
-    claims,
-    held: (_connection: string, id: string) => ({ known: true as const, observed: observed.get(id) }),
+    conflicts,
+    contentOf: (_connection: string, id: string) => ({ known: true as const, observed: observed.get(id) }),
     gatewayInfo: () => ({}),
     certificates: new Map(),
     recall: () => undefined,

@@ -96,11 +96,14 @@ export function planStore<T extends Stored>(
 }
 
 /** Which upstream ids the GatewayUpstreams of `stores` want. */
-export function claimsOf({ upstreams, connections }: Pick<Stores, 'upstreams' | 'connections'>): IdConflicts {
-  const claims = new IdConflicts();
+export function conflictsOf({
+  upstreams,
+  connections,
+}: Pick<Stores, 'upstreams' | 'connections'>): IdConflicts {
+  const conflicts = new IdConflicts();
   for (const object of upstreams.list()) {
     const spec = connections.get('', object.connection)?.spec;
-    claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
+    conflicts.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
   }
-  return claims;
+  return conflicts;
 }

@@ -13,7 +13,7 @@ import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstrea
 import type { Verdict } from '../../model/verdict.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
-import { claimsOf } from './kinds.ts';
+import { conflictsOf } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
 import type { GatewayLook, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
 import { withoutSecrets } from './without-secrets.ts';
@@ -63,9 +63,9 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
     onlyNamespaces,
     clusterId,
     vendorOf: catalog.vendor,
-    claims: claimsOf(stores),
+    conflicts: conflictsOf(stores),
     source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
-    held: (connection, id) => {
+    contentOf: (connection, id) => {
       const look = gateways.get(connection);
       return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
     },

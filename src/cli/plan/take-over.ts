@@ -19,7 +19,7 @@ import type { Reference, ServicePortRef } from '../../model/reference.ts';
 import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
-import { claimsOf } from './kinds.ts';
+import { conflictsOf } from './kinds.ts';
 import type { GatewayLook, PlanInput } from './planned.ts';
 
 /** The GatewayUpstream that would take one upstream over, for a human to judge and apply. */
@@ -51,7 +51,7 @@ const MAX_NAME = 63;
 /** What would take over each upstream that no GatewayUpstream has, by connection and id. Pure. */
 export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
   const { stores, gateways } = input;
-  const claims = claimsOf(stores);
+  const conflicts = conflictsOf(stores);
   const writer = new TakeOverWriter(input);
   return [...stores.connections.list()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
@@ -60,7 +60,7 @@ export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
       if (look?.kind !== 'listed') return [];
       return [...look.upstreams.values()]
         .filter((observed) => {
-          const isClaimed = claims.contenders(connection.name, observed.id).length > 0;
+          const isClaimed = conflicts.contenders(connection.name, observed.id).length > 0;
           return !isClaimed && !isMarked(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))

@@ -34,67 +34,67 @@ describe('wantedId', () => {
 });
 
 describe('IdConflicts', () => {
-  const update = (claims: IdConflicts, object: GatewayUpstream, idPrefix: string | undefined = '') =>
-    [...claims.update(keyOf(object), object, idPrefix)].sort();
-  const remove = (claims: IdConflicts, name: string) =>
-    [...claims.update(`shop/${name}`, undefined, '')].sort();
-  const contenders = (claims: IdConflicts, id: string, connection = 'default') =>
-    [...claims.contenders(connection, id)].sort();
+  const update = (conflicts: IdConflicts, object: GatewayUpstream, idPrefix: string | undefined = '') =>
+    [...conflicts.update(keyOf(object), object, idPrefix)].sort();
+  const remove = (conflicts: IdConflicts, name: string) =>
+    [...conflicts.update(`shop/${name}`, undefined, '')].sort();
+  const contenders = (conflicts: IdConflicts, id: string, connection = 'default') =>
+    [...conflicts.contenders(connection, id)].sort();
 
   it('knows who wants an id, and tells the others when that changes', () => {
-    const claims = new IdConflicts();
-    expect(update(claims, upstream('a', { id: 'x' }))).toEqual([]);
-    expect(update(claims, upstream('b', { id: 'x' }))).toEqual(['shop/a']);
-    expect(update(claims, upstream('c', { id: 'x' }))).toEqual(['shop/a', 'shop/b']);
-    expect(contenders(claims, 'x')).toEqual(['shop/a', 'shop/b', 'shop/c']);
-    expect(remove(claims, 'a')).toEqual(['shop/b', 'shop/c']);
-    expect(contenders(claims, 'x')).toEqual(['shop/b', 'shop/c']);
+    const conflicts = new IdConflicts();
+    expect(update(conflicts, upstream('a', { id: 'x' }))).toEqual([]);
+    expect(update(conflicts, upstream('b', { id: 'x' }))).toEqual(['shop/a']);
+    expect(update(conflicts, upstream('c', { id: 'x' }))).toEqual(['shop/a', 'shop/b']);
+    expect(contenders(conflicts, 'x')).toEqual(['shop/a', 'shop/b', 'shop/c']);
+    expect(remove(conflicts, 'a')).toEqual(['shop/b', 'shop/c']);
+    expect(contenders(conflicts, 'x')).toEqual(['shop/b', 'shop/c']);
   });
 
   it('tells those of the old id and of the new one', () => {
-    const claims = new IdConflicts();
+    const conflicts = new IdConflicts();
     for (const [name, id] of [
       ['a', 'x'],
       ['b', 'y'],
       ['c', 'x'],
     ] as const) {
-      update(claims, upstream(name, { id }));
+      update(conflicts, upstream(name, { id }));
     }
-    expect(update(claims, upstream('c', { id: 'y' }))).toEqual(['shop/a', 'shop/b']);
-    expect(contenders(claims, 'x')).toEqual(['shop/a']);
-    expect(contenders(claims, 'y')).toEqual(['shop/b', 'shop/c']);
+    expect(update(conflicts, upstream('c', { id: 'y' }))).toEqual(['shop/a', 'shop/b']);
+    expect(contenders(conflicts, 'x')).toEqual(['shop/a']);
+    expect(contenders(conflicts, 'y')).toEqual(['shop/b', 'shop/c']);
   });
 
   it('keeps connections apart', () => {
-    const claims = new IdConflicts();
-    update(claims, upstream('a', { id: 'x' }));
-    expect(update(claims, upstream('b', { id: 'x', connection: 'edge' }))).toEqual([]);
-    expect(contenders(claims, 'x')).toEqual(['shop/a']);
-    expect(contenders(claims, 'x', 'edge')).toEqual(['shop/b']);
+    const conflicts = new IdConflicts();
+    update(conflicts, upstream('a', { id: 'x' }));
+    expect(update(conflicts, upstream('b', { id: 'x', connection: 'edge' }))).toEqual([]);
+    expect(contenders(conflicts, 'x')).toEqual(['shop/a']);
+    expect(contenders(conflicts, 'x', 'edge')).toEqual(['shop/b']);
   });
 
   it('takes a default id and the same one in a spec for one', () => {
-    const claims = new IdConflicts();
-    update(claims, upstream('a'));
-    expect(update(claims, upstream('b', { id: 'shop.a' }))).toEqual(['shop/a']);
+    const conflicts = new IdConflicts();
+    update(conflicts, upstream('a'));
+    expect(update(conflicts, upstream('b', { id: 'shop.a' }))).toEqual(['shop/a']);
   });
 
   it.each<[string, GatewayUpstream, string | undefined]>([
     ['whose spec is not valid', upstream('b', { id: 'x', broken: true }), ''],
     ['whose connection is gone', upstream('b', { id: 'x' }), undefined],
   ])('forgets the claim of an object %s', (_, object, idPrefix) => {
-    const claims = new IdConflicts();
-    update(claims, upstream('a', { id: 'x' }));
-    update(claims, upstream('b', { id: 'x' }));
-    expect([...claims.update('shop/b', object, idPrefix)]).toEqual(['shop/a']);
-    expect(contenders(claims, 'x')).toEqual(['shop/a']);
-    expect(remove(claims, 'b')).toEqual([]);
+    const conflicts = new IdConflicts();
+    update(conflicts, upstream('a', { id: 'x' }));
+    update(conflicts, upstream('b', { id: 'x' }));
+    expect([...conflicts.update('shop/b', object, idPrefix)]).toEqual(['shop/a']);
+    expect(contenders(conflicts, 'x')).toEqual(['shop/a']);
+    expect(remove(conflicts, 'b')).toEqual([]);
   });
 
   it('knows nothing of an id that nobody wants', () => {
-    const claims = new IdConflicts();
-    expect(contenders(claims, 'x')).toEqual([]);
-    expect(remove(claims, 'a')).toEqual([]);
+    const conflicts = new IdConflicts();
+    expect(contenders(conflicts, 'x')).toEqual([]);
+    expect(remove(conflicts, 'a')).toEqual([]);
   });
 
   it('is the same after any sequence of changes as the objects say', () => {
@@ -105,11 +105,11 @@ describe('IdConflicts', () => {
     });
     fc.assert(
       fc.property(fc.array(change, { maxLength: 20 }), (changes) => {
-        const claims = new IdConflicts();
+        const conflicts = new IdConflicts();
         const wanted = new Map<string, string>();
         for (const { name, id, gone } of changes) {
           const object = upstream(name, id === undefined ? {} : { id });
-          const rivals = gone ? remove(claims, name) : update(claims, object);
+          const rivals = gone ? remove(conflicts, name) : update(conflicts, object);
           const before = wanted.get(name);
           if (gone) wanted.delete(name);
           else wanted.set(name, wantedId(object, '') ?? '');
@@ -119,7 +119,7 @@ describe('IdConflicts', () => {
         }
         for (const id of ['x', 'y', 'shop.a', 'shop.b']) {
           const expected = [...wanted].filter(([, one]) => one === id).map(([name]) => `shop/${name}`);
-          expect(contenders(claims, id)).toEqual(expected.sort());
+          expect(contenders(conflicts, id)).toEqual(expected.sort());
         }
       }),
     );

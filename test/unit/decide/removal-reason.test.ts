@@ -36,7 +36,7 @@ const known = (...endpoints: readonly Endpoint[]): Discovered => ({
 });
 const gone: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: 'gone' };
 
-const fate = (found: readonly Discovered[], departureOf: DepartureOf = () => 'unknown') => {
+const removalOf = (found: readonly Discovered[], departureOf: DepartureOf = () => 'unknown') => {
   const backends: ResolvedBackend[] = found.map((one, index) => ({
     target: target(`s${index}`),
     found: one,
@@ -47,18 +47,18 @@ const fate = (found: readonly Discovered[], departureOf: DepartureOf = () => 'un
   )({ host: '10.0.0.1', port: 8080, weight: 1, priority: 0 });
 };
 
-describe('the fate of a node', () => {
+describe('the removal reason of a node', () => {
   it.each<[string, Partial<Endpoint>, string]>([
     ['listed, not ready', {}, 'sick'],
     ['terminating', { terminating: true }, 'explained'],
     ['terminating and serving', { terminating: true, serving: true }, 'explained'],
     ['ready on another port', { ready: true, port: 9090 }, 'explained'],
   ])('%s: is %s', (_, change, expected) => {
-    expect(fate([known(endpoint('10.0.0.1', change))]).fate).toBe(expected);
+    expect(removalOf([known(endpoint('10.0.0.1', change))]).reason).toBe(expected);
   });
 
   it('takes an endpoint for terminating if any slice says so', () => {
-    expect(fate([known(endpoint('10.0.0.1'), endpoint('10.0.0.1', { terminating: true }))]).fate).toBe(
+    expect(removalOf([known(endpoint('10.0.0.1'), endpoint('10.0.0.1', { terminating: true }))]).reason).toBe(
       'explained',
     );
   });
@@ -68,32 +68,32 @@ describe('the fate of a node', () => {
     ['vanished', 'vanished'],
     ['unknown', 'vanished'],
   ] as const)('not listed, and its departure is %s: %s', (departure, expected) => {
-    expect(fate([known()], () => departure)).toEqual({
-      fate: expected,
+    expect(removalOf([known()], () => departure)).toEqual({
+      reason: expected,
       backend: expected === 'vanished' ? 0 : undefined,
     });
   });
 
   it('is explained where it belonged to a Service that is gone', () => {
     const departureOf: DepartureOf = (backend) => (backend === 1 ? 'vanished' : 'unknown');
-    expect(fate([known(), gone], departureOf).fate).toBe('explained');
-    expect(fate([known(), known()], departureOf)).toEqual({ fate: 'vanished', backend: 1 });
+    expect(removalOf([known(), gone], departureOf).reason).toBe('explained');
+    expect(removalOf([known(), known()], departureOf)).toEqual({ reason: 'vanished', backend: 1 });
   });
 
   it('is explained where nobody knows whose it was, and a Service is gone', () => {
-    expect(fate([known(), gone]).fate).toBe('explained');
-    expect(fate([known(), known()])).toEqual({ fate: 'vanished', backend: undefined });
+    expect(removalOf([known(), gone]).reason).toBe('explained');
+    expect(removalOf([known(), known()])).toEqual({ reason: 'vanished', backend: undefined });
   });
 
   it('is sick where one of two Services lists it as sick, whatever the other one does', () => {
-    expect(fate([known(), known(endpoint('10.0.0.1'))], () => 'explained')).toEqual({
-      fate: 'sick',
+    expect(removalOf([known(), known(endpoint('10.0.0.1'))], () => 'explained')).toEqual({
+      reason: 'sick',
       backend: 1,
     });
   });
 });
 
-describe('the fate of a node of the cluster', () => {
+describe('the removal reason of a node of the cluster', () => {
   const HOST = '192.0.2.1';
   const PORT = 30080;
   const judged = (state: JudgedNode['state'], host: string | undefined = HOST): JudgedNode => ({
@@ -124,7 +124,7 @@ describe('the fate of a node of the cluster', () => {
     { host = HOST, port = PORT } = {},
   ) => {
     const backend: ResolvedBackend = { target: target('s'), found: known(...endpoints), via };
-    return createRemovalReasonOf([backend], departureOf)({ host, port, weight: 1, priority: 0 }).fate;
+    return createRemovalReasonOf([backend], departureOf)({ host, port, weight: 1, priority: 0 }).reason;
   };
   const READY = { ready: true, serving: true };
 
@@ -183,11 +183,12 @@ describe('the fate of a node of the cluster', () => {
   });
 });
 
-describe('the fate of an address of the Service itself', () => {
+describe('the removal reason of an address of the Service itself', () => {
   const via: Via = { kind: 'front', hosts: ['10.96.0.1'], port: 80 };
   const removalReasonOf = (host: string, ...endpoints: readonly Endpoint[]) => {
     const backend: ResolvedBackend = { target: target('s'), found: known(...endpoints), via };
-    return createRemovalReasonOf([backend], () => 'unknown')({ host, port: 80, weight: 1, priority: 0 }).fate;
+    return createRemovalReasonOf([backend], () => 'unknown')({ host, port: 80, weight: 1, priority: 0 })
+      .reason;
   };
 
   it.each<[string, string, readonly Endpoint[], string]>([
@@ -201,6 +202,6 @@ describe('the fate of an address of the Service itself', () => {
 
   it('is explained where the name that a Service stood for is another one', () => {
     const external: Discovered = { state: 'external', host: 'b.example', port: 80, basis: '' };
-    expect(fate([external]).fate).toBe('explained');
+    expect(removalOf([external]).reason).toBe('explained');
   });
 });

@@ -310,10 +310,10 @@ async function apply(
     reporter: noReports,
     log,
   });
-  const claims = new IdConflicts();
+  const conflicts = new IdConflicts();
   for (const object of stores.upstreams.list()) {
     const spec = stores.connections.get('', object.connection)?.spec;
-    claims.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
+    conflicts.update(keyOf(object), object, spec?.ok === true ? spec.value.idPrefix : undefined);
   }
   const states = new ObjectStates(clock);
   const writer: ObjectWriter = {
@@ -331,9 +331,9 @@ async function apply(
     vendorOf,
     onlyNamespaces: [],
     clusterId: CLUSTER,
-    claims,
+    conflicts,
     source: createKubernetesSource(stores),
-    held: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
+    contentOf: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
     gatewayInfo: () => ({}),
     recall: (key) => states.recall(key),
     states,
