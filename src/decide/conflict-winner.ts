@@ -1,3 +1,4 @@
+import { compareText } from '../model/keys.ts';
 import type { ObservedUpstream } from '../model/upstream.ts';
 import { markedAs, markedObject } from './ownership.ts';
 
@@ -37,14 +38,9 @@ export function winnerOf<T extends Contender>(
     named ??
     [...contenders].sort(
       (a, b) =>
-        compare(a.creationTimestamp, b.creationTimestamp) ||
-        compare(a.namespace, b.namespace) ||
-        compare(a.name, b.name),
+        compareText(a.creationTimestamp, b.creationTimestamp) ||
+        compareText(a.namespace, b.namespace) ||
+        compareText(a.name, b.name),
     )[0]
   );
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }

@@ -18,6 +18,7 @@ import type {
 } from '../model/objects.ts';
 import type { Reference } from '../model/reference.ts';
 import type { Stored, StoreView } from '../model/store-view.ts';
+import { aborted } from '../runtime/aborted.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -232,11 +233,4 @@ async function dispatch(reconcilers: Reconcilers, work: Work, signal: AbortSigna
     default:
       return work satisfies never;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise;
 }

@@ -17,3 +17,9 @@ export function splitKey(key: ObjectKey): { readonly namespace: string; readonly
   const [namespace = '', name = ''] = key.split('/');
   return { namespace, name };
 }
+
+/** The order of texts by code units, the same whatever the locale. */
+export function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -3,6 +3,7 @@ import type { Departed, Discovered, RemovalCause, UnknownAnswer } from '../model
 import type { SecretFacts, ServiceRegistry } from '../model/objects.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
 import type { StoreView } from '../model/store-view.ts';
+import { aborted } from '../runtime/aborted.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { RegistryType, SecretKeyRef, SecretValue, ServiceQuery } from './registry.ts';
@@ -63,7 +64,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     );
     if (!signal.aborted) {
       for (const { name } of registries.list()) this.#update(name);
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      await aborted(signal);
     }
     for (const name of [...this.#instances.keys()]) this.#end(name);
     await Promise.all(this.#running);

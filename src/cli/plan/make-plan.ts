@@ -7,7 +7,7 @@ import { markedObject } from '../../decide/ownership.ts';
 import { planChange } from '../../decide/plan-change.ts';
 import type { Snapshot } from '../../decide/snapshot.ts';
 import { kubeTime } from '../../decide/status.ts';
-import { splitKey } from '../../model/keys.ts';
+import { compareText, splitKey } from '../../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../../model/objects.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
@@ -51,7 +51,7 @@ export function makePlan(input: PlanInput): Plan {
             ? { connection, known: true }
             : { connection, known: false, message: look.message },
       )
-      .sort((a, b) => compare(a.connection, b.connection)),
+      .sort((a, b) => compareText(a.connection, b.connection)),
     upstreams: shown,
   };
 }
@@ -349,14 +349,9 @@ function isAskedFor(only: readonly string[], { namespace, name }: PlannedUpstrea
 
 function inOrder(a: PlannedUpstream, b: PlannedUpstream): number {
   return (
-    compare(a.connection, b.connection) ||
-    compare(a.object.namespace, b.object.namespace) ||
-    compare(a.object.name, b.object.name) ||
-    compare(a.upstreamId ?? '', b.upstreamId ?? '')
+    compareText(a.connection, b.connection) ||
+    compareText(a.object.namespace, b.object.namespace) ||
+    compareText(a.object.name, b.object.name) ||
+    compareText(a.upstreamId ?? '', b.upstreamId ?? '')
   );
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }

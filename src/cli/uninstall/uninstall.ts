@@ -1,11 +1,10 @@
 import { CONNECTION_FINALIZER, OPERATOR, UPSTREAM_FINALIZER } from '../../api/group.ts';
-import type { Catalog } from '../../catalog.ts';
 import { listAll } from '../../kube/list-all.ts';
 import { type CustomKind, createObjectWriter } from '../../kube/object-writer.ts';
-import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
-import type { Clock } from '../../runtime/clock.ts';
+import { resourcePath } from '../../kube/transport.ts';
 import { tokenSecret } from '../install/access.ts';
 import { held, nameOf, pathOf, remove } from '../install/applier.ts';
+import type { InstallDeps } from '../install/install.ts';
 import { InstallError } from '../install/install-error.ts';
 import { type Manifest, manifestsOf } from '../install/manifests.ts';
 import { isOwn, OWN_LABEL, otherInstallation } from '../install/other-installation.ts';
@@ -30,13 +29,7 @@ export interface UninstallOptions {
   readonly timeoutMs: number;
 }
 
-export interface UninstallDeps {
-  readonly catalog: Catalog;
-  readonly transport: KubeTransport;
-  readonly clock: Clock;
-  /** One line for the user. */
-  readonly print: (line: string) => void;
-}
+export type UninstallDeps = Omit<InstallDeps, 'kubeConfig'>;
 
 const LOOK_EVERY_MS = 250;
 /** A running operator may put a finalizer back between two looks; one without rights may not. */

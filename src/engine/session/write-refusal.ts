@@ -1,7 +1,7 @@
 import type { GatewayAuthError } from '../../model/errors.ts';
 import type { UpstreamId } from '../../model/upstream.ts';
 
-/** Between two writes of one refused upstream; a corrected Secret makes a new session at once. */
+/** Between two writes of one upstream that was refused (401, 403); a corrected Secret makes a new session at once. */
 export const UNAUTHORIZED_RETRY_MS = 30_000;
 /** Between two writes of upstreams that were refused before. */
 const TRY_EVERY_MS = 1000;

@@ -5,11 +5,10 @@ import {
   WriteRefusedError,
 } from '../../model/errors.ts';
 import type { Result } from '../../runtime/work-queue.ts';
+import { UNAUTHORIZED_RETRY_MS } from '../session/write-refusal.ts';
 
 /** Before refused content is tried again although nothing changed: the gateway may have. */
 export const REJECTED_RETRY_MS = 600_000;
-/** Before a write that was refused by its sender or by chance (401, 403) is tried again. */
-export const UNAUTHORIZED_RETRY_MS = 30_000;
 
 const done: Result = { kind: 'done' };
 export const whenGatewayMayHaveChanged: Result = { kind: 'after', delayMs: REJECTED_RETRY_MS };

@@ -35,12 +35,8 @@ import type { ObjectState } from '../object-state.ts';
 import { confirmedBy } from '../session/confirmation.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
-import {
-  afterFailure,
-  REJECTED_RETRY_MS,
-  UNAUTHORIZED_RETRY_MS,
-  whenGatewayMayHaveChanged,
-} from './after-failure.ts';
+import { UNAUTHORIZED_RETRY_MS } from '../session/write-refusal.ts';
+import { afterFailure, REJECTED_RETRY_MS, whenGatewayMayHaveChanged } from './after-failure.ts';
 import { bind } from './bind.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
 import type { PendingDeletion, RefusedContent } from './pending-deletion.ts';

@@ -3,6 +3,7 @@ import type { Discovered } from '../../model/discovered.ts';
 import { objectKey } from '../../model/keys.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
 import type { StoreView } from '../../model/store-view.ts';
+import { aborted } from '../../runtime/aborted.ts';
 import type { DiscoverySource } from '../source.ts';
 import { RemovedEndpoints } from './removed-endpoints.ts';
 import { resolveEndpoints, resolveService } from './resolve.ts';
@@ -33,8 +34,7 @@ export function createKubernetesSource(stores: KubernetesSourceOptions): Discove
 
     async run(signal) {
       using _listeners = listen(stores, subscriptions, removedEndpoints);
-      if (signal.aborted) return;
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      await aborted(signal);
     },
 
     subscribe: ({ namespace, name }, changed) => subscriptions.add(namespace, name, changed),

@@ -2,6 +2,7 @@ import PQueue from 'p-queue';
 import { z } from 'zod';
 import type { Discovered, RemovalCause } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
+import { aborted } from '../../../src/runtime/aborted.ts';
 import type {
   RegistryOptions,
   RegistryType,
@@ -85,9 +86,7 @@ class ToySource implements DiscoverySource<ServiceQuery> {
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const [service, followed] of this.#followed) this.#start(service, followed);
-    if (!signal.aborted) {
-      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-    }
+    await aborted(signal);
     await Promise.all(this.#polls);
   }
 
