@@ -1,9 +1,38 @@
 import { z } from 'zod';
 import { namespaceSelector } from './namespace-selector.ts';
 import type { RegistrySection } from './registry-section.ts';
-import { conditions, observedGeneration, withRules } from './schema.ts';
+import { conditions, durationBetween, observedGeneration, withRules } from './schema.ts';
 
 const sharedFields = {
+  limits: z
+    .object({
+      concurrentQueries: z
+        .int()
+        .min(1)
+        .max(1000)
+        .default(100)
+        .describe(
+          'Queries that the operator sends to the registry at the same time. A Consul agent accepts 200 connections per client by default.',
+        ),
+      requestsPerSecond: z
+        .int()
+        .min(1)
+        .max(10_000)
+        .optional()
+        .describe('Requests that the operator sends to the registry per second. Default: no limit.'),
+    })
+    .prefault({})
+    .describe('Limits on what the operator asks of the registry.'),
+  requestTimeout: durationBetween('100ms', '60s')
+    .default('5s')
+    .describe(
+      'How long the registry may take to answer a request, beyond the time that it waits for a change.',
+    ),
+  pollInterval: durationBetween('1s', '10m')
+    .default('5s')
+    .describe(
+      'Pause between two requests for the same service. Registries that report changes themselves ignore it.',
+    ),
   allowedNamespaces: namespaceSelector
     .optional()
     .describe('Namespaces whose GatewayUpstreams may use this registry. Absent: none.'),

@@ -17,6 +17,10 @@ export interface Endpoint {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
+  /** Weight that a registry gives it, relative to the others of its backend; absent: all are equal. 0: no traffic. */
+  readonly weight?: number;
+  /** What a registry stores beside it. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** How a Service's port is reached by others than its endpoints' own addresses. */

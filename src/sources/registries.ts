@@ -1,4 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
+import { durationMs } from '../api/schema.ts';
+import type { ServiceRegistrySpec } from '../api/service-registry.ts';
 import type { Departed, Discovered, RemovalCause, UnknownAnswer } from '../model/discovered.ts';
 import type { SecretFacts, ServiceRegistry } from '../model/objects.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
@@ -6,7 +8,7 @@ import type { StoreView } from '../model/store-view.ts';
 import { aborted } from '../runtime/aborted.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
-import type { RegistryType, SecretKeyRef, SecretValue, ServiceQuery } from './registry.ts';
+import type { RegistryLimits, RegistryType, SecretKeyRef, SecretValue, ServiceQuery } from './registry.ts';
 import type { DiscoverySource, SourceChange } from './source.ts';
 
 export interface RegistriesOptions {
@@ -31,6 +33,7 @@ interface Subscription {
 interface Instance {
   readonly type: RegistryType;
   readonly section: unknown;
+  readonly limits: RegistryLimits;
   readonly source: DiscoverySource<ServiceQuery>;
   readonly stop: AbortController;
 }
@@ -115,20 +118,33 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     const type = this.#options.types.find((one) => one.type === value?.type);
     const section = type && (value as Readonly<Record<string, unknown>> | undefined)?.[type.section];
     const before = this.#instances.get(name);
-    if (before === undefined || before.type !== type || !isDeepStrictEqual(before.section, section)) {
+    const limits = value && limitsOf(value);
+    const isSame =
+      before?.type === type &&
+      isDeepStrictEqual(before?.section, section) &&
+      isDeepStrictEqual(before?.limits, limits);
+    if (!isSame) {
       this.#end(name);
-      if (type !== undefined) this.#begin(name, type, section);
+      if (type !== undefined && limits !== undefined) this.#begin(name, { type, section, limits });
     }
     // Whom it allows may have changed.
     this.#notify(name);
   }
 
-  #begin(name: string, type: RegistryType, section: unknown): void {
+  #begin(name: string, { type, section, limits }: Pick<Instance, 'type' | 'section' | 'limits'>): void {
     const { clock, random, log } = this.#options;
-    const secret = (ref: SecretKeyRef) => this.#secret(ref);
-    const source = type.create({ name, section, secret, clock, random, log: log.child({ registry: name }) });
+    const source = type.create({
+      name,
+      section,
+      limits,
+      secret: (ref) => this.#secret(ref),
+      onSecretsChange: (changed) => this.#onSecretsChange(type.secretRefs(section), changed),
+      clock,
+      random,
+      log: log.child({ registry: name }),
+    });
     const stop = new AbortController();
-    this.#instances.set(name, { type, section, source, stop });
+    this.#instances.set(name, { type, section, limits, source, stop });
     const running = source
       .run(stop.signal)
       .catch((err: unknown) => log.error({ err, registry: name }, 'the source of a registry failed'))
@@ -157,6 +173,16 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     for (const { changed } of [...(this.#subscriptions.get(name) ?? [])]) changed('source');
   }
 
+  #onSecretsChange(refs: readonly SecretKeyRef[], changed: () => void): Disposable {
+    const { secrets, operatorNamespace } = this.#options;
+    return secrets.onChange(({ previous, current }) => {
+      const of = current ?? previous;
+      if (of?.namespace !== operatorNamespace) return;
+      const isOther = ({ key }: SecretKeyRef) => previous?.data[key] !== current?.data[key];
+      if (refs.some((ref) => ref.name === of.name && isOther(ref))) changed();
+    });
+  }
+
   #secret({ name, key }: SecretKeyRef): SecretValue {
     const { secrets, operatorNamespace } = this.#options;
     const secret = secrets.get(operatorNamespace, name);
@@ -172,6 +198,15 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
 
 function queryOf({ service, options }: RegistryServiceRef, { type }: Instance): ServiceQuery {
   return { service, options: options[type.section] };
+}
+
+function limitsOf({ limits, requestTimeout, pollInterval }: ServiceRegistrySpec): RegistryLimits {
+  return {
+    concurrentQueries: limits.concurrentQueries,
+    requestsPerSecond: limits.requestsPerSecond,
+    requestTimeoutMs: durationMs(requestTimeout),
+    pollIntervalMs: durationMs(pollInterval),
+  };
 }
 
 function unknown({ registry }: RegistryServiceRef, why: string): UnknownAnswer {

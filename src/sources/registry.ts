@@ -22,6 +22,18 @@ export interface ServiceQuery {
   readonly options: unknown;
 }
 
+/** How much one registry is asked, from the spec of the ServiceRegistry. */
+export interface RegistryLimits {
+  /** Queries at once. */
+  readonly concurrentQueries: number;
+  /** Undefined: no limit. */
+  readonly requestsPerSecond: number | undefined;
+  /** How long the registry may take to answer, beyond the time that it may wait for a change. */
+  readonly requestTimeoutMs: number;
+  /** Pause between two requests for one service, where the registry cannot wait for a change. */
+  readonly pollIntervalMs: number;
+}
+
 export interface RegistryOptions<Registry> {
   /** Name of the ServiceRegistry, for messages. */
   readonly name: string;
@@ -29,6 +41,9 @@ export interface RegistryOptions<Registry> {
   readonly section: Registry;
   /** The value of a Secret's entry now. A source asks again for each request, so that a new value needs no restart. */
   readonly secret: (ref: SecretKeyRef) => SecretValue;
+  /** Calls `changed` when the value of an entry that `secretRefs` names has changed, or may have. */
+  readonly onSecretsChange: (changed: () => void) => Disposable;
+  readonly limits: RegistryLimits;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;

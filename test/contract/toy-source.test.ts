@@ -45,6 +45,14 @@ async function createHarness(): Promise<ToyHarness> {
         harness.token === undefined
           ? { ok: false, message: 'Secret toy does not exist' }
           : { ok: true, value: harness.token },
+      // The toy asks for its token before each request.
+      onSecretsChange: () => ({ [Symbol.dispose]: () => undefined }),
+      limits: {
+        concurrentQueries: 16,
+        requestsPerSecond: undefined,
+        requestTimeoutMs: 200,
+        pollIntervalMs: 5,
+      },
       clock: systemClock,
       random: Math.random,
       log,

@@ -1,16 +1,14 @@
-import { spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { eventually } from '../eventually.ts';
 import { type Binaries, ensureBinaries } from './binaries.ts';
 import { createCertificateAuthority } from './certificates.ts';
 import { type ClusterAccess, createClusterAccess, writeKubeconfig } from './cluster-access.ts';
 import { type Component, ComponentStartError, createComponent } from './component.ts';
 import { freePorts } from './free-ports.ts';
+import { startWatchdog } from './start-watchdog.ts';
 
 export interface ControlPlaneOptions {
   /** Gets the progress of a first build, line by line. Default: standard error. */
@@ -260,31 +258,4 @@ async function isEtcdServing(url: string, name: string): Promise<boolean> {
     signal: AbortSignal.timeout(ETCD_PROBE_MS),
   });
   return answer.ok && (await answer.text()).includes(`"${name}"`);
-}
-
-interface Watchdog {
-  register(pid: number): void;
-  /** Has it clean up now; resolves when it has. */
-  end(): Promise<void>;
-}
-
-function startWatchdog(dir: string): Watchdog {
-  const script = fileURLToPath(new URL('./watchdog.ts', import.meta.url));
-  const watchdog = spawn(process.execPath, [script, dir], {
-    cwd: tmpdir(),
-    // A session of its own: what ends the starter's group or terminal must not end it as well.
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    env: { PATH: '/usr/bin:/bin' },
-  });
-  const gone = once(watchdog, 'exit');
-  // The pipe breaks when somebody ends the watchdog; close() cleans up without it too.
-  watchdog.stdin.on('error', () => undefined);
-  return {
-    register: (pid) => watchdog.stdin.write(`${pid}\n`),
-    async end() {
-      watchdog.stdin.end();
-      await gone;
-    },
-  };
 }

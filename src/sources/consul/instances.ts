@@ -1,0 +1,118 @@
+import { z } from 'zod';
+import { parseIp } from '../../api/ip-address.ts';
+import type { Endpoint } from '../../model/endpoint.ts';
+import type { ConsulBackend } from './schema.ts';
+
+const port = z.int().min(0).max(65_535);
+const taggedAddresses = z.record(z.string(), z.object({ Address: z.string(), Port: port })).nullish();
+
+/** One entry of `/v1/health/service/NAME`, with what the operator reads of it. */
+export const healthEntry = z.object({
+  Node: z.object({ Node: z.string(), Address: z.string() }),
+  Service: z.object({
+    ID: z.string(),
+    Service: z.string(),
+    Address: z.string(),
+    Port: port,
+    Tags: z.array(z.string()).nullish(),
+    Meta: z.record(z.string(), z.string()).nullish(),
+    TaggedAddresses: taggedAddresses,
+    Weights: z.object({ Passing: z.number(), Warning: z.number() }).nullish(),
+  }),
+  Checks: z.array(z.object({ CheckID: z.string(), Status: z.string() })).nullish(),
+});
+
+type HealthEntry = z.output<typeof healthEntry>;
+
+type Status = 'passing' | 'warning' | 'critical' | 'maintenance';
+
+/** What is kept of one instance. */
+export interface ConsulInstance {
+  readonly node: string;
+  readonly nodeAddress: string;
+  readonly address: string;
+  readonly port: number;
+  readonly tagged: Readonly<Record<string, { readonly address: string; readonly port: number }>> | undefined;
+  readonly tags: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly weights: { readonly passing: number; readonly warning: number };
+  readonly status: Status;
+}
+
+const NO_TAGS: readonly string[] = [];
+const NO_METADATA: Readonly<Record<string, string>> = {};
+
+export function instanceOf({ Node, Service, Checks }: HealthEntry): ConsulInstance {
+  const { Weights } = Service;
+  return {
+    node: Node.Node,
+    nodeAddress: Node.Address,
+    address: Service.Address,
+    port: Service.Port,
+    tagged: Service.TaggedAddresses ? taggedOf(Service.TaggedAddresses) : undefined,
+    tags: Service.Tags ?? NO_TAGS,
+    metadata: Service.Meta ?? NO_METADATA,
+    weights: { passing: Weights?.Passing ?? 1, warning: Weights?.Warning ?? 1 },
+    status: statusOf(Checks ?? []),
+  };
+}
+
+function taggedOf(addresses: NonNullable<z.output<typeof taggedAddresses>>): ConsulInstance['tagged'] {
+  return Object.fromEntries(
+    Object.entries(addresses).map(([tag, { Address, Port }]) => [tag, { address: Address, port: Port }]),
+  );
+}
+
+/** The worst of all checks, as Consul aggregates them. Maintenance mode is a critical check with a reserved id. */
+function statusOf(checks: readonly { readonly CheckID: string; readonly Status: string }[]): Status {
+  const isMaintenance = ({ CheckID }: { readonly CheckID: string }) =>
+    CheckID === '_node_maintenance' || CheckID.startsWith('_service_maintenance:');
+  if (checks.some(isMaintenance)) return 'maintenance';
+  const statuses = new Set(checks.map(({ Status }) => Status));
+  if (statuses.has('critical')) return 'critical';
+  return statuses.has('warning') ? 'warning' : 'passing';
+}
+
+/** The endpoints that a backend with `options` wants; instances without an IP address or a port are left out. */
+export function endpointsOf(
+  instances: readonly ConsulInstance[],
+  options: ConsulBackend | undefined,
+): readonly Endpoint[] {
+  const { tags = NO_TAGS, healthy = 'Passing', address: use = 'Service' } = options ?? {};
+  return instances.flatMap((instance) => {
+    if (!tags.every((tag) => instance.tags.includes(tag))) return [];
+    const { address, port: usedPort } = placeOf(instance, use);
+    const ip = parseIp(address);
+    if (ip === undefined) return [];
+    const { status, weights, metadata, node } = instance;
+    const ready = status === 'passing' || (status === 'warning' && healthy === 'PassingOrWarning');
+    return [
+      {
+        address,
+        family: ip.length === 2 ? 'IPv4' : 'IPv6',
+        // Consul writes 0 where an instance has no port.
+        port: usedPort === 0 ? undefined : usedPort,
+        node,
+        ready,
+        serving: ready,
+        terminating: status === 'maintenance',
+        weight: status === 'warning' ? weights.warning : weights.passing,
+        metadata,
+      } satisfies Endpoint,
+    ];
+  });
+}
+
+interface Place {
+  readonly address: string;
+  readonly port: number;
+}
+
+function placeOf(instance: ConsulInstance, use: ConsulBackend['address']): Place {
+  const { address, port: servicePort, nodeAddress, tagged } = instance;
+  const own = { address: address === '' ? nodeAddress : address, port: servicePort };
+  if (use === 'Service') return own;
+  const tag = use.toLowerCase();
+  const candidates = [tag, `${tag}_ipv4`, `${tag}_ipv6`].map((one) => tagged?.[one]);
+  return candidates.find((one) => one !== undefined && one.address !== '') ?? own;
+}

@@ -1,0 +1,165 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { z } from 'zod';
+import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
+import type { RegistryOptions, ServiceQuery } from '../registry.ts';
+import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import {
+  type InstancesAnswer,
+  type InstancesRequest,
+  RegistryError,
+  type RegistryProtocol,
+} from '../registry-source/protocol.ts';
+import { type ConsulInstance, endpointsOf, healthEntry, instanceOf } from './instances.ts';
+import type { ConsulBackend, ConsulSection } from './schema.ts';
+
+/** Consul's index of the answer; the next query waits for a higher one. */
+type Index = number;
+
+/** A blocking query may take this part of its wait longer: Consul spreads the wake-ups. */
+const WAIT_JITTER = 1 / 16;
+
+/** Asks one service per request by blocking queries of `/v1/health/service/NAME`. */
+export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
+  readonly type = 'Consul';
+  readonly blocking = true;
+  readonly #section: ConsulSection;
+  readonly #http: RegistryHttp;
+
+  constructor({ section, secret, limits }: RegistryOptions<ConsulSection>) {
+    this.#section = section;
+    this.#http = new RegistryHttp({
+      registry: { secret },
+      tls: section.tls,
+      maxConnections: limits.concurrentQueries,
+    });
+  }
+
+  key({ service }: ServiceQuery): string {
+    return service;
+  }
+
+  async ask(
+    request: InstancesRequest<Index>,
+    signal: AbortSignal,
+  ): Promise<InstancesAnswer<ConsulInstance, Index>> {
+    const answer = await this.#query(request, 'default', signal);
+    const { cursor } = request;
+    // The server lags behind the one that answered before, or the cluster was restored: only its leader knows which.
+    if (cursor !== undefined && answer.cursor < cursor) {
+      return await this.#query({ ...request, cursor: undefined, waitMs: 0 }, 'consistent', signal);
+    }
+    return answer.cursor === cursor ? { instances: undefined, cursor } : answer;
+  }
+
+  endpoints(instances: readonly ConsulInstance[], options: unknown) {
+    return endpointsOf(instances, options as ConsulBackend | undefined);
+  }
+
+  close(): void {
+    this.#http.close();
+  }
+
+  async #query(
+    { query, server, cursor, waitMs, timeoutMs }: InstancesRequest<Index>,
+    consistency: 'default' | 'consistent',
+    signal: AbortSignal,
+  ): Promise<InstancesAnswer<ConsulInstance, Index>> {
+    const { tokenSecretRef } = this.#section;
+    const token = tokenSecretRef === undefined ? undefined : this.#http.secret(tokenSecretRef);
+    const instances: ConsulInstance[] = [];
+    const decoder = new TextDecoder('utf-8', { fatal: true });
+    const response = await this.#http
+      .client()
+      .list(
+        {
+          url: this.#url(server, query.service, waitMs > 0 ? { cursor, waitMs } : undefined, consistency),
+          timeoutMs: timeoutMs + waitMs * (1 + WAIT_JITTER),
+          headers: token === undefined ? {} : { 'x-consul-token': token },
+          take: (item) => instances.push(instanceOf(parsed(item, decoder, server))),
+        },
+        signal,
+      )
+      .catch((error: unknown) => {
+        throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
+      });
+    assertComplete(response, server, token !== undefined);
+    return { instances, cursor: indexOf(response.headers, server) };
+  }
+
+  #url(
+    server: URL,
+    service: string,
+    blocking: { readonly cursor: Index | undefined; readonly waitMs: number } | undefined,
+    consistency: 'default' | 'consistent',
+  ): URL {
+    const { datacenter, namespace, partition } = this.#section;
+    const url = new URL(server);
+    url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/health/service/${encodeURIComponent(service)}`;
+    const set = (name: string, value: string | undefined) => {
+      if (value !== undefined) url.searchParams.set(name, value);
+    };
+    set('dc', datacenter);
+    set('ns', namespace);
+    set('partition', partition);
+    if (consistency === 'consistent') set('consistent', '');
+    if (blocking?.cursor !== undefined) {
+      set('index', `${blocking.cursor}`);
+      set('wait', `${Math.ceil(blocking.waitMs)}ms`);
+    }
+    return url;
+  }
+}
+
+function parsed(
+  item: Buffer,
+  decoder: { decode(item: Buffer): string },
+  server: URL,
+): z.output<typeof healthEntry> {
+  try {
+    return healthEntry.parse(JSON.parse(decoder.decode(item)));
+  } catch {
+    throw new RegistryError('InvalidAnswer', 'server', {
+      problem: `${server.host} sent an instance that is not valid`,
+      remedy: 'check that the URL in servers is that of a Consul agent',
+    });
+  }
+}
+
+/** Throws unless the answer has every instance of the service. */
+function assertComplete(
+  response: HttpResponse | ListResponse,
+  server: URL,
+  hasToken: boolean,
+): asserts response is ListResponse {
+  const { status, headers } = response;
+  if (status === 401 || status === 403) {
+    throw new RegistryError('Unauthorized', 'registry', {
+      problem: `Consul at ${server.host} rejected the ${hasToken ? 'token' : 'request without a token'} (${status})`,
+      remedy: hasToken
+        ? 'correct the token in the Secret of consul.tokenSecretRef, or grant it service:read and node:read'
+        : 'set consul.tokenSecretRef',
+    });
+  }
+  if (status !== 200) {
+    throw new RegistryError('ServerError', 'server', { problem: `${server.host} answered HTTP ${status}` });
+  }
+  // Without the first header a list that ACLs emptied looks like a service without instances.
+  const isFiltered = headers['x-consul-results-filtered-by-acls'] === 'true';
+  const isAnonymous = !hasToken && headers['x-consul-default-acl-policy'] === 'deny';
+  if (isFiltered || isAnonymous) {
+    throw new RegistryError('Filtered', 'registry', {
+      problem: 'Consul left out instances because of its ACLs',
+      remedy: `${hasToken ? 'grant the token' : 'set consul.tokenSecretRef to a token with'} service:read and node:read for this service`,
+    });
+  }
+}
+
+function indexOf(headers: IncomingHttpHeaders, server: URL): Index {
+  const index = Number(headers['x-consul-index']);
+  // Consul's documentation: an index must be greater than zero.
+  if (Number.isSafeInteger(index) && index > 0) return index;
+  throw new RegistryError('InvalidAnswer', 'server', {
+    problem: `${server.host} answered without the header X-Consul-Index`,
+    remedy: 'check that the URL in servers is that of a Consul agent',
+  });
+}

@@ -1,0 +1,22 @@
+import type { RegistryType } from '../registry.ts';
+import { RegistrySource } from '../registry-source/registry-source.ts';
+import { ConsulProtocol } from './protocol.ts';
+import { type ConsulSection, consulBackend, consulRegistry } from './schema.ts';
+
+/** The registry type `Consul`. */
+export const consul: RegistryType<ConsulSection> = {
+  type: 'Consul',
+  section: 'consul',
+  registrySchema: consulRegistry,
+  backendSchema: consulBackend,
+  secretRefs: ({ tokenSecretRef, tls }) => [
+    ...(tokenSecretRef === undefined ? [] : [tokenSecretRef]),
+    ...(tls?.caSecretRef === undefined ? [] : [tls.caSecretRef]),
+  ],
+  create: (options) =>
+    new RegistrySource({
+      protocol: new ConsulProtocol(options),
+      servers: options.section.servers.map((server) => new URL(server)),
+      registry: options,
+    }),
+};

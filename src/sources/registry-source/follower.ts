@@ -1,0 +1,226 @@
+import type { Departed, Discovered, RemovalCause } from '../../model/discovered.ts';
+import type { Endpoint } from '../../model/endpoint.ts';
+import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { ServiceQuery } from '../registry.ts';
+import type { SourceChange } from '../source.ts';
+import { type InstancesAnswer, RegistryError, type RegistryProtocol } from './protocol.ts';
+import { type QuerySlots, SlotNeeded } from './query-slots.ts';
+import { RemovedInstances } from './removed-instances.ts';
+import type { Servers } from './servers.ts';
+
+/** After this long without an answer for a service, its last answer no longer counts as current. */
+export const PROOF_OF_LIFE_MS = 60_000;
+
+const RETRY = { baseMs: 500, factor: 2, maxMs: 15_000, jitter: 0.5 } as const;
+
+/** Reason with which queries are ended because a credential has changed. */
+export class CredentialsChanged extends Error {
+  override readonly name = 'CredentialsChanged';
+}
+
+/** What all followers of one registry share. */
+export interface FollowerDeps<Instance, Cursor> {
+  /** Name of the ServiceRegistry. */
+  readonly name: string;
+  readonly protocol: RegistryProtocol<Instance, Cursor>;
+  readonly servers: Servers;
+  readonly slots: QuerySlots;
+  readonly limitRate: <T>(request: () => Promise<T>) => Promise<T>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly requestTimeoutMs: number;
+  readonly pollIntervalMs: number;
+  /** Aborts when a credential changes; another signal takes its place then. */
+  readonly credentials: () => AbortSignal;
+  /** Aborts when the registry answers again after no server did; another signal takes its place then. */
+  readonly recovery: () => AbortSignal;
+  readonly answered: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** Keeps the last answer for one service of one registry, and asks for the next one. */
+export class Follower<Instance, Cursor> {
+  readonly #deps: FollowerDeps<Instance, Cursor>;
+  readonly #query: ServiceQuery;
+  readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
+  readonly #stop = new AbortController();
+  readonly #backoff: Backoff;
+  readonly #removed = new RemovedInstances();
+  #cursor: Cursor | undefined;
+  /** Of the last complete answer. */
+  #instances: readonly Instance[] | undefined;
+  /** Of the last complete answer, without the filters of any backend. */
+  #endpoints: readonly Endpoint[] = [];
+  /** The service had an instance at some time. */
+  #wasSeen = false;
+  /** Why the last complete answer is not current. */
+  #problem: string | undefined;
+  #isBeginning = true;
+  /** By the options of a backend: what `read` made of the last answer. */
+  #views = new Map<string, Discovered>();
+
+  constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
+    this.#deps = deps;
+    this.#query = query;
+    this.#backoff = createBackoff({ ...RETRY, random: deps.random });
+  }
+
+  get isUnused(): boolean {
+    return this.#listeners.size === 0;
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    return this.#endpoints;
+  }
+
+  listen(changed: (what: SourceChange) => void): Disposable {
+    const token = Symbol('listener');
+    this.#listeners.set(token, changed);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(token) };
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  read(options: unknown): Discovered {
+    const key = JSON.stringify(options ?? null);
+    const known = this.#views.get(key);
+    if (known !== undefined) return known;
+    const view = this.#view(options, key);
+    this.#views.set(key, view);
+    return view;
+  }
+
+  cause(departed: Departed): RemovalCause {
+    return this.#removed.cause(departed);
+  }
+
+  /** Asks until the signal aborts, or `stop` is called. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stopped = AbortSignal.any([signal, this.#stop.signal]);
+    while (!stopped.aborted) {
+      try {
+        await this.#turn(stopped);
+      } catch (error) {
+        if (stopped.aborted) return;
+        throw error;
+      }
+    }
+  }
+
+  /** One complete answer or one failure, and the pause after it. */
+  async #turn(stopped: AbortSignal): Promise<void> {
+    const { clock, credentials, failed, pollIntervalMs, protocol, random, recovery } = this.#deps;
+    const recovered = recovery();
+    try {
+      this.#take(await this.#inTime(stopped));
+      this.#backoff.reset();
+      if (protocol.blocking) return;
+      // Without jitter all services of a registry would be asked for at the same moment.
+      await clock.sleep(pollIntervalMs * (0.9 + 0.2 * random()), AbortSignal.any([stopped, credentials()]));
+    } catch (error) {
+      if (stopped.aborted) throw error;
+      if (error instanceof SlotNeeded || error instanceof CredentialsChanged) return;
+      failed(error);
+      const isServer = error instanceof RegistryError && error.scope === 'server';
+      this.#lose(error instanceof RegistryError ? error.message : 'internal error, see the operator log');
+      const again = AbortSignal.any([stopped, credentials(), ...(isServer ? [recovered] : [])]);
+      await clock.sleep(this.#backoff.next(), again).catch(() => stopped.throwIfAborted());
+    }
+  }
+
+  /** While this waits for a slot or an answer for too long, the last answer stops being current. */
+  async #inTime(stopped: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
+    using _timer = this.#deps.clock.setTimer(PROOF_OF_LIFE_MS, () =>
+      this.#lose(`no answer within ${PROOF_OF_LIFE_MS / 1000} s`),
+    );
+    using slot = await this.#deps.slots.acquire(stopped);
+    return await this.#ask(slot.waitMs, AbortSignal.any([stopped, slot.needed, this.#deps.credentials()]));
+  }
+
+  /** Tries each server once, beginning with the one that answered last. */
+  async #ask(longestWaitMs: number, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
+    const { answered, limitRate, protocol, requestTimeoutMs: timeoutMs, servers } = this.#deps;
+    // After a problem the answer must come at once: it says that the registry is back.
+    let waitMs = this.#problem === undefined && this.#cursor !== undefined ? longestWaitMs : 0;
+    for (let left = servers.count; ; left -= 1) {
+      const server = servers.current;
+      const request = { query: this.#query, server, cursor: this.#cursor, waitMs, timeoutMs };
+      try {
+        const answer = await limitRate(() => protocol.ask(request, signal));
+        answered();
+        return answer;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof RegistryError) || error.scope === 'registry') throw error;
+        servers.failed(server);
+        if (left === 1) throw error;
+        waitMs = 0;
+      }
+    }
+  }
+
+  #take({ instances, cursor }: InstancesAnswer<Instance, Cursor>): void {
+    this.#cursor = cursor;
+    const isCurrent = this.#problem === undefined && !this.#isBeginning;
+    if (instances === undefined && isCurrent) return;
+    this.#problem = undefined;
+    this.#isBeginning = false;
+    if (instances !== undefined) this.#replace(instances);
+    this.#changed();
+  }
+
+  #replace(instances: readonly Instance[]): void {
+    const endpoints = this.#deps.protocol.endpoints(instances, undefined);
+    this.#removed.note(this.#endpoints, endpoints);
+    this.#instances = instances;
+    this.#endpoints = endpoints;
+    if (instances.length > 0) this.#wasSeen = true;
+  }
+
+  #lose(problem: string): void {
+    if (this.#problem === problem) return;
+    this.#problem = problem;
+    this.#isBeginning = false;
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#views = new Map();
+    for (const changed of [...this.#listeners.values()]) changed('instances');
+  }
+
+  #view(options: unknown, key: string): Discovered {
+    const { name, protocol } = this.#deps;
+    const { service } = this.#query;
+    if (this.#isBeginning) {
+      return {
+        state: 'unknown',
+        beginning: true,
+        message: `ServiceRegistry ${name} has not answered for service ${service} yet`,
+      };
+    }
+    if (this.#problem !== undefined || this.#instances === undefined) {
+      return {
+        state: 'unknown',
+        beginning: false,
+        message: `ServiceRegistry ${name} gave no complete answer for service ${service} (${this.#problem}). The gateway's current nodes are unchanged`,
+      };
+    }
+    if (!this.#wasSeen) {
+      return {
+        state: 'absent',
+        reason: 'ServiceNotFound',
+        message: `ServiceRegistry ${name} has no service ${service}: register an instance or correct the name`,
+      };
+    }
+    return {
+      state: 'known',
+      endpoints: protocol.endpoints(this.#instances, options),
+      preferredFamily: 'IPv4',
+      basis: `${protocol.type} ${name} ${service} ${key}`,
+    };
+  }
+}

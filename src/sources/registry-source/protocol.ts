@@ -1,0 +1,63 @@
+import type { Endpoint } from '../../model/endpoint.ts';
+import { type Complaint, complaintText } from '../../model/errors.ts';
+import type { ServiceQuery } from '../registry.ts';
+
+/** One request for the instances of a service. */
+export interface InstancesRequest<Cursor> {
+  readonly query: ServiceQuery;
+  /** Base URL of the server, without credentials. */
+  readonly server: URL;
+  /** What the last complete answer came with; undefined before the first one. */
+  readonly cursor: Cursor | undefined;
+  /** How long the registry may wait for a change before it answers, in milliseconds. 0: it answers at once. */
+  readonly waitMs: number;
+  /** How long an answer may take beyond `waitMs`, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export interface InstancesAnswer<Instance, Cursor> {
+  /** Every instance of the service, whatever its state; undefined: nothing has changed since the cursor. */
+  readonly instances: readonly Instance[] | undefined;
+  readonly cursor: Cursor;
+}
+
+/**
+ * How one type of registry is asked. `RegistrySource` does everything else: subscriptions, pauses, fail-over, limits.
+ * An implementation keeps no state of a service: what it needs for the next request is in the cursor.
+ */
+export interface RegistryProtocol<Instance, Cursor> {
+  readonly type: string;
+  /** Whether the registry can wait for a change. A registry that cannot is polled. */
+  readonly blocking: boolean;
+  /** Queries with the same key share one subscription. */
+  key(query: ServiceQuery): string;
+  /** Rejects with `RegistryError`, or with the signal's reason. A partial answer must reject. */
+  ask(request: InstancesRequest<Cursor>, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>>;
+  /** The endpoints that a backend with these options wants. */
+  endpoints(instances: readonly Instance[], options: unknown): readonly Endpoint[];
+  /** Closes idle connections. */
+  close(): void;
+}
+
+/** Why a registry did not answer completely; the label `reason` of its error metric. */
+export type RegistryErrorReason =
+  | 'Unreachable'
+  | 'Unauthorized'
+  | 'Filtered'
+  | 'ServerError'
+  | 'InvalidAnswer'
+  | 'SecretMissing';
+
+/** A registry gave no complete answer. Messages hold no key, token or value of the registry. */
+export class RegistryError extends Error {
+  override readonly name = 'RegistryError';
+  readonly reason: RegistryErrorReason;
+  /** `server`: another server may answer. `registry`: no server of this registry would answer differently. */
+  readonly scope: 'server' | 'registry';
+
+  constructor(reason: RegistryErrorReason, scope: RegistryError['scope'], complaint: Complaint) {
+    super(complaintText(complaint));
+    this.reason = reason;
+    this.scope = scope;
+  }
+}

@@ -1,0 +1,150 @@
+import { once } from 'node:events';
+import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+
+/** What keeps a registry from answering completely. */
+export type RegistryFault =
+  | 'closes every connection'
+  | 'answers 500'
+  | 'answers with a web page'
+  | 'truncates its answers'
+  | 'sends bytes that are not UTF-8'
+  | 'sends JSON of another shape'
+  | 'does not answer'
+  | 'accepts and sends nothing but headers';
+
+/** An HTTP proxy on 127.0.0.1 in front of a real registry. It counts requests and breaks them on command. */
+export class FaultProxy implements AsyncDisposable {
+  readonly #target: URL;
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #sockets = new Set<Socket>();
+  readonly #requests = new Map<string, number>();
+  readonly #server = createServer((incoming, response) => this.#handle(incoming, response));
+  #fault: RegistryFault | undefined;
+  #faultsMet = 0;
+  #underWay = 0;
+  #mostUnderWay = 0;
+
+  private constructor(target: URL) {
+    this.#target = target;
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  static async start(target: URL): Promise<FaultProxy> {
+    const proxy = new FaultProxy(target);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** How many requests met a fault so far. */
+  get faultsMet(): number {
+    return this.#faultsMet;
+  }
+
+  /** The most requests that were under way at the same time so far. */
+  get mostUnderWay(): number {
+    return this.#mostUnderWay;
+  }
+
+  /** How many requests came so far whose path ends in `suffix`. */
+  requestsFor(suffix: string): number {
+    return [...this.#requests].reduce((sum, [path, count]) => sum + (path.endsWith(suffix) ? count : 0), 0);
+  }
+
+  /** Ends requests that are under way. Every request meets the fault until it is disposed. */
+  fail(fault: RegistryFault): Disposable {
+    this.#fault = fault;
+    this.cut();
+    const repair = () => {
+      this.#fault = undefined;
+      this.cut();
+    };
+    return { [Symbol.dispose]: repair };
+  }
+
+  /** Closes every connection. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cut();
+    this.#agent.destroy();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #handle(incoming: IncomingMessage, response: ServerResponse): void {
+    const { pathname } = new URL(incoming.url ?? '/', this.#target);
+    this.#requests.set(pathname, (this.#requests.get(pathname) ?? 0) + 1);
+    this.#underWay += 1;
+    this.#mostUnderWay = Math.max(this.#mostUnderWay, this.#underWay);
+    response.once('close', () => {
+      this.#underWay -= 1;
+    });
+    if (this.#fault === undefined) this.#forward(incoming, response);
+    else {
+      this.#faultsMet += 1;
+      misbehave(this.#fault, incoming.socket, response);
+    }
+  }
+
+  #forward(incoming: IncomingMessage, response: ServerResponse): void {
+    const { method, url = '/', headers } = incoming;
+    const outgoing = request(
+      new URL(url, this.#target),
+      { method, headers, agent: this.#agent },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(response);
+      },
+    );
+    outgoing.on('error', () => incoming.socket.destroy());
+    response.once('close', () => outgoing.destroy());
+    incoming.pipe(outgoing);
+  }
+}
+
+/** An answer that Consul could give: its headers are those of a complete one. */
+const HEADERS = { 'content-type': 'application/json', 'x-consul-index': '7000000' };
+
+function misbehave(fault: RegistryFault, socket: Socket, response: ServerResponse): void {
+  switch (fault) {
+    case 'closes every connection':
+      socket.destroy();
+      return;
+    case 'answers 500':
+      response.writeHead(500).end('No cluster leader');
+      return;
+    case 'answers with a web page':
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<html><body>Sign in</body></html>');
+      return;
+    case 'truncates its answers':
+      response.writeHead(200, { ...HEADERS, 'content-length': '1000' });
+      response.write('[');
+      setTimeout(() => socket.destroy(), 5);
+      return;
+    case 'sends bytes that are not UTF-8':
+      response.writeHead(200, HEADERS).end(Buffer.from('[{"Node":{"Node":"\xff\xfe"}}]', 'latin1'));
+      return;
+    case 'sends JSON of another shape':
+      response.writeHead(200, HEADERS).end('[{"unexpected": true}]');
+      return;
+    case 'does not answer':
+      return;
+    case 'accepts and sends nothing but headers':
+      response.writeHead(200, HEADERS);
+      response.flushHeaders();
+      return;
+    default:
+      fault satisfies never;
+  }
+}
