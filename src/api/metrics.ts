@@ -1,111 +1,111 @@
-/** One metric: what Prometheus is told of it, and what the reference documentation is made from. */
+/** One metric. docs/metrics.md is generated from it. */
 interface Definition {
   readonly name: `gateway_upstream_operator_${string}`;
   readonly type: 'gauge' | 'counter' | 'histogram';
-  /** What it means, without a unit that the name has already. */
+  /** What it means. The unit is part of the name. */
   readonly help: string;
   readonly labels: readonly string[];
 }
 
 /**
- * The closed set of metrics of the program; those of the process come besides. No label names an object, but for
- * connections that exist, which are few.
+ * All metrics of the program, besides those of the process. No label contains the name of an object, except of existing
+ * GatewayConnections, which are few.
  */
 export const METRICS = {
   leader: {
     name: 'gateway_upstream_operator_leader',
     type: 'gauge',
-    help: '1 if this replica may write.',
+    help: '1 if this replica is the leader and may write.',
     labels: [],
   },
   readyCheck: {
     name: 'gateway_upstream_operator_ready_check',
     type: 'gauge',
-    help: '1 if this check of /readyz holds.',
+    help: '1 if this check of /readyz passes.',
     labels: ['check'],
   },
   permissionMissing: {
     name: 'gateway_upstream_operator_permission_missing',
     type: 'gauge',
-    help: '1 for each permission that the operator lacks, with the role that should grant it.',
+    help: '1 for each permission that the operator lacks. `role` is the role that should grant it.',
     labels: ['permission', 'role', 'namespace'],
   },
   objects: {
     name: 'gateway_upstream_operator_objects',
     type: 'gauge',
-    help: 'Objects by what their conditions say, as the API server holds them; `connection` is empty where it does not exist. Every replica tells the same.',
+    help: 'Number of objects by the status and reason of their conditions in the API server. `connection` is empty if the GatewayConnection does not exist. Every replica reports the same values.',
     labels: ['kind', 'connection', 'type', 'status', 'reason'],
   },
   dataPlanesLagging: {
     name: 'gateway_upstream_operator_data_planes_lagging',
     type: 'gauge',
-    help: 'Data planes that serve something else than what was written, or cannot be asked, by connections with controlApi.',
+    help: 'Number of data planes that do not serve the last written configuration or do not respond, for each GatewayConnection with controlApi.',
     labels: ['connection'],
   },
   watchAge: {
     name: 'gateway_upstream_operator_watch_age_seconds',
     type: 'gauge',
-    help: 'Time since the API server last sent anything for this watch, bookmarks included.',
+    help: 'Time since the API server last sent an event for this watch, bookmarks included.',
     labels: ['watch'],
   },
   watchLists: {
     name: 'gateway_upstream_operator_watch_lists_total',
     type: 'counter',
-    help: 'Full lists that were begun: at the start, once an hour, and where a watch could not go on.',
+    help: 'Full lists started: when the operator starts, once an hour, and when a watch cannot be resumed.',
     labels: ['watch'],
   },
   watchStarts: {
     name: 'gateway_upstream_operator_watch_starts_total',
     type: 'counter',
-    help: 'Watches that were opened; the API server ends each after some minutes.',
+    help: 'Watches opened. The API server closes each watch after some minutes.',
     labels: ['watch'],
   },
   objectFailures: {
     name: 'gateway_upstream_operator_object_failures_total',
     type: 'counter',
-    help: 'Objects of a watch for which a step failed: read, compare, index or notify. Only that object is affected; the log names it.',
+    help: 'Failures to process an object of a watch, by step: read, compare, index or notify. Only that object is affected. The log names it.',
     labels: ['watch', 'step'],
   },
   queueDepth: {
     name: 'gateway_upstream_operator_queue_depth',
     type: 'gauge',
-    help: 'Keys that wait or run. Queues are `gateway` (one per connection, and one without a connection for upstreams whose connection does not exist), `connections`, `finalizers`, `sets`, `members of` each set, and `status`.',
+    help: 'Number of waiting and running keys. Queues are `gateway` (one for each GatewayConnection, and one for upstreams whose GatewayConnection does not exist), `connections`, `finalizers`, `sets`, `members of` each set, and `status`.',
     labels: ['queue', 'connection'],
   },
   queueWait: {
     name: 'gateway_upstream_operator_queue_wait_seconds',
     type: 'histogram',
-    help: 'How long a key waited in its queue before it was looked at.',
+    help: 'Time that a key waited in its queue before it was processed.',
     labels: ['queue', 'connection'],
   },
   propagation: {
     name: 'gateway_upstream_operator_propagation_seconds',
     type: 'histogram',
-    help: 'From the arrival of a change of endpoints to the answer by which the gateway accepted it, retries and outages included.',
+    help: 'Time from the arrival of an endpoint change until the gateway confirmed the write, retries and outages included.',
     labels: ['connection'],
   },
   writes: {
     name: 'gateway_upstream_operator_writes_total',
     type: 'counter',
-    help: 'Writes to a gateway by operation (put, delete) and outcome: accepted, or the reason why not.',
+    help: 'Writes to a gateway, by operation (put, delete) and outcome: accepted, or the reason for the failure.',
     labels: ['connection', 'operation', 'outcome'],
   },
   writesSuppressed: {
     name: 'gateway_upstream_operator_writes_suppressed_total',
     type: 'counter',
-    help: 'Looks at an object that found nothing to write.',
+    help: 'Reconciliations that found nothing to write.',
     labels: ['connection'],
   },
   errors: {
     name: 'gateway_upstream_operator_errors_total',
     type: 'counter',
-    help: 'Failed requests to a gateway by reason, reads included. InternalError without a connection: a defect, told in the log.',
+    help: 'Failed requests to a gateway, reads included, by reason. InternalError without a connection is a defect in the operator; the log has the details.',
     labels: ['connection', 'reason'],
   },
   statusWrites: {
     name: 'gateway_upstream_operator_status_writes_total',
     type: 'counter',
-    help: 'Writes of a status by kind and outcome: written or failed.',
+    help: 'Status writes, by kind and outcome: written or failed.',
     labels: ['kind', 'outcome'],
   },
 } as const satisfies Readonly<Record<string, Definition>>;

@@ -133,12 +133,12 @@ describe('every fault names its cause and its remedy', () => {
     [
       'a port that is a number in quotes',
       { serviceRef: { name: 'cms', port: '80' } },
-      "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
+      'port must be the number (1 to 65535, without quotes) or the name of a port of the Service, for example 80 or http',
     ],
     [
       'a backend that leads to two places',
       { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
-      'a backend has exactly one of serviceRef, serviceName and addresses',
+      'a backend must set exactly one of serviceRef, serviceName and addresses',
     ],
   ])('kubectl apply refuses %s', async (_, backend, message) => {
     const input = JSON.stringify({

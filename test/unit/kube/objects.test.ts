@@ -189,7 +189,7 @@ describe('apisix.overrides', () => {
     for (const nested of [lists, maps]) {
       expect(problemOf({ x: nested(15) })).toBeUndefined();
       expect(problemOf({ x: nested(16) })).toBe(
-        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the levels below',
+        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the deeper levels',
       );
     }
   });
