@@ -360,14 +360,14 @@ describe('trimCertificateSecret', () => {
     ['has no tls.key', { 'tls.crt': certificate }],
     ['holds no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
     ['holds no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
-    ['holds no PEM key without a password', { 'tls.crt': certificate, 'tls.key': certificate }],
+    ['holds no unencrypted PEM key', { 'tls.crt': certificate, 'tls.key': certificate }],
     [
-      'holds a key that does not belong to its certificate',
+      'holds a key that does not match its certificate',
       { 'tls.crt': certificate, 'tls.key': issue().keyPem },
     ],
     [
       // The first of a chain is the one that is shown.
-      'holds a key that does not belong to its certificate',
+      'holds a key that does not match its certificate',
       { 'tls.crt': authority.certPem + certificate, 'tls.key': key },
     ],
   ])('%s', (message, data) => {
