@@ -228,7 +228,7 @@ async function serveOps(
     metrics,
     ...(debugState ? { debugState: readState } : {}),
   });
-  log.info({ opsHost: host, opsPort: server.port }, 'answering /livez, /readyz and /metrics');
+  log.info({ opsHost: host, opsPort: server.port }, 'serving /livez, /readyz and /metrics');
   return server;
 }
 

@@ -67,10 +67,10 @@ function upstreamState(deps: DebugStateDeps, object: GatewayUpstream): object {
 function problemOf({ log }: DebugStateDeps, { namespace, name }: GatewayUpstream, error: unknown): object {
   // As in the reconciler: a gateway's driver may refuse what it is asked to write.
   if (error instanceof OperatorError) return { reason: error.reason, message: error.message };
-  log.error({ err: error, namespace, name }, 'an object cannot be evaluated for /debug/state');
+  log.error({ err: error, namespace, name }, 'evaluating an object for /debug/state failed');
   return {
     reason: 'InternalError',
-    message: 'the object cannot be evaluated: look at the log of the operator',
+    message: 'the object cannot be evaluated: see the log of the operator',
   };
 }
 

@@ -130,7 +130,8 @@ export class Finalizers {
     this.#note(object, { failures, status, notBefore: clock.monotonic() + delayMs, verdict });
     instruments.failed('', 'FinalizerRefused');
     const { namespace, name } = object;
-    if (!isReported) log.warn({ namespace, name, status }, `a finalizer was not added: ${error.message}`);
+    if (!isReported)
+      log.warn({ namespace, name, status }, `adding a finalizer failed; retrying: ${error.message}`);
     if (isNews && verdict !== undefined) {
       log.warn({ namespace, name, status, reason: verdict.reason }, verdict.message);
       this.#deps.onRefusal(object);
@@ -160,8 +161,8 @@ function finalizerOf(object: GatewayUpstream | GatewayConnection): string {
 function verdictOf(finalizer: string, error: KubeApiError): Verdict {
   const words = shorten(error.message, MAX_WORDS);
   const message = isRefusal(error)
-    ? `The API server refuses to add the finalizer ${finalizer}, without which nothing new is written to the gateway: ${words}. Allow the operator's ServiceAccount to patch metadata.finalizers in the policy or webhook that the message names`
-    : `The finalizer ${finalizer}, without which nothing new is written to the gateway, could not be added: ${words}. Correct the webhook or the part of the API server that the message names; the operator tries again by itself`;
+    ? `The API server denied the finalizer ${finalizer}, which the operator adds before it creates or takes over an upstream: ${words}. Allow the operator's ServiceAccount to patch metadata.finalizers in the policy or webhook that the message names`
+    : `The finalizer ${finalizer}, which the operator adds before it creates or takes over an upstream, could not be added: ${words}. Correct the webhook or API server component that the message names. The operator retries automatically`;
   return { status: 'False', reason: 'FinalizerRefused', message };
 }
 

@@ -86,8 +86,8 @@ export function stateOf({ reflectors, leads, lease, depths }: OperatorState): ob
 function leaseNote(standing: LeaseStanding | undefined): string | undefined {
   if (standing === undefined) return undefined;
   const { role, lease } = standing;
-  if (standing.role === 'standby') return `standby, waits for ${standing.waitsFor}`;
-  return role === 'leader' ? `leads by Lease ${lease}` : `no longer has Lease ${lease}, and ends`;
+  if (standing.role === 'standby') return `standby, waiting for ${standing.waitsFor}`;
+  return role === 'leader' ? `leader, holds Lease ${lease}` : `lost Lease ${lease}, shutting down`;
 }
 
 /** Since the API server was last heard; where it never was, since the process began. */
@@ -104,7 +104,7 @@ function watchCheck(reflector: Reflector): ReadinessCheck {
       if (state !== 'synced' && !(state === 'absent' && reflector.optional)) return `${state}${why}`;
       const silentMs = systemClock.monotonic() - (lastContactAt ?? Number.NEGATIVE_INFINITY);
       return silentMs > WATCH_SILENT_MS
-        ? `no word from the API server for ${Math.round(silentMs / 1000)} s${why}`
+        ? `no data from the API server for ${Math.round(silentMs / 1000)} s${why}`
         : undefined;
     },
   };

@@ -34,7 +34,7 @@ interface UpstreamsWithoutObject {
   /** Ids that the last list showed as this operator's, with or without an object. */
   remaining: ReadonlySet<UpstreamId>;
   /** Those of them whose objects would be in namespaces that this operator does not follow. */
-  unfollowed: ReadonlySet<UpstreamId>;
+  unwatched: ReadonlySet<UpstreamId>;
   /** Ids that stay although their labels do not say so. */
   readonly retained: Set<UpstreamId>;
 }
@@ -73,8 +73,8 @@ export class OrphanCollector {
   }
 
   /** Those of `remaining` whose objects would be in namespaces that this operator does not follow. */
-  unfollowed(connection: string): readonly UpstreamId[] {
-    return [...this.#of(connection).unfollowed].sort();
+  unwatched(connection: string): readonly UpstreamId[] {
+    return [...this.#of(connection).unwatched].sort();
   }
 
   /** The connection is gone. */
@@ -89,7 +89,7 @@ export class OrphanCollector {
       known = {
         suspects: new Set(),
         remaining: new Set(),
-        unfollowed: new Set(),
+        unwatched: new Set(),
         retained: new Set(retained),
       };
       this.#ofConnection.set(connection, known);
@@ -105,7 +105,7 @@ export class OrphanCollector {
     const { suspects: before, retained } = known;
     const suspects = new Set<UpstreamId>();
     const remaining = new Set<UpstreamId>();
-    const unfollowed = new Set<UpstreamId>();
+    const unwatched = new Set<UpstreamId>();
     for (const id of retained) if (!observed.has(id)) retained.delete(id);
     for (const [id, upstream] of observed) {
       const belonging = belongingOf(this.#deps, connection, upstream);
@@ -114,11 +114,11 @@ export class OrphanCollector {
       if (belonging === 'notOurs' || retained.has(id)) continue;
       remaining.add(id);
       if (belonging === 'orphaned') suspects.add(id);
-      if (belonging === 'unknown') unfollowed.add(id);
+      if (belonging === 'unknown') unwatched.add(id);
     }
     known.suspects = suspects;
     known.remaining = remaining;
-    known.unfollowed = unfollowed;
+    known.unwatched = unwatched;
     const confirmed = [...suspects].filter((id) => before.has(id));
     return { confirmed, isUnconfirmed: confirmed.length < suspects.size };
   }
@@ -144,7 +144,7 @@ export class OrphanCollector {
         if (upstream === undefined || !this.#isKnown()) return;
         if (belongingOf(this.#deps, connection, upstream) !== 'orphaned') return;
         await turn.delete('respect', signal);
-        const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
+        const message = `Deleted upstream ${id} from the gateway: its GatewayUpstream no longer exists`;
         log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
         if (object !== undefined) reporter.event(object, { type: 'Normal', reason: 'Deleted', message });
       });
@@ -154,13 +154,13 @@ export class OrphanCollector {
       // The next list finds it again.
       log.info(
         { connection, upstreamId: id, reason: error.reason },
-        `an orphaned upstream stays for now: ${error.message}`,
+        `the orphaned upstream cannot be deleted yet; retrying after the next list: ${error.message}`,
       );
       if (object !== undefined && error.reason === 'InUse') {
         reporter.event(object, {
           type: 'Warning',
           reason: 'InUse',
-          message: `Upstream ${id} belongs to an object that is gone, but cannot be deleted: ${error.message}`,
+          message: `Cannot delete upstream ${id}, whose GatewayUpstream no longer exists: ${error.message}`,
         });
       }
     }

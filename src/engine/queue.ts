@@ -161,10 +161,10 @@ export class EngineQueue {
     if (!mayWrite()) return;
     // The reflectors and readiness report once and in full what the API server answers.
     if (err instanceof KubeApiError) {
-      log.warn({ key, status: err.status }, `a write to the cluster failed: ${err.message}`);
+      log.warn({ key, status: err.status }, `a write to the API server failed; retrying: ${err.message}`);
     } else {
       instruments.failed('', 'InternalError');
-      log.error({ err, key }, 'a reconcile failed; it is tried again');
+      log.error({ err, key }, 'reconcile failed; retrying');
     }
   }
 }

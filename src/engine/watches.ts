@@ -89,7 +89,10 @@ export class Watches {
     const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
     if (this.#started || !required.every(({ state }) => state.state === 'synced')) return;
     this.#started = true;
-    log.info({ upstreams: upstreams.size, connections: connections.size }, 'every kind is listed; working');
+    log.info(
+      { upstreams: upstreams.size, connections: connections.size },
+      'caches synced; starting to reconcile',
+    );
     for (const object of upstreams.list()) tracker.track(object);
     for (const { name } of connections.list()) {
       sessions.update(name);

@@ -20,7 +20,7 @@ export interface ConnectionReconcilerDeps {
   readonly connectionState: (name: string) => ConnectionState;
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
-  readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'unfollowed' | 'forget'>;
+  readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'unwatched' | 'forget'>;
   readonly finalizers: Pick<Finalizers, 'addTo' | 'refusalOf' | 'forget'>;
   readonly verifier: Pick<DataPlaneVerifier, 'status'>;
   readonly writer: ObjectWriter;
