@@ -76,7 +76,7 @@ export class Connections {
       this.#unusable.get(name) ?? {
         kind: 'unusable',
         reason: 'ConnectionNotFound',
-        message: `GatewayConnection ${name} not found`,
+        message: `GatewayConnection ${name} does not exist`,
       }
     );
   }
@@ -141,7 +141,8 @@ export class Connections {
 
   #forgetSeries(name: string): void {
     // It may have been made again meanwhile.
-    if (this.#options.connections.get('', name) === undefined) this.#options.instruments.gone(name);
+    if (this.#options.connections.get('', name) === undefined)
+      this.#options.instruments.connectionDeleted(name);
   }
 
   #start(

@@ -83,7 +83,7 @@ export function waitingFor(
 }
 
 function waiting(kind: Waiting['kind'], cause: string, remedy: string): Waiting {
-  const message = `Waiting to be deleted: ${cause}. ${remedy}`;
+  const message = `Deletion is pending: ${cause}. ${remedy}`;
   return { kind, cause, verdict: { status: 'False', reason: 'InUse', message } };
 }
 

@@ -21,7 +21,7 @@ export interface ConnectionReconcilerDeps {
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
   readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'unwatched' | 'forget'>;
-  readonly finalizers: Pick<Finalizers, 'addTo' | 'refusalOf' | 'forget'>;
+  readonly finalizers: Pick<Finalizers, 'addTo' | 'failureVerdict' | 'forget'>;
   readonly verifier: Pick<DataPlaneVerifier, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;

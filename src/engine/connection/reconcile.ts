@@ -82,7 +82,7 @@ function outcomeOf(
     ready:
       missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
       ending ??
-      deps.finalizers.refusalOf(connection) ??
+      deps.finalizers.failureVerdict(connection) ??
       patternVerdict(connection) ??
       problem ??
       summarize([reachable, authorized], CONNECTION_READY),
