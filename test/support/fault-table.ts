@@ -189,9 +189,9 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'down', gateway.adminUrl);
     },
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://gateway:9180 refused the connection: check that it runs, and that the port is right',
+    message: 'http://gateway:9180 refused the connection: check that it runs and that the port is correct',
     check:
-      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs, and that the port is right.',
+      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs and that the port is correct.',
   },
   {
     symptom: 'A data plane serves its Control API on loopback only: that changes no condition',
@@ -211,9 +211,9 @@ export const FAULTS: readonly Fault[] = [
     on: ['GatewayConnection', 'no-name'],
     arrange: (stage) => connect(stage, 'no-name', 'http://apisix-admin.invalid:9180'),
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://apisix-admin.invalid:9180 is a name that does not resolve: correct spec.apisix.adminUrl',
+    message: 'http://apisix-admin.invalid:9180 has a host name that does not resolve: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://apisix-admin.invalid:9180 is a name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://apisix-admin.invalid:9180 has a host name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'The gateway speaks TLS, and adminUrl begins with http://',
