@@ -648,8 +648,8 @@ describe('TLS', () => {
     ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
     ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
     ['a bad certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
-    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no PEM key'],
-    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no PEM key'],
+    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no unencrypted PEM key'],
+    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no unencrypted PEM key'],
     [
       'a key of another',
       { clientCert: client.certPem, clientKey: server.keyPem },

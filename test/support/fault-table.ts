@@ -58,12 +58,12 @@ export const APPLY_ERRORS: readonly ApplyError[] = [
     symptom: 'Port number in quotes',
     backend: { serviceRef: { name: 'cms', port: '80' } },
     message:
-      "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
+      'port must be the number (1 to 65535, without quotes) or the name of a port of the Service, for example 80 or http',
   },
   {
     symptom: 'Backend with both serviceRef and serviceName',
     backend: { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
-    message: 'a backend has exactly one of serviceRef, serviceName and addresses',
+    message: 'a backend must set exactly one of serviceRef, serviceName and addresses',
   },
 ];
 
@@ -252,7 +252,8 @@ export const FAULTS: readonly Fault[] = [
     on: ['GatewayConnection', 'no-name'],
     arrange: (stage) => connect(stage, 'no-name', 'http://apisix-admin.invalid:9180'),
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://apisix-admin.invalid:9180 has a host name that does not resolve: correct spec.apisix.adminUrl',
+    message:
+      'http://apisix-admin.invalid:9180 has a host name that does not resolve: correct spec.apisix.adminUrl',
     check:
       'gateway: http://apisix-admin.invalid:9180 has a host name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
   },

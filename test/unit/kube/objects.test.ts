@@ -330,7 +330,7 @@ describe('trimNamespace', () => {
     { metadata, status: 'Active' },
     { metadata, status: { phase: 1 } },
   ])('throws at %j: what cannot be read is not empty', (value) => {
-    expect(() => transformNamespace(value)).toThrow('where');
+    expect(() => transformNamespace(value)).toThrow('expected');
   });
 });
 
