@@ -25,7 +25,8 @@ export function createDirectTransport({
     async send({ method, url, headers, body, timeoutMs }, signal) {
       signal.throwIfAborted();
       const isSecure = url.protocol === 'https:';
-      const payload = JSON.stringify(body);
+      const isForm = body instanceof URLSearchParams;
+      const payload = isForm ? body.toString() : JSON.stringify(body);
       const request = (isSecure ? httpsRequest : httpRequest)({
         // urlToHttpOptions() takes a tenth as long as the whole request.
         hostname: url.hostname.replace(/^\[|\]$/g, ''),
@@ -37,7 +38,7 @@ export function createDirectTransport({
         headers: {
           ...headers,
           'user-agent': userAgent,
-          'content-type': 'application/json',
+          'content-type': isForm ? 'application/x-www-form-urlencoded' : 'application/json',
           'content-length': Buffer.byteLength(payload),
         },
       });

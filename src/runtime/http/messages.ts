@@ -16,9 +16,9 @@ export interface BareRequest extends RequestSettings {
 }
 
 export interface RequestWithBody extends RequestSettings {
-  readonly method: 'PUT' | 'PATCH';
-  /** Sent as JSON. */
-  readonly body: object;
+  readonly method: 'PUT' | 'PATCH' | 'POST';
+  /** Sent as JSON, or as a form. */
+  readonly body: object | URLSearchParams;
 }
 
 export type HttpRequest = BareRequest | RequestWithBody;

@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { parseIp } from '../../api/ip-address.ts';
+import type { Endpoint } from '../../model/endpoint.ts';
+import type { NacosBackend } from './schema.ts';
+
+/** One host of a list, with what the operator reads of it. Every API has it in this form. */
+export const nacosHost = z.object({
+  ip: z.string(),
+  port: z.int().min(0).max(65_535),
+  weight: z.number().min(0),
+  healthy: z.boolean(),
+  enabled: z.boolean(),
+  clusterName: z.string().nullish(),
+  metadata: z.record(z.string(), z.string()).nullish(),
+});
+
+type NacosHost = z.output<typeof nacosHost>;
+
+/** What is kept of one instance. */
+export interface NacosInstance {
+  readonly ip: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly healthy: boolean;
+  readonly enabled: boolean;
+  readonly cluster: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+const NO_METADATA: Readonly<Record<string, string>> = {};
+
+export function instanceOf(host: NacosHost): NacosInstance {
+  const { ip, port, weight, healthy, enabled, clusterName, metadata } = host;
+  return {
+    ip,
+    port,
+    weight,
+    healthy,
+    enabled,
+    cluster: clusterName ?? 'DEFAULT',
+    metadata: metadata ?? NO_METADATA,
+  };
+}
+
+/** The endpoints that a backend with `options` wants; instances without an IP address are left out. */
+export function endpointsOf(
+  instances: readonly NacosInstance[],
+  options: NacosBackend | undefined,
+): readonly Endpoint[] {
+  const clusters = options?.clusters;
+  return instances.flatMap(({ ip, port, weight, healthy, enabled, cluster, metadata }) => {
+    if (clusters !== undefined && !clusters.includes(cluster)) return [];
+    const address = parseIp(ip);
+    if (address === undefined) return [];
+    const ready = healthy && enabled;
+    return [
+      {
+        address: ip,
+        family: address.length === 2 ? 'IPv4' : 'IPv6',
+        port: port === 0 ? undefined : port,
+        ready,
+        serving: ready,
+        // An operator of Nacos has taken the instance out of service.
+        terminating: !enabled,
+        weight,
+        metadata,
+      } satisfies Endpoint,
+    ];
+  });
+}

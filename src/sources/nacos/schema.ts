@@ -1,0 +1,54 @@
+import { z } from 'zod';
+import { registryServers, registryTls, secretEntry } from '../registry-source/schema.ts';
+
+const name = (what: string) =>
+  z
+    .string()
+    .min(1)
+    .max(128)
+    .regex(/^[a-zA-Z0-9_.:-]+$/, `${what} may contain letters, digits, "_", ".", ":" and "-"`);
+
+/** The section `nacos` of a ServiceRegistry. */
+export const nacosRegistry = z
+  .object({
+    servers: registryServers('http://nacos.example.com:8848'),
+    usernameSecretRef: secretEntry('username')
+      .optional()
+      .describe(
+        'User name: an entry of a Secret in the namespace of the operator. Set it together with `passwordSecretRef`. Default: anonymous requests.',
+      ),
+    passwordSecretRef: secretEntry('password')
+      .optional()
+      .describe('Password: an entry of a Secret in the namespace of the operator.'),
+    tls: registryTls.optional(),
+    namespaceId: name('namespaceId')
+      .default('public')
+      .describe('Id of the Nacos namespace, not its display name. Default: `public`.'),
+    groups: z
+      .array(name('a group'))
+      .min(1)
+      .max(32)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'set' })
+      .describe('Groups whose services backends may use. Default: all groups.'),
+  })
+  .describe('Nacos over its HTTP API: the client API of version 3, or the older ones on older servers.');
+
+export type NacosSection = z.output<typeof nacosRegistry>;
+
+export const DEFAULT_GROUP = 'DEFAULT_GROUP';
+
+/** The section `nacos` of a backend. */
+export const nacosBackend = z
+  .object({
+    group: name('group').default(DEFAULT_GROUP).describe('Group of the service. Default: `DEFAULT_GROUP`.'),
+    clusters: z
+      .array(name('a cluster'))
+      .min(1)
+      .max(16)
+      .optional()
+      .describe('Only instances of these clusters. Default: all clusters.'),
+  })
+  .describe('Options for a registry of type Nacos.');
+
+export type NacosBackend = z.output<typeof nacosBackend>;
