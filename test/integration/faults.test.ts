@@ -140,7 +140,7 @@ describe('every fault names its cause and its remedy', () => {
     await eventually(async () => {
       const { status, text } = await another.readyz();
       expect(status).toBe(503);
-      expect(text).toContain("the API server refused the operator's credentials (401)");
+      expect(text).toContain("the API server rejected the operator's credentials (401)");
     });
   });
 
@@ -155,7 +155,7 @@ describe('every fault names its cause and its remedy', () => {
       const described = await describeObject(['GatewayUpstream', 'shop/none-ready']);
       expect(described).toMatch(/Reason: +PermissionMissing\n/);
       expect(described).toContain(
-        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Put it back by`,
+        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Run \`gateway-upstream-operator install\``,
       );
     });
     const lines = await check();

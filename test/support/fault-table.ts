@@ -58,12 +58,12 @@ export const APPLY_ERRORS: readonly ApplyError[] = [
     symptom: 'Port number in quotes',
     backend: { serviceRef: { name: 'cms', port: '80' } },
     message:
-      "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
+      'port must be the number (1 to 65535, without quotes) or the name of a port of the Service, for example 80 or http',
   },
   {
     symptom: 'Backend with both serviceRef and serviceName',
     backend: { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
-    message: 'a backend has exactly one of serviceRef, serviceName and addresses',
+    message: 'a backend must set exactly one of serviceRef, serviceName and addresses',
   },
 ];
 
@@ -171,7 +171,7 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'newline', stage.gateway.adminUrl, { secret: 'newline' });
     },
     condition: ready('True', 'Ready'),
-    message: 'The gateway answers and takes the key',
+    message: 'The gateway answers and accepts the key',
     check: 'key: it may read and write',
   },
   {
@@ -229,9 +229,9 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'down', gateway.adminUrl);
     },
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://gateway:9180 refused the connection: check that it runs, and that the port is right',
+    message: 'http://gateway:9180 refused the connection: check that it runs and that the port is correct',
     check:
-      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs, and that the port is right.',
+      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs and that the port is correct.',
   },
   {
     symptom: 'Connection refused: Control API listens on loopback only',
@@ -243,7 +243,7 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'loopback', gateway.adminUrl, { controlApi: { urls: [gateway.controlUrl] } });
     },
     condition: ready('True', 'Ready'),
-    message: 'The gateway answers and takes the key',
+    message: 'The gateway answers and accepts the key',
     check:
       'data plane http://gateway:9180: refused the connection. Remedy: Set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach.',
   },
@@ -252,9 +252,10 @@ export const FAULTS: readonly Fault[] = [
     on: ['GatewayConnection', 'no-name'],
     arrange: (stage) => connect(stage, 'no-name', 'http://apisix-admin.invalid:9180'),
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://apisix-admin.invalid:9180 is a name that does not resolve: correct spec.apisix.adminUrl',
+    message:
+      'http://apisix-admin.invalid:9180 has a host name that does not resolve: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://apisix-admin.invalid:9180 is a name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://apisix-admin.invalid:9180 has a host name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'Connection closed: adminUrl starts with http:// but the gateway uses TLS',
@@ -395,7 +396,7 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'no-connection', to('web'), { connectionRef: { name: 'nowhere' } });
     },
     condition: ready('False', 'ConnectionNotFound'),
-    message: 'There is no GatewayConnection nowhere: create it, or refer to another one in a new object',
+    message: 'GatewayConnection nowhere does not exist: create it, or refer to another one in a new object',
   },
   {
     symptom: 'Namespace not allowed to use the GatewayConnection',
@@ -403,7 +404,7 @@ export const FAULTS: readonly Fault[] = [
     arrange: ({ forbidden }) => upstream(forbidden, 'web', to('web')),
     condition: ready('False', 'NamespaceNotAllowed'),
     message:
-      'GatewayConnection main does not allow namespace forbidden: its owner can add it to spec.allowedNamespaces',
+      'GatewayConnection main does not allow namespace forbidden: ask the platform team to add it to spec.allowedNamespaces',
   },
   {
     symptom: 'Upstream id outside the prefix of the namespace',
@@ -411,7 +412,7 @@ export const FAULTS: readonly Fault[] = [
     arrange: ({ shop }) => upstream(shop, 'bad-id', to('web'), { upstreamId: 'other.web' }),
     condition: ready('False', 'IdNotAllowed'),
     message:
-      'GatewayConnection main takes only upstream ids that begin with "shop." and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any',
+      'GatewayConnection main allows only upstream ids that begin with "shop." and have at least one more character: use such an id in a new object, or ask the platform team to set spec.tenantPolicy.upstreamIds to Any',
   },
   {
     symptom: 'Upstream id already used by another GatewayUpstream',
@@ -423,7 +424,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'IdTaken'),
     message:
-      'GatewayUpstream shop/first has upstream id shop.twice of this connection already: choose another upstreamId in a new object',
+      'GatewayUpstream shop/first already uses upstream id shop.twice in this connection: choose another upstreamId in a new object',
   },
   {
     symptom: 'Upstream already exists in the gateway and belongs to another client',
@@ -435,7 +436,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NotOwned'),
     message:
-      'The gateway already has an upstream shop.squatted, and it carries no labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that one in the gateway',
+      'The gateway already has upstream shop.squatted, and it has no ownership labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that upstream in the gateway',
   },
   {
     symptom: 'adoptionPolicy IfUnowned not allowed',
@@ -443,7 +444,7 @@ export const FAULTS: readonly Fault[] = [
     arrange: ({ shop }) => upstream(shop, 'grabs', to('web'), { adoptionPolicy: 'IfUnowned' }),
     condition: ready('False', 'AdoptionDenied'),
     message:
-      "GatewayConnection main does not allow adoptionPolicy IfUnowned, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow",
+      'GatewayConnection main does not allow adoptionPolicy IfUnowned, which changes upstreams that other clients created: remove it, or ask the platform team to set spec.tenantPolicy.adoption to Allow',
   },
   {
     symptom: 'Upstream not taken over: it has fields that the spec does not set',
@@ -463,7 +464,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NotOwned'),
     message:
-      'Upstream adopting.shop.unstated is not taken over, since it holds labels.team, retries, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway',
+      'Upstream adopting.shop.unstated is not taken over because it has fields that the spec does not set (labels.team, retries): add them to the spec (plan --from-apisix prints them), or remove them in the gateway',
   },
   {
     symptom: 'manage: Nodes with an upstream that does not exist',
@@ -477,7 +478,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UpstreamNotFound'),
     message:
-      'The gateway has no upstream adopting.shop.no-upstream: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on',
+      'The gateway has no upstream adopting.shop.no-upstream, and manage Nodes does not create one: create it in the gateway; the operator writes its nodes after it next lists the upstreams',
   },
   {
     symptom: "manage: Nodes with an upstream that uses the gateway's own discovery",
@@ -495,7 +496,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UsesDiscovery'),
     message:
-      'Upstream adopting.shop.discovered has no nodes to keep, since the gateway finds them by itself (discovery_type, service_name): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes',
+      'Upstream adopting.shop.discovered has no nodes to manage because the gateway discovers them itself (discovery_type, service_name): replace these fields with nodes in the gateway, or take the upstream over with adoptionPolicy IfUnowned instead of manage Nodes',
   },
   {
     symptom: 'Service not found',
@@ -533,7 +534,7 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'none-ready', to('none-ready'));
     },
     condition: ready('True', 'NoReadyEndpoints'),
-    message: 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
+    message: 'No endpoint is ready, so the gateway answers 503: check the Pods behind the Service',
   },
   {
     symptom: 'All Pods become unready at once (RemovalHeld)',
@@ -555,7 +556,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: { type: 'RemovalHeld', status: 'True', reason: 'RemovalHeld' },
     message:
-      'Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway for up to 5m, those that vanished for up to 30s. Look at the Pods. To let them go now: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
+      'Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready for up to 5m, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
   },
   {
     symptom: 'Every backend has weight 0 (NoWeight)',
@@ -565,7 +566,7 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'no-weight', { ...to('no-weight'), weight: 0 });
     },
     condition: ready('True', 'NoWeight'),
-    message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
+    message: 'All backends have weight 0, so the upstream has no nodes: raise the weight of a backend',
   },
   {
     symptom: 'Service in another namespace without a ReferenceGrant',
@@ -587,7 +588,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NodePortMissing'),
     message:
-      'Service shop/no-node-port is of type ClusterIP and has no NodePort for port 80: make it of type NodePort, or choose another addressing mode',
+      'Service shop/no-node-port is of type ClusterIP and has no node port for port 80: change its type to NodePort, or choose another addressing mode',
   },
   {
     symptom: 'Addressing mode Node: the operator does not watch nodes',
@@ -599,7 +600,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('Unknown', 'SourceUnavailable'),
     message:
-      "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+      "Addressing mode Node requires the Nodes of the cluster, which the operator does not watch: set watchNodes to true in the operator's configuration (config.watchNodes in the chart), or choose another mode",
   },
   {
     symptom: 'Addressing mode LoadBalancer: Service without a load balancer address',
@@ -611,7 +612,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NoLoadBalancerAddress'),
     message:
-      'Service shop/no-balancer has no IPv4 address of a load balancer yet: look at its Events, or choose another addressing mode',
+      'Service shop/no-balancer has no IPv4 load balancer address yet: check its Events, or choose another addressing mode',
   },
   {
     symptom: 'Addressing mode ClusterIP: headless Service',
@@ -621,8 +622,7 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'headless', { ...to('headless'), addressing: { mode: 'ClusterIP' } });
     },
     condition: ready('False', 'NoClusterIP'),
-    message:
-      'Service shop/headless is headless and has no address of its own: use addressing mode Pod or DNS',
+    message: 'Service shop/headless is headless and has no cluster IP: use addressing mode Pod or DNS',
   },
   {
     symptom: 'Service of type ExternalName not allowed',
@@ -633,7 +633,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'StaticAddressesDenied'),
     message:
-      'Service shop/external is of type ExternalName, and GatewayConnection main does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow',
+      'Service shop/external is of type ExternalName, and GatewayConnection main does not allow addresses outside the cluster: ask the platform team to set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
     symptom: 'dnsSuffix not allowed',
@@ -647,7 +647,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'StaticAddressesDenied'),
     message:
-      'GatewayConnection main does not allow dnsSuffix "example.com": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow',
+      'GatewayConnection main does not allow dnsSuffix "example.com": remove it, or ask the platform team to set it in spec.addressing of the connection or to set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
     symptom: 'Static addresses not allowed',
@@ -655,7 +655,7 @@ export const FAULTS: readonly Fault[] = [
     arrange: ({ shop }) => upstream(shop, 'addresses', { addresses: [{ host: '192.0.2.1', port: 80 }] }),
     condition: ready('False', 'StaticAddressesDenied'),
     message:
-      'GatewayConnection main does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
+      'GatewayConnection main does not allow backends with addresses: use serviceRef, or ask the platform team to set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
     symptom: 'Static address is a name inside the cluster',
@@ -672,7 +672,7 @@ export const FAULTS: readonly Fault[] = [
       );
     },
     condition: ready('False', 'StaticAddressesDenied'),
-    message: 'private.forbidden is a name inside the cluster: use serviceRef, which follows the Service',
+    message: 'private.forbidden is a cluster-internal name: use serviceRef instead',
   },
   {
     symptom: 'Static address is a loopback address',
@@ -686,7 +686,7 @@ export const FAULTS: readonly Fault[] = [
       ),
     condition: ready('False', 'AddressNotAllowed'),
     message:
-      '127.0.0.1 leads to a loopback address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+      '127.0.0.1 is a loopback address: use another address, or ask the platform team to add it to spec.addresses.allow of the GatewayConnection',
   },
   {
     symptom: 'Secret with the client certificate not found',
@@ -700,7 +700,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret shop/client of type kubernetes.io/tls does not exist: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then the gateway keeps what it has, nodes included',
+      "Secret shop/client of type kubernetes.io/tls does not exist: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then, the gateway's current configuration is unchanged, including its nodes",
   },
   {
     symptom: 'Field not supported by this version of the gateway',
@@ -717,7 +717,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UnsupportedField'),
     message:
-      'spec.tls.verify cannot be used, since APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+      "spec.tls.verify cannot be used because APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
   },
   {
     symptom: 'Gateway rejects the upstream (400)',
@@ -752,7 +752,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'InUse'),
     message:
-      'Waiting to be deleted (can not delete this upstream, route [shop] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force',
+      'Deletion is pending (can not delete this upstream, route [shop] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force',
   },
   {
     symptom: 'syncPolicy Observe: the gateway differs from the spec',
@@ -763,6 +763,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Observed'),
     message:
-      'Nothing is written, since spec.syncPolicy is Observe, and the gateway has no such upstream: status.plan says what Sync would write',
+      'Nothing is written because spec.syncPolicy is Observe, and the upstream in the gateway does not exist: status.plan lists what Sync would write',
   },
 ];

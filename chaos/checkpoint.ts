@@ -1,38 +1,41 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { conditionOf } from '../test/support/workload.ts';
-import { isUntouched, problemOf, staysBehind } from './comparison.ts';
+import { isRetained, isUntouched, problemOf } from './comparison.ts';
 import type { Upstream } from './model.ts';
 import { giveBackKept } from './owners.ts';
 import type { Site } from './site.ts';
 import { membersPath, setPath } from './upstream-set.ts';
 import { pathOf } from './upstreams.ts';
 
-/** Longer than a take-over, the longest pause between two tries of a gateway, and a hold of vanished endpoints together. */
+/** Longer than a leader change, the longest back-off of a gateway and the removal guard's wait together. */
 const WITHIN_MS = 120_000;
-const LOOK_EVERY_MS = 100;
+const CHECK_EVERY_MS = 100;
 
 /**
- * Nothing is broken any more, and nobody changes anything: waits until the gateway and every status show what the model
- * says, and resolves to what does not after a long time. `mayHold`: nodes that a removal guard holds count as right.
+ * Waits, without faults and changes, until the gateway and every status match the model. Resolves to the remaining
+ * differences after the timeout. `allowGuarded`: accept nodes that the removal guard may keep.
  */
-export async function awaitQuiet(
+export async function awaitCheckpoint(
   site: Site,
-  options: { readonly mayHold: boolean },
+  options: { readonly allowGuarded: boolean },
 ): Promise<readonly string[]> {
-  // Not as soon as the object is gone: a request that the gateway was slow to carry out may come after that.
+  // Not immediately after the object is deleted: a slow gateway may still apply an earlier request.
   giveBackKept(site);
   const deadline = performance.now() + WITHIN_MS;
   for (;;) {
     const problems = await problemsOf(site, options);
     if (problems.length === 0) break;
     if (performance.now() > deadline) return problems;
-    await sleep(LOOK_EVERY_MS);
+    await sleep(CHECK_EVERY_MS);
   }
-  site.model.quiet();
+  site.model.checkpoint();
   return [];
 }
 
-async function problemsOf(site: Site, options: { readonly mayHold: boolean }): Promise<readonly string[]> {
+async function problemsOf(
+  site: Site,
+  options: { readonly allowGuarded: boolean },
+): Promise<readonly string[]> {
   const { model, gateway, judge } = site;
   for (const replica of site.replicas) {
     if (!replica.running) await replica.start();
@@ -41,16 +44,16 @@ async function problemsOf(site: Site, options: { readonly mayHold: boolean }): P
   const problems: string[] = [];
   for (const upstream of [...model.upstreams.values()]) {
     const { id, state } = upstream;
-    const held = gateway.get('upstreams', id);
+    const content = gateway.get('upstreams', id);
     if (state === 'deleting') {
-      const problem = await problemOfDeletion(site, upstream, held !== undefined);
+      const problem = await problemOfDeletion(site, upstream, content !== undefined);
       if (problem !== undefined) problems.push(problem);
       continue;
     }
-    const problem = problemOf(model, upstream, held, options);
+    const problem = problemOf(model, upstream, content, options);
     if (problem !== undefined) problems.push(`upstream ${id} ${problem}`);
-    const untold = problem === undefined ? await problemOfStatus(site, upstream) : undefined;
-    if (untold !== undefined) problems.push(untold);
+    const wrongStatus = problem === undefined ? await problemOfStatus(site, upstream) : undefined;
+    if (wrongStatus !== undefined) problems.push(wrongStatus);
   }
   const known = new Set([
     ...model.upstreams.keys(),
@@ -59,27 +62,27 @@ async function problemsOf(site: Site, options: { readonly mayHold: boolean }): P
     ...model.orphans,
   ]);
   for (const id of gateway.ids('upstreams')) {
-    // A backup may bring back one that was to stay when it was made.
-    if (!known.has(id) && !staysBehind(gateway.get('upstreams', id)))
-      problems.push(`upstream ${id} belongs to nobody and is still there`);
+    // A restored backup may contain an upstream that was retained at that time.
+    if (!known.has(id) && !isRetained(gateway.get('upstreams', id)))
+      problems.push(`orphaned upstream ${id} still exists`);
   }
   problems.push(...(await problemsOfSet(site)));
-  judge.look();
+  judge.check();
   return problems;
 }
 
-/** Of its status, and of the objects that are there: those that are missing are missed elsewhere. */
+/** Checks the set's status and unwanted members. Missing members appear as missing upstreams. */
 async function problemsOfSet(site: Site): Promise<readonly string[]> {
   const { items } = (await site.api.get(membersPath(site))) as { readonly items?: readonly Named[] };
   const unknown = (items ?? [])
     .map(({ metadata: { namespace, name } }) => `${namespace}.${name}`)
     .filter((id) => site.model.upstreams.get(id)?.isMember !== true)
-    .map((id) => `${id} is an object of the set, which does not want it`);
+    .map((id) => `${id} is an unwanted member of the set`);
   if (!site.model.set.exists) return unknown;
   const set = await site.api.get(setPath(site));
   const ready = conditionOf(set, 'Ready');
-  const isTold = ready?.status === 'True' && hasNewStatus(set);
-  return isTold ? unknown : [...unknown, `the set has Ready ${ready?.status}/${ready?.reason}`];
+  const isReported = ready?.status === 'True' && hasNewStatus(set);
+  return isReported ? unknown : [...unknown, `the set has Ready ${ready?.status}/${ready?.reason}`];
 }
 
 interface Named {
@@ -92,7 +95,7 @@ function hasNewStatus(object: Readonly<Record<string, unknown>> | undefined): bo
   return generation === observedGeneration;
 }
 
-/** Forgets the object when it is gone and the gateway shows what its policies say. */
+/** Drops the object from the model when it is deleted and the gateway matches its policies. */
 async function problemOfDeletion(
   site: Site,
   upstream: Upstream,
@@ -109,15 +112,15 @@ async function problemOfDeletion(
     return undefined;
   }
   const stays = deletionPolicy === 'Orphan' || syncPolicy !== 'Sync';
-  if (isHeld && !stays) return `upstream ${id} is still there`;
+  if (isHeld && !stays) return `upstream ${id} still exists`;
   if (stays) site.model.orphans.add(id);
   site.model.upstreams.delete(id);
   return undefined;
 }
 
 /**
- * Whoever deletes the contents of a namespace asks the API server which kinds there are. One that has just started may
- * not know ours yet: then the namespace ends, and our objects stay without it and without anybody's wish to delete them.
+ * The namespace controller asks the API server for all kinds. An API server that has just started may not report custom
+ * resources yet. Then the namespace is deleted, and its GatewayUpstreams remain without a deletion timestamp.
  */
 async function deleteLeftBehind(
   site: Site,
@@ -127,7 +130,7 @@ async function deleteLeftBehind(
   const { deletionTimestamp } = (object['metadata'] ?? {}) as { readonly deletionTimestamp?: string };
   if (deletionTimestamp !== undefined) return;
   if ((await site.api.get(`/api/v1/namespaces/${upstream.namespace}`)) !== undefined) return;
-  site.note(`${upstream.namespace} ended without ${upstream.name}, which is deleted by hand`);
+  site.note(`${upstream.namespace} was deleted without ${upstream.name}, which the suite deletes`);
   await site.api.remove(pathOf(upstream));
 }
 
@@ -135,8 +138,8 @@ async function problemOfStatus(site: Site, upstream: Upstream): Promise<string |
   const { id, namespace, name, manage, syncPolicy, backends } = upstream;
   const object = await site.api.get(pathOf(upstream));
   const { deletionTimestamp } = (object?.['metadata'] ?? {}) as { readonly deletionTimestamp?: string };
-  if (object === undefined || deletionTimestamp !== undefined) return `${namespace}/${name} is not there`;
-  if (!hasNewStatus(object)) return `${namespace}/${name} has an old status`;
+  if (object === undefined || deletionTimestamp !== undefined) return `${namespace}/${name} does not exist`;
+  if (!hasNewStatus(object)) return `${namespace}/${name} has an outdated status`;
   if (syncPolicy === 'Observe') return undefined;
   const programmed = conditionOf(object, 'Programmed');
   const resolved = conditionOf(object, 'ResolvedRefs');
