@@ -327,10 +327,10 @@ describe('check', () => {
       });
       await says('older than this program: it lacks spec.limits', INSTALL);
       await serve((properties) => {
-        properties['colour'] = { type: 'string' };
+        properties['color'] = { type: 'string' };
       });
       await says(
-        'newer than this program, which does not know spec.colour',
+        'newer than this program, which does not know spec.color',
         'Run the release of the program that installed the CRD.',
       );
       await serve((properties) => {

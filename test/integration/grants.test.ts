@@ -206,7 +206,7 @@ describe('references into another namespace', () => {
     }
   });
 
-  it('are honoured by an operator that was away when the grant was removed', async () => {
+  it('are honored by an operator that was away when the grant was removed', async () => {
     await grant('all', 'v1beta1');
     await says('several', 'Ready', 'True', 'Ready');
     await operator.stop();

@@ -501,7 +501,7 @@ describe('leader election', () => {
     expect(api.lease?.spec).toEqual(lease);
   });
 
-  it('keeps a Lease that somebody labelled, and makes one again that somebody deleted', async () => {
+  it('keeps a Lease that somebody labeled, and makes one again that somebody deleted', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -631,7 +631,7 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['somebody labelled it meanwhile', held('me'), ''],
+    ['somebody labeled it meanwhile', held('me'), ''],
     ['another one has it meanwhile', held('other'), 'other'],
   ])('looks again before it gives back, where %s', async (_, lease, holder) => {
     const api = new Api();

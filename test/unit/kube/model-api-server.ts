@@ -15,7 +15,7 @@ export interface ModelObject {
 export type Stage = 'first list' | 'second page' | 'watch open' | 'mid-watch' | 'relist';
 
 /** Answers in place of the API server. `tell` writes what would have been answered. */
-export type Misbehaviour = (response: ServerResponse, tell: () => void) => void;
+export type Misbehavior = (response: ServerResponse, tell: () => void) => void;
 
 /**
  * One collection, listed in pages of `limit` and watched, as the API server does it: from a version on, one line per
@@ -31,7 +31,7 @@ export interface ModelApiServer extends AsyncDisposable {
 }
 
 export async function startModelApiServer(
-  misbehave: (stage: Stage) => Misbehaviour | undefined,
+  misbehave: (stage: Stage) => Misbehavior | undefined,
 ): Promise<ModelApiServer> {
   const objects = new Map<string, ModelObject>();
   const history: { readonly version: number; readonly type: string; readonly object: ModelObject }[] = [];
@@ -42,9 +42,9 @@ export async function startModelApiServer(
 
   const line = (event: object) => `${JSON.stringify(event)}\n`;
   const answer = (response: ServerResponse, stage: Stage, tell: () => void) => {
-    const misbehaviour = misbehave(stage);
-    if (misbehaviour === undefined) tell();
-    else misbehaviour(response, tell);
+    const misbehavior = misbehave(stage);
+    if (misbehavior === undefined) tell();
+    else misbehavior(response, tell);
   };
   const record = (type: string, object: ModelObject) => {
     const event = { version, type, object };

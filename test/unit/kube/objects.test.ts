@@ -77,7 +77,7 @@ describe.each(Object.entries(trims))('%s', (_name, trim) => {
 describe('trimGatewayUpstream', () => {
   const spec = { connectionRef: { name: 'edge' }, backends: [{ serviceRef: { name: 'web', port: 80 } }] };
 
-  const labels = { 'gatewayupstream.dev/set': 'labelled' };
+  const labels = { 'gatewayupstream.dev/set': 'labeled' };
   const owner = (extra: object = {}) => ({
     apiVersion: 'gatewayupstream.dev/v1alpha1',
     kind: 'GatewayUpstreamSet',
@@ -90,11 +90,11 @@ describe('trimGatewayUpstream', () => {
   it.each<[string, object, object | undefined]>([
     ['its controller', { labels, ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid', labels }],
     ['its controller, without a label', { ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid' }],
-    ['its label alone', { labels }, { set: 'labelled', uid: undefined }],
+    ['its label alone', { labels }, { set: 'labeled', uid: undefined }],
     [
       'its label, beside an owner that is no controller',
       { labels, ownerReferences: [owner({ controller: false })] },
-      { set: 'labelled' },
+      { set: 'labeled' },
     ],
     ['nothing', {}, undefined],
     ['another kind of controller', { labels, ownerReferences: [owner({ kind: 'Other' })] }, undefined],

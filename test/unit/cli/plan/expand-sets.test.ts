@@ -87,18 +87,18 @@ describe('the GatewayUpstreams of a set, for a plan', () => {
     ]);
   });
 
-  const relabelled = [service('a'), service('b'), made('a'), made('b')];
+  const relabeled = [service('a'), service('b'), made('a'), made('b')];
   const selective = { serviceSelector: { matchLabels: { app: 'x' } } };
 
   it('stay where more would go at once than may', () => {
-    expect(expanded([set(selective), ...relabelled])).toEqual([one('a'), one('b')]);
+    expect(expanded([set(selective), ...relabeled])).toEqual([one('a'), one('b')]);
   });
 
   it('go once that is accepted, or where so many may', () => {
     const going = [one('a', { going: true }), one('b', { going: true })];
     const accepted = { annotations: { 'gatewayupstream.dev/accept-prune': '2026-03-01T00:00:00Z' } };
-    expect(expanded([set(selective, accepted), ...relabelled])).toEqual(going);
-    expect(expanded([set({ ...selective, maxPrunePercent: 100 }), ...relabelled])).toEqual(going);
+    expect(expanded([set(selective, accepted), ...relabeled])).toEqual(going);
+    expect(expanded([set({ ...selective, maxPrunePercent: 100 }), ...relabeled])).toEqual(going);
   });
 
   it('stay as they are where the set is being deleted', () => {

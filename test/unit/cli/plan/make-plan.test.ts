@@ -573,7 +573,7 @@ describe('a plan in print', () => {
     expect(renderPlan(plan({ objects: [], gateway: [strange] }), 'text', false)).not.toContain('\u001b');
   });
 
-  it('has colours when it is told to', () => {
+  it('has colors when it is told to', () => {
     const colored = renderPlan(plan(given), 'text', true);
     expect(colored).toContain('\u001b[32m    + 10.0.0.9:8080');
     expect(colored).toContain('\u001b[31m    - tls');
@@ -713,12 +713,12 @@ describe('a client certificate', () => {
 });
 
 describe('a field that the version of the gateway does not take', () => {
-  const labelled = upstream('web', { labels: { team: 'a'.repeat(65) } });
+  const labeled = upstream('web', { labels: { team: 'a'.repeat(65) } });
   const endpoints = slice({ '10.0.0.2': ready });
 
   it.each(['3.4.0', undefined])('is written to %s', (version) => {
     expect(
-      only({ objects: [labelled, endpoints], ...(version === undefined ? {} : { version }) }),
+      only({ objects: [labeled, endpoints], ...(version === undefined ? {} : { version }) }),
     ).toMatchObject({ action: 'Create', conditions: [] });
   });
 
@@ -727,7 +727,7 @@ describe('a field that the version of the gateway does not take', () => {
     ['no upstream', [], 'The object is not accepted'],
     ['an upstream of somebody else', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
   ])('leaves an older one with %s as it is', (_, gateway, why) => {
-    expect(only({ objects: [labelled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
+    expect(only({ objects: [labeled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
       action: 'None',
       why,
       conditions: [
@@ -744,7 +744,7 @@ describe('a field that the version of the gateway does not take', () => {
 
   it('does not keep traffic alive that is not allowed any more', () => {
     const { action, nodes, fields, conditions } = only({
-      objects: [labelled, endpoints],
+      objects: [labeled, endpoints],
       settings: { allowedNamespaces: { names: ['blog'] } },
       gateway: [held('shop.web', ['10.0.0.1'])],
       version: '3.3.0',
