@@ -138,7 +138,7 @@ function connectParts(options: ControllerOptions): Parts {
     isWanted: (name, id) => gatewayEvents.isWanted(name, id),
     onState: (name, scope) => gatewayEvents.stateChanged(name, scope),
     setConcurrency: (name, concurrency) => queue.setGatewayConcurrency(name, concurrency),
-    onGone: (name) => queue.releaseGateway(name),
+    onDeleted: (name) => queue.releaseGateway(name),
   });
   const connectionState = (name: string) => sessions.state(name);
   const snapshot = snapshotOf(options, sessions, conflicts);

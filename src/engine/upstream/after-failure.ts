@@ -5,7 +5,7 @@ import {
   WriteRefusedError,
 } from '../../model/errors.ts';
 import type { Result } from '../../runtime/work-queue.ts';
-import { UNAUTHORIZED_RETRY_MS } from '../session/write-refusal.ts';
+import { UNAUTHORIZED_RETRY_MS } from '../session/write-rejection.ts';
 
 /** Before refused content is tried again although nothing changed: the gateway may have. */
 export const REJECTED_RETRY_MS = 600_000;

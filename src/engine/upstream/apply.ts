@@ -35,7 +35,7 @@ import type { ObjectState } from '../object-state.ts';
 import { confirmedBy } from '../session/confirmation.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
-import { UNAUTHORIZED_RETRY_MS } from '../session/write-refusal.ts';
+import { UNAUTHORIZED_RETRY_MS } from '../session/write-rejection.ts';
 import { afterFailure, REJECTED_RETRY_MS, whenGatewayMayHaveChanged } from './after-failure.ts';
 import { bind } from './bind.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
@@ -133,7 +133,7 @@ class Application {
     let decision = decide(observed);
     if (isTakeOver(decision.change)) {
       // A field that another client added since the last read must not be overwritten unread.
-      observed = await lock.ask(signal);
+      observed = await lock.readFresh(signal);
       decision = decide(observed);
     }
     this.#desired = decision.desired;

@@ -97,7 +97,7 @@ async function tryDeletion(
     await session.exclusive(id, async (lock) => {
       // A deletion cannot be repaired: the present owner of the upstream counts, not the one that was seen last.
       const known = session.peek(id);
-      const observed = await lock.ask(signal);
+      const observed = await lock.readFresh(signal);
       isDrifted = known !== undefined && observed !== undefined && known.canonical !== observed.canonical;
       const change = planDeletion(deps, object, plan, observed);
       if (change.kind === 'mark') await lock.mark(change.owner, signal);

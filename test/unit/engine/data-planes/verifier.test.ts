@@ -137,7 +137,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     onChange,
   });
   open.push(proof);
-  proof.follow('default');
+  proof.update('default');
   await settle();
   const add = (name: string, spec?: object) => {
     const object = upstream(name, spec);
@@ -439,7 +439,7 @@ describe('nothing is asked', () => {
     await clock.advance(10_000);
     expect(told.get('web')).toEqual({ total: 2, current: 2 });
     connections.upsert(connection(undefined, '2'));
-    proof.follow('default');
+    proof.update('default');
     planes.take();
     expect(told.get('web')).toBeUndefined();
     expect(proof.status('default')).toBeUndefined();
@@ -531,7 +531,7 @@ describe('data planes behind a Service', () => {
   it('are followed no more when the connection names them', async () => {
     const { proof, connections, source } = await start({ controlApi: SERVICE });
     connections.upsert(connection({ urls: [A] }, '2'));
-    proof.follow('default');
+    proof.update('default');
     await settle();
     expect(source.ended).toBe(1);
     expect(proof.status('default')).toEqual({ total: 1, reachable: 1 });

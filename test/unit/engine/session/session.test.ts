@@ -152,7 +152,7 @@ describe('GatewaySession', () => {
     gateway.fail = () => new UpstreamInUseError('a route');
     await expect(session.exclusive('a', (turn) => turn.delete('respect', never))).rejects.toThrow('a route');
     gateway.fail = (call) => (call === 'get a' ? new GatewayRejectedError('no') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.ask(never))).rejects.toThrow('no');
+    await expect(session.exclusive('a', (lock) => lock.readFresh(never))).rejects.toThrow('no');
     mayWrite.mockReturnValue(false);
     await expect(put()).rejects.toThrow('may write no more');
     expect(onWrite.mock.calls).toEqual([
@@ -430,7 +430,7 @@ describe('GatewaySession', () => {
         await turn.read(0, never);
         await turn.put(upstream('a', 3), never);
       });
-      expect(session.unsettled).toBe(true);
+      expect(session.hasUnsettledWrites).toBe(true);
       gateway.calls.length = 0;
       return started;
     }
@@ -445,7 +445,7 @@ describe('GatewaySession', () => {
       expect(onLateWrite.mock.calls).toEqual([
         ['a', expect.objectContaining({ canonical: canonical(upstream('a', 2)) })],
       ]);
-      expect(session.unsettled).toBe(false);
+      expect(session.hasUnsettledWrites).toBe(false);
       await clock.advance(60_000);
       expect(gateway.calls).toEqual(['get a']);
       await stop();
@@ -481,7 +481,7 @@ describe('GatewaySession', () => {
       await clock.advance(1);
       await settle();
       expect(gateway.calls).toEqual(['list']);
-      expect(session.unsettled).toBe(false);
+      expect(session.hasUnsettledWrites).toBe(false);
       await stop();
     });
 
@@ -497,7 +497,7 @@ describe('GatewaySession', () => {
       await clock.advance(60_000);
       expect(gateway.calls.filter((call) => call === 'list')).toHaveLength(1);
       expect(gateway.calls.filter((call) => call.startsWith('get'))).toEqual([]);
-      expect(session.unsettled).toBe(false);
+      expect(session.hasUnsettledWrites).toBe(false);
       await stop();
     });
   });
