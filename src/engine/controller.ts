@@ -168,7 +168,7 @@ function connectParts(options: ControllerOptions): Parts {
     ...options,
     enqueueSet: (name) => queue.addSet(name),
     enqueueMember: (set, key, priority) => queue.addMember(set, key, priority),
-    onGone: (set) => queue.releaseMembers(set),
+    onUnused: (set) => queue.releaseMembers(set),
   });
   const shared = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, bindConnection };
   const reconcilers: Reconcilers = {

@@ -6,9 +6,9 @@ import type { Verdict } from '../../model/verdict.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
 
 /**
- * Adds the finalizers of the object and of its connection. They come before the first write, so that no upstream outlives
- * its object unseen. What the gateway already contains follows its endpoints meanwhile. Returns why `change` has to wait:
- * `soon`, or the refusal of the API server.
+ * Adds the finalizers of the object and of its connection before the first write, so that the deletion of the object waits for
+ * the operator. Upstreams that already exist are updated meanwhile. Returns why `change` must wait: `soon` (the finalizers are
+ * being added), or a verdict if the API server denies them. Returns undefined if the write may proceed.
  */
 export function bind(
   deps: UpstreamReconcilerDeps,
@@ -25,8 +25,8 @@ export function bind(
   const isFirst =
     change.kind === 'create' || isTakeOver(change) || (change.kind === 'updateNodes' && manage === 'Nodes');
   if (!isFirst) return undefined;
-  const refusal =
+  const failure =
     deps.finalizers.failureVerdict(object) ??
     (connection === undefined ? undefined : deps.finalizers.failureVerdict(connection));
-  return refusal ?? 'soon';
+  return failure ?? 'soon';
 }

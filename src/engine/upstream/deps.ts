@@ -19,7 +19,7 @@ export interface UpstreamReconcilerDeps extends Snapshot {
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
   readonly finalizers: Pick<Finalizers, 'request' | 'failureVerdict'>;
-  /** Adds the finalizer of a connection soon. */
+  /** Schedules the finalizer of a connection. */
   readonly bindConnection: (name: string) => void;
   readonly verifier: Pick<DataPlaneVerifier, 'expect' | 'forget'>;
   readonly instruments: Pick<Instruments, 'propagated' | 'suppressed'>;

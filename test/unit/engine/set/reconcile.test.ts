@@ -139,7 +139,7 @@ describe('the GatewayUpstreams of sets', () => {
       },
       enqueueSet: () => undefined,
       enqueueMember: (_, key) => queue.add(key),
-      onGone: (name) => gone.push(name),
+      onUnused: (name) => gone.push(name),
     });
     put(namespaces, transformNamespace({ metadata: { ...metadata('shop'), namespace: undefined } }));
     for (const name of ['a', 'b', 'c']) service(name);
