@@ -53,7 +53,7 @@ export class OrphanCollector {
 
   /**
    * Excludes `id` from deletion. Its `deletionPolicy` is Orphan, but the gateway was unavailable when the upstream had to be
-   * labelled. The status of the connection keeps the id across restarts.
+   * labeled. The status of the connection keeps the id across restarts.
    */
   retain(connection: string, id: UpstreamId): void {
     this.#of(connection).retained.add(id);

@@ -696,7 +696,7 @@ describe('a connection that is being deleted', () => {
         ?.conditions?.find(({ type }) => type === 'Accepted');
       expect(accepted).toMatchObject({
         reason: 'ConnectionNotFound',
-        message: expect.stringContaining('is being deleted and takes no new upstreams'),
+        message: expect.stringContaining('is being deleted and accepts no new upstreams'),
       });
     });
     expect(gateway.ids('upstreams')).toEqual([ID]);

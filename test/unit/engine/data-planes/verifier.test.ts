@@ -532,7 +532,7 @@ describe('data planes behind a Service', () => {
     const { verifier } = await start({ controlApi: SERVICE, namespaces: ['shop'] });
     expect(verifier.status('default')).toMatchObject({
       total: 0,
-      message: expect.stringContaining('does not look at namespace gateway'),
+      message: expect.stringContaining('does not watch namespace gateway'),
     });
   });
 
