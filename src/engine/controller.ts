@@ -129,7 +129,7 @@ interface Parts {
 function connectParts(options: ControllerOptions): Parts {
   const conflicts = new IdConflicts();
   const queue = new EngineQueue({ ...options, run: (work, signal) => dispatch(reconcilers, work, signal) });
-  const bindConnection = (name: string) => queue.addConnection(name);
+  const enqueueConnection = (name: string) => queue.addConnection(name);
   const sessions: Connections = new Connections({
     ...options,
     onList: (name, report) => gatewayEvents.listed(name, report),
@@ -145,7 +145,7 @@ function connectParts(options: ControllerOptions): Parts {
   const verifier = new DataPlaneVerifier({
     ...options,
     readerOf: (name) => sessions.session(name)?.dataPlanes,
-    onChange: bindConnection,
+    onChange: enqueueConnection,
   });
   const orphans = new OrphanCollector({ ...options, connectionState });
   const gatewayEvents = new GatewayEvents({
@@ -170,7 +170,15 @@ function connectParts(options: ControllerOptions): Parts {
     enqueueMember: (set, key, priority) => queue.addMember(set, key, priority),
     onUnused: (set) => queue.releaseMembers(set),
   });
-  const shared = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, bindConnection };
+  const shared = {
+    ...options,
+    ...snapshot,
+    connectionState,
+    finalizers,
+    verifier,
+    orphans,
+    enqueueConnection,
+  };
   const reconcilers: Reconcilers = {
     upstream: createUpstreamReconciler(shared),
     connection: createConnectionReconciler({ ...shared, vendorOf: options.vendorOf }),

@@ -37,8 +37,8 @@ import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
 import { UNAUTHORIZED_RETRY_MS } from '../session/write-rejection.ts';
 import { afterFailure, REJECTED_RETRY_MS, whenGatewayMayHaveChanged } from './after-failure.ts';
-import { bind } from './bind.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
+import { ensureFinalizers } from './ensure-finalizers.ts';
 import type { PendingDeletion, RejectedContent } from './pending-deletion.ts';
 import { missingPermission, reportMissingPermission } from './permissions.ts';
 
@@ -129,7 +129,7 @@ class Application {
     const { deps, state, object } = this.#subject;
     const decide = (content: ObservedUpstream | undefined) =>
       planChange(deps, this.#evaluation, object, content, (upstream) => session.canonical(upstream));
-    let observed = await lock.read(state.knownSince, signal);
+    let observed = await lock.read(state.firstSeenAt, signal);
     let decision = decide(observed);
     if (isTakeOver(decision.change)) {
       // Reads again, so that a field that another client added since the last read is not overwritten.
@@ -177,10 +177,10 @@ class Application {
     const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
     if (own !== undefined || isInSync(plan) || writes) {
       const isUrgent = changedAt !== undefined;
-      const unbound = bind(deps, object, change, { manage: terms.manage, isUrgent });
-      if (unbound !== undefined) {
+      const pendingFinalizers = ensureFinalizers(deps, object, change, { manage: terms.manage, isUrgent });
+      if (pendingFinalizers !== undefined) {
         this.#postpone();
-        if (unbound !== 'soon') this.#report(unbound, undefined);
+        if (pendingFinalizers !== 'soon') this.#report(pendingFinalizers, undefined);
         return done;
       }
     }

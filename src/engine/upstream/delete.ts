@@ -25,7 +25,7 @@ const IN_USE_MAX_MS = 10_000;
 
 const done: Result = { kind: 'done' };
 
-type Ending = Extract<DeletionPlan, { kind: 'ends' }>;
+type ActiveDeletion = Extract<DeletionPlan, { kind: 'ends' }>;
 
 /** An object that is being deleted. */
 interface Subject {
@@ -83,7 +83,7 @@ interface Attempt {
 
 async function tryDeletion(
   { deps, object, signal }: Subject,
-  plan: Ending,
+  plan: ActiveDeletion,
 ): Promise<Attempt | 'starting' | 'closed'> {
   const connection = deps.connectionState(object.connection);
   if (connection.kind !== 'usable') {
@@ -122,7 +122,7 @@ async function removeFinalizer({ deps, state, object, signal }: Subject): Promis
 /** Retries a failed deletion, unless the namespace is being deleted and `spec.deletionTimeout` has passed. */
 async function waitForDeletion(
   subject: Subject,
-  plan: Ending,
+  plan: ActiveDeletion,
   failure: OperatorError,
   isDrifted: boolean,
 ): Promise<Result> {
@@ -172,11 +172,11 @@ async function applyMeanwhile(
 
 /** Excludes the upstream from orphan collection. The status of the connection keeps this across restarts. */
 function retain(
-  { deps: { orphans, bindConnection }, object: { connection } }: Subject,
+  { deps: { orphans, enqueueConnection }, object: { connection } }: Subject,
   id: UpstreamId,
 ): void {
   orphans.retain(connection, id);
-  bindConnection(connection);
+  enqueueConnection(connection);
 }
 
 function announceOrphan(deps: UpstreamReconcilerDeps, object: GatewayUpstream, why: string): void {

@@ -20,7 +20,7 @@ export interface UpstreamReconcilerDeps extends Snapshot {
   readonly reporter: Reporter;
   readonly finalizers: Pick<Finalizers, 'request' | 'failureVerdict'>;
   /** Schedules the finalizer of a connection. */
-  readonly bindConnection: (name: string) => void;
+  readonly enqueueConnection: (name: string) => void;
   readonly verifier: Pick<DataPlaneVerifier, 'expect' | 'forget'>;
   readonly instruments: Pick<Instruments, 'propagated' | 'suppressed'>;
   readonly clock: Clock;

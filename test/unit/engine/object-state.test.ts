@@ -22,7 +22,7 @@ describe('ObjectStates', () => {
     const state = states.track(object('1'));
     await clock.advance(1000);
     expect(states.track(object('1'))).toBe(state);
-    expect(state.knownSince).toBe(since);
+    expect(state.firstSeenAt).toBe(since);
     expect([...states]).toEqual([state]);
   });
 

@@ -10,7 +10,7 @@ import type { UpstreamReconcilerDeps } from './deps.ts';
  * the operator. Upstreams that already exist are updated meanwhile. Returns why `change` must wait: `soon` (the finalizers are
  * being added), or a verdict if the API server denies them. Returns undefined if the write may proceed.
  */
-export function bind(
+export function ensureFinalizers(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
   change: Change,
@@ -20,7 +20,7 @@ export function bind(
   const isConnectionBound = connection?.finalizers.includes(CONNECTION_FINALIZER) === true;
   const isBound = object.finalizers.includes(UPSTREAM_FINALIZER);
   if (!isBound) deps.finalizers.request(object, isUrgent);
-  if (!isConnectionBound) deps.bindConnection(object.connection);
+  if (!isConnectionBound) deps.enqueueConnection(object.connection);
   if (isBound && isConnectionBound) return undefined;
   const isFirst =
     change.kind === 'create' || isTakeOver(change) || (change.kind === 'updateNodes' && manage === 'Nodes');
