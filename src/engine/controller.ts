@@ -170,18 +170,10 @@ function connectParts(options: ControllerOptions): Parts {
     enqueueMember: (set, key, priority) => queue.addMember(set, key, priority),
     onUnused: (set) => queue.releaseMembers(set),
   });
-  const shared = {
-    ...options,
-    ...snapshot,
-    connectionState,
-    finalizers,
-    verifier,
-    orphans,
-    enqueueConnection,
-  };
+  const deps = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, enqueueConnection };
   const reconcilers: Reconcilers = {
-    upstream: createUpstreamReconciler(shared),
-    connection: createConnectionReconciler({ ...shared, vendorOf: options.vendorOf }),
+    upstream: createUpstreamReconciler(deps),
+    connection: createConnectionReconciler({ ...deps, vendorOf: options.vendorOf }),
     finalizers,
     orphans,
     upstreamSets,
