@@ -4,20 +4,20 @@ import type { UpstreamId } from '../model/upstream.ts';
 import { MultiMap } from '../runtime/multi-map.ts';
 import { defaultUpstreamId } from './ownership.ts';
 
-/** The upstream id that `object` wants on a connection with this `idPrefix`; undefined while its spec is not valid. */
+/** The upstream id of `object` in a connection with this `idPrefix`; undefined while its spec is invalid. */
 export function wantedId(object: GatewayUpstream, idPrefix: string): UpstreamId | undefined {
   if (!object.spec.ok) return undefined;
   return object.spec.value.upstreamId ?? defaultUpstreamId(idPrefix, object.namespace, object.name);
 }
 
-/** Which objects want which id of which connection, kept in step with the objects. */
+/** An index of the objects by connection and upstream id. */
 export class IdConflicts {
   readonly #byId = new MultiMap<string, ObjectKey>();
   readonly #byObject = new Map<ObjectKey, string>();
 
   /**
-   * Notes what `key` wants now; nothing where `current` is gone or its connection unknown (`idPrefix` undefined).
-   * Returns the other objects whose claim this may decide.
+   * Updates the entry of `key`. Removes it if the object is deleted (`current` undefined) or its connection is unknown
+   * (`idPrefix` undefined). Returns the other objects that use the previous or the new id, which need another reconcile.
    */
   update(
     key: ObjectKey,
@@ -39,12 +39,12 @@ export class IdConflicts {
     return others;
   }
 
-  /** The other objects that want what `key` wants. */
+  /** The other objects with the same id as `key`. */
   others(key: ObjectKey): readonly ObjectKey[] {
     return this.#byId.get(this.#byObject.get(key) ?? '').filter((other) => other !== key);
   }
 
-  /** Every object that wants `id` of `connection`. */
+  /** All objects with upstream id `id` in `connection`. */
   contenders(connection: string, id: UpstreamId): readonly ObjectKey[] {
     return this.#byId.get(`${connection}\n${id}`);
   }

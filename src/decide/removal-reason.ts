@@ -5,22 +5,22 @@ import type { Via } from './addressing.ts';
 import type { ResolvedBackend } from './backends.ts';
 import type { RemovalReason } from './removal-guard.ts';
 
-/** Why a node would go, and which backend it belongs to as far as that is known. */
+/** Why a node would be removed, and its backend if known. */
 export interface NodeRemoval {
   readonly reason: RemovalReason;
   readonly backend: number | undefined;
 }
 
-/** How that went: see `RemovalCause` of the sources. */
+/** How the endpoints left: see `RemovalCause`. */
 export type DepartureOf = (
   backend: number,
   removedEndpoints: Departed,
 ) => 'explained' | 'vanished' | 'unknown';
 
-/** What a backend says of a node by what it lists now; `Departed`: nothing, but what is remembered of that may. */
+/** What the current list of a backend shows about a node; `Departed` if only the history of these endpoints can tell. */
 type Look = 'sick' | 'explained' | 'nothing' | Departed;
 
-/** Why nodes would go that the gateway holds, by what their backends list now and what is remembered of them. */
+/** Returns why nodes would be removed, from the current lists of the backends and the history of their endpoints. */
 export function createRemovalReasonOf(
   backends: readonly ResolvedBackend[],
   departureOf: DepartureOf,
@@ -52,7 +52,7 @@ export function createRemovalReasonOf(
     let vanishedFrom: number | undefined;
     for (const { index, isKnown, what } of removedEndpoints) {
       const departure = departureOf(index, what);
-      // What belonged to a Service that is gone, or that this object may not look at any more, goes with it.
+      // The Service no longer exists or is no longer permitted, which explains the removal of its endpoints.
       if (departure === 'explained' || (departure === 'vanished' && !isKnown)) {
         return { reason: 'explained', backend: undefined };
       }
@@ -60,7 +60,7 @@ export function createRemovalReasonOf(
     }
     if (vanishedFrom !== undefined) return { reason: 'vanished', backend: vanishedFrom };
     if (services.some(({ isKnown }) => !isKnown)) return { reason: 'explained', backend: undefined };
-    // The addresses of a Service itself do not vanish: its spec and status say which there are.
+    // Addresses of the Service itself cannot vanish: its spec and status list them.
     if (services.length > 0 && removedEndpoints.length === 0)
       return { reason: 'explained', backend: undefined };
     return { reason: 'vanished', backend: only };
@@ -101,7 +101,7 @@ function lookAtNodes(
     const judged = byHost.get(held.host);
     if (judged === undefined) {
       const look = atAddress(held);
-      // An endpoint's own address is from before nodes were asked for.
+      // The address of an endpoint remains from before addressing mode Node was set.
       return look === 'sick' ? 'explained' : look;
     }
     if (judged.host !== held.host || port !== held.port) return 'explained';
@@ -114,15 +114,15 @@ function lookAtNodes(
   };
 }
 
-/** What the endpoints behind a node say, all of which would have to be of no use for it to go. */
+/** What the endpoints behind a node show; the node is removed only if none of them is usable. */
 function lookAt(endpoints: readonly Endpoint[] | undefined, otherwise: Departed): Look {
   if (endpoints === undefined || endpoints.length === 0) return otherwise;
-  // Ready on another port, or as another family, is a change of the Service and no loss.
+  // An endpoint that is ready on another port or in another family indicates a change of the Service, not a loss.
   if (endpoints.some(({ ready }) => ready)) return 'explained';
   return saysTerminating(endpoints, otherwise) ? 'explained' : 'sick';
 }
 
-/** Of one address any slice may say so; of several endpoints every one has to. */
+/** For one address, one slice that reports terminating is enough; for several endpoints, all must be terminating. */
 function saysTerminating(endpoints: readonly Endpoint[], { kind }: Departed): boolean {
   return kind === 'address'
     ? endpoints.some(({ terminating }) => terminating)

@@ -13,7 +13,7 @@ import { referenceRefused } from './references.ts';
 import { registryRefused } from './registries.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What decides about the backends of one object. */
+/** The input for resolving the backends of one object. */
 interface Context {
   readonly snapshot: Snapshot;
   readonly object: GatewayUpstream;
@@ -75,7 +75,7 @@ function resolveService(
   return { target, ...answered, ...allowedPlaces(ref, found, via, addressing, policy, isNamespace) };
 }
 
-/** The gateway reaches the instances of a registry at their own addresses. */
+/** Registry instances are always reached at their own addresses; addressing modes apply only to Services. */
 function resolveRegistryService(
   { snapshot, object, policy, lastAnswers }: Context,
   target: Extract<BackendTarget, { kind: 'registry' }>,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import {
   hashedName,
-  holds,
+  includesAll,
   isPortGone,
   judgePruning,
   memberNames,
@@ -199,16 +199,16 @@ describe('a GatewayUpstream of a set', () => {
   it('shows by its digest that the template said something else before', () => {
     const digest = (one: typeof member) => one.annotations['gatewayupstream.dev/template'];
     const less = memberOf({ name: 'all', spec: specOf() }, port, 'web-http');
-    expect(holds(member.spec, less.spec)).toBe(true);
+    expect(includesAll(member.spec, less.spec)).toBe(true);
     expect(digest(less)).not.toBe(digest(member));
     expect(digest(memberOf({ name: 'all', spec }, port, 'web-http'))).toBe(digest(member));
   });
 
   it('is as it should be whatever else somebody added, and not when somebody changed it', () => {
-    expect(holds({ ...member.spec, labels: { env: 'prod', more: 'yes' } }, member.spec)).toBe(true);
-    expect(holds({ ...member.spec, retries: 3 }, member.spec)).toBe(false);
-    expect(holds({ ...member.spec, backends: [] }, member.spec)).toBe(false);
-    expect(holds(undefined, member.spec)).toBe(false);
+    expect(includesAll({ ...member.spec, labels: { env: 'prod', more: 'yes' } }, member.spec)).toBe(true);
+    expect(includesAll({ ...member.spec, retries: 3 }, member.spec)).toBe(false);
+    expect(includesAll({ ...member.spec, backends: [] }, member.spec)).toBe(false);
+    expect(includesAll(undefined, member.spec)).toBe(false);
   });
 
   it.each<[string, SetService | undefined, boolean]>([
