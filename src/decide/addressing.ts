@@ -43,7 +43,10 @@ export interface JudgedNode {
 const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
-/** How `addressing` reaches `found`, one port of a Service, or why it cannot. `isAllowed`: whether the connection allows a node's address. */
+/**
+ * How `addressing` reaches `found`, one port of a Service, or why it cannot. `isAllowed`: whether the connection allows a
+ * node's address.
+ */
 export function viaOf(
   found: Extract<Discovered, { state: 'known' }>,
   addressing: Addressing,

@@ -171,7 +171,7 @@ function withoutNodes(desired: Desired, owner: OwnerMark): Desired {
   const { id, scheme } = desired.upstream;
   return {
     ...desired,
-    action: 'onlyIfHeld',
+    action: 'onlyIfPresent',
     upstream: { id, owner, labels: {}, scheme, loadBalancing: { type: 'RoundRobin' }, nodes: [] },
   };
 }

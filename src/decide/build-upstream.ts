@@ -8,7 +8,7 @@ import type { Desired } from './desired.ts';
 import { SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { readyVerdict, resolvedRefs } from './upstream-verdicts.ts';
 import {
-  type HeldNode,
+  type GuardedNode,
   MAX_WEIGHT_SUM,
   MAX_WEIGHT_SUM_HASH,
   weighedNodes,
@@ -34,7 +34,7 @@ export function buildUpstream(
   spec: GatewayUpstreamSpec,
   identity: Identity,
   backends: readonly ResolvedBackend[],
-  held: readonly HeldNode[] = [],
+  held: readonly GuardedNode[] = [],
   clientCertificate?: FoundKeyPair,
 ): Desired {
   const traffic = trafficOf(
@@ -89,5 +89,5 @@ function actionFor(
   if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
   return found.some((one) => one === undefined || one.state === 'known' || one.state === 'external')
     ? 'write'
-    : 'onlyIfHeld';
+    : 'onlyIfPresent';
 }

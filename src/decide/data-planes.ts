@@ -6,7 +6,7 @@ import { formatPlace } from './diff.ts';
 import { chooseEndpoints } from './nodes.ts';
 
 /** After a write, a data plane may serve the previous configuration for this long before it counts as lagging. */
-export const PROOF_GRACE_MS = 5000;
+export const VERIFICATION_GRACE_MS = 5000;
 
 /** Whether a data plane serves the current configuration of an upstream. */
 export type DataPlaneVerdict = 'Current' | LaggingReason;
@@ -28,7 +28,7 @@ export function judgeView(
   now: number,
 ): DataPlaneVerdict | undefined {
   if (answer === expected.shown) return 'Current';
-  const isRecent = (at: number) => now - at < PROOF_GRACE_MS;
+  const isRecent = (at: number) => now - at < VERIFICATION_GRACE_MS;
   if (answer === undefined) {
     return expected.createdAt !== undefined && isRecent(expected.createdAt) ? undefined : 'Missing';
   }
@@ -71,8 +71,11 @@ export function endpointUrls({
   return chooseEndpoints(endpoints, preferredFamily).endpoints.map((place) => `http://${formatPlace(place)}`);
 }
 
-/** Why the operator cannot find data planes behind a Service in `namespace`; undefined if it watches the namespace. `field` holds the reference. */
-export function unfollowedProblem(
+/**
+ * Why the operator cannot find data planes behind a Service in `namespace`; undefined if it watches the namespace. `field`
+ * holds the reference.
+ */
+export function unwatchedProblem(
   onlyNamespaces: readonly string[],
   namespace: string,
   field: string,

@@ -21,11 +21,11 @@ export interface Desired {
   readonly excluded: readonly Excluded[];
   /**
    * - `write`: at least one backend is resolved.
-   * - `onlyIfHeld`: no backend is resolved. An existing upstream loses its nodes; no upstream is created.
+   * - `onlyIfPresent`: no backend is resolved. An existing upstream loses its nodes; no upstream is created.
    * - `wait`: something is unknown or cannot be written. The gateway stays unchanged.
    * - `notYet`: like `wait`, but only because the operator has just started.
    */
-  readonly action: 'write' | 'onlyIfHeld' | 'wait' | 'notYet';
+  readonly action: 'write' | 'onlyIfPresent' | 'wait' | 'notYet';
   /** `Ready` if all other conditions are True. */
   readonly ready: Verdict;
   /** Settings that are accepted but not applied exactly. */

@@ -10,7 +10,7 @@ export type KnownGrants =
   /** The API server does not serve ReferenceGrant. */
   | { readonly kind: 'notInstalled' }
   /** The operator does not watch the namespace. */
-  | { readonly kind: 'notFollowed' };
+  | { readonly kind: 'notWatched' };
 
 /**
  * Why an object in `namespace` may not refer to `ref` in another namespace; undefined if it may. The message does not
@@ -31,7 +31,7 @@ export function referenceProblem(
       return notPermitted(
         `${service}, and the API server does not serve ReferenceGrant, which must permit the reference: install the Gateway API CRDs, then ${remedy}`,
       );
-    case 'notFollowed':
+    case 'notWatched':
       return notPermitted(
         `${service}, which the operator does not watch: add ${ref.namespace} to namespaces in the operator's configuration`,
       );

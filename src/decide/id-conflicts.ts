@@ -25,17 +25,17 @@ export class IdConflicts {
     idPrefix: string | undefined,
   ): ReadonlySet<ObjectKey> {
     const id = current === undefined || idPrefix === undefined ? undefined : wantedId(current, idPrefix);
-    const claim = current === undefined || id === undefined ? undefined : `${current.connection}\n${id}`;
+    const idKey = current === undefined || id === undefined ? undefined : `${current.connection}\n${id}`;
     const before = this.#byObject.get(key);
     const others = new Set<ObjectKey>();
-    for (const touched of new Set([before, claim])) {
+    for (const touched of new Set([before, idKey])) {
       if (touched === undefined) continue;
-      if (touched === claim) this.#byId.add(touched, key);
+      if (touched === idKey) this.#byId.add(touched, key);
       else this.#byId.delete(touched, key);
       for (const other of this.#byId.get(touched)) if (other !== key) others.add(other);
     }
-    if (claim === undefined) this.#byObject.delete(key);
-    else this.#byObject.set(key, claim);
+    if (idKey === undefined) this.#byObject.delete(key);
+    else this.#byObject.set(key, idKey);
     return others;
   }
 

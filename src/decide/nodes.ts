@@ -44,7 +44,10 @@ function rank({ ready, serving, terminating }: Endpoint): number {
   return serving ? DRAINING : 0;
 }
 
-/** One endpoint per address and port, in its best state. An entry without the port is dropped if the address has the port elsewhere. */
+/**
+ * One endpoint per address and port, in its best state. An entry without the port is dropped if the address has the port
+ * elsewhere.
+ */
 function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
   const best = new Map<string, Endpoint>();
   const withPort = new Set<string>();

@@ -56,7 +56,7 @@ function planDenied(
   canonicalOf: (upstream: Upstream) => string,
 ): Decision {
   const wanted = canonicalOf(desired.upstream);
-  if (own === undefined || desired.action !== 'onlyIfHeld') {
+  if (own === undefined || desired.action !== 'onlyIfPresent') {
     return { change: { kind: 'none' }, ownership, own, canonical: wanted, desired, lost: [] };
   }
   const { owner: _, ...unmarked } = desired.upstream;

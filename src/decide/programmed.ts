@@ -10,7 +10,7 @@ import type { Desired } from './desired.ts';
 import { fieldChanges } from './diff.ts';
 import { createTimeSeconds } from './owner.ts';
 import type { Decision } from './plan-change.ts';
-import { noTimeNote } from './removal-guard.ts';
+import { invalidTimeNote } from './removal-guard.ts';
 import { kubeTime } from './status.ts';
 
 export const PROGRAMMED: Verdict = {
@@ -100,7 +100,7 @@ export function removalHeldVerdict(
   return {
     status: 'True',
     reason: 'RemovalHeld',
-    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: ${command}${noTimeNote(acceptRemoval)}`,
+    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
   };
 }
 

@@ -29,7 +29,7 @@ export function referredNamespaces({ namespace, spec }: GatewayUpstream): readon
 }
 
 /** Why an object in `namespace` may not use `ref`; undefined if it may. */
-export function referenceRefused(
+export function referenceDenied(
   rules: ReferenceRules,
   ref: ServicePortRef,
   namespace: string,
@@ -37,17 +37,17 @@ export function referenceRefused(
   if (ref.namespace === namespace) return undefined;
   const known = grantsIn(rules, ref.namespace);
   if (known.kind === 'unknown') return unknownKind('ReferenceGrants', known.problem);
-  const refused = referenceProblem(ref, namespace, known);
-  if (refused === undefined) return undefined;
+  const denied = referenceProblem(ref, namespace, known);
+  if (denied === undefined) return undefined;
   // An unreadable grant may be the grant that permits the reference.
-  return unreadableObject('ReferenceGrant', rules.grants.byIndex('namespace', ref.namespace)) ?? refused;
+  return unreadableObject('ReferenceGrant', rules.grants.byIndex('namespace', ref.namespace)) ?? denied;
 }
 
 function grantsIn(
   { grants, onlyNamespaces }: ReferenceRules,
   namespace: string,
 ): KnownGrants | { readonly kind: 'unknown'; readonly problem: string | undefined } {
-  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(namespace)) return { kind: 'notFollowed' };
+  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(namespace)) return { kind: 'notWatched' };
   const { state } = grants;
   const found = grants.byIndex('namespace', namespace);
   switch (state.state) {

@@ -8,7 +8,7 @@ import type { Snapshot } from './snapshot.ts';
 type Unknown = Extract<Discovered, { state: 'unknown' }>;
 
 /** Why an object in `namespace` may not use `ref`; undefined if it may. */
-export function registryRefused(
+export function registryDenied(
   { registries, namespaces }: Pick<Snapshot, 'registries' | 'namespaces'>,
   { registry: name }: RegistryServiceRef,
   namespace: string,

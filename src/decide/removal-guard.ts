@@ -30,7 +30,10 @@ export interface GuardInput {
   readonly lost: readonly string[];
   /** Called only for nodes that would be removed. */
   readonly removalReasonOf: (node: UpstreamNode) => RemovalReason;
-  /** Since when the guard keeps nodes, wall clock; undefined if it keeps none. A future time (the clock was set back) counts as now. */
+  /**
+   * Since when the guard keeps nodes, wall clock; undefined if it keeps none. A future time (the clock was set back) counts
+   * as now.
+   */
   readonly heldSince: number | undefined;
   /** The accepted time, wall clock: a removal that began up to then is accepted. */
   readonly acceptedUntil: number | undefined;
@@ -115,7 +118,7 @@ export function acceptedUntil(accepted: string | undefined): number | undefined 
 }
 
 /** A note for a message if the annotation is not a valid time; otherwise empty. */
-export function noTimeNote(accepted: string | undefined): string {
+export function invalidTimeNote(accepted: string | undefined): string {
   const isTime = accepted === undefined || acceptedUntil(accepted) !== undefined;
   return isTime ? '' : ` (the current value of the annotation is not a valid time: ${accepted})`;
 }

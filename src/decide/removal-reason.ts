@@ -18,7 +18,7 @@ export type DepartureOf = (
 ) => 'explained' | 'vanished' | 'unknown';
 
 /** What the current list of a backend shows about a node; `Departed` if only the history of these endpoints can tell. */
-type Look = 'sick' | 'explained' | 'nothing' | Departed;
+type Observation = 'sick' | 'explained' | 'nothing' | Departed;
 
 /** Returns why nodes would be removed, from the current lists of the backends and the history of their endpoints. */
 export function createRemovalReasonOf(
@@ -31,7 +31,7 @@ export function createRemovalReasonOf(
           {
             index,
             isKnown: backend.found.state === 'known' || backend.found.state === 'external',
-            look: lookOf(backend),
+            observe: observerOf(backend),
           },
         ]
       : [],
@@ -42,8 +42,8 @@ export function createRemovalReasonOf(
     let explained = false;
     const removedEndpoints: { readonly index: number; readonly isKnown: boolean; readonly what: Departed }[] =
       [];
-    for (const { index, isKnown, look } of services) {
-      const what = look(node);
+    for (const { index, isKnown, observe } of services) {
+      const what = observe(node);
       if (what === 'sick') return { reason: 'sick', backend: index };
       if (what === 'explained') explained = true;
       else if (what !== 'nothing') removedEndpoints.push({ index, isKnown, what });
@@ -67,63 +67,63 @@ export function createRemovalReasonOf(
   };
 }
 
-function lookOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBackend, { found: unknown }>) {
-  if (found.state === 'external') return (): Look => 'nothing';
+function observerOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBackend, { found: unknown }>) {
+  if (found.state === 'external') return (): Observation => 'nothing';
   const endpoints = found.state === 'known' ? found.endpoints : [];
   const byAddress = Map.groupBy(endpoints, ({ address }) => address);
-  const atAddress = ({ host }: UpstreamNode): Look =>
-    lookAt(byAddress.get(host), { kind: 'address', address: host });
+  const atAddress = ({ host }: UpstreamNode): Observation =>
+    observationOf(byAddress.get(host), { kind: 'address', address: host });
   switch (via.kind) {
     case 'endpoints':
       return atAddress;
     case 'nodes':
-      return lookAtNodes(via, endpoints, atAddress);
+      return nodeObserver(via, endpoints, atAddress);
     case 'front': {
       const hosts = new Set(via.hosts);
-      return ({ host }: UpstreamNode): Look =>
-        hosts.has(host) ? lookAt(endpoints, { kind: 'all' }) : 'nothing';
+      return ({ host }: UpstreamNode): Observation =>
+        hosts.has(host) ? observationOf(endpoints, { kind: 'all' }) : 'nothing';
     }
     default:
       return via satisfies never;
   }
 }
 
-function lookAtNodes(
+function nodeObserver(
   { nodes, port, isLocal }: Extract<Via, { kind: 'nodes' }>,
   endpoints: readonly Endpoint[],
-  atAddress: (node: UpstreamNode) => Look,
-): (node: UpstreamNode) => Look {
+  atAddress: (node: UpstreamNode) => Observation,
+): (node: UpstreamNode) => Observation {
   const byHost = new Map(
     nodes.flatMap((judged) => judged.node.addresses.map(({ address }) => [address, judged] as const)),
   );
   const byNode = Map.groupBy(endpoints, ({ node }) => node);
-  return (held) => {
-    const judged = byHost.get(held.host);
+  return (node) => {
+    const judged = byHost.get(node.host);
     if (judged === undefined) {
-      const look = atAddress(held);
+      const observation = atAddress(node);
       // The address of an endpoint remains from before addressing mode Node was set.
-      return look === 'sick' ? 'explained' : look;
+      return observation === 'sick' ? 'explained' : observation;
     }
-    if (judged.host !== held.host || port !== held.port) return 'explained';
+    if (judged.host !== node.host || port !== node.port) return 'explained';
     if (judged.state === 'notReady') return 'sick';
     if (judged.state !== 'usable') return 'explained';
     const { name } = judged.node;
     return isLocal
-      ? lookAt(byNode.get(name), { kind: 'node', node: name })
-      : lookAt(endpoints, { kind: 'all' });
+      ? observationOf(byNode.get(name), { kind: 'node', node: name })
+      : observationOf(endpoints, { kind: 'all' });
   };
 }
 
 /** What the endpoints behind a node show; the node is removed only if none of them is usable. */
-function lookAt(endpoints: readonly Endpoint[] | undefined, otherwise: Departed): Look {
+function observationOf(endpoints: readonly Endpoint[] | undefined, otherwise: Departed): Observation {
   if (endpoints === undefined || endpoints.length === 0) return otherwise;
   // An endpoint that is ready on another port or in another family indicates a change of the Service, not a loss.
   if (endpoints.some(({ ready }) => ready)) return 'explained';
-  return saysTerminating(endpoints, otherwise) ? 'explained' : 'sick';
+  return areTerminating(endpoints, otherwise) ? 'explained' : 'sick';
 }
 
 /** For one address, one slice that reports terminating is enough; for several endpoints, all must be terminating. */
-function saysTerminating(endpoints: readonly Endpoint[], { kind }: Departed): boolean {
+function areTerminating(endpoints: readonly Endpoint[], { kind }: Departed): boolean {
   return kind === 'address'
     ? endpoints.some(({ terminating }) => terminating)
     : endpoints.every(({ terminating }) => terminating);

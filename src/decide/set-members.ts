@@ -73,7 +73,9 @@ export class SetMembers {
     return this.#owned;
   }
 
-  /** The part of `owned` that is no longer desired; `explained`: their Service, its port or their namespace no longer exists. */
+  /**
+   * The part of `owned` that is no longer desired; `explained`: their Service, its port or their namespace no longer exists.
+   */
   get unwanted(): ReadonlyMap<ObjectKey, { readonly explained: boolean }> {
     return this.#unwanted;
   }
@@ -164,7 +166,9 @@ export class SetMembers {
     return memberOf({ name: this.#set.name, spec: this.#set.spec.value }, port, splitKey(key).name);
   }
 
-  /** Whether the Service of the GatewayUpstream `key` exists but cannot be read, so the GatewayUpstream may still be desired. */
+  /**
+   * Whether the Service of the GatewayUpstream `key` exists but cannot be read, so the GatewayUpstream may still be desired.
+   */
   isServiceUnreadable(key: ObjectKey): boolean {
     const service = this.#serviceOf(key);
     if (service === undefined) return false;

@@ -2,7 +2,7 @@ import { ACCEPT_PRUNE_ANNOTATION } from '../api/group.ts';
 import type { ObjectKey } from '../model/keys.ts';
 import type { GatewayUpstreamSet } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { noTimeNote } from './removal-guard.ts';
+import { invalidTimeNote } from './removal-guard.ts';
 import { patternProblem } from './selectors.ts';
 import type { SetMembers } from './set-members.ts';
 import { kubeTime } from './status.ts';
@@ -70,7 +70,7 @@ export function pruningHeldVerdict({ name, acceptPrune, spec }: GatewayUpstreamS
   return {
     status: 'True',
     reason: 'PruningHeld',
-    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once although their Services exist, so the operator deletes none of these. Check the selectors, spec.ports and the labels of the Services. To delete them, run: ${command}${noTimeNote(acceptPrune)}`,
+    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once although their Services exist, so the operator deletes none of these. Check the selectors, spec.ports and the labels of the Services. To delete them, run: ${command}${invalidTimeNote(acceptPrune)}`,
   };
 }
 

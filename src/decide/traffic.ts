@@ -28,7 +28,10 @@ export function schemeOf(appProtocol: string | undefined): Scheme {
   return Object.hasOwn(SCHEMES, name) ? (SCHEMES[name] ?? SCHEME_DEFAULT) : SCHEME_DEFAULT;
 }
 
-/** The traffic settings of `spec` for a gateway that reads `section`. `clientCertificate`: the resolved reference in `spec.tls`. */
+/**
+ * The traffic settings of `spec` for a gateway that reads `section`. `clientCertificate`: the resolved reference in
+ * `spec.tls`.
+ */
 export function trafficOf(
   spec: GatewayUpstreamSpec,
   section: string,

@@ -204,7 +204,9 @@ export type PruneVerdict =
   | { readonly kind: 'accepted'; readonly since: number }
   | { readonly kind: 'waits'; readonly since: number };
 
-/** Whether the unwanted GatewayUpstreams may be deleted. A wait ends when it is accepted or when there is nothing to delete. */
+/**
+ * Whether the unwanted GatewayUpstreams may be deleted. A wait ends when it is accepted or when there is nothing to delete.
+ */
 export function judgePruning(input: PruneInput): PruneVerdict {
   const { unwanted, recent, all, maxPrunePercent, acceptedUntil } = input;
   if (unwanted === 0 || maxPrunePercent >= 100) return { kind: 'free' };

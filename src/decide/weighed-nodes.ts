@@ -7,7 +7,7 @@ import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './node
 import { type WeighingProblem, weigh } from './weights.ts';
 
 /** A guarded node, and the index of its backend; undefined if the backend is not known. */
-export interface HeldNode {
+export interface GuardedNode {
   readonly node: UpstreamNode;
   readonly backend: number | undefined;
 }
@@ -29,7 +29,7 @@ export interface Weighing {
 export function weighedNodes(
   spec: GatewayUpstreamSpec,
   backends: readonly ResolvedBackend[],
-  held: readonly HeldNode[],
+  held: readonly GuardedNode[],
   maxSum: number,
 ): Weighing {
   const groups = backends.map((backend, index) => {
@@ -99,7 +99,7 @@ function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> 
 }
 
 /** The excluded endpoints of the backends, without those that the removal guard keeps in the gateway. */
-function excludedOf(groups: readonly Placed[], held: readonly HeldNode[]): readonly Excluded[] {
+function excludedOf(groups: readonly Placed[], held: readonly GuardedNode[]): readonly Excluded[] {
   const ports = new Map<string, Set<number>>();
   for (const { node } of held) ports.set(node.host, (ports.get(node.host) ?? new Set()).add(node.port));
   return groups

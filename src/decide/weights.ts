@@ -74,7 +74,9 @@ export function weigh(groups: readonly WeightedGroup[], maxSum: number): Weighed
   };
 }
 
-/** The largest relative error of an endpoint's share within its backend; `reduced` is empty for a backend without traffic. */
+/**
+ * The largest relative error of an endpoint's share within its backend; `reduced` is empty for a backend without traffic.
+ */
 function unitError(units: readonly number[], reduced: readonly number[]): number {
   const [sum, reducedSum] = [sumOf(units), sumOf(reduced)];
   if (sum === 0 || reducedSum === 0) return 0;
@@ -161,7 +163,9 @@ function worstShare(
   return worst;
 }
 
-/** The endpoints' own weights in their smallest form: divided by their common divisor if `divide`, and scaled to `maxSum`. */
+/**
+ * The endpoints' own weights in their smallest form: divided by their common divisor if `divide`, and scaled to `maxSum`.
+ */
 function reduced(units: readonly number[], divide: boolean, maxSum: number): readonly number[] {
   const divisor = divide ? units.reduce(greatestCommonDivisor, 0) : 1;
   return scaled(divisor > 1 ? units.map((unit) => unit / divisor) : units, maxSum);

@@ -5,7 +5,7 @@ import { backendTargets, type NotPermitted, type ResolvedBackend } from '../../.
 import { buildUpstream } from '../../../src/decide/build-upstream.ts';
 import type { Desired } from '../../../src/decide/desired.ts';
 import { ownerMark } from '../../../src/decide/ownership.ts';
-import type { HeldNode } from '../../../src/decide/weighed-nodes.ts';
+import type { GuardedNode } from '../../../src/decide/weighed-nodes.ts';
 import type { Discovered } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
 import type { FoundKeyPair } from '../../../src/model/key-pair.ts';
@@ -39,7 +39,7 @@ const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => 
 const DRAINING = { ready: false, terminating: true };
 const NOT_READY = { ready: false, serving: false };
 const GONE = { ...NOT_READY, terminating: true };
-const heldNode = (host: string): HeldNode => ({
+const heldNode = (host: string): GuardedNode => ({
   node: { host, port: 8080, weight: 1, priority: 0 },
   backend: 0,
 });
@@ -66,7 +66,7 @@ type Part =
 function build(
   parts: readonly Part[],
   spec: Partial<SpecInput> = {},
-  held: readonly HeldNode[] = [],
+  held: readonly GuardedNode[] = [],
 ): Desired {
   const parsed = parse({
     ...spec,
@@ -510,15 +510,15 @@ describe('action and ResolvedRefs', () => {
     [
       'an external name that is not allowed',
       [{ found: { state: 'notPermitted', reason: 'StaticAddressesDenied', message: 'no' } }],
-      'onlyIfHeld',
+      'onlyIfPresent',
       'False',
       'StaticAddressesDenied',
     ],
     ['one that resolves', [{ found: ready('a') }], 'write', 'True', 'ResolvedRefs'],
     ['one without endpoints', [{ found: known() }], 'write', 'True', 'ResolvedRefs'],
-    ['one that is absent', [{ found: absent }], 'onlyIfHeld', 'False', 'ServiceNotFound'],
-    ['a port that is absent', [{ found: noPort }], 'onlyIfHeld', 'False', 'PortNotFound'],
-    ['one that is not permitted', [{ found: notPermitted }], 'onlyIfHeld', 'False', 'RefNotPermitted'],
+    ['one that is absent', [{ found: absent }], 'onlyIfPresent', 'False', 'ServiceNotFound'],
+    ['a port that is absent', [{ found: noPort }], 'onlyIfPresent', 'False', 'PortNotFound'],
+    ['one that is not permitted', [{ found: notPermitted }], 'onlyIfPresent', 'False', 'RefNotPermitted'],
     ['one that is unknown', [{ found: unknown }], 'wait', 'Unknown', 'SourceUnavailable'],
     ['one that is not known yet', [{ found: beginning }], 'notYet', 'Unknown', 'SourceUnavailable'],
     [
@@ -535,7 +535,7 @@ describe('action and ResolvedRefs', () => {
       'Unknown',
       'SourceUnavailable',
     ],
-    ['all absent', [{ found: absent }, { found: noPort }], 'onlyIfHeld', 'False', 'ServiceNotFound'],
+    ['all absent', [{ found: absent }, { found: noPort }], 'onlyIfPresent', 'False', 'ServiceNotFound'],
     ['one of two absent', [{ found: ready('a') }, { found: absent }], 'write', 'False', 'ServiceNotFound'],
     [
       'one of two not permitted',

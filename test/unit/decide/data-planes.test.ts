@@ -6,7 +6,7 @@ import {
   judgeView,
   noDataPlanes,
   summarizeVerdicts,
-  unfollowedProblem,
+  unwatchedProblem,
 } from '../../../src/decide/data-planes.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
 
@@ -111,9 +111,9 @@ describe('endpointUrls', () => {
 
 describe('what keeps a Service from being followed', () => {
   it('is a namespace that is not looked at', () => {
-    expect(unfollowedProblem([], 'gateway', 'spec.serviceRef')).toBeUndefined();
-    expect(unfollowedProblem(['shop', 'gateway'], 'gateway', 'spec.serviceRef')).toBeUndefined();
-    expect(unfollowedProblem(['shop'], 'gateway', 'spec.serviceRef')).toContain(
+    expect(unwatchedProblem([], 'gateway', 'spec.serviceRef')).toBeUndefined();
+    expect(unwatchedProblem(['shop', 'gateway'], 'gateway', 'spec.serviceRef')).toBeUndefined();
+    expect(unwatchedProblem(['shop'], 'gateway', 'spec.serviceRef')).toContain(
       "add it to namespaces in the operator's configuration",
     );
   });

@@ -35,10 +35,10 @@ describe('planChange', () => {
     ['write', 'unowned', 'same', 'blocked, NotOwned'],
     ['write', 'foreign', 'other', 'blocked, NotOwned'],
     ['write', 'foreign', 'same', 'blocked, NotOwned'],
-    ['onlyIfHeld', 'absent', 'nothing', 'none'],
-    ['onlyIfHeld', 'ours', 'other', 'update, ours'],
-    ['onlyIfHeld', 'ours', 'same', 'none'],
-    ['onlyIfHeld', 'foreign', 'other', 'blocked, NotOwned'],
+    ['onlyIfPresent', 'absent', 'nothing', 'none'],
+    ['onlyIfPresent', 'ours', 'other', 'update, ours'],
+    ['onlyIfPresent', 'ours', 'same', 'none'],
+    ['onlyIfPresent', 'foreign', 'other', 'blocked, NotOwned'],
     ['notYet', 'absent', 'nothing', 'none'],
     ['notYet', 'ours', 'other', 'none'],
     ['wait', 'absent', 'nothing', 'none'],
@@ -60,8 +60,8 @@ describe('planChange', () => {
     ['write', 'ours', 'other', 'updateNodes'],
     ['write', 'foreign', 'other', 'blocked, NotOwned'],
     ['write', 'foreign', 'same', 'blocked, NotOwned'],
-    ['onlyIfHeld', 'absent', 'nothing', 'blocked, UpstreamNotFound'],
-    ['onlyIfHeld', 'unowned', 'other', 'updateNodes'],
+    ['onlyIfPresent', 'absent', 'nothing', 'blocked, UpstreamNotFound'],
+    ['onlyIfPresent', 'unowned', 'other', 'updateNodes'],
     ['wait', 'unowned', 'other', 'none'],
     ['wait', 'absent', 'nothing', 'none'],
   ])('with manage Nodes: %s, %s, the gateway holds %s: %s', (action, ownership, holds, expected) => {
@@ -70,7 +70,7 @@ describe('planChange', () => {
   });
 
   it('with manage Nodes begins with no write that takes all nodes away', () => {
-    const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfHeld' } as const;
+    const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfPresent' } as const;
     const begin = diffUpstream(empty, 'same', held('other'), 'unowned', {
       ...nodesOnly,
       keptBefore: false,

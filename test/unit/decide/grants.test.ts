@@ -72,7 +72,7 @@ describe('a reference from shop to Service web of another namespace', () => {
   });
 
   it('names the configuration where the operator does not look at the namespace', () => {
-    expect(referenceProblem(ref, 'shop', { kind: 'notFollowed' })?.message).toMatch(
+    expect(referenceProblem(ref, 'shop', { kind: 'notWatched' })?.message).toMatch(
       /: add blog to namespaces in the operator's configuration$/,
     );
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { grantIndexes, referenceRefused } from '../../../src/decide/references.ts';
+import { grantIndexes, referenceDenied } from '../../../src/decide/references.ts';
 import { transformReferenceGrant, unreadableReferenceGrant } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import type { ReferenceGrantStored } from '../../../src/model/objects.ts';
@@ -20,7 +20,7 @@ function refusedWith(...grants: readonly (ReferenceGrantStored | undefined)[]) {
   });
   store.replaceAll(grants.filter((grant) => grant !== undefined));
   store.setState({ state: 'synced' });
-  return referenceRefused({ grants: store, onlyNamespaces: [] }, ref, 'shop');
+  return referenceDenied({ grants: store, onlyNamespaces: [] }, ref, 'shop');
 }
 
 describe('a reference into another namespace', () => {
