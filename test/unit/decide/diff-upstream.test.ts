@@ -25,7 +25,7 @@ const told = (change: Change): string => {
 const reasonOf = (change: Change) =>
   change.kind === 'blocked' ? change.programmed.message : `not blocked, but ${change.kind}`;
 
-describe('planChange', () => {
+describe('diffUpstream', () => {
   it.each<[Desired['action'], Ownership, 'same' | 'other' | 'nothing', string]>([
     ['write', 'absent', 'nothing', 'create'],
     ['write', 'ours', 'same', 'none'],
@@ -45,7 +45,7 @@ describe('planChange', () => {
     ['wait', 'ours', 'other', 'none'],
     ['wait', 'stripped', 'other', 'none'],
     ['wait', 'foreign', 'other', 'none'],
-  ])('%s, %s, the gateway holds %s: %s', (action, ownership, holds, expected) => {
+  ])('action %s, ownership %s, content %s: %s', (action, ownership, holds, expected) => {
     const observed = holds === 'nothing' ? undefined : held(holds);
     const change = diffUpstream({ upstream, action }, 'same', observed, ownership, whole);
     expect(told(change)).toBe(expected);
@@ -64,12 +64,12 @@ describe('planChange', () => {
     ['onlyIfPresent', 'unowned', 'other', 'updateNodes'],
     ['wait', 'unowned', 'other', 'none'],
     ['wait', 'absent', 'nothing', 'none'],
-  ])('with manage Nodes: %s, %s, the gateway holds %s: %s', (action, ownership, holds, expected) => {
+  ])('manage Nodes, action %s, ownership %s, content %s: %s', (action, ownership, holds, expected) => {
     const observed = holds === 'nothing' ? undefined : held(holds);
     expect(told(diffUpstream({ upstream, action }, 'same', observed, ownership, nodesOnly))).toBe(expected);
   });
 
-  it('with manage Nodes begins with no write that takes all nodes away', () => {
+  it('does not remove all nodes with its first write with manage Nodes', () => {
     const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfPresent' } as const;
     const begin = diffUpstream(empty, 'same', held('other'), 'unowned', {
       ...nodesOnly,
@@ -80,7 +80,7 @@ describe('planChange', () => {
     expect(told(diffUpstream(empty, 'same', held('other'), 'unowned', nodesOnly))).toBe('updateNodes');
   });
 
-  it('with manage Nodes leaves alone what the gateway discovers by itself', () => {
+  it('does not change an upstream with gateway discovery with manage Nodes', () => {
     const discovery = { by: 'Kubernetes', fields: ['discovery_type', 'service_name'] } as const;
     const change = diffUpstream(
       { upstream, action: 'write' },
@@ -94,7 +94,7 @@ describe('planChange', () => {
   });
 });
 
-describe('what nobody owns', () => {
+describe('an unowned upstream', () => {
   const adopting: Terms = { ...whole, mayAdopt: true };
   const desired = JSON.stringify({
     labels: { a: '1', owner: 'us' },
@@ -117,9 +117,9 @@ describe('what nobody owns', () => {
     );
 
   it.each<[string, object]>([
-    ['nodes alone', { nodes: [] }],
-    ['fields that are stated, whatever they hold', { nodes: [], retries: 5, timeout: { connect: 9 } }],
-    ['labels that are stated', { labels: { a: '2' }, nodes: [] }],
+    ['only nodes', { nodes: [] }],
+    ['fields that the spec sets, whatever their values', { nodes: [], retries: 5, timeout: { connect: 9 } }],
+    ['labels that the spec sets', { labels: { a: '2' }, nodes: [] }],
   ])('is taken over with %s', (_, fields) => {
     expect(told(adopt(fields))).toBe('update, unowned');
   });
@@ -128,11 +128,11 @@ describe('what nobody owns', () => {
     ['a field', { nodes: [], name: 'x', checks: {} }, 'checks, name'],
     ['a part of a field', { nodes: [], timeout: { connect: 1, idle: 1 } }, 'timeout.idle'],
     ['a label', { nodes: [], labels: { a: '1', team: 'x' } }, 'labels.team'],
-  ])('is left alone with %s that is not stated', (_, fields, names) => {
+  ])('is not taken over with %s that the spec does not set', (_, fields, names) => {
     expect(reasonOf(adopt(fields))).toContain(`has fields that the spec does not set (${names}): `);
   });
 
-  it('is taken over from the discovery of Kubernetes, and from no other', () => {
+  it('is taken over from Kubernetes discovery, but not from other discovery', () => {
     const fields = { service_name: 'shop/web:http', discovery_type: 'kubernetes' };
     const names = ['discovery_type', 'service_name'];
     expect(told(adopt(fields, { discovery: { by: 'Kubernetes', fields: names } }))).toBe('update, unowned');
@@ -141,7 +141,7 @@ describe('what nobody owns', () => {
     );
   });
 
-  it('is left alone while it would have no nodes, and where it is not asked for', () => {
+  it('is not taken over if it would lose all nodes or the spec does not request it', () => {
     expect(reasonOf(adopt({ nodes: [] }, {}, 'unowned', []))).toContain('would lose all its nodes');
     expect(told(adopt({ nodes: [] }, {}, 'foreign'))).toBe('blocked, NotOwned');
     const never = diffUpstream({ upstream, action: 'write' }, desired, held('{}'), 'unowned', whole);

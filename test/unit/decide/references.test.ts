@@ -33,7 +33,7 @@ describe('a reference into another namespace', () => {
     },
   });
 
-  it('is refused without a ReferenceGrant', () => {
+  it('is denied without a ReferenceGrant', () => {
     expect(refusedWith()).toMatchObject({ state: 'notPermitted', reason: 'RefNotPermitted' });
   });
 
@@ -45,7 +45,7 @@ describe('a reference into another namespace', () => {
     });
   });
 
-  it('is permitted by one that can be read, whatever is beside it', () => {
+  it('is permitted by a readable ReferenceGrant beside an unreadable one', () => {
     expect(refusedWith(unreadable, permitting)).toBeUndefined();
   });
 });
