@@ -13,12 +13,17 @@ const upstream: Upstream = {
   scheme: 'HTTP',
   loadBalancing: { type: 'RoundRobin' },
 };
-const held = (canonical: string): ObservedUpstream => ({ id: upstream.id, labels: {}, nodes: [], canonical });
+const observedWith = (canonical: string): ObservedUpstream => ({
+  id: upstream.id,
+  labels: {},
+  nodes: [],
+  canonical,
+});
 const whole: Terms = { manage: 'Object', mayAdopt: false, keptBefore: false, marksIn: 'labels' };
 const nodesOnly: Terms = { manage: 'Nodes', mayAdopt: false, keptBefore: true, marksIn: 'labels' };
 
 /** `update, stripped`, `blocked, NotOwned`. */
-const told = (change: Change): string => {
+const summaryOf = (change: Change): string => {
   if (change.kind === 'update') return `update, ${change.from}`;
   return change.kind === 'blocked' ? `blocked, ${change.programmed.reason}` : change.kind;
 };
@@ -45,10 +50,10 @@ describe('diffUpstream', () => {
     ['wait', 'ours', 'other', 'none'],
     ['wait', 'stripped', 'other', 'none'],
     ['wait', 'foreign', 'other', 'none'],
-  ])('action %s, ownership %s, content %s: %s', (action, ownership, holds, expected) => {
-    const observed = holds === 'nothing' ? undefined : held(holds);
+  ])('action %s, ownership %s, content %s: %s', (action, ownership, content, expected) => {
+    const observed = content === 'nothing' ? undefined : observedWith(content);
     const change = diffUpstream({ upstream, action }, 'same', observed, ownership, whole);
-    expect(told(change)).toBe(expected);
+    expect(summaryOf(change)).toBe(expected);
     if (change.kind === 'create' || change.kind === 'update') expect(change.desired).toBe(upstream);
     if (change.kind === 'update') expect(change.observed).toBe(observed);
   });
@@ -64,20 +69,24 @@ describe('diffUpstream', () => {
     ['onlyIfPresent', 'unowned', 'other', 'updateNodes'],
     ['wait', 'unowned', 'other', 'none'],
     ['wait', 'absent', 'nothing', 'none'],
-  ])('manage Nodes, action %s, ownership %s, content %s: %s', (action, ownership, holds, expected) => {
-    const observed = holds === 'nothing' ? undefined : held(holds);
-    expect(told(diffUpstream({ upstream, action }, 'same', observed, ownership, nodesOnly))).toBe(expected);
+  ])('manage Nodes, action %s, ownership %s, content %s: %s', (action, ownership, content, expected) => {
+    const observed = content === 'nothing' ? undefined : observedWith(content);
+    expect(summaryOf(diffUpstream({ upstream, action }, 'same', observed, ownership, nodesOnly))).toBe(
+      expected,
+    );
   });
 
   it('does not remove all nodes with its first write with manage Nodes', () => {
     const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfPresent' } as const;
-    const begin = diffUpstream(empty, 'same', held('other'), 'unowned', {
+    const begin = diffUpstream(empty, 'same', observedWith('other'), 'unowned', {
       ...nodesOnly,
       keptBefore: false,
       marksIn: 'labels',
     });
     expect(reasonOf(begin)).toContain('would lose all its nodes');
-    expect(told(diffUpstream(empty, 'same', held('other'), 'unowned', nodesOnly))).toBe('updateNodes');
+    expect(summaryOf(diffUpstream(empty, 'same', observedWith('other'), 'unowned', nodesOnly))).toBe(
+      'updateNodes',
+    );
   });
 
   it('does not change an upstream with gateway discovery with manage Nodes', () => {
@@ -85,11 +94,11 @@ describe('diffUpstream', () => {
     const change = diffUpstream(
       { upstream, action: 'write' },
       'same',
-      { ...held('other'), discovery },
+      { ...observedWith('other'), discovery },
       'unowned',
       nodesOnly,
     );
-    expect(told(change)).toBe('blocked, UsesDiscovery');
+    expect(summaryOf(change)).toBe('blocked, UsesDiscovery');
     expect(reasonOf(change)).toContain('(discovery_type, service_name)');
   });
 });
@@ -111,7 +120,7 @@ describe('an unowned upstream', () => {
     diffUpstream(
       { upstream: { ...upstream, nodes }, action: 'write' },
       desired,
-      { ...held(JSON.stringify(fields)), ...more },
+      { ...observedWith(JSON.stringify(fields)), ...more },
       ownership,
       adopting,
     );
@@ -121,7 +130,7 @@ describe('an unowned upstream', () => {
     ['fields that the spec sets, whatever their values', { nodes: [], retries: 5, timeout: { connect: 9 } }],
     ['labels that the spec sets', { labels: { a: '2' }, nodes: [] }],
   ])('is taken over with %s', (_, fields) => {
-    expect(told(adopt(fields))).toBe('update, unowned');
+    expect(summaryOf(adopt(fields))).toBe('update, unowned');
   });
 
   it.each<[string, object, string]>([
@@ -135,7 +144,9 @@ describe('an unowned upstream', () => {
   it('is taken over from Kubernetes discovery, but not from other discovery', () => {
     const fields = { service_name: 'shop/web:http', discovery_type: 'kubernetes' };
     const names = ['discovery_type', 'service_name'];
-    expect(told(adopt(fields, { discovery: { by: 'Kubernetes', fields: names } }))).toBe('update, unowned');
+    expect(summaryOf(adopt(fields, { discovery: { by: 'Kubernetes', fields: names } }))).toBe(
+      'update, unowned',
+    );
     expect(reasonOf(adopt(fields, { discovery: { by: 'other', fields: names } }))).toContain(
       'discovery_type, service_name',
     );
@@ -143,8 +154,8 @@ describe('an unowned upstream', () => {
 
   it('is not taken over if it would lose all nodes or the spec does not request it', () => {
     expect(reasonOf(adopt({ nodes: [] }, {}, 'unowned', []))).toContain('would lose all its nodes');
-    expect(told(adopt({ nodes: [] }, {}, 'foreign'))).toBe('blocked, NotOwned');
-    const never = diffUpstream({ upstream, action: 'write' }, desired, held('{}'), 'unowned', whole);
+    expect(summaryOf(adopt({ nodes: [] }, {}, 'foreign'))).toBe('blocked, NotOwned');
+    const never = diffUpstream({ upstream, action: 'write' }, desired, observedWith('{}'), 'unowned', whole);
     expect(reasonOf(never)).toContain('take it over with adoptionPolicy IfUnowned');
   });
 });

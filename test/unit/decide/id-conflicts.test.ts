@@ -101,21 +101,21 @@ describe('IdConflicts', () => {
     const change = fc.record({
       name: fc.constantFrom('a', 'b', 'c'),
       id: fc.option(fc.constantFrom('x', 'y', 'shop.a'), { nil: undefined }),
-      gone: fc.boolean(),
+      deleted: fc.boolean(),
     });
     fc.assert(
       fc.property(fc.array(change, { maxLength: 20 }), (changes) => {
         const conflicts = new IdConflicts();
         const wanted = new Map<string, string>();
-        for (const { name, id, gone } of changes) {
+        for (const { name, id, deleted } of changes) {
           const object = upstream(name, id === undefined ? {} : { id });
-          const rivals = gone ? remove(conflicts, name) : update(conflicts, object);
+          const returned = deleted ? remove(conflicts, name) : update(conflicts, object);
           const before = wanted.get(name);
-          if (gone) wanted.delete(name);
+          if (deleted) wanted.delete(name);
           else wanted.set(name, wantedId(object, '') ?? '');
           const touched = new Set([before, wanted.get(name)]);
           const others = [...wanted].filter(([other, id]) => other !== name && touched.has(id));
-          expect(rivals).toEqual(others.map(([other]) => `shop/${other}`).sort());
+          expect(returned).toEqual(others.map(([other]) => `shop/${other}`).sort());
         }
         for (const id of ['x', 'y', 'shop.a', 'shop.b']) {
           const expected = [...wanted].filter(([, one]) => one === id).map(([name]) => `shop/${name}`);

@@ -7,7 +7,7 @@ const STATES = {
   ready: { ready: true, serving: true, terminating: false },
   notReady: { ready: false, serving: false, terminating: false },
   draining: { ready: false, serving: true, terminating: true },
-  gone: { ready: false, serving: false, terminating: true },
+  stopped: { ready: false, serving: false, terminating: true },
   /** A Service with publishNotReadyAddresses: the slice always reports ready. */
   published: { ready: true, serving: false, terminating: true },
 } as const;
@@ -44,11 +44,11 @@ describe('chooseEndpoints', () => {
     ],
     [
       'selects draining endpoints if none of the Service is ready',
-      [v4('a', 'draining'), v4('b', 'notReady'), v4('c', 'gone'), v4('d', 'draining')],
+      [v4('a', 'draining'), v4('b', 'notReady'), v4('c', 'stopped'), v4('d', 'draining')],
       ['a 80', 'd 80'],
       [0, 2, 2],
     ],
-    ['selects nothing if no endpoint serves', [v4('a', 'notReady'), v4('b', 'gone')], [], [0, 0, 2]],
+    ['selects nothing if no endpoint serves', [v4('a', 'notReady'), v4('b', 'stopped')], [], [0, 0, 2]],
     [
       'selects endpoints that are published before they are ready',
       [v4('a', 'published')],
@@ -63,7 +63,7 @@ describe('chooseEndpoints', () => {
     ],
     [
       'prefers draining to not ready if an address is in two slices',
-      [v4('a', 'gone'), v4('a', 'draining'), v4('a', 'notReady')],
+      [v4('a', 'stopped'), v4('a', 'draining'), v4('a', 'notReady')],
       ['a 80'],
       [0, 1, 0],
     ],
@@ -123,15 +123,15 @@ describe('chooseEndpoints', () => {
 
   it.each<[string, readonly Endpoint[], readonly string[]]>([
     ['an endpoint that is not ready', [v4('a', 'notReady')], ['a 80 NotReady']],
-    ['a terminating endpoint that no longer serves', [v4('a', 'gone')], ['a 80 Terminating']],
+    ['a terminating endpoint that no longer serves', [v4('a', 'stopped')], ['a 80 Terminating']],
     [
       'a serving terminating endpoint while another is ready',
       [v4('a', 'draining'), v4('b', 'ready')],
       ['a 80 Terminating'],
     ],
     ['nothing if the only endpoint serves while terminating', [v4('a', 'draining')], []],
-    ['an endpoint without the port, whatever its state', [v4('a', 'gone', 'none')], ['a PortMissing']],
-    ['an endpoint of another family, whatever its state', [v6('::1', 'gone')], ['::1 80 WrongFamily']],
+    ['an endpoint without the port, whatever its state', [v4('a', 'stopped', 'none')], ['a PortMissing']],
+    ['an endpoint of another family, whatever its state', [v6('::1', 'stopped')], ['::1 80 WrongFamily']],
     ['an endpoint of another family without the port', [v6('::1', 'ready', 'none')], ['::1 WrongFamily']],
     [
       'a single-stack Pod of the other family beside dual-stack Pods',
@@ -155,12 +155,12 @@ describe('chooseEndpoints', () => {
     ],
     [
       'an address once, with the better of two unused states',
-      [v4('a', 'gone'), v4('a', 'notReady')],
+      [v4('a', 'stopped'), v4('a', 'notReady')],
       ['a 80 NotReady'],
     ],
     [
       'each port of an address separately',
-      [v4('a', 'notReady', 81), v4('a', 'gone', 82)],
+      [v4('a', 'notReady', 81), v4('a', 'stopped', 82)],
       ['a 81 NotReady', 'a 82 Terminating'],
     ],
   ])('excludes %s', (_, endpoints, expected) => {
@@ -175,7 +175,7 @@ describe('chooseEndpoints', () => {
   const endpoint = fc
     .record({
       address: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.10', '10.0.0.9'),
-      state: fc.constantFrom<State>('ready', 'notReady', 'draining', 'gone', 'published'),
+      state: fc.constantFrom<State>('ready', 'notReady', 'draining', 'stopped', 'published'),
       port: fc.constantFrom<number | 'none'>(80, 8080, 'none'),
       family: fc.constantFrom('IPv4', 'IPv6'),
       target: fc.constantFrom('p1', 'p2', 'p3', undefined),

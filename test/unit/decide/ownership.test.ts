@@ -18,9 +18,9 @@ const owner: Owner = { cluster: 'c1', connection: 'default', namespace: 'shop', 
 const labels = ownerLabels(owner, { orphan: false });
 const prefix = 'gatewayupstream.dev/';
 
-const observed = (held: Readonly<Record<string, string>>, createTime?: number): ObservedUpstream => ({
+const observed = (stored: Readonly<Record<string, string>>, createTime?: number): ObservedUpstream => ({
   id: 'shop.web',
-  ...observedLabels(held),
+  ...observedLabels(stored),
   nodes: [],
   canonical: '',
   ...(createTime === undefined ? {} : { createTime }),
@@ -142,16 +142,16 @@ describe('isWrittenBy', () => {
     ['another program', { ...labels, [`${prefix}operator`]: 'x' }, false],
     ['no name', without('name'), false],
     ['no namespace', without('namespace'), false],
-  ])('%s: %3$s', (_, held, expected) => {
-    expect(isWrittenBy(observed(held), 'c1', 'default')).toBe(expected);
+  ])('%s: %3$s', (_, stored, expected) => {
+    expect(isWrittenBy(observed(stored), 'c1', 'default')).toBe(expected);
   });
 });
 
 describe('markedObject', () => {
   it('matches the key from the labels of the object', () => {
     const name = 'x'.repeat(100);
-    const held = observed(ownerLabels({ ...owner, name }, { orphan: false }));
-    expect(markedObject(held)).toBe(markedAs('shop', name));
+    const marked = observed(ownerLabels({ ...owner, name }, { orphan: false }));
+    expect(markedObject(marked)).toBe(markedAs('shop', name));
   });
 
   it('names no object without labels', () => {
@@ -165,7 +165,7 @@ describe('describeOwner', () => {
     ['no labels', {}, 'it has no ownership labels of this operator'],
     ['labels of another client', { team: 'a' }, 'it has no ownership labels of this operator'],
     ['incomplete ownership labels', without('name'), 'its ownership labels are incomplete'],
-  ])('%s', (_, held, expected) => {
-    expect(describeOwner(observed(held), 'labels')).toBe(expected);
+  ])('%s', (_, stored, expected) => {
+    expect(describeOwner(observed(stored), 'labels')).toBe(expected);
   });
 });

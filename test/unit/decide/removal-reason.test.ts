@@ -34,7 +34,7 @@ const known = (...endpoints: readonly Endpoint[]): Discovered => ({
   basis: '',
   endpoints,
 });
-const gone: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: 'not found' };
+const absent: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: 'not found' };
 
 const removalOf = (found: readonly Discovered[], departureOf: DepartureOf = () => 'unknown') => {
   const backends: ResolvedBackend[] = found.map((one, index) => ({
@@ -76,12 +76,12 @@ describe('the removal reason of an endpoint', () => {
 
   it('is explained if its Service no longer exists', () => {
     const departureOf: DepartureOf = (backend) => (backend === 1 ? 'vanished' : 'unknown');
-    expect(removalOf([known(), gone], departureOf).reason).toBe('explained');
+    expect(removalOf([known(), absent], departureOf).reason).toBe('explained');
     expect(removalOf([known(), known()], departureOf)).toEqual({ reason: 'vanished', backend: 1 });
   });
 
   it('is explained if its Service is unknown and a Service no longer exists', () => {
-    expect(removalOf([known(), gone]).reason).toBe('explained');
+    expect(removalOf([known(), absent]).reason).toBe('explained');
     expect(removalOf([known(), known()])).toEqual({ reason: 'vanished', backend: undefined });
   });
 

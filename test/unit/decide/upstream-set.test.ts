@@ -137,8 +137,8 @@ describe('member names', () => {
   });
 
   it('do not change once assigned, because routes refer to them', () => {
-    const held = (name: string, one: SetPort) => name === 'a-b-c' && one === newer;
-    expect(memberNames([older, newer], held)).toEqual(
+    const hasName = (name: string, one: SetPort) => name === 'a-b-c' && one === newer;
+    expect(memberNames([older, newer], hasName)).toEqual(
       new Map([
         ['a-b-c', newer],
         [hashedName(older), older],
