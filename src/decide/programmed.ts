@@ -1,5 +1,5 @@
-import { REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upstream.ts';
 import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
+import { REMOVAL_GUARD_DEFAULTS } from '../api/policies.ts';
 import { GatewayUnavailableError, type OperatorError } from '../model/errors.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamOutcome } from '../model/outcome.ts';

@@ -88,7 +88,7 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
 
   // A pair that does not fit never reaches the gateway, nor do endpoints that come meanwhile.
   await writePair(shop.namespace, 'client', { ...renewed, keyPem: first.keyPem });
-  await says(shop, 'Ready', 'holds a key that does not match its certificate');
+  await says(shop, 'Ready', 'contains a key that does not match its certificate');
   await shop.endpoints('web', ['10.1.0.1', '10.1.0.2']);
   await shop.remove(`/api/v1/namespaces/${shop.namespace}/secrets/client`);
   await says(shop, 'Ready', 'does not exist');

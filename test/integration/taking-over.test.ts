@@ -232,9 +232,15 @@ describe('upstreams that somebody else made', () => {
   });
 
   it.each([
-    [{ manage: 'Nodes', retries: 1 }, "everything but the nodes is the upstream's owner's: remove retries"],
-    [{ manage: 'Nodes', deletionPolicy: 'Force' }, 'the upstream is never deleted: remove deletionPolicy'],
-    [{ manage: 'Nodes', adoptionPolicy: 'IfUnowned' }, 'nothing is taken over: remove adoptionPolicy'],
+    [{ manage: 'Nodes', retries: 1 }, 'the operator writes only the nodes of the upstream: remove retries'],
+    [
+      { manage: 'Nodes', deletionPolicy: 'Force' },
+      'the operator never deletes the upstream: remove deletionPolicy',
+    ],
+    [
+      { manage: 'Nodes', adoptionPolicy: 'IfUnowned' },
+      'the operator does not take over the upstream: remove adoptionPolicy',
+    ],
   ])('are not asked for by %o', async (spec, message) => {
     await expect(upstream('refused', 'refused', spec)).rejects.toThrow(message);
   });
