@@ -42,7 +42,7 @@ export function guard(
   const remembered = snapshot.recall(keyOf(object));
   if (
     observed.nodes.every((node) => wanted.has(placeOf(node))) ||
-    // If no reference is resolved, the cause of every removal is known.
+    // Without a resolved reference, either nothing is written or the cause of every removal is known.
     desired.action !== 'write' ||
     isExplained(snapshot, evaluation, object, remembered)
   ) {

@@ -8,7 +8,7 @@ import type { SetMembers } from './set-members.ts';
 import { kubeTime } from './status.ts';
 import type { SetProblem } from './upstream-set.ts';
 
-/** The progress of a set's GatewayUpstreams towards their desired state. */
+/** The progress of a set's GatewayUpstreams toward their desired state. */
 export interface SetProgress {
   readonly members: SetMembers;
   /** Members that may still differ from their desired state. */
