@@ -1,4 +1,4 @@
-import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
+import { endpointUrls, noDataPlanes, unwatchedProblem } from '../../decide/data-planes.ts';
 import type { FoundDataPlanes } from '../../gateways/connect.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
@@ -15,7 +15,7 @@ export function dataPlaneAddresses(
   { ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>,
   onlyNamespaces: readonly string[],
 ): FoundAddresses {
-  const unfollowed = unfollowedProblem(onlyNamespaces, ref.namespace, field);
+  const unfollowed = unwatchedProblem(onlyNamespaces, ref.namespace, field);
   if (unfollowed !== undefined) return { urls: [], problem: unfollowed };
   const found = source.read(ref);
   switch (found.state) {

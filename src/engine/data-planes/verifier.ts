@@ -3,8 +3,8 @@ import { MAX_UNREACHABLE } from '../../api/gateway-connection.ts';
 import {
   type DataPlanesOfConnection,
   type DataPlanesOfUpstream,
-  PROOF_GRACE_MS,
   summarizeVerdicts,
+  VERIFICATION_GRACE_MS,
 } from '../../decide/data-planes.ts';
 import { nodesIn } from '../../decide/diff.ts';
 import { boundedMessage } from '../../decide/status.ts';
@@ -54,7 +54,7 @@ export interface DataPlaneVerifierDeps {
 }
 
 /** Times after a write at which every data plane is checked. */
-const CHECKED_AFTER_MS = [200, 1000, PROOF_GRACE_MS] as const;
+const CHECKED_AFTER_MS = [200, 1000, VERIFICATION_GRACE_MS] as const;
 const CONCURRENCY = 8;
 
 /** A unit of work. The queue's keys are these values as JSON. */
@@ -152,7 +152,7 @@ export class DataPlaneVerifier {
     const replaced =
       written?.replaced === undefined ? undefined : part(reader.shown(written.replaced.canonical));
     const superseded = [
-      ...(known?.superseded.filter(({ at }) => now - at < PROOF_GRACE_MS) ?? []),
+      ...(known?.superseded.filter(({ at }) => now - at < VERIFICATION_GRACE_MS) ?? []),
       ...[known?.shown, replaced].flatMap((was) => (was === undefined ? [] : [{ shown: was, at: now }])),
     ];
     state.verified = { connection, id };
