@@ -49,8 +49,8 @@ export function guard(
     return { desired, lost: [] };
   }
   const removals = removalReasonsOf(snapshot, backends, policyOf(snapshot, object));
-  const heldSince =
-    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.heldSince;
+  const guardedSince =
+    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.guardedSince;
   const now = snapshot.now();
   const judge = (removalReasonOf: GuardInput['removalReasonOf']) =>
     guardRemoval({
@@ -64,7 +64,7 @@ export function guard(
       desired: desired.upstream.nodes,
       lost: remembered?.lost ?? [],
       removalReasonOf,
-      heldSince,
+      guardedSince,
       acceptedUntil: acceptedUntil(object.acceptRemoval),
       now,
     });

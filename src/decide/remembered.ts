@@ -9,7 +9,7 @@ export interface Remembered {
   /** Whether the basis changed since the last write, or so recently that endpoints may still change. */
   readonly isSettling: boolean;
   /** Since when the guard keeps nodes, wall clock. */
-  readonly heldSince: number | undefined;
+  readonly guardedSince: number | undefined;
   /** The places of recently removed nodes without a known cause. */
   readonly lost: readonly string[];
 }

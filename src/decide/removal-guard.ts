@@ -34,7 +34,7 @@ export interface GuardInput {
    * Since when the guard keeps nodes, wall clock; undefined if it keeps none. A future time (the clock was set back) counts
    * as now.
    */
-  readonly heldSince: number | undefined;
+  readonly guardedSince: number | undefined;
   /** The accepted time, wall clock: a removal that began up to then is accepted. */
   readonly acceptedUntil: number | undefined;
   /** Wall clock, milliseconds. */
@@ -79,7 +79,7 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
       lost: gone.flatMap(({ node, reason }) => (reason === 'explained' ? [] : [node])),
     };
   }
-  const since = Math.min(input.heldSince ?? now, now);
+  const since = Math.min(input.guardedSince ?? now, now);
   if (input.acceptedUntil !== undefined && since <= input.acceptedUntil) return NOTHING_HELD;
   const ends: Record<RemovalReason, number> = {
     explained: Number.NEGATIVE_INFINITY,

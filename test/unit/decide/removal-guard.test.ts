@@ -23,7 +23,7 @@ function guard(change: Partial<GuardInput> & { readonly reason?: RemovalReason }
     desired: [],
     lost: [],
     removalReasonOf: () => change.reason ?? 'sick',
-    heldSince: undefined,
+    guardedSince: undefined,
     acceptedUntil: undefined,
     now: 1_000_000,
     ...change,
@@ -67,7 +67,7 @@ describe('guardRemoval', () => {
       host.endsWith('.3') ? 'vanished' : 'sick';
     const observed = nodes(4);
     const began = 1_000_000;
-    const at = (now: number) => guard({ observed, removalReasonOf, heldSince: began, now });
+    const at = (now: number) => guard({ observed, removalReasonOf, guardedSince: began, now });
     expect(at(began)).toMatchObject({ held: observed, until: began + 30_000 });
     expect(at(began + 29_999).held).toHaveLength(4);
     expect(at(began + 30_000)).toMatchObject({ held: nodes(3), until: began + 300_000 });
@@ -77,25 +77,25 @@ describe('guardRemoval', () => {
   it('treats a future start as now after the clock was set back', () => {
     const day = 86_400_000;
     const now = 1_000_000;
-    expect(guard({ reason: 'vanished', heldSince: now + day, now })).toMatchObject({
+    expect(guard({ reason: 'vanished', guardedSince: now + day, now })).toMatchObject({
       since: now,
       until: now + 30_000,
     });
-    expect(guard({ reason: 'sick', heldSince: now + day, now })).toMatchObject({ until: now + 300_000 });
+    expect(guard({ reason: 'sick', guardedSince: now + day, now })).toMatchObject({ until: now + 300_000 });
   });
 
   it('keeps sick nodes without a limit with whenExpired Hold', () => {
     const policy = { maxRemovalPercent: 50, holdForMs: 1000, whenExpired: 'Hold' } as const;
-    expect(guard({ policy, heldSince: 0, now: 10_000_000 })).toMatchObject({
+    expect(guard({ policy, guardedSince: 0, now: 10_000_000 })).toMatchObject({
       held: nodes(10),
       until: undefined,
     });
   });
 
   it('ends after an acceptance of the current removal, but not of an earlier one', () => {
-    expect(guard({ heldSince: 1000, now: 2000, acceptedUntil: 1000 }).held).toEqual([]);
-    expect(guard({ heldSince: 1000, now: 2000, acceptedUntil: 999 }).held).toHaveLength(10);
-    expect(guard({ heldSince: undefined, now: 2000, acceptedUntil: 1000 }).held).toHaveLength(10);
+    expect(guard({ guardedSince: 1000, now: 2000, acceptedUntil: 1000 }).held).toEqual([]);
+    expect(guard({ guardedSince: 1000, now: 2000, acceptedUntil: 999 }).held).toHaveLength(10);
+    expect(guard({ guardedSince: undefined, now: 2000, acceptedUntil: 1000 }).held).toHaveLength(10);
   });
 
   it('counts recently lost nodes as removed now', () => {
@@ -134,7 +134,7 @@ describe('guardRemoval', () => {
             desired,
             lost: [],
             removalReasonOf: ({ host }) => removals[Number(host.split('.')[3])] ?? 'sick',
-            heldSince: 0,
+            guardedSince: 0,
             acceptedUntil: undefined,
             now: age,
           });

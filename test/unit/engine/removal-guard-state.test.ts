@@ -74,23 +74,23 @@ describe('RemovalGuardState', () => {
   it('remembers since when nodes are guarded', () => {
     const { memory } = start();
     memory.guard(5);
-    expect(memory.recall()?.heldSince).toBe(5);
+    expect(memory.recall()?.guardedSince).toBe(5);
     memory.guard(undefined);
-    expect(memory.recall()?.heldSince).toBeUndefined();
+    expect(memory.recall()?.guardedSince).toBeUndefined();
   });
 
   it.each([-86_400_000, 86_400_000])(
     'counts the elapsed guard time when the wall clock is set by %d ms',
     async (jump) => {
       const { clock, memory } = start();
-      const refresh = () => memory.guard(memory.recall()?.heldSince);
+      const refresh = () => memory.guard(memory.recall()?.guardedSince);
       memory.guard(clock.now());
       await clock.advance(10_000);
       clock.setWall(clock.now() + jump);
-      expect(memory.recall()?.heldSince).toBe(clock.now() - 10_000);
+      expect(memory.recall()?.guardedSince).toBe(clock.now() - 10_000);
       refresh();
       await clock.advance(20_000);
-      expect(memory.recall()?.heldSince).toBe(clock.now() - 30_000);
+      expect(memory.recall()?.guardedSince).toBe(clock.now() - 30_000);
     },
   );
 
@@ -101,7 +101,7 @@ describe('RemovalGuardState', () => {
     for (let second = 0; second < 10; second += 1) {
       await clock.advance(1000);
       clock.setWall(clock.now() + 100);
-      expect(memory.recall()?.heldSince).toBe(since);
+      expect(memory.recall()?.guardedSince).toBe(since);
       memory.guard(since);
     }
   });
@@ -111,6 +111,6 @@ describe('RemovalGuardState', () => {
     memory.guard(clock.now() - 20_000);
     clock.setWall(clock.now() - 86_400_000);
     await clock.advance(5000);
-    expect(memory.recall()?.heldSince).toBe(clock.now() - 25_000);
+    expect(memory.recall()?.guardedSince).toBe(clock.now() - 25_000);
   });
 });
