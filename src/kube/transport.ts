@@ -79,7 +79,7 @@ async function request(
   settings: SendRequest | RequestSettings,
 ): Promise<unknown> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = settings;
-  // `AbortSignal.timeout` cannot be cancelled: the timer of every request would stay and create an error when it fires.
+  // `AbortSignal.timeout` cannot be canceled: the timer of every request would stay and create an error when it fires.
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), timeoutMs);
   const signal = AbortSignal.any([settings.signal, timeout.signal]);

@@ -1,4 +1,6 @@
-/** Reads unvalidated JSON. A value of another type reads as empty, unless the function's comment says that it throws. */
+/**
+ * Reads JSON of unknown shape. A value of another type reads as empty, unless the function's comment says that it throws.
+ */
 
 import { interned } from './interned.ts';
 

@@ -3,7 +3,7 @@ import type { Logger } from './logger.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
-/** Properties that are redacted in every logged object, as a second line of defence. */
+/** Properties that are redacted in every logged object, as a second line of defense. */
 const REDACTED = ['key', 'token', 'adminKey', 'headers', 'options', 'authorization'].flatMap((name) =>
   [`*.${name}`, `*.*.${name}`].concat(name === 'key' ? [] : [name]),
 );

@@ -648,12 +648,12 @@ describe('TLS', () => {
     ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
     ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
     ['a bad certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
-    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no PEM key'],
-    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no PEM key'],
+    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no unencrypted PEM key'],
+    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no unencrypted PEM key'],
     [
       'a key of another',
       { clientCert: client.certPem, clientKey: server.keyPem },
-      'does not belong to its certificate',
+      'does not match its certificate',
     ],
   ])('%s is refused before any connection', (_, tls, message) => {
     const create = () => driverOf('https://127.0.0.1:1', { tls: { insecureSkipVerify: false, ...tls } });

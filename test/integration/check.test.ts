@@ -198,7 +198,7 @@ describe('check', () => {
         status: 'Unknown',
         reason: 'Pending',
         message:
-          'No operator has processed this object yet. If this stays, the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
+          'The operator has not processed this object yet. If this persists, ask the platform team to check that the operator is running, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
       });
     });
 

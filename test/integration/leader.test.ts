@@ -175,12 +175,12 @@ describe('several replicas', () => {
     expect(await second.readyz()).toMatchObject({
       status: 200,
       text: expect.stringContaining(
-        `[+]lease ok: standby, waits for ${lease.holderIdentity} to release Lease `,
+        `[+]lease ok: standby, waiting for ${lease.holderIdentity} to release Lease `,
       ),
     });
     expect(await first.readyz()).toMatchObject({
       status: 200,
-      text: expect.stringContaining('[+]lease ok: leads by Lease '),
+      text: expect.stringContaining('[+]lease ok: leader, holds Lease '),
     });
     expect(second.output()).toContain(`"waitsFor":"${lease.holderIdentity} to release Lease `);
   });

@@ -196,7 +196,7 @@ describe('apisix.overrides', () => {
     for (const nested of [lists, maps]) {
       expect(problemOf({ x: nested(15) })).toBeUndefined();
       expect(problemOf({ x: nested(16) })).toBe(
-        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the levels below',
+        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the deeper levels',
       );
     }
   });
@@ -367,14 +367,14 @@ describe('transformCertificateSecret', () => {
     ['has no tls.key', { 'tls.crt': certificate }],
     ['contains no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
     ['contains no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
-    ['contains no PEM key without a password', { 'tls.crt': certificate, 'tls.key': certificate }],
+    ['contains no unencrypted PEM key', { 'tls.crt': certificate, 'tls.key': certificate }],
     [
-      'contains a key that does not belong to its certificate',
+      'contains a key that does not match its certificate',
       { 'tls.crt': certificate, 'tls.key': issue().keyPem },
     ],
     [
       // A TLS client presents the first certificate of the chain.
-      'contains a key that does not belong to its certificate',
+      'contains a key that does not match its certificate',
       { 'tls.crt': authority.certPem + certificate, 'tls.key': key },
     ],
   ])('reports that the Secret %s', (message, data) => {

@@ -658,7 +658,7 @@ describe('createKubernetesSource', () => {
       services.upsert({ ...service(), name: 'api', uid: 'api' });
       expect(source.read(byEndpoint('http'))).toMatchObject({
         state: 'unknown',
-        message: expect.stringContaining('Endpoints are not known'),
+        message: expect.stringContaining('Endpoints are not listed'),
       });
       expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toEqual([]);
       const changed = vi.fn();
