@@ -307,7 +307,7 @@ describe('install and uninstall', () => {
       }, SLOWLY);
       const refused = await program('check', '--kubeconfig', file);
       expect(refused.code).toBe(1);
-      expect(refused.stdout).toContain('FAIL  credentials: the API server refused them (401)');
+      expect(refused.stdout).toContain('FAIL  credentials: the API server rejected them (401)');
       expect(refused.stdout).not.toContain('permission');
 
       await outOfCluster('operator.kubeconfig');

@@ -132,7 +132,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('True', 'Ready'),
     message: 'The gateway answers and takes the key',
-    check: 'key: it may read and write',
+    check: 'key: read and write access',
   },
   {
     symptom: 'The Secret holds something that is no key, for example two lines',
