@@ -17,7 +17,7 @@ const own = {
 const { a, b, d, port } = own.properties;
 const item = b.items;
 
-describe('the age of a schema', () => {
+describe('schemaAge', () => {
   it.each([
     ['the same', own, { kind: 'same' }],
     ['other prose', { ...own, description: 'else' }, { kind: 'same' }],
@@ -81,17 +81,20 @@ describe('the age of a schema', () => {
       },
       { kind: 'different', fields: ['spec.d.*'] },
     ],
-  ])('with %s', (_, served, age) => {
+  ])('reports %s', (_, served, age) => {
     expect(schemaAge('spec', served, own)).toEqual(age);
   });
 
-  it('with nothing at all lacks every field', () => {
+  it('reports all fields as missing for an undefined schema', () => {
     const age = schemaAge('spec', undefined, own);
     expect(age).toMatchObject({ kind: 'older', fields: expect.arrayContaining(['spec.a', 'spec.port']) });
   });
 
-  it.each(builtInCatalog.customResources)('of $kind is its own', (resource) => {
-    const schema = JSON.parse(JSON.stringify(customResourceDefinition(resource))) as unknown;
-    expect(schemaAge('crd', schema, structuredClone(schema))).toEqual({ kind: 'same' });
-  });
+  it.each(builtInCatalog.customResources)(
+    'reports no difference for the schema of $kind itself',
+    (resource) => {
+      const schema = JSON.parse(JSON.stringify(customResourceDefinition(resource))) as unknown;
+      expect(schemaAge('crd', schema, structuredClone(schema))).toEqual({ kind: 'same' });
+    },
+  );
 });
