@@ -19,8 +19,8 @@ const item = b.items;
 
 describe('schemaAge', () => {
   it.each([
-    ['the same', own, { kind: 'same' }],
-    ['other prose', { ...own, description: 'else' }, { kind: 'same' }],
+    ['the same fields', own, { kind: 'same' }],
+    ['another description', { ...own, description: 'else' }, { kind: 'same' }],
     [
       'what the API server adds to an integer or string',
       {
@@ -32,7 +32,7 @@ describe('schemaAge', () => {
       },
       { kind: 'same' },
     ],
-    ['a field less', { ...own, properties: { a, b, d } }, { kind: 'older', fields: ['spec.port'] }],
+    ['a missing field', { ...own, properties: { a, b, d } }, { kind: 'older', fields: ['spec.port'] }],
     [
       'a field less in a list',
       { ...own, properties: { ...own.properties, b: { ...b, items: { type: 'object' } } } },
@@ -81,7 +81,7 @@ describe('schemaAge', () => {
       },
       { kind: 'different', fields: ['spec.d.*'] },
     ],
-  ])('reports %s', (_, served, age) => {
+  ])('compares a schema with %s', (_, served, age) => {
     expect(schemaAge('spec', served, own)).toEqual(age);
   });
 
