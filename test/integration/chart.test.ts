@@ -495,7 +495,7 @@ describe('a release', () => {
     await edit('Chart.yaml', /^version: .*$/m, 'version: 0.0.9');
     await edit(
       `crds/${GROUP}_gatewayupstreams.yaml`,
-      /description: One upstream object in one API gateway.*/,
+      /description: A GatewayUpstream describes one upstream.*/,
       'description: As it was before.',
     );
     return folder;

@@ -72,7 +72,7 @@ describe('the program with a toy gateway and a toy source', () => {
     [
       'with the section of another type',
       { toy, apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } } },
-      'the section apisix is for type APISIX: remove it',
+      'apisix is allowed only with type APISIX: remove it',
     ],
   ])('is refused a connection %s', async (_, spec, message) => {
     const { status, body } = await cluster.request(
@@ -151,7 +151,7 @@ describe('the program with a toy gateway and a toy source', () => {
       serviceRegistry({}),
     );
     expect(status).toBe(422);
-    expect(JSON.stringify(body)).toContain('the section toy belongs to type Toy');
+    expect(JSON.stringify(body)).toContain('toy is required with type Toy');
   });
 
   it('follows a service of a registry, and keeps its nodes and their share during an outage', async () => {
