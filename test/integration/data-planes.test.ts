@@ -94,7 +94,7 @@ describe('data planes', () => {
     const { stdout } = await runProgram(['check', '--namespace', namespace, '--kubeconfig', kubeconfig]);
     for (const { controlUrl } of gateway.dataPlanes) {
       expect(stdout).toContain(
-        `ok    GatewayConnection default, data plane ${controlUrl}: its Control API answers\n`,
+        `ok    GatewayConnection default, data plane ${controlUrl}: Control API reachable\n`,
       );
     }
   });
