@@ -304,7 +304,7 @@ export async function working(operator: Operator): Promise<void> {
   await eventually(
     () => {
       assertRuns(operator);
-      if (!operator.output().includes('every kind is listed; working')) throw new Error('not working yet');
+      if (!operator.output().includes('caches synced')) throw new Error('the caches are not synced yet');
     },
     { timeoutMs: 120_000 },
   );

@@ -60,7 +60,7 @@ export function text(maxLength: number, { pattern, ...messages }: TextRule) {
 export function textMap(what: string, max: number, maxLength: number) {
   return z
     .record(z.string(), z.string().max(maxLength))
-    .refine((entries) => Object.keys(entries).length <= max, `at most ${max} ${what}`)
+    .refine((entries) => Object.keys(entries).length <= max, `must have at most ${max} ${what}`)
     .meta({ maxProperties: max });
 }
 
@@ -119,19 +119,24 @@ export const DELETION_TIMEOUT = '10m';
 export const count = z.int().min(0);
 
 /** Of a status. */
-export const observedGeneration = count.optional().describe('The generation that this status was made for.');
+export const observedGeneration = count
+  .optional()
+  .describe('The `metadata.generation` that this status is based on.');
 
 export const condition = z.object({
-  type: z.string().min(1).max(316).describe('CamelCase type of the condition.'),
-  status: z.enum(['True', 'False', 'Unknown']).describe('Whether it is so.'),
-  observedGeneration: count.optional().describe('The generation that this condition was made for.'),
-  lastTransitionTime: z.string().meta({ format: 'date-time' }).describe('When `status` changed last.'),
+  type: z.string().min(1).max(316).describe('Type of the condition, in CamelCase.'),
+  status: z.enum(['True', 'False', 'Unknown']).describe('Status of the condition.'),
+  observedGeneration: count.optional().describe('The `metadata.generation` that this condition is based on.'),
+  lastTransitionTime: z
+    .string()
+    .meta({ format: 'date-time' })
+    .describe('Time at which `status` last changed.'),
   reason: z
     .string()
     .min(1)
     .max(1024)
     .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/)
-    .describe('One word of a closed set.'),
+    .describe('Reason for the status: one CamelCase word of a fixed list.'),
   message: z.string().max(32768).describe('What is wrong, where, and what to do.'),
 });
 
@@ -141,7 +146,7 @@ export const conditions = z
   .array(condition)
   .max(16)
   .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
-  .describe('What the operator found, by type.');
+  .describe('Current state of the object, one entry per condition type.');
 
 /** The time of the condition that the CRD gives every new object: nothing happened then. */
 export const NEVER = '1970-01-01T00:00:00Z';
@@ -156,12 +161,12 @@ function pending(message: string) {
   } as const;
 }
 
-const NOT_PROCESSED = 'No operator has processed this object yet. If this stays,';
+const NOT_PROCESSED = 'The operator has not processed this object yet. If this persists,';
 
 export const pendingStatus = pending(
-  `${NOT_PROCESSED} check that the operator runs and that one of its replicas holds the Lease`,
+  `${NOT_PROCESSED} check that the operator is running and that one of its replicas holds the Lease`,
 );
 
 export const pendingStatusInNamespace = pending(
-  `${NOT_PROCESSED} the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace`,
+  `${NOT_PROCESSED} ask the platform team to check that the operator is running, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace`,
 );

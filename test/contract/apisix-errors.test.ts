@@ -511,7 +511,7 @@ describe('a request without a response', () => {
   it('is reported: a hanging TLS handshake, long before the request timeout', async () => {
     await using server = await listening(createTcpServer());
     const driver = driverOf(`https://127.0.0.1:${server.port}`);
-    await expectUnavailable(driver, 'could not be connected to within 5000 ms (secureConnect)', ['check']);
+    await expectUnavailable(driver, 'did not accept a connection within 5000 ms (secureConnect)', ['check']);
   });
 
   it('is reported: a response that is not HTTP', async () => {
@@ -540,7 +540,7 @@ describe('a request without a response', () => {
   const zeros: RequestListener = (_, response) =>
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
   const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
-  const ANSWER = 'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
+  const ANSWER = 'sent an answer larger than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
 
   it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [
@@ -655,12 +655,12 @@ describe('TLS', () => {
     ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
     ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
     ['an invalid certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
-    ['an invalid key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no PEM key'],
-    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no PEM key'],
+    ['an invalid key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no unencrypted PEM key'],
+    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no unencrypted PEM key'],
     [
       'a key of another certificate',
       { clientCert: client.certPem, clientKey: server.keyPem },
-      'does not belong to its certificate',
+      'does not match its certificate',
     ],
   ])('rejects %s before any connection', (_, tls, message) => {
     const create = () => driverOf('https://127.0.0.1:1', { tls: { insecureSkipVerify: false, ...tls } });

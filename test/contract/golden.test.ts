@@ -57,7 +57,7 @@ describe('golden cases', () => {
   });
 });
 
-/** Reasons of a broken cluster or gateway, and of specs that the API server rejects. The error reference covers them. */
+/** Reasons of a broken cluster or gateway, and of specs that the API server rejects: docs/error-reference.md covers them. */
 const REASONS_WITHOUT_CASE = [
   'FinalizerRefused',
   'GatewayUnavailable',

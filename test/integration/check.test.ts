@@ -131,7 +131,7 @@ describe('check', () => {
       () => connect('main', 'http://127.0.0.1:1', 'gateway'),
       'GatewayConnection main, gateway',
       'http://127.0.0.1:1 refused the connection',
-      'Check that it runs, and that the port is right.',
+      'Check that it runs and that the port is correct.',
     ],
     [
       'an address that the gateway does not let in',
@@ -198,7 +198,7 @@ describe('check', () => {
         status: 'Unknown',
         reason: 'Pending',
         message:
-          'No operator has processed this object yet. If this stays, the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
+          'The operator has not processed this object yet. If this persists, ask the platform team to check that the operator is running, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
       });
     });
 

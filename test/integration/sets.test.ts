@@ -49,11 +49,11 @@ describe('GatewayUpstreamSet', () => {
     const long = input.replace('name: public', `name: ${'p'.repeat(64)}`);
     await expect(
       cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: long }),
-    ).rejects.toThrow('the name has at most 63 characters');
+    ).rejects.toThrow('the name must have at most 63 characters');
     const owned = input.replace('made-by: platform', 'gatewayupstream.dev/set: other');
     await expect(
       cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: owned }),
-    ).rejects.toThrow("labels under gatewayupstream.dev/ are the operator's own");
+    ).rejects.toThrow('labels must not have keys that start with gatewayupstream.dev/');
   });
 
   it('reports members that it cannot create, and does not change foreign objects', async () => {

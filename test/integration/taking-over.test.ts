@@ -152,7 +152,7 @@ describe('foreign upstreams', () => {
     await eventually(() => expect(hosts(held('tf-web') as Held)).toEqual(['10.6.20.1', '10.6.20.2']));
     expect(writesTo('tf-web')).toEqual(['PATCH tf-web', 'PATCH tf-web/nodes', 'PATCH tf-web/nodes']);
     await eventually(async () =>
-      expect(await events('web')).toContain('Somebody changed the nodes of upstream tf-web'),
+      expect(await events('web')).toContain('Another client changed the nodes of upstream tf-web'),
     );
   });
 
@@ -218,7 +218,7 @@ describe('foreign upstreams', () => {
     expect((states.get('cms') ?? []).filter((state) => hosts(state).length === 0)).toEqual([]);
     await eventually(async () =>
       expect(await events('cms')).toContain(
-        'Upstream cms, which nobody owned, was taken over: + 10.6.1.2:8080 weight 1, ~ labels',
+        'The operator took over upstream cms, which had no owner: + 10.6.1.2:8080 weight 1, ~ labels',
       ),
     );
   });
@@ -232,9 +232,15 @@ describe('foreign upstreams', () => {
   });
 
   it.each([
-    [{ manage: 'Nodes', retries: 1 }, "everything but the nodes is the upstream's owner's: remove retries"],
-    [{ manage: 'Nodes', deletionPolicy: 'Force' }, 'the upstream is never deleted: remove deletionPolicy'],
-    [{ manage: 'Nodes', adoptionPolicy: 'IfUnowned' }, 'nothing is taken over: remove adoptionPolicy'],
+    [{ manage: 'Nodes', retries: 1 }, 'the operator writes only the nodes of the upstream: remove retries'],
+    [
+      { manage: 'Nodes', deletionPolicy: 'Force' },
+      'the operator never deletes the upstream: remove deletionPolicy',
+    ],
+    [
+      { manage: 'Nodes', adoptionPolicy: 'IfUnowned' },
+      'the operator does not take over the upstream: remove adoptionPolicy',
+    ],
   ])('cannot be requested with %o', async (spec, message) => {
     await expect(upstream('refused', 'refused', spec)).rejects.toThrow(message);
   });

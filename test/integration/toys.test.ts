@@ -72,7 +72,7 @@ describe('an operator with a toy gateway and a toy source', () => {
     [
       'with the section of another type',
       { toy, apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } } },
-      'the section apisix is for type APISIX: remove it',
+      'apisix is allowed only with type APISIX: remove it',
     ],
   ])('rejects a connection %s', async (_, spec, message) => {
     const { status, body } = await cluster.request(
@@ -151,7 +151,7 @@ describe('an operator with a toy gateway and a toy source', () => {
       serviceRegistry({}),
     );
     expect(status).toBe(422);
-    expect(JSON.stringify(body)).toContain('the section toy belongs to type Toy');
+    expect(JSON.stringify(body)).toContain('toy is required with type Toy');
   });
 
   it('follows a registry service, and keeps its nodes and their share during an outage', async () => {

@@ -37,9 +37,9 @@ describe('a catalog of two vendors', () => {
   });
 
   it('refuses a connection without the section of its type, and with that of another one', () => {
-    expect(problemsOf({ type: 'Other' })).toEqual(['type Other needs the section other with url']);
+    expect(problemsOf({ type: 'Other' })).toEqual(['type Other needs the field other with url']);
     expect(problemsOf({ type: 'APISIX', apisix: apisixSection, other: { url: 'x' } })).toEqual([
-      'the section other is for type Other: remove it',
+      'other is allowed only with type Other: remove it',
     ]);
     expect(problemsOf({ type: 'APISIX', apisix: apisixSection })).toBeUndefined();
   });

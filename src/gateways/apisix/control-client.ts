@@ -47,7 +47,7 @@ const tooLarge = () => 'sent an answer that is too large';
 /** Shorter than the table, because the status repeats it for each data plane. Most failures have one cause: a wrong address. */
 const WORDING: FailureWording = {
   problems: {
-    DnsUnavailable: () => 'is a name that does not resolve',
+    DnsUnavailable: () => 'has a host name that does not resolve',
     ConnectionClosed: unusable,
     ResponseTruncated: unusable,
     TlsRefused: unusable,
@@ -55,7 +55,7 @@ const WORDING: FailureWording = {
     CertificateUntrusted: unusable,
     TlsFailed: unusable,
     NotHttp: unusable,
-    ConnectTimeout: () => 'could not be connected to in time',
+    ConnectTimeout: () => 'did not accept a connection in time',
     ResponseTimeout: () => 'did not answer in time',
     ResponseTooLarge: tooLarge,
     ListTooLarge: tooLarge,

@@ -138,7 +138,26 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       }
     });
 
-    it('has a message of one line for every rule', () => {
+    it('describes every field', () => {
+      const standard = new Set(['.apiVersion', '.kind', '.metadata']);
+      for (const { path, schema } of places) {
+        if (path === '' || standard.has(path) || /(\[\]|\.\*)$/.test(path)) continue;
+        expect(schema['description'], path).toMatch(/^.+[.]$/);
+      }
+    });
+
+    it('states defaults and bounds in the description of a field, for kubectl explain', () => {
+      for (const { path, schema } of schemas('spec', record(properties['spec']))) {
+        const { description, default: value, type, minimum, maximum } = schema;
+        if (description === undefined) continue;
+        if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+          expect(description, path).toContain(`Default: ${value === '' ? 'empty' : value}.`);
+        }
+        if (type === 'integer') expect(description, path).toContain(`From ${minimum} to ${maximum}.`);
+      }
+    });
+
+    it('has a one-line message for every rule', () => {
       const rules = places.flatMap(({ path, schema }) => rulesOf(schema).map((rule) => ({ path, ...rule })));
       expect(rules.length).toBeGreaterThan(3);
       for (const { path, rule, message } of rules) {

@@ -241,7 +241,7 @@ describe('what is of another type than the API gives it', () => {
     { metadata: metadata('web-1', { labels: { 'kubernetes.io/service-name': ['web'] } }) },
   ])('is no slice without endpoints, but one that cannot be read: %j', (change) => {
     expect(transformSlice(slice)).toBeDefined();
-    expect(() => transformSlice({ ...slice, ...change })).toThrow('where');
+    expect(() => transformSlice({ ...slice, ...change })).toThrow('expected a');
   });
 
   it.each([
@@ -254,7 +254,7 @@ describe('what is of another type than the API gives it', () => {
     { selector: ['app'] },
     { selector: { app: 1 } },
   ])('is no Service without ports, but one that cannot be read: %j', (change) => {
-    expect(() => service(change)).toThrow('where');
+    expect(() => service(change)).toThrow('expected a');
   });
 });
 
@@ -658,7 +658,7 @@ describe('createKubernetesSource', () => {
       services.upsert({ ...service(), name: 'api', uid: 'api' });
       expect(source.read(byEndpoint('http'))).toMatchObject({
         state: 'unknown',
-        message: expect.stringContaining('Endpoints are not known'),
+        message: expect.stringContaining('Endpoints are not listed'),
       });
       expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toEqual([]);
       const changed = vi.fn();

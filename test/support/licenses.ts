@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { argv, exit, stdout } from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-export interface Licence {
+export interface License {
   readonly name: string;
   readonly version: string;
   /** SPDX, as the package says it. */
-  readonly licence: string;
+  readonly license: string;
 }
 
 /** Permissive ones, whose texts an image may carry beside Apache-2.0. */
@@ -26,7 +26,7 @@ interface Lock {
 }
 
 /** Every package that the image holds, by the lock, with what its own package.json says. `root` ends with a slash. */
-export async function productionLicences(root: URL): Promise<readonly Licence[]> {
+export async function productionLicenses(root: URL): Promise<readonly License[]> {
   const { packages } = JSON.parse(await readFile(new URL('package-lock.json', root), 'utf8')) as Lock;
   const places = Object.keys(packages).filter((place) => place !== '' && packages[place]?.dev !== true);
   return await Promise.all(
@@ -36,26 +36,26 @@ export async function productionLicences(root: URL): Promise<readonly Licence[]>
       return {
         name: String(name),
         version: String(version),
-        licence: typeof license === 'string' ? license : 'unknown',
+        license: typeof license === 'string' ? license : 'unknown',
       };
     }),
   );
 }
 
-/** Whether nothing but a permissive licence is asked for: `A OR B` lets one choose, `A AND B` does not. */
-export function isAllowed(licence: string): boolean {
-  return licence
+/** Whether nothing but a permissive license is asked for: `A OR B` lets one choose, `A AND B` does not. */
+export function isAllowed(license: string): boolean {
+  return license
     .replace(/[()]/g, '')
     .split(' OR ')
     .some((choice) => choice.split(' AND ').every((one) => ALLOWED.has(one.trim())));
 }
 
 if (argv[1] === fileURLToPath(import.meta.url)) {
-  const licences = await productionLicences(new URL('../../', import.meta.url));
-  for (const { name, version, licence } of licences) {
-    stdout.write(`${isAllowed(licence) ? 'ok ' : 'NOT ALLOWED '}${licence}\t${name} ${version}\n`);
+  const licenses = await productionLicenses(new URL('../../', import.meta.url));
+  for (const { name, version, license } of licenses) {
+    stdout.write(`${isAllowed(license) ? 'ok ' : 'NOT ALLOWED '}${license}\t${name} ${version}\n`);
   }
-  const refused = licences.filter(({ licence }) => !isAllowed(licence));
-  stdout.write(`${licences.length} packages, ${refused.length} not allowed\n`);
+  const refused = licenses.filter(({ license }) => !isAllowed(license));
+  stdout.write(`${licenses.length} packages, ${refused.length} not allowed\n`);
   exit(refused.length === 0 ? 0 : 1);
 }
