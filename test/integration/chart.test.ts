@@ -644,7 +644,7 @@ describe('a release', () => {
     expect(gateway.get('upstreams', 'shop.old')).toBeDefined();
   });
 
-  it('manages retained upstreams again, and honours uninstall.finalizers refuse and delete', async () => {
+  it('manages retained upstreams again, and honors uninstall.finalizers refuse and delete', async () => {
     const work = createWorkload(cluster, 'shop');
     const ending = (finalizers: string) => ({ values: { ...values, uninstall: { finalizers } } });
     await helm(['install', release, CHART_DIR, '-n', namespace], ending('refuse'));

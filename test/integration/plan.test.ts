@@ -115,7 +115,7 @@ describe('plan', () => {
     ).toBe('');
   });
 
-  it('prints text without colours to a pipe, except with a flag', async () => {
+  it('prints text without colors to a pipe, except with a flag', async () => {
     const { code, stdout } = await live('--only', 'shop/web');
     expect(code).toBe(2);
     expect(stdout).toBe(`shop/web (connection default, upstream shop.web)
