@@ -55,7 +55,7 @@ export function createCatalog({ vendors, registryTypes = [] }: CatalogOptions): 
     followedResources: resources,
     vendor(type) {
       const vendor = byType.get(type);
-      if (vendor === undefined) throw new Error(`no gateway of type ${type} is built in`);
+      if (vendor === undefined) throw new Error(`gateway type ${type} is not built in`);
       return vendor;
     },
   };

@@ -162,6 +162,6 @@ export interface DataPlaneReader {
 export function assertUpstreamId(id: UpstreamId): void {
   if (/^[a-zA-Z0-9._-]{1,64}$/.test(id) && id !== '.' && id !== '..') return;
   throw new GatewayRejectedError(
-    `${JSON.stringify(id.slice(0, 100))} is no upstream id: 1 to 64 of letters, digits, ".", "_" and "-", but not "." or ".." alone`,
+    `${JSON.stringify(id.slice(0, 100))} is not a valid upstream id: use 1 to 64 letters, digits, ".", "_" and "-", but not "." or ".." alone`,
   );
 }

@@ -84,6 +84,6 @@ export class WriteForbiddenError extends Error {
   override readonly name = 'WriteForbiddenError';
 
   constructor() {
-    super('this replica may write no more');
+    super('this replica is no longer allowed to write');
   }
 }

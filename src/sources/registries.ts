@@ -131,7 +131,9 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     this.#instances.set(name, { type, section, source, stop });
     const running = source
       .run(stop.signal)
-      .catch((err: unknown) => log.error({ err, registry: name }, 'the source of a registry failed'))
+      .catch((err: unknown) =>
+        log.error({ err, registry: name }, 'the discovery source of a ServiceRegistry failed'),
+      )
       .finally(() => this.#running.delete(running));
     this.#running.add(running);
     for (const subscription of this.#subscriptions.get(name) ?? []) this.#attach(subscription);
@@ -162,7 +164,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     const secret = secrets.get(operatorNamespace, name);
     const value = secret?.data[key];
     if (value !== undefined) return { ok: true, value };
-    const what = secret === undefined ? 'does not exist' : `has no entry ${key}`;
+    const what = secret === undefined ? 'does not exist' : `has no key ${key}`;
     return {
       ok: false,
       message: `Secret ${operatorNamespace}/${name} ${what}: create it or correct the reference`,

@@ -10,7 +10,8 @@ export type SourceByKind = {
 const NOT_BUILT_IN: Discovered = {
   state: 'unknown',
   beginning: false,
-  message: "No source for this kind of backend is built in: the gateway's current nodes are unchanged",
+  message:
+    "This program has no discovery source for this kind of backend: the gateway's current nodes are unchanged",
 };
 
 /** All sources as one: each reference goes to its own. */

@@ -46,6 +46,6 @@ describe('a catalog of two vendors', () => {
 
   it('refuses a type that is not built in', () => {
     expect(builtInCatalog.schemas.gatewayConnection.safeParse({ type: 'Other' }).success).toBe(false);
-    expect(() => builtInCatalog.vendor('Other')).toThrow('no gateway of type Other is built in');
+    expect(() => builtInCatalog.vendor('Other')).toThrow('gateway type Other is not built in');
   });
 });

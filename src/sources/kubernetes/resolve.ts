@@ -93,7 +93,7 @@ function resolveExternalName(ref: ServicePortRef, service: ServiceFacts): Discov
     return {
       state: 'absent',
       reason: 'PortNotFound',
-      message: `Service ${ref.namespace}/${ref.name} is of type ExternalName and has no port ${port}: write the number of the port`,
+      message: `Service ${ref.namespace}/${ref.name} is of type ExternalName and has no port ${port}: use the port number`,
     };
   }
   return {
@@ -135,7 +135,7 @@ function findPort(
     return {
       state: 'absent',
       reason: 'PortNotFound',
-      message: `has no ${wanted.label}, but ${known.size === 0 ? 'no ports at all' : [...known].join(', ')}: correct the port`,
+      message: `has no ${wanted.label}${known.size === 0 ? ' and no other ports' : `, only ${[...known].join(', ')}`}: correct the port`,
     };
   }
   const match = candidates.find((port) => port.protocol === protocol);
@@ -144,7 +144,7 @@ function findPort(
     return {
       state: 'absent',
       reason: 'UnsupportedProtocol',
-      message: `has ${wanted.label} for ${[...others].join(' and ')} only, but this scheme needs ${protocol}: use another port, or another scheme`,
+      message: `has ${wanted.label} only for ${[...others].join(' and ')}, but the scheme requires ${protocol}: use another port or another scheme`,
     };
   }
   return { state: 'found', name: match.name, number: wanted.number };

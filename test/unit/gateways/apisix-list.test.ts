@@ -16,6 +16,6 @@ describe('the ids of a list', () => {
   });
 
   it('are not made up', () => {
-    expect(() => ids({ value })).toThrow('without id or key');
+    expect(() => ids({ value })).toThrow('without an id and without a key');
   });
 });

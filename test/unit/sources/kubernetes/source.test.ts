@@ -541,9 +541,9 @@ describe('resolveService', () => {
     expect(wrongPort).toContain('no port grpc');
     expect(wrongPort).toContain('80 (http), 81 (admin)');
     const wrongProtocol = resolveService(byEndpoint('http', 'UDP'), service(), [slice('a', [http], [])]);
-    expect(messageOf(wrongProtocol)).toContain('for TCP only, but this scheme needs UDP');
+    expect(messageOf(wrongProtocol)).toContain('only for TCP, but the scheme requires UDP');
     const external = resolveService(byService('db'), service({ type: 'ExternalName' }), []);
-    expect(messageOf(external)).toContain('write the number of the port');
+    expect(messageOf(external)).toContain('use the port number');
   });
 
   it('counts endpoints without the port as excluded', () => {
@@ -637,7 +637,7 @@ describe('createKubernetesSource', () => {
       expect(nodesOf(source.read(byEndpoint('3306')))).toEqual(['10.0.0.9:3306']);
       expect(source.read(byEndpoint('grpc'))).toMatchObject({
         reason: 'PortNotFound',
-        message: 'Endpoints shop/web has no port grpc, but 8080 (http), 3306: correct the port',
+        message: 'Endpoints shop/web has no port grpc, only 8080 (http), 3306: correct the port',
       });
       expect(nodesOf(source.read(byService('http')))).toBe('ServiceNotFound');
       expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toBe('ServiceNotFound');
