@@ -124,7 +124,7 @@ describe('check', () => {
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'Create it there',
+      'Create it, or correct',
     ],
     [
       'a gateway that is not there',

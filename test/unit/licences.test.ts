@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isAllowed, productionLicences } from '../support/licences.ts';
 
-describe('the licences of what the image holds', () => {
+describe('licences of the packages in the image', () => {
   it('are all permissive', async () => {
     const licences = await productionLicences(new URL('../../', import.meta.url));
     expect(licences.map(({ name }) => name)).toEqual(expect.arrayContaining(['got', 'pino', 'yaml', 'zod']));
