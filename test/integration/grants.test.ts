@@ -241,7 +241,9 @@ describe('references into another namespace', () => {
     await removeReferenceGrants(cluster);
     await holds('several', ['10.1.0.1']);
     await eventually(async () => {
-      expect((await shop.condition('web', 'ResolvedRefs'))?.message).toContain('install the CRDs');
+      expect((await shop.condition('web', 'ResolvedRefs'))?.message).toContain(
+        'install the Gateway API CRDs',
+      );
     }, APPEARS);
     expect(await operator.readyz()).toMatchObject({ status: 200 });
   });
