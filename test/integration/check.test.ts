@@ -106,7 +106,7 @@ describe('check', () => {
     const lines = stdout.trimEnd().split('\n');
     expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} checks failed.`);
     expect(lines.filter((line) => !line.startsWith('ok    ')).slice(0, -1)).toEqual([
-      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
+      'FAIL  GatewayConnection main, key: The gateway rejected the admin key (401, wrong apikey). Remedy: Correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection.',
     ]);
     await work.remove(connectionPath('main'));
   });
@@ -116,15 +116,15 @@ describe('check', () => {
       'a key that may only read',
       () => connect('main', gateway.adminUrl, 'viewer'),
       'GatewayConnection main, key',
-      'The gateway refused the admin key (401, invalid method for role viewer)',
-      'Use a key of role admin.',
+      'The gateway rejected the admin key (401, invalid method for role viewer)',
+      'Use a key with role admin.',
     ],
     [
       'a Secret that is not there',
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'Create it there',
+      'Create it, or correct',
     ],
     [
       'a gateway that is not there',
@@ -143,8 +143,8 @@ describe('check', () => {
         await connect('main', gateway.adminUrl, 'gateway');
       },
       'GatewayConnection main, key',
-      "The gateway refused the operator's address (403)",
-      "Add it to deployment.admin.allow_admin in APISIX's configuration.",
+      'The gateway rejected the address of the operator (403)',
+      'Add it to deployment.admin.allow_admin in the configuration of APISIX.',
     ],
   ])('reports %s', async (_, arrange, name, message, remedy) => {
     await arrange();
