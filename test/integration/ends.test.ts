@@ -128,7 +128,7 @@ describe('the end of a namespace', () => {
     await eventually(async () => {
       const notes = await told('routed-end');
       expect(notes).toContainEqual(expect.stringMatching(`^Orphaned: .*${id} stays in the gateway.*route`));
-      expect(notes).toContainEqual(expect.stringMatching(`^InUse: Upstream ${id} .*route \\[shop\\]`));
+      expect(notes).toContainEqual(expect.stringMatching(`^InUse: Cannot delete upstream ${id}, .*route \\[shop\\]`));
     }, PATIENT);
     // Its Service went with the namespace, and it followed.
     expect(hostsOf(gateway, id)).toEqual([]);
