@@ -361,7 +361,7 @@ describe('a gateway whose list is too large', () => {
         match: ({ method, path }) => method === 'GET' && path === '/apisix/admin/upstreams',
       });
       await inTime(clock, () => expect(ready()?.reason).toBe('ListTooLarge'), 30_000);
-      expect(ready()?.message).toMatch(/lists more than 48 MiB of upstreams/);
+      expect(ready()?.message).toMatch(/has more than 48 MiB of upstreams/);
       // Another client changed an upstream. The operator reads it before it writes it.
       gateway.put('upstreams', ID, { nodes: [], labels: operatorLabels });
       gateway.clearRequests();

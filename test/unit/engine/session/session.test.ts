@@ -154,7 +154,7 @@ describe('GatewaySession', () => {
     gateway.fail = (call) => (call === 'get a' ? new GatewayRejectedError('no') : undefined);
     await expect(session.exclusive('a', (lock) => lock.readFresh(never))).rejects.toThrow('no');
     mayWrite.mockReturnValue(false);
-    await expect(put()).rejects.toThrow('may write no more');
+    await expect(put()).rejects.toThrow('no longer allowed to write');
     expect(onWrite.mock.calls).toEqual([
       ['put', 'accepted'],
       ['put', 'Rejected'],
@@ -626,8 +626,8 @@ describe('GatewaySession', () => {
     gateway.holdBack = false;
     for (const release of gateway.waiting) release();
     expect((await first).canonical).toBe(canonical(upstream('a', 1)));
-    await expect(second).rejects.toThrow('may write no more');
-    await expect(third).rejects.toThrow('may write no more');
+    await expect(second).rejects.toThrow('no longer allowed to write');
+    await expect(third).rejects.toThrow('no longer allowed to write');
     expect(session.closed).toBe(true);
     expect(session.state.kind).toBe('ready');
     expect(gateway.calls).toEqual(['list', 'put a']);
