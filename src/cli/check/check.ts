@@ -110,7 +110,7 @@ async function checkPermissions(
     switch (answer?.value) {
       case 'granted':
         return fine(name, 'granted');
-      case 'needless':
+      case 'notNeeded':
         return fine(name, 'not granted, and not needed: the API server does not serve the kind');
       case 'missing': {
         const remedy = 'run gateway-upstream-operator install or helm upgrade, which put it back';
