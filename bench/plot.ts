@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Quantiles } from './measure.ts';
 import type { Result } from './results.ts';
 
-/** `npm run --silent bench:plot -- FILE...`: latency against size, from what `--json` left, as SVG on standard output. */
+/** `npm run --silent bench:plot -- FILE...`: plots latency against size from `--json` files, as SVG on standard output. */
 
 interface Series {
   readonly name: string;
@@ -17,7 +17,7 @@ const PLOT = { left: 70, right: 560, top: 40, bottom: 350 };
 const results = process.argv.slice(2).map((file) => JSON.parse(readFileSync(file, 'utf8')) as Result);
 if (results.length === 0) {
   process.stderr.write(
-    'npm run --silent bench:plot -- FILE...: files that npm run bench -- --json FILE wrote\n',
+    'npm run --silent bench:plot -- FILE...: plot the files of npm run bench -- --json FILE\n',
   );
   process.exitCode = 1;
 } else {
@@ -69,7 +69,7 @@ function plot(of: readonly Result[]): string {
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
-    `<text x="${PLOT.left}" y="22" font-size="14">From the API server's answer to the gateway's nodes, ms</text>`,
+    `<text x="${PLOT.left}" y="22" font-size="14">From the API server's response to the gateway's nodes, ms</text>`,
     ...xTicks,
     ...yTicks,
     `<text x="${(PLOT.left + PLOT.right) / 2}" y="${PLOT.bottom + 36}" text-anchor="middle">upstreams, ten endpoints each</text>`,

@@ -7,7 +7,7 @@ if (problem !== undefined) {
   process.stderr.write(`${problem}\n`);
   process.exitCode = 1;
 } else {
-  // V8 lets a heap grow to a multiple of what is in use before it collects (docs/decisions/0025-a-heap-that-stays-small.md).
+  // V8 lets a heap grow to a multiple of what is in use before it collects (docs/decisions/0025-the-heap-grows-in-small-steps.md).
   setFlagsFromString('--heap-growing-percent=40');
   setFlagsFromString('--semi-space-growth-factor=1');
 

@@ -35,7 +35,7 @@ import { combineSources } from './sources/sources.ts';
 const clock = systemClock;
 const { random } = Math;
 
-/** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it may write no more. */
+/** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it loses the Lease. */
 export async function runOperator(
   catalog: Catalog,
   config: Config,
@@ -95,7 +95,7 @@ export async function runOperator(
   }
 }
 
-/** Every source that is built in. */
+/** All built-in discovery sources. */
 function createSources(
   { registryTypes: types }: Catalog,
   { operatorNamespace }: Config,
@@ -138,7 +138,7 @@ function connectCluster(catalog: Catalog, config: Config, log: Logger) {
   return { transport, permissions };
 }
 
-/** The caches, and a metric of the objects that they could not read. */
+/** Creates the caches and the metric that counts objects they cannot read. */
 function followCluster(
   transport: KubeTransport,
   metrics: Metrics,
@@ -195,7 +195,7 @@ function createEvents(
   });
 }
 
-/** How long a key waits after this many failures in a row. */
+/** Back-off in milliseconds after this many consecutive failures. */
 function backoffMs(failures: number): number {
   const backoff = createBackoff({ baseMs: 250, factor: 2, maxMs: 60_000, jitter: 0.2, random });
   let delayMs = 0;
@@ -203,7 +203,7 @@ function backoffMs(failures: number): number {
   return delayMs;
 }
 
-/** Serves probes, metrics and, where the configuration allows it, `/debug/state`. */
+/** Serves probes, metrics and, if enabled in the configuration, `/debug/state`. */
 async function serveOps(
   metrics: Metrics,
   { ops: { host, port, debugState } }: Config,
@@ -228,13 +228,13 @@ async function serveOps(
     metrics,
     ...(debugState ? { debugState: readState } : {}),
   });
-  log.info({ opsHost: host, opsPort: server.port }, 'answering /livez, /readyz and /metrics');
+  log.info({ opsHost: host, opsPort: server.port }, 'serving /livez, /readyz and /metrics');
   return server;
 }
 
 type OperatorStores = ReturnType<typeof followAll>;
 
-/** The caches of everything that the operator follows. Their order is that of readiness and `/debug/state`. */
+/** Creates a cache for every watched kind. `/readyz` and `/debug/state` list them in this order. */
 function followAll(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
   const { operatorNamespace, secretNamespaces } = config;
   return {

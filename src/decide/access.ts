@@ -23,12 +23,12 @@ function dnsSuffixProblem(
     const suffix = addressing?.dnsSuffix;
     if (suffix === undefined || usual.includes(suffix)) continue;
     if (connection.tenantPolicy.staticAddresses === 'Deny') {
-      return `GatewayConnection ${name} does not allow dnsSuffix "${suffix}": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow`;
+      return `GatewayConnection ${name} does not allow dnsSuffix "${suffix}": remove it, or ask the platform team to set it in spec.addressing of the connection or to set spec.tenantPolicy.staticAddresses to Allow`;
     }
     // `<service>.<namespace>.other.svc...` is a Pod of another namespace.
     const rest = suffix.replace(/^svc(\.|$)/, '');
     if (/(^|\.)(svc|pod)(\.|$)/.test(rest) || (rest === suffix && /(^|\.)cluster\.local$/.test(suffix))) {
-      return `dnsSuffix "${suffix}" leads to something else than the Service inside the cluster: use ${CLUSTER_DNS_SUFFIX}, or what stands there in this cluster`;
+      return `dnsSuffix "${suffix}" can resolve to something other than the Service: use ${CLUSTER_DNS_SUFFIX}, or the DNS suffix of this cluster`;
     }
   }
   return undefined;
@@ -46,12 +46,12 @@ function sharedNodes(
   for (const backend of backends) {
     const { serviceRef, serviceName, addresses, addressing: own } = backend;
     if (addresses !== undefined) continue;
-    if (registryBackendOf(backend) !== undefined) return 'instances of a ServiceRegistry';
+    if (registryBackendOf(backend) !== undefined) return 'instances in a ServiceRegistry';
     const { mode } = own ?? addressing ?? { mode: 'Pod' };
-    if (mode === 'Node') return 'nodes of the cluster';
+    if (mode === 'Node') return 'cluster nodes';
     if (mode === 'LoadBalancer') return 'a load balancer';
     const referred = serviceRef?.namespace ?? serviceName?.split('/')[0] ?? namespace;
-    if (referred !== namespace) return `Pods of namespace ${referred}`;
+    if (referred !== namespace) return `Pods in namespace ${referred}`;
   }
   return undefined;
 }
@@ -68,7 +68,7 @@ export function externalNameProblem(
     return {
       state: 'notPermitted',
       reason: 'StaticAddressesDenied',
-      message: `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
+      message: `${where}, and GatewayConnection ${connection.name} does not allow addresses outside the cluster: ask the platform team to set spec.tenantPolicy.staticAddresses to Allow`,
     };
   }
   const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
@@ -76,7 +76,7 @@ export function externalNameProblem(
     problem && {
       state: 'notPermitted',
       reason: problem.reason,
-      message: `${where} and names ${host}, which ${problem.message}`,
+      message: `${where} and points to ${host}, which ${problem.message}`,
     }
   );
 }
@@ -143,7 +143,7 @@ export function denialWithoutSpec(
 function overridesDenied({ name, section }: AccessConnection): Verdict {
   return denied(
     'OverridesDenied',
-    `GatewayConnection ${name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+    `GatewayConnection ${name} does not allow ${section}.overrides: remove them, or ask the platform team to set spec.tenantPolicy.overrides to Allow`,
   );
 }
 
@@ -156,13 +156,13 @@ function namespaceProblem({
     return {
       status: 'Unknown',
       reason: 'Pending',
-      message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${connection.name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
+      message: `The operator has not read namespace ${namespace.name} yet, and GatewayConnection ${connection.name} selects namespaces by label: the gateway's current configuration is unchanged until then`,
     };
   }
   if (allowed) return undefined;
   return denied(
     'NamespaceNotAllowed',
-    `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
+    `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: ask the platform team to add it to spec.allowedNamespaces`,
   );
 }
 
@@ -174,7 +174,7 @@ function upstreamIdProblem({ spec, namespace, connection }: AccessRequest): Verd
   if (upstreamId.startsWith(prefix) && upstreamId.length > prefix.length) return undefined;
   return denied(
     'IdNotAllowed',
-    `GatewayConnection ${connection.name} takes only upstream ids that begin with "${prefix}" and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any`,
+    `GatewayConnection ${connection.name} allows only upstream ids that begin with "${prefix}" and have at least one more character: use such an id in a new object, or ask the platform team to set spec.tenantPolicy.upstreamIds to Any`,
   );
 }
 
@@ -183,7 +183,7 @@ function tenantPolicyProblem({ spec, connection }: AccessRequest): Verdict | und
   if (staticHosts(spec).length > 0 && tenantPolicy.staticAddresses === 'Deny') {
     return denied(
       'StaticAddressesDenied',
-      `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
+      `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or ask the platform team to set spec.tenantPolicy.staticAddresses to Allow`,
     );
   }
   const { section } = connection;
@@ -200,7 +200,7 @@ function probePortProblem({ spec, namespace, connection }: AccessRequest): Verdi
   if (shared === undefined) return undefined;
   return denied(
     'ProbePortDenied',
-    `GatewayConnection ${connection.name} does not allow health probes at port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+    `GatewayConnection ${connection.name} does not allow health probes to port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the gateway probes the port that receives the traffic, or ask the platform team to set spec.tenantPolicy.probePorts to Any`,
   );
 }
 
@@ -237,6 +237,6 @@ export function adoptionProblem(
   return {
     status: 'False',
     reason: 'AdoptionDenied',
-    message: `GatewayConnection ${connection.name} does not allow ${wish}, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow`,
+    message: `GatewayConnection ${connection.name} does not allow ${wish}, which changes upstreams that other clients created: remove it, or ask the platform team to set spec.tenantPolicy.adoption to Allow`,
   };
 }

@@ -56,14 +56,14 @@ export function viaOf(
   if (front === undefined) {
     return absent(
       'ServiceNotFound',
-      `There are Endpoints but no Service, which addressing mode ${addressing.mode} needs: create the Service, or use mode Pod`,
+      `The endpoints have no Service, which addressing mode ${addressing.mode} requires: create the Service, or use mode Pod`,
     );
   }
   const where = serviceName(front);
   if (front.port === undefined) {
     return absent(
       'PortNotFound',
-      `${where} does not name the port that its endpoints have, which addressing mode ${addressing.mode} needs: add it to the Service, or use mode Pod`,
+      `${where} does not define the port of its endpoints, which addressing mode ${addressing.mode} requires: add the port to the Service, or use mode Pod`,
     );
   }
   const { port, nodePort } = front.port;
@@ -81,8 +81,8 @@ export function viaOf(
         absent(
           'NoClusterIP',
           front.isHeadless
-            ? `${where} is headless and has no address of its own: use addressing mode Pod or DNS`
-            : `${where} has no ${family} address of its own: correct spec.endpoints.family, or choose another addressing mode`,
+            ? `${where} is headless and has no cluster IP: use addressing mode Pod or DNS`
+            : `${where} has no ${family} cluster IP: correct spec.endpoints.family, or choose another addressing mode`,
         ),
       );
     case 'DNS':
@@ -109,7 +109,7 @@ function nodesOf(
   if (nodePort === undefined) {
     return absent(
       'NodePortMissing',
-      `${serviceName(front)} is of type ${front.type} and has no NodePort for port ${front.port?.port}: make it of type NodePort, or choose another addressing mode`,
+      `${serviceName(front)} is of type ${front.type} and has no node port for port ${front.port?.port}: change its type to NodePort, or choose another addressing mode`,
     );
   }
   if (nodes.kind === 'unknown') {
@@ -122,8 +122,8 @@ function noLoadBalancer(front: ServiceFront, family: IpFamily): Absent {
   return absent(
     'NoLoadBalancerAddress',
     front.type === 'LoadBalancer'
-      ? `${serviceName(front)} has no ${family} address of a load balancer yet: look at its Events, or choose another addressing mode`
-      : `${serviceName(front)} is of type ${front.type}: make it of type LoadBalancer, or choose another addressing mode`,
+      ? `${serviceName(front)} has no ${family} load balancer address yet: check its Events, or choose another addressing mode`
+      : `${serviceName(front)} is of type ${front.type}: change its type to LoadBalancer, or choose another addressing mode`,
   );
 }
 

@@ -104,7 +104,7 @@ function usableConnection({ connections }: Snapshot, object: GatewayUpstream): U
   const connection = connections.get('', name);
   if (connection === undefined) {
     return unusable(
-      `There is no GatewayConnection ${name}: create it, or refer to another one in a new object`,
+      `GatewayConnection ${name} does not exist: create it, or refer to another one in a new object`,
     );
   }
   const { spec, deletionTimestamp } = connection;
@@ -115,7 +115,7 @@ function usableConnection({ connections }: Snapshot, object: GatewayUpstream): U
   }
   if (deletionTimestamp !== undefined && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
     return unusable(
-      `GatewayConnection ${name} is being deleted and takes no new upstreams: refer to another one in a new object`,
+      `GatewayConnection ${name} is being deleted and accepts no new upstreams: refer to another one in a new object`,
     );
   }
   return { ok: true, connection, settings: spec.value };
@@ -177,11 +177,11 @@ function withoutNodes(desired: Desired, owner: OwnerMark): Desired {
 }
 
 function unsupportedVerdict(problems: readonly Unsupported[]): Verdict {
-  const all = problems.map(({ field, message }) => `${field} cannot be used, since ${message}`).join('; ');
+  const all = problems.map(({ field, message }) => `${field} cannot be used because ${message}`).join('; ');
   return {
     status: 'False',
     reason: 'UnsupportedField',
-    message: `${all}: change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included`,
+    message: `${all}: change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes`,
   };
 }
 

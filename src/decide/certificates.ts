@@ -27,7 +27,7 @@ export function certificateOf(
     return {
       state: 'unusable',
       reason: 'RefNotPermitted',
-      message: `${where} may not be read, since secretNamespaces of the operator's configuration does not name ${namespace}: add it there and install its Role (config.secretNamespaces of the chart does both), or remove spec.tls.clientCertificateSecretRef; until then ${KEPT}`,
+      message: `${where} cannot be read because secretNamespaces in the operator's configuration does not include ${namespace}: add the namespace there and install its Role (config.secretNamespaces in the chart does both), or remove spec.tls.clientCertificateSecretRef; until then, ${KEPT}`,
     };
   }
   if (secrets.state.state !== 'synced') {
@@ -35,7 +35,7 @@ export function certificateOf(
     return {
       state: 'unknown',
       beginning: problem === undefined,
-      message: `Secrets of namespace ${namespace} are not known (${problem ?? 'not listed yet'}): ${KEPT}`,
+      message: `Secrets in namespace ${namespace} are not listed ${problem === undefined ? 'yet' : `(${problem})`}: ${KEPT}`,
     };
   }
   const secret = secrets.get(namespace, name);
@@ -44,8 +44,8 @@ export function certificateOf(
   return {
     state: 'unusable',
     reason: 'SecretNotFound',
-    message: `${where} ${problem}: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then ${KEPT}`,
+    message: `${where} ${problem}: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then, ${KEPT}`,
   };
 }
 
-const KEPT = 'the gateway keeps what it has, nodes included';
+const KEPT = "the gateway's current configuration is unchanged, including its nodes";

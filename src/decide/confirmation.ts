@@ -11,7 +11,7 @@ export function confirmedVerdict(programmed: Verdict, confirmation: Confirmation
       return {
         status: 'Unknown',
         reason: 'Pending',
-        message: `Waiting for the gateway: ${confirmation.message}`,
+        message: `Waiting for the gateway to confirm this configuration: ${confirmation.message}`,
       };
     case 'rejected':
       return {

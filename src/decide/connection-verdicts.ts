@@ -25,11 +25,11 @@ export interface ConnectionVerdicts {
 }
 
 const REACHABLE: Verdict = { status: 'True', reason: 'Reachable', message: 'The gateway answers' };
-const AUTHORIZED: Verdict = { status: 'True', reason: 'Authorized', message: 'The gateway takes the key' };
+const AUTHORIZED: Verdict = { status: 'True', reason: 'Authorized', message: 'The gateway accepts the key' };
 export const CONNECTION_READY: Verdict = {
   status: 'True',
   reason: 'Ready',
-  message: 'The gateway answers and takes the key',
+  message: 'The gateway answers and accepts the key',
 };
 
 export function connectionVerdicts(standing: GatewayStanding): ConnectionVerdicts {
@@ -40,7 +40,11 @@ export function connectionVerdicts(standing: GatewayStanding): ConnectionVerdict
       return { reachable: unknown, authorized: unknown, problem: { status: 'False', reason, message } };
     }
     case 'starting': {
-      const pending: Verdict = { status: 'Unknown', reason: 'Pending', message: 'Waiting for the gateway' };
+      const pending: Verdict = {
+        status: 'Unknown',
+        reason: 'Pending',
+        message: 'Waiting for the gateway to answer',
+      };
       return { reachable: pending, authorized: pending };
     }
     case 'failing':
@@ -60,7 +64,11 @@ function failingVerdicts(error: OperatorError): ConnectionVerdicts {
   if (error instanceof GatewayAuthError) return { reachable: REACHABLE, authorized: falseVerdict(error) };
   return {
     reachable: falseVerdict(error),
-    authorized: { status: 'Unknown', reason: error.reason, message: 'The gateway could not be asked' },
+    authorized: {
+      status: 'Unknown',
+      reason: error.reason,
+      message: 'Not checked because the gateway is unavailable',
+    },
   };
 }
 
@@ -68,7 +76,7 @@ function unlistableVerdict({ message }: OperatorError): Verdict {
   return {
     status: 'False',
     reason: 'ListTooLarge',
-    message: `${message}. Until then each upstream is read before it is written, and upstreams without a GatewayUpstream are not found`,
+    message: `${message}. Until then, the operator reads each upstream before it writes it, and does not find upstreams without a GatewayUpstream`,
   };
 }
 

@@ -78,10 +78,10 @@ export function unfollowedProblem(
   field: string,
 ): string | undefined {
   if (onlyNamespaces.length === 0 || onlyNamespaces.includes(namespace)) return undefined;
-  return `${field}: the operator does not look at namespace ${namespace}: add it to namespaces in its configuration, or use urls`;
+  return `${field}: the operator does not watch namespace ${namespace}: add it to namespaces in the operator's configuration, or use urls`;
 }
 
 /** What is said of a Service whose endpoints are data planes, but that has none. */
 export function noDataPlanes({ namespace, name }: ServicePortRef, field: string): string {
-  return `Service ${namespace}/${name}, to which ${field} leads, has no ready endpoint: look at its Pods`;
+  return `Service ${namespace}/${name} in ${field} has no ready endpoint: check its Pods`;
 }

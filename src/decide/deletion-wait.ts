@@ -8,7 +8,7 @@ import type { DeletionPlan } from './deletion.ts';
 export const NOT_RESOLVED_BEFORE_DELETION: Verdict = {
   status: 'Unknown',
   reason: 'Pending',
-  message: 'Not looked at, since the object is being deleted',
+  message: 'References are not checked because the object is being deleted',
 };
 
 /** Until when a deletion that fails is tried, wall clock, where the namespace is deleted too. */
@@ -20,7 +20,7 @@ export function deletionDeadline({ spec }: GatewayUpstream, deletionTimestamp: s
 /** Why the upstream stays after the deadline. */
 export function overdueReason({ spec }: GatewayUpstream, failure: OperatorError): string {
   const timeout = spec.ok ? spec.value.deletionTimeout : DELETION_TIMEOUT;
-  return `it could not be deleted within ${timeout}, and will be when that is possible: ${failure.message}`;
+  return `it could not be deleted within ${timeout}, and the operator deletes it once that is possible: ${failure.message}`;
 }
 
 /** `Programmed` of an object whose upstream could not be deleted because of `failure`. */
@@ -33,8 +33,8 @@ export function deletionWaitVerdict(
     status: failure instanceof GatewayUnavailableError ? 'Unknown' : 'False',
     reason: failure.reason,
     message: isInUse
-      ? `Waiting to be deleted (${failure.message}): remove that reference, or set spec.deletionPolicy to ${policy === 'Force' ? 'Orphan' : 'Orphan or Force'}`
-      : `Waiting to be deleted: ${failure.message}`,
+      ? `Deletion is pending (${failure.message}): remove that reference, or set spec.deletionPolicy to ${policy === 'Force' ? 'Orphan' : 'Orphan or Force'}`
+      : `Deletion is pending: ${failure.message}`,
   };
 }
 

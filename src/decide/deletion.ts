@@ -27,7 +27,7 @@ export function deletionPlanOf(
   const { spec } = object;
   const connection = connections.get('', object.connection);
   if (connection === undefined) {
-    return { kind: 'left', why: `GatewayConnection ${object.connection} is gone`, id: undefined };
+    return { kind: 'left', why: `GatewayConnection ${object.connection} does not exist`, id: undefined };
   }
   // Written by a version whose spec this program cannot read: what the status says of it is what was written.
   const id =

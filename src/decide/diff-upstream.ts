@@ -45,14 +45,14 @@ function planNodes(
   if (observed.discovery !== undefined) {
     return blocked(
       'UsesDiscovery',
-      `Upstream ${id} has no nodes to keep, since the gateway finds them by itself (${observed.discovery.fields.join(', ')}): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes`,
+      `Upstream ${id} has no nodes to manage because the gateway discovers them itself (${observed.discovery.fields.join(', ')}): replace these fields with nodes in the gateway, or take the upstream over with adoptionPolicy IfUnowned instead of manage Nodes`,
     );
   }
   if (observed.canonical === canonical) return { kind: 'none' };
   if (!terms.keptBefore && upstream.nodes.length === 0) {
     return blocked(
       'NotOwned',
-      `Upstream ${id} would lose all its nodes, since the backends lead to no endpoint: look at the Pods and at spec.backends. It is left untouched until there is one`,
+      `Upstream ${id} would lose all its nodes because the backends have no endpoints: check the Pods and spec.backends. The upstream is unchanged until an endpoint exists`,
     );
   }
   return { kind: 'updateNodes', desired: upstream, observed };
@@ -67,10 +67,10 @@ function takeOverProblem(
   const { id } = upstream;
   const unstated = fieldsInTheWay(observed, canonical);
   if (unstated.length > 0) {
-    return `Upstream ${id} is not taken over, since it holds ${unstated.join(', ')}, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway`;
+    return `Upstream ${id} is not taken over because it has fields that the spec does not set (${unstated.join(', ')}): add them to the spec (plan --from-apisix prints them), or remove them in the gateway`;
   }
   return upstream.nodes.length === 0
-    ? `Upstream ${id} is not taken over, since it would have no nodes then: look at the Pods and at spec.backends`
+    ? `Upstream ${id} is not taken over because it would lose all its nodes: check the Pods and spec.backends`
     : undefined;
 }
 
@@ -84,7 +84,7 @@ export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): r
 
 function notOwned(observed: ObservedUpstream, ownership: Ownership, marksIn: string): string {
   const takeOver = ownership === 'unowned' ? ', take it over with adoptionPolicy IfUnowned' : '';
-  return `The gateway already has an upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that one in the gateway`;
+  return `The gateway already has upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that upstream in the gateway`;
 }
 
 /** What Programmed says with `manage: Nodes` where there is nothing to keep the nodes of. */
@@ -92,7 +92,7 @@ export function upstreamNotFound(id: UpstreamId): Verdict {
   return {
     status: 'False',
     reason: 'UpstreamNotFound',
-    message: `The gateway has no upstream ${id}: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on`,
+    message: `The gateway has no upstream ${id}, and manage Nodes does not create one: create it in the gateway; the operator writes its nodes after it next lists the upstreams`,
   };
 }
 

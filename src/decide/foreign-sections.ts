@@ -8,5 +8,5 @@ export function foreignSections(
 ): readonly Unsupported[] {
   return vendorSectionsOf(spec)
     .filter((other) => other !== section)
-    .map((other) => ({ field: `spec.${other}`, message: `a gateway of type ${type} does not read it` }));
+    .map((other) => ({ field: `spec.${other}`, message: `a gateway of type ${type} ignores it` }));
 }

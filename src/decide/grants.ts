@@ -29,11 +29,11 @@ export function referenceProblem(
       return notPermitted(`${service}, and no ReferenceGrant there permits the reference: ${remedy}`);
     case 'notInstalled':
       return notPermitted(
-        `${service}, and the API server does not serve ReferenceGrants, which permit that: install the CRDs of the Gateway API, then ${remedy}`,
+        `${service}, and the API server does not serve ReferenceGrant, which must permit the reference: install the Gateway API CRDs, then ${remedy}`,
       );
     case 'notFollowed':
       return notPermitted(
-        `${service}, and the operator does not look at that one: add ${ref.namespace} to namespaces in the operator's configuration`,
+        `${service}, which the operator does not watch: add ${ref.namespace} to namespaces in the operator's configuration`,
       );
     default:
       return known satisfies never;

@@ -21,10 +21,10 @@ const SPECIAL: readonly { readonly kind: string; readonly ranges: readonly IpRan
   { kind: 'a loopback address', ranges: rangesOf('127.0.0.0/8', '::1/128') },
   { kind: 'a link-local address', ranges: rangesOf('169.254.0.0/16', 'fe80::/10') },
   // Amazon's, the one metadata service outside the link-local ranges.
-  { kind: "a cloud's metadata service", ranges: rangesOf('fd00:ec2::254/128') },
+  { kind: 'a cloud metadata address', ranges: rangesOf('fd00:ec2::254/128') },
   { kind: 'an unspecified address', ranges: rangesOf('0.0.0.0/8', '::/128') },
   // Where the IPv4 address is in it depends on the translator (RFC 8215), so that it cannot be judged.
-  { kind: 'a local NAT64 translator', ranges: rangesOf('64:ff9b:1::/48') },
+  { kind: 'a local NAT64 address', ranges: rangesOf('64:ff9b:1::/48') },
   {
     kind: 'a multicast or broadcast address',
     ranges: rangesOf('224.0.0.0/4', '255.255.255.255/32', 'ff00::/8'),
@@ -93,7 +93,7 @@ function isName(host: string): boolean {
 /** Of what a resolver may read as another address than `parseIp`, or as none. */
 const NOT_AN_ADDRESS: HostProblem = {
   reason: 'AddressNotAllowed',
-  message: 'is a form of IP address that only some resolvers understand: write four decimal numbers, or IPv6',
+  message: 'is a form of IP address that only some resolvers accept: use four decimal numbers, or IPv6',
 };
 
 /** What a name resolves to on every machine; undefined: it depends on the resolver. */
@@ -122,7 +122,7 @@ export class HostPolicy {
     if (known !== undefined || this.#answers.has(host)) return known;
     if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
     const address = parseIp(host);
-    const answer = address === undefined ? NOT_AN_ADDRESS : this.#judge(address);
+    const answer = address === undefined ? NOT_AN_ADDRESS : this.#judge(address, 'is');
     this.#answers.set(host, answer);
     return answer;
   }
@@ -143,36 +143,36 @@ export class HostPolicy {
       return {
         reason: 'StaticAddressesDenied',
         message:
-          'is a name without a dot, which is inside the cluster: use serviceRef, or write the complete name',
+          'is a name without a dot, which resolves inside the cluster: use serviceRef, or a fully qualified name',
       };
     }
     if (!isClusterName(name, isNamespace)) return undefined;
     return {
       reason: 'StaticAddressesDenied',
-      message: 'is a name inside the cluster: use serviceRef, which follows the Service',
+      message: 'is a cluster-internal name: use serviceRef instead',
     };
   }
 
   #ofLocalName(name: string): HostProblem | undefined {
     const address = localAddress(name);
-    return address && this.#judge(address);
+    return address && this.#judge(address, 'resolves to');
   }
 
-  #judge(address: IpAddress): HostProblem | undefined {
+  #judge(address: IpAddress, verb: 'is' | 'resolves to'): HostProblem | undefined {
     const forms = [address, ...ipv4In(address)];
     const isIn = (ranges: readonly IpRange[]) =>
       ranges.some((range) => forms.some((form) => isInRange(range, form)));
     if (isIn(this.#deny)) {
       return {
         reason: 'AddressNotAllowed',
-        message: 'is in spec.addresses.deny of the GatewayConnection: use another address',
+        message: `${verb} an address in spec.addresses.deny of the GatewayConnection: use another address`,
       };
     }
     const special = SPECIAL.find(({ ranges }) => isIn(ranges));
     if (special === undefined || isIn(this.#allow)) return undefined;
     return {
       reason: 'AddressNotAllowed',
-      message: `leads to ${special.kind}: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow`,
+      message: `${verb} ${special.kind}: use another address, or ask the platform team to add it to spec.addresses.allow of the GatewayConnection`,
     };
   }
 }

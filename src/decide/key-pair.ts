@@ -9,8 +9,8 @@ export function keyPairProblem({ certificate, key }: KeyPair): string | undefine
   const leaf = made(() => new X509Certificate(certificate));
   if (leaf === undefined) return 'no PEM certificate';
   const own = made(() => createPrivateKey(key));
-  if (own === undefined) return 'no PEM key without a password';
-  return leaf.checkPrivateKey(own) ? undefined : 'a key that does not belong to its certificate';
+  if (own === undefined) return 'no unencrypted PEM key';
+  return leaf.checkPrivateKey(own) ? undefined : 'a key that does not match its certificate';
 }
 
 /** OpenSSL's words about what it cannot read say nothing to anybody, and may quote it. */

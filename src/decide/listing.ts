@@ -12,7 +12,7 @@ export function unknownKind(kind: string, problem: string | undefined): Unknown 
   return {
     state: 'unknown',
     beginning: problem === undefined,
-    message: `${kind} are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
+    message: `${kind} are not listed ${problem === undefined ? 'yet' : `(${problem})`}: the gateway's current configuration is unchanged`,
   };
 }
 
@@ -32,6 +32,6 @@ export function unreadableObject(
   return {
     state: 'unknown',
     beginning: false,
-    message: `${kind} ${found.namespace}/${found.name} cannot be read (${found.unreadable}): the gateway keeps what it has; look at that object and at the log of the operator`,
+    message: `${kind} ${found.namespace}/${found.name} cannot be read (${found.unreadable}): the gateway's current configuration is unchanged; check that object and the log of the operator`,
   };
 }

@@ -31,13 +31,13 @@ function compile(source: string): NamePattern {
   try {
     expression = RE2JS.compile(source);
   } catch {
-    return { kind: 'unusable', why: 'it is not a regular expression of RE2' };
+    return { kind: 'unusable', why: 'it is not a valid RE2 regular expression' };
   }
   const size = expression.programSize();
   if (size > MAX_PROGRAM_SIZE) {
     return {
       kind: 'unusable',
-      why: `its repetitions make it too large (${size} instructions of at most ${MAX_PROGRAM_SIZE}): use + or * instead of large counts`,
+      why: `its repetitions make it too large (${size} instructions, and the limit is ${MAX_PROGRAM_SIZE}): use + or * instead of large counts`,
     };
   }
   // Every reconcile asks, and namespaces are few.

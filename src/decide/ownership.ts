@@ -84,10 +84,9 @@ export function isMarked({ owner }: ObservedUpstream): boolean {
 
 /** Says whose an upstream is, for a message. `keptIn`: what the gateway keeps the mark in, e.g. `labels`. */
 export function describeOwner({ owner }: ObservedUpstream, keptIn: string): string {
-  if (owner?.operator !== OPERATOR) return `it carries no ${keptIn} of this operator`;
-  if (IDENTITY.some((part) => owner[part] === undefined))
-    return `its ${keptIn} do not say which object it belongs to`;
-  return `it belongs to ${owner.namespace}/${owner.name} of connection ${owner.connection} in cluster ${owner.cluster}`;
+  if (owner?.operator !== OPERATOR) return `it has no ownership ${keptIn} of this operator`;
+  if (IDENTITY.some((part) => owner[part] === undefined)) return `its ownership ${keptIn} are incomplete`;
+  return `it is owned by ${owner.namespace}/${owner.name} of connection ${owner.connection} in cluster ${owner.cluster}`;
 }
 
 /** Whether the operator of `cluster` wrote it through `connection`, for whichever object. */

@@ -13,7 +13,7 @@ export function registryRefused(
   { registry: name }: RegistryServiceRef,
   namespace: string,
 ): NotPermitted | Unknown | undefined {
-  if (registries === undefined) return unusable(name, 'this program has no type of registry');
+  if (registries === undefined) return unusable(name, 'this build of the operator supports no registries');
   const unread = unlisted('ServiceRegistries', registries);
   if (unread !== undefined) return unread;
   const registry = registries.get('', name);
@@ -26,12 +26,15 @@ export function registryRefused(
   const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
   const allowed = isNamespaceAllowed(allowedNamespaces, facts);
   if (allowed === 'unknown')
-    return unusable(name, `namespace ${namespace} is not known yet, and its labels decide`);
+    return unusable(
+      name,
+      `the operator has not read namespace ${namespace} yet, and the registry selects namespaces by label`,
+    );
   if (allowed) return undefined;
   return {
     state: 'notPermitted',
     reason: 'RefNotPermitted',
-    message: `ServiceRegistry ${name} does not allow namespace ${namespace}: its owner can add it to spec.allowedNamespaces`,
+    message: `ServiceRegistry ${name} does not allow namespace ${namespace}: ask the platform team to add it to spec.allowedNamespaces`,
   };
 }
 

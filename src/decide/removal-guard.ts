@@ -116,5 +116,5 @@ export function acceptedUntil(accepted: string | undefined): number | undefined 
 /** What a message says of an annotation that is no time; empty where it is one, or is not there. */
 export function noTimeNote(accepted: string | undefined): string {
   const isTime = accepted === undefined || acceptedUntil(accepted) !== undefined;
-  return isTime ? '' : ` (the annotation is no such time now: ${accepted})`;
+  return isTime ? '' : ` (the current value of the annotation is not a valid time: ${accepted})`;
 }

@@ -25,9 +25,13 @@ export function repairOf(
   const { id } = change.desired;
   if (change.kind === 'update' && change.from === 'unowned') return adoption(change, canonical);
   if (change.kind === 'update' && change.from === 'stripped') {
-    return repaired(`Somebody replaced upstream ${id} in the gateway, labels included; it was`);
+    return repaired(
+      `Another client replaced upstream ${id} in the gateway, including its labels; the operator wrote it again`,
+    );
   }
-  return drifted ? repaired(`Somebody changed or deleted upstream ${id} in the gateway; it was`) : undefined;
+  return drifted
+    ? repaired(`Another client changed or deleted upstream ${id} in the gateway; the operator wrote it again`)
+    : undefined;
 }
 
 /** What a write of nodes repaired. `before`: the canonical form before another client changed the upstream. */
@@ -37,7 +41,9 @@ export function nodeRepairOf(
   observed: string,
 ): Repair | undefined {
   if (before === undefined || nodesIn(before) === nodesIn(observed)) return undefined;
-  return repaired(`Somebody changed the nodes of upstream ${id} in the gateway; they were`);
+  return repaired(
+    `Another client changed the nodes of upstream ${id} in the gateway; the operator wrote them again`,
+  );
 }
 
 function adoption(change: Extract<Change, { kind: 'update' }>, canonical: string): Repair {
@@ -45,10 +51,10 @@ function adoption(change: Extract<Change, { kind: 'update' }>, canonical: string
   const rest = more === 0 ? '' : ` and ${more} more`;
   return {
     reason: 'Adopted',
-    message: `Upstream ${change.desired.id}, which nobody owned, was taken over: ${changes.join(', ')}${rest}`,
+    message: `The operator took over upstream ${change.desired.id}, which had no owner: ${changes.join(', ')}${rest}`,
   };
 }
 
-function repaired(what: string): Repair {
-  return { reason: 'Repaired', message: `${what} written again` };
+function repaired(message: string): Repair {
+  return { reason: 'Repaired', message };
 }

@@ -95,7 +95,7 @@ function knownNodes({ nodes }: Snapshot): KnownNodes {
       kind: 'unknown',
       beginning: false,
       message:
-        "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+        "Addressing mode Node requires the Nodes of the cluster, which the operator does not watch: set watchNodes to true in the operator's configuration (config.watchNodes in the chart), or choose another mode",
     };
   }
   const unknown = unlisted('Nodes', nodes);

@@ -48,7 +48,7 @@ function matchesWhole(
 export function patternProblem(allowed: NamespaceSelector | undefined): string | undefined {
   const problems = [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].flatMap((source) => {
     const pattern = namePattern(source);
-    return pattern.kind === 'usable' ? [] : [`${source} cannot be used, since ${pattern.why}`];
+    return pattern.kind === 'usable' ? [] : [`${source} cannot be used because ${pattern.why}`];
   });
   return problems.length === 0 ? undefined : problems.join('; ');
 }

@@ -27,7 +27,7 @@ export function unusableSetVerdict({ name, spec }: GatewayUpstreamSet): Verdict 
   return {
     status: 'False',
     reason: 'InvalidSpec',
-    message: `GatewayUpstreamSet ${name} is not valid, and its GatewayUpstreams stay as they are: ${why}`,
+    message: `GatewayUpstreamSet ${name} is not valid, so its GatewayUpstreams are unchanged: ${why}`,
   };
 }
 
@@ -38,7 +38,7 @@ export function setReadyVerdict({ members, unsettled, taken, refused }: SetProgr
     return {
       status: 'False',
       reason: 'MemberRefused',
-      message: `The API server refuses GatewayUpstream ${key}${andOthers(refused.size)}: ${message}: correct spec.template`,
+      message: `The API server rejected GatewayUpstream ${key}${andOthers(refused.size)}: ${message}: correct spec.template`,
     };
   }
   const [takenFirst] = [...taken].toSorted();
@@ -46,16 +46,16 @@ export function setReadyVerdict({ members, unsettled, taken, refused }: SetProgr
     return {
       status: 'False',
       reason: 'NameTaken',
-      message: `There is a GatewayUpstream ${takenFirst}${andOthers(taken.size)} that is not of this set: delete it, or hand it over by the label gatewayupstream.dev/set`,
+      message: `The set cannot create GatewayUpstream ${takenFirst}${andOthers(taken.size)}, because an object that the set does not own has that name: delete that object, or hand it over with the label gatewayupstream.dev/set`,
     };
   }
   const missing = [...unsettled].some((key) => members.wanted.has(key));
   return missing
-    ? { status: 'Unknown', reason: 'Pending', message: 'GatewayUpstreams are being made or changed' }
+    ? { status: 'Unknown', reason: 'Pending', message: 'GatewayUpstreams are being created or updated' }
     : {
         status: 'True',
         reason: 'Ready',
-        message: 'There is a GatewayUpstream for every port of every Service that matches',
+        message: 'Every port of every matching Service has a GatewayUpstream',
       };
 }
 
@@ -70,7 +70,7 @@ export function pruningHeldVerdict({ name, acceptPrune, spec }: GatewayUpstreamS
   return {
     status: 'True',
     reason: 'PruningHeld',
-    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once though their Services are there, so none of these is. Look at the selectors, at spec.ports and at the labels of the Services. To let them go: ${command}${noTimeNote(acceptPrune)}`,
+    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once although their Services exist, so the operator deletes none of these. Check the selectors, spec.ports and the labels of the Services. To delete them, run: ${command}${noTimeNote(acceptPrune)}`,
   };
 }
 

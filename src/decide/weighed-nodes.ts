@@ -131,14 +131,14 @@ export function weighingWarning(
       return {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        message: `The backends receive only approximately their shares: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     case 'units': {
       const isAddresses = backends[problem.group]?.target.kind === 'addresses';
       return {
         reason: 'WeightsApproximate',
         field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
-        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} get only approximately their weights: there are too many endpoints for exact ones within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} receive only approximately their weights: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     }
     case 'sum':
@@ -147,8 +147,8 @@ export function weighingWarning(
         field: 'spec.backends',
         message:
           maxSum === MAX_WEIGHT_SUM_HASH
-            ? `There are more than ${maxSum} endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints`
-            : `There are more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
+            ? `The upstream has more than ${maxSum} endpoints. With ConsistentHash, each endpoint costs the gateway memory and time. Use another loadBalancing.type, or fewer endpoints`
+            : `The upstream has more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
       };
     default:
       return problem satisfies never;

@@ -6,10 +6,10 @@ import { systemClock } from '../runtime/clock.ts';
 import type { Metrics, Sample } from '../runtime/metrics.ts';
 import type { ReadinessCheck } from '../runtime/ops-server.ts';
 
-/** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
+/** A watch that delivers no data (bookmarks included) for this long makes the operator unready. */
 const WATCH_SILENT_MS = 240_000;
 
-/** What the operator reports about itself. */
+/** Input of readiness, metrics and `/debug/state`. */
 export interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
   readonly reflectors: readonly Reflector[];
@@ -19,7 +19,7 @@ export interface OperatorState {
   readonly depths: () => readonly Sample[];
 }
 
-/** What `/readyz` asks: every watch, the permissions and the Lease. */
+/** The checks of `/readyz`: every watch, the permissions and the Lease. */
 export function readinessChecks(
   reflectors: readonly Reflector[],
   permissions: Pick<PermissionMonitor, 'problem'>,
@@ -67,7 +67,7 @@ export function collectState(
   );
 }
 
-/** For `/debug/state`; the controller adds the rest. */
+/** The operator's part of `/debug/state`. The controller adds connections and upstreams. */
 export function stateOf({ reflectors, leads, lease, depths }: OperatorState): object {
   return {
     leader: leads(),
@@ -82,15 +82,15 @@ export function stateOf({ reflectors, leads, lease, depths }: OperatorState): ob
   };
 }
 
-/** For `/readyz`: a standby is ready, and says why it does nothing. */
+/** The note at the `lease` check of `/readyz`: a standby replica is ready although it is idle. */
 function leaseNote(standing: LeaseStanding | undefined): string | undefined {
   if (standing === undefined) return undefined;
   const { role, lease } = standing;
-  if (standing.role === 'standby') return `standby, waits for ${standing.waitsFor}`;
-  return role === 'leader' ? `leads by Lease ${lease}` : `no longer has Lease ${lease}, and ends`;
+  if (standing.role === 'standby') return `standby, waiting for ${standing.waitsFor}`;
+  return role === 'leader' ? `leader, holds Lease ${lease}` : `lost Lease ${lease}, shutting down`;
 }
 
-/** Since the API server was last heard; where it never was, since the process began. */
+/** Seconds since the API server last sent data, or since the process started if it never did. */
 function ageSeconds(reflector: Reflector): number {
   return (systemClock.monotonic() - (reflector.health().lastContactAt ?? 0)) / 1000;
 }
@@ -104,7 +104,7 @@ function watchCheck(reflector: Reflector): ReadinessCheck {
       if (state !== 'synced' && !(state === 'absent' && reflector.optional)) return `${state}${why}`;
       const silentMs = systemClock.monotonic() - (lastContactAt ?? Number.NEGATIVE_INFINITY);
       return silentMs > WATCH_SILENT_MS
-        ? `no word from the API server for ${Math.round(silentMs / 1000)} s${why}`
+        ? `no data from the API server for ${Math.round(silentMs / 1000)} s${why}`
         : undefined;
     },
   };

@@ -23,14 +23,16 @@ export async function readAll(
       bytes += (chunk as Buffer).length;
       if (isRefusal && bytes > MAX_REFUSAL_BYTES) break;
       if (bytes > maxBytes) {
-        throw new KubeApiError(`the API server's answer has more than ${maxBytes} bytes`, { tooLarge: true });
+        throw new KubeApiError(`the API server's response is larger than ${maxBytes} bytes`, {
+          tooLarge: true,
+        });
       }
       chunks.push(chunk as Buffer);
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (error instanceof KubeApiError) throw error;
-    throw new KubeApiError(`the answer of the API server broke off: ${plainMessage(error)}`);
+    throw new KubeApiError(`the API server's response was cut off: ${plainMessage(error)}`);
   }
   return decode(new TextDecoder('utf-8', { fatal: true }), Buffer.concat(chunks));
 }
@@ -51,9 +53,10 @@ export async function* lines(response: IncomingMessage, onBytes: () => void): As
       if (line !== '') yield line;
     }
     rest += text.slice(from);
-    if (rest.length > MAX_LINE) throw new KubeApiError('a watch sent a line that is too long');
+    if (rest.length > MAX_LINE)
+      throw new KubeApiError('the API server sent a watch event larger than 32 MiB');
   }
-  if (rest !== '') throw new KubeApiError('a watch ended in the middle of an event');
+  if (rest !== '') throw new KubeApiError('the watch ended in the middle of an event');
 }
 
 /** Text with a character replaced would be another name, or another address. */
@@ -65,7 +68,7 @@ function decode(
   try {
     return decoder.decode(bytes, options);
   } catch {
-    throw new KubeApiError('the API server sent something that is no UTF-8');
+    throw new KubeApiError('the API server sent invalid UTF-8');
   }
 }
 
@@ -73,7 +76,7 @@ export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new KubeApiError('the API server sent something that is no JSON');
+    throw new KubeApiError('the API server sent invalid JSON');
   }
 }
 

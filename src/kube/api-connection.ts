@@ -51,9 +51,10 @@ export class ApiConnection {
 
   #server(): string {
     const { server, proxyUrl } = this.#config.getCurrentCluster() ?? {};
-    if (server === undefined) throw new KubeApiError('the kubeconfig names no cluster');
+    if (server === undefined)
+      throw new KubeApiError('the current context of the kubeconfig names no cluster');
     if (proxyUrl !== undefined)
-      throw new KubeApiError('the kubeconfig names a proxy-url, which is not supported');
+      throw new KubeApiError('the kubeconfig sets proxy-url, which is not supported');
     return server;
   }
 
@@ -66,7 +67,8 @@ export class ApiConnection {
     } catch (error) {
       signal.throwIfAborted();
       // A SyntaxError quotes what the plugin printed: a credential.
-      const why = error instanceof SyntaxError ? 'the plugin printed no JSON' : plainMessage(error);
+      const why =
+        error instanceof SyntaxError ? 'the credential plugin did not print valid JSON' : plainMessage(error);
       throw new KubeApiError(`the credentials for the API server cannot be read: ${why}`);
     }
   }

@@ -36,14 +36,14 @@ export class ApiServerContact {
   recovered(): void {
     if (this.#logged === undefined) return;
     this.#logged = undefined;
-    this.#log.info({}, 'the API server is heard again');
+    this.#log.info({}, 'the API server answers again');
   }
 
   failed(error: KubeApiError): void {
     this.note(error);
     if (this.#logged === error.message) return;
     this.#logged = error.message;
-    this.#log.warn({ status: error.status }, `${this.#name} cannot be followed: ${error.message}`);
+    this.#log.warn({ status: error.status }, `cannot watch ${this.#name}: ${error.message}`);
   }
 
   /** Records a failure that is not worth a warning. */

@@ -30,10 +30,10 @@ export interface Caches {
 }
 
 const OBJECT_FAILURES: Readonly<Record<ObjectStep, string>> = {
-  read: 'an object cannot be read: what was known of it is kept',
-  compare: 'an object cannot be compared with what was known of it: it counts as changed',
-  index: 'an object cannot be indexed: changes of what it refers to may not reach it before the next resync',
-  notify: 'a listener failed',
+  read: 'cannot read an object; its last known version stays in use',
+  compare: 'cannot compare an object with its last known version; it is processed as changed',
+  index: 'cannot index an object; it may not see changes of objects that it refers to until the next resync',
+  notify: 'cannot process the change of an object',
 };
 
 export function createCaches(options: FollowerOptions): Caches {

@@ -52,7 +52,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         })
         .catch((error: unknown) => {
           if (!signal.aborted)
-            log.debug({ err: error, reason, name: object.name }, 'an Event could not be written');
+            log.debug({ err: error, reason, name: object.name }, 'could not write an Event');
         });
     },
   };

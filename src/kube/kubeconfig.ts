@@ -14,17 +14,17 @@ export function loadKubeConfig(file: string | undefined): KubeConfig {
     const { code, path } = error as NodeJS.ErrnoException;
     // What the parser says quotes what it read: a credential.
     throw new KubeApiError(
-      `${file ?? path ?? 'the kubeconfig'} cannot be read: ${code ?? 'it is no kubeconfig'}`,
+      `${file ?? path ?? 'the kubeconfig'} cannot be read: ${code ?? 'it is not a valid kubeconfig'}`,
     );
   }
   if (kubeConfig.getCurrentCluster() === null) {
     throw new KubeApiError(
-      `${file ?? 'the kubeconfig'} has no current context: kubectl config use-context sets one`,
+      `${file ?? 'the kubeconfig'} has no current context: set one with kubectl config use-context`,
     );
   }
   // client-node 2.0.1, by source: where nothing is found, this address of long ago.
   if (file === undefined && kubeConfig.getCurrentCluster()?.server === 'http://localhost:8080') {
-    throw new KubeApiError('there is no kubeconfig: give --kubeconfig, or set KUBECONFIG');
+    throw new KubeApiError('no kubeconfig found: set --kubeconfig or KUBECONFIG');
   }
   return kubeConfig;
 }

@@ -55,9 +55,9 @@ export function parseEvent(text: string, maxValues: number): JsonObject {
 
 function problemOf(text: string, maxValues: number): string | undefined {
   if (maxValues === Number.POSITIVE_INFINITY || text.length <= SMALL_TEXT) return undefined;
-  if (text.length > MAX_TEXT) return `has more than ${MAX_TEXT} characters as JSON: make the object smaller`;
+  if (text.length > MAX_TEXT) return `is larger than ${MAX_TEXT} characters of JSON: make the object smaller`;
   return hasMoreValues(text, maxValues)
-    ? `has more than ${maxValues} values as JSON: make the object smaller`
+    ? `has more than ${maxValues} JSON values: make the object smaller`
     : undefined;
 }
 

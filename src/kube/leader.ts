@@ -235,7 +235,7 @@ class LeaseElection {
     this.#state = { kind: 'leading', term: { ...term, renewed } };
     if (before.kind === 'standby' && this.mayWrite()) {
       const { log, leaseName, identity } = this.#options;
-      log.info({ lease: leaseName, identity, transitions: term.transitions }, 'leader');
+      log.info({ lease: leaseName, identity, transitions: term.transitions }, 'became the leader');
     }
   }
 
@@ -243,7 +243,7 @@ class LeaseElection {
   #renewable(lease: Lease | undefined, term: Term): Omit<Term, 'renewed'> | undefined {
     const holder = lease?.spec?.holderIdentity ?? '';
     if (lease !== undefined && holder !== this.#options.identity) {
-      this.#lose(holder === '' ? 'somebody took its holder from it' : `${holder} has it`);
+      this.#lose(holder === '' ? 'another client cleared its holder' : `its holder is now ${holder}`);
       return undefined;
     }
     if (!this.mayWrite()) return undefined;
@@ -286,7 +286,7 @@ class LeaseElection {
     if (successor === '' || this.#asked.signal.aborted) return;
     const { log, leaseName, identity } = this.#options;
     this.#successor = successor;
-    log.info({ lease: leaseName, identity, successor }, 'asked to hand the lease over');
+    log.info({ lease: leaseName, identity, successor }, 'handing the lease over to its named successor');
     this.#asked.abort();
   }
 
@@ -295,12 +295,13 @@ class LeaseElection {
     const { log, namespace, leaseName, identity } = this.#options;
     this.#state = { kind: 'over' };
     log.error({ lease: leaseName, identity, reason }, 'lost the lease');
-    this.#lost.abort(new LeaseLostError(`the lease ${namespace}/${leaseName} is lost: ${reason}`));
+    this.#lost.abort(new LeaseLostError(`lost Lease ${namespace}/${leaseName}: ${reason}`));
   }
 
   #complain(message: string): void {
     const { log, leaseName } = this.#options;
-    if (this.#complaint !== message) log.warn({ lease: leaseName }, `the lease cannot be had: ${message}`);
+    if (this.#complaint !== message)
+      log.warn({ lease: leaseName }, `cannot acquire or renew the lease: ${message}`);
     this.#complaint = message;
   }
 
@@ -315,7 +316,10 @@ class LeaseElection {
       } catch (err) {
         this.#written = undefined;
         if (isConflict(err) && conflicts < MAX_CONFLICTS) continue;
-        log.warn({ err, lease: leaseName }, 'the lease could not be released; others wait for it to expire');
+        log.warn(
+          { err, lease: leaseName },
+          'could not release the lease; other replicas wait until it expires',
+        );
         return;
       }
     }
@@ -364,7 +368,7 @@ export function guardWrites(transport: KubeTransport, mayWrite: () => boolean): 
     watch: (path, settings) => transport.watch(path, settings),
     close: () => transport.close(),
     async send(request) {
-      if (!mayWrite()) throw new NotLeaderError('this replica is not the leader, and writes nothing');
+      if (!mayWrite()) throw new NotLeaderError('this replica is not the leader and must not write');
       return await transport.send(request);
     },
   };

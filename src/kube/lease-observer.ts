@@ -55,10 +55,10 @@ export class LeaseObserver {
   /** For what a standby waits. */
   waitsFor(): string {
     const { namespace, leaseName, identity } = this.#options;
-    if (this.#seen === undefined) return `the API server to show Lease ${namespace}/${leaseName}`;
+    if (this.#seen === undefined) return `the API server to return Lease ${namespace}/${leaseName}`;
     const { holder, durationMs } = this.#seen;
     if (holder === '' || holder === identity) return `Lease ${namespace}/${leaseName}, which is free`;
-    return `${holder} to release Lease ${namespace}/${leaseName}, or not to renew it for ${durationMs / 1000} s`;
+    return `${holder} to release Lease ${namespace}/${leaseName} or to stop renewing it for ${durationMs / 1000} s`;
   }
 
   #seenIn(lease: Lease | undefined, before: Seen | undefined): Seen {
@@ -80,7 +80,7 @@ export class LeaseObserver {
   #logStandby({ holder }: Seen, before: Seen | undefined): void {
     const { log, leaseName, identity } = this.#options;
     if (holder === '' || holder === identity || holder === before?.holder) return;
-    log.info({ lease: leaseName, identity, holder, waitsFor: this.waitsFor() }, 'standby');
+    log.info({ lease: leaseName, identity, holder, waitsFor: this.waitsFor() }, 'standing by');
   }
 
   #isFree({ holder, at, durationMs }: Seen): boolean {

@@ -24,7 +24,9 @@ export function listPageIn(answer: unknown, token: string | undefined, name: str
     typeof next !== 'string' ||
     (next !== '' && next === token)
   ) {
-    throw new KubeApiError(`the API server's list of ${name} is none: no items, no version or no next page`);
+    throw new KubeApiError(
+      `the API server sent an invalid list of ${name}: check items, metadata.resourceVersion and metadata.continue`,
+    );
   }
   return { items, version, next };
 }

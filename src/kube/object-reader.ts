@@ -43,7 +43,7 @@ export class ObjectReader<T extends Stored> {
     try {
       const transformed = transform(raw);
       if (transformed !== undefined) return transformed;
-      log.debug({ namespace, object }, 'an object is of no use and is left as it was');
+      log.debug({ namespace, object }, 'ignored an object that the operator does not use');
       return known;
     } catch (error) {
       reportError(error, { step: 'read', object: objectKey(namespace, object) });
@@ -70,7 +70,7 @@ export class ObjectReader<T extends Stored> {
   identify(raw: unknown): Stored {
     const identity = identityIn(objectIn(raw));
     if (identity === undefined)
-      throw new KubeApiError(`the API server gave something for ${this.#options.name} that is no object`);
+      throw new KubeApiError(`the API server sent an item of ${this.#options.name} without a name or uid`);
     return identity;
   }
 }

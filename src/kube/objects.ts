@@ -230,7 +230,7 @@ function pairOf(pair: KeyPair): Parsed<KeyPair> {
   if (pair.certificate === '') return { ok: false, message: 'has no tls.crt' };
   if (pair.key === '') return { ok: false, message: 'has no tls.key' };
   const problem = keyPairProblem(pair);
-  return problem === undefined ? { ok: true, value: pair } : { ok: false, message: `holds ${problem}` };
+  return problem === undefined ? { ok: true, value: pair } : { ok: false, message: `contains ${problem}` };
 }
 
 /** Throws for one that cannot be read: without its labels it would look forbidden. */

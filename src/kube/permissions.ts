@@ -49,7 +49,7 @@ export function describeMissing(missing: readonly Permission[]): string {
 
 /** What an object's condition says, with what to do about it. */
 function remedyFor(missing: readonly Permission[]): string {
-  return `${describeMissing(missing)}. Put it back by \`gateway-upstream-operator install\` or \`helm upgrade\`; nothing has to be restarted`;
+  return `${describeMissing(missing)}. Run \`gateway-upstream-operator install\` or \`helm upgrade\` to restore it; no restart is needed`;
 }
 
 const REVIEW_PATH = resourcePath({
@@ -230,7 +230,7 @@ class PermissionReviews implements PermissionMonitor {
   #setUnheard(refusal: string | undefined): void {
     if (refusal === this.#unheard) return;
     const { log } = this.#options;
-    if (refusal === undefined) log.info({}, 'the API server takes the credentials again');
+    if (refusal === undefined) log.info({}, 'the API server answers permission reviews again');
     else log.error({}, refusal);
     this.#unheard = refusal;
   }
@@ -280,10 +280,10 @@ function concerns(
 function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof KubeApiError)) return undefined;
   if (error.status === 401) {
-    return "the API server refused the operator's credentials (401): is the token expired, or its ServiceAccount gone? A new token in the same file is read without a restart";
+    return "the API server rejected the operator's credentials (401): the token has expired or its ServiceAccount was deleted. Write a new token to the same file; no restart is needed";
   }
   if (error.status === 403) {
-    return `the API server lets nobody ask what is granted (403): give the operator's user ClusterRole system:basic-user back: ${error.message}`;
+    return `the API server denied the permission review (403): bind ClusterRole system:basic-user to the operator's user again: ${error.message}`;
   }
   return undefined;
 }

@@ -150,7 +150,7 @@ class ListWatchReflector<T extends Stored> {
       } catch (err) {
         if (signal.aborted) return;
         // A defect in this program must not end the watch: start from the beginning after a pause.
-        this.#options.log.error({ err }, 'the reflector failed');
+        this.#options.log.error({ err }, 'the reflector failed; listing again');
         phase = { kind: 'pause', delayMs: this.#backoff.next(), next: LIST };
       }
     }
@@ -358,7 +358,7 @@ class ListWatchReflector<T extends Stored> {
       error.status === 410 || error.status === 404 || isMute || this.#failures >= RELIST_AFTER_FAILURES;
     this.#options.log.debug(
       { err: error, failures: this.#failures },
-      gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
+      gone ? 'the watch ended; listing again' : 'the watch broke; resuming it',
     );
     // One failure is normal: connections end.
     if (this.#failures > 1 && !gone) this.#contact.failed(error);

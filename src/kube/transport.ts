@@ -129,13 +129,13 @@ async function* watch(
       // One chunk may hold many events: after an abort nothing consumes them.
       signal.throwIfAborted();
       const { type, object } = parseEvent(line, maxValues);
-      if (typeof type !== 'string') throw new KubeApiError('a watch sent something that is no event');
+      if (typeof type !== 'string') throw new KubeApiError('the API server sent an invalid watch event');
       yield { type, object };
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (idle.signal.aborted)
-      throw new KubeApiError(`the watch was silent for ${idleTimeoutMs} ms`, { silent: true });
+      throw new KubeApiError(`the watch received no data for ${idleTimeoutMs} ms`, { silent: true });
     throw error instanceof KubeApiError ? error : new KubeApiError(`the watch broke: ${plainMessage(error)}`);
   } finally {
     clearTimeout(timer);
@@ -169,7 +169,7 @@ export function resourcePath({
   if (subresource !== undefined) parts.push(subresource);
   for (const part of parts) {
     if (!/^[a-zA-Z0-9][a-zA-Z0-9.:_-]*$/.test(part))
-      throw new Error(`not a part of a resource path: ${JSON.stringify(part)}`);
+      throw new Error(`invalid part of a resource path: ${JSON.stringify(part)}`);
   }
   return `/${parts.join('/')}`;
 }

@@ -33,21 +33,21 @@ export function optional(value: unknown, type: 'number'): number | undefined;
 export function optional(value: unknown, type: 'boolean'): boolean | undefined;
 export function optional(value: unknown, type: 'string' | 'number' | 'boolean'): unknown {
   if (value === undefined || value === null) return undefined;
-  if (typeof value !== type) throw new Error(`a ${typeof value} is where a ${type} belongs`);
+  if (typeof value !== type) throw new Error(`expected a ${type}, found a ${typeof value}`);
   return value;
 }
 
 /** `value`, or an empty object where it is absent or null. Throws for anything else. */
 export function optionalObject(value: unknown): JsonObject {
   if (value === undefined || value === null) return {};
-  if (!isObject(value)) throw new Error('something else is where an object belongs');
+  if (!isObject(value)) throw new Error('expected an object');
   return value;
 }
 
 /** The objects of a list; none where it is absent or null. Throws for anything else. */
 export function optionalObjects(value: unknown): readonly JsonObject[] {
   return optionalList(value).map((entry) => {
-    if (!isObject(entry)) throw new Error('something else is where an object belongs');
+    if (!isObject(entry)) throw new Error('expected an object');
     return entry;
   });
 }
@@ -55,14 +55,14 @@ export function optionalObjects(value: unknown): readonly JsonObject[] {
 /** The strings of a list; none where it is absent or null. Throws for anything else. */
 export function optionalTexts(value: unknown): readonly string[] {
   return optionalList(value).map((entry) => {
-    if (typeof entry !== 'string') throw new Error('something else is where a string belongs');
+    if (typeof entry !== 'string') throw new Error('expected a string');
     return entry;
   });
 }
 
 function optionalList(value: unknown): readonly unknown[] {
   if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw new Error('something else is where a list belongs');
+  if (!Array.isArray(value)) throw new Error('expected a list');
   return value;
 }
 

@@ -3,7 +3,7 @@ import type { Logger } from './logger.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
-/** Properties that must not be written whatever object they are in: a second line of defence. */
+/** Properties that must not be written whatever object they are in: a second line of defense. */
 const REDACTED = ['key', 'token', 'adminKey', 'headers', 'options', 'authorization'].flatMap((name) =>
   [`*.${name}`, `*.*.${name}`].concat(name === 'key' ? [] : [name]),
 );

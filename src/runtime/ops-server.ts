@@ -66,7 +66,7 @@ function answer(
       'application/json',
       debugState().then((state) => `${JSON.stringify(state)}\n`),
     );
-  } else response.writeHead(404).end('try /livez, /readyz or /metrics\n');
+  } else response.writeHead(404).end('not found: use /livez, /readyz or /metrics\n');
 }
 
 function answerLater(response: ServerResponse, contentType: string, body: Promise<string>): void {
@@ -95,6 +95,6 @@ function problemOf({ problem }: ReadinessCheck): string | undefined {
   try {
     return problem();
   } catch (error) {
-    return `the check itself failed: ${String(error)}`;
+    return `cannot run this check: ${String(error)}`;
   }
 }

@@ -509,7 +509,7 @@ describe('no answer', () => {
   it('a TLS handshake that hangs, long before the whole request is given up', async () => {
     await using server = await listening(createTcpServer());
     const driver = driverOf(`https://127.0.0.1:${server.port}`);
-    await expectUnavailable(driver, 'could not be connected to within 5000 ms (secureConnect)', ['check']);
+    await expectUnavailable(driver, 'did not accept a connection within 5000 ms (secureConnect)', ['check']);
   });
 
   it('an answer that is not HTTP', async () => {
@@ -539,7 +539,7 @@ describe('no answer', () => {
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
   const LIST = 'has more than 48 MiB of upstreams, which exceeds the limit of the operator: delete unused';
   const ANSWER =
-    'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl is the address of the Admin API';
+    'sent an answer larger than 16 MiB: check that spec.apisix.adminUrl is the address of the Admin API';
 
   it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [
@@ -646,12 +646,12 @@ describe('TLS', () => {
     ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
     ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
     ['a bad certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
-    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no PEM key'],
-    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no PEM key'],
+    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no unencrypted PEM key'],
+    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no unencrypted PEM key'],
     [
       'a key of another',
       { clientCert: client.certPem, clientKey: server.keyPem },
-      'does not belong to its certificate',
+      'does not match its certificate',
     ],
   ])('%s is refused before any connection', (_, tls, message) => {
     const create = () => driverOf('https://127.0.0.1:1', { tls: { insecureSkipVerify: false, ...tls } });

@@ -283,7 +283,7 @@ describe('a refused write', () => {
       expect(programmed).toMatchObject({
         status: 'False',
         reason: 'Rejected',
-        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
+        message: expect.stringContaining('rejected this upstream (403) but accepts other writes'),
       });
       expect(programmed?.message).not.toContain('allow_admin');
       const connection = controller.connectionStatuses.get('default')?.conditions ?? [];
@@ -696,11 +696,11 @@ describe('a connection that is deleted', () => {
         ?.conditions?.find(({ type }) => type === 'Accepted');
       expect(accepted).toMatchObject({
         reason: 'ConnectionNotFound',
-        message: expect.stringContaining('is being deleted and takes no new upstreams'),
+        message: expect.stringContaining('is being deleted and accepts no new upstreams'),
       });
     });
     expect(gateway.ids('upstreams')).toEqual([ID]);
-    expect(reasonOf(scene)).toMatch(/GatewayUpstream shop\/web use it/);
+    expect(reasonOf(scene)).toMatch(/GatewayUpstream shop\/web uses it/);
   });
 
   it('does not wait for a gateway that does not answer longer than its deletionTimeout', async () => {
@@ -717,14 +717,16 @@ describe('a connection that is deleted', () => {
     });
     const minute = 60_000;
     await inTime(clock, () =>
-      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*deleted 5m after its last user/),
+      expect(reasonOf(scene)).toMatch(
+        /cannot check the gateway for remaining upstreams.*deleted 5m after its last GatewayUpstream/,
+      ),
     );
     await clock.advance(3 * minute);
     expect(stores.connections.get('', 'default')).toBeDefined();
     await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), minute);
     expect(controller.events).toContainEqual(
       expect.stringMatching(
-        /^GatewayConnection \/default Orphaned: .*may still hold upstreams of this operator/,
+        /^GatewayConnection \/default Orphaned: .*may still contain upstreams of this operator/,
       ),
     );
   });
@@ -736,7 +738,7 @@ describe('a connection that is deleted', () => {
     remove(scene);
     await clock.advance(1000);
     change(stores.upstreams, ['shop', 'web'], { finalizers: [] });
-    await inTime(clock, () => expect(reasonOf(scene)).toMatch(/still holds upstreams.*: shop\.web\./));
+    await inTime(clock, () => expect(reasonOf(scene)).toMatch(/still contains upstreams.*: shop\.web\./));
     await clock.advance(60_000);
     expect(stores.connections.get('', 'default')).toBeDefined();
     const object = stores.upstreams.get('shop', 'web');
@@ -811,7 +813,7 @@ describe('an operator that follows some namespaces', () => {
     // Another operator follows them: its upstreams keep the connection, longer than deletionTimeout.
     const message = () =>
       controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready')?.message;
-    await inTime(clock, () => expect(message()).toMatch(/does not follow: bank\.api/));
+    await inTime(clock, () => expect(message()).toMatch(/does not watch: bank\.api/));
     await clock.advance(20 * 60_000);
     expect(stores.connections.get('', 'default')).toBeDefined();
     for (const id of gateway.ids('upstreams')) gateway.remove('upstreams', id);

@@ -57,7 +57,7 @@ describe('golden cases', () => {
   });
 });
 
-/** What a broken cluster or gateway says, and what the API server refuses first: docs/faults.md shows those. */
+/** What a broken cluster or gateway says, and what the API server refuses first: docs/error-reference.md shows those. */
 const REASONS_WITHOUT_CASE = [
   'FinalizerRefused',
   'GatewayUnavailable',

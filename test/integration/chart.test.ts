@@ -114,10 +114,12 @@ describe('rendered objects', () => {
       const args = ['install', 'example', CHART_DIR, '--namespace', namespace, '--dry-run=client'];
       return await helm(args, { values });
     };
-    expect(await notes({})).toMatch(/It knows no gateway yet[\s\S]*--set defaultConnection\.enabled=true/);
+    expect(await notes({})).toMatch(
+      /No gateway is configured yet[\s\S]*--set defaultConnection\.enabled=true/,
+    );
     const withGateway = await notes({ defaultConnection: { ...CONNECTION, idPrefix: 'eu.' } });
-    expect(withGateway).toMatch(/its id in the gateway is then eu\.<namespace>\.<name>/);
-    expect(withGateway).not.toContain('It knows no gateway yet');
+    expect(withGateway).toMatch(/Its id in the gateway is eu\.<namespace>\.<name>/);
+    expect(withGateway).not.toContain('No gateway is configured yet');
   });
 
   it('survive that everything optional is taken away', async () => {
@@ -256,26 +258,26 @@ describe('values that are refused', () => {
     [
       'replicaCount: 3',
       { replicaCount: 3 },
-      "at '/replicaCount': value must be '(no such key; there are: global, replicas,",
+      "at '/replicaCount': value must be '(unknown key; expected one of: global, replicas,",
     ],
     ['replicas as text', { replicas: 'two' }, "at '/replicas': got string, want integer"],
     ['negative replicas', { replicas: -1 }, "at '/replicas': minimum: got -1, want 0"],
     [
       'replicas without a lease',
       { config: { leaderElection: { enabled: false } } },
-      'set replicas to 1, or config.leaderElection.enabled to true',
+      'set replicas to 1 or config.leaderElection.enabled to true',
     ],
     [
       'a wrong key of image',
       { image: { tagg: '1' } },
-      "at '/image/tagg': value must be '(no such key; there are: repository, tag, digest, pullPolicy)'",
+      "at '/image/tagg': value must be '(unknown key; expected one of: repository, tag, digest, pullPolicy)'",
     ],
     ['a tag that is a number', { image: { tag: 1.1 } }, "at '/image/tag': got number, want string"],
     ['no repository', { image: { repository: '' } }, "at '/image/repository': minLength: got 0, want 1"],
     [
       'a digest without algorithm',
       { image: { digest: 'abc' } },
-      'image.digest: "abc" must be sha256: and 64 hexadecimal digits',
+      'image.digest: "abc" must be "sha256:" followed by 64 lowercase hexadecimal digits',
     ],
     [
       'an unknown pull policy',
@@ -290,12 +292,12 @@ describe('values that are refused', () => {
     [
       'Secrets of a namespace that is not looked at',
       { config: { namespaces: ['shop'], secretNamespaces: ['blog'] } },
-      'config.secretNamespaces: "blog" is not in config.namespaces',
+      'config.secretNamespaces: "blog" is missing from config.namespaces',
     ],
     [
       'a wrong key of config',
       { config: { loglevel: 'info' } },
-      "at '/config/loglevel': value must be '(no such key; there are: kubeconfig,",
+      "at '/config/loglevel': value must be '(unknown key; expected one of: kubeconfig,",
     ],
     [
       'an unknown log level',
@@ -305,7 +307,7 @@ describe('values that are refused', () => {
     [
       'a duration without unit',
       { config: { resyncInterval: '600' } },
-      'config.resyncInterval: "600" is no duration from 1000ms to 24h: write for example 500ms, 10s or 1m30s',
+      'config.resyncInterval: "600" is not a duration from 1000ms to 24h: set it to a value such as 500ms, 10s or 1m30s',
     ],
     [
       'a duration that is a number',
@@ -315,17 +317,17 @@ describe('values that are refused', () => {
     [
       'a duration of nothing',
       { config: { leaderElection: { retryPeriod: '0s' } } },
-      'config.leaderElection.retryPeriod: "0s" is no duration from 100ms',
+      'config.leaderElection.retryPeriod: "0s" is not a duration from 100ms',
     ],
     [
       'a duration that is too long',
       { config: { resyncInterval: '25h' } },
-      'config.resyncInterval: "25h" is no duration',
+      'config.resyncInterval: "25h" is not a duration',
     ],
     [
       'a lease shorter than a write',
       { config: { requestTimeout: '7s' } },
-      'config.leaderElection.leaseDuration: 15s must be longer than renewDeadline (8s) and config.requestTimeout (7s) together',
+      'config.leaderElection.leaseDuration: 15s must be longer than renewDeadline (8s) plus config.requestTimeout (7s)',
     ],
     [
       'a retry period that is too long',
@@ -335,7 +337,7 @@ describe('values that are refused', () => {
     [
       'a name of a lease',
       { config: { leaderElection: { leaseName: 'My_Lease' } } },
-      'config.leaderElection.leaseName: "My_Lease" is no name',
+      'config.leaderElection.leaseName: "My_Lease" is not a valid name',
     ],
     ['a port of 0', { config: { ops: { port: 0 } } }, "at '/config/ops/port': minimum: got 0, want 1"],
     [
@@ -356,7 +358,7 @@ describe('values that are refused', () => {
     [
       'a namespace that is none',
       { config: { namespaces: ['shop', 'Team_A'] } },
-      'config.namespaces[1]: "Team_A" is no name of a namespace',
+      'config.namespaces[1]: "Team_A" is not a valid namespace name',
     ],
     [
       'namespaces as text',
@@ -366,17 +368,17 @@ describe('values that are refused', () => {
     [
       'a clusterId with a space',
       { config: { clusterId: 'my cluster' } },
-      'config.clusterId: "my cluster" must be up to 64 characters without a space',
+      'config.clusterId: "my cluster" must be at most 64 characters without spaces',
     ],
     [
       'a connection without address',
       { defaultConnection: connectionWith({ apisix: { adminKey: { value: 'k' } } }) },
-      'defaultConnection.apisix.adminUrl: "" must look like http://apisix-admin.apisix:9180',
+      'defaultConnection.apisix.adminUrl: "" must be an HTTP or HTTPS URL',
     ],
     [
       'a connection without key',
       { defaultConnection: connectionWith({ apisix: { adminUrl: 'http://a:9180' } }) },
-      'set existingSecret.name to the Secret that holds the admin key, or value to the key itself',
+      'set existingSecret.name to the name of the Secret that contains the admin key, or value to the key itself',
     ],
     [
       'a connection with two keys',
@@ -399,12 +401,12 @@ describe('values that are refused', () => {
     [
       'an idPrefix with a slash',
       { defaultConnection: connectionWith({ idPrefix: 'a/b' }) },
-      'defaultConnection.idPrefix: "a/b" must be up to 32',
+      'defaultConnection.idPrefix: "a/b" must be at most 32',
     ],
     [
       'all and names',
       { defaultConnection: connectionWith({ allowedNamespaces: { names: ['shop'] } }) },
-      'all: true already allows every namespace: add all: false to name some',
+      'all: true already allows every namespace: set all to false to restrict them',
     ],
     [
       'an unknown policy',
@@ -419,7 +421,7 @@ describe('values that are refused', () => {
     [
       'a wrong key of tls',
       { defaultConnection: { apisix: { tls: { verify: false } } } },
-      "at '/defaultConnection/apisix/tls/verify': value must be '(no such key; there are: caSecretRef,",
+      "at '/defaultConnection/apisix/tls/verify': value must be '(unknown key; expected one of: caSecretRef,",
     ],
     [
       'an unknown end',

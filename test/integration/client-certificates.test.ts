@@ -88,11 +88,11 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
 
   // A pair that does not fit never reaches the gateway, nor do endpoints that come meanwhile.
   await writePair(shop.namespace, 'client', { ...renewed, keyPem: first.keyPem });
-  await says(shop, 'Ready', 'holds a key that does not belong to its certificate');
+  await says(shop, 'Ready', 'contains a key that does not match its certificate');
   await shop.endpoints('web', ['10.1.0.1', '10.1.0.2']);
   await shop.remove(`/api/v1/namespaces/${shop.namespace}/secrets/client`);
   await says(shop, 'Ready', 'does not exist');
-  await says(shop, 'Programmed', 'Unknown/Pending: The gateway keeps what it has');
+  await says(shop, 'Programmed', "Unknown/Pending: The gateway's current configuration is unchanged");
   expect(puts()).toBe(2);
   expect(nodes()).toHaveLength(1);
   await writePair(shop.namespace, 'client', renewed);
@@ -118,10 +118,10 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   await shop.patch(shop.upstreamPath('old'), { spec: { labels: { team: 'a'.repeat(65) } } });
   await oldSays(
     'Accepted',
-    'False/UnsupportedField: spec.labels[team] cannot be used, since APISIX 3.2.0 takes',
+    'False/UnsupportedField: spec.labels[team] cannot be used because APISIX 3.2.0 takes',
   );
   await shop.patch(shop.upstreamPath('old'), { spec: { labels: null, tls: { verify: true } } });
-  await oldSays('Accepted', 'spec.tls.verify cannot be used, since APISIX 3.2.0');
+  await oldSays('Accepted', 'spec.tls.verify cannot be used because APISIX 3.2.0');
   await oldSays('Ready', 'False/UnsupportedField');
   expect(older.requests.filter(({ method }) => method === 'PUT')).toHaveLength(1);
   const capability = async () => {

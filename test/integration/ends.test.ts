@@ -96,7 +96,7 @@ describe('the end of a namespace', () => {
     await eventually(async () => {
       expect(await told('dead-end')).toContainEqual(
         expect.stringMatching(
-          `^Orphaned: Of GatewayUpstream ${work.namespace}/web: Upstream ${id} stays in the gateway: it could not be deleted within 2s`,
+          `^Orphaned: GatewayUpstream ${work.namespace}/web: Upstream ${id} stays in the gateway: it could not be deleted within 2s`,
         ),
       );
     });

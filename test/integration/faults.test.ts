@@ -4,7 +4,7 @@ import { createCertificateAuthority } from '../support/control-plane/certificate
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { mintToken } from '../support/control-plane/mint-token.ts';
 import { eventually } from '../support/eventually.ts';
-import { checkLine, FAULTS, type FaultStage } from '../support/fault-table.ts';
+import { APPLY_ERRORS, checkLine, FAULTS, type FaultStage } from '../support/fault-table.ts';
 import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
@@ -119,28 +119,7 @@ describe('every fault names its cause and its remedy', () => {
     expect(FAULTS.length).toBeGreaterThanOrEqual(25);
   });
 
-  it.each([
-    [
-      'a name of the cluster DNS where APISIX has a form of its own',
-      { serviceName: 'cms.default.svc.cluster.local' },
-      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName> instead of cms.default.svc.cluster.local',
-    ],
-    [
-      'a service_name without its port',
-      { serviceName: 'default/cms' },
-      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName>',
-    ],
-    [
-      'a port that is a number in quotes',
-      { serviceRef: { name: 'cms', port: '80' } },
-      'port must be the number (1 to 65535, without quotes) or the name of a port of the Service, for example 80 or http',
-    ],
-    [
-      'a backend that leads to two places',
-      { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
-      'a backend must set exactly one of serviceRef, serviceName and addresses',
-    ],
-  ])('kubectl apply refuses %s', async (_, backend, message) => {
+  it.each(APPLY_ERRORS)('rejects at kubectl apply: $symptom', async ({ backend, message }) => {
     const input = JSON.stringify({
       apiVersion: 'gatewayupstream.dev/v1alpha1',
       kind: 'GatewayUpstream',
@@ -161,7 +140,7 @@ describe('every fault names its cause and its remedy', () => {
     await eventually(async () => {
       const { status, text } = await another.readyz();
       expect(status).toBe(503);
-      expect(text).toContain("the API server refused the operator's credentials (401)");
+      expect(text).toContain("the API server rejected the operator's credentials (401)");
     });
   });
 
@@ -176,7 +155,7 @@ describe('every fault names its cause and its remedy', () => {
       const described = await describeObject(['GatewayUpstream', 'shop/none-ready']);
       expect(described).toMatch(/Reason: +PermissionMissing\n/);
       expect(described).toContain(
-        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Put it back by`,
+        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Run \`gateway-upstream-operator install\``,
       );
     });
     const lines = await check();

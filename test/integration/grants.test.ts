@@ -264,7 +264,7 @@ describe('references into another namespace', () => {
     await installReferenceGrants(cluster, 'v1.6.0');
     await upstream('own', { serviceRef: { name: 'own', port: 80 } });
     const message = await says('web', 'Ready', 'False', 'PermissionMissing', APPEARS);
-    expect(message).toContain(`list ${RIGHTS}, watch ${RIGHTS}. Put it back by`);
+    expect(message).toContain(`list ${RIGHTS}, watch ${RIGHTS}. Run \`gateway-upstream-operator install\``);
     expect((await operator.readyz()).text).toContain(`lacks: list ${RIGHTS}`);
     // An object without such a reference does not need it.
     await says('own', 'Ready', 'True', 'Ready');

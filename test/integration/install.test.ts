@@ -302,7 +302,7 @@ describe('install and uninstall', () => {
         const { status, text } = await operator.readyz();
         expect(status).toBe(503);
         expect(text).toContain(
-          "[-]permissions failed: the API server refused the operator's credentials (401)",
+          "[-]permissions failed: the API server rejected the operator's credentials (401)",
         );
       }, SLOWLY);
       const refused = await program('check', '--kubeconfig', file);
@@ -409,7 +409,7 @@ describe('install and uninstall', () => {
     /** Nobody waits that long: an operator that leads was given the Lease. */
     const NEVER_EXPIRES = { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' };
     const leads = (operator: Operator) =>
-      eventually(() => expect(operator.output()).toContain('"msg":"leader"'), SLOWLY);
+      eventually(() => expect(operator.output()).toContain('"msg":"became the leader"'), SLOWLY);
 
     it('has the operator hand its Lease over, says on every object that none maintains it, and the next one leads at once', async () => {
       const { file } = await outOfCluster('handover.kubeconfig');
@@ -426,7 +426,7 @@ describe('install and uninstall', () => {
       );
       // It came to its end by itself, and not because it lost its rights.
       await eventually(() => expect(operator.process.exitCode).toBe(0), SLOWLY);
-      expect(operator.output()).toContain('"msg":"asked to hand the lease over"');
+      expect(operator.output()).toContain('"msg":"handing the lease over to its named successor"');
       expect(await work.get(LEASE)).toBeUndefined();
 
       const uninstalled = { status: 'Unknown', reason: 'OperatorUninstalled' };
@@ -700,10 +700,10 @@ describe('install and uninstall', () => {
       await writeFile(broken, 'token: [secret-word');
       const { code, stderr } = await program('install', '--kubeconfig', broken);
       expect(code).toBe(1);
-      expect(stderr).toBe(`${broken} cannot be read: it is no kubeconfig\n`);
+      expect(stderr).toBe(`${broken} cannot be read: it is not a valid kubeconfig\n`);
       expect(await runProgram(['install'])).toMatchObject({
         code: 1,
-        stderr: 'there is no kubeconfig: give --kubeconfig, or set KUBECONFIG\n',
+        stderr: 'no kubeconfig found: set --kubeconfig or KUBECONFIG\n',
       });
     });
   });

@@ -7,7 +7,7 @@ import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
 import { createWorkload, writeSecret } from '../support/workload.ts';
 
-/** `FOREIGN_UPSTREAMS=10000` makes a list of 46 MiB, which takes a few minutes (decision 33 has the figures). */
+/** `FOREIGN_UPSTREAMS=10000` makes a list of 46 MiB, which takes a few minutes (figures: docs/decisions/0033-lists-of-gateways-are-read-item-by-item.md). */
 const FOREIGN = Number(process.env['FOREIGN_UPSTREAMS'] ?? 300);
 const NODES = 98;
 const AT_ONCE = 40;

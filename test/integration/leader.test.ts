@@ -117,9 +117,9 @@ async function openSite(): Promise<Site> {
 }
 
 const leads = (operator: Operator) =>
-  eventually(() => expect(operator.output()).toContain('"msg":"leader"'), { timeoutMs: 60_000 });
+  eventually(() => expect(operator.output()).toContain('"msg":"became the leader"'), { timeoutMs: 60_000 });
 const standsBy = (operator: Operator) =>
-  eventually(() => expect(operator.output()).toContain('"msg":"standby"'));
+  eventually(() => expect(operator.output()).toContain('"msg":"standing by"'));
 
 /** What an operator changed, in the cluster and in gateways, its Lease excepted, by its own record. */
 const changes = (operator: Operator) =>
@@ -175,12 +175,12 @@ describe('several replicas', () => {
     expect(await second.readyz()).toMatchObject({
       status: 200,
       text: expect.stringContaining(
-        `[+]lease ok: standby, waits for ${lease.holderIdentity} to release Lease `,
+        `[+]lease ok: standby, waiting for ${lease.holderIdentity} to release Lease `,
       ),
     });
     expect(await first.readyz()).toMatchObject({
       status: 200,
-      text: expect.stringContaining('[+]lease ok: leads by Lease '),
+      text: expect.stringContaining('[+]lease ok: leader, holds Lease '),
     });
     expect(second.output()).toContain(`"waitsFor":"${lease.holderIdentity} to release Lease `);
   });
@@ -388,7 +388,7 @@ describe('several replicas', () => {
     }
     await site.programme('web', '10.1.0.1');
     expect(site.reigns()).toEqual(['first']);
-    expect(second.output()).not.toContain('"msg":"leader"');
+    expect(second.output()).not.toContain('"msg":"became the leader"');
   });
 
   it('a replica whose Lease is given to another one ends', async () => {
@@ -397,7 +397,7 @@ describe('several replicas', () => {
     await leads(first);
     await site.work.patch(site.leasePath, { spec: { holderIdentity: 'somebody-else' } });
     await exited(first, 1);
-    expect(first.output()).toContain('somebody-else has it');
+    expect(first.output()).toContain('its holder is now somebody-else');
     expect((await site.lease()).holderIdentity).toBe('somebody-else');
   });
 

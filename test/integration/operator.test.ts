@@ -636,7 +636,7 @@ describe('operator', () => {
     await eventually(async () =>
       expect(conditionOf(await work.get(connectionPath('dying')), 'Ready')).toMatchObject({
         reason: 'InUse',
-        message: expect.stringContaining('the gateway cannot be asked what it still holds'),
+        message: expect.stringContaining('the operator cannot check the gateway for remaining upstreams'),
       }),
     );
     await work.patch(connectionPath('dying'), { spec: { deletionTimeout: '0s' } });

@@ -26,7 +26,7 @@ afterAll(() => cluster?.close());
 
 const WITHIN_A_MINUTE = { timeoutMs: 60_000, intervalMs: 100 };
 const CONNECTION = 'permissions';
-const LEADS = '"msg":"leader"';
+const LEADS = '"msg":"became the leader"';
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -166,7 +166,7 @@ describe('a right that is taken away while the operator runs', () => {
           const missing = {
             status: 'False',
             reason: 'PermissionMissing',
-            message: expect.stringContaining(`${words}. Put it back`),
+            message: expect.stringContaining(`${words}. Run \`gateway-upstream-operator install\``),
           };
           // A status that may not be written says what it said before: the other kind tells.
           if (!isStatusOf('gatewayconnections')) {

@@ -160,7 +160,7 @@ describe('removal guard', () => {
       });
       await operator[Symbol.asyncDispose]();
       operator = await startAgain();
-      await eventually(() => expect(operator.output()).toContain('every kind is listed'));
+      await eventually(() => expect(operator.output()).toContain('caches synced'));
       await work.patch(work.upstreamPath(name), {
         metadata: { annotations: { 'some.other/annotation': '1' } },
       });

@@ -78,7 +78,7 @@ it('shows no key, certificate or token in anything that the operator prints, ser
   await writeTls({ certPem: client.certPem, keyPem: other.keyPem });
   await eventually(async () => {
     const { body } = await cluster.request('GET', connectionPath('secretive'));
-    expect(JSON.stringify(body)).toContain('does not belong to its certificate');
+    expect(JSON.stringify(body)).toContain('does not match its certificate');
   });
   await writeTls(client);
   await ready({ status: 'True' });

@@ -152,7 +152,7 @@ describe('upstreams that somebody else made', () => {
     await eventually(() => expect(hosts(held('tf-web') as Held)).toEqual(['10.6.20.1', '10.6.20.2']));
     expect(writesTo('tf-web')).toEqual(['PATCH tf-web', 'PATCH tf-web/nodes', 'PATCH tf-web/nodes']);
     await eventually(async () =>
-      expect(await events('web')).toContain('Somebody changed the nodes of upstream tf-web'),
+      expect(await events('web')).toContain('Another client changed the nodes of upstream tf-web'),
     );
   });
 
@@ -218,7 +218,7 @@ describe('upstreams that somebody else made', () => {
     expect((states.get('cms') ?? []).filter((state) => hosts(state).length === 0)).toEqual([]);
     await eventually(async () =>
       expect(await events('cms')).toContain(
-        'Upstream cms, which nobody owned, was taken over: + 10.6.1.2:8080 weight 1, ~ labels',
+        'The operator took over upstream cms, which had no owner: + 10.6.1.2:8080 weight 1, ~ labels',
       ),
     );
   });

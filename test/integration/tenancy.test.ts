@@ -126,7 +126,7 @@ describe('tenants', () => {
         status: 'False',
         reason: 'InvalidSpec',
         message: expect.stringMatching(
-          /allowedNamespaces: \(x\{1,30\}\)\{1,30\} cannot be used, since its repetitions/,
+          /allowedNamespaces: \(x\{1,30\}\)\{1,30\} cannot be used because its repetitions/,
         ),
       }),
     );

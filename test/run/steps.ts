@@ -17,10 +17,12 @@ export const RUNS: Readonly<Record<string, readonly Step[]>> = {
     command('biome', 'ci', '.'),
     command('tsc', '--noEmit'),
     command('knip'),
+    command('markdownlint-cli2'),
+    command('cspell', 'lint', '--no-progress', '--no-summary'),
     suites('unit', 'contract', 'integration-core'),
   ],
   'test:all': [
-    command('node', 'test/support/licences.ts'),
+    command('node', 'test/support/licenses.ts'),
     BUILD,
     command('node', 'bench/main.ts', '--short'),
     suites('fuzz', 'integration'),

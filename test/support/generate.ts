@@ -11,7 +11,7 @@ import { REASONS } from '../../src/api/reasons.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
 import { reasonsOf } from './condition-reasons.ts';
-import { FAULTS } from './fault-table.ts';
+import { APPLY_ERRORS, FAULTS, type Fault } from './fault-table.ts';
 import { goldenCases, goldenFiles } from './golden.ts';
 import { metricsReference } from './metrics-reference.ts';
 import { apiReference, configurationReference } from './references.ts';
@@ -31,7 +31,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   files.set('docs/reasons.md', reasonsReference());
   files.set('docs/status.md', statusReference());
   files.set('docs/metrics.md', metricsReference());
-  files.set('docs/faults.md', faultsReference());
+  files.set('docs/error-reference.md', errorReference());
   files.set('docs/reference.md', apiReference());
   files.set('docs/configuration.md', configurationReference());
   return files;
@@ -110,29 +110,77 @@ function words(list: readonly string[]): string {
   return list.map((word) => `\`${word}\``).join(', ');
 }
 
-function faultsReference(): string {
-  const sections = FAULTS.map(({ symptom, on: [kind, name], condition, message, check }) => {
-    const checked =
-      check === undefined
-        ? 'prints the same.'
-        : `prints:\n\n> ${kind} ${name}${name.includes('/') ? ':' : ','} ${check}`;
-    return `## ${symptom}
+/** `docs/error-reference.md`. */
+function errorReference(): string {
+  const of = (kind: string) =>
+    FAULTS.filter(({ on }) => on[0] === kind)
+      .map(errorSection)
+      .join('\n');
+  const reasons = [...new Set(FAULTS.map(({ condition }) => condition.reason))].sort();
+  const rows = reasons.map((reason) => {
+    const links = FAULTS.filter(({ condition }) => condition.reason === reason).map(
+      ({ symptom }) => `[${symptom}](#${anchorOf(symptom)})`,
+    );
+    return `| \`${reason}\` | ${links.join('<br>')} |`;
+  });
+  const rejected = APPLY_ERRORS.map(
+    ({ symptom, message }) => `### ${symptom}\n\n\`kubectl apply\` fails with:\n\n> ${escaped(message)}\n`,
+  );
+  return `<!-- Generated from test/support/fault-table.ts by \`npm run generate\`. -->
 
-\`kubectl describe ${kind.toLowerCase()} ${name.split('/').at(-1)}\` shows \`${condition.type}=${condition.status}\` with reason [\`${condition.reason}\`](reasons.md):
+# Error reference
 
-> ${message}
+Find an error by its reason or by the text of its message, and see what to do about it. For each entry, a test causes the error on a real
+API server and compares what the condition and \`gateway-upstream-operator check\` say with this page
+(\`test/integration/faults.test.ts\`). If you have a symptom but no message, start with [troubleshooting](troubleshooting.md).
+
+The address \`http://gateway:9180\` stands for the Admin API of your gateway. The meaning of each reason is in [reasons](reasons.md).
+
+| reason | errors |
+| --- | --- |
+${rows.join('\n')}
+
+## GatewayConnection errors
+
+${of('GatewayConnection')}
+## GatewayUpstream errors
+
+${of('GatewayUpstream')}
+## Errors from kubectl apply
+
+The API server rejects these objects, so no object is created or changed.
+
+${rejected.join('\n')}`;
+}
+
+function errorSection({ symptom, on: [kind, name], condition, message, check, note }: Fault): string {
+  const separator = name.includes('/') ? ':' : ',';
+  const checked =
+    check === undefined
+      ? 'prints the same message.'
+      : `prints:\n\n> ${escaped(`${kind} ${name}${separator} ${check}`)}`;
+  const explained = note === undefined ? '' : `${note}\n\n`;
+  return `### ${symptom}
+
+${explained}\`kubectl describe ${kind.toLowerCase()} ${name.split('/').at(-1)}\` shows \`${condition.type}=${condition.status}\` with reason [\`${condition.reason}\`](reasons.md):
+
+> ${escaped(message)}
 
 \`gateway-upstream-operator check\` ${checked}
 `;
-  });
-  return `<!-- Generated from test/support/fault-table.ts by \`npm run generate\`. -->
+}
 
-# Faults
+/** Outside of code, Markdown reads `<name>` as an HTML element. */
+function escaped(text: string): string {
+  return text.replaceAll('<', '&lt;');
+}
 
-What the program says of each fault. A test makes every one of them and compares. Where to begin is told in
-[troubleshooting](troubleshooting.md).
-
-${sections.join('\n')}`;
+/** The anchor that GitHub gives a heading. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-');
 }
 
 /** The paths whose committed content differs from what would be generated now. */

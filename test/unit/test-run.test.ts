@@ -68,9 +68,11 @@ describe('npm test and npm run test:all', () => {
         'biome ci .',
         'tsc --noEmit',
         'knip',
+        'markdownlint-cli2',
+        'cspell lint --no-progress --no-summary',
         'node bench/main.ts --short',
         'node chaos/main.ts --seed 1 --steps 200',
-        'node test/support/licences.ts',
+        'node test/support/licenses.ts',
       ]),
     );
   });

@@ -110,7 +110,7 @@ function endOfHold(until: string | undefined): string {
   return until === undefined ? 'until somebody accepts it' : `until ${until}`;
 }
 
-/** Coloured by its sign. */
+/** Colored by its sign. */
 function line(text: string): Line {
   const sign = text.trimStart().slice(0, 1);
   return sign in COLORS ? { text, color: COLORS[sign as keyof typeof COLORS] } : { text };

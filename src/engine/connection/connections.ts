@@ -76,7 +76,7 @@ export class Connections {
       this.#unusable.get(name) ?? {
         kind: 'unusable',
         reason: 'ConnectionNotFound',
-        message: `There is no GatewayConnection ${name}`,
+        message: `GatewayConnection ${name} does not exist`,
       }
     );
   }
@@ -141,7 +141,8 @@ export class Connections {
 
   #forgetSeries(name: string): void {
     // It may have been made again meanwhile.
-    if (this.#options.connections.get('', name) === undefined) this.#options.instruments.gone(name);
+    if (this.#options.connections.get('', name) === undefined)
+      this.#options.instruments.connectionDeleted(name);
   }
 
   #start(
@@ -168,7 +169,7 @@ export class Connections {
       driver = createDriver(mayWrite);
     } catch (error) {
       // The driver reports invalid options: an address that is not valid, a certificate that cannot be read.
-      const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
+      const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown error'}`;
       this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
       return;
     }
@@ -193,7 +194,9 @@ export class Connections {
     // The old session's requests end first, so that none of them overtakes the new one's.
     const ended = (before ?? Promise.resolve())
       .then(() => session.run())
-      .catch((error: unknown) => log.error({ err: error }, 'the session ended by a defect'));
+      .catch((error: unknown) =>
+        log.error({ err: error }, 'the gateway session stopped after an unexpected error'),
+      );
     this.#open.set(name, { session, fingerprint, ended });
   }
 

@@ -47,7 +47,7 @@ export function createConnectionReconciler(
       report(deps, connection, users, waiting.verdict);
       return waiting.kind !== 'users' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
     }
-    if (waiting !== undefined) reportLeftBehind(deps, connection, waiting.verdict);
+    if (waiting !== undefined) reportLeftBehind(deps, connection, waiting);
     await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
     return done;
   };
@@ -82,7 +82,7 @@ function outcomeOf(
     ready:
       missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
       ending ??
-      deps.finalizers.refusalOf(connection) ??
+      deps.finalizers.failureVerdict(connection) ??
       patternVerdict(connection) ??
       problem ??
       summarize([reachable, authorized], CONNECTION_READY),

@@ -77,7 +77,7 @@ function answered(
     const verdict = judgeView(expected, view, clock.monotonic());
     if (verdict !== undefined) dataPlane.verdicts.set(id, verdict);
   }
-  if (wasUnreachable) log.info({ connection, dataPlane: url }, 'a data plane can be asked again');
+  if (wasUnreachable) log.info({ connection, dataPlane: url }, 'data plane is reachable again');
   if (isFirst || wasUnreachable) onChange(connection);
   report(followed, wasUnreachable ? followed.expected.keys() : ids);
   if (!isBehind(dataPlane)) return { kind: 'done' };
@@ -94,7 +94,7 @@ function failed(
   dataPlane.problem = error.message;
   if (dataPlane.failures < FAILURES_UNREACHABLE) return { kind: 'after', delayMs: FAILED_RETRY_MS };
   if (dataPlane.failures === FAILURES_UNREACHABLE) {
-    log.warn({ connection, dataPlane: url }, `a data plane cannot be asked: ${error.message}`);
+    log.warn({ connection, dataPlane: url }, `data plane is unreachable: ${error.message}`);
     // What it serves when it comes back is not known.
     for (const id of followed.expected.keys()) dataPlane.due.add(id);
     report(followed, followed.expected.keys());

@@ -82,7 +82,8 @@ export class DataPlaneVerifier {
       pace: deps.pace,
       clock: deps.clock,
       backoffMs: () => LAGGING_RETRY_MS,
-      onError: (key, err) => deps.log.error({ err, key }, 'asking a data plane failed by a defect'),
+      onError: (key, err) =>
+        deps.log.error({ err, key }, 'data-plane verification failed unexpectedly; retrying'),
       run: (key, signal) => this.#run(JSON.parse(key) as Work, signal),
     });
   }

@@ -278,7 +278,7 @@ export class GatewaySession {
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof ListTooLargeError && (await this.#workUnlisted(error))) return undefined;
-      const failure = this.#failureOf(error, 'the list of its upstreams failed');
+      const failure = this.#failureOf(error, 'listing the upstreams of the gateway failed');
       this.#fail(failure);
       return failure;
     }
@@ -321,7 +321,7 @@ export class GatewaySession {
     this.#listedAt = askedAt;
     const recovered = this.#state.kind !== 'ready' || this.#unlistable !== undefined;
     this.#unlistable = undefined;
-    if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
+    if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway is reachable again');
     this.#state = { kind: 'ready' };
     if (recovered) this.#options.onState('everything');
     this.#options.onList({ recovered, changed, observed });
@@ -354,7 +354,7 @@ export class GatewaySession {
     if (!isUncertain && before?.canonical === observed?.canonical) return;
     this.#options.log.info(
       { upstreamId: id },
-      'a write that got no answer was carried out late, or another client changed the upstream; it is reconciled again',
+      'the upstream changed after a write that got no response: the write took effect late, or another client changed the upstream; reconciling again',
     );
     this.#options.onLateWrite(id, observed);
   }
@@ -371,7 +371,7 @@ export class GatewaySession {
           await limit(() => driver.check(signal));
         } catch (error) {
           if (signal.aborted) return undefined;
-          this.#fail(this.#failureOf(error, 'the probe of the gateway failed'));
+          this.#fail(this.#failureOf(error, 'probing the gateway failed'));
         }
         this.#suspected = false;
         continue;

@@ -124,9 +124,9 @@ export class WriteGate {
     if (probe === 'accepted' || this.#isOtherAccepted(id)) {
       this.#accepted();
       return new WriteRefusedError(
-        `The Admin API, or a proxy in front of it, refused this upstream (${error.status ?? 'no status'}) and accepts other writes`,
+        `The Admin API, or a proxy in front of it, rejected this upstream (${error.status ?? 'no status'}) but accepts other writes`,
         {
-          remedy: 'change the spec, or correct the rule of the proxy or firewall that objects to its content',
+          remedy: 'change the spec, or correct the proxy or firewall rule that blocks its content',
         },
       );
     }

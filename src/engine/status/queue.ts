@@ -72,7 +72,7 @@ export class StatusQueue {
     const { instruments, log } = this.#options;
     const kind = this.#reports.get(key)?.kind;
     if (kind !== undefined) instruments.statusWritten(kind, 'failed');
-    log.warn({ err, key }, 'writing a status failed; it is tried again');
+    log.warn({ err, key }, 'status write failed; retrying');
   }
 
   async #write(key: ReportKey, signal: AbortSignal): Promise<Result> {

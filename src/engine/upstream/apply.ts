@@ -332,7 +332,7 @@ class Application {
       ready:
         missingPermission(deps, object) ??
         pending?.verdict ??
-        deps.finalizers.refusalOf(object) ??
+        deps.finalizers.failureVerdict(object) ??
         summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       ...(desired.action === 'wait' ? {} : { endpoints: desired }),

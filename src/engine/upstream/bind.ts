@@ -26,7 +26,7 @@ export function bind(
     change.kind === 'create' || isTakeOver(change) || (change.kind === 'updateNodes' && manage === 'Nodes');
   if (!isFirst) return undefined;
   const refusal =
-    deps.finalizers.refusalOf(object) ??
-    (connection === undefined ? undefined : deps.finalizers.refusalOf(connection));
+    deps.finalizers.failureVerdict(object) ??
+    (connection === undefined ? undefined : deps.finalizers.failureVerdict(connection));
   return refusal ?? 'soon';
 }

@@ -68,7 +68,7 @@ export async function deleteUpstream(
     announceOrphan(
       deps,
       object,
-      `${orphanReason(object)}, and the gateway could not be told: ${failure.message}`,
+      `${orphanReason(object)}, and the operator could not mark it as orphaned: ${failure.message}`,
     );
     return await removeFinalizer(subject);
   }
@@ -190,6 +190,6 @@ function announceOrphan(deps: UpstreamReconcilerDeps, object: GatewayUpstream, w
   deps.reporter.event(connection, {
     type: 'Normal',
     reason: 'Orphaned',
-    message: `Of GatewayUpstream ${namespace}/${name}: ${message}`,
+    message: `GatewayUpstream ${namespace}/${name}: ${message}`,
   });
 }

@@ -18,7 +18,7 @@ export interface UpstreamReconcilerDeps extends Snapshot {
   readonly orphans: Pick<OrphanCollector, 'retain'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
-  readonly finalizers: Pick<Finalizers, 'request' | 'refusalOf'>;
+  readonly finalizers: Pick<Finalizers, 'request' | 'failureVerdict'>;
   /** Adds the finalizer of a connection soon. */
   readonly bindConnection: (name: string) => void;
   readonly verifier: Pick<DataPlaneVerifier, 'expect' | 'forget'>;

@@ -44,36 +44,36 @@ export class HttpError extends Error {
  * any server.
  */
 const FAILURES = {
-  NameUnknown: { problem: () => 'is a name that does not resolve' },
+  NameUnknown: { problem: () => 'has a host name that does not resolve' },
   DnsUnavailable: {
-    problem: () => 'is a name that does not resolve at the moment',
-    remedy: 'check the DNS of the cluster',
+    problem: () => 'has a host name that cannot be resolved at the moment',
+    remedy: 'check the cluster DNS',
   },
   ConnectionRefused: {
     problem: () => 'refused the connection',
-    remedy: 'check that it runs, and that the port is right',
+    remedy: 'check that it runs and that the port is correct',
   },
   Unreachable: {
     problem: () => 'cannot be reached',
-    remedy: 'check the route to it, and the NetworkPolicies in between',
+    remedy: 'check the route to it and the NetworkPolicies in between',
   },
   ConnectionClosed: { problem: () => 'closed the connection without an answer' },
   ResponseTruncated: { problem: () => 'closed the connection in the middle of its answer' },
-  TlsRefused: { problem: ({ code }) => `refused TLS with this operator (${code})` },
+  TlsRefused: { problem: ({ code }) => `rejected the TLS handshake (${code})` },
   CertificateExpired: { problem: () => 'has a certificate that has expired' },
   CertificateUntrusted: { problem: ({ code }) => `has a certificate that is not trusted (${code})` },
   TlsFailed: { problem: ({ code }) => `failed to speak TLS (${code})` },
   NotHttp: { problem: ({ code }) => `gave an answer that is not HTTP (${code})` },
   Unusable: { problem: ({ code }) => `gave no usable answer (${code})` },
   ConnectTimeout: {
-    problem: ({ ms, phase }) => `could not be connected to within ${ms} ms (${phase})`,
-    remedy: 'check its address, and the NetworkPolicies in between',
+    problem: ({ ms, phase }) => `did not accept a connection within ${ms} ms (${phase})`,
+    remedy: 'check its address and the NetworkPolicies in between',
   },
   ResponseTimeout: { problem: ({ ms }) => `did not answer within ${ms} ms` },
-  ResponseTooLarge: { problem: ({ maxBytes }) => `sent an answer of more than ${mebibytes(maxBytes)}` },
+  ResponseTooLarge: { problem: ({ maxBytes }) => `sent an answer larger than ${mebibytes(maxBytes)}` },
   ListTooLarge: { problem: ({ maxBytes }) => `lists more than ${mebibytes(maxBytes)}` },
   NotJson: { problem: ({ status }) => `answered ${status} without JSON` },
-  NotObjects: { problem: () => 'answered with something that is no list' },
+  NotObjects: { problem: () => 'answered with an invalid list' },
 } satisfies { readonly [K in Kind]: { readonly problem: Problem<K>; readonly remedy?: string } };
 
 type KindWithRemedy = {

@@ -86,13 +86,14 @@ export class ItemScanner {
   /** The list with no items in it, parsed. Throws `NotJsonError` where it is not whole. */
   end(): unknown {
     if (this.#state === 'between' || this.#state === 'inItem')
-      throw new NotJsonError('it ends within the list');
+      throw new NotJsonError('the list is incomplete');
     return parseJson(Buffer.concat(this.#rest));
   }
 
   #keep(bytes: Buffer): void {
     this.#restBytes += bytes.length;
-    if (this.#restBytes > MAX_LIST_REST_BYTES) throw new NotJsonError('there is more than a list');
+    if (this.#restBytes > MAX_LIST_REST_BYTES)
+      throw new NotJsonError('the response is too large outside its list');
     this.#rest.push(Buffer.from(bytes));
   }
 
@@ -142,7 +143,7 @@ export class ItemScanner {
       this.#state = 'after';
       return at;
     }
-    throw new NotObjectsError('the list has something else than objects');
+    throw new NotObjectsError('the list contains an item that is not an object');
   }
 
   /** One byte before the items; whether it opens them. */
@@ -189,6 +190,6 @@ export function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(decoder.decode(bytes)) as unknown;
   } catch {
-    throw new NotJsonError('it is no JSON');
+    throw new NotJsonError('invalid JSON');
   }
 }

@@ -65,9 +65,9 @@ describe('isNamespaceAllowed', () => {
     const problem = patternProblem({ match: ['a', '(?=a)a', '(a{9}){99}'], notMatch: ['b', 'a)|(?:b'] });
     expect(problem).toBe(
       [
-        '(?=a)a cannot be used, since it is not a regular expression of RE2',
-        '(a{9}){99} cannot be used, since its repetitions make it too large (1091 instructions of at most 500): use + or * instead of large counts',
-        'a)|(?:b cannot be used, since it is not a regular expression of RE2',
+        '(?=a)a cannot be used because it is not a valid RE2 regular expression',
+        '(a{9}){99} cannot be used because its repetitions make it too large (1091 instructions, and the limit is 500): use + or * instead of large counts',
+        'a)|(?:b cannot be used because it is not a valid RE2 regular expression',
       ].join('; '),
     );
     expect(patternProblem({ match: ['a'] })).toBeUndefined();
@@ -167,7 +167,7 @@ describe('accessProblem', () => {
     const spec = { allowedNamespaces: { selector: { matchLabels: { team: 'a' } } } };
     const problem = accessProblem(upstream(), { name: 'shop', labels: undefined }, connection(spec));
     expect(problem).toMatchObject({ status: 'Unknown', reason: 'Pending' });
-    expect(problem?.message).toMatch(/Namespace shop is not known yet.*edge/);
+    expect(problem?.message).toMatch(/has not read namespace shop yet.*edge/);
   });
 
   it('allows no namespace where the connection says nothing', () => {
@@ -276,7 +276,7 @@ describe('accessProblem', () => {
       status: 'False',
       reason: 'AddressNotAllowed',
       message:
-        '169.254.169.254 leads to a link-local address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+        '169.254.169.254 is a link-local address: use another address, or ask the platform team to add it to spec.addresses.allow of the GatewayConnection',
     });
     const addresses = { allow: ['169.254.0.0/16'] };
     expect(
@@ -293,19 +293,19 @@ describe('accessProblem', () => {
     const elsewhere = { serviceRef: { name: 'web', namespace: 'bank', port: 80 } };
 
     it.each<[string, object, string]>([
-      ['nodes', by('Node'), 'nodes of the cluster'],
+      ['nodes', by('Node'), 'cluster nodes'],
       ['a load balancer', by('LoadBalancer'), 'a load balancer'],
-      ['Pods of another namespace', elsewhere, 'Pods of namespace bank'],
+      ['Pods of another namespace', elsewhere, 'Pods in namespace bank'],
       [
         'Pods of another namespace by serviceName',
         { serviceName: 'bank/web:http' },
-        'Pods of namespace bank',
+        'Pods in namespace bank',
       ],
     ])('are denied for %s', (_, backend, what) => {
       expect(problem(backend)).toEqual({
         status: 'False',
         reason: 'ProbePortDenied',
-        message: `GatewayConnection edge does not allow health probes at port 10250 of ${what}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+        message: `GatewayConnection edge does not allow health probes to port 10250 of ${what}: remove spec.healthCheck.active.port, so that the gateway probes the port that receives the traffic, or ask the platform team to set spec.tenantPolicy.probePorts to Any`,
       });
       expect(problem(backend, { tenantPolicy: { probePorts: 'Any' } })).toBeUndefined();
       // The ordinary probe, at the port of the node.
@@ -388,10 +388,10 @@ describe('accessProblem', () => {
 
     it.each([
       ['db.example.com', 'Allow', undefined],
-      ['db.example.com', 'Deny', 'does not allow places outside the cluster'],
-      ['db.payments.svc.cluster.local', 'Allow', 'inside the cluster'],
-      ['db.payments', 'Allow', 'inside the cluster'],
-      ['db-0.db.payments', 'Allow', 'inside the cluster'],
+      ['db.example.com', 'Deny', 'does not allow addresses outside the cluster'],
+      ['db.payments.svc.cluster.local', 'Allow', 'cluster-internal name'],
+      ['db.payments', 'Allow', 'cluster-internal name'],
+      ['db-0.db.payments', 'Allow', 'cluster-internal name'],
       ['db', 'Allow', 'inside the cluster'],
     ] as const)('%s with policy %s', (host, policy, message) => {
       const found = problem(host, policy);
@@ -408,7 +408,7 @@ describe('accessProblem', () => {
         expect(problem(host, 'Allow')).toMatchObject({
           state: 'notPermitted',
           reason: 'AddressNotAllowed',
-          message: expect.stringContaining(`is of type ExternalName and names ${host}, which `),
+          message: expect.stringContaining(`is of type ExternalName and points to ${host}, which `),
         });
       },
     );

@@ -298,12 +298,15 @@ describe('nodes', () => {
     const sum = upstream.nodes.reduce((total, { weight }) => total + weight, 0);
     expect(sum).toBeLessThanOrEqual(bound);
     expect(Math.min(...upstream.nodes.map(({ weight }) => weight))).toBe(1);
-    expect(verdict).toMatchObject({ reason: 'Ready', message: expect.stringContaining('only near') });
+    expect(verdict).toMatchObject({
+      reason: 'Ready',
+      message: expect.stringContaining('weights are approximate'),
+    });
     expect(warnings).toEqual([
       {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${bound}. Use weights that differ less, or fewer endpoints`,
+        message: `The backends receive only approximately their shares: exact weights for this many endpoints exceed the total of ${bound}. Use weights that differ less, or fewer endpoints`,
       },
     ]);
   });
@@ -317,10 +320,10 @@ describe('nodes', () => {
         reason: 'WeightSumTooLarge',
         field: 'spec.backends',
         message:
-          'There are more than 1000 endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints',
+          'The upstream has more than 1000 endpoints. With ConsistentHash, each endpoint costs the gateway memory and time. Use another loadBalancing.type, or fewer endpoints',
       },
     ]);
-    expect(verdict.message).toContain('only near');
+    expect(verdict.message).toContain('weights are approximate');
     expect(build([{ found: ready(...many) }]).warnings).toEqual([]);
   });
 
@@ -338,12 +341,14 @@ describe('nodes', () => {
     });
     expect(new Set(zoned.upstream.nodes.map(({ weight }) => weight))).toEqual(new Set([19, 1]));
     expect(zoned.warnings).toMatchObject([{ reason: 'WeightsApproximate', field: 'spec.endpoints.zones' }]);
-    expect(zoned.warnings[0]?.message).toMatch(/^The zones of spec\.backends\[0\] get only approximately/);
+    expect(zoned.warnings[0]?.message).toMatch(
+      /^The zones of spec\.backends\[0\] receive only approximately/,
+    );
   });
 
   it('does not say so where the shares are right', () => {
     const { ready: verdict, warnings } = build([{ found: ready('a', 'b', 'c') }, { found: ready('d') }]);
-    expect(verdict.message).not.toContain('only near');
+    expect(verdict.message).not.toContain('approximate');
     expect(warnings).toEqual([]);
   });
 });

@@ -13,7 +13,7 @@ describe('confirmedVerdict', () => {
     expect(confirmedVerdict(programmed, { state: 'pending', message: '1 of 2 data planes' })).toEqual({
       status: 'Unknown',
       reason: 'Pending',
-      message: 'Waiting for the gateway: 1 of 2 data planes',
+      message: 'Waiting for the gateway to confirm this configuration: 1 of 2 data planes',
     });
   });
 

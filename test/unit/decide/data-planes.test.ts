@@ -114,7 +114,7 @@ describe('what keeps a Service from being followed', () => {
     expect(unfollowedProblem([], 'gateway', 'spec.serviceRef')).toBeUndefined();
     expect(unfollowedProblem(['shop', 'gateway'], 'gateway', 'spec.serviceRef')).toBeUndefined();
     expect(unfollowedProblem(['shop'], 'gateway', 'spec.serviceRef')).toContain(
-      'add it to namespaces in its configuration',
+      "add it to namespaces in the operator's configuration",
     );
   });
 

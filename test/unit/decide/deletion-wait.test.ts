@@ -18,7 +18,7 @@ describe('the wait of a deletion', () => {
     expect(deletionDeadline(unreadable, at)).toBeGreaterThan(Date.parse(at));
     const failure = new GatewayUnavailableError('no answer');
     expect(overdueReason(object({ deletionTimeout: '1m' }), failure)).toBe(
-      'it could not be deleted within 1m, and will be when that is possible: no answer',
+      'it could not be deleted within 1m, and the operator deletes it once that is possible: no answer',
     );
   });
 
@@ -36,7 +36,7 @@ describe('the wait of a deletion', () => {
     expect(deletionWaitVerdict(new GatewayUnavailableError('no answer'), 'Delete')).toEqual({
       status: 'Unknown',
       reason: 'GatewayUnavailable',
-      message: 'Waiting to be deleted: no answer',
+      message: 'Deletion is pending: no answer',
     });
   });
 

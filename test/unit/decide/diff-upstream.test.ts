@@ -129,7 +129,7 @@ describe('what nobody owns', () => {
     ['a part of a field', { nodes: [], timeout: { connect: 1, idle: 1 } }, 'timeout.idle'],
     ['a label', { nodes: [], labels: { a: '1', team: 'x' } }, 'labels.team'],
   ])('is left alone with %s that is not stated', (_, fields, names) => {
-    expect(reasonOf(adopt(fields))).toContain(`since it holds ${names}, which the spec does not state: `);
+    expect(reasonOf(adopt(fields))).toContain(`has fields that the spec does not set (${names}): `);
   });
 
   it('is taken over from the discovery of Kubernetes, and from no other', () => {
@@ -142,7 +142,7 @@ describe('what nobody owns', () => {
   });
 
   it('is left alone while it would have no nodes, and where it is not asked for', () => {
-    expect(reasonOf(adopt({ nodes: [] }, {}, 'unowned', []))).toContain('would have no nodes then');
+    expect(reasonOf(adopt({ nodes: [] }, {}, 'unowned', []))).toContain('would lose all its nodes');
     expect(told(adopt({ nodes: [] }, {}, 'foreign'))).toBe('blocked, NotOwned');
     const never = diffUpstream({ upstream, action: 'write' }, desired, held('{}'), 'unowned', whole);
     expect(reasonOf(never)).toContain('take it over with adoptionPolicy IfUnowned');

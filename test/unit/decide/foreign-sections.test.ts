@@ -10,7 +10,7 @@ const spec = toysCatalog.schemas.gatewayUpstream.parse({
 
 it('names the section of another kind of gateway, which would be ignored', () => {
   expect(foreignSections(spec, toysCatalog.vendor('Toy'))).toEqual([
-    { field: 'spec.apisix', message: 'a gateway of type Toy does not read it' },
+    { field: 'spec.apisix', message: 'a gateway of type Toy ignores it' },
   ]);
 });
 

@@ -67,7 +67,7 @@ describe('a reference from shop to Service web of another namespace', () => {
 
   it('asks for the Gateway API where it is not installed', () => {
     expect(referenceProblem(ref, 'shop', { kind: 'notInstalled' })?.message).toMatch(
-      /install the CRDs of the Gateway API, then create one in namespace blog /,
+      /install the Gateway API CRDs, then create one in namespace blog /,
     );
   });
 

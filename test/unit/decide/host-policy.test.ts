@@ -138,7 +138,7 @@ describe('a host policy', () => {
     expect(new HostPolicy({}).ofAddress('db.example.org')?.reason).toBe('AddressNotAllowed');
   });
 
-  it('judges nodes of the cluster by their addresses, and of names only those of the machine itself', () => {
+  it('judges cluster nodes by their addresses, and of names only those of the machine itself', () => {
     const policy = new HostPolicy({});
     expect(policy.ofNode('127.0.0.2')?.reason).toBe('AddressNotAllowed');
     expect(policy.ofNode('localhost')?.reason).toBe('AddressNotAllowed');

@@ -147,10 +147,10 @@ describe('markedObject', () => {
 
 describe('describeOwner', () => {
   it.each<[string, Record<string, string>, string]>([
-    ['labels of an owner', labels, 'it belongs to shop/web of connection default in cluster c1'],
-    ['no labels', {}, 'it carries no labels of this operator'],
-    ['labels of somebody else', { team: 'a' }, 'it carries no labels of this operator'],
-    ['some of ours', without('name'), 'its labels do not say which object it belongs to'],
+    ['labels of an owner', labels, 'it is owned by shop/web of connection default in cluster c1'],
+    ['no labels', {}, 'it has no ownership labels of this operator'],
+    ['labels of somebody else', { team: 'a' }, 'it has no ownership labels of this operator'],
+    ['some of ours', without('name'), 'its ownership labels are incomplete'],
   ])('%s', (_, held, expected) => {
     expect(describeOwner(observed(held), 'labels')).toBe(expected);
   });

@@ -37,10 +37,10 @@ describe('the Programmed verdict', () => {
     expect(writtenVerdict(canonical, observed({ scheme: 'https', nodes: [] }))).toMatchObject({
       status: 'False',
       reason: 'Rejected',
-      message: expect.stringContaining('in scheme:'),
+      message: expect.stringContaining('for scheme:'),
     });
     expect(writtenVerdict(canonical, observed({ scheme: 'http', nodes: [1] })).message).toContain(
-      'in nodes:',
+      'for nodes:',
     );
   });
 
@@ -54,7 +54,9 @@ describe('the Programmed verdict', () => {
 
   it('says what an observing object would write', () => {
     const change = { kind: 'create', desired: {} } as never;
-    expect(observeVerdict(change, compare(undefined)).message).toContain('has no such upstream');
+    expect(observeVerdict(change, compare(undefined)).message).toContain(
+      'the upstream in the gateway does not exist',
+    );
     expect(observeVerdict({ kind: 'none' }, compare(undefined)).reason).toBe('Pending');
   });
 });

@@ -22,14 +22,14 @@ describe('repairOf', () => {
     expect(isTakeOver(update('unowned'))).toBe(true);
     expect(repairOf(update('unowned'), canonical, false)).toEqual({
       reason: 'Adopted',
-      message: 'Upstream shop.web, which nobody owned, was taken over: - 10.0.0.1:80, ~ scheme',
+      message: 'The operator took over upstream shop.web, which had no owner: - 10.0.0.1:80, ~ scheme',
     });
   });
 
   it('reports an upstream that lost its labels, whatever else changed', () => {
     expect(repairOf(update('stripped'), canonical, true)).toMatchObject({
       reason: 'Repaired',
-      message: expect.stringContaining('labels included'),
+      message: expect.stringContaining('including its labels'),
     });
   });
 

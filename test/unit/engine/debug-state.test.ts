@@ -33,7 +33,7 @@ describe('debugState', () => {
           name: 'bad',
           problem: {
             reason: 'InternalError',
-            message: 'the object cannot be evaluated: look at the log of the operator',
+            message: 'the object cannot be evaluated: see the log of the operator',
           },
         },
         { name: 'good', accepted: { reason: 'ConnectionNotFound' } },

@@ -72,9 +72,9 @@ describe('instruments', () => {
     }
     instruments.waited('members of web', 1);
     instruments.waited(UNKNOWN_GATEWAY_QUEUE, 1);
-    instruments.gone('gone');
-    instruments.idle(gatewayQueue('idle'));
-    instruments.idle('members of web');
+    instruments.connectionDeleted('gone');
+    instruments.queueDropped(gatewayQueue('idle'));
+    instruments.queueDropped('members of web');
     await settle();
     const unknown = (await series()).filter((line) => !before.includes(line));
     expect(unknown.length).toBeGreaterThan(0);

@@ -258,7 +258,7 @@ describe('remaining', () => {
     sweep.retain('default', 'shop.left');
     expect(sweep.listed('default', observed)).toEqual({ confirmed: [], isUnconfirmed: true });
     expect(sweep.remaining('default')).toEqual(['shop.gone', 'shop.web']);
-    expect(sweep.unfollowed('default')).toEqual([]);
+    expect(sweep.unwatched('default')).toEqual([]);
     expect(sweep.listed('default', observed)).toEqual({ confirmed: ['shop.gone'], isUnconfirmed: false });
     sweep.listed('default', lists());
     expect(sweep.remaining('default')).toEqual([]);

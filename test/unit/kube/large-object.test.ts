@@ -49,7 +49,7 @@ describe('an object with too many values', () => {
     const object = transformGatewayUpstream(parseObject(JSON.stringify(wide('wide')), MAX_CUSTOM_VALUES));
     const { annotations: _, ...kept } = metadata('wide');
     expect(object).toMatchObject({ ...kept, connection: 'edge', status });
-    expect(problem(object)).toBe('the object has more than 16384 values as JSON: make the object smaller');
+    expect(problem(object)).toBe('the object has more than 16384 JSON values: make the object smaller');
   });
 
   it('is never parsed in full', () => {
@@ -97,7 +97,7 @@ describe('an object with too many values', () => {
     const text = JSON.stringify({ type: 'MODIFIED', object: wide('wide') });
     const { type, object } = parseEvent(text, MAX_CUSTOM_VALUES);
     expect(type).toBe('MODIFIED');
-    expect(whyNotRead(object as Record<string, unknown>)).toMatch(/16384 values/);
+    expect(whyNotRead(object as Record<string, unknown>)).toMatch(/16384 JSON values/);
   });
 });
 
@@ -152,8 +152,8 @@ it('reads a list and a watch that are full of wide objects, and lets timers run 
   });
   await eventually(() => expect(store.get('evil', 'last')).toBeDefined());
   expect(store.get('evil', 'good')?.spec.ok).toBe(true);
-  expect(problem(store.get('evil', 'w0'))).toMatch(/16384 values/);
-  expect(problem(store.get('evil', 'watched'))).toMatch(/16384 values/);
+  expect(problem(store.get('evil', 'w0'))).toMatch(/16384 JSON values/);
+  expect(problem(store.get('evil', 'watched'))).toMatch(/16384 JSON values/);
   const inList = turnsAt.slice(0, 31);
   expect(new Set(inList).size).toBeGreaterThan(2);
 });

@@ -199,7 +199,7 @@ describe('leader election', () => {
     const clock = createTestClock();
     const me = await start(api, clock);
     expect(me.election.mayWrite()).toBe(true);
-    expect(me.events).toEqual(['info | leader', 'work']);
+    expect(me.events).toEqual(['info | became the leader', 'work']);
     expect(api.lease?.spec).toEqual({
       holderIdentity: 'me',
       leaseDurationSeconds: 15,
@@ -224,7 +224,7 @@ describe('leader election', () => {
     api.set(held('other'));
     const me = await start(api, clock);
     await clock.advance(LEASE_MS - 1000);
-    expect(me.events).toEqual(['info | standby']);
+    expect(me.events).toEqual(['info | standing by']);
     api.set(held('other', { renewTime: '2020-01-01T00:00:01.000000Z' }));
     await clock.advance(LEASE_MS);
     expect(api.calls).not.toContain('update');
@@ -233,7 +233,7 @@ describe('leader election', () => {
     await clock.advance(0);
     expect(me.election.mayWrite()).toBe(false);
     await clock.advance(2 * RETRY_MS);
-    expect(me.events).toEqual(['info | standby', 'info | leader', 'work']);
+    expect(me.events).toEqual(['info | standing by', 'info | became the leader', 'work']);
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me', leaseTransitions: 4 });
   });
 
@@ -247,7 +247,7 @@ describe('leader election', () => {
       identity: 'me',
       role: 'standby',
       holder: 'other',
-      waitsFor: 'other to release Lease ops/operator, or not to renew it for 20 s',
+      waitsFor: 'other to release Lease ops/operator or to stop renewing it for 20 s',
     });
     api.set(held(''));
     await clock.advance(RETRY_MS);
@@ -265,7 +265,7 @@ describe('leader election', () => {
     const me = await start(api, createTestClock());
     expect(me.election.standing()).toMatchObject({
       role: 'standby',
-      waitsFor: 'the API server to show Lease ops/operator',
+      waitsFor: 'the API server to return Lease ops/operator',
     });
   });
 
@@ -348,9 +348,9 @@ describe('leader election', () => {
     await clock.advance(DEADLINE_MS - 1);
     expect(me.election.mayWrite()).toBe(true);
     expect(me.events).toEqual([
-      'info | leader',
+      'info | became the leader',
       'work',
-      'warn | the lease cannot be had: the API server is away',
+      'warn | cannot acquire or renew the lease: the API server is away',
     ]);
     await clock.advance(1);
     expect(me.election.mayWrite()).toBe(false);
@@ -373,7 +373,7 @@ describe('leader election', () => {
       throw new KubeApiError('slow');
     };
     await clock.advance(DEADLINE_MS - 1);
-    expect(me.events.slice(2)).toEqual(['warn | the lease cannot be had: slow']);
+    expect(me.events.slice(2)).toEqual(['warn | cannot acquire or renew the lease: slow']);
     await clock.advance(1);
     expect(me.events.slice(3)).toEqual([
       `error | lost the lease | it was not renewed within ${DEADLINE_MS} ms: slow`,
@@ -487,8 +487,8 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['another one has it', held('other'), 'other has it'],
-    ['it was given back by hand', held(''), 'somebody took its holder from it'],
+    ['another replica is the holder', held('other'), 'its holder is now other'],
+    ['it was given back by hand', held(''), 'another client cleared its holder'],
   ])('ends as soon as it reads that %s', async (_, lease, reason) => {
     const api = new Api();
     const clock = createTestClock();
@@ -568,7 +568,10 @@ describe('leader election', () => {
     const standby = await start(api, clock, 'standby');
     api.set(held('me'), { annotations: { [LEASE_SUCCESSOR_ANNOTATION]: 'uninstall', kept: 'yes' } });
     await clock.advance(RETRY_MS);
-    expect(me.events.slice(2)).toEqual(['info | asked to hand the lease over', 'abort, may write: true']);
+    expect(me.events.slice(2)).toEqual([
+      'info | handing the lease over to its named successor',
+      'abort, may write: true',
+    ]);
     await clock.advance(2 * DEADLINE_MS);
     expect(me.election.mayWrite()).toBe(true);
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me' });
@@ -607,7 +610,7 @@ describe('leader election', () => {
     const me = await start(api, clock);
     await clock.advance(5 * RETRY_MS);
     expect(me.election.mayWrite()).toBe(true);
-    expect(me.events).not.toContain('info | asked to hand the lease over');
+    expect(me.events).not.toContain('info | handing the lease over to its named successor');
   });
 
   it('gives back what a renewal that was called off may have changed', async () => {
@@ -652,7 +655,7 @@ describe('leader election', () => {
     me.stop();
     expect(await me.outcome).toBe('released');
     expect(api.lease?.spec).toEqual(held('other'));
-    expect(me.events).toEqual(['info | standby']);
+    expect(me.events).toEqual(['info | standing by']);
 
     api.set(undefined);
     const leader = await start(api, clock, 'leader');
@@ -660,7 +663,9 @@ describe('leader election', () => {
     leader.stop();
     leader.finish();
     expect(await leader.outcome).toBe('released');
-    expect(leader.events.at(-1)).toBe('warn | the lease could not be released; others wait for it to expire');
+    expect(leader.events.at(-1)).toBe(
+      'warn | could not release the lease; other replicas wait until it expires',
+    );
   });
 
   it('leaves the Lease to expire where the work failed', async () => {

@@ -330,7 +330,7 @@ describe('trimNamespace', () => {
     { metadata, status: 'Active' },
     { metadata, status: { phase: 1 } },
   ])('throws at %j: what cannot be read is not empty', (value) => {
-    expect(() => transformNamespace(value)).toThrow('where');
+    expect(() => transformNamespace(value)).toThrow('expected');
   });
 });
 
@@ -358,16 +358,16 @@ describe('trimCertificateSecret', () => {
     ['has no tls.crt', { 'tls.key': key }],
     ['has no tls.crt', { 'tls.crt': '', 'tls.key': key }],
     ['has no tls.key', { 'tls.crt': certificate }],
-    ['holds no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
-    ['holds no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
-    ['holds no PEM key without a password', { 'tls.crt': certificate, 'tls.key': certificate }],
+    ['contains no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
+    ['contains no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
+    ['contains no unencrypted PEM key', { 'tls.crt': certificate, 'tls.key': certificate }],
     [
-      'holds a key that does not belong to its certificate',
+      'contains a key that does not match its certificate',
       { 'tls.crt': certificate, 'tls.key': issue().keyPem },
     ],
     [
       // The first of a chain is the one that is shown.
-      'holds a key that does not belong to its certificate',
+      'contains a key that does not match its certificate',
       { 'tls.crt': authority.certPem + certificate, 'tls.key': key },
     ],
   ])('%s', (message, data) => {

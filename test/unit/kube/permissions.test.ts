@@ -171,7 +171,9 @@ describe('the monitor of permissions', () => {
     await settle();
     const { lacking } = test.monitor;
     expect(lacking('GatewayUpstream', 'blog')).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'shop')).toContain(`${describeMissing([inShop])}. Put it back`);
+    expect(lacking('GatewayUpstream', 'shop')).toContain(
+      `${describeMissing([inShop])}. Run \`gateway-upstream-operator install\``,
+    );
     expect(lacking('GatewayConnection', '')).toContain(describeMissing([events, inShop, lease]));
     test.answers.set('endpointslices', { allowed: false });
     await test.clock.advance(30_000);
@@ -276,8 +278,8 @@ describe('the monitor of permissions', () => {
   });
 
   it.each([
-    [401, "the API server refused the operator's credentials (401)"],
-    [403, 'the API server lets nobody ask what is granted (403)'],
+    [401, "the API server rejected the operator's credentials (401)"],
+    [403, 'the API server denied the permission review (403)'],
   ])('tells a review that is refused with %i from a missing permission', async (status, words) => {
     await using test = setUp([slices, events]);
     for (const resource of ['endpointslices', 'events']) {
@@ -292,7 +294,7 @@ describe('the monitor of permissions', () => {
     test.answers.clear();
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBeUndefined();
-    expect(test.lines.at(-1)).toBe('info the API server takes the credentials again');
+    expect(test.lines.at(-1)).toBe('info the API server answers permission reviews again');
   });
 
   it('looks at once when a request is refused, and a storm of refusals is one look', async () => {

@@ -361,7 +361,7 @@ describe('a watch', () => {
       };
       send();
     });
-    expect((await failure(collect(watch(transport)))).message).toContain('too long');
+    expect((await failure(collect(watch(transport)))).message).toContain('larger than 32 MiB');
   });
 
   it.each<[string, Answer[]]>([

@@ -345,7 +345,7 @@ async function apply(
     orphans,
     writer,
     reporter: noReports,
-    finalizers: { request, refusalOf: () => undefined },
+    finalizers: { request, failureVerdict: () => undefined },
     bindConnection: () => undefined,
     clock,
     log,

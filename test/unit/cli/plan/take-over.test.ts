@@ -232,8 +232,8 @@ describe('what would take an upstream over', () => {
   it('says what the connection does not allow yet', () => {
     const entry = only({ held: { cms: { nodes: nodes('10.0.0.1', '10.0.0.2') } }, policy: {} });
     expect(entry.notes).toEqual([
-      expect.stringContaining('sets spec.tenantPolicy.upstreamIds to Any'),
-      expect.stringContaining('sets spec.tenantPolicy.adoption to Allow'),
+      expect.stringContaining('set spec.tenantPolicy.upstreamIds to Any'),
+      expect.stringContaining('set spec.tenantPolicy.adoption to Allow'),
     ]);
   });
 

@@ -16,7 +16,7 @@ interface Condition {
 
 const inUse = (route: string): Condition => ({
   reason: 'InUse',
-  message: `Waiting to be deleted (can not delete this upstream, route [${route}] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force`,
+  message: `Deletion is pending (can not delete this upstream, route [${route}] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force`,
 });
 const unavailable: Condition = { reason: 'GatewayUnavailable', message: 'http://a refused the connection' };
 

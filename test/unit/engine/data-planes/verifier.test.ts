@@ -524,7 +524,7 @@ describe('data planes behind a Service', () => {
     const { proof } = await start({ controlApi: SERVICE, namespaces: ['shop'] });
     expect(proof.status('default')).toMatchObject({
       total: 0,
-      message: expect.stringContaining('does not look at namespace gateway'),
+      message: expect.stringContaining('does not watch namespace gateway'),
     });
   });
 

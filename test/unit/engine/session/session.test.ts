@@ -517,7 +517,7 @@ describe('GatewaySession', () => {
       gateway.fail = refused('hostile');
       await expect(put(session, 'hostile')).rejects.toMatchObject({
         reason: 'Rejected',
-        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
+        message: expect.stringContaining('rejected this upstream (403) but accepts other writes'),
       });
       await put(session, 'b');
       await settle();

@@ -238,7 +238,7 @@ describe('an object with fields of an unexpected type', () => {
     { metadata: metadata('web-1', { labels: { 'kubernetes.io/service-name': ['web'] } }) },
   ])('is an unreadable slice, not one without endpoints: %j', (change) => {
     expect(transformSlice(slice)).toBeDefined();
-    expect(() => transformSlice({ ...slice, ...change })).toThrow('where');
+    expect(() => transformSlice({ ...slice, ...change })).toThrow('expected a');
   });
 
   it.each([
@@ -251,7 +251,7 @@ describe('an object with fields of an unexpected type', () => {
     { selector: ['app'] },
     { selector: { app: 1 } },
   ])('is an unreadable Service, not one without ports: %j', (change) => {
-    expect(() => service(change)).toThrow('where');
+    expect(() => service(change)).toThrow('expected a');
   });
 });
 
@@ -655,7 +655,7 @@ describe('createKubernetesSource', () => {
       services.upsert({ ...service(), name: 'api', uid: 'api' });
       expect(source.read(byEndpoint('http'))).toMatchObject({
         state: 'unknown',
-        message: expect.stringContaining('Endpoints are not known'),
+        message: expect.stringContaining('Endpoints are not listed'),
       });
       expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toEqual([]);
       const changed = vi.fn();
