@@ -11,7 +11,7 @@ export interface GatewayInfo {
 export interface Unsupported {
   /** Path in a GatewayUpstream, e.g. `spec.tls.verify`. */
   readonly field: string;
-  /** What the gateway does instead, and which version changed it. A clause that can follow `since`. */
+  /** What the gateway does instead, and which versions do better: what may follow `because`. */
   readonly message: string;
 }
 

@@ -172,7 +172,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('True', 'Ready'),
     message: 'The gateway answers and accepts the key',
-    check: 'key: it may read and write',
+    check: 'key: read and write access',
   },
   {
     symptom: 'Admin key with invalid characters',

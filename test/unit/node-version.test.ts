@@ -19,7 +19,7 @@ describe('the required version of Node.js', () => {
 
   it.each(['22.18.9', '22.2.0', '20.20.2', '18.0.0', '9.99.0'])('rejects %s', (version) => {
     expect(nodeVersionProblem(version)).toBe(
-      `gateway-upstream-operator needs Node.js 22.19 or newer, and this is Node.js ${version}: install a newer Node.js, or run the container image`,
+      `gateway-upstream-operator needs Node.js 22.19 or newer, but this is Node.js ${version}: install a newer version of Node.js, or use the container image`,
     );
   });
 
