@@ -736,7 +736,7 @@ describe('a field that the version of the gateway does not support', () => {
           status: 'False',
           reason: 'UnsupportedField',
           message:
-            'spec.labels[team] cannot be used, since APISIX 3.3.0 accepts label values of at most 64 characters (changed in 3.4.0): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+            "spec.labels[team] cannot be used because APISIX 3.3.0 accepts label values of at most 64 characters (changed in 3.4.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
         },
       ],
     });
