@@ -18,7 +18,7 @@ export interface WorkerOptions {
 
 /**
  * One worker's own copy of every upstream. Requests change that copy, and the Control API shows it (APISIX 3.18,
- * measured; other versions by source). Not modelled: up to 3.13 a worker that has resolved a name cannot encode its
+ * measured; other versions by source). Not modeled: up to 3.13 a worker that has resolved a name cannot encode its
  * answer, which then holds a cycle, and responds 500.
  */
 export interface Worker {

@@ -713,12 +713,12 @@ describe('a client certificate', () => {
 });
 
 describe('a field that the version of the gateway does not support', () => {
-  const labelled = upstream('web', { labels: { team: 'a'.repeat(65) } });
+  const labeled = upstream('web', { labels: { team: 'a'.repeat(65) } });
   const endpoints = slice({ '10.0.0.2': ready });
 
   it.each(['3.4.0', undefined])('is written to %s', (version) => {
     expect(
-      only({ objects: [labelled, endpoints], ...(version === undefined ? {} : { version }) }),
+      only({ objects: [labeled, endpoints], ...(version === undefined ? {} : { version }) }),
     ).toMatchObject({ action: 'Create', conditions: [] });
   });
 
@@ -727,7 +727,7 @@ describe('a field that the version of the gateway does not support', () => {
     ['no upstream', [], 'The object is not accepted'],
     ['an upstream without an owner', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
   ])('changes nothing in an older version with %s', (_, gateway, why) => {
-    expect(only({ objects: [labelled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
+    expect(only({ objects: [labeled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
       action: 'None',
       why,
       conditions: [
@@ -744,7 +744,7 @@ describe('a field that the version of the gateway does not support', () => {
 
   it('does not prevent the removal of traffic that is no longer allowed', () => {
     const { action, nodes, fields, conditions } = only({
-      objects: [labelled, endpoints],
+      objects: [labeled, endpoints],
       settings: { allowedNamespaces: { names: ['blog'] } },
       gateway: [held('shop.web', ['10.0.0.1'])],
       version: '3.3.0',
