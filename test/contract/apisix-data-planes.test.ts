@@ -130,7 +130,7 @@ describe('a data plane', () => {
       response.end('{}');
     });
     for (const id of ['..', 'a/b', '']) {
-      await expect(stranger().get(url, id, unused)).rejects.toThrow('is no upstream id');
+      await expect(stranger().get(url, id, unused)).rejects.toThrow('is not a valid upstream id');
     }
     expect(asked).toBe(0);
   });
@@ -143,9 +143,8 @@ describe('a server that is not a Control API', () => {
     };
   };
   const WRONG_ADDRESS =
-    'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
-  const FOREIGN =
-    'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi';
+    'check that spec.apisix.controlApi is the address of the Control API of APISIX (apisix.control.port, by default 9090)';
+  const FOREIGN = 'sent an answer that is not from the Control API of APISIX: correct spec.apisix.controlApi';
 
   test.each<[string, RequestListener, string]>([
     [
@@ -161,10 +160,10 @@ describe('a server that is not a Control API', () => {
     [
       'a redirect',
       (_, response) => response.writeHead(301, { location: 'http://127.0.0.1:9/' }).end(),
-      `answered 301, a redirect, which the operator does not follow: ${WRONG_ADDRESS}`,
+      `answered with a redirect (301), which the operator does not follow: ${WRONG_ADDRESS}`,
     ],
     ['a 403', json(403, {}), `answered 403: ${WRONG_ADDRESS}`],
-    ['an error', json(500, { error_msg: 'secret words' }), 'answered 500: look at its log'],
+    ['an error', json(500, { error_msg: 'secret words' }), 'answered 500: check the log of the data plane'],
     ['a 404 of another server', json(404, { error_msg: 'nothing here' }), FOREIGN],
     ['a number', json(200, 7), FOREIGN],
     ['an object of another kind', json(200, { status: 'ok' }), FOREIGN],
@@ -200,7 +199,7 @@ describe('a server that is not a Control API', () => {
     const free = (closed.address() as AddressInfo).port;
     await new Promise((resolve) => closed.close(resolve));
     await expect(stranger().list(`http://127.0.0.1:${free}`, unused)).rejects.toThrow(
-      'refused the connection: set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach',
+      'refused the connection: set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach',
     );
   });
 
@@ -209,7 +208,7 @@ describe('a server that is not a Control API', () => {
     const { standIn, reader } = await start();
     const waiting = reader.get(silent, 'a', unused);
     expect(await reader.list(standIn.controlUrl, unused)).toEqual(new Map());
-    await expect(waiting).rejects.toThrow('did not answer in time: check its load');
+    await expect(waiting).rejects.toThrow('did not answer in time: check the load of the data plane');
   });
 
   test('rejects with the reason of an abort', async () => {

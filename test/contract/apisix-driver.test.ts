@@ -85,7 +85,7 @@ describe('the APISIX driver', () => {
     const overtaken = driver.putNodes('u1', [], unused);
     await expect(overtaken).rejects.toThrow(GatewayUnavailableError);
     await expect(overtaken).rejects.toThrow(
-      'Another client changed the upstream in the gateway at the same moment',
+      'Another client changed the upstream in the gateway at the same time',
     );
   });
 
@@ -107,10 +107,10 @@ describe('the APISIX driver', () => {
     const driver = apisixDriver(standIn);
     for (const id of ['..', 'a/b', '']) {
       for (const references of ['respect', 'ignore'] as const) {
-        await expect(driver.delete(id, { references }, unused)).rejects.toThrow('is no upstream id');
+        await expect(driver.delete(id, { references }, unused)).rejects.toThrow('is not a valid upstream id');
       }
-      await expect(driver.put({ ...upstream, id }, unused)).rejects.toThrow('is no upstream id');
-      await expect(driver.get(id, unused)).rejects.toThrow('is no upstream id');
+      await expect(driver.put({ ...upstream, id }, unused)).rejects.toThrow('is not a valid upstream id');
+      await expect(driver.get(id, unused)).rejects.toThrow('is not a valid upstream id');
     }
     expect(standIn.requests).toHaveLength(0);
   });

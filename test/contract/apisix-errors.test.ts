@@ -124,7 +124,7 @@ const ANSWERS: readonly {
     status: 401,
     body: '{"error_msg":"failed to check token","description":"wrong apikey"}',
     error: GatewayAuthError,
-    message: '(401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef',
+    message: '(401, wrong apikey): correct the key in the Secret of spec.apisix.adminKeySecretRef',
   },
   {
     status: 401,
@@ -136,14 +136,14 @@ const ANSWERS: readonly {
     status: 401,
     body: '{"error_msg":"failed to check token","description":"invalid method for role viewer"}',
     error: GatewayAuthError,
-    message: 'which may only read: use a key of role admin',
+    message: 'which is read-only: use a key with role admin',
   },
   { status: 401, body: html(401), error: GatewayAuthError, message: '(401, no reason given)' },
   {
     status: 403,
     body: html(403),
     error: GatewayAuthError,
-    message: "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin",
+    message: 'The gateway rejected the address of the operator (403): add it to deployment.admin.allow_admin',
     on: ['get', 'list', 'check'],
   },
   // An address that may not read may not write either, so there is no case for writes.
@@ -152,7 +152,7 @@ const ANSWERS: readonly {
     body: html(403),
     error: GatewayAuthError,
     message:
-      /refused the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE from the operator/,
+      /rejected the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE requests from the operator/,
     on: ['put', 'mark', 'checkWrite', 'delete'],
   },
   { status: 404, body: html(404), error: GatewayUnavailableError, message: 'Admin API of APISIX' },
@@ -179,14 +179,14 @@ const ANSWERS: readonly {
     status,
     body: '',
     error: GatewayUnavailableError,
-    message: `answered ${status}, a redirect, which the operator does not follow with the key: correct spec.apisix.adminUrl`,
+    message: `answered with a redirect (${status}), which the operator does not follow, because the request contains the admin key: correct spec.apisix.adminUrl`,
   })),
   {
     status: 400,
     body: '{"error_msg":"invalid configuration: property \\"type\\" is wrong"}',
     error: GatewayRejectedError,
     message:
-      'The gateway refused the upstream (400, invalid configuration: property "type" is wrong): correct',
+      'The gateway rejected the upstream (400, invalid configuration: property "type" is wrong): correct',
     on: ['put'],
   },
   {
@@ -221,20 +221,21 @@ const ANSWERS: readonly {
     status: 400,
     body: 'page_size must be between 10 and 500',
     error: GatewayUnavailableError,
-    message: 'answered 400 without JSON: check that spec.apisix.adminUrl leads to the Admin API of APISIX',
+    message:
+      'answered 400 without JSON: check that spec.apisix.adminUrl is the address of the Admin API of APISIX',
   },
   {
     status: 400,
     body: '{"error_msg":"bad read"}',
     error: GatewayUnavailableError,
-    message: 'answered 400 (bad read): look',
+    message: 'answered 400 (bad read): check',
     on: ['get', 'list', 'check'],
   },
   {
     status: 400,
     body: '<center>The plain HTTP request was sent to HTTPS port</center>',
     error: GatewayUnavailableError,
-    message: 'speaks TLS: write https:// in spec.apisix.adminUrl',
+    message: 'requires TLS: use https:// in spec.apisix.adminUrl',
   },
   {
     status: 400,
@@ -247,41 +248,41 @@ const ANSWERS: readonly {
     status: 413,
     body: html(413),
     error: GatewayRejectedError,
-    message: '(413): it is too large',
+    message: 'because it is too large (413',
     on: ['put'],
   },
   {
     status: 413,
     body: '{"error_msg":"request size 2 is greater than 1"}',
     error: GatewayRejectedError,
-    message: 'it is too large (request size 2 is greater than 1)',
+    message: 'too large (413, request size 2 is greater than 1)',
     on: ['put'],
   },
   {
     status: 409,
     body: '{"error_msg":"busy"}',
     error: GatewayUnavailableError,
-    message: 'answered 409 (busy): look',
+    message: 'answered 409 (busy): check',
   },
   { status: 429, body: '', error: GatewayUnavailableError, message: 'answered 429 without JSON' },
   {
     status: 500,
     body: html(500),
     error: GatewayUnavailableError,
-    message: /answered 500 without JSON: look at the log of the gateway$/,
+    message: /answered 500 without JSON: check the log of the gateway$/,
   },
   {
     status: 500,
     body: echo,
     error: GatewayUnavailableError,
-    message: 'answered 500 (you sent [redacted] and more): look at the log of the gateway',
+    message: 'answered 500 (you sent [redacted] and more): check the log of the gateway',
   },
   { status: 502, body: html(502), error: GatewayUnavailableError, message: 'answered 502' },
   {
     status: 503,
     body: '{"error_msg":"has no healthy etcd endpoint available"}',
     error: GatewayUnavailableError,
-    message: 'answered 503 (has no healthy etcd endpoint available): look at the log of the gateway',
+    message: 'answered 503 (has no healthy etcd endpoint available): check the log of the gateway',
   },
   { status: 202, body: '{"value":{}}', error: GatewayUnavailableError, message: 'answered 202' },
   {
@@ -352,7 +353,7 @@ describe('a response that is not a success', () => {
     expect(wrongKey.message).toContain('(401, wrong apikey)');
     const viewer = driverOf(standIn.adminUrl, { adminKey: 'viewer' });
     expect((await viewer.list(unused)).upstreams.size).toBe(0);
-    expect((await failureOf(calls.put(viewer))).message).toContain('which may only read');
+    expect((await failureOf(calls.put(viewer))).message).toContain('which is read-only');
     const bad = { ...upstream, nodes: [{ host: 'no host', port: 80, weight: 1, priority: 0 }] };
     const rejected = await failureOf(driverOf(standIn.adminUrl).put(bad, unused));
     expect(rejected).toBeInstanceOf(GatewayRejectedError);
@@ -539,8 +540,9 @@ describe('a request without a response', () => {
   const compressed = gzipSync(`{"list":[${`${item},`.repeat(1100)}`);
   const zeros: RequestListener = (_, response) =>
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
-  const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
-  const ANSWER = 'sent an answer larger than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
+  const LIST = 'has more than 48 MiB of upstreams, which exceeds the limit of the operator: delete unused';
+  const ANSWER =
+    'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl is the address of the Admin API';
 
   it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [
@@ -624,7 +626,7 @@ describe('TLS', () => {
     await using standIn = await startStandIn({ tls: files });
     const driver = driverOf(standIn.adminUrl.replace('https:', 'http:'));
     expect((await failureOf(calls.check(driver))).message).toContain(
-      'whether spec.apisix.adminUrl must begin with https://',
+      'whether spec.apisix.adminUrl must start with https://',
     );
   });
 
@@ -632,25 +634,21 @@ describe('TLS', () => {
     await using standIn = await startStandIn();
     const driver = driverOf(standIn.adminUrl.replace('http:', 'https:'));
     const { message } = await failureOf(calls.check(driver));
-    expect(message).toContain('or write http:// in spec.apisix.adminUrl');
+    expect(message).toContain('or use http:// in spec.apisix.adminUrl');
   });
 
   it.each<[string, Partial<ApisixOptions['tls']>, string]>([
-    [
-      'an invalid certificate authority',
-      { ca: 'junk' },
-      'caSecretRef holds something that is no PEM certificate',
-    ],
-    ['an empty certificate authority', { ca: '' }, 'caSecretRef holds something that is no PEM certificate'],
+    ['an invalid certificate authority', { ca: 'junk' }, 'caSecretRef must contain only PEM certificates'],
+    ['an empty certificate authority', { ca: '' }, 'caSecretRef must contain only PEM certificates'],
     [
       'a key as certificate authority',
       { ca: client.keyPem },
-      'caSecretRef holds something that is no PEM certificate',
+      'caSecretRef must contain only PEM certificates',
     ],
     [
       'an invalid certificate after a valid one',
       { ca: `${authority.certPem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n` },
-      'caSecretRef holds something that is no PEM certificate',
+      'caSecretRef must contain only PEM certificates',
     ],
     ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
     ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
@@ -704,9 +702,9 @@ describe('the admin key', () => {
   it.each([
     ['', 'is empty'],
     [' \n', 'is empty'],
-    [`${KEY}\n${KEY}`, 'look at the Secret for line breaks'],
-    [`${KEY}\u0000`, 'characters that a key cannot have'],
-    ['schlüssel', 'characters that a key cannot have'],
+    [`${KEY}\n${KEY}`, 'check the Secret for line breaks'],
+    [`${KEY}\u0000`, 'contains invalid characters'],
+    ['schlüssel', 'contains invalid characters'],
   ])('is rejected before any request: %j', async (adminKey, message) => {
     await using standIn = await startStandIn();
     for (const call of CALLS) {
@@ -738,11 +736,11 @@ describe('the admin URL', () => {
   it.each([
     ['http://user:pass@127.0.0.1:9180', 'must not contain credentials'],
     ['http://user@127.0.0.1:9180', 'must not contain credentials'],
-    ['ftp://127.0.0.1', 'must begin with http:// or https://'],
-    ['unix:/run/apisix.sock', 'must begin with http:// or https://'],
-    ['127.0.0.1:9180', 'is no URL'],
-    ['apisix-admin:9180', 'must begin with http:// or https://'],
-    ['', 'is no URL'],
+    ['ftp://127.0.0.1', 'must start with http:// or https://'],
+    ['unix:/run/apisix.sock', 'must start with http:// or https://'],
+    ['127.0.0.1:9180', 'is not a valid URL'],
+    ['apisix-admin:9180', 'must start with http:// or https://'],
+    ['', 'is not a valid URL'],
   ])('is rejected: %j', (adminUrl, message) => {
     expect(() => driverOf(adminUrl)).toThrow(message);
     expect(() => driverOf(adminUrl)).not.toThrow(/pass@|user/);

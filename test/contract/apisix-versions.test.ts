@@ -80,7 +80,7 @@ describe.each(VERSIONS)('APISIX %s', (version) => {
     }
     await expect(deletion).rejects.toThrow(UpstreamInUseError);
     await expect(deletion).rejects.toThrow(
-      'route [r] is still using it now; this gateway deletes nothing by force, which APISIX does from 3.5.0 on',
+      'route [r] is still using it now; this gateway version does not support forced deletion, which requires APISIX 3.5.0 or later',
     );
     expect(standIn.ids('upstreams')).toEqual(['u']);
   });

@@ -86,13 +86,13 @@ describe('check', () => {
       'GatewayUpstreams',
     ]);
     expect(checks.find(({ name }) => name === 'leader')?.message).toBe(
-      `no operator holds Lease ${namespace}/gateway-upstream-operator`,
+      `no replica is the leader (Lease ${namespace}/gateway-upstream-operator)`,
     );
-    expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^Kubernetes v1\./);
+    expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^reachable, Kubernetes v1\./);
     expect(checks.find(({ name }) => name === 'credentials')?.message).toContain(
       `system:serviceaccount:${namespace}:`,
     );
-    expect(checks.find(({ name }) => name.endsWith(', gateway'))?.message).toBe('APISIX 3.18.0 answers');
+    expect(checks.find(({ name }) => name.endsWith(', gateway'))?.message).toBe('reachable, APISIX 3.18.0');
     expect(gateway.ids('upstreams')).toEqual(before);
     await work.remove(connectionPath('main'));
   });
@@ -104,9 +104,9 @@ describe('check', () => {
     ]);
     expect(code).toBe(1);
     const lines = stdout.trimEnd().split('\n');
-    expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} failed.`);
+    expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} checks failed.`);
     expect(lines.filter((line) => !line.startsWith('ok    ')).slice(0, -1)).toEqual([
-      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
+      'FAIL  GatewayConnection main, key: The gateway rejected the admin key (401, wrong apikey). Remedy: Correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection.',
     ]);
     await work.remove(connectionPath('main'));
   });
@@ -116,15 +116,15 @@ describe('check', () => {
       'a key that may only read',
       () => connect('main', gateway.adminUrl, 'viewer'),
       'GatewayConnection main, key',
-      'The gateway refused the admin key (401, invalid method for role viewer)',
-      'Use a key of role admin.',
+      'The gateway rejected the admin key (401, invalid method for role viewer)',
+      'Use a key with role admin.',
     ],
     [
       'a Secret that is not there',
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'Create it there',
+      'Create it, or correct',
     ],
     [
       'a gateway that is not there',
@@ -143,8 +143,8 @@ describe('check', () => {
         await connect('main', gateway.adminUrl, 'gateway');
       },
       'GatewayConnection main, key',
-      "The gateway refused the operator's address (403)",
-      "Add it to deployment.admin.allow_admin in APISIX's configuration.",
+      'The gateway rejected the address of the operator (403)',
+      'Add it to deployment.admin.allow_admin in the configuration of APISIX.',
     ],
   ])('reports %s', async (_, arrange, name, message, remedy) => {
     await arrange();
@@ -207,12 +207,12 @@ describe('check', () => {
         {
           name: 'leader',
           ok: true,
-          message: expect.stringMatching(/^no operator holds Lease /),
+          message: expect.stringMatching(/^no replica is the leader \(Lease /),
         },
         {
           name: name(),
           ok: false,
-          message: 'no operator has processed it yet, and none leads',
+          message: 'no operator has processed it yet, and no replica is the leader',
           remedy: 'Start the operator.',
         },
       ]);
@@ -221,12 +221,12 @@ describe('check', () => {
     it('names the leader', async () => {
       await lease('pod-1', new Date());
       expect(await saidBy(kubeconfig)).toEqual([
-        { name: 'leader', ok: true, message: `pod-1, by Lease ${namespace}/gateway-upstream-operator` },
+        { name: 'leader', ok: true, message: `pod-1 (Lease ${namespace}/gateway-upstream-operator)` },
         {
           name: name(),
           ok: false,
           message: 'no operator has processed it yet',
-          remedy: 'Look at the log of pod-1, which leads.',
+          remedy: 'Check the log of the leader, pod-1.',
         },
       ]);
     });
@@ -237,13 +237,13 @@ describe('check', () => {
         {
           name: 'leader',
           ok: false,
-          message: `pod-1 holds Lease ${namespace}/gateway-upstream-operator and has not renewed it since 2026-01-01T00:00:00.000000Z`,
-          remedy: 'Check that the operator runs.',
+          message: `pod-1 holds Lease ${namespace}/gateway-upstream-operator but has not renewed it since 2026-01-01T00:00:00.000000Z`,
+          remedy: 'Check that the operator is running.',
         },
         {
           name: name(),
           ok: false,
-          message: expect.stringContaining('none leads'),
+          message: expect.stringContaining('no replica is the leader'),
           remedy: 'Start the operator.',
         },
       ]);
@@ -254,7 +254,7 @@ describe('check', () => {
       expect((await saidBy(cluster.kubeconfig, ['other'])).at(-1)).toEqual({
         name: name(),
         ok: false,
-        message: `no operator has processed it yet, and this one does not follow namespace ${namespace}`,
+        message: `no operator has processed it yet, and this operator does not watch namespace ${namespace}`,
         remedy: expect.stringMatching(/^Add the namespace to namespaces in the configuration .*\.$/),
       });
       // An operator with permissions only in its namespaces does not see the object.
@@ -325,22 +325,22 @@ describe('check', () => {
       await serve((properties) => {
         delete properties['limits'];
       });
-      await says('older than this program: it lacks spec.limits', INSTALL);
+      await says('older than this version of the operator: spec.limits missing', INSTALL);
       await serve((properties) => {
         properties['colour'] = { type: 'string' };
       });
       await says(
-        'newer than this program, which does not know spec.colour',
-        'Run the release of the program that installed the CRD.',
+        'newer than this version of the operator: spec.colour unknown',
+        'Run the version of the operator that installed the CRD.',
       );
       await serve((properties) => {
         properties['type'] = { type: 'string' };
       });
-      await says('older than this program: it lacks spec.type=APISIX', INSTALL);
+      await says('older than this version of the operator: spec.type=APISIX missing', INSTALL);
       await serve((properties) => {
         properties['idPrefix'] = { type: 'string', default: '' };
       });
-      await says('not what this program has: spec.idPrefix', INSTALL);
+      await says('different from this version of the operator: spec.idPrefix', INSTALL);
       await cluster.kubectl(['delete', '--wait', 'crd', `${GATEWAY_CONNECTION.plural}.${GROUP}`]);
       expect(await work.get(path)).toBeUndefined();
       await eventually(
@@ -348,7 +348,7 @@ describe('check', () => {
           expect(await failures()).toContainEqual({
             name,
             ok: false,
-            message: 'it is missing',
+            message: 'not installed',
             remedy: INSTALL,
           });
         },

@@ -13,7 +13,7 @@ import {
 } from '../support/workload.ts';
 
 const REFUSED =
-  'refused the connection: set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach';
+  'refused the connection: set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach';
 const SETTLED = { total: 2, current: 2 };
 
 describe('data planes', () => {
@@ -94,7 +94,7 @@ describe('data planes', () => {
     const { stdout } = await runProgram(['check', '--namespace', namespace, '--kubeconfig', kubeconfig]);
     for (const { controlUrl } of gateway.dataPlanes) {
       expect(stdout).toContain(
-        `ok    GatewayConnection default, data plane ${controlUrl}: its Control API answers\n`,
+        `ok    GatewayConnection default, data plane ${controlUrl}: Control API reachable\n`,
       );
     }
   });

@@ -134,7 +134,7 @@ describe('every fault names its cause and its remedy', () => {
     const token = await mintToken(cluster, account, Math.floor(Date.now() / 1000) - 3600);
     const expired = await cluster.kubeconfigFor({ name: 'expired', token, namespace: NAMESPACE });
     expect(await check(expired)).toContain(
-      'FAIL  credentials: the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone. Remedy: Make a new token with gateway-upstream-operator install --out-of-cluster.',
+      'FAIL  credentials: the API server rejected them (401): the token is wrong or expired, or its ServiceAccount was deleted. Remedy: Create a new token with gateway-upstream-operator install --out-of-cluster.',
     );
     await using another = await startOperator(cluster, NAMESPACE, token, { name: 'expired' });
     await eventually(async () => {
@@ -161,7 +161,7 @@ describe('every fault names its cause and its remedy', () => {
     const lines = await check();
     for (const verb of ['list', 'watch']) {
       expect(lines).toContain(
-        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: Run gateway-upstream-operator install or helm upgrade, which put it back.`,
+        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: Run gateway-upstream-operator install or helm upgrade to restore it.`,
       );
     }
     await cluster.request('PATCH', role, { rules });
@@ -187,7 +187,7 @@ describe('every fault names its cause and its remedy', () => {
     await eventually(
       async () => {
         expect(await check()).toContain(
-          `FAIL  CRD ${crd}: it is missing. Remedy: Run gateway-upstream-operator install --crds-only.`,
+          `FAIL  CRD ${crd}: not installed. Remedy: Run gateway-upstream-operator install --crds-only.`,
         );
       },
       { timeoutMs: 60_000 },

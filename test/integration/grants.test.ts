@@ -258,7 +258,7 @@ describe('references into another namespace', () => {
     await says('web', 'ResolvedRefs', 'False', 'RefNotPermitted');
     expect(operator.output()).not.toContain('PermissionMissing');
     expect(await check()).toContain(
-      `ok    permission to list ${RIGHTS}: not granted, and not needed: the API server does not serve the kind`,
+      `ok    permission to list ${RIGHTS}: not granted and not needed, because the API server does not serve this resource`,
     );
 
     await installReferenceGrants(cluster, 'v1.6.0');

@@ -177,7 +177,7 @@ describe('install and uninstall', () => {
         const { code, stderr } = await program('install', flag, `${work.namespace},missing`);
         expect(code).toBe(1);
         expect(stderr).toBe(
-          `there is no namespace missing: correct ${flag}, or make it with kubectl create namespace; nothing was changed\n`,
+          `namespace missing does not exist: correct ${flag}, or run kubectl create namespace; nothing was changed\n`,
         );
       }
       expect(await work.get(CRD)).toBeUndefined();
@@ -251,7 +251,7 @@ describe('install and uninstall', () => {
       expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
       expect(stderr).toMatch(
         new RegExp(
-          `^ClusterRoleBinding ${OPERATOR} belongs to ServiceAccount ${first}/${OPERATOR}, which would lose its rights: give --namespace ${first} .* uninstall --namespace ${first} --finalizers=orphan --keep-crds .* Helm chart.*; nothing was changed\n$`,
+          `^ClusterRoleBinding ${OPERATOR} is used by ServiceAccount ${first}/${OPERATOR}, which would lose its permissions: set --namespace ${first} .* uninstall --namespace ${first} --finalizers=orphan --keep-crds.* Helm chart.*; nothing was changed\n$`,
         ),
       );
       expect(await work.get(BINDING)).toEqual(before);
@@ -263,7 +263,7 @@ describe('install and uninstall', () => {
       const refused = await program('uninstall', '--namespace', second, '--finalizers=orphan');
       expect(refused).toMatchObject({
         code: 3,
-        stderr: `the installation of this cluster is in namespace ${first}: give --namespace ${first}; nothing was changed\n`,
+        stderr: `the operator is installed in namespace ${first}: set --namespace ${first}; nothing was changed\n`,
       });
       expect(await work.get(BINDING)).toEqual(before);
       await succeed('uninstall', '--namespace', first);
@@ -307,7 +307,7 @@ describe('install and uninstall', () => {
       }, SLOWLY);
       const refused = await program('check', '--kubeconfig', file);
       expect(refused.code).toBe(1);
-      expect(refused.stdout).toContain('FAIL  credentials: the API server refused them (401)');
+      expect(refused.stdout).toContain('FAIL  credentials: the API server rejected them (401)');
       expect(refused.stdout).not.toContain('permission');
 
       await outOfCluster('operator.kubeconfig');
@@ -344,7 +344,7 @@ describe('install and uninstall', () => {
       await writeFile(output, 'apiVersion: v1\nkind: Config\n');
       const refused = await program('install', '--out-of-cluster', '--output', output);
       expect(refused).toMatchObject({ code: 1, stdout: '' });
-      expect(refused.stderr).toContain(`${output} exists, and this command did not write it`);
+      expect(refused.stderr).toContain(`${output} exists and was not written by this command`);
       expect(await readFile(output, 'utf8')).toBe('apiVersion: v1\nkind: Config\n');
       // The conflict is detected before any change.
       expect(await work.get(CRD)).toBeUndefined();
@@ -380,9 +380,7 @@ describe('install and uninstall', () => {
       await using operator = await living('web');
       const { code, stdout, stderr } = await program('uninstall');
       expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
-      expect(stderr).toContain(
-        `1 GatewayUpstream still there (${work.namespace}/web): give --finalizers=orphan`,
-      );
+      expect(stderr).toContain(`found 1 GatewayUpstream (${work.namespace}/web): set --finalizers=orphan`);
       expect((await succeed('install')).slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} unchanged`));
       expect((await metadata(work.upstreamPath('web')))?.finalizers).toEqual([UPSTREAM_FINALIZER]);
       await succeed('uninstall', '--finalizers=delete');
@@ -392,7 +390,9 @@ describe('install and uninstall', () => {
     it('orphan: retains the upstreams in the gateway with a label, and removes everything from the cluster', async () => {
       await using operator = await living('web');
       const lines = await succeed('uninstall', '--finalizers=orphan');
-      expect(lines).toContain('The operator marked their upstreams: they stay in the gateways.');
+      expect(lines).toContain(
+        'The operator labeled their upstreams as orphaned. The upstreams stay in the gateways.',
+      );
       expect(lines).toContain(`ClusterRoleBinding/${OPERATOR} deleted`);
       expect(lines).toContain(`ServiceAccount/${NAMESPACE}/${OPERATOR} deleted`);
       expect(heldId('web')).toMatchObject({ labels: { 'gatewayupstream.dev/deletion-policy': 'Orphan' } });
@@ -422,7 +422,7 @@ describe('install and uninstall', () => {
 
       const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds');
       expect(lines).toContain(
-        `No operator writes any more: this command holds Lease ${NAMESPACE}/${OPERATOR}.`,
+        `This command holds Lease ${NAMESPACE}/${OPERATOR}. No operator writes to the gateways.`,
       );
       // The operator exited with code 0, not because it lost its permissions.
       await eventually(() => expect(operator.process.exitCode).toBe(0), SLOWLY);
@@ -489,7 +489,7 @@ describe('install and uninstall', () => {
       const { code, stderr } = await program('uninstall', '--finalizers=delete');
       expect(code).toBe(3);
       expect(stderr).toContain(
-        `1 GatewayUpstream cannot be deleted, because routes or other objects of the gateway refer to their upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
+        `1 GatewayUpstream cannot be deleted, because routes or other objects in the gateway use their upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
       );
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
       // The operator is still the leader, and deletes the upstream after the route.
@@ -534,7 +534,7 @@ describe('install and uninstall', () => {
       const before = await untouched();
       const lines = await succeed('uninstall', '--finalizers=orphan', '--namespaces', work.namespace);
       expect(lines).toContain(
-        `The CRDs stay, since another operator maintains 1 GatewayUpstream (${elsewhere.namespace}/web).`,
+        `The CRDs are kept, because another operator maintains 1 GatewayUpstream (${elsewhere.namespace}/web).`,
       );
       expect(await untouched()).toEqual(before);
       expect((await metadata(work.upstreamPath('web')))?.finalizers ?? []).toEqual([]);
@@ -550,7 +550,7 @@ describe('install and uninstall', () => {
       await operator.stop();
       const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds', '--timeout', '1s');
       expect(lines.join('\n')).toContain(
-        `The operator did not mark the upstreams of ${work.namespace}/web within 1 s`,
+        `The operator did not label the upstreams of ${work.namespace}/web as orphaned within 1 s`,
       );
       expect(lines).toContain(
         `Finalizer ${UPSTREAM_FINALIZER} removed from 1 GatewayUpstream: ${work.namespace}/web`,
@@ -579,7 +579,7 @@ describe('install and uninstall', () => {
     it('delete: waits for the operator to delete the upstreams', async () => {
       await using operator = await living('web');
       const lines = await succeed('uninstall', '--finalizers=delete');
-      expect(lines).toContain('The operator deleted every upstream.');
+      expect(lines).toContain('The operator deleted all upstreams.');
       expect(heldId('web')).toBeUndefined();
       expect(await work.get(CRD)).toBeUndefined();
       await operator.stop();
@@ -605,7 +605,7 @@ describe('install and uninstall', () => {
       await livingSet();
       const lines = await succeed('uninstall', '--finalizers=delete', '--keep-crds');
       expect(lines).toContain('GatewayUpstreamSet apps deleted');
-      expect(lines).toContain('The operator deleted every upstream.');
+      expect(lines).toContain('The operator deleted all upstreams.');
       expect(gateway.ids('upstreams')).toEqual([]);
       await operator.stop();
     });
@@ -614,7 +614,9 @@ describe('install and uninstall', () => {
       await using operator = await living('web');
       const set = await livingSet();
       const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds');
-      expect(lines).toContain('The operator marked their upstreams: they stay in the gateways.');
+      expect(lines).toContain(
+        'The operator labeled their upstreams as orphaned. The upstreams stay in the gateways.',
+      );
       expect(await work.get(set)).toMatchObject({
         spec: { template: { spec: { deletionPolicy: 'Orphan' } } },
       });
@@ -630,7 +632,9 @@ describe('install and uninstall', () => {
       await operator.stop();
       const { code, stderr } = await program('uninstall', '--finalizers=delete', '--timeout', '1s');
       expect(code).toBe(3);
-      expect(stderr).toContain(`1 GatewayUpstream still there after 1 s (${work.namespace}/web)`);
+      expect(stderr).toContain(
+        `the operator did not delete 1 GatewayUpstream within 1 s (${work.namespace}/web)`,
+      );
       expect(stderr).toContain('Nothing else was removed');
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
       await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
@@ -639,7 +643,7 @@ describe('install and uninstall', () => {
     it('keeps objects of another manager', async () => {
       await succeed('install');
       await work.patch(CLUSTER_ROLE, { metadata: { labels: { 'app.kubernetes.io/managed-by': 'Helm' } } });
-      expect(await succeed('uninstall')).toContain(`ClusterRole/${OPERATOR} left: Helm manages it`);
+      expect(await succeed('uninstall')).toContain(`ClusterRole/${OPERATOR} kept: it is managed by Helm`);
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
       await work.remove(CLUSTER_ROLE);
     });
@@ -652,7 +656,7 @@ describe('install and uninstall', () => {
         ...['uninstall', '--finalizers=orphan', '--keep-crds', '--keep-rbac', '--timeout', '1s'],
         ...['--kubeconfig', kubeconfig],
       );
-      expect(lines.at(-1)).toContain('The CRDs stay');
+      expect(lines.at(-1)).toContain('The CRDs and all');
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
       await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
     });

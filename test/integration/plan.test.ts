@@ -119,7 +119,7 @@ describe('plan', () => {
     const { code, stdout } = await live('--only', 'shop/web');
     expect(code).toBe(2);
     expect(stdout).toBe(`shop/web (connection default, upstream shop.web)
-  + create: The gateway has no such upstream
+  + create: The upstream does not exist in the gateway
     + 10.0.0.1:8080 weight 1  (ready in Service shop/web)
     + labels: ${JSON.stringify(before.upstreams[3]?.fields[0]?.after)}
     + retries: 2

@@ -68,7 +68,7 @@ describe('an operator with a toy gateway and a toy source', () => {
   const toy = { url: 'http://127.0.0.1:1', tokenSecretRef: { name: 'toy' } };
 
   it.each<[string, object, string]>([
-    ['without the section of its type', {}, 'type Toy needs the section toy'],
+    ['without the section of its type', {}, 'type Toy needs the field toy'],
     [
       'with the section of another type',
       { toy, apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } } },

@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 describe('npm test and npm run test:all', () => {
-  it('run every test file once, and the fuzz suites a second time with all cases', () => {
+  it('run every test file once, and the fuzz suites again with all cases', () => {
     const files = globSync('test/**/*.test.ts', { cwd: ROOT });
     expect(files.length).toBeGreaterThan(100);
     const projectsWith = (file: string) =>
@@ -56,7 +56,7 @@ describe('npm test and npm run test:all', () => {
     }
   });
 
-  it('share no step and together run every project', () => {
+  it('have no common step and together run every project', () => {
     const both = [...projectsOf('test'), ...projectsOf('test:all')];
     expect([...both].sort()).toEqual(projects.map(({ name }) => name).sort());
     const commands = ['test', 'test:all'].flatMap((script) =>
@@ -101,14 +101,14 @@ describe('runSteps', () => {
     expect(await readFile(file, 'utf8')).toBe('yes');
   });
 
-  it('counts suites that cannot start as a failure', async () => {
+  it('counts suites that cannot run as failures', async () => {
     const results = await runSteps([{ kind: 'suites', projects: ['no-such-project'] }]);
     expect(results).toMatchObject({ passed: 0, failed: 1 });
   });
 });
 
 describe('the summary', () => {
-  it('lists durations (slowest first), skipped tests with reasons, and totals in the last line', () => {
+  it('lists times, slowest first, then skipped tests with reasons, and counts everything in the last line', () => {
     const one: Results = { passed: 2, failed: 0, durations: [{ name: 'quick', ms: 40 }], skipped: [] };
     const other: Results = {
       passed: 1,
@@ -123,7 +123,7 @@ describe('the summary', () => {
 });
 
 describe('the reporter', () => {
-  it('counts tests, files that cannot be loaded and errors outside tests, and records the reason of each skip', async () => {
+  it('counts tests, files that cannot be loaded and errors outside tests, with the reason for each skip', async () => {
     await writeFile(
       join(scratch, 'tests.test.js'),
       `it('passes', () => {});
@@ -154,7 +154,7 @@ describe('.ci/run', () => {
     ['npm test', 'test', ['ci', 'test', 'run test:all'], 1],
     ['npm run test:all', 'run test:all', ['ci', 'test', 'run test:all'], 1],
     ['npm ci', 'ci', ['ci'], 1],
-  ])('runs every step and exits with a failure code if %s fails', async (_, failing, steps, code) => {
+  ])('runs every step and returns the right exit code if %s fails', async (_, failing, steps, code) => {
     const log = join(scratch, 'log');
     const npm = `#!/bin/sh\necho "$*" >> "$NPM_LOG"\n[ "$CI" = true ] && [ "$*" != "$NPM_FAILS" ]\n`;
     await writeFile(join(scratch, 'npm'), npm, { mode: 0o755 });

@@ -8,7 +8,7 @@ import type { Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 import type { GatewayLook } from './planned.ts';
 
-/** Asks the gateway of every connection what it holds: one request each. What fails is told in its look. */
+/** Lists the upstreams of every gateway with one request each. Never rejects: failures are part of the result. */
 export async function lookAtGateways(
   vendorOf: (type: string) => Vendor,
   { connections, secrets }: Pick<Stores, 'connections' | 'secrets'>,
@@ -23,10 +23,7 @@ export async function lookAtGateways(
     try {
       driver = resolved.createDriver(() => false);
     } catch (error) {
-      return [
-        connection.name,
-        failed(error instanceof Error ? error.message : 'its settings cannot be used'),
-      ];
+      return [connection.name, failed(error instanceof Error ? error.message : 'its settings are invalid')];
     }
     try {
       const { upstreams, info } = await driver.list(signal);
@@ -43,8 +40,8 @@ export async function lookAtGateways(
 }
 
 /**
- * What `state` says that the gateways of `connections` hold: the answer of a gateway to a list of all upstreams, or a
- * mapping of names of connections to such answers. Throws `PlanError` where it is neither.
+ * Reads upstreams from `state`: the response of a gateway that lists its upstreams, or a mapping of GatewayConnection names to
+ * such responses. Throws `PlanError` if it is neither.
  */
 export function looksIn(
   vendorOf: (type: string) => Vendor,
@@ -55,14 +52,14 @@ export function looksIn(
   const byConnection = isListing(state) ? { [onlyOne(source, connections)]: state } : state;
   if (!isObject(byConnection)) {
     throw new PlanError(
-      `${source} holds no list of upstreams: expected the answer of GET /apisix/admin/upstreams, or a mapping of GatewayConnections to such answers`,
+      `${source} contains no list of upstreams: expected the response of GET /apisix/admin/upstreams, or a mapping of GatewayConnection names to such responses`,
     );
   }
   const names = new Set(connections.map(({ name }) => name));
   const stray = Object.keys(byConnection).find((name) => !names.has(name));
   if (stray !== undefined) {
     throw new PlanError(
-      `${source} has a list for GatewayConnection ${stray}, which does not exist: correct the name`,
+      `${source} contains a list for GatewayConnection ${stray}, which does not exist: correct the name`,
     );
   }
   return new Map(
@@ -70,7 +67,11 @@ export function looksIn(
       const { name, spec } = connection;
       if (!spec.ok) return [name, failed(`GatewayConnection ${name} is not valid: ${spec.message}`)];
       const body = byConnection[name];
-      if (body === undefined) return [name, failed(`${source} has no list for it: add one under ${name}`)];
+      if (body === undefined)
+        return [
+          name,
+          failed(`${source} contains no list for this GatewayConnection: add one under the key ${name}`),
+        ];
       const { format } = vendorOf(spec.value.type);
       try {
         const version = connection.status?.gatewayVersion;
@@ -85,7 +86,7 @@ export function looksIn(
   );
 }
 
-/** `{"list": [...]}`, or `{"list": {}}` as APISIX writes an empty page; a connection may be named `list` as well. */
+/** APISIX returns `{"list": [...]}`, or `{"list": {}}` for an empty page. A GatewayConnection may also have the name `list`. */
 function isListing(state: unknown): boolean {
   const list = isObject(state) ? state['list'] : undefined;
   return Array.isArray(list) || (isObject(list) && Object.keys(list).length === 0);
@@ -95,7 +96,7 @@ function onlyOne(source: string, connections: readonly GatewayConnection[]): str
   const [only, ...others] = connections;
   if (only === undefined || others.length > 0) {
     throw new PlanError(
-      `${source} holds the list of one gateway, but there are ${connections.length} GatewayConnections: write a mapping of their names to lists`,
+      `${source} contains the list of one gateway, but there are ${connections.length} GatewayConnections: use a mapping of GatewayConnection names to lists`,
     );
   }
   return only.name;
