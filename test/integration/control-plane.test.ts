@@ -169,7 +169,7 @@ describe('separate control planes', () => {
     await controllerManager.stop();
     expect(controllerManager.running).toBe(false);
     await controllerManager.stop();
-    expect(() => controllerManager.signal('SIGSTOP')).toThrow('does not run');
+    expect(() => controllerManager.signal('SIGSTOP')).toThrow('is not running');
     await controllerManager.start();
     controllerManager.signal('SIGSTOP');
     await controllerManager.stop();
@@ -225,7 +225,7 @@ describe('a control plane that cannot start', () => {
       (error: unknown) => error,
     );
     expect(failure).toBeInstanceOf(ComponentStartError);
-    expect(String(failure)).toContain('kube-apiserver did not start: it ended with exit code 1');
+    expect(String(failure)).toContain('kube-apiserver did not start: it exited with exit code 1');
     expect(String(failure)).toContain('unknown flag: --no-such-flag');
     expect(await readdir(scratch)).toEqual([]);
     expect(processesNaming(scratch)).toEqual([]);

@@ -89,7 +89,7 @@ describe('ensureBinaries', () => {
   it('reports in one line that Go is missing or cannot be used', async () => {
     const missing = await ensureBinaries({ env: { ...env, PATH: '' }, report }).catch(String);
     expect(missing).toBe(
-      'ToolMissingError: Go 1.26 or newer is needed once to build the control plane, and there is no go in PATH: ' +
+      'ToolMissingError: Go 1.26 or newer is needed once to build the control plane, and PATH contains no go: ' +
         'install it from https://go.dev/dl, or let KUBEBUILDER_ASSETS name a folder of ready binaries',
     );
     const old = await ensureBinaries({ env: { ...env, STAND_IN_OLD: 'yes' }, report }).catch(String);

@@ -127,7 +127,7 @@ describe.runIf(process.platform === 'linux')('download of released binaries', ()
       'sums without the archive',
       '/etcd/v4.5.6/SHA256SUMS',
       Buffer.from(''),
-      /SHA256SUMS does not name etcd-v4/,
+      /SHA256SUMS does not contain etcd-v4/,
     ],
     ['a program that is missing', kubernetesPath('kube-apiserver'), undefined, /kube-apiserver: HTTP 404/],
     ['a checksum that is missing', kubernetesPath('kubectl.sha256'), undefined, /kubectl.sha256: HTTP 404/],
