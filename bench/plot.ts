@@ -88,7 +88,7 @@ function ticks(from: number, to: number): readonly number[] {
 function seriesOf(of: readonly Result[]): readonly Series[] {
   const sizes = of.flatMap((result) => result.sizes).toSorted((a, b) => a.upstreams - b.upstreams);
   const rates = [...new Set(sizes.flatMap(({ propagation = [] }) => propagation.map(({ rate }) => rate)))];
-  const colours = ['#1f6feb', '#d1242f', '#8250df', '#1a7f37'];
+  const colors = ['#1f6feb', '#d1242f', '#8250df', '#1a7f37'];
   const who = [
     { of: 'operator', dash: 'none' },
     { of: 'floor', dash: '5 4' },
@@ -99,7 +99,7 @@ function seriesOf(of: readonly Result[]): readonly Series[] {
     who.map(
       ({ of: measured, dash }): Series => ({
         name: `${measured} ${quantile}, ${rate}/s`,
-        color: colours[index % colours.length] ?? '#000',
+        color: colors[index % colors.length] ?? '#000',
         dash,
         points: sizes.flatMap(({ upstreams, propagation = [] }) =>
           propagation

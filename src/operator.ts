@@ -13,7 +13,7 @@ import { type Caches, createCaches } from './kube/caches.ts';
 import { clusterUid } from './kube/cluster-uid.ts';
 import { createEventRecorder, type EventRecorder } from './kube/event-recorder.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
-import { createLeaderElection, guardWrites, type LeaderElection, UNOPPOSED } from './kube/leader.ts';
+import { createLeaderElection, guardWrites, type LeaderElection, NO_LEADER_ELECTION } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import { createPermissionMonitor } from './kube/permissions.ts';
@@ -61,7 +61,7 @@ export async function runOperator(
     checks: readinessChecks(reflectors, permissions, election),
     reflectors,
     isLeader: election.mayWrite,
-    lease: election.standing,
+    lease: election.leaseStatus,
     missing: permissions.missing,
     depths: () => [...(run.controller?.depths() ?? []), ...reporter.depths()],
   });
@@ -164,7 +164,7 @@ function createClusterCaches(
 
 function createElection(transport: KubeTransport, config: Config, log: Logger): LeaderElection {
   const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
-  if (!enabled) return UNOPPOSED;
+  if (!enabled) return NO_LEADER_ELECTION;
   return createLeaderElection({
     transport,
     clock,
@@ -238,19 +238,19 @@ type OperatorStores = ReturnType<typeof createStores>;
 function createStores(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
   const { operatorNamespace, secretNamespaces } = config;
   return {
-    upstreams: caches.follow(resources.upstreams),
-    connections: caches.follow(resources.connections),
-    sets: caches.follow(resources.sets),
-    namespaces: caches.follow(resources.namespaces),
-    secrets: caches.followIn(operatorNamespace, resources.secrets),
+    upstreams: caches.watch(resources.upstreams),
+    connections: caches.watch(resources.connections),
+    sets: caches.watch(resources.sets),
+    namespaces: caches.watch(resources.namespaces),
+    secrets: caches.watchIn(operatorNamespace, resources.secrets),
     certificates: new Map(
-      secretNamespaces.map((namespace) => [namespace, caches.followIn(namespace, resources.certificates)]),
+      secretNamespaces.map((namespace) => [namespace, caches.watchIn(namespace, resources.certificates)]),
     ),
-    services: caches.follow(resources.services),
-    slices: caches.follow(resources.slices),
-    grants: caches.follow(resources.grants),
-    ...(registries === undefined ? {} : { registries: caches.follow(registries) }),
-    ...(config.watchNodes ? { nodes: caches.follow(resources.nodes) } : {}),
-    ...(config.readEndpoints ? { endpoints: caches.follow(resources.endpoints) } : {}),
+    services: caches.watch(resources.services),
+    slices: caches.watch(resources.slices),
+    grants: caches.watch(resources.grants),
+    ...(registries === undefined ? {} : { registries: caches.watch(registries) }),
+    ...(config.watchNodes ? { nodes: caches.watch(resources.nodes) } : {}),
+    ...(config.readEndpoints ? { endpoints: caches.watch(resources.endpoints) } : {}),
   };
 }

@@ -1,5 +1,5 @@
 import { METRICS } from '../api/metrics.ts';
-import type { LeaderElection, LeaseStanding } from '../kube/leader.ts';
+import type { LeaderElection, LeaseStatus } from '../kube/leader.ts';
 import { describePermission, type Permission, type PermissionMonitor } from '../kube/permissions.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -14,7 +14,7 @@ export interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
   readonly reflectors: readonly Reflector[];
   readonly isLeader: () => boolean;
-  readonly lease: () => LeaseStanding | undefined;
+  readonly lease: () => LeaseStatus | undefined;
   readonly missing: () => readonly Permission[];
   readonly depths: () => readonly Sample[];
 }
@@ -23,12 +23,12 @@ export interface OperatorState {
 export function readinessChecks(
   reflectors: readonly Reflector[],
   permissions: Pick<PermissionMonitor, 'problem'>,
-  election: Pick<LeaderElection, 'problem' | 'standing'>,
+  election: Pick<LeaderElection, 'problem' | 'leaseStatus'>,
 ): readonly ReadinessCheck[] {
   return [
     ...reflectors.map(watchCheck),
     { name: 'permissions', problem: () => permissions.problem() },
-    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.standing()) },
+    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.leaseStatus()) },
   ];
 }
 
@@ -83,10 +83,10 @@ export function stateOf({ reflectors, isLeader, lease, depths }: OperatorState):
 }
 
 /** The note at the `lease` check of `/readyz`: a standby replica is ready although it is idle. */
-function leaseNote(standing: LeaseStanding | undefined): string | undefined {
-  if (standing === undefined) return undefined;
-  const { role, lease } = standing;
-  if (standing.role === 'standby') return `standby, waiting for ${standing.waitsFor}`;
+function leaseNote(status: LeaseStatus | undefined): string | undefined {
+  if (status === undefined) return undefined;
+  const { role, lease } = status;
+  if (status.role === 'standby') return `standby, waiting for ${status.waitsFor}`;
   return role === 'leader' ? `leader, holds Lease ${lease}` : `lost Lease ${lease}, shutting down`;
 }
 

@@ -22,9 +22,9 @@ export interface CachesOptions {
 /** Creates the store and the reflectors of each watched kind. */
 export interface Caches {
   /** Watches a kind: in the whole cluster, or in every watched namespace if the kind is namespaced. */
-  follow<T extends Stored>(kind: FollowedResource<T>): StoreView<T>;
+  watch<T extends Stored>(kind: FollowedResource<T>): StoreView<T>;
   /** Watches a kind in one namespace. */
-  followIn<T extends Stored>(namespace: string, kind: FollowedResource<T>): StoreView<T>;
+  watchIn<T extends Stored>(namespace: string, kind: FollowedResource<T>): StoreView<T>;
   /** One per watched collection. The caller starts them. */
   readonly reflectors: readonly Reflector[];
 }
@@ -40,7 +40,7 @@ export function createCaches(options: CachesOptions): Caches {
   const { transport, clock, random, namespaces } = options;
   const reflectors: Reflector[] = [];
 
-  const followCollection = <T extends Stored>(
+  const watchCollection = <T extends Stored>(
     { group, version, plural, indexes, query = {}, ...kind }: FollowedResource<T>,
     namespace: string | undefined,
   ): StoreView<T> => {
@@ -78,12 +78,12 @@ export function createCaches(options: CachesOptions): Caches {
 
   return {
     reflectors,
-    follow(kind) {
-      if (kind.scope === 'Cluster' || namespaces.length === 0) return followCollection(kind, undefined);
+    watch(kind) {
+      if (kind.scope === 'Cluster' || namespaces.length === 0) return watchCollection(kind, undefined);
       return createMultiNamespaceCache(
-        new Map(namespaces.map((namespace) => [namespace, followCollection(kind, namespace)])),
+        new Map(namespaces.map((namespace) => [namespace, watchCollection(kind, namespace)])),
       );
     },
-    followIn: (namespace, kind) => followCollection(kind, namespace),
+    watchIn: (namespace, kind) => watchCollection(kind, namespace),
   };
 }

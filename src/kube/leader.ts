@@ -25,7 +25,7 @@ export interface LeaderElection {
   /** Why this process can be neither leader nor standby. Undefined as long as it can. */
   problem(): string | undefined;
   /** The current leader, and what this process waits for if it is a standby. Undefined without leader election. */
-  standing(): LeaseStanding | undefined;
+  leaseStatus(): LeaseStatus | undefined;
   /**
    * Waits until this process is the leader, then runs `work` and renews the lease until `work` ends.
    *
@@ -38,7 +38,7 @@ export interface LeaderElection {
   run(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
-export type LeaseStanding = {
+export type LeaseStatus = {
   /** Namespace and name. */
   readonly lease: string;
   readonly identity: string;
@@ -75,10 +75,10 @@ export class NotLeaderError extends Error {
 }
 
 /** For a single replica without leader election: it may always write. */
-export const UNOPPOSED: LeaderElection = {
+export const NO_LEADER_ELECTION: LeaderElection = {
   mayWrite: () => true,
   problem: () => undefined,
-  standing: () => undefined,
+  leaseStatus: () => undefined,
   run: (work, signal) => work(signal),
 };
 
@@ -116,7 +116,7 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
   return {
     mayWrite: () => election.mayWrite(),
     problem: () => election.problem(),
-    standing: () => election.standing(),
+    leaseStatus: () => election.leaseStatus(),
     run: (work, signal) => election.run(work, signal),
   };
 }
@@ -164,7 +164,7 @@ class LeaseElection {
     return aborted ? (reason as Error).message : undefined;
   }
 
-  standing(): LeaseStanding {
+  leaseStatus(): LeaseStatus {
     const { namespace, leaseName, identity } = this.#options;
     const about = { lease: `${namespace}/${leaseName}`, identity };
     if (this.mayWrite()) return { ...about, role: 'leader', holder: identity };

@@ -52,7 +52,7 @@ export class LeaseObserver {
     return this.#isFree(observed);
   }
 
-  /** What a standby waits for, as the rest of `waits for ...`. */
+  /** What a standby waits for, as the rest of `waiting for ...`. */
   waitsFor(): string {
     const { namespace, leaseName, identity } = this.#options;
     if (this.#last === undefined) return `the API server to return Lease ${namespace}/${leaseName}`;

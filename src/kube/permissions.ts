@@ -61,9 +61,9 @@ const REVIEW_TIMEOUT_MS = 10_000;
 const MAX_CONCURRENT_REVIEWS = 16;
 
 /**
- * `needless`: not granted and not needed, because the kind is not installed. `unknown`: the authorizer could not decide.
+ * `notNeeded`: not granted and not needed, because the kind is not installed. `unknown`: the authorizer could not decide.
  */
-export type Review = 'granted' | 'missing' | 'needless' | 'unknown';
+export type Review = 'granted' | 'missing' | 'notNeeded' | 'unknown';
 
 /** Asks the API server whether the transport's user has `permission`. Rejects with `KubeApiError`. */
 async function reviewPermission(
@@ -89,7 +89,7 @@ async function reviewPermission(
   const failed = typeof status?.evaluationError === 'string' && status.evaluationError !== '';
   if (typeof status?.allowed !== 'boolean' || failed) return 'unknown';
   if (permission.optional !== true) return 'missing';
-  return (await isServed(transport, { group, plural: resource }, signal)) ? 'missing' : 'needless';
+  return (await isServed(transport, { group, plural: resource }, signal)) ? 'missing' : 'notNeeded';
 }
 
 /** One result for each of `permissions`, in the same order. */

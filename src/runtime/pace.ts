@@ -29,7 +29,7 @@ export class Pace implements Disposable {
   }
 
   /** Calls `changed` whenever `isSlow` changes. */
-  follow(changed: () => void): void {
+  onChange(changed: () => void): void {
     this.#listeners.push(changed);
   }
 

@@ -72,7 +72,7 @@ export class WorkQueue {
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
-    options.pace?.follow(() => {
+    options.pace?.onChange(() => {
       for (const [name, lane] of this.#lanes) this.#adjust(name, lane);
     });
   }

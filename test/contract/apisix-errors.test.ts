@@ -542,7 +542,7 @@ describe('a request without a response', () => {
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
   const LIST = 'has more than 48 MiB of upstreams, which exceeds the limit of the operator: delete unused';
   const ANSWER =
-    'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl is the address of the Admin API';
+    'sent an answer larger than 16 MiB: check that spec.apisix.adminUrl is the address of the Admin API';
 
   it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [

@@ -327,10 +327,10 @@ describe('check', () => {
       });
       await says('older than this version of the operator: spec.limits missing', INSTALL);
       await serve((properties) => {
-        properties['colour'] = { type: 'string' };
+        properties['color'] = { type: 'string' };
       });
       await says(
-        'newer than this version of the operator: spec.colour unknown',
+        'newer than this version of the operator: spec.color unknown',
         'Run the version of the operator that installed the CRD.',
       );
       await serve((properties) => {

@@ -60,7 +60,7 @@ it('follows client certificates in secretNamespaces, for old and new gateway ver
     eventually(async () => expect(await verdict(work, 'web', type)).toContain(text));
 
   // The operator reads no Secret outside secretNamespaces, and writes no upstream while the Secret is missing.
-  await says(blog, 'ResolvedRefs', `secretNamespaces of the operator's configuration does not name`);
+  await says(blog, 'ResolvedRefs', `secretNamespaces in the operator's configuration does not include`);
   await says(blog, 'ResolvedRefs', 'False/RefNotPermitted');
   await says(
     shop,

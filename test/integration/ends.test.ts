@@ -128,7 +128,9 @@ describe('deleting a namespace', () => {
     await eventually(async () => {
       const notes = await told('routed-end');
       expect(notes).toContainEqual(expect.stringMatching(`^Orphaned: .*${id} stays in the gateway.*route`));
-      expect(notes).toContainEqual(expect.stringMatching(`^InUse: Upstream ${id} .*route \\[shop\\]`));
+      expect(notes).toContainEqual(
+        expect.stringMatching(`^InUse: Cannot delete upstream ${id}, .*route \\[shop\\]`),
+      );
     }, PATIENT);
     // The Service was deleted with the namespace, so the upstream has no nodes.
     expect(hostsOf(gateway, id)).toEqual([]);

@@ -111,7 +111,7 @@ describe('references into another namespace', () => {
     await upstream('web', toBlog('web'));
     await upstream('spelled', { serviceName: `${blog.namespace}/web:http` });
     const message = await says('web', 'Ready', 'False', 'RefNotPermitted');
-    expect(message).toContain('install the CRDs of the Gateway API, then create one in namespace');
+    expect(message).toContain('install the Gateway API CRDs, then create one in namespace');
     expect(await says('spelled', 'ResolvedRefs', 'False', 'RefNotPermitted')).toBe(message);
     expect(gateway.ids('upstreams')).toEqual([]);
     expect(await operator.readyz()).toMatchObject({ status: 200 });
@@ -241,7 +241,9 @@ describe('references into another namespace', () => {
     await removeReferenceGrants(cluster);
     await holds('several', ['10.1.0.1']);
     await eventually(async () => {
-      expect((await shop.condition('web', 'ResolvedRefs'))?.message).toContain('install the CRDs');
+      expect((await shop.condition('web', 'ResolvedRefs'))?.message).toContain(
+        'install the Gateway API CRDs',
+      );
     }, APPEARS);
     expect(await operator.readyz()).toMatchObject({ status: 200 });
   });

@@ -75,7 +75,7 @@ class Site {
     return (lease?.['spec'] ?? {}) as LeaseSpec;
   }
 
-  async programme(name: string, address: string): Promise<void> {
+  async program(name: string, address: string): Promise<void> {
     await this.work.service(name);
     await this.work.endpoints(name, [address]);
     await this.work.upstream(name, {
@@ -154,7 +154,7 @@ describe('several replicas', () => {
     await leads(first);
     const second = await site.start('second', NEVER_EXPIRES);
     await standsBy(second);
-    for (let n = 1; n <= 5; n += 1) await site.programme(`s${n}`, `10.1.0.${n}`);
+    for (let n = 1; n <= 5; n += 1) await site.program(`s${n}`, `10.1.0.${n}`);
     await eventually(async () =>
       expect(await site.work.condition('s5', 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' }),
     );
@@ -189,7 +189,7 @@ describe('several replicas', () => {
     const site = await openSite();
     const first = await site.start('first', NEVER_EXPIRES);
     await leads(first);
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     const second = await site.start('second', NEVER_EXPIRES);
     await standsBy(second);
 
@@ -225,7 +225,7 @@ describe('several replicas', () => {
     const site = await openSite();
     const first = await site.start('first', EXPIRES_FAST);
     await leads(first);
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     const second = await site.start(
       'second',
       { ...EXPIRES_FAST, retryPeriod: '5s' },
@@ -262,7 +262,7 @@ describe('several replicas', () => {
     const names = Array.from({ length: 10 }, (_, n) => `s${n}`);
     const first = await site.start('first', EXPIRES);
     await leads(first);
-    for (const name of names) await site.programme(name, '10.1.0.1');
+    for (const name of names) await site.program(name, '10.1.0.1');
     await eventually(async () => {
       for (const name of names)
         expect(await site.work.condition(name, 'Ready')).toMatchObject({ status: 'True' });
@@ -315,7 +315,7 @@ describe('several replicas', () => {
     const site = await openSite();
     const only = await site.start('only', SELDOM_RENEWS);
     await leads(only);
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     await eventually(async () =>
       expect(await site.work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
     );
@@ -336,7 +336,7 @@ describe('several replicas', () => {
     const replicas = [await site.start('a', NEVER_EXPIRES)];
     await leads(replicas[0] as Operator);
     replicas.push(await site.start('b', NEVER_EXPIRES));
-    await site.programme('web', '10.0.0.0');
+    await site.program('web', '10.0.0.0');
 
     const addresses = ['10.0.0.0'];
     let rolled = false;
@@ -386,7 +386,7 @@ describe('several replicas', () => {
         expect(renewTime > before.renewTime).toBe(true);
       });
     }
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     expect(site.reigns()).toEqual(['first']);
     expect(second.output()).not.toContain('"msg":"became the leader"');
   });
@@ -404,7 +404,7 @@ describe('several replicas', () => {
   it('write without a Lease if leader election is off', async () => {
     const site = await openSite();
     const only = await site.start('only', { enabled: false });
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     expect(site.reigns()).toEqual(['only']);
     expect(await site.work.get(site.leasePath)).toBeUndefined();
     expect(await only.stop()).toBe(0);

@@ -170,7 +170,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     const manifests = [
       upstream({ backends }),
       upstream({ backends, retries: null, removalGuard: { holdFor: null } }),
-      upstream({ backends, colour: 'red' }),
+      upstream({ backends, color: 'red' }),
       upstream({ backends: [{ serviceRef: { name: 'web', port: 80, prot: 'x' } }] }),
       upstream({ backends: [] }),
       upstream({ backends: [{ ...backends[0], serviceName: 'shop/web:http' }] }),
@@ -251,9 +251,9 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
       stdout: '',
       stderr: expect.stringContaining('none.yaml cannot be read: ENOENT'),
     });
-    expect(await run('--colour', 'red')).toMatchObject({
+    expect(await run('--hue', 'red')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('--colour'),
+      stderr: expect.stringContaining('--hue'),
     });
     await cluster.kubectl(['patch', 'gwc/default', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
     for (const name of ['web', 'lost', 'watched']) {

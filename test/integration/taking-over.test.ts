@@ -206,7 +206,9 @@ describe('foreign upstreams', () => {
       }),
     );
     await adoption('Allow');
-    expect(await programmed('cms', 'False', 'NotOwned')).toContain('since it holds retries, which the spec');
+    expect(await programmed('cms', 'False', 'NotOwned')).toContain(
+      'has fields that the spec does not set (retries)',
+    );
     expect(held('cms')).toMatchObject(made);
     await shop.patch(shop.upstreamPath('cms'), { spec: { retries: 3 } });
     await programmed('cms', 'True', 'Programmed');

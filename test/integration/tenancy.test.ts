@@ -15,7 +15,7 @@ import {
 
 const cluster = await sharedControlPlane();
 
-interface Labelled {
+interface Labeled {
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -72,9 +72,9 @@ describe('tenants', () => {
       return condition?.message;
     });
   const hosts = (id: string) => hostsOf(gateway, id);
-  const ownerIn = ({ labels }: Labelled) =>
+  const ownerIn = ({ labels }: Labeled) =>
     `${labels['gatewayupstream.dev/namespace']}/${labels['gatewayupstream.dev/name']}`;
-  const ownerOf = (id: string) => ownerIn(gateway.get('upstreams', id) as unknown as Labelled);
+  const ownerOf = (id: string) => ownerIn(gateway.get('upstreams', id) as unknown as Labeled);
 
   beforeAll(async () => {
     await installCrds(cluster);
@@ -97,9 +97,9 @@ describe('tenants', () => {
   });
 
   it('are allowed by name, expression or label, unless notMatch excludes them', async () => {
-    const [matched, labelled, refused, other] = await Promise.all([
+    const [matched, labeled, refused, other] = await Promise.all([
       tenant('my'),
-      tenant('labelled', { team: 'a' }),
+      tenant('labeled', { team: 'a' }),
       tenant('not', { team: 'a' }),
       tenant('other', { team: 'b' }),
     ]);
@@ -109,8 +109,8 @@ describe('tenants', () => {
       selector: { matchLabels: { team: 'a' } },
       notMatch: ['not-[0-9a-f]+'],
     });
-    for (const work of [shop, matched, labelled, refused, other]) await upstream(work, 'union');
-    for (const work of [shop, matched, labelled]) await ready(work, 'union', 'True', 'Ready');
+    for (const work of [shop, matched, labeled, refused, other]) await upstream(work, 'union');
+    for (const work of [shop, matched, labeled]) await ready(work, 'union', 'True', 'Ready');
     for (const work of [refused, other]) {
       await ready(work, 'union', 'False', 'NamespaceNotAllowed');
       expect(gateway.get('upstreams', `${work.namespace}.union`)).toBeUndefined();
@@ -143,17 +143,17 @@ describe('tenants', () => {
     await allow({
       selector: { matchLabels: null, matchExpressions: [{ key: 'tier', operator: 'In', values: ['edge'] }] },
     });
-    await upstream(blog, 'labelled');
-    const id = `${blog.namespace}.labelled`;
-    await ready(blog, 'labelled', 'False', 'NamespaceNotAllowed');
+    await upstream(blog, 'labeled');
+    const id = `${blog.namespace}.labeled`;
+    await ready(blog, 'labeled', 'False', 'NamespaceNotAllowed');
     expect(hosts(id)).toBeUndefined();
     await label(blog, { tier: 'edge' });
-    await ready(blog, 'labelled', 'True', 'Ready');
+    await ready(blog, 'labeled', 'True', 'Ready');
     expect(hosts(id)).toEqual(['10.4.0.1', '10.4.0.2']);
     await label(blog, { tier: 'inner' });
     await eventually(() => expect(hosts(id)).toEqual([]));
-    await ready(blog, 'labelled', 'False', 'NamespaceNotAllowed');
-    expect(await blog.condition('labelled', 'RemovalHeld')).toBeUndefined();
+    await ready(blog, 'labeled', 'False', 'NamespaceNotAllowed');
+    expect(await blog.condition('labeled', 'RemovalHeld')).toBeUndefined();
     await label(blog, { tier: 'edge' });
     await eventually(() => expect(hosts(id)).toEqual(['10.4.0.1', '10.4.0.2']));
     await label(blog, { tier: null });
@@ -182,7 +182,7 @@ describe('tenants', () => {
     }
     const writers = gateway.requests
       .filter(({ method, path }) => method === 'PUT' && path.endsWith('/shared-by-label'))
-      .map(({ body }) => ownerIn(JSON.parse(body ?? '{}') as Labelled));
+      .map(({ body }) => ownerIn(JSON.parse(body ?? '{}') as Labeled));
     expect(new Set(writers)).toEqual(new Set([`${blog.namespace}/younger`]));
   });
 

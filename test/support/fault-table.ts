@@ -717,7 +717,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UnsupportedField'),
     message:
-      'spec.tls.verify cannot be used, since APISIX 3.13.0 ignores this field and does not verify the certificates of nodes (changed in 3.19.0): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+      "spec.tls.verify cannot be used because APISIX 3.13.0 ignores this field and does not verify the certificates of nodes (changed in 3.19.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
   },
   {
     symptom: 'Gateway rejects the upstream (400)',

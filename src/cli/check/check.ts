@@ -121,7 +121,7 @@ async function checkPermissions(
     switch (answer?.value) {
       case 'granted':
         return fine(name, 'granted');
-      case 'needless':
+      case 'notNeeded':
         return fine(name, 'not granted and not needed, because the API server does not serve this resource');
       case 'missing': {
         const remedy = 'run gateway-upstream-operator install or helm upgrade to restore it';

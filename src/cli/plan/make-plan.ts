@@ -15,7 +15,7 @@ import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
 import { conflictsOf } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
-import type { GatewayLook, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
+import type { GatewayListing, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
 import { withoutSecrets } from './without-secrets.ts';
 
 /** The changes that `run` would make for this cluster and these gateways. Pure. */
@@ -46,10 +46,10 @@ export function makePlan(input: PlanInput): Plan {
     },
     gateways: [...gateways]
       .map(
-        ([connection, look]): PlannedGateway =>
-          look.kind === 'listed'
+        ([connection, listing]): PlannedGateway =>
+          listing.kind === 'listed'
             ? { connection, known: true }
-            : { connection, known: false, message: look.message },
+            : { connection, known: false, message: listing.message },
       )
       .sort((a, b) => compareText(a.connection, b.connection)),
     upstreams: shown,
@@ -66,12 +66,14 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
     conflicts: conflictsOf(stores),
     source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
     contentOf: (connection, id) => {
-      const look = gateways.get(connection);
-      return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
+      const listing = gateways.get(connection);
+      return listing?.kind === 'listed'
+        ? { known: true, observed: listing.upstreams.get(id) }
+        : { known: false };
     },
     gatewayInfo: ({ name }) => {
-      const look = gateways.get(name);
-      return look?.kind === 'listed' ? look.info : {};
+      const listing = gateways.get(name);
+      return listing?.kind === 'listed' ? listing.info : {};
     },
     recall: () => undefined,
     now: () => now,
@@ -81,9 +83,9 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
 function planObject(
   snapshot: Snapshot,
   object: GatewayUpstream,
-  look: GatewayLook | undefined,
+  listing: GatewayListing | undefined,
 ): PlannedUpstream {
-  if (object.deletionTimestamp !== undefined) return planDeletedObject(snapshot, object, look);
+  if (object.deletionTimestamp !== undefined) return planDeletedObject(snapshot, object, listing);
   const evaluation = buildDesired(snapshot, object);
   if (evaluation.kind === 'refused') {
     return {
@@ -92,15 +94,15 @@ function planObject(
       conditions: [{ type: 'Accepted', ...evaluation.accepted }],
     };
   }
-  if (look?.kind !== 'listed') return unknown(object, evaluation.id);
-  return planEvaluated(snapshot, object, evaluation, look);
+  if (listing?.kind !== 'listed') return unknown(object, evaluation.id);
+  return planEvaluated(snapshot, object, evaluation, listing);
 }
 
 function planEvaluated(
   snapshot: Snapshot,
   object: GatewayUpstream,
   evaluation: Extract<DesiredState, { kind: 'evaluated' }>,
-  { upstreams, canonical: canonicalOf }: Extract<GatewayLook, { kind: 'listed' }>,
+  { upstreams, canonical: canonicalOf }: Extract<GatewayListing, { kind: 'listed' }>,
 ): PlannedUpstream {
   const { id, accepted, spec, backends } = evaluation;
   const observed = upstreams.get(id);
@@ -120,7 +122,7 @@ function planEvaluated(
       ? {}
       : {
           held: {
-            nodes: guard.held.map((node) => ({ ...node, why: reasons.gone(node) })),
+            nodes: guard.held.map((node) => ({ ...node, why: reasons.removed(node) })),
             since: kubeTime(guard.since),
             ...(guard.until === undefined ? {} : { until: kubeTime(guard.until) }),
           },
@@ -159,7 +161,7 @@ function planEvaluated(
 function planDeletedObject(
   snapshot: Snapshot,
   object: GatewayUpstream,
-  look: GatewayLook | undefined,
+  listing: GatewayListing | undefined,
 ): PlannedUpstream {
   const entry = emptyEntry(object);
   const deletion = deletionFor(snapshot, object);
@@ -171,8 +173,8 @@ function planDeletedObject(
   if (deletion.kind === 'left') {
     return { ...named, why: `The object is being deleted, and its upstream is retained: ${deletion.why}` };
   }
-  if (look?.kind !== 'listed') return unknown(object, deletion.id);
-  const observed = look.upstreams.get(deletion.id);
+  if (listing?.kind !== 'listed') return unknown(object, deletion.id);
+  const observed = listing.upstreams.get(deletion.id);
   const change = planDeletion(snapshot, object, deletion, observed);
   switch (change.kind) {
     case 'none':
@@ -221,11 +223,11 @@ function markChanges(
 function planOrphans(
   snapshot: Snapshot,
   { name: connection, status }: GatewayConnection,
-  look: GatewayLook | undefined,
+  listing: GatewayListing | undefined,
 ): readonly PlannedUpstream[] {
-  if (look?.kind !== 'listed') return [];
+  if (listing?.kind !== 'listed') return [];
   const retained = new Set([...(status?.leftBehind ?? []), ...retainedIds(snapshot, connection)]);
-  return [...look.upstreams.values()]
+  return [...listing.upstreams.values()]
     .filter(
       (observed) => !retained.has(observed.id) && belongingOf(snapshot, connection, observed) === 'orphaned',
     )

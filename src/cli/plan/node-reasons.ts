@@ -11,27 +11,27 @@ export interface NodeReasons {
   /** Undefined if only the weight or the priority changes. */
   readonly of: (change: NodeChange) => string | undefined;
   /** Why a node in the gateway is no longer desired. */
-  readonly gone: (node: UpstreamNode) => string;
+  readonly removed: (node: UpstreamNode) => string;
 }
 
 /** What is known about hosts from the backends of an object. */
 interface KnownHosts {
   readonly listed: ReadonlyMap<string, readonly { readonly endpoint: Endpoint; readonly service: string }[]>;
   /** Hosts that represent the endpoints of a Service, such as nodes or load balancers. */
-  readonly proxies: ReadonlyMap<string, { readonly used: string; readonly gone: string }>;
+  readonly proxies: ReadonlyMap<string, { readonly used: string; readonly removed: string }>;
   readonly services: readonly string[];
   readonly problems: readonly string[];
 }
 
 export function createNodeReasons(accepted: Verdict, backends: readonly ResolvedBackend[]): NodeReasons {
   const hosts = hostsOf(backends);
-  const gone = (node: UpstreamNode) => whyGone(hosts, accepted, node);
+  const removed = (node: UpstreamNode) => whyRemoved(hosts, accepted, node);
   return {
-    gone,
+    removed,
     of(change) {
       switch (change.kind) {
         case 'remove':
-          return gone(change.node);
+          return removed(change.node);
         case 'change':
           return undefined;
         case 'add':
@@ -45,7 +45,7 @@ export function createNodeReasons(accepted: Verdict, backends: readonly Resolved
 
 function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
   const listed = new Map<string, { readonly endpoint: Endpoint; readonly service: string }[]>();
-  const proxies = new Map<string, { readonly used: string; readonly gone: string }>();
+  const proxies = new Map<string, { readonly used: string; readonly removed: string }>();
   const services: string[] = [];
   const problems: string[] = [];
   for (const backend of backends) {
@@ -67,14 +67,14 @@ function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
   return { listed, proxies, services, problems };
 }
 
-function whyGone(
+function whyRemoved(
   { listed, proxies, services, problems }: KnownHosts,
   accepted: Verdict,
   { host }: UpstreamNode,
 ): string {
   if (accepted.status !== 'True') return 'the object is not accepted';
   const place = proxies.get(host);
-  if (place !== undefined) return place.gone;
+  if (place !== undefined) return place.removed;
   const found = listed.get(host) ?? [];
   const [first] = found;
   if (first === undefined) {
@@ -109,11 +109,11 @@ const UNUSED: Readonly<Record<JudgedNode['state'], string>> = {
 function placesOf(
   backend: Extract<ResolvedBackend, { found: unknown }>,
   service: string,
-): readonly (readonly [host: string, why: { readonly used: string; readonly gone: string }])[] {
+): readonly (readonly [host: string, why: { readonly used: string; readonly removed: string }])[] {
   const { found, via = { kind: 'endpoints' } } = backend;
   if (found.state === 'external') {
     const why = `external name of ${service}`;
-    return [[found.host, { used: why, gone: why }]];
+    return [[found.host, { used: why, removed: why }]];
   }
   switch (via.kind) {
     case 'endpoints':
@@ -122,10 +122,10 @@ function placesOf(
       return via.nodes.flatMap(({ host, node: { name }, state }) =>
         host === undefined
           ? []
-          : [[host, { used: `node ${name}, for ${service}`, gone: `node ${name} ${UNUSED[state]}` }]],
+          : [[host, { used: `node ${name}, for ${service}`, removed: `node ${name} ${UNUSED[state]}` }]],
       );
     case 'front': {
-      const why = { used: `address of ${service}`, gone: `no endpoint of ${service} is in use` };
+      const why = { used: `address of ${service}`, removed: `no endpoint of ${service} is in use` };
       return via.hosts.map((host) => [host, why]);
     }
     default:

@@ -3,7 +3,7 @@ import type { KubeTransport } from '../../kube/transport.ts';
 import { objectIn, textIn } from '../../runtime/json.ts';
 import { admit } from './admit.ts';
 import { expandSets } from './expand-sets.ts';
-import { lookAtGateways, looksIn } from './gateway-looks.ts';
+import { listGateways, parseListings } from './gateway-listings.ts';
 import { type RawObjects, storesOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 import type { PlanInput } from './planned.ts';
@@ -110,8 +110,8 @@ async function inputOf(
   }
   const gateways =
     gatewayState === undefined
-      ? await lookAtGateways(catalog.vendor, stores, access, signal)
-      : looksIn(catalog.vendor, await readDocument(gatewayState), gatewayState, [
+      ? await listGateways(catalog.vendor, stores, access, signal)
+      : parseListings(catalog.vendor, await readDocument(gatewayState), gatewayState, [
           ...stores.connections.list(),
         ]);
   return { catalog, stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now };

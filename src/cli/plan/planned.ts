@@ -7,7 +7,7 @@ import type { Verdict } from '../../model/verdict.ts';
 import type { Stores } from './kinds.ts';
 
 /** The upstreams of a gateway, or why they could not be read. */
-export type GatewayLook =
+export type GatewayListing =
   | {
       readonly kind: 'listed';
       readonly canonical: GatewayFormat['canonical'];
@@ -25,7 +25,7 @@ export interface PlanInput {
   readonly onlyNamespaces: readonly string[];
   readonly clusterId: string;
   /** By connection. */
-  readonly gateways: ReadonlyMap<string, GatewayLook>;
+  readonly gateways: ReadonlyMap<string, GatewayListing>;
   /** Objects to show: `NAMESPACE` or `NAMESPACE/NAME`. Empty: all. */
   readonly only: readonly string[];
   /** Wall clock, milliseconds. */

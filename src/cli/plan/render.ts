@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { Document, stringify } from 'yaml';
 import { formatPlace, nodeLine } from '../../decide/diff.ts';
-import type { GatewayLook, Plan, PlannedUpstream } from './planned.ts';
+import type { GatewayListing, Plan, PlannedUpstream } from './planned.ts';
 import type { TakeOver } from './take-over.ts';
 
 export type PlanOutput = 'text' | 'json' | 'yaml';
@@ -31,10 +31,10 @@ export function planExitCode({ summary, gateways }: Plan): 0 | 1 | 2 {
 /** One YAML document per upstream that can be taken over, with notes as comments. */
 export function renderTakeOvers(
   all: readonly TakeOver[],
-  gateways: ReadonlyMap<string, GatewayLook>,
+  gateways: ReadonlyMap<string, GatewayListing>,
 ): string {
-  const unknown = [...gateways].flatMap(([connection, look]) =>
-    look.kind === 'failed' ? [`# GatewayConnection ${connection}: ${plain(look.message)}\n`] : [],
+  const unknown = [...gateways].flatMap(([connection, listing]) =>
+    listing.kind === 'failed' ? [`# GatewayConnection ${connection}: ${plain(listing.message)}\n`] : [],
   );
   const documents = all.map(({ connection, upstreamId, manifest, notes }) => {
     const title = `Upstream ${upstreamId} of GatewayConnection ${connection}${manifest === undefined ? ' cannot be taken over' : ''}`;

@@ -20,7 +20,7 @@ import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
 import { conflictsOf } from './kinds.ts';
-import type { GatewayLook, PlanInput } from './planned.ts';
+import type { GatewayListing, PlanInput } from './planned.ts';
 
 /** A GatewayUpstream that would take over an upstream, for a person to review and apply. */
 export interface TakeOver {
@@ -56,15 +56,15 @@ export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
   return [...stores.connections.list()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((connection) => {
-      const look = gateways.get(connection.name);
-      if (look?.kind !== 'listed') return [];
-      return [...look.upstreams.values()]
+      const listing = gateways.get(connection.name);
+      if (listing?.kind !== 'listed') return [];
+      return [...listing.upstreams.values()]
         .filter((observed) => {
           const isClaimed = conflicts.contenders(connection.name, observed.id).length > 0;
           return !isClaimed && !isMarked(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))
-        .map((observed) => writer.write(connection, look, observed));
+        .map((observed) => writer.write(connection, listing, observed));
     });
 }
 
@@ -93,7 +93,7 @@ class TakeOverWriter {
 
   write(
     connection: GatewayConnection,
-    { canonical, read }: Extract<GatewayLook, { kind: 'listed' }>,
+    { canonical, read }: Extract<GatewayListing, { kind: 'listed' }>,
     observed: ObservedUpstream,
   ): TakeOver {
     const { catalog, namespace: wanted } = this.#input;

@@ -74,14 +74,14 @@ export async function markUninstalled(
 ): Promise<void> {
   const writer = createObjectWriter(transport);
   for (const [name, change] of Object.entries(STATUS_CHANGES) as [keyof MaintainedObjects, StatusChange][]) {
-    const wanted = new Map(objects[name].map((object) => [object.uid, object]));
-    if (wanted.size === 0) continue;
+    const objectsByUid = new Map(objects[name].map((object) => [object.uid, object]));
+    if (objectsByUid.size === 0) continue;
     const path = resourcePath({ group: GROUP, version: VERSION, plural: change.plural });
     // Raw objects, so that fields that this version does not know are kept.
     const raw = (await listAll(transport, path, {}, signal)) ?? [];
     const rejected: string[] = [];
     for (const object of raw as readonly RawObject[]) {
-      const stored = wanted.get(object.metadata.uid);
+      const stored = objectsByUid.get(object.metadata.uid);
       if (stored === undefined) continue;
       const status = markedStatus(name, object, kubeTime(clock.now()));
       try {

@@ -151,7 +151,7 @@ async function deleteAll(
     const idleMs = now - progress.at;
     if (left.every(isInUse) && idleMs >= IN_USE_TIMEOUT_MS) throw stillInUse(left);
     if (idleMs >= NO_PROGRESS_TIMEOUT_MS || now - begun >= options.timeoutMs)
-      throw stillThere(left, now - begun);
+      throw notDeleted(left, now - begun);
     await clock.sleep(POLL_MS, signal);
   }
   print('The operator deleted all upstreams.');
@@ -174,7 +174,7 @@ function stillInUse(left: readonly GatewayUpstream[]): InstallError {
   );
 }
 
-function stillThere(left: readonly GatewayUpstream[], waitedMs: number): InstallError {
+function notDeleted(left: readonly GatewayUpstream[], waitedMs: number): InstallError {
   const [first] = left;
   const why = first === undefined ? undefined : conditionOf(first, 'Ready')?.message;
   return new InstallError(

@@ -8,7 +8,7 @@ const contender = (key: string, creationTimestamp: string): Contender => {
   const [namespace = '', name = ''] = key.split('/');
   return { namespace, name, creationTimestamp };
 };
-const labelled = (namespace: string, name: string): ObservedUpstream => ({
+const labeled = (namespace: string, name: string): ObservedUpstream => ({
   id: 'x',
   ...observedLabels(
     ownerLabels({ cluster: 'c1', connection: 'default', namespace, name }, { orphan: false }),
@@ -16,7 +16,7 @@ const labelled = (namespace: string, name: string): ObservedUpstream => ({
   nodes: [],
   canonical: '',
 });
-const unlabelled: ObservedUpstream = { id: 'x', labels: {}, nodes: [], canonical: '' };
+const unlabeled: ObservedUpstream = { id: 'x', labels: {}, nodes: [], canonical: '' };
 
 const OLD = '2026-01-01T00:00:00Z';
 const NEW = '2026-01-01T00:00:01Z';
@@ -42,25 +42,25 @@ describe('winnerOf', () => {
     [
       'the object that the gateway names, even if it is younger',
       [contender('a/a', OLD), contender('b/b', NEW)],
-      labelled('b', 'b'),
+      labeled('b', 'b'),
       'b/b',
     ],
     [
       'the object that the gateway names by the hash of a long name',
       [contender('a/a', OLD), contender(`b/${long}`, NEW)],
-      labelled('b', long),
+      labeled('b', long),
       `b/${long}`,
     ],
     [
       'the oldest if the gateway names an object that no longer asks for the id',
       [contender('a/a', NEW), contender('b/b', OLD)],
-      labelled('c', 'c'),
+      labeled('c', 'c'),
       'b/b',
     ],
     [
       'the oldest if the gateway names no object',
       [contender('undefined/undefined', NEW), contender('b/b', OLD)],
-      unlabelled,
+      unlabeled,
       'b/b',
     ],
   ])('is %s', (_, contenders, observed, expected) => {

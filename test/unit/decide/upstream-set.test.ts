@@ -34,10 +34,10 @@ const service = (extra: Partial<SetService> = {}): SetService => ({
 const namespace = { name: 'shop', labels: { team: 'shop' } };
 
 describe('selectPorts', () => {
-  const labelled = (spec: Parameters<typeof specOf>[0], one = service()) =>
+  const labeled = (spec: Parameters<typeof specOf>[0], one = service()) =>
     selectPorts(specOf(spec), one, namespace)?.ports.map((port) => [plainName(port), port.port]);
 
-  it.each<[string, Parameters<typeof specOf>[0], ReturnType<typeof labelled>]>([
+  it.each<[string, Parameters<typeof specOf>[0], ReturnType<typeof labeled>]>([
     [
       'selects every port by default',
       {},
@@ -72,13 +72,13 @@ describe('selectPorts', () => {
       [['web-http', 'http']],
     ],
   ])('%s', (_, spec, expected) => {
-    expect(labelled(spec)).toEqual(expected);
+    expect(labeled(spec)).toEqual(expected);
   });
 
   it('references a port by number if it has no name, or a name that serviceRef does not accept', () => {
     const ports = [tcp('a-very-long-port-name', 8080), tcp('8443', 8443)];
-    expect(labelled({}, service({ ports: [tcp('', 80)] }))).toEqual([['web-80', 80]]);
-    expect(labelled({}, service({ ports }))).toEqual([
+    expect(labeled({}, service({ ports: [tcp('', 80)] }))).toEqual([['web-80', 80]]);
+    expect(labeled({}, service({ ports }))).toEqual([
       ['web-a-very-long-port-name', 8080],
       ['web-8443', 8443],
     ]);

@@ -6,8 +6,8 @@ import {
   guardWrites,
   type LeaderElection,
   LeaseLostError,
+  NO_LEADER_ELECTION,
   NotLeaderError,
-  UNOPPOSED,
 } from '../../../src/kube/leader.ts';
 import type { KubeTransport, RequestSettings, SendRequest } from '../../../src/kube/transport.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
@@ -242,7 +242,7 @@ describe('leader election', () => {
     const clock = createTestClock();
     api.set(held('other', { leaseDurationSeconds: 20 }));
     const me = await start(api, clock);
-    expect(me.election.standing()).toEqual({
+    expect(me.election.leaseStatus()).toEqual({
       lease: 'ops/operator',
       identity: 'me',
       role: 'standby',
@@ -251,19 +251,19 @@ describe('leader election', () => {
     });
     api.set(held(''));
     await clock.advance(RETRY_MS);
-    expect(me.election.standing()).toMatchObject({ role: 'leader', holder: 'me' });
+    expect(me.election.leaseStatus()).toMatchObject({ role: 'leader', holder: 'me' });
     me.stop();
     me.finish();
     await me.outcome;
-    expect(me.election.standing()).toMatchObject({ role: 'ended' });
-    expect(UNOPPOSED.standing()).toBeUndefined();
+    expect(me.election.leaseStatus()).toMatchObject({ role: 'ended' });
+    expect(NO_LEADER_ELECTION.leaseStatus()).toBeUndefined();
   });
 
   it('reports that it waits for the API server until it has read the Lease', async () => {
     const api = new Api();
     api.fault = () => Promise.reject(new KubeApiError('no answer'));
     const me = await start(api, createTestClock());
-    expect(me.election.standing()).toMatchObject({
+    expect(me.election.leaseStatus()).toMatchObject({
       role: 'standby',
       waitsFor: 'the API server to return Lease ops/operator',
     });
@@ -443,7 +443,7 @@ describe('leader election', () => {
     answer();
     await clock.advance(0);
     expect(me.election.mayWrite()).toBe(false);
-    expect(me.election.standing()).toMatchObject({ role: 'ended' });
+    expect(me.election.leaseStatus()).toMatchObject({ role: 'ended' });
     expect(api.calls.at(-1)).toBe('get');
   });
 
@@ -631,7 +631,7 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['another client labelled the Lease', held('me'), ''],
+    ['another client labeled the Lease', held('me'), ''],
     ['another replica acquired the Lease', held('other'), 'other'],
   ])('reads the Lease again before it releases it, after %s', async (_, lease, holder) => {
     const api = new Api();
@@ -692,9 +692,9 @@ describe('leader election', () => {
 
   it('may always write without leader election', async () => {
     const work = vi.fn(() => Promise.resolve());
-    await UNOPPOSED.run(work, new AbortController().signal);
-    expect(UNOPPOSED.mayWrite()).toBe(true);
-    expect(UNOPPOSED.problem()).toBeUndefined();
+    await NO_LEADER_ELECTION.run(work, new AbortController().signal);
+    expect(NO_LEADER_ELECTION.mayWrite()).toBe(true);
+    expect(NO_LEADER_ELECTION.problem()).toBeUndefined();
     expect(work).toHaveBeenCalledTimes(1);
   });
 });

@@ -15,7 +15,7 @@ export interface ModelObject {
 export type Stage = 'first list' | 'second page' | 'watch open' | 'mid-watch' | 'relist';
 
 /** Answers in place of the API server. `respond` sends the regular response. */
-export type Misbehaviour = (response: ServerResponse, respond: () => void) => void;
+export type Misbehavior = (response: ServerResponse, respond: () => void) => void;
 
 /**
  * A model of an API server with one collection. It lists pages of `limit` items, and sends watch events from a
@@ -31,7 +31,7 @@ export interface ModelApiServer extends AsyncDisposable {
 }
 
 export async function startModelApiServer(
-  misbehave: (stage: Stage) => Misbehaviour | undefined,
+  misbehave: (stage: Stage) => Misbehavior | undefined,
 ): Promise<ModelApiServer> {
   const objects = new Map<string, ModelObject>();
   const history: { readonly version: number; readonly type: string; readonly object: ModelObject }[] = [];
@@ -42,9 +42,9 @@ export async function startModelApiServer(
 
   const line = (event: object) => `${JSON.stringify(event)}\n`;
   const answer = (response: ServerResponse, stage: Stage, respond: () => void) => {
-    const misbehaviour = misbehave(stage);
-    if (misbehaviour === undefined) respond();
-    else misbehaviour(response, respond);
+    const misbehavior = misbehave(stage);
+    if (misbehavior === undefined) respond();
+    else misbehavior(response, respond);
   };
   const record = (type: string, object: ModelObject) => {
     const event = { version, type, object };

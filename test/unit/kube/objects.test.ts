@@ -80,7 +80,7 @@ describe.each(Object.entries(transforms))('%s', (_name, transform) => {
 describe('transformGatewayUpstream', () => {
   const spec = { connectionRef: { name: 'edge' }, backends: [{ serviceRef: { name: 'web', port: 80 } }] };
 
-  const labels = { 'gatewayupstream.dev/set': 'labelled' };
+  const labels = { 'gatewayupstream.dev/set': 'labeled' };
   const owner = (extra: object = {}) => ({
     apiVersion: 'gatewayupstream.dev/v1alpha1',
     kind: 'GatewayUpstreamSet',
@@ -93,11 +93,11 @@ describe('transformGatewayUpstream', () => {
   it.each<[string, object, object | undefined]>([
     ['its controller', { labels, ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid', labels }],
     ['its controller without a label', { ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid' }],
-    ['its label', { labels }, { set: 'labelled', uid: undefined }],
+    ['its label', { labels }, { set: 'labeled', uid: undefined }],
     [
       'its label if its owner is not a controller',
       { labels, ownerReferences: [owner({ controller: false })] },
-      { set: 'labelled' },
+      { set: 'labeled' },
     ],
     ['nothing', {}, undefined],
     [

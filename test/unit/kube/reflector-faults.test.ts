@@ -7,7 +7,7 @@ import type { Stored } from '../../../src/model/store-view.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createInstantClock } from './instant-clock.ts';
-import { type Misbehaviour, type Stage, startModelApiServer } from './model-api-server.ts';
+import { type Misbehavior, type Stage, startModelApiServer } from './model-api-server.ts';
 import { kubeConfigOf } from './scripted-api-server.ts';
 
 interface Thing extends Stored {
@@ -27,9 +27,9 @@ const STAGES = ['first list', 'second page', 'watch open', 'mid-watch', 'relist'
 
 interface Fault {
   /** Response to a list or watch request. */
-  readonly answer: Misbehaviour;
+  readonly answer: Misbehavior;
   /** Sent in an open watch in place of the next event. Default: `answer`. */
-  readonly event?: Misbehaviour;
+  readonly event?: Misbehavior;
   /** Number of consecutive occurrences. */
   readonly times: number;
   /** Whether the reflector reports no error. */
@@ -40,19 +40,19 @@ const status = (code: number, reason: string) =>
   JSON.stringify({ kind: 'Status', status: 'Failure', code, reason, message: `${reason}, on purpose` });
 
 const refuse =
-  (code: number, reason: string, headers: Record<string, string> = {}): Misbehaviour =>
+  (code: number, reason: string, headers: Record<string, string> = {}): Misbehavior =>
   (response) => {
     response.writeHead(code, { 'content-type': 'application/json', ...headers }).end(status(code, reason));
   };
 
 const ended =
-  (code: number, reason: string): Misbehaviour =>
+  (code: number, reason: string): Misbehavior =>
   (response) => {
     response.end(`{"type":"ERROR","object":${status(code, reason)}}\n`);
   };
 
 const send =
-  (body: string, contentType = 'application/json'): Misbehaviour =>
+  (body: string, contentType = 'application/json'): Misbehavior =>
   (response) => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': contentType });
     response.end(body);
@@ -115,7 +115,7 @@ async function runWithFault(fault: Fault, stage: Stage) {
   let armed = stage !== 'relist' && stage !== 'mid-watch';
   let began: (() => void) | undefined;
   const happened: string[] = [];
-  const misbehave = (now: Stage): Misbehaviour | undefined => {
+  const misbehave = (now: Stage): Misbehavior | undefined => {
     errors.push(reflector.health().lastError);
     happened.push(now);
     if (!armed || now !== stage || left === 0) return undefined;

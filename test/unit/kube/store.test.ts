@@ -3,12 +3,12 @@ import { createStore, type ObjectFailure } from '../../../src/kube/store.ts';
 import type { Stored } from '../../../src/model/store-view.ts';
 
 interface Thing extends Stored {
-  readonly colours: readonly string[];
+  readonly colors: readonly string[];
   readonly detail?: unknown;
 }
 
 function thing(name: string, version: string, more: Partial<Thing> = {}): Thing {
-  return { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: version, colours: ['red'], ...more };
+  return { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: version, colors: ['red'], ...more };
 }
 
 /** `levels` nested objects. */
@@ -21,7 +21,7 @@ function observed() {
   const failures: ObjectFailure[] = [];
   const events: string[] = [];
   const store = createStore<Thing>({
-    indexes: { colour: ({ colours }) => colours },
+    indexes: { color: ({ colors }) => colors },
     reportError(error, failure) {
       errors.push(error);
       failures.push(failure);
@@ -47,24 +47,24 @@ describe('store', () => {
     const { store, events } = observed();
     store.replaceAll([thing('a', '7')]);
     events.length = 0;
-    store.replaceAll([thing('a', '7', { colours: ['blue'] })]);
+    store.replaceAll([thing('a', '7', { colors: ['blue'] })]);
     expect(events).toEqual(['uid-a@7 > uid-a@7']);
-    expect(store.byIndex('colour', 'blue')).toHaveLength(1);
-    expect(store.byIndex('colour', 'red')).toEqual([]);
+    expect(store.byIndex('color', 'blue')).toHaveLength(1);
+    expect(store.byIndex('color', 'red')).toEqual([]);
   });
 
   it.each(['replaceAll', 'upsert'] as const)(
     'treats a new uid under the same name as a removal and an addition (%s)',
     (how) => {
       const { store, events } = observed();
-      store.upsert(thing('a', '1', { colours: ['red'] }));
+      store.upsert(thing('a', '1', { colors: ['red'] }));
       events.length = 0;
-      const next = thing('a', '5', { uid: 'other', colours: ['blue'] });
+      const next = thing('a', '5', { uid: 'other', colors: ['blue'] });
       if (how === 'upsert') store.upsert(next);
       else store.replaceAll([next]);
       expect(events).toEqual(['uid-a@1 > -', '- > other@5']);
-      expect(store.byIndex('colour', 'red')).toEqual([]);
-      expect(store.byIndex('colour', 'blue')).toEqual([next]);
+      expect(store.byIndex('color', 'red')).toEqual([]);
+      expect(store.byIndex('color', 'blue')).toEqual([next]);
     },
   );
 
@@ -82,12 +82,12 @@ describe('store', () => {
 
   it('keeps its indexes in sync with its objects', () => {
     const { store } = observed();
-    store.upsert(thing('a', '1', { colours: ['red', 'blue'] }));
-    store.upsert(thing('b', '2', { colours: ['blue'] }));
-    store.upsert(thing('a', '3', { colours: ['green', 'blue'] }));
-    const names = (colour: string) =>
+    store.upsert(thing('a', '1', { colors: ['red', 'blue'] }));
+    store.upsert(thing('b', '2', { colors: ['blue'] }));
+    store.upsert(thing('a', '3', { colors: ['green', 'blue'] }));
+    const names = (color: string) =>
       store
-        .byIndex('colour', colour)
+        .byIndex('color', color)
         .map(({ name }) => name)
         .toSorted();
     expect(names('red')).toEqual([]);
@@ -134,13 +134,13 @@ describe('store', () => {
     const { store, failures } = observed();
     const broken = {
       ...thing('a', '1'),
-      get colours(): readonly string[] {
+      get colors(): readonly string[] {
         throw new Error('an index function');
       },
     };
     store.replaceAll([broken, thing('b', '1')]);
     expect(store.get('ns', 'a')).toBe(broken);
-    expect(store.byIndex('colour', 'red').map(({ name }) => name)).toEqual(['b']);
+    expect(store.byIndex('color', 'red').map(({ name }) => name)).toEqual(['b']);
     store.remove(broken);
     expect(store.size).toBe(1);
     expect(failures).toEqual([

@@ -87,18 +87,18 @@ describe('expandSets', () => {
     ]);
   });
 
-  const relabelled = [service('a'), service('b'), made('a'), made('b')];
+  const relabeled = [service('a'), service('b'), made('a'), made('b')];
   const selective = { serviceSelector: { matchLabels: { app: 'x' } } };
 
   it('keeps GatewayUpstreams when more than maxPrunePercent would be deleted', () => {
-    expect(expanded([set(selective), ...relabelled])).toEqual([one('a'), one('b')]);
+    expect(expanded([set(selective), ...relabeled])).toEqual([one('a'), one('b')]);
   });
 
   it('deletes them when the pruning is accepted or the limit allows it', () => {
     const going = [one('a', { going: true }), one('b', { going: true })];
     const accepted = { annotations: { 'gatewayupstream.dev/accept-prune': '2026-03-01T00:00:00Z' } };
-    expect(expanded([set(selective, accepted), ...relabelled])).toEqual(going);
-    expect(expanded([set({ ...selective, maxPrunePercent: 100 }), ...relabelled])).toEqual(going);
+    expect(expanded([set(selective, accepted), ...relabeled])).toEqual(going);
+    expect(expanded([set({ ...selective, maxPrunePercent: 100 }), ...relabeled])).toEqual(going);
   });
 
   it('changes nothing while the set is being deleted', () => {

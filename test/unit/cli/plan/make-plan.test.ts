@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
 import { builtInCatalog } from '../../../../src/catalog.ts';
-import { looksIn } from '../../../../src/cli/plan/gateway-looks.ts';
+import { parseListings } from '../../../../src/cli/plan/gateway-listings.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
-import type { GatewayLook, Plan, PlannedUpstream } from '../../../../src/cli/plan/planned.ts';
+import type { GatewayListing, Plan, PlannedUpstream } from '../../../../src/cli/plan/planned.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { admit, gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
@@ -66,7 +66,7 @@ const held = (id: string, nodes: readonly string[], value: object = {}, owner: o
 
 interface Given {
   readonly objects: readonly object[];
-  readonly gateway?: readonly object[] | GatewayLook;
+  readonly gateway?: readonly object[] | GatewayListing;
   readonly only?: readonly string[];
   readonly secretNamespaces?: readonly string[];
   readonly version?: string;
@@ -80,7 +80,7 @@ function plan({ objects, gateway = [], only = [], secretNamespaces = [], version
     where: `${index}`,
     value,
   }));
-  const look: GatewayLook =
+  const listing: GatewayListing =
     'kind' in gateway
       ? gateway
       : {
@@ -95,7 +95,7 @@ function plan({ objects, gateway = [], only = [], secretNamespaces = [], version
     stores: storesOf(admit(documents, NOW).objects, secretNamespaces),
     onlyNamespaces: [],
     clusterId: 'c1',
-    gateways: new Map([['default', look]]),
+    gateways: new Map([['default', listing]]),
     only,
     now: NOW,
   });
@@ -713,12 +713,12 @@ describe('a client certificate', () => {
 });
 
 describe('a field that the version of the gateway does not support', () => {
-  const labelled = upstream('web', { labels: { team: 'a'.repeat(65) } });
+  const labeled = upstream('web', { labels: { team: 'a'.repeat(65) } });
   const endpoints = slice({ '10.0.0.2': ready });
 
   it.each(['3.4.0', undefined])('is written to %s', (version) => {
     expect(
-      only({ objects: [labelled, endpoints], ...(version === undefined ? {} : { version }) }),
+      only({ objects: [labeled, endpoints], ...(version === undefined ? {} : { version }) }),
     ).toMatchObject({ action: 'Create', conditions: [] });
   });
 
@@ -727,7 +727,7 @@ describe('a field that the version of the gateway does not support', () => {
     ['no upstream', [], 'The object is not accepted'],
     ['an upstream without an owner', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
   ])('changes nothing in an older version with %s', (_, gateway, why) => {
-    expect(only({ objects: [labelled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
+    expect(only({ objects: [labeled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
       action: 'None',
       why,
       conditions: [
@@ -736,7 +736,7 @@ describe('a field that the version of the gateway does not support', () => {
           status: 'False',
           reason: 'UnsupportedField',
           message:
-            'spec.labels[team] cannot be used, since APISIX 3.3.0 accepts label values of at most 64 characters (changed in 3.4.0): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+            "spec.labels[team] cannot be used because APISIX 3.3.0 accepts label values of at most 64 characters (changed in 3.4.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
         },
       ],
     });
@@ -744,7 +744,7 @@ describe('a field that the version of the gateway does not support', () => {
 
   it('does not prevent the removal of traffic that is no longer allowed', () => {
     const { action, nodes, fields, conditions } = only({
-      objects: [labelled, endpoints],
+      objects: [labeled, endpoints],
       settings: { allowedNamespaces: { names: ['blog'] } },
       gateway: [held('shop.web', ['10.0.0.1'])],
       version: '3.3.0',
@@ -765,34 +765,39 @@ describe('--gateway-state', () => {
       ).objects,
     ).connections.list(),
   ];
-  const ids = (look: GatewayLook | undefined) =>
-    look?.kind === 'listed' ? [...look.upstreams.values()].map(({ id }: ObservedUpstream) => id) : look;
+  const ids = (listing: GatewayListing | undefined) =>
+    listing?.kind === 'listed'
+      ? [...listing.upstreams.values()].map(({ id }: ObservedUpstream) => id)
+      : listing;
 
   it('assigns a list to the only GatewayConnection', () => {
-    const looks = looksIn(vendorOf, { list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
-    expect(ids(looks.get('blue'))).toEqual(['a']);
-    expect(ids(looksIn(vendorOf, { list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue'))).toEqual(
-      [],
-    );
+    const listings = parseListings(vendorOf, { list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
+    expect(ids(listings.get('blue'))).toEqual(['a']);
+    expect(
+      ids(parseListings(vendorOf, { list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue')),
+    ).toEqual([]);
   });
 
   it('accepts one list per GatewayConnection and treats a missing list as unknown', () => {
-    const looks = looksIn(
+    const listings = parseListings(
       vendorOf,
       { blue: { list: [held('a', [])], total: 1 } },
       'f',
       connectionsOf('blue', 'list'),
     );
-    expect(ids(looks.get('blue'))).toEqual(['a']);
-    expect(looks.get('list')).toEqual({
+    expect(ids(listings.get('blue'))).toEqual(['a']);
+    expect(listings.get('list')).toEqual({
       kind: 'failed',
       message: 'f contains no list for this GatewayConnection: add one under the key list',
     });
     expect(
       ids(
-        looksIn(vendorOf, { list: { list: [held('b', [])], total: 1 } }, 'f', connectionsOf('list')).get(
-          'list',
-        ),
+        parseListings(
+          vendorOf,
+          { list: { list: [held('b', [])], total: 1 } },
+          'f',
+          connectionsOf('list'),
+        ).get('list'),
       ),
     ).toEqual(['b']);
   });
@@ -807,7 +812,7 @@ describe('--gateway-state', () => {
     [{ red: { list: [] } }, ['blue'], 'f contains a list for GatewayConnection red, which does not exist'],
     [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
     [{ list: [held('a', [])], total: 12 }, ['blue'], 'The list of the gateway contains only 1 of 12 objects'],
-  ])('%j is refused', (state, names, message) => {
-    expect(() => looksIn(vendorOf, state, 'f', connectionsOf(...names))).toThrow(message);
+  ])('rejects %j', (state, names, message) => {
+    expect(() => parseListings(vendorOf, state, 'f', connectionsOf(...names))).toThrow(message);
   });
 });

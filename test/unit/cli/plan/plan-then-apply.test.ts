@@ -4,7 +4,7 @@ import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/gr
 import { builtInCatalog } from '../../../../src/catalog.ts';
 import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
-import type { GatewayLook, Plan } from '../../../../src/cli/plan/planned.ts';
+import type { GatewayListing, Plan } from '../../../../src/cli/plan/planned.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
 import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
@@ -257,14 +257,14 @@ function recorded(connection: string, driver: MemoryDriver, writes: Write[]): Me
 }
 
 async function listAll(drivers: ReadonlyMap<string, MemoryDriver>) {
-  const looks = new Map<string, Extract<GatewayLook, { kind: 'listed' }>>();
+  const listings = new Map<string, Extract<GatewayListing, { kind: 'listed' }>>();
   for (const [name, driver] of drivers) {
     const { upstreams, info } = await driver.list(never);
     // A plan does not read the writes of other clients.
     const { read } = gatewayFormat('APISIX');
-    looks.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical, read });
+    listings.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical, read });
   }
-  return looks;
+  return listings;
 }
 
 /** The work of `run` after a start: each object once, and orphan collection. */
@@ -404,7 +404,7 @@ describe('plan and run', () => {
         const stores = storesOf(rawObjects(generated));
         const gateways = await startGateways(generated);
         const { drivers, writes } = gateways;
-        const look = async () =>
+        const nextPlan = async () =>
           makePlan({
             catalog: builtInCatalog,
             stores,
@@ -415,16 +415,16 @@ describe('plan and run', () => {
             now,
           });
 
-        const before = await look();
+        const before = await nextPlan();
         await apply(stores, gateways, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(before)));
 
-        const after = await look();
+        const after = await nextPlan();
         for (const next of planned(after)) expect(mayFollow(before, next), JSON.stringify(next)).toBe(true);
         writes.length = 0;
         await apply(stores, gateways, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(after)));
-        expect(planned(await look())).toEqual([]);
+        expect(planned(await nextPlan())).toEqual([]);
 
         for (const entry of before.upstreams) {
           seen.add(entry.action);

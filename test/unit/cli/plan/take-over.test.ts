@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { builtInCatalog } from '../../../../src/catalog.ts';
-import type { GatewayLook } from '../../../../src/cli/plan/planned.ts';
+import type { GatewayListing } from '../../../../src/cli/plan/planned.ts';
 import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
 import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
 import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';
@@ -62,7 +62,7 @@ function stores({ objects = [], policy = POLICY, connectionName = 'default' }: O
   return storesOf(admit(documents, Date.parse('2026-01-01T12:00:00Z')).objects);
 }
 
-function look(held: Given['held']): GatewayLook {
+function listing(held: Given['held']): GatewayListing {
   const list = Object.entries(held).map(([id, value]) => ({
     key: `/apisix/upstreams/${id}`,
     value: { id, ...value },
@@ -71,7 +71,7 @@ function look(held: Given['held']): GatewayLook {
 }
 
 function all(given: Given): readonly TakeOver[] {
-  const gateways = new Map([[given.connectionName ?? 'default', look(given.held)]]);
+  const gateways = new Map([[given.connectionName ?? 'default', listing(given.held)]]);
   return takeOvers({ catalog: builtInCatalog, stores: stores(given), gateways, namespace: given.namespace });
 }
 
@@ -288,7 +288,7 @@ describe('takeOvers', () => {
     fc.assert(
       fc.property(specs, (spec) => {
         const desired = desiredOf(spec);
-        const gateways = new Map([['default', look({ u: toAdmin(desired) })]]);
+        const gateways = new Map([['default', listing({ u: toAdmin(desired) })]]);
         const [entry] = takeOvers({
           catalog: builtInCatalog,
           stores: cluster,

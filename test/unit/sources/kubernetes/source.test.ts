@@ -251,7 +251,7 @@ describe('an object with fields of an unexpected type', () => {
     { selector: ['app'] },
     { selector: { app: 1 } },
   ])('is an unreadable Service, not one without ports: %j', (change) => {
-    expect(() => service(change)).toThrow('where');
+    expect(() => service(change)).toThrow('expected a');
   });
 });
 

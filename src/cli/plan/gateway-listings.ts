@@ -6,16 +6,16 @@ import type { GatewayConnection } from '../../model/objects.ts';
 import { isObject } from '../../runtime/json.ts';
 import type { Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
-import type { GatewayLook } from './planned.ts';
+import type { GatewayListing } from './planned.ts';
 
 /** Lists the upstreams of every gateway with one request each. Never rejects: failures are part of the result. */
-export async function lookAtGateways(
+export async function listGateways(
   vendorOf: (type: string) => Vendor,
   { connections, secrets }: Pick<Stores, 'connections' | 'secrets'>,
   access: GatewayAccess,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, GatewayLook>> {
-  const looks = [...connections.list()].map(async (connection): Promise<[string, GatewayLook]> => {
+): Promise<ReadonlyMap<string, GatewayListing>> {
+  const listings = [...connections.list()].map(async (connection): Promise<[string, GatewayListing]> => {
     const secretNamed = (name: string) => secrets.get(access.operatorNamespace, name);
     const resolved = resolveConnection(vendorOf, connection, secretNamed, access);
     if (resolved.kind === 'unusable') return [connection.name, failed(resolved.message)];
@@ -36,19 +36,19 @@ export async function lookAtGateways(
       driver.close();
     }
   });
-  return new Map(await Promise.all(looks));
+  return new Map(await Promise.all(listings));
 }
 
 /**
  * Reads upstreams from `state`: the response of a gateway that lists its upstreams, or a mapping of GatewayConnection names to
  * such responses. Throws `PlanError` if it is neither.
  */
-export function looksIn(
+export function parseListings(
   vendorOf: (type: string) => Vendor,
   state: unknown,
   source: string,
   connections: readonly GatewayConnection[],
-): ReadonlyMap<string, GatewayLook> {
+): ReadonlyMap<string, GatewayListing> {
   const byConnection = isListing(state) ? { [onlyOne(source, connections)]: state } : state;
   if (!isObject(byConnection)) {
     throw new PlanError(
@@ -63,7 +63,7 @@ export function looksIn(
     );
   }
   return new Map(
-    connections.map((connection): [string, GatewayLook] => {
+    connections.map((connection): [string, GatewayListing] => {
       const { name, spec } = connection;
       if (!spec.ok) return [name, failed(`GatewayConnection ${name} is not valid: ${spec.message}`)];
       const body = byConnection[name];
@@ -102,6 +102,6 @@ function onlyOne(source: string, connections: readonly GatewayConnection[]): str
   return only.name;
 }
 
-function failed(message: string): GatewayLook {
+function failed(message: string): GatewayListing {
   return { kind: 'failed', message };
 }
