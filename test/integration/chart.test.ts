@@ -433,7 +433,11 @@ describe('invalid values', () => {
       { config: { requestTimeout: null } },
       "at '/config': missing property 'requestTimeout'",
     ],
-    ['a label that is not a string', { podLabels: { team: 1 } }, "at '/podLabels/team': got number, want string"],
+    [
+      'a label that is not a string',
+      { podLabels: { team: 1 } },
+      "at '/podLabels/team': got number, want string",
+    ],
   ];
 
   it.each(cases)('are rejected: %s', async (_, values, message) => {
