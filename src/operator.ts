@@ -44,7 +44,7 @@ export async function runOperator(
 ): Promise<void> {
   const metrics = createMetrics();
   const { transport, permissions } = connectCluster(catalog, config, log);
-  const { reflectors, stores } = followCluster(transport, metrics, catalog, config, log);
+  const { reflectors, stores } = createClusterCaches(transport, metrics, catalog, config, log);
   const source = createSources(catalog, config, log, stores);
   const election = createElection(transport, config, log);
   const guarded = guardWrites(transport, election.mayWrite);
@@ -60,7 +60,7 @@ export async function runOperator(
   await using _ops = await serveOps(metrics, config, log, stores, run, {
     checks: readinessChecks(reflectors, permissions, election),
     reflectors,
-    leads: election.mayWrite,
+    isLeader: election.mayWrite,
     lease: election.standing,
     missing: permissions.missing,
     depths: () => [...(run.controller?.depths() ?? []), ...reporter.depths()],
@@ -139,7 +139,7 @@ function connectCluster(catalog: Catalog, config: Config, log: Logger) {
 }
 
 /** Creates the caches and the metric that counts objects they cannot read. */
-function followCluster(
+function createClusterCaches(
   transport: KubeTransport,
   metrics: Metrics,
   catalog: Catalog,
@@ -155,7 +155,7 @@ function followCluster(
     namespaces: config.namespaces,
     onObjectFailure: (watch, step) => objectFailures({ watch, step }),
   });
-  const stores = followAll(caches, catalog, config);
+  const stores = createStores(caches, catalog, config);
   for (const { name } of caches.reflectors) {
     for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
   }
@@ -232,10 +232,10 @@ async function serveOps(
   return server;
 }
 
-type OperatorStores = ReturnType<typeof followAll>;
+type OperatorStores = ReturnType<typeof createStores>;
 
 /** Creates a cache for every watched kind. `/readyz` and `/debug/state` list them in this order. */
-function followAll(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
+function createStores(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
   const { operatorNamespace, secretNamespaces } = config;
   return {
     upstreams: caches.follow(resources.upstreams),

@@ -13,7 +13,7 @@ const WATCH_SILENT_MS = 240_000;
 export interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
   readonly reflectors: readonly Reflector[];
-  readonly leads: () => boolean;
+  readonly isLeader: () => boolean;
   readonly lease: () => LeaseStanding | undefined;
   readonly missing: () => readonly Permission[];
   readonly depths: () => readonly Sample[];
@@ -34,9 +34,9 @@ export function readinessChecks(
 
 export function collectState(
   metrics: Metrics,
-  { checks, reflectors, leads, missing, depths }: OperatorState,
+  { checks, reflectors, isLeader, missing, depths }: OperatorState,
 ): void {
-  metrics.collect(METRICS.leader, () => [{ labels: {}, value: leads() ? 1 : 0 }]);
+  metrics.collect(METRICS.leader, () => [{ labels: {}, value: isLeader() ? 1 : 0 }]);
   metrics.collect(METRICS.readyCheck, () =>
     checks.map(({ name, problem }) => ({
       labels: { check: name },
@@ -68,9 +68,9 @@ export function collectState(
 }
 
 /** The operator's part of `/debug/state`. The controller adds connections and upstreams. */
-export function stateOf({ reflectors, leads, lease, depths }: OperatorState): object {
+export function stateOf({ reflectors, isLeader, lease, depths }: OperatorState): object {
   return {
-    leader: leads(),
+    leader: isLeader(),
     lease: lease(),
     watches: reflectors.map((reflector) => ({
       name: reflector.name,

@@ -8,24 +8,24 @@ import { isServed } from './served.ts';
 import { createStore, type ObjectFailure, type ObjectStep } from './store.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
-export interface FollowerOptions {
+export interface CachesOptions {
   readonly transport: KubeTransport;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
-  /** The only namespaces in which namespaced kinds are followed. Empty: all. */
+  /** The watched namespaces. Empty: all. */
   readonly namespaces: readonly string[];
-  /** Told of each step that threw for one object of the watch of that name. */
+  /** Called for each step that threw for one object. `watch` is the name of the reflector. */
   readonly onObjectFailure: (watch: string, step: ObjectStep) => void;
 }
 
-/** Makes a store and its reflectors for each kind that is asked for. */
+/** Creates the store and the reflectors of each watched kind. */
 export interface Caches {
-  /** A kind of the whole cluster, or a namespaced one in every namespace that the operator follows. */
+  /** Watches a kind: in the whole cluster, or in every watched namespace if the kind is namespaced. */
   follow<T extends Stored>(kind: FollowedResource<T>): StoreView<T>;
-  /** A kind in one namespace. */
+  /** Watches a kind in one namespace. */
   followIn<T extends Stored>(namespace: string, kind: FollowedResource<T>): StoreView<T>;
-  /** One per collection that is followed so far; none is started. */
+  /** One per watched collection. The caller starts them. */
   readonly reflectors: readonly Reflector[];
 }
 
@@ -36,7 +36,7 @@ const OBJECT_FAILURES: Readonly<Record<ObjectStep, string>> = {
   notify: 'cannot process the change of an object',
 };
 
-export function createCaches(options: FollowerOptions): Caches {
+export function createCaches(options: CachesOptions): Caches {
   const { transport, clock, random, namespaces } = options;
   const reflectors: Reflector[] = [];
 

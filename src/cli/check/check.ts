@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type CustomResource, customResourceDefinition, GATEWAY_CONNECTION } from '../../api/crd.ts';
 import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
-import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
+import { endpointUrls, noDataPlanes, unwatchedProblem } from '../../decide/data-planes.ts';
 import { dataPlanesOf, type FoundDataPlanes, resolveConnection } from '../../gateways/connect.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
@@ -354,7 +354,7 @@ async function serviceUrls(
   { ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>,
   signal: AbortSignal,
 ): Promise<{ readonly ok: true; readonly urls: readonly string[] } | ({ readonly ok: false } & Complaint)> {
-  const problem = unfollowedProblem(namespaces, ref.namespace, field);
+  const problem = unwatchedProblem(namespaces, ref.namespace, field);
   if (problem !== undefined) return { ok: false, problem };
   const { namespace, name } = ref;
   const services = resourcePath({ group: '', version: 'v1', plural: 'services', namespace });

@@ -68,7 +68,7 @@ interface Call {
 }
 
 /**
- * APISIX 3.18's Admin API over `store`, for the resources that a gateway operator meets: recorded behaviour where
+ * APISIX 3.18's Admin API over `store`, for the resources that a gateway operator meets: recorded behavior where
  * there is a recording, by source (`apisix/admin`) elsewhere.
  */
 export function createAdminApi(options: AdminApiOptions): (request: AdminRequest) => Answer {

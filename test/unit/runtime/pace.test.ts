@@ -2,7 +2,7 @@ import { expect, it, vi } from 'vitest';
 import { Pace } from '../../../src/runtime/pace.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
-it('is slow from the first urgent event until half a second after the last, and tells of both', async () => {
+it('is slow from the first urgent event until 500 ms after the last one, and notifies of both changes', async () => {
   const clock = createFakeClock();
   const pace = new Pace(clock);
   const told = vi.fn(() => pace.isSlow);

@@ -736,7 +736,7 @@ describe('a field that the version of the gateway does not support', () => {
           status: 'False',
           reason: 'UnsupportedField',
           message:
-            "spec.labels[team] cannot be used because APISIX 3.3.0 takes values of labels up to 64 characters (3.4.0 and later can do more): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
+            "spec.labels[team] cannot be used because APISIX 3.3.0 accepts label values of at most 64 characters (changed in 3.4.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
         },
       ],
     });
@@ -811,7 +811,7 @@ describe('--gateway-state', () => {
     ],
     [{ red: { list: [] } }, ['blue'], 'f contains a list for GatewayConnection red, which does not exist'],
     [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
-    [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 objects'],
+    [{ list: [held('a', [])], total: 12 }, ['blue'], 'The list of the gateway contains only 1 of 12 objects'],
   ])('rejects %j', (state, names, message) => {
     expect(() => parseListings(vendorOf, state, 'f', connectionsOf(...names))).toThrow(message);
   });

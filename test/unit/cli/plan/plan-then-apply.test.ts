@@ -346,7 +346,7 @@ async function apply(
     writer,
     reporter: noReports,
     finalizers: { request, failureVerdict: () => undefined },
-    bindConnection: () => undefined,
+    enqueueConnection: () => undefined,
     clock,
     log,
   });
