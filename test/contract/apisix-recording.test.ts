@@ -35,7 +35,7 @@ interface Received {
 }
 
 test('the stand-in gives the recorded responses of APISIX 3.18', async ({ skip }) => {
-  skip(!existsSync(recordingFile), 'no recording beside the repository: shared/apisix/admin-api-3.18.json');
+  skip(!existsSync(recordingFile), 'no recording next to the repository: shared/apisix/admin-api-3.18.json');
   const pairs = z.array(pairSchema).parse(JSON.parse(readFileSync(recordingFile, 'utf8')));
   expect(pairs).toHaveLength(245);
   let clock = 1_795_472_926;

@@ -362,7 +362,7 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
     }
   };
   const { promise: followed, resolve, reject } = Promise.withResolvers<void>();
-  const stuck = setTimeout(() => reject(new Error(`${label}: it never came to the end`)), STUCK_MS);
+  const stuck = setTimeout(() => reject(new Error(`${label}: no result in time`)), STUCK_MS);
   const take = takerOf(answers, resolve);
   const transport = transportOf((want) => {
     try {

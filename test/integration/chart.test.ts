@@ -341,7 +341,7 @@ describe('invalid values', () => {
     ],
     ['a port of 0', { config: { ops: { port: 0 } } }, "at '/config/ops/port': minimum: got 0, want 1"],
     [
-      'a port that is none',
+      'an invalid port',
       { config: { ops: { port: 'http' } } },
       'config.ops.port: "http" must be a port from 1 to 65535',
     ],
@@ -356,7 +356,7 @@ describe('invalid values', () => {
       "at '/config/statusConcurrency': maximum: got 65, want 64",
     ],
     [
-      'a namespace that is none',
+      'an invalid namespace',
       { config: { namespaces: ['shop', 'Team_A'] } },
       'config.namespaces[1]: "Team_A" is not a valid namespace name',
     ],
@@ -433,7 +433,11 @@ describe('invalid values', () => {
       { config: { requestTimeout: null } },
       "at '/config': missing property 'requestTimeout'",
     ],
-    ['a label that is no text', { podLabels: { team: 1 } }, "at '/podLabels/team': got number, want string"],
+    [
+      'a label that is not a string',
+      { podLabels: { team: 1 } },
+      "at '/podLabels/team': got number, want string",
+    ],
   ];
 
   it.each(cases)('are rejected: %s', async (_, values, message) => {

@@ -402,7 +402,7 @@ describe('install and uninstall', () => {
       // A second uninstall finds nothing and succeeds.
       const again = await succeed('uninstall');
       expect(again).toHaveLength(1);
-      expect(again[0]).toMatch(/^Done\./);
+      expect(again[0]).toMatch(/^The operator is uninstalled\./);
     });
 
     const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases/${OPERATOR}`;
@@ -682,7 +682,7 @@ describe('install and uninstall', () => {
       const { code, stderr } = await program(command, '--kubeconfig', kubeconfig);
       expect(code).toBe(1);
       expect(stderr).toBe(
-        'the API server answered 401: Unauthorized: the credentials in the kubeconfig are wrong or expired\n',
+        'the API server answered 401: Unauthorized: the credentials in the kubeconfig are wrong or expired; renew them and run the command again\n',
       );
     });
 
