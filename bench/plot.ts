@@ -6,7 +6,7 @@ import type { Result } from './results.ts';
 
 interface Series {
   readonly name: string;
-  readonly colour: string;
+  readonly color: string;
   readonly dash: string;
   readonly points: readonly { readonly upstreams: number; readonly ms: number }[];
 }
@@ -46,17 +46,17 @@ function plot(of: readonly Result[]): string {
       `<line x1="${PLOT.left}" y1="${y(value)}" x2="${PLOT.right}" y2="${y(value)}" stroke="#ddd"/>` +
       `<text x="${PLOT.left - 8}" y="${Number(y(value)) + 4}" text-anchor="end">${value}</text>`,
   );
-  const lines = all.map(({ colour, dash, points: own }) => {
+  const lines = all.map(({ color, dash, points: own }) => {
     const path = own.map(({ upstreams, ms }) => `${x(upstreams)},${y(ms)}`).join(' ');
     const dots = own.map(
-      ({ upstreams, ms }) => `<circle cx="${x(upstreams)}" cy="${y(ms)}" r="3" fill="${colour}"/>`,
+      ({ upstreams, ms }) => `<circle cx="${x(upstreams)}" cy="${y(ms)}" r="3" fill="${color}"/>`,
     );
-    return `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>${dots.join('')}`;
+    return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2" stroke-dasharray="${dash}"/>${dots.join('')}`;
   });
-  const legend = all.map(({ name, colour, dash }, index) => {
+  const legend = all.map(({ name, color, dash }, index) => {
     const at = PLOT.top + 10 + index * 20;
     return (
-      `<line x1="575" y1="${at}" x2="605" y2="${at}" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>` +
+      `<line x1="575" y1="${at}" x2="605" y2="${at}" stroke="${color}" stroke-width="2" stroke-dasharray="${dash}"/>` +
       `<text x="612" y="${at + 4}">${name}</text>`
     );
   });
@@ -88,7 +88,7 @@ function ticks(from: number, to: number): readonly number[] {
 function seriesOf(of: readonly Result[]): readonly Series[] {
   const sizes = of.flatMap((result) => result.sizes).toSorted((a, b) => a.upstreams - b.upstreams);
   const rates = [...new Set(sizes.flatMap(({ propagation = [] }) => propagation.map(({ rate }) => rate)))];
-  const colours = ['#1f6feb', '#d1242f', '#8250df', '#1a7f37'];
+  const colors = ['#1f6feb', '#d1242f', '#8250df', '#1a7f37'];
   const who = [
     { of: 'operator', dash: 'none' },
     { of: 'floor', dash: '5 4' },
@@ -99,7 +99,7 @@ function seriesOf(of: readonly Result[]): readonly Series[] {
     who.map(
       ({ of: measured, dash }): Series => ({
         name: `${measured} ${quantile}, ${rate}/s`,
-        colour: colours[index % colours.length] ?? '#000',
+        color: colors[index % colors.length] ?? '#000',
         dash,
         points: sizes.flatMap(({ upstreams, propagation = [] }) =>
           propagation

@@ -2,7 +2,7 @@ import { GROUP_PATH } from '../test/support/workload.ts';
 import { EXPOSED_LABEL } from './services.ts';
 import type { Site } from './site.ts';
 
-/** The set of a site. It selects the labelled Services in the site's namespaces. */
+/** The set of a site. It selects the labeled Services in the site's namespaces. */
 export async function makeSet(site: Site): Promise<void> {
   const { set } = site.model;
   set.exists = true;

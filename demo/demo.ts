@@ -10,8 +10,8 @@ import { writeSecret } from '../test/support/workload.ts';
 
 const CONNECTION = 'default';
 
-const colour = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
-const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+const color = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
+const paint = (code: number, text: string) => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);

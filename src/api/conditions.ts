@@ -120,7 +120,7 @@ export const CONDITIONS = {
     },
     RemovalHeld: {
       meaning:
-        '[The removal guard](concepts.md#what-is-held) keeps endpoints in the gateway that were lost for no visible reason. Present only while true.',
+        '[The removal guard](concepts.md#removal-guard) keeps endpoints in the gateway that were lost for no visible reason. Present only while true.',
       reasons: { True: ['RemovalHeld'] },
     },
     ...PROGRESS,

@@ -13,7 +13,7 @@ export const EXCLUDED_REASONS = {
     'Addressing mode Node only. The cluster node is not ready, is excluded from external load balancers, or has no address of the required type and IP family. If only nodes with an endpoint are used, also: `nodeSelector` does not select the node.',
   AddressNotAllowed:
     'The address is a loopback, link-local, unspecified, multicast or broadcast address that `spec.addresses.allow` of the GatewayConnection does not contain, or `spec.addresses.deny` contains it. With addressing mode LoadBalancer, also: the address is a name inside the cluster.',
-  Held: 'The endpoint should be removed, but [the removal guard](concepts.md#what-is-held) still keeps it in the gateway.',
+  Held: 'The endpoint should be removed, but [the removal guard](concepts.md#removal-guard) still keeps it in the gateway.',
 } as const;
 
 export type ExcludedReason = keyof typeof EXCLUDED_REASONS;

@@ -10,10 +10,7 @@ import { hostPolicy } from './host-policy.ts';
 import { idPrefixOf } from './ownership.ts';
 import { isNamespaceAllowed, type NamespaceFacts } from './selectors.ts';
 
-/**
- * Why a backend may not complete its name in its own way: with a suffix of somebody's choice the name of a Service leads
- * anywhere.
- */
+/** Why a backend may not use its own DNS suffix; with a suffix of the tenant's choice a name could resolve to any host. */
 function dnsSuffixProblem(
   spec: GatewayUpstreamSpec,
   { name, spec: connection }: { readonly name: string; readonly spec: GatewayConnectionSpec },
@@ -25,7 +22,7 @@ function dnsSuffixProblem(
     if (connection.tenantPolicy.staticAddresses === 'Deny') {
       return `GatewayConnection ${name} does not allow dnsSuffix "${suffix}": remove it, or ask the platform team to set it in spec.addressing of the connection or to set spec.tenantPolicy.staticAddresses to Allow`;
     }
-    // `<service>.<namespace>.other.svc...` is a Pod of another namespace.
+    // `<service>.<namespace>.other.svc...` is the name of a Pod in another namespace.
     const rest = suffix.replace(/^svc(\.|$)/, '');
     if (/(^|\.)(svc|pod)(\.|$)/.test(rest) || (rest === suffix && /(^|\.)cluster\.local$/.test(suffix))) {
       return `dnsSuffix "${suffix}" can resolve to something other than the Service: use ${CLUSTER_DNS_SUFFIX}, or the DNS suffix of this cluster`;
@@ -35,8 +32,8 @@ function dnsSuffixProblem(
 }
 
 /**
- * Which backend's nodes are machines that the tenant may not probe at any port it likes; undefined: none. A
- * ReferenceGrant permits traffic to the port of a Service, and not to every port of its Pods.
+ * The first kind of shared machines among the backends, for a message; undefined if there is none. A tenant may not choose
+ * the probe port of shared machines: a ReferenceGrant permits traffic to a Service's port, not to every port of its Pods.
  */
 function sharedNodes(
   { backends }: GatewayUpstreamSpec,
@@ -56,7 +53,7 @@ function sharedNodes(
   return undefined;
 }
 
-/** Why `host`, another name that a Service of type ExternalName gives, may not be used; undefined if it may. */
+/** Why `host`, the external name of a Service of type ExternalName, may not be used; undefined if it may. */
 export function externalNameProblem(
   ref: ServicePortRef,
   host: string,
@@ -81,15 +78,15 @@ export function externalNameProblem(
   );
 }
 
-/** A connection as access rules see it. */
+/** The part of a connection that access rules read. */
 interface AccessConnection {
   readonly name: string;
   readonly spec: GatewayConnectionSpec;
-  /** The section of a GatewayUpstream that its gateway reads. */
+  /** The field of a GatewayUpstream's spec that applies to this type of gateway. */
   readonly section: string;
 }
 
-/** What the access rules of a connection look at. */
+/** The input of the access rules. */
 interface AccessRequest {
   readonly spec: GatewayUpstreamSpec;
   readonly namespace: NamespaceFacts;
@@ -98,7 +95,7 @@ interface AccessRequest {
   readonly isNamespace: (name: string) => boolean;
 }
 
-/** The first of these that has a problem decides. */
+/** Evaluated in order; the first problem is reported. */
 const ACCESS_RULES: readonly ((request: AccessRequest) => Verdict | undefined)[] = [
   namespaceProblem,
   upstreamIdProblem,
@@ -108,8 +105,8 @@ const ACCESS_RULES: readonly ((request: AccessRequest) => Verdict | undefined)[]
 ];
 
 /**
- * What the connection says to this object; `undefined` if it may use it. Status Unknown: that cannot be told yet, and
- * nothing may be changed because of it. `isNamespace`: whether the cluster has one.
+ * Why the object may not use the connection; undefined if it may. With status Unknown the answer is not known yet, and the
+ * gateway must stay unchanged. `isNamespace` returns whether a namespace exists.
  */
 export function accessProblem(
   spec: GatewayUpstreamSpec,
@@ -126,8 +123,9 @@ export function accessProblem(
 }
 
 /**
- * What the connection certainly denies to an object whose spec is not valid; undefined where the spec decides. An invalid
- * spec must not preserve what a valid one would lose. `hasOverrides`: the spec has overrides, and they are not valid.
+ * Why the connection denies an object with an invalid spec, whatever the spec says; undefined if that depends on the spec.
+ * Without this check a tenant could keep its nodes in the gateway by making the spec invalid. `hasOverrides`: the spec
+ * contains invalid overrides.
  */
 export function denialWithoutSpec(
   namespace: NamespaceFacts,
@@ -223,8 +221,8 @@ function denied(reason: Verdict['reason'], message: string): Verdict {
 }
 
 /**
- * What the connection says to this object about upstreams that others made; undefined where it allows them, or where
- * the object does without. `hasUpstream`: its upstream is its own already, and what was taken over stays.
+ * Why the object may not take over or manage an upstream of another client; undefined if it may or does not ask for it.
+ * `hasUpstream` returns whether the object already owns its upstream: a completed takeover remains valid.
  */
 export function adoptionProblem(
   spec: Pick<GatewayUpstreamSpec, 'manage' | 'adoptionPolicy'>,

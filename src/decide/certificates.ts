@@ -2,18 +2,18 @@ import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { CertificateSecret, GatewayUpstream } from '../model/objects.ts';
 import type { StoreView } from '../model/store-view.ts';
 
-/** What decides which client certificates an object may have the gateway show. */
+/** The input for resolving client certificates. */
 export interface CertificateRules {
-  /** Secrets with certificates, by namespace: those that `secretNamespaces` of the configuration names. */
+  /** Certificate Secrets by namespace, for the namespaces in `secretNamespaces` of the configuration. */
   readonly certificates: ReadonlyMap<string, StoreView<CertificateSecret>>;
 }
 
-/** The Secret of its own namespace whose certificate `object` has the gateway show; undefined: none. */
+/** The name of the Secret with the client certificate, in the namespace of `object`; undefined if not set. */
 export function certificateName({ spec }: GatewayUpstream): string | undefined {
   return spec.ok ? spec.value.tls?.clientCertificateSecretRef?.name : undefined;
 }
 
-/** What the Secret holds that `object` refers to; undefined: it refers to none. */
+/** The client certificate of `object`; undefined if it references no Secret. */
 export function certificateOf(
   { certificates }: CertificateRules,
   object: GatewayUpstream,

@@ -4,13 +4,13 @@ import type { GatewayConnection } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { patternProblem } from './selectors.ts';
 
-/** What is known of the gateway of a connection. */
+/** The state of the gateway of a connection. */
 export type GatewayStanding =
   /** The connection cannot be used. */
   | { readonly kind: 'unusable'; readonly reason: Reason; readonly message: string }
   | { readonly kind: 'starting' }
   | { readonly kind: 'failing'; readonly error: OperatorError }
-  /** `writeRefused`: it answers, and refuses every write. `unlistable`: its list of upstreams is too large. */
+  /** `writeRefused`: the gateway answers but rejects every write. `unlistable`: its list of upstreams is too large. */
   | {
       readonly kind: 'ready';
       readonly writeRefused: OperatorError | undefined;
@@ -20,7 +20,7 @@ export type GatewayStanding =
 export interface ConnectionVerdicts {
   readonly reachable: Verdict;
   readonly authorized: Verdict;
-  /** Why the connection cannot be used, or not in full; absent where it can. */
+  /** Why the connection cannot be used, or only in part; absent if there is no problem. */
   readonly problem?: Verdict;
 }
 
@@ -84,7 +84,7 @@ function falseVerdict({ reason, message }: OperatorError): Verdict {
   return { status: 'False', reason, message };
 }
 
-/** `Ready` where `allowedNamespaces` has a pattern that is not valid; undefined: it has none. */
+/** `Ready` if `allowedNamespaces` has an invalid pattern; undefined otherwise. */
 export function patternVerdict({ spec }: GatewayConnection): Verdict | undefined {
   const problem = spec.ok ? patternProblem(spec.value.allowedNamespaces) : undefined;
   if (problem === undefined) return undefined;

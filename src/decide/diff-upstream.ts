@@ -5,7 +5,7 @@ import type { Desired } from './desired.ts';
 import { unstatedFields } from './diff.ts';
 import { describeOwner, isOwn, type Ownership } from './ownership.ts';
 
-/** `canonical` is the driver's canonical form of what the gateway should hold. */
+/** The change from `observed` to `desired`. `canonical` is the driver's canonical form of `desired`. */
 export function diffUpstream(
   desired: Pick<Desired, 'upstream' | 'action'>,
   canonical: string,
@@ -40,7 +40,7 @@ function planNodes(
 ): Change {
   const { id } = upstream;
   if (observed === undefined) return { kind: 'blocked', programmed: upstreamNotFound(id) };
-  // One that this very object left behind, before it kept only the nodes, still names it.
+  // An upstream that this object orphaned before manage was Nodes still has its ownership labels.
   if (ownership === 'foreign') return blocked('NotOwned', notOwned(observed, ownership, terms.marksIn));
   if (observed.discovery !== undefined) {
     return blocked(
@@ -58,7 +58,7 @@ function planNodes(
   return { kind: 'updateNodes', desired: upstream, observed };
 }
 
-/** Why an upstream that nobody owns is not taken over; undefined: nothing is in the way. */
+/** Why an unowned upstream is not taken over; undefined if it can be. */
 function takeOverProblem(
   upstream: Upstream,
   canonical: string,
@@ -74,10 +74,10 @@ function takeOverProblem(
     : undefined;
 }
 
-/** What an upstream holds that `canonical` does not state, and that is in the way of taking it over; in order. */
+/** The fields of an upstream that are not in `canonical` and prevent taking it over, sorted. */
 export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): readonly string[] {
   const { discovery } = observed;
-  // What says where the nodes come from is what the backends take the place of.
+  // The backends replace the gateway's own Kubernetes discovery, so its fields do not prevent the takeover.
   const replaced = discovery?.by === 'Kubernetes' ? discovery.fields : [];
   return unstatedFields(observed.canonical, canonical).filter((field) => !replaced.includes(field));
 }
@@ -87,7 +87,7 @@ function notOwned(observed: ObservedUpstream, ownership: Ownership, marksIn: str
   return `The gateway already has upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that upstream in the gateway`;
 }
 
-/** What Programmed says with `manage: Nodes` where there is nothing to keep the nodes of. */
+/** `Programmed` with `manage: Nodes` if the upstream does not exist. */
 export function upstreamNotFound(id: UpstreamId): Verdict {
   return {
     status: 'False',

@@ -10,7 +10,7 @@ import type { Desired } from './desired.ts';
 import { fieldChanges } from './diff.ts';
 import { createTimeSeconds } from './owner.ts';
 import type { Decision } from './plan-change.ts';
-import { noTimeNote } from './removal-guard.ts';
+import { invalidTimeNote } from './removal-guard.ts';
 import { kubeTime } from './status.ts';
 
 export const PROGRAMMED: Verdict = {
@@ -33,7 +33,7 @@ export const NOT_RESOLVED: Verdict = {
   message: 'References are not checked because the object is not accepted',
 };
 
-/** `Programmed` after a write to which the gateway answered that it contains `answered` now. */
+/** `Programmed` after a write; `answered` is the upstream in the gateway's response. */
 export function writtenVerdict(canonical: string, answered: ObservedUpstream): Verdict {
   if (answered.canonical === canonical) return PROGRAMMED;
   const fields = fieldChanges(canonical, answered.canonical).map(({ field }) => field);
@@ -44,7 +44,7 @@ export function writtenVerdict(canonical: string, answered: ObservedUpstream): V
   };
 }
 
-/** What the verdicts on a gateway's content are made from. */
+/** The input of the verdicts about the gateway's content. */
 interface Compared {
   readonly accepted: Verdict;
   readonly desired: Pick<Desired, 'resolvedRefs'>;
@@ -52,7 +52,7 @@ interface Compared {
   readonly canonical: string;
 }
 
-/** `Programmed` where there is nothing to write. */
+/** `Programmed` if there is nothing to write. */
 export function unwrittenVerdict({ accepted, desired, observed, canonical }: Compared): Verdict {
   if (observed?.canonical === canonical) return PROGRAMMED;
   if (accepted.status !== 'True') return NOT_WRITTEN;
@@ -69,7 +69,7 @@ export function unwrittenVerdict({ accepted, desired, observed, canonical }: Com
       };
 }
 
-/** `Programmed` where nothing may be written. */
+/** `Programmed` if syncPolicy Observe prevents writes. */
 export function observeVerdict(change: Change, compared: Compared): Verdict {
   if (change.kind === 'none') return unwrittenVerdict(compared);
   const what = change.kind === 'create' ? 'does not exist' : 'differs';
@@ -89,7 +89,7 @@ export function failedVerdict(error: OperatorError): Verdict {
   };
 }
 
-/** `RemovalHeld` while the removal guard keeps nodes. */
+/** The condition `RemovalHeld` while the removal guard keeps nodes. */
 export function removalHeldVerdict(
   { namespace, name, acceptRemoval, spec }: GatewayUpstream,
   { since }: NonNullable<Decision['guard']>,
@@ -100,11 +100,11 @@ export function removalHeldVerdict(
   return {
     status: 'True',
     reason: 'RemovalHeld',
-    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: ${command}${noTimeNote(acceptRemoval)}`,
+    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
   };
 }
 
-/** The outcome for an object that is refused before the gateway is read; its content there stays. */
+/** The outcome for an object that is not accepted before the gateway is read; the gateway stays unchanged. */
 export function refusedOutcome(object: GatewayUpstream, accepted: Verdict): UpstreamOutcome {
   return {
     accepted,
@@ -116,7 +116,7 @@ export function refusedOutcome(object: GatewayUpstream, accepted: Verdict): Upst
   };
 }
 
-/** The outcome where a missing permission prevented a decision: every other condition stays as it was reported last. */
+/** The outcome if a missing permission prevents a decision: the other conditions keep their last values. */
 export function missingPermissionOutcome(object: GatewayUpstream, ready: Verdict): UpstreamOutcome {
   const unknown: Verdict = { status: 'Unknown', reason: 'PermissionMissing', message: ready.message };
   const kept = (type: string): Verdict => {

@@ -7,8 +7,8 @@ import type { Snapshot } from './snapshot.ts';
 
 type Unknown = Extract<Discovered, { state: 'unknown' }>;
 
-/** Why nothing may be read of `ref` for an object of `namespace`; undefined if it may. */
-export function registryRefused(
+/** Why an object in `namespace` may not use `ref`; undefined if it may. */
+export function registryDenied(
   { registries, namespaces }: Pick<Snapshot, 'registries' | 'namespaces'>,
   { registry: name }: RegistryServiceRef,
   namespace: string,
@@ -17,7 +17,7 @@ export function registryRefused(
   const unread = unlisted('ServiceRegistries', registries);
   if (unread !== undefined) return unread;
   const registry = registries.get('', name);
-  // A registry that is deleted by mistake must not stop the traffic.
+  // The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied.
   if (registry === undefined) return unusable(name, 'it does not exist: create it, or correct registryRef');
   if (!registry.spec.ok) return unusable(name, `its spec is not valid: ${registry.spec.message}`);
   const { allowedNamespaces } = registry.spec.value;

@@ -2,21 +2,21 @@ import type { UpstreamId } from '../model/upstream.ts';
 import type { Change } from './change.ts';
 import { describeChange, nodesIn } from './diff.ts';
 
-/** How many changes one Event names. */
+/** The maximum number of changes in one Event. */
 const MAX_NAMED_CHANGES = 10;
 
-/** Whether `change` takes over an upstream that has no owner. */
+/** Whether `change` takes over an unowned upstream. */
 export function isTakeOver(change: Change): boolean {
   return change.kind === 'update' && change.from === 'unowned';
 }
 
-/** What a write did beside its purpose, for an Event. */
+/** A repair or takeover by a write, for an Event. */
 export interface Repair {
   readonly reason: 'Adopted' | 'Repaired';
   readonly message: string;
 }
 
-/** What the write of `change` repaired or took over. `drifted`: another client changed or deleted the upstream before. */
+/** The repair or takeover by the write of `change`. `drifted`: another client changed or deleted the upstream before. */
 export function repairOf(
   change: Extract<Change, { kind: 'create' | 'update' }>,
   canonical: string,
@@ -34,7 +34,7 @@ export function repairOf(
     : undefined;
 }
 
-/** What a write of nodes repaired. `before`: the canonical form before another client changed the upstream. */
+/** The repair by a write of nodes. `before`: the canonical form before another client changed the upstream. */
 export function nodeRepairOf(
   id: UpstreamId,
   before: string | undefined,

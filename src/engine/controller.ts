@@ -129,7 +129,7 @@ interface Parts {
 function connectParts(options: ControllerOptions): Parts {
   const conflicts = new IdConflicts();
   const queue = new EngineQueue({ ...options, run: (work, signal) => dispatch(reconcilers, work, signal) });
-  const bindConnection = (name: string) => queue.addConnection(name);
+  const enqueueConnection = (name: string) => queue.addConnection(name);
   const sessions: Connections = new Connections({
     ...options,
     onList: (name, report) => gatewayEvents.listed(name, report),
@@ -138,14 +138,14 @@ function connectParts(options: ControllerOptions): Parts {
     isWanted: (name, id) => gatewayEvents.isWanted(name, id),
     onState: (name, scope) => gatewayEvents.stateChanged(name, scope),
     setConcurrency: (name, concurrency) => queue.setGatewayConcurrency(name, concurrency),
-    onGone: (name) => queue.releaseGateway(name),
+    onDeleted: (name) => queue.releaseGateway(name),
   });
   const connectionState = (name: string) => sessions.state(name);
   const snapshot = snapshotOf(options, sessions, conflicts);
   const verifier = new DataPlaneVerifier({
     ...options,
     readerOf: (name) => sessions.session(name)?.dataPlanes,
-    onChange: bindConnection,
+    onChange: enqueueConnection,
   });
   const orphans = new OrphanCollector({ ...options, connectionState });
   const gatewayEvents = new GatewayEvents({
@@ -168,12 +168,12 @@ function connectParts(options: ControllerOptions): Parts {
     ...options,
     enqueueSet: (name) => queue.addSet(name),
     enqueueMember: (set, key, priority) => queue.addMember(set, key, priority),
-    onGone: (set) => queue.releaseMembers(set),
+    onUnused: (set) => queue.releaseMembers(set),
   });
-  const shared = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, bindConnection };
+  const deps = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, enqueueConnection };
   const reconcilers: Reconcilers = {
-    upstream: createUpstreamReconciler(shared),
-    connection: createConnectionReconciler({ ...shared, vendorOf: options.vendorOf }),
+    upstream: createUpstreamReconciler(deps),
+    connection: createConnectionReconciler({ ...deps, vendorOf: options.vendorOf }),
     finalizers,
     orphans,
     upstreamSets,

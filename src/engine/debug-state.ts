@@ -79,7 +79,7 @@ function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
   const remembered = deps.recall(keyOf(object));
   const memory = remembered && {
     isSettling: remembered.isSettling,
-    heldSince: remembered.heldSince,
+    heldSince: remembered.guardedSince,
     lost: remembered.lost,
   };
   if (evaluation.kind === 'refused') return { accepted: evaluation.accepted, guard: { memory } };

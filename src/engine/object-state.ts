@@ -29,7 +29,7 @@ export class ObjectState {
   readonly key: ObjectKey;
   readonly uid: string;
   /** When the operator first saw the object (monotonic). */
-  readonly knownSince: number;
+  readonly firstSeenAt: number;
   readonly removalGuard: RemovalGuardState;
   readonly endpointChange = new EndpointChange();
   /** One entry for each backend whose source has answered. */
@@ -50,7 +50,7 @@ export class ObjectState {
   constructor(key: ObjectKey, uid: string, clock: Clock) {
     this.key = key;
     this.uid = uid;
-    this.knownSince = clock.monotonic();
+    this.firstSeenAt = clock.monotonic();
     this.removalGuard = new RemovalGuardState(clock);
   }
 

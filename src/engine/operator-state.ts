@@ -1,5 +1,5 @@
 import { METRICS } from '../api/metrics.ts';
-import type { LeaderElection, LeaseStanding } from '../kube/leader.ts';
+import type { LeaderElection, LeaseStatus } from '../kube/leader.ts';
 import { describePermission, type Permission, type PermissionMonitor } from '../kube/permissions.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -13,8 +13,8 @@ const WATCH_SILENT_MS = 240_000;
 export interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
   readonly reflectors: readonly Reflector[];
-  readonly leads: () => boolean;
-  readonly lease: () => LeaseStanding | undefined;
+  readonly isLeader: () => boolean;
+  readonly lease: () => LeaseStatus | undefined;
   readonly missing: () => readonly Permission[];
   readonly depths: () => readonly Sample[];
 }
@@ -23,20 +23,20 @@ export interface OperatorState {
 export function readinessChecks(
   reflectors: readonly Reflector[],
   permissions: Pick<PermissionMonitor, 'problem'>,
-  election: Pick<LeaderElection, 'problem' | 'standing'>,
+  election: Pick<LeaderElection, 'problem' | 'leaseStatus'>,
 ): readonly ReadinessCheck[] {
   return [
     ...reflectors.map(watchCheck),
     { name: 'permissions', problem: () => permissions.problem() },
-    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.standing()) },
+    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.leaseStatus()) },
   ];
 }
 
 export function collectState(
   metrics: Metrics,
-  { checks, reflectors, leads, missing, depths }: OperatorState,
+  { checks, reflectors, isLeader, missing, depths }: OperatorState,
 ): void {
-  metrics.collect(METRICS.leader, () => [{ labels: {}, value: leads() ? 1 : 0 }]);
+  metrics.collect(METRICS.leader, () => [{ labels: {}, value: isLeader() ? 1 : 0 }]);
   metrics.collect(METRICS.readyCheck, () =>
     checks.map(({ name, problem }) => ({
       labels: { check: name },
@@ -68,9 +68,9 @@ export function collectState(
 }
 
 /** The operator's part of `/debug/state`. The controller adds connections and upstreams. */
-export function stateOf({ reflectors, leads, lease, depths }: OperatorState): object {
+export function stateOf({ reflectors, isLeader, lease, depths }: OperatorState): object {
   return {
-    leader: leads(),
+    leader: isLeader(),
     lease: lease(),
     watches: reflectors.map((reflector) => ({
       name: reflector.name,
@@ -83,10 +83,10 @@ export function stateOf({ reflectors, leads, lease, depths }: OperatorState): ob
 }
 
 /** The note at the `lease` check of `/readyz`: a standby replica is ready although it is idle. */
-function leaseNote(standing: LeaseStanding | undefined): string | undefined {
-  if (standing === undefined) return undefined;
-  const { role, lease } = standing;
-  if (standing.role === 'standby') return `standby, waiting for ${standing.waitsFor}`;
+function leaseNote(status: LeaseStatus | undefined): string | undefined {
+  if (status === undefined) return undefined;
+  const { role, lease } = status;
+  if (status.role === 'standby') return `standby, waiting for ${status.waitsFor}`;
   return role === 'leader' ? `leader, holds Lease ${lease}` : `lost Lease ${lease}, shutting down`;
 }
 

@@ -140,7 +140,7 @@ export class OrphanCollector {
     const object = connections.get('', connection);
     try {
       await state.session.exclusive(id, async (lock) => {
-        const upstream = await lock.ask(signal);
+        const upstream = await lock.readFresh(signal);
         if (upstream === undefined || !this.#isKnown()) return;
         if (belongingOf(this.#deps, connection, upstream) !== 'orphaned') return;
         await lock.delete('respect', signal);

@@ -60,7 +60,7 @@ export class RemovalGuardState {
       },
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
-      heldSince: guarding && this.#since(guarding),
+      guardedSince: guarding && this.#since(guarding),
       lost: [...(memory.lost?.keys() ?? [])],
     };
   }

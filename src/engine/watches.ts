@@ -96,7 +96,7 @@ export class Watches {
     for (const object of upstreams.list()) tracker.track(object);
     for (const { name } of connections.list()) {
       sessions.update(name);
-      verifier.follow(name);
+      verifier.update(name);
       queue.addConnection(name);
     }
     for (const object of upstreams.list()) queue.addUpstream(object, PRIORITY.resync);
@@ -123,7 +123,7 @@ export class Watches {
     const name = (event.current ?? event.previous)?.name;
     if (name === undefined || !concernsObject(event)) return;
     sessions.update(name);
-    verifier.follow(name);
+    verifier.update(name);
     queue.addConnection(name);
     for (const user of upstreams.byIndex('connection', name)) {
       tracker.track(user);

@@ -15,7 +15,7 @@ interface Wrong {
   readonly name: string;
   readonly kind: Kind;
   readonly spec: unknown;
-  /** Parts of the API server's message: the field, and what to write instead. */
+  /** Parts of the API server's message: the field and the remedy. */
   readonly says: readonly string[];
 }
 
@@ -130,7 +130,7 @@ const WRONG: readonly Wrong[] = [
   wrong(endpoints('a zone twice', { zones: [{ zone: 'a' }, { zone: 'a', weight: 1 }] }), 'Duplicate value'),
   wrong(endpoints('a weight over 100', { zones: [{ zone: 'a', weight: 101 }] }), 'zones[0].weight'),
 
-  // A Service in the spelling of APISIX's discovery
+  // serviceName, the format of APISIX's discovery
   wrong(
     serviceName('cms.default.svc.cluster.local'),
     'spec.backends[0].serviceName',
@@ -174,7 +174,7 @@ const WRONG: readonly Wrong[] = [
   wrong(servicePort(80.5), 'spec.backends[0].serviceRef.port', 'integer'),
   wrong(servicePort(true), 'spec.backends[0].serviceRef.port', 'integer,string'),
 
-  // Places outside the cluster
+  // Static addresses
   wrong(host('http://example.com'), 'without scheme, port, path or brackets'),
   wrong(host('example.com:80'), 'without scheme, port, path or brackets'),
   wrong(host('192.0.2.1:80'), 'without scheme, port, path or brackets'),
@@ -319,7 +319,7 @@ const WRONG: readonly Wrong[] = [
     '"Vars", "Header", "Cookie"',
   ),
 
-  // What becomes of a request
+  // Timeouts, retries and host header
   wrong(
     hostHeader('Rewrite without value', { type: 'Rewrite' }),
     'type Rewrite needs a value',
@@ -751,7 +751,7 @@ function object(kind: Kind, spec: unknown) {
   };
 }
 
-/** What the API server says to a new object with this spec; nothing is stored. */
+/** The API server's response to a dry-run creation with this spec. */
 async function create(
   kind: Kind,
   spec: unknown,
@@ -763,7 +763,7 @@ async function create(
   if (status !== 201 && status !== 422 && status !== 400) throw new Error(`${status} ${message}`);
   return { accepted: status === 201, message, spec: stored };
 }
-/** The spec as the program reads it. */
+/** The spec as the operator reads it. */
 function program(kind: Kind, spec: unknown) {
   const metadata = { name: 'admission', uid: 'b2c8f1f0', namespace: 'default' };
   const trim = kind === 'GatewayUpstream' ? transformGatewayUpstream : transformGatewayConnection;
@@ -776,9 +776,9 @@ beforeAll(async () => {
   await installCrds(cluster);
 });
 
-describe('a wrong spec is refused with what to write instead', () => {
-  // Objects that are older than the rule keep a valid spec; HostPolicy removes the nodes of such a name.
-  it('refuses a host without a dot in new objects only', async () => {
+describe('an invalid spec', () => {
+  // An object that is older than the rule keeps a valid spec. HostPolicy removes its nodes.
+  it('is rejected with a host without a dot, only in new objects', async () => {
     const { kind, spec } = host('db');
     const { accepted, message } = await create(kind, spec);
     expect(accepted).toBe(false);
@@ -788,21 +788,21 @@ describe('a wrong spec is refused with what to write instead', () => {
     expect(program(kind, spec).ok).toBe(true);
   });
 
-  it.each(WRONG)('$kind: $name', async ({ kind, spec, says }) => {
+  it.each(WRONG)('is rejected with a remedy: $kind: $name', async ({ kind, spec, says }) => {
     const { accepted, message } = await create(kind, spec);
     expect(accepted).toBe(false);
     for (const part of says) expect(message).toContain(part);
     expect(program(kind, spec).ok, 'the program takes what the API server refuses').toBe(false);
   });
 
-  it('has cases enough of both kinds', () => {
+  it('has enough cases of both kinds', () => {
     expect(new Set(WRONG.map(({ kind, name }) => `${kind}: ${name}`)).size).toBe(WRONG.length);
     expect(WRONG.length).toBeGreaterThanOrEqual(100);
   });
 });
 
-describe('a right spec at the edge is taken', () => {
-  it.each(RIGHT)('$kind: $name', async ({ kind, spec }) => {
+describe('a valid spec', () => {
+  it.each(RIGHT)('is accepted at its limits: $kind: $name', async ({ kind, spec }) => {
     const { accepted, message, spec: stored } = await create(kind, spec);
     expect(message).toBe('');
     expect(accepted).toBe(true);
@@ -811,7 +811,7 @@ describe('a right spec at the edge is taken', () => {
   });
 });
 
-describe('an unknown field is named', () => {
+describe('an unknown field', () => {
   it.each([
     [backend('in a backend', { ...service, wieght: 1 }), 'spec.backends[0].wieght'],
     [upstream('in spec', { nodes: [] }), 'spec.nodes'],
@@ -821,7 +821,7 @@ describe('an unknown field is named', () => {
     ],
     [connection('in the section', { apisix: { ...apisix, adminKey: 'secret' } }), 'spec.apisix.adminKey'],
     [allowed('in allowedNamespaces', { regex: ['a'] }), 'spec.allowedNamespaces.regex'],
-  ])('$0.kind: $0.name', async ({ kind, spec }, field) => {
+  ])('is named: $0.kind: $0.name', async ({ kind, spec }, field) => {
     const { accepted, message } = await create(kind, spec);
     expect(accepted).toBe(false);
     expect(message).toContain(`unknown field "`);
@@ -829,7 +829,7 @@ describe('an unknown field is named', () => {
   });
 });
 
-describe('what may not change', () => {
+describe('an immutable field', () => {
   const group = { apiVersion: 'gatewayupstream.dev/v1alpha1' };
   const main = `admission-${process.pid}`;
   let namespace: string;
@@ -839,7 +839,7 @@ describe('what may not change', () => {
     expect(answer).toMatchObject({ kind: expect.stringMatching(/^Gateway/) });
     expect(status).toBe(201);
   };
-  /** What the API server says to a merge patch of a stored object's spec; nothing is stored. */
+  /** The API server's response to a dry-run merge patch of a stored object's spec. */
   const change = async (kind: Kind, name: string, spec: Spec) => {
     const folder =
       kind === 'GatewayUpstream'
@@ -885,7 +885,7 @@ describe('what may not change', () => {
     ['upstreamId changed', 'named', { upstreamId: 'other' }, id],
     ['upstreamId removed', 'named', { upstreamId: null }, id],
     ['upstreamId added', 'plain', { upstreamId: 'plain' }, id],
-  ])('GatewayUpstream: %s', async (_, name, spec, says) => {
+  ])('of GatewayUpstream: rejects %s', async (_, name, spec, says) => {
     const { accepted, message } = await change('GatewayUpstream', name, spec);
     expect(accepted).toBe(false);
     for (const part of [...says, another]) expect(message).toContain(part);
@@ -894,13 +894,13 @@ describe('what may not change', () => {
   it.each([
     ['changed', { idPrefix: 'us-' }],
     ['removed', { idPrefix: null }],
-  ])('GatewayConnection: idPrefix %s', async (_, spec) => {
+  ])('of GatewayConnection: rejects idPrefix %s', async (_, spec) => {
     const { accepted, message } = await change('GatewayConnection', main, spec);
     expect(accepted).toBe(false);
     expect(message).toContain('idPrefix is immutable, because routes refer to ids that start with it');
   });
 
-  it('everything else may', async () => {
+  it('does not prevent changes of other fields', async () => {
     const changed = [
       await change('GatewayUpstream', 'named', {
         backends: [{ serviceName: 'default/web:http', weight: 2 }],
@@ -918,7 +918,7 @@ describe('what may not change', () => {
   });
 });
 
-/** Mostly one of `right`, so that a spec of many fields has a chance; else one of `wrong`, or what `made` makes. */
+/** Mostly a valid value, so that a spec with many fields can be valid; otherwise an invalid or generated one. */
 function mostly(right: readonly unknown[], wrong: readonly unknown[], made?: fc.Arbitrary<unknown>) {
   return fc.oneof(
     { weight: 60, arbitrary: fc.constantFrom(...right) },
@@ -1005,7 +1005,7 @@ const someConnection = fc.record(
   { requiredKeys: ['type', 'apisix'] },
 );
 
-describe('what the API server takes, the program takes, and nothing else', () => {
+describe('the API server and the operator accept the same specs', () => {
   it.each([
     ['GatewayUpstream', fc.oneof(validSpec, brokenSpec)],
     ['GatewayConnection', someConnection],
@@ -1015,9 +1015,9 @@ describe('what the API server takes, the program takes, and nothing else', () =>
     await fc.assert(
       fc.asyncProperty(specs, async (spec) => {
         const { accepted, message, spec: stored } = await create(kind, spec, { unknownFields: 'Ignore' });
-        // A field that is null is none to the API server, so that the program never sees it.
+        // The API server drops null fields, so the operator never sees them.
         const own = program(kind, accepted ? stored : spec);
-        // CEL does not see what is in there: those fields are refused by a condition.
+        // CEL does not see these fields. The operator rejects them with a condition.
         if (accepted && !own.ok && own.message.startsWith('spec.apisix.overrides')) return;
         expect({ ok: own.ok, says: own.ok ? message : '' }).toEqual({ ok: accepted, says: '' });
         if (accepted) {

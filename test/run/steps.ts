@@ -9,8 +9,8 @@ const suites = (...projects: [string, ...string[]]): Step => ({ kind: 'suites', 
 const BUILD = command('rolldown', '-c', 'rolldown.config.ts');
 
 /**
- * What each npm script runs. `npm test` and `npm run test:all` share no step; together they are what CI runs, and together
- * they contain every test file. `npm run soak` repeats the random parts for hours and adds the full benchmark.
+ * The steps of each npm script. CI runs `npm test` and `npm run test:all`. They share no step, and together they contain
+ * every test file. `npm run soak` repeats the random parts for hours and adds the full benchmark.
  */
 export const RUNS: Readonly<Record<string, readonly Step[]>> = {
   test: [

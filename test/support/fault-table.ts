@@ -143,9 +143,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The gateway refused the admin key (401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+      'The gateway rejected the admin key (401, wrong apikey): correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection',
     check:
-      'key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
+      'key: The gateway rejected the admin key (401, wrong apikey). Remedy: Correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection.',
   },
   {
     symptom: 'Read-only admin key (401, invalid method for role viewer)',
@@ -158,9 +158,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The gateway refused the admin key (401, invalid method for role viewer), which may only read: use a key of role admin',
+      'The gateway rejected the admin key (401, invalid method for role viewer), which is read-only: use a key with role admin',
     check:
-      'key: The gateway refused the admin key (401, invalid method for role viewer), which may only read. Remedy: Use a key of role admin.',
+      'key: The gateway rejected the admin key (401, invalid method for role viewer), which is read-only. Remedy: Use a key with role admin.',
   },
   {
     symptom: 'Admin key with a trailing line break',
@@ -172,7 +172,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('True', 'Ready'),
     message: 'The gateway answers and accepts the key',
-    check: 'key: it may read and write',
+    check: 'key: read and write access',
   },
   {
     symptom: 'Admin key with invalid characters',
@@ -183,9 +183,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
+      'The admin key contains invalid characters: check the Secret for line breaks and for a wrong encoding',
     check:
-      'key: The admin key has characters that a key cannot have. Remedy: Look at the Secret for line breaks or an encoding.',
+      'key: The admin key contains invalid characters. Remedy: Check the Secret for line breaks and for a wrong encoding.',
   },
   {
     symptom: 'Secret with the admin key not found',
@@ -193,9 +193,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'no-secret', stage.gateway.adminUrl, { secret: 'not-there' }),
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/not-there does not exist: create it there, or correct the reference in spec.apisix of GatewayConnection no-secret',
+      'Secret gateway-upstream-system/not-there does not exist: create it, or correct the reference in spec.apisix of GatewayConnection no-secret',
     check:
-      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it there, or correct the reference in spec.apisix of GatewayConnection no-secret.',
+      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-secret.',
   },
   {
     symptom: 'Secret without the entry that adminKeySecretRef names',
@@ -206,9 +206,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/no-entry has no key admin-key: create it there, or correct the reference in spec.apisix of GatewayConnection no-entry',
+      'Secret gateway-upstream-system/no-entry has no key admin-key: create it, or correct the reference in spec.apisix of GatewayConnection no-entry',
     check:
-      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it there, or correct the reference in spec.apisix of GatewayConnection no-entry.',
+      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-entry.',
   },
   {
     symptom: 'adminUrl points to the traffic port instead of the Admin API (404)',
@@ -216,9 +216,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'wrong-url', stage.gateway.proxyUrl),
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 404, which the Admin API of APISIX on etcd does not: correct spec.apisix.adminUrl',
+      'http://gateway:9180 answered 404, so it is not the Admin API of APISIX on etcd: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://gateway:9180 answered 404, which the Admin API of APISIX on etcd does not. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://gateway:9180 answered 404, so it is not the Admin API of APISIX on etcd. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'Connection refused: gateway down or wrong port',
@@ -245,7 +245,7 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('True', 'Ready'),
     message: 'The gateway answers and accepts the key',
     check:
-      'data plane http://gateway:9180: refused the connection. Remedy: Set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach.',
+      'data plane http://gateway:9180: refused the connection. Remedy: Set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach.',
   },
   {
     symptom: 'Host name of the gateway does not resolve',
@@ -266,9 +266,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 closed the connection without an answer: check the port, and whether spec.apisix.adminUrl must begin with https://',
+      'http://gateway:9180 closed the connection without an answer: check the port, and whether spec.apisix.adminUrl must start with https://',
     check:
-      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: Check the port, and whether spec.apisix.adminUrl must begin with https://.',
+      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: Check the port, and whether spec.apisix.adminUrl must start with https://.',
   },
   {
     symptom: 'TLS fails with EPROTO: adminUrl starts with https:// but the gateway uses plain HTTP',
@@ -276,9 +276,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'secure', stage.gateway.adminUrl.replace('http:', 'https:')),
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'TLS with https://gateway:9180 failed (EPROTO): check that it speaks TLS, or write http:// in spec.apisix.adminUrl',
+      'TLS with https://gateway:9180 failed (EPROTO): check that the gateway uses TLS on this port, or use http:// in spec.apisix.adminUrl',
     check:
-      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: Check that it speaks TLS, or write http:// in spec.apisix.adminUrl.',
+      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: Check that the gateway uses TLS on this port, or use http:// in spec.apisix.adminUrl.',
   },
   {
     symptom: 'Certificate of the gateway is not trusted: no CA configured',
@@ -317,9 +317,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      "http://gateway:9180 did not answer within 2000 ms: check its load, or raise requestTimeout in the operator's configuration",
+      'http://gateway:9180 did not answer within 2000 ms: check the load of the gateway, or increase requestTimeout in the configuration of the operator',
     check:
-      "gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: Check its load, or raise requestTimeout in the operator's configuration.",
+      'gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: Check the load of the gateway, or increase requestTimeout in the configuration of the operator.',
   },
   {
     symptom: 'Gateway answers with HTML instead of JSON',
@@ -333,9 +333,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 200 without JSON: check that spec.apisix.adminUrl leads to the Admin API of APISIX',
+      'http://gateway:9180 answered 200 without JSON: check that spec.apisix.adminUrl is the address of the Admin API of APISIX',
     check:
-      'gateway: http://gateway:9180 answered 200 without JSON. Remedy: Check that spec.apisix.adminUrl leads to the Admin API of APISIX.',
+      'gateway: http://gateway:9180 answered 200 without JSON. Remedy: Check that spec.apisix.adminUrl is the address of the Admin API of APISIX.',
   },
   {
     symptom: 'APISIX rejects the IP address of the operator (403, allow_admin)',
@@ -349,9 +349,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration",
+      'The gateway rejected the address of the operator (403): add it to deployment.admin.allow_admin in the configuration of APISIX',
     check:
-      "key: The gateway refused the operator's address (403). Remedy: Add it to deployment.admin.allow_admin in APISIX's configuration.",
+      'key: The gateway rejected the address of the operator (403). Remedy: Add it to deployment.admin.allow_admin in the configuration of APISIX.',
   },
   {
     symptom: 'APISIX cannot reach etcd (503, has no healthy etcd endpoint available)',
@@ -369,9 +369,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 503 (has no healthy etcd endpoint available): look at the log of the gateway',
+      'http://gateway:9180 answered 503 (has no healthy etcd endpoint available): check the log of the gateway',
     check:
-      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: Look at the log of the gateway.',
+      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: Check the log of the gateway.',
   },
   {
     symptom: 'Gateway answers with a redirect, for example to a login page',
@@ -385,9 +385,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 302, a redirect, which the operator does not follow with the key: correct spec.apisix.adminUrl',
+      'http://gateway:9180 answered with a redirect (302), which the operator does not follow, because the request contains the admin key: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://gateway:9180 answered 302, a redirect, which the operator does not follow with the key. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://gateway:9180 answered with a redirect (302), which the operator does not follow, because the request contains the admin key. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
     symptom: 'GatewayConnection not found',
@@ -513,7 +513,7 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'no-port', to('ports', 'grpc'));
     },
     condition: ready('False', 'PortNotFound'),
-    message: 'Service shop/ports has no port grpc, but 80 (http): correct the port',
+    message: 'Service shop/ports has no port grpc, only 80 (http): correct the port',
   },
   {
     symptom: 'UDP port with a scheme that needs TCP',
@@ -524,7 +524,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UnsupportedProtocol'),
     message:
-      'Service shop/udp has port dns for UDP only, but this scheme needs TCP: use another port, or another scheme',
+      'Service shop/udp has port dns only for UDP, but the scheme requires TCP: use another port or another scheme',
   },
   {
     symptom: 'No endpoint is ready (the gateway answers 503)',
@@ -717,7 +717,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UnsupportedField'),
     message:
-      "spec.tls.verify cannot be used because APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
+      "spec.tls.verify cannot be used because APISIX 3.13.0 ignores this field and does not verify the certificates of nodes (changed in 3.19.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
   },
   {
     symptom: 'Gateway rejects the upstream (400)',
@@ -731,8 +731,7 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'refused', to('refused'));
     },
     condition: ready('False', 'Rejected'),
-    message:
-      'The gateway refused the upstream (400, invalid configuration: ...): correct what it names in the spec',
+    message: 'The gateway rejected the upstream (400, invalid configuration: ...): correct the spec',
   },
   {
     symptom: 'Deletion waits: a route still uses the upstream (InUse)',

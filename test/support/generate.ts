@@ -18,7 +18,7 @@ import { apiReference, configurationReference } from './references.ts';
 
 const root = new URL('../../', import.meta.url);
 
-/** Every generated file but the golden cases, by its path from the repository's root. */
+/** Every generated file except the golden cases, by its path from the repository's root. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const resource of builtInCatalog.customResources) {
@@ -43,16 +43,16 @@ function reasonsReference(): string {
 
 # Reasons
 
-The closed set of words that the operator uses as condition reason and as Event reason. What [each condition](status.md) is, and
-which object has it, is on another page.
+Look up the reason of a condition or Event, and see what to do about it. [Status](status.md) explains the conditions, and the
+[error reference](error-reference.md) shows the messages.
 
-| reason | meaning, and what to do |
+| reason | meaning and remedy |
 | --- | --- |
 ${rows.join('\n')}
 `;
 }
 
-/** `docs/status.md` with its generated parts made anew; what is between them is written by hand. */
+/** `docs/status.md` with new content in its generated parts. The rest is written by hand. */
 function statusReference(): string {
   const path = 'docs/status.md';
   const parts = {
@@ -69,7 +69,7 @@ function statusReference(): string {
     const begin = `<!-- generated: ${name} -->\n`;
     const from = text.indexOf(begin);
     const to = text.indexOf('\n<!-- end -->', from);
-    if (from < 0 || to < 0) throw new Error(`${path} has no place for ${name}`);
+    if (from < 0 || to < 0) throw new Error(`${path} has no generated part "${name}"`);
     text = `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`;
   }
   return text;
@@ -85,7 +85,7 @@ function conditionsTable(kind: keyof typeof CONDITIONS): string {
   const rows = Object.entries(conditions).map(
     ([type, facts]) => `| \`${type}\` | ${facts.meaning} | ${reasonsCell(kind, type, facts)} |`,
   );
-  return ['| condition | True means | otherwise |', '| --- | --- | --- |', ...rows].join('\n');
+  return ['| condition | meaning of True | reasons otherwise |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
 function reasonsCell(
@@ -93,14 +93,14 @@ function reasonsCell(
   type: string,
   { reasons, follows = [] }: ConditionFacts,
 ): string {
-  if (type === 'Reconciling') return 'the reason of `Ready`';
+  if (type === 'Reconciling') return 'same reason as `Ready`';
   if (type === 'Stalled') {
     const stalling = reasonsOf(kind, type, 'True').filter((reason) => STALLED.has(reason));
-    return `the reason of \`Ready\`, if it is one of ${words(stalling)}`;
+    return `same reason as \`Ready\`: ${words(stalling)}`;
   }
   const { False = [], Unknown = [] } = reasons;
   return [
-    ...(follows.length === 0 ? [] : [`that of ${words(follows)}, the first that is not True`]),
+    ...(follows.length === 0 ? [] : [`reason of the first of ${words(follows)} that is not True`]),
     ...(False.length === 0 ? [] : [words(False)]),
     ...(Unknown.length === 0 ? [] : [`Unknown with ${words(Unknown)}`]),
   ].join('; ');
@@ -183,7 +183,7 @@ function anchorOf(heading: string): string {
     .replaceAll(' ', '-');
 }
 
-/** The paths whose committed content differs from what would be generated now. */
+/** The paths of committed files that differ from what the sources generate now. */
 export async function staleFiles(): Promise<readonly string[]> {
   const stale: string[] = [];
   for (const [path, content] of generatedFiles()) {

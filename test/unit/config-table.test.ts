@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { ConfigError, parseConfig } from '../../src/config/config.ts';
 
-/** What is said about a configuration file with this content. */
+/** The error message for a configuration file with this content. */
 function complaint(yaml: string): string {
   try {
     parseConfig(parse(yaml), 'operator.yaml');
@@ -15,7 +15,7 @@ function complaint(yaml: string): string {
 
 const DURATION = 'must be a duration: numbers with a unit (ms, s, m, h), for example 500ms, 30s or 1m30s';
 
-describe('a wrong configuration is refused by key and expectation', () => {
+describe('an invalid configuration is rejected with the key and the expected value', () => {
   it.each([
     ['- kubeconfig: a', '(top level): must be a mapping of keys to values, not a list'],
     ['run', '(top level): must be a mapping of keys to values, not "run"'],
@@ -104,12 +104,12 @@ describe('a wrong configuration is refused by key and expectation', () => {
     ]);
   });
 
-  it('cuts a long value', () => {
+  it('truncates a long value', () => {
     expect(complaint(`logLevel: ${'a'.repeat(10_000)}`).length).toBeLessThan(250);
   });
 });
 
-describe('a right configuration is taken', () => {
+describe('a valid configuration is accepted', () => {
   it.each([
     ['{}', 'resyncInterval', 600_000],
     ['resyncInterval: 1m30.5s', 'resyncInterval', 90_500],
@@ -125,7 +125,7 @@ describe('a right configuration is taken', () => {
     expect(parseConfig(parse(yaml), 'operator.yaml')[key]).toEqual(value);
   });
 
-  it('a lease may be shorter than a request where it is not used', () => {
+  it('with a lease shorter than a request, if leader election is off', () => {
     expect(complaint('requestTimeout: 1m\nleaderElection: { enabled: false }')).toBe('');
   });
 });

@@ -63,7 +63,7 @@ export function waitingFor(
   const { listedAt } = session;
   const isListed = listedAt !== undefined && listedAt > since && !session.isWritingSince(listedAt);
   const remaining = deps.orphans.remaining(connection.name);
-  if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
+  if (isListed && remaining.length === 0 && !session.hasUnsettledWrites) return undefined;
   session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
   const unwatched = deps.orphans.unwatched(connection.name);
   if (unwatched.length > 0) {

@@ -19,8 +19,8 @@ export interface UpstreamReconcilerDeps extends Snapshot {
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
   readonly finalizers: Pick<Finalizers, 'request' | 'failureVerdict'>;
-  /** Adds the finalizer of a connection soon. */
-  readonly bindConnection: (name: string) => void;
+  /** Schedules the finalizer of a connection. */
+  readonly enqueueConnection: (name: string) => void;
   readonly verifier: Pick<DataPlaneVerifier, 'expect' | 'forget'>;
   readonly instruments: Pick<Instruments, 'propagated' | 'suppressed'>;
   readonly clock: Clock;

@@ -6,7 +6,7 @@ export interface TlsFiles {
   /** PEM. */
   readonly key: string;
   readonly cert: string;
-  /** With it a client certificate of this authority is required. */
+  /** If set, clients need a certificate of this authority. */
   readonly clientCa?: string;
 }
 
@@ -14,12 +14,12 @@ export interface TlsFiles {
 export interface Listener {
   readonly port: number;
   start(): Promise<void>;
-  /** Cuts every connection. */
+  /** Closes all connections. */
   stop(): Promise<void>;
   openConnections(): number;
 }
 
-/** `port` 0: a free one below 32768, where no outgoing connection takes it while the server is stopped. */
+/** `port` 0: a free port below 32768, which no outgoing connection uses while the server is stopped. */
 export async function startListener(options: {
   readonly port: number;
   readonly tls?: TlsFiles | undefined;
@@ -37,7 +37,7 @@ export async function startListener(options: {
           },
           onRequest,
         );
-  // nginx's own; Node's 5 s would cut idle connections that a gateway keeps.
+  // The default of nginx. Node's 5 s would close idle connections that a gateway keeps.
   server.keepAliveTimeout = 60_000;
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {

@@ -6,7 +6,7 @@ import {
   type HttpFailure,
 } from '../../../../src/runtime/http/failures.ts';
 
-describe('the code of an error', () => {
+describe('failureOfCode', () => {
   it.each([
     ['ENOTFOUND', 'NameUnknown'],
     ['EAI_AGAIN', 'DnsUnavailable'],
@@ -30,12 +30,12 @@ describe('the code of an error', () => {
     ['HPE_HEADER_OVERFLOW', 'NotHttp'],
     ['Z_DATA_ERROR', 'Unusable'],
     ['no code', 'Unusable'],
-  ])('%s means %s', (code, kind) => {
+  ])('maps %s to %s', (code, kind) => {
     expect(failureOfCode(code)).toEqual({ kind, code });
   });
 });
 
-describe('the description of a failure', () => {
+describe('describeFailure', () => {
   const own = 'do what this API needs';
   const remedies: FailureWording['remedies'] = {
     NameUnknown: own,
@@ -62,11 +62,11 @@ describe('the description of a failure', () => {
     [{ kind: 'ResponseTooLarge', maxBytes: 16 * 1024 * 1024 }, 'sent an answer larger than 16 MiB'],
     [{ kind: 'ListTooLarge', maxBytes: 48 * 1024 * 1024 }, 'lists more than 48 MiB'],
     [{ kind: 'NotJson', status: 200 }, 'answered 200 without JSON'],
-  ])('of %o has the problem of the table and the remedy of the API', (failure, problem) => {
+  ])('returns the general problem and the remedy of the API for %o', (failure, problem) => {
     expect(describeFailure(failure, { remedies })).toEqual({ problem, remedy: own });
   });
 
-  it('has the general remedy of the table unless the API has one', () => {
+  it('returns the general remedy unless the API has its own', () => {
     const refused: HttpFailure = { kind: 'ConnectionRefused', code: 'ECONNREFUSED' };
     expect(describeFailure(refused, { remedies }).remedy).toBe(
       'check that it runs and that the port is correct',
@@ -75,7 +75,7 @@ describe('the description of a failure', () => {
     expect(describeFailure(refused, wording).remedy).toBe(own);
   });
 
-  it('has the problem of the API if it has one', () => {
+  it('returns the problem of the API if it has its own', () => {
     const wording: FailureWording = {
       remedies,
       problems: { ConnectTimeout: ({ ms, phase }) => `took more than ${ms} ms for ${phase}` },

@@ -6,16 +6,16 @@ import type { GatewayConnection } from '../../model/objects.ts';
 import { isObject } from '../../runtime/json.ts';
 import type { Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
-import type { GatewayLook } from './planned.ts';
+import type { GatewayListing } from './planned.ts';
 
-/** Asks the gateway of every connection what it holds: one request each. What fails is told in its look. */
-export async function lookAtGateways(
+/** Lists the upstreams of every gateway with one request each. Never rejects: failures are part of the result. */
+export async function listGateways(
   vendorOf: (type: string) => Vendor,
   { connections, secrets }: Pick<Stores, 'connections' | 'secrets'>,
   access: GatewayAccess,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, GatewayLook>> {
-  const looks = [...connections.list()].map(async (connection): Promise<[string, GatewayLook]> => {
+): Promise<ReadonlyMap<string, GatewayListing>> {
+  const listings = [...connections.list()].map(async (connection): Promise<[string, GatewayListing]> => {
     const secretNamed = (name: string) => secrets.get(access.operatorNamespace, name);
     const resolved = resolveConnection(vendorOf, connection, secretNamed, access);
     if (resolved.kind === 'unusable') return [connection.name, failed(resolved.message)];
@@ -23,10 +23,7 @@ export async function lookAtGateways(
     try {
       driver = resolved.createDriver(() => false);
     } catch (error) {
-      return [
-        connection.name,
-        failed(error instanceof Error ? error.message : 'its settings cannot be used'),
-      ];
+      return [connection.name, failed(error instanceof Error ? error.message : 'its settings are invalid')];
     }
     try {
       const { upstreams, info } = await driver.list(signal);
@@ -39,38 +36,42 @@ export async function lookAtGateways(
       driver.close();
     }
   });
-  return new Map(await Promise.all(looks));
+  return new Map(await Promise.all(listings));
 }
 
 /**
- * What `state` says that the gateways of `connections` hold: the answer of a gateway to a list of all upstreams, or a
- * mapping of names of connections to such answers. Throws `PlanError` where it is neither.
+ * Reads upstreams from `state`: the response of a gateway that lists its upstreams, or a mapping of GatewayConnection names to
+ * such responses. Throws `PlanError` if it is neither.
  */
-export function looksIn(
+export function parseListings(
   vendorOf: (type: string) => Vendor,
   state: unknown,
   source: string,
   connections: readonly GatewayConnection[],
-): ReadonlyMap<string, GatewayLook> {
+): ReadonlyMap<string, GatewayListing> {
   const byConnection = isListing(state) ? { [onlyOne(source, connections)]: state } : state;
   if (!isObject(byConnection)) {
     throw new PlanError(
-      `${source} holds no list of upstreams: expected the answer of GET /apisix/admin/upstreams, or a mapping of GatewayConnections to such answers`,
+      `${source} contains no list of upstreams: expected the response of GET /apisix/admin/upstreams, or a mapping of GatewayConnection names to such responses`,
     );
   }
   const names = new Set(connections.map(({ name }) => name));
   const stray = Object.keys(byConnection).find((name) => !names.has(name));
   if (stray !== undefined) {
     throw new PlanError(
-      `${source} has a list for GatewayConnection ${stray}, which does not exist: correct the name`,
+      `${source} contains a list for GatewayConnection ${stray}, which does not exist: correct the name`,
     );
   }
   return new Map(
-    connections.map((connection): [string, GatewayLook] => {
+    connections.map((connection): [string, GatewayListing] => {
       const { name, spec } = connection;
       if (!spec.ok) return [name, failed(`GatewayConnection ${name} is not valid: ${spec.message}`)];
       const body = byConnection[name];
-      if (body === undefined) return [name, failed(`${source} has no list for it: add one under ${name}`)];
+      if (body === undefined)
+        return [
+          name,
+          failed(`${source} contains no list for this GatewayConnection: add one under the key ${name}`),
+        ];
       const { format } = vendorOf(spec.value.type);
       try {
         const version = connection.status?.gatewayVersion;
@@ -85,7 +86,7 @@ export function looksIn(
   );
 }
 
-/** `{"list": [...]}`, or `{"list": {}}` as APISIX writes an empty page; a connection may be named `list` as well. */
+/** APISIX returns `{"list": [...]}`, or `{"list": {}}` for an empty page. A GatewayConnection may also have the name `list`. */
 function isListing(state: unknown): boolean {
   const list = isObject(state) ? state['list'] : undefined;
   return Array.isArray(list) || (isObject(list) && Object.keys(list).length === 0);
@@ -95,12 +96,12 @@ function onlyOne(source: string, connections: readonly GatewayConnection[]): str
   const [only, ...others] = connections;
   if (only === undefined || others.length > 0) {
     throw new PlanError(
-      `${source} holds the list of one gateway, but there are ${connections.length} GatewayConnections: write a mapping of their names to lists`,
+      `${source} contains the list of one gateway, but there are ${connections.length} GatewayConnections: use a mapping of GatewayConnection names to lists`,
     );
   }
   return only.name;
 }
 
-function failed(message: string): GatewayLook {
+function failed(message: string): GatewayListing {
   return { kind: 'failed', message };
 }

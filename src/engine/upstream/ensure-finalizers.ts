@@ -6,11 +6,11 @@ import type { Verdict } from '../../model/verdict.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
 
 /**
- * Adds the finalizers of the object and of its connection. They come before the first write, so that no upstream outlives
- * its object unseen. What the gateway already contains follows its endpoints meanwhile. Returns why `change` has to wait:
- * `soon`, or the refusal of the API server.
+ * Adds the finalizers of the object and of its connection before the first write, so that the deletion of the object waits for
+ * the operator. Upstreams that already exist are updated meanwhile. Returns why `change` must wait: `soon` (the finalizers are
+ * being added), or a verdict if the API server denies them. Returns undefined if the write may proceed.
  */
-export function bind(
+export function ensureFinalizers(
   deps: UpstreamReconcilerDeps,
   object: GatewayUpstream,
   change: Change,
@@ -20,13 +20,13 @@ export function bind(
   const isConnectionBound = connection?.finalizers.includes(CONNECTION_FINALIZER) === true;
   const isBound = object.finalizers.includes(UPSTREAM_FINALIZER);
   if (!isBound) deps.finalizers.request(object, isUrgent);
-  if (!isConnectionBound) deps.bindConnection(object.connection);
+  if (!isConnectionBound) deps.enqueueConnection(object.connection);
   if (isBound && isConnectionBound) return undefined;
   const isFirst =
     change.kind === 'create' || isTakeOver(change) || (change.kind === 'updateNodes' && manage === 'Nodes');
   if (!isFirst) return undefined;
-  const refusal =
+  const failure =
     deps.finalizers.failureVerdict(object) ??
     (connection === undefined ? undefined : deps.finalizers.failureVerdict(connection));
-  return refusal ?? 'soon';
+  return failure ?? 'soon';
 }
