@@ -203,14 +203,14 @@ you change something.`,
     description: `Check that the operator can work: the API server, permissions, CRDs, gateways, the Lease and the status of every
 GatewayUpstream. Each failure comes with a remedy.
 
-The checks use the identity of the kubeconfig, so run the command as the operator. The command changes nothing. To test
+The checks use the identity of the kubeconfig, so use the kubeconfig or the Pod of the operator. The command changes nothing. To test
 the admin key, it sends each gateway a DELETE request for an upstream with a random id that does not exist.
 
 Exit codes: 0 if all checks passed, 1 if a check failed, 2 if the command line or the configuration is wrong.`,
     examples: [
       [
         'Run the checks in the Pod of the operator',
-        `kubectl -n ${DEFAULT_NAMESPACE} exec deploy/${OPERATOR} -- ${OPERATOR} check`,
+        `kubectl -n ${DEFAULT_NAMESPACE} exec deploy/${OPERATOR} -- ${OPERATOR} check --config /etc/${OPERATOR}/config.yaml`,
       ],
       ['Print the result as JSON', `${OPERATOR} check --output json`],
     ],
