@@ -276,7 +276,7 @@ Exit codes: 0 if there is nothing to change, 2 if there are changes, 1 if the co
       into: {
         type: 'string',
         value: 'NAMESPACE',
-        help: "Create the GatewayUpstreams of --from-apisix in this namespace (default: each Service's own)",
+        help: 'Namespace of the GatewayUpstreams that --from-apisix prints (default: the namespace of each Service)',
       },
       output: {
         type: 'string',
