@@ -553,7 +553,7 @@ describe('a release', () => {
     const upgraded = { ...values, image: { tag: 'next' } };
     await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], { values: upgraded });
     expect(hooks.runs).toMatchObject([{ args: ['install', '--crds-only'], code: 0 }]);
-    expect(await crdDescription()).toMatch(/^One upstream object/);
+    expect(await crdDescription()).toMatch(/^A GatewayUpstream describes/);
     expect(JSON.stringify(await workload())).toContain('gateway-upstream-operator:next');
     await using operator = await start();
     expect(await operator.stop()).toBe(0);
