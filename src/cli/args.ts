@@ -64,10 +64,12 @@ Keeps the upstream objects of API gateways equal to what runs in a Kubernetes cl
     -o text|json|yaml      how to say it
     --color auto|always|never
   --help                 this text
+  --version              the version of this program
 `;
 
 export type Command =
   | { readonly kind: 'help' }
+  | { readonly kind: 'version' }
   | { readonly kind: 'run'; readonly config: Config }
   | { readonly kind: 'print'; readonly manifest: ManifestOptions }
   | {
@@ -221,6 +223,7 @@ const COMMANDS: Readonly<Record<string, (args: string[], env: Environment) => Co
 /** Reads the command line, the file that it names and the environment. Throws `ConfigError`. */
 export function readCommand(argv: readonly string[], env: Environment): Command {
   if (argv.includes('--help') || argv.includes('-h')) return { kind: 'help' };
+  if (argv.length === 1 && argv[0] === '--version') return { kind: 'version' };
   const [name = 'nothing', ...args] = argv;
   const read = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (read === undefined)

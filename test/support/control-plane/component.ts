@@ -82,7 +82,7 @@ export function createComponent(options: ComponentOptions): Component {
         detached: true,
         stdio: ['ignore', logFile, logFile],
         // Nothing else from the environment: etcd and Go programs take options from there.
-        env: { HOME: dir, PATH: '/usr/bin:/bin' },
+        env: { HOME: dir, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
       });
       closeSync(logFile);
       if (process.pid === undefined) {

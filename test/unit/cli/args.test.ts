@@ -15,6 +15,11 @@ function refusal(argv: readonly string[]): string {
 }
 
 describe('a command line', () => {
+  it('reads --version on its own only', () => {
+    expect(readCommand(['--version'], {})).toEqual({ kind: 'version' });
+    expect(() => readCommand(['print', '--version'], {})).toThrow('--version');
+  });
+
   it.each([[['--help']], [['-h']], [['run', '--help']], [['fly', '-h']], [['install', '--crds-only', '-h']]])(
     '%o asks for help',
     (argv) => {
