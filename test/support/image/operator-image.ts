@@ -70,7 +70,9 @@ async function withBuildah(build: ImageBuild): Promise<void> {
   if (base === undefined) throw new Error(`${build.context}/Dockerfile has no FROM`);
   await ensureBaseImage({ name: base, architectures: build.architectures, report: build.report });
   const folder = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-image-'));
-  const list = `localhost/build-${process.pid}-${Date.now()}`;
+  const name = `localhost/build-${process.pid}-${Date.now()}`;
+  // One platform needs no list.
+  const isList = build.architectures.length > 1;
   try {
     await buildah([
       'bud',
@@ -83,20 +85,14 @@ async function withBuildah(build: ImageBuild): Promise<void> {
       ...buildArguments(build),
       '--platform',
       platforms(build),
-      '--manifest',
-      list,
+      isList ? '--manifest' : '--tag',
+      name,
       build.context,
     ]);
-    const [only, more] = JSON.parse(await buildah(['manifest', 'inspect', list])).manifests as readonly {
-      readonly digest: string;
-    }[];
-    const target = `oci-archive:${build.archive}:${build.name}`;
-    // One platform needs no list.
-    if (only !== undefined && more === undefined) {
-      await buildah(['manifest', 'push', '-q', list, target]);
-    } else await buildah(['manifest', 'push', '-q', '--all', list, target]);
+    const push = isList ? ['manifest', 'push', '-q', '--all'] : ['push', '-q'];
+    await buildah([...push, name, `oci-archive:${build.archive}:${build.name}`]);
   } finally {
-    await buildah(['rmi', '-f', list]).catch(() => undefined);
+    await buildah(['rmi', '-f', name]).catch(() => undefined);
     await rm(folder, { recursive: true, force: true });
   }
 }
