@@ -25,7 +25,7 @@ export async function buildah(args: readonly string[]): Promise<string> {
 
 /** Whether the store has an image of this name. */
 export async function hasImage(name: string): Promise<boolean> {
-  return await buildah(['inspect', '--type', 'image', '--format', '{{.FromImageID}}', name]).then(
+  return await buildah(['images', '--quiet', name]).then(
     () => true,
     () => false,
   );

@@ -93,6 +93,8 @@ async function withBuildah(build: ImageBuild): Promise<void> {
     await buildah([...push, name, `oci-archive:${build.archive}:${build.name}`]);
   } finally {
     await buildah(['rmi', '-f', name]).catch(() => undefined);
+    // The images of a list, and those of builds that failed.
+    await buildah(['rmi', '--prune']).catch(() => undefined);
     await rm(folder, { recursive: true, force: true });
   }
 }
