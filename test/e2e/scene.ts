@@ -49,16 +49,15 @@ export async function requireScene(skip: (reason: string) => void): Promise<Scen
   await requireTool(skip, async () => {
     const missing = process.env[MISSING_VARIABLE];
     if (missing !== undefined) throw new ToolMissingError(missing);
+    if (process.env[IMAGES_VARIABLE] === undefined)
+      throw new ToolMissingError('npm run e2e makes the namespaces and images that this suite needs');
   });
   started ??= startScene();
   return await started;
 }
 
 async function startScene(): Promise<Scene> {
-  const nodeFolder = process.env[NODE_FOLDER_VARIABLE];
-  const images = process.env[IMAGES_VARIABLE];
-  if (nodeFolder === undefined || images === undefined)
-    throw new Error('the e2e suite is started by npm run e2e, which makes its namespaces and images');
+  const { [NODE_FOLDER_VARIABLE]: nodeFolder = '', [IMAGES_VARIABLE]: images = '' } = process.env;
   const cluster = await startRealCluster(nodeFolder, say);
   await cluster.importImage(join(images, FILES.pause), PAUSE_IMAGE);
   await cluster.importImage(join(images, FILES.backend), BACKEND_IMAGE);

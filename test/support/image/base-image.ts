@@ -33,8 +33,8 @@ export async function ensureBaseImage({ name, architectures, report }: BaseImage
   const full = `docker.io/library/${name}`;
   const local = (architecture: Architecture) => `localhost/base-${architecture}:${name.split(':')[1]}`;
   const wanted = [...new Set([HOST_ARCHITECTURE, ...architectures])];
-  const present = await Promise.all(wanted.map((architecture) => hasImage(local(architecture))));
-  if (present.every(Boolean) && (await hasImage(full))) return;
+  const listed = await architecturesOf(full);
+  if (wanted.every((architecture) => listed.includes(architecture))) return;
   if (await pull(full)) return;
   report(
     `no registry has ${name} for this machine: making an image of that name from Debian and npm packages`,
@@ -43,10 +43,22 @@ export async function ensureBaseImage({ name, architectures, report }: BaseImage
     if (!(await hasImage(local(architecture)))) await makeBase(local(architecture), architecture, name);
   }
   // One name for all architectures is a list of images.
-  if (await hasImage(full)) await buildah(['rmi', full]);
+  if (listed.length > 0) await buildah(['rmi', full]);
   await buildah(['manifest', 'create', full]);
   for (const architecture of wanted)
     await buildah(['manifest', 'add', full, `containers-storage:${local(architecture)}`]);
+}
+
+/** Of a list of images that was made here; empty where there is none. */
+async function architecturesOf(name: string): Promise<readonly string[]> {
+  try {
+    const { manifests } = JSON.parse(await buildah(['manifest', 'inspect', name])) as {
+      readonly manifests: readonly { readonly platform: { readonly architecture: string } }[];
+    };
+    return manifests.map(({ platform }) => platform.architecture);
+  } catch {
+    return [];
+  }
 }
 
 async function pull(name: string): Promise<boolean> {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cachePath, ToolMissingError } from '../control-plane/tool-cache.ts';
-import { type Architecture, ensureBaseImage } from './base-image.ts';
+import { type Architecture, ensureBaseImage, HOST_ARCHITECTURE } from './base-image.ts';
 import { buildah } from './buildah.ts';
 
 const execute = promisify(execFile);
@@ -70,33 +70,45 @@ async function withBuildah(build: ImageBuild): Promise<void> {
   if (base === undefined) throw new Error(`${build.context}/Dockerfile has no FROM`);
   await ensureBaseImage({ name: base, architectures: build.architectures, report: build.report });
   const folder = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-image-'));
-  const name = `localhost/build-${process.pid}-${Date.now()}`;
-  // One platform needs no list.
-  const isList = build.architectures.length > 1;
+  const list = `localhost/build-${process.pid}-${Date.now()}`;
+  const tags = build.architectures.map((architecture) => `${list}-${architecture}`);
+  const target = `oci-archive:${build.archive}:${build.name}`;
   try {
-    await buildah([
-      'bud',
-      '--isolation=chroot',
-      '--pull-never',
-      `--timestamp=${build.epochSeconds}`,
-      ...(await npmOfThisMachine(folder)),
-      '--build-arg',
-      `BUILDPLATFORM=linux/${process.arch === 'arm64' ? 'arm64' : 'amd64'}`,
-      ...buildArguments(build),
-      '--platform',
-      platforms(build),
-      isList ? '--manifest' : '--tag',
-      name,
-      build.context,
-    ]);
-    const push = isList ? ['manifest', 'push', '-q', '--all'] : ['push', '-q'];
-    await buildah([...push, name, `oci-archive:${build.archive}:${build.name}`]);
+    const npm = await npmOfThisMachine(folder);
+    for (const [index, architecture] of build.architectures.entries())
+      await buildah([
+        ...budArguments(build, architecture),
+        ...npm,
+        '--tag',
+        tags[index] ?? '',
+        build.context,
+      ]);
+    const [only = '', ...more] = tags;
+    if (more.length === 0) return void (await buildah(['push', '-q', only, target]));
+    // One build for all platforms would list them in the order in which they are finished.
+    await buildah(['manifest', 'create', list]);
+    for (const tag of tags) await buildah(['manifest', 'add', list, `containers-storage:${tag}`]);
+    await buildah(['manifest', 'push', '-q', '--all', list, target]);
   } finally {
-    await buildah(['rmi', '-f', name]).catch(() => undefined);
-    // The images of a list, and those of builds that failed.
+    for (const name of [list, ...tags]) await buildah(['rmi', '-f', name]).catch(() => undefined);
+    // Images of builds that failed.
     await buildah(['rmi', '--prune']).catch(() => undefined);
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function budArguments(build: ImageBuild, architecture: Architecture): readonly string[] {
+  return [
+    'bud',
+    '--isolation=chroot',
+    '--pull-never',
+    `--timestamp=${build.epochSeconds}`,
+    '--build-arg',
+    `BUILDPLATFORM=linux/${HOST_ARCHITECTURE}`,
+    ...buildArguments(build),
+    '--platform',
+    `linux/${architecture}`,
+  ];
 }
 
 /** npm inside the build trusts what this machine trusts, and keeps what it downloads. Nothing of that gets into the image. */
