@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 
 /** Requests of ServiceAccounts to the API server, by verb and resource, from its audit log. */
 export interface ApiRequests {
-  /** Since the call before, or since the beginning. */
+  /** The requests since the previous call, or since the start. */
   take(): Promise<Readonly<Record<string, number>>>;
 }
 
@@ -18,7 +18,7 @@ export function apiRequestsIn(auditLog: string): ApiRequests {
     async take() {
       const counts: Record<string, number> = {};
       await using file = await open(auditLog, 'r');
-      // A last line that is not complete yet belongs to the next call.
+      // An incomplete last line belongs to the next call.
       let rest = '';
       for await (const chunk of file.createReadStream({ start: position, autoClose: false })) {
         const lines = (rest + (chunk as Buffer).toString('latin1')).split('\n');
@@ -34,7 +34,7 @@ export function apiRequestsIn(auditLog: string): ApiRequests {
 
 function count(line: string, counts: Record<string, number>): void {
   const { stage, verb, objectRef } = JSON.parse(line) as AuditEntry;
-  // A watch is told twice, when it begins and when it ends.
+  // The audit log has two entries for a watch: at its start and at its end.
   if (stage !== (verb === 'watch' ? 'ResponseStarted' : 'ResponseComplete')) return;
   const { resource = 'other', subresource } = objectRef ?? {};
   const kind = `${verb} ${resource}${subresource === undefined ? '' : `/${subresource}`}`;

@@ -2,10 +2,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 
-/**
- * The floor of a start: a process that reads everything the operator must have read before it may say that all is right,
- * in pages of the same size, parses it, and ends.
- */
+/** The floor of a start: a process that reads the same lists as the operator in pages of the same size, parses them, and exits. */
 
 const target = JSON.parse(await text(process.stdin)) as {
   readonly server: string;

@@ -2,27 +2,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Write } from './ledger.ts';
 import type { Scene, Subject } from './scene.ts';
 
-/** An API server that cannot keep up must not be buried under what waits for it. */
+/** Limits the pending requests if the API server cannot keep up. */
 const MOST_UNDER_WAY = 64;
 
-/** One address of one slice that was replaced by one that was never used before. */
+/** A change that replaced one address of one slice by a new address. */
 export interface Change {
   readonly subject: Subject;
   readonly address: string;
-  /** The API server's answer, on the monotonic clock; undefined where it refused at first and was asked again. */
+  /** The time of the API server's response on the monotonic clock; undefined if the request was retried. */
   answeredAt: number | undefined;
 }
 
-/** The changes of the operator's slices, and those of slices that only the floor writes. */
+/** The changes of slices for the operator, and of slices for the floor. */
 export interface Changes {
   readonly operator: readonly Change[];
   readonly floor: readonly Change[];
 }
 
 /**
- * Changes one address at a time, `rate` times a second, each time of another Service, while `goesOn` of the number of
- * changes so far; and as often, between those, a slice that only the floor watches for, so that whatever else happens on
- * the machine happens to both.
+ * Changes one address at a time, `rate` times a second, each time of another Service, while `goesOn` accepts the number of
+ * changes so far. Changes a slice for the floor equally often in between, so that other load on the machine affects both.
  */
 export async function makeChanges(
   scene: Scene,
@@ -57,7 +56,7 @@ export async function makeChanges(
     underWay.add(writing);
   }
   await Promise.all(underWay);
-  if (failures.length > 0) throw new AggregateError(failures, 'the load could not be made');
+  if (failures.length > 0) throw new AggregateError(failures, 'some changes failed');
   return { operator: mine, floor: floors };
 }
 
@@ -65,13 +64,13 @@ export function describeChange({ subject, address }: Change): string {
   return `${address} of ${subject.id}`;
 }
 
-/** The changes that the gateway never had. */
+/** The changes that never reached the gateway. */
 export function missingOf(changes: readonly Change[], writes: readonly Write[]): readonly Change[] {
   const seen = firstSeen(writes);
   return changes.filter(({ subject, address }) => !seen.has(`${subject.id} ${address}`));
 }
 
-/** Milliseconds from the API server's answer to the gateway's having the new nodes, where both are known. */
+/** The milliseconds from the API server's response until the gateway has the new nodes, if both times are known. */
 export function latenciesOf(
   changes: readonly Change[],
   writes: readonly Write[],
@@ -84,7 +83,7 @@ export function latenciesOf(
   });
 }
 
-/** When each address of each id was first in the gateway. */
+/** The time when the gateway first had each address of each id. */
 function firstSeen(writes: readonly Write[]): ReadonlyMap<string, number> {
   const seen = new Map<string, number>();
   for (const { id, hosts, at } of writes) {

@@ -6,13 +6,13 @@ import { quantiles } from './measure.ts';
 import type { Early, EarlyPhases } from './results.ts';
 import { type Scene, working } from './scene.ts';
 
-/** How long changes go on after the last upstream was written for the first time. */
+/** The duration of changes after the first write of the last upstream. */
 const AFTER_MS = 20_000;
 const LOOK_MS = 200;
 
 /**
- * How long it takes until a change of endpoints is in the gateway while the program still has its own work to do: it has
- * just started before a gateway that has nothing, and writes every upstream, finalizer and status for the first time.
+ * Measures endpoint changes during the first programming: the operator has just started, the gateway is empty, and the
+ * operator writes every upstream, finalizer and status for the first time.
  */
 export async function measureEarly(
   scene: Scene,
@@ -24,7 +24,7 @@ export async function measureEarly(
   ledger.enter(await gateway.ask('take'));
   const began = monotonicMs();
   const operator = await scene.operator();
-  // Until then a change is part of what it lists, and no more urgent than anything else of that.
+  // An earlier change is part of the operator's first list, which has no priority.
   await Promise.all([working(operator), operator.ready()]);
   const made = await changesWhileProgramming(scene, rate);
   await scene.settled(operator);
@@ -46,20 +46,20 @@ export async function measureEarly(
       lost: missingOf(made.operator, writes).map(describeChange),
       needless,
       overlapping,
-      // A first write may hold a change, so that there are fewer.
+      // A first write may contain a change, so there can be fewer writes than changes.
       surplus: 0,
       apiRequests: await scene.apiRequests.take(),
     },
   };
 }
 
-/** Makes changes until every upstream was written, and for a while after that. */
+/** Makes changes until every upstream is written, and for `AFTER_MS` after that. */
 async function changesWhileProgramming(scene: Scene, rate: number): Promise<Changes> {
   const { subjects, gateway } = scene;
   let endAt = performance.now() + 60_000 + subjects.length * 50;
   using stop = new DisposableStack();
   const looking = setInterval(async () => {
-    // A count, not the requests: copying those would keep the gateway from answering.
+    // Ask for a count only, because copying all requests would block the gateway.
     if ((await gateway.ask('upstreams')) < subjects.length) return;
     clearInterval(looking);
     endAt = Math.min(endAt, performance.now() + AFTER_MS);
@@ -80,7 +80,7 @@ function phasesOf(
     ).map(({ ms }) => ms);
   const phase = (name: keyof EarlyPhases) => {
     const mine = msOf(operator, name);
-    // Of the floor's nothing has to be written first: what is new is compared with all of that time.
+    // The floor has no first writes, so its changes of the whole phase are the comparison.
     const floors = msOf(floor, name === 'unwritten' ? 'during' : name);
     if (mine.length === 0 || floors.length === 0) return {};
     return { [name]: { changes: mine.length, operator: quantiles(mine), floor: quantiles(floors) } };
@@ -88,7 +88,7 @@ function phasesOf(
   return { ...phase('during'), ...phase('unwritten'), ...phase('after') };
 }
 
-/** When each of the upstreams was written for the first time. */
+/** The time of the first write of each upstream. */
 function firstWritesOf(writes: readonly Write[]): ReadonlyMap<string, number> {
   const first = new Map<string, number>();
   for (const { id, at } of writes) {

@@ -3,8 +3,8 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { serve } from './remote.ts';
 
 /**
- * The floor: what no program between the API server and the gateway can be faster than. A watch over one connection, a
- * PUT of a body made ready beforehand over another one; nothing is parsed, kept, compared or reported.
+ * The floor: the fastest possible program between the API server and the gateway. It has a watch on one connection and sends
+ * a prepared body with PUT on another one. It does not parse, store, compare or report anything.
  */
 
 export interface FloorTarget {
@@ -31,11 +31,11 @@ export type FloorHandlers = typeof handlers;
 serve(handlers);
 
 function aimed(): FloorTarget {
-  if (target === undefined) throw new Error('the floor was not told where to aim');
+  if (target === undefined) throw new Error('the floor has no target');
   return target;
 }
 
-/** What the operator writes for ten endpoints, but for its first address. */
+/** The operator's body for ten endpoints, without the first address. */
 const [BEFORE, AFTER] = JSON.stringify({
   type: 'roundrobin',
   scheme: 'http',
@@ -81,8 +81,8 @@ function put(id: string, fresh: string): Promise<void> {
 }
 
 /**
- * Watches all slices from now on, and writes each that was made for the floor. Resolves when the API server has accepted
- * the watch. One that the API server ends, since it cannot keep up, goes on where it was.
+ * Watches all slices and writes those for the floor. Resolves when the API server has accepted the watch. Resumes a watch
+ * that the API server closes.
  */
 function watch(): Promise<void> {
   const { server, caPem, token } = aimed();
@@ -126,7 +126,7 @@ function onLine(line: string): void {
   put(id, fresh).catch((error: unknown) => process.stderr.write(`the floor lost a change: ${error}\n`));
 }
 
-/** So many PUTs of different ids, so many at once. Resolves to PUTs per second. */
+/** Sends `count` PUTs of different ids with the given concurrency. Resolves to PUTs per second. */
 async function puts({ count, concurrency }: { count: number; concurrency: number }): Promise<number> {
   let next = 0;
   const began = performance.now();

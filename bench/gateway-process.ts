@@ -5,7 +5,7 @@ import { type RecordedRequest, startStandIn } from '../test/support/apisix-stand
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { serve } from './remote.ts';
 
-/** The gateway: the stand-in, or a real APISIX behind a front that notes what comes and when it was answered. */
+/** The gateway: the stand-in, or a real APISIX behind a proxy that records requests and response times. */
 interface Gateway {
   readonly url: string;
   readonly key: string;
@@ -17,10 +17,10 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const { APISIX_ADMIN_URL: realUrl, APISIX_ADMIN_KEY: realKey = '' } = process.env;
 const gateway = realUrl === undefined ? await standIn() : await front(realUrl, realKey);
-/** How many of `gateway.requests` the count is made of already. */
+/** The number of `gateway.requests` that are counted already. */
 let counted = 0;
 let writes = 0;
-/** The ids among them, but for the floor's. */
+/** Their upstream ids, without the floor's. */
 const upstreams = new Set<string>();
 
 const handlers = {
@@ -30,7 +30,7 @@ const handlers = {
     count();
     return writes;
   },
-  /** Upstreams written since the last `take`, the floor's excepted. */
+  /** Upstreams written since the last `take`, without the floor's. */
   upstreams() {
     count();
     return upstreams.size;
@@ -51,7 +51,7 @@ export type GatewayHandlers = typeof handlers;
 serve(handlers);
 
 function count(): void {
-  // Only up to the first one without an answer: it is looked at again.
+  // Stop at the first request without a response, which is counted later.
   for (; counted < gateway.requests.length; counted += 1) {
     const request = gateway.requests[counted];
     if (request?.answeredAt === undefined) break;
@@ -87,7 +87,7 @@ async function front(target: string, key: string): Promise<Gateway> {
     try {
       for await (const chunk of incoming as AsyncIterable<Buffer>) chunks.push(chunk);
     } catch {
-      // The client went away in the middle of its request, which the gateway then never sees.
+      // The client closed the connection during its request, so the gateway never received it.
       return;
     }
     const body = Buffer.concat(chunks);

@@ -1,25 +1,25 @@
 import type { RecordedRequest } from '../test/support/apisix-stand-in/stand-in.ts';
 
-/** One write of an upstream that the gateway took. */
+/** A write of an upstream that the gateway accepted. */
 export interface Write {
   readonly id: string;
   readonly hosts: ReadonlySet<string>;
   readonly at: number;
 }
 
-/** What the requests to the gateway came to. */
+/** The evaluation of requests to the gateway. */
 export interface Entries {
   /** Accepted PUTs, in order. */
   readonly writes: readonly Write[];
-  /** Requests by method and kind, the floor's own excepted. */
+  /** Requests by method and kind, without the floor's. */
   readonly requests: Readonly<Record<string, number>>;
-  /** PUTs that say what the one before said. */
+  /** PUTs with the same content as the previous one. */
   readonly needless: number;
-  /** Writes of an id that arrived while another one of that id was under way. */
+  /** Writes that arrived while another write of the same id was in progress. */
   readonly overlapping: number;
 }
 
-/** Remembers what was written last, so that a write in vain is seen over all measurements. */
+/** Keeps the last content of each upstream, to find needless writes across all measurements. */
 export class Ledger {
   readonly #bodies = new Map<string, string>();
 
@@ -54,12 +54,12 @@ export class Ledger {
     return { writes, requests, needless, overlapping };
   }
 
-  /** The upstream was changed past the operator: writing it again is no write in vain. */
+  /** Another client changed the upstream, so the next write of the old content is not needless. */
   forget(id: string): void {
     this.#bodies.delete(id);
   }
 
-  /** The body that was written last. */
+  /** The last written body. */
   body(id: string): string | undefined {
     return this.#bodies.get(id);
   }

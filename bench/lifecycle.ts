@@ -10,10 +10,10 @@ import type { Idle, Memory, Programming, Start, TakeOver } from './results.ts';
 import { CONCURRENCY, type Scene, type Subject, working } from './scene.ts';
 
 const BARE_LIST = fileURLToPath(new URL('bare-list-process.ts', import.meta.url));
-/** Bare PUTs before and after the operator's. */
+/** The number of bare PUTs before and after the operator's. */
 const BARE_PUTS = 1000;
 
-/** Starts the operator before a gateway that has nothing. */
+/** Starts the operator with an empty gateway. */
 export async function measureProgramming(
   scene: Scene,
   ledger: Ledger,
@@ -53,8 +53,8 @@ export async function measureProgramming(
 }
 
 /**
- * Starts the operator before a gateway that has everything, but for the upstream that is looked at last: writing it is the
- * sign that all others were looked at.
+ * Starts the operator with a gateway that is up to date, except for the upstream that is reconciled last. Its write shows
+ * that all others were reconciled.
  */
 export async function measureStart(
   scene: Scene,
@@ -64,7 +64,7 @@ export async function measureStart(
   const bareSeconds = await bareList(scene);
   const last = subjects.toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)).at(-1);
   const body = JSON.parse(ledger.body(last?.id ?? '') ?? '{}') as object;
-  if (last === undefined) throw new Error('there is no upstream');
+  if (last === undefined) throw new Error('the scene has no upstream');
   await scene.askGateway('PUT', last.id, { ...body, nodes: [] });
   ledger.enter(await gateway.ask('take'));
   await scene.apiRequests.take();
@@ -96,7 +96,7 @@ async function bareList({ floorTarget }: Scene): Promise<number> {
   const child = spawn(process.execPath, [BARE_LIST], { stdio: ['pipe', 'inherit', 'inherit'] });
   child.stdin.end(JSON.stringify(floorTarget));
   const [code] = await once(child, 'exit');
-  if (code !== 0) throw new Error(`the bare list ended with ${code}`);
+  if (code !== 0) throw new Error(`the bare list exited with ${code}`);
   return (performance.now() - began) / 1000;
 }
 
@@ -107,13 +107,13 @@ export async function memoryOf(operator: Operator): Promise<Memory> {
   return { rssMiB: now, peakRssMiB: peak, heapMiB: Number(heap) / 2 ** 20 };
 }
 
-/** A minute after its start a leader reads back what it wrote: that is not idling. */
+/** A minute after startup, a leader lists the gateway to verify its writes. That is not idle time. */
 const READ_BACK_SECONDS = 65;
 const QUIET_SECONDS = 15;
 const RESYNC_SECONDS = 10;
 const RESYNCS = 3;
 
-/** What it costs to do nothing. `operator` has the default resync interval, which is longer than this takes. */
+/** Measures the idle CPU. `operator` has the default resync interval, which is longer than the measurement. */
 export async function measureIdle(
   scene: Scene,
   operator: Operator,
@@ -148,7 +148,7 @@ async function cpuOver({ process: { pid = 0 } }: Operator, seconds: number): Pro
   return cpuSeconds(pid) - before;
 }
 
-/** Ends the leader twice, in good order and at once, with a standby beside it and a change at that moment. */
+/** Stops the leader with SIGTERM and then with SIGKILL, each time with a standby replica and a simultaneous change. */
 export async function measureTakeOver(
   scene: Scene,
   ledger: Ledger,
@@ -179,7 +179,7 @@ async function takeOver(
   end: () => Promise<unknown>,
 ): Promise<{ readonly ms: number; readonly needless: number }> {
   const subject = scene.subjects[0];
-  if (subject === undefined) throw new Error('there is no upstream');
+  if (subject === undefined) throw new Error('the scene has no upstream');
   ledger.enter(await scene.gateway.ask('take'));
   const began = monotonicMs();
   await end();
@@ -188,6 +188,6 @@ async function takeOver(
   await scene.writeAddresses(subject);
   const { writes, needless } = ledger.enter(await scene.requestsUntil((count) => count >= 1, 60_000));
   const at = writes.find(({ id, hosts }) => id === subject.id && hosts.has(address))?.at;
-  if (at === undefined) throw new Error('the standby did not take over within a minute');
+  if (at === undefined) throw new Error('the standby replica did not become the leader within a minute');
   return { ms: at - began, needless };
 }

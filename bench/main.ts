@@ -13,7 +13,7 @@ import type { Early, Propagation, Result, SizeResult } from './results.ts';
 import { createScene } from './scene.ts';
 import { measureRollout, measureStorm } from './storm.ts';
 
-/** How fast, how often and at what cost the built program makes a gateway right, beside the floor of the same run. */
+/** Measures the speed, the number of writes and the cost of the built program, and compares them with the floor of the same run. */
 
 const began = performance.now();
 
@@ -28,7 +28,7 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (!existsSync(fileURLToPath(new URL('../dist/main.js', import.meta.url)))) {
-    process.stderr.write('dist/main.js is not there: npm run build\n');
+    process.stderr.write('dist/main.js does not exist. Run: npm run build\n');
     return 1;
   }
   const sizes: SizeResult[] = [];
@@ -36,7 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
   const result: Result = {
     machine: `${cpus().length} x ${cpu?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
     gateway:
-      process.env['APISIX_ADMIN_URL'] === undefined ? 'stand-in gateway' : 'APISIX behind a noting front',
+      process.env['APISIX_ADMIN_URL'] === undefined ? 'stand-in gateway' : 'APISIX behind a recording proxy',
     command: `npm run bench -- ${args.join(' ')}`.trim(),
     sizes,
   };
@@ -47,7 +47,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   process.stdout.write(`\n${reportText(result)}`);
   const faults = faultsIn(result);
-  for (const fault of faults) process.stdout.write(`FAULT ${fault}\n`);
+  for (const fault of faults) process.stdout.write(`FAIL ${fault}\n`);
   return faults.length === 0 ? 0 : 1;
 }
 
@@ -68,7 +68,7 @@ async function measureSize(upstreams: number, options: Options): Promise<SizeRes
   if (parts.has('programming')) measured.programming = first.programming;
 
   if (parts.has('start')) {
-    progress('start when all is right');
+    progress('start without changes');
     await operator.stop();
     const second = await measureStart(scene, ledger);
     ({ operator } = second);
@@ -93,7 +93,7 @@ async function measureSize(upstreams: number, options: Options): Promise<SizeRes
     measured.rollout = await measureRollout(scene, operator, ledger);
   }
   if (parts.has('takeover')) {
-    progress('take-over');
+    progress('failover');
     const third = await measureTakeOver(scene, ledger, operator);
     ({ operator } = third);
     measured.takeover = third.takeover;
@@ -104,17 +104,17 @@ async function measureSize(upstreams: number, options: Options): Promise<SizeRes
     ({ operator } = last);
     measured.idle = last.idle;
   }
-  // In good order, so that a profile is written.
+  // A clean stop writes the profile.
   await operator.stop();
   return measured;
 }
 
-/** In a scene of its own: nothing of it was ever written. */
+/** Uses its own scene, in which no upstream has been written yet. */
 async function measureFirstSeconds(upstreams: number, options: Options): Promise<Early> {
-  progress(`${upstreams} upstreams: control plane, gateway, objects for the first seconds`);
+  progress(`${upstreams} upstreams: control plane, gateway, objects for the first-seconds measurement`);
   await using scene = await createScene(upstreams, options, progress);
   const rate = Math.max(...options.rates);
-  progress(`${rate} changes a second from the start on`);
+  progress(`${rate} changes a second from startup`);
   const { operator, early } = await measureEarly(scene, new Ledger(), rate);
   await operator.stop();
   return early;

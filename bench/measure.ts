@@ -7,32 +7,32 @@ export interface Quantiles {
   readonly max: number;
 }
 
-/** Of at least one value; each is one of them, the next above. */
+/** Quantiles of at least one value. Each one is a measured value, rounded up. */
 export function quantiles(values: readonly number[]): Quantiles {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
   return { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1) };
 }
 
-/** Linux counts a process's time in these, on every architecture. */
+/** The unit of a process's CPU time on Linux, on every architecture. */
 const TICKS_PER_SECOND = 100;
 
 /** User and system time of a process so far, in seconds of one core. */
 export function cpuSeconds(pid: number): number {
-  // The name in brackets may hold anything, spaces too.
+  // The name in brackets may contain any character, including spaces.
   const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(/\) (?=\S )/);
   const fields = rest.split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** Resident memory of a process now, and the most it ever was, in MiB. */
+/** The current and peak resident memory of a process, in MiB. */
 export function residentMiB(pid: number): { readonly now: number; readonly peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const read = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024;
   return { now: read('VmRSS'), peak: read('VmHWM') };
 }
 
-/** Runs `work` on every item, so many at once. */
+/** Runs `work` on every item with the given concurrency. */
 export async function eachOf<T>(
   items: readonly T[],
   concurrency: number,

@@ -10,9 +10,9 @@ export interface Options {
   readonly parts: ReadonlySet<Part>;
   /** Changes per second, one measurement each. */
   readonly rates: readonly number[];
-  /** How many changes one measurement makes. */
+  /** The number of changes in one measurement. */
   readonly changesAt: (rate: number) => number;
-  /** Where the figures go as JSON. */
+  /** The file for the results as JSON. */
   readonly json: string | undefined;
   /** A folder for CPU profiles of the operator. */
   readonly cpuProfiles: string | undefined;
@@ -20,21 +20,21 @@ export interface Options {
 
 export const USAGE = `npm run bench -- [flags]
 
-  --short              100 upstreams, 200 changes; ends with 1 if anything is lost or written in vain
+  --short              100 upstreams, 200 changes; exits with 1 if a change is lost or a write is needless
   --sizes 100,1000     numbers of upstreams (default 100,1000,10000)
-  --only PART,...      ${PARTS.join(', ')} (default all; each needs what came before it to be right)
+  --only PART,...      ${PARTS.join(', ')} (default all; each part depends on the parts before it)
   --rate 10,100        changes per second, one measurement each (default 10,100)
   --changes N          changes of one measurement (default 30 s of them, at least 300, at most 1000)
-  --json FILE          the figures, for npm run bench:plot
-  --cpu-prof FOLDER    a CPU profile of each operator that was started
+  --json FILE          write the results, for npm run bench:plot
+  --cpu-prof FOLDER    write a CPU profile of each operator
 
-  APISIX_ADMIN_URL, APISIX_ADMIN_KEY: a real APISIX instead of the stand-in
+  APISIX_ADMIN_URL, APISIX_ADMIN_KEY: use a real APISIX instead of the stand-in
 `;
 
-/** What is wrong with the flags; the message says what to write instead. */
+/** Invalid flags. The message says what to use instead. */
 export class FlagError extends Error {}
 
-/** `undefined`: only the usage was asked for. Throws `FlagError`. */
+/** Returns undefined for `--help`. Throws `FlagError`. */
 export function readOptions(args: readonly string[]): Options | undefined {
   const { values } = parse(args);
   if (values.help) return undefined;

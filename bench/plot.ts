@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import type { Quantiles } from './measure.ts';
 import type { Result } from './results.ts';
 
-/** `npm run --silent bench:plot -- FILE...`: latency against size, from what `--json` left, as SVG on standard output. */
+/** `npm run --silent bench:plot -- FILE...`: plots latency against size from `--json` files, as SVG on standard output. */
 
 interface Series {
   readonly name: string;
-  readonly colour: string;
+  readonly color: string;
   readonly dash: string;
   readonly points: readonly { readonly upstreams: number; readonly ms: number }[];
 }
@@ -17,7 +17,7 @@ const PLOT = { left: 70, right: 560, top: 40, bottom: 350 };
 const results = process.argv.slice(2).map((file) => JSON.parse(readFileSync(file, 'utf8')) as Result);
 if (results.length === 0) {
   process.stderr.write(
-    'npm run --silent bench:plot -- FILE...: files that npm run bench -- --json FILE wrote\n',
+    'npm run --silent bench:plot -- FILE...: plot the files of npm run bench -- --json FILE\n',
   );
   process.exitCode = 1;
 } else {
@@ -46,17 +46,17 @@ function plot(of: readonly Result[]): string {
       `<line x1="${PLOT.left}" y1="${y(value)}" x2="${PLOT.right}" y2="${y(value)}" stroke="#ddd"/>` +
       `<text x="${PLOT.left - 8}" y="${Number(y(value)) + 4}" text-anchor="end">${value}</text>`,
   );
-  const lines = all.map(({ colour, dash, points: own }) => {
+  const lines = all.map(({ color, dash, points: own }) => {
     const path = own.map(({ upstreams, ms }) => `${x(upstreams)},${y(ms)}`).join(' ');
     const dots = own.map(
-      ({ upstreams, ms }) => `<circle cx="${x(upstreams)}" cy="${y(ms)}" r="3" fill="${colour}"/>`,
+      ({ upstreams, ms }) => `<circle cx="${x(upstreams)}" cy="${y(ms)}" r="3" fill="${color}"/>`,
     );
-    return `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>${dots.join('')}`;
+    return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2" stroke-dasharray="${dash}"/>${dots.join('')}`;
   });
-  const legend = all.map(({ name, colour, dash }, index) => {
+  const legend = all.map(({ name, color, dash }, index) => {
     const at = PLOT.top + 10 + index * 20;
     return (
-      `<line x1="575" y1="${at}" x2="605" y2="${at}" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/>` +
+      `<line x1="575" y1="${at}" x2="605" y2="${at}" stroke="${color}" stroke-width="2" stroke-dasharray="${dash}"/>` +
       `<text x="612" y="${at + 4}">${name}</text>`
     );
   });
@@ -69,7 +69,7 @@ function plot(of: readonly Result[]): string {
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
-    `<text x="${PLOT.left}" y="22" font-size="14">From the API server's answer to the gateway's nodes, ms</text>`,
+    `<text x="${PLOT.left}" y="22" font-size="14">From the API server's response to the gateway's nodes, ms</text>`,
     ...xTicks,
     ...yTicks,
     `<text x="${(PLOT.left + PLOT.right) / 2}" y="${PLOT.bottom + 36}" text-anchor="middle">upstreams, ten endpoints each</text>`,
@@ -88,7 +88,7 @@ function ticks(from: number, to: number): readonly number[] {
 function seriesOf(of: readonly Result[]): readonly Series[] {
   const sizes = of.flatMap((result) => result.sizes).toSorted((a, b) => a.upstreams - b.upstreams);
   const rates = [...new Set(sizes.flatMap(({ propagation = [] }) => propagation.map(({ rate }) => rate)))];
-  const colours = ['#1f6feb', '#d1242f', '#8250df', '#1a7f37'];
+  const colors = ['#1f6feb', '#d1242f', '#8250df', '#1a7f37'];
   const who = [
     { of: 'operator', dash: 'none' },
     { of: 'floor', dash: '5 4' },
@@ -99,7 +99,7 @@ function seriesOf(of: readonly Result[]): readonly Series[] {
     who.map(
       ({ of: measured, dash }): Series => ({
         name: `${measured} ${quantile}, ${rate}/s`,
-        colour: colours[index % colours.length] ?? '#000',
+        color: colors[index % colors.length] ?? '#000',
         dash,
         points: sizes.flatMap(({ upstreams, propagation = [] }) =>
           propagation

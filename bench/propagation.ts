@@ -7,10 +7,10 @@ import type { Propagation } from './results.ts';
 import type { Scene } from './scene.ts';
 
 const LATE_MS = 1000;
-/** A change that was not seen this long after the last one is lost. */
+/** A change that has not reached the gateway this long after the last change is lost. */
 const LOST_MS = 20_000;
 
-/** How long it takes until a change of endpoints is in the gateway, while nothing else is to be done. */
+/** Measures the time until an endpoint change is in the gateway, without other work. */
 export async function measurePropagation(
   scene: Scene,
   operator: Operator,

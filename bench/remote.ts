@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** What a process of the benchmark can be asked for. Arguments and results are copied. */
+/** The calls that a process of the benchmark answers. Arguments and results are copied. */
 type Handlers = Readonly<Record<string, (argument: never) => unknown>>;
 
 interface Question {
@@ -15,14 +15,14 @@ type Reply =
   | { readonly seq: number; readonly result: unknown }
   | { readonly seq: number; readonly error: string };
 
-/** A process with an event loop of its own, so that what is measured does not wait for what measures. */
+/** A separate process, so that the measurement does not delay what it measures. */
 export interface Remote<H extends Handlers> extends AsyncDisposable {
   readonly process: ChildProcess;
-  /** Rejects with what the handler threw, or when the process ends. */
+  /** Rejects with the handler's error, or when the process exits. */
   ask<K extends keyof H & string>(name: K, ...argument: Parameters<H[K]>): Promise<Awaited<ReturnType<H[K]>>>;
 }
 
-/** Called by the process itself. It ends with the process that started it. */
+/** Called by the process itself. The process exits with its parent. */
 export function serve(handlers: Handlers): void {
   process.on('message', async ({ seq, name, argument }: Question) => {
     let reply: Reply;
@@ -36,7 +36,7 @@ export function serve(handlers: Handlers): void {
   process.on('disconnect', () => process.exit());
 }
 
-/** Starts `module`, a file beside this one. */
+/** Starts `module`, a file in this folder. */
 export function startRemote<H extends Handlers>(module: string): Remote<H> {
   const child = fork(fileURLToPath(new URL(module, import.meta.url)), {
     serialization: 'advanced',

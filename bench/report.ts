@@ -8,10 +8,10 @@ interface Row {
   readonly met?: boolean;
 }
 
-/** Kinds of requests that a line names; the figures have all of them. */
+/** The maximum number of request kinds on one line. The JSON file has all of them. */
 const MOST_KINDS = 5;
 
-/** Everything that was measured, as a table with its targets. */
+/** The results as a table with targets. */
 export function reportText({ machine, gateway, command, sizes }: Result): string {
   const rows = [...sizes.flatMap(rowsOf), ...growth(sizes)];
   const cells = [
@@ -23,7 +23,7 @@ export function reportText({ machine, gateway, command, sizes }: Result): string
       met === undefined ? '' : met ? 'met' : 'MISSED',
     ]),
   ];
-  // What was measured may be as long as it likes where no target follows.
+  // A long result does not widen its column if no target follows.
   const widths = [0, 1, 2].map((column) =>
     Math.max(...cells.filter((row) => column === 0 || row[2] !== '').map((row) => row[column]?.length ?? 0)),
   );
@@ -36,7 +36,7 @@ export function reportText({ machine, gateway, command, sizes }: Result): string
   return `${command}\n${machine}\n${gateway}\n\n${lines.join('\n')}\n`;
 }
 
-/** What must not happen at any speed, one line each. */
+/** The violations of rules that do not depend on speed, one line each. */
 export function faultsIn({ sizes }: Result): readonly string[] {
   return sizes.flatMap(
     ({ upstreams, early, programming, propagation = [], start, storm, rollout, takeover }) => {
@@ -44,10 +44,10 @@ export function faultsIn({ sizes }: Result): readonly string[] {
         ...(early === undefined ? [] : faultsOf('the first seconds', early)),
         ...(programming === undefined ? [] : faultsOf('first programming', programming)),
         ...propagation.flatMap((measured) => faultsOf(`${measured.rate} changes/s`, measured)),
-        ...counted(start?.writes, 'writes at a start when all was right'),
-        ...counted(storm?.wrong, 'Services wrong after a storm'),
-        ...counted(rollout?.wrong, 'Services wrong after a rolling update'),
-        ...counted(takeover?.needless, 'writes in vain at a take-over'),
+        ...counted(start?.writes, 'writes at a start without changes'),
+        ...counted(storm?.wrong, 'Services with wrong nodes after a storm'),
+        ...counted(rollout?.wrong, 'Services with wrong nodes after a rolling update'),
+        ...counted(takeover?.needless, 'needless writes at a failover'),
       ];
       return found.map((line) => `${upstreams} upstreams: ${line}`);
     },
@@ -57,9 +57,9 @@ export function faultsIn({ sizes }: Result): readonly string[] {
 function faultsOf(where: string, { lost, overlapping, needless, surplus }: Faults): readonly string[] {
   return [
     ...lost.map((change) => `${where}: ${change} never reached the gateway`),
-    ...counted(overlapping, `${where}: writes of an id while another one was under way`),
-    ...counted(needless, `${where}: writes that changed nothing`),
-    ...counted(surplus, `${where}: writes more than changes`),
+    ...counted(overlapping, `${where}: overlapping writes of one upstream`),
+    ...counted(needless, `${where}: needless writes`),
+    ...counted(surplus, `${where}: more writes than changes`),
   ];
 }
 
@@ -87,7 +87,7 @@ function rowsOf(size: SizeResult): readonly Row[] {
     rows.push(
       {
         what: 'first programming / bare PUTs',
-        measured: `${percent(share)}: ${Math.round(putsPerSecond)} of ${Math.round(barePutsPerSecond)} PUTs/s, ${seconds.toFixed(1)} s in all`,
+        measured: `${percent(share)}: ${Math.round(putsPerSecond)} of ${Math.round(barePutsPerSecond)} PUTs/s, ${seconds.toFixed(1)} s in total`,
         target: '90 %',
         met: share >= 0.9,
       },
@@ -99,7 +99,7 @@ function rowsOf(size: SizeResult): readonly Row[] {
     const ratio = start.seconds / start.bareSeconds;
     rows.push(
       {
-        what: 'start when right already / bare list and parse',
+        what: 'start without changes / bare list and parse',
         measured: `${ratio.toFixed(2)}: ${start.seconds.toFixed(2)} s of ${start.bareSeconds.toFixed(2)} s, ${start.writes} writes`,
         target: '2, 0 writes',
         met: ratio <= 2 && start.writes === 0,
@@ -118,15 +118,15 @@ function rowsOf(size: SizeResult): readonly Row[] {
   }
   if (idle !== undefined) {
     rows.push({
-      what: 'idle CPU, resync every 10 m included',
-      measured: `${idle.percent.toFixed(2)} % of a core: ${idle.quietPercent.toFixed(2)} %, and ${idle.resyncCpuSeconds.toFixed(2)} s a resync`,
+      what: 'idle CPU, with a resync every 10 m',
+      measured: `${idle.percent.toFixed(2)} % of a core: ${idle.quietPercent.toFixed(2)} % plus ${idle.resyncCpuSeconds.toFixed(2)} s per resync`,
       ...(upstreams === 10_000 ? { target: '1 %', met: idle.percent <= 1 } : {}),
     });
   }
   if (storm !== undefined) {
     rows.push({
       what: `storm of ${storm.services} Services`,
-      measured: `${storm.writes} PUTs, at most ${storm.mostPerService} per Service; right ${Math.round(storm.lastMs)} ms after the last change, ${Math.round(storm.totalMs)} ms after the first`,
+      measured: `${storm.writes} PUTs, at most ${storm.mostPerService} per Service; correct ${Math.round(storm.lastMs)} ms after the last change, ${Math.round(storm.totalMs)} ms after the first`,
       target: '2 PUTs per Service',
       met: storm.mostPerService <= 2,
     });
@@ -134,13 +134,13 @@ function rowsOf(size: SizeResult): readonly Row[] {
   if (rollout !== undefined) {
     rows.push({
       what: `rolling update of ${rollout.endpoints} endpoints`,
-      measured: `${rollout.writes} PUTs for ${rollout.changes} changes; right ${rollout.lastMs.toFixed(1)} ms after the last one that counts`,
+      measured: `${rollout.writes} PUTs for ${rollout.changes} changes; correct ${rollout.lastMs.toFixed(1)} ms after the last relevant change`,
     });
   }
   if (takeover !== undefined) {
     rows.push({
-      what: 'take-over by a standby',
-      measured: `${Math.round(takeover.afterSigtermMs)} ms after SIGTERM, ${Math.round(takeover.afterSigkillMs)} ms after SIGKILL (the lease lasts 15 s)`,
+      what: 'failover to a standby replica',
+      measured: `${Math.round(takeover.afterSigtermMs)} ms after SIGTERM, ${Math.round(takeover.afterSigkillMs)} ms after SIGKILL (the Lease lasts 15 s)`,
     });
   }
   return rows.map((row) => ({
@@ -149,7 +149,7 @@ function rowsOf(size: SizeResult): readonly Row[] {
   }));
 }
 
-/** The factor of the floor at p99. */
+/** The target for p99, in multiples of the floor. */
 const EARLY_TARGET = 3;
 
 function earlyRows({
@@ -163,16 +163,16 @@ function earlyRows({
 }: Early): readonly Row[] {
   const named: readonly (readonly [string, EarlyPhase | undefined, boolean])[] = [
     [`changes during first programming / floor, ${rate} changes/s`, during, true],
-    ['  of upstreams that were not written yet', unwritten, false],
-    [`changes right after first programming / floor, ${rate} changes/s`, after, true],
+    ['  of upstreams that are not written yet', unwritten, false],
+    [`changes after first programming / floor, ${rate} changes/s`, after, true],
   ];
   return [
     ...named.flatMap(([what, phase, hasTarget]) =>
       phase === undefined ? [] : phaseRows(what, phase, hasTarget),
     ),
     {
-      what: '  of them all',
-      measured: `${lost.length} lost, ${needless} PUTs in vain, ${overlapping} overlapping; programmed after ${programmedSeconds.toFixed(1)} s`,
+      what: '  all of these changes',
+      measured: `${lost.length} lost, ${needless} needless PUTs, ${overlapping} overlapping; programmed after ${programmedSeconds.toFixed(1)} s`,
     },
     requests('  API server', apiRequests),
   ];
@@ -201,7 +201,7 @@ function inMs({ p50, p90, p99, max }: Quantiles): string {
   return [p50, p90, p99, max].map((ms) => ms.toFixed(1)).join(' / ');
 }
 
-/** Factors of the floor at p50 and p99. */
+/** The targets for p50 and p99, in multiples of the floor. */
 function targetOf(upstreams: number, rate: number): readonly [number, number] | undefined {
   if (rate !== 10) return undefined;
   if (upstreams === 1000) return [1.2, 1.5];
@@ -227,14 +227,14 @@ function propagationRows(upstreams: number, measured: Propagation): readonly Row
     },
     { what: '  p50 / p90 / p99 / max, ms', measured: `${inMs(operator)}; floor ${inMs(floor)}` },
     {
-      what: '  of the changes',
-      measured: `${changes} made, ${lost.length} lost, ${late.length} late, ${writes} PUTs, ${needless} in vain, ${overlapping} overlapping`,
-      target: 'none lost, late, in vain or overlapping',
+      what: '  changes',
+      measured: `${changes} made, ${lost.length} lost, ${late.length} late, ${writes} PUTs, ${needless} needless, ${overlapping} overlapping`,
+      target: 'none lost, late, needless or overlapping',
       met: !isBacklog && overlapping === 0 && needless === 0,
     },
     ...(refusedAtFirst === 0
       ? []
-      : [{ what: '  refused by the API server at first', measured: `${refusedAtFirst}, not timed` }]),
+      : [{ what: '  rejected by the API server at first', measured: `${refusedAtFirst}, not timed` }]),
     ...[...lost, ...late].slice(0, 10).map((change) => ({ what: '    lost or late', measured: change })),
     {
       what: '  CPU per change',

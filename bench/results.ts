@@ -1,29 +1,29 @@
 import type { Quantiles } from './measure.ts';
 
-/** Counts that must be 0, and what they count. */
+/** Violations. All counts must be 0. */
 export interface Faults {
-  /** Changes that the gateway never had. */
+  /** Changes that never reached the gateway. */
   readonly lost: readonly string[];
-  /** Writes of an id while another one of that id was under way. */
+  /** Writes of an id while another write of that id was in progress. */
   readonly overlapping: number;
-  /** Writes that say what the one before said. */
+  /** Writes with the same content as the previous one. */
   readonly needless: number;
-  /** Writes more than there were changes. */
+  /** The number of writes beyond the number of changes. */
   readonly surplus: number;
 }
 
 export interface Propagation extends Faults {
   readonly rate: number;
   readonly changes: number;
-  /** Changes that the API server took at a second try only; their time is not counted. */
+  /** Changes that the API server accepted only after a retry. Their time is not measured. */
   readonly refusedAtFirst: number;
-  /** Milliseconds from the API server's answer to the gateway's having the new nodes. */
+  /** Milliseconds from the API server's response until the gateway has the new nodes. */
   readonly operator: Quantiles;
   readonly floor: Quantiles;
   /** Changes that took more than a second. */
   readonly late: readonly string[];
   readonly writes: number;
-  /** CPU milliseconds of one core for one change. */
+  /** CPU milliseconds of one core per change. */
   readonly operatorCpuMs: number;
   readonly floorCpuMs: number;
   readonly apiRequests: Readonly<Record<string, number>>;
@@ -42,21 +42,21 @@ export interface Programming extends Faults {
 /** Changes of one phase. */
 export interface EarlyPhase {
   readonly changes: number;
-  /** Milliseconds from the API server's answer to the gateway's having the new nodes. */
+  /** Milliseconds from the API server's response until the gateway has the new nodes. */
   readonly operator: Quantiles;
   readonly floor: Quantiles;
 }
 
 export interface EarlyPhases {
-  /** Until the last upstream was written for the first time: changes of upstreams that the gateway had already. */
+  /** Changes of upstreams that the gateway already had, until the last upstream was written for the first time. */
   readonly during?: EarlyPhase;
-  /** In the same time: changes of upstreams that the gateway did not have yet. */
+  /** Changes of upstreams that the gateway did not have yet, in the same time. */
   readonly unwritten?: EarlyPhase;
-  /** In the 20 s after it. */
+  /** Changes in the 20 s after that. */
   readonly after?: EarlyPhase;
 }
 
-/** Changes of endpoints while the program is at work for the first time. */
+/** Endpoint changes during and after the first programming. */
 export interface Early extends Faults {
   readonly rate: number;
   /** From the start of the process until the last upstream was written for the first time. */
@@ -66,11 +66,11 @@ export interface Early extends Faults {
 }
 
 export interface Start {
-  /** From the start of the process until the last object was found to be right. */
+  /** From the start of the process until the last object was reconciled. */
   readonly seconds: number;
   /** From the start of a process to the end of a bare paged list. */
   readonly bareSeconds: number;
-  /** To the gateway, but for the one that tells the end. */
+  /** Writes to the gateway, except the one that marks the end. */
   readonly writes: number;
   readonly apiRequests: Readonly<Record<string, number>>;
   readonly gatewayRequests: Readonly<Record<string, number>>;
@@ -83,11 +83,11 @@ export interface Memory {
 }
 
 export interface Idle {
-  /** Per cent of a core while nothing happens. */
+  /** Percent of a core without changes and resyncs. */
   readonly quietPercent: number;
   /** CPU seconds of one resync. */
   readonly resyncCpuSeconds: number;
-  /** Per cent of a core with a resync every ten minutes, which is the default. */
+  /** Percent of a core with a resync every ten minutes, the default. */
   readonly percent: number;
 }
 
@@ -95,9 +95,9 @@ export interface Storm {
   readonly services: number;
   readonly writes: number;
   readonly mostPerService: number;
-  /** From the API server's last answer until everything was right. */
+  /** From the API server's last response until all upstreams were correct. */
   readonly lastMs: number;
-  /** From the first change until everything was right. */
+  /** From the first change until all upstreams were correct. */
   readonly totalMs: number;
   readonly wrong: number;
 }
@@ -106,13 +106,13 @@ export interface Rollout {
   readonly endpoints: number;
   readonly changes: number;
   readonly writes: number;
-  /** From the API server's answer to the last change of what is ready until the gateway was right. */
+  /** From the API server's response to the last change of ready endpoints until the upstream was correct. */
   readonly lastMs: number;
   readonly wrong: number;
 }
 
 export interface TakeOver {
-  /** From the signal to the leader until its successor had programmed a change made at that moment. */
+  /** From the signal to the leader until its successor programmed a simultaneous change. */
   readonly afterSigtermMs: number;
   readonly afterSigkillMs: number;
   readonly needless: number;

@@ -24,19 +24,19 @@ import type { Options } from './options.ts';
 import { type Remote, startRemote } from './remote.ts';
 
 export const ENDPOINTS = 10;
-/** As spec.limits of the GatewayConnection says by default. */
+/** The default of spec.limits of a GatewayConnection. */
 export const CONCURRENCY = 8;
-/** Slices that only the floor cares for. */
+/** The number of slices for the floor. */
 const FLOOR_SERVICES = 100;
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const CONNECTION = 'bench';
 const WRITERS = 16;
-/** An API server that is too busy says so. */
+/** A busy API server rejects requests, which are retried. */
 const TRIES = 10;
 const RETRY_MS = 500;
 const PROGRESS_MS = 10_000;
 
-/** A Service of the benchmark with the one slice that it has, and where its endpoints go. */
+/** A Service with its one slice, and the upstream of its endpoints. */
 export interface Subject {
   readonly namespace: string;
   readonly service: string;
@@ -45,7 +45,7 @@ export interface Subject {
   readonly addresses: string[];
 }
 
-/** Everything that stands around the operator, for one number of upstreams. */
+/** The environment of the operator, for one number of upstreams. */
 export interface Scene extends AsyncDisposable {
   readonly subjects: readonly Subject[];
   readonly floorSubjects: readonly Subject[];
@@ -53,26 +53,26 @@ export interface Scene extends AsyncDisposable {
   readonly floor: Remote<FloorHandlers>;
   readonly floorTarget: FloorTarget;
   readonly apiRequests: ApiRequests;
-  /** Starts the built program with rights of its own; it ends with the scene. */
+  /** Starts the built program with its own ServiceAccount. It stops with the scene. */
   operator(options?: OperatorOptions): Promise<Operator>;
-  /** An address that no endpoint ever had. */
+  /** A new endpoint address. */
   freshAddress(): string;
-  /** Makes a Service with its upstream. */
+  /** Creates a Service with its upstream. */
   add(name: string): Promise<Subject>;
   /** Writes slice `part` of the subject. */
   writeSlice(subject: Subject, endpoints: readonly SliceEndpoint[], part?: number): Promise<Answered>;
   createSlice(subject: Subject, endpoints: readonly SliceEndpoint[], part: number): Promise<Answered>;
-  /** Writes the slice of the subject with its addresses; `fresh` is what the floor writes. */
+  /** Writes the slice of the subject with its addresses. `fresh` is the address that the floor writes. */
   writeAddresses(subject: Subject, fresh?: string): Promise<Answered>;
-  /** Waits for writes of the gateway that `enough` accepts; resolves to every request since the last call. */
+  /** Waits until `enough` accepts the number of writes. Resolves to all requests since the last call. */
   requestsUntil(enough: (writes: number) => boolean, timeoutMs: number): Promise<readonly RecordedRequest[]>;
-  /** Resolves when the operator has nothing to do; at most after two minutes. */
+  /** Resolves when the operator is idle, at the latest after two minutes. */
   settled(operator: Operator): Promise<void>;
-  /** One request to the gateway, as the operator's admin. */
+  /** Sends one request to the gateway with the admin key. */
   askGateway(method: 'PUT' | 'DELETE', id: string, body?: object): Promise<void>;
 }
 
-/** When the API server had taken a slice, on the monotonic clock, and how often it was asked. */
+/** The time on the monotonic clock when the API server accepted a slice, and the number of tries. */
 export interface Answered {
   readonly at: number;
   readonly tries: number;
@@ -92,7 +92,7 @@ export async function createScene(
   const cluster = opened.use(
     await startControlPlane({
       audit: 'ServiceAccounts',
-      // The log must not slow the requests that are measured.
+      // The audit log must not slow the measured requests.
       apiserverArgs: ['--audit-log-mode=batch', '--audit-log-batch-max-wait=500ms'],
     }),
   );
@@ -122,7 +122,7 @@ export async function createScene(
   await createWorkload(cluster, home).connection(CONNECTION, { adminUrl: url, secret: 'gateway' });
   const apiRequests = apiRequestsIn(cluster.auditLog ?? '');
   const slices = createSliceWriter(cluster);
-  // The profiler itself is never quiet.
+  // With the profiler, the process is never idle.
   const quietCpuSeconds = cpuProfiles === undefined ? 0.02 : 0.15;
   if (cpuProfiles !== undefined) await mkdir(cpuProfiles, { recursive: true });
 
@@ -149,7 +149,7 @@ export async function createScene(
       await workload.upstream(service, {
         connectionRef: { name: CONNECTION },
         backends: [{ serviceRef: { name: service, port: 80 } }],
-        // The load takes addresses away faster than any rollout, and none of them terminates first.
+        // The load removes addresses faster than any rollout, without terminating them first.
         removalGuard: { maxRemovalPercent: 100 },
       });
     }
@@ -162,7 +162,7 @@ export async function createScene(
   }
   const subjects: Subject[] = [];
   if (process.env['APISIX_ADMIN_URL'] !== undefined) {
-    // A real gateway outlives the run; what the run made there must not.
+    // Remove the created upstreams from a real gateway.
     opened.defer(async () => {
       const answer = await fetch(`${url}/apisix/admin/upstreams`, { headers: { 'x-api-key': key } });
       const { list } = (await answer.json()) as {
@@ -243,7 +243,7 @@ export async function createScene(
   };
 }
 
-/** Writes slices over connections of its own, and tells when the head of the answer came. */
+/** Writes slices over its own connections, and returns the time of the response header. */
 function createSliceWriter({ server, caPem, adminToken }: ControlPlane) {
   const agent = new Agent({ keepAlive: true, ca: caPem });
 
@@ -283,7 +283,7 @@ function createSliceWriter({ server, caPem, adminToken }: ControlPlane) {
       const at = monotonicMs();
       answer.resume();
       const { statusCode: status = 0 } = answer;
-      // A refusal may come after the deed: 409 is the slice that the try before has made.
+      // A failed try may have succeeded on the server: 409 means that it created the slice.
       if (status < 300 || (status === 409 && tries > 1)) return { at, tries };
       if ((status < 500 && status !== 429) || tries === TRIES)
         throw new Error(`${method} ${path}: ${status}`);
@@ -299,12 +299,12 @@ function createSliceWriter({ server, caPem, adminToken }: ControlPlane) {
   };
 }
 
-/** Resolves when the operator is the leader and has everything listed. */
+/** Resolves when the operator is the leader and has listed all kinds. */
 export async function working(operator: Operator): Promise<void> {
   await eventually(
     () => {
       assertRuns(operator);
-      if (!operator.output().includes('every kind is listed; working')) throw new Error('not working yet');
+      if (!operator.output().includes('caches synced')) throw new Error('the caches are not synced yet');
     },
     { timeoutMs: 120_000 },
   );
@@ -312,5 +312,5 @@ export async function working(operator: Operator): Promise<void> {
 
 function assertRuns({ process: { exitCode, signalCode }, output }: Operator): void {
   if (exitCode === null && signalCode === null) return;
-  throw new Error(`the operator ended (${exitCode ?? signalCode}):\n${output().slice(-4000)}`);
+  throw new Error(`the operator exited (${exitCode ?? signalCode}):\n${output().slice(-4000)}`);
 }

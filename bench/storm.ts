@@ -9,12 +9,12 @@ import { ENDPOINTS, type Scene, type SliceEndpoint, type Subject } from './scene
 const STORM_SERVICES = 500;
 const STORM_WRITERS = 32;
 const ROLLOUT_ENDPOINTS = 250;
-/** The largest that Kubernetes makes by default. */
+/** The default maximum of the EndpointSlice controller. */
 const SLICE_ENDPOINTS = 100;
 const ROLLOUT_STEP = 10;
 const ROLLOUT_CHANGES_PER_SECOND = 20;
 
-/** Every endpoint of 500 Services, or of all that there are, is another one at once. */
+/** Replaces all endpoints of at most 500 Services at once. */
 export async function measureStorm(scene: Scene, operator: Operator, ledger: Ledger): Promise<Storm> {
   const hit = scene.subjects.slice(0, STORM_SERVICES);
   ledger.enter(await scene.gateway.ask('take'));
@@ -38,10 +38,7 @@ export async function measureStorm(scene: Scene, operator: Operator, ledger: Led
   };
 }
 
-/**
- * A Deployment's rolling update, ten Pods at a time: new ones are ready and old ones terminate, then the old ones are
- * gone.
- */
+/** A rolling update of ten Pods at a time: new Pods become ready and old ones terminate, then the old ones disappear. */
 export async function measureRollout(scene: Scene, operator: Operator, ledger: Ledger): Promise<Rollout> {
   const subject = await scene.add('rollout');
   const parts = Array.from({ length: Math.ceil(ROLLOUT_ENDPOINTS / SLICE_ENDPOINTS) }, (_, part) =>
@@ -70,7 +67,7 @@ export async function measureRollout(scene: Scene, operator: Operator, ledger: L
       const old = part.slice(from, from + ROLLOUT_STEP);
       const fresh = old.map((): SliceEndpoint => ({ address: scene.freshAddress() }));
       part.splice(from, ROLLOUT_STEP, ...fresh);
-      // What terminates is not wanted any more, whether it is listed or not: only this one changes anything.
+      // A terminating endpoint is not a node, whether it is listed or not. Only this change needs a write.
       lastAnswer = await write(
         [...part, ...old.map(({ address }) => ({ address, terminating: true }))],
         index,
@@ -95,7 +92,7 @@ async function finalWrites(scene: Scene, operator: Operator, ledger: Ledger): Pr
   return ledger.enter(await scene.gateway.ask('take')).writes;
 }
 
-/** Since when the gateway has exactly the subject's addresses; undefined if it ended with something else. */
+/** The time from which the gateway has exactly the subject's addresses; undefined if its last content differs. */
 function rightSince({ id, addresses }: Subject, writes: readonly Write[]): number | undefined {
   const own = writes.filter((write) => write.id === id);
   const isRight = ({ hosts }: Write) =>

@@ -3,26 +3,26 @@ import type { Service } from './places.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 
-/** One kind of change that people and controllers make in a cluster. */
+/** A kind of change that users and controllers make in a cluster. */
 export interface Change {
   readonly name: string;
-  /** How often, relative to the others. */
+  /** The relative frequency. */
   readonly weight: number;
-  /** Resolves to what it did, or to undefined where there was nothing that it could be done to. */
+  /** Resolves to a description of the change, or to undefined if there was nothing to change. */
   apply(site: Site, random: Random): Promise<string | undefined>;
 }
 
-/** The upstreams whose objects are there. */
+/** The upstreams whose objects exist. */
 export function live({ model }: Site): readonly Upstream[] {
   return [...model.upstreams.values()].filter(({ state }) => state === 'live');
 }
 
-/** Those that are there or were. */
+/** All upstreams, including those whose objects are being deleted. */
 export function services({ model }: Site): readonly Service[] {
   return [...model.services.values()].filter(({ namespace }) => model.namespaces.has(namespace));
 }
 
-/** A name that was not used in this run. */
+/** A name that this run has not used before. */
 export function newName({ model }: Site, prefix: string): string {
   return `${prefix}${model.owned.size + model.services.size}`;
 }

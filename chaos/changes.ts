@@ -28,7 +28,7 @@ export const CHANGES: readonly Change[] = [
     },
   },
   {
-    name: 'namespace made',
+    name: 'namespace created',
     weight: 1,
     async apply(site, random) {
       if (site.model.namespaces.size > 2) return undefined;

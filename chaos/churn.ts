@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { awaitCheckpoint } from './checkpoint.ts';
 import type { Health, Service } from './places.ts';
-import { awaitQuiet } from './quiet.ts';
 import { createRandom } from './random.ts';
 import type { Footprint, Replica } from './replica.ts';
 import { makeService, writeSlice } from './services.ts';
@@ -14,44 +14,44 @@ export interface ChurnOptions {
   readonly minutes: number;
   /** Changes per second. */
   readonly rate: number;
-  /** Gets a line of progress each minute. */
+  /** Called with a progress line each minute. */
   readonly report: (line: string) => void;
 }
 
-/** What a leak would show in, whatever the garbage collector does. */
+/** Counts that show a leak independently of the garbage collector. */
 interface Counts {
   readonly sockets: number;
   readonly timers: number;
 }
 
-/** What one replica used at one moment. */
+/** The resources of one replica at one moment. */
 interface Sample extends Footprint, Counts {
   /** Monotonic, milliseconds. */
   readonly at: number;
 }
 
-/** Something that was checked, in words, and whether it held. */
+/** The result of one check, as text. */
 export interface Check {
   readonly line: string;
   readonly holds: boolean;
 }
 
-/** What the image runs. */
+/** The built program, as in the image. */
 const BUILT = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const UPSTREAMS = 100;
 const SAMPLE_EVERY_MS = 5000;
 const MINUTE_MS = 60_000;
-/** Until then code is compiled and pools fill. */
+/** During warm-up, V8 compiles code and pools fill. */
 const WARM_UP_MS = 5 * MINUTE_MS;
-/** Longer than idle connections are kept (45 s). */
-const CALM_LOOKS = 60;
+/** Longer than the keep-alive of idle connections (45 s). */
+const CALM_SAMPLES = 60;
 const CALM_PAUSE_MS = 1000;
-/** How much more may be used after the warm-up. */
+/** The allowed growth after the warm-up. */
 const RSS_GROWTH = 0.05;
 
 /**
- * Changes at a steady rate and nothing else. Memory is compared between the minute after the warm-up and the last one;
- * sockets and timers are counted when nothing is under way, before and after, and must be as many.
+ * Makes changes at a steady rate, without faults. Compares the memory of the minute after the warm-up with that of the last minute.
+ * Sockets and timers are counted while the operators are idle, and must not increase.
  */
 export async function churn({ cluster, minutes, rate, report }: ChurnOptions): Promise<readonly Check[]> {
   const random = createRandom(1);
@@ -59,7 +59,7 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
     cluster,
     name: 'churn',
     note: () => undefined,
-    // As installed: every other setting is the default.
+    // All other settings have their defaults, as in an installation.
     settings: { logLevel: 'info', program: { main: BUILT, nodeArgs: [] } },
     leaseDurationMs: 15_000,
   });
@@ -85,7 +85,7 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
       deletionPolicy: 'Delete',
     });
   }
-  const problems = [...(await awaitQuiet(site, { mayHold: false }))];
+  const problems = [...(await awaitCheckpoint(site, { allowGuarded: false }))];
   let startedAt = performance.now();
   const samples = new Map<Replica, Sample[]>(site.replicas.map((replica) => [replica, []]));
   const sample = async () => {
@@ -95,12 +95,12 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
   let endsAt = startedAt + minutes * MINUTE_MS;
   let changes = 0;
   let sampledAt = startedAt;
-  let told = 0;
+  let reported = 0;
   let warm: ReadonlyMap<Replica, Counts> | undefined;
   while (performance.now() < endsAt) {
     const service = random.pick(services);
     const [slice = ''] = service.slices.keys();
-    // A rolling update, one Pod after the other: the new one is ready before the old one ends.
+    // A rolling update of one Pod at a time: the new Pod is ready before the old one terminates.
     const ready = Object.entries(service.slices.get(slice) ?? {}).filter(([, health]) => health === 'ready');
     const [oldest] = ready;
     const next: [string, Health][] = [...ready, [site.model.newAddress(), 'ready']];
@@ -111,19 +111,19 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
     if (now - sampledAt >= SAMPLE_EVERY_MS) {
       sampledAt = now;
       site.gateway.clearRequests();
-      site.judge.look();
+      site.judge.check();
       await sample();
       const minute = Math.floor((now - startedAt) / MINUTE_MS);
-      if (minute > told) {
-        told = minute;
+      if (minute > reported) {
+        reported = minute;
         const rss = [...samples.values()].map((list) => mib(list.at(-1)?.rss ?? 0));
         report(`${minute} of ${minutes} min, ${changes} changes, RSS ${rss.join(' and ')} MiB`);
       }
     }
     if (warm === undefined && now - startedAt >= warmUpMs(minutes)) {
-      problems.push(...(await awaitQuiet(site, { mayHold: false })));
+      problems.push(...(await awaitCheckpoint(site, { allowGuarded: false })));
       warm = await calm(site);
-      // The pause for it is not made up for.
+      // Extend the run by the pause, so the rate stays the same.
       const pause = performance.now() - now;
       startedAt += pause;
       endsAt += pause;
@@ -131,17 +131,17 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
     const early = startedAt + (changes * 1000) / rate - performance.now();
     if (early > 0) await sleep(early);
   }
-  problems.push(...(await awaitQuiet(site, { mayHold: false })));
+  problems.push(...(await awaitCheckpoint(site, { allowGuarded: false })));
   const last = await calm(site);
-  site.judge.look();
+  site.judge.check();
 
   return [
     {
-      line: `${changes} changes and ${site.judge.writes.put} PUT in ${minutes} min; every upstream is right at the end`,
+      line: `${changes} changes and ${site.judge.writes.put} PUT in ${minutes} min; all upstreams are correct at the end`,
       holds: problems.length === 0,
     },
     ...problems.map((line) => ({ line, holds: false })),
-    { line: 'no violation of any other invariant', holds: site.judge.violations.length === 0 },
+    { line: 'all other invariants held', holds: site.judge.violations.length === 0 },
     ...site.judge.violations.map((line) => ({ line, holds: false })),
     ...site.replicas.flatMap((replica) =>
       compare(replica.name, samples.get(replica) ?? [], warm?.get(replica), last.get(replica)),
@@ -149,10 +149,10 @@ export async function churn({ cluster, minutes, rate, report }: ChurnOptions): P
   ];
 }
 
-/** The least of several looks while nothing is under way. */
+/** The lowest counts of several samples while the operators are idle. */
 async function calm(site: Site): Promise<ReadonlyMap<Replica, Counts>> {
   const found = new Map<Replica, Counts>();
-  for (let look = 0; look < CALM_LOOKS; look += 1) {
+  for (let look = 0; look < CALM_SAMPLES; look += 1) {
     await sleep(CALM_PAUSE_MS);
     for (const replica of site.replicas) {
       const { sockets, timers } = await sampleOf(replica);
@@ -168,7 +168,7 @@ async function calm(site: Site): Promise<ReadonlyMap<Replica, Counts>> {
 
 async function sampleOf(replica: Replica): Promise<Sample> {
   const footprint = replica.footprint();
-  if (footprint === undefined) throw new Error(`replica ${replica.name} does not run`);
+  if (footprint === undefined) throw new Error(`replica ${replica.name} is not running`);
   const timers = (await replica.resources()).get('Timeout') ?? 0;
   return { ...footprint, timers, at: performance.now() };
 }
@@ -210,7 +210,7 @@ function warmUpMs(minutes: number): number {
   return Math.min(WARM_UP_MS, (minutes * MINUTE_MS) / 6);
 }
 
-/** Of the RSS. */
+/** The median RSS. */
 function median(samples: readonly Sample[]): number {
   const sorted = samples.map(({ rss }) => rss).sort((one, other) => one - other);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;

@@ -1,8 +1,8 @@
 import type { Model, Upstream } from './model.ts';
 import type { Place } from './places.ts';
 
-/** What a gateway holds as one id. */
-export type Held = Readonly<Record<string, unknown>>;
+/** The content of one upstream in the gateway. */
+export type GatewayContent = Readonly<Record<string, unknown>>;
 
 interface Node extends Place {
   readonly weight: number;
@@ -14,38 +14,38 @@ interface Placed {
 }
 
 export interface ComparisonOptions {
-  /** Nodes that a removal guard may hold count as right. */
-  readonly mayHold: boolean;
+  /** Accept nodes that the removal guard may keep. */
+  readonly allowGuarded: boolean;
 }
 
-/** What is wrong with what the gateway holds for this upstream; undefined if nothing is. */
+/** The difference between the gateway's content and the model for this upstream; undefined if there is none. */
 export function problemOf(
   model: Model,
   upstream: Upstream,
-  held: Held | undefined,
+  content: GatewayContent | undefined,
   options: ComparisonOptions,
 ): string | undefined {
   if (upstream.syncPolicy === 'Observe') return undefined;
   const secret = model.secretOf(upstream);
-  // The gateway keeps what it has, as it was when the Secret was last of use or as somebody wrote it since.
+  // Without a usable Secret, the operator does not write, so the content may be anything.
   if (secret !== undefined && secret.certificate === undefined) return undefined;
   const found = upstream.backends.map((backend) => model.placesOf(upstream.namespace, backend));
-  if (held === undefined) {
+  if (content === undefined) {
     const isAbsent = upstream.manage === 'Nodes' || found.every((places) => places === undefined);
     return isAbsent ? undefined : 'is missing';
   }
   if (upstream.manage === 'Nodes') {
     if (isUntouched(model, upstream)) return undefined;
-  } else if (held['retries'] !== upstream.retries) {
-    return `has ${String(held['retries'])} retries instead of ${upstream.retries}`;
+  } else if (content['retries'] !== upstream.retries) {
+    return `has retries ${String(content['retries'])} instead of ${upstream.retries}`;
   }
-  if (certificateIn(held) !== secret?.certificate) return 'shows another certificate';
+  if (certificateIn(content) !== secret?.certificate) return 'has a different certificate';
   const backends = upstream.backends.map(({ weight }, index) => ({ weight, places: found[index] ?? [] }));
-  const nodes = held['nodes'] as readonly Node[];
-  return problemOfNodes(backends, nodes, upstream.guarded && options.mayHold);
+  const nodes = content['nodes'] as readonly Node[];
+  return problemOfNodes(backends, nodes, upstream.guarded && options.allowGuarded);
 }
 
-/** Whether the nodes of somebody else's upstream may still be what its owner wrote, since there never were any others. */
+/** Whether an upstream with `manage: Nodes` may still have its owner's nodes, because the operator has not written any. */
 export function isUntouched(model: Model, { manage, begun, namespace, backends }: Upstream): boolean {
   const wanted = backends.flatMap((backend) =>
     backend.weight > 0 ? (model.placesOf(namespace, backend) ?? []) : [],
@@ -53,58 +53,57 @@ export function isUntouched(model: Model, { manage, begun, namespace, backends }
   return manage === 'Nodes' && !begun && wanted.length === 0;
 }
 
-/** What a comparison of this upstream shows, in words to be counted. */
+/** The kinds of comparison that this upstream allows, for the summary. */
 export function comparedOf(model: Model, upstream: Upstream): readonly string[] {
   const { namespace, syncPolicy, manage, isMember, backends } = upstream;
-  if (syncPolicy === 'Observe') return ['nothing, since it is observed'];
+  if (syncPolicy === 'Observe') return ['not compared: syncPolicy Observe'];
   const secret = model.secretOf(upstream);
-  if (secret !== undefined && secret.certificate === undefined)
-    return ['nothing, since its Secret is of no use'];
+  if (secret !== undefined && secret.certificate === undefined) return ['not compared: Secret not usable'];
   const modes = backends.flatMap((backend) => {
     const { mode = model.addressing } = backend;
     const places = model.placesOf(namespace, backend);
-    if (places === undefined) return [`nowhere to go by mode ${mode}`];
+    if (places === undefined) return [`unresolved backend, mode ${mode}`];
     const isLocal = mode === 'Node' && model.service(namespace, backend.service)?.front.isLocal;
-    const by = `by mode ${mode}${isLocal === true ? ', nodes with endpoints' : ''}`;
-    return places.length === 0 ? [`nothing ready ${by}`] : [`nodes ${by}`];
+    const by = `mode ${mode}${isLocal === true ? ', Local' : ''}`;
+    return places.length === 0 ? [`no ready endpoint, ${by}`] : [`nodes, ${by}`];
   });
   return [
     ...new Set(modes),
-    ...(manage === 'Nodes' ? ['nodes alone'] : []),
-    ...(isMember ? ['object of the set'] : []),
+    ...(manage === 'Nodes' ? ['manage: Nodes'] : []),
+    ...(isMember ? ['member of the set'] : []),
     ...(secret === undefined ? [] : ['certificate']),
   ];
 }
 
-export function certificateIn({ tls }: Held): string | undefined {
+export function certificateIn({ tls }: GatewayContent): string | undefined {
   return (tls as { readonly client_cert?: string } | undefined)?.client_cert;
 }
 
-/** Everything of an upstream that is its owner's where nodes alone are ours, as text; undefined: it is not there. */
-export function ownersFields(held: Held | undefined): string | undefined {
-  if (held === undefined) return undefined;
-  const { nodes: _nodes, update_time: _time, ...fields } = held;
+/** All fields of an upstream except its nodes, as JSON; undefined if the upstream does not exist. */
+export function ownersFields(content: GatewayContent | undefined): string | undefined {
+  if (content === undefined) return undefined;
+  const { nodes: _nodes, update_time: _time, ...fields } = content;
   return JSON.stringify(fields);
 }
 
-/** Whether an upstream says of itself that it stays when its object goes. */
-export function staysBehind(held: Held | undefined): boolean {
-  const labels = (held?.['labels'] ?? {}) as Readonly<Record<string, string>>;
+/** Whether the label of an upstream retains it after its object is deleted. */
+export function isRetained(content: GatewayContent | undefined): boolean {
+  const labels = (content?.['labels'] ?? {}) as Readonly<Record<string, string>>;
   return labels['gatewayupstream.dev/deletion-policy'] === 'Orphan';
 }
 
 function problemOfNodes(
   backends: readonly Placed[],
   nodes: readonly Node[],
-  mayHold: boolean,
+  allowGuarded: boolean,
 ): string | undefined {
   const wanted = new Set(backends.flatMap(({ weight, places }) => (weight > 0 ? places.map(keyOf) : [])));
   const present = new Set(nodes.map(keyOf));
   const missing = [...wanted].filter((key) => !present.has(key));
   if (missing.length > 0) return `lacks ${missing.join(', ')}`;
   const extra = [...present].filter((key) => !wanted.has(key));
-  if (extra.length > 0 && !mayHold) return `still has ${extra.join(', ')}`;
-  if (present.size !== nodes.length) return 'has one node twice';
+  if (extra.length > 0 && !allowGuarded) return `still has ${extra.join(', ')}`;
+  if (present.size !== nodes.length) return 'has a duplicate node';
   return extra.length > 0 ? undefined : wrongShare(backends, nodes);
 }
 
@@ -113,12 +112,12 @@ function keyOf({ host, port }: Place): string {
 }
 
 /**
- * Each backend's part of the sum is its part of the weights, in equal parts for its places, within 1 %; a place of
- * several backends has the sum of what they give it. The nodes of a single one weigh 1.
+ * Each backend's share of the sum must equal its share of the weights within 1 %, divided equally among its places. A place
+ * of several backends gets the sum of their shares. With one backend, all nodes have weight 1.
  */
 function wrongShare(backends: readonly Placed[], nodes: readonly Node[]): string | undefined {
   if (backends.length === 1) {
-    return nodes.every(({ weight }) => weight === 1) ? undefined : 'has nodes that do not weigh 1';
+    return nodes.every(({ weight }) => weight === 1) ? undefined : 'has nodes with a weight other than 1';
   }
   const active = backends.filter(({ weight, places }) => weight > 0 && places.length > 0);
   const weights = active.reduce((total, { weight }) => total + weight, 0);
@@ -131,7 +130,7 @@ function wrongShare(backends: readonly Placed[], nodes: readonly Node[]): string
   const sum = nodes.reduce((total, { weight }) => total + weight, 0);
   for (const node of nodes) {
     const ratio = node.weight / sum / (shares.get(keyOf(node)) ?? 0);
-    if (Math.abs(ratio - 1) > 0.01 + 1e-9) return `gives ${keyOf(node)} ${ratio} of its share`;
+    if (Math.abs(ratio - 1) > 0.01 + 1e-9) return `gives ${keyOf(node)} ${ratio} times its share`;
   }
   return undefined;
 }

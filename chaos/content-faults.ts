@@ -5,7 +5,7 @@ import { rememberForeign, rememberKept, writeForeign, writeKept } from './owners
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 
-/** What becomes of the upstreams in a gateway without the operator. */
+/** Changes of the gateway's content by other clients. */
 export const CONTENT_FAULTS: readonly Fault[] = [
   {
     name: 'gateway restarted empty',
@@ -14,7 +14,7 @@ export const CONTENT_FAULTS: readonly Fault[] = [
     async strike(site) {
       const { foreign, kept } = site.model;
       site.gateway.wipe();
-      // Whoever owns them has them back before anybody could take their ids.
+      // The owners restore their upstreams before another client can use the ids.
       for (const [id, value] of foreign) writeForeign(site, id, JSON.parse(value));
       for (const [id, fields] of kept) {
         if (fields !== undefined) writeKept(site, id, { ...JSON.parse(fields), nodes: OWNERS_NODES });
@@ -23,7 +23,7 @@ export const CONTENT_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'gateway restored old',
+    name: 'gateway restored from backup',
     weight: 3,
     place: 'gateway content',
     async strike(site, random) {
@@ -68,14 +68,14 @@ export const CONTENT_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'kept upstream edited by its owner',
+    name: 'manage: Nodes upstream edited by its owner',
     weight: 8,
     place: 'gateway content',
     async strike(site, random) {
       const id = idOfKept(site.model, random);
       if (id === undefined) return undefined;
       const retries = random.between(0, 9);
-      // One in three writes the whole upstream, and with it nodes that are out of date.
+      // One in three owners writes the whole upstream, with outdated nodes.
       const nodes = random.fraction() < 0.3 ? { nodes: OWNERS_NODES } : {};
       const { update_time: _, ...before } = site.gateway.get('upstreams', id) ?? {};
       writeKept(site, id, { ...before, retries, ...nodes });
@@ -83,7 +83,7 @@ export const CONTENT_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'kept upstream deleted by its owner',
+    name: 'manage: Nodes upstream deleted by its owner',
     weight: 3,
     place: 'gateway content',
     async strike(site, random) {
@@ -101,16 +101,16 @@ export const CONTENT_FAULTS: readonly Fault[] = [
   },
 ];
 
-/** One that is there, of those of which nodes alone are ours. */
+/** The id of an existing upstream with `manage: Nodes`. */
 function idOfKept({ kept }: Model, random: Random): string | undefined {
   const found = [...kept].filter(([, fields]) => fields !== undefined);
   return found.length === 0 ? undefined : random.pick(found)[0];
 }
 
-/** What somebody who is not the operator does to one of its upstreams. */
+/** A change of an owned upstream by another client. */
 function ofOurs(done: string, strike: (site: Site, id: string) => void): Fault {
   return {
-    name: `our upstream ${done} by somebody`,
+    name: `owned upstream ${done} by another client`,
     weight: 5,
     place: 'gateway content',
     async strike(site, random) {

@@ -25,7 +25,7 @@ function endpoints(
   };
 }
 
-/** Every address of `slice` whose health is `from`, or one of them, has another one. */
+/** Changes the health of all endpoints, or of one, from `from` to another value. */
 function turned(slice: Slice, from: Health, to: Health, only?: string): Slice {
   return Object.fromEntries(
     Object.entries(slice).map(([address, health]) => [
@@ -54,14 +54,14 @@ export const ENDPOINT_CHANGES: readonly Change[] = [
     ),
     [model.newEndpoint()]: 'ready',
   })),
-  endpoints('endpoint sick', 5, (slice, _, random) =>
+  endpoints('endpoint not ready', 5, (slice, _, random) =>
     turned(slice, 'ready', 'sick', oneReady(slice, random)),
   ),
-  endpoints('all sick', 2, (slice) => turned(slice, 'ready', 'sick')),
-  endpoints('all well', 8, (slice) => turned(slice, 'sick', 'ready')),
-  endpoints('all draining', 2, (slice) => turned(slice, 'ready', 'draining')),
-  endpoints('drained ones ending', 3, (slice) => turned(slice, 'draining', 'ending')),
-  endpoints('ended ones gone', 5, (slice) =>
+  endpoints('all endpoints not ready', 2, (slice) => turned(slice, 'ready', 'sick')),
+  endpoints('all endpoints ready', 8, (slice) => turned(slice, 'sick', 'ready')),
+  endpoints('all endpoints terminating', 2, (slice) => turned(slice, 'ready', 'draining')),
+  endpoints('terminating endpoints stop serving', 3, (slice) => turned(slice, 'draining', 'ending')),
+  endpoints('terminated endpoints removed', 5, (slice) =>
     keptOf(slice, (health) => health !== 'ending' && health !== 'draining'),
   ),
   endpoints('endpoint vanished', 2, (slice, _, random) => {
@@ -85,7 +85,7 @@ export const ENDPOINT_CHANGES: readonly Change[] = [
       const source = service.slices.get(from) ?? {};
       const moved = oneReady(source, random);
       if (moved === '') return undefined;
-      // As the controller does it: in both for a moment, in none never.
+      // Like the EndpointSlice controller: in both slices for a moment, never in none.
       await writeSlice(site, service, to, { ...service.slices.get(to), [moved]: 'ready' });
       const rest = Object.fromEntries(Object.entries(source).filter(([address]) => address !== moved));
       await writeSlice(site, service, from, rest);

@@ -1,22 +1,22 @@
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 
-/** Something that is broken for a while. */
+/** An active fault. */
 export interface Trouble {
   readonly detail: string;
-  /** Absent where there is nothing to be mended. */
+  /** Absent if there is nothing to heal. */
   readonly heal?: () => Promise<void>;
-  /** Steps after which it is mended. */
+  /** The number of steps until it is healed. */
   readonly steps?: number;
 }
 
-/** One kind of fault. */
+/** A kind of fault. */
 export interface Fault {
   readonly name: string;
-  /** How often, relative to the others. */
+  /** The relative frequency. */
   readonly weight: number;
-  /** Of two faults of one place only one is there at a time. */
+  /** Only one fault per place is active at a time. */
   readonly place: string;
-  /** Resolves to undefined where there was nothing to break. */
+  /** Resolves to undefined if there was nothing to break. */
   strike(site: Site, random: Random): Promise<Trouble | undefined>;
 }

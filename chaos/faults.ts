@@ -15,7 +15,7 @@ function gatewayAnswers(name: string, weight: number, faultOf: (random: Random) 
     place: 'gateway',
     async strike({ gateway }, random) {
       const fault = faultOf(random);
-      // Some of them hit writes alone: then a probe says that all is well.
+      // Some faults affect only writes: then the session's probe succeeds.
       const onlyWrites = random.fraction() < 0.3;
       const rule = gateway.addFault({ fault, match: ({ method }) => !onlyWrites || method !== 'GET' });
       return {
@@ -38,7 +38,7 @@ function componentKilled(name: string, weight: number, componentOf: (site: Site)
       await component.kill();
       await sleep(downMs);
       await component.start();
-      return { detail: `for ${downMs} ms and its start` };
+      return { detail: `for ${downMs} ms plus startup` };
     },
   };
 }
@@ -68,7 +68,7 @@ const eachReplica = (faultOf: (index: number) => readonly Fault[]): readonly Fau
 
 const RBAC = '/apis/rbac.authorization.k8s.io/v1';
 const OPERATOR = 'gateway-upstream-operator';
-/** Rules of the ClusterRole, by the resource that they are about. */
+/** The resources of the ClusterRole's rules. */
 const PERMISSIONS = [
   'endpointslices',
   'services',
@@ -81,7 +81,7 @@ const PERMISSIONS = [
   'gatewayupstreamsets/status',
 ];
 
-/** Roles, each with the resource that one of its rules is about. */
+/** Each role with a resource of one of its rules. */
 function rulesOf({ model, operatorNamespace }: Site): readonly (readonly [role: string, resource: string])[] {
   const namespaces = new Set([...model.secrets.values()].map(({ namespace }) => namespace));
   return [
@@ -104,7 +104,7 @@ const OPERATOR_FAULTS = eachReplica((index) => [
   }),
   replicaFault('operator frozen', 4, index, async (_, replica, random) => {
     replica.freeze();
-    // Often for longer than its lease lasts.
+    // Often for longer than the Lease lasts.
     return { detail: '', steps: random.between(3, 60), heal: async () => replica.thaw() };
   }),
   replicaFault('watches cut', 6, index, async (_, { proxy }) => {
@@ -120,7 +120,7 @@ const OPERATOR_FAULTS = eachReplica((index) => [
       steps: random.between(2, 50),
       heal: async () => {
         proxy.setMode('pass');
-        // What was swallowed is lost to its connection.
+        // A connection that lost bytes cannot continue.
         proxy.cutAll();
       },
     };
@@ -132,7 +132,7 @@ export const FAULTS: readonly Fault[] = [
   componentKilled('API server', 1, ({ cluster }) => cluster.apiserver),
   componentKilled('etcd', 1, ({ cluster }) => cluster.etcd),
   {
-    name: 'gateway refusing',
+    name: 'gateway refusing connections',
     weight: 5,
     place: 'gateway',
     async strike({ gateway }, random) {
@@ -141,15 +141,18 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   gatewayAnswers('slow', 5, (random) => ({ kind: 'delay', delayMs: random.between(100, 800) })),
-  gatewayAnswers('too slow', 3, (random) => ({ kind: 'delay', delayMs: random.between(1100, 2000) })),
+  gatewayAnswers('slower than requestTimeout', 3, (random) => ({
+    kind: 'delay',
+    delayMs: random.between(1100, 2000),
+  })),
   gatewayAnswers('hanging', 5, (random) =>
     random.fraction() < 0.5 ? { kind: 'hang' } : { kind: 'hang', apply: 'before' },
   ),
-  gatewayAnswers('half-answering', 5, (random) => ({
+  gatewayAnswers('sending half responses', 5, (random) => ({
     kind: 'cut',
     after: random.pick(['headers', 'half-body'] as const),
   })),
-  gatewayAnswers('cutting', 4, (random) =>
+  gatewayAnswers('closing connections', 4, (random) =>
     random.fraction() < 0.5 ? { kind: 'cut' } : { kind: 'cut', apply: 'before' },
   ),
   gatewayAnswers('answering 5xx', 5, (random) => ({
@@ -161,7 +164,7 @@ export const FAULTS: readonly Fault[] = [
   ...CONTENT_FAULTS,
   ...HOSTILE_FAULTS,
   {
-    name: 'permission taken away',
+    name: 'permission removed',
     weight: 6,
     place: 'permissions',
     async strike(site, random) {

@@ -3,20 +3,20 @@ import type { Fault } from './fault.ts';
 import type { Random } from './random.ts';
 import type { Site } from './site.ts';
 
-/** What the owner of one namespace does to stop or slow the others; the judge and each quiet look at the others. */
+/** Attempts of one namespace owner to stop or slow other tenants. The judge and each checkpoint check the other tenants. */
 
 const namespaceOf = (site: Site): string => `${site.name}-hostile`;
 const upstreamsOf = (site: Site): string => `${GROUP_PATH}/namespaces/${namespaceOf(site)}/gatewayupstreams`;
 
-/** More than a recursive comparison can take, and less than the API server refuses. */
+/** Deeper than a recursive comparison can handle, and less deep than the API server rejects. */
 const DEPTH = 3000;
-/** Lists of seven levels in one list: 300 kB. With four times as much the API server itself took 8 GiB. */
+/** The number of seven-level lists in one list: 300 kB. With four times as many, the API server itself took 8 GiB. */
 const WIDTH = 20_000;
-/** Each took the operator a tenth of a second, as often as it was read. */
+/** Each of these objects took the operator a tenth of a second every time it was read. */
 const WIDE_UPSTREAMS = 20;
-/** Of connections that do not exist. */
+/** The number of objects whose connection does not exist. */
 const UNKNOWN_CONNECTIONS = 60;
-/** Backtracking engines take exponential time for it where a name does not match. */
+/** A backtracking engine takes exponential time if a name does not match. */
 const SLOW_PATTERN = '^([a-z0-9]{1,20}-?)+_$';
 
 async function makeHostile(site: Site, name: string, spec: object): Promise<void> {
@@ -46,13 +46,13 @@ const uniqueName = (what: string, random: Random): string => `${what}-${random.b
 
 export const HOSTILE_FAULTS: readonly Fault[] = [
   {
-    name: 'tenant nests deeply',
+    name: 'tenant writes a deeply nested object',
     weight: 4,
     place: 'tenant nests',
     async strike(site, random) {
       const name = uniqueName('deep', random);
       await makeHostile(site, name, { apisix: { overrides: { x: nested(DEPTH) } } });
-      // What is listed anew is compared with what was known, the deep value among it.
+      // A new list is compared with the cache, including the nested value.
       for (const replica of site.replicas) replica.proxy.cutAll();
       return {
         detail: name,
@@ -62,17 +62,17 @@ export const HOSTILE_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'tenant spreads widely',
+    name: 'tenant writes very wide objects',
     weight: 3,
     place: 'tenant spreads',
     async strike(site, random) {
       const names = Array.from({ length: WIDE_UPSTREAMS }, () => uniqueName('wide', random));
       const overrides = { x: Array.from({ length: WIDTH }, () => [[[[[[[]]]]]]]) };
       for (const name of names) await makeHostile(site, name, { apisix: { overrides } });
-      // All of them are in the next list.
+      // The next list contains all of them.
       for (const replica of site.replicas) replica.proxy.cutAll();
       return {
-        detail: `${names.length} of them`,
+        detail: `${names.length} objects`,
         steps: random.between(3, 10),
         async heal() {
           await Promise.all(names.map((name) => removeHostile(site, name)));
@@ -81,7 +81,7 @@ export const HOSTILE_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'tenant provokes a firewall',
+    name: 'tenant triggers a firewall',
     weight: 4,
     place: 'tenant firewall',
     async strike(site, random) {
@@ -114,7 +114,7 @@ export const HOSTILE_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'tenant makes a pattern slow',
+    name: 'tenant makes a pattern backtrack',
     weight: 3,
     place: 'tenant pattern',
     async strike(site, random) {
@@ -144,7 +144,7 @@ export const HOSTILE_FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'tenant names connections that never existed',
+    name: 'tenant refers to connections that do not exist',
     weight: 3,
     place: 'tenant connections',
     async strike(site, random) {
@@ -153,7 +153,7 @@ export const HOSTILE_FAULTS: readonly Fault[] = [
         names.map((name) => makeHostile(site, name, { connectionRef: { name: `${name}-connection` } })),
       );
       return {
-        detail: `${names.length} of them`,
+        detail: `${names.length} objects`,
         steps: random.between(2, 10),
         async heal() {
           await Promise.all(names.map((name) => removeHostile(site, name)));

@@ -1,35 +1,35 @@
 import type { AdminObserver, ObservedRequest, StandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
-import { certificateIn, type Held, ownersFields, staysBehind } from './comparison.ts';
+import { certificateIn, type GatewayContent, isRetained, ownersFields } from './comparison.ts';
 import { LeaseRecord } from './lease-record.ts';
 import type { Model, Secret } from './model.ts';
 import type { Exit } from './replica.ts';
 
-/** The operator asks with it whether its key may write. It never exists. */
+/** The operator uses this id to check whether its key may write. The upstream never exists. */
 const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
-/** What an operator may use at most: far above what it needs, far below a leak. */
+/** Resource limits of one operator: far above its needs, far below a leak. */
 const LIMITS = { rss: 400 * 1024 * 1024, files: 150 };
-/** Series of metrics: several times what one connection has, and less than one for each name that a tenant can write. */
+/** The limit of metric series: several times those of one connection, and fewer than the names that a tenant can write. */
 const MAX_SERIES = 1500;
 
 export interface JudgeOptions {
   readonly model: Model;
   readonly leaseDurationMs: number;
-  /** Whether the process of this name lives, is not frozen and was not told to end. */
+  /** Whether the process of this name is running, not frozen, and not asked to stop. */
   readonly isAwake: (instance: string) => boolean;
   readonly note: (line: string) => void;
 }
 
-/** Watches everything that operators do, all along; `violations` is what must never be. */
+/** Checks every request and log line of the operators. `violations` lists the invariants that they broke. */
 export class Judge implements AdminObserver {
   readonly violations: string[] = [];
   readonly writes = { put: 0, patch: 0, delete: 0, cluster: 0, lost: 0 };
   readonly peak = { rss: 0, files: 0, sockets: 0, series: 0 };
   readonly #options: JudgeOptions;
   readonly #leases: LeaseRecord;
-  /** Writes to the gateway that were not answered yet, by the id that they are for. */
+  /** Writes to the gateway that are in progress, by upstream id. */
   readonly #underWay = new Map<string, Map<number, string>>();
-  /** The number of quiets when a request came. A gateway that is slow carries out what was right before the last one. */
+  /** The number of checkpoints when a request arrived. A slow gateway may apply a write from before the last checkpoint. */
   readonly #cameAfter = new WeakMap<ObservedRequest, number>();
   readonly #lostLease = new Set<string>();
   #gateway: StandIn | undefined;
@@ -46,22 +46,24 @@ export class Judge implements AdminObserver {
   arrived(request: ObservedRequest): void {
     const id = writtenId(request);
     if (id === undefined || id === WRITE_PROBE_ID) return;
-    this.#cameAfter.set(request, this.#options.model.quiets);
+    this.#cameAfter.set(request, this.#options.model.checkpoints);
     const operator = senderOf(request);
     const others = this.#underWay.get(id) ?? new Map<number, string>();
     this.#underWay.set(id, others);
     const besides = [...others.values()].filter(this.#options.isAwake);
     if (besides.length > 0) {
       this.#violated(
-        `${operator} began ${request.method} of ${id} while one of ${besides.join(', ')} was under way`,
+        `${operator} sent ${request.method} for ${id} while a write of ${besides.join(', ')} was in progress`,
       );
     }
     others.set(request.seq, operator);
     const { owned, foreign, kept } = this.#options.model;
     if (!owned.has(id) || foreign.has(id)) {
-      this.#violated(`${operator} sent ${request.method} for ${id}, which is not ours`);
+      this.#violated(`${operator} sent ${request.method} for ${id}, which no object owns`);
     } else if (kept.has(id) !== isOfNodes(request)) {
-      this.#violated(`${operator} sent ${request.method} ${request.path}, which is not what is ours of it`);
+      this.#violated(
+        `${operator} sent ${request.method} ${request.path}, which changes more or less than this object manages`,
+      );
     }
   }
 
@@ -70,17 +72,17 @@ export class Judge implements AdminObserver {
     if (id === undefined) return;
     const { model } = this.#options;
     const upstream = model.upstreams.get(id);
-    const isNew = this.#cameAfter.get(request) === model.quiets;
+    const isNew = this.#cameAfter.get(request) === model.checkpoints;
     const settled = isNew ? upstream?.settled : undefined;
     if (settled === 'Observe') {
-      this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, which it is to observe`);
+      this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, whose syncPolicy is Observe`);
     }
     if (
       request.method === 'DELETE' &&
       upstream === undefined &&
-      staysBehind(this.#gateway?.get('upstreams', id))
+      isRetained(this.#gateway?.get('upstreams', id))
     ) {
-      this.#violated(`${senderOf(request)} deleted ${id}, which was to stay behind`);
+      this.#violated(`${senderOf(request)} deleted ${id}, whose deletionPolicy is Orphan`);
     }
     if (request.method === 'PUT' && upstream !== undefined) {
       const problem = problemOfCertificate(model.secretOf(upstream), JSON.parse(request.body ?? '{}'), isNew);
@@ -91,7 +93,7 @@ export class Judge implements AdminObserver {
       return;
     if (nodesAfter(request, before) > 0) return;
     this.#violated(
-      `${senderOf(request)} took the last node of ${id}, whose Services always led to something ready: ${request.method} ${request.body ?? ''}`,
+      `${senderOf(request)} removed the last node of ${id}, whose Services always had a ready endpoint: ${request.method} ${request.body ?? ''}`,
     );
   }
 
@@ -117,7 +119,7 @@ export class Judge implements AdminObserver {
     try {
       entry = JSON.parse(line) as typeof entry;
     } catch {
-      this.#violated(`${instance} printed what is no log line: ${line}`);
+      this.#violated(`${instance} printed a line that is not a log entry: ${line}`);
       return;
     }
     this.#options.note(`${instance} ${line}`);
@@ -126,37 +128,37 @@ export class Judge implements AdminObserver {
       this.writes.lost += 1;
     }
     if (entry.level === 'error' && entry.err !== undefined && entry.err.type !== 'LeaseLostError') {
-      this.#violated(`${instance} logged a defect: ${line}`);
+      this.#violated(`${instance} logged an unexpected error: ${line}`);
     }
   }
 
   exited(instance: string, { code, signal, doing }: Exit): void {
     this.#options.note(`${instance} exited with ${code ?? signal}`);
-    // Before it listens for SIGTERM, the signal itself ends it.
+    // SIGTERM kills a process that does not handle the signal yet.
     const expected =
       doing === 'kill' ||
       (doing === 'stop' && (code === 0 || signal === 'SIGTERM')) ||
       (code === 1 && this.#lostLease.has(instance));
-    if (!expected) this.#violated(`${instance} ended by itself with ${code ?? signal}`);
+    if (!expected) this.#violated(`${instance} exited unexpectedly with ${code ?? signal}`);
   }
 
-  /** Everything that is not judged as it happens. */
-  look(): void {
+  /** Checks the invariants that are not checked for each request. */
+  check(): void {
     const { model } = this.#options;
     if (this.#gateway?.get('upstreams', WRITE_PROBE_ID) !== undefined) {
-      this.#violated('the probe for writes has created an upstream');
+      this.#violated('the write probe created an upstream');
     }
     for (const [id, value] of model.foreign) {
       const now = JSON.stringify(this.#gateway?.get('upstreams', id));
-      if (now !== value) this.#violated(`the foreign upstream ${id} is ${now} and was ${value}`);
+      if (now !== value) this.#violated(`the foreign upstream ${id} changed to ${now} from ${value}`);
     }
     for (const [id, fields] of model.kept) {
       const now = ownersFields(this.#gateway?.get('upstreams', id));
-      if (now !== fields) this.#violated(`${id}, but for its nodes, is ${now} and was ${fields}`);
+      if (now !== fields) this.#violated(`${id} changed outside its nodes to ${now} from ${fields}`);
     }
     this.writes.cluster += this.#leases.pending;
     for (const { operator, method, path } of this.#leases.outside()) {
-      this.#violated(`${operator} began ${method} ${path} without having the lease`);
+      this.#violated(`${operator} sent ${method} ${path} without holding the Lease`);
     }
   }
 
@@ -168,13 +170,16 @@ export class Judge implements AdminObserver {
       this.peak[key] = Math.max(this.peak[key], footprint[key]);
     }
     for (const key of ['rss', 'files'] as const) {
-      if (footprint[key] > LIMITS[key]) this.#violated(`${name} uses ${footprint[key]} of ${key}`);
+      if (footprint[key] > LIMITS[key])
+        this.#violated(
+          `${name} uses ${footprint[key]} ${key === 'rss' ? 'bytes of memory' : 'open files'}, more than ${LIMITS[key]}`,
+        );
     }
   }
 
   counted(name: string, series: number): void {
     this.peak.series = Math.max(this.peak.series, series);
-    if (series > MAX_SERIES) this.#violated(`${name} has ${series} series of metrics`);
+    if (series > MAX_SERIES) this.#violated(`${name} has ${series} metric series, more than ${MAX_SERIES}`);
   }
 
   #violated(what: string): void {
@@ -184,10 +189,10 @@ export class Judge implements AdminObserver {
 }
 
 function senderOf({ headers }: ObservedRequest): string {
-  return String(headers[SIGNATURE_HEADER] ?? 'nobody');
+  return String(headers[SIGNATURE_HEADER] ?? 'unknown');
 }
 
-/** The id that a request would change, or the whole path where it changes anything else. */
+/** The upstream id that a request changes, or its whole path if it changes something else. */
 function writtenId({ method, path }: ObservedRequest): string | undefined {
   if (method === 'GET') return undefined;
   return decodeURIComponent(
@@ -195,20 +200,27 @@ function writtenId({ method, path }: ObservedRequest): string | undefined {
   );
 }
 
-function problemOfCertificate(secret: Secret | undefined, written: Held, isNew: boolean): string | undefined {
+function problemOfCertificate(
+  secret: Secret | undefined,
+  written: GatewayContent,
+  isNew: boolean,
+): string | undefined {
   const shown = certificateIn(written);
-  if (secret === undefined) return shown === undefined ? undefined : 'a certificate that nobody asked for';
-  if (shown === undefined || !secret.had.has(shown)) return 'none of the certificates of its Secret';
+  if (secret === undefined)
+    return shown === undefined ? undefined : 'a certificate although the object has no Secret';
+  if (shown === undefined || !secret.had.has(shown)) return 'a certificate that its Secret never had';
   const { settled } = secret;
-  return !isNew || settled === undefined || settled.certificate === shown ? undefined : 'an old certificate';
+  return !isNew || settled === undefined || settled.certificate === shown
+    ? undefined
+    : 'an outdated certificate';
 }
 
-/** Whether a request would change the nodes of an upstream and nothing else. */
+/** Whether a request changes only the nodes of an upstream. */
 function isOfNodes({ method, path }: ObservedRequest): boolean {
   return method === 'PATCH' && /^\/apisix\/admin\/upstreams\/[^/?]+\/nodes$/.test(path);
 }
 
-/** How many of `before` nodes are left when a request has been carried out. */
+/** The number of nodes after the gateway applied a request to an upstream with `before` nodes. */
 function nodesAfter(request: ObservedRequest, before: number): number {
   if (request.method === 'DELETE') return 0;
   const body = JSON.parse(request.body ?? '{}') as { readonly nodes?: readonly unknown[] };

@@ -8,10 +8,10 @@ import { makeUpstream } from './upstreams.ts';
 
 const MOST_KEPT = 4;
 
-/** What the owner of an upstream thinks that its nodes are: never right. */
+/** The nodes that the owner of an upstream writes. They are always outdated. */
 export const OWNERS_NODES = [{ host: '192.0.2.7', port: 7, weight: 7 }];
 
-/** An upstream of somebody else, and an object that keeps the nodes of it. */
+/** Creates an upstream of another owner, and an object that manages its nodes. */
 export async function keepRandomNodes(
   site: Site,
   random: Random,
@@ -22,7 +22,7 @@ export async function keepRandomNodes(
   if (found.length === 0) return undefined;
   const id = `kept.${namespace}.${name}`;
   writeKept(site, id, {
-    name: `of somebody else for ${name}`,
+    name: `of another owner for ${name}`,
     type: 'roundrobin',
     retries: random.between(0, 9),
     labels: { team: 'a' },
@@ -42,7 +42,7 @@ export async function keepRandomNodes(
 
 export const KEPT_CHANGES: readonly Change[] = [
   {
-    name: 'nodes of an upstream taken on',
+    name: 'manage: Nodes object created',
     weight: 4,
     async apply(site, random) {
       if (live(site).filter(({ manage }) => manage === 'Nodes').length >= MOST_KEPT) return undefined;

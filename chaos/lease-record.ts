@@ -1,4 +1,4 @@
-/** One request of one operator as its own record tells it; times in milliseconds of the machine's monotonic clock. */
+/** One request, as recorded by the operator that sent it. Times are milliseconds of the machine's monotonic clock. */
 export interface Sent {
   readonly operator: string;
   readonly method: string;
@@ -6,15 +6,15 @@ export interface Sent {
   readonly at: number;
 }
 
-/** A Lease that was written: from when on the right to write counts. */
+/** A write of the Lease. `at` is the start of the right to write. */
 interface Renewal {
   readonly operator: string;
   readonly at: number;
 }
 
 /**
- * Who wrote when, and who had the lease then. A record of one process is in order; those of several come in as they
- * like, and are put in order when they are judged.
+ * Records which operator wrote when, and which one held the Lease. The records of one process arrive in order. Records of
+ * several processes are sorted before they are checked.
  */
 export class LeaseRecord {
   readonly #durationMs: number;
@@ -25,7 +25,7 @@ export class LeaseRecord {
     this.#durationMs = durationMs;
   }
 
-  /** Takes a line that an instrumented operator printed; false if it is none of those. */
+  /** Records a line of an instrumented operator. Returns false for any other line. */
   take(operator: string, line: string): boolean {
     const match = /^(sent|answered) (\S+) (\S+) (\S+)(?: (\d+))?$/.exec(line);
     if (match === null) return false;
@@ -39,14 +39,14 @@ export class LeaseRecord {
     return true;
   }
 
-  /** How many writes wait to be judged. */
+  /** The number of writes that are not checked yet. */
   get pending(): number {
     return this.#writes.length;
   }
 
   /**
-   * The writes that were begun outside a lease of their operator: not within its duration after the last renewal was
-   * sent, or after somebody else took it. Forgets what was judged.
+   * The writes that their operator sent without holding the Lease: after its duration since the last renewal was sent, or
+   * after another operator acquired it. Drops the writes that it checked.
    */
   outside(): readonly Sent[] {
     const renewals = this.#renewals.toSorted((one, other) => one.at - other.at);
@@ -55,7 +55,7 @@ export class LeaseRecord {
       return last === undefined || last.operator !== operator || at >= last.at + this.#durationMs;
     });
     this.#writes = [];
-    // Writes that come next count from the last renewal of each operator.
+    // Later writes are checked against the last renewal of each operator.
     this.#renewals = renewals.filter(
       ({ operator }, index) => !renewals.slice(index + 1).some((later) => later.operator === operator),
     );

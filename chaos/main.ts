@@ -7,11 +7,11 @@ import { type Outcome, run } from './run.ts';
 const MINUTE_MS = 60_000;
 const TRACES = '.test-results/chaos';
 
-const USAGE = `npm run chaos -- --seed N --steps M        one run of changes and faults
-npm run chaos -- --seeds 1-5 --steps M     one run for each seed
-npm run chaos -- --churn --minutes M --rate N   N changes a second for M minutes, and no faults
+const USAGE = `npm run chaos -- --seed N --steps M        run changes and faults of one seed
+npm run chaos -- --seeds 1-5 --steps M     run each seed
+npm run chaos -- --churn --minutes M --rate N   make N changes a second for M minutes, without faults
 
---traces DIR   where the traces go; default ${TRACES}
+--traces DIR   folder for traces (default ${TRACES})
 `;
 
 const { values } = parseArgs({
@@ -31,7 +31,7 @@ function seeds(): readonly number[] {
   const text = values.seed ?? values.seeds ?? '1';
   const [first = Number.NaN, last = first] = text.split('-').map(Number);
   if (!Number.isInteger(first) || !Number.isInteger(last) || last < first) {
-    throw new Error(`${text} is no seed and no range of seeds: write 7, or 1-5`);
+    throw new Error(`invalid seed ${text}: use a number or a range, such as 7 or 1-5`);
   }
   return Array.from({ length: last - first + 1 }, (_, index) => first + index);
 }
@@ -60,20 +60,20 @@ function summary(outcomes: readonly Outcome[]): string {
       sum(({ faults }) => faults),
     ),
     table(
-      'compared in quiets',
+      'compared at checkpoints',
       sum(({ compared }) => compared),
     ),
-    `writes that the gateway carried out: ${total(({ writes }) => writes.put)} PUT, ${total(({ writes }) => writes.patch)} PATCH, ${total(({ writes }) => writes.delete)} DELETE\n`,
-    `writes that were begun within a lease: ${total(({ writes }) => writes.cluster)}; leases lost: ${total(({ writes }) => writes.lost)}\n`,
-    `at most: ${Math.ceil(most(({ peak }) => peak.rss) / 1024 / 1024)} MiB, ${most(({ peak }) => peak.files)} files, of these ${most(({ peak }) => peak.sockets)} sockets, ${most(({ peak }) => peak.series)} series of metrics\n`,
+    `writes applied by the gateway: ${total(({ writes }) => writes.put)} PUT, ${total(({ writes }) => writes.patch)} PATCH, ${total(({ writes }) => writes.delete)} DELETE\n`,
+    `writes to the API server within a Lease: ${total(({ writes }) => writes.cluster)}; Leases lost: ${total(({ writes }) => writes.lost)}\n`,
+    `maximum: ${Math.ceil(most(({ peak }) => peak.rss) / 1024 / 1024)} MiB, ${most(({ peak }) => peak.files)} open files (${most(({ peak }) => peak.sockets)} sockets), ${most(({ peak }) => peak.series)} metric series\n`,
   ].join('');
 }
 
-/** A whole number of at least 1. */
+/** The value of a flag that must be a whole number of at least 1. */
 function numberOf(name: 'minutes' | 'rate' | 'steps'): number {
   const number = Number(values[name]);
   if (!Number.isInteger(number) || number < 1) {
-    throw new Error(`--${name} is ${values[name]}: write a whole number of at least 1`);
+    throw new Error(`invalid --${name} ${values[name]}: use a whole number of at least 1`);
   }
   return number;
 }
@@ -106,20 +106,20 @@ async function runSeeds(cluster: ControlPlane): Promise<Count> {
 
 async function runChurn(cluster: ControlPlane): Promise<Count> {
   const checks = await churn({ cluster, minutes: numberOf('minutes'), rate: numberOf('rate'), report });
-  for (const { line, holds } of checks) process.stdout.write(`${holds ? 'ok' : 'NOT OK'}  ${line}\n`);
+  for (const { line, holds } of checks) process.stdout.write(`${holds ? 'ok' : 'FAIL'}  ${line}\n`);
   const passed = checks.filter(({ holds }) => holds).length;
   return { passed, failed: checks.length - passed };
 }
 
-/** Several times what a run takes on a slow machine. */
+/** Several times the duration of a run on a slow machine. */
 function limitMs(): number {
   if (values.churn) return (numberOf('minutes') + 10) * MINUTE_MS;
   return seeds().length * (2 + numberOf('steps') / 50) * MINUTE_MS;
 }
 
-/** The control plane and the operators go away with this process. */
+/** The control plane and the operators stop with this process. */
 function giveUp(): never {
-  process.stdout.write('the run did not come to its end in time\n0 passed, 1 failed\n');
+  process.stdout.write('timeout: the run did not finish\n0 passed, 1 failed\n');
   process.exit(1);
 }
 

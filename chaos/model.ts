@@ -10,15 +10,15 @@ import {
 } from './places.ts';
 
 /**
- * What was made in the cluster: `places.ts` and `comparison.ts` work out what follows from it for the gateway, on their
- * own, without a line of the operator's, so that one mistake cannot hide the other.
+ * The objects that the suite created. `places.ts` and `comparison.ts` derive the expected content of the gateway from them.
+ * They use no code of the operator, so a mistake there cannot hide here.
  */
 
 export interface Backend {
-  /** In the namespace of its upstream. */
+  /** A Service in the namespace of the upstream. */
   readonly service: string;
   readonly weight: number;
-  /** Absent: the connection's. */
+  /** Default: the connection's. */
   readonly mode?: Mode;
 }
 
@@ -29,44 +29,44 @@ export interface Upstream {
   readonly namespace: string;
   readonly name: string;
   readonly id: string;
-  /** The set makes its object, and deletes it. */
+  /** The set creates and deletes its object. */
   readonly isMember: boolean;
-  /** `Nodes`: somebody else owns it, and its nodes alone are ours. */
+  /** `Nodes`: another client owns the upstream, and the object manages only its nodes. */
   readonly manage: 'Object' | 'Nodes';
   backends: readonly Backend[];
   retries: number;
   syncPolicy: SyncPolicy;
   deletionPolicy: DeletionPolicy;
-  /** The Secret of its namespace whose certificate the gateway shows. */
+  /** The Secret in its namespace with the client certificate. */
   readonly secret: string | undefined;
-  /** Its removal guard is on; otherwise every removal passes at once. */
+  /** Whether its removal guard is on. Otherwise, every removal happens at once. */
   readonly guarded: boolean;
   state: 'live' | 'deleting';
-  /** What its backends led to at any moment since the last quiet. */
+  /** All references of its backends since the last checkpoint. */
   referred: readonly Reference[];
-  /** Its object went and came again since the last quiet: the operator may be about to see that. */
+  /** Its object was deleted and created again since the last checkpoint, and the operator may not have seen that yet. */
   flapped: boolean;
-  /** With `manage: Nodes`: they were written once, so that ours is what it has even where that is nothing. */
+  /** With `manage: Nodes`: the operator wrote the nodes once, so it manages them even if there are none. */
   begun: boolean;
-  /** What it was at the last quiet, as long as nobody changed that since. */
+  /** Its policy at the last checkpoint; undefined if it has changed since. */
   settled: SyncPolicy | undefined;
 }
 
-/** A Service of the namespace of an upstream, and how it is reached. */
+/** A Service in the namespace of an upstream, and its addressing mode. */
 interface Reference {
   readonly service: string;
   readonly mode: Mode;
 }
 
-/** A key pair for gateways to show. */
+/** A Secret with a client certificate. */
 export interface Secret {
   readonly namespace: string;
   readonly name: string;
-  /** Undefined where it is not there, or its key is another one's. */
+  /** Undefined if the Secret does not exist, or its key does not match. */
   certificate: string | undefined;
-  /** All that it ever had. */
+  /** All certificates that it had so far. */
   readonly had: Set<string>;
-  /** What it had at the last quiet, as long as nobody changed that since. */
+  /** Its certificate at the last checkpoint; undefined if it has changed since. */
   settled: Pick<Secret, 'certificate'> | undefined;
 }
 
@@ -74,36 +74,36 @@ export class Model {
   readonly namespaces = new Set<string>();
   readonly services = new Map<string, Service>();
   readonly nodes = new Map<string, ClusterNode>();
-  /** The node of each endpoint. */
+  /** The cluster node of each endpoint. */
   readonly homes = new Map<string, string>();
   readonly secrets = new Map<string, Secret>();
-  /** Those whose objects are there, by id. */
+  /** The upstreams with an object, by id. */
   readonly upstreams = new Map<string, Upstream>();
-  /** Ids that were an object's at some time, and whose upstream may have stayed behind. */
+  /** Ids of deleted objects whose upstream may be retained. */
   readonly orphans = new Set<string>();
-  /** Every id that was ours at some time. */
+  /** Every id that an object has used so far. */
   readonly owned = new Set<string>();
-  /** Upstreams of somebody else, as JSON by id. */
+  /** Upstreams of other owners, as JSON by id. */
   readonly foreign = new Map<string, string>();
-  /** What their owners wrote into the upstreams of which nodes alone are ours, as JSON by id; undefined: it is not there. */
+  /** The owners' fields of the upstreams with `manage: Nodes`, as JSON by id; undefined if the upstream does not exist. */
   readonly kept = new Map<string, string | undefined>();
-  /** How often all was right. */
-  quiets = 0;
-  /** The set, and what its template says. */
+  /** The number of checkpoints that succeeded. */
+  checkpoints = 0;
+  /** The set, and the value in its template. */
   readonly set = { exists: false, retries: 1 };
-  /** How backends are reached that say nothing of it. */
+  /** The addressing mode of backends without their own. */
   #addressing: Mode = 'Pod';
-  /** Some node was of use at the last quiet, and at every moment since. */
+  /** There has always been a usable cluster node since the last checkpoint. */
   #nodesSteady = false;
   #addresses = 0;
 
-  /** An address that was never used before. */
+  /** A new address. */
   newAddress(): string {
     this.#addresses += 1;
     return `10.${Math.floor(this.#addresses / 65_536)}.${(this.#addresses >> 8) % 256}.${this.#addresses % 256}`;
   }
 
-  /** One of an endpoint, on the next one of the nodes that there are. */
+  /** A new endpoint address, on the next cluster node. */
   newEndpoint(): string {
     const address = this.newAddress();
     const names = [...this.nodes.keys()];
@@ -125,13 +125,13 @@ export class Model {
     return this.services.get(`${namespace}/${name}`);
   }
 
-  /** Takes note before the cluster is told: from then on the operator may know. */
+  /** Called before the write to the cluster, because the operator may see the change from then on. */
   writeSlice(service: Service, slice: string, content: Slice): void {
     service.slices.set(slice, content);
     if (!hasReady(service)) service.steady = false;
   }
 
-  /** The same; `change` is undefined for a node that goes. */
+  /** Called before the write. `change` is undefined for a deleted node. */
   writeNode(name: string, change: Partial<ClusterNode> | undefined): void {
     const node = this.nodes.get(name);
     if (change === undefined) this.nodes.delete(name);
@@ -139,7 +139,7 @@ export class Model {
     if (![...this.nodes.values()].some(isUseful)) this.#nodesSteady = false;
   }
 
-  /** The same; `certificate` is undefined for one that goes, or is of no use. */
+  /** Called before the write. `certificate` is undefined if the Secret is deleted or not usable. */
   writeSecret(namespace: string, name: string, certificate: string | undefined): void {
     const secret = this.secrets.get(`${namespace}/${name}`);
     const had = secret?.had ?? new Set<string>();
@@ -151,12 +151,12 @@ export class Model {
     return this.secrets.get(`${namespace}/${secret}`);
   }
 
-  /** The same for `upstream.backends`. */
+  /** Called before a write that changes `upstream.backends`. */
   refer(upstream: Upstream): void {
     upstream.referred = [...upstream.referred, ...this.#referencesOf(upstream)];
   }
 
-  /** The same for everything that decides which upstreams the set has, and what they are. */
+  /** Called before a write that changes the members of the set or their content. */
   followSet(): void {
     for (const { namespace, name, exists, exposed } of this.services.values()) {
       const id = `${namespace}.${name}-http`;
@@ -192,27 +192,27 @@ export class Model {
     this.upstreams.set(id, member);
   }
 
-  /** Where `backend` of an upstream of `namespace` leads; undefined: nowhere. */
+  /** The expected nodes of a backend; undefined if it cannot be resolved. */
   placesOf(namespace: string, { service, mode = this.addressing }: Backend): readonly Place[] | undefined {
     return placesOf(this.service(namespace, service), mode, this);
   }
 
-  /** Whether everything that this upstream referred to lately always led to something ready. */
+  /** Whether all references of this upstream have always had a ready endpoint since the last checkpoint. */
   isSteady({ namespace, referred }: Upstream): boolean {
     return referred.every(({ service: name, mode }) => {
       const service = this.service(namespace, name);
       if (service?.steady !== true) return false;
       if (mode === 'Pod') return true;
       const leads = (placesOf(service, mode, this) ?? []).length > 0;
-      // A node with an endpoint may have been another one from time to time.
+      // With Local, the nodes with an endpoint may have changed in between.
       const byNodes = this.#nodesSteady && !service.front.isLocal;
       return leads && service.sameFront && (mode !== 'Node' || byNodes);
     });
   }
 
-  /** The operator knows everything by now, and the gateway shows it. */
-  quiet(): void {
-    this.quiets += 1;
+  /** A checkpoint succeeded: the operator has seen all changes, and the gateway matches the model. */
+  checkpoint(): void {
+    this.checkpoints += 1;
     this.#nodesSteady = [...this.nodes.values()].some(isUseful);
     for (const service of this.services.values()) {
       service.steady = service.exists && hasReady(service);

@@ -4,7 +4,7 @@ import type { ClusterNode } from './places.ts';
 
 const MOST_NODES = 5;
 
-/** A change of one of the nodes that `isMeant`. */
+/** A change of a cluster node that matches `isMeant`. */
 function nodeChange(
   name: string,
   weight: number,
@@ -26,7 +26,7 @@ function nodeChange(
 
 export const NODE_CHANGES: readonly Change[] = [
   {
-    name: 'node made',
+    name: 'node created',
     weight: 3,
     async apply(site) {
       if (site.model.nodes.size >= MOST_NODES) return undefined;

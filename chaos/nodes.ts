@@ -1,11 +1,11 @@
 import type { ClusterNode } from './places.ts';
 import type { Site } from './site.ts';
 
-/** By it a site's upstreams know its own nodes: all sites of a control plane see all of them. */
+/** The label that selects the nodes of one site, because all sites of a control plane share the cluster's nodes. */
 export const SITE_LABEL = 'chaos.example.com/site';
 const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
 
-/** A ready one. Resolves to its name. */
+/** Creates a ready node. Resolves to its name. */
 export async function makeNode(site: Site): Promise<string> {
   const address = site.model.newAddress();
   const name = `${site.name}-${address.replaceAll('.', '-')}`;

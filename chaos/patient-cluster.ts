@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClusterAccess } from '../test/support/control-plane/cluster-access.ts';
 
-/** Requests of the one who makes objects: tried again through everything that an API server does after a restart. */
+/** Requests that retry while the API server is down or restarting. */
 export interface PatientCluster {
-  /** @throws what the last try was answered with. */
+  /** @throws the error of the last try. */
   create(path: string, body: object): Promise<void>;
   /** Replaces the object, or creates it in `collection`. */
   replace(collection: string, name: string, body: object): Promise<void>;
   patch(path: string, body: object): Promise<void>;
   remove(path: string): Promise<void>;
-  /** Undefined where there is none. */
+  /** Undefined if the object does not exist. */
   get(path: string): Promise<Record<string, unknown> | undefined>;
 }
 
@@ -34,7 +34,7 @@ export function createPatientCluster(cluster: ClusterAccess): PatientCluster {
   };
   return {
     async create(path, body) {
-      // A try without an answer may have made it.
+      // An earlier try without a response may have created it.
       await send('POST', path, body, [409]);
     },
     async replace(collection, name, body) {

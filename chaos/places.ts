@@ -1,22 +1,22 @@
-/** Where a gateway finds a Service, by the mode in which it is to look for it. */
+/** The expected nodes of a Service for each addressing mode. */
 
 /** `sick`: neither ready nor serving. `draining`: serving and terminating. `ending`: terminating and no longer serving. */
 export type Health = 'ready' | 'sick' | 'draining' | 'ending';
 
-/** Addresses of one EndpointSlice. */
+/** The endpoints of one EndpointSlice. */
 export type Slice = Readonly<Record<string, Health>>;
 
 export const SHAPES = ['Headless', 'ClusterIP', 'NodePort', 'LoadBalancer'] as const;
 export type Shape = (typeof SHAPES)[number];
 export type Mode = 'Pod' | 'Node' | 'LoadBalancer' | 'ClusterIP' | 'DNS';
 
-/** What the API server and a load balancer gave to a Service. */
+/** The addresses that the API server and a load balancer assigned to a Service. */
 export interface Front {
   readonly shape: Shape;
   readonly clusterIp: string | undefined;
   readonly nodePort: number | undefined;
   readonly balancers: readonly string[];
-  /** A node drops what it has no endpoint for. */
+  /** `externalTrafficPolicy: Local`: a node drops traffic if it has no endpoint. */
   readonly isLocal: boolean;
 }
 
@@ -24,28 +24,28 @@ export interface Service {
   readonly namespace: string;
   readonly name: string;
   exists: boolean;
-  /** It has the label by which the set finds it. */
+  /** It has the label that the set selects. */
   exposed: boolean;
   front: Front;
   readonly slices: Map<string, Slice>;
-  /** It had a ready endpoint at the last quiet, and at every moment since. */
+  /** It has always had a ready endpoint since the last checkpoint. */
   steady: boolean;
-  /** `front` is what it was at the last quiet, and was at every moment since. */
+  /** `front` has not changed since the last checkpoint. */
   sameFront: boolean;
 }
 
-/** What becomes of a Service that goes. */
+/** The state of a deleted Service. */
 export const GONE = { exists: false, steady: false, sameFront: false } as const;
 
 /** A node of the cluster. */
 export interface ClusterNode {
   readonly address: string;
   ready: boolean;
-  /** By its label not for traffic from outside. */
+  /** Its label excludes it from external load balancers. */
   excluded: boolean;
 }
 
-/** What nodes there are, and on which one each endpoint is. */
+/** The cluster nodes, and the node of each endpoint. */
 export interface Ground {
   readonly nodes: ReadonlyMap<string, ClusterNode>;
   readonly homes: ReadonlyMap<string, string>;
@@ -56,9 +56,9 @@ export interface Place {
   readonly port: number;
 }
 
-/** Of endpoints. */
+/** The port of endpoints. */
 export const PORT = 8080;
-/** Of Services. */
+/** The port of Services. */
 export const SERVICE_PORT = 80;
 
 export const MODES_OF: Readonly<Record<Shape, readonly Mode[]>> = {
@@ -76,7 +76,7 @@ export function isUseful({ ready, excluded }: ClusterNode): boolean {
   return ready && !excluded;
 }
 
-/** Undefined where `mode` does not lead to such a Service, or there is none. */
+/** Undefined if the Service does not exist or does not support `mode`. */
 export function placesOf(
   service: Service | undefined,
   mode: Mode,
@@ -91,7 +91,7 @@ export function placesOf(
     case 'Pod':
       return hosts.map((host) => at(host, PORT));
     case 'DNS':
-      // A headless Service's name leads to its endpoints.
+      // The name of a headless Service resolves to its endpoints.
       return ifUsed([
         at(`${name}.${namespace}.svc.cluster.local`, front.shape === 'Headless' ? PORT : SERVICE_PORT),
       ]);
@@ -115,7 +115,7 @@ export function placesOf(
   }
 }
 
-/** Ready ones over all slices; where there is none, those that still serve while they end. */
+/** The ready endpoints of all slices, or the terminating ones that still serve if none is ready. */
 function hostsOf({ slices }: Service): readonly string[] {
   const entries = [...slices.values()].flatMap((slice) => Object.entries(slice));
   const of = (health: Health) => entries.filter(([, its]) => its === health).map(([host]) => host);

@@ -1,6 +1,6 @@
 import { createRandom as fractions, pick } from '../test/support/random.ts';
 
-/** A sequence that its seed decides: the same seed makes the same run. */
+/** A pseudo-random sequence: the same seed gives the same run. */
 export interface Random {
   /** From 0, less than 1. */
   fraction(): number;

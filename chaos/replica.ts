@@ -5,7 +5,7 @@ import type { ClusterAccess } from '../test/support/control-plane/cluster-access
 import { writeKubeconfig } from '../test/support/control-plane/cluster-access.ts';
 import { type Operator, type OperatorOptions, startOperator } from '../test/support/operator.ts';
 
-/** What becomes of a process by our own hand. */
+/** What the suite is doing to a process. */
 type Doing = 'nothing' | 'stop' | 'kill';
 
 export interface ReplicaOptions {
@@ -14,7 +14,7 @@ export interface ReplicaOptions {
   readonly token: string;
   readonly name: string;
   readonly settings: OperatorOptions;
-  /** Told every line that it prints, with the name of the process: no two processes have one. */
+  /** Called with every line that a process prints, and the unique name of the process. */
   readonly onLine: (instance: string, line: string) => void;
   readonly onExit: (instance: string, exit: Exit) => void;
 }
@@ -26,7 +26,7 @@ export interface Exit {
 }
 
 interface Instance {
-  /** Its name. */
+  /** The unique name of the process. */
   readonly instance: string;
   readonly operator: Operator;
   doing: Doing;
@@ -40,10 +40,7 @@ export interface Footprint {
   readonly sockets: number;
 }
 
-/**
- * One of the operator's replicas behind a proxy of its own to the API server. A process that ends is followed by another
- * one, as a Deployment would have it.
- */
+/** One replica of the operator, behind its own proxy to the API server. `start` replaces a process that has exited. */
 export class Replica implements AsyncDisposable {
   readonly name: string;
   readonly proxy: ChaosProxy;
@@ -72,7 +69,7 @@ export class Replica implements AsyncDisposable {
     return this.#current !== undefined;
   }
 
-  /** Whether it is the process of this name, alive and not frozen. */
+  /** Whether the process of this name is running and not frozen. */
   isAwake(instance: string): boolean {
     return this.#current?.instance === instance && !this.#current.frozen && this.#current.doing === 'nothing';
   }
@@ -95,7 +92,7 @@ export class Replica implements AsyncDisposable {
         for (const line of lines) onLine(instance, line);
       });
     }
-    // When its last lines have been read too.
+    // `close` follows the last line, unlike `exit`.
     child.once('close', (code, signal) => {
       if (this.#current === current) this.#current = undefined;
       onExit(instance, { code, signal, doing: current.doing });
@@ -108,7 +105,7 @@ export class Replica implements AsyncDisposable {
     await this.#end(this.#current.operator, () => this.#current?.operator.kill());
   }
 
-  /** SIGTERM. */
+  /** Sends SIGTERM. */
   async stop(): Promise<void> {
     if (this.#current === undefined) return;
     this.thaw();
@@ -132,12 +129,12 @@ export class Replica implements AsyncDisposable {
     try {
       return (await this.#current?.operator.readyz())?.status === 200;
     } catch {
-      // It does not listen yet.
+      // The process does not listen yet.
       return false;
     }
   }
 
-  /** Counts of the process's resources by type, from its own metrics. */
+  /** The number of active resources by type, from the process's metrics. */
   async resources(): Promise<ReadonlyMap<string, number>> {
     if (this.#current === undefined) return new Map();
     const { text } = await this.#current.operator.ask('/metrics');
@@ -145,7 +142,7 @@ export class Replica implements AsyncDisposable {
     return new Map([...found].map(([, type = '', count]) => [type, Number(count)]));
   }
 
-  /** How many series its metrics have; undefined while it does not answer. */
+  /** The number of metric series; undefined while the process does not answer. */
   async series(): Promise<number | undefined> {
     try {
       const { text } = (await this.#current?.operator.ask('/metrics')) ?? {};
@@ -155,7 +152,7 @@ export class Replica implements AsyncDisposable {
     }
   }
 
-  /** Undefined while it does not run. */
+  /** Undefined while no process is running. */
   footprint(): Footprint | undefined {
     const pid = this.#current?.operator.process.pid;
     if (pid === undefined) return undefined;
@@ -165,7 +162,7 @@ export class Replica implements AsyncDisposable {
       const sockets = files.filter((target) => target.startsWith('socket:')).length;
       return rss === undefined ? undefined : { rss: Number(rss) * 1024, files: files.length, sockets };
     } catch {
-      // It has just ended.
+      // The process has just exited.
       return undefined;
     }
   }
@@ -188,7 +185,7 @@ function targetOf(link: string): string {
   try {
     return readlinkSync(link);
   } catch {
-    // Closed since the folder was read.
+    // The file was closed after the folder was read.
     return '';
   }
 }

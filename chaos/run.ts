@@ -5,6 +5,7 @@ import type { ControlPlane } from '../test/support/control-plane/control-plane.t
 import type { OperatorOptions } from '../test/support/operator.ts';
 import { live } from './change.ts';
 import { CHANGES } from './changes.ts';
+import { awaitCheckpoint } from './checkpoint.ts';
 import { comparedOf } from './comparison.ts';
 import type { Trouble } from './fault.ts';
 import { FAULTS } from './faults.ts';
@@ -12,7 +13,6 @@ import { keepRandomNodes } from './kept-changes.ts';
 import { makeNode } from './nodes.ts';
 import { writeForeign } from './owners.ts';
 import { SHAPES } from './places.ts';
-import { awaitQuiet } from './quiet.ts';
 import { createRandom, type Random } from './random.ts';
 import { writePair } from './secret-changes.ts';
 import { makeRandomService } from './service-changes.ts';
@@ -21,7 +21,7 @@ import { makeRandomUpstream } from './upstream-changes.ts';
 import { makeSet } from './upstream-set.ts';
 import { makeTrespasser } from './upstreams.ts';
 
-/** As short as the rules for these settings allow, so that a run sees many take-overs, sweeps and reviews. */
+/** The shortest values that the configuration allows, so a run has many leader changes, resyncs and permission reviews. */
 const SETTINGS: OperatorOptions = {
   logLevel: 'info',
   requestTimeout: '1s',
@@ -32,28 +32,28 @@ const SETTINGS: OperatorOptions = {
 };
 const LEASE_DURATION_MS = 6000;
 
-const STEPS_BETWEEN_QUIETS = 25;
-/** Steps that are faults, of all. */
+const STEPS_BETWEEN_CHECKPOINTS = 25;
+/** The share of steps that are faults. */
 const FAULTY = 0.5;
 
 export interface RunOptions {
   readonly cluster: ControlPlane;
   readonly seed: number;
   readonly steps: number;
-  /** Folder of traces. */
+  /** The folder for traces. */
   readonly traces: string;
-  /** Gets a line of progress now and then. */
+  /** Called with a progress line at each checkpoint. */
   readonly report: (line: string) => void;
 }
 
 export interface Outcome {
-  /** Steps and quiets after which every invariant held. */
+  /** The number of steps and checkpoints after which all invariants held. */
   readonly passed: number;
   readonly failed: number;
-  /** How often each kind of change or fault happened. */
+  /** The number of times per kind of change or fault. */
   readonly changes: ReadonlyMap<string, number>;
   readonly faults: ReadonlyMap<string, number>;
-  /** And was compared, of how many upstreams. */
+  /** The number of upstreams per kind of comparison. */
   readonly compared: ReadonlyMap<string, number>;
   readonly writes: Site['judge']['writes'];
   readonly peak: Site['judge']['peak'];
@@ -66,7 +66,7 @@ interface ActiveTrouble {
   readonly until: number;
 }
 
-/** One run of one seed. It ends at the first step after which an invariant does not hold. */
+/** Runs one seed. Stops at the first step after which an invariant does not hold. */
 export async function run({ cluster, seed, steps, traces, report }: RunOptions): Promise<Outcome> {
   mkdirSync(traces, { recursive: true });
   const trace = join(traces, `seed-${seed}.log`);
@@ -88,7 +88,7 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     cluster,
     name,
     note,
-    // There from the beginning, since Roles are made in them.
+    // Both namespaces exist from the start, because Roles are created in them.
     settings: { ...SETTINGS, secretNamespaces: [`${name}-one`, `${name}-two`] },
     leaseDurationMs: LEASE_DURATION_MS,
   });
@@ -126,7 +126,7 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     }
   };
   const judged = (step: number): boolean => {
-    judge.look();
+    judge.check();
     for (const replica of site.replicas) {
       const footprint = replica.footprint();
       if (footprint !== undefined) judge.measured(replica.name, footprint);
@@ -139,15 +139,15 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     failed += 1;
     for (const violation of judge.violations)
       process.stdout.write(`seed ${seed}, step ${step}: ${violation}\n`);
-    process.stdout.write(`replay with: npm run chaos -- --seed ${seed} --steps ${steps}\ntrace: ${trace}\n`);
+    process.stdout.write(`to reproduce: npm run chaos -- --seed ${seed} --steps ${steps}\ntrace: ${trace}\n`);
     return false;
   };
-  const quiet = async (step: number, mayHold: boolean): Promise<boolean> => {
+  const checkpoint = async (step: number, allowGuarded: boolean): Promise<boolean> => {
     await healIf(() => true);
-    note(`quiet after step ${step}`);
+    note(`checkpoint after step ${step}`);
     const startedAt = performance.now();
-    const problems = await awaitQuiet(site, { mayHold });
-    judge.violations.push(...problems.map((problem) => `not right after everything was mended: ${problem}`));
+    const problems = await awaitCheckpoint(site, { allowGuarded });
+    judge.violations.push(...problems.map((problem) => `wrong after all faults were healed: ${problem}`));
     const ms = Math.round(performance.now() - startedAt);
     for (const upstream of live(site)) {
       for (const what of comparedOf(site.model, upstream)) count(counts.compared, what);
@@ -156,15 +156,15 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
       const series = await replica.series();
       if (series !== undefined) judge.counted(replica.name, series);
     }
-    note(`${problems.length === 0 ? 'all is right' : problems.join('; ')} after ${ms} ms`);
+    note(`${problems.length === 0 ? 'no problems' : problems.join('; ')} after ${ms} ms`);
     return judged(step);
   };
 
   await prepare(site, random);
-  let goesOn = await quiet(0, true);
+  let goesOn = await checkpoint(0, true);
   for (let step = 1; goesOn && step <= steps; step += 1) {
     await healIf(({ until }) => until <= step);
-    // Whatever ended by losing its lease comes back, as a Deployment would have it.
+    // A replica that stopped because it lost its Lease is started again, as a Deployment does.
     for (const replica of site.replicas) {
       const isDown = active.some(({ place }) => place === `replica ${replica.name}`);
       if (!replica.running && !isDown) await replica.start();
@@ -173,8 +173,8 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     await sleep(random.between(10, 150));
     goesOn = judged(step);
     const isLast = step === steps;
-    if (goesOn && (isLast || step % STEPS_BETWEEN_QUIETS === 0)) {
-      goesOn = await quiet(step, !isLast);
+    if (goesOn && (isLast || step % STEPS_BETWEEN_CHECKPOINTS === 0)) {
+      goesOn = await checkpoint(step, !isLast);
       report(`seed ${seed}, ${step} of ${steps} steps`);
     }
   }

@@ -8,7 +8,7 @@ const newPair = () => authority.issue({ commonName: 'gateway', hosts: [], usage:
 
 const collectionOf = (namespace: string) => `/api/v1/namespaces/${namespace}/secrets`;
 
-/** Makes it, or gives it a new key pair; `isTorn`: with a key that belongs to another certificate. */
+/** Creates a Secret or gives it a new key pair. `isTorn`: with the key of another certificate. */
 export async function writePair(
   { api, model }: Site,
   { namespace, name }: Pick<Secret, 'namespace' | 'name'>,
@@ -23,7 +23,7 @@ export async function writePair(
   });
 }
 
-/** A change of one of the Secrets that are of use, or of those that are not. */
+/** A change of a Secret that is usable, or of one that is not. */
 function secretChange(
   name: string,
   weight: number,
@@ -54,5 +54,5 @@ export const SECRET_CHANGES: readonly Change[] = [
     model.writeSecret(namespace, name, undefined);
     await api.remove(`${collectionOf(namespace)}/${name}`);
   }),
-  secretChange('certificate made', 6, 'unusable', writePair),
+  secretChange('certificate created', 6, 'unusable', writePair),
 ];

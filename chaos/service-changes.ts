@@ -6,7 +6,7 @@ import type { Site } from './site.ts';
 
 const MOST_SERVICES = 12;
 
-/** Type and cluster IP of what is no longer headless may change. */
+/** The types that a Service which is not headless can change to. */
 const WITH_ADDRESS = SHAPES.filter((shape) => shape !== 'Headless');
 
 export async function makeRandomService(
@@ -30,12 +30,12 @@ export async function makeRandomService(
     exposed: random.fraction() < 0.6,
     isLocal: random.fraction() < 0.5,
   });
-  // One in four waits for its load balancer.
+  // One in four has no load balancer yet.
   if (shape === 'LoadBalancer' && random.fraction() < 0.75) await balanced(site, random, service);
   return service;
 }
 
-/** Gives it one or two addresses of a load balancer, or a name. */
+/** Assigns one or two load-balancer addresses, or a name. */
 async function balanced(site: Site, random: Random, service: Service): Promise<void> {
   const name = random.fraction() < 0.3;
   const addresses = Array.from({ length: name ? 1 : random.between(1, 2) }, () => site.model.newAddress());
@@ -51,7 +51,7 @@ function existing(site: Site, shapes: readonly Shape[]): readonly Service[] {
 
 export const SERVICE_CHANGES: readonly Change[] = [
   {
-    name: 'service made',
+    name: 'service created',
     weight: 4,
     async apply(site, random) {
       const gone = services(site).filter(({ exists }) => !exists);
@@ -74,7 +74,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
     },
   },
   {
-    name: 'service of another type',
+    name: 'service type changed',
     weight: 3,
     async apply(site, random) {
       const found = existing(site, WITH_ADDRESS);
@@ -86,7 +86,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
     },
   },
   {
-    name: 'load balancer given',
+    name: 'load balancer assigned',
     weight: 3,
     async apply(site, random) {
       const found = existing(site, ['LoadBalancer']);
@@ -97,7 +97,7 @@ export const SERVICE_CHANGES: readonly Change[] = [
     },
   },
   {
-    name: 'load balancer taken away',
+    name: 'load balancer removed',
     weight: 1,
     async apply(site, random) {
       const found = existing(site, ['LoadBalancer']);

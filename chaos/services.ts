@@ -10,7 +10,7 @@ const NO_FRONT: Front = {
   isLocal: false,
 };
 
-/** A Service as the API server gives it. */
+/** A Service as the API server returns it. */
 interface ServiceView {
   readonly spec: {
     readonly type: Shape;
@@ -25,7 +25,7 @@ interface ServiceView {
   };
 }
 
-/** Its slices are there before it. */
+/** Creates the EndpointSlices before the Service. */
 export async function makeService(
   site: Site,
   namespace: string,
@@ -58,7 +58,7 @@ export async function makeService(
   site.model.followSet();
   await site.api.create(`/api/v1/namespaces/${namespace}/services`, {
     metadata: { name, labels: exposed ? { [EXPOSED_LABEL]: 'true' } : {} },
-    // Without selector: nobody but the run writes its slices.
+    // Without a selector, only the suite writes its slices.
     spec: {
       ...(shape === 'Headless' ? { clusterIP: 'None' } : typeOf(shape, isLocal)),
       ports: [{ name: 'http', port: SERVICE_PORT }],
@@ -68,7 +68,7 @@ export async function makeService(
   return service;
 }
 
-/** To another type than headless. */
+/** Changes the type. The new type is not headless. */
 export async function reshapeService(
   site: Site,
   service: Service,
@@ -80,7 +80,7 @@ export async function reshapeService(
   await lookAtFront(site, service);
 }
 
-/** What a load balancer gives to a Service of its type: addresses or names. */
+/** Writes the addresses or names of a load balancer. */
 export async function writeBalancers(
   site: Site,
   service: Service,
@@ -128,7 +128,7 @@ export async function writeSlice(site: Site, service: Service, name: string, con
   });
 }
 
-/** Gives it the label by which the set finds it, or takes it away. */
+/** Adds or removes the label that the set selects. */
 export async function exposeService(site: Site, service: Service, exposed: boolean): Promise<void> {
   service.exposed = exposed;
   site.model.followSet();
@@ -136,7 +136,7 @@ export async function exposeService(site: Site, service: Service, exposed: boole
   await site.api.patch(servicePath(service), { metadata: { labels } });
 }
 
-/** `isLocal` is for what is reached from outside. */
+/** `isLocal` applies only to types with external traffic. */
 function typeOf(shape: Shape, isLocal: boolean): object {
   const policy = isLocal ? 'Local' : 'Cluster';
   return { type: shape, externalTrafficPolicy: shape === 'ClusterIP' ? null : policy };

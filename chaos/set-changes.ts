@@ -22,7 +22,7 @@ function exposure(name: string, weight: number, exposed: boolean): Change {
   };
 }
 
-/** What somebody does to an object of the set behind its back. */
+/** A change of a member of the set by another client. */
 function meddling(
   name: string,
   weight: number,
@@ -32,7 +32,7 @@ function meddling(
     name,
     weight,
     async apply(site, random) {
-      // Others may not be there yet, or not any more.
+      // Other members may not exist yet, or not any more.
       const found = live(site).filter(({ isMember, settled }) => isMember && settled !== undefined);
       if (found.length === 0) return undefined;
       const member = random.pick(found);
@@ -45,10 +45,10 @@ function meddling(
 export const SET_CHANGES: readonly Change[] = [
   exposure('service exposed', 8, true),
   exposure('service no longer exposed', 4, false),
-  meddling('object of the set edited', 2, async ({ api }, member, random) => {
+  meddling('member of the set edited', 2, async ({ api }, member, random) => {
     await api.patch(pathOf(member), { spec: { retries: random.between(10, 19) } });
   }),
-  meddling('object of the set deleted', 2, async ({ api }, member) => {
+  meddling('member of the set deleted', 2, async ({ api }, member) => {
     Object.assign(member, { flapped: true, settled: undefined });
     await api.remove(pathOf(member));
   }),
@@ -72,7 +72,7 @@ export const SET_CHANGES: readonly Change[] = [
     },
   },
   {
-    name: 'set made',
+    name: 'set created',
     weight: 25,
     async apply(site) {
       if (site.model.set.exists) return undefined;

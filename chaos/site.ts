@@ -12,15 +12,15 @@ import { removeSet } from './upstream-set.ts';
 
 export interface SiteOptions {
   readonly cluster: ControlPlane;
-  /** Different for each site of a control plane; part of every name. */
+  /** Unique per site of a control plane, and part of every name. */
   readonly name: string;
   readonly note: (line: string) => void;
   readonly settings: OperatorOptions;
-  /** What `settings` say, or what it is by default. */
+  /** Must match `settings`, or the default. */
   readonly leaseDurationMs: number;
 }
 
-/** A gateway, two replicas that serve it, and the model of what was made for them. */
+/** A gateway, two replicas of the operator, and the model of the created objects. */
 export class Site implements AsyncDisposable {
   readonly cluster: ControlPlane;
   readonly name: string;
@@ -136,7 +136,7 @@ export class Site implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
-    // The connection's finalizer stays for as long as nobody runs; another site of this control plane is not bothered.
+    // The connection keeps its finalizer because no operator runs any more. Other sites of this control plane are not affected.
     await this.api.patch(connectionPath(this.name), { metadata: { finalizers: null } });
     await this.api.remove(connectionPath(this.name));
     await removeSet(this);

@@ -7,12 +7,12 @@ import { editUpstream, makeUpstream, removeUpstream } from './upstreams.ts';
 
 const MOST_UPSTREAMS = 16;
 
-/** Those whose objects people made. */
+/** Upstreams whose objects users created. */
 const ofPeople = (site: Site) => live(site).filter(({ isMember }) => !isMember);
-/** Those of which an object says all, and not nodes alone. */
+/** Upstreams with `manage: Object`. */
 const ofObjects = (site: Site) => ofPeople(site).filter(({ manage }) => manage === 'Object');
 
-/** A change of the spec of one `among` those; `next` gives undefined where there is nothing to change. */
+/** A change of the spec of one upstream of `among`. `next` returns undefined if there is nothing to change. */
 function edit(
   name: string,
   weight: number,
@@ -55,7 +55,7 @@ export async function makeRandomUpstream(
   });
 }
 
-/** One or two; of the same Service too, and then maybe of the same places. */
+/** One or two backends, possibly of the same Service and with the same nodes. */
 export function backendsFrom(found: readonly Service[], random: Random): readonly Backend[] {
   const first = backendOf(random.pick(found), random);
   if (random.fraction() < 0.6) return [{ ...first, weight: 1 }];
@@ -66,7 +66,7 @@ export function backendsFrom(found: readonly Service[], random: Random): readonl
   ];
 }
 
-/** In a mode that leads to what the Service now is, half of the time that which no lesser type has. */
+/** A mode that the Service's type supports. Half of the time, the one that only this type adds. */
 function backendOf({ name, front }: Service, random: Random): Omit<Backend, 'weight'> {
   if (random.fraction() < 0.2) return { service: name };
   const modes = MODES_OF[front.shape];
@@ -75,7 +75,7 @@ function backendOf({ name, front }: Service, random: Random): Omit<Backend, 'wei
 
 export const UPSTREAM_CHANGES: readonly Change[] = [
   {
-    name: 'upstream made',
+    name: 'upstream created',
     weight: 6,
     async apply(site, random) {
       if (ofObjects(site).length >= MOST_UPSTREAMS) return undefined;

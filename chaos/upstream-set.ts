@@ -2,7 +2,7 @@ import { GROUP_PATH } from '../test/support/workload.ts';
 import { EXPOSED_LABEL } from './services.ts';
 import type { Site } from './site.ts';
 
-/** The one set of a site, over the Services of its namespaces that have the label. */
+/** The set of a site. It selects the labeled Services in the site's namespaces. */
 export async function makeSet(site: Site): Promise<void> {
   const { set } = site.model;
   set.exists = true;
@@ -21,7 +21,7 @@ export async function makeSet(site: Site): Promise<void> {
           removalGuard: { holdFor: '3s' },
         },
       },
-      // What is deleted goes at once.
+      // Deletes members without the pruning guard.
       maxPrunePercent: 100,
     },
   });
@@ -33,7 +33,7 @@ export async function editSet(site: Site, retries: number): Promise<void> {
   await site.api.patch(setPath(site), { spec: { template: { spec: { retries } } } });
 }
 
-/** And with it, in a while, what it made. */
+/** Deletes the set. Its members follow later. */
 export async function removeSet(site: Site): Promise<void> {
   site.model.set.exists = false;
   site.model.followSet();
@@ -44,7 +44,7 @@ export function setPath({ name }: Pick<Site, 'name'>): string {
   return `${GROUP_PATH}/gatewayupstreamsets/${name}`;
 }
 
-/** Everything that the set made, and everything else that says so. */
+/** All objects with the set's label. */
 export function membersPath({ name }: Pick<Site, 'name'>): string {
   return `${GROUP_PATH}/gatewayupstreams?labelSelector=gatewayupstream.dev%2Fset%3D${name}`;
 }

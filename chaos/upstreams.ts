@@ -4,7 +4,7 @@ import { SITE_LABEL } from './nodes.ts';
 import type { Mode } from './places.ts';
 import type { Site } from './site.ts';
 
-/** How upstreams are reached that say nothing of it. */
+/** The addressing mode of upstreams without their own. */
 export async function changeAddressing(site: Site, mode: Mode): Promise<void> {
   site.model.addressing = mode;
   await site.api.patch(connectionPath(site.name), {
@@ -68,7 +68,7 @@ export async function makeUpstream(
   return upstream;
 }
 
-/** An object that asks for an upstream of somebody else. */
+/** Creates an object that requests the id of a foreign upstream. */
 export async function makeTrespasser(
   site: Site,
   namespace: string,

@@ -6,12 +6,12 @@ import { eventually } from '../test/support/eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../test/support/operator.ts';
 import { writeSecret } from '../test/support/workload.ts';
 
-/** The whole story in a terminal: a real control plane, a stand-in for the gateway, the operator between them. */
+/** Shows the operator in a terminal, with a real control plane and a stand-in for the gateway. */
 
 const CONNECTION = 'default';
 
-const colour = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
-const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+const color = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
+const paint = (code: number, text: string) => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -28,7 +28,7 @@ function show(text: string): void {
   for (const line of text.trimEnd().split('\n')) print(`   ${line}`);
 }
 
-const said = (text: string) => show(paint(2, text));
+const note = (text: string) => show(paint(2, text));
 
 interface GatewayNode {
   readonly host: string;
@@ -36,7 +36,7 @@ interface GatewayNode {
   readonly weight: number;
 }
 
-/** `host:port weight n` of every node; undefined where there is no such upstream. */
+/** Accepts `host:port weight n` of every node, or undefined if the upstream does not exist. */
 type Expectation = (nodes: readonly string[] | undefined) => boolean;
 
 class Demo {
@@ -48,12 +48,12 @@ class Demo {
     this.#gateway = gateway;
   }
 
-  /** Runs kubectl as the reader would, and shows both the command and what it printed. */
+  /** Runs kubectl and shows the command and its output. */
   async kubectl(
     args: string,
     options: { readonly input?: string; readonly only?: RegExp } = {},
   ): Promise<void> {
-    said(`$ kubectl ${args}`);
+    note(`$ kubectl ${args}`);
     const output = await this.#cluster.kubectl(
       args.split(' '),
       options.input === undefined ? {} : { input: options.input },
@@ -81,8 +81,8 @@ class Demo {
   }
 
   /**
-   * Sends one change to the API server, and shows how long after its answer the gateway holds what `expected` says.
-   * Not by kubectl, which takes longer to end than the operator to work.
+   * Sends a change to the API server, and shows the time from its response until the gateway has the expected nodes.
+   * Does not use kubectl, which takes longer to exit than the operator takes to write.
    */
   async change(
     method: 'PUT' | 'POST',
@@ -91,19 +91,19 @@ class Demo {
     id: string,
     expected: Expectation,
   ): Promise<void> {
-    said(`${method} ${path}`);
+    note(`${method} ${path}`);
     const { status, body: answer } = await this.#cluster.request(method, path, body);
     if (status >= 300) throw new Error(`${method} ${path}: ${status} ${JSON.stringify(answer)}`);
     await this.arrives(id, expected);
   }
 
-  /** Waits until the gateway holds what `expected` says, and shows it with the time that this took from now. */
+  /** Waits until the gateway has the expected nodes, and shows them with the elapsed time. */
   async arrives(id: string, expected: Expectation): Promise<void> {
     const since = performance.now();
     await eventually(
       () => {
         if (!expected(this.nodes(id)))
-          throw new Error(`the gateway holds ${JSON.stringify(this.nodes(id))} as ${id}`);
+          throw new Error(`upstream ${id} has ${JSON.stringify(this.nodes(id))}`);
       },
       { intervalMs: 1 },
     );
@@ -111,12 +111,12 @@ class Demo {
     const nodes = this.nodes(id);
     const now =
       nodes === undefined
-        ? `the gateway has no upstream ${id} any more`
-        : `the gateway holds upstream ${id}: ${nodes.length === 0 ? 'no nodes' : nodes.join(', ')}`;
+        ? `upstream ${id} is deleted`
+        : `upstream ${id}: ${nodes.length === 0 ? 'no nodes' : nodes.join(', ')}`;
     show(paint(32, `${now} (${took} ms later)`));
   }
 
-  /** Makes a node as its kubelet would, or lets it report again. */
+  /** Creates a node or updates its status, like its kubelet. */
   async node(name: string, address: string, ready: 'True' | 'False' = 'True'): Promise<void> {
     await this.#cluster.request('POST', '/api/v1/nodes', { metadata: { name } });
     const { status } = await this.#cluster.request('PATCH', `/api/v1/nodes/${name}/status`, {
@@ -125,15 +125,15 @@ class Demo {
         addresses: [{ type: 'InternalIP', address }],
       },
     });
-    if (status >= 300) throw new Error(`the status of node ${name} was refused: ${status}`);
-    said(`node ${name} at ${address} reports Ready=${ready}`);
+    if (status >= 300) throw new Error(`the API server rejected the status of node ${name}: ${status}`);
+    note(`node ${name} at ${address} reports Ready=${ready}`);
   }
 
   async ready(name: string): Promise<void> {
     await this.#cluster.kubectl(['wait', '--for=condition=Ready', `gwu/${name}`, '--timeout=30s']);
   }
 
-  /** What answers `count` requests through the gateway. */
+  /** Sends `count` requests through the gateway, and shows which server answered how many. */
   async requests(path: string, count: number): Promise<void> {
     const answers = new Map<string, number>();
     for (let n = 0; n < count; n += 1) {
@@ -150,14 +150,14 @@ class Demo {
     const body = JSON.stringify({ uri, upstream_id: upstreamId });
     const headers = { 'X-API-KEY': this.#gateway.adminKey, 'Content-Type': 'application/json' };
     const response = await fetch(url, { method: 'PUT', headers, body });
-    if (!response.ok) throw new Error(`the route was refused: ${await response.text()}`);
-    said(`a route of yours, made in the gateway: ${uri} -> upstream ${upstreamId}`);
+    if (!response.ok) throw new Error(`the gateway rejected the route: ${await response.text()}`);
+    note(`created a route in the gateway: ${uri} -> upstream ${upstreamId}`);
   }
 
   async unroute(id: string): Promise<void> {
     const url = `${this.#gateway.adminUrl}/apisix/admin/routes/${id}`;
     await fetch(url, { method: 'DELETE', headers: { 'X-API-KEY': this.#gateway.adminKey } });
-    said(`route ${id} is deleted in the gateway`);
+    note(`deleted route ${id} in the gateway`);
   }
 }
 
@@ -175,7 +175,7 @@ const slice = (service: string, addresses: readonly string[], conditions: object
   endpoints: addresses.map((address) => ({ addresses: [address], conditions })),
 });
 
-/** Where each node is; servers of the demo play kube-proxy there. */
+/** The addresses of the nodes. HTTP servers of the demo act as kube-proxy there. */
 const NODES = { 'node-1': '127.0.0.2', 'node-2': '127.0.0.3' } as const;
 
 const SHOP = [
@@ -184,7 +184,7 @@ const SHOP = [
 ] as const;
 
 async function story(demo: Demo): Promise<void> {
-  step('Endpoints written by hand: plat-dev, as in a database outside the cluster');
+  step('A database outside the cluster, with endpoints written by hand');
   await demo.apply(`
 apiVersion: v1
 kind: Service
@@ -201,7 +201,7 @@ subsets:
 ${object('GatewayUpstream', 'plat-dev', '  scheme: TCP\n  backends: [{ serviceName: "default/plat-dev:port" }]')}`);
   await demo.arrives('default.plat-dev', (nodes) => nodes?.length === 2);
 
-  step('A Service whose endpoints come and go');
+  step('A Service with changing endpoints');
   await demo.apply(`
 apiVersion: v1
 kind: Service
@@ -211,7 +211,7 @@ spec: { ports: [{ name: http, port: 80 }] }
 ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port: http } }]')}`);
   await demo.arrives('default.web', (nodes) => nodes?.length === 0);
   const web = (title: string, addresses: readonly string[]) => {
-    said(`-- ${title}`);
+    note(`-- ${title}`);
     const count = addresses.length;
     return demo.change(
       'PUT',
@@ -223,7 +223,7 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
         addresses.every((address) => nodes.some((node) => node.startsWith(`${address}:`))),
     );
   };
-  said('-- two endpoints');
+  note('-- two endpoints');
   await demo.change(
     'POST',
     SLICES,
@@ -232,9 +232,9 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
     (nodes) => nodes?.length === 2,
   );
   await web('scaled up to four', ['10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4']);
-  await web('one dies', ['10.1.0.1', '10.1.0.3', '10.1.0.4']);
-  await web('all replaced', ['10.1.9.1', '10.1.9.2']);
-  said('-- scaled to zero: the upstream stays, since routes need its id');
+  await web('one endpoint fails', ['10.1.0.1', '10.1.0.3', '10.1.0.4']);
+  await web('all endpoints replaced', ['10.1.9.1', '10.1.9.2']);
+  note('-- scaled to zero: the upstream stays, because routes refer to its id');
   await demo.change(
     'PUT',
     `${SLICES}/web-1`,
@@ -242,7 +242,7 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
     'default.web',
     (nodes) => nodes?.length === 0,
   );
-  said('-- and back');
+  note('-- scaled up again');
   await demo.change(
     'PUT',
     `${SLICES}/web-1`,
@@ -251,14 +251,16 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
     (nodes) => nodes?.length === 2,
   );
 
-  step('What kubectl shows');
+  step('Status in kubectl');
   await demo.ready('web');
   await demo.ready('plat-dev');
   await demo.kubectl('get gatewayconnections,gatewayupstreams');
   await demo.kubectl('describe gatewayupstream web');
 
-  step('Mistakes are told, not logged');
-  said('the form that APISIX answers with `no valid upstream node` is refused with the right one');
+  step('Errors appear in status');
+  note(
+    'the API server rejects a serviceName that APISIX answers with `no valid upstream node`, and shows the correct form',
+  );
   const wrong = object(
     'GatewayUpstream',
     'cms',
@@ -270,7 +272,7 @@ ${object('GatewayUpstream', 'web', '  backends: [{ serviceRef: { name: web, port
   await demo.kubectl('get gatewayupstream cms -o wide');
   await demo.kubectl('describe gatewayupstream cms', { only: /^\s+Message:\s+Service/ });
 
-  step('A gateway outside the cluster: real requests through NodePorts of nodes on loopback, and a canary');
+  step('A gateway outside the cluster: requests through NodePorts, and a canary');
   for (const [name, address] of Object.entries(NODES)) await demo.node(name, address);
   for (const { name, nodePort } of SHOP) {
     await demo.apply(`
@@ -304,12 +306,12 @@ endpoints: [{ addresses: [10.2.0.1] }, { addresses: [10.2.0.2] }, { addresses: [
     await demo.arrives('default.shop', (nodes) => nodes?.join() !== before);
     await demo.requests('/shop', 40);
   }
-  said('-- a node is not ready any more');
+  note('-- node-2 becomes not ready');
   await demo.node('node-2', NODES['node-2'], 'False');
   await demo.arrives('default.shop', (nodes) => nodes?.length === 1);
   await demo.requests('/shop', 40);
 
-  step('Deleted while a route refers to it: it waits, and says for what');
+  step('A deletion waits while a route refers to the upstream');
   await demo.kubectl('delete gatewayupstream shop --wait=false');
   await demo.kubectl('wait --for=condition=Programmed=false gwu/shop --timeout=30s');
   await demo.kubectl('describe gatewayupstream shop', { only: /route \[/ });
@@ -317,7 +319,7 @@ endpoints: [{ addresses: [10.2.0.1] }, { addresses: [10.2.0.2] }, { addresses: [
   await demo.arrives('default.shop', (nodes) => nodes === undefined);
 }
 
-/** What answers on the NodePort of a Service, on one node. */
+/** Starts the server for the NodePort of a Service on one node. */
 function startNodePort(service: string, nodePort: number, host: string): Promise<Server> {
   const server = createServer((_, response) => response.end(`${service} on ${host}\n`));
   return new Promise((resolve, reject) => {
@@ -335,7 +337,7 @@ async function main(): Promise<void> {
   const gateway = cleanup.use(await startStandIn());
   show(`API server ${cluster.server}, Admin API ${gateway.adminUrl}, data plane ${gateway.proxyUrl}`);
 
-  step('CRDs, RBAC, and the operator with the token of its own ServiceAccount');
+  step('CRDs, RBAC, and the operator with its ServiceAccount token');
   await installCrds(cluster);
   const namespace = 'gateway-upstream-system';
   await cluster.kubectl(['create', 'namespace', namespace]);
@@ -345,7 +347,7 @@ async function main(): Promise<void> {
     await startOperator(cluster, namespace, token, { logLevel: 'info', watchNodes: true }),
   );
   await operator.ready();
-  show('ready: its own namespace has the Secret with the admin key');
+  show('the operator is ready');
 
   const demo = new Demo(cluster, gateway);
   await demo.apply(
@@ -357,7 +359,7 @@ async function main(): Promise<void> {
     adminUrl: ${gateway.adminUrl}
     adminKeySecretRef: { name: apisix-admin }
   allowedNamespaces: { all: true }
-  # The nodes of this cluster are on loopback, which no gateway may reach unless its connection says so.
+  # The nodes of this demo are on loopback, which is denied by default.
   addresses: { allow: [127.0.0.0/8] }`,
     ),
   );
@@ -376,13 +378,13 @@ async function main(): Promise<void> {
 
   if (values.keep) {
     print(`
-Everything keeps running. In another terminal:
+The demo keeps running. In another terminal:
 
   export KUBECONFIG=${cluster.kubeconfig}
   ${cluster.binaries.kubectl} get gatewayupstreams -A
   curl -H 'X-API-KEY: ${gateway.adminKey}' ${gateway.adminUrl}/apisix/admin/upstreams
 
-Ctrl-C ends it and cleans up.`);
+Press Ctrl-C to stop and clean up.`);
     await new Promise<void>((resolve) => process.once('SIGINT', () => resolve()));
     return;
   }

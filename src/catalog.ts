@@ -10,20 +10,20 @@ import { kubernetesResources } from './sources/kubernetes/followed-resources.ts'
 import type { EndpointsFacts, ServiceFacts, SliceFacts } from './sources/kubernetes/transform.ts';
 import type { RegistryType } from './sources/registry.ts';
 
-/** What a program is built from, and what follows from that. */
+/** The built-in gateway and registry types, and everything derived from them. */
 export interface Catalog {
   readonly schemas: SpecSchemas;
-  /** Every kind with its schema, in the order in which they are installed. */
+  /** All kinds with their schemas, in installation order. */
   readonly customResources: readonly CustomResource[];
   readonly transforms: CustomTransforms;
-  /** Every kind that the operator follows, in the order of its permissions. */
+  /** All watched kinds, in the order of the permissions. */
   readonly followedResources: FollowedResources;
-  /** By `spec.type` of a GatewayConnection. Throws for a type that the schema does not allow. */
+  /** Looks up `spec.type` of a GatewayConnection. Throws for a type that the schema does not allow. */
   vendor(type: string): Vendor;
   readonly registryTypes: readonly RegistryType[];
-  /** Undefined: no type of registry is built in. */
+  /** Undefined if no registry type is built in. */
   readonly registries: FollowedResource<ServiceRegistry> | undefined;
-  /** All of these, for what the operator needs permissions for. */
+  /** All of these kinds. The operator needs permissions for them. */
   readonly followedKinds: readonly FollowedKind[];
 }
 
@@ -35,7 +35,7 @@ export interface FollowedResources extends CommonResources {
 
 export interface CatalogOptions {
   readonly vendors: readonly Vendor[];
-  /** Types of service registries. Without any, there is no kind ServiceRegistry. */
+  /** Without a registry type, the kind ServiceRegistry does not exist. */
   readonly registryTypes?: readonly RegistryType[];
 }
 
@@ -55,7 +55,7 @@ export function createCatalog({ vendors, registryTypes = [] }: CatalogOptions): 
     followedResources: resources,
     vendor(type) {
       const vendor = byType.get(type);
-      if (vendor === undefined) throw new Error(`no gateway of type ${type} is built in`);
+      if (vendor === undefined) throw new Error(`gateway type ${type} is not built in`);
       return vendor;
     },
   };
@@ -66,7 +66,7 @@ function followedResources(transforms: CustomTransforms): FollowedResources {
   return { connections, sets, namespaces, upstreams, ...kubernetesResources, ...others };
 }
 
-/** What the released program is built from. */
+/** The catalog of the released program. */
 export const builtInCatalog: Catalog = createCatalog({
   vendors: builtInVendors,
   registryTypes: builtInRegistryTypes,

@@ -7,11 +7,11 @@ if (problem !== undefined) {
   process.stderr.write(`${problem}\n`);
   process.exitCode = 1;
 } else {
-  // V8 lets a heap grow to a multiple of what is in use before it collects (docs/decisions/0025-a-heap-that-stays-small.md).
+  // Collect garbage earlier, to keep the heap small (docs/decisions/0025-the-heap-grows-in-small-steps.md).
   setFlagsFromString('--heap-growing-percent=40');
   setFlagsFromString('--semi-space-growth-factor=1');
 
-  // Only now: an older Node.js cannot load the program, and what is imported makes the heap grow already.
+  // Imported after the checks above: an older Node.js cannot load these files, and loading them already grows the heap.
   const { builtInCatalog } = await import('./catalog.ts');
   const { runProgram } = await import('./cli/program.ts');
   void runProgram(builtInCatalog);

@@ -13,7 +13,7 @@ import { type Caches, createCaches } from './kube/caches.ts';
 import { clusterUid } from './kube/cluster-uid.ts';
 import { createEventRecorder, type EventRecorder } from './kube/event-recorder.ts';
 import { loadKubeConfig } from './kube/kubeconfig.ts';
-import { createLeaderElection, guardWrites, type LeaderElection, UNOPPOSED } from './kube/leader.ts';
+import { createLeaderElection, guardWrites, type LeaderElection, NO_LEADER_ELECTION } from './kube/leader.ts';
 import { createMemberWriter } from './kube/member-writer.ts';
 import { createObjectWriter } from './kube/object-writer.ts';
 import { createPermissionMonitor } from './kube/permissions.ts';
@@ -35,7 +35,7 @@ import { combineSources } from './sources/sources.ts';
 const clock = systemClock;
 const { random } = Math;
 
-/** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it may write no more. */
+/** Runs the operator until the signal aborts. Rejects if it cannot start, and with `LeaseLostError` when it loses the Lease. */
 export async function runOperator(
   catalog: Catalog,
   config: Config,
@@ -44,7 +44,7 @@ export async function runOperator(
 ): Promise<void> {
   const metrics = createMetrics();
   const { transport, permissions } = connectCluster(catalog, config, log);
-  const { reflectors, stores } = followCluster(transport, metrics, catalog, config, log);
+  const { reflectors, stores } = createClusterCaches(transport, metrics, catalog, config, log);
   const source = createSources(catalog, config, log, stores);
   const election = createElection(transport, config, log);
   const guarded = guardWrites(transport, election.mayWrite);
@@ -60,8 +60,8 @@ export async function runOperator(
   await using _ops = await serveOps(metrics, config, log, stores, run, {
     checks: readinessChecks(reflectors, permissions, election),
     reflectors,
-    leads: election.mayWrite,
-    lease: election.standing,
+    isLeader: election.mayWrite,
+    lease: election.leaseStatus,
     missing: permissions.missing,
     depths: () => [...(run.controller?.depths() ?? []), ...reporter.depths()],
   });
@@ -95,7 +95,7 @@ export async function runOperator(
   }
 }
 
-/** Every source that is built in. */
+/** All built-in discovery sources. */
 function createSources(
   { registryTypes: types }: Catalog,
   { operatorNamespace }: Config,
@@ -138,8 +138,8 @@ function connectCluster(catalog: Catalog, config: Config, log: Logger) {
   return { transport, permissions };
 }
 
-/** The caches, and a metric of the objects that they could not read. */
-function followCluster(
+/** Creates the caches and the metric that counts objects they cannot read. */
+function createClusterCaches(
   transport: KubeTransport,
   metrics: Metrics,
   catalog: Catalog,
@@ -155,7 +155,7 @@ function followCluster(
     namespaces: config.namespaces,
     onObjectFailure: (watch, step) => objectFailures({ watch, step }),
   });
-  const stores = followAll(caches, catalog, config);
+  const stores = createStores(caches, catalog, config);
   for (const { name } of caches.reflectors) {
     for (const step of OBJECT_STEPS) objectFailures({ watch: name, step }, 0);
   }
@@ -164,7 +164,7 @@ function followCluster(
 
 function createElection(transport: KubeTransport, config: Config, log: Logger): LeaderElection {
   const { enabled, leaseName, leaseDuration, renewDeadline, retryPeriod } = config.leaderElection;
-  if (!enabled) return UNOPPOSED;
+  if (!enabled) return NO_LEADER_ELECTION;
   return createLeaderElection({
     transport,
     clock,
@@ -195,7 +195,7 @@ function createEvents(
   });
 }
 
-/** How long a key waits after this many failures in a row. */
+/** Back-off in milliseconds after this many consecutive failures. */
 function backoffMs(failures: number): number {
   const backoff = createBackoff({ baseMs: 250, factor: 2, maxMs: 60_000, jitter: 0.2, random });
   let delayMs = 0;
@@ -203,7 +203,7 @@ function backoffMs(failures: number): number {
   return delayMs;
 }
 
-/** Serves probes, metrics and, where the configuration allows it, `/debug/state`. */
+/** Serves probes, metrics and, if enabled in the configuration, `/debug/state`. */
 async function serveOps(
   metrics: Metrics,
   { ops: { host, port, debugState } }: Config,
@@ -228,29 +228,29 @@ async function serveOps(
     metrics,
     ...(debugState ? { debugState: readState } : {}),
   });
-  log.info({ opsHost: host, opsPort: server.port }, 'answering /livez, /readyz and /metrics');
+  log.info({ opsHost: host, opsPort: server.port }, 'serving /livez, /readyz and /metrics');
   return server;
 }
 
-type OperatorStores = ReturnType<typeof followAll>;
+type OperatorStores = ReturnType<typeof createStores>;
 
-/** The caches of everything that the operator follows. Their order is that of readiness and `/debug/state`. */
-function followAll(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
+/** Creates a cache for every watched kind. `/readyz` and `/debug/state` list them in this order. */
+function createStores(caches: Caches, { followedResources: resources, registries }: Catalog, config: Config) {
   const { operatorNamespace, secretNamespaces } = config;
   return {
-    upstreams: caches.follow(resources.upstreams),
-    connections: caches.follow(resources.connections),
-    sets: caches.follow(resources.sets),
-    namespaces: caches.follow(resources.namespaces),
-    secrets: caches.followIn(operatorNamespace, resources.secrets),
+    upstreams: caches.watch(resources.upstreams),
+    connections: caches.watch(resources.connections),
+    sets: caches.watch(resources.sets),
+    namespaces: caches.watch(resources.namespaces),
+    secrets: caches.watchIn(operatorNamespace, resources.secrets),
     certificates: new Map(
-      secretNamespaces.map((namespace) => [namespace, caches.followIn(namespace, resources.certificates)]),
+      secretNamespaces.map((namespace) => [namespace, caches.watchIn(namespace, resources.certificates)]),
     ),
-    services: caches.follow(resources.services),
-    slices: caches.follow(resources.slices),
-    grants: caches.follow(resources.grants),
-    ...(registries === undefined ? {} : { registries: caches.follow(registries) }),
-    ...(config.watchNodes ? { nodes: caches.follow(resources.nodes) } : {}),
-    ...(config.readEndpoints ? { endpoints: caches.follow(resources.endpoints) } : {}),
+    services: caches.watch(resources.services),
+    slices: caches.watch(resources.slices),
+    grants: caches.watch(resources.grants),
+    ...(registries === undefined ? {} : { registries: caches.watch(registries) }),
+    ...(config.watchNodes ? { nodes: caches.watch(resources.nodes) } : {}),
+    ...(config.readEndpoints ? { endpoints: caches.watch(resources.endpoints) } : {}),
   };
 }

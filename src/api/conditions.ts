@@ -1,16 +1,16 @@
 import type { Reason } from './reasons.ts';
 
-/** What one type of condition says. The reference documentation is made from it. */
+/** One condition type. docs/status.md is generated from it. */
 export interface ConditionFacts {
-  /** What True means. */
+  /** What status True means. */
   readonly meaning: string;
-  /** The reasons of its own, by status. */
+  /** Its own reasons, by status. */
   readonly reasons: Readonly<Partial<Record<'True' | 'False' | 'Unknown', readonly Reason[]>>>;
-  /** The conditions whose status and reason it takes over, the first that is not True. */
+  /** It copies status and reason of the first of these conditions that is not True. */
   readonly follows?: readonly string[];
 }
 
-/** Problems that trying again cannot solve: kstatus calls them Stalled. */
+/** Problems that a retry cannot solve. kstatus calls them Stalled. */
 export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'InvalidSpec',
   'ConnectionNotFound',
@@ -33,26 +33,26 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'OperatorUninstalled',
 ]);
 
-/** kstatus' two, which every kind has. */
+/** The conditions of kstatus, which every kind has. */
 const PROGRESS = {
   Reconciling: {
-    meaning: 'Only present while the operator goes on trying by itself.',
+    meaning: 'The operator is still working on the object and retries by itself. Present only while true.',
     reasons: {},
     follows: ['Ready'],
   },
   Stalled: {
-    meaning: 'Only present while nothing but a change of some object helps.',
+    meaning: 'The operator cannot continue until an object is changed. Present only while true.',
     reasons: {},
     follows: ['Ready'],
   },
 } as const satisfies Record<string, ConditionFacts>;
 
-/** Every type of condition of every kind, in the order in which they stand in an object. */
+/** The condition types of every kind, in the order in which they appear in an object. */
 export const CONDITIONS = {
   GatewayUpstream: {
     Ready: {
       meaning:
-        'All three below. With reason `NoReadyEndpoints` or `NoWeight` the gateway has nothing to send traffic to: a workload scaled to zero must not break a delivery pipeline.',
+        '`Accepted`, `ResolvedRefs` and `Programmed` are all True. With reason `NoReadyEndpoints` or `NoWeight` the gateway has no node that receives traffic. This is still True, so that a workload scaled to zero does not break a delivery pipeline.',
       reasons: {
         True: ['Ready', 'NoReadyEndpoints', 'NoWeight'],
         False: ['PermissionMissing'],
@@ -62,7 +62,7 @@ export const CONDITIONS = {
     },
     Accepted: {
       meaning:
-        'The spec is valid, the connection allows it, and its gateway knows every field. No outage ever changes this.',
+        'The spec is valid, the GatewayConnection allows it, and the gateway version supports every field. An outage does not change this condition.',
       reasons: {
         True: ['Accepted'],
         False: [
@@ -82,7 +82,7 @@ export const CONDITIONS = {
       },
     },
     ResolvedRefs: {
-      meaning: 'Every backend leads somewhere, and the client certificate is there.',
+      meaning: 'All references of the backends are resolved, and the client certificate exists.',
       reasons: {
         True: ['ResolvedRefs'],
         False: [
@@ -101,7 +101,7 @@ export const CONDITIONS = {
       },
     },
     Programmed: {
-      meaning: 'The gateway holds exactly this, by its own answer.',
+      meaning: 'The gateway confirmed this configuration.',
       reasons: {
         True: ['Programmed'],
         False: [
@@ -120,14 +120,15 @@ export const CONDITIONS = {
     },
     RemovalHeld: {
       meaning:
-        'Only present while [the removal guard](concepts.md#what-is-held) keeps endpoints in the gateway that went away unexplained.',
+        '[The removal guard](concepts.md#removal-guard) keeps endpoints in the gateway that were lost for no visible reason. Present only while true.',
       reasons: { True: ['RemovalHeld'] },
     },
     ...PROGRESS,
   },
   GatewayConnection: {
     Ready: {
-      meaning: 'Both below.',
+      meaning:
+        '`Reachable` and `Authorized` are both True, and nothing else prevents the use of the gateway.',
       reasons: {
         True: ['Ready'],
         False: [
@@ -151,7 +152,7 @@ export const CONDITIONS = {
       },
     },
     Authorized: {
-      meaning: 'The gateway takes the key, for writing too.',
+      meaning: 'The gateway accepts the admin key for reads and writes.',
       reasons: {
         True: ['Authorized'],
         False: ['Unauthorized'],
@@ -163,7 +164,7 @@ export const CONDITIONS = {
   GatewayUpstreamSet: {
     Ready: {
       meaning:
-        'There is a GatewayUpstream, as the set wants it, for every port of every Service that matches. Whether these are Ready themselves they say themselves.',
+        'Every selected port of every selected Service has a GatewayUpstream that matches the template. The conditions of each GatewayUpstream show whether it is ready.',
       reasons: {
         True: ['Ready'],
         False: ['PermissionMissing', 'InvalidSpec', 'NameTaken', 'MemberRefused'],
@@ -172,15 +173,15 @@ export const CONDITIONS = {
     },
     PruningHeld: {
       meaning:
-        'Only present while [more GatewayUpstreams than allowed](sets.md#pruning) would be deleted at once, and nobody has accepted that.',
+        '[More GatewayUpstreams than allowed](sets.md#pruning) would be deleted at once, and the deletion is not accepted yet. Present only while true.',
       reasons: { True: ['PruningHeld'] },
     },
     ...PROGRESS,
   },
 } as const satisfies Record<string, Record<string, ConditionFacts>>;
 
-/** Reasons that only metrics have. */
+/** Reasons that appear only in metrics. */
 export const METRIC_REASONS: readonly Reason[] = ['InternalError'];
 
-/** Reasons that only Events have. */
+/** Reasons that appear only in Events. */
 export const EVENT_REASONS: readonly Reason[] = ['Repaired', 'Adopted', 'Orphaned', 'Deleted'];

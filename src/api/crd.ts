@@ -16,7 +16,7 @@ interface PrinterColumn {
   readonly description?: string;
 }
 
-/** A kind without its schema. */
+/** A kind without its schemas. */
 interface CustomKind {
   readonly kind: string;
   readonly plural: string;
@@ -24,7 +24,7 @@ interface CustomKind {
   readonly scope: 'Namespaced' | 'Cluster';
   readonly description: string;
   readonly columns: readonly PrinterColumn[];
-  /** CEL over the whole object. */
+  /** CEL rules for the whole object. */
   readonly rules?: readonly { readonly rule: string; readonly message: string }[];
 }
 
@@ -39,7 +39,8 @@ export const GATEWAY_UPSTREAM = {
   plural: 'gatewayupstreams',
   shortName: 'gwu',
   scope: 'Namespaced',
-  description: 'One upstream object in one API gateway, kept equal to what runs in the cluster.',
+  description:
+    'A GatewayUpstream describes one upstream of an API gateway. The operator keeps the nodes of the upstream in sync with Services in the cluster.',
   columns: [
     { name: 'Connection', type: 'string', jsonPath: '.spec.connectionRef.name' },
     { name: 'Upstream-ID', type: 'string', jsonPath: '.status.upstreamId' },
@@ -47,7 +48,7 @@ export const GATEWAY_UPSTREAM = {
       name: 'Endpoints',
       type: 'string',
       jsonPath: '.status.endpoints.summary',
-      description: 'Ready endpoints of all.',
+      description: 'Ready endpoints of all endpoints of the backends.',
     },
     ...readyColumns,
   ],
@@ -58,7 +59,8 @@ export const GATEWAY_CONNECTION = {
   plural: 'gatewayconnections',
   shortName: 'gwc',
   scope: 'Cluster',
-  description: 'One API gateway that GatewayUpstreams may use, owned by the platform team.',
+  description:
+    'A GatewayConnection describes one API gateway: its address, its credentials, and which namespaces may use it. It belongs to the platform team.',
   columns: [
     { name: 'Type', type: 'string', jsonPath: '.spec.type' },
     { name: 'Version', type: 'string', jsonPath: '.status.gatewayVersion' },
@@ -72,7 +74,8 @@ export const GATEWAY_UPSTREAM_SET = {
   plural: 'gatewayupstreamsets',
   shortName: 'gwus',
   scope: 'Cluster',
-  description: 'One GatewayUpstream for each port of many Services, owned by the platform team.',
+  description:
+    'A GatewayUpstreamSet creates one GatewayUpstream for each port of the Services that it selects. It belongs to the platform team.',
   columns: [
     { name: 'Connection', type: 'string', jsonPath: '.spec.template.spec.connectionRef.name' },
     { name: 'Services', type: 'integer', jsonPath: '.status.services' },
@@ -81,44 +84,47 @@ export const GATEWAY_UPSTREAM_SET = {
       name: 'Waiting',
       type: 'integer',
       jsonPath: '.status.pruning.waiting',
-      description: 'GatewayUpstreams whose deletion waits to be accepted.',
+      description:
+        'Number of GatewayUpstreams whose deletion waits for the annotation gatewayupstream.dev/accept-prune.',
     },
     ...readyColumns,
   ],
   rules: [
     {
       rule: 'size(self.metadata.name) <= 63',
-      message: 'the name has at most 63 characters: it is a label of each GatewayUpstream of the set',
+      message:
+        'the name must have at most 63 characters, because it is the value of a label on each GatewayUpstream of the set',
     },
   ],
 } as const satisfies CustomKind;
 
-/** Only in a program with a type of registry. */
+/** Part of the program only if a registry type is built in. */
 export const SERVICE_REGISTRY = {
   kind: 'ServiceRegistry',
   plural: 'serviceregistries',
   shortName: 'svcreg',
   scope: 'Cluster',
-  description: 'One service registry that GatewayUpstreams may use, owned by the platform team.',
+  description:
+    'A ServiceRegistry describes one service registry outside the cluster, and which namespaces may use it. It belongs to the platform team.',
   columns: [
     { name: 'Type', type: 'string', jsonPath: '.spec.type' },
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
   ],
 } as const satisfies CustomKind;
 
-/** Every kind of this group, in the order in which they are installed. */
+/** The kinds of this group that every installation has, in installation order. */
 export const CUSTOM_RESOURCES: readonly CustomKind[] = [
   GATEWAY_CONNECTION,
   GATEWAY_UPSTREAM,
   GATEWAY_UPSTREAM_SET,
 ];
 
-/** The schemas of the specs, which depend on the vendors that are built in. */
+/** The schemas of the specs. They depend on the built-in vendors and registry types. */
 export interface SpecSchemas {
   readonly gatewayConnection: ReturnType<typeof gatewayConnectionSchema>;
   readonly gatewayUpstream: ReturnType<typeof gatewayUpstreamSchema>;
   readonly gatewayUpstreamSet: ReturnType<typeof gatewayUpstreamSetSchema>;
-  /** Absent: no type of registry is built in. */
+  /** Absent if no registry type is built in. */
   readonly serviceRegistry?: ReturnType<typeof serviceRegistrySchema>;
 }
 
@@ -136,13 +142,13 @@ export function specSchemas(
   };
 }
 
-/** A kind with its schema. */
+/** A kind with its schemas. */
 export interface CustomResource extends CustomKind {
   readonly spec: z.ZodType;
   readonly status: z.ZodType;
 }
 
-/** `CUSTOM_RESOURCES` with their schemas, in the same order, and ServiceRegistry where it has one. */
+/** `CUSTOM_RESOURCES` with their schemas, in the same order, and ServiceRegistry if it has a schema. */
 export function customResources(schemas: SpecSchemas): readonly CustomResource[] {
   return [
     { ...GATEWAY_CONNECTION, spec: schemas.gatewayConnection, status: gatewayConnectionStatus },
@@ -157,8 +163,8 @@ export function customResources(schemas: SpecSchemas): readonly CustomResource[]
 type JsonObject = Record<string, unknown>;
 
 /**
- * What zod emits and an API server refuses: an `anyOf` beside `x-kubernetes-int-or-string`, `additionalProperties`
- * beside `properties` or unknown fields, the whole-number bounds that zod gives every integer.
+ * Removes what zod emits and the API server rejects: `anyOf` next to `x-kubernetes-int-or-string`,
+ * `additionalProperties` next to `properties` or unknown fields, and the bounds that zod gives every integer.
  */
 function structural({ jsonSchema }: { jsonSchema: JsonObject }): void {
   if (jsonSchema['x-kubernetes-int-or-string'] === true) delete jsonSchema['anyOf'];
@@ -172,13 +178,33 @@ function structural({ jsonSchema }: { jsonSchema: JsonObject }): void {
   }
 }
 
-/** The structural OpenAPI v3 schema that the API server takes for `schema`. */
+/** `schema` as a structural OpenAPI v3 schema for the API server. */
 function openApiSchema(schema: z.ZodType): JsonObject {
-  return z.toJSONSchema(schema, {
+  const result = z.toJSONSchema(schema, {
     target: 'openapi-3.0',
     io: 'input',
     override: structural,
   }) as JsonObject;
+  describeLimits(result);
+  return result;
+}
+
+/** Adds defaults and bounds to the descriptions of `schema` and its fields, because `kubectl explain` shows neither. */
+function describeLimits(schema: JsonObject): void {
+  const { description, default: value, type, minimum, maximum, properties = {}, items } = schema;
+  if (typeof description === 'string') {
+    const sentences = [description];
+    if (type === 'integer' && minimum !== undefined && maximum !== undefined) {
+      sentences.push(`From ${minimum} to ${maximum}.`);
+    }
+    const isScalar = ['string', 'number', 'boolean'].includes(typeof value);
+    if (isScalar && !description.includes('Default:')) {
+      sentences.push(`Default: ${value === '' ? 'empty' : value}.`);
+    }
+    schema['description'] = sentences.join(' ');
+  }
+  for (const field of Object.values(properties as Record<string, JsonObject>)) describeLimits(field);
+  if (items !== undefined) describeLimits(items as JsonObject);
 }
 
 /** The CustomResourceDefinition of `resource`, ready for `kubectl apply`. */
@@ -215,8 +241,11 @@ export function customResourceDefinition(resource: CustomResource): JsonObject {
                 apiVersion: { type: 'string' },
                 kind: { type: 'string' },
                 metadata: { type: 'object' },
-                spec: openApiSchema(resource.spec),
-                status: openApiSchema(resource.status),
+                spec: { ...openApiSchema(resource.spec), description: 'Desired state of the object.' },
+                status: {
+                  ...openApiSchema(resource.status),
+                  description: 'Observed state of the object. Only the operator writes it.',
+                },
               },
             },
           },

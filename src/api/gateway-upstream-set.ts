@@ -8,35 +8,37 @@ import { serviceRefPort } from './service-ref.ts';
 
 const OWN_DOMAIN = `${GROUP}/`;
 
-/** Labels or annotations that a template gives; ours say whose an object is. */
+/** Labels or annotations of a template. Keys of this group are reserved for ownership. */
 function foreign<S extends z.ZodType<Record<string, string>>>(schema: S, field: string): S {
   return withRules(schema, [
     {
       rule: `!self.exists(key, key.startsWith('${OWN_DOMAIN}'))`,
-      message: `${field} under ${OWN_DOMAIN} are the operator's own: remove them`,
+      message: `${field} must not have keys that start with ${OWN_DOMAIN}, which are reserved for the operator: remove them`,
       holds: (entries) => !Object.keys(entries).some((key) => key.startsWith(OWN_DOMAIN)),
     },
   ]);
 }
 
 const metadata = z.object({
-  labels: foreign(labelsOf('labels', 64), 'labels').optional().describe('Labels of each GatewayUpstream.'),
+  labels: foreign(labelsOf('labels', 64), 'labels')
+    .optional()
+    .describe('Labels to set on each GatewayUpstream.'),
   annotations: foreign(textMap('annotations', 32, 4096), 'annotations')
     .optional()
-    .describe('Annotations of each GatewayUpstream.'),
+    .describe('Annotations to set on each GatewayUpstream.'),
 });
 
-/** The spec of a GatewayUpstreamSet whose members have the spec of `upstream`. */
+/** The spec of a GatewayUpstreamSet. `upstream` is the spec of its members. */
 export function gatewayUpstreamSetSchema(upstream: ReturnType<typeof gatewayUpstreamSchema>) {
   const { backends: _backends, upstreamId: _upstreamId, ...fields } = upstream.shape;
   return withRules(
     z.object({
       namespaceSelector: namespaceSelector.describe(
-        'Namespaces whose Services are followed, as in `allowedNamespaces` of a GatewayConnection. `{}`: none.',
+        'Namespaces of the Services: the union of `names`, `match` and `selector`, without `notMatch`. `{}` selects no namespace. The GatewayConnection must allow these namespaces too.',
       ),
       serviceSelector: labelSelector('Service', { labels: 64, expressions: 16, values: 64 })
         .optional()
-        .describe('Labels of the Services that are followed. Absent: every Service of these namespaces.'),
+        .describe('Label selector for the Services. Default: every Service in these namespaces.'),
       ports: z
         .array(serviceRefPort)
         .min(1)
@@ -44,36 +46,33 @@ export function gatewayUpstreamSetSchema(upstream: ReturnType<typeof gatewayUpst
         .optional()
         .meta({ 'x-kubernetes-list-type': 'atomic' })
         .describe(
-          'Ports that are followed, by number or by name. Absent: every port of a protocol that `scheme` uses.',
+          'Ports of the Services, by number or by name, for example `[http, 8080]`. Default: every port whose protocol matches `template.spec.scheme`: UDP ports with UDP, otherwise TCP ports.',
         ),
       template: z
         .object({
-          metadata: metadata
-            .optional()
-            .describe('What each GatewayUpstream gets besides its name and namespace.'),
+          metadata: metadata.optional().describe('Labels and annotations of each GatewayUpstream.'),
           spec: z
             .object(fields)
             .prefault({})
             .describe(
-              'What each GatewayUpstream says: all that one can, but for `backends` and `upstreamId`.',
+              'Spec of each GatewayUpstream. It has all fields of a GatewayUpstream except `backends` and `upstreamId`, which the operator sets.',
             ),
         })
         .prefault({})
-        .describe('What the GatewayUpstreams are made from.'),
+        .describe('Template for the GatewayUpstreams.'),
       maxPrunePercent: z
         .int()
         .min(0)
         .max(100)
         .default(20)
         .describe(
-          'Where more than this share of the GatewayUpstreams would be deleted within a minute, though their Services are there, it waits for the annotation `gatewayupstream.dev/accept-prune`. One may always go, unless this is 0. 100: never waits.',
+          'Maximum percentage of the GatewayUpstreams of this set that may be deleted within a minute while their Services still exist. Above it, no deletion happens until the annotation `gatewayupstream.dev/accept-prune` is set. One deletion is always allowed, unless this is 0. 100: no limit.',
         ),
     }),
     [
       {
         rule: 'self.template.spec.connectionRef == oldSelf.template.spec.connectionRef',
-        message:
-          'template.spec.connectionRef is immutable, as it is in each GatewayUpstream: create another set, then delete this one',
+        message: 'template.spec.connectionRef is immutable: create another set, then delete this one',
         fieldPath: '.template.spec.connectionRef',
       },
     ],
@@ -82,20 +81,23 @@ export function gatewayUpstreamSetSchema(upstream: ReturnType<typeof gatewayUpst
 
 export type GatewayUpstreamSetSpec = z.output<ReturnType<typeof gatewayUpstreamSetSchema>>;
 
-/** Why a Service, or one of its ports, has no GatewayUpstream, or one of another name. */
+/** Why a Service or a port has no GatewayUpstream, or one with an unusual name. */
 export const SET_PROBLEMS = {
   ExternalName: 'The Service is of type ExternalName and has no endpoints.',
-  NoPorts: 'The Service has no port.',
-  UnsupportedProtocol: 'The port is for another protocol than `template.spec.scheme` uses. SCTP never works.',
+  NoPorts: 'The Service has no ports.',
+  UnsupportedProtocol:
+    'The protocol of the port does not match `template.spec.scheme`. SCTP is not supported.',
   NameCollision:
-    'Another port of another Service comes to the same name and has it already: this one has a name with a hash.',
-  NameTaken: 'There is a GatewayUpstream of that name that is not of this set. It is left alone.',
-  MemberRefused: 'The API server refuses the GatewayUpstream. The condition Ready has its words.',
+    'A port of another Service already uses the same GatewayUpstream name. The GatewayUpstream of this port has a hash at the end of its name.',
+  NameTaken:
+    'A GatewayUpstream with this name exists and does not belong to this set. The operator does not change it.',
+  MemberRefused:
+    'The API server rejected the GatewayUpstream. The message of the condition `Ready` contains the error.',
 } as const;
 
 export type SetProblemReason = keyof typeof SET_PROBLEMS;
 
-/** As many as `status.problems` holds. */
+/** Maximum length of `status.problems`. */
 export const MAX_SET_PROBLEMS = 10;
 
 export const gatewayUpstreamSetStatus = z
@@ -103,28 +105,38 @@ export const gatewayUpstreamSetStatus = z
     observedGeneration,
     services: count
       .optional()
-      .describe('Services that match. At most one write in 10 s while counts and lists keep changing.'),
-    ports: count.optional().describe('Ports of these Services that should have a GatewayUpstream.'),
-    upstreams: count.optional().describe('GatewayUpstreams of this set.'),
+      .describe(
+        'Number of Services that the set selects. Counts and lists in this status are updated at most every 10 seconds.',
+      ),
+    ports: count.optional().describe('Number of ports of these Services that should have a GatewayUpstream.'),
+    upstreams: count.optional().describe('Number of GatewayUpstreams that belong to this set.'),
     pruning: z
-      .object({ waiting: count.describe('GatewayUpstreams that would be deleted.') })
+      .object({ waiting: count.describe('Number of GatewayUpstreams whose deletion is waiting.') })
       .optional()
-      .describe('Present only while pruning waits for the annotation `gatewayupstream.dev/accept-prune`.'),
+      .describe(
+        'Deletions that are waiting for the annotation `gatewayupstream.dev/accept-prune`. Present only while there are any.',
+      ),
     problems: z
       .array(
         z.object({
-          service: z.string().max(320).describe('Namespace and name of the Service.'),
-          port: z.string().max(63).optional().describe('Name or number of its port.'),
-          reason: z.enum(Object.keys(SET_PROBLEMS) as SetProblemReason[]).describe('What is wrong.'),
+          service: z.string().max(320).describe('Namespace and name of the Service, for example `shop/web`.'),
+          port: z
+            .string()
+            .max(63)
+            .optional()
+            .describe('Name or number of the port. Absent if the problem concerns the whole Service.'),
+          reason: z
+            .enum(Object.keys(SET_PROBLEMS) as SetProblemReason[])
+            .describe('Why the Service or port has no GatewayUpstream with its usual name.'),
         }),
       )
       .max(MAX_SET_PROBLEMS)
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `The first ${MAX_SET_PROBLEMS} Services and ports that have no GatewayUpstream of their plain name.`,
+        `Services and ports without a GatewayUpstream under the usual name \`<service>-<port>\`: the first ${MAX_SET_PROBLEMS}.`,
       ),
-    moreProblems: count.optional().describe('How many are not listed.'),
+    moreProblems: count.optional().describe('Number of further entries that `problems` does not list.'),
     conditions: conditions.optional(),
   })
   .meta({ default: pendingStatus });

@@ -1,53 +1,55 @@
 import { z } from 'zod';
 import { conditions, count, observedGeneration, pendingStatusInNamespace } from './schema.ts';
 
-/** Why an endpoint is not in the gateway, or in it all the same (`Held`). */
+/** Why an endpoint is not in the upstream, or is kept in it by the removal guard (`Held`). */
 export const EXCLUDED_REASONS = {
-  NotReady: 'It is not ready, and does not terminate.',
-  Terminating: 'It terminates, and no longer serves, or another endpoint is ready.',
+  NotReady: 'The endpoint is not ready and not terminating.',
+  Terminating: 'The endpoint is terminating, and it no longer serves or another endpoint is ready.',
   WrongFamily:
-    'It has no address of the IP family that is used: `spec.endpoints.family`, or the first of the `ipFamilies` of its Service.',
-  PortMissing: 'Its slice has no port of that name and protocol, or the port has no number.',
+    'The endpoint has no address of the required IP family: `spec.endpoints.family`, or the first entry of `ipFamilies` of its Service.',
+  PortMissing:
+    'The EndpointSlice of the endpoint has no port with this name and protocol, or the port has no number.',
   NodeUnusable:
-    'With addressing mode Node: the node is not ready, is excluded from external load balancers, has no address of the type and family, or, where only nodes with an endpoint count, is left out by the `nodeSelector`.',
+    'Addressing mode Node only. The cluster node is not ready, is excluded from external load balancers, or has no address of the required type and IP family. If only nodes with an endpoint are used, also: `nodeSelector` does not select the node.',
   AddressNotAllowed:
-    'Its address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `spec.addresses.deny` of the GatewayConnection, whose `spec.addresses.allow` does not name it. With addressing mode LoadBalancer also a name inside the cluster.',
-  Held: 'Nobody wants it any more, and [the removal guard](concepts.md#what-is-held) keeps it in the gateway for a while.',
+    'The address is a loopback, link-local, unspecified, multicast or broadcast address that `spec.addresses.allow` of the GatewayConnection does not contain, or `spec.addresses.deny` contains it. With addressing mode LoadBalancer, also: the address is a name inside the cluster.',
+  Held: 'The endpoint should be removed, but [the removal guard](concepts.md#removal-guard) still keeps it in the gateway.',
 } as const;
 
 export type ExcludedReason = keyof typeof EXCLUDED_REASONS;
 
-/** As many as `status.excluded` holds. */
+/** Maximum length of `status.excluded`. */
 export const MAX_EXCLUDED = 10;
 
-/** What is accepted but not as it was asked for. */
+/** What the operator accepts, but cannot do exactly as specified. */
 export const WARNING_REASONS = {
   WeightsApproximate:
-    'Backends, zones or addresses get only approximately their shares: there are too many endpoints for whole numbers within a sum of 10,000 (1,000 with ConsistentHash).',
+    'The traffic shares of backends, zones or addresses are only approximate. There are too many endpoints to express the shares as integers with a sum of at most 10,000 (1,000 with ConsistentHash).',
   WeightSumTooLarge:
-    'There are more endpoints than that sum allows, and each has a weight of at least 1. Each change costs the gateway more memory and time.',
+    'The sum of the weights exceeds 10,000 (1,000 with ConsistentHash), because there are more endpoints than that and each has a weight of at least 1. Every change costs the gateway more memory and time.',
 } as const;
 
 export type WarningReason = keyof typeof WARNING_REASONS;
 
-/** As many as `status.warnings` holds. */
+/** Maximum length of `status.warnings`. */
 export const MAX_WARNINGS = 8;
 
-/** As many as `status.plan.changes` holds. */
+/** Maximum length of `status.plan.changes`. */
 export const MAX_PLANNED_CHANGES = 20;
 
-/** Why a data plane is said to lag. */
+/** Why a data plane is reported as lagging. */
 export const LAGGING_REASONS = {
-  Unreachable: 'It cannot be asked what it serves. `status.dataPlanes` of the GatewayConnection says why.',
+  Unreachable:
+    'The Control API of the data plane does not respond. `status.dataPlanes` of the GatewayConnection shows the error.',
   OlderContent:
-    'It serves something else than what was written last, for more than 5 s. Look at its log and its connection to etcd.',
+    'The data plane has served a different configuration than the last one written for more than 5 seconds. Check its log and its connection to etcd.',
   Missing:
-    'It has no such upstream, more than 5 s after it was written. Look at its log and its connection to etcd.',
+    'The data plane does not have the upstream more than 5 seconds after it was written. Check its log and its connection to etcd.',
 } as const;
 
 export type LaggingReason = keyof typeof LAGGING_REASONS;
 
-/** As many as `status.dataPlanes.lagging` holds. */
+/** Maximum length of `status.dataPlanes.lagging`. */
 export const MAX_LAGGING = 10;
 
 export const gatewayUpstreamStatus = z
@@ -58,97 +60,104 @@ export const gatewayUpstreamStatus = z
       .string()
       .meta({ format: 'date-time' })
       .optional()
-      .describe("The gateway's own create_time of the upstream."),
+      .describe('Time at which the upstream was created, as the gateway reports it (`create_time`).'),
     endpoints: z
       .object({
-        summary: z.string().describe('`ready` of all that are counted here, for example `3/4`.'),
-        ready: count.describe('Endpoints that get traffic because they are ready.'),
+        summary: z.string().describe('Ready endpoints of all endpoints counted here, for example `3/4`.'),
+        ready: count.describe('Number of endpoints in the upstream that are ready.'),
         draining: count.describe(
-          'Endpoints in the gateway that terminate and still serve: they get the traffic where none is ready, else they have weight 0 (`drain: ZeroWeight`).',
+          'Number of endpoints in the upstream that are terminating and still serving. They receive traffic if no endpoint is ready; otherwise they have weight 0 (`drain: ZeroWeight`).',
         ),
         excluded: count.describe(
-          'Endpoints that are left out: not ready, terminating, of another family, or without the port; with addressing mode Node also nodes that are of no use.',
+          'Number of endpoints that are not in the upstream, for example because they are not ready. With addressing mode Node this includes cluster nodes that cannot be used.',
         ),
         held: count
           .default(0)
-          .describe('Nodes that are not wanted any more and that the removal guard keeps in the gateway.'),
+          .describe(
+            'Number of nodes that should be removed and that the removal guard keeps in the gateway.',
+          ),
       })
       .optional()
-      .describe('The endpoints behind all backends. At most one write in 10 s while it keeps changing.'),
+      .describe('Endpoints of all backends. Updated at most every 10 seconds.'),
     excluded: z
       .array(
         z.object({
           address: z
             .string()
             .max(320)
-            .describe(
-              'Address of the endpoint, with its port where that is known, for example `10.0.0.1:8080`.',
-            ),
+            .describe('Address of the endpoint, with its port if known, for example `10.0.0.1:8080`.'),
           reason: z
             .enum(Object.keys(EXCLUDED_REASONS) as ExcludedReason[])
-            .describe('Why it is left out. Held: it is kept though it is not wanted.'),
+            .describe(
+              'Why the endpoint is not in the upstream. Held: the removal guard keeps it in the gateway.',
+            ),
         }),
       )
       .max(MAX_EXCLUDED)
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `The first ${MAX_EXCLUDED} of \`endpoints.excluded\` and \`endpoints.held\`, by address. At most one write in 10 s while it keeps changing.`,
+        `Excluded endpoints and nodes kept by the removal guard: the first ${MAX_EXCLUDED}, ordered by address. Updated at most every 10 seconds.`,
       ),
     warnings: z
       .array(
         z.object({
           reason: z
             .enum(Object.keys(WARNING_REASONS) as WarningReason[])
-            .describe('One word of a closed set.'),
-          field: z.string().max(256).describe('What it is about, for example `spec.backends`.'),
-          message: z.string().max(1024).describe('What is not as it was asked for, and what to do.'),
+            .describe('Reason for the warning: one CamelCase word of a fixed list.'),
+          field: z
+            .string()
+            .max(256)
+            .describe('Field that the warning is about, for example `spec.backends`.'),
+          message: z.string().max(1024).describe('What differs from the spec or is risky, and what to do.'),
         }),
       )
       .max(MAX_WARNINGS)
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `What is accepted but risky, or not as it was asked for; at most ${MAX_WARNINGS}. Changes no condition. Written at most every 10 s.`,
+        `Settings that the operator accepts although they are risky or cannot be applied exactly, at most ${MAX_WARNINGS}. They do not affect conditions. Updated at most every 10 seconds.`,
       ),
     plan: z
       .object({
-        action: z.enum(['None', 'Create', 'Update']).describe('What would be done to the upstream.'),
+        action: z
+          .enum(['None', 'Create', 'Update'])
+          .describe('What Sync would do with the upstream in the gateway.'),
         changes: z
           .array(z.string().max(512))
           .max(MAX_PLANNED_CHANGES)
           .optional()
           .meta({ 'x-kubernetes-list-type': 'atomic' })
           .describe(
-            `The first ${MAX_PLANNED_CHANGES} changes: \`+\` a node that would be added, \`-\` removed, \`~\` a node or field that would change.`,
+            `The first ${MAX_PLANNED_CHANGES} changes. \`+\` is a node to add, \`-\` a node to remove, \`~\` a node or field to change.`,
           ),
-        more: count.optional().describe('How many changes are not listed.'),
+        more: count.optional().describe('Number of further changes that `changes` does not list.'),
       })
       .optional()
       .describe(
-        'With syncPolicy Observe: what Sync would write. At most one write in 10 s while it keeps changing.',
+        'What `syncPolicy: Sync` would write. Present only with `syncPolicy: Observe`. Updated at most every 10 seconds.',
       ),
     dataPlanes: z
       .object({
-        total: count.describe('Data planes that are asked.'),
-        current: count.describe('Data planes that serve what was written last.'),
+        total: count.describe('Number of data planes.'),
+        current: count.describe('Number of data planes that serve the last configuration that was written.'),
         lagging: z
           .array(
             z.object({
-              dataPlane: z.string().max(512).describe('Address of its Control API.'),
+              dataPlane: z.string().max(512).describe('URL of the Control API of the data plane.'),
               reason: z
                 .enum(Object.keys(LAGGING_REASONS) as LaggingReason[])
-                .describe('Why it is said to lag.'),
+                .describe('Why the data plane is reported as lagging.'),
             }),
           )
           .max(MAX_LAGGING)
           .optional()
           .meta({ 'x-kubernetes-list-type': 'atomic' })
-          .describe(`Data planes that do not, the first ${MAX_LAGGING} by address.`),
+          .describe(`Data planes that do not serve it: the first ${MAX_LAGGING}, ordered by URL.`),
       })
       .optional()
       .describe(
-        'What the data planes serve, where the connection has `controlApi`: each by the view of one of its workers. Changes no condition. At most one write in 10 s while it keeps changing.',
+        'What the data planes serve. Present only if the GatewayConnection sets `controlApi`. The operator queries one worker of each data plane. It does not affect conditions. Updated at most every 10 seconds.',
       ),
     conditions: conditions.optional(),
   })

@@ -1,7 +1,7 @@
-/** An IP address in groups of 16 bits: two for IPv4, eight for IPv6. */
+/** An IP address as 16-bit groups: two for IPv4, eight for IPv6. */
 export type IpAddress = readonly number[];
 
-/** The addresses that begin like `first` for `bits` bits. */
+/** The addresses that share the first `bits` bits with `first`. */
 export interface IpRange {
   readonly first: IpAddress;
   readonly bits: number;
@@ -10,8 +10,8 @@ export interface IpRange {
 const GROUP_BITS = 16;
 
 /**
- * An IP address as RFC 4291 and the dotted form write it; undefined for anything else. Four decimal numbers without
- * leading zeros, since resolvers read `010.0.0.1` as octal.
+ * Parses an IPv4 address in dotted decimal form or an IPv6 address (RFC 4291); undefined for anything else. Leading zeros
+ * are invalid, because resolvers read `010.0.0.1` as octal.
  */
 export function parseIp(text: string): IpAddress | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
@@ -35,7 +35,7 @@ function parseIpv6(text: string): IpAddress | undefined {
   return [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after];
 }
 
-/** The groups of one side of `::`; the last one may be an IPv4 address where `isLast`. */
+/** The groups on one side of `::`. With `isLast`, the last two groups may be written as an IPv4 address. */
 function groupsIn(text: string, isLast: boolean): readonly number[] | undefined {
   if (text === '') return [];
   const parts = text.split(':');
@@ -45,7 +45,7 @@ function groupsIn(text: string, isLast: boolean): readonly number[] | undefined 
   return [...parts.map((part) => Number.parseInt(part, 16)), ...(dotted ?? [])];
 }
 
-/** A range in CIDR notation, for example `10.0.0.0/8`; undefined for anything else. */
+/** Parses a range in CIDR notation, for example `10.0.0.0/8`; undefined for anything else. */
 export function parseIpRange(text: string): IpRange | undefined {
   const [, address = '', length = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
   const first = parseIp(address);
@@ -54,7 +54,7 @@ export function parseIpRange(text: string): IpRange | undefined {
   return { first, bits };
 }
 
-/** Whether `range` has `address`; never where one of them is IPv4 and the other IPv6. */
+/** Whether the range contains `address`. An IPv4 range never contains an IPv6 address, and vice versa. */
 export function isInRange({ first, bits }: IpRange, address: IpAddress): boolean {
   if (first.length !== address.length) return false;
   return first.every((group, index) => {

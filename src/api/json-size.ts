@@ -1,16 +1,16 @@
-/** What free-form JSON may have at most. */
+/** Maximum sizes of free-form JSON. */
 export interface JsonBounds {
-  /** Lists and objects within one another; the value itself is the first level. */
+  /** Nesting of lists and objects. The value itself is the first level. */
   readonly levels: number;
-  /** Lists, objects and everything in them. */
+  /** Number of members of all lists and objects together. */
   readonly values: number;
-  /** Characters as JSON. */
+  /** Characters of the JSON text. */
   readonly length: number;
 }
 
 /**
- * Which of `bounds` `value` exceeds; undefined: none. It stops at the first that does, so that it takes the same time for a
- * value of any size, and it does not recurse, which is what deep values break.
+ * The first of `bounds` that `value` exceeds; undefined if there is none. It stops there, so its time is bounded for a value
+ * of any size. It does not recurse, because a deep value would overflow the stack.
  */
 export function jsonExcess(value: unknown, bounds: JsonBounds): keyof JsonBounds | undefined {
   let values = 0;
@@ -22,9 +22,9 @@ export function jsonExcess(value: unknown, bounds: JsonBounds): keyof JsonBounds
     for (const container of level) {
       const names = Array.isArray(container) ? undefined : Object.keys(container);
       values += names?.length ?? (container as readonly unknown[]).length;
-      // Before any of the members is looked at.
+      // Checked before the members are read.
       if (values > bounds.values) return 'values';
-      // A lower bound of the JSON: most of what is too long is found before it is written out.
+      // A lower bound of the JSON length, which detects most long values before they are serialized.
       for (const name of names ?? []) length += name.length;
       for (const member of Object.values(container) as readonly unknown[]) {
         if (typeof member === 'string') length += member.length;

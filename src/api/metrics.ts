@@ -1,111 +1,111 @@
-/** One metric: what Prometheus is told of it, and what the reference documentation is made from. */
+/** One metric. Prometheus exposes it, and `docs/metrics.md` is generated from it. */
 interface Definition {
   readonly name: `gateway_upstream_operator_${string}`;
   readonly type: 'gauge' | 'counter' | 'histogram';
-  /** What it means, without a unit that the name has already. */
+  /** Starts with what is counted or measured. */
   readonly help: string;
   readonly labels: readonly string[];
 }
 
 /**
- * The closed set of metrics of the program; those of the process come besides. No label names an object, but for
- * connections that exist, which are few.
+ * All metrics of the operator, besides the process metrics of prom-client. The only object names in labels are those of
+ * existing GatewayConnections, so that the number of series stays small.
  */
 export const METRICS = {
   leader: {
     name: 'gateway_upstream_operator_leader',
     type: 'gauge',
-    help: '1 if this replica may write.',
+    help: 'Whether this replica is the leader: 1 for the leader, 0 for a standby replica. Only the leader writes.',
     labels: [],
   },
   readyCheck: {
     name: 'gateway_upstream_operator_ready_check',
     type: 'gauge',
-    help: '1 if this check of /readyz holds.',
+    help: 'Whether this check of /readyz passes: 1 if it passes, 0 if it fails.',
     labels: ['check'],
   },
   permissionMissing: {
     name: 'gateway_upstream_operator_permission_missing',
     type: 'gauge',
-    help: '1 for each permission that the operator lacks, with the role that should grant it.',
+    help: 'Missing permissions of the operator: 1 for each, with the role that should grant it.',
     labels: ['permission', 'role', 'namespace'],
   },
   objects: {
     name: 'gateway_upstream_operator_objects',
     type: 'gauge',
-    help: 'Objects by what their conditions say, as the API server holds them; `connection` is empty where it does not exist. Every replica tells the same.',
+    help: 'Number of objects by condition type, status and reason, as stored in the API server. The label connection is empty if the GatewayConnection does not exist. Every replica reports the same values.',
     labels: ['kind', 'connection', 'type', 'status', 'reason'],
   },
   dataPlanesLagging: {
     name: 'gateway_upstream_operator_data_planes_lagging',
     type: 'gauge',
-    help: 'Data planes that serve something else than what was written, or cannot be asked, by connections with controlApi.',
+    help: 'Number of data planes that do not serve the current configuration or do not answer. Only for GatewayConnections with controlApi.',
     labels: ['connection'],
   },
   watchAge: {
     name: 'gateway_upstream_operator_watch_age_seconds',
     type: 'gauge',
-    help: 'Time since the API server last sent anything for this watch, bookmarks included.',
+    help: 'Seconds since the API server last sent data for this watch. Bookmarks count as data.',
     labels: ['watch'],
   },
   watchLists: {
     name: 'gateway_upstream_operator_watch_lists_total',
     type: 'counter',
-    help: 'Full lists that were begun: at the start, once an hour, and where a watch could not go on.',
+    help: 'Number of full lists started. The operator lists at startup, once an hour, and when it cannot resume a watch.',
     labels: ['watch'],
   },
   watchStarts: {
     name: 'gateway_upstream_operator_watch_starts_total',
     type: 'counter',
-    help: 'Watches that were opened; the API server ends each after some minutes.',
+    help: 'Number of watches opened. The API server closes each watch after 5 to 10 minutes.',
     labels: ['watch'],
   },
   objectFailures: {
     name: 'gateway_upstream_operator_object_failures_total',
     type: 'counter',
-    help: 'Objects of a watch for which a step failed: read, compare, index or notify. Only that object is affected; the log names it.',
+    help: 'Number of failures to process a single object, by step: read, compare, index or notify. Other objects are not affected. The log names the object.',
     labels: ['watch', 'step'],
   },
   queueDepth: {
     name: 'gateway_upstream_operator_queue_depth',
     type: 'gauge',
-    help: 'Keys that wait or run. Queues are `gateway` (one per connection, and one without a connection for upstreams whose connection does not exist), `connections`, `finalizers`, `sets`, `members of` each set, and `status`.',
+    help: 'Number of keys that are waiting or being processed. Queues: gateway (one per GatewayConnection, and one with an empty connection for GatewayUpstreams whose GatewayConnection does not exist), connections, finalizers, sets, members of each set, and status.',
     labels: ['queue', 'connection'],
   },
   queueWait: {
     name: 'gateway_upstream_operator_queue_wait_seconds',
     type: 'histogram',
-    help: 'How long a key waited in its queue before it was looked at.',
+    help: 'Seconds that a key waited in its queue before processing started.',
     labels: ['queue', 'connection'],
   },
   propagation: {
     name: 'gateway_upstream_operator_propagation_seconds',
     type: 'histogram',
-    help: 'From the arrival of a change of endpoints to the answer by which the gateway accepted it, retries and outages included.',
+    help: 'Seconds between the arrival of an endpoint change and its acceptance by the gateway, including retries and outages.',
     labels: ['connection'],
   },
   writes: {
     name: 'gateway_upstream_operator_writes_total',
     type: 'counter',
-    help: 'Writes to a gateway by operation (put, delete) and outcome: accepted, or the reason why not.',
+    help: 'Number of writes to a gateway, by operation (put or delete) and outcome (accepted, or the reason for the failure).',
     labels: ['connection', 'operation', 'outcome'],
   },
   writesSuppressed: {
     name: 'gateway_upstream_operator_writes_suppressed_total',
     type: 'counter',
-    help: 'Looks at an object that found nothing to write.',
+    help: 'Number of reconciliations that needed no write to the gateway.',
     labels: ['connection'],
   },
   errors: {
     name: 'gateway_upstream_operator_errors_total',
     type: 'counter',
-    help: 'Failed requests to a gateway by reason, reads included. InternalError without a connection: a defect, told in the log.',
+    help: 'Number of failed requests to a gateway, by reason, including reads. InternalError with an empty connection is a defect in the operator; the log has the details.',
     labels: ['connection', 'reason'],
   },
   statusWrites: {
     name: 'gateway_upstream_operator_status_writes_total',
     type: 'counter',
-    help: 'Writes of a status by kind and outcome: written or failed.',
+    help: 'Number of status writes to the API server, by kind and outcome (written or failed).',
     labels: ['kind', 'outcome'],
   },
 } as const satisfies Readonly<Record<string, Definition>>;

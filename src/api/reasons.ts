@@ -1,94 +1,104 @@
 /**
- * The closed set of reasons: one word each, used as condition reason, Event reason and metric label. The text says
- * what it means and what to do; the reference documentation is made from it.
+ * All reasons. Each is used as condition reason, Event reason and metric label. The text states what the reason means and
+ * what to do; docs/reasons.md is generated from it.
  */
 export const REASONS = {
   // Accepted
-  Accepted: 'The spec is valid and the connection allows it.',
-  InvalidSpec: 'The spec breaks a rule that the message names. Change the spec.',
+  Accepted: 'The spec is valid and the GatewayConnection allows it. No action is needed.',
+  InvalidSpec: 'The spec violates a rule; the message names the rule. Correct the spec.',
   ConnectionNotFound:
-    'There is no GatewayConnection of that name. Create it, or refer to another one in a new object.',
+    'The GatewayConnection does not exist. Create it, or create a new GatewayUpstream with another `spec.connectionRef`, which is immutable.',
   NamespaceNotAllowed:
-    'The connection does not allow this namespace. The platform team can add it to `spec.allowedNamespaces`.',
+    'The GatewayConnection does not allow this namespace. Ask the platform team to add it to `spec.allowedNamespaces`.',
   IdNotAllowed:
-    'The upstream id does not begin with the prefix of this namespace, or is no id that the gateway takes. Choose another id, or the platform team sets `tenantPolicy.upstreamIds: Any`.',
-  IdTaken: 'Another GatewayUpstream has this upstream id already; the message names it. Choose another id.',
+    'The upstream id does not start with the prefix of this namespace, or the gateway does not support it. Use another id, or ask the platform team to set `tenantPolicy.upstreamIds: Any`.',
+  IdTaken: 'Another GatewayUpstream already uses this upstream id; the message names it. Use another id.',
   StaticAddressesDenied:
-    'The connection does not allow places outside the cluster: `addresses`, Services of type ExternalName, a `dnsSuffix` of its own; or one of them is a name inside the cluster. The platform team can set `tenantPolicy.staticAddresses: Allow`; nothing allows names inside the cluster, or without a dot.',
+    'The GatewayConnection does not allow addresses outside the cluster (`addresses`, Services of type ExternalName, a custom `dnsSuffix`), or one of them is a name inside the cluster. Use `serviceRef`, or ask the platform team to set `tenantPolicy.staticAddresses: Allow`. Names inside the cluster and names without a dot are never allowed.',
   AddressNotAllowed:
-    'An address is a loopback, link-local, unspecified, multicast or broadcast one, or is in `addresses.deny` of the connection. Use another address; the platform team can allow it in `addresses.allow` of the GatewayConnection.',
+    'An address is a loopback, link-local, unspecified, multicast or broadcast address, or it is in `addresses.deny` of the GatewayConnection. Use another address, or ask the platform team to allow it in `addresses.allow` of the GatewayConnection.',
   OverridesDenied:
-    'The connection does not allow `apisix.overrides`. The platform team can set `tenantPolicy.overrides: Allow`.',
+    'The GatewayConnection does not allow `apisix.overrides`. Remove them, or ask the platform team to set `tenantPolicy.overrides: Allow`.',
   ProbePortDenied:
-    "Health probes would go to another port of machines that are not the tenant's: nodes of the cluster, a load balancer, or Pods of another namespace. Remove `healthCheck.active.port`, or the platform team sets `tenantPolicy.probePorts: Any`.",
+    'Health probes would use another port of machines that the tenant does not own: cluster nodes, a load balancer, or Pods in another namespace. Remove `healthCheck.active.port`, or ask the platform team to set `tenantPolicy.probePorts: Any`.',
   UnsupportedField:
-    'The version of the gateway cannot take a field of the spec, or would not heed it; the message names both. The gateway keeps what it has. Change the spec, or upgrade the gateway, which is noticed with its next list.',
+    'The gateway version does not support a field of the spec, or ignores it; the message names both. The current configuration in the gateway is unchanged. Change the spec or upgrade the gateway. The operator detects an upgrade when it next lists the upstreams of the gateway.',
   AdoptionDenied:
-    'The connection does not allow to take over upstreams that others made, or to keep their nodes. The platform team can set `tenantPolicy.adoption: Allow`.',
+    'The GatewayConnection does not allow `adoptionPolicy: IfUnowned` or `manage: Nodes`, which change upstreams that other clients created. Remove the field, or ask the platform team to set `tenantPolicy.adoption: Allow`.',
   // ResolvedRefs
-  ResolvedRefs: 'Every reference leads somewhere.',
-  ServiceNotFound: 'The Service does not exist. Create it or correct the name.',
-  PortNotFound: 'The Service has no such port. The message lists the ports that it has.',
-  UnsupportedProtocol: 'The port exists for another protocol than the scheme uses.',
+  ResolvedRefs: 'All references are resolved. No action is needed.',
+  ServiceNotFound: 'The Service does not exist. Create it or correct the reference.',
+  PortNotFound: 'The Service has no such port; the message lists its ports. Correct the port.',
+  UnsupportedProtocol:
+    'The protocol of the port does not match `spec.scheme`. Use another port or another scheme.',
   NodePortMissing:
-    'With addressing mode Node the Service needs a NodePort: make it of type NodePort or LoadBalancer, or choose another mode.',
+    'Addressing mode Node requires a NodePort, and the Service has none. Change its type to NodePort or LoadBalancer, or use another mode.',
   NoClusterIP:
-    'With addressing mode ClusterIP the Service needs an address of the IP family that is used; a headless one has none. Choose another mode.',
+    'Addressing mode ClusterIP requires a cluster IP of the selected IP family, and the Service has none; headless Services never have one. Use another mode.',
   NoLoadBalancerAddress:
-    'With addressing mode LoadBalancer the status of the Service names no address of the IP family that is used: it is of another type, or nobody gave it one yet.',
+    'Addressing mode LoadBalancer requires a load balancer address of the selected IP family, and the status of the Service has none. Check that the Service has type LoadBalancer and that its load balancer is provisioned, or use another mode.',
   RefNotPermitted:
-    "The reference leads into another namespace, and no ReferenceGrant there permits it; or to a Secret in a namespace that `secretNamespaces` of the operator's configuration does not name.",
+    'The reference is to another namespace and no ReferenceGrant in that namespace permits it, or it is to a Secret in a namespace that `secretNamespaces` in the configuration of the operator does not include. Create the ReferenceGrant, or ask the platform team to add the namespace.',
   SecretNotFound:
-    'A Secret with a key or a certificate does not exist, lacks one of them, or they do not belong together. Of a GatewayUpstream the gateway keeps what it has.',
+    'A Secret with a key or a certificate does not exist, a value is missing in it, or certificate and key do not match. For a GatewayUpstream, the current configuration in the gateway is unchanged. Create or correct the Secret.',
   SourceUnavailable:
-    'What the reference leads to is not known yet, or cannot be read. The gateway keeps what it has.',
+    'The operator cannot read the referenced object, or has not read it yet. The current nodes in the gateway are unchanged. The message names the cause.',
   // Programmed
-  Programmed: 'The gateway holds exactly this, by its own answer.',
+  Programmed: 'The gateway confirmed this configuration. No action is needed.',
   Unauthorized:
-    'The gateway refused the admin key or the address of the operator. Correct the Secret, or `allow_admin` in the gateway.',
+    'The gateway rejected the admin key, or does not accept requests from the address of the operator. Correct the key in the Secret, or add the address to `allow_admin` in the configuration of the gateway.',
   Rejected:
-    'The gateway refused the upstream with the words in the message, or took it and holds something else than was written.',
-  GatewayUnavailable: 'The gateway could not be reached or did not answer usefully. It is tried again.',
-  NotOwned: 'The gateway has an upstream of this id that this object does not own. It is left untouched.',
+    'The gateway rejected the upstream, or accepted it and then reported a different configuration. The message contains the answer of the gateway. Correct the spec, or find out what changes the upstream in the gateway.',
+  GatewayUnavailable:
+    'The gateway cannot be reached or did not give a usable answer. The operator retries. If it persists, follow the remedy in the message.',
+  NotOwned:
+    'The gateway already has an upstream with this id that does not belong to this object. The operator does not change it. Use another id, or take the upstream over with `adoptionPolicy: IfUnowned`.',
   UpstreamNotFound:
-    'With `spec.manage: Nodes`: the gateway has no upstream of this id. Its owner creates it; it is then picked up by itself.',
+    'With `spec.manage: Nodes`: the gateway has no upstream with this id. Create the upstream in the gateway; the operator then writes its nodes.',
   UsesDiscovery:
-    'With `spec.manage: Nodes`: the upstream has no nodes to keep, since the gateway finds them by itself. Its owner replaces `service_name` and `discovery_type` by `nodes`.',
+    'With `spec.manage: Nodes`: the upstream uses service discovery of the gateway and has no nodes to manage. Replace `service_name` and `discovery_type` in the upstream with `nodes`.',
   Observed:
-    '`spec.syncPolicy` is Observe and the gateway differs: nothing is written. `status.plan` says what would be; set Sync to have it done.',
+    '`spec.syncPolicy` is Observe and the gateway differs from the spec. The operator writes nothing; `status.plan` shows the changes. Set `syncPolicy: Sync` to apply them.',
   FinalizerRefused:
-    'The API server, an admission policy or a webhook refuses the finalizer of the operator, with the words in the message. Nothing new is written to the gateway without it. Allow the ServiceAccount of the operator to patch `metadata.finalizers`.',
-  InUse: 'Something refers to it, so it is not deleted yet; the message names what.',
+    'The API server, an admission policy or a webhook rejected the finalizer of the operator; the message contains the error. Without the finalizer the operator writes nothing new to the gateway. Allow the ServiceAccount of the operator to patch `metadata.finalizers`.',
+  InUse:
+    'The object is being deleted and still in use: a route refers to the upstream, or a GatewayUpstream refers to the GatewayConnection. The message names what refers to it. Remove that reference.',
   // Ready
-  Ready: 'Accepted, resolved and programmed.',
-  Pending: 'Not processed yet. The message says what to check, or what it waits for.',
+  Ready: 'All conditions that `Ready` depends on are true. No action is needed.',
+  Pending:
+    'The operator has not processed the object yet. The message names what it waits for, or what to check.',
   OperatorUninstalled:
-    'The operator was uninstalled, so nothing keeps this object up to date. What the gateway has stays as it is. Install the operator again, or delete the object.',
+    'The operator was uninstalled and no longer updates this object. The configuration in the gateway is unchanged. Install the operator again, or delete the object.',
   PermissionMissing:
-    'The operator lacks a right in the cluster, so that what is said here may be out of date. The message names the right and the role that should grant it.',
-  NoReadyEndpoints: 'Programmed, but no endpoint is ready: the gateway has nothing to send traffic to.',
+    'The operator lacks a permission in the cluster, so this status can be out of date. Grant the permission; the message names it and the role that should contain it.',
+  NoReadyEndpoints:
+    'The gateway confirmed the configuration, but no endpoint is ready, so requests fail. Check the Pods if the workload is not scaled to zero on purpose.',
   RemovalHeld:
-    'Most endpoints went away at once and nothing explains it, so they stay in the gateway for a while (`spec.removalGuard`). Look at the Pods; the message says how to let them go now.',
-  NoWeight: 'Every backend has weight 0: the gateway has nothing to send traffic to.',
+    'Many endpoints were lost at once for no visible reason, so the removal guard keeps them in the gateway for a limited time (`spec.removalGuard`). Check the Pods. The message contains the command that removes the endpoints now.',
+  NoWeight: 'Every backend has weight 0, so the gateway sends no traffic. Set the `weight` of a backend.',
   // GatewayConnection
-  Reachable: 'The gateway answers.',
-  Authorized: 'The gateway takes the key.',
+  Reachable: 'The gateway answers. No action is needed.',
+  Authorized: 'The gateway accepts the admin key. No action is needed.',
   ListTooLarge:
-    'The gateway has more upstreams than the operator can list. Upstreams are still written and deleted, one by one. Delete those that nothing uses, or divide them between gateways.',
+    'The gateway has more upstreams than the operator can list. The operator still writes and deletes upstreams one by one. Delete unused upstreams, or distribute the upstreams over several gateways.',
   // Metrics only
-  InternalError: 'A defect of the operator; its log has the details. It is tried again.',
+  InternalError: 'A defect in the operator. The operator retries. Its log contains the details; report them.',
   // GatewayUpstreamSet
   NameTaken:
-    'A GatewayUpstream of the name that a set would give to its own is not of this set. It is left alone. Delete it, or hand it over by the label `gatewayupstream.dev/set`.',
+    'A GatewayUpstream with the name that a set needs exists and does not belong to the set. The operator does not change it. Delete it, or hand it over to the set with the label `gatewayupstream.dev/set`.',
   MemberRefused:
-    'The API server refuses a GatewayUpstream of a set with the words in the message. Correct `spec.template`.',
+    'The API server rejected a GatewayUpstream of a set; the message contains the error. Correct `spec.template`.',
   PruningHeld:
-    'More GatewayUpstreams of a set would be deleted at once than `spec.maxPrunePercent` allows, so they stay. Look at selectors, `spec.ports` and the labels of the Services; the message says how to let them go.',
+    'More GatewayUpstreams of a set would be deleted at once than `spec.maxPrunePercent` allows, so none of them is deleted. Check the selectors, `spec.ports` and the labels of the Services. The message contains the command that allows the deletion.',
   // Events only
-  Repaired: 'Somebody changed or deleted the upstream in the gateway; it was written again.',
-  Adopted: 'An upstream that nobody owned was taken over; the message says what changed with that.',
-  Orphaned: 'The object is gone, and its upstream stays in the gateway.',
-  Deleted: 'An upstream that belonged to a vanished object was deleted from the gateway.',
+  Repaired:
+    'Another client changed or deleted the upstream in the gateway, and the operator wrote it again. Find out which client changed it.',
+  Adopted:
+    'The operator took over an upstream that another client created. The message lists the changed fields.',
+  Orphaned:
+    'The object was deleted, and its upstream stays in the gateway. Delete the upstream in the gateway when it is no longer needed.',
+  Deleted:
+    'The operator deleted an orphaned upstream from the gateway: its GatewayUpstream no longer exists.',
 } as const satisfies Record<string, string>;
 
 export type Reason = keyof typeof REASONS;

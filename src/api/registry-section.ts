@@ -1,25 +1,25 @@
 import type { z } from 'zod';
 
-/** What one kind of service registry adds to the custom resources. */
+/** What one type of service registry adds to the custom resources. */
 export interface RegistrySection {
   /** `spec.type` of a ServiceRegistry, for example `Consul`. */
   readonly type: string;
-  /** Its field in the spec of a ServiceRegistry, and in a backend if it has `backendSchema`. */
+  /** Name of its field in the spec of a ServiceRegistry, and in a backend if `backendSchema` is set. */
   readonly section: string;
-  /** Servers, credentials and scope. */
+  /** Schema of that field in a ServiceRegistry: servers, credentials and scope. */
   readonly registrySchema: z.ZodType;
-  /** What a backend may say to this kind of registry alone. */
+  /** Schema of that field in a backend: settings for this type of registry only. */
   readonly backendSchema?: z.ZodType;
 }
 
-/** The fields of a backend that leads to a registry, sections by their names; undefined for every other backend. */
+/** The fields of a backend that refers to a registry. `options` has the sections of the registry types by name. */
 export interface RegistryBackend {
   readonly registry: string;
   readonly service: string;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** As the schema made it of `backend`, whose type does not know the fields that registries add. */
+/** The registry fields of a parsed backend; undefined for a backend of another kind. */
 export function registryBackendOf(backend: object): RegistryBackend | undefined {
   const { registryRef, service, serviceRef, serviceName, addresses, addressing, weight, ...options } =
     backend as Readonly<Record<string, unknown>> & {

@@ -1,21 +1,21 @@
 import { z } from 'zod';
 
-/** One validation that the API server runs as CEL and the operator runs again on what it reads. */
+/** A validation that the API server runs as CEL and the operator repeats when it reads an object. */
 interface Rule<T> {
-  /** CEL, with `self` bound to the value. */
+  /** CEL. `self` is the value. */
   readonly rule: string;
   readonly message: string;
-  /** CEL that makes a better message than `message` can. */
+  /** CEL that returns a more specific message. */
   readonly messageExpression?: string;
   readonly fieldPath?: string;
   /**
-   * The same rule here. Absent for transition rules (`oldSelf`), which only the API server can check, and for rules that are
-   * younger than objects which the gateway already has: an invalid spec changes nothing there.
+   * The same rule in TypeScript. Absent for transition rules (`oldSelf`), which only the API server can check, and for rules
+   * added later: existing objects that violate them must stay valid, because an invalid spec stops all changes.
    */
   readonly holds?: (value: T) => boolean;
 }
 
-/** `schema` with `rules`, enforced by the API server and by the operator. */
+/** Adds `rules` to `schema`. The API server and the operator both enforce them. */
 export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule<z.output<S>>[]): S {
   let refined = schema;
   const before = schema.meta()?.['x-kubernetes-validations'];
@@ -36,37 +36,37 @@ export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule<z
 }
 
 interface TextRule {
-  /** Read alike by RE2 and JavaScript: no look-around, no `\s`, no `'`, anchored. */
+  /** Must have the same meaning in RE2 and JavaScript: no look-around, no `\s`, no `'`, anchored. */
   readonly pattern: RegExp;
-  /** What to write, for somebody who wrote something else. */
+  /** Shown for an invalid value: what a valid value looks like. */
   readonly message: string;
-  /** CEL that makes a better message than `message` can. */
+  /** CEL that returns a more specific message. */
   readonly messageExpression?: string;
 }
 
-/** CEL for "`value` matches `pattern`": a rule has a message, where a schema's own `pattern` only shows the expression. */
+/** CEL for "`value` matches `pattern`". A CEL rule can have a message; the schema keyword `pattern` only shows the expression. */
 export function celMatches(value: string, pattern: RegExp): string {
   return `${value}.matches(r'${pattern.source.replaceAll('\\/', '/')}')`;
 }
 
-/** Text of up to `maxLength` characters. */
+/** A string of at most `maxLength` characters that matches a pattern. */
 export function text(maxLength: number, { pattern, ...messages }: TextRule) {
   return withRules(z.string().max(maxLength), [
     { ...messages, rule: celMatches('self', pattern), holds: (value) => pattern.test(value) },
   ]);
 }
 
-/** Up to `max` entries of text of up to `maxLength` characters. `what`: the entries, for the message. */
+/** A map of at most `max` strings of at most `maxLength` characters. Messages call the entries `what`. */
 export function textMap(what: string, max: number, maxLength: number) {
   return z
     .record(z.string(), z.string().max(maxLength))
-    .refine((entries) => Object.keys(entries).length <= max, `at most ${max} ${what}`)
+    .refine((entries) => Object.keys(entries).length <= max, `must have at most ${max} ${what}`)
     .meta({ maxProperties: max });
 }
 
-/** The name of a namespace, or of anything else that is a DNS label. */
+/** A DNS label, such as the name of a namespace. */
 export const dnsLabel = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-/** The name of most objects of Kubernetes. */
+/** A DNS subdomain, such as the name of most Kubernetes objects. */
 export const dnsSubdomain = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 
 const durationPattern = /^([0-9]{1,9}(\.[0-9]{1,3})?m?s|[0-9]{1,6}(\.[0-9]{1,3})?[mh])+$/;
@@ -75,8 +75,8 @@ const DURATION_MESSAGE =
   'must be a duration: numbers with a unit (ms, s, m, h), for example 500ms, 30s or 1m30s';
 
 /**
- * Go's spelling of a duration, as Kubernetes uses it: `500ms`, `1m30s`. Only so many digits that CEL, which counts
- * nanoseconds in 64 bits, cannot overflow.
+ * A duration in Go notation, as in Kubernetes: `500ms`, `1m30s`. The number of digits is limited, because CEL counts
+ * nanoseconds in 64 bits.
  */
 export const durationString = z
   .string(DURATION_MESSAGE)
@@ -85,7 +85,7 @@ export const durationString = z
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 
-/** Milliseconds of a `durationString`, exact to a thousandth. */
+/** Converts a `durationString` to milliseconds, with three decimal places. */
 export function durationMs(text: string): number {
   let total = 0;
   for (const [, amount, unit] of text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/g)) {
@@ -94,12 +94,12 @@ export function durationMs(text: string): number {
   return Math.round(total * 1000) / 1000;
 }
 
-/** The `durationString` of milliseconds that are exact to a thousandth. */
+/** Converts milliseconds with up to three decimal places to a `durationString`. */
 export function durationText(ms: number): string {
   return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
 }
 
-/** A `durationString` between two others, both included. */
+/** A `durationString` from `least` to `most`, both included. */
 export function durationBetween(least: string, most: string) {
   return withRules(z.string().max(MAX_DURATION_LENGTH), [
     {
@@ -113,25 +113,30 @@ export function durationBetween(least: string, most: string) {
   ]);
 }
 
-/** How long the deletion of an object waits for its gateway where the spec says nothing else, or cannot be read. */
+/** The default of `deletionTimeout`, also used if the spec is not valid. */
 export const DELETION_TIMEOUT = '10m';
 
 export const count = z.int().min(0);
 
-/** Of a status. */
-export const observedGeneration = count.optional().describe('The generation that this status was made for.');
+/** `status.observedGeneration`. */
+export const observedGeneration = count
+  .optional()
+  .describe('The `metadata.generation` that this status is based on.');
 
 export const condition = z.object({
-  type: z.string().min(1).max(316).describe('CamelCase type of the condition.'),
-  status: z.enum(['True', 'False', 'Unknown']).describe('Whether it is so.'),
-  observedGeneration: count.optional().describe('The generation that this condition was made for.'),
-  lastTransitionTime: z.string().meta({ format: 'date-time' }).describe('When `status` changed last.'),
+  type: z.string().min(1).max(316).describe('Type of the condition, in CamelCase.'),
+  status: z.enum(['True', 'False', 'Unknown']).describe('Status of the condition.'),
+  observedGeneration: count.optional().describe('The `metadata.generation` that this condition is based on.'),
+  lastTransitionTime: z
+    .string()
+    .meta({ format: 'date-time' })
+    .describe('Time at which `status` last changed.'),
   reason: z
     .string()
     .min(1)
     .max(1024)
     .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/)
-    .describe('One word of a closed set.'),
+    .describe('Reason for the status: one CamelCase word of a fixed list.'),
   message: z.string().max(32768).describe('What is wrong, where, and what to do.'),
 });
 
@@ -141,14 +146,15 @@ export const conditions = z
   .array(condition)
   .max(16)
   .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
-  .describe('What the operator found, by type.');
+  .describe('Current state of the object, one entry per condition type.');
 
-/** The time of the condition that the CRD gives every new object: nothing happened then. */
+/** `lastTransitionTime` of the condition that the CRD sets on every new object. */
 export const NEVER = '1970-01-01T00:00:00Z';
 
 /**
- * What `status` is until an operator processes the object: kstatus and Argo CD call an object without conditions healthy.
- * Nobody else can explain why none does: an operator that does not lead or does not follow the namespace may not write here.
+ * The default of `status`. Without it, kstatus and Argo CD would report a new object as healthy. The message must explain
+ * why no operator processes the object, because a standby replica, or an operator that does not watch the namespace, does
+ * not write to it.
  */
 function pending(message: string) {
   return {
@@ -156,12 +162,12 @@ function pending(message: string) {
   } as const;
 }
 
-const NOT_PROCESSED = 'No operator has processed this object yet. If this stays,';
+const NOT_PROCESSED = 'The operator has not processed this object yet. If this persists,';
 
 export const pendingStatus = pending(
-  `${NOT_PROCESSED} check that the operator runs and that one of its replicas holds the Lease`,
+  `${NOT_PROCESSED} check that the operator is running and that one of its replicas holds the Lease`,
 );
 
 export const pendingStatusInNamespace = pending(
-  `${NOT_PROCESSED} the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace`,
+  `${NOT_PROCESSED} ask the platform team to check that the operator is running, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace`,
 );

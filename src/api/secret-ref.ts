@@ -4,11 +4,11 @@ import { dnsSubdomain, text } from './schema.ts';
 export const secretName = text(253, {
   pattern: dnsSubdomain,
   message:
-    'name is the name of a Secret alone, without its namespace: lower case letters, digits, "-" and ".", for example apisix-admin',
+    'name must be the name of a Secret, without its namespace: lowercase letters, digits, "-" and ".", for example apisix-admin',
 });
-/** Name of an entry of such a Secret. */
+/** Key in the data of such a Secret. */
 export const secretKey = text(253, {
   pattern: /^[-._a-zA-Z0-9]+$/,
   message:
-    'key is the name of an entry of the Secret: letters, digits, "-", "_" and ".", for example admin-key',
+    'key must be a key in the data of the Secret: letters, digits, "-", "_" and ".", for example admin-key',
 });

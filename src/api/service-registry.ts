@@ -6,10 +6,12 @@ import { conditions, observedGeneration, withRules } from './schema.ts';
 const sharedFields = {
   allowedNamespaces: namespaceSelector
     .optional()
-    .describe('Namespaces whose GatewayUpstreams may use this registry. Absent: none.'),
+    .describe(
+      'Namespaces whose GatewayUpstreams may use this registry: the union of `names`, `match` and `selector`, without `notMatch`. If absent, no namespace may use it.',
+    ),
 };
 
-/** The spec of a ServiceRegistry of one of `types`, of which there is at least one. */
+/** The spec of a ServiceRegistry of one of `types`. */
 export function serviceRegistrySchema(types: readonly [RegistrySection, ...RegistrySection[]]) {
   const sections = Object.fromEntries(
     types.map(({ section, registrySchema }) => [section, registrySchema.optional()]),
@@ -20,7 +22,7 @@ export function serviceRegistrySchema(types: readonly [RegistrySection, ...Regis
     z.object({
       type: z
         .enum(types.map(({ type }) => type) as [string, ...string[]])
-        .describe('Kind of the registry. Immutable.'),
+        .describe('Type of the registry. The field with the matching name is required. Immutable.'),
       ...sections,
       ...sharedFields,
     }),
@@ -32,14 +34,14 @@ export function serviceRegistrySchema(types: readonly [RegistrySection, ...Regis
       },
       ...types.map(({ type, section }) => ({
         rule: `has(self.${section}) == (self.type == '${type}')`,
-        message: `the section ${section} belongs to type ${type}: set it for this type, and for no other`,
+        message: `${section} is required with type ${type} and not allowed with any other type`,
         holds: (value: { readonly type: string }) => has(value, section) === (value.type === type),
       })),
     ],
   );
 }
 
-/** Without the sections of the types. */
+/** Without the sections of the registry types. */
 export type ServiceRegistrySpec = z.output<ReturnType<typeof serviceRegistrySchema>>;
 
 export const serviceRegistryStatus = z.object({

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { GROUP } from './group.ts';
 import { celMatches, dnsSubdomain, durationBetween, text, textMap, withRules } from './schema.ts';
 
-/** How the gateway treats the traffic of an upstream: everything of a spec but where the traffic goes. */
+/** The fields of a spec that describe how the gateway handles traffic. */
 
 const hashVariable =
   /^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)$/;
@@ -14,23 +14,27 @@ const loadBalancing = withRules(
       .enum(['RoundRobin', 'ConsistentHash', 'EWMA', 'LeastConn'])
       .default('RoundRobin')
       .describe(
-        'RoundRobin: by weight. ConsistentHash: the same value, the same node. EWMA: the node that answers fastest. LeastConn: the node with the fewest connections.',
+        'Algorithm. RoundRobin: by weight. ConsistentHash: requests with the same value of `key` go to the same node. EWMA: the node with the lowest latency. LeastConn: the node with the fewest active connections.',
       ),
     hashOn: z
       .enum(['Vars', 'Header', 'Cookie', 'Consumer', 'VarsCombinations'])
       .optional()
-      .describe('What ConsistentHash hashes. Default: Vars.'),
+      .describe(
+        'With ConsistentHash: what to hash. Vars: a variable. Header: a request header. Cookie: a cookie. Consumer: the name of the consumer. VarsCombinations: a combination of variables. Default: Vars.',
+      ),
     key: text(256, {
       pattern: /^[!-~]+$/,
-      message: 'key is not empty and has neither spaces nor letters outside ASCII, for example remote_addr',
+      message: 'key must be printable ASCII characters without spaces, for example remote_addr',
     })
       .optional()
-      .describe('The variable, header or cookie whose value is hashed, for example `remote_addr`.'),
+      .describe(
+        'With ConsistentHash: the name of the variable, header or cookie to hash, for example `remote_addr`, `x-user-id`, or `$request_uri$remote_addr` with VarsCombinations. Required unless `hashOn` is Consumer.',
+      ),
   }),
   [
     {
       rule: "self.type == 'ConsistentHash' || (!has(self.hashOn) && !has(self.key))",
-      message: 'hashOn and key belong to type ConsistentHash only',
+      message: 'hashOn and key are allowed only with type ConsistentHash',
       holds: (value) =>
         value.type === 'ConsistentHash' || (value.hashOn === undefined && value.key === undefined),
     },
@@ -43,13 +47,14 @@ const loadBalancing = withRules(
     {
       rule: "!has(self.key) || (has(self.hashOn) && self.hashOn != 'Vars') || self.key.matches('^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-Z_-]+)$')",
       message:
-        'with hashOn Vars the key is one of uri, server_name, server_addr, request_uri, remote_port, remote_addr, query_string, host, hostname, mqtt_client_id or arg_<name>',
+        'with hashOn Vars, key must be one of uri, server_name, server_addr, request_uri, remote_port, remote_addr, query_string, host, hostname, mqtt_client_id or arg_<name>',
       holds: (value) =>
         value.key === undefined || (value.hashOn ?? 'Vars') !== 'Vars' || hashVariable.test(value.key),
     },
     {
       rule: "!has(self.key) || !has(self.hashOn) || !(self.hashOn in ['Header', 'Cookie']) || self.key.matches('^[a-zA-Z0-9_-]+$')",
-      message: 'with hashOn Header or Cookie the key is its name: letters, digits, - and _',
+      message:
+        'with hashOn Header or Cookie, key must be the name of the header or cookie: letters, digits, - and _',
       holds: (value) =>
         value.key === undefined ||
         (value.hashOn !== 'Header' && value.hashOn !== 'Cookie') ||
@@ -62,13 +67,15 @@ const timeout = durationBetween('1ms', '24h');
 
 const timeouts = z
   .object({
-    connect: timeout.default('60s').describe('To open the connection.'),
-    send: timeout.default('60s').describe('Between two writes of the request.'),
-    read: timeout.default('60s').describe('Between two reads of the answer.'),
+    connect: timeout.default('60s').describe('Timeout for opening a connection to a node.'),
+    send: timeout.default('60s').describe('Timeout between two successive write operations of the request.'),
+    read: timeout.default('60s').describe('Timeout between two successive read operations of the response.'),
   })
-  .describe('What each attempt may take. A part that is not given is 60s.');
+  .describe(
+    'Timeouts for each attempt to reach a node, for example `500ms` or `1m30s`. Default for each: 60s.',
+  );
 
-/** What APISIX takes as a host, in a header or of a probe. */
+/** Hosts that APISIX accepts in a header or for a probe. */
 const hostOfHeader = /^[0-9a-zA-Z._:[\]-]+$/;
 
 const hostHeader = withRules(
@@ -76,30 +83,47 @@ const hostHeader = withRules(
     type: z
       .enum(['Pass', 'Node', 'Rewrite'])
       .default('Pass')
-      .describe("Pass: the client's own. Node: the host of the node. Rewrite: `value`."),
+      .describe(
+        'Which Host header the nodes receive. Pass: the one of the client. Node: the host of the node. Rewrite: `value`.',
+      ),
     value: text(253, {
       pattern: hostOfHeader,
-      message: 'value is a host name, with or without a port, for example shop.example.com',
+      message: 'value must be a host name, with or without a port, for example shop.example.com',
     })
       .optional()
-      .describe('What the Host header becomes with Rewrite.'),
+      .describe(
+        'The Host header to send, for example `shop.example.com`. Required with Rewrite and not allowed otherwise.',
+      ),
   }),
   [
     {
       rule: "(self.type == 'Rewrite') == has(self.value)",
-      message: 'type Rewrite needs a value, for example shop.example.com, and the other types take none',
+      message:
+        'type Rewrite needs a value, for example shop.example.com; the other types must not have a value',
       holds: ({ type, value }) => (type === 'Rewrite') === (value !== undefined),
     },
   ],
 );
 
 const keepalive = z.object({
-  size: z.int().min(1).max(100_000).default(320).describe('Idle connections that each worker keeps.'),
-  idleTimeout: durationBetween('0s', '24h').default('60s').describe('How long an idle connection is kept.'),
-  requests: z.int().min(1).max(1_000_000_000).default(1000).describe('Requests that one connection serves.'),
+  size: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(320)
+    .describe('Maximum number of idle connections that each worker of the gateway keeps open.'),
+  idleTimeout: durationBetween('0s', '24h')
+    .default('60s')
+    .describe('How long an idle connection is kept open.'),
+  requests: z
+    .int()
+    .min(1)
+    .max(1_000_000_000)
+    .default(1000)
+    .describe('Maximum number of requests per connection.'),
 });
 
-/** Without fractions and milliseconds: APISIX counts intervals in whole seconds. */
+/** APISIX counts intervals in whole seconds. */
 const wholeSecondsPattern = /^([0-9]{1,5}[smh])+$/;
 const wholeSeconds = withRules(durationBetween('1s', '24h'), [
   {
@@ -109,16 +133,16 @@ const wholeSeconds = withRules(durationBetween('1s', '24h'), [
   },
 ]);
 
-/** Statuses that `what` counts; each once. */
+/** HTTP status codes that count as `what`. */
 const statuses = (values: readonly number[], what: string) =>
   z
     .array(z.int().min(200).max(599))
     .min(1)
     .max(64)
-    .refine((list) => new Set(list).size === list.length, 'each status once')
+    .refine((list) => new Set(list).size === list.length, 'must not list a status twice')
     .meta({ 'x-kubernetes-list-type': 'set' })
     .default([...values])
-    .describe(`HTTP statuses that count as ${what}.`);
+    .describe(`HTTP status codes that count as ${what}. Default: ${values.join(', ')}.`);
 
 const HEALTHY = [200, 302];
 const UNHEALTHY = [429, 404, 500, 501, 502, 503, 504, 505];
@@ -130,74 +154,85 @@ const SEEN_UNHEALTHY = [429, 500, 503];
 const probeType = z
   .enum(['HTTP', 'HTTPS', 'TCP'])
   .default('HTTP')
-  .describe('How it is asked. TCP: a connection is enough.');
-const inARow = (least: number, value: number, what: string) =>
+  .describe(
+    'Protocol of the check. HTTP and HTTPS check the status code. TCP checks only that a connection can be opened.',
+  );
+const consecutive = (least: number, value: number, what: string) =>
   z
     .int()
     .min(least)
     .max(254)
     .default(value)
-    .describe(`${what}.${least === 0 ? ' 0: never.' : ''}`);
+    .describe(`Number of consecutive ${what}.${least === 0 ? ' 0: never.' : ''}`);
 
 const activeCheck = z.object({
   type: probeType,
-  timeout: durationBetween('1ms', '1h').default('1s').describe('For one probe.'),
-  concurrency: z.int().min(1).max(1000).default(10).describe('Nodes that are probed at once.'),
+  timeout: durationBetween('1ms', '1h').default('1s').describe('Timeout for one probe.'),
+  concurrency: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(10)
+    .describe('Number of nodes that the gateway probes at the same time.'),
   method: z
     .enum(['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS', 'CONNECT', 'TRACE', 'PURGE'])
     .default('GET')
-    .describe('Method of the probes.'),
+    .describe('HTTP method of the probes.'),
   path: text(1024, {
     pattern: /^[/][!-~]*$/,
-    message: 'path begins with "/" and has no spaces, for example /healthz',
+    message: 'path must start with "/" and must not contain spaces, for example /healthz',
   })
     .default('/')
-    .describe('Path that is asked for.'),
+    .describe('Path of the probes, for example `/healthz`.'),
   host: text(253, {
     pattern: hostOfHeader,
-    message: 'host is a host name, with or without a port, for example shop.example.com',
+    message: 'host must be a host name, with or without a port, for example shop.example.com',
   })
     .optional()
-    .describe("Host header of the probes. Default: the node's own."),
+    .describe('Host header of the probes, for example `shop.example.com`. Default: the host of the node.'),
   port: z
     .int()
     .min(1)
     .max(65535)
     .optional()
     .describe(
-      "Port that is probed. Default: the node's own. With addressing mode Node or LoadBalancer, or a Service of another namespace, the connection must allow another one (`tenantPolicy.probePorts`).",
+      'Port to probe. Default: the port of the node. With addressing mode Node or LoadBalancer, and for Services in other namespaces, the GatewayConnection must allow it (`tenantPolicy.probePorts`).',
     ),
   headers: z
     .array(
       text(1024, {
         pattern: /^[!#$%&*+.^_`|~0-9a-zA-Z-]+: ?[ -~]*$/,
-        message: 'a header is written as "Name: value", for example "User-Agent: apisix"',
+        message: 'a header must have the form "Name: value", for example "User-Agent: apisix"',
       }),
     )
     .min(1)
     .max(16)
     .optional()
-    .describe('Headers of the probes, each as `Name: value`.'),
-  body: z.string().max(4096).default('').describe('Body of the probes.'),
+    .describe('Request headers of the probes, 1 to 16, each in the form `Name: value`.'),
+  body: z.string().max(4096).default('').describe('Request body of the probes.'),
   verifyCertificate: z
     .boolean()
     .default(true)
-    .describe('With HTTPS: whether the certificate must be trusted.'),
+    .describe('With HTTPS: whether the gateway verifies the certificates of the nodes.'),
   healthy: z
     .object({
-      interval: wholeSeconds.default('1s').describe('Between two probes of a healthy node.'),
+      interval: wholeSeconds
+        .default('1s')
+        .describe('Time between two probes of a healthy node, in whole seconds.'),
       statuses: statuses(HEALTHY, 'a success'),
-      successes: inARow(1, 2, 'Successes after which an unhealthy node is healthy'),
+      successes: consecutive(1, 2, 'successes after which an unhealthy node becomes healthy'),
     })
     .default({ interval: '1s', statuses: HEALTHY, successes: 2 })
     .describe('What makes a node healthy.'),
   unhealthy: z
     .object({
-      interval: wholeSeconds.default('1s').describe('Between two probes of an unhealthy node.'),
+      interval: wholeSeconds
+        .default('1s')
+        .describe('Time between two probes of an unhealthy node, in whole seconds.'),
       statuses: statuses(UNHEALTHY, 'a failure'),
-      httpFailures: inARow(1, 5, 'Failures after which a healthy node is unhealthy'),
-      tcpFailures: inARow(1, 2, 'Failed connections after which a healthy node is unhealthy'),
-      timeouts: inARow(1, 3, 'Timeouts after which a healthy node is unhealthy'),
+      httpFailures: consecutive(1, 5, 'failures after which a healthy node becomes unhealthy'),
+      tcpFailures: consecutive(1, 2, 'failed connections after which a healthy node becomes unhealthy'),
+      timeouts: consecutive(1, 3, 'timeouts after which a healthy node becomes unhealthy'),
     })
     .default({ interval: '1s', statuses: UNHEALTHY, httpFailures: 5, tcpFailures: 2, timeouts: 3 })
     .describe('What makes a node unhealthy.'),
@@ -208,26 +243,28 @@ const passiveCheck = z.object({
   healthy: z
     .object({
       statuses: statuses(SEEN_HEALTHY, 'a success'),
-      successes: inARow(0, 5, 'Successes after which an unhealthy node is healthy'),
+      successes: consecutive(0, 5, 'successes after which an unhealthy node becomes healthy'),
     })
     .default({ statuses: SEEN_HEALTHY, successes: 5 })
     .describe('What makes a node healthy.'),
   unhealthy: z
     .object({
       statuses: statuses(SEEN_UNHEALTHY, 'a failure'),
-      httpFailures: inARow(0, 5, 'Failures after which a healthy node is unhealthy'),
-      tcpFailures: inARow(0, 2, 'Failed connections after which a healthy node is unhealthy'),
-      timeouts: inARow(0, 7, 'Timeouts after which a healthy node is unhealthy'),
+      httpFailures: consecutive(0, 5, 'failures after which a healthy node becomes unhealthy'),
+      tcpFailures: consecutive(0, 2, 'failed connections after which a healthy node becomes unhealthy'),
+      timeouts: consecutive(0, 7, 'timeouts after which a healthy node becomes unhealthy'),
     })
     .default({ statuses: SEEN_UNHEALTHY, httpFailures: 5, tcpFailures: 2, timeouts: 7 })
     .describe('What makes a node unhealthy.'),
 });
 
 const healthCheck = z.object({
-  active: activeCheck.describe('The gateway probes every node.'),
+  active: activeCheck.describe('Active checks: the gateway sends probes to every node.'),
   passive: passiveCheck
     .optional()
-    .describe('The gateway also watches the traffic. It needs active, which alone brings a node back.'),
+    .describe(
+      'Passive checks: the gateway also evaluates the responses to real traffic. They require `active`, because only probes make a node healthy again.',
+    ),
 });
 
 const tls = z.object({
@@ -236,14 +273,14 @@ const tls = z.object({
       name: text(253, {
         pattern: dnsSubdomain,
         message:
-          'name is the name of a Secret in the namespace of this object: lower case letters, digits, "-" and "."',
+          'name must be the name of a Secret in the namespace of this object: lowercase letters, digits, "-" and "."',
       }).describe('Name of the Secret.'),
     })
     .optional()
     .describe(
-      'Secret of type kubernetes.io/tls with the certificate that the gateway shows to the nodes. Watched: renewal needs no restart.',
+      'Secret of type `kubernetes.io/tls`, in the namespace of this object, with the client certificate that the gateway presents to the nodes. `secretNamespaces` in the configuration of the operator must include the namespace. The operator writes a renewed certificate without a restart.',
     ),
-  verify: z.boolean().default(false).describe("Whether the nodes' certificates must be trusted."),
+  verify: z.boolean().default(false).describe('Whether the gateway verifies the certificates of the nodes.'),
 });
 
 const LABEL_DOMAIN = `${GROUP}/`;
@@ -253,7 +290,7 @@ const labelValue = /^[!-~]{1,256}$/;
 const labels = withRules(textMap('labels', 32, 256), [
   {
     rule: `self.all(key, ${celMatches('key', labelKey)} && ${celMatches('self[key]', labelValue)} && !key.startsWith('${LABEL_DOMAIN}'))`,
-    message: `labels have keys of 1 to 128 and values of 1 to 256 characters without spaces, and no key begins with ${LABEL_DOMAIN}, for example team: payments`,
+    message: `labels must have keys of 1 to 128 and values of 1 to 256 characters without spaces, and no key may start with ${LABEL_DOMAIN}, for example team: payments`,
     holds: (value) =>
       Object.entries(value).every(
         ([key, content]) => labelKey.test(key) && labelValue.test(content) && !key.startsWith(LABEL_DOMAIN),
@@ -263,12 +300,16 @@ const labels = withRules(textMap('labels', 32, 256), [
 
 /** Fields of the spec of a GatewayUpstream. */
 export const trafficFields = {
-  loadBalancing: loadBalancing.optional().describe('How the gateway chooses a node. Default: RoundRobin.'),
+  loadBalancing: loadBalancing
+    .optional()
+    .describe('How the gateway selects a node for a request. Default: RoundRobin.'),
   scheme: z
     .enum(['HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'])
     .optional()
-    .describe('What the nodes speak. Default: HTTP.'),
-  hostHeader: hostHeader.optional().describe('The Host header that the nodes get. Default: Pass.'),
+    .describe(
+      'Protocol between the gateway and the nodes. Default: the `appProtocol` of the Service port, or HTTP if the port has none.',
+    ),
+  hostHeader: hostHeader.optional().describe('The Host header that the nodes receive. Default: Pass.'),
   timeouts: timeouts.optional(),
   retries: z
     .int()
@@ -276,18 +317,30 @@ export const trafficFields = {
     .max(1000)
     .optional()
     .describe(
-      "How many other nodes are tried after a failure. Default: the gateway's, one less than there are nodes.",
+      'How often the gateway retries a failed request on another node. Default: the default of the gateway, which is the number of nodes minus one.',
     ),
   retryTimeout: durationBetween('0s', '24h')
     .optional()
-    .describe('After this long no other node is tried. 0s: no limit, which is the default.'),
+    .describe(
+      'Time after which the gateway stops retrying a request, for example `5s`. 0s: no limit. Default: no limit.',
+    ),
   keepalive: keepalive
     .optional()
-    .describe("Connections to the nodes that are kept open. Default: the gateway's pool for all upstreams."),
+    .describe(
+      'Pool of idle connections to the nodes of this upstream. Default: the pool that the gateway shares among all upstreams.',
+    ),
   healthCheck: healthCheck
     .optional()
-    .describe('Whether the gateway finds out by itself which nodes are well. Default: it does not.'),
-  tls: tls.optional().describe('With scheme HTTPS, GRPCS or TLS: how TLS is spoken with the nodes.'),
-  labels: labels.optional().describe("Labels of the gateway's object, besides the operator's own."),
-  description: z.string().max(256).optional().describe("Description of the gateway's object."),
+    .describe('Health checks that the gateway runs against the nodes. Default: none.'),
+  tls: tls
+    .optional()
+    .describe('TLS settings for connections to the nodes. They apply to the schemes HTTPS, GRPCS and TLS.'),
+  labels: labels
+    .optional()
+    .describe('Labels of the upstream in the gateway, at most 32. The operator adds its ownership labels.'),
+  description: z
+    .string()
+    .max(256)
+    .optional()
+    .describe('Description of the upstream in the gateway, at most 256 characters.'),
 };

@@ -1,7 +1,7 @@
 import type { Catalog } from '../catalog.ts';
 import { ConfigError } from '../config/config.ts';
 import { createLog } from '../runtime/log.ts';
-import { readCommand, USAGE } from './args.ts';
+import { readCommand } from './args.ts';
 import { runCheck } from './check/command.ts';
 import { install } from './install/install.ts';
 import { runPlan } from './plan/command.ts';
@@ -11,9 +11,9 @@ import { uninstall } from './uninstall/uninstall.ts';
 import { VERSION } from './version.ts';
 import { withCluster } from './with-cluster.ts';
 
-/** Does what the command line says, and sets the exit code. */
+/** Runs the command of the command line and sets the exit code. */
 export async function runProgram(catalog: Catalog): Promise<void> {
-  // `print | head`: a reader that has seen enough closes the pipe, which is no failure.
+  // `print | head` closes the pipe early, which is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
     process.exit(0);
@@ -22,8 +22,8 @@ export async function runProgram(catalog: Catalog): Promise<void> {
     process.exitCode = await main(catalog);
   } catch (error) {
     if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
-    else createLog('error').error({ err: error }, 'the operator could not go on');
-    // To `plan`, 2 says that there are changes.
+    else createLog('error').error({ err: error }, 'the program failed');
+    // `plan` uses exit code 2 for changes.
     process.exitCode = error instanceof ConfigError && process.argv[2] !== 'plan' ? 2 : 1;
   }
 }
@@ -32,7 +32,7 @@ async function main(catalog: Catalog): Promise<number> {
   const command = readCommand(process.argv.slice(2), process.env);
   switch (command.kind) {
     case 'help':
-      process.stdout.write(USAGE);
+      process.stdout.write(command.text);
       return 0;
     case 'version':
       process.stdout.write(`${VERSION}\n`);

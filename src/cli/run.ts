@@ -3,10 +3,10 @@ import type { Config } from '../config/config.ts';
 import { runOperator } from '../operator.ts';
 import { createLog } from '../runtime/log.ts';
 
-/** After this long a second look is not worth waiting for: Kubernetes kills after 30 s. */
+/** Exit before the kubelet kills the container, which it does after 30 s by default. */
 const SHUTDOWN_MS = 20_000;
-/** What is still open this long after the operator has ended is not waited for. */
-const LEFT_OPEN_MS = 2000;
+/** How long to wait for open handles after the operator has stopped. */
+const EXIT_DELAY_MS = 2000;
 
 /** Runs the operator until SIGTERM or SIGINT. */
 export async function run(catalog: Catalog, config: Config): Promise<void> {
@@ -23,10 +23,10 @@ export async function run(catalog: Catalog, config: Config): Promise<void> {
     await runOperator(catalog, config, log, stop.signal);
     log.info({}, 'stopped');
   } finally {
-    // Whoever lost its lease must make room for another process, whatever holds it back.
+    // A replica that lost the Lease must exit even if a handle is still open, so that it is started again.
     setTimeout(() => {
-      log.warn({ open: process.getActiveResourcesInfo() }, 'ending with something open');
+      log.warn({ open: process.getActiveResourcesInfo() }, 'exiting with open handles');
       process.exit();
-    }, LEFT_OPEN_MS).unref();
+    }, EXIT_DELAY_MS).unref();
   }
 }

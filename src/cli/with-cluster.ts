@@ -7,7 +7,7 @@ import type { InstallDeps } from './install/install.ts';
 import { InstallError } from './install/install-error.ts';
 import { PlanError } from './plan/plan-error.ts';
 
-/** Does `work` with the cluster of a kubeconfig, until SIGTERM or SIGINT. An expected error is one line. */
+/** Runs `work` with the cluster of a kubeconfig, until SIGTERM or SIGINT. Prints an expected error as one line. */
 export async function withCluster(
   kubeconfig: string | undefined,
   work: (cluster: Omit<InstallDeps, 'catalog'>, signal: AbortSignal) => Promise<number>,
@@ -24,12 +24,12 @@ export async function withCluster(
   });
 }
 
-/** Does `work` until SIGTERM or SIGINT. An expected error is printed, and is exit code 1. */
+/** Runs `work` until SIGTERM or SIGINT. Resolves to the exit code. Prints an expected error. */
 export async function untilStopped(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () =>
-      stop.abort(new InstallError(`stopped by ${name}: run the command again to go on`)),
+      stop.abort(new InstallError(`stopped by ${name}: run the command again to continue`)),
     );
   }
   try {
@@ -43,8 +43,9 @@ export async function untilStopped(work: (signal: AbortSignal) => Promise<number
 }
 
 function remedyOf(error: KubeApiError): string {
-  if (error.status === 401) return ': the credentials in the kubeconfig are wrong or expired';
+  if (error.status === 401)
+    return ': the credentials in the kubeconfig are wrong or expired; renew them and run the command again';
   if (error.status === 403)
-    return ': use a kubeconfig of somebody who has this right, and run the command again';
+    return ': use the kubeconfig of a user who has this permission, and run the command again';
   return '';
 }

@@ -3,20 +3,20 @@ import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { durationMs, durationString } from '../api/schema.ts';
 
-const LONGEST = '24h';
+const MAX_DURATION = '24h';
 
-/** A duration in milliseconds. Never 0, which would be a loop without a pause, nor more than a timer can wait. */
-function duration(shortest: string) {
+/** A duration in milliseconds. A duration of 0 would cause a busy loop, and a timer cannot wait longer than 24.8 days. */
+function duration(min: string) {
   return durationString
     .transform(durationMs)
-    .refine((ms) => ms >= durationMs(shortest) && ms <= durationMs(LONGEST), {
-      error: `must be from ${shortest} to ${LONGEST}`,
+    .refine((ms) => ms >= durationMs(min) && ms <= durationMs(MAX_DURATION), {
+      error: `must be from ${min} to ${MAX_DURATION}`,
     });
 }
 
-const PORT = 'must be a port: a number from 0 to 65535';
+const PORT = 'must be a port number from 0 to 65535';
 
-/** A number, or its digits as a string: people write ports both ways. */
+/** A port as a number or as a string of digits, because both are common in YAML. */
 const port = z.union(
   [
     z.int(PORT).min(0, PORT).max(65535, PORT),
@@ -29,12 +29,12 @@ const port = z.union(
   { error: PORT },
 );
 
-/** A mapping of these keys and no others. */
+/** A mapping that rejects unknown keys. */
 function section<T extends z.core.$ZodLooseShape>(shape: T) {
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === 'unrecognized_keys'
-        ? `does not know ${issue.keys.join(', ')}: expected ${Object.keys(shape).join(', ')}`
+        ? `unknown key ${issue.keys.join(', ')}: expected one of ${Object.keys(shape).join(', ')}`
         : undefined,
   });
 }
@@ -43,7 +43,7 @@ export const namespaceName = z
   .string()
   .regex(
     /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/,
-    'must be the name of a namespace: up to 63 lower case letters, digits and "-", for example default',
+    'must be a namespace name: at most 63 lowercase letters, digits and "-", for example default',
   );
 
 export const clusterIdName = z
@@ -54,74 +54,86 @@ export const leaseName = z
   .string()
   .regex(
     /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/,
-    'must be the name of a Lease: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
+    'must be a Lease name: lowercase letters, digits, "-" and ".", for example gateway-upstream-operator',
   );
 
-/** The configuration file. Every key is also in the chart's values. */
+/** The configuration file. The chart has the same keys under `config`. */
 export const configSchema = section({
   kubeconfig: z
     .string()
     .min(1)
     .optional()
-    .describe("Path of a kubeconfig. Default: KUBECONFIG, the user's own, or the Pod's ServiceAccount."),
+    .describe(
+      'Path to a kubeconfig. Default: `$KUBECONFIG`, `~/.kube/config`, or the ServiceAccount of the Pod.',
+    ),
   operatorNamespace: namespaceName
     .optional()
-    .describe("The operator's own namespace, where the Secrets of connections are. Default: POD_NAMESPACE."),
+    .describe(
+      'Namespace of the operator. It contains the Lease and the Secrets that GatewayConnections refer to. Default: `$POD_NAMESPACE`.',
+    ),
   clusterId: clusterIdName
     .optional()
     .describe(
-      'Names this cluster on gateways that several share. Default: the uid of namespace kube-system.',
+      'Identifies this cluster in the ownership labels of upstreams, so that several clusters can share a gateway. After a change, the operator no longer recognizes the upstreams that it created before. Default: the uid of Namespace `kube-system`.',
     ),
   logLevel: z
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
     .default('info')
-    .describe('The least important lines that are logged.'),
+    .describe('Minimum level of log messages.'),
   resyncInterval: duration('1s')
     .default(600_000)
-    .describe('Between two comparisons of everything that a gateway holds.'),
-  requestTimeout: duration('100ms').default(5000).describe('For one request to a gateway.'),
+    .describe('How often the operator lists all upstreams of a gateway and repairs differences.'),
+  requestTimeout: duration('100ms').default(5000).describe('Timeout for a request to a gateway.'),
   namespaces: z
     .array(namespaceName)
     .max(64)
     .default([])
-    .describe('The only namespaces to look at, for installations without cluster-wide rights. Empty: all.'),
+    .describe(
+      'Namespaces that the operator watches, for installations without cluster-wide permissions. Empty: all namespaces.',
+    ),
   secretNamespaces: z
     .array(namespaceName)
     .max(64)
-    .refine((names) => new Set(names).size === names.length, 'must name each namespace once')
+    .refine((names) => new Set(names).size === names.length, 'must not contain a namespace twice')
     .default([])
     .describe(
-      'Namespaces whose GatewayUpstreams may refer to Secrets of type kubernetes.io/tls of their own (`spec.tls`): the operator may read the Secrets there. Empty: none.',
+      'Namespaces whose GatewayUpstreams may refer to Secrets of type `kubernetes.io/tls` in their own namespace (`spec.tls`). The operator needs permission to read the Secrets there. Empty: no namespace.',
     ),
   watchNodes: z
     .boolean()
     .default(false)
-    .describe('Whether nodes are watched, which addressing mode Node needs. The ClusterRole must allow it.'),
+    .describe(
+      'Whether to watch nodes. Addressing mode `Node` needs it. The ClusterRole must grant the permission.',
+    ),
   readEndpoints: z
     .boolean()
     .default(false)
     .describe(
-      "Whether v1 Endpoints are read for names that have no Service, as APISIX's own discovery does. For backends with `serviceName`.",
+      "Whether to watch v1 Endpoints, for backends with a `serviceName` that has Endpoints but no Service. APISIX's own Kubernetes discovery supports such names.",
     ),
   leaderElection: section({
     enabled: z
       .boolean()
       .default(true)
-      .describe('false: this is the only replica, and it writes without a lease.'),
+      .describe(
+        'Whether replicas elect a leader. If false, run only one replica: it writes without a Lease.',
+      ),
     leaseName: leaseName
       .default('gateway-upstream-operator')
-      .describe('Name of the Lease in operatorNamespace.'),
+      .describe('Name of the Lease in `operatorNamespace`.'),
     leaseDuration: duration('1s')
       .default(15_000)
       .describe(
-        'How long others wait for a leader that says nothing. Longer than renewDeadline and requestTimeout together.',
+        'How long standby replicas wait after the last renewal before one of them takes the Lease. Must be longer than `renewDeadline` plus `requestTimeout`.',
       ),
     renewDeadline: duration('100ms')
       .default(8000)
       .describe(
-        'After this long without a successful renewal the leader stops writing. At least twice retryPeriod.',
+        'How long the leader tries to renew the Lease before it stops writing. Must be at least twice `retryPeriod`.',
       ),
-    retryPeriod: duration('100ms').default(2000).describe('Between two tries to take or renew the lease.'),
+    retryPeriod: duration('100ms')
+      .default(2000)
+      .describe('How often a replica tries to acquire or renew the Lease.'),
   })
     .default({
       enabled: true,
@@ -130,45 +142,55 @@ export const configSchema = section({
       renewDeadline: 8000,
       retryPeriod: 2000,
     })
-    .describe('One of several replicas writes; the others stand by with everything listed.'),
+    .describe(
+      'Leader election between replicas. The leader writes to the gateways. Standby replicas watch the same objects, so that they can take over immediately.',
+    ),
   permissionCheckInterval: duration('1s')
     .default(30_000)
-    .describe('Between two reviews of what the operator is permitted to do.'),
+    .describe('How often the operator checks its own permissions.'),
   roleName: z
     .string()
     .regex(
       /^[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$/,
-      'must be the name of a ClusterRole: lower case letters, digits, "-" and ".", for example gateway-upstream-operator',
+      'must be a ClusterRole name: lowercase letters, digits, "-" and ".", for example gateway-upstream-operator',
     )
     .default('gateway-upstream-operator')
-    .describe("Name of the operator's ClusterRole and Roles, for messages about rights that are missing."),
-  statusConcurrency: z.int().min(1).max(64).default(8).describe('Status writes under way at once.'),
+    .describe("Name of the operator's ClusterRole and Roles, for messages about missing permissions."),
+  statusConcurrency: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(8)
+    .describe('Maximum number of concurrent status writes.'),
   ops: section({
     host: z
       .string()
       .regex(
         /^([a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$/,
-        'must be an IP address or a host name, without scheme, port and brackets, for example 0.0.0.0',
+        'must be an IP address or a host name without scheme, port or brackets, for example 0.0.0.0',
       )
       .optional()
       .describe(
-        'Address to listen on. Default: 0.0.0.0 in a Pod, where the kubelet and Prometheus connect; elsewhere 127.0.0.1.',
+        'Address to listen on. Default: `0.0.0.0` in a Pod, so that the kubelet and Prometheus can connect, and `127.0.0.1` elsewhere.',
       ),
-    port: port.default(8080).describe('Port to listen on; 0: any that is free.'),
+    port: port.default(8080).describe('Port to listen on. 0 selects a free port.'),
     debugState: z
       .boolean()
       .default(false)
-      .describe('Whether /debug/state tells whoever asks what is desired and observed.'),
+      .describe(
+        'Whether `/debug/state` shows the desired and the observed state of every upstream. The endpoint has no authentication.',
+      ),
   })
     .default({ port: 8080, debugState: false })
-    .describe('Where /livez, /readyz and /metrics answer.'),
+    .describe('HTTP server for `/livez`, `/readyz` and `/metrics`.'),
 })
   .refine(
     ({ namespaces, secretNamespaces }) =>
       namespaces.length === 0 || secretNamespaces.every((name) => namespaces.includes(name)),
     {
       path: ['secretNamespaces'],
-      error: 'must all be in namespaces as well: no other namespace is looked at',
+      error:
+        'must contain only namespaces that are also in namespaces, because the operator watches no others',
     },
   )
   .refine(
@@ -177,50 +199,51 @@ export const configSchema = section({
     {
       path: ['leaderElection', 'leaseDuration'],
       error:
-        'must be longer than renewDeadline and requestTimeout together, so that a write begun at the last moment ends before another replica may begin',
+        'must be longer than renewDeadline plus requestTimeout, so that the last write of a leader ends before another replica can write',
     },
   )
   .refine(({ leaderElection: { retryPeriod, renewDeadline } }) => retryPeriod * 2 <= renewDeadline, {
     path: ['leaderElection', 'renewDeadline'],
-    error: 'must be at least twice retryPeriod, so that one failed renewal costs nothing',
+    error:
+      'must be at least twice retryPeriod, so that one failed renewal does not cost the leader its Lease',
   });
 
 type FileConfig = z.output<typeof configSchema>;
 
-/** What the file says, completed with what the environment says. */
+/** The configuration file, completed from the environment. */
 export type Config = Omit<FileConfig, 'operatorNamespace' | 'ops'> & {
   readonly operatorNamespace: string;
   readonly ops: FileConfig['ops'] & { readonly host: string };
 };
 
-/** What the user asked for is wrong; the message says what to write instead. */
+/** A wrong configuration or command line; the message says what to write instead. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** Reads the file, or takes the defaults where there is none, and the environment. Throws `ConfigError`. */
+/** Reads the configuration from `file`, or uses the defaults if it is undefined. Throws `ConfigError`. */
 export function readConfig(
   file: string | undefined,
   env: Readonly<Record<string, string | undefined>>,
 ): Config {
-  const source = file ?? 'the defaults';
+  const source = file ?? 'default configuration';
   const config = parseConfig(file === undefined ? {} : (readYaml(file) ?? {}), source);
   const operatorNamespace = config.operatorNamespace ?? env['POD_NAMESPACE'];
   if (operatorNamespace === undefined || operatorNamespace === '') {
     throw new ConfigError(
-      `${source}: operatorNamespace is not set and neither is POD_NAMESPACE: name the namespace with the Secrets of the connections`,
+      `${source}: operatorNamespace and the environment variable POD_NAMESPACE are not set: set one of them to the namespace of the operator`,
     );
   }
   const ops = { ...config.ops, host: config.ops.host ?? defaultOpsHost(env) };
   return { ...config, operatorNamespace, ops };
 }
 
-/** Kubernetes sets KUBERNETES_SERVICE_HOST in every Pod. A program elsewhere must not offer its metrics to the network. */
+/** Kubernetes sets KUBERNETES_SERVICE_HOST in every Pod. Outside a Pod, the metrics must not be exposed to the network. */
 function defaultOpsHost(env: Readonly<Record<string, string | undefined>>): string {
   return (env['KUBERNETES_SERVICE_HOST'] ?? '') === '' ? '127.0.0.1' : '0.0.0.0';
 }
 
-/** Checks what was read from `source`. Throws `ConfigError` with one line for each wrong key. */
+/** Validates `value`, which was read from `source`. Throws `ConfigError` with one line per wrong key. */
 export function parseConfig(value: unknown, source: string): FileConfig {
   const result = configSchema.safeParse(value, { error: expectation });
   if (result.success) return result.data;
@@ -233,13 +256,13 @@ export function parseConfig(value: unknown, source: string): FileConfig {
 const KINDS: Readonly<Record<string, string>> = {
   object: 'a mapping of keys to values',
   array: 'a list',
-  string: 'text',
+  string: 'a string',
   number: 'a number without quotes',
-  int: 'a whole number',
+  int: 'an integer',
   boolean: 'true or false, without quotes',
 };
 
-/** What to write, for the issues whose schema does not say it itself. */
+/** The message for issues whose schema has no message of its own. */
 function expectation(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
@@ -277,7 +300,7 @@ function readYaml(file: string): unknown {
   }
 }
 
-/** The parser's words: of a wrong spelling with its place, on several lines; of aliases that expand to too much on one. */
+/** The parser's message: several lines with line and column for a syntax error, one line for too many aliases. */
 function yamlProblem(error: unknown): string {
   if (error instanceof YAMLParseError && error.code === 'RESOURCE_EXHAUSTION')
     return 'it is nested too deeply';

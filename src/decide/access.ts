@@ -10,10 +10,7 @@ import { hostPolicy } from './host-policy.ts';
 import { idPrefixOf } from './ownership.ts';
 import { isNamespaceAllowed, type NamespaceFacts } from './selectors.ts';
 
-/**
- * Why a backend may not complete its name in its own way: with a suffix of somebody's choice the name of a Service leads
- * anywhere.
- */
+/** Why a backend may not use its own DNS suffix; with a suffix of the tenant's choice a name could resolve to any host. */
 function dnsSuffixProblem(
   spec: GatewayUpstreamSpec,
   { name, spec: connection }: { readonly name: string; readonly spec: GatewayConnectionSpec },
@@ -23,20 +20,20 @@ function dnsSuffixProblem(
     const suffix = addressing?.dnsSuffix;
     if (suffix === undefined || usual.includes(suffix)) continue;
     if (connection.tenantPolicy.staticAddresses === 'Deny') {
-      return `GatewayConnection ${name} does not allow dnsSuffix "${suffix}": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow`;
+      return `GatewayConnection ${name} does not allow dnsSuffix "${suffix}": remove it, or ask the platform team to set it in spec.addressing of the connection or to set spec.tenantPolicy.staticAddresses to Allow`;
     }
-    // `<service>.<namespace>.other.svc...` is a Pod of another namespace.
+    // `<service>.<namespace>.other.svc...` is the name of a Pod in another namespace.
     const rest = suffix.replace(/^svc(\.|$)/, '');
     if (/(^|\.)(svc|pod)(\.|$)/.test(rest) || (rest === suffix && /(^|\.)cluster\.local$/.test(suffix))) {
-      return `dnsSuffix "${suffix}" leads to something else than the Service inside the cluster: use ${CLUSTER_DNS_SUFFIX}, or what stands there in this cluster`;
+      return `dnsSuffix "${suffix}" can resolve to something other than the Service: use ${CLUSTER_DNS_SUFFIX}, or the DNS suffix of this cluster`;
     }
   }
   return undefined;
 }
 
 /**
- * Which backend's nodes are machines that the tenant may not probe at any port it likes; undefined: none. A
- * ReferenceGrant permits traffic to the port of a Service, and not to every port of its Pods.
+ * The first kind of shared machines among the backends, for a message; undefined if there is none. A tenant may not choose
+ * the probe port of shared machines: a ReferenceGrant permits traffic to a Service's port, not to every port of its Pods.
  */
 function sharedNodes(
   { backends }: GatewayUpstreamSpec,
@@ -46,17 +43,17 @@ function sharedNodes(
   for (const backend of backends) {
     const { serviceRef, serviceName, addresses, addressing: own } = backend;
     if (addresses !== undefined) continue;
-    if (registryBackendOf(backend) !== undefined) return 'instances of a ServiceRegistry';
+    if (registryBackendOf(backend) !== undefined) return 'instances in a ServiceRegistry';
     const { mode } = own ?? addressing ?? { mode: 'Pod' };
-    if (mode === 'Node') return 'nodes of the cluster';
+    if (mode === 'Node') return 'cluster nodes';
     if (mode === 'LoadBalancer') return 'a load balancer';
     const referred = serviceRef?.namespace ?? serviceName?.split('/')[0] ?? namespace;
-    if (referred !== namespace) return `Pods of namespace ${referred}`;
+    if (referred !== namespace) return `Pods in namespace ${referred}`;
   }
   return undefined;
 }
 
-/** Why `host`, another name that a Service of type ExternalName gives, may not be used; undefined if it may. */
+/** Why `host`, the external name of a Service of type ExternalName, may not be used; undefined if it may. */
 export function externalNameProblem(
   ref: ServicePortRef,
   host: string,
@@ -68,7 +65,7 @@ export function externalNameProblem(
     return {
       state: 'notPermitted',
       reason: 'StaticAddressesDenied',
-      message: `${where}, and GatewayConnection ${connection.name} does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow`,
+      message: `${where}, and GatewayConnection ${connection.name} does not allow addresses outside the cluster: ask the platform team to set spec.tenantPolicy.staticAddresses to Allow`,
     };
   }
   const problem = hostPolicy(connection.spec).ofHost(host, isNamespace);
@@ -76,20 +73,20 @@ export function externalNameProblem(
     problem && {
       state: 'notPermitted',
       reason: problem.reason,
-      message: `${where} and names ${host}, which ${problem.message}`,
+      message: `${where} and points to ${host}, which ${problem.message}`,
     }
   );
 }
 
-/** A connection as access rules see it. */
+/** The part of a connection that access rules read. */
 interface AccessConnection {
   readonly name: string;
   readonly spec: GatewayConnectionSpec;
-  /** The section of a GatewayUpstream that its gateway reads. */
+  /** The field of a GatewayUpstream's spec that applies to this type of gateway. */
   readonly section: string;
 }
 
-/** What the access rules of a connection look at. */
+/** The input of the access rules. */
 interface AccessRequest {
   readonly spec: GatewayUpstreamSpec;
   readonly namespace: NamespaceFacts;
@@ -98,7 +95,7 @@ interface AccessRequest {
   readonly isNamespace: (name: string) => boolean;
 }
 
-/** The first of these that has a problem decides. */
+/** Evaluated in order; the first problem is reported. */
 const ACCESS_RULES: readonly ((request: AccessRequest) => Verdict | undefined)[] = [
   namespaceProblem,
   upstreamIdProblem,
@@ -108,8 +105,8 @@ const ACCESS_RULES: readonly ((request: AccessRequest) => Verdict | undefined)[]
 ];
 
 /**
- * What the connection says to this object; `undefined` if it may use it. Status Unknown: that cannot be told yet, and
- * nothing may be changed because of it. `isNamespace`: whether the cluster has one.
+ * Why the object may not use the connection; undefined if it may. With status Unknown the answer is not known yet, and the
+ * gateway must stay unchanged. `isNamespace` returns whether a namespace exists.
  */
 export function accessProblem(
   spec: GatewayUpstreamSpec,
@@ -126,8 +123,9 @@ export function accessProblem(
 }
 
 /**
- * What the connection certainly denies to an object whose spec is not valid; undefined where the spec decides. An invalid
- * spec must not preserve what a valid one would lose. `hasOverrides`: the spec has overrides, and they are not valid.
+ * Why the connection denies an object with an invalid spec, whatever the spec says; undefined if that depends on the spec.
+ * Without this check a tenant could keep its nodes in the gateway by making the spec invalid. `hasOverrides`: the spec
+ * contains invalid overrides.
  */
 export function denialWithoutSpec(
   namespace: NamespaceFacts,
@@ -143,7 +141,7 @@ export function denialWithoutSpec(
 function overridesDenied({ name, section }: AccessConnection): Verdict {
   return denied(
     'OverridesDenied',
-    `GatewayConnection ${name} does not allow ${section}.overrides: remove them, or its owner sets spec.tenantPolicy.overrides to Allow`,
+    `GatewayConnection ${name} does not allow ${section}.overrides: remove them, or ask the platform team to set spec.tenantPolicy.overrides to Allow`,
   );
 }
 
@@ -156,13 +154,13 @@ function namespaceProblem({
     return {
       status: 'Unknown',
       reason: 'Pending',
-      message: `Namespace ${namespace.name} is not known yet, and GatewayConnection ${connection.name} allows namespaces by their labels: the gateway's current configuration is unchanged until the namespace is read`,
+      message: `The operator has not read namespace ${namespace.name} yet, and GatewayConnection ${connection.name} selects namespaces by label: the gateway's current configuration is unchanged until then`,
     };
   }
   if (allowed) return undefined;
   return denied(
     'NamespaceNotAllowed',
-    `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: its owner can add it to spec.allowedNamespaces`,
+    `GatewayConnection ${connection.name} does not allow namespace ${namespace.name}: ask the platform team to add it to spec.allowedNamespaces`,
   );
 }
 
@@ -174,7 +172,7 @@ function upstreamIdProblem({ spec, namespace, connection }: AccessRequest): Verd
   if (upstreamId.startsWith(prefix) && upstreamId.length > prefix.length) return undefined;
   return denied(
     'IdNotAllowed',
-    `GatewayConnection ${connection.name} takes only upstream ids that begin with "${prefix}" and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any`,
+    `GatewayConnection ${connection.name} allows only upstream ids that begin with "${prefix}" and have at least one more character: use such an id in a new object, or ask the platform team to set spec.tenantPolicy.upstreamIds to Any`,
   );
 }
 
@@ -183,7 +181,7 @@ function tenantPolicyProblem({ spec, connection }: AccessRequest): Verdict | und
   if (staticHosts(spec).length > 0 && tenantPolicy.staticAddresses === 'Deny') {
     return denied(
       'StaticAddressesDenied',
-      `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow`,
+      `GatewayConnection ${connection.name} does not allow backends with addresses: use serviceRef, or ask the platform team to set spec.tenantPolicy.staticAddresses to Allow`,
     );
   }
   const { section } = connection;
@@ -200,7 +198,7 @@ function probePortProblem({ spec, namespace, connection }: AccessRequest): Verdi
   if (shared === undefined) return undefined;
   return denied(
     'ProbePortDenied',
-    `GatewayConnection ${connection.name} does not allow health probes at port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+    `GatewayConnection ${connection.name} does not allow health probes to port ${port} of ${shared}: remove spec.healthCheck.active.port, so that the gateway probes the port that receives the traffic, or ask the platform team to set spec.tenantPolicy.probePorts to Any`,
   );
 }
 
@@ -223,8 +221,8 @@ function denied(reason: Verdict['reason'], message: string): Verdict {
 }
 
 /**
- * What the connection says to this object about upstreams that others made; undefined where it allows them, or where
- * the object does without. `hasUpstream`: its upstream is its own already, and what was taken over stays.
+ * Why the object may not take over or manage an upstream of another client; undefined if it may or does not ask for it.
+ * `hasUpstream` returns whether the object already owns its upstream: a completed takeover remains valid.
  */
 export function adoptionProblem(
   spec: Pick<GatewayUpstreamSpec, 'manage' | 'adoptionPolicy'>,
@@ -237,6 +235,6 @@ export function adoptionProblem(
   return {
     status: 'False',
     reason: 'AdoptionDenied',
-    message: `GatewayConnection ${connection.name} does not allow ${wish}, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow`,
+    message: `GatewayConnection ${connection.name} does not allow ${wish}, which changes upstreams that other clients created: remove it, or ask the platform team to set spec.tenantPolicy.adoption to Allow`,
   };
 }

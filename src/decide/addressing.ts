@@ -7,35 +7,35 @@ import type { ChosenEndpoint, ChosenEndpoints, Excluded } from './nodes.ts';
 import { matchesSelector } from './selectors.ts';
 import { greatestCommonDivisor } from './weights.ts';
 
-/** How a backend is reached whose connection and spec say nothing. */
+/** The addressing of a backend if neither its connection nor its spec sets one. */
 export const POD: Addressing = { mode: 'Pod' };
 
-/** The nodes of the cluster, as far as anybody watches them. */
+/** The Nodes of the cluster, as far as the operator watches them. */
 export type KnownNodes =
   | { readonly kind: 'listed'; readonly nodes: Iterable<ClusterNode> }
   | { readonly kind: 'unknown'; readonly beginning: boolean; readonly message: string };
 
-/** What stands in the gateway for the endpoints of a Service. */
+/** What the gateway receives in place of a Service's endpoints. */
 export type Via =
-  /** They themselves. */
+  /** The endpoints themselves. */
   | { readonly kind: 'endpoints' }
   | {
       readonly kind: 'nodes';
       readonly port: number;
-      /** Only nodes with an endpoint serve it. */
+      /** externalTrafficPolicy Local: only nodes with a local endpoint serve the port. */
       readonly isLocal: boolean;
       readonly nodes: readonly JudgedNode[];
     }
-  /** Names or addresses of the Service as a whole. Port `endpoints`: whatever the endpoints have. */
+  /** Names or addresses of the Service itself. With port `endpoints`, the ports of the endpoints are used. */
   | { readonly kind: 'front'; readonly hosts: readonly string[]; readonly port: number | 'endpoints' };
 
 export interface JudgedNode {
   readonly node: ClusterNode;
-  /** The address that a gateway would use; undefined where there is none of that type and family. */
+  /** The address for the gateway; undefined if the node has no address of that type and family. */
   readonly host: string | undefined;
   /**
-   * `unselected`: nobody asked for it. `unusable`: it is not for outside traffic, or has no such address. `notAllowed`: the
-   * connection does not allow its address.
+   * `unselected`: the node selector excludes it. `unusable`: it is excluded from external load balancers or has no address
+   * of the required type and family. `notAllowed`: the connection does not allow its address.
    */
   readonly state: 'usable' | 'notReady' | 'unusable' | 'unselected' | 'notAllowed';
 }
@@ -43,7 +43,10 @@ export interface JudgedNode {
 const EXCLUDED_LABEL = 'node.kubernetes.io/exclude-from-external-load-balancers';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
-/** How `found`, one port of a Service, is reached by `addressing`; or why it is not. `isAllowed`: whether a gateway may have a node's address. */
+/**
+ * How `addressing` reaches `found`, one port of a Service, or why it cannot. `isAllowed`: whether the connection allows a
+ * node's address.
+ */
 export function viaOf(
   found: Extract<Discovered, { state: 'known' }>,
   addressing: Addressing,
@@ -56,14 +59,14 @@ export function viaOf(
   if (front === undefined) {
     return absent(
       'ServiceNotFound',
-      `There are Endpoints but no Service, which addressing mode ${addressing.mode} needs: create the Service, or use mode Pod`,
+      `The endpoints have no Service, which addressing mode ${addressing.mode} requires: create the Service, or use mode Pod`,
     );
   }
   const where = serviceName(front);
   if (front.port === undefined) {
     return absent(
       'PortNotFound',
-      `${where} does not name the port that its endpoints have, which addressing mode ${addressing.mode} needs: add it to the Service, or use mode Pod`,
+      `${where} does not define the port of its endpoints, which addressing mode ${addressing.mode} requires: add the port to the Service, or use mode Pod`,
     );
   }
   const { port, nodePort } = front.port;
@@ -81,15 +84,15 @@ export function viaOf(
         absent(
           'NoClusterIP',
           front.isHeadless
-            ? `${where} is headless and has no address of its own: use addressing mode Pod or DNS`
-            : `${where} has no ${family} address of its own: correct spec.endpoints.family, or choose another addressing mode`,
+            ? `${where} is headless and has no cluster IP: use addressing mode Pod or DNS`
+            : `${where} has no ${family} cluster IP: correct spec.endpoints.family, or choose another addressing mode`,
         ),
       );
     case 'DNS':
       return {
         kind: 'front',
         hosts: [dnsName(front, addressing.dnsSuffix ?? CLUSTER_DNS_SUFFIX)],
-        // The name of a headless Service resolves to its endpoints.
+        // The name of a headless Service resolves to its endpoints, which serve their own ports.
         port: front.isHeadless ? 'endpoints' : port,
       };
     default:
@@ -109,7 +112,7 @@ function nodesOf(
   if (nodePort === undefined) {
     return absent(
       'NodePortMissing',
-      `${serviceName(front)} is of type ${front.type} and has no NodePort for port ${front.port?.port}: make it of type NodePort, or choose another addressing mode`,
+      `${serviceName(front)} is of type ${front.type} and has no node port for port ${front.port?.port}: change its type to NodePort, or choose another addressing mode`,
     );
   }
   if (nodes.kind === 'unknown') {
@@ -122,8 +125,8 @@ function noLoadBalancer(front: ServiceFront, family: IpFamily): Absent {
   return absent(
     'NoLoadBalancerAddress',
     front.type === 'LoadBalancer'
-      ? `${serviceName(front)} has no ${family} address of a load balancer yet: look at its Events, or choose another addressing mode`
-      : `${serviceName(front)} is of type ${front.type}: make it of type LoadBalancer, or choose another addressing mode`,
+      ? `${serviceName(front)} has no ${family} load balancer address yet: check its Events, or choose another addressing mode`
+      : `${serviceName(front)} is of type ${front.type}: change its type to LoadBalancer, or choose another addressing mode`,
   );
 }
 
@@ -170,9 +173,9 @@ function judge(
   return { node, host, state: node.ready ? 'usable' : 'notReady' };
 }
 
-/** What one backend puts into the gateway. */
+/** What one backend contributes to the upstream. */
 export interface Placed {
-  /** Each with its weight within the backend. */
+  /** Each place has its weight within the backend. */
   readonly places: readonly Place[];
   readonly ready: number;
   readonly draining: number;
@@ -183,7 +186,7 @@ export type Place = Omit<UpstreamNode, 'weight'> & { readonly unit: number };
 
 type Zones = NonNullable<GatewayUpstreamSpec['endpoints']>['zones'];
 
-/** What stands in the gateway for `chosen`. Endpoints are counted, not what stands for them. */
+/** What the gateway receives for `chosen`. The counts are endpoints, even where the places are nodes or names. */
 export function place(chosen: ChosenEndpoints, via: Via, zones: Zones): Placed {
   switch (via.kind) {
     case 'endpoints':
@@ -208,7 +211,7 @@ export function place(chosen: ChosenEndpoints, via: Via, zones: Zones): Placed {
 
 type NodesVia = Extract<Via, { kind: 'nodes' }>;
 
-/** Any node passes traffic on to any endpoint. */
+/** Each node forwards traffic to any endpoint. */
 function everyNode(chosen: ChosenEndpoints, { nodes, port }: NodesVia, zones: Zones): Placed {
   if (!chosen.endpoints.some(({ carriesTraffic }) => carriesTraffic)) return { ...chosen, places: [] };
   const usable = nodes.filter(({ state }) => state === 'usable');
@@ -227,7 +230,7 @@ function everyNode(chosen: ChosenEndpoints, { nodes, port }: NodesVia, zones: Zo
     : { places, ready: chosen.ready, draining: chosen.draining, excluded };
 }
 
-/** A node drops what it has no endpoint for. */
+/** A node forwards only to its own endpoints and drops other traffic. */
 function localNodes(chosen: ChosenEndpoints, { nodes, port }: NodesVia, zones: Zones): Placed {
   const judgedNodes = new Map(nodes.map((judged) => [judged.node.name, judged]));
   const carrying = new Map<JudgedNode, boolean>();
@@ -270,7 +273,7 @@ function unusable({ host, node, state }: JudgedNode, port: number): Excluded {
 
 const FULL_WEIGHT = 100;
 
-/** The smallest whole weights that give each endpoint what its zone is worth; those of a zone of weight 0 are left out. */
+/** The smallest integer weights in the proportions of the zones; endpoints in zones of weight 0 are omitted. */
 function weighZones(endpoints: readonly ChosenEndpoint[], zones: Zones = []): readonly Place[] {
   const settings = new Map(zones.map((one) => [one.zone, one]));
   const places = endpoints.flatMap(({ host, port, zone, carriesTraffic }) => {

@@ -9,7 +9,7 @@ import type { Excluded } from './nodes.ts';
 type Known = Extract<Discovered, { state: 'known' }>;
 type Places = Pick<Extract<ResolvedBackend, { found: unknown }>, 'found' | 'via' | 'notAllowed'>;
 
-/** `found` and `via` without the places that `policy` does not allow in the gateway, which are named beside them. */
+/** `found` and `via` without the addresses that `policy` denies; `notAllowed` lists the denied addresses. */
 export function allowedPlaces(
   ref: ServicePortRef,
   found: Known,
@@ -22,10 +22,10 @@ export function allowedPlaces(
     case 'endpoints':
       return { ...allowedEndpoints(found, policy), via };
     case 'nodes':
-      // Each node says itself whether its address is allowed.
+      // Each judged node already carries whether its address is allowed.
       return { found, via };
     case 'front':
-      // A name that the operator makes leads to the Service that the reference names.
+      // In mode DNS the operator builds the name from the reference, so it cannot point elsewhere.
       return mode === 'DNS' ? { found, via } : allowedFront(ref, found, via, policy, isNamespace);
     default:
       return via satisfies never;

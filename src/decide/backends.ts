@@ -7,7 +7,7 @@ import { POD, type Via } from './addressing.ts';
 import type { Excluded } from './nodes.ts';
 import { protocolOf } from './traffic.ts';
 
-/** What a backend's reference leads to: a Service's port, a service of a registry, or places written in the spec. */
+/** The target of a backend: a port of a Service, a service in a registry, or addresses in the spec. */
 export type BackendTarget =
   | {
       readonly kind: 'service';
@@ -26,32 +26,32 @@ export type BackendTarget =
       readonly weight: number;
     };
 
-/** A target whose endpoints a discovery source knows. */
+/** A target whose endpoints come from a discovery source. */
 export type ReferringTarget = Extract<BackendTarget, { kind: 'service' | 'registry' }>;
 
 export type ResolvedBackend =
   | {
       readonly target: ReferringTarget;
       readonly found: Discovered | NotPermitted;
-      /** The source's complete answer that `found` was made from; absent where there is none yet. */
+      /** The complete answer of the source from which `found` was derived; absent if there is none yet. */
       readonly answer?: CompleteAnswer;
-      /** Why the source does not know now; `answer` is then its last complete one. */
+      /** Why the source has no current answer; `answer` is then its last complete one. */
       readonly outdated?: UnknownAnswer;
-      /** What stands in the gateway for the endpoints that were found; absent: they themselves. */
+      /** What the gateway receives in place of the endpoints; absent for the endpoints themselves. */
       readonly via?: Via;
-      /** Addresses that the connection does not allow in the gateway; they are in neither `found` nor `via`. */
+      /** Addresses that the connection does not allow; neither `found` nor `via` contains them. */
       readonly notAllowed?: readonly Excluded[];
     }
   | { readonly target: Extract<BackendTarget, { kind: 'addresses' }> };
 
-/** The reference leads where this object may not look. */
+/** The object may not use the reference. */
 export interface NotPermitted {
   readonly state: 'notPermitted';
   readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied' | 'AddressNotAllowed';
   readonly message: string;
 }
 
-/** What the backends of `spec`, an object of `namespace`, lead to. `addressing`: the connection's. */
+/** The targets of the backends of `spec`, an object in `namespace`. `addressing`: the default of the connection. */
 export function backendTargets(
   spec: GatewayUpstreamSpec,
   namespace: string,
@@ -92,18 +92,18 @@ export function backendTargets(
   });
 }
 
-/** Undefined for a backend that refers to nothing. */
+/** The answer for a backend; undefined for a backend with addresses. */
 export function foundBy(backend: ResolvedBackend) {
   return 'found' in backend ? backend.found : undefined;
 }
 
-/** Undefined for a source that has only begun again: it answers in a moment. */
+/** Why the answer of a backend is outdated; undefined also while a source restarts, since it will answer soon. */
 export function outdatedOf(backend: ResolvedBackend): UnknownAnswer | undefined {
   const outdated = 'found' in backend ? backend.outdated : undefined;
   return outdated?.beginning === true ? undefined : outdated;
 }
 
-/** Whether anything behind `target` can ever get traffic. */
+/** Whether `target` can receive traffic, by its weights. */
 export function carriesWeight(target: BackendTarget): boolean {
   return (
     target.weight > 0 && (target.kind !== 'addresses' || target.addresses.some(({ weight }) => weight > 0))

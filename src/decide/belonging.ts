@@ -5,11 +5,11 @@ import { isRetained, isWrittenBy, markedObject } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /**
- * Whether an object wants `observed`, which the gateway of `connection` holds.
- * - `notOurs`: this operator did not write it, or its object left it behind on purpose.
+ * Whether an upstream in the gateway of a connection still has its object.
+ * - `notOurs`: this operator did not write it, or it is retained.
  * - `wanted`: its object exists.
- * - `orphaned`: its object is gone, and was to take it along.
- * - `unknown`: its object would be in a namespace that this operator does not follow.
+ * - `orphaned`: its object no longer exists, and the upstream is not retained.
+ * - `unknown`: its object would be in a namespace that this operator does not watch.
  */
 export type Belonging = 'notOurs' | 'wanted' | 'orphaned' | 'unknown';
 
@@ -28,7 +28,7 @@ export function belongingOf(
   if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(splitKey(mark).namespace)) return 'unknown';
   const owners = upstreams
     .byIndex('mark', mark)
-    // One whose spec cannot be read may want any id, of any connection.
+    // An object with an unreadable spec may use any id in any connection.
     .filter((object) => object.connection === connection || !object.spec.ok);
   const settings = connections.get('', connection)?.spec;
   const isOrphaned = owners.every((owner) => {

@@ -22,9 +22,9 @@ import { resolveBackends } from './resolve-backends.ts';
 import { patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What an object asks for. */
+/** The desired state of an object. */
 export type DesiredState =
-  /** So wrong that there is nothing to look at: the gateway keeps what it has. */
+  /** The spec or the connection is unusable; the gateway stays unchanged. */
   | { readonly kind: 'refused'; readonly accepted: Verdict }
   | {
       readonly kind: 'evaluated';
@@ -36,7 +36,7 @@ export type DesiredState =
       readonly terms: Terms;
       readonly backends: readonly ResolvedBackend[];
       readonly clientCertificate: FoundKeyPair | undefined;
-      /** Before the removal guard. */
+      /** The desired upstream before the removal guard. */
       readonly desired: Desired;
     };
 
@@ -48,7 +48,7 @@ const ACCEPTED: Verdict = {
   message: 'The spec is valid and the connection allows it',
 };
 
-/** What `object` asks for, by everything that is known. */
+/** Builds the desired state of `object` from the snapshot. */
 export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): DesiredState {
   const { spec } = object;
   if (!spec.ok) return withdrawn(snapshot, object) ?? refuse('InvalidSpec', spec.message);
@@ -59,9 +59,9 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const owner = ownerOf(snapshot.clusterId, object);
   const denied = accessOf(snapshot, object, spec.value, settings) ?? idProblem(snapshot, object, id);
   const { deletionPolicy, syncPolicy } = spec.value;
-  // UpsertOnly deletes nothing, not even by a sweep.
+  // With UpsertOnly the operator deletes nothing, not even by orphan collection.
   const retain = deletionPolicy === 'Orphan' || syncPolicy === 'UpsertOnly';
-  // Also where access is not known yet: the removal guard remembers what the backends were.
+  // Resolve also while access is unknown, because the removal guard records the state of the backends.
   const mayResolve = denied === undefined || denied.status === 'Unknown';
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
@@ -104,7 +104,7 @@ function usableConnection({ connections }: Snapshot, object: GatewayUpstream): U
   const connection = connections.get('', name);
   if (connection === undefined) {
     return unusable(
-      `There is no GatewayConnection ${name}: create it, or refer to another one in a new object`,
+      `GatewayConnection ${name} does not exist: create it, or refer to another one in a new object`,
     );
   }
   const { spec, deletionTimestamp } = connection;
@@ -115,7 +115,7 @@ function usableConnection({ connections }: Snapshot, object: GatewayUpstream): U
   }
   if (deletionTimestamp !== undefined && !object.finalizers.includes(UPSTREAM_FINALIZER)) {
     return unusable(
-      `GatewayConnection ${name} is being deleted and takes no new upstreams: refer to another one in a new object`,
+      `GatewayConnection ${name} is being deleted and accepts no new upstreams: refer to another one in a new object`,
     );
   }
   return { ok: true, connection, settings: spec.value };
@@ -126,20 +126,20 @@ function unusable(message: string): UsableConnection {
 }
 
 /**
- * Whether the object's own upstream loses its nodes whatever the spec says: the connection does not allow the namespace,
- * and no setting of a tenant may keep what the platform team withdrew.
+ * Whether the connection no longer allows the namespace. The object's own upstream then loses its nodes, whatever the spec
+ * says, so that no tenant setting can bypass the platform team.
  */
 export function isWithdrawn({ accepted }: Evaluated): boolean {
   return accepted.status === 'False' && accepted.reason === 'NamespaceNotAllowed';
 }
 
-/** Stands for a spec that is not valid: it asks for nothing. */
+/** An empty spec in place of an invalid one. */
 const NO_SPEC: GatewayUpstreamSpec = {
   ...gatewayUpstreamSchema([], []).parse({ backends: [{ serviceRef: { name: 'none', port: 1 } }] }),
   backends: [],
 };
 
-/** An object without a valid spec that the connection certainly denies; undefined where the spec decides. */
+/** The desired state of an object with an invalid spec that the connection denies; undefined if that depends on the spec. */
 function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | undefined {
   const usable = usableConnection(snapshot, object);
   if (!usable.ok) return undefined;
@@ -147,7 +147,7 @@ function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | und
   const accepted = accessWithoutSpec(snapshot, object, settings);
   if (accepted === undefined) return undefined;
   const { namespace, name, status } = object;
-  // The labels in the gateway decide whether that upstream is its own.
+  // The ownership labels in the gateway decide whether the object owns this upstream.
   const id = status?.upstreamId ?? defaultUpstreamId(settings.idPrefix, namespace, name);
   const owner = ownerOf(snapshot.clusterId, object);
   const vendor = snapshot.vendorOf(settings.type);
@@ -166,22 +166,22 @@ function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | und
   };
 }
 
-/** An upstream that exists loses its nodes, and nothing else of it is written. */
+/** An existing upstream loses its nodes; its other fields are not written. */
 function withoutNodes(desired: Desired, owner: OwnerMark): Desired {
   const { id, scheme } = desired.upstream;
   return {
     ...desired,
-    action: 'onlyIfHeld',
+    action: 'onlyIfPresent',
     upstream: { id, owner, labels: {}, scheme, loadBalancing: { type: 'RoundRobin' }, nodes: [] },
   };
 }
 
 function unsupportedVerdict(problems: readonly Unsupported[]): Verdict {
-  const all = problems.map(({ field, message }) => `${field} cannot be used, since ${message}`).join('; ');
+  const all = problems.map(({ field, message }) => `${field} cannot be used because ${message}`).join('; ');
   return {
     status: 'False',
     reason: 'UnsupportedField',
-    message: `${all}: change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included`,
+    message: `${all}: change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes`,
   };
 }
 
@@ -194,7 +194,7 @@ function termsOf(
   return {
     manage,
     mayAdopt: adoptionPolicy === 'IfUnowned' && tenantPolicy.adoption === 'Allow',
-    // No labels say so, and the finalizer is put on right before the first write.
+    // With manage Nodes there are no ownership labels; the finalizer is added right before the first write.
     keptBefore: manage === 'Nodes' && finalizers.includes(UPSTREAM_FINALIZER),
     marksIn: ownership.keptIn,
   };

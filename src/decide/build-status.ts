@@ -17,17 +17,17 @@ import { kubeTime, nextConditions, progressConditions, shorten } from './status.
 /** The status of an object of any kind. */
 export type Status = GatewayUpstreamStatus | GatewayConnectionStatus | GatewayUpstreamSetStatus;
 
-/** What a new status is built from, beside the outcome. */
+/** The input of a new status in addition to the outcome. */
 export interface StatusContext {
-  /** The status before. */
+  /** The last status. */
   readonly previous: Status | undefined;
-  /** Generation of the object that was reconciled. */
+  /** The generation of the reconciled object. */
   readonly generation: number;
-  /** RFC 3339; asked only where a condition changed. */
+  /** The current time, RFC 3339; called only if a condition changed. */
   readonly now: () => string;
 }
 
-/** As many as the CRD accepts. */
+/** The limit in the CRD. */
 const MAX_LEFT_BEHIND = 256;
 const MAX_CHANGE_LENGTH = 512;
 
@@ -62,7 +62,7 @@ export function upstreamStatus(
   };
 }
 
-/** What a status says of the endpoints. */
+/** The endpoint fields of a status. */
 type EndpointsStatus = Pick<GatewayUpstreamStatus, 'endpoints' | 'excluded' | 'warnings'>;
 
 function endpointsStatus({ counts, excluded, warnings }: EndpointsOutcome): EndpointsStatus {

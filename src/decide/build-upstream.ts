@@ -8,7 +8,7 @@ import type { Desired } from './desired.ts';
 import { SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { readyVerdict, resolvedRefs } from './upstream-verdicts.ts';
 import {
-  type HeldNode,
+  type GuardedNode,
   MAX_WEIGHT_SUM,
   MAX_WEIGHT_SUM_HASH,
   weighedNodes,
@@ -17,24 +17,24 @@ import {
 
 const NO_LABELS = {};
 
-/** What is not in a spec of the upstream that is made from it. */
+/** The parts of an upstream that do not come from the spec. */
 export interface Identity {
   readonly id: UpstreamId;
-  /** Absent: nobody's. */
+  /** Absent for an upstream without ownership labels. */
   readonly owner?: OwnerMark;
-  /** The section of the spec that the gateway reads. */
+  /** The field of the spec for this type of gateway, e.g. `apisix`. */
   readonly section: string;
 }
 
 /**
- * The upstream that the gateway should hold for `spec`. Pure and independent of the order of endpoints.
- * `clientCertificate`: what `spec.tls.clientCertificateSecretRef` leads to, where it is set and may be looked at.
+ * The desired upstream for `spec`. The result does not depend on the order of endpoints. `clientCertificate` is the
+ * resolved `spec.tls.clientCertificateSecretRef`; undefined if it is not set or not resolved.
  */
 export function buildUpstream(
   spec: GatewayUpstreamSpec,
   identity: Identity,
   backends: readonly ResolvedBackend[],
-  held: readonly HeldNode[] = [],
+  held: readonly GuardedNode[] = [],
   clientCertificate?: FoundKeyPair,
 ): Desired {
   const traffic = trafficOf(
@@ -65,7 +65,7 @@ export function buildUpstream(
   };
 }
 
-/** What the ports of the Services say that they speak; undefined where they do not agree. */
+/** The scheme from `appProtocol` of the Service ports; undefined if they differ. */
 function defaultScheme(backends: readonly ResolvedBackend[]): Scheme | undefined {
   const said = new Set(
     backends.flatMap((backend) =>
@@ -82,12 +82,12 @@ function actionFor(
   backends: readonly ResolvedBackend[],
   clientCertificate: FoundKeyPair | undefined,
 ): Desired['action'] {
-  // Without its certificate the gateway would be refused by the nodes, and the one that it has cannot be read back.
+  // Without the certificate, the nodes would reject the gateway, and the gateway does not return the key that it has.
   if (clientCertificate?.state === 'unusable') return 'wait';
   const found = backends.map(foundBy);
   const unknown = [...found, clientCertificate].filter((one) => one?.state === 'unknown');
   if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
   return found.some((one) => one === undefined || one.state === 'known' || one.state === 'external')
     ? 'write'
-    : 'onlyIfHeld';
+    : 'onlyIfPresent';
 }

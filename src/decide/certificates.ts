@@ -2,18 +2,18 @@ import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { CertificateSecret, GatewayUpstream } from '../model/objects.ts';
 import type { StoreView } from '../model/store-view.ts';
 
-/** What decides which client certificates an object may have the gateway show. */
+/** The input for resolving client certificates. */
 export interface CertificateRules {
-  /** Secrets with certificates, by namespace: those that `secretNamespaces` of the configuration names. */
+  /** Certificate Secrets by namespace, for the namespaces in `secretNamespaces` of the configuration. */
   readonly certificates: ReadonlyMap<string, StoreView<CertificateSecret>>;
 }
 
-/** The Secret of its own namespace whose certificate `object` has the gateway show; undefined: none. */
+/** The name of the Secret with the client certificate, in the namespace of `object`; undefined if not set. */
 export function certificateName({ spec }: GatewayUpstream): string | undefined {
   return spec.ok ? spec.value.tls?.clientCertificateSecretRef?.name : undefined;
 }
 
-/** What the Secret holds that `object` refers to; undefined: it refers to none. */
+/** The client certificate of `object`; undefined if it references no Secret. */
 export function certificateOf(
   { certificates }: CertificateRules,
   object: GatewayUpstream,
@@ -27,7 +27,7 @@ export function certificateOf(
     return {
       state: 'unusable',
       reason: 'RefNotPermitted',
-      message: `${where} may not be read, since secretNamespaces of the operator's configuration does not name ${namespace}: add it there and install its Role (config.secretNamespaces of the chart does both), or remove spec.tls.clientCertificateSecretRef; until then ${KEPT}`,
+      message: `${where} cannot be read because secretNamespaces in the operator's configuration does not include ${namespace}: add the namespace there and install its Role (config.secretNamespaces in the chart does both), or remove spec.tls.clientCertificateSecretRef; until then, ${KEPT}`,
     };
   }
   if (secrets.state.state !== 'synced') {
@@ -35,7 +35,7 @@ export function certificateOf(
     return {
       state: 'unknown',
       beginning: problem === undefined,
-      message: `Secrets of namespace ${namespace} are not known (${problem ?? 'not listed yet'}): ${KEPT}`,
+      message: `Secrets in namespace ${namespace} are not listed ${problem === undefined ? 'yet' : `(${problem})`}: ${KEPT}`,
     };
   }
   const secret = secrets.get(namespace, name);
@@ -44,8 +44,8 @@ export function certificateOf(
   return {
     state: 'unusable',
     reason: 'SecretNotFound',
-    message: `${where} ${problem}: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then ${KEPT}`,
+    message: `${where} ${problem}: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then, ${KEPT}`,
   };
 }
 
-const KEPT = 'the gateway keeps what it has, nodes included';
+const KEPT = "the gateway's current configuration is unchanged, including its nodes";

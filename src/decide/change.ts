@@ -2,30 +2,30 @@ import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { ObservedUpstream, Upstream } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 
-/** What has to be done so that the gateway holds `desired`. */
+/** The change that brings the gateway to the desired state. */
 export type Change =
   | { readonly kind: 'none' }
-  /** The id is free. */
+  /** No upstream has this id. */
   | { readonly kind: 'create'; readonly desired: Upstream }
   | {
       readonly kind: 'update';
       readonly desired: Upstream;
       readonly observed: ObservedUpstream;
-      /** `stripped`: somebody replaced the object and its labels with it. `unowned`: it is taken over. */
+      /** `stripped`: another client overwrote the upstream without its ownership labels. `unowned`: it is taken over. */
       readonly from: 'ours' | 'stripped' | 'unowned';
     }
-  /** Only the nodes of what somebody else owns. */
+  /** Writes only the nodes of an upstream that another client manages. */
   | { readonly kind: 'updateNodes'; readonly desired: Upstream; readonly observed: ObservedUpstream }
-  /** The gateway holds something that must not be touched, or nothing where somebody else should have made it. */
+  /** The upstream must not be changed, or does not exist although another client must create it. */
   | { readonly kind: 'blocked'; readonly programmed: Verdict };
 
-/** What an object may do with an upstream that it did not make. */
+/** What an object may do with an upstream that it did not create. */
 export interface Terms {
   readonly manage: GatewayUpstreamSpec['manage'];
-  /** It asks for taking over what nobody owns, and the connection allows it. */
+  /** The spec requests taking over unowned upstreams, and the connection allows it. */
   readonly mayAdopt: boolean;
-  /** With `manage: Nodes`: it has kept the nodes before. */
+  /** With `manage: Nodes`: the object has managed the nodes before. */
   readonly keptBefore: boolean;
-  /** What the gateway keeps the mark of an owner in, in the words of a message. */
+  /** Where the gateway stores ownership, for a message: `labels`. */
   readonly marksIn: string;
 }

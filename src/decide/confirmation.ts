@@ -1,7 +1,7 @@
 import type { Confirmation } from '../model/confirmation.ts';
 import type { Verdict } from '../model/verdict.ts';
 
-/** What Programmed says of an upstream whose write succeeded, or of which nothing had to be written. */
+/** `Programmed` after a successful write, or if nothing had to be written, with the gateway's confirmation. */
 export function confirmedVerdict(programmed: Verdict, confirmation: Confirmation): Verdict {
   if (programmed.status !== 'True') return programmed;
   switch (confirmation.state) {
@@ -11,7 +11,7 @@ export function confirmedVerdict(programmed: Verdict, confirmation: Confirmation
       return {
         status: 'Unknown',
         reason: 'Pending',
-        message: `Waiting for the gateway: ${confirmation.message}`,
+        message: `Waiting for the gateway to confirm this configuration: ${confirmation.message}`,
       };
     case 'rejected':
       return {

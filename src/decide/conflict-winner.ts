@@ -2,7 +2,7 @@ import { compareText } from '../model/keys.ts';
 import type { ObservedUpstream } from '../model/upstream.ts';
 import { markedAs, markedObject } from './ownership.ts';
 
-/** An object that wants an upstream id. */
+/** An object that asks for an upstream id. */
 export interface Contender {
   readonly namespace: string;
   readonly name: string;
@@ -11,18 +11,18 @@ export interface Contender {
 }
 
 /**
- * What is known of the gateway when the winner is chosen.
- * - `listed`: what it holds as the id, if anything.
- * - `unknown`: it was not asked yet, or did not answer.
+ * What the gateway reports about the id.
+ * - `listed`: the upstream with the id, if any.
+ * - `unknown`: the operator has not read the gateway yet, or the gateway did not answer.
  */
 export type Evidence<T> =
   | { readonly kind: 'listed'; readonly observed: ObservedUpstream | undefined }
   | { readonly kind: 'unknown'; readonly heldBefore: (contender: T) => boolean };
 
 /**
- * The object that gets an id that several objects of one connection want: the one that the labels on the gateway's own
- * object name; else the oldest; else the first by namespace and name. While the gateway does not answer, the object that
- * had the id keeps it: an outage decides nothing.
+ * The object that may use an id that several objects of one connection ask for: the object that the ownership labels in the
+ * gateway name; otherwise the oldest; otherwise the first by namespace and name. While the gateway does not answer, the
+ * object that had the id keeps it, so that an outage changes nothing.
  */
 export function winnerOf<T extends Contender>(
   contenders: readonly T[],

@@ -4,13 +4,13 @@ import type { GatewayConnection } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { patternProblem } from './selectors.ts';
 
-/** What is known of the gateway of a connection. */
+/** The state of the gateway of a connection. */
 export type GatewayStanding =
   /** The connection cannot be used. */
   | { readonly kind: 'unusable'; readonly reason: Reason; readonly message: string }
   | { readonly kind: 'starting' }
   | { readonly kind: 'failing'; readonly error: OperatorError }
-  /** `writeRefused`: it answers, and refuses every write. `unlistable`: its list of upstreams is too large. */
+  /** `writeRefused`: the gateway answers but rejects every write. `unlistable`: its list of upstreams is too large. */
   | {
       readonly kind: 'ready';
       readonly writeRefused: OperatorError | undefined;
@@ -20,16 +20,16 @@ export type GatewayStanding =
 export interface ConnectionVerdicts {
   readonly reachable: Verdict;
   readonly authorized: Verdict;
-  /** Why the connection cannot be used, or not in full; absent where it can. */
+  /** Why the connection cannot be used, or only in part; absent if there is no problem. */
   readonly problem?: Verdict;
 }
 
 const REACHABLE: Verdict = { status: 'True', reason: 'Reachable', message: 'The gateway answers' };
-const AUTHORIZED: Verdict = { status: 'True', reason: 'Authorized', message: 'The gateway takes the key' };
+const AUTHORIZED: Verdict = { status: 'True', reason: 'Authorized', message: 'The gateway accepts the key' };
 export const CONNECTION_READY: Verdict = {
   status: 'True',
   reason: 'Ready',
-  message: 'The gateway answers and takes the key',
+  message: 'The gateway answers and accepts the key',
 };
 
 export function connectionVerdicts(standing: GatewayStanding): ConnectionVerdicts {
@@ -40,7 +40,11 @@ export function connectionVerdicts(standing: GatewayStanding): ConnectionVerdict
       return { reachable: unknown, authorized: unknown, problem: { status: 'False', reason, message } };
     }
     case 'starting': {
-      const pending: Verdict = { status: 'Unknown', reason: 'Pending', message: 'Waiting for the gateway' };
+      const pending: Verdict = {
+        status: 'Unknown',
+        reason: 'Pending',
+        message: 'Waiting for the gateway to answer',
+      };
       return { reachable: pending, authorized: pending };
     }
     case 'failing':
@@ -60,7 +64,11 @@ function failingVerdicts(error: OperatorError): ConnectionVerdicts {
   if (error instanceof GatewayAuthError) return { reachable: REACHABLE, authorized: falseVerdict(error) };
   return {
     reachable: falseVerdict(error),
-    authorized: { status: 'Unknown', reason: error.reason, message: 'The gateway could not be asked' },
+    authorized: {
+      status: 'Unknown',
+      reason: error.reason,
+      message: 'Not checked because the gateway is unavailable',
+    },
   };
 }
 
@@ -68,7 +76,7 @@ function unlistableVerdict({ message }: OperatorError): Verdict {
   return {
     status: 'False',
     reason: 'ListTooLarge',
-    message: `${message}. Until then each upstream is read before it is written, and upstreams without a GatewayUpstream are not found`,
+    message: `${message}. Until then, the operator reads each upstream before it writes it, and does not find upstreams without a GatewayUpstream`,
   };
 }
 
@@ -76,7 +84,7 @@ function falseVerdict({ reason, message }: OperatorError): Verdict {
   return { status: 'False', reason, message };
 }
 
-/** `Ready` where `allowedNamespaces` has a pattern that is not valid; undefined: it has none. */
+/** `Ready` if `allowedNamespaces` has an invalid pattern; undefined otherwise. */
 export function patternVerdict({ spec }: GatewayConnection): Verdict | undefined {
   const problem = spec.ok ? patternProblem(spec.value.allowedNamespaces) : undefined;
   if (problem === undefined) return undefined;

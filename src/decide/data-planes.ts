@@ -5,30 +5,30 @@ import type { ServicePortRef } from '../model/reference.ts';
 import { formatPlace } from './diff.ts';
 import { chooseEndpoints } from './nodes.ts';
 
-/** After a write, a data plane may serve what was there before for this long without being said to lag. */
-export const PROOF_GRACE_MS = 5000;
+/** After a write, a data plane may serve the previous configuration for this long before it counts as lagging. */
+export const VERIFICATION_GRACE_MS = 5000;
 
-/** How a data plane stands to an upstream. */
+/** Whether a data plane serves the current configuration of an upstream. */
 export type DataPlaneVerdict = 'Current' | LaggingReason;
 
-/** What data planes should show of one upstream. Times are monotonic, in milliseconds. */
+/** What data planes should return for one upstream. Times are monotonic, in milliseconds. */
 export interface ExpectedView {
-  /** The last accepted write, as data planes show it. */
+  /** The last accepted write, in the form in which data planes return it. */
   readonly shown: string;
-  /** What it took the place of, and when; only what was replaced lately counts. */
+  /** Earlier writes, and when they were replaced; only recent ones count. */
   readonly superseded: readonly { readonly shown: string; readonly at: number }[];
-  /** When it was created; undefined where it was there before. */
+  /** When the upstream was created; undefined if it existed before. */
   readonly createdAt: number | undefined;
 }
 
-/** What `answer`, which a data plane shows now, means; undefined: it still may take over what was written lately. */
+/** The verdict on `answer`, the current answer of a data plane; undefined while it may still be fetching a recent write. */
 export function judgeView(
   expected: ExpectedView,
   answer: string | undefined,
   now: number,
 ): DataPlaneVerdict | undefined {
   if (answer === expected.shown) return 'Current';
-  const isRecent = (at: number) => now - at < PROOF_GRACE_MS;
+  const isRecent = (at: number) => now - at < VERIFICATION_GRACE_MS;
   if (answer === undefined) {
     return expected.createdAt !== undefined && isRecent(expected.createdAt) ? undefined : 'Missing';
   }
@@ -36,17 +36,17 @@ export function judgeView(
   return wasRight ? undefined : 'OlderContent';
 }
 
-/** What the status of an upstream says of its data planes. */
+/** The data planes in the status of a GatewayUpstream. */
 export interface DataPlanesOfUpstream {
   readonly total: number;
   readonly current: number;
   readonly lagging?: { readonly dataPlane: string; readonly reason: LaggingReason }[];
 }
 
-/** What the status of a connection says of its data planes. */
+/** The data planes in the status of a GatewayConnection. */
 export type DataPlanesOfConnection = NonNullable<GatewayConnectionStatus['dataPlanes']>;
 
-/** Counts `verdicts`; undefined where not all of them are known yet. The order of addresses does not matter. */
+/** Counts `verdicts`; undefined until all of them are known. The order of addresses does not matter. */
 export function summarizeVerdicts(
   verdicts: ReadonlyMap<string, DataPlaneVerdict | undefined>,
 ): DataPlanesOfUpstream | undefined {
@@ -63,7 +63,7 @@ export function summarizeVerdicts(
   };
 }
 
-/** The addresses of the data planes behind a Service: those of its endpoints that get traffic. */
+/** The URLs of the data planes behind a Service: its endpoints that receive traffic. */
 export function endpointUrls({
   endpoints,
   preferredFamily,
@@ -71,17 +71,20 @@ export function endpointUrls({
   return chooseEndpoints(endpoints, preferredFamily).endpoints.map((place) => `http://${formatPlace(place)}`);
 }
 
-/** Why data planes behind a Service of `namespace`, which `field` refers to, cannot be found; undefined: they may be. */
-export function unfollowedProblem(
+/**
+ * Why the operator cannot find data planes behind a Service in `namespace`; undefined if it watches the namespace. `field`
+ * holds the reference.
+ */
+export function unwatchedProblem(
   onlyNamespaces: readonly string[],
   namespace: string,
   field: string,
 ): string | undefined {
   if (onlyNamespaces.length === 0 || onlyNamespaces.includes(namespace)) return undefined;
-  return `${field}: the operator does not look at namespace ${namespace}: add it to namespaces in its configuration, or use urls`;
+  return `${field}: the operator does not watch namespace ${namespace}: add it to namespaces in the operator's configuration, or use urls`;
 }
 
-/** What is said of a Service whose endpoints are data planes, but that has none. */
+/** The problem with a data-plane Service that has no ready endpoint. */
 export function noDataPlanes({ namespace, name }: ServicePortRef, field: string): string {
-  return `Service ${namespace}/${name}, to which ${field} leads, has no ready endpoint: look at its Pods`;
+  return `Service ${namespace}/${name} in ${field} has no ready endpoint: check its Pods`;
 }

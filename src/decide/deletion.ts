@@ -7,11 +7,11 @@ import { createTimeSeconds, ownerOf } from './owner.ts';
 import { isOwn, isRetained, ownerMark, ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What an object that is being deleted wants done with its upstream, before the gateway is looked at. */
+/** What happens to the upstream of an object that is being deleted, decided without reading the gateway. */
 export type DeletionPlan =
-  /** It never had one that is known of. */
+  /** No upstream is known. */
   | { readonly kind: 'nothing' }
-  /** The upstream stays as it is; no sweep may touch `id`. */
+  /** The upstream stays unchanged; orphan collection must not delete `id`. */
   | { readonly kind: 'left'; readonly why: string; readonly id: UpstreamId | undefined }
   | {
       readonly kind: 'ends';
@@ -19,7 +19,7 @@ export type DeletionPlan =
       readonly policy: GatewayUpstreamSpec['deletionPolicy'];
     };
 
-/** What `object`, which is being deleted and has our finalizer, wants done with its upstream. */
+/** The deletion plan for `object`, which is being deleted and has the operator's finalizer. */
 export function deletionPlanOf(
   { connections }: Pick<Snapshot, 'connections'>,
   object: GatewayUpstream,
@@ -27,9 +27,9 @@ export function deletionPlanOf(
   const { spec } = object;
   const connection = connections.get('', object.connection);
   if (connection === undefined) {
-    return { kind: 'left', why: `GatewayConnection ${object.connection} is gone`, id: undefined };
+    return { kind: 'left', why: `GatewayConnection ${object.connection} does not exist`, id: undefined };
   }
-  // Written by a version whose spec this program cannot read: what the status says of it is what was written.
+  // A spec from a newer version may be unreadable; the status then contains the id that was written.
   const id =
     (connection.spec.ok ? wantedId(object, connection.spec.value.idPrefix) : undefined) ??
     object.status?.upstreamId;
@@ -42,10 +42,10 @@ export function deletionPlanOf(
   return { kind: 'ends', id, policy: syncPolicy === 'UpsertOnly' ? 'Orphan' : deletionPolicy };
 }
 
-/** What has to be done in a gateway so that an object can go. */
+/** The change in the gateway that a deletion requires. */
 export type EndChange =
   | { readonly kind: 'none' }
-  /** The upstream stays, and its mark says so from now on, so that it is never taken for an orphan to delete. */
+  /** Marks the upstream as retained, so that orphan collection does not delete it. */
   | {
       readonly kind: 'mark';
       readonly observed: ObservedUpstream;
@@ -57,7 +57,7 @@ export type EndChange =
       readonly references: 'respect' | 'ignore';
     };
 
-/** What `ending` of `object` means where the gateway holds `observed`. */
+/** The change that the deletion plan of `object` requires, given `observed` in the gateway. */
 export function planDeletion(
   { clusterId }: Pick<Snapshot, 'clusterId'>,
   object: GatewayUpstream,

@@ -3,13 +3,13 @@ import type { Upstream } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
 import type { Excluded } from './nodes.ts';
 
-/** What becomes of the endpoints behind all backends; each counts once per backend that leads to it. */
+/** The endpoints of all backends by their use; an endpoint counts once for each backend that resolves to it. */
 export interface EndpointCounts {
   readonly ready: number;
-  /** Terminating and still serving: in use since none is ready, or kept without weight. */
+  /** Serving while terminating: used because no endpoint is ready, or kept with weight 0. */
   readonly draining: number;
   readonly excluded: number;
-  /** Not wanted any more, and kept by the removal guard. */
+  /** No longer desired, but kept by the removal guard. */
   readonly held: number;
 }
 
@@ -17,22 +17,22 @@ export interface Desired {
   readonly upstream: Upstream;
   readonly resolvedRefs: Verdict;
   readonly counts: EndpointCounts;
-  /** The first of the endpoints that are left out and of the nodes that are held, in the order of nodes. */
+  /** The first excluded endpoints and guarded nodes, in node order. */
   readonly excluded: readonly Excluded[];
   /**
-   * - `write`: at least one backend leads somewhere.
-   * - `onlyIfHeld`: none does: an upstream that exists drops to no nodes, none is created.
-   * - `wait`: something is unknown or cannot be written: the gateway keeps what it has.
-   * - `notYet`: the same, but only since the program has just begun.
+   * - `write`: at least one backend is resolved.
+   * - `onlyIfPresent`: no backend is resolved. An existing upstream loses its nodes; no upstream is created.
+   * - `wait`: something is unknown or cannot be written. The gateway stays unchanged.
+   * - `notYet`: like `wait`, but only because the operator has just started.
    */
-  readonly action: 'write' | 'onlyIfHeld' | 'wait' | 'notYet';
-  /** What Ready says when everything is well. */
+  readonly action: 'write' | 'onlyIfPresent' | 'wait' | 'notYet';
+  /** `Ready` if all other conditions are True. */
   readonly ready: Verdict;
-  /** What is accepted but not as it was asked for. */
+  /** Settings that are accepted but not applied exactly. */
   readonly warnings: readonly Warning[];
 }
 
-/** An entry of `status.warnings`. Without counts, so that it changes only when the matter does. */
+/** An entry of `status.warnings`. It contains no counts, so that it changes only when the problem does. */
 export interface Warning {
   readonly reason: WarningReason;
   /** For example `spec.backends`. */

@@ -5,7 +5,7 @@ import type { Desired } from './desired.ts';
 import { unstatedFields } from './diff.ts';
 import { describeOwner, isOwn, type Ownership } from './ownership.ts';
 
-/** `canonical` is the driver's canonical form of what the gateway should hold. */
+/** The change from `observed` to `desired`. `canonical` is the driver's canonical form of `desired`. */
 export function diffUpstream(
   desired: Pick<Desired, 'upstream' | 'action'>,
   canonical: string,
@@ -40,25 +40,25 @@ function planNodes(
 ): Change {
   const { id } = upstream;
   if (observed === undefined) return { kind: 'blocked', programmed: upstreamNotFound(id) };
-  // One that this very object left behind, before it kept only the nodes, still names it.
+  // An upstream that this object orphaned before manage was Nodes still has its ownership labels.
   if (ownership === 'foreign') return blocked('NotOwned', notOwned(observed, ownership, terms.marksIn));
   if (observed.discovery !== undefined) {
     return blocked(
       'UsesDiscovery',
-      `Upstream ${id} has no nodes to keep, since the gateway finds them by itself (${observed.discovery.fields.join(', ')}): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes`,
+      `Upstream ${id} has no nodes to manage because the gateway discovers them itself (${observed.discovery.fields.join(', ')}): replace these fields with nodes in the gateway, or take the upstream over with adoptionPolicy IfUnowned instead of manage Nodes`,
     );
   }
   if (observed.canonical === canonical) return { kind: 'none' };
   if (!terms.keptBefore && upstream.nodes.length === 0) {
     return blocked(
       'NotOwned',
-      `Upstream ${id} would lose all its nodes, since the backends lead to no endpoint: look at the Pods and at spec.backends. It is left untouched until there is one`,
+      `Upstream ${id} would lose all its nodes because the backends have no endpoints: check the Pods and spec.backends. The upstream is unchanged until an endpoint exists`,
     );
   }
   return { kind: 'updateNodes', desired: upstream, observed };
 }
 
-/** Why an upstream that nobody owns is not taken over; undefined: nothing is in the way. */
+/** Why an unowned upstream is not taken over; undefined if it can be. */
 function takeOverProblem(
   upstream: Upstream,
   canonical: string,
@@ -67,32 +67,32 @@ function takeOverProblem(
   const { id } = upstream;
   const unstated = fieldsInTheWay(observed, canonical);
   if (unstated.length > 0) {
-    return `Upstream ${id} is not taken over, since it holds ${unstated.join(', ')}, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway`;
+    return `Upstream ${id} is not taken over because it has fields that the spec does not set (${unstated.join(', ')}): add them to the spec (plan --from-apisix prints them), or remove them in the gateway`;
   }
   return upstream.nodes.length === 0
-    ? `Upstream ${id} is not taken over, since it would have no nodes then: look at the Pods and at spec.backends`
+    ? `Upstream ${id} is not taken over because it would lose all its nodes: check the Pods and spec.backends`
     : undefined;
 }
 
-/** What an upstream holds that `canonical` does not state, and that is in the way of taking it over; in order. */
+/** The fields of an upstream that are not in `canonical` and prevent taking it over, sorted. */
 export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): readonly string[] {
   const { discovery } = observed;
-  // What says where the nodes come from is what the backends take the place of.
+  // The backends replace the gateway's own Kubernetes discovery, so its fields do not prevent the takeover.
   const replaced = discovery?.by === 'Kubernetes' ? discovery.fields : [];
   return unstatedFields(observed.canonical, canonical).filter((field) => !replaced.includes(field));
 }
 
 function notOwned(observed: ObservedUpstream, ownership: Ownership, marksIn: string): string {
   const takeOver = ownership === 'unowned' ? ', take it over with adoptionPolicy IfUnowned' : '';
-  return `The gateway already has an upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that one in the gateway`;
+  return `The gateway already has upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that upstream in the gateway`;
 }
 
-/** What Programmed says with `manage: Nodes` where there is nothing to keep the nodes of. */
+/** `Programmed` with `manage: Nodes` if the upstream does not exist. */
 export function upstreamNotFound(id: UpstreamId): Verdict {
   return {
     status: 'False',
     reason: 'UpstreamNotFound',
-    message: `The gateway has no upstream ${id}: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on`,
+    message: `The gateway has no upstream ${id}, and manage Nodes does not create one: create it in the gateway; the operator writes its nodes after it next lists the upstreams`,
   };
 }
 

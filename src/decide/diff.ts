@@ -9,14 +9,14 @@ export type NodeChange =
   | { readonly kind: 'add' | 'remove'; readonly node: UpstreamNode }
   | { readonly kind: 'change'; readonly before: UpstreamNode; readonly node: UpstreamNode };
 
-/** One other field of the gateway's object that a write would change; undefined where it is absent. */
+/** One other field of the upstream that a write would change; `before` or `after` is undefined if absent there. */
 export interface FieldChange {
   readonly field: string;
   readonly before: unknown;
   readonly after: unknown;
 }
 
-/** What a write of `after` over `before` changes, in the order of nodes. */
+/** The node changes from `before` to `after`, in node order. */
 export function nodeChanges(
   before: readonly UpstreamNode[],
   after: readonly UpstreamNode[],
@@ -36,7 +36,7 @@ export function nodeChanges(
   return changes.sort((a, b) => compareNodes(a.node, b.node));
 }
 
-/** The fields, nodes aside, in which two canonical forms (JSON objects) of one driver differ, by name. */
+/** The fields except nodes in which two canonical forms (JSON objects) of one driver differ, sorted by name. */
 export function fieldChanges(before: string | undefined, after: string): readonly FieldChange[] {
   const old = objectOf(before);
   const next = objectOf(after);
@@ -47,14 +47,14 @@ export function fieldChanges(before: string | undefined, after: string): readonl
 }
 
 /**
- * The paths (`labels.team`) that the canonical form `contained` has and `stated` has not, nodes aside, in order. Lists count
- * as a whole.
+ * The paths (e.g. `labels.team`) that are in the canonical form `contained` but not in `stated`, except nodes, sorted. A list
+ * counts as one value.
  */
 export function unstatedFields(contained: string, stated: string): readonly string[] {
   return pathsIn(contained, stated, (_, other) => other === undefined);
 }
 
-/** The paths that both canonical forms have, with different contents; the rest as in `unstatedFields`. */
+/** The paths that both canonical forms have with different values; otherwise like `unstatedFields`. */
 export function statedOtherwise(contained: string, stated: string): readonly string[] {
   return pathsIn(
     contained,
@@ -63,7 +63,7 @@ export function statedOtherwise(contained: string, stated: string): readonly str
   );
 }
 
-/** Paths of `contained` for which `isMeant` says so of its content there and of that of `other`. */
+/** The paths of `contained` for which `isMeant` returns true, given the values in `contained` and `other`. */
 function pathsIn(
   contained: string,
   other: string,
@@ -80,7 +80,7 @@ function pathsIn(
   return walk(fields, objectOf(other), '').sort();
 }
 
-/** The nodes of a canonical form, as text that is equal where they are. */
+/** The nodes of a canonical form as comparable text. */
 export function nodesIn(canonical: string): string {
   return JSON.stringify(objectOf(canonical)['nodes'] ?? null);
 }
@@ -90,15 +90,15 @@ export function withNodesOf(other: string, contained: string): string {
   return JSON.stringify({ ...objectOf(contained), nodes: objectOf(other)['nodes'] });
 }
 
-/** What would be done, in lines for people. */
+/** A planned change as human-readable lines. */
 export interface PlannedChange {
   readonly action: 'None' | 'Create' | 'Update';
   readonly changes: readonly string[];
-  /** How many changes are not among them. */
+  /** The number of changes beyond these. */
   readonly more: number;
 }
 
-/** `change` in at most `limit` lines: `+` and `-` nodes, `~` nodes and fields; without the contents of fields. */
+/** `change` in at most `limit` lines with the signs `+`, `-` and `~`. Field values are omitted. */
 export function describeChange(change: Change, canonical: string, limit: number): PlannedChange {
   if (change.kind === 'none' || change.kind === 'blocked') return { action: 'None', changes: [], more: 0 };
   const observed = change.kind === 'create' ? undefined : change.observed;
@@ -136,7 +136,7 @@ export function nodeLine(change: NodeChange): string {
   }
 }
 
-/** `host:port` as people write it. */
+/** `host:port`, with brackets around an IPv6 address. */
 export function formatPlace({ host, port }: { readonly host: string; readonly port: number }): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -4,17 +4,17 @@ import type { ReferenceGrant } from '../model/objects.ts';
 import type { ServicePortRef } from '../model/reference.ts';
 import type { NotPermitted } from './backends.ts';
 
-/** What is known of grants in the namespace that is referred to. */
+/** The ReferenceGrants in the referenced namespace, as far as the operator can read them. */
 export type KnownGrants =
   | { readonly kind: 'listed'; readonly grants: readonly ReferenceGrant[] }
-  /** The Gateway API is not there. */
+  /** The API server does not serve ReferenceGrant. */
   | { readonly kind: 'notInstalled' }
-  /** The operator looks at other namespaces only. */
-  | { readonly kind: 'notFollowed' };
+  /** The operator does not watch the namespace. */
+  | { readonly kind: 'notWatched' };
 
 /**
- * Why an object of `namespace` may not look at `ref`, which is in another one; undefined if it may. Says the same whether
- * the Service exists or not: that is its owner's to tell.
+ * Why an object in `namespace` may not refer to `ref` in another namespace; undefined if it may. The message does not
+ * reveal whether the Service exists.
  */
 export function referenceProblem(
   ref: ServicePortRef,
@@ -29,11 +29,11 @@ export function referenceProblem(
       return notPermitted(`${service}, and no ReferenceGrant there permits the reference: ${remedy}`);
     case 'notInstalled':
       return notPermitted(
-        `${service}, and the API server does not serve ReferenceGrants, which permit that: install the CRDs of the Gateway API, then ${remedy}`,
+        `${service}, and the API server does not serve ReferenceGrant, which must permit the reference: install the Gateway API CRDs, then ${remedy}`,
       );
-    case 'notFollowed':
+    case 'notWatched':
       return notPermitted(
-        `${service}, and the operator does not look at that one: add ${ref.namespace} to namespaces in the operator's configuration`,
+        `${service}, which the operator does not watch: add ${ref.namespace} to namespaces in the operator's configuration`,
       );
     default:
       return known satisfies never;
@@ -52,7 +52,7 @@ function permits({ from, to }: ReferenceGrant, ref: ServicePortRef, namespace: s
   );
 }
 
-/** The narrowest one that is enough. */
+/** The narrowest grant that permits the reference. */
 function grantFor(ref: ServicePortRef, namespace: string): ReferenceGrant {
   return {
     from: [{ group: GROUP, kind: GATEWAY_UPSTREAM.kind, namespace }],

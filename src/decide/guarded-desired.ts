@@ -14,23 +14,23 @@ import { createRemovalReasonOf, type NodeRemoval } from './removal-reason.ts';
 import type { Snapshot } from './snapshot.ts';
 import { trueSince } from './status.ts';
 
-/** What the removal guard lets pass. */
+/** The result of the removal guard. */
 export interface Guarded {
-  /** After the removal guard. */
+  /** The desired upstream, including guarded nodes. */
   readonly desired: Desired;
-  /** Nodes that go though nothing explains it, since they are few. */
+  /** Nodes removed without a known cause, because they are few. */
   readonly lost: readonly UpstreamNode[];
-  /** Absent where nothing is held. */
+  /** Absent if no node is guarded. */
   readonly guard?: {
     readonly held: readonly UpstreamNode[];
     /** Wall clock. */
     readonly since: number;
-    /** When some of it may go, wall clock; undefined: only by somebody's word. */
+    /** When the first guarded node may be removed, wall clock; undefined if that requires acceptance. */
     readonly until: number | undefined;
   };
 }
 
-/** What the removal guard lets pass of what is desired. */
+/** Applies the removal guard to the desired upstream. */
 export function guard(
   snapshot: Snapshot,
   evaluation: Evaluated,
@@ -42,15 +42,15 @@ export function guard(
   const remembered = snapshot.recall(keyOf(object));
   if (
     observed.nodes.every((node) => wanted.has(placeOf(node))) ||
-    // A reference that leads nowhere any more explains everything.
+    // Without a resolved reference, either nothing is written or the cause of every removal is known.
     desired.action !== 'write' ||
     isExplained(snapshot, evaluation, object, remembered)
   ) {
     return { desired, lost: [] };
   }
-  const removals = fatesOf(snapshot, backends, policyOf(snapshot, object));
-  const heldSince =
-    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.heldSince;
+  const removals = removalReasonsOf(snapshot, backends, policyOf(snapshot, object));
+  const guardedSince =
+    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.guardedSince;
   const now = snapshot.now();
   const judge = (removalReasonOf: GuardInput['removalReasonOf']) =>
     guardRemoval({
@@ -59,17 +59,17 @@ export function guard(
         holdForMs: durationMs(spec.removalGuard.holdFor),
         whenExpired: spec.removalGuard.whenExpired,
       },
-      // What somebody else added is drift, which is repaired at once.
+      // Nodes that another client added are drift and are repaired at once.
       observed: observed.nodes.filter((node) => remembered?.put(node) ?? true),
       desired: desired.upstream.nodes,
       lost: remembered?.lost ?? [],
       removalReasonOf,
-      heldSince,
+      guardedSince,
       acceptedUntil: acceptedUntil(object.acceptRemoval),
       now,
     });
   let verdict = judge((node) => removals(node).reason);
-  // A look at every slice, so only for what would be held.
+  // This check reads every slice, so it runs only for nodes that would be guarded.
   const elsewhere = listedElsewhere(snapshot, backends, verdict.held, removals);
   if (elsewhere.size > 0) {
     verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : removals(node).reason));
@@ -89,7 +89,7 @@ export function guard(
   };
 }
 
-/** Addresses of `held` that vanished from here and belong to another Service by now. */
+/** The addresses among `held` that vanished from these backends and that another Service lists now. */
 function listedElsewhere(
   { source }: Snapshot,
   backends: readonly ResolvedBackend[],
@@ -104,23 +104,23 @@ function listedElsewhere(
   );
 }
 
-/** Whether something else than the endpoints themselves explains that they are not wanted any more. */
+/** Whether a change of the spec, the Service or its namespace explains the removal. */
 function isExplained(
   { namespaces }: Snapshot,
   evaluation: Evaluated,
   object: GatewayUpstream,
   remembered: Remembered | undefined,
 ): boolean {
-  const looked = evaluation.backends.flatMap(({ target }) =>
+  const referenced = evaluation.backends.flatMap(({ target }) =>
     target.kind === 'service' ? [target.ref.namespace] : [],
   );
-  if (looked.some((name) => namespaces.get('', name)?.terminating === true)) return true;
+  if (referenced.some((name) => namespaces.get('', name)?.terminating === true)) return true;
   if (remembered !== undefined) {
     return remembered.isSettling || !isDeepStrictEqual(remembered.basis, basisOf(evaluation));
   }
-  // Looked at by an earlier process: only whether the spec changed since is known.
+  // After a restart, only a change of the spec since the last status is visible.
   const generation = object.status?.observedGeneration;
-  // Kubernetes counts the deletion itself as a change; it was looked at once the status says what that waits for.
+  // Kubernetes increments the generation on deletion. The status shows InUse once that generation was reconciled.
   const isNew =
     object.deletionTimestamp !== undefined &&
     !object.status?.conditions?.some(({ type, reason }) => type === 'Programmed' && reason === 'InUse');
@@ -128,7 +128,7 @@ function isExplained(
   return generation !== undefined && generation < newest;
 }
 
-/** What decides which endpoints there are. */
+/** The inputs that determine which endpoints exist. */
 export function basisOf({ spec, backends }: Evaluated): Basis {
   return [
     spec.backends,
@@ -145,7 +145,7 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
   ];
 }
 
-function fatesOf(
+function removalReasonsOf(
   { source }: Snapshot,
   backends: readonly ResolvedBackend[],
   policy: HostPolicy | undefined,
@@ -156,7 +156,7 @@ function fatesOf(
       ? 'unknown'
       : source.departure(target.ref, removedEndpoints);
   });
-  // An address that the connection does not allow is never held, whatever its endpoint says.
+  // The guard never keeps an address that the connection does not allow.
   return (node) =>
     policy?.ofNode(node.host) === undefined
       ? removalReasonOf(node)

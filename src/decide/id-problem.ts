@@ -8,18 +8,18 @@ import { createTimeSeconds, ownerOf } from './owner.ts';
 import { ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What the condition says where another object has `id`; undefined: this one may have it. */
+/** The id conflict for the condition Accepted; undefined if `object` may use `id`. */
 export function idProblem(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId): Verdict | undefined {
   const winner = winnerFor(snapshot, object, id);
   if (winner === undefined || keyOf(winner) === keyOf(object)) return undefined;
   return {
     status: 'False',
     reason: 'IdTaken',
-    message: `GatewayUpstream ${keyOf(winner)} has upstream id ${id} of this connection already: choose another upstreamId in a new object`,
+    message: `GatewayUpstream ${keyOf(winner)} already uses upstream id ${id} in this connection: choose another upstreamId in a new object`,
   };
 }
 
-/** The object that gets `id`, of those that the connection allows to have it. */
+/** The object that may use `id`, among the contenders that the connection allows. */
 function winnerFor(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId): GatewayUpstream | undefined {
   const contenders = snapshot.conflicts.contenders(object.connection, id);
   if (contenders.length < 2) return object;
@@ -34,7 +34,7 @@ function winnerFor(snapshot: Snapshot, object: GatewayUpstream, id: UpstreamId):
   const content = snapshot.contentOf(object.connection, id);
   if (content.known) {
     const { observed } = content;
-    // An object whose labels another client's PUT removed must not lose the id as well: the traffic would stop meanwhile.
+    // An object whose ownership labels another client removed keeps the id; otherwise its traffic would stop.
     const stripped = candidates.find(
       (candidate) =>
         ownershipOf(observed, ownerOf(snapshot.clusterId, candidate), createTimeSeconds(candidate)) ===

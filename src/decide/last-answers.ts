@@ -3,19 +3,19 @@ import type { CompleteAnswer, Discovered, UnknownAnswer } from '../model/discove
 import type { Reference } from '../model/reference.ts';
 import type { ResolvedBackend } from './backends.ts';
 
-/** The last complete answer of a source about a backend. */
+/** The last complete answer of a source for a backend. */
 export interface LastAnswer {
   readonly ref: Reference;
   readonly answer: CompleteAnswer;
 }
 
-/** `outdated`: why the source does not know now; `answer` is then its last complete one. */
+/** `outdated`: why the source has no current answer; `answer` is then its last complete one. */
 export interface Answered {
   readonly answer: CompleteAnswer;
   readonly outdated?: UnknownAnswer;
 }
 
-/** `found`, or the last complete answer about `ref` where `found` is unknown: one backend must not stop the others. */
+/** `found`, or the last complete answer for `ref` if `found` is unknown: one backend must not stop the others. */
 export function completeAnswer(
   ref: Reference,
   found: Discovered,
@@ -26,7 +26,7 @@ export function completeAnswer(
   return last === undefined ? found : { answer: last.answer, outdated: found };
 }
 
-/** What has to be kept of `backends` for the next look. */
+/** The answers to keep for the next reconcile. */
 export function lastAnswersOf(backends: readonly ResolvedBackend[]): readonly LastAnswer[] {
   return backends.flatMap((backend) =>
     'found' in backend && backend.answer !== undefined

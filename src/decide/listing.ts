@@ -1,28 +1,28 @@
 import type { Discovered } from '../model/discovered.ts';
 
-/** How far the objects of a kind are known. */
+/** Whether the objects of a kind are listed completely. */
 type Listing =
   | { readonly state: 'syncing'; readonly problem?: string }
   | { readonly state: 'synced' | 'absent' };
 
 type Unknown = Extract<Discovered, { state: 'unknown' }>;
 
-/** What is to be said while the objects of `kind` are not known. `problem`: why; undefined: not listed yet. */
+/** The answer while the objects of `kind` are not listed. `problem` is the cause; undefined before the first list. */
 export function unknownKind(kind: string, problem: string | undefined): Unknown {
   return {
     state: 'unknown',
     beginning: problem === undefined,
-    message: `${kind} are not known (${problem ?? 'not listed yet'}): the gateway keeps what it has`,
+    message: `${kind} are not listed ${problem === undefined ? 'yet' : `(${problem})`}: the gateway's current configuration is unchanged`,
   };
 }
 
-/** Why nothing can be said as long as the objects of `kind` are not listed in full; undefined: they are. */
+/** The answer while the objects of `kind` are not listed completely; undefined once they are. */
 export function unlisted(kind: string, { state }: { readonly state: Listing }): Unknown | undefined {
   if (state.state === 'synced') return undefined;
   return unknownKind(kind, state.state === 'syncing' ? state.problem : 'the API server does not serve them');
 }
 
-/** What is to be said while one of `objects`, each of `kind`, cannot be read; undefined: all of them were. */
+/** The answer if one of `objects` of `kind` cannot be read; undefined if all can. */
 export function unreadableObject(
   kind: string,
   objects: readonly { readonly namespace: string; readonly name: string; readonly unreadable?: string }[],
@@ -32,6 +32,6 @@ export function unreadableObject(
   return {
     state: 'unknown',
     beginning: false,
-    message: `${kind} ${found.namespace}/${found.name} cannot be read (${found.unreadable}): the gateway keeps what it has; look at that object and at the log of the operator`,
+    message: `${kind} ${found.namespace}/${found.name} cannot be read (${found.unreadable}): the gateway's current configuration is unchanged; check that object and the log of the operator`,
   };
 }

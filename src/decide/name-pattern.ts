@@ -1,22 +1,22 @@
 import { RE2JS } from 're2js';
 
-/** A regular expression over whole names, or why it cannot be used. */
+/** A regular expression that matches whole names, or why it cannot be used. */
 export type NamePattern =
   | { readonly kind: 'usable'; matches(name: string): boolean }
   | { readonly kind: 'unusable'; readonly why: string };
 
 /**
- * RE2 writes counted repetitions out, so that `a{60}` is 60 instructions. The time of one match grows with this, and with
- * the length of the name. `[a-z0-9]{1,63}`, any name of a namespace, has 127.
+ * The maximum number of RE2 instructions. RE2 expands counted repetitions: `a{60}` has 60 instructions. The match time grows
+ * with this number and with the length of the name. `[a-z0-9]{1,63}`, which matches any namespace name, has 127.
  */
 const MAX_PROGRAM_SIZE = 500;
 const MAX_PATTERNS = 1000;
-/** Of one pattern. */
+/** The cache size of one pattern. */
 const MAX_NAMES = 5000;
 
 const patterns = new Map<string, NamePattern>();
 
-/** `source` as RE2 reads it, which is what the API server admits it by: linear in the length of the name, whatever it says. */
+/** `source` as an RE2 expression, as the API server validates it. RE2 matches in time linear in the length of the name. */
 export function namePattern(source: string): NamePattern {
   const known = patterns.get(source);
   if (known !== undefined) return known;
@@ -31,16 +31,16 @@ function compile(source: string): NamePattern {
   try {
     expression = RE2JS.compile(source);
   } catch {
-    return { kind: 'unusable', why: 'it is not a regular expression of RE2' };
+    return { kind: 'unusable', why: 'it is not a valid RE2 regular expression' };
   }
   const size = expression.programSize();
   if (size > MAX_PROGRAM_SIZE) {
     return {
       kind: 'unusable',
-      why: `its repetitions make it too large (${size} instructions of at most ${MAX_PROGRAM_SIZE}): use + or * instead of large counts`,
+      why: `its repetitions make it too large (${size} instructions, and the limit is ${MAX_PROGRAM_SIZE}): use + or * instead of large counts`,
     };
   }
-  // Every reconcile asks, and namespaces are few.
+  // Every reconcile matches again, and there are few namespaces.
   const answers = new Map<string, boolean>();
   return {
     kind: 'usable',

@@ -2,49 +2,52 @@ import type { ExcludedReason } from '../api/gateway-upstream-status.ts';
 import type { Endpoint, IpFamily } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 
-/** An endpoint that is left out, or a node that is held. */
+/** An excluded endpoint or a guarded node. */
 export interface Excluded {
   readonly host: string;
-  /** Absent where it is not known. */
+  /** Absent if unknown. */
   readonly port?: number;
   readonly reason: ExcludedReason;
 }
 
-/** An endpoint that is in the gateway. */
+/** An endpoint to write to the gateway. */
 export interface ChosenEndpoint {
   readonly host: string;
   readonly port: number;
-  /** False: it terminates while others are ready, and is kept without weight. */
+  /** False for a terminating endpoint that is kept with weight 0 while others are ready. */
   readonly carriesTraffic: boolean;
   readonly node?: string;
   readonly zone?: string;
 }
 
-/** What becomes of the endpoints of one reference: each of them is in exactly one of `endpoints` and `excluded`. */
+/** The endpoints of one reference; each is in exactly one of `endpoints` and `excluded`. */
 export interface ChosenEndpoints {
-  /** Each address and port once, sorted. */
+  /** Sorted, without duplicates of an address and port. */
   readonly endpoints: readonly ChosenEndpoint[];
   readonly ready: number;
-  /** Terminating and still serving: they get the traffic where none is ready, else they have weight 0. */
+  /** Serving while terminating: they receive traffic if no endpoint is ready, otherwise they have weight 0. */
   readonly draining: number;
-  /** In no order. */
+  /** Unordered. */
   readonly excluded: readonly Excluded[];
 }
 
-/** What is done with endpoints that terminate and still serve while others are ready. */
+/** How serving terminating endpoints are handled while others are ready. */
 export type Drain = 'Remove' | 'ZeroWeight';
 
 const READY = 3;
 const DRAINING = 2;
 
-/** Better states of one address and port win: ready, then serving and terminating, then what may still become ready. */
+/** Ranks the states of one address and port: ready, serving while terminating, not ready, terminating. */
 function rank({ ready, serving, terminating }: Endpoint): number {
   if (ready) return READY;
   if (!terminating) return 1;
   return serving ? DRAINING : 0;
 }
 
-/** Each address and port once, in its best state; an address without the port only where it has it nowhere else. */
+/**
+ * One endpoint per address and port, in its best state. An entry without the port is dropped if the address has the port
+ * elsewhere.
+ */
 function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
   const best = new Map<string, Endpoint>();
   const withPort = new Set<string>();
@@ -59,8 +62,8 @@ function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
 }
 
 /**
- * The endpoints that have no address in `family`. Where a slice does not say whose an address is, that is known only if
- * that family has no address at all.
+ * The endpoints without an address in `family`. If a slice has no targetRef, an endpoint counts only if the family has no
+ * address at all.
  */
 function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily): readonly Endpoint[] {
   const ofFamily = endpoints.filter((endpoint) => endpoint.family === family);
@@ -73,8 +76,8 @@ function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily): readon
 }
 
 /**
- * The endpoints of one Service that get traffic: of `family`, with the port; those that are ready, or, when none of
- * the whole Service is, those that serve while they terminate (KEP-1669).
+ * The endpoints of one Service that receive traffic. Family and port are selected first. If no endpoint of the Service is
+ * ready, endpoints that serve while terminating are used (KEP-1669).
  */
 export function chooseEndpoints(
   endpoints: readonly Endpoint[],
@@ -110,7 +113,7 @@ function leftOut({ address, port }: Endpoint, reason: ExcludedReason): Excluded 
   return { host: address, ...(port === undefined ? {} : { port }), reason };
 }
 
-/** The order of nodes everywhere: by host, then by port. */
+/** The node order: by host, then by port. */
 export function compareNodes(
   a: { readonly host: string; readonly port: number },
   b: { readonly host: string; readonly port: number },
@@ -119,7 +122,7 @@ export function compareNodes(
   return a.port - b.port;
 }
 
-/** One node per host and port, weights summed and the highest priority kept, in order. */
+/** One node per host and port, with summed weights and the highest priority, sorted. */
 export function mergeNodes(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
   const merged = new Map<string, UpstreamNode>();
   for (const node of nodes) {

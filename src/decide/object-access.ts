@@ -28,7 +28,7 @@ export function accessOf(
   );
 }
 
-/** Why `object`, whose spec is not valid, certainly may not use the connection; undefined where its spec decides. */
+/** Why `object`, whose spec is invalid, may not use the connection; undefined if that depends on the spec. */
 export function accessWithoutSpec(
   snapshot: Snapshot,
   object: GatewayUpstream,
@@ -51,7 +51,7 @@ function namespaceOf({ namespaces }: Snapshot, { namespace: name }: GatewayUpstr
   return namespaces.get('', name) ?? { name, labels: undefined };
 }
 
-/** Whether the upstream that `object` wants is its own, or was when the gateway answered last. */
+/** Whether `object` owns its upstream, or owned it when the gateway last answered. */
 function hasUpstream(
   snapshot: Snapshot,
   object: GatewayUpstream,

@@ -8,7 +8,7 @@ export function ownerOf(
   return { cluster: clusterId, connection, namespace, name };
 }
 
-/** The `create_time` of the upstream that the object's status tells, in seconds. */
+/** The `create_time` of the upstream in the object's status, in seconds. */
 export function createTimeSeconds(object: GatewayUpstream): number | undefined {
   const text = object.status?.upstreamCreateTime;
   return text === undefined ? undefined : Date.parse(text) / 1000;

@@ -5,7 +5,7 @@ import { IDENTITY, type OwnerMark } from '../model/ownership.ts';
 import type { ObservedUpstream, UpstreamId } from '../model/upstream.ts';
 import { interned } from '../runtime/interned.ts';
 
-/** Whose an upstream is. `cluster` is the `clusterId` of the operator. */
+/** The owner of an upstream. `cluster` is the `clusterId` of the operator. */
 export interface Owner {
   readonly cluster: string;
   readonly connection: string;
@@ -13,26 +13,26 @@ export interface Owner {
   readonly name: string;
 }
 
-/** An id and every part of a mark have at most so many characters, which every gateway can keep. */
+/** The maximum length of an id and of each ownership label, which every gateway can store. */
 const MAX_LENGTH = 64;
 
-/** `text`, or its first 55 characters, `-` and 8 hexadecimal digits of the SHA-256 of all of it. */
+/** `text`; if too long, its first 55 characters, `-` and 8 hexadecimal digits of its SHA-256. */
 function shortenedWithHash(text: string): string {
   if (text.length <= MAX_LENGTH) return text;
   return `${text.slice(0, 55)}-${createHash('sha256').update(text).digest('hex').slice(0, 8)}`;
 }
 
-/** What every id in `namespace` begins with, where the connection keeps tenants apart by prefix. */
+/** The required prefix of upstream ids in `namespace` with `tenantPolicy.upstreamIds: Prefixed`. */
 export function idPrefixOf(idPrefix: string, namespace: string): string {
   return `${idPrefix}${namespace}.`;
 }
 
-/** The id of an upstream whose spec names none. */
+/** The upstream id if the spec sets none. */
 export function defaultUpstreamId(idPrefix: string, namespace: string, name: string): UpstreamId {
   return interned(shortenedWithHash(`${idPrefixOf(idPrefix, namespace)}${name}`));
 }
 
-/** How the gateway marks an upstream of `owner`. `retain`: it stays when its object goes unseen. */
+/** The ownership labels for `owner`. `retain`: the upstream stays after its object is deleted. */
 export function ownerMark(owner: Owner, { retain }: { readonly retain: boolean }): OwnerMark {
   return {
     operator: OPERATOR,
@@ -45,20 +45,20 @@ export function ownerMark(owner: Owner, { retain }: { readonly retain: boolean }
 }
 
 /**
- * - `ours`: every part of the mark that identifies the owner is there and right.
- * - `stripped`: some of those parts are missing, none is wrong, and the gateway's create_time is the one that we
- *   know: the same object, overwritten by another client. Still ours.
- * - `unowned`: it carries no mark of this operator, whoever made it.
+ * - `ours`: all ownership labels are present and match the owner.
+ * - `stripped`: some ownership labels are missing, none differs, and create_time equals the recorded one. Another client
+ *   overwrote the upstream. It is still owned.
+ * - `unowned`: the upstream has no ownership labels of this operator.
  * - `foreign`: anything else.
  */
 export type Ownership = 'absent' | 'ours' | 'stripped' | 'unowned' | 'foreign';
 
-/** Whether the owner wrote it, so that it may be replaced and deleted. */
+/** Whether the owner may replace and delete the upstream. */
 export function isOwn(ownership: Ownership): boolean {
   return ownership === 'ours' || ownership === 'stripped';
 }
 
-/** `createTime`: the create_time (seconds) that the last accepted write of this owner was answered with. */
+/** `createTime`: the create_time (seconds) in the response to this owner's last accepted write. */
 export function ownershipOf(
   observed: ObservedUpstream | undefined,
   owner: Owner,
@@ -77,20 +77,19 @@ export function ownershipOf(
   return isMarked(observed) ? 'foreign' : 'unowned';
 }
 
-/** Whether it carries any mark of this operator. */
+/** Whether the upstream has any ownership label of this operator. */
 export function isMarked({ owner }: ObservedUpstream): boolean {
   return owner !== undefined;
 }
 
-/** Says whose an upstream is, for a message. `keptIn`: what the gateway keeps the mark in, e.g. `labels`. */
+/** Describes the owner of an upstream for a message. `keptIn`: where the gateway stores ownership, e.g. `labels`. */
 export function describeOwner({ owner }: ObservedUpstream, keptIn: string): string {
-  if (owner?.operator !== OPERATOR) return `it carries no ${keptIn} of this operator`;
-  if (IDENTITY.some((part) => owner[part] === undefined))
-    return `its ${keptIn} do not say which object it belongs to`;
-  return `it belongs to ${owner.namespace}/${owner.name} of connection ${owner.connection} in cluster ${owner.cluster}`;
+  if (owner?.operator !== OPERATOR) return `it has no ownership ${keptIn} of this operator`;
+  if (IDENTITY.some((part) => owner[part] === undefined)) return `its ownership ${keptIn} are incomplete`;
+  return `it is owned by ${owner.namespace}/${owner.name} of connection ${owner.connection} in cluster ${owner.cluster}`;
 }
 
-/** Whether the operator of `cluster` wrote it through `connection`, for whichever object. */
+/** Whether the operator of `cluster` wrote the upstream through `connection`, for any object. */
 export function isWrittenBy({ owner }: ObservedUpstream, cluster: string, connection: string): boolean {
   return (
     owner?.operator === OPERATOR &&
@@ -101,17 +100,17 @@ export function isWrittenBy({ owner }: ObservedUpstream, cluster: string, connec
   );
 }
 
-/** The object that an upstream names, in the form of `markedAs`; that of no object where it names none. */
+/** The object that the ownership labels name, in the form of `markedAs`; `/` without ownership labels. */
 export function markedObject({ owner }: ObservedUpstream): ObjectKey {
   return `${owner?.namespace ?? ''}/${owner?.name ?? ''}`;
 }
 
-/** How the mark of an upstream names this object. */
+/** The key of an object as in ownership labels. */
 export function markedAs(namespace: string, name: string): ObjectKey {
   return `${namespace}/${shortenedWithHash(name)}`;
 }
 
-/** Whether the upstream was written to stay when its object goes. */
+/** Whether the upstream stays after its object is deleted. */
 export function isRetained({ owner }: ObservedUpstream): boolean {
   return owner?.retain === true;
 }

@@ -9,17 +9,17 @@ import { createTimeSeconds } from './owner.ts';
 import { isOwn, type Ownership, ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What has to be done for an evaluated object. */
+/** The decision for an evaluated object. */
 export interface Decision extends Guarded {
   readonly change: Change;
   readonly ownership: Ownership;
-  /** The object's own upstream, which is replaced and deleted as a whole; undefined: the gateway has none. */
+  /** The upstream that the object owns, which is replaced and deleted as a whole; undefined if there is none. */
   readonly own: ObservedUpstream | undefined;
-  /** The driver's canonical form of what the gateway should hold. */
+  /** The driver's canonical form of the desired upstream. */
   readonly canonical: string;
 }
 
-/** What has to be done for an evaluated object where the gateway holds `observed`. */
+/** Decides the change for an evaluated object, given `observed` in the gateway. */
 export function planChange(
   snapshot: Snapshot,
   evaluation: Evaluated,
@@ -31,7 +31,7 @@ export function planChange(
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
   const own = terms.manage === 'Object' && isOwn(ownership) ? observed : undefined;
   if (accepted.status !== 'True') return planDenied(evaluation, ownership, own, canonicalOf);
-  // What somebody else put there are no endpoints that could be lost.
+  // Nodes that another client wrote are not endpoints, so the removal guard does not apply to them.
   const kept = own ?? (terms.keptBefore && ownership !== 'foreign' ? observed : undefined);
   const guarded: Guarded =
     kept === undefined
@@ -45,9 +45,9 @@ export function planChange(
 }
 
 /**
- * An object that is not accepted stops its own traffic: its upstream loses its nodes. Nothing else of the upstream is
- * written, since the spec may hold what the connection does not allow. Of an upstream that is not its own the object
- * learns nothing, not even whether the id exists.
+ * The decision for an object that is not accepted: its own upstream loses its nodes, which stops the traffic. Other fields
+ * are not written, because the spec may contain values that the connection denies. The status reveals nothing about an
+ * upstream that the object does not own, not even whether the id exists.
  */
 function planDenied(
   { desired }: Evaluated,
@@ -56,7 +56,7 @@ function planDenied(
   canonicalOf: (upstream: Upstream) => string,
 ): Decision {
   const wanted = canonicalOf(desired.upstream);
-  if (own === undefined || desired.action !== 'onlyIfHeld') {
+  if (own === undefined || desired.action !== 'onlyIfPresent') {
     return { change: { kind: 'none' }, ownership, own, canonical: wanted, desired, lost: [] };
   }
   const { owner: _, ...unmarked } = desired.upstream;

@@ -1,5 +1,5 @@
-import { REMOVAL_GUARD_DEFAULTS } from '../api/gateway-upstream.ts';
 import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
+import { REMOVAL_GUARD_DEFAULTS } from '../api/policies.ts';
 import { GatewayUnavailableError, type OperatorError } from '../model/errors.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamOutcome } from '../model/outcome.ts';
@@ -10,41 +10,41 @@ import type { Desired } from './desired.ts';
 import { fieldChanges } from './diff.ts';
 import { createTimeSeconds } from './owner.ts';
 import type { Decision } from './plan-change.ts';
-import { noTimeNote } from './removal-guard.ts';
+import { invalidTimeNote } from './removal-guard.ts';
 import { kubeTime } from './status.ts';
 
 export const PROGRAMMED: Verdict = {
   status: 'True',
   reason: 'Programmed',
-  message: 'The gateway holds exactly this, by its own answer',
+  message: 'The gateway confirmed this configuration',
 };
 
 /** `Programmed` of an object that is not accepted. */
 export const NOT_WRITTEN: Verdict = {
   status: 'Unknown',
   reason: 'Pending',
-  message: 'Nothing is written, since the object is not accepted',
+  message: 'Nothing is written because the object is not accepted',
 };
 
 /** `ResolvedRefs` of an object that is not accepted. */
 export const NOT_RESOLVED: Verdict = {
   status: 'Unknown',
   reason: 'Pending',
-  message: 'Not looked at, since the object is not accepted',
+  message: 'References are not checked because the object is not accepted',
 };
 
-/** `Programmed` after a write to which the gateway answered that it contains `answered` now. */
+/** `Programmed` after a write; `answered` is the upstream in the gateway's response. */
 export function writtenVerdict(canonical: string, answered: ObservedUpstream): Verdict {
   if (answered.canonical === canonical) return PROGRAMMED;
   const fields = fieldChanges(canonical, answered.canonical).map(({ field }) => field);
   return {
     status: 'False',
     reason: 'Rejected',
-    message: `The gateway took the upstream, and answered that it holds something else in ${fields.join(', ') || 'nodes'}: find out what changes it there`,
+    message: `The gateway accepted the upstream but returned different values for ${fields.join(', ') || 'nodes'}: find out what changes them in the gateway`,
   };
 }
 
-/** What the verdicts on a gateway's content are made from. */
+/** The input of the verdicts about the gateway's content. */
 interface Compared {
   readonly accepted: Verdict;
   readonly desired: Pick<Desired, 'resolvedRefs'>;
@@ -52,7 +52,7 @@ interface Compared {
   readonly canonical: string;
 }
 
-/** `Programmed` where there is nothing to write. */
+/** `Programmed` if there is nothing to write. */
 export function unwrittenVerdict({ accepted, desired, observed, canonical }: Compared): Verdict {
   if (observed?.canonical === canonical) return PROGRAMMED;
   if (accepted.status !== 'True') return NOT_WRITTEN;
@@ -60,23 +60,23 @@ export function unwrittenVerdict({ accepted, desired, observed, canonical }: Com
     ? {
         status: 'False',
         reason: 'Pending',
-        message: 'Nothing to write yet: the gateway has no such upstream',
+        message: 'The upstream is not created yet because its references are not resolved',
       }
     : {
         status: 'Unknown',
         reason: 'Pending',
-        message: `The gateway keeps what it has: ${desired.resolvedRefs.message}`,
+        message: `The gateway's current configuration is unchanged: ${desired.resolvedRefs.message}`,
       };
 }
 
-/** `Programmed` where nothing may be written. */
+/** `Programmed` if syncPolicy Observe prevents writes. */
 export function observeVerdict(change: Change, compared: Compared): Verdict {
   if (change.kind === 'none') return unwrittenVerdict(compared);
-  const what = change.kind === 'create' ? 'has no such upstream' : 'holds something else';
+  const what = change.kind === 'create' ? 'does not exist' : 'differs';
   return {
     status: 'False',
     reason: 'Observed',
-    message: `Nothing is written, since spec.syncPolicy is Observe, and the gateway ${what}: status.plan says what Sync would write`,
+    message: `Nothing is written because spec.syncPolicy is Observe, and the upstream in the gateway ${what}: status.plan lists what Sync would write`,
   };
 }
 
@@ -89,22 +89,22 @@ export function failedVerdict(error: OperatorError): Verdict {
   };
 }
 
-/** `RemovalHeld` while the removal guard keeps nodes. */
+/** The condition `RemovalHeld` while the removal guard keeps nodes. */
 export function removalHeldVerdict(
   { namespace, name, acceptRemoval, spec }: GatewayUpstream,
   { since }: NonNullable<Decision['guard']>,
 ): Verdict {
   const { holdFor, whenExpired } = spec.ok ? spec.value.removalGuard : REMOVAL_GUARD_DEFAULTS;
-  const end = whenExpired === 'Hold' ? 'until somebody accepts it' : `for up to ${holdFor}`;
+  const end = whenExpired === 'Hold' ? 'until you accept the removal' : `for up to ${holdFor}`;
   const command = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(since)}`;
   return {
     status: 'True',
     reason: 'RemovalHeld',
-    message: `Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway ${end}, those that vanished for up to 30s. Look at the Pods. To let them go now: ${command}${noTimeNote(acceptRemoval)}`,
+    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
   };
 }
 
-/** The outcome for an object that is refused before the gateway is read; its content there stays. */
+/** The outcome for an object that is not accepted before the gateway is read; the gateway stays unchanged. */
 export function refusedOutcome(object: GatewayUpstream, accepted: Verdict): UpstreamOutcome {
   return {
     accepted,
@@ -116,7 +116,7 @@ export function refusedOutcome(object: GatewayUpstream, accepted: Verdict): Upst
   };
 }
 
-/** The outcome where a missing permission prevented a decision: every other condition stays as it was reported last. */
+/** The outcome if a missing permission prevents a decision: the other conditions keep their last values. */
 export function missingPermissionOutcome(object: GatewayUpstream, ready: Verdict): UpstreamOutcome {
   const unknown: Verdict = { status: 'Unknown', reason: 'PermissionMissing', message: ready.message };
   const kept = (type: string): Verdict => {

@@ -6,20 +6,20 @@ import { backendTargets, type NotPermitted } from './backends.ts';
 import { type KnownGrants, referenceProblem } from './grants.ts';
 import { unknownKind, unreadableObject } from './listing.ts';
 
-/** What decides whether a reference may leave its namespace. */
+/** The input for cross-namespace reference checks. */
 export interface ReferenceRules {
   /** With `grantIndexes`. */
   readonly grants: StoreView<ReferenceGrantStored>;
-  /** The only namespaces whose objects are known. Empty: all. */
+  /** The watched namespaces; empty for all. */
   readonly onlyNamespaces: readonly string[];
 }
 
-/** Indexes that are needed on the store of ReferenceGrants. */
+/** The indexes that the ReferenceGrant store needs. */
 export const grantIndexes = {
   namespace: (grant: ReferenceGrantStored): readonly string[] => [grant.namespace],
 };
 
-/** The other namespaces that `object` refers to. */
+/** The other namespaces that `object` references. */
 export function referredNamespaces({ namespace, spec }: GatewayUpstream): readonly string[] {
   if (!spec.ok) return [];
   const referred = backendTargets(spec.value, namespace).flatMap((target) =>
@@ -28,8 +28,8 @@ export function referredNamespaces({ namespace, spec }: GatewayUpstream): readon
   return [...new Set(referred)];
 }
 
-/** Why nothing may be read of `ref` for an object of `namespace`; undefined if it may. */
-export function referenceRefused(
+/** Why an object in `namespace` may not use `ref`; undefined if it may. */
+export function referenceDenied(
   rules: ReferenceRules,
   ref: ServicePortRef,
   namespace: string,
@@ -37,17 +37,17 @@ export function referenceRefused(
   if (ref.namespace === namespace) return undefined;
   const known = grantsIn(rules, ref.namespace);
   if (known.kind === 'unknown') return unknownKind('ReferenceGrants', known.problem);
-  const refused = referenceProblem(ref, namespace, known);
-  if (refused === undefined) return undefined;
-  // One that cannot be read may be the one that permits it.
-  return unreadableObject('ReferenceGrant', rules.grants.byIndex('namespace', ref.namespace)) ?? refused;
+  const denied = referenceProblem(ref, namespace, known);
+  if (denied === undefined) return undefined;
+  // An unreadable grant may be the grant that permits the reference.
+  return unreadableObject('ReferenceGrant', rules.grants.byIndex('namespace', ref.namespace)) ?? denied;
 }
 
 function grantsIn(
   { grants, onlyNamespaces }: ReferenceRules,
   namespace: string,
 ): KnownGrants | { readonly kind: 'unknown'; readonly problem: string | undefined } {
-  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(namespace)) return { kind: 'notFollowed' };
+  if (onlyNamespaces.length > 0 && !onlyNamespaces.includes(namespace)) return { kind: 'notWatched' };
   const { state } = grants;
   const found = grants.byIndex('namespace', namespace);
   switch (state.state) {
@@ -56,7 +56,7 @@ function grantsIn(
     case 'synced':
       return { kind: 'listed', grants: found };
     case 'absent':
-      // Where each namespace is followed by itself, this one may have noticed before the others that the kind is there.
+      // With one watch per namespace, this watch may detect the new kind before the other watches do.
       return found.length > 0 ? { kind: 'listed', grants: found } : { kind: 'notInstalled' };
     default:
       return state satisfies never;

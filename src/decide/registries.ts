@@ -7,17 +7,17 @@ import type { Snapshot } from './snapshot.ts';
 
 type Unknown = Extract<Discovered, { state: 'unknown' }>;
 
-/** Why nothing may be read of `ref` for an object of `namespace`; undefined if it may. */
-export function registryRefused(
+/** Why an object in `namespace` may not use `ref`; undefined if it may. */
+export function registryDenied(
   { registries, namespaces }: Pick<Snapshot, 'registries' | 'namespaces'>,
   { registry: name }: RegistryServiceRef,
   namespace: string,
 ): NotPermitted | Unknown | undefined {
-  if (registries === undefined) return unusable(name, 'this program has no type of registry');
+  if (registries === undefined) return unusable(name, 'this build of the operator supports no registries');
   const unread = unlisted('ServiceRegistries', registries);
   if (unread !== undefined) return unread;
   const registry = registries.get('', name);
-  // A registry that is deleted by mistake must not stop the traffic.
+  // The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied.
   if (registry === undefined) return unusable(name, 'it does not exist: create it, or correct registryRef');
   if (!registry.spec.ok) return unusable(name, `its spec is not valid: ${registry.spec.message}`);
   const { allowedNamespaces } = registry.spec.value;
@@ -26,12 +26,15 @@ export function registryRefused(
   const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
   const allowed = isNamespaceAllowed(allowedNamespaces, facts);
   if (allowed === 'unknown')
-    return unusable(name, `namespace ${namespace} is not known yet, and its labels decide`);
+    return unusable(
+      name,
+      `the operator has not read namespace ${namespace} yet, and the registry selects namespaces by label`,
+    );
   if (allowed) return undefined;
   return {
     state: 'notPermitted',
     reason: 'RefNotPermitted',
-    message: `ServiceRegistry ${name} does not allow namespace ${namespace}: its owner can add it to spec.allowedNamespaces`,
+    message: `ServiceRegistry ${name} does not allow namespace ${namespace}: ask the platform team to add it to spec.allowedNamespaces`,
   };
 }
 

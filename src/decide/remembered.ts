@@ -1,18 +1,18 @@
 import type { UpstreamNode } from '../model/upstream.ts';
 
-/** What the removal guard knows of an object from earlier looks. */
+/** The removal guard's state of an object from earlier reconciles. */
 export interface Remembered {
-  /** Whether the operator itself put this node there: what somebody else added is drift, and no endpoint. */
+  /** Whether the operator wrote this node. A node of another client is drift, not an endpoint. */
   readonly put: (node: UpstreamNode) => boolean;
-  /** What decided which endpoints there are. */
+  /** The inputs that determined the endpoints. */
   readonly basis: Basis;
-  /** The basis changed since the last write, or so lately that endpoints may still follow it. */
+  /** Whether the basis changed since the last write, or so recently that endpoints may still change. */
   readonly isSettling: boolean;
-  /** Since when something is held, wall clock. */
-  readonly heldSince: number | undefined;
-  /** Places of nodes that went unexplained a short while ago. */
+  /** Since when the guard keeps nodes, wall clock. */
+  readonly guardedSince: number | undefined;
+  /** The places of recently removed nodes without a known cause. */
   readonly lost: readonly string[];
 }
 
-/** Everything that decides which endpoints there are: backends of the spec, selectors and ports of Services. Plain data. */
+/** The inputs that determine which endpoints exist: backends in the spec, selectors and ports of Services. Plain data. */
 export type Basis = readonly unknown[];

@@ -1,62 +1,66 @@
 import type { UpstreamNode } from '../model/upstream.ts';
 
 /**
- * Why a node that the gateway holds is not wanted any more.
- * - `explained`: what was seen says that it should go.
- * - `sick`: its endpoint is listed, but neither ready nor terminating.
- * - `vanished`: its endpoint is not listed any more and was never seen terminating.
+ * Why a node in the gateway is no longer desired.
+ * - `explained`: the cluster shows a cause, so the node is removed at once.
+ * - `sick`: its endpoint is listed, but is neither ready nor terminating.
+ * - `vanished`: its endpoint is no longer listed and was never seen terminating.
  */
 export type RemovalReason = 'explained' | 'sick' | 'vanished';
 
 export interface GuardPolicy {
-  /** 0 to 100; 100 switches the guard off. */
+  /** 0 to 100; 100 disables the guard. */
   readonly maxRemovalPercent: number;
-  /** Milliseconds that sick endpoints are held. */
+  /** How long sick nodes are kept, in milliseconds. */
   readonly holdForMs: number;
-  /** What becomes of them then. */
+  /** Whether sick nodes are removed (`Clear`) or kept (`Hold`) after that. */
   readonly whenExpired: 'Clear' | 'Hold';
 }
 
 export interface GuardInput {
   readonly policy: GuardPolicy;
-  /** What the gateway holds. */
+  /** The nodes in the gateway. */
   readonly observed: readonly UpstreamNode[];
-  /** What it should hold if everything that is seen is true. */
+  /** The nodes that match the cluster as observed. */
   readonly desired: readonly UpstreamNode[];
   /**
-   * Places (`placeOf`) of nodes that went unexplained a short while ago without being held: a cluster whose Pods fail
-   * one after the other must not pass node by node.
+   * Places (`placeOf`) of recently removed nodes without a known cause. They count as removed now, so that Pods that fail
+   * one after another also trigger the guard.
    */
   readonly lost: readonly string[];
-  /** Asked only about nodes that would go. */
+  /** Called only for nodes that would be removed. */
   readonly removalReasonOf: (node: UpstreamNode) => RemovalReason;
-  /** Since when something is held, wall clock; undefined where nothing is. A time to come is now: the clock was set back. */
-  readonly heldSince: number | undefined;
-  /** Up to when a hold that has begun is ended by somebody's word, wall clock. */
+  /**
+   * Since when the guard keeps nodes, wall clock; undefined if it keeps none. A future time (the clock was set back) counts
+   * as now.
+   */
+  readonly guardedSince: number | undefined;
+  /** The accepted time, wall clock: a removal that began up to then is accepted. */
   readonly acceptedUntil: number | undefined;
   /** Wall clock, milliseconds. */
   readonly now: number;
 }
 
 export interface GuardVerdict {
-  /** Nodes that stay though they are not wanted, as the gateway holds them. */
+  /** Guarded nodes, as they are in the gateway. */
   readonly held: readonly UpstreamNode[];
-  /** Since when, wall clock; undefined where nothing is held. */
+  /** Since when, wall clock; undefined if no node is guarded. */
   readonly since: number | undefined;
-  /** When some of them may go, wall clock; undefined where none ever does by itself. */
+  /** When the first guarded node may be removed, wall clock; undefined if that requires acceptance. */
   readonly until: number | undefined;
-  /** Nodes that go though nothing explains it, since they are few. */
+  /** Nodes removed without a known cause, because they are few. */
   readonly lost: readonly UpstreamNode[];
 }
 
-/** An API server that was restored, or a controller that lost its Pods, lists them again within this time. */
+/** A restored API server, or a controller that recreates its Pods, lists the endpoints again within this time. */
 const VANISHED_HOLD_MS = 30_000;
 
 const NOTHING_HELD: GuardVerdict = { held: [], since: undefined, until: undefined, lost: [] };
 
 /**
- * What stays in the gateway although its endpoint is gone. Acts only where nothing would be left, or less than
- * `maxRemovalPercent` allows, counted in nodes of positive weight: a rolling update passes.
+ * The nodes to keep although their endpoints are unavailable. The guard acts only if all nodes, or more than
+ * `maxRemovalPercent` of them, would be removed. Only nodes with positive weight count. A rolling update does not trigger
+ * it, because new nodes replace the old ones.
  */
 export function guardRemoval(input: GuardInput): GuardVerdict {
   const { policy, removalReasonOf, now } = input;
@@ -75,7 +79,7 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
       lost: gone.flatMap(({ node, reason }) => (reason === 'explained' ? [] : [node])),
     };
   }
-  const since = Math.min(input.heldSince ?? now, now);
+  const since = Math.min(input.guardedSince ?? now, now);
   if (input.acceptedUntil !== undefined && since <= input.acceptedUntil) return NOTHING_HELD;
   const ends: Record<RemovalReason, number> = {
     explained: Number.NEGATIVE_INFINITY,
@@ -101,20 +105,20 @@ function isTooMuch(observed: number, desired: number, { maxRemovalPercent }: Gua
   return desired === 0 || (observed - desired) * 100 > observed * maxRemovalPercent;
 }
 
-/** A node's place as text. */
+/** `host port`, the identity of a node. */
 export function placeOf({ host, port }: Pick<UpstreamNode, 'host' | 'port'>): string {
   return `${host} ${port}`;
 }
 
-/** Up to when what waits is over by an annotation that says `accepted`, wall clock; undefined where that is no time. */
+/** The time in an accept annotation, wall clock; undefined if it is absent or not a valid time. */
 export function acceptedUntil(accepted: string | undefined): number | undefined {
   const at = accepted === undefined ? Number.NaN : Date.parse(accepted);
-  // A condition's time has whole seconds.
+  // The time in the condition's command has whole seconds.
   return Number.isNaN(at) ? undefined : at + 999;
 }
 
-/** What a message says of an annotation that is no time; empty where it is one, or is not there. */
-export function noTimeNote(accepted: string | undefined): string {
+/** A note for a message if the annotation is not a valid time; otherwise empty. */
+export function invalidTimeNote(accepted: string | undefined): string {
   const isTime = accepted === undefined || acceptedUntil(accepted) !== undefined;
-  return isTime ? '' : ` (the annotation is no such time now: ${accepted})`;
+  return isTime ? '' : ` (the current value of the annotation is not a valid time: ${accepted})`;
 }

@@ -5,22 +5,22 @@ import type { Via } from './addressing.ts';
 import type { ResolvedBackend } from './backends.ts';
 import type { RemovalReason } from './removal-guard.ts';
 
-/** Why a node would go, and which backend it belongs to as far as that is known. */
+/** Why a node would be removed, and its backend if known. */
 export interface NodeRemoval {
   readonly reason: RemovalReason;
   readonly backend: number | undefined;
 }
 
-/** How that went: see `RemovalCause` of the sources. */
+/** How the endpoints left: see `RemovalCause`. */
 export type DepartureOf = (
   backend: number,
   removedEndpoints: Departed,
 ) => 'explained' | 'vanished' | 'unknown';
 
-/** What a backend says of a node by what it lists now; `Departed`: nothing, but what is remembered of that may. */
-type Look = 'sick' | 'explained' | 'nothing' | Departed;
+/** What the current list of a backend shows about a node; `Departed` if only the history of these endpoints can tell. */
+type Observation = 'sick' | 'explained' | 'nothing' | Departed;
 
-/** Why nodes would go that the gateway holds, by what their backends list now and what is remembered of them. */
+/** Returns why nodes would be removed, from the current lists of the backends and the history of their endpoints. */
 export function createRemovalReasonOf(
   backends: readonly ResolvedBackend[],
   departureOf: DepartureOf,
@@ -31,7 +31,7 @@ export function createRemovalReasonOf(
           {
             index,
             isKnown: backend.found.state === 'known' || backend.found.state === 'external',
-            look: lookOf(backend),
+            observe: observerOf(backend),
           },
         ]
       : [],
@@ -42,8 +42,8 @@ export function createRemovalReasonOf(
     let explained = false;
     const removedEndpoints: { readonly index: number; readonly isKnown: boolean; readonly what: Departed }[] =
       [];
-    for (const { index, isKnown, look } of services) {
-      const what = look(node);
+    for (const { index, isKnown, observe } of services) {
+      const what = observe(node);
       if (what === 'sick') return { reason: 'sick', backend: index };
       if (what === 'explained') explained = true;
       else if (what !== 'nothing') removedEndpoints.push({ index, isKnown, what });
@@ -52,7 +52,7 @@ export function createRemovalReasonOf(
     let vanishedFrom: number | undefined;
     for (const { index, isKnown, what } of removedEndpoints) {
       const departure = departureOf(index, what);
-      // What belonged to a Service that is gone, or that this object may not look at any more, goes with it.
+      // The Service no longer exists or is no longer permitted, which explains the removal of its endpoints.
       if (departure === 'explained' || (departure === 'vanished' && !isKnown)) {
         return { reason: 'explained', backend: undefined };
       }
@@ -60,70 +60,70 @@ export function createRemovalReasonOf(
     }
     if (vanishedFrom !== undefined) return { reason: 'vanished', backend: vanishedFrom };
     if (services.some(({ isKnown }) => !isKnown)) return { reason: 'explained', backend: undefined };
-    // The addresses of a Service itself do not vanish: its spec and status say which there are.
+    // Addresses of the Service itself cannot vanish: its spec and status list them.
     if (services.length > 0 && removedEndpoints.length === 0)
       return { reason: 'explained', backend: undefined };
     return { reason: 'vanished', backend: only };
   };
 }
 
-function lookOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBackend, { found: unknown }>) {
-  if (found.state === 'external') return (): Look => 'nothing';
+function observerOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBackend, { found: unknown }>) {
+  if (found.state === 'external') return (): Observation => 'nothing';
   const endpoints = found.state === 'known' ? found.endpoints : [];
   const byAddress = Map.groupBy(endpoints, ({ address }) => address);
-  const atAddress = ({ host }: UpstreamNode): Look =>
-    lookAt(byAddress.get(host), { kind: 'address', address: host });
+  const atAddress = ({ host }: UpstreamNode): Observation =>
+    observationOf(byAddress.get(host), { kind: 'address', address: host });
   switch (via.kind) {
     case 'endpoints':
       return atAddress;
     case 'nodes':
-      return lookAtNodes(via, endpoints, atAddress);
+      return nodeObserver(via, endpoints, atAddress);
     case 'front': {
       const hosts = new Set(via.hosts);
-      return ({ host }: UpstreamNode): Look =>
-        hosts.has(host) ? lookAt(endpoints, { kind: 'all' }) : 'nothing';
+      return ({ host }: UpstreamNode): Observation =>
+        hosts.has(host) ? observationOf(endpoints, { kind: 'all' }) : 'nothing';
     }
     default:
       return via satisfies never;
   }
 }
 
-function lookAtNodes(
+function nodeObserver(
   { nodes, port, isLocal }: Extract<Via, { kind: 'nodes' }>,
   endpoints: readonly Endpoint[],
-  atAddress: (node: UpstreamNode) => Look,
-): (node: UpstreamNode) => Look {
+  atAddress: (node: UpstreamNode) => Observation,
+): (node: UpstreamNode) => Observation {
   const byHost = new Map(
     nodes.flatMap((judged) => judged.node.addresses.map(({ address }) => [address, judged] as const)),
   );
   const byNode = Map.groupBy(endpoints, ({ node }) => node);
-  return (held) => {
-    const judged = byHost.get(held.host);
+  return (node) => {
+    const judged = byHost.get(node.host);
     if (judged === undefined) {
-      const look = atAddress(held);
-      // An endpoint's own address is from before nodes were asked for.
-      return look === 'sick' ? 'explained' : look;
+      const observation = atAddress(node);
+      // The address of an endpoint remains from before addressing mode Node was set.
+      return observation === 'sick' ? 'explained' : observation;
     }
-    if (judged.host !== held.host || port !== held.port) return 'explained';
+    if (judged.host !== node.host || port !== node.port) return 'explained';
     if (judged.state === 'notReady') return 'sick';
     if (judged.state !== 'usable') return 'explained';
     const { name } = judged.node;
     return isLocal
-      ? lookAt(byNode.get(name), { kind: 'node', node: name })
-      : lookAt(endpoints, { kind: 'all' });
+      ? observationOf(byNode.get(name), { kind: 'node', node: name })
+      : observationOf(endpoints, { kind: 'all' });
   };
 }
 
-/** What the endpoints behind a node say, all of which would have to be of no use for it to go. */
-function lookAt(endpoints: readonly Endpoint[] | undefined, otherwise: Departed): Look {
+/** What the endpoints behind a node show; the node is removed only if none of them is usable. */
+function observationOf(endpoints: readonly Endpoint[] | undefined, otherwise: Departed): Observation {
   if (endpoints === undefined || endpoints.length === 0) return otherwise;
-  // Ready on another port, or as another family, is a change of the Service and no loss.
+  // An endpoint that is ready on another port or in another family indicates a change of the Service, not a loss.
   if (endpoints.some(({ ready }) => ready)) return 'explained';
-  return saysTerminating(endpoints, otherwise) ? 'explained' : 'sick';
+  return areTerminating(endpoints, otherwise) ? 'explained' : 'sick';
 }
 
-/** Of one address any slice may say so; of several endpoints every one has to. */
-function saysTerminating(endpoints: readonly Endpoint[], { kind }: Departed): boolean {
+/** For one address, one slice that reports terminating is enough; for several endpoints, all must be terminating. */
+function areTerminating(endpoints: readonly Endpoint[], { kind }: Departed): boolean {
   return kind === 'address'
     ? endpoints.some(({ terminating }) => terminating)
     : endpoints.every(({ terminating }) => terminating);

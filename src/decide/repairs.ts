@@ -2,21 +2,21 @@ import type { UpstreamId } from '../model/upstream.ts';
 import type { Change } from './change.ts';
 import { describeChange, nodesIn } from './diff.ts';
 
-/** How many changes one Event names. */
+/** The maximum number of changes in one Event. */
 const MAX_NAMED_CHANGES = 10;
 
-/** Whether `change` takes over an upstream that has no owner. */
+/** Whether `change` takes over an unowned upstream. */
 export function isTakeOver(change: Change): boolean {
   return change.kind === 'update' && change.from === 'unowned';
 }
 
-/** What a write did beside its purpose, for an Event. */
+/** A repair or takeover by a write, for an Event. */
 export interface Repair {
   readonly reason: 'Adopted' | 'Repaired';
   readonly message: string;
 }
 
-/** What the write of `change` repaired or took over. `drifted`: another client changed or deleted the upstream before. */
+/** The repair or takeover by the write of `change`. `drifted`: another client changed or deleted the upstream before. */
 export function repairOf(
   change: Extract<Change, { kind: 'create' | 'update' }>,
   canonical: string,
@@ -25,19 +25,25 @@ export function repairOf(
   const { id } = change.desired;
   if (change.kind === 'update' && change.from === 'unowned') return adoption(change, canonical);
   if (change.kind === 'update' && change.from === 'stripped') {
-    return repaired(`Somebody replaced upstream ${id} in the gateway, labels included; it was`);
+    return repaired(
+      `Another client replaced upstream ${id} in the gateway, including its labels; the operator wrote it again`,
+    );
   }
-  return drifted ? repaired(`Somebody changed or deleted upstream ${id} in the gateway; it was`) : undefined;
+  return drifted
+    ? repaired(`Another client changed or deleted upstream ${id} in the gateway; the operator wrote it again`)
+    : undefined;
 }
 
-/** What a write of nodes repaired. `before`: the canonical form before another client changed the upstream. */
+/** The repair by a write of nodes. `before`: the canonical form before another client changed the upstream. */
 export function nodeRepairOf(
   id: UpstreamId,
   before: string | undefined,
   observed: string,
 ): Repair | undefined {
   if (before === undefined || nodesIn(before) === nodesIn(observed)) return undefined;
-  return repaired(`Somebody changed the nodes of upstream ${id} in the gateway; they were`);
+  return repaired(
+    `Another client changed the nodes of upstream ${id} in the gateway; the operator wrote them again`,
+  );
 }
 
 function adoption(change: Extract<Change, { kind: 'update' }>, canonical: string): Repair {
@@ -45,10 +51,10 @@ function adoption(change: Extract<Change, { kind: 'update' }>, canonical: string
   const rest = more === 0 ? '' : ` and ${more} more`;
   return {
     reason: 'Adopted',
-    message: `Upstream ${change.desired.id}, which nobody owned, was taken over: ${changes.join(', ')}${rest}`,
+    message: `The operator took over upstream ${change.desired.id}, which had no owner: ${changes.join(', ')}${rest}`,
   };
 }
 
-function repaired(what: string): Repair {
-  return { reason: 'Repaired', message: `${what} written again` };
+function repaired(message: string): Repair {
+  return { reason: 'Repaired', message };
 }

@@ -9,11 +9,11 @@ import { type BackendTarget, backendTargets, type ResolvedBackend } from './back
 import { type HostPolicy, hostPolicy } from './host-policy.ts';
 import { completeAnswer, type LastAnswer } from './last-answers.ts';
 import { unlisted } from './listing.ts';
-import { referenceRefused } from './references.ts';
-import { registryRefused } from './registries.ts';
+import { referenceDenied } from './references.ts';
+import { registryDenied } from './registries.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** What decides about the backends of one object. */
+/** The input for resolving the backends of one object. */
 interface Context {
   readonly snapshot: Snapshot;
   readonly object: GatewayUpstream;
@@ -58,9 +58,9 @@ function resolveService(
   const { snapshot, object, spec, connection, policy } = context;
   const { ref, addressing } = target;
   const isNamespace = (name: string) => snapshot.namespaces.get('', name) !== undefined;
-  const refused = referenceRefused(snapshot, ref, object.namespace);
-  if (refused?.state === 'notPermitted') return { target, found: refused };
-  const answered = completeAnswer(ref, refused ?? snapshot.source.read(ref), context.lastAnswers);
+  const denied = referenceDenied(snapshot, ref, object.namespace);
+  if (denied?.state === 'notPermitted') return { target, found: denied };
+  const answered = completeAnswer(ref, denied ?? snapshot.source.read(ref), context.lastAnswers);
   if ('state' in answered) return { target, found: answered };
   const { answer: found } = answered;
   if (found.state === 'external') {
@@ -75,15 +75,15 @@ function resolveService(
   return { target, ...answered, ...allowedPlaces(ref, found, via, addressing, policy, isNamespace) };
 }
 
-/** The gateway reaches the instances of a registry at their own addresses. */
+/** Registry instances are always reached at their own addresses; addressing modes apply only to Services. */
 function resolveRegistryService(
   { snapshot, object, policy, lastAnswers }: Context,
   target: Extract<BackendTarget, { kind: 'registry' }>,
 ): ResolvedBackend {
   const { ref } = target;
-  const refused = registryRefused(snapshot, ref, object.namespace);
-  if (refused?.state === 'notPermitted') return { target, found: refused };
-  const answered = completeAnswer(ref, refused ?? snapshot.source.read(ref), lastAnswers);
+  const denied = registryDenied(snapshot, ref, object.namespace);
+  if (denied?.state === 'notPermitted') return { target, found: denied };
+  const answered = completeAnswer(ref, denied ?? snapshot.source.read(ref), lastAnswers);
   if ('state' in answered) return { target, found: answered };
   const { answer: found } = answered;
   return { target, ...answered, ...(found.state === 'known' ? allowedEndpoints(found, policy) : { found }) };
@@ -95,7 +95,7 @@ function knownNodes({ nodes }: Snapshot): KnownNodes {
       kind: 'unknown',
       beginning: false,
       message:
-        "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+        "Addressing mode Node requires the Nodes of the cluster, which the operator does not watch: set watchNodes to true in the operator's configuration (config.watchNodes in the chart), or choose another mode",
     };
   }
   const unknown = unlisted('Nodes', nodes);

@@ -2,14 +2,14 @@ import type { LabelSelector } from '../api/label-selector.ts';
 import type { NamespaceSelector } from '../api/namespace-selector.ts';
 import { namePattern } from './name-pattern.ts';
 
-/** A namespace as access rules see it. */
+/** The part of a namespace that access rules read. */
 export interface NamespaceFacts {
   readonly name: string;
-  /** Undefined while the namespace has not been read: unknown labels are not absent labels. */
+  /** Undefined until the namespace is read: unknown labels are not absent labels. */
   readonly labels: Readonly<Record<string, string>> | undefined;
 }
 
-/** Whether `labels` match, by the rules of Kubernetes; an empty selector matches everything. */
+/** Whether `labels` match by the rules of Kubernetes label selectors; an empty selector matches everything. */
 export function matchesSelector(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
   for (const [key, value] of Object.entries(selector.matchLabels ?? {})) {
     if (labels[key] !== value) return false;
@@ -31,7 +31,7 @@ export function matchesSelector(selector: LabelSelector, labels: Readonly<Record
   });
 }
 
-/** Whether one of `patterns` matches the whole of `name`; `broken` is the answer of one that cannot be used. */
+/** Whether a pattern matches the whole `name`; `broken` is the result for an unusable pattern. */
 function matchesWhole(
   patterns: readonly string[] | undefined,
   name: string,
@@ -39,23 +39,23 @@ function matchesWhole(
 ): boolean {
   return (patterns ?? []).some((source) => {
     const pattern = namePattern(source);
-    // What cannot be used must not open a door: it allows nothing, and forbids all.
+    // An unusable pattern fails closed: in `match` it allows nothing, in `notMatch` it denies every name.
     return pattern.kind === 'usable' ? pattern.matches(name) : broken === 'matches';
   });
 }
 
-/** What is wrong with the patterns of `allowed`, for the condition of its object; undefined: nothing. */
+/** The problems with the patterns in `allowed`, for a condition message; undefined if all are valid. */
 export function patternProblem(allowed: NamespaceSelector | undefined): string | undefined {
   const problems = [...(allowed?.match ?? []), ...(allowed?.notMatch ?? [])].flatMap((source) => {
     const pattern = namePattern(source);
-    return pattern.kind === 'usable' ? [] : [`${source} cannot be used, since ${pattern.why}`];
+    return pattern.kind === 'usable' ? [] : [`${source} cannot be used because ${pattern.why}`];
   });
   return problems.length === 0 ? undefined : problems.join('; ');
 }
 
 /**
- * Whether the connection lets objects of `namespace` use it: the union of names, match and selector, less notMatch.
- * `unknown`: its labels decide, and they are not known.
+ * Whether `allowed` selects the namespace: the union of names, match and selector, minus notMatch. `unknown`: the result
+ * depends on labels that have not been read yet.
  */
 export function isNamespaceAllowed(
   allowed: NamespaceSelector | undefined,

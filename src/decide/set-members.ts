@@ -3,7 +3,7 @@ import type { GatewayUpstream, GatewayUpstreamSet, NamespaceStored } from '../mo
 import type { Stored, StoreView } from '../model/store-view.ts';
 import { patternProblem } from './selectors.ts';
 import {
-  holds,
+  includesAll,
   isPortGone,
   isSamePort,
   memberNames,
@@ -17,7 +17,7 @@ import {
   selectPorts,
 } from './upstream-set.ts';
 
-/** What decides which GatewayUpstreams a set has. */
+/** The input that determines the GatewayUpstreams of a set. */
 export interface SetSnapshot {
   /** With the index `set`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -26,7 +26,7 @@ export interface SetSnapshot {
   readonly services: StoreView<SetService & Stored>;
 }
 
-/** A set whose spec can be used. */
+/** A set with a valid spec. */
 export type UsableSet = GatewayUpstreamSet & { readonly spec: { readonly ok: true } };
 
 export function isUsable(set: GatewayUpstreamSet): set is UsableSet {
@@ -34,21 +34,21 @@ export function isUsable(set: GatewayUpstreamSet): set is UsableSet {
 }
 
 /**
- * Which GatewayUpstreams one set wants and has, kept in step with Services, namespaces and GatewayUpstreams: a change of
- * one Service looks at that Service alone.
+ * The desired and existing GatewayUpstreams of one set. It is updated incrementally from Services, namespaces and
+ * GatewayUpstreams: a change of one Service evaluates only that Service.
  */
 export class SetMembers {
   readonly #snapshot: SetSnapshot;
   readonly #set: UsableSet;
-  /** Of the Services that match. */
+  /** The selections of the matching Services. */
   readonly #selections = new Map<ObjectKey, Selection>();
-  /** By namespace and plain name. */
-  readonly #claims = new Map<ObjectKey, readonly SetPort[]>();
-  /** The names that were given to a claim, by the same. */
-  readonly #given = new Map<ObjectKey, readonly ObjectKey[]>();
+  /** The ports by namespace and plain name; ports with the same plain name compete for it. */
+  readonly #portsByPlainName = new Map<ObjectKey, readonly SetPort[]>();
+  /** The assigned names, by namespace and plain name. */
+  readonly #assigned = new Map<ObjectKey, readonly ObjectKey[]>();
   readonly #wanted = new Map<ObjectKey, SetPort>();
   readonly #owned = new Set<ObjectKey>();
-  /** With whether their Service, its port or their namespace is gone, which explains it. */
+  /** `explained`: their Service, its port or their namespace no longer exists. */
   readonly #unwanted = new Map<ObjectKey, { readonly explained: boolean }>();
   #unexplained = 0;
 
@@ -59,7 +59,7 @@ export class SetMembers {
     for (const member of snapshot.upstreams.byIndex('set', set.name)) this.noteMember(keyOf(member));
   }
 
-  /** Services that match. */
+  /** The number of matching Services. */
   get services(): number {
     return this.#selections.size;
   }
@@ -68,22 +68,24 @@ export class SetMembers {
     return this.#wanted;
   }
 
-  /** GatewayUpstreams that the set made, or wants and may have, and that are not being deleted. */
+  /** GatewayUpstreams that the set created or took over, and that are not being deleted. */
   get owned(): ReadonlySet<ObjectKey> {
     return this.#owned;
   }
 
-  /** Those of `owned` that nobody wants any more; `explained`: their Service, its port or their namespace is gone. */
+  /**
+   * The part of `owned` that is no longer desired; `explained`: their Service, its port or their namespace no longer exists.
+   */
   get unwanted(): ReadonlyMap<ObjectKey, { readonly explained: boolean }> {
     return this.#unwanted;
   }
 
-  /** How many of `unwanted` nothing explains. */
+  /** The number of `unwanted` GatewayUpstreams that are not explained. */
   get unexplained(): number {
     return this.#unexplained;
   }
 
-  /** What no GatewayUpstream of the plain name can be made of, for a reason in the Service. In order. */
+  /** The problems of matching Services, and ports whose plain name is in use by another port. */
   problems(): readonly SetProblem[] {
     const problems = [...this.#selections.values()].flatMap((selection) => selection.problems);
     for (const [key, port] of this.#wanted) {
@@ -94,7 +96,7 @@ export class SetMembers {
     return problems;
   }
 
-  /** Looks at a Service again. Returns the keys of GatewayUpstreams that this may concern. */
+  /** Evaluates a Service again. Returns the keys of GatewayUpstreams that may be affected. */
   selectService(namespace: string, name: string): readonly ObjectKey[] {
     const key = objectKey(namespace, name);
     const service = this.#snapshot.services.get(namespace, name);
@@ -109,17 +111,17 @@ export class SetMembers {
     const now = selection?.ports ?? [];
     const concerned = new Set<ObjectKey>();
     for (const plain of new Set([...before, ...now].map(plainName))) {
-      const claim = objectKey(namespace, plain);
-      const others = (this.#claims.get(claim) ?? []).filter((port) => port.service !== name);
-      const claimed = [...others, ...now.filter((port) => plainName(port) === plain)];
-      for (const one of this.#give(claim, claimed)) concerned.add(one);
+      const plainKey = objectKey(namespace, plain);
+      const others = (this.#portsByPlainName.get(plainKey) ?? []).filter((port) => port.service !== name);
+      const competing = [...others, ...now.filter((port) => plainName(port) === plain)];
+      for (const one of this.#assign(plainKey, competing)) concerned.add(one);
     }
-    // Whether their Service is there decides what may become of them.
+    // Whether the Service exists determines whether a deletion is explained.
     this.#noteUnwanted((one) => this.#serviceOf(one) === key, concerned);
     return [...concerned];
   }
 
-  /** Looks at all Services of a namespace again. Returns the keys of GatewayUpstreams that this may concern. */
+  /** Evaluates all Services of a namespace again. Returns the keys of GatewayUpstreams that may be affected. */
   selectNamespace(namespace: string): readonly ObjectKey[] {
     const concerned = new Set<ObjectKey>();
     for (const { name } of this.#snapshot.services.byIndex('namespace', namespace)) {
@@ -129,12 +131,12 @@ export class SetMembers {
     return [...concerned];
   }
 
-  /** Looks at a GatewayUpstream again. */
+  /** Evaluates a GatewayUpstream again. */
   noteMember(key: ObjectKey): void {
     const { namespace, name } = splitKey(key);
     const object = this.#snapshot.upstreams.get(namespace, name);
     const isWanted = this.#wanted.has(key);
-    // A label alone, which the owner of any namespace can write, hands an object over that the set wants, and no other.
+    // A namespace owner can write the set label, so the label alone transfers only objects that the set desires.
     const owned =
       object !== undefined &&
       object.deletionTimestamp === undefined &&
@@ -150,21 +152,23 @@ export class SetMembers {
   }
 
   /**
-   * Whether the set made `object`, or an earlier one of its name, or somebody handed it over by its label. What an earlier
-   * one made Kubernetes deletes, unless it missed that: it watches names, and there is a set of this name.
+   * Whether this set or an earlier set of the same name created `object`, or its owner handed it over by the set label.
+   * Kubernetes garbage-collects the objects of an earlier set, but may miss some once a new set has its name.
    */
   owns({ madeBy }: GatewayUpstream): boolean {
     return madeBy?.set === this.#set.name;
   }
 
-  /** What the GatewayUpstream `key` should be; undefined where nobody wants it. */
+  /** The desired state of the GatewayUpstream `key`; undefined if it is not desired. */
   member(key: ObjectKey): SetMember | undefined {
     const port = this.#wanted.get(key);
     if (port === undefined) return undefined;
     return memberOf({ name: this.#set.name, spec: this.#set.spec.value }, port, splitKey(key).name);
   }
 
-  /** Whether the Service of the GatewayUpstream `key` is there and cannot be read, so that it may still be wanted. */
+  /**
+   * Whether the Service of the GatewayUpstream `key` exists but cannot be read, so the GatewayUpstream may still be desired.
+   */
   isServiceUnreadable(key: ObjectKey): boolean {
     const service = this.#serviceOf(key);
     if (service === undefined) return false;
@@ -172,39 +176,39 @@ export class SetMembers {
     return this.#snapshot.services.get(namespace, name)?.unreadable !== undefined;
   }
 
-  /** Whether `object` is already what the set makes of `member`. */
+  /** Whether `object` already has the desired state `member`. */
   isApplied(object: GatewayUpstream, member: SetMember): boolean {
     const { madeBy, spec } = object;
     return (
       madeBy?.uid === this.#set.uid &&
-      holds(madeBy.labels, member.labels) &&
-      holds(madeBy.annotations, member.annotations) &&
+      includesAll(madeBy.labels, member.labels) &&
+      includesAll(madeBy.annotations, member.annotations) &&
       spec.ok &&
-      holds(spec.value, member.spec)
+      includesAll(spec.value, member.spec)
     );
   }
 
-  /** Gives names to the ports that claim one plain name. Returns the names before and after. */
-  #give(claim: ObjectKey, ports: readonly SetPort[]): readonly ObjectKey[] {
-    const { namespace } = splitKey(claim);
-    const before = this.#given.get(claim) ?? [];
+  /** Assigns names to the ports with one plain name. Returns the names before and after. */
+  #assign(plainKey: ObjectKey, ports: readonly SetPort[]): readonly ObjectKey[] {
+    const { namespace } = splitKey(plainKey);
+    const before = this.#assigned.get(plainKey) ?? [];
     const names = memberNames(ports, (name, port) => this.#hasName(objectKey(namespace, name), port));
     const now = [...names.keys()].map((name) => objectKey(namespace, name));
     for (const key of before) this.#wanted.delete(key);
     for (const [name, port] of names) this.#wanted.set(objectKey(namespace, name), port);
     if (ports.length === 0) {
-      this.#claims.delete(claim);
-      this.#given.delete(claim);
+      this.#portsByPlainName.delete(plainKey);
+      this.#assigned.delete(plainKey);
     } else {
-      this.#claims.set(claim, ports);
-      this.#given.set(claim, now);
+      this.#portsByPlainName.set(plainKey, ports);
+      this.#assigned.set(plainKey, now);
     }
     const concerned = [...new Set([...before, ...now])];
     for (const key of concerned) this.noteMember(key);
     return concerned;
   }
 
-  /** Whether `port` was given the name `key` before, by this process or by what is in the cluster. */
+  /** Whether `port` already has the name `key`, in this process or in the cluster. */
   #hasName(key: ObjectKey, port: SetPort): boolean {
     const given = this.#wanted.get(key);
     if (given !== undefined) return isSamePort(given, port);
@@ -226,7 +230,7 @@ export class SetMembers {
     return isPortGone(spec.value, this.#snapshot.services.get(namespace, service));
   }
 
-  /** Looks again at the unwanted ones that `isMeant`, and adds them to `concerned`. */
+  /** Evaluates the unwanted GatewayUpstreams that match `isMeant` again, and adds them to `concerned`. */
   #noteUnwanted(isMeant: (key: ObjectKey) => boolean, concerned: Set<ObjectKey>): void {
     for (const key of [...this.#unwanted.keys()].filter(isMeant)) {
       this.noteMember(key);
@@ -234,7 +238,7 @@ export class SetMembers {
     }
   }
 
-  /** The Service of an unwanted GatewayUpstream. */
+  /** The key of the Service that the GatewayUpstream `key` references. */
   #serviceOf(key: ObjectKey): ObjectKey | undefined {
     const { namespace, name } = splitKey(key);
     const spec = this.#snapshot.upstreams.get(namespace, name)?.spec;

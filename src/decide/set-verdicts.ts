@@ -2,24 +2,24 @@ import { ACCEPT_PRUNE_ANNOTATION } from '../api/group.ts';
 import type { ObjectKey } from '../model/keys.ts';
 import type { GatewayUpstreamSet } from '../model/objects.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { noTimeNote } from './removal-guard.ts';
+import { invalidTimeNote } from './removal-guard.ts';
 import { patternProblem } from './selectors.ts';
 import type { SetMembers } from './set-members.ts';
 import { kubeTime } from './status.ts';
 import type { SetProblem } from './upstream-set.ts';
 
-/** How far the GatewayUpstreams of a set are as the set wants them. */
+/** The progress of a set's GatewayUpstreams toward their desired state. */
 export interface SetProgress {
   readonly members: SetMembers;
-  /** Members that are not known yet to be as the set wants them. */
+  /** Members that may still differ from their desired state. */
   readonly unsettled: ReadonlySet<ObjectKey>;
-  /** Members whose name a GatewayUpstream of another owner has. */
+  /** Members whose name is in use by a GatewayUpstream that the set does not own. */
   readonly taken: ReadonlySet<ObjectKey>;
-  /** Members that the API server refuses, with its message. */
+  /** Members that the API server rejected, with its message. */
   readonly refused: ReadonlyMap<ObjectKey, string>;
 }
 
-/** `Ready` of a set whose spec cannot be used. */
+/** `Ready` of a set with an invalid spec. */
 export function unusableSetVerdict({ name, spec }: GatewayUpstreamSet): Verdict {
   const why = spec.ok
     ? `spec.namespaceSelector: ${patternProblem(spec.value.namespaceSelector)}`
@@ -27,7 +27,7 @@ export function unusableSetVerdict({ name, spec }: GatewayUpstreamSet): Verdict 
   return {
     status: 'False',
     reason: 'InvalidSpec',
-    message: `GatewayUpstreamSet ${name} is not valid, and its GatewayUpstreams stay as they are: ${why}`,
+    message: `GatewayUpstreamSet ${name} is not valid, so its GatewayUpstreams are unchanged: ${why}`,
   };
 }
 
@@ -38,7 +38,7 @@ export function setReadyVerdict({ members, unsettled, taken, refused }: SetProgr
     return {
       status: 'False',
       reason: 'MemberRefused',
-      message: `The API server refuses GatewayUpstream ${key}${andOthers(refused.size)}: ${message}: correct spec.template`,
+      message: `The API server rejected GatewayUpstream ${key}${andOthers(refused.size)}: ${message}: correct spec.template`,
     };
   }
   const [takenFirst] = [...taken].toSorted();
@@ -46,16 +46,16 @@ export function setReadyVerdict({ members, unsettled, taken, refused }: SetProgr
     return {
       status: 'False',
       reason: 'NameTaken',
-      message: `There is a GatewayUpstream ${takenFirst}${andOthers(taken.size)} that is not of this set: delete it, or hand it over by the label gatewayupstream.dev/set`,
+      message: `The set cannot create GatewayUpstream ${takenFirst}${andOthers(taken.size)}, because an object that the set does not own has that name: delete that object, or hand it over with the label gatewayupstream.dev/set`,
     };
   }
   const missing = [...unsettled].some((key) => members.wanted.has(key));
   return missing
-    ? { status: 'Unknown', reason: 'Pending', message: 'GatewayUpstreams are being made or changed' }
+    ? { status: 'Unknown', reason: 'Pending', message: 'GatewayUpstreams are being created or updated' }
     : {
         status: 'True',
         reason: 'Ready',
-        message: 'There is a GatewayUpstream for every port of every Service that matches',
+        message: 'Every port of every matching Service has a GatewayUpstream',
       };
 }
 
@@ -63,18 +63,18 @@ function andOthers(size: number): string {
   return size === 1 ? '' : ' and others';
 }
 
-/** `PruningHeld` while GatewayUpstreams wait to be deleted. */
+/** The condition `PruningHeld` while deletions wait for acceptance. */
 export function pruningHeldVerdict({ name, acceptPrune, spec }: GatewayUpstreamSet, since: number): Verdict {
   const percent = spec.ok ? spec.value.maxPrunePercent : 0;
   const command = `kubectl annotate --overwrite gwus/${name} ${ACCEPT_PRUNE_ANNOTATION}=${kubeTime(since)}`;
   return {
     status: 'True',
     reason: 'PruningHeld',
-    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once though their Services are there, so none of these is. Look at the selectors, at spec.ports and at the labels of the Services. To let them go: ${command}${noTimeNote(acceptPrune)}`,
+    message: `More than ${percent} % of the GatewayUpstreams would be deleted at once although their Services exist, so the operator deletes none of these. Check the selectors, spec.ports and the labels of the Services. To delete them, run: ${command}${invalidTimeNote(acceptPrune)}`,
   };
 }
 
-/** Every problem of a set, in order. */
+/** All problems of a set, sorted. */
 export function setProblems({ members, taken, refused }: SetProgress): readonly SetProblem[] {
   return [
     ...members.problems(),

@@ -18,22 +18,22 @@ import type { LastAnswer } from './last-answers.ts';
 import type { ReferenceRules } from './references.ts';
 import type { Remembered } from './remembered.ts';
 
-/** What a gateway is known to hold as one id; `known: false` while it was not listed. */
+/** The upstream with one id in a gateway; `known: false` before the first complete list. */
 export type GatewayContent =
   | { readonly known: true; readonly observed: ObservedUpstream | undefined }
   | { readonly known: false };
 
-/** What decisions read of a discovery source; see `DiscoverySource` for what it promises. */
+/** The part of a discovery source that decisions read; `DiscoverySource` defines its guarantees. */
 export interface SourceView<Ref> {
-  /** What is known now: complete, or `unknown` with the reason. */
+  /** The current answer: complete, or `unknown` with the reason. */
   read(ref: Ref): Discovered;
-  /** How what `ref` does not list went. */
+  /** How endpoints that `ref` no longer lists were removed. */
   departure(ref: Ref, removedEndpoints: Departed): RemovalCause;
-  /** Those of `addresses` that anything but `refs` lists now. */
+  /** The addresses among `addresses` that other references than `refs` list now. */
   listedElsewhere(refs: readonly Ref[], addresses: ReadonlySet<string>): ReadonlySet<string>;
 }
 
-/** Everything that decides what becomes of an object. Only looked at, so that `plan` and `run` cannot differ. */
+/** The read-only input of all decisions. `plan` and `run` share it, so they cannot differ. */
 export interface Snapshot extends ReferenceRules, CertificateRules {
   readonly clusterId: string;
   /** With the index `mark`. */
@@ -41,19 +41,19 @@ export interface Snapshot extends ReferenceRules, CertificateRules {
   readonly connections: StoreView<GatewayConnection>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly source: SourceView<Reference>;
-  /** Absent: no type of registry is built in. */
+  /** Absent if no registry type is built in. */
   readonly registries?: StoreView<ServiceRegistry>;
-  /** Absent: nobody watches them. */
+  /** Absent if the operator does not watch Nodes. */
   readonly nodes?: StoreView<NodeStored>;
   readonly conflicts: IdConflicts;
   readonly contentOf: (connection: string, id: UpstreamId) => GatewayContent;
   /** By `spec.type` of a GatewayConnection. */
   readonly vendorOf: (type: GatewayConnectionSpec['type']) => GatewayFacts;
-  /** The last complete answers about the backends of an object; absent: none are kept. */
+  /** The last complete answers for the backends of an object; absent if none are kept. */
   readonly lastAnswers?: (key: ObjectKey) => readonly LastAnswer[];
-  /** What is known of the gateway of a connection. */
+  /** The facts that the gateway of a connection reports about itself. */
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
-  /** What earlier looks left behind; undefined where this program has not looked before. */
+  /** The removal guard's state; undefined before the first reconcile in this process. */
   readonly recall: (key: ObjectKey) => Remembered | undefined;
   /** Wall clock, milliseconds. */
   readonly now: () => number;

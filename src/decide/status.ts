@@ -4,19 +4,19 @@ import type { Verdict, Verdicts } from '../model/verdict.ts';
 
 const MAX_MESSAGE = 1024;
 
-/** The summary: the first of `parts` that is not True, else `whole`. */
+/** The summary: the first of `parts` that is not True, otherwise `whole`. */
 export function summarize(parts: readonly Verdict[], whole: Verdict): Verdict {
   return parts.find((part) => part.status !== 'True') ?? whole;
 }
 
-/** The summary of an object that depends on a right that the operator lacks: whatever else is said may be out of date. */
+/** The summary while the operator lacks a permission, since the other conditions may be out of date. */
 export function missingVerdict(message: string | undefined): Verdict | undefined {
   return message === undefined ? undefined : { status: 'False', reason: 'PermissionMissing', message };
 }
 
 /**
- * kstatus' two abnormal conditions for a summary, each present only while it is true: `Stalled` where only a change of
- * some object helps, `Reconciling` where the operator goes on trying.
+ * The two abnormal-true conditions of kstatus, each present only while True: `Stalled` if only a change of an object
+ * helps, `Reconciling` while the operator retries.
  */
 export function progressConditions(ready: Verdict): Verdicts {
   if (ready.status === 'True') return [];
@@ -25,9 +25,9 @@ export function progressConditions(ready: Verdict): Verdicts {
 }
 
 /**
- * Conditions for `verdicts`. `lastTransitionTime` is kept from `previous` where the status is the same.
+ * Conditions for `verdicts`. `lastTransitionTime` comes from `previous` if the status is unchanged.
  *
- * @param now RFC 3339, whole seconds as metav1.Time. Asked only where something changed.
+ * @param now RFC 3339 with whole seconds, like metav1.Time. Called only if a status changed.
  */
 export function nextConditions(
   previous: readonly Condition[] | undefined,
@@ -51,24 +51,24 @@ export function nextConditions(
   });
 }
 
-/** Since when the condition `type` is True, wall clock; undefined: it is not. */
+/** Since when the condition `type` is True, wall clock; undefined if it is not True. */
 export function trueSince(conditions: readonly Condition[] | undefined, type: string): number | undefined {
   const condition = conditions?.find((one) => one.type === type);
   return condition?.status === 'True' ? Date.parse(condition.lastTransitionTime) : undefined;
 }
 
-/** `message`, cut to what a status holds. */
+/** `message`, shortened to the limit for a condition. */
 export function boundedMessage(message: string): string {
   return shorten(message, MAX_MESSAGE);
 }
 
-/** `text` in at most `length` UTF-16 units, cut between characters. */
+/** `text`, shortened to at most `length` UTF-16 units without splitting a character. */
 export function shorten(text: string, length: number): string {
   if (text.length <= length) return text;
   return `${text.slice(0, length - 3).replace(/[\ud800-\udbff]$/, '')}...`;
 }
 
-/** RFC 3339 with whole seconds, as metav1.Time writes it. */
+/** RFC 3339 with whole seconds, like metav1.Time. */
 export function kubeTime(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

@@ -7,28 +7,31 @@ import type { HealthCheck, HostHeader, LoadBalancing, Scheme, Traffic } from '..
 
 export const SCHEME_DEFAULT: Scheme = 'HTTP';
 
-/** By `appProtocol` of a Service's port: names of IANA, and those of Kubernetes. */
+/** Schemes by `appProtocol` of a Service's port: IANA service names and the names that Kubernetes defines. */
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   https: 'HTTPS',
   grpc: 'GRPC',
   grpcs: 'GRPCS',
-  // HTTP/2 without TLS, which a gateway of nginx speaks to nodes as gRPC only.
+  // HTTP/2 without TLS: gateways based on nginx use it for upstreams only with gRPC.
   'kubernetes.io/h2c': 'GRPC',
   'kubernetes.io/wss': 'HTTPS',
 };
 
-/** What the nodes of an upstream of that scheme are reached by. */
+/** The transport protocol for upstreams of this scheme. */
 export function protocolOf(scheme: Scheme | undefined): Protocol {
   return scheme === 'UDP' ? 'UDP' : 'TCP';
 }
 
-/** What a port speaks by its `appProtocol`, which is compared without case as its RFC says; HTTP where it says nothing else. */
+/** The scheme for an `appProtocol`, compared case-insensitively as its RFC requires; HTTP by default. */
 export function schemeOf(appProtocol: string | undefined): Scheme {
   const name = (appProtocol ?? '').toLowerCase();
   return Object.hasOwn(SCHEMES, name) ? (SCHEMES[name] ?? SCHEME_DEFAULT) : SCHEME_DEFAULT;
 }
 
-/** How a gateway that reads `section` is to treat the traffic of `spec`. `clientCertificate`: what `spec.tls` refers to. */
+/**
+ * The traffic settings of `spec` for a gateway that reads `section`. `clientCertificate`: the resolved reference in
+ * `spec.tls`.
+ */
 export function trafficOf(
   spec: GatewayUpstreamSpec,
   section: string,
@@ -62,7 +65,7 @@ type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** `value` without the members that are undefined: a field that is not set must not differ from an absent one. */
+/** `value` without undefined members, because an unset field must equal an absent one. */
 function present<T extends object>(value: T): Present<T> {
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Present<T>;
 }
@@ -100,7 +103,7 @@ function withSeconds<T extends { readonly interval: string }>({ interval, ...res
   return { ...rest, intervalSeconds: durationMs(interval) / 1000 };
 }
 
-/** Fields of a spec of which `trafficOf` makes `traffic`; the Secret of a client certificate is not known here. */
+/** The spec fields that produce `traffic` (the inverse of `trafficOf`), without the Secret of a client certificate. */
 export function specOfTraffic(traffic: Traffic, section: string): Partial<GatewayUpstreamSpec> {
   const { scheme, loadBalancing, timeouts, retryTimeoutMs, keepalive, healthCheck, tls } = traffic;
   return present({

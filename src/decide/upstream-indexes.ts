@@ -5,22 +5,22 @@ import { namespaceNamedBy } from './host-policy.ts';
 import { markedAs } from './ownership.ts';
 import { referredNamespaces } from './references.ts';
 
-/** Indexes that the controller needs on the store of GatewayUpstreams. */
+/** The indexes that the controller needs on the GatewayUpstream store. */
 export const upstreamIndexes = {
   connection: (object: GatewayUpstream): readonly string[] => [object.connection],
   namespace: (object: GatewayUpstream): readonly string[] => [object.namespace],
-  /** How marks in a gateway name the object. */
+  /** The object's key as in ownership labels. */
   mark: (object: GatewayUpstream): readonly string[] => [markedAs(object.namespace, object.name)],
-  /** The set that made it. */
+  /** The GatewayUpstreamSet that created it. */
   set: ({ madeBy }: GatewayUpstream): readonly string[] => (madeBy === undefined ? [] : [madeBy.set]),
-  /** The other namespaces that it refers to. */
+  /** The other namespaces that it references. */
   referred: referredNamespaces,
-  /** `namespace/name` of the Secret that it refers to. */
+  /** `namespace/name` of the referenced Secret. */
   certificate: (object: GatewayUpstream): readonly string[] => {
     const name = certificateName(object);
     return name === undefined ? [] : [objectKey(object.namespace, name)];
   },
-  /** Namespaces that an address of it would lead into, if there were one of that name. */
+  /** The namespaces that its static names would resolve into if they existed (`namespaceNamedBy`). */
   named: ({ spec }: GatewayUpstream): readonly string[] =>
     spec.ok
       ? spec.value.backends.flatMap(({ addresses = [] }) =>

@@ -7,7 +7,7 @@ import { isObject } from '../runtime/json.ts';
 import { isNamespaceAllowed, matchesSelector, type NamespaceFacts } from './selectors.ts';
 import { protocolOf } from './traffic.ts';
 
-/** A Service as a set sees it. */
+/** The part of a Service that a set reads. */
 export interface SetService {
   readonly namespace: string;
   readonly name: string;
@@ -16,19 +16,19 @@ export interface SetService {
   readonly labels: Readonly<Record<string, string>>;
   readonly type: string;
   readonly ports: readonly { readonly name: string; readonly port: number; readonly protocol: string }[];
-  /** Why nothing else is known of it; absent for one that was read. */
+  /** Why the Service cannot be read; absent if it can. */
   readonly unreadable?: string;
 }
 
-/** One port of one Service that should have a GatewayUpstream. */
+/** A port of a Service that requires a GatewayUpstream. */
 export interface SetPort {
   readonly namespace: string;
   readonly service: string;
-  /** Of the Service, RFC 3339. */
+  /** The creation time of the Service, RFC 3339. */
   readonly creationTimestamp: string;
-  /** What the name ends with: the port's name, or its number where it has none. */
+  /** The suffix of the GatewayUpstream's name: the name of the port, or its number if it has no name. */
   readonly label: string;
-  /** As `serviceRef.port` has it. */
+  /** The value for `serviceRef.port`. */
   readonly port: string | number;
 }
 
@@ -39,13 +39,13 @@ export interface SetProblem {
   readonly reason: SetProblemReason;
 }
 
-/** What a set makes of one Service. */
+/** The ports and problems of one Service in a set. */
 export interface Selection {
   readonly ports: readonly SetPort[];
   readonly problems: readonly SetProblem[];
 }
 
-/** A GatewayUpstream as its set wants it. */
+/** The desired state of a GatewayUpstream of a set. */
 export interface SetMember {
   readonly namespace: string;
   readonly name: string;
@@ -54,7 +54,7 @@ export interface SetMember {
   readonly spec: GatewayUpstreamSpec;
 }
 
-/** What a set makes of `service`; undefined where that does not match. */
+/** Selects the ports of `service`; undefined if the set does not select the Service. */
 export function selectPorts(
   spec: GatewayUpstreamSetSpec,
   service: SetService,
@@ -84,34 +84,35 @@ export function selectPorts(
       service: service.name,
       creationTimestamp: service.creationTimestamp,
       label,
-      // By name where it can be: then a port that gets another number stays the same port.
+      // Prefer the name, so that a port keeps its identity when its number changes.
       port: serviceRefPort.safeParse(name).success ? name : port,
     });
   }
   return { ports, problems };
 }
 
-/** `<service>-<port>`: at most 127 characters, of which a name may have 253. */
+/** `<service>-<port>`: at most 127 characters; the limit for a name is 253. */
 export function plainName({ service, label }: SetPort): string {
   return `${service}-${label}`;
 }
 
-/** Tells ports apart that come to the same plain name: `a` with `b-c`, and `a-b` with `c`. */
+/** Distinguishes ports with the same plain name: `a` with `b-c`, and `a-b` with `c`. */
 export function hashedName(port: SetPort): string {
   const digest = createHash('sha256').update(`${port.service}/${port.label}`).digest('hex');
   return `${plainName(port)}-${digest.slice(0, 8)}`;
 }
 
-/** Whether `a` and `b` of one namespace are the same port. */
+/** Whether `a` and `b`, in one namespace, are the same port. */
 export function isSamePort(a: SetPort, b: SetPort): boolean {
   return a.service === b.service && a.label === b.label;
 }
 
 /**
- * The names of `ports`, all of one namespace and of one plain name. Each keeps the name that it has, since routes refer
- * to it; of those that have none yet, the one of the oldest Service gets the plain name if that is free.
+ * Assigns names to `ports`, which are in one namespace and have the same plain name. Each port keeps its existing name,
+ * because routes refer to it. Among the ports without a name, the port of the oldest Service gets the plain name if it is
+ * free.
  *
- * @param hasName whether a GatewayUpstream of that name is there for this port.
+ * @param hasName whether a GatewayUpstream with this name exists for this port.
  */
 export function memberNames(
   ports: readonly SetPort[],
@@ -136,7 +137,7 @@ function olderFirst(a: SetPort, b: SetPort): number {
   return (first ?? '') < (second ?? '') ? -1 : 1;
 }
 
-/** The GatewayUpstream for `port` of the set `set`. */
+/** The GatewayUpstream of `set` for `port`. */
 export function memberOf(
   set: { readonly name: string; readonly spec: GatewayUpstreamSetSpec },
   port: SetPort,
@@ -153,27 +154,29 @@ export function memberOf(
     namespace: port.namespace,
     name,
     labels: { ...labels, [SET_LABEL]: set.name },
-    // What a template does not say any more is taken away by applying it again, and only this shows that it was said.
+    // Applying the member again removes fields that are no longer in the template; only the digest reveals that change.
     annotations: { ...annotations, [TEMPLATE_ANNOTATION]: digest.slice(0, 16) },
     spec,
   };
 }
 
-/** Whether `held` says all that `wanted` says; what somebody else added is none of ours. */
-export function holds(held: unknown, wanted: unknown): boolean {
-  if (Array.isArray(wanted)) {
+/** Whether `actual` includes everything in `desired`. Additions by other clients are ignored. */
+export function includesAll(actual: unknown, desired: unknown): boolean {
+  if (Array.isArray(desired)) {
     return (
-      Array.isArray(held) &&
-      held.length === wanted.length &&
-      wanted.every((item, index) => holds(held[index], item))
+      Array.isArray(actual) &&
+      actual.length === desired.length &&
+      desired.every((item, index) => includesAll(actual[index], item))
     );
   }
-  if (!isObject(wanted)) return held === wanted;
-  if (!isObject(held)) return false;
-  return Object.entries(wanted).every(([key, value]) => value === undefined || holds(held[key], value));
+  if (!isObject(desired)) return actual === desired;
+  if (!isObject(actual)) return false;
+  return Object.entries(desired).every(
+    ([key, value]) => value === undefined || includesAll(actual[key], value),
+  );
 }
 
-/** Whether the Service's port that `spec` refers to is gone, which says why nobody wants it any more. */
+/** Whether the Service port that `spec` references no longer exists, which explains the deletion of the GatewayUpstream. */
 export function isPortGone(spec: GatewayUpstreamSpec, service: SetService | undefined): boolean {
   const port = spec.backends[0]?.serviceRef?.port;
   if (service === undefined) return true;
@@ -181,16 +184,16 @@ export function isPortGone(spec: GatewayUpstreamSpec, service: SetService | unde
 }
 
 export interface PruneInput {
-  /** GatewayUpstreams that nobody wants any more though their Services are there. */
+  /** GatewayUpstreams that the set no longer selects although their Services exist. */
   readonly unwanted: number;
-  /** Those that were deleted for the same reason a short while ago. */
+  /** Recently deleted ones for the same reason. */
   readonly recent: number;
-  /** All of the set, `unwanted` included. */
+  /** All GatewayUpstreams of the set, including `unwanted`. */
   readonly all: number;
   readonly maxPrunePercent: number;
-  /** Since when pruning waits, wall clock; undefined: it does not yet. */
+  /** Since when pruning waits, wall clock; undefined if it does not wait. */
   readonly since: number | undefined;
-  /** Waits that began up to then are over, wall clock. */
+  /** The accepted time, wall clock: a wait that began up to then is accepted. */
   readonly acceptedUntil: number | undefined;
   /** Wall clock. */
   readonly now: number;
@@ -201,7 +204,9 @@ export type PruneVerdict =
   | { readonly kind: 'accepted'; readonly since: number }
   | { readonly kind: 'waits'; readonly since: number };
 
-/** Whether what nobody wants any more may be deleted. A wait that has begun ends by acceptance, or with nothing to delete. */
+/**
+ * Whether the unwanted GatewayUpstreams may be deleted. A wait ends when it is accepted or when there is nothing to delete.
+ */
 export function judgePruning(input: PruneInput): PruneVerdict {
   const { unwanted, recent, all, maxPrunePercent, acceptedUntil } = input;
   if (unwanted === 0 || maxPrunePercent >= 100) return { kind: 'free' };

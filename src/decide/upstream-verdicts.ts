@@ -12,7 +12,7 @@ export function resolvedRefs(
   const problems = [...answers, clientCertificate].flatMap(problemOf);
   const worst = problems.find(({ status }) => status === 'False') ?? problems[0];
   if (worst === undefined) {
-    return { status: 'True', reason: 'ResolvedRefs', message: 'Every reference leads somewhere' };
+    return { status: 'True', reason: 'ResolvedRefs', message: 'All references are resolved' };
   }
   return { ...worst, message: problems.map(({ message }) => message).join('; ') };
 }
@@ -43,7 +43,7 @@ export function readyVerdict(
     return {
       status: 'True',
       reason: 'NoWeight',
-      message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
+      message: 'All backends have weight 0, so the upstream has no nodes: raise the weight of a backend',
     };
   }
   if (weighted.ready === 0) {
@@ -58,32 +58,29 @@ export function readyVerdict(
       status: 'True',
       reason: 'NoWeight',
       message:
-        'Every endpoint is in a zone of weight 0, so the gateway has nothing to send traffic to: raise a weight in spec.endpoints.zones',
+        'All endpoints are in zones of weight 0, so the upstream has no nodes: raise a weight in spec.endpoints.zones',
     };
   }
   const remarks = [
-    'The gateway holds what runs in the cluster',
+    'The upstream in the gateway is up to date',
     ...(problems.length === 0
       ? []
       : [
-          'the weights are only near what was asked for, since the endpoints are too many for exact ones (status.warnings)',
+          'the weights are approximate because there are too many endpoints for exact weights (see status.warnings)',
         ]),
     ...(schemesDiffer
-      ? [
-          'the ports of its Services name different protocols in appProtocol, so the scheme is HTTP: set spec.scheme',
-        ]
+      ? ['the Service ports have different protocols in appProtocol, so the scheme is HTTP: set spec.scheme']
       : []),
   ];
   return { status: 'True', reason: 'Ready', message: remarks.join('; ') };
 }
 
 function noReadyMessage(draining: number, held: number, excluded: readonly Excluded[]): string {
-  if (draining > 0)
-    return 'No endpoint is ready; those that still serve while they terminate get the traffic';
+  if (draining > 0) return 'No endpoint is ready; terminating endpoints that still serve receive the traffic';
   if (held > 0) {
-    return 'No endpoint is ready; those that the removal guard keeps get the traffic: look at the Pods behind the Service';
+    return 'No endpoint is ready; nodes kept by the removal guard receive the traffic: check the Pods behind the Service';
   }
   return excluded.some(({ reason }) => reason === 'AddressNotAllowed')
-    ? 'No endpoint is ready and has an address that the GatewayConnection allows, so the gateway answers 503: look at status.excluded'
-    : 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service';
+    ? 'No ready endpoint has an address that the GatewayConnection allows, so the gateway answers 503: see status.excluded'
+    : 'No endpoint is ready, so the gateway answers 503: check the Pods behind the Service';
 }

@@ -6,22 +6,22 @@ import type { EndpointCounts, Warning } from './desired.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import { type WeighingProblem, weigh } from './weights.ts';
 
-/** A node that stays although it is not wanted, and the backend that it counts for; undefined: none that is known. */
-export interface HeldNode {
+/** A guarded node, and the index of its backend; undefined if the backend is not known. */
+export interface GuardedNode {
   readonly node: UpstreamNode;
   readonly backend: number | undefined;
 }
 
 export const MAX_WEIGHT_SUM = 10_000;
 
-/** APISIX allocates 160 points per unit of weight for a consistent hash, on every change. */
+/** For a consistent hash, APISIX allocates 160 points per unit of weight on every change. */
 export const MAX_WEIGHT_SUM_HASH = 1000;
 
 export interface Weighing {
   readonly nodes: readonly UpstreamNode[];
   readonly counts: EndpointCounts;
   readonly excluded: readonly Excluded[];
-  /** Of the backends that get traffic alone. */
+  /** The counts of only the backends that receive traffic. */
   readonly weighted: Pick<Placed, 'ready' | 'draining'>;
   readonly problems: readonly WeighingProblem[];
 }
@@ -29,12 +29,12 @@ export interface Weighing {
 export function weighedNodes(
   spec: GatewayUpstreamSpec,
   backends: readonly ResolvedBackend[],
-  held: readonly HeldNode[],
+  held: readonly GuardedNode[],
   maxSum: number,
 ): Weighing {
   const groups = backends.map((backend, index) => {
     const group = placedBy(backend, spec.endpoints);
-    // Weighed with the others, so that every backend keeps its share.
+    // Guarded nodes are weighed with the others, so that every backend keeps its share.
     const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
     return { ...backend.target, ...group, places: [...group.places, ...stay] };
   });
@@ -53,8 +53,8 @@ export function weighedNodes(
         })),
   );
   const excluded = excludedOf(groups, held);
-  // APISIX 3.18, measured: with every node at weight 0 it still balances over them; only no nodes stop the traffic. It
-  // balances over each priority by itself.
+  // Measured with APISIX 3.18: it still balances over nodes if all weights are 0, so those nodes are omitted to stop the
+  // traffic. APISIX balances over each priority separately.
   const carrying = new Set(nodes.flatMap(({ weight, priority }) => (weight > 0 ? [priority] : [])));
   return {
     nodes: mergeNodes([
@@ -98,8 +98,8 @@ function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> 
   return sum;
 }
 
-/** What the backends leave out, less what stays in the gateway all the same. */
-function excludedOf(groups: readonly Placed[], held: readonly HeldNode[]): readonly Excluded[] {
+/** The excluded endpoints of the backends, without those that the removal guard keeps in the gateway. */
+function excludedOf(groups: readonly Placed[], held: readonly GuardedNode[]): readonly Excluded[] {
   const ports = new Map<string, Set<number>>();
   for (const { node } of held) ports.set(node.host, (ports.get(node.host) ?? new Set()).add(node.port));
   return groups
@@ -114,7 +114,7 @@ function heldEntry({ host, port }: UpstreamNode): Excluded {
   return { host, port, reason: 'Held' };
 }
 
-/** Total, so that the same endpoints make the same list. */
+/** A total order, so that the same endpoints always make the same list. */
 function compareExcluded(a: Excluded, b: Excluded): number {
   const byPlace = compareNodes({ host: a.host, port: a.port ?? 0 }, { host: b.host, port: b.port ?? 0 });
   if (byPlace !== 0 || a.reason === b.reason) return byPlace;
@@ -131,14 +131,14 @@ export function weighingWarning(
       return {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        message: `The backends receive only approximately their shares: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     case 'units': {
       const isAddresses = backends[problem.group]?.target.kind === 'addresses';
       return {
         reason: 'WeightsApproximate',
         field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
-        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} get only approximately their weights: there are too many endpoints for exact ones within a sum of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} receive only approximately their weights: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     }
     case 'sum':
@@ -147,8 +147,8 @@ export function weighingWarning(
         field: 'spec.backends',
         message:
           maxSum === MAX_WEIGHT_SUM_HASH
-            ? `There are more than ${maxSum} endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints`
-            : `There are more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
+            ? `The upstream has more than ${maxSum} endpoints. With ConsistentHash, each endpoint costs the gateway memory and time. Use another loadBalancing.type, or fewer endpoints`
+            : `The upstream has more than ${maxSum} endpoints, which is too many for one upstream. Use fewer endpoints, or an addressing mode with fewer nodes`,
       };
     default:
       return problem satisfies never;

@@ -1,4 +1,4 @@
-/** One backend as the weighing sees it. */
+/** One backend as input of `weigh`. */
 export interface WeightedGroup {
   /** The backend's share relative to the others, >= 0. */
   readonly weight: number;
@@ -7,16 +7,16 @@ export interface WeightedGroup {
 }
 
 export interface Weighed {
-  /** The weight of each endpoint, in the order given. */
+  /** The weight of each endpoint, in the order of the input. */
   readonly weights: readonly (readonly number[])[];
-  /** What the bounds do not allow; empty where everything is as it was asked for. */
+  /** Where the weights differ from the request because of the limits; empty if they do not. */
   readonly problems: readonly WeighingProblem[];
 }
 
 /**
- * - `shares`: the backends have their shares only nearly.
- * - `units`: so have endpoints of `group`, of which some should have more than others.
- * - `sum`: with at least 1 for every endpoint the sum is larger than it may be.
+ * - `shares`: the shares of the backends are approximate.
+ * - `units`: the weights of the endpoints within backend `group` are approximate.
+ * - `sum`: the sum exceeds the maximum, because every endpoint has a weight of at least 1.
  */
 export type WeighingProblem =
   | { readonly kind: 'shares' | 'sum' }
@@ -25,13 +25,13 @@ export type WeighingProblem =
 const TOLERANCE = 0.01;
 
 /**
- * Integer weights for every endpoint such that each backend gets its share of the sum however many endpoints it has:
- * within 1 % of the share itself, no endpoint of positive share at 0, the sum at most `maxSum`, and the sum as small
- * as was found. Where that is impossible the weights are the nearest that were found. The result of a backend does not
- * depend on the order of the backends.
+ * Integer weights for every endpoint such that each backend receives its share of the sum, whatever its number of
+ * endpoints. Each share is within 1 % of its target, no endpoint with a positive share has weight 0, and the sum is at most
+ * `maxSum` and as small as the search finds. If that is impossible, the result is the closest approximation that the search
+ * finds. The result of a backend does not depend on the order of the backends.
  *
- * One backend alone keeps its endpoints' own weights. A backend of weight 0 gets nothing but zeros; one without
- * endpoints gives its share away to the others.
+ * A single backend keeps the weights of its endpoints. A backend of weight 0 receives only zeros. The share of a backend
+ * without endpoints goes to the other backends.
  */
 export function weigh(groups: readonly WeightedGroup[], maxSum: number): Weighed {
   const totals = groups.map((group) => sumOf(group.units));
@@ -74,7 +74,9 @@ export function weigh(groups: readonly WeightedGroup[], maxSum: number): Weighed
   };
 }
 
-/** How far the share of an endpoint within its backend is off at most; `reduced` is empty for a backend that gets nothing. */
+/**
+ * The largest relative error of an endpoint's share within its backend; `reduced` is empty for a backend without traffic.
+ */
 function unitError(units: readonly number[], reduced: readonly number[]): number {
   const [sum, reducedSum] = [sumOf(units), sumOf(reduced)];
   if (sum === 0 || reducedSum === 0) return 0;
@@ -88,15 +90,15 @@ function unitError(units: readonly number[], reduced: readonly number[]): number
 
 interface Factors {
   readonly factors: readonly number[];
-  /** How far a share is off at most. */
+  /** The largest relative error of a share. */
   readonly error: number;
 }
 
-/** Of the results of `smallestFactors`: endpoints come and go, and the same numbers of them come again. */
+/** The cache size of `smallestFactors`: the same numbers of endpoints recur when workloads scale. */
 const MAX_REMEMBERED = 2000;
 const remembered = new Map<string, Factors>();
 
-/** `searchFactors`, which is pure, but once for the same numbers. */
+/** `searchFactors` with a cache. */
 function smallestFactors(sums: readonly number[], shares: readonly number[], maxSum: number): Factors {
   const key = `${maxSum};${sums.join()};${shares.join()}`;
   const known = remembered.get(key);
@@ -108,9 +110,9 @@ function smallestFactors(sums: readonly number[], shares: readonly number[], max
 }
 
 /**
- * Factors x with sum(sums * x) <= maxSum and each share within the tolerance; the first that a sweep over growing sums
- * finds, else those of the smallest error. The sweep may have 10,000 steps, so that a step allocates nothing and ends at the
- * first share that is no better than the best result so far.
+ * Factors x with sum(sums * x) <= maxSum and each share within the tolerance: the first that a search over growing sums
+ * finds, otherwise those with the smallest error. The search may take 10,000 steps. Therefore a step allocates nothing and
+ * stops at the first share that is no better than the best result so far.
  */
 export function searchFactors(sums: readonly number[], shares: readonly number[], maxSum: number): Factors {
   const active = [...sums.keys()].filter((index) => (sums[index] ?? 0) > 0);
@@ -127,7 +129,7 @@ export function searchFactors(sums: readonly number[], shares: readonly number[]
       factor[at] = Math.max(1, Math.round((target * (share[at] ?? 0)) / (sum[at] ?? 1)));
     }
     total = totalOf(sum, factor);
-    // Factors only grow with the target: all that follow are too large, or these are the ones of the step before.
+    // Factors only grow with the target, so all later ones are too large, too. An equal total means equal factors.
     if (total > maxSum) break;
     if (total === before) continue;
     const found = worstShare(sum, share, factor, total, error);
@@ -144,7 +146,7 @@ function totalOf(sum: Float64Array, factor: Float64Array): number {
   return total;
 }
 
-/** How far a share is off at most, or the first that is off by `enough` or more. */
+/** The largest relative error of a share; stops at the first error of at least `enough`. */
 function worstShare(
   sum: Float64Array,
   share: Float64Array,
@@ -161,13 +163,15 @@ function worstShare(
   return worst;
 }
 
-/** The endpoints' own weights in their smallest form: by the common divisor where `divide`, and scaled into `maxSum`. */
+/**
+ * The endpoints' own weights in their smallest form: divided by their common divisor if `divide`, and scaled to `maxSum`.
+ */
 function reduced(units: readonly number[], divide: boolean, maxSum: number): readonly number[] {
   const divisor = divide ? units.reduce(greatestCommonDivisor, 0) : 1;
   return scaled(divisor > 1 ? units.map((unit) => unit / divisor) : units, maxSum);
 }
 
-/** `units` of all backends so that they add up to `maxSum` at most, each backend's scaled into its share of it. */
+/** Scales the `units` of each backend to its share of `maxSum`, so that they add up to at most `maxSum`. */
 function fitted(
   units: readonly (readonly number[])[],
   shares: readonly number[],
@@ -179,7 +183,7 @@ function fitted(
   return units.map((list, index) => scaled(list, Math.floor(budgets[index] ?? 0)));
 }
 
-/** Whole numbers in the proportions of `units` that add up to `maxSum` at most, as far as each is at least 1. */
+/** Integers in the proportions of `units` that add up to at most `maxSum`, unless a minimum of 1 each requires more. */
 function scaled(units: readonly number[], maxSum: number): readonly number[] {
   if (sumOf(units) <= maxSum) return units;
   const parts = divided(
@@ -190,7 +194,7 @@ function scaled(units: readonly number[], maxSum: number): readonly number[] {
   return units.map((unit, position) => (unit === 0 ? 0 : Math.max(1, Math.floor(parts[position] ?? 1))));
 }
 
-/** `total` divided in proportion to `values`, but so that each part has at least what `least` says, as far as that goes. */
+/** Divides `total` in proportion to `values`, with at least `least` for each part as far as possible. */
 function divided(total: number, values: readonly number[], least: readonly number[]): readonly number[] {
   const parts = [...least];
   let open = values.flatMap((value, index) => (value > 0 ? [index] : []));

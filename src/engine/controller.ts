@@ -58,9 +58,9 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
   readonly source: DiscoverySource<Reference>;
-  /** Absent: nodes are not watched. */
+  /** Absent if nodes are not watched. */
   readonly nodes?: StoreView<NodeStored>;
-  /** Absent: no type of registry is built in. */
+  /** Absent if no registry type is built in. */
   readonly registries?: StoreView<ServiceRegistry>;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
@@ -73,25 +73,25 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly backoffMs: (failures: number) => number;
   readonly resyncMs: number;
   readonly requestTimeoutMs: number;
-  /** Asked right before each write to a gateway. */
+  /** Checked right before each write to a gateway. */
   readonly mayWrite: () => boolean;
   readonly instruments: Instruments;
 }
 
 export interface Controller {
-  /** Works until the signal aborts, then resolves when nothing is under way any more. */
+  /** Runs until the signal aborts, then finishes running work and resolves. */
   run(signal: AbortSignal): Promise<void>;
-  /** Keys that wait or run, as samples of a metric. */
+  /** Number of waiting and running keys, as metric samples. */
   depths(): readonly Sample[];
-  /** How many data planes of each connection that has a `controlApi` lag or cannot be asked. */
+  /** Number of lagging or unreachable data planes, by connection with a `controlApi`. */
   laggingDataPlanes(): ReadonlyMap<string, number>;
   /** See `debugState`. */
   debugState(): Promise<object>;
 }
 
 /**
- * Turns changes of objects, endpoints, Secrets and gateways into keys, and runs the reconcilers on them. Nothing is
- * reconciled before every kind that it depends on was listed in full.
+ * Turns changes of objects, endpoints, Secrets and gateways into keys and runs the reconcilers on them. Reconciling starts
+ * when the complete list of every required kind is known.
  */
 export function createController(options: ControllerOptions): Controller {
   const { queue, sessions, verifier, snapshot, watches, upstreamSets } = connectParts(options);
@@ -125,11 +125,11 @@ interface Parts {
   readonly upstreamSets: UpstreamSets;
 }
 
-/** Creates the parts of the engine and gives each of them the others that it needs. */
+/** Creates the parts of the engine and connects them. */
 function connectParts(options: ControllerOptions): Parts {
   const conflicts = new IdConflicts();
   const queue = new EngineQueue({ ...options, run: (work, signal) => dispatch(reconcilers, work, signal) });
-  const bindConnection = (name: string) => queue.addConnection(name);
+  const enqueueConnection = (name: string) => queue.addConnection(name);
   const sessions: Connections = new Connections({
     ...options,
     onList: (name, report) => gatewayEvents.listed(name, report),
@@ -138,14 +138,14 @@ function connectParts(options: ControllerOptions): Parts {
     isWanted: (name, id) => gatewayEvents.isWanted(name, id),
     onState: (name, scope) => gatewayEvents.stateChanged(name, scope),
     setConcurrency: (name, concurrency) => queue.setGatewayConcurrency(name, concurrency),
-    onGone: (name) => queue.releaseGateway(name),
+    onDeleted: (name) => queue.releaseGateway(name),
   });
   const connectionState = (name: string) => sessions.state(name);
   const snapshot = snapshotOf(options, sessions, conflicts);
   const verifier = new DataPlaneVerifier({
     ...options,
     readerOf: (name) => sessions.session(name)?.dataPlanes,
-    onChange: bindConnection,
+    onChange: enqueueConnection,
   });
   const orphans = new OrphanCollector({ ...options, connectionState });
   const gatewayEvents = new GatewayEvents({
@@ -159,7 +159,7 @@ function connectParts(options: ControllerOptions): Parts {
   const finalizers = new Finalizers({
     ...options,
     enqueue: (key, isUrgent) => queue.addFinalizer(key, isUrgent),
-    onRefusal(object) {
+    onFailureReported(object) {
       if ('connection' in object) return queue.addUpstream(object, PRIORITY.spec);
       gatewayEvents.stateChanged(object.name, 'everything');
     },
@@ -168,12 +168,12 @@ function connectParts(options: ControllerOptions): Parts {
     ...options,
     enqueueSet: (name) => queue.addSet(name),
     enqueueMember: (set, key, priority) => queue.addMember(set, key, priority),
-    onGone: (set) => queue.releaseMembers(set),
+    onUnused: (set) => queue.releaseMembers(set),
   });
-  const shared = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, bindConnection };
+  const deps = { ...options, ...snapshot, connectionState, finalizers, verifier, orphans, enqueueConnection };
   const reconcilers: Reconcilers = {
-    upstream: createUpstreamReconciler(shared),
-    connection: createConnectionReconciler({ ...shared, vendorOf: options.vendorOf }),
+    upstream: createUpstreamReconciler(deps),
+    connection: createConnectionReconciler({ ...deps, vendorOf: options.vendorOf }),
     finalizers,
     orphans,
     upstreamSets,
@@ -185,7 +185,7 @@ function connectParts(options: ControllerOptions): Parts {
   return { queue, sessions, verifier, snapshot, watches, upstreamSets };
 }
 
-/** What decisions are made from: the stores, and what is known of the gateways and of earlier reconciles. */
+/** The input of decisions: the stores, the known content of gateways, and state from earlier reconciles. */
 function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts: IdConflicts): Snapshot {
   const { states, clock } = options;
   return {

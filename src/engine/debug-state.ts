@@ -15,19 +15,19 @@ export interface DebugStateDeps extends Snapshot {
   readonly log: Logger;
 }
 
-/** Between two of so many objects others get their turn. */
-const AT_ONCE = 50;
+/** Objects evaluated before the event loop runs other work. */
+const BATCH_SIZE = 50;
 const MAX_CHANGES = 20;
 
 /**
- * What is desired, what was last observed, and why, of every connection and every object. Reads only, and asks no
- * gateway. Contains neither keys nor contents of fields: of a gateway's content it names nodes, and fields that differ.
+ * The desired state, the last observed state, and the planned change of every connection and object. Reads memory only and
+ * sends no request. For a gateway's content it lists nodes and the names of differing fields, never keys or field values.
  */
 export async function debugState(deps: DebugStateDeps): Promise<object> {
   const upstreams: object[] = [];
   for (const object of [...deps.upstreams.list()]) {
     upstreams.push(upstreamState(deps, object));
-    if (upstreams.length % AT_ONCE === 0) await nextTurn();
+    if (upstreams.length % BATCH_SIZE === 0) await nextTurn();
   }
   const connections = [...deps.connections.list()].map(({ name, status }) => ({
     name,
@@ -55,22 +55,22 @@ function sessionState(state: ConnectionState): object {
 function upstreamState(deps: DebugStateDeps, object: GatewayUpstream): object {
   const { namespace, name, connection, generation, deletionTimestamp, status } = object;
   const about = { namespace, name, connection, generation, deletionTimestamp };
-  const said = { observedGeneration: status?.observedGeneration, conditions: status?.conditions };
+  const reported = { observedGeneration: status?.observedGeneration, conditions: status?.conditions };
   try {
-    return { ...about, ...evaluate(deps, object), said };
+    return { ...about, ...evaluate(deps, object), said: reported };
   } catch (error) {
-    return { ...about, problem: problemOf(deps, object, error), said };
+    return { ...about, problem: problemOf(deps, object, error), said: reported };
   }
 }
 
-/** One object that cannot be evaluated must not hide the others. */
+/** An object that cannot be evaluated must not hide the others. */
 function problemOf({ log }: DebugStateDeps, { namespace, name }: GatewayUpstream, error: unknown): object {
-  // As in the reconciler: a gateway's driver may refuse what it is asked to write.
+  // As in the reconciler: a driver may reject content that its gateway cannot represent.
   if (error instanceof OperatorError) return { reason: error.reason, message: error.message };
-  log.error({ err: error, namespace, name }, 'an object cannot be evaluated for /debug/state');
+  log.error({ err: error, namespace, name }, 'evaluating an object for /debug/state failed');
   return {
     reason: 'InternalError',
-    message: 'the object cannot be evaluated: look at the log of the operator',
+    message: 'the object cannot be evaluated: see the log of the operator',
   };
 }
 
@@ -79,7 +79,7 @@ function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
   const remembered = deps.recall(keyOf(object));
   const memory = remembered && {
     isSettling: remembered.isSettling,
-    heldSince: remembered.heldSince,
+    heldSince: remembered.guardedSince,
     lost: remembered.lost,
   };
   if (evaluation.kind === 'refused') return { accepted: evaluation.accepted, guard: { memory } };

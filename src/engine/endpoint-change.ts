@@ -1,25 +1,25 @@
-/** When the endpoints of one object changed that its gateway has not accepted yet, on the monotonic clock. */
+/** Time of the oldest endpoint change that the gateway of an object has not accepted yet (monotonic). */
 export class EndpointChange {
   #since: number | undefined;
 
-  /** A change arrived at `now`. */
+  /** Records a change at `now`. */
   arrived(now: number): void {
     this.restore(now);
   }
 
-  /** Whether a change was not reconciled yet, or could not be carried out yet. */
+  /** Whether a change still has to be reconciled or written. */
   get isPending(): boolean {
     return this.#since !== undefined;
   }
 
-  /** The oldest change, which is about to be reconciled; one that arrives from now on is another one. */
+  /** Returns and clears the oldest change, because a reconcile begins. Later changes count separately. */
   take(): number | undefined {
     const since = this.#since;
     this.#since = undefined;
     return since;
   }
 
-  /** The change that was taken could not be carried out yet. */
+  /** Puts a taken change back, because the gateway did not accept it yet. */
   restore(since: number | undefined): void {
     if (since !== undefined) this.#since = Math.min(since, this.#since ?? since);
   }

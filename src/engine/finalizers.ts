@@ -20,54 +20,55 @@ export interface FinalizersDeps {
   readonly instruments: Pick<Instruments, 'failed'>;
   readonly clock: Clock;
   readonly pace: Pick<Pace, 'isSlow'>;
-  /** Milliseconds before the nth retry in a row, n from 1. */
+  /** Back-off in milliseconds after n consecutive failures; n starts at 1. */
   readonly backoffMs: (failures: number) => number;
   readonly log: Logger;
-  /** Runs `add` for the key, and again after a failure. */
+  /** Schedules `add` for the key and retries it after a failure. */
   readonly enqueue: (key: ObjectKey, isUrgent: boolean) => void;
-  /** What is reported of an upstream, or of a connection and its upstreams, changes. */
-  readonly onRefusal: (object: GatewayUpstream | GatewayConnection) => void;
+  /** The status of an upstream, or of a connection and its upstreams, must be reported again. */
+  readonly onFailureReported: (object: GatewayUpstream | GatewayConnection) => void;
 }
 
-/** How many GatewayUpstreams get their finalizer at once. */
+/** Maximum number of concurrent requests that add a finalizer to a GatewayUpstream. */
 export const FINALIZERS_AT_ONCE = 8;
-/** An object whose namespace has its share of the places is tried again so soon. */
+/** Delay before a retry when the namespace already has its share of the concurrent requests. */
 const FULL_RETRY_MS = 200;
-const MAX_WORDS = 512;
-/** A failure that is no refusal may end by itself, and is reported after so many in a row. */
+/** Characters of the API server's message that are quoted. */
+const MAX_QUOTED = 512;
+/** A failure that is not a denial may be transient. It is reported after this many consecutive failures. */
 const REPORTED_FAILURES = 3;
 const done: Result = { kind: 'done' };
 
 /**
- * Adds the finalizers of this operator. An object gets its finalizer before anything is written to a gateway for it, so
- * that no upstream outlives its object unseen (docs/decisions/0029-finalizers-come-first.md). The watch event of the
- * added finalizer brings the object back to its reconciler.
+ * Adds the finalizers of the operator. An object gets its finalizer before its first write to a gateway, so that its deletion
+ * always waits for the operator (docs/decisions/0029-finalizers-come-first.md). The watch event of the added finalizer
+ * triggers the next reconcile of the object.
  */
 export class Finalizers {
   readonly #deps: FinalizersDeps;
-  /** Of GatewayConnections, by name. */
-  readonly #ofConnections = new Map<string, FinalizerFailure & { readonly uid: string }>();
+  /** By name of the GatewayConnection. */
+  readonly #connectionFailures = new Map<string, FinalizerFailure & { readonly uid: string }>();
 
-  /** How many requests are under way, by namespace. */
+  /** Number of running requests by namespace. */
   readonly #running = new Map<string, number>();
 
   constructor(deps: FinalizersDeps) {
     this.#deps = deps;
   }
 
-  /** Adds the finalizer of a GatewayUpstream soon; before others where a change of endpoints waits for it. */
+  /** Schedules the finalizer of a GatewayUpstream; `isUrgent` if an endpoint change waits for it. */
   request(object: GatewayUpstream, isUrgent: boolean): void {
     this.#deps.enqueue(keyOf(object), isUrgent);
   }
 
-  /** Why the finalizer of `object` cannot be added; undefined where it is on, or nothing is wrong. */
-  refusalOf(object: GatewayUpstream | GatewayConnection): Verdict | undefined {
+  /** Why the finalizer of `object` cannot be added; undefined if it is present or no failure is reported. */
+  failureVerdict(object: GatewayUpstream | GatewayConnection): Verdict | undefined {
     return object.finalizers.includes(finalizerOf(object)) ? undefined : this.#failureOf(object)?.verdict;
   }
 
-  /** The connection is gone. */
+  /** Drops the state of a connection that no longer exists. */
   forget(connection: string): void {
-    this.#ofConnections.delete(connection);
+    this.#connectionFailures.delete(connection);
   }
 
   async add(key: ObjectKey, signal: AbortSignal): Promise<Result> {
@@ -75,7 +76,7 @@ export class Finalizers {
     const object = this.#deps.upstreams.get(namespace, name);
     if (object === undefined || object.deletionTimestamp !== undefined) return done;
     const running = this.#running.get(namespace) ?? 0;
-    if (running >= this.#placesOfNamespace()) return { kind: 'after', delayMs: FULL_RETRY_MS };
+    if (running >= this.#maxPerNamespace()) return { kind: 'after', delayMs: FULL_RETRY_MS };
     this.#running.set(namespace, running + 1);
     try {
       return await this.#add('GatewayUpstream', object, signal);
@@ -86,8 +87,8 @@ export class Finalizers {
     }
   }
 
-  /** Half of the places: a slow webhook of one namespace delays no other. */
-  #placesOfNamespace(): number {
+  /** A namespace gets half of the concurrent requests, so that its slow webhook does not delay other namespaces. */
+  #maxPerNamespace(): number {
     return (this.#deps.pace.isSlow ? SLOW_CONCURRENCY : FINALIZERS_AT_ONCE) / 2;
   }
 
@@ -102,13 +103,13 @@ export class Finalizers {
   ): Promise<Result> {
     const finalizer = finalizerOf(object);
     if (object.finalizers.includes(finalizer)) return done;
-    // Reconciles that need the finalizer ask for it again and again: none of them ends the back-off.
+    // Every reconcile that needs the finalizer requests it again. These requests must not end the back-off.
     const waitMs = (this.#failureOf(object)?.notBefore ?? 0) - this.#deps.clock.monotonic();
     if (waitMs > 0) return { kind: 'after', delayMs: waitMs };
     try {
       const isAdded = await this.#deps.writer.addFinalizer(kind, object, finalizer, signal);
       this.#note(object, undefined);
-      // Gone, or about to go, as its watch event says; unless the API server is mistaken, as right after its start.
+      // Not added: the object was deleted, which a watch event reports. An API server may also answer so wrongly right after it starts.
       return isAdded ? done : { kind: 'backoff' };
     } catch (error) {
       if (!(error instanceof KubeApiError) || signal.aborted) throw error;
@@ -116,31 +117,32 @@ export class Finalizers {
     }
   }
 
-  /** Returns how long to wait. */
+  /** Records a failure. Returns the back-off in milliseconds. */
   #failed(object: GatewayUpstream | GatewayConnection, finalizer: string, error: KubeApiError): number {
     const { clock, backoffMs, instruments, log } = this.#deps;
     const before = this.#failureOf(object);
     const { status } = error;
     const failures = (before?.failures ?? 0) + 1;
-    const isReported = isRefusal(error) || failures >= REPORTED_FAILURES;
-    // The words of a refusal may differ from answer to answer: the first ones stay while the status is the same.
+    const isReported = isDenial(error) || failures >= REPORTED_FAILURES;
+    // Messages may vary between responses. The first one is kept while the status code is the same.
     const isNews = isReported && (before?.verdict === undefined || before.status !== status);
     const verdict = isNews ? verdictOf(finalizer, error) : before?.verdict;
     const delayMs = backoffMs(failures);
     this.#note(object, { failures, status, notBefore: clock.monotonic() + delayMs, verdict });
     instruments.failed('', 'FinalizerRefused');
     const { namespace, name } = object;
-    if (!isReported) log.warn({ namespace, name, status }, `a finalizer was not added: ${error.message}`);
+    if (!isReported)
+      log.warn({ namespace, name, status }, `adding a finalizer failed; retrying: ${error.message}`);
     if (isNews && verdict !== undefined) {
       log.warn({ namespace, name, status, reason: verdict.reason }, verdict.message);
-      this.#deps.onRefusal(object);
+      this.#deps.onFailureReported(object);
     }
     return delayMs;
   }
 
   #failureOf(object: GatewayUpstream | GatewayConnection): FinalizerFailure | undefined {
     if ('connection' in object) return this.#deps.states.of(object)?.finalizerFailure;
-    const failure = this.#ofConnections.get(object.name);
+    const failure = this.#connectionFailures.get(object.name);
     return failure?.uid === object.uid ? failure : undefined;
   }
 
@@ -149,7 +151,7 @@ export class Finalizers {
       const state = this.#deps.states.of(object);
       if (state !== undefined) state.finalizerFailure = failure;
     } else if (failure === undefined) this.forget(object.name);
-    else this.#ofConnections.set(object.name, { ...failure, uid: object.uid });
+    else this.#connectionFailures.set(object.name, { ...failure, uid: object.uid });
   }
 }
 
@@ -158,14 +160,14 @@ function finalizerOf(object: GatewayUpstream | GatewayConnection): string {
 }
 
 function verdictOf(finalizer: string, error: KubeApiError): Verdict {
-  const words = shorten(error.message, MAX_WORDS);
-  const message = isRefusal(error)
-    ? `The API server refuses to add the finalizer ${finalizer}, without which nothing new is written to the gateway: ${words}. Allow the operator's ServiceAccount to patch metadata.finalizers in the policy or webhook that the message names`
-    : `The finalizer ${finalizer}, without which nothing new is written to the gateway, could not be added: ${words}. Correct the webhook or the part of the API server that the message names; the operator tries again by itself`;
+  const words = shorten(error.message, MAX_QUOTED);
+  const message = isDenial(error)
+    ? `The API server denied the finalizer ${finalizer}, which the operator adds before it creates or takes over an upstream: ${words}. Allow the operator's ServiceAccount to patch metadata.finalizers in the policy or webhook that the message names`
+    : `The finalizer ${finalizer}, which the operator adds before it creates or takes over an upstream, could not be added: ${words}. Correct the webhook or API server component that the message names. The operator retries automatically`;
   return { status: 'False', reason: 'FinalizerRefused', message };
 }
 
-/** Whether the API server, or an admission policy or webhook of its own, decided against the request. */
-function isRefusal({ status }: KubeApiError): boolean {
+/** Whether the API server, an admission policy or a webhook denied the request. */
+function isDenial({ status }: KubeApiError): boolean {
   return status === 400 || status === 403 || status === 422;
 }

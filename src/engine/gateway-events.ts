@@ -19,10 +19,10 @@ export interface GatewayEventsDeps {
   readonly orphans: OrphanCollector;
 }
 
-/** A connection that waits to be deleted has its orphans confirmed and deleted this soon. */
+/** Delay of the list that confirms orphans while their connection is being deleted. */
 const CONFIRM_SOON_MS = 1000;
 
-/** Turns what gateways show into work. */
+/** Turns observations of gateways into queued work. */
 export class GatewayEvents {
   readonly #deps: GatewayEventsDeps;
 
@@ -30,7 +30,7 @@ export class GatewayEvents {
     this.#deps = deps;
   }
 
-  /** A full list of the gateway of connection `name`. */
+  /** Handles a complete list of the gateway of connection `name`. */
   listed(name: string, { recovered, changed, observed }: ListReport): void {
     const { queue, conflicts, verifier, orphans } = this.#deps;
     if (recovered) queue.addUsersOf(name, PRIORITY.resync);
@@ -44,7 +44,7 @@ export class GatewayEvents {
     for (const id of confirmed) queue.addOrphan(name, id);
   }
 
-  /** A write of `id` without an answer was carried out late, or another client changed the upstream. */
+  /** An unanswered write of `id` took effect late, or another client changed the upstream. */
   lateWrite(name: string, id: UpstreamId, observed: ObservedUpstream | undefined): void {
     const { queue, conflicts, orphans } = this.#deps;
     const contenders = conflicts.contenders(name, id);
@@ -53,13 +53,13 @@ export class GatewayEvents {
     if (orphans.suspect(name, observed)) this.#confirmWithin(name, READ_BACK_MS);
   }
 
-  /** Data planes confirmed or rejected what was written as `id`. */
+  /** Data planes confirmed or rejected the last write of `id`. */
   confirmed(name: string, id: UpstreamId): void {
     const { queue, conflicts } = this.#deps;
     for (const key of conflicts.contenders(name, id)) queue.addKey(key, PRIORITY.resync);
   }
 
-  /** Whether an object wants `id` of connection `name`. */
+  /** Whether a GatewayUpstream uses `id` of connection `name`. */
   isWanted(name: string, id: UpstreamId): boolean {
     return this.#deps.conflicts.contenders(name, id).length > 0;
   }

@@ -6,25 +6,24 @@ import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../
 import type { StoreView } from '../model/store-view.ts';
 import type { Labels, Metrics, Sample } from '../runtime/metrics.ts';
 
-/** What a write to a gateway is. */
 export type WriteOperation = 'put' | 'delete';
 
-/** Counts what happens, for metrics. Cheap enough for every reconcile; never throws. */
+/** Records metrics. Cheap enough for every reconcile; never throws. */
 export interface Instruments {
-  /** The connection has a session from now on. */
+  /** A session of the connection starts. */
   opened(connection: string): void;
-  /** The connection does not exist, and nothing is under way for it: its series go. */
-  gone(connection: string): void;
-  /** `queue` is gone: its series go, and those of its gateway. */
-  idle(queue: string): void;
-  /** A key of `queue` begins after this wait. */
+  /** Removes the series of a connection that was deleted and has no running work. */
+  connectionDeleted(connection: string): void;
+  /** Removes the series of `queue` and of its gateway. */
+  queueDropped(queue: string): void;
+  /** A key of `queue` starts to run after this wait. */
   waited(queue: string, waitedMs: number): void;
-  /** The gateway accepted a change of endpoints, so long after it arrived. */
+  /** The gateway accepted an endpoint change `elapsedMs` after the change arrived. */
   propagated(connection: string, elapsedMs: number): void;
   wrote(connection: string, operation: WriteOperation, outcome: 'accepted' | Reason): void;
-  /** There was nothing to write. */
+  /** A reconcile had nothing to write. */
   suppressed(connection: string): void;
-  /** `connection` is empty where no gateway is to blame. */
+  /** `connection` is empty if the failure does not concern a gateway. */
   failed(connection: string, reason: Reason): void;
   statusWritten(kind: CustomKind, outcome: 'written' | 'failed'): void;
 }
@@ -33,10 +32,13 @@ const GATEWAY_QUEUE = 'gateway ';
 export const CONNECTION_QUEUE = 'connections';
 export const STATUS_QUEUE = 'status';
 
-/** The queue of every upstream whose connection does not exist: tenants choose the names of those. */
+/**
+ * One queue for all upstreams whose connection does not exist. Tenants choose these names, so a queue for each name would be
+ * unbounded.
+ */
 export const UNKNOWN_GATEWAY_QUEUE = GATEWAY_QUEUE;
 
-/** The queue of everything that is done for one gateway. */
+/** The queue of one gateway. */
 export function gatewayQueue(connection: string): string {
   return `${GATEWAY_QUEUE}${connection}`;
 }
@@ -57,10 +59,10 @@ export function createInstruments(metrics: Metrics): Instruments {
       }
       writesSuppressed({ connection }, 0);
     },
-    gone: (connection) => void metrics.forget({ connection }),
-    idle(name) {
+    connectionDeleted: (connection) => void metrics.forget({ connection }),
+    queueDropped(name) {
       const { queue, connection } = queueLabels(name);
-      // What ran last may have counted something for its gateway.
+      // The last run may have recorded series of its gateway.
       void metrics.forget(connection === '' ? { queue, connection } : { connection });
     },
     waited: (queue, waitedMs) => queueWait(queueLabels(queue), waitedMs / 1000),
@@ -85,7 +87,7 @@ export function objectSamples(
 ): readonly Sample[] {
   const counts = new Map<string, { readonly labels: Labels; value: number }>();
   const count = (kind: CustomKind, name: string, conditions: readonly Condition[] = []) => {
-    // Tenants choose the names of connections that do not exist.
+    // Tenants choose the names of missing connections, so a label for each name would be unbounded.
     const connection = connections.get('', name) === undefined ? '' : name;
     for (const { type, status, reason } of conditions) {
       const key = `${kind} ${connection} ${type} ${status} ${reason}`;

@@ -12,37 +12,37 @@ import type { PendingDeletion } from './upstream/pending-deletion.ts';
 
 const NO_SUBSCRIPTIONS: readonly Disposable[] = [];
 
-/** The finalizer of an object could not be added. */
+/** State of failed attempts to add a finalizer. */
 export interface FinalizerFailure {
-  /** In a row. */
+  /** Consecutive failures. */
   readonly failures: number;
-  /** HTTP status of the last one; undefined without an answer. */
+  /** HTTP status of the last failure; undefined if there was no response. */
   readonly status: number | undefined;
-  /** It is not tried again before, on the monotonic clock. */
+  /** Earliest time of the next attempt (monotonic). */
   readonly notBefore: number;
-  /** What is reported; undefined while it may end by itself. */
+  /** The reported verdict; undefined while the failure may be transient. */
   readonly verdict: Verdict | undefined;
 }
 
-/** Everything that the engine keeps of one GatewayUpstream beside the object itself. */
+/** The engine's state of one GatewayUpstream. */
 export class ObjectState {
   readonly key: ObjectKey;
   readonly uid: string;
-  /** Since when the object is known, on the monotonic clock. */
-  readonly knownSince: number;
+  /** When the operator first saw the object (monotonic). */
+  readonly firstSeenAt: number;
   readonly removalGuard: RemovalGuardState;
   readonly endpointChange = new EndpointChange();
-  /** By backend that its source has answered for. */
+  /** One entry for each backend whose source has answered. */
   lastAnswers: readonly LastAnswer[] = [];
-  /** To the endpoints of the backends. */
+  /** Subscriptions to the endpoints of the backends. */
   subscriptions: readonly Disposable[] = NO_SUBSCRIPTIONS;
-  /** A backend is addressed by nodes of the cluster. */
+  /** Whether a backend uses node addresses (`addressing.mode: Node`). */
   usesNodes = false;
-  /** Present while something refers to the upstream, which therefore cannot be deleted. */
+  /** Set while the upstream cannot be deleted because something in the gateway refers to it. */
   pendingDeletion: PendingDeletion | undefined = undefined;
-  /** Undefined while the finalizer is on, or was not asked for. */
+  /** Undefined while the finalizer is present or was not requested. */
   finalizerFailure: FinalizerFailure | undefined = undefined;
-  /** The upstream that data planes are asked for; undefined: none. */
+  /** The upstream that data-plane verification checks for this object. */
   verified: { readonly connection: string; readonly id: UpstreamId } | undefined = undefined;
   /** Undefined before the first report. */
   report: Report | undefined = undefined;
@@ -50,7 +50,7 @@ export class ObjectState {
   constructor(key: ObjectKey, uid: string, clock: Clock) {
     this.key = key;
     this.uid = uid;
-    this.knownSince = clock.monotonic();
+    this.firstSeenAt = clock.monotonic();
     this.removalGuard = new RemovalGuardState(clock);
   }
 
@@ -65,7 +65,7 @@ export class ObjectState {
   }
 }
 
-/** The state of every GatewayUpstream that is known: the one place that creates and drops it. */
+/** Creates, finds and drops the state of every GatewayUpstream. */
 export class ObjectStates {
   readonly #clock: Clock;
   readonly #states = new Map<ObjectKey, ObjectState>();
@@ -74,7 +74,7 @@ export class ObjectStates {
     this.#clock = clock;
   }
 
-  /** The state of `object`, which is created where there is none. Another uid is another object. */
+  /** Returns the state of `object` and creates it if needed. An object with another uid is another object. */
   track(object: Pick<Stored, 'namespace' | 'name' | 'uid'>): ObjectState {
     const known = this.of(object);
     if (known !== undefined) return known;
@@ -85,7 +85,7 @@ export class ObjectStates {
     return state;
   }
 
-  /** The state of `object`; undefined where the object is gone, or another one has its name. */
+  /** The state of `object`; undefined if the object was deleted or replaced by another object of the same name. */
   of(object: Pick<Stored, 'namespace' | 'name' | 'uid'>): ObjectState | undefined {
     const state = this.#states.get(objectKey(object.namespace, object.name));
     return state?.uid === object.uid ? state : undefined;
@@ -95,7 +95,7 @@ export class ObjectStates {
     return this.#states.get(key);
   }
 
-  /** The object is gone. */
+  /** Drops the state of a deleted object and ends its subscriptions. */
   drop(key: ObjectKey): void {
     this.#states.get(key)?.[Symbol.dispose]();
     this.#states.delete(key);
@@ -105,12 +105,12 @@ export class ObjectStates {
     return this.#states.values();
   }
 
-  /** The last complete answers about the backends of an object. */
+  /** The last complete answer for each backend of an object. */
   lastAnswers(key: ObjectKey): readonly LastAnswer[] {
     return this.#states.get(key)?.lastAnswers ?? [];
   }
 
-  /** What the removal guard remembers of an object. */
+  /** The removal-guard state of an object. */
   recall(key: ObjectKey): Remembered | undefined {
     return this.#states.get(key)?.removalGuard.recall();
   }

@@ -1,42 +1,42 @@
 import { METRICS } from '../api/metrics.ts';
-import type { LeaderElection, LeaseStanding } from '../kube/leader.ts';
+import type { LeaderElection, LeaseStatus } from '../kube/leader.ts';
 import { describePermission, type Permission, type PermissionMonitor } from '../kube/permissions.ts';
 import type { Reflector } from '../kube/reflector.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Metrics, Sample } from '../runtime/metrics.ts';
 import type { ReadinessCheck } from '../runtime/ops-server.ts';
 
-/** Without a byte from a watch for this long, bookmarks included, the operator is not ready. */
+/** A watch that delivers no data (bookmarks included) for this long makes the operator unready. */
 const WATCH_SILENT_MS = 240_000;
 
-/** What the operator reports about itself. */
+/** Input of readiness, metrics and `/debug/state`. */
 export interface OperatorState {
   readonly checks: readonly ReadinessCheck[];
   readonly reflectors: readonly Reflector[];
-  readonly leads: () => boolean;
-  readonly lease: () => LeaseStanding | undefined;
+  readonly isLeader: () => boolean;
+  readonly lease: () => LeaseStatus | undefined;
   readonly missing: () => readonly Permission[];
   readonly depths: () => readonly Sample[];
 }
 
-/** What `/readyz` asks: every watch, the permissions and the Lease. */
+/** The checks of `/readyz`: every watch, the permissions and the Lease. */
 export function readinessChecks(
   reflectors: readonly Reflector[],
   permissions: Pick<PermissionMonitor, 'problem'>,
-  election: Pick<LeaderElection, 'problem' | 'standing'>,
+  election: Pick<LeaderElection, 'problem' | 'leaseStatus'>,
 ): readonly ReadinessCheck[] {
   return [
     ...reflectors.map(watchCheck),
     { name: 'permissions', problem: () => permissions.problem() },
-    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.standing()) },
+    { name: 'lease', problem: () => election.problem(), note: () => leaseNote(election.leaseStatus()) },
   ];
 }
 
 export function collectState(
   metrics: Metrics,
-  { checks, reflectors, leads, missing, depths }: OperatorState,
+  { checks, reflectors, isLeader, missing, depths }: OperatorState,
 ): void {
-  metrics.collect(METRICS.leader, () => [{ labels: {}, value: leads() ? 1 : 0 }]);
+  metrics.collect(METRICS.leader, () => [{ labels: {}, value: isLeader() ? 1 : 0 }]);
   metrics.collect(METRICS.readyCheck, () =>
     checks.map(({ name, problem }) => ({
       labels: { check: name },
@@ -67,10 +67,10 @@ export function collectState(
   );
 }
 
-/** For `/debug/state`; the controller adds the rest. */
-export function stateOf({ reflectors, leads, lease, depths }: OperatorState): object {
+/** The operator's part of `/debug/state`. The controller adds connections and upstreams. */
+export function stateOf({ reflectors, isLeader, lease, depths }: OperatorState): object {
   return {
-    leader: leads(),
+    leader: isLeader(),
     lease: lease(),
     watches: reflectors.map((reflector) => ({
       name: reflector.name,
@@ -82,15 +82,15 @@ export function stateOf({ reflectors, leads, lease, depths }: OperatorState): ob
   };
 }
 
-/** For `/readyz`: a standby is ready, and says why it does nothing. */
-function leaseNote(standing: LeaseStanding | undefined): string | undefined {
-  if (standing === undefined) return undefined;
-  const { role, lease } = standing;
-  if (standing.role === 'standby') return `standby, waits for ${standing.waitsFor}`;
-  return role === 'leader' ? `leads by Lease ${lease}` : `no longer has Lease ${lease}, and ends`;
+/** The note at the `lease` check of `/readyz`: a standby replica is ready although it is idle. */
+function leaseNote(status: LeaseStatus | undefined): string | undefined {
+  if (status === undefined) return undefined;
+  const { role, lease } = status;
+  if (status.role === 'standby') return `standby, waiting for ${status.waitsFor}`;
+  return role === 'leader' ? `leader, holds Lease ${lease}` : `lost Lease ${lease}, shutting down`;
 }
 
-/** Since the API server was last heard; where it never was, since the process began. */
+/** Seconds since the API server last sent data, or since the process started if it never did. */
 function ageSeconds(reflector: Reflector): number {
   return (systemClock.monotonic() - (reflector.health().lastContactAt ?? 0)) / 1000;
 }
@@ -104,7 +104,7 @@ function watchCheck(reflector: Reflector): ReadinessCheck {
       if (state !== 'synced' && !(state === 'absent' && reflector.optional)) return `${state}${why}`;
       const silentMs = systemClock.monotonic() - (lastContactAt ?? Number.NEGATIVE_INFINITY);
       return silentMs > WATCH_SILENT_MS
-        ? `no word from the API server for ${Math.round(silentMs / 1000)} s${why}`
+        ? `no data from the API server for ${Math.round(silentMs / 1000)} s${why}`
         : undefined;
     },
   };

@@ -9,7 +9,7 @@ import type { Reporter } from './status/reporter.ts';
 
 export interface OrphanCollectorDeps {
   readonly clusterId: string;
-  /** The only namespaces whose objects are known. Empty: all. */
+  /** The watched namespaces; empty if the operator watches all namespaces. */
   readonly onlyNamespaces: readonly string[];
   /** With the index `label`. */
   readonly upstreams: StoreView<GatewayUpstream>;
@@ -19,111 +19,111 @@ export interface OrphanCollectorDeps {
   readonly log: Logger;
 }
 
-/** What a list of a gateway shows of upstreams without an object. */
+/** Orphaned upstreams in a list of a gateway. */
 export interface Orphans {
-  /** Two readings in a row showed them: they can be deleted. */
+  /** Orphans in two consecutive reads: they can be deleted. */
   readonly confirmed: readonly UpstreamId[];
-  /** Another reading has to confirm some of them. */
+  /** Whether another read has to confirm some orphans. */
   readonly isUnconfirmed: boolean;
 }
 
-/** What is known of the upstreams of one gateway that have no object. */
-interface UpstreamsWithoutObject {
-  /** Ids that the last reading showed as orphans. */
+/** State of orphan collection for one gateway. */
+interface OrphanState {
+  /** Orphans in the last read. */
   suspects: Set<UpstreamId>;
-  /** Ids that the last list showed as this operator's, with or without an object. */
+  /** Ids in the last list that are owned by this operator, with or without an object. */
   remaining: ReadonlySet<UpstreamId>;
-  /** Those of them whose objects would be in namespaces that this operator does not follow. */
-  unfollowed: ReadonlySet<UpstreamId>;
-  /** Ids that stay although their labels do not say so. */
+  /** The `remaining` ids whose owners are in namespaces that the operator does not watch. */
+  unwatched: ReadonlySet<UpstreamId>;
+  /** Ids to retain although they lack the label for that. */
   readonly retained: Set<UpstreamId>;
 }
 
 /**
- * Finds upstreams that this operator wrote for objects that are gone without their finalizer having run. One is deleted
- * only when two readings in a row showed it.
+ * Deletes orphaned upstreams: upstreams of this operator whose GatewayUpstream was deleted without its finalizer having run.
+ * An upstream must be an orphan in two consecutive reads.
  */
 export class OrphanCollector {
   readonly #deps: OrphanCollectorDeps;
-  readonly #ofConnection = new Map<string, UpstreamsWithoutObject>();
+  readonly #states = new Map<string, OrphanState>();
 
   constructor(deps: OrphanCollectorDeps) {
     this.#deps = deps;
   }
 
   /**
-   * Never deletes `id` from now on, although its labels do not say so: its policy was to stay, and the gateway did not
-   * answer. The status of the connection keeps it over restarts.
+   * Excludes `id` from deletion. Its `deletionPolicy` is Orphan, but the gateway was unavailable when the upstream had to be
+   * labeled. The status of the connection keeps the id across restarts.
    */
   retain(connection: string, id: UpstreamId): void {
     this.#of(connection).retained.add(id);
   }
 
-  /** The ids that are retained, in order. */
+  /** The retained ids, sorted. */
   retained(connection: string): readonly UpstreamId[] {
     return [...this.#of(connection).retained].sort();
   }
 
   /**
-   * Ids that the last list showed as this operator's, in order: also those of objects that exist, since an object whose
-   * finalizer was removed by hand holds nothing.
+   * Ids in the last list that are owned by this operator, sorted. Includes ids whose object exists: an object whose finalizer
+   * was removed by hand does not count as a user of the connection.
    */
   remaining(connection: string): readonly UpstreamId[] {
     return [...this.#of(connection).remaining].sort();
   }
 
-  /** Those of `remaining` whose objects would be in namespaces that this operator does not follow. */
-  unfollowed(connection: string): readonly UpstreamId[] {
-    return [...this.#of(connection).unfollowed].sort();
+  /** The `remaining` ids whose owners are in namespaces that the operator does not watch, sorted. */
+  unwatched(connection: string): readonly UpstreamId[] {
+    return [...this.#of(connection).unwatched].sort();
   }
 
-  /** The connection is gone. */
+  /** Drops the state of a deleted connection. */
   forget(connection: string): void {
-    this.#ofConnection.delete(connection);
+    this.#states.delete(connection);
   }
 
-  #of(connection: string): UpstreamsWithoutObject {
-    let known = this.#ofConnection.get(connection);
+  #of(connection: string): OrphanState {
+    let known = this.#states.get(connection);
     if (known === undefined) {
       const retained = this.#deps.connections.get('', connection)?.status?.leftBehind;
       known = {
         suspects: new Set(),
         remaining: new Set(),
-        unfollowed: new Set(),
+        unwatched: new Set(),
         retained: new Set(retained),
       };
-      this.#ofConnection.set(connection, known);
+      this.#states.set(connection, known);
     }
     return known;
   }
 
-  /** What the list `observed` of the gateway of `connection` shows. */
+  /** Evaluates a complete list of the gateway of `connection`. */
   listed(connection: string, observed: ReadonlyMap<UpstreamId, ObservedUpstream>): Orphans {
-    // A missing CRD takes every object with it: that says nothing about what should become of their upstreams.
+    // If the CRD is missing, so is every object. Their upstreams are not orphans.
     if (!this.#isKnown()) return { confirmed: [], isUnconfirmed: false };
     const known = this.#of(connection);
     const { suspects: before, retained } = known;
     const suspects = new Set<UpstreamId>();
     const remaining = new Set<UpstreamId>();
-    const unfollowed = new Set<UpstreamId>();
+    const unwatched = new Set<UpstreamId>();
     for (const id of retained) if (!observed.has(id)) retained.delete(id);
     for (const [id, upstream] of observed) {
       const belonging = belongingOf(this.#deps, connection, upstream);
-      // Its labels say that it stays, or it has an object again.
+      // The upstream has the label by now, or a GatewayUpstream uses it again.
       if (belonging === 'notOurs' || belonging === 'wanted') retained.delete(id);
       if (belonging === 'notOurs' || retained.has(id)) continue;
       remaining.add(id);
       if (belonging === 'orphaned') suspects.add(id);
-      if (belonging === 'unknown') unfollowed.add(id);
+      if (belonging === 'unknown') unwatched.add(id);
     }
     known.suspects = suspects;
     known.remaining = remaining;
-    known.unfollowed = unfollowed;
+    known.unwatched = unwatched;
     const confirmed = [...suspects].filter((id) => before.has(id));
     return { confirmed, isUnconfirmed: confirmed.length < suspects.size };
   }
 
-  /** A single reading showed `upstream`. Returns whether it looks like an orphan, which a list has to confirm. */
+  /** Evaluates a read of one upstream. Returns whether it may be an orphan, which a list has to confirm. */
   suspect(connection: string, upstream: ObservedUpstream): boolean {
     const { retained, suspects } = this.#of(connection);
     if (!this.#isKnown() || retained.has(upstream.id)) return false;
@@ -132,19 +132,19 @@ export class OrphanCollector {
     return true;
   }
 
-  /** Deletes an orphaned upstream, if it still is one. */
+  /** Reads the upstream again and deletes it if it is still an orphan. */
   async remove(connection: string, id: UpstreamId, signal: AbortSignal): Promise<void> {
     const { log, reporter, connections, connectionState } = this.#deps;
     const state = connectionState(connection);
     if (state.kind !== 'usable') return;
     const object = connections.get('', connection);
     try {
-      await state.session.exclusive(id, async (turn) => {
-        const upstream = await turn.ask(signal);
+      await state.session.exclusive(id, async (lock) => {
+        const upstream = await lock.readFresh(signal);
         if (upstream === undefined || !this.#isKnown()) return;
         if (belongingOf(this.#deps, connection, upstream) !== 'orphaned') return;
-        await turn.delete('respect', signal);
-        const message = `Upstream ${id} was deleted from the gateway: the object that it belonged to is gone`;
+        await lock.delete('respect', signal);
+        const message = `Deleted upstream ${id} from the gateway: its GatewayUpstream no longer exists`;
         log.info({ connection, upstreamId: id, reason: 'Deleted' }, message);
         if (object !== undefined) reporter.event(object, { type: 'Normal', reason: 'Deleted', message });
       });
@@ -154,18 +154,19 @@ export class OrphanCollector {
       // The next list finds it again.
       log.info(
         { connection, upstreamId: id, reason: error.reason },
-        `an orphaned upstream stays for now: ${error.message}`,
+        `the orphaned upstream cannot be deleted yet; retrying after the next list: ${error.message}`,
       );
       if (object !== undefined && error.reason === 'InUse') {
         reporter.event(object, {
           type: 'Warning',
           reason: 'InUse',
-          message: `Upstream ${id} belongs to an object that is gone, but cannot be deleted: ${error.message}`,
+          message: `Cannot delete upstream ${id}, whose GatewayUpstream no longer exists: ${error.message}`,
         });
       }
     }
   }
 
+  /** Whether the list of GatewayUpstreams is complete. */
   #isKnown(): boolean {
     return this.#deps.upstreams.state.state === 'synced';
   }

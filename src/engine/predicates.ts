@@ -10,8 +10,8 @@ import type {
 import type { StoreEvent } from '../model/store-view.ts';
 
 /**
- * Whether an event of one of our own objects asks for a reconcile. Changes of its status alone do not: they are our
- * own, and acting on them would never end.
+ * Whether an event of a custom resource needs a reconcile. A change of the status alone does not: the operator wrote it, and
+ * reconciling it would never end.
  */
 export function concernsObject({
   previous,
@@ -29,7 +29,7 @@ export function concernsObject({
   );
 }
 
-/** Whether a namespace's event may change what its objects are allowed, or how they end. */
+/** Whether a namespace event may change the access or the deletion of its objects. */
 export function concernsNamespace({ previous, current }: StoreEvent<NamespaceStored>): boolean {
   if (previous === undefined || current === undefined) return true;
   if (previous.terminating !== current.terminating) return true;
@@ -37,7 +37,7 @@ export function concernsNamespace({ previous, current }: StoreEvent<NamespaceSto
   return [...keys].some((key) => previous.labels[key] !== current.labels[key]);
 }
 
-/** Whether a node's event may change what stands for it in a gateway: the kubelet's heartbeats do not. */
+/** Whether a node event may change gateway nodes. The kubelet's heartbeats do not. */
 export function concernsNode({ previous, current }: StoreEvent<NodeStored>): boolean {
   if (previous === undefined || current === undefined) return true;
   return !isDeepStrictEqual(
@@ -46,7 +46,7 @@ export function concernsNode({ previous, current }: StoreEvent<NodeStored>): boo
   );
 }
 
-/** Whether a Service's event may change which GatewayUpstreams a set makes of it. */
+/** Whether a Service event may change the GatewayUpstreams that a set creates for it. */
 export function concernsSelection({ previous, current }: StoreEvent<SetService>): boolean {
   if (previous === undefined || current === undefined) return true;
   return (
@@ -56,7 +56,7 @@ export function concernsSelection({ previous, current }: StoreEvent<SetService>)
   );
 }
 
-/** Whether an event of a GatewayUpstream may ask something of the set that it belongs to, or of one that wants its name. */
+/** Whether a GatewayUpstream event concerns the set that created it, or a set that wants to create one of this name. */
 export function concernsMember({ previous, current }: StoreEvent<GatewayUpstream>): boolean {
   if (previous === undefined || current === undefined) return true;
   return (
@@ -66,7 +66,7 @@ export function concernsMember({ previous, current }: StoreEvent<GatewayUpstream
   );
 }
 
-/** Whether an event of a set asks for more than what its own status says. */
+/** Whether a set event changes more than the status. */
 export function concernsSet({ previous, current }: StoreEvent<GatewayUpstreamSet>): boolean {
   if (previous === undefined || current === undefined) return true;
   return (

@@ -19,7 +19,7 @@ import {
 } from './instruments.ts';
 import type { ObjectStates } from './object-state.ts';
 
-/** What a key in the queue stands for. */
+/** A unit of work. The queue's keys are these values as JSON. */
 export type Work =
   | { readonly kind: 'upstream'; readonly key: ObjectKey }
   | { readonly kind: 'connection'; readonly name: string }
@@ -35,7 +35,7 @@ export interface EngineQueueOptions {
   readonly connections: StoreView<GatewayConnection>;
   readonly run: (work: Work, signal: AbortSignal) => Promise<Result>;
   readonly mayWrite: () => boolean;
-  readonly instruments: Pick<Instruments, 'waited' | 'idle' | 'failed'>;
+  readonly instruments: Pick<Instruments, 'waited' | 'queueDropped' | 'failed'>;
   readonly backoffMs: (failures: number) => number;
   readonly pace: Pace;
   readonly clock: Clock;
@@ -43,15 +43,15 @@ export interface EngineQueueOptions {
 }
 
 const CONNECTIONS_AT_ONCE = 4;
-/** How many upstreams are reconciled at once whose connection does not exist. */
+/** Maximum number of concurrent reconciles of upstreams whose connection does not exist. */
 const UNKNOWN_AT_ONCE = 8;
 const FINALIZER_QUEUE = 'finalizers';
 const SET_QUEUE = 'sets';
-/** How many GatewayUpstreams of a set are written at once. */
+/** Maximum number of concurrent writes of GatewayUpstreams of one set. */
 const MEMBERS_AT_ONCE = 8;
 const memberQueue = (set: string): string => `members of ${set}`;
 
-/** Everything that waits to be reconciled. Each gateway has a queue of its own, so that a slow one delays no other. */
+/** The work queue of the engine. Each gateway has its own queue, so that a slow gateway does not delay others. */
 export class EngineQueue {
   readonly #options: EngineQueueOptions;
   readonly #queue: WorkQueue;
@@ -63,14 +63,14 @@ export class EngineQueue {
       clock,
       backoffMs,
       onBegin: instruments.waited,
-      onIdle: instruments.idle,
+      onIdle: instruments.queueDropped,
       pace,
       onError: (key, error) => this.#onError(key, error),
       run: (key, signal) => options.run(JSON.parse(key) as Work, signal),
     });
   }
 
-  /** A replica has these queues from the moment it leads. */
+  /** Creates the queues that do not belong to a gateway or set. Called when the replica becomes the leader. */
   begin(): void {
     this.#queue.setConcurrency(CONNECTION_QUEUE, CONNECTIONS_AT_ONCE);
     this.#queue.setConcurrency(FINALIZER_QUEUE, FINALIZERS_AT_ONCE, { slow: SLOW_CONCURRENCY });
@@ -80,13 +80,13 @@ export class EngineQueue {
 
   addUpstream(object: GatewayUpstream, wanted: Priority): void {
     const key = keyOf(object);
-    // When a gateway comes back, its endpoint changes still come first.
+    // Endpoint changes keep their priority when a gateway recovers.
     const isPending = this.#options.states.get(key)?.endpointChange.isPending === true;
     const priority = isPending ? PRIORITY.endpoints : wanted;
     this.#add({ kind: 'upstream', key }, this.#queueOf(object.connection), priority);
   }
 
-  /** Nothing where the object is gone. */
+  /** Ignored if the object no longer exists. */
   addKey(key: ObjectKey, priority: Priority): void {
     const { namespace, name } = splitKey(key);
     const object = this.#options.upstreams.get(namespace, name);
@@ -103,7 +103,7 @@ export class EngineQueue {
     this.#add({ kind: 'connection', name }, CONNECTION_QUEUE, PRIORITY.spec);
   }
 
-  /** Adds the finalizer of a GatewayUpstream, before others where a change of endpoints waits for it. */
+  /** Adds the finalizer of a GatewayUpstream; `isUrgent` if an endpoint change waits for it. */
   addFinalizer(key: ObjectKey, isUrgent: boolean): void {
     this.#add({ kind: 'finalizer', key }, FINALIZER_QUEUE, isUrgent ? PRIORITY.endpoints : PRIORITY.spec);
   }
@@ -121,13 +121,13 @@ export class EngineQueue {
     this.#add({ kind: 'member', set, key }, memberQueue(set), priority);
   }
 
-  /** The set has no members to reconcile any more. */
+  /** Drops the queue of a set that has no members to reconcile. */
   releaseMembers(set: string): void {
     this.#queue.release(memberQueue(set));
   }
 
   setGatewayConcurrency(connection: string, concurrency: number): void {
-    // One run is always free for an endpoint change, however long the gateway takes for everything else.
+    // One slot is reserved for endpoint changes, so that slow requests for other work do not delay them.
     const reserved = concurrency > 1 ? 1 : 0;
     this.#queue.setConcurrency(gatewayQueue(connection), concurrency, { reserved });
   }
@@ -136,12 +136,12 @@ export class EngineQueue {
     this.#queue.release(gatewayQueue(connection));
   }
 
-  /** Keys that wait or run, as samples of a metric. */
+  /** Number of waiting and running keys, as metric samples. */
   depths(): readonly Sample[] {
     return depthSamples(this.#queue.depths());
   }
 
-  /** Begins nothing new, and resolves when no run is left. */
+  /** Starts no new run and resolves when all runs have ended. */
   async drain(): Promise<void> {
     await this.#queue.drain();
   }
@@ -157,14 +157,14 @@ export class EngineQueue {
 
   #onError(key: string, err: unknown): void {
     const { mayWrite, instruments, log } = this.#options;
-    // A replica that lost the lease reports that once, and ends.
+    // A replica that lost the Lease reports this once and exits.
     if (!mayWrite()) return;
-    // The reflectors and readiness report once and in full what the API server answers.
+    // Reflectors and readiness report API server errors in full.
     if (err instanceof KubeApiError) {
-      log.warn({ key, status: err.status }, `a write to the cluster failed: ${err.message}`);
+      log.warn({ key, status: err.status }, `a write to the API server failed; retrying: ${err.message}`);
     } else {
       instruments.failed('', 'InternalError');
-      log.error({ err, key }, 'a reconcile failed; it is tried again');
+      log.error({ err, key }, 'reconcile failed; retrying');
     }
   }
 }

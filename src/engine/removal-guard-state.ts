@@ -5,19 +5,19 @@ import type { UpstreamNode } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
 
 interface Memory {
-  /** The nodes that the operator wrote, or found at its first read. Shared with other holders, since places as text are large. */
+  /** The nodes of the last write, or of the first read. Shared with other state, because places as text would need more memory. */
   nodes: readonly UpstreamNode[];
   basis: Basis;
-  /** Monotonic. */
+  /** When the basis changed last (monotonic). */
   changedAt: number;
-  /** Monotonic. */
+  /** When the gateway accepted the last write, or was read first (monotonic). */
   wroteAt: number;
   guarding: Guarding | undefined;
-  /** By place: when, monotonic; absent where there is none. */
+  /** When unexplained removals were written (monotonic), by place; undefined if there are none. */
   lost: Map<string, number> | undefined;
 }
 
-/** When the guard began to keep nodes, by both clocks. */
+/** When the guard began to keep nodes, on both clocks. */
 interface Guarding {
   /** Wall clock. */
   since: number;
@@ -25,17 +25,17 @@ interface Guarding {
   readonly at: number;
 }
 
-/** A wall clock that differs by more than this was set; smaller differences are drift. */
+/** A larger difference between the clocks means that the wall clock was set. A smaller one is clock drift. */
 const CLOCK_SET_MS = 2000;
 
-/** Nodes that disappear within this time count as if they disappeared at once. */
+/** Nodes that disappear within this time count as one removal. */
 const LOST_TOGETHER_MS = 60_000;
-/** The endpoint controllers of a busy cluster follow a changed selector within this time. */
+/** The EndpointSlice controller of a busy cluster applies a changed selector within this time. */
 const SETTLING_MS = 60_000;
 
 /**
- * What the removal guard remembers of one object. It lives as long as the process leads; after a restart only
- * `RemovalHeld` is known, from the status.
+ * The removal-guard state of one object. It exists while the replica leads. After a restart, only the condition `RemovalHeld`
+ * is known from the status.
  */
 export class RemovalGuardState {
   readonly #clock: Clock;
@@ -45,7 +45,7 @@ export class RemovalGuardState {
     this.#clock = clock;
   }
 
-  /** Undefined before the first read of the gateway. */
+  /** The state for the next decision; undefined before the first read of the gateway. */
   recall(): Remembered | undefined {
     const memory = this.#memory;
     if (memory === undefined) return undefined;
@@ -60,12 +60,12 @@ export class RemovalGuardState {
       },
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
-      heldSince: guarding && this.#since(guarding),
+      guardedSince: guarding && this.#since(guarding),
       lost: [...(memory.lost?.keys() ?? [])],
     };
   }
 
-  /** The gateway was read, and contained these nodes. */
+  /** Records a read of the gateway. `observed` counts only in the first read. */
   read(basis: Basis, observed: readonly UpstreamNode[]): void {
     const memory = this.#memory;
     const now = this.#clock.monotonic();
@@ -81,11 +81,11 @@ export class RemovalGuardState {
       return;
     }
     if (!isDeepStrictEqual(memory.basis, basis)) memory.changedAt = now;
-    // The latest basis shares its parts with the stored objects; an older one would keep them alive.
+    // The latest basis shares its parts with the stored objects. An older one would keep old objects in memory.
     memory.basis = basis;
   }
 
-  /** The gateway accepted `nodes`, and `lost` disappeared with that although nothing explains it. */
+  /** The gateway accepted `nodes`. This write removed the nodes `lost` without an explanation. */
   wrote(nodes: readonly UpstreamNode[], lost: readonly UpstreamNode[]): void {
     const memory = this.#memory;
     if (memory === undefined) return;
@@ -104,14 +104,14 @@ export class RemovalGuardState {
     }
     const known = new Set(before.map(placeOf));
     for (const place of nodes.map(placeOf)) {
-      // A new node replaces the one that was lost longest ago; one that came back makes up for its own loss.
+      // A new node replaces the node that was lost first. A node that returns is no longer lost.
       const [oldest] = memory.lost.keys();
       if (memory.lost.delete(place) || known.has(place) || oldest === undefined) continue;
       memory.lost.delete(oldest);
     }
   }
 
-  /** Nodes are guarded since then, wall clock; undefined: none are. */
+  /** Records since when nodes are guarded (wall clock); undefined if none are. */
   guard(since: number | undefined): void {
     const memory = this.#memory;
     if (memory === undefined || memory.guarding?.since === since) return;
@@ -120,7 +120,7 @@ export class RemovalGuardState {
       since === undefined ? undefined : { since, at: monotonic() - Math.max(0, now() - since) };
   }
 
-  /** Since when by the wall clock as it is now: where the clock was set, the time that passed since counts. */
+  /** When guarding began, on the current wall clock. If the clock was set, the elapsed monotonic time counts. */
   #since(guarding: Guarding): number {
     const { now, monotonic } = this.#clock;
     const since = now() - (monotonic() - guarding.at);

@@ -23,7 +23,7 @@ export interface TrackerDeps {
   readonly clock: Clock;
 }
 
-/** Keeps the state, the subscriptions and the wanted id of every GatewayUpstream in step with the object. */
+/** Updates the state, the subscriptions and the upstream id of every GatewayUpstream. */
 export class Tracker {
   readonly #deps: TrackerDeps;
 
@@ -31,7 +31,7 @@ export class Tracker {
     this.#deps = deps;
   }
 
-  /** The object came, or its spec or connection changed. */
+  /** Handles a new object or a change of its spec or connection. */
   track(object: GatewayUpstream): void {
     const connection = this.#deps.connections.get('', object.connection);
     const settings = connection?.spec.ok === true ? connection.spec.value : undefined;
@@ -44,23 +44,23 @@ export class Tracker {
     state.usesNodes = targets.some(
       (target) => target.kind === 'service' && target.addressing.mode === 'Node',
     );
-    // The old ones end after the new ones began: a source may forget what nobody subscribes to.
+    // `subscribe` ends the old subscriptions after the new ones exist: a source may drop data without subscribers.
     state.subscribe(targets.map(({ ref }) => this.#subscribe(state, ref)));
-    this.#wantId(object, settings?.idPrefix);
+    this.#updateId(object, settings?.idPrefix);
   }
 
-  /** The object is gone. */
+  /** Drops the state of a deleted object. */
   drop(object: GatewayUpstream): void {
     const key = keyOf(object);
     this.#deps.verifier.forget(key);
     this.#deps.states.drop(key);
-    this.#wantId(object, undefined);
+    this.#updateId(object, undefined);
   }
 
   #subscribe(state: ObjectState, ref: Reference): Disposable {
     const { source, queue, pace, clock } = this.#deps;
-    return source.subscribe(ref, (what) => {
-      if (what === 'source') {
+    return source.subscribe(ref, (changed) => {
+      if (changed === 'source') {
         queue.addKey(state.key, PRIORITY.resync);
         return;
       }
@@ -70,8 +70,8 @@ export class Tracker {
     });
   }
 
-  /** Others that want the id that the object wants, or wanted, may have it or lose it now. */
-  #wantId(object: GatewayUpstream, idPrefix: string | undefined): void {
+  /** Updates id conflicts and reconciles the other objects that want the same id. */
+  #updateId(object: GatewayUpstream, idPrefix: string | undefined): void {
     const { conflicts, queue } = this.#deps;
     for (const other of conflicts.update(keyOf(object), object, idPrefix)) queue.addKey(other, PRIORITY.spec);
   }

@@ -34,7 +34,7 @@ export interface WatchesDeps extends ReferenceRules, CertificateRules {
   readonly services: StoreView<SetService & Stored>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
-  /** Absent: nodes are not watched. */
+  /** Absent if nodes are not watched. */
   readonly nodes?: StoreView<NodeStored>;
   readonly permissions: MissingPermissions;
   readonly conflicts: IdConflicts;
@@ -47,17 +47,17 @@ export interface WatchesDeps extends ReferenceRules, CertificateRules {
   readonly log: Logger;
 }
 
-/** Turns changes of the cluster into work: which change wakes which object. */
+/** Turns changes in the cluster into queued work. */
 export class Watches {
   readonly #deps: WatchesDeps;
-  /** Nothing is reconciled before every required kind was listed in full. */
+  /** Whether the complete lists of all required kinds are known. */
   #started = false;
 
   constructor(deps: WatchesDeps) {
     this.#deps = deps;
   }
 
-  /** Follows the cluster until the result is disposed of. */
+  /** Watches the stores until the result is disposed. */
   listen(): Disposable {
     const { upstreams, connections, namespaces, secrets, grants, permissions } = this.#deps;
     const listeners = new DisposableStack();
@@ -89,11 +89,14 @@ export class Watches {
     const required: readonly StoreView<Stored>[] = [upstreams, connections, namespaces, secrets];
     if (this.#started || !required.every(({ state }) => state.state === 'synced')) return;
     this.#started = true;
-    log.info({ upstreams: upstreams.size, connections: connections.size }, 'every kind is listed; working');
+    log.info(
+      { upstreams: upstreams.size, connections: connections.size },
+      'caches synced; starting to reconcile',
+    );
     for (const object of upstreams.list()) tracker.track(object);
     for (const { name } of connections.list()) {
       sessions.update(name);
-      verifier.follow(name);
+      verifier.update(name);
       queue.addConnection(name);
     }
     for (const object of upstreams.list()) queue.addUpstream(object, PRIORITY.resync);
@@ -120,7 +123,7 @@ export class Watches {
     const name = (event.current ?? event.previous)?.name;
     if (name === undefined || !concernsObject(event)) return;
     sessions.update(name);
-    verifier.follow(name);
+    verifier.update(name);
     queue.addConnection(name);
     for (const user of upstreams.byIndex('connection', name)) {
       tracker.track(user);
@@ -144,15 +147,18 @@ export class Watches {
     for (const object of upstreams.byIndex('named', namespace.name)) {
       queue.addUpstream(object, PRIORITY.resync);
     }
-    if (event.previous === undefined || event.current === undefined) this.#addOtherNames(namespace.name);
+    if (event.previous === undefined || event.current === undefined) this.#addByHostName(namespace.name);
     for (const object of upstreams.byIndex('namespace', namespace.name)) {
       queue.addUpstream(object, PRIORITY.resync);
       for (const other of conflicts.others(keyOf(object))) queue.addKey(other, PRIORITY.resync);
     }
   }
 
-  /** Adds objects whose Services have another name that may lead into `namespace`, which came or went. */
-  #addOtherNames(namespace: string): void {
+  /**
+   * `namespace` was created or deleted: reconciles objects whose Services have a host name (ExternalName or load balancer)
+   * that may refer to it.
+   */
+  #addByHostName(namespace: string): void {
     const { connections, services, upstreams, queue } = this.#deps;
     const named = new Map<string, Set<string>>();
     for (const service of services.byIndex(BY_NAMED_NAMESPACE, namespace)) {

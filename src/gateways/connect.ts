@@ -5,7 +5,7 @@ import type { ServicePortRef } from '../model/reference.ts';
 import type { GatewayDriver } from './driver.ts';
 import type { DataPlaneAddresses, DriverLimits, SecretKeyRef, Vendor } from './vendor.ts';
 
-/** What is known of a GatewayConnection. */
+/** Name and spec of a GatewayConnection. */
 export interface ConnectionFacts {
   readonly name: string;
   readonly spec:
@@ -18,20 +18,20 @@ interface SecretData {
 }
 
 export interface GatewayAccess {
-  /** Where the Secrets are. */
+  /** Namespace of the Secrets. */
   readonly operatorNamespace: string;
   readonly requestTimeoutMs: number;
 }
 
-/** A connection that a driver can be made from, or why there is none. */
+/** A connection that a driver can be created from, or the reason why not. */
 export type ResolvedConnection =
   | {
       readonly kind: 'resolved';
       readonly spec: GatewayConnectionSpec;
       readonly vendor: Vendor;
-      /** Two connections of equal settings lead to the same gateway by the same credentials. JSON can hold it. */
+      /** Connections with equal settings reach the same gateway with the same credentials. Serializable as JSON. */
       readonly settings: object;
-      /** Throws an `Error` that says what is wrong with the settings. */
+      /** Throws an `Error` with a message for the user if the settings are invalid. */
       createDriver(mayWrite?: () => boolean): GatewayDriver;
     }
   | ({
@@ -40,7 +40,7 @@ export type ResolvedConnection =
       readonly message: string;
     } & Complaint);
 
-/** Finds the vendor and the Secrets of a connection. */
+/** Resolves the vendor and the Secrets of a connection. */
 export function resolveConnection(
   vendorOf: (type: string) => Vendor,
   { spec, name }: ConnectionFacts,
@@ -57,7 +57,7 @@ export function resolveConnection(
   if (missing.length > 0) {
     const complaint = {
       problem: missing.join('; '),
-      remedy: `create it there, or correct the reference in spec.${vendor.section} of GatewayConnection ${name}`,
+      remedy: `create it, or correct the reference in spec.${vendor.section} of GatewayConnection ${name}`,
     };
     return { kind: 'unusable', reason: 'SecretNotFound', message: complaintText(complaint), ...complaint };
   }
@@ -88,7 +88,7 @@ function missingSecret(
   return Object.hasOwn(found.data, key) ? undefined : `Secret ${where} has no key ${key}`;
 }
 
-/** Whether `connection` refers to the Secret of that name. */
+/** Whether the connection refers to the Secret `secret`. */
 export function refersToSecret(
   vendorOf: (type: string) => Vendor,
   { spec }: ConnectionFacts,
@@ -100,12 +100,12 @@ export function refersToSecret(
   return section !== undefined && vendor.secretRefs(section).some(({ name }) => name === secret);
 }
 
-/** Where the data planes of a connection are asked. */
+/** The addresses of the data planes of a connection. */
 export type FoundDataPlanes =
   | Extract<DataPlaneAddresses, { kind: 'urls' }>
   | { readonly kind: 'service'; readonly ref: ServicePortRef; readonly field: string };
 
-/** Undefined: they are not asked. */
+/** Undefined if the operator does not query the data planes. */
 export function dataPlanesOf(
   vendorOf: (type: string) => Vendor,
   spec: GatewayConnectionSpec,

@@ -4,69 +4,67 @@ import type { Capability, GatewayInfo, Unsupported } from '../model/gateway.ts';
 import type { OwnerMark } from '../model/ownership.ts';
 import type { ObservedUpstream, Traffic, Upstream, UpstreamId, UpstreamNode } from '../model/upstream.ts';
 
-/** Everything that a gateway holds, and what its answer said of itself: one request for both. */
+/** All upstreams in a gateway, and what the gateway reports about itself, from one request. */
 export interface GatewayListing {
   readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
   readonly info: GatewayInfo;
 }
 
-/** A vendor's wire format, as far as it can be read without a gateway that answers. Pure. */
+/** The wire format of a vendor, as far as it is known without a request. Pure. */
 export interface GatewayFormat {
   /**
-   * The canonical form of `desired`: equal to the `canonical` of what `put(desired)` resolves to and of what a later
-   * `get` or `list` observes, whatever defaults the gateway adds. JSON of one object with a member per field in the
-   * gateway's own words, so that `decide/diff.ts` can name what differs.
+   * The canonical form of `desired`. It equals the `canonical` of the result of `put(desired)` and of a later `get` or
+   * `list`, regardless of the defaults that the gateway adds. It is a JSON object with the field names of the gateway, so
+   * that `decide/diff.ts` can name differences.
    */
   canonical(desired: Upstream): string;
 
   /**
-   * What `desired` has that a gateway of which `info` is known would refuse or not heed; empty: it takes all of it. A
-   * gateway that does not say its version counts as the newest.
+   * The fields of `desired` that a gateway with this `info` rejects or ignores. A gateway that does not report its version
+   * is treated as the newest.
    */
   unsupported(desired: Upstream, info: GatewayInfo): readonly Unsupported[];
 
-  /** What a gateway of which `info` is known can do and what it lacks; empty where it does not say its version. */
+  /** The capabilities of a gateway with this `info`; empty if it does not report its version. */
   capabilities(info: GatewayInfo): readonly Capability[];
 
   /**
-   * What a body says that the gateway answered a list of everything with. Throws `GatewayUnavailableError` for one that
-   * is no such list.
+   * The upstreams in the body of a complete list. Throws `GatewayUnavailableError` if the body is not such a list.
    */
   listed(body: unknown): ReadonlyMap<UpstreamId, ObservedUpstream>;
 
   /**
-   * What `observed` says in terms of the model: of what `canonical` made, what it was made from. What the model has no
-   * place for is left out; numbers that are none are NaN.
+   * Converts `observed` to the model: the inverse of `canonical`. It omits what the model cannot express. Invalid numbers
+   * become NaN.
    */
   read(observed: ObservedUpstream): ReadUpstream;
 }
 
-/** An upstream as far as the model can say it, whoever wrote it. */
+/** An upstream in terms of the model, written by any client. */
 export interface ReadUpstream {
-  /** Without a client certificate, whose key no gateway shows. */
+  /** Without the client certificate, because gateways do not show its key. */
   readonly traffic: Traffic;
-  /** What the gateway's own discovery of Kubernetes follows: `[namespace]/[name]:[portName]`, if it is well-formed. */
+  /** The Service that the Kubernetes discovery of the gateway uses: `[namespace]/[name]:[portName]`. */
   readonly serviceName?: string;
 }
 
 /**
- * One gateway's configuration interface. A driver is the only place that knows the vendor's wire format. It keeps no
- * state that a restart would lose, makes no retries (the work queue is the one retry layer), and takes a signal in
- * every call: an aborted call rejects with the signal's reason.
+ * The configuration API of one gateway. Only drivers know the wire format of a vendor. A driver keeps no state that must
+ * survive a restart and does not retry; the work queue retries. Every call takes a signal and rejects with its reason when
+ * it aborts.
  *
  * Calls reject with `GatewayUnavailableError`, `GatewayAuthError`, `GatewayRejectedError` or `UpstreamInUseError`
- * (`model/errors.ts`), never with the HTTP client's own error, whose properties hold the key.
+ * (`model/errors.ts`), never with an error of the HTTP client, whose properties contain the key.
  */
 export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   readonly type: string;
 
-  /** Resolves to undefined if the gateway has no such upstream. */
+  /** Resolves to undefined if the upstream does not exist. */
   get(id: UpstreamId, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
 
   /**
-   * Every upstream that the gateway holds, ours or not, as of one moment: an object is missing from the result only
-   * if the gateway did not have it. Rejects rather than resolve to part of them. Where what `known` gives for an id is
-   * still right, that very object may be in the result, so that two lists take the memory of one.
+   * All upstreams in the gateway at one point in time, whoever owns them. Rejects instead of returning a partial list. If
+   * the object that `known` returns for an id is still current, the result may reuse it, which saves memory.
    */
   list(
     signal: AbortSignal,
@@ -74,14 +72,15 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   ): Promise<GatewayListing>;
 
   /**
-   * Creates or replaces the upstream. Idempotent. Resolves to what the gateway answered that it now holds. After a
-   * `GatewayUnavailableError` the write may have happened or may still happen: read it back before the next one.
+   * Creates or replaces the upstream. Idempotent. Resolves to the upstream in the answer of the gateway. After a
+   * `GatewayUnavailableError` the write may have taken effect, or may take effect later: read the upstream before the next
+   * write.
    */
   put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream>;
 
   /**
-   * Replaces the nodes of an upstream and nothing else of it, whatever somebody else changes of it meanwhile. Resolves to
-   * what the gateway answered that it now holds, or to undefined if it has no such upstream: none is made.
+   * Replaces only the nodes of an upstream, even if another client changes other fields at the same time. Resolves to the
+   * upstream in the answer of the gateway, or to undefined if the upstream does not exist. It does not create one.
    */
   putNodes(
     id: UpstreamId,
@@ -90,15 +89,15 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
   ): Promise<ObservedUpstream | undefined>;
 
   /**
-   * Marks whose an upstream is, and changes nothing else of it. Resolves to what the gateway answered that it now holds,
-   * or to undefined if it has no such upstream: none is made.
+   * Sets only the ownership marks of an upstream. Resolves to the upstream in the answer of the gateway, or to undefined if
+   * the upstream does not exist. It does not create one.
    */
   mark(id: UpstreamId, owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined>;
 
   /**
-   * Deletes the upstream; one that is missing is a success. A gateway whose resources cannot be deleted serves nothing under
-   * the id any more, and `get` and `list` do not show it. Rejects with `UpstreamInUseError` while something in the
-   * gateway refers to it, unless `references` is `ignore`.
+   * Deletes the upstream. Succeeds if it does not exist. If a gateway cannot delete resources, the driver empties the
+   * upstream, and `get` and `list` do not return it. Rejects with `UpstreamInUseError` while something in the gateway refers
+   * to the upstream, unless `references` is `ignore`.
    */
   delete(
     id: UpstreamId,
@@ -106,62 +105,61 @@ export interface GatewayDriver extends Pick<GatewayFormat, 'canonical'> {
     signal: AbortSignal,
   ): Promise<void>;
 
-  /** Cheap proof that the gateway is reachable and takes the key. */
+  /** Checks with a cheap request that the gateway is reachable and accepts the key. */
   check(signal: AbortSignal): Promise<GatewayInfo>;
 
   /**
-   * Proof that the key may write, without a write: it concerns no object, so that it tells a refusal of the key from a
-   * refusal of one upstream's content.
+   * Checks that the key may write, without writing. It concerns no object, so its failure cannot be caused by the content of
+   * an upstream.
    */
   checkWrite(signal: AbortSignal): Promise<void>;
 
-  /** Absent where the gateway's data planes cannot be asked what they serve. */
+  /** Absent if the gateway has no interface to read what its data planes serve. */
   readonly dataPlanes?: DataPlaneReader;
 
   /**
-   * Present where data planes fetch the configuration by themselves, so that a write that succeeded takes effect later. Absent
-   * where the gateway's answer to a write is its confirmation.
+   * Present for gateways whose data planes fetch the configuration, so that a successful write takes effect later. Absent if
+   * the answer of the gateway to a write is its confirmation.
    */
   readonly confirmations?: Confirmations;
 
-  /** Closes idle connections; calls under way end by their own signals. */
+  /** Closes idle connections. Pending calls continue until their signals abort. */
   close(): void;
 }
 
-/** What the data planes of a gateway make of what they fetched. */
+/** Confirmations of the data planes of a gateway that fetch their configuration. */
 export interface Confirmations {
-  /** What became of the last write of `id`. */
+  /** Whether the last write of `id` took effect. */
   of(id: UpstreamId): Confirmation;
-  /** Names of the data planes that are connected now, in order. */
+  /** Sorted names of the data planes that are connected now. */
   connectedDataPlanes(): readonly string[];
-  /** Calls `listener` with an id whose confirmation changed; with undefined after a data plane came or went. */
+  /** Calls `listener` with an id whose confirmation changed, or with undefined after a data plane connected or disconnected. */
   onChange(listener: (id: UpstreamId | undefined) => void): Disposable;
 }
 
 /**
- * Asks data planes of a gateway what they serve, each by an address of its own (`http(s)://host:port`, with or without a
- * path before the interface's own). What one says is the view of one of its workers. No key is ever sent. Calls reject
- * with `GatewayUnavailableError`, whose message does not name the address. What is shown is text as `canonical` makes it, with
- * its `nodes`.
+ * Reads what the data planes of a gateway serve. Each data plane has a URL (`http(s)://host:port` with an optional path).
+ * The answer is the view of one of its workers. Requests contain no key. Calls reject with `GatewayUnavailableError`, whose
+ * message does not contain the URL. Upstreams are returned in the format of `canonical`.
  */
 export interface DataPlaneReader {
-  /** What a data plane shows of an upstream whose canonical form is `canonical` once it serves that. Pure. */
+  /** The form in which a data plane shows an upstream with this canonical form. Pure. */
   shown(canonical: string): string;
 
-  /** What the data plane shows as `id`; undefined if it has no such upstream. Takes 2 s at most. */
+  /** The upstream `id` in the data plane; undefined if it does not exist. Takes at most 2 s. */
   get(dataPlane: string, id: UpstreamId, signal: AbortSignal): Promise<string | undefined>;
 
-  /** What the data plane shows of every upstream that it has. One request, and so cheaper than many `get`s. */
+  /** All upstreams in the data plane, with one request. */
   list(dataPlane: string, signal: AbortSignal): Promise<ReadonlyMap<UpstreamId, string>>;
 }
 
 /**
- * Throws `GatewayRejectedError` for what is no upstream id; every driver calls it before an id leaves it. `.` and `..`
- * have the characters of an id, but vanish from a URL.
+ * Throws `GatewayRejectedError` for an invalid upstream id. Drivers call it before they use an id in a request. `.` and `..`
+ * are invalid, because they disappear from a URL.
  */
 export function assertUpstreamId(id: UpstreamId): void {
   if (/^[a-zA-Z0-9._-]{1,64}$/.test(id) && id !== '.' && id !== '..') return;
   throw new GatewayRejectedError(
-    `${JSON.stringify(id.slice(0, 100))} is no upstream id: 1 to 64 of letters, digits, ".", "_" and "-", but not "." or ".." alone`,
+    `${JSON.stringify(id.slice(0, 100))} is not a valid upstream id: use 1 to 64 letters, digits, ".", "_" and "-", but not "." or ".." alone`,
   );
 }

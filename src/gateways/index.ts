@@ -1,5 +1,5 @@
 import { apisix } from './apisix/vendor.ts';
 import type { Vendor } from './vendor.ts';
 
-/** Every kind of gateway that is built in. */
+/** The built-in gateway types. */
 export const vendors: readonly Vendor[] = [apisix];

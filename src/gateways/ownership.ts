@@ -1,14 +1,14 @@
 import type { ObservedOwner } from '../model/ownership.ts';
 
 /**
- * How a kind of gateway keeps whose an upstream is: as labels or tags of the upstream, or in a record beside it. A gateway
- * that has no place for marks gets a driver that keeps such a record.
+ * How a gateway stores the owner of an upstream: in labels or tags of the upstream, or in a separate record. The driver of a
+ * gateway without labels maintains such a record.
  */
 export interface OwnershipMarks {
-  /** Where the marks are kept, in the words of a message: `labels`. */
+  /** Where ownership is stored, for messages: `labels`. */
   readonly keptIn: string;
-  /** The marks of `owner`, by name. */
+  /** The stored form of `owner`, by name. */
   encode(owner: ObservedOwner): Readonly<Record<string, string>>;
-  /** Undefined: there is no mark of this operator among them. */
+  /** Undefined if `marks` contains none of this operator. */
   decode(marks: Readonly<Record<string, string>>): ObservedOwner | undefined;
 }

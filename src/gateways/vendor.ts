@@ -3,22 +3,22 @@ import type { VendorSection } from '../api/vendor-section.ts';
 import type { GatewayDriver, GatewayFormat } from './driver.ts';
 import type { OwnershipMarks } from './ownership.ts';
 
-/** An entry of a Secret in the operator's own namespace. */
+/** A key of a Secret in the operator's namespace. */
 export interface SecretKeyRef {
   readonly name: string;
   readonly key: string;
 }
 
-/** What the operator allows every driver. */
+/** Limits that the operator sets for every driver. */
 export interface DriverLimits {
-  /** Requests at once. */
+  /** Maximum number of concurrent requests. */
   readonly concurrency: number;
   readonly requestTimeoutMs: number;
-  /** A driver that sends several requests for one write asks right before each of those that write. */
+  /** A driver that sends several requests for one write calls it right before each request that writes. */
   readonly mayWrite?: () => boolean;
 }
 
-/** Where the data planes of a gateway are asked what they serve. */
+/** Where the operator reads what the data planes of a gateway serve. */
 export type DataPlaneAddresses =
   | { readonly kind: 'urls'; readonly urls: readonly string[] }
   | {
@@ -28,34 +28,34 @@ export type DataPlaneAddresses =
         readonly name: string;
         readonly port: number | string;
       };
-      /** Where the reference is written, e.g. `spec.apisix.controlApi.serviceRef`. */
+      /** Path of the reference, e.g. `spec.apisix.controlApi.serviceRef`. */
       readonly field: string;
     };
 
-/** The limits of a kind of gateway that the platform team may meet. */
+/** Limits of a gateway type that affect the platform team. */
 export interface VendorLimits {
   /** Older major versions are not supported. */
   readonly oldestMajorVersion: number;
 }
 
 /**
- * One kind of gateway: everything that the rest of the program knows of it. `Section` is what `connectionSchema` makes
- * of the section of a GatewayConnection, `Settings` what a driver is made from: plain data that JSON can hold, since a
- * connection is opened anew when its settings differ.
+ * Everything that the program needs to know about one gateway type. `Section` is the parsed section of a GatewayConnection.
+ * `Settings` are the inputs of a driver. They must be serializable as JSON, because the operator compares them to detect
+ * changes.
  */
 export interface Vendor<Section = unknown, Settings extends object = object> extends VendorSection {
   readonly connectionSchema: z.ZodType<Section>;
 
-  /** Every entry of a Secret that the section refers to. A connection is usable once all of them exist. */
+  /** All Secret keys that the section refers to. The connection requires that all of them exist. */
   secretRefs(section: Section): readonly SecretKeyRef[];
 
-  /** What a driver is made from. `secretValue` gives the value of an entry that `secretRefs` names. */
+  /** The inputs of a driver. `secretValue` returns the value of a key from `secretRefs`. */
   settings(section: Section, secretValue: (ref: SecretKeyRef) => string): Settings;
 
-  /** Throws an `Error` that says what is wrong with the settings. */
+  /** Throws an `Error` with a message for the user if the settings are invalid. */
   createDriver(settings: Settings & DriverLimits): GatewayDriver;
 
-  /** Where the data planes are asked; undefined: they are not. Absent where the gateway has no data planes with addresses. */
+  /** Returns undefined if the operator must not query the data planes. Absent if the gateway has no data planes with addresses. */
   dataPlanes?(section: Section): DataPlaneAddresses | undefined;
 
   readonly format: GatewayFormat;

@@ -4,12 +4,12 @@ import { KubeApiError } from './kube-error.ts';
 
 const MAX_LINE = 32 * 1024 * 1024;
 const MAX_MESSAGE = 512;
-/** No other answer that the operator reads is larger. */
+/** More than any response that the operator expects. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
-/** A refusal without a reason within this much is not from the API server itself. */
+/** The API server's own error responses are smaller. A larger one comes from a proxy, and the rest of it is not read. */
 const MAX_REFUSAL_BYTES = 1024 * 1024;
 
-/** The whole body of an answer. */
+/** The whole body of a response. Rejects with `KubeApiError`, or with the signal's reason. */
 export async function readAll(
   response: IncomingMessage,
   signal: AbortSignal,
@@ -23,19 +23,21 @@ export async function readAll(
       bytes += (chunk as Buffer).length;
       if (isRefusal && bytes > MAX_REFUSAL_BYTES) break;
       if (bytes > maxBytes) {
-        throw new KubeApiError(`the API server's answer has more than ${maxBytes} bytes`, { tooLarge: true });
+        throw new KubeApiError(`the API server's response is larger than ${maxBytes} bytes`, {
+          tooLarge: true,
+        });
       }
       chunks.push(chunk as Buffer);
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (error instanceof KubeApiError) throw error;
-    throw new KubeApiError(`the answer of the API server broke off: ${plainMessage(error)}`);
+    throw new KubeApiError(`the API server's response was cut off: ${plainMessage(error)}`);
   }
   return decode(new TextDecoder('utf-8', { fatal: true }), Buffer.concat(chunks));
 }
 
-/** Lines over chunk boundaries, also where those split a character; `onBytes` for every chunk. */
+/** Splits the body into lines. Lines and characters may span chunks. Calls `onBytes` for every chunk. */
 export async function* lines(response: IncomingMessage, onBytes: () => void): AsyncIterable<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let rest = '';
@@ -43,7 +45,7 @@ export async function* lines(response: IncomingMessage, onBytes: () => void): As
     onBytes();
     const text = decode(decoder, chunk as Buffer, { stream: true });
     let from = 0;
-    // Only what is new is searched: searching the rest again would make a long line cost its square.
+    // Only the new text is searched. Searching `rest` again would take quadratic time for a long line.
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
       const line = rest + text.slice(from, end);
       rest = '';
@@ -51,12 +53,13 @@ export async function* lines(response: IncomingMessage, onBytes: () => void): As
       if (line !== '') yield line;
     }
     rest += text.slice(from);
-    if (rest.length > MAX_LINE) throw new KubeApiError('a watch sent a line that is too long');
+    if (rest.length > MAX_LINE)
+      throw new KubeApiError('the API server sent a watch event larger than 32 MiB');
   }
-  if (rest !== '') throw new KubeApiError('a watch ended in the middle of an event');
+  if (rest !== '') throw new KubeApiError('the watch ended in the middle of an event');
 }
 
-/** Text with a character replaced would be another name, or another address. */
+/** Rejects invalid UTF-8: a replacement character would silently change a name or an address. */
 function decode(
   decoder: InstanceType<typeof TextDecoder>,
   bytes: Buffer,
@@ -65,7 +68,7 @@ function decode(
   try {
     return decoder.decode(bytes, options);
   } catch {
-    throw new KubeApiError('the API server sent something that is no UTF-8');
+    throw new KubeApiError('the API server sent invalid UTF-8');
   }
 }
 
@@ -73,17 +76,17 @@ export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new KubeApiError('the API server sent something that is no JSON');
+    throw new KubeApiError('the API server sent invalid JSON');
   }
 }
 
-/** The error that an answer with a status of 300 or more stands for. */
+/** The error for a response with status 300 or higher. */
 export function refusal(response: IncomingMessage, text: string): KubeApiError {
   let status: { readonly message?: unknown; readonly reason?: unknown } = {};
   try {
     status = (JSON.parse(text) ?? {}) as typeof status;
   } catch {
-    // Not from the API server itself, e.g. HTML of a load balancer: the status code says enough.
+    // Not from the API server itself, for example HTML from a load balancer. The status code is enough.
   }
   const words = typeof status.message === 'string' ? status.message.slice(0, MAX_MESSAGE) : 'no reason given';
   return new KubeApiError(`the API server answered ${response.statusCode}: ${words}`, {

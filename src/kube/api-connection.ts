@@ -7,9 +7,9 @@ import { KubeApiError } from './kube-error.ts';
 export interface ApiConnectionOptions {
   readonly kubeConfig: KubeConfig;
   readonly userAgent: string;
-  /** Reads the kubeconfig again after a 401: its token may have changed. */
+  /** Reads the kubeconfig again. Called after a 401, because the token may have changed. */
   readonly reload?: () => KubeConfig;
-  /** The API server refused a request for this path with 401 or 403. */
+  /** Called when the API server answers a request for `path` with 401 or 403. */
   readonly onRefused?: (path: string) => void;
 }
 
@@ -25,7 +25,7 @@ export interface ApiRequest {
 /** Idle connections are closed before common load balancers (60 s) drop them silently. */
 const IDLE_SOCKET_MS = 45_000;
 
-/** HTTP to the API server that a kubeconfig names, with its credentials. */
+/** HTTP to the API server of a kubeconfig, with its credentials. */
 export class ApiConnection {
   readonly #options: ApiConnectionOptions;
   #config: KubeConfig;
@@ -36,7 +36,7 @@ export class ApiConnection {
     this.#config = options.kubeConfig;
   }
 
-  /** Sends a request; resolves when its answer begins. */
+  /** Sends a request. Resolves when the response headers have arrived. */
   async open(request: ApiRequest): Promise<IncomingMessage> {
     request.signal.throwIfAborted();
     const server = this.#server();
@@ -51,22 +51,24 @@ export class ApiConnection {
 
   #server(): string {
     const { server, proxyUrl } = this.#config.getCurrentCluster() ?? {};
-    if (server === undefined) throw new KubeApiError('the kubeconfig names no cluster');
+    if (server === undefined)
+      throw new KubeApiError('the current context of the kubeconfig names no cluster');
     if (proxyUrl !== undefined)
-      throw new KubeApiError('the kubeconfig names a proxy-url, which is not supported');
+      throw new KubeApiError('the kubeconfig sets proxy-url, which is not supported');
     return server;
   }
 
   async #credentials(signal: AbortSignal): Promise<RequestOptions> {
     const tls: RequestOptions = {};
     try {
-      // A credential plugin is another program, and client-node would wait for it without a limit.
+      // May run a credential plugin, and client-node sets no timeout for it.
       await unlessAborted(this.#config.applyToHTTPSOptions(tls), signal);
       return tls;
     } catch (error) {
       signal.throwIfAborted();
-      // A SyntaxError quotes what the plugin printed: a credential.
-      const why = error instanceof SyntaxError ? 'the plugin printed no JSON' : plainMessage(error);
+      // The message of a SyntaxError quotes the plugin's output, which contains a credential.
+      const why =
+        error instanceof SyntaxError ? 'the credential plugin did not print valid JSON' : plainMessage(error);
       throw new KubeApiError(`the credentials for the API server cannot be read: ${why}`);
     }
   }
@@ -116,7 +118,7 @@ export class ApiConnection {
     return headers;
   }
 
-  /** One agent for as long as the certificates are the same: client-node makes one per request. */
+  /** Keeps one agent, and so its connections, until the certificates change. client-node makes an agent per request. */
   #agentFor(secure: boolean, tls: RequestOptions): https.Agent | http.Agent {
     const { ca, cert, key, servername, rejectUnauthorized } = tls;
     const material = JSON.stringify([
@@ -128,7 +130,7 @@ export class ApiConnection {
       rejectUnauthorized,
     ]);
     if (this.#pool?.key !== material) {
-      // The previous agent keeps what it carries: watches and writes under way outlive a rotation.
+      // The previous agent is not destroyed, so that its open watches and writes survive a rotation.
       const keep = { keepAlive: true, timeout: IDLE_SOCKET_MS };
       this.#pool = {
         key: material,
@@ -153,14 +155,14 @@ function urlOf(server: string, { path, query }: ApiRequest): URL {
 }
 
 /**
- * After a 401. client-node 2.0.1 keeps a token file for 60 s and an exec plugin's token until it expires, for ever
- * where it names no expiry, and has no way to forget them but a KubeConfig of its own.
+ * A KubeConfig without cached tokens, for use after a 401. client-node 2.0.1 caches the content of a token file for 60 s.
+ * It caches the token of an exec plugin until it expires, or forever if the plugin returns no expiry.
  */
 function withFreshCredentials(kubeConfig: KubeConfig, reload: ApiConnectionOptions['reload']): KubeConfig {
   try {
     if (reload !== undefined) return reload();
   } catch {
-    // The file is missing or half written at this moment: use what was read before.
+    // The file may be missing or half written at this moment. Use the settings that were read before.
   }
   const { clusters, users, contexts, currentContext } = kubeConfig;
   const fresh = new KubeConfig();
@@ -184,7 +186,7 @@ function definedTls({
   );
 }
 
-/** What `promise` comes to, or the signal's reason if it aborts first. */
+/** Settles as `promise` does, or rejects with the signal's reason if the signal aborts first. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = () => reject(signal.reason);

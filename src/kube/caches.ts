@@ -8,39 +8,39 @@ import { isServed } from './served.ts';
 import { createStore, type ObjectFailure, type ObjectStep } from './store.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
-export interface FollowerOptions {
+export interface CachesOptions {
   readonly transport: KubeTransport;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
-  /** The only namespaces in which namespaced kinds are followed. Empty: all. */
+  /** The watched namespaces. Empty: all. */
   readonly namespaces: readonly string[];
-  /** Told of each step that threw for one object of the watch of that name. */
+  /** Called for each step that threw for one object. `watch` is the name of the reflector. */
   readonly onObjectFailure: (watch: string, step: ObjectStep) => void;
 }
 
-/** Makes a store and its reflectors for each kind that is asked for. */
+/** Creates the store and the reflectors of each watched kind. */
 export interface Caches {
-  /** A kind of the whole cluster, or a namespaced one in every namespace that the operator follows. */
-  follow<T extends Stored>(kind: FollowedResource<T>): StoreView<T>;
-  /** A kind in one namespace. */
-  followIn<T extends Stored>(namespace: string, kind: FollowedResource<T>): StoreView<T>;
-  /** One per collection that is followed so far; none is started. */
+  /** Watches a kind: in the whole cluster, or in every watched namespace if the kind is namespaced. */
+  watch<T extends Stored>(kind: FollowedResource<T>): StoreView<T>;
+  /** Watches a kind in one namespace. */
+  watchIn<T extends Stored>(namespace: string, kind: FollowedResource<T>): StoreView<T>;
+  /** One per watched collection. The caller starts them. */
   readonly reflectors: readonly Reflector[];
 }
 
 const OBJECT_FAILURES: Readonly<Record<ObjectStep, string>> = {
-  read: 'an object cannot be read: what was known of it is kept',
-  compare: 'an object cannot be compared with what was known of it: it counts as changed',
-  index: 'an object cannot be indexed: changes of what it refers to may not reach it before the next resync',
-  notify: 'a listener failed',
+  read: 'cannot read an object; its last known version stays in use',
+  compare: 'cannot compare an object with its last known version; it is processed as changed',
+  index: 'cannot index an object; it may not see changes of objects that it refers to until the next resync',
+  notify: 'cannot process the change of an object',
 };
 
-export function createCaches(options: FollowerOptions): Caches {
+export function createCaches(options: CachesOptions): Caches {
   const { transport, clock, random, namespaces } = options;
   const reflectors: Reflector[] = [];
 
-  const followCollection = <T extends Stored>(
+  const watchCollection = <T extends Stored>(
     { group, version, plural, indexes, query = {}, ...kind }: FollowedResource<T>,
     namespace: string | undefined,
   ): StoreView<T> => {
@@ -78,12 +78,12 @@ export function createCaches(options: FollowerOptions): Caches {
 
   return {
     reflectors,
-    follow(kind) {
-      if (kind.scope === 'Cluster' || namespaces.length === 0) return followCollection(kind, undefined);
+    watch(kind) {
+      if (kind.scope === 'Cluster' || namespaces.length === 0) return watchCollection(kind, undefined);
       return createMultiNamespaceCache(
-        new Map(namespaces.map((namespace) => [namespace, followCollection(kind, namespace)])),
+        new Map(namespaces.map((namespace) => [namespace, watchCollection(kind, namespace)])),
       );
     },
-    followIn: (namespace, kind) => followCollection(kind, namespace),
+    watchIn: (namespace, kind) => watchCollection(kind, namespace),
   };
 }

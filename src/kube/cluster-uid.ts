@@ -1,6 +1,8 @@
 import type { Stored, StoreView } from '../model/store-view.ts';
 
-/** The uid of namespace kube-system, the same as long as the cluster lives; undefined if the signal aborts first. */
+/**
+ * The uid of namespace kube-system, which identifies the cluster for its lifetime. Undefined if the signal aborts first.
+ */
 export function clusterUid(namespaces: StoreView<Stored>, signal: AbortSignal): Promise<string | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const read = () => {

@@ -1,26 +1,26 @@
 import type { Clock } from '../runtime/clock.ts';
 
-/** A burst, and then this many a minute. What is over is dropped: conditions say the same. */
+/** A token bucket. Events over the limit are dropped, because conditions carry the same message. */
 interface Rate {
   readonly burst: number;
   readonly perMinute: number;
 }
 
-/** The same Event about the same object within this time is one Event. */
+/** An equal Event about the same object within this time is a duplicate. */
 const SAME_EVENT_MS = 300_000;
 const PER_PROCESS: Rate = { burst: 100, perMinute: 60 };
-/** One object that flaps, with another message each time, must not use up what the others need. */
+/** Keeps one object that flaps with changing messages from using up the quota of the others. */
 const PER_OBJECT: Rate = { burst: 10, perMinute: 0.2 };
-/** Entries of a map before the old ones are swept. */
+/** Number of map entries above which expired ones are removed. */
 const MAX_RECENT = 4096;
 
-/** Events that may still be written, as of a monotonic time. */
+/** The fill level of a token bucket at a monotonic time. */
 interface Left {
   readonly tokens: number;
   readonly at: number;
 }
 
-/** Which Events may be written: not the same one twice in a row, and not too many. */
+/** Drops duplicate Events, and limits their rate per object and per process. */
 export class EventQuota {
   readonly #clock: Clock;
   /** When each Event was last written. */
@@ -33,7 +33,7 @@ export class EventQuota {
     this.#left = { tokens: PER_PROCESS.burst, at: clock.monotonic() };
   }
 
-  /** Whether the Event `key` about `object` may be written now. If so, it counts as written. */
+  /** Whether the Event `key` about `object` may be written now. If so, it is counted. */
   take(object: string, key: string): boolean {
     const now = this.#clock.monotonic();
     const last = this.#recent.get(key);

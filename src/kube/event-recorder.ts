@@ -13,7 +13,7 @@ export interface KubeEvent {
   readonly message: string;
 }
 
-/** Tells people what they should know of an object. Never waits and never fails: an Event that is lost is only logged. */
+/** Writes Events. `record` returns at once and never throws: an Event that cannot be written is only logged. */
 export interface EventRecorder {
   record(kind: CustomKind, object: Stored, event: KubeEvent): void;
 }
@@ -23,14 +23,14 @@ export interface EventRecorderOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
-  /** Names this process, e.g. the host name. */
+  /** Identifies this process, for example the host name. */
   readonly instance: string;
   readonly signal: AbortSignal;
-  /** Creating an Event in a namespace that is being deleted is 403. */
+  /** The API server denies (403) Events in a namespace that is being deleted. */
   readonly isTerminating: (namespace: string) => boolean;
 }
 
-/** Kubernetes counts bytes. */
+/** The API server's limit for `note`, in bytes. */
 const MAX_NOTE_BYTES = 1024;
 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
@@ -52,7 +52,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
         })
         .catch((error: unknown) => {
           if (!signal.aborted)
-            log.debug({ err: error, reason, name: object.name }, 'an Event could not be written');
+            log.debug({ err: error, reason, name: object.name }, 'could not write an Event');
         });
     },
   };
@@ -69,7 +69,7 @@ function eventBody(
   return {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
-    // The cut may leave a character at the end that no part of a name may end with.
+    // After the cut the name may end with `-` or `.`, which is not a valid end of a DNS label.
     metadata: { namespace, name: `${object.name.slice(0, 200).replace(/[-.]+$/, '')}.${suffix}` },
     eventTime: new Date(clock.now()).toISOString().replace('Z', '000Z'),
     reportingController: `${GROUP}/${OPERATOR}`,
@@ -90,7 +90,7 @@ function eventBody(
 
 function boundedNote(message: string): string {
   if (Buffer.byteLength(message) <= MAX_NOTE_BYTES) return message;
-  // `stream` leaves out the character that the cut goes through.
+  // With `stream`, the decoder drops a character that the cut has split.
   const start = new TextDecoder().decode(Buffer.from(message).subarray(0, MAX_NOTE_BYTES - 3), {
     stream: true,
   });

@@ -28,13 +28,13 @@ import {
   unreadableReferenceGrant,
 } from './objects.ts';
 
-/** get and patch: the finalizer is changed on top of what was just read. */
-const KEEP = ['get', 'list', 'watch', 'patch'];
+/** `get` and `patch` are for finalizers: after a conflict the operator reads the object and patches it again. */
+const WITH_FINALIZERS = ['get', 'list', 'watch', 'patch'];
 
 const CUSTOM = { group: GROUP, version: VERSION, maxValues: MAX_CUSTOM_VALUES } as const;
 const CORE = { group: '', version: 'v1' } as const;
 
-/** What the operator follows whatever sources are built in. */
+/** The resources that the operator watches in every installation, independent of the built-in sources. */
 export interface CommonResources {
   readonly connections: FollowedResource<GatewayConnection>;
   readonly sets: FollowedResource<GatewayUpstreamSet>;
@@ -42,9 +42,9 @@ export interface CommonResources {
   readonly upstreams: FollowedResource<GatewayUpstream>;
   readonly grants: FollowedResource<ReferenceGrantStored>;
   readonly nodes: FollowedResource<NodeStored>;
-  /** Those that connections refer to. */
+  /** Secrets that GatewayConnections refer to. */
   readonly secrets: FollowedResource<SecretFacts>;
-  /** Those that GatewayUpstreams refer to. */
+  /** Secrets that GatewayUpstreams refer to. */
   readonly certificates: FollowedResource<CertificateSecret>;
 }
 
@@ -52,7 +52,7 @@ export function commonResources(transforms: CustomTransforms): CommonResources {
   return { ...customKinds(transforms), ...CORE_KINDS, grants: GRANTS };
 }
 
-/** Undefined where no type of registry is built in. */
+/** Undefined if no registry type is built in. */
 export function registryResource({
   serviceRegistry,
 }: CustomTransforms): FollowedResource<ServiceRegistry> | undefined {
@@ -79,14 +79,14 @@ function customKinds({
       transform: gatewayConnection,
       indexes: {},
       permissions: [
-        { verbs: KEEP, affects: 'connections' },
+        { verbs: WITH_FINALIZERS, affects: 'connections' },
         { subresource: 'status', verbs: ['patch'], affects: 'connections' },
       ],
     },
     sets: {
       ...GATEWAY_UPSTREAM_SET,
       ...CUSTOM,
-      // A cluster with the CRDs of an older release has no sets, and the operator does everything else.
+      // CRDs of an older release lack this kind. Everything else works without it.
       optional: true,
       transform: gatewayUpstreamSet,
       indexes: {},
@@ -98,9 +98,9 @@ function customKinds({
       transform: gatewayUpstream,
       indexes: upstreamIndexes,
       permissions: [
-        { verbs: KEEP, affects: 'everything' },
+        { verbs: WITH_FINALIZERS, affects: 'everything' },
         { subresource: 'status', verbs: ['patch'], affects: 'everything' },
-        // For those of sets.
+        // GatewayUpstreamSets create and delete their GatewayUpstreams.
         { verbs: ['create', 'delete'], affects: 'sets' },
       ],
     },
@@ -144,12 +144,12 @@ const CORE_KINDS: Pick<CommonResources, 'namespaces' | 'nodes' | 'secrets' | 'ce
     plural: 'secrets',
     scope: 'Namespaced',
     within: 'secretNamespaces',
-    // The Secrets of connections may be in the same namespace.
+    // Distinguishes this watch from `secrets`, which may be in the same namespace.
     name: 'certificates',
     query: CERTIFICATE_SECRETS,
     transform: transformCertificateSecret,
     indexes: {},
-    // RBAC has no types of Secrets.
+    // RBAC cannot restrict access by Secret type.
     permissions: followed('certificates'),
   },
 };

@@ -1,6 +1,6 @@
 const BACKSLASH = 92;
 
-/** Where the string ends that begins at `from`; -1 where it does not. */
+/** Position of the closing quote of the JSON string that starts at `from`, or -1 if there is none. */
 export function endOfString(text: string, from: number): number {
   for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let backslashes = 0;

@@ -1,14 +1,14 @@
-/** A request to the API server that failed. The message is short and holds no header, token or object. */
+/** A failed request to the API server. The message is short and contains no header, token or object. */
 export class KubeApiError extends Error {
   override readonly name = 'KubeApiError';
-  /** HTTP status; undefined where no usable answer came: network, TLS, timeout, broken body. */
+  /** HTTP status. Undefined without a usable response: network error, TLS error, timeout, broken body. */
   readonly status: number | undefined;
-  /** `reason` of the Status object, e.g. `Forbidden`. */
+  /** `reason` of the Status object, for example `Forbidden`. */
   readonly kubeReason: string | undefined;
   readonly retryAfterMs: number | undefined;
-  /** Nothing came for as long as was to be waited. */
+  /** The request or the watch timed out. */
   readonly silent: boolean;
-  /** The answer had more bytes than the operator reads. */
+  /** The response exceeds `maxBytes`. */
   readonly tooLarge: boolean;
 
   constructor(

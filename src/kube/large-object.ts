@@ -3,18 +3,19 @@ import { parseJson } from './api-answer.ts';
 import { endOfString } from './json-text.ts';
 
 /**
- * How many JSON values an object of a custom kind may have. The largest that the schemas allow has 16 backends of 100
- * addresses, about 7,000 values. To parse a million, which the API server stores, takes half a second.
+ * Maximum number of JSON values in a custom resource. The largest object that the schemas allow has 16 backends with 100
+ * addresses each, about 7,000 values. The API server stores a million values in one object; parsing them takes half a
+ * second.
  */
 export const MAX_CUSTOM_VALUES = 16_384;
-/** Of the JSON text of an object. The schemas allow about 100 KiB, annotations take 256 KiB at most. */
+/** Maximum length of an object's JSON. The schemas allow about 100 KiB, and annotations at most 256 KiB. */
 const MAX_TEXT = 524_288;
-/** Text of this length cannot hold too many values, or costs so little that nothing is gained by counting them. */
+/** Texts up to this length are parsed without counting, because they are cheap to parse. */
 const SMALL_TEXT = 16_384;
 
-/** Of each member of the metadata, and of the reference to the connection. */
+/** Maximum length of each member of the metadata, and of the reference to the connection. */
 const MAX_METADATA_MEMBER = 65_536;
-/** 16 conditions with the longest messages fit. */
+/** Enough for 16 conditions with messages of maximum length. */
 const MAX_STATUS = 655_360;
 
 const COMMA = 44;
@@ -27,23 +28,23 @@ const CLOSING_BRACE = 125;
 
 const TOO_LARGE = Symbol('too large');
 
-/** Why the spec of `object` was not read; undefined for an object that was read in full. */
+/** Why the spec of `object` was not parsed. Undefined if the object was parsed in full. */
 export function whyNotRead(object: JsonObject): string | undefined {
   const why = (object as { readonly [TOO_LARGE]?: string })[TOO_LARGE];
   return typeof why === 'string' ? why : undefined;
 }
 
 /**
- * The object that `text` describes. Of an object with more than `maxValues` JSON values only its identity, its reference to a
- * connection and its status are parsed, so that the size of one tenant's object costs the others little. `whyNotRead` tells
- * such an object. Throws `KubeApiError` for text that is not JSON.
+ * Parses one object. If it has more than `maxValues` JSON values, only its identity, its reference to a connection and its
+ * status are parsed, so that one tenant's large object does not delay the others. `whyNotRead` recognizes such an object.
+ * Throws `KubeApiError` if `text` is not valid JSON.
  */
 export function parseObject(text: string, maxValues: number): unknown {
   const why = problemOf(text, maxValues);
   return why === undefined ? parseJson(text) : { ...identityOf(text), [TOO_LARGE]: why };
 }
 
-/** The event of a watch that `text` describes, its object as `parseObject` reads it. */
+/** Parses one watch event. Its object is parsed by `parseObject`. */
 export function parseEvent(text: string, maxValues: number): JsonObject {
   if (problemOf(text, maxValues) === undefined) return objectIn(parseJson(text));
   const { object, ...rest } = Object.fromEntries(membersOf(text));
@@ -55,13 +56,13 @@ export function parseEvent(text: string, maxValues: number): JsonObject {
 
 function problemOf(text: string, maxValues: number): string | undefined {
   if (maxValues === Number.POSITIVE_INFINITY || text.length <= SMALL_TEXT) return undefined;
-  if (text.length > MAX_TEXT) return `has more than ${MAX_TEXT} characters as JSON: make the object smaller`;
+  if (text.length > MAX_TEXT) return `is larger than ${MAX_TEXT} characters of JSON: make the object smaller`;
   return hasMoreValues(text, maxValues)
-    ? `has more than ${maxValues} values as JSON: make the object smaller`
+    ? `has more than ${maxValues} JSON values: make the object smaller`
     : undefined;
 }
 
-/** Counts commas and opening brackets, of which each precedes a value. */
+/** Estimates the number of values by counting commas and opening brackets. */
 function hasMoreValues(text: string, maxValues: number): boolean {
   let values = 0;
   for (let at = 0; at < text.length && values <= maxValues; at += 1) {
@@ -95,7 +96,7 @@ function membersIn(text: string): Readonly<Record<string, string>> {
   return Object.fromEntries(membersOf(text));
 }
 
-/** The members of the JSON object `text`, each as its text. Nothing is checked that parsing the parts does not check. */
+/** The members of a JSON object, each as text. Does not validate `text`; parsing the members does. */
 function membersOf(text: string): ReadonlyMap<string, string> {
   const members = new Map<string, string>();
   let depth = 0;

@@ -15,34 +15,34 @@ import type { KubeTransport } from './transport.ts';
 
 export { handedOver, type Lease, type LeaseSpec, microTime } from './lease.ts';
 
-/** Which one of several replicas may write. */
+/** Decides which of several replicas may write. */
 export interface LeaderElection {
   /**
-   * Whether a write may begin at this very moment: asked right before each one. Answers by the clocks and not by a timer,
-   * so that a process that was stopped for a while knows in the first moment of its new life that its time is over.
+   * Whether a write may start now. Called right before each write. Compares clocks instead of relying on a timer, so that a
+   * process that was suspended past its deadline gets `false` as soon as it resumes.
    */
   mayWrite(): boolean;
-  /** Why this process can neither lead nor stand by; undefined as long as it can. */
+  /** Why this process can be neither leader nor standby. Undefined as long as it can. */
   problem(): string | undefined;
-  /** Who writes, and for what this process waits if that is another one. Undefined where no Lease decides. */
-  standing(): LeaseStanding | undefined;
+  /** The current leader, and what this process waits for if it is a standby. Undefined without leader election. */
+  leaseStatus(): LeaseStatus | undefined;
   /**
-   * Stands by until the lease is ours, then runs `work` until it ends, and renews meanwhile.
+   * Waits until this process is the leader, then runs `work` and renews the lease until `work` ends.
    *
-   * - The lease is lost: the signal of `work` aborts; when `work` has ended this rejects with `LeaseLostError`.
-   * - `signal` aborts: so does that of `work`; when it has ended the lease is released and this resolves.
-   * - The Lease names a successor (`LEASE_SUCCESSOR_ANNOTATION`): so does that of `work`; when it has ended the successor
-   *   becomes the holder and this resolves.
-   * - `work` rejects: so does this. The lease is left to expire, since writes may be under way.
+   * - If the lease is lost, the signal of `work` aborts. When `work` has ended, `run` rejects with `LeaseLostError`.
+   * - If `signal` aborts, the signal of `work` aborts. When `work` has ended, the lease is released and `run` resolves.
+   * - If the Lease names a successor (`LEASE_SUCCESSOR_ANNOTATION`), the signal of `work` aborts. When `work` has ended,
+   *   the successor becomes the holder and `run` resolves.
+   * - If `work` rejects, `run` rejects. The lease is not released and expires, because writes may still be in flight.
    */
   run(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void>;
 }
 
-export type LeaseStanding = {
+export type LeaseStatus = {
   /** Namespace and name. */
   readonly lease: string;
   readonly identity: string;
-  /** Who had the Lease when it was read last; empty: nobody. */
+  /** Holder of the Lease when it was last read. Empty if there was none. */
   readonly holder: string;
 } & ({ readonly role: 'leader' | 'ended' } | { readonly role: 'standby'; readonly waitsFor: string });
 
@@ -52,38 +52,41 @@ export interface LeaderElectionOptions {
   readonly log: Logger;
   readonly namespace: string;
   readonly leaseName: string;
-  /** Names this process and no other, not even its own successor on the same host. */
+  /** Unique to this process: a restarted process on the same host needs another identity. */
   readonly identity: string;
-  /** How long others wait for a leader that says nothing. In the Lease it is rounded up to seconds. */
+  /** How long standby replicas wait for a leader that does not renew. Rounded up to seconds in the Lease. */
   readonly leaseDurationMs: number;
-  /** No write begins later than this after the last successful renewal began. Shorter than the lease by the longest write. */
+  /**
+   * No write starts later than this after the start of the last successful renewal. Shorter than the lease duration by at
+   * least the duration of the longest write.
+   */
   readonly renewDeadlineMs: number;
   readonly retryPeriodMs: number;
 }
 
-/** Another replica has the lease, or may have it soon: this process may write nothing any more. */
+/** Another replica has the lease or may acquire it soon, so this process must stop writing. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
-/** Rejects a write that was about to begin without the right to. */
+/** Rejects a write that a replica tried to start without being the leader. */
 export class NotLeaderError extends Error {
   override readonly name = 'NotLeaderError';
 }
 
-/** For a program that is alone by other means. */
-export const UNOPPOSED: LeaderElection = {
+/** For a single replica without leader election: it may always write. */
+export const NO_LEADER_ELECTION: LeaderElection = {
   mayWrite: () => true,
   problem: () => undefined,
-  standing: () => undefined,
+  leaseStatus: () => undefined,
   run: (work, signal) => work(signal),
 };
 
-/** What the leader writes for as long as it leads. */
+/** One period of leadership. */
 interface Term {
   readonly acquireTime: string;
   readonly transitions: number;
-  /** When the last successful renewal began, on both clocks. */
+  /** Start of the last successful renewal, on both clocks. */
   readonly renewed: Moment;
 }
 
@@ -95,25 +98,25 @@ interface Moment {
 type State =
   | { readonly kind: 'standby' }
   | { readonly kind: 'leading'; readonly term: Term }
-  /** Lost or given back, for good. */
+  /** Lost or released. This process does not become the leader again. */
   | { readonly kind: 'over' };
 
-/** How often a change of the Lease is tried again because another writer changed it first. */
+/** Maximum number of retries after another client has changed the Lease first. */
 const MAX_CONFLICTS = 3;
 const RELEASE_TIMEOUT_MS = 5000;
 
 /**
  * Leader election by a Lease (`coordination.k8s.io/v1`).
  *
- * A leader that stops writing `renewDeadlineMs` after its last renewal began has ended every write before any standby has
- * counted to the end of the lease (see `LeaseObserver`).
+ * Two replicas never write at the same time: the leader starts no write later than `renewDeadlineMs` after the start of its
+ * last renewal, so all its writes have ended before a standby considers the lease expired (see `LeaseObserver`).
  */
 export function createLeaderElection(options: LeaderElectionOptions): LeaderElection {
   const election = new LeaseElection(options);
   return {
     mayWrite: () => election.mayWrite(),
     problem: () => election.problem(),
-    standing: () => election.standing(),
+    leaseStatus: () => election.leaseStatus(),
     run: (work, signal) => election.run(work, signal),
   };
 }
@@ -124,15 +127,15 @@ class LeaseElection {
   readonly #observer: LeaseObserver;
   readonly #lost = new AbortController();
   /** Aborts when the Lease names a successor. */
-  readonly #asked = new AbortController();
+  readonly #handover = new AbortController();
   #state: State = { kind: 'standby' };
-  /** The Lease as this process wrote it last; undefined where it has to be read first. */
+  /** The Lease as last written by this process. Undefined if it must be read first. */
   #written: Lease | undefined;
-  /** Set as soon as the Lease may name this process. */
-  #claimed = false;
+  /** Whether the Lease may name this process as holder. */
+  #mayHoldLease = false;
   /** Why the last attempt failed. */
-  #complaint: string | undefined;
-  /** Who gets the Lease when the work has ended; undefined: any standby. */
+  #lastError: string | undefined;
+  /** The replica that gets the Lease when the work has ended. Undefined: any standby. */
   #successor: string | undefined;
 
   constructor(options: LeaderElectionOptions) {
@@ -151,7 +154,7 @@ class LeaseElection {
   mayWrite(): boolean {
     if (this.#state.kind !== 'leading') return false;
     if (this.#leftMs(this.#state.term) > 0) return true;
-    const why = this.#complaint === undefined ? '' : `: ${this.#complaint}`;
+    const why = this.#lastError === undefined ? '' : `: ${this.#lastError}`;
     this.#lose(`it was not renewed within ${this.#options.renewDeadlineMs} ms${why}`);
     return false;
   }
@@ -161,7 +164,7 @@ class LeaseElection {
     return aborted ? (reason as Error).message : undefined;
   }
 
-  standing(): LeaseStanding {
+  leaseStatus(): LeaseStatus {
     const { namespace, leaseName, identity } = this.#options;
     const about = { lease: `${namespace}/${leaseName}`, identity };
     if (this.mayWrite()) return { ...about, role: 'leader', holder: identity };
@@ -176,19 +179,19 @@ class LeaseElection {
     await this.#keepTrying(() => this.#state.kind === 'standby', signal);
   }
 
-  /** Runs `work` and renews the lease until it has ended. */
+  /** Runs `work`, and renews the lease until `work` has ended. */
   async #lead(work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
     const done = new AbortController();
     const renewing = this.#keepTrying(() => this.mayWrite(), done.signal);
     try {
-      await work(AbortSignal.any([signal, this.#lost.signal, this.#asked.signal]));
+      await work(AbortSignal.any([signal, this.#lost.signal, this.#handover.signal]));
     } finally {
       done.abort();
       await renewing;
     }
   }
 
-  /** Tries every `retryPeriodMs` while `wanted`, until the signal aborts. */
+  /** Tries to acquire or renew every `retryPeriodMs` while `wanted` returns true, until the signal aborts. */
   async #keepTrying(wanted: () => boolean, signal: AbortSignal): Promise<void> {
     const { clock, retryPeriodMs } = this.#options;
     while (!signal.aborted && wanted()) {
@@ -201,57 +204,60 @@ class LeaseElection {
     }
   }
 
-  /** Acquires or renews, and starts over after a conflict. Other failures are only logged: the next attempt follows. */
+  /**
+   * Acquires or renews the lease, and retries after a conflict. Other errors are only logged, because the next attempt
+   * follows.
+   */
   async #attempt(signal: AbortSignal): Promise<void> {
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
       try {
         await this.#acquireOrRenew(signal);
-        this.#complaint = undefined;
+        this.#lastError = undefined;
         return;
       } catch (error) {
         this.#written = undefined;
         if (signal.aborted) return;
         if (isConflict(error)) continue;
-        this.#complain(error instanceof Error ? error.message : 'unknown reason');
+        this.#reportError(error instanceof Error ? error.message : 'unknown reason');
         return;
       }
     }
   }
 
-  /** Returns without having written where another process has the lease. */
+  /** Writes nothing if another process has the lease. */
   async #acquireOrRenew(signal: AbortSignal): Promise<void> {
     const lease = this.#written ?? (await this.#client.read({ signal, timeoutMs: this.#timeoutMs() }));
     const before = this.#state;
-    // The right to write ended while the Lease was read. It may still name this process, but the work was told to end.
+    // The lease was lost while it was read. It may still name this process, but the signal of the work has aborted.
     if (before.kind === 'over') return;
     const term = before.kind === 'leading' ? this.#renewable(lease, before.term) : this.#acquirable(lease);
     if (term === undefined) return;
     const renewed = this.#now();
-    // A successor that was named to an earlier holder does not concern this process.
+    // A successor named under an earlier holder does not apply to this process.
     const base = before.kind === 'leading' ? lease : withoutSuccessor(lease);
     await this.#claim(base, { ...term, renewed }, signal);
-    // If the right to write ended while the answer was under way, it stays ended.
+    // If the deadline passed before the response arrived, the lease stays lost.
     if (before.kind === 'leading' && !this.mayWrite()) return;
     this.#state = { kind: 'leading', term: { ...term, renewed } };
     if (before.kind === 'standby' && this.mayWrite()) {
       const { log, leaseName, identity } = this.#options;
-      log.info({ lease: leaseName, identity, transitions: term.transitions }, 'leader');
+      log.info({ lease: leaseName, identity, transitions: term.transitions }, 'became the leader');
     }
   }
 
-  /** The term to go on with; undefined where it is over. */
+  /** The term to continue. Undefined if it is over. */
   #renewable(lease: Lease | undefined, term: Term): Omit<Term, 'renewed'> | undefined {
     const holder = lease?.spec?.holderIdentity ?? '';
     if (lease !== undefined && holder !== this.#options.identity) {
-      this.#lose(holder === '' ? 'somebody took its holder from it' : `${holder} has it`);
+      this.#lose(holder === '' ? 'another client cleared its holder' : `its holder is now ${holder}`);
       return undefined;
     }
     if (!this.mayWrite()) return undefined;
-    this.#stepDownIfAsked(lease);
+    this.#stepDownForSuccessor(lease);
     return term;
   }
 
-  /** The term to begin; undefined while the lease is another process's. */
+  /** The term to start. Undefined while another process has the lease. */
   #acquirable(lease: Lease | undefined): Omit<Term, 'renewed'> | undefined {
     if (!this.#observer.observe(lease)) return undefined;
     const { clock, identity } = this.#options;
@@ -263,10 +269,10 @@ class LeaseElection {
     };
   }
 
-  /** Writes this process into the Lease. */
+  /** Writes this process into the Lease as its holder. */
   async #claim(lease: Lease | undefined, term: Term, signal: AbortSignal): Promise<void> {
     const { identity, leaseDurationMs } = this.#options;
-    this.#claimed = true;
+    this.#mayHoldLease = true;
     this.#written = await this.#client.write(
       lease,
       {
@@ -280,14 +286,14 @@ class LeaseElection {
     );
   }
 
-  /** Ends the work. The lease is renewed until it has ended; then the successor becomes the holder. */
-  #stepDownIfAsked(lease: Lease | undefined): void {
+  /** Stops the work if the Lease names a successor. The lease is renewed until the work has ended. */
+  #stepDownForSuccessor(lease: Lease | undefined): void {
     const successor = successorIn(lease);
-    if (successor === '' || this.#asked.signal.aborted) return;
+    if (successor === '' || this.#handover.signal.aborted) return;
     const { log, leaseName, identity } = this.#options;
     this.#successor = successor;
-    log.info({ lease: leaseName, identity, successor }, 'asked to hand the lease over');
-    this.#asked.abort();
+    log.info({ lease: leaseName, identity, successor }, 'handing the lease over to its named successor');
+    this.#handover.abort();
   }
 
   #lose(reason: string): void {
@@ -295,18 +301,19 @@ class LeaseElection {
     const { log, namespace, leaseName, identity } = this.#options;
     this.#state = { kind: 'over' };
     log.error({ lease: leaseName, identity, reason }, 'lost the lease');
-    this.#lost.abort(new LeaseLostError(`the lease ${namespace}/${leaseName} is lost: ${reason}`));
+    this.#lost.abort(new LeaseLostError(`lost Lease ${namespace}/${leaseName}: ${reason}`));
   }
 
-  #complain(message: string): void {
+  #reportError(message: string): void {
     const { log, leaseName } = this.#options;
-    if (this.#complaint !== message) log.warn({ lease: leaseName }, `the lease cannot be had: ${message}`);
-    this.#complaint = message;
+    if (this.#lastError !== message)
+      log.warn({ lease: leaseName }, `cannot acquire or renew the lease: ${message}`);
+    this.#lastError = message;
   }
 
   async #release(): Promise<void> {
     this.#state = { kind: 'over' };
-    if (!this.#claimed) return;
+    if (!this.#mayHoldLease) return;
     const { log, leaseName } = this.#options;
     for (let conflicts = 0; ; conflicts += 1) {
       try {
@@ -315,7 +322,10 @@ class LeaseElection {
       } catch (err) {
         this.#written = undefined;
         if (isConflict(err) && conflicts < MAX_CONFLICTS) continue;
-        log.warn({ err, lease: leaseName }, 'the lease could not be released; others wait for it to expire');
+        log.warn(
+          { err, lease: leaseName },
+          'could not release the lease; other replicas wait until it expires',
+        );
         return;
       }
     }
@@ -323,10 +333,10 @@ class LeaseElection {
 
   async #releaseOnce(signal: AbortSignal): Promise<void> {
     const { clock, log, leaseName, identity } = this.#options;
-    // A request that was aborted may have changed the Lease.
+    // An aborted request may have changed the Lease, so read it unless its content is known.
     const lease = this.#written ?? (await this.#client.read({ signal, timeoutMs: this.#timeoutMs() }));
     if (lease?.spec?.holderIdentity !== identity) return;
-    this.#stepDownIfAsked(lease);
+    this.#stepDownForSuccessor(lease);
     const successor = this.#successor;
     const time = microTime(clock.now());
     const next = successor === undefined ? RELEASED : handedOver(lease, successor, time);
@@ -343,13 +353,15 @@ class LeaseElection {
     return { monotonic: clock.monotonic(), wall: clock.now() };
   }
 
-  /** Milliseconds until the right to write ends. A wall clock that went back takes nothing away and adds nothing. */
+  /**
+   * Milliseconds until the deadline. The clock that has advanced further counts, so a wall clock set back has no effect.
+   */
   #leftMs({ renewed }: Term): number {
     const { monotonic, wall } = this.#now();
     return this.#options.renewDeadlineMs - Math.max(monotonic - renewed.monotonic, wall - renewed.wall);
   }
 
-  /** Half of the deadline, so that one request that hangs leaves time for another; never beyond the deadline. */
+  /** Half of the deadline, so that a request that hangs leaves time for another one. Never beyond the deadline. */
   #timeoutMs(): number {
     const { renewDeadlineMs } = this.#options;
     const left = this.#state.kind === 'leading' ? this.#leftMs(this.#state.term) : renewDeadlineMs;
@@ -357,14 +369,14 @@ class LeaseElection {
   }
 }
 
-/** `transport` with writes that reject with `NotLeaderError` unless `mayWrite` says yes right before they begin. */
+/** Wraps `transport`: a write rejects with `NotLeaderError` unless `mayWrite` returns true right before it starts. */
 export function guardWrites(transport: KubeTransport, mayWrite: () => boolean): KubeTransport {
   return {
     get: (path, settings) => transport.get(path, settings),
     watch: (path, settings) => transport.watch(path, settings),
     close: () => transport.close(),
     async send(request) {
-      if (!mayWrite()) throw new NotLeaderError('this replica is not the leader, and writes nothing');
+      if (!mayWrite()) throw new NotLeaderError('this replica is not the leader and must not write');
       return await transport.send(request);
     },
   };

@@ -11,11 +11,11 @@ export interface LeaseObserverOptions {
   readonly leaseDurationMs: number;
 }
 
-/** What a standby knows of the lease. */
-interface Seen {
-  /** Undefined while there is no Lease. */
+/** The Lease as this process last read it. */
+interface Observed {
+  /** Undefined while the Lease does not exist. */
   readonly version: string | undefined;
-  /** Monotonic time at which this process saw that version first. */
+  /** Monotonic time at which this process first read that version. */
   readonly at: number;
   /** Empty if the lease is free. */
   readonly holder: string;
@@ -23,53 +23,53 @@ interface Seen {
 }
 
 /**
- * What a standby knows of the lease.
+ * Decides whether a standby may acquire the lease.
  *
- * Clocks of two machines are never compared: whether another's lease has expired is judged by the time that passed here
- * since its record changed last.
+ * It never compares the clocks of two machines. The lease has expired if the Lease object has not changed for its duration,
+ * measured on this machine.
  */
 export class LeaseObserver {
   readonly #options: LeaseObserverOptions;
-  #seen: Seen | undefined;
+  #last: Observed | undefined;
 
   constructor(options: LeaseObserverOptions) {
     this.#options = options;
   }
 
-  /** Who had the Lease when it was read last. Empty if it was free, or has not been read. */
+  /** Holder of the Lease when it was last read. Empty if it was free or has not been read. */
   get holder(): string {
-    return this.#seen?.holder ?? '';
+    return this.#last?.holder ?? '';
   }
 
-  /** Takes note of the Lease as it was read. Returns whether this process may take it. */
+  /** Records a read of the Lease. Returns whether this process may acquire it. */
   observe(lease: Lease | undefined): boolean {
-    const before = this.#seen;
+    const before = this.#last;
     const version = lease?.metadata.resourceVersion;
     if (before !== undefined && before.version === version) return this.#isFree(before);
-    const seen = this.#seenIn(lease, before);
-    this.#seen = seen;
-    this.#logStandby(seen, before);
-    return this.#isFree(seen);
+    const observed = this.#observedIn(lease, before);
+    this.#last = observed;
+    this.#logStandby(observed, before);
+    return this.#isFree(observed);
   }
 
-  /** For what a standby waits. */
+  /** What a standby waits for, as the rest of `waiting for ...`. */
   waitsFor(): string {
     const { namespace, leaseName, identity } = this.#options;
-    if (this.#seen === undefined) return `the API server to show Lease ${namespace}/${leaseName}`;
-    const { holder, durationMs } = this.#seen;
+    if (this.#last === undefined) return `the API server to return Lease ${namespace}/${leaseName}`;
+    const { holder, durationMs } = this.#last;
     if (holder === '' || holder === identity) return `Lease ${namespace}/${leaseName}, which is free`;
-    return `${holder} to release Lease ${namespace}/${leaseName}, or not to renew it for ${durationMs / 1000} s`;
+    return `${holder} to release Lease ${namespace}/${leaseName} or to stop renewing it for ${durationMs / 1000} s`;
   }
 
-  #seenIn(lease: Lease | undefined, before: Seen | undefined): Seen {
+  #observedIn(lease: Lease | undefined, before: Observed | undefined): Observed {
     const { clock, leaseDurationMs } = this.#options;
     const { holderIdentity, leaseDurationSeconds } = lease?.spec ?? {};
     return {
       version: lease?.metadata.resourceVersion,
       at: clock.monotonic(),
-      // A deleted Lease may have a live leader: it creates the Lease again, and writes until then.
+      // If the Lease was deleted, its holder may still be running. It writes, and creates the Lease again.
       holder: lease === undefined ? (before?.holder ?? '') : (holderIdentity ?? ''),
-      // The holder's own value, since its settings may differ from this process's.
+      // The holder's duration, because its configuration may differ.
       durationMs:
         leaseDurationSeconds === undefined
           ? (before?.durationMs ?? leaseDurationMs)
@@ -77,13 +77,13 @@ export class LeaseObserver {
     };
   }
 
-  #logStandby({ holder }: Seen, before: Seen | undefined): void {
+  #logStandby({ holder }: Observed, before: Observed | undefined): void {
     const { log, leaseName, identity } = this.#options;
     if (holder === '' || holder === identity || holder === before?.holder) return;
-    log.info({ lease: leaseName, identity, holder, waitsFor: this.waitsFor() }, 'standby');
+    log.info({ lease: leaseName, identity, holder, waitsFor: this.waitsFor() }, 'standing by');
   }
 
-  #isFree({ holder, at, durationMs }: Seen): boolean {
+  #isFree({ holder, at, durationMs }: Observed): boolean {
     const { clock, identity } = this.#options;
     return holder === '' || holder === identity || clock.monotonic() - at >= durationMs;
   }

@@ -2,7 +2,7 @@ import { LEASE_SUCCESSOR_ANNOTATION } from '../api/group.ts';
 import { KubeApiError } from './kube-error.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
-/** A Lease of `coordination.k8s.io/v1`, with the parts that matter to an election. */
+/** A Lease (`coordination.k8s.io/v1`), reduced to the fields that leader election uses. */
 export interface Lease {
   readonly metadata: {
     readonly resourceVersion?: string;
@@ -20,9 +20,9 @@ export interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
-/** What a released Lease says, as Kubernetes' own components write it: the next leader need not wait. */
+/** The spec of a released Lease, as Kubernetes components write it. The next leader does not have to wait. */
 export const RELEASED: LeaseSpec = { holderIdentity: '', leaseDurationSeconds: 1 };
-/** A successor does not renew: nobody else leads for this long. */
+/** The successor does not renew the Lease, so no other replica acquires it for this long. */
 const HANDED_OVER_SECONDS = 30;
 
 interface LeaseRequestSettings {
@@ -30,7 +30,7 @@ interface LeaseRequestSettings {
   readonly timeoutMs: number;
 }
 
-/** One Lease of the API server. */
+/** Reads and writes one Lease. */
 export class LeaseClient {
   readonly #transport: KubeTransport;
   readonly #namespace: string;
@@ -47,7 +47,7 @@ export class LeaseClient {
     this.#path = resourcePath({ ...address, name });
   }
 
-  /** Undefined while there is no Lease. */
+  /** Undefined if the Lease does not exist. */
   async read(settings: LeaseRequestSettings): Promise<Lease | undefined> {
     try {
       return (await this.#transport.get(this.#path, settings)) as Lease;
@@ -57,7 +57,7 @@ export class LeaseClient {
     }
   }
 
-  /** Creates the Lease, or replaces it if it has not changed since it was read. */
+  /** Creates the Lease, or replaces it. Rejects with 409 if the Lease has changed since it was read. */
   async write(lease: Lease | undefined, spec: LeaseSpec, settings: LeaseRequestSettings): Promise<Lease> {
     const body = {
       apiVersion: 'coordination.k8s.io/v1',
@@ -73,7 +73,7 @@ export class LeaseClient {
   }
 }
 
-/** What a Lease says that `successor` gets from its holder. */
+/** The spec of a Lease that its holder hands over to `successor`. */
 export function handedOver({ spec }: Lease, successor: string, time: string): LeaseSpec {
   return {
     holderIdentity: successor,
@@ -83,7 +83,7 @@ export function handedOver({ spec }: Lease, successor: string, time: string): Le
   };
 }
 
-/** The name in the request to hand the lease over; empty where there is none. */
+/** The successor that the Lease's annotation names. Empty if there is none. */
 export function successorIn(lease: Lease | undefined): string {
   return lease?.metadata.annotations?.[LEASE_SUCCESSOR_ANNOTATION] ?? '';
 }
@@ -99,7 +99,7 @@ export function isConflict(error: unknown): boolean {
   return error instanceof KubeApiError && error.status === 409;
 }
 
-/** As the API server wants a MicroTime: RFC 3339 with six digits. */
+/** Formats a Kubernetes MicroTime: RFC 3339 with six fractional digits. */
 export function microTime(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '000Z');
 }

@@ -1,7 +1,7 @@
 import { KubeApiError } from './kube-error.ts';
 import type { KubeTransport } from './transport.ts';
 
-/** Every object of a collection; undefined where the API server does not serve it. Rejects with `KubeApiError`. */
+/** All objects of a collection. Undefined if the API server does not serve it. Rejects with `KubeApiError`. */
 export async function listAll(
   transport: KubeTransport,
   path: string,

@@ -3,7 +3,7 @@ import { parseJson } from './api-answer.ts';
 import { endOfString } from './json-text.ts';
 import { parseObject } from './large-object.ts';
 
-/** Each is parsed when it is asked for. Throws `KubeApiError` at one that is no JSON. */
+/** Items of a list, parsed one by one during iteration. Iteration throws `KubeApiError` for invalid JSON. */
 export class ListItems implements Iterable<unknown> {
   readonly #texts: readonly string[];
   readonly #maxValues: number;
@@ -19,7 +19,7 @@ export class ListItems implements Iterable<unknown> {
   }
 }
 
-/** A list whose `items` are `ListItems`, where it is written as the API server writes one. Throws `KubeApiError`. */
+/** Parses a list. Its `items` are `ListItems` if the text has the API server's usual form. Throws `KubeApiError`. */
 export function parseList(text: string, maxValues = Number.POSITIVE_INFINITY): unknown {
   const split = splitItems(text);
   if (split === undefined) return parseJson(text);
@@ -27,7 +27,7 @@ export function parseList(text: string, maxValues = Number.POSITIVE_INFINITY): u
   return isObject(list) ? { ...list, items: new ListItems(split.items, maxValues) } : list;
 }
 
-/** The items of a list as text each, and the list without them. */
+/** The text of each item of a list, and the list without its items. */
 export interface SplitList {
   readonly items: readonly string[];
   readonly rest: string;
@@ -42,14 +42,14 @@ const CLOSING_BRACE = 125;
 const ITEMS = '"items":[';
 
 /**
- * Takes the JSON text of a Kubernetes list apart without parsing it. A page that is parsed whole fills the young generation
- * several times over, so that all of it has to be collected from the old one; parsed item by item nearly nothing outlives
- * its item. Undefined for what is not written as the API server writes a list, which may be one all the same. Nothing is
- * checked that parsing the parts does not check.
+ * Splits the JSON text of a Kubernetes list into its items without parsing it. Parsing a whole page at once promotes all of
+ * it to the old generation of the heap. Parsing item by item lets the garbage collector free nearly everything early.
+ * Returns undefined for text in another form, which may still be a valid list. Does not validate the text; parsing the
+ * parts does.
  */
 export function splitItems(text: string): SplitList | undefined {
   const items: string[] = [];
-  /** Of the brackets around the items. */
+  /** Positions of the brackets around the items. */
   let [from, to] = [-1, -1];
   let item = -1;
   let depth = 0;
@@ -82,7 +82,9 @@ export function splitItems(text: string): SplitList | undefined {
   return { items, rest: text.slice(0, from + 1) + text.slice(to) };
 }
 
-/** Whether `code` may come after `before` between items: objects, one comma between two of them, and nothing else. */
+/**
+ * Whether `code` may follow `before` outside items. The list contains only objects, separated by one comma, without spaces.
+ */
 function maySucceed(code: number, before: number, isFirst: boolean): boolean {
   switch (code) {
     case OPENING_BRACE:

@@ -11,8 +11,8 @@ export interface ListPage {
 }
 
 /**
- * The page in an answer to a list of `name`, requested with `token`. Throws `KubeApiError` for an answer that is not a page,
- * or that names itself as the next one.
+ * The page in a response to a list request for `name` with continue token `token`. Throws `KubeApiError` if the response is
+ * not a valid page, or returns the same token again, which would never end.
  */
 export function listPageIn(answer: unknown, token: string | undefined, name: string): ListPage {
   const { items, metadata } = objectIn(answer);
@@ -24,7 +24,9 @@ export function listPageIn(answer: unknown, token: string | undefined, name: str
     typeof next !== 'string' ||
     (next !== '' && next === token)
   ) {
-    throw new KubeApiError(`the API server's list of ${name} is none: no items, no version or no next page`);
+    throw new KubeApiError(
+      `the API server sent an invalid list of ${name}: check items, metadata.resourceVersion and metadata.continue`,
+    );
   }
   return { items, version, next };
 }

@@ -5,18 +5,18 @@ import type { Stored } from '../model/store-view.ts';
 import { KubeApiError } from './kube-error.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
-/** Writes the GatewayUpstreams of sets. Rejects with `KubeApiError`. */
+/** Writes the GatewayUpstreams of GatewayUpstreamSets. Rejects with `KubeApiError`. */
 export interface MemberWriter {
   /**
-   * Makes the API server hold `member` as one of `set`. `held`: what is there; undefined makes it, and is refused with 409
-   * where somebody else made one of that name meanwhile.
+   * Creates or updates `member` as a GatewayUpstream of `set`. `existing`: the current object, or undefined to create it.
+   * Creation rejects with 409 if another client has created an object with this name in the meantime.
    */
-  apply(set: Stored, member: SetMember, held: Stored | undefined, signal: AbortSignal): Promise<void>;
-  /** One that is gone, or another one of its name, is a success. */
+  apply(set: Stored, member: SetMember, existing: Stored | undefined, signal: AbortSignal): Promise<void>;
+  /** Deletes `member`. Also resolves if it does not exist, or if another object has its name. */
   remove(member: Stored, signal: AbortSignal): Promise<void>;
 }
 
-/** Fields that a set owns are told from those that the operator writes for itself. */
+/** Separates the fields that a set owns from the fields that the operator writes itself. */
 const FIELD_MANAGER = `${OPERATOR}-set`;
 
 export function createMemberWriter(transport: KubeTransport): MemberWriter {
@@ -24,12 +24,12 @@ export function createMemberWriter(transport: KubeTransport): MemberWriter {
     resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM.plural, namespace, name });
 
   return {
-    async apply(set, member, held, signal) {
+    async apply(set, member, existing, signal) {
       const { namespace, name, labels, annotations, spec } = member;
       await transport.send({
         method: 'PATCH',
         path: pathOf(member),
-        query: { fieldManager: FIELD_MANAGER, ...(held === undefined ? {} : { force: 'true' }) },
+        query: { fieldManager: FIELD_MANAGER, ...(existing === undefined ? {} : { force: 'true' }) },
         contentType: 'application/apply-patch+yaml',
         body: {
           apiVersion: `${GROUP}/${VERSION}`,
@@ -37,10 +37,10 @@ export function createMemberWriter(transport: KubeTransport): MemberWriter {
           metadata: {
             name,
             namespace,
-            ...(held === undefined ? {} : { uid: held.uid }),
+            ...(existing === undefined ? {} : { uid: existing.uid }),
             labels,
             annotations,
-            // Without blockOwnerDeletion, for which OpenShift asks the right to change finalizers of sets.
+            // No blockOwnerDeletion: OpenShift would require permission to change the finalizers of sets.
             ownerReferences: [
               {
                 apiVersion: `${GROUP}/${VERSION}`,

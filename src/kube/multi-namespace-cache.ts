@@ -1,6 +1,9 @@
 import type { Stored, StoreState, StoreView } from '../model/store-view.ts';
 
-/** One view of a kind that is followed namespace by namespace: what is known is known of all of them, or not at all. */
+/**
+ * Combines the per-namespace stores of one kind into one view. The view is synced only when all namespaces are, so that no
+ * decision is based on a part of the objects.
+ */
 export function createMultiNamespaceCache<T extends Stored>(
   byNamespace: ReadonlyMap<string, StoreView<T>>,
 ): StoreView<T> {

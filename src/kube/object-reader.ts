@@ -9,14 +9,14 @@ import type { ObjectFailure, Store } from './store.ts';
 export interface ObjectReaderOptions<T extends Stored> {
   readonly name: string;
   /**
-   * Cuts an object down to what is kept. Returns undefined for an object that is not usable, and throws for one that it
-   * cannot read. In both cases the object stays as it was known; if it was not known, `unreadable` stands for one that
-   * cannot be read.
+   * Reduces an object to the parts that the store keeps. Returns undefined for an object that the operator does not use,
+   * and throws for an object that it cannot read. In both cases the stored object is unchanged. If no object is stored,
+   * `unreadable` provides a substitute for an object that cannot be read.
    */
   readonly transform: (raw: unknown) => T | undefined;
   /**
-   * Stands for an object that exists, cannot be read, and was not known before. Absent, or undefined: the object looks as if
-   * it did not exist. Only for kinds where that does no harm.
+   * Substitute for an object that exists but cannot be read, and is not yet stored. Without a substitute, the operator
+   * treats the object as missing. Leave it out only for kinds where that is safe.
    */
   readonly unreadable?: ((raw: unknown, why: string) => T | undefined) | undefined;
   readonly reportError: (error: unknown, failure: ObjectFailure) => void;
@@ -24,10 +24,10 @@ export interface ObjectReaderOptions<T extends Stored> {
   readonly log: Logger;
 }
 
-/** Everything else in the process waits no longer than this, and the reading of one object, for a list. */
-const TURN_MS = 10;
+/** While a list is read, the event loop is blocked for at most this long, plus the time to read one object. */
+const MAX_TURN_MS = 10;
 
-/** Reads the objects of one collection. One object that cannot be read does not keep the others from being read. */
+/** Reads the objects of one collection. An object that cannot be read does not affect the others. */
 export class ObjectReader<T extends Stored> {
   readonly #options: ObjectReaderOptions<T>;
 
@@ -35,7 +35,7 @@ export class ObjectReader<T extends Stored> {
     this.#options = options;
   }
 
-  /** The object cut down, or what was known of it where it is not usable or not readable: it must not look deleted. */
+  /** The reduced object, or the stored one if `raw` is unusable or unreadable: the object must not appear deleted. */
   read(raw: unknown): T | undefined {
     const { store, transform, unreadable, reportError, log } = this.#options;
     const { namespace, name: object } = this.identify(raw);
@@ -43,7 +43,7 @@ export class ObjectReader<T extends Stored> {
     try {
       const transformed = transform(raw);
       if (transformed !== undefined) return transformed;
-      log.debug({ namespace, object }, 'an object is of no use and is left as it was');
+      log.debug({ namespace, object }, 'ignored an object that the operator does not use');
       return known;
     } catch (error) {
       reportError(error, { step: 'read', object: objectKey(namespace, object) });
@@ -51,14 +51,14 @@ export class ObjectReader<T extends Stored> {
     }
   }
 
-  /** Each object as `read` gives it. Ends its turn of the event loop now and then: a lease must be renewed meanwhile. */
+  /** Reads all objects with `read`. Yields to the event loop, so that the lease can be renewed in the meantime. */
   async readAll(all: Iterable<unknown>): Promise<readonly T[]> {
     const objects: T[] = [];
     let began = performance.now();
     for (const raw of all) {
       const object = this.read(raw);
       if (object !== undefined) objects.push(object);
-      if (performance.now() - began >= TURN_MS) {
+      if (performance.now() - began >= MAX_TURN_MS) {
         await setImmediate();
         began = performance.now();
       }
@@ -66,11 +66,11 @@ export class ObjectReader<T extends Stored> {
     return objects;
   }
 
-  /** Throws `KubeApiError` for an object without an identity: if it were skipped, some known object would look deleted. */
+  /** Throws `KubeApiError` for an object without an identity. Skipping it would make a stored object appear deleted. */
   identify(raw: unknown): Stored {
     const identity = identityIn(objectIn(raw));
     if (identity === undefined)
-      throw new KubeApiError(`the API server gave something for ${this.#options.name} that is no object`);
+      throw new KubeApiError(`the API server sent an item of ${this.#options.name} without a name or uid`);
     return identity;
   }
 }

@@ -8,17 +8,17 @@ import { type KubeTransport, resourcePath } from './transport.ts';
 
 export type CustomKind = 'GatewayUpstream' | 'GatewayConnection' | 'GatewayUpstreamSet';
 
-/** What is written to the cluster about our own objects. Rejects with `KubeApiError`. */
+/** Writes finalizers and status of the operator's custom resources. Rejects with `KubeApiError`. */
 export interface ObjectWriter {
-  /** Resolves to false if the object is gone, or another one of its name took its place. */
+  /** Resolves to false if the object is deleted, is being deleted, or was replaced by another one with its name. */
   addFinalizer(kind: CustomKind, object: Finalized, finalizer: string, signal: AbortSignal): Promise<boolean>;
-  /** An object that is gone is a success. */
+  /** Also resolves if the object does not exist. */
   removeFinalizer(kind: CustomKind, object: Finalized, finalizer: string, signal: AbortSignal): Promise<void>;
-  /** Replaces everything of the status that this program wrote; an object that is gone is a success. */
+  /** Replaces all status fields that the operator has written. Also resolves if the object does not exist. */
   applyStatus(kind: CustomKind, object: Stored, status: object, signal: AbortSignal): Promise<void>;
 }
 
-/** An object as it was seen last. */
+/** An object as last read, with its finalizers. */
 export type Finalized = Stored & Pick<CustomObject<unknown, unknown>, 'finalizers' | 'deletionTimestamp'>;
 
 const PLURAL = {
@@ -27,7 +27,7 @@ const PLURAL = {
   GatewayUpstreamSet: GATEWAY_UPSTREAM_SET.plural,
 } as const satisfies Record<CustomKind, string>;
 
-/** How often a finalizer is tried again when somebody else changed the object in between. */
+/** Maximum number of retries after another client has changed the object in the meantime. */
 const MAX_CONFLICTS = 5;
 
 interface Metadata {
@@ -37,7 +37,7 @@ interface Metadata {
   readonly finalizers?: readonly string[];
 }
 
-/** The finalizers that an object gets; undefined: those that it has. */
+/** Returns the new finalizers of an object, or undefined to leave them unchanged. */
 type FinalizerChange = (metadata: Metadata) => readonly string[] | undefined;
 
 export function createObjectWriter(transport: KubeTransport): ObjectWriter {
@@ -57,13 +57,13 @@ class PatchWriter implements ObjectWriter {
     finalizer: string,
     signal: AbortSignal,
   ): Promise<boolean> {
-    let ending = false;
+    let isBeingDeleted = false;
     const change: FinalizerChange = ({ finalizers = [], deletionTimestamp }) => {
-      ending = deletionTimestamp !== undefined;
-      return ending || finalizers.includes(finalizer) ? undefined : [...finalizers, finalizer];
+      isBeingDeleted = deletionTimestamp !== undefined;
+      return isBeingDeleted || finalizers.includes(finalizer) ? undefined : [...finalizers, finalizer];
     };
-    const there = await this.#changeFinalizers(kind, object, change, signal);
-    return there && !ending;
+    const exists = await this.#changeFinalizers(kind, object, change, signal);
+    return exists && !isBeingDeleted;
   }
 
   async removeFinalizer(
@@ -95,15 +95,15 @@ class PatchWriter implements ObjectWriter {
         ignoreAnswer: true,
       });
     } catch (error) {
-      // 409: the uid is another one's, since the object was deleted and created again.
+      // 409: the uid differs, because the object was deleted and created again.
       if (error instanceof KubeApiError && (error.status === 404 || error.status === 409)) return;
       throw error;
     }
   }
 
   /**
-   * Changes the finalizers of the object as it was seen last and, after a conflict, as it is read then. False if the object
-   * is gone.
+   * Changes the finalizers of the object as last read. After a conflict it reads the object and tries again. Resolves to
+   * false if the object does not exist.
    */
   async #changeFinalizers(
     kind: CustomKind,
@@ -114,7 +114,7 @@ class PatchWriter implements ObjectWriter {
     const path = pathOf(kind, object);
     for (let conflicts = 0; ; conflicts += 1) {
       try {
-        // Without a version the API server would refuse nothing.
+        // Without a resourceVersion the API server would not detect a conflict.
         const isUsable = conflicts === 0 && object.resourceVersion !== '';
         const metadata: Metadata = isUsable ? object : await this.#read(path, signal);
         if (metadata.uid !== object.uid) return false;
@@ -148,7 +148,7 @@ class PatchWriter implements ObjectWriter {
       path,
       query: { fieldManager: OPERATOR },
       contentType: 'application/merge-patch+json',
-      // The resource version makes the API server refuse this if anything changed since.
+      // With a resourceVersion the API server rejects the patch (409) if the object has changed.
       body: { metadata: { uid, resourceVersion, finalizers } },
       signal,
       ignoreAnswer: true,

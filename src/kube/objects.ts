@@ -39,22 +39,24 @@ import { whyNotRead } from './large-object.ts';
 
 const CERTIFICATE_SECRET_TYPE = 'kubernetes.io/tls';
 
-/** Selects Secrets with a certificate and its key. */
+/** Selects Secrets that contain a certificate and its key. */
 export const CERTIFICATE_SECRETS = { fieldSelector: `type=${CERTIFICATE_SECRET_TYPE}` };
 
-/** Selects Secrets but for Helm's, which keeps every release in one of this type: large, many, and never one of ours. */
+/**
+ * Excludes the Secrets in which Helm stores its releases. They are large and numerous, and the operator never uses them.
+ */
 export const NO_HELM_RELEASES = { fieldSelector: 'type!=helm.sh/release.v1' };
 
-/** The Gateway API's kind by which the owner of a namespace lets others refer into it. */
+/** The Gateway API kind with which a namespace owner permits references from other namespaces. */
 export const REFERENCE_GRANT = {
   group: 'gateway.networking.k8s.io',
   version: 'v1',
-  /** All that releases of the Gateway API before 1.5 serve; of the same shape. */
+  /** The only version that Gateway API before 1.5 serves. It has the same fields. */
   olderVersion: 'v1beta1',
   plural: 'referencegrants',
 } as const;
 
-/** Keeps of `value` only what the schema names, so that what is stored is as deep as the schema, however deep `value` is. */
+/** Keeps only the fields of the schema, so that a deeply nested `value` is not stored. */
 function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
   let result: z.ZodSafeParseResult<z.output<T>>;
   try {
@@ -74,13 +76,13 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<
   return { ok: false, message, ...(hasInvalidOverrides ? { hasInvalidOverrides } : {}) };
 }
 
-/** A tenant chooses the keys of maps, and with them the paths of issues: what is stored of them is bounded. */
+/** Limits for stored problems. A tenant chooses the keys of maps, and with them the paths of issues. */
 const MAX_ISSUES = 16;
 const MAX_PATH = 256;
 const MAX_PROBLEM = 4096;
 
 function shortened(text: string, max: number): string {
-  // A copy: a slice would keep the whole text.
+  // Copied, because a slice would keep the whole text in memory.
   return text.length <= max ? text : `${Buffer.from(text.slice(0, max)).toString()}…`;
 }
 
@@ -111,12 +113,12 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
   };
 }
 
-/** What is kept of the objects of our own kinds, whose specs have these schemas. */
+/** Reduces custom resources to the parts that the store keeps. */
 export interface CustomTransforms {
   readonly gatewayConnection: (value: unknown) => GatewayConnection | undefined;
   readonly gatewayUpstream: (value: unknown) => GatewayUpstream | undefined;
   readonly gatewayUpstreamSet: (value: unknown) => GatewayUpstreamSet | undefined;
-  /** Absent: no type of registry is built in. */
+  /** Absent if no registry type is built in. */
   readonly serviceRegistry?: (value: unknown) => ServiceRegistry | undefined;
 }
 
@@ -143,7 +145,7 @@ function transformGatewayUpstream(
   const annotations = textsIn(objectIn(raw['metadata'])['annotations']);
   const { namespace, name, uid, resourceVersion, generation, creationTimestamp } = object;
   const { deletionTimestamp, finalizers, spec, status } = object;
-  // One literal: an object that is put together of others takes half as much again.
+  // One object literal: an object built with spread takes 50 % more memory.
   return {
     namespace,
     name,
@@ -155,15 +157,17 @@ function transformGatewayUpstream(
     finalizers,
     spec,
     status:
-      status?.conditions === undefined ? status : { ...status, conditions: status.conditions.map(slim) },
+      status?.conditions === undefined
+        ? status
+        : { ...status, conditions: status.conditions.map(withInternedTexts) },
     connection: connection === '' ? 'default' : interned(connection),
     acceptRemoval: annotations[ACCEPT_REMOVAL_ANNOTATION],
     madeBy: madeBySet(objectIn(raw['metadata'])),
   };
 }
 
-/** The same condition, of texts that it has in common with others. */
-function slim({
+/** The condition with interned strings, to save memory. */
+function withInternedTexts({
   type,
   status,
   observedGeneration,
@@ -181,7 +185,7 @@ function slim({
   };
 }
 
-/** By its controller, or by its label where it has none. */
+/** The set that made a GatewayUpstream: its controller, or the set that its label names if it has no controller. */
 function madeBySet(metadata: JsonObject): MadeBySet | undefined {
   const labels = textsIn(metadata['labels']);
   const references = Array.isArray(metadata['ownerReferences']) ? metadata['ownerReferences'] : [];
@@ -217,7 +221,7 @@ export function transformSecret(value: unknown): SecretFacts | undefined {
   return { ...identity, data: Object.fromEntries(data) };
 }
 
-/** Undefined for a Secret of another type. */
+/** Undefined for a Secret that is not of type `kubernetes.io/tls`. */
 export function transformCertificateSecret(value: unknown): CertificateSecret | undefined {
   const secret = transformSecret(value);
   if (secret === undefined || textIn(objectIn(value)['type']) !== CERTIFICATE_SECRET_TYPE) return undefined;
@@ -230,10 +234,10 @@ function pairOf(pair: KeyPair): Parsed<KeyPair> {
   if (pair.certificate === '') return { ok: false, message: 'has no tls.crt' };
   if (pair.key === '') return { ok: false, message: 'has no tls.key' };
   const problem = keyPairProblem(pair);
-  return problem === undefined ? { ok: true, value: pair } : { ok: false, message: `holds ${problem}` };
+  return problem === undefined ? { ok: true, value: pair } : { ok: false, message: `contains ${problem}` };
 }
 
-/** Throws for one that cannot be read: without its labels it would look forbidden. */
+/** Throws if the namespace cannot be read: without its labels, no connection would allow it. */
 export function transformNamespace(value: unknown): NamespaceStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
@@ -248,7 +252,7 @@ export function transformNamespace(value: unknown): NamespaceStored | undefined 
   };
 }
 
-/** Throws for one that cannot be read: it would look as if it were of no use. */
+/** Throws if the node cannot be read: it would appear as not ready. */
 export function transformNode(value: unknown): NodeStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
@@ -265,7 +269,7 @@ export function transformNode(value: unknown): NodeStored | undefined {
   };
 }
 
-/** Throws for one that cannot be read: it would look as if it permitted less. */
+/** Throws if the ReferenceGrant cannot be read: it would appear to permit fewer references. */
 export function transformReferenceGrant(value: unknown): ReferenceGrantStored | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
@@ -286,7 +290,7 @@ export function transformReferenceGrant(value: unknown): ReferenceGrantStored | 
   };
 }
 
-/** Stands for a ReferenceGrant that is there and cannot be read: what it permits is unknown. */
+/** Substitute for a ReferenceGrant that exists but cannot be read, so that what it permits is unknown. */
 export function unreadableReferenceGrant(value: unknown, why: string): ReferenceGrantStored | undefined {
   const identity = identityIn(objectIn(value));
   return identity && { ...identity, from: [], to: [], unreadable: why };

@@ -20,24 +20,24 @@ export interface Permission {
   readonly group: string;
   readonly resource: string;
   readonly subresource?: string;
-  /** Absent: in the whole cluster. */
+  /** Absent: cluster-wide. */
   readonly namespace?: string;
-  /** Only the object of this name. */
+  /** Restricts the permission to the object with this name. */
   readonly name?: string;
   readonly affects: Affected;
-  /** The kind need not be installed, and where it is not nobody misses the permission. */
+  /** The kind need not be installed. Without the kind, the permission is not needed. */
   readonly optional?: true;
   readonly grantedBy: RoleName;
 }
 
-/** `watch endpointslices.discovery.k8s.io`, in kubectl's spelling of resources. */
+/** For example `watch endpointslices.discovery.k8s.io`, with the resource as kubectl spells it. */
 export function describePermission(permission: Permission): string {
   const { verb, group, resource, subresource, name } = permission;
   const kind = group === '' ? resource : `${resource}.${group}`;
   return `${verb} ${kind}${subresource === undefined ? '' : `/${subresource}`}${name === undefined ? '' : ` ${name}`}`;
 }
 
-/** `ClusterRole gateway-upstream-operator lacks: watch endpointslices.discovery.k8s.io`, role by role. */
+/** For example `ClusterRole gateway-upstream-operator lacks: watch endpointslices.discovery.k8s.io`, grouped by role. */
 export function describeMissing(missing: readonly Permission[]): string {
   const byRole = Map.groupBy(missing, ({ grantedBy: { kind, namespace, name } }) =>
     namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`,
@@ -47,9 +47,9 @@ export function describeMissing(missing: readonly Permission[]): string {
     .join('; ');
 }
 
-/** What an object's condition says, with what to do about it. */
+/** The message of a condition: the missing permissions and the remedy. */
 function remedyFor(missing: readonly Permission[]): string {
-  return `${describeMissing(missing)}. Put it back by \`gateway-upstream-operator install\` or \`helm upgrade\`; nothing has to be restarted`;
+  return `${describeMissing(missing)}. Run \`gateway-upstream-operator install\` or \`helm upgrade\` to restore it; no restart is needed`;
 }
 
 const REVIEW_PATH = resourcePath({
@@ -58,12 +58,14 @@ const REVIEW_PATH = resourcePath({
   plural: 'selfsubjectaccessreviews',
 });
 const REVIEW_TIMEOUT_MS = 10_000;
-const AT_ONCE = 16;
+const MAX_CONCURRENT_REVIEWS = 16;
 
-/** `needless`: not granted, but for a kind that is not installed. `unknown`: the authorizer could not tell. */
-export type Review = 'granted' | 'missing' | 'needless' | 'unknown';
+/**
+ * `notNeeded`: not granted and not needed, because the kind is not installed. `unknown`: the authorizer could not decide.
+ */
+export type Review = 'granted' | 'missing' | 'notNeeded' | 'unknown';
 
-/** What the transport's own user has of `permission`, by the API server's word. Rejects with `KubeApiError`. */
+/** Asks the API server whether the transport's user has `permission`. Rejects with `KubeApiError`. */
 async function reviewPermission(
   transport: KubeTransport,
   permission: Permission,
@@ -83,50 +85,50 @@ async function reviewPermission(
     signal,
   })) as { readonly status?: { readonly allowed?: unknown; readonly evaluationError?: unknown } };
   if (status?.allowed === true) return 'granted';
-  // Of RBAC a missing role is no such error; of a webhook that does not answer it is one.
+  // RBAC reports no evaluation error for a missing role. An authorization webhook that does not answer causes one.
   const failed = typeof status?.evaluationError === 'string' && status.evaluationError !== '';
   if (typeof status?.allowed !== 'boolean' || failed) return 'unknown';
   if (permission.optional !== true) return 'missing';
-  return (await isServed(transport, { group, plural: resource }, signal)) ? 'missing' : 'needless';
+  return (await isServed(transport, { group, plural: resource }, signal)) ? 'missing' : 'notNeeded';
 }
 
-/** One answer for each of `permissions`, in their order; a few at a time. */
+/** One result for each of `permissions`, in the same order. */
 export async function reviewPermissions(
   transport: KubeTransport,
   permissions: readonly Permission[],
   signal: AbortSignal,
 ): Promise<readonly PromiseSettledResult<Review>[]> {
   const answers: PromiseSettledResult<Review>[] = [];
-  for (let from = 0; from < permissions.length; from += AT_ONCE) {
-    const some = permissions.slice(from, from + AT_ONCE);
+  for (let from = 0; from < permissions.length; from += MAX_CONCURRENT_REVIEWS) {
+    const some = permissions.slice(from, from + MAX_CONCURRENT_REVIEWS);
     answers.push(...(await Promise.allSettled(some.map((one) => reviewPermission(transport, one, signal)))));
   }
   return answers;
 }
 
-/** What an object needs beyond its own namespace. */
+/** The permissions that one object needs, besides those for its own namespace. */
 interface Needs {
-  /** The other namespaces that it refers to. */
+  /** Other namespaces that the object refers to. */
   readonly referred: readonly string[];
-  /** Whether it refers to a Secret of its own. */
+  /** Whether the object refers to a Secret in its own namespace. */
   readonly certificate: boolean;
 }
 
 const NO_NEEDS: Needs = { referred: [], certificate: false };
 
-/** What reconcilers see of the operator's permissions. */
+/** The missing permissions, as reconcilers use them. */
 export interface MissingPermissions {
-  /** What to say on an object of this kind; undefined if no permission is missing that it depends on. */
+  /** Condition message for an object of this kind. Undefined if the object depends on no missing permission. */
   lacking(kind: CustomKind, namespace: string, needs?: Needs): string | undefined;
   onChange(listener: () => void): Disposable;
 }
 
 export interface PermissionMonitor extends MissingPermissions {
-  /** For readiness. */
+  /** Why the readiness check fails. Undefined if it passes. */
   problem(): string | undefined;
-  /** What is missing by the last review. */
+  /** Permissions that were missing in the last review. */
   missing(): readonly Permission[];
-  /** The API server refused a request for this path with 401 or 403: everything is reviewed at once. */
+  /** Call this when the API server answers a request for `path` with 401 or 403. It triggers a review. */
   refused(path: string): void;
   /** Reviews until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -140,12 +142,12 @@ export interface PermissionMonitorOptions {
   readonly intervalMs: number;
 }
 
-/** Least time between two reviews, however many requests are refused. */
-const GAP_MS = 2000;
+/** Minimum time between two reviews, however many requests the API server denies. */
+const MIN_INTERVAL_MS = 2000;
 
 /**
- * Reviews every permission of the operator periodically. What the API server does not answer stays as it was: unknown is
- * not missing.
+ * Reviews all permissions of the operator periodically. If the API server does not answer a review, the last known result
+ * stays: an unknown permission does not count as missing.
  */
 export function createPermissionMonitor(options: PermissionMonitorOptions): PermissionMonitor {
   const reviews = new PermissionReviews(options);
@@ -163,9 +165,9 @@ class PermissionReviews implements PermissionMonitor {
   readonly #options: PermissionMonitorOptions;
   readonly #listeners = new Set<() => void>();
   #missing: ReadonlySet<Permission> = new Set();
-  /** Why the API server would not even say what is granted. */
-  #unheard: string | undefined;
-  #wanted = false;
+  /** Why the API server rejects the reviews themselves. */
+  #reviewProblem: string | undefined;
+  #isReviewRequested = false;
   #wake: (() => void) | undefined;
 
   constructor(options: PermissionMonitorOptions) {
@@ -175,10 +177,10 @@ class PermissionReviews implements PermissionMonitor {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, intervalMs } = this.#options;
     while (!signal.aborted) {
-      this.#wanted = false;
+      this.#isReviewRequested = false;
       await this.#review(signal);
-      await clock.sleep(Math.min(GAP_MS, intervalMs), signal).catch(() => undefined);
-      await this.#pause(Math.max(0, intervalMs - GAP_MS), signal);
+      await clock.sleep(Math.min(MIN_INTERVAL_MS, intervalMs), signal).catch(() => undefined);
+      await this.#pause(Math.max(0, intervalMs - MIN_INTERVAL_MS), signal);
     }
   }
 
@@ -188,13 +190,13 @@ class PermissionReviews implements PermissionMonitor {
 
   problem(): string | undefined {
     const lacking = this.missing();
-    return this.#unheard ?? (lacking.length === 0 ? undefined : describeMissing(lacking));
+    return this.#reviewProblem ?? (lacking.length === 0 ? undefined : describeMissing(lacking));
   }
 
   lacking(kind: CustomKind, namespace: string, needs: Needs = NO_NEEDS): string | undefined {
     // Called for every object that is reconciled.
     if (this.#missing.size === 0) return undefined;
-    const lacking = this.missing().filter((permission) => concerns(permission, kind, namespace, needs));
+    const lacking = this.missing().filter((permission) => dependsOn(permission, kind, namespace, needs));
     return lacking.length === 0 ? undefined : remedyFor(lacking);
   }
 
@@ -204,9 +206,9 @@ class PermissionReviews implements PermissionMonitor {
   }
 
   refused(path: string): void {
-    // A review that is refused itself would ask for the next one for ever.
+    // A denied review must not trigger the next review, or reviews would never end.
     if (path === REVIEW_PATH) return;
-    this.#wanted = true;
+    this.#isReviewRequested = true;
     this.#wake?.();
   }
 
@@ -223,16 +225,16 @@ class PermissionReviews implements PermissionMonitor {
       if (answer.value === 'missing') now.add(permission);
       else now.delete(permission);
     }
-    this.#setUnheard(refusal);
+    this.#setReviewProblem(refusal);
     this.#setMissing(now);
   }
 
-  #setUnheard(refusal: string | undefined): void {
-    if (refusal === this.#unheard) return;
+  #setReviewProblem(refusal: string | undefined): void {
+    if (refusal === this.#reviewProblem) return;
     const { log } = this.#options;
-    if (refusal === undefined) log.info({}, 'the API server takes the credentials again');
+    if (refusal === undefined) log.info({}, 'the API server answers permission reviews again');
     else log.error({}, refusal);
-    this.#unheard = refusal;
+    this.#reviewProblem = refusal;
   }
 
   #setMissing(now: ReadonlySet<Permission>): void {
@@ -247,9 +249,9 @@ class PermissionReviews implements PermissionMonitor {
     if (changed.length > 0) for (const listener of [...this.#listeners]) listener();
   }
 
-  /** Resolves after `ms`, or earlier when a review is wanted. */
+  /** Resolves after `ms`, or earlier if a review is requested. */
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted || this.#wanted) return;
+    if (signal.aborted || this.#isReviewRequested) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     using _timer = this.#options.clock.setTimer(ms, resolve);
     const ended = () => resolve();
@@ -262,7 +264,7 @@ class PermissionReviews implements PermissionMonitor {
 }
 
 /** Whether an object depends on a permission. */
-function concerns(
+function dependsOn(
   permission: Permission,
   kind: CustomKind,
   namespace: string,
@@ -280,10 +282,10 @@ function concerns(
 function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof KubeApiError)) return undefined;
   if (error.status === 401) {
-    return "the API server refused the operator's credentials (401): is the token expired, or its ServiceAccount gone? A new token in the same file is read without a restart";
+    return "the API server rejected the operator's credentials (401): the token has expired or its ServiceAccount was deleted. Write a new token to the same file; no restart is needed";
   }
   if (error.status === 403) {
-    return `the API server lets nobody ask what is granted (403): give the operator's user ClusterRole system:basic-user back: ${error.message}`;
+    return `the API server denied the permission review (403): bind ClusterRole system:basic-user to the operator's user again: ${error.message}`;
   }
   return undefined;
 }

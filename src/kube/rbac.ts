@@ -4,21 +4,21 @@ import type { FollowedKind } from '../model/followed-resource.ts';
 import type { Permission, RoleName } from './permissions.ts';
 
 export interface RbacOptions {
-  /** Namespace of the operator and of the Secrets that connections refer to. */
+  /** Namespace of the operator, and of the Secrets that GatewayConnections refer to. */
   readonly namespace: string;
-  /** The only namespaces that the operator looks at. Empty, the default: all. */
+  /** The watched namespaces. Empty, the default: all. */
   readonly namespaces?: readonly string[];
-  /** The namespaces whose Secrets GatewayUpstreams may refer to. Empty, the default: none. */
+  /** Namespaces in which GatewayUpstreams may refer to Secrets. Empty, the default: none. */
   readonly secretNamespaces?: readonly string[];
   /** `leaderElection.enabled` of the configuration; true by default. */
   readonly leaderElection?: boolean;
-  /** `leaderElection.leaseName` of the configuration; by default what that is by default. */
+  /** `leaderElection.leaseName` of the configuration; the default is the same. */
   readonly leaseName?: string;
   /** `watchNodes` of the configuration; false by default. */
   readonly watchNodes?: boolean;
   /** `readEndpoints` of the configuration; false by default. */
   readonly readEndpoints?: boolean;
-  /** Of ClusterRole and Roles, where somebody else than `install` made them. */
+  /** Name of the ClusterRole and the Roles, if they were not created by `install`. */
   readonly roleName?: string;
 }
 
@@ -31,7 +31,7 @@ export interface PolicyRule {
 
 interface Rule {
   readonly policy: PolicyRule;
-  /** What stops being right without it: the upstreams too, or only what the platform team looks at. */
+  /** What may be out of date without the permission. */
   readonly affects: Permission['affects'];
   readonly optional?: true;
 }
@@ -40,7 +40,7 @@ interface Role extends RoleName {
   readonly rules: readonly Rule[];
 }
 
-/** Where Kubernetes takes Events about cluster-scoped objects. */
+/** Namespace in which Kubernetes stores Events about cluster-scoped objects. */
 const EVENTS_NAMESPACE = 'default';
 
 const rule = (
@@ -52,7 +52,7 @@ const rule = (
 
 const EVENTS = rule('events.k8s.io', 'events', ['create'], 'connections');
 
-/** The rules for kinds that are followed. */
+/** The rules for watched kinds. */
 function rulesFor(kinds: readonly FollowedKind[]): readonly Rule[] {
   return kinds.flatMap(({ group, plural, optional, permissions }) =>
     permissions.map(
@@ -64,7 +64,7 @@ function rulesFor(kinds: readonly FollowedKind[]): readonly Rule[] {
   );
 }
 
-/** The rules for the kinds that a switch of the configuration includes. */
+/** The rules for the kinds that a boolean field of the configuration enables. */
 export function switchedRules(
   kinds: readonly FollowedKind[],
   enabledBy: NonNullable<FollowedKind['enabledBy']>,
@@ -72,7 +72,10 @@ export function switchedRules(
   return rulesFor(kinds.filter((kind) => kind.enabledBy === enabledBy)).map(({ policy }) => policy);
 }
 
-/** The rules for kinds of one scope: those that are always followed, and those that `options` include. */
+/**
+ * The rules for the kinds of one scope: `always` for the kinds that are always watched, `switched` for those that `options`
+ * enable.
+ */
 function scopeRules(
   kinds: readonly FollowedKind[],
   scope: FollowedKind['scope'],
@@ -87,7 +90,7 @@ function scopeRules(
   };
 }
 
-/** What it needs in its own namespace besides: the Secrets with admin keys and certificates, and its Lease. */
+/** The rules for the operator's own namespace: Secrets with admin keys and certificates, and its Lease. */
 function ownRules(
   kinds: readonly FollowedKind[],
   { leaderElection = true, leaseName = OPERATOR }: RbacOptions,
@@ -99,7 +102,7 @@ function ownRules(
   return [
     ...secrets,
     { ...named, policy: { ...named.policy, resourceNames: [leaseName] } },
-    // RBAC cannot narrow the creation of an object to its name.
+    // RBAC cannot restrict `create` to an object name.
     lease(['create']),
   ];
 }
@@ -114,7 +117,7 @@ function rolesOf(kinds: readonly FollowedKind[], options: RbacOptions): readonly
   const cluster = scopeRules(kinds, 'Cluster', options);
   const namespaced = scopeRules(kinds, 'Namespaced', options);
   if (namespaces.length === 0) {
-    // The switched ones come last, as the chart puts them.
+    // Switched rules come last, in the same order as in the chart.
     const rules = [
       ...cluster.always,
       ...namespaced.always,
@@ -124,13 +127,13 @@ function rolesOf(kinds: readonly FollowedKind[], options: RbacOptions): readonly
     ];
     return [{ kind: 'ClusterRole', name, rules }, own, ...certificates];
   }
-  const followed = [...new Set(namespaces)];
+  const watched = [...new Set(namespaces)];
   const roles: Role[] = [
     { kind: 'ClusterRole', name, rules: [...cluster.always, ...cluster.switched] },
     own,
     ...certificates,
-    // Under a name of its own: the operator's namespace may be one of them.
-    ...followed.map(
+    // A separate name, because the operator's namespace may be among them and has a Role already.
+    ...watched.map(
       (one): Role => ({
         kind: 'Role',
         name: `${name}-namespace`,
@@ -139,13 +142,13 @@ function rolesOf(kinds: readonly FollowedKind[], options: RbacOptions): readonly
       }),
     ),
   ];
-  if (!followed.includes(EVENTS_NAMESPACE)) {
+  if (!watched.includes(EVENTS_NAMESPACE)) {
     roles.push({ kind: 'Role', name: `${name}-events`, namespace: EVENTS_NAMESPACE, rules: [EVENTS] });
   }
   return roles;
 }
 
-/** ServiceAccount, roles and bindings of the operator, in the order in which they are applied. */
+/** The operator's ServiceAccount, roles and bindings, in the order in which `install` applies them. */
 export function rbacObjects(kinds: readonly FollowedKind[], options: RbacOptions): readonly object[] {
   const labels = { 'app.kubernetes.io/name': OPERATOR, 'app.kubernetes.io/managed-by': OPERATOR };
   const subjects = [{ kind: 'ServiceAccount', name: OPERATOR, namespace: options.namespace }];
@@ -167,7 +170,7 @@ export function rbacObjects(kinds: readonly FollowedKind[], options: RbacOptions
   ];
 }
 
-/** Everything that the operator asks of the API server, one by one, and the object that should grant it. */
+/** All permissions that the operator needs, each with the role that should grant it. */
 export function permissionsOf(kinds: readonly FollowedKind[], options: RbacOptions): readonly Permission[] {
   return rolesOf(kinds, options).flatMap(({ kind, name, namespace, rules }) =>
     rules.flatMap(({ policy, affects, optional }) =>
@@ -196,7 +199,7 @@ export function permissionsOf(kinds: readonly FollowedKind[], options: RbacOptio
   );
 }
 
-/** The settings of an operator that decide which permissions it needs, as its configuration has them. */
+/** The settings of the operator's configuration that determine which permissions it needs. */
 export interface OperatorSettings {
   readonly operatorNamespace: string;
   readonly namespaces: readonly string[];
@@ -207,7 +210,7 @@ export interface OperatorSettings {
   readonly readEndpoints: boolean;
 }
 
-/** What an operator with this configuration asks of the API server. */
+/** All permissions that an operator with this configuration needs. */
 export function permissionsNeeded(
   kinds: readonly FollowedKind[],
   { operatorNamespace: namespace, leaderElection, ...settings }: OperatorSettings,
@@ -225,7 +228,7 @@ export function permissionsNeeded(
   });
 }
 
-/** What `install --crds-only` needs in the whole cluster. */
+/** Cluster-wide permissions that `install --crds-only` needs. */
 export const CRDS_ONLY_RULES: readonly PolicyRule[] = [
   {
     apiGroups: ['apiextensions.k8s.io'],
@@ -233,11 +236,11 @@ export const CRDS_ONLY_RULES: readonly PolicyRule[] = [
     resourceNames: CUSTOM_RESOURCES.map(({ plural }) => `${plural}.${GROUP}`),
     verbs: ['get', 'patch'],
   },
-  // To make what is missing by server-side apply.
+  // Server-side apply creates missing CRDs.
   { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: ['create'] },
 ];
 
-/** What `uninstall` needs in the operator's namespace to take its Lease. */
+/** Permissions that `uninstall` needs in the operator's namespace to take over its Lease. */
 export function leaseRules(leaseName: string): readonly PolicyRule[] {
   return [
     {
@@ -249,7 +252,7 @@ export function leaseRules(leaseName: string): readonly PolicyRule[] {
   ];
 }
 
-/** What `uninstall --keep-crds --keep-rbac` needs in the whole cluster, whatever becomes of the finalizers. */
+/** Cluster-wide permissions that `uninstall --keep-crds --keep-rbac` needs, for every way to handle finalizers. */
 export const RELEASE_RULES: readonly PolicyRule[] = [
   {
     apiGroups: [GROUP],
@@ -258,7 +261,7 @@ export const RELEASE_RULES: readonly PolicyRule[] = [
   },
   { apiGroups: [GROUP], resources: [GATEWAY_CONNECTION.plural], verbs: ['get', 'list', 'patch'] },
   { apiGroups: [GROUP], resources: [GATEWAY_UPSTREAM_SET.plural], verbs: ['list', 'patch', 'delete'] },
-  // To say that no operator maintains them any more.
+  // `uninstall` sets a condition on each object: the operator is uninstalled.
   {
     apiGroups: [GROUP],
     resources: CUSTOM_RESOURCES.map(({ plural }) => `${plural}/status`),

@@ -9,16 +9,16 @@ import { ObjectReader, type ObjectReaderOptions } from './object-reader.ts';
 import type { KubeTransport, WatchEvent } from './transport.ts';
 
 export interface ReflectorTiming {
-  /** A watch without a byte for this long is dead. Longer than the API server's bookmark period of 60 s. */
+  /** A watch that receives no data for this long has failed. Longer than the API server's bookmark interval of 60 s. */
   readonly idleTimeoutMs: number;
-  /** The server ends each watch after a random time between these. */
+  /** The API server closes each watch after a random time between these. */
   readonly watchSeconds: readonly [least: number, most: number];
-  /** A full list although the watch is well: a watch from a version of the future is silently empty. */
+  /** Interval of full lists even if the watch works: a watch from a future resourceVersion stays empty without an error. */
   readonly relistMs: number;
-  /** Between two looks for a kind that the API server does not serve. */
+  /** Pause before another attempt to list a kind that the API server does not serve. */
   readonly absentRetryMs: number;
   readonly pageSize: number;
-  /** Of a page. The next one is half as long where a page has more. */
+  /** Maximum size of a page. If a page is larger, the reflector requests it again with half as many items. */
   readonly maxPageBytes: number;
 }
 
@@ -33,15 +33,18 @@ const TIMING: ReflectorTiming = {
 
 export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<T> {
   readonly transport: KubeTransport;
-  /** Paths of the collection, one per acceptable version of the kind. The first one that is served is followed. */
+  /** Paths of the collection, one per supported version of the kind. The reflector uses the first one that is served. */
   readonly paths: readonly [string, ...string[]];
   /** Label and field selectors. */
   readonly query: Readonly<Record<string, string>>;
-  /** Of each object, as in `RequestSettings`; `trim` must know such objects. Absent: any number. */
+  /**
+   * Maximum number of JSON values per object, as in `RequestSettings`. `transform` must handle larger objects. Absent: no
+   * limit.
+   */
   readonly maxValues?: number | undefined;
   /**
-   * Only for an optional kind: whether the API server serves it, for an operator that may not list it. Rejects with
-   * `KubeApiError`.
+   * Only for an optional kind: whether the API server serves it. Called when the operator has no permission to list the
+   * kind. Rejects with `KubeApiError`.
    */
   readonly isServed?: (signal: AbortSignal) => Promise<boolean>;
   readonly clock: Clock;
@@ -51,27 +54,27 @@ export interface ReflectorOptions<T extends Stored> extends ObjectReaderOptions<
 
 export interface ReflectorHealth {
   readonly state: StoreState['state'];
-  /** When the API server last gave anything but a refusal, on the monotonic clock. */
+  /** When the API server last sent a successful response or an event, on the monotonic clock. */
   readonly lastContactAt: number | undefined;
-  /** Why it is not heard now. */
+  /** Error of the last request, if it failed. */
   readonly lastError: string | undefined;
-  /** Lists begun. */
+  /** Number of lists started. */
   readonly lists: number;
-  /** Watches opened. */
+  /** Number of watches opened. */
   readonly watches: number;
 }
 
-/** Keeps a store equal to a collection of the API server, for ever. */
+/** Keeps a store in sync with a collection of the API server. */
 export interface Reflector {
   readonly name: string;
-  /** The kind need not be there: to be absent is no fault. */
+  /** Whether the kind may be missing from the cluster. */
   readonly optional: boolean;
   /** Resolves when the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   health(): ReflectorHealth;
 }
 
-/** What the reflector does next. Each phase returns its successor, also when it fails. */
+/** What the reflector does next. Each phase returns the next one, even if it fails. */
 type Phase =
   | { readonly kind: 'list' }
   | { readonly kind: 'watch'; readonly path: string; readonly version: string }
@@ -79,23 +82,23 @@ type Phase =
 
 const LIST: Phase = { kind: 'list' };
 
-/** One watch, from its request to its end. */
+/** One watch, from its request until it closes. */
 interface WatchProgress {
   readonly path: string;
-  /** The version that it began at. */
+  /** The resourceVersion at which it started. */
   readonly from: string;
   readonly beganAt: number;
-  /** The version that the next watch resumes from. */
+  /** The resourceVersion from which the next watch resumes. */
   version: string;
-  /** Whether the API server accepted it. */
+  /** Whether the API server accepted the watch. */
   isOpen: boolean;
   /** Whether an event was applied. */
-  heardAnything: boolean;
+  hasEvents: boolean;
 }
 
-/** A watch that lived this long, or delivered an event, was healthy: the next failure starts with a short pause again. */
+/** A watch is healthy if it stays open for this long or delivers an event. The backoff then starts over. */
 const HEALTHY_MS = 10_000;
-/** After this many failed watches in a row, the version is not trusted any more. */
+/** After this many consecutive failed watches, the reflector lists again instead of resuming. */
 const RELIST_AFTER_FAILURES = 5;
 
 export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
@@ -114,12 +117,12 @@ class ListWatchReflector<T extends Stored> {
   readonly #backoff: Backoff;
   readonly #contact: ApiServerContact;
   readonly #reader: ObjectReader<T>;
-  /** When the last complete list was stored. */
+  /** When the last complete list was stored, on the monotonic clock. */
   #listedAt = 0;
-  /** Failed watches since one was healthy, or since the last list. */
+  /** Failed watches since the last healthy watch or the last list. */
   #failures = 0;
-  /** Lists begun since a watch was last healthy. */
-  #listsInVain = 0;
+  /** Lists started since the last healthy watch. */
+  #listsSinceHealthy = 0;
   #lists = 0;
   #watches = 0;
 
@@ -149,8 +152,8 @@ class ListWatchReflector<T extends Stored> {
         phase = await this.#step(phase, signal);
       } catch (err) {
         if (signal.aborted) return;
-        // A defect in this program must not end the watch: start from the beginning after a pause.
-        this.#options.log.error({ err }, 'the reflector failed');
+        // A defect in the operator must not stop the reflector. Start over after a pause.
+        this.#options.log.error({ err }, 'the reflector failed; listing again');
         phase = { kind: 'pause', delayMs: this.#backoff.next(), next: LIST };
       }
     }
@@ -179,9 +182,9 @@ class ListWatchReflector<T extends Stored> {
     }
   }
 
-  /** Lists the first version that is served; rejects with 404 where none is. */
+  /** Lists the first version that is served. Rejects with 404 if none is. */
   async #listServed(signal: AbortSignal): Promise<Phase> {
-    this.#listsInVain += 1;
+    this.#listsSinceHealthy += 1;
     const [newest, ...others] = this.#options.paths;
     for (const path of [newest, ...others]) {
       try {
@@ -190,11 +193,11 @@ class ListWatchReflector<T extends Stored> {
         if (!(error instanceof KubeApiError) || error.status !== 404 || others.length === 0) throw error;
       }
     }
-    // Once more: the newest version may have appeared while an older one went away.
+    // Try the newest version again: it may have replaced an older one in the meantime.
     return await this.#listPath(newest, signal);
   }
 
-  /** Stores every page of one consistent list. A list that fails halfway changes nothing. */
+  /** Stores one consistent list with all its pages. A list that fails halfway does not change the store. */
   async #listPath(path: string, signal: AbortSignal): Promise<Phase> {
     const { clock, log, store } = this.#options;
     const objects: T[] = [];
@@ -221,7 +224,7 @@ class ListWatchReflector<T extends Stored> {
     return { kind: 'watch', path, version };
   }
 
-  /** Undefined: the page is too large for the memory that the operator has, and `limit` can be smaller. */
+  /** Undefined if the page exceeds `maxPageBytes` and a smaller `limit` is possible. */
   async #getPage(path: string, token: string | undefined, limit: number, signal: AbortSignal) {
     const { name, query, transport, maxValues } = this.#options;
     try {
@@ -233,7 +236,7 @@ class ListWatchReflector<T extends Stored> {
         maxBytes: this.#timing.maxPageBytes,
         maxValues,
       });
-      this.#contact.heard();
+      this.#contact.succeeded();
       return listPageIn(answer, token, name);
     } catch (error) {
       if (limit > 1 && error instanceof KubeApiError && error.tooLarge) return undefined;
@@ -241,10 +244,10 @@ class ListWatchReflector<T extends Stored> {
     }
   }
 
-  /** Whether a list failed because the API server does not serve the kind, as far as its answers tell. */
+  /** Whether a list failed because the API server does not serve the kind. False if that is unknown. */
   async #isAbsent({ status }: KubeApiError, signal: AbortSignal): Promise<boolean> {
     const { isServed, store } = this.#options;
-    // A lost permission does not remove what was listed once: if the kind were gone, its watch would have ended with 404.
+    // A lost permission does not empty a synced store. If the kind had been removed, the watch would have ended with 404.
     if (status !== 403 || isServed === undefined || store.state.state === 'synced') return status === 404;
     try {
       return !(await isServed(signal));
@@ -256,11 +259,11 @@ class ListWatchReflector<T extends Stored> {
 
   #absent(): Phase {
     const { isServed, log, name, store } = this.#options;
-    this.#contact.heard();
+    this.#contact.succeeded();
     if (store.state.state !== 'absent') {
       log[isServed === undefined ? 'warn' : 'info']({}, `the API server does not serve ${name}`);
     }
-    // The state changes first, so that listeners can see why the objects are removed.
+    // Set the state first, so that listeners see why the objects are removed.
     store.setState({ state: 'absent' });
     store.replaceAll([]);
     return { kind: 'pause', delayMs: this.#timing.absentRetryMs, next: LIST };
@@ -279,7 +282,7 @@ class ListWatchReflector<T extends Stored> {
 
   async #watch(path: string, from: string, signal: AbortSignal): Promise<Phase> {
     const beganAt = this.#options.clock.monotonic();
-    const watch: WatchProgress = { path, from, beganAt, version: from, isOpen: false, heardAnything: false };
+    const watch: WatchProgress = { path, from, beganAt, version: from, isOpen: false, hasEvents: false };
     const seconds = this.#watchSeconds(beganAt);
     if (seconds === undefined) return LIST;
     try {
@@ -291,7 +294,7 @@ class ListWatchReflector<T extends Stored> {
     return this.#watchEnded(watch);
   }
 
-  /** After how many seconds the server ends the watch; undefined when the next full list is due. */
+  /** Duration of the next watch in seconds. Undefined if the next full list is due. */
   #watchSeconds(now: number): number | undefined {
     const { random } = this.#options;
     const [least, most] = this.#timing.watchSeconds;
@@ -300,21 +303,21 @@ class ListWatchReflector<T extends Stored> {
     return Math.max(1, Math.min(Math.round(least + (most - least) * random()), Math.ceil(left / 1000)));
   }
 
-  /** Applies events until the server ends the watch. */
+  /** Applies events until the API server closes the watch. */
   async #applyEvents(watch: WatchProgress, seconds: number, signal: AbortSignal): Promise<void> {
     for await (const event of this.#openWatch(watch, seconds, signal)) {
-      this.#contact.heard();
+      this.#contact.succeeded();
       const { message, code, metadata } = objectIn(event.object);
       if (event.type === 'ERROR') {
         throw new KubeApiError(`the watch ended: ${textIn(message, 'no reason given').slice(0, 512)}`, {
           status: typeof code === 'number' ? code : undefined,
         });
       }
-      // First, since an event that cannot be read is no sign of health: the watch resumes from before it.
+      // Apply first. If the event cannot be read, the watch is not healthy and resumes before this event.
       this.#apply(event);
-      watch.heardAnything = true;
+      watch.hasEvents = true;
       this.#healthy();
-      // An empty version would mean any version, and hide what was deleted in between.
+      // Keep the last version if this one is empty: an empty resourceVersion means "any", and would hide deletions.
       watch.version = textIn(objectIn(metadata)['resourceVersion']) || watch.version;
     }
   }
@@ -333,7 +336,7 @@ class ListWatchReflector<T extends Stored> {
       onOpen: () => {
         watch.isOpen = true;
         this.#watches += 1;
-        this.#contact.heard();
+        this.#contact.succeeded();
       },
     });
   }
@@ -341,7 +344,7 @@ class ListWatchReflector<T extends Stored> {
   #apply(event: WatchEvent): void {
     if (event.type !== 'ADDED' && event.type !== 'MODIFIED' && event.type !== 'DELETED') return;
     if (event.type === 'DELETED') {
-      // By its name and uid, since an object that cannot be read any more is deleted all the same.
+      // Name and uid are enough: an object that cannot be read any more is still removed.
       this.#options.store.remove(this.#reader.identify(event.object));
       return;
     }
@@ -349,28 +352,28 @@ class ListWatchReflector<T extends Stored> {
     if (object !== undefined) this.#options.store.upsert(object);
   }
 
-  #watchFailed({ path, version, beganAt, isOpen, heardAnything }: WatchProgress, error: KubeApiError): Phase {
-    // Not even a bookmark: the version may be one of the future, about which the API server stays silent for ever.
-    const isMute = isOpen && error.silent && !heardAnything;
-    if (isOpen && !isMute && this.#isLongSince(beganAt)) this.#healthy();
+  #watchFailed({ path, version, beganAt, isOpen, hasEvents }: WatchProgress, error: KubeApiError): Phase {
+    // No bookmark arrived: the resourceVersion may be in the future, and the API server then never sends any event.
+    const isSilent = isOpen && error.silent && !hasEvents;
+    if (isOpen && !isSilent && this.#isLongSince(beganAt)) this.#healthy();
     this.#failures += 1;
-    const gone =
-      error.status === 410 || error.status === 404 || isMute || this.#failures >= RELIST_AFTER_FAILURES;
+    const mustList =
+      error.status === 410 || error.status === 404 || isSilent || this.#failures >= RELIST_AFTER_FAILURES;
     this.#options.log.debug(
       { err: error, failures: this.#failures },
-      gone ? 'the watch ended; listing again' : 'the watch broke; resuming',
+      mustList ? 'the watch broke; listing again' : 'the watch broke; resuming it',
     );
-    // One failure is normal: connections end.
-    if (this.#failures > 1 && !gone) this.#contact.failed(error);
+    // A single failure is normal, because connections can close at any time.
+    if (this.#failures > 1 && !mustList) this.#contact.failed(error);
     else this.#contact.note(error);
     if (error.status === 410) return this.#relist(error);
-    return this.#pause(error, gone ? LIST : { kind: 'watch', path, version });
+    return this.#pause(error, mustList ? LIST : { kind: 'watch', path, version });
   }
 
   #watchEnded({ path, from, version, beganAt }: WatchProgress): Phase {
     const next: Phase = { kind: 'watch', path, version };
     if (version !== from || this.#isLongSince(beganAt)) return next;
-    // A server that closes every watch at once gets a pause before the next one.
+    // Back off if the API server closes every watch immediately.
     return { kind: 'pause', delayMs: this.#backoff.next(), next };
   }
 
@@ -380,7 +383,7 @@ class ListWatchReflector<T extends Stored> {
 
   #healthy(): void {
     this.#failures = 0;
-    this.#listsInVain = 0;
+    this.#listsSinceHealthy = 0;
     this.#backoff.reset();
     this.#contact.recovered();
   }
@@ -389,8 +392,8 @@ class ListWatchReflector<T extends Stored> {
     return { kind: 'pause', delayMs: Math.max(this.#backoff.next(), error.retryAfterMs ?? 0), next };
   }
 
-  /** After a version that is too old: lists at once, but with pauses if the server finds every version too old. */
+  /** Lists again after 410 Gone: immediately at first, and with pauses if the API server keeps answering 410. */
   #relist(error: KubeApiError): Phase {
-    return this.#listsInVain > 1 ? this.#pause(error, LIST) : LIST;
+    return this.#listsSinceHealthy > 1 ? this.#pause(error, LIST) : LIST;
   }
 }

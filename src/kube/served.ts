@@ -2,8 +2,9 @@ import { KubeApiError } from './kube-error.ts';
 import type { KubeTransport } from './transport.ts';
 
 /**
- * Whether the API server serves any version of a kind, by its discovery, which needs no right of ours. A request for the
- * kind itself does not tell whoever may not make it: 403 comes before 404. Rejects with `KubeApiError`.
+ * Whether the API server serves any version of a kind. Uses API discovery, which needs no additional permission. Without
+ * permission for the kind, a request for the kind itself returns 403 whether it is served or not. Rejects with
+ * `KubeApiError`.
  */
 export async function isServed(
   transport: KubeTransport,
@@ -27,7 +28,7 @@ export async function isServed(
   return lists.some(({ resources = [] }) => resources.some(({ name }) => name === plural));
 }
 
-/** What is at `path` of the discovery; empty where there is nothing. */
+/** The discovery document at `path`. Empty if it does not exist. */
 async function discover<T extends object>(
   transport: KubeTransport,
   path: string,

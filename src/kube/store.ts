@@ -3,26 +3,26 @@ import { keyOf } from '../model/keys.ts';
 import type { Stored, StoreEvent, StoreState, StoreView } from '../model/store-view.ts';
 import { MultiMap } from '../runtime/multi-map.ts';
 
-/** The writing side, for a reflector. */
+/** A store with its write operations, for a reflector. */
 export interface Store<T extends Stored> extends StoreView<T> {
-  /** Makes `objects` everything there is; an object that is the same makes no event. */
+  /** Replaces the content of the store. Unchanged objects cause no event. */
   replaceAll(objects: readonly T[]): void;
-  /** An object with the same uid and version makes no event. */
+  /** Adds or replaces an object. Causes no event if uid and resourceVersion are unchanged. */
   upsert(object: T): void;
-  /** Nothing if the object is not there, or is another one of that name by now. */
+  /** Removes an object. Does nothing if it is not stored, or if another object now has its name. */
   remove(object: Stored): void;
   setState(state: StoreState): void;
 }
 
-/** What the program does with one object: reads it, compares it with the one before, indexes it, tells listeners. */
+/** The steps of processing one object. */
 export const OBJECT_STEPS = ['read', 'compare', 'index', 'notify'] as const;
 
 export type ObjectStep = (typeof OBJECT_STEPS)[number];
 
-/** A step that threw for one object. It concerns that object only: the store goes on with the others. */
+/** A step that threw for one object. Other objects are not affected. */
 export interface ObjectFailure {
   readonly step: ObjectStep;
-  /** `namespace/name`; undefined where a listener of the store's state threw. */
+  /** `namespace/name`. Undefined if a listener for the store's state threw. */
   readonly object: string | undefined;
 }
 
@@ -37,7 +37,7 @@ export function createStore<T extends Stored>(options: StoreOptions<T>): Store<T
   return new IndexedStore(options);
 }
 
-/** An index function, and the keys of the objects by each value that it returned. */
+/** An index function, and the keys of the objects for each value that it returned. */
 interface Index<T> {
   readonly name: string;
   readonly valuesOf: (object: T) => readonly string[];
@@ -105,7 +105,8 @@ class IndexedStore<T extends Stored> implements Store<T> {
     for (const [key, previous] of [...this.#objects]) {
       if (!kept.has(key)) this.#change(key, previous, undefined);
     }
-    // After a restore from a backup, the API server gives out a version a second time, for another content.
+    // After a restore from backup, the API server may reuse a resourceVersion for different content, so compare the
+    // content.
     for (const object of objects) this.#upsert(object, (previous) => this.#isEqual(previous, object));
   }
 
@@ -122,7 +123,7 @@ class IndexedStore<T extends Stored> implements Store<T> {
     if (previous?.uid === object.uid && previous.resourceVersion === object.resourceVersion) {
       if (isSame(previous)) return;
     }
-    // Another uid is another object: the previous one is removed first.
+    // Another uid means another object, so the previous one is removed first.
     if (previous !== undefined && previous.uid !== object.uid) {
       this.#change(key, previous, undefined);
       this.#change(key, undefined, object);
@@ -150,17 +151,17 @@ class IndexedStore<T extends Stored> implements Store<T> {
     return this.#attempt('index', key, () => new Set(valuesOf(object)), NO_VALUES);
   }
 
-  /** Objects that cannot be compared count as changed. */
+  /** False if the comparison throws, so that the object is processed as changed. */
   #isEqual(previous: T, object: T): boolean {
     return this.#attempt('compare', keyOf(object), () => isDeepStrictEqual(previous, object), false);
   }
 
   #notify<E>(listeners: ReadonlySet<(event: E) => void>, event: E, object?: string): void {
-    // A copy, since listeners may subscribe and unsubscribe while they are called.
+    // Copied, because listeners may subscribe and unsubscribe while they are called.
     for (const listener of [...listeners]) this.#attempt('notify', object, () => listener(event), undefined);
   }
 
-  /** Runs one step for one object. Reports what it throws, and returns `fallback` then. */
+  /** Runs one step for one object. If it throws, reports the error and returns `fallback`. */
   #attempt<R>(step: ObjectStep, object: string | undefined, run: () => R, fallback: R): R {
     try {
       return run();

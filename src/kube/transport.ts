@@ -8,13 +8,13 @@ import { parseList } from './list-items.ts';
 export interface RequestSettings {
   readonly query?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-  /** For the whole answer. */
+  /** For the whole response. */
   readonly timeoutMs?: number;
-  /** The answer is a list: its `items` are `ListItems` where it is written as the API server writes one. */
+  /** Parse the response with `parseList`, so that its `items` are parsed one by one. */
   readonly itemwise?: boolean;
-  /** Of the answer. More are refused with `tooLarge`. */
+  /** Maximum size of the response. A larger one rejects with `tooLarge`. */
   readonly maxBytes?: number;
-  /** Of each object; one that has more is read as `parseObject` says. Default: any number. */
+  /** Maximum number of JSON values per object. `parseObject` parses only parts of a larger one. Default: no limit. */
   readonly maxValues?: number | undefined;
 }
 
@@ -24,7 +24,9 @@ export interface SendRequest extends RequestSettings {
   readonly body?: unknown;
   /** Default: `application/json`. */
   readonly contentType?: string;
-  /** The answer to a write is the object, of any size: it is not parsed, and undefined is returned. */
+  /**
+   * Do not parse the response, and resolve to undefined. The response to a write is the whole object, which may be large.
+   */
   readonly ignoreAnswer?: boolean;
 }
 
@@ -37,17 +39,20 @@ export interface WatchSettings {
   readonly query: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly idleTimeoutMs: number;
-  /** As for a request. */
+  /** As in `RequestSettings`. */
   readonly maxValues?: number | undefined;
-  /** Called when the server has accepted the watch, which may be long before its first event. */
+  /** Called when the API server has accepted the watch, which may be long before the first event. */
   readonly onOpen?: () => void;
 }
 
-/** Raw JSON to and from the API server. Every failure is a `KubeApiError`; an abort rejects with the signal's reason. */
+/** Sends and receives JSON. Rejects with `KubeApiError`, or with the signal's reason if the signal aborts. */
 export interface KubeTransport {
   get(path: string, settings: RequestSettings): Promise<unknown>;
   send(request: SendRequest): Promise<unknown>;
-  /** Ends when the server closes; fails after `idleTimeoutMs` without a byte. Closes its socket when left early. */
+  /**
+   * Ends when the API server closes the watch. Throws after `idleTimeoutMs` without data. Leaving the loop closes the
+   * socket.
+   */
   watch(path: string, settings: WatchSettings): AsyncIterable<WatchEvent>;
   close(): void;
 }
@@ -66,7 +71,7 @@ export function createTransport(options: TransportOptions): KubeTransport {
   };
 }
 
-/** One request and its whole answer, parsed. */
+/** Sends one request and parses the whole response. */
 async function request(
   connection: ApiConnection,
   method: string,
@@ -74,7 +79,7 @@ async function request(
   settings: SendRequest | RequestSettings,
 ): Promise<unknown> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = settings;
-  // `AbortSignal.timeout` cannot be ended: every request would leave a timer behind that makes an error in the end.
+  // `AbortSignal.timeout` cannot be canceled: the timer of every request would stay and create an error when it fires.
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), timeoutMs);
   const signal = AbortSignal.any([settings.signal, timeout.signal]);
@@ -106,7 +111,7 @@ async function request(
   }
 }
 
-/** The events of one watch, until the server ends it. */
+/** The events of one watch, until the API server closes it. */
 async function* watch(
   connection: ApiConnection,
   path: string,
@@ -126,16 +131,16 @@ async function* watch(
     if (response.statusCode !== 200) throw refusal(response, await readAll(response, both));
     onOpen?.();
     for await (const line of lines(response, () => timer.refresh())) {
-      // One chunk may hold many events: after an abort nothing consumes them.
+      // One chunk may contain many events. Stop at an abort.
       signal.throwIfAborted();
       const { type, object } = parseEvent(line, maxValues);
-      if (typeof type !== 'string') throw new KubeApiError('a watch sent something that is no event');
+      if (typeof type !== 'string') throw new KubeApiError('the API server sent an invalid watch event');
       yield { type, object };
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (idle.signal.aborted)
-      throw new KubeApiError(`the watch was silent for ${idleTimeoutMs} ms`, { silent: true });
+      throw new KubeApiError(`the watch received no data for ${idleTimeoutMs} ms`, { silent: true });
     throw error instanceof KubeApiError ? error : new KubeApiError(`the watch broke: ${plainMessage(error)}`);
   } finally {
     clearTimeout(timer);
@@ -153,7 +158,7 @@ export interface ResourceAddress {
   readonly subresource?: string;
 }
 
-/** The path of a resource. Every part is checked: none can leave its place in the path. Throws for one that would. */
+/** The URL path of a resource. Throws if a part contains characters that would change the structure of the path. */
 export function resourcePath({
   group,
   version,
@@ -169,7 +174,7 @@ export function resourcePath({
   if (subresource !== undefined) parts.push(subresource);
   for (const part of parts) {
     if (!/^[a-zA-Z0-9][a-zA-Z0-9.:_-]*$/.test(part))
-      throw new Error(`not a part of a resource path: ${JSON.stringify(part)}`);
+      throw new Error(`invalid part of a resource path: ${JSON.stringify(part)}`);
   }
   return `/${parts.join('/')}`;
 }

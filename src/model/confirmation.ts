@@ -1,7 +1,7 @@
-/** Whether the gateway works by what was written last. */
+/** Whether the data planes use the last written configuration. */
 export type Confirmation =
   | { readonly state: 'confirmed' }
-  /** Its data planes have not all fetched it yet. */
+  /** Some data planes have not fetched it yet. */
   | { readonly state: 'pending'; readonly message: string }
-  /** A data plane refused it and goes on with what it accepted before. */
+  /** A data plane rejected it and keeps its previous configuration. */
   | { readonly state: 'rejected'; readonly message: string };

@@ -1,24 +1,24 @@
 import type { Endpoint, IpFamily, ServiceFront } from './endpoint.ts';
 
-/** What a discovery source knows of one reference. `unknown` must never be taken for empty. */
+/** The answer of a discovery source for one reference. `unknown` must never be treated as empty. */
 export type Discovered =
   | {
       readonly state: 'known';
       readonly endpoints: readonly Endpoint[];
-      /** The family that the source would use itself, e.g. the Service's first `ipFamilies`. */
+      /** The default IP family of the source, e.g. the first entry of `ipFamilies` of the Service. */
       readonly preferredFamily: IpFamily;
-      /** Changes with whatever decides which endpoints there are: a Service's selector and ports. */
+      /** Changes whenever the definition of the endpoints changes, e.g. selector or ports of a Service. */
       readonly basis: string;
-      /** Absent where there are endpoints and no Service. */
+      /** Absent for endpoints without a Service. */
       readonly front?: ServiceFront;
     }
-  /** Another name for a place somewhere else: a Service of type ExternalName. */
+  /** An alias for another host: a Service of type ExternalName. */
   | { readonly state: 'external'; readonly host: string; readonly port: number; readonly basis: string }
   | { readonly state: 'absent'; readonly reason: AbsentReason; readonly message: string }
   | {
       readonly state: 'unknown';
       readonly message: string;
-      /** The source has only begun: it will say more by itself in a moment, and nobody need be told yet. */
+      /** The source has just started and will answer soon, so this is not worth a report yet. */
       readonly beginning: boolean;
     };
 
@@ -33,16 +33,16 @@ export type AbsentReason =
   | 'NoClusterIP'
   | 'NoLoadBalancerAddress';
 
-/** What a backend lists no more: one address, or every endpoint that it had, on one node of the cluster or anywhere. */
+/** What a backend no longer lists: one address, all endpoints on one cluster node, or all endpoints. */
 export type Departed =
   | { readonly kind: 'address'; readonly address: string }
   | { readonly kind: 'node'; readonly node: string }
   | { readonly kind: 'all' };
 
 /**
- * How something went that a reference lists no more.
- * - `explained`: it was terminating when it was listed last.
- * - `vanished`: it was listed without terminating, and then it was not.
- * - `unknown`: it was not listed as long as this program runs.
+ * Why a reference no longer lists something.
+ * - `explained`: it was terminating when it was last listed.
+ * - `vanished`: it was not terminating when it was last listed.
+ * - `unknown`: it has not been listed since this program started.
  */
 export type RemovalCause = 'explained' | 'vanished' | 'unknown';

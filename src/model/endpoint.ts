@@ -2,16 +2,16 @@ export type IpFamily = 'IPv4' | 'IPv6';
 
 export type Protocol = 'TCP' | 'UDP';
 
-/** One endpoint of a Service as the cluster states it; defaults of the API (`ready: null` is true, ...) are applied. */
+/** One endpoint of a Service, with the defaults of the API applied (`ready: null` is true, ...). */
 export interface Endpoint {
   /** Canonical IP address, without brackets. */
   readonly address: string;
   readonly family: IpFamily;
-  /** The port number of this endpoint; absent where its slice has no such port or the port has no number. */
+  /** Absent if the slice has no such port or the port has no number. */
   readonly port?: number | undefined;
-  /** Whose address it is, as text: a dual-stack Pod has one endpoint per family. Absent where the slice does not say. */
+  /** UID of the target, usually a Pod. A dual-stack Pod has one endpoint per family. Absent if the slice does not have it. */
   readonly target?: string | undefined;
-  /** Name of the node that it is on; absent where the slice does not say. */
+  /** Name of the cluster node; absent if the slice does not have it. */
   readonly node?: string | undefined;
   readonly zone?: string | undefined;
   readonly ready: boolean;
@@ -19,33 +19,33 @@ export interface Endpoint {
   readonly terminating: boolean;
 }
 
-/** How a Service's port is reached by others than its endpoints' own addresses. */
+/** Addresses of a Service port other than those of its endpoints. */
 export interface ServiceFront {
   readonly namespace: string;
   readonly name: string;
   readonly type: string;
-  /** It has no address of its own: its name resolves to its endpoints. */
+  /** It has no cluster IP: its name resolves to its endpoints. */
   readonly isHeadless: boolean;
   readonly clusterIps: readonly string[];
-  /** What the status says of its load balancer: IP addresses or DNS names. */
+  /** IP addresses or DNS names of its load balancer, from the status. */
   readonly loadBalancer: readonly string[];
-  /** With externalTrafficPolicy Local a node serves only what it has endpoints of. */
+  /** externalTrafficPolicy is Local: a cluster node serves only the endpoints that run on it. */
   readonly isLocal: boolean;
-  /** The Service's own port; absent where only its endpoints have it. */
+  /** Absent if only the endpoints have the port. */
   readonly port?: ServicePort;
 }
 
 export interface ServicePort {
   readonly name: string;
   readonly port: number;
-  /** As the Service states it: TCP, UDP or SCTP. */
+  /** TCP, UDP or SCTP. */
   readonly protocol: string;
   readonly nodePort?: number | undefined;
-  /** What it speaks, in the words of Kubernetes: `https`, `kubernetes.io/h2c`, ... */
+  /** Application protocol: `https`, `kubernetes.io/h2c`, ... */
   readonly appProtocol?: string | undefined;
 }
 
-/** What is kept of a node of the cluster. */
+/** The stored form of a cluster node. */
 export interface ClusterNode {
   readonly name: string;
   readonly ready: boolean;

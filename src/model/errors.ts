@@ -1,30 +1,30 @@
 import type { Reason } from '../api/reasons.ts';
 
-/** A problem and, where one is known, its remedy: a clause such as `correct spec.apisix.adminUrl`. */
+/** A problem and, if known, its remedy: an imperative such as `correct spec.apisix.adminUrl`. */
 export interface Complaint {
   readonly problem: string;
   readonly remedy?: string | undefined;
 }
 
-/** Both in one message, for conditions and logs. */
+/** Problem and remedy as one message, for conditions and logs. */
 export function complaintText({ problem, remedy }: Complaint): string {
   return remedy === undefined ? problem : `${problem}: ${remedy}`;
 }
 
 interface ErrorOptions {
-  /** What to do, as in `Complaint`. */
+  /** See `Complaint`. */
   readonly remedy?: string | undefined;
   readonly cause?: unknown;
 }
 
 /**
- * What an edge (driver, transport, source) throws. The class says what follows from it; `reason` is the word that
- * becomes condition reason, Event reason and metric label. Messages say what is wrong, where, and what to do, and
- * never hold a key, a header, a request body or a URL with credentials.
+ * The base class of errors that drivers, transports and sources throw. The class determines how the operator reacts.
+ * `reason` becomes condition reason, Event reason and metric label. Messages state what is wrong, where, and what to do,
+ * and never contain a key, a header, a request body or a URL with credentials.
  */
 export abstract class OperatorError extends Error implements Complaint {
   abstract readonly reason: Reason;
-  /** What is wrong, and where: `message` without the remedy. */
+  /** `message` without the remedy. */
   readonly problem: string;
   readonly remedy: string | undefined;
 
@@ -36,10 +36,10 @@ export abstract class OperatorError extends Error implements Complaint {
   }
 }
 
-/** The gateway could not be reached or did not answer usefully: network, TLS, timeout, 429, 5xx. The write may or may not have happened. */
+/** The gateway cannot be reached or gave no usable answer: network, TLS, timeout, 429, 5xx. A write may have taken effect. */
 export class GatewayUnavailableError extends OperatorError {
   override readonly reason = 'GatewayUnavailable';
-  /** What the gateway asked for by `Retry-After`, in milliseconds. */
+  /** From the header `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
   constructor(problem: string, options: ErrorOptions & { readonly retryAfterMs?: number | undefined } = {}) {
@@ -48,13 +48,13 @@ export class GatewayUnavailableError extends OperatorError {
   }
 }
 
-/** The gateway answers, and its list of upstreams is larger than the operator can keep. */
+/** The list of upstreams in the gateway exceeds the limit of the operator. */
 export class ListTooLargeError extends GatewayUnavailableError {}
 
-/** The gateway, or a proxy in front of it, refused the key (401) or the request (403). */
+/** The gateway, or a proxy in front of it, rejected the key (401) or the request (403). */
 export class GatewayAuthError extends OperatorError {
   override readonly reason = 'Unauthorized';
-  /** The HTTP status; undefined where no request was sent. */
+  /** The HTTP status; undefined if no request was sent. */
   readonly status: number | undefined;
 
   constructor(problem: string, options: ErrorOptions & { readonly status?: number } = {}) {
@@ -63,27 +63,27 @@ export class GatewayAuthError extends OperatorError {
   }
 }
 
-/** The gateway understood and refused this object (400, 413, 422). Trying the same again gives the same answer. */
+/** The gateway rejected this object (400, 413, 422). A retry gives the same answer. */
 export class GatewayRejectedError extends OperatorError {
   override readonly reason = 'Rejected';
 }
 
 /**
- * A write was refused (403) while others are accepted: by its content, or by a proxy that limits rates. The same write may
- * be accepted later.
+ * One write was rejected (403) while others are accepted, because of its content or a rate limit of a proxy. A retry can
+ * succeed.
  */
 export class WriteRefusedError extends GatewayRejectedError {}
 
-/** The gateway keeps the upstream because something refers to it. `message` is the gateway's own and names the referrer. */
+/** The gateway does not delete the upstream because something refers to it. `message` comes from the gateway and names what. */
 export class UpstreamInUseError extends OperatorError {
   override readonly reason = 'InUse';
 }
 
-/** Another replica may write by now: nothing is asked of the gateway any more, and nothing is said about it. */
+/** This replica is no longer the leader. It sends no more requests and reports nothing. */
 export class WriteForbiddenError extends Error {
   override readonly name = 'WriteForbiddenError';
 
   constructor() {
-    super('this replica may write no more');
+    super('this replica is no longer allowed to write');
   }
 }

@@ -1,55 +1,54 @@
 import type { Stored } from './store-view.ts';
 
 /**
- * What is wrong while a permission is missing. A tenant sees only what concerns the upstreams; every missing permission is
- * reported on the GatewayConnections, which belong to the platform team. `references`: upstreams that refer to another
- * namespace. `certificates`: upstreams that refer to a Secret. `sets`: which GatewayUpstreams there are, for
- * GatewayUpstreamSets.
+ * Which objects report a missing permission. GatewayConnections, which belong to the platform team, report every missing
+ * permission. Others report only those that affect them. `references`: GatewayUpstreams that refer to another namespace.
+ * `certificates`: GatewayUpstreams that refer to a Secret. `sets`: GatewayUpstreamSets.
  */
 export type Affected = 'connections' | 'references' | 'certificates' | 'sets' | 'everything';
 
-/** What the operator may do with a kind that it follows. */
+/** A permission on a kind that the operator watches. */
 export interface ResourcePermission {
   readonly verbs: readonly string[];
   readonly subresource?: string;
   readonly affects: Affected;
 }
 
-/** A kind that the operator follows: where it is, and the permissions that it needs. */
+/** A kind that the operator watches, and the permissions that this requires. */
 export interface FollowedKind {
   /** Empty for the core group. */
   readonly group: string;
   readonly version: string;
-  /** Served where `version` is not; of the same shape. */
+  /** Used if the API server does not serve `version`. Has the same schema. */
   readonly olderVersion?: string;
   readonly kind: string;
   readonly plural: string;
   readonly scope: 'Namespaced' | 'Cluster';
-  /** Followed only there. Absent: in the whole cluster, or in every namespace that the operator follows. */
+  /** Watched only in these namespaces. Absent: in the whole cluster, or in all watched namespaces. */
   readonly within?: 'operatorNamespace' | 'secretNamespaces';
-  /** The kind need not be installed. */
+  /** The kind may be missing in the cluster. */
   readonly optional?: true;
-  /** The switch of the configuration that includes it. Absent: it is always followed. */
+  /** The configuration key that enables it. Absent: it is always watched. */
   readonly enabledBy?: 'watchNodes' | 'readEndpoints';
-  /** What the log and readiness call it. Absent: its plural. */
+  /** Name in the log and in readiness checks. Default: its plural. */
   readonly name?: string;
   /** Label and field selectors. */
   readonly query?: Readonly<Record<string, string>>;
   readonly permissions: readonly ResourcePermission[];
 }
 
-/** With what the operator keeps of its objects. */
+/** A watched kind with the stored form of its objects. */
 export interface FollowedResource<T extends Stored> extends FollowedKind {
-  /** Undefined for an object that the operator ignores. Throws for one that it cannot read. */
+  /** Undefined for an object to ignore. Throws for an object that cannot be read. */
   readonly transform: (raw: unknown) => T | undefined;
-  /** Of each object, as in `RequestSettings`; `transform` must know such objects. Absent: any number. */
+  /** Limit per object, see `RequestSettings`. `transform` must handle objects that exceed it. Absent: no limit. */
   readonly maxValues?: number;
-  /** Stands for an object that `transform` threw for. */
+  /** The stored form of an object for which `transform` threw. */
   readonly unreadable?: (raw: unknown, why: string) => T | undefined;
   readonly indexes: Readonly<Record<string, (object: T) => readonly string[]>>;
 }
 
-/** The permission to follow a kind. */
+/** The permission to watch a kind. */
 export function followed(affects: Affected = 'everything'): readonly ResourcePermission[] {
   return [{ verbs: ['list', 'watch'], affects }];
 }

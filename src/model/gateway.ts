@@ -1,46 +1,46 @@
 import type { ObservedOwner } from './ownership.ts';
 import type { Upstream } from './upstream.ts';
 
-/** What a gateway says of itself. */
+/** What a gateway reports about itself. */
 export interface GatewayInfo {
-  /** e.g. `3.18.0`; absent where the gateway does not say. */
+  /** e.g. `3.18.0`; absent if the gateway does not report it. */
   readonly version?: string;
 }
 
-/** A part of an upstream that a gateway of this kind and version cannot take, or accepts but ignores. */
+/** A field of an upstream that a gateway of this type and version rejects, or accepts but ignores. */
 export interface Unsupported {
-  /** In the spelling of a GatewayUpstream, e.g. `spec.tls.verify`. */
+  /** Path in a GatewayUpstream, e.g. `spec.tls.verify`. */
   readonly field: string;
-  /** What the gateway does instead, and which versions do better: what may follow `since`. */
+  /** What the gateway does instead, and which versions do better: what may follow `because`. */
   readonly message: string;
 }
 
-/** Something that only some versions of a kind of gateway can do. */
+/** A feature that only some versions of a gateway support. */
 export interface Capability {
-  /** CamelCase, stable. */
+  /** CamelCase. Part of the API. */
   readonly name: string;
   readonly supported: boolean;
-  /** The first version that can, e.g. `3.5.0`. */
+  /** The first version that supports it, e.g. `3.5.0`. */
   readonly since: string;
 }
 
-/** What decisions depend on of one kind of gateway. Pure. */
+/** The properties of a gateway type that decisions depend on. Pure. */
 export interface GatewayFacts {
   /** `spec.type` of its GatewayConnections. */
   readonly type: string;
-  /** Its field in the specs of GatewayConnection and GatewayUpstream. */
+  /** Name of its field in the specs of GatewayConnection and GatewayUpstream. */
   readonly section: string;
   readonly ownership: {
-    /** What it keeps the mark of an owner in, in the words of a message: `labels`. */
+    /** Where the gateway stores ownership, for messages: `labels`. */
     readonly keptIn: string;
-    /** The marks of `owner`, by name. */
+    /** The stored form of `owner`, by name. */
     encode(owner: ObservedOwner): Readonly<Record<string, string>>;
   };
 
   readonly format: {
     /**
-     * What `desired` has that a gateway of which `info` is known would refuse or ignore; empty: it takes all of it. A
-     * gateway that does not say its version counts as the newest.
+     * The fields of `desired` that a gateway with this `info` rejects or ignores. A gateway that does not report its version
+     * is treated as the newest.
      */
     unsupported(desired: Upstream, info: GatewayInfo): readonly Unsupported[];
   };

@@ -1,13 +1,13 @@
-/** PEM. The key belongs to the certificate, so that equal certificates mean equal keys. */
+/** PEM. The key matches the certificate, so equal certificates mean equal keys. */
 export interface KeyPair {
   readonly certificate: string;
   readonly key: string;
 }
 
-/** What is known of the pair that an object refers to. `unknown` must never be taken for missing. */
+/** The certificate and key that an object refers to. `unknown` must never be treated as missing. */
 export type FoundKeyPair =
   | { readonly state: 'known'; readonly pair: KeyPair }
-  /** There is none that can be used. */
+  /** The pair is missing or invalid. */
   | {
       readonly state: 'unusable';
       readonly reason: 'SecretNotFound' | 'RefNotPermitted';
@@ -16,6 +16,6 @@ export type FoundKeyPair =
   | {
       readonly state: 'unknown';
       readonly message: string;
-      /** As in `Discovered`. */
+      /** See `Discovered`. */
       readonly beginning: boolean;
     };

@@ -12,13 +12,13 @@ export function keyOf(object: { readonly namespace: string; readonly name: strin
   return objectKey(object.namespace, object.name);
 }
 
-/** What `objectKey` was made from. */
+/** The inverse of `objectKey`. */
 export function splitKey(key: ObjectKey): { readonly namespace: string; readonly name: string } {
   const [namespace = '', name = ''] = key.split('/');
   return { namespace, name };
 }
 
-/** The order of texts by code units, the same whatever the locale. */
+/** Compares strings by UTF-16 code units, independent of the locale. */
 export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;

@@ -7,17 +7,17 @@ import type { ClusterNode } from './endpoint.ts';
 import type { KeyPair } from './key-pair.ts';
 import type { Stored } from './store-view.ts';
 
-/** A spec that the API server let pass; `ok: false` where its CRD is of another version than the program. */
+/** A parsed spec. `ok: false` for an invalid one, which the API server accepts if its CRD has another version than the program. */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | {
       readonly ok: false;
       readonly message: string;
-      /** It has overrides of a vendor's section that are not valid. */
+      /** The invalid part includes `overrides` of a vendor section. */
       readonly hasInvalidOverrides?: true;
     };
 
-/** One object of our own kinds. */
+/** An object of a kind of this API group. */
 export interface CustomObject<Spec, Status> extends Stored {
   readonly generation: number;
   /** RFC 3339. */
@@ -29,26 +29,26 @@ export interface CustomObject<Spec, Status> extends Stored {
 }
 
 export interface GatewayUpstream extends CustomObject<GatewayUpstreamSpec, GatewayUpstreamStatus> {
-  /** Known even where the spec is not valid. */
+  /** Known even if the spec is not valid. */
   readonly connection: string;
-  /** What the annotation `accept-removal` says. */
+  /** Value of the annotation `accept-removal`. */
   readonly acceptRemoval: string | undefined;
-  /** Undefined for one that no set made. */
+  /** Undefined if no set created it. */
   readonly madeBy: MadeBySet | undefined;
 }
 
-/** What a GatewayUpstream says of the set that made it. */
+/** How a GatewayUpstream refers to the set that created it. */
 export interface MadeBySet {
   /** Name of the GatewayUpstreamSet. */
   readonly set: string;
-  /** Of the GatewayUpstreamSet; undefined where the label alone names it. */
+  /** UID of the GatewayUpstreamSet; undefined if only the label refers to it. */
   readonly uid: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
 export interface GatewayUpstreamSet extends CustomObject<GatewayUpstreamSetSpec, GatewayUpstreamSetStatus> {
-  /** What the annotation `accept-prune` says. */
+  /** Value of the annotation `accept-prune`. */
   readonly acceptPrune: string | undefined;
 }
 
@@ -56,15 +56,15 @@ export type GatewayConnection = CustomObject<GatewayConnectionSpec, GatewayConne
 
 export type ServiceRegistry = CustomObject<ServiceRegistrySpec, ServiceRegistryStatus>;
 
-/** What is kept of a Secret in the operator's own namespace. */
+/** The stored form of a Secret in the operator's namespace. */
 export interface SecretFacts extends Stored {
   /** Decoded. */
   readonly data: Readonly<Record<string, string>>;
 }
 
-/** What is kept of a Secret that a GatewayUpstream may refer to. */
+/** The stored form of a Secret that a GatewayUpstream may refer to. */
 export interface CertificateSecret extends Stored {
-  /** `message` ends the sentence that begins with the Secret's name. */
+  /** `message` is a predicate: the name of the Secret is its subject. */
   readonly pair: Parsed<KeyPair>;
 }
 
@@ -75,14 +75,14 @@ export interface NamespaceStored extends Stored {
 
 export interface NodeStored extends Stored, ClusterNode {}
 
-/** A ReferenceGrant of the Gateway API: who may refer to what in its own namespace. */
+/** A ReferenceGrant of the Gateway API: permits references from other namespaces to objects in its own namespace. */
 export interface ReferenceGrant {
   readonly from: readonly { readonly group: string; readonly kind: string; readonly namespace: string }[];
-  /** Without a name: every one of that kind. */
+  /** Without a name: all objects of that kind. */
   readonly to: readonly { readonly group: string; readonly kind: string; readonly name?: string }[];
 }
 
 export interface ReferenceGrantStored extends Stored, ReferenceGrant {
-  /** Why nothing is known of what it permits; absent for one that was read. */
+  /** Why it could not be read; absent if it was read. */
   readonly unreadable?: string;
 }

@@ -4,7 +4,7 @@ import type { ExcludedReason, GatewayUpstreamStatus } from '../api/gateway-upstr
 import type { UpstreamId } from './upstream.ts';
 import type { Verdict } from './verdict.ts';
 
-/** The result of reconciling one GatewayUpstream; its status, Events and log lines are made from it. */
+/** The result of reconciling one GatewayUpstream. Status, Events and log lines are derived from it. */
 export interface UpstreamOutcome {
   readonly accepted: Verdict;
   readonly resolvedRefs: Verdict;
@@ -12,11 +12,11 @@ export interface UpstreamOutcome {
   readonly ready: Verdict;
   readonly upstreamId?: UpstreamId;
   readonly createTime?: number;
-  /** Absent where the endpoints are not known: the status keeps what was reported last. */
+  /** Absent if the endpoints are unknown: the status keeps its last value. */
   readonly endpoints?: EndpointsOutcome;
-  /** The verdict of the removal guard; absent where it was not asked: the condition stays as it is. */
+  /** The verdict of the removal guard. Absent if the guard was not evaluated: the condition does not change. */
   readonly removalHeld?: Verdict | 'nothing';
-  /** What would be written, where nothing may be. */
+  /** With syncPolicy Observe: what would be written. */
   readonly plan?: PlanOutcome;
 }
 
@@ -33,7 +33,7 @@ export interface EndpointsOutcome {
 
 export interface ExcludedEndpoint {
   readonly host: string;
-  /** Absent where it is not known. */
+  /** Absent if unknown. */
   readonly port?: number;
   readonly reason: ExcludedReason;
 }
@@ -41,7 +41,7 @@ export interface ExcludedEndpoint {
 export interface PlanOutcome {
   readonly action: NonNullable<GatewayUpstreamStatus['plan']>['action'];
   readonly changes: readonly string[];
-  /** How many changes are not among them. */
+  /** Number of changes that are not in `changes`. */
   readonly more: number;
 }
 
@@ -54,7 +54,7 @@ export interface ConnectionOutcome {
   readonly capabilities: readonly ItemOf<GatewayConnectionStatus['capabilities']>[];
   readonly upstreams: number;
   readonly leftBehind: readonly string[];
-  /** `unknown`: the status keeps what was reported last. */
+  /** `unknown`: the status keeps its last value. */
   readonly dataPlanes: NonNullable<GatewayConnectionStatus['dataPlanes']> | 'unknown' | undefined;
 }
 
@@ -62,7 +62,7 @@ export interface ConnectionOutcome {
 export interface SetOutcome {
   readonly ready: Verdict;
   readonly pruningHeld: Verdict | undefined;
-  /** Absent where the set cannot be used: the status keeps what was reported last. */
+  /** Absent if the set is not valid: the status keeps its last value. */
   readonly counts?: SetCounts;
 }
 
@@ -70,9 +70,9 @@ export interface SetCounts {
   readonly services: number;
   readonly ports: number;
   readonly upstreams: number;
-  /** How many GatewayUpstreams wait to be deleted. */
+  /** Number of GatewayUpstreams whose deletion waits to be accepted. */
   readonly waiting: number;
-  /** The first of them. */
+  /** The first problems. */
   readonly problems: readonly ItemOf<GatewayUpstreamSetStatus['problems']>[];
   readonly moreProblems: number;
 }

@@ -1,4 +1,4 @@
-/** Whose an upstream is, in the form in which every gateway can keep it: no part has more than 64 characters. */
+/** The owner of an upstream, in a form that every gateway can store: each part has at most 64 characters. */
 export interface OwnerMark {
   /** Name of the program. */
   readonly operator: string;
@@ -6,12 +6,12 @@ export interface OwnerMark {
   readonly connection: string;
   readonly namespace: string;
   readonly name: string;
-  /** The upstream stays when its object goes. */
+  /** The upstream stays in the gateway when its object is deleted. */
   readonly retain: boolean;
 }
 
-/** The parts of a mark that say whose an upstream is. */
+/** The parts that identify the owner. */
 export const IDENTITY = ['operator', 'cluster', 'connection', 'namespace', 'name'] as const;
 
-/** What a gateway shows of a mark. Parts are missing where another client replaced the upstream. */
+/** The owner as read from a gateway. Parts are missing if another client replaced the upstream. */
 export type ObservedOwner = Partial<Pick<OwnerMark, (typeof IDENTITY)[number]>> & Pick<OwnerMark, 'retain'>;

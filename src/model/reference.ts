@@ -1,6 +1,6 @@
 import type { Protocol } from './endpoint.ts';
 
-/** What a backend refers to, by the source that answers for it. */
+/** What a backend refers to, by discovery source. */
 export type Reference = ServicePortRef | RegistryServiceRef;
 
 /** One service of one ServiceRegistry. */
@@ -9,7 +9,7 @@ export interface RegistryServiceRef {
   /** Name of the ServiceRegistry. */
   readonly registry: string;
   readonly service: string;
-  /** What the backend says to one type of registry alone, by its section. */
+  /** Settings for one type of registry, by the name of its section. */
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -23,8 +23,8 @@ export interface ServicePortRef {
 }
 
 /**
- * - `servicePort`: one of the Service's own ports, by number or name.
- * - `endpointPort`: as APISIX's discovery reads it: a name is that of the endpoint port, a number that of an unnamed one.
+ * - `servicePort`: a port of the Service, by number or name.
+ * - `endpointPort`: as in the discovery of APISIX: the name of an endpoint port, or the number of an unnamed one.
  */
 export type PortRef =
   | { readonly by: 'servicePort'; readonly port: number | string }

@@ -1,4 +1,4 @@
-/** The least that every stored object has. */
+/** The fields that every stored object has. */
 export interface Stored {
   /** Empty for cluster-scoped objects. */
   readonly namespace: string;
@@ -8,11 +8,11 @@ export interface Stored {
 }
 
 export type StoreState =
-  /** Not listed in full yet: what is missing here says nothing. `problem`: why the first list failed. */
+  /** Not listed completely yet: a missing object may exist. `problem`: why the first list failed. */
   | { readonly state: 'syncing'; readonly problem?: string }
-  /** Listed in full at least once and followed since. */
+  /** Listed completely once, and watched since. */
   | { readonly state: 'synced' }
-  /** The API server does not serve this kind (its CRD is not installed). Noticed when it appears. */
+  /** The API server does not serve this kind, because its CRD is not installed. The state changes when it is. */
   | { readonly state: 'absent' };
 
 export interface StoreEvent<T> {
@@ -20,17 +20,17 @@ export interface StoreEvent<T> {
   readonly current: T | undefined;
 }
 
-/** What controllers and sources see of a cache: reads only. */
+/** Read access to a cache, for controllers and sources. */
 export interface StoreView<T extends Stored> {
   readonly state: StoreState;
   readonly size: number;
   /** `namespace` is empty for cluster-scoped objects. */
   get(namespace: string, name: string): T | undefined;
   list(): IterableIterator<T>;
-  /** Objects whose index function returned `value`. */
+  /** Objects for which the index function returned `value`. */
   byIndex(index: string, value: string): readonly T[];
-  /** Called after the store holds the change; a listener that throws is reported and the others still run. */
+  /** Calls `listener` after the store contains the change. If a listener throws, the error is reported and the others still run. */
   onChange(listener: (event: StoreEvent<T>) => void): Disposable;
-  /** Called whenever `state` changed. */
+  /** Calls `listener` after `state` changed. */
   onState(listener: (state: StoreState) => void): Disposable;
 }

@@ -4,42 +4,42 @@ import type { ObservedOwner, OwnerMark } from './ownership.ts';
 /** The id of an upstream in the gateway: `^[a-zA-Z0-9-_.]{1,64}$`. */
 export type UpstreamId = string;
 
-/** The upstream object that a gateway should hold. */
+/** The desired upstream in a gateway. */
 export interface Upstream {
   readonly id: UpstreamId;
-  /** Whose it is; absent: the gateway keeps no mark of it. */
+  /** Absent if the gateway stores no ownership for this upstream. */
   readonly owner?: OwnerMark;
-  /** The user's own labels. */
+  /** Labels from the spec, without ownership labels. */
   readonly labels: Readonly<Record<string, string>>;
-  /** Sorted by host, then port; each host and port once. */
+  /** Sorted by host, then port. No duplicates. */
   readonly nodes: readonly UpstreamNode[];
   readonly scheme: Scheme;
   readonly loadBalancing: LoadBalancing;
   readonly timeouts?: { readonly connectMs: number; readonly sendMs: number; readonly readMs: number };
-  /** Absent: the gateway's own default. */
+  /** Absent: the default of the gateway. */
   readonly retries?: number;
   readonly retryTimeoutMs?: number;
-  /** Absent: the client's own Host header. */
+  /** Absent: the Host header of the client. */
   readonly hostHeader?: HostHeader;
   readonly keepalive?: { readonly size: number; readonly idleTimeoutMs: number; readonly requests: number };
   readonly healthCheck?: HealthCheck;
   readonly tls?: UpstreamTls;
   readonly description?: string;
-  /** Fields in the vendor's own spelling, written as they are. */
+  /** Fields under the names of the vendor. They are written unchanged. */
   readonly overrides?: Readonly<Record<string, unknown>>;
 }
 
-/** Everything of an upstream but whose it is and where its traffic goes. */
+/** How an upstream handles traffic: everything except identity, ownership, labels and nodes. */
 export type Traffic = Omit<Upstream, 'id' | 'owner' | 'labels' | 'nodes'>;
 
-/** One place a gateway sends traffic to. */
+/** An endpoint as it is written to the gateway. */
 export interface UpstreamNode {
   /** IPv4 address, IPv6 address without brackets, or DNS name. */
   readonly host: string;
   readonly port: number;
   /** Integer >= 0. */
   readonly weight: number;
-  /** Higher is preferred; 0 by default. */
+  /** The gateway prefers higher values. */
   readonly priority: number;
 }
 
@@ -55,7 +55,7 @@ export type HostHeader = { readonly type: 'Node' } | { readonly type: 'Rewrite';
 
 export type ProbeType = 'HTTP' | 'HTTPS' | 'TCP';
 
-/** How a gateway finds out which nodes are well. Counts are in a row. */
+/** Health checks that the gateway runs. Counts are of consecutive results. */
 export interface HealthCheck {
   readonly active: {
     readonly type: ProbeType;
@@ -83,7 +83,7 @@ export interface HealthCheck {
   };
 }
 
-/** What makes a node unhealthy; counts are in a row, 0 is never. */
+/** What makes a node unhealthy. Counts are of consecutive results; 0 means never. */
 export interface Failures {
   readonly statuses: readonly number[];
   readonly httpFailures: number;
@@ -92,35 +92,35 @@ export interface Failures {
 }
 
 export interface UpstreamTls {
-  /** What the gateway shows to the nodes, PEM. */
+  /** The gateway presents it to the nodes. PEM. */
   readonly clientCertificate?: KeyPair;
-  /** Whether the nodes' certificates must be trusted. */
+  /** Whether the gateway verifies the certificates of the nodes. */
   readonly verify: boolean;
 }
 
-/** An upstream object as the gateway reported it. */
+/** An upstream as the gateway reported it. */
 export interface ObservedUpstream {
   readonly id: UpstreamId;
-  /** Absent: it carries no mark of this operator. */
+  /** Absent if the upstream has no ownership marks of this operator. */
   readonly owner?: ObservedOwner | undefined;
-  /** Without the marks of its owner. */
+  /** Without ownership marks. */
   readonly labels: Readonly<Record<string, string>>;
   /** Sorted like `Upstream.nodes`. */
   readonly nodes: readonly UpstreamNode[];
-  /** Seconds since 1970 as the gateway states them; kept by the gateway over every update. */
+  /** Seconds since 1970. The gateway keeps the value across updates. */
   readonly createTime?: number | undefined;
-  /** How the gateway finds the nodes by itself; absent where it holds them. */
+  /** Service discovery of the gateway itself; absent if the upstream lists its nodes. */
   readonly discovery?:
     | {
-        /** By Services of Kubernetes, or by something that this operator knows nothing of. */
+        /** `other`: a kind of discovery that this operator does not support. */
         readonly by: 'Kubernetes' | 'other';
-        /** The fields that say so, in the gateway's own words. */
+        /** The fields that configure it, under the names of the gateway. */
         readonly fields: readonly string[];
       }
     | undefined;
   /**
-   * Everything of the object that a write would replace, in the driver's canonical form: equal strings mean that
-   * a write would change nothing. Fields that the driver does not know are part of it, so they count as drift.
+   * Everything in the object that a write would replace, in the canonical form of the driver. Equal strings mean that a
+   * write would change nothing. It includes fields that the driver does not know, so they count as drift.
    */
   readonly canonical: string;
 }

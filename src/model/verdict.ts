@@ -1,12 +1,12 @@
 import type { Reason } from '../api/reasons.ts';
 
-/** What one step of a reconcile came to. Becomes a condition. */
+/** The result of one step of a reconcile. It becomes a condition. */
 export interface Verdict {
   readonly status: 'True' | 'False' | 'Unknown';
   readonly reason: Reason;
-  /** What is wrong, where, and what to do; without counts, so that it changes only when the matter does. */
+  /** What is wrong, where, and what to do. Without counts, so that it changes only when the problem changes. */
   readonly message: string;
 }
 
-/** What a condition needs besides its verdict; order matters to people who read `kubectl describe`. */
+/** Verdicts by condition type, in the order in which `kubectl describe` shows them. */
 export type Verdicts = readonly (readonly [type: string, verdict: Verdict])[];

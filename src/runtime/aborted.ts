@@ -1,4 +1,4 @@
-/** Resolves when `signal` aborts; at once if it already has. */
+/** Resolves when `signal` aborts, or immediately if it has aborted. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   const { promise, resolve } = Promise.withResolvers<void>();

@@ -2,17 +2,17 @@ export interface BackoffOptions {
   readonly baseMs: number;
   readonly factor: number;
   readonly maxMs: number;
-  /** Share of each delay that is random, 0 to 1: 0.2 gives 90 % to 110 % of it, never more than `maxMs`. */
+  /** Random share of each delay, 0 to 1. For example, 0.2 gives 90 % to 110 % of the delay, at most `maxMs`. */
   readonly jitter: number;
   /** In [0, 1). */
   readonly random: () => number;
 }
 
-/** Growing pauses between tries. */
+/** Exponential backoff with jitter. */
 export interface Backoff {
-  /** The next pause in milliseconds. */
+  /** The next delay in milliseconds. */
   next(): number;
-  /** The next pause is the first one again. */
+  /** Starts over with the first delay. */
   reset(): void;
 }
 

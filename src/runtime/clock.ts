@@ -1,16 +1,16 @@
-/** Time, as a parameter: tests steer it. */
+/** Time as a dependency, so that tests can control it. */
 export interface Clock {
-  /** Wall clock, milliseconds since 1970. May jump. */
+  /** Wall clock in milliseconds since 1970. May jump. */
   now(): number;
-  /** Milliseconds since some fixed moment. Never goes back. */
+  /** Monotonic clock in milliseconds since a fixed moment. */
   monotonic(): number;
-  /** Resolves after `ms`, or after 24 days if that is less; rejects with the signal's reason if it aborts first. */
+  /** Resolves after `ms`, at most after 24 days. Rejects with the signal's reason if it aborts first. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
-  /** Calls `fire` after `ms`, or after 24 days if that is less, unless disposed first. */
+  /** Calls `fire` after `ms`, at most after 24 days, unless disposed first. */
   setTimer(ms: number, fire: () => void): Disposable;
 }
 
-/** Node runs a timer of more than this at once. */
+/** Node.js fires a longer timer immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

@@ -1,16 +1,16 @@
-/** What is kept of texts that many objects have in common; more of them than this are not in common. */
+/** Limit of the table. If it is exceeded, the texts are not shared by many objects, and the table is cleared. */
 const MAX_TEXTS = 50_000;
 
 const texts = new Map<string, string>();
 
 /**
- * `text`, as the same string as any equal text before: JSON.parse makes a new one of every condition's message, name of a
- * node and namespace, and every place that keeps something by an object's key would keep a key of its own. Without it that
- * is most of what ten thousand objects take.
+ * Returns one shared string for all equal texts. JSON.parse creates a new string for every condition message, node name and
+ * namespace, and every map would have its own copy of an object's key. With 10,000 objects, these copies would take most of
+ * the memory.
  */
 export function interned<T extends string>(text: T): T {
   const known = texts.get(text);
-  // Equal to it, and so of its type.
+  // The strings are equal, so `known` has the same type.
   if (known !== undefined) return known as T;
   if (texts.size >= MAX_TEXTS) texts.clear();
   texts.set(text, text);

@@ -1,4 +1,6 @@
-/** Reads JSON that nobody has checked: what is of another shape reads as nothing, or throws where that is said. */
+/**
+ * Reads JSON of unknown shape. A value of another type reads as empty, unless the function's comment says that it throws.
+ */
 
 import { interned } from './interned.ts';
 
@@ -8,12 +10,12 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** `value`, or an empty object. */
+/** `value` if it is an object, otherwise an empty object. */
 export function objectIn(value: unknown): JsonObject {
   return isObject(value) ? value : {};
 }
 
-/** `value` if it is a string. */
+/** `value` if it is a string, otherwise `fallback`. */
 export function textIn(value: unknown, fallback = ''): string {
   return typeof value === 'string' ? value : fallback;
 }
@@ -27,48 +29,50 @@ export function textsIn(value: unknown): Record<string, string> {
   );
 }
 
-/** `value`, or undefined where it is absent or null. Throws for another type: that is not nothing, but unknown. */
+/**
+ * `value`, or undefined if it is absent or null. Throws for another type, because the value is then unknown and not absent.
+ */
 export function optional(value: unknown, type: 'string'): string | undefined;
 export function optional(value: unknown, type: 'number'): number | undefined;
 export function optional(value: unknown, type: 'boolean'): boolean | undefined;
 export function optional(value: unknown, type: 'string' | 'number' | 'boolean'): unknown {
   if (value === undefined || value === null) return undefined;
-  if (typeof value !== type) throw new Error(`a ${typeof value} is where a ${type} belongs`);
+  if (typeof value !== type) throw new Error(`expected a ${type}, found a ${typeof value}`);
   return value;
 }
 
-/** `value`, or an empty object where it is absent or null. Throws for anything else. */
+/** `value`, or an empty object if it is absent or null. Throws for another type. */
 export function optionalObject(value: unknown): JsonObject {
   if (value === undefined || value === null) return {};
-  if (!isObject(value)) throw new Error('something else is where an object belongs');
+  if (!isObject(value)) throw new Error('expected an object');
   return value;
 }
 
-/** The objects of a list; none where it is absent or null. Throws for anything else. */
+/** The objects of a list. Empty if the list is absent or null. Throws for another type. */
 export function optionalObjects(value: unknown): readonly JsonObject[] {
   return optionalList(value).map((entry) => {
-    if (!isObject(entry)) throw new Error('something else is where an object belongs');
+    if (!isObject(entry)) throw new Error('expected an object');
     return entry;
   });
 }
 
-/** The strings of a list; none where it is absent or null. Throws for anything else. */
+/** The strings of a list. Empty if the list is absent or null. Throws for another type. */
 export function optionalTexts(value: unknown): readonly string[] {
   return optionalList(value).map((entry) => {
-    if (typeof entry !== 'string') throw new Error('something else is where a string belongs');
+    if (typeof entry !== 'string') throw new Error('expected a string');
     return entry;
   });
 }
 
 function optionalList(value: unknown): readonly unknown[] {
   if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw new Error('something else is where a list belongs');
+  if (!Array.isArray(value)) throw new Error('expected a list');
   return value;
 }
 
 const NO_LABELS: Readonly<Record<string, string>> = {};
 
-/** The labels of a Kubernetes object. Throws where there is something else. */
+/** The labels of a Kubernetes object. Throws if they are not a map of strings. */
 export function labelsIn(object: JsonObject): Readonly<Record<string, string>> {
   const { labels } = objectIn(object['metadata']);
   if (labels === undefined || labels === null) return NO_LABELS;
@@ -84,7 +88,7 @@ interface Identity {
   readonly resourceVersion: string;
 }
 
-/** Who a Kubernetes object is; undefined for one that does not say. */
+/** The identity of a Kubernetes object. Undefined if name or uid is missing. */
 export function identityIn(object: JsonObject): Identity | undefined {
   const metadata = objectIn(object['metadata']);
   const name = textIn(metadata['name']);

@@ -1,36 +1,36 @@
-/** What a key waits for, most urgent first. */
+/** Priorities of keys. A higher number runs first. */
 export const PRIORITY = { endpoints: 2, spec: 1, resync: 0 } as const;
 export type Priority = (typeof PRIORITY)[keyof typeof PRIORITY];
 
-/** One run in so many goes to the key that has waited longest, so that urgent keys cannot keep the others waiting forever. */
+/** Every eighth run goes to the key that has waited longest, so that urgent keys cannot starve the others. */
 const FAIR_EVERY = 8;
 
-/** A place in a lane. A key that leaves it for another one gives it up. */
+/** The place of a key in a lane. A key that moves to another place gives up its old one. */
 export interface Place {
   readonly key: string;
   readonly isGivenUp: () => boolean;
 }
 
-/** A run that a lane has begun. */
+/** A run that has started. */
 export interface Run {
   readonly key: string;
-  /** Frees its slot. */
+  /** Frees the slot of the run. */
   readonly end: () => void;
 }
 
-/** What waits in one lane of a queue, and how much of it runs. */
+/** One lane of a work queue: its waiting keys by priority, and the number of runs in progress. */
 export class Lane {
-  /** How many runs may be under way at once. */
+  /** Maximum number of concurrent runs. */
   concurrency = 1;
-  /** How many of these slots only endpoint changes may use. At least one slot is always open to every key. */
+  /** Number of slots reserved for endpoint changes. At least one slot is always open to all keys. */
   reserved = 0;
   #running = 0;
-  /** Runs that are not endpoint changes. Endpoint changes do not count, or they would keep every other key waiting. */
+  /** Runs other than endpoint changes. Endpoint changes are not counted, or they would block all other keys. */
   #ordinary = 0;
-  /** By priority. */
+  /** Waiting keys by priority. */
   readonly #waiting = [new Row(), new Row(), new Row()] as const;
   #seq = 0;
-  /** Runs since the key that had waited longest was last chosen. */
+  /** Runs since the last fair turn. */
   #sinceFair = 0;
 
   get isIdle(): boolean {
@@ -42,11 +42,11 @@ export class Lane {
     this.#waiting[priority].push({ place, seq: this.#seq });
   }
 
-  /** Begins the next run. Undefined when no slot is free, or when no key waits that may use a free slot. */
+  /** Starts the next run. Undefined if no slot is free, or if no waiting key may use a free slot. */
   take(): Run | undefined {
     if (this.#running >= this.concurrency) return undefined;
     const isOpen = this.#ordinary < Math.max(1, this.concurrency - this.reserved);
-    // A fair turn that comes while no slot is open to every key stays due.
+    // If no slot is open to all keys, the fair turn stays due.
     const isFair = isOpen && this.#sinceFair >= FAIR_EVERY - 1;
     const row = this.#next(isOpen, isFair);
     const key = row?.shift()?.place.key;
@@ -66,7 +66,7 @@ export class Lane {
     for (const row of this.#waiting) row.clear();
   }
 
-  /** The row whose first key runs next. */
+  /** The row with the key that runs next. */
   #next(isOpen: boolean, isFair: boolean): Row | undefined {
     const rows = this.#waiting.filter(
       (row, priority) => row.first !== undefined && (isOpen || priority === PRIORITY.endpoints),
@@ -84,12 +84,12 @@ function seqOf({ first }: Row): number {
   return first?.seq ?? Number.POSITIVE_INFINITY;
 }
 
-/** First in, first out, in constant time. */
+/** A first-in, first-out queue with constant-time operations. */
 class Row {
   #places: Waiting[] = [];
   #head = 0;
 
-  /** The first that is not given up. */
+  /** The first place that was not given up. */
   get first(): Waiting | undefined {
     while (this.#places[this.#head]?.place.isGivenUp() === true) this.shift();
     return this.#places[this.#head];
@@ -102,7 +102,7 @@ class Row {
   shift(): Waiting | undefined {
     const waiting = this.#places[this.#head];
     this.#head += 1;
-    // What has gone is let go of once it is half of all.
+    // Drop the consumed entries when they are more than half of the array.
     if (this.#head * 2 > this.#places.length) {
       this.#places = this.#places.slice(this.#head);
       this.#head = 0;

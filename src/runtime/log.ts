@@ -3,7 +3,7 @@ import type { Logger } from './logger.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
-/** Properties that must not be written whatever object they are in: a second line of defence. */
+/** Properties that are redacted in every logged object, as a second line of defense. */
 const REDACTED = ['key', 'token', 'adminKey', 'headers', 'options', 'authorization'].flatMap((name) =>
   [`*.${name}`, `*.*.${name}`].concat(name === 'key' ? [] : [name]),
 );
@@ -15,7 +15,7 @@ interface LoggedError {
   readonly cause?: LoggedError;
 }
 
-/** An error without its own properties: those of an HTTP client hold headers and bodies. */
+/** An error without its own properties: errors of an HTTP client contain headers and bodies. */
 function loggedError(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
   return {
@@ -34,7 +34,7 @@ export function createLog(level: LogLevel): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: {
       level: (label) => ({ level: label }),
-      // Whatever name an error is logged under, its own properties stay behind.
+      // Strip errors logged under any name, not only `err`.
       log: (fields) =>
         Object.fromEntries(
           Object.entries(fields).map(([name, value]) => [

@@ -1,11 +1,11 @@
 type Write = (fields: object, message: string) => void;
 
-/** What the program needs of a log, in pino's order of arguments. */
+/** The log, with pino's order of arguments. */
 export interface Logger {
   readonly debug: Write;
   readonly info: Write;
   readonly warn: Write;
   readonly error: Write;
-  /** A log whose lines all carry `fields`. */
+  /** A log that adds `fields` to every line. */
   child(fields: object): Logger;
 }

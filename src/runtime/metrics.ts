@@ -8,29 +8,29 @@ export interface MetricDefinition {
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** One series: its labels and what it is now. */
+/** The labels and the current value of one series. */
 export interface Sample {
   readonly labels: Labels;
   readonly value: number;
 }
 
-/** What is told to Prometheus. Each definition may be used once. */
+/** The metrics of the process. Each definition may be used once. */
 export interface Metrics {
   readonly contentType: string;
-  /** The text of `GET /metrics` in Prometheus' format. */
+  /** The body of `GET /metrics` in Prometheus text format. */
   text(): Promise<string>;
-  /** `samples` is asked at every scrape; of a counter it tells what it has come to. */
+  /** Calls `samples` at every scrape. For a counter, it returns totals. */
   collect(
     definition: MetricDefinition & { readonly type: 'gauge' | 'counter' },
     samples: () => readonly Sample[],
   ): void;
-  /** Adds 1, or `count`; 0 makes the series exist, so that its first increase can be seen. */
+  /** Adds 1, or `count`. A count of 0 creates the series, so that `rate` sees the first increase. */
   counter(
     definition: MetricDefinition & { readonly type: 'counter' },
   ): (labels: Labels, count?: number) => void;
-  /** Drops every series of a counter or a histogram that has all of `labels`. */
+  /** Removes all series of counters and histograms that have all of `labels`. */
   forget(labels: Labels): Promise<void>;
-  /** Takes seconds. */
+  /** The returned function takes seconds. */
   histogram(
     definition: MetricDefinition & { readonly type: 'histogram' },
   ): (labels: Labels, seconds: number) => void;
@@ -38,7 +38,7 @@ export interface Metrics {
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Metrics of the process, and those that the program adds. */
+/** Metrics of the Node.js process, and those that the program adds. */
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const counted: (Counter | Histogram)[] = [];
@@ -77,7 +77,7 @@ export function createMetrics(): Metrics {
       for (const metric of counted) {
         const { values } = await metric.get();
         for (const { labels: series } of values) {
-          // A bucket is no series of its own.
+          // The buckets of a histogram belong to one series.
           const { le: _le, ...own } = series as Record<string, string>;
           if (Object.entries(labels).every(([name, value]) => own[name] === value)) metric.remove(own);
         }

@@ -1,8 +1,8 @@
-/** Several values of each key. A key that has only one, as most do, costs no set. Values are no sets themselves. */
+/** A map with several values per key. A key with a single value, the usual case, needs no set. Values must not be sets. */
 export class MultiMap<K, V> {
   readonly #values = new Map<K, V | Set<V>>();
 
-  /** The values of `key` in the order in which they came; a copy. */
+  /** A copy of the values of `key`, in insertion order. */
   get(key: K): readonly V[] {
     const known = this.#values.get(key);
     if (known === undefined) return [];

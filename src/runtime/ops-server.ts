@@ -2,11 +2,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { Metrics } from './metrics.ts';
 
-/** One named check of `/readyz`; `undefined` when all is well, else what is not. */
+/** One named check of `/readyz`. */
 export interface ReadinessCheck {
   readonly name: string;
+  /** Why the check fails. Undefined if it passes. */
   readonly problem: () => string | undefined;
-  /** What to know where all is well; undefined: nothing. */
+  /** Information to show if the check passes. */
   readonly note?: () => string | undefined;
 }
 
@@ -20,19 +21,21 @@ export interface OpsServerOptions {
   readonly port: number;
   readonly checks: readonly ReadinessCheck[];
   readonly metrics: Metrics;
-  /** What is told as JSON. */
+  /** The response to `/debug/state`, sent as JSON. */
   readonly debugState?: () => Promise<object>;
 }
 
 /**
- * `GET /livez`: the event loop runs. `GET /readyz`: every check holds; one line per check, 503 if one fails. A gateway's
- * state is none of them: a gateway that is down must not take the operator from its Service or roll it back.
- * `GET /metrics`: for Prometheus. `GET /debug/state`: for people; only where `debugState` is given.
+ * - `GET /livez` succeeds while the event loop runs.
+ * - `GET /readyz` returns one line per check, and status 503 if a check fails. The state of gateways is not a check: a
+ *   gateway that is down must not remove the operator from its Service or cause a rollback.
+ * - `GET /metrics` is for Prometheus.
+ * - `GET /debug/state` is for debugging. Only with `debugState`.
  */
 export async function startOpsServer(options: OpsServerOptions): Promise<OpsServer> {
   const server = createServer((request, response) => answer(options, request, response));
   await listen(server, options);
-  // A connection that cannot be accepted must not end the process: the next probe tells.
+  // A connection that cannot be accepted must not end the process. The next probe detects the problem.
   server.on('error', () => undefined);
   return {
     port: (server.address() as AddressInfo).port,
@@ -66,7 +69,7 @@ function answer(
       'application/json',
       debugState().then((state) => `${JSON.stringify(state)}\n`),
     );
-  } else response.writeHead(404).end('try /livez, /readyz or /metrics\n');
+  } else response.writeHead(404).end('not found: use /livez, /readyz or /metrics\n');
 }
 
 function answerLater(response: ServerResponse, contentType: string, body: Promise<string>): void {
@@ -95,6 +98,6 @@ function problemOf({ problem }: ReadinessCheck): string | undefined {
   try {
     return problem();
   } catch (error) {
-    return `the check itself failed: ${String(error)}`;
+    return `cannot run this check: ${String(error)}`;
   }
 }

@@ -1,11 +1,11 @@
 import type { Clock } from './clock.ts';
 
-/** After the last urgent event everything else goes on slowly for this long. */
+/** How long other work stays slow after the last urgent event. */
 const CALM_MS = 500;
-/** How many runs of a lane go on meanwhile: more than one, so that one that hangs does not stop the others. */
+/** Concurrency of a lane while it is slow. More than one, so that a run that hangs does not stop the others. */
 export const SLOW_CONCURRENCY = 2;
 
-/** Tells queues when to make room: as long as urgent events follow one another, everything else goes on slowly. */
+/** Slows down other work while urgent events arrive, so that queues have capacity for them. */
 export class Pace implements Disposable {
   readonly #clock: Clock;
   readonly #listeners: (() => void)[] = [];
@@ -20,16 +20,16 @@ export class Pace implements Disposable {
     return this.#timer !== undefined;
   }
 
-  /** Something urgent came. */
+  /** Call this when an urgent event arrives. */
   urge(): void {
     this.#lastAt = this.#clock.monotonic();
     if (this.#timer !== undefined) return;
     this.#wait(CALM_MS);
-    this.#tell();
+    this.#notify();
   }
 
-  /** Calls `changed` whenever `isSlow` has changed. */
-  follow(changed: () => void): void {
+  /** Calls `changed` whenever `isSlow` changes. */
+  onChange(changed: () => void): void {
     this.#listeners.push(changed);
   }
 
@@ -45,11 +45,11 @@ export class Pace implements Disposable {
         return;
       }
       this.#timer = undefined;
-      this.#tell();
+      this.#notify();
     });
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const changed of this.#listeners) changed();
   }
 }

@@ -2,37 +2,37 @@ import type { Clock } from './clock.ts';
 import { Lane, type Place, PRIORITY, type Priority } from './lane.ts';
 import type { Pace } from './pace.ts';
 
-/** What becomes of a key after its run. A run that rejects counts as `backoff`. */
+/** What happens to a key after its run. A run that rejects counts as `backoff`. */
 export type Result =
   | { readonly kind: 'done' }
   | { readonly kind: 'after'; readonly delayMs: number }
-  /** Again after a delay that grows with every failure in a row, up to `maxMs`. */
+  /** Run again after a delay that grows with each consecutive failure, up to `maxMs`. */
   | { readonly kind: 'backoff'; readonly maxMs?: number };
 
 export interface WorkQueueOptions {
   readonly run: (key: string, signal: AbortSignal) => Promise<Result>;
-  /** Milliseconds before the nth retry in a row, n from 1. */
+  /** Delay before a retry, in milliseconds. `failures` is the number of consecutive failures, from 1. */
   readonly backoffMs: (failures: number) => number;
   readonly clock: Clock;
-  /** A run rejected: a defect, since runs turn what they expect into a `Result`. */
+  /** Called when a run rejects. That is a defect: a run turns expected errors into a `Result`. */
   readonly onError: (key: string, error: unknown) => void;
-  /** A run begins, so long after its key was first asked for. */
+  /** Called when a run starts. `waitedMs` is the time since its key was added. */
   readonly onBegin?: (lane: string, waitedMs: number) => void;
-  /** A lane that is not kept has nothing to do any more. */
+  /** Called when a lane that is not kept becomes idle and is dropped. */
   readonly onIdle?: (lane: string) => void;
-  /** Slows lanes down while there is something more urgent elsewhere; absent: never. */
+  /** Slows lanes down while urgent events arrive. Absent: never. */
   readonly pace?: Pace;
 }
 
-/** Watches, answers, renewals of the lease and probes wait no longer than this for runs that go on and on. */
-const TURN_MS = 2;
+/** Runs block the event loop for at most this long. Then watches, responses, lease renewals and probes get their turn. */
+const MAX_TURN_MS = 2;
 
-/** How many runs of a lane may be under way at once. */
+/** Maximum number of concurrent runs in a lane. */
 interface Concurrency {
   readonly usual: number;
-  /** While endpoint changes arrive (`WorkQueueOptions.pace`). */
+  /** While `WorkQueueOptions.pace` is slow. */
   readonly slow: number;
-  /** How many of them are for endpoint changes alone. */
+  /** Number of slots reserved for endpoint changes. */
   readonly reserved: number;
 }
 
@@ -42,42 +42,45 @@ interface Entry {
   lane: string;
   priority: Priority;
   running: boolean;
-  /** Asked for (again) since its last run began. */
+  /** Added since its last run started. */
   dirty: boolean;
-  /** Since when it is dirty, on the monotonic clock. */
+  /** When it became dirty, on the monotonic clock. */
   dirtySince: number;
-  /** Where it waits in its lane; places that it left for a more urgent one are passed over. */
+  /** Its current place in a lane. The lane skips places that were given up. */
   place: Place | undefined;
   failures: number;
   timer: { readonly at: number; readonly handle: Disposable } | undefined;
 }
 
 /**
- * A queue of keys, not of events: a key that waits is run once however often it was added, never twice at the same
- * time, and once more if it was added while it ran. Each lane has its own concurrency, so that one that hangs leaves
- * the others alone. A lane exists while it has something to do, or is kept because its concurrency was set.
+ * A queue of keys. A waiting key runs once, however often it was added. A key never runs twice at the same time. A key that
+ * is added while it runs is run again. Each lane has its own concurrency, so that a lane that hangs does not affect the
+ * others. A lane exists while it has work, or is kept if its concurrency was set.
  */
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #lanes = new Map<string, Lane>();
-  /** Of the lanes that are kept. */
+  /** Concurrency of the lanes that are kept. */
   readonly #concurrency = new Map<string, Concurrency>();
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
-  /** When the first run of this turn of the event loop was about to begin, on the monotonic clock. */
+  /** When the first run of this event loop turn started, on the monotonic clock. */
   #turnBegan: number | undefined;
-  /** Lanes that go on at the end of this turn. */
+  /** Lanes that continue in a later microtask or turn. */
   readonly #resuming = new Set<string>();
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
-    options.pace?.follow(() => {
+    options.pace?.onChange(() => {
       for (const [name, lane] of this.#lanes) this.#adjust(name, lane);
     });
   }
 
-  /** Keys that wait or run, by lane; a lane that is kept and idle has 0. Keys that wait for a timer only are not counted. */
+  /**
+   * Number of waiting and running keys by lane. Keys that wait for a timer are not counted. An idle lane that is kept has
+   * 0.
+   */
   depths(): ReadonlyMap<string, number> {
     const depths = new Map([...this.#lanes.keys()].map((lane) => [lane, 0]));
     for (const { lane, dirty, running } of this.#entries.values()) {
@@ -86,7 +89,7 @@ export class WorkQueue {
     return depths;
   }
 
-  /** How many runs of `lane` may be under way at once, until it is released. Lanes that were never set run one at a time. */
+  /** Sets the concurrency of `lane` until it is released. The default is one run at a time. */
   setConcurrency(
     lane: string,
     usual: number,
@@ -96,15 +99,15 @@ export class WorkQueue {
     this.#adjust(lane, this.#lane(lane));
   }
 
-  /** Drops `lane` as soon as it has nothing to do. */
+  /** Drops `lane` as soon as it is idle. */
   release(lane: string): void {
     this.#concurrency.delete(lane);
     this.#dropIfIdle(lane);
   }
 
   /**
-   * Runs `key` as soon as its lane lets it, but never before the caller's own turn has ended. A key that waits in another
-   * lane moves to `lane`.
+   * Runs `key` as soon as its lane has a free slot, but not before the current synchronous code has ended. A key that waits
+   * in another lane moves to `lane`.
    */
   add(key: string, lane: string, priority: Priority): void {
     if (this.#stop.signal.aborted) return;
@@ -119,7 +122,7 @@ export class WorkQueue {
     if (!entry.running) this.#schedule(key, entry);
   }
 
-  /** Runs `key` after `delayMs`, unless it runs before; the earliest of several timers counts. */
+  /** Runs `key` after `delayMs`, unless it runs earlier. If there are several timers, the earliest one counts. */
   addAfter(key: string, delayMs: number, lane: string, priority: Priority): void {
     if (this.#stop.signal.aborted) return;
     const entry = this.#entry(key, lane, priority);
@@ -135,12 +138,12 @@ export class WorkQueue {
     };
   }
 
-  /** Begins nothing new, tells what runs to stop, and resolves when it has. */
+  /** Starts no new runs, aborts the signal of running ones, and resolves when they have ended. */
   async drain(): Promise<void> {
     this.#stop.abort();
     for (const entry of this.#entries.values()) entry.timer?.handle[Symbol.dispose]();
     for (const lane of this.#lanes.values()) lane.clear();
-    await Promise.all(this.#underWay);
+    await Promise.all(this.#running);
   }
 
   #entry(key: string, lane: string, priority: Priority): Entry {
@@ -191,8 +194,8 @@ export class WorkQueue {
   }
 
   /**
-   * Begins what may run of a lane, but not in this stack: a store tells of each change of a new list before it has made the
-   * next one, so that a run in that stack would take a Service whose slices were replaced for one without any.
+   * Starts the runs of a lane in a microtask, not synchronously. A store notifies of each change of a new list before it
+   * applies the next change. A synchronous run would see a Service without EndpointSlices while these are being replaced.
    */
   #resume(name: string): void {
     if (this.#resuming.has(name)) return;
@@ -201,8 +204,8 @@ export class WorkQueue {
   }
 
   /**
-   * What runs next is chosen as late as can be: something more urgent may have come meanwhile. A lane that waited for a
-   * turn begins one run at least, however long others take.
+   * Chooses the next key as late as possible, because a more urgent one may have arrived. A lane that waited for a turn
+   * starts at least one run, however long the runs of other lanes take.
    */
   #begin(name: string, waitedForTurn: boolean): void {
     this.#resuming.delete(name);
@@ -220,19 +223,19 @@ export class WorkQueue {
         continue;
       }
       const run = this.#run(next.key, entry).finally(() => {
-        this.#underWay.delete(run);
+        this.#running.delete(run);
         next.end();
         this.#resume(name);
       });
-      this.#underWay.add(run);
+      this.#running.add(run);
     }
     this.#resuming.add(name);
     setImmediate(() => this.#begin(name, true));
   }
 
   /**
-   * Whether this turn of the event loop has lasted long. Runs that ask nobody anything follow one another without end
-   * otherwise, and a lease is lost over ten thousand of them.
+   * Whether this event loop turn has lasted too long. Runs without I/O would otherwise follow each other without a break,
+   * and the lease could not be renewed during ten thousand of them.
    */
   #isTurnOver(): boolean {
     const now = this.#options.clock.monotonic();
@@ -243,7 +246,7 @@ export class WorkQueue {
       });
       return false;
     }
-    return now - this.#turnBegan >= TURN_MS;
+    return now - this.#turnBegan >= MAX_TURN_MS;
   }
 
   async #run(key: string, entry: Entry): Promise<void> {
@@ -252,28 +255,28 @@ export class WorkQueue {
     entry.running = true;
     const { lane } = entry;
     this.#options.onBegin?.(lane, this.#options.clock.monotonic() - entry.dirtySince);
-    let followup: Result;
+    let result: Result;
     try {
-      followup = await this.#options.run(key, this.#stop.signal);
+      result = await this.#options.run(key, this.#stop.signal);
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#options.onError(key, error);
-      followup = { kind: 'backoff' };
+      result = { kind: 'backoff' };
     }
     entry.running = false;
-    entry.failures = followup.kind === 'backoff' ? entry.failures + 1 : 0;
+    entry.failures = result.kind === 'backoff' ? entry.failures + 1 : 0;
     if (this.#stop.signal.aborted) return;
     if (entry.dirty) {
       this.#schedule(key, entry);
       return;
     }
-    if (followup.kind === 'done') {
+    if (result.kind === 'done') {
       if (entry.timer === undefined) this.#entries.delete(key);
       return;
     }
     const delayMs =
-      followup.kind === 'after'
-        ? followup.delayMs
-        : Math.min(this.#options.backoffMs(entry.failures), followup.maxMs ?? Number.POSITIVE_INFINITY);
+      result.kind === 'after'
+        ? result.delayMs
+        : Math.min(this.#options.backoffMs(entry.failures), result.maxMs ?? Number.POSITIVE_INFINITY);
     this.addAfter(key, delayMs, lane, PRIORITY.resync);
   }
 }

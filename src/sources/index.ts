@@ -1,4 +1,4 @@
 import type { RegistryType } from './registry.ts';
 
-/** The types of service registries that the released program knows. */
+/** The built-in registry types. */
 export const registryTypes: readonly RegistryType[] = [];

@@ -11,7 +11,7 @@ import type { DiscoverySource, SourceChange } from './source.ts';
 
 export interface RegistriesOptions {
   readonly registries: StoreView<ServiceRegistry>;
-  /** Of the operator's own namespace. */
+  /** Secrets in the operator's namespace. */
   readonly secrets: StoreView<SecretFacts>;
   readonly operatorNamespace: string;
   readonly types: readonly RegistryType[];
@@ -23,11 +23,11 @@ export interface RegistriesOptions {
 interface Subscription {
   readonly ref: RegistryServiceRef;
   readonly changed: (what: SourceChange) => void;
-  /** At the source of the registry, as long as there is one. */
+  /** The subscription at the source of the registry, while the source exists. */
   inner: Disposable | undefined;
 }
 
-/** The source of one ServiceRegistry, as long as neither its type nor its section changes. */
+/** The source of one ServiceRegistry. A change of its type or section replaces it. */
 interface Instance {
   readonly type: RegistryType;
   readonly section: unknown;
@@ -35,12 +35,12 @@ interface Instance {
   readonly stop: AbortController;
 }
 
-/** Every ServiceRegistry, each with a source of its type that runs while the object exists. */
+/** Runs one source for each ServiceRegistry, while the object exists. */
 export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
   readonly type = 'Registry';
   readonly #options: RegistriesOptions;
   readonly #instances = new Map<string, Instance>();
-  /** By the name of the registry. */
+  /** By name of the registry. */
   readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #running = new Set<Promise<void>>();
 
@@ -108,7 +108,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     return new Set(listed);
   }
 
-  /** The ServiceRegistry came, changed or went. */
+  /** Called after a ServiceRegistry was created, changed or deleted. */
   #update(name: string): void {
     const spec = this.#options.registries.get('', name)?.spec;
     const value = spec?.ok === true ? spec.value : undefined;
@@ -119,7 +119,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
       this.#end(name);
       if (type !== undefined) this.#begin(name, type, section);
     }
-    // Whom it allows may have changed.
+    // allowedNamespaces may have changed.
     this.#notify(name);
   }
 
@@ -131,7 +131,9 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     this.#instances.set(name, { type, section, source, stop });
     const running = source
       .run(stop.signal)
-      .catch((err: unknown) => log.error({ err, registry: name }, 'the source of a registry failed'))
+      .catch((err: unknown) =>
+        log.error({ err, registry: name }, 'the discovery source of a ServiceRegistry failed'),
+      )
       .finally(() => this.#running.delete(running));
     this.#running.add(running);
     for (const subscription of this.#subscriptions.get(name) ?? []) this.#attach(subscription);
@@ -162,7 +164,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     const secret = secrets.get(operatorNamespace, name);
     const value = secret?.data[key];
     if (value !== undefined) return { ok: true, value };
-    const what = secret === undefined ? 'does not exist' : `has no entry ${key}`;
+    const what = secret === undefined ? 'does not exist' : `has no key ${key}`;
     return {
       ok: false,
       message: `Secret ${operatorNamespace}/${name} ${what}: create it or correct the reference`,

@@ -4,13 +4,13 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { DiscoverySource } from './source.ts';
 
-/** An entry of a Secret in the operator's own namespace. */
+/** A key of a Secret in the operator's namespace. */
 export interface SecretKeyRef {
   readonly name: string;
   readonly key: string;
 }
 
-/** The value of an entry of a Secret, or what is wrong with it and what to do. */
+/** The value of a Secret key, or a message with the problem and its remedy. */
 export type SecretValue =
   | { readonly ok: true; readonly value: string }
   | { readonly ok: false; readonly message: string };
@@ -18,29 +18,29 @@ export type SecretValue =
 /** One service of one registry. */
 export interface ServiceQuery {
   readonly service: string;
-  /** The section of the backend for this type of registry, as `backendSchema` made it; undefined where it has none. */
+  /** The parsed section of the backend for this registry type; undefined if it is not set. */
   readonly options: unknown;
 }
 
 export interface RegistryOptions<Registry> {
   /** Name of the ServiceRegistry, for messages. */
   readonly name: string;
-  /** The section of the ServiceRegistry for this type. */
+  /** The parsed section of the ServiceRegistry. */
   readonly section: Registry;
-  /** The value of a Secret's entry now. A source asks again for each request, so that a new value needs no restart. */
+  /** Returns the current value of a Secret key. A source calls it for each request, so that a changed value needs no restart. */
   readonly secret: (ref: SecretKeyRef) => SecretValue;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
 }
 
-/** One kind of service registry: everything that the rest of the program knows of it. */
+/** Everything that the program needs to know about one registry type. */
 export interface RegistryType<Registry = unknown> extends RegistrySection {
   readonly registrySchema: z.ZodType<Registry>;
 
-  /** Every entry of a Secret that the section refers to. */
+  /** All Secret keys that the section refers to. */
   secretRefs(section: Registry): readonly SecretKeyRef[];
 
-  /** The source of one ServiceRegistry. It is run until the ServiceRegistry changes or is deleted. */
+  /** Creates the source of one ServiceRegistry. It runs until the ServiceRegistry changes or is deleted. */
   create(options: RegistryOptions<Registry>): DiscoverySource<ServiceQuery>;
 }

@@ -2,7 +2,7 @@ import type { Discovered } from '../model/discovered.ts';
 import type { Reference } from '../model/reference.ts';
 import type { DiscoverySource } from './source.ts';
 
-/** The source that answers for each kind of reference. Absent: this program has none, and no schema allows such a reference. */
+/** The source of each kind of reference. Absent if none is built in; then no schema allows such a reference. */
 export type SourceByKind = {
   readonly [Kind in Reference['source']]?: DiscoverySource<Extract<Reference, { source: Kind }>>;
 };
@@ -10,10 +10,11 @@ export type SourceByKind = {
 const NOT_BUILT_IN: Discovered = {
   state: 'unknown',
   beginning: false,
-  message: "No source for this kind of backend is built in: the gateway's current nodes are unchanged",
+  message:
+    "This program has no discovery source for this kind of backend: the gateway's current nodes are unchanged",
 };
 
-/** All sources as one: each reference goes to its own. */
+/** Combines sources: each reference goes to the source of its kind. */
 export function combineSources(sources: SourceByKind): DiscoverySource<Reference> {
   const all = Object.values(sources) as readonly DiscoverySource<Reference>[];
   const sourceOf = ({ source }: Reference) => sources[source] as DiscoverySource<Reference> | undefined;

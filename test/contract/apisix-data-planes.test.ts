@@ -40,7 +40,7 @@ async function start(): Promise<{
   return { standIn, driver, reader: readerOf(driver) };
 }
 
-/** A server that is no Control API. */
+/** A server that is not a Control API. */
 async function serve(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -65,7 +65,7 @@ for (const version of ['3.2.0', '3.13.0', '3.14.1', '3.17.0', '3.18.0']) {
 }
 
 describe('a data plane', () => {
-  test('shows what was written, defaults or not, one by one and in its list', async () => {
+  test('shows written upstreams with and without defaults, one by one and in its list', async () => {
     const { standIn, driver, reader } = await start();
     expect(await reader.list(standIn.controlUrl, unused)).toEqual(new Map());
     expect(await reader.get(standIn.controlUrl, upstream.id, unused)).toBeUndefined();
@@ -80,7 +80,7 @@ describe('a data plane', () => {
     }
   });
 
-  test('that is held back shows something else', async () => {
+  test('shows a different configuration while it is held back', async () => {
     const { standIn, driver, reader } = await start();
     const held = await standIn.addDataPlane();
     const before = await driver.put(upstream, unused);
@@ -91,7 +91,7 @@ describe('a data plane', () => {
     expect(reader.shown(before.canonical)).not.toBe(reader.shown(after.canonical));
   });
 
-  test('may be behind a path', async () => {
+  test('works with a path in its URL', async () => {
     const paths: (string | undefined)[] = [];
     const url = await serve((request, response) => {
       paths.push(request.url);
@@ -109,7 +109,7 @@ describe('a data plane', () => {
     ]);
   });
 
-  test('is never told the admin key', async () => {
+  test('never receives the admin key', async () => {
     const requests: IncomingMessage[] = [];
     const url = await serve((request, response) => {
       requests.push(request);
@@ -123,29 +123,28 @@ describe('a data plane', () => {
       expect(JSON.stringify(headers)).not.toContain('a-key-that-stays-here');
   });
 
-  test('is not asked for what is no id', async () => {
+  test('receives no request for an invalid id', async () => {
     let asked = 0;
     const url = await serve((_, response) => {
       asked += 1;
       response.end('{}');
     });
     for (const id of ['..', 'a/b', '']) {
-      await expect(stranger().get(url, id, unused)).rejects.toThrow('is no upstream id');
+      await expect(stranger().get(url, id, unused)).rejects.toThrow('is not a valid upstream id');
     }
     expect(asked).toBe(0);
   });
 });
 
-describe('what is no answer of a Control API', () => {
+describe('a server that is not a Control API', () => {
   const json = (status: number, body: unknown): RequestListener => {
     return (_, response) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     };
   };
   const WRONG_ADDRESS =
-    'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
-  const FOREIGN =
-    'answered in words that are not those of the Control API of APISIX: correct spec.apisix.controlApi';
+    'check that spec.apisix.controlApi is the address of the Control API of APISIX (apisix.control.port, by default 9090)';
+  const FOREIGN = 'sent an answer that is not from the Control API of APISIX: correct spec.apisix.controlApi';
 
   test.each<[string, RequestListener, string]>([
     [
@@ -154,30 +153,30 @@ describe('what is no answer of a Control API', () => {
       `answered 200 without JSON: ${WRONG_ADDRESS}`,
     ],
     [
-      'a page that is not there',
+      'a page that does not exist',
       (_, response) => response.writeHead(404, { 'content-type': 'text/html' }).end('<html></html>'),
       `answered 404 without JSON: ${WRONG_ADDRESS}`,
     ],
     [
       'a redirect',
       (_, response) => response.writeHead(301, { location: 'http://127.0.0.1:9/' }).end(),
-      `answered 301, a redirect, which the operator does not follow: ${WRONG_ADDRESS}`,
+      `answered with a redirect (301), which the operator does not follow: ${WRONG_ADDRESS}`,
     ],
-    ['a refusal', json(403, {}), `answered 403: ${WRONG_ADDRESS}`],
-    ['an error', json(500, { error_msg: 'secret words' }), 'answered 500: look at its log'],
-    ['a 404 of something else', json(404, { error_msg: 'nothing here' }), FOREIGN],
+    ['a 403', json(403, {}), `answered 403: ${WRONG_ADDRESS}`],
+    ['an error', json(500, { error_msg: 'secret words' }), 'answered 500: check the log of the data plane'],
+    ['a 404 of another server', json(404, { error_msg: 'nothing here' }), FOREIGN],
     ['a number', json(200, 7), FOREIGN],
     ['an object of another kind', json(200, { status: 'ok' }), FOREIGN],
-    ['a list of something else', json(200, [1]), FOREIGN],
+    ['a list of other values', json(200, [1]), FOREIGN],
     [
-      'half an answer',
+      'half a response',
       (_, response) => {
         response.writeHead(200, { 'content-length': 100 }).write('{');
         setImmediate(() => response.destroy());
       },
       `gave no usable answer (ERR_HTTP_CONTENT_LENGTH_MISMATCH): ${WRONG_ADDRESS}`,
     ],
-  ])('%s', async (_, listener, message) => {
+  ])('is reported: %s', async (_, listener, message) => {
     const url = await serve(listener);
     const reader = stranger();
     const failures = await Promise.all(
@@ -194,25 +193,25 @@ describe('what is no answer of a Control API', () => {
     }
   });
 
-  test('nobody listening: it is on loopback by default', async () => {
+  test('is reported if no server listens, with the remedy for the default on loopback', async () => {
     const closed = createServer();
     await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve));
     const free = (closed.address() as AddressInfo).port;
     await new Promise((resolve) => closed.close(resolve));
     await expect(stranger().list(`http://127.0.0.1:${free}`, unused)).rejects.toThrow(
-      'refused the connection: set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach',
+      'refused the connection: set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach',
     );
   });
 
-  test('silence: for 2 s, while others are answered', async () => {
+  test('is reported after 2 s without a response, without delaying others', async () => {
     const silent = await serve(() => undefined);
     const { standIn, reader } = await start();
     const waiting = reader.get(silent, 'a', unused);
     expect(await reader.list(standIn.controlUrl, unused)).toEqual(new Map());
-    await expect(waiting).rejects.toThrow('did not answer in time: check its load');
+    await expect(waiting).rejects.toThrow('did not answer in time: check the load of the data plane');
   });
 
-  test('an abort rejects with its reason', async () => {
+  test('rejects with the reason of an abort', async () => {
     const silent = await serve(() => undefined);
     const abort = new AbortController();
     const waiting = stranger().get(silent, 'a', abort.signal);

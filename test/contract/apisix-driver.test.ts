@@ -53,7 +53,7 @@ describe('the APISIX driver', () => {
     loadBalancing: { type: 'RoundRobin' },
   };
 
-  it('asks for no more than it needs', async () => {
+  it('sends only the required requests', async () => {
     await using standIn = await startStandIn();
     const driver = apisixDriver(standIn);
     await driver.put(upstream, unused);
@@ -75,7 +75,7 @@ describe('the APISIX driver', () => {
     ]);
   });
 
-  it('says that somebody else wrote at the same moment', async () => {
+  it('reports a concurrent write of another client', async () => {
     await using standIn = await startStandIn();
     const driver = apisixDriver(standIn);
     await driver.put(upstream, unused);
@@ -85,11 +85,11 @@ describe('the APISIX driver', () => {
     const overtaken = driver.putNodes('u1', [], unused);
     await expect(overtaken).rejects.toThrow(GatewayUnavailableError);
     await expect(overtaken).rejects.toThrow(
-      'Another client changed the upstream in the gateway at the same moment',
+      'Another client changed the upstream in the gateway at the same time',
     );
   });
 
-  it('says of what finds its nodes by discovery, how', async () => {
+  it('reports the discovery of an upstream that finds its nodes by discovery', async () => {
     await using standIn = await startStandIn();
     standIn.put('upstreams', 'k8s', { service_name: 'a/b:c', discovery_type: 'kubernetes' });
     standIn.put('upstreams', 'nacos', { service_name: 'x', discovery_type: 'nacos', discovery_args: {} });
@@ -102,27 +102,27 @@ describe('the APISIX driver', () => {
     ]);
   });
 
-  it('sends no request for an id that is none', async () => {
+  it('sends no request for an invalid id', async () => {
     await using standIn = await startStandIn();
     const driver = apisixDriver(standIn);
     for (const id of ['..', 'a/b', '']) {
       for (const references of ['respect', 'ignore'] as const) {
-        await expect(driver.delete(id, { references }, unused)).rejects.toThrow('is no upstream id');
+        await expect(driver.delete(id, { references }, unused)).rejects.toThrow('is not a valid upstream id');
       }
-      await expect(driver.put({ ...upstream, id }, unused)).rejects.toThrow('is no upstream id');
-      await expect(driver.get(id, unused)).rejects.toThrow('is no upstream id');
+      await expect(driver.put({ ...upstream, id }, unused)).rejects.toThrow('is not a valid upstream id');
+      await expect(driver.get(id, unused)).rejects.toThrow('is not a valid upstream id');
     }
     expect(standIn.requests).toHaveLength(0);
   });
 
-  it.each(['3.18.0', '3.5.0'])('reads version %s from the answers', async (version) => {
+  it.each(['3.18.0', '3.5.0'])('reads version %s from the responses', async (version) => {
     await using standIn = await startStandIn({ version });
     const driver = apisixDriver(standIn);
     expect(await driver.check(unused)).toEqual({ version });
     expect((await driver.list(unused)).info).toEqual({ version });
   });
 
-  it('does without a version where something in between hides it', async () => {
+  it('works without a version if a proxy hides it', async () => {
     await using standIn = await startStandIn();
     standIn.addFault({
       fault: { kind: 'answer', status: 200, body: '{"list":{},"total":0}', headers: { server: 'nginx' } },
@@ -132,7 +132,7 @@ describe('the APISIX driver', () => {
     expect(await driver.list(unused)).toEqual({ upstreams: new Map(), info: {} });
   });
 
-  it('lists what it does not understand without losing the rest', async () => {
+  it('lists upstreams that it does not understand, and all others', async () => {
     await using standIn = await startStandIn();
     const values: readonly (readonly [id: string, item: object])[] = [
       ['plain', { value: { id: 'plain', nodes: [{ host: 'b', weight: 2 }], labels: { a: 'b', n: 1 } } }],
@@ -174,16 +174,16 @@ describe('the APISIX driver', () => {
 
   it.each([
     ['an item without id and key', { list: [{ value: {} }] }],
-    ['an item that is none', { list: [null] }],
-    ['a list with something in an object', { list: { a: { value: { id: 'a' } } } }],
+    ['an invalid item', { list: [null] }],
+    ['a list that is an object', { list: { a: { value: { id: 'a' } } } }],
     ['no list', { total: 0 }],
-    ['an empty page where there are objects', { list: {}, total: 3 }],
+    ['an empty page although objects exist', { list: {}, total: 3 }],
     ['a part of a list', { list: [{ value: { id: 'a' } }], total: 2 }],
-    ['a list that does not say how long it is', { list: [] }],
+    ['a list without a total', { list: [] }],
     ['the list of Admin API v2', { node: { nodes: [] } }],
     ['null', null],
     ['an array', []],
-  ])('takes %s for unknown, not for empty', async (_, body) => {
+  ])('treats %s as unknown, not as empty', async (_, body) => {
     await using standIn = await startStandIn();
     standIn.addFault({ fault: { kind: 'answer', status: 200, body: JSON.stringify(body) } });
     const driver = apisixDriver(standIn);
@@ -191,17 +191,20 @@ describe('the APISIX driver', () => {
   });
 
   it.each([
-    ['nodes that are none', JSON.stringify({ value: { id: 'u1', nodes: 'none' } })],
-    ['null for nodes', JSON.stringify({ value: { id: 'u1', nodes: null } })],
-    ['too deep a value', `{"value":{"id":"u1","deep":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`],
-  ])('takes %s for unknown, not for no nodes', async (_, body) => {
+    ['invalid nodes', JSON.stringify({ value: { id: 'u1', nodes: 'none' } })],
+    ['null nodes', JSON.stringify({ value: { id: 'u1', nodes: null } })],
+    [
+      'a value that is nested too deeply',
+      `{"value":{"id":"u1","deep":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`,
+    ],
+  ])('treats %s as unknown, not as no nodes', async (_, body) => {
     await using standIn = await startStandIn();
     standIn.addFault({ fault: { kind: 'answer', status: 200, body } });
     await expect(apisixDriver(standIn).get('u1', unused)).rejects.toThrow(GatewayUnavailableError);
   });
 
-  describe('asks for stream routes before it deletes', () => {
-    it('and keeps what one of them refers to', async () => {
+  describe('reads stream routes before a deletion', () => {
+    it('and keeps an upstream that one of them refers to', async () => {
       await using standIn = await startStandIn();
       const driver = apisixDriver(standIn);
       await driver.put(upstream, unused);
@@ -224,7 +227,7 @@ describe('the APISIX driver', () => {
     it.each([
       [400, '{"error_msg":"stream mode is disabled, can not add stream routes"}'],
       [404, '{"error_msg":"Unsupported resource type: stream_routes"}'],
-    ])('and takes APISIX without stream proxy (%i) for one without stream routes', async (status, body) => {
+    ])('and treats APISIX without stream proxy (%i) as having no stream routes', async (status, body) => {
       await using standIn = await startStandIn();
       const driver = apisixDriver(standIn);
       await driver.put(upstream, unused);
@@ -242,7 +245,7 @@ describe('the APISIX driver', () => {
       [400, 'bad request'],
       [500, '{"error_msg":"etcd"}'],
       [200, '{}'],
-    ])('and keeps the upstream when they cannot be known (%i %s)', async (status, body) => {
+    ])('and keeps the upstream if they cannot be read (%i %s)', async (status, body) => {
       await using standIn = await startStandIn();
       const driver = apisixDriver(standIn);
       await driver.put(upstream, unused);
@@ -255,7 +258,7 @@ describe('the APISIX driver', () => {
     });
   });
 
-  it('lets nothing that hangs outlive its signal', async () => {
+  it('stops hanging requests when their signal aborts', async () => {
     await using standIn = await startStandIn();
     standIn.addFault({ fault: { kind: 'hang' } });
     const driver = apisixDriver(standIn);
@@ -268,7 +271,7 @@ describe('the APISIX driver', () => {
     await eventually(() => expect(standIn.openConnections()).toBe(0));
   });
 
-  it('opens no more connections than allowed, keeps them, and closes them with the driver', async () => {
+  it('limits connections, keeps them open, and closes them with the driver', async () => {
     await using standIn = await startStandIn();
     const driver = apisixDriver({ adminUrl: standIn.adminUrl, adminKey: standIn.adminKey, concurrency: 3 });
     const hang = standIn.addFault({ fault: { kind: 'hang' }, times: 3 });

@@ -60,7 +60,7 @@ const calls = {
 };
 const CALLS = Object.keys(calls) as readonly Call[];
 
-/** What `promise` rejects with: an error of ours that no way of writing it down makes leak anything. */
+/** The OperatorError that `promise` rejects with. Checks that no form of it contains a secret. */
 async function failureOf(promise: Promise<unknown>): Promise<OperatorError> {
   const error: unknown = await promise.then(
     () => undefined,
@@ -69,7 +69,7 @@ async function failureOf(promise: Promise<unknown>): Promise<OperatorError> {
   if (!(error instanceof OperatorError)) throw new Error(`no failure of a gateway: ${inspect(error)}`);
   expect(error.message).not.toMatch(/[\p{Cc}]/u);
   expect(error.message.length).toBeLessThan(900);
-  // `check` prints both on their own, the remedy as a sentence.
+  // `check` prints both separately, with the remedy as a sentence.
   expect(error.message).toBe(complaintText(error));
   expect(error.remedy ?? 'correct it').toMatch(/^[a-z]+ .*[^.?!]$/);
   for (const text of writtenDown(error)) {
@@ -117,14 +117,14 @@ const ANSWERS: readonly {
   readonly body: string;
   readonly error: abstract new (...args: never) => OperatorError;
   readonly message: string | RegExp;
-  /** Default: every call. */
+  /** The calls. Default: all. */
   readonly on?: readonly Call[];
 }[] = [
   {
     status: 401,
     body: '{"error_msg":"failed to check token","description":"wrong apikey"}',
     error: GatewayAuthError,
-    message: '(401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef',
+    message: '(401, wrong apikey): correct the key in the Secret of spec.apisix.adminKeySecretRef',
   },
   {
     status: 401,
@@ -136,23 +136,23 @@ const ANSWERS: readonly {
     status: 401,
     body: '{"error_msg":"failed to check token","description":"invalid method for role viewer"}',
     error: GatewayAuthError,
-    message: 'which may only read: use a key of role admin',
+    message: 'which is read-only: use a key with role admin',
   },
   { status: 401, body: html(401), error: GatewayAuthError, message: '(401, no reason given)' },
   {
     status: 403,
     body: html(403),
     error: GatewayAuthError,
-    message: "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin",
+    message: 'The gateway rejected the address of the operator (403): add it to deployment.admin.allow_admin',
     on: ['get', 'list', 'check'],
   },
-  // An address that may not read may not write either, so that a write would not come that far.
+  // An address that may not read may not write either, so there is no case for writes.
   {
     status: 403,
     body: html(403),
     error: GatewayAuthError,
     message:
-      /refused the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE from the operator/,
+      /rejected the (PUT|PATCH|DELETE) request \(403\): allow GET, PUT, PATCH and DELETE requests from the operator/,
     on: ['put', 'mark', 'checkWrite', 'delete'],
   },
   { status: 404, body: html(404), error: GatewayUnavailableError, message: 'Admin API of APISIX' },
@@ -179,14 +179,14 @@ const ANSWERS: readonly {
     status,
     body: '',
     error: GatewayUnavailableError,
-    message: `answered ${status}, a redirect, which the operator does not follow with the key: correct spec.apisix.adminUrl`,
+    message: `answered with a redirect (${status}), which the operator does not follow, because the request contains the admin key: correct spec.apisix.adminUrl`,
   })),
   {
     status: 400,
     body: '{"error_msg":"invalid configuration: property \\"type\\" is wrong"}',
     error: GatewayRejectedError,
     message:
-      'The gateway refused the upstream (400, invalid configuration: property "type" is wrong): correct',
+      'The gateway rejected the upstream (400, invalid configuration: property "type" is wrong): correct',
     on: ['put'],
   },
   {
@@ -221,20 +221,21 @@ const ANSWERS: readonly {
     status: 400,
     body: 'page_size must be between 10 and 500',
     error: GatewayUnavailableError,
-    message: 'answered 400 without JSON: check that spec.apisix.adminUrl leads to the Admin API of APISIX',
+    message:
+      'answered 400 without JSON: check that spec.apisix.adminUrl is the address of the Admin API of APISIX',
   },
   {
     status: 400,
     body: '{"error_msg":"bad read"}',
     error: GatewayUnavailableError,
-    message: 'answered 400 (bad read): look',
+    message: 'answered 400 (bad read): check',
     on: ['get', 'list', 'check'],
   },
   {
     status: 400,
     body: '<center>The plain HTTP request was sent to HTTPS port</center>',
     error: GatewayUnavailableError,
-    message: 'speaks TLS: write https:// in spec.apisix.adminUrl',
+    message: 'requires TLS: use https:// in spec.apisix.adminUrl',
   },
   {
     status: 400,
@@ -247,41 +248,41 @@ const ANSWERS: readonly {
     status: 413,
     body: html(413),
     error: GatewayRejectedError,
-    message: '(413): it is too large',
+    message: 'because it is too large (413',
     on: ['put'],
   },
   {
     status: 413,
     body: '{"error_msg":"request size 2 is greater than 1"}',
     error: GatewayRejectedError,
-    message: 'it is too large (request size 2 is greater than 1)',
+    message: 'too large (413, request size 2 is greater than 1)',
     on: ['put'],
   },
   {
     status: 409,
     body: '{"error_msg":"busy"}',
     error: GatewayUnavailableError,
-    message: 'answered 409 (busy): look',
+    message: 'answered 409 (busy): check',
   },
   { status: 429, body: '', error: GatewayUnavailableError, message: 'answered 429 without JSON' },
   {
     status: 500,
     body: html(500),
     error: GatewayUnavailableError,
-    message: /answered 500 without JSON: look at the log of the gateway$/,
+    message: /answered 500 without JSON: check the log of the gateway$/,
   },
   {
     status: 500,
     body: echo,
     error: GatewayUnavailableError,
-    message: 'answered 500 (you sent [redacted] and more): look at the log of the gateway',
+    message: 'answered 500 (you sent [redacted] and more): check the log of the gateway',
   },
   { status: 502, body: html(502), error: GatewayUnavailableError, message: 'answered 502' },
   {
     status: 503,
     body: '{"error_msg":"has no healthy etcd endpoint available"}',
     error: GatewayUnavailableError,
-    message: 'answered 503 (has no healthy etcd endpoint available): look at the log of the gateway',
+    message: 'answered 503 (has no healthy etcd endpoint available): check the log of the gateway',
   },
   { status: 202, body: '{"value":{}}', error: GatewayUnavailableError, message: 'answered 202' },
   {
@@ -305,22 +306,25 @@ const ANSWERS: readonly {
   })),
 ];
 
-describe('an answer that is no success becomes an error that says what to do', () => {
-  it.each(ANSWERS)('$status $body', async ({ status, body, error, message, on = CALLS }) => {
-    await withFault(
-      { kind: 'answer', status, body, contentType: 'text/html' },
-      async ({ adminUrl, requests }) => {
-        for (const call of on) {
-          const failure = await failureOf(calls[call](driverOf(adminUrl)));
-          expect(failure, call).toBeInstanceOf(error);
-          expect(failure.message, call).toMatch(message);
-        }
-        expect(requests).toHaveLength(on.length);
-      },
-    );
-  });
+describe('a response that is not a success', () => {
+  it.each(ANSWERS)(
+    'becomes an error with a remedy: $status $body',
+    async ({ status, body, error, message, on = CALLS }) => {
+      await withFault(
+        { kind: 'answer', status, body, contentType: 'text/html' },
+        async ({ adminUrl, requests }) => {
+          for (const call of on) {
+            const failure = await failureOf(calls[call](driverOf(adminUrl)));
+            expect(failure, call).toBeInstanceOf(error);
+            expect(failure.message, call).toMatch(message);
+          }
+          expect(requests).toHaveLength(on.length);
+        },
+      );
+    },
+  );
 
-  it('in use, in the words of the gateway', async () => {
+  it('quotes the gateway if the upstream is in use', async () => {
     const body = '{"error_msg":"can not delete this upstream, service [s1] is still using it now"}';
     await using standIn = await startStandIn({ adminKey: KEY });
     const driver = driverOf(standIn.adminUrl);
@@ -334,7 +338,7 @@ describe('an answer that is no success becomes an error that says what to do', (
     expect(failure.message).toBe('can not delete this upstream, service [s1] is still using it now');
   });
 
-  it('a deletion refused for another reason', async () => {
+  it('is reported for a deletion that is rejected for another reason', async () => {
     await withFault(
       { kind: 'answer', status: 400, body: '{"error_msg":"wrong id"}' },
       async ({ adminUrl }) => {
@@ -343,13 +347,13 @@ describe('an answer that is no success becomes an error that says what to do', (
     );
   });
 
-  it('what the gateway itself refuses', async () => {
+  it('is reported for an upstream that the gateway rejects', async () => {
     await using standIn = await startStandIn({ adminKey: KEY, viewerKey: 'viewer' });
     const wrongKey = await failureOf(calls.list(driverOf(standIn.adminUrl, { adminKey: 'another' })));
     expect(wrongKey.message).toContain('(401, wrong apikey)');
     const viewer = driverOf(standIn.adminUrl, { adminKey: 'viewer' });
     expect((await viewer.list(unused)).upstreams.size).toBe(0);
-    expect((await failureOf(calls.put(viewer))).message).toContain('which may only read');
+    expect((await failureOf(calls.put(viewer))).message).toContain('which is read-only');
     const bad = { ...upstream, nodes: [{ host: 'no host', port: 80, weight: 1, priority: 0 }] };
     const rejected = await failureOf(driverOf(standIn.adminUrl).put(bad, unused));
     expect(rejected).toBeInstanceOf(GatewayRejectedError);
@@ -359,7 +363,7 @@ describe('an answer that is no success becomes an error that says what to do', (
     expect(tooLarge.message).toContain('it is too large');
   });
 
-  it('and a redirect keeps the key from where it leads', async () => {
+  it('is reported for a redirect, without sending the key to its target', async () => {
     await using elsewhere = await startStandIn({ adminKey: KEY });
     const location = `${elsewhere.adminUrl}/apisix/admin/upstreams?token=in-the-query`;
     await withFault({ kind: 'answer', status: 307, headers: { location } }, async ({ adminUrl }) => {
@@ -383,7 +387,7 @@ describe('Retry-After', () => {
     [409, inSeconds(3600), 300_000, 300_000],
     [503, inSeconds(200), 60_000, 200_000],
     [503, 'Mon, 01 Jan 2001 00:00:00 GMT', 0, 0],
-  ])('%i with %s is kept in bounds', async (status, value, leastMs, mostMs) => {
+  ])('is limited: %i with %s', async (status, value, leastMs, mostMs) => {
     for (const body of ['{"error_msg":"later"}', html(status)]) {
       await withFault(
         { kind: 'answer', status, body, headers: { 'retry-after': value } },
@@ -398,7 +402,7 @@ describe('Retry-After', () => {
     }
   });
 
-  it.each(['soon', '-5', '1.5', '2030-01-01', 'GMT', ''])('%j is none', async (value) => {
+  it.each(['soon', '-5', '1.5', '2030-01-01', 'GMT', ''])('is ignored: %j', async (value) => {
     await withFault(
       { kind: 'answer', status: 503, headers: { 'retry-after': value } },
       async ({ adminUrl }) => {
@@ -427,7 +431,7 @@ async function listening(server: Server): Promise<AsyncDisposable & { readonly p
   };
 }
 
-describe('no answer', () => {
+describe('a request without a response', () => {
   async function expectUnavailable(
     driver: GatewayDriver,
     message: string | RegExp,
@@ -442,7 +446,7 @@ describe('no answer', () => {
     driver.close();
   }
 
-  it('connection refused', async () => {
+  it('is reported: connection refused', async () => {
     const standIn = await startStandIn();
     await standIn.stop();
     await expectUnavailable(driverOf(standIn.adminUrl), `${standIn.adminUrl} refused the connection`);
@@ -453,11 +457,11 @@ describe('no answer', () => {
     [{ kind: 'cut', apply: 'before' }, 'closed the connection without an answer'],
     [{ kind: 'cut', after: 'headers' }, 'closed the connection in the middle of its answer'],
     [{ kind: 'cut', after: 'half-body' }, 'closed the connection in the middle of its answer'],
-  ])('%o', async (fault, message) => {
+  ])('is reported: %o', async (fault, message) => {
     await withFault(fault, ({ adminUrl }) => expectUnavailable(driverOf(adminUrl), message));
   });
 
-  it('a chunked answer that breaks off', async () => {
+  it('is reported: a chunked response that ends early', async () => {
     const server = createHttpServer((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.write('{"list":[', () => response.destroy());
@@ -467,20 +471,20 @@ describe('no answer', () => {
     await expectUnavailable(driver, 'closed the connection in the middle of its answer');
   });
 
-  it('an answer that says it is compressed and is not', async () => {
+  it('is reported: a response with a wrong content encoding', async () => {
     await withFault(
       { kind: 'answer', status: 200, body: '{"list":[]}', headers: { 'content-encoding': 'gzip' } },
       ({ adminUrl }) => expectUnavailable(driverOf(adminUrl), /no usable answer \(ERR_/),
     );
   });
 
-  it('a hanging gateway', async () => {
+  it('is reported: a hanging gateway', async () => {
     await withFault({ kind: 'hang' }, async ({ adminUrl }) => {
       await expectUnavailable(driverOf(adminUrl, { requestTimeoutMs: 250 }), 'did not answer within 250 ms');
     });
   });
 
-  it('a hanging gateway, also for a write that waits for a connection', async () => {
+  it('is reported: a hanging gateway, for a write that waits for a connection', async () => {
     await withFault({ kind: 'hang' }, async ({ adminUrl }) => {
       const driver = driverOf(adminUrl, { requestTimeoutMs: 250, concurrency: 1 });
       const failures = await Promise.all([1, 2, 3].map(() => failureOf(calls.put(driver))));
@@ -489,7 +493,7 @@ describe('no answer', () => {
     });
   });
 
-  it('an answer that does not wait for the write, which then goes no further', async () => {
+  it('is reported: a response before the end of the request', async () => {
     const server = createTcpServer((socket) => {
       socket.once('data', () => {
         socket.pause();
@@ -505,22 +509,22 @@ describe('no answer', () => {
     driver.close();
   });
 
-  it('a TLS handshake that hangs, long before the whole request is given up', async () => {
+  it('is reported: a hanging TLS handshake, long before the request timeout', async () => {
     await using server = await listening(createTcpServer());
     const driver = driverOf(`https://127.0.0.1:${server.port}`);
-    await expectUnavailable(driver, 'could not be connected to within 5000 ms (secureConnect)', ['check']);
+    await expectUnavailable(driver, 'did not accept a connection within 5000 ms (secureConnect)', ['check']);
   });
 
-  it('an answer that is not HTTP', async () => {
+  it('is reported: a response that is not HTTP', async () => {
     await using server = await listening(createTcpServer((socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n')));
     await expectUnavailable(driverOf(`http://127.0.0.1:${server.port}`), 'an answer that is not HTTP');
   });
 
-  it('a name that does not resolve', async () => {
+  it('is reported: a name that does not resolve', async () => {
     await expectUnavailable(driverOf('http://gateway.invalid:9180'), 'does not resolve', ['check']);
   });
 
-  /** Sends `chunk` until the other side has enough. */
+  /** Sends `chunk` until the client closes the connection. */
   const endless = (head: string, chunk: string): RequestListener => {
     return (_, response) => {
       response.write(head);
@@ -536,20 +540,21 @@ describe('no answer', () => {
   const compressed = gzipSync(`{"list":[${`${item},`.repeat(1100)}`);
   const zeros: RequestListener = (_, response) =>
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(compressed);
-  const LIST = 'lists more than 48 MiB of upstreams, more than the operator can keep: delete those';
-  const ANSWER = 'sent an answer of more than 16 MiB: check that spec.apisix.adminUrl leads to the Admin API';
+  const LIST = 'has more than 48 MiB of upstreams, which exceeds the limit of the operator: delete unused';
+  const ANSWER =
+    'sent an answer larger than 16 MiB: check that spec.apisix.adminUrl is the address of the Admin API';
 
   it.each<[string, RequestListener, { readonly list: string; readonly check: string }]>([
     [
-      'that says so',
+      'with a large Content-Length',
       (_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('{'),
       { list: LIST, check: ANSWER },
     ],
-    ['that never ends', endless(`{"list":[${item}`, `,${item}`), { list: LIST, check: ANSWER }],
-    ['of one item that never ends', endless('{"list":[{"key":"', item), { list: LIST, check: ANSWER }],
-    ['of blanks', endless('', ' '.repeat(1024 * 1024)), { list: 'without JSON', check: ANSWER }],
-    ['that is small while it is compressed', zeros, { list: LIST, check: ANSWER }],
-  ])('an answer %s is not taken into memory', async (_, onRequest, expected) => {
+    ['without an end', endless(`{"list":[${item}`, `,${item}`), { list: LIST, check: ANSWER }],
+    ['with one item without an end', endless('{"list":[{"key":"', item), { list: LIST, check: ANSWER }],
+    ['with only blanks', endless('', ' '.repeat(1024 * 1024)), { list: 'without JSON', check: ANSWER }],
+    ['that is small only while it is compressed', zeros, { list: LIST, check: ANSWER }],
+  ])('is reported before it fills the memory: a response %s', async (_, onRequest, expected) => {
     await using server = await listening(createHttpServer(onRequest));
     const driver = () => driverOf(`http://127.0.0.1:${server.port}`);
     await expectUnavailable(driver(), expected.list, ['list']);
@@ -572,24 +577,24 @@ describe('TLS', () => {
   const strangeClient = stranger.issue({ commonName: 'operator', hosts: [], usage: 'client' });
 
   it.each<[string, ApisixOptions['tls'], string]>([
-    ['an authority that is not known', { insecureSkipVerify: false }, 'not trusted'],
+    ['an unknown certificate authority', { insecureSkipVerify: false }, 'not trusted'],
     [
-      'another authority',
+      'a different certificate authority',
       { ca: stranger.certPem, insecureSkipVerify: false },
       'set caSecretRef or serverName',
     ],
     [
-      'another server name',
+      'a different server name',
       { ...withClient, serverName: 'other.test' },
       'not trusted (ERR_TLS_CERT_ALTNAME_INVALID)',
     ],
     ['no client certificate', trusting, 'spec.apisix.tls.clientCertificateSecretRef'],
     [
-      'a client certificate of another authority',
+      'a client certificate of a different authority',
       { ...trusting, clientCert: strangeClient.certPem, clientKey: strangeClient.keyPem },
       'spec.apisix.tls.clientCertificateSecretRef',
     ],
-  ])('%s', async (_, tls, message) => {
+  ])('reports %s', async (_, tls, message) => {
     await using standIn = await startStandIn({ tls: { ...files, clientCa: authority.certPem } });
     for (const call of CALLS) {
       const failure = await failureOf(calls[call](driverOf(standIn.adminUrl, { tls })));
@@ -599,7 +604,7 @@ describe('TLS', () => {
     expect(standIn.requests).toHaveLength(0);
   });
 
-  it('works with what the messages ask for', async () => {
+  it('works after the remedies are applied', async () => {
     await using standIn = await startStandIn({
       adminKey: KEY,
       tls: { ...files, clientCa: authority.certPem },
@@ -617,45 +622,45 @@ describe('TLS', () => {
     }
   });
 
-  it('plain HTTP to a TLS port', async () => {
+  it('reports plain HTTP to a TLS port', async () => {
     await using standIn = await startStandIn({ tls: files });
     const driver = driverOf(standIn.adminUrl.replace('https:', 'http:'));
     expect((await failureOf(calls.check(driver))).message).toContain(
-      'whether spec.apisix.adminUrl must begin with https://',
+      'whether spec.apisix.adminUrl must start with https://',
     );
   });
 
-  it('TLS to a plain HTTP port', async () => {
+  it('reports TLS to a plain HTTP port', async () => {
     await using standIn = await startStandIn();
     const driver = driverOf(standIn.adminUrl.replace('http:', 'https:'));
     const { message } = await failureOf(calls.check(driver));
-    expect(message).toContain('or write http:// in spec.apisix.adminUrl');
+    expect(message).toContain('or use http:// in spec.apisix.adminUrl');
   });
 
   it.each<[string, Partial<ApisixOptions['tls']>, string]>([
-    ['an authority that is none', { ca: 'junk' }, 'caSecretRef holds something that is no PEM certificate'],
-    ['an empty authority', { ca: '' }, 'caSecretRef holds something that is no PEM certificate'],
+    ['an invalid certificate authority', { ca: 'junk' }, 'caSecretRef must contain only PEM certificates'],
+    ['an empty certificate authority', { ca: '' }, 'caSecretRef must contain only PEM certificates'],
     [
-      'a key for an authority',
+      'a key as certificate authority',
       { ca: client.keyPem },
-      'caSecretRef holds something that is no PEM certificate',
+      'caSecretRef must contain only PEM certificates',
     ],
     [
-      'a broken certificate behind a good one',
+      'an invalid certificate after a valid one',
       { ca: `${authority.certPem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n` },
-      'caSecretRef holds something that is no PEM certificate',
+      'caSecretRef must contain only PEM certificates',
     ],
     ['a certificate without its key', { clientCert: client.certPem }, 'both a certificate and its key'],
     ['a key without its certificate', { clientKey: client.keyPem }, 'both a certificate and its key'],
-    ['a bad certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
-    ['a bad key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no PEM key'],
-    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no PEM key'],
+    ['an invalid certificate', { clientCert: 'junk', clientKey: client.keyPem }, 'holds no PEM certificate'],
+    ['an invalid key', { clientCert: client.certPem, clientKey: 'junk' }, 'holds no unencrypted PEM key'],
+    ['an empty key', { clientCert: client.certPem, clientKey: '' }, 'holds no unencrypted PEM key'],
     [
-      'a key of another',
+      'a key of another certificate',
       { clientCert: client.certPem, clientKey: server.keyPem },
-      'does not belong to its certificate',
+      'does not match its certificate',
     ],
-  ])('%s is refused before any connection', (_, tls, message) => {
+  ])('rejects %s before any connection', (_, tls, message) => {
     const create = () => driverOf('https://127.0.0.1:1', { tls: { insecureSkipVerify: false, ...tls } });
     expect(create).toThrow(message);
     expect(create).not.toThrow(/PRIVATE KEY|junk/);
@@ -663,7 +668,7 @@ describe('TLS', () => {
 });
 
 describe('an aborted call', () => {
-  it.each(['hang', 'cut'] as const)('that meets a %s rejects with the reason of its signal', async (kind) => {
+  it.each(['hang', 'cut'] as const)('rejects with the reason of its signal: %s', async (kind) => {
     await withFault({ kind }, async ({ adminUrl }) => {
       const controller = new AbortController();
       const reason = { why: 'no error at all' };
@@ -673,7 +678,7 @@ describe('an aborted call', () => {
     });
   });
 
-  it('rejects with a timeout of its caller as such', async () => {
+  it('rejects with the timeout of its caller', async () => {
     await withFault({ kind: 'hang' }, async ({ adminUrl }) => {
       const pending = driverOf(adminUrl).list(AbortSignal.timeout(100));
       await expect(pending).rejects.toMatchObject({ name: 'TimeoutError', message: expect.any(String) });
@@ -683,12 +688,12 @@ describe('an aborted call', () => {
 });
 
 describe('the admin key', () => {
-  it.each([` ${KEY}\n`, `${KEY}\r\n`, `\t${KEY}`, `\uFEFF${KEY}`])('%j is trimmed', async (adminKey) => {
+  it.each([` ${KEY}\n`, `${KEY}\r\n`, `\t${KEY}`, `\uFEFF${KEY}`])('is trimmed: %j', async (adminKey) => {
     await using standIn = await startStandIn({ adminKey: KEY });
     expect(await driverOf(standIn.adminUrl, { adminKey }).check(unused)).toEqual({ version: '3.18.0' });
   });
 
-  it('may hold whatever a header takes', async () => {
+  it('can contain any character of a header', async () => {
     const adminKey = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~ with space';
     await using standIn = await startStandIn({ adminKey });
     expect(await driverOf(standIn.adminUrl, { adminKey }).check(unused)).toEqual({ version: '3.18.0' });
@@ -697,10 +702,10 @@ describe('the admin key', () => {
   it.each([
     ['', 'is empty'],
     [' \n', 'is empty'],
-    [`${KEY}\n${KEY}`, 'look at the Secret for line breaks'],
-    [`${KEY}\u0000`, 'characters that a key cannot have'],
-    ['schlüssel', 'characters that a key cannot have'],
-  ])('%j is refused before any request', async (adminKey, message) => {
+    [`${KEY}\n${KEY}`, 'check the Secret for line breaks'],
+    [`${KEY}\u0000`, 'contains invalid characters'],
+    ['schlüssel', 'contains invalid characters'],
+  ])('is rejected before any request: %j', async (adminKey, message) => {
     await using standIn = await startStandIn();
     for (const call of CALLS) {
       const failure = await failureOf(calls[call](driverOf(standIn.adminUrl, { adminKey })));
@@ -722,7 +727,7 @@ describe('the admin URL', () => {
     ['/edge/apisix/admin/', '/edge/apisix/admin/upstreams'],
     ['//elsewhere.invalid/edge', '//elsewhere.invalid/edge/apisix/admin/upstreams'],
     ['/?a=b#c', '/apisix/admin/upstreams'],
-  ])('may end in %j', async (suffix, path) => {
+  ])('can end in %j', async (suffix, path) => {
     await using standIn = await startStandIn({ adminKey: KEY });
     await driverOf(`${standIn.adminUrl}${suffix}`).list(unused).catch(failureAsIs);
     expect(standIn.requests.map((request) => request.path)).toEqual([path]);
@@ -731,18 +736,18 @@ describe('the admin URL', () => {
   it.each([
     ['http://user:pass@127.0.0.1:9180', 'must not contain credentials'],
     ['http://user@127.0.0.1:9180', 'must not contain credentials'],
-    ['ftp://127.0.0.1', 'must begin with http:// or https://'],
-    ['unix:/run/apisix.sock', 'must begin with http:// or https://'],
-    ['127.0.0.1:9180', 'is no URL'],
-    ['apisix-admin:9180', 'must begin with http:// or https://'],
-    ['', 'is no URL'],
-  ])('%j is refused', (adminUrl, message) => {
+    ['ftp://127.0.0.1', 'must start with http:// or https://'],
+    ['unix:/run/apisix.sock', 'must start with http:// or https://'],
+    ['127.0.0.1:9180', 'is not a valid URL'],
+    ['apisix-admin:9180', 'must start with http:// or https://'],
+    ['', 'is not a valid URL'],
+  ])('is rejected: %j', (adminUrl, message) => {
     expect(() => driverOf(adminUrl)).toThrow(message);
     expect(() => driverOf(adminUrl)).not.toThrow(/pass@|user/);
   });
 });
 
-/** A prefix leads nowhere in the stand-in; where the request went is what counts. */
+/** The stand-in does not serve a prefix. Only the requested path matters. */
 function failureAsIs(error: unknown): void {
   expect(error).toBeInstanceOf(OperatorError);
 }

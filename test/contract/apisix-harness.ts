@@ -10,7 +10,7 @@ import type { GatewayHarness } from './gateway-driver.ts';
 
 type Gateway = Pick<ApisixOptions, 'adminUrl' | 'adminKey'> & Partial<ApisixOptions>;
 
-/** A driver for `gateway` with bounds that a slow machine keeps. */
+/** A driver for `gateway` with timeouts for a slow machine. */
 export function apisixDriver(gateway: Gateway): GatewayDriver {
   return createApisixDriver({
     tls: { insecureSkipVerify: false },
@@ -20,7 +20,7 @@ export function apisixDriver(gateway: Gateway): GatewayDriver {
   });
 }
 
-/** A second client of the Admin API, past any driver. Resolves to the status. */
+/** Sends a request of another client of the Admin API. Resolves to the status. */
 export async function askAdminApi(
   gateway: Gateway,
   method: 'PUT' | 'PATCH' | 'DELETE',
@@ -40,7 +40,7 @@ export async function askAdminApi(
   });
 }
 
-/** A gateway that is running already, and its data plane, for the conformance suite of data planes. */
+/** A running gateway and its data plane, for the conformance suite of data planes. */
 export function apisixDataPlaneHarness(
   gateway: Gateway & { readonly controlUrl: string; readonly proxyUrl: string },
   close: () => Promise<void>,
@@ -67,7 +67,7 @@ export function apisixDataPlaneHarness(
   };
 }
 
-/** A gateway that is running already, for the conformance suite. */
+/** A running gateway, for the conformance suite. */
 export function apisixHarness(gateway: Gateway, close: () => Promise<void>): GatewayHarness {
   const driver = apisixDriver(gateway);
   const unused = new AbortController().signal;
@@ -80,7 +80,7 @@ export function apisixHarness(gateway: Gateway, close: () => Promise<void>): Gat
       const route = `routes/${upstream.id}`;
       const uri = `/${upstream.id}`;
       expect(await askAdminApi(gateway, 'PUT', route, { uri, upstream_id: upstream.id })).toBe(201);
-      // APISIX 3.18, measured: right after a route's write its upstream can still be deleted.
+      // Measured with APISIX 3.18: an upstream can still be deleted immediately after the write of its route.
       await eventually(async () => {
         await driver.put(upstream, unused);
         expect(await askAdminApi(gateway, 'DELETE', `upstreams/${upstream.id}`)).toBe(400);

@@ -7,10 +7,10 @@ import { MAX_LIST_BYTES } from '../../src/runtime/http/limits.ts';
 
 const never = new AbortController().signal;
 const MIB = 1024 * 1024;
-/** Of the list that is read whole; `LIST_MIB=46` shows what a larger one takes. */
+/** The size of the list. Use `LIST_MIB=46` for the largest one. */
 const LIST_MIB = Number(process.env['LIST_MIB'] ?? 12);
 
-/** One of so many nodes, in the words of APISIX 3.18. */
+/** An upstream with this number of nodes, in the format of APISIX 3.18. */
 function item(index: number, nodes: number, updateTime = 1): string {
   const host = `10.${(index >> 8) & 255}.${index & 255}`;
   return JSON.stringify({
@@ -33,7 +33,7 @@ const NODES = 70;
 
 describe('a large list of upstreams', () => {
   const state = { count: Math.floor((LIST_MIB * MIB) / item(9999, NODES).length), changed: -1, sent: 0 };
-  // Made while it is sent, so that only the reader's memory counts.
+  // Generated while it is sent, so that only the reader's memory counts.
   const server = createServer(async (_, response) => {
     state.sent = 0;
     let onReady: () => void = () => undefined;
@@ -67,7 +67,7 @@ describe('a large list of upstreams', () => {
     server.close();
   });
 
-  it('leaves the program its turns while it is read', async () => {
+  it('yields to the event loop while it is read', async () => {
     const driver = open();
     let [sinceTurn, most, isOver] = [0, 0, false];
     const turn = () => {
@@ -83,7 +83,7 @@ describe('a large list of upstreams', () => {
     isOver = true;
     driver.close();
     expect(upstreams.size).toBe(state.count);
-    // Half a MiB, and what comes with the chunk after it.
+    // Half a MiB, plus the rest of the next chunk.
     expect(most).toBeLessThan(MIB / item(0, NODES).length);
     const { rss } = process.memoryUsage();
     process.stdout.write(
@@ -91,7 +91,7 @@ describe('a large list of upstreams', () => {
     );
   });
 
-  it('is the same objects again where nothing changed, and not parsed again', async () => {
+  it('reuses unchanged objects without parsing them again', async () => {
     const driver = open();
     const known = new Map<string, ObservedUpstream>();
     const list = async () => {
@@ -102,10 +102,10 @@ describe('a large list of upstreams', () => {
     };
     expect(await list()).toHaveLength(state.count);
     expect(await list()).toEqual([]);
-    // Its bytes are others, what it says is not.
+    // Different bytes with the same content.
     state.changed = 5;
     expect(await list()).toEqual([]);
-    // What is known is not what the gateway shows, though that did not change since.
+    // The known content differs from the gateway, although the gateway did not change.
     const seven = known.get('shop.web-7');
     if (seven === undefined) throw new Error('it was not listed');
     known.set('shop.web-7', { ...seven, canonical: '{}' });
@@ -115,14 +115,14 @@ describe('a large list of upstreams', () => {
     driver.close();
   });
 
-  it('is refused where it is larger than the operator can keep, before it has come whole', async () => {
+  it('is rejected as soon as it exceeds the limit', async () => {
     const { count } = state;
     state.count = Math.ceil((3 * MAX_LIST_BYTES) / item(9999, NODES).length);
     const driver = open();
-    await expect(driver.list(never)).rejects.toThrow('lists more than 48 MiB of upstreams');
+    await expect(driver.list(never)).rejects.toThrow('has more than 48 MiB of upstreams');
     expect(state.sent).toBeLessThan(2 * MAX_LIST_BYTES);
     state.count = count;
-    // The connection is not spoilt.
+    // The client can still send requests.
     expect((await driver.list(never)).upstreams.size).toBe(count);
     driver.close();
   });

@@ -31,8 +31,8 @@ async function messageOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
-describe('the words of the APISIX driver', () => {
-  it('are well-formed text without characters that turn its direction, wherever they are cut', async () => {
+describe('messages of the APISIX driver', () => {
+  it('are well-formed text without bidirectional control characters, wherever they are shortened', async () => {
     await using standIn = await startStandIn();
     for (let length = 505; length <= 512; length += 1) {
       const words = `\u202e\u0000${'x'.repeat(length)}${'\u{1f600}'.repeat(4)}`;

@@ -7,7 +7,7 @@ import { apisixDriver } from './apisix-harness.ts';
 
 const unused = new AbortController().signal;
 
-it('no id leaves its place in the path: it is refused before any request, or is the last part of it', async () => {
+it('rejects an id before any request, or keeps it as the last segment of the path', async () => {
   await using standIn = await startStandIn();
   const driver = apisixDriver(standIn);
   const piece = fc.constantFrom(

@@ -3,14 +3,14 @@ import { apisixDataPlaneHarness, apisixHarness } from './apisix-harness.ts';
 import { testDataPlaneReader } from './data-plane-reader.ts';
 import { testGatewayDriver } from './gateway-driver.ts';
 
-// A real gateway keeps what it holds: the suite touches only ids that begin with `conformance-`.
+// On a real gateway, the suite changes only ids that begin with `conformance-`.
 const adminUrl = process.env['APISIX_ADMIN_URL'];
 const adminKey = process.env['APISIX_ADMIN_KEY'];
 const controlUrl = process.env['APISIX_CONTROL_URL'];
 const proxyUrl = process.env['APISIX_PROXY_URL'];
 
 if (adminUrl === undefined || adminKey === undefined) {
-  it('the APISIX driver on a real gateway', ({ skip }) => {
+  it('passes for the APISIX driver on a real gateway', ({ skip }) => {
     skip('APISIX_ADMIN_URL and APISIX_ADMIN_KEY are not set');
   });
 } else {
@@ -23,7 +23,7 @@ if (adminUrl === undefined || adminKey === undefined) {
 }
 
 if (adminUrl === undefined || adminKey === undefined || controlUrl === undefined || proxyUrl === undefined) {
-  it('the data planes of a real gateway', ({ skip }) => {
+  it('passes for the data planes of a real gateway', ({ skip }) => {
     skip('APISIX_CONTROL_URL and APISIX_PROXY_URL, of the gateway of APISIX_ADMIN_URL, are not set');
   });
 } else {

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 
-// The recording lies beside the repository, not in it.
+// The recording is not part of the repository.
 const recordingFile = new URL('../../../shared/apisix/admin-api-3.18.json', import.meta.url);
 const pairSchema = z.object({
   name: z.string(),
@@ -34,16 +34,16 @@ interface Received {
   readonly text: string;
 }
 
-test('the stand-in answers as APISIX 3.18 was recorded, pair by pair', async ({ skip }) => {
-  skip(!existsSync(recordingFile), 'no recording beside the repository: shared/apisix/admin-api-3.18.json');
+test('the stand-in gives the recorded responses of APISIX 3.18', async ({ skip }) => {
+  skip(!existsSync(recordingFile), 'no recording next to the repository: shared/apisix/admin-api-3.18.json');
   const pairs = z.array(pairSchema).parse(JSON.parse(readFileSync(recordingFile, 'utf8')));
   expect(pairs).toHaveLength(245);
   let clock = 1_795_472_926;
   await using standIn = await startStandIn({ adminKey: ADMIN_KEY, viewerKey: VIEWER_KEY, now: () => clock });
-  /** The ids that the server made, by those that it made when it was recorded. */
+  /** The ids that the server generated, by the recorded ids. */
   const madeIds = new Map<string, string>();
 
-  /** A raw request: unlike `fetch`, it sends the path and the headers exactly as recorded. */
+  /** Sends the recorded path and headers exactly, unlike `fetch`. */
   function send(pair: Pair['request']): Promise<Received> {
     return new Promise((resolve, reject) => {
       const { method, headers, body } = pair;
@@ -100,8 +100,8 @@ test('the stand-in answers as APISIX 3.18 was recorded, pair by pair', async ({ 
   });
 
   /**
-   * The recorder left out some of its own steps; each is told by the answer that follows. They are made here through
-   * the Admin API, right before the request of that name.
+   * Some steps are missing in the recording and follow from the next response. They are repeated here over the Admin API,
+   * before the request of that name.
    */
   const leftOut: Readonly<Record<string, (pair: Pair) => Promise<void>>> = {
     '197-v-tls-get': async (pair) => {
@@ -129,7 +129,7 @@ test('the stand-in answers as APISIX 3.18 was recorded, pair by pair', async ({ 
     },
   };
 
-  /** What has to be equal of an answer to `pair`. */
+  /** The parts of a response that must equal the recording. */
   function comparable(pair: Pair, answer: Received): unknown {
     const { status, contentType, text } = answer;
     if (contentType?.startsWith('text/html')) return { status, contentType };
@@ -164,7 +164,7 @@ test('the stand-in answers as APISIX 3.18 was recorded, pair by pair', async ({ 
   expect(differences).toEqual([]);
 });
 
-/** Without what differs from run to run, and without the wording of errors other than those that matter. */
+/** Removes values that differ between runs, and the text of irrelevant errors. */
 function withoutVariance(value: unknown, name = ''): unknown {
   if (Array.isArray(value)) return value.map((each) => withoutVariance(each));
   if (typeof value === 'object' && value !== null) {

@@ -34,7 +34,7 @@ interface Sent {
   readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string };
 }
 
-/** One request over a connection of its own; a string is sent as it is, anything else as JSON. */
+/** Sends one request on a new connection. A string is sent unchanged, any other body as JSON. */
 function send(base: string, method: string, path: string, options: Sent = {}): Promise<Received> {
   return new Promise((resolve, reject) => {
     const text = typeof options.body === 'string' ? options.body : JSON.stringify(options.body);
@@ -110,13 +110,13 @@ describe('validation of upstreams', () => {
     ['a name of one character beyond 16 bits', 201, { ...base, name: '\u{1F600}'.repeat(256) }],
     ['a timeout of 0', 400, { ...base, timeout: { connect: 0, send: 1, read: 1 } }],
     ['a null field', 400, { ...base, desc: null }],
-    ['an id of another object', 400, { ...base, id: 'other' }],
+    ['the id of another object', 400, { ...base, id: 'other' }],
     ['chash without hash_on and key', 400, { ...base, type: 'chash' }],
     ['chash on a cookie without key', 400, { ...base, type: 'chash', hash_on: 'cookie' }],
-    ['chash on nothing known', 400, { ...base, type: 'chash', hash_on: 'body', key: 'x' }],
+    ['chash on an unknown source', 400, { ...base, type: 'chash', hash_on: 'body', key: 'x' }],
     ['passive checks without active ones', 400, { ...base, checks: { passive: {} } }],
     [
-      'a check that fails after 0 times',
+      'a check that fails after 0 failures',
       400,
       { ...base, checks: { active: { unhealthy: { tcp_failures: 0 } } } },
     ],
@@ -125,9 +125,9 @@ describe('validation of upstreams', () => {
       201,
       { ...base, checks: { active: {}, passive: { unhealthy: { timeouts: 0 } } } },
     ],
-    ['keepalive without a bound on time', 201, { ...base, keepalive_pool: { idle_timeout: 0 } }],
+    ['keepalive without an idle timeout', 201, { ...base, keepalive_pool: { idle_timeout: 0 } }],
     [
-      'tls with a certificate that is none',
+      'tls with an invalid certificate',
       400,
       { ...base, tls: { client_cert: 'x'.repeat(128), client_key: 'x'.repeat(64) } },
     ],
@@ -135,7 +135,7 @@ describe('validation of upstreams', () => {
     ['a field of a later version', 400, { ...base, warm_up_conf: {} }],
   ];
 
-  test.each(cases)('%s: %i', async (_, status, body) => {
+  test.each(cases)('answers %s with %i', async (_, status, body) => {
     const standIn = await newStandIn();
     const answer = await admin(standIn, 'PUT', '/upstreams/u1', body);
     expect(answer.status, answer.text).toBe(status);
@@ -147,7 +147,7 @@ describe('validation of upstreams', () => {
 });
 
 describe('store', () => {
-  test('counts revisions, keeps the creation, and forgets both when wiped', async () => {
+  test('counts revisions, keeps the creation time, and resets both when wiped', async () => {
     let clock = 100.9;
     const standIn = await newStandIn({ now: () => clock });
     await put(standIn, '/upstreams/a', { nodes: NODES });
@@ -171,7 +171,7 @@ describe('store', () => {
     expect(await admin(standIn, 'GET', '/upstreams/a')).toMatchObject({ json: { createdIndex: 1 } });
   });
 
-  test('an id with a slash names what stands before it, and dot segments lead out of the resource', async () => {
+  test('uses the part of an id before a slash, and resolves dot segments', async () => {
     const standIn = await newStandIn();
     await put(standIn, '/upstreams/a%2Fb', { nodes: NODES });
     expect(standIn.ids('upstreams')).toEqual(['a']);
@@ -181,7 +181,7 @@ describe('store', () => {
     expect((await admin(standIn, 'GET', '/upstreams/%zz')).status).toBe(400);
   });
 
-  test('shows neither a key that was sent nor one that was sent within a route', async () => {
+  test('returns no key that was sent in a header or in a route', async () => {
     const standIn = await newStandIn();
     const authority = createCertificateAuthority();
     const { certPem, keyPem } = authority.issue({ commonName: 'c', hosts: [], usage: 'client' });
@@ -201,7 +201,7 @@ describe('store', () => {
     await put(standIn, '/upstreams/u', { nodes: NODES, tls: { client_cert_id: 's' } });
   });
 
-  test('stores defaults where older versions do', async () => {
+  test('stores defaults like older versions', async () => {
     const standIn = await newStandIn({ storesDefaults: true, version: '3.12.0' });
     const answer = await admin(standIn, 'PUT', '/upstreams/u', { nodes: NODES, checks: { active: {} } });
     expect(answer.headers['server']).toBe('APISIX/3.12.0');
@@ -215,7 +215,7 @@ describe('store', () => {
     });
   });
 
-  test('refuses a body over 1.5 MiB', async () => {
+  test('rejects a body of more than 1.5 MiB', async () => {
     const standIn = await newStandIn();
     const padded = (bytes: number) => {
       const text = JSON.stringify({ nodes: NODES });
@@ -228,7 +228,7 @@ describe('store', () => {
 });
 
 describe('references', () => {
-  test('an upstream is kept while a route or a service names it, but not for a stream route', async () => {
+  test('keep an upstream while a route or a service refers to it, but not for a stream route', async () => {
     const standIn = await newStandIn();
     expect((await admin(standIn, 'PUT', '/services/s', { upstream_id: 'u' })).status).toBe(400);
     await put(standIn, '/upstreams/u', { nodes: NODES });
@@ -267,7 +267,7 @@ describe('references', () => {
 });
 
 describe('lists', () => {
-  test('pages by creation, everything by key, and an empty page is an object', async () => {
+  test('have pages ordered by creation, a complete list ordered by key, and an object as empty page', async () => {
     const standIn = await newStandIn();
     for (let n = 11; n >= 0; n -= 1) {
       await put(standIn, `/upstreams/u${String(n).padStart(2, '0')}`, {
@@ -325,7 +325,7 @@ describe('PATCH', () => {
 });
 
 describe('authentication', () => {
-  test('every request needs the current key, before anything else', async () => {
+  test('checks the current key of every request first', async () => {
     const standIn = await newStandIn({ viewerKey: 'viewer' });
     const attempt = async (method: string, path: string, sent: Sent) => {
       const { status, json } = await send(standIn.adminUrl, method, `/apisix/admin${path}`, sent);
@@ -352,7 +352,7 @@ describe('authentication', () => {
     for (const { status } of standIn.requests) expect(status).toBeTypeOf('number');
   });
 
-  test('TLS with a client certificate', async () => {
+  test('supports TLS with a client certificate', async () => {
     const authority = createCertificateAuthority();
     const server = authority.issue({ commonName: 'gateway', hosts: ['127.0.0.1'], usage: 'server' });
     const client = authority.issue({ commonName: 'operator', hosts: [], usage: 'client' });
@@ -374,7 +374,7 @@ describe('authentication', () => {
 describe('faults', () => {
   const upstream = { nodes: NODES };
 
-  test('answers in its place, as often as told, in the order of the rules', async () => {
+  test('answer instead of the gateway, for a number of requests, in the order of the rules', async () => {
     const standIn = await newStandIn();
     standIn.addFault({
       fault: {
@@ -439,7 +439,7 @@ describe('faults', () => {
     [{ kind: 'cut', apply: 'before', after: 'headers' }, ['u']],
     [{ kind: 'cut', apply: 'before', after: 'half-body' }, ['u']],
   ];
-  test.each(cuts)('%j', async (fault, stored) => {
+  test.each(cuts)('cut a response: %j', async (fault, stored) => {
     const standIn = await newStandIn();
     standIn.addFault({ fault, times: 1 });
     await expect(admin(standIn, 'PUT', '/upstreams/u', upstream)).rejects.toMatchObject({
@@ -451,7 +451,7 @@ describe('faults', () => {
     expect((await admin(standIn, 'GET', '/upstreams')).status).toBe(200);
   });
 
-  test('a cut after the headers or half the body lets just that much through', async () => {
+  test('cut a response after the headers or after half the body', async () => {
     const standIn = await newStandIn();
     await put(standIn, '/upstreams/u', upstream);
     const whole = (await admin(standIn, 'GET', '/upstreams/u')).text;
@@ -476,9 +476,9 @@ describe('faults', () => {
   });
 
   test.each([
-    ['carried out', { kind: 'hang', apply: 'before' } as const, ['u']],
-    ['not carried out', { kind: 'hang' } as const, []],
-  ])('hangs, %s, until the rule goes', async (_, fault, stored) => {
+    ['applied', { kind: 'hang', apply: 'before' } as const, ['u']],
+    ['not applied', { kind: 'hang' } as const, []],
+  ])('let a request hang, %s, until the rule is removed', async (_, fault, stored) => {
     const standIn = await newStandIn();
     const rule = standIn.addFault({ fault, match: ({ method }) => method === 'PUT' });
     const outcome = admin(standIn, 'PUT', '/upstreams/u', upstream).then(
@@ -494,7 +494,7 @@ describe('faults', () => {
     await eventually(() => expect(standIn.openConnections()).toBe(0));
   });
 
-  test('a delayed request is carried out although its client has gone', async () => {
+  test('apply a delayed request after its client has disconnected', async () => {
     const standIn = await newStandIn();
     standIn.addFault({ fault: { kind: 'delay', delayMs: 200 }, match: ({ method }) => method === 'PUT' });
     const client = new AbortController();
@@ -509,7 +509,7 @@ describe('faults', () => {
     await eventually(() => expect(standIn.ids('upstreams')).toEqual(['u']));
   });
 
-  test('a stop cuts what hangs and what is delayed, keeps the store, and a start uses the same ports', async () => {
+  test('are cleared by a stop, which keeps the store and the ports', async () => {
     const standIn = await newStandIn();
     await put(standIn, '/upstreams/kept', upstream);
     standIn.addFault({ fault: { kind: 'hang' }, match: ({ path }) => path.endsWith('/hang') });
@@ -538,7 +538,7 @@ describe('faults', () => {
 });
 
 describe('Control API', () => {
-  test('shows what a worker holds: defaults, and nodes as an array', async () => {
+  test('shows upstreams like a worker: with defaults, and nodes as an array', async () => {
     const standIn = await newStandIn({ now: () => 5 });
     const get = (path: string) => send(standIn.controlUrl, 'GET', path);
     expect((await get('/v1/upstreams')).json).toEqual({});
@@ -571,7 +571,7 @@ describe('Control API', () => {
   });
 });
 
-/** The upstream `u` as its worker shows it before and after a request through it. */
+/** The upstream `u` in the worker before and after a request. */
 async function shownNodes(options: StandInOptions, upstream: object) {
   const standIn = await newStandIn(options);
   await put(standIn, '/upstreams/u', upstream);
@@ -586,7 +586,7 @@ async function shownNodes(options: StandInOptions, upstream: object) {
   return { before, after: await shown() };
 }
 
-describe('what a worker shows after the first request', () => {
+describe('a worker after the first request', () => {
   const node = { host: '127.0.0.1', port: 9, weight: 1, priority: 0 };
   const other = { ...node, host: '127.0.0.2' };
   const name = { ...node, host: 'localhost' };
@@ -614,7 +614,7 @@ describe('what a worker shows after the first request', () => {
       { nodes: [used], dns_nodes: [unknown, used] },
     ],
     ['no nodes', { nodes: [] }, { nodes: [] }],
-  ])('3.18.0: %s', async (_, upstream, after) => {
+  ])('shows like 3.18.0: %s', async (_, upstream, after) => {
     const { nodes } = upstream;
     const withNames = nodes.some(({ host }) => host.includes('l'));
     expect(await shownNodes({}, upstream)).toEqual({
@@ -626,12 +626,12 @@ describe('what a worker shows after the first request', () => {
   test.each([
     ['3.13.0, a name', '3.13.0', { nodes: [name] }, { nodes: [name] }],
     ['3.17.0, one LeastConn node', '3.17.0', { type: 'least_conn', nodes: [node] }, { nodes: [used] }],
-  ])('%s', async (_, version, upstream, after) => {
+  ])('shows like %s', async (_, version, upstream, after) => {
     const { nodes } = upstream;
     expect(await shownNodes({ version }, upstream)).toEqual({ before: { nodes }, after });
   });
 
-  test('follows a name to another address', async () => {
+  test('uses the new address of a name', async () => {
     const names = new Map([['shop.test', '127.0.0.1']]);
     const standIn = await newStandIn({ names });
     await put(standIn, '/upstreams/u', { nodes: [{ ...node, host: 'shop.test' }] });
@@ -651,7 +651,7 @@ describe('what a worker shows after the first request', () => {
 });
 
 describe('several data planes', () => {
-  test('show one store, each on ports of its own; one that is held back shows and serves what was there before', async () => {
+  test('share one store and use separate ports; one that is held back serves the earlier configuration', async () => {
     const standIn = await newStandIn();
     const second = await standIn.addDataPlane();
     expect(standIn.dataPlanes.map(({ controlUrl }) => controlUrl)).toEqual([
@@ -678,7 +678,7 @@ describe('several data planes', () => {
     expect(second.requests).toContain('GET /v1/upstream/v');
   });
 
-  test('stop and start one by one, and all with the stand-in', async () => {
+  test('stop and start independently, and together with the stand-in', async () => {
     const standIn = await newStandIn();
     const second = await standIn.addDataPlane();
     await second.stop();
@@ -696,7 +696,7 @@ describe('several data planes', () => {
 });
 
 describe('data plane', () => {
-  /** A server that tells its name and what it got. */
+  /** A server that returns its name and the received request. */
   async function backend(name: string): Promise<{ readonly port: number; readonly server: Server }> {
     const server = createServer((request, response) => {
       const chunks: Buffer[] = [];
@@ -739,7 +739,7 @@ describe('data plane', () => {
     return names;
   }
 
-  test('balances smoothly by weight, over the highest priority, and over all where every weight is 0', async () => {
+  test('balances by weight over the highest priority, and over all nodes if every weight is 0', async () => {
     const standIn = await newStandIn();
     const [a, b, c] = await Promise.all(['a', 'b', 'c'].map(backend));
     if (a === undefined || b === undefined || c === undefined) throw new Error('three backends');
@@ -752,7 +752,7 @@ describe('data plane', () => {
     expect((await namesOf(standIn, '/x', 6)).toSorted().join('')).toBe('aabbcc');
   });
 
-  test('tries the next node where one does not listen, as often as `retries` says', async () => {
+  test('retries the next node if one does not listen, up to `retries`', async () => {
     const standIn = await newStandIn();
     const alive = await backend('alive');
     const dead = await closedPort();
@@ -770,7 +770,7 @@ describe('data plane', () => {
     expect((await send(standIn.proxyUrl, 'GET', '/x')).status).toBe(502);
   });
 
-  test('survives a node that closes kept connections', async () => {
+  test('handles a node that closes idle connections', async () => {
     const standIn = await newStandIn();
     const { port, server } = await backend('a');
     await put(standIn, '/upstreams/u', { nodes: [node(port, 1)] });
@@ -781,7 +781,7 @@ describe('data plane', () => {
     }
   });
 
-  test('says what is missing', async () => {
+  test('reports a missing route or upstream', async () => {
     const standIn = await newStandIn();
     const { port } = await backend('a');
     await put(standIn, '/upstreams/u', { nodes: [] });
@@ -803,7 +803,7 @@ describe('data plane', () => {
     expect(await status('/x')).toBe(503);
   });
 
-  test('finds the route by host and path, and the upstream inline or by the service', async () => {
+  test('finds the route by host and path, and the upstream inline or by a service', async () => {
     const standIn = await newStandIn();
     const [any, exact, long, hosted, service] = await Promise.all(
       ['any', 'exact', 'long', 'hosted', 'service'].map(backend),

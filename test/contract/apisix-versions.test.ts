@@ -17,12 +17,12 @@ const { certPem: certificate } = createCertificateAuthority().issue({
   hosts: [],
   usage: 'client',
 });
-/** Shorter than 128 characters. */
+/** A key of fewer than 128 characters. */
 const shortKey = generateKeyPairSync('ed25519')
   .privateKey.export({ type: 'pkcs8', format: 'pem' })
   .toString();
 
-/** One field that some version does not take, or does. */
+/** A field that some versions support. */
 const change: fc.Arbitrary<Partial<Upstream>> = fc.oneof(
   fc.constant({}),
   fc.constantFrom(64, 65, 256).map((length) => ({ labels: { team: 'a'.repeat(length) } })),
@@ -42,7 +42,7 @@ const anyUpstream: fc.Arbitrary<Upstream> = fc
   .map(([upstream, changed]) => ({ ...upstream, ...changed }));
 
 describe.each(VERSIONS)('APISIX %s', (version) => {
-  it('refuses nothing that it is said to take, and is never asked for anything else', async () => {
+  it('accepts all supported fields, and receives no other field', async () => {
     await using standIn = await startStandIn({ version });
     const driver = apisixDriver(standIn);
     const { info } = await driver.list(unused);
@@ -66,7 +66,7 @@ describe.each(VERSIONS)('APISIX %s', (version) => {
     expect(new Set(standIn.requests.map(({ status }) => status))).toEqual(new Set([200, 201]));
   });
 
-  it('deletes what a route refers to only from 3.5.0 on, and says so before that', async () => {
+  it('deletes an upstream with a route only from 3.5.0 on, and reports this before', async () => {
     await using standIn = await startStandIn({ version });
     const driver = apisixDriver(standIn);
     const nodes = [{ host: '10.0.0.1', port: 80, weight: 1 }];
@@ -80,36 +80,39 @@ describe.each(VERSIONS)('APISIX %s', (version) => {
     }
     await expect(deletion).rejects.toThrow(UpstreamInUseError);
     await expect(deletion).rejects.toThrow(
-      'route [r] is still using it now; this gateway deletes nothing by force, which APISIX does from 3.5.0 on',
+      'route [r] is still using it now; this gateway version does not support forced deletion, which requires APISIX 3.5.0 or later',
     );
     expect(standIn.ids('upstreams')).toEqual(['u']);
   });
 });
 
-/** What a gateway refuses by itself, without what is known of its version. */
+/** The error of the gateway itself, without the table of versions. */
 it.each<[string, string, Partial<Upstream>]>([
   ['3.3.0', '3.4.0', { labels: { team: 'a'.repeat(65) } }],
   ['3.3.0', '3.4.0', { loadBalancing: { type: 'ConsistentHash', hashOn: 'Vars', key: 'mqtt_client_id' } }],
   ['3.14.1', '3.15.0', { overrides: { name: 'a'.repeat(101) } }],
   ['3.16.0', '3.17.0', { tls: { verify: false, clientCertificate: { certificate, key: shortKey } } }],
   ['3.18.0', '3.19.0', { overrides: { warm_up_conf: { slow_start_time_seconds: 30 } } }],
-])('the stand-in refuses at %s and takes at %s what the table says of %o', async (last, first, change) => {
-  await using standIn = await startStandIn({ version: last });
-  const driver = apisixDriver(standIn);
-  const upstream: Upstream = {
-    id: 'u',
-    labels: {},
-    nodes: [],
-    scheme: 'HTTPS',
-    loadBalancing: { type: 'RoundRobin' },
-    ...change,
-  };
-  expect(apisixFormat.unsupported(upstream, { version: last })).toHaveLength(1);
-  await expect(driver.put(upstream, unused)).rejects.toThrow(GatewayRejectedError);
-  standIn.setVersion(first);
-  expect(apisixFormat.unsupported(upstream, { version: first })).toEqual([]);
-  await driver.put(upstream, unused);
-});
+])(
+  'the stand-in rejects at %s and accepts at %s the field %o, like the table',
+  async (last, first, change) => {
+    await using standIn = await startStandIn({ version: last });
+    const driver = apisixDriver(standIn);
+    const upstream: Upstream = {
+      id: 'u',
+      labels: {},
+      nodes: [],
+      scheme: 'HTTPS',
+      loadBalancing: { type: 'RoundRobin' },
+      ...change,
+    };
+    expect(apisixFormat.unsupported(upstream, { version: last })).toHaveLength(1);
+    await expect(driver.put(upstream, unused)).rejects.toThrow(GatewayRejectedError);
+    standIn.setVersion(first);
+    expect(apisixFormat.unsupported(upstream, { version: first })).toEqual([]);
+    await driver.put(upstream, unused);
+  },
+);
 
 testGatewayDriver({
   name: 'The APISIX driver on 3.8, which takes IPv6 addresses with and without brackets,',

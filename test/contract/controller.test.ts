@@ -15,7 +15,7 @@ import { eventually as retried } from '../support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts';
 import { finalizersOf } from '../support/finalizers.ts';
 
-/** The controller over real HTTP, with a clock that the test moves: what takes a minute takes none here. */
+/** Runs the controller over real HTTP with a clock that the test advances, so that no test waits in real time. */
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
 const ID = 'shop.web';
@@ -119,7 +119,7 @@ ${more}`;
 
 const eventually = (check: () => unknown) => retried(check, { timeoutMs: 10_000 });
 
-/** Moves the clock until `check` passes. */
+/** Advances the clock until `check` passes. */
 async function inTime(clock: FakeClock, check: () => unknown, stepMs = 500): Promise<void> {
   await eventually(async () => {
     await clock.advance(stepMs);
@@ -157,12 +157,12 @@ const operatorLabels = {
   'gatewayupstream.dev/name': 'web',
 };
 
-describe('a write that is carried out after its timeout', () => {
-  it('is found a minute later and corrected, long before the next resync', async () => {
+describe('a write that takes effect after its timeout', () => {
+  it('is detected and corrected a minute later, long before the next resync', async () => {
     await using scene = await start({ requestTimeoutMs: 300 });
     const { gateway, clock, hosts, setHost } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
-    // Past the list a minute after the start.
+    // Until after the list that follows a minute after the start.
     await clock.advance(61_000);
 
     using _late = gateway.addFault({
@@ -183,7 +183,7 @@ describe('a write that is carried out after its timeout', () => {
     expect(methodsFor(gateway, ID)).toEqual(['GET', 'PUT']);
   });
 
-  it('is removed where its object is gone', async () => {
+  it('is removed if its object was deleted', async () => {
     await using scene = await start({ requestTimeoutMs: 300 });
     const { gateway, stores, clock, hosts, setHost } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -204,7 +204,7 @@ describe('a write that is carried out after its timeout', () => {
   });
 });
 
-describe('a backend that becomes unknown', () => {
+describe('a backend with an unknown source', () => {
   const BACKENDS =
     '[{serviceRef: {name: web, port: 80}, weight: 90}, {serviceRef: {name: api, port: 80}, weight: 10}]';
   const API = `---
@@ -222,7 +222,7 @@ ${upstreamYaml('mixed', '', BACKENDS)}`;
   const resolvedRefs = ({ controller }: Scene) =>
     controller.statuses.get('shop/mixed')?.conditions?.find(({ type }) => type === 'ResolvedRefs')?.reason;
 
-  it('keeps its last complete answer and its share while the other backends move', async () => {
+  it('keeps its last known endpoints and its share while other backends change', async () => {
     await using scene = await start({ more: API });
     const { gateway, hosts, setHost } = scene;
     setHost('10.0.1.1', 'api');
@@ -244,7 +244,7 @@ ${upstreamYaml('mixed', '', BACKENDS)}`;
     await eventually(() => expect(resolvedRefs(scene)).toBe('ResolvedRefs'));
   });
 
-  it('lets the object wait where it has never answered', async () => {
+  it('prevents writes for the object until the source has answered once', async () => {
     await using scene = await start();
     const { stores, gateway, hosts, setHost } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -260,12 +260,12 @@ ${upstreamYaml('mixed', '', BACKENDS)}`;
   });
 });
 
-describe('a refused write', () => {
-  it('of one upstream leaves every other upstream of the connection alone', async () => {
+describe('a rejected write', () => {
+  it('of one upstream does not affect other upstreams of the connection', async () => {
     await using scene = await start({ more: `---\n${upstreamYaml('hostile')}` });
     const { gateway, clock, controller, hosts, setHost } = scene;
     await eventually(() => expect(hosts('shop.hostile')).toEqual(['10.0.0.1']));
-    // A firewall in front of the Admin API objects to the content of one upstream.
+    // A firewall in front of the Admin API blocks the content of one upstream.
     using _firewall = gateway.addFault({
       fault: { kind: 'answer', status: 403, body: '<html>blocked</html>', contentType: 'text/html' },
       match: ({ method, path }) => method === 'PUT' && path.endsWith('/shop.hostile'),
@@ -283,7 +283,7 @@ describe('a refused write', () => {
       expect(programmed).toMatchObject({
         status: 'False',
         reason: 'Rejected',
-        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
+        message: expect.stringContaining('rejected this upstream (403) but accepts other writes'),
       });
       expect(programmed?.message).not.toContain('allow_admin');
       const connection = controller.connectionStatuses.get('default')?.conditions ?? [];
@@ -293,7 +293,7 @@ describe('a refused write', () => {
 });
 
 describe('a gateway behind a proxy that forbids PATCH', () => {
-  it('stays authorized while one upstream is refused and others are written', async () => {
+  it('stays authorized while it rejects one upstream and accepts others', async () => {
     await using scene = await start({ more: `---\n${upstreamYaml('hostile')}` });
     const { gateway, clock, controller, hosts, setHost } = scene;
     await eventually(() => expect(hosts('shop.hostile')).toEqual(['10.0.0.1']));
@@ -307,7 +307,7 @@ describe('a gateway behind a proxy that forbids PATCH', () => {
       controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Authorized');
     setHost('10.0.0.2');
     await eventually(() => expect(hosts()).toEqual(['10.0.0.2']));
-    // The first refusal may come before any other write.
+    // The first rejection may precede all other writes.
     await inTime(clock, () => expect(authorized()?.status).toBe('True'), 5000);
     for (const host of ['10.0.0.3', '10.0.0.4', '10.0.0.5']) {
       setHost(host);
@@ -323,8 +323,8 @@ describe('a gateway behind a proxy that forbids PATCH', () => {
   });
 });
 
-describe('a write that is refused once', () => {
-  it('is tried again after 30 s, as an endpoint change', async () => {
+describe('a write that is rejected once', () => {
+  it('is retried after 30 s with the priority of an endpoint change', async () => {
     await using scene = await start();
     const { gateway, controller, clock, hosts, setHost } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -349,7 +349,7 @@ describe('a write that is refused once', () => {
 });
 
 describe('a gateway whose list is too large', () => {
-  it('still takes endpoint changes and deletions, and the connection says so until the list is smaller', async () => {
+  it('still receives endpoint changes and deletions, and the connection reports the problem until the list is smaller', async () => {
     await using scene = await start({ more: `---\n${upstreamYaml('large')}` });
     const { gateway, controller, stores, clock, hosts, setHost } = scene;
     await eventually(() => expect(hosts('shop.large')).toEqual(['10.0.0.1']));
@@ -361,8 +361,8 @@ describe('a gateway whose list is too large', () => {
         match: ({ method, path }) => method === 'GET' && path === '/apisix/admin/upstreams',
       });
       await inTime(clock, () => expect(ready()?.reason).toBe('ListTooLarge'), 30_000);
-      expect(ready()?.message).toMatch(/lists more than 48 MiB of upstreams/);
-      // Another client changed one: it is read before it is written.
+      expect(ready()?.message).toMatch(/has more than 48 MiB of upstreams/);
+      // Another client changed an upstream. The operator reads it before it writes it.
       gateway.put('upstreams', ID, { nodes: [], labels: operatorLabels });
       gateway.clearRequests();
       setHost('10.0.0.2');
@@ -381,7 +381,7 @@ describe('a denied object', () => {
   retries: 7
   apisix: {overrides: {name: raw}}`;
 
-  it('has its nodes removed and none of its fields written', async () => {
+  it('loses its nodes, and its other fields are not written', async () => {
     await using scene = await start({
       connection: '  tenantPolicy: {overrides: Allow}',
       upstream: spec,
@@ -403,11 +403,11 @@ describe('a denied object', () => {
     ]);
   });
 
-  it('is left behind with a label alone', async () => {
+  it('is orphaned by a change of its labels only', async () => {
     await using scene = await start({ upstream: `${spec}\n  deletionPolicy: Orphan` });
     const { gateway, stores, controller } = scene;
     await eventually(() => expect(controller.statuses.get('shop/web')).toBeDefined());
-    // What it wrote while overrides were allowed.
+    // Content from the time when overrides were allowed.
     const labels = operatorLabels;
     const before = { type: 'roundrobin', nodes: [{ host: '10.0.0.9', port: 80, weight: 1 }], labels };
     gateway.put('upstreams', ID, before);
@@ -429,7 +429,7 @@ describe('a denied object', () => {
   });
 });
 
-describe('an object whose namespace is not allowed any more', () => {
+describe('an object whose namespace is no longer allowed', () => {
   const withdraw = ({ stores }: Scene) => {
     const { spec } = stores.connections.get('', 'default') ?? {};
     if (spec?.ok !== true) throw new Error('the connection is not valid');
@@ -450,9 +450,9 @@ describe('an object whose namespace is not allowed any more', () => {
 
   it.each([
     ['its spec is not valid', { retries: 'many' }],
-    ['its overrides are nested too deep', tooDeep],
+    ['its overrides are nested too deeply', tooDeep],
     ['it only observes', { syncPolicy: 'Observe' }],
-  ])('loses its nodes although %s', async (_, spec) => {
+  ])('loses its nodes even if %s', async (_, spec) => {
     await using scene = await start({ connection: '  tenantPolicy: {overrides: Allow}' });
     const { stores, clock, ready, hosts, setHost } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -467,7 +467,7 @@ describe('an object whose namespace is not allowed any more', () => {
     });
   });
 
-  it('leaves an upstream alone that is not its own', async () => {
+  it('does not change an upstream that it does not own', async () => {
     const observe = '  syncPolicy: Observe';
     await using scene = await start({ upstream: observe });
     const { gateway, clock, ready, hosts } = scene;
@@ -480,8 +480,8 @@ describe('an object whose namespace is not allowed any more', () => {
   });
 });
 
-describe('overrides that break a bound', () => {
-  it('are denied where the connection denies overrides, and the nodes are removed', async () => {
+describe('overrides that exceed a limit', () => {
+  it('are denied if the connection denies overrides, and the nodes are removed', async () => {
     await using scene = await start({ connection: '  tenantPolicy: {overrides: Deny}' });
     const { stores, clock, ready, hosts } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -500,7 +500,7 @@ describe('overrides that break a bound', () => {
 });
 
 describe('a finalizer', () => {
-  it('is on before the first write, on the object and on its connection', async () => {
+  it('is added to the object and its connection before the first write', async () => {
     const order: string[] = [];
     const settings: Options = {};
     await using scene = await start(settings);
@@ -518,7 +518,7 @@ describe('a finalizer', () => {
     });
   });
 
-  it('that the API server refuses is reported in its words, and nothing is written until it is allowed', async () => {
+  it('blocks writes while the API server denies it, and the status quotes the denial', async () => {
     let refuses = true;
     let stores: Stores | undefined;
     await using scene = await start({
@@ -556,7 +556,7 @@ describe('a finalizer', () => {
   });
 
   it.each(['GatewayUpstream', 'GatewayConnection'] as const)(
-    'of a %s that is refused in changing words keeps its back-off',
+    'of a %s keeps its back-off while the message of the denial varies',
     async (kind) => {
       let tries = 0;
       await using scene = await start({
@@ -571,7 +571,7 @@ describe('a finalizer', () => {
       });
       const { setHost, ready, clock } = scene;
       await eventually(() => expect(ready()).toMatch(/^False\/FinalizerRefused: .*denied request 1/));
-      // Each endpoint change asks for the finalizer again.
+      // Each endpoint change requests the finalizer again.
       for (let host = 2; host < 12; host += 1) {
         setHost(`10.0.0.${host}`);
         await clock.advance(100);
@@ -584,7 +584,7 @@ describe('a finalizer', () => {
     },
   );
 
-  it('is not delayed by a slow webhook of another namespace', async () => {
+  it('is not delayed by a slow webhook in another namespace', async () => {
     const hostile = Array.from({ length: 20 }, (_, index) =>
       upstreamYaml(`a${index}`).replace('namespace: shop', 'namespace: hostile'),
     );
@@ -610,7 +610,7 @@ describe('a finalizer', () => {
     expect(asked.length).toBeLessThanOrEqual(4);
   });
 
-  it('that cannot be added since a webhook is down is reported on the object and its connection', async () => {
+  it('is reported on the object and its connection if it cannot be added because a webhook is down', async () => {
     await using scene = await start({
       writer: {
         async addFinalizer() {
@@ -632,7 +632,7 @@ describe('a finalizer', () => {
     expect(gateway.ids('upstreams')).toEqual([]);
   });
 
-  it('that the API server refuses later does not stop an upstream from following its endpoints', async () => {
+  it('does not block endpoint changes of an existing upstream when the API server denies it later', async () => {
     let refuses = false;
     let stores: Stores | undefined;
     await using scene = await start({
@@ -655,19 +655,19 @@ describe('a finalizer', () => {
   });
 });
 
-describe('a connection that is deleted', () => {
+describe('a connection that is being deleted', () => {
   const remove = ({ stores }: Scene) =>
     change(stores.connections, ['', 'default'], { deletionTimestamp: deletedAt, generation: 2 });
   const reasonOf = ({ controller }: Scene) =>
     controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready')?.message;
 
-  it('goes only after a list that shows nothing of the operator, and takes orphans along', async () => {
+  it('deletes orphans and waits for a list without upstreams of the operator', async () => {
     await using scene = await start();
     const { gateway, stores, clock, hosts } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
     const object = stores.upstreams.get('shop', 'web');
     if (object === undefined) throw new Error('no object');
-    // Its finalizer was removed by force, so that it went without its upstream.
+    // The finalizer was removed by hand, so that the upstream remained.
     (stores.upstreams as Store<typeof object>).remove(object);
     gateway.clearRequests();
     remove(scene);
@@ -681,7 +681,7 @@ describe('a connection that is deleted', () => {
     expect(lists).toBeGreaterThanOrEqual(3);
   });
 
-  it('takes no new upstreams', async () => {
+  it('accepts no new upstreams', async () => {
     await using scene = await start();
     const { gateway, stores, hosts } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -696,14 +696,14 @@ describe('a connection that is deleted', () => {
         ?.conditions?.find(({ type }) => type === 'Accepted');
       expect(accepted).toMatchObject({
         reason: 'ConnectionNotFound',
-        message: expect.stringContaining('is being deleted and takes no new upstreams'),
+        message: expect.stringContaining('is being deleted and accepts no new upstreams'),
       });
     });
     expect(gateway.ids('upstreams')).toEqual([ID]);
-    expect(reasonOf(scene)).toMatch(/GatewayUpstream shop\/web use it/);
+    expect(reasonOf(scene)).toMatch(/GatewayUpstream shop\/web uses it/);
   });
 
-  it('does not wait for a gateway that does not answer longer than its deletionTimeout', async () => {
+  it('waits for an unavailable gateway for at most deletionTimeout', async () => {
     await using scene = await start({ connection: '  deletionTimeout: 5m' });
     const { gateway, stores, clock, controller, hosts } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -717,14 +717,16 @@ describe('a connection that is deleted', () => {
     });
     const minute = 60_000;
     await inTime(clock, () =>
-      expect(reasonOf(scene)).toMatch(/cannot be asked what it still holds.*deleted 5m after its last user/),
+      expect(reasonOf(scene)).toMatch(
+        /cannot check the gateway for remaining upstreams.*deleted 5m after its last GatewayUpstream/,
+      ),
     );
     await clock.advance(3 * minute);
     expect(stores.connections.get('', 'default')).toBeDefined();
     await inTime(clock, () => expect(stores.connections.get('', 'default')).toBeUndefined(), minute);
     expect(controller.events).toContainEqual(
       expect.stringMatching(
-        /^GatewayConnection \/default Orphaned: .*may still hold upstreams of this operator/,
+        /^GatewayConnection \/default Orphaned: .*may still contain upstreams of this operator/,
       ),
     );
   });
@@ -736,7 +738,7 @@ describe('a connection that is deleted', () => {
     remove(scene);
     await clock.advance(1000);
     change(stores.upstreams, ['shop', 'web'], { finalizers: [] });
-    await inTime(clock, () => expect(reasonOf(scene)).toMatch(/still holds upstreams.*: shop\.web\./));
+    await inTime(clock, () => expect(reasonOf(scene)).toMatch(/still contains upstreams.*: shop\.web\./));
     await clock.advance(60_000);
     expect(stores.connections.get('', 'default')).toBeDefined();
     const object = stores.upstreams.get('shop', 'web');
@@ -745,7 +747,7 @@ describe('a connection that is deleted', () => {
     expect(gateway.ids('upstreams')).toEqual([]);
   });
 
-  it('waits for a write under way', async () => {
+  it('waits for a running write', async () => {
     await using scene = await start();
     const { gateway, stores, clock, hosts, setHost } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -767,7 +769,7 @@ describe('a connection that is deleted', () => {
     expect(gateway.ids('upstreams')).toEqual([]);
   });
 
-  it('lists its gateway even if its last user goes later than deletionTimeout', async () => {
+  it('lists its gateway even if its last GatewayUpstream is deleted after deletionTimeout', async () => {
     await using scene = await start();
     const { gateway, stores, clock, controller, hosts } = scene;
     await eventually(() => expect(hosts()).toEqual(['10.0.0.1']));
@@ -785,8 +787,8 @@ describe('a connection that is deleted', () => {
   });
 });
 
-describe('an operator that follows some namespaces', () => {
-  it('leaves the upstreams of every other namespace alone', async () => {
+describe('an operator that watches some namespaces', () => {
+  it('does not change upstreams of other namespaces', async () => {
     await using scene = await start({ onlyNamespaces: ['other'] });
     const { gateway, stores, clock, controller, hosts } = scene;
     await eventually(() => expect(gateway.requests.length).toBeGreaterThan(0));
@@ -808,10 +810,10 @@ describe('an operator that follows some namespaces', () => {
       generation: 2,
       finalizers: [CONNECTION_FINALIZER],
     });
-    // Another operator follows them: its upstreams keep the connection, longer than deletionTimeout.
+    // Another operator watches the other namespaces. Its upstreams block the deletion even after deletionTimeout.
     const message = () =>
       controller.connectionStatuses.get('default')?.conditions?.find(({ type }) => type === 'Ready')?.message;
-    await inTime(clock, () => expect(message()).toMatch(/does not follow: bank\.api/));
+    await inTime(clock, () => expect(message()).toMatch(/does not watch: bank\.api/));
     await clock.advance(20 * 60_000);
     expect(stores.connections.get('', 'default')).toBeDefined();
     for (const id of gateway.ids('upstreams')) gateway.remove('upstreams', id);

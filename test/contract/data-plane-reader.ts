@@ -6,27 +6,27 @@ import type { Upstream, UpstreamNode } from '../../src/model/upstream.ts';
 import { eventually } from '../support/eventually.ts';
 import type { GatewayHarness } from './gateway-driver.ts';
 
-/** A gateway on this machine whose data plane can be asked, and used. */
+/** A gateway on this machine with a Control API and a data plane. */
 export interface DataPlaneHarness extends Pick<GatewayHarness, 'driver' | typeof Symbol.asyncDispose> {
   readonly controlUrl: string;
-  /** Makes a route from `path` to the upstream. Disposing takes it away again. */
+  /** Creates a route from `path` to the upstream. Disposing deletes it. */
   route(path: string, upstream: Upstream): Promise<AsyncDisposable>;
-  /** Sends a request to the data plane; resolves to its status. */
+  /** Sends a request to the data plane. Resolves to the status. */
   request(path: string): Promise<number>;
 }
 
 const unused = new AbortController().signal;
-/** A real data plane has several workers, and any of them takes a connection. */
+/** A real data plane has several workers, and any of them accepts a connection. */
 const REQUESTS = 10;
 
-/** What a reader of data planes keeps of the contract in `src/gateways/driver.ts`, on a gateway of its own or a shared one. */
+/** The contract of a data-plane reader in `src/gateways/driver.ts`, on an exclusive or shared gateway. */
 export function testDataPlaneReader(options: {
   readonly name: string;
   readonly create: () => Promise<DataPlaneHarness>;
 }): void {
   const prefix = `conformance-${Math.random().toString(36).slice(2, 10)}`;
 
-  describe(`${options.name} keeps the contract of a data-plane reader`, () => {
+  describe(`${options.name} as a data-plane reader`, () => {
     let harness: DataPlaneHarness;
     let reader: DataPlaneReader;
     let node: UpstreamNode;
@@ -73,7 +73,7 @@ export function testDataPlaneReader(options: {
         200,
       ],
       ['no nodes', () => ({ nodes: [] }), 503],
-    ])('shows what was written before and after requests: %s', async (_, fields, status) => {
+    ])('shows the written upstream before and after requests: %s', async (_, fields, status) => {
       upstreams += 1;
       const upstream: Upstream = {
         id: `${prefix}.${upstreams}`,

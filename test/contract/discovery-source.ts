@@ -5,7 +5,7 @@ import type { Discovered } from '../../src/model/discovered.ts';
 import type { DiscoverySource, SourceChange } from '../../src/sources/source.ts';
 import { eventually } from '../support/eventually.ts';
 
-/** One instance of a service. `leaving`: the registry announces that the instance goes away. */
+/** One instance of a service. `leaving`: the registry announces that the instance will stop. */
 export interface Instance {
   /** An IPv4 address. */
   readonly address: string;
@@ -14,19 +14,19 @@ export interface Instance {
 
 /** A discovery source under test and the registry that it reads. */
 export interface SourceHarness<Ref> extends AsyncDisposable {
-  /** Not running yet. */
+  /** The source, not started yet. */
   readonly source: DiscoverySource<Ref>;
-  /** Runs the source. By default calls `source.run`. */
+  /** Runs the source. Default: calls `source.run`. */
   run?(signal: AbortSignal): Promise<void>;
   /** A new reference to the service; every instance has port 8080. */
   ref(service: string): Ref;
-  /** Makes `instances` everything that the registry has of the service. */
+  /** Sets all instances of the service in the registry. */
   register(service: string, instances: readonly Instance[]): Promise<void>;
   /** Removes the service. */
   remove(service: string): Promise<void>;
-  /** How many requests for the service reached the registry. Absent where the source asks for all services at once. */
+  /** The number of requests for the service. Absent if the source reads all services at once. */
   readonly requestsFor?: (service: string) => number;
-  /** What no message may contain. */
+  /** Secrets that no message may contain. */
   readonly secrets?: readonly string[];
 }
 
@@ -34,11 +34,11 @@ export interface SourceConformance<Ref, Harness extends SourceHarness<Ref> = Sou
   readonly name: string;
   readonly create: () => Promise<Harness>;
   /**
-   * By name: what keeps the registry from answering completely. Once the source runs, resolves after the source met the
-   * fault. Disposing repairs the registry.
+   * Faults by name that prevent a complete answer. If the source runs, resolves after the source noticed the fault.
+   * Disposing repairs the registry.
    */
   readonly faults: Readonly<Record<string, (harness: Harness) => Promise<AsyncDisposable>>>;
-  /** Random histories to try; default 20. */
+  /** The number of random histories. Default: 20. */
   readonly histories?: number;
 }
 
@@ -49,7 +49,7 @@ const A = '10.1.0.1';
 const B = '10.1.0.2';
 const C = '10.1.0.3';
 
-/** `address:port state` of each endpoint, sorted; the state of anything but a complete answer. */
+/** The sorted `address:port state` of each endpoint, or the state of an incomplete answer. */
 function endpointsOf(found: Discovered): readonly string[] | Discovered['state'] {
   if (found.state !== 'known') return found.state;
   return found.endpoints
@@ -64,8 +64,8 @@ const expected = (instances: readonly Instance[]): readonly string[] =>
   instances.map(({ address, state }) => `${address}:8080 ${state}`).sort();
 
 /**
- * What every discovery source guarantees. A source may keep its last complete answer through a fault where its protocol
- * lets it catch up afterwards, or answer `unknown`: it never answers with less than everything.
+ * The guarantees of every discovery source. During a fault, a source may keep its last complete answer if its protocol can
+ * catch up afterwards, or answer `unknown`. It never gives an incomplete answer.
  */
 export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
   conformance: SourceConformance<Ref, Harness>,
@@ -98,7 +98,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
       source.subscribe(harness.ref(service), changed);
     const shows = (service: string, instances: readonly Instance[]) =>
       eventually(() => expect(endpointsOf(read(service))).toEqual(expected(instances)), { intervalMs: 2 });
-    /** Watches a service for the rest of the test; returns every answer that it saw. */
+    /** Watches a service for the rest of the test. Returns all answers. */
     const observe = (service: string): readonly Discovered[] => {
       const seen: Discovered[] = [];
       subscribe(service, () => seen.push(read(service)));
@@ -113,20 +113,20 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
     };
 
     describe('before the first answer', () => {
-      it('answers unknown, and that it has just begun', async () => {
+      it('answers unknown, as starting', async () => {
         await harness.register('web', ready(A));
         subscribe('web');
         expect(read('web')).toMatchObject({ state: 'unknown', beginning: true, message: /\S/ });
       });
 
-      it('tells subscribers once the answer is there', async () => {
+      it('calls subscribers when the first answer is available', async () => {
         await harness.register('web', ready(A, B));
         const seen = observe('web');
         run();
         await eventually(() => expect(endpointsOf(seen.at(-1) as Discovered)).toEqual(expected(ready(A, B))));
       });
 
-      it('goes from unknown to everything, however many instances there are', async () => {
+      it('goes from unknown directly to the complete answer', async () => {
         const many = ready(...Array.from({ length: 500 }, (_, n) => `10.2.${n >> 8}.${n & 255}`));
         await harness.register('web', many);
         const seen = observe('web');
@@ -146,10 +146,10 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
       });
     });
 
-    describe('once it runs', () => {
+    describe('while it runs', () => {
       beforeEach(run);
 
-      it('follows instances that come, change and go', async () => {
+      it('follows added, changed and removed instances', async () => {
         subscribe('web');
         for (const instances of [
           ready(A),
@@ -164,7 +164,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         }
       });
 
-      it('reads synchronously, gives the same answer twice, and never changes an answer that it gave', async () => {
+      it('answers synchronously with the same object, and never changes it', async () => {
         subscribe('web');
         await harness.register('web', ready(A, B));
         await shows('web', ready(A, B));
@@ -176,7 +176,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(first).toEqual(copy);
       });
 
-      it('keeps a service without instances apart from one that was never registered', async () => {
+      it('distinguishes a service without instances from one that was never registered', async () => {
         for (const service of ['web', 'never']) subscribe(service);
         await harness.register('web', ready(A));
         await shows('web', ready(A));
@@ -185,7 +185,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         await eventually(() => expect(read('never')).toMatchObject({ state: 'absent', message: /\S/ }));
       });
 
-      it('says that a removed service has no instances any more', async () => {
+      it('reports no instances for a removed service', async () => {
         subscribe('web');
         await harness.register('web', ready(A));
         await shows('web', ready(A));
@@ -198,7 +198,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         await shows('web', ready(B));
       });
 
-      it('keeps the basis of an answer while only instances change', async () => {
+      it('keeps the basis of an answer if only instances change', async () => {
         subscribe('web');
         const basisOf = (found: Discovered) => (found.state === 'known' ? found.basis : undefined);
         await harness.register('web', ready(A, B));
@@ -210,7 +210,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(basisOf(read('web'))).toBe(basis);
       });
 
-      it('calls every subscriber of a service, with a reference of its own each', async () => {
+      it('calls every subscriber of a service, with separate references', async () => {
         const listeners = Array.from({ length: 20 }, () => vi.fn());
         for (const listener of listeners) subscribe('web', listener);
         await harness.register('web', ready(A));
@@ -218,7 +218,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         for (const listener of listeners) expect(listener).toHaveBeenCalled();
       });
 
-      it('stops calling a subscriber that is disposed, and no other', async () => {
+      it('stops calling only a disposed subscriber', async () => {
         const leaves = vi.fn();
         const stays = vi.fn();
         const leaving = subscribe('web', leaves);
@@ -235,7 +235,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(leaves).not.toHaveBeenCalled();
       });
 
-      it('answers again after the last subscriber of a service left and another one came', async () => {
+      it('answers a new subscriber after the last one was disposed', async () => {
         await harness.register('web', ready(A));
         const leaving = subscribe('web');
         await shows('web', ready(A));
@@ -245,7 +245,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         await shows('web', ready(B));
       });
 
-      it('lets a subscriber subscribe and dispose while it is called', async () => {
+      it('lets a subscriber subscribe and dispose during a call', async () => {
         const second = vi.fn();
         const first: Disposable = subscribe('web', () => {
           first[Symbol.dispose]();
@@ -273,7 +273,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         }
       });
 
-      it('asks the registry no more often for 50 subscribers than for one', async ({ skip }) => {
+      it('sends as many requests for 50 subscribers as for one', async ({ skip }) => {
         const { requestsFor } = harness;
         if (requestsFor === undefined) return skip('it asks for all services at once');
         for (const service of ['one', 'many']) await harness.register(service, ready(A));
@@ -283,7 +283,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(requestsFor('many')).toBeLessThanOrEqual(2 * requestsFor('one') + 2);
       });
 
-      it('finds addresses that other services list', async () => {
+      it('finds addresses of other services', async () => {
         for (const service of ['web', 'other']) subscribe(service);
         await harness.register('web', ready(A, B));
         await harness.register('other', ready(B));
@@ -294,7 +294,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
       });
     });
 
-    describe('of an instance that is no longer listed', () => {
+    describe('for an instance that is no longer listed', () => {
       beforeEach(run);
 
       const departure = (address: string) =>
@@ -314,14 +314,14 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(departure(B)).toBe(cause);
       });
 
-      it('says unknown of an address that it never saw', async () => {
+      it('answers unknown for an address that it never saw', async () => {
         subscribe('web');
         await harness.register('web', ready(A));
         await shows('web', ready(A));
         expect(departure(C)).toBe('unknown');
       });
 
-      it('remembers no earlier removal of an instance that came back', async () => {
+      it('drops the removal of an instance that returned', async () => {
         subscribe('web');
         for (const instances of [
           [...ready(A), { address: B, state: 'leaving' } as const],
@@ -339,7 +339,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
     describe.each(Object.entries(faults))('while %s', (_, begin) => {
       beforeEach(run);
 
-      it('keeps the last complete answer or answers unknown, and has the right one afterwards', async () => {
+      it('keeps the last complete answer or answers unknown, and gives the current one afterwards', async () => {
         const before = ready(A, B);
         const after = ready(B, C);
         await harness.register('web', before);
@@ -355,7 +355,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         }
         expect(exceptKnown(during, before)).toEqual([]);
         for (const found of during) {
-          // A source that has answered before is not beginning: the user must hear of the fault.
+          // A source that has answered before must report the fault instead of starting.
           if (found.state === 'unknown') expect(found).toMatchObject({ beginning: false, message: /\S/ });
         }
         await fault[Symbol.asyncDispose]();
@@ -363,7 +363,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(exceptKnown(seen, before, after).filter((found) => found !== 'absent')).toEqual([]);
       });
 
-      it('knows of no removal that the fault alone would explain', async () => {
+      it('reports no removal because of the fault', async () => {
         subscribe('web');
         await harness.register('web', ready(A, B));
         await shows('web', ready(A, B));
@@ -383,7 +383,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
       });
     });
 
-    describe('whatever happens', () => {
+    describe('in random histories', () => {
       type Step =
         | { readonly kind: 'register'; readonly service: string; readonly instances: readonly Instance[] }
         | { readonly kind: 'remove'; readonly service: string }
@@ -410,7 +410,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
 
       async function replay(steps: readonly Step[]): Promise<void> {
         const wanted = new Map<string, readonly Instance[]>();
-        /** What the source said when it last called the subscriber. */
+        /** The answer at the last call of the subscriber. */
         const told = new Map<string, Discovered>();
         using subscriptions = new DisposableStack();
         for (const one of ['web', 'api']) {
@@ -445,7 +445,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         }
       }
 
-      it('calls subscribers after the last change, in any history', async () => {
+      it('calls subscribers after the last change', async () => {
         run();
         await fc.assert(
           fc.asyncProperty(fc.array(step, { maxLength: 8 }), (steps) => replay(steps)),
@@ -454,8 +454,8 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
       }, 120_000);
     });
 
-    describe('when it is stopped', () => {
-      it('ends, and calls no subscriber any more', async () => {
+    describe('after it is stopped', () => {
+      it('ends and calls no subscriber', async () => {
         run();
         const changed = vi.fn();
         subscribe('web', changed);
@@ -469,7 +469,7 @@ export function testDiscoverySource<Ref, Harness extends SourceHarness<Ref>>(
         expect(changed).not.toHaveBeenCalled();
       });
 
-      it('ends at once where its signal is aborted already', async () => {
+      it('ends at once if its signal is already aborted', async () => {
         stop.abort();
         run();
         await running;

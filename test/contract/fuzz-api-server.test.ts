@@ -32,7 +32,7 @@ import { MUTATIONS, type Mutated, mutate } from '../support/mutate.ts';
 import { createRandom, pick, type Random } from '../support/random.ts';
 import { kubeConfigOf } from '../unit/kube/scripted-api-server.ts';
 
-/** Of one answer each; a failure names its seed, and `FUZZ_SEED` begins with it. */
+/** Each round mutates one response. A failure shows its seed; `FUZZ_SEED` starts with it. */
 const ROUNDS = fuzzCases(10_000);
 const ROUNDS_OVER_HTTP = fuzzCases(500);
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1);
@@ -60,7 +60,7 @@ const endpoint = (
   nodeName: 'node-1',
 });
 
-/** What the API server really holds, by kind, as it gives it. */
+/** The objects of the API server by kind, as it returns them. */
 const TRUTH = {
   namespaces: [
     { metadata: meta(undefined, 'shop', { labels: { team: 'a' } }), status: { phase: 'Active' } },
@@ -172,7 +172,7 @@ const listOf = (kind: Kind) => ({
   items: TRUTH[kind],
 });
 
-/** A cluster as it really is, but for one kind that `stores` gives. */
+/** The actual cluster, except for one kind from `stores`. */
 function synced(kind: Kind): Store<never> {
   const store = storeOf(kind);
   const objects = TRUTH[kind].map((raw) => TRIM[kind](raw));
@@ -183,13 +183,13 @@ function synced(kind: Kind): Store<never> {
 
 const driver = createMemoryDriver({ nowSeconds: () => 1 });
 
-/** Every write that would be made, by id: what `reconcile` would put where the gateway holds `observed`. */
+/** The writes that `reconcile` would make by id, if the gateway contains `observed`. */
 function writes(
   stores: Readonly<Record<Kind, Store<never>>>,
   observed: ReadonlyMap<string, ObservedUpstream>,
 ): readonly Upstream[] {
   const upstreams = stores.gatewayupstreams as unknown as Store<GatewayUpstream>;
-  // The controller begins nothing before these are listed in full.
+  // The controller waits until these are listed completely.
   if (
     [upstreams, stores.gatewayconnections, stores.namespaces].some((store) => store.state.state !== 'synced')
   )
@@ -228,7 +228,7 @@ const allSynced = () =>
   Object.fromEntries(KINDS.map((kind) => [kind, synced(kind)])) as unknown as Record<Kind, Store<never>>;
 
 const RIGHT = new Map(writes(allSynced(), NOTHING).map((upstream) => [upstream.id, upstream]));
-/** The gateway holds what is right; nothing has to be written then. */
+/** The correct content of the gateway. Nothing has to be written. */
 const HELD = new Map(
   [...RIGHT].map(([id, upstream]): [string, ObservedUpstream] => [
     id,
@@ -242,10 +242,10 @@ const HELD = new Map(
   ]),
 );
 
-/** What a collection answers, in turn; after the last a watch stays open. */
+/** The responses of a collection in order. After the last one, a watch stays open. */
 type Answer = { readonly list: Buffer } | { readonly event: Buffer };
 
-/** What the round mutates: the first list, a list that replaces another, or an event. */
+/** The mutated response: the first list, a later list, or an event. */
 const WHEN = ['first list', 'relist', 'event'] as const;
 
 function scriptOf(
@@ -273,7 +273,7 @@ function scriptOf(
   return { when, mutated, answers: [good, { event: mutated.bytes }, closed, good] };
 }
 
-/** Parses as the transport does. */
+/** Parses like the transport. */
 function parsed(bytes: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
@@ -287,8 +287,8 @@ type Taker = (want: 'list' | 'event') => Answer | undefined;
 const GONE = Buffer.from('{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}');
 
 /**
- * Gives the answers in turn; undefined for a watch that stays open, after which nothing comes. A reflector may believe a
- * mutated answer or ask again.
+ * Returns the responses in order, and undefined for a watch that stays open. A reflector may accept a mutated response or
+ * repeat its request.
  */
 function takerOf(answers: readonly Answer[], onEnd: () => void): Taker {
   const right = answers.findLast((answer) => 'list' in answer);
@@ -300,7 +300,7 @@ function takerOf(answers: readonly Answer[], onEnd: () => void): Taker {
       return answer;
     }
     if (want === 'list') return right;
-    // Not yet at the end, but watched: it is sent back to the list.
+    // A watch before the last response is sent back to the list.
     if (answer !== undefined) return { event: GONE };
     onEnd();
     return undefined;
@@ -337,7 +337,7 @@ afterEach(() => {
   process.off('unhandledRejection', noteRejection);
 });
 
-/** One mutated answer, then right ones: nothing wrong is written on the way, and the end is the truth. */
+/** One mutated response, then correct ones: no wrong write in between, and the actual state at the end. */
 async function round(seed: number, transportOf: (take: Taker) => KubeTransport): Promise<Mutated> {
   const random = createRandom(seed);
   const kind = pick(KINDS, random);
@@ -362,7 +362,7 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
     }
   };
   const { promise: followed, resolve, reject } = Promise.withResolvers<void>();
-  const stuck = setTimeout(() => reject(new Error(`${label}: it never came to the end`)), STUCK_MS);
+  const stuck = setTimeout(() => reject(new Error(`${label}: no result in time`)), STUCK_MS);
   const take = takerOf(answers, resolve);
   const transport = transportOf((want) => {
     try {
@@ -380,7 +380,7 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
     query: {},
     transform: TRIM[kind],
     unreadable: UNREADABLE[kind],
-    // Told of each object that a mutation made unreadable.
+    // Called for each object that a mutation made unreadable.
     reportError: () => undefined,
     store: store as unknown as Store<Stored>,
     clock: hasty,
@@ -404,8 +404,8 @@ async function round(seed: number, transportOf: (take: Taker) => KubeTransport):
 
 const base = allSynced();
 
-describe('mutated answers of an API server', () => {
-  it(`${ROUNDS} of them write nothing wrong, and end in the truth`, async () => {
+describe('mutated responses of an API server', () => {
+  it(`${ROUNDS} of them cause no wrong write, and end with the actual state`, async () => {
     expect([...RIGHT.keys()].sort()).toEqual(['shop.split', 'shop.web']);
     expect(RIGHT.get('shop.web')?.nodes).toHaveLength(3);
     const counts = Object.fromEntries(MUTATIONS.map((mutation) => [mutation, 0]));
@@ -417,7 +417,7 @@ describe('mutated answers of an API server', () => {
     process.stdout.write(`${ROUNDS} mutated API server answers: ${JSON.stringify(counts)}\n`);
   }, 400_000);
 
-  it(`${ROUNDS_OVER_HTTP} of them over HTTP`, async () => {
+  it(`${ROUNDS_OVER_HTTP} of them over HTTP cause no wrong write`, async () => {
     let next: Taker = () => undefined;
     const server = createServer((request, response) => {
       const url = new URL(request.url ?? '/', 'http://api');

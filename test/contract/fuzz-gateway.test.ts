@@ -33,7 +33,7 @@ import { noReports } from '../support/no-reports.ts';
 import { createRandom, pick } from '../support/random.ts';
 
 const ANSWERS = fuzzCases(10_000);
-/** Every answer of a run follows from it. */
+/** Determines every response of a run. */
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1);
 
 const IDS = ['shop.a', 'shop.b', 'shop.c'] as const;
@@ -52,7 +52,7 @@ const log: Logger = {
   child: () => log,
 };
 
-/** Pauses are short: what is tested is what happens after them. */
+/** Short pauses, because the tests check what follows them. */
 const hasty: Clock = {
   ...systemClock,
   setTimer: (ms, fire) => systemClock.setTimer(Math.min(ms, 2), fire),
@@ -82,7 +82,7 @@ const meta = (name: string, more: object = {}) => ({
   ...more,
 });
 
-/** What the operator sees of a cluster in which nothing ever changes. */
+/** A cluster without changes. */
 function cluster(adminUrl: string, adminKey: string) {
   const upstream = (name: string, spec: object = {}) =>
     transformGatewayUpstream({
@@ -125,7 +125,7 @@ function cluster(adminUrl: string, adminKey: string) {
     sliceIndexes,
   );
   return {
-    // The last one wants what is somebody else's.
+    // The last one requests a foreign upstream.
     upstreams: storeWith(
       [
         ...names.map((name) => upstream(name)),
@@ -156,7 +156,7 @@ function nodesIn(value: unknown): readonly string[] {
   return nodes.map(({ host, port, weight }) => `${host}:${port}:${weight}`);
 }
 
-/** Between the operator and the gateway; while `isOn`, no answer arrives as it was given. */
+/** A proxy between the operator and the gateway. While `isOn`, it mutates every response. */
 async function startMutator(gateway: StandIn) {
   const random = createRandom(SEED);
   const counts: Record<string, number> = Object.fromEntries(MUTATIONS.map((mutation) => [mutation, 0]));
@@ -191,7 +191,7 @@ async function startMutator(gateway: StandIn) {
     state,
     counts,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    /** What was asked and is not wanted any more is answered first: the gateway goes next. */
+    /** Answers abandoned requests before the gateway is closed. */
     async close() {
       await Promise.all(underWay);
       server.closeAllConnections();
@@ -209,8 +209,8 @@ afterEach(() => {
   process.off('unhandledRejection', noteRejection);
 });
 
-describe('mutated answers of a gateway', () => {
-  it(`${ANSWERS} of them lead to no write of wrong nodes, and none over what is not ours`, async () => {
+describe('mutated responses of a gateway', () => {
+  it(`${ANSWERS} of them cause no write of wrong nodes, and no write to a foreign upstream`, async () => {
     await using gateway = await startStandIn();
     const headers = { 'x-api-key': gateway.adminKey };
     for (const id of ['theirs', 'bystander']) {

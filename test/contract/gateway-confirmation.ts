@@ -5,11 +5,11 @@ import { eventually } from '../support/eventually.ts';
 
 /** The data planes of a pull-type gateway under test. */
 export interface PullHarness {
-  /** The nodes' hosts that the data planes work by; undefined: nothing was ever accepted. */
+  /** The hosts of the nodes that the data planes use; undefined if they have never accepted a configuration. */
   served(id: string): readonly string[] | undefined;
-  /** Until it is disposed, no data plane takes over what it fetches. */
+  /** Until it is disposed, no data plane applies what it fetches. */
   pause(): Disposable;
-  /** Until it is disposed, a data plane refuses what it fetches as `id`, for this reason. */
+  /** Until it is disposed, a data plane rejects upstream `id` for this reason. */
   refuse(id: string, why: string): Disposable;
   /** Connects one more data plane, until it is disposed. */
   connect(name: string): AsyncDisposable;
@@ -17,7 +17,7 @@ export interface PullHarness {
 
 const unused = new AbortController().signal;
 
-/** What a driver of a pull-type gateway does besides. `upstream` makes one with these hosts. */
+/** The additional contract of a pull-type gateway. `upstream` creates an upstream with these hosts. */
 export function testConfirmations(
   parts: () => {
     readonly driver: GatewayDriver;
@@ -34,7 +34,7 @@ export function testConfirmations(
     return { driver, ...rest, confirmations, told, listener };
   };
 
-  it('is pending until the data planes have taken a write over, and says so once they have', async () => {
+  it('is pending until the data planes have applied a write, and then confirmed', async () => {
     const { driver, pull, upstream, confirmations, told, listener } = start();
     using _listener = listener;
     const desired = upstream('late', ['10.0.0.1']);
@@ -50,7 +50,7 @@ export function testConfirmations(
     expect(pull.served(desired.id)).toEqual(['10.0.0.1']);
   });
 
-  it('is rejected where a data plane refuses a write, and what it accepted before stays in force', async () => {
+  it('is rejected if a data plane rejects a write, and the previous configuration stays active', async () => {
     const { driver, pull, upstream, confirmations, told, listener } = start();
     using _listener = listener;
     const { id } = await driver.put(upstream('refused', ['10.0.0.1']), unused);
@@ -63,14 +63,14 @@ export function testConfirmations(
       expect(confirmations.of(id)).toHaveProperty('message', expect.stringContaining('no such host'));
       expect(told).toContain(id);
       expect(pull.served(id)).toEqual(['10.0.0.1']);
-      // What is configured is the new one: the operator must not take the rejection for drift.
+      // The gateway contains the new configuration, so the operator must not treat the rejection as drift.
       expect((await driver.get(id, unused))?.nodes).toMatchObject([{ host: '10.0.0.2' }]);
     }
     await eventually(() => expect(confirmations.of(id)).toEqual({ state: 'confirmed' }));
     expect(pull.served(id)).toEqual(['10.0.0.2']);
   });
 
-  it('lets a new driver find out what an earlier one wrote', async () => {
+  it('reports writes of an earlier driver to a new one', async () => {
     const { driver, upstream, confirmations, listener } = start();
     using _listener = listener;
     const { id } = await driver.put(upstream('earlier', ['10.0.0.1']), unused);
@@ -78,7 +78,7 @@ export function testConfirmations(
     await eventually(() => expect(confirmations.of(id)).toEqual({ state: 'confirmed' }));
   });
 
-  it('empties what it cannot delete: the data planes lose the nodes, and nothing is shown', async () => {
+  it('empties an upstream that cannot be deleted: the data planes lose its nodes, and it appears absent', async () => {
     const { driver, pull, upstream, confirmations, listener } = start();
     using _listener = listener;
     const { id } = await driver.put(upstream('emptied', ['10.0.0.1']), unused);
@@ -89,7 +89,7 @@ export function testConfirmations(
     expect((await driver.list(unused)).upstreams.has(id)).toBe(false);
   });
 
-  it('knows the data planes that are connected, and waits for each of them', async () => {
+  it('waits for each connected data plane', async () => {
     const { driver, pull, upstream, confirmations, told, listener } = start();
     using _listener = listener;
     await eventually(() => expect(confirmations.connectedDataPlanes()).not.toEqual([]));

@@ -21,26 +21,26 @@ import { eventually } from '../support/eventually.ts';
 import { inParallel } from '../support/in-parallel.ts';
 import { type PullHarness, testConfirmations } from './gateway-confirmation.ts';
 
-/** A gateway with a driver under test. What it holds beside the suite's own upstreams is left alone. */
+/** A gateway with a driver under test. The suite changes only its own upstreams. */
 export interface GatewayHarness extends AsyncDisposable {
   readonly driver: GatewayDriver;
-  /** Changes the upstream as somebody else would: past the driver, in whatever way differs from `upstream`. */
+  /** Changes the upstream like another client, without the driver, so that it differs from `upstream`. */
   tamper(upstream: Upstream): Promise<void>;
   /** Present for a pull-type gateway. */
   readonly pull?: PullHarness;
-  /** Makes something refer to the upstream; resolves once the gateway knows it. Disposing takes it away again. */
+  /** Creates a reference to the upstream, and resolves when the gateway knows it. Disposing removes it. */
   refer(upstream: Upstream): Promise<AsyncDisposable>;
 }
 
-/** How hard to try: a gateway that belongs to somebody is not for thousands of writes. */
+/** Limits for a real gateway, which should not receive thousands of writes. */
 export interface ConformanceOptions {
   readonly name: string;
   readonly create: () => Promise<GatewayHarness>;
-  /** Its data planes fetch their configuration by themselves. */
+  /** The data planes fetch their configuration. */
   readonly isPull?: boolean;
-  /** Upstreams made up at random; default 200. */
+  /** The number of random upstreams. Default: 200. */
   readonly randomUpstreams?: number;
-  /** The most upstreams to list at once; default 600. */
+  /** The maximum number of listed upstreams. Default: 600. */
   readonly mostUpstreams?: number;
 }
 
@@ -150,7 +150,7 @@ const KEY_PAIRS: readonly KeyPair[] = ['one', 'other'].map((commonName) => {
   return { certificate, key };
 });
 
-/** Any upstream that a gateway of the newest version keeps. */
+/** An arbitrary upstream that the newest version of a gateway accepts. */
 export const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
   fc.record(
     {
@@ -185,12 +185,12 @@ export const upstreamWith = (id: string): fc.Arbitrary<Upstream> =>
     { requiredKeys: ['id', 'labels', 'nodes', 'scheme', 'loadBalancing'] },
   );
 
-/** What every driver has to keep of the contract in `src/gateways/driver.ts`, on a gateway of its own or a shared one. */
+/** The contract of every driver in `src/gateways/driver.ts`, on an exclusive or shared gateway. */
 export function testGatewayDriver(options: ConformanceOptions): void {
   const { randomUpstreams = 200, mostUpstreams = 600 } = options;
   const prefix = `conformance-${Math.random().toString(36).slice(2, 10)}`;
 
-  describe(`${options.name} keeps the contract of a gateway driver`, () => {
+  describe(`${options.name} as a gateway driver`, () => {
     const unused = new AbortController().signal;
     const made = new Set<string>();
     let harness: GatewayHarness;
@@ -224,13 +224,13 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       };
     }
 
-    /** Of what the gateway holds, the suite's. */
+    /** The suite's upstreams in the gateway. */
     async function listOurs() {
       const { upstreams } = await driver.list(unused);
       return [...upstreams.values()].filter(({ id }) => id.startsWith(`${prefix}.`));
     }
 
-    /** Writes it, and sees that every way to read it agrees with what was desired. */
+    /** Writes an upstream, and checks every way to read it. */
     async function expectKept(desired: Upstream) {
       const put = await driver.put(desired, unused);
       const { id, owner, labels, nodes: desiredNodes } = desired;
@@ -248,13 +248,13 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect((await driver.list(unused)).info).toEqual(info);
     });
 
-    it('knows nothing of what was never written', async () => {
+    it('returns undefined for an upstream that was never written', async () => {
       const { id } = upstream('never');
       expect(await driver.get(id, unused)).toBeUndefined();
       expect((await driver.list(unused)).upstreams.has(id)).toBe(false);
     });
 
-    it('creates, keeps a second write of the same, and replaces all of it with the next', async () => {
+    it('creates an upstream, accepts the same write again, and replaces all of it with the next', async () => {
       const first = upstream('life', {
         timeouts: { connectMs: 1500, sendMs: 6000, readMs: 6000 },
         retries: 2,
@@ -268,14 +268,14 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await listOurs()).toHaveLength(1);
     });
 
-    it('keeps the create time over updates', async () => {
+    it('keeps the creation time across updates', async () => {
       const { createTime } = await driver.put(upstream('age'), unused);
       expect(createTime).toBeGreaterThan(1_700_000_000);
       const updated = await driver.put(upstream('age', { nodes: [] }), unused);
       expect(updated.createTime).toBe(createTime);
     });
 
-    it('reads back as desired whatever is desired', async () => {
+    it('reads back any desired upstream', async () => {
       const { id } = upstream('random');
       await fc.assert(
         fc.asyncProperty(upstreamWith(id), async (desired) => {
@@ -291,7 +291,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       );
     });
 
-    it('tells every two desired upstreams apart that a gateway would', async () => {
+    it('distinguishes any two upstreams that a gateway distinguishes', async () => {
       const { id } = upstream('apart');
       await fc.assert(
         fc.asyncProperty(upstreamWith(id), upstreamWith(id), async (one, other) => {
@@ -329,7 +329,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       );
     });
 
-    it('keeps labels to the letter', async () => {
+    it('keeps labels unchanged', async () => {
       const labels = {
         'example.com/name': 'a'.repeat(64),
         'a.b/c-d_e': '0',
@@ -346,7 +346,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(canonical).toBe(driver.canonical(upstream('wide', { nodes: many.toReversed() })));
     });
 
-    it('shows what somebody else changed, until it is written again', async () => {
+    it('shows changes of another client until the next write', async () => {
       const desired = upstream('drift');
       const { canonical, createTime } = await driver.put(desired, unused);
       await harness.tamper(desired);
@@ -356,7 +356,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await expectKept(desired)).toMatchObject({ canonical, createTime });
     });
 
-    it('replaces the nodes and nothing else, of what somebody else changed too', async () => {
+    it('replaces only the nodes, also after a change of another client', async () => {
       const desired = upstream('shared', {
         retries: 2,
         labels: { suite: prefix, owner: 'them' },
@@ -378,13 +378,13 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       }
     });
 
-    it('makes no upstream to put nodes into', async () => {
+    it('creates no upstream for a write of nodes', async () => {
       const { id } = upstream('missing');
       expect(await driver.putNodes(id, [node('10.0.0.1')], unused)).toBeUndefined();
       expect(await driver.get(id, unused)).toBeUndefined();
     });
 
-    it('marks whose an upstream is, and changes nothing else', async () => {
+    it('writes only the ownership mark of an upstream', async () => {
       const desired = upstream('marked', {
         owner: mark('web'),
         nodes: [node('10.0.0.1'), node('10.0.0.2')],
@@ -398,25 +398,25 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       expect(await driver.get(desired.id, unused)).toEqual(answered);
     });
 
-    it('creates no upstream to mark', async () => {
+    it('creates no upstream for a write of the mark', async () => {
       const { id } = upstream('missing');
       expect(await driver.mark(id, mark('web'), unused)).toBeUndefined();
       expect(await driver.get(id, unused)).toBeUndefined();
     });
 
-    it('keeps whose an upstream is to the letter, and shows none where none was written', async () => {
+    it('keeps the ownership mark unchanged, and returns none if none was written', async () => {
       await expectKept(upstream('owned', { owner: mark('n'.repeat(64)) }));
       await expectKept(upstream('owned', { owner: mark('é.Web_1', true) }));
       await expectKept(upstream('owned'));
     });
 
-    it('checks that the key may write, and writes nothing', async () => {
+    it('checks that the key may write, without writing', async () => {
       const before = [...(await driver.list(unused)).upstreams];
       await driver.checkWrite(unused);
       expect([...(await driver.list(unused)).upstreams]).toEqual(before);
     });
 
-    it('deletes, and takes a deletion of what is missing for a success', async () => {
+    it('deletes an upstream, and treats a missing one as deleted', async () => {
       const { id } = await driver.put(upstream('gone'), unused);
       for (const references of ['respect', 'respect', 'ignore'] as const) {
         await driver.delete(id, { references }, unused);
@@ -425,7 +425,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       }
     });
 
-    it('keeps what something refers to, names that, and deletes it once nothing does', async () => {
+    it('keeps an upstream while it is referred to, names the reference, and deletes it afterwards', async () => {
       const desired = upstream('used');
       await driver.put(desired, unused);
       {
@@ -435,12 +435,12 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         await expect(deletion).rejects.toThrow(/\[.+\] is still using it now/);
         expect(await driver.get(desired.id, unused)).toBeDefined();
       }
-      // A gateway may learn a little later that the referrer has gone.
+      // A gateway may notice the removal of the reference a little later.
       await eventually(() => driver.delete(desired.id, { references: 'respect' }, unused));
       expect(await driver.get(desired.id, unused)).toBeUndefined();
     });
 
-    it('deletes what something refers to when references are ignored', async () => {
+    it('deletes an upstream that is referred to if references are ignored', async () => {
       const desired = upstream('forced');
       await driver.put(desired, unused);
       await using _referrer = await harness.refer(desired);
@@ -463,7 +463,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       }
     });
 
-    it('keeps writes apart that run at the same time', async () => {
+    it('does not mix concurrent writes', async () => {
       const desired = Array.from({ length: 40 }, (_, index) =>
         upstream(`side-${index}`, { labels: { suite: prefix, number: String(index) } }),
       );
@@ -484,7 +484,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       ['delete', ({ id }, signal) => driver.delete(id, { references: 'respect' }, signal)],
       ['check', (_, signal) => driver.check(signal)],
     ])('%s', (name, call) => {
-      it('rejects with the reason of its signal, aborted before or after the call', async () => {
+      it('rejects with the reason of its signal, before and during the call', async () => {
         const desired = upstream(`aborted-${name}`);
         const before = new Error('aborted before');
         await expect(call(desired, AbortSignal.abort(before))).rejects.toBe(before);
@@ -499,7 +499,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
     });
 
     it.each(['', '.', '..', 'a/b', 'a%2Fb', 'a b', 'a?b', 'a#b', 'é', 'a\n', '../routes/r', 'x'.repeat(65)])(
-      'refuses %j for an id',
+      'rejects %j as an id',
       async (id) => {
         const desired = { ...upstream('valid'), id };
         await expect(driver.get(id, unused)).rejects.toThrow(GatewayRejectedError);
@@ -520,12 +520,12 @@ export function testGatewayDriver(options: ConformanceOptions): void {
         return { driver, pull: harness.pull, upstream: withHosts };
       });
     } else {
-      it('confirms a write by its answer', () => {
+      it('confirms a write with its response', () => {
         expect(driver.confirmations).toBeUndefined();
       });
     }
 
-    it('takes every character and length that an id may have', async () => {
+    it('accepts every valid character and length of an id', async () => {
       const shortest = `${prefix}.`;
       const longest = `${prefix}.Az09-_.`.padEnd(64, 'x');
       for (const id of [shortest, longest]) {
@@ -537,7 +537,7 @@ export function testGatewayDriver(options: ConformanceOptions): void {
   });
 }
 
-/** The mark of an upstream of that name. */
+/** The ownership mark for an object of this name. */
 function mark(name: string, retain = false): OwnerMark {
   return { operator: 'suite', cluster: 'c', connection: 'default', namespace: 'shop', name, retain };
 }
@@ -546,7 +546,7 @@ function node(host: string, fields: Partial<Omit<UpstreamNode, 'host'>> = {}): U
   return { host, port: 80, weight: 1, priority: 0, ...fields };
 }
 
-/** What makes two upstreams of one id differ, written down without a driver's wire format. */
+/** A form for the comparison of two upstreams, independent of a driver's wire format. */
 function canonicalByHand({ labels, nodes, loadBalancing, ...rest }: Upstream): string {
   const hash: readonly [HashOn, string | undefined] | undefined =
     loadBalancing.type === 'ConsistentHash' ? [loadBalancing.hashOn, loadBalancing.key] : undefined;

@@ -11,7 +11,7 @@ const committed = (path: string) =>
 const cases = goldenCases();
 
 describe('golden cases', () => {
-  it.each(cases)('%s', async (name) => {
+  it.each(cases)('match: %s', async (name) => {
     for (const [path, content] of await goldenFiles(name)) {
       expect(content, `${path}: run \`npm run generate\` and look at what it changes`).toBe(
         await committed(path),
@@ -19,11 +19,11 @@ describe('golden cases', () => {
     }
   });
 
-  it.each(cases)('%s says in its first line what it shows', async (name) => {
+  it.each(cases)('describe themselves in the first line: %s', async (name) => {
     expect(await committed(`test/golden/${name}/input.yaml`)).toMatch(/^# [^\n]{10,116}[.]\n/);
   });
 
-  it('show every field of a GatewayUpstream', async () => {
+  it('cover every field of a GatewayUpstream', async () => {
     const shown = new Set<string>();
     for (const name of cases) {
       const text = await committed(`test/golden/${name}/input.yaml`);
@@ -39,7 +39,7 @@ describe('golden cases', () => {
     expect(hidden).toEqual([]);
   });
 
-  it('show every reason that a case without faults can have', async () => {
+  it('cover every reason that does not need a fault', async () => {
     const shown = new Set<unknown>();
     for (const name of cases) {
       const statuses = objectIn(JSON.parse(await committed(`test/golden/${name}/status.json`)));
@@ -57,13 +57,13 @@ describe('golden cases', () => {
   });
 });
 
-/** What a broken cluster or gateway says, and what the API server refuses first: docs/faults.md shows those. */
+/** Reasons of a broken cluster or gateway, and of specs that the API server rejects: docs/error-reference.md covers them. */
 const REASONS_WITHOUT_CASE = [
   'FinalizerRefused',
   'GatewayUnavailable',
   'InUse',
   'InvalidSpec',
-  // `uninstall` writes it: test/unit/install/mark-uninstalled.test.ts.
+  // Written by `uninstall`, tested in test/unit/cli/uninstall/mark-uninstalled.test.ts.
   'OperatorUninstalled',
   'PermissionMissing',
   'Rejected',
@@ -71,7 +71,7 @@ const REASONS_WITHOUT_CASE = [
   'Unauthorized',
 ];
 
-/** The paths of `value` and of all that is in it, as the reference writes them. */
+/** The paths of `value` and its fields, in the form of the reference. */
 function addPaths(paths: Set<string>, value: unknown, path: string): void {
   paths.add(path);
   if (Array.isArray(value)) for (const item of value) addPaths(paths, item, `${path}[]`);

@@ -12,7 +12,7 @@ import {
 } from '../../src/sources/kubernetes/transform.ts';
 import { type Instance, type SourceHarness, testDiscoverySource } from './discovery-source.ts';
 
-/** As the EndpointSlice controller, but sooner. */
+/** Like the EndpointSlice controller, but faster. */
 const MAX_ENDPOINTS_PER_SLICE = 2;
 
 interface KubernetesHarness extends SourceHarness<ServicePortRef> {
@@ -119,7 +119,7 @@ testDiscoverySource<ServicePortRef, KubernetesHarness>({
             labels: { 'kubernetes.io/service-name': 7 },
           },
         },
-        'a label is no text',
+        'a label is not a string',
       ) as SliceFacts;
       slices.upsert(broken);
       return undo(() => slices.remove(broken));

@@ -22,7 +22,7 @@ testGatewayDriver({
   },
 });
 
-it('the memory driver gives an upstream that was deleted and made again a new create time', async () => {
+it('the memory driver gives a recreated upstream a new creation time', async () => {
   let nowSeconds = 1_800_000_000;
   const driver = createMemoryDriver({ nowSeconds: () => nowSeconds });
   const upstream = {

@@ -29,11 +29,11 @@ const BROKEN_RUNS = fuzzCases(5000);
 const HTTP_RUNS = fuzzCases(500);
 const never = new AbortController().signal;
 
-// Printed, so that a failure elsewhere can be had again here.
+// Printed to reproduce a failure.
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 process.stderr.write(`random specs: SEED=${seed}\n`);
 
-/** The Admin API of a version of APISIX without its HTTP: what it answers to the body of a PUT. */
+/** The response of an APISIX version to the body of a PUT, without HTTP. */
 function createGateway(version: string) {
   const adminKey = 'key';
   const respond = createAdminApi({
@@ -56,7 +56,7 @@ function createGateway(version: string) {
   };
 }
 
-/** What would be written for `spec` where its Services lead to `found`, one after the other. */
+/** The write for `spec`, with the backends `found` in order. */
 function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Upstream {
   const absent: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: '' };
   const backends = backendTargets(spec, 'shop').map(
@@ -71,14 +71,14 @@ function desiredOf(spec: GatewayUpstreamSpec, found: readonly Discovered[]): Ups
     .upstream;
 }
 
-/** From the oldest that is known to the newest, with those between that take more than the one before. */
+/** The oldest and the newest known version, and every version that supports more than the previous one. */
 const VERSIONS = ['3.2.0', '3.4.0', '3.5.0', '3.6.0', '3.15.0', '3.17.0', '3.18.0'];
 const format = gatewayFormat('APISIX');
 
 const found = fc.array(discovered, { maxLength: 4 });
 
 describe('a random valid spec', () => {
-  it('makes nothing that the gateway refuses', () => {
+  it('is accepted by the gateway', () => {
     const puts = VERSIONS.map((version) => ({ version, put: createGateway(version) }));
     const seen = new Set<string>();
     const takesAll = createGateway('3.19.0');
@@ -86,7 +86,7 @@ describe('a random valid spec', () => {
     fc.assert(
       fc.property(validSpec, found, fc.constantFrom(...puts), (spec, lists, { version, put }) => {
         const desired = desiredOf(gatewayUpstreamSpec.parse(spec), lists);
-        // What this version cannot take is UnsupportedField and not sent to it.
+        // A field that this version does not support is UnsupportedField and not sent.
         const isSupported = format.unsupported(desired, { version }).length === 0;
         if (isSupported) olderWrites += 1;
         const { status, body } = (isSupported ? put : takesAll)(desired);
@@ -99,7 +99,7 @@ describe('a random valid spec', () => {
     expect([...seen].sort()).toEqual(Object.keys(gatewayUpstreamSpec.shape).sort());
   }, 300_000);
 
-  it('comes back over HTTP as it was sent', async () => {
+  it('is read back over HTTP unchanged', async () => {
     await using standIn = await startStandIn({ version: '3.19.0' });
     const driver = apisixDriver({ adminUrl: standIn.adminUrl, adminKey: standIn.adminKey });
     try {
@@ -117,13 +117,13 @@ describe('a random valid spec', () => {
   }, 300_000);
 });
 
-describe('a random broken spec', () => {
-  it('is told by a condition, or makes what the gateway takes, and never an exception', () => {
+describe('a random invalid spec', () => {
+  it('sets a condition or is accepted by the gateway, and never throws', () => {
     const put = createGateway('3.19.0');
     let refused = 0;
     fc.assert(
       fc.property(brokenSpec, found, (spec, lists) => {
-        // As it comes from the API server: what JSON cannot hold is gone.
+        // As returned by the API server, without values that JSON cannot represent.
         const stored: unknown = JSON.parse(JSON.stringify(spec) ?? 'null');
         const told = planned(stored);
         const parsed = transformGatewayUpstream({
@@ -148,7 +148,7 @@ describe('a random broken spec', () => {
   }, 300_000);
 });
 
-/** What a plan says of an object with `spec`. */
+/** The plan for an object with `spec`. */
 function planned(spec: unknown): PlannedUpstream | undefined {
   const raw = { metadata: { name: 'web', namespace: 'shop', uid: 'u', generation: 1 }, spec };
   const connection = {

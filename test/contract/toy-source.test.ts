@@ -25,7 +25,7 @@ const log: Logger = {
 
 interface ToyHarness extends SourceHarness<ServiceQuery> {
   readonly registry: ToyRegistry;
-  /** Undefined: the Secret does not exist. */
+  /** Undefined if the Secret does not exist. */
   token: string | undefined;
   readonly isFollowing: () => boolean;
 }
@@ -116,7 +116,7 @@ testDiscoverySource<ServiceQuery, ToyHarness>({
   },
 });
 
-it('the toy source follows its ServiceRegistry, and a rotated Secret, without a restart', async () => {
+it('the toy source applies changes of its ServiceRegistry and Secret without a restart', async () => {
   await using registry = await ToyRegistry.start(TOKEN);
   registry.register('web', [{ address: '10.0.0.1', port: 8080, state: 'up' }]);
   const catalog = createCatalog({ vendors, registryTypes: [toySource] });

@@ -23,7 +23,7 @@ import {
 
 const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gatewayupstreams.gatewayupstream.dev';
 
-describe('upgrades, a rollback and uninstallations on a real cluster', () => {
+describe('upgrades, rollback and uninstall on a real cluster', () => {
   let scene: Scene;
   beforeEach(async ({ skip }) => {
     scene = await requireScene(skip);

@@ -12,12 +12,12 @@ import {
   writeSecret,
 } from '../support/workload.ts';
 
-/** Loopback addresses of the nodes, on which servers of the test play kube-proxy. */
+/** Loopback addresses of the nodes. HTTP servers of the test act as kube-proxy there. */
 const NODES = { n1: '127.0.0.2', n2: '127.0.0.3' } as const;
 type NodeName = keyof typeof NODES;
 const BALANCER = '127.0.0.4';
 
-describe('how a gateway reaches Services', () => {
+describe('addressing', () => {
   let cluster: ControlPlane;
   let gateway: StandIn;
   let operatorNamespace: string;
@@ -92,7 +92,7 @@ describe('how a gateway reaches Services', () => {
     });
     expect(response.ok).toBe(true);
   };
-  /** What answers `count` requests through the gateway, and how often. */
+  /** Sends `count` requests through the gateway, and counts the responses of each server. */
   const requests = async (name: string, count: number): Promise<Readonly<Record<string, number>>> => {
     const answers: Record<string, number> = {};
     for (let n = 0; n < count; n += 1) {
@@ -112,7 +112,7 @@ describe('how a gateway reaches Services', () => {
     work.patch(`/api/v1/nodes/${name}`, { metadata: { labels: { [label]: value } } });
 
   beforeAll(async () => {
-    // Of its own: nodes belong to the whole cluster.
+    // A separate control plane, because nodes are cluster-scoped.
     cluster = await startControlPlane();
     await installCrds(cluster);
     operatorNamespace = await cluster.newNamespace('operator');
@@ -143,7 +143,7 @@ describe('how a gateway reaches Services', () => {
     await cluster?.[Symbol.asyncDispose]();
   });
 
-  it('says which switch is missing, and goes on with the rights that it needs', async () => {
+  it('names the missing watchNodes setting, and continues when it is set', async () => {
     const port = await nodePortService('first');
     await work.endpoints('first', [on('10.0.0.1', 'n1')]);
     await upstream('first', [to('first')]);
@@ -156,7 +156,7 @@ describe('how a gateway reaches Services', () => {
     await says('first', 'Ready', 'True', 'Ready');
   });
 
-  it('shifts real requests to a canary through nodes, weight by weight', async () => {
+  it('shifts requests to a canary by weight in mode Node', async () => {
     const ports = { stable: await nodePortService('stable'), canary: await nodePortService('canary') };
     for (const service of ['stable', 'canary'] as const) {
       for (const host of Object.values(NODES)) await serve(host, ports[service], `${service} on ${host}`);
@@ -198,7 +198,7 @@ describe('how a gateway reaches Services', () => {
     expect(await work.condition('shop', 'RemovalHeld')).toBeUndefined();
   });
 
-  it('follows nodes and endpoints of a Service with externalTrafficPolicy Local', async () => {
+  it('follows cluster nodes and endpoints of a Service with externalTrafficPolicy Local', async () => {
     const port = await nodePortService('local', { externalTrafficPolicy: 'Local' });
     const n1 = `127.0.0.2:${port}=1`;
     const n2 = `127.0.0.3:${port}=1`;
@@ -241,7 +241,7 @@ describe('how a gateway reaches Services', () => {
     expect(nodes('local')).toEqual([n1, n2]);
   });
 
-  it('holds nodes that are not ready all at once, and none that somebody excluded', async () => {
+  it('keeps nodes that all become not ready at once, and removes nodes with an exclusion label', async () => {
     const port = await nodePortService('outage');
     await work.endpoints('outage', [on('10.3.0.1', 'n1')]);
     await upstream('outage', [to('outage')], { removalGuard: { maxRemovalPercent: 0 } });
@@ -264,7 +264,7 @@ describe('how a gateway reaches Services', () => {
     await holds('outage', ...both);
   });
 
-  it('sends real requests to the address of a load balancer as soon as there is one', async () => {
+  it('uses the address of a load balancer as soon as it is assigned', async () => {
     const port = await serve(BALANCER, 0, 'balancer');
     await work.service('edge', [{ name: 'http', port }], { type: 'LoadBalancer' });
     await work.endpoints('edge', [on('10.4.0.1', 'n1')]);
@@ -279,7 +279,7 @@ describe('how a gateway reaches Services', () => {
     expect(await requests('edge', 2)).toEqual({ balancer: 2 });
   });
 
-  it('leaves out places that lead to the gateway itself, until the connection allows them', async () => {
+  it('excludes special addresses until the connection allows them', async () => {
     await work.service('near', [{ name: 'http', port: 80 }], { type: 'LoadBalancer' });
     await work.endpoints('near', ['10.4.1.1']);
     const give = (...ingress: readonly object[]) =>
@@ -317,7 +317,7 @@ describe('how a gateway reaches Services', () => {
     await holds('by-node', `127.0.0.3:${spec.ports[0]?.nodePort}=1`);
   });
 
-  it('takes another addressing at once, of the backend and of the connection', async () => {
+  it('applies a changed addressing mode of the backend and of the connection at once', async () => {
     await work.service('moving', [{ name: 'http', port: 80 }], {});
     await work.endpoints('moving', ['10.5.0.1', '10.5.0.2', '10.5.0.3']);
     const { spec } = (await work.get(servicePath('moving'))) as {
@@ -342,7 +342,7 @@ describe('how a gateway reaches Services', () => {
     await work.patch(connectionPath('main'), { spec: { addressing: { mode: 'Node' } } });
   });
 
-  it('sends real requests to the name of an ExternalName, where the connection allows it', async () => {
+  it('uses the name of an ExternalName Service if the connection allows it', async () => {
     const port = await serve('127.0.0.1', 0, 'outside');
     await work.service('outside', [], { type: 'ExternalName', externalName: 'localhost' });
     await upstream('outside', [to('outside', undefined, port)]);
@@ -354,7 +354,7 @@ describe('how a gateway reaches Services', () => {
     expect(await requests('outside', 2)).toEqual({ outside: 2 });
     await work.patch(servicePath('outside'), { spec: { externalName: 'db.late' } });
     await holds('outside', `db.late:${port}=1`);
-    // From now on that is a Service of another namespace.
+    // Now the name is a Service in another namespace.
     await cluster.kubectl(['create', 'namespace', 'late']);
     await says('outside', 'ResolvedRefs', 'False', 'StaticAddressesDenied');
     await holds('outside');
@@ -367,7 +367,7 @@ describe('how a gateway reaches Services', () => {
     await holds('outside');
   });
 
-  it('reads Endpoints of a name without Service, and slices as soon as there is one', async () => {
+  it('reads Endpoints without a Service, and EndpointSlices as soon as the Service exists', async () => {
     const path = `/api/v1/namespaces/${work.namespace}/endpoints`;
     await work.create(path, {
       apiVersion: 'v1',
@@ -392,11 +392,11 @@ describe('how a gateway reaches Services', () => {
       ports: [{ name: 'db', port: 3307 }],
       endpoints: [{ addresses: ['10.6.0.9'] }],
     });
-    // Kubernetes mirrors those Endpoints into a slice by now.
+    // Kubernetes now mirrors the Endpoints into an EndpointSlice.
     await holds('database', '10.6.0.1:3306=1', '10.6.0.2:3306=1', '10.6.0.9:3307=1');
   });
 
-  it('takes what the port says that it speaks for the scheme', async () => {
+  it('derives the scheme from appProtocol', async () => {
     await work.create(`/api/v1/namespaces/${work.namespace}/services`, {
       apiVersion: 'v1',
       kind: 'Service',

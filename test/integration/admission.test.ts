@@ -15,7 +15,7 @@ interface Wrong {
   readonly name: string;
   readonly kind: Kind;
   readonly spec: unknown;
-  /** Parts of the API server's message: the field, and what to write instead. */
+  /** Parts of the API server's message: the field and the remedy. */
   readonly says: readonly string[];
 }
 
@@ -94,15 +94,15 @@ const WRONG: readonly Wrong[] = [
   wrong(addressing('mode', { mode: 'NodePort' }), 'Unsupported value: "NodePort"'),
   wrong(
     addressing('a selector of nodes for Pods', { mode: 'Pod', nodeSelector: {} }),
-    'nodeAddressType and nodeSelector belong to mode Node only',
+    'nodeAddressType and nodeSelector are allowed only with mode Node',
   ),
   wrong(
     addressing('a type of address for a name', { mode: 'DNS', nodeAddressType: 'InternalIP' }),
-    'nodeAddressType and nodeSelector belong to mode Node only',
+    'nodeAddressType and nodeSelector are allowed only with mode Node',
   ),
   wrong(
     addressing('a suffix for nodes', { mode: 'Node', dnsSuffix: '' }),
-    'dnsSuffix belongs to mode DNS only',
+    'dnsSuffix is allowed only with mode DNS',
   ),
   wrong(
     addressing('a suffix with a dot', { mode: 'DNS', dnsSuffix: '.svc' }),
@@ -117,12 +117,12 @@ const WRONG: readonly Wrong[] = [
       addresses: [{ host: '192.0.2.1', port: 80 }],
       addressing: { mode: 'DNS' },
     }),
-    'addressing is for Services',
+    'addressing applies only to Services',
   ),
   wrong(
     connection('addressing: a suffix for nodes', { addressing: { mode: 'Node', dnsSuffix: 'svc' } }),
     'spec.addressing',
-    'dnsSuffix belongs to mode DNS only',
+    'dnsSuffix is allowed only with mode DNS',
   ),
   wrong(endpoints('family', { family: 'ipv6' }), 'Unsupported value: "ipv6"'),
   wrong(endpoints('drain', { drain: 'Keep' }), 'Unsupported value: "Keep"'),
@@ -130,7 +130,7 @@ const WRONG: readonly Wrong[] = [
   wrong(endpoints('a zone twice', { zones: [{ zone: 'a' }, { zone: 'a', weight: 1 }] }), 'Duplicate value'),
   wrong(endpoints('a weight over 100', { zones: [{ zone: 'a', weight: 101 }] }), 'zones[0].weight'),
 
-  // A Service in the spelling of APISIX's discovery
+  // serviceName, the format of APISIX's discovery
   wrong(
     serviceName('cms.default.svc.cluster.local'),
     'spec.backends[0].serviceName',
@@ -153,16 +153,16 @@ const WRONG: readonly Wrong[] = [
   wrong(backend('name is missing', { serviceRef: { port: 80 } }), 'serviceRef.name: Required value'),
   wrong(
     backend('a DNS name of a Service', { serviceRef: { name: 'web.shop.svc', port: 80 } }),
-    'the name of the Service alone',
-    'namespace and port are fields of their own',
+    'the name of a Service',
+    'set its namespace and port in namespace and port',
   ),
   wrong(
     backend('name is empty', { serviceRef: { name: '', port: 80 } }),
-    'the name of the Service alone, for example web',
+    'the name of a Service, for example web',
   ),
   wrong(
     backend('namespace with a capital', { serviceRef: { name: 'web', namespace: 'Shop', port: 80 } }),
-    'namespace is the name of a namespace, for example default: lower case letters',
+    'namespace must be the name of a namespace, for example default: lowercase letters',
   ),
   wrong(servicePort(0), 'the number (1 to 65535, without quotes) or the name', 'for example 80 or http'),
   wrong(servicePort(70_000), '1 to 65535'),
@@ -174,16 +174,16 @@ const WRONG: readonly Wrong[] = [
   wrong(servicePort(80.5), 'spec.backends[0].serviceRef.port', 'integer'),
   wrong(servicePort(true), 'spec.backends[0].serviceRef.port', 'integer,string'),
 
-  // Places outside the cluster
+  // Static addresses
   wrong(host('http://example.com'), 'without scheme, port, path or brackets'),
   wrong(host('example.com:80'), 'without scheme, port, path or brackets'),
   wrong(host('192.0.2.1:80'), 'without scheme, port, path or brackets'),
   wrong(host('example.com/'), 'without scheme, port, path or brackets'),
   wrong(host('[2001:db8::1]'), 'without scheme, port, path or brackets'),
-  wrong(host('2130706433'), 'a host that ends in a number is an IPv4 address'),
-  wrong(host('0x7f000001'), 'a host that ends in a number is an IPv4 address'),
-  wrong(host('127.0.0.0x1'), 'a host that ends in a number is an IPv4 address'),
-  wrong(host('127.1'), 'a host that ends in a number is an IPv4 address'),
+  wrong(host('2130706433'), 'a host that ends in a number must be an IPv4 address'),
+  wrong(host('0x7f000001'), 'a host that ends in a number must be an IPv4 address'),
+  wrong(host('127.0.0.0x1'), 'a host that ends in a number must be an IPv4 address'),
+  wrong(host('127.1'), 'a host that ends in a number must be an IPv4 address'),
   wrong(
     connection('a range without length', { addresses: { allow: ['127.0.0.1'] } }),
     'must be a range in CIDR notation, for example 127.0.0.0/8 or fe80::/10',
@@ -248,15 +248,15 @@ const WRONG: readonly Wrong[] = [
 
   // The rest of a GatewayUpstream
   wrong(upstream('upstreamId with a slash', { upstreamId: 'a/b' }), 'letters, digits, ".", "_" and "-"'),
-  wrong(upstream('upstreamId empty', { upstreamId: '' }), 'upstreamId is 1 to 64 of letters'),
-  wrong(upstream('upstreamId is two dots', { upstreamId: '..' }), 'upstreamId is 1 to 64 of letters'),
+  wrong(upstream('upstreamId empty', { upstreamId: '' }), 'upstreamId must be 1 to 64 letters'),
+  wrong(upstream('upstreamId is two dots', { upstreamId: '..' }), 'upstreamId must be 1 to 64 letters'),
   wrong(upstream('upstreamId of 65', { upstreamId: long(65) }), 'spec.upstreamId: Too long', '64'),
   wrong(upstream('upstreamId a number', { upstreamId: 1 }), 'must be of type string: "integer"'),
   wrong(upstream('connectionRef is a name', { connectionRef: 'main' }), 'must be of type object: "string"'),
   wrong(upstream('connectionRef is empty', { connectionRef: {} }), 'connectionRef.name: Required value'),
   wrong(
     upstream('connectionRef with a slash', { connectionRef: { name: 'ops/main' } }),
-    'name is the name of a GatewayConnection, for example default',
+    'name must be the name of a GatewayConnection, for example default',
   ),
   wrong(readTimeout('0s'), 'spec.timeouts.read', 'a duration from 1ms to 24h'),
   wrong(readTimeout('-1s'), 'a duration from 1ms to 24h'),
@@ -283,8 +283,11 @@ const WRONG: readonly Wrong[] = [
     hash('the spelling of APISIX', { type: 'chash' }),
     '"RoundRobin", "ConsistentHash", "EWMA", "LeastConn"',
   ),
-  wrong(hash('a key without ConsistentHash', { key: 'uri' }), 'belong to type ConsistentHash only'),
-  wrong(hash('hashOn with EWMA', { type: 'EWMA', hashOn: 'Vars' }), 'belong to type ConsistentHash only'),
+  wrong(hash('a key without ConsistentHash', { key: 'uri' }), 'are allowed only with type ConsistentHash'),
+  wrong(
+    hash('hashOn with EWMA', { type: 'EWMA', hashOn: 'Vars' }),
+    'are allowed only with type ConsistentHash',
+  ),
   wrong(
     hash('ConsistentHash without key', { type: 'ConsistentHash' }),
     'needs a key, for example remote_addr',
@@ -293,19 +296,19 @@ const WRONG: readonly Wrong[] = [
     hash('Header without key', { type: 'ConsistentHash', hashOn: 'Header' }),
     'needs a key, for example remote_addr',
   ),
-  wrong(hash('an empty key', { type: 'ConsistentHash', key: '' }), 'key is not empty'),
+  wrong(hash('an empty key', { type: 'ConsistentHash', key: '' }), 'key must be printable ASCII characters'),
   wrong(
     hash('a key with a space', { type: 'ConsistentHash', hashOn: 'VarsCombinations', key: 'a b' }),
     'spaces',
   ),
   wrong(
     hash('an unknown variable', { type: 'ConsistentHash', key: 'client_ip' }),
-    'the key is one of uri, server_name',
+    'key must be one of uri, server_name',
     'remote_addr',
   ),
   wrong(
     hash('a variable as nginx writes it', { type: 'ConsistentHash', key: '$remote_addr' }),
-    'the key is one of uri, server_name',
+    'key must be one of uri, server_name',
   ),
   wrong(
     hash('a header with a colon', { type: 'ConsistentHash', hashOn: 'Header', key: 'X-Id:' }),
@@ -316,19 +319,25 @@ const WRONG: readonly Wrong[] = [
     '"Vars", "Header", "Cookie"',
   ),
 
-  // What becomes of a request
+  // Timeouts, retries and host header
   wrong(
     hostHeader('Rewrite without value', { type: 'Rewrite' }),
     'type Rewrite needs a value',
     'shop.example.com',
   ),
-  wrong(hostHeader('value with Pass', { value: 'a.example' }), 'the other types take none'),
-  wrong(hostHeader('value with Node', { type: 'Node', value: 'a.example' }), 'the other types take none'),
+  wrong(hostHeader('value with Pass', { value: 'a.example' }), 'the other types must not have a value'),
+  wrong(
+    hostHeader('value with Node', { type: 'Node', value: 'a.example' }),
+    'the other types must not have a value',
+  ),
   wrong(
     hostHeader('a URL', { type: 'Rewrite', value: 'http://a.example/' }),
-    'value is a host name, with or without',
+    'value must be a host name, with or without',
   ),
-  wrong(hostHeader('empty', { type: 'Rewrite', value: '' }), 'value is a host name, with or without a port'),
+  wrong(
+    hostHeader('empty', { type: 'Rewrite', value: '' }),
+    'value must be a host name, with or without a port',
+  ),
   wrong(hostHeader('as APISIX writes it', { type: 'rewrite', value: 'a' }), '"Pass", "Node", "Rewrite"'),
   wrong(hostHeader('a name alone', 'a.example'), 'must be of type object: "string"'),
   wrong(hostHeader('too long', { type: 'Rewrite', value: long(254) }), 'Too long', '253'),
@@ -349,15 +358,19 @@ const WRONG: readonly Wrong[] = [
   wrong(active('timeout of 0', { timeout: '0s' }), 'active.timeout', 'a duration from 1ms to 1h'),
   wrong(active('concurrency 0', { concurrency: 0 }), 'active.concurrency', 'greater than or equal to 1'),
   wrong(active('method unknown', { method: 'LOOK' }), 'Unsupported value: "LOOK"', '"GET"'),
-  wrong(active('path without slash', { path: 'healthz' }), 'path begins with "/"', 'for example /healthz'),
-  wrong(active('path with a space', { path: '/a b' }), 'has no spaces'),
-  wrong(active('a URL as host', { host: 'http://a' }), 'host is a host name, with or without a port'),
+  wrong(
+    active('path without slash', { path: 'healthz' }),
+    'path must start with "/"',
+    'for example /healthz',
+  ),
+  wrong(active('path with a space', { path: '/a b' }), 'must not contain spaces'),
+  wrong(active('a URL as host', { host: 'http://a' }), 'host must be a host name, with or without a port'),
   wrong(active('port 0', { port: 0 }), 'active.port', 'greater than or equal to 1'),
   wrong(active('port by name', { port: 'http' }), 'must be of type integer: "string"'),
-  wrong(active('header without name', { headers: ['gateway'] }), 'a header is written as "Name: value"'),
+  wrong(active('header without name', { headers: ['gateway'] }), 'a header must have the form "Name: value"'),
   wrong(
     active('header with a line break', { headers: ['a: b\r\nc: d'] }),
-    'a header is written as "Name: value"',
+    'a header must have the form "Name: value"',
   ),
   wrong(active('headers as text', { headers: 'User-Agent: a' }), 'must be of type array: "string"'),
   wrong(active('no headers', { headers: [] }), 'active.headers', 'should have at least 1 items'),
@@ -418,14 +431,14 @@ const WRONG: readonly Wrong[] = [
   ),
   wrong(tls('verify in quotes', { verify: 'true' }), 'must be of type boolean: "string"'),
   wrong(labels('a space in a key', { 'my team': 'a' }), 'without spaces', 'for example team: payments'),
-  wrong(labels('a space in a value', { team: 'a b' }), 'without spaces, and no key begins with'),
+  wrong(labels('a space in a value', { team: 'a b' }), 'without spaces, and no key may start with'),
   wrong(labels('an empty value', { team: '' }), 'values of 1 to 256 characters'),
   wrong(labels('an empty key', { '': 'a' }), 'keys of 1 to 128'),
   wrong(labels('a key of 129', { [long(129)]: 'a' }), 'keys of 1 to 128'),
   wrong(labels('a value of 257', { team: long(257) }), 'Too long', '256'),
   wrong(
     labels("the operator's own", { 'gatewayupstream.dev/name': 'a' }),
-    'no key begins with gatewayupstream.dev/',
+    'no key may start with gatewayupstream.dev/',
   ),
   wrong(labels('a number', { team: 1 }), 'must be of type string: "integer"'),
   wrong(
@@ -447,7 +460,7 @@ const WRONG: readonly Wrong[] = [
     name: 'type without its section',
     kind: 'GatewayConnection',
     spec: { type: 'APISIX' },
-    says: ['needs the section apisix with adminUrl and adminKeySecretRef'],
+    says: ['needs the field apisix with adminUrl and adminKeySecretRef'],
   },
   wrong(
     connection('section without url', { apisix: { adminKeySecretRef: { name: 'a' } } }),
@@ -462,21 +475,21 @@ const WRONG: readonly Wrong[] = [
     'http://apisix-admin.apisix:9180',
     'without credentials',
   ),
-  wrong(adminUrl('apisix:9180'), 'must look like http://apisix-admin.apisix:9180'),
-  wrong(adminUrl('tcp://apisix:9180'), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('apisix:9180'), 'must be a URL such as http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('tcp://apisix:9180'), 'must be a URL such as http://apisix-admin.apisix:9180'),
   wrong(adminUrl('http://apisix:9180?api_key=secret'), 'query or fragment'),
   wrong(adminUrl('http://apisix:9180/#admin'), 'query or fragment'),
-  wrong(adminUrl('http://apisix:65536'), 'must look like http://apisix-admin.apisix:9180'),
-  wrong(adminUrl('http://:9180'), 'must look like http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('http://apisix:65536'), 'must be a URL such as http://apisix-admin.apisix:9180'),
+  wrong(adminUrl('http://:9180'), 'must be a URL such as http://apisix-admin.apisix:9180'),
   wrong(adminUrl('http://10.0.0.256:9180'), 'four numbers from 0 to 255, for example http://192.0.2.10:9180'),
-  wrong(adminUrl(''), 'must look like http://apisix-admin.apisix:9180'),
-  wrong(controlApi('nothing', {}), 'controlApi has exactly one of urls and serviceRef'),
+  wrong(adminUrl(''), 'must be a URL such as http://apisix-admin.apisix:9180'),
+  wrong(controlApi('nothing', {}), 'controlApi must set exactly one of urls and serviceRef'),
   wrong(
     controlApi('both', { urls: ['http://10.0.0.1:9090'], serviceRef: control }),
-    'controlApi has exactly one of urls and serviceRef',
+    'controlApi must set exactly one of urls and serviceRef',
   ),
   wrong(controlApi('no URL', { urls: [] }), 'should have at least 1 items'),
-  wrong(controlApi('no scheme', { urls: ['10.0.0.1:9090'] }), 'a URL of controlApi must look like'),
+  wrong(controlApi('no scheme', { urls: ['10.0.0.1:9090'] }), 'a URL of controlApi must be a URL such as'),
   wrong(controlApi('credentials', { urls: ['http://u:p@10.0.0.1:9090'] }), 'without credentials'),
   wrong(controlApi('no IPv4 address', { urls: ['http://10.0.0.256:9090'] }), 'four numbers from 0 to 255'),
   wrong(controlApi('twice', { urls: times(2, 'http://10.0.0.1:9090') }), 'Duplicate value'),
@@ -493,7 +506,7 @@ const WRONG: readonly Wrong[] = [
     connection('a Secret with its namespace', {
       apisix: { ...apisix, adminKeySecretRef: { name: 'apisix/admin' } },
     }),
-    'the name of a Secret alone, without its namespace',
+    'the name of a Secret, without its namespace',
   ),
   wrong(
     connection('an entry with a space', {
@@ -505,7 +518,7 @@ const WRONG: readonly Wrong[] = [
     connection('trust everything and a CA', {
       apisix: { ...apisix, tls: { insecureSkipVerify: true, caSecretRef: { name: 'ca' } } },
     }),
-    'insecureSkipVerify together with caSecretRef makes no sense: remove one',
+    'insecureSkipVerify must not be combined with caSecretRef: remove one of them',
   ),
   wrong(
     connection('serverName is a URL', { apisix: { ...apisix, tls: { serverName: 'https://apisix' } } }),
@@ -517,7 +530,10 @@ const WRONG: readonly Wrong[] = [
     }),
     'must be of type boolean: "string"',
   ),
-  wrong(connection('idPrefix with a slash', { idPrefix: 'a/' }), 'idPrefix is up to 32 of letters, digits'),
+  wrong(
+    connection('idPrefix with a slash', { idPrefix: 'a/' }),
+    'idPrefix must be at most 32 letters, digits',
+  ),
   wrong(connection('idPrefix of 33', { idPrefix: long(33) }), 'Too long', '32'),
   wrong(connection('concurrency 0', { limits: { concurrency: 0 } }), 'limits.concurrency', 'or equal to 1'),
   wrong(connection('concurrency 65', { limits: { concurrency: 65 } }), 'less than or equal to 64'),
@@ -532,10 +548,13 @@ const WRONG: readonly Wrong[] = [
   wrong(allowed('all in quotes', { all: 'true' }), 'must be of type boolean: "string"'),
   wrong(
     allowed('all and names', { all: true, names: ['default'] }),
-    'remove names, match and selector, or all',
+    'remove names, match and selector, or remove all',
   ),
-  wrong(allowed('all and selector', { all: true, selector: {} }), 'remove names, match and selector, or all'),
-  wrong(allowed('an expression in names', { names: ['my-*'] }), 'regular expressions go into match'),
+  wrong(
+    allowed('all and selector', { all: true, selector: {} }),
+    'remove names, match and selector, or remove all',
+  ),
+  wrong(allowed('an expression in names', { names: ['my-*'] }), 'put regular expressions into match'),
   wrong(allowed('257 names', { names: times(257, 'a') }), 'Too many: 257: must have at most 256 items'),
   wrong(match('my-('), 'must be a regular expression', 'for example ^my-[a-z]+$'),
   wrong(match('*'), 'must be a regular expression'),
@@ -554,20 +573,20 @@ const WRONG: readonly Wrong[] = [
   ),
   wrong(
     expression('Exists with values', { key: 'team', operator: 'Exists', values: ['a'] }),
-    'Exists and DoesNotExist take none',
+    'Exists and DoesNotExist must not have values',
   ),
   wrong(
     expression('operator unknown', { key: 'team', operator: '=', values: ['a'] }),
     '"In", "NotIn", "Exists", "DoesNotExist"',
   ),
-  wrong(expression('a key with a space', { key: 'my team', operator: 'Exists' }), "key is a label's key"),
+  wrong(expression('a key with a space', { key: 'my team', operator: 'Exists' }), 'key must be a label key'),
   wrong(
     expression('a value with a space', { key: 'team', operator: 'In', values: ['my team'] }),
-    "must be a label's value",
+    'must be a label value',
   ),
   wrong(
     allowed('a label with a space', { selector: { matchLabels: { team: 'my team' } } }),
-    'labels as Kubernetes takes them, for example team: payments',
+    'must be valid Kubernetes labels, for example team: payments',
   ),
 ];
 
@@ -732,7 +751,7 @@ function object(kind: Kind, spec: unknown) {
   };
 }
 
-/** What the API server says to a new object with this spec; nothing is stored. */
+/** The API server's response to a dry-run creation with this spec. */
 async function create(
   kind: Kind,
   spec: unknown,
@@ -744,7 +763,7 @@ async function create(
   if (status !== 201 && status !== 422 && status !== 400) throw new Error(`${status} ${message}`);
   return { accepted: status === 201, message, spec: stored };
 }
-/** The spec as the program reads it. */
+/** The spec as the operator reads it. */
 function program(kind: Kind, spec: unknown) {
   const metadata = { name: 'admission', uid: 'b2c8f1f0', namespace: 'default' };
   const trim = kind === 'GatewayUpstream' ? transformGatewayUpstream : transformGatewayConnection;
@@ -757,31 +776,33 @@ beforeAll(async () => {
   await installCrds(cluster);
 });
 
-describe('a wrong spec is refused with what to write instead', () => {
-  // Objects that are older than the rule keep a valid spec; HostPolicy removes the nodes of such a name.
-  it('refuses a host without a dot in new objects only', async () => {
+describe('an invalid spec', () => {
+  // An object that is older than the rule keeps a valid spec. HostPolicy removes its nodes.
+  it('is rejected with a host without a dot, only in new objects', async () => {
     const { kind, spec } = host('db');
     const { accepted, message } = await create(kind, spec);
     expect(accepted).toBe(false);
-    expect(message).toContain('a name without a dot leads into the cluster: use serviceRef');
+    expect(message).toContain(
+      'a name without a dot can resolve to a Service inside the cluster: use serviceRef',
+    );
     expect(program(kind, spec).ok).toBe(true);
   });
 
-  it.each(WRONG)('$kind: $name', async ({ kind, spec, says }) => {
+  it.each(WRONG)('is rejected with a remedy: $kind: $name', async ({ kind, spec, says }) => {
     const { accepted, message } = await create(kind, spec);
     expect(accepted).toBe(false);
     for (const part of says) expect(message).toContain(part);
     expect(program(kind, spec).ok, 'the program takes what the API server refuses').toBe(false);
   });
 
-  it('has cases enough of both kinds', () => {
+  it('has enough cases of both kinds', () => {
     expect(new Set(WRONG.map(({ kind, name }) => `${kind}: ${name}`)).size).toBe(WRONG.length);
     expect(WRONG.length).toBeGreaterThanOrEqual(100);
   });
 });
 
-describe('a right spec at the edge is taken', () => {
-  it.each(RIGHT)('$kind: $name', async ({ kind, spec }) => {
+describe('a valid spec', () => {
+  it.each(RIGHT)('is accepted at its limits: $kind: $name', async ({ kind, spec }) => {
     const { accepted, message, spec: stored } = await create(kind, spec);
     expect(message).toBe('');
     expect(accepted).toBe(true);
@@ -790,7 +811,7 @@ describe('a right spec at the edge is taken', () => {
   });
 });
 
-describe('an unknown field is named', () => {
+describe('an unknown field', () => {
   it.each([
     [backend('in a backend', { ...service, wieght: 1 }), 'spec.backends[0].wieght'],
     [upstream('in spec', { nodes: [] }), 'spec.nodes'],
@@ -800,7 +821,7 @@ describe('an unknown field is named', () => {
     ],
     [connection('in the section', { apisix: { ...apisix, adminKey: 'secret' } }), 'spec.apisix.adminKey'],
     [allowed('in allowedNamespaces', { regex: ['a'] }), 'spec.allowedNamespaces.regex'],
-  ])('$0.kind: $0.name', async ({ kind, spec }, field) => {
+  ])('is named: $0.kind: $0.name', async ({ kind, spec }, field) => {
     const { accepted, message } = await create(kind, spec);
     expect(accepted).toBe(false);
     expect(message).toContain(`unknown field "`);
@@ -808,7 +829,7 @@ describe('an unknown field is named', () => {
   });
 });
 
-describe('what may not change', () => {
+describe('an immutable field', () => {
   const group = { apiVersion: 'gatewayupstream.dev/v1alpha1' };
   const main = `admission-${process.pid}`;
   let namespace: string;
@@ -818,7 +839,7 @@ describe('what may not change', () => {
     expect(answer).toMatchObject({ kind: expect.stringMatching(/^Gateway/) });
     expect(status).toBe(201);
   };
-  /** What the API server says to a merge patch of a stored object's spec; nothing is stored. */
+  /** The API server's response to a dry-run merge patch of a stored object's spec. */
   const change = async (kind: Kind, name: string, spec: Spec) => {
     const folder =
       kind === 'GatewayUpstream'
@@ -853,11 +874,8 @@ describe('what may not change', () => {
     await cluster.request('DELETE', `${PATHS.GatewayConnection}/${main}`);
   });
 
-  const another = 'delete this object and create another one';
-  const id = [
-    'spec.upstreamId: Invalid value: ',
-    'upstreamId is immutable and can be neither added nor removed',
-  ];
+  const another = 'delete this object and create a new one';
+  const id = ['spec.upstreamId: Invalid value: ', 'upstreamId is immutable and cannot be added or removed'];
   const ref = ['spec.connectionRef: Invalid value: ', 'connectionRef is immutable'];
 
   it.each([
@@ -867,7 +885,7 @@ describe('what may not change', () => {
     ['upstreamId changed', 'named', { upstreamId: 'other' }, id],
     ['upstreamId removed', 'named', { upstreamId: null }, id],
     ['upstreamId added', 'plain', { upstreamId: 'plain' }, id],
-  ])('GatewayUpstream: %s', async (_, name, spec, says) => {
+  ])('of GatewayUpstream: rejects %s', async (_, name, spec, says) => {
     const { accepted, message } = await change('GatewayUpstream', name, spec);
     expect(accepted).toBe(false);
     for (const part of [...says, another]) expect(message).toContain(part);
@@ -876,13 +894,13 @@ describe('what may not change', () => {
   it.each([
     ['changed', { idPrefix: 'us-' }],
     ['removed', { idPrefix: null }],
-  ])('GatewayConnection: idPrefix %s', async (_, spec) => {
+  ])('of GatewayConnection: rejects idPrefix %s', async (_, spec) => {
     const { accepted, message } = await change('GatewayConnection', main, spec);
     expect(accepted).toBe(false);
-    expect(message).toContain('idPrefix is immutable: routes refer to the ids that begin with it');
+    expect(message).toContain('idPrefix is immutable, because routes refer to ids that start with it');
   });
 
-  it('everything else may', async () => {
+  it('does not prevent changes of other fields', async () => {
     const changed = [
       await change('GatewayUpstream', 'named', {
         backends: [{ serviceName: 'default/web:http', weight: 2 }],
@@ -900,7 +918,7 @@ describe('what may not change', () => {
   });
 });
 
-/** Mostly one of `right`, so that a spec of many fields has a chance; else one of `wrong`, or what `made` makes. */
+/** Mostly a valid value, so that a spec with many fields can be valid; otherwise an invalid or generated one. */
 function mostly(right: readonly unknown[], wrong: readonly unknown[], made?: fc.Arbitrary<unknown>) {
   return fc.oneof(
     { weight: 60, arbitrary: fc.constantFrom(...right) },
@@ -987,7 +1005,7 @@ const someConnection = fc.record(
   { requiredKeys: ['type', 'apisix'] },
 );
 
-describe('what the API server takes, the program takes, and nothing else', () => {
+describe('the API server and the operator accept the same specs', () => {
   it.each([
     ['GatewayUpstream', fc.oneof(validSpec, brokenSpec)],
     ['GatewayConnection', someConnection],
@@ -997,9 +1015,9 @@ describe('what the API server takes, the program takes, and nothing else', () =>
     await fc.assert(
       fc.asyncProperty(specs, async (spec) => {
         const { accepted, message, spec: stored } = await create(kind, spec, { unknownFields: 'Ignore' });
-        // A field that is null is none to the API server, so that the program never sees it.
+        // The API server drops null fields, so the operator never sees them.
         const own = program(kind, accepted ? stored : spec);
-        // CEL does not see what is in there: those fields are refused by a condition.
+        // CEL does not see these fields. The operator rejects them with a condition.
         if (accepted && !own.ok && own.message.startsWith('spec.apisix.overrides')) return;
         expect({ ok: own.ok, says: own.ok ? message : '' }).toEqual({ ok: accepted, says: '' });
         if (accepted) {

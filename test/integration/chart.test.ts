@@ -15,7 +15,7 @@ import { eventually } from '../support/eventually.ts';
 import { requireTool } from '../support/external-tool.ts';
 import { conditionOf, connectionPath, createWorkload } from '../support/workload.ts';
 
-/** An object as Helm renders it, with the parts that these tests look at. */
+/** The parts of a rendered object that these tests use. */
 interface Rendered {
   readonly apiVersion: string;
   readonly kind: string;
@@ -42,7 +42,7 @@ function objectsOf(manifest: string): readonly Rendered[] {
   return parseAllDocuments(manifest).flatMap((document) => (document.toJS() as Rendered | null) ?? []);
 }
 
-// A cluster of its own: the uninstallation is about every GatewayUpstream that there is.
+// A separate control plane, because uninstall handles all GatewayUpstreams of the cluster.
 let cluster: ControlPlane;
 let helm: Helm;
 
@@ -50,12 +50,12 @@ beforeAll(async () => {
   cluster = await startControlPlane();
   helm = createHelm(cluster);
 });
-// helm, which only these tests need, is built from Go modules.
+// Only these tests need helm, which is built from Go modules.
 beforeEach(({ skip }) => requireTool(skip, ensureHelm));
 afterAll(() => cluster?.close());
 
 describe('the chart', () => {
-  it('has nothing to complain about', async () => {
+  it('passes helm lint', async () => {
     expect(await helm(['lint', '--strict', CHART_DIR])).toContain('0 chart(s) failed');
   });
 });
@@ -85,7 +85,7 @@ describe('rendered objects', () => {
   });
 
   const files = ['single', 'production', 'namespaced', 'openshift'];
-  it.each(files)('of ci/%s-values.yaml are taken by the API server', async (file) => {
+  it.each(files)('of ci/%s-values.yaml are accepted by the API server', async (file) => {
     const values: unknown = parse(await readFile(join(CHART_DIR, `ci/${file}-values.yaml`), 'utf8'));
     const manifest = await helm(templateArgs('example', namespace), { values: values as object });
     const objects = objectsOf(manifest);
@@ -95,7 +95,7 @@ describe('rendered objects', () => {
     expect(objects.length).toBeGreaterThan(5);
   });
 
-  it('leave spreading, disruption budget and lease to several replicas', async () => {
+  it('have topology spread, disruption budget and Lease only with several replicas', async () => {
     const kinds = (objects: readonly Rendered[]) => objects.map(({ kind }) => kind);
     const spreads = (objects: readonly Rendered[]) =>
       JSON.stringify(find(objects, 'Deployment', 'example-gateway-upstream-operator')).includes(
@@ -109,18 +109,20 @@ describe('rendered objects', () => {
     expect(spreads(one)).toBe(false);
   });
 
-  it('are followed by the next command, whether there is a gateway already or not', async () => {
+  it('have notes with the next command, with and without a connection', async () => {
     const notes = async (values: object) => {
       const args = ['install', 'example', CHART_DIR, '--namespace', namespace, '--dry-run=client'];
       return await helm(args, { values });
     };
-    expect(await notes({})).toMatch(/It knows no gateway yet[\s\S]*--set defaultConnection\.enabled=true/);
+    expect(await notes({})).toMatch(
+      /No gateway is configured yet[\s\S]*--set defaultConnection\.enabled=true/,
+    );
     const withGateway = await notes({ defaultConnection: { ...CONNECTION, idPrefix: 'eu.' } });
-    expect(withGateway).toMatch(/its id in the gateway is then eu\.<namespace>\.<name>/);
-    expect(withGateway).not.toContain('It knows no gateway yet');
+    expect(withGateway).toMatch(/Its id in the gateway is eu\.<namespace>\.<name>/);
+    expect(withGateway).not.toContain('No gateway is configured yet');
   });
 
-  it('survive that everything optional is taken away', async () => {
+  it('are valid without all optional values', async () => {
     const gone = Object.fromEntries(
       ['resources', 'nodeSelector', 'tolerations', 'affinity', 'extraEnv', 'commonLabels', 'podLabels'].map(
         (key) => [key, null],
@@ -131,7 +133,7 @@ describe('rendered objects', () => {
     expect(find(objects, 'Deployment', 'example-gateway-upstream-operator')).toBeDefined();
   });
 
-  it('make Pods that a namespace with Pod Security `restricted` takes', async () => {
+  it('comply with the restricted Pod Security Standard', async () => {
     const strict = await cluster.newNamespace('restricted', { awaitServiceAccount: true });
     const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
     await cluster.request('PATCH', `/api/v1/namespaces/${strict}`, { metadata: { labels } });
@@ -151,7 +153,7 @@ describe('rendered objects', () => {
     }
   });
 
-  it('fail a hook at once where only a person can help, well before Helm gives up, and show why', async () => {
+  it('let a hook fail at once with the reason if a retry cannot help', async () => {
     const jobs = (await render({})).filter(({ kind }) => kind === 'Job') as readonly unknown[] as readonly {
       readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
       readonly spec: {
@@ -173,7 +175,7 @@ describe('rendered objects', () => {
     }
   });
 
-  it('uninstall only what the release follows, and with the Lease that it is configured with', async () => {
+  it('uninstall only the watched namespaces, with the configured Lease', async () => {
     const config = {
       namespaces: ['shop', 'blog'],
       operatorNamespace: 'shop',
@@ -194,7 +196,7 @@ describe('rendered objects', () => {
     });
   });
 
-  it('name the image by digest rather than by tag', async () => {
+  it('prefer the image digest to the tag', async () => {
     const image = { repository: 'registry.example.com/operator', tag: '9', digest: DIGEST };
     const workloads = (await render({ image })).filter(({ kind }) => kind === 'Deployment' || kind === 'Job');
     expect(workloads).toHaveLength(4);
@@ -204,10 +206,10 @@ describe('rendered objects', () => {
   });
 });
 
-describe('rights', () => {
+describe('permissions', () => {
   const release = 'gateway-upstream-operator';
   const sorted = (entries: readonly unknown[]) => entries.map((entry) => JSON.stringify(entry)).sort();
-  /** Who is granted what where, whatever else the objects say. */
+  /** The granted rules by subject and namespace, without other fields. */
   const rightsOf = (objects: readonly object[]) =>
     (objects as readonly Rendered[])
       .filter(({ kind }) => /^(Cluster)?Role(Binding)?$/.test(kind))
@@ -241,7 +243,7 @@ describe('rights', () => {
       { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },
       { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },
     ],
-  ])('%s are those of `install`', async (_, config, options) => {
+  ])('%s: equal those of `install`', async (_, config, options) => {
     const values = { config, replicas: 1 };
     const objects = objectsOf(await helm(templateArgs(release, 'own'), { values }));
     const ours = objects.filter(({ metadata }) => metadata.annotations?.['helm.sh/hook'] === undefined);
@@ -250,32 +252,32 @@ describe('rights', () => {
   });
 });
 
-describe('values that are refused', () => {
+describe('invalid values', () => {
   const connectionWith = (more: object) => ({ ...CONNECTION, ...more });
   const cases: readonly (readonly [string, object, string])[] = [
     [
       'replicaCount: 3',
       { replicaCount: 3 },
-      "at '/replicaCount': value must be '(no such key; there are: global, replicas,",
+      "at '/replicaCount': value must be '(unknown key; expected one of: global, replicas,",
     ],
     ['replicas as text', { replicas: 'two' }, "at '/replicas': got string, want integer"],
     ['negative replicas', { replicas: -1 }, "at '/replicas': minimum: got -1, want 0"],
     [
       'replicas without a lease',
       { config: { leaderElection: { enabled: false } } },
-      'set replicas to 1, or config.leaderElection.enabled to true',
+      'set replicas to 1 or config.leaderElection.enabled to true',
     ],
     [
       'a wrong key of image',
       { image: { tagg: '1' } },
-      "at '/image/tagg': value must be '(no such key; there are: repository, tag, digest, pullPolicy)'",
+      "at '/image/tagg': value must be '(unknown key; expected one of: repository, tag, digest, pullPolicy)'",
     ],
     ['a tag that is a number', { image: { tag: 1.1 } }, "at '/image/tag': got number, want string"],
     ['no repository', { image: { repository: '' } }, "at '/image/repository': minLength: got 0, want 1"],
     [
       'a digest without algorithm',
       { image: { digest: 'abc' } },
-      'image.digest: "abc" must be sha256: and 64 hexadecimal digits',
+      'image.digest: "abc" must be "sha256:" followed by 64 lowercase hexadecimal digits',
     ],
     [
       'an unknown pull policy',
@@ -290,12 +292,12 @@ describe('values that are refused', () => {
     [
       'Secrets of a namespace that is not looked at',
       { config: { namespaces: ['shop'], secretNamespaces: ['blog'] } },
-      'config.secretNamespaces: "blog" is not in config.namespaces',
+      'config.secretNamespaces: "blog" is missing from config.namespaces',
     ],
     [
       'a wrong key of config',
       { config: { loglevel: 'info' } },
-      "at '/config/loglevel': value must be '(no such key; there are: kubeconfig,",
+      "at '/config/loglevel': value must be '(unknown key; expected one of: kubeconfig,",
     ],
     [
       'an unknown log level',
@@ -305,7 +307,7 @@ describe('values that are refused', () => {
     [
       'a duration without unit',
       { config: { resyncInterval: '600' } },
-      'config.resyncInterval: "600" is no duration from 1000ms to 24h: write for example 500ms, 10s or 1m30s',
+      'config.resyncInterval: "600" is not a duration from 1000ms to 24h: set it to a value such as 500ms, 10s or 1m30s',
     ],
     [
       'a duration that is a number',
@@ -315,17 +317,17 @@ describe('values that are refused', () => {
     [
       'a duration of nothing',
       { config: { leaderElection: { retryPeriod: '0s' } } },
-      'config.leaderElection.retryPeriod: "0s" is no duration from 100ms',
+      'config.leaderElection.retryPeriod: "0s" is not a duration from 100ms',
     ],
     [
       'a duration that is too long',
       { config: { resyncInterval: '25h' } },
-      'config.resyncInterval: "25h" is no duration',
+      'config.resyncInterval: "25h" is not a duration',
     ],
     [
       'a lease shorter than a write',
       { config: { requestTimeout: '7s' } },
-      'config.leaderElection.leaseDuration: 15s must be longer than renewDeadline (8s) and config.requestTimeout (7s) together',
+      'config.leaderElection.leaseDuration: 15s must be longer than renewDeadline (8s) plus config.requestTimeout (7s)',
     ],
     [
       'a retry period that is too long',
@@ -335,11 +337,11 @@ describe('values that are refused', () => {
     [
       'a name of a lease',
       { config: { leaderElection: { leaseName: 'My_Lease' } } },
-      'config.leaderElection.leaseName: "My_Lease" is no name',
+      'config.leaderElection.leaseName: "My_Lease" is not a valid name',
     ],
     ['a port of 0', { config: { ops: { port: 0 } } }, "at '/config/ops/port': minimum: got 0, want 1"],
     [
-      'a port that is none',
+      'an invalid port',
       { config: { ops: { port: 'http' } } },
       'config.ops.port: "http" must be a port from 1 to 65535',
     ],
@@ -354,9 +356,9 @@ describe('values that are refused', () => {
       "at '/config/statusConcurrency': maximum: got 65, want 64",
     ],
     [
-      'a namespace that is none',
+      'an invalid namespace',
       { config: { namespaces: ['shop', 'Team_A'] } },
-      'config.namespaces[1]: "Team_A" is no name of a namespace',
+      'config.namespaces[1]: "Team_A" is not a valid namespace name',
     ],
     [
       'namespaces as text',
@@ -366,17 +368,17 @@ describe('values that are refused', () => {
     [
       'a clusterId with a space',
       { config: { clusterId: 'my cluster' } },
-      'config.clusterId: "my cluster" must be up to 64 characters without a space',
+      'config.clusterId: "my cluster" must be at most 64 characters without spaces',
     ],
     [
       'a connection without address',
       { defaultConnection: connectionWith({ apisix: { adminKey: { value: 'k' } } }) },
-      'defaultConnection.apisix.adminUrl: "" must look like http://apisix-admin.apisix:9180',
+      'defaultConnection.apisix.adminUrl: "" must be an HTTP or HTTPS URL',
     ],
     [
       'a connection without key',
       { defaultConnection: connectionWith({ apisix: { adminUrl: 'http://a:9180' } }) },
-      'set existingSecret.name to the Secret that holds the admin key, or value to the key itself',
+      'set existingSecret.name to the name of the Secret that contains the admin key, or value to the key itself',
     ],
     [
       'a connection with two keys',
@@ -399,12 +401,12 @@ describe('values that are refused', () => {
     [
       'an idPrefix with a slash',
       { defaultConnection: connectionWith({ idPrefix: 'a/b' }) },
-      'defaultConnection.idPrefix: "a/b" must be up to 32',
+      'defaultConnection.idPrefix: "a/b" must be at most 32',
     ],
     [
       'all and names',
       { defaultConnection: connectionWith({ allowedNamespaces: { names: ['shop'] } }) },
-      'all: true already allows every namespace: add all: false to name some',
+      'all: true already allows every namespace: set all to false to restrict them',
     ],
     [
       'an unknown policy',
@@ -419,7 +421,7 @@ describe('values that are refused', () => {
     [
       'a wrong key of tls',
       { defaultConnection: { apisix: { tls: { verify: false } } } },
-      "at '/defaultConnection/apisix/tls/verify': value must be '(no such key; there are: caSecretRef,",
+      "at '/defaultConnection/apisix/tls/verify': value must be '(unknown key; expected one of: caSecretRef,",
     ],
     [
       'an unknown end',
@@ -431,10 +433,14 @@ describe('values that are refused', () => {
       { config: { requestTimeout: null } },
       "at '/config': missing property 'requestTimeout'",
     ],
-    ['a label that is no text', { podLabels: { team: 1 } }, "at '/podLabels/team': got number, want string"],
+    [
+      'a label that is not a string',
+      { podLabels: { team: 1 } },
+      "at '/podLabels/team': got number, want string",
+    ],
   ];
 
-  it.each(cases)('%s', async (_, values, message) => {
+  it.each(cases)('are rejected: %s', async (_, values, message) => {
     const rendered = helm(templateArgs('gateway-upstream-operator', 'default'), { values });
     await expect(rendered).rejects.toThrow(message);
   });
@@ -455,7 +461,7 @@ describe('a release', () => {
   };
   const port = () =>
     (values as { readonly config: { readonly ops: { readonly port: number } } }).config.ops.port;
-  /** What the Deployment says, ready by its own probe. */
+  /** Starts the container of the Deployment, and waits for its readiness probe. */
   const start = async (): Promise<RenderedRun> => {
     const run = await runRendered(cluster, await workload());
     await eventually(async () => {
@@ -481,7 +487,7 @@ describe('a release', () => {
     };
     return spec.versions[0]?.schema.openAPIV3Schema.description;
   };
-  /** The chart as it was before: another version, and CRDs that say something else. */
+  /** An earlier version of the chart, with other CRDs. */
   const olderChart = async () => {
     const folder = join(cluster.dir, 'older-chart');
     await cp(CHART_DIR, folder, { recursive: true });
@@ -493,7 +499,7 @@ describe('a release', () => {
     await edit('Chart.yaml', /^version: .*$/m, 'version: 0.0.9');
     await edit(
       `crds/${GROUP}_gatewayupstreams.yaml`,
-      /description: One upstream object in one API gateway.*/,
+      /description: A GatewayUpstream describes one upstream.*/,
       'description: As it was before.',
     );
     return folder;
@@ -506,7 +512,7 @@ describe('a release', () => {
       config: {
         ops: { host: '127.0.0.1', port: opsPort },
         requestTimeout: '2s',
-        // Nobody waits that long: an operator that leads was given the Lease.
+        // No test waits for this duration, because the leader hands the Lease over.
         leaderElection: { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' },
       },
       defaultConnection: {
@@ -517,7 +523,7 @@ describe('a release', () => {
   });
   afterAll(() => gateway?.[Symbol.asyncDispose]());
 
-  it('goes from an empty cluster to a Ready upstream, by what was rendered alone', async () => {
+  it('leads from an empty cluster to a Ready upstream', async () => {
     const chart = await olderChart();
     const notes = await helm(['install', release, chart, '-n', namespace, '--create-namespace'], { values });
     expect(notes).toContain('kubectl wait --for=condition=Ready --timeout=60s gatewayconnection/default');
@@ -541,7 +547,7 @@ describe('a release', () => {
     expect(operator.output()).not.toMatch(/forbidden|"statusCode":403/i);
   });
 
-  it('upgrades with its CRDs, and goes back', async () => {
+  it('upgrades with its CRDs and rolls back', async () => {
     const before = await workload();
     await using hooks = startHookRunner(cluster, namespace);
     const upgraded = { ...values, image: { tag: 'next' } };
@@ -559,7 +565,7 @@ describe('a release', () => {
     expect(leftOver).not.toContain('-crds');
   });
 
-  /** helm uninstall while the operator runs, which ends when its Deployment is gone. */
+  /** Runs helm uninstall. The operator stops when its Deployment is deleted. */
   const uninstall = async (operator: RenderedRun) => {
     await helm(['uninstall', release, '-n', namespace, '--wait', '--timeout', '2m']);
     const path = `/apis/apps/v1/namespaces/${namespace}/deployments/${release}`;
@@ -575,7 +581,7 @@ describe('a release', () => {
     return [...inNamespace.split('\n'), ...inCluster.split('\n')].filter((name) => name.includes(release));
   };
 
-  it('goes on after an uninstallation that failed half way, once it is rolled back', async () => {
+  it('continues after a failed uninstall and a rollback', async () => {
     const work = createWorkload(cluster, 'shop');
     const bindings = async () => {
       const paths = [`clusterrolebindings/${release}`, `namespaces/${namespace}/rolebindings/${release}`];
@@ -610,7 +616,7 @@ describe('a release', () => {
     expect(await next.stop()).toBe(0);
   });
 
-  it('is uninstalled with living upstreams: they stay in the gateway, and no object hangs', async () => {
+  it('retains upstreams in the gateway on uninstall, and leaves no object with a finalizer', async () => {
     const work = createWorkload(cluster, 'shop');
     await using hooks = startHookRunner(cluster, namespace);
     await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], { values });
@@ -642,7 +648,7 @@ describe('a release', () => {
     expect(gateway.get('upstreams', 'shop.old')).toBeDefined();
   });
 
-  it('takes up again what stayed; is not uninstalled where the values refuse it; takes all along where they say so', async () => {
+  it('manages retained upstreams again, and honors uninstall.finalizers refuse and delete', async () => {
     const work = createWorkload(cluster, 'shop');
     const ending = (finalizers: string) => ({ values: { ...values, uninstall: { finalizers } } });
     await helm(['install', release, CHART_DIR, '-n', namespace], ending('refuse'));
@@ -661,14 +667,14 @@ describe('a release', () => {
     await expect(helm(['uninstall', release, '-n', namespace])).rejects.toThrow(
       `job ${release}-uninstall failed`,
     );
-    // A Job with this exit code is not tried again.
+    // A Job with this exit code is not retried.
     expect(hooks.runs.map(({ code }) => code)).toEqual([3]);
     expect(hooks.runs[0]?.output).toContain('shop/news, shop/web');
     expect(await work.condition('news', 'Ready')).toMatchObject({ status: 'True' });
     expect(operator.process.exitCode).toBeNull();
     await workload();
 
-    // Helm takes a release whose uninstallation failed for neither there nor gone, until it is rolled back to itself.
+    // After a failed uninstall, Helm accepts no upgrade until a rollback to the same revision.
     await helm(['rollback', release, '1', '-n', namespace]);
     await helm(['upgrade', release, CHART_DIR, '-n', namespace, '--timeout', '2m'], ending('delete'));
     const route = async (method: 'PUT' | 'DELETE') =>
@@ -687,12 +693,12 @@ describe('a release', () => {
         'shop/news: can not delete this upstream, route [front] is still using it now',
       ),
     });
-    // The operator still runs, and goes on with what it may.
+    // The operator still runs with its remaining permissions.
     expect(operator.process.exitCode).toBeNull();
     expect(await work.get(work.upstreamPath('web'))).toBeUndefined();
     await route('DELETE');
     await eventually(async () => expect(await work.get(work.upstreamPath('news'))).toBeUndefined());
-    // Helm takes up an uninstallation that failed.
+    // Helm can repeat a failed uninstall.
     await uninstall(operator);
     expect(await work.get(lease)).toBeUndefined();
     expect(gateway.ids('upstreams')).toEqual(['shop.old']);

@@ -53,7 +53,7 @@ describe('check', () => {
     work.connection(name, { adminUrl, secret });
 
   beforeAll(async () => {
-    // Of its own: it breaks the CRDs, which the others share.
+    // A separate control plane, because the test breaks the CRDs.
     cluster = await startControlPlane();
     await installCrds(cluster);
     namespace = await cluster.newNamespace('operator');
@@ -71,7 +71,7 @@ describe('check', () => {
     await cluster?.close();
   });
 
-  it('finds nothing wrong with what is right, by the rights of the operator itself', async () => {
+  it('passes for a working installation, with the permissions of the operator', async () => {
     await connect('main', gateway.adminUrl, 'gateway');
     const before = gateway.ids('upstreams');
     const checks = await json();
@@ -86,27 +86,27 @@ describe('check', () => {
       'GatewayUpstreams',
     ]);
     expect(checks.find(({ name }) => name === 'leader')?.message).toBe(
-      `no operator holds Lease ${namespace}/gateway-upstream-operator`,
+      `no replica is the leader (Lease ${namespace}/gateway-upstream-operator)`,
     );
-    expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^Kubernetes v1\./);
+    expect(checks.find(({ name }) => name === 'API server')?.message).toMatch(/^reachable, Kubernetes v1\./);
     expect(checks.find(({ name }) => name === 'credentials')?.message).toContain(
       `system:serviceaccount:${namespace}:`,
     );
-    expect(checks.find(({ name }) => name.endsWith(', gateway'))?.message).toBe('APISIX 3.18.0 answers');
+    expect(checks.find(({ name }) => name.endsWith(', gateway'))?.message).toBe('reachable, APISIX 3.18.0');
     expect(gateway.ids('upstreams')).toEqual(before);
     await work.remove(connectionPath('main'));
   });
 
-  it('says it in lines, each with its remedy', async () => {
+  it('prints one line per check, with its remedy', async () => {
     await connect('main', gateway.adminUrl, 'wrong');
     const { code, stdout } = await runProgram([
       ...['check', '--namespace', namespace, '--kubeconfig', kubeconfig],
     ]);
     expect(code).toBe(1);
     const lines = stdout.trimEnd().split('\n');
-    expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} failed.`);
+    expect(lines.at(-1)).toBe(`1 of ${lines.length - 1} checks failed.`);
     expect(lines.filter((line) => !line.startsWith('ok    ')).slice(0, -1)).toEqual([
-      'FAIL  GatewayConnection main, key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
+      'FAIL  GatewayConnection main, key: The gateway rejected the admin key (401, wrong apikey). Remedy: Correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection.',
     ]);
     await work.remove(connectionPath('main'));
   });
@@ -116,22 +116,22 @@ describe('check', () => {
       'a key that may only read',
       () => connect('main', gateway.adminUrl, 'viewer'),
       'GatewayConnection main, key',
-      'The gateway refused the admin key (401, invalid method for role viewer)',
-      'Use a key of role admin.',
+      'The gateway rejected the admin key (401, invalid method for role viewer)',
+      'Use a key with role admin.',
     ],
     [
       'a Secret that is not there',
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'Create it there',
+      'Create it, or correct',
     ],
     [
       'a gateway that is not there',
       () => connect('main', 'http://127.0.0.1:1', 'gateway'),
       'GatewayConnection main, gateway',
       'http://127.0.0.1:1 refused the connection',
-      'Check that it runs, and that the port is right.',
+      'Check that it runs and that the port is correct.',
     ],
     [
       'an address that the gateway does not let in',
@@ -143,10 +143,10 @@ describe('check', () => {
         await connect('main', gateway.adminUrl, 'gateway');
       },
       'GatewayConnection main, key',
-      "The gateway refused the operator's address (403)",
-      "Add it to deployment.admin.allow_admin in APISIX's configuration.",
+      'The gateway rejected the address of the operator (403)',
+      'Add it to deployment.admin.allow_admin in the configuration of APISIX.',
     ],
-  ])('finds %s', async (_, arrange, name, message, remedy) => {
+  ])('reports %s', async (_, arrange, name, message, remedy) => {
     await arrange();
     const found = await failures();
     await work.remove(connectionPath('main'));
@@ -160,7 +160,7 @@ describe('check', () => {
     ]);
   });
 
-  describe('of an object that no operator has processed', () => {
+  describe('for an object that no operator has processed', () => {
     const leases = () => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
     const name = () => `GatewayUpstream ${namespace}/new`;
     const configFor = async (namespaces: readonly string[]) => {
@@ -168,7 +168,7 @@ describe('check', () => {
       await writeFile(path, JSON.stringify({ namespaces, operatorNamespace: namespace }));
       return path;
     };
-    /** What `check` says of it with these credentials. */
+    /** The output of `check` for the object with these credentials. */
     const saidBy = async (credentials: string, namespaces: readonly string[] = []) => {
       const { stdout } = await runProgram([
         ...['check', '-o', 'json', '--kubeconfig', credentials, '--config', await configFor(namespaces)],
@@ -193,77 +193,77 @@ describe('check', () => {
     afterAll(() => work.remove(work.upstreamPath('new')));
     afterEach(() => work.remove(`${leases()}/gateway-upstream-operator`));
 
-    it('its own status says what to check', async () => {
+    it('finds a status that says what to check', async () => {
       expect(await work.condition('new', 'Ready')).toMatchObject({
         status: 'Unknown',
         reason: 'Pending',
         message:
-          'No operator has processed this object yet. If this stays, the platform team checks that the operator runs, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
+          'The operator has not processed this object yet. If this persists, ask the platform team to check that the operator is running, that one of its replicas holds the Lease, and that namespaces in its configuration is empty or lists this namespace',
       });
     });
 
-    it('says that none leads', async () => {
+    it('reports that there is no leader', async () => {
       expect(await saidBy(kubeconfig)).toEqual([
         {
           name: 'leader',
           ok: true,
-          message: expect.stringMatching(/^no operator holds Lease /),
+          message: expect.stringMatching(/^no replica is the leader \(Lease /),
         },
         {
           name: name(),
           ok: false,
-          message: 'no operator has processed it yet, and none leads',
+          message: 'no operator has processed it yet, and no replica is the leader',
           remedy: 'Start the operator.',
         },
       ]);
     });
 
-    it('names the one that leads', async () => {
+    it('names the leader', async () => {
       await lease('pod-1', new Date());
       expect(await saidBy(kubeconfig)).toEqual([
-        { name: 'leader', ok: true, message: `pod-1, by Lease ${namespace}/gateway-upstream-operator` },
+        { name: 'leader', ok: true, message: `pod-1 (Lease ${namespace}/gateway-upstream-operator)` },
         {
           name: name(),
           ok: false,
           message: 'no operator has processed it yet',
-          remedy: 'Look at the log of pod-1, which leads.',
+          remedy: 'Check the log of the leader, pod-1.',
         },
       ]);
     });
 
-    it('finds a leader that is silent', async () => {
+    it('reports a leader that does not renew its Lease', async () => {
       await lease('pod-1', new Date('2026-01-01T00:00:00Z'));
       expect(await saidBy(kubeconfig)).toEqual([
         {
           name: 'leader',
           ok: false,
-          message: `pod-1 holds Lease ${namespace}/gateway-upstream-operator and has not renewed it since 2026-01-01T00:00:00.000000Z`,
-          remedy: 'Check that the operator runs.',
+          message: `pod-1 holds Lease ${namespace}/gateway-upstream-operator but has not renewed it since 2026-01-01T00:00:00.000000Z`,
+          remedy: 'Check that the operator is running.',
         },
         {
           name: name(),
           ok: false,
-          message: expect.stringContaining('none leads'),
+          message: expect.stringContaining('no replica is the leader'),
           remedy: 'Start the operator.',
         },
       ]);
     });
 
-    it('says that the operator does not follow its namespace, to a user who may see it', async () => {
+    it('reports a namespace that the operator does not watch, if the user may list it', async () => {
       await lease('pod-1', new Date());
       expect((await saidBy(cluster.kubeconfig, ['other'])).at(-1)).toEqual({
         name: name(),
         ok: false,
-        message: `no operator has processed it yet, and this one does not follow namespace ${namespace}`,
+        message: `no operator has processed it yet, and this operator does not watch namespace ${namespace}`,
         remedy: expect.stringMatching(/^Add the namespace to namespaces in the configuration .*\.$/),
       });
-      // An operator with rights in its namespaces alone sees nothing of it.
+      // An operator with permissions only in its namespaces does not see the object.
       const own = await cluster.newNamespace('followed');
       const token = await installRbac(cluster, namespace, [own]);
       const narrow = await cluster.kubeconfigFor({ name: 'narrow', token, namespace });
       expect((await saidBy(narrow, [own])).map((finding) => finding.name)).toEqual(['leader']);
       await installRbac(cluster, namespace);
-      // One that another operator processes is none of this one's business.
+      // Another operator processes this object.
       await cluster.request('PATCH', `${work.upstreamPath('new')}/status`, {
         status: {
           conditions: [
@@ -283,7 +283,7 @@ describe('check', () => {
     });
   });
 
-  it('looks at each gateway by itself', async () => {
+  it('checks each gateway independently', async () => {
     await connect('good', gateway.adminUrl, 'gateway');
     await connect('bad', 'http://127.0.0.1:1', 'gateway');
     expect((await failures()).map(({ name }) => name)).toEqual(['GatewayConnection bad, gateway']);
@@ -291,14 +291,14 @@ describe('check', () => {
     await work.remove(connectionPath('bad'));
   });
 
-  describe('of the CRDs', () => {
+  describe('for the CRDs', () => {
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${GATEWAY_CONNECTION.plural}.${GROUP}`;
     const name = `CRD ${GATEWAY_CONNECTION.plural}.${GROUP}`;
     const connectionResource = builtInCatalog.customResources.find(
       ({ kind }) => kind === 'GatewayConnection',
     );
     if (connectionResource === undefined) throw new Error('no GatewayConnection');
-    /** Serves another schema than the program's. */
+    /** Serves a schema that differs from the operator's. */
     const serve = async (change: (properties: Record<string, unknown>) => void) => {
       const crd = structuredClone(
         JSON.parse(JSON.stringify(customResourceDefinition(connectionResource))),
@@ -310,7 +310,7 @@ describe('check', () => {
         input: stringify(crd, { aliasDuplicateObjects: false }),
       });
     };
-    // The API server publishes a new schema a moment after it took it.
+    // The API server publishes a new schema a moment after it accepts it.
     const says = (message: string, remedy: string) =>
       eventually(
         async () =>
@@ -321,26 +321,26 @@ describe('check', () => {
       );
     const INSTALL = 'Run gateway-upstream-operator install --crds-only.';
 
-    it('tells one that is older, newer, changed or missing, and is well again after install', async () => {
+    it('reports an older, newer, changed or missing CRD, and passes after install', async () => {
       await serve((properties) => {
         delete properties['limits'];
       });
-      await says('older than this program: it lacks spec.limits', INSTALL);
+      await says('older than this version of the operator: spec.limits missing', INSTALL);
       await serve((properties) => {
-        properties['colour'] = { type: 'string' };
+        properties['color'] = { type: 'string' };
       });
       await says(
-        'newer than this program, which does not know spec.colour',
-        'Run the release of the program that installed the CRD.',
+        'newer than this version of the operator: spec.color unknown',
+        'Run the version of the operator that installed the CRD.',
       );
       await serve((properties) => {
         properties['type'] = { type: 'string' };
       });
-      await says('older than this program: it lacks spec.type=APISIX', INSTALL);
+      await says('older than this version of the operator: spec.type=APISIX missing', INSTALL);
       await serve((properties) => {
         properties['idPrefix'] = { type: 'string', default: '' };
       });
-      await says('not what this program has: spec.idPrefix', INSTALL);
+      await says('different from this version of the operator: spec.idPrefix', INSTALL);
       await cluster.kubectl(['delete', '--wait', 'crd', `${GATEWAY_CONNECTION.plural}.${GROUP}`]);
       expect(await work.get(path)).toBeUndefined();
       await eventually(
@@ -348,7 +348,7 @@ describe('check', () => {
           expect(await failures()).toContainEqual({
             name,
             ok: false,
-            message: 'it is missing',
+            message: 'not installed',
             remedy: INSTALL,
           });
         },

@@ -9,7 +9,7 @@ import { connectionPath, createWorkload, type Workload, writeSecret } from '../s
 
 const cluster = await sharedControlPlane();
 
-/** A Secret of type kubernetes.io/tls, made or changed. */
+/** Creates or changes a Secret of type kubernetes.io/tls. */
 async function writePair(
   namespace: string,
   name: string,
@@ -23,7 +23,7 @@ const verdict = async (work: Workload, name: string, type: string) => {
   return `${found?.status}/${found?.reason}: ${found?.message}`;
 };
 
-it('follows the Secrets of named namespaces, and what each version of a gateway takes', async () => {
+it('follows client certificates in secretNamespaces, for old and new gateway versions', async () => {
   await installCrds(cluster);
   const operatorNamespace = await cluster.newNamespace('mtls');
   const shop = createWorkload(cluster, await cluster.newNamespace('mtls-shop'));
@@ -59,8 +59,8 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   const says = (work: Workload, type: string, text: string) =>
     eventually(async () => expect(await verdict(work, 'web', type)).toContain(text));
 
-  // A namespace that nobody named is none that is read, and a Secret that is not there makes no upstream.
-  await says(blog, 'ResolvedRefs', `secretNamespaces of the operator's configuration does not name`);
+  // The operator reads no Secret outside secretNamespaces, and writes no upstream while the Secret is missing.
+  await says(blog, 'ResolvedRefs', `secretNamespaces in the operator's configuration does not include`);
   await says(blog, 'ResolvedRefs', 'False/RefNotPermitted');
   await says(
     shop,
@@ -74,7 +74,7 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   const [first, renewed] = [1, 2].map(() =>
     authority.issue({ commonName: 'gateway', hosts: [], usage: 'client' }),
   ) as [IssuedCertificate, IssuedCertificate];
-  // With its chain, as cert-manager writes it.
+  // A certificate with its chain, as written by cert-manager.
   const chain = { ...first, certPem: first.certPem + authority.certPem };
   await writePair(shop.namespace, 'client', chain);
   await says(shop, 'Ready', 'True/Ready');
@@ -86,13 +86,13 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   await says(shop, 'Ready', 'True/Ready');
   expect(puts()).toBe(2);
 
-  // A pair that does not fit never reaches the gateway, nor do endpoints that come meanwhile.
+  // With a key that does not match, neither the certificate nor new endpoints are written.
   await writePair(shop.namespace, 'client', { ...renewed, keyPem: first.keyPem });
-  await says(shop, 'Ready', 'holds a key that does not belong to its certificate');
+  await says(shop, 'Ready', 'contains a key that does not match its certificate');
   await shop.endpoints('web', ['10.1.0.1', '10.1.0.2']);
   await shop.remove(`/api/v1/namespaces/${shop.namespace}/secrets/client`);
   await says(shop, 'Ready', 'does not exist');
-  await says(shop, 'Programmed', 'Unknown/Pending: The gateway keeps what it has');
+  await says(shop, 'Programmed', "Unknown/Pending: The gateway's current configuration is unchanged");
   expect(puts()).toBe(2);
   expect(nodes()).toHaveLength(1);
   await writePair(shop.namespace, 'client', renewed);
@@ -100,7 +100,7 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   await says(shop, 'Ready', 'True/Ready');
   expect(puts()).toBe(3);
 
-  // What stays behind keeps its certificate.
+  // A retained upstream keeps its certificate.
   await shop.upstream('stays', { ...spec, deletionPolicy: 'Orphan' });
   const stays = () => gateway.get('upstreams', `${shop.namespace}.stays`);
   await eventually(() => expect(stays()?.['tls']).toMatchObject({ client_cert: renewed.certPem }));
@@ -109,7 +109,7 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   expect(stays()?.['labels']).toMatchObject({ 'gatewayupstream.dev/deletion-policy': 'Orphan' });
   expect(stays()?.['tls']).toMatchObject({ client_cert: renewed.certPem });
 
-  // An old gateway is asked for nothing that it cannot take, keeps what it has, and gets it once it was upgraded.
+  // An old gateway gets no unsupported field and keeps its configuration. After its upgrade, the field is written.
   const old = { ...spec, connectionRef: { name: 'mtls-older' }, tls: undefined };
   await shop.upstream('old', old);
   const oldSays = (type: string, text: string) =>
@@ -118,10 +118,10 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
   await shop.patch(shop.upstreamPath('old'), { spec: { labels: { team: 'a'.repeat(65) } } });
   await oldSays(
     'Accepted',
-    'False/UnsupportedField: spec.labels[team] cannot be used, since APISIX 3.2.0 takes',
+    'False/UnsupportedField: spec.labels[team] cannot be used because APISIX 3.2.0 takes',
   );
   await shop.patch(shop.upstreamPath('old'), { spec: { labels: null, tls: { verify: true } } });
-  await oldSays('Accepted', 'spec.tls.verify cannot be used, since APISIX 3.2.0');
+  await oldSays('Accepted', 'spec.tls.verify cannot be used because APISIX 3.2.0');
   await oldSays('Ready', 'False/UnsupportedField');
   expect(older.requests.filter(({ method }) => method === 'PUT')).toHaveLength(1);
   const capability = async () => {
@@ -142,7 +142,7 @@ it('follows the Secrets of named namespaces, and what each version of a gateway 
     expect(requests.map(({ status }) => status).filter((status) => status === 400)).toEqual([]);
   }
 
-  // `plan` reads the same Secrets, finds nothing to do, and shows no key of them.
+  // `plan` reads the same Secrets, has no changes, and prints no key.
   const kubeconfig = await cluster.kubeconfigFor({ name: 'mtls', token, namespace: operatorNamespace });
   const config = `${cluster.dir}/operator-${operatorNamespace}.yaml`;
   const planned = await runProgram([

@@ -72,7 +72,7 @@ describe('the shared control plane', () => {
     await expectMirroring(cluster, namespace);
   });
 
-  it('gives kubectl its input, another user and the words of an error, and nothing of the user who runs it', async () => {
+  it('passes input, user and error message to kubectl, and no kubeconfig of the current user', async () => {
     vi.stubEnv('KUBECONFIG', join(scratch, 'absent'));
     vi.stubEnv('HOME', scratch);
     const cluster = await sharedControlPlane();
@@ -95,7 +95,7 @@ describe('the shared control plane', () => {
     expect(await readdir(scratch)).toEqual([]);
   });
 
-  it('is trusted by helm', async ({ skip }) => {
+  it('is accepted by helm', async ({ skip }) => {
     await requireTool(skip, ensureHelm);
     const { kubeconfig } = await sharedControlPlane();
     const env = { HOME: scratch, KUBECONFIG: kubeconfig };
@@ -103,7 +103,7 @@ describe('the shared control plane', () => {
     expect(JSON.parse(stdout)).toEqual([]);
   });
 
-  it('takes a merge patch, and answers JSON and text', async () => {
+  it('accepts a merge patch, and returns JSON and text', async () => {
     const cluster = await sharedControlPlane();
     const namespace = await cluster.newNamespace('patch');
     const patch = { metadata: { labels: { patched: 'yes' } } };
@@ -115,7 +115,7 @@ describe('the shared control plane', () => {
   });
 });
 
-describe('control planes of a test', () => {
+describe('separate control planes', () => {
   let first: ControlPlane;
   let second: ControlPlane;
 
@@ -130,7 +130,7 @@ describe('control planes of a test', () => {
     await Promise.all([first?.close(), second?.close()]);
   });
 
-  it('are separate', async () => {
+  it('are independent of each other', async () => {
     expect(first.server).not.toBe(second.server);
     const namespace = await first.newNamespace('only-in-first');
     expect((await first.request('GET', `/api/v1/namespaces/${namespace}`)).status).toBe(200);
@@ -139,7 +139,7 @@ describe('control planes of a test', () => {
     expect((await second.request('GET', '/api/v1/namespaces', undefined, foreign)).status).toBe(401);
   });
 
-  it('work on after SIGKILL and a new start of each component, with their data', async () => {
+  it('keep their data when each component is killed and restarted', async () => {
     const namespace = await first.newNamespace('survivor');
     const path = `/api/v1/namespaces/${namespace}`;
     const before = await first.request('GET', path);
@@ -164,12 +164,12 @@ describe('control planes of a test', () => {
     await first.newNamespace('after', { awaitServiceAccount: true });
   });
 
-  it('stop a component, even one that does not react', async () => {
+  it('stop a component that does not react to SIGTERM', async () => {
     const { controllerManager } = second;
     await controllerManager.stop();
     expect(controllerManager.running).toBe(false);
     await controllerManager.stop();
-    expect(() => controllerManager.signal('SIGSTOP')).toThrow('does not run');
+    expect(() => controllerManager.signal('SIGSTOP')).toThrow('is not running');
     await controllerManager.start();
     controllerManager.signal('SIGSTOP');
     await controllerManager.stop();
@@ -177,7 +177,7 @@ describe('control planes of a test', () => {
     await controllerManager.start();
   });
 
-  it('log who was allowed what, when asked to', async () => {
+  it('write an audit log with the option audit', async () => {
     const namespace = await second.newNamespace('audited');
     expect(first.auditLog).toBeUndefined();
     const { auditLog } = second;
@@ -195,7 +195,7 @@ describe('control planes of a test', () => {
     });
   });
 
-  it('run more controllers when asked to', async () => {
+  it('run additional controllers with the option controllers', async () => {
     const deployment = {
       metadata: { name: 'web' },
       spec: {
@@ -219,19 +219,19 @@ describe('control planes of a test', () => {
 });
 
 describe('a control plane that cannot start', () => {
-  it('says why with the end of the log, and leaves nothing behind', async () => {
+  it('shows the end of the log, and leaves no process or file', async () => {
     vi.stubEnv('TMPDIR', scratch);
     const failure = await startControlPlane({ apiserverArgs: ['--no-such-flag'] }).catch(
       (error: unknown) => error,
     );
     expect(failure).toBeInstanceOf(ComponentStartError);
-    expect(String(failure)).toContain('kube-apiserver did not start: it ended with exit code 1');
+    expect(String(failure)).toContain('kube-apiserver did not start: it exited with exit code 1');
     expect(String(failure)).toContain('unknown flag: --no-such-flag');
     expect(await readdir(scratch)).toEqual([]);
     expect(processesNaming(scratch)).toEqual([]);
   });
 
-  it('knows that a port was taken', async () => {
+  it('detects a port in use', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     try {
@@ -259,7 +259,7 @@ describe('a control plane that cannot start', () => {
   });
 });
 
-describe('a control plane whose starter ends', () => {
+describe('a control plane whose parent process exits', () => {
   const ready = 'controlPlane.apiserver.running';
   it.each([
     ['SIGKILL', 'SIGKILL', 'await new Promise(() => {})'],
@@ -286,7 +286,7 @@ describe('a control plane whose starter ends', () => {
     await expectNothingLeft();
   });
 
-  it('goes away after SIGKILL in the middle of its start', async () => {
+  it('stops if the parent is killed during startup', async () => {
     const starter = startNode('await startControlPlane();');
     await eventually(() => {
       expect(processesNaming(scratch).filter((line) => line.includes('--etcd-servers'))).toHaveLength(1);
@@ -314,7 +314,7 @@ describe('a control plane whose starter ends', () => {
 });
 
 describe('ensureBinaries', () => {
-  it('uses what this machine has already, without Go and without a download', async () => {
+  it('uses existing binaries without Go and without a download', async () => {
     const lines: string[] = [];
     const { PATH: _, ...ambient } = process.env;
     const binaries = await ensureBinaries({
@@ -349,7 +349,7 @@ async function firstLine(child: ChildProcess): Promise<string> {
   throw new Error('it ended without a line');
 }
 
-/** Command lines of the processes that have this text in them; those that ended but were not waited for have none. */
+/** The command lines that contain this text. Zombie processes have no command line. */
 function processesNaming(text: string): readonly string[] {
   if (process.platform !== 'linux') {
     const list = execFileSync('ps', ['-axww', '-o', 'stat=,command='], { encoding: 'utf8' });
@@ -360,7 +360,7 @@ function processesNaming(text: string): readonly string[] {
     try {
       commandLines.push(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
     } catch {
-      // It ended after the folder was read.
+      // The process exited after the folder was read.
     }
   }
   return commandLines.filter((line) => line.includes(text));

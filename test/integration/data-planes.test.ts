@@ -13,7 +13,7 @@ import {
 } from '../support/workload.ts';
 
 const REFUSED =
-  'refused the connection: set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach';
+  'refused the connection: set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach';
 const SETTLED = { total: 2, current: 2 };
 
 describe('data planes', () => {
@@ -38,7 +38,7 @@ describe('data planes', () => {
     await work.endpoints(name, addresses);
     await work.upstream(name, { backends: [{ serviceRef: { name, port: 80 } }] });
   };
-  /** Everything that a flap would leave behind: transitions of conditions, and Events. */
+  /** Condition transitions and Events, which show whether a condition flapped. */
   const traces = async (name: string) => {
     const object = await work.get(work.upstreamPath(name));
     const { conditions } = (object?.['status'] ?? {}) as { readonly conditions?: readonly object[] };
@@ -75,7 +75,7 @@ describe('data planes', () => {
     });
     operator = await startOperator(cluster, namespace, token, {
       resyncInterval: '15s',
-      // A data plane that lags is asked again after 30 s, and counts are written after 10 s.
+      // The operator retries a lagging data plane after 30 s, and writes counts after 10 s.
       clockRate: 5,
     });
     await operator.ready();
@@ -94,12 +94,12 @@ describe('data planes', () => {
     const { stdout } = await runProgram(['check', '--namespace', namespace, '--kubeconfig', kubeconfig]);
     for (const { controlUrl } of gateway.dataPlanes) {
       expect(stdout).toContain(
-        `ok    GatewayConnection default, data plane ${controlUrl}: its Control API answers\n`,
+        `ok    GatewayConnection default, data plane ${controlUrl}: Control API reachable\n`,
       );
     }
   });
 
-  it('are shown by the commands of docs/data-planes.md', async () => {
+  it('appear in the output of the commands in docs/data-planes.md', async () => {
     const output = ['-o', 'jsonpath={.status.dataPlanes}'];
     const ofUpstream = await cluster.kubectl(['get', 'gatewayupstream', 'web', '-n', 'shop', ...output]);
     expect(JSON.parse(ofUpstream)).toEqual(SETTLED);
@@ -107,8 +107,8 @@ describe('data planes', () => {
     expect(JSON.parse(ofConnection)).toEqual({ total: 2, reachable: 2 });
   });
 
-  it('that have used an upstream do not lag', async () => {
-    // No connection to this address leaves the machine.
+  it('do not lag after they have served a request', async () => {
+    // A connection to this address does not leave the machine.
     await program('used', ['255.255.255.255']);
     await eventually(async () => expect(await upstreamPlanes('used')).toEqual(SETTLED));
     gateway.put('routes', 'used', { uri: '/used', upstream_id: 'shop.used' });
@@ -128,7 +128,7 @@ describe('data planes', () => {
     await eventually(async () => expect(await work.get(work.upstreamPath('used'))).toBeUndefined());
   });
 
-  it('that lag are named, no condition flips, and they recover', async () => {
+  it('are named while they lag, without a condition change, and recover', async () => {
     const before = await traces('web');
     expect(conditionOf(await work.get(work.upstreamPath('web')), 'Ready')?.status).toBe('True');
     second.hold();
@@ -149,7 +149,7 @@ describe('data planes', () => {
     expect(await traces('web')).toEqual(before);
   });
 
-  it('that cannot be asked are named with the reason, and nothing waits for them', async () => {
+  it('are named with the reason while they are unreachable, without delaying writes', async () => {
     const before = await traces('web');
     const writes = gateway.requests.length;
     await second.stop();
@@ -190,7 +190,7 @@ describe('data planes', () => {
     await eventually(async () => expect(await connectionPlanes()).toEqual({ total: 2, reachable: 2 }));
   });
 
-  it('are asked for nothing that is deleted', async () => {
+  it('receive no request for a deleted upstream', async () => {
     await work.remove(work.upstreamPath('fresh'));
     await eventually(() => expect(gateway.ids('upstreams')).toEqual(['shop.web']));
     await eventually(async () => expect(await work.get(work.upstreamPath('fresh'))).toBeUndefined());
@@ -200,7 +200,7 @@ describe('data planes', () => {
     expect(second.requests.slice(asked).filter((request) => request.includes('fresh'))).toEqual([]);
   });
 
-  it('behind a Service follow its endpoints', async () => {
+  it('follow the endpoints of controlApi.serviceRef', async () => {
     const control = { name: 'control', namespace: work.namespace, port: 'http' };
     const follow = (serviceRef: object) =>
       work.patch(connectionPath('default'), {
@@ -216,7 +216,7 @@ describe('data planes', () => {
       }),
     );
     await work.service('control');
-    // Addresses that a slice may hold and that no connection leaves this machine for.
+    // Addresses that are valid in a slice and do not leave the machine.
     await work.endpoints(
       'control',
       ['239.255.0.1', '239.255.0.2', { address: '239.255.0.3', ready: false }],
@@ -249,7 +249,7 @@ describe('data planes', () => {
     );
   });
 
-  it('of a connection that does not name them any more are said nothing of', async () => {
+  it('disappear from status when the connection removes controlApi', async () => {
     await work.patch(connectionPath('default'), { spec: { apisix: { controlApi: null } } });
     await eventually(async () => expect(await connectionPlanes()).toBeUndefined());
     await eventually(async () => expect(await upstreamPlanes('web')).toBeUndefined());

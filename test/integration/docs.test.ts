@@ -14,7 +14,7 @@ import { createWorkload, writeSecret } from '../support/workload.ts';
 const NAMESPACE = 'gateway-upstream-system';
 const run = promisify(execFile);
 
-/** Every block of commands of a page of `docs/`, in order, with the heading that it stands under. */
+/** All shell blocks of a page of `docs/`, in order, with their headings. */
 function commands(page: string): readonly { readonly heading: string; readonly script: string }[] {
   const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), 'utf8');
   let heading = '';
@@ -32,7 +32,7 @@ describe('docs/moving-over.md', () => {
   let programs: string;
 
   beforeAll(async () => {
-    // Of its own: the page names namespace default and a connection of that name.
+    // A separate control plane, because the page uses fixed names: namespace and connection `default`.
     cluster = await startControlPlane();
     programs = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-docs-'));
     await symlink(cluster.binaries.kubectl, join(programs, 'kubectl'));
@@ -48,7 +48,7 @@ describe('docs/moving-over.md', () => {
 
     await work.service('httpbin', [{ name: 'http', port: 8000 }]);
     await work.endpoints('httpbin', ['10.5.10.111']);
-    // The example of the practitioner: Endpoints made by hand, of a Service without selector.
+    // A Service without a selector, with Endpoints written by hand.
     await work.service('plat-dev', [{ name: 'port', port: 3306 }]);
     await work.create('/api/v1/namespaces/default/endpoints', {
       apiVersion: 'v1',
@@ -92,7 +92,7 @@ describe('docs/moving-over.md', () => {
     expect(response.ok).toBe(true);
   }
 
-  it('has commands of every way to come from', () => {
+  it('has commands for each way of migration', () => {
     expect(new Set(blocks.map(({ heading }) => heading)).size).toBe(3);
     expect(blocks).toHaveLength(10);
   });
@@ -114,13 +114,13 @@ describe('docs/moving-over.md', () => {
     },
   );
 
-  it('shows the object that is printed', async () => {
+  it('shows the printed object', async () => {
     const printed = await readFile(join(programs, 'take-over.yaml'), 'utf8');
     const page = readFileSync(new URL('../../docs/moving-over.md', import.meta.url), 'utf8');
     expect(page).toContain(`\`\`\`yaml\n${printed}\`\`\``);
   });
 
-  it('leaves routes that lead to what was made, and nothing of the old upstream', () => {
+  it('leaves routes that refer to the new upstreams, and removes the old ones', () => {
     expect(gateway.get('routes', 'r1')).toMatchObject({ upstream_id: 'default.plat-dev' });
     expect(gateway.get('routes', 'httpbin')).toMatchObject({ upstream_id: 'default.httpbin' });
     expect(gateway.ids('upstreams')).toEqual(['default.httpbin', 'default.plat-dev', 'shop-api']);

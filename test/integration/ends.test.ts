@@ -9,7 +9,7 @@ import { connectionPath, createWorkload, type Workload, writeSecret } from '../s
 const cluster = await sharedControlPlane();
 const PATIENT = { timeoutMs: 90_000 };
 
-describe('the end of a namespace', () => {
+describe('deleting a namespace', () => {
   let operatorNamespace: string;
   let operator: Operator;
 
@@ -62,7 +62,7 @@ describe('the end of a namespace', () => {
     }, PATIENT);
   }
 
-  /** Notes of the Events about a connection. */
+  /** The notes of the Events of a connection. */
   async function told(connection: string): Promise<readonly string[]> {
     const { body } = await cluster.request(
       'GET',
@@ -80,7 +80,7 @@ describe('the end of a namespace', () => {
       .map(({ reason, note }) => `${reason}: ${note}`);
   }
 
-  it('deletes its upstreams, at once where nothing is in the way', async () => {
+  it('deletes its upstreams at once', async () => {
     const { gateway, work } = await begin('plain-end', '10m');
     await using _gateway = gateway;
     await endNamespace(work);
@@ -88,7 +88,7 @@ describe('the end of a namespace', () => {
     expect((await told('plain-end')).filter((note) => note.startsWith('Orphaned'))).toEqual([]);
   });
 
-  it('is not held up by a gateway that is dead: it is told on the connection, and cleaned when it is back', async () => {
+  it('does not wait for a gateway that is down: the connection reports it, and the upstreams are deleted later', async () => {
     const { gateway, work, id } = await begin('dead-end', '2s');
     await using _gateway = gateway;
     await gateway.stop();
@@ -96,7 +96,7 @@ describe('the end of a namespace', () => {
     await eventually(async () => {
       expect(await told('dead-end')).toContainEqual(
         expect.stringMatching(
-          `^Orphaned: Of GatewayUpstream ${work.namespace}/web: Upstream ${id} stays in the gateway: it could not be deleted within 2s`,
+          `^Orphaned: GatewayUpstream ${work.namespace}/web: Upstream ${id} stays in the gateway: it could not be deleted within 2s`,
         ),
       );
     });
@@ -105,7 +105,7 @@ describe('the end of a namespace', () => {
     await eventually(() => expect(gateway.ids('upstreams')).toEqual([]), PATIENT);
   });
 
-  it('leaves an upstream that somebody took over meanwhile', async () => {
+  it('does not delete an upstream that another client has taken over', async () => {
     const { gateway, work, id } = await begin('taken-end', '2s');
     await using _gateway = gateway;
     await gateway.stop();
@@ -119,7 +119,7 @@ describe('the end of a namespace', () => {
     expect(gateway.get('upstreams', id)?.['labels']).toEqual({ owner: 'them' });
   });
 
-  it('is not held up by a route that still refers to an upstream: that is cleaned when the route is gone', async () => {
+  it('does not wait for a route that refers to an upstream, which is deleted after the route', async () => {
     const { gateway, work, id } = await begin('routed-end', '10s');
     await using _gateway = gateway;
     const route = { uri: '/shop', upstream_id: id };
@@ -128,23 +128,25 @@ describe('the end of a namespace', () => {
     await eventually(async () => {
       const notes = await told('routed-end');
       expect(notes).toContainEqual(expect.stringMatching(`^Orphaned: .*${id} stays in the gateway.*route`));
-      expect(notes).toContainEqual(expect.stringMatching(`^InUse: Upstream ${id} .*route \\[shop\\]`));
+      expect(notes).toContainEqual(
+        expect.stringMatching(`^InUse: Cannot delete upstream ${id}, .*route \\[shop\\]`),
+      );
     }, PATIENT);
-    // Its Service went with the namespace, and it followed.
+    // The Service was deleted with the namespace, so the upstream has no nodes.
     expect(hostsOf(gateway, id)).toEqual([]);
     expect((await admin(gateway, 'DELETE', 'routes/shop')).status).toBe(200);
     await eventually(() => expect(gateway.ids('upstreams')).toEqual([]), PATIENT);
   });
 
-  it('leaves nothing in the gateway of an object that it left behind itself, once that is deleted', async () => {
+  it('deletes the upstream of an object that outlived its namespace, when the object is deleted', async () => {
     const { gateway, work } = await begin('left-end', '1h');
     await using _gateway = gateway;
-    // What an API server that has just started can lead to: the namespace ends without its contents.
+    // An API server that has just started can delete a namespace without its custom resources.
     await cluster.request('PUT', `/api/v1/namespaces/${work.namespace}/finalize`, {
       metadata: { name: work.namespace },
       spec: { finalizers: [] },
     });
-    // The first one says that it ends, the second one ends it.
+    // The first request sets the deletion timestamp, the second one deletes it.
     await work.remove(`/api/v1/namespaces/${work.namespace}`);
     await endNamespace(work);
     expect(await work.get(work.upstreamPath('web'))).toBeDefined();
@@ -155,7 +157,7 @@ describe('the end of a namespace', () => {
     }, PATIENT);
   });
 
-  it('leaves nothing of objects that go as soon as they are made, though their connection goes with them', async () => {
+  it('leaves no upstream of objects that are created and deleted at once together with their connection', async () => {
     const { gateway, work } = await begin('brief-end', '10m');
     await using _gateway = gateway;
     const names = Array.from({ length: 40 }, (_, index) => `brief-${index}`);
@@ -177,7 +179,7 @@ describe('the end of a namespace', () => {
     expect(gateway.ids('upstreams')).toEqual([]);
   });
 
-  it('is not held up by a connection that is gone, long before its time is over', async () => {
+  it('does not wait for deletionTimeout if the connection does not exist', async () => {
     const { gateway, work, id } = await begin('gone-end', '1h');
     await using _gateway = gateway;
     await gateway.stop();
@@ -192,8 +194,8 @@ describe('the end of a namespace', () => {
   });
 });
 
-describe('a write that arrives late', () => {
-  it('is read back after its timeout, and corrected when it came after the one that followed', async () => {
+describe('a delayed write', () => {
+  it('is read after its timeout, and corrected if it overwrote a later write', async () => {
     await installCrds(cluster);
     const operatorNamespace = await cluster.newNamespace('operator');
     const token = await installRbac(cluster, operatorNamespace);
@@ -233,7 +235,7 @@ describe('a write that arrives late', () => {
       .slice(0, 3);
     expect(methods).toEqual(['PUT', 'GET', 'PUT']);
 
-    // The first one is carried out after all, over the second.
+    // The gateway applies the first write after the second one.
     await eventually(() => expect(puts()[0]?.status).toBe(200));
     await eventually(() => {
       expect(puts().length).toBeGreaterThanOrEqual(3);

@@ -4,7 +4,7 @@ import { createCertificateAuthority } from '../support/control-plane/certificate
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
 import { mintToken } from '../support/control-plane/mint-token.ts';
 import { eventually } from '../support/eventually.ts';
-import { checkLine, FAULTS, type FaultStage } from '../support/fault-table.ts';
+import { APPLY_ERRORS, checkLine, FAULTS, type FaultStage } from '../support/fault-table.ts';
 import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { runProgram } from '../support/program.ts';
@@ -12,7 +12,7 @@ import { createWorkload, writeSecret } from '../support/workload.ts';
 
 const NAMESPACE = 'gateway-upstream-system';
 
-/** What stays the same from run to run. */
+/** Replaces values that differ between runs. */
 function plain(text: string): string {
   return text
     .replaceAll(/(https?):\/\/127\.0\.0\.1:\d+/g, '$1://gateway:9180')
@@ -36,7 +36,7 @@ describe('every fault names its cause and its remedy', () => {
   };
 
   beforeAll(async () => {
-    // Of its own: names are fixed, so that what is printed is the same in every run, and it loses CRDs and rights.
+    // A separate control plane, because names are fixed and the tests remove CRDs and permissions.
     cluster = await startControlPlane();
     await installCrds(cluster);
     await installReferenceGrants(cluster, 'v1.6.0');
@@ -106,7 +106,7 @@ describe('every fault names its cause and its remedy', () => {
     expect(own.map((one) => one.slice(`${kind} ${name}, `.length))).toContain(checkLine(fault));
   });
 
-  it('gives every remedy of check as a sentence', () => {
+  it('prints every remedy of check as a sentence', () => {
     const remedies = lines.flatMap((line) => / Remedy: (.*)$/.exec(line)?.[1] ?? []);
     expect(remedies.length).toBeGreaterThanOrEqual(15);
     expect(remedies.filter((remedy) => !/^[A-Z][a-z]+ .*[^.?]\.$/.test(remedy))).toEqual([]);
@@ -115,32 +115,11 @@ describe('every fault names its cause and its remedy', () => {
     ).toEqual([]);
   });
 
-  it('are at least 25', () => {
+  it('has at least 25 errors', () => {
     expect(FAULTS.length).toBeGreaterThanOrEqual(25);
   });
 
-  it.each([
-    [
-      'a name of the cluster DNS where APISIX has a form of its own',
-      { serviceName: 'cms.default.svc.cluster.local' },
-      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName> instead of cms.default.svc.cluster.local',
-    ],
-    [
-      'a service_name without its port',
-      { serviceName: 'default/cms' },
-      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName>',
-    ],
-    [
-      'a port that is a number in quotes',
-      { serviceRef: { name: 'cms', port: '80' } },
-      "port must be the number (1 to 65535, without quotes) or the name of one of the Service's ports, for example 80 or http",
-    ],
-    [
-      'a backend that leads to two places',
-      { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
-      'a backend has exactly one of serviceRef, serviceName and addresses',
-    ],
-  ])('kubectl apply refuses %s', async (_, backend, message) => {
+  it.each(APPLY_ERRORS)('rejects at kubectl apply: $symptom', async ({ backend, message }) => {
     const input = JSON.stringify({
       apiVersion: 'gatewayupstream.dev/v1alpha1',
       kind: 'GatewayUpstream',
@@ -150,22 +129,22 @@ describe('every fault names its cause and its remedy', () => {
     await expect(cluster.kubectl(['apply', '-f', '-'], { input })).rejects.toThrow(message);
   });
 
-  it('an expired token of the operator', async () => {
+  it('reports an expired token of the operator', async () => {
     const account = `${NAMESPACE}/gateway-upstream-operator` as const;
     const token = await mintToken(cluster, account, Math.floor(Date.now() / 1000) - 3600);
     const expired = await cluster.kubeconfigFor({ name: 'expired', token, namespace: NAMESPACE });
     expect(await check(expired)).toContain(
-      'FAIL  credentials: the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone. Remedy: Make a new token with gateway-upstream-operator install --out-of-cluster.',
+      'FAIL  credentials: the API server rejected them (401): the token is wrong or expired, or its ServiceAccount was deleted. Remedy: Create a new token with gateway-upstream-operator install --out-of-cluster.',
     );
     await using another = await startOperator(cluster, NAMESPACE, token, { name: 'expired' });
     await eventually(async () => {
       const { status, text } = await another.readyz();
       expect(status).toBe(503);
-      expect(text).toContain("the API server refused the operator's credentials (401)");
+      expect(text).toContain("the API server rejected the operator's credentials (401)");
     });
   });
 
-  it('a right that is missing', async () => {
+  it('reports a missing permission', async () => {
     const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
     const { body } = await cluster.request('GET', role);
     const { rules } = body as { readonly rules: readonly { readonly resources: readonly string[] }[] };
@@ -176,13 +155,13 @@ describe('every fault names its cause and its remedy', () => {
       const described = await describeObject(['GatewayUpstream', 'shop/none-ready']);
       expect(described).toMatch(/Reason: +PermissionMissing\n/);
       expect(described).toContain(
-        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Put it back by`,
+        `${lacks}list endpointslices.discovery.k8s.io, watch endpointslices.discovery.k8s.io. Run \`gateway-upstream-operator install\``,
       );
     });
     const lines = await check();
     for (const verb of ['list', 'watch']) {
       expect(lines).toContain(
-        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: Run gateway-upstream-operator install or helm upgrade, which put it back.`,
+        `FAIL  permission to ${verb} endpointslices.discovery.k8s.io: ${lacks}${verb} endpointslices.discovery.k8s.io. Remedy: Run gateway-upstream-operator install or helm upgrade to restore it.`,
       );
     }
     await cluster.request('PATCH', role, { rules });
@@ -193,7 +172,7 @@ describe('every fault names its cause and its remedy', () => {
     });
   });
 
-  it('a CRD that is not installed', async () => {
+  it('reports a CRD that is not installed', async () => {
     await operator.stop();
     const crd = 'gatewayconnections.gatewayupstream.dev';
     const { items } = JSON.parse(await cluster.kubectl(['get', 'gwc', '-o', 'json'])) as {
@@ -208,7 +187,7 @@ describe('every fault names its cause and its remedy', () => {
     await eventually(
       async () => {
         expect(await check()).toContain(
-          `FAIL  CRD ${crd}: it is missing. Remedy: Run gateway-upstream-operator install --crds-only.`,
+          `FAIL  CRD ${crd}: not installed. Remedy: Run gateway-upstream-operator install --crds-only.`,
         );
       },
       { timeoutMs: 60_000 },

@@ -10,7 +10,7 @@ import { connectionPath, createWorkload, type Workload, writeSecret } from '../s
 
 const cluster = await sharedControlPlane();
 
-/** A connection `name` to `gateway`, with its Secret in the operator's namespace. */
+/** Creates a connection `name` to `gateway`, with its Secret in the operator's namespace. */
 async function connect(operatorNamespace: string, name: string, gateway: StandIn): Promise<Workload> {
   await writeSecret(cluster, operatorNamespace, name, { 'admin-key': gateway.adminKey });
   const work = createWorkload(cluster, await cluster.newNamespace(name));
@@ -28,8 +28,8 @@ async function addUpstream(work: Workload, connection: string): Promise<string> 
   return `${work.namespace}.web`;
 }
 
-describe('an admission policy that refuses the finalizer', () => {
-  it('is named by status, Event and metric, and stops new upstreams until it is gone', async () => {
+describe('an admission policy that rejects the finalizer', () => {
+  it('is reported in status, Event and metric, and stops new upstreams until it is removed', async () => {
     await installCrds(cluster);
     await using gateway = await startStandIn();
     const operatorNamespace = await cluster.newNamespace('operator');
@@ -109,7 +109,7 @@ describe('an admission policy that refuses the finalizer', () => {
   });
 });
 
-describe('two operators that follow one namespace each and share a connection', () => {
+describe('two operators that watch one namespace each and share a connection', () => {
   let gateway: StandIn;
   beforeAll(async () => {
     await installCrds(cluster);
@@ -119,7 +119,7 @@ describe('two operators that follow one namespace each and share a connection', 
     await gateway?.[Symbol.asyncDispose]();
   });
 
-  it('leave each other’s upstreams alone, and the last of them lets the connection go', async () => {
+  it('keep each other’s upstreams, and the last one releases the connection', async () => {
     const names = ['first', 'second'] as const;
     const works = Object.fromEntries(
       await Promise.all(

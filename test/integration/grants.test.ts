@@ -14,7 +14,7 @@ import { runProgram } from '../support/program.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-/** A kind that appears is noticed within 30 s. */
+/** The operator detects a new kind within 30 s. */
 const APPEARS = { timeoutMs: 60_000 };
 const RIGHTS = 'referencegrants.gateway.networking.k8s.io';
 
@@ -45,7 +45,7 @@ describe('references into another namespace', () => {
       expect(condition).toMatchObject({ status, reason });
       return condition?.message ?? '';
     }, options);
-  /** The hosts that the gateway was given, write by write, while `act` ran. */
+  /** The hosts of each write to the gateway while `act` ran. */
   const writesOf = async (name: string, act: () => Promise<unknown>) => {
     const before = gateway.requests.length;
     await act();
@@ -79,7 +79,7 @@ describe('references into another namespace', () => {
   };
 
   beforeAll(async () => {
-    // Of its own: it installs and removes a CRD.
+    // A separate control plane, because the test installs and removes a CRD.
     cluster = await startControlPlane();
     await installCrds(cluster);
     operatorNamespace = await cluster.newNamespace('operator');
@@ -107,18 +107,18 @@ describe('references into another namespace', () => {
     await cluster?.[Symbol.asyncDispose]();
   });
 
-  it('are refused where the Gateway API is not installed, which is no fault of the operator', async () => {
+  it('are not permitted without the Gateway API, and the operator stays ready', async () => {
     await upstream('web', toBlog('web'));
     await upstream('spelled', { serviceName: `${blog.namespace}/web:http` });
     const message = await says('web', 'Ready', 'False', 'RefNotPermitted');
-    expect(message).toContain('install the CRDs of the Gateway API, then create one in namespace');
+    expect(message).toContain('install the Gateway API CRDs, then create one in namespace');
     expect(await says('spelled', 'ResolvedRefs', 'False', 'RefNotPermitted')).toBe(message);
     expect(gateway.ids('upstreams')).toEqual([]);
     expect(await operator.readyz()).toMatchObject({ status: 200 });
     expect(operator.output()).not.toMatch(/"level":"(warn|error)"[^\n]*referencegrants/);
   });
 
-  it('tell nobody whether a Service exists that is not theirs', async () => {
+  it('do not reveal whether a Service of another namespace exists', async () => {
     await upstream('nothing', toBlog('nothing'));
     await upstream('no-port', { serviceRef: { namespace: blog.namespace, name: 'web', port: 9 } });
     const web = await says('web', 'ResolvedRefs', 'False', 'RefNotPermitted');
@@ -130,19 +130,19 @@ describe('references into another namespace', () => {
     expect((await status('nothing')).endpoints).toEqual((await status('web')).endpoints);
   });
 
-  it('are followed when the Gateway API appears with a grant, served as v1beta1', async () => {
+  it('are resolved when the Gateway API is installed with a grant, served as v1beta1', async () => {
     await installReferenceGrants(cluster, 'v1.4.0');
     await grant('all', 'v1beta1');
     await says('web', 'Ready', 'True', 'Ready', APPEARS);
     await holds('web', ['10.2.0.1', '10.2.0.2', '10.2.0.3']);
     await holds('spelled', ['10.2.0.1', '10.2.0.2', '10.2.0.3']);
-    // From here on it is told.
+    // From now on, the watch reports changes.
     await says('nothing', 'ResolvedRefs', 'False', 'ServiceNotFound');
     await blog.endpoints('web', ['10.2.0.1', '10.2.0.4']);
     await holds('web', ['10.2.0.1', '10.2.0.4']);
   });
 
-  it('lose their endpoints at once when the grant is narrowed to another Service', async () => {
+  it('lose their endpoints at once when the grant is limited to another Service', async () => {
     const writes = await writesOf('web', async () => {
       await grant('all', 'v1beta1', 'api');
       await says('web', 'Ready', 'False', 'RefNotPermitted');
@@ -150,7 +150,7 @@ describe('references into another namespace', () => {
     expect(writes).toEqual([[]]);
     expect(await shop.condition('web', 'RemovalHeld')).toBeUndefined();
     const message = await says('web', 'ResolvedRefs', 'False', 'RefNotPermitted');
-    // What the message says is all that there is to do.
+    // The remedy in the message is sufficient.
     const spec = /in namespace (\S+) with the spec (.*)$/.exec(message);
     const made = {
       apiVersion: 'gateway.networking.k8s.io/v1beta1',
@@ -163,7 +163,7 @@ describe('references into another namespace', () => {
     await says('web', 'Ready', 'True', 'Ready');
   });
 
-  it('are permitted by the grant that the docs show', async () => {
+  it('are permitted by the grant in the docs', async () => {
     await revoke('as-told');
     await holds('web', []);
     const docs = await readFile(new URL('../../docs/concepts.md', import.meta.url), 'utf8');
@@ -175,7 +175,7 @@ describe('references into another namespace', () => {
     await holds('web', ['10.2.0.1', '10.2.0.4']);
   });
 
-  it('of several backends, those that are permitted are written, and the condition names the others', async () => {
+  it('are written for permitted backends, and the condition names the others', async () => {
     await grant('all', 'v1beta1', 'web');
     await upstream('several', { serviceRef: { name: 'own', port: 80 } }, toBlog('web'), {
       serviceName: `${blog.namespace}/api:http`,
@@ -190,7 +190,7 @@ describe('references into another namespace', () => {
     await holds('several', ['10.1.0.1', '10.2.0.1', '10.2.0.4', '10.3.0.1']);
   });
 
-  it('lose their endpoints at once, past the removal guard, when a grant is removed', async () => {
+  it('lose their endpoints at once, without the removal guard, when the grant is removed', async () => {
     await revoke('upstreams-of-shop');
     await revoke('api');
     await says('several', 'ResolvedRefs', 'False', 'RefNotPermitted');
@@ -206,7 +206,7 @@ describe('references into another namespace', () => {
     }
   });
 
-  it('are honoured by an operator that was away when the grant was removed', async () => {
+  it('lose their endpoints if the grant was removed while the operator was stopped', async () => {
     await grant('all', 'v1beta1');
     await says('several', 'Ready', 'True', 'Ready');
     await operator.stop();
@@ -219,11 +219,11 @@ describe('references into another namespace', () => {
     await says('several', 'Ready', 'True', 'Ready');
   });
 
-  it('keep their endpoints when the Gateway API is upgraded, and when v1beta1 goes', async () => {
+  it('keep their endpoints when the Gateway API is upgraded, and when v1beta1 is removed', async () => {
     const writes = await writesOf('several', async () => {
       await installReferenceGrants(cluster, 'v1.6.0');
       await retireReferenceGrantsBeta(cluster);
-      // Followed on: what came after it is seen.
+      // The watch continues: a later change arrives.
       await grant('more', 'v1', 'api');
       await revoke('more');
       await blog.endpoints('api', ['10.3.0.2']);
@@ -237,16 +237,18 @@ describe('references into another namespace', () => {
     await says('several', 'Ready', 'True', 'Ready');
   });
 
-  it('are refused again when the Gateway API is removed', async () => {
+  it('are not permitted after the Gateway API is removed', async () => {
     await removeReferenceGrants(cluster);
     await holds('several', ['10.1.0.1']);
     await eventually(async () => {
-      expect((await shop.condition('web', 'ResolvedRefs'))?.message).toContain('install the CRDs');
+      expect((await shop.condition('web', 'ResolvedRefs'))?.message).toContain(
+        'install the Gateway API CRDs',
+      );
     }, APPEARS);
     expect(await operator.readyz()).toMatchObject({ status: 200 });
   });
 
-  it('need a right that nobody misses before the Gateway API is installed', async () => {
+  it('need a permission that is not reported as missing before the Gateway API is installed', async () => {
     const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
     const { body } = await cluster.request('GET', role);
     const { rules } = body as { readonly rules: readonly { readonly resources: readonly string[] }[] };
@@ -258,15 +260,15 @@ describe('references into another namespace', () => {
     await says('web', 'ResolvedRefs', 'False', 'RefNotPermitted');
     expect(operator.output()).not.toContain('PermissionMissing');
     expect(await check()).toContain(
-      `ok    permission to list ${RIGHTS}: not granted, and not needed: the API server does not serve the kind`,
+      `ok    permission to list ${RIGHTS}: not granted and not needed, because the API server does not serve this resource`,
     );
 
     await installReferenceGrants(cluster, 'v1.6.0');
     await upstream('own', { serviceRef: { name: 'own', port: 80 } });
     const message = await says('web', 'Ready', 'False', 'PermissionMissing', APPEARS);
-    expect(message).toContain(`list ${RIGHTS}, watch ${RIGHTS}. Put it back by`);
+    expect(message).toContain(`list ${RIGHTS}, watch ${RIGHTS}. Run \`gateway-upstream-operator install\``);
     expect((await operator.readyz()).text).toContain(`lacks: list ${RIGHTS}`);
-    // An object without such a reference does not need it.
+    // An object without such a reference does not need the permission.
     await says('own', 'Ready', 'True', 'Ready');
 
     await grant('all', 'v1');
@@ -275,7 +277,7 @@ describe('references into another namespace', () => {
     await operator.ready();
   });
 
-  it('are looked for in the named namespaces alone, and no others are promised anything', async () => {
+  it('need a grant in a watched namespace, and the message says so', async () => {
     await operator.stop();
     token = await installRbac(cluster, operatorNamespace, [shop.namespace, blog.namespace]);
     operator = await start([shop.namespace, blog.namespace]);

@@ -151,7 +151,7 @@ describe('Dockerfile', () => {
     expect(only(image, 'RUN')).toEqual([]);
   });
 
-  it('makes an image that is small, not root, labelled, and of the node that the tests run with', async () => {
+  it('makes an image that is small, not root, labeled, and of the node that the tests run with', async () => {
     const [, image] = stagesOf(await read('Dockerfile'));
     const manifest = JSON.parse(await read('package.json')) as Manifest;
     const bases = stagesOf(await read('Dockerfile')).flatMap((stage) => only(stage, 'FROM'));

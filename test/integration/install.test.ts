@@ -25,7 +25,7 @@ const CLUSTER_ROLE = `${RBAC}/clusterroles/${OPERATOR}`;
 const CRD = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${GATEWAY_UPSTREAM.plural}.${GROUP}`;
 const SLOWLY = { timeoutMs: 60_000, intervalMs: 100 };
 
-/** What an installation consists of, as `install` names it. */
+/** The objects of an installation, as printed by `install`. */
 const OBJECTS = [
   `CustomResourceDefinition/${GATEWAY_CONNECTION.plural}.${GROUP}`,
   `CustomResourceDefinition/${GATEWAY_UPSTREAM.plural}.${GROUP}`,
@@ -59,13 +59,13 @@ describe('install and uninstall', () => {
   const metadata = async (path: string) => (await work.get(path))?.['metadata'] as Metadata | undefined;
   const heldId = (name: string) => gateway.get('upstreams', `${work.namespace}.${name}`);
 
-  /** An operator with the kubeconfig that `install --out-of-cluster` wrote. */
+  /** Starts an operator with the kubeconfig of `install --out-of-cluster`. */
   const startWith = async (kubeconfig: string, options: object = {}): Promise<Operator> => {
     const operator = await startOperator(cluster, NAMESPACE, 'not used', {
       kubeconfig,
       requestTimeout: '2s',
       permissionCheckInterval: '1s',
-      // Where its rights are gone before it is, the next one waits for the lease to expire.
+      // Without its permissions, the operator cannot release the Lease, and the next one waits until it expires.
       leaderElection: { leaseDuration: '5s', renewDeadline: '2s', retryPeriod: '500ms' },
       ...options,
     });
@@ -92,7 +92,7 @@ describe('install and uninstall', () => {
     await writeSecret(cluster, NAMESPACE, 'gateway', { 'admin-key': gateway.adminKey });
     await work.connection('main', { adminUrl: gateway.adminUrl, secret: 'gateway' });
   };
-  /** A kubeconfig of somebody who may do this in the whole cluster and nothing else. */
+  /** The kubeconfig of a user with only these cluster-wide permissions. */
   const kubeconfigWith = async (name: string, rules: readonly PolicyRule[]) => {
     const account = `/api/v1/namespaces/${work.namespace}/serviceaccounts`;
     await work.create(account, { metadata: { name } });
@@ -116,7 +116,7 @@ describe('install and uninstall', () => {
     work = createWorkload(cluster, await cluster.newNamespace('apps'));
   });
 
-  // Also after one that failed: the next one finds an empty cluster.
+  // Also after a failure, so that the next test starts with an empty cluster.
   afterEach(async () => {
     await program('uninstall', '--finalizers=orphan', '--timeout', '1s');
   });
@@ -127,11 +127,11 @@ describe('install and uninstall', () => {
   });
 
   describe('install', () => {
-    it('applies everything to an empty cluster, changes nothing again, and mends what was changed', async () => {
+    it('applies all objects, changes nothing the second time, and repairs a changed object', async () => {
       const first = await succeed('install');
       expect(first.slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} created`));
       expect(first.at(-1)).toContain(`ServiceAccount ${NAMESPACE}/${OPERATOR}`);
-      // It waited: every kind is there at once.
+      // install waits until every kind is served.
       expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayupstreamsets`)).status).toBe(200);
       expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayupstreams`)).status).toBe(200);
       expect((await cluster.request('GET', `/apis/${GROUP}/v1alpha1/gatewayconnections`)).status).toBe(200);
@@ -144,7 +144,7 @@ describe('install and uninstall', () => {
       );
     });
 
-    it('prints the same objects, without a cluster', async () => {
+    it('prints the same objects without a cluster', async () => {
       const { code, stdout } = await runProgram(['print']);
       expect(code).toBe(0);
       const printed = parseAllDocuments(stdout).map(
@@ -163,7 +163,7 @@ describe('install and uninstall', () => {
       expect(applied.trim().split('\n')).toHaveLength(OBJECTS.length);
     });
 
-    it('keeps to the CRDs when told so, with no more rights than that takes', async () => {
+    it('applies only the CRDs with --crds-only, with permissions for CRDs only', async () => {
       const kubeconfig = await kubeconfigWith(`crds-${work.namespace}`, CRDS_ONLY_RULES);
       for (const what of ['created', 'unchanged']) {
         const lines = await succeed('install', '--crds-only', '--kubeconfig', kubeconfig);
@@ -172,18 +172,18 @@ describe('install and uninstall', () => {
       expect(await work.get(CLUSTER_ROLE)).toBeUndefined();
     });
 
-    it('makes no namespace of other people, and changes nothing where one is missing', async () => {
+    it('creates no watched namespace, and changes nothing if one is missing', async () => {
       for (const flag of ['--namespaces', '--secret-namespaces']) {
         const { code, stderr } = await program('install', flag, `${work.namespace},missing`);
         expect(code).toBe(1);
         expect(stderr).toBe(
-          `there is no namespace missing: correct ${flag}, or make it with kubectl create namespace; nothing was changed\n`,
+          `namespace missing does not exist: correct ${flag}, or run kubectl create namespace; nothing was changed\n`,
         );
       }
       expect(await work.get(CRD)).toBeUndefined();
     });
 
-    it('says what else belongs into the configuration', async () => {
+    it('prints the required configuration', async () => {
       const { lines } = await outOfCluster(
         'switches.kubeconfig',
         ...['--secret-namespaces', work.namespace, '--watch-nodes', '--read-endpoints'],
@@ -197,7 +197,7 @@ describe('install and uninstall', () => {
       );
     });
 
-    it('gives rights in the named namespaces only, which are enough there', async () => {
+    it('grants permissions only in the watched namespaces, where they are sufficient', async () => {
       const { file, lines } = await outOfCluster('namespaced.kubeconfig', '--namespaces', work.namespace);
       expect(lines).toContain(`  namespaces: [${work.namespace}]`);
       const { rules } = (await work.get(CLUSTER_ROLE)) as { readonly rules: readonly PolicyRule[] };
@@ -221,7 +221,7 @@ describe('install and uninstall', () => {
       await upstream('web');
       await ready('web');
       expect(heldId('web')).toBeDefined();
-      // Events of a GatewayConnection go where Kubernetes takes them.
+      // Kubernetes accepts Events of cluster-scoped objects in the default namespace.
       await eventually(async () => {
         const { body } = await cluster.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
         expect(JSON.stringify(body)).toContain('"kind":"GatewayConnection","name":"main"');
@@ -242,7 +242,7 @@ describe('install and uninstall', () => {
   describe('a second installation', () => {
     const BINDING = `${RBAC}/clusterrolebindings/${OPERATOR}`;
 
-    it('is refused, names the first one, and changes nothing', async () => {
+    it('is rejected with the name of the first one, and changes nothing', async () => {
       const first = await cluster.newNamespace('first');
       await succeed('install', '--namespace', first);
       const before = await work.get(BINDING);
@@ -251,19 +251,19 @@ describe('install and uninstall', () => {
       expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
       expect(stderr).toMatch(
         new RegExp(
-          `^ClusterRoleBinding ${OPERATOR} belongs to ServiceAccount ${first}/${OPERATOR}, which would lose its rights: give --namespace ${first} .* uninstall --namespace ${first} --finalizers=orphan --keep-crds .* Helm chart.*; nothing was changed\n$`,
+          `^ClusterRoleBinding ${OPERATOR} is used by ServiceAccount ${first}/${OPERATOR}, which would lose its permissions: set --namespace ${first} .* uninstall --namespace ${first} --finalizers=orphan --keep-crds.* Helm chart.*; nothing was changed\n$`,
         ),
       );
       expect(await work.get(BINDING)).toEqual(before);
       expect(await work.get(`/api/v1/namespaces/${second}/serviceaccounts/${OPERATOR}`)).toBeUndefined();
-      // The CRDs alone take nothing away.
+      // --crds-only does not affect the first installation.
       await succeed('install', '--crds-only', '--namespace', second);
 
-      // The uninstallation of the other namespace is a mistake, too.
+      // uninstall in the other namespace is rejected too.
       const refused = await program('uninstall', '--namespace', second, '--finalizers=orphan');
       expect(refused).toMatchObject({
         code: 3,
-        stderr: `the installation of this cluster is in namespace ${first}: give --namespace ${first}; nothing was changed\n`,
+        stderr: `the operator is installed in namespace ${first}: set --namespace ${first}; nothing was changed\n`,
       });
       expect(await work.get(BINDING)).toEqual(before);
       await succeed('uninstall', '--namespace', first);
@@ -271,7 +271,7 @@ describe('install and uninstall', () => {
       await succeed('uninstall', '--namespace', second);
     });
 
-    it('takes the place of one whose ServiceAccount is gone', async () => {
+    it('replaces an installation whose ServiceAccount does not exist', async () => {
       const first = await cluster.newNamespace('first');
       await succeed('install', '--namespace', first);
       await work.remove(`/api/v1/namespaces/${first}/serviceaccounts/${OPERATOR}`);
@@ -281,14 +281,14 @@ describe('install and uninstall', () => {
   });
 
   describe('install --out-of-cluster', () => {
-    it('writes a kubeconfig that the operator works with, and a new token that it takes while it runs', async () => {
+    it('writes a kubeconfig for the operator, and a new token that the running operator uses', async () => {
       const { file, lines } = await outOfCluster('operator.kubeconfig');
       expect((await stat(file)).mode & 0o777).toBe(0o600);
       expect(lines.filter((line) => line.startsWith('  '))).toEqual([
         `  kubeconfig: ${file}`,
         `  operatorNamespace: ${NAMESPACE}`,
       ]);
-      // A leader whose renewals are refused ends; alone it goes on.
+      // A leader stops if its renewals are rejected. Without leader election, the operator continues.
       await using operator = await startWith(file, { leaderElection: { enabled: false } });
       await connect();
       await upstream('web');
@@ -296,18 +296,18 @@ describe('install and uninstall', () => {
       expect(heldId('web')).toBeDefined();
 
       const before = await readFile(file, 'utf8');
-      // With its ServiceAccount every token of it ends, seconds later.
+      // Tokens become invalid seconds after their ServiceAccount is deleted.
       await work.remove(`/api/v1/namespaces/${NAMESPACE}/serviceaccounts/${OPERATOR}`);
       await eventually(async () => {
         const { status, text } = await operator.readyz();
         expect(status).toBe(503);
         expect(text).toContain(
-          "[-]permissions failed: the API server refused the operator's credentials (401)",
+          "[-]permissions failed: the API server rejected the operator's credentials (401)",
         );
       }, SLOWLY);
       const refused = await program('check', '--kubeconfig', file);
       expect(refused.code).toBe(1);
-      expect(refused.stdout).toContain('FAIL  credentials: the API server refused them (401)');
+      expect(refused.stdout).toContain('FAIL  credentials: the API server rejected them (401)');
       expect(refused.stdout).not.toContain('permission');
 
       await outOfCluster('operator.kubeconfig');
@@ -316,13 +316,13 @@ describe('install and uninstall', () => {
       await work.endpoints('web', ['10.1.0.1', '10.1.0.2']);
       await eventually(() => expect(JSON.stringify(heldId('web'))).toContain('10.1.0.2'), SLOWLY);
       expect(operator.process.exitCode).toBeNull();
-      // No object lost its condition to the refused token: nothing was known to be missing.
+      // The rejected token changes no condition, because no permission is known to be missing.
       expect(operator.output()).not.toContain('PermissionMissing');
       await succeed('uninstall', '--finalizers=delete');
       await operator.stop();
     });
 
-    it('makes a token that never expires, from a Secret that uninstall takes away', async () => {
+    it('creates a token that does not expire, from a Secret that uninstall deletes', async () => {
       const { file } = await outOfCluster('long.kubeconfig', '--long-lived');
       const secret = `/api/v1/namespaces/${NAMESPACE}/secrets/${OPERATOR}-token`;
       const { data } = (await work.get(secret)) as { readonly data: { readonly token: string } };
@@ -339,21 +339,21 @@ describe('install and uninstall', () => {
       expect(await succeed('uninstall')).toContain(`Secret/${NAMESPACE}/${OPERATOR}-token deleted`);
     });
 
-    it('replaces its own file, and one of somebody else only by force', async () => {
+    it('replaces its own file, and another file only with --force', async () => {
       const output = join(cluster.dir, 'precious');
       await writeFile(output, 'apiVersion: v1\nkind: Config\n');
       const refused = await program('install', '--out-of-cluster', '--output', output);
       expect(refused).toMatchObject({ code: 1, stdout: '' });
-      expect(refused.stderr).toContain(`${output} exists, and this command did not write it`);
+      expect(refused.stderr).toContain(`${output} exists and was not written by this command`);
       expect(await readFile(output, 'utf8')).toBe('apiVersion: v1\nkind: Config\n');
-      // It is found before anything is changed.
+      // The conflict is detected before any change.
       expect(await work.get(CRD)).toBeUndefined();
       await succeed('install', '--out-of-cluster', '--output', output, '--force');
       await succeed('install', '--out-of-cluster', '--output', output);
       expect((await stat(output)).mode & 0o777).toBe(0o600);
     });
 
-    it('shows no token', async () => {
+    it('prints no token', async () => {
       const { file, lines } = await outOfCluster('quiet.kubeconfig', '--token-duration', '10m');
       const { users } = parse(await readFile(file, 'utf8')) as {
         readonly users: readonly { readonly user: { readonly token: string } }[];
@@ -365,7 +365,7 @@ describe('install and uninstall', () => {
   });
 
   describe('uninstall', () => {
-    /** A living upstream of a running operator. */
+    /** Creates an upstream with a running operator. */
     const living = async (name: string): Promise<Operator> => {
       const { file } = await outOfCluster('living.kubeconfig');
       const operator = await startWith(file);
@@ -376,42 +376,42 @@ describe('install and uninstall', () => {
       return operator;
     };
 
-    it('refuses while there are GatewayUpstreams, names them, and changes nothing', async () => {
+    it('fails while GatewayUpstreams exist, names them, and changes nothing', async () => {
       await using operator = await living('web');
       const { code, stdout, stderr } = await program('uninstall');
       expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
-      expect(stderr).toContain(
-        `1 GatewayUpstream still there (${work.namespace}/web): give --finalizers=orphan`,
-      );
+      expect(stderr).toContain(`found 1 GatewayUpstream (${work.namespace}/web): set --finalizers=orphan`);
       expect((await succeed('install')).slice(0, -1)).toEqual(OBJECTS.map((name) => `${name} unchanged`));
       expect((await metadata(work.upstreamPath('web')))?.finalizers).toEqual([UPSTREAM_FINALIZER]);
       await succeed('uninstall', '--finalizers=delete');
       await operator.stop();
     });
 
-    it('orphan: leaves the upstreams in the gateway, marked by the operator, and nothing in the cluster', async () => {
+    it('orphan: retains the upstreams in the gateway with a label, and removes everything from the cluster', async () => {
       await using operator = await living('web');
       const lines = await succeed('uninstall', '--finalizers=orphan');
-      expect(lines).toContain('The operator marked their upstreams: they stay in the gateways.');
+      expect(lines).toContain(
+        'The operator labeled their upstreams as orphaned. The upstreams stay in the gateways.',
+      );
       expect(lines).toContain(`ClusterRoleBinding/${OPERATOR} deleted`);
       expect(lines).toContain(`ServiceAccount/${NAMESPACE}/${OPERATOR} deleted`);
       expect(heldId('web')).toMatchObject({ labels: { 'gatewayupstream.dev/deletion-policy': 'Orphan' } });
       expect(await work.get(CRD)).toBeUndefined();
       expect(await work.get(CLUSTER_ROLE)).toBeUndefined();
       await operator.stop();
-      // Again: nothing is there, and that is well.
+      // A second uninstall finds nothing and succeeds.
       const again = await succeed('uninstall');
       expect(again).toHaveLength(1);
-      expect(again[0]).toMatch(/^Done\./);
+      expect(again[0]).toMatch(/^The operator is uninstalled\./);
     });
 
     const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${NAMESPACE}/leases/${OPERATOR}`;
-    /** Nobody waits that long: an operator that leads was given the Lease. */
+    /** No test waits for this duration, because the leader hands the Lease over. */
     const NEVER_EXPIRES = { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' };
     const leads = (operator: Operator) =>
-      eventually(() => expect(operator.output()).toContain('"msg":"leader"'), SLOWLY);
+      eventually(() => expect(operator.output()).toContain('"msg":"became the leader"'), SLOWLY);
 
-    it('has the operator hand its Lease over, says on every object that none maintains it, and the next one leads at once', async () => {
+    it('takes over the Lease, writes OperatorUninstalled to every object, and lets the next operator lead at once', async () => {
       const { file } = await outOfCluster('handover.kubeconfig');
       await using operator = await startWith(file, { leaderElection: NEVER_EXPIRES });
       await leads(operator);
@@ -422,11 +422,11 @@ describe('install and uninstall', () => {
 
       const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds');
       expect(lines).toContain(
-        `No operator writes any more: this command holds Lease ${NAMESPACE}/${OPERATOR}.`,
+        `This command holds Lease ${NAMESPACE}/${OPERATOR}. No operator writes to the gateways.`,
       );
-      // It came to its end by itself, and not because it lost its rights.
+      // The operator exited with code 0, not because it lost its permissions.
       await eventually(() => expect(operator.process.exitCode).toBe(0), SLOWLY);
-      expect(operator.output()).toContain('"msg":"asked to hand the lease over"');
+      expect(operator.output()).toContain('"msg":"handing the lease over to its named successor"');
       expect(await work.get(LEASE)).toBeUndefined();
 
       const uninstalled = { status: 'Unknown', reason: 'OperatorUninstalled' };
@@ -465,20 +465,20 @@ describe('install and uninstall', () => {
       await next.stop();
     });
 
-    it('leaves the Lease, in its own hands, where it is told to', async () => {
+    it('keeps the Lease with --keep-lease', async () => {
       await using operator = await living('web');
       await succeed('uninstall', '--finalizers=orphan', '--keep-crds', '--keep-rbac', '--keep-lease');
       const { spec } = (await work.get(LEASE)) as { readonly spec: { readonly holderIdentity: string } };
       expect(spec.holderIdentity).toMatch(/^uninstall:/);
       expect((await metadata(work.upstreamPath('web')))?.finalizers ?? []).toEqual([]);
-      // Another one takes it from it at once.
+      // Another uninstall takes it over at once.
       const lines = await succeed('uninstall', '--finalizers=orphan');
       expect(lines.filter((line) => line.includes('did not hand over'))).toEqual([]);
       expect(await work.get(LEASE)).toBeUndefined();
       await operator.stop();
     });
 
-    it('delete: names the routes that hold upstreams back, and does not wait for a person', async () => {
+    it('delete: fails at once with the routes that refer to upstreams', async () => {
       await using operator = await living('web');
       const route = { uri: '/web', upstream_id: `${work.namespace}.web` };
       await fetch(`${gateway.adminUrl}/apisix/admin/routes/shop-front`, {
@@ -489,10 +489,10 @@ describe('install and uninstall', () => {
       const { code, stderr } = await program('uninstall', '--finalizers=delete');
       expect(code).toBe(3);
       expect(stderr).toContain(
-        `1 GatewayUpstream cannot be deleted, because routes or other objects of the gateway refer to their upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
+        `1 GatewayUpstream cannot be deleted, because routes or other objects in the gateway use their upstreams (${work.namespace}/web: can not delete this upstream, route [shop-front] is still using it now)`,
       );
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
-      // The operator still leads, and deletes the upstream when the route is gone.
+      // The operator is still the leader, and deletes the upstream after the route.
       expect(operator.process.exitCode).toBeNull();
       await fetch(`${gateway.adminUrl}/apisix/admin/routes/shop-front`, {
         method: 'DELETE',
@@ -503,7 +503,7 @@ describe('install and uninstall', () => {
       await operator.stop();
     });
 
-    it('with --namespaces leaves what another operator maintains', async () => {
+    it('keeps the objects of another operator with --namespaces', async () => {
       const { file } = await outOfCluster('all.kubeconfig');
       await using operator = await startWith(file);
       await connect();
@@ -534,29 +534,29 @@ describe('install and uninstall', () => {
       const before = await untouched();
       const lines = await succeed('uninstall', '--finalizers=orphan', '--namespaces', work.namespace);
       expect(lines).toContain(
-        `The CRDs stay, since another operator maintains 1 GatewayUpstream (${elsewhere.namespace}/web).`,
+        `The CRDs are kept, because another operator maintains 1 GatewayUpstream (${elsewhere.namespace}/web).`,
       );
       expect(await untouched()).toEqual(before);
       expect((await metadata(work.upstreamPath('web')))?.finalizers ?? []).toEqual([]);
       expect(await work.condition('web', 'Ready')).toMatchObject({ reason: 'OperatorUninstalled' });
-      // It is the other one's connection as well.
+      // The other operator uses the connection too.
       expect((await metadata(connectionPath('main')))?.finalizers).toEqual([CONNECTION_FINALIZER]);
       expect(conditionOf(await work.get(connectionPath('main')), 'Ready')).toMatchObject({ reason: 'Ready' });
       await operator.stop();
     });
 
-    it('orphan without an operator: lets go by itself, and says so', async () => {
+    it('orphan: removes the finalizers itself if no operator runs, and says so', async () => {
       const operator = await living('web');
       await operator.stop();
       const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds', '--timeout', '1s');
       expect(lines.join('\n')).toContain(
-        `The operator did not mark the upstreams of ${work.namespace}/web within 1 s`,
+        `The operator did not label the upstreams of ${work.namespace}/web as orphaned within 1 s`,
       );
       expect(lines).toContain(
         `Finalizer ${UPSTREAM_FINALIZER} removed from 1 GatewayUpstream: ${work.namespace}/web`,
       );
       expect(lines).toContain(`Finalizer ${CONNECTION_FINALIZER} removed from 1 GatewayConnection: main`);
-      // The objects are there, and nothing hangs when they go.
+      // The objects still exist, and can be deleted.
       expect(await work.get(work.upstreamPath('web'))).toMatchObject({ spec: { deletionPolicy: 'Orphan' } });
       for (const path of [work.upstreamPath('web'), connectionPath('main')]) {
         expect((await metadata(path))?.finalizers ?? []).toEqual([]);
@@ -566,7 +566,7 @@ describe('install and uninstall', () => {
       expect(heldId('web')).toBeDefined();
     });
 
-    it('orphan: frees an object that waits in vain for an operator to delete its upstream', async () => {
+    it('orphan: releases an object whose deletion waits for an operator', async () => {
       const operator = await living('web');
       await operator.stop();
       await work.remove(work.upstreamPath('web'));
@@ -579,13 +579,13 @@ describe('install and uninstall', () => {
     it('delete: waits for the operator to delete the upstreams', async () => {
       await using operator = await living('web');
       const lines = await succeed('uninstall', '--finalizers=delete');
-      expect(lines).toContain('The operator deleted every upstream.');
+      expect(lines).toContain('The operator deleted all upstreams.');
       expect(heldId('web')).toBeUndefined();
       expect(await work.get(CRD)).toBeUndefined();
       await operator.stop();
     });
 
-    /** A set beside `living`, of the same Services. */
+    /** Creates a set for the same Services. */
     const livingSet = async (): Promise<string> => {
       await work.create(`${GROUP_PATH}/gatewayupstreamsets`, {
         apiVersion: `${GROUP}/v1alpha1`,
@@ -600,21 +600,23 @@ describe('install and uninstall', () => {
       return `${GROUP_PATH}/gatewayupstreamsets/apps`;
     };
 
-    it('delete: sets go first, and make nothing anew', async () => {
+    it('delete: deletes sets first, so they do not create objects again', async () => {
       await using operator = await living('web');
       await livingSet();
       const lines = await succeed('uninstall', '--finalizers=delete', '--keep-crds');
       expect(lines).toContain('GatewayUpstreamSet apps deleted');
-      expect(lines).toContain('The operator deleted every upstream.');
+      expect(lines).toContain('The operator deleted all upstreams.');
       expect(gateway.ids('upstreams')).toEqual([]);
       await operator.stop();
     });
 
-    it('orphan: a set stays, and so do the upstreams of its GatewayUpstreams', async () => {
+    it('orphan: keeps a set and the upstreams of its GatewayUpstreams', async () => {
       await using operator = await living('web');
       const set = await livingSet();
       const lines = await succeed('uninstall', '--finalizers=orphan', '--keep-crds');
-      expect(lines).toContain('The operator marked their upstreams: they stay in the gateways.');
+      expect(lines).toContain(
+        'The operator labeled their upstreams as orphaned. The upstreams stay in the gateways.',
+      );
       expect(await work.get(set)).toMatchObject({
         spec: { template: { spec: { deletionPolicy: 'Orphan' } } },
       });
@@ -625,26 +627,28 @@ describe('install and uninstall', () => {
       await work.remove(set);
     });
 
-    it('delete without an operator: says what is left, and removes nothing else', async () => {
+    it('delete: lists the remaining objects if no operator runs, and removes nothing else', async () => {
       const operator = await living('web');
       await operator.stop();
       const { code, stderr } = await program('uninstall', '--finalizers=delete', '--timeout', '1s');
       expect(code).toBe(3);
-      expect(stderr).toContain(`1 GatewayUpstream still there after 1 s (${work.namespace}/web)`);
+      expect(stderr).toContain(
+        `the operator did not delete 1 GatewayUpstream within 1 s (${work.namespace}/web)`,
+      );
       expect(stderr).toContain('Nothing else was removed');
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
       await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
     });
 
-    it('leaves what somebody else manages', async () => {
+    it('keeps objects of another manager', async () => {
       await succeed('install');
       await work.patch(CLUSTER_ROLE, { metadata: { labels: { 'app.kubernetes.io/managed-by': 'Helm' } } });
-      expect(await succeed('uninstall')).toContain(`ClusterRole/${OPERATOR} left: Helm manages it`);
+      expect(await succeed('uninstall')).toContain(`ClusterRole/${OPERATOR} kept: it is managed by Helm`);
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
       await work.remove(CLUSTER_ROLE);
     });
 
-    it('of the finalizers alone takes no more rights than the chart gives its hook', async () => {
+    it('removes only finalizers with the permissions of the chart hook', async () => {
       const operator = await living('web');
       await operator.stop();
       const kubeconfig = await kubeconfigWith(`release-${work.namespace}`, RELEASE_RULES);
@@ -652,18 +656,18 @@ describe('install and uninstall', () => {
         ...['uninstall', '--finalizers=orphan', '--keep-crds', '--keep-rbac', '--timeout', '1s'],
         ...['--kubeconfig', kubeconfig],
       );
-      expect(lines.at(-1)).toContain('The CRDs stay');
+      expect(lines.at(-1)).toContain('The CRDs and all');
       expect(await work.get(CLUSTER_ROLE)).toBeDefined();
       await succeed('uninstall', '--finalizers=orphan', '--timeout', '1s');
     });
   });
 
-  describe('what goes wrong is one line', () => {
+  describe('errors', () => {
     it.each([
       ['install', 'install'],
       ['uninstall', 'uninstall'],
       ['check', 'check'],
-    ])('of %s without an API server', async (_, command) => {
+    ])('are one line for %s without an API server', async (_, command) => {
       const kubeconfig = join(cluster.dir, 'nobody.kubeconfig');
       const text = await readFile(cluster.kubeconfig, 'utf8');
       await writeFile(kubeconfig, text.replaceAll(cluster.server, 'https://127.0.0.1:1'));
@@ -673,16 +677,16 @@ describe('install and uninstall', () => {
       expect(stderr.split('\n').length).toBeLessThanOrEqual(2);
     });
 
-    it.each(['install', 'uninstall'])('of %s with a token that is wrong', async (command) => {
+    it.each(['install', 'uninstall'])('are one line for %s with an invalid token', async (command) => {
       const kubeconfig = await cluster.kubeconfigFor({ name: 'stranger', token: 'wrong' });
       const { code, stderr } = await program(command, '--kubeconfig', kubeconfig);
       expect(code).toBe(1);
       expect(stderr).toBe(
-        'the API server answered 401: Unauthorized: the credentials in the kubeconfig are wrong or expired\n',
+        'the API server answered 401: Unauthorized: the credentials in the kubeconfig are wrong or expired; renew them and run the command again\n',
       );
     });
 
-    it('of install without the right names the right', async () => {
+    it('name the missing permission of install', async () => {
       const kubeconfig = await kubeconfigWith(`nobody-${work.namespace}`, []);
       const { code, stderr } = await program('install', '--kubeconfig', kubeconfig);
       expect(code).toBe(1);
@@ -690,7 +694,7 @@ describe('install and uninstall', () => {
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     });
 
-    it('of a kubeconfig that is not there, and of one that is none', async () => {
+    it('are one line for a kubeconfig that is missing or invalid', async () => {
       const missing = join(cluster.dir, 'missing');
       expect(await program('install', '--kubeconfig', missing)).toMatchObject({
         code: 1,
@@ -700,10 +704,10 @@ describe('install and uninstall', () => {
       await writeFile(broken, 'token: [secret-word');
       const { code, stderr } = await program('install', '--kubeconfig', broken);
       expect(code).toBe(1);
-      expect(stderr).toBe(`${broken} cannot be read: it is no kubeconfig\n`);
+      expect(stderr).toBe(`${broken} cannot be read: it is not a valid kubeconfig\n`);
       expect(await runProgram(['install'])).toMatchObject({
         code: 1,
-        stderr: 'there is no kubeconfig: give --kubeconfig, or set KUBECONFIG\n',
+        stderr: 'no kubeconfig found: set --kubeconfig or KUBECONFIG\n',
       });
     });
   });

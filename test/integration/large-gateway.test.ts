@@ -7,7 +7,7 @@ import { sharedControlPlane } from '../support/shared-control-plane.ts';
 import { hostsOf } from '../support/whole-cluster.ts';
 import { createWorkload, writeSecret } from '../support/workload.ts';
 
-/** `FOREIGN_UPSTREAMS=10000` makes a list of 46 MiB, which takes a few minutes (decision 33 has the figures). */
+/** `FOREIGN_UPSTREAMS=10000` creates a list of 46 MiB and takes a few minutes (docs/decisions/0033-lists-of-gateways-are-read-item-by-item.md). */
 const FOREIGN = Number(process.env['FOREIGN_UPSTREAMS'] ?? 300);
 const NODES = 98;
 const AT_ONCE = 40;
@@ -15,7 +15,7 @@ const LIMIT_MIB = 512;
 
 const cluster = await sharedControlPlane();
 
-/** Of a process, in MiB: now, and the most that it was. */
+/** The current and peak RSS of a process, in MiB. */
 async function memoryOf(pid: number | undefined): Promise<{ readonly rss: number; readonly peak: number }> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   const mebibytes = (field: string) =>
@@ -23,8 +23,8 @@ async function memoryOf(pid: number | undefined): Promise<{ readonly rss: number
   return { rss: mebibytes('VmRSS'), peak: mebibytes('VmHWM') };
 }
 
-describe('a gateway with many upstreams of others', () => {
-  it('is listed again and again within the memory that the chart gives', async () => {
+describe('a gateway with many foreign upstreams', () => {
+  it('is listed repeatedly within the memory limit of the chart', async () => {
     await using gateway = await startStandIn();
     const headers = { 'x-api-key': gateway.adminKey, 'content-type': 'application/json' };
     const put = (index: number) =>

@@ -15,14 +15,14 @@ import { createWorkload, type Workload, writeSecret } from '../support/workload.
 
 const cluster = await sharedControlPlane();
 
-/** Nobody waits that long: where a replica takes over within a test, the lease was given to it. */
+/** No test waits for this duration: a replica that leads within a test got the Lease from its predecessor. */
 const NEVER_EXPIRES = { leaseDuration: '1h', renewDeadline: '30m', retryPeriod: '500ms' };
-/** Long enough for a busy machine to renew in, short enough to wait for. */
+/** Long enough for renewals on a busy machine, and short enough to wait for. */
 const EXPIRES = { leaseDuration: '10s', renewDeadline: '7s', retryPeriod: '500ms' };
-/** The same for a follower whose clock runs ten times as fast: it waits 10 s for the lease, and 6 s to read back instead of a minute. */
+/** The same settings with a clock that runs ten times as fast: 10 s for the Lease, and 6 s instead of a minute to verify writes. */
 const FAST = 10;
 const EXPIRES_FAST = { leaseDuration: '100s', renewDeadline: '70s', retryPeriod: '500ms' };
-/** No renewal that could find out for some time after the last one. */
+/** A long pause between renewals, so that a loss is not noticed by a renewal. */
 const SELDOM_RENEWS = { leaseDuration: '60s', renewDeadline: '40s', retryPeriod: '15s' };
 
 interface LeaseSpec {
@@ -33,7 +33,7 @@ interface LeaseSpec {
   readonly acquireTime: string;
 }
 
-/** A namespace of operators of its own, with a gateway behind a witness and one namespace of workloads. */
+/** A separate namespace for operators, a gateway behind a recording proxy, and one namespace for workloads. */
 class Site {
   readonly gateway: StandIn;
   readonly witness: Witness;
@@ -75,7 +75,7 @@ class Site {
     return (lease?.['spec'] ?? {}) as LeaseSpec;
   }
 
-  async programme(name: string, address: string): Promise<void> {
+  async program(name: string, address: string): Promise<void> {
     await this.work.service(name);
     await this.work.endpoints(name, [address]);
     await this.work.upstream(name, {
@@ -93,7 +93,7 @@ class Site {
     return hostsOf(this.gateway, `${this.work.namespace}.${name}`);
   }
 
-  /** The operators in the order in which they wrote, one entry for each unbroken row of writes. */
+  /** The operators in the order of their writes, without repetitions. */
   reigns(): readonly string[] {
     return this.witness
       .writes()
@@ -110,27 +110,27 @@ async function openSite(): Promise<Site> {
   const witness = await startWitness(gateway.adminUrl);
   onTestFinished(() => witness[Symbol.asyncDispose]());
   const work = createWorkload(cluster, await cluster.newNamespace('apps'));
-  // Connections are cluster-scoped: the operators of other tests see this one too, but have no Secret of this name.
+  // Operators of other tests see this cluster-scoped connection too, but have no Secret of this name.
   await writeSecret(cluster, namespace, namespace, { 'admin-key': gateway.adminKey });
   await work.connection(work.namespace, { adminUrl: witness.url, secret: namespace });
   return new Site(gateway, witness, work, namespace, token);
 }
 
 const leads = (operator: Operator) =>
-  eventually(() => expect(operator.output()).toContain('"msg":"leader"'), { timeoutMs: 60_000 });
+  eventually(() => expect(operator.output()).toContain('"msg":"became the leader"'), { timeoutMs: 60_000 });
 const standsBy = (operator: Operator) =>
-  eventually(() => expect(operator.output()).toContain('"msg":"standby"'));
+  eventually(() => expect(operator.output()).toContain('"msg":"standing by"'));
 
-/** What an operator changed, in the cluster and in gateways, its Lease excepted, by its own record. */
+/** The changes that an operator recorded, in the cluster and in gateways, without its Lease. */
 const changes = (operator: Operator) =>
   operator
     .output()
     .split('\n')
     .filter((line) => /^sent (POST|PUT|PATCH|DELETE) /.test(line))
-    // To ask for one's rights is a POST that changes nothing.
+    // A permission review is a POST that changes nothing.
     .filter((line) => !/\/leases|\/selfsubjectaccessreviews/.test(line));
 
-/** The hosts of every write to an upstream, in the order in which they came to the gateway. */
+/** The hosts of every write to an upstream, in the order in which they reached the gateway. */
 function hostsWritten({ witness }: Site): readonly string[] {
   return witness
     .writes()
@@ -148,13 +148,13 @@ describe('several replicas', () => {
     await installCrds(cluster);
   });
 
-  it('one writes, the other stands by with everything listed', async () => {
+  it('write with one leader while the standby replica has listed all kinds', async () => {
     const site = await openSite();
     const first = await site.start('first', NEVER_EXPIRES);
     await leads(first);
     const second = await site.start('second', NEVER_EXPIRES);
     await standsBy(second);
-    for (let n = 1; n <= 5; n += 1) await site.programme(`s${n}`, `10.1.0.${n}`);
+    for (let n = 1; n <= 5; n += 1) await site.program(`s${n}`, `10.1.0.${n}`);
     await eventually(async () =>
       expect(await site.work.condition('s5', 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' }),
     );
@@ -171,25 +171,25 @@ describe('several replicas', () => {
     expect(site.witness.seen.filter(({ operator }) => operator !== 'first')).toEqual([]);
     expect(changes(first).length).toBeGreaterThan(10);
     expect(changes(second)).toEqual([]);
-    // It is ready, and says what it waits for.
+    // The standby replica is ready and names the current holder.
     expect(await second.readyz()).toMatchObject({
       status: 200,
       text: expect.stringContaining(
-        `[+]lease ok: standby, waits for ${lease.holderIdentity} to release Lease `,
+        `[+]lease ok: standby, waiting for ${lease.holderIdentity} to release Lease `,
       ),
     });
     expect(await first.readyz()).toMatchObject({
       status: 200,
-      text: expect.stringContaining('[+]lease ok: leads by Lease '),
+      text: expect.stringContaining('[+]lease ok: leader, holds Lease '),
     });
     expect(second.output()).toContain(`"waitsFor":"${lease.holderIdentity} to release Lease `);
   });
 
-  it('the other takes over at once when the leader is told to stop, after the write that was under way', async () => {
+  it('hand over at once on SIGTERM, after the write in progress', async () => {
     const site = await openSite();
     const first = await site.start('first', NEVER_EXPIRES);
     await leads(first);
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     const second = await site.start('second', NEVER_EXPIRES);
     await standsBy(second);
 
@@ -206,7 +206,7 @@ describe('several replicas', () => {
     await leads(second);
     await site.holds('web', '10.1.0.3');
 
-    // The slow one came to its end, and not after the newer one.
+    // The slow write finished before the newer one.
     await eventually(() =>
       expect(site.gateway.requests.every(({ status }) => status !== undefined)).toBe(true),
     );
@@ -221,11 +221,11 @@ describe('several replicas', () => {
     expect((await site.lease()).holderIdentity ?? '').toBe('');
   });
 
-  it('the other takes over from a leader that was killed, and reads back what that one may still have written', async () => {
+  it('take over from a killed leader, and verify its last writes', async () => {
     const site = await openSite();
     const first = await site.start('first', EXPIRES_FAST);
     await leads(first);
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     const second = await site.start(
       'second',
       { ...EXPIRES_FAST, retryPeriod: '5s' },
@@ -238,8 +238,8 @@ describe('several replicas', () => {
     await site.holds('web', '10.1.0.2');
     expect(await site.lease()).toMatchObject({ leaseTransitions: 1 });
 
-    // As if the last write of the dead one had been on its way all the time. Nothing else lists within the hour.
-    // The watches have no common order: the very first write may have come before the endpoints.
+    // Simulates a delayed last write of the killed leader. No other list happens within the hour.
+    // Watches have no common order: the first write may precede the endpoints.
     const late = site.witness.writes().find(({ body }) => body.includes('10.1.0.1'));
     const lists = () =>
       site.witness.seen.filter(
@@ -257,12 +257,12 @@ describe('several replicas', () => {
     expect(site.reigns()).toEqual(['first', 'second']);
   }, 240_000);
 
-  it('a leader that was frozen begins no write when it wakes up, and ends', async () => {
+  it('start no write after a frozen leader wakes up, which exits', async () => {
     const site = await openSite();
     const names = Array.from({ length: 10 }, (_, n) => `s${n}`);
     const first = await site.start('first', EXPIRES);
     await leads(first);
-    for (const name of names) await site.programme(name, '10.1.0.1');
+    for (const name of names) await site.program(name, '10.1.0.1');
     await eventually(async () => {
       for (const name of names)
         expect(await site.work.condition(name, 'Ready')).toMatchObject({ status: 'True' });
@@ -311,11 +311,11 @@ describe('several replicas', () => {
           backends: [{ serviceRef: { name: 'nowhere', port: 80 } }],
         }),
     ],
-  ])('the clocks are asked right before %s, not by a timer', async (_, provoke) => {
+  ])('check the Lease immediately before %s, not by a timer', async (_, provoke) => {
     const site = await openSite();
     const only = await site.start('only', SELDOM_RENEWS);
     await leads(only);
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     await eventually(async () =>
       expect(await site.work.condition('web', 'Ready')).toMatchObject({ status: 'True' }),
     );
@@ -331,12 +331,12 @@ describe('several replicas', () => {
     expect(hostsWritten(site)).toEqual(['10.1.0.1']);
   });
 
-  it('a rolling update loses no change and never has two writers', async () => {
+  it('lose no change and never have two writers during a rolling update', async () => {
     const site = await openSite();
     const replicas = [await site.start('a', NEVER_EXPIRES)];
     await leads(replicas[0] as Operator);
     replicas.push(await site.start('b', NEVER_EXPIRES));
-    await site.programme('web', '10.0.0.0');
+    await site.program('web', '10.0.0.0');
 
     const addresses = ['10.0.0.0'];
     let rolled = false;
@@ -368,7 +368,7 @@ describe('several replicas', () => {
     expect(new Set(reigns).size).toBe(reigns.length);
   }, 240_000);
 
-  it('a Lease that is deleted by hand is made again by the leader, and by nobody else', async () => {
+  it('recreate a deleted Lease only by the leader', async () => {
     const site = await openSite();
     const first = await site.start('first', EXPIRES);
     await leads(first);
@@ -386,25 +386,25 @@ describe('several replicas', () => {
         expect(renewTime > before.renewTime).toBe(true);
       });
     }
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     expect(site.reigns()).toEqual(['first']);
-    expect(second.output()).not.toContain('"msg":"leader"');
+    expect(second.output()).not.toContain('"msg":"became the leader"');
   });
 
-  it('a replica whose Lease is given to another one ends', async () => {
+  it('exit when the Lease is given to another holder', async () => {
     const site = await openSite();
     const first = await site.start('first', EXPIRES);
     await leads(first);
     await site.work.patch(site.leasePath, { spec: { holderIdentity: 'somebody-else' } });
     await exited(first, 1);
-    expect(first.output()).toContain('somebody-else has it');
+    expect(first.output()).toContain('its holder is now somebody-else');
     expect((await site.lease()).holderIdentity).toBe('somebody-else');
   });
 
-  it('writes without a Lease where it is told to', async () => {
+  it('write without a Lease if leader election is off', async () => {
     const site = await openSite();
     const only = await site.start('only', { enabled: false });
-    await site.programme('web', '10.1.0.1');
+    await site.program('web', '10.1.0.1');
     expect(site.reigns()).toEqual(['only']);
     expect(await site.work.get(site.leasePath)).toBeUndefined();
     expect(await only.stop()).toBe(0);

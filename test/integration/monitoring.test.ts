@@ -21,7 +21,7 @@ const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-o
 const UNKNOWN_CONNECTIONS = 300;
 const ADDRESSES = ['10.1.0.1', '10.1.0.2', '10.1.0.3'];
 
-// Of this file alone: the last fault is that it dies.
+// A separate control plane, because the last fault stops it.
 let cluster: ControlPlane;
 let namespace: string;
 let token: string;
@@ -54,7 +54,7 @@ const scrape = async (of: Operator): Promise<Scrape> => {
   return readScrape(text);
 };
 
-/** Rejects with what promtool says if other alerts than these fire. */
+/** Rejects with the output of promtool if other alerts fire. */
 const expectFiring = async (
   scrapes: Parameters<typeof rulesTest>[1],
   names: readonly string[],
@@ -65,20 +65,20 @@ const expectFiring = async (
   await promtool('test', 'rules', file);
 };
 
-it('without its CRDs the operator is not ready', async () => {
+it('reports the operator as not ready without its CRDs', async () => {
   await using early = await startOperator(cluster, namespace, token, { leaderElection: { enabled: false } });
   await eventually(async () => expect((await early.readyz()).text).toContain('absent'), PATIENTLY);
   const after = await scrape(early);
-  // As it would have been with them.
+  // The metrics of an operator that is ready.
   const isCheck = (series: string) => series.startsWith(METRICS.readyCheck.name);
   const series = new Map([...after.series].map(([name, value]) => [name, isCheck(name) ? 1 : value]));
   await expectFiring({ before: { ...after, series }, after }, ['NotReady']);
 });
 
-describe('an operator at work', () => {
+describe('a running operator', () => {
   const slice = (addresses: Parameters<Workload['endpoints']>[1]) => work.endpoints('web', addresses);
   let port = 8080;
-  /** A change of endpoints that takes none away. */
+  /** A change of endpoints that removes none. */
   const change = async () => {
     port += 1;
     await work.patch(work.upstreamPath('web'), { spec: { removalGuard: { maxRemovalPercent: 100 } } });
@@ -108,7 +108,7 @@ describe('an operator at work', () => {
     await operator.ready();
   });
 
-  it('tells of every metric that there is, and no other of its own', async () => {
+  it('exports exactly the metrics of the registry', async () => {
     const { types } = await scrape(operator);
     const own = [...types.keys()].filter((name) => name.startsWith('gateway_upstream_operator_'));
     expect(own.sort()).toEqual(
@@ -118,7 +118,7 @@ describe('an operator at work', () => {
     );
   });
 
-  it('fires no alert while endpoints change and everything is well', async () => {
+  it('fires no alert while endpoints change without errors', async () => {
     const before = await healthy();
     await change();
     await eventually(async () => {
@@ -132,7 +132,7 @@ describe('an operator at work', () => {
     }, PATIENTLY);
   });
 
-  it('keeps as many series, however many connections that do not exist are named', async () => {
+  it('does not add series for connections that do not exist', async () => {
     const names = Array.from({ length: UNKNOWN_CONNECTIONS }, (_, n) => `unknown-${n}`);
     const before = await scrape(operator);
     await inParallel(names, (name) =>
@@ -150,13 +150,13 @@ describe('an operator at work', () => {
     const after = await scrape(operator);
     expect([...after.series.keys()].filter((name) => name.includes('unknown-'))).toEqual([]);
     expect(notFound(after).every(([name]) => name.includes('connection=""'))).toBe(true);
-    // A handful of conditions, the counters of a kind and one queue.
+    // Some conditions, the counters of a kind and one queue.
     expect(after.series.size - before.series.size).toBeLessThan(50);
     await inParallel(names, (name) => work.remove(work.upstreamPath(name)));
     await eventually(async () => expect(notFound(await scrape(operator))).toEqual([]), PATIENTLY);
   });
 
-  it('drops the series of a connection that is deleted', async () => {
+  it('drops the series of a deleted connection', async () => {
     const ofPassing = async () =>
       [...(await scrape(operator)).series.keys()].filter((name) => name.includes('connection="passing"'));
     await work.connection('passing', { adminUrl: gateway.adminUrl, secret: 'gateway' });
@@ -176,7 +176,7 @@ describe('an operator at work', () => {
 
   const faults: readonly {
     readonly alert: string;
-    /** Resolves to what ends it. */
+    /** Causes the fault. Resolves to a function that ends it. */
     readonly make: () => Promise<() => unknown>;
   }[] = [
     {
@@ -280,7 +280,7 @@ describe('an operator at work', () => {
     },
   ];
 
-  it.each(faults)('alone $alert fires by its fault', async ({ alert, make }) => {
+  it.each(faults)('fires only $alert for its fault', async ({ alert, make }) => {
     const before = await healthy();
     const end = await make();
     try {
@@ -294,7 +294,7 @@ describe('an operator at work', () => {
     await healthy();
   });
 
-  it('alone NoLeader fires where nobody takes the lease', async () => {
+  it('fires only NoLeader without a Lease holder', async () => {
     const now = new Date().toISOString().replace('Z', '000Z');
     const spec = { holderIdentity: 'gone', leaseDurationSeconds: 3600, acquireTime: now, renewTime: now };
     const leases = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
@@ -305,7 +305,7 @@ describe('an operator at work', () => {
     }, PATIENTLY);
   });
 
-  it('shows what is desired and observed of every object, and no secret', async () => {
+  it('shows the desired and observed state of every object at /debug/state, without secrets', async () => {
     const key = 'this-is-the-private-key';
     await writeSecret(cluster, namespace, 'client', { 'tls.crt': 'a certificate', 'tls.key': key });
     await work.connection('tls', {
@@ -352,7 +352,7 @@ describe('an operator at work', () => {
     await work.remove(connectionPath('tls'));
   });
 
-  it('alone WatchSilent fires when the API server dies', async () => {
+  it('fires only WatchSilent when the API server stops', async () => {
     const before = await healthy();
     await cluster.apiserver.kill();
     const ages = ({ series }: Scrape) =>
@@ -361,12 +361,12 @@ describe('an operator at work', () => {
       const now = await scrape(operator);
       const later = await scrape(operator);
       expect(ages(later).every((age, index) => age > (ages(now)[index] ?? 0))).toBe(true);
-      // Nothing ends that but the API server.
+      // Only the API server closes this connection.
       await expectFiring({ before, after: later, agesGrow: true }, ['WatchSilent']);
     }, PATIENTLY);
   });
 
-  it('each alert has been made to fire', () => {
+  it('covers every alert', () => {
     const others = ['NotReady', 'NoLeader', 'WatchSilent'];
     const made = [...faults.map(({ alert }) => alert), ...others].map(
       (name) => `GatewayUpstreamOperator${name}`,
@@ -378,7 +378,7 @@ describe('an operator at work', () => {
     ).toEqual(made.sort());
   });
 
-  describe('what looks at it', () => {
+  describe('alerts and dashboard', () => {
     let expressions: readonly string[];
 
     beforeAll(async () => {
@@ -390,7 +390,7 @@ describe('an operator at work', () => {
       expressions = [...queries, ...alerts().map(({ expr }) => expr)];
     });
 
-    it('names only metrics that there are', async () => {
+    it('use only existing metrics', async () => {
       const { types } = await scrape(operator);
       const isThere = (name: string) =>
         types.has(name) || types.get(name.replace(/_(bucket|sum|count)$/, '')) === 'histogram';
@@ -399,7 +399,7 @@ describe('an operator at work', () => {
       expect(named.filter((name) => !isThere(name))).toEqual([]);
     });
 
-    it('is PromQL', async () => {
+    it('are valid PromQL', async () => {
       const rules = expressions.map((expr, index) => ({
         record: `query:${index}`,
         expr: expr.replaceAll('$__rate_interval', '5m'),
@@ -411,7 +411,7 @@ describe('an operator at work', () => {
   });
 });
 
-it('the chart brings rules and dashboard as they are', async () => {
+it('renders the alerts and the dashboard unchanged in the chart', async () => {
   const helm = createHelm(cluster);
   const of = async (template: string, values: object) =>
     parse(await helm([...templateArgs('a', 'ns'), '--show-only', `templates/${template}`], { values })) as {

@@ -14,7 +14,7 @@ import {
 const cluster = await sharedControlPlane();
 const RESYNC = '10m';
 
-/** Hosts and ports of an upstream's nodes as the gateway holds them. */
+/** The hosts and ports of an upstream's nodes in the gateway. */
 function nodes(gateway: StandIn, id: string): readonly string[] | undefined {
   const value = gateway.get('upstreams', id) as
     | { readonly nodes: readonly { readonly host: string; readonly port: number }[] }
@@ -25,7 +25,7 @@ function nodes(gateway: StandIn, id: string): readonly string[] | undefined {
 const calls = (gateway: StandIn, method: string) =>
   gateway.requests.filter((request) => request.method === method).map(({ path }) => path);
 
-/** Everything that any operator of this file printed, and every object that it wrote, is searched for keys at the end. */
+/** All output and objects of the operators in this file. The last test searches them for keys. */
 const outputs: (() => string)[] = [];
 const keys: string[] = [];
 
@@ -53,7 +53,7 @@ describe('operator', () => {
       expect(condition).toMatchObject({ status, reason });
       return condition;
     });
-  /** Waits until nothing was asked of the gateway for a while that is long against any reaction. */
+  /** Waits until the gateway has received no request for much longer than a reaction takes. */
   const quiet = async (on: StandIn) => {
     let seen = -1;
     await eventually(
@@ -88,7 +88,7 @@ describe('operator', () => {
     await gateway?.[Symbol.asyncDispose]();
   });
 
-  it('programs a Service, and says so', async () => {
+  it('writes a Service to the gateway and reports Ready', async () => {
     await work.service('web');
     await work.endpoints('web', [
       '10.1.0.1',
@@ -115,7 +115,7 @@ describe('operator', () => {
     expect(table).toMatch(new RegExp(`web\\s+main\\s+${id('web')}\\s+2/3\\s+True`));
   });
 
-  it('needs one PUT and no GET for one endpoint change', async () => {
+  it('sends one PUT and no GET for one endpoint change', async () => {
     await quiet(gateway);
     gateway.clearRequests();
     await work.endpoints('web', ['10.1.0.1', '10.1.0.4']);
@@ -126,7 +126,7 @@ describe('operator', () => {
     ]);
   });
 
-  it('makes few PUTs of ten quick changes, and the last state wins', async () => {
+  it('merges ten quick changes into few PUTs that end with the last state', async () => {
     await quiet(gateway);
     gateway.clearRequests();
     using _slow = gateway.addFault({ fault: { kind: 'delay', delayMs: 200 } });
@@ -139,7 +139,7 @@ describe('operator', () => {
     await eventually(() => expect(nodes(gateway, id('web'))).toHaveLength(2));
   });
 
-  it('writes nothing for a change that changes nothing', async () => {
+  it('writes nothing if a change has no effect on the upstream', async () => {
     await quiet(gateway);
     gateway.clearRequests();
     await work.endpoints('web', [
@@ -157,7 +157,7 @@ describe('operator', () => {
     expect(gateway.requests).toEqual([]);
   });
 
-  it('lists once after a restart, and writes nothing where nothing changed', async () => {
+  it('lists the gateway once after a restart, and writes nothing without changes', async () => {
     await quiet(gateway);
     const before = await work.get(work.upstreamPath('web'));
     expect(await operator.stop()).toBe(0);
@@ -171,7 +171,7 @@ describe('operator', () => {
     expect(await work.get(work.upstreamPath('web'))).toEqual(before);
   });
 
-  it('lists once per resync, writes nothing where nothing changed, repairs what was changed', async () => {
+  it('lists the gateway once per resync, and writes only to repair drift', async () => {
     await operator.stop();
     gateway.clearRequests();
     operator = await startOperator(cluster, operatorNamespace, token, {
@@ -191,7 +191,7 @@ describe('operator', () => {
     await fetch(url, { method: 'DELETE', headers });
     await eventually(() => expect(nodes(gateway, id('web'))).toEqual(['10.1.0.1:8080', '10.1.0.2:8080']));
 
-    // A full PUT by somebody else takes our labels with it: the create_time shows that it is the same object.
+    // A full PUT of another client removes the labels. The create_time shows that it is the same object.
     await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":{"10.9.9.9:1":1}}' });
     await eventually(() => {
       expect(nodes(gateway, id('web'))).toEqual(['10.1.0.1:8080', '10.1.0.2:8080']);
@@ -208,7 +208,7 @@ describe('operator', () => {
     operator = await start();
   });
 
-  it('says what is wrong with a reference, creates nothing for it, and follows when it appears', async () => {
+  it('reports an unresolved reference, creates no upstream, and creates it when the Service appears', async () => {
     await work.upstream('later', {
       connectionRef: { name: connection },
       backends: [{ serviceName: `${work.namespace}/later:http` }],
@@ -236,7 +236,7 @@ describe('operator', () => {
     await eventually(() => expect(nodes(gateway, id('later'))).toEqual([]));
   });
 
-  it('refuses a Service of another namespace, by either spelling', async () => {
+  it('rejects a Service of another namespace, by serviceRef and serviceName', async () => {
     await work.upstream('elsewhere', {
       connectionRef: { name: connection },
       backends: [
@@ -252,7 +252,7 @@ describe('operator', () => {
     });
   });
 
-  it('deletes nothing that somebody else made of the same id meanwhile', async () => {
+  it('does not delete an upstream that another client created with the same id', async () => {
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
     const url = `${gateway.adminUrl}/apisix/admin/upstreams/${id('remade')}`;
     await work.upstream('remade', {
@@ -266,7 +266,7 @@ describe('operator', () => {
       nodes: { '10.7.7.7:7': 1 },
       labels: { owner: 'them' },
     });
-    // The create_time, whole seconds, must be another one: that is how somebody's PUT over ours is told from this.
+    // The create_time (in seconds) must differ, because it distinguishes a new upstream from an overwritten one.
     const before = await work.get(work.upstreamPath('remade'));
     const { upstreamCreateTime = '' } = (before?.['status'] ?? {}) as {
       readonly upstreamCreateTime?: string;
@@ -280,7 +280,7 @@ describe('operator', () => {
     expect(gateway.get('upstreams', id('remade'))?.['labels']).toEqual({ owner: 'them' });
   });
 
-  it('puts its finalizer back where somebody took it away', async () => {
+  it('adds a removed finalizer again', async () => {
     const path = work.upstreamPath('web');
     await work.patch(path, { metadata: { finalizers: null } });
     await eventually(async () => {
@@ -291,7 +291,7 @@ describe('operator', () => {
     });
   });
 
-  it('tells an object without permission nothing of whose an id is', async () => {
+  it('does not reveal the owner of an id to an object without permission', async () => {
     await work.patch(connectionPath(connection), { spec: { tenantPolicy: { upstreamIds: 'Prefixed' } } });
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
     const url = `${gateway.adminUrl}/apisix/admin/upstreams/somebody.secret-project`;
@@ -309,7 +309,7 @@ describe('operator', () => {
     await ready('web', 'True', 'Ready');
   });
 
-  it('leaves an upstream of somebody else alone, and takes the id when it is free', async () => {
+  it('does not change a foreign upstream, and uses its id after it is deleted', async () => {
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
     const url = `${gateway.adminUrl}/apisix/admin/upstreams/theirs`;
     await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":{"10.7.7.7:7":1}}' });
@@ -327,7 +327,7 @@ describe('operator', () => {
     expect(gateway.get('upstreams', 'theirs')).toEqual(before);
   });
 
-  it('lets one of two objects have an id: the older, and the other when that is gone', async () => {
+  it('gives an id to the older of two objects, and to the other one after the first is deleted', async () => {
     const spec = (host: string) => ({
       connectionRef: { name: connection },
       upstreamId: 'shared-id',
@@ -344,7 +344,7 @@ describe('operator', () => {
     expect(nodes(gateway, 'shared-id')).toEqual(['192.0.2.2:80']);
   });
 
-  it('waits with a deletion while a route refers to the upstream, and names the route', async () => {
+  it('delays deletion while a route refers to the upstream, and names the route', async () => {
     await work.service('routed');
     await work.endpoints('routed', ['10.9.0.1', '10.9.0.2']);
     await work.upstream('routed', {
@@ -366,7 +366,7 @@ describe('operator', () => {
       return condition;
     });
     expect(waiting?.message).toContain('route [shop]');
-    // However long that takes, the route is not sent to Pods that are gone.
+    // While the deletion waits, the upstream follows its endpoints.
     await work.endpoints('routed', ['10.9.0.2', '10.9.0.3']);
     const follows = async (addresses: readonly string[]) =>
       await eventually(() =>
@@ -390,7 +390,7 @@ describe('operator', () => {
       ),
     );
 
-    // What the gateway refuses is sent once, and does not hide what the object waits for.
+    // A rejected write is sent once, and the status still shows the route.
     using refused = gateway.addFault({
       fault: { kind: 'answer', status: 400, body: '{"error_msg":"no"}' },
       match: ({ method }) => method === 'PUT',
@@ -409,7 +409,7 @@ describe('operator', () => {
     expect(gateway.get('upstreams', id('routed'))).toBeUndefined();
   });
 
-  it('takes a new deletionPolicy while it waits', async () => {
+  it('applies a new deletionPolicy while a deletion waits', async () => {
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
     for (const [name, policy] of [
       ['forced', 'Force'],
@@ -433,7 +433,7 @@ describe('operator', () => {
     });
   });
 
-  it('gives Programmed=Unauthorized for a wrong key with the remedy, and recovers when the Secret is corrected', async () => {
+  it('reports Programmed=Unauthorized with the remedy for a wrong key, and recovers when the Secret is corrected', async () => {
     const wrong = 'not-the-key-0123456789';
     keys.push(wrong);
     await writeSecret(cluster, operatorNamespace, 'gateway', { 'admin-key': wrong });
@@ -458,7 +458,7 @@ describe('operator', () => {
     });
   });
 
-  it('gives Unknown/GatewayUnavailable while the gateway is down, and catches up afterwards', async () => {
+  it('reports Unknown/GatewayUnavailable while the gateway is down, and writes pending changes afterwards', async () => {
     await gateway.stop();
     await work.endpoints('web', ['10.1.5.1']);
     await ready('web', 'Unknown', 'GatewayUnavailable');
@@ -469,7 +469,7 @@ describe('operator', () => {
     await eventually(() => expect(nodes(gateway, id('web'))).toEqual(['10.1.5.1:8080']));
   });
 
-  it('takes an outage for no proof that an upstream of somebody else is its own', async () => {
+  it('does not take over a foreign upstream after an outage', async () => {
     const headers = { 'X-API-KEY': gateway.adminKey, 'Content-Type': 'application/json' };
     const url = `${gateway.adminUrl}/apisix/admin/upstreams/kept-by-others`;
     await fetch(url, { method: 'PUT', headers, body: '{"type":"roundrobin","nodes":{"10.7.7.7:7":1}}' });
@@ -492,7 +492,7 @@ describe('operator', () => {
     await work.remove(work.upstreamPath('trespasser'));
   });
 
-  it('reads an upstream back after an answer that did not come', async () => {
+  it('reads an upstream after a write without a response', async () => {
     await quiet(gateway);
     gateway.clearRequests();
     using _cut = gateway.addFault({
@@ -508,7 +508,7 @@ describe('operator', () => {
     expect(calls(gateway, 'GET')).toContain(`/apisix/admin/upstreams/${id('web')}`);
   });
 
-  it('believes the answer of a write, and not that it was a success', async () => {
+  it('compares the response of a write instead of trusting its status', async () => {
     const held = gateway.get('upstreams', id('web'));
     using _changed = gateway.addFault({
       fault: {
@@ -530,7 +530,7 @@ describe('operator', () => {
     expect(nodes(gateway, id('web'))).toEqual(['10.1.6.3:8080']);
   });
 
-  it('leaves the others alone when one gateway hangs', async () => {
+  it('writes to other gateways while one gateway hangs', async () => {
     await using hanging = await startStandIn({ adminKey: gateway.adminKey });
     using _hang = hanging.addFault({ fault: { kind: 'hang' } });
     await work.connection('hanging', {
@@ -544,7 +544,7 @@ describe('operator', () => {
         backends: [{ serviceRef: { name: 'web', port: 80 } }],
       });
     }
-    // Every one of these reaches the healthy gateway while the other one answers nothing at all.
+    // Every change reaches the healthy gateway while the other one does not respond.
     for (let last = 1; last <= 10; last += 1) {
       await work.endpoints('web', [`10.1.7.${last}`]);
       await eventually(() => expect(nodes(gateway, id('web'))).toEqual([`10.1.7.${last}:8080`]));
@@ -557,7 +557,7 @@ describe('operator', () => {
     await eventually(async () => expect(await work.get(connectionPath('hanging'))).toBeUndefined());
   });
 
-  it('hangs nothing when the connection is deleted first', async () => {
+  it('blocks no deletion if the connection is deleted first', async () => {
     await using other = await startStandIn({ adminKey: gateway.adminKey });
     await work.connection('leaving', { adminUrl: other.adminUrl, secret: 'gateway' });
     await work.upstream('tenant', {
@@ -583,7 +583,7 @@ describe('operator', () => {
     await eventually(async () => expect(await work.get(connectionPath('leaving'))).toBeUndefined());
   });
 
-  it('orphans at once what belongs to a connection that is gone all the same', async () => {
+  it('retains upstreams at once if their connection was removed by force', async () => {
     await using other = await startStandIn({ adminKey: gateway.adminKey });
     await work.connection('torn', { adminUrl: other.adminUrl, secret: 'gateway' });
     await work.upstream('left', {
@@ -601,7 +601,7 @@ describe('operator', () => {
     expect(other.ids('upstreams')).toEqual([id('left')]);
   });
 
-  it('lets no dead gateway hold a namespace for ever: Delete becomes Orphan after its time', async () => {
+  it('orphans an upstream after deletionTimeout if the gateway is down', async () => {
     await using dead = await startStandIn({ adminKey: gateway.adminKey });
     await work.connection('dying', { adminUrl: dead.adminUrl, secret: 'gateway' });
     const ending = createWorkload(cluster, await cluster.newNamespace('ending'));
@@ -631,12 +631,12 @@ describe('operator', () => {
     });
     await ending.patch(ending.upstreamPath('long'), { spec: { deletionPolicy: 'Orphan' } });
     await eventually(async () => expect(await ending.get(ending.upstreamPath('long'))).toBeUndefined());
-    // The gateway cannot confirm that it holds nothing any more, so the connection waits.
+    // The gateway cannot confirm that it has no upstreams, so the connection waits.
     await work.remove(connectionPath('dying'));
     await eventually(async () =>
       expect(conditionOf(await work.get(connectionPath('dying')), 'Ready')).toMatchObject({
         reason: 'InUse',
-        message: expect.stringContaining('the gateway cannot be asked what it still holds'),
+        message: expect.stringContaining('the operator cannot check the gateway for remaining upstreams'),
       }),
     );
     await work.patch(connectionPath('dying'), { spec: { deletionTimeout: '0s' } });
@@ -644,7 +644,7 @@ describe('operator', () => {
     expect(dead.ids('upstreams')).toHaveLength(2);
   });
 
-  it('carries out a deletion that it missed', async () => {
+  it('deletes the upstream of an object that was deleted while the operator was stopped', async () => {
     await work.upstream('missed', {
       connectionRef: { name: connection },
       backends: [{ addresses: [{ host: '192.0.2.1', port: 80 }] }],
@@ -657,7 +657,7 @@ describe('operator', () => {
     expect(gateway.get('upstreams', id('missed'))).toBeUndefined();
   });
 
-  it('stops the traffic of a namespace that is no longer allowed', async () => {
+  it('removes the nodes of a namespace that is no longer allowed', async () => {
     await work.patch(connectionPath(connection), {
       spec: { allowedNamespaces: { all: null, match: ['nobody-.*'] } },
     });
@@ -670,7 +670,7 @@ describe('operator', () => {
     await eventually(() => expect(nodes(gateway, id('web'))).toHaveLength(1));
   });
 
-  it('shows a key in no log line, condition, Event or other object', async () => {
+  it('writes no key to logs, conditions, Events or other objects', async () => {
     const everything = [
       ...outputs.map((output) => output()),
       JSON.stringify((await cluster.request('GET', '/api/v1/events?limit=5000')).body),

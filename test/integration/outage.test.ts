@@ -6,7 +6,7 @@ import { connectionPath } from '../support/workload.ts';
 
 const COUNT = 200;
 
-describe('with an API server that dies', () => {
+describe('an API server outage', () => {
   let gateway: StandIn;
   let cluster: WholeCluster;
 
@@ -20,7 +20,7 @@ describe('with an API server that dies', () => {
     await gateway?.[Symbol.asyncDispose]();
   });
 
-  it(`programs ${COUNT} upstreams, and follows again after the API server was killed and restarted`, async () => {
+  it(`does not remove nodes of ${COUNT} upstreams, and the operator follows changes afterwards`, async () => {
     const { work, controlPlane, operator } = cluster;
     for (let n = 0; n < COUNT; n += 1) {
       await work.service(`s${n}`);
@@ -50,13 +50,13 @@ describe('with an API server that dies', () => {
       { timeoutMs: 90_000, intervalMs: 250 },
     );
     expect(gateway.requests.filter(({ method }) => method === 'DELETE')).toEqual([]);
-    // No PUT on the way took every node from an upstream, nor put others in than the old and the new ones.
+    // No PUT removed all nodes from an upstream, or wrote nodes other than the old and new ones.
     for (const { method, body } of gateway.requests) {
       if (method !== 'PUT') continue;
       const { nodes } = JSON.parse(body ?? '{}') as { readonly nodes: readonly { readonly host: string }[] };
       expect(nodes.length).toBeGreaterThan(0);
     }
-    // Every watch lives: each of these can only arrive by its own one.
+    // All watches are open: each of these changes arrives by a different one.
     await work.upstream('fresh', { backends: [{ serviceRef: { name: 'fresh', port: 80 } }] });
     await work.service('fresh');
     await work.endpoints('fresh', ['10.3.0.1']);
@@ -70,7 +70,7 @@ describe('with an API server that dies', () => {
     await eventually(async () => expect((await operator.readyz()).status).toBe(200));
   });
 
-  it('leaves the upstreams of another cluster on the same gateway alone', async () => {
+  it('keeps the upstreams of another cluster on the same gateway', async () => {
     const other = await startWholeCluster(gateway, { clusterId: 'cluster-b' });
     try {
       await other.work.service('s0');
@@ -88,7 +88,7 @@ describe('with an API server that dies', () => {
       expect(refused?.message).toContain('cluster-a');
       expect(hosts(gateway, 'apps.s0')).toEqual(['10.2.0.1']);
 
-      // Several sweeps of both operators later everything is still there, and each deletes only what is its own.
+      // After several orphan collections, each operator has deleted only its own upstreams.
       const lists = () => gateway.requests.filter(({ path }) => path === '/apisix/admin/upstreams').length;
       const before = lists();
       await eventually(() => expect(lists()).toBeGreaterThan(before + 8), { timeoutMs: 60_000 });
@@ -104,7 +104,7 @@ describe('with an API server that dies', () => {
     }
   });
 
-  it('leaves alone what was orphaned while the gateway could not be told', async () => {
+  it('keeps an upstream that was orphaned while the gateway was down', async () => {
     const { work } = cluster;
     const lists = () => gateway.requests.filter(({ path }) => path === '/apisix/admin/upstreams').length;
     await gateway.stop();
@@ -125,7 +125,7 @@ describe('with an API server that dies', () => {
     expect(hosts(gateway, 'apps.s3')).toEqual(['10.2.0.4']);
   });
 
-  it('deletes an upstream whose object vanished unseen, once two lists showed it, and no other', async () => {
+  it('deletes only the upstream of an object that was removed by force, after two lists', async () => {
     const { work } = cluster;
     const lists = () => gateway.requests.filter(({ path }) => path === '/apisix/admin/upstreams').length;
     await work.patch(work.upstreamPath('s1'), { metadata: { finalizers: null } });

@@ -15,7 +15,7 @@ import {
   writeSecret,
 } from '../support/workload.ts';
 
-/** Of this file alone: `check` looks at every GatewayConnection that there is. */
+/** A separate control plane, because `check` examines every GatewayConnection. */
 let cluster: ControlPlane;
 
 beforeAll(async () => {
@@ -26,7 +26,7 @@ afterAll(() => cluster?.close());
 
 const WITHIN_A_MINUTE = { timeoutMs: 60_000, intervalMs: 100 };
 const CONNECTION = 'permissions';
-const LEADS = '"msg":"leader"';
+const LEADS = '"msg":"became the leader"';
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -35,7 +35,7 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-/** Of the operator that every test here starts; the namespace is only known later. */
+/** The permissions of the operator. The namespace is set later. */
 const permissions = (namespace: string) => permissionsOf({ namespace });
 const named = permissions('NAMESPACE').map(
   (permission, index) => [describePermission(permission), index] as const,
@@ -48,7 +48,7 @@ const leaseRights = named.filter(([, index]) =>
 );
 const otherRights = named.filter((right) => !leaseRights.includes(right));
 
-describe('a right that is taken away while the operator runs', () => {
+describe('a permission that is removed while the operator runs', () => {
   let namespace: string;
   let token: string;
   let gateway: StandIn;
@@ -63,7 +63,7 @@ describe('a right that is taken away while the operator runs', () => {
   const rolePath = ({ grantedBy: { kind, name, namespace: where } }: Permission) =>
     `/apis/rbac.authorization.k8s.io/v1${where === undefined ? '' : `/namespaces/${where}`}/${kind.toLowerCase()}s/${name}`;
 
-  /** Takes one verb out of the one rule that grants it; resolves to what puts it back. */
+  /** Removes one verb from the rule that grants it. Resolves to a function that restores it. */
   const takeAway = async (permission: Permission): Promise<() => Promise<void>> => {
     const path = rolePath(permission);
     const { rules } = (await work.get(path)) as { readonly rules: readonly Rule[] };
@@ -98,7 +98,7 @@ describe('a right that is taken away while the operator runs', () => {
 
   const readyOf = async (path: string) => conditionOf(await work.get(path), 'Ready');
 
-  /** What `check` says with the operator's own token: the permissions that failed, and the exit code. */
+  /** The failed permissions and the exit code of `check` with the operator's token. */
   const checked = async () => {
     const kubeconfig = await cluster.kubeconfigFor({ name: `check-${namespace}`, token, namespace });
     const { code, stdout } = await runProgram([
@@ -113,7 +113,7 @@ describe('a right that is taken away while the operator runs', () => {
 
   beforeAll(async () => {
     await installCrds(cluster);
-    // A right to what is not installed is missed by nobody.
+    // A permission for a kind that is not installed is not reported.
     await installReferenceGrants(cluster, 'v1.6.0');
     namespace = await cluster.newNamespace('operator');
     token = await installRbac(cluster, namespace);
@@ -135,7 +135,7 @@ describe('a right that is taken away while the operator runs', () => {
     await gateway?.[Symbol.asyncDispose]();
   });
 
-  describe('with no need for a lease', () => {
+  describe('without leader election', () => {
     let operator: Operator;
 
     beforeAll(async () => {
@@ -148,7 +148,7 @@ describe('a right that is taken away while the operator runs', () => {
     });
 
     it.each(otherRights)(
-      '%s is named by readiness, conditions and check, and comes back',
+      'is named by readiness, conditions and check until it is restored: %s',
       async (_, index) => {
         const permission = permissionAt(index);
         const words = describeMissing([permission]);
@@ -166,9 +166,9 @@ describe('a right that is taken away while the operator runs', () => {
           const missing = {
             status: 'False',
             reason: 'PermissionMissing',
-            message: expect.stringContaining(`${words}. Put it back`),
+            message: expect.stringContaining(`${words}. Run \`gateway-upstream-operator install\``),
           };
-          // A status that may not be written says what it said before: the other kind tells.
+          // A status that cannot be written does not change, so the test reads the other kind.
           if (!isStatusOf('gatewayconnections')) {
             await eventually(
               async () => expect(await readyOf(connectionPath(CONNECTION))).toMatchObject(missing),
@@ -198,13 +198,13 @@ describe('a right that is taken away while the operator runs', () => {
       },
     );
 
-    it('leaves nothing behind when it is back', async () => {
+    it('leaves no trace after it is restored', async () => {
       expect(await problemOf(operator)).toBeUndefined();
       expect(await checked()).toEqual({ code: 0, failed: [] });
     });
   });
 
-  it('is said on an object that was made meanwhile', async () => {
+  it('is reported on an object that was created in the meantime', async () => {
     await using operator = await start({ enabled: false });
     await operator.ready();
     const permission = permissions(namespace).find(
@@ -231,10 +231,10 @@ describe('a right that is taken away while the operator runs', () => {
     const putBack = await takeAway(permission);
     try {
       await make('new');
-      // By now it is known, and nothing is written for an object that cannot have its finalizer.
+      // The operator writes nothing for an object that cannot have its finalizer.
       await make('later');
       expect(held('later')).toBeUndefined();
-      // What was written before it was known goes with its object all the same.
+      // An upstream that was written earlier is deleted with its object.
       await work.remove(work.upstreamPath('new'));
       await eventually(() => expect(held('new')).toBeUndefined(), WITHIN_A_MINUTE);
     } finally {
@@ -248,7 +248,7 @@ describe('a right that is taken away while the operator runs', () => {
     await eventually(async () => expect(await work.get(work.upstreamPath('later'))).toBeUndefined());
   });
 
-  it.each(leaseRights)('%s is named by readiness and check, and comes back', async (_, index) => {
+  it.each(leaseRights)('is named by readiness and check until it is restored: %s', async (_, index) => {
     const permission = permissionAt(index);
     const words = describeMissing([permission]);
     const lease = { leaseDuration: '6s', renewDeadline: '2s', retryPeriod: '500ms' };
@@ -259,7 +259,7 @@ describe('a right that is taken away while the operator runs', () => {
       const putBack = await takeAway(permission);
       try {
         if (permission.verb === 'update') {
-          // A leader that cannot renew ends, and whoever keeps it running starts the next one.
+          // A leader that cannot renew exits, and a Deployment starts it again.
           await eventually(() => expect(operator.process.exitCode).toBe(1), WITHIN_A_MINUTE);
           await operator[Symbol.asyncDispose]();
           operator = await start(lease);

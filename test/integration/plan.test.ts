@@ -28,7 +28,7 @@ function isAdmitted(value: object): boolean {
   }
 }
 
-/** In order: each step begins where the one before ended. */
+/** The steps depend on each other. */
 describe('plan', () => {
   let cluster: ControlPlane;
   let kubeconfig: string;
@@ -57,7 +57,7 @@ describe('plan', () => {
   };
 
   beforeAll(async () => {
-    // Of its own: it looks at every object of the cluster, and loses the CRDs.
+    // A separate control plane, because plan reads all objects and the test removes the CRDs.
     cluster = await startControlPlane();
     await installCrds(cluster);
     for (const name of [SYSTEM, 'shop']) await cluster.kubectl(['create', 'namespace', name]);
@@ -90,7 +90,7 @@ describe('plan', () => {
 
   let before: Plan;
 
-  it('says what run would do, and does none of it', async () => {
+  it('shows the changes that run would make, without making them', async () => {
     const { code, plan } = await json();
     before = plan;
     expect(code).toBe(2);
@@ -115,11 +115,11 @@ describe('plan', () => {
     ).toBe('');
   });
 
-  it('as text has no colours in a pipe, unless it must', async () => {
+  it('prints text without colors to a pipe, except with a flag', async () => {
     const { code, stdout } = await live('--only', 'shop/web');
     expect(code).toBe(2);
     expect(stdout).toBe(`shop/web (connection default, upstream shop.web)
-  + create: The gateway has no such upstream
+  + create: The upstream does not exist in the gateway
     + 10.0.0.1:8080 weight 1  (ready in Service shop/web)
     + labels: ${JSON.stringify(before.upstreams[3]?.fields[0]?.after)}
     + retries: 2
@@ -128,7 +128,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     expect((await live('--color', 'always')).stdout).toContain('\u001b[32m');
   });
 
-  it('says the same of files with the same objects, and of an exported list', async () => {
+  it('shows the same changes for files with the same objects, and for an exported list', async () => {
     const dump = join(cluster.dir, 'dump.yaml');
     await writeFile(dump, await cluster.kubectl(['get', EVERYTHING, '-A', '-o', 'yaml']));
     const asked = await run('-f', dump, '-o', 'json');
@@ -144,7 +144,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     expect(mixed.plan).toEqual(before);
   });
 
-  it('equals what the operator then writes, and is empty after it', async () => {
+  it('equals the writes of the operator, and is empty afterwards', async () => {
     await using operator = await startOperator(cluster, SYSTEM, token, { resyncInterval: '1s' });
     await operator.ready();
     await eventually(async () => expect(gateway.ids('upstreams')).toEqual(['shop.web']));
@@ -159,7 +159,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     expect(plan.summary).toMatchObject({ create: 0, update: 0, delete: 0, none: 2, observe: 1 });
   });
 
-  it('of files is refused exactly where the API server refuses them', async () => {
+  it('rejects the same files as the API server', async () => {
     const upstream = (spec: object, name = 'one') => ({
       apiVersion: 'gatewayupstream.dev/v1alpha1',
       kind: 'GatewayUpstream',
@@ -170,7 +170,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     const manifests = [
       upstream({ backends }),
       upstream({ backends, retries: null, removalGuard: { holdFor: null } }),
-      upstream({ backends, colour: 'red' }),
+      upstream({ backends, color: 'red' }),
       upstream({ backends: [{ serviceRef: { name: 'web', port: 80, prot: 'x' } }] }),
       upstream({ backends: [] }),
       upstream({ backends: [{ ...backends[0], serviceName: 'shop/web:http' }] }),
@@ -200,7 +200,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     expect(answers.filter(({ served }) => served).map(({ index }) => index)).toEqual([0, 1, 9]);
   });
 
-  it('mirrors Endpoints as the controller of Kubernetes does', async () => {
+  it('mirrors Endpoints like the Kubernetes controller', async () => {
     const ports = [{ name: 'sql', port: 5432, protocol: 'TCP' }];
     await shop.create('/api/v1/namespaces/shop/services', {
       metadata: { name: 'db' },
@@ -218,7 +218,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     });
     const path =
       '/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?labelSelector=kubernetes.io/service-name%3Ddb';
-    /** What the operator sees of slices, whatever their names and order. */
+    /** The endpoints of slices, independent of names and order. */
     const facts = (slices: readonly unknown[]) =>
       slices
         .flatMap((slice) => transformSlice(slice) ?? [])
@@ -239,7 +239,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
     });
   });
 
-  it('is an error where a gateway cannot be asked, the input is wrong, or the CRDs are missing', async () => {
+  it('exits with 1 if a gateway is unreachable, the input is invalid, or the CRDs are missing', async () => {
     await gateway[Symbol.asyncDispose]();
     const down = await json();
     expect(down.code).toBe(1);
@@ -251,9 +251,9 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
       stdout: '',
       stderr: expect.stringContaining('none.yaml cannot be read: ENOENT'),
     });
-    expect(await run('--colour', 'red')).toMatchObject({
+    expect(await run('--hue', 'red')).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('--colour'),
+      stderr: expect.stringContaining('--hue'),
     });
     await cluster.kubectl(['patch', 'gwc/default', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
     for (const name of ['web', 'lost', 'watched']) {

@@ -10,19 +10,19 @@ import { installReferenceGrants } from '../support/gateway-api.ts';
 import { installCrds, installRbac, startOperator } from '../support/operator.ts';
 import { conditionOf, connectionPath, createWorkload, GROUP_PATH, writeSecret } from '../support/workload.ts';
 
-/** Asked for by every authenticated user without a rule of ours (Kubernetes' own `system:basic-user`). */
+/** Granted to every authenticated user by `system:basic-user` of Kubernetes. */
 const NEEDS_NO_RULE = new Set(['create authorization.k8s.io/selfsubjectaccessreviews']);
 
 const nameOf = (verb: string, group: string | undefined, resource: string, subresource: string | undefined) =>
   `${verb} ${group === undefined || group === '' ? '' : `${group}/`}${resource}${subresource === undefined ? '' : `/${subresource}`}`;
 
-/** An object is read only where somebody else changed it before a finalizer could be: chance, in one life. */
+/** The operator reads an object only if another client changes it before the finalizer is added, which may not happen here. */
 const AFTER_A_CONFLICT = new Set(
   ['gatewayupstreams', 'gatewayconnections'].map((plural) => nameOf('get', GROUP, plural, undefined)),
 );
 
 describe('RBAC', () => {
-  it('grants exactly what a whole life of the operator uses, by the audit log of the API server', async () => {
+  it('grants exactly the permissions that the operator uses, according to the audit log', async () => {
     await using cluster = await startControlPlane({ audit: true });
     await using gateway = await startStandIn();
     await installCrds(cluster);
@@ -73,7 +73,7 @@ describe('RBAC', () => {
 
     const used = new Set(
       events.flatMap(({ verb, objectRef, responseStatus }) => {
-        // An apply that makes an object needs both rights, and is logged as the one.
+        // An apply that creates an object needs two permissions, and the audit log shows one.
         const verbs = verb === 'patch' && responseStatus?.code === 201 ? ['patch', 'create'] : [verb];
         return verbs.map((one) =>
           nameOf(one, objectRef?.apiGroup, objectRef?.resource ?? '', objectRef?.subresource),
@@ -89,7 +89,7 @@ describe('RBAC', () => {
     const unused = [...granted].filter((one) => !used.has(one) && !AFTER_A_CONFLICT.has(one));
     expect(unused).toEqual([]);
 
-    // What it may do in its own namespace only, it did there only.
+    // Permissions in the operator's namespace are used only there.
     const elsewhere = events.filter(
       ({ objectRef }) =>
         (objectRef?.resource === 'secrets' || objectRef?.resource === 'leases') &&
@@ -98,7 +98,7 @@ describe('RBAC', () => {
     expect(elsewhere).toEqual([]);
   });
 
-  it('is enough in the named namespaces alone, and the operator keeps to those', async () => {
+  it('is sufficient in the watched namespaces, and the operator uses no others', async () => {
     await using cluster = await startControlPlane({ audit: true });
     await using gateway = await startStandIn();
     await installCrds(cluster);

@@ -16,7 +16,7 @@ import { installCrds } from '../support/operator.ts';
 const GROUP = 'test.gatewayupstream.dev';
 const PATIENT = { timeoutMs: 90_000 };
 const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
-/** Pauses are short: what is tested is what happens after them. */
+/** Short pauses, because the tests check what follows them. */
 const hasty: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 250), signal) };
 
 let controlPlane: ControlPlane;
@@ -38,7 +38,7 @@ function transform(raw: unknown): Stored {
   return { namespace, name, uid, resourceVersion };
 }
 
-/** A reflector behind the proxy, with everything that it tells. */
+/** A reflector behind the proxy, with all events that it emits. */
 async function follow(
   path: string,
   options: {
@@ -105,7 +105,7 @@ const configMaps = (namespace: string) =>
   resourcePath({ group: '', version: 'v1', plural: 'configmaps', namespace });
 
 async function create(path: string, body: object | string): Promise<void> {
-  // Right after a restart the API server refuses some requests for a moment.
+  // The API server rejects some requests immediately after a restart.
   await eventually(async () => {
     const { status } = await controlPlane.request('POST', path, body);
     expect([201, 409]).toContain(status);
@@ -138,10 +138,10 @@ async function createCustom(plural: string, name: string): Promise<void> {
   await create(path, { apiVersion: `${GROUP}/v1`, kind: plural, metadata: { name } });
 }
 
-describe('a reflector of a real API server', () => {
+describe('a reflector with a real API server', () => {
   it('lists 1,200 objects in three pages and follows their changes', async () => {
     const namespace = await controlPlane.newNamespace('pages');
-    // The controller manager puts one in every namespace; it must not come in between.
+    // Wait for the ConfigMap that the controller manager creates in every namespace.
     await eventually(async () => {
       const { body } = await controlPlane.request('GET', configMaps(namespace));
       expect((body as { readonly items: readonly unknown[] }).items.length).toBe(1);
@@ -162,7 +162,7 @@ describe('a reflector of a real API server', () => {
     expect(run.lists()).toBe(3);
   });
 
-  it('continues after the API server was killed and started again, and takes nothing for removed', async () => {
+  it('continues after the API server was killed and restarted, and reports no object as removed', async () => {
     const namespace = await controlPlane.newNamespace('killed');
     const customPath = await installCrd('survivors');
     await eventually(() => createCustom('survivors', 'before'));
@@ -190,7 +190,7 @@ describe('a reflector of a real API server', () => {
     }
   });
 
-  it('continues when every connection is reset, and while new ones are refused', async () => {
+  it('continues after all connections are reset and new ones are refused for a while', async () => {
     const namespace = await controlPlane.newNamespace('cut');
     const run = await follow(configMaps(namespace));
     await run.synced();
@@ -204,7 +204,7 @@ describe('a reflector of a real API server', () => {
     expect(run.events.filter((event) => event.startsWith('-'))).toEqual([]);
   });
 
-  it('notices a connection that swallows everything', async () => {
+  it('detects a connection that drops all data', async () => {
     const namespace = await controlPlane.newNamespace('swallowed');
     const run = await follow(configMaps(namespace), { timing: { idleTimeoutMs: 2000 } });
     await run.synced();
@@ -217,7 +217,7 @@ describe('a reflector of a real API server', () => {
     await eventually(() => expect(run.events).toContain('+meanwhile'), PATIENT);
   });
 
-  it('recovers from a version of the future, of which the API server says nothing', async () => {
+  it('recovers from a future resource version, to which the API server does not respond', async () => {
     const namespace = await controlPlane.newNamespace('future');
     const run = await follow(configMaps(namespace), { ahead: 1_000_000, timing: { idleTimeoutMs: 2000 } });
     await run.synced();
@@ -227,7 +227,7 @@ describe('a reflector of a real API server', () => {
     expect(run.events.filter((event) => event.startsWith('-'))).toEqual([]);
   });
 
-  it('is absent until the kind is served, and again when it is not served any more', async () => {
+  it('is absent before the kind is served, and after it is no longer served', async () => {
     const path = resourcePath({ group: GROUP, version: 'v1', plural: 'visitors' });
     const run = await follow(path);
     await eventually(() => expect(run.states).toEqual(['absent']));
@@ -241,7 +241,7 @@ describe('a reflector of a real API server', () => {
     expect(run.store.size).toBe(0);
   });
 
-  it('keeps what it knows while its rights are gone, and goes on when they are back', async () => {
+  it('keeps its objects while its permissions are missing, and continues when they are restored', async () => {
     const namespace = await controlPlane.newNamespace('rights', { awaitServiceAccount: true });
     const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}`;
     await create(`${rbac}/roles`, {
@@ -263,7 +263,7 @@ describe('a reflector of a real API server', () => {
     await grant();
     await run.synced();
     await remove(`${rbac}/rolebindings/reader`);
-    // A watch that is open goes on without the right; only the next request is refused.
+    // An open watch continues without the permission. Only the next request is rejected.
     await eventually(() => {
       proxy.cutAll();
       expect(run.reflector.health().lastError).toContain('403');
@@ -276,7 +276,7 @@ describe('a reflector of a real API server', () => {
     expect(run.events.filter((event) => event.startsWith('-'))).toEqual([]);
   });
 
-  it('lists again and watches on beside an object that is nested 9,000 levels deep', async () => {
+  it('lists and watches other objects if one object is nested 9,000 levels deep', async () => {
     await installCrds(controlPlane);
     const namespace = await controlPlane.newNamespace('deep');
     const path = resourcePath({
@@ -287,11 +287,11 @@ describe('a reflector of a real API server', () => {
     const upstream = (name: string, overrides: string) =>
       create(
         path.replace('gatewayupstreams', `namespaces/${namespace}/gatewayupstreams`),
-        // Text, since JSON.stringify cannot take values as deep as the API server does.
+        // As text, because JSON.stringify does not support the depth that the API server accepts.
         `{"apiVersion": "gatewayupstream.dev/v1alpha1", "kind": "GatewayUpstream", "metadata": {"name": "${name}"},
           "spec": {"backends": [{"serviceRef": {"name": "web", "port": 80}}], "apisix": {"overrides": ${overrides}}}}`,
       );
-    // The API server takes it: neither a schema nor CEL can say how deep a value may be.
+    // The API server accepts it, because neither a schema nor CEL can limit the depth.
     await upstream('deep', `{"x": ${'['.repeat(9000)}${']'.repeat(9000)}}`);
     const run = await follow(path, { transform: transformGatewayUpstream, timing: { relistMs: 300 } });
     await run.synced();
@@ -304,7 +304,7 @@ describe('a reflector of a real API server', () => {
     expect(run.reflector.health()).toMatchObject({ state: 'synced', lastError: undefined });
   });
 
-  it('leaves no connection and hears nothing more after it was stopped', async () => {
+  it('has no connection and emits no event after it is stopped', async () => {
     const namespace = await controlPlane.newNamespace('stopped');
     const stopped = await follow(configMaps(namespace));
     await stopped.synced();

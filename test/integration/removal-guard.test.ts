@@ -20,7 +20,7 @@ describe('removal guard', () => {
   const hosts = (id: string): readonly string[] => [...(hostsOf(gateway, id) ?? [])].sort();
   const idOf = (name: string) => `${work.namespace}.${name}`;
   const held = (name: string) => work.condition(name, 'RemovalHeld');
-  /** The node lists that the gateway was given for `id` since the test began. */
+  /** The node lists that were written for `id` since the test began. */
   const writes = (id: string): readonly (readonly string[])[] =>
     gateway.requests
       .slice(asked)
@@ -108,7 +108,7 @@ describe('removal guard', () => {
       await kubelet?.[Symbol.asyncDispose]();
     });
 
-    it('lets a rolling update pass, node by node', async () => {
+    it('does not delay a rolling update', async () => {
       const before = hosts(idOf(name));
       await work.patch(deployment(), { spec: { template: { metadata: { annotations: { roll: '1' } } } } });
       await eventually(() => {
@@ -121,7 +121,7 @@ describe('removal guard', () => {
       expect(operator.output()).not.toContain('RemovalHeld');
     });
 
-    it('lets a Deployment that is scaled to zero pass at once, and one that comes back', async () => {
+    it('does not delay a Deployment that is scaled to zero and back', async () => {
       await scale(0);
       await settles(0);
       expect(await held(name)).toBeUndefined();
@@ -131,7 +131,7 @@ describe('removal guard', () => {
       await settles(1);
     });
 
-    it('holds at least half of the Pods that become unready one after the other, until they recover', async () => {
+    it('keeps at least half of the Pods that become not ready one after the other, until they recover', async () => {
       kubelet.healthy = false;
       const condition = await eventually(async () => {
         const found = await held(name);
@@ -149,7 +149,7 @@ describe('removal guard', () => {
       expect(writes(idOf(name)).filter((nodes) => nodes.length === 0)).toEqual([]);
     });
 
-    it('holds on over a restart with the time at which it began, and lets go on the word of the annotation', async () => {
+    it('keeps nodes and their start time across a restart, and removes them on the annotation', async () => {
       await work.patch(work.upstreamPath(name), { spec: { removalGuard: { maxRemovalPercent: 0 } } });
       const before = hosts(idOf(name));
       kubelet.healthy = false;
@@ -160,7 +160,7 @@ describe('removal guard', () => {
       });
       await operator[Symbol.asyncDispose]();
       operator = await startAgain();
-      await eventually(() => expect(operator.output()).toContain('every kind is listed'));
+      await eventually(() => expect(operator.output()).toContain('caches synced'));
       await work.patch(work.upstreamPath(name), {
         metadata: { annotations: { 'some.other/annotation': '1' } },
       });
@@ -173,7 +173,7 @@ describe('removal guard', () => {
       await eventually(async () => expect(await held(name)).toBeUndefined());
     });
 
-    it('holds nothing where the Service itself explains it', async () => {
+    it('keeps no node if a change of the Service explains the removal', async () => {
       const path = `/api/v1/namespaces/${work.namespace}/services/${name}`;
       await work.patch(path, { spec: { selector: { app: 'another' } } });
       await settles(0);
@@ -183,7 +183,7 @@ describe('removal guard', () => {
     });
   });
 
-  it('holds endpoints that vanished from their slice for half a minute', async () => {
+  it('keeps endpoints that disappeared from their slice for half a minute', async () => {
     const name = 'lost';
     await work.service(name);
     await work.endpoints(name, ['10.9.0.1', '10.9.0.2', '10.9.0.3']);
@@ -199,7 +199,7 @@ describe('removal guard', () => {
     await eventually(async () => expect(await held(name)).toBeUndefined());
   });
 
-  it('never holds an address that is listed by another Service now', async () => {
+  it('never keeps an address that another Service lists', async () => {
     const name = 'moved';
     await work.service(name);
     await work.service('target');

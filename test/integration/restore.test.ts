@@ -6,7 +6,7 @@ import { eventually } from '../support/eventually.ts';
 import { hostsOf, startWholeCluster } from '../support/whole-cluster.ts';
 import { conditionOf, type Workload } from '../support/workload.ts';
 
-/** A watch that is silent is dead after 90 s; then the list shows the past. */
+/** The watchdog closes a silent watch after 90 s. Then the list shows the restored state. */
 const PATIENT = { timeoutMs: 240_000, intervalMs: 250 };
 
 async function follow(work: Workload, name: string, hosts: readonly string[]): Promise<void> {
@@ -15,7 +15,7 @@ async function follow(work: Workload, name: string, hosts: readonly string[]): P
   await work.upstream(name, { backends: [{ serviceRef: { name, port: 80 } }] });
 }
 
-/** Ids whose upstream was written without any node. */
+/** The ids of upstreams that were written without nodes. */
 const emptied = (gateway: StandIn) =>
   gateway.requests.flatMap(({ method, path, body }) => {
     if (method !== 'PUT') return [];
@@ -26,10 +26,10 @@ const emptied = (gateway: StandIn) =>
 const uidOf = async (work: Workload, name: string) =>
   ((await work.get(work.upstreamPath(name)))?.['metadata'] as { readonly uid: string } | undefined)?.uid;
 
-describe('a cluster that is restored', () => {
-  it('from an older etcd, under a running operator: the upstreams follow into the past, and none is emptied', async () => {
+describe('a restored cluster', () => {
+  it('changes upstreams to the restored state of etcd under a running operator, and empties none', async () => {
     await using gateway = await startStandIn();
-    // Without a Lease the operator outlives the restore; one that restarts lists anyway.
+    // Without a Lease, the operator survives the restore. An operator that restarts lists anyway.
     const leaderElection = { enabled: false };
     await using cluster = await startWholeCluster(gateway, { clusterId: 'restored', leaderElection });
     const { controlPlane, operator, work } = cluster;
@@ -56,7 +56,7 @@ describe('a cluster that is restored', () => {
     await cp(data, backup, { recursive: true });
     await up();
 
-    // Many versions later everything but `kept` is different.
+    // Many changes later, everything except `kept` differs.
     for (let last = 1; last <= 100; last += 1) await work.endpoints('moved', ['10.1.1.2', `10.2.1.${last}`]);
     await work.remove(work.upstreamPath('deleted'));
     await follow(work, 'made', ['10.2.3.1']);
@@ -75,16 +75,16 @@ describe('a cluster that is restored', () => {
       expect(hostsOf(gateway, 'apps.kept')).toEqual(['10.1.0.1', '10.1.0.2']);
       expect(hostsOf(gateway, 'apps.moved')).toEqual(['10.1.1.1', '10.1.1.2']);
       expect(hostsOf(gateway, 'apps.deleted')).toEqual(['10.1.2.1']);
-      // Its object is not in the backup: nobody wants it, and it is ours.
+      // The backup does not contain its object, so the upstream is an orphan.
       expect(gateway.get('upstreams', 'apps.made')).toBeUndefined();
     }, PATIENT);
-    // The past of its Service may be listed before that of its object: it then drops to nothing first.
+    // The operator may list the restored Service before the restored object, and remove all nodes first.
     expect(emptied(gateway).filter((id) => id !== 'apps.made')).toEqual([]);
     expect(gateway.requests.filter(({ method }) => method === 'DELETE').map(({ path }) => path)).toEqual([
       '/apisix/admin/upstreams/apps.made',
     ]);
 
-    // The watches that are open now are those of the restored past.
+    // The open watches now belong to the restored state.
     await work.endpoints('kept', ['10.3.0.1', '10.3.0.2']);
     await eventually(() => expect(hostsOf(gateway, 'apps.kept')).toEqual(['10.3.0.1', '10.3.0.2']), PATIENT);
     await eventually(async () => {
@@ -94,7 +94,7 @@ describe('a cluster that is restored', () => {
     expect(operator.process.exitCode).toBeNull();
   }, 600_000);
 
-  it('from its manifests, with new uids and the same clusterId: takes its own back without a write', async () => {
+  it('takes over its upstreams without a write if it is recreated from manifests with the same clusterId', async () => {
     await using gateway = await startStandIn();
     const options = { clusterId: 'rebuilt' };
     const before = await startWholeCluster(gateway, options);

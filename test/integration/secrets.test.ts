@@ -9,7 +9,7 @@ import { connectionPath, createWorkload, writeSecret } from '../support/workload
 
 const cluster = await sharedControlPlane();
 
-it('shows no key, certificate or token in anything that the operator prints, serves or writes, whatever fails', async () => {
+it('prints, serves and writes no key, certificate or token, whatever fails', async () => {
   await installCrds(cluster);
   const operatorNamespace = await cluster.newNamespace('secretive');
   const token = await installRbac(cluster, operatorNamespace);
@@ -61,7 +61,7 @@ it('shows no key, certificate or token in anything that the operator prints, ser
     );
   await ready({ status: 'True' });
 
-  // A gateway that says the key back, a wrong key, a wrong certificate, a key that is none, and no gateway at all.
+  // A gateway that echoes the key, a wrong key, a wrong certificate, an invalid key, and an unreachable gateway.
   {
     using _echo = gateway.addFault({
       fault: { kind: 'answer', status: 500, body: JSON.stringify({ error_msg: `no, ${adminKey}` }) },
@@ -78,7 +78,7 @@ it('shows no key, certificate or token in anything that the operator prints, ser
   await writeTls({ certPem: client.certPem, keyPem: other.keyPem });
   await eventually(async () => {
     const { body } = await cluster.request('GET', connectionPath('secretive'));
-    expect(JSON.stringify(body)).toContain('does not belong to its certificate');
+    expect(JSON.stringify(body)).toContain('does not match its certificate');
   });
   await writeTls(client);
   await ready({ status: 'True' });
@@ -107,7 +107,7 @@ it('shows no key, certificate or token in anything that the operator prints, ser
   expect(shown.get('the log')).toContain('"level":"warn"');
   expect(shown.get('check')).toContain('secretive');
 
-  /** The second line of a PEM is where it begins to be one's own. */
+  /** The second line of a PEM is the first one that is unique. */
   const lineOf = (pem: string) => pem.split('\n')[2] ?? '';
   const secrets = {
     adminKey,

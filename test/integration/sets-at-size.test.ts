@@ -7,12 +7,12 @@ import { installCrds, installRbac, type Operator, startOperator } from '../suppo
 import { createSet, heldOf, setOf, setPath, settled } from '../support/sets.ts';
 import { createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-/** 200 for the size that a whole cluster has: `SETS_NAMESPACES=200`. */
+/** Use `SETS_NAMESPACES=200` for the size of a large cluster. */
 const NAMESPACES = Number(process.env['SETS_NAMESPACES'] ?? 20);
 const SERVICES_EACH = 10;
 const ALL = NAMESPACES * SERVICES_EACH;
 const AT_ONCE = 16;
-/** For 2,000 objects on a busy machine. */
+/** Sufficient for 2,000 objects on a busy machine. */
 const LONG = { timeoutMs: 600_000, intervalMs: 250 };
 
 describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
@@ -35,7 +35,7 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
   };
   const auditOf = () => auditEvents(cluster, operatorNamespace);
-  /** What was done to GatewayUpstreams themselves, not to their status, since `before`. */
+  /** The requests for GatewayUpstreams, without their status, since `before`. */
   const writesSince = async (before: number) =>
     (await auditOf())
       .slice(before)
@@ -69,7 +69,7 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     await gateway[Symbol.asyncDispose]();
   });
 
-  it('makes as many upstreams, follows one label with one request, and waits before it prunes them all', async () => {
+  it('creates all upstreams, handles a label change with one request, and does not prune all of them at once', async () => {
     const namespaceOf = (index: number) => `many-${index}`;
     await inParallel(NAMESPACES, (index) =>
       work.create('/api/v1/namespaces', {
@@ -97,7 +97,7 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     await work.patch(service, { metadata: { labels: { app: 'other' } } });
     await eventually(() => expect(gateway.ids('upstreams')).not.toContain('many-7.s3-http'));
     await settled(work, 'many', { services: ALL - 1, upstreams: ALL - 1 }, LONG);
-    // The second is the finalizer.
+    // The second request adds the finalizer.
     expect(await writesSince(before)).toEqual([
       { what: 'delete', object: 'many-7/s3-http' },
       { what: 'patch', object: 'many-7/s3-http' },
@@ -131,7 +131,7 @@ describe(`a GatewayUpstreamSet of ${ALL} Services`, () => {
     expect(new Set(deleted.map(({ object }) => object)).size).toBe(ALL);
     expect(deleted.length).toBe(ALL);
 
-    // An API that is not there has no watch: it is asked for now and then.
+    // A kind that is not installed has no watch, only occasional requests.
     const lists = (await auditOf())
       .slice(begun)
       .filter(({ verb, objectRef }) => verb === 'list' && objectRef?.resource !== 'referencegrants')

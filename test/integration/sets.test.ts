@@ -43,20 +43,20 @@ describe('GatewayUpstreamSet', () => {
     await gateway[Symbol.asyncDispose]();
   });
 
-  it('of docs/sets.md is one that the API server takes, and its name must be a label', async () => {
+  it('is accepted as shown in docs/sets.md, and needs a name that is a valid label', async () => {
     const input = codeBlock('sets.md', 'yaml');
     await cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input });
     const long = input.replace('name: public', `name: ${'p'.repeat(64)}`);
     await expect(
       cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: long }),
-    ).rejects.toThrow('the name has at most 63 characters');
+    ).rejects.toThrow('the name must have at most 63 characters');
     const owned = input.replace('made-by: platform', 'gatewayupstream.dev/set: other');
     await expect(
       cluster.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], { input: owned }),
-    ).rejects.toThrow("labels under gatewayupstream.dev/ are the operator's own");
+    ).rejects.toThrow('labels must not have keys that start with gatewayupstream.dev/');
   });
 
-  it('says what it cannot make, and leaves alone what is not its own', async () => {
+  it('reports members that it cannot create, and does not change foreign objects', async () => {
     const { namespace } = work;
     for (const [name, port] of [
       ['a', 'b-c'],
@@ -105,7 +105,7 @@ describe('GatewayUpstreamSet', () => {
     });
   });
 
-  it('keeps them as its template says, whoever changes or deletes them', async () => {
+  it('restores changed and deleted members', async () => {
     const retries = async () => {
       const object = (await work.get(work.upstreamPath('web-http'))) as {
         readonly spec?: { readonly retries?: number };
@@ -131,9 +131,9 @@ describe('GatewayUpstreamSet', () => {
     });
   });
 
-  it('goes on waiting after a restart, and prunes nothing once the selector is right again', async () => {
+  it('keeps guarding after a restart, and prunes nothing after the selector is corrected', async () => {
     await settled(work, 'shop', { upstreams: 4 });
-    // The status counts objects; the gateway may still lack the upstream of the one that was made again.
+    // The status counts objects. The gateway may still lack the upstream of the recreated one.
     const before = await eventually(() => {
       const ids = idsOf(work.namespace);
       expect(ids).toHaveLength(4);
@@ -153,7 +153,7 @@ describe('GatewayUpstreamSet', () => {
     expect(idsOf(work.namespace)).toEqual(before);
   });
 
-  it('lets an upstream go with its Service, and all of them with itself', async () => {
+  it('deletes a member with its Service, and all members with the set', async () => {
     for (const name of ['a', 'a-b'])
       await work.remove(`/api/v1/namespaces/${work.namespace}/services/${name}`);
     await eventually(() => {

@@ -12,7 +12,7 @@ import { type KstatusObject, kstatus } from '../support/kstatus.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { type ConditionView, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
 
-/** What a few minutes of anything may come to, however often it changes. */
+/** The maximum number of status writes or Events within a few minutes of constant change. */
 const HANDFUL = 10;
 const CHANGES = 500;
 const OBJECTS = 200;
@@ -89,7 +89,7 @@ describe('status', () => {
     await cluster?.[Symbol.asyncDispose]();
   });
 
-  it('is what kstatus and kubectl wait expect at every stage of a life', async () => {
+  it('works with kstatus and kubectl wait at every stage', async () => {
     await work.service('web');
     await work.endpoints('web', ['10.1.0.1']);
     await simple('web');
@@ -132,7 +132,7 @@ describe('status', () => {
     await waitFor('delete', 'web');
   });
 
-  it('says which endpoints are left out and why, in columns too', async () => {
+  it('lists excluded endpoints with reasons, also in columns', async () => {
     await work.service('shop');
     await work.endpoints('shop', [
       '10.2.0.1',
@@ -159,7 +159,7 @@ describe('status', () => {
     expect(gatewayRow?.slice(4, 6)).toEqual(['True', 'Ready']);
   });
 
-  it('warns where weights are only near what was asked for, and stops when they are exact', async () => {
+  it('warns about approximate weights until they are exact', async () => {
     await work.service('zoned');
     const inZone = (zone: string, count: number, third: number) =>
       Array.from({ length: count }, (_, n) => ({ address: `10.9.${third}.${n}`, zone, ready: true }));
@@ -186,7 +186,7 @@ describe('status', () => {
     await eventually(async () => expect((await object('zoned')).status.warnings).toBeUndefined());
   });
 
-  it('names what the removal guard holds', async () => {
+  it('names the nodes kept by the removal guard', async () => {
     await work.service('lost');
     await work.endpoints('lost', ['10.2.1.1', '10.2.1.2']);
     await simple('lost');
@@ -210,7 +210,7 @@ describe('status', () => {
     const before = await statusWrites('busy');
     expect(before).toBeGreaterThan(0);
     const address = (n: number) => `10.3.${1 + (n >> 8)}.${n & 255}`;
-    // A rolling update that never ends: what goes was terminating, so that the removal guard has nothing to say.
+    // An endless rolling update. Removed endpoints were terminating, so the removal guard does not act.
     for (let n = 1; n <= CHANGES; n += 1) {
       const going = { address: address(n - 1), ready: false, serving: false, terminating: true };
       await work.endpoints('busy', ['10.3.0.1', address(n), going]);
@@ -251,7 +251,7 @@ describe('status', () => {
     expect((await eventsOf('flapping')).length).toBeLessThanOrEqual(HANDFUL);
   });
 
-  it(`tells an outage of a gateway with ${OBJECTS} objects in a handful of Events`, async () => {
+  it(`reports an outage of a gateway with ${OBJECTS} objects in a handful of Events`, async () => {
     await using failing = await startStandIn();
     await writeSecret(cluster, operatorNamespace, 'failing', { 'admin-key': failing.adminKey });
     await work.connection('failing', { adminUrl: failing.adminUrl, secret: 'failing' });
@@ -297,7 +297,7 @@ describe('status', () => {
     expect(new Set(told.map(({ regarding }) => regarding.kind))).toEqual(new Set(['GatewayConnection']));
   }, 300_000);
 
-  it('takes the hostile words of a gateway, cut to what Kubernetes takes', async () => {
+  it('shortens and escapes hostile messages of a gateway', async () => {
     const words = `${'\u{1f600}'.repeat(400)}\u202e\u0000${'<b>'.repeat(2000)}`;
     using _refusal = gateway.addFault({
       match: ({ method, path }) => method === 'PUT' && path.endsWith('.hostile'),
@@ -319,7 +319,7 @@ describe('status', () => {
     expect(event?.note).not.toContain('\ufffd');
   });
 
-  it('has no condition with a reason that its table in the documentation does not have', async () => {
+  it('uses only documented condition reasons', async () => {
     for (const [kind, plural] of [
       ['GatewayUpstream', 'gatewayupstreams'],
       ['GatewayConnection', 'gatewayconnections'],
@@ -335,7 +335,7 @@ describe('status', () => {
     }
   });
 
-  it('goes into Argo CD with the command of the documentation', async () => {
+  it('works with the Argo CD command in the docs', async () => {
     const file = join(cluster.dir, 'health.yaml');
     await writeFile(file, codeBlock('argocd.md', 'yaml'));
     await cluster.request('POST', '/api/v1/namespaces', { metadata: { name: 'argocd' } });

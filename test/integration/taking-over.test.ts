@@ -12,12 +12,12 @@ interface Held {
   readonly [field: string]: unknown;
 }
 
-describe('upstreams that somebody else made', () => {
+describe('foreign upstreams', () => {
   const connection = 'taking-over';
   let operator: Operator;
   let gateway: StandIn;
   let shop: Workload;
-  /** What the gateway held as each id after each request, in order. */
+  /** The content of each upstream after each request, in order. */
   const states = new Map<string, Held[]>();
 
   const held = (id: string) => gateway.get('upstreams', id) as Held | undefined;
@@ -64,7 +64,7 @@ describe('upstreams that somebody else made', () => {
   };
   const adoption = (value: 'Allow' | 'Deny') =>
     shop.patch(connectionPath(connection), { spec: { tenantPolicy: { adoption: value } } });
-  /** Until the operator has listed the gateway anew, twice, so that it has seen what was there before. */
+  /** Waits until the operator has listed the gateway twice, so it has seen all earlier changes. */
   const swept = async () => {
     const lists = () =>
       gateway.requests.filter(({ method, path }) => method === 'GET' && path === '/apisix/admin/upstreams')
@@ -106,7 +106,7 @@ describe('upstreams that somebody else made', () => {
     await gateway?.[Symbol.asyncDispose]();
   });
 
-  it('keep what their owner changes all the time, while their nodes follow the Service', async () => {
+  it('keep the fields that their owner changes while their nodes follow the Service', async () => {
     await service('web', '10.6.0.1', '10.6.0.2');
     await admin('PUT', 'tf-web', {
       type: 'roundrobin',
@@ -116,7 +116,7 @@ describe('upstreams that somebody else made', () => {
     watch('tf-web');
     await upstream('web', 'tf-web', { manage: 'Nodes' });
     await programmed('web', 'True', 'Programmed');
-    // As the gateway answers where both write at the same moment.
+    // The response of the gateway if both write at the same moment.
     using _overtaken = gateway.addFault({
       fault: { kind: 'answer', status: 503, body: '{"error_msg":"value changed before overwritten"}' },
       match: ({ method, path }) => method === 'PATCH' && path.endsWith('tf-web/nodes'),
@@ -135,14 +135,14 @@ describe('upstreams that somebody else made', () => {
     const seen = states.get('tf-web') ?? [];
     expect(seen.filter((state) => hosts(state).length === 0)).toEqual([]);
     expect(seen.filter(({ labels }) => JSON.stringify(labels) !== '{"by":"terraform"}')).toEqual([]);
-    // What the owner said last always stayed said.
+    // The last value of the owner was never overwritten.
     const retries = seen.map((state) => Number(state['retries'] ?? 0));
     expect(retries).toEqual(retries.toSorted((a, b) => a - b));
     const status = (await shop.get(shop.upstreamPath('web')))?.['status'];
     expect(status).not.toHaveProperty('upstreamCreateTime');
   });
 
-  it('are written where somebody changes their nodes, and for nothing else', async () => {
+  it('are written only to repair their nodes', async () => {
     gateway.clearRequests();
     await admin('PATCH', 'tf-web', { retries: 99 });
     await swept();
@@ -152,11 +152,11 @@ describe('upstreams that somebody else made', () => {
     await eventually(() => expect(hosts(held('tf-web') as Held)).toEqual(['10.6.20.1', '10.6.20.2']));
     expect(writesTo('tf-web')).toEqual(['PATCH tf-web', 'PATCH tf-web/nodes', 'PATCH tf-web/nodes']);
     await eventually(async () =>
-      expect(await events('web')).toContain('Somebody changed the nodes of upstream tf-web'),
+      expect(await events('web')).toContain('Another client changed the nodes of upstream tf-web'),
     );
   });
 
-  it('stay as they are when the object goes, or is not allowed any more', async () => {
+  it('do not change when the object is deleted or no longer allowed', async () => {
     await adoption('Deny');
     await eventually(async () =>
       expect(await shop.condition('web', 'Accepted')).toMatchObject({
@@ -179,7 +179,7 @@ describe('upstreams that somebody else made', () => {
     expect(await events('web')).toContain('Upstream tf-web stays in the gateway: manage is Nodes');
   });
 
-  it('are waited for, and left alone while that would take all their nodes', async () => {
+  it('can appear later, and do not lose all their nodes at first', async () => {
     await service('late');
     await upstream('late', 'tf-late', { manage: 'Nodes' });
     await programmed('late', 'False', 'UpstreamNotFound');
@@ -192,7 +192,7 @@ describe('upstreams that somebody else made', () => {
     expect(held('tf-late')).toMatchObject({ nodes: [{ host: '10.6.0.8', port: 8080, weight: 1 }] });
   });
 
-  it('are not taken over unless the connection allows it and every field is stated', async () => {
+  it('are taken over only if the connection allows it and the spec states every field', async () => {
     await adoption('Deny');
     await service('cms', '10.6.1.1', '10.6.1.2');
     const made = { type: 'roundrobin', nodes: { '10.6.1.1:8080': 1 }, retries: 3, labels: { team: 'a' } };
@@ -206,7 +206,9 @@ describe('upstreams that somebody else made', () => {
       }),
     );
     await adoption('Allow');
-    expect(await programmed('cms', 'False', 'NotOwned')).toContain('since it holds retries, which the spec');
+    expect(await programmed('cms', 'False', 'NotOwned')).toContain(
+      'has fields that the spec does not set (retries)',
+    );
     expect(held('cms')).toMatchObject(made);
     await shop.patch(shop.upstreamPath('cms'), { spec: { retries: 3 } });
     await programmed('cms', 'True', 'Programmed');
@@ -218,12 +220,12 @@ describe('upstreams that somebody else made', () => {
     expect((states.get('cms') ?? []).filter((state) => hosts(state).length === 0)).toEqual([]);
     await eventually(async () =>
       expect(await events('cms')).toContain(
-        'Upstream cms, which nobody owned, was taken over: + 10.6.1.2:8080 weight 1, ~ labels',
+        'The operator took over upstream cms, which had no owner: + 10.6.1.2:8080 weight 1, ~ labels',
       ),
     );
   });
 
-  it('stay taken over when nothing more may be', async () => {
+  it('stay owned when the connection no longer allows adoption', async () => {
     await adoption('Deny');
     await swept();
     await shop.endpoints('cms', ['10.6.1.3']);
@@ -232,14 +234,20 @@ describe('upstreams that somebody else made', () => {
   });
 
   it.each([
-    [{ manage: 'Nodes', retries: 1 }, "everything but the nodes is the upstream's owner's: remove retries"],
-    [{ manage: 'Nodes', deletionPolicy: 'Force' }, 'the upstream is never deleted: remove deletionPolicy'],
-    [{ manage: 'Nodes', adoptionPolicy: 'IfUnowned' }, 'nothing is taken over: remove adoptionPolicy'],
-  ])('are not asked for by %o', async (spec, message) => {
+    [{ manage: 'Nodes', retries: 1 }, 'the operator writes only the nodes of the upstream: remove retries'],
+    [
+      { manage: 'Nodes', deletionPolicy: 'Force' },
+      'the operator never deletes the upstream: remove deletionPolicy',
+    ],
+    [
+      { manage: 'Nodes', adoptionPolicy: 'IfUnowned' },
+      'the operator does not take over the upstream: remove adoptionPolicy',
+    ],
+  ])('cannot be requested with %o', async (spec, message) => {
     await expect(upstream('refused', 'refused', spec)).rejects.toThrow(message);
   });
 
-  it('are kept in one way for as long as their object lives', async () => {
+  it('have an immutable manage field', async () => {
     await expect(
       cluster.kubectl([
         '-n',

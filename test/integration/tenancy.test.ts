@@ -15,7 +15,7 @@ import {
 
 const cluster = await sharedControlPlane();
 
-interface Labelled {
+interface Labeled {
   readonly labels: Readonly<Record<string, string>>;
 }
 
@@ -72,9 +72,9 @@ describe('tenants', () => {
       return condition?.message;
     });
   const hosts = (id: string) => hostsOf(gateway, id);
-  const ownerIn = ({ labels }: Labelled) =>
+  const ownerIn = ({ labels }: Labeled) =>
     `${labels['gatewayupstream.dev/namespace']}/${labels['gatewayupstream.dev/name']}`;
-  const ownerOf = (id: string) => ownerIn(gateway.get('upstreams', id) as unknown as Labelled);
+  const ownerOf = (id: string) => ownerIn(gateway.get('upstreams', id) as unknown as Labeled);
 
   beforeAll(async () => {
     await installCrds(cluster);
@@ -96,10 +96,10 @@ describe('tenants', () => {
     await gateway?.[Symbol.asyncDispose]();
   });
 
-  it('are allowed by name, expression or label, and none of them where notMatch says no', async () => {
-    const [matched, labelled, refused, other] = await Promise.all([
+  it('are allowed by name, expression or label, unless notMatch excludes them', async () => {
+    const [matched, labeled, refused, other] = await Promise.all([
       tenant('my'),
-      tenant('labelled', { team: 'a' }),
+      tenant('labeled', { team: 'a' }),
       tenant('not', { team: 'a' }),
       tenant('other', { team: 'b' }),
     ]);
@@ -109,15 +109,15 @@ describe('tenants', () => {
       selector: { matchLabels: { team: 'a' } },
       notMatch: ['not-[0-9a-f]+'],
     });
-    for (const work of [shop, matched, labelled, refused, other]) await upstream(work, 'union');
-    for (const work of [shop, matched, labelled]) await ready(work, 'union', 'True', 'Ready');
+    for (const work of [shop, matched, labeled, refused, other]) await upstream(work, 'union');
+    for (const work of [shop, matched, labeled]) await ready(work, 'union', 'True', 'Ready');
     for (const work of [refused, other]) {
       await ready(work, 'union', 'False', 'NamespaceNotAllowed');
       expect(gateway.get('upstreams', `${work.namespace}.union`)).toBeUndefined();
     }
   });
 
-  it('keep what the gateway has while an expression of the connection is too large', async () => {
+  it('keep their configuration while an expression of the connection is too large', async () => {
     const connectionReady = async () =>
       conditionOf(await shop.get(connectionPath(connection)), 'Ready') as ConditionView;
     await allow({ all: true, notMatch: ['(x{1,30}){1,30}'] });
@@ -126,41 +126,41 @@ describe('tenants', () => {
         status: 'False',
         reason: 'InvalidSpec',
         message: expect.stringMatching(
-          /allowedNamespaces: \(x\{1,30\}\)\{1,30\} cannot be used, since its repetitions/,
+          /allowedNamespaces: \(x\{1,30\}\)\{1,30\} cannot be used because its repetitions/,
         ),
       }),
     );
     await ready(shop, 'union', 'False', 'ConnectionNotFound');
     expect(hosts(`${shop.namespace}.union`)).toEqual(['10.4.0.1', '10.4.0.2']);
-    // Backtracks without end in JavaScript, and leaves nothing out here.
+    // Backtracks exponentially in JavaScript, and excludes no namespace here.
     await allow({ all: true, notMatch: ['^(([a-z]{1,9}[0-9a-z]{0,9}-?){1,9})+[.]$'] });
     await eventually(async () => expect(await connectionReady()).toMatchObject({ status: 'True' }));
     await upstream(shop, 'expression');
     await ready(shop, 'expression', 'True', 'Ready');
   });
 
-  it('lose their endpoints at once with the label that allows them, and have them back with it', async () => {
+  it('lose their endpoints at once with the allowing label, and get them back with it', async () => {
     await allow({
       selector: { matchLabels: null, matchExpressions: [{ key: 'tier', operator: 'In', values: ['edge'] }] },
     });
-    await upstream(blog, 'labelled');
-    const id = `${blog.namespace}.labelled`;
-    await ready(blog, 'labelled', 'False', 'NamespaceNotAllowed');
+    await upstream(blog, 'labeled');
+    const id = `${blog.namespace}.labeled`;
+    await ready(blog, 'labeled', 'False', 'NamespaceNotAllowed');
     expect(hosts(id)).toBeUndefined();
     await label(blog, { tier: 'edge' });
-    await ready(blog, 'labelled', 'True', 'Ready');
+    await ready(blog, 'labeled', 'True', 'Ready');
     expect(hosts(id)).toEqual(['10.4.0.1', '10.4.0.2']);
     await label(blog, { tier: 'inner' });
     await eventually(() => expect(hosts(id)).toEqual([]));
-    await ready(blog, 'labelled', 'False', 'NamespaceNotAllowed');
-    expect(await blog.condition('labelled', 'RemovalHeld')).toBeUndefined();
+    await ready(blog, 'labeled', 'False', 'NamespaceNotAllowed');
+    expect(await blog.condition('labeled', 'RemovalHeld')).toBeUndefined();
     await label(blog, { tier: 'edge' });
     await eventually(() => expect(hosts(id)).toEqual(['10.4.0.1', '10.4.0.2']));
     await label(blog, { tier: null });
     await eventually(() => expect(hosts(id)).toEqual([]));
   });
 
-  it('keep an id that two of them want: whom the gateway names, though another is older, over restarts', async () => {
+  it('keep an id that the gateway assigns to them, although an older object requests it, across restarts', async () => {
     await allow({ names: [blog.namespace] });
     const spec = { upstreamId: 'shared-by-label' };
     await upstream(shop, 'older', spec);
@@ -182,13 +182,13 @@ describe('tenants', () => {
     }
     const writers = gateway.requests
       .filter(({ method, path }) => method === 'PUT' && path.endsWith('/shared-by-label'))
-      .map(({ body }) => ownerIn(JSON.parse(body ?? '{}') as Labelled));
+      .map(({ body }) => ownerIn(JSON.parse(body ?? '{}') as Labeled));
     expect(new Set(writers)).toEqual(new Set([`${blog.namespace}/younger`]));
   });
 
-  it('get an id that the gateway does not have yet by age, and of one age by name', async () => {
+  it('get a free id by age, and by name at the same age', async () => {
     await operator.stop();
-    /** Resolves when a second has just begun: what is made now and soon is of one age. */
+    /** Resolves at the start of a second, so that the next objects have the same age. */
     const secondBegins = () =>
       eventually(() => expect(Date.now() % 1000).toBeLessThan(200), { intervalMs: 20 });
     const born = async (name: string) => {
@@ -214,7 +214,7 @@ describe('tenants', () => {
     }
   });
 
-  it('may not spell a Service of a namespace that comes to be later as an address', async () => {
+  it('cannot use the name of a Service in a future namespace as an address', async () => {
     const later = `later-${shop.namespace.slice(-8)}`;
     await upstream(shop, 'address', {
       backends: [{ addresses: [{ host: `web.${later}`, port: 80 }] }],
@@ -227,15 +227,15 @@ describe('tenants', () => {
     await eventually(() => expect(hosts(id)).toEqual([]));
   });
 
-  it('harm only themselves with raw fields that are nested too deeply, and can delete them', async () => {
+  it('affect only themselves with raw fields that are nested too deeply, and can delete them', async () => {
     await allow({ all: true });
     await shop.patch(connectionPath(connection), { spec: { tenantPolicy: { overrides: 'Allow' } } });
     const path = blog.upstreamPath('deep');
     await blog.endpoints('web', ['10.4.0.1', '10.4.0.2']);
-    // Written before it was too deep, so that the gateway has it.
+    // Written before it was too deep, so the gateway has the upstream.
     await upstream(blog, 'deep', { apisix: { overrides: { discovery_args: { a: 'b' } } } });
     await ready(blog, 'deep', 'True', 'Ready');
-    // Text, since JSON.stringify cannot take values as deep as the API server does.
+    // As text, because JSON.stringify does not support the depth that the API server accepts.
     const deep = `{"spec": {"apisix": {"overrides": {"discovery_args": ${'['.repeat(9000)}${']'.repeat(9000)}}}}}`;
     expect((await cluster.request('PATCH', path, deep)).status).toBe(200);
     expect(await ready(blog, 'deep', 'False', 'InvalidSpec')).toContain('spec.apisix.overrides');

@@ -13,7 +13,7 @@ const MAIN = fileURLToPath(new URL('../toys/main.ts', import.meta.url));
 const TOKEN = 'toy-token';
 const GROUP_PATH = '/apis/gatewayupstream.dev/v1alpha1';
 
-describe('the program with a toy gateway and a toy source', () => {
+describe('an operator with a toy gateway and a toy source', () => {
   let cluster: ControlPlane;
   let operator: Operator | undefined;
   let work: Workload;
@@ -68,13 +68,13 @@ describe('the program with a toy gateway and a toy source', () => {
   const toy = { url: 'http://127.0.0.1:1', tokenSecretRef: { name: 'toy' } };
 
   it.each<[string, object, string]>([
-    ['without the section of its type', {}, 'type Toy needs the section toy'],
+    ['without the section of its type', {}, 'type Toy needs the field toy'],
     [
       'with the section of another type',
       { toy, apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } } },
-      'the section apisix is for type APISIX: remove it',
+      'apisix is allowed only with type APISIX: remove it',
     ],
-  ])('is refused a connection %s', async (_, spec, message) => {
+  ])('rejects a connection %s', async (_, spec, message) => {
     const { status, body } = await cluster.request(
       'POST',
       `${GROUP_PATH}/gatewayconnections`,
@@ -129,7 +129,7 @@ describe('the program with a toy gateway and a toy source', () => {
     expect(served()).toEqual(['10.0.0.1', '10.0.0.2', '10.0.0.3']);
   });
 
-  it('empties the upstream of an object that is deleted, and lets the object go', async () => {
+  it('empties the upstream of a deleted object, and releases the object', async () => {
     await work.remove(work.upstreamPath('web'));
     await eventually(async () => expect(await work.get(work.upstreamPath('web'))).toBeUndefined());
     expect(server.resource('apps.web')?.body).toEqual({});
@@ -144,17 +144,17 @@ describe('the program with a toy gateway and a toy source', () => {
     spec: { type: 'Toy', allowedNamespaces: { all: true }, ...spec },
   });
 
-  it('is refused a ServiceRegistry without the section of its type', async () => {
+  it('rejects a ServiceRegistry without the section of its type', async () => {
     const { status, body } = await cluster.request(
       'POST',
       `${GROUP_PATH}/serviceregistries`,
       serviceRegistry({}),
     );
     expect(status).toBe(422);
-    expect(JSON.stringify(body)).toContain('the section toy belongs to type Toy');
+    expect(JSON.stringify(body)).toContain('toy is required with type Toy');
   });
 
-  it('follows a service of a registry, and keeps its nodes and their share during an outage', async () => {
+  it('follows a registry service, and keeps its nodes and their share during an outage', async () => {
     const instance = (address: string) => ({ address, port: 8080, state: 'up' }) as const;
     registry.register('legacy', [instance('10.1.0.1')]);
     await work.create(

@@ -2,10 +2,10 @@ import { writeFileSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
 import { add, NOTHING, type Results } from './results.ts';
 
-/** Names the file that this reporter writes `Results` to, as JSON. */
+/** The path to which this reporter writes `Results` as JSON. */
 export const RESULTS_VARIABLE = 'TEST_RESULTS';
 
-/** Counts the tests of a vitest run. What fails outside a test, such as a file that cannot be loaded, counts as a failure. */
+/** Counts the tests of a vitest run. An error outside a test, such as a file that cannot be loaded, counts as a failure. */
 export default class ResultsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const path = process.env[RESULTS_VARIABLE];
@@ -21,7 +21,7 @@ function resultsOf(module: TestModule): Results {
   const inState = (state: string) => tests.filter((test) => test.result().state === state);
   const { collectDuration, setupDuration, duration } = module.diagnostic();
   const failedTests = inState('failed').length;
-  // A file that fails with no failed test could not be loaded, or a hook of it failed.
+  // A file that fails without a failed test could not be loaded, or one of its hooks failed.
   const failed = failedTests === 0 && !module.ok() ? 1 : failedTests;
   return {
     passed: inState('passed').length,

@@ -1,4 +1,4 @@
-/** What a step or a test file took. */
+/** The duration of a step or a test file. */
 export interface Duration {
   readonly name: string;
   readonly ms: number;
@@ -6,7 +6,7 @@ export interface Duration {
 
 export interface Skipped {
   readonly name: string;
-  /** As the test gave it to `skip()`. */
+  /** The argument of `skip()`. */
   readonly reason: string;
 }
 
@@ -28,7 +28,7 @@ export function add(one: Results, other: Results): Results {
   };
 }
 
-/** Times, slowest first; what was skipped and why; and one line that counts everything. */
+/** The durations (slowest first), the skipped tests with their reasons, and one line with the totals. */
 export function summary({ passed, failed, durations, skipped }: Results): string {
   const rows = [...durations].sort((one, other) => other.ms - one.ms);
   return [

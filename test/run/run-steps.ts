@@ -9,7 +9,7 @@ import type { Step } from './steps.ts';
 
 const REPORTER = fileURLToPath(new URL('reporter.ts', import.meta.url));
 
-/** Runs all steps in order, also after one that failed. */
+/** Runs all steps in order, also after a failed one. */
 export async function runSteps(steps: readonly Step[]): Promise<Results> {
   let total = NOTHING;
   for (const step of steps) {
@@ -35,10 +35,10 @@ async function runSuites({ projects, launcher }: Step & { kind: 'suites' }): Pro
     const [command = '', ...args] = [...(launcher ?? []), ...vitest];
     const ok = await run(command, args, { [RESULTS_VARIABLE]: path });
     const results = JSON.parse(await readFile(path, 'utf8')) as Results;
-    // vitest also fails for what its reporters do not see.
+    // vitest can fail for errors that its reporters do not receive.
     return ok || results.failed > 0 ? results : { ...results, failed: 1 };
   } catch (error) {
-    process.stderr.write(`the suites left no results: ${error instanceof Error ? error.message : error}\n`);
+    process.stderr.write(`the suites wrote no results: ${error instanceof Error ? error.message : error}\n`);
     return { ...NOTHING, failed: 1 };
   } finally {
     await rm(folder, { recursive: true, force: true });

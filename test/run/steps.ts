@@ -25,18 +25,20 @@ const E2E_ALL: Step = {
 const BUILD = command('rolldown', '-c', 'rolldown.config.ts');
 
 /**
- * What each npm script runs. `npm test` and `npm run test:all` share no step; together they are what CI runs, and together
- * they contain every test file. `npm run soak` repeats the random parts for hours and adds the full benchmark.
+ * The steps of each npm script. CI runs `npm test` and `npm run test:all`. They share no step, and together they contain
+ * every test file. `npm run soak` repeats the random parts for hours and adds the full benchmark.
  */
 export const RUNS: Readonly<Record<string, readonly Step[]>> = {
   test: [
     command('biome', 'ci', '.'),
     command('tsc', '--noEmit'),
     command('knip'),
+    command('markdownlint-cli2'),
+    command('cspell', 'lint', '--no-progress', '--no-summary'),
     suites('unit', 'contract', 'integration-core'),
   ],
   'test:all': [
-    command('node', 'test/support/licences.ts'),
+    command('node', 'test/support/licenses.ts'),
     BUILD,
     command('node', 'bench/main.ts', '--short'),
     suites('fuzz', 'integration'),

@@ -2,17 +2,17 @@ import fc from 'fast-check';
 import type { Discovered } from '../../src/model/discovered.ts';
 import type { Endpoint } from '../../src/model/endpoint.ts';
 
-/** Specs of GatewayUpstreams as somebody may write them, over everything that a spec can hold. */
+/** Generators for specs of GatewayUpstreams with all fields. */
 
 const optional = { requiredKeys: [] };
 const SEPARATORS = '-._';
 const LOWER = 'abcxyz0189';
 const LETTERS = `${LOWER}ABCXYZ`;
-/** What no field may fail on that takes any text. */
+/** Texts that every free-text field must accept. */
 const ANY = `${LETTERS} "\\\n\t\u0000<%\u00e9\u4e16\u{1f600}`;
 const VISIBLE = Array.from({ length: 94 }, (_, index) => String.fromCharCode(33 + index)).join('');
 
-/** Mostly short; now and then as long as can be. */
+/** Mostly short, sometimes of the maximum length. */
 const textOf = (characters: string, minLength: number, maxLength: number) => {
   const unit = fc.constantFrom(...characters);
   return fc.oneof(
@@ -21,7 +21,7 @@ const textOf = (characters: string, minLength: number, maxLength: number) => {
   );
 };
 
-/** Up to `maxLength` of `inner`, with `outer` at both ends. */
+/** At most `maxLength` characters of `inner`, with `outer` at both ends. */
 const textWithin = (outer: string, inner: string, maxLength: number) =>
   fc
     .tuple(textOf(outer, 1, 1), textOf(inner, 0, maxLength - 2), textOf(outer, 1, 1))
@@ -32,7 +32,7 @@ const subdomain = fc.array(label, { minLength: 1, maxLength: 3 }).map((labels) =
 const portNumber = fc.oneof(fc.constantFrom(1, 80, 65_535), fc.integer({ min: 1, max: 65_535 }));
 const portName = fc.constantFrom('http', 'h2c', 'a', 'a-name-of-15-ch');
 
-/** Some spelling of about `ms` milliseconds. */
+/** A duration of about `ms` milliseconds, in an arbitrary notation. */
 const spelled = (ms: number) =>
   fc.constantFrom(
     `${ms}ms`,
@@ -226,7 +226,7 @@ const labels = fc.dictionary(
   { maxKeys: 32 },
 );
 
-/** Of APISIX's fields those that a spec has no field for. */
+/** APISIX fields without a field in the spec. */
 const overrides = fc.record(
   {
     name: textOf(ANY, 1, 256),
@@ -309,13 +309,13 @@ const nodesAlone = {
   deletionPolicy: fc.constantFrom('Delete', 'Orphan'),
 };
 
-/** What a user writes into `spec`, every rule kept; `gatewayUpstreamSpec` must take it. */
+/** A valid `spec`, which `gatewayUpstreamSpec` must accept. */
 export const validSpec: fc.Arbitrary<Readonly<Record<string, unknown>>> = fc.oneof(
   { weight: 20, arbitrary: fc.record(object, { requiredKeys: ['backends'] }) },
   { weight: 1, arbitrary: fc.record(nodesAlone, { requiredKeys: ['backends', 'manage'] }) },
 );
 
-/** Values that are wrong in most places, and right in some. */
+/** Values that are invalid for most fields. */
 const junk = fc.oneof(
   fc.constantFrom<unknown>('', ' ', '0', 'a b', '\u{1f600}', '../..', null, true, [], {}, [[]], [null], {
     '': 0,
@@ -343,7 +343,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   fc.constant(() => undefined),
 );
 
-/** A valid spec with a few things in it replaced, added, repeated or removed: wrong as a rule. */
+/** A valid spec with some values replaced, added, repeated or removed. It is usually invalid. */
 export const brokenSpec: fc.Arbitrary<unknown> = fc
   .tuple(
     validSpec,
@@ -356,7 +356,7 @@ export const brokenSpec: fc.Arbitrary<unknown> = fc
     mutations.reduce<unknown>((value, [route, mutate]) => mutatedAt(value, route, mutate), spec),
   );
 
-/** `value` with what `route` leads to mutated: each step takes one of the members that are there. */
+/** `value` with a mutation at `route`, where each step selects an existing member. */
 function mutatedAt(value: unknown, route: readonly number[], mutate: Mutation): unknown {
   const [step, ...rest] = route;
   if (step === undefined || typeof value !== 'object' || value === null) return mutate(value);
@@ -386,7 +386,7 @@ const endpoint: fc.Arbitrary<Endpoint> = fc
   })
   .map(({ address, ...rest }) => ({ ...address, ...rest }));
 
-/** What a Service may lead to. */
+/** The possible answers for a Service. */
 export const discovered: fc.Arbitrary<Discovered> = fc.oneof(
   {
     weight: 4,

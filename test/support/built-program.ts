@@ -5,13 +5,13 @@ import { build } from 'rolldown';
 import config from '../../rolldown.config.ts';
 
 export interface BuiltProgram extends AsyncDisposable {
-  /** Its first module, for `node`. */
+  /** The entry point for `node`. */
   readonly main: string;
 }
 
-/** Builds the program into a folder of its own, so that no other build or run in this checkout can replace it. */
+/** Builds the program into a separate folder, so that no other build in this checkout replaces it. */
 export async function buildProgram(): Promise<BuiltProgram> {
-  // Inside the checkout: the built program finds its packages in node_modules.
+  // Inside the checkout, so that the built program finds its packages in node_modules.
   const dir = fileURLToPath(new URL(`../../.test-results/program-${process.pid}`, import.meta.url));
   await build({ ...config, output: { ...config.output, dir } });
   return {

@@ -10,7 +10,7 @@ import {
   rbacObjects as rbacObjectsWith,
 } from '../../src/kube/rbac.ts';
 
-/** What the released program makes of the objects of its own kinds, for tests that need no other catalog. */
+/** The parsers of the built-in catalog, for tests that do not need another one. */
 export const {
   gatewayConnection: transformGatewayConnection,
   gatewayUpstream: transformGatewayUpstream,

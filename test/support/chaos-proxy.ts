@@ -1,8 +1,8 @@
 import { connect, createServer, type Socket } from 'node:net';
 
 /**
- * What becomes of bytes and new connections. `swallow`: connections stay open and new ones are accepted, but nothing
- * more gets through in either direction, as behind a firewall that drops packets. `refuse`: new ones are reset.
+ * The handling of data and new connections. `swallow`: connections stay open and new ones are accepted, but no data passes
+ * in either direction, like behind a firewall that drops packets. `refuse`: new connections are reset.
  */
 export type ChaosMode = 'pass' | 'swallow' | 'refuse';
 
@@ -12,7 +12,7 @@ export interface ChaosProxy extends AsyncDisposable {
   setMode(mode: ChaosMode): void;
   /** Resets every open connection. */
   cutAll(): void;
-  /** Connections that clients have open. */
+  /** The number of open client connections. */
   connections(): number;
   close(): Promise<void>;
 }
@@ -42,7 +42,7 @@ export async function startChaosProxy(options: {
         if (!to.write(chunk)) from.pause();
       });
       to.on('drain', () => from.resume());
-      // A break on one side breaks the other; the reason is of no interest.
+      // An error on one side closes the other. The reason does not matter.
       from.on('error', () => to.destroy());
       from.once('close', () => {
         if (mode !== 'swallow' || from === client) to.destroy();

@@ -51,7 +51,7 @@ export function longFunctions(source: string, limit: number): readonly LongFunct
   return found;
 }
 
-/** What a function that is part of `node` is called. */
+/** The name of a function that is part of `node`. */
 function nameOf(node: Readonly<Record<string, unknown>>): string | undefined {
   const named = node['id'] ?? node['key'];
   const name = typeof named === 'object' && named !== null ? (named as { name?: unknown }).name : undefined;

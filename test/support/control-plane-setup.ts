@@ -9,7 +9,7 @@ import { PROGRAM_VARIABLE } from './main.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where a worker asks for the control plane of its slot: `GET <this>/<slot>`. */
+    /** The URL at which a worker gets the control plane of its slot: `GET <this>/<slot>`. */
     readonly controlPlanes: string;
   }
 }
@@ -20,7 +20,7 @@ declare module 'vitest' {
  * Resolves to the teardown.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // Here, where a first build reports its progress; the tests find the binaries ready.
+  // Build here, where the progress is visible, before the tests need the binaries.
   await ensureBinaries({ env: process.env, report: (line) => process.stderr.write(`${line}\n`) });
   const program = await buildProgram();
   process.env[PROGRAM_VARIABLE] = program.main;

@@ -17,29 +17,29 @@ import { combineSources } from '../../src/sources/sources.ts';
 import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
 
-/** The operator's controller over stores that stand for a cluster. */
+/** The operator's controller with stores instead of a cluster. */
 export interface RunningController extends AsyncDisposable {
   /** By `namespace/name`. */
   readonly statuses: ReadonlyMap<string, GatewayUpstreamStatus>;
   /** By name. */
   readonly connectionStatuses: ReadonlyMap<string, GatewayConnectionStatus>;
-  /** `kind namespace/name reason: message`, in order. */
+  /** The Events as `kind namespace/name reason: message`, in order. */
   readonly events: readonly string[];
   readonly metrics: Metrics;
-  /** Whether nothing waits or runs. */
+  /** Whether no key waits or runs. */
   readonly isIdle: () => boolean;
 }
 
 export interface ControllerSettings {
   readonly clock: Clock;
-  /** Part of what the API server does; the default adds and removes finalizers and takes every status. */
+  /** Replaces a part of the API server. Default: adds and removes finalizers, and accepts every status. */
   readonly writer?: Partial<ObjectWriter>;
   readonly onlyNamespaces?: readonly string[];
   readonly requestTimeoutMs?: number;
   readonly backoffMs?: (failures: number) => number;
 }
 
-/** Disposing of it stops it, and throws if it logged an error. */
+/** Disposing stops the controller, and throws if it logged an error. */
 export function runController(stores: Stores, settings: ControllerSettings): RunningController {
   const { clock } = settings;
   const statuses = new Map<string, GatewayUpstreamStatus>();

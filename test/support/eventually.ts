@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Retries `assertion` until it does not throw; after `timeoutMs` (default 60 s, for busy machines) rejects with its last error. */
+/** Retries `assertion` until it does not throw. Rejects with its last error after `timeoutMs` (default: 60 s, for busy machines). */
 export async function eventually<T>(
   assertion: () => T | Promise<T>,
   options: { readonly timeoutMs?: number; readonly intervalMs?: number } = {},

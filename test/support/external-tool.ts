@@ -1,8 +1,8 @@
 import { ToolMissingError } from './control-plane/tool-cache.ts';
 
 /**
- * Skips the test, with the reason, where a tool cannot be had on this machine. Under `CI=true` the test fails instead: there a
- * missing tool is a fault of the machine. Any other error of `provide` fails the test.
+ * Skips the test with the reason if a tool is missing on this machine. With `CI=true`, the test fails instead. Any other
+ * error of `provide` fails the test.
  */
 export async function requireTool(
   skip: (reason: string) => void,

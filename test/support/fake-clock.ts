@@ -1,16 +1,16 @@
 import type { Clock } from '../../src/runtime/clock.ts';
 
-/** Time that moves only when it is told to. */
+/** A clock that moves only when a test advances it. */
 export interface FakeClock extends Clock {
-  /** Lets `ms` pass; timers fire in order on the way, and what they set off runs before the next one. */
+  /** Advances the clock by `ms`. Timers fire in order, and their effects run before the next timer. */
   advance(ms: number): Promise<void>;
-  /** Moves the wall clock alone, as an administrator or NTP would. */
+  /** Moves only the wall clock, like an administrator or NTP. */
   setWall(ms: number): void;
-  /** Timers that wait. */
+  /** The number of pending timers. */
   readonly pending: number;
 }
 
-/** Lets everything run that does not wait for time or for the outside. */
+/** Runs all pending work that does not wait for time or I/O. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 }

@@ -1,45 +1,80 @@
 import type { StandIn } from './apisix-stand-in/stand-in.ts';
 import type { Workload } from './workload.ts';
 
-/** What a fault is arranged with: everything of it stays in place, so each uses names of its own. */
+/** The cluster and gateways that faults share. Faults stay in place, so each uses its own object names. */
 export interface FaultStage {
-  /** A gateway that works, of connection `main`, which allows every namespace but `forbidden`. */
+  /** A working gateway. Connection `main` refers to it and allows only namespace `shop`. */
   readonly gateway: StandIn;
   /** In namespace `shop`. */
   readonly shop: Workload;
-  /** In namespace `forbidden`, which no connection allows. */
+  /** In namespace `forbidden`, which connection `main` does not allow. */
   readonly forbidden: Workload;
-  /** Another gateway of its own, by default with the same key. */
+  /** Starts another gateway with the same admin key. */
   newGateway(options?: { readonly tls?: boolean; readonly version?: string }): Promise<StandIn>;
-  /** A Secret of the operator's namespace. */
+  /** Writes a Secret in the operator's namespace. */
   secret(name: string, data: Readonly<Record<string, string>>): Promise<void>;
-  /** PEM of an authority that no gateway's certificate is from. */
+  /** PEM of a certificate authority that issued none of the gateways' certificates. */
   readonly otherAuthority: string;
 }
 
-/** One thing that goes wrong, and what is said about it. */
+/** One entry of the error reference: how to cause a fault, and what the program reports about it. */
 export interface Fault {
-  /** As a user would name it. */
+  /** The heading of the entry: the words that a user would search for. */
   readonly symptom: string;
-  /** Kind and name (`namespace/name`) of the object that tells. */
+  /** Kind and name (`namespace/name`) of the object that reports the fault. */
   readonly on: readonly ['GatewayConnection' | 'GatewayUpstream', string];
   readonly arrange: (stage: FaultStage) => Promise<void>;
-  /** The condition of it that `kubectl describe` shows. */
+  /** The condition that `kubectl describe` shows. */
   readonly condition: { readonly type: string; readonly status: string; readonly reason: string };
-  /** Its message, with `http://gateway:9180` for the gateway's address. */
+  /** The message of the condition, with `http://gateway:9180` in place of the gateway's address. */
   readonly message: string;
-  /** The line of `check`, after the name of the object. Absent: reason and message of the condition, as for every GatewayUpstream. */
+  /** The line of `check` after the object's name. Default: reason and message of the condition, as for every GatewayUpstream. */
   readonly check?: string;
+  /** What the messages do not say, for example that this is no error. */
+  readonly note?: string;
 }
 
-/** What `check` prints of it, after the name of the object. */
+/** A backend that the API server rejects, and its message. */
+export interface ApplyError {
+  /** The heading of the entry: the words that a user would search for. */
+  readonly symptom: string;
+  readonly backend: object;
+  readonly message: string;
+}
+
+export const APPLY_ERRORS: readonly ApplyError[] = [
+  {
+    symptom: 'Cluster DNS name as serviceName',
+    backend: { serviceName: 'cms.default.svc.cluster.local' },
+    message:
+      'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName> instead of cms.default.svc.cluster.local',
+  },
+  {
+    symptom: 'serviceName without a port name',
+    backend: { serviceName: 'default/cms' },
+    message: 'serviceName must be [namespace]/[name]:[portName]: write default/cms:<portName>',
+  },
+  {
+    symptom: 'Port number in quotes',
+    backend: { serviceRef: { name: 'cms', port: '80' } },
+    message:
+      'port must be the number (1 to 65535, without quotes) or the name of a port of the Service, for example 80 or http',
+  },
+  {
+    symptom: 'Backend with both serviceRef and serviceName',
+    backend: { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
+    message: 'a backend must set exactly one of serviceRef, serviceName and addresses',
+  },
+];
+
+/** The line that `check` prints, after the object's name. */
 export function checkLine({ check, condition, message }: Fault): string {
   return check ?? `${condition.reason}: ${message}`;
 }
 
 const PORTS = [{ name: 'http', port: 80 }];
 
-/** A connection of its own whose gateway or settings are at fault. */
+/** Creates a connection with faulty settings or a faulty gateway. */
 async function connect(
   { shop }: FaultStage,
   name: string,
@@ -81,8 +116,12 @@ async function service(
   await work.endpoints(name, addresses);
 }
 
-/** Makes an upstream in the gateway, as somebody else would. */
-async function squat({ gateway }: Pick<FaultStage, 'gateway'>, id: string, fields: object): Promise<void> {
+/** Creates an upstream directly in the gateway, as another client would. */
+async function createForeignUpstream(
+  { gateway }: Pick<FaultStage, 'gateway'>,
+  id: string,
+  fields: object,
+): Promise<void> {
   await fetch(`${gateway.adminUrl}/apisix/admin/upstreams/${id}`, {
     method: 'PUT',
     headers: { 'X-API-KEY': gateway.adminKey, 'content-type': 'application/json' },
@@ -96,7 +135,7 @@ const ready = (status: string, reason: string) => ({ type: 'Ready', status, reas
 
 export const FAULTS: readonly Fault[] = [
   {
-    symptom: 'The admin key is wrong',
+    symptom: 'Wrong admin key (401, wrong apikey)',
     on: ['GatewayConnection', 'wrong-key'],
     async arrange(stage) {
       await stage.secret('wrong-key', { 'admin-key': 'not-the-key-0123456789' });
@@ -104,12 +143,12 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The gateway refused the admin key (401, wrong apikey): correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+      'The gateway rejected the admin key (401, wrong apikey): correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection',
     check:
-      'key: The gateway refused the admin key (401, wrong apikey). Remedy: Correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names.',
+      'key: The gateway rejected the admin key (401, wrong apikey). Remedy: Correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection.',
   },
   {
-    symptom: 'The admin key may only read',
+    symptom: 'Read-only admin key (401, invalid method for role viewer)',
     on: ['GatewayConnection', 'read-only'],
     async arrange(stage) {
       await stage.secret('read-only', { 'admin-key': 'stand-in-viewer-key-0123456789' });
@@ -119,23 +158,24 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The gateway refused the admin key (401, invalid method for role viewer), which may only read: use a key of role admin',
+      'The gateway rejected the admin key (401, invalid method for role viewer), which is read-only: use a key with role admin',
     check:
-      'key: The gateway refused the admin key (401, invalid method for role viewer), which may only read. Remedy: Use a key of role admin.',
+      'key: The gateway rejected the admin key (401, invalid method for role viewer), which is read-only. Remedy: Use a key with role admin.',
   },
   {
-    symptom: 'The Secret was made with `echo` and its key ends in a line break: that is no fault',
+    symptom: 'Admin key with a trailing line break',
+    note: 'This is not an error. A key that was written with `echo` ends in a line break, and the operator removes it.',
     on: ['GatewayConnection', 'newline'],
     async arrange(stage) {
       await stage.secret('newline', { 'admin-key': `${stage.gateway.adminKey}\n` });
       await connect(stage, 'newline', stage.gateway.adminUrl, { secret: 'newline' });
     },
     condition: ready('True', 'Ready'),
-    message: 'The gateway answers and takes the key',
-    check: 'key: it may read and write',
+    message: 'The gateway answers and accepts the key',
+    check: 'key: read and write access',
   },
   {
-    symptom: 'The Secret holds something that is no key, for example two lines',
+    symptom: 'Admin key with invalid characters',
     on: ['GatewayConnection', 'two-lines'],
     async arrange(stage) {
       await stage.secret('two-lines', { 'admin-key': 'one\ntwo' });
@@ -143,22 +183,22 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      'The admin key has characters that a key cannot have: look at the Secret for line breaks or an encoding',
+      'The admin key contains invalid characters: check the Secret for line breaks and for a wrong encoding',
     check:
-      'key: The admin key has characters that a key cannot have. Remedy: Look at the Secret for line breaks or an encoding.',
+      'key: The admin key contains invalid characters. Remedy: Check the Secret for line breaks and for a wrong encoding.',
   },
   {
-    symptom: 'The Secret does not exist',
+    symptom: 'Secret with the admin key not found',
     on: ['GatewayConnection', 'no-secret'],
     arrange: (stage) => connect(stage, 'no-secret', stage.gateway.adminUrl, { secret: 'not-there' }),
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/not-there does not exist: create it there, or correct the reference in spec.apisix of GatewayConnection no-secret',
+      'Secret gateway-upstream-system/not-there does not exist: create it, or correct the reference in spec.apisix of GatewayConnection no-secret',
     check:
-      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it there, or correct the reference in spec.apisix of GatewayConnection no-secret.',
+      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-secret.',
   },
   {
-    symptom: 'The Secret has no entry of that name',
+    symptom: 'Secret without the entry that adminKeySecretRef names',
     on: ['GatewayConnection', 'no-entry'],
     async arrange(stage) {
       await stage.secret('no-entry', { other: 'x' });
@@ -166,22 +206,22 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/no-entry has no key admin-key: create it there, or correct the reference in spec.apisix of GatewayConnection no-entry',
+      'Secret gateway-upstream-system/no-entry has no key admin-key: create it, or correct the reference in spec.apisix of GatewayConnection no-entry',
     check:
-      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it there, or correct the reference in spec.apisix of GatewayConnection no-entry.',
+      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-entry.',
   },
   {
-    symptom: 'adminUrl leads to the port for traffic instead of the Admin API',
+    symptom: 'adminUrl points to the traffic port instead of the Admin API (404)',
     on: ['GatewayConnection', 'wrong-url'],
     arrange: (stage) => connect(stage, 'wrong-url', stage.gateway.proxyUrl),
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 404, which the Admin API of APISIX on etcd does not: correct spec.apisix.adminUrl',
+      'http://gateway:9180 answered 404, so it is not the Admin API of APISIX on etcd: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://gateway:9180 answered 404, which the Admin API of APISIX on etcd does not. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://gateway:9180 answered 404, so it is not the Admin API of APISIX on etcd. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
-    symptom: 'The gateway is down, or the port is wrong',
+    symptom: 'Connection refused: gateway down or wrong port',
     on: ['GatewayConnection', 'down'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -189,12 +229,13 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'down', gateway.adminUrl);
     },
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://gateway:9180 refused the connection: check that it runs, and that the port is right',
+    message: 'http://gateway:9180 refused the connection: check that it runs and that the port is correct',
     check:
-      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs, and that the port is right.',
+      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs and that the port is correct.',
   },
   {
-    symptom: 'A data plane serves its Control API on loopback only: that changes no condition',
+    symptom: 'Connection refused: Control API listens on loopback only',
+    note: 'Conditions stay unchanged, because data-plane verification never changes a condition. Only `check` reports it.',
     on: ['GatewayConnection', 'loopback'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -202,21 +243,22 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'loopback', gateway.adminUrl, { controlApi: { urls: [gateway.controlUrl] } });
     },
     condition: ready('True', 'Ready'),
-    message: 'The gateway answers and takes the key',
+    message: 'The gateway answers and accepts the key',
     check:
-      'data plane http://gateway:9180: refused the connection. Remedy: Set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach.',
+      'data plane http://gateway:9180: refused the connection. Remedy: Set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach.',
   },
   {
-    symptom: 'The name of the gateway does not exist',
+    symptom: 'Host name of the gateway does not resolve',
     on: ['GatewayConnection', 'no-name'],
     arrange: (stage) => connect(stage, 'no-name', 'http://apisix-admin.invalid:9180'),
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://apisix-admin.invalid:9180 is a name that does not resolve: correct spec.apisix.adminUrl',
+    message:
+      'http://apisix-admin.invalid:9180 has a host name that does not resolve: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://apisix-admin.invalid:9180 is a name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://apisix-admin.invalid:9180 has a host name that does not resolve. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
-    symptom: 'The gateway speaks TLS, and adminUrl begins with http://',
+    symptom: 'Connection closed: adminUrl starts with http:// but the gateway uses TLS',
     on: ['GatewayConnection', 'plain'],
     async arrange(stage) {
       const { adminUrl } = await stage.newGateway({ tls: true });
@@ -224,22 +266,22 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 closed the connection without an answer: check the port, and whether spec.apisix.adminUrl must begin with https://',
+      'http://gateway:9180 closed the connection without an answer: check the port, and whether spec.apisix.adminUrl must start with https://',
     check:
-      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: Check the port, and whether spec.apisix.adminUrl must begin with https://.',
+      'gateway: http://gateway:9180 closed the connection without an answer. Remedy: Check the port, and whether spec.apisix.adminUrl must start with https://.',
   },
   {
-    symptom: 'adminUrl begins with https://, and the gateway speaks plain HTTP',
+    symptom: 'TLS fails with EPROTO: adminUrl starts with https:// but the gateway uses plain HTTP',
     on: ['GatewayConnection', 'secure'],
     arrange: (stage) => connect(stage, 'secure', stage.gateway.adminUrl.replace('http:', 'https:')),
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'TLS with https://gateway:9180 failed (EPROTO): check that it speaks TLS, or write http:// in spec.apisix.adminUrl',
+      'TLS with https://gateway:9180 failed (EPROTO): check that the gateway uses TLS on this port, or use http:// in spec.apisix.adminUrl',
     check:
-      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: Check that it speaks TLS, or write http:// in spec.apisix.adminUrl.',
+      'gateway: TLS with https://gateway:9180 failed (EPROTO). Remedy: Check that the gateway uses TLS on this port, or use http:// in spec.apisix.adminUrl.',
   },
   {
-    symptom: "The gateway's certificate is from an authority that nobody named",
+    symptom: 'Certificate of the gateway is not trusted: no CA configured',
     on: ['GatewayConnection', 'no-ca'],
     async arrange(stage) {
       await connect(stage, 'no-ca', (await stage.newGateway({ tls: true })).adminUrl);
@@ -251,7 +293,7 @@ export const FAULTS: readonly Fault[] = [
       'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection.',
   },
   {
-    symptom: 'The CA in the Secret is the wrong one',
+    symptom: 'Certificate of the gateway is not trusted: wrong CA in the Secret',
     on: ['GatewayConnection', 'wrong-ca'],
     async arrange(stage) {
       await stage.secret('wrong-ca', { 'ca.crt': stage.otherAuthority });
@@ -266,7 +308,7 @@ export const FAULTS: readonly Fault[] = [
       'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection.',
   },
   {
-    symptom: 'The gateway takes too long',
+    symptom: 'Request to the gateway times out',
     on: ['GatewayConnection', 'slow'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -275,12 +317,12 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      "http://gateway:9180 did not answer within 2000 ms: check its load, or raise requestTimeout in the operator's configuration",
+      'http://gateway:9180 did not answer within 2000 ms: check the load of the gateway, or increase requestTimeout in the configuration of the operator',
     check:
-      "gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: Check its load, or raise requestTimeout in the operator's configuration.",
+      'gateway: http://gateway:9180 did not answer within 5000 ms. Remedy: Check the load of the gateway, or increase requestTimeout in the configuration of the operator.',
   },
   {
-    symptom: 'Something else answers, in HTML',
+    symptom: 'Gateway answers with HTML instead of JSON',
     on: ['GatewayConnection', 'html'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -291,12 +333,12 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 200 without JSON: check that spec.apisix.adminUrl leads to the Admin API of APISIX',
+      'http://gateway:9180 answered 200 without JSON: check that spec.apisix.adminUrl is the address of the Admin API of APISIX',
     check:
-      'gateway: http://gateway:9180 answered 200 without JSON. Remedy: Check that spec.apisix.adminUrl leads to the Admin API of APISIX.',
+      'gateway: http://gateway:9180 answered 200 without JSON. Remedy: Check that spec.apisix.adminUrl is the address of the Admin API of APISIX.',
   },
   {
-    symptom: 'APISIX does not let the address of the operator in',
+    symptom: 'APISIX rejects the IP address of the operator (403, allow_admin)',
     on: ['GatewayConnection', 'not-let-in'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -307,12 +349,12 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Unauthorized'),
     message:
-      "The gateway refused the operator's address (403): add it to deployment.admin.allow_admin in APISIX's configuration",
+      'The gateway rejected the address of the operator (403): add it to deployment.admin.allow_admin in the configuration of APISIX',
     check:
-      "key: The gateway refused the operator's address (403). Remedy: Add it to deployment.admin.allow_admin in APISIX's configuration.",
+      'key: The gateway rejected the address of the operator (403). Remedy: Add it to deployment.admin.allow_admin in the configuration of APISIX.',
   },
   {
-    symptom: "APISIX's etcd is down",
+    symptom: 'APISIX cannot reach etcd (503, has no healthy etcd endpoint available)',
     on: ['GatewayConnection', 'no-etcd'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -327,12 +369,12 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 503 (has no healthy etcd endpoint available): look at the log of the gateway',
+      'http://gateway:9180 answered 503 (has no healthy etcd endpoint available): check the log of the gateway',
     check:
-      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: Look at the log of the gateway.',
+      'gateway: http://gateway:9180 answered 503 (has no healthy etcd endpoint available). Remedy: Check the log of the gateway.',
   },
   {
-    symptom: 'The gateway redirects, for example to a login page',
+    symptom: 'Gateway answers with a redirect, for example to a login page',
     on: ['GatewayConnection', 'redirect'],
     async arrange(stage) {
       const gateway = await stage.newGateway();
@@ -343,37 +385,37 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'http://gateway:9180 answered 302, a redirect, which the operator does not follow with the key: correct spec.apisix.adminUrl',
+      'http://gateway:9180 answered with a redirect (302), which the operator does not follow, because the request contains the admin key: correct spec.apisix.adminUrl',
     check:
-      'gateway: http://gateway:9180 answered 302, a redirect, which the operator does not follow with the key. Remedy: Correct spec.apisix.adminUrl.',
+      'gateway: http://gateway:9180 answered with a redirect (302), which the operator does not follow, because the request contains the admin key. Remedy: Correct spec.apisix.adminUrl.',
   },
   {
-    symptom: 'There is no GatewayConnection of that name',
+    symptom: 'GatewayConnection not found',
     on: ['GatewayUpstream', 'shop/no-connection'],
     async arrange({ shop }) {
       await upstream(shop, 'no-connection', to('web'), { connectionRef: { name: 'nowhere' } });
     },
     condition: ready('False', 'ConnectionNotFound'),
-    message: 'There is no GatewayConnection nowhere: create it, or refer to another one in a new object',
+    message: 'GatewayConnection nowhere does not exist: create it, or refer to another one in a new object',
   },
   {
-    symptom: 'The namespace is not allowed to use the gateway',
+    symptom: 'Namespace not allowed to use the GatewayConnection',
     on: ['GatewayUpstream', 'forbidden/web'],
     arrange: ({ forbidden }) => upstream(forbidden, 'web', to('web')),
     condition: ready('False', 'NamespaceNotAllowed'),
     message:
-      'GatewayConnection main does not allow namespace forbidden: its owner can add it to spec.allowedNamespaces',
+      'GatewayConnection main does not allow namespace forbidden: ask the platform team to add it to spec.allowedNamespaces',
   },
   {
-    symptom: "The upstream id is outside the namespace's prefix",
+    symptom: 'Upstream id outside the prefix of the namespace',
     on: ['GatewayUpstream', 'shop/bad-id'],
     arrange: ({ shop }) => upstream(shop, 'bad-id', to('web'), { upstreamId: 'other.web' }),
     condition: ready('False', 'IdNotAllowed'),
     message:
-      'GatewayConnection main takes only upstream ids that begin with "shop." and go on: choose such an id, or its owner sets spec.tenantPolicy.upstreamIds to Any',
+      'GatewayConnection main allows only upstream ids that begin with "shop." and have at least one more character: use such an id in a new object, or ask the platform team to set spec.tenantPolicy.upstreamIds to Any',
   },
   {
-    symptom: 'Two objects want the same upstream id',
+    symptom: 'Upstream id already used by another GatewayUpstream',
     on: ['GatewayUpstream', 'shop/second'],
     async arrange({ shop }) {
       await service(shop, 'twice');
@@ -382,34 +424,38 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'IdTaken'),
     message:
-      'GatewayUpstream shop/first has upstream id shop.twice of this connection already: choose another upstreamId in a new object',
+      'GatewayUpstream shop/first already uses upstream id shop.twice in this connection: choose another upstreamId in a new object',
   },
   {
-    symptom: 'The gateway already has an upstream of that id, made by somebody else',
+    symptom: 'Upstream already exists in the gateway and belongs to another client',
     on: ['GatewayUpstream', 'shop/squatted'],
     async arrange({ gateway, shop }) {
-      await squat({ gateway }, 'shop.squatted', { nodes: [] });
+      await createForeignUpstream({ gateway }, 'shop.squatted', { nodes: [] });
       await service(shop, 'squatted');
       await upstream(shop, 'squatted', to('squatted'));
     },
     condition: ready('False', 'NotOwned'),
     message:
-      'The gateway already has an upstream shop.squatted, and it carries no labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that one in the gateway',
+      'The gateway already has upstream shop.squatted, and it has no ownership labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that upstream in the gateway',
   },
   {
-    symptom: 'An upstream of somebody else is to be taken over, and the connection does not allow that',
+    symptom: 'adoptionPolicy IfUnowned not allowed',
     on: ['GatewayUpstream', 'shop/grabs'],
     arrange: ({ shop }) => upstream(shop, 'grabs', to('web'), { adoptionPolicy: 'IfUnowned' }),
     condition: ready('False', 'AdoptionDenied'),
     message:
-      "GatewayConnection main does not allow adoptionPolicy IfUnowned, since the upstream is somebody else's: remove it, or the connection's owner sets spec.tenantPolicy.adoption to Allow",
+      'GatewayConnection main does not allow adoptionPolicy IfUnowned, which changes upstreams that other clients created: remove it, or ask the platform team to set spec.tenantPolicy.adoption to Allow',
   },
   {
-    symptom: 'An upstream that is to be taken over has a field that the spec does not state',
+    symptom: 'Upstream not taken over: it has fields that the spec does not set',
     on: ['GatewayUpstream', 'shop/unstated'],
     async arrange(stage) {
       await connect(stage, 'adopting', stage.gateway.adminUrl, { extra: ADOPTING });
-      await squat(stage, 'adopting.shop.unstated', { nodes: [], retries: 3, labels: { team: 'a' } });
+      await createForeignUpstream(stage, 'adopting.shop.unstated', {
+        nodes: [],
+        retries: 3,
+        labels: { team: 'a' },
+      });
       await service(stage.shop, 'unstated');
       await upstream(stage.shop, 'unstated', to('unstated'), {
         connectionRef: { name: 'adopting' },
@@ -418,10 +464,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NotOwned'),
     message:
-      'Upstream adopting.shop.unstated is not taken over, since it holds labels.team, retries, which the spec does not state: add this to the spec (plan --from-apisix writes it), or remove it in the gateway',
+      'Upstream adopting.shop.unstated is not taken over because it has fields that the spec does not set (labels.team, retries): add them to the spec (plan --from-apisix prints them), or remove them in the gateway',
   },
   {
-    symptom: 'Nodes are to be kept of an upstream that does not exist',
+    symptom: 'manage: Nodes with an upstream that does not exist',
     on: ['GatewayUpstream', 'shop/no-upstream'],
     async arrange(stage) {
       await service(stage.shop, 'no-upstream');
@@ -432,13 +478,13 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UpstreamNotFound'),
     message:
-      'The gateway has no upstream adopting.shop.no-upstream: with manage Nodes its owner creates it, and its nodes are then kept from the next sweep on',
+      'The gateway has no upstream adopting.shop.no-upstream, and manage Nodes does not create one: create it in the gateway; the operator writes its nodes after it next lists the upstreams',
   },
   {
-    symptom: 'Nodes are to be kept of an upstream that finds them by the discovery of the gateway',
+    symptom: "manage: Nodes with an upstream that uses the gateway's own discovery",
     on: ['GatewayUpstream', 'shop/discovered'],
     async arrange(stage) {
-      await squat(stage, 'adopting.shop.discovered', {
+      await createForeignUpstream(stage, 'adopting.shop.discovered', {
         service_name: 'shop/web:http',
         discovery_type: 'kubernetes',
       });
@@ -450,27 +496,27 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UsesDiscovery'),
     message:
-      'Upstream adopting.shop.discovered has no nodes to keep, since the gateway finds them by itself (discovery_type, service_name): its owner replaces these fields by nodes, or take it over with adoptionPolicy IfUnowned instead of manage Nodes',
+      'Upstream adopting.shop.discovered has no nodes to manage because the gateway discovers them itself (discovery_type, service_name): replace these fields with nodes in the gateway, or take the upstream over with adoptionPolicy IfUnowned instead of manage Nodes',
   },
   {
-    symptom: 'The Service does not exist',
+    symptom: 'Service not found',
     on: ['GatewayUpstream', 'shop/no-service'],
     arrange: ({ shop }) => upstream(shop, 'no-service', to('nothing')),
     condition: ready('False', 'ServiceNotFound'),
     message: 'Service shop/nothing does not exist: create it or correct the reference',
   },
   {
-    symptom: 'The Service has no such port',
+    symptom: 'Port not found in the Service',
     on: ['GatewayUpstream', 'shop/no-port'],
     async arrange({ shop }) {
       await service(shop, 'ports');
       await upstream(shop, 'no-port', to('ports', 'grpc'));
     },
     condition: ready('False', 'PortNotFound'),
-    message: 'Service shop/ports has no port grpc, but 80 (http): correct the port',
+    message: 'Service shop/ports has no port grpc, only 80 (http): correct the port',
   },
   {
-    symptom: 'The port is for UDP, and the scheme needs TCP',
+    symptom: 'UDP port with a scheme that needs TCP',
     on: ['GatewayUpstream', 'shop/udp'],
     async arrange({ shop }) {
       await shop.service('udp', [{ name: 'dns', port: 53, protocol: 'UDP' }]);
@@ -478,20 +524,20 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UnsupportedProtocol'),
     message:
-      'Service shop/udp has port dns for UDP only, but this scheme needs TCP: use another port, or another scheme',
+      'Service shop/udp has port dns only for UDP, but the scheme requires TCP: use another port or another scheme',
   },
   {
-    symptom: 'No endpoint is ready',
+    symptom: 'No endpoint is ready (the gateway answers 503)',
     on: ['GatewayUpstream', 'shop/none-ready'],
     async arrange({ shop }) {
       await service(shop, 'none-ready', [{ address: '10.0.0.1', ready: false }]);
       await upstream(shop, 'none-ready', to('none-ready'));
     },
     condition: ready('True', 'NoReadyEndpoints'),
-    message: 'No endpoint is ready, so the gateway answers 503: look at the Pods behind the Service',
+    message: 'No endpoint is ready, so the gateway answers 503: check the Pods behind the Service',
   },
   {
-    symptom: 'All Pods fail at once',
+    symptom: 'All Pods become unready at once (RemovalHeld)',
     on: ['GatewayUpstream', 'shop/all-fail'],
     async arrange({ gateway, shop }) {
       await service(shop, 'all-fail', ['10.0.1.1', '10.0.1.2']);
@@ -510,20 +556,20 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: { type: 'RemovalHeld', status: 'True', reason: 'RemovalHeld' },
     message:
-      'Most endpoints went away at once and nothing explains it: those that are listed but not ready stay in the gateway for up to 5m, those that vanished for up to 30s. Look at the Pods. To let them go now: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
+      'Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready for up to 5m, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: kubectl annotate --overwrite -n shop gwu/all-fail gatewayupstream.dev/accept-removal=2026-01-01T00:00:00Z',
   },
   {
-    symptom: 'Every backend has weight 0',
+    symptom: 'Every backend has weight 0 (NoWeight)',
     on: ['GatewayUpstream', 'shop/no-weight'],
     async arrange({ shop }) {
       await service(shop, 'no-weight');
       await upstream(shop, 'no-weight', { ...to('no-weight'), weight: 0 });
     },
     condition: ready('True', 'NoWeight'),
-    message: 'Every backend has weight 0, so the gateway has nothing to send traffic to: raise a weight',
+    message: 'All backends have weight 0, so the upstream has no nodes: raise the weight of a backend',
   },
   {
-    symptom: 'The Service is in another namespace, and nothing grants it',
+    symptom: 'Service in another namespace without a ReferenceGrant',
     on: ['GatewayUpstream', 'shop/no-grant'],
     async arrange({ shop, forbidden }) {
       await service(forbidden, 'private');
@@ -534,7 +580,7 @@ export const FAULTS: readonly Fault[] = [
       'Service forbidden/private is in another namespace, and no ReferenceGrant there permits the reference: create one in namespace forbidden with the spec {"from":[{"group":"gatewayupstream.dev","kind":"GatewayUpstream","namespace":"shop"}],"to":[{"group":"","kind":"Service","name":"private"}]}',
   },
   {
-    symptom: 'With addressing mode Node the Service has no NodePort',
+    symptom: 'Addressing mode Node: Service without a NodePort',
     on: ['GatewayUpstream', 'shop/no-node-port'],
     async arrange({ shop }) {
       await service(shop, 'no-node-port');
@@ -542,10 +588,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NodePortMissing'),
     message:
-      'Service shop/no-node-port is of type ClusterIP and has no NodePort for port 80: make it of type NodePort, or choose another addressing mode',
+      'Service shop/no-node-port is of type ClusterIP and has no node port for port 80: change its type to NodePort, or choose another addressing mode',
   },
   {
-    symptom: 'With addressing mode Node the operator does not watch nodes',
+    symptom: 'Addressing mode Node: the operator does not watch nodes',
     on: ['GatewayUpstream', 'shop/no-nodes'],
     async arrange({ shop }) {
       await shop.service('no-nodes', PORTS, { type: 'NodePort' });
@@ -554,10 +600,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('Unknown', 'SourceUnavailable'),
     message:
-      "Addressing mode Node needs the nodes, which the operator does not watch: set watchNodes to true in its configuration (config.watchNodes in the chart's values), or choose another mode",
+      "Addressing mode Node requires the Nodes of the cluster, which the operator does not watch: set watchNodes to true in the operator's configuration (config.watchNodes in the chart), or choose another mode",
   },
   {
-    symptom: 'With addressing mode LoadBalancer nobody gave the Service an address',
+    symptom: 'Addressing mode LoadBalancer: Service without a load balancer address',
     on: ['GatewayUpstream', 'shop/no-balancer'],
     async arrange({ shop }) {
       await shop.service('no-balancer', PORTS, { type: 'LoadBalancer' });
@@ -566,21 +612,20 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NoLoadBalancerAddress'),
     message:
-      'Service shop/no-balancer has no IPv4 address of a load balancer yet: look at its Events, or choose another addressing mode',
+      'Service shop/no-balancer has no IPv4 load balancer address yet: check its Events, or choose another addressing mode',
   },
   {
-    symptom: 'With addressing mode ClusterIP the Service is headless',
+    symptom: 'Addressing mode ClusterIP: headless Service',
     on: ['GatewayUpstream', 'shop/headless'],
     async arrange({ shop }) {
       await service(shop, 'headless');
       await upstream(shop, 'headless', { ...to('headless'), addressing: { mode: 'ClusterIP' } });
     },
     condition: ready('False', 'NoClusterIP'),
-    message:
-      'Service shop/headless is headless and has no address of its own: use addressing mode Pod or DNS',
+    message: 'Service shop/headless is headless and has no cluster IP: use addressing mode Pod or DNS',
   },
   {
-    symptom: 'The Service is of type ExternalName, and places outside the cluster are not allowed',
+    symptom: 'Service of type ExternalName not allowed',
     on: ['GatewayUpstream', 'shop/external'],
     async arrange({ shop }) {
       await shop.service('external', [], { type: 'ExternalName', externalName: 'db.example.com' });
@@ -588,10 +633,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'StaticAddressesDenied'),
     message:
-      'Service shop/external is of type ExternalName, and GatewayConnection main does not allow places outside the cluster: its owner can set spec.tenantPolicy.staticAddresses to Allow',
+      'Service shop/external is of type ExternalName, and GatewayConnection main does not allow addresses outside the cluster: ask the platform team to set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
-    symptom: 'A dnsSuffix of its own is not allowed by the connection',
+    symptom: 'dnsSuffix not allowed',
     on: ['GatewayUpstream', 'shop/suffix'],
     async arrange({ shop }) {
       await service(shop, 'suffix');
@@ -602,18 +647,18 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'StaticAddressesDenied'),
     message:
-      'GatewayConnection main does not allow dnsSuffix "example.com": leave it out, or its owner sets it in spec.addressing of the connection, or spec.tenantPolicy.staticAddresses to Allow',
+      'GatewayConnection main does not allow dnsSuffix "example.com": remove it, or ask the platform team to set it in spec.addressing of the connection or to set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
-    symptom: 'Addresses are not allowed by the connection',
+    symptom: 'Static addresses not allowed',
     on: ['GatewayUpstream', 'shop/addresses'],
     arrange: ({ shop }) => upstream(shop, 'addresses', { addresses: [{ host: '192.0.2.1', port: 80 }] }),
     condition: ready('False', 'StaticAddressesDenied'),
     message:
-      'GatewayConnection main does not allow backends with addresses: use serviceRef, or its owner sets spec.tenantPolicy.staticAddresses to Allow',
+      'GatewayConnection main does not allow backends with addresses: use serviceRef, or ask the platform team to set spec.tenantPolicy.staticAddresses to Allow',
   },
   {
-    symptom: 'An address is a name inside the cluster, where addresses are allowed',
+    symptom: 'Static address is a name inside the cluster',
     on: ['GatewayUpstream', 'shop/inside'],
     async arrange(stage) {
       await connect(stage, 'addresses', stage.gateway.adminUrl, {
@@ -627,10 +672,10 @@ export const FAULTS: readonly Fault[] = [
       );
     },
     condition: ready('False', 'StaticAddressesDenied'),
-    message: 'private.forbidden is a name inside the cluster: use serviceRef, which follows the Service',
+    message: 'private.forbidden is a cluster-internal name: use serviceRef instead',
   },
   {
-    symptom: 'An address leads to the gateway itself, where addresses are allowed',
+    symptom: 'Static address is a loopback address',
     on: ['GatewayUpstream', 'shop/loopback'],
     arrange: ({ shop }) =>
       upstream(
@@ -641,10 +686,10 @@ export const FAULTS: readonly Fault[] = [
       ),
     condition: ready('False', 'AddressNotAllowed'),
     message:
-      '127.0.0.1 leads to a loopback address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+      '127.0.0.1 is a loopback address: use another address, or ask the platform team to add it to spec.addresses.allow of the GatewayConnection',
   },
   {
-    symptom: 'The Secret with the client certificate does not exist',
+    symptom: 'Secret with the client certificate not found',
     on: ['GatewayUpstream', 'shop/no-certificate'],
     async arrange({ shop }) {
       await service(shop, 'no-certificate');
@@ -655,10 +700,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret shop/client of type kubernetes.io/tls does not exist: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then the gateway keeps what it has, nodes included',
+      "Secret shop/client of type kubernetes.io/tls does not exist: put a certificate into tls.crt and its key into tls.key, or correct spec.tls.clientCertificateSecretRef; until then, the gateway's current configuration is unchanged, including its nodes",
   },
   {
-    symptom: 'The version of the gateway does not heed a field',
+    symptom: 'Field not supported by this version of the gateway',
     on: ['GatewayUpstream', 'shop/unheeded'],
     async arrange(stage) {
       const { adminUrl } = await stage.newGateway({ version: '3.13.0' });
@@ -672,10 +717,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'UnsupportedField'),
     message:
-      'spec.tls.verify cannot be used, since APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+      "spec.tls.verify cannot be used because APISIX 3.13.0 ignores this field and does not verify the certificates of nodes (changed in 3.19.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
   },
   {
-    symptom: 'The gateway refuses the upstream',
+    symptom: 'Gateway rejects the upstream (400)',
     on: ['GatewayUpstream', 'shop/refused'],
     async arrange({ gateway, shop }) {
       gateway.addFault({
@@ -686,11 +731,10 @@ export const FAULTS: readonly Fault[] = [
       await upstream(shop, 'refused', to('refused'));
     },
     condition: ready('False', 'Rejected'),
-    message:
-      'The gateway refused the upstream (400, invalid configuration: ...): correct what it names in the spec',
+    message: 'The gateway rejected the upstream (400, invalid configuration: ...): correct the spec',
   },
   {
-    symptom: 'The object is deleted, and a route still refers to its upstream',
+    symptom: 'Deletion waits: a route still uses the upstream (InUse)',
     on: ['GatewayUpstream', 'shop/in-use'],
     async arrange({ gateway, shop }) {
       await service(shop, 'in-use');
@@ -707,10 +751,10 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'InUse'),
     message:
-      'Waiting to be deleted (can not delete this upstream, route [shop] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force',
+      'Deletion is pending (can not delete this upstream, route [shop] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force',
   },
   {
-    symptom: 'syncPolicy is Observe, and the gateway differs',
+    symptom: 'syncPolicy Observe: the gateway differs from the spec',
     on: ['GatewayUpstream', 'shop/observed'],
     async arrange({ shop }) {
       await service(shop, 'observed');
@@ -718,6 +762,6 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'Observed'),
     message:
-      'Nothing is written, since spec.syncPolicy is Observe, and the gateway has no such upstream: status.plan says what Sync would write',
+      'Nothing is written because spec.syncPolicy is Observe, and the upstream in the gateway does not exist: status.plan lists what Sync would write',
   },
 ];

@@ -8,7 +8,7 @@ interface Stores {
   readonly connections: StoreView<GatewayConnection>;
 }
 
-/** Changes the finalizers of the objects of `stores`, as the API server and its watch do. */
+/** Changes the finalizers of objects in `stores`, like the API server and its watch. */
 export function finalizersOf({
   upstreams,
   connections,

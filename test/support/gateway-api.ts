@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 
-/** Releases that differ: the first serves ReferenceGrants as v1beta1 alone, the second as v1 too. */
+/** Two releases: the first serves ReferenceGrants only as v1beta1, the second also as v1. */
 export type GatewayApiRelease = 'v1.4.0' | 'v1.6.0';
 
 const CRD = 'referencegrants.gateway.networking.k8s.io';
 const MODULE_DIR = fileURLToPath(new URL('../control-plane/', import.meta.url));
 
-/** Applies the CRD of ReferenceGrants from a release of the Gateway API, which Go's module cache keeps. */
+/** Applies the ReferenceGrant CRD of a release of the Gateway API from Go's module cache. */
 export async function installReferenceGrants(
   cluster: ClusterAccess,
   release: GatewayApiRelease,
@@ -28,7 +28,7 @@ export async function installReferenceGrants(
   await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', `crd/${CRD}`]);
 }
 
-/** Ends serving them as v1beta1, as a later release will. */
+/** Stops serving v1beta1, like a later release. */
 export async function retireReferenceGrantsBeta(cluster: ClusterAccess): Promise<void> {
   const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${CRD}`;
   const { body } = await cluster.request('GET', path);
@@ -42,12 +42,12 @@ export async function retireReferenceGrantsBeta(cluster: ClusterAccess): Promise
   if (status !== 200) throw new Error(`PATCH ${path}: ${status}`);
 }
 
-/** And every grant with it. */
+/** Removes the CRD and all grants. */
 export async function removeReferenceGrants(cluster: ClusterAccess): Promise<void> {
   await cluster.kubectl(['delete', '--wait', '--timeout=60s', 'crd', CRD]);
 }
 
-/** Makes or replaces a grant by which GatewayUpstreams of `from` may refer to Services; without a name to each of them. */
+/** Creates or replaces a grant for GatewayUpstreams in `from` to refer to one Service, or to all Services without a name. */
 export async function writeReferenceGrant(
   cluster: ClusterAccess,
   version: 'v1' | 'v1beta1',

@@ -11,14 +11,14 @@ import { REASONS } from '../../src/api/reasons.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
 import { CHART, chartFiles } from './chart/chart-files.ts';
 import { reasonsOf } from './condition-reasons.ts';
-import { FAULTS } from './fault-table.ts';
+import { APPLY_ERRORS, FAULTS, type Fault } from './fault-table.ts';
 import { goldenCases, goldenFiles } from './golden.ts';
 import { metricsReference } from './metrics-reference.ts';
 import { apiReference, configurationReference } from './references.ts';
 
 const root = new URL('../../', import.meta.url);
 
-/** Every generated file but the golden cases, by its path from the repository's root. */
+/** Every generated file except the golden cases, by its path from the repository's root. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const resource of builtInCatalog.customResources) {
@@ -31,7 +31,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   files.set('docs/reasons.md', reasonsReference());
   files.set('docs/status.md', statusReference());
   files.set('docs/metrics.md', metricsReference());
-  files.set('docs/faults.md', faultsReference());
+  files.set('docs/error-reference.md', errorReference());
   files.set('docs/reference.md', apiReference());
   files.set('docs/configuration.md', configurationReference());
   return files;
@@ -43,16 +43,16 @@ function reasonsReference(): string {
 
 # Reasons
 
-The closed set of words that the operator uses as condition reason and as Event reason. What [each condition](status.md) is, and
-which object has it, is on another page.
+Look up the reason of a condition or Event, and see what to do about it. [Status](status.md) explains the conditions, and the
+[error reference](error-reference.md) shows the messages.
 
-| reason | meaning, and what to do |
+| reason | meaning and remedy |
 | --- | --- |
 ${rows.join('\n')}
 `;
 }
 
-/** `docs/status.md` with its generated parts made anew; what is between them is written by hand. */
+/** `docs/status.md` with new content in its generated parts. The rest is written by hand. */
 function statusReference(): string {
   const path = 'docs/status.md';
   const parts = {
@@ -69,7 +69,7 @@ function statusReference(): string {
     const begin = `<!-- generated: ${name} -->\n`;
     const from = text.indexOf(begin);
     const to = text.indexOf('\n<!-- end -->', from);
-    if (from < 0 || to < 0) throw new Error(`${path} has no place for ${name}`);
+    if (from < 0 || to < 0) throw new Error(`${path} has no generated part "${name}"`);
     text = `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`;
   }
   return text;
@@ -85,7 +85,7 @@ function conditionsTable(kind: keyof typeof CONDITIONS): string {
   const rows = Object.entries(conditions).map(
     ([type, facts]) => `| \`${type}\` | ${facts.meaning} | ${reasonsCell(kind, type, facts)} |`,
   );
-  return ['| condition | True means | otherwise |', '| --- | --- | --- |', ...rows].join('\n');
+  return ['| condition | meaning of True | reasons otherwise |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
 function reasonsCell(
@@ -93,14 +93,14 @@ function reasonsCell(
   type: string,
   { reasons, follows = [] }: ConditionFacts,
 ): string {
-  if (type === 'Reconciling') return 'the reason of `Ready`';
+  if (type === 'Reconciling') return 'same reason as `Ready`';
   if (type === 'Stalled') {
     const stalling = reasonsOf(kind, type, 'True').filter((reason) => STALLED.has(reason));
-    return `the reason of \`Ready\`, if it is one of ${words(stalling)}`;
+    return `same reason as \`Ready\`: ${words(stalling)}`;
   }
   const { False = [], Unknown = [] } = reasons;
   return [
-    ...(follows.length === 0 ? [] : [`that of ${words(follows)}, the first that is not True`]),
+    ...(follows.length === 0 ? [] : [`reason of the first of ${words(follows)} that is not True`]),
     ...(False.length === 0 ? [] : [words(False)]),
     ...(Unknown.length === 0 ? [] : [`Unknown with ${words(Unknown)}`]),
   ].join('; ');
@@ -110,32 +110,80 @@ function words(list: readonly string[]): string {
   return list.map((word) => `\`${word}\``).join(', ');
 }
 
-function faultsReference(): string {
-  const sections = FAULTS.map(({ symptom, on: [kind, name], condition, message, check }) => {
-    const checked =
-      check === undefined
-        ? 'prints the same.'
-        : `prints:\n\n> ${kind} ${name}${name.includes('/') ? ':' : ','} ${check}`;
-    return `## ${symptom}
+/** `docs/error-reference.md`. */
+function errorReference(): string {
+  const of = (kind: string) =>
+    FAULTS.filter(({ on }) => on[0] === kind)
+      .map(errorSection)
+      .join('\n');
+  const reasons = [...new Set(FAULTS.map(({ condition }) => condition.reason))].sort();
+  const rows = reasons.map((reason) => {
+    const links = FAULTS.filter(({ condition }) => condition.reason === reason).map(
+      ({ symptom }) => `[${symptom}](#${anchorOf(symptom)})`,
+    );
+    return `| \`${reason}\` | ${links.join('<br>')} |`;
+  });
+  const rejected = APPLY_ERRORS.map(
+    ({ symptom, message }) => `### ${symptom}\n\n\`kubectl apply\` fails with:\n\n> ${escaped(message)}\n`,
+  );
+  return `<!-- Generated from test/support/fault-table.ts by \`npm run generate\`. -->
 
-\`kubectl describe ${kind.toLowerCase()} ${name.split('/').at(-1)}\` shows \`${condition.type}=${condition.status}\` with reason [\`${condition.reason}\`](reasons.md):
+# Error reference
 
-> ${message}
+Find an error by its reason or by the text of its message, and see what to do about it. For each entry, a test causes the error on a real
+API server and compares what the condition and \`gateway-upstream-operator check\` say with this page
+(\`test/integration/faults.test.ts\`). If you have a symptom but no message, start with [troubleshooting](troubleshooting.md).
+
+The address \`http://gateway:9180\` stands for the Admin API of your gateway. The meaning of each reason is in [reasons](reasons.md).
+
+| reason | errors |
+| --- | --- |
+${rows.join('\n')}
+
+## GatewayConnection errors
+
+${of('GatewayConnection')}
+## GatewayUpstream errors
+
+${of('GatewayUpstream')}
+## Errors from kubectl apply
+
+The API server rejects these objects, so no object is created or changed.
+
+${rejected.join('\n')}`;
+}
+
+function errorSection({ symptom, on: [kind, name], condition, message, check, note }: Fault): string {
+  const separator = name.includes('/') ? ':' : ',';
+  const checked =
+    check === undefined
+      ? 'prints the same message.'
+      : `prints:\n\n> ${escaped(`${kind} ${name}${separator} ${check}`)}`;
+  const explained = note === undefined ? '' : `${note}\n\n`;
+  return `### ${symptom}
+
+${explained}\`kubectl describe ${kind.toLowerCase()} ${name.split('/').at(-1)}\` shows \`${condition.type}=${condition.status}\` with reason [\`${condition.reason}\`](reasons.md):
+
+> ${escaped(message)}
 
 \`gateway-upstream-operator check\` ${checked}
 `;
-  });
-  return `<!-- Generated from test/support/fault-table.ts by \`npm run generate\`. -->
-
-# Faults
-
-What the program says of each fault. A test makes every one of them and compares. Where to begin is told in
-[troubleshooting](troubleshooting.md).
-
-${sections.join('\n')}`;
 }
 
-/** The paths whose committed content differs from what would be generated now. */
+/** Outside of code, Markdown reads `<name>` as an HTML element. */
+function escaped(text: string): string {
+  return text.replaceAll('<', '&lt;');
+}
+
+/** The anchor that GitHub gives a heading. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-');
+}
+
+/** The paths of committed files that differ from what the sources generate now. */
 export async function staleFiles(): Promise<readonly string[]> {
   const stale: string[] = [];
   for (const [path, content] of generatedFiles()) {

@@ -55,7 +55,7 @@ async function runGolden(name: string): Promise<GoldenResult> {
     if (id === undefined) throw new Error(`${before}: ${path} is no upstreams/<id> or routes/<id>`);
     standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
   }
-  const documents = withDefaults(own, shared).map((document) => towards(standIn, document));
+  const documents = withDefaults(own, shared).map((document) => toward(standIn, document));
   return await run(storesOf(admit(documents, NOW).objects, ['shop']), standIn);
 }
 
@@ -72,7 +72,7 @@ function identityOf({ value }: Document): string {
 }
 
 /** A GatewayConnection whose Admin API is `standIn`; everything else as it is. */
-function towards(standIn: StandIn, document: Document): Document {
+function toward(standIn: StandIn, document: Document): Document {
   const object = objectIn(document.value);
   if (object['kind'] !== 'GatewayConnection') return document;
   const spec = objectIn(object['spec']);

@@ -1,4 +1,4 @@
-/** Eight at a time: enough to be quick, few enough for a shared gateway. */
+/** Runs eight at a time, which a shared gateway can handle. */
 export async function inParallel<T>(items: readonly T[], run: (item: T) => Promise<unknown>): Promise<void> {
   const waiting = items.values();
   await Promise.all(

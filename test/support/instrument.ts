@@ -2,14 +2,14 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { monotonicMs } from './monotonic.ts';
 
-/** On every request of an instrumented process: who sent it. */
+/** The header with the name of the instrumented process that sent a request. */
 export const SIGNATURE_HEADER = 'x-test-operator';
 
 /**
- * Preloaded into a process that a test starts with `OPERATOR_NAME`. It signs each of its requests with this name, so that
- * whoever receives them can tell several operators apart, and prints a line when it begins one and when it has an answer,
- * so that those which it did not begin can be told too. Times are those of the machine's monotonic clock, in milliseconds,
- * so that records of several processes can be compared. SIGUSR2 sets its wall clock forward by an hour, and no timer.
+ * Preloaded into a process that a test starts with `OPERATOR_NAME`. Each request contains this name in a header, so that
+ * receivers can distinguish several operators. The process prints a line when it sends a request and when it receives the
+ * response. Times are milliseconds of the machine's monotonic clock, so records of several processes are comparable. SIGUSR2
+ * sets the wall clock forward by one hour without affecting timers.
  */
 const name = process.env['OPERATOR_NAME'];
 if (name !== undefined) {

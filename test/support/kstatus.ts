@@ -1,4 +1,4 @@
-/** What kstatus looks at in an object. */
+/** The fields of an object that kstatus reads. */
 export interface KstatusObject {
   readonly metadata: { readonly generation?: number; readonly deletionTimestamp?: string };
   readonly status?: {
@@ -9,7 +9,7 @@ export interface KstatusObject {
 
 /**
  * The status of a custom resource by the rules of kstatus (sigs.k8s.io/cli-utils/pkg/kstatus/status, `checkGenericProperties`
- * and `checkReadyCondition`), which Flux, Config Sync and kpt go by.
+ * and `checkReadyCondition`), which Flux, Config Sync and kpt use.
  */
 export function kstatus({ metadata, status = {} }: KstatusObject): string {
   const is = (type: string) => status.conditions?.find((condition) => condition.type === type)?.status;

@@ -1,8 +1,8 @@
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 
-/** Plays kubelet and scheduler for the Pods of one namespace, until disposed. */
+/** Replaces the kubelet and the scheduler for the Pods of one namespace until disposed. */
 export interface Kubelet extends AsyncDisposable {
-  /** Pods that it makes ready from now on, and those that it has made so, are no longer (or are again). */
+  /** Sets whether existing and future Pods are ready. */
   healthy: boolean;
 }
 
@@ -21,10 +21,10 @@ interface Pod {
 }
 
 const NODE = 'node-1';
-/** A look takes a few requests; Pods stay terminating for at least this many looks, as real ones do. */
+/** Pods stay terminating for at least this number of iterations, like real ones. */
 const LOOKS_BEFORE_GONE = 3;
 
-/** Each Pod gets an address of its own in 10.44.0.0/16 and becomes ready; a deleted one terminates, then is gone. */
+/** Each Pod gets an address in 10.44.0.0/16 and becomes ready. A deleted Pod terminates and is then removed. */
 export async function startKubelet(cluster: ClusterAccess, namespace: string): Promise<Kubelet> {
   const send = async (method: string, path: string, body?: object, contentType?: string) => {
     const answer = await cluster.request(
@@ -33,7 +33,7 @@ export async function startKubelet(cluster: ClusterAccess, namespace: string): P
       body,
       contentType === undefined ? {} : { contentType },
     );
-    // Gone or changed meanwhile: the next look sees it.
+    // Deleted or changed in the meantime, which the next iteration handles.
     if (answer.status >= 300 && ![404, 409].includes(answer.status)) {
       throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     }
@@ -96,7 +96,7 @@ export async function startKubelet(cluster: ClusterAccess, namespace: string): P
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   })();
-  // A failure is told when the test disposes of it; until then Pods simply stay as they are.
+  // An error is thrown at disposal. Until then, Pods do not change.
   ended.catch(() => undefined);
 
   return Object.assign(kubelet, {

@@ -1,7 +1,7 @@
 /**
- * Preloaded into a process that a test, the demo or the benchmark starts: its standard input is a pipe from the starter,
- * which the system closes even after SIGKILL, and then the process ends too. Not TypeScript: Node would load its compiler
- * into a built program whose memory is measured.
+ * Preloaded into a process that a test, the demo or the benchmark starts. The process exits with its parent: its standard
+ * input is a pipe that the system closes even after SIGKILL. Not TypeScript, because Node would load its compiler into a
+ * process whose memory is measured.
  */
 const input = process.stdin;
 input.on('end', () => process.exit(1));

@@ -7,13 +7,13 @@ import { observedLabels } from './owner-labels.ts';
 
 export interface MemoryDriver extends GatewayDriver {
   /**
-   * Makes `by`, in the words of a gateway (`route [r1]`), refer to the upstream until the result is disposed. The
-   * upstream need not exist.
+   * Adds a reference from `by`, in the format of a gateway (`route [r1]`), until the result is disposed. The upstream does
+   * not have to exist.
    */
   refer(id: UpstreamId, by: string): Disposable;
 }
 
-/** A gateway that is a Map in this process. `nowSeconds` (default: the real time) gives the create times. */
+/** A gateway in memory. `nowSeconds` (default: the real time) determines creation times. */
 export function createMemoryDriver(options: { readonly nowSeconds?: () => number } = {}): MemoryDriver {
   const nowSeconds = options.nowSeconds ?? (() => Math.floor(Date.now() / 1000));
   const held = new Map<UpstreamId, ObservedUpstream>();
@@ -107,14 +107,14 @@ export function createMemoryDriver(options: { readonly nowSeconds?: () => number
   };
 }
 
-/** A gateway answers in a later turn at the earliest; a call that is aborted before that has done nothing. */
+/** Waits for the next turn, like a real gateway. A call that is aborted before has no effect. */
 async function turn(signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   await Promise.resolve();
   signal.throwIfAborted();
 }
 
-/** It keeps the marks of owners among the labels. */
+/** Stores ownership marks as labels. */
 function canonicalForm({ id: _id, owner, labels, nodes, ...rest }: Upstream): string {
   const marked = { ...labels, ...(owner && labelMarks.encode(owner)) };
   return JSON.stringify(

@@ -19,12 +19,12 @@ ${prose(description)} See [${runbook.replace('docs/', '')}](${runbook.replace('d
 
 # Metrics and alerts
 
-What is done with them is told in [monitoring](monitoring.md).
+Look up a metric or an alert. [Monitoring](monitoring.md) explains how to collect and use them.
 
 ## Metrics
 
-No label names an object, but for connections. A \`reason\` is one of [the closed set](reasons.md). Besides them there are the usual ones
-of the process (\`process_*\`, \`nodejs_*\`).
+Labels contain names of connections, and no other object names. A \`reason\` is one of the [reasons](reasons.md). The operator also exposes the
+default metrics of the process (\`process_*\`, \`nodejs_*\`).
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |

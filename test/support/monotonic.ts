@@ -1,4 +1,4 @@
-/** The machine's monotonic clock in milliseconds: readings of several processes may be compared. */
+/** The machine's monotonic clock in milliseconds, which is comparable between processes. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }

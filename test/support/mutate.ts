@@ -15,7 +15,7 @@ export type Mutation = (typeof MUTATIONS)[number];
 export interface Mutated {
   readonly mutation: Mutation;
   readonly bytes: Buffer;
-  /** Where, for the message of a failure. */
+  /** The location, for the message of a failure. */
   readonly where: string;
 }
 
@@ -25,14 +25,14 @@ interface Place {
   set(value: unknown): void;
 }
 
-/** Names of what every object has. */
+/** Property names that every object inherits. */
 const PROTOTYPE_KEYS = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'];
 const DEPTH = 20_000;
 const HUGE = 50_000;
 
 /**
- * One answer as it must never be: what is of another form than before is so in a way that a reader can notice. A value
- * that is only different (another address, an entry less) would be another truth.
+ * Mutates a response so that it is invalid in a way that a reader can detect. A value that is only different (another
+ * address, a missing entry) would be a valid response.
  */
 export function mutate(answer: unknown, random: Random): Mutated {
   const mutation = pick(MUTATIONS, random);
@@ -45,7 +45,7 @@ export function mutate(answer: unknown, random: Random): Mutated {
       return { mutation, bytes: Buffer.from(text.slice(0, length)), where: `after ${length}` };
     }
     case 'type': {
-      // A port by its number is as good as one by its name.
+      // A port number is as valid as a port name.
       const place = pick(
         places.filter(({ path }) => !path.endsWith('.serviceRef.port')),
         random,
@@ -54,7 +54,7 @@ export function mutate(answer: unknown, random: Random): Mutated {
       return { mutation, bytes: Buffer.from(JSON.stringify(value)), where: place.path };
     }
     case 'unicode': {
-      // A byte that no UTF-8 text has, in the middle of anything.
+      // A byte that is invalid in UTF-8, at any position.
       const text = Buffer.from(JSON.stringify(value));
       const at = Math.floor(random() * text.length);
       const bytes = Buffer.concat([text.subarray(0, at), Buffer.from([0xff]), text.subarray(at)]);
@@ -62,12 +62,12 @@ export function mutate(answer: unknown, random: Random): Mutated {
     }
     default: {
       const { path, value: object } = pick(
-        // One label more in a selector is another selector.
+        // An additional label makes a different, valid selector.
         places.filter((place) => isRecord(place.value) && !place.path.endsWith('.matchLabels')),
         random,
       );
       const [key, added] = addition(mutation, random);
-      // A text, since an object literal with `__proto__` has another prototype and no such member.
+      // As text, because an object literal with `__proto__` sets the prototype.
       Object.assign(object as object, { 'added-here': 0 });
       const text = JSON.stringify(value).replace('"added-here":0', () => `${JSON.stringify(key)}:${added}`);
       return { mutation, bytes: Buffer.from(text), where: `${path}.${key}` };
@@ -93,7 +93,7 @@ function addition(mutation: Mutation, random: Random): readonly [key: string, js
 
 function ofAnotherType({ path, value }: Place, random: Random): unknown {
   const others: unknown[] = [7, 'text', true, [], {}, { toString: 1 }, [null]];
-  // Of what may be left out, null means that it is.
+  // For optional fields, null means absent.
   if (/^\$$|\.items$|\.(metadata|items\[\d+\])$|\.(list|value)$/.test(path)) others.push(null);
   return pick(
     others.filter((other) => kindOf(other) !== kindOf(value)),
@@ -110,7 +110,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return kindOf(value) === 'object';
 }
 
-/** Every place within `root` but those that are null. */
+/** All locations within `root` whose value is not null. */
 function placesIn(root: unknown): Place[] {
   const places: Place[] = [];
   const visit = (value: unknown, path: string, set: (next: unknown) => void) => {
@@ -131,6 +131,6 @@ function placesIn(root: unknown): Place[] {
     }
   };
   visit(root, '$', () => undefined);
-  // The root has nothing that holds it.
+  // The root has no parent.
   return places.slice(1);
 }

@@ -1,6 +1,6 @@
 import type { Reporter } from '../../src/engine/status/reporter.ts';
 
-/** Tells nobody. */
+/** Ignores all reports. */
 export const noReports: Reporter = {
   upstream: () => undefined,
   connection: () => undefined,

@@ -16,9 +16,9 @@ const FAST_CLOCK = new URL('fast-clock.ts', import.meta.url).href;
 import { MAIN } from './main.ts';
 
 export interface OperatorOptions {
-  /** Tells several operators of one namespace apart; this one is then instrumented, see `instrument.ts`. */
+  /** The name of the operator, to distinguish several in one namespace. Enables instrumentation, see `instrument.ts`. */
   readonly name?: string;
-  /** How many times as fast its clocks and timers run, see `fast-clock.ts`. Its lease and time-outs are longer by as much. */
+  /** The speed factor of its clocks and timers, see `fast-clock.ts`. Lease and timeouts are longer by this factor. */
   readonly clockRate?: number;
   readonly clusterId?: string;
   readonly namespaces?: readonly string[];
@@ -27,13 +27,13 @@ export interface OperatorOptions {
   readonly requestTimeout?: string;
   readonly logLevel?: string;
   readonly permissionCheckInterval?: string;
-  /** What node runs, with arguments for node itself. Default: the sources. */
+  /** The program, with arguments for node. Default: the sources. */
   readonly program?: { readonly main: string; readonly nodeArgs: readonly string[] };
-  /** Whether it answers /debug/state. */
+  /** Whether /debug/state is enabled. */
   readonly debugState?: boolean;
   readonly watchNodes?: boolean;
   readonly readEndpoints?: boolean;
-  /** Path of a kubeconfig to use instead of one with the token. */
+  /** The path of a kubeconfig to use instead of the token. */
   readonly kubeconfig?: string;
   readonly leaderElection?: {
     readonly enabled?: boolean;
@@ -43,23 +43,23 @@ export interface OperatorOptions {
   };
 }
 
-/** The operator as a process of its own, with the rights of its own ServiceAccount and no others. */
+/** An operator process with only the permissions of its ServiceAccount. */
 export interface Operator extends AsyncDisposable {
   readonly namespace: string;
   readonly process: ChildProcess;
-  /** Everything that it printed so far. */
+  /** The output so far. */
   output(): string;
   /** `http://127.0.0.1:PORT` of its probes and metrics; throws while it does not listen. */
   opsUrl(): string;
-  /** Resolves when `/readyz` says so. */
+  /** Resolves when `/readyz` returns 200. */
   ready(): Promise<void>;
-  /** GET of a path on the port of the probes. */
+  /** Sends a GET to the port of the probes. */
   ask(path: string): Promise<{ readonly status: number; readonly text: string }>;
-  /** The status and lines of `/readyz`. */
+  /** The status and the lines of `/readyz`. */
   readyz(): Promise<{ readonly status: number; readonly text: string }>;
-  /** SIGTERM; resolves to the exit code. */
+  /** Sends SIGTERM. Resolves to the exit code. */
   stop(): Promise<number | null>;
-  /** SIGKILL. */
+  /** Sends SIGKILL. */
   kill(): Promise<void>;
 }
 
@@ -80,7 +80,7 @@ export async function installCrds(
   ]);
 }
 
-/** Makes `namespace` the operator's own, with ServiceAccount and RBAC. Resolves to a token of the ServiceAccount. */
+/** Creates ServiceAccount and RBAC of an operator in `namespace`. Resolves to a token of the ServiceAccount. */
 export async function installRbac(
   cluster: ClusterAccess,
   namespace: string,
@@ -99,7 +99,7 @@ export async function installRbac(
   return token.trim();
 }
 
-/** The defaults of what the API server and the gateway share time with, for a clock of this rate. */
+/** The defaults of durations that other processes depend on, scaled by the clock rate. */
 function inRealTime(clockRate: number): object {
   const seconds = (count: number) => `${count * clockRate}s`;
   return {
@@ -108,7 +108,7 @@ function inRealTime(clockRate: number): object {
   };
 }
 
-/** Starts the operator with `namespace` as its own; CRDs and RBAC are there already. */
+/** Starts an operator in `namespace`. CRDs and RBAC must exist. */
 export async function startOperator(
   cluster: ClusterAccess,
   namespace: string,
@@ -183,7 +183,8 @@ export async function startOperator(
     readyz,
     async ready() {
       await eventually(async () => {
-        if (child.exitCode !== null) throw new Error(`the operator ended with ${child.exitCode}:\n${output}`);
+        if (child.exitCode !== null)
+          throw new Error(`the operator exited with ${child.exitCode}:\n${output}`);
         const { status, text } = await readyz();
         if (status !== 200) throw new Error(`not ready:\n${text}`);
       });

@@ -2,7 +2,7 @@ import { type Owner, ownerMark } from '../../src/decide/ownership.ts';
 import { labelMarks, withoutMarks } from '../../src/gateways/apisix/ownership.ts';
 import type { ObservedUpstream } from '../../src/model/upstream.ts';
 
-/** The labels by which APISIX keeps whose an upstream is. */
+/** The ownership labels in APISIX. */
 export function ownerLabels(
   owner: Owner,
   { orphan }: { readonly orphan: boolean },
@@ -10,7 +10,7 @@ export function ownerLabels(
   return labelMarks.encode(ownerMark(owner, { retain: orphan }));
 }
 
-/** What is observed of an upstream with these labels. */
+/** The observed upstream with these labels. */
 export function observedLabels(
   labels: Readonly<Record<string, string>>,
 ): Pick<ObservedUpstream, 'owner' | 'labels'> {

@@ -10,7 +10,7 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** Runs one command of the program to its end, with nothing of this process's environment but the path. */
+/** Runs one command of the program until it exits, with only PATH of this process's environment. */
 export function runProgram(
   args: readonly string[],
   options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},

@@ -10,7 +10,7 @@ const MODULE: GoModule = {
   tools: ['promtool'],
   announce: () =>
     "building promtool from source (about 3 minutes on 2 cores the first time, seconds when Go's build cache is warm)",
-  // The clients of clouds, which find what Prometheus scrapes, are most of its code, and no rule needs them.
+  // Service discoveries are most of the code of Prometheus, and rules do not need them.
   flags: () => ['-tags=remove_all_sd', '-trimpath', '-ldflags', '-s -w'],
   remedy: 'install it from https://go.dev/dl',
 };
@@ -20,7 +20,7 @@ export async function ensurePromtool(): Promise<string> {
   return join(await ensureGoTools(MODULE, { env: process.env, report }), 'promtool');
 }
 
-/** Runs promtool; resolves to what it printed, rejects with that where it found fault. */
+/** Runs promtool. Resolves to its output, or rejects with it if promtool fails. */
 export async function promtool(...args: readonly string[]): Promise<string> {
   const path = await ensurePromtool();
   return await new Promise((settle, fail) => {

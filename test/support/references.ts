@@ -4,7 +4,7 @@ import { GROUP, VERSION } from '../../src/api/group.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
 import { configSchema } from '../../src/config/config.ts';
 
-/** What is used here of JSON Schema and of its dialect in a CustomResourceDefinition. */
+/** The parts of JSON Schema, and of its dialect in a CustomResourceDefinition, that the references use. */
 interface Schema {
   readonly type?: string;
   readonly description?: string;
@@ -28,12 +28,12 @@ interface Schema {
   readonly 'x-kubernetes-validations'?: readonly { readonly message: string }[];
 }
 
-/** One field of a reference. Cells are Markdown, not yet escaped for a table. */
+/** One field of a reference. The texts are Markdown that is not yet escaped for a table. */
 export interface Field {
-  /** As in `spec.backends[].weight`. */
+  /** For example `spec.backends[].weight`. */
   readonly path: string;
   readonly type: string;
-  /** Empty: none. */
+  /** Empty if there is none. */
   readonly default: string;
   readonly description: string;
   readonly rules: readonly string[];
@@ -45,7 +45,7 @@ export interface Reference {
   readonly fields: readonly Field[];
 }
 
-/** Every field of spec and status of the custom resources. */
+/** Every field in `spec` and `status` of the custom resources. */
 export function customResourceReferences(): readonly Reference[] {
   return builtInCatalog.customResources.map((resource) => {
     const definition = customResourceDefinition(resource) as unknown as {
@@ -77,7 +77,7 @@ function valueAt(value: unknown, path: string): unknown {
   return path.split('.').reduce((at, key) => (at as Readonly<Record<string, unknown>>)[key], value);
 }
 
-/** The defaults of the configuration have been read already: their durations are milliseconds. */
+/** Durations in the defaults are milliseconds, because the schema has parsed them. */
 function defaultText(value: unknown, type: string): string {
   if (value === undefined) return '';
   return `\`${type === DURATION ? durationText(Number(value)) : literal(value)}\``;
@@ -92,9 +92,9 @@ export function apiReference(): string {
 
 # API reference
 
-API group \`${GROUP}\`, version \`${VERSION}\`. The API server refuses what breaks a rule and says which one. What the words in
-\`status.conditions\` mean is in [Reasons](reasons.md) and [Status](status.md). What each field of a GatewayUpstream makes of the
-gateway's object is shown in [test/golden](../test/golden), case by case.
+Look up a field of a custom resource in API group \`${GROUP}\`, version \`${VERSION}\`. The API server rejects an object that breaks one of
+these rules, and names the rule. [Status](status.md) and [reasons](reasons.md) explain \`status.conditions\`. The cases in
+[test/golden](../test/golden) show the gateway object for each field of a GatewayUpstream.
 
 ${sections.join('\n\n')}
 `;
@@ -106,8 +106,8 @@ export function configurationReference(): string {
 
 # Configuration
 
-One YAML file, named by \`--config\`. Every key may be left out, and an unknown one is an error. What is wrong is said by key, on
-standard error, and the program ends with exit code 2.
+Set these keys in the YAML file that \`--config\` names, or under \`config\` in the chart's values. Every key is optional. If a key is unknown or
+its value is invalid, the program prints the key on standard error and exits with code 2.
 
 ${table(configurationFields())}
 `;
@@ -121,10 +121,10 @@ function fieldsOf(schema: Schema, path: string): readonly Field[] {
     const required = schema.required?.includes(key) === true && property.default === undefined;
     return [field(property, name, required), ...below(property, name)];
   });
-  // A rule over several fields belongs to their parent, which for the whole spec has no row of its own.
+  // A rule about several fields belongs to their parent. The spec as a whole has no row, so it gets one here.
   return path.includes('.') || rules.length === 0
     ? own
-    : [{ path, type: 'object', default: '', description: 'Rules over several fields.', rules }, ...own];
+    : [{ path, type: 'object', default: '', description: 'Rules about several fields.', rules }, ...own];
 }
 
 function below(schema: Schema, path: string): readonly Field[] {
@@ -176,7 +176,7 @@ function validations(schema: Schema): readonly string[] {
 
 function bounds(schema: Schema): readonly string[] {
   const between = (least: number | undefined, most: number | undefined, unit: string) => {
-    // What zod gives every integer says nothing.
+    // zod gives every integer these bounds.
     const from = least === undefined || least <= Number.MIN_SAFE_INTEGER ? undefined : least;
     const to = most === undefined || most >= Number.MAX_SAFE_INTEGER ? undefined : most;
     if (from === undefined) return to === undefined ? [] : [`at most ${to}${unit}`];
@@ -204,7 +204,7 @@ function table(fields: readonly Field[]): string {
     .join('\n');
 }
 
-/** Outside of code, `<name>` would be HTML, `*` emphasis and `$` a formula; `|` ends a cell everywhere. */
+/** Outside code, Markdown reads `<name>` as HTML, `*` as emphasis and `$` as a formula. Everywhere, `|` ends a cell. */
 function cell(markdown: string): string {
   return markdown
     .split('`')

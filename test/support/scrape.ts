@@ -1,14 +1,14 @@
-/** What one scrape of `/metrics` gave. */
+/** The result of one scrape of `/metrics`. */
 export interface Scrape {
-  /** Type by the name of the metric. */
+  /** The types by metric name. */
   readonly types: ReadonlyMap<string, string>;
-  /** Value by series, as in `name{label="value"}`, with the labels that Prometheus adds. */
+  /** The values by series, such as `name{label="value"}`, with the labels that Prometheus adds. */
   readonly series: ReadonlyMap<string, number>;
 }
 
 const OWN = 'gateway_upstream_operator_';
 
-/** Reads Prometheus' text format as a Prometheus would that finds the operator in namespace `gw`. */
+/** Parses the text format like a Prometheus that discovers the operator in namespace `gw`. */
 export function readScrape(text: string): Scrape {
   const types = new Map<string, string>();
   const series = new Map<string, number>();
@@ -17,7 +17,7 @@ export function readScrape(text: string): Scrape {
     if (metric !== undefined && type !== undefined) types.set(metric, type);
     const [, name, labels = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [];
     if (name?.startsWith(OWN) !== true || value === undefined) continue;
-    // The target's labels win, and the metric's own of that name are renamed.
+    // Labels of the target take precedence, and labels of the metric with the same name are renamed.
     const own = labels.replace(/(^|,)namespace="/, '$1exported_namespace="');
     const all = ['namespace="gw"', 'job="operator"', 'pod="operator-0"', ...(own === '' ? [] : [own])];
     series.set(`${name}{${all.join(',')}}`, Number(value));
@@ -25,7 +25,7 @@ export function readScrape(text: string): Scrape {
   return { types, series };
 }
 
-/** The metrics that an expression of PromQL names. */
+/** The metrics in a PromQL expression. */
 export function metricsIn(expression: string): readonly string[] {
   const bare = expression
     .replaceAll(/"[^"]*"/g, '')
@@ -39,19 +39,19 @@ const HEALTHY_MINUTES = 15;
 const FAULTY_MINUTES = 45;
 
 /**
- * A test for `promtool test rules`: a quarter of an hour as in `before`, then as in `after` for longer than any alert
- * waits. Gauges stay; what was counted between the scrapes goes on once a minute; ages grow with time if `agesGrow`.
- * The alerts named must fire at the end, and no others; none before.
+ * A test for `promtool test rules`: 15 minutes as in `before`, then as in `after` for longer than any alert waits. Gauges are
+ * constant, counters repeat their increase once a minute, and ages grow with time if `agesGrow`. Exactly the given alerts
+ * must fire at the end, and no alert before.
  */
 export function rulesTest(
   rulesFile: string,
   { before, after, agesGrow = false }: { before: Scrape; after: Scrape; agesGrow?: boolean },
   firing: readonly string[],
 ): object {
-  /** What a minute adds while things go on as they do in `after`. */
+  /** The increase per minute in the state of `after`. */
   const step = (series: string): number => {
     const name = series.slice(0, series.indexOf('{'));
-    // A counter that is lower is that of another process: nothing is known of what it adds.
+    // A lower counter belongs to a new process, so its increase is unknown.
     if (after.types.get(name) !== 'gauge')
       return Math.max(0, (after.series.get(series) ?? 0) - (before.series.get(series) ?? 0));
     return agesGrow && name.endsWith('_age_seconds') ? 60 : 0;

@@ -6,12 +6,12 @@ import {
 } from './control-plane/cluster-access.ts';
 
 /**
- * Access to the control plane that the files of this worker share, one after the other: work in a namespace from
- * `newNamespace`, and start a control plane of your own to stop components or to change what is cluster-wide.
+ * Access to the control plane of this worker, which its files use one after the other. Use a namespace from `newNamespace`.
+ * To stop components or change cluster-scoped state, start a separate control plane.
  */
 export async function sharedControlPlane(): Promise<ClusterAccess> {
   const slot = process.env['VITEST_POOL_ID'] ?? '1';
   const answer = await fetch(`${inject('controlPlanes')}/${slot}`);
-  if (!answer.ok) throw new Error(`the shared control plane does not start: ${await answer.text()}`);
+  if (!answer.ok) throw new Error(`the shared control plane did not start: ${await answer.text()}`);
   return createClusterAccess((await answer.json()) as ClusterCoordinates);
 }

@@ -3,14 +3,14 @@ import { type ControlPlane, startControlPlane } from './control-plane/control-pl
 import { installCrds, installRbac, type Operator, type OperatorOptions, startOperator } from './operator.ts';
 import { createWorkload, type Workload, writeSecret } from './workload.ts';
 
-/** A control plane of its own with an operator, and a namespace `apps` that may use connection `default`. */
+/** A separate control plane with an operator, and a namespace `apps` that may use connection `default`. */
 export interface WholeCluster extends AsyncDisposable {
   readonly controlPlane: ControlPlane;
   readonly operator: Operator;
   readonly work: Workload;
 }
 
-/** `prepare` makes objects before the operator starts. */
+/** `prepare` creates objects before the operator starts. */
 export async function startWholeCluster(
   gateway: StandIn,
   options: OperatorOptions & { readonly clusterId: string },
@@ -46,7 +46,7 @@ export async function startWholeCluster(
   }
 }
 
-/** The hosts of an upstream as the gateway holds it. */
+/** The hosts of an upstream in the gateway. */
 export function hostsOf(gateway: StandIn, id: string): readonly string[] | undefined {
   const value = gateway.get('upstreams', id) as
     | { readonly nodes: readonly { readonly host: string }[] }

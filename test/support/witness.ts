@@ -2,21 +2,21 @@ import { Agent, createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { SIGNATURE_HEADER } from './instrument.ts';
 
-/** One request as it arrived, by the operator that signed it. */
+/** One request, with the operator that sent it. */
 export interface Witnessed {
   readonly operator: string;
   readonly method: string;
   readonly path: string;
   readonly body: string;
-  /** Operators whose writes were under way when this one arrived, its own sender excepted. */
+  /** Other operators with a write in progress when this request arrived. */
   readonly besides: readonly string[];
 }
 
-/** A gateway's front door that writes down who came, in order of arrival, and lets everybody pass. */
+/** A proxy in front of a gateway that records all requests in order of arrival. */
 export interface Witness extends AsyncDisposable {
   readonly url: string;
   readonly seen: readonly Witnessed[];
-  /** What changes something: PUT and DELETE. */
+  /** The writes: PUT and DELETE. */
   writes(): readonly Witnessed[];
 }
 
@@ -41,7 +41,7 @@ export async function startWitness(target: string): Promise<Witness> {
       forwarded.once('error', () => outgoing.destroy());
       forwarded.end(entry.body);
     } catch {
-      // The client has gone in the middle of what it sent.
+      // The client disconnected during its request.
       outgoing.destroy();
     }
   });

@@ -1,15 +1,15 @@
 import type { ClusterAccess } from './control-plane/cluster-access.ts';
 
-/** Objects that tests make, by plain requests to the API server: faster than kubectl, and every refusal is an error. */
+/** Objects for tests, created with requests to the API server, which is faster than kubectl. A rejected request throws. */
 export interface Workload {
   readonly namespace: string;
   create(path: string, body: object): Promise<Record<string, unknown>>;
   get(path: string): Promise<Record<string, unknown> | undefined>;
   patch(path: string, body: object): Promise<void>;
   remove(path: string): Promise<void>;
-  /** A headless Service without selector, so that the test alone writes its slices; `spec` makes it another one. */
+  /** Creates a headless Service without a selector, so that only the test writes its slices. `spec` changes its fields. */
   service(name: string, ports?: readonly ServicePort[], spec?: object): Promise<void>;
-  /** Makes or replaces the one slice of a Service. */
+  /** Creates or replaces the only slice of a Service. */
   endpoints(service: string, addresses: readonly (string | EndpointSpec)[], port?: number): Promise<void>;
   connection(name: string, spec: ConnectionOptions): Promise<void>;
   upstream(name: string, spec: object): Promise<void>;
@@ -147,7 +147,7 @@ export function conditionOf(
   return conditions?.find((condition) => condition.type === type);
 }
 
-/** Makes a Secret, or writes new data into it. */
+/** Creates a Secret or replaces its data. */
 export async function writeSecret(
   cluster: ClusterAccess,
   namespace: string,

@@ -4,7 +4,7 @@ import { registryTypes } from '../../src/sources/index.ts';
 import { toyGateway } from './toy-gateway/vendor.ts';
 import { toySource } from './toy-source/toy-source.ts';
 
-/** What is built in, and the toys: one line each. */
+/** The built-in catalog and the toys, one line each. */
 export const toysCatalog = createCatalog({
   vendors: [...vendors, toyGateway],
   registryTypes: [...registryTypes, toySource],

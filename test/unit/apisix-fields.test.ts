@@ -13,7 +13,7 @@ const codeIn = (cell: string | undefined) =>
   [...(cell ?? '').matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
 const cellsOf = (row: string) => row.split('|').map((cell) => cell.trim());
 
-/** Every path of the objects in the definition, `[]` for the items of a list. */
+/** All paths in the definition. `[]` stands for the items of a list. */
 function pathsOf(schema: unknown, path: string): readonly string[] {
   const { properties, items } = objectIn(schema);
   return [
@@ -32,7 +32,7 @@ function leavesOf(value: unknown, path: string): readonly string[] {
 }
 
 const failures = { statuses: [500], httpFailures: 5, tcpFailures: 2, timeouts: 3 };
-/** With everything that there is. */
+/** Sets every field. */
 const upstream: Required<Omit<Upstream, 'owner' | 'overrides'>> = {
   id: 'u',
   labels: { a: 'b' },
@@ -71,7 +71,7 @@ describe('docs/apisix-fields.md', () => {
     expect(leavesOf(toAdmin(upstream), '').filter((path) => !documented.has(path))).toEqual([]);
   });
 
-  it('names fields of a GatewayUpstream that there are', () => {
+  it('names only existing fields of a GatewayUpstream', () => {
     const resource = builtInCatalog.customResources.find(({ kind }) => kind === 'GatewayUpstream');
     if (resource === undefined) throw new Error('no GatewayUpstream');
     const { versions } = objectIn(objectIn(customResourceDefinition(resource))['spec']);
@@ -83,7 +83,7 @@ describe('docs/apisix-fields.md', () => {
     expect(named.filter((path) => !known.has(path))).toEqual([]);
   });
 
-  it('tells of every capability since when there is one', () => {
+  it('lists every capability with its first version', () => {
     for (const { name, since } of capabilities({ version: '3.2.0' })) {
       expect(rows.filter((row) => row.startsWith(`| \`${name}\` | ${since} |`))).toHaveLength(1);
     }

@@ -13,7 +13,7 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-/** What a place may import: expressions over `target`, and over targets of which it may have types only. */
+/** The imports that a file may have: patterns for targets, and for targets of which it may import only types. */
 interface Rule {
   readonly from: RegExp;
   readonly may: readonly RegExp[];
@@ -22,12 +22,12 @@ interface Rule {
 
 const node = /^node:/;
 
-/** The first rule whose `from` matches applies. A package that is not named here may not be imported. */
+/** The first rule whose `from` matches applies. Packages that are not listed must not be imported. */
 const RULES: readonly Rule[] = [
-  // An older Node.js evaluates these, and only reports that it is too old.
+  // Older versions of Node.js must be able to run these files, to report that they are too old.
   { from: /^main\.ts$/, may: [/^(catalog|node-version)\.ts$/, /^cli\/program\.ts$/, /^node:v8$/] },
   { from: /^node-version\.ts$/, may: [] },
-  // What is built in.
+  // The list of built-in types.
   { from: /^catalog\.ts$/, may: [/^(api|gateways|kube|model|sources)\//] },
   // The composition root of `run`.
   {
@@ -126,7 +126,7 @@ function importsOf(file: string, text: string): readonly Import[] {
 function forbidden({ file, target, typeOnly }: Import): boolean {
   const rule = RULES.find(({ from }) => from.test(file));
   if (rule === undefined) return true;
-  // The folder of a vendor or a source is its own, and of no other one.
+  // A vendor or source may import from its own folder, but not from the folder of another one.
   const own = /^(gateways|sources)\/[^/]+\//.exec(file)?.[0];
   if (own !== undefined && target.startsWith(own)) return false;
   const allowed = typeOnly ? [...rule.may, ...(rule.mayHaveTypesOf ?? [])] : rule.may;
@@ -142,7 +142,7 @@ const sources = new Map(
 const imports = [...sources].flatMap(([file, text]) => importsOf(file, text));
 
 describe('imports', () => {
-  it('are seen, in every folder', () => {
+  it('are found in every folder', () => {
     expect(sources.size).toBeGreaterThanOrEqual(50);
     expect(imports.length).toBeGreaterThanOrEqual(200);
     for (const folder of [
@@ -164,7 +164,7 @@ describe('imports', () => {
     }
   });
 
-  it('follow the matrix', () => {
+  it('follow the rules', () => {
     expect(
       imports
         .filter(forbidden)
@@ -251,7 +251,7 @@ describe('src/decide is pure', () => {
     expect(code).toMatch(IMPURE);
   });
 
-  it('but may format a time that it is given', () => {
+  it('may format a given time', () => {
     expect('new Date(ms)').not.toMatch(IMPURE);
   });
 });
@@ -262,7 +262,7 @@ describe('chaos', () => {
     importsOf(`chaos/${file}`, readFileSync(join(CHAOS, file), 'utf8')),
   );
 
-  it('judges the operator without a line of it', () => {
+  it('does not import code of the operator', () => {
     expect(found.length).toBeGreaterThan(20);
     expect(found.filter(({ target }) => !/^(chaos\/|test\/support\/|node:)/.test(target))).toEqual([]);
   });

@@ -32,7 +32,7 @@ const object = (status: object | undefined, metadata: object = {}) => ({
   ...(status === undefined ? {} : { status }),
 });
 
-it('the ConfigMap has a script for every kind and nothing else', () => {
+it('the ConfigMap has exactly one script for each kind', () => {
   expect(Object.keys(data)).toEqual(
     kinds.map((kind) => `resource.customizations.health.gatewayupstream.dev_${kind}`),
   );
@@ -51,18 +51,21 @@ describe.each(scripts)('the health script of %s', (kind, script) => {
 
   const health = (sample: object) => lua.doStringSync(`obj = ${toLua(sample)}\n${script}`) as Health;
 
-  it.each(['True', 'False', 'Unknown'] as const)('says of every Ready=%s what it is', (status) => {
-    const reasons = reasonsOf(kind, 'Ready', status);
-    expect(reasons.length).toBeGreaterThan(0);
-    for (const reason of reasons) {
-      const ready: Verdict = { status, reason, message: 'what is wrong' };
-      const failing = STALLED.has(reason) ? 'Degraded' : 'Progressing';
-      expect(health(object({ observedGeneration: 3, conditions: conditionsOf(ready) }))).toEqual({
-        status: status === 'True' ? 'Healthy' : failing,
-        message: `${reason}: what is wrong`,
-      });
-    }
-  });
+  it.each(['True', 'False', 'Unknown'] as const)(
+    'maps every reason of Ready=%s to a health status',
+    (status) => {
+      const reasons = reasonsOf(kind, 'Ready', status);
+      expect(reasons.length).toBeGreaterThan(0);
+      for (const reason of reasons) {
+        const ready: Verdict = { status, reason, message: 'what is wrong' };
+        const failing = STALLED.has(reason) ? 'Degraded' : 'Progressing';
+        expect(health(object({ observedGeneration: 3, conditions: conditionsOf(ready) }))).toEqual({
+          status: status === 'True' ? 'Healthy' : failing,
+          message: `${reason}: what is wrong`,
+        });
+      }
+    },
+  );
 
   const fine = conditionsOf({ status: 'True', reason: 'Ready', message: 'fine' });
   const stalled = conditionsOf({ status: 'False', reason: 'InvalidSpec', message: 'bad' });
@@ -78,7 +81,7 @@ describe.each(scripts)('the health script of %s', (kind, script) => {
     ['as it is created', object(created), { ...waiting, message: created.conditions[0].message }],
     ['whose spec changed since', object({ observedGeneration: 2, conditions: fine }), waiting],
     ['whose spec was corrected', object({ observedGeneration: 2, conditions: stalled }), waiting],
-    // Argo CD does not ask about what is being deleted; whoever does is told nothing that is out of date.
+    // Argo CD does not evaluate objects that are being deleted. Other callers must not get an outdated status.
     [
       'that was deleted a moment ago',
       object({ observedGeneration: 3, conditions: fine }, { ...deleted, generation: 4 }),
@@ -89,12 +92,12 @@ describe.each(scripts)('the health script of %s', (kind, script) => {
       object({ observedGeneration: 3, conditions: inUse }, deleted),
       { status: 'Progressing', message: 'InUse: route r refers to it' },
     ],
-  ])('says of an object %s what it is', (_, sample, expected) => {
+  ])('returns the health of an object %s', (_, sample, expected) => {
     expect(health(sample)).toEqual(expected);
   });
 });
 
-/** A value of JSON as a Lua expression: Argo CD gives the script a table of its own, and no view of another language. */
+/** A JSON value as a Lua expression. Argo CD passes a plain Lua table to the script. */
 function toLua(value: unknown): string {
   if (Array.isArray(value)) return `{${value.map(toLua).join(', ')}}`;
   if (typeof value === 'object' && value !== null) {

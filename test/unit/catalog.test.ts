@@ -18,8 +18,8 @@ const apisixSection = { adminUrl: 'http://apisix:9180', adminKeySecretRef: { nam
 const problemsOf = (spec: object) =>
   catalog.schemas.gatewayConnection.safeParse(spec).error?.issues.map(({ message }) => message);
 
-describe('a catalog of two vendors', () => {
-  it('puts the sections of both into the CRDs, in the order of the list', () => {
+describe('a catalog with two vendors', () => {
+  it('adds the sections of both vendors to the CRDs, in the order of the list', () => {
     const [connection, upstream] = catalog.customResources.map((resource) =>
       JSON.stringify(customResourceDefinition(resource)),
     );
@@ -30,22 +30,22 @@ describe('a catalog of two vendors', () => {
     expect(upstream).toContain("self.manage != 'Nodes' || !has(self.other)");
   });
 
-  it('accepts the section of the type, keeps what its schema makes of it, and finds its vendor', () => {
+  it('parses the section of the type and finds its vendor', () => {
     const spec = catalog.schemas.gatewayConnection.parse({ type: 'Other', other: { url: 'x', more: 1 } });
     expect(spec).toMatchObject({ type: 'Other', other: { url: 'x' }, limits: { concurrency: 8 } });
     expect(catalog.vendor(spec.type)).toBe(other);
   });
 
-  it('refuses a connection without the section of its type, and with that of another one', () => {
-    expect(problemsOf({ type: 'Other' })).toEqual(['type Other needs the section other with url']);
+  it('rejects a connection without the section of its type, or with the section of another type', () => {
+    expect(problemsOf({ type: 'Other' })).toEqual(['type Other needs the field other with url']);
     expect(problemsOf({ type: 'APISIX', apisix: apisixSection, other: { url: 'x' } })).toEqual([
-      'the section other is for type Other: remove it',
+      'other is allowed only with type Other: remove it',
     ]);
     expect(problemsOf({ type: 'APISIX', apisix: apisixSection })).toBeUndefined();
   });
 
-  it('refuses a type that is not built in', () => {
+  it('rejects a type that is not built in', () => {
     expect(builtInCatalog.schemas.gatewayConnection.safeParse({ type: 'Other' }).success).toBe(false);
-    expect(() => builtInCatalog.vendor('Other')).toThrow('no gateway of type Other is built in');
+    expect(() => builtInCatalog.vendor('Other')).toThrow('gateway type Other is not built in');
   });
 });

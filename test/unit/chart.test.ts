@@ -13,13 +13,13 @@ const valuesYaml = await read(`${CHART}/values.yaml`);
 
 describe('the chart', () => {
   it.each([...generatedFiles().keys()].filter((path) => path.startsWith(CHART)))(
-    '%s is what `npm run generate` makes',
+    '%s matches the output of `npm run generate`',
     async (path) => {
       expect(await read(path)).toBe(generatedFiles().get(path));
     },
   );
 
-  it.each(alerts())('$alert leads to a section of the documentation', async ({ annotations }) => {
+  it.each(alerts())('$alert links to an existing section of the documentation', async ({ annotations }) => {
     const [path = '', anchor] = annotations.runbook.split('#');
     const headings = [...(await read(path)).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
       heading
@@ -50,14 +50,14 @@ describe('the chart', () => {
     expect(keysOf(config)).toEqual(keysOf(configSchema.def.shape));
     const given = Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
     const { ops, ...defaults } = configSchema.parse({});
-    // The one default that depends on where the program runs.
+    // The only default that depends on the environment.
     expect(configSchema.parse(given)).toEqual({ ...defaults, ops: { ...ops, host: '0.0.0.0' } });
   });
 
-  it('has a schema that knows the same values as values.yaml', async () => {
+  it('has a schema with the same values as values.yaml', async () => {
     const schema = JSON.parse(await read(`${CHART}/values.schema.json`)) as Schema;
     const values: unknown = parse(valuesYaml);
-    // `global` is Helm's own.
+    // Helm adds `global`.
     const { global: _, ...properties } = schema.properties ?? {};
     expect(unknownKeys({ ...schema, properties }, values)).toEqual([]);
     expect(Object.keys(properties).sort()).toEqual(Object.keys(values as object).sort());
@@ -68,7 +68,7 @@ interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
 }
 
-/** Paths in the values for which a schema that lists keys has none. */
+/** Paths in the values that a schema with listed keys does not contain. */
 function unknownKeys(schema: Schema | undefined, values: unknown, path = ''): readonly string[] {
   if (schema?.properties === undefined || typeof values !== 'object' || values === null) return [];
   const { properties } = schema;

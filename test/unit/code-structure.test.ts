@@ -4,7 +4,7 @@ import { cyclesIn, longFunctions } from '../support/code-structure.ts';
 const graphOf = (edges: Readonly<Record<string, readonly string[]>>) => new Map(Object.entries(edges));
 
 describe('cyclesIn', () => {
-  it('finds no cycle where two files import a third', () => {
+  it('finds no cycle if two files import a third', () => {
     expect(cyclesIn(graphOf({ a: ['b', 'c'], b: ['c'], c: ['zod'] }))).toEqual([]);
   });
 
@@ -16,7 +16,7 @@ describe('cyclesIn', () => {
     expect(cyclesIn(graphOf({ a: ['a'] }))).toEqual([['a', 'a']]);
   });
 
-  it('reports only the files of the cycle, not those that lead to it', () => {
+  it('reports only the files of the cycle, not the files that import it', () => {
     expect(cyclesIn(graphOf({ main: ['a'], a: ['b'], b: ['c'], c: ['a'] }))).toEqual([['a', 'b', 'c', 'a']]);
   });
 
@@ -38,7 +38,7 @@ describe('longFunctions', () => {
     expect(longFunctions(source, 5)).toEqual([]);
   });
 
-  it('counts a function inside another by itself, too', () => {
+  it('also counts a nested function by itself', () => {
     const source = `function outer() {\n  const inner = () => {\n${body(3)}\n  };\n}`;
     expect(longFunctions(source, 4)).toEqual([
       { name: 'outer', lines: 7 },
@@ -46,7 +46,7 @@ describe('longFunctions', () => {
     ]);
   });
 
-  it('ignores braces in texts, patterns and comments', () => {
+  it('ignores braces in strings, regular expressions and comments', () => {
     const lines = ['function a() {', "  return '}' + /[{]/; // }", '}', 'const b = 1;'];
     expect(longFunctions(lines.join('\n'), 3)).toEqual([]);
   });

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** What stands for a place of the list where the source is the toy one, which only tests have. */
+/** Maps files of the toy source to the paths in the list of CONTRIBUTING.md. */
 const PLACES: Readonly<Record<string, string>> = {
   'test/toys/toy-source/': 'src/sources/<name>/',
   'test/toys/catalog.ts': 'src/sources/index.ts',
@@ -18,13 +18,13 @@ function filesUnder(folder: string): readonly string[] {
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
 }
 
-it('CONTRIBUTING.md lists exactly what a new discovery source touches', () => {
+it('CONTRIBUTING.md lists exactly the files that a new discovery source touches', () => {
   const text = readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8');
   const section = /## Add a discovery source\n([\s\S]*?)\n## /.exec(text)?.[1] ?? '';
   const listed = [...section.matchAll(/^\d+\. `([^`]+)`/gm)].map(([, path]) => path);
   expect(listed).toEqual(Object.values(PLACES));
 
-  // End-to-end tests use the source; they are no part of it.
+  // Integration tests use the source but are not part of it.
   const touched = ['src', 'test/contract', 'test/support', 'test/toys', 'test/unit']
     .flatMap(filesUnder)
     .filter(

@@ -13,7 +13,7 @@ function filesUnder(folder: string): readonly string[] {
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
 }
 
-/** What CONTRIBUTING.md says to touch: the path that each numbered step begins with. */
+/** The path at the start of each numbered step in CONTRIBUTING.md. */
 function stepsOf(heading: string): readonly string[] {
   const section = read('CONTRIBUTING.md').split(`## ${heading}\n`)[1]?.split('\n## ')[0] ?? '';
   return [...section.matchAll(/^\d+\. `([^`]+)`/gm)].map(([, path = '']) => path);
@@ -33,7 +33,7 @@ function importersOf(folder: string, candidates: readonly string[]): readonly st
 describe('"Add a gateway" in CONTRIBUTING.md', () => {
   const steps = stepsOf('Add a gateway');
 
-  it('lists what the toy gateway touches: its folder, one line in a list, and its test', () => {
+  it('lists the files that the toy gateway touches: its folder, one line in a list, and its test', () => {
     const proof = ['test/integration/toys.test.ts'];
     const importers = importersOf('test/toys/toy-gateway/', [...filesUnder('src'), ...filesUnder('test')]);
     const touched = ['test/toys/toy-gateway/', ...importers.filter((file) => !proof.includes(file))];
@@ -49,7 +49,7 @@ describe('"Add a gateway" in CONTRIBUTING.md', () => {
     expect(lines.filter((line) => line.includes('toyGateway'))).toHaveLength(2);
   });
 
-  it('lists all of src that imports APISIX', () => {
+  it('lists every file in src that imports the APISIX vendor', () => {
     const importers = importersOf('src/gateways/apisix/', filesUnder('src'));
     expect(['src/gateways/<name>/', ...importers]).toEqual(steps.filter((step) => step.startsWith('src/')));
   });

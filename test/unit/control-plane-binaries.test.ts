@@ -25,7 +25,7 @@ beforeEach(async () => {
     XDG_CACHE_HOME: join(scratch, 'cache'),
     STAND_IN_LOG: join(scratch, 'builds'),
     STAND_IN_GATE: join(scratch, 'gate'),
-    // No download: these tests count builds.
+    // Downloads are off, because these tests count builds.
     KUBERNETES_RELEASE_URL: '',
   };
 });
@@ -39,7 +39,7 @@ const builds = async () => (await readFile(join(scratch, 'builds'), 'utf8')).spl
 const cached = () => readdir(join(scratch, 'cache', 'gateway-upstream-operator', 'control-plane'));
 
 describe('ensureBinaries', () => {
-  it('builds once for all who ask at the same time, and not again', async () => {
+  it('builds once for concurrent callers, and not again later', async () => {
     const asked = [1, 2, 3].map(() => ensureBinaries({ env, report }));
     await eventually(() => expect(lines).toHaveLength(3));
     expect(lines.filter((line) => line.startsWith('building etcd, '))).toHaveLength(1);
@@ -56,7 +56,7 @@ describe('ensureBinaries', () => {
     expect(await cached()).toHaveLength(1);
   });
 
-  it('takes over from a process that was killed while it built, and builds again what was removed', async () => {
+  it('takes over after a process was killed during a build, and rebuilds removed files', async () => {
     const module = new URL('../support/control-plane/binaries.ts', import.meta.url).href;
     const source = `import { ensureBinaries } from ${JSON.stringify(module)};
       await ensureBinaries({ env: process.env, report: console.log });`;
@@ -80,16 +80,16 @@ describe('ensureBinaries', () => {
     expect((await stat(binaries.kubectl)).isFile()).toBe(true);
   });
 
-  it('shows the end of the output of a build that fails, and leaves no half of it', async () => {
+  it('shows the end of the output of a failed build, and leaves no partial result', async () => {
     const failure = ensureBinaries({ env: { ...env, STAND_IN_FAILS: 'yes' }, report });
     await expect(failure).rejects.toThrow(/failed after \d+ s:\nmain.go:7: no space left on device$/);
     expect(await cached()).toEqual([]);
   });
 
-  it('says in one line that Go is missing, or why it is of no use', async () => {
+  it('reports in one line that Go is missing or cannot be used', async () => {
     const missing = await ensureBinaries({ env: { ...env, PATH: '' }, report }).catch(String);
     expect(missing).toBe(
-      'ToolMissingError: Go 1.26 or newer is needed once to build the control plane, and there is no go in PATH: ' +
+      'ToolMissingError: Go 1.26 or newer is needed once to build the control plane, and PATH contains no go: ' +
         'install it from https://go.dev/dl, or let KUBEBUILDER_ASSETS name a folder of ready binaries',
     );
     const old = await ensureBinaries({ env: { ...env, STAND_IN_OLD: 'yes' }, report }).catch(String);
@@ -99,7 +99,7 @@ describe('ensureBinaries', () => {
     expect(lines).toEqual([]);
   });
 
-  it('builds the Kubernetes that KUBERNETES_VERSION asks for, and says which there are', async () => {
+  it('builds the version in KUBERNETES_VERSION, and lists the available versions', async () => {
     await openGate();
     const older = await ensureBinaries({ env: { ...env, KUBERNETES_VERSION: '1.34' }, report });
     expect(lines[0]).toContain('(Kubernetes v1.34.');
@@ -109,7 +109,7 @@ describe('ensureBinaries', () => {
     );
   });
 
-  it('takes KUBEBUILDER_ASSETS, and builds only what may be missing there', async () => {
+  it('uses KUBEBUILDER_ASSETS, and builds only binaries that may be missing there', async () => {
     const assets = join(scratch, 'assets');
     await mkdir(assets);
     const asset = async (name: string) => {
@@ -141,7 +141,7 @@ describe('ensureBinaries', () => {
 });
 
 describe('ensureHelm', () => {
-  it('is built by itself: the control plane does not need it, and keeps its key when helm changes', async () => {
+  it('builds helm separately, so that a new helm version does not rebuild the control plane', async () => {
     await openGate();
     await ensureBinaries({ env, report });
     expect(await builds()).toBe(1);
@@ -154,14 +154,14 @@ describe('ensureHelm', () => {
     ]);
   });
 
-  it('comes from KUBEBUILDER_ASSETS if it is there', async () => {
+  it('uses helm from KUBEBUILDER_ASSETS if it exists', async () => {
     await writeFile(join(scratch, 'helm'), '', { mode: 0o755 });
     const withAssets = { ...env, KUBEBUILDER_ASSETS: scratch };
     expect(await ensureHelm({ env: withAssets, report })).toBe(join(scratch, 'helm'));
   });
 });
 
-/** Stands in for the toolchain, so that builds can be counted, held up and made to fail. */
+/** Replaces the Go toolchain, so that tests can count, delay and fail builds. */
 const STAND_IN_GO = `#!/bin/sh
 if [ "$1" = version ]; then
   [ -z "$STAND_IN_OLD" ] && exit 0

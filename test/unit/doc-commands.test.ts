@@ -17,7 +17,7 @@ interface Command {
   readonly text: string;
 }
 
-/** Every command of a shell example, one line each, and every `kubectl exec` in running text. */
+/** Every command in a shell example, one per line, and every `kubectl exec` in the text. */
 const commands: readonly Command[] = PAGES.flatMap((page) => {
   const content = read(page);
   const blocks = [...content.matchAll(/^```sh\n(.*?)^```$/gms)].flatMap(([, script = '']) =>
@@ -29,13 +29,13 @@ const commands: readonly Command[] = PAGES.flatMap((page) => {
 const starting = (pattern: RegExp) => commands.filter(({ text }) => pattern.test(text));
 
 describe('commands of the documentation', () => {
-  it('name the namespace of the release wherever Helm changes or reads one', () => {
+  it('pass the namespace of the release to every Helm command that needs it', () => {
     const helm = starting(/\bhelm (install|upgrade|rollback|uninstall|history|status|get)\b/);
     expect(helm.length).toBeGreaterThanOrEqual(5);
     expect(helm.filter(({ text }) => !/ (-n|--namespace)[ =]\S/.test(text))).toEqual([]);
   });
 
-  it("run in the operator's Pod only what the image has on its PATH", () => {
+  it('run in the Pod of the operator only programs on the PATH of the image', () => {
     const executed = starting(/\bkubectl\b.*\bexec\b/);
     expect(executed.length).toBeGreaterThanOrEqual(2);
     const programs = new Set(

@@ -14,7 +14,7 @@ const PAGES = [
   `${CHART}/templates/NOTES.txt`,
 ];
 
-/** From the first `apiVersion` of an example to the end of its block. */
+/** The text from the first `apiVersion` of an example to the end of its block. */
 const EXAMPLE =
   /^( *)apiVersion: (?:gatewayupstream[.]dev|gateway[.]networking)[^\n]*\n.*?(?=^ *(?:EOF|```)$)/gms;
 
@@ -25,7 +25,7 @@ const examples = PAGES.flatMap((page) =>
   })),
 );
 
-describe('examples of the docs and of the chart', () => {
+describe('examples in the documentation and the chart', () => {
   it('are found', () => {
     expect(examples.length).toBeGreaterThanOrEqual(8);
   });

@@ -7,12 +7,12 @@ import { generatedFiles, staleFiles } from '../support/generate.ts';
 import { configurationFields, customResourceReferences } from '../support/references.ts';
 
 describe('generated files', () => {
-  it('are what `npm run generate` makes of the sources now', async () => {
+  it('match the output of `npm run generate`', async () => {
     expect(generatedFiles().size).toBeGreaterThanOrEqual(5);
     expect(await staleFiles(), 'run `npm run generate` and commit what it writes').toEqual([]);
   });
 
-  it('say of every field what it is', () => {
+  it('describe every field', () => {
     const silent = customResourceReferences()
       .flatMap(({ title, fields }) => fields.map((field) => ({ ...field, path: `${title} ${field.path}` })))
       .concat(configurationFields())
@@ -21,7 +21,7 @@ describe('generated files', () => {
     expect(silent).toEqual([]);
   });
 
-  it('name every reason as that of some condition, or of an Event or metric alone', () => {
+  it('assign every reason to a condition, an Event or a metric', () => {
     const named = Object.values(CONDITIONS).flatMap((conditions) =>
       Object.values<ConditionFacts>(conditions).flatMap(({ reasons }) => Object.values(reasons).flat()),
     );
@@ -30,7 +30,7 @@ describe('generated files', () => {
     );
   });
 
-  it.each(FAULTS)('know the condition of the fault: $symptom', ({ on: [kind], condition }) => {
+  it.each(FAULTS)('list the reason of the condition for: $symptom', ({ on: [kind], condition }) => {
     expect(reasonsOf(kind, condition.type, condition.status)).toContain(condition.reason);
   });
 

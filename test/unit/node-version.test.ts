@@ -17,13 +17,13 @@ describe('the required version of Node.js', () => {
     },
   );
 
-  it.each(['22.18.9', '22.2.0', '20.20.2', '18.0.0', '9.99.0'])('refuses %s', (version) => {
+  it.each(['22.18.9', '22.2.0', '20.20.2', '18.0.0', '9.99.0'])('rejects %s', (version) => {
     expect(nodeVersionProblem(version)).toBe(
-      `gateway-upstream-operator needs Node.js 22.19 or newer, and this is Node.js ${version}: install a newer Node.js, or run the container image`,
+      `gateway-upstream-operator needs Node.js 22.19 or newer, but this is Node.js ${version}: install a newer version of Node.js, or use the container image`,
     );
   });
 
-  it('ends every command with one line and exit code 1 where Node.js is older', async () => {
+  it('ends every command with one line and exit code 1 if Node.js is too old', async () => {
     const older = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.11.1' } })`;
     for (const command of ['install', 'run', '--help']) {
       const ended = run(process.execPath, ['--import', `data:text/javascript,${older}`, MAIN, command]);
@@ -35,7 +35,7 @@ describe('the required version of Node.js', () => {
     }
   });
 
-  it.each(['README.md', 'docs/install.md'])('is the one that %s names', async (page) => {
+  it.each(['README.md', 'docs/install.md'])('matches %s', async (page) => {
     const text = await readFile(new URL(page, root), 'utf8');
     const named = [...text.matchAll(/Node(?:\.js)? (\d[\d.]*\d|\d+) or newer/g)].map(
       ([, version]) => version,
@@ -43,7 +43,7 @@ describe('the required version of Node.js', () => {
     expect(new Set(named)).toEqual(new Set([REQUIRED_NODE]));
   });
 
-  it('is the one of package.json', async () => {
+  it('matches package.json', async () => {
     const { engines } = JSON.parse(await readFile(new URL('package.json', root), 'utf8')) as {
       readonly engines: { readonly node: string };
     };

@@ -11,7 +11,7 @@ interface Entry {
 const lock = JSON.parse(await readFile(new URL('../../package-lock.json', import.meta.url), 'utf8')) as {
   readonly packages: Readonly<Record<string, Entry>>;
 };
-/** What `npm ci` downloads on some platform: everything but this package, links and bundled packages. */
+/** The packages that `npm ci` downloads on any platform: all except this package, links and bundled packages. */
 const downloaded = Object.entries(lock.packages).filter(
   ([path, { link, inBundle }]) => path !== '' && link !== true && inBundle !== true,
 );
@@ -23,7 +23,7 @@ describe('package-lock.json', () => {
     expect(unverified.map(([path]) => path)).toEqual([]);
   });
 
-  it('names no registry, so that `npm ci` uses the one that npm is configured with', () => {
+  it('names no registry, so that `npm ci` uses the configured one', () => {
     expect(downloaded.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
   });
 });

@@ -15,7 +15,7 @@ import { requireTool } from '../support/external-tool.ts';
 const RELEASE = { kubernetes: 'v1.2.3', etcd: 'v4.5.6' };
 const ARCH = process.arch === 'arm64' ? 'arm64' : 'amd64';
 const PROGRAMS = ['kube-apiserver', 'kube-controller-manager', 'kubectl'];
-/** Larger than a buffer of a socket, so that it comes in several pieces. */
+/** Larger than a socket buffer, so that it arrives in several chunks. */
 const SIZE = 1024 * 1024;
 
 const sha256 = (content: Buffer) => createHash('sha256').update(content).digest('hex');
@@ -23,7 +23,7 @@ const sha256 = (content: Buffer) => createHash('sha256').update(content).digest(
 let scratch: string;
 let server: Server;
 let requests: string[];
-/** What the server has, by path. */
+/** The files on the server, by path. */
 let published: Map<string, Buffer | RequestListener>;
 let lines: string[];
 let env: Record<string, string>;
@@ -79,8 +79,8 @@ afterEach(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-describe.runIf(process.platform === 'linux')('a download of released binaries', () => {
-  it('puts verified, executable programs into the cache, once', async () => {
+describe.runIf(process.platform === 'linux')('download of released binaries', () => {
+  it('puts verified executables into the cache once', async () => {
     const dir = (await ensure()) ?? '';
     for (const name of PROGRAMS) {
       expect(await readFile(join(dir, name))).toEqual(published.get(kubernetesPath(name)));
@@ -97,7 +97,7 @@ describe.runIf(process.platform === 'linux')('a download of released binaries', 
     ]);
   });
 
-  it('happens once for all who ask at the same time', async () => {
+  it('happens once for concurrent callers', async () => {
     const [first, ...others] = await Promise.all([ensure(), ensure(), ensure()]);
     expect(first).toBeDefined();
     expect(others).toEqual([first, first]);
@@ -127,7 +127,7 @@ describe.runIf(process.platform === 'linux')('a download of released binaries', 
       'sums without the archive',
       '/etcd/v4.5.6/SHA256SUMS',
       Buffer.from(''),
-      /SHA256SUMS does not name etcd-v4/,
+      /SHA256SUMS does not contain etcd-v4/,
     ],
     ['a program that is missing', kubernetesPath('kube-apiserver'), undefined, /kube-apiserver: HTTP 404/],
     ['a checksum that is missing', kubernetesPath('kubectl.sha256'), undefined, /kubectl.sha256: HTTP 404/],
@@ -165,7 +165,7 @@ describe.runIf(process.platform === 'linux')('a download of released binaries', 
   it.each(breaks)('leaves nothing in the cache after %s', async (_, path, content, message) => {
     if (content === undefined) published.delete(path);
     else published.set(path, content);
-    // Only a server that is silent on purpose needs little patience; a busy machine needs more.
+    // A short timeout only for the server that never answers, because a busy machine is slow.
     const silent = message.source.includes('silent');
     expect(await ensure(silent ? { answerWithinMs: 1000, silenceMs: 1000 } : undefined)).toBeUndefined();
     expect(left()).toEqual([]);
@@ -173,7 +173,7 @@ describe.runIf(process.platform === 'linux')('a download of released binaries', 
     expect(lines.at(-1)).toMatch(message);
   });
 
-  it('gives up after one request where the server cannot be reached', async () => {
+  it('stops after one request if the server cannot be reached', async () => {
     const closed = createTcpServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => closed.once('listening', resolve));
     const { port } = closed.address() as AddressInfo;
@@ -185,15 +185,15 @@ describe.runIf(process.platform === 'linux')('a download of released binaries', 
     expect(left()).toEqual([]);
   });
 
-  it('is skipped where a URL is empty', async () => {
+  it('is skipped if a URL is empty', async () => {
     env['ETCD_RELEASE_URL'] = '';
     expect(await ensure()).toBeUndefined();
     expect([lines, requests]).toEqual([[], []]);
   });
 
-  it('is tried before a build, with the versions of go.mod, and a build follows when it fails', async () => {
+  it('is tried first, with the versions in go.mod, and falls back to a build', async () => {
     const failure = await ensureBinaries({ env: { ...env, PATH: scratch }, report }).catch((error) => error);
-    // There is no Go either.
+    // Go is not available either.
     expect(failure).toBeInstanceOf(ToolMissingError);
     const goMod = await readFile(new URL('../control-plane/go.mod', import.meta.url), 'utf8');
     const [, version] = /k8s\.io\/kubernetes (v\S+)/.exec(goMod) ?? [];
@@ -209,21 +209,21 @@ describe('requireTool', () => {
   const skipped: string[] = [];
   const skip = (reason: string) => void skipped.push(reason);
 
-  it('skips with the reason where the tool is missing, and fails under CI=true', async () => {
+  it('skips with the reason if the tool is missing, and fails with CI=true', async () => {
     await requireTool(skip, missing, {});
     expect(skipped).toEqual(['helm needs Go']);
     await expect(requireTool(skip, missing, { CI: 'true' })).rejects.toThrow('helm needs Go');
     expect(skipped).toHaveLength(1);
   });
 
-  it('never hides another error', async () => {
+  it('rethrows other errors', async () => {
     const broken = async () => {
       throw new Error('does not compile');
     };
     await expect(requireTool(skip, broken, {})).rejects.toThrow('does not compile');
   });
 
-  it('does nothing where the tool is there', async () => {
+  it('does nothing if the tool exists', async () => {
     await requireTool(skip, async () => 'helm', { CI: 'true' });
     expect(skipped).toHaveLength(1);
   });

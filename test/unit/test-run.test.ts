@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 describe('npm test and npm run test:all', () => {
-  it('run every test file once, and the fuzz suites a second time with all cases', () => {
+  it('run every test file once, and the fuzz suites again with all cases', () => {
     const files = globSync('test/**/*.test.ts', { cwd: ROOT });
     expect(files.length).toBeGreaterThan(100);
     const projectsWith = (file: string) =>
@@ -56,7 +56,7 @@ describe('npm test and npm run test:all', () => {
     }
   });
 
-  it('share no step, and together run every project but the long one, which is part of the soak', () => {
+  it('have no common step and together run every project except the long one, which is part of the soak', () => {
     const both = [...projectsOf('test'), ...projectsOf('test:all')];
     expect([...both, 'e2e-long'].sort()).toEqual(projects.map(({ name }) => name).sort());
     for (const script of ['soak', 'e2e --all']) expect(projectsOf(script)).toContain('e2e-long');
@@ -69,9 +69,11 @@ describe('npm test and npm run test:all', () => {
         'biome ci .',
         'tsc --noEmit',
         'knip',
+        'markdownlint-cli2',
+        'cspell lint --no-progress --no-summary',
         'node bench/main.ts --short',
         'node chaos/main.ts --seed 1 --steps 200',
-        'node test/support/licences.ts',
+        'node test/support/licenses.ts',
       ]),
     );
   });
@@ -92,7 +94,7 @@ describe('runSteps', () => {
   const command = (...words: [string, ...string[]]): Step => ({ kind: 'command', command: words });
   const node = (script: string) => command(process.execPath, '-e', script);
 
-  it('runs every step after one that fails, and after a command that is missing', async () => {
+  it('continues after a failed step and after a missing command', async () => {
     const file = join(scratch, 'ran');
     const results = await runSteps([
       node('process.exit(3)'),
@@ -112,14 +114,14 @@ describe('runSteps', () => {
     expect(await readFile(file, 'utf8')).toMatch(/^vitest run --project e2e /);
   });
 
-  it('counts suites that cannot run as a failure', async () => {
+  it('counts suites that cannot run as failures', async () => {
     const results = await runSteps([{ kind: 'suites', projects: ['no-such-project'] }]);
     expect(results).toMatchObject({ passed: 0, failed: 1 });
   });
 });
 
 describe('the summary', () => {
-  it('lists times slowest first, then what was skipped and why, and counts everything in its last line', () => {
+  it('lists times, slowest first, then skipped tests with reasons, and counts everything in the last line', () => {
     const one: Results = { passed: 2, failed: 0, durations: [{ name: 'quick', ms: 40 }], skipped: [] };
     const other: Results = {
       passed: 1,
@@ -165,7 +167,7 @@ describe('.ci/run', () => {
     ['npm test', 'test', ['ci', 'test', 'run test:all'], 1],
     ['npm run test:all', 'run test:all', ['ci', 'test', 'run test:all'], 1],
     ['npm ci', 'ci', ['ci'], 1],
-  ])('runs every step and tells by its exit code when %s fails', async (_, failing, steps, code) => {
+  ])('runs every step and returns the right exit code if %s fails', async (_, failing, steps, code) => {
     const log = join(scratch, 'log');
     const npm = `#!/bin/sh\necho "$*" >> "$NPM_LOG"\n[ "$CI" = true ] && [ "$*" != "$NPM_FAILS" ]\n`;
     await writeFile(join(scratch, 'npm'), npm, { mode: 0o755 });

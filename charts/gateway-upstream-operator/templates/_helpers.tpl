@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 40 characters, so that the longest suffix still makes a name that every kind takes. */}}
+{{/* At most 40 characters, so that the name with the longest suffix is valid for every kind. */}}
 {{- define "gateway-upstream-operator.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
@@ -31,7 +31,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* Labels of the hooks' Pods: Service, PodDisruptionBudget and NetworkPolicy must not take them for the operator's. */}}
+{{/* Labels of the hooks' Pods, which Service, PodDisruptionBudget and NetworkPolicy must not select. */}}
 {{- define "gateway-upstream-operator.hookLabels" -}}
 app.kubernetes.io/name: {{ include "gateway-upstream-operator.name" . }}-hook
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -48,7 +48,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* Where the Secrets of connections and the lease are. */}}
+{{/* The namespace of the Lease and of the Secrets that GatewayConnections refer to. */}}
 {{- define "gateway-upstream-operator.operatorNamespace" -}}
 {{- default .Release.Namespace .Values.config.operatorNamespace }}
 {{- end }}
@@ -61,7 +61,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* The values under `config` without those that are left empty: an absent key has a default, an empty one has none. */}}
+{{/* The values under `config` that are not empty: the operator uses its default for an absent key and rejects an empty one. */}}
 {{- define "gateway-upstream-operator.config" -}}
 {{- $config := dict "roleName" (include "gateway-upstream-operator.fullname" .) }}
 {{- range $key, $value := .Values.config }}
@@ -74,7 +74,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml $config }}
 {{- end }}
 
-{{/* What the containers of the operator and of its hooks have in common. */}}
+{{/* The fields that the containers of the operator and of its hooks share. */}}
 {{- define "gateway-upstream-operator.container" -}}
 image: {{ include "gateway-upstream-operator.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -91,7 +91,7 @@ securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 {{- end }}
 
-{{/* What the Pods of the operator and of its hooks have in common. */}}
+{{/* The fields that the Pods of the operator and of its hooks share. */}}
 {{- define "gateway-upstream-operator.pod" -}}
 automountServiceAccountToken: true
 enableServiceLinks: false

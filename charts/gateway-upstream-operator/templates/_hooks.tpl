@@ -1,4 +1,4 @@
-{{/* A hook that failed stays until the next one, so that its log can be read. */}}
+{{/* Helm keeps a failed hook until the hook runs again, so that its log can be read. */}}
 {{- define "gateway-upstream-operator.hookAnnotations" -}}
 helm.sh/hook: {{ .hook }}
 helm.sh/hook-weight: {{ .weight | quote }}
@@ -6,8 +6,8 @@ helm.sh/hook-delete-policy: {{ default "before-hook-creation,hook-succeeded" .de
 {{- end }}
 
 {{/*
-A ServiceAccount that lives no longer than the hooks that use it, and its rights.
-Takes `root`, `name`, `hook` (Helm's name of the moment), `rules` and, for rules in the operator's namespace, `ownRules`.
+A ServiceAccount that exists only while its hooks run, with its permissions.
+Parameters: `root`, `name`, `hook` (when Helm runs it), `rules`, and `ownRules` (rules in the operator's namespace, optional).
 */}}
 {{- define "gateway-upstream-operator.hookAccount" -}}
 {{- $root := .root }}
@@ -88,8 +88,8 @@ subjects:
 {{- end }}
 
 {{/*
-A Job that runs the operator's program once.
-Takes `root`, `name`, `account` (the `name` of a hookAccount), `hook`, `weight` and `args`.
+A Job that runs a command of the operator once.
+Parameters: `root`, `name`, `account` (the `name` of a hookAccount), `hook`, `weight` and `args`.
 */}}
 {{- define "gateway-upstream-operator.hookJob" -}}
 {{- $root := .root }}
@@ -103,18 +103,18 @@ metadata:
     {{- include "gateway-upstream-operator.labels" $root | nindent 4 }}
   annotations:
     {{- include "gateway-upstream-operator.hookAnnotations" . | nindent 4 }}
-    # A Helm that knows this annotation prints the log of a Job that failed.
+    # Helm versions that support this annotation print the log of a failed Job.
     helm.sh/hook-output-log-policy: hook-failed
 spec:
   backoffLimit: 2
   podFailurePolicy:
     rules:
-      # Wrong arguments, or a person has to change something first: the same again would only take longer.
+      # Exit codes for wrong arguments (2) and for a problem that a person must solve first (3). A retry would fail, too.
       - action: FailJob
         onExitCodes:
           operator: In
           values: [2, 3]
-  # Well below Helm's own timeout of 5m, so that Helm says that the Job failed and not that it waited for nothing.
+  # Shorter than Helm's timeout of 5m, so that Helm reports the failed Job and not a timeout.
   activeDeadlineSeconds: 240
   template:
     metadata:
@@ -127,7 +127,7 @@ spec:
       containers:
         - name: {{ .name }}
           {{- include "gateway-upstream-operator.container" $root | nindent 10 }}
-          # `kubectl describe` of the Pod then shows why it failed.
+          # Makes `kubectl describe pod` show why the Job failed.
           terminationMessagePolicy: FallbackToLogsOnError
           args:
             {{- toYaml .args | nindent 12 }}

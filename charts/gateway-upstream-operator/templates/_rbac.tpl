@@ -1,4 +1,4 @@
-{{/* The operator's roles as a YAML list of `kind`, `name`, `namespace` and `rules`, which is a template of _rules.tpl. */}}
+{{/* The roles of the operator as a YAML list of `kind`, `name`, `namespace` and `rules` (a template in _rules.tpl). */}}
 {{- define "gateway-upstream-operator.roles" -}}
 {{- $fullname := include "gateway-upstream-operator.fullname" . }}
 {{- $namespaces := .Values.config.namespaces }}
@@ -30,7 +30,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The rules of one of these roles. Takes `root` and `rules`. */}}
+{{/* The rules of one role. Parameters: `root` and `rules`. */}}
 {{- define "gateway-upstream-operator.roleRules" -}}
 {{- include (printf "gateway-upstream-operator.rules.%s" .rules) .root }}
 {{- if and .root.Values.config.watchNodes (has .rules (list "everywhere" "clusterScoped")) }}
@@ -41,7 +41,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The bindings of these roles. Takes `root`, and `annotations` of a hook that binds nobody. */}}
+{{/* The bindings of the roles. Parameters: `root`, and `annotations` (optional): those of a hook that empties the bindings. */}}
 {{- define "gateway-upstream-operator.bindings" -}}
 {{- $root := .root }}
 {{- $annotations := .annotations }}

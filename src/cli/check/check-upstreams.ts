@@ -11,20 +11,20 @@ export interface CheckUpstreamsDeps {
   readonly catalog: Catalog;
   readonly transport: KubeTransport;
   readonly operatorNamespace: string;
-  /** The only namespaces to look at. Empty: all. */
+  /** The watched namespaces. Empty: all. */
   readonly namespaces: readonly string[];
-  /** Of the Lease in `operatorNamespace`; undefined: the operator runs without one. */
+  /** Name of the Lease in `operatorNamespace`. Undefined: the operator runs without leader election. */
   readonly leaseName: string | undefined;
   /** Wall clock, milliseconds. */
   readonly now: number;
 }
 
-/** Somebody who reads more than these looks at `kubectl get`. */
+/** Longer lists are easier to read with `kubectl get`. */
 const MAX_SHOWN_UPSTREAMS = 50;
-/** Beyond the Lease's duration: far more than clocks differ. */
-const LONG_SILENT_MS = 300_000;
+/** In addition to the Lease's duration, to tolerate clock skew. */
+const STALE_LEASE_MS = 300_000;
 
-/** Who leads, and what the status of every GatewayUpstream says. */
+/** Checks the leader and the status of every GatewayUpstream. */
 export async function checkLeaderAndUpstreams(
   deps: CheckUpstreamsDeps,
   signal: AbortSignal,
@@ -33,11 +33,11 @@ export async function checkLeaderAndUpstreams(
   return [...leaderFindings(deps, leader), ...(await checkUpstreams(deps, leader, signal))];
 }
 
-/** Which operator writes, by its Lease. */
+/** The leader according to the Lease. `silent`: it no longer renews the Lease. */
 type Leader =
   | { readonly kind: 'leads' | 'silent'; readonly holder: string; readonly renewTime: string }
   | { readonly kind: 'none' }
-  /** There is no Lease to look at, or no right to. */
+  /** The operator runs without leader election, or the Lease cannot be read. */
   | { readonly kind: 'unknown' };
 
 async function leaderOf(
@@ -56,13 +56,13 @@ async function leaderOf(
   try {
     ({ spec } = (await transport.get(path, { signal })) as Lease);
   } catch (error) {
-    // A right that is missing is a finding of its own.
+    // A missing permission is reported by another check.
     return { kind: kubeError(error).status === 404 ? 'none' : 'unknown' };
   }
   const { holderIdentity: holder = '', renewTime = '', leaseDurationSeconds = 0 } = spec ?? {};
   if (holder === '') return { kind: 'none' };
   const silentMs = now - Date.parse(renewTime) - leaseDurationSeconds * 1000;
-  return { kind: silentMs > LONG_SILENT_MS ? 'silent' : 'leads', holder, renewTime };
+  return { kind: silentMs > STALE_LEASE_MS ? 'silent' : 'leads', holder, renewTime };
 }
 
 function leaderFindings(
@@ -72,15 +72,15 @@ function leaderFindings(
   const lease = `Lease ${operatorNamespace}/${leaseName}`;
   switch (leader.kind) {
     case 'leads':
-      return [fine('leader', `${leader.holder}, by ${lease}`)];
+      return [fine('leader', `${leader.holder} (${lease})`)];
     case 'none':
-      return [fine('leader', `no operator holds ${lease}`)];
+      return [fine('leader', `no replica is the leader (${lease})`)];
     case 'silent':
       return [
         failed(
           'leader',
-          `${leader.holder} holds ${lease} and has not renewed it since ${leader.renewTime}`,
-          'check that the operator runs',
+          `${leader.holder} holds ${lease} but has not renewed it since ${leader.renewTime}`,
+          'check that the operator is running',
         ),
       ];
     case 'unknown':
@@ -90,7 +90,7 @@ function leaderFindings(
   }
 }
 
-/** What the status of each GatewayUpstream says: the operator wrote it, so this says nothing while it does not run. */
+/** Reports the status that the operator wrote. Without a running operator, the status may be out of date. */
 async function checkUpstreams(
   deps: CheckUpstreamsDeps,
   leader: Leader,
@@ -105,26 +105,26 @@ async function checkUpstreams(
   }
   const findings = [
     ...objects.flatMap((object) => upstreamFindings(object, leader)),
-    // One that an operator has processed is followed by another one.
-    ...others.filter(isPending).map(notFollowed),
+    // A GatewayUpstream with a status belongs to another operator.
+    ...others.filter(isPending).map(notWatched),
   ];
-  const troubled = findings.length;
+  const problems = findings.length;
   const shown = findings.slice(0, MAX_SHOWN_UPSTREAMS);
-  if (troubled > shown.length) {
-    const more = `${troubled - shown.length} more findings`;
+  if (problems > shown.length) {
+    const more = `${problems - shown.length} more findings`;
     shown.push(failed('GatewayUpstreams', more, 'list them with kubectl get gatewayupstreams -A -o wide'));
   }
-  return troubled === 0
+  return problems === 0
     ? [
         fine(
           'GatewayUpstreams',
-          objects.length === 0 ? 'there is none yet' : `all ${objects.length} are Ready`,
+          objects.length === 0 ? 'no GatewayUpstream exists yet' : `all ${objects.length} are Ready`,
         ),
       ]
     : shown;
 }
 
-/** The GatewayUpstreams that the operator follows, and those elsewhere where this user may list them. */
+/** The GatewayUpstreams in the watched namespaces and, if this user may list them, those in other namespaces. */
 async function upstreamsFor(
   { catalog, transport, namespaces }: CheckUpstreamsDeps,
   signal: AbortSignal,
@@ -137,9 +137,9 @@ async function upstreamsFor(
   };
   try {
     const all = await list();
-    const isFollowed = ({ namespace }: GatewayUpstream) =>
+    const isWatched = ({ namespace }: GatewayUpstream) =>
       namespaces.length === 0 || namespaces.includes(namespace);
-    return { objects: all.filter(isFollowed), others: all.filter((object) => !isFollowed(object)) };
+    return { objects: all.filter(isWatched), others: all.filter((object) => !isWatched(object)) };
   } catch (error) {
     if (namespaces.length === 0 || kubeError(error).status !== 403) throw error;
     return { objects: (await Promise.all(namespaces.map(list))).flat(), others: [] };
@@ -151,12 +151,12 @@ function isPending({ status }: GatewayUpstream): boolean {
   return ready === undefined || ready.reason === 'Pending';
 }
 
-/** What is not as one would wish; scaled to zero, or held by the removal guard, is no failure. */
+/** Everything except `Ready=True/Ready`. An active removal guard and zero endpoints are reported but are not failures. */
 function upstreamFindings(object: GatewayUpstream, leader: Leader): readonly Finding[] {
   const where = nameOf(object);
   const condition = (type: string) => object.status?.conditions?.find((one) => one.type === type);
-  const held = condition('RemovalHeld');
-  const notes = held === undefined ? [] : [fine(where, `${held.reason}: ${held.message}`)];
+  const guard = condition('RemovalHeld');
+  const notes = guard === undefined ? [] : [fine(where, `${guard.reason}: ${guard.message}`)];
   const ready = condition('Ready');
   if (ready === undefined || isPending(object)) return [...notes, notProcessed(where, leader)];
   const message = `${ready.reason}: ${ready.message}`;
@@ -170,27 +170,31 @@ function notProcessed(where: string, leader: Leader): Finding {
       return failed(
         where,
         'no operator has processed it yet',
-        `look at the log of ${leader.holder}, which leads`,
+        `check the log of the leader, ${leader.holder}`,
       );
     case 'silent':
     case 'none':
-      return failed(where, 'no operator has processed it yet, and none leads', 'start the operator');
+      return failed(
+        where,
+        'no operator has processed it yet, and no replica is the leader',
+        'start the operator',
+      );
     case 'unknown':
       return failed(
         where,
         'no operator has processed it yet',
-        'check that the operator runs, and look at its log',
+        'check that the operator is running, and check its log',
       );
     default:
       return leader satisfies never;
   }
 }
 
-function notFollowed(object: GatewayUpstream): Finding {
+function notWatched(object: GatewayUpstream): Finding {
   return failed(
     nameOf(object),
-    `no operator has processed it yet, and this one does not follow namespace ${object.namespace}`,
-    'add the namespace to namespaces in the configuration and give the operator its rights there, or run another operator for it',
+    `no operator has processed it yet, and this operator does not watch namespace ${object.namespace}`,
+    'add the namespace to namespaces in the configuration and grant the operator permissions there, or run another operator for it',
   );
 }
 

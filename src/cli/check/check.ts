@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type CustomResource, customResourceDefinition, GATEWAY_CONNECTION } from '../../api/crd.ts';
 import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
-import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
+import { endpointUrls, noDataPlanes, unwatchedProblem } from '../../decide/data-planes.ts';
 import { dataPlanesOf, type FoundDataPlanes, resolveConnection } from '../../gateways/connect.ts';
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
@@ -24,23 +24,23 @@ import { type SchemaAge, schemaAge } from './crd-age.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 
 export interface CheckDeps extends CheckUpstreamsDeps {
-  /** For the message: where the API server is. */
+  /** URL of the API server, for messages. */
   readonly server: string;
   readonly permissions: readonly Permission[];
   readonly requestTimeoutMs: number;
 }
 
 const CRDS_REMEDY = 'run gateway-upstream-operator install --crds-only';
-const TRY_AGAIN = 'run check again, and if it fails again, look at the log of the API server';
-const GATEWAY_LOG = 'look at the log of the gateway';
+const TRY_AGAIN = 'run check again; if it still fails, check the log of the API server';
+const GATEWAY_LOG = 'check the log of the gateway';
 
 /**
- * Looks at everything that the operator depends on, with the rights that it has. Changes nothing: it deletes, in each
- * gateway, an upstream under a random id that nothing can have.
+ * Checks everything that the operator depends on, with the permissions of the operator. Changes nothing: to test the key of
+ * a gateway, it sends a DELETE request for an upstream with a random id that does not exist.
  */
 export async function check(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
   const server = await checkServer(deps, signal);
-  // Without an answer, or with credentials that are refused, everything else would fail for that reason alone.
+  // Without a connection or valid credentials, all other checks would fail for the same reason.
   if (!server.every(({ ok }) => ok)) return server;
   return [
     ...server,
@@ -58,16 +58,20 @@ async function checkServer(
   let reached: Finding;
   try {
     const { gitVersion } = (await transport.get('/version', { signal })) as { readonly gitVersion?: string };
-    reached = fine('API server', `Kubernetes ${gitVersion ?? 'of unknown version'} at ${server}`);
+    reached = fine('API server', `reachable, Kubernetes ${gitVersion ?? '(unknown version)'} at ${server}`);
   } catch (error) {
     const { status, message } = kubeError(error);
     if (status === undefined) {
       return [
-        failed('API server', message, 'correct the server in the kubeconfig, or the network in between'),
+        failed(
+          'API server',
+          message,
+          'correct the server in the kubeconfig, or fix the network connection to it',
+        ),
       ];
     }
-    // It answers: whether it takes the credentials is the next question.
-    reached = fine('API server', `${server} answers`);
+    // Any HTTP response means that it is reachable. The next check tests the credentials.
+    reached = fine('API server', `reachable at ${server}`);
   }
   try {
     const review = (await transport.send({
@@ -76,7 +80,10 @@ async function checkServer(
       body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
       signal,
     })) as { readonly status?: { readonly userInfo?: { readonly username?: string } } };
-    return [reached, fine('credentials', `taken, as ${review.status?.userInfo?.username ?? 'somebody'}`)];
+    return [
+      reached,
+      fine('credentials', `accepted, user ${review.status?.userInfo?.username ?? '(unknown)'}`),
+    ];
   } catch (error) {
     const { status, message } = kubeError(error);
     if (status === 401) {
@@ -84,13 +91,13 @@ async function checkServer(
         reached,
         failed(
           'credentials',
-          'the API server refused them (401): the token is wrong, expired, or of a ServiceAccount that is gone',
-          'make a new token with gateway-upstream-operator install --out-of-cluster',
+          'the API server rejected them (401): the token is wrong or expired, or its ServiceAccount was deleted',
+          'create a new token with gateway-upstream-operator install --out-of-cluster',
         ),
       ];
     }
-    // 403 and 404: somebody took the right to ask, or the API server is older than 1.28. It takes the credentials.
-    if (status === 403 || status === 404) return [reached, fine('credentials', 'taken')];
+    // 403: the user may not create reviews. 404: Kubernetes is older than 1.28. The credentials are valid in both cases.
+    if (status === 403 || status === 404) return [reached, fine('credentials', 'accepted')];
     return [reached, failed('credentials', message, TRY_AGAIN)];
   }
 }
@@ -105,19 +112,23 @@ async function checkPermissions(
     const name = `permission to ${describePermission(permission)}${where}`;
     const answer = answers[index];
     if (answer?.status === 'rejected') {
-      return failed(name, `the API server did not say: ${kubeError(answer.reason).message}`, TRY_AGAIN);
+      return failed(
+        name,
+        `the API server could not review it: ${kubeError(answer.reason).message}`,
+        TRY_AGAIN,
+      );
     }
     switch (answer?.value) {
       case 'granted':
         return fine(name, 'granted');
-      case 'needless':
-        return fine(name, 'not granted, and not needed: the API server does not serve the kind');
+      case 'notNeeded':
+        return fine(name, 'not granted and not needed, because the API server does not serve this resource');
       case 'missing': {
-        const remedy = 'run gateway-upstream-operator install or helm upgrade, which put it back';
+        const remedy = 'run gateway-upstream-operator install or helm upgrade to restore it';
         return failed(name, describeMissing([permission]), remedy);
       }
       default:
-        return failed(name, 'the authorizer of the API server failed', 'look at the log of the API server');
+        return failed(name, 'the authorizer of the API server failed', 'check the log of the API server');
     }
   });
 }
@@ -137,8 +148,8 @@ interface OpenApi {
 }
 
 /**
- * Compares what the API server publishes of our kinds, which whoever has a token may read, other than the CRDs
- * themselves.
+ * Compares the published OpenAPI schemas of our kinds with those of this program. Every authenticated user may read them,
+ * unlike the CRDs.
  */
 async function checkCrds(
   { transport, catalog }: CheckDeps,
@@ -150,7 +161,7 @@ async function checkCrds(
   } catch (error) {
     const { status, message } = kubeError(error);
     if (status !== 404) {
-      const remedy = 'bind ClusterRole system:discovery to this user, or run check again';
+      const remedy = 'bind ClusterRole system:discovery to this user, then run check again';
       return [failed('CRDs', message, remedy)];
     }
   }
@@ -160,7 +171,7 @@ async function checkCrds(
     const served = schemas.find((schema) =>
       schema['x-kubernetes-group-version-kind']?.some(({ kind }) => kind === resource.kind),
     );
-    if (served === undefined) return failed(name, 'it is missing', CRDS_REMEDY);
+    if (served === undefined) return failed(name, 'not installed', CRDS_REMEDY);
     const { spec, status } = ownSchema(resource);
     return crdFinding(name, [
       schemaAge('spec', served.properties?.['spec'], spec),
@@ -180,28 +191,28 @@ function ownSchema(resource: CustomResource): {
       }[];
     };
   };
-  // What goes over the wire has no undefined.
+  // Removes undefined values, which the served schema cannot contain.
   return JSON.parse(JSON.stringify(spec.versions[0]?.schema.openAPIV3Schema.properties ?? {})) as object;
 }
 
 function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
   const differing = ages.filter((age) => age.kind !== 'same');
   const [first] = differing;
-  if (first === undefined) return fine(name, 'as this program has it');
+  if (first === undefined) return fine(name, 'matches this version of the operator');
   const fields = differing.flatMap((age) => age.fields);
   const shown = `${fields.slice(0, 5).join(', ')}${fields.length > 5 ? ' and more' : ''}`;
   const kind = differing.every((age) => age.kind === first.kind) ? first.kind : 'different';
   switch (kind) {
     case 'older':
-      return failed(name, `older than this program: it lacks ${shown}`, CRDS_REMEDY);
+      return failed(name, `older than this version of the operator: ${shown} missing`, CRDS_REMEDY);
     case 'newer':
       return failed(
         name,
-        `newer than this program, which does not know ${shown}`,
-        'run the release of the program that installed the CRD',
+        `newer than this version of the operator: ${shown} unknown`,
+        'run the version of the operator that installed the CRD',
       );
     case 'different':
-      return failed(name, `not what this program has: ${shown} differ`, CRDS_REMEDY);
+      return failed(name, `different from this version of the operator: ${shown}`, CRDS_REMEDY);
     default:
       return kind satisfies never;
   }
@@ -223,7 +234,7 @@ async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<r
   } catch (error) {
     return [failed('gateways', kubeError(error).message, SOLVE_FIRST)];
   }
-  if (connections.length === 0) return [fine('gateways', 'there is no GatewayConnection yet')];
+  if (connections.length === 0) return [fine('gateways', 'no GatewayConnection exists yet')];
   const named = new Map(secrets.map((secret) => [secret.name, secret]));
   const findings = await Promise.all(
     connections.map((connection) => checkConnection(deps, connection, named, signal)),
@@ -245,18 +256,24 @@ async function checkConnection(
     options,
   );
   if (resolved.kind === 'unusable') {
-    return [failed(`${name}, settings`, resolved.problem, resolved.remedy ?? 'correct its spec')];
+    return [
+      failed(
+        `${name}, settings`,
+        resolved.problem,
+        resolved.remedy ?? 'correct the spec of the GatewayConnection',
+      ),
+    ];
   }
   let driver: GatewayDriver;
   try {
     driver = resolved.createDriver();
   } catch (error) {
-    const message = error instanceof Error ? error.message : 'they cannot be used';
-    return [failed(`${name}, settings`, message, 'correct its spec or the Secret')];
+    const message = error instanceof Error ? error.message : 'the settings cannot be used';
+    return [failed(`${name}, settings`, message, 'correct the spec of the GatewayConnection or the Secret')];
   }
   try {
     return [
-      fine(`${name}, settings`, 'Secrets are there'),
+      fine(`${name}, settings`, 'valid, and the Secrets exist'),
       ...(await checkGateway(name, resolved.vendor, driver, signal)),
       ...(await checkDataPlanes(options, name, { spec: resolved.spec, reader: driver.dataPlanes }, signal)),
     ];
@@ -276,7 +293,7 @@ async function checkGateway(
     ({ version } = await driver.check(signal));
   } catch (error) {
     if (error instanceof GatewayAuthError) {
-      return [fine(`${name}, gateway`, 'it answers'), refusedKey(name, error)];
+      return [fine(`${name}, gateway`, 'reachable'), rejectedKey(name, error)];
     }
     return [gatewayFailed(name, error)];
   }
@@ -284,22 +301,22 @@ async function checkGateway(
     version !== undefined && Number.parseInt(version, 10) < oldestMajorVersion
       ? failed(
           `${name}, gateway`,
-          `${driver.type} ${version} is too old`,
-          `use ${driver.type} ${oldestMajorVersion}.0 or newer`,
+          `${driver.type} ${version} is not supported`,
+          `upgrade to ${driver.type} ${oldestMajorVersion}.0 or newer`,
         )
-      : fine(`${name}, gateway`, `${driver.type} ${version ?? 'that does not say its version'} answers`);
+      : fine(`${name}, gateway`, `reachable, ${driver.type} ${version ?? '(unknown version)'}`);
   try {
-    // A key that may only read: APISIX refuses it by method before it looks for the id; of PUT measured (3.18), of DELETE by
-    // source. A key that may write: 404, measured, which the driver takes for a deletion that succeeded.
+    // APISIX rejects a read-only key because of the method, before it looks up the id (PUT: measured with 3.18, DELETE: by
+    // source). With a key that may write it answers 404 (measured), which the driver treats as a successful deletion.
     await driver.delete(`gwu-check-${randomUUID()}`, { references: 'ignore' }, signal);
   } catch (error) {
-    if (error instanceof GatewayAuthError) return [gateway, refusedKey(name, error)];
+    if (error instanceof GatewayAuthError) return [gateway, rejectedKey(name, error)];
     return [gateway, gatewayFailed(name, error)];
   }
-  return [gateway, fine(`${name}, key`, 'it may read and write')];
+  return [gateway, fine(`${name}, key`, 'read and write access')];
 }
 
-/** Whether each data plane can be asked what it serves, where the connection says that they should be. */
+/** Checks the Control API of each data plane, if the connection configures one. */
 async function checkDataPlanes(
   deps: CheckDeps,
   name: string,
@@ -319,10 +336,14 @@ async function checkDataPlanes(
     urls.map(async (url): Promise<Finding> => {
       try {
         await reader.list(url, signal);
-        return fine(`${name}, data plane ${url}`, 'its Control API answers');
+        return fine(`${name}, data plane ${url}`, 'Control API reachable');
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error;
-        return failed(`${name}, data plane ${url}`, error.problem, error.remedy ?? 'look at its log');
+        return failed(
+          `${name}, data plane ${url}`,
+          error.problem,
+          error.remedy ?? 'check the log of the data plane',
+        );
       }
     }),
   );
@@ -333,7 +354,7 @@ async function serviceUrls(
   { ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>,
   signal: AbortSignal,
 ): Promise<{ readonly ok: true; readonly urls: readonly string[] } | ({ readonly ok: false } & Complaint)> {
-  const problem = unfollowedProblem(namespaces, ref.namespace, field);
+  const problem = unwatchedProblem(namespaces, ref.namespace, field);
   if (problem !== undefined) return { ok: false, problem };
   const { namespace, name } = ref;
   const services = resourcePath({ group: '', version: 'v1', plural: 'services', namespace });
@@ -362,7 +383,7 @@ async function serviceUrls(
   }
 }
 
-function refusedKey(name: string, { problem, remedy }: GatewayAuthError): Finding {
+function rejectedKey(name: string, { problem, remedy }: GatewayAuthError): Finding {
   return failed(`${name}, key`, problem, remedy ?? GATEWAY_LOG);
 }
 

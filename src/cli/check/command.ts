@@ -6,7 +6,7 @@ import { withCluster } from '../with-cluster.ts';
 import { check } from './check.ts';
 import { findingsJson, findingsText } from './finding.ts';
 
-/** Runs `check` and prints its findings. Resolves to the exit code. */
+/** Runs `check` and prints the findings. Resolves to the exit code. */
 export async function runCheck(catalog: Catalog, config: Config, output: 'text' | 'json'): Promise<number> {
   return await withCluster(config.kubeconfig, async ({ transport, kubeConfig }, signal) => {
     const findings = await check(

@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 
-/** How a schema that an API server serves compares with the one of this program. */
+/** How the schema that the API server serves differs from the one of this program. */
 export type SchemaAge =
   | { readonly kind: 'same' }
-  /** It lacks `fields` and has nothing that the program does not know. */
+  /** It lacks `fields` and has no unknown ones. */
   | { readonly kind: 'older'; readonly fields: readonly string[] }
   | { readonly kind: 'newer'; readonly fields: readonly string[] }
-  /** Both, or neither: rules, bounds and defaults do not say which came first. */
+  /** It lacks some fields and has unknown ones, or only rules, bounds or defaults differ, which do not show the order. */
   | { readonly kind: 'different'; readonly fields: readonly string[] };
 
 type Json = Readonly<Record<string, unknown>>;
@@ -17,10 +17,10 @@ interface Differences {
   readonly changes: string[];
 }
 
-/** Says nothing of what is right or wrong. */
+/** Keywords that do not affect validation. */
 const PROSE = new Set(['description', 'title']);
 
-/** Compares two OpenAPI schemas of one field, by the field's path. Pure. */
+/** Compares two OpenAPI schemas of the field `path`. Pure. */
 export function schemaAge(path: string, served: unknown, own: unknown): SchemaAge {
   const found: Differences = { lacks: [], adds: [], changes: [] };
   compare(path, object(served), object(own), found);
@@ -35,7 +35,7 @@ function compare(path: string, served: Json, own: Json, found: Differences): voi
   for (const keyword of new Set([...Object.keys(served), ...Object.keys(own)])) {
     const [theirs, ours] = [served[keyword], own[keyword]];
     if (PROSE.has(keyword)) continue;
-    // API server 1.37, measured: it adds this to every integer or string that it publishes.
+    // API server 1.37 (measured) adds this to every published int-or-string field.
     if (keyword === 'anyOf' && own['x-kubernetes-int-or-string'] === true) continue;
     if (keyword === 'properties') compareFields(path, object(theirs), object(ours), found);
     else if (keyword === 'items') compare(`${path}[]`, object(theirs), object(ours), found);

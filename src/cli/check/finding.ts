@@ -5,20 +5,20 @@ export interface Finding {
   readonly name: string;
   readonly ok: boolean;
   readonly message: string;
-  /** What to do, as a sentence. Absent where all is well, and where the message is that of a condition, which says it. */
+  /** A sentence. Absent if the check passed, or if `message` comes from a condition and contains the remedy. */
   readonly remedy?: string;
 }
 
-export const SOLVE_FIRST = 'solve the failures above first';
+export const SOLVE_FIRST = 'fix the failures above first';
 
-/** One line per finding, then how many failed. */
+/** One line per finding, and a summary. */
 export function findingsText(findings: readonly Finding[]): string {
   const lines = findings.map(({ ok, name, message, remedy }) => {
     const what = `${ok ? 'ok  ' : 'FAIL'}  ${name}: ${message}`;
     return remedy === undefined ? what : `${what}. Remedy: ${remedy}`;
   });
   const failed = findings.filter(({ ok }) => !ok).length;
-  lines.push(failed === 0 ? 'All is well.' : `${failed} of ${findings.length} failed.`);
+  lines.push(failed === 0 ? 'All checks passed.' : `${failed} of ${findings.length} checks failed.`);
   return `${lines.join('\n')}\n`;
 }
 

@@ -7,15 +7,15 @@ import { OPERATOR } from '../../api/group.ts';
 import type { KubeTransport } from '../../kube/transport.ts';
 import { resourcePath } from '../../kube/transport.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { apply, type Held, held, pathOf } from './applier.ts';
+import { apply, getObject, type LiveObject, pathOf } from './applier.ts';
 import { InstallError } from './install-error.ts';
 import type { Manifest } from './manifests.ts';
 
-/** How an operator that runs outside the cluster gets in. */
+/** The kubeconfig for an operator that runs outside the cluster. */
 export interface OutOfCluster {
   /** Path of the kubeconfig to write. */
   readonly output: string;
-  /** Also over a file that this program did not write. */
+  /** Whether to overwrite a file that this program did not write. */
   readonly overwrite: boolean;
   readonly token: { readonly kind: 'expiring'; readonly durationMs: number } | { readonly kind: 'longLived' };
 }
@@ -26,11 +26,12 @@ export interface Token {
   readonly expires: string | undefined;
 }
 
-/** The first line of every kubeconfig that this program writes. */
-const MARK = `# Written by ${OPERATOR} install: it is replaced without a question.`;
+/** How the kubeconfig files that this program writes begin, in all versions. */
+const MARK = `# Written by ${OPERATOR} install`;
+const HEADER = `${MARK}, which overwrites this file without asking.`;
 const TOKEN_SECRET = `${OPERATOR}-token`;
-const FILLED_WITHIN_MS = 60_000;
-const LOOK_EVERY_MS = 200;
+const TOKEN_TIMEOUT_MS = 60_000;
+const POLL_MS = 200;
 
 /** Throws `InstallError` if there is a file at `output` that this program did not write. */
 export async function expectOwnFile({ output, overwrite }: OutOfCluster): Promise<void> {
@@ -44,11 +45,11 @@ export async function expectOwnFile({ output, overwrite }: OutOfCluster): Promis
   }
   if (content.startsWith(MARK)) return;
   throw new InstallError(
-    `${output} exists, and this command did not write it: give another --output, or --force to replace it`,
+    `${output} exists and was not written by this command: choose another --output, or set --force to overwrite it`,
   );
 }
 
-/** A token of the operator's ServiceAccount in `namespace`. Rejects with `KubeApiError` or `InstallError`. */
+/** Creates a token for the operator's ServiceAccount in `namespace`. Rejects with `KubeApiError` or `InstallError`. */
 export async function makeToken(
   { transport, clock }: { readonly transport: KubeTransport; readonly clock: Clock },
   namespace: string,
@@ -72,7 +73,8 @@ export async function makeToken(
   const { status } = (await transport.send({ method: 'POST', path, body, signal })) as {
     readonly status?: { readonly token?: string; readonly expirationTimestamp?: string };
   };
-  if (status?.token === undefined) throw new InstallError('the API server made no token');
+  if (status?.token === undefined)
+    throw new InstallError('the API server returned no token: run the command again');
   return { token: status.token, expires: status.expirationTimestamp };
 }
 
@@ -83,21 +85,21 @@ async function longLivedToken(
 ): Promise<Token> {
   const secret = tokenSecret(namespace);
   await apply(transport, secret, signal);
-  const deadline = clock.monotonic() + FILLED_WITHIN_MS;
+  const deadline = clock.monotonic() + TOKEN_TIMEOUT_MS;
   for (;;) {
-    const { data } = (await held(transport, pathOf(secret), signal)) ?? ({} as Partial<Held>);
+    const { data } = (await getObject(transport, pathOf(secret), signal)) ?? ({} as Partial<LiveObject>);
     const { token } = (data ?? {}) as { readonly token?: string };
     if (token !== undefined) return { token: Buffer.from(token, 'base64').toString(), expires: undefined };
     if (clock.monotonic() >= deadline) {
       throw new InstallError(
-        `Kubernetes did not fill Secret ${namespace}/${TOKEN_SECRET} within ${FILLED_WITHIN_MS / 1000} s: does kube-controller-manager run? Otherwise leave --long-lived out`,
+        `Kubernetes did not add a token to Secret ${namespace}/${TOKEN_SECRET} within ${TOKEN_TIMEOUT_MS / 1000} s: check that kube-controller-manager is running, or omit --long-lived`,
       );
     }
-    await clock.sleep(LOOK_EVERY_MS, signal);
+    await clock.sleep(POLL_MS, signal);
   }
 }
 
-/** The Secret of `--long-lived`, which Kubernetes fills with a token. */
+/** The Secret of `--long-lived`, to which Kubernetes adds a token. */
 export function tokenSecret(namespace: string): Manifest {
   return {
     apiVersion: 'v1',
@@ -112,14 +114,17 @@ export function tokenSecret(namespace: string): Manifest {
   };
 }
 
-/** Writes a kubeconfig with `token`, mode 0600, for the cluster of `admin`. Resolves to its absolute path. */
+/** Writes a kubeconfig with `token` (mode 0600) for the cluster of `admin`. Resolves to its absolute path. */
 export async function writeKubeconfig(
   output: string,
   admin: KubeConfig,
   { token, namespace }: { readonly token: string; readonly namespace: string },
 ): Promise<string> {
   const cluster = admin.getCurrentCluster();
-  if (cluster === null) throw new InstallError('the kubeconfig names no cluster');
+  if (cluster === null)
+    throw new InstallError(
+      'the kubeconfig has no current cluster: set current-context to a context with a cluster',
+    );
   const { server, caData, caFile, skipTLSVerify, tlsServerName } = cluster;
   const ca = caData ?? (caFile === undefined ? undefined : (await fs.readFile(caFile)).toString('base64'));
   const kubeconfig = {
@@ -141,10 +146,10 @@ export async function writeKubeconfig(
     'current-context': OPERATOR,
   };
   const path = resolve(output);
-  // Beside it and then in its place: an operator that reads it meanwhile never sees half of it.
+  // A rename is atomic, so that a running operator never reads an incomplete file.
   const draft = `${path}.${randomBytes(4).toString('hex')}`;
   try {
-    await fs.writeFile(draft, `${MARK}\n${stringify(kubeconfig, { lineWidth: 0 })}`, {
+    await fs.writeFile(draft, `${HEADER}\n${stringify(kubeconfig, { lineWidth: 0 })}`, {
       mode: 0o600,
       flag: 'wx',
     });

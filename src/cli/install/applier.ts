@@ -3,8 +3,8 @@ import { KubeApiError } from '../../kube/kube-error.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { Manifest } from './manifests.ts';
 
-/** What the API server holds under a name. */
-export interface Held {
+/** An object as the API server returns it. */
+export interface LiveObject {
   readonly metadata: {
     readonly uid?: string;
     readonly resourceVersion?: string;
@@ -26,7 +26,7 @@ const PLURALS: Readonly<Record<string, string>> = {
   RoleBinding: 'rolebindings',
 };
 
-/** The path of an object of one of the kinds that an installation consists of. */
+/** The API path of an object of an installation. */
 export function pathOf({ apiVersion, kind, metadata }: Manifest): string {
   const [group = '', version] = apiVersion.includes('/') ? apiVersion.split('/') : ['', apiVersion];
   const { name, namespace } = metadata;
@@ -39,34 +39,34 @@ export function pathOf({ apiVersion, kind, metadata }: Manifest): string {
   });
 }
 
-/** `ClusterRole/gateway-upstream-operator`, with its namespace where it has one. */
+/** `ClusterRole/gateway-upstream-operator` or `Role/default/gateway-upstream-operator`. */
 export function nameOf({ kind, metadata: { name, namespace } }: Manifest): string {
   return `${kind}/${namespace === undefined ? '' : `${namespace}/`}${name}`;
 }
 
-/** Resolves to undefined if there is none. Rejects with `KubeApiError`. */
-export async function held(
+/** Resolves to undefined if the object does not exist. Rejects with `KubeApiError`. */
+export async function getObject(
   transport: KubeTransport,
   path: string,
   signal: AbortSignal,
-): Promise<Held | undefined> {
+): Promise<LiveObject | undefined> {
   try {
-    return (await transport.get(path, { signal })) as Held;
+    return (await transport.get(path, { signal })) as LiveObject;
   } catch (error) {
     if (error instanceof KubeApiError && error.status === 404) return undefined;
     throw error;
   }
 }
 
-/** Makes the API server hold `manifest`, by server-side apply. Rejects with `KubeApiError`. */
+/** Server-side apply of `manifest`. Rejects with `KubeApiError`. */
 export async function apply(
   transport: KubeTransport,
   manifest: Manifest,
   signal: AbortSignal,
 ): Promise<Applied> {
   const path = pathOf(manifest);
-  const before = await held(transport, path, signal);
-  // It holds nothing of ours but its name, and who may use a namespace may not always change it.
+  const before = await getObject(transport, path, signal);
+  // The manifest sets only the name, and a user may be allowed to use a namespace but not to change it.
   if (manifest.kind === 'Namespace' && before !== undefined) return 'unchanged';
   const after = (await transport.send({
     method: 'PATCH',
@@ -75,12 +75,12 @@ export async function apply(
     contentType: 'application/apply-patch+yaml',
     body: manifest,
     signal,
-  })) as Held;
+  })) as LiveObject;
   if (before === undefined) return 'created';
   return before.metadata.resourceVersion === after.metadata.resourceVersion ? 'unchanged' : 'configured';
 }
 
-/** False if there was none. Rejects with `KubeApiError`. */
+/** Deletes the object at `path`. Resolves to false if it did not exist. Rejects with `KubeApiError`. */
 export async function remove(transport: KubeTransport, path: string, signal: AbortSignal): Promise<boolean> {
   try {
     await transport.send({ method: 'DELETE', path, signal });

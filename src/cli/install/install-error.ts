@@ -1,7 +1,7 @@
-/** A command that could not be carried out; the message is one line that says why, and what to do. */
+/** A command failed. The message is one line with the cause and the remedy. */
 export class InstallError extends Error {
   override readonly name = 'InstallError';
-  /** 3: the same command fails again until a person changes something, so that a Job need not try it again. */
+  /** 3: the command cannot succeed until a person changes something, so that a Job does not retry it. */
   readonly exitCode: 1 | 3;
 
   constructor(message: string, exitCode: 1 | 3 = 1) {

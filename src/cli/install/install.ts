@@ -6,7 +6,7 @@ import { KubeApiError } from '../../kube/kube-error.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { expectOwnFile, makeToken, type OutOfCluster, writeKubeconfig } from './access.ts';
-import { apply, held, nameOf, pathOf } from './applier.ts';
+import { apply, getObject, nameOf, pathOf } from './applier.ts';
 import { InstallError } from './install-error.ts';
 import { type Manifest, type ManifestOptions, manifestsOf } from './manifests.ts';
 import { otherSubject } from './other-installation.ts';
@@ -14,18 +14,18 @@ import { otherSubject } from './other-installation.ts';
 export interface InstallDeps {
   readonly catalog: Catalog;
   readonly transport: KubeTransport;
-  /** What the transport was made from: server and certificate authority of the kubeconfig to write. */
+  /** Used by the transport. Contains the server and the certificate authority of the kubeconfig to write. */
   readonly kubeConfig: KubeConfig;
   readonly clock: Clock;
-  /** One line for the user. */
+  /** Prints one line for the user. */
   readonly print: (line: string) => void;
 }
 
-const SERVED_WITHIN_MS = 60_000;
-const LOOK_EVERY_MS = 200;
+const SERVED_TIMEOUT_MS = 60_000;
+const POLL_MS = 200;
 
 /**
- * Applies everything that the operator needs and waits until the API server serves it; again at will. Rejects with
+ * Applies everything that the operator needs and waits until the API server serves the CRDs. Idempotent. Rejects with
  * `KubeApiError` or `InstallError`.
  */
 export async function install(
@@ -35,7 +35,7 @@ export async function install(
   signal: AbortSignal,
 ): Promise<void> {
   const { transport, print } = deps;
-  // What can be wrong is found before anything is changed.
+  // All checks run before the first change.
   if (outOfCluster !== undefined) await expectOwnFile(outOfCluster);
   if (!manifest.crdsOnly) {
     const { namespace, namespaces, secretNamespaces } = manifest;
@@ -50,7 +50,7 @@ export async function install(
   }
   await served(deps, signal);
   if (manifest.crdsOnly) {
-    print('The API server serves every kind.');
+    print('The CRDs are installed.');
     return;
   }
   const settings = [
@@ -67,7 +67,7 @@ export async function install(
         ? ''
         : ` with ${settings.map((setting) => `"${setting}"`).join(' and ')} in its configuration`;
     print(
-      `The API server serves every kind. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
+      `The CRDs and the permissions are installed. Next: run the operator as ServiceAccount ${manifest.namespace}/${OPERATOR}${configured}, and create a GatewayConnection.`,
     );
     return;
   }
@@ -78,18 +78,18 @@ export async function install(
   });
   print(
     token.expires === undefined
-      ? `${path} written (mode 0600); its token never expires: delete Secret ${manifest.namespace}/${OPERATOR}-token to revoke it.`
-      : `${path} written (mode 0600); its token is good until ${token.expires}: run this command again before, a running operator takes the new one by itself.`,
+      ? `${path} written (mode 0600). Its token never expires. To revoke it, delete Secret ${manifest.namespace}/${OPERATOR}-token.`
+      : `${path} written (mode 0600). Its token expires at ${token.expires}. Run this command again before then: a running operator reloads the file.`,
   );
   print('Next: create a GatewayConnection, and run the operator with this configuration:');
   for (const line of [`kubeconfig: ${path}`, `operatorNamespace: ${manifest.namespace}`, ...settings])
     print(`  ${line}`);
 }
 
-/** Namespaces of other people are not made by the way: a typing error would make one. */
+/** Checks that the namespaces exist. `install` does not create them, because a typing error would create a wrong one. */
 async function expectNamespaces(
   transport: KubeTransport,
-  /** It is made by this command. */
+  /** The operator's namespace, which this command creates. */
   own: string,
   [flag, namespaces]: readonly [string, readonly string[]],
   signal: AbortSignal,
@@ -98,15 +98,15 @@ async function expectNamespaces(
   for (const name of namespaces) {
     if (name === own) continue;
     const path = resourcePath({ group: '', version: 'v1', plural: 'namespaces', name });
-    if ((await held(transport, path, signal)) === undefined) missing.push(name);
+    if ((await getObject(transport, path, signal)) === undefined) missing.push(name);
   }
   if (missing.length === 0) return;
   throw new InstallError(
-    `there is no namespace ${missing.join(', ')}: correct ${flag}, or make it with kubectl create namespace; nothing was changed`,
+    `namespace ${missing.join(', ')} does not exist: correct ${flag}, or run kubectl create namespace; nothing was changed`,
   );
 }
 
-/** A second installation would take the ClusterRole and its binding away from the first one. */
+/** Rejects if another ServiceAccount uses the ClusterRoleBinding: a second installation would overwrite it. */
 async function expectOnlyInstallation(
   transport: KubeTransport,
   namespace: string,
@@ -114,53 +114,53 @@ async function expectOnlyInstallation(
 ): Promise<void> {
   const other = await otherSubject(transport, namespace, signal);
   if (other === undefined) return;
-  const who = `${other.kind} ${other.namespace === undefined ? '' : `${other.namespace}/`}${other.name}`;
+  const subject = `${other.kind} ${other.namespace === undefined ? '' : `${other.namespace}/`}${other.name}`;
   const change =
     other.namespace === undefined
-      ? 'remove it from the binding first'
-      : `give --namespace ${other.namespace} to change that installation, or run ${OPERATOR} uninstall --namespace ${other.namespace} --finalizers=orphan --keep-crds first to move it`;
+      ? 'remove it from the ClusterRoleBinding first'
+      : `set --namespace ${other.namespace} to change that installation. To move it, first run ${OPERATOR} uninstall --namespace ${other.namespace} --finalizers=orphan --keep-crds`;
   throw new InstallError(
-    `ClusterRoleBinding ${OPERATOR} belongs to ${who}, which would lose its rights: ${change}. For a second operator use the Helm chart, whose roles have the name of the release; nothing was changed`,
+    `ClusterRoleBinding ${OPERATOR} is used by ${subject}, which would lose its permissions: ${change}. To run a second operator, use the Helm chart, which names its roles after the release; nothing was changed`,
     3,
   );
 }
 
 interface CrdStatus {
-  /** `null` right after it was made. */
+  /** `null` right after the CRD was created. */
   readonly conditions?:
     | readonly { readonly type: string; readonly status: string; readonly message?: string }[]
     | null;
 }
 
-/** Waits until the API server has taken the CRD. */
+/** Waits until the CRD is established. */
 async function established(
   { transport, clock }: InstallDeps,
   crd: Manifest,
   signal: AbortSignal,
 ): Promise<void> {
-  const deadline = clock.monotonic() + SERVED_WITHIN_MS;
+  const deadline = clock.monotonic() + SERVED_TIMEOUT_MS;
   for (;;) {
-    const { conditions } = ((await held(transport, pathOf(crd), signal))?.['status'] ?? {}) as CrdStatus;
+    const { conditions } = ((await getObject(transport, pathOf(crd), signal))?.['status'] ?? {}) as CrdStatus;
     const condition = (type: string) => conditions?.find((one) => one.type === type);
     if (condition('Established')?.status === 'True') return;
     const names = condition('NamesAccepted');
     if (names?.status === 'False') {
       throw new InstallError(
-        `${nameOf(crd)} is not served: ${names.message ?? 'another CRD has its names'}; remove the other one`,
+        `${nameOf(crd)} is not served: ${names.message ?? 'another CRD uses the same names'}; delete the other CRD`,
       );
     }
     if (clock.monotonic() >= deadline) {
       throw new InstallError(
-        `${nameOf(crd)} was not established within ${SERVED_WITHIN_MS / 1000} s: try again`,
+        `${nameOf(crd)} was not established within ${SERVED_TIMEOUT_MS / 1000} s: run the command again`,
       );
     }
-    await clock.sleep(LOOK_EVERY_MS, signal);
+    await clock.sleep(POLL_MS, signal);
   }
 }
 
-/** Waits until every kind can be listed: an established CRD takes a moment more. */
+/** Waits until every kind can be listed, which takes a moment after the CRD is established. */
 async function served({ transport, clock }: InstallDeps, signal: AbortSignal): Promise<void> {
-  const deadline = clock.monotonic() + SERVED_WITHIN_MS;
+  const deadline = clock.monotonic() + SERVED_TIMEOUT_MS;
   for (const { plural } of CUSTOM_RESOURCES) {
     const path = resourcePath({ group: GROUP, version: VERSION, plural });
     for (;;) {
@@ -169,17 +169,17 @@ async function served({ transport, clock }: InstallDeps, signal: AbortSignal): P
         break;
       } catch (error) {
         const status = error instanceof KubeApiError ? error.status : undefined;
-        // Whoever may only install the CRDs may not look into them.
+        // The user may install CRDs but not list the objects.
         if (status === 403) break;
-        // API server 1.37, measured: 404 until discovery knows the kind, then 429 until its storage is ready.
+        // API server 1.37 (measured): 404 until discovery has the kind, then 429 until its storage is ready.
         if (status !== 404 && status !== 429) throw error;
       }
       if (clock.monotonic() >= deadline) {
         throw new InstallError(
-          `the API server does not serve ${plural} within ${SERVED_WITHIN_MS / 1000} s: try again`,
+          `the API server did not serve ${plural} within ${SERVED_TIMEOUT_MS / 1000} s: run the command again`,
         );
       }
-      await clock.sleep(LOOK_EVERY_MS, signal);
+      await clock.sleep(POLL_MS, signal);
     }
   }
 }

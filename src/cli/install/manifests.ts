@@ -3,7 +3,7 @@ import { customResourceDefinition } from '../../api/crd.ts';
 import type { Catalog } from '../../catalog.ts';
 import { rbacObjects } from '../../kube/rbac.ts';
 
-/** An object as it is applied. */
+/** An object to apply. */
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
@@ -18,17 +18,17 @@ export interface Manifest {
 
 export interface ManifestOptions {
   readonly namespace: string;
-  /** The only namespaces to have rights in. Empty: the whole cluster. */
+  /** Namespaces to grant permissions in. Empty: the whole cluster. */
   readonly namespaces: readonly string[];
-  /** The namespaces to have rights to Secrets in. Empty: the operator's own only. */
+  /** Namespaces to grant access to Secrets in, besides the operator's own. */
   readonly secretNamespaces: readonly string[];
   readonly crdsOnly: boolean;
-  /** The rights that these keys of the configuration need, each false by default. */
+  /** Whether to grant the permissions that these configuration keys need. Default: false. */
   readonly watchNodes?: boolean;
   readonly readEndpoints?: boolean;
 }
 
-/** Everything that an installation consists of, in the order in which it is applied. */
+/** All objects of an installation in the order in which they are applied. */
 export function manifestsOf(
   { customResources, followedKinds }: Pick<Catalog, 'customResources' | 'followedKinds'>,
   { namespace, crdsOnly, ...rights }: ManifestOptions,
@@ -44,7 +44,7 @@ export function manifestsOf(
   return objects as readonly Manifest[];
 }
 
-/** For `kubectl apply -f -`. */
+/** The manifests as YAML for `kubectl apply -f -`. */
 export function manifestsYaml(
   catalog: Pick<Catalog, 'customResources' | 'followedKinds'>,
   options: ManifestOptions,

@@ -1,7 +1,7 @@
 import { OPERATOR } from '../../api/group.ts';
 import { KubeApiError } from '../../kube/kube-error.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
-import { type Held, held } from './applier.ts';
+import { getObject, type LiveObject } from './applier.ts';
 
 export const OWN_LABEL = 'app.kubernetes.io/managed-by';
 
@@ -13,14 +13,14 @@ export interface Subject {
 
 const RBAC = { group: 'rbac.authorization.k8s.io', version: 'v1' };
 
-/** Whether `install` made it. */
-export function isOwn({ metadata }: Held): boolean {
+/** Whether `install` created the object. */
+export function isOwn({ metadata }: LiveObject): boolean {
   return metadata.labels?.[OWN_LABEL] === OPERATOR;
 }
 
 /**
- * Who would lose the rights of the ClusterRoleBinding if it named the ServiceAccount of `namespace` alone; a
- * ServiceAccount that does not exist loses nothing. Rejects with `KubeApiError`.
+ * The subject that would lose its permissions if the ClusterRoleBinding contained only the ServiceAccount of `namespace`.
+ * ServiceAccounts that do not exist are ignored. Rejects with `KubeApiError`.
  */
 export async function otherSubject(
   transport: KubeTransport,
@@ -33,13 +33,13 @@ export async function otherSubject(
   return undefined;
 }
 
-/** The namespace of the installation that `install` made, where it is another one than `namespace`. */
+/** The namespace of the installation, if `install` created it in a namespace other than `namespace`. */
 export async function otherInstallation(
   transport: KubeTransport,
   namespace: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const binding = await held(transport, bindingPath(), signal);
+  const binding = await getObject(transport, bindingPath(), signal);
   if (binding === undefined || !isOwn(binding)) return undefined;
   const subjects = subjectsIn(binding);
   if (subjects.some((subject) => isAccountOf(subject, namespace))) return undefined;
@@ -51,11 +51,11 @@ function isAccountOf({ kind, name, namespace }: Subject, own: string): boolean {
 }
 
 async function subjectsOf(transport: KubeTransport, signal: AbortSignal): Promise<readonly Subject[]> {
-  const binding = await held(transport, bindingPath(), signal);
+  const binding = await getObject(transport, bindingPath(), signal);
   return binding === undefined ? [] : subjectsIn(binding);
 }
 
-function subjectsIn(binding: Held): readonly Subject[] {
+function subjectsIn(binding: LiveObject): readonly Subject[] {
   return (binding['subjects'] ?? []) as readonly Subject[];
 }
 
@@ -67,9 +67,9 @@ async function exists(
   if (kind !== 'ServiceAccount' || namespace === undefined) return true;
   const path = resourcePath({ group: '', version: 'v1', plural: 'serviceaccounts', namespace, name });
   try {
-    return (await held(transport, path, signal)) !== undefined;
+    return (await getObject(transport, path, signal)) !== undefined;
   } catch (error) {
-    // Not to be seen is not to be gone.
+    // Without permission to read it, assume that it exists.
     if (error instanceof KubeApiError && error.status === 403) return true;
     throw error;
   }

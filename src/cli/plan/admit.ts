@@ -12,11 +12,11 @@ import type { Document } from './read-files.ts';
 
 export interface Admitted {
   readonly objects: RawObjects;
-  /** How many objects of kinds that a plan does not depend on there are, by `apiVersion kind`. */
+  /** Number of ignored objects by `apiVersion kind`: a plan does not depend on these kinds. */
   readonly ignored: ReadonlyMap<string, number>;
 }
 
-/** kubectl's, where neither the object nor the context names one. */
+/** The default of kubectl. */
 const DEFAULT_NAMESPACE = 'default';
 
 const portNumber = z.int().min(1).max(65535);
@@ -25,7 +25,7 @@ const portName = z.string().nullish();
 const texts = z.record(z.string(), z.string()).nullish();
 const addresses = z.array(z.object({ ip: z.string(), nodeName: z.string().nullish() })).nullish();
 
-/** What the API server asks of kinds that are not ours, as far as a plan depends on it. */
+/** The rules of the API server for built-in kinds, limited to the fields that a plan uses. */
 const SCHEMAS: Readonly<Partial<Record<KindName, z.ZodType>>> = {
   services: z.object({
     spec: z.object({
@@ -113,7 +113,7 @@ const SCHEMAS: Readonly<Partial<Record<KindName, z.ZodType>>> = {
 const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max: number }>> = {
   upstreams: { pattern: dnsSubdomain, max: 253 },
   connections: { pattern: dnsSubdomain, max: 253 },
-  // It is a label of each of its GatewayUpstreams.
+  // The name is a label value of the GatewayUpstreams of the set.
   sets: { pattern: dnsSubdomain, max: 63 },
   namespaces: { pattern: dnsLabel, max: 63 },
   nodes: { pattern: dnsSubdomain, max: 253 },
@@ -124,7 +124,7 @@ const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max:
   grants: { pattern: dnsSubdomain, max: 253 },
 };
 
-/** Every kind that a plan depends on, by `apiVersion kind`. */
+/** The kinds that a plan uses, by `apiVersion kind`. */
 function kindsByType(resources: FollowedResources): ReadonlyMap<string, KindName> {
   return new Map(
     (Object.keys(NAMES) as KindName[]).flatMap((name) => {
@@ -138,11 +138,11 @@ function kindsByType(resources: FollowedResources): ReadonlyMap<string, KindName
 }
 
 /**
- * What an API server would hold after `documents` were created: defaults and names, the rules of our own kinds, and
- * slices for Endpoints made by hand. Objects that an API server made (`kubectl get -o yaml`) keep what it says.
- * Throws `PlanError` with one line for each thing that it would refuse.
+ * Simulates the creation of `documents` in an API server: applies defaults, validates names and custom resources, and mirrors
+ * Endpoints. Fields that an API server has already set (`kubectl get -o yaml`) are kept. Throws `PlanError` with one line per
+ * object that the API server would reject.
  *
- * @param now Wall clock, milliseconds: the age of objects that have none.
+ * @param now Wall clock, milliseconds. The creation time of objects without one.
  */
 export function admit(resources: FollowedResources, documents: readonly Document[], now: number): Admitted {
   const byType = kindsByType(resources);
@@ -155,14 +155,14 @@ export function admit(resources: FollowedResources, documents: readonly Document
     const apiVersion = textIn(object['apiVersion']);
     const type = `${apiVersion} ${textIn(object['kind'])}`;
     if (apiVersion === '' || textIn(object['kind']) === '') {
-      problems.push(`${where} is no Kubernetes object: it needs apiVersion, kind and metadata`);
+      problems.push(`${where} is not a Kubernetes object: add apiVersion, kind and metadata`);
       continue;
     }
     const name = byType.get(type);
     if (name === undefined) {
       if (apiVersion.startsWith(`${GROUP}/`)) {
         problems.push(
-          `${where}: there is no ${type}: kinds of ${GROUP}/${VERSION} are ${CUSTOM_RESOURCES.map(({ kind }) => kind).join(', ')}`,
+          `${where}: unknown kind ${type}: ${GROUP}/${VERSION} has ${CUSTOM_RESOURCES.map(({ kind }) => kind).join(', ')}`,
         );
       } else ignored.set(type, (ignored.get(type) ?? 0) + 1);
       continue;
@@ -174,7 +174,7 @@ export function admit(resources: FollowedResources, documents: readonly Document
       ...schemaProblems(resources, name, accepted),
     ];
     const before = seen.get(label);
-    if (before !== undefined) wrong.push(`it is given twice, first in ${before}: remove one`);
+    if (before !== undefined) wrong.push(`duplicate of the object in ${before}: remove one of them`);
     seen.set(label, where);
     problems.push(...wrong.map((problem) => `${where}, ${label}: ${problem}`));
     const list = admitted.get(name) ?? [];
@@ -195,17 +195,17 @@ export function admit(resources: FollowedResources, documents: readonly Document
       secrets: given('secrets'),
       grants: given('grants'),
       endpoints: given('endpoints'),
-      // Files without nodes say nothing of them.
+      // Without nodes in the files, the nodes of the cluster are unknown.
       ...(given('nodes').length === 0 ? {} : { nodes: given('nodes') }),
     },
   };
 }
 
-/** The items of a List, of whatever kind; everything else is itself. */
+/** The items of a List or a typed list such as ServiceList; another document is returned as it is. */
 function itemsOf({ where, value }: Document): readonly Document[] {
   const { apiVersion, kind, items } = objectIn(value);
   if (!textIn(kind).endsWith('List') || !Array.isArray(items)) return [{ where, value }];
-  // The API server leaves out what every item of a typed list is.
+  // The items of a typed list have no apiVersion and kind.
   const itemKind = textIn(kind).slice(0, -'List'.length);
   return items.flatMap((item: unknown, index) =>
     itemsOf({
@@ -215,11 +215,11 @@ function itemsOf({ where, value }: Document): readonly Document[] {
   );
 }
 
-function isOurs(name: KindName): name is 'upstreams' | 'connections' | 'sets' {
+function isCustomResource(name: KindName): name is 'upstreams' | 'connections' | 'sets' {
   return name === 'upstreams' || name === 'connections' || name === 'sets';
 }
 
-/** `object` with what an API server adds. */
+/** `object` with the fields that an API server adds. */
 function withDefaults(
   resources: FollowedResources,
   name: KindName,
@@ -231,11 +231,11 @@ function withDefaults(
     resources[name].scope === 'Namespaced' ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
   return {
     ...object,
-    ...(isOurs(name) ? { spec: withoutNulls(object['spec']) } : {}),
+    ...(isCustomResource(name) ? { spec: withoutNulls(object['spec']) } : {}),
     ...(name === 'secrets' && isObject(object['stringData']) ? { data: secretData(object) } : {}),
     metadata: {
       generation: 1,
-      // As new as can be: of two objects for one id, the one that the API server knows already is older.
+      // The current time: if two objects use the same id, the one that already exists is older.
       creationTimestamp: kubeTime(now),
       uid: `${textIn(object['kind'])}/${namespace ?? ''}/${textIn(metadata['name'])}`,
       ...withoutNulls(metadata),
@@ -245,8 +245,8 @@ function withDefaults(
 }
 
 /**
- * A field that is null is one that is not given (structural schemas without `nullable`); but in `overrides`, of which the
- * API server knows no fields.
+ * Removes null fields, as the API server does for structural schemas without `nullable`. Keeps them in `overrides`, whose
+ * fields are not in the schema.
  */
 function withoutNulls<T>(value: T): T {
   if (Array.isArray(value)) return value.map(withoutNulls) as T;
@@ -279,22 +279,22 @@ function metadataProblems(
   if (name === '') problems.push('metadata.name is missing');
   else if (name.length > max || !pattern.test(name)) {
     problems.push(
-      `metadata.name must be up to ${max} lower case letters, digits${pattern === dnsLabel ? '' : ', "."'} and "-"`,
+      `metadata.name must be at most ${max} lowercase letters, digits${pattern === dnsLabel ? '' : ', "."'} and "-"`,
     );
   }
   if (resources[admittedKind].scope === 'Namespaced') {
     const namespace = textIn(metadata['namespace']);
     if (namespace.length > 63 || !dnsLabel.test(namespace)) {
-      problems.push('metadata.namespace must be up to 63 lower case letters, digits and "-"');
+      problems.push('metadata.namespace must be at most 63 lowercase letters, digits and "-"');
     }
   }
   return problems;
 }
 
 function schemaProblems(resources: FollowedResources, name: KindName, object: JsonObject): readonly string[] {
-  if (isOurs(name)) {
+  if (isCustomResource(name)) {
     const spec = resources[name].transform(object)?.spec;
-    // Without a name there is nothing to check; that is reported already.
+    // The transform needs a name. A missing name is reported by metadataProblems.
     if (spec === undefined) return [];
     return spec.ok ? unknownFields(object['spec'], spec.value, 'spec') : [spec.message];
   }
@@ -302,7 +302,7 @@ function schemaProblems(resources: FollowedResources, name: KindName, object: Js
   return (result?.error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`);
 }
 
-/** Fields that no schema knows, which kubectl refuses: they would be dropped without a word. */
+/** Reports unknown fields, as kubectl does. The API server would drop them. */
 function unknownFields(given: unknown, known: unknown, path: string): readonly string[] {
   if (Array.isArray(given) && Array.isArray(known)) {
     return given.flatMap((item, index) => unknownFields(item, known[index], `${path}.${index}`));
@@ -311,12 +311,12 @@ function unknownFields(given: unknown, known: unknown, path: string): readonly s
   return Object.entries(given).flatMap(([field, value]) =>
     Object.hasOwn(known, field)
       ? unknownFields(value, known[field], `${path}.${field}`)
-      : [`${path}.${field}: there is no such field`],
+      : [`${path}.${field}: unknown field`],
   );
 }
 
 function labelOf(object: JsonObject): string {
   const { namespace, name } = objectIn(object['metadata']);
   const where = textIn(namespace) === '' ? '' : `${textIn(namespace)}/`;
-  return `${textIn(object['kind'])} ${where}${textIn(name) || '(without a name)'}`;
+  return `${textIn(object['kind'])} ${where}${textIn(name) || '(no name)'}`;
 }

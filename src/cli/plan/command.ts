@@ -10,7 +10,7 @@ import { takeOvers } from './take-over.ts';
 
 type PlanCommand = Extract<Command, { kind: 'plan' }>;
 
-/** Runs `plan` for a cluster or for files, and prints it. Resolves to the exit code. */
+/** Runs `plan` for a cluster or for files and prints the result. Resolves to the exit code. */
 export async function runPlan(catalog: Catalog, command: PlanCommand): Promise<number> {
   const { options, kubeconfig } = command;
   const now = systemClock.now();
@@ -38,7 +38,7 @@ function printTakeOvers(input: PlanInput, namespace: string | undefined): number
   return [...input.gateways.values()].every(({ kind }) => kind === 'listed') ? 0 : 1;
 }
 
-/** `auto`: on a terminal, unless NO_COLOR has any value (no-color.org). */
+/** `auto`: color on a terminal, unless NO_COLOR is set (no-color.org). */
 function isColored(color: 'auto' | 'always' | 'never'): boolean {
   if (color !== 'auto') return color === 'always';
   const { NO_COLOR, TERM } = process.env;

@@ -8,12 +8,12 @@ import { type ObjectKey, splitKey } from '../../model/keys.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
 import { planStore, type Stores } from './kinds.ts';
 
-/** Of an object that nobody has written yet. */
+/** The resourceVersion of an object that does not exist yet or is changed by a set. */
 const PLANNED = 'planned';
 
 /**
- * `stores` with the GatewayUpstreams as their sets would make them: what sets would create is there, what they would
- * change is changed, and what they would delete is being deleted.
+ * Applies all GatewayUpstreamSets to `stores`: creates and changes their GatewayUpstreams, and marks those that the sets
+ * would delete as being deleted.
  *
  * @param now Wall clock, milliseconds.
  */
@@ -21,7 +21,7 @@ export function expandSets(stores: Stores, now: number): Stores {
   if (stores.sets.size === 0) return stores;
   const { upstreams: before } = stores;
   const upstreams = planStore<GatewayUpstream>(upstreamIndexes, [...before.list()], before.state);
-  // Files need not have the Namespaces of what is in them.
+  // The Namespaces of the objects may be missing from the files.
   const namespaces = {
     get: (namespace: string, name: string) =>
       stores.namespaces.get(namespace, name) ?? {
@@ -38,7 +38,7 @@ export function expandSets(stores: Stores, now: number): Stores {
     const members = new SetMembers({ ...stores, upstreams, namespaces }, set);
     const pruned = prunedKeys(set, members, now);
     for (const key of members.wanted.keys()) {
-      const made = madeMember(set, members, upstreamOf(upstreams, key), key, now);
+      const made = writtenMember(set, members, upstreamOf(upstreams, key), key, now);
       if (made !== undefined) upstreams.upsert(made);
     }
     for (const key of pruned) {
@@ -72,8 +72,8 @@ function prunedKeys(set: UsableSet, members: SetMembers, now: number): readonly 
   );
 }
 
-/** The object as the API server would hold it; undefined where nothing would be written. */
-function madeMember(
+/** The object after the set has written it. Undefined if the set writes nothing. */
+function writtenMember(
   set: UsableSet,
   members: SetMembers,
   object: GatewayUpstream | undefined,

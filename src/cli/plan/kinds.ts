@@ -9,23 +9,23 @@ import { identityIn, objectIn } from '../../runtime/json.ts';
 
 export type KindName = Exclude<keyof FollowedResources, 'certificates'>;
 
-/** The versions of a kind that will do, the newest first. */
+/** The supported versions of a kind, the newest first. */
 export function versionsOf({ version, olderVersion }: FollowedKind): readonly string[] {
   return olderVersion === undefined ? [version] : [version, olderVersion];
 }
 
-/** Kinds that an operator follows only where its configuration says so (`watchNodes`, `readEndpoints`). */
+/** Kinds that the operator watches only if `watchNodes` or `readEndpoints` is set. */
 type SwitchedKind = 'nodes' | 'endpoints';
 
-/** Objects as the API server gives them. */
+/** Objects as the API server returns them. */
 export type RawObjects = Readonly<
   Record<Exclude<KindName, OptionalKind | SwitchedKind>, readonly unknown[]> &
-    /** Undefined: the API server does not serve them. */
+    /** Undefined: the API server does not serve the kind. */
     Record<OptionalKind, readonly unknown[] | undefined> &
     Partial<Record<SwitchedKind, readonly unknown[]>>
 >;
 
-/** Kinds that need not be installed. */
+/** Kinds that may be missing in a cluster. */
 type OptionalKind = 'grants' | 'sets';
 
 type StoreOf<N extends KindName> = StoreView<NonNullable<ReturnType<FollowedResources[N]['transform']>>>;
@@ -33,11 +33,11 @@ type StoreOf<N extends KindName> = StoreView<NonNullable<ReturnType<FollowedReso
 export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<N> } & {
   readonly [N in SwitchedKind]?: StoreOf<N>;
 } & {
-  /** Of `secrets` those that GatewayUpstreams may refer to, by namespace. */
+  /** The Secrets that GatewayUpstreams may refer to, by namespace. */
   readonly certificates: ReadonlyMap<string, StoreView<CertificateSecret>>;
 };
 
-/** Stores that hold `objects`, all of them known in full; certificates those of `secretNamespaces` alone. */
+/** Synced stores with `objects`. `certificates` contains the Secrets of `secretNamespaces` only. */
 export function storesOf(
   resources: FollowedResources,
   objects: RawObjects,
@@ -78,7 +78,7 @@ function filled<T extends Stored>(
   );
 }
 
-/** A store of `objects` in which an error of a listener is a defect of the plan. */
+/** A store of `objects` that rethrows errors of its listeners. */
 export function planStore<T extends Stored>(
   indexes: FollowedResource<T>['indexes'],
   objects: readonly T[],
@@ -95,7 +95,7 @@ export function planStore<T extends Stored>(
   return store;
 }
 
-/** Which upstream ids the GatewayUpstreams of `stores` want. */
+/** The id conflicts between the GatewayUpstreams of `stores`. */
 export function conflictsOf({
   upstreams,
   connections,

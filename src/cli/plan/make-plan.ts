@@ -15,10 +15,10 @@ import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
 import { conflictsOf } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
-import type { GatewayLook, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
+import type { GatewayListing, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
 import { withoutSecrets } from './without-secrets.ts';
 
-/** What `run` would do with a cluster and gateways like these. Pure. */
+/** The changes that `run` would make for this cluster and these gateways. Pure. */
 export function makePlan(input: PlanInput): Plan {
   const { stores, gateways, only } = input;
   const snapshot = snapshotOf(input);
@@ -29,7 +29,7 @@ export function makePlan(input: PlanInput): Plan {
     upstreams.push(...planOrphans(snapshot, connection, gateways.get(connection.name)));
   }
   const shown = upstreams
-    .filter(({ object }) => isAskedFor(only, object))
+    .filter(({ object }) => isSelected(only, object))
     .sort(inOrder)
     .map(withFieldsInOrder);
   const count = (action: PlannedUpstream['action']) =>
@@ -46,17 +46,17 @@ export function makePlan(input: PlanInput): Plan {
     },
     gateways: [...gateways]
       .map(
-        ([connection, look]): PlannedGateway =>
-          look.kind === 'listed'
+        ([connection, listing]): PlannedGateway =>
+          listing.kind === 'listed'
             ? { connection, known: true }
-            : { connection, known: false, message: look.message },
+            : { connection, known: false, message: listing.message },
       )
       .sort((a, b) => compareText(a.connection, b.connection)),
     upstreams: shown,
   };
 }
 
-/** What the operator would look at right after a start: without any memory of its own. */
+/** The snapshot of an operator that has just started, without any state of its own. */
 function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
   return {
     ...stores,
@@ -66,12 +66,14 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
     conflicts: conflictsOf(stores),
     source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
     contentOf: (connection, id) => {
-      const look = gateways.get(connection);
-      return look?.kind === 'listed' ? { known: true, observed: look.upstreams.get(id) } : { known: false };
+      const listing = gateways.get(connection);
+      return listing?.kind === 'listed'
+        ? { known: true, observed: listing.upstreams.get(id) }
+        : { known: false };
     },
     gatewayInfo: ({ name }) => {
-      const look = gateways.get(name);
-      return look?.kind === 'listed' ? look.info : {};
+      const listing = gateways.get(name);
+      return listing?.kind === 'listed' ? listing.info : {};
     },
     recall: () => undefined,
     now: () => now,
@@ -81,26 +83,26 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
 function planObject(
   snapshot: Snapshot,
   object: GatewayUpstream,
-  look: GatewayLook | undefined,
+  listing: GatewayListing | undefined,
 ): PlannedUpstream {
-  if (object.deletionTimestamp !== undefined) return planDeletedObject(snapshot, object, look);
+  if (object.deletionTimestamp !== undefined) return planDeletedObject(snapshot, object, listing);
   const evaluation = buildDesired(snapshot, object);
   if (evaluation.kind === 'refused') {
     return {
       ...emptyEntry(object),
-      why: 'The object is not accepted, and the gateway keeps what it has',
+      why: 'The object is not accepted, so the upstream in the gateway is unchanged',
       conditions: [{ type: 'Accepted', ...evaluation.accepted }],
     };
   }
-  if (look?.kind !== 'listed') return unknown(object, evaluation.id);
-  return planEvaluated(snapshot, object, evaluation, look);
+  if (listing?.kind !== 'listed') return unknown(object, evaluation.id);
+  return planEvaluated(snapshot, object, evaluation, listing);
 }
 
 function planEvaluated(
   snapshot: Snapshot,
   object: GatewayUpstream,
   evaluation: Extract<DesiredState, { kind: 'evaluated' }>,
-  { upstreams, canonical: canonicalOf }: Extract<GatewayLook, { kind: 'listed' }>,
+  { upstreams, canonical: canonicalOf }: Extract<GatewayListing, { kind: 'listed' }>,
 ): PlannedUpstream {
   const { id, accepted, spec, backends } = evaluation;
   const observed = upstreams.get(id);
@@ -120,7 +122,7 @@ function planEvaluated(
       ? {}
       : {
           held: {
-            nodes: guard.held.map((node) => ({ ...node, why: reasons.gone(node) })),
+            nodes: guard.held.map((node) => ({ ...node, why: reasons.removed(node) })),
             since: kubeTime(guard.since),
             ...(guard.until === undefined ? {} : { until: kubeTime(guard.until) }),
           },
@@ -134,8 +136,8 @@ function planEvaluated(
         ...entry,
         why:
           change.programmed.reason === 'UpstreamNotFound'
-            ? 'The gateway has no such upstream, and somebody else creates it'
-            : 'The upstream belongs to somebody else',
+            ? 'The upstream does not exist in the gateway, and another client must create it (manage Nodes)'
+            : 'This object does not own the upstream',
         conditions: [...entry.conditions, { type: 'Programmed', ...change.programmed }],
       };
     case 'create':
@@ -155,56 +157,56 @@ function planEvaluated(
   }
 }
 
-/** What becomes of the upstream of an object that is being deleted. */
+/** Plans the deletion of the upstream of an object that is being deleted. */
 function planDeletedObject(
   snapshot: Snapshot,
   object: GatewayUpstream,
-  look: GatewayLook | undefined,
+  listing: GatewayListing | undefined,
 ): PlannedUpstream {
   const entry = emptyEntry(object);
-  const ending = deletionFor(snapshot, object);
-  if (ending.kind === 'nothing') {
-    return { ...entry, why: 'The object is being deleted, and nothing in the gateway is its own' };
+  const deletion = deletionFor(snapshot, object);
+  if (deletion.kind === 'nothing') {
+    return { ...entry, why: 'The object is being deleted, and it owns no upstream in the gateway' };
   }
-  const { id } = ending;
+  const { id } = deletion;
   const named = id === undefined ? entry : { ...entry, upstreamId: id };
-  if (ending.kind === 'left') {
-    return { ...named, why: `The object is being deleted, and its upstream stays: ${ending.why}` };
+  if (deletion.kind === 'left') {
+    return { ...named, why: `The object is being deleted, and its upstream is retained: ${deletion.why}` };
   }
-  if (look?.kind !== 'listed') return unknown(object, ending.id);
-  const observed = look.upstreams.get(ending.id);
-  const change = planDeletion(snapshot, object, ending, observed);
+  if (listing?.kind !== 'listed') return unknown(object, deletion.id);
+  const observed = listing.upstreams.get(deletion.id);
+  const change = planDeletion(snapshot, object, deletion, observed);
   switch (change.kind) {
     case 'none':
       return {
         ...named,
         why:
-          ending.policy === 'Orphan'
-            ? 'The object is being deleted, and its upstream stays'
-            : 'The object is being deleted, and nothing in the gateway is its own',
+          deletion.policy === 'Orphan'
+            ? 'The object is being deleted, and its upstream is retained'
+            : 'The object is being deleted, and it owns no upstream in the gateway',
       };
     case 'mark':
       return {
         ...named,
         fields: markChanges(snapshot, object, change),
         action: 'Update',
-        why: 'The object is being deleted, and its upstream stays (Orphan), with a label that says so',
+        why: 'The object is being deleted, and its upstream is retained with a label that marks it as orphaned (deletionPolicy Orphan)',
       };
     case 'delete':
       return {
         ...named,
-        ...deletion(change.observed),
+        ...deletionEntry(change.observed),
         why:
           change.references === 'ignore'
-            ? 'The object is being deleted, whatever refers to its upstream (deletionPolicy Force)'
-            : 'The object is being deleted; it waits while a route refers to its upstream',
+            ? 'The object is being deleted. Its upstream is deleted even if a route uses it (deletionPolicy Force)'
+            : 'The object is being deleted. Its upstream is deleted as soon as no route uses it',
       };
     default:
       return change satisfies never;
   }
 }
 
-/** What changes where an upstream is marked, as the gateway keeps it. */
+/** The change of the ownership labels of an orphaned upstream, in the gateway's format. */
 function markChanges(
   { connections, vendorOf }: Snapshot,
   { connection }: GatewayUpstream,
@@ -217,38 +219,38 @@ function markChanges(
   return [{ field: keptIn, before, after: { ...before, ...encode(owner) } }];
 }
 
-/** Upstreams that a sweep would delete, since their objects are gone. */
+/** Upstreams that orphan collection would delete, because their objects no longer exist. */
 function planOrphans(
   snapshot: Snapshot,
   { name: connection, status }: GatewayConnection,
-  look: GatewayLook | undefined,
+  listing: GatewayListing | undefined,
 ): readonly PlannedUpstream[] {
-  if (look?.kind !== 'listed') return [];
-  const left = new Set([...(status?.leftBehind ?? []), ...leavingIds(snapshot, connection)]);
-  return [...look.upstreams.values()]
+  if (listing?.kind !== 'listed') return [];
+  const retained = new Set([...(status?.leftBehind ?? []), ...retainedIds(snapshot, connection)]);
+  return [...listing.upstreams.values()]
     .filter(
-      (observed) => !left.has(observed.id) && belongingOf(snapshot, connection, observed) === 'orphaned',
+      (observed) => !retained.has(observed.id) && belongingOf(snapshot, connection, observed) === 'orphaned',
     )
     .map((observed) => ({
-      ...deletion(observed),
+      ...deletionEntry(observed),
       connection,
       upstreamId: observed.id,
       object: splitKey(markedObject(observed)),
-      why: 'The object that it belonged to is gone; a sweep deletes it unless a route refers to it',
+      why: 'The object that owned the upstream no longer exists. Orphan collection deletes the upstream unless a route uses it',
       conditions: [],
     }));
 }
 
-/** Ids that objects which are being deleted leave behind. */
-function leavingIds(snapshot: Snapshot, connection: string): readonly UpstreamId[] {
+/** Ids of the upstreams that objects retain when they are deleted. */
+function retainedIds(snapshot: Snapshot, connection: string): readonly UpstreamId[] {
   return [...snapshot.upstreams.list()].flatMap((object) => {
     if (object.connection !== connection || object.deletionTimestamp === undefined) return [];
-    const ending = deletionFor(snapshot, object);
-    return ending.kind === 'left' && ending.id !== undefined ? [ending.id] : [];
+    const deletion = deletionFor(snapshot, object);
+    return deletion.kind === 'left' && deletion.id !== undefined ? [deletion.id] : [];
   });
 }
 
-/** Without our finalizer, whoever deletes the object has nothing to wait for. */
+/** An object without our finalizer is deleted at once, so the operator cannot change its upstream. */
 function deletionFor(snapshot: Snapshot, object: GatewayUpstream): DeletionPlan {
   return object.finalizers.includes(UPSTREAM_FINALIZER)
     ? deletionPlanOf(snapshot, object)
@@ -265,11 +267,11 @@ function unknown(object: GatewayUpstream, id: UpstreamId): PlannedUpstream {
     ...emptyEntry(object),
     upstreamId: id,
     action: 'Unknown',
-    why: 'What the gateway holds is not known',
+    why: 'The upstreams of the gateway could not be read',
   };
 }
 
-function deletion(observed: ObservedUpstream): Pick<PlannedUpstream, 'action' | 'nodes' | 'fields'> {
+function deletionEntry(observed: ObservedUpstream): Pick<PlannedUpstream, 'action' | 'nodes' | 'fields'> {
   return { action: 'Delete', nodes: nodeChanges(observed.nodes, []), fields: [] };
 }
 
@@ -289,29 +291,29 @@ function differences(
 }
 
 function whyNothing(observed: ObservedUpstream | undefined, canonical: string, accepted: Verdict): string {
-  if (observed?.canonical === canonical) return 'The gateway holds exactly this';
+  if (observed?.canonical === canonical) return 'The gateway already has this configuration';
   if (accepted.status !== 'True') return 'The object is not accepted';
   return observed === undefined
-    ? 'No backend leads anywhere, so nothing is created'
-    : 'The gateway keeps what it has';
+    ? 'No backend is resolved, so no upstream is created'
+    : "The gateway's current configuration is unchanged";
 }
 
 function whyWritten(
   what: 'create' | 'updateNodes' | 'ours' | 'stripped' | 'unowned',
   accepted: Verdict,
 ): string {
-  if (accepted.status !== 'True') return 'The object is not accepted any more, so its traffic stops';
+  if (accepted.status !== 'True') return 'The object is no longer accepted, so its traffic is stopped';
   switch (what) {
     case 'create':
-      return 'The gateway has no such upstream';
+      return 'The upstream does not exist in the gateway';
     case 'ours':
-      return 'The gateway holds something else';
+      return 'The upstream in the gateway differs';
     case 'updateNodes':
-      return 'The gateway holds other nodes, which are all that is kept (manage Nodes)';
+      return 'The nodes in the gateway differ. Other fields are not managed (manage Nodes)';
     case 'stripped':
-      return 'Somebody replaced the upstream, labels included';
+      return 'Another client replaced the upstream and removed its ownership labels';
     case 'unowned':
-      return 'Nobody owns the upstream, and this object takes it over (adoptionPolicy IfUnowned)';
+      return 'The upstream has no owner, and this object takes it over (adoptionPolicy IfUnowned)';
     default:
       return what satisfies never;
   }
@@ -327,7 +329,7 @@ function conditionsOf(
   return ready.reason === 'Ready' ? [] : [{ type: 'Ready', ...ready }];
 }
 
-/** As people read it. */
+/** Orders the fields for the JSON and YAML output. */
 function withFieldsInOrder(upstream: PlannedUpstream): PlannedUpstream {
   const { connection, upstreamId, object, action, why, nodes, fields, held, conditions } = upstream;
   return {
@@ -343,7 +345,7 @@ function withFieldsInOrder(upstream: PlannedUpstream): PlannedUpstream {
   };
 }
 
-function isAskedFor(only: readonly string[], { namespace, name }: PlannedUpstream['object']): boolean {
+function isSelected(only: readonly string[], { namespace, name }: PlannedUpstream['object']): boolean {
   return only.length === 0 || only.includes(namespace) || only.includes(`${namespace}/${name}`);
 }
 

@@ -3,25 +3,25 @@ import { objectKey } from '../../model/keys.ts';
 import { isObject, type JsonObject, objectIn, textIn, textsIn } from '../../runtime/json.ts';
 import { SERVICE_LABEL } from '../../sources/kubernetes/transform.ts';
 
-/** By source of Kubernetes 1.37, `--mirroring-max-endpoints-per-subset`. */
+/** Default of `--mirroring-max-endpoints-per-subset` in the source of Kubernetes 1.37. */
 const MAX_ADDRESSES_PER_SUBSET = 1000;
 const MIRRORED_BY = 'endpointslicemirroring-controller.k8s.io';
 const MANAGED_BY_LABEL = 'endpointslice.kubernetes.io/managed-by';
 const SKIP_LABEL = 'endpointslice.kubernetes.io/skip-mirror';
-/** Where older programs kept who leads: those Endpoints are no places. */
+/** Legacy leader election stored its leader in an annotation of Endpoints, which the controller does not mirror. */
 const LEADER_ANNOTATION = 'control-plane.alpha.kubernetes.io/leader';
 
 /**
- * `slices`, and what the mirroring controller of Kubernetes would make of Endpoints that were written by hand: one slice
- * per subset and family. Its own slices of those Services, which it would replace, are left out.
+ * Adds the EndpointSlices that the EndpointSlice mirroring controller of Kubernetes would create for `endpoints` of Services
+ * without a selector: one per subset and address family. They replace mirrored slices of the same Services.
  */
 export function withMirrored(
   slices: readonly JsonObject[],
   endpoints: readonly JsonObject[],
   services: readonly JsonObject[],
 ): readonly JsonObject[] {
-  const byHand = new Set(services.filter(lacksSelector).map(nameKey));
-  const mirrored = endpoints.filter((object) => byHand.has(nameKey(object)) && isMirrored(object));
+  const withoutSelector = new Set(services.filter(lacksSelector).map(nameKey));
+  const mirrored = endpoints.filter((object) => withoutSelector.has(nameKey(object)) && isMirrored(object));
   const replaced = new Set(mirrored.map(nameKey));
   return [...slices.filter((slice) => !isReplaced(slice, replaced)), ...mirrored.flatMap(slicesOf)];
 }
@@ -80,7 +80,7 @@ interface Address {
   readonly ready: boolean;
 }
 
-/** The ready ones come first, so that they are not what the limit cuts off. */
+/** Ready addresses come first, so that the limit does not remove them. */
 function addressesOf({ addresses, notReadyAddresses }: JsonObject): readonly Address[] {
   return [
     ...ipsIn(addresses).map((ip) => ({ ip, ready: true })),

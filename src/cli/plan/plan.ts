@@ -3,32 +3,32 @@ import type { KubeTransport } from '../../kube/transport.ts';
 import { objectIn, textIn } from '../../runtime/json.ts';
 import { admit } from './admit.ts';
 import { expandSets } from './expand-sets.ts';
-import { lookAtGateways, looksIn } from './gateway-looks.ts';
+import { listGateways, parseListings } from './gateway-listings.ts';
 import { type RawObjects, storesOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 import type { PlanInput } from './planned.ts';
 import { readCluster } from './read-cluster.ts';
 import { type Input, readDocument, readFiles } from './read-files.ts';
 
-/** What to plan from. */
+/** The input of `plan`. */
 export interface PlanOptions {
-  /** `-` is standard input. Empty: a cluster. */
+  /** `-` is standard input. Empty: read a cluster. */
   readonly files: readonly string[];
-  /** Instead of asking the gateways. */
+  /** File to read upstreams from. Undefined: ask the gateways. */
   readonly gatewayState: string | undefined;
-  /** `NAMESPACE` or `NAMESPACE/NAME`. Empty: everything. */
+  /** Objects to show: `NAMESPACE` or `NAMESPACE/NAME`. Empty: all. */
   readonly only: readonly string[];
   readonly clusterId: string | undefined;
   readonly operatorNamespace: string;
   readonly namespaces: readonly string[];
-  /** Where GatewayUpstreams may refer to Secrets. */
+  /** Namespaces whose GatewayUpstreams may refer to Secrets. */
   readonly secretNamespaces: readonly string[];
   readonly watchNodes: boolean;
   readonly readEndpoints: boolean;
   readonly requestTimeoutMs: number;
 }
 
-/** Rejects with `PlanError`. `note` is told what was left out. */
+/** Reads files. Calls `note` for each kind that is ignored. Rejects with `PlanError`. */
 export async function inputFromFiles(
   options: PlanOptions,
   {
@@ -49,26 +49,28 @@ export async function inputFromFiles(
   return await inputOf(catalog, options, within(objects, options), now, signal);
 }
 
-/** What an operator of this configuration sees. Nodes in files are there to be looked at. */
+/** The objects that an operator with this configuration watches. Nodes in files are always included. */
 function within(
   { endpoints, ...objects }: RawObjects,
   { namespaces, readEndpoints }: Pick<PlanOptions, 'namespaces' | 'readEndpoints'>,
 ): RawObjects {
-  const written = readEndpoints && endpoints !== undefined ? { endpoints } : {};
-  if (namespaces.length === 0) return { ...objects, ...written };
-  const seen = (raw: unknown) =>
+  const watchedEndpoints = readEndpoints && endpoints !== undefined ? { endpoints } : {};
+  if (namespaces.length === 0) return { ...objects, ...watchedEndpoints };
+  const isWatched = (raw: unknown) =>
     namespaces.includes(textIn(objectIn(objectIn(raw)['metadata'])['namespace']));
   return {
     ...objects,
-    upstreams: objects.upstreams.filter(seen),
-    services: objects.services.filter(seen),
-    slices: objects.slices.filter(seen),
-    grants: objects.grants?.filter(seen),
-    ...(written.endpoints === undefined ? {} : { endpoints: written.endpoints.filter(seen) }),
+    upstreams: objects.upstreams.filter(isWatched),
+    services: objects.services.filter(isWatched),
+    slices: objects.slices.filter(isWatched),
+    grants: objects.grants?.filter(isWatched),
+    ...(watchedEndpoints.endpoints === undefined
+      ? {}
+      : { endpoints: watchedEndpoints.endpoints.filter(isWatched) }),
   };
 }
 
-/** Lists, and changes nothing. Rejects with `KubeApiError` or `PlanError`. */
+/** Reads a cluster with list requests. Rejects with `KubeApiError` or `PlanError`. */
 export async function inputFromCluster(
   options: PlanOptions,
   {
@@ -78,11 +80,15 @@ export async function inputFromCluster(
   }: { readonly catalog: Catalog; readonly transport: KubeTransport; readonly now: number },
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const isAsked = options.gatewayState === undefined;
+  const readsGateways = options.gatewayState === undefined;
   return await inputOf(
     catalog,
     options,
-    await readCluster(catalog.followedResources, { ...options, transport, withAdminKeys: isAsked }, signal),
+    await readCluster(
+      catalog.followedResources,
+      { ...options, transport, withAdminKeys: readsGateways },
+      signal,
+    ),
     now,
     signal,
   );
@@ -99,13 +105,13 @@ async function inputOf(
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(
-      'the id of the cluster is not known, so nothing can be said of whose an upstream is: give --cluster-id, or the Namespace kube-system of the cluster',
+      'the cluster id is unknown, so the owners of upstreams cannot be determined: set --cluster-id, or add the Namespace kube-system of the cluster to the files',
     );
   }
   const gateways =
     gatewayState === undefined
-      ? await lookAtGateways(catalog.vendor, stores, access, signal)
-      : looksIn(catalog.vendor, await readDocument(gatewayState), gatewayState, [
+      ? await listGateways(catalog.vendor, stores, access, signal)
+      : parseListings(catalog.vendor, await readDocument(gatewayState), gatewayState, [
           ...stores.connections.list(),
         ]);
   return { catalog, stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now };

@@ -6,12 +6,12 @@ import type { ObservedUpstream, UpstreamId, UpstreamNode } from '../../model/ups
 import type { Verdict } from '../../model/verdict.ts';
 import type { Stores } from './kinds.ts';
 
-/** What is known of the gateway of one connection. */
-export type GatewayLook =
+/** The upstreams of a gateway, or why they could not be read. */
+export type GatewayListing =
   | {
       readonly kind: 'listed';
       readonly canonical: GatewayFormat['canonical'];
-      /** Empty where it is not known. */
+      /** Empty if unknown. */
       readonly info: GatewayInfo;
       readonly read: GatewayFormat['read'];
       readonly upstreams: ReadonlyMap<UpstreamId, ObservedUpstream>;
@@ -21,70 +21,70 @@ export type GatewayLook =
 export interface PlanInput {
   readonly catalog: Pick<Catalog, 'schemas' | 'vendor'>;
   readonly stores: Stores;
-  /** The only namespaces whose objects are in `stores`. Empty: all. */
+  /** The watched namespaces. `stores` contains no objects of others. Empty: all. */
   readonly onlyNamespaces: readonly string[];
   readonly clusterId: string;
   /** By connection. */
-  readonly gateways: ReadonlyMap<string, GatewayLook>;
-  /** `NAMESPACE` or `NAMESPACE/NAME`: what to tell of. Empty: everything. */
+  readonly gateways: ReadonlyMap<string, GatewayListing>;
+  /** Objects to show: `NAMESPACE` or `NAMESPACE/NAME`. Empty: all. */
   readonly only: readonly string[];
   /** Wall clock, milliseconds. */
   readonly now: number;
 }
 
 /**
- * What the operator would do now. Stable, apart from fields that are added: this is what `-o json` and `-o yaml` print.
+ * The changes that the operator would make now. `-o json` and `-o yaml` print this type, so fields may only be added.
  */
 export interface Plan {
   readonly summary: Readonly<Record<Lowercase<PlannedUpstream['action']>, number>> & {
     /** Upstreams with a condition that is not True. */
     readonly problems: number;
   };
-  /** In the order of names. */
+  /** Sorted by name. */
   readonly gateways: readonly PlannedGateway[];
-  /** In the order of connection, object and id. */
+  /** Sorted by connection, object and id. */
   readonly upstreams: readonly PlannedUpstream[];
 }
 
 export interface PlannedGateway {
   readonly connection: string;
-  /** Whether what it holds is known; without that nothing can be said of its upstreams. */
+  /** Whether the upstreams of the gateway could be read. If false, their action is `Unknown`. */
   readonly known: boolean;
-  /** Why it is not. */
+  /** Why they could not be read. */
   readonly message?: string;
 }
 
 export interface PlannedUpstream {
   readonly connection: string;
-  /** Absent where there is none, since the object is refused. */
+  /** Absent if the object is not accepted and therefore has no id. */
   readonly upstreamId?: UpstreamId;
-  /** The GatewayUpstream; of a forgotten upstream the one that its labels name. */
+  /** The GatewayUpstream. For an orphaned upstream, the owner according to its labels. */
   readonly object: { readonly namespace: string; readonly name: string };
   /**
    * - `None`: nothing is written.
-   * - `Observe`: nothing is written, since `spec.syncPolicy` says so; `nodes` and `fields` tell what Sync would do.
-   * - `Unknown`: what the gateway holds is not known.
+   * - `Observe`: nothing is written because of `spec.syncPolicy`. `nodes` and `fields` show the changes of `Sync`.
+   * - `Unknown`: the upstreams of the gateway could not be read.
    */
   readonly action: 'None' | 'Create' | 'Update' | 'Delete' | 'Observe' | 'Unknown';
-  /** For people. */
+  /** For people; not stable. */
   readonly why: string;
-  /** In the order of host and port. */
+  /** Sorted by host and port. */
   readonly nodes: readonly PlannedNode[];
-  /** In the order of names, in the gateway's own words; secrets are not shown. */
+  /** Sorted by name, in the gateway's format, without secrets. */
   readonly fields: readonly FieldChange[];
-  /** What the removal guard keeps; absent where it keeps nothing. */
+  /** Nodes kept by the removal guard. Absent if there are none. */
   readonly held?: {
     readonly nodes: readonly (UpstreamNode & { readonly why: string })[];
     /** RFC 3339. */
     readonly since: string;
-    /** RFC 3339: when some of it may go; absent: when somebody accepts it. */
+    /** RFC 3339: when the guard releases the first nodes. Absent: only when the removal is accepted. */
     readonly until?: string;
   };
-  /** What `Ready` and the conditions that it sums up would say, where that is not plainly that all is well. */
+  /** Conditions that would not be `True`, and `Ready` with a reason other than `Ready`. */
   readonly conditions: readonly ({ readonly type: string } & Verdict)[];
 }
 
 export type PlannedNode = NodeChange & {
-  /** For people; absent where only the share of a backend changes. */
+  /** For people. Absent if only the weight or the priority changes. */
   readonly why?: string;
 };

@@ -7,19 +7,19 @@ import { PlanError } from './plan-error.ts';
 
 export interface ClusterView {
   readonly transport: KubeTransport;
-  /** The only namespaces to look at. Empty: all. */
+  /** The watched namespaces. Empty: all. */
   readonly namespaces: readonly string[];
   readonly watchNodes: boolean;
   readonly readEndpoints: boolean;
-  /** Where the Secrets of connections are. */
+  /** Namespace of the Secrets that GatewayConnections refer to. */
   readonly operatorNamespace: string;
-  /** Whether they are needed: not where the gateway itself is not asked. */
+  /** Whether to read the Secrets with admin keys, which are needed only to ask the gateways. */
   readonly withAdminKeys: boolean;
-  /** Where the Secrets of GatewayUpstreams are. */
+  /** Namespaces whose GatewayUpstreams may refer to Secrets. */
   readonly secretNamespaces: readonly string[];
 }
 
-/** Lists every kind once, with the rights that the operator has. Rejects with `KubeApiError` or `PlanError`. */
+/** Lists every kind once, within the permissions of the operator. Rejects with `KubeApiError` or `PlanError`. */
 export async function readCluster(
   resources: FollowedResources,
   view: ClusterView,
@@ -29,12 +29,12 @@ export async function readCluster(
     const { group, version, plural } = kind;
     const items = await listKind(view.transport, kind, { version, within }, signal);
     if (items !== undefined) return items;
-    // Not the same as none: a missing CRD says nothing about what should become of the upstreams.
+    // A missing CRD is not the same as an empty list, which would delete all upstreams.
     throw new PlanError(
-      `the API server does not serve ${plural}${group === '' ? '' : `.${group}`}: gateway-upstream-operator install --crds-only`,
+      `the API server does not serve ${plural}${group === '' ? '' : `.${group}`}: run gateway-upstream-operator install --crds-only`,
     );
   };
-  /** Undefined where no version of it is served. */
+  /** Undefined if no version of the kind is served. */
   const listIfServed = async (kind: FollowedKind) => {
     for (const version of versionsOf(kind)) {
       const items = await listKind(view.transport, kind, { version, within: view.namespaces }, signal);
@@ -76,7 +76,7 @@ export async function readCluster(
   };
 }
 
-/** Undefined where the API server does not serve that version. */
+/** Undefined if the API server does not serve the version. */
 async function listKind(
   transport: KubeTransport,
   { group, plural, scope, query = {} }: FollowedKind,
@@ -85,7 +85,7 @@ async function listKind(
     within,
   }: {
     readonly version: string;
-    /** Namespaces. Empty: all. */
+    /** Namespaces to list. Empty: all. */
     readonly within: readonly string[];
   },
   signal: AbortSignal,

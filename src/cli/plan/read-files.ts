@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { type CollectionTag, parseAllDocuments, type ScalarTag, type YAMLError } from 'yaml';
 import { PlanError } from './plan-error.ts';
 
-/** One document of a file. */
+/** A YAML or JSON document in a file. */
 export interface Document {
   /** For messages: `cms.yaml, document 2`. */
   readonly where: string;
@@ -12,11 +12,11 @@ export interface Document {
 
 export type Input = NodeJS.ReadableStream;
 
-/** Levels of lists and mappings. No kind of Kubernetes comes near it; what is deeper overflows the stack of whoever walks it. */
+/** Maximum nesting of lists and mappings. Kubernetes objects are much less deep, and recursion could overflow the stack. */
 const MAX_DEPTH = 100;
-const TOO_DEEP = `is nested more than ${MAX_DEPTH} levels deep: no Kubernetes object is`;
+const TOO_DEEP = `is nested more than ${MAX_DEPTH} levels deep, which is not supported`;
 
-/** Every document of `files` in their order, `-` being `stdin`. Rejects with `PlanError`. */
+/** All documents of `files` in order. `-` stands for `stdin`. Rejects with `PlanError`. */
 export async function readFiles(files: readonly string[], stdin: Input): Promise<readonly Document[]> {
   const documents: Document[] = [];
   for (const file of files) {
@@ -26,22 +26,22 @@ export async function readFiles(files: readonly string[], stdin: Input): Promise
   return documents;
 }
 
-/** The one document of a file. Rejects with `PlanError`. */
+/** The only document of a file. Rejects with `PlanError`. */
 export async function readDocument(file: string): Promise<unknown> {
   const [document, ...others] = parseDocuments(await readText(file), file);
   if (document === undefined || others.length > 0) {
     throw new PlanError(
-      `${file} has ${others.length === 0 ? 'no document' : 'several documents'}: expected one`,
+      `${file} contains ${others.length === 0 ? 'no document' : 'several documents'}: expected exactly one`,
     );
   }
   return document.value;
 }
 
-/** What is written in YAML or JSON; empty documents are left out. Throws `PlanError`. */
+/** Parses YAML or JSON and omits empty documents. Throws `PlanError`. */
 export function parseDocuments(content: string, source: string): readonly Document[] {
   const json = parseJson(content);
   if (json !== undefined) return [bounded({ where: `${source}, document 1`, value: json })];
-  // kubectl reads YAML 1.1, where `yes` is true, but knows neither its times nor its numbers with colons.
+  // kubectl reads YAML 1.1, where `yes` is true, but without its timestamps and sexagesimal numbers.
   const documents = parseAllDocuments(content, { version: '1.1', customTags: withoutTimes });
   if (!Array.isArray(documents)) return [];
   return documents.flatMap((document, index) => {
@@ -57,7 +57,7 @@ function yamlProblem({ code, message }: YAMLError): string {
   return code === 'RESOURCE_EXHAUSTION' ? TOO_DEEP : `is not valid YAML: ${firstLine(message)}`;
 }
 
-/** Throws `PlanError` where `document` is nested more deeply than anything that a plan reads. */
+/** Returns `document`, or throws `PlanError` if it is nested too deeply. */
 function bounded(document: Document): Document {
   if (isDeeper(document.value, MAX_DEPTH)) throw new PlanError(`${document.where} ${TOO_DEEP}`);
   return document;
@@ -76,13 +76,13 @@ function withoutTimes(tags: readonly (ScalarTag | CollectionTag | string)[]) {
   ) as (ScalarTag | CollectionTag)[];
 }
 
-/** Undefined for what is no JSON of one mapping. Tabs between tokens are JSON, but no YAML. */
+/** Undefined if `content` is not a JSON object. JSON needs its own parser because it allows tabs, which YAML does not. */
 function parseJson(content: string): unknown {
   if (!content.trimStart().startsWith('{')) return undefined;
   try {
     return JSON.parse(content) as unknown;
   } catch {
-    // YAML's flow style begins like that too; its parser says where it is wrong, without quoting a Secret.
+    // Flow-style YAML also begins with a brace. The YAML parser reports the position without quoting a Secret.
     return undefined;
   }
 }
@@ -91,14 +91,14 @@ function plain(read: () => unknown, where: string): unknown {
   try {
     return read();
   } catch (error) {
-    // yaml 2.9, measured: a ReferenceError for aliases that lead nowhere, and for those that expand to too much.
+    // yaml 2.9 (measured) throws a ReferenceError for an unknown alias and for too many aliases.
     throw new PlanError(
       `${where} is not valid YAML: ${error instanceof Error ? firstLine(error.message) : 'unknown reason'}`,
     );
   }
 }
 
-/** The lines after it quote the file, which may hold a Secret. */
+/** The other lines quote the file, which may contain a Secret. */
 function firstLine(message: string): string {
   return message.split('\n')[0]?.replace(/:$/, '') ?? '';
 }

@@ -1,12 +1,12 @@
 import { styleText } from 'node:util';
 import { Document, stringify } from 'yaml';
 import { formatPlace, nodeLine } from '../../decide/diff.ts';
-import type { GatewayLook, Plan, PlannedUpstream } from './planned.ts';
+import type { GatewayListing, Plan, PlannedUpstream } from './planned.ts';
 import type { TakeOver } from './take-over.ts';
 
 export type PlanOutput = 'text' | 'json' | 'yaml';
 
-/** `plan` as it is printed; `color` counts for text only. */
+/** Renders `plan`. `color` affects text output only. */
 export function renderPlan(plan: Plan, output: PlanOutput, color: boolean): string {
   switch (output) {
     case 'json':
@@ -22,25 +22,25 @@ export function renderPlan(plan: Plan, output: PlanOutput, color: boolean): stri
   }
 }
 
-/** 0: nothing to do; 2: there are changes; 1: what some gateway holds is not known. */
+/** 0: no changes. 2: changes. 1: the upstreams of a gateway could not be read. */
 export function planExitCode({ summary, gateways }: Plan): 0 | 1 | 2 {
   if (summary.unknown > 0 || gateways.some(({ known }) => !known)) return 1;
   return summary.create + summary.update + summary.delete > 0 ? 2 : 0;
 }
 
-/** One YAML document per upstream that can be taken over, with what there is to say as comments. */
+/** One YAML document per upstream that can be taken over, with notes as comments. */
 export function renderTakeOvers(
   all: readonly TakeOver[],
-  gateways: ReadonlyMap<string, GatewayLook>,
+  gateways: ReadonlyMap<string, GatewayListing>,
 ): string {
-  const unknown = [...gateways].flatMap(([connection, look]) =>
-    look.kind === 'failed' ? [`# GatewayConnection ${connection}: ${plain(look.message)}\n`] : [],
+  const unknown = [...gateways].flatMap(([connection, listing]) =>
+    listing.kind === 'failed' ? [`# GatewayConnection ${connection}: ${plain(listing.message)}\n`] : [],
   );
   const documents = all.map(({ connection, upstreamId, manifest, notes }) => {
-    const title = `Upstream ${upstreamId} of connection ${connection}${manifest === undefined ? ' is left out' : ''}`;
+    const title = `Upstream ${upstreamId} of GatewayConnection ${connection}${manifest === undefined ? ' cannot be taken over' : ''}`;
     const comments = [title, ...notes].map((text) => `# ${plain(text)}\n`).join('');
     if (manifest === undefined) return comments;
-    // kubectl reads YAML 1.1, where `yes` without quotes is no text.
+    // kubectl reads YAML 1.1, where an unquoted `yes` is a boolean.
     const document = new Document(manifest, { version: '1.1', aliasDuplicateObjects: false });
     return `---\n${comments}${document.toString({ lineWidth: 0, directives: false })}`;
   });
@@ -64,7 +64,7 @@ const SIGNS = {
 } as const satisfies Record<PlannedUpstream['action'], string>;
 
 function planText({ gateways, upstreams, summary }: Plan): readonly Line[] {
-  const told = upstreams.filter(
+  const shown = upstreams.filter(
     ({ action, conditions, held }) => action !== 'None' || conditions.length > 0 || held !== undefined,
   );
   const parts = [
@@ -72,7 +72,7 @@ function planText({ gateways, upstreams, summary }: Plan): readonly Line[] {
     `${summary.update} to update`,
     `${summary.delete} to delete`,
     `${summary.none} unchanged`,
-    ...(summary.observe === 0 ? [] : [`${summary.observe} only observed`]),
+    ...(summary.observe === 0 ? [] : [`${summary.observe} observed only`]),
     ...(summary.unknown === 0 ? [] : [`${summary.unknown} unknown`]),
     ...(summary.problems === 0 ? [] : [`${summary.problems} with problems`]),
   ];
@@ -80,7 +80,7 @@ function planText({ gateways, upstreams, summary }: Plan): readonly Line[] {
     ...gateways.flatMap(({ connection, message }) =>
       message === undefined ? [] : [line(`! GatewayConnection ${connection}: ${message}`)],
     ),
-    ...told.flatMap(upstreamLines),
+    ...shown.flatMap(upstreamLines),
     { text: `Plan: ${parts.join(', ')}.`, color: 'bold' },
   ];
 }
@@ -98,7 +98,7 @@ function upstreamLines(upstream: PlannedUpstream): readonly Line[] {
       return line(`    ~ ${field}: ${JSON.stringify(before)} -> ${JSON.stringify(after)}`);
     }),
     ...(held?.nodes ?? []).map((node) =>
-      line(`    = ${formatPlace(node)} is held: ${node.why}, ${endOfHold(held?.until)}`),
+      line(`    = ${formatPlace(node)} is kept by the removal guard ${endOfHold(held?.until)}: ${node.why}`),
     ),
     ...conditions.map(({ type, status, reason, message }) =>
       line(`  ! ${type}=${status} ${reason}: ${message}`),
@@ -107,10 +107,10 @@ function upstreamLines(upstream: PlannedUpstream): readonly Line[] {
 }
 
 function endOfHold(until: string | undefined): string {
-  return until === undefined ? 'until somebody accepts it' : `until ${until}`;
+  return until === undefined ? 'until the removal is accepted' : `until ${until}`;
 }
 
-/** Coloured by its sign. */
+/** The sign at the start of the line determines its color. */
 function line(text: string): Line {
   const sign = text.trimStart().slice(0, 1);
   return sign in COLORS ? { text, color: COLORS[sign as keyof typeof COLORS] } : { text };
@@ -120,7 +120,7 @@ function painted({ text, color }: Line): string {
   return color === undefined ? plain(text) : styleText(color, plain(text), { validateStream: false });
 }
 
-/** What a gateway or a manifest holds must not steer the terminal. */
+/** Escapes control characters, so that text from a gateway or a manifest cannot control the terminal. */
 function plain(text: string): string {
   return text.replace(
     /\p{Cc}/gu,

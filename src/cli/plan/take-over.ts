@@ -20,15 +20,15 @@ import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
 import { conflictsOf } from './kinds.ts';
-import type { GatewayLook, PlanInput } from './planned.ts';
+import type { GatewayListing, PlanInput } from './planned.ts';
 
-/** The GatewayUpstream that would take one upstream over, for a human to judge and apply. */
+/** A GatewayUpstream that would take over an upstream, for a person to review and apply. */
 export interface TakeOver {
   readonly connection: string;
   readonly upstreamId: string;
-  /** Absent where none can; `notes` say why. */
+  /** Absent if the upstream cannot be taken over. `notes` contain the reason. */
   readonly manifest?: Manifest;
-  /** For people: what has to be done besides, and what would change. */
+  /** For people: required steps and changes. */
   readonly notes: readonly string[];
 }
 
@@ -40,15 +40,15 @@ interface Manifest {
 }
 
 export interface TakeOverInput extends Pick<PlanInput, 'catalog' | 'stores' | 'gateways'> {
-  /** Where the objects are to be; undefined: where their Services are. */
+  /** Namespace of the objects. Undefined: the namespace of their Services. */
   readonly namespace: string | undefined;
 }
 
-/** Where upstreams go that lead to no Service. */
+/** Namespace of the objects without a Service. */
 const DEFAULT_NAMESPACE = 'default';
 const MAX_NAME = 63;
 
-/** What would take over each upstream that no GatewayUpstream has, by connection and id. Pure. */
+/** Creates a take-over for each upstream that no GatewayUpstream uses, sorted by connection and id. Pure. */
 export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
   const { stores, gateways } = input;
   const conflicts = conflictsOf(stores);
@@ -56,32 +56,32 @@ export function takeOvers(input: TakeOverInput): readonly TakeOver[] {
   return [...stores.connections.list()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((connection) => {
-      const look = gateways.get(connection.name);
-      if (look?.kind !== 'listed') return [];
-      return [...look.upstreams.values()]
+      const listing = gateways.get(connection.name);
+      if (listing?.kind !== 'listed') return [];
+      return [...listing.upstreams.values()]
         .filter((observed) => {
           const isClaimed = conflicts.contenders(connection.name, observed.id).length > 0;
           return !isClaimed && !isMarked(observed);
         })
         .sort((a, b) => (a.id < b.id ? -1 : 1))
-        .map((observed) => writer.write(connection, look, observed));
+        .map((observed) => writer.write(connection, listing, observed));
     });
 }
 
-/** What says where the nodes come from, and where the object belongs therefore. */
+/** Where the nodes of an upstream come from. */
 interface Origin {
   readonly backends: (namespace: string) => readonly object[];
-  /** Of the Service. */
+  /** Namespace of the Service. */
   readonly namespace?: string;
   readonly notes: readonly string[];
 }
 
-/** Writes the objects that take upstreams over. */
+/** Generates the GatewayUpstreams and keeps their names unique. */
 class TakeOverWriter {
   readonly #input: TakeOverInput;
   readonly #source: SourceView<Reference>;
   readonly #servicesBy: Readonly<Record<Protocol, ReadonlyMap<string, readonly ServicePortRef[]>>>;
-  /** Of objects that exist or were written; `namespace/name`. */
+  /** `namespace/name` of existing and generated objects. */
   readonly #names: Set<string>;
 
   constructor(input: TakeOverInput) {
@@ -93,7 +93,7 @@ class TakeOverWriter {
 
   write(
     connection: GatewayConnection,
-    { canonical, read }: Extract<GatewayLook, { kind: 'listed' }>,
+    { canonical, read }: Extract<GatewayListing, { kind: 'listed' }>,
     observed: ObservedUpstream,
   ): TakeOver {
     const { catalog, namespace: wanted } = this.#input;
@@ -132,7 +132,7 @@ class TakeOverWriter {
     };
   }
 
-  /** Text: why there is none. */
+  /** A string explains why the origin is unknown. */
   #originOf(
     observed: ObservedUpstream,
     serviceName: string | undefined,
@@ -141,16 +141,17 @@ class TakeOverWriter {
     if (observed.discovery !== undefined) {
       const [, namespace] = /^([^/]+)\/[^/:]+:[^:]+$/.exec(serviceName ?? '') ?? [];
       if (serviceName === undefined || namespace === undefined) {
-        return `It finds its nodes by ${observed.discovery.fields.join(', ')}, and not in this cluster by [namespace]/[name]:[portName]: write the object by hand`;
+        return `It uses service discovery (${observed.discovery.fields.join(', ')}), but not for a Service of this cluster ([namespace]/[name]:[portName]): write the GatewayUpstream by hand`;
       }
-      const leadsAway = this.#input.namespace !== undefined && this.#input.namespace !== namespace;
+      const needsGrant = this.#input.namespace !== undefined && this.#input.namespace !== namespace;
       return {
         namespace,
         backends: () => [{ serviceName }],
-        notes: leadsAway ? [grantNote(namespace)] : [],
+        notes: needsGrant ? [grantNote(namespace)] : [],
       };
     }
-    if (observed.nodes.length === 0) return 'It has no nodes, so nothing says where it should lead';
+    if (observed.nodes.length === 0)
+      return 'It has no nodes, so its backends are unknown: write the GatewayUpstream by hand';
     const services = sameWeight(observed.nodes)
       ? (this.#servicesBy[protocol].get(placesOf(observed.nodes)) ?? [])
       : [];
@@ -172,13 +173,13 @@ class TakeOverWriter {
       backends: () => [{ addresses: reduced(observed.nodes) }],
       notes: [
         service === undefined
-          ? 'Its nodes are not just what a Service has now, so they are written as addresses, which follow nothing'
-          : `Its nodes are those of several Services, of which one may be written as serviceRef: ${services.map(({ namespace, name, port }) => `${namespace}/${name}:${port.port}`).join(', ')}`,
+          ? 'Its nodes do not match the endpoints of a Service, so they are written as static addresses, which are not updated'
+          : `Its nodes match several Services. To use one of them, replace addresses with a serviceRef: ${services.map(({ namespace, name, port }) => `${namespace}/${name}:${port.port}`).join(', ')}`,
       ],
     };
   }
 
-  /** Every port of every Service, by the places that it has now. */
+  /** All Service ports by the addresses of their current endpoints. */
   #servicesByPlaces(protocol: Protocol): ReadonlyMap<string, readonly ServicePortRef[]> {
     const found = new Map<string, ServicePortRef[]>();
     for (const { namespace, name, ports } of this.#input.stores.services.list()) {
@@ -201,7 +202,7 @@ class TakeOverWriter {
     );
   }
 
-  /** What the connection says to such an object. */
+  /** Why the GatewayConnection would not accept the object. */
   #accessNotes(
     connection: GatewayConnection,
     spec: GatewayUpstreamSpec,
@@ -219,12 +220,12 @@ class TakeOverWriter {
     ].flatMap((problem) => problem?.message ?? []);
   }
 
-  /** A name that nothing has, as near to `id` as a name may be. */
+  /** An unused name that is as similar to `id` as possible. */
   #freeName({ spec }: GatewayConnection, id: string, namespace: string): string {
     const prefix = spec.ok ? spec.value.idPrefix : '';
     const own = id.startsWith(prefix) ? id.slice(prefix.length) : id;
-    const wished = own.startsWith(`${namespace}.`) ? own.slice(namespace.length + 1) : own;
-    const plain = wished
+    const preferred = own.startsWith(`${namespace}.`) ? own.slice(namespace.length + 1) : own;
+    const plain = preferred
       .toLowerCase()
       .replaceAll(/[^a-z0-9-]+/g, '-')
       .slice(0, MAX_NAME - 4)
@@ -237,7 +238,7 @@ class TakeOverWriter {
   }
 }
 
-/** What a take-over would change in the gateway, and what is in its way. */
+/** The changes of a take-over, and the fields that prevent it. */
 function differenceNotes(
   observed: ObservedUpstream,
   stated: string,
@@ -249,10 +250,10 @@ function differenceNotes(
     ...(unstated.length === 0
       ? []
       : [
-          `Has no spelling here, and is in the way until it is gone from the gateway: ${unstated.join(', ')}`,
+          `A GatewayUpstream cannot express these fields. Remove them from the upstream before the take-over: ${unstated.join(', ')}`,
         ]),
-    ...(otherwise.length === 0 ? [] : [`Would be written otherwise: ${otherwise.join(', ')}`]),
-    ...(changes.length === 0 ? [] : [`Nodes would change: ${changes.map(nodeLine).join(', ')}`]),
+    ...(otherwise.length === 0 ? [] : [`These fields would change: ${otherwise.join(', ')}`]),
+    ...(changes.length === 0 ? [] : [`These nodes would change: ${changes.map(nodeLine).join(', ')}`]),
   ];
 }
 
@@ -260,7 +261,7 @@ type Acceptable =
   | { readonly spec: GatewayUpstreamSpec; readonly fields: object; readonly problem?: never }
   | { readonly spec?: never; readonly fields?: never; readonly problem: string };
 
-/** `given` without the fields that no spec takes; the backends have to be right. */
+/** `given` without the fields that the schema rejects. `backends` and `upstreamId` must be valid. */
 function acceptable(
   schema: Catalog['schemas']['gatewayUpstream'],
   given: Readonly<Record<string, unknown>>,
@@ -272,7 +273,7 @@ function acceptable(
     const { path, message } = error.issues[0] ?? { path: [], message: 'no reason given' };
     const [field] = path;
     if (typeof field !== 'string' || !(field in fields) || field === 'backends' || field === 'upstreamId') {
-      return { problem: `It cannot be stated: ${path.join('.')} ${message}` };
+      return { problem: `It cannot be expressed as a GatewayUpstream: ${path.join('.')} ${message}` };
     }
     delete fields[field];
   }
@@ -282,18 +283,18 @@ function grantNote(namespace: string): string {
   return `Needs a ReferenceGrant in namespace ${namespace}`;
 }
 
-/** The addresses and ports of nodes or endpoints, as text. */
+/** The sorted addresses and ports of nodes or endpoints. */
 function placesOf(nodes: readonly { readonly host: string; readonly port: number }[]): string {
   return nodes.map(placeOf).sort().join('\n');
 }
 
-/** Whether every node gets the same share, as those of a Service do. */
+/** Whether all nodes have the same weight, as the endpoints of a Service do. */
 function sameWeight(nodes: readonly UpstreamNode[]): boolean {
   const [first] = nodes;
   return nodes.every(({ weight, priority }) => weight > 0 && weight === first?.weight && priority === 0);
 }
 
-/** `nodes` with weights as small as the same shares allow. */
+/** `nodes` with the smallest weights of the same proportions. */
 function reduced(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
   const largest = Math.max(...nodes.map(({ weight }) => weight));
   if (largest <= 100) return nodes;

@@ -2,10 +2,10 @@ import type { FieldChange } from '../../decide/diff.ts';
 import { isObject } from '../../runtime/json.ts';
 
 const HIDDEN = '(not shown)';
-/** Private keys, and headers of health checks, which may carry credentials: a gateway's object can hold what we never wrote. */
+/** Names of fields that may contain credentials. Upstreams may contain fields that the operator did not write. */
 const SECRET = /secret|passw|token|auth|credential|headers|_key$|^private/i;
 
-/** `change` without the values of whatever may be a secret, at any depth. */
+/** `change` without the values of fields that may contain a secret, at any depth. */
 export function withoutSecrets({ field, before, after }: FieldChange): FieldChange {
   return { field, before: hidden(field, before), after: hidden(field, after) };
 }

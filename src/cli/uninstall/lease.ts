@@ -4,12 +4,12 @@ import { KubeApiError } from '../../kube/kube-error.ts';
 import { handedOver, type Lease, microTime } from '../../kube/leader.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { held, remove } from '../install/applier.ts';
+import { getObject, remove } from '../install/applier.ts';
 
 export interface LeaseDeps {
   readonly transport: KubeTransport;
   readonly clock: Clock;
-  /** One line for the user. */
+  /** Prints one line for the user. */
   readonly print: (line: string) => void;
 }
 
@@ -19,25 +19,25 @@ export interface LeaseOptions {
   readonly timeoutMs: number;
 }
 
-/** The operator's Lease in this program's hands, and renewed: no replica writes. */
+/** The operator's Lease, which this program holds and renews so that no replica writes. */
 export interface TakenLease extends AsyncDisposable {
-  /** Deletes it, so that the next operator leads at once. Otherwise it expires half a minute after it is disposed. */
+  /** Deletes the Lease, so that the next operator can become leader immediately. Without it, the Lease expires after disposal. */
   delete(signal: AbortSignal): Promise<void>;
 }
 
-/** No host name begins with it, and so no replica's identity. */
-const UNINSTALL = 'uninstall:';
-const LOOK_EVERY_MS = 250;
+/** Prefix of this program's identity. Replicas use their host name, which cannot contain a colon. */
+const IDENTITY_PREFIX = 'uninstall:';
+const POLL_MS = 250;
 const RENEW_EVERY_MS = 10_000;
-/** After a request that failed: several tries fit into what is left of the Lease's duration. */
+/** Pause after a failed renewal: short enough for several attempts before the Lease expires. */
 const RETRY_EVERY_MS = 2000;
-/** For the last renewal of a leader to be old enough, and for the writes that a leader finishes before it hands over. */
+/** Added to the Lease's duration, so that a leader can finish its writes before it hands over the Lease. */
 const GRACE_MS = 5000;
 const DEFAULT_DURATION_S = 15;
 
 /**
- * Asks the operator to hand its Lease over, or takes one that is free or expired. While it is held no replica writes,
- * and none is in the middle of a write. Resolves to undefined where there is no Lease or it cannot be had, which is said.
+ * Asks the leader to hand over its Lease, or takes a free or expired one. After that, no replica writes or has a write in
+ * flight. Resolves to undefined if there is no Lease, or if it cannot be taken, which is printed.
  */
 export async function takeLease(
   { transport, clock, print }: LeaseDeps,
@@ -46,14 +46,14 @@ export async function takeLease(
 ): Promise<TakenLease | undefined> {
   const path = leasePath(namespace, leaseName);
   const where = `Lease ${namespace}/${leaseName}`;
-  const identity = `${UNINSTALL}${randomBytes(4).toString('hex')}`;
+  const identity = `${IDENTITY_PREFIX}${randomBytes(4).toString('hex')}`;
   const begun = clock.monotonic();
-  /** The record of the holder that was seen last, and since when. */
+  /** The last observed record of the holder and the time when it was first observed. */
   let record = { text: '', since: begun };
   for (;;) {
     let lease: Lease | undefined;
     try {
-      lease = (await held(transport, path, signal)) as Lease | undefined;
+      lease = (await getObject(transport, path, signal)) as Lease | undefined;
       if (lease === undefined) return undefined;
       const text = recordOf(lease);
       if (text !== record.text) record = { text, since: clock.monotonic() };
@@ -64,15 +64,15 @@ export async function takeLease(
         break;
       }
       if (lease.metadata.annotations?.[LEASE_SUCCESSOR_ANNOTATION] !== identity) {
-        await ask(transport, path, identity, signal);
+        await requestHandover(transport, path, identity, signal);
       }
     } catch (error) {
       const { status, message } = error instanceof KubeApiError ? error : { status: undefined, message: '' };
       if (status === 403) {
-        print(`${where} stays, and the next operator waits until it expires: ${message}`);
+        print(`${where} is not deleted, and the next operator waits until it expires: ${message}`);
         return undefined;
       }
-      // Another client changed or deleted it: it is read again.
+      // Another client changed or deleted the Lease: read it again.
       if (status !== 409 && status !== 404) throw error;
     }
     const waitMs = Math.min(timeoutMs, durationMsOf(lease) + GRACE_MS);
@@ -82,13 +82,13 @@ export async function takeLease(
       );
       return undefined;
     }
-    await clock.sleep(LOOK_EVERY_MS, signal);
+    await clock.sleep(POLL_MS, signal);
   }
-  print(`No operator writes any more: this command holds ${where}.`);
+  print(`This command holds ${where}. No operator writes to the gateways.`);
   return renewed({ transport, clock, print }, { path, where, identity });
 }
 
-/** Renews the Lease of `identity` until it is deleted or disposed. A request that fails is tried again. */
+/** Renews the Lease of `identity` until it is deleted or disposed. Retries failed requests. */
 function renewed(
   { transport, clock, print }: LeaseDeps,
   { path, where, identity }: { readonly path: string; readonly where: string; readonly identity: string },
@@ -100,18 +100,18 @@ function renewed(
       await clock.sleep(waitMs, stop.signal).catch(() => undefined);
       if (stop.signal.aborted) return;
       try {
-        const lease = (await held(transport, path, stop.signal)) as Lease | undefined;
+        const lease = (await getObject(transport, path, stop.signal)) as Lease | undefined;
         if (lease?.spec?.holderIdentity !== identity) {
-          const holder = lease?.spec?.holderIdentity || 'nobody';
+          const holder = lease?.spec?.holderIdentity || 'no replica';
           print(
-            `This command lost ${where} to ${holder}: an operator may write again. Scale it down, and run this command again.`,
+            `This command lost ${where} (new holder: ${holder}), so an operator may write again. Scale the operator down and run this command again.`,
           );
           return;
         }
         await take({ transport, clock }, path, lease, identity, stop.signal);
         waitMs = RENEW_EVERY_MS;
       } catch {
-        // Also a conflict: the next read tells who changed the Lease.
+        // Includes conflicts: the next read shows the new holder.
         waitMs = RETRY_EVERY_MS;
       }
     }
@@ -124,16 +124,16 @@ function renewed(
     [Symbol.asyncDispose]: end,
     async delete(signal) {
       await end();
-      const lease = (await held(transport, path, signal)) as Lease | undefined;
+      const lease = (await getObject(transport, path, signal)) as Lease | undefined;
       if (lease?.spec?.holderIdentity === identity) await remove(transport, path, signal);
     },
   };
 }
 
-/** A leader that lives changes its record several times within the Lease's duration. */
+/** A running leader changes its record several times within the Lease's duration. */
 function isFree(lease: Lease, unchangedMs: number): boolean {
   const holder = lease.spec?.holderIdentity ?? '';
-  return holder === '' || holder.startsWith(UNINSTALL) || unchangedMs >= durationMsOf(lease);
+  return holder === '' || holder.startsWith(IDENTITY_PREFIX) || unchangedMs >= durationMsOf(lease);
 }
 
 function recordOf({ spec }: Lease): string {
@@ -144,7 +144,7 @@ function durationMsOf(lease: Lease | undefined): number {
   return (lease?.spec?.leaseDurationSeconds ?? DEFAULT_DURATION_S) * 1000;
 }
 
-/** Rejects with a conflict where the Lease changed since it was read. */
+/** Writes this program's identity. Rejects with a conflict if the Lease changed since it was read. */
 async function take(
   { transport, clock }: Pick<LeaseDeps, 'transport' | 'clock'>,
   path: string,
@@ -158,7 +158,7 @@ async function take(
   await transport.send({ method: 'PUT', path, body, signal });
 }
 
-async function ask(
+async function requestHandover(
   transport: KubeTransport,
   path: string,
   identity: string,

@@ -10,25 +10,26 @@ import type { Stored } from '../../model/store-view.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { Clock } from '../../runtime/clock.ts';
 
-interface Mark {
+/** How the status of a kind changes when no operator maintains it any more. */
+interface StatusChange {
   readonly kind: CustomKind;
   readonly plural: string;
   readonly message: string;
-  /** Conditions that nobody can vouch for any more; the others stay as they are. */
+  /** Conditions that become Unknown. The others are unchanged. */
   readonly unknown: readonly string[];
-  /** Conditions that are present only while the operator does something: it does it no more. */
+  /** Conditions to remove: they are present only while the operator is doing something. */
   readonly ended: readonly string[];
-  /** Fields that tell what the operator saw last. The others are facts that the next operator reads. */
+  /** Fields to remove: they show what the operator last observed. The next operator needs the other fields. */
   readonly stale: readonly string[];
 }
 
-const NEXT = 'Install the operator again, or delete this object';
+const REMEDY = 'Install the operator again, or delete this object';
 
-const MARKS = {
+const STATUS_CHANGES = {
   upstreams: {
     kind: 'GatewayUpstream',
     plural: GATEWAY_UPSTREAM.plural,
-    message: `The operator was uninstalled: the upstream no longer follows its backends, and stays in the gateway as it is. ${NEXT}`,
+    message: `The operator was uninstalled. The upstream stays in the gateway but is no longer updated. ${REMEDY}`,
     unknown: ['Ready', 'ResolvedRefs', 'Programmed'],
     ended: ['RemovalHeld'],
     stale: ['endpoints', 'excluded', 'plan', 'dataPlanes', 'warnings'],
@@ -36,7 +37,7 @@ const MARKS = {
   connections: {
     kind: 'GatewayConnection',
     plural: GATEWAY_CONNECTION.plural,
-    message: `The operator was uninstalled: it no longer writes or checks this gateway. ${NEXT}`,
+    message: `The operator was uninstalled. It no longer writes to or checks this gateway. ${REMEDY}`,
     unknown: ['Ready', 'Reachable', 'Authorized'],
     ended: [],
     stale: ['upstreams', 'dataPlanes'],
@@ -44,14 +45,14 @@ const MARKS = {
   sets: {
     kind: 'GatewayUpstreamSet',
     plural: GATEWAY_UPSTREAM_SET.plural,
-    message: `The operator was uninstalled: it no longer creates or deletes the GatewayUpstreams of this set. ${NEXT}`,
+    message: `The operator was uninstalled. It no longer creates or deletes GatewayUpstreams for this set. ${REMEDY}`,
     unknown: ['Ready'],
     ended: ['PruningHeld'],
     stale: ['services', 'ports', 'upstreams', 'problems', 'moreProblems', 'pruning'],
   },
-} as const satisfies Record<string, Mark>;
+} as const satisfies Record<string, StatusChange>;
 
-type Marked = Readonly<Record<keyof typeof MARKS, readonly Stored[]>>;
+type MaintainedObjects = Readonly<Record<keyof typeof STATUS_CHANGES, readonly Stored[]>>;
 
 interface RawObject {
   readonly metadata: { readonly uid: string; readonly generation?: number };
@@ -59,8 +60,8 @@ interface RawObject {
 }
 
 /**
- * Says in the status of `objects` that no operator maintains them any more. Nothing else may write it meanwhile; the next
- * operator replaces it. What the API server refuses is said. Rejects with `KubeApiError`.
+ * Reports in the status of `objects` that no operator maintains them any more. No operator may write the status at the same
+ * time. Prints what the API server rejects. Rejects with `KubeApiError`.
  */
 export async function markUninstalled(
   {
@@ -68,37 +69,41 @@ export async function markUninstalled(
     clock,
     print,
   }: { readonly transport: KubeTransport; readonly clock: Clock; readonly print: (line: string) => void },
-  objects: Marked,
+  objects: MaintainedObjects,
   signal: AbortSignal,
 ): Promise<void> {
   const writer = createObjectWriter(transport);
-  for (const [name, mark] of Object.entries(MARKS) as [keyof Marked, Mark][]) {
-    const wanted = new Map(objects[name].map((object) => [object.uid, object]));
-    if (wanted.size === 0) continue;
-    const path = resourcePath({ group: GROUP, version: VERSION, plural: mark.plural });
-    // As the API server has them: a field that this version does not know stays.
+  for (const [name, change] of Object.entries(STATUS_CHANGES) as [keyof MaintainedObjects, StatusChange][]) {
+    const objectsByUid = new Map(objects[name].map((object) => [object.uid, object]));
+    if (objectsByUid.size === 0) continue;
+    const path = resourcePath({ group: GROUP, version: VERSION, plural: change.plural });
+    // Raw objects, so that fields that this version does not know are kept.
     const raw = (await listAll(transport, path, {}, signal)) ?? [];
-    const refused: string[] = [];
+    const rejected: string[] = [];
     for (const object of raw as readonly RawObject[]) {
-      const stored = wanted.get(object.metadata.uid);
+      const stored = objectsByUid.get(object.metadata.uid);
       if (stored === undefined) continue;
       const status = markedStatus(name, object, kubeTime(clock.now()));
       try {
-        await writer.applyStatus(mark.kind, stored, status, signal);
+        await writer.applyStatus(change.kind, stored, status, signal);
       } catch (error) {
-        // 422: an object that a newer CRD would not accept.
+        // 422: the object violates a newer version of the CRD.
         if (!(error instanceof KubeApiError && (error.status === 403 || error.status === 422))) throw error;
-        refused.push(error.message);
+        rejected.push(error.message);
         if (error.status === 403) break;
       }
     }
-    if (refused.length > 0) print(`The status of some ${mark.kind}s stays as it was: ${refused[0]}`);
+    if (rejected.length > 0) print(`The status of some ${change.kind}s could not be updated: ${rejected[0]}`);
   }
 }
 
-/** The status of an object that no operator maintains any more. */
-export function markedStatus(name: keyof Marked, { metadata, status = {} }: RawObject, now: string): object {
-  const { unknown, ended, stale, message }: Mark = MARKS[name];
+/** The status of an object that no operator maintains any more. Pure. */
+export function markedStatus(
+  name: keyof MaintainedObjects,
+  { metadata, status = {} }: RawObject,
+  now: string,
+): object {
+  const { unknown, ended, stale, message }: StatusChange = STATUS_CHANGES[name];
   const { conditions: before = [], ...fields } = status;
   const verdict: Verdict = { status: 'Unknown', reason: 'OperatorUninstalled', message };
   const types = unknown.filter((type) => type === 'Ready' || before.some((one) => one.type === type));

@@ -10,7 +10,7 @@ import type {
   GatewayUpstreamSet,
 } from '../../model/objects.ts';
 
-/** What of our kinds belongs to the operator that is uninstalled. */
+/** The objects that the operator to uninstall maintains. */
 export interface Scope {
   readonly upstreams: readonly GatewayUpstream[];
   readonly sets: readonly GatewayUpstreamSet[];
@@ -21,7 +21,7 @@ export interface Scope {
 
 const NAMED = 10;
 
-/** `namespaces`: the only ones that the operator follows. Empty: all. */
+/** `namespaces`: the watched namespaces. Empty: all. */
 export async function scopeOf(
   transforms: CustomTransforms,
   transport: KubeTransport,
@@ -33,11 +33,9 @@ export async function scopeOf(
     objectsOf(transport, GATEWAY_UPSTREAM_SET.plural, transforms.gatewayUpstreamSet, signal),
     objectsOf(transport, GATEWAY_CONNECTION.plural, transforms.gatewayConnection, signal),
   ]);
-  const isFollowed = followedIn(namespaces);
-  const upstreams = all.filter(isFollowed);
-  const others = all.filter(
-    (object) => !isFollowed(object) && object.finalizers.includes(UPSTREAM_FINALIZER),
-  );
+  const isWatched = watchedIn(namespaces);
+  const upstreams = all.filter(isWatched);
+  const others = all.filter((object) => !isWatched(object) && object.finalizers.includes(UPSTREAM_FINALIZER));
   if (others.length === 0) return { upstreams, sets, connections, others };
   const makes = (objects: readonly GatewayUpstream[], { name }: GatewayUpstreamSet) =>
     objects.some(({ madeBy }) => madeBy?.set === name);
@@ -49,7 +47,7 @@ export async function scopeOf(
   };
 }
 
-/** The GatewayUpstreams of the operator alone, for a loop that waits for them. */
+/** The GatewayUpstreams in `namespaces`, for a loop that waits for them. */
 export async function upstreamsOf(
   transforms: CustomTransforms,
   transport: KubeTransport,
@@ -57,10 +55,10 @@ export async function upstreamsOf(
   signal: AbortSignal,
 ): Promise<readonly GatewayUpstream[]> {
   const all = await objectsOf(transport, GATEWAY_UPSTREAM.plural, transforms.gatewayUpstream, signal);
-  return all.filter(followedIn(namespaces));
+  return all.filter(watchedIn(namespaces));
 }
 
-function followedIn(namespaces: readonly string[]): (object: GatewayUpstream) => boolean {
+function watchedIn(namespaces: readonly string[]): (object: GatewayUpstream) => boolean {
   return ({ namespace }) => namespaces.length === 0 || namespaces.includes(namespace);
 }
 
@@ -79,7 +77,7 @@ export function count(number: number, kind: string): string {
   return `${number} ${kind}${number === 1 ? '' : 's'}`;
 }
 
-/** The first few by name. */
+/** The names of the first objects and the number of the others. */
 export function namesOf(
   objects: readonly Pick<CustomObject<unknown, unknown>, 'namespace' | 'name'>[],
 ): string {

@@ -16,7 +16,7 @@ interface SettleDeps {
   readonly catalog: Pick<Catalog, 'transforms'>;
   readonly transport: KubeTransport;
   readonly clock: Clock;
-  /** One line for the user. */
+  /** Prints one line for the user. */
   readonly print: (line: string) => void;
 }
 
@@ -26,15 +26,15 @@ interface SettleOptions {
   readonly timeoutMs: number;
 }
 
-/** For the operator to mark upstreams as orphans: it does so at once, or it does not run, or its gateway is down. */
-const MARKED_WITHIN_MS = 30_000;
-/** With nothing left but upstreams that are referred to, only a person can help. */
-const IN_USE_FOR_MS = 10_000;
-const NO_PROGRESS_MS = 60_000;
-const LOOK_EVERY_MS = 250;
-const NAMED = 10;
+/** How long the operator may take to label upstreams as orphaned. It does so at once unless it or its gateway is down. */
+const LABEL_TIMEOUT_MS = 30_000;
+/** After this long with only upstreams in use, a person must remove the references. */
+const IN_USE_TIMEOUT_MS = 10_000;
+const NO_PROGRESS_TIMEOUT_MS = 60_000;
+const POLL_MS = 250;
+const MAX_NAMED = 10;
 
-/** Does to living GatewayUpstreams what the options say, while the operator still runs. */
+/** Applies the finalizer policy to the GatewayUpstreams while the operator is still running. */
 export async function settleUpstreams(
   deps: SettleDeps,
   scope: Scope,
@@ -46,7 +46,7 @@ export async function settleUpstreams(
   switch (options.finalizers) {
     case 'refuse':
       throw new InstallError(
-        `${count(upstreams.length, 'GatewayUpstream')} still there (${namesOf(upstreams)}): give --finalizers=orphan to leave their upstreams in the gateways, or --finalizers=delete to delete those too; nothing was changed`,
+        `found ${count(upstreams.length, 'GatewayUpstream')} (${namesOf(upstreams)}): set --finalizers=orphan to keep their upstreams in the gateways, or --finalizers=delete to delete both; nothing was changed`,
         3,
       );
     case 'orphan':
@@ -60,17 +60,17 @@ export async function settleUpstreams(
   }
 }
 
-/** Throws for a set that also makes GatewayUpstreams of another operator, whatever is done to it reaches those. */
+/** Throws if a set also creates GatewayUpstreams for another operator, which a change of the set would affect. */
 function expectUnsharedSets({ sets, others }: Scope): void {
   const shared = sets.find(({ name }) => others.some(({ madeBy }) => madeBy?.set === name));
   if (shared === undefined) return;
   throw new InstallError(
-    `GatewayUpstreamSet ${shared.name} also makes GatewayUpstreams in namespaces of another operator: exclude the namespaces of this one from its spec.namespaceSelector first; nothing was changed`,
+    `GatewayUpstreamSet ${shared.name} also creates GatewayUpstreams in namespaces of another operator: first exclude the namespaces of this operator in its spec.namespaceSelector; nothing was changed`,
     3,
   );
 }
 
-/** Sets every policy to Orphan and gives a running operator the time to mark the upstreams. */
+/** Sets every deletionPolicy to Orphan and waits until the running operator has labeled the upstreams. */
 async function orphan(
   deps: SettleDeps,
   { upstreams, sets }: Scope,
@@ -78,7 +78,7 @@ async function orphan(
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, print } = deps;
-  // First, or a set would take back what becomes of its GatewayUpstreams.
+  // Sets come first, because they would revert changes of their GatewayUpstreams.
   for (const set of sets) {
     await patchSpec(deps, setPath(set), { template: { spec: { deletionPolicy: 'Orphan' } } }, signal);
   }
@@ -86,32 +86,32 @@ async function orphan(
     if (object.spec.ok && object.spec.value.deletionPolicy === 'Orphan') continue;
     await patchSpec(deps, upstreamPath(object), { deletionPolicy: 'Orphan' }, signal);
   }
-  print(`spec.deletionPolicy is Orphan now on ${count(upstreams.length, 'GatewayUpstream')}`);
-  const waitMs = Math.min(options.timeoutMs, MARKED_WITHIN_MS);
+  print(`spec.deletionPolicy of ${count(upstreams.length, 'GatewayUpstream')} set to Orphan`);
+  const waitMs = Math.min(options.timeoutMs, LABEL_TIMEOUT_MS);
   const deadline = clock.monotonic() + waitMs;
-  let unmarked: readonly GatewayUpstream[];
+  let unlabeled: readonly GatewayUpstream[];
   for (;;) {
-    unmarked = (
+    unlabeled = (
       await upstreamsOf(deps.catalog.transforms, deps.transport, options.namespaces, signal)
-    ).filter((object) => !isMarked(object));
-    if (unmarked.length === 0) {
-      print('The operator marked their upstreams: they stay in the gateways.');
+    ).filter((object) => !isLabeled(object));
+    if (unlabeled.length === 0) {
+      print('The operator labeled their upstreams as orphaned. The upstreams stay in the gateways.');
       return;
     }
     if (clock.monotonic() >= deadline) break;
-    await clock.sleep(LOOK_EVERY_MS, signal);
+    await clock.sleep(POLL_MS, signal);
   }
-  const [first] = unmarked;
+  const [first] = unlabeled;
   const why = first === undefined ? undefined : conditionOf(first, 'Programmed')?.message;
   print(
-    `The operator did not mark the upstreams of ${namesOf(unmarked)} within ${waitMs / 1000} s (${why ?? 'it does not run'}): they stay in the gateways all the same, but an operator with the same clusterId that is installed later may delete them. Their finalizers are removed without it.`,
+    `The operator did not label the upstreams of ${namesOf(unlabeled)} as orphaned within ${waitMs / 1000} s (${why ?? 'it is not running'}). The upstreams stay in the gateways, and the finalizers are removed. If you later install an operator with the same clusterId, it may delete these upstreams.`,
   );
 }
 
-/** Whether nothing of the object needs a mark, or the operator wrote it with the policy that the object has now. */
-function isMarked(object: GatewayUpstream): boolean {
+/** Whether the object needs no label, or the operator has applied its current deletionPolicy. */
+function isLabeled(object: GatewayUpstream): boolean {
   if (!object.finalizers.includes(UPSTREAM_FINALIZER)) return true;
-  // Its set may not have heard yet that its own policy changed.
+  // Its set may not have updated the policy yet.
   if (object.spec.ok && object.spec.value.deletionPolicy !== 'Orphan') return false;
   const programmed = conditionOf(object, 'Programmed');
   return programmed?.status === 'True' && (programmed.observedGeneration ?? 0) >= object.generation;
@@ -121,7 +121,7 @@ function conditionOf({ status }: GatewayUpstream, name: string): Condition | und
   return status?.conditions?.find(({ type }) => type === name);
 }
 
-/** Deletes every object and waits for the operator to delete the upstreams. */
+/** Deletes all objects and waits until the operator has deleted their upstreams. */
 async function deleteAll(
   deps: SettleDeps,
   { upstreams, sets }: Scope,
@@ -129,55 +129,56 @@ async function deleteAll(
   signal: AbortSignal,
 ): Promise<void> {
   const { catalog, transport, clock, print } = deps;
-  // First, or they would make their GatewayUpstreams anew.
+  // Sets come first, because they would create their GatewayUpstreams again.
   for (const set of sets) {
     if (await remove(transport, setPath(set), signal)) print(`GatewayUpstreamSet ${set.name} deleted`);
   }
   for (const object of upstreams) await remove(transport, upstreamPath(object), signal);
   print(
-    `${count(upstreams.length, 'GatewayUpstream')} marked for deletion; waiting for the operator to delete the upstreams`,
+    `${count(upstreams.length, 'GatewayUpstream')} marked for deletion. Waiting for the operator to delete the upstreams.`,
   );
   const begun = clock.monotonic();
   let progress = { left: upstreams.length, at: begun };
   for (;;) {
     const left = await upstreamsOf(catalog.transforms, transport, options.namespaces, signal);
     if (left.length === 0) break;
-    // A set may have made one in the moment before it went.
+    // A set may have created one just before its own deletion.
     for (const object of left) {
       if (object.deletionTimestamp === undefined) await remove(transport, upstreamPath(object), signal);
     }
     const now = clock.monotonic();
     if (left.length < progress.left) progress = { left: left.length, at: now };
     const idleMs = now - progress.at;
-    if (left.every(isInUse) && idleMs >= IN_USE_FOR_MS) throw stillInUse(left);
-    if (idleMs >= NO_PROGRESS_MS || now - begun >= options.timeoutMs) throw stillThere(left, now - begun);
-    await clock.sleep(LOOK_EVERY_MS, signal);
+    if (left.every(isInUse) && idleMs >= IN_USE_TIMEOUT_MS) throw stillInUse(left);
+    if (idleMs >= NO_PROGRESS_TIMEOUT_MS || now - begun >= options.timeoutMs)
+      throw notDeleted(left, now - begun);
+    await clock.sleep(POLL_MS, signal);
   }
-  print('The operator deleted every upstream.');
+  print('The operator deleted all upstreams.');
 }
 
 function isInUse(object: GatewayUpstream): boolean {
   return conditionOf(object, 'Ready')?.reason === 'InUse';
 }
 
-/** Names what refers to each upstream, in the gateway's own words: they stand in parentheses in the message. */
+/** Names the references to each upstream, which the message of the condition contains in parentheses. */
 function stillInUse(left: readonly GatewayUpstream[]): InstallError {
-  const named = left.slice(0, NAMED).map((object) => {
+  const named = left.slice(0, MAX_NAMED).map((object) => {
     const message = conditionOf(object, 'Ready')?.message ?? '';
     return `${namesOf([object])}: ${/\((.*)\)/.exec(message)?.[1] ?? message}`;
   });
   const more = left.length - named.length;
   return new InstallError(
-    `${count(left.length, 'GatewayUpstream')} cannot be deleted, because routes or other objects of the gateway refer to their upstreams (${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}): remove these references and run this command again, or give --finalizers=orphan. The operator deletes each of these upstreams as soon as nothing refers to it; nothing else was removed`,
+    `${count(left.length, 'GatewayUpstream')} cannot be deleted, because routes or other objects in the gateway use their upstreams (${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}): remove these references and run this command again, or set --finalizers=orphan. The operator deletes each of these upstreams as soon as it is no longer in use; nothing else was removed`,
     3,
   );
 }
 
-function stillThere(left: readonly GatewayUpstream[], waitedMs: number): InstallError {
+function notDeleted(left: readonly GatewayUpstream[], waitedMs: number): InstallError {
   const [first] = left;
   const why = first === undefined ? undefined : conditionOf(first, 'Ready')?.message;
   return new InstallError(
-    `${count(left.length, 'GatewayUpstream')} still there after ${Math.round(waitedMs / 1000)} s (${namesOf(left)}): ${why ?? 'check that the operator runs'}; solve that and run this command again, or give --finalizers=orphan. Nothing else was removed`,
+    `the operator did not delete ${count(left.length, 'GatewayUpstream')} within ${Math.round(waitedMs / 1000)} s (${namesOf(left)}): ${why ?? 'check that the operator is running'}; fix this and run this command again, or set --finalizers=orphan. Nothing else was removed`,
     3,
   );
 }
@@ -190,7 +191,7 @@ function setPath({ name }: GatewayUpstreamSet): string {
   return resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_UPSTREAM_SET.plural, name });
 }
 
-/** Merges `spec` into that of the object at `path`; one that is gone needs nothing. */
+/** Merges `spec` into the spec of the object at `path`. Ignores an object that does not exist. */
 async function patchSpec(
   { transport }: SettleDeps,
   path: string,

@@ -3,7 +3,7 @@ import { listAll } from '../../kube/list-all.ts';
 import { type CustomKind, createObjectWriter } from '../../kube/object-writer.ts';
 import { resourcePath } from '../../kube/transport.ts';
 import { tokenSecret } from '../install/access.ts';
-import { held, nameOf, pathOf, remove } from '../install/applier.ts';
+import { getObject, nameOf, pathOf, remove } from '../install/applier.ts';
 import type { InstallDeps } from '../install/install.ts';
 import { InstallError } from '../install/install-error.ts';
 import { type Manifest, manifestsOf } from '../install/manifests.ts';
@@ -15,15 +15,15 @@ import { type FinalizerPolicy, settleUpstreams } from './settle-upstreams.ts';
 
 export interface UninstallOptions {
   readonly namespace: string;
-  /** The only namespaces that the operator follows: GatewayUpstreams elsewhere are another operator's. Empty: all. */
+  /** The watched namespaces. GatewayUpstreams in other namespaces belong to another operator. Empty: all. */
   readonly namespaces: readonly string[];
-  /** What becomes of living GatewayUpstreams. */
+  /** How to handle existing GatewayUpstreams. */
   readonly finalizers: FinalizerPolicy;
   readonly keepCrds: boolean;
   readonly keepRbac: boolean;
-  /** Of the Lease of the operator, in `namespace`. */
+  /** Name of the operator's Lease in `namespace`. */
   readonly leaseName: string;
-  /** Leaves the Lease, so that no operator that still runs leads for half a minute. */
+  /** Keeps the Lease, so that a running operator cannot become leader until it expires. */
   readonly keepLease: boolean;
   /** How long to wait for the operator. */
   readonly timeoutMs: number;
@@ -31,12 +31,12 @@ export interface UninstallOptions {
 
 export type UninstallDeps = Omit<InstallDeps, 'kubeConfig'>;
 
-const LOOK_EVERY_MS = 250;
-/** A running operator may put a finalizer back between two looks; one without rights may not. */
+const POLL_MS = 250;
+/** A running operator may add a finalizer again between two passes, until it loses its permissions. */
 const MAX_PASSES = 5;
 
 /**
- * Takes away what `install` applied. Refuses to while there are GatewayUpstreams, unless told what becomes of them.
+ * Removes what `install` applied. Handles existing GatewayUpstreams according to `options.finalizers`.
  * Rejects with `KubeApiError` or `InstallError`.
  */
 export async function uninstall(
@@ -52,19 +52,19 @@ export async function uninstall(
     signal,
   );
   await using lease = await takeLease(deps, options, signal);
-  // Without the Lease an operator may still run: it cannot put a finalizer back once its bindings are gone.
+  // If the Lease could not be taken, an operator may still write. Without role bindings, it cannot add finalizers again.
   if (!options.keepRbac) await removeRbac(deps, options.namespace, signal);
   await releaseFinalizers(deps, options, signal);
-  await endCrds(deps, options, signal);
+  await removeOrKeepCrds(deps, options, signal);
   if (!options.keepLease) await lease?.delete(signal);
   if (!options.keepRbac) {
     deps.print(
-      `Done. Next: stop the operator if it still runs. Namespace ${options.namespace} stays, with the Secrets in it: kubectl delete namespace ${options.namespace} removes it.`,
+      `The operator is uninstalled. Next: stop it if it is still running. Namespace ${options.namespace} and its Secrets are kept. To delete them, run kubectl delete namespace ${options.namespace}.`,
     );
   }
 }
 
-/** Throws for an installation in another namespace: its rights and CRDs are not to be taken away by mistake. */
+/** Throws if the operator is installed in another namespace, so that it does not lose permissions and CRDs by mistake. */
 async function expectOwnInstallation(
   { transport }: UninstallDeps,
   namespace: string,
@@ -73,12 +73,12 @@ async function expectOwnInstallation(
   const other = await otherInstallation(transport, namespace, signal);
   if (other === undefined) return;
   throw new InstallError(
-    `the installation of this cluster is in namespace ${other}: give --namespace ${other}; nothing was changed`,
+    `the operator is installed in namespace ${other}: set --namespace ${other}; nothing was changed`,
     3,
   );
 }
 
-/** Takes our finalizers from everything, so that nothing waits for an operator that is gone. */
+/** Removes our finalizers from all objects, so that no deletion waits for an operator that no longer runs. */
 async function releaseFinalizers(
   deps: UninstallDeps,
   options: UninstallOptions,
@@ -101,7 +101,7 @@ async function releaseFinalizers(
       if (holding.length === 0) break;
       for (const object of holding) await writer.removeFinalizer(kind, object, finalizer, signal);
       deps.print(`Finalizer ${finalizer} removed from ${count(holding.length, kind)}: ${namesOf(holding)}`);
-      if (pass + 1 < MAX_PASSES) await deps.clock.sleep(LOOK_EVERY_MS, signal);
+      if (pass + 1 < MAX_PASSES) await deps.clock.sleep(POLL_MS, signal);
     }
   }
 }
@@ -134,27 +134,31 @@ async function removeRbac(deps: UninstallDeps, namespace: string, signal: AbortS
   for (const object of all) await removeOwn(deps, object, signal);
 }
 
-/** Deletes `object`, unless somebody else than `install` made it. */
+/** Deletes `object` if `install` created it. */
 async function removeOwn(
   { transport, print }: UninstallDeps,
   object: Manifest,
   signal: AbortSignal,
 ): Promise<void> {
   const path = pathOf(object);
-  const found = await held(transport, path, signal);
+  const found = await getObject(transport, path, signal);
   if (found === undefined) return;
   if (!isOwn(found)) {
     const manager = found.metadata.labels?.[OWN_LABEL];
     print(
-      `${nameOf(object)} left: ${manager === undefined ? 'install did not make it' : `${manager} manages it`}`,
+      `${nameOf(object)} kept: ${manager === undefined ? 'it was not created by install' : `it is managed by ${manager}`}`,
     );
     return;
   }
   if (await remove(transport, path, signal)) print(`${nameOf(object)} deleted`);
 }
 
-/** Removes the CRDs, or says on every object that stays that no operator maintains it. */
-async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: AbortSignal): Promise<void> {
+/** Removes the CRDs, or reports in the status of every remaining object that no operator maintains it. */
+async function removeOrKeepCrds(
+  deps: UninstallDeps,
+  options: UninstallOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const { upstreams, connections, sets, others } = await scopeOf(
     deps.catalog.transforms,
     deps.transport,
@@ -162,7 +166,7 @@ async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: A
     signal,
   );
   if (!options.keepCrds && others.length === 0) return await removeCrds(deps, options, signal);
-  // What is cluster-scoped is the other operator's too.
+  // Both operators use the cluster-scoped objects.
   await markUninstalled(
     deps,
     others.length === 0 ? { upstreams, connections, sets } : { upstreams, connections: [], sets: [] },
@@ -170,8 +174,8 @@ async function endCrds(deps: UninstallDeps, options: UninstallOptions, signal: A
   );
   deps.print(
     others.length === 0
-      ? 'The CRDs stay, and with them every GatewayConnection, GatewayUpstream and GatewayUpstreamSet, without finalizers.'
-      : `The CRDs stay, since another operator maintains ${count(others.length, 'GatewayUpstream')} (${namesOf(others)}).`,
+      ? 'The CRDs and all GatewayConnections, GatewayUpstreams and GatewayUpstreamSets are kept, without finalizers.'
+      : `The CRDs are kept, because another operator maintains ${count(others.length, 'GatewayUpstream')} (${namesOf(others)}).`,
   );
 }
 
@@ -181,17 +185,17 @@ async function removeCrds(
   signal: AbortSignal,
 ): Promise<void> {
   const crds = manifestsOf(catalog, { namespace: '', namespaces: [], secretNamespaces: [], crdsOnly: true });
-  const going: Manifest[] = [];
-  for (const crd of crds) if (await remove(transport, pathOf(crd), signal)) going.push(crd);
+  const deleted: Manifest[] = [];
+  for (const crd of crds) if (await remove(transport, pathOf(crd), signal)) deleted.push(crd);
   const deadline = clock.monotonic() + timeoutMs;
-  for (const crd of going) {
-    while ((await held(transport, pathOf(crd), signal)) !== undefined) {
+  for (const crd of deleted) {
+    while ((await getObject(transport, pathOf(crd), signal)) !== undefined) {
       if (clock.monotonic() >= deadline) {
         throw new InstallError(
-          `${nameOf(crd)} is not gone after ${timeoutMs / 1000} s: look for objects with finalizers that are not of this program`,
+          `${nameOf(crd)} was not deleted within ${timeoutMs / 1000} s: remove the finalizers of other programs from its objects`,
         );
       }
-      await clock.sleep(LOOK_EVERY_MS, signal);
+      await clock.sleep(POLL_MS, signal);
     }
     print(`${nameOf(crd)} deleted`);
   }

@@ -14,7 +14,7 @@ import type { Instruments } from '../instruments.ts';
 import type { ListReport } from '../session/options.ts';
 import { GatewaySession } from '../session/session.ts';
 
-/** Whether a connection can be used now, and if not, why. */
+/** Whether a connection can be used, and the reason if not. */
 export type ConnectionState =
   | { readonly kind: 'usable'; readonly session: GatewaySession }
   | {
@@ -37,28 +37,28 @@ export interface ConnectionsOptions {
   readonly log: Logger;
   readonly mayWrite: () => boolean;
   readonly onList: (connection: string, report: ListReport) => void;
-  /** The gateway contains something else as `id` than was written last; see `SessionOptions`. */
+  /** The gateway's content for `id` differs from the last write; see `SessionOptions`. */
   readonly onLateWrite: (connection: string, id: UpstreamId, observed: ObservedUpstream | undefined) => void;
-  /** Data planes of the connection confirmed or rejected what was written as `id`. */
+  /** Data planes of the connection confirmed or rejected the last write of `id`. */
   readonly onConfirmation: (connection: string, id: UpstreamId) => void;
-  /** Whether an object wants `id` of the connection. */
+  /** Whether a GatewayUpstream uses `id` of the connection. */
   readonly isWanted: (connection: string, id: UpstreamId) => boolean;
-  /** The state of a connection changed, or may have. */
+  /** The state of a connection may have changed; for `scope`, see `SessionOptions`. */
   readonly onState: (connection: string, scope: 'everything' | 'connection') => void;
   readonly setConcurrency: (connection: string, concurrency: number) => void;
   /** The connection was deleted. */
-  readonly onGone: (connection: string) => void;
+  readonly onDeleted: (connection: string) => void;
   readonly instruments: Instruments;
 }
 
 interface Open {
   readonly session: GatewaySession;
-  /** Of everything that the session was made from, the key included. */
+  /** Hash of all settings of the session, including the key. */
   readonly fingerprint: string;
   readonly ended: Promise<void>;
 }
 
-/** One session per usable GatewayConnection, made anew when its address, key or certificates change. */
+/** Keeps one session per usable GatewayConnection. A change of its address, key or certificates replaces the session. */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #open = new Map<string, Open>();
@@ -76,7 +76,7 @@ export class Connections {
       this.#unusable.get(name) ?? {
         kind: 'unusable',
         reason: 'ConnectionNotFound',
-        message: `There is no GatewayConnection ${name}`,
+        message: `GatewayConnection ${name} does not exist`,
       }
     );
   }
@@ -86,21 +86,21 @@ export class Connections {
     return this.#open.get(name)?.session;
   }
 
-  /** What the gateway says of itself, or said to an earlier session. */
+  /** What the gateway reports about itself. Before the first response, the version comes from the status of the connection. */
   info({ name, status }: GatewayConnection): GatewayInfo {
     const version = status?.gatewayVersion;
     return this.#open.get(name)?.session.info ?? (version === undefined ? {} : { version });
   }
 
-  /** Brings the session of `name` in step with its object and Secrets. Calls `onState` if that changed anything. */
+  /** Creates, replaces or closes the session of `name` to match its object and Secrets. Calls `onState` after a change. */
   update(name: string): void {
     const connection = this.#options.connections.get('', name);
     if (connection === undefined) {
       this.#unusable.delete(name);
       const ended = this.#close(name) ?? Promise.resolve();
-      this.#options.onGone(name);
-      // The requests that end last are counted too.
-      void ended.finally(() => this.#forgetSeries(name));
+      this.#options.onDeleted(name);
+      // Requests that end while the session closes still record metrics.
+      void ended.finally(() => this.#dropMetrics(name));
       this.#options.onState(name, 'everything');
       return;
     }
@@ -129,7 +129,7 @@ export class Connections {
     this.#options.onState(name, 'everything');
   }
 
-  /** Whether `secret` is one that `connection` refers to. */
+  /** Whether `connection` refers to the Secret named `secret`. */
   refersTo(connection: GatewayConnection, secret: string): boolean {
     return refersToSecret(this.#options.vendorOf, connection, secret);
   }
@@ -139,9 +139,10 @@ export class Connections {
     await Promise.all(this.#ending);
   }
 
-  #forgetSeries(name: string): void {
-    // It may have been made again meanwhile.
-    if (this.#options.connections.get('', name) === undefined) this.#options.instruments.gone(name);
+  #dropMetrics(name: string): void {
+    // The connection may have been created again meanwhile.
+    if (this.#options.connections.get('', name) === undefined)
+      this.#options.instruments.connectionDeleted(name);
   }
 
   #start(
@@ -167,8 +168,8 @@ export class Connections {
     try {
       driver = createDriver(mayWrite);
     } catch (error) {
-      // The driver reports invalid options: an address that is not valid, a certificate that cannot be read.
-      const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown reason'}`;
+      // The driver throws on invalid options, such as an invalid address or an unreadable certificate.
+      const message = `GatewayConnection ${name} cannot be used: ${error instanceof Error ? error.message : 'unknown error'}`;
       this.#unusable.set(name, { kind: 'unusable', reason: 'InvalidSpec', message });
       return;
     }
@@ -190,10 +191,12 @@ export class Connections {
       onWrite: (operation, outcome) => instruments.wrote(name, operation, outcome),
       onError: (reason) => instruments.failed(name, reason),
     });
-    // The old session's requests end first, so that none of them overtakes the new one's.
+    // The old session's requests end first, so that none of them overwrites a write of the new session.
     const ended = (before ?? Promise.resolve())
       .then(() => session.run())
-      .catch((error: unknown) => log.error({ err: error }, 'the session ended by a defect'));
+      .catch((error: unknown) =>
+        log.error({ err: error }, 'the gateway session stopped after an unexpected error'),
+      );
     this.#open.set(name, { session, fingerprint, ended });
   }
 

@@ -6,23 +6,25 @@ import type { UpstreamId } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { ConnectionReconcilerDeps } from './deps.ts';
 
-/** Between two lists of the gateway of a connection that waits to be deleted. */
+/** Time between two lists of a gateway whose connection is being deleted. */
 export const RELEASE_LIST_MS = 5000;
-/** The same where the list is too large, and costs the most. */
+/** Time between two attempts to list a gateway whose list is too large: these lists cost the most. */
 const UNLISTABLE_RETRY_MS = 60_000;
-/** How many ids a message names. */
+/** The maximum number of ids in a message. */
 const MAX_NAMED_IDS = 5;
 
 /** Why a connection cannot be deleted yet: an object has an upstream there, or the gateway may contain one without an object. */
 interface Waiting {
-  /** `unfollowed`: the gateway answers, and other operators may keep upstreams there: that wait has no end. */
-  readonly kind: 'users' | 'gateway' | 'unfollowed';
+  /** `unwatched`: the gateway answers, and other operators may manage upstreams there. This wait has no time limit. */
+  readonly kind: 'users' | 'gateway' | 'unwatched';
+  /** What blocks the deletion, without the remedy. */
+  readonly cause: string;
   readonly verdict: Verdict;
 }
 
 /**
- * A connection is released after a list of its gateway that was asked for after the last user went and that shows no
- * upstream of this operator.
+ * Returns undefined when the connection can be deleted: a list that was requested after the last GatewayUpstream was deleted
+ * shows no upstream of this operator.
  */
 export function waitingFor(
   deps: ConnectionReconcilerDeps,
@@ -30,55 +32,63 @@ export function waitingFor(
   users: readonly GatewayUpstream[],
   unusedSince: Map<string, number>,
 ): Waiting | undefined {
-  // Without the finalizer nothing was written for an object.
+  // The operator writes no upstream for an object without the finalizer.
   const bound = users.filter(({ finalizers }) => finalizers.includes(UPSTREAM_FINALIZER));
   const [first] = bound;
   if (first !== undefined) {
     unusedSince.delete(connection.name);
-    const others = bound.length === 1 ? '' : ` and ${bound.length - 1} more`;
-    return waiting('users', `GatewayUpstream ${keyOf(first)}${others} use it. Delete them`);
+    return bound.length === 1
+      ? waiting('users', `GatewayUpstream ${keyOf(first)} uses it`, 'Delete this object')
+      : waiting(
+          'users',
+          `GatewayUpstream ${keyOf(first)} and ${bound.length - 1} more use it`,
+          'Delete these objects',
+        );
   }
   const now = deps.clock.monotonic();
   const since = unusedSince.get(connection.name) ?? now;
   unusedSince.set(connection.name, since);
   const timeout = deletionTimeoutOf(connection);
-  const end = `In any case the connection is deleted ${timeout} after its last user (spec.deletionTimeout), and what the gateway still holds then stays there`;
+  const end = `At the latest, the connection is deleted ${timeout} after its last GatewayUpstream (spec.deletionTimeout), and remaining upstreams stay in the gateway`;
   const state = deps.connectionState(connection.name);
-  if (state.kind === 'unusable') {
-    return waiting('gateway', `the gateway cannot be asked what it still holds: ${state.message}. ${end}`);
-  }
+  if (state.kind === 'unusable') return waiting('gateway', uncheckable(state.message), end);
   const { session } = state;
   if (session.state.kind === 'failing') {
-    const { message } = session.state.error;
-    return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
+    return waiting('gateway', uncheckable(session.state.error.message), end);
   }
   if (session.unlistable !== undefined) {
     session.listWithin(UNLISTABLE_RETRY_MS);
-    const { message } = session.unlistable;
-    return waiting('gateway', `the gateway cannot be asked what it still holds: ${message}. ${end}`);
+    return waiting('gateway', uncheckable(session.unlistable.message), end);
   }
   const { listedAt } = session;
   const isListed = listedAt !== undefined && listedAt > since && !session.isWritingSince(listedAt);
   const remaining = deps.orphans.remaining(connection.name);
-  if (isListed && remaining.length === 0 && !session.unsettled) return undefined;
+  if (isListed && remaining.length === 0 && !session.hasUnsettledWrites) return undefined;
   session.listWithin(isListed ? RELEASE_LIST_MS / 2 : 0);
-  const unfollowed = deps.orphans.unfollowed(connection.name);
-  if (unfollowed.length > 0) {
+  const unwatched = deps.orphans.unwatched(connection.name);
+  if (unwatched.length > 0) {
     return waiting(
-      'unfollowed',
-      `the gateway holds upstreams of this operator for namespaces that this replica does not follow: ${named(unfollowed)}. Delete their GatewayUpstreams, or those upstreams`,
+      'unwatched',
+      `the gateway contains upstreams of this operator for namespaces that the operator does not watch: ${named(unwatched)}`,
+      'Delete their GatewayUpstreams, or delete the upstreams from the gateway',
     );
   }
-  return waiting(
-    'gateway',
-    remaining.length === 0
-      ? `the gateway is asked what it still holds. ${end}`
-      : `the gateway still holds upstreams of this operator: ${named(remaining)}. Delete their GatewayUpstreams if there are any. ${end}`,
-  );
+  return remaining.length === 0
+    ? waiting('gateway', 'the operator checks the gateway for remaining upstreams', end)
+    : waiting(
+        'gateway',
+        `the gateway still contains upstreams of this operator: ${named(remaining)}`,
+        `Delete their GatewayUpstreams if they exist. ${end}`,
+      );
 }
 
-function waiting(kind: Waiting['kind'], why: string): Waiting {
-  return { kind, verdict: { status: 'False', reason: 'InUse', message: `Waiting to be deleted: ${why}` } };
+function waiting(kind: Waiting['kind'], cause: string, remedy: string): Waiting {
+  const message = `Deletion is pending: ${cause}. ${remedy}`;
+  return { kind, cause, verdict: { status: 'False', reason: 'InUse', message } };
+}
+
+function uncheckable(problem: string): string {
+  return `the operator cannot check the gateway for remaining upstreams: ${problem}`;
 }
 
 function deletionTimeoutOf({ spec }: GatewayConnection): string {
@@ -86,8 +96,8 @@ function deletionTimeoutOf({ spec }: GatewayConnection): string {
 }
 
 /**
- * A gateway that does not answer must not keep its connection forever. The time runs from when the last user went: until
- * then the gateway could not be asked what remains. After a restart it runs again from the start of the process.
+ * Whether `spec.deletionTimeout` has passed since the last GatewayUpstream was deleted: a gateway that does not answer must
+ * not block the deletion of its connection forever. After a restart the time starts again.
  */
 export function isOverdue(
   { clock }: ConnectionReconcilerDeps,
@@ -103,9 +113,9 @@ export function isOverdue(
 export function reportLeftBehind(
   { reporter, log }: ConnectionReconcilerDeps,
   connection: GatewayConnection,
-  { message }: Verdict,
+  { cause }: Waiting,
 ): void {
-  const text = `GatewayConnection ${connection.name} is deleted although its gateway may still hold upstreams of this operator. ${message}`;
+  const text = `GatewayConnection ${connection.name} is deleted after spec.deletionTimeout, but its gateway may still contain upstreams of this operator: ${cause}. Delete these upstreams from the gateway`;
   log.warn({ connection: connection.name, reason: 'Orphaned' }, text);
   reporter.event(connection, { type: 'Warning', reason: 'Orphaned', message: text });
 }

@@ -20,8 +20,8 @@ export interface ConnectionReconcilerDeps {
   readonly connectionState: (name: string) => ConnectionState;
   readonly gatewayInfo: (connection: GatewayConnection) => GatewayInfo;
   readonly permissions: MissingPermissions;
-  readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'unfollowed' | 'forget'>;
-  readonly finalizers: Pick<Finalizers, 'addTo' | 'refusalOf' | 'forget'>;
+  readonly orphans: Pick<OrphanCollector, 'retained' | 'remaining' | 'unwatched' | 'forget'>;
+  readonly finalizers: Pick<Finalizers, 'addTo' | 'failureVerdict' | 'forget'>;
   readonly verifier: Pick<DataPlaneVerifier, 'status'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;

@@ -18,11 +18,11 @@ import type { ConnectionReconcilerDeps } from './deps.ts';
 
 const done: Result = { kind: 'done' };
 
-/** Reconciles one GatewayConnection: keeps it while it is needed, and reports how its gateway is. */
+/** Reconciles one GatewayConnection: delays its deletion while it is in use, and reports the state of its gateway. */
 export function createConnectionReconciler(
   deps: ConnectionReconcilerDeps,
 ): (name: string, signal: AbortSignal) => Promise<Result> {
-  /** By name: since when a connection that is being deleted has no users, on the monotonic clock. */
+  /** By name: since when a connection that is being deleted has no GatewayUpstreams (monotonic). */
   const unusedSince = new Map<string, number>();
   return async (name, signal) => {
     const connection = deps.connections.get('', name);
@@ -47,31 +47,31 @@ export function createConnectionReconciler(
       report(deps, connection, users, waiting.verdict);
       return waiting.kind !== 'users' ? { kind: 'after', delayMs: RELEASE_LIST_MS } : done;
     }
-    if (waiting !== undefined) reportLeftBehind(deps, connection, waiting.verdict);
+    if (waiting !== undefined) reportLeftBehind(deps, connection, waiting);
     await deps.writer.removeFinalizer('GatewayConnection', connection, CONNECTION_FINALIZER, signal);
     return done;
   };
 }
 
-/** `ending`: what its deletion waits for. */
+/** `deletion`: the verdict of a pending deletion. */
 function report(
   deps: ConnectionReconcilerDeps,
   connection: GatewayConnection,
   users: readonly GatewayUpstream[],
-  ending: Verdict | undefined,
+  deletion: Verdict | undefined,
 ): void {
   const state = deps.connectionState(connection.name);
-  // The first list shows more in a moment; a status in between would only flap.
+  // The first list completes soon. A status before it would only flap.
   const isStarting = state.kind === 'usable' && state.session.state.kind === 'starting';
   if (isStarting && connection.status?.observedGeneration !== undefined) return;
-  deps.reporter.connection(connection, outcomeOf(deps, connection, users, ending));
+  deps.reporter.connection(connection, outcomeOf(deps, connection, users, deletion));
 }
 
 function outcomeOf(
   deps: ConnectionReconcilerDeps,
   connection: GatewayConnection,
   users: readonly GatewayUpstream[],
-  ending: Verdict | undefined,
+  deletion: Verdict | undefined,
 ): ConnectionOutcome {
   const state = deps.connectionState(connection.name);
   const { reachable, authorized, problem } = connectionVerdicts(standingOf(state));
@@ -81,8 +81,8 @@ function outcomeOf(
     authorized,
     ready:
       missingVerdict(deps.permissions.lacking('GatewayConnection', '')) ??
-      ending ??
-      deps.finalizers.refusalOf(connection) ??
+      deletion ??
+      deps.finalizers.failureVerdict(connection) ??
       patternVerdict(connection) ??
       problem ??
       summarize([reachable, authorized], CONNECTION_READY),

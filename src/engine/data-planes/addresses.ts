@@ -1,21 +1,21 @@
-import { endpointUrls, noDataPlanes, unfollowedProblem } from '../../decide/data-planes.ts';
+import { endpointUrls, noDataPlanes, unwatchedProblem } from '../../decide/data-planes.ts';
 import type { FoundDataPlanes } from '../../gateways/connect.ts';
 import type { ServicePortRef } from '../../model/reference.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
 
-/** Where data planes are asked. Without `urls` nothing is known now: those known before stay. */
+/** Addresses of data planes. Without `urls` they are unknown, and the previous addresses stay in use. */
 export interface FoundAddresses {
   readonly urls?: readonly string[];
   readonly problem?: string;
 }
 
-/** The addresses of the data planes behind the Service of `ref`, which `field` names. `onlyNamespaces`: see `ReferenceRules`. */
+/** Finds the data planes behind the Service `ref`. `field` is its field path, for messages. For `onlyNamespaces`, see `ReferenceRules`. */
 export function dataPlaneAddresses(
   source: Pick<DiscoverySource<ServicePortRef>, 'read'>,
   { ref, field }: Extract<FoundDataPlanes, { kind: 'service' }>,
   onlyNamespaces: readonly string[],
 ): FoundAddresses {
-  const unfollowed = unfollowedProblem(onlyNamespaces, ref.namespace, field);
+  const unfollowed = unwatchedProblem(onlyNamespaces, ref.namespace, field);
   if (unfollowed !== undefined) return { urls: [], problem: unfollowed };
   const found = source.read(ref);
   switch (found.state) {

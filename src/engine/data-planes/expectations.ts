@@ -2,56 +2,56 @@ import type { DataPlanesOfUpstream, DataPlaneVerdict, ExpectedView } from '../..
 import type { ObjectKey } from '../../model/keys.ts';
 import type { UpstreamId } from '../../model/upstream.ts';
 
-/** What data planes should show of one upstream, and when they are asked. */
+/** The content that data planes should serve for one upstream, and when the operator checks it. */
 export interface Expected extends ExpectedView {
   readonly key: ObjectKey;
-  /** The part of what data planes show that is compared. */
+  /** Selects the compared part of the content that a data plane returns. */
   readonly part: (shown: string) => string;
-  /** Monotonic times at which it is still to be asked for. */
-  readonly asks: readonly number[];
-  /** What the status reported last. */
+  /** Times of the remaining checks (monotonic). */
+  readonly checksAt: readonly number[];
+  /** The last reported summary. */
   reported: DataPlanesOfUpstream | undefined;
 }
 
 /** One data plane of a gateway. */
 export interface DataPlane {
-  /** Ids that it is asked for next. */
+  /** Ids to read in the next poll. */
   readonly due: Set<UpstreamId>;
   readonly verdicts: Map<UpstreamId, DataPlaneVerdict>;
-  /** Failures in a row. */
+  /** Consecutive failures. */
   failures: number;
-  /** What the last failure was. */
+  /** Message of the last failure. */
   problem: string;
-  /** It answered since it was found, or since the last recheck. */
-  asked: boolean;
-  /** Monotonic. */
+  /** Whether it answered since it was discovered, or since the last recheck. */
+  answered: boolean;
+  /** Time of the last list (monotonic). */
   listedAt: number;
 }
 
-/** The data planes of one connection, and what they should show. */
-export interface Followed {
+/** The data planes of one connection, and what they should serve. */
+export interface VerifiedGateway {
   readonly expected: Map<UpstreamId, Expected>;
   readonly dataPlanes: Map<string, DataPlane>;
-  /** Why there are no data planes to ask. */
+  /** Why no data planes were found. */
   problem: string | undefined;
   subscription: { readonly service: string; readonly handle: Disposable } | undefined;
 }
 
-/** A data plane that fails once may only be restarting. */
+/** Consecutive failures after which a data plane is unreachable. A single failure may be a restart. */
 export const FAILURES_UNREACHABLE = 2;
 
-export function newFollowed(): Followed {
+export function newVerifiedGateway(): VerifiedGateway {
   return { expected: new Map(), dataPlanes: new Map(), problem: undefined, subscription: undefined };
 }
 
-/** A data plane that was found just now, and is to be asked for `ids`. */
+/** A newly discovered data plane; `ids` are due. */
 export function newDataPlane(ids: Iterable<UpstreamId>): DataPlane {
   return {
     due: new Set(ids),
     verdicts: new Map(),
     failures: 0,
     problem: '',
-    asked: false,
+    answered: false,
     listedAt: Number.NEGATIVE_INFINITY,
   };
 }
@@ -60,8 +60,8 @@ export function isUnreachable({ failures }: DataPlane): boolean {
   return failures >= FAILURES_UNREACHABLE;
 }
 
-/** Whether it shows something else than expected. */
-export function isBehind({ verdicts }: DataPlane): boolean {
+/** Whether the data plane serves other content than expected. */
+export function isLagging({ verdicts }: DataPlane): boolean {
   for (const verdict of verdicts.values()) if (verdict !== 'Current') return true;
   return false;
 }

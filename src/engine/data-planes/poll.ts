@@ -8,40 +8,40 @@ import type { Result } from '../../runtime/work-queue.ts';
 import {
   type DataPlane,
   FAILURES_UNREACHABLE,
-  type Followed,
-  isBehind,
+  isLagging,
   isUnreachable,
+  type VerifiedGateway,
 } from './expectations.ts';
 
-/** Of more upstreams than this a data plane is asked by one list. */
+/** Above this number of due upstreams, one list replaces the GET requests. */
 const MAX_GETS = 8;
-/** Between two lists of one data plane: by its source, APISIX keeps a worker busy for a list. */
+/** Minimum time between two lists of one data plane. According to its source, APISIX blocks a worker during a list. */
 const LIST_EVERY_MS = 5000;
 const FAILED_RETRY_MS = 1000;
-/** Until a data plane that lags or cannot be reached is asked again. */
+/** Retry delay for a data plane that lags or is unreachable. */
 export const LAGGING_RETRY_MS = 30_000;
 
 export interface Poll {
   readonly connection: string;
   readonly url: string;
-  readonly followed: Followed;
+  readonly gateway: VerifiedGateway;
   readonly dataPlane: DataPlane;
   readonly reader: DataPlaneReader;
-  /** Whether the data plane is no longer followed, so that its answer says nothing. */
-  readonly isGone: () => boolean;
+  /** Whether the data plane was removed during the poll, so that its answer must be ignored. */
+  readonly isRemoved: () => boolean;
   readonly clock: Clock;
   readonly log: Logger;
-  /** What the status of the connection reports changed. */
+  /** The data-plane status of the connection changed. */
   readonly onChange: (connection: string) => void;
-  /** What is known of `ids` changed. */
-  readonly report: (followed: Followed, ids: Iterable<UpstreamId>) => void;
+  /** The verdicts of `ids` may have changed. */
+  readonly report: (gateway: VerifiedGateway, ids: Iterable<UpstreamId>) => void;
 }
 
-/** Asks one data plane for everything that it is due to be asked for. */
+/** Reads all due upstreams from one data plane. */
 export async function poll(run: Poll, signal: AbortSignal): Promise<Result> {
-  const { url, dataPlane, reader, isGone, clock } = run;
+  const { url, dataPlane, reader, isRemoved, clock } = run;
   const ids = [...dataPlane.due];
-  if (ids.length === 0 && dataPlane.asked) return { kind: 'done' };
+  if (ids.length === 0 && dataPlane.answered) return { kind: 'done' };
   const byList = ids.length > MAX_GETS || ids.length === 0;
   const listableIn = dataPlane.listedAt + LIST_EVERY_MS - clock.monotonic();
   if (byList && listableIn > 0) return { kind: 'after', delayMs: listableIn };
@@ -53,40 +53,40 @@ export async function poll(run: Poll, signal: AbortSignal): Promise<Result> {
   } catch (error) {
     if (signal.aborted) return { kind: 'done' };
     if (!(error instanceof GatewayUnavailableError)) throw error;
-    if (isGone()) return { kind: 'done' };
+    if (isRemoved()) return { kind: 'done' };
     for (const id of ids) dataPlane.due.add(id);
     return failed(run, error);
   }
-  return isGone() ? { kind: 'done' } : answered(run, ids, answers);
+  return isRemoved() ? { kind: 'done' } : answered(run, ids, answers);
 }
 
 function answered(
-  { connection, url, followed, dataPlane, clock, log, onChange, report }: Poll,
+  { connection, url, gateway, dataPlane, clock, log, onChange, report }: Poll,
   ids: readonly UpstreamId[],
   answers: ReadonlyMap<UpstreamId, string | undefined>,
 ): Result {
-  const isFirst = !dataPlane.asked;
+  const isFirst = !dataPlane.answered;
   const wasUnreachable = isUnreachable(dataPlane);
   dataPlane.failures = 0;
-  dataPlane.asked = true;
+  dataPlane.answered = true;
   for (const id of ids) {
-    const expected = followed.expected.get(id);
+    const expected = gateway.expected.get(id);
     if (expected === undefined) continue;
     const answer = answers.get(id);
     const view = answer === undefined ? undefined : expected.part(answer);
     const verdict = judgeView(expected, view, clock.monotonic());
     if (verdict !== undefined) dataPlane.verdicts.set(id, verdict);
   }
-  if (wasUnreachable) log.info({ connection, dataPlane: url }, 'a data plane can be asked again');
+  if (wasUnreachable) log.info({ connection, dataPlane: url }, 'data plane is reachable again');
   if (isFirst || wasUnreachable) onChange(connection);
-  report(followed, wasUnreachable ? followed.expected.keys() : ids);
-  if (!isBehind(dataPlane)) return { kind: 'done' };
+  report(gateway, wasUnreachable ? gateway.expected.keys() : ids);
+  if (!isLagging(dataPlane)) return { kind: 'done' };
   for (const [id, verdict] of dataPlane.verdicts) if (verdict !== 'Current') dataPlane.due.add(id);
   return { kind: 'after', delayMs: LAGGING_RETRY_MS };
 }
 
 function failed(
-  { connection, url, followed, dataPlane, log, onChange, report }: Poll,
+  { connection, url, gateway, dataPlane, log, onChange, report }: Poll,
   error: GatewayUnavailableError,
 ): Result {
   const { problem } = dataPlane;
@@ -94,16 +94,16 @@ function failed(
   dataPlane.problem = error.message;
   if (dataPlane.failures < FAILURES_UNREACHABLE) return { kind: 'after', delayMs: FAILED_RETRY_MS };
   if (dataPlane.failures === FAILURES_UNREACHABLE) {
-    log.warn({ connection, dataPlane: url }, `a data plane cannot be asked: ${error.message}`);
-    // What it serves when it comes back is not known.
-    for (const id of followed.expected.keys()) dataPlane.due.add(id);
-    report(followed, followed.expected.keys());
+    log.warn({ connection, dataPlane: url }, `data plane is unreachable: ${error.message}`);
+    // Its content is unknown when it recovers, so every upstream is checked then.
+    for (const id of gateway.expected.keys()) dataPlane.due.add(id);
+    report(gateway, gateway.expected.keys());
   }
   if (dataPlane.failures === FAILURES_UNREACHABLE || problem !== error.message) onChange(connection);
   return { kind: 'after', delayMs: LAGGING_RETRY_MS };
 }
 
-/** One after the other: several data planes are asked at once, but none of them for several ids. */
+/** Reads `ids` one after the other, so that each data plane handles one request at a time. */
 async function getAll(
   reader: DataPlaneReader,
   url: string,

@@ -3,8 +3,8 @@ import { MAX_UNREACHABLE } from '../../api/gateway-connection.ts';
 import {
   type DataPlanesOfConnection,
   type DataPlanesOfUpstream,
-  PROOF_GRACE_MS,
   summarizeVerdicts,
+  VERIFICATION_GRACE_MS,
 } from '../../decide/data-planes.ts';
 import { nodesIn } from '../../decide/diff.ts';
 import { boundedMessage } from '../../decide/status.ts';
@@ -27,11 +27,11 @@ import type { Reporter } from '../status/reporter.ts';
 import { dataPlaneAddresses } from './addresses.ts';
 import {
   FAILURES_UNREACHABLE,
-  type Followed,
-  isBehind,
+  isLagging,
   isUnreachable,
   newDataPlane,
-  newFollowed,
+  newVerifiedGateway,
+  type VerifiedGateway,
 } from './expectations.ts';
 import { LAGGING_RETRY_MS, type Poll, poll } from './poll.ts';
 
@@ -43,37 +43,38 @@ export interface DataPlaneVerifierDeps {
   /** Undefined while the connection cannot be used. */
   readonly readerOf: (connection: string) => DataPlaneReader | undefined;
   readonly source: DiscoverySource<ServicePortRef>;
-  /** The only namespaces whose Services are known. Empty: all. */
+  /** The watched namespaces; empty if the operator watches all namespaces. */
   readonly onlyNamespaces: readonly string[];
   readonly reporter: Reporter;
   readonly pace: Pace;
   readonly clock: Clock;
   readonly log: Logger;
-  /** What `status` says of a connection changed. */
+  /** The result of `status` changed for a connection. */
   readonly onChange: (connection: string) => void;
 }
 
-/** After a write, every data plane is asked at these times. */
-const ASKED_AFTER_MS = [200, 1000, PROOF_GRACE_MS] as const;
+/** Times after a write at which every data plane is checked. */
+const CHECKED_AFTER_MS = [200, 1000, VERIFICATION_GRACE_MS] as const;
 const CONCURRENCY = 8;
 
-/** What a key in the queue stands for. */
+/** A unit of work. The queue's keys are these values as JSON. */
 type Work =
-  | { readonly kind: 'follow'; readonly connection: string }
-  | { readonly kind: 'ask'; readonly connection: string; readonly id: UpstreamId }
+  | { readonly kind: 'update'; readonly connection: string }
+  | { readonly kind: 'check'; readonly connection: string; readonly id: UpstreamId }
   | { readonly kind: 'dataPlane'; readonly connection: string; readonly url: string };
 
-/** The queue of work that asks no data plane. */
-const OWN_QUEUE = 'proof';
+/** The queue of work that sends no request. */
+const LOCAL_QUEUE = 'data-plane verification';
 const dataPlaneQueue = (connection: string): string => `data planes of ${connection}`;
 
 /**
- * Asks the data planes of each gateway whether they serve what was written last. It has a queue of its own and writes
- * nothing but counts and lists in status, so that neither a write nor a condition depends on it.
+ * Checks whether the data planes of each gateway serve the last written content. It has its own queue and writes only counts
+ * and lists in status, so that no write and no condition depends on it.
  */
 export class DataPlaneVerifier {
   readonly #deps: DataPlaneVerifierDeps;
-  readonly #followed = new Map<string, Followed>();
+  /** By connection. */
+  readonly #gateways = new Map<string, VerifiedGateway>();
   readonly #queue: WorkQueue;
 
   constructor(deps: DataPlaneVerifierDeps) {
@@ -82,22 +83,23 @@ export class DataPlaneVerifier {
       pace: deps.pace,
       clock: deps.clock,
       backoffMs: () => LAGGING_RETRY_MS,
-      onError: (key, err) => deps.log.error({ err, key }, 'asking a data plane failed by a defect'),
+      onError: (key, err) =>
+        deps.log.error({ err, key }, 'data-plane verification failed unexpectedly; retrying'),
       run: (key, signal) => this.#run(JSON.parse(key) as Work, signal),
     });
   }
 
-  /** The spec of a connection changed, or it came or went. */
-  follow(connection: string): void {
+  /** Handles the creation, deletion or spec change of a connection. */
+  update(connection: string): void {
     const object = this.#deps.connections.get('', connection);
-    // A spec that this program cannot read says nothing new.
+    // While the spec is unreadable, the last readable spec stays in force.
     if (object !== undefined && !object.spec.ok) return;
     const controlApi =
       object?.spec.ok === true ? dataPlanesOf(this.#deps.vendorOf, object.spec.value) : undefined;
-    const before = this.#followed.get(connection);
+    const before = this.#gateways.get(connection);
     if (controlApi === undefined) {
       before?.subscription?.handle[Symbol.dispose]();
-      this.#followed.delete(connection);
+      this.#gateways.delete(connection);
       this.#queue.release(dataPlaneQueue(connection));
       for (const { key } of before?.expected.values() ?? []) {
         const state = this.#deps.states.get(key);
@@ -107,22 +109,22 @@ export class DataPlaneVerifier {
       this.#deps.onChange(connection);
       return;
     }
-    const followed = before ?? newFollowed();
-    this.#followed.set(connection, followed);
+    const gateway = before ?? newVerifiedGateway();
+    this.#gateways.set(connection, gateway);
     this.#queue.setConcurrency(dataPlaneQueue(connection), CONCURRENCY, { slow: SLOW_CONCURRENCY });
-    this.#subscribe(connection, followed, controlApi.kind === 'service' ? controlApi.ref : undefined);
+    this.#subscribe(connection, gateway, controlApi.kind === 'service' ? controlApi.ref : undefined);
     const found =
       controlApi.kind === 'service'
         ? dataPlaneAddresses(this.#deps.source, controlApi, this.#deps.onlyNamespaces)
         : { urls: controlApi.urls };
-    followed.problem = found.problem;
-    if (found.urls !== undefined) this.#replace(connection, followed, new Set(found.urls));
+    gateway.problem = found.problem;
+    if (found.urls !== undefined) this.#replace(connection, gateway, new Set(found.urls));
     this.#deps.onChange(connection);
   }
 
   /**
-   * `object` is programmed: from now on data planes should show `content`. `written`: it was written just now, in place of
-   * `replaced`.
+   * `object` is programmed: data planes should serve `content` from now on. `written` is present if a write just replaced
+   * `written.replaced` with this content.
    */
   expect(
     object: GatewayUpstream,
@@ -130,10 +132,10 @@ export class DataPlaneVerifier {
     written: { readonly replaced: ObservedUpstream | undefined } | undefined,
   ): void {
     const { connection } = object;
-    const followed = this.#followed.get(connection);
+    const gateway = this.#gateways.get(connection);
     const reader = this.#deps.readerOf(connection);
-    if (followed === undefined) {
-      // The status still reports data planes of a time when the connection had some.
+    if (gateway === undefined) {
+      // The status may still list data planes from the time when the connection had a `controlApi`.
       this.#deps.reporter.dataPlanes(object, undefined);
       return;
     }
@@ -142,61 +144,62 @@ export class DataPlaneVerifier {
     const { key } = state;
     const { id } = content;
     const now = this.#deps.clock.monotonic();
-    // A change of another field by its owner is not older content.
+    // With `manage: Nodes`, only the nodes are compared: the owner of the upstream may change other fields.
     const part = object.spec.ok && object.spec.value.manage === 'Nodes' ? nodesIn : wholeOf;
     const shown = part(reader.shown(content.canonical));
-    const known = followed.expected.get(id);
+    const known = gateway.expected.get(id);
     if (written === undefined && known?.shown === shown && known.key === key) return;
     const replaced =
       written?.replaced === undefined ? undefined : part(reader.shown(written.replaced.canonical));
     const superseded = [
-      ...(known?.superseded.filter(({ at }) => now - at < PROOF_GRACE_MS) ?? []),
+      ...(known?.superseded.filter(({ at }) => now - at < VERIFICATION_GRACE_MS) ?? []),
       ...[known?.shown, replaced].flatMap((was) => (was === undefined ? [] : [{ shown: was, at: now }])),
     ];
     state.verified = { connection, id };
-    followed.expected.set(id, {
+    gateway.expected.set(id, {
       key,
       part,
       shown,
       superseded,
       createdAt: written !== undefined && replaced === undefined ? now : known?.createdAt,
-      asks: written === undefined ? [] : ASKED_AFTER_MS.map((ms) => now + ms),
+      checksAt: written === undefined ? [] : CHECKED_AFTER_MS.map((ms) => now + ms),
       reported: known?.reported,
     });
-    if (written !== undefined) this.#addAfter({ kind: 'ask', connection, id }, ASKED_AFTER_MS[0]);
-    else this.#ask(connection, followed, [id]);
+    if (written !== undefined) this.#addAfter({ kind: 'check', connection, id }, CHECKED_AFTER_MS[0]);
+    else this.#check(connection, gateway, [id]);
   }
 
-  /** Nothing is expected of data planes for the object any more. */
+  /** Stops the verification of an object. */
   forget(key: ObjectKey): void {
     const state = this.#deps.states.get(key);
     const place = state?.verified;
     if (state === undefined || place === undefined) return;
     state.verified = undefined;
-    const followed = this.#followed.get(place.connection);
-    if (followed?.expected.get(place.id)?.key !== key) return;
-    followed.expected.delete(place.id);
-    for (const { due, verdicts } of followed.dataPlanes.values()) {
+    const gateway = this.#gateways.get(place.connection);
+    if (gateway?.expected.get(place.id)?.key !== key) return;
+    gateway.expected.delete(place.id);
+    for (const { due, verdicts } of gateway.dataPlanes.values()) {
       due.delete(place.id);
       verdicts.delete(place.id);
     }
     this.#report(key, undefined);
   }
 
-  /** Asks every data plane of `connection` for everything. */
+  /** Checks every upstream on every data plane of `connection`. */
   recheck(connection: string): void {
-    const followed = this.#followed.get(connection);
-    if (followed === undefined) return;
-    for (const dataPlane of followed.dataPlanes.values()) dataPlane.asked = false;
-    this.#ask(connection, followed, [...followed.expected.keys()]);
+    const gateway = this.#gateways.get(connection);
+    if (gateway === undefined) return;
+    for (const dataPlane of gateway.dataPlanes.values()) dataPlane.answered = false;
+    this.#check(connection, gateway, [...gateway.expected.keys()]);
   }
 
-  /** What the status of `connection` says; `unknown` until every data plane was asked. */
+  /** The data-plane status of `connection`; `unknown` until every data plane answered or is unreachable. */
   status(connection: string): DataPlanesOfConnection | 'unknown' | undefined {
-    const followed = this.#followed.get(connection);
-    if (followed === undefined) return undefined;
-    const all = [...followed.dataPlanes];
-    if (all.some(([, { asked, failures }]) => !asked && failures < FAILURES_UNREACHABLE)) return 'unknown';
+    const gateway = this.#gateways.get(connection);
+    if (gateway === undefined) return undefined;
+    const all = [...gateway.dataPlanes];
+    if (all.some(([, { answered, failures }]) => !answered && failures < FAILURES_UNREACHABLE))
+      return 'unknown';
     const unreachable = all
       .filter(([, dataPlane]) => isUnreachable(dataPlane))
       .map(([dataPlane, { problem }]) => ({ dataPlane, message: boundedMessage(problem) }))
@@ -205,25 +208,25 @@ export class DataPlaneVerifier {
       total: all.length,
       reachable: all.length - unreachable.length,
       ...(unreachable.length === 0 ? {} : { unreachable: unreachable.slice(0, MAX_UNREACHABLE) }),
-      ...(followed.problem === undefined ? {} : { message: boundedMessage(followed.problem) }),
+      ...(gateway.problem === undefined ? {} : { message: boundedMessage(gateway.problem) }),
     };
   }
 
-  /** How many data planes of each connection with `controlApi` lag or cannot be asked. */
+  /** Number of lagging or unreachable data planes, by connection with a `controlApi`. */
   lagging(): ReadonlyMap<string, number> {
     return new Map(
-      [...this.#followed].map(([connection, { dataPlanes }]) => [
+      [...this.#gateways].map(([connection, { dataPlanes }]) => [
         connection,
-        [...dataPlanes.values()].filter((dataPlane) => isUnreachable(dataPlane) || isBehind(dataPlane))
+        [...dataPlanes.values()].filter((dataPlane) => isUnreachable(dataPlane) || isLagging(dataPlane))
           .length,
       ]),
     );
   }
 
-  /** Asks nothing more, and resolves when no request is left. */
+  /** Sends no new request and resolves when all requests have ended. */
   async close(): Promise<void> {
     await this.#queue.drain();
-    for (const { subscription } of this.#followed.values()) subscription?.handle[Symbol.dispose]();
+    for (const { subscription } of this.#gateways.values()) subscription?.handle[Symbol.dispose]();
   }
 
   #add(work: Work): void {
@@ -236,34 +239,34 @@ export class DataPlaneVerifier {
 
   async #run(work: Work, signal: AbortSignal): Promise<Result> {
     switch (work.kind) {
-      case 'follow':
-        this.follow(work.connection);
+      case 'update':
+        this.update(work.connection);
         return { kind: 'done' };
-      case 'ask':
-        return this.#askAsDue(work.connection, work.id);
+      case 'check':
+        return this.#checkAsDue(work.connection, work.id);
       case 'dataPlane':
-        return await this.#askDataPlane(work.connection, work.url, signal);
+        return await this.#pollDataPlane(work.connection, work.url, signal);
       default:
         return work satisfies never;
     }
   }
 
-  #subscribe(connection: string, followed: Followed, ref: ServicePortRef | undefined): void {
+  #subscribe(connection: string, gateway: VerifiedGateway, ref: ServicePortRef | undefined): void {
     const service = ref === undefined ? undefined : JSON.stringify(ref);
-    if (followed.subscription?.service === service) return;
-    followed.subscription?.handle[Symbol.dispose]();
-    followed.subscription =
+    if (gateway.subscription?.service === service) return;
+    gateway.subscription?.handle[Symbol.dispose]();
+    gateway.subscription =
       ref === undefined || service === undefined
         ? undefined
         : {
             service,
-            // A store notifies of each change before it makes the next one.
-            handle: this.#deps.source.subscribe(ref, () => this.#add({ kind: 'follow', connection })),
+            // Through the queue, because a store calls its listeners in the middle of a batch of changes.
+            handle: this.#deps.source.subscribe(ref, () => this.#add({ kind: 'update', connection })),
           };
   }
 
-  #replace(connection: string, followed: Followed, urls: ReadonlySet<string>): void {
-    const { dataPlanes, expected } = followed;
+  #replace(connection: string, gateway: VerifiedGateway, urls: ReadonlySet<string>): void {
+    const { dataPlanes, expected } = gateway;
     const gone = [...dataPlanes.keys()].filter((url) => !urls.has(url));
     for (const url of gone) dataPlanes.delete(url);
     for (const url of urls) {
@@ -271,45 +274,45 @@ export class DataPlaneVerifier {
       dataPlanes.set(url, newDataPlane(expected.keys()));
       this.#add({ kind: 'dataPlane', connection, url });
     }
-    if (gone.length > 0) this.#reportAll(followed, expected.keys());
+    if (gone.length > 0) this.#reportAll(gateway, expected.keys());
   }
 
-  #ask(connection: string, { dataPlanes }: Followed, ids: readonly UpstreamId[]): void {
+  #check(connection: string, { dataPlanes }: VerifiedGateway, ids: readonly UpstreamId[]): void {
     for (const [url, { due }] of dataPlanes) {
       for (const id of ids) due.add(id);
       this.#add({ kind: 'dataPlane', connection, url });
     }
   }
 
-  /** A newer write of the same id has its own times. */
-  #askAsDue(connection: string, id: UpstreamId): Result {
-    const followed = this.#followed.get(connection);
-    const expected = followed?.expected.get(id);
-    if (followed === undefined || expected === undefined) return { kind: 'done' };
+  /** Performs the due checks of `id`. A newer write of the same id sets new times. */
+  #checkAsDue(connection: string, id: UpstreamId): Result {
+    const gateway = this.#gateways.get(connection);
+    const expected = gateway?.expected.get(id);
+    if (gateway === undefined || expected === undefined) return { kind: 'done' };
     const now = this.#deps.clock.monotonic();
-    const asks = expected.asks.filter((at) => at > now);
-    if (asks.length < expected.asks.length) this.#ask(connection, followed, [id]);
-    followed.expected.set(id, { ...expected, asks });
-    const [next] = asks;
+    const checksAt = expected.checksAt.filter((at) => at > now);
+    if (checksAt.length < expected.checksAt.length) this.#check(connection, gateway, [id]);
+    gateway.expected.set(id, { ...expected, checksAt });
+    const [next] = checksAt;
     return next === undefined ? { kind: 'done' } : { kind: 'after', delayMs: next - now };
   }
 
-  async #askDataPlane(connection: string, url: string, signal: AbortSignal): Promise<Result> {
+  async #pollDataPlane(connection: string, url: string, signal: AbortSignal): Promise<Result> {
     const { clock, log, onChange } = this.#deps;
-    const followed = this.#followed.get(connection);
-    const dataPlane = followed?.dataPlanes.get(url);
+    const gateway = this.#gateways.get(connection);
+    const dataPlane = gateway?.dataPlanes.get(url);
     const reader = this.#deps.readerOf(connection);
-    // The list of a session that comes back asks again.
-    if (followed === undefined || dataPlane === undefined || reader === undefined) return { kind: 'done' };
-    const isGone = () => this.#followed.get(connection)?.dataPlanes.get(url) !== dataPlane;
+    // When the connection is usable again, the first list of its session triggers a recheck.
+    if (gateway === undefined || dataPlane === undefined || reader === undefined) return { kind: 'done' };
+    const isRemoved = () => this.#gateways.get(connection)?.dataPlanes.get(url) !== dataPlane;
     const report: Poll['report'] = (of, ids) => this.#reportAll(of, ids);
     return await poll(
-      { connection, url, followed, dataPlane, reader, isGone, clock, log, onChange, report },
+      { connection, url, gateway, dataPlane, reader, isRemoved, clock, log, onChange, report },
       signal,
     );
   }
 
-  #reportAll({ expected, dataPlanes }: Followed, ids: Iterable<UpstreamId>): void {
+  #reportAll({ expected, dataPlanes }: VerifiedGateway, ids: Iterable<UpstreamId>): void {
     for (const id of ids) {
       const entry = expected.get(id);
       if (entry === undefined) continue;
@@ -341,5 +344,5 @@ function wholeOf(shown: string): string {
 }
 
 function queueOf(work: Work): string {
-  return work.kind === 'dataPlane' ? dataPlaneQueue(work.connection) : OWN_QUEUE;
+  return work.kind === 'dataPlane' ? dataPlaneQueue(work.connection) : LOCAL_QUEUE;
 }

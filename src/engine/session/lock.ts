@@ -7,25 +7,25 @@ import type { Slot, Slots } from './slot.ts';
 import type { WriteGate } from './write-gate.ts';
 
 /**
- * How long an id that the gateway did not have is taken for free. Another client may create an upstream of that id at any
- * time, and it must not be overwritten.
+ * How long an id counts as free after the gateway did not contain it. Another client may create an upstream with this id at any
+ * time, and the operator must not overwrite it.
  */
 const ABSENCE_TRUSTED_MS = 10_000;
 /** Never aborts. */
 const UNTIL_ANSWERED = new AbortController().signal;
 
-/** What a lock needs of its session. */
+/** Dependencies of a lock, provided by its session. */
 export interface LockDeps {
   readonly driver: GatewayDriver;
   readonly clock: Clock;
   readonly slots: Slots;
   readonly requests: Requests;
   readonly writes: WriteGate;
-  /** When the last complete list was asked for, on the monotonic clock. */
+  /** When the last complete list was requested (monotonic). */
   readonly listedAt: () => number | undefined;
 }
 
-/** One id of one gateway, while nothing else touches it. */
+/** Exclusive access to one upstream id of one gateway. */
 export class Lock {
   readonly #deps: LockDeps;
   readonly #slot: Slot;
@@ -36,8 +36,8 @@ export class Lock {
   }
 
   /**
-   * What the gateway contains: from what is known, or by asking. That it contains nothing is believed only if the gateway
-   * was asked after `wantedSince` (monotonic): an upstream that another client created before is never overlooked.
+   * Returns the gateway's content, from memory or with a GET. Absence is trusted only if it was observed after `wantedSince`
+   * (monotonic), so that an upstream that another client created before is never overlooked.
    */
   async read(wantedSince: number, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
     const { content, knownAt, isUncertain } = this.#slot;
@@ -47,11 +47,11 @@ export class Lock {
     if (absentAt !== undefined && absentAt >= wantedSince && now - absentAt < ABSENCE_TRUSTED_MS) {
       return undefined;
     }
-    return await this.ask(signal);
+    return await this.readFresh(signal);
   }
 
-  /** What the gateway contains now, by asking. */
-  async ask(signal: AbortSignal): Promise<ObservedUpstream | undefined> {
+  /** Returns the gateway's content with a GET. */
+  async readFresh(signal: AbortSignal): Promise<ObservedUpstream | undefined> {
     const { driver, clock, requests, slots } = this.#deps;
     const now = clock.monotonic();
     const content = await requests.send(signal, (both) => driver.get(this.#slot.id, both));
@@ -59,19 +59,19 @@ export class Lock {
     return content;
   }
 
-  /** Replaces the upstream, which has the id of this lock. */
+  /** Replaces the upstream, whose id is the id of this lock. */
   async put(upstream: Upstream, signal: AbortSignal): Promise<ObservedUpstream> {
-    // A write that is cut off may still be carried out, and undo what the next writer did: its answer is waited for. The
-    // driver's own time limit ends it.
+    // An aborted write may still take effect and undo the next write, so the lock waits for its response. The driver's own
+    // timeout ends the request.
     return await this.#write(signal, (driver) => driver.put(upstream, UNTIL_ANSWERED));
   }
 
-  /** Replaces the nodes and nothing else; undefined if the gateway has no such upstream. */
+  /** Replaces only the nodes. Returns undefined if the upstream does not exist. */
   async putNodes(nodes: readonly UpstreamNode[], signal: AbortSignal): Promise<ObservedUpstream | undefined> {
     return await this.#write(signal, (driver) => driver.putNodes(this.#slot.id, nodes, UNTIL_ANSWERED));
   }
 
-  /** Marks whose it is and changes nothing else; undefined if the gateway has no such upstream. */
+  /** Changes only the ownership mark. Returns undefined if the upstream does not exist. */
   async mark(owner: OwnerMark, signal: AbortSignal): Promise<ObservedUpstream | undefined> {
     return await this.#write(signal, (driver) => driver.mark(this.#slot.id, owner, UNTIL_ANSWERED));
   }

@@ -6,11 +6,11 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import type { WriteOperation } from '../instruments.ts';
 
-/** What a full list of the gateway showed. */
+/** The result of a complete list of the gateway. */
 export interface ListReport {
-  /** The gateway was not usable before this list, so nothing was known of it. */
+  /** Whether the gateway was unusable, or its upstreams were not listed, before this list. */
   readonly recovered: boolean;
-  /** Ids whose content is not what it was when this session saw it last. */
+  /** Ids whose content changed since this session last read or wrote it. */
   readonly changed: ReadonlySet<UpstreamId>;
   readonly observed: ReadonlyMap<UpstreamId, ObservedUpstream>;
 }
@@ -21,22 +21,22 @@ export interface SessionOptions {
   readonly random: () => number;
   readonly backoff: Backoff;
   readonly log: Logger;
-  /** Time between two full lists while all is well, in milliseconds. */
+  /** Milliseconds between two complete lists while the gateway is available. */
   readonly resyncMs: number;
-  /** Runs a request within the connection's requests per second. */
+  /** Runs a request within the connection's `limits.requestsPerSecond`. */
   readonly limit: <T>(request: () => Promise<T>) => Promise<T>;
-  /** Asked right before each write; when it says no, `closed` is true and the write is not begun. */
+  /** Checked right before each write. While it returns false, no write starts and `closed` is true. */
   readonly mayWrite: () => boolean;
   readonly onList: (report: ListReport) => void;
-  /** A read-back showed that the gateway no longer contains as `id` what this session wrote there. */
+  /** A read-back showed that the gateway's content for `id` differs from the last write of this session. */
   readonly onLateWrite: (id: UpstreamId, observed: ObservedUpstream | undefined) => void;
-  /** Data planes confirmed or rejected what was written as `id`. */
+  /** Data planes confirmed or rejected the last write of `id`. */
   readonly onConfirmation?: (id: UpstreamId) => void;
-  /** Whether an object wants `id`: only its drift is recorded. */
+  /** Whether a GatewayUpstream uses `id`. Drift of other ids is not recorded. */
   readonly isWanted: (id: UpstreamId) => boolean;
-  /** `everything`: what its objects can expect changed; `connection`: only what is reported of itself. */
+  /** The state changed. `everything`: reconcile the connection and its upstreams; `connection`: only the connection. */
   readonly onState: (scope: 'everything' | 'connection') => void;
-  /** The gateway answered a write, or did not. */
+  /** A write ended. */
   readonly onWrite?: (operation: WriteOperation, outcome: 'accepted' | Reason) => void;
   /** A request failed. */
   readonly onError?: (reason: Reason) => void;

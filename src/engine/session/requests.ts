@@ -2,15 +2,15 @@ import type { Reason } from '../../api/reasons.ts';
 import { GatewayAuthError, GatewayUnavailableError, OperatorError } from '../../model/errors.ts';
 
 export interface RequestsOptions {
-  /** Runs a request within the connection's requests per second. */
+  /** Runs a request within the connection's `limits.requestsPerSecond`. */
   readonly limit: <T>(request: () => Promise<T>) => Promise<T>;
   /** A request failed. */
   readonly onError?: ((reason: Reason) => void) | undefined;
-  /** A request failed in a way that may mean that the gateway is lost. */
+  /** A request failed in a way that suggests that the whole gateway is unavailable. */
   readonly onSuspicion: () => void;
 }
 
-/** Sends the requests of a session, until it is closed. */
+/** Sends the requests of a session until the session is closed. */
 export class Requests {
   readonly #options: RequestsOptions;
   readonly #closed: AbortSignal;
@@ -21,7 +21,7 @@ export class Requests {
     this.#closed = closed;
   }
 
-  /** The signal of `request` aborts with `signal` and with the session. */
+  /** Sends a request. Its signal aborts when `signal` aborts or the session is closed. */
   async send<T>(signal: AbortSignal, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const both = this.#orClosed(signal);
     try {
@@ -31,8 +31,8 @@ export class Requests {
       });
     } catch (error) {
       if (error instanceof OperatorError) this.#options.onError?.(error.reason);
-      // One failed request may concern one object only, and a key may read though it must not write: a cheap probe tells
-      // whether the gateway is lost.
+      // A failed request may concern one object only, and a key may be allowed to read but not to write. A cheap probe finds
+      // out whether the whole gateway is unavailable.
       if (error instanceof GatewayAuthError || error instanceof GatewayUnavailableError) {
         this.#options.onSuspicion();
       }
@@ -40,7 +40,7 @@ export class Requests {
     }
   }
 
-  /** Kept, since one caller makes many requests with one signal. */
+  /** Cached, because one caller sends many requests with one signal. */
   #orClosed(signal: AbortSignal): AbortSignal {
     if (this.#composed?.signal !== signal) {
       this.#composed = { signal, both: AbortSignal.any([signal, this.#closed]) };

@@ -13,7 +13,7 @@ import type { SessionOptions } from './options.ts';
 import { Requests } from './requests.ts';
 import { READ_BACK_MS, type Slot, Slots } from './slot.ts';
 import { WriteGate } from './write-gate.ts';
-import { UNAUTHORIZED_RETRY_MS } from './write-refusal.ts';
+import { UNAUTHORIZED_RETRY_MS } from './write-rejection.ts';
 
 export type SessionState =
   | { readonly kind: 'starting' }
@@ -24,16 +24,16 @@ type Failure = GatewayUnavailableError | GatewayAuthError;
 
 const CONFIRMED: Confirmation = { state: 'confirmed' };
 
-/** More read-backs than this are one list. */
-const READ_BACKS_AT_ONCE = 16;
+/** Above this number of due read-backs, one list replaces them. */
+const MAX_READ_BACKS = 16;
 
 /**
- * What is known of one gateway, and the only way to it.
+ * Caches the content of one gateway and sends all configuration requests to it.
  *
- * It begins with one list instead of a GET per object and learns from every answer, so that a change costs one PUT and
- * no GET. Requests for one id never overlap. A request that may or may not have happened makes the id unknown: the next
- * one reads it back first. While the gateway is down only one list is requested, with growing pauses; the first list that
- * succeeds shows what has to be done.
+ * The session starts with one list instead of a GET per object, and updates the cache from every response, so that a change
+ * needs one PUT and no GET. Requests for one id never overlap. After a write with an unknown result, the id is read back before
+ * the next write. While the gateway is unavailable, the session only retries the list, with exponential back-off. The first
+ * successful list shows what has to be reconciled.
  */
 export class GatewaySession {
   readonly #options: SessionOptions;
@@ -49,7 +49,7 @@ export class GatewaySession {
   #info: GatewayInfo | undefined;
   #wake: (() => void) | undefined;
   #suspected = false;
-  /** When the next list is due at the latest, on the monotonic clock. */
+  /** Deadline of the next list (monotonic). */
   #listBy = Number.POSITIVE_INFINITY;
 
   constructor(options: SessionOptions) {
@@ -60,7 +60,7 @@ export class GatewaySession {
     this.#writes = new WriteGate(
       {
         ...options,
-        onRefusal: () => options.onState('connection'),
+        onRejectionChange: () => options.onState('connection'),
         onUncertain: () => this.#wake?.(),
       },
       this.#requests,
@@ -85,52 +85,52 @@ export class GatewaySession {
     return this.#state;
   }
 
-  /** Another session, replica or program has taken its place: a failure now says nothing of the gateway. */
+  /** Whether another session or replica has replaced this one. Failures of a closed session do not concern the gateway. */
   get closed(): boolean {
     return this.#stop.signal.aborted || !this.#options.mayWrite();
   }
 
-  /** What the gateway says of itself; undefined until it answered. */
+  /** What the gateway reports about itself; undefined before its first response. */
   get info(): GatewayInfo | undefined {
     return this.#info;
   }
 
-  /** Why the gateway refuses every write, although it may allow reads. */
+  /** Set while the gateway rejects every write, even if it accepts reads. */
   get writeRefused(): GatewayAuthError | undefined {
-    return this.#writes.refused;
+    return this.#writes.rejected;
   }
 
-  /** Whether a write that got no answer may still be carried out. */
-  get unsettled(): boolean {
+  /** Whether a write that got no response may still take effect. */
+  get hasUnsettledWrites(): boolean {
     return this.#slots.isUnsettled;
   }
 
-  /** Whether a list that was asked for at `time` (monotonic) may lack a write of this session. */
+  /** Whether a list that was requested at `time` (monotonic) may miss a write of this session. */
   isWritingSince(time: number): boolean {
     return this.#writes.isWritingSince(time);
   }
 
-  /** When the last complete list was asked for, on the monotonic clock. */
+  /** When the last complete list was requested (monotonic). */
   get listedAt(): number | undefined {
     return this.#listedAt;
   }
 
-  /** Why upstreams are read one by one: their list is too large. */
+  /** Set while the list of upstreams is too large, so that upstreams are read one by one. */
   get unlistable(): ListTooLargeError | undefined {
     return this.#unlistable;
   }
 
-  /** Past this session's limits and state: data planes go on while their gateway cannot be configured. */
+  /** Independent of the session's limits and state: data planes keep serving while the Admin API is unavailable. */
   get dataPlanes(): DataPlaneReader | undefined {
     return this.#options.driver.dataPlanes;
   }
 
-  /** Whether the gateway works by what was written last as `id`. */
+  /** Whether data planes confirmed the last write of `id`. */
   confirmation(id: UpstreamId): Confirmation {
     return this.#options.driver.confirmations?.of(id) ?? CONFIRMED;
   }
 
-  /** The data planes that fetch their configuration; undefined where the gateway gives it to them. */
+  /** The connected data planes; undefined if data planes do not fetch their configuration. */
   get connectedDataPlanes(): readonly string[] | undefined {
     return this.#options.driver.confirmations?.connectedDataPlanes();
   }
@@ -139,19 +139,19 @@ export class GatewaySession {
     return this.#options.driver.canonical(desired);
   }
 
-  /** Whether the gateway was listed in full at least once. */
+  /** Whether a complete list is known. */
   get listed(): boolean {
     return this.#listedAt !== undefined;
   }
 
-  /** What this session saw of `id` last, without asking; undefined also where it is not known. */
+  /** The cached content of `id`, without a request; undefined if it does not exist or is unknown. */
   peek(id: UpstreamId): ObservedUpstream | undefined {
     return this.#slots.get(id)?.content;
   }
 
   /**
-   * `observed`, which is the same as `wanted` in canonical form, in terms of `wanted`: what is known of ten thousand
-   * upstreams then contains no second copy of their endpoints' addresses.
+   * Rebuilds `observed` from the parts of the desired upstream, whose canonical form is equal. This saves memory: the cache of
+   * ten thousand upstreams then contains no second copy of their addresses.
    */
   share(observed: ObservedUpstream, { id, owner, labels, nodes }: Upstream): ObservedUpstream {
     const { createTime, canonical, discovery } = observed;
@@ -169,29 +169,26 @@ export class GatewaySession {
     return shared;
   }
 
-  /** How many ids are known, and of how many it is not known what the gateway contains. */
+  /** Number of ids with known content, and of ids with an unanswered write. */
   get ids(): { readonly known: number; readonly uncertain: number } {
     return this.#slots.counts();
   }
 
-  /**
-   * What the upstream was before another client changed or deleted it behind this session's back; undefined if none did.
-   * Returned once: then it is reported.
-   */
+  /** The content of the upstream before another client changed or deleted it. Returned once, so that drift is reported once. */
   takeDrift(id: UpstreamId): ObservedUpstream | undefined {
     return this.#slots.takeDrift(id);
   }
 
-  /** Lists within `ms`; also once more if a list is under way. */
+  /** Requests a list within `ms`. If a list is running, another one follows. */
   listWithin(ms: number): void {
     this.#listBy = Math.min(this.#listBy, this.#options.clock.monotonic() + ms);
     this.#wake?.();
   }
 
-  /** Lists, follows and recovers until `close`. */
+  /** Lists and watches the gateway and recovers from failures until `close`. */
   async run(): Promise<void> {
     const { clock, backoff, random, resyncMs } = this.#options;
-    // Writes that an earlier session or leader began may still be carried out.
+    // Writes of an earlier session or leader may still take effect.
     const readBackAt = clock.monotonic() + READ_BACK_MS;
     while (!this.#stop.signal.aborted) {
       let failure = await this.#list();
@@ -199,7 +196,7 @@ export class GatewaySession {
         backoff.reset();
         const now = clock.monotonic();
         const next = now + resyncMs * (0.9 + 0.2 * random());
-        failure = await this.#watchOver(now < readBackAt ? Math.min(next, readBackAt) : next);
+        failure = await this.#untilNextList(now < readBackAt ? Math.min(next, readBackAt) : next);
       }
       if (failure !== undefined) {
         await this.#pause(
@@ -211,7 +208,7 @@ export class GatewaySession {
     }
   }
 
-  /** Begins nothing more, waits for the writes under way, and resolves when no request is left. */
+  /** Starts no new request, waits for running writes, and resolves when all requests have ended. */
   async close(): Promise<void> {
     this.#stop.abort();
     this.#confirmations?.[Symbol.dispose]();
@@ -221,8 +218,8 @@ export class GatewaySession {
   }
 
   /**
-   * Runs `work` while nothing else of this session touches `id`. Rejects with what made the session fail, without a
-   * request, while the gateway is down.
+   * Runs `work` with exclusive access to `id`. While the gateway is unavailable, rejects with the error of the session and sends
+   * no request.
    */
   async exclusive<T>(id: UpstreamId, work: (lock: Lock) => Promise<T>): Promise<T> {
     const slot = this.#slots.take(id);
@@ -255,7 +252,7 @@ export class GatewaySession {
     if (before.kind === 'failing' && before.error.message === error.message) return;
     this.#options.log.warn({ reason: error.reason }, error.message);
     if (before.kind !== 'failing') this.#wake?.();
-    // The messages of an outage may differ from answer to answer: the objects report the first one only.
+    // Error messages may vary during an outage. Upstreams report only the first one.
     const same = before.kind === 'failing' && before.error.reason === error.reason;
     this.#options.onState(same ? 'connection' : 'everything');
   }
@@ -272,22 +269,21 @@ export class GatewaySession {
       const isOther = this.#info !== undefined && this.#info.version !== info.version;
       this.#info = info;
       this.#adopt(upstreams, before, askedAt);
-      // Another version takes other fields.
+      // Another version supports other fields.
       if (isOther) this.#options.onState('everything');
       return undefined;
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof ListTooLargeError && (await this.#workUnlisted(error))) return undefined;
-      const failure = this.#failureOf(error, 'the list of its upstreams failed');
+      const failure = this.#failureOf(error, 'listing the upstreams of the gateway failed');
       this.#fail(failure);
       return failure;
     }
   }
 
   /**
-   * Goes on without a list: a gateway that contains too much must not stop the writes and deletions that make it smaller.
-   * Every upstream is read again, since no list shows what another client changed. Returns false where the gateway
-   * does not answer either.
+   * Continues without a list, so that deletions can reduce a list that is too large. Every upstream is read before it is
+   * written, because no list shows changes by other clients. Returns false if the gateway does not respond.
    */
   async #workUnlisted(error: ListTooLargeError): Promise<boolean> {
     const { driver, limit, log, onError, onState } = this.#options;
@@ -315,52 +311,52 @@ export class GatewaySession {
     });
   }
 
-  /** Takes a list that began at position `before` for what is known. */
+  /** Updates the cache from a list that started at position `before`. */
   #adopt(observed: ReadonlyMap<UpstreamId, ObservedUpstream>, before: number, askedAt: number): void {
     const changed = this.#slots.adopt(observed, before, askedAt);
     this.#listedAt = askedAt;
     const recovered = this.#state.kind !== 'ready' || this.#unlistable !== undefined;
     this.#unlistable = undefined;
-    if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway answers again');
+    if (this.#state.kind === 'failing') this.#options.log.info({}, 'the gateway is reachable again');
     this.#state = { kind: 'ready' };
     if (recovered) this.#options.onState('everything');
     this.#options.onList({ recovered, changed, observed });
   }
 
   /**
-   * Reads ids again whose write got no answer a minute ago: the write may have been carried out since, over a newer one.
-   * Returns false where that takes a list.
+   * Reads ids back whose write got no response a minute ago: that write may have overwritten a newer one since. Returns false
+   * if a list has to do this instead.
    */
   async #readBack(now: number): Promise<boolean> {
     const { signal } = this.#stop;
     const due = this.#slots.readBacksDue(now);
-    if (due.length > READ_BACKS_AT_ONCE) return false;
+    if (due.length > MAX_READ_BACKS) return false;
     for (const slot of due) {
       this.#slots.noteReadBack(slot);
       try {
         await this.exclusive(slot.id, (lock) => this.#compare(slot, lock, signal));
       } catch (error) {
         if (!signal.aborted && !(error instanceof OperatorError)) throw error;
-        // The next list shows it.
+        // The next list replaces this read-back.
         return false;
       }
     }
     return true;
   }
 
-  /** Reads `slot` again, and reports where its content changed. */
+  /** Reads the id of `slot` back and reports a change of its content. */
   async #compare({ id, isUncertain, content: before }: Slot, lock: Lock, signal: AbortSignal): Promise<void> {
-    const observed = await lock.ask(signal);
+    const observed = await lock.readFresh(signal);
     if (!isUncertain && before?.canonical === observed?.canonical) return;
     this.#options.log.info(
       { upstreamId: id },
-      'a write that got no answer was carried out late, or another client changed the upstream; it is reconciled again',
+      'the upstream changed after a write that got no response: the write took effect late, or another client changed the upstream; reconciling again',
     );
     this.#options.onLateWrite(id, observed);
   }
 
-  /** Waits until it is time for the next list, or for a failure of the gateway, which it returns. */
-  async #watchOver(until: number): Promise<Failure | undefined> {
+  /** Waits until the next list is due. Returns earlier, with the failure, if the gateway fails. */
+  async #untilNextList(until: number): Promise<Failure | undefined> {
     const { clock, driver, limit } = this.#options;
     const { signal } = this.#stop;
     for (;;) {
@@ -371,7 +367,7 @@ export class GatewaySession {
           await limit(() => driver.check(signal));
         } catch (error) {
           if (signal.aborted) return undefined;
-          this.#fail(this.#failureOf(error, 'the probe of the gateway failed'));
+          this.#fail(this.#failureOf(error, 'probing the gateway failed'));
         }
         this.#suspected = false;
         continue;
@@ -385,7 +381,7 @@ export class GatewaySession {
     }
   }
 
-  /** Resolves after `ms` or when woken. */
+  /** Resolves after `ms`, or earlier when `#wake` is called. */
   async #pause(ms: number): Promise<void> {
     if (this.#stop.signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();

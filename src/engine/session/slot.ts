@@ -1,34 +1,34 @@
 import type { ObservedUpstream, UpstreamId } from '../../model/upstream.ts';
 
 /**
- * A write that got no answer, also one of an earlier leader or session, may be carried out until about this long
- * afterwards, over whatever was written since.
+ * A write that got no response may still take effect for about this long and overwrite newer content. This includes writes of
+ * an earlier leader or session.
  */
 export const READ_BACK_MS = 60_000;
 
-/** Everything that a session keeps of one upstream id. */
+/** A session's state of one upstream id. */
 export class Slot {
   readonly id: UpstreamId;
-  /** What the gateway contained when it was read or written last; undefined: nothing, or it is not known. */
+  /** Content at the last read or write; undefined if the upstream does not exist or is unknown. */
   content: ObservedUpstream | undefined = undefined;
-  /** When that was asked for, on the monotonic clock; undefined: it is not known. */
+  /** When this content was requested (monotonic); undefined if it is unknown. */
   knownAt: number | undefined = undefined;
-  /** Position of that in the order of everything that the session learned. */
+  /** Sequence number of the last read or write of this id, in the order of all reads and writes of the session. */
   sequence = 0;
-  /** Position of a write that may or may not have happened; undefined: there is none. */
+  /** Sequence number of a write with an unknown result; undefined if there is none. */
   uncertainSince: number | undefined = undefined;
-  /** When the id is read again because a write of it got no answer, on the monotonic clock. */
+  /** When the id is read back because a write got no response (monotonic). */
   readBackAt: number | undefined = undefined;
-  /** What a wanted id contained before another client changed it, until that is reported. */
+  /** Content of a used id before another client changed it, until the drift is reported. */
   drift: ObservedUpstream | undefined = undefined;
-  /** Settles when the last of those that wait for the id is done with it. */
+  /** Settles when the last queued user of the id has finished. */
   lock: Promise<unknown> | undefined = undefined;
 
   constructor(id: UpstreamId) {
     this.id = id;
   }
 
-  /** Whether it was learned or written after `position`, so that a list of that time says nothing of it. */
+  /** Whether a read or write after `position` is newer than a list that started there. */
   isNewerThan(position: number): boolean {
     return this.sequence > position || (this.uncertainSince ?? 0) > position;
   }
@@ -48,30 +48,30 @@ export class Slot {
   }
 }
 
-/** The slots of a session: the one place that creates and drops them. */
+/** Creates, finds and drops the slots of a session. */
 export class Slots {
   readonly #slots = new Map<UpstreamId, Slot>();
-  /** Slots that are read again, the earliest first. */
+  /** Slots with a scheduled read-back, the earliest first. */
   readonly #readBacks = new Set<Slot>();
   readonly #isWanted: (id: UpstreamId) => boolean;
   #sequence = 0;
 
-  /** `isWanted`: whether an object wants the id; only its drift is kept. */
+  /** `isWanted`: whether a GatewayUpstream uses the id. Drift of other ids is not kept. */
   constructor(isWanted: (id: UpstreamId) => boolean) {
     this.#isWanted = isWanted;
   }
 
-  /** Position of what was learned last. */
+  /** The latest sequence number. */
   get position(): number {
     return this.#sequence;
   }
 
-  /** Whether a write that got no answer may still be carried out. */
+  /** Whether a write that got no response may still take effect. */
   get isUnsettled(): boolean {
     return this.#readBacks.size > 0;
   }
 
-  /** When the first slot is read again, on the monotonic clock. */
+  /** Time of the first scheduled read-back (monotonic). */
   get firstReadBackAt(): number {
     const [first] = this.#readBacks;
     return first?.readBackAt ?? Number.POSITIVE_INFINITY;
@@ -81,7 +81,7 @@ export class Slots {
     return this.#slots.get(id);
   }
 
-  /** The slot of `id`, which is created where there is none; see `dropIfEmpty`. */
+  /** Returns the slot of `id` and creates it if needed; see `dropIfEmpty`. */
   take(id: UpstreamId): Slot {
     let slot = this.#slots.get(id);
     if (slot === undefined) {
@@ -95,7 +95,7 @@ export class Slots {
     if (slot.isEmpty) this.#slots.delete(slot.id);
   }
 
-  /** How many ids are known, and of how many it is not known what the gateway contains. */
+  /** Number of ids with known content, and of ids with an unanswered write. */
   counts(): { readonly known: number; readonly uncertain: number } {
     let known = 0;
     let uncertain = 0;
@@ -106,12 +106,12 @@ export class Slots {
     return { known, uncertain };
   }
 
-  /** Resolves when nothing is done with any id any more. */
+  /** Resolves when all locks are released. */
   async unlocked(): Promise<void> {
     await Promise.allSettled([...this.#slots.values()].map(({ lock }) => lock));
   }
 
-  /** The gateway contains `content`, by an answer to a request of time `at`. */
+  /** Records `content` from the response to a request that was sent at `at`. */
   learn(slot: Slot, content: ObservedUpstream | undefined, at: number): void {
     this.#sequence += 1;
     slot.content = content;
@@ -120,7 +120,7 @@ export class Slots {
     slot.uncertainSince = undefined;
   }
 
-  /** What the gateway contains is not known any more: every id is read before it is written. */
+  /** Clears all contents, so that every id is read before it is written. */
   forgetContents(): void {
     for (const slot of this.#slots.values()) {
       slot.content = undefined;
@@ -129,17 +129,17 @@ export class Slots {
     }
   }
 
-  /** A write was carried out or not, or will be later: only the gateway can tell. */
+  /** Records a write with an unknown result: it took effect, did not, or may do so later. Schedules a read-back. */
   noteUncertain(slot: Slot, now: number): void {
     this.#sequence += 1;
     slot.uncertainSince = this.#sequence;
     slot.readBackAt = now + READ_BACK_MS;
-    // Last in the order of the set, which is that of time.
+    // Re-adding moves the slot to the end, which keeps the set in time order.
     this.#readBacks.delete(slot);
     this.#readBacks.add(slot);
   }
 
-  /** The slots that are to be read again by now. */
+  /** The slots whose read-back is due at `now`. */
   readBacksDue(now: number): readonly Slot[] {
     return [...this.#readBacks].filter(({ readBackAt = 0 }) => readBackAt <= now);
   }
@@ -149,7 +149,7 @@ export class Slots {
     this.#readBacks.delete(slot);
   }
 
-  /** The drift of `id`, once. */
+  /** Returns and clears the drift of `id`. */
   takeDrift(id: UpstreamId): ObservedUpstream | undefined {
     const slot = this.#slots.get(id);
     if (slot === undefined) return undefined;
@@ -160,8 +160,8 @@ export class Slots {
   }
 
   /**
-   * Takes a list that was asked for at `askedAt` for what is known, except for what was learned after the list began,
-   * at position `before`.
+   * Replaces the known contents by a list that was requested at `askedAt`, except where a read or write is newer than
+   * `before`, the position at which the list started. Returns the changed ids.
    */
   adopt(
     observed: ReadonlyMap<UpstreamId, ObservedUpstream>,
@@ -193,13 +193,13 @@ export class Slots {
     if (isChanged && known !== undefined && !slot.isUncertain) this.#noteDrift(slot, known);
     this.#sequence += 1;
     slot.sequence = this.#sequence;
-    // Equal content is kept, since it shares its parts with the stored objects.
+    // Equal content is kept, because it shares its parts with the stored objects (see `GatewaySession.share`).
     if (isChanged || known?.createTime !== content.createTime) slot.content = content;
     slot.knownAt = askedAt;
     return isChanged;
   }
 
-  /** Clears what the list settled, and drops the slots of which nothing is left. */
+  /** Clears uncertainty that the list resolved, and drops empty slots. */
   #clear(before: number, askedAt: number): void {
     for (const slot of this.#slots.values()) {
       if (slot.uncertainSince !== undefined && slot.uncertainSince <= before) slot.uncertainSince = undefined;
@@ -209,7 +209,7 @@ export class Slots {
     }
   }
 
-  /** Of several changes in a row, the content before the first counts. */
+  /** Keeps the content before the first of several changes. */
   #noteDrift(slot: Slot, before: ObservedUpstream): void {
     if (slot.drift === undefined && this.#isWanted(slot.id)) slot.drift = before;
   }

@@ -12,36 +12,36 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { WriteOperation } from '../instruments.ts';
 import type { Requests } from './requests.ts';
 import type { Slot, Slots } from './slot.ts';
-import { WriteRefusal } from './write-refusal.ts';
+import { WriteRejection } from './write-rejection.ts';
 
 export interface WriteGateOptions {
   readonly driver: Pick<GatewayDriver, 'checkWrite'>;
   readonly clock: Clock;
   readonly limit: <T>(request: () => Promise<T>) => Promise<T>;
   readonly mayWrite: () => boolean;
-  /** The gateway answered a write, or did not. */
+  /** A write ended. */
   readonly onWrite?: ((operation: WriteOperation, outcome: 'accepted' | Reason) => void) | undefined;
-  /** The gateway began to refuse every write, or accepts writes again. */
-  readonly onRefusal: () => void;
-  /** A write got no answer. */
+  /** The gateway started to reject every write, or accepts writes again. */
+  readonly onRejectionChange: () => void;
+  /** A write got no response. */
   readonly onUncertain: () => void;
 }
 
-/** An accepted write says for so long that the gateway accepts writes. */
+/** How long an accepted write proves that the gateway accepts writes. */
 const RECENT_MS = 60_000;
 
 type Probe = GatewayAuthError | 'accepted' | 'unknown';
 
-/** Every write of a session passes here: it is refused, sent, counted, and its failure is judged. */
+/** Sends all writes of a session: blocks them while the gateway rejects every write, counts them, and classifies failures. */
 export class WriteGate {
   readonly #options: WriteGateOptions;
   readonly #requests: Requests;
   readonly #slots: Slots;
   readonly #closed: AbortSignal;
-  #refusal: WriteRefusal | undefined;
+  #rejection: WriteRejection | undefined;
   #probe: Promise<Probe> | undefined;
-  #underWay = 0;
-  /** When the last write ended, on the monotonic clock. */
+  #running = 0;
+  /** When the last write ended (monotonic). */
   #endedAt = Number.NEGATIVE_INFINITY;
   /** The last write that the gateway accepted. */
   #lastAccepted: { readonly id: UpstreamId; readonly at: number } | undefined;
@@ -53,14 +53,14 @@ export class WriteGate {
     this.#closed = closed;
   }
 
-  /** Whether a write is under way, or ended after `time` (monotonic). */
+  /** Whether a write is running or ended after `time` (monotonic). */
   isWritingSince(time: number): boolean {
-    return this.#underWay > 0 || this.#endedAt > time;
+    return this.#running > 0 || this.#endedAt > time;
   }
 
-  /** Why the gateway refuses every write, although it may allow reads. */
-  get refused(): GatewayAuthError | undefined {
-    return this.#refusal?.error;
+  /** Set while the gateway rejects every write, even if it accepts reads. */
+  get rejected(): GatewayAuthError | undefined {
+    return this.#rejection?.error;
   }
 
   async write<T>(
@@ -70,9 +70,9 @@ export class WriteGate {
     write: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { clock, mayWrite } = this.#options;
-    const refusal = this.#refusal;
-    if (refusal?.mayTry(slot.id, clock.monotonic()) === false) throw refusal.error;
-    this.#underWay += 1;
+    const rejection = this.#rejection;
+    if (rejection?.mayTry(slot.id, clock.monotonic()) === false) throw rejection.error;
+    this.#running += 1;
     try {
       const result = await this.#requests.send(signal, (both) => {
         if (!mayWrite()) throw new WriteForbiddenError();
@@ -82,14 +82,14 @@ export class WriteGate {
       this.#accepted();
       return result;
     } catch (error) {
-      if (error instanceof GatewayAuthError) throw await this.#meaningOf(slot.id, error);
+      if (error instanceof GatewayAuthError) throw await this.#classify(slot.id, error);
       if (!(error instanceof OperatorError) || error instanceof GatewayUnavailableError) {
         this.#slots.noteUncertain(slot, clock.monotonic());
         this.#options.onUncertain();
       }
       throw error;
     } finally {
-      this.#underWay -= 1;
+      this.#running -= 1;
       this.#endedAt = clock.monotonic();
     }
   }
@@ -106,34 +106,34 @@ export class WriteGate {
     }
   }
 
-  /** The gateway accepts writes. */
+  /** Records that the gateway accepts writes. */
   #accepted(): void {
-    if (this.#refusal === undefined) return;
-    this.#refusal = undefined;
-    this.#options.onRefusal();
+    if (this.#rejection === undefined) return;
+    this.#rejection = undefined;
+    this.#options.onRejectionChange();
   }
 
-  /** What the refusal of one write means: it concerns this upstream alone, or every write. */
-  async #meaningOf(id: UpstreamId, error: GatewayAuthError): Promise<OperatorError> {
+  /** Finds out whether the rejection of a write concerns only this upstream or every write. */
+  async #classify(id: UpstreamId, error: GatewayAuthError): Promise<OperatorError> {
     this.#probe ??= this.#probeWrites().finally(() => {
       this.#probe = undefined;
     });
     const probe = await this.#probe;
     if (probe === 'unknown') return error;
-    // A proxy may forbid the method of the probe alone: a write of another upstream is the better proof.
+    // A proxy may forbid only the method of the probe. A recent write of another upstream is better evidence.
     if (probe === 'accepted' || this.#isOtherAccepted(id)) {
       this.#accepted();
       return new WriteRefusedError(
-        `The Admin API, or a proxy in front of it, refused this upstream (${error.status ?? 'no status'}) and accepts other writes`,
+        `The Admin API, or a proxy in front of it, rejected this upstream (${error.status ?? 'no status'}) but accepts other writes`,
         {
-          remedy: 'change the spec, or correct the rule of the proxy or firewall that objects to its content',
+          remedy: 'change the spec, or correct the proxy or firewall rule that blocks its content',
         },
       );
     }
-    const before = this.#refusal;
-    this.#refusal ??= new WriteRefusal(probe);
-    this.#refusal.refused(id, this.#options.clock.monotonic());
-    if (before === undefined) this.#options.onRefusal();
+    const before = this.#rejection;
+    this.#rejection ??= new WriteRejection(probe);
+    this.#rejection.rejected(id, this.#options.clock.monotonic());
+    if (before === undefined) this.#options.onRejectionChange();
     return probe;
   }
 
@@ -142,7 +142,7 @@ export class WriteGate {
     return last !== undefined && last.id !== id && this.#options.clock.monotonic() < last.at + RECENT_MS;
   }
 
-  /** Asks whether the key may write at all; resolves to the refusal if it may not. */
+  /** Checks whether the key may write. Resolves to the error if it may not. */
   async #probeWrites(): Promise<Probe> {
     const { limit, driver } = this.#options;
     try {

@@ -29,52 +29,53 @@ export interface UpstreamSetsDeps extends SetSnapshot {
   readonly memberWriter: MemberWriter;
   readonly reporter: Reporter;
   readonly clock: Clock;
-  /** Asks for a run of `reconcile`. */
+  /** Schedules `reconcile`. */
   readonly enqueueSet: (name: string) => void;
-  /** Asks for a run of `reconcileMember`. */
+  /** Schedules `reconcileMember`. */
   readonly enqueueMember: (set: string, key: ObjectKey, priority: Priority) => void;
-  /** The set has no members to run any more. */
-  readonly onGone: (set: string) => void;
+  /** The set was deleted or is unusable: it has no members to reconcile. */
+  readonly onUnused: (set: string) => void;
 }
 
-/** Everything that is kept of one set. */
+/** The engine's state of one set. */
 interface SetState extends SetProgress {
   readonly set: UsableSet;
   readonly unsettled: Set<ObjectKey>;
   readonly taken: Set<ObjectKey>;
   readonly refused: Map<ObjectKey, string>;
-  /** Since when pruning is postponed, wall clock. */
+  /** Since when pruning is postponed (wall clock). */
   postponedSince: number | undefined;
-  /** When a GatewayUpstream was deleted whose Service exists, monotonic. */
+  /** Times at which GatewayUpstreams of existing Services were deleted (monotonic). */
   pruned: readonly number[];
 }
 
-/** What goes within this time counts as if it went at once. */
+/** Deletions within this time count as one. */
 const PRUNED_TOGETHER_MS = 60_000;
-/** Before a refused object is tried again although nothing changed: a webhook may have. */
-const REFUSED_RETRY_MS = 600_000;
+/** Retry delay for an object that the API server rejected: a webhook may have changed meanwhile. */
+const REJECTED_RETRY_MS = 600_000;
 
 const done: Result = { kind: 'done' };
 
 /**
- * Keeps the GatewayUpstreams of sets. Nothing is done before sets, Services, namespaces and GatewayUpstreams were listed
- * in full. After that a change of a Service asks for its own GatewayUpstreams alone, one request each.
+ * Creates, updates and deletes the GatewayUpstreams of sets. It starts when the lists of sets, Services, namespaces and
+ * GatewayUpstreams are complete. Afterwards, a change of a Service reconciles only its own GatewayUpstreams, with one request
+ * each.
  */
 export class UpstreamSets {
   readonly #deps: UpstreamSetsDeps;
   readonly #states = new Map<string, SetState>();
-  #begun = false;
+  #started = false;
 
   constructor(deps: UpstreamSetsDeps) {
     this.#deps = deps;
   }
 
-  /** Follows everything that decides which GatewayUpstreams there should be, until it is disposed of. */
+  /** Watches everything that determines the GatewayUpstreams of sets, until the result is disposed. */
   listen(): Disposable {
     const { sets, services, namespaces, upstreams, permissions } = this.#deps;
     const listeners = new DisposableStack();
     for (const store of [sets, services, namespaces, upstreams]) {
-      listeners.use(store.onState(() => this.#begin()));
+      listeners.use(store.onState(() => this.#startIfListed()));
     }
     listeners.use(sets.onChange((event) => this.#onSet(event)));
     listeners.use(
@@ -91,7 +92,7 @@ export class UpstreamSets {
         for (const name of this.#states.keys()) this.#deps.enqueueSet(name);
       }),
     );
-    this.#begin();
+    this.#startIfListed();
     return listeners;
   }
 
@@ -103,7 +104,7 @@ export class UpstreamSets {
       reporter.forget('GatewayUpstreamSet', `/${name}`);
       return done;
     }
-    if (!this.#begun || set.deletionTimestamp !== undefined) return done;
+    if (!this.#started || set.deletionTimestamp !== undefined) return done;
     const missing = missingVerdict(permissions.lacking('GatewayUpstreamSet', ''));
     const state = this.#states.get(name);
     if (state === undefined) {
@@ -128,7 +129,7 @@ export class UpstreamSets {
     return done;
   }
 
-  /** Makes, changes or deletes one GatewayUpstream of a set. */
+  /** Creates, updates or deletes one GatewayUpstream of a set. */
   async reconcileMember(name: string, key: ObjectKey, signal: AbortSignal): Promise<Result> {
     const state = this.#states.get(name);
     if (state === undefined) return done;
@@ -158,7 +159,7 @@ export class UpstreamSets {
       return done;
     }
     unsettled.add(key);
-    // One that is being deleted is made anew when it is gone.
+    // An object that is being deleted is created again after its deletion.
     if (object?.deletionTimestamp !== undefined) return done;
     if (object !== undefined && members.isApplied(object, member)) {
       unsettled.delete(key);
@@ -168,12 +169,12 @@ export class UpstreamSets {
       await this.#deps.memberWriter.apply(set, member, object, signal);
     } catch (error) {
       if (!(error instanceof KubeApiError)) throw error;
-      // Another client created, deleted or replaced it meanwhile: the watch shows more in a moment.
+      // Conflict: another client created, deleted or replaced the object meanwhile. A watch event follows.
       if (error.status === 409) return { kind: 'backoff' };
       if (error.status !== 422 && error.status !== 400) throw error;
       unsettled.delete(key);
       refused.set(key, error.message);
-      return { kind: 'after', delayMs: REFUSED_RETRY_MS };
+      return { kind: 'after', delayMs: REJECTED_RETRY_MS };
     }
     return done;
   }
@@ -186,13 +187,13 @@ export class UpstreamSets {
   ): Promise<void> {
     const { sets, namespaces, memberWriter, clock } = this.#deps;
     const { set, members } = state;
-    // Who deletes the namespace deletes what is in it.
+    // The deletion of a namespace deletes its objects.
     if (namespaces.get('', object.namespace)?.terminating !== false) return;
     if (members.isServiceUnreadable(keyOf(object))) return;
     const verdict = this.#judge(sets.get('', set.name) ?? set, state);
     if (!explained && verdict.kind === 'waits') return;
     await memberWriter.remove(object, signal);
-    // An accepted deletion is no sign of a mistake.
+    // An accepted deletion does not count against the limit.
     if (!explained && verdict.kind === 'free') state.pruned = [...state.pruned, clock.monotonic()];
   }
 
@@ -213,17 +214,17 @@ export class UpstreamSets {
     return verdict;
   }
 
-  #begin(): void {
+  #startIfListed(): void {
     const { sets, services, namespaces, upstreams } = this.#deps;
     const stores: readonly StoreView<Stored>[] = [sets, services, namespaces, upstreams];
-    if (this.#begun || !stores.every((store) => store.state.state === 'synced')) return;
-    this.#begun = true;
+    if (this.#started || !stores.every((store) => store.state.state === 'synced')) return;
+    this.#started = true;
     for (const set of sets.list()) this.#update(set.name, set);
   }
 
   #onSet(event: StoreEvent<GatewayUpstreamSet>): void {
     const set = event.current ?? event.previous;
-    if (!this.#begun || set === undefined || !concernsSet(event)) return;
+    if (!this.#started || set === undefined || !concernsSet(event)) return;
     this.#update(set.name, event.current);
   }
 
@@ -245,7 +246,7 @@ export class UpstreamSets {
     }
   }
 
-  /** Looks again at what a change concerns, in every set. */
+  /** Reconciles, in every set, the members that a change concerns. */
   #eachSet(select: (members: SetMembers) => readonly ObjectKey[]): void {
     for (const [name, state] of this.#states) {
       for (const key of select(state.members)) this.#enqueueMember(name, state, key, PRIORITY.spec);
@@ -253,14 +254,14 @@ export class UpstreamSets {
     }
   }
 
-  /** Keeps what is known of a set in step with it. */
+  /** Updates the state of a set after the set changed. */
   #update(name: string, set: GatewayUpstreamSet | undefined): void {
     this.#deps.enqueueSet(name);
     const before = this.#states.get(name);
     if (set === undefined || set.deletionTimestamp !== undefined || !isUsable(set)) {
-      // Kubernetes deletes what a set made after it.
+      // Garbage collection deletes the GatewayUpstreams of a deleted set.
       this.#states.delete(name);
-      this.#deps.onGone(name);
+      this.#deps.onUnused(name);
       return;
     }
     const state: SetState = {

@@ -15,7 +15,7 @@ export class Announcer {
     this.#log = log;
   }
 
-  /** One log line where the summary changed, and one Event where it differs from the one that was announced last. */
+  /** Logs a change of the `Ready` condition, and records an Event if it differs from the last announced one. */
   summary(report: Report, previous: Status | undefined, ready: Verdict): void {
     const { kind, object } = report;
     const before = previous?.conditions?.find(({ type }) => type === 'Ready');
@@ -24,7 +24,7 @@ export class Announcer {
       const level = ready.status === 'True' ? 'info' : 'warn';
       this.#log[level]({ kind, namespace, name, reason: ready.reason }, ready.message);
     }
-    if (isSame(report.announced, ready) || isAnnouncedOnce(kind, ready)) return;
+    if (isSame(report.announced, ready) || isAnnouncedOnConnection(kind, ready)) return;
     report.announced = ready;
     const { reason, message } = ready;
     this.#events.record(kind, object, {
@@ -34,7 +34,7 @@ export class Announcer {
     });
   }
 
-  /** One log line and one Event where a guard begins to keep something; the condition is named like its reason. */
+  /** Logs and records an Event when a guard starts to keep nodes or objects. The condition type equals its reason. */
   guard({ kind, object }: Report, previous: Status | undefined, verdict: Verdict | undefined): void {
     if (verdict === undefined) return;
     const { reason, message } = verdict;
@@ -49,15 +49,15 @@ function isSame(a: Summary | undefined, b: Summary): boolean {
   return a?.status === b.status && a.reason === b.reason;
 }
 
-/** A failure that stops every object of a gateway is announced once, on the GatewayConnection, and so is its end. */
-function isAnnouncedOnce(kind: CustomKind, { status, reason }: Summary): boolean {
+/** A failure of a whole gateway, and its recovery, is announced only on the GatewayConnection. */
+function isAnnouncedOnConnection(kind: CustomKind, { status, reason }: Summary): boolean {
   return kind === 'GatewayUpstream' && (status === 'Unknown' || reason === 'Unauthorized');
 }
 
-/** What an earlier process announced of an object with this status. */
+/** The summary that an earlier process announced, derived from the status. */
 export function announcedBefore(kind: CustomKind, status: Status | undefined): Summary | undefined {
   const before = status?.conditions?.find(({ type }) => type === 'Ready');
   if (before === undefined || before.reason === 'Pending') return undefined;
-  // What was announced before the gateway failed is not known any more: its recovery is no news.
-  return isAnnouncedOnce(kind, before) ? { status: 'True', reason: 'Ready' } : before;
+  // The summary before the gateway failed is unknown. Its recovery is not announced on each upstream.
+  return isAnnouncedOnConnection(kind, before) ? { status: 'True', reason: 'Ready' } : before;
 }

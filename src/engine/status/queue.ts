@@ -15,22 +15,22 @@ export interface StatusQueueOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly backoffMs: (failures: number) => number;
-  /** An object whose counts keep changing is written once in this time for the sake of counts alone. */
+  /** Minimum milliseconds between two writes of an object if only counts change. */
   readonly countsEveryMs: number;
-  /** How many status writes may be under way at once. */
+  /** Maximum number of concurrent status writes. */
   readonly concurrency: number;
   readonly pace: Pace;
   readonly instruments: Pick<Instruments, 'waited' | 'statusWritten'>;
 }
 
-/** Writes of one object at once within `countsEveryMs`: conditions that flap must not become as many writes. */
+/** Maximum number of writes of one object within `countsEveryMs`. It limits the writes of flapping conditions. */
 const BURST = 5;
-/** Counts that have not changed for this long have settled. */
+/** Counts that have not changed for this long are settled. */
 const SETTLED_MS = 1000;
-/** Writes of settled counts before they wait for `countsEveryMs`, which each of them costs. */
+/** Number of writes of settled counts that may precede the limit of one per `countsEveryMs`. */
 const SETTLED_BURST = 3;
 
-/** Writes statuses: conditions at once, counts and lists less often. */
+/** Writes statuses: conditions immediately, counts and lists less often. */
 export class StatusQueue {
   readonly #options: StatusQueueOptions;
   readonly #reports: Reports;
@@ -51,7 +51,7 @@ export class StatusQueue {
     this.#queue.setConcurrency(STATUS_QUEUE, options.concurrency, { slow: SLOW_CONCURRENCY });
   }
 
-  /** Writes what `report` wants, now or when it is due. */
+  /** Schedules the write of `report`, now or when it is due. */
   add(report: Report): void {
     const key = reportKey(report.kind, report.object);
     const delayMs = this.#dueAt(report) - this.#options.clock.monotonic();
@@ -63,7 +63,7 @@ export class StatusQueue {
     return this.#queue.depths();
   }
 
-  /** Writes nothing new and waits for what is under way. */
+  /** Starts no new write and resolves when running writes have ended. */
   async drain(): Promise<void> {
     await this.#queue.drain();
   }
@@ -72,7 +72,7 @@ export class StatusQueue {
     const { instruments, log } = this.#options;
     const kind = this.#reports.get(key)?.kind;
     if (kind !== undefined) instruments.statusWritten(kind, 'failed');
-    log.warn({ err, key }, 'writing a status failed; it is tried again');
+    log.warn({ err, key }, 'status write failed; retrying');
   }
 
   async #write(key: ReportKey, signal: AbortSignal): Promise<Result> {
@@ -83,12 +83,12 @@ export class StatusQueue {
     if (isDeepStrictEqual(report.written, wanted)) return { kind: 'done' };
     const delayMs = this.#dueAt(report) - clock.monotonic();
     if (delayMs > 0) return { kind: 'after', delayMs };
-    // Set before the answer: a status that equals an earlier one must not be taken for written meanwhile.
+    // Set before the response arrives, so that a status that equals an earlier one does not count as written meanwhile.
     report.written = wanted;
     try {
       await writer.applyStatus(report.kind, report.object, wanted, signal);
     } catch (error) {
-      // Written or not, or later.
+      // The result of the write is unknown.
       report.written = undefined;
       throw error;
     }
@@ -98,8 +98,8 @@ export class StatusQueue {
   }
 
   /**
-   * When the status may be written, monotonic. Counts of an object that was quiet are written at once, and again when they
-   * have settled, so that they are right after a rollout; while they keep changing they wait for `countsEveryMs`.
+   * When the status may be written (monotonic). The first change of counts is written immediately. Settled counts are written
+   * early, so that they are right soon after a rollout. Counts that keep changing are written every `countsEveryMs`.
    */
   #dueAt(report: Report): number {
     const { countsEveryMs } = this.#options;
@@ -117,10 +117,10 @@ function isUrgent({ written, wanted }: Report): boolean {
   return !isDeepStrictEqual(withoutCounts(written), withoutCounts(wanted));
 }
 
-/** Of any kind. */
+/** A status field of any kind. */
 type StatusField = Status extends infer S ? (S extends S ? keyof S : never) : never;
 
-/** Fields that are counts and lists. */
+/** Status fields that contain counts and lists. */
 const COUNTS: ReadonlySet<string> = new Set<StatusField>([
   'endpoints',
   'excluded',

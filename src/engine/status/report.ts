@@ -6,18 +6,18 @@ import type { Verdict } from '../../model/verdict.ts';
 /** The `Ready` condition without its message. */
 export type Summary = Pick<Verdict, 'status'> & { readonly reason: string };
 
-/** What was reported of one object, and what has to be written to its status. */
+/** The written and the wanted status of one object. */
 export interface Report {
   readonly kind: CustomKind;
   object: Stored;
-  /** What the API server contains or is being sent; undefined where that is not known. */
+  /** The status that the API server contains or is about to receive; undefined if unknown. */
   written: Status | undefined;
-  /** What it should contain. */
+  /** The status that the API server should contain. */
   wanted: Status;
-  /** When that changed last, monotonic. */
+  /** When `wanted` changed last (monotonic). */
   changedAt: number;
-  /** Monotonic times of the last writes, the latest last. */
+  /** Times of the last writes (monotonic), the latest last. */
   writtenAt: readonly number[];
-  /** The summary that was announced last; undefined: none yet. */
+  /** The last announced summary; undefined if there is none yet. */
   announced: Summary | undefined;
 }

@@ -27,23 +27,23 @@ import type { Report } from './report.ts';
 import { Reports } from './reports.ts';
 
 /**
- * Turns outcomes into status, Events and log lines. The only writer of status. Reports nothing of a GatewayUpstream whose
- * state was dropped.
+ * Turns outcomes into status, Events and log lines. It is the only writer of status. It ignores a GatewayUpstream whose state was
+ * dropped.
  */
 export interface Reporter {
   upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void;
   connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
   set(object: GatewayUpstreamSet, outcome: SetOutcome): void;
-  /** The object as it is now; only its status, or nothing that matters to a reconcile, changed. */
+  /** Updates the stored copy of the object after an event that needs no reconcile. */
   seen(object: GatewayUpstream): void;
-  /** What data planes serve of an upstream whose outcome was reported before; the rest of its status stays. */
+  /** Reports data planes of an upstream whose outcome was reported before. The rest of its status is unchanged. */
   dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void;
   event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
-  /** The object is gone. */
+  /** Drops the report of a deleted object. */
   forget(kind: Exclude<CustomKind, 'GatewayUpstream'>, key: ObjectKey): void;
-  /** Status writes that wait or run, as samples of a metric. */
+  /** Number of waiting and running status writes, as metric samples. */
   depths(): readonly Sample[];
-  /** Writes nothing new and waits for what is under way. */
+  /** Starts no new write and resolves when running writes have ended. */
   close(): Promise<void>;
 }
 
@@ -97,7 +97,7 @@ class StatusReporter implements Reporter {
   seen(object: GatewayUpstream): void {
     const report = this.#options.states.of(object)?.report;
     if (report === undefined) return;
-    // The object before is not needed any more, and one copy of the status is enough.
+    // Saves memory: the previous object is released, and equal statuses share one copy.
     report.object = object;
     const { status } = object;
     if (status === undefined || !isDeepStrictEqual(report.written, status)) return;
@@ -129,7 +129,7 @@ class StatusReporter implements Reporter {
     await this.#queue.drain();
   }
 
-  /** Makes the result of `build` the status that `object` should have. */
+  /** Makes the result of `build` the wanted status of `object`. */
   #want(
     kind: CustomKind,
     object: Reported,
@@ -145,7 +145,7 @@ class StatusReporter implements Reporter {
     report.object = object;
     report.wanted = build({ previous, generation: object.generation, now });
     if (report.written !== undefined && isDeepStrictEqual(report.wanted, report.written)) {
-      // One copy is enough.
+      // Equal statuses share one copy, to save memory.
       report.wanted = report.written;
       return { previous, report };
     }

@@ -4,19 +4,19 @@ import type { Stored } from '../../model/store-view.ts';
 import type { ObjectStates } from '../object-state.ts';
 import type { Report } from './report.ts';
 
-/** The key of an object of ours in the queue of status writes. */
+/** The key of an object in the queue of status writes. */
 export type ReportKey = `${CustomKind} ${ObjectKey}`;
 
 export function reportKey(kind: CustomKind, { namespace, name }: Stored): ReportKey {
   return `${kind} ${objectKey(namespace, name)}`;
 }
 
-/** Where the report of an object is kept. */
+/** Contains the report of an object. */
 interface Holder {
   report: Report | undefined;
 }
 
-/** Finds reports: that of a GatewayUpstream is part of its state, the few others are kept here. */
+/** Finds reports. The report of a GatewayUpstream is part of its `ObjectState`; the others are stored here. */
 export class Reports {
   readonly #states: ObjectStates;
   readonly #others = new Map<ReportKey, Holder>();
@@ -30,7 +30,7 @@ export class Reports {
     return kind === 'GatewayUpstream' ? this.#states.get(object)?.report : this.#others.get(key)?.report;
   }
 
-  /** Undefined where a GatewayUpstream is gone, or another one has its name: nothing is reported of it any more. */
+  /** Undefined if the GatewayUpstream was deleted or replaced: nothing is reported for it. */
   holderOf(kind: CustomKind, object: Stored): Holder | undefined {
     if (kind === 'GatewayUpstream') return this.#states.of(object);
     const key = reportKey(kind, object);
@@ -42,7 +42,7 @@ export class Reports {
     return holder;
   }
 
-  /** The object, which is no GatewayUpstream, is gone. */
+  /** Drops the report of a deleted GatewayConnection or GatewayUpstreamSet. */
   drop(kind: CustomKind, key: ObjectKey): void {
     this.#others.delete(`${kind} ${key}`);
   }

@@ -35,16 +35,16 @@ import type { ObjectState } from '../object-state.ts';
 import { confirmedBy } from '../session/confirmation.ts';
 import type { Lock } from '../session/lock.ts';
 import type { GatewaySession } from '../session/session.ts';
-import { UNAUTHORIZED_RETRY_MS } from '../session/write-refusal.ts';
+import { UNAUTHORIZED_RETRY_MS } from '../session/write-rejection.ts';
 import { afterFailure, REJECTED_RETRY_MS, whenGatewayMayHaveChanged } from './after-failure.ts';
-import { bind } from './bind.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
-import type { PendingDeletion, RefusedContent } from './pending-deletion.ts';
+import { ensureFinalizers } from './ensure-finalizers.ts';
+import type { PendingDeletion, RejectedContent } from './pending-deletion.ts';
 import { missingPermission, reportMissingPermission } from './permissions.ts';
 
 const done: Result = { kind: 'done' };
 
-/** Makes the gateway contain what `object` asks for, also while its deletion is `pending`. */
+/** Applies `object` to the gateway. This continues while its deletion is `pending`. */
 export async function applyUpstream(
   deps: UpstreamReconcilerDeps,
   state: ObjectState,
@@ -65,7 +65,7 @@ export async function applyUpstream(
   }
   state.lastAnswers = lastAnswersOf(evaluation.backends);
   if (evaluation.desired.action === 'notYet') {
-    // The source reports more in a moment, and a status in between would only flap; unless it has no permission to read.
+    // The source completes its list soon, and a status before that would only flap. A missing permission is reported.
     reportMissingPermission(deps, object);
     return done;
   }
@@ -77,23 +77,23 @@ interface Subject {
   readonly state: ObjectState;
   readonly object: GatewayUpstream;
   readonly pending: PendingDeletion | undefined;
-  /** When the endpoints changed that this write carries, on the monotonic clock. */
+  /** Time of the endpoint change that this write contains (monotonic). */
   readonly changedAt: number | undefined;
 }
 
-/** What the gateway contains, and what was decided for it. */
+/** The gateway's content and the decision for it. */
 interface Plan extends Decision {
   readonly observed: ObservedUpstream | undefined;
 }
 
-/** One run for an object that was evaluated: read, decide, write, report. */
+/** Applies one evaluated object: read, decide, write, report. */
 class Application {
   readonly #subject: Subject;
   readonly #evaluation: Evaluated;
-  /** What is desired, before the gateway was read; then what the removal guard lets pass. */
+  /** The desired state. After the gateway was read: as limited by the removal guard. */
   #desired: Evaluated['desired'];
-  /** Content that was sent, in case the gateway refuses it. */
-  #sent: RefusedContent | undefined;
+  /** The sent content, in case the gateway rejects it. */
+  #sent: RejectedContent | undefined;
 
   constructor(subject: Subject, evaluation: Evaluated) {
     this.#subject = subject;
@@ -117,7 +117,7 @@ class Application {
     try {
       return await session.exclusive(this.#evaluation.id, async (lock) => {
         const plan = await this.#plan(session, lock, signal);
-        return this.#settleWithoutWrite(plan) ?? (await this.#carryOut(session, lock, plan, signal));
+        return this.#settleWithoutWrite(plan) ?? (await this.#execute(session, lock, plan, signal));
       });
     } catch (error) {
       return this.#failed(session, error);
@@ -129,18 +129,18 @@ class Application {
     const { deps, state, object } = this.#subject;
     const decide = (content: ObservedUpstream | undefined) =>
       planChange(deps, this.#evaluation, object, content, (upstream) => session.canonical(upstream));
-    let observed = await lock.read(state.knownSince, signal);
+    let observed = await lock.read(state.firstSeenAt, signal);
     let decision = decide(observed);
     if (isTakeOver(decision.change)) {
-      // A field that another client added since the last read must not be overwritten unread.
-      observed = await lock.ask(signal);
+      // Reads again, so that a field that another client added since the last read is not overwritten.
+      observed = await lock.readFresh(signal);
       decision = decide(observed);
     }
     this.#desired = decision.desired;
     return { ...decision, observed };
   }
 
-  /** The result where the plan is not carried out: the object is not accepted, only observes, or waits to be deleted. */
+  /** Handles plans that need no write: the object is not accepted, only observes, or its deletion is pending. */
   #settleWithoutWrite(plan: Plan): Result | undefined {
     const { deps, state, pending } = this.#subject;
     const { accepted, spec } = this.#evaluation;
@@ -156,10 +156,10 @@ class Application {
       this.#report(observeVerdict(change, this.#compared(plan)), own, { guard, plan: described });
       return done;
     }
-    // The upstream is gone meanwhile, and so may be the object; or the gateway already refused this content.
+    // During a pending deletion, a missing upstream is not created again, and rejected content is not sent again.
     if (
       pending !== undefined &&
-      (change.kind === 'create' || isTakeOver(change) || this.#isRefused(pending, plan))
+      (change.kind === 'create' || isTakeOver(change) || this.#isRejected(pending, plan))
     ) {
       this.#remember(own, guard);
       this.#report(PROGRAMMED, own, { guard });
@@ -169,7 +169,7 @@ class Application {
   }
 
   /** Adds the finalizers, then writes. */
-  async #carryOut(session: GatewaySession, lock: Lock, planned: Plan, signal: AbortSignal): Promise<Result> {
+  async #execute(session: GatewaySession, lock: Lock, planned: Plan, signal: AbortSignal): Promise<Result> {
     const plan = this.#shared(session, planned);
     const { deps, object, changedAt } = this.#subject;
     const { terms } = this.#evaluation;
@@ -177,10 +177,10 @@ class Application {
     const writes = change.kind === 'create' || change.kind === 'update' || change.kind === 'updateNodes';
     if (own !== undefined || isInSync(plan) || writes) {
       const isUrgent = changedAt !== undefined;
-      const unbound = bind(deps, object, change, { manage: terms.manage, isUrgent });
-      if (unbound !== undefined) {
+      const pendingFinalizers = ensureFinalizers(deps, object, change, { manage: terms.manage, isUrgent });
+      if (pendingFinalizers !== undefined) {
         this.#postpone();
-        if (unbound !== 'soon') this.#report(unbound, undefined);
+        if (pendingFinalizers !== 'soon') this.#report(pendingFinalizers, undefined);
         return done;
       }
     }
@@ -188,7 +188,7 @@ class Application {
     return await this.#write(session, lock, plan, change, signal);
   }
 
-  /** Content that is in sync shares its parts with what is desired. */
+  /** Lets content that is in sync share its parts with the desired state, to save memory. */
   #shared(session: GatewaySession, plan: Plan): Plan {
     if (!isInSync(plan) || plan.own === undefined) return plan;
     const own = session.share(plan.own, plan.desired.upstream);
@@ -206,7 +206,7 @@ class Application {
       case 'none':
         return this.#suppressed(session, plan);
       case 'blocked':
-        return this.#refused(change.programmed);
+        return this.#blocked(change.programmed);
       case 'updateNodes':
         return await this.#writeNodes(session, lock, plan, change, signal);
       case 'create':
@@ -223,14 +223,14 @@ class Application {
     deps.instruments.suppressed(object.connection);
     this.#report(unwrittenVerdict(this.#compared(plan)), own, { guard });
     if (isInSync(plan) && observed !== undefined) {
-      // A change of another client is right again, or concerns nothing of ours.
+      // Another client's change was reverted, or concerns no managed field.
       session.takeDrift(this.#evaluation.id);
       deps.verifier.expect(object, observed, undefined);
     }
     return this.#whenGuardEnds(guard);
   }
 
-  #refused(programmed: Verdict): Result {
+  #blocked(programmed: Verdict): Result {
     const { deps, state } = this.#subject;
     this.#report(programmed, undefined);
     deps.verifier.forget(state.key);
@@ -248,10 +248,10 @@ class Application {
     const answered = await lock.putNodes(change.desired.nodes, signal);
     const before = session.takeDrift(id);
     if (answered === undefined) {
-      return this.#refused(terms.manage === 'Nodes' ? upstreamNotFound(id) : NOT_WRITTEN);
+      return this.#blocked(terms.manage === 'Nodes' ? upstreamNotFound(id) : NOT_WRITTEN);
     }
     this.#announce(nodeRepairOf(id, before?.canonical, change.observed.canonical));
-    // Any other field that its owner changed meanwhile is right.
+    // Other fields belong to the owner of the upstream, so its changes there are accepted.
     return this.#written(session, plan, answered, withNodesOf(plan.canonical, answered.canonical));
   }
 
@@ -264,14 +264,14 @@ class Application {
   ): Promise<Result> {
     const { pending } = this.#subject;
     const { canonical, observed } = plan;
-    this.#sent = this.#refusal(canonical, observed);
+    this.#sent = this.#rejection(canonical, observed);
     const answered = await lock.put(change.desired, signal);
     const drifted = session.takeDrift(this.#evaluation.id) !== undefined || pending?.isDrifted === true;
     this.#announce(repairOf(change, canonical, drifted));
     return this.#written(session, plan, answered, canonical);
   }
 
-  /** The gateway answered a write; `wanted` is the canonical form that it should have answered. */
+  /** Handles an accepted write. `wanted` is the canonical form that the gateway should have returned. */
   #written(session: GatewaySession, plan: Plan, given: ObservedUpstream, wanted: string): Result {
     const { deps, state, object, pending, changedAt } = this.#subject;
     const isAsWanted = given.canonical === wanted;
@@ -287,7 +287,7 @@ class Application {
     deps.verifier.expect(object, answered, { replaced: plan.observed });
     if (pending !== undefined) {
       pending.isDrifted = false;
-      pending.refused = isAsWanted ? undefined : this.#refusal(plan.canonical, answered);
+      pending.rejected = isAsWanted ? undefined : this.#rejection(plan.canonical, answered);
     }
     return isAsWanted ? this.#whenGuardEnds(plan.guard) : whenGatewayMayHaveChanged;
   }
@@ -299,7 +299,7 @@ class Application {
     if (session.closed) return done;
     if (!(error instanceof OperatorError)) throw error;
     if (pending !== undefined && error.reason === 'Rejected') {
-      pending.refused =
+      pending.rejected =
         this.#sent && isRetried
           ? { ...this.#sent, until: this.#subject.deps.clock.monotonic() + UNAUTHORIZED_RETRY_MS }
           : this.#sent;
@@ -308,13 +308,13 @@ class Application {
     return afterFailure(error, session.state.kind === 'failing');
   }
 
-  /** The endpoint change is still to be carried out. */
+  /** Keeps the endpoint change for the next reconcile. */
   #postpone(): void {
     const { state, changedAt } = this.#subject;
     state.endpointChange.restore(changedAt);
   }
 
-  /** `decided`: absent where nothing was decided for what the gateway contains. */
+  /** `decided` is absent if no decision was made for the gateway's content. */
   #report(
     written: Verdict,
     observed: ObservedUpstream | undefined,
@@ -332,7 +332,7 @@ class Application {
       ready:
         missingPermission(deps, object) ??
         pending?.verdict ??
-        deps.finalizers.refusalOf(object) ??
+        deps.finalizers.failureVerdict(object) ??
         summarize([accepted, resolvedRefs, programmed], desired.ready),
       upstreamId: id,
       ...(desired.action === 'wait' ? {} : { endpoints: desired }),
@@ -342,7 +342,8 @@ class Application {
         : {
             removalHeld: decided.guard === undefined ? 'nothing' : removalHeldVerdict(object, decided.guard),
           }),
-      // The create time of another owner's upstream must never get into the status: it would prove later that it is ours.
+      // The status must not contain the create time of an upstream that another client owns: it would later count as proof of
+      // ownership.
       ...(terms.manage === 'Nodes' ? {} : createTimeOf(object, observed)),
     });
   }
@@ -355,14 +356,14 @@ class Application {
     deps.reporter.event(object, { type: 'Normal', reason, message });
   }
 
-  /** Keeps what the removal guard needs to know in the next reconcile. */
+  /** Updates the removal-guard state for the next reconcile. */
   #remember(observed: ObservedUpstream | undefined, guard: Decision['guard']): void {
     const { removalGuard } = this.#subject.state;
     removalGuard.read(basisOf(this.#evaluation), observed?.nodes ?? []);
     removalGuard.guard(guard?.since);
   }
 
-  /** Again when a node that is guarded may go. */
+  /** Reconciles again when the removal guard releases a node. */
   #whenGuardEnds(guard: Decision['guard']): Result {
     if (guard?.until === undefined) return done;
     return { kind: 'after', delayMs: Math.max(0, guard.until - this.#subject.deps.clock.now()) };
@@ -372,21 +373,21 @@ class Application {
     return { accepted: this.#evaluation.accepted, desired: this.#desired, observed, canonical };
   }
 
-  #isRefused({ refused }: PendingDeletion, { canonical, observed }: Plan): boolean {
+  #isRejected({ rejected }: PendingDeletion, { canonical, observed }: Plan): boolean {
     return (
-      refused?.canonical === canonical &&
-      refused.observed === observed?.canonical &&
-      this.#subject.deps.clock.monotonic() < refused.until
+      rejected?.canonical === canonical &&
+      rejected.observed === observed?.canonical &&
+      this.#subject.deps.clock.monotonic() < rejected.until
     );
   }
 
-  #refusal(canonical: string, observed: ObservedUpstream | undefined): RefusedContent {
+  #rejection(canonical: string, observed: ObservedUpstream | undefined): RejectedContent {
     const until = this.#subject.deps.clock.monotonic() + REJECTED_RETRY_MS;
     return { canonical, observed: observed?.canonical, until };
   }
 }
 
-/** Whether the gateway already contains what is desired. */
+/** Whether the gateway contains the desired state. */
 function isInSync({ change, observed, canonical }: Plan): boolean {
   return change.kind === 'none' && observed?.canonical === canonical;
 }

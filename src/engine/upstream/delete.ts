@@ -19,13 +19,13 @@ import type { UpstreamReconcilerDeps } from './deps.ts';
 import type { PendingDeletion } from './pending-deletion.ts';
 import { missingPermission } from './permissions.ts';
 
-/** Between two tries to delete an upstream that something refers to: the gateway does not say when that ends. */
+/** Retry delays for the deletion of an upstream that is in use. The gateway does not report the end of the use. */
 const IN_USE_MIN_MS = 1000;
 const IN_USE_MAX_MS = 10_000;
 
 const done: Result = { kind: 'done' };
 
-type Ending = Extract<DeletionPlan, { kind: 'ends' }>;
+type ActiveDeletion = Extract<DeletionPlan, { kind: 'ends' }>;
 
 /** An object that is being deleted. */
 interface Subject {
@@ -35,7 +35,7 @@ interface Subject {
   readonly signal: AbortSignal;
 }
 
-/** Deletes the upstream of `object`, or leaves it, as the object's policy says; then removes the finalizer. */
+/** Deletes or retains the upstream according to `spec.deletionPolicy`, then removes the finalizer. */
 export async function deleteUpstream(
   deps: UpstreamReconcilerDeps,
   state: ObjectState,
@@ -63,19 +63,19 @@ export async function deleteUpstream(
   }
   const { failure } = attempt;
   if (plan.policy === 'Orphan') {
-    // The way out where a gateway does not come back.
+    // An unavailable gateway must not block this deletion: the connection remembers the id.
     retain(subject, plan.id);
     announceOrphan(
       deps,
       object,
-      `${orphanReason(object)}, and the gateway could not be told: ${failure.message}`,
+      `${orphanReason(object)}, and the operator could not mark it as orphaned: ${failure.message}`,
     );
     return await removeFinalizer(subject);
   }
   return await waitForDeletion(subject, plan, failure, attempt.isDrifted);
 }
 
-/** What a try to delete came to. `isDrifted`: another client changed the upstream since it was seen last. */
+/** Result of a deletion attempt. `isDrifted`: another client changed the upstream since the last read or write. */
 interface Attempt {
   readonly failure: OperatorError | undefined;
   readonly isDrifted: boolean;
@@ -83,7 +83,7 @@ interface Attempt {
 
 async function tryDeletion(
   { deps, object, signal }: Subject,
-  plan: Ending,
+  plan: ActiveDeletion,
 ): Promise<Attempt | 'starting' | 'closed'> {
   const connection = deps.connectionState(object.connection);
   if (connection.kind !== 'usable') {
@@ -95,15 +95,15 @@ async function tryDeletion(
   let isDrifted = false;
   try {
     await session.exclusive(id, async (lock) => {
-      // A deletion cannot be repaired: the present owner of the upstream counts, not the one that was seen last.
+      // A deletion cannot be undone, so it must check the current owner of the upstream, not the cached one.
       const known = session.peek(id);
-      const observed = await lock.ask(signal);
+      const observed = await lock.readFresh(signal);
       isDrifted = known !== undefined && observed !== undefined && known.canonical !== observed.canonical;
       const change = planDeletion(deps, object, plan, observed);
       if (change.kind === 'mark') await lock.mark(change.owner, signal);
       else if (change.kind === 'delete') await lock.delete(change.references, signal);
     });
-    // An object of the same name has nothing to do with earlier changes.
+    // Earlier drift does not concern a later object of the same name.
     session.takeDrift(id);
     return { failure: undefined, isDrifted };
   } catch (error) {
@@ -119,10 +119,10 @@ async function removeFinalizer({ deps, state, object, signal }: Subject): Promis
   return done;
 }
 
-/** The deletion failed: wait, unless the namespace is deleted too and has waited long enough. */
+/** Retries a failed deletion, unless the namespace is being deleted and `spec.deletionTimeout` has passed. */
 async function waitForDeletion(
   subject: Subject,
-  plan: Ending,
+  plan: ActiveDeletion,
   failure: OperatorError,
   isDrifted: boolean,
 ): Promise<Result> {
@@ -140,7 +140,7 @@ async function waitForDeletion(
       verdict,
       generation: object.generation,
       notBefore: deps.clock.monotonic() + IN_USE_MIN_MS,
-      refused: before?.generation === object.generation ? before.refused : undefined,
+      rejected: before?.generation === object.generation ? before.rejected : undefined,
       isDrifted,
     };
     state.pendingDeletion = pending;
@@ -157,11 +157,11 @@ async function waitForDeletion(
   deps.verifier.forget(state.key);
   const connection = deps.connectionState(object.connection);
   if (connection.kind === 'usable' && connection.session.state.kind === 'ready') return { kind: 'backoff' };
-  // The recovery of the gateway brings the object back; until then only the end of its time can change anything.
+  // The recovery of the gateway triggers the next attempt. Until then, only the end of `deletionTimeout` matters.
   return isNamespaceEnding ? { kind: 'after', delayMs: Math.max(leftMs, 0) } : done;
 }
 
-/** A route that refers to the upstream must not lead to Pods that are gone, however long the deletion waits. */
+/** Keeps the upstream up to date while its deletion is pending: routes that refer to it still send traffic. */
 async function applyMeanwhile(
   { deps, state, object, signal }: Subject,
   pending: PendingDeletion,
@@ -170,13 +170,13 @@ async function applyMeanwhile(
   return { kind: 'backoff', maxMs: IN_USE_MAX_MS };
 }
 
-/** Orphan collection deletes the upstream no more; the status of the connection keeps that over restarts. */
+/** Excludes the upstream from orphan collection. The status of the connection keeps this across restarts. */
 function retain(
-  { deps: { orphans, bindConnection }, object: { connection } }: Subject,
+  { deps: { orphans, enqueueConnection }, object: { connection } }: Subject,
   id: UpstreamId,
 ): void {
   orphans.retain(connection, id);
-  bindConnection(connection);
+  enqueueConnection(connection);
 }
 
 function announceOrphan(deps: UpstreamReconcilerDeps, object: GatewayUpstream, why: string): void {
@@ -184,12 +184,12 @@ function announceOrphan(deps: UpstreamReconcilerDeps, object: GatewayUpstream, w
   const message = `Upstream ${status?.upstreamId ?? name} stays in the gateway: ${why}`;
   deps.log.info({ namespace, name, reason: 'Orphaned' }, message);
   deps.reporter.event(object, { type: 'Normal', reason: 'Orphaned', message });
-  // A namespace that is being deleted accepts no Events: the connection gets one.
+  // A namespace that is being deleted accepts no Events, so the connection gets one.
   const connection = deps.connections.get('', object.connection);
   if (connection === undefined || deps.namespaces.get('', namespace)?.terminating !== true) return;
   deps.reporter.event(connection, {
     type: 'Normal',
     reason: 'Orphaned',
-    message: `Of GatewayUpstream ${namespace}/${name}: ${message}`,
+    message: `GatewayUpstream ${namespace}/${name}: ${message}`,
   });
 }

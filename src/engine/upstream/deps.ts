@@ -18,9 +18,9 @@ export interface UpstreamReconcilerDeps extends Snapshot {
   readonly orphans: Pick<OrphanCollector, 'retain'>;
   readonly writer: ObjectWriter;
   readonly reporter: Reporter;
-  readonly finalizers: Pick<Finalizers, 'request' | 'refusalOf'>;
-  /** Adds the finalizer of a connection soon. */
-  readonly bindConnection: (name: string) => void;
+  readonly finalizers: Pick<Finalizers, 'request' | 'failureVerdict'>;
+  /** Schedules the finalizer of a connection. */
+  readonly enqueueConnection: (name: string) => void;
   readonly verifier: Pick<DataPlaneVerifier, 'expect' | 'forget'>;
   readonly instruments: Pick<Instruments, 'propagated' | 'suppressed'>;
   readonly clock: Clock;

@@ -1,20 +1,20 @@
 import type { Verdict } from '../../model/verdict.ts';
 
-/** An object that is being deleted, and cannot be as long as something refers to its upstream. */
+/** State of a deletion that is blocked because something refers to the upstream. */
 export interface PendingDeletion {
   readonly verdict: Verdict;
-  /** A new generation may have another deletion policy. */
+  /** Generation of the object. A new generation may have another deletion policy. */
   readonly generation: number;
-  /** The deletion is not tried again before, on the monotonic clock. */
+  /** Earliest time of the next attempt (monotonic). */
   readonly notBefore: number;
-  /** The content that the gateway refused, or changed when it was written. */
-  refused: RefusedContent | undefined;
-  /** Another client changed the upstream, and that was not reported yet. */
+  /** Content that the gateway rejected or changed. */
+  rejected: RejectedContent | undefined;
+  /** Whether another client changed the upstream and this is not reported yet. */
   isDrifted: boolean;
 }
 
-/** In canonical form. While both are the same the content is not sent again before `until`, on the monotonic clock. */
-export interface RefusedContent {
+/** Contents in canonical form. While both are unchanged, the content is not sent again before `until` (monotonic). */
+export interface RejectedContent {
   readonly canonical: string;
   readonly observed: string | undefined;
   readonly until: number;

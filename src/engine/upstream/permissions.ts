@@ -6,7 +6,7 @@ import type { GatewayUpstream } from '../../model/objects.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
 
-/** `Ready` of an object for which the operator lacks a permission; undefined: it lacks none. */
+/** The `Ready` verdict if the operator lacks a permission for the object; undefined otherwise. */
 export function missingPermission(
   { permissions }: UpstreamReconcilerDeps,
   object: GatewayUpstream,
@@ -19,7 +19,7 @@ export function missingPermission(
   );
 }
 
-/** Reports why nothing was decided, where a missing permission is the reason; the rest of the status stays. */
+/** Reports a missing permission that prevents a decision. The rest of the status is unchanged. */
 export function reportMissingPermission(deps: UpstreamReconcilerDeps, object: GatewayUpstream): void {
   const ready = missingPermission(deps, object);
   if (ready !== undefined) deps.reporter.upstream(object, missingPermissionOutcome(object, ready));

@@ -7,8 +7,8 @@ import type { UpstreamReconcilerDeps } from './deps.ts';
 import { reportMissingPermission } from './permissions.ts';
 
 /**
- * Reconciles one GatewayUpstream: fetch the object and what the gateway contains, decide, write, report. Every expected
- * failure on the way arrives here as an `OperatorError` and leaves as an outcome.
+ * Reconciles one GatewayUpstream: reads the object and the gateway's content, decides, writes and reports. Expected failures are
+ * thrown as `OperatorError` and become an outcome.
  */
 export function createUpstreamReconciler(
   deps: UpstreamReconcilerDeps,

@@ -18,27 +18,29 @@ export type ApisixMethod = 'GET' | 'PUT' | 'PATCH' | 'DELETE';
 const OVERTAKEN = 'value changed before overwritten';
 const MAX_REASON_LENGTH = 512;
 const CORRECT_URL = 'correct spec.apisix.adminUrl';
-const EXPECT_ADMIN_API = 'check that spec.apisix.adminUrl leads to the Admin API of APISIX';
-const READ_LOG = 'look at the log of the gateway';
+const EXPECT_ADMIN_API = 'check that spec.apisix.adminUrl is the address of the Admin API of APISIX';
+const READ_LOG = 'check the log of the gateway';
 
 const WORDING: FailureWording = {
   problems: {
     ListTooLarge: ({ maxBytes }) =>
-      `lists more than ${maxBytes / (1024 * 1024)} MiB of upstreams, more than the operator can keep`,
+      `has more than ${maxBytes / (1024 * 1024)} MiB of upstreams, which exceeds the limit of the operator`,
   },
   remedies: {
     NameUnknown: CORRECT_URL,
-    ConnectionClosed: 'check the port, and whether spec.apisix.adminUrl must begin with https://',
+    ConnectionClosed: 'check the port, and whether spec.apisix.adminUrl must start with https://',
     ResponseTruncated: READ_LOG,
-    TlsRefused: 'if it asks for a client certificate, set spec.apisix.tls.clientCertificateSecretRef',
-    CertificateExpired: 'renew it, or the authority in spec.apisix.tls.caSecretRef',
+    TlsRefused:
+      'if the gateway requires a client certificate, set spec.apisix.tls.clientCertificateSecretRef',
+    CertificateExpired: 'renew the certificate, or the certificate authority in spec.apisix.tls.caSecretRef',
     CertificateUntrusted: 'set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
-    TlsFailed: 'check that it speaks TLS, or write http:// in spec.apisix.adminUrl',
+    TlsFailed: 'check that the gateway uses TLS on this port, or use http:// in spec.apisix.adminUrl',
     NotHttp: CORRECT_URL,
     Unusable: READ_LOG,
-    ResponseTimeout: "check its load, or raise requestTimeout in the operator's configuration",
+    ResponseTimeout:
+      'check the load of the gateway, or increase requestTimeout in the configuration of the operator',
     ResponseTooLarge: EXPECT_ADMIN_API,
-    ListTooLarge: 'delete those that nothing uses, or divide them between gateways',
+    ListTooLarge: 'delete unused upstreams, or distribute the upstreams over several gateways',
     NotJson: EXPECT_ADMIN_API,
     NotObjects: EXPECT_ADMIN_API,
   },
@@ -53,7 +55,7 @@ const TLS_WORDING: FailureWording = {
   },
 };
 
-/** A request to the Admin API brought no usable response. */
+/** The error for a request to the Admin API that got no usable response. */
 export function adminUnavailable(failure: HttpFailure, base: URL): GatewayUnavailableError {
   if (failure.kind === 'NotObjects') return noList();
   const wording = base.protocol === 'https:' ? TLS_WORDING : WORDING;
@@ -74,7 +76,7 @@ export function noList(): GatewayUnavailableError {
 const words = z.string().optional().catch(undefined);
 const refusalBody = z.object({ error_msg: words, message: words, description: words });
 
-/** A response whose status is not one that the caller expects. */
+/** A response with a status that the caller does not expect. */
 interface Refusal {
   readonly method: ApisixMethod;
   readonly status: number;
@@ -83,13 +85,13 @@ interface Refusal {
   readonly where: string;
   /** Undefined: the body is not a JSON object. */
   readonly body: z.infer<typeof refusalBody> | undefined;
-  /** Why, as the gateway says it. */
+  /** The reason that the gateway gives. */
   readonly given: string;
-  /** Fits words of the gateway for a condition, without the key. */
+  /** Prepares text of the gateway for a condition: one line, bounded, without the key. */
   readonly clean: (text: string) => string;
 }
 
-/** What follows from a response whose status is not one that the caller expects. */
+/** The error for a response with a status that the caller does not expect. */
 export function adminRefusal(
   method: ApisixMethod,
   { status, headers, text }: HttpResponse,
@@ -97,17 +99,17 @@ export function adminRefusal(
   { base, key }: { readonly base: URL; readonly key: string },
 ): OperatorError {
   const { data: body } = refusalBody.safeParse(parsed);
-  // A server that is not the gateway may answer with what it was sent.
+  // A server that is not the gateway may echo the request, and with it the key.
   const clean = (words: string) => oneLine(words.replaceAll(key, '[redacted]'));
   const given = body?.error_msg ?? body?.message ?? 'no reason given';
   const where = base.origin;
   const refusal: Refusal = { method, status, text, where, body, given, clean };
   const known = notAllowed(refusal) ?? anotherServer(refusal) ?? rejection(refusal);
   if (known !== undefined) return known;
-  // APISIX compares and sets: another client wrote the same upstream in between.
+  // APISIX uses compare-and-set: another client wrote the same upstream in between.
   if (status === 503 && given === OVERTAKEN) {
     return new GatewayUnavailableError(
-      'Another client changed the upstream in the gateway at the same moment, and the operator writes it again',
+      'Another client changed the upstream in the gateway at the same time. The operator retries the write',
     );
   }
   const pause = retryAfterMs(headers['retry-after']);
@@ -122,75 +124,80 @@ export function adminRefusal(
       });
 }
 
-/** The key or the address of the operator. */
+/** The gateway rejects the key or the address of the operator. */
 function notAllowed({ method, status, where, body, given, clean }: Refusal): GatewayAuthError | undefined {
   if (status === 401) {
     const why = body?.description ?? given;
-    const problem = `The gateway refused the admin key (401, ${clean(why)})`;
+    const problem = `The gateway rejected the admin key (401, ${clean(why)})`;
     return why.includes('role viewer')
-      ? new GatewayAuthError(`${problem}, which may only read`, { remedy: 'use a key of role admin', status })
+      ? new GatewayAuthError(`${problem}, which is read-only`, {
+          remedy: 'use a key with role admin',
+          status,
+        })
       : new GatewayAuthError(problem, {
-          remedy:
-            'correct the key in the Secret that spec.apisix.adminKeySecretRef of the GatewayConnection names',
+          remedy: 'correct the key in the Secret of spec.apisix.adminKeySecretRef in the GatewayConnection',
           status,
         });
   }
   if (status !== 403) return undefined;
-  // APISIX checks allow_admin before it looks at the method: an address that may read may write.
+  // APISIX checks allow_admin before the method: an address that may read may also write.
   return method === 'GET'
-    ? new GatewayAuthError("The gateway refused the operator's address (403)", {
-        remedy: "add it to deployment.admin.allow_admin in APISIX's configuration",
+    ? new GatewayAuthError('The gateway rejected the address of the operator (403)', {
+        remedy: 'add it to deployment.admin.allow_admin in the configuration of APISIX',
         status,
       })
-    : new GatewayAuthError(`${where} refused the ${method} request (403)`, {
+    : new GatewayAuthError(`${where} rejected the ${method} request (403)`, {
         remedy:
-          'allow GET, PUT, PATCH and DELETE from the operator in the proxy or firewall in front of the Admin API',
+          'allow GET, PUT, PATCH and DELETE requests from the operator in the proxy or firewall in front of the Admin API',
         status,
       });
 }
 
-/** The URL leads to something else than the Admin API. */
+/** The server at the URL is not the Admin API. */
 function anotherServer({ status, text, where }: Refusal): GatewayUnavailableError | undefined {
   if (status >= 300 && status < 400) {
     return new GatewayUnavailableError(
-      `${where} answered ${status}, a redirect, which the operator does not follow with the key`,
+      `${where} answered with a redirect (${status}), which the operator does not follow, because the request contains the admin key`,
       { remedy: CORRECT_URL },
     );
   }
   if (status === 404) {
     return new GatewayUnavailableError(
-      `${where} answered 404, which the Admin API of APISIX on etcd does not`,
+      `${where} answered 404, so it is not the Admin API of APISIX on etcd`,
       { remedy: CORRECT_URL },
     );
   }
   if (status === 400 && text.includes('plain HTTP request was sent to HTTPS port')) {
-    return new GatewayUnavailableError(`${where} speaks TLS`, {
-      remedy: 'write https:// in spec.apisix.adminUrl',
+    return new GatewayUnavailableError(`${where} requires TLS`, {
+      remedy: 'use https:// in spec.apisix.adminUrl',
     });
   }
   return undefined;
 }
 
-/** The object, which a read does not have. */
+/** The gateway rejects the object. A read sends none. */
 function rejection({ method, status, body, given, clean }: Refusal): OperatorError | undefined {
   if (method === 'GET') return undefined;
   const reason = clean(given);
   if (status === 413) {
-    return new GatewayRejectedError(`The gateway refused the upstream (413): it is too large (${reason})`, {
-      remedy: 'remove backends, labels or overrides, or raise the limit of the gateway',
-    });
+    return new GatewayRejectedError(
+      `The gateway rejected the upstream because it is too large (413, ${reason})`,
+      {
+        remedy: 'remove backends, labels or overrides, or increase the size limit of the gateway',
+      },
+    );
   }
   if (body === undefined) return undefined;
   if (method === 'DELETE' && status === 400 && given.startsWith('can not delete')) {
     return new UpstreamInUseError(reason);
   }
   if (status !== 400 && status !== 422) return undefined;
-  return new GatewayRejectedError(`The gateway refused the upstream (${status}, ${reason})`, {
-    remedy: 'correct what it names in the spec',
+  return new GatewayRejectedError(`The gateway rejected the upstream (${status}, ${reason})`, {
+    remedy: 'correct the spec',
   });
 }
 
-/** Words from outside, fit for a condition: one line, bounded. */
+/** Text from outside as it may appear in a condition: one line, bounded. */
 function oneLine(text: string): string {
   const line = text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
   return shorten(line, MAX_REASON_LENGTH).toWellFormed();

@@ -1,142 +1,142 @@
 import type { Capability, GatewayInfo, Unsupported } from '../../model/gateway.ts';
 import type { Upstream } from '../../model/upstream.ts';
 
-/** Something that not every APISIX can do. */
+/** A limitation of some versions of APISIX. */
 interface Limit {
-  /** Under which name the status tells of it; absent: it tells nobody anything. */
+  /** Name in `status.capabilities`; absent if the status does not report it. */
   readonly capability?: string;
-  /** The first version without this limit; absent: there is none. */
+  /** The first version without this limit; absent if every version has it. */
   readonly until?: string;
-  /** Older versions without it. */
+  /** Older versions without this limit. */
   readonly backports?: readonly string[];
-  /** The fields of `upstream` that meet it, in the spec's spelling. */
-  readonly met: (upstream: Upstream) => readonly string[];
-  /** What such a version does, after its name. */
-  readonly says: string;
+  /** The fields of `upstream` that exceed the limit, as they are named in the spec. */
+  readonly exceededBy: (upstream: Upstream) => readonly string[];
+  /** What a version with this limit does. Follows `APISIX <version>` in a message. */
+  readonly behavior: string;
 }
 
-/** Raw fields that 3.18 knows, or that a limit of its own is about. */
+/** Raw fields that 3.18 supports, or that have their own entry in `LIMITS`. */
 const KNOWN_OVERRIDES = new Set(['name', 'discovery_args', 'warm_up_conf']);
 
 const when = (isMet: boolean, field: string): readonly string[] => (isMet ? [field] : []);
-/** As APISIX counts: characters, not units of UTF-16. */
+/** In characters, as APISIX counts, not in UTF-16 code units. */
 const length = (text: unknown): number => (typeof text === 'string' ? [...text].length : 0);
 const certificateField = 'spec.tls.clientCertificateSecretRef';
 
 /**
- * By source (`apisix/schema_def.lua`, `apisix/upstream.lua`) of the tags 3.2.0 to 3.18.0, and of what was merged after
- * 3.18.0. Brackets around IPv6 addresses are no limit: every one of these versions takes them, and from 3.15.0 on APISIX
- * takes no others.
+ * From the source (`apisix/schema_def.lua`, `apisix/upstream.lua`) of the tags 3.2.0 to 3.18.0, and from changes merged
+ * after 3.18.0. IPv6 addresses in brackets need no entry: all of these versions accept them, and since 3.15.0 APISIX
+ * requires the brackets.
  */
 const LIMITS: readonly Limit[] = [
   {
     capability: 'LongLabels',
     until: '3.4.0',
-    met: ({ labels }) =>
+    exceededBy: ({ labels }) =>
       Object.entries(labels).flatMap(([key, value]) => when(length(value) > 64, `spec.labels[${key}]`)),
-    says: 'takes values of labels up to 64 characters',
+    behavior: 'accepts label values of at most 64 characters',
   },
   {
     capability: 'HashByMqttClientId',
     until: '3.4.0',
     backports: ['3.2.2'],
-    met: ({ loadBalancing }) =>
+    exceededBy: ({ loadBalancing }) =>
       when(
         loadBalancing.type === 'ConsistentHash' &&
           loadBalancing.hashOn === 'Vars' &&
           loadBalancing.key === 'mqtt_client_id',
         'spec.loadBalancing.key',
       ),
-    says: 'does not hash mqtt_client_id',
+    behavior: 'cannot hash mqtt_client_id',
   },
   {
     capability: 'ForcedDeletion',
     until: '3.5.0',
-    met: () => [],
-    says: 'deletes nothing that a route refers to',
+    exceededBy: () => [],
+    behavior: 'cannot delete an upstream that a route refers to',
   },
   {
     capability: 'LongNames',
     until: '3.15.0',
-    met: ({ overrides }) => when(length(overrides?.['name']) > 100, 'spec.apisix.overrides.name'),
-    says: 'takes names up to 100 characters',
+    exceededBy: ({ overrides }) => when(length(overrides?.['name']) > 100, 'spec.apisix.overrides.name'),
+    behavior: 'accepts names of at most 100 characters',
   },
   {
     capability: 'ShortPrivateKeys',
     until: '3.17.0',
-    met: ({ tls }) =>
+    exceededBy: ({ tls }) =>
       when(tls?.clientCertificate !== undefined && length(tls.clientCertificate.key) < 128, certificateField),
-    says: 'takes no private key that is shorter than 128 characters, as one of Ed25519 is',
+    behavior: 'rejects private keys shorter than 128 characters, such as Ed25519 keys',
   },
   {
     capability: 'ProbeRequests',
     until: '3.18.0',
-    met: ({ healthCheck: { active } = {} }) =>
+    exceededBy: ({ healthCheck: { active } = {} }) =>
       active === undefined || active.type === 'TCP'
         ? []
         : [
             ...when(active.method !== 'GET', 'spec.healthCheck.active.method'),
             ...when(active.body !== '', 'spec.healthCheck.active.body'),
           ],
-    says: 'probes by GET without a body, whatever is set',
+    behavior: 'ignores this field and always probes with GET and without a body',
   },
   {
     capability: 'StreamClientCertificates',
     until: '3.18.0',
-    met: ({ scheme, tls }) =>
+    exceededBy: ({ scheme, tls }) =>
       when(scheme === 'TLS' && tls?.clientCertificate !== undefined, certificateField),
-    says: 'shows no certificate with scheme TLS',
+    behavior: 'does not present a client certificate with scheme TLS',
   },
   {
-    // Merged after 3.18.0, apache/apisix#13863; until then only the scheme kafka reads the field.
+    // Merged after 3.18.0, apache/apisix#13863. Before, only the scheme kafka reads the field.
     capability: 'NodeVerification',
     until: '3.19.0',
-    met: ({ scheme, tls }) => when(scheme !== 'TLS' && tls?.verify === true, 'spec.tls.verify'),
-    says: 'does not look at the certificates of nodes, whatever is set',
+    exceededBy: ({ scheme, tls }) => when(scheme !== 'TLS' && tls?.verify === true, 'spec.tls.verify'),
+    behavior: 'ignores this field and does not verify the certificates of nodes',
   },
   {
     // Merged after 3.18.0, apache/apisix#13941.
     capability: 'WarmUp',
     until: '3.19.0',
-    met: ({ overrides = {} }) =>
+    exceededBy: ({ overrides = {} }) =>
       when(Object.hasOwn(overrides, 'warm_up_conf'), 'spec.apisix.overrides.warm_up_conf'),
-    says: 'has no slow start',
+    behavior: 'does not support slow start',
   },
   {
-    // From 3.6.0 on an unknown field is refused, before that it is stored and does nothing.
+    // Since 3.6.0 APISIX rejects an unknown field. Before, it stores the field and ignores it.
     until: '3.19.0',
-    met: ({ overrides = {} }) =>
+    exceededBy: ({ overrides = {} }) =>
       Object.keys(overrides).flatMap((name) =>
         when(!KNOWN_OVERRIDES.has(name), `spec.apisix.overrides.${name}`),
       ),
-    says: 'knows no such field of an upstream',
+    behavior: 'does not know this field',
   },
   {
-    met: ({ scheme, tls }) => when(scheme === 'TLS' && tls?.verify === true, 'spec.tls.verify'),
-    says: 'does not look at the certificates of nodes with scheme TLS',
+    exceededBy: ({ scheme, tls }) => when(scheme === 'TLS' && tls?.verify === true, 'spec.tls.verify'),
+    behavior: 'does not verify the certificates of nodes with scheme TLS',
   },
   {
-    met: ({ overrides }) => when(length(overrides?.['name']) > 256, 'spec.apisix.overrides.name'),
-    says: 'takes names up to 256 characters',
+    exceededBy: ({ overrides }) => when(length(overrides?.['name']) > 256, 'spec.apisix.overrides.name'),
+    behavior: 'accepts names of at most 256 characters',
   },
   {
-    met: ({ tls }) =>
+    exceededBy: ({ tls }) =>
       when(
         length(tls?.clientCertificate?.certificate) > 65_536 || length(tls?.clientCertificate?.key) > 65_536,
         certificateField,
       ),
-    says: 'takes certificates, with their chain, and keys up to 65536 characters',
+    behavior: 'accepts certificates, including their chain, and keys of at most 65536 characters',
   },
 ];
 
-/** The contract of `GatewayFormat.unsupported`. */
+/** Implements `GatewayFormat.unsupported`. */
 export function unsupported(desired: Upstream, { version }: GatewayInfo): readonly Unsupported[] {
   return LIMITS.filter((limit) => applies(limit, version)).flatMap((limit) =>
-    limit.met(desired).map((field) => ({ field, message: messageOf(limit, version) })),
+    limit.exceededBy(desired).map((field) => ({ field, message: messageOf(limit, version) })),
   );
 }
 
-/** The contract of `GatewayFormat.capabilities`. */
+/** Implements `GatewayFormat.capabilities`. */
 export function capabilities({ version }: GatewayInfo): readonly Capability[] {
   if (version === undefined) return [];
   return LIMITS.flatMap((limit) =>
@@ -146,19 +146,19 @@ export function capabilities({ version }: GatewayInfo): readonly Capability[] {
   );
 }
 
-function messageOf({ capability, until, says }: Limit, version: string | undefined): string {
-  if (until === undefined) return `APISIX ${says}, in every version so far`;
-  const what = `APISIX ${version} ${says}`;
-  return capability === undefined ? what : `${what} (${until} and later can do more)`;
+function messageOf({ capability, until, behavior }: Limit, version: string | undefined): string {
+  if (until === undefined) return `APISIX ${behavior} (in all versions)`;
+  const what = `APISIX ${version} ${behavior}`;
+  return capability === undefined ? what : `${what} (changed in ${until})`;
 }
 
-/** A gateway that does not say its version counts as the newest. */
+/** A gateway that does not report its version is treated as the newest. */
 function applies({ until, backports = [] }: Limit, version: string | undefined): boolean {
   if (until === undefined) return true;
   return version !== undefined && isBefore(version, until) && !backports.includes(version);
 }
 
-/** Both are three numbers with dots. */
+/** Both have the form `major.minor.patch`. */
 function isBefore(version: string, other: string): boolean {
   const numbers = version.split('.').map(Number);
   for (const [index, part] of other.split('.').map(Number).entries()) {

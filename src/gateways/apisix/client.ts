@@ -8,14 +8,14 @@ import { type ApisixMethod, adminRefusal, adminUnavailable } from './admin-error
 import { assertUsable } from './tls-material.ts';
 
 export interface ApisixOptions {
-  /** `http(s)://host:port`, with or without a path before, or with, `/apisix/admin`. */
+  /** `http(s)://host:port`, with an optional path, which may end in `/apisix/admin`. */
   readonly adminUrl: string;
   readonly adminKey: string;
   readonly tls: TlsSettings;
-  /** Connections at once. */
+  /** Maximum number of concurrent connections. */
   readonly concurrency: number;
   readonly requestTimeoutMs: number;
-  /** Asked right before every request that writes: a deletion asks for references first, and time may pass in between. */
+  /** Called right before every request that writes. A deletion reads references first, which takes time. */
   readonly mayWrite?: () => boolean;
 }
 
@@ -31,16 +31,16 @@ export interface ApisixRequest {
   /** Below `/apisix/admin/`. */
   readonly path: string;
   readonly body?: object;
-  /** Statuses that mean something to the caller and are not errors. */
+  /** Statuses that the caller handles. All others are errors. */
   readonly expected: readonly number[];
 }
 
-/** The Admin API with one place where its answers become errors. Rejects with `OperatorError`s only, or the abort's reason. */
+/** HTTP client for the Admin API. Rejects only with `OperatorError`s or the reason of the abort. */
 export interface ApisixClient {
   request(request: ApisixRequest, signal: AbortSignal): Promise<ApisixAnswer>;
   /**
-   * GET of a list without pages, whose items are given to `take` as JSON while they arrive. The body of an answer of status
-   * 200 is the list with no items in it.
+   * GET of a list without pages. Passes each item as JSON to `take` while it arrives. The body of a 200 answer is the list
+   * without its items.
    */
   list(
     request: Pick<ApisixRequest, 'path' | 'expected'>,
@@ -53,7 +53,7 @@ export interface ApisixClient {
 const MAX_CONNECT_MS = 5000;
 const ADMIN_PATH = '/apisix/admin/';
 
-/** Throws an `Error` that says what is wrong with the options. */
+/** Throws an `Error` with a message for the user if the options are invalid. */
 export function createApisixClient(options: ApisixOptions): ApisixClient {
   const base = adminBase(options.adminUrl);
   const key = options.adminKey.trim();
@@ -109,15 +109,15 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
   };
 }
 
-/** Throws for a key that no header can carry. */
+/** Throws for a key that is not valid in an HTTP header. */
 function usableKey(key: string): string {
   if (/^[\x20-\x7e]+$/.test(key)) return key;
   throw key === ''
     ? new GatewayAuthError('The admin key is empty', {
-        remedy: 'write the key of the gateway into the Secret',
+        remedy: 'write the admin key of the gateway into the Secret',
       })
-    : new GatewayAuthError('The admin key has characters that a key cannot have', {
-        remedy: 'look at the Secret for line breaks or an encoding',
+    : new GatewayAuthError('The admin key contains invalid characters', {
+        remedy: 'check the Secret for line breaks and for a wrong encoding',
       });
 }
 
@@ -126,12 +126,12 @@ function adminBase(adminUrl: string): URL {
   try {
     url = new URL(adminUrl);
   } catch {
-    throw new Error('adminUrl is no URL: write for example http://apisix-admin.apisix:9180');
+    throw new Error('adminUrl is not a valid URL: use for example http://apisix-admin.apisix:9180');
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    throw new Error('adminUrl must begin with http:// or https://');
+    throw new Error('adminUrl must start with http:// or https://');
   if (url.username !== '' || url.password !== '') {
-    throw new Error('adminUrl must not contain credentials: the key belongs into the Secret');
+    throw new Error('adminUrl must not contain credentials: write the admin key into the Secret');
   }
   const base = new URL(url.origin);
   base.pathname = url.pathname.replace(/\/+$/, '').replace(/\/apisix\/admin$/, '') + ADMIN_PATH;

@@ -15,14 +15,14 @@ export interface ControlAnswer {
   readonly body: unknown;
 }
 
-/** The Control API of data planes, with one place where its answers become errors. */
+/** HTTP client for the Control API of data planes. */
 export interface ControlClient {
   /**
-   * `path` is below `/v1/`. Rejects with a `GatewayUnavailableError` that does not name the data plane, or the abort's
-   * reason.
+   * `path` is relative to `/v1/`. Rejects with a `GatewayUnavailableError` that does not name the data plane, or with the
+   * reason of the abort.
    */
   get(dataPlane: string, path: string, timeoutMs: number, signal: AbortSignal): Promise<ControlAnswer>;
-  /** Like `get`, for a list: its items are given to `take` as JSON while they arrive, and the body is the list with none. */
+  /** Like `get`, for a list. Passes each item as JSON to `take` while it arrives. The body is the list without its items. */
   list(
     dataPlane: string,
     path: string,
@@ -33,21 +33,21 @@ export interface ControlClient {
   close(): void;
 }
 
-/** Each data plane is asked one thing after the other. */
+/** The operator sends one request at a time to each data plane. */
 const CONNECTIONS_PER_DATA_PLANE = 1;
 const CONNECT_TIMEOUT_MS = 2000;
 const CORRECT_ADDRESSES = 'correct spec.apisix.controlApi';
 const WRONG_ADDRESS =
-  'check that spec.apisix.controlApi leads to the Control API of APISIX (apisix.control.port, by default 9090)';
-const READ_LOG = 'look at its log';
+  'check that spec.apisix.controlApi is the address of the Control API of APISIX (apisix.control.port, by default 9090)';
+const READ_LOG = 'check the log of the data plane';
 
 const unusable = ({ code }: { readonly code: string }) => `gave no usable answer (${code})`;
 const tooLarge = () => 'sent an answer that is too large';
 
-/** Shorter than the table, because the status repeats it for each data plane. Most failures have one cause: a wrong address. */
+/** Shorter than the shared table, because the status repeats it for each data plane. Most failures have the same cause: a wrong address. */
 const WORDING: FailureWording = {
   problems: {
-    DnsUnavailable: () => 'is a name that does not resolve',
+    DnsUnavailable: () => 'has a host name that does not resolve',
     ConnectionClosed: unusable,
     ResponseTruncated: unusable,
     TlsRefused: unusable,
@@ -55,17 +55,17 @@ const WORDING: FailureWording = {
     CertificateUntrusted: unusable,
     TlsFailed: unusable,
     NotHttp: unusable,
-    ConnectTimeout: () => 'could not be connected to in time',
+    ConnectTimeout: () => 'did not accept a connection in time',
     ResponseTimeout: () => 'did not answer in time',
     ResponseTooLarge: tooLarge,
     ListTooLarge: tooLarge,
-    NotObjects: () => 'answered in words that are not those of the Control API of APISIX',
+    NotObjects: () => 'sent an answer that is not from the Control API of APISIX',
   },
   remedies: {
     NameUnknown: CORRECT_ADDRESSES,
     DnsUnavailable: CORRECT_ADDRESSES,
     ConnectionRefused:
-      'set apisix.enable_control to true, and apisix.control.ip, which is loopback by default, to an address that the operator can reach',
+      'set apisix.enable_control to true, and set apisix.control.ip (by default 127.0.0.1) to an address that the operator can reach',
     ConnectionClosed: WRONG_ADDRESS,
     ResponseTruncated: WRONG_ADDRESS,
     TlsRefused: WRONG_ADDRESS,
@@ -74,7 +74,7 @@ const WORDING: FailureWording = {
     TlsFailed: WRONG_ADDRESS,
     NotHttp: WRONG_ADDRESS,
     Unusable: WRONG_ADDRESS,
-    ResponseTimeout: 'check its load',
+    ResponseTimeout: 'check the load of the data plane',
     ResponseTooLarge: WRONG_ADDRESS,
     ListTooLarge: WRONG_ADDRESS,
     NotJson: WRONG_ADDRESS,
@@ -83,7 +83,7 @@ const WORDING: FailureWording = {
 };
 
 export function createControlClient(tls: TlsSettings): ControlClient {
-  // The name is that of the Admin API's certificate.
+  // serverName applies only to the certificate of the Admin API.
   const { serverName: _, ...ofDataPlanes } = tls;
   const http = createHttpClient({
     tls: ofDataPlanes,
@@ -119,9 +119,12 @@ function urlOf(dataPlane: string, path: string): URL {
 
 function answerOf({ status, text }: HttpResponse): ControlAnswer {
   if (status >= 300 && status < 400) {
-    throw new GatewayUnavailableError(`answered ${status}, a redirect, which the operator does not follow`, {
-      remedy: WRONG_ADDRESS,
-    });
+    throw new GatewayUnavailableError(
+      `answered with a redirect (${status}), which the operator does not follow`,
+      {
+        remedy: WRONG_ADDRESS,
+      },
+    );
   }
   if (status !== 200 && status !== 404) {
     throw new GatewayUnavailableError(`answered ${status}`, {
@@ -135,8 +138,8 @@ function answerOf({ status, text }: HttpResponse): ControlAnswer {
   }
 }
 
-/** The answer is JSON that the Control API of APISIX does not give. */
-export function foreignWords(): GatewayUnavailableError {
+/** The answer is JSON, but not from the Control API of APISIX. */
+export function notControlApi(): GatewayUnavailableError {
   return unavailable({ kind: 'NotObjects' });
 }
 

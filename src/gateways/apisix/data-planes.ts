@@ -2,14 +2,14 @@ import type { UpstreamId } from '../../model/upstream.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import { assertUpstreamId, type DataPlaneReader } from '../driver.ts';
-import { type ControlClient, foreignWords } from './control-client.ts';
+import { type ControlClient, notControlApi } from './control-client.ts';
 import { workerForm } from './worker-form.ts';
 
 const GET_TIMEOUT_MS = 2000;
-/** By source, a worker copies all that it has before it answers: thousands take it longer than one. */
+/** From the source of APISIX: a worker copies all upstreams before it answers, so a long list takes time. */
 const LIST_TIMEOUT_MS = 10_000;
 
-/** Data planes of APISIX by their Control API. */
+/** Reads data planes of APISIX through their Control API. */
 export function createDataPlaneReader(control: ControlClient): DataPlaneReader {
   return {
     shown: (canonical) => workerForm(objectIn(JSON.parse(canonical))),
@@ -18,9 +18,9 @@ export function createDataPlaneReader(control: ControlClient): DataPlaneReader {
       assertUpstreamId(id);
       const { status, body } = await control.get(dataPlane, `upstream/${id}`, GET_TIMEOUT_MS, signal);
       if (status === 200) return workerForm(valueIn(body));
-      // By source; only these words mean that it has no such upstream, and not that something else answers.
+      // From the source of APISIX. Any other 404 comes from another server.
       if (textIn(objectIn(body)['error_msg']) === `upstream[${id}] not found`) return undefined;
-      throw foreignWords();
+      throw notControlApi();
     },
 
     async list(dataPlane, signal) {
@@ -30,19 +30,19 @@ export function createDataPlaneReader(control: ControlClient): DataPlaneReader {
         shown.set(String(value['id']), workerForm(value));
       };
       const { status, body } = await control.list(dataPlane, 'upstreams', LIST_TIMEOUT_MS, take, signal);
-      if (status !== 200 || !isEmptyList(body)) throw foreignWords();
+      if (status !== 200 || !isEmptyList(body)) throw notControlApi();
       return shown;
     },
   };
 }
 
-/** Without its items. By source: an empty Lua table is an object. */
+/** The list without its items. From the source of APISIX: an empty Lua table becomes an object. */
 function isEmptyList(body: unknown): boolean {
   return Array.isArray(body) || (isObject(body) && Object.keys(body).length === 0);
 }
 
 function valueIn(item: unknown) {
   const value = objectIn(item)['value'];
-  if (!isObject(value)) throw foreignWords();
+  if (!isObject(value)) throw notControlApi();
   return value;
 }

@@ -12,7 +12,7 @@ import { labelMarks } from './ownership.ts';
 import { canonicalForm, toAdmin, toAdminNodes } from './translate.ts';
 import { deleteUpstream, getUpstream, patchUpstream, pathOf } from './upstream-requests.ts';
 
-/** What the Admin API v3 takes and answers. */
+/** The wire format of the Admin API v3. */
 export const apisixFormat: GatewayFormat = {
   canonical: (desired) => canonicalForm(toAdmin(desired)),
 
@@ -29,14 +29,14 @@ export const apisixFormat: GatewayFormat = {
   read: ({ canonical }) => fromAdmin(objectIn(JSON.parse(canonical))),
 };
 
-/** No upstream has this id. APISIX reads before it patches and answers 404, so the probe writes nothing. */
+/** No upstream has this id. APISIX reads before it patches and answers 404, so the probe does not write. */
 const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
 
-/** Apache APISIX over its Admin API v3 on etcd. Throws an `Error` that says what is wrong with the options. */
+/** Driver for the Admin API v3 of APISIX on etcd. Throws an `Error` with a message for the user if the options are invalid. */
 export function createApisixDriver(options: ApisixOptions): GatewayDriver {
   const client = createApisixClient(options);
   const control = createControlClient(options.tls);
-  // PATCH of the whole object merges its objects (APISIX 3.18, measured).
+  // Measured with APISIX 3.18: PATCH of the whole object merges nested objects.
   const addLabels = (id: UpstreamId, labels: Readonly<Record<string, string>>, signal: AbortSignal) =>
     patchUpstream(client, id, { part: '', body: { labels } }, signal);
 
@@ -57,7 +57,7 @@ export function createApisixDriver(options: ApisixOptions): GatewayDriver {
       return observe(upstream.id, valueIn(body));
     },
 
-    // Of the whole object, PATCH would merge nodes that are an object; of this part it replaces them.
+    // PATCH of the whole object would merge nodes in object form. PATCH of /nodes replaces them.
     putNodes: async (id, nodes, signal) =>
       await patchUpstream(client, id, { part: '/nodes', body: toAdminNodes(nodes) }, signal),
 

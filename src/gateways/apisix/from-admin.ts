@@ -4,7 +4,7 @@ import type { ReadUpstream } from '../driver.ts';
 import { type AdminUpstream, HASH_ON, TYPE } from './translate.ts';
 import { withSectionDefaults } from './worker-form.ts';
 
-/** Fields that `Traffic` has a place for, that the gateway sets, or that say where the nodes come from. */
+/** Fields that `Traffic` covers, that the gateway sets, or that define the nodes. All others are overrides. */
 const PLACED: ReadonlySet<string> = new Set([
   'id',
   'create_time',
@@ -32,8 +32,8 @@ const PLACED: ReadonlySet<string> = new Set([
 const SCHEMES: readonly Scheme[] = ['HTTP', 'HTTPS', 'GRPC', 'GRPCS', 'TCP', 'TLS', 'UDP'];
 
 /**
- * The inverse of `toAdmin`, for what it wrote and for what somebody else did. What has no place in the model, or another
- * type than it should have, is left out or unusable: whoever needs to know compares canonical forms.
+ * The inverse of `toAdmin`, also for upstreams that other clients wrote. It omits fields that the model cannot express or
+ * that have a wrong type. To detect such fields, compare canonical forms.
  */
 export function fromAdmin(given: AdminUpstream): ReadUpstream {
   const value = withSectionDefaults(given);
@@ -149,7 +149,7 @@ function nameFor<K extends string>(names: Readonly<Record<K, string>>, value: un
   return (Object.keys(names) as K[]).find((name) => names[name] === value);
 }
 
-/** NaN where there is no number, which no spec takes. */
+/** NaN if `value` is not a number. No schema accepts NaN. */
 function numberIn(value: unknown): number {
   return typeof value === 'number' ? value : Number.NaN;
 }
@@ -158,7 +158,7 @@ function numbersIn(value: unknown): readonly number[] {
   return Array.isArray(value) ? value.map(numberIn) : [];
 }
 
-/** Of seconds, exact to a thousandth. */
+/** Converts seconds to milliseconds, with three decimal places. */
 function milliseconds(seconds: unknown): number {
   return Math.round(numberIn(seconds) * 1_000_000) / 1000;
 }

@@ -5,7 +5,7 @@ import type { GatewayDriver } from '../driver.ts';
 import { expectTaken, observedIn } from './admin-answers.ts';
 import type { ApisixClient } from './client.ts';
 
-/** Lists all upstreams. Keeps of each list what the next one needs to skip items that did not change. */
+/** Lists all upstreams. Remembers each list, so that the next one does not parse unchanged items again. */
 export function createLister(client: ApisixClient): GatewayDriver['list'] {
   let last: ReadList = new Map();
   return async (signal, known = () => undefined) => {
@@ -21,13 +21,13 @@ export function createLister(client: ApisixClient): GatewayDriver['list'] {
   };
 }
 
-/** What was read of the items of a list, by the digest of their bytes. */
+/** The parsed items of a list, by the digest of their bytes. */
 type ReadList = ReadonlyMap<string, readonly ReadItem[]>;
 type ReadItem = Pick<ObservedUpstream, 'id' | 'canonical' | 'createTime'>;
 
 /**
- * Reads the items of one list. What has the same bytes as in the list before is not parsed again where it is what is known:
- * of ten thousand upstreams nearly all are.
+ * Reads the items of one list. An item with the same bytes as in the previous list is not parsed again if the known object
+ * is still current. In large lists this applies to nearly all items.
  */
 class ListReader {
   readonly upstreams = new Map<UpstreamId, ObservedUpstream>();
@@ -46,7 +46,7 @@ class ListReader {
     const digest = createHash('sha1').update(bytes).digest('base64');
     const observed = this.#same(digest) ?? this.#read(bytes);
     for (const upstream of observed) this.upstreams.set(upstream.id, upstream);
-    // Only texts that are kept anyway.
+    // Only strings that stay in memory anyway.
     this.list.set(
       digest,
       observed.map(({ id, canonical, createTime }) => ({ id, canonical, createTime })),
@@ -60,7 +60,7 @@ class ListReader {
     });
   }
 
-  /** What is known of an item of these bytes; undefined where it has to be read. */
+  /** The known objects for an item with this digest; undefined if it must be parsed. */
   #same(digest: string): readonly ObservedUpstream[] | undefined {
     const before = this.#before.get(digest);
     const same = before?.flatMap((item) => {
@@ -71,7 +71,7 @@ class ListReader {
   }
 }
 
-/** The canonical form holds everything else that an observed upstream has. */
+/** The canonical form contains all other fields of an observed upstream. */
 function isSame(a: ReadItem, b: ReadItem): boolean {
   return a.canonical === b.canonical && a.createTime === b.createTime;
 }

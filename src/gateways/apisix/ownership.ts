@@ -5,7 +5,7 @@ import type { OwnershipMarks } from '../ownership.ts';
 const DOMAIN = `${GROUP}/`;
 const RETAIN = `${DOMAIN}deletion-policy`;
 
-/** APISIX keeps the marks among the labels of the upstream. */
+/** In APISIX, ownership is stored in labels of the upstream. */
 export const labelMarks: OwnershipMarks = {
   keptIn: 'labels',
 
@@ -15,7 +15,7 @@ export const labelMarks: OwnershipMarks = {
       const value = owner[part];
       if (value !== undefined) labels[`${DOMAIN}${part}`] = value;
     }
-    // Written ahead of the deletion, so that Orphan needs no gateway that answers at that moment.
+    // Written before the deletion, so that Orphan works even if the gateway is unavailable then.
     if (owner.retain) labels[RETAIN] = 'Orphan';
     return labels;
   },
@@ -33,7 +33,7 @@ export const labelMarks: OwnershipMarks = {
   },
 };
 
-/** The labels that are not the operator's. */
+/** `labels` without the ownership labels. */
 export function withoutMarks(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(labels).filter(([name]) => !isMark(name)));
 }

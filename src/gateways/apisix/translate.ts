@@ -12,7 +12,7 @@ import type {
 import { isObject, textsIn } from '../../runtime/json.ts';
 import { labelMarks, withoutMarks } from './ownership.ts';
 
-/** An upstream as the Admin API takes and gives it. */
+/** An upstream in the format of the Admin API. */
 export type AdminUpstream = Readonly<Record<string, unknown>>;
 
 export const TYPE = {
@@ -30,12 +30,12 @@ export const HASH_ON = {
   VarsCombinations: 'vars_combinations',
 } as const satisfies Record<HashOn, string>;
 
-/** Fields that the gateway itself writes. */
+/** Fields that the gateway sets. */
 const SERVER_FIELDS = new Set(['id', 'create_time', 'update_time']);
 
 /**
- * What APISIX takes where a field is absent. Up to 3.13 it stores these, 3.14.1 and later store what was sent: equal to
- * the default and absent are the same.
+ * The defaults of APISIX for absent fields. Versions up to 3.13 store them; 3.14.1 and later store what was sent. So a field
+ * with its default value and an absent field mean the same.
  */
 const DEFAULTS: Readonly<Record<string, unknown>> = {
   type: 'roundrobin',
@@ -44,7 +44,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   pass_host: 'pass',
 };
 
-/** The body of a PUT for `upstream`; the id goes into the path. */
+/** The body of a PUT for `upstream`. The id is part of the path. */
 export function toAdmin(upstream: Upstream): AdminUpstream {
   const { hostHeader, timeouts, retryTimeoutMs, keepalive, healthCheck, tls } = upstream;
   const fields: AdminUpstream = {
@@ -57,7 +57,7 @@ export function toAdmin(upstream: Upstream): AdminUpstream {
     desc: upstream.description,
     pass_host: hostHeader?.type.toLowerCase(),
     upstream_host: hostHeader?.type === 'Rewrite' ? hostHeader.value : undefined,
-    // APISIX needs all three, in seconds.
+    // APISIX requires all three, in seconds.
     timeout: timeouts && {
       connect: timeouts.connectMs / 1000,
       send: timeouts.sendMs / 1000,
@@ -86,7 +86,7 @@ function labelsOf({ labels, owner }: Upstream): Readonly<Record<string, string>>
 
 export function toAdminNodes(nodes: readonly UpstreamNode[]): readonly AdminUpstream[] {
   return nodes.map(({ host, port, weight, priority }) => ({
-    // APISIX 3.18, measured: an IPv6 address without brackets is refused.
+    // Measured with APISIX 3.18: it rejects an IPv6 address without brackets.
     host: host.includes(':') && isIPv6(host) ? `[${host}]` : host,
     port,
     weight,
@@ -99,7 +99,7 @@ function hashOf(loadBalancing: LoadBalancing): AdminUpstream {
   return { hash_on: HASH_ON[loadBalancing.hashOn], key: loadBalancing.key };
 }
 
-/** Every default is written out: up to 3.13 APISIX stores them, later it does not, and so both hold the same. */
+/** Contains every default explicitly, because APISIX stores defaults up to 3.13 but not later. */
 function toChecks({ active, passive }: HealthCheck): AdminUpstream {
   const { type, timeoutMs, concurrency, host, port, headers, verifyCertificate } = active;
   return {
@@ -138,7 +138,7 @@ function failuresOf({ statuses, httpFailures, tcpFailures, timeouts }: Failures)
   };
 }
 
-/** As JSON has it: members that are undefined, at any depth, are absent. */
+/** Removes undefined members at any depth, as JSON does. */
 function withoutUndefined(value: AdminUpstream): AdminUpstream {
   return Object.fromEntries(
     Object.entries(value)
@@ -147,7 +147,7 @@ function withoutUndefined(value: AdminUpstream): AdminUpstream {
   );
 }
 
-/** What the gateway holds as `id`, whoever made it: shapes that we would not write are kept in the canonical form. */
+/** The upstream `id` of any client. The canonical form preserves values that the operator would not write. */
 export function toObserved(id: string, value: AdminUpstream): ObservedUpstream {
   const createTime = value['create_time'];
   return {
@@ -174,12 +174,12 @@ function discoveryOf(value: AdminUpstream): Pick<ObservedUpstream, 'discovery'> 
   return { discovery: { by: value['discovery_type'] === 'kubernetes' ? 'Kubernetes' : 'other', fields } };
 }
 
-/** Everything of `value` but what the server adds and what equals a default, as JSON: keys sorted, nodes as a sorted array. */
+/** `value` as JSON with sorted keys and nodes as a sorted array, without fields that the gateway sets or that equal a default. */
 export function canonicalForm(value: AdminUpstream): string {
   const kept = Object.keys(value).filter((field) => {
     const content = value[field];
     if (SERVER_FIELDS.has(field) || content === DEFAULTS[field]) return false;
-    // Lua cannot tell an empty object from an empty list: both are "no labels".
+    // Lua does not distinguish an empty object from an empty list: both mean no labels.
     return field !== 'labels' || !isEmpty(content);
   });
   return objectText(kept, (field) => canonicalField(field, value[field]));
@@ -187,7 +187,7 @@ export function canonicalForm(value: AdminUpstream): string {
 
 function canonicalField(field: string, content: unknown): string | undefined {
   if (field === 'nodes') return canonicalNodes(content);
-  // APISIX 3.18, measured: the key comes back encrypted. Its certificate, which only this key belongs to, tells it.
+  // Measured with APISIX 3.18: it returns the key encrypted. Comparing the certificate is enough, because the key matches it.
   if (field === 'tls' && isObject(content)) {
     const { client_key: _key, ...rest } = content;
     return sortedText(rest);
@@ -195,7 +195,7 @@ function canonicalField(field: string, content: unknown): string | undefined {
   return sortedText(content);
 }
 
-/** Nodes in the array form with all that they hold, in one order; what has neither form of `nodes` as it is. */
+/** Nodes as a sorted array with all their fields. A value in neither form of `nodes` is kept unchanged. */
 function canonicalNodes(raw: unknown): string | undefined {
   const list = toList(raw);
   if (list === undefined) return sortedText(raw);
@@ -205,7 +205,7 @@ function canonicalNodes(raw: unknown): string | undefined {
   return `[${texts.sort().join(',')}]`;
 }
 
-/** The text of a node as we write it, which nearly all are: four fifths of the time go into nodes. */
+/** A fast path for nodes in the form that the operator writes. Nodes take four fifths of the time of `canonicalForm`. */
 function plainNode(entry: AdminUpstream): string | undefined {
   const { host, port, weight, priority = 0 } = entry;
   if (Object.keys(entry).length !== ('priority' in entry ? 4 : 3)) return undefined;
@@ -219,30 +219,30 @@ function toNodes({ nodes, scheme }: AdminUpstream): readonly UpstreamNode[] {
   return (toList(nodes) ?? []).map((entry) => toNode(entry, defaultPort)).sort(compareNodes);
 }
 
-/** Both forms of `nodes`: an array of objects, and an object of `host:port` to weight. Undefined for anything else. */
+/** Converts both forms of `nodes` to a list: an array of objects, or a map from `host:port` to weight. Undefined for anything else. */
 function toList(raw: unknown): readonly unknown[] | undefined {
   if (Array.isArray(raw)) return raw;
   if (!isObject(raw)) return undefined;
   return Object.entries(raw).map(([address, weight]) => {
-    // The last group of a bare IPv6 address is no port.
+    // The last group of an IPv6 address without brackets is not a port.
     const [, host = address, port] = isIPv6(address) ? [] : (/^(.*?)(?::(\d+))?$/.exec(address) ?? []);
     return { host, weight, ...(port === undefined ? {} : { port: Number(port) }) };
   });
 }
 
-/** What is known of a node; somebody else's may lack anything. */
+/** A node that any client wrote. All fields may be missing. */
 function toNode(raw: unknown, defaultPort: number): UpstreamNode {
   const { host, port, weight, priority } = isObject(raw) ? raw : {};
   return {
     host: typeof host === 'string' ? withoutBrackets(host) : '',
-    // APISIX 3.18: a node without a port is reached at 80 (measured), with https and grpcs at 443 (by source of 2.x).
+    // APISIX 3.18 uses port 80 for a node without a port (measured), and 443 with https and grpcs (from the source of 2.x).
     port: typeof port === 'number' ? port : defaultPort,
     weight: typeof weight === 'number' ? weight : 0,
     priority: typeof priority === 'number' ? priority : 0,
   };
 }
 
-/** APISIX takes any host in brackets, but only those of an IPv6 address mean the same without them. */
+/** APISIX accepts any host in brackets, but only for IPv6 addresses the brackets can be removed. */
 function withoutBrackets(host: string): string {
   if (!host.startsWith('[')) return host;
   const inner = /^\[(.*)\]$/.exec(host)?.[1];
@@ -253,7 +253,7 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
-/** `value` as JSON with the keys of every object in order; undefined for what JSON has no word for. */
+/** `value` as JSON with sorted keys; undefined for values that JSON cannot express. */
 function sortedText(value: unknown): string | undefined {
   if (Array.isArray(value)) return `[${value.map(textInList).join(',')}]`;
   if (!isObject(value)) return JSON.stringify(value);

@@ -6,7 +6,7 @@ import { assertUpstreamId } from '../driver.ts';
 import { answered, expectMissing, expectTaken, idsOf, listedValue } from './admin-answers.ts';
 import type { ApisixClient } from './client.ts';
 
-/** The id is checked here, right before it enters a URL: APISIX 3.18, measured: PUT `.../a/b` writes `a`. */
+/** Checks the id right before it enters a URL. Measured with APISIX 3.18: PUT `.../a/b` writes `a`. */
 export function pathOf(id: UpstreamId): string {
   assertUpstreamId(id);
   return `upstreams/${id}`;
@@ -21,7 +21,7 @@ export async function getUpstream(
   return answered(id, answer);
 }
 
-/** `part` is what is below the upstream in the path; empty for all of it. Resolves to undefined if there is no such upstream. */
+/** `part` is the path below the upstream; empty for the whole upstream. Resolves to undefined if the upstream does not exist. */
 export async function patchUpstream(
   client: ApisixClient,
   id: UpstreamId,
@@ -43,12 +43,13 @@ export async function deleteUpstream(
     if (references === 'respect') await expectNoStreamRoute(client, id, signal);
     await remove(client, id, references, signal);
   } catch (error) {
-    // By source, APISIX looks for referrers before it looks for the upstream, which a forced deletion took from them.
+    // From the source of APISIX: it checks references before it checks that the upstream exists. After a forced deletion,
+    // references to a missing upstream remain.
     if (!(error instanceof UpstreamInUseError)) throw error;
     if ((await getUpstream(client, id, signal)) === undefined) return;
     if (references === 'respect') throw error;
     throw new UpstreamInUseError(
-      `${error.message}; this gateway deletes nothing by force, which APISIX does from 3.5.0 on`,
+      `${error.message}; this gateway version does not support forced deletion, which requires APISIX 3.5.0 or later`,
     );
   }
 }
@@ -64,12 +65,12 @@ async function remove(
   if (status === 404) expectMissing(body);
   else if (!isObject(body) || body['deleted'] === undefined) {
     throw new GatewayUnavailableError(
-      'the gateway answered a deletion in words that are not those of the Admin API of APISIX',
+      'The answer of the gateway to a deletion is not from the Admin API of APISIX',
     );
   }
 }
 
-/** By source, APISIX does not look at stream routes when it deletes an upstream. */
+/** From the source of APISIX: it does not check stream routes when it deletes an upstream. */
 async function expectNoStreamRoute(client: ApisixClient, id: UpstreamId, signal: AbortSignal): Promise<void> {
   assertUpstreamId(id);
   let count = 0;
@@ -82,7 +83,7 @@ async function expectNoStreamRoute(client: ApisixClient, id: UpstreamId, signal:
       route ??= item;
     }
   };
-  // A gateway without the stream proxy answers 400 or 404 with an error_msg: it has no stream routes.
+  // Without the stream proxy, the gateway answers 400 or 404 with an error_msg. Then there are no stream routes.
   const { status, body } = await client.list(
     { path: 'stream_routes', expected: [200, 400, 404] },
     take,
@@ -90,7 +91,7 @@ async function expectNoStreamRoute(client: ApisixClient, id: UpstreamId, signal:
   );
   if (status !== 200) {
     if (isObject(body) && typeof body['error_msg'] === 'string') return;
-    throw new GatewayUnavailableError(`the list of stream routes was answered with ${status}`);
+    throw new GatewayUnavailableError(`The gateway answered the list of stream routes with status ${status}`);
   }
   expectTaken(body, count);
   if (route === undefined) return;

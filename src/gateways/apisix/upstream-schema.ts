@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { jsonExcess } from '../../api/json-size.ts';
 
-/** Fields of APISIX's object that `overrides` must not hold, and what to use instead. */
-const SPELLED: Readonly<Record<string, string>> = {
+/** Fields of an APISIX upstream that `overrides` must not contain, and what to use instead. */
+const REPLACEMENTS: Readonly<Record<string, string | undefined>> = {
   id: 'spec.upstreamId',
   nodes: 'spec.backends',
   service_name: 'spec.backends',
@@ -21,8 +21,8 @@ const SPELLED: Readonly<Record<string, string>> = {
   tls: 'spec.tls',
   labels: 'spec.labels',
   desc: 'spec.description',
-  create_time: 'nothing: the gateway sets it',
-  update_time: 'nothing: the gateway sets it',
+  create_time: undefined,
+  update_time: undefined,
 };
 
 const MAX_OVERRIDES = 32;
@@ -32,18 +32,19 @@ const MAX_OVERRIDES_LENGTH = 32_768;
 const MAX_NAME_LENGTH = 64;
 
 /**
- * What is wrong with raw fields; undefined: nothing. The API server cannot check this: CEL does not see fields that the
- * schema does not name, and a structural schema has no recursion (docs/decisions/0030-free-form-json-is-bounded-on-read.md).
+ * The first problem of `overrides`; undefined if there is none. The API server cannot check this: CEL does not see fields
+ * that the schema does not declare, and structural schemas are not recursive
+ * (docs/decisions/0030-free-form-json-is-bounded-on-read.md).
  */
 function overridesProblem(overrides: Readonly<Record<string, unknown>>): string | undefined {
-  // First: everything else that looks into the values is recursive, or takes time for each of them.
+  // Sizes first: all other code that reads the values is recursive, or takes time for each value.
   const excess = jsonExcess(overrides, {
     levels: MAX_OVERRIDES_DEPTH,
     values: MAX_OVERRIDES_VALUES,
     length: MAX_OVERRIDES_LENGTH,
   });
   if (excess === 'levels') {
-    return `must not be nested more than ${MAX_OVERRIDES_DEPTH} levels deep: remove the levels below`;
+    return `must not be nested more than ${MAX_OVERRIDES_DEPTH} levels deep: remove the deeper levels`;
   }
   if (excess === 'values') return `must have at most ${MAX_OVERRIDES_VALUES} values: remove some`;
   if (excess === 'length') {
@@ -53,19 +54,21 @@ function overridesProblem(overrides: Readonly<Record<string, unknown>>): string 
   if (names.length > MAX_OVERRIDES) return `must have at most ${MAX_OVERRIDES} fields, not ${names.length}`;
   const long = names.find(({ length }) => length > MAX_NAME_LENGTH);
   if (long !== undefined) {
-    return `must not hold ${long.slice(0, MAX_NAME_LENGTH)}…: a name has at most ${MAX_NAME_LENGTH} characters`;
+    return `must not contain ${long.slice(0, MAX_NAME_LENGTH)}…: a field name must have at most ${MAX_NAME_LENGTH} characters`;
   }
-  const field = names.find((name) => Object.hasOwn(SPELLED, name));
-  return field === undefined
-    ? undefined
-    : `must not hold ${field}, which has a field of its own: use ${SPELLED[field]}`;
+  const field = names.find((name) => Object.hasOwn(REPLACEMENTS, name));
+  if (field === undefined) return undefined;
+  const replacement = REPLACEMENTS[field];
+  return replacement === undefined
+    ? `must not contain ${field}, which the gateway sets: remove it`
+    : `must not contain ${field}: use ${replacement} instead`;
 }
 
 /** The section `apisix` of a GatewayUpstream. */
 export const apisixUpstream = z
   .object({
     overrides: z
-      // Names are checked below, since zod would quote one of any length.
+      // Names are checked below, because zod would quote a name of any length.
       .record(z.string(), z.unknown())
       .superRefine((value, context) => {
         const message = overridesProblem(value);
@@ -74,8 +77,8 @@ export const apisixUpstream = z
       .meta({ 'x-kubernetes-preserve-unknown-fields': true, maxProperties: MAX_OVERRIDES })
       .optional()
       .describe(
-        `Fields of APISIX's upstream, in APISIX's own spelling, that this object has no field for. The connection must allow them. At most ${MAX_OVERRIDES} fields, ${MAX_OVERRIDES_DEPTH} levels, ${MAX_OVERRIDES_VALUES} values and ${MAX_OVERRIDES_LENGTH} characters as JSON.`,
+        `Fields of the APISIX upstream for which GatewayUpstream has no field, under their APISIX names. The GatewayConnection must allow them (\`tenantPolicy.overrides\`). At most ${MAX_OVERRIDES} fields, ${MAX_OVERRIDES_DEPTH} levels, ${MAX_OVERRIDES_VALUES} values and ${MAX_OVERRIDES_LENGTH} characters as JSON.`,
       ),
   })
   .optional()
-  .describe('What only Apache APISIX knows.');
+  .describe('Settings that apply only to Apache APISIX.');

@@ -2,8 +2,8 @@ import { isObject } from '../../runtime/json.ts';
 import { type AdminUpstream, canonicalForm } from './translate.ts';
 
 /**
- * Every field that an upstream of APISIX 3.18 can hold. A worker keeps more in the same object, for example
- * `original_nodes` and `nodes_ref` after the first request (by source).
+ * All fields of an upstream in APISIX 3.18. A worker adds internal fields to the same object, for example `original_nodes`
+ * and `nodes_ref` after the first request (from the source of APISIX).
  */
 const FIELDS: ReadonlySet<string> = new Set([
   'checks',
@@ -27,7 +27,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   'upstream_host',
 ]);
 
-/** Every field that a node can hold. A worker adds `upstream_host` and `domain` to its own copy. */
+/** All fields of a node. A worker adds `upstream_host` and `domain` to its copy. */
 const NODE_FIELDS = ['host', 'port', 'weight', 'priority', 'metadata'] as const;
 
 interface Defaults {
@@ -35,8 +35,8 @@ interface Defaults {
 }
 
 /**
- * What a worker adds to sections that the store holds in part. By source (`apisix/schema_def.lua`); a section that is not
- * there at all is not made.
+ * The defaults that a worker adds to incomplete sections, from the source of APISIX (`apisix/schema_def.lua`). A worker does
+ * not add missing sections.
  */
 const SECTION_DEFAULTS: Defaults = {
   keepalive_pool: { size: 320, idle_timeout: 60, requests: 1000 },
@@ -73,8 +73,8 @@ const SECTION_DEFAULTS: Defaults = {
 };
 
 /**
- * The canonical form of what a worker was given, read from what it shows; of a canonical form, what a worker reads it as.
- * The first request through an upstream changes what its worker shows, but not this form.
+ * Normalizes both an upstream that a worker shows and a canonical form, so that the two can be compared. The first request
+ * through an upstream changes what the worker shows, but not this form.
  */
 export function workerForm(value: AdminUpstream): string {
   const own = Object.fromEntries(Object.entries(value).filter(([field]) => FIELDS.has(field)));
@@ -83,8 +83,8 @@ export function workerForm(value: AdminUpstream): string {
 }
 
 /**
- * From 3.14 on, `dns_nodes` holds the nodes of an upstream that has a name among them; `nodes` holds the addresses that the
- * names resolve to, and lacks names that do not resolve (APISIX 3.18, measured). Before that, `nodes` keeps the names.
+ * Since 3.14, if an upstream has DNS names, `dns_nodes` contains the original nodes, and `nodes` contains the resolved
+ * addresses without names that do not resolve (measured with APISIX 3.18). Before 3.14, `nodes` contains the names.
  */
 function givenNodes({ nodes, dns_nodes: withNames }: AdminUpstream): unknown {
   const given = withNames ?? nodes;
@@ -99,7 +99,7 @@ function givenNode(node: AdminUpstream): AdminUpstream {
   );
 }
 
-/** `value` with what a worker adds to its sections. */
+/** `value` with the defaults that a worker adds to its sections. */
 export function withSectionDefaults(value: AdminUpstream): AdminUpstream {
   return withDefaults(value, SECTION_DEFAULTS);
 }

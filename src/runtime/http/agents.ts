@@ -2,23 +2,23 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 
 export interface TlsSettings {
-  /** PEM, one or more authorities. Absent: those of Node.js. */
+  /** PEM with one or more certificate authorities. Absent: the default authorities of Node.js. */
   readonly ca?: string;
   /** PEM. */
   readonly clientCert?: string;
   readonly clientKey?: string;
-  /** Asked for by SNI and checked against the certificate. Absent: the host of the URL. */
+  /** Server name for SNI and for certificate verification. Absent: the host of the URL. */
   readonly serverName?: string;
   readonly insecureSkipVerify: boolean;
 }
 
-/** Connections that are kept alive. All requests of one client share them, so that their number is bounded over all. */
+/** Keep-alive connections. All requests of one client share them, so that the total number is limited. */
 export interface HttpAgents {
   readonly http: HttpAgent;
   readonly https: HttpsAgent;
 }
 
-/** `maxConnections`: to one host at once. */
+/** `maxConnections`: maximum number of concurrent connections per host. */
 export function createHttpAgents(tls: TlsSettings, maxConnections: number): HttpAgents {
   const { ca, clientCert, clientKey, serverName, insecureSkipVerify } = tls;
   const kept = { keepAlive: true, maxSockets: maxConnections };
@@ -35,10 +35,10 @@ export function createHttpAgents(tls: TlsSettings, maxConnections: number): Http
   };
 }
 
-/** Closes idle connections. Those of requests under way close after them. */
+/** Closes idle connections. Connections with requests in flight close when these have ended. */
 export function closeHttpAgents({ http, https }: HttpAgents): void {
   for (const agent of [http, https]) {
-    // `agent.destroy()` would also cut the requests under way. With 0 their connections close after them.
+    // `agent.destroy()` would also abort requests in flight. With 0, their connections close when they have ended.
     agent.maxFreeSockets = 0;
     for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
   }

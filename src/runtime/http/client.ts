@@ -5,22 +5,23 @@ import type { HttpRequest, HttpResponse, ListRequest, ListResponse } from './mes
 
 export interface HttpClientOptions {
   readonly tls: TlsSettings;
-  /** To one host at once, over all requests of the client. */
+  /** Maximum number of concurrent connections per host, over all requests of the client. */
   readonly maxConnections: number;
-  /** For a new connection with everything that it takes: name, TCP and TLS. */
+  /** Timeout for a new connection, including DNS, TCP and TLS. */
   readonly connectTimeoutMs: number;
   readonly userAgent: string;
 }
 
 /**
- * One server, or many of a kind. No retries, which are the business of the caller's queue. No redirects, which would send a
- * key to another server. Every response is bounded (limits.ts). Rejects with an `HttpError`, or with the signal's reason.
+ * HTTP client for one or more servers with the same settings. It does not retry, because the caller's queue does. It does
+ * not follow redirects, which could send a key to another server. The size of every response is limited (limits.ts).
+ * Rejects with `HttpError`, or with the signal's reason.
  */
 export interface HttpClient {
   send(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
-  /** Resolves to the response itself if its status is not 200. Rejects also with what `take` throws. */
+  /** Resolves to the plain response if its status is not 200. Also rejects with any error that `take` throws. */
   list(request: ListRequest, signal: AbortSignal): Promise<ListResponse | HttpResponse>;
-  /** Closes idle connections. Requests under way are completed. */
+  /** Closes idle connections. Requests in flight complete. */
   close(): void;
 }
 
@@ -34,7 +35,7 @@ export function createHttpClient({
   const got = createGotTransport({ agents, connectTimeoutMs, userAgent });
   const direct = createDirectTransport({ agents, connectTimeoutMs, userAgent });
   return {
-    // What has a body is a write, and waits for nothing that it does not need (docs/decisions/0039-http-in-one-place.md).
+    // A request with a body is a write, and takes the fastest path (docs/decisions/0039-http-in-one-place.md).
     send: (request, signal) =>
       request.body === undefined ? got.send(request, signal) : direct.send(request, signal),
     list: got.list,

@@ -5,7 +5,10 @@ import { failureOfCode, HttpError, type HttpFailure } from './failures.ts';
 import { MAX_HEADER_BYTES, MAX_RESPONSE_BYTES } from './limits.ts';
 import { decodeText, type HttpResponse, type RequestWithBody } from './messages.ts';
 
-/** Requests with a body, over Node's own client: got takes four times as long (docs/decisions/0039-http-in-one-place.md). */
+/**
+ * Sends requests with a body with Node's HTTP client: got takes four times as long
+ * (docs/decisions/0039-http-in-one-place.md).
+ */
 interface DirectTransport {
   send(request: RequestWithBody, signal: AbortSignal): Promise<HttpResponse>;
 }
@@ -68,7 +71,7 @@ function exchange(
       end();
       reject(error);
     };
-    // Rejects at once: a request that still waits for a connection emits nothing when it is destroyed.
+    // Reject immediately: a request that is still waiting for a connection emits no event when it is destroyed.
     const giveUp = (error: unknown) => {
       fail(error);
       request.destroy();
@@ -89,7 +92,7 @@ function exchange(
     });
     request.on('error', (error) => fail(errorOf(error, isAnswered)));
     let isWhole = false;
-    // The last event, and the only one where the server asks for another protocol.
+    // `close` is the last event, and the only one if the server switches to another protocol.
     request.on('close', () => {
       if (!isWhole) fail(errorOf(undefined, isAnswered));
     });
@@ -100,11 +103,11 @@ function exchange(
         isWhole = true;
         end();
         resolve(answer);
-        // The server answered without the rest of the body. Sending that would keep the connection for ever.
+        // The server answered before it read the whole request body. Sending the rest could block the connection forever.
         if (!request.writableFinished) request.destroy();
       });
     });
-    // One piece with the headers.
+    // Headers and body go out in one write.
     request.end(payload);
   });
 }
@@ -124,7 +127,7 @@ function collect(
     giveUp(TOO_LARGE);
     return;
   }
-  // The request asked for none.
+  // The request does not accept any content encoding.
   if (!['', 'identity'].includes(encoding.trim().toLowerCase())) {
     giveUp(failureOfCode('ERR_CONTENT_ENCODING'));
     return;

@@ -1,4 +1,4 @@
-/** A failure for which Node.js or got has a code. */
+/** A failure that is identified by an error code of Node.js or got. */
 type CodedKind =
   | 'NameUnknown'
   | 'DnsUnavailable'
@@ -13,7 +13,7 @@ type CodedKind =
   | 'NotHttp'
   | 'Unusable';
 
-/** Why a request brought no usable response. */
+/** Why a request has no usable response. */
 export type HttpFailure =
   | { [K in CodedKind]: { readonly kind: K; readonly code: string } }[CodedKind]
   /** `phase`: `lookup`, `connect` or `secureConnect`. */
@@ -28,7 +28,10 @@ type Kind = HttpFailure['kind'];
 type FailureOf<K extends Kind> = Extract<HttpFailure, { readonly kind: K }>;
 type Problem<K extends Kind> = (failure: FailureOf<K>) => string;
 
-/** A request brought no usable response. The errors of Node.js and got are not kept: they hold headers and bodies, and so keys. */
+/**
+ * A request without a usable response. It does not keep the error of Node.js or got, which contains headers and bodies, and
+ * so keys.
+ */
 export class HttpError extends Error {
   override readonly name = 'HttpError';
   readonly failure: HttpFailure;
@@ -40,54 +43,54 @@ export class HttpError extends Error {
 }
 
 /**
- * What each failure is called, with the server as the subject of the sentence, and what to do about it where that holds for
- * any server.
+ * The description of each failure, with the server as the subject of the sentence, and the remedy if it is the same for
+ * every server.
  */
 const FAILURES = {
-  NameUnknown: { problem: () => 'is a name that does not resolve' },
+  NameUnknown: { problem: () => 'has a host name that does not resolve' },
   DnsUnavailable: {
-    problem: () => 'is a name that does not resolve at the moment',
-    remedy: 'check the DNS of the cluster',
+    problem: () => 'has a host name that cannot be resolved at the moment',
+    remedy: 'check the cluster DNS',
   },
   ConnectionRefused: {
     problem: () => 'refused the connection',
-    remedy: 'check that it runs, and that the port is right',
+    remedy: 'check that it runs and that the port is correct',
   },
   Unreachable: {
     problem: () => 'cannot be reached',
-    remedy: 'check the route to it, and the NetworkPolicies in between',
+    remedy: 'check the route to it and the NetworkPolicies in between',
   },
   ConnectionClosed: { problem: () => 'closed the connection without an answer' },
   ResponseTruncated: { problem: () => 'closed the connection in the middle of its answer' },
-  TlsRefused: { problem: ({ code }) => `refused TLS with this operator (${code})` },
+  TlsRefused: { problem: ({ code }) => `rejected the TLS handshake (${code})` },
   CertificateExpired: { problem: () => 'has a certificate that has expired' },
   CertificateUntrusted: { problem: ({ code }) => `has a certificate that is not trusted (${code})` },
   TlsFailed: { problem: ({ code }) => `failed to speak TLS (${code})` },
   NotHttp: { problem: ({ code }) => `gave an answer that is not HTTP (${code})` },
   Unusable: { problem: ({ code }) => `gave no usable answer (${code})` },
   ConnectTimeout: {
-    problem: ({ ms, phase }) => `could not be connected to within ${ms} ms (${phase})`,
-    remedy: 'check its address, and the NetworkPolicies in between',
+    problem: ({ ms, phase }) => `did not accept a connection within ${ms} ms (${phase})`,
+    remedy: 'check its address and the NetworkPolicies in between',
   },
   ResponseTimeout: { problem: ({ ms }) => `did not answer within ${ms} ms` },
-  ResponseTooLarge: { problem: ({ maxBytes }) => `sent an answer of more than ${mebibytes(maxBytes)}` },
+  ResponseTooLarge: { problem: ({ maxBytes }) => `sent an answer larger than ${mebibytes(maxBytes)}` },
   ListTooLarge: { problem: ({ maxBytes }) => `lists more than ${mebibytes(maxBytes)}` },
   NotJson: { problem: ({ status }) => `answered ${status} without JSON` },
-  NotObjects: { problem: () => 'answered with something that is no list' },
+  NotObjects: { problem: () => 'answered with an invalid list' },
 } satisfies { readonly [K in Kind]: { readonly problem: Problem<K>; readonly remedy?: string } };
 
 type KindWithRemedy = {
   [K in Kind]: (typeof FAILURES)[K] extends { readonly remedy: string } ? K : never;
 }[Kind];
 
-/** What one API adds to the table: the remedies that depend on how it is configured, and problems that it words differently. */
+/** What a particular API adds: remedies that depend on its configuration, and its own descriptions of problems. */
 export interface FailureWording {
   readonly remedies: Readonly<Record<Exclude<Kind, KindWithRemedy>, string>> &
     Readonly<Partial<Record<KindWithRemedy, string>>>;
   readonly problems?: { readonly [K in Kind]?: Problem<K> };
 }
 
-/** `problem` has no subject: the caller names the server, or leaves it out. */
+/** `problem` has no subject. The caller adds the server. */
 export function describeFailure(
   failure: HttpFailure,
   { remedies, problems = {} }: FailureWording,
@@ -111,7 +114,7 @@ const KINDS: Readonly<Record<string, CodedKind>> = {
   CERT_HAS_EXPIRED: 'CertificateExpired',
 };
 
-/** OpenSSL, Node.js and the HTTP parser have too many codes to list. The first match counts. */
+/** Patterns for the codes of OpenSSL, Node.js and the HTTP parser, which are too many to list. The first match counts. */
 const PATTERNS: readonly (readonly [RegExp, CodedKind])[] = [
   [/ALERT/, 'TlsRefused'],
   [/CERT|SELF_SIGNED|ISSUER|VERIFY|ALTNAME/, 'CertificateUntrusted'],
@@ -119,7 +122,7 @@ const PATTERNS: readonly (readonly [RegExp, CodedKind])[] = [
   [/^HPE_/, 'NotHttp'],
 ];
 
-/** `code` is the code of an error of Node.js or got. */
+/** The failure for an error code of Node.js or got. */
 export function failureOfCode(code: string): HttpFailure {
   const kind = KINDS[code] ?? PATTERNS.find(([pattern]) => pattern.test(code))?.[1] ?? 'Unusable';
   return { kind, code };

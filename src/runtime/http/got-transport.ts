@@ -14,7 +14,7 @@ import {
   type ListResponse,
 } from './messages.ts';
 
-/** Requests without a body, over got. */
+/** Sends requests without a body with got. */
 interface GotTransport {
   send(request: BareRequest, signal: AbortSignal): Promise<HttpResponse>;
   list(request: ListRequest, signal: AbortSignal): Promise<ListResponse | HttpResponse>;
@@ -33,7 +33,7 @@ export function createGotTransport({
 }: GotTransportOptions): GotTransport {
   const client = got.extend({
     agent: agents,
-    // got has an opinion of its own, which would replace the agent's.
+    // Without this, got's default would override the agent's setting.
     https: { rejectUnauthorized: agents.https.options.rejectUnauthorized ?? true },
     retry: { limit: 0 },
     followRedirect: false,
@@ -43,7 +43,7 @@ export function createGotTransport({
     headers: { 'user-agent': userAgent },
   });
 
-  /** Gives `read` the response as soon as its headers are there, and its body as a stream. */
+  /** Calls `read` with the response headers as soon as they arrive, and with the body as a stream. */
   async function exchange<T>(
     { method, url, headers = {}, timeoutMs }: BareRequest,
     signal: AbortSignal,
@@ -51,10 +51,10 @@ export function createGotTransport({
   ): Promise<T> {
     signal.throwIfAborted();
     const stream = client.stream(url, { method, signal, timeout: { request: timeoutMs }, headers });
-    // An error after the last byte was read, or after the response was given up, would end the process.
+    // Without a listener, an error after the response was read or abandoned would end the process.
     stream.on('error', () => undefined);
     try {
-      // got waits for a body where the method may have one.
+      // got waits for a request body, because DELETE may have one.
       if (method === 'DELETE') stream.end();
       const [{ statusCode = 0, headers: given }] = (await once(stream, 'response')) as [IncomingMessage];
       return await read({ status: statusCode, headers: given }, stream);
@@ -80,7 +80,7 @@ export function createGotTransport({
 type Head = Pick<HttpResponse, 'status' | 'headers'>;
 type SizeFailure = Extract<HttpFailure, { readonly maxBytes: number }>;
 
-/** What the scanner or `take` threw: no fault of the connection. */
+/** An error of the scanner or of `take`, not of the connection. */
 class ItemError extends Error {}
 
 async function readWhole(head: Head, body: Stream): Promise<HttpResponse> {
@@ -115,7 +115,9 @@ async function readItems(head: Head, body: Stream, scanner: ItemScanner): Promis
   }
 }
 
-/** Throws `failure` as soon as the response is known to be larger than that allows, by its header or by what has come. */
+/**
+ * Throws `failure` as soon as the response exceeds its `maxBytes`, according to Content-Length or to the received bytes.
+ */
 class SizeLimit {
   readonly #failure: SizeFailure;
   #bytes = 0;
@@ -142,7 +144,7 @@ function errorOf(error: unknown): unknown {
 
 function failureOf(error: unknown): HttpFailure {
   if (error instanceof TimeoutError) {
-    // got says `Timeout awaiting 'connect' for 5000ms`. The phase and the number are all that is safe and useful.
+    // got's message is `Timeout awaiting 'connect' for 5000ms`. Only the phase and the number are safe and useful.
     const ms = Number(/(\d+)ms$/.exec(error.message)?.[1]);
     return error.event === 'request'
       ? { kind: 'ResponseTimeout', ms }

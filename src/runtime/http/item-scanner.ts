@@ -20,36 +20,39 @@ const OPENING_BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;
 
 /**
- * Splits the JSON of a list while it arrives, and passes on the bytes of each item as soon as it is complete. Neither the text
- * nor the parsed list is ever in memory as a whole. Checks nothing that parsing the parts does not check.
+ * Splits the JSON of a list while it arrives, and passes on the bytes of each item as soon as it is complete. Neither the
+ * text nor the parsed list is ever completely in memory. Does not validate the items; parsing them does.
  */
 export class ItemScanner {
   readonly #take: (item: Buffer) => void;
-  /** The name of the member that has the items, quoted. Undefined: the list is the whole response. */
+  /** Quoted name of the member that contains the items. Undefined if the whole response is the list. */
   readonly #member: string | undefined;
-  /** Bytes of the item that has begun, from earlier chunks. */
+  /** Bytes of the current item from earlier chunks. */
   #item: Buffer[] = [];
-  /** Everything but the items. */
+  /** Everything except the items. */
   #rest: Buffer[] = [];
   #restBytes = 0;
-  /** Of brackets that are open: of the whole where no item has begun, else of the item. */
+  /** Number of open brackets: of the current item, or of the response if no item has started. */
   #depth = 0;
   #inString = false;
   #escaped = false;
   #state: 'before' | 'between' | 'inItem' | 'after' = 'before';
-  /** Between items: what came last. */
+  /** In state `between`: what came last. */
   #last: 'opening' | 'item' | 'comma' = 'opening';
-  /** Before the items: the member of the root that was named last, and whether its value comes next. */
+  /** In state `before`: the last member name of the root object, and whether its value comes next. */
   #name = '';
   #isValueNext = false;
 
-  /** `take` must not keep the bytes. `member`: of the root, the member that has the items; absent: the root is the list. */
+  /**
+   * `take` must not keep the bytes. `member`: the member of the root object that contains the items. Absent: the root is
+   * the list.
+   */
   constructor(take: (item: Buffer) => void, member?: string) {
     this.#take = take;
     this.#member = member === undefined ? undefined : JSON.stringify(member);
   }
 
-  /** Throws `NotJsonError`, `NotObjectsError`, and whatever `take` throws. */
+  /** Throws `NotJsonError`, `NotObjectsError`, and any error that `take` throws. */
   push(chunk: Buffer): void {
     let from = 0;
     for (let at = 0; at < chunk.length; at += 1) {
@@ -78,25 +81,29 @@ export class ItemScanner {
       }
     }
     if (from === chunk.length) return;
-    // What is kept must not keep the chunk.
+    // Copied, so that the kept bytes do not keep the whole chunk in memory.
     if (this.#state === 'inItem') this.#item.push(Buffer.from(chunk.subarray(from)));
     else if (this.#state !== 'between') this.#keep(chunk.subarray(from));
   }
 
-  /** The list with no items in it, parsed. Throws `NotJsonError` where it is not whole. */
+  /** The parsed response with an empty list. Throws `NotJsonError` if the response is incomplete. */
   end(): unknown {
     if (this.#state === 'between' || this.#state === 'inItem')
-      throw new NotJsonError('it ends within the list');
+      throw new NotJsonError('the list is incomplete');
     return parseJson(Buffer.concat(this.#rest));
   }
 
   #keep(bytes: Buffer): void {
     this.#restBytes += bytes.length;
-    if (this.#restBytes > MAX_LIST_REST_BYTES) throw new NotJsonError('there is more than a list');
+    if (this.#restBytes > MAX_LIST_REST_BYTES)
+      throw new NotJsonError('the response is too large outside its list');
     this.#rest.push(Buffer.from(bytes));
   }
 
-  /** Where the item ends that goes on at `from`; the length of the chunk where it does not. Nearly every byte is one of an item. */
+  /**
+   * Position of the end of the current item, or the length of the chunk. This loop is fast, because it sees nearly every
+   * byte.
+   */
   #scanItem(chunk: Buffer, from: number): number {
     let [depth, inString, escaped] = [this.#depth, this.#inString, this.#escaped];
     let at = from;
@@ -126,7 +133,7 @@ export class ItemScanner {
     this.#take(bytes);
   }
 
-  /** One byte between items; from where on the chunk is wanted. */
+  /** Processes one byte between items. Returns the position from which the chunk is still needed. */
   #stepBetween(byte: number, at: number): number {
     if (isSpace(byte)) return at + 1;
     if (byte === OPENING_BRACE && this.#last !== 'item') {
@@ -142,10 +149,10 @@ export class ItemScanner {
       this.#state = 'after';
       return at;
     }
-    throw new NotObjectsError('the list has something else than objects');
+    throw new NotObjectsError('the list contains an item that is not an object');
   }
 
-  /** One byte before the items; whether it opens them. */
+  /** Processes one byte before the items. Returns whether it opens the list. */
   #beginsItems(byte: number): boolean {
     if (this.#member === undefined) {
       if (isSpace(byte) || this.#depth > 0) return false;
@@ -158,7 +165,7 @@ export class ItemScanner {
     this.#stepBefore(byte);
     if (this.#depth !== 1) return false;
     if (wasInString || this.#inString) {
-      // No longer than it takes to see that this is another name.
+      // Kept only long enough to tell it apart from `#member`.
       this.#name = wasInString
         ? `${this.#name.slice(0, this.#member.length)}${String.fromCharCode(byte)}`
         : '"';
@@ -184,11 +191,11 @@ function isSpace(byte: number): boolean {
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** Throws `NotJsonError`. Text with a character replaced would be another id, or another address. */
+/** Throws `NotJsonError`, also for invalid UTF-8: a replacement character would silently change an id or an address. */
 export function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(decoder.decode(bytes)) as unknown;
   } catch {
-    throw new NotJsonError('it is no JSON');
+    throw new NotJsonError('invalid JSON');
   }
 }

@@ -3,10 +3,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 type Headers = Readonly<Record<string, string>>;
 
 interface RequestSettings {
-  /** Without credentials, which belong in a header. */
+  /** Must not contain credentials, which belong in a header. */
   readonly url: URL;
   readonly headers?: Headers;
-  /** From the call to the last byte of the response. Connecting has a limit of its own. */
+  /** From the call to the last byte of the response. Connecting has a separate timeout. */
   readonly timeoutMs: number;
 }
 
@@ -23,22 +23,25 @@ export interface RequestWithBody extends RequestSettings {
 
 export type HttpRequest = BareRequest | RequestWithBody;
 
-/** A complete response of any status. */
+/** A complete response with any status. */
 export interface HttpResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
 }
 
-/** GET of a list whose items are read one by one. */
+/** A GET request for a list whose items are read one by one. */
 export interface ListRequest extends RequestSettings {
-  /** The member of the response that has the items. Absent: the response itself is the list. */
+  /** The member of the response that contains the items. Absent: the response itself is the list. */
   readonly member?: string;
-  /** Called with the JSON of each item as soon as it is complete. Must not keep the bytes. What it throws ends the request. */
+  /**
+   * Called with the JSON of each item as soon as it is complete. Must not keep the bytes. An error that it throws ends the
+   * request.
+   */
   readonly take: (item: Buffer) => void;
 }
 
-/** A list of status 200 whose items were given to `take`. */
+/** A list with status 200 whose items were passed to `take`. */
 export interface ListResponse {
   readonly status: 200;
   readonly headers: IncomingHttpHeaders;

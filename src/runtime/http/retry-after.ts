@@ -1,6 +1,9 @@
 import { MAX_RETRY_AFTER_MS } from './limits.ts';
 
-/** `Retry-After`, seconds or an HTTP date (RFC 9110, 10.2.3), in milliseconds from now. Undefined if it is neither. */
+/**
+ * Parses `Retry-After`, in seconds or as an HTTP date (RFC 9110, 10.2.3). Returns milliseconds from now, or undefined if
+ * invalid.
+ */
 export function retryAfterMs(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
   const ms = /^\d+$/.test(header)

@@ -15,7 +15,7 @@ import {
   unreadableSlice,
 } from './transform.ts';
 
-/** What the Kubernetes source follows. */
+/** The kinds that the Kubernetes source watches. */
 export const kubernetesResources: {
   readonly services: FollowedResource<ServiceFacts>;
   readonly slices: FollowedResource<SliceFacts>;

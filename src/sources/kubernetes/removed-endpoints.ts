@@ -4,22 +4,19 @@ import { type ObjectKey, objectKey } from '../../model/keys.ts';
 import type { StoreEvent } from '../../model/store-view.ts';
 import type { SliceFacts } from './transform.ts';
 
-/** About 60 bytes each; what is forgotten counts as never seen, which holds it for half a minute at most. */
+/** About 60 bytes each. A forgotten endpoint counts as never seen, so the removal guard keeps it for at most 30 s. */
 const MAX_REMEMBERED = 20_000;
 
-/** Remembers how the endpoints that Services list no more looked when they were listed last. */
+/** Remembers whether endpoints that Services no longer list were terminating when they were last listed. */
 export class RemovedEndpoints {
-  /**
-   * By Service, and by what departed: whether it was terminating. A Service that something departed from lately comes
-   * after the others, and so does what departed lately.
-   */
+  /** By Service and removed endpoint: whether it was terminating. Ordered by time of removal, most recent last. */
   readonly #services = new Map<ObjectKey, Map<string, boolean>>();
   #size = 0;
 
   note({ previous, current }: StoreEvent<SliceFacts>): void {
     const kept = current?.service === previous?.service ? (current?.endpoints ?? []) : [];
     let addresses: ReadonlySet<string> | undefined;
-    // Most stay, and in their place.
+    // Most endpoints stay at the same index.
     const stays = (address: string, index: number) => {
       if (kept[index]?.address === address) return true;
       addresses ??= new Set(kept.map((endpoint) => endpoint.address));
@@ -37,7 +34,7 @@ export class RemovedEndpoints {
           gone.set(
             key,
             removedEndpoints.kind === 'address'
-              ? // A copy of it in another slice may be older.
+              ? // Another slice may contain an older copy of the endpoint.
                 terminating || gone.get(key) === true || before?.get(key) === true
               : terminating && gone.get(key) !== false,
           );
@@ -56,7 +53,7 @@ export class RemovedEndpoints {
     }
   }
 
-  /** Undefined: nothing is known of it. */
+  /** Undefined if it is not remembered. */
   wasTerminating(namespace: string, service: string, removedEndpoints: Departed): boolean | undefined {
     return this.#services.get(objectKey(namespace, service))?.get(departedKey(removedEndpoints));
   }
@@ -70,7 +67,7 @@ export class RemovedEndpoints {
       remembered.set(key, terminating);
     }
     while (this.#size > MAX_REMEMBERED) {
-      // One Service that loses that much must not make the others forgotten.
+      // A Service that loses many endpoints must not displace the entries of the others.
       const own = [service, remembered] as const;
       const [[oldest, entries] = own] = remembered.size > MAX_REMEMBERED / 2 ? [own] : this.#services;
       const [key = ''] = entries.keys();
@@ -86,7 +83,7 @@ export class RemovedEndpoints {
   }
 }
 
-/** Everything that has departed from the Service if `endpoint` was the last of it. */
+/** Everything that is removed from the Service if `endpoint` is the last one on its node, or the last of all. */
 function departedWith({ address, node }: Pick<Endpoint, 'address' | 'node'>): readonly Departed[] {
   return [
     { kind: 'address', address },
@@ -95,7 +92,7 @@ function departedWith({ address, node }: Pick<Endpoint, 'address' | 'node'>): re
   ];
 }
 
-/** No address and no name of a node has a blank. */
+/** The keys cannot collide, because addresses and node names contain no space. */
 function departedKey(removedEndpoints: Departed): string {
   switch (removedEndpoints.kind) {
     case 'address':

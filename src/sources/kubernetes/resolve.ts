@@ -3,7 +3,7 @@ import type { Endpoint, Protocol, ServicePort } from '../../model/endpoint.ts';
 import type { PortRef, ServicePortRef } from '../../model/reference.ts';
 import type { EndpointsFacts, ServiceFacts, SliceContent, SliceFacts } from './transform.ts';
 
-/** What `service` and its `slices` say about `ref`. Pure. */
+/** Resolves `ref` with a Service and its slices. Pure. */
 export function resolveService(
   ref: ServicePortRef,
   service: ServiceFacts | undefined,
@@ -40,7 +40,7 @@ export function resolveService(
   };
 }
 
-/** What Endpoints that somebody wrote for a name without Service say about `ref`. Pure. */
+/** Resolves `ref` with an Endpoints object that has no Service. Pure. */
 export function resolveEndpoints(ref: ServicePortRef, { slices }: EndpointsFacts): Discovered {
   const port = findPort(ref.port, ref.protocol, [], slices);
   if (port.state === 'absent') {
@@ -54,7 +54,7 @@ export function resolveEndpoints(ref: ServicePortRef, { slices }: EndpointsFacts
   };
 }
 
-/** The endpoints of every slice, each with the number that its slice gives the port. */
+/** The endpoints of all slices. Each has the port number of its slice. */
 function endpointsAt(
   slices: readonly SliceContent[],
   port: Extract<FoundPort, { state: 'found' }>,
@@ -82,7 +82,7 @@ function endpointsAt(
   });
 }
 
-/** Such a Service usually names no ports, so that a number needs none. */
+/** A Service of type ExternalName usually lists no ports, so any port number is accepted. */
 function resolveExternalName(ref: ServicePortRef, service: ServiceFacts): Discovered {
   const { port } = ref.port;
   const number =
@@ -93,7 +93,7 @@ function resolveExternalName(ref: ServicePortRef, service: ServiceFacts): Discov
     return {
       state: 'absent',
       reason: 'PortNotFound',
-      message: `Service ${ref.namespace}/${ref.name} is of type ExternalName and has no port ${port}: write the number of the port`,
+      message: `Service ${ref.namespace}/${ref.name} is of type ExternalName and has no port ${port}: use the port number`,
     };
   }
   return {
@@ -105,7 +105,7 @@ function resolveExternalName(ref: ServicePortRef, service: ServiceFacts): Discov
 }
 
 type FoundPort =
-  /** `number`: only an endpoint port of this number will do. */
+  /** `number`: the endpoint port must also have this number. */
   | { readonly state: 'found'; readonly name: string; readonly number: number | undefined }
   | Extract<Discovered, { state: 'absent' }>;
 
@@ -119,7 +119,7 @@ function findPort(
     ref.by === 'endpointPort' && /^[0-9]+$/.test(ref.port)
       ? { label: `unnamed port ${ref.port}`, name: '', number: Number(ref.port) }
       : { label: `port ${ref.port}`, name: ref.port, number: undefined };
-  // APISIX's discovery looks at endpoints only: slices made by hand may have ports that their Service does not name.
+  // The discovery of APISIX uses only endpoints. Manually created slices may have ports that their Service does not list.
   const ports = ref.by === 'endpointPort' ? slices.flatMap((slice) => slice.ports) : [];
   const candidates = [...servicePorts, ...ports].filter((port) =>
     ref.by === 'servicePort' && typeof ref.port === 'number'
@@ -135,7 +135,7 @@ function findPort(
     return {
       state: 'absent',
       reason: 'PortNotFound',
-      message: `has no ${wanted.label}, but ${known.size === 0 ? 'no ports at all' : [...known].join(', ')}: correct the port`,
+      message: `has no ${wanted.label}${known.size === 0 ? ' and no other ports' : `, only ${[...known].join(', ')}`}: correct the port`,
     };
   }
   const match = candidates.find((port) => port.protocol === protocol);
@@ -144,7 +144,7 @@ function findPort(
     return {
       state: 'absent',
       reason: 'UnsupportedProtocol',
-      message: `has ${wanted.label} for ${[...others].join(' and ')} only, but this scheme needs ${protocol}: use another port, or another scheme`,
+      message: `has ${wanted.label} only for ${[...others].join(' and ')}, but the scheme requires ${protocol}: use another port or another scheme`,
     };
   }
   return { state: 'found', name: match.name, number: wanted.number };

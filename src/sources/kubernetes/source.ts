@@ -20,11 +20,11 @@ export interface KubernetesSourceOptions {
   readonly services: StoreView<ServiceFacts>;
   /** With `sliceIndexes`. */
   readonly slices: StoreView<SliceFacts>;
-  /** Read for names that have no Service; absent: not at all. */
+  /** For names that have no Service. Absent: Endpoints are not read. */
   readonly endpoints?: StoreView<EndpointsFacts>;
 }
 
-/** Services and their EndpointSlices, all slices of a Service merged; Endpoints where there is no Service. */
+/** Reads Services with their EndpointSlices, all slices of a Service merged, and Endpoints of names without a Service. */
 export function createKubernetesSource(stores: KubernetesSourceOptions): DiscoverySource<ServicePortRef> {
   const { slices } = stores;
   const subscriptions = new Subscriptions();
@@ -101,7 +101,7 @@ function read({ services, slices, endpoints }: KubernetesSourceOptions, ref: Ser
   const unknown = unlisted('Services', services) ?? unlisted('EndpointSlices', slices);
   if (unknown !== undefined) return unknown;
   const service = services.get(ref.namespace, ref.name);
-  // Only for the spelling of APISIX: `serviceRef` names a Service.
+  // Only for `serviceName`: `serviceRef` requires a Service.
   if (service === undefined && endpoints !== undefined && ref.port.by === 'endpointPort') {
     const unread = unlisted('Endpoints', endpoints);
     if (unread !== undefined) return unread;

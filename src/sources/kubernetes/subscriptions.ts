@@ -5,7 +5,7 @@ import type { SourceChange } from '../source.ts';
 
 type Listener = (what: SourceChange) => void;
 
-/** Who wants to hear of changes, by the Service or Endpoints object that a reference names. */
+/** Subscribers to changes, by the Service or Endpoints object that a reference names. */
 export class Subscriptions {
   readonly #listeners = new MultiMap<string, Listener>();
 
@@ -16,13 +16,13 @@ export class Subscriptions {
     return { [Symbol.dispose]: dispose };
   }
 
-  /** An object changed. The objects of the first list are not announced one by one: `notifyAll` follows. */
+  /** Call after an object changed. Objects of the first list are not announced individually, because `notifyAll` follows. */
   notify({ state }: Pick<StoreView<Stored>, 'state'>, namespace: string, name: string): void {
     if (state.state !== 'synced') return;
     for (const changed of this.#listeners.get(objectKey(namespace, name))) changed('instances');
   }
 
-  /** A kind became known, or is no longer known. */
+  /** Call after the state of a store changed. */
   notifyAll(): void {
     for (const key of [...this.#listeners.keys()]) {
       for (const changed of this.#listeners.get(key)) changed('source');

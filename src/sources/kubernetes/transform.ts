@@ -21,16 +21,16 @@ export interface ServiceFacts extends Stored, Omit<ServiceFront, 'namespace' | '
   readonly creationTimestamp: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly ipFamilies: readonly IpFamily[];
-  /** Of type ExternalName: the name, in lower case and without the dot that ends a complete one. */
+  /** For type ExternalName: the name in lowercase, without a trailing dot. */
   readonly externalName: string;
   readonly ports: readonly ServicePort[];
-  /** Selector, ports and type as text: what decides which endpoints the Service has, and how they are reached. */
+  /** Selector, ports and type as text. A change of these explains a change of the endpoints. */
   readonly basis: string;
-  /** Why nothing else is known of it; absent for one that was read. */
+  /** Why the object could not be read; absent if it was read. */
   readonly unreadable?: string;
 }
 
-/** Endpoints that have their ports in common. */
+/** Endpoints that share their ports. */
 export interface SliceContent {
   readonly family: IpFamily;
   readonly ports: readonly {
@@ -41,31 +41,31 @@ export interface SliceContent {
   readonly endpoints: readonly Omit<Endpoint, 'port' | 'family'>[];
 }
 
-/** Stands for the name of a Service that cannot be read: any Service of the namespace may be meant. */
+/** Placeholder for an unreadable Service name: the slice can belong to any Service in the namespace. */
 export const ANY_SERVICE = '';
 
 /** The stored form of an EndpointSlice. */
 export interface SliceFacts extends Stored, SliceContent {
-  /** Name of its Service; empty where that cannot be read. */
+  /** Name of its Service, or `ANY_SERVICE`. */
   readonly service: string;
-  /** Why its content is not known; absent for one that was read. */
+  /** Why the object could not be read; absent if it was read. */
   readonly unreadable?: string;
 }
 
 /** The stored form of a v1 Endpoints object. */
 export interface EndpointsFacts extends Stored {
   readonly slices: readonly SliceContent[];
-  /** Why its content is not known; absent for one that was read. */
+  /** Why the object could not be read; absent if it was read. */
   readonly unreadable?: string;
 }
 
-/** Names the Service of an EndpointSlice. */
+/** The label of an EndpointSlice with the name of its Service. */
 export const SERVICE_LABEL = 'kubernetes.io/service-name';
 
 /** Selects EndpointSlices that belong to a Service. */
 export const SLICES_OF_SERVICES = { labelSelector: SERVICE_LABEL };
 
-/** Selects Endpoints that Kubernetes did not make of a Service's own Pods; those are marked since 1.33. */
+/** Selects Endpoints that the endpoints controller does not manage. It labels its own objects since Kubernetes 1.33. */
 export const UNMANAGED_ENDPOINTS = { labelSelector: '!endpoints.kubernetes.io/managed-by' };
 
 export const serviceIndexes = {
@@ -74,7 +74,7 @@ export const serviceIndexes = {
     [externalName, ...loadBalancer].flatMap((host) => namespaceNamedBy(host) ?? []),
 };
 
-/** The index of slices by their Service, `namespace/name`. */
+/** Index of slices by Service, `namespace/name`. */
 export const BY_SERVICE = 'service';
 
 export const sliceIndexes = {
@@ -85,7 +85,7 @@ function isFamily(value: unknown): value is IpFamily {
   return value === 'IPv4' || value === 'IPv6';
 }
 
-/** A Service as the API server gives it, cut down; undefined if it is none. Throws for one that cannot be read. */
+/** The stored form of a Service from the API server. Undefined for other objects. Throws if it cannot be read. */
 export function transformService(value: unknown): ServiceFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
@@ -99,7 +99,7 @@ export function transformService(value: unknown): ServiceFacts | undefined {
   const externalTrafficPolicy = optional(spec['externalTrafficPolicy'], 'string');
   const addresses = optionalTexts(spec['clusterIPs'] ?? [spec['clusterIP'] ?? '']);
   const { namespace, name, uid, resourceVersion } = identity;
-  // One literal, here and below: an object that is put together of others takes half as much again.
+  // An object literal, here and below: an object built with spread takes 50 % more memory.
   return {
     namespace,
     name,
@@ -129,7 +129,7 @@ function servicePortIn(port: JsonObject): ServicePort | undefined {
     name: optional(port['name'], 'string') ?? '',
     port: number,
     protocol: optional(port['protocol'], 'string') ?? 'TCP',
-    // 0: none was given out yet.
+    // 0: not assigned yet.
     nodePort: nodePort === 0 ? undefined : nodePort,
     appProtocol,
   };
@@ -143,8 +143,8 @@ function balancersIn(status: unknown): readonly string[] {
 }
 
 /**
- * An EndpointSlice as the API server gives it, cut down; undefined if it has no Service or no IP addresses. Throws for
- * one that cannot be read: endpoints that cannot be read are not gone.
+ * The stored form of an EndpointSlice from the API server. Undefined if it has no Service or no IP addresses. Throws if it
+ * cannot be read, because its endpoints may still exist.
  */
 export function transformSlice(value: unknown): SliceFacts | undefined {
   const object = objectIn(value);
@@ -167,14 +167,14 @@ export function transformSlice(value: unknown): SliceFacts | undefined {
   };
 }
 
-/** The entries that are there. Not by `flatMap`, whose lists keep room for as many again. */
+/** The defined entries. `flatMap` would allocate twice the memory. */
 function defined<T>(list: readonly (T | undefined)[]): readonly T[] {
   const isDefined = (entry: T | undefined): entry is T => entry !== undefined;
   return list.every(isDefined) ? list : list.filter(isDefined);
 }
 
 function endpointIn(endpoint: JsonObject): SliceContent['endpoints'][number] | undefined {
-  // The entries of `addresses` are fungible: the first one counts (discovery.k8s.io/v1).
+  // The entries of `addresses` are fungible, so the first one is used (discovery.k8s.io/v1).
   const [address = ''] = optionalTexts(endpoint['addresses']);
   if (address === '') return undefined;
   const conditions = optionalObject(endpoint['conditions']);
@@ -196,7 +196,7 @@ function endpointIn(endpoint: JsonObject): SliceContent['endpoints'][number] | u
   };
 }
 
-/** A v1 Endpoints object as the API server gives it, cut down; undefined if it is none. Throws like `transformSlice`. */
+/** The stored form of a v1 Endpoints object from the API server. Undefined for other objects. Throws like `transformSlice`. */
 export function transformEndpoints(value: unknown): EndpointsFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
@@ -211,7 +211,7 @@ export function transformEndpoints(value: unknown): EndpointsFacts | undefined {
   return { ...identity, slices };
 }
 
-/** Stands for a Service that is there and cannot be read. */
+/** The stored form of a Service that exists and cannot be read. */
 export function unreadableService(value: unknown, why: string): ServiceFacts | undefined {
   const identity = identityIn(objectIn(value));
   return (
@@ -233,7 +233,7 @@ export function unreadableService(value: unknown, why: string): ServiceFacts | u
   );
 }
 
-/** Stands for an EndpointSlice of a Service that is there and cannot be read, not even whose it is where that is empty. */
+/** The stored form of an EndpointSlice that exists and cannot be read. Its Service is `ANY_SERVICE` if that is unreadable too. */
 export function unreadableSlice(value: unknown, why: string): SliceFacts | undefined {
   const object = objectIn(value);
   const identity = identityIn(object);
@@ -241,7 +241,7 @@ export function unreadableSlice(value: unknown, why: string): SliceFacts | undef
   return identity && { ...identity, service, family: 'IPv4', ports: [], endpoints: [], unreadable: why };
 }
 
-/** Stands for an Endpoints object that is there and cannot be read. */
+/** The stored form of an Endpoints object that exists and cannot be read. */
 export function unreadableEndpoints(value: unknown, why: string): EndpointsFacts | undefined {
   const identity = identityIn(objectIn(value));
   return identity && { ...identity, slices: [], unreadable: why };

@@ -14,10 +14,10 @@ import { forcesDeletion } from './versions.ts';
 
 export interface AdminRequest {
   readonly method: string;
-  /** With query. */
+  /** Includes the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Undefined without a body, and for one over `MAX_BODY_BYTES`. */
+  /** Undefined without a body, and for a body larger than `MAX_BODY_BYTES`. */
   readonly body: string | undefined;
   readonly bodyBytes: number;
 }
@@ -34,14 +34,14 @@ export interface AdminApiOptions {
   readonly store: Store;
   readonly adminKey: () => string;
   readonly viewerKey: string;
-  /** Of APISIX, which says what is taken. */
+  /** The APISIX version, which determines the accepted fields. */
   readonly version: () => string;
   readonly storesDefaults: () => boolean;
   /** Seconds since 1970. */
   readonly now: () => number;
 }
 
-/** Unwinds to the one place that answers. */
+/** Thrown to send an error response. */
 class Refusal extends Error {
   readonly answer: Answer;
   constructor(answer: Answer) {
@@ -68,8 +68,8 @@ interface Call {
 }
 
 /**
- * APISIX 3.18's Admin API over `store`, for the resources that a gateway operator meets: recorded behaviour where
- * there is a recording, by source (`apisix/admin`) elsewhere.
+ * APISIX 3.18's Admin API over `store`, for the resources that a gateway operator uses. The behavior comes from
+ * recordings, or from the source (`apisix/admin`) if there is no recording.
  */
 export function createAdminApi(options: AdminApiOptions): (request: AdminRequest) => Answer {
   const { store, now } = options;
@@ -143,7 +143,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
     }
     const start = (Math.max(page, 1) - 1) * size;
     const slice = items.toSorted((a, b) => a.createdIndex - b.createdIndex).slice(start, start + size);
-    // An empty page is a Lua table without the mark that makes an unpaged empty list `[]`.
+    // An empty page is a Lua table without the array marker that turns an empty list without pages into `[]`.
     return json(200, { list: slice.length === 0 ? {} : slice.map((item) => shown(resource, item)), total });
   }
 
@@ -183,7 +183,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
     patched['create_time'] ??= seconds();
     const keepsUpdateTime = subPath === '' && isObject(body) && body['update_time'] !== undefined;
     if (!keepsUpdateTime) patched['update_time'] = seconds();
-    // APISIX compares and swaps here; nothing can come between in one process, so its 503 never shows.
+    // APISIX uses compare-and-swap here. In one process there is no concurrent write, so its 503 never occurs.
     return {
       ...write(resource, id, check(resource, id, patched, { timesAllowed: true }), query),
       status: 200,
@@ -205,7 +205,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
     return json(created ? 201 : 200, { key: item.key, value: item.value });
   }
 
-  /** What is to be stored, or a refusal. `id` undefined: the server makes one later. */
+  /** The value to store, or an error. `id` undefined: the server generates one later. */
   function check(
     resource: ResourceName,
     id: unknown,
@@ -264,8 +264,8 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
   }
 
   /**
-   * Why APISIX refuses the deletion. It does not look at the `upstream_id` of stream routes (by source). What it finds
-   * in plugins and consumers is left out: the stand-in runs no plugins.
+   * The reason why APISIX rejects the deletion. It ignores the `upstream_id` of stream routes (by source). References in
+   * plugins and consumers are not modeled, because the stand-in runs no plugins.
    */
   function userOf(resource: ResourceName, id: string): string | undefined {
     const inOrder = (name: ResourceName) =>
@@ -310,7 +310,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
     return json(400, { error_msg: 'Configuration validation failed', errors });
   }
 
-  /** In a batch, what crashes a single write is one more error. */
+  /** In a batch, an error that crashes a single write is reported like other errors. */
   function checkItem(resource: ResourceName, item: JsonObject): Checked {
     try {
       return checkConf(resource, item, { references: false });
@@ -334,7 +334,7 @@ export function createAdminApi(options: AdminApiOptions): (request: AdminRequest
 
 function parseBody({ body, bodyBytes }: AdminRequest): unknown {
   if (bodyBytes > MAX_BODY_BYTES) {
-    // The size is measured. By source APISIX 3.18 says this with 400; 413 is what a proxy before it says.
+    // The limit is measured. By source, APISIX 3.18 answers 400; a proxy in front of it answers 413.
     const sizes = `request size ${bodyBytes} is greater than the maximum size ${MAX_BODY_BYTES} allowed`;
     throw refusal(413, `invalid request body: ${sizes}`);
   }
@@ -354,7 +354,7 @@ function resourceOf(segment: string | undefined): ResourceName {
   return segment as ResourceName;
 }
 
-/** APISIX indexes the decoded body at once: what Lua cannot index ends in nginx's 500 page. */
+/** APISIX indexes the decoded body immediately. A value that Lua cannot index causes nginx's 500 page. */
 function objectOf(body: unknown, missing: string): JsonObject {
   if (body === undefined || body === false) throw refusal(400, missing);
   if (typeof body !== 'object' || body === null) throw new Refusal(page(500));
@@ -362,7 +362,7 @@ function objectOf(body: unknown, missing: string): JsonObject {
   return Array.isArray(body) ? {} : (body as JsonObject);
 }
 
-/** APISIX walks over `nodes` before it checks the schema: what Lua cannot walk over ends in nginx's 500 page. */
+/** APISIX iterates over `nodes` before it checks the schema. A value that Lua cannot iterate over causes nginx's 500 page. */
 function failLikeLua(upstream: JsonObject): void {
   const nodes = upstream['nodes'];
   const walkable = nodes === undefined || nodes === false || (typeof nodes === 'object' && nodes !== null);
@@ -389,7 +389,7 @@ function forbiddenProperty(conf: JsonObject): string | undefined {
 
 function matchesFilters(resource: ResourceName, value: JsonObject, query: URLSearchParams): boolean {
   const name = query.get('name');
-  // By source the name of an unnamed object is the text `nil` here.
+  // By source, the name of an unnamed object is the text `nil` here.
   if (name !== null && !matchesPattern(String(value['name'] ?? 'nil'), name)) return false;
   const label = query.get('label');
   if (label !== null && !(isObject(value['labels']) && Object.hasOwn(value['labels'], label))) return false;
@@ -410,7 +410,7 @@ function matchesPattern(text: string, pattern: string): boolean {
   }
 }
 
-/** Objects are merged, everything else is replaced, null removes; an empty object counts as an array (by source). */
+/** Merges objects, replaces other values, and removes null. An empty object counts as an array (by source). */
 function merge(target: JsonObject, patch: JsonObject): void {
   for (const [key, value] of Object.entries(patch)) {
     const current = target[key];
@@ -428,7 +428,7 @@ function replaceAt(target: JsonObject, path: readonly string[], value: unknown):
   }
   const child = target[head] ?? {};
   if (typeof child !== 'object') throw refusal(400, `invalid sub-path: /${head}`);
-  // A Lua table takes any key, so a key set on an array makes it neither array nor valid.
+  // A Lua table accepts any key. An array with an additional key is no longer an array, and invalid.
   const container: JsonObject = { ...child };
   target[head] = container;
   replaceAt(container, rest, value);
@@ -448,7 +448,7 @@ function luaNumber(text: string | null): number | undefined {
   return Number.isNaN(number) ? undefined : number;
 }
 
-/** Private keys are stored, and shown, encrypted with the gateway's own key ring. */
+/** Private keys are stored and returned encrypted with the gateway's key ring. */
 function encryptKeys(resource: ResourceName, conf: JsonObject): JsonObject {
   if (resource === 'ssls') {
     const { key, keys } = conf;
@@ -470,7 +470,7 @@ function encrypt(key: unknown): unknown {
   return Buffer.concat([cipher.update(key, 'utf8'), cipher.final()]).toString('base64');
 }
 
-/** GET of a certificate leaves its private keys out. */
+/** GET of a certificate omits its private keys. */
 function shown(resource: ResourceName, { key, value, createdIndex, modifiedIndex }: StoredItem): JsonObject {
   const { key: _key, keys: _keys, ...open } = value;
   return { key, value: resource === 'ssls' ? open : value, createdIndex, modifiedIndex };

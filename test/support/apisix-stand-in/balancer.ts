@@ -1,22 +1,22 @@
-/** One node as the data plane sees it: `address` is `host:port`, IPv6 hosts keep their brackets. */
+/** A node in the data plane. `address` is `host:port`; IPv6 hosts keep their brackets. */
 export interface BalancedNode {
   readonly address: string;
   readonly host: string;
   readonly port: number;
-  /** What it was written as, without a standard port. */
+  /** The written host, with the port unless it is the standard one. */
   readonly name: string;
   readonly weight: number;
   readonly priority: number;
 }
 
 export interface Balancer {
-  /** The next node outside `tried`; undefined when none is left. */
+  /** The next node that is not in `tried`; undefined if there is none. */
   next(tried: ReadonlySet<string>): BalancedNode | undefined;
 }
 
 /**
- * Smooth weighted round robin over the nodes of the highest priority, then, for one request's retries, those of the
- * next. Weight 0 takes no traffic, except when every node has it: then all share equally (APISIX 3.18, measured).
+ * Smooth weighted round robin over the nodes of the highest priority. Retries of a request continue with the next priority.
+ * A node with weight 0 gets no traffic, unless all nodes have weight 0: then all share equally (measured with APISIX 3.18).
  */
 export function createBalancer(nodes: readonly BalancedNode[]): Balancer {
   const weighted = nodes.filter(({ weight }) => weight > 0);

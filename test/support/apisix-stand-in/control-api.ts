@@ -3,7 +3,7 @@ import { nginxPage, nginxPath } from './nginx-uri.ts';
 import type { StoreReader } from './store.ts';
 import type { Worker } from './worker.ts';
 
-/** APISIX's Control API, by source: what one worker holds. No key; GET only. */
+/** APISIX's Control API, by source: the configuration of one worker. Without a key, GET only. */
 export function createControlApi(
   store: StoreReader,
   worker: Worker,
@@ -14,7 +14,7 @@ export function createControlApi(
     if (method !== 'GET') return notFound();
     if (path === '/v1/upstreams') {
       const items = store.list('upstreams').map(worker.shown);
-      // An empty Lua table without a mark is an object.
+      // An empty Lua table without the array marker is an object.
       return json(200, items.length === 0 ? {} : items);
     }
     if (path === '/v1/healthcheck') return json(200, []);

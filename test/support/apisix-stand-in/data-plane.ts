@@ -25,23 +25,23 @@ const HOP_BY_HOP = new Set([
 ]);
 const BALANCER_TYPES = ['roundrobin', 'chash', 'ewma', 'least_conn'];
 
-/** `next`: the node did not get the request, or may get it twice; `failed`: neither, and nothing was answered. */
+/** `next`: the request can be sent to another node. `failed`: it cannot, and there is no response. */
 type Outcome = 'done' | 'next' | 'failed';
 
 interface Target {
-  /** As the worker holds it. */
+  /** The upstream in the worker's form. */
   readonly upstream: JsonObject;
   readonly nodes: readonly BalancedNode[];
   readonly balancer: Balancer;
 }
 
 /**
- * Proxies HTTP requests by the routes in `store`. Every balancer type balances by round robin; there are no timeouts,
- * health checks, plugins or `vars`.
+ * Proxies HTTP requests with the routes in `store`. Every balancer type uses round robin. Timeouts, health checks, plugins
+ * and `vars` are not modeled.
  */
 export function createDataPlane(store: StoreReader, worker: Worker, serverHeader: () => string): DataPlane {
   const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
-  // A worker makes a new balancer whenever the object that holds the upstream, or what its names resolve to, changes.
+  // A worker creates a new balancer when the object with the upstream or the addresses of its names change.
   const targets = new WeakMap<object, Target>();
 
   function targetOf(item: StoredItem, stored: JsonObject): Target {
@@ -68,7 +68,7 @@ export function createDataPlane(store: StoreReader, worker: Worker, serverHeader
     const { upstream, nodes, balancer } = targetOf(found.item, found.upstream);
     if (nodes.length === 0) return refuse(response, 503);
     worker.picked(upstream);
-    // A single node needs no balancer, so its unknown type does no harm.
+    // A single node needs no balancer, so an unknown type has no effect.
     if (nodes.length > 1 && !BALANCER_TYPES.includes(String(upstream['type']))) return refuse(response, 500);
 
     const attempts = 1 + (typeof upstream['retries'] === 'number' ? upstream['retries'] : nodes.length - 1);
@@ -98,7 +98,7 @@ export function createDataPlane(store: StoreReader, worker: Worker, serverHeader
     const hasBody =
       request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
     const repeatable = !hasBody && !['POST', 'PATCH', 'LOCK'].includes(request.method ?? '');
-    // A kept connection may be closed by the node just as the request goes out; only what can be repeated takes one.
+    // The node may close a kept connection while the request is sent, so only repeatable requests use one.
     const kept = repeatable && !target.freshConnection;
     const outgoing = (secure ? https : http).request({
       host: node.host.replace(/^\[|\]$/g, ''),
@@ -183,7 +183,7 @@ function findUpstream(store: StoreReader, request: http.IncomingMessage): Found 
   return { status: 503 };
 }
 
-/** Hosts before paths, exact before pattern, long before short, then `priority`, then the older route. */
+/** Order: host before path, exact before pattern, long before short, then `priority`, then age. */
 function matchRoute(store: StoreReader, request: http.IncomingMessage): StoredItem | undefined {
   const path = nginxPath(request.url ?? '/') ?? '';
   const host = (request.headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
@@ -211,7 +211,7 @@ function hostsOf(store: StoreReader, route: JsonObject): readonly string[] {
   return stringsOf(own ?? ofService ?? '*').map((host) => host.toLowerCase());
 }
 
-/** How well the best pattern fits; undefined: none does. */
+/** The rank of the best matching pattern; undefined if none matches. */
 function bestMatch(
   patterns: readonly string[],
   text: string,

@@ -6,7 +6,7 @@ export interface TlsFiles {
   /** PEM. */
   readonly key: string;
   readonly cert: string;
-  /** With it a client certificate of this authority is required. */
+  /** If set, clients need a certificate of this authority. */
   readonly clientCa?: string;
 }
 
@@ -14,7 +14,7 @@ export interface TlsFiles {
 export interface Listener {
   readonly port: number;
   start(): Promise<void>;
-  /** Cuts every connection. */
+  /** Closes all connections. */
   stop(): Promise<void>;
   openConnections(): number;
 }
@@ -22,7 +22,7 @@ export interface Listener {
 export interface ListenerOptions {
   /** Default 127.0.0.1. */
   readonly host?: string;
-  /** 0: a free one below 32768, where no outgoing connection takes it while the server is stopped. */
+  /** 0: a free port below 32768, which no outgoing connection uses while the server is stopped. */
   readonly port: number;
   readonly tls?: TlsFiles | undefined;
   readonly onRequest: RequestListener;
@@ -41,7 +41,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
           },
           onRequest,
         );
-  // nginx's own; Node's 5 s would cut idle connections that a gateway keeps.
+  // The default of nginx. Node's 5 s would close idle connections that a gateway keeps.
   server.keepAliveTimeout = 60_000;
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {

@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 
 /**
- * The path that nginx matches on: decoded, slashes merged, dot segments resolved. This is why `a%2Fb` and `a/b` are
- * the same for APISIX. Undefined: nginx answers 400.
+ * The path that nginx matches: decoded, with merged slashes and resolved dot segments. Therefore `a%2Fb` and `a/b` are
+ * equal for APISIX. Undefined: nginx answers 400.
  */
 export function nginxPath(target: string): string | undefined {
   const encoded = target.split(/[?#]/, 1)[0] ?? '';
@@ -29,7 +29,7 @@ export function nginxQuery(target: string): URLSearchParams {
   return new URLSearchParams(start < 0 ? '' : target.slice(start + 1));
 }
 
-/** nginx's own error page, as APISIX shows it. */
+/** The error page of nginx in APISIX. */
 export function nginxPage(status: number): string {
   const title = `${status} ${STATUS_CODES[status] ?? ''}`;
   return [

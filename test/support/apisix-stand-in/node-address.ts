@@ -1,6 +1,6 @@
 /**
  * Splits a key of the hash form of `nodes` (`host`, `host:port`, `[v6]`, `[v6]:port`) like APISIX does (by source):
- * brackets stay, and whatever is no number after the last colon is no port.
+ * brackets stay, and a suffix after the last colon is a port only if it is a number.
  */
 export function parseNodeAddress(address: string): { readonly host: string; readonly port?: number } {
   const colon = address.lastIndexOf(':');

@@ -6,8 +6,8 @@ import type { JsonObject } from './store.ts';
 import { needsBrackets, refusedBy, refusesUnknownFields } from './versions.ts';
 
 /**
- * The schemas of APISIX 3.18 for what the stand-in keeps: recorded where the recording has a case, by source
- * (`apisix/schema_def.lua`) elsewhere. What they parse to holds the defaults, which 3.13 and older store.
+ * The schemas of APISIX 3.18 for the resources of the stand-in, from recordings or from the source
+ * (`apisix/schema_def.lua`). Parsed values contain the defaults, which 3.13 and older store.
  */
 
 const integer = (min: number, max = Number.POSITIVE_INFINITY) =>
@@ -16,7 +16,7 @@ const integer = (min: number, max = Number.POSITIVE_INFINITY) =>
   });
 const anyInteger = integer(Number.NEGATIVE_INFINITY);
 
-/** Lengths are in characters, not bytes: 200 times `é` passes a limit of 256. */
+/** Lengths count characters, not bytes: 200 times `é` is within a limit of 256. */
 const text = (min: number, max: number) =>
   z.string().refine((value) => [...value].length >= min && [...value].length <= max, {
     error: `expected ${min} to ${max} characters`,
@@ -138,7 +138,7 @@ const upstream = z
         requests: integer(1).default(1000),
       })
       .optional(),
-    // No enum: any string is stored, and the data plane fails on it.
+    // Not an enum: any string is stored, and the data plane fails.
     type: z.string().default('roundrobin'),
     checks: checks.optional(),
     hash_on: z.enum(['vars', 'header', 'cookie', 'consumer', 'vars_combinations']).default('vars'),
@@ -151,7 +151,7 @@ const upstream = z
     pass_host: z.enum(['pass', 'node', 'rewrite']).default('pass'),
     upstream_host: hostPattern.optional(),
     service_name: text(1, 256).optional(),
-    // Of versions after 3.18.
+    // For versions after 3.18.
     warm_up_conf: z.looseObject({ slow_start_time_seconds: integer(1) }).optional(),
   })
   .refine(
@@ -219,7 +219,7 @@ const service = z.strictObject({
   hosts: hosts.optional(),
 });
 
-// By source; the recorder ran with the stream proxy off.
+// By source, because the recording had the stream proxy off.
 const streamRoute = z.strictObject({
   ...metadata,
   remote_addr: z.string().optional(),
@@ -264,7 +264,7 @@ export const SCHEMAS = {
 } as const;
 export type ResourceName = keyof typeof SCHEMAS;
 
-/** The value with its defaults, or why it is refused. */
+/** The value with defaults, or the reason why it is rejected. */
 export type Checked =
   | { readonly ok: true; readonly value: JsonObject }
   | { readonly ok: false; readonly error: string };
@@ -284,10 +284,10 @@ const HASH_KEYS: Readonly<Record<string, RegExp>> = {
   vars_combinations: /^/,
 };
 
-/** The rules of a version for an upstream, in APISIX's order; they go beyond its schema. */
+/** The rules of a version for an upstream beyond its schema, in APISIX's order. */
 export function checkUpstream(value: JsonObject, version: string): Checked {
   const listed = Array.isArray(value['nodes']) ? value['nodes'] : [];
-  // APISIX looks at the hosts before it looks at the schema; `isIPv6` is false for one in brackets.
+  // APISIX checks hosts before the schema. `isIPv6` is false for a host in brackets.
   if (needsBrackets(version) && listed.some((node) => isIPv6(String(node?.host)))) {
     return refused("invalid configuration: IPv6 address must be enclosed with '[' and ']'");
   }
@@ -323,7 +323,7 @@ function knownFieldsOf(value: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(value).filter(([name]) => Object.hasOwn(upstream.shape, name)));
 }
 
-/** Each must parse; that they belong together is not checked (measured). An encrypted key is no PEM and passes. */
+/** Each must parse; a mismatch is accepted (measured). An encrypted key is not PEM and is accepted. */
 export function checkKeyPair(certificate: unknown, key: unknown): string | undefined {
   try {
     if (typeof certificate === 'string') new X509Certificate(certificate);

@@ -9,46 +9,46 @@ import { createStore, type JsonObject, type SavedStore, type StoreReader } from 
 import { storesDefaults } from './versions.ts';
 import { createWorker } from './worker.ts';
 
-/** How a stand-in is started; everything is optional. */
+/** The options of a stand-in. All are optional. */
 export interface StandInOptions {
-  /** Default `stand-in-admin-key-0123456789`. */
+  /** Default: `stand-in-admin-key-0123456789`. */
   readonly adminKey?: string;
-  /** The key of the read-only role; default `stand-in-viewer-key-0123456789`. */
+  /** The key of the read-only role. Default: `stand-in-viewer-key-0123456789`. */
   readonly viewerKey?: string;
-  /** PEM. With `clientCa` a client certificate is required. Applies to the Admin API only. */
+  /** PEM, for the Admin API only. With `clientCa`, clients need a certificate. */
   readonly tls?: { readonly key: string; readonly cert: string; readonly clientCa?: string };
-  /** Named in the `Server` header of every answer, and what is taken follows it; default `3.18.0`. */
+  /** The version in the `Server` header, which determines the accepted fields. Default: `3.18.0`. */
   readonly version?: string;
-  /** `type`, `scheme`, `hash_on`, ... are stored and returned; by default as the version does it. */
+  /** Whether defaults (`type`, `scheme`, `hash_on`, ...) are stored and returned. Default: like the version. */
   readonly storesDefaults?: boolean;
-  /** Where all of it listens; default 127.0.0.1. */
+  /** The address that all servers listen on. Default: 127.0.0.1. */
   readonly host?: string;
-  /** The Admin API's port; default 0, any free one below 32768. */
+  /** The port of the Admin API. Default: 0, a free port below 32768. */
   readonly port?: number;
   readonly proxyPort?: number;
   readonly controlPort?: number;
-  /** Seconds since 1970; default the real time. */
+  /** Seconds since 1970. Default: the real time. */
   readonly now?: () => number;
   readonly observer?: AdminObserver;
-  /** The names that resolve, with the address of each; default `localhost` as 127.0.0.1. */
+  /** The addresses of names. Default: `localhost` as 127.0.0.1. */
   readonly names?: ReadonlyMap<string, string>;
 }
 
-/** Sees every request to the Admin API when it comes and when it goes. */
+/** Observes every request to the Admin API. */
 export interface AdminObserver {
   arrived(request: ObservedRequest): void;
-  /** Right before its answer is worked out: a write is not in the store yet. */
+  /** Before the request is applied: a write is not in the store yet. */
   carryingOut(request: ObservedRequest): void;
-  /** It was carried out and answered with this status, whether or not the answer reached anybody. */
+  /** After the request was applied with this status, even if the response is lost. */
   carriedOut(request: ObservedRequest, status: number): void;
-  /** Its answer was sent, or its connection is gone. */
+  /** After the response was sent or the connection was closed. */
   ended(request: ObservedRequest): void;
 }
 
 export interface ObservedRequest {
   readonly seq: number;
   readonly method: string;
-  /** With query. */
+  /** Includes the query. */
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: string | undefined;
@@ -57,14 +57,14 @@ export interface ObservedRequest {
 export interface RecordedRequest {
   readonly seq: number;
   readonly method: string;
-  /** With query. */
+  /** Includes the query. */
   readonly path: string;
-  /** Undefined while there is no answer: the request hangs or was cut. */
+  /** Undefined without a response: the request hangs or its connection was closed. */
   readonly status: number | undefined;
   readonly body: string | undefined;
-  /** On the machine's monotonic clock, milliseconds: when its first line was read. */
+  /** The time when the first line was read, in milliseconds of the machine's monotonic clock. */
   readonly arrivedAt: number;
-  /** On the same clock: when it had been carried out. Undefined while there is no answer. */
+  /** The time when it was applied, on the same clock. Undefined without a response. */
   readonly answeredAt: number | undefined;
 }
 
@@ -76,32 +76,32 @@ export type Fault =
       readonly contentType?: string;
       readonly headers?: Record<string, string>;
     }
-  /** Never answers; with `apply: 'before'` the request is carried out first. */
+  /** Never answers. With `apply: 'before'`, the request is applied first. */
   | { readonly kind: 'hang'; readonly apply?: 'before' }
-  /** Closes the connection, by default before any byte of an answer; with `after` the request is carried out. */
+  /** Closes the connection, by default before the response. With `after`, the request is applied. */
   | { readonly kind: 'cut'; readonly apply?: 'before'; readonly after?: 'headers' | 'half-body' }
-  /** Carries the request out later, even if its client has gone meanwhile. */
+  /** Applies the request later, even if its client has disconnected. */
   | { readonly kind: 'delay'; readonly delayMs: number };
 
 export interface FaultRule {
   readonly fault: Fault;
   readonly match?: (request: { method: string; path: string }) => boolean;
-  /** How many requests it applies to; absent: all. */
+  /** The number of requests that it affects. Default: all. */
   readonly times?: number;
 }
 
 type StoredResource = 'upstreams' | 'routes' | 'services' | 'stream_routes';
 
-/** One gateway instance: what it serves by its proxy, and what its Control API shows, are one view of the store. */
+/** A data plane. Its proxy and its Control API use the same view of the store. */
 export interface StandInDataPlane {
   readonly controlUrl: string;
   readonly proxyUrl: string;
-  /** Requests to the Control API, in order of arrival. */
+  /** The requests to the Control API, in order of arrival. */
   readonly requests: readonly string[];
-  /** Serves what the store holds now, whatever is written, as if its watch of etcd was stuck; until `release`. */
+  /** Serves the current content of the store until `release`, like a data plane whose etcd watch is stuck. */
   hold(): void;
   release(): void;
-  /** Stops listening and cuts every connection. */
+  /** Stops listening and closes all connections. */
   stop(): Promise<void>;
   /** Listens again on the same ports. */
   start(): Promise<void>;
@@ -110,39 +110,39 @@ export interface StandInDataPlane {
 export interface StandIn extends AsyncDisposable {
   /** `http(s)://127.0.0.1:PORT`, without a path. */
   readonly adminUrl: string;
-  /** Of the first data plane. */
+  /** The proxy URL of the first data plane. */
   readonly proxyUrl: string;
   readonly controlUrl: string;
   readonly adminKey: string;
-  /** The first one runs beside the Admin API, as in one program. */
+  /** The data planes. The first one exists from the start. */
   readonly dataPlanes: readonly StandInDataPlane[];
-  /** Another one on the same store. */
+  /** Adds a data plane with the same store. */
   addDataPlane(): Promise<StandInDataPlane>;
-  /** Requests to the Admin API, in order of arrival. */
+  /** The requests to the Admin API, in order of arrival. */
   readonly requests: readonly RecordedRequest[];
   clearRequests(): void;
-  /** What the store holds, as the Admin API would show it. */
+  /** The stored value, in the form of the Admin API. */
   get(resource: StoredResource, id: string): Record<string, unknown> | undefined;
   ids(resource: StoredResource): readonly string[];
-  /** Of several rules the first that matches applies. Disposing removes the rule and cuts what hangs by it. */
+  /** The first matching rule applies. Disposing removes the rule and closes the connections that it keeps hanging. */
   addFault(rule: FaultRule): Disposable;
   setAdminKey(key: string): void;
-  /** As if it was upgraded, with everything that it holds. */
+  /** Upgrades the gateway. The store is kept. */
   setVersion(version: string): void;
-  /** Stops listening and cuts every connection; the store is kept. */
+  /** Stops listening and closes all connections. The store is kept. */
   stop(): Promise<void>;
   /** Listens again on the same ports. */
   start(): Promise<void>;
-  /** As somebody else would write it: nothing is checked, and no request is recorded. */
+  /** Writes like another client, without validation and without a recorded request. */
   put(resource: StoredResource, id: string, value: JsonObject): void;
-  /** As somebody else would delete it. */
+  /** Deletes like another client. */
   remove(resource: StoredResource, id: string): void;
-  /** As if etcd was rebuilt empty. */
+  /** Empties the store. */
   wipe(): void;
   /** A backup of etcd, for `restore`. */
   save(): SavedStore;
   restore(saved: SavedStore): void;
-  /** Connections to the Admin API. */
+  /** The number of connections to the Admin API. */
   openConnections(): number;
 }
 
@@ -156,7 +156,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
  * A stand-in for APISIX 3.18: real servers for the Admin API, the Control API and the data plane over one store in
- * memory. Unlike APISIX, every data plane that is not held back sees a write at once, and stream routes may be written without a stream proxy.
+ * memory. Unlike in APISIX, a data plane that is not held back applies a write at once, and stream routes do not need a stream proxy.
  */
 export async function startStandIn(options: StandInOptions = {}): Promise<StandIn> {
   const host = options.host ?? '127.0.0.1';
@@ -273,7 +273,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     });
   }
 
-  /** Says what is wrong with the stand-in; a client that has gone, or a stop, is no such thing and hears nothing. */
+  /** Responds with an internal error. A disconnected client or a stop gets no response. */
   function fail(response: ServerResponse, error: unknown): void {
     if (response.destroyed || response.headersSent) response.destroy();
     else send(response, { status: 500, contentType: 'text/plain', body: `stand-in: ${String(error)}` });
@@ -410,7 +410,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
   };
 }
 
-/** Reads all of it, and keeps what the Admin API would take. */
+/** Reads the whole body, and keeps it up to the limit of the Admin API. */
 async function readBody(request: IncomingMessage): Promise<{ body: string | undefined; bodyBytes: number }> {
   const chunks: Buffer[] = [];
   let bodyBytes = 0;

@@ -1,6 +1,6 @@
 export type JsonObject = Record<string, unknown>;
 
-/** One key of the store, in the form in which the Admin API shows it. */
+/** One key of the store, in the form of the Admin API. */
 export interface StoredItem {
   readonly key: string;
   readonly value: JsonObject;
@@ -9,13 +9,13 @@ export interface StoredItem {
 }
 
 export interface StoreReader {
-  /** The same object until the key is written again. */
+  /** The same object until the next write of the key. */
   get(resource: string, id: string): StoredItem | undefined;
-  /** In the order of the keys, as etcd's range reads are. */
+  /** Ordered by key, like a range read of etcd. */
   list(resource: string): readonly StoredItem[];
 }
 
-/** What APISIX keeps in etcd: revisions count every write of any key; keys with a lease vanish when it ends. */
+/** The content of etcd. The revision counts every write of any key. Keys with a lease disappear when it expires. */
 export interface Store extends StoreReader {
   set(
     resource: string,
@@ -24,17 +24,17 @@ export interface Store extends StoreReader {
     options: { readonly ttlSeconds?: number | undefined },
   ): { readonly item: StoredItem; readonly created: boolean };
   delete(resource: string, id: string): boolean;
-  /** A new id of 20 digits. By source it is the revision of a write made for it alone. */
+  /** A new id of 20 digits. By source, it is the revision of a separate write. */
   generateId(): string;
   wipe(): void;
-  /** What it holds now, whatever is written later. */
+  /** A snapshot of the current content. */
   snapshot(): StoreReader;
-  /** Everything as it is now; given to `restore`, it is so again. */
+  /** A backup for `restore`. */
   save(): SavedStore;
   restore(saved: SavedStore): void;
 }
 
-/** What a backup of etcd holds. */
+/** The content of a backup. */
 export interface SavedStore {
   readonly resources: ReadonlyMap<string, ReadonlyMap<string, Entry>>;
   readonly revision: number;
@@ -55,7 +55,7 @@ export function createStore(now: () => number): Store {
     return entries;
   }
 
-  /** Looks at one entry only, so that a write costs the same however many there are. */
+  /** Reads only one entry, so that the cost of a write does not depend on the number of entries. */
   function live(resource: string, id: string): Entry | undefined {
     const entries = entriesOf(resource);
     const entry = entries.get(id);
@@ -109,7 +109,7 @@ export function createStore(now: () => number): Store {
       resources.clear();
       revision = 0;
     },
-    // Entries are replaced as a whole and never changed.
+    // Entries are replaced and never modified.
     save: () => ({
       resources: new Map([...resources].map(([resource, entries]) => [resource, new Map(entries)])),
       revision,

@@ -1,11 +1,11 @@
 import type { JsonObject } from './store.ts';
 
 /**
- * What other versions of APISIX than 3.18 do with an upstream, by source (`apisix/schema_def.lua`, `apisix/upstream.lua`,
- * `apisix/admin/resource.lua` of the tags 3.2.0 to 3.18.0, and what was merged after it).
+ * Differences between APISIX 3.18 and other versions, by source (`apisix/schema_def.lua`, `apisix/upstream.lua`,
+ * `apisix/admin/resource.lua` of the tags 3.2.0 to 3.18.0, and later changes).
  */
 
-/** Both are three numbers with dots. */
+/** Compares two versions of three numbers. */
 function isBefore(version: string, other: string): boolean {
   const [a, b] = [version, other].map((text) =>
     text
@@ -16,21 +16,21 @@ function isBefore(version: string, other: string): boolean {
   return a !== undefined && b !== undefined && a < b;
 }
 
-/** Up to then the defaults are stored too. */
+/** The last version that stores defaults. */
 export const storesDefaults = (version: string): boolean => isBefore(version, '3.14.0');
-/** Since then `?force=true` deletes what is referred to. */
+/** The first version in which `?force=true` deletes a referenced object. */
 export const forcesDeletion = (version: string): boolean => !isBefore(version, '3.5.0');
-/** Since then an IPv6 address needs brackets; before that it may have them. */
+/** The first version in which an IPv6 address needs brackets. Before, they are optional. */
 export const needsBrackets = (version: string): boolean => !isBefore(version, '3.15.0');
-/** Since then an unknown field of an upstream is refused; before that it is stored. */
+/** The first version that rejects an unknown field of an upstream. Before, it is stored. */
 export const refusesUnknownFields = (version: string): boolean => !isBefore(version, '3.6.0');
 
-/** Since then a worker puts the addresses that names resolve to into `nodes`, and keeps the names in `dns_nodes`. */
+/** The first version in which a worker writes resolved addresses to `nodes`, and the names to `dns_nodes`. */
 export const resolvesIntoNodes = (version: string): boolean => !isBefore(version, '3.14.0');
-/** Up to then a worker picks the only node of a `least_conn` upstream without asking its balancer. */
+/** The last version in which a worker selects the only node of a `least_conn` upstream without its balancer. */
 export const picksLoneLeastConnNode = (version: string): boolean => isBefore(version, '3.18.0');
 
-/** What a version refuses that 3.18, or what comes after it, takes; undefined: nothing. */
+/** The error of a version for an upstream that 3.18 or later accepts; undefined if there is none. */
 export function refusedBy(version: string, conf: JsonObject): string | undefined {
   const texts = (value: unknown): readonly unknown[] =>
     typeof value === 'object' && value !== null ? Object.values(value) : [];

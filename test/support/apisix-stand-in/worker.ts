@@ -5,35 +5,34 @@ import { checkSchema, isObject } from './schema.ts';
 import type { JsonObject, StoredItem } from './store.ts';
 import { picksLoneLeastConnNode, resolvesIntoNodes } from './versions.ts';
 
-/** Standard ports by scheme; a worker leaves them out of `upstream_host`. */
+/** The standard ports by scheme. A worker omits them from `upstream_host`. */
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443, grpc: 80, grpcs: 443 };
 
 type MutableObject = Record<string, unknown>;
 
 export interface WorkerOptions {
   readonly version: () => string;
-  /** The address of a name; undefined: the name does not resolve. */
+  /** The address of a name; undefined if the name does not resolve. */
   readonly resolve: (name: string) => string | undefined;
 }
 
 /**
- * One worker's own copy of every upstream. Requests change that copy, and the Control API shows it (APISIX 3.18,
- * measured; other versions by source). Not modelled: up to 3.13 a worker that has resolved a name cannot encode its
- * answer, which then holds a cycle, and responds 500.
+ * The upstreams of one worker. Requests change them, and the Control API shows them (measured with APISIX 3.18; other
+ * versions by source). Not modeled: up to 3.13, a worker that has resolved a name answers 500, because its value has a cycle.
  */
 export interface Worker {
-  /** What the Control API shows of an upstream. */
+  /** The upstream in the Control API. */
   shown(item: StoredItem): JsonObject;
-  /** The upstream that a request uses. `holder` is what is stored with `stored` in it: an upstream, a route or a service. */
+  /** The upstream of a request. `holder` is the stored object that contains `stored`: an upstream, a route or a service. */
   used(holder: StoredItem, stored: JsonObject): JsonObject;
-  /** The request picks a node of `used`. */
+  /** Called when a request selects a node of `used`. */
   picked(used: JsonObject): void;
 }
 
 interface Copy {
   readonly version: string;
   readonly value: MutableObject;
-  /** Up to 3.13: `value` with addresses instead of names. */
+  /** For versions up to 3.13: `value` with addresses instead of names. */
   resolved?: MutableObject;
 }
 
@@ -54,7 +53,7 @@ export function createWorker({ version, resolve }: WorkerOptions): Worker {
     return resolvesIntoNodes(version()) && hasName(value) ? { ...value, dns_nodes: value['nodes'] } : value;
   }
 
-  /** A node that is an address stays the same object, so that what a request adds to it shows in `dns_nodes` too. */
+  /** A node with an address stays the same object, so fields that a request adds appear in `dns_nodes` too. */
   function withAddresses(nodes: readonly MutableObject[]): readonly MutableObject[] {
     return nodes.flatMap((node) => {
       const name = String(node['host']);
@@ -93,13 +92,13 @@ export function createWorker({ version, resolve }: WorkerOptions): Worker {
   };
 }
 
-/** The name or address of a node and its port, which is left out where it is the standard one. */
+/** The name or address of a node, with its port unless it is the standard one. */
 export function hostAndPort(node: JsonObject, scheme: string): string {
   const host = String(node['domain'] ?? node['host']);
   return node['port'] === DEFAULT_PORTS[scheme] ? host : `${host}:${node['port']}`;
 }
 
-/** With every default, and `nodes` as an array. */
+/** Adds all defaults, and converts `nodes` to an array. */
 function withDefaults(stored: JsonObject): JsonObject {
   const checked = checkSchema('upstreams', stored);
   const value = checked.ok ? checked.value : stored;
@@ -109,7 +108,7 @@ function withDefaults(stored: JsonObject): JsonObject {
   return { ...value, nodes: listed };
 }
 
-/** Gives every node a port and a priority, once for each list of nodes. */
+/** Adds a port and a priority to every node, once per list of nodes. */
 function withNodeDefaults(value: MutableObject): JsonObject {
   const nodes = nodesIn(value);
   if (nodes.length === 0 || value['nodes_ref'] === nodes) return value;
@@ -123,7 +122,7 @@ function withNodeDefaults(value: MutableObject): JsonObject {
   return value;
 }
 
-/** A table without members that a worker made itself, and not from JSON, is an object. */
+/** An empty table that a worker created itself, not from JSON, is encoded as an object. */
 function encodable(value: JsonObject): JsonObject {
   const isEmptied = 'dns_nodes' in value && nodesIn(value).length === 0;
   return isEmptied ? { ...value, nodes: {} } : value;

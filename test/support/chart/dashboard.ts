@@ -23,11 +23,11 @@ const quantiles = (metric: string, by: string): readonly Query[] =>
       .join(' ')}`,
   }));
 
-/** In rows of two, in the order in which somebody who was woken up would look. */
+/** Two per row, in the order in which an on-call engineer reads them. */
 const PANELS: readonly Panel[] = [
   {
-    title: 'Upstreams by readiness',
-    description: 'What Ready says of the GatewayUpstreams, by reason.',
+    title: 'GatewayUpstreams by readiness',
+    description: 'Number of GatewayUpstreams by status and reason of their Ready condition.',
     unit: 'short',
     queries: [
       {
@@ -37,8 +37,9 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
-    title: 'Gateways that do not answer or refuse',
-    description: 'Conditions of GatewayConnections that do not hold.',
+    title: 'Gateways with errors',
+    description:
+      'Conditions of GatewayConnections that are not True: the gateway is unreachable or rejects the operator.',
     unit: 'short',
     queries: [
       {
@@ -48,20 +49,22 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
-    title: 'Propagation',
-    description: "From the arrival of a change of endpoints to the gateway's accepted answer.",
+    title: 'Propagation time',
+    description:
+      'Time from the arrival of an endpoint change to its acceptance by the gateway, including retries and outages.',
     unit: 's',
     queries: quantiles('propagation_seconds', 'connection'),
   },
   {
-    title: 'Wait in queues',
-    description: 'If this is most of the propagation, the limits of the GatewayConnection are.',
+    title: 'Queue wait time',
+    description:
+      'Time that a key waits before processing starts. If it is most of the propagation time, raise spec.limits of the GatewayConnection.',
     unit: 's',
     queries: quantiles('queue_wait_seconds', 'queue, connection'),
   },
   {
-    title: 'Writes',
-    description: 'To gateways, by outcome.',
+    title: 'Writes to gateways',
+    description: 'Writes by operation and outcome.',
     unit: 'ops',
     queries: [
       {
@@ -71,8 +74,8 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
-    title: 'Looks with nothing to write',
-    description: 'Reconciles that cost the gateway nothing.',
+    title: 'Reconciliations without a write',
+    description: 'The gateway already has the desired configuration, so the operator sends nothing.',
     unit: 'ops',
     queries: [
       {
@@ -83,7 +86,7 @@ const PANELS: readonly Panel[] = [
   },
   {
     title: 'Failed requests to gateways',
-    description: 'By reason, reads included.',
+    description: 'Failed requests by reason, including reads.',
     unit: 'ops',
     queries: [
       {
@@ -94,7 +97,7 @@ const PANELS: readonly Panel[] = [
   },
   {
     title: 'Queue depth',
-    description: 'Keys that wait or run.',
+    description: 'Keys that are waiting or being processed.',
     unit: 'short',
     queries: [
       {
@@ -104,14 +107,15 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
-    title: 'Age of watches',
-    description: 'Since the API server last sent anything; a bookmark comes about once a minute.',
+    title: 'Watch age',
+    description:
+      'Time since the API server last sent data. It sends a bookmark about once a minute, so a healthy watch stays near or below 60 s.',
     unit: 's',
     queries: [{ expr: `max by (watch) (${on('watch_age_seconds')})`, legend: '{{watch}}' }],
   },
   {
-    title: 'Lists and watches begun',
-    description: 'Many lists are a burden for the API server, and a sign that watches do not live.',
+    title: 'Lists and watches started',
+    description: 'Frequent lists load the API server and mean that watches break and cannot be resumed.',
     unit: 'ops',
     queries: [
       {
@@ -125,8 +129,9 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
-    title: 'Data planes that lag',
-    description: 'They serve something else than what was written, or cannot be asked. Needs controlApi.',
+    title: 'Lagging data planes',
+    description:
+      'Data planes that do not serve the current configuration or do not answer. Requires controlApi in the GatewayConnection.',
     unit: 'short',
     queries: [
       {
@@ -136,8 +141,9 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
-    title: 'Leader and checks',
-    description: '1 for the replica that writes; 1 for each check of /readyz that holds.',
+    title: 'Leader, readiness and permissions',
+    description:
+      'Leader: 1 for the replica that writes. Checks of /readyz: 1 if the check passes. Missing permissions: 1 for each.',
     unit: 'bool',
     queries: [
       { expr: on('leader'), legend: 'leader {{pod}}' },
@@ -150,7 +156,8 @@ const PANELS: readonly Panel[] = [
   },
   {
     title: 'Status writes',
-    description: 'By outcome. A changed count alone is written every 10 s at most.',
+    description:
+      'Status writes to the API server by outcome. If only endpoint counts change, the operator writes a status at most every 10 s.',
     unit: 'ops',
     queries: [
       {
@@ -161,7 +168,7 @@ const PANELS: readonly Panel[] = [
   },
   {
     title: 'Memory',
-    description: 'Of the process.',
+    description: 'Resident memory of the operator process.',
     unit: 'short',
     queries: [
       {
@@ -172,7 +179,8 @@ const PANELS: readonly Panel[] = [
   },
   {
     title: 'Event loop lag',
-    description: 'What a scrape had to wait for.',
+    description:
+      'Delay of the Node.js event loop (99th percentile). A high value delays every read and write.',
     unit: 's',
     queries: [
       { expr: 'nodejs_eventloop_lag_p99_seconds{namespace="$namespace",job="$job"}', legend: '{{pod}}' },
@@ -182,7 +190,7 @@ const PANELS: readonly Panel[] = [
 
 /** `monitoring/dashboard.json` of the chart, as Grafana imports it. */
 export function dashboardJson(): string {
-  // Grafana's own way to name a variable.
+  // Grafana's syntax for a variable.
   const datasource = { type: 'prometheus', uid: `\${datasource}` };
   const panels = PANELS.map(({ title, description, unit, queries }, index) => ({
     id: index + 1,

@@ -13,7 +13,7 @@ export type Helm = (args: readonly string[], options?: { readonly values?: objec
 
 const OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024;
 
-/** helm on this control plane, without the user's own configuration, cache and plugins. */
+/** helm with this control plane, without the user's configuration, cache and plugins. */
 export function createHelm(cluster: ClusterAccess): Helm {
   const folder = (name: string) => join(cluster.dir, `helm-${name}`);
   const env = {
@@ -40,8 +40,8 @@ export function createHelm(cluster: ClusterAccess): Helm {
   };
 }
 
-/** What `helm template` makes of these values, for a cluster of this version. */
+/** The output of `helm template` with these values, for a cluster of this version. */
 export function templateArgs(release: string, namespace: string): readonly string[] {
-  // A helm that was built as a Go module knows no version of Kubernetes to render for.
+  // A helm that is built from a Go module has no default Kubernetes version.
   return ['template', release, CHART_DIR, '--namespace', namespace, '--kube-version', '1.37.2'];
 }

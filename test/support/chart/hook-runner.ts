@@ -9,15 +9,15 @@ interface HookRun {
   readonly output: string;
 }
 
-/** Stands in for job controller and kubelet: runs every Job of a namespace once and tells the API server how it ended. */
+/** Replaces the job controller and the kubelet: runs every Job of a namespace once and reports its result to the API server. */
 export interface HookRunner extends AsyncDisposable {
-  /** In the order in which they ended. */
+  /** The runs, in the order in which they ended. */
   readonly runs: readonly HookRun[];
 }
 
 const LOOK_EVERY_MS = 100;
 
-/** Runs Jobs until it is disposed; a failure of its own shows then. Jobs of the name `broken` fail without being run. */
+/** Runs Jobs until it is disposed, which also throws its own errors. Jobs named `broken` fail without a run. */
 export function startHookRunner(
   cluster: ClusterAccess,
   namespace: string,
@@ -59,7 +59,7 @@ export function startHookRunner(
         })[];
       };
       for (const job of items) {
-        // One that failed before stays until the next of its name.
+        // A failed Job stays until the next Job with the same name.
         if (seen.has(job.metadata.uid) || (job.status?.conditions ?? []).length > 0) continue;
         seen.add(job.metadata.uid);
         if (job.metadata.name === broken) {
@@ -75,7 +75,7 @@ export function startHookRunner(
       await sleep(LOOK_EVERY_MS);
     }
   })();
-  // Told when it is disposed.
+  // Thrown at disposal.
   running.catch(() => undefined);
   return {
     runs,

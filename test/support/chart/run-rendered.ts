@@ -7,7 +7,7 @@ const LEASH = new URL('../leash.mjs', import.meta.url).href;
 
 import { MAIN } from '../main.ts';
 
-/** Where the image has the program, by its Dockerfile. */
+/** The path of the program in the image. */
 const MAIN_IN_IMAGE = '/app/dist/main.js';
 
 interface EnvironmentVariable {
@@ -16,7 +16,7 @@ interface EnvironmentVariable {
   readonly valueFrom?: { readonly fieldRef?: { readonly fieldPath: string } };
 }
 
-/** The part of a Deployment or a Job that says how its Pods run. */
+/** The Pod template of a Deployment or a Job. */
 export interface RenderedWorkload {
   readonly metadata: { readonly name: string; readonly namespace: string };
   readonly spec: {
@@ -39,19 +39,19 @@ export interface RenderedWorkload {
   };
 }
 
-/** What a kubelet would have started. */
+/** The process of a Pod. */
 export interface RenderedRun extends AsyncDisposable {
   readonly process: ChildProcess;
   output(): string;
-  /** Its exit code, null when a signal ended it. */
+  /** The exit code; null if a signal ended the process. */
   readonly exited: Promise<number | null>;
-  /** SIGTERM; resolves to the exit code. */
+  /** Sends SIGTERM. Resolves to the exit code. */
   stop(): Promise<number | null>;
 }
 
 /**
- * Starts what the workload's Pod says: its command and arguments with this repository's program in place of the image's,
- * its environment and nothing else, its ConfigMaps as files, and a token of its ServiceAccount.
+ * Starts the container of the workload's Pod: its command and arguments with this repository's program instead of the
+ * image's, only its environment, its ConfigMaps as files, and a token of its ServiceAccount.
  */
 export async function runRendered(cluster: ClusterAccess, workload: RenderedWorkload): Promise<RenderedRun> {
   const { name, namespace } = workload.metadata;

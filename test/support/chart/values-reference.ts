@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 export interface DocumentedValue {
   /** As in `--set`: `image.tag`. */
   readonly key: string;
-  /** JSON of what values.yaml says. */
+  /** The default as JSON. */
   readonly defaultJson: string;
   /** The comment above it. */
   readonly meaning: string;
@@ -55,13 +55,25 @@ function keyLines(source: string): readonly Line[] {
   return lines;
 }
 
-/** README.md of the chart. */
-export function chartReadme(): string {
-  const source = readFileSync(
+/** The comment of each key of `values.yaml`, by its path as in `--set`. */
+export function valuesComments(): ReadonlyMap<string, string> {
+  return new Map(
+    keyLines(valuesYaml()).flatMap(({ path, comment }) =>
+      comment === '' ? [] : [[path.join('.'), comment] as const],
+    ),
+  );
+}
+
+function valuesYaml(): string {
+  return readFileSync(
     new URL('../../../charts/gateway-upstream-operator/values.yaml', import.meta.url),
     'utf8',
   );
-  const rows = documentedValues(source).map(
+}
+
+/** README.md of the chart. */
+export function chartReadme(): string {
+  const rows = documentedValues(valuesYaml()).map(
     ({ key, defaultJson, meaning }) =>
       `| \`${key}\` | \`${defaultJson.replaceAll('|', '\\|')}\` | ${meaning.replaceAll('|', '\\|')} |`,
   );
@@ -69,8 +81,8 @@ export function chartReadme(): string {
 
 # gateway-upstream-operator
 
-Keeps the upstream objects of an API gateway equal to what runs in the cluster. [Install](../../docs/install.md),
-[upgrade and uninstall](../../docs/upgrade.md).
+Installs the operator that keeps the upstreams of an API gateway in sync with the Services in a Kubernetes cluster. See
+[Install](../../docs/install.md) for all steps, and [Upgrade and uninstall](../../docs/upgrade.md).
 
 \`\`\`sh
 helm install gateway-upstream-operator charts/gateway-upstream-operator \\
@@ -79,9 +91,9 @@ helm install gateway-upstream-operator charts/gateway-upstream-operator \\
 
 ## Values
 
-A wrong key or type is refused, with the keys and types that there are.
+Helm rejects unknown keys and wrong types, and lists the keys and types that it expects.
 
-| key | default | meaning |
+| Key | Default | Description |
 | --- | --- | --- |
 ${rows.join('\n')}
 `;

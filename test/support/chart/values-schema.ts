@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { configSchema } from '../../../src/config/config.ts';
 import { gatewayConnectionSpec } from '../catalog.ts';
+import { valuesComments } from './values-reference.ts';
 
 type JsonSchema = { readonly [key: string]: unknown };
 type Properties = Readonly<Record<string, JsonSchema>>;
@@ -12,20 +13,20 @@ const mapping: JsonSchema = { type: 'object' };
 const texts: JsonSchema = { type: 'object', additionalProperties: text };
 
 /**
- * A mapping of these keys and no others. Of `additionalProperties: false` Helm says that a key is not allowed, and of
- * `propertyNames` it gives the wrong path (3.22, measured); of a constant that nobody writes it gives path and constant.
+ * A mapping that rejects unknown keys with a list of the known ones. Helm 3.22 (measured) does not list them for
+ * `additionalProperties: false`, and reports the wrong path for `propertyNames`. For a constant it prints path and constant.
  */
 function section(properties: Properties, required: readonly string[] = []): JsonSchema {
   const known = Object.keys(properties).join(', ');
   return {
     type: 'object',
     properties,
-    additionalProperties: { const: `(no such key; there are: ${known})` },
+    additionalProperties: { const: `(unknown key; expected one of: ${known})` },
     ...(required.length === 0 ? {} : { required }),
   };
 }
 
-/** The same where the templates need every key: with `key: null` Helm takes away what values.yaml says. */
+/** A section whose keys are required because the templates use them: `key: null` removes the default of values.yaml. */
 function complete(properties: Properties, optional: readonly string[] = []): JsonSchema {
   return section(
     properties,
@@ -33,7 +34,7 @@ function complete(properties: Properties, optional: readonly string[] = []): Jso
   );
 }
 
-/** `values.schema.json` of the chart: Helm checks the values against it before it renders anything. */
+/** `values.schema.json` of the chart: Helm validates the values against it before it renders a template. */
 export function valuesSchema(): JsonSchema {
   const config = plain(z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' }));
   const connection = plain(z.toJSONSchema(gatewayConnectionSpec, { io: 'input', target: 'draft-7' }));
@@ -42,7 +43,7 @@ export function valuesSchema(): JsonSchema {
   const { leaderElection, ops } = propertiesOf(config);
   const values = section(
     {
-      // What Helm gives to every chart that is a part of another one.
+      // Helm passes this key to subcharts.
       global: mapping,
       replicas: { type: 'integer', minimum: 0 },
       image: complete(
@@ -62,7 +63,7 @@ export function valuesSchema(): JsonSchema {
         {
           ...propertiesOf(config),
           leaderElection: complete(propertiesOf(leaderElection)),
-          // The configuration takes 0 for any free port; probes and Service have to know which one.
+          // The configuration accepts 0 for a free port, but the probes and the Service need a fixed one.
           ops: complete({
             ...propertiesOf(ops),
             port: { type: ['integer', 'string'], minimum: 1, maximum: 65535 },
@@ -126,11 +127,25 @@ export function valuesSchema(): JsonSchema {
       'podDisruptionBudget',
     ],
   );
-  return { $schema: 'http://json-schema.org/draft-07/schema#', ...values };
+  return { $schema: 'http://json-schema.org/draft-07/schema#', ...described(values, valuesComments()) };
 }
 
-/** What Helm can say in words that help: `templates/_checks.tpl` tells the rest. */
-const TOLD_ELSEWHERE = new Set([
+/** `schema` with the comments of values.yaml as descriptions, by the path of their key. */
+function described(schema: JsonSchema, comments: ReadonlyMap<string, string>, path = ''): JsonSchema {
+  const comment = comments.get(path);
+  const properties = Object.entries(propertiesOf(schema)).map(([key, child]) => [
+    key,
+    described(child, comments, path === '' ? key : `${path}.${key}`),
+  ]);
+  return {
+    ...schema,
+    ...(comment === undefined ? {} : { description: comment }),
+    ...(properties.length === 0 ? {} : { properties: Object.fromEntries(properties) }),
+  };
+}
+
+/** Keywords whose errors Helm reports without an explanation: `templates/_checks.tpl` checks these rules instead. */
+const CHECKED_IN_TEMPLATE = new Set([
   '$schema',
   'default',
   'minLength',
@@ -142,7 +157,7 @@ const TOLD_ELSEWHERE = new Set([
 function plain(value: unknown): JsonSchema {
   const schema = value as JsonSchema;
   const kept = Object.entries(schema).filter(
-    ([key]) => !TOLD_ELSEWHERE.has(key) && key !== 'additionalProperties' && key !== 'propertyNames',
+    ([key]) => !CHECKED_IN_TEMPLATE.has(key) && key !== 'additionalProperties' && key !== 'propertyNames',
   );
   const result: Record<string, unknown> = Object.fromEntries(kept);
   if (schema['items'] !== undefined) result['items'] = plain(schema['items']);

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { OPERATOR } from '../../../src/api/group.ts';
 import type { ControlPlane } from './control-plane.ts';
 
-/** What the tests read of an entry of the audit log. */
+/** The fields of an audit log entry that the tests use. */
 export interface AuditEvent {
   readonly verb: string;
   readonly requestURI: string;
@@ -17,7 +17,7 @@ export interface AuditEvent {
   readonly responseStatus?: { readonly code: number };
 }
 
-/** Every request of the operator of `namespace` so far. The control plane has to be started with an audit log. */
+/** All requests of the operator in `namespace` so far. The control plane needs an audit log. */
 export async function auditEvents(
   { auditLog }: Pick<ControlPlane, 'auditLog'>,
   namespace: string,

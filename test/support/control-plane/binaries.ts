@@ -13,7 +13,7 @@ export interface Binaries {
   readonly kubectl: string;
 }
 
-/** File names as Go writes them: etcd's main package is called `server`. */
+/** The file names of a Go build. The name of etcd's main package is `server`. */
 const BUILT: Binaries = {
   etcd: 'server',
   kubeApiserver: 'kube-apiserver',
@@ -21,10 +21,10 @@ const BUILT: Binaries = {
   kubectl: 'kubectl',
 };
 
-/** File names as the projects release them, and as kubebuilder's setup-envtest has them. */
+/** The file names of the releases and of kubebuilder's setup-envtest. */
 const RELEASED: Binaries = { ...BUILT, etcd: 'etcd' };
 
-/** The Go module of each minor version of Kubernetes that tests may ask for. */
+/** The Go module of each supported minor version of Kubernetes. */
 const FOLDERS = { '1.37': 'control-plane', '1.34': 'control-plane-1.34' } as const;
 
 type Minor = keyof typeof FOLDERS;
@@ -33,7 +33,7 @@ function isMinor(text: string): text is Minor {
   return Object.hasOwn(FOLDERS, text);
 }
 
-/** The module that builds the Kubernetes that `KUBERNETES_VERSION` asks for, the newest where it is not set. */
+/** The module for the Kubernetes version in `KUBERNETES_VERSION`. Default: the newest. */
 function moduleFor(env: ToolOptions['env']): GoModule {
   const minor = env['KUBERNETES_VERSION'] || '1.37';
   if (!isMinor(minor)) {
@@ -51,7 +51,7 @@ function moduleFor(env: ToolOptions['env']): GoModule {
     flags(goMod) {
       const gitVersion = releaseOf(goMod).kubernetes;
       const [, gitMajor = '', gitMinor = ''] = /^v(\d+)\.(\d+)/.exec(gitVersion) ?? [];
-      // Without these the API server calls itself v0.0.0, which helm and client libraries do not accept.
+      // Without these, the API server reports v0.0.0, which helm and client libraries reject.
       const stamps = Object.entries({ gitVersion, gitMajor, gitMinor });
       const ldflags = stamps.map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`);
       return ['-trimpath', '-ldflags', `-s -w ${ldflags.join(' ')}`];
@@ -60,7 +60,7 @@ function moduleFor(env: ToolOptions['env']): GoModule {
   };
 }
 
-/** The versions that a go.mod builds: it alone pins them, for the download too. */
+/** The versions in a go.mod, which also determine the download. */
 function releaseOf(goMod: string): Release {
   const versionOf = (path: string): string => {
     const [, version] = new RegExp(`^\\s*${path} (v\\d+\\.\\d+\\.\\d+)\\b`, 'm').exec(goMod) ?? [];
@@ -71,12 +71,12 @@ function releaseOf(goMod: string): Release {
 }
 
 /**
- * The programs of a control plane, of the Kubernetes that `KUBERNETES_VERSION` asks for: those in `KUBEBUILDER_ASSETS` when it
- * is set; else those in the user's cache folder; else downloaded from the projects' release servers; else built from a Go
- * module. `KUBEBUILDER_ASSETS` must hold etcd, kube-apiserver and kubectl; a missing controller manager comes from elsewhere.
- * Several processes may call this at once: one downloads or builds, the others wait.
+ * The programs of a control plane of version `KUBERNETES_VERSION`, from `KUBEBUILDER_ASSETS`, the user's cache folder, the
+ * release servers or a build of a Go module, in this order. `KUBEBUILDER_ASSETS` must contain etcd, kube-apiserver and
+ * kubectl; a missing controller manager comes from the other places. If several processes call this, one downloads or
+ * builds, and the others wait.
  *
- * @throws Error that says which file is missing, that Go is missing, or how the build failed.
+ * @throws Error that names the missing file or tool, or the failure of the build.
  */
 export async function ensureBinaries(options: ToolOptions): Promise<Binaries> {
   const assetsDir = options.env['KUBEBUILDER_ASSETS'];

@@ -2,7 +2,7 @@ import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { isErrno } from './errno.ts';
 
 const HEARTBEAT_MS = 5_000;
-/** A holder that is alive touches its lock twelve times in this time. */
+/** A running holder updates its lock twelve times in this period. */
 const STALE_AFTER_MS = 60_000;
 
 export type LockAttempt =
@@ -10,11 +10,11 @@ export type LockAttempt =
   | { readonly state: 'held'; readonly pid: number };
 
 /**
- * Tries once to take the lock file. It names its holder, who touches it every five seconds; the lock of a process
- * that is gone, or of one that stopped touching it (its id may live on in another process), is taken over.
+ * Tries once to acquire the lock file. The file contains the id of its holder, which updates it every five seconds. A lock
+ * is stale if its holder does not run or does not update it any more (another process may have the same id).
  *
- * Two processes that take over the same stale lock in the same instant may both succeed: callers must still be
- * correct then, and only waste work.
+ * Two processes can acquire the same stale lock at the same moment. Callers must be correct in this case, and only repeat
+ * work.
  */
 export async function tryLock(path: string): Promise<LockAttempt> {
   for (;;) {
@@ -33,7 +33,7 @@ export async function tryLock(path: string): Promise<LockAttempt> {
 function keepAlive(path: string): () => Promise<void> {
   const heartbeat = setInterval(() => {
     const now = new Date();
-    // The next beat makes good for one that failed.
+    // A failed update is repeated at the next interval.
     utimes(path, now, now).catch(() => undefined);
   }, HEARTBEAT_MS);
   heartbeat.unref();
@@ -43,12 +43,12 @@ function keepAlive(path: string): () => Promise<void> {
   };
 }
 
-/** The process that holds the lock, or undefined when the lock is stale or has gone. */
+/** The process that holds the lock; undefined if the lock is stale or does not exist. */
 async function holder(path: string): Promise<number | undefined> {
   try {
     const pid = Number(await readFile(path, 'utf8'));
     const fresh = Date.now() - (await stat(path)).mtimeMs < STALE_AFTER_MS;
-    // An empty file is one whose holder is about to write its id.
+    // An empty file belongs to a holder that has not written its id yet.
     return fresh && (pid === 0 || isAlive(pid)) ? pid : undefined;
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined;
@@ -56,7 +56,7 @@ async function holder(path: string): Promise<number | undefined> {
   }
 }
 
-/** Whether a process has this id; one that has ended but was not yet waited for by its parent still has it. */
+/** Whether a process has this id, including zombie processes. */
 export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);

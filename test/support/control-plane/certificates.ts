@@ -3,7 +3,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 
 interface CertificateRequest {
   readonly commonName: string;
-  /** DNS names and IPv4 addresses. A server certificate without them is refused by Node and Go alike. */
+  /** DNS names and IPv4 addresses. Node and Go reject a server certificate without them. */
   readonly hosts: readonly string[];
   readonly usage: 'server' | 'client';
 }
@@ -16,13 +16,13 @@ export interface IssuedCertificate {
 
 export interface CertificateAuthority {
   readonly certPem: string;
-  /** Signs a certificate over a new P-256 key, valid from an hour ago for a year. */
+  /** Signs a certificate for a new P-256 key, valid from one hour ago for one year. */
   issue(request: CertificateRequest): IssuedCertificate;
 }
 
 /**
- * A certificate authority with a key of its own, for TLS servers and clients in tests.
- * node:crypto reads X.509 but cannot issue it, so the few structures of RFC 5280 that are needed are written here.
+ * A certificate authority for TLS servers and clients in tests. node:crypto cannot issue certificates, so this file encodes
+ * the required structures of RFC 5280.
  */
 export function createCertificateAuthority(): CertificateAuthority {
   const key = newKey();
@@ -84,7 +84,7 @@ function certificate(fields: CertificateFields): string {
   const algorithm = sequence(oid('1.2.840.10045.4.3.2'));
   const now = Date.now();
   const serial = randomBytes(16);
-  // DER integers are signed: these top bits make the serial positive without a leading zero byte.
+  // DER integers are signed. These top bits make the serial positive without a leading zero byte.
   serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
   const body = sequence(
     der(0xa0, der(0x02, Buffer.of(2))),
@@ -154,6 +154,6 @@ function keyId(key: KeyObject): Buffer {
 
 function generalName(host: string): Buffer {
   if (isIPv4(host)) return der(0x87, Buffer.from(host.split('.').map(Number)));
-  if (isIPv6(host)) throw new Error(`no certificate for ${host}: IPv6 addresses are not written here`);
+  if (isIPv6(host)) throw new Error(`no certificate for ${host}: IPv6 addresses are not supported`);
   return der(0x82, Buffer.from(host, 'ascii'));
 }

@@ -6,12 +6,12 @@ import { basename, join } from 'node:path';
 import { eventually } from '../eventually.ts';
 import type { Binaries } from './binaries.ts';
 
-/** What it takes to reach a control plane, from other processes too: nothing but strings. */
+/** The data to access a control plane, as strings, so that other processes can use it. */
 export interface ClusterCoordinates {
   /** `https://127.0.0.1:PORT` */
   readonly server: string;
   readonly caPem: string;
-  /** The control plane's own folder, removed when it is closed. */
+  /** The folder of the control plane, which is removed when it is closed. */
   readonly dir: string;
   /** Path of a kubeconfig of a cluster admin (group system:masters), mode 0600. */
   readonly kubeconfig: string;
@@ -24,7 +24,7 @@ export interface ClusterCoordinates {
 interface KubectlOptions {
   /** Standard input. */
   readonly input?: string;
-  /** Path; the cluster admin's by default. */
+  /** The path of a kubeconfig. Default: the cluster admin's. */
   readonly kubeconfig?: string;
   readonly signal?: AbortSignal;
 }
@@ -32,13 +32,13 @@ interface KubectlOptions {
 interface RequestOptions {
   /** Default: JSON, and a merge patch for PATCH. */
   readonly contentType?: string;
-  /** Bearer token; the cluster admin's by default. */
+  /** A bearer token. Default: the cluster admin's credentials. */
   readonly token?: string;
 }
 
 interface Answer {
   readonly status: number;
-  /** Parsed when it is JSON, else text; undefined when there is none. */
+  /** The parsed body if it is JSON, otherwise text; undefined without a body. */
   readonly body: unknown;
 }
 
@@ -49,7 +49,7 @@ interface ClusterUser {
 }
 
 interface NamespaceOptions {
-  /** Also wait for its default ServiceAccount, without which the API server answers 403 to a new pod. */
+  /** Also wait for the default ServiceAccount, without which the API server rejects new Pods with 403. */
   readonly awaitServiceAccount?: boolean;
 }
 
@@ -121,7 +121,7 @@ export function createClusterAccess(coordinates: ClusterCoordinates): ClusterAcc
           if (cause === null) settle(stdout);
           else fail(new Error(`kubectl ${args.join(' ')}: ${stderr.trim() || cause.message}`, { cause }));
         });
-        // A kubectl that ends without reading its input breaks the pipe; its exit tells why.
+        // A kubectl that exits without reading its input breaks the pipe. Its exit code shows the reason.
         child.stdin?.on('error', () => undefined);
         child.stdin?.end(options.input ?? '');
       });

@@ -6,18 +6,18 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from '../eventually.ts';
 
-/** One program of the control plane: it can be stopped, killed and started again, with the same ports and data. */
+/** One program of the control plane. It can be stopped, killed and restarted with the same ports and data. */
 export interface Component {
   readonly name: string;
   readonly running: boolean;
   readonly pid: number | undefined;
-  /** Resolves when it is ready. @throws ComponentStartError, and then it does not run. */
+  /** Resolves when it is ready. @throws ComponentStartError if it does not start. */
   start(): Promise<void>;
-  /** SIGTERM, and SIGKILL after 10 s; resolves when it is gone. */
+  /** Sends SIGTERM, and SIGKILL after 10 s. Resolves when it has exited. */
   stop(): Promise<void>;
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL. Resolves when it has exited. */
   kill(): Promise<void>;
-  /** For SIGSTOP and the like. @throws when it does not run. */
+  /** Sends a signal such as SIGSTOP. @throws if it is not running. */
   signal(signal: NodeJS.Signals): void;
 }
 
@@ -25,11 +25,11 @@ export interface ComponentOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Its working folder, home and place for its log. */
+  /** The folder for its working directory, home and log. */
   readonly dir: string;
-  /** Told the id of every process that is started, before anything else happens. */
+  /** Called with the id of every started process, before anything else. */
   readonly started: (pid: number) => void;
-  /** Called at each start for a probe that answers whether it is ready; an error counts as "not yet". */
+  /** Called at each start for a readiness probe. An error counts as not ready. */
   readonly createProbe: () => () => Promise<boolean>;
 }
 
@@ -78,10 +78,10 @@ export function createComponent(options: ComponentOptions): Component {
       const logStart = statSync(logPath).size;
       const process = spawn(command, args, {
         cwd: dir,
-        // A process group of its own: Ctrl-C in a terminal must not reach it behind the back of its tests.
+        // A separate process group, so that Ctrl-C in a terminal does not stop it before its tests.
         detached: true,
         stdio: ['ignore', logFile, logFile],
-        // Nothing else from the environment: etcd and Go programs take options from there.
+        // No other variables, because etcd and Go programs read options from the environment.
         env: { HOME: dir, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
       });
       closeSync(logFile);
@@ -98,19 +98,19 @@ export function createComponent(options: ComponentOptions): Component {
       try {
         await eventually(
           async () => {
-            // An answer alone proves nothing: it could come from another program that has taken the port.
+            // A response is not sufficient: another program may use the port.
             const ready = child !== process || (await isReady());
-            if (!ready) throw new Error('it answers that it is not ready');
+            if (!ready) throw new Error('the readiness probe fails');
           },
           { timeoutMs: READY_WITHIN_MS, intervalMs: 50 },
         );
         if (child !== process) {
-          throw new Error(`it ended with ${process.signalCode ?? `exit code ${process.exitCode}`}`);
+          throw new Error(`it exited with ${process.signalCode ?? `exit code ${process.exitCode}`}`);
         }
       } catch (error) {
         await kill();
         const message = error instanceof Error ? error.message : String(error);
-        // Its folder may have been removed meanwhile, by a close() that this start lost against.
+        // A concurrent close() may have removed the folder.
         const log = await readFrom(logPath, logStart).catch(() => '');
         throw new ComponentStartError(`${name} did not start: ${message}; end of its log:`, log, error);
       }
@@ -129,7 +129,7 @@ export function createComponent(options: ComponentOptions): Component {
     },
     kill,
     signal(signal) {
-      if (child === undefined) throw new Error(`${name} does not run`);
+      if (child === undefined) throw new Error(`${name} is not running`);
       child.kill(signal);
     },
   };

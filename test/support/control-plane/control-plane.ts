@@ -13,27 +13,27 @@ import { type Component, ComponentStartError, createComponent } from './componen
 import { freePorts } from './free-ports.ts';
 
 export interface ControlPlaneOptions {
-  /** Gets the progress of a first build, line by line. Default: standard error. */
+  /** Called with progress lines of the first build. Default: writes to standard error. */
   readonly report?: (line: string) => void;
-  /** Added after our own arguments; of an argument that is given twice the last one counts. */
+  /** Additional arguments. The last one of a repeated argument applies. */
   readonly apiserverArgs?: readonly string[];
-  /** Controllers to run beside the default ones, such as `deployment-controller`. */
+  /** Controllers to run in addition to the default ones, such as `deployment-controller`. */
   readonly controllers?: readonly string[];
-  /** Log every request with its user, verb, resource and the RBAC decision; `ServiceAccounts`: theirs only. */
+  /** Log every request with user, verb, resource and RBAC decision. `ServiceAccounts`: only their requests. */
   readonly audit?: boolean | 'ServiceAccounts';
 }
 
 /**
  * A real etcd, API server and controller manager on 127.0.0.1, with RBAC. There is no kubelet and no scheduler.
- * It goes away with the process that started it, whatever ends that process.
+ * It stops with the process that started it, even after SIGKILL.
  */
 export interface ControlPlane extends ClusterAccess, AsyncDisposable {
   readonly etcd: Component;
   readonly apiserver: Component;
   readonly controllerManager: Component;
-  /** Path of the audit log, one JSON object per line, when it was asked for. */
+  /** The path of the audit log with one JSON object per line, if enabled. */
   readonly auditLog: string | undefined;
-  /** Kills the components and removes the folder; may be called again. */
+  /** Kills the components and removes the folder. Can be called repeatedly. */
   close(): Promise<void>;
 }
 
@@ -66,10 +66,10 @@ const auditPolicy = (audit: NonNullable<ControlPlaneOptions['audit']>) => ({
 });
 
 /**
- * Resolves when the API server is ready and the controller manager makes ServiceAccounts: 4 to 10 s, and minutes on
- * the first time on a machine (see `ensureBinaries`). Several control planes may run at once.
+ * Resolves when the API server is ready and the controller manager creates ServiceAccounts. This takes 4 to 10 s, and
+ * minutes for the first time on a machine (see `ensureBinaries`). Several control planes can run at the same time.
  *
- * @throws ComponentStartError with the end of a component's log; then nothing is left behind.
+ * @throws ComponentStartError with the end of a component's log, after cleaning up.
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const report = options.report ?? ((line: string) => process.stderr.write(`${line}\n`));
@@ -87,13 +87,13 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 async function startOnce(binaries: Binaries, options: ControlPlaneOptions): Promise<ControlPlane> {
   const id = `gateway-upstream-control-plane-${randomBytes(6).toString('hex')}`;
   const dir = join(tmpdir(), id);
-  // Before the folder, so that there is no moment at which nobody would remove it.
+  // Before the folder, so that the folder is removed in any case.
   const watchdog = startWatchdog(dir);
   const components: Component[] = [];
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closing ??= (async () => {
-      // The API server may take a minute over SIGTERM, and there is nothing here worth saving.
+      // The API server may take a minute to handle SIGTERM, and its data is not needed.
       await Promise.all(components.map((component) => component.kill()));
       await watchdog.end();
       await rm(dir, { recursive: true, force: true });
@@ -149,7 +149,7 @@ async function startOnce(binaries: Binaries, options: ControlPlaneOptions): Prom
         `--initial-advertise-peer-urls=${etcdPeerUrl}`,
         `--initial-cluster=${id}=${etcdPeerUrl}`,
         '--unsafe-no-fsync',
-        // As kubeadm and GKE have it; by etcd's own default (10m) the watches of a quiet kind get no bookmarks.
+        // The value of kubeadm and GKE. With etcd's default (10m), watches of a kind without changes get no bookmarks.
         '--watch-progress-notify-interval=5s',
       ],
       () => () => isEtcdServing(etcdUrl, id),
@@ -252,7 +252,7 @@ async function writeCredentials(
   return { caPem: authority.certPem, serviceAccountKeyPem };
 }
 
-/** Asks for the member's name too: on a port that was lost to another etcd, that one would answer. */
+/** Also checks the member's name, because another etcd may use the port. */
 async function isEtcdServing(url: string, name: string): Promise<boolean> {
   const answer = await fetch(`${url}/v3/cluster/member/list`, {
     method: 'POST',

@@ -2,13 +2,13 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 
-// Below 32768, where Linux begins to hand out ports to clients: a server that is restarted on its port would
-// otherwise find it taken by a connection, even by one of its own clients.
+// Below 32768, where Linux starts to assign client ports. Otherwise, a client connection could use the port of a server
+// that restarts.
 const FIRST = 20_000;
 const END = 32_768;
 const ATTEMPTS = 200;
 
-/** Different ports of 127.0.0.1 that nobody listens on at this moment; they are not reserved. */
+/** Different ports of 127.0.0.1 that are currently free. They are not reserved. */
 export async function freePorts(count: number): Promise<readonly number[]> {
   const held = new Map<number, Server>();
   try {

@@ -14,39 +14,39 @@ import {
   type ToolOptions,
 } from './tool-cache.ts';
 
-/** A Go module whose tools tests need. Each has a key of its own in the cache; all share Go's own caches. */
+/** A Go module with tools for tests. Each has its own cache key; all share Go's caches. */
 export interface GoModule {
-  /** Its folder, absolute. */
+  /** The absolute path of its folder. */
   readonly folder: string;
-  /** Of its folder in the cache. */
+  /** The name of its folder in the cache. */
   readonly name: string;
   /** For messages, as in "building the control plane failed". */
   readonly what: string;
-  /** File names of the tools, as Go writes them. */
+  /** The file names of the tools in a Go build. */
   readonly tools: readonly string[];
-  /** Paths in the folder of the sources that the module has of its own. */
+  /** The module's own source files, relative to its folder. */
   readonly sources?: readonly string[];
-  /** What is built and how long that takes, for a message. */
+  /** The content and duration of the build, for a message. */
   readonly announce: (goMod: string) => string;
   /** Arguments of `go build`, without the output folder. */
   readonly flags: (goMod: string) => readonly string[];
-  /** What to do where there is no Go. */
+  /** The remedy if Go is missing. */
   readonly remedy: string;
 }
 
 const REPORT_EVERY_MS = 15_000;
 const TAIL_LINES = 25;
 
-/** The folder with the tools of `module`, if they have been built already. */
+/** The folder with the tools of `module`, if they are already built. */
 export async function builtTools(module: GoModule, env: ToolOptions['env']): Promise<string | undefined> {
   const plan = await buildPlan(module, env);
   return (await isCached(plan)) ? plan.dir : undefined;
 }
 
 /**
- * Builds the tools of `module` once per content of it into the user's cache folder, and resolves to the folder with them.
+ * Builds the tools of `module` into the user's cache folder, once per content of the module. Resolves to the folder.
  *
- * @throws ToolMissingError where there is no Go, and Error that says how the build failed.
+ * @throws ToolMissingError if Go is missing, and Error if the build fails.
  */
 export async function ensureGoTools(module: GoModule, options: ToolOptions): Promise<string> {
   const plan = await buildPlan(module, options.env);
@@ -90,13 +90,13 @@ async function buildPlan(module: GoModule, env: ToolOptions['env']): Promise<Bui
 async function requireGo({ folder, what, remedy }: GoModule, env: ToolOptions['env']): Promise<void> {
   const needed = `Go 1.26 or newer is needed once to build ${what}`;
   try {
-    // In the module's folder, so that an older Go fetches the toolchain that go.mod asks for, or says that it cannot.
+    // In the module's folder, so that an older Go downloads the toolchain in go.mod or reports that it cannot.
     const exit = await runGo(folder, ['version'], env, () => undefined);
     if (exit.ok) return;
     throw new ToolMissingError(`${needed}: ${remedy} (go said: ${exit.tail.at(-1) ?? 'nothing'})`);
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
-    throw new ToolMissingError(`${needed}, and there is no go in PATH: ${remedy}`);
+    throw new ToolMissingError(`${needed}, and PATH contains no go: ${remedy}`);
   }
 }
 
@@ -125,11 +125,11 @@ async function buildInto(temporary: string, plan: BuildPlan, { env, report }: To
 
 interface GoExit {
   readonly ok: boolean;
-  /** The last lines that are more than the name of a package. */
+  /** The last lines of output, without names of packages. */
   readonly tail: readonly string[];
 }
 
-/** @throws the system's error when go cannot be started, `ENOENT` when it is not in PATH. */
+/** @throws the system error if go cannot be started, such as `ENOENT` if it is not in PATH. */
 async function runGo(
   folder: string,
   args: readonly string[],
@@ -148,7 +148,7 @@ async function runGo(
   return new Promise((settle, fail) => {
     go.once('error', fail);
     go.once('close', (code, signal) => {
-      if (tail.length === 0 && code !== 0) tail.push(`go ended with ${signal ?? `exit code ${code}`}`);
+      if (tail.length === 0 && code !== 0) tail.push(`go exited with ${signal ?? `exit code ${code}`}`);
       settle({ ok: code === 0, tail });
     });
   });

@@ -4,7 +4,7 @@ import { SERVICE_ACCOUNT_ISSUER } from './control-plane.ts';
 
 const LIFETIME_S = 3600;
 
-/** A token of a ServiceAccount (`namespace/name`) that is good for an hour until `expiryS`, seconds since 1970. */
+/** A token of a ServiceAccount (`namespace/name`) that is valid for the hour before `expiryS`, in seconds since 1970. */
 export async function mintToken(
   cluster: ClusterAccess,
   account: `${string}/${string}`,

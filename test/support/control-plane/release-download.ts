@@ -16,7 +16,7 @@ import {
   type ToolOptions,
 } from './tool-cache.ts';
 
-/** Which released programs make a control plane. */
+/** The versions of the released programs. */
 export interface Release {
   /** `v1.37.2` */
   readonly kubernetes: string;
@@ -24,20 +24,20 @@ export interface Release {
   readonly etcd: string;
 }
 
-/** Where the projects publish their releases. A mirror has the same paths; an empty value turns the download off. */
+/** The URLs of the releases. A mirror has the same paths. An empty value disables the download. */
 const SERVERS = {
   KUBERNETES_RELEASE_URL: 'https://dl.k8s.io/release',
   ETCD_RELEASE_URL: 'https://github.com/etcd-io/etcd/releases/download',
 } as const;
 
-/** File names of the programs in the folder that `ensureRelease` resolves to. */
+/** The file names of the programs in the folder of `ensureRelease`. */
 const PROGRAMS = ['kube-apiserver', 'kube-controller-manager', 'kubectl'] as const;
 const FILES = ['etcd', ...PROGRAMS] as const;
 
-/** The projects publish API server and controller manager for these only. */
+/** The platforms of the published API server and controller manager. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
-/** How long to wait for a server. */
+/** The timeouts for a server. */
 export interface Patience {
   readonly answerWithinMs: number;
   readonly silenceMs: number;
@@ -46,9 +46,9 @@ export interface Patience {
 const PATIENCE: Patience = { answerWithinMs: 5_000, silenceMs: 30_000 };
 
 /**
- * Downloads the programs once into the user's cache folder, and resolves to the folder with them. Every file is compared with
- * the checksum that the project publishes beside it before it gets its name. Resolves to undefined, after one line of report,
- * where the download is turned off or does not succeed; then nothing is left in the cache.
+ * Downloads the programs once into the user's cache folder, and resolves to the folder. A file gets its name only after its
+ * checksum matches the published one. If the download is disabled or fails, reports one line, leaves nothing in the cache,
+ * and resolves to undefined.
  */
 export async function ensureRelease(
   release: Release,
@@ -68,7 +68,7 @@ export async function ensureRelease(
     await fillOnce(folder, options, async (temporary) => {
       report(`downloading etcd ${release.etcd} and Kubernetes ${release.kubernetes}`);
       const programsUrl = `${kubernetesUrl}/${release.kubernetes}/bin/linux/${arch}`;
-      // One after the other: where the server cannot be reached, the first request finds out.
+      // Sequentially, so that only the first request waits for an unreachable server.
       for (const name of PROGRAMS)
         await downloadProgram(`${programsUrl}/${name}`, join(temporary, name), patience);
       await downloadEtcd(
@@ -104,7 +104,7 @@ async function downloadEtcd(url: string, name: string, folder: string, patience:
   const line = (await textOf(`${url}/SHA256SUMS`, patience))
     .split('\n')
     .find((text) => text.trim().split(/\s+/)[1] === archive);
-  if (line === undefined) throw new Error(`${url}/SHA256SUMS does not name ${archive}`);
+  if (line === undefined) throw new Error(`${url}/SHA256SUMS does not contain ${archive}`);
   const [expected = ''] = line.split(/\s+/);
   const path = join(folder, archive);
   await downloadVerified(`${url}/${archive}`, path, expected, patience);
@@ -150,7 +150,7 @@ async function textOf(url: string, patience: Patience): Promise<string> {
 interface Opened {
   readonly body: ReadableStream;
   readonly signal: AbortSignal;
-  /** Call for each piece: a server that falls silent is given up. */
+  /** Call for each chunk. Aborts the request if the server sends nothing for too long. */
   readonly heard: (() => void) & { readonly stop: () => void };
 }
 
@@ -180,6 +180,6 @@ async function open(url: string, { answerWithinMs, silenceMs }: Patience): Promi
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // fetch() says no more than "fetch failed"; its cause names the host.
+  // The error of fetch() is "fetch failed". Its cause names the host.
   return error.cause instanceof Error ? error.cause.message || error.message : error.message;
 }

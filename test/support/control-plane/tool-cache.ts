@@ -6,24 +6,24 @@ import { isAlive, tryLock } from './build-lock.ts';
 import { isErrno } from './errno.ts';
 
 export interface ToolOptions {
-  /** PATH, HOME, XDG_CACHE_HOME and the variables of Go and of the release servers are read from it. */
+  /** The environment: PATH, HOME, XDG_CACHE_HOME, and the variables of Go and the release servers. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Gets one line of progress at a time, without its end of line. */
+  /** Called with each line of progress, without its line end. */
   readonly report: (line: string) => void;
 }
 
-/** A tool cannot be had on this machine; the message says what to install. Suites that need the tool are skipped. */
+/** A tool is missing on this machine. The message says what to install. Suites that need the tool are skipped. */
 export class ToolMissingError extends Error {
   override readonly name = 'ToolMissingError';
 }
 
-/** A folder of the cache, which is there with all its files or not at all. */
+/** A folder of the cache that exists either with all its files or not at all. */
 export interface CachedFolder {
-  /** Absolute; names the version and everything else that its content depends on. */
+  /** An absolute path that contains the version and everything else that determines the content. */
   readonly dir: string;
-  /** Names of its files, all of them executable. */
+  /** The names of its files, which are executable. */
   readonly files: readonly string[];
-  /** For messages, as in "waiting for process 7, which is making the control plane". */
+  /** For messages, as in "waiting for process 7, which prepares the control plane". */
   readonly what: string;
 }
 
@@ -36,7 +36,7 @@ export function cachePath(env: ToolOptions['env'], ...parts: readonly string[]):
 
 function userCacheDir(env: ToolOptions['env']): string {
   const xdg = env['XDG_CACHE_HOME'];
-  // The XDG specification: a relative path is invalid and to be ignored.
+  // The XDG specification requires to ignore a relative path.
   if (xdg !== undefined && isAbsolute(xdg)) return xdg;
   const home = env['HOME'] || homedir();
   return process.platform === 'darwin' ? join(home, 'Library', 'Caches') : join(home, '.cache');
@@ -47,8 +47,8 @@ export async function isCached({ dir, files }: CachedFolder): Promise<boolean> {
 }
 
 /**
- * Fills the folder once: several processes may call this at the same time, one fills it and the others wait. `fill` writes
- * into a temporary folder, which takes the place of `dir` when it resolves, and is removed when it rejects.
+ * Fills the folder once. If several processes call this at the same time, one fills it and the others wait. `fill` writes to
+ * a temporary folder, which becomes `dir` when it resolves, and is removed when it rejects.
  */
 export async function fillOnce(
   folder: CachedFolder,
@@ -68,14 +68,14 @@ export async function fillOnce(
       }
     }
     if (performance.now() - reportedAtMs >= REPORT_EVERY_MS) {
-      report(`waiting for process ${lock.pid}, which is making ${folder.what}`);
+      report(`waiting for process ${lock.pid}, which prepares ${folder.what}`);
       reportedAtMs = performance.now();
     }
     await delay(500);
   }
 }
 
-/** Must be called by the holder of the lock. */
+/** The caller must hold the lock. */
 async function fillNow(folder: CachedFolder, fill: (temporary: string) => Promise<void>): Promise<void> {
   const temporary = `${folder.dir}.${process.pid}.tmp`;
   await removeRemains(folder.dir);
@@ -88,7 +88,7 @@ async function fillNow(folder: CachedFolder, fill: (temporary: string) => Promis
   }
 }
 
-/** Removes what interrupted processes, or somebody who cleaned up by hand, have left where this one will write. */
+/** Removes the remains of interrupted processes from the target folders. */
 async function removeRemains(dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true });
   for (const name of await readdir(dirname(dir))) {
@@ -104,7 +104,7 @@ async function publish(temporary: string, folder: CachedFolder): Promise<void> {
   try {
     await rename(temporary, folder.dir);
   } catch (error) {
-    // The lock may let two in after a crash; what the other one made is as good.
+    // After a crash, two processes may hold the lock. The result of the other one is equivalent.
     if (!isErrno(error, 'ENOTEMPTY') && !isErrno(error, 'EEXIST')) throw error;
     if (!(await isCached(folder))) throw error;
   }

@@ -1,7 +1,7 @@
 /**
- * Runs in a process of its own beside a control plane, and cleans up after it however its starter ends: its standard
- * input is a pipe from the starter, which the system closes even after SIGKILL. Argument: the control plane's folder.
- * Input: one process id per line.
+ * A separate process that cleans up a control plane when the process that started it exits. Its standard input is a pipe
+ * from that process, which the system closes even after SIGKILL. Argument: the folder of the control plane. Input: one
+ * process id per line.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ let input = '';
 try {
   for await (const chunk of process.stdin) input += String(chunk);
 } catch {
-  // A pipe that breaks ends as well.
+  // A broken pipe ends the loop too.
 }
 const pids = input.split('\n').filter((line) => line !== '');
 for (let attempt = 0; attempt < 100; attempt += 1) {
@@ -25,7 +25,7 @@ for (let attempt = 0; attempt < 100; attempt += 1) {
 }
 rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 
-/** A process id may have gone to somebody else since: every component has the folder's unique name in its arguments. */
+/** Another process may have the same id now. Every component has the unique name of the folder in its arguments. */
 function isOurs(pid: number, folder: string): boolean {
   try {
     const commandLine =
@@ -42,6 +42,6 @@ function killGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // It has ended by itself.
+    // The process has already exited.
   }
 }

@@ -5,7 +5,7 @@ import {
   WriteForbiddenError,
 } from '../../../src/model/errors.ts';
 
-/** Resolves to what the server answered; undefined for a 404. Rejects with `OperatorError`s, or the abort's reason. */
+/** Resolves to the response body, or undefined for a 404. Rejects with an `OperatorError` or the reason of the abort. */
 export interface ToyClient {
   ask(method: string, path: string, body: object | undefined, signal: AbortSignal): Promise<unknown>;
 }
@@ -29,7 +29,8 @@ export function createToyClient(options: {
           signal: AbortSignal.any([signal, AbortSignal.timeout(options.requestTimeoutMs)]),
         });
         const answer = (await response.json()) as unknown;
-        if (response.status === 401) throw new GatewayAuthError('the configuration server refused the token');
+        if (response.status === 401)
+          throw new GatewayAuthError('the configuration server rejected the token');
         if (response.status === 404) return undefined;
         if (!response.ok)
           throw new GatewayUnavailableError(`the configuration server answered ${response.status}`);
@@ -37,7 +38,7 @@ export function createToyClient(options: {
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         if (error instanceof OperatorError) throw error;
-        throw new GatewayUnavailableError('the configuration server cannot be reached', {
+        throw new GatewayUnavailableError('the configuration server is unreachable', {
           remedy: 'check spec.toy.url',
         });
       }

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A configuration as data planes fetch it. It can be replaced and emptied, never deleted. */
+/** A resource that data planes fetch. It can be replaced and emptied, but not deleted. */
 export interface ToyResource {
   readonly revision: number;
   /** Seconds since 1970. */
@@ -13,23 +13,23 @@ export interface ToyResource {
   readonly body: Json;
 }
 
-/** What one data plane said last. */
+/** The last report of one data plane. */
 export interface ToyReport {
-  /** By id: the revision that it works by. */
+  /** The active revision by id. */
   readonly applied: Readonly<Record<string, number>>;
-  /** By id: the revision that it refuses, and why. */
+  /** The rejected revision by id, with the reason. */
   readonly rejected: Readonly<Record<string, { readonly revision: number; readonly why: string }>>;
 }
 
-/** A data plane that said nothing for so long has gone. */
+/** A data plane without a report for this long counts as disconnected. */
 const PLANE_GONE_MS = 1000;
 
 /**
- * The configuration of a gateway whose data planes fetch it by themselves, over HTTP with a token. Beside the resources it
- * keeps records, which data planes do not see.
+ * The configuration server of a gateway whose data planes fetch their configuration over HTTP with a token. It also stores
+ * records, which data planes do not receive.
  */
 export class ToyConfigServer implements AsyncDisposable {
-  /** The only token that it takes. */
+  /** The only valid token. */
   token: string;
   readonly #resources = new Map<string, ToyResource>();
   readonly #records = new Map<string, Json>();
@@ -75,7 +75,7 @@ export class ToyConfigServer implements AsyncDisposable {
     return resource;
   }
 
-  /** Makes a route refer to a resource until the result is disposed. */
+  /** Adds a route to a resource until the result is disposed. */
   route(name: string, id: string): Disposable {
     this.#routes.set(name, id);
     return { [Symbol.dispose]: () => void this.#routes.delete(name) };

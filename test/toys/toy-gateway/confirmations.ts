@@ -7,7 +7,7 @@ import type { ToyReport } from './config-server.ts';
 
 const POLL_MS = 50;
 
-/** Asks the configuration server what the data planes say, as long as anything listens. */
+/** Polls the reports of the data planes while there is a listener. */
 export class ToyConfirmations implements Confirmations {
   readonly #client: ToyClient;
   readonly #stop = new AbortController();
@@ -20,7 +20,7 @@ export class ToyConfirmations implements Confirmations {
     this.#client = client;
   }
 
-  /** The gateway has this revision of `id` now. */
+  /** Records the written revision of `id`. */
   wrote(id: UpstreamId, revision: number): void {
     this.#revisions.set(id, revision);
   }
@@ -72,7 +72,7 @@ export class ToyConfirmations implements Confirmations {
         this.#learn(new Map(Object.entries(answer as Readonly<Record<string, ToyReport>>)));
         await sleep(POLL_MS, undefined, { signal });
       } catch {
-        // What was known stays until the server answers again.
+        // Keep the last state until the server answers again.
         if (!signal.aborted) await sleep(POLL_MS);
       }
     }

@@ -3,26 +3,26 @@ import type { ToyReport, ToyResource } from './config-server.ts';
 
 const POLL_MS = 25;
 
-/** A data plane that fetches its configuration by itself, and works by what it accepted last. */
+/** A data plane that fetches its configuration and uses the last one that it accepted. */
 export class ToyDataPlane implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #served = new Map<string, ToyResource>();
   readonly #rejected = new Map<string, { readonly revision: number; readonly why: string }>();
   readonly #refuses = new Map<string, string>();
   readonly #running: Promise<void>;
-  /** It fetches, but takes nothing over. */
+  /** Whether it fetches without applying. */
   paused = false;
 
   constructor(url: string, token: string, name: string) {
     this.#running = this.#run(`${url}/planes/${name}`, token);
   }
 
-  /** What it works by as `id`; undefined: it never accepted any. */
+  /** The active configuration of `id`; undefined if it has never accepted one. */
   served(id: string): ToyResource['body'] | undefined {
     return this.#served.get(id)?.body;
   }
 
-  /** Refuses everything that it fetches as `id` from now on, until the result is disposed. */
+  /** Rejects every new configuration of `id` until the result is disposed. */
   refuse(id: string, why: string): Disposable {
     this.#refuses.set(id, why);
     return { [Symbol.dispose]: () => void this.#refuses.delete(id) };
@@ -50,7 +50,7 @@ export class ToyDataPlane implements AsyncDisposable {
         if (!this.paused) for (const [id, resource] of Object.entries(resources)) this.#take(id, resource);
         await sleep(POLL_MS, undefined, { signal });
       } catch {
-        // The server is down or it is over: the next turn of the loop shows which.
+        // The server is down, or the data plane was stopped, which the loop checks next.
         await sleep(POLL_MS);
       }
     }

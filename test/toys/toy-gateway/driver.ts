@@ -9,7 +9,7 @@ import type { ToyResource } from './config-server.ts';
 import { ToyConfirmations } from './confirmations.ts';
 import { recordMarks, type ToyRecord } from './record.ts';
 
-/** A resource and what is kept beside it. */
+/** A resource and its record. */
 interface Kept {
   readonly resource: ToyResource;
   readonly record?: ToyRecord;
@@ -20,7 +20,7 @@ interface State {
   readonly records: Readonly<Record<UpstreamId, ToyRecord>>;
 }
 
-/** A resource cannot be deleted: one that says nothing stands for none. */
+/** A resource cannot be deleted. An empty one counts as absent. */
 const TOMBSTONE = {};
 
 export const toyFormat: GatewayFormat = {
@@ -72,7 +72,7 @@ export function createToyDriver({
 
     async put(upstream, signal) {
       assertUpstreamId(upstream.id);
-      // The record first: a resource without one would belong to nobody.
+      // The record first, because a resource without a record has no owner.
       await client.ask('PUT', `records/${upstream.id}`, recordOf(upstream), signal);
       return seen(
         upstream.id,
@@ -136,7 +136,7 @@ function isTombstone({ body }: ToyResource): boolean {
 
 function observedIn({ resources, records }: State): ReadonlyMap<UpstreamId, ObservedUpstream> {
   if (!isObject(resources) || !isObject(records)) {
-    throw new GatewayUnavailableError('the configuration server answered with something that is no list');
+    throw new GatewayUnavailableError('the response of the configuration server is not a list');
   }
   return new Map(
     Object.entries(resources).flatMap(([id, resource]) =>
@@ -168,7 +168,7 @@ function canonicalForm(body: Record<string, unknown> | ToyResource['body'], reco
   return JSON.stringify({ ...rest, ...record, nodes: sorted }, (key, value: unknown) => {
     if (!isObject(value)) return value;
     const members = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
-    // The certificate, which only this key belongs to, tells it.
+    // The certificate identifies the key.
     return Object.fromEntries(
       key === 'clientCertificate' ? members.filter(([name]) => name !== 'key') : members,
     );

@@ -1,13 +1,13 @@
 import type { OwnershipMarks } from '../../../src/gateways/ownership.ts';
 import { IDENTITY, type ObservedOwner } from '../../../src/model/ownership.ts';
 
-/** What is kept beside a resource, which has no place for it. */
+/** Data that is stored separately because a resource has no field for it. */
 export interface ToyRecord {
   readonly marks: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** The toy keeps whose an upstream is in a record beside it. */
+/** Stores the ownership mark of an upstream in a separate record. */
 export const recordMarks: OwnershipMarks = {
   keptIn: 'record',
 

@@ -13,7 +13,7 @@ const toyConnection = z
   })
   .describe('A gateway whose data planes fetch their configuration.');
 
-/** A pull-type gateway without labels: what a vendor may be at its most different from APISIX. */
+/** A pull-type gateway without labels, which differs from APISIX as much as a vendor can. */
 export const toyGateway: Vendor<
   z.output<typeof toyConnection>,
   { readonly url: string; readonly token: string }

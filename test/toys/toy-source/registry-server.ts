@@ -8,12 +8,12 @@ export interface ToyInstance {
   readonly state: 'up' | 'down' | 'leaving';
 }
 
-/** What keeps the registry from answering. */
+/** A fault of the registry. */
 export type ToyFault = 'refuses' | 'fails' | 'truncates' | 'hangs' | 'lies';
 
 /** A service registry over HTTP: `GET /services/<name>` with a token answers `{"instances": [...]}`, or 404. */
 export class ToyRegistry implements AsyncDisposable {
-  /** The only token that the registry takes. */
+  /** The only valid token. */
   token: string;
   readonly #services = new Map<string, readonly ToyInstance[]>();
   readonly #requests = new Map<string, number>();
@@ -42,12 +42,12 @@ export class ToyRegistry implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** How many requests met a fault so far. */
+  /** The number of requests that met a fault. */
   get faultsMet(): number {
     return this.#faultsMet;
   }
 
-  /** How many requests had another token so far. */
+  /** The number of requests with an invalid token. */
   get refused(): number {
     return this.#refused;
   }
@@ -64,7 +64,7 @@ export class ToyRegistry implements AsyncDisposable {
     return this.#requests.get(service) ?? 0;
   }
 
-  /** Every request meets the fault until it is disposed. */
+  /** Applies the fault to every request until it is disposed. */
   fail(fault: ToyFault): Disposable {
     this.#fault = fault;
     if (fault === 'refuses') for (const socket of this.#sockets) socket.destroy();
@@ -113,7 +113,7 @@ export class ToyRegistry implements AsyncDisposable {
       case 'hangs':
         return;
       case 'lies':
-        // Fewer instances than it says that there are.
+        // Fewer instances than the declared number.
         response.writeHead(200).end('{"instances": [], "count": 3}');
         return;
       default:

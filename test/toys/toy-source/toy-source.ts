@@ -16,7 +16,7 @@ const CONCURRENT_REQUESTS = 16;
 
 const registrySchema = z
   .object({
-    url: z.string().max(256).describe('Where the registry answers.'),
+    url: z.string().max(256).describe('The URL of the registry.'),
     pollIntervalMs: z
       .int()
       .min(1)
@@ -32,7 +32,9 @@ const registrySchema = z
 export type ToySection = z.output<typeof registrySchema>;
 
 const backendSchema = z
-  .object({ only: z.string().max(64).optional().describe('Instances whose address begins like this.') })
+  .object({
+    only: z.string().max(64).optional().describe('Use only instances whose address starts with this text.'),
+  })
   .describe('For a toy registry.');
 
 type ToyBackend = z.output<typeof backendSchema>;
@@ -46,7 +48,7 @@ const answer = z
   })
   .refine(({ instances, count }) => instances.length === count, 'the answer is not complete');
 
-/** The registry type `Toy`: it is polled, needs a token, and is all that a kind of registry has to bring. */
+/** The registry type `Toy`: a complete example that polls and uses a token. */
 export const toySource: RegistryType<ToySection> = {
   type: 'Toy',
   section: 'toy',
@@ -56,12 +58,12 @@ export const toySource: RegistryType<ToySection> = {
   create: (options) => new ToySource(options),
 };
 
-/** One service that somebody subscribed to. */
+/** A service with subscribers. */
 interface Followed {
   readonly listeners: Map<symbol, (what: SourceChange) => void>;
   readonly stop: AbortController;
   found: Discovered;
-  /** By address: how the instance looked when it was listed last. */
+  /** The last listed state of each instance, by address. */
   readonly gone: Map<string, RemovalCause>;
 }
 
@@ -208,7 +210,7 @@ function endpointsIn(found: Discovered): readonly Endpoint[] {
   return found.state === 'known' ? found.endpoints : [];
 }
 
-/** An outage in between explains nothing: what counts is how the instance looked in the last complete answer. */
+/** An outage explains no removal. Only the state in the last complete answer counts. */
 function noteRemovals({ found, gone }: Followed, next: Discovered): void {
   const current = new Set(endpointsIn(next).map(({ address }) => address));
   for (const { address, terminating } of endpointsIn(found)) {

@@ -24,7 +24,7 @@ function* schemas(path: string, schema: Schema): Generator<Place> {
   }
 }
 
-/** What a structural schema of apiextensions.k8s.io/v1 may hold, as far as this group needs it. */
+/** The keywords of apiextensions.k8s.io/v1 structural schemas that the CRDs use. */
 const KEYWORDS: ReadonlySet<string> = new Set([
   'type',
   'format',
@@ -67,7 +67,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
     const properties = record(root['properties']);
     const places = [...schemas('', root)];
 
-    it('has names as kubectl users expect them', () => {
+    it('uses the names that kubectl users expect', () => {
       const plural = `${kind.toLowerCase()}s`;
       expect(record(definition['metadata'])['name']).toBe(`${plural}.gatewayupstream.dev`);
       expect(spec).toMatchObject({
@@ -92,14 +92,14 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       });
     });
 
-    it('has nothing in its schema that an API server refuses', () => {
+    it('has a schema that the API server accepts', () => {
       expect(places.length).toBeGreaterThan(40);
       for (const { path, schema } of places) {
         expect(
           Object.keys(schema).filter((keyword) => !KEYWORDS.has(keyword)),
           path,
         ).toEqual([]);
-        // Every place has a type, or is int-or-string: a structural schema.
+        // In a structural schema every value has a type or is int-or-string.
         expect(schema['type'] !== undefined, path).toBe(schema['x-kubernetes-int-or-string'] !== true);
         expect(schema['properties'] !== undefined && schema['additionalProperties'] !== undefined, path).toBe(
           false,
@@ -111,7 +111,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       }
     });
 
-    it('requires only what it has', () => {
+    it('requires only properties that exist', () => {
       for (const { path, schema } of places) {
         const known = Object.keys(record(schema['properties'] ?? {}));
         for (const name of (schema['required'] ?? []) as readonly string[])
@@ -120,7 +120,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       expect(root['required']).toEqual(['spec']);
     });
 
-    it('has no pattern that RE2 cannot read, and none that is not anchored', () => {
+    it('uses only RE2-compatible, anchored patterns', () => {
       for (const { path, schema } of places) {
         const pattern = schema['pattern'];
         if (pattern === undefined) continue;
@@ -129,7 +129,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       }
     });
 
-    it('bounds every list and every text of the spec, so that CEL rules cost little', () => {
+    it('bounds every list and string of the spec, which keeps the cost of CEL rules low', () => {
       for (const { path, schema } of schemas('spec', record(properties['spec']))) {
         if (schema['type'] === 'array') expect(schema['maxItems'], path).toBeDefined();
         if (schema['type'] === 'string' && schema['enum'] === undefined)
@@ -138,7 +138,26 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       }
     });
 
-    it('has a message of one line for every rule', () => {
+    it('describes every field', () => {
+      const standard = new Set(['.apiVersion', '.kind', '.metadata']);
+      for (const { path, schema } of places) {
+        if (path === '' || standard.has(path) || /(\[\]|\.\*)$/.test(path)) continue;
+        expect(schema['description'], path).toMatch(/^.+[.]$/);
+      }
+    });
+
+    it('states defaults and bounds in the description of a field, for kubectl explain', () => {
+      for (const { path, schema } of schemas('spec', record(properties['spec']))) {
+        const { description, default: value, type, minimum, maximum } = schema;
+        if (description === undefined) continue;
+        if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+          expect(description, path).toContain(`Default: ${value === '' ? 'empty' : value}.`);
+        }
+        if (type === 'integer') expect(description, path).toContain(`From ${minimum} to ${maximum}.`);
+      }
+    });
+
+    it('has a one-line message for every rule', () => {
       const rules = places.flatMap(({ path, schema }) => rulesOf(schema).map((rule) => ({ path, ...rule })));
       expect(rules.length).toBeGreaterThan(3);
       for (const { path, rule, message } of rules) {
@@ -147,7 +166,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       }
     });
 
-    it('keys its conditions by a type that each one has', () => {
+    it('lists conditions as a map keyed by type', () => {
       const conditions = record(record(record(properties['status'])['properties'])['conditions']);
       expect(conditions).toMatchObject({
         'x-kubernetes-list-type': 'map',
@@ -158,7 +177,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
       });
     });
 
-    it('is Ready=Unknown/Pending before the operator has seen it', () => {
+    it('sets Ready to Unknown with reason Pending on a new object', () => {
       const { conditions } = record(record(properties['status'])['default']);
       expect(conditions).toEqual([
         expect.objectContaining({ type: 'Ready', status: 'Unknown', reason: 'Pending' }),
@@ -167,7 +186,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
   },
 );
 
-describe('the rules of transition', () => {
+describe('transition rules', () => {
   const specOf = (kind: string) => {
     const resource = builtInCatalog.customResources.find((one) => one.kind === kind);
     if (resource === undefined) throw new Error(kind);
@@ -182,7 +201,7 @@ describe('the rules of transition', () => {
       .map(({ rule }) => rule)
       .filter((rule) => rule.includes('oldSelf'));
 
-  it('of an upstream are on the spec, where adding and removing a field is seen too', () => {
+  it('of a GatewayUpstream are on the spec, so that they also apply when a field is added or removed', () => {
     const spec = specOf('GatewayUpstream');
     expect(transitions(spec)).toEqual([
       expect.stringContaining('connectionRef'),
@@ -191,26 +210,26 @@ describe('the rules of transition', () => {
     ]);
   });
 
-  it('of a set keep the connection, which its GatewayUpstreams cannot change', () => {
+  it('of a GatewayUpstreamSet make connectionRef immutable', () => {
     expect(transitions(specOf('GatewayUpstreamSet'))).toEqual([
       expect.stringContaining('self.template.spec.connectionRef == oldSelf.template.spec.connectionRef'),
     ]);
   });
 
-  it('of a connection hold its prefix, which always has a value', () => {
+  it('of a GatewayConnection make idPrefix immutable', () => {
     const idPrefix = record(record(specOf('GatewayConnection')['properties'])['idPrefix']);
     expect(idPrefix['default']).toBe('');
     expect(transitions(idPrefix)).toEqual(['self == oldSelf']);
   });
 });
 
-describe('printed columns', () => {
+describe('printer columns', () => {
   const columnsOf = (kind: string) => {
     const columns = builtInCatalog.customResources.find((one) => one.kind === kind)?.columns ?? [];
     return columns.map(({ name, priority }) => (priority === undefined ? name : `${name} (wide)`));
   };
 
-  it('of an upstream', () => {
+  it('of a GatewayUpstream', () => {
     expect(columnsOf('GatewayUpstream')).toEqual([
       'Connection',
       'Upstream-ID',
@@ -221,7 +240,7 @@ describe('printed columns', () => {
     ]);
   });
 
-  it('of a set', () => {
+  it('of a GatewayUpstreamSet', () => {
     expect(columnsOf('GatewayUpstreamSet')).toEqual([
       'Connection',
       'Services',
@@ -233,11 +252,11 @@ describe('printed columns', () => {
     ]);
   });
 
-  it('of a connection', () => {
+  it('of a GatewayConnection', () => {
     expect(columnsOf('GatewayConnection')).toEqual(expect.arrayContaining(['Ready', 'Reason (wide)', 'Age']));
   });
 });
 
-it('the committed CRDs are what is generated', async () => {
+it('the committed CRDs match the generated ones', async () => {
   expect((await staleFiles()).filter((path) => path.startsWith('crds/'))).toEqual([]);
 });

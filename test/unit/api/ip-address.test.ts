@@ -16,7 +16,7 @@ describe('parseIp', () => {
     ['::ffff:127.0.0.1', [0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]],
     ['::ffff:7f00:1', [0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]],
     ['64:ff9b::169.254.169.254', [0x64, 0xff9b, 0, 0, 0, 0, 0xa9fe, 0xa9fe]],
-  ])('reads %s', (text, groups) => {
+  ])('parses %s', (text, groups) => {
     expect(parseIp(text)).toEqual(groups);
   });
 
@@ -42,11 +42,11 @@ describe('parseIp', () => {
     '[::1]',
     '127.0.0.1::',
     '::127.0.0.1:1',
-  ])('does not read "%s"', (text) => {
+  ])('rejects "%s"', (text) => {
     expect(parseIp(text)).toBeUndefined();
   });
 
-  it('reads what Node takes for an address, and nothing else', () => {
+  it('accepts exactly the addresses that Node.js accepts', () => {
     const loose = fc.stringMatching(/^[0-9a-f:.]{0,20}$/);
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), loose), (text) => {
@@ -57,7 +57,7 @@ describe('parseIp', () => {
   });
 });
 
-describe('a range', () => {
+describe('IP ranges', () => {
   it.each<[string, string, boolean]>([
     ['127.0.0.0/8', '127.255.0.1', true],
     ['127.0.0.1/8', '127.9.9.9', true],
@@ -73,15 +73,15 @@ describe('a range', () => {
     ['::1/128', '::1', true],
     ['::/0', '127.0.0.1', false],
     ['0.0.0.0/0', '::', false],
-  ])('%s has %s: %s', (range, address, expected) => {
+  ])('%s contains %s: %s', (range, address, expected) => {
     const parsed = parseIpRange(range);
     const ip = parseIp(address);
-    if (parsed === undefined || ip === undefined) throw new Error('neither is read');
+    if (parsed === undefined || ip === undefined) throw new Error('could not be parsed');
     expect(isInRange(parsed, ip)).toBe(expected);
   });
 
   it.each(['', '10.0.0.0', '10.0.0.0/', '10.0.0.0/33', '::/129', '/8', '10.0.0/8', 'a/8', '10.0.0.0/-1'])(
-    'is not "%s"',
+    'rejects "%s"',
     (text) => {
       expect(parseIpRange(text)).toBeUndefined();
     },

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { durationMs, durationString, withRules } from '../../../src/api/schema.ts';
 
-describe('a duration', () => {
+describe('durations', () => {
   it.each<[string, number]>([
     ['0s', 0],
     ['500ms', 500],
@@ -19,7 +19,7 @@ describe('a duration', () => {
     ['1s1s', 2000],
     ['90m', 5_400_000],
     ['10m', 600_000],
-  ])('%s is %i ms', (text, ms) => {
+  ])('parses %s as %i ms', (text, ms) => {
     expect(durationString.safeParse(text).success).toBe(true);
     expect(durationMs(text)).toBe(ms);
   });
@@ -42,15 +42,15 @@ describe('a duration', () => {
     '1s\n',
     'P1D',
     '1s,2s',
-  ])('%j is none', (text) => {
+  ])('rejects %j', (text) => {
     expect(durationString.safeParse(text).success).toBe(false);
   });
 
-  it.each([10, null, true, {}])('%o is none', (value) => {
+  it.each([10, null, true, {}])('rejects %o', (value) => {
     expect(durationString.safeParse(value).success).toBe(false);
   });
 
-  it('is the sum of its parts, in whichever order', () => {
+  it('adds up the parts of a duration in any order', () => {
     const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
     const part = fc.tuple(fc.nat(99), fc.constantFrom(...(['ms', 's', 'm', 'h'] as const)));
     fc.assert(
@@ -69,12 +69,12 @@ describe('withRules', () => {
     { rule: 'self == oldSelf', message: 'must stay', fieldPath: '.x' },
   ]);
 
-  it('runs here what the API server runs, but no rule of transition', () => {
+  it('checks every rule except transition rules in the operator', () => {
     expect(even.safeParse(2).success).toBe(true);
     expect(even.safeParse(3).error?.issues.map(({ message }) => message)).toEqual(['must be even']);
   });
 
-  it('tells the API server of every rule', () => {
+  it('passes every rule to the API server', () => {
     expect(z.toJSONSchema(even)).toMatchObject({
       'x-kubernetes-validations': [
         { rule: 'self % 2 == 0', message: 'must be even' },
@@ -83,7 +83,7 @@ describe('withRules', () => {
     });
   });
 
-  it('keeps the rules under a description that comes later', () => {
+  it('keeps the rules when a description is added later', () => {
     const described = z.toJSONSchema(even.describe('a number'));
     expect(described).toMatchObject({ description: 'a number', 'x-kubernetes-validations': [{}, {}] });
   });

@@ -22,13 +22,13 @@ function put(id: string, hosts: readonly string[], from: number, to: number | un
 }
 
 describe('Ledger', () => {
-  it('tells a write in vain, also over two batches', () => {
+  it('counts needless writes, also across batches', () => {
     const ledger = new Ledger();
     expect(ledger.enter([put('a', ['x'], 0, 1), put('a', ['x', 'y'], 2, 3)]).needless).toBe(0);
     expect(ledger.enter([put('a', ['x', 'y'], 4, 5), put('b', ['x', 'y'], 6, 7)]).needless).toBe(1);
   });
 
-  it('tells two writes of one id that overlap, and one that was never answered', () => {
+  it('counts overlapping writes of one id, and writes without a response', () => {
     const ledger = new Ledger();
     expect(
       ledger.enter([put('a', ['x'], 0, 5), put('b', ['x'], 1, 2), put('a', ['y'], 5, 6)]).overlapping,
@@ -39,7 +39,7 @@ describe('Ledger', () => {
     expect(writes.map(({ at }) => at)).toEqual([31]);
   });
 
-  it('counts the operator alone', () => {
+  it('does not count the requests of the floor', () => {
     const get = { ...put('', [], 0, 1), method: 'GET', path: '/apisix/admin/upstreams' };
     const { requests } = new Ledger().enter([put('floor-1', ['x'], 0, 1), put('a', ['x'], 0, 1), get]);
     expect(requests).toEqual({ 'PUT upstreams/ID': 1, 'GET upstreams': 1 });
@@ -62,32 +62,32 @@ describe('faultsIn', () => {
   const faultsOf = (size: Omit<SizeResult, 'upstreams'>) =>
     faultsIn({ machine: '', gateway: '', command: '', sizes: [{ upstreams: 100, ...size }] });
 
-  it('is empty where nothing is wrong', () => {
+  it('returns an empty list for a correct run', () => {
     expect(faultsOf({ programming, start })).toEqual([]);
   });
 
   it.each<[string, Omit<SizeResult, 'upstreams'>]>([
     ['never reached the gateway', { programming: { ...programming, lost: ['a'] } }],
-    ['under way', { programming: { ...programming, overlapping: 1 } }],
-    ['changed nothing', { programming: { ...programming, needless: 1 } }],
-    ['more than changes', { programming: { ...programming, surplus: 1 } }],
+    ['overlapping writes', { programming: { ...programming, overlapping: 1 } }],
+    ['needless writes', { programming: { ...programming, needless: 1 } }],
+    ['more writes than changes', { programming: { ...programming, surplus: 1 } }],
     ['writes at a start', { start: { ...start, writes: 1 } }],
     [
-      'wrong after a storm',
+      'wrong nodes after a storm',
       { storm: { services: 1, writes: 1, mostPerService: 1, lastMs: 1, totalMs: 1, wrong: 1 } },
     ],
     [
-      'wrong after a rolling update',
+      'wrong nodes after a rolling update',
       { rollout: { endpoints: 1, changes: 1, writes: 1, lastMs: 1, wrong: 1 } },
     ],
-    ['at a take-over', { takeover: { afterSigtermMs: 1, afterSigkillMs: 1, needless: 1 } }],
-  ])('%s', (words, size) => {
+    ['at a failover', { takeover: { afterSigtermMs: 1, afterSigkillMs: 1, needless: 1 } }],
+  ])('reports: %s', (words, size) => {
     expect(faultsOf(size)).toEqual([expect.stringContaining(words)]);
   });
 });
 
 describe('quantiles', () => {
-  it('are values that were measured', () => {
+  it('returns measured values', () => {
     const values = Array.from({ length: 200 }, (_, index) => 200 - index);
     expect(quantiles(values)).toEqual({ p50: 100, p90: 180, p99: 198, max: 200 });
     expect(quantiles([7])).toEqual({ p50: 7, p90: 7, p99: 7, max: 7 });
@@ -95,7 +95,7 @@ describe('quantiles', () => {
 });
 
 describe('readOptions', () => {
-  it('bounds the changes of one measurement', () => {
+  it('limits the changes of one measurement', () => {
     const options = readOptions([]);
     expect(options?.changesAt(1)).toBe(300);
     expect(options?.changesAt(20)).toBe(600);
@@ -109,7 +109,7 @@ describe('readOptions', () => {
     [['--rate', 'fast']],
     [['--only', 'everything']],
     [['--no-such-flag']],
-  ])('refuses %j', (args) => {
+  ])('rejects %j', (args) => {
     expect(() => readOptions(args)).toThrow(FlagError);
   });
 });

@@ -73,51 +73,57 @@ function given(upstream: Partial<Upstream> = {}) {
     arrive(method, path, body)();
     return judge.violations.join('\n');
   };
-  model.quiet();
+  model.checkpoint();
   return { model, judge, held, arrive, violationsOf };
 }
 
-describe('the judge', () => {
-  it('lets nothing but nodes of an upstream be written that somebody else owns', () => {
+describe('Judge', () => {
+  it('rejects writes outside the nodes of an upstream with manage: Nodes', () => {
     const { model, judge, held, violationsOf } = given({ manage: 'Nodes' });
     expect(violationsOf('PATCH', 'web/nodes', NODES)).toBe('');
     expect(model.upstreams.get('web')?.begun).toBe(true);
-    expect(violationsOf('PATCH', 'web', { nodes: NODES })).toContain('which is not what is ours of it');
-    expect(violationsOf('PUT', 'web', { nodes: NODES })).toContain('which is not what is ours of it');
-    expect(violationsOf('DELETE', 'web')).toContain('which is not what is ours of it');
-    expect(violationsOf('PATCH', 'web/nodes', [])).toContain('took the last node of web');
+    expect(violationsOf('PATCH', 'web', { nodes: NODES })).toContain(
+      'which changes more or less than this object manages',
+    );
+    expect(violationsOf('PUT', 'web', { nodes: NODES })).toContain(
+      'which changes more or less than this object manages',
+    );
+    expect(violationsOf('DELETE', 'web')).toContain('which changes more or less than this object manages');
+    expect(violationsOf('PATCH', 'web/nodes', [])).toContain('removed the last node of web');
     judge.violations.length = 0;
-    judge.look();
+    judge.check();
     expect(judge.violations).toEqual([]);
     held['retries'] = 6;
-    judge.look();
+    judge.check();
     expect(judge.violations.join()).toContain(
-      'web, but for its nodes, is {"retries":6} and was {"retries":5}',
+      'web changed outside its nodes to {"retries":6} from {"retries":5}',
     );
   });
 
-  it('lets nobody write what was given back to its owner', () => {
+  it('rejects writes to an upstream that was returned to its owner', () => {
     const { model, violationsOf } = given({ manage: 'Nodes' });
     model.kept.delete('web');
     model.foreign.set('web', JSON.stringify({ retries: 5, nodes: NODES }));
-    expect(violationsOf('PATCH', 'web/nodes', NODES)).toContain('which is not ours');
+    expect(violationsOf('PATCH', 'web/nodes', NODES)).toContain('which no object owns');
   });
 
-  it('allows the probe for writes as long as it creates nothing', () => {
+  it('accepts the write probe while it creates no upstream', () => {
     const { judge, violationsOf } = given();
     expect(violationsOf('PATCH', 'gateway-upstream-operator.write-probe', { labels: {} })).toBe('');
     judge.watch({ get: () => ({}) } as unknown as StandIn);
-    judge.look();
-    expect(judge.violations.join()).toContain('the probe for writes has created an upstream');
+    judge.check();
+    expect(judge.violations.join()).toContain('the write probe created an upstream');
   });
 
-  it('lets nodes alone be written of nothing that is ours as a whole', () => {
+  it('rejects a write of only the nodes with manage: Object', () => {
     const { violationsOf } = given();
     expect(violationsOf('PUT', 'web', { nodes: NODES })).toBe('');
-    expect(violationsOf('PATCH', 'web/nodes', NODES)).toContain('which is not what is ours of it');
+    expect(violationsOf('PATCH', 'web/nodes', NODES)).toContain(
+      'which changes more or less than this object manages',
+    );
   });
 
-  it('wants a certificate of the Secret, and the last one where that is known', () => {
+  it('accepts only certificates of the Secret, and only the current one after a checkpoint', () => {
     const { model, arrive, judge, violationsOf } = given({ secret: 'c' });
     const put = (client_cert?: string) =>
       violationsOf('PUT', 'web', {
@@ -125,26 +131,26 @@ describe('the judge', () => {
         ...(client_cert === undefined ? {} : { tls: { client_cert } }),
       });
     expect(put('first')).toBe('');
-    expect(put()).toContain('none of the certificates of its Secret');
-    expect(put('strange')).toContain('none of the certificates of its Secret');
+    expect(put()).toContain('a certificate that its Secret never had');
+    expect(put('strange')).toContain('a certificate that its Secret never had');
     model.writeSecret('apps', 'c', 'second');
     expect(put('first')).toBe('');
     expect(put('second')).toBe('');
     const late = arrive('PUT', 'web', { nodes: NODES, tls: { client_cert: 'first' } });
-    model.quiet();
-    expect(put('first')).toContain('an old certificate');
-    // It was right when it was sent.
+    model.checkpoint();
+    expect(put('first')).toContain('an outdated certificate');
+    // It was correct when it was sent.
     judge.violations.length = 0;
     late();
     expect(judge.violations).toEqual([]);
     model.writeSecret('apps', 'c', undefined);
-    model.quiet();
-    expect(put('second')).toContain('an old certificate');
+    model.checkpoint();
+    expect(put('second')).toContain('an outdated certificate');
   });
 
-  it('wants no certificate where nobody asked for one', () => {
+  it('rejects a certificate if the object has no Secret', () => {
     const { violationsOf } = given();
     const body = { nodes: NODES, tls: { client_cert: 'first' } };
-    expect(violationsOf('PUT', 'web', body)).toContain('a certificate that nobody asked for');
+    expect(violationsOf('PUT', 'web', body)).toContain('a certificate although the object has no Secret');
   });
 });

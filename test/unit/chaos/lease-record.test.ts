@@ -3,7 +3,7 @@ import { LeaseRecord } from '../../../chaos/lease-record.ts';
 
 const LEASES = '/apis/coordination.k8s.io/v1/namespaces/operator/leases';
 
-/** The writes outside a lease of 5 s, by `operator line` of several operators. */
+/** The writes outside a Lease of 5 s. Each line starts with the name of its operator. */
 function outside(...lines: readonly string[]): readonly string[] {
   const record = new LeaseRecord(5000);
   for (const line of lines) {
@@ -13,18 +13,22 @@ function outside(...lines: readonly string[]): readonly string[] {
   return record.outside().map(({ operator, method, path, at }) => `${operator} ${method} ${path} ${at}`);
 }
 
-describe('the record of leases', () => {
+describe('LeaseRecord', () => {
   it.each<[string, readonly string[], readonly string[]]>([
-    ['within the lease', [`a answered POST ${LEASES} 1000 201`, 'a sent PUT /x 5999'], []],
-    ['at its end', [`a answered PUT ${LEASES}/l 1000 200`, 'a sent PUT /x 6000'], ['a PUT /x 6000']],
-    ['without any', ['a sent DELETE /x 10'], ['a DELETE /x 10']],
+    ['a write within the Lease', [`a answered POST ${LEASES} 1000 201`, 'a sent PUT /x 5999'], []],
     [
-      'after a renewal that failed',
+      'a write when the Lease expires',
+      [`a answered PUT ${LEASES}/l 1000 200`, 'a sent PUT /x 6000'],
+      ['a PUT /x 6000'],
+    ],
+    ['a write without a Lease', ['a sent DELETE /x 10'], ['a DELETE /x 10']],
+    [
+      'a write after a failed renewal',
       [`a answered PUT ${LEASES}/l 10 409`, 'a sent PUT /x 11'],
       ['a PUT /x 11'],
     ],
     [
-      "under another one's lease",
+      'a write while another operator holds the Lease',
       [
         `a answered PUT ${LEASES}/l 1000 200`,
         `b answered PUT ${LEASES}/l 2000 200`,
@@ -34,20 +38,20 @@ describe('the record of leases', () => {
       ['a PATCH /x 2500'],
     ],
     [
-      'before another one took it, in a record that came in later',
+      'a write before another operator acquired the Lease, recorded later',
       [`b answered PUT ${LEASES}/l 9000 200`, `a answered PUT ${LEASES}/l 1000 200`, 'a sent PUT /x 2000'],
       [],
     ],
     [
-      'what reads, or asks for rights',
+      'reads and permission reviews',
       ['a sent GET /x 10', 'a sent POST /apis/x/selfsubjectaccessreviews 10'],
       [],
     ],
-  ])('%s', (_, lines, expected) => {
+  ])('checks %s', (_, lines, expected) => {
     expect(outside(...lines)).toEqual(expected);
   });
 
-  it('remembers the last renewal for what comes after it was judged', () => {
+  it('keeps the last renewal for later writes', () => {
     const record = new LeaseRecord(5000);
     record.take('a', `answered PUT ${LEASES}/l 1000 200`);
     expect(record.outside()).toEqual([]);
@@ -57,7 +61,7 @@ describe('the record of leases', () => {
     expect(record.pending).toBe(0);
   });
 
-  it('takes nothing else for a request', () => {
+  it('ignores other log lines', () => {
     expect(new LeaseRecord(5000).take('a', '{"level":"info"}')).toBe(false);
   });
 });

@@ -70,7 +70,7 @@ const TWO = {
   ],
 };
 
-describe('the model', () => {
+describe('Model', () => {
   it.each<
     [
       string,
@@ -81,42 +81,48 @@ describe('the model', () => {
     ]
   >([
     [
-      'ready ones of all slices',
+      'the ready endpoints of all slices',
       { s: [{ a: 'ready' }, { b: 'ready', c: 'sick' }] },
       {},
       held(['a', 1], ['b', 1]),
       undefined,
     ],
-    ['one that is missing', { s: [{ a: 'ready', b: 'ready' }] }, {}, held(['a', 1]), 'lacks b:8080'],
+    ['a missing node', { s: [{ a: 'ready', b: 'ready' }] }, {}, held(['a', 1]), 'lacks b:8080'],
     [
-      'one too many',
+      'an extra node',
       { s: [{ a: 'ready', b: 'draining' }] },
       {},
       held(['a', 1], ['b', 1]),
       'still has b:8080',
     ],
     [
-      'one too many that is held',
+      'an extra node that the removal guard may keep',
       { s: [{ a: 'ready' }] },
       { guarded: true },
       held(['a', 1], ['b', 1]),
       undefined,
     ],
-    ['those that still serve', { s: [{ a: 'draining', b: 'ending' }] }, {}, held(['a', 1]), undefined],
-    ['a wrong weight', { s: [{ a: 'ready' }] }, {}, held(['a', 2]), 'has nodes that do not weigh 1'],
-    ['a wrong port', { s: [{ a: 'ready' }] }, {}, at(['a', 80, 1]), 'lacks a:8080'],
-    ['no upstream', { s: [{ a: 'ready' }] }, {}, undefined, 'is missing'],
-    ['no upstream, and no Service', {}, {}, undefined, undefined],
     [
-      'no upstream that is observed',
+      'terminating endpoints that still serve',
+      { s: [{ a: 'draining', b: 'ending' }] },
+      {},
+      held(['a', 1]),
+      undefined,
+    ],
+    ['a wrong weight', { s: [{ a: 'ready' }] }, {}, held(['a', 2]), 'has nodes with a weight other than 1'],
+    ['a wrong port', { s: [{ a: 'ready' }] }, {}, at(['a', 80, 1]), 'lacks a:8080'],
+    ['a missing upstream', { s: [{ a: 'ready' }] }, {}, undefined, 'is missing'],
+    ['a missing upstream without a Service', {}, {}, undefined, undefined],
+    [
+      'a missing upstream with syncPolicy Observe',
       { s: [{ a: 'ready' }] },
       { syncPolicy: 'Observe' },
       undefined,
       undefined,
     ],
-    ['another field', { s: [{ a: 'ready' }] }, { retries: 2 }, held(['a', 1]), 'has 1 retries instead of 2'],
+    ['a wrong field', { s: [{ a: 'ready' }] }, { retries: 2 }, held(['a', 1]), 'has retries 1 instead of 2'],
     [
-      'shares',
+      'correct shares',
       { s: [{ a: 'ready' }], t: [{ b: 'ready', c: 'ready' }] },
       TWO,
       held(['a', 2], ['b', 1], ['c', 1]),
@@ -127,19 +133,19 @@ describe('the model', () => {
       { s: [{ a: 'ready' }], t: [{ b: 'ready', c: 'ready' }] },
       TWO,
       held(['a', 1], ['b', 1], ['c', 1]),
-      `gives a:8080 ${1 / 3 / 0.5} of its share`,
+      `gives a:8080 ${1 / 3 / 0.5} times its share`,
     ],
     [
-      'a place of two backends',
+      'a node of two backends',
       { s: [{ a: 'ready' }], t: [{ a: 'ready', b: 'ready' }] },
       TWO,
       held(['a', 3], ['b', 1]),
       undefined,
     ],
-  ])('judges %s', (_, services, changes, upstream, expected) => {
+  ])('compares %s', (_, services, changes, upstream, expected) => {
     const { model, upstream: object } = given(services, changes);
     const problem = problemOf(model, object, upstream as Record<string, unknown> | undefined, {
-      mayHold: true,
+      allowGuarded: true,
     });
     expect(problem).toBe(expected);
   });
@@ -155,13 +161,13 @@ describe('the model', () => {
     ['Node', {}, ['n1:30001']],
     ['Node', { nodePort: undefined }, undefined],
     ['Node', { isLocal: true }, ['n1:30001']],
-  ] as const)('finds a Service in mode %s, where that is %o', (mode, front, expected) => {
+  ] as const)('resolves a Service in mode %s, with %o', (mode, front, expected) => {
     const slices = { s: [{ a: 'ready' }] } as const;
     const backend = { service: 's', weight: 1, mode };
     const { model } = given(slices, {}, front);
     const found = model.placesOf('apps', backend)?.map(({ host, port }) => `${host}:${port}`);
     expect(found).toEqual(expected);
-    // Without a mode of its own it has the connection's.
+    // A backend without a mode uses the connection's.
     model.addressing = mode;
     expect(model.placesOf('apps', { service: 's', weight: 1 })).toEqual(model.placesOf('apps', backend));
     if (expected !== undefined) {
@@ -169,25 +175,25 @@ describe('the model', () => {
     }
   });
 
-  it('wants the certificate that a Secret has now, and nothing while that has none', () => {
+  it('expects the current certificate of the Secret, and nothing while it is missing', () => {
     const { model, upstream } = given({ s: [{ a: 'ready' }] }, { secret: 'c' });
     const shows = (client_cert: string | undefined) =>
-      problemOf(model, upstream, { ...held(['a', 1]), tls: { client_cert } }, { mayHold: false });
+      problemOf(model, upstream, { ...held(['a', 1]), tls: { client_cert } }, { allowGuarded: false });
     model.writeSecret('apps', 'c', 'first');
     expect(shows('first')).toBeUndefined();
     model.writeSecret('apps', 'c', 'second');
-    expect(shows('first')).toBe('shows another certificate');
-    expect(shows(undefined)).toBe('shows another certificate');
+    expect(shows('first')).toBe('has a different certificate');
+    expect(shows(undefined)).toBe('has a different certificate');
     model.writeSecret('apps', 'c', undefined);
     expect(shows('first')).toBeUndefined();
     expect(model.secretOf(upstream)?.had).toEqual(new Set(['first', 'second']));
   });
 
-  it('wants the nodes alone of what somebody else owns, once there were any', () => {
+  it('expects only the nodes with manage: Nodes, after the first ones were written', () => {
     const { model, upstream } = given({ s: [{ a: 'ready' }] }, { manage: 'Nodes' });
     const problem = (...nodes: readonly (readonly [host: string, weight: number])[]) =>
-      problemOf(model, upstream, { ...held(...nodes), retries: 7 }, { mayHold: false });
-    expect(problemOf(model, upstream, undefined, { mayHold: false })).toBeUndefined();
+      problemOf(model, upstream, { ...held(...nodes), retries: 7 }, { allowGuarded: false });
+    expect(problemOf(model, upstream, undefined, { allowGuarded: false })).toBeUndefined();
     expect(problem(['a', 1])).toBeUndefined();
     expect(problem(['b', 1])).toBe('lacks a:8080');
     expect(isUntouched(model, upstream)).toBe(false);
@@ -198,7 +204,7 @@ describe('the model', () => {
     expect(problem(['b', 1])).toBe('still has b:8080');
   });
 
-  it('compares everything but nodes with what an owner wrote', () => {
+  it('compares all fields except nodes with those of the owner', () => {
     const fields = { retries: 1, labels: { team: 'a' } };
     const nodes = [{ host: 'a', port: 1, weight: 1 }];
     expect(ownersFields({ ...fields, nodes, update_time: 5 })).toBe(ownersFields(fields));
@@ -206,10 +212,10 @@ describe('the model', () => {
     expect(ownersFields(undefined)).toBeUndefined();
   });
 
-  it('has the set follow the Services that are exposed', () => {
+  it('adds and removes members of the set with the label of Services', () => {
     const { model } = given({ s: [{ a: 'ready' }] });
     const service = model.service('apps', 's');
-    if (service === undefined) throw new Error('the Service is there');
+    if (service === undefined) throw new Error('missing Service');
     const member = () => model.upstreams.get('apps.s-http');
     model.namespaces.add('apps');
     Object.assign(model.set, { exists: true, retries: 3 });
@@ -222,25 +228,25 @@ describe('the model', () => {
     model.set.retries = 4;
     model.followSet();
     expect(member()).toMatchObject({ retries: 4 });
-    model.quiet();
+    model.checkpoint();
     expect(member()).toMatchObject({ settled: 'Sync' });
     service.exposed = false;
     model.followSet();
     expect(member()).toMatchObject({ state: 'deleting' });
-    // The operator may still be about to delete it when everything looks right again.
+    // The operator may still delete it when everything matches again.
     service.exposed = true;
     model.followSet();
     expect(member()).toMatchObject({ state: 'live', flapped: true, settled: undefined });
-    model.quiet();
+    model.checkpoint();
     expect(member()).toMatchObject({ flapped: false, settled: undefined });
-    model.quiet();
+    model.checkpoint();
     expect(member()).toMatchObject({ settled: 'Sync' });
     model.set.exists = false;
     model.followSet();
     expect(member()).toMatchObject({ state: 'deleting' });
   });
 
-  it('finds only nodes that are of use and have an endpoint in use, where a Service wants that', () => {
+  it('resolves to usable cluster nodes with a usable endpoint, with externalTrafficPolicy: Local', () => {
     const backend = { service: 's', weight: 1, mode: 'Node' } as const;
     const found = (slice: Slice) =>
       given({ s: [slice] }, {}, { isLocal: true })
@@ -252,12 +258,12 @@ describe('the model', () => {
     expect(found({ d: 'ready' })).toEqual([]);
   });
 
-  it('calls an upstream steady from a quiet until its Service has nothing ready', () => {
+  it('treats an upstream as steady from a checkpoint until its Service has no ready endpoint', () => {
     const { model, upstream } = given({ s: [{ a: 'ready' }, {}] });
     const service = model.service('apps', 's');
-    if (service === undefined) throw new Error('the Service is there');
+    if (service === undefined) throw new Error('missing Service');
     expect(model.isSteady(upstream)).toBe(false);
-    model.quiet();
+    model.checkpoint();
     expect(model.isSteady(upstream)).toBe(true);
     model.writeSlice(service, 's-1', { a: 'ready' });
     model.writeSlice(service, 's-0', {});
@@ -267,11 +273,11 @@ describe('the model', () => {
     expect(model.isSteady(upstream)).toBe(false);
   });
 
-  it('calls one that is reached by nodes steady until none of them is of use', () => {
+  it('treats an upstream in mode Node as steady until no cluster node is usable', () => {
     const backends = [{ service: 's', weight: 1, mode: 'Node' }] as const;
     const { model, upstream } = given({ s: [{ a: 'ready' }] }, { backends });
     model.upstreams.set(upstream.id, upstream);
-    model.quiet();
+    model.checkpoint();
     expect(model.isSteady(upstream)).toBe(true);
     model.writeNode('n2', { ready: true });
     model.writeNode('n1', undefined);
@@ -279,26 +285,26 @@ describe('the model', () => {
     model.writeNode('n2', { excluded: true });
     model.writeNode('n2', { excluded: false });
     expect(model.isSteady(upstream)).toBe(false);
-    model.quiet();
+    model.checkpoint();
     expect(model.isSteady(upstream)).toBe(true);
-    // What it was referred to counts until the next quiet, in whatever mode.
+    // Earlier references count until the next checkpoint, in any mode.
     upstream.backends = [{ service: 's', weight: 1, mode: 'Pod' }];
     model.refer(upstream);
     model.writeNode('n2', undefined);
     expect(model.isSteady(upstream)).toBe(false);
-    model.quiet();
+    model.checkpoint();
     expect(model.isSteady(upstream)).toBe(true);
   });
 
-  it('calls no upstream steady in a mode that its Service does not serve, or did not all along', () => {
+  it('does not treat an upstream as steady if its Service does not support the mode all the time', () => {
     const backends = [{ service: 's', weight: 1, mode: 'LoadBalancer' }] as const;
     const { model, upstream } = given({ s: [{ a: 'ready' }] }, { backends }, { balancers: [] });
     const service = model.service('apps', 's');
-    if (service === undefined) throw new Error('the Service is there');
-    model.quiet();
+    if (service === undefined) throw new Error('missing Service');
+    model.checkpoint();
     expect(model.isSteady(upstream)).toBe(false);
     service.front = FRONT;
-    model.quiet();
+    model.checkpoint();
     expect(model.isSteady(upstream)).toBe(true);
     service.sameFront = false;
     expect(model.isSteady(upstream)).toBe(false);

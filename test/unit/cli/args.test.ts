@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { type Command, DEFAULT_NAMESPACE, readCommand, USAGE } from '../../../src/cli/args.ts';
+import { type Command, readCommand } from '../../../src/cli/args.ts';
+import { COMMANDS, type CommandName, DEFAULT_NAMESPACE } from '../../../src/cli/commands.ts';
+import { helpOf } from '../../../src/cli/help.ts';
 import { ConfigError } from '../../../src/config/config.ts';
 
 const POD = { POD_NAMESPACE: 'gateways' };
 
-function refusal(argv: readonly string[]): string {
+function rejection(argv: readonly string[]): string {
   try {
     readCommand(argv, POD);
   } catch (error) {
@@ -14,19 +16,38 @@ function refusal(argv: readonly string[]): string {
   return '';
 }
 
-describe('a command line', () => {
-  it('reads --version on its own only', () => {
+const commandNames = Object.keys(COMMANDS) as CommandName[];
+
+describe('--version', () => {
+  it('is accepted without a command only', () => {
     expect(readCommand(['--version'], {})).toEqual({ kind: 'version' });
     expect(() => readCommand(['print', '--version'], {})).toThrow('--version');
+    expect(helpOf(undefined)).toContain('--version');
   });
+});
 
-  it.each([[['--help']], [['-h']], [['run', '--help']], [['fly', '-h']], [['install', '--crds-only', '-h']]])(
-    '%o asks for help',
-    (argv) => {
-      expect(readCommand(argv, {})).toEqual({ kind: 'help' });
+describe('help', () => {
+  it.each([['--help'], ['-h'], ['fly', '-h']])(
+    'describes the program and lists the commands for %o',
+    (...argv) => {
+      const text = helpOf(undefined);
+      expect(readCommand(argv, {})).toEqual({ kind: 'help', text });
+      for (const name of commandNames) expect(text).toMatch(new RegExp(`^  ${name} +[A-Z]`, 'm'));
     },
   );
 
+  it.each(commandNames)('describes %s with examples and all of its flags', (name) => {
+    const command = readCommand([name, '--config', 'missing.yaml', '--help'], {});
+    const text = command.kind === 'help' ? command.text : '';
+    expect(text).toBe(helpOf(name));
+    expect(text).toMatch(new RegExp(`^  .*gateway-upstream-operator ${name}`, 'm'));
+    for (const flag of Object.keys(COMMANDS[name].flags)) {
+      expect(text).toMatch(new RegExp(`^  (-\\w,|   ) --${flag} `, 'm'));
+    }
+  });
+});
+
+describe('readCommand', () => {
   it.each<[string, Command]>([
     [
       'install',
@@ -123,7 +144,7 @@ describe('a command line', () => {
         },
       },
     ],
-  ])('%s', (line, command) => {
+  ])('reads %s', (line, command) => {
     expect(readCommand(line.split(' '), {})).toEqual(command);
   });
 
@@ -131,7 +152,7 @@ describe('a command line', () => {
     ['check', {}, DEFAULT_NAMESPACE],
     ['check', POD, 'gateways'],
     ['check --namespace other', POD, 'other'],
-  ])('%s with %o looks into namespace %3$s', (line, env, namespace) => {
+  ])('reads the namespace of the operator from %s with the environment %o', (line, env, namespace) => {
     const command = readCommand(line.split(' '), env);
     expect(command).toMatchObject({
       kind: 'check',
@@ -140,15 +161,15 @@ describe('a command line', () => {
     });
   });
 
-  it('check takes a kubeconfig and a form of output', () => {
+  it('reads the kubeconfig and the output format of check', () => {
     expect(readCommand(['check', '-o', 'json', '--kubeconfig', 'admin'], {})).toMatchObject({
       output: 'json',
       config: { kubeconfig: 'admin' },
     });
   });
 
-  it('plan takes files and what the gateways hold', () => {
-    const line = 'plan -f a.yaml -f - --gateway-state held.json --cluster-id eu --only shop --only bank/web';
+  it('reads the files and the gateway state of plan', () => {
+    const line = 'plan -f a.yaml -f - --gateway-state state.json --cluster-id eu --only shop --only bank/web';
     expect(readCommand(line.split(' '), POD)).toEqual({
       kind: 'plan',
       output: 'text',
@@ -156,7 +177,7 @@ describe('a command line', () => {
       kubeconfig: undefined,
       options: {
         files: ['a.yaml', '-'],
-        gatewayState: 'held.json',
+        gatewayState: 'state.json',
         only: ['shop', 'bank/web'],
         clusterId: 'eu',
         operatorNamespace: 'gateways',
@@ -169,14 +190,14 @@ describe('a command line', () => {
     });
   });
 
-  it('plan takes a wish for what would take upstreams over', () => {
+  it('reads --from-apisix and --into of plan', () => {
     const read = (line: string) => readCommand(line.split(' '), POD);
     expect(read('plan -f a')).toMatchObject({ takeOver: undefined });
     expect(read('plan --from-apisix')).toMatchObject({ kind: 'plan', takeOver: { into: undefined } });
     expect(read('plan --from-apisix --into shop')).toMatchObject({ takeOver: { into: 'shop' } });
   });
 
-  it('plan takes a cluster, a form of output and a will about colours', () => {
+  it('reads the kubeconfig, the output format and the color mode of plan', () => {
     const line = 'plan --kubeconfig admin --namespace other -o yaml --color never';
     expect(readCommand(line.split(' '), POD)).toMatchObject({
       kubeconfig: 'admin',
@@ -187,47 +208,49 @@ describe('a command line', () => {
   });
 
   it.each([
-    ['', 'expected a command (run, print, install, uninstall, check, plan), got nothing'],
-    ['fly', 'got fly'],
-    ['--config x', 'got --config'],
-    ['constructor', 'got constructor'],
+    ['', 'no command given: expected one of run, install, print, uninstall, check, plan'],
+    ['fly', 'unknown command "fly"'],
+    ['--config x', 'unknown command "--config"'],
+    ['constructor', 'unknown command "constructor"'],
     ['run away', "'away'"],
-    ['run --kubeconfig x', '--kubeconfig'],
+    ['run --kubeconfig x', "Unknown option '--kubeconfig'\n"],
     ['run --config', '--config'],
     ['run --help=yes', '--help'],
-    ['run --config=', '--config is empty'],
-    ['install --namespace Gateways', '--namespace "Gateways" must be the name of a namespace'],
-    ['install --namespaces a,,b', '--namespaces "" must be the name of a namespace'],
-    ['install --namespaces=', '--namespaces is empty'],
-    ['install --secret-namespaces A', '--secret-namespaces "A" must be the name of a namespace'],
-    ['print --namespaces a --secret-namespaces a,b', '--secret-namespaces "b" is not one of --namespaces'],
-    ['install --long-lived', '--long-lived makes sense only together with --out-of-cluster'],
-    ['install --output x', '--output makes sense only together with --out-of-cluster'],
-    ['install --force', '--force makes sense only together with --out-of-cluster'],
-    ['install --out-of-cluster --crds-only', 'give one of them'],
-    ['install --out-of-cluster --long-lived --token-duration 1h', 'remove it, or --token-duration'],
-    ['install --out-of-cluster --token-duration 5m', 'Kubernetes makes no token under 10m'],
+    ['run --config=', '--config must not be empty'],
+    ['install --namespace Gateways', '--namespace "Gateways" must be a namespace name'],
+    ['install --namespaces a,,b', '--namespaces "" must be a namespace name'],
+    ['install --namespaces=', '--namespaces must not be empty'],
+    ['install --secret-namespaces A', '--secret-namespaces "A" must be a namespace name'],
+    ['print --namespaces a --secret-namespaces a,b', '--secret-namespaces "b" is missing from --namespaces'],
+    ['install --long-lived', '--long-lived requires --out-of-cluster'],
+    ['install --output x', '--output requires --out-of-cluster'],
+    ['install --force', '--force requires --out-of-cluster'],
+    ['install --out-of-cluster --crds-only', 'remove one of them'],
+    ['install --out-of-cluster --long-lived --token-duration 1h', 'remove it or --token-duration'],
+    ['install --out-of-cluster --token-duration 5m', '--token-duration must be at least 10m, not 5m'],
     ['install --out-of-cluster --token-duration 24', '--token-duration "24" must be a duration'],
     ['install --finalizers=orphan', '--finalizers'],
     ['print --kubeconfig x', '--kubeconfig'],
     ['uninstall --finalizers=keep', '--finalizers must be one of refuse, orphan, delete, not "keep"'],
-    ['uninstall --timeout 0s', '--timeout must be more than 0'],
+    ['uninstall --timeout 0s', '--timeout must be greater than 0'],
     ['uninstall --crds-only', '--crds-only'],
-    ['plan -f a --kubeconfig b', 'give one of them'],
-    ['plan -f - --file=-', 'standard input ends once'],
-    ['plan --file=', '--file is empty'],
+    ['plan -f a --kubeconfig b', 'remove one of them'],
+    ['plan -f - --file=-', 'standard input can be read only once'],
+    ['plan --file=', '--file must not be empty'],
     ['plan --only a/b/c', '--only must be NAMESPACE or NAMESPACE/NAME, not "a/b/c"'],
     ['plan -o xml', '--output must be one of text, json, yaml, not "xml"'],
-    ['plan --into shop', '--into makes sense only together with --from-apisix'],
+    ['plan --into shop', '--into requires --from-apisix'],
     ['plan --from-apisix --into Shop', '--into "Shop"'],
     ['plan --from-apisix -o yaml', 'remove --only and --output'],
-    ['uninstall --lease-name My_Lease', '--lease-name "My_Lease" must be the name of a Lease'],
+    ['uninstall --lease-name My_Lease', '--lease-name "My_Lease" must be a Lease name'],
     ['uninstall --namespaces Shop', '--namespaces "Shop"'],
     ['plan --color blue', '--color must be one of auto, always, never, not "blue"'],
     ['check -o yaml', '--output must be one of text, json, not "yaml"'],
-  ])('"%s" is refused with what is wrong and how it goes', (line, part) => {
-    const message = refusal(line === '' ? [] : line.split(' '));
+  ])('rejects "%s" with the problem and the command that shows the usage', (line, part) => {
+    const message = rejection(line === '' ? [] : line.split(' '));
     expect(message).toContain(part);
-    expect(message).toContain(USAGE);
+    const [name = ''] = line.split(' ');
+    const command = Object.hasOwn(COMMANDS, name) ? ` ${name}` : '';
+    expect(message).toContain(`Run "gateway-upstream-operator${command} --help" for usage.`);
   });
 });

@@ -18,22 +18,22 @@ function read(yaml: string, env: Record<string, string> = POD): Config {
   return command.config;
 }
 
-function refusal(work: () => unknown): string {
+function configErrorOf(work: () => unknown): string {
   try {
     work();
   } catch (error) {
     if (error instanceof ConfigError) return error.message;
     throw error;
   }
-  throw new Error('was not refused');
+  throw new Error('there was no ConfigError');
 }
 
-describe('a configuration', () => {
+describe('the configuration', () => {
   it.each([
     ['an empty file', ''],
-    ['a file with nothing but a comment', '# nothing\n'],
+    ['a file with a comment only', '# comment\n'],
     ['an empty mapping', '{}'],
-  ])('of %s is the defaults', (_, yaml) => {
+  ])('uses the defaults for %s', (_, yaml) => {
     const defaults = readCommand(['run'], POD);
     expect(defaults).toMatchObject({
       kind: 'run',
@@ -47,14 +47,14 @@ describe('a configuration', () => {
     expect({ kind: 'run', config: read(yaml) }).toEqual(defaults);
   });
 
-  it('takes durations in the spelling of Kubernetes', () => {
+  it('accepts durations in the format of Kubernetes', () => {
     expect(read('resyncInterval: 1m30s\nrequestTimeout: 500ms')).toMatchObject({
       resyncInterval: 90_000,
       requestTimeout: 500,
     });
   });
 
-  it.each(['6443', '"6443"', "'06443'"])('takes the port %s as number and as string', (port) => {
+  it.each(['6443', '"6443"', "'06443'"])('accepts port 6443 as %s', (port) => {
     expect(read(`ops: { port: ${port} }`).ops).toEqual({ host: '0.0.0.0', port: 6443, debugState: false });
   });
 
@@ -63,11 +63,11 @@ describe('a configuration', () => {
     ['65535', 65_535],
     ['"0"', 0],
     ['"65535"', 65_535],
-  ])('takes the port %s', (yaml, port) => {
+  ])('accepts port %s', (yaml, port) => {
     expect(read(`ops: { port: ${yaml} }`).ops.port).toBe(port);
   });
 
-  it('listens on all addresses in a Pod, and on the loopback address elsewhere', () => {
+  it('listens on all addresses in a Pod and on the loopback address elsewhere', () => {
     const host = (yaml: string, env: Record<string, string>) => read(yaml, env).ops.host;
     const outside = { POD_NAMESPACE: 'gateways' };
     expect(host('', POD)).toBe('0.0.0.0');
@@ -78,41 +78,41 @@ describe('a configuration', () => {
     expect(host('ops: { host: "::1" }', POD)).toBe('::1');
   });
 
-  it('prefers the namespace of the file to that of the Pod', () => {
+  it('prefers operatorNamespace of the file to POD_NAMESPACE', () => {
     expect(read('operatorNamespace: other').operatorNamespace).toBe('other');
     expect(read('operatorNamespace: other', {}).operatorNamespace).toBe('other');
   });
 
   it.each<[string, string, readonly (string | RegExp)[]]>([
     ['an unknown key', 'resyncIntervall: 1m', ['resyncIntervall', 'expected', /\bresyncInterval\b/]],
-    ['an unknown key in a section', 'ops: { prot: 1 }', ['ops', 'prot', 'expected host, port']],
-    ['a port that is no number', 'ops: { port: http }', ['ops.port', '0 to 65535']],
+    ['an unknown key in a section', 'ops: { prot: 1 }', ['ops', 'prot', 'expected one of host, port']],
+    ['a port that is not a number', 'ops: { port: http }', ['ops.port', '0 to 65535']],
     ['a port that is too high', 'ops: { port: 65536 }', ['ops.port', '0 to 65535']],
-    ['a port that is too high, as string', 'ops: { port: "65536" }', ['ops.port', '0 to 65535']],
+    ['a string with a port that is too high', 'ops: { port: "65536" }', ['ops.port', '0 to 65535']],
     ['a negative port', 'ops: { port: -1 }', ['ops.port', '0 to 65535']],
-    ['half a port', 'ops: { port: 80.5 }', ['ops.port', '0 to 65535']],
-    ['a port with a sign, as string', 'ops: { port: "+80" }', ['ops.port', '0 to 65535']],
+    ['a fractional port', 'ops: { port: 80.5 }', ['ops.port', '0 to 65535']],
+    ['a string with a signed port', 'ops: { port: "+80" }', ['ops.port', '0 to 65535']],
     ['a string for a number', 'statusConcurrency: "3"', ['statusConcurrency', 'number']],
     ['a number that is too low', 'statusConcurrency: 0', ['statusConcurrency', /\b1\b/]],
-    ['a word that is none of those', 'logLevel: loud', ['logLevel', 'info', 'debug']],
+    ['an unknown enum value', 'logLevel: loud', ['logLevel', 'info', 'debug']],
     ['a number for a duration', 'resyncInterval: 10', ['resyncInterval', '30s']],
     ['a duration without unit', 'resyncInterval: "10"', ['resyncInterval', '30s']],
-    ['a duration of nothing', 'resyncInterval: 0s', ['resyncInterval', '24h']],
-    ['a duration that no timer can wait', 'resyncInterval: 1000h', ['resyncInterval', '24h']],
-    ['a request without time', 'requestTimeout: 0s', ['requestTimeout', '100ms']],
-    ['a value for a section', 'ops: 8080', ['ops', /mapping|object/]],
+    ['a duration of 0', 'resyncInterval: 0s', ['resyncInterval', '24h']],
+    ['a duration that is too long', 'resyncInterval: 1000h', ['resyncInterval', '24h']],
+    ['a request timeout of 0', 'requestTimeout: 0s', ['requestTimeout', '100ms']],
+    ['a number for a section', 'ops: 8080', ['ops', /mapping|object/]],
     ['an empty section', 'ops:', ['ops', /mapping|object/]],
-    ['a namespace that is none', 'operatorNamespace: A_b', ['operatorNamespace', /lower case|a-z/]],
-    ['a cluster id that no label can hold', 'clusterId: a b', ['clusterId', '64']],
-    ['a list', '- ops', ['(top level)', /mapping|object/]],
-    ['a text', 'ops', ['(top level)', /mapping|object/]],
+    ['an invalid namespace name', 'operatorNamespace: A_b', ['operatorNamespace', 'lowercase']],
+    ['a cluster id with a space', 'clusterId: a b', ['clusterId', '64']],
+    ['a list at the top level', '- ops', ['(top level)', /mapping|object/]],
+    ['a string at the top level', 'ops', ['(top level)', /mapping|object/]],
     [
-      'a lease shorter than its deadlines',
+      'a lease duration shorter than its deadlines',
       'leaderElection: { leaseDuration: 9s }',
       ['leaderElection.leaseDuration', 'longer'],
     ],
-  ])('with %s is refused with the key and what is expected', (_, yaml, parts) => {
-    const message = refusal(() => read(yaml));
+  ])('rejects %s and names the key and the expected value', (_, yaml, parts) => {
+    const message = configErrorOf(() => read(yaml));
     expect(message).toContain(file);
     for (const part of parts) {
       if (typeof part === 'string') expect(message).toContain(part);
@@ -120,21 +120,21 @@ describe('a configuration', () => {
     }
   });
 
-  it('with several mistakes names them all', () => {
-    const message = refusal(() => read('logLevel: loud\nstatusConcurrency: 0\nops: { port: x }'));
+  it('reports all wrong keys at once', () => {
+    const message = configErrorOf(() => read('logLevel: loud\nstatusConcurrency: 0\nops: { port: x }'));
     for (const key of ['logLevel', 'statusConcurrency', 'ops.port']) expect(message).toContain(`  ${key}: `);
   });
 
   it.each([
-    ['that is not closed', 'ops: {'],
-    ['with a key twice', 'logLevel: info\nlogLevel: warn'],
-    ['of several documents', 'logLevel: info\n---\nlogLevel: warn'],
-    ['with a tab for indentation', 'ops:\n\tport: 1'],
-  ])('of a file %s is refused as invalid YAML, with the place', (_, yaml) => {
-    expect(refusal(() => read(yaml))).toMatch(/^.*config\.yaml is not valid YAML: .*line \d+/s);
+    ['an unclosed mapping', 'ops: {'],
+    ['a duplicate key', 'logLevel: info\nlogLevel: warn'],
+    ['several documents', 'logLevel: info\n---\nlogLevel: warn'],
+    ['a tab as indentation', 'ops:\n\tport: 1'],
+  ])('rejects %s as invalid YAML and names the line', (_, yaml) => {
+    expect(configErrorOf(() => read(yaml))).toMatch(/^.*config\.yaml is not valid YAML: .*line \d+/s);
   });
 
-  it('of a file whose aliases expand to too much is refused in one line', () => {
+  it('rejects a file with too many aliases with a one-line message', () => {
     const levels = [...'abcdefghi'].map((name, index, names) =>
       index === 0
         ? 'a: &a [x, x, x, x]'
@@ -142,23 +142,23 @@ describe('a configuration', () => {
             .fill(`*${names[index - 1]}`)
             .join(', ')}]`,
     );
-    expect(refusal(() => read(levels.join('\n')))).toMatch(
+    expect(configErrorOf(() => read(levels.join('\n')))).toMatch(
       /^\S+config\.yaml is not valid YAML: Excessive alias count.*$/,
     );
   });
 
-  it.each([500, 3000])('of a file that is nested %d levels deep is refused in one line', (levels) => {
-    const message = refusal(() => read(`namespaces: ${'['.repeat(levels)}${']'.repeat(levels)}`));
+  it.each([500, 3000])('rejects a file with %d levels of nesting with a one-line message', (levels) => {
+    const message = configErrorOf(() => read(`namespaces: ${'['.repeat(levels)}${']'.repeat(levels)}`));
     expect(message).toMatch(
-      /^\S+config\.yaml is not valid(?: YAML: it is nested too deeply$|:\n {2}namespaces\.0: must be text, not a list$)/,
+      /^\S+config\.yaml is not valid(?: YAML: it is nested too deeply$|:\n {2}namespaces\.0: must be a string, not a list$)/,
     );
   });
 
   it.each([
     ['does not exist', join(dir, 'missing.yaml'), 'ENOENT'],
     ['is a directory', dir, 'EISDIR'],
-  ])('of a file that %s is refused with its path', (_, path, why) => {
-    const message = refusal(() => readCommand(['run', '--config', path], POD));
+  ])('rejects a file that %s and names its path', (_, path, why) => {
+    const message = configErrorOf(() => readCommand(['run', '--config', path], POD));
     expect(message).toContain(path);
     expect(message).toContain(why);
   });
@@ -166,8 +166,8 @@ describe('a configuration', () => {
   it.each([
     ['missing', {}],
     ['empty', { POD_NAMESPACE: '' }],
-  ])('needs a namespace of its own: POD_NAMESPACE is %s', (_, env) => {
-    const message = refusal(() => readCommand(['run'], env));
+  ])('requires a namespace when POD_NAMESPACE is %s', (_, env) => {
+    const message = configErrorOf(() => readCommand(['run'], env));
     expect(message).toContain('operatorNamespace');
     expect(message).toContain('POD_NAMESPACE');
   });

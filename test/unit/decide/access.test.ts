@@ -11,43 +11,58 @@ const allowed = (rules: NamespaceSelector | undefined, name: string, labels: Rec
 
 describe('isNamespaceAllowed', () => {
   it.each<[string, NamespaceSelector | undefined, string, boolean]>([
-    ['absent allows none', undefined, 'default', false],
-    ['no rule allows none', {}, 'default', false],
-    ['all: false allows none', { all: false }, 'default', false],
-    ['all', { all: true }, 'default', true],
-    ['a name', { names: ['a', 'b'] }, 'b', true],
-    ['another name', { names: ['a', 'b'] }, 'c', false],
-    ['a name is no expression', { names: ['a.c'] }, 'abc', false],
-    ['one of several expressions', { match: ['default', '^my-[a-z]+$'] }, 'my-shop', true],
-    ['the other one', { match: ['default', '^my-[a-z]+$'] }, 'default', true],
-    ['an expression is for the whole name: no beginning', { match: ['default'] }, 'default-2', false],
-    ['an expression is for the whole name: no end', { match: ['default'] }, 'my-default', false],
-    ['each alternative is for the whole name', { match: ['a|b'] }, 'ab', false],
-    ['an anchored alternative too', { match: ['^a|b$'] }, 'a-b', false],
-    ['what the class does not hold', { match: ['^my-[a-z]+$'] }, 'my-1', false],
-    ['an empty expression is for no name', { match: [''] }, 'a', false],
-    ['notMatch alone allows none', { notMatch: ['x'] }, 'a', false],
-    ['notMatch wins over all', { all: true, notMatch: ['kube-.*'] }, 'kube-system', false],
-    ['notMatch leaves the others', { all: true, notMatch: ['kube-.*'] }, 'my-kube-system', true],
-    ['notMatch wins over names', { names: ['a'], notMatch: ['a'] }, 'a', false],
-    ['notMatch wins over match', { match: ['a.*'], notMatch: ['ab'] }, 'ab', false],
-    ['what RE2 does not read allows nothing', { match: ['(?=a)a'] }, 'a', false],
-    ['what RE2 does not read forbids everything', { all: true, notMatch: ['(?=b)b'] }, 'a', false],
-    ['what is too large for RE2 allows nothing', { match: ['(a{1,30}){1,30}'] }, 'a', false],
+    ['allows no namespace if absent', undefined, 'default', false],
+    ['allows no namespace without rules', {}, 'default', false],
+    ['allows no namespace with all: false', { all: false }, 'default', false],
+    ['allows every namespace with all: true', { all: true }, 'default', true],
+    ['allows a listed name', { names: ['a', 'b'] }, 'b', true],
+    ['denies a name that is not listed', { names: ['a', 'b'] }, 'c', false],
+    ['does not treat a name as a pattern', { names: ['a.c'] }, 'abc', false],
+    ['allows a match of the second pattern', { match: ['default', '^my-[a-z]+$'] }, 'my-shop', true],
+    ['allows a match of the first pattern', { match: ['default', '^my-[a-z]+$'] }, 'default', true],
+    ['denies a name that only begins with a match', { match: ['default'] }, 'default-2', false],
+    ['denies a name that only ends with a match', { match: ['default'] }, 'my-default', false],
+    ['matches each alternative against the whole name', { match: ['a|b'] }, 'ab', false],
+    ['matches anchored alternatives against the whole name', { match: ['^a|b$'] }, 'a-b', false],
+    ['denies a character outside the class', { match: ['^my-[a-z]+$'] }, 'my-1', false],
+    ['matches no name with an empty pattern', { match: [''] }, 'a', false],
+    ['allows no namespace with notMatch alone', { notMatch: ['x'] }, 'a', false],
+    ['prefers notMatch to all', { all: true, notMatch: ['kube-.*'] }, 'kube-system', false],
     [
-      'what is too large for RE2 forbids everything',
+      'allows names that notMatch does not exclude',
+      { all: true, notMatch: ['kube-.*'] },
+      'my-kube-system',
+      true,
+    ],
+    ['prefers notMatch to names', { names: ['a'], notMatch: ['a'] }, 'a', false],
+    ['prefers notMatch to match', { match: ['a.*'], notMatch: ['ab'] }, 'ab', false],
+    ['allows no namespace with a match that RE2 does not support', { match: ['(?=a)a'] }, 'a', false],
+    [
+      'denies every namespace with a notMatch that RE2 does not support',
+      { all: true, notMatch: ['(?=b)b'] },
+      'a',
+      false,
+    ],
+    ['allows no namespace with a match that is too large', { match: ['(a{1,30}){1,30}'] }, 'a', false],
+    [
+      'denies every namespace with a notMatch that is too large',
       { all: true, notMatch: ['(b{1,30}){1,30}'] },
       'a',
       false,
     ],
-    ['one that does not compile alone allows nothing', { match: ['a)|(?:.*'] }, 'b', false],
-    ['one that does not compile alone forbids everything', { all: true, notMatch: ['a)|(?:b'] }, 'c', false],
-    ['the others beside it count', { match: ['(', 'a'] }, 'a', true],
+    ['allows no namespace with a match that is invalid on its own', { match: ['a)|(?:.*'] }, 'b', false],
+    [
+      'denies every namespace with a notMatch that is invalid on its own',
+      { all: true, notMatch: ['a)|(?:b'] },
+      'c',
+      false,
+    ],
+    ['uses the valid patterns beside an invalid one', { match: ['(', 'a'] }, 'a', true],
   ])('%s', (_, rules, name, expected) => {
     expect(allowed(rules, name)).toBe(expected);
   });
 
-  it('is the union of names, match and selector, less notMatch', () => {
+  it('allows the union of names, match and selector, minus notMatch', () => {
     const rules: NamespaceSelector = {
       names: ['n'],
       match: ['m.*'],
@@ -61,13 +76,13 @@ describe('isNamespaceAllowed', () => {
     expect(allowed(rules, 's-x', { team: 'a' })).toBe(false);
   });
 
-  it('names the expressions that cannot be used, and why', () => {
+  it('names each invalid pattern and the cause', () => {
     const problem = patternProblem({ match: ['a', '(?=a)a', '(a{9}){99}'], notMatch: ['b', 'a)|(?:b'] });
     expect(problem).toBe(
       [
-        '(?=a)a cannot be used, since it is not a regular expression of RE2',
-        '(a{9}){99} cannot be used, since its repetitions make it too large (1091 instructions of at most 500): use + or * instead of large counts',
-        'a)|(?:b cannot be used, since it is not a regular expression of RE2',
+        '(?=a)a cannot be used because it is not a valid RE2 regular expression',
+        '(a{9}){99} cannot be used because its repetitions make it too large (1091 instructions, and the limit is 500): use + or * instead of large counts',
+        'a)|(?:b cannot be used because it is not a valid RE2 regular expression',
       ].join('; '),
     );
     expect(patternProblem({ match: ['a'] })).toBeUndefined();
@@ -75,7 +90,7 @@ describe('isNamespaceAllowed', () => {
   });
 });
 
-describe('isNamespaceAllowed of a namespace that has not been read', () => {
+describe('isNamespaceAllowed while the namespace is not read yet', () => {
   const unread = (rules: NamespaceSelector) => isNamespaceAllowed(rules, { name: 'shop', labels: undefined });
   const withoutLabel = { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' as const }] };
 
@@ -88,11 +103,11 @@ describe('isNamespaceAllowed of a namespace that has not been read', () => {
     ],
     ['a label', { selector: { matchLabels: { team: 'a' } } }, 'unknown'],
     ['a selector that matches everything', { selector: {} }, 'unknown'],
-    ['its name, whatever the labels are', { names: ['shop'], selector: withoutLabel }, true],
-    ['an expression, whatever the labels are', { match: ['s.*'], selector: withoutLabel }, true],
-    ['all', { all: true }, true],
+    ['the name, whatever the labels are', { names: ['shop'], selector: withoutLabel }, true],
+    ['a pattern, whatever the labels are', { match: ['s.*'], selector: withoutLabel }, true],
+    ['all: true', { all: true }, true],
     ['notMatch, whatever the labels are', { selector: withoutLabel, notMatch: ['shop'] }, false],
-    ['no rule', {}, false],
+    ['the absence of rules', {}, false],
     ['another name', { names: ['blog'] }, false],
   ])('decides by %s: %3$s', (_, rules, expected) => {
     expect(unread(rules)).toBe(expected);
@@ -105,22 +120,22 @@ describe('matchesSelector', () => {
   });
 
   it.each<[string, LabelSelector, Record<string, string>, boolean]>([
-    ['an empty selector takes everything', {}, {}, true],
+    ['an empty selector matches everything', {}, {}, true],
     ['a label', { matchLabels: { team: 'a' } }, { team: 'a', x: 'y' }, true],
-    ['another value', { matchLabels: { team: 'a' } }, { team: 'b' }, false],
-    ['a label that is missing', { matchLabels: { team: 'a' } }, {}, false],
-    ['an empty value is a value', { matchLabels: { team: '' } }, {}, false],
-    ['every label', { matchLabels: { team: 'a', tier: 'b' } }, { team: 'a' }, false],
+    ['a different value', { matchLabels: { team: 'a' } }, { team: 'b' }, false],
+    ['a missing label', { matchLabels: { team: 'a' } }, {}, false],
+    ['an empty value is not a missing label', { matchLabels: { team: '' } }, {}, false],
+    ['all labels are required', { matchLabels: { team: 'a', tier: 'b' } }, { team: 'a' }, false],
     ['In', expression('In', ['a', 'b']), { team: 'b' }, true],
-    ['In, another value', expression('In', ['a']), { team: 'b' }, false],
+    ['In, different value', expression('In', ['a']), { team: 'b' }, false],
     ['In, no label', expression('In', ['a']), {}, false],
     ['NotIn', expression('NotIn', ['a']), { team: 'b' }, true],
-    ['NotIn, that value', expression('NotIn', ['a']), { team: 'a' }, false],
+    ['NotIn, same value', expression('NotIn', ['a']), { team: 'a' }, false],
     ['NotIn, no label', expression('NotIn', ['a']), {}, true],
     ['Exists', expression('Exists'), { team: '' }, true],
     ['Exists, no label', expression('Exists'), {}, false],
     ['DoesNotExist', expression('DoesNotExist'), {}, true],
-    ['DoesNotExist, with it', expression('DoesNotExist'), { team: '' }, false],
+    ['DoesNotExist, label present', expression('DoesNotExist'), { team: '' }, false],
     [
       'labels and expressions together',
       { matchLabels: { tier: 'b' }, ...expression('In', ['a']) },
@@ -131,7 +146,7 @@ describe('matchesSelector', () => {
     expect(matchesSelector(selector, labels)).toBe(expected);
   });
 
-  it('takes no property of every object for a label', () => {
+  it('does not read inherited object properties as labels', () => {
     const selector: LabelSelector = { matchExpressions: [{ key: 'constructor', operator: 'Exists' }] };
     expect(matchesSelector(selector, {})).toBe(false);
   });
@@ -153,24 +168,24 @@ describe('accessProblem', () => {
     gatewayUpstreamSpec.parse({ backends: [service], ...spec });
   const shop = { name: 'shop', labels: {} };
 
-  it('has none with an object that is allowed', () => {
+  it('reports no problem for an allowed object', () => {
     expect(accessProblem(upstream(), shop, connection())).toBeUndefined();
   });
 
-  it('names the namespace, the connection and the field that would allow it', () => {
+  it('names the namespace, the connection and the field to change', () => {
     const problem = accessProblem(upstream(), shop, connection({ allowedNamespaces: { names: ['a'] } }));
     expect(problem).toMatchObject({ status: 'False', reason: 'NamespaceNotAllowed' });
     expect(problem?.message).toMatch(/edge .* shop.*spec\.allowedNamespaces/);
   });
 
-  it('is Unknown while the labels of the namespace decide and are not known', () => {
+  it('is Unknown while the required labels of the namespace are not read yet', () => {
     const spec = { allowedNamespaces: { selector: { matchLabels: { team: 'a' } } } };
     const problem = accessProblem(upstream(), { name: 'shop', labels: undefined }, connection(spec));
     expect(problem).toMatchObject({ status: 'Unknown', reason: 'Pending' });
-    expect(problem?.message).toMatch(/Namespace shop is not known yet.*edge/);
+    expect(problem?.message).toMatch(/has not read namespace shop yet.*edge/);
   });
 
-  it('allows no namespace where the connection says nothing', () => {
+  it('allows no namespace if the connection does not set allowedNamespaces', () => {
     const spec = gatewayConnectionSpec.parse({
       type: 'APISIX',
       apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
@@ -199,7 +214,7 @@ describe('accessProblem', () => {
     if (reason !== undefined) expect(problem?.message).toContain(`"${idPrefix}shop."`);
   });
 
-  it('asks no prefix of a default id that was cut off', () => {
+  it('requires no prefix of a shortened default id', () => {
     const namespace = { name: 'n'.repeat(63), labels: {} };
     expect(accessProblem(upstream(), namespace, connection())).toBeUndefined();
   });
@@ -212,7 +227,7 @@ describe('accessProblem', () => {
     expect(accessProblem(withHost('203.0.113.1'), shop, open)).toBeUndefined();
   });
 
-  /** The API server refuses some of these; what an older CRD let pass is refused here. */
+  /** The current CRD rejects some of these; objects from an older CRD may still contain them. */
   const unchecked = (host: string) => {
     const spec = withHost('example.com');
     return {
@@ -252,14 +267,14 @@ describe('accessProblem', () => {
     ['cluster.local.example.com', 'outside'],
     ['203.0.113.1', 'outside'],
     ['2001:db8::1', 'outside'],
-  ])('%s is %s, whatever the policy', (host, where) => {
+  ])('treats %s as %s the cluster, whatever the policy', (host, where) => {
     const open = connection({ tenantPolicy: { staticAddresses: 'Allow' } });
     const problem = accessProblem(unchecked(host), shop, open);
     expect(problem?.reason).toBe(where === 'inside' ? 'StaticAddressesDenied' : undefined);
     if (where === 'inside') expect(problem?.message).toContain(host);
   });
 
-  it('knows the short form of a name in a namespace that there is', () => {
+  it('recognizes a short cluster-internal name if the namespace exists', () => {
     const open = connection({ tenantPolicy: { staticAddresses: 'Allow' } });
     const problem = (host: string) =>
       accessProblem(withHost(host), shop, open, (name) => name === 'payments')?.reason;
@@ -270,13 +285,13 @@ describe('accessProblem', () => {
     expect(problem('payments.example')).toBeUndefined();
   });
 
-  it('names an address that is not allowed, and where it can be', () => {
+  it('names the denied address and the field that can allow it', () => {
     const open = { tenantPolicy: { staticAddresses: 'Allow' } } as const;
     expect(accessProblem(withHost('169.254.169.254'), shop, connection(open))).toEqual({
       status: 'False',
       reason: 'AddressNotAllowed',
       message:
-        '169.254.169.254 leads to a link-local address: use another address, or the owner of the GatewayConnection adds it to spec.addresses.allow',
+        '169.254.169.254 is a link-local address: use another address, or ask the platform team to add it to spec.addresses.allow of the GatewayConnection',
     });
     const addresses = { allow: ['169.254.0.0/16'] };
     expect(
@@ -284,7 +299,7 @@ describe('accessProblem', () => {
     ).toBeUndefined();
   });
 
-  describe('ports of health probes', () => {
+  describe('health probe ports', () => {
     const probed = (backend: object, active: object = { port: 10_250, method: 'POST', body: '{}' }) =>
       upstream({ backends: [backend as typeof service], healthCheck: { active } });
     const problem = (backend: object, spec: Parameters<typeof connection>[0] = {}, active?: object) =>
@@ -293,46 +308,46 @@ describe('accessProblem', () => {
     const elsewhere = { serviceRef: { name: 'web', namespace: 'bank', port: 80 } };
 
     it.each<[string, object, string]>([
-      ['nodes', by('Node'), 'nodes of the cluster'],
+      ['cluster nodes', by('Node'), 'cluster nodes'],
       ['a load balancer', by('LoadBalancer'), 'a load balancer'],
-      ['Pods of another namespace', elsewhere, 'Pods of namespace bank'],
+      ['Pods in another namespace', elsewhere, 'Pods in namespace bank'],
       [
-        'Pods of another namespace by serviceName',
+        'Pods in another namespace by serviceName',
         { serviceName: 'bank/web:http' },
-        'Pods of namespace bank',
+        'Pods in namespace bank',
       ],
     ])('are denied for %s', (_, backend, what) => {
       expect(problem(backend)).toEqual({
         status: 'False',
         reason: 'ProbePortDenied',
-        message: `GatewayConnection edge does not allow health probes at port 10250 of ${what}: remove spec.healthCheck.active.port, so that the node's own port is probed, or its owner sets spec.tenantPolicy.probePorts to Any`,
+        message: `GatewayConnection edge does not allow health probes to port 10250 of ${what}: remove spec.healthCheck.active.port, so that the gateway probes the port that receives the traffic, or ask the platform team to set spec.tenantPolicy.probePorts to Any`,
       });
       expect(problem(backend, { tenantPolicy: { probePorts: 'Any' } })).toBeUndefined();
-      // The ordinary probe, at the port of the node.
+      // Without a port, the probe uses the node's own port.
       expect(problem(backend, {}, { path: '/healthz' })).toBeUndefined();
     });
 
-    it('are denied where the connection says how nodes are reached', () => {
+    it('are denied if the connection sets addressing mode Node', () => {
       expect(problem(service, { addressing: { mode: 'Node' } })?.reason).toBe('ProbePortDenied');
       expect(problem(by('Pod'), { addressing: { mode: 'Node' } })).toBeUndefined();
     });
 
     it.each<[string, object]>([
-      ['Pods of the namespace', service],
-      ['Pods of the namespace by their name', { serviceName: 'shop/web:http' }],
-      ['the own Service', by('ClusterIP')],
-      ['the own Service by its name', by('DNS')],
+      ['Pods in the same namespace', service],
+      ['Pods in the same namespace by serviceName', { serviceName: 'shop/web:http' }],
+      ['the cluster IP of a Service', by('ClusterIP')],
+      ['the DNS name of a Service', by('DNS')],
     ])('are allowed for %s', (_, backend) => {
       expect(problem(backend)).toBeUndefined();
     });
 
-    it('are allowed for addresses, whose ports a tenant may choose anyway', () => {
+    it('are allowed for static addresses, whose ports the tenant chooses', () => {
       const addresses = { addresses: [{ host: '203.0.113.1', port: 80 }] };
       expect(problem(addresses, { tenantPolicy: { staticAddresses: 'Allow' } })).toBeUndefined();
     });
   });
 
-  describe('suffixes of DNS names', () => {
+  describe('DNS suffixes', () => {
     const withSuffix = (dnsSuffix: string) =>
       upstream({ backends: [{ ...service, addressing: { mode: 'DNS', dnsSuffix } }] });
     const problem = (dnsSuffix: string, spec: Parameters<typeof connection>[0] = {}) =>
@@ -344,11 +359,11 @@ describe('accessProblem', () => {
       ['', 'StaticAddressesDenied'],
       ['svc.k8s.example.com', 'StaticAddressesDenied'],
       ['example.com', 'StaticAddressesDenied'],
-    ])('"%s" is %s where only the usual one is allowed', (suffix, reason) => {
+    ])('"%s" is %s if only the default suffix is allowed', (suffix, reason) => {
       expect(problem(suffix)).toBe(reason);
     });
 
-    it('allows what the connection itself says', () => {
+    it('allows the suffix of the connection', () => {
       const dns = (dnsSuffix: string) => ({ addressing: { mode: 'DNS', dnsSuffix } }) as const;
       expect(problem('svc.k8s.example.com', dns('svc.k8s.example.com'))).toBeUndefined();
       expect(problem('', dns(''))).toBeUndefined();
@@ -365,12 +380,12 @@ describe('accessProblem', () => {
       ['svc.svc.cluster.local', 'StaticAddressesDenied'],
       ['pod.cluster.local', 'StaticAddressesDenied'],
       ['cluster.local', 'StaticAddressesDenied'],
-    ])('"%s" is %s where places outside the cluster are allowed', (suffix, reason) => {
+    ])('"%s" is %s if static addresses are allowed', (suffix, reason) => {
       expect(problem(suffix, open)).toBe(reason);
     });
   });
 
-  describe('names that a Service of type ExternalName gives', () => {
+  describe('external names of Services', () => {
     const ref = {
       source: 'Kubernetes',
       namespace: 'shop',
@@ -388,10 +403,10 @@ describe('accessProblem', () => {
 
     it.each([
       ['db.example.com', 'Allow', undefined],
-      ['db.example.com', 'Deny', 'does not allow places outside the cluster'],
-      ['db.payments.svc.cluster.local', 'Allow', 'inside the cluster'],
-      ['db.payments', 'Allow', 'inside the cluster'],
-      ['db-0.db.payments', 'Allow', 'inside the cluster'],
+      ['db.example.com', 'Deny', 'does not allow addresses outside the cluster'],
+      ['db.payments.svc.cluster.local', 'Allow', 'cluster-internal name'],
+      ['db.payments', 'Allow', 'cluster-internal name'],
+      ['db-0.db.payments', 'Allow', 'cluster-internal name'],
       ['db', 'Allow', 'inside the cluster'],
     ] as const)('%s with policy %s', (host, policy, message) => {
       const found = problem(host, policy);
@@ -403,19 +418,19 @@ describe('accessProblem', () => {
     });
 
     it.each(['localhost', '127.0.0.1', '2130706433', '127.1', '0x7f.1', 'metadata.google.internal'])(
-      '%s is not allowed, though places outside the cluster are',
+      'denies %s even if static addresses are allowed',
       (host) => {
         expect(problem(host, 'Allow')).toMatchObject({
           state: 'notPermitted',
           reason: 'AddressNotAllowed',
-          message: expect.stringContaining(`is of type ExternalName and names ${host}, which `),
+          message: expect.stringContaining(`is of type ExternalName and points to ${host}, which `),
         });
       },
     );
   });
 });
 
-describe('patterns that backtrack without end in JavaScript', () => {
+describe('patterns with catastrophic backtracking in JavaScript', () => {
   it.each([
     '^([a-z]+-?)+$',
     '(a+)+',
@@ -423,7 +438,7 @@ describe('patterns that backtrack without end in JavaScript', () => {
     '^([a-z0-9]{1,20}-?)+$',
     '^(([a-z0-9]{1,5}){1,4}-?){1,3}$',
     '([a-z]{0,20}){0,9}-',
-  ])('are decided: %s', (pattern) => {
+  ])('are evaluated: %s', (pattern) => {
     const name = `${'a'.repeat(62)}.`;
     expect(isNamespaceAllowed({ match: [pattern] }, { name, labels: {} })).toBe(false);
     expect(isNamespaceAllowed({ all: true, notMatch: [pattern] }, { name, labels: {} })).toBe(true);

@@ -52,7 +52,7 @@ const { port: _, ...withoutPort } = front();
 interface Case {
   readonly addressing: Addressing;
   readonly endpoints?: readonly Endpoint[];
-  /** `none`: there are Endpoints and no Service. */
+  /** `none`: endpoints exist without a Service. */
   readonly front?: ServiceFront | 'none';
   readonly nodes?: readonly ClusterNode[];
   readonly family?: IpFamily;
@@ -74,7 +74,7 @@ function resolve({ addressing, family = 'IPv4', ...rest }: Case) {
   return place(chooseEndpoints(endpoints, family, rest.drain), via, rest.zones);
 }
 
-/** Places as `host:port=unit@priority`, counts, and what is left out; or the reason why there is nothing. */
+/** Places as `host:port=unit@priority`, counts, and excluded endpoints; or the reason why there are none. */
 function said(given: Case) {
   const result = resolve(given);
   if ('state' in result) return result.state === 'absent' ? result.reason : result.state;
@@ -99,7 +99,7 @@ const B = node('n2', [ip('192.0.2.2')]);
 const C = node('n3', [ip('192.0.2.3')]);
 
 describe('addressing mode Pod', () => {
-  it('takes the endpoints, with or without a Service', () => {
+  it('uses the endpoints, with or without a Service', () => {
     const expected = { ...nothing, places: ['10.0.0.1:8080=1'], counts: [1, 0] };
     expect(said({ addressing: { mode: 'Pod' } })).toEqual(expected);
     expect(said({ addressing: { mode: 'Pod' }, front: 'none' })).toEqual(expected);
@@ -113,32 +113,32 @@ describe('addressing mode Node', () => {
 
   it.each<[string, Omit<Case, 'addressing'> & { readonly addressing?: Addressing }, object]>([
     [
-      'every node that is ready, wherever the endpoints are',
+      'uses every ready node, wherever the endpoints run',
       { nodes: [A, B, C] },
       { places: ['192.0.2.1:30080=1', '192.0.2.2:30080=1', '192.0.2.3:30080=1'], counts: [1, 0] },
     ],
     [
-      'no node that is not ready',
+      'excludes nodes that are not ready',
       { nodes: [A, { ...B, ready: false }] },
       { places: ['192.0.2.1:30080=1'], counts: [1, 0], excluded: ['192.0.2.2:30080 NodeUnusable'] },
     ],
     [
-      'no node that is excluded from external load balancers, whatever the value of the label',
+      'excludes nodes with the exclude-from-external-load-balancers label, whatever its value',
       { nodes: [A, { ...B, labels: EXCLUDED }] },
       { places: ['192.0.2.1:30080=1'], counts: [1, 0], excluded: ['192.0.2.2:30080 NodeUnusable'] },
     ],
     [
-      'no node without an address of that type, which is then named by itself',
+      'excludes a node without an address of the type, and lists it by node name',
       { addressing: { mode: 'Node', nodeAddressType: 'ExternalIP' }, nodes: [A, B] },
       { places: ['203.0.113.1:30080=1'], counts: [1, 0], excluded: ['n2:30080 NodeUnusable'] },
     ],
     [
-      'names of nodes',
+      'uses node names',
       { addressing: { mode: 'Node', nodeAddressType: 'Hostname' }, nodes: [A] },
       { places: ['n1.lan:30080=1'], counts: [1, 0] },
     ],
     [
-      'addresses of the family that is used',
+      'uses addresses of the selected family',
       { nodes: [A, B], family: 'IPv6', endpoints: dual },
       {
         places: ['2001:db8::1:30080=1'],
@@ -147,7 +147,7 @@ describe('addressing mode Node', () => {
       },
     ],
     [
-      "only nodes that are selected; the others are nobody's loss",
+      'uses only selected nodes and does not list the others as excluded',
       {
         addressing: { mode: 'Node', nodeSelector: { matchLabels: { edge: 'yes' } } },
         nodes: [A, { ...B, labels: { edge: 'yes' } }],
@@ -155,23 +155,23 @@ describe('addressing mode Node', () => {
       { places: ['192.0.2.2:30080=1'], counts: [1, 0] },
     ],
     [
-      'no node where no endpoint is ready',
+      'uses no node if no endpoint is ready',
       { nodes: [A, B], endpoints: [endpoint('10.0.0.1', 'n1', NOT_READY)] },
       { excluded: ['10.0.0.1:8080 NotReady'] },
     ],
     [
-      'every node where endpoints serve while they terminate and none is ready, as kube-proxy does',
+      'uses every node if only terminating endpoints serve, as kube-proxy does',
       { nodes: [A, B], endpoints: [endpoint('10.0.0.1', 'n1', DRAINING)] },
       { places: ['192.0.2.1:30080=1', '192.0.2.2:30080=1'], counts: [0, 1] },
     ],
     [
-      'nothing is ready where no node is usable',
+      'counts no endpoint as ready if no node is usable',
       { nodes: [{ ...A, ready: false }] },
       { excluded: ['192.0.2.1:30080 NodeUnusable'] },
     ],
-    ['no nodes at all', { nodes: [] }, {}],
+    ['uses no node if the cluster has none', { nodes: [] }, {}],
     [
-      'Local: only nodes with a ready endpoint',
+      'Local: uses only nodes with a ready endpoint',
       {
         front: local,
         nodes: [A, B, C],
@@ -184,7 +184,7 @@ describe('addressing mode Node', () => {
       { places: ['192.0.2.1:30080=1'], counts: [2, 0], excluded: ['10.0.0.3:8080 NotReady'] },
     ],
     [
-      'Local: nodes of those that serve and terminate where none is ready',
+      'Local: uses nodes with serving terminating endpoints if none is ready',
       {
         front: local,
         nodes: [A, B],
@@ -193,7 +193,7 @@ describe('addressing mode Node', () => {
       { places: ['192.0.2.1:30080=1'], counts: [0, 1], excluded: ['10.0.0.3:8080 NotReady'] },
     ],
     [
-      'Local: a node of no use is told once, however many endpoints it has; one without endpoints is not told',
+      'Local: lists an unusable node once, and only if it has endpoints',
       {
         front: local,
         nodes: [A, { ...B, ready: false }, { ...C, ready: false }],
@@ -202,12 +202,12 @@ describe('addressing mode Node', () => {
       { places: ['192.0.2.1:30080=1'], counts: [1, 0], excluded: ['192.0.2.2:30080 NodeUnusable'] },
     ],
     [
-      'Local: an endpoint whose node nobody knows',
+      'Local: excludes an endpoint on an unknown node',
       { front: local, nodes: [A], endpoints: [endpoint('10.0.0.1', undefined), endpoint('10.0.0.2', 'n9')] },
       { excluded: ['10.0.0.1:8080 NodeUnusable', '10.0.0.2:8080 NodeUnusable'] },
     ],
     [
-      'Local with ZeroWeight: a node whose endpoints all terminate stays without weight',
+      'Local with ZeroWeight: keeps a node with only terminating endpoints at weight 0',
       {
         front: local,
         drain: 'ZeroWeight',
@@ -221,7 +221,7 @@ describe('addressing mode Node', () => {
       { places: ['192.0.2.1:30080=1', '192.0.2.2:30080=0'], counts: [1, 2] },
     ],
     [
-      'zones of the nodes, not of the endpoints',
+      'uses the zones of the nodes, not of the endpoints',
       {
         nodes: [{ ...A, labels: inZone('a') }, { ...B, labels: inZone('b') }, C],
         endpoints: [endpoint('10.0.0.1', 'n1', { zone: 'b' })],
@@ -236,7 +236,7 @@ describe('addressing mode Node', () => {
     expect(said({ addressing, ...given })).toEqual({ ...nothing, ...expected });
   });
 
-  it('needs a NodePort, a Service, and a port that the Service names', () => {
+  it('requires a node port, a Service, and a port that the Service defines', () => {
     expect(said({ addressing, front: front({ port: { name: 'http', port: 80, protocol: 'TCP' } }) })).toBe(
       'NodePortMissing',
     );
@@ -244,7 +244,7 @@ describe('addressing mode Node', () => {
     expect(said({ addressing, front: withoutPort })).toBe('PortNotFound');
   });
 
-  it('knows nothing while the nodes are not known', () => {
+  it('is unknown while the Nodes are not listed', () => {
     const unknown: KnownNodes = { kind: 'unknown', beginning: true, message: 'not listed yet' };
     const found: Extract<Discovered, { state: 'known' }> = {
       state: 'known',
@@ -258,7 +258,7 @@ describe('addressing mode Node', () => {
       beginning: true,
       message: 'not listed yet',
     });
-    // A Service that could not be reached by nodes anyway is told first.
+    // A missing node port is reported first, because it does not depend on the Nodes.
     const headless = { ...found, front: front({ port: { name: '', port: 80, protocol: 'TCP' } }) };
     expect(viaOf(headless, addressing, 'IPv4', unknown)).toMatchObject({ reason: 'NodePortMissing' });
   });
@@ -271,12 +271,12 @@ describe('addresses of the Service itself', () => {
   it.each<[string, Case, readonly string[] | string]>([
     ['ClusterIP', { addressing: { mode: 'ClusterIP' } }, ['10.96.0.1:80=1']],
     [
-      'ClusterIP of the other family',
+      'ClusterIP of the second family',
       { addressing: { mode: 'ClusterIP' }, family: 'IPv6', endpoints: dual },
       ['fd00:96::1:80=1'],
     ],
     [
-      'ClusterIP of a family that the Service does not have',
+      'ClusterIP of a family that the Service lacks',
       { addressing: { mode: 'ClusterIP' }, family: 'IPv6', front: front({ clusterIps: ['10.96.0.1'] }) },
       'NoClusterIP',
     ],
@@ -286,13 +286,13 @@ describe('addresses of the Service itself', () => {
       'NoClusterIP',
     ],
     [
-      'ClusterIP that nobody gave to it yet',
+      'ClusterIP that is not assigned yet',
       { addressing: { mode: 'ClusterIP' }, front: front({ clusterIps: [] }) },
       'NoClusterIP',
     ],
     ['LoadBalancer', { addressing: { mode: 'LoadBalancer' } }, ['203.0.113.9:80=1']],
     [
-      'LoadBalancer: every address of the family, and names',
+      'LoadBalancer: all addresses of the family, and names',
       {
         addressing: { mode: 'LoadBalancer' },
         front: front({ loadBalancer: ['203.0.113.9', '2001:db8::9', 'lb.example.com'] }),
@@ -300,12 +300,12 @@ describe('addresses of the Service itself', () => {
       ['203.0.113.9:80=1', 'lb.example.com:80=1'],
     ],
     [
-      'LoadBalancer that has none yet',
+      'LoadBalancer without an address',
       { addressing: { mode: 'LoadBalancer' }, front: front({ loadBalancer: [] }) },
       'NoLoadBalancerAddress',
     ],
     [
-      'LoadBalancer of the other family only',
+      'LoadBalancer with addresses of the other family only',
       { addressing: { mode: 'LoadBalancer' }, front: front({ loadBalancer: ['2001:db8::9'] }) },
       'NoLoadBalancerAddress',
     ],
@@ -315,14 +315,14 @@ describe('addresses of the Service itself', () => {
       { addressing: { mode: 'DNS', dnsSuffix: 'svc.k8s.example.com' } },
       ['web.shop.svc.k8s.example.com:80=1'],
     ],
-    ['DNS, short', { addressing: { mode: 'DNS', dnsSuffix: '' } }, ['web.shop:80=1']],
+    ['DNS without a suffix', { addressing: { mode: 'DNS', dnsSuffix: '' } }, ['web.shop:80=1']],
     [
-      'DNS of a headless Service: the port of its endpoints',
+      'DNS of a headless Service uses the port of its endpoints',
       { addressing: { mode: 'DNS' }, front: headless },
       ['web.shop.svc.cluster.local:8080=1'],
     ],
     [
-      'DNS of a headless Service whose endpoints have several numbers of the port',
+      'DNS of a headless Service uses every port number of its endpoints',
       {
         addressing: { mode: 'DNS' },
         front: headless,
@@ -336,7 +336,7 @@ describe('addresses of the Service itself', () => {
   });
 
   it.each<Addressing>([{ mode: 'ClusterIP' }, { mode: 'LoadBalancer' }, { mode: 'DNS' }])(
-    '%o: is not there without an endpoint, and counts the endpoints',
+    '%o: has no node without a ready endpoint, and counts the endpoints',
     (addressing) => {
       expect(said({ addressing, endpoints: [endpoint('10.0.0.1', 'n1', NOT_READY)] })).toEqual({
         ...nothing,
@@ -365,24 +365,24 @@ describe('zones of endpoints', () => {
   };
 
   it.each<[string, NonNullable<Case['zones']>, readonly string[]]>([
-    ['none', [], ['10.0.0.1:8080=1', '10.0.0.2:8080=1', '10.0.0.3:8080=1']],
+    ['no zones', [], ['10.0.0.1:8080=1', '10.0.0.2:8080=1', '10.0.0.3:8080=1']],
     [
       'a priority',
       [{ zone: 'a', priority: 1, weight: 100 }],
       ['10.0.0.1:8080=1@1', '10.0.0.2:8080=1', '10.0.0.3:8080=1'],
     ],
     [
-      'a share, in the smallest whole numbers',
+      'weights, reduced to the smallest integers',
       [{ zone: 'b', priority: 0, weight: 25 }],
       ['10.0.0.1:8080=4', '10.0.0.2:8080=1', '10.0.0.3:8080=4'],
     ],
     [
-      'weight 0 leaves the zone out',
+      'weight 0 omits the zone',
       [{ zone: 'a', priority: 5, weight: 0 }],
       ['10.0.0.2:8080=1', '10.0.0.3:8080=1'],
     ],
     [
-      'a zone where nothing is',
+      'a zone without endpoints',
       [{ zone: 'z', priority: 1, weight: 7 }],
       ['10.0.0.1:8080=1', '10.0.0.2:8080=1', '10.0.0.3:8080=1'],
     ],

@@ -5,7 +5,7 @@ import { backendTargets, type NotPermitted, type ResolvedBackend } from '../../.
 import { buildUpstream } from '../../../src/decide/build-upstream.ts';
 import type { Desired } from '../../../src/decide/desired.ts';
 import { ownerMark } from '../../../src/decide/ownership.ts';
-import type { HeldNode } from '../../../src/decide/weighed-nodes.ts';
+import type { GuardedNode } from '../../../src/decide/weighed-nodes.ts';
 import type { Discovered } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
 import type { FoundKeyPair } from '../../../src/model/key-pair.ts';
@@ -39,7 +39,7 @@ const endpoint = (address: string, change: Partial<Endpoint> = {}): Endpoint => 
 const DRAINING = { ready: false, terminating: true };
 const NOT_READY = { ready: false, serving: false };
 const GONE = { ...NOT_READY, terminating: true };
-const heldNode = (host: string): HeldNode => ({
+const heldNode = (host: string): GuardedNode => ({
   node: { host, port: 8080, weight: 1, priority: 0 },
   backend: 0,
 });
@@ -58,7 +58,7 @@ const beginning: Discovered = { state: 'unknown', beginning: true, message: 'not
 const notPermitted = { state: 'notPermitted', reason: 'RefNotPermitted', message: 'not yours' } as const;
 type Found = Discovered | NotPermitted;
 
-/** What one backend of a test is: what its Service's port was found to be, or addresses. */
+/** One backend of a test: the answer for its Service port, or addresses. */
 type Part =
   | { readonly weight?: number; readonly found: Found }
   | { readonly weight?: number; readonly addresses: NonNullable<BackendInput['addresses']> };
@@ -66,7 +66,7 @@ type Part =
 function build(
   parts: readonly Part[],
   spec: Partial<SpecInput> = {},
-  held: readonly HeldNode[] = [],
+  held: readonly GuardedNode[] = [],
 ): Desired {
   const parsed = parse({
     ...spec,
@@ -159,7 +159,7 @@ describe('backendTargets', () => {
     expect(refOf({ serviceRef: { name: 'web', port: 80 } }, scheme)?.protocol).toBe(protocol);
   });
 
-  it('keeps every backend in its place with its weight', () => {
+  it('keeps the order and weights of the backends', () => {
     const spec = parse({
       backends: [
         { addresses: [{ host: 'a.example', port: 1 }], weight: 0 },
@@ -177,41 +177,49 @@ describe('backendTargets', () => {
 
 describe('nodes', () => {
   it.each<[string, readonly Part[], readonly string[]]>([
-    ['one Service: every node weighs 1', [{ found: ready('b', 'a'), weight: 50 }], ['a:8080=1', 'b:8080=1']],
     [
-      'two Services: shares whatever their size',
+      'gives each node of a single Service weight 1',
+      [{ found: ready('b', 'a'), weight: 50 }],
+      ['a:8080=1', 'b:8080=1'],
+    ],
+    [
+      'gives two Services their shares, whatever their size',
       [{ found: ready('a', 'b', 'c') }, { found: ready('d') }],
       ['a:8080=1', 'b:8080=1', 'c:8080=1', 'd:8080=3'],
     ],
     [
-      'a Service of weight 0 has no nodes',
+      'writes no nodes for a Service of weight 0',
       [{ found: ready('a') }, { found: ready('b'), weight: 0 }],
       ['a:8080=1'],
     ],
     [
-      'its share is not given to it when the others have none',
+      'gives a Service of weight 0 no share if the others have no endpoints',
       [{ found: known() }, { found: ready('b'), weight: 0 }],
       [],
     ],
     [
-      'a Service without endpoints gives its share away',
+      'distributes the share of a Service without endpoints',
       [{ found: ready('a') }, { found: known() }],
       ['a:8080=1'],
     ],
-    ['an absent one too', [{ found: ready('a') }, { found: absent }], ['a:8080=1']],
-    ['one that is not permitted too', [{ found: ready('a') }, { found: notPermitted }], ['a:8080=1']],
+    ['distributes the share of an absent Service', [{ found: ready('a') }, { found: absent }], ['a:8080=1']],
     [
-      'each Service falls back to draining ones by itself',
+      'distributes the share of a Service that is not permitted',
+      [{ found: ready('a') }, { found: notPermitted }],
+      ['a:8080=1'],
+    ],
+    [
+      'falls back to draining endpoints for each Service separately',
       [{ found: ready('a') }, { found: known(endpoint('b', DRAINING)) }],
       ['a:8080=1', 'b:8080=1'],
     ],
     [
-      'one place behind two backends is one node',
+      'merges an endpoint behind two backends into one node',
       [{ found: ready('a', 'b') }, { found: ready('a') }],
       ['a:8080=3', 'b:8080=1'],
     ],
     [
-      'addresses keep their own weight and priority',
+      'keeps the weights and priorities of addresses',
       [
         {
           addresses: [
@@ -223,7 +231,7 @@ describe('nodes', () => {
       ['2001:db8::1:80=1@-1', 'a.example:443=10'],
     ],
     [
-      'an address of weight 0 is a node of weight 0 beside others',
+      'keeps an address of weight 0 beside others',
       [
         {
           addresses: [
@@ -234,9 +242,13 @@ describe('nodes', () => {
       ],
       ['a.example:80=0', 'b.example:80=1'],
     ],
-    ['nodes that all weigh 0 are none', [{ addresses: [{ host: 'a.example', port: 80, weight: 0 }] }], []],
     [
-      'a name is one place in upper and lower case',
+      'writes no nodes if all weights are 0',
+      [{ addresses: [{ host: 'a.example', port: 80, weight: 0 }] }],
+      [],
+    ],
+    [
+      'merges names that differ only in case',
       [
         {
           addresses: [
@@ -248,7 +260,7 @@ describe('nodes', () => {
       ['a.example:80=2'],
     ],
     [
-      'several backends scale the weights of addresses',
+      'scales the weights of addresses to the share of their backend',
       [
         { found: ready('a') },
         {
@@ -264,7 +276,7 @@ describe('nodes', () => {
     expect(nodesOf(build(parts))).toEqual(nodes);
   });
 
-  it('takes the family that the Service prefers', () => {
+  it('uses the preferred family of the Service', () => {
     const both = [endpoint('10.0.0.1'), endpoint('fd00::1', { family: 'IPv6' })];
     const found = (preferredFamily: 'IPv4' | 'IPv6'): Discovered => ({
       state: 'known',
@@ -282,7 +294,7 @@ describe('nodes', () => {
   it.each<['ConsistentHash' | 'RoundRobin', number]>([
     ['ConsistentHash', 1000],
     ['RoundRobin', 10_000],
-  ])('%s keeps the sum of weights within %i and says that shares are only near', (type, bound) => {
+  ])('%s keeps the sum of weights within %i and reports approximate shares', (type, bound) => {
     const loadBalancing = type === 'ConsistentHash' ? { type, key: 'remote_addr' } : { type };
     const {
       upstream,
@@ -298,17 +310,20 @@ describe('nodes', () => {
     const sum = upstream.nodes.reduce((total, { weight }) => total + weight, 0);
     expect(sum).toBeLessThanOrEqual(bound);
     expect(Math.min(...upstream.nodes.map(({ weight }) => weight))).toBe(1);
-    expect(verdict).toMatchObject({ reason: 'Ready', message: expect.stringContaining('only near') });
+    expect(verdict).toMatchObject({
+      reason: 'Ready',
+      message: expect.stringContaining('weights are approximate'),
+    });
     expect(warnings).toEqual([
       {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends get only approximately their shares: there are too many endpoints for exact weights within a sum of ${bound}. Use weights that differ less, or fewer endpoints`,
+        message: `The backends receive only approximately their shares: exact weights for this many endpoints exceed the total of ${bound}. Use weights that differ less, or fewer endpoints`,
       },
     ]);
   });
 
-  it('warns of a consistent hash over more endpoints than its weights may add up to', () => {
+  it('warns if a consistent hash has more endpoints than the maximum sum of weights', () => {
     const many = Array.from({ length: 5000 }, (_, index) => `10.1.${index >> 8}.${index & 255}`);
     const loadBalancing = { type: 'ConsistentHash', key: 'remote_addr' } as const;
     const { warnings, ready: verdict } = build([{ found: ready(...many) }], { loadBalancing });
@@ -317,14 +332,14 @@ describe('nodes', () => {
         reason: 'WeightSumTooLarge',
         field: 'spec.backends',
         message:
-          'There are more than 1000 endpoints, and each has a weight of at least 1. A consistent hash costs the gateway memory and time for each of them. Use another loadBalancing.type, or fewer endpoints',
+          'The upstream has more than 1000 endpoints. With ConsistentHash, each endpoint costs the gateway memory and time. Use another loadBalancing.type, or fewer endpoints',
       },
     ]);
-    expect(verdict.message).toContain('only near');
+    expect(verdict.message).toContain('weights are approximate');
     expect(build([{ found: ready(...many) }]).warnings).toEqual([]);
   });
 
-  it('warns of zones and addresses whose weights are only near what was asked for', () => {
+  it('warns about approximate weights of zones and addresses', () => {
     const inZone = (zone: string, first: number) =>
       Array.from({ length: 500 }, (_, index) =>
         endpoint(`10.${first}.${index >> 8}.${index & 255}`, { zone }),
@@ -338,12 +353,14 @@ describe('nodes', () => {
     });
     expect(new Set(zoned.upstream.nodes.map(({ weight }) => weight))).toEqual(new Set([19, 1]));
     expect(zoned.warnings).toMatchObject([{ reason: 'WeightsApproximate', field: 'spec.endpoints.zones' }]);
-    expect(zoned.warnings[0]?.message).toMatch(/^The zones of spec\.backends\[0\] get only approximately/);
+    expect(zoned.warnings[0]?.message).toMatch(
+      /^The zones of spec\.backends\[0\] receive only approximately/,
+    );
   });
 
-  it('does not say so where the shares are right', () => {
+  it('reports no warning if the shares are exact', () => {
     const { ready: verdict, warnings } = build([{ found: ready('a', 'b', 'c') }, { found: ready('d') }]);
-    expect(verdict.message).not.toContain('only near');
+    expect(verdict.message).not.toContain('approximate');
     expect(warnings).toEqual([]);
   });
 });
@@ -357,43 +374,43 @@ describe('endpoints', () => {
 
   it.each<[string, readonly Part[], Partial<SpecInput>, readonly string[]]>([
     [
-      'ZeroWeight keeps what terminates and serves beside what is ready',
+      'ZeroWeight keeps serving terminating endpoints beside ready ones',
       [{ found: known(endpoint('a'), endpoint('b', DRAINING), endpoint('c', GONE)) }],
       { endpoints: { drain: 'ZeroWeight' } },
       ['a:8080=1', 'b:8080=0'],
     ],
     [
-      'ZeroWeight gives the traffic to what serves where none is ready',
+      'ZeroWeight sends traffic to serving terminating endpoints if none is ready',
       [{ found: known(endpoint('b', DRAINING), endpoint('c', NOT_READY)) }],
       { endpoints: { drain: 'ZeroWeight' } },
       ['b:8080=1'],
     ],
     [
-      'ZeroWeight costs a backend nothing of its share',
+      'ZeroWeight does not reduce the share of a backend',
       [{ found: known(endpoint('a'), endpoint('b', DRAINING)) }, { found: ready('c'), weight: 3 }],
       { endpoints: { drain: 'ZeroWeight' } },
       ['a:8080=1', 'b:8080=0', 'c:8080=3'],
     ],
     [
-      'no node without weight is alone in a priority, where the gateway would balance over it',
+      'omits nodes of weight 0 if their priority has no other node',
       [{ found: known(endpoint('a'), endpoint('b', { ...DRAINING, zone: 'near' })) }],
       { endpoints: { drain: 'ZeroWeight', zones } },
       ['a:8080=1'],
     ],
     [
-      'zones are worth their share within a backend, whose own share stays',
+      'applies zone weights within a backend and keeps its share',
       [{ found: known(endpoint('a', { zone: 'a' }), endpoint('b')) }, { found: ready('c') }],
       { endpoints: { zones } },
       ['a:8080=1', 'b:8080=2', 'c:8080=3'],
     ],
     [
-      'a zone of weight 0 is left out',
+      'omits a zone of weight 0',
       [{ found: known(endpoint('a', { zone: 'off' }), endpoint('b')) }],
       { endpoints: { zones } },
       ['b:8080=1'],
     ],
     [
-      'the family of the spec comes before that of the Service',
+      'prefers the family in the spec to that of the Service',
       [{ found: known(endpoint('10.0.0.1'), endpoint('fd00::1', { family: 'IPv6' })) }],
       { endpoints: { family: 'IPv6' } },
       ['fd00::1:8080=1'],
@@ -402,7 +419,7 @@ describe('endpoints', () => {
     expect(nodesOf(build(parts, spec))).toEqual(nodes);
   });
 
-  it('says what to do where every endpoint is in a zone of weight 0', () => {
+  it('names the field to change if all endpoints are in zones of weight 0', () => {
     const { ready: verdict } = build([{ found: known(endpoint('a', { zone: 'off' })) }], {
       endpoints: { zones },
     });
@@ -412,7 +429,7 @@ describe('endpoints', () => {
     });
   });
 
-  it('counts what ZeroWeight keeps as draining', () => {
+  it('counts the endpoints that ZeroWeight keeps as draining', () => {
     const { counts } = build([{ found: known(endpoint('a'), endpoint('b', DRAINING)) }], {
       endpoints: { drain: 'ZeroWeight' },
     });
@@ -420,8 +437,8 @@ describe('endpoints', () => {
   });
 });
 
-describe('a Service that is another name', () => {
-  it('is one node that is always ready', () => {
+describe('a Service of type ExternalName', () => {
+  it('is a single node that is always ready', () => {
     const found: Discovered = { state: 'external', host: 'db.example.com', port: 3306, basis: '' };
     const desired = build([{ found }, { found: ready('a', 'b') }]);
     expect(nodesOf(desired)).toEqual(['a:8080=1', 'b:8080=1', 'db.example.com:3306=2']);
@@ -469,7 +486,7 @@ describe('the scheme', () => {
     expect(build([{ found: speaking(appProtocol) }]).upstream.scheme).toBe(scheme);
   });
 
-  it('of the spec comes first, and says nothing of ports that disagree with it', () => {
+  it('of the spec has priority, and different ports are not reported', () => {
     const { upstream, ready: verdict } = build([{ found: speaking('https') }, { found: speaking('grpc') }], {
       scheme: 'TLS',
     });
@@ -480,57 +497,63 @@ describe('the scheme', () => {
   it.each<[string, readonly Part[], string, boolean]>([
     ['agree', [{ found: speaking('https') }, { found: speaking('kubernetes.io/wss') }], 'HTTPS', false],
     ['disagree', [{ found: speaking('https') }, { found: speaking('grpc') }], 'HTTP', true],
-    ['disagree: one says nothing', [{ found: speaking('grpc') }, { found: speaking() }], 'HTTP', true],
     [
-      'are one, beside addresses, which say nothing',
+      'disagree, one of them without appProtocol',
+      [{ found: speaking('grpc') }, { found: speaking() }],
+      'HTTP',
+      true,
+    ],
+    [
+      'agree, beside addresses, which have no appProtocol',
       [{ found: speaking('https') }, { addresses: [{ host: 'a.example', port: 443 }] }],
       'HTTPS',
       false,
     ],
-    [
-      'are one, beside a Service that is absent',
-      [{ found: speaking('grpc') }, { found: absent }],
-      'GRPC',
-      false,
-    ],
-  ])('of ports that %s', (_, parts, scheme, isTold) => {
+    ['agree, beside an absent Service', [{ found: speaking('grpc') }, { found: absent }], 'GRPC', false],
+  ])('of ports that %s', (_, parts, scheme, isReported) => {
     const { upstream, ready: verdict } = build(parts);
     expect(upstream.scheme).toBe(scheme);
-    expect(verdict.message.includes('set spec.scheme')).toBe(isTold);
+    expect(verdict.message.includes('set spec.scheme')).toBe(isReported);
   });
 });
 
 describe('action and ResolvedRefs', () => {
   it.each<[string, readonly Part[], Desired['action'], string, string]>([
     [
-      'an external name that is not allowed',
+      'a denied external name',
       [{ found: { state: 'notPermitted', reason: 'StaticAddressesDenied', message: 'no' } }],
-      'onlyIfHeld',
+      'onlyIfPresent',
       'False',
       'StaticAddressesDenied',
     ],
-    ['one that resolves', [{ found: ready('a') }], 'write', 'True', 'ResolvedRefs'],
-    ['one without endpoints', [{ found: known() }], 'write', 'True', 'ResolvedRefs'],
-    ['one that is absent', [{ found: absent }], 'onlyIfHeld', 'False', 'ServiceNotFound'],
-    ['a port that is absent', [{ found: noPort }], 'onlyIfHeld', 'False', 'PortNotFound'],
-    ['one that is not permitted', [{ found: notPermitted }], 'onlyIfHeld', 'False', 'RefNotPermitted'],
-    ['one that is unknown', [{ found: unknown }], 'wait', 'Unknown', 'SourceUnavailable'],
-    ['one that is not known yet', [{ found: beginning }], 'notYet', 'Unknown', 'SourceUnavailable'],
+    ['a resolved backend', [{ found: ready('a') }], 'write', 'True', 'ResolvedRefs'],
+    ['a backend without endpoints', [{ found: known() }], 'write', 'True', 'ResolvedRefs'],
+    ['an absent Service', [{ found: absent }], 'onlyIfPresent', 'False', 'ServiceNotFound'],
+    ['an absent port', [{ found: noPort }], 'onlyIfPresent', 'False', 'PortNotFound'],
     [
-      'one not known yet beside one that is known',
+      'a backend that is not permitted',
+      [{ found: notPermitted }],
+      'onlyIfPresent',
+      'False',
+      'RefNotPermitted',
+    ],
+    ['an unknown backend', [{ found: unknown }], 'wait', 'Unknown', 'SourceUnavailable'],
+    ['a backend that is not listed yet', [{ found: beginning }], 'notYet', 'Unknown', 'SourceUnavailable'],
+    [
+      'a backend that is not listed yet beside a known one',
       [{ found: ready('a') }, { found: beginning }],
       'notYet',
       'Unknown',
       'SourceUnavailable',
     ],
     [
-      'one not known yet beside one that stays unknown',
+      'a backend that is not listed yet beside an unknown one',
       [{ found: beginning }, { found: unknown }],
       'wait',
       'Unknown',
       'SourceUnavailable',
     ],
-    ['all absent', [{ found: absent }, { found: noPort }], 'onlyIfHeld', 'False', 'ServiceNotFound'],
+    ['all absent', [{ found: absent }, { found: noPort }], 'onlyIfPresent', 'False', 'ServiceNotFound'],
     ['one of two absent', [{ found: ready('a') }, { found: absent }], 'write', 'False', 'ServiceNotFound'],
     [
       'one of two not permitted',
@@ -548,7 +571,7 @@ describe('action and ResolvedRefs', () => {
     ],
     ['one unknown, one absent', [{ found: unknown }, { found: absent }], 'wait', 'False', 'ServiceNotFound'],
     [
-      'an unknown one of weight 0',
+      'an unknown backend of weight 0',
       [{ found: ready('a') }, { found: unknown, weight: 0 }],
       'wait',
       'Unknown',
@@ -556,7 +579,7 @@ describe('action and ResolvedRefs', () => {
     ],
     ['addresses', [{ addresses: [{ host: 'a.example', port: 80 }] }], 'write', 'True', 'ResolvedRefs'],
     [
-      'addresses beside an absent one',
+      'addresses beside an absent Service',
       [{ addresses: [{ host: 'a.example', port: 80 }] }, { found: absent }],
       'write',
       'False',
@@ -568,7 +591,7 @@ describe('action and ResolvedRefs', () => {
     expect(desired.resolvedRefs).toMatchObject({ status, reason });
   });
 
-  it('names every backend that leads nowhere', () => {
+  it('names every backend that is not resolved', () => {
     const { resolvedRefs } = build([{ found: absent }, { found: ready('a') }, { found: noPort }]);
     expect(resolvedRefs.message).toContain('no web');
     expect(resolvedRefs.message).toContain('no port');
@@ -580,20 +603,20 @@ describe('Ready and counts', () => {
   const zero = [{ host: 'a.example', port: 80, weight: 0 }];
 
   it.each<[string, readonly Part[], string]>([
-    ['a ready one', [{ found: ready('a') }], 'Ready'],
-    ['none at all', [{ found: known() }], 'NoReadyEndpoints'],
-    ['draining ones only', [{ found: draining }], 'NoReadyEndpoints'],
-    ['a ready one in one of two', [{ found: draining }, { found: ready('a') }], 'Ready'],
-    ['every backend of weight 0', [{ found: ready('a'), weight: 0 }], 'NoWeight'],
+    ['a ready endpoint', [{ found: ready('a') }], 'Ready'],
+    ['no endpoint', [{ found: known() }], 'NoReadyEndpoints'],
+    ['only draining endpoints', [{ found: draining }], 'NoReadyEndpoints'],
+    ['a ready endpoint in one of two backends', [{ found: draining }, { found: ready('a') }], 'Ready'],
+    ['all backends of weight 0', [{ found: ready('a'), weight: 0 }], 'NoWeight'],
     ['addresses', [{ addresses: [{ host: 'a.example', port: 80 }] }], 'Ready'],
-    ['addresses of weight 0 only', [{ addresses: zero }], 'NoWeight'],
+    ['only addresses of weight 0', [{ addresses: zero }], 'NoWeight'],
     [
-      'the ready ones in a backend of weight 0',
+      'ready endpoints only in a backend of weight 0',
       [{ found: ready('a'), weight: 0 }, { found: known() }],
       'NoReadyEndpoints',
     ],
     [
-      'the ready ones in a backend of weight 0, draining else',
+      'ready endpoints only in a backend of weight 0, draining ones in another',
       [{ found: ready('a'), weight: 0 }, { found: draining }],
       'NoReadyEndpoints',
     ],
@@ -606,7 +629,7 @@ describe('Ready and counts', () => {
     expect(build(parts).ready).toMatchObject({ status: 'True', reason });
   });
 
-  it('is not Ready/Ready without a node that gets traffic', () => {
+  it('does not have reason Ready without a node that receives traffic', () => {
     const part = fc.record({
       weight: fc.integer({ min: 0, max: 2 }),
       found: fc.constantFrom<Found>(ready('a'), draining, known(endpoint('n', NOT_READY)), known(), absent),
@@ -620,7 +643,7 @@ describe('Ready and counts', () => {
     );
   });
 
-  it('counts the endpoints behind every backend', () => {
+  it('counts the endpoints of all backends', () => {
     const { counts } = build([
       { found: known(endpoint('a'), endpoint('b', DRAINING), endpoint('c', NOT_READY)) },
       { found: ready('d'), weight: 0 },
@@ -630,14 +653,14 @@ describe('Ready and counts', () => {
     expect(counts).toEqual({ ready: 3, draining: 0, excluded: 2, held: 0 });
   });
 
-  it('lists the first ten of what is left out and of what is held, in the order of nodes', () => {
+  it('lists the first ten excluded endpoints and guarded nodes in node order', () => {
     const many = Array.from({ length: 12 }, (_, n) => endpoint(`10.0.0.${n + 10}`, NOT_READY));
     const { counts, excluded } = build(
       [{ found: known(...many.toReversed()) }, { found: known(endpoint('10.0.0.9', GONE)) }],
       {},
       [heldNode('10.0.0.8'), heldNode('10.0.0.10')],
     );
-    // 10.0.0.10 is listed as not ready, and stays in the gateway: it counts as held alone.
+    // 10.0.0.10 is not ready but stays in the gateway, so it counts only as guarded.
     expect(counts).toEqual({ ready: 0, draining: 0, excluded: 12, held: 2 });
     expect(excluded.map(({ host, reason }) => `${host} ${reason}`)).toEqual([
       '10.0.0.10 Held',
@@ -645,7 +668,7 @@ describe('Ready and counts', () => {
     ]);
   });
 
-  it('takes what is held without a port in its slice for held, and another port of its address not', () => {
+  it('lists a guarded node only as guarded, but another port of its address as excluded', () => {
     const found = known(
       { ...endpoint('a', NOT_READY), port: 81 },
       { address: 'b', family: 'IPv4', ready: false, serving: false, terminating: false },
@@ -674,9 +697,9 @@ describe('the other fields', () => {
   it.each<[string, Partial<SpecInput>, Partial<Desired['upstream']>]>([
     ['scheme', { scheme: 'GRPCS' }, { scheme: 'GRPCS' }],
     ['retries', { retries: 3 }, { retries: 3 }],
-    ['no retries at all', { retries: 0 }, { retries: 0 }],
+    ['retries disabled', { retries: 0 }, { retries: 0 }],
     [
-      'timeouts, with defaults for what is not given',
+      'timeouts, with defaults for unset values',
       { timeouts: { connect: '500ms', read: '1m30s' } },
       { timeouts: { connectMs: 500, sendMs: 60_000, readMs: 90_000 } },
     ],
@@ -704,7 +727,7 @@ describe('the other fields', () => {
 });
 
 describe('order', () => {
-  it('of endpoints and of backends changes nothing in the upstream', () => {
+  it('of endpoints and backends does not change the upstream', () => {
     const one = fc.record({
       address: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.10'),
       state: fc.constantFrom<Partial<Endpoint>>({}, DRAINING, NOT_READY),
@@ -768,44 +791,44 @@ describe('a client certificate', () => {
   const missing: FoundKeyPair = { state: 'unusable', reason: 'SecretNotFound', message: 'no Secret' };
   const notListed = { state: 'unknown', message: 'no list', beginning: false } as const;
 
-  it('is part of what is written', () => {
+  it('is written with the upstream', () => {
     const { upstream, action, resolvedRefs } = withCertificate({ state: 'known', pair });
     expect(upstream.tls).toEqual({ verify: false, clientCertificate: pair });
     expect([action, resolvedRefs.status]).toEqual(['write', 'True']);
   });
 
   it.each<[string, FoundKeyPair, Discovered, Desired['action'], string]>([
-    ['that is not there', missing, ready('10.0.0.1'), 'wait', 'False/SecretNotFound: no Secret'],
+    ['that does not exist', missing, ready('10.0.0.1'), 'wait', 'False/SecretNotFound: no Secret'],
     [
-      'that may not be read',
+      'that is not permitted',
       { state: 'unusable', reason: 'RefNotPermitted', message: 'not yours' },
       ready('10.0.0.1'),
       'wait',
       'False/RefNotPermitted: not yours',
     ],
-    ['that is not known', notListed, ready('10.0.0.1'), 'wait', 'Unknown/SourceUnavailable: no list'],
+    ['that is unknown', notListed, ready('10.0.0.1'), 'wait', 'Unknown/SourceUnavailable: no list'],
     [
-      'that is not known yet',
+      'that is not listed yet',
       { ...notListed, beginning: true },
       ready('10.0.0.1'),
       'notYet',
       'Unknown/SourceUnavailable: no list',
     ],
     [
-      'that is not there, and a Service neither',
+      'that does not exist, like the Service',
       missing,
       absent,
       'wait',
       'False/ServiceNotFound: no web; no Secret',
     ],
     [
-      'that is not known, while the Service is not yet',
+      'that is unknown while the Service is not listed yet',
       notListed,
       beginning,
       'wait',
       'Unknown/SourceUnavailable',
     ],
-  ])('%s leaves the gateway as it is', (_, certificate, found, action, words) => {
+  ])('%s leaves the gateway unchanged', (_, certificate, found, action, words) => {
     const desired = withCertificate(certificate, found);
     const { status, reason, message } = desired.resolvedRefs;
     expect(desired.action).toBe(action);

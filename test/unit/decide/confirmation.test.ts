@@ -5,25 +5,25 @@ import type { Verdict } from '../../../src/model/verdict.ts';
 const programmed: Verdict = { status: 'True', reason: 'Programmed', message: 'written' };
 
 describe('confirmedVerdict', () => {
-  it('keeps Programmed once the gateway confirmed it', () => {
+  it('keeps Programmed after the gateway confirms the write', () => {
     expect(confirmedVerdict(programmed, { state: 'confirmed' })).toBe(programmed);
   });
 
-  it('is Unknown while data planes have not fetched it', () => {
+  it('is Unknown until the data planes fetch the configuration', () => {
     expect(confirmedVerdict(programmed, { state: 'pending', message: '1 of 2 data planes' })).toEqual({
       status: 'Unknown',
       reason: 'Pending',
-      message: 'Waiting for the gateway: 1 of 2 data planes',
+      message: 'Waiting for the gateway to confirm this configuration: 1 of 2 data planes',
     });
   });
 
-  it('is Rejected, and says what stays in force, where a data plane refused it', () => {
+  it('is Rejected if a data plane rejects the configuration, and names the configuration in force', () => {
     const verdict = confirmedVerdict(programmed, { state: 'rejected', message: 'p1: bad host' });
     expect(verdict).toMatchObject({ status: 'False', reason: 'Rejected' });
     expect(verdict.message).toContain('the last accepted configuration stays in force: p1: bad host');
   });
 
-  it('says nothing of confirmation where the write failed', () => {
+  it('ignores the confirmation if the write failed', () => {
     const failed: Verdict = { status: 'Unknown', reason: 'GatewayUnavailable', message: 'down' };
     expect(confirmedVerdict(failed, { state: 'rejected', message: 'x' })).toBe(failed);
   });

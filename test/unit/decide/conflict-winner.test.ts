@@ -8,7 +8,7 @@ const contender = (key: string, creationTimestamp: string): Contender => {
   const [namespace = '', name = ''] = key.split('/');
   return { namespace, name, creationTimestamp };
 };
-const labelled = (namespace: string, name: string): ObservedUpstream => ({
+const labeled = (namespace: string, name: string): ObservedUpstream => ({
   id: 'x',
   ...observedLabels(
     ownerLabels({ cluster: 'c1', connection: 'default', namespace, name }, { orphan: false }),
@@ -16,49 +16,59 @@ const labelled = (namespace: string, name: string): ObservedUpstream => ({
   nodes: [],
   canonical: '',
 });
-const unlabelled: ObservedUpstream = { id: 'x', labels: {}, nodes: [], canonical: '' };
+const unlabeled: ObservedUpstream = { id: 'x', labels: {}, nodes: [], canonical: '' };
 
 const OLD = '2026-01-01T00:00:00Z';
 const NEW = '2026-01-01T00:00:01Z';
 const long = 'x'.repeat(200);
 
-describe('keeperOf', () => {
+describe('winnerOf', () => {
   it.each<[string, readonly Contender[], ObservedUpstream | undefined, string | undefined]>([
-    ['nobody', [], undefined, undefined],
-    ['the only one', [contender('b/b', NEW)], undefined, 'b/b'],
-    ['the older', [contender('a/a', NEW), contender('b/b', OLD)], undefined, 'b/b'],
-    ['of one age, by namespace', [contender('b/a', OLD), contender('a/b', OLD)], undefined, 'a/b'],
-    ['of one age and namespace, by name', [contender('a/b', OLD), contender('a/a', OLD)], undefined, 'a/a'],
+    ['nothing without contenders', [], undefined, undefined],
+    ['the only contender', [contender('b/b', NEW)], undefined, 'b/b'],
+    ['the oldest', [contender('a/a', NEW), contender('b/b', OLD)], undefined, 'b/b'],
     [
-      'the one that the gateway names, though younger and later by name',
+      'the first by namespace at the same age',
+      [contender('b/a', OLD), contender('a/b', OLD)],
+      undefined,
+      'a/b',
+    ],
+    [
+      'the first by name at the same age and namespace',
+      [contender('a/b', OLD), contender('a/a', OLD)],
+      undefined,
+      'a/a',
+    ],
+    [
+      'the object that the gateway names, even if it is younger',
       [contender('a/a', OLD), contender('b/b', NEW)],
-      labelled('b', 'b'),
+      labeled('b', 'b'),
       'b/b',
     ],
     [
-      'the one that the gateway names by the hash of a long name',
+      'the object that the gateway names by the hash of a long name',
       [contender('a/a', OLD), contender(`b/${long}`, NEW)],
-      labelled('b', long),
+      labeled('b', long),
       `b/${long}`,
     ],
     [
-      'the older, where the gateway names one that wants it no more',
+      'the oldest if the gateway names an object that no longer asks for the id',
       [contender('a/a', NEW), contender('b/b', OLD)],
-      labelled('c', 'c'),
+      labeled('c', 'c'),
       'b/b',
     ],
     [
-      'the older, where the gateway names nobody',
+      'the oldest if the gateway names no object',
       [contender('undefined/undefined', NEW), contender('b/b', OLD)],
-      unlabelled,
+      unlabeled,
       'b/b',
     ],
-  ])('%s', (_, contenders, observed, expected) => {
+  ])('is %s', (_, contenders, observed, expected) => {
     const keeper = winnerOf(contenders, { kind: 'listed', observed });
     expect(keeper && `${keeper.namespace}/${keeper.name}`).toBe(expected);
   });
 
-  it('is the same one for every order', () => {
+  it('does not depend on the order', () => {
     const contenders = ['a/a', 'a/b', 'b/a', 'b/b'].flatMap((key) => [
       contender(key, key > 'a/b' ? OLD : NEW),
     ]);

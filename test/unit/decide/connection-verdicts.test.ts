@@ -3,7 +3,7 @@ import { connectionVerdicts } from '../../../src/decide/connection-verdicts.ts';
 import { GatewayAuthError, GatewayUnavailableError } from '../../../src/model/errors.ts';
 
 describe('connectionVerdicts', () => {
-  it('blames the connection itself where it cannot be used', () => {
+  it('reports the problem of an unusable connection', () => {
     const unusable = { reason: 'SecretNotFound', message: 'Secret x does not exist' } as const;
     expect(connectionVerdicts({ kind: 'unusable', ...unusable })).toEqual({
       reachable: { status: 'Unknown', ...unusable },
@@ -12,12 +12,12 @@ describe('connectionVerdicts', () => {
     });
   });
 
-  it('knows nothing before the first answer', () => {
+  it('is Unknown before the first answer', () => {
     const { reachable, authorized, problem } = connectionVerdicts({ kind: 'starting' });
     expect([reachable.status, authorized.status, problem]).toEqual(['Unknown', 'Unknown', undefined]);
   });
 
-  it('is reachable and not authorized where the gateway refuses the key', () => {
+  it('is reachable but not authorized if the gateway rejects the key', () => {
     const error = new GatewayAuthError('the key is wrong');
     expect(connectionVerdicts({ kind: 'failing', error })).toMatchObject({
       reachable: { status: 'True', reason: 'Reachable' },
@@ -25,7 +25,7 @@ describe('connectionVerdicts', () => {
     });
   });
 
-  it('does not know whether it is authorized while the gateway does not answer', () => {
+  it('has unknown authorization while the gateway does not answer', () => {
     const error = new GatewayUnavailableError('no answer');
     expect(connectionVerdicts({ kind: 'failing', error })).toMatchObject({
       reachable: { status: 'False', reason: 'GatewayUnavailable', message: 'no answer' },
@@ -33,7 +33,7 @@ describe('connectionVerdicts', () => {
     });
   });
 
-  it('is authorized while the gateway answers, unless it refuses every write', () => {
+  it('is authorized while the gateway answers, unless it rejects every write', () => {
     expect(
       connectionVerdicts({ kind: 'ready', writeRefused: undefined, unlistable: undefined }).authorized.status,
     ).toBe('True');

@@ -6,7 +6,7 @@ import {
   judgeView,
   noDataPlanes,
   summarizeVerdicts,
-  unfollowedProblem,
+  unwatchedProblem,
 } from '../../../src/decide/data-planes.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
 
@@ -18,15 +18,15 @@ const expected: ExpectedView = {
 
 describe('judgeView', () => {
   it.each<[string, Partial<ExpectedView>, string | undefined, number, DataPlaneVerdict | undefined]>([
-    ['what was written last', {}, 'new', 10_000, 'Current'],
-    ['what was replaced a moment ago', {}, 'old', 14_999, undefined],
-    ['what was replaced 5 s ago', {}, 'old', 15_000, 'OlderContent'],
-    ['what was never written', {}, 'other', 10_001, 'OlderContent'],
-    ['nothing, of what was created a moment ago', { createdAt: 10_000 }, undefined, 14_999, undefined],
-    ['nothing, of what was created 5 s ago', { createdAt: 10_000 }, undefined, 15_000, 'Missing'],
-    ['nothing, of what was always there', {}, undefined, 10_001, 'Missing'],
+    ['the last write', {}, 'new', 10_000, 'Current'],
+    ['a write that was replaced less than 5 s ago', {}, 'old', 14_999, undefined],
+    ['a write that was replaced 5 s ago', {}, 'old', 15_000, 'OlderContent'],
+    ['content that was never written', {}, 'other', 10_001, 'OlderContent'],
+    ['no upstream, created less than 5 s ago', { createdAt: 10_000 }, undefined, 14_999, undefined],
+    ['no upstream, created 5 s ago', { createdAt: 10_000 }, undefined, 15_000, 'Missing'],
+    ['no upstream, created before the start', {}, undefined, 10_001, 'Missing'],
     [
-      'what became right again',
+      'an earlier write that is current again',
       { shown: 'old', superseded: [{ shown: 'new', at: 10_000 }] },
       'old',
       20_000,
@@ -38,7 +38,7 @@ describe('judgeView', () => {
 });
 
 describe('summarizeVerdicts', () => {
-  it('counts, and names those that lag by address', () => {
+  it('counts the data planes and lists lagging ones by address', () => {
     expect(
       summarizeVerdicts(
         new Map<string, DataPlaneVerdict>([
@@ -57,7 +57,7 @@ describe('summarizeVerdicts', () => {
     });
   });
 
-  it('names ten at most, the same whatever their order', () => {
+  it('lists at most ten, whatever their order', () => {
     const urls = Array.from({ length: 12 }, (_, n) => `http://10.0.0.${10 + n}:9090`);
     const of = (order: readonly string[]) =>
       summarizeVerdicts(new Map(order.map((url) => [url, 'OlderContent'] as const)));
@@ -66,7 +66,7 @@ describe('summarizeVerdicts', () => {
     expect(of(urls.toReversed())).toEqual(of(urls));
   });
 
-  it('says nothing before every one has answered', () => {
+  it('returns nothing until all data planes have answered', () => {
     expect(
       summarizeVerdicts(
         new Map([
@@ -77,7 +77,7 @@ describe('summarizeVerdicts', () => {
     ).toBeUndefined();
   });
 
-  it('of none', () => {
+  it('returns zero counts without data planes', () => {
     expect(summarizeVerdicts(new Map())).toEqual({ total: 0, current: 0 });
   });
 });
@@ -95,7 +95,7 @@ describe('endpointUrls', () => {
   const urls = (endpoints: readonly Endpoint[], preferredFamily: 'IPv4' | 'IPv6' = 'IPv4') =>
     endpointUrls({ state: 'known', endpoints, preferredFamily, basis: '' });
 
-  it('are those of the ready endpoints of one family, each once, in order', () => {
+  it('lists the ready endpoints of one family, sorted and without duplicates', () => {
     const endpoints = [
       endpoint('10.0.0.2'),
       endpoint('10.0.0.1'),
@@ -109,16 +109,16 @@ describe('endpointUrls', () => {
   });
 });
 
-describe('what keeps a Service from being followed', () => {
-  it('is a namespace that is not looked at', () => {
-    expect(unfollowedProblem([], 'gateway', 'spec.serviceRef')).toBeUndefined();
-    expect(unfollowedProblem(['shop', 'gateway'], 'gateway', 'spec.serviceRef')).toBeUndefined();
-    expect(unfollowedProblem(['shop'], 'gateway', 'spec.serviceRef')).toContain(
-      'add it to namespaces in its configuration',
+describe('problems of a data-plane Service', () => {
+  it('reports a namespace that the operator does not watch', () => {
+    expect(unwatchedProblem([], 'gateway', 'spec.serviceRef')).toBeUndefined();
+    expect(unwatchedProblem(['shop', 'gateway'], 'gateway', 'spec.serviceRef')).toBeUndefined();
+    expect(unwatchedProblem(['shop'], 'gateway', 'spec.serviceRef')).toContain(
+      "add it to namespaces in the operator's configuration",
     );
   });
 
-  it('or that no endpoint is ready', () => {
+  it('reports a Service without ready endpoints', () => {
     const ref = {
       source: 'Kubernetes',
       namespace: 'gateway',

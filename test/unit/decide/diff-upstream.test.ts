@@ -13,19 +13,24 @@ const upstream: Upstream = {
   scheme: 'HTTP',
   loadBalancing: { type: 'RoundRobin' },
 };
-const held = (canonical: string): ObservedUpstream => ({ id: upstream.id, labels: {}, nodes: [], canonical });
+const observedWith = (canonical: string): ObservedUpstream => ({
+  id: upstream.id,
+  labels: {},
+  nodes: [],
+  canonical,
+});
 const whole: Terms = { manage: 'Object', mayAdopt: false, keptBefore: false, marksIn: 'labels' };
 const nodesOnly: Terms = { manage: 'Nodes', mayAdopt: false, keptBefore: true, marksIn: 'labels' };
 
 /** `update, stripped`, `blocked, NotOwned`. */
-const told = (change: Change): string => {
+const summaryOf = (change: Change): string => {
   if (change.kind === 'update') return `update, ${change.from}`;
   return change.kind === 'blocked' ? `blocked, ${change.programmed.reason}` : change.kind;
 };
 const reasonOf = (change: Change) =>
   change.kind === 'blocked' ? change.programmed.message : `not blocked, but ${change.kind}`;
 
-describe('planChange', () => {
+describe('diffUpstream', () => {
   it.each<[Desired['action'], Ownership, 'same' | 'other' | 'nothing', string]>([
     ['write', 'absent', 'nothing', 'create'],
     ['write', 'ours', 'same', 'none'],
@@ -35,20 +40,20 @@ describe('planChange', () => {
     ['write', 'unowned', 'same', 'blocked, NotOwned'],
     ['write', 'foreign', 'other', 'blocked, NotOwned'],
     ['write', 'foreign', 'same', 'blocked, NotOwned'],
-    ['onlyIfHeld', 'absent', 'nothing', 'none'],
-    ['onlyIfHeld', 'ours', 'other', 'update, ours'],
-    ['onlyIfHeld', 'ours', 'same', 'none'],
-    ['onlyIfHeld', 'foreign', 'other', 'blocked, NotOwned'],
+    ['onlyIfPresent', 'absent', 'nothing', 'none'],
+    ['onlyIfPresent', 'ours', 'other', 'update, ours'],
+    ['onlyIfPresent', 'ours', 'same', 'none'],
+    ['onlyIfPresent', 'foreign', 'other', 'blocked, NotOwned'],
     ['notYet', 'absent', 'nothing', 'none'],
     ['notYet', 'ours', 'other', 'none'],
     ['wait', 'absent', 'nothing', 'none'],
     ['wait', 'ours', 'other', 'none'],
     ['wait', 'stripped', 'other', 'none'],
     ['wait', 'foreign', 'other', 'none'],
-  ])('%s, %s, the gateway holds %s: %s', (action, ownership, holds, expected) => {
-    const observed = holds === 'nothing' ? undefined : held(holds);
+  ])('action %s, ownership %s, content %s: %s', (action, ownership, content, expected) => {
+    const observed = content === 'nothing' ? undefined : observedWith(content);
     const change = diffUpstream({ upstream, action }, 'same', observed, ownership, whole);
-    expect(told(change)).toBe(expected);
+    expect(summaryOf(change)).toBe(expected);
     if (change.kind === 'create' || change.kind === 'update') expect(change.desired).toBe(upstream);
     if (change.kind === 'update') expect(change.observed).toBe(observed);
   });
@@ -60,41 +65,45 @@ describe('planChange', () => {
     ['write', 'ours', 'other', 'updateNodes'],
     ['write', 'foreign', 'other', 'blocked, NotOwned'],
     ['write', 'foreign', 'same', 'blocked, NotOwned'],
-    ['onlyIfHeld', 'absent', 'nothing', 'blocked, UpstreamNotFound'],
-    ['onlyIfHeld', 'unowned', 'other', 'updateNodes'],
+    ['onlyIfPresent', 'absent', 'nothing', 'blocked, UpstreamNotFound'],
+    ['onlyIfPresent', 'unowned', 'other', 'updateNodes'],
     ['wait', 'unowned', 'other', 'none'],
     ['wait', 'absent', 'nothing', 'none'],
-  ])('with manage Nodes: %s, %s, the gateway holds %s: %s', (action, ownership, holds, expected) => {
-    const observed = holds === 'nothing' ? undefined : held(holds);
-    expect(told(diffUpstream({ upstream, action }, 'same', observed, ownership, nodesOnly))).toBe(expected);
+  ])('manage Nodes, action %s, ownership %s, content %s: %s', (action, ownership, content, expected) => {
+    const observed = content === 'nothing' ? undefined : observedWith(content);
+    expect(summaryOf(diffUpstream({ upstream, action }, 'same', observed, ownership, nodesOnly))).toBe(
+      expected,
+    );
   });
 
-  it('with manage Nodes begins with no write that takes all nodes away', () => {
-    const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfHeld' } as const;
-    const begin = diffUpstream(empty, 'same', held('other'), 'unowned', {
+  it('does not remove all nodes with its first write with manage Nodes', () => {
+    const empty = { upstream: { ...upstream, nodes: [] }, action: 'onlyIfPresent' } as const;
+    const begin = diffUpstream(empty, 'same', observedWith('other'), 'unowned', {
       ...nodesOnly,
       keptBefore: false,
       marksIn: 'labels',
     });
     expect(reasonOf(begin)).toContain('would lose all its nodes');
-    expect(told(diffUpstream(empty, 'same', held('other'), 'unowned', nodesOnly))).toBe('updateNodes');
+    expect(summaryOf(diffUpstream(empty, 'same', observedWith('other'), 'unowned', nodesOnly))).toBe(
+      'updateNodes',
+    );
   });
 
-  it('with manage Nodes leaves alone what the gateway discovers by itself', () => {
+  it('does not change an upstream with gateway discovery with manage Nodes', () => {
     const discovery = { by: 'Kubernetes', fields: ['discovery_type', 'service_name'] } as const;
     const change = diffUpstream(
       { upstream, action: 'write' },
       'same',
-      { ...held('other'), discovery },
+      { ...observedWith('other'), discovery },
       'unowned',
       nodesOnly,
     );
-    expect(told(change)).toBe('blocked, UsesDiscovery');
+    expect(summaryOf(change)).toBe('blocked, UsesDiscovery');
     expect(reasonOf(change)).toContain('(discovery_type, service_name)');
   });
 });
 
-describe('what nobody owns', () => {
+describe('an unowned upstream', () => {
   const adopting: Terms = { ...whole, mayAdopt: true };
   const desired = JSON.stringify({
     labels: { a: '1', owner: 'us' },
@@ -111,40 +120,42 @@ describe('what nobody owns', () => {
     diffUpstream(
       { upstream: { ...upstream, nodes }, action: 'write' },
       desired,
-      { ...held(JSON.stringify(fields)), ...more },
+      { ...observedWith(JSON.stringify(fields)), ...more },
       ownership,
       adopting,
     );
 
   it.each<[string, object]>([
-    ['nodes alone', { nodes: [] }],
-    ['fields that are stated, whatever they hold', { nodes: [], retries: 5, timeout: { connect: 9 } }],
-    ['labels that are stated', { labels: { a: '2' }, nodes: [] }],
+    ['only nodes', { nodes: [] }],
+    ['fields that the spec sets, whatever their values', { nodes: [], retries: 5, timeout: { connect: 9 } }],
+    ['labels that the spec sets', { labels: { a: '2' }, nodes: [] }],
   ])('is taken over with %s', (_, fields) => {
-    expect(told(adopt(fields))).toBe('update, unowned');
+    expect(summaryOf(adopt(fields))).toBe('update, unowned');
   });
 
   it.each<[string, object, string]>([
     ['a field', { nodes: [], name: 'x', checks: {} }, 'checks, name'],
     ['a part of a field', { nodes: [], timeout: { connect: 1, idle: 1 } }, 'timeout.idle'],
     ['a label', { nodes: [], labels: { a: '1', team: 'x' } }, 'labels.team'],
-  ])('is left alone with %s that is not stated', (_, fields, names) => {
-    expect(reasonOf(adopt(fields))).toContain(`since it holds ${names}, which the spec does not state: `);
+  ])('is not taken over with %s that the spec does not set', (_, fields, names) => {
+    expect(reasonOf(adopt(fields))).toContain(`has fields that the spec does not set (${names}): `);
   });
 
-  it('is taken over from the discovery of Kubernetes, and from no other', () => {
+  it('is taken over from Kubernetes discovery, but not from other discovery', () => {
     const fields = { service_name: 'shop/web:http', discovery_type: 'kubernetes' };
     const names = ['discovery_type', 'service_name'];
-    expect(told(adopt(fields, { discovery: { by: 'Kubernetes', fields: names } }))).toBe('update, unowned');
+    expect(summaryOf(adopt(fields, { discovery: { by: 'Kubernetes', fields: names } }))).toBe(
+      'update, unowned',
+    );
     expect(reasonOf(adopt(fields, { discovery: { by: 'other', fields: names } }))).toContain(
       'discovery_type, service_name',
     );
   });
 
-  it('is left alone while it would have no nodes, and where it is not asked for', () => {
-    expect(reasonOf(adopt({ nodes: [] }, {}, 'unowned', []))).toContain('would have no nodes then');
-    expect(told(adopt({ nodes: [] }, {}, 'foreign'))).toBe('blocked, NotOwned');
-    const never = diffUpstream({ upstream, action: 'write' }, desired, held('{}'), 'unowned', whole);
+  it('is not taken over if it would lose all nodes or the spec does not request it', () => {
+    expect(reasonOf(adopt({ nodes: [] }, {}, 'unowned', []))).toContain('would lose all its nodes');
+    expect(summaryOf(adopt({ nodes: [] }, {}, 'foreign'))).toBe('blocked, NotOwned');
+    const never = diffUpstream({ upstream, action: 'write' }, desired, observedWith('{}'), 'unowned', whole);
     expect(reasonOf(never)).toContain('take it over with adoptionPolicy IfUnowned');
   });
 });

@@ -8,12 +8,12 @@ const spec = toysCatalog.schemas.gatewayUpstream.parse({
   apisix: { overrides: { warm_up_conf: {} } },
 });
 
-it('names the section of another kind of gateway, which would be ignored', () => {
+it('reports the section of another type of gateway', () => {
   expect(foreignSections(spec, toysCatalog.vendor('Toy'))).toEqual([
-    { field: 'spec.apisix', message: 'a gateway of type Toy does not read it' },
+    { field: 'spec.apisix', message: 'a gateway of type Toy ignores it' },
   ]);
 });
 
-it('names nothing where the gateway reads the section', () => {
+it('reports nothing if the gateway reads the section', () => {
   expect(foreignSections(spec, toysCatalog.vendor('APISIX'))).toEqual([]);
 });

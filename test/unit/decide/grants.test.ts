@@ -16,13 +16,13 @@ const shop = { ...upstreams, namespace: 'shop' };
 
 const listed = (...grants: readonly ReferenceGrant[]): KnownGrants => ({ kind: 'listed', grants });
 
-describe('a reference from shop to Service web of another namespace', () => {
+describe('a reference from namespace shop to Service web in another namespace', () => {
   it.each<[string, readonly ReferenceGrant[], boolean]>([
     ['no grant', [], false],
     ['every Service', [{ from: [shop], to: [service] }], true],
     ['this Service', [{ from: [shop], to: [{ ...service, name: 'web' }] }], true],
     ['another Service', [{ from: [shop], to: [{ ...service, name: 'web-2' }] }], false],
-    ['a Service of no name', [{ from: [shop], to: [{ ...service, name: '' }] }], false],
+    ['a Service with an empty name', [{ from: [shop], to: [{ ...service, name: '' }] }], false],
     ['one of several targets', [{ from: [shop], to: [{ ...service, name: 'a' }, service] }], true],
     ['one of several origins', [{ from: [{ ...shop, namespace: 'a' }, shop], to: [service] }], true],
     [
@@ -34,7 +34,7 @@ describe('a reference from shop to Service web of another namespace', () => {
       true,
     ],
     [
-      'two grants that would do only together',
+      'two grants that match only in combination',
       [
         { from: [shop], to: [{ ...service, name: 'a' }] },
         { from: [{ ...shop, namespace: 'a' }], to: [service] },
@@ -42,18 +42,18 @@ describe('a reference from shop to Service web of another namespace', () => {
       false,
     ],
     ['another namespace', [{ from: [{ ...shop, namespace: 'a' }], to: [service] }], false],
-    ['no namespace', [{ from: [{ ...shop, namespace: '' }], to: [service] }], false],
+    ['an empty namespace', [{ from: [{ ...shop, namespace: '' }], to: [service] }], false],
     ['another kind', [{ from: [{ ...shop, kind: 'HTTPRoute' }], to: [service] }], false],
     ['another group', [{ from: [{ ...shop, group: 'gateway.networking.k8s.io' }], to: [service] }], false],
-    ['another kind of target', [{ from: [shop], to: [{ group: '', kind: 'Secret' }] }], false],
-    ['another group of target', [{ from: [shop], to: [{ ...service, group: 'core' }] }], false],
-    ['nobody', [{ from: [], to: [service] }], false],
-    ['nothing', [{ from: [shop], to: [] }], false],
+    ['another target kind', [{ from: [shop], to: [{ group: '', kind: 'Secret' }] }], false],
+    ['another target group', [{ from: [shop], to: [{ ...service, group: 'core' }] }], false],
+    ['no origin', [{ from: [], to: [service] }], false],
+    ['no target', [{ from: [shop], to: [] }], false],
   ])('with a grant for %s', (_, grants, isPermitted) => {
     expect(referenceProblem(ref, 'shop', listed(...grants)) === undefined).toBe(isPermitted);
   });
 
-  it('shows the grant to make, and where', () => {
+  it('shows the required grant and its namespace', () => {
     const problem = referenceProblem(ref, 'shop', listed());
     expect(problem).toEqual({
       state: 'notPermitted',
@@ -65,14 +65,14 @@ describe('a reference from shop to Service web of another namespace', () => {
     expect(referenceProblem(ref, 'shop', listed(spec))).toBeUndefined();
   });
 
-  it('asks for the Gateway API where it is not installed', () => {
+  it('asks for the Gateway API CRDs if they are not installed', () => {
     expect(referenceProblem(ref, 'shop', { kind: 'notInstalled' })?.message).toMatch(
-      /install the CRDs of the Gateway API, then create one in namespace blog /,
+      /install the Gateway API CRDs, then create one in namespace blog /,
     );
   });
 
-  it('names the configuration where the operator does not look at the namespace', () => {
-    expect(referenceProblem(ref, 'shop', { kind: 'notFollowed' })?.message).toMatch(
+  it('names the configuration key if the operator does not watch the namespace', () => {
+    expect(referenceProblem(ref, 'shop', { kind: 'notWatched' })?.message).toMatch(
       /: add blog to namespaces in the operator's configuration$/,
     );
   });

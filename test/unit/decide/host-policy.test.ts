@@ -43,7 +43,7 @@ describe('a host policy', () => {
     'metadata.google.internal',
     'Metadata.Google.Internal.',
     'instance-data.ec2.internal',
-    // What resolvers read as addresses.
+    // Text that resolvers read as addresses.
     '2130706433',
     '0x7f000001',
     '0x7f.1',
@@ -53,7 +53,7 @@ describe('a host policy', () => {
     '127.0.0.1.5',
     '127.0.0.01',
     'fe80::1%eth0',
-  ])('does not allow %s', (host) => {
+  ])('denies %s', (host) => {
     expect(reasonOf(host)).toBe('AddressNotAllowed');
   });
 
@@ -68,9 +68,9 @@ describe('a host policy', () => {
     'node-1.cluster.local',
     '10-0-0-1.bank.pod',
     '_http._tcp.web.bank.svc',
-    // With a namespace `com` a resolver in the cluster may complete it.
+    // If a namespace `com` exists, a resolver in the cluster may complete the name.
     'example.com',
-  ])('takes %s for a name inside the cluster', (host) => {
+  ])('treats %s as a cluster-internal name', (host) => {
     expect(reasonOf(host)).toBe('StaticAddressesDenied');
     expect(reasonOf(host, { allow: ['0.0.0.0/0', '::/0'] })).toBe('StaticAddressesDenied');
   });
@@ -107,7 +107,7 @@ describe('a host policy', () => {
     ['::1/128', '::1', true],
     ['169.254.0.0/16', 'metadata.google.internal', true],
     ['0.0.0.0/0', '224.0.0.1', true],
-    // Ambiguous, whatever is allowed.
+    // Ambiguous addresses are denied even if the range is allowed.
     ['127.0.0.0/8', '127.1', false],
   ])('with allow [%s]: %s, %s', (range, host, expected) => {
     expect(reasonOf(host, { allow: [range] })).toBe(expected ? undefined : 'AddressNotAllowed');
@@ -126,7 +126,7 @@ describe('a host policy', () => {
   });
 
   it.each(['010.1.2.3', '10.1.2.03', '127.1', '1', '', 'fe80::1%eth0', '::ffff:010.1.2.3'])(
-    'denies an endpoint or node with the address "%s", which not every resolver reads alike',
+    'denies an endpoint or node with the ambiguous address "%s"',
     (host) => {
       const policy = new HostPolicy({ deny: ['10.0.0.0/8'], allow: ['0.0.0.0/0', '::/0'] });
       expect(policy.ofAddress(host)?.reason).toBe('AddressNotAllowed');
@@ -134,11 +134,11 @@ describe('a host policy', () => {
     },
   );
 
-  it('denies an endpoint whose address is a name', () => {
+  it('denies an endpoint with a name as its address', () => {
     expect(new HostPolicy({}).ofAddress('db.example.org')?.reason).toBe('AddressNotAllowed');
   });
 
-  it('judges nodes of the cluster by their addresses, and of names only those of the machine itself', () => {
+  it('checks the addresses of cluster nodes, and denies only local names', () => {
     const policy = new HostPolicy({});
     expect(policy.ofNode('127.0.0.2')?.reason).toBe('AddressNotAllowed');
     expect(policy.ofNode('localhost')?.reason).toBe('AddressNotAllowed');

@@ -24,10 +24,10 @@ function upstream(
 
 describe('wantedId', () => {
   it.each<[string, GatewayUpstream, string | undefined]>([
-    ['that of the spec, whatever the prefix', upstream('web', { id: 'shop.x' }), 'shop.x'],
-    ['the default', upstream('web'), 'gw-shop.web'],
-    ['the default, cut off', upstream('x'.repeat(80)), defaultUpstreamId('gw-', 'shop', 'x'.repeat(80))],
-    ['none while the spec is not valid', upstream('web', { broken: true, id: 'shop.x' }), undefined],
+    ['the id in the spec, whatever the prefix', upstream('web', { id: 'shop.x' }), 'shop.x'],
+    ['the default id', upstream('web'), 'gw-shop.web'],
+    ['the shortened default id', upstream('x'.repeat(80)), defaultUpstreamId('gw-', 'shop', 'x'.repeat(80))],
+    ['undefined while the spec is invalid', upstream('web', { broken: true, id: 'shop.x' }), undefined],
   ])('is %s', (_, object, id) => {
     expect(wantedId(object, 'gw-')).toBe(id);
   });
@@ -41,7 +41,7 @@ describe('IdConflicts', () => {
   const contenders = (conflicts: IdConflicts, id: string, connection = 'default') =>
     [...conflicts.contenders(connection, id)].sort();
 
-  it('knows who wants an id, and tells the others when that changes', () => {
+  it('lists the objects with an id, and returns the others on a change', () => {
     const conflicts = new IdConflicts();
     expect(update(conflicts, upstream('a', { id: 'x' }))).toEqual([]);
     expect(update(conflicts, upstream('b', { id: 'x' }))).toEqual(['shop/a']);
@@ -51,7 +51,7 @@ describe('IdConflicts', () => {
     expect(contenders(conflicts, 'x')).toEqual(['shop/b', 'shop/c']);
   });
 
-  it('tells those of the old id and of the new one', () => {
+  it('returns the other objects of the old id and the new id', () => {
     const conflicts = new IdConflicts();
     for (const [name, id] of [
       ['a', 'x'],
@@ -65,7 +65,7 @@ describe('IdConflicts', () => {
     expect(contenders(conflicts, 'y')).toEqual(['shop/b', 'shop/c']);
   });
 
-  it('keeps connections apart', () => {
+  it('separates connections', () => {
     const conflicts = new IdConflicts();
     update(conflicts, upstream('a', { id: 'x' }));
     expect(update(conflicts, upstream('b', { id: 'x', connection: 'edge' }))).toEqual([]);
@@ -73,16 +73,16 @@ describe('IdConflicts', () => {
     expect(contenders(conflicts, 'x', 'edge')).toEqual(['shop/b']);
   });
 
-  it('takes a default id and the same one in a spec for one', () => {
+  it('treats a default id and the same id in a spec as equal', () => {
     const conflicts = new IdConflicts();
     update(conflicts, upstream('a'));
     expect(update(conflicts, upstream('b', { id: 'shop.a' }))).toEqual(['shop/a']);
   });
 
   it.each<[string, GatewayUpstream, string | undefined]>([
-    ['whose spec is not valid', upstream('b', { id: 'x', broken: true }), ''],
-    ['whose connection is gone', upstream('b', { id: 'x' }), undefined],
-  ])('forgets the claim of an object %s', (_, object, idPrefix) => {
+    ['whose spec is invalid', upstream('b', { id: 'x', broken: true }), ''],
+    ['whose connection is unknown', upstream('b', { id: 'x' }), undefined],
+  ])('removes an object %s', (_, object, idPrefix) => {
     const conflicts = new IdConflicts();
     update(conflicts, upstream('a', { id: 'x' }));
     update(conflicts, upstream('b', { id: 'x' }));
@@ -91,31 +91,31 @@ describe('IdConflicts', () => {
     expect(remove(conflicts, 'b')).toEqual([]);
   });
 
-  it('knows nothing of an id that nobody wants', () => {
+  it('returns no objects for an unused id', () => {
     const conflicts = new IdConflicts();
     expect(contenders(conflicts, 'x')).toEqual([]);
     expect(remove(conflicts, 'a')).toEqual([]);
   });
 
-  it('is the same after any sequence of changes as the objects say', () => {
+  it('matches the objects after any sequence of changes', () => {
     const change = fc.record({
       name: fc.constantFrom('a', 'b', 'c'),
       id: fc.option(fc.constantFrom('x', 'y', 'shop.a'), { nil: undefined }),
-      gone: fc.boolean(),
+      deleted: fc.boolean(),
     });
     fc.assert(
       fc.property(fc.array(change, { maxLength: 20 }), (changes) => {
         const conflicts = new IdConflicts();
         const wanted = new Map<string, string>();
-        for (const { name, id, gone } of changes) {
+        for (const { name, id, deleted } of changes) {
           const object = upstream(name, id === undefined ? {} : { id });
-          const rivals = gone ? remove(conflicts, name) : update(conflicts, object);
+          const returned = deleted ? remove(conflicts, name) : update(conflicts, object);
           const before = wanted.get(name);
-          if (gone) wanted.delete(name);
+          if (deleted) wanted.delete(name);
           else wanted.set(name, wantedId(object, '') ?? '');
           const touched = new Set([before, wanted.get(name)]);
           const others = [...wanted].filter(([other, id]) => other !== name && touched.has(id));
-          expect(rivals).toEqual(others.map(([other]) => `shop/${other}`).sort());
+          expect(returned).toEqual(others.map(([other]) => `shop/${other}`).sort());
         }
         for (const id of ['x', 'y', 'shop.a', 'shop.b']) {
           const expected = [...wanted].filter(([, one]) => one === id).map(([name]) => `shop/${name}`);

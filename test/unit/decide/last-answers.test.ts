@@ -33,11 +33,11 @@ const UNKNOWN: UnknownAnswer = {
 const LAST = [{ ref: ref('web'), answer: known('10.0.0.1') }];
 
 describe('completeAnswer', () => {
-  it('takes what the source answers while it is complete', () => {
+  it('uses the current answer while it is complete', () => {
     expect(completeAnswer(ref('web'), known('10.0.0.2'), LAST)).toEqual({ answer: known('10.0.0.2') });
   });
 
-  it('takes the last complete answer while the source does not know, and says so', () => {
+  it('uses the last complete answer and marks it outdated while the source is unknown', () => {
     expect(completeAnswer(ref('web'), UNKNOWN, LAST)).toEqual({
       answer: known('10.0.0.1'),
       outdated: UNKNOWN,
@@ -52,7 +52,7 @@ describe('completeAnswer', () => {
   });
 });
 
-describe('an upstream of which one backend is unknown', () => {
+describe('an upstream with one unknown backend', () => {
   const target = (service: string, weight: number): Extract<BackendTarget, { kind: 'registry' }> => ({
     kind: 'registry',
     ref: ref(service),
@@ -75,7 +75,7 @@ describe('an upstream of which one backend is unknown', () => {
   const weights = (backends: readonly ResolvedBackend[]) =>
     build(backends).upstream.nodes.map(({ host, weight }) => `${host}=${weight}`);
 
-  it('keeps the nodes and the share of that backend while the others move', () => {
+  it('keeps the nodes and the share of that backend while the others change', () => {
     const before = [resolved('vm', 90, known('10.0.0.1')), resolved('pods', 10, known('10.0.1.1'))];
     const during = [resolved('vm', 90, known('10.0.0.1'), UNKNOWN), resolved('pods', 10, known('10.0.1.2'))];
     expect(weights(before)).toEqual(['10.0.0.1=9', '10.0.1.1=1']);
@@ -83,7 +83,7 @@ describe('an upstream of which one backend is unknown', () => {
     expect(build(during).action).toBe('write');
   });
 
-  it('says for which backend it does not know', () => {
+  it('names the unknown backend', () => {
     expect(build([resolved('vm', 1, known('10.0.0.1'), UNKNOWN)]).resolvedRefs).toEqual({
       status: 'Unknown',
       reason: 'SourceUnavailable',
@@ -91,12 +91,12 @@ describe('an upstream of which one backend is unknown', () => {
     });
   });
 
-  it('says nothing while the source has only begun again', () => {
+  it('reports nothing while the source restarts', () => {
     const begun = { ...UNKNOWN, beginning: true };
     expect(build([resolved('vm', 1, known('10.0.0.1'), begun)]).resolvedRefs.status).toBe('True');
   });
 
-  it('waits where that backend has never answered', () => {
+  it('waits if that backend has never answered', () => {
     const never: ResolvedBackend = { target: target('vm', 1), found: UNKNOWN };
     const backends = [never, resolved('pods', 1, known('10.0.1.1'))];
     expect(build(backends).action).toBe('wait');

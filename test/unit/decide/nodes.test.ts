@@ -7,8 +7,8 @@ const STATES = {
   ready: { ready: true, serving: true, terminating: false },
   notReady: { ready: false, serving: false, terminating: false },
   draining: { ready: false, serving: true, terminating: true },
-  gone: { ready: false, serving: false, terminating: true },
-  /** A Service with publishNotReadyAddresses: the slice says ready whatever else. */
+  stopped: { ready: false, serving: false, terminating: true },
+  /** A Service with publishNotReadyAddresses: the slice always reports ready. */
   published: { ready: true, serving: false, terminating: true },
 } as const;
 type State = keyof typeof STATES;
@@ -34,67 +34,77 @@ const chosen = (endpoints: readonly Endpoint[], family: 'IPv4' | 'IPv6' = 'IPv4'
 
 describe('chooseEndpoints', () => {
   it.each<[string, readonly Endpoint[], readonly string[], readonly [number, number, number]]>([
-    ['nothing', [], [], [0, 0, 0]],
-    ['only the ready ones', [v4('a', 'ready'), v4('b', 'notReady')], ['a 80'], [1, 0, 1]],
+    ['selects nothing without endpoints', [], [], [0, 0, 0]],
+    ['selects only ready endpoints', [v4('a', 'ready'), v4('b', 'notReady')], ['a 80'], [1, 0, 1]],
     [
-      'the draining ones are left out while one is ready',
+      'excludes draining endpoints while one is ready',
       [v4('a', 'ready'), v4('b', 'draining')],
       ['a 80'],
       [1, 0, 1],
     ],
     [
-      'the draining ones where none of the whole Service is ready',
-      [v4('a', 'draining'), v4('b', 'notReady'), v4('c', 'gone'), v4('d', 'draining')],
+      'selects draining endpoints if none of the Service is ready',
+      [v4('a', 'draining'), v4('b', 'notReady'), v4('c', 'stopped'), v4('d', 'draining')],
       ['a 80', 'd 80'],
       [0, 2, 2],
     ],
-    ['nothing where nobody serves', [v4('a', 'notReady'), v4('b', 'gone')], [], [0, 0, 2]],
-    ['what a Service publishes before it is ready', [v4('a', 'published')], ['a 80'], [1, 0, 0]],
+    ['selects nothing if no endpoint serves', [v4('a', 'notReady'), v4('b', 'stopped')], [], [0, 0, 2]],
     [
-      'the best state of an address in two slices: ready first',
+      'selects endpoints that are published before they are ready',
+      [v4('a', 'published')],
+      ['a 80'],
+      [1, 0, 0],
+    ],
+    [
+      'prefers ready if an address is in two slices',
       [v4('a', 'notReady'), v4('a', 'draining'), v4('a', 'ready')],
       ['a 80'],
       [1, 0, 0],
     ],
     [
-      'the best state of an address in two slices: then draining',
-      [v4('a', 'gone'), v4('a', 'draining'), v4('a', 'notReady')],
+      'prefers draining to not ready if an address is in two slices',
+      [v4('a', 'stopped'), v4('a', 'draining'), v4('a', 'notReady')],
       ['a 80'],
       [0, 1, 0],
     ],
     [
-      'one address at two ports is two nodes',
+      'selects one address with two ports as two nodes',
       [v4('a', 'ready', 81), v4('a', 'ready', 80)],
       ['a 80', 'a 81'],
       [2, 0, 0],
     ],
-    ['what has no port is excluded', [v4('a', 'ready'), v4('b', 'ready', 'none')], ['a 80'], [1, 0, 1]],
     [
-      'what has the port in another slice is not missing it',
+      'excludes endpoints without the port',
+      [v4('a', 'ready'), v4('b', 'ready', 'none')],
+      ['a 80'],
+      [1, 0, 1],
+    ],
+    [
+      'does not exclude an address that has the port in another slice',
       [v4('a', 'ready', 'none'), v4('a', 'ready')],
       ['a 80'],
       [1, 0, 0],
     ],
     [
-      'a ready one without the port does not keep the draining ones out',
+      'selects draining endpoints if the only ready one lacks the port',
       [v4('a', 'ready', 'none'), v4('b', 'draining')],
       ['b 80'],
       [0, 1, 1],
     ],
     [
-      'a ready one of the other family does not keep the draining ones out',
+      'selects draining endpoints if the only ready one is of the other family',
       [v6('::1', 'ready'), v4('b', 'draining')],
       ['b 80'],
       [0, 1, 0],
     ],
     [
-      'a dual-stack Pod is not excluded for its other address',
+      'does not exclude a dual-stack Pod for its other address',
       [v4('a', 'ready'), v6('::1', 'ready')],
       ['a 80'],
       [1, 0, 0],
     ],
     [
-      'where nothing is of the family, each address of the other one is excluded once',
+      'excludes each address of the other family once if the family has none',
       [v6('::1', 'ready'), v6('::1', 'draining'), v6('::2', 'notReady')],
       [],
       [0, 0, 2],
@@ -112,60 +122,60 @@ describe('chooseEndpoints', () => {
       .sort();
 
   it.each<[string, readonly Endpoint[], readonly string[]]>([
-    ['one that is not ready', [v4('a', 'notReady')], ['a 80 NotReady']],
-    ['one that ends and serves no more', [v4('a', 'gone')], ['a 80 Terminating']],
+    ['an endpoint that is not ready', [v4('a', 'notReady')], ['a 80 NotReady']],
+    ['a terminating endpoint that no longer serves', [v4('a', 'stopped')], ['a 80 Terminating']],
     [
-      'one that ends and serves, while another is ready',
+      'a serving terminating endpoint while another is ready',
       [v4('a', 'draining'), v4('b', 'ready')],
       ['a 80 Terminating'],
     ],
-    ['not one that ends and serves, while none is ready', [v4('a', 'draining')], []],
-    ['one without the port, in whatever state', [v4('a', 'gone', 'none')], ['a PortMissing']],
-    ['one of another family, in whatever state', [v6('::1', 'gone')], ['::1 80 WrongFamily']],
-    ['one of another family without the port', [v6('::1', 'ready', 'none')], ['::1 WrongFamily']],
+    ['nothing if the only endpoint serves while terminating', [v4('a', 'draining')], []],
+    ['an endpoint without the port, whatever its state', [v4('a', 'stopped', 'none')], ['a PortMissing']],
+    ['an endpoint of another family, whatever its state', [v6('::1', 'stopped')], ['::1 80 WrongFamily']],
+    ['an endpoint of another family without the port', [v6('::1', 'ready', 'none')], ['::1 WrongFamily']],
     [
-      'a Pod of the other family alone beside dual-stack ones',
+      'a single-stack Pod of the other family beside dual-stack Pods',
       [of('p1', v4('a', 'ready')), of('p1', v6('::1', 'ready')), of('p2', v6('::2', 'ready'))],
       ['::2 80 WrongFamily'],
     ],
     [
-      'a dual-stack Pod once, by its address of the family',
+      'a dual-stack Pod once, by its address in the family',
       [of('p1', v4('a', 'notReady')), of('p1', v6('::1', 'notReady'))],
       ['a 80 NotReady'],
     ],
     [
-      'a dual-stack Pod whose address of the family lacks the port',
+      'a dual-stack Pod whose address in the family lacks the port',
       [of('p1', v4('a', 'ready', 'none')), of('p1', v6('::1', 'ready'))],
       ['a PortMissing'],
     ],
     [
-      'nothing of which nobody says whose it is, beside the family',
+      'no address without targetRef while the family has addresses',
       [v4('a', 'ready'), v6('::1', 'ready')],
       [],
     ],
     [
-      'the better of two states that get no traffic',
-      [v4('a', 'gone'), v4('a', 'notReady')],
+      'an address once, with the better of two unused states',
+      [v4('a', 'stopped'), v4('a', 'notReady')],
       ['a 80 NotReady'],
     ],
     [
-      'each port of an address',
-      [v4('a', 'notReady', 81), v4('a', 'gone', 82)],
+      'each port of an address separately',
+      [v4('a', 'notReady', 81), v4('a', 'stopped', 82)],
       ['a 81 NotReady', 'a 82 Terminating'],
     ],
-  ])('leaves out %s', (_, endpoints, expected) => {
+  ])('excludes %s', (_, endpoints, expected) => {
     expect(reasons(endpoints)).toEqual(expected);
     expect(reasons(endpoints.toReversed())).toEqual(expected);
   });
 
-  it('takes the family that it is asked for', () => {
+  it('uses the given family', () => {
     expect(chosen([v4('10.0.0.1', 'ready'), v6('fd00::1', 'ready')], 'IPv6').nodes).toEqual(['fd00::1 80']);
   });
 
   const endpoint = fc
     .record({
       address: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.10', '10.0.0.9'),
-      state: fc.constantFrom<State>('ready', 'notReady', 'draining', 'gone', 'published'),
+      state: fc.constantFrom<State>('ready', 'notReady', 'draining', 'stopped', 'published'),
       port: fc.constantFrom<number | 'none'>(80, 8080, 'none'),
       family: fc.constantFrom('IPv4', 'IPv6'),
       target: fc.constantFrom('p1', 'p2', 'p3', undefined),
@@ -175,7 +185,7 @@ describe('chooseEndpoints', () => {
       ...(target === undefined ? {} : { target }),
     }));
 
-  it('gives the same for every order', () => {
+  it('does not depend on the order', () => {
     const listAndOrder = fc
       .array(endpoint, { maxLength: 12 })
       .chain((list) =>
@@ -195,7 +205,7 @@ describe('chooseEndpoints', () => {
     );
   });
 
-  it('never takes one that does not serve, and never none while one does', () => {
+  it('selects only serving endpoints, and at least one if any serves', () => {
     fc.assert(
       fc.property(fc.array(endpoint, { maxLength: 12 }), (list) => {
         const { endpoints, ...counts } = chooseEndpoints(list, 'IPv4');
@@ -212,7 +222,7 @@ describe('chooseEndpoints', () => {
         );
         expect(counts.ready).toBe(ready.size);
         expect(counts.draining).toBe(ready.size > 0 ? 0 : draining.size);
-        // Whatever is listed with the port as the family is either used or left out.
+        // Every endpoint of the family with the port is either selected or excluded.
         const listed = usable(() => true);
         const left = counts.excluded.filter(
           ({ reason }) => reason === 'NotReady' || reason === 'Terminating',
@@ -239,7 +249,7 @@ describe('mergeNodes', () => {
     ]);
   });
 
-  it('orders ports as numbers', () => {
+  it('sorts ports as numbers', () => {
     const ports = [8080, 80, 443].map((port) => ({ host: 'a', port }));
     expect(ports.toSorted(compareNodes).map(({ port }) => port)).toEqual([80, 443, 8080]);
   });

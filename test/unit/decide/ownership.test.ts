@@ -18,9 +18,9 @@ const owner: Owner = { cluster: 'c1', connection: 'default', namespace: 'shop', 
 const labels = ownerLabels(owner, { orphan: false });
 const prefix = 'gatewayupstream.dev/';
 
-const observed = (held: Readonly<Record<string, string>>, createTime?: number): ObservedUpstream => ({
+const observed = (stored: Readonly<Record<string, string>>, createTime?: number): ObservedUpstream => ({
   id: 'shop.web',
-  ...observedLabels(held),
+  ...observedLabels(stored),
   nodes: [],
   canonical: '',
   ...(createTime === undefined ? {} : { createTime }),
@@ -36,10 +36,16 @@ describe('defaultUpstreamId', () => {
     ['prefix, namespace and name', 'gw-', 'shop', 'web', 'gw-shop.web'],
     ['no prefix', '', 'shop', 'web', 'shop.web'],
     ['a name with dots', '', 'shop', 'web.v1', 'shop.web.v1'],
-    ['64 characters are kept', '', 'n'.repeat(31), 'x'.repeat(32), `${'n'.repeat(31)}.${'x'.repeat(32)}`],
-    ['65 are not', '', 'n'.repeat(32), 'x'.repeat(32), hashed(`${'n'.repeat(32)}.${'x'.repeat(32)}`)],
+    ['64 characters', '', 'n'.repeat(31), 'x'.repeat(32), `${'n'.repeat(31)}.${'x'.repeat(32)}`],
     [
-      'the longest of all',
+      '65 characters, shortened with a hash',
+      '',
+      'n'.repeat(32),
+      'x'.repeat(32),
+      hashed(`${'n'.repeat(32)}.${'x'.repeat(32)}`),
+    ],
+    [
+      'the maximum lengths',
       'p'.repeat(32),
       'n'.repeat(63),
       'x'.repeat(253),
@@ -50,7 +56,7 @@ describe('defaultUpstreamId', () => {
     expect(id).toMatch(/^[a-zA-Z0-9._-]{1,64}$/);
   });
 
-  it('tells long ids apart that begin alike', () => {
+  it('distinguishes long ids with the same beginning', () => {
     const name = 'x'.repeat(70);
     expect(defaultUpstreamId('', 'shop', `${name}a`)).not.toBe(defaultUpstreamId('', 'shop', `${name}b`));
   });
@@ -58,23 +64,28 @@ describe('defaultUpstreamId', () => {
 
 describe('ownershipOf', () => {
   it.each<[string, ObservedUpstream | undefined, number | undefined, Ownership]>([
-    ['nothing there', undefined, 5, 'absent'],
-    ['every label', observed(labels), undefined, 'ours'],
-    ['every label, made anew by somebody', observed(labels, 6), 5, 'ours'],
-    ['every label and others', observed({ ...labels, team: 'a' }), undefined, 'ours'],
-    ['marked to stay behind', observed(ownerLabels(owner, { orphan: true })), undefined, 'ours'],
-    ['no labels, the create_time that we know', observed({}, 5), 5, 'stripped'],
-    ['one label missing, the create_time that we know', observed(without('name'), 5), 5, 'stripped'],
+    ['no upstream', undefined, 5, 'absent'],
+    ['all labels', observed(labels), undefined, 'ours'],
+    ['all labels, created again by another client', observed(labels, 6), 5, 'ours'],
+    ['all labels and others', observed({ ...labels, team: 'a' }), undefined, 'ours'],
+    ['all labels, retained', observed(ownerLabels(owner, { orphan: true })), undefined, 'ours'],
+    ['no labels, the recorded create_time', observed({}, 5), 5, 'stripped'],
+    ['one label missing, the recorded create_time', observed(without('name'), 5), 5, 'stripped'],
     ['no labels, another create_time', observed({}, 6), 5, 'unowned'],
-    ['no labels, a create_time and none known', observed({}, 5), undefined, 'unowned'],
+    ['no labels, a create_time but none recorded', observed({}, 5), undefined, 'unowned'],
     ['no labels, no create_time', observed({}), 5, 'unowned'],
     ['no labels, no create_time on either side', observed({}), undefined, 'unowned'],
-    ['labels of somebody else only', observed({ team: 'a' }), undefined, 'unowned'],
-    ['any label of our domain', observed({ [`${prefix}deletion-policy`]: 'Orphan' }), undefined, 'foreign'],
+    ['only labels of another client', observed({ team: 'a' }), undefined, 'unowned'],
+    [
+      'another label of the operator',
+      observed({ [`${prefix}deletion-policy`]: 'Orphan' }),
+      undefined,
+      'foreign',
+    ],
     ['one label missing, no create_time', observed(without('operator')), undefined, 'foreign'],
     ...(['operator', 'cluster', 'connection', 'namespace', 'name'] as const).map(
       (name): [string, ObservedUpstream, number, Ownership] => [
-        `another ${name}, the create_time that we know`,
+        `another ${name}, the recorded create_time`,
         observed({ ...labels, [`${prefix}${name}`]: 'other' }, 5),
         5,
         'foreign',
@@ -99,19 +110,22 @@ describe('ownerMark', () => {
     name: 'x'.repeat(253),
   };
 
-  it('keeps every value within what a gateway takes', () => {
+  it('keeps every value within the length limit of a gateway', () => {
     for (const value of Object.values(ownerLabels(long, { orphan: true }))) {
       expect(value).toMatch(/^\S{1,64}$/);
     }
     expect(ownershipOf(observed(ownerLabels(long, { orphan: false })), long, undefined)).toBe('ours');
   });
 
-  it.each(['connection', 'name'] as const)('tells a long %s from another that begins alike', (part) => {
-    const other = { ...long, [part]: `${long[part].slice(0, -1)}y` };
-    expect(ownershipOf(observed(ownerLabels(long, { orphan: false })), other, undefined)).toBe('foreign');
-  });
+  it.each(['connection', 'name'] as const)(
+    'distinguishes a long %s from another with the same beginning',
+    (part) => {
+      const other = { ...long, [part]: `${long[part].slice(0, -1)}y` };
+      expect(ownershipOf(observed(ownerLabels(long, { orphan: false })), other, undefined)).toBe('foreign');
+    },
+  );
 
-  it('says only of an orphan that it stays', () => {
+  it('marks only an orphaned upstream as retained', () => {
     expect(isRetained(observed(ownerLabels(owner, { orphan: true })))).toBe(true);
     expect(isRetained(observed(labels))).toBe(false);
     expect(isRetained(observed({}))).toBe(false);
@@ -120,7 +134,7 @@ describe('ownerMark', () => {
 
 describe('isWrittenBy', () => {
   it.each<[string, Record<string, string>, boolean]>([
-    ['every label', labels, true],
+    ['all labels', labels, true],
     ['another object of the connection', { ...labels, [`${prefix}name`]: 'api' }, true],
     ['no labels', {}, false],
     ['another cluster', { ...labels, [`${prefix}cluster`]: 'c2' }, false],
@@ -128,30 +142,30 @@ describe('isWrittenBy', () => {
     ['another program', { ...labels, [`${prefix}operator`]: 'x' }, false],
     ['no name', without('name'), false],
     ['no namespace', without('namespace'), false],
-  ])('%s: %3$s', (_, held, expected) => {
-    expect(isWrittenBy(observed(held), 'c1', 'default')).toBe(expected);
+  ])('%s: %3$s', (_, stored, expected) => {
+    expect(isWrittenBy(observed(stored), 'c1', 'default')).toBe(expected);
   });
 });
 
 describe('markedObject', () => {
-  it('names an object as its own labels do', () => {
+  it('matches the key from the labels of the object', () => {
     const name = 'x'.repeat(100);
-    const held = observed(ownerLabels({ ...owner, name }, { orphan: false }));
-    expect(markedObject(held)).toBe(markedAs('shop', name));
+    const marked = observed(ownerLabels({ ...owner, name }, { orphan: false }));
+    expect(markedObject(marked)).toBe(markedAs('shop', name));
   });
 
-  it('names no object where the labels name none', () => {
+  it('names no object without labels', () => {
     expect(markedObject(observed({}))).not.toBe(markedAs('undefined', 'undefined'));
   });
 });
 
 describe('describeOwner', () => {
   it.each<[string, Record<string, string>, string]>([
-    ['labels of an owner', labels, 'it belongs to shop/web of connection default in cluster c1'],
-    ['no labels', {}, 'it carries no labels of this operator'],
-    ['labels of somebody else', { team: 'a' }, 'it carries no labels of this operator'],
-    ['some of ours', without('name'), 'its labels do not say which object it belongs to'],
-  ])('%s', (_, held, expected) => {
-    expect(describeOwner(observed(held), 'labels')).toBe(expected);
+    ['all ownership labels', labels, 'it is owned by shop/web of connection default in cluster c1'],
+    ['no labels', {}, 'it has no ownership labels of this operator'],
+    ['labels of another client', { team: 'a' }, 'it has no ownership labels of this operator'],
+    ['incomplete ownership labels', without('name'), 'its ownership labels are incomplete'],
+  ])('%s', (_, stored, expected) => {
+    expect(describeOwner(observed(stored), 'labels')).toBe(expected);
   });
 });

@@ -28,19 +28,19 @@ const compare = (content: ObservedUpstream | undefined, verdict = accepted) => (
   canonical,
 });
 
-describe('the Programmed verdict', () => {
-  it('is True where the gateway answered that it contains what was written', () => {
+describe('the Programmed condition', () => {
+  it('is True if the gateway returns the written content', () => {
     expect(writtenVerdict(canonical, observed({ scheme: 'http', nodes: [] }))).toBe(PROGRAMMED);
   });
 
-  it('names the fields that the gateway changed on the way', () => {
+  it('names the fields that the gateway changed', () => {
     expect(writtenVerdict(canonical, observed({ scheme: 'https', nodes: [] }))).toMatchObject({
       status: 'False',
       reason: 'Rejected',
-      message: expect.stringContaining('in scheme:'),
+      message: expect.stringContaining('for scheme:'),
     });
     expect(writtenVerdict(canonical, observed({ scheme: 'http', nodes: [1] })).message).toContain(
-      'in nodes:',
+      'for nodes:',
     );
   });
 
@@ -52,9 +52,11 @@ describe('the Programmed verdict', () => {
     expect(unwrittenVerdict(compare(different)).message).toContain('not listed');
   });
 
-  it('says what an observing object would write', () => {
+  it('reports the difference with syncPolicy Observe', () => {
     const change = { kind: 'create', desired: {} } as never;
-    expect(observeVerdict(change, compare(undefined)).message).toContain('has no such upstream');
+    expect(observeVerdict(change, compare(undefined)).message).toContain(
+      'the upstream in the gateway does not exist',
+    );
     expect(observeVerdict({ kind: 'none' }, compare(undefined)).reason).toBe('Pending');
   });
 });
@@ -69,7 +71,7 @@ describe('outcomes without a decision', () => {
     },
   } as unknown as GatewayUpstream;
 
-  it('keep the upstream of an object that is refused', () => {
+  it('keep the upstream of an object that is not accepted', () => {
     const verdict: Verdict = { status: 'False', reason: 'InvalidSpec', message: 'wrong' };
     expect(refusedOutcome(object, verdict)).toMatchObject({
       accepted: verdict,
@@ -80,7 +82,7 @@ describe('outcomes without a decision', () => {
     });
   });
 
-  it('keep every condition but Ready where a permission is missing', () => {
+  it('keep every condition except Ready while a permission is missing', () => {
     const ready: Verdict = { status: 'False', reason: 'PermissionMissing', message: 'grant it' };
     expect(missingPermissionOutcome(object, ready)).toMatchObject({
       accepted: { status: 'True', message: 'Accepted' },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { grantIndexes, referenceRefused } from '../../../src/decide/references.ts';
+import { grantIndexes, referenceDenied } from '../../../src/decide/references.ts';
 import { transformReferenceGrant, unreadableReferenceGrant } from '../../../src/kube/objects.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import type { ReferenceGrantStored } from '../../../src/model/objects.ts';
@@ -20,7 +20,7 @@ function refusedWith(...grants: readonly (ReferenceGrantStored | undefined)[]) {
   });
   store.replaceAll(grants.filter((grant) => grant !== undefined));
   store.setState({ state: 'synced' });
-  return referenceRefused({ grants: store, onlyNamespaces: [] }, ref, 'shop');
+  return referenceDenied({ grants: store, onlyNamespaces: [] }, ref, 'shop');
 }
 
 describe('a reference into another namespace', () => {
@@ -33,7 +33,7 @@ describe('a reference into another namespace', () => {
     },
   });
 
-  it('is refused without a ReferenceGrant', () => {
+  it('is denied without a ReferenceGrant', () => {
     expect(refusedWith()).toMatchObject({ state: 'notPermitted', reason: 'RefNotPermitted' });
   });
 
@@ -45,7 +45,7 @@ describe('a reference into another namespace', () => {
     });
   });
 
-  it('is permitted by one that can be read, whatever is beside it', () => {
+  it('is permitted by a readable ReferenceGrant beside an unreadable one', () => {
     expect(refusedWith(unreadable, permitting)).toBeUndefined();
   });
 });

@@ -16,14 +16,14 @@ const node = (last: number, weight = 1): UpstreamNode => ({
 });
 const nodes = (count: number) => Array.from({ length: count }, (_, index) => node(index));
 
-function guard(change: Partial<GuardInput> & { readonly fate?: RemovalReason }) {
+function guard(change: Partial<GuardInput> & { readonly reason?: RemovalReason }) {
   return guardRemoval({
     policy: { maxRemovalPercent: 50, holdForMs: 300_000, whenExpired: 'Clear' },
     observed: nodes(10),
     desired: [],
     lost: [],
-    removalReasonOf: () => change.fate ?? 'sick',
-    heldSince: undefined,
+    removalReasonOf: () => change.reason ?? 'sick',
+    guardedSince: undefined,
     acceptedUntil: undefined,
     now: 1_000_000,
     ...change,
@@ -35,70 +35,70 @@ describe('guardRemoval', () => {
     { left: 5, held: 0 },
     { left: 4, held: 6 },
     { left: 0, held: 10 },
-  ])('of ten nodes with $left left holds $held', ({ left, held }) => {
+  ])('keeps $held of ten nodes if $left remain', ({ left, held }) => {
     expect(guard({ desired: nodes(left) }).held).toHaveLength(held);
   });
 
-  it('holds the last one, whatever the percentage but 100', () => {
+  it('keeps the last node at any percentage below 100', () => {
     const policy = { holdForMs: 300_000, whenExpired: 'Clear' } as const;
     const observed = nodes(1);
     expect(guard({ observed, policy: { ...policy, maxRemovalPercent: 99 } }).held).toEqual(observed);
     expect(guard({ observed, policy: { ...policy, maxRemovalPercent: 100 } }).held).toEqual([]);
   });
 
-  it('lets a rolling update pass, in which every address is another one', () => {
+  it('allows a rolling update that replaces every address', () => {
     const desired = [node(100), node(101), node(102)];
-    expect(guard({ observed: nodes(3), desired, fate: 'vanished' }).held).toEqual([]);
+    expect(guard({ observed: nodes(3), desired, reason: 'vanished' }).held).toEqual([]);
   });
 
-  it('lets what is explained pass at once, and holds the rest', () => {
+  it('removes explained nodes at once and keeps the others', () => {
     const { held } = guard({
       removalReasonOf: ({ host }) => (host.endsWith('.3') ? 'sick' : 'explained'),
     });
     expect(held).toEqual([node(3)]);
   });
 
-  it('counts neither wanted nor held nodes that carry no weight', () => {
+  it('ignores nodes of weight 0 in its counts', () => {
     expect(guard({ observed: [node(1), node(2, 0)], desired: [node(2, 0)] }).held).toEqual([node(1)]);
   });
 
-  it('lets go of what vanished after 30 s and of what is sick after its time, both from the beginning', () => {
+  it('keeps vanished nodes for 30 s and sick nodes for holdFor from the same start', () => {
     const removalReasonOf = ({ host }: UpstreamNode): RemovalReason =>
       host.endsWith('.3') ? 'vanished' : 'sick';
     const observed = nodes(4);
     const began = 1_000_000;
-    const at = (now: number) => guard({ observed, removalReasonOf, heldSince: began, now });
+    const at = (now: number) => guard({ observed, removalReasonOf, guardedSince: began, now });
     expect(at(began)).toMatchObject({ held: observed, until: began + 30_000 });
     expect(at(began + 29_999).held).toHaveLength(4);
     expect(at(began + 30_000)).toMatchObject({ held: nodes(3), until: began + 300_000 });
     expect(at(began + 300_000)).toMatchObject({ held: [], until: undefined });
   });
 
-  it('counts a hold that begins in the future from now: the clock was set back', () => {
+  it('treats a future start as now after the clock was set back', () => {
     const day = 86_400_000;
     const now = 1_000_000;
-    expect(guard({ fate: 'vanished', heldSince: now + day, now })).toMatchObject({
+    expect(guard({ reason: 'vanished', guardedSince: now + day, now })).toMatchObject({
       since: now,
       until: now + 30_000,
     });
-    expect(guard({ fate: 'sick', heldSince: now + day, now })).toMatchObject({ until: now + 300_000 });
+    expect(guard({ reason: 'sick', guardedSince: now + day, now })).toMatchObject({ until: now + 300_000 });
   });
 
-  it('holds what is sick for ever where that is asked for', () => {
+  it('keeps sick nodes without a limit with whenExpired Hold', () => {
     const policy = { maxRemovalPercent: 50, holdForMs: 1000, whenExpired: 'Hold' } as const;
-    expect(guard({ policy, heldSince: 0, now: 10_000_000 })).toMatchObject({
+    expect(guard({ policy, guardedSince: 0, now: 10_000_000 })).toMatchObject({
       held: nodes(10),
       until: undefined,
     });
   });
 
-  it('is ended by a word that was given after it began, not by an older one', () => {
-    expect(guard({ heldSince: 1000, now: 2000, acceptedUntil: 1000 }).held).toEqual([]);
-    expect(guard({ heldSince: 1000, now: 2000, acceptedUntil: 999 }).held).toHaveLength(10);
-    expect(guard({ heldSince: undefined, now: 2000, acceptedUntil: 1000 }).held).toHaveLength(10);
+  it('ends after an acceptance of the current removal, but not of an earlier one', () => {
+    expect(guard({ guardedSince: 1000, now: 2000, acceptedUntil: 1000 }).held).toEqual([]);
+    expect(guard({ guardedSince: 1000, now: 2000, acceptedUntil: 999 }).held).toHaveLength(10);
+    expect(guard({ guardedSince: undefined, now: 2000, acceptedUntil: 1000 }).held).toHaveLength(10);
   });
 
-  it('counts what went unexplained a moment ago as if it went now', () => {
+  it('counts recently lost nodes as removed now', () => {
     const observed = nodes(6);
     const lost = nodes(10).slice(6).map(placeOf);
     expect(guard({ observed, desired: nodes(4), lost }).held).toEqual([node(4), node(5)]);
@@ -106,13 +106,13 @@ describe('guardRemoval', () => {
     expect(guard({ observed, desired: [...nodes(4), node(8)], lost }).held).toEqual([]);
   });
 
-  it('says what goes unexplained only where it is not explained', () => {
+  it('reports only unexplained removals as lost', () => {
     const removalReasonOf = ({ host }: UpstreamNode): RemovalReason =>
       host.endsWith('.9') ? 'explained' : 'vanished';
     expect(guard({ desired: nodes(8), removalReasonOf }).lost).toEqual([node(8)]);
   });
 
-  it('never holds what is wanted, what carries nothing, or what the gateway does not hold', () => {
+  it('never keeps desired nodes, nodes of weight 0, or nodes that the gateway does not have', () => {
     const place = fc.integer({ min: 1, max: 12 });
     const list = fc
       .uniqueArray(place, { maxLength: 10 })
@@ -134,7 +134,7 @@ describe('guardRemoval', () => {
             desired,
             lost: [],
             removalReasonOf: ({ host }) => removals[Number(host.split('.')[3])] ?? 'sick',
-            heldSince: 0,
+            guardedSince: 0,
             acceptedUntil: undefined,
             now: age,
           });

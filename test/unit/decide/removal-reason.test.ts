@@ -34,7 +34,7 @@ const known = (...endpoints: readonly Endpoint[]): Discovered => ({
   basis: '',
   endpoints,
 });
-const gone: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: 'gone' };
+const absent: Discovered = { state: 'absent', reason: 'ServiceNotFound', message: 'not found' };
 
 const removalOf = (found: readonly Discovered[], departureOf: DepartureOf = () => 'unknown') => {
   const backends: ResolvedBackend[] = found.map((one, index) => ({
@@ -47,7 +47,7 @@ const removalOf = (found: readonly Discovered[], departureOf: DepartureOf = () =
   )({ host: '10.0.0.1', port: 8080, weight: 1, priority: 0 });
 };
 
-describe('the removal reason of a node', () => {
+describe('the removal reason of an endpoint', () => {
   it.each<[string, Partial<Endpoint>, string]>([
     ['listed, not ready', {}, 'sick'],
     ['terminating', { terminating: true }, 'explained'],
@@ -57,7 +57,7 @@ describe('the removal reason of a node', () => {
     expect(removalOf([known(endpoint('10.0.0.1', change))]).reason).toBe(expected);
   });
 
-  it('takes an endpoint for terminating if any slice says so', () => {
+  it('is explained if any slice reports the endpoint as terminating', () => {
     expect(removalOf([known(endpoint('10.0.0.1'), endpoint('10.0.0.1', { terminating: true }))]).reason).toBe(
       'explained',
     );
@@ -67,25 +67,25 @@ describe('the removal reason of a node', () => {
     ['explained', 'explained'],
     ['vanished', 'vanished'],
     ['unknown', 'vanished'],
-  ] as const)('not listed, and its departure is %s: %s', (departure, expected) => {
+  ] as const)('not listed, removal cause %s: is %s', (departure, expected) => {
     expect(removalOf([known()], () => departure)).toEqual({
       reason: expected,
       backend: expected === 'vanished' ? 0 : undefined,
     });
   });
 
-  it('is explained where it belonged to a Service that is gone', () => {
+  it('is explained if its Service no longer exists', () => {
     const departureOf: DepartureOf = (backend) => (backend === 1 ? 'vanished' : 'unknown');
-    expect(removalOf([known(), gone], departureOf).reason).toBe('explained');
+    expect(removalOf([known(), absent], departureOf).reason).toBe('explained');
     expect(removalOf([known(), known()], departureOf)).toEqual({ reason: 'vanished', backend: 1 });
   });
 
-  it('is explained where nobody knows whose it was, and a Service is gone', () => {
-    expect(removalOf([known(), gone]).reason).toBe('explained');
+  it('is explained if its Service is unknown and a Service no longer exists', () => {
+    expect(removalOf([known(), absent]).reason).toBe('explained');
     expect(removalOf([known(), known()])).toEqual({ reason: 'vanished', backend: undefined });
   });
 
-  it('is sick where one of two Services lists it as sick, whatever the other one does', () => {
+  it('is sick if one of two Services lists it as sick', () => {
     expect(removalOf([known(), known(endpoint('10.0.0.1'))], () => 'explained')).toEqual({
       reason: 'sick',
       backend: 1,
@@ -93,7 +93,7 @@ describe('the removal reason of a node', () => {
   });
 });
 
-describe('the removal reason of a node of the cluster', () => {
+describe('the removal reason of a cluster node', () => {
   const HOST = '192.0.2.1';
   const PORT = 30080;
   const judged = (state: JudgedNode['state'], host: string | undefined = HOST): JudgedNode => ({
@@ -129,20 +129,25 @@ describe('the removal reason of a node of the cluster', () => {
   const READY = { ready: true, serving: true };
 
   it.each<[string, Via, readonly Endpoint[], string]>([
-    ['not ready, whatever its endpoints are', nodes(false, judged('notReady')), [on('n2', READY)], 'sick'],
-    ['not for outside traffic any more', nodes(false, judged('unusable')), [on('n2', READY)], 'explained'],
-    ['not selected any more', nodes(false, judged('unselected')), [on('n2', READY)], 'explained'],
-    ['reached by another address by now', nodes(false, judged('usable', '203.0.113.1')), [], 'explained'],
-    ['the Node object is gone', nodes(false), [on('n2', READY)], 'vanished'],
-    ['every endpoint is sick', nodes(false, judged('usable')), [on('n2'), on('n3')], 'sick'],
+    ['not ready, whatever its endpoints', nodes(false, judged('notReady')), [on('n2', READY)], 'sick'],
     [
-      'one endpoint is sick and the others terminate',
+      'no longer usable for external traffic',
+      nodes(false, judged('unusable')),
+      [on('n2', READY)],
+      'explained',
+    ],
+    ['no longer selected', nodes(false, judged('unselected')), [on('n2', READY)], 'explained'],
+    ['address changed', nodes(false, judged('usable', '203.0.113.1')), [], 'explained'],
+    ['Node deleted', nodes(false), [on('n2', READY)], 'vanished'],
+    ['all endpoints are sick', nodes(false, judged('usable')), [on('n2'), on('n3')], 'sick'],
+    [
+      'one endpoint is sick and the others are terminating',
       nodes(false, judged('usable')),
       [on('n2', { terminating: true }), on('n3')],
       'sick',
     ],
     [
-      'every endpoint terminates',
+      'all endpoints are terminating',
       nodes(false, judged('usable')),
       [on('n2', { terminating: true }), on('n3', { terminating: true })],
       'explained',
@@ -150,7 +155,7 @@ describe('the removal reason of a node of the cluster', () => {
     ['no endpoint is listed', nodes(false, judged('usable')), [], 'vanished'],
     ['Local: its endpoint is sick', nodes(true, judged('usable')), [on('n1'), on('n2', READY)], 'sick'],
     [
-      'Local: its endpoint terminates',
+      'Local: its endpoint is terminating',
       nodes(true, judged('usable')),
       [on('n1', { terminating: true }), on('n2')],
       'explained',
@@ -160,18 +165,18 @@ describe('the removal reason of a node of the cluster', () => {
     expect(removalReasonOf(via, endpoints)).toBe(expected);
   });
 
-  it('is explained where the NodePort is another one by now', () => {
+  it('is explained if the node port changed', () => {
     expect(removalReasonOf(nodes(false, judged('usable')), [], undefined, { port: 30081 })).toBe('explained');
   });
 
-  it('is explained where it is the address of an endpoint, from before nodes were asked for', () => {
+  it('is explained if it is an endpoint address from before addressing mode Node was set', () => {
     expect(removalReasonOf(nodes(false), [on('n1')], undefined, { host: '10.0.0.n1' })).toBe('explained');
   });
 
   it.each([
     [true, { kind: 'node', node: 'n1' }],
     [false, { kind: 'all' }],
-  ] as const)('asks how the endpoints went that it served (Local: %s)', (isLocal, expected) => {
+  ] as const)('asks for the removal cause of the endpoints behind it (Local: %s)', (isLocal, expected) => {
     const via = nodes(isLocal, judged('usable'));
     const asked: unknown[] = [];
     const departureOf: DepartureOf = (_, removedEndpoints) => {
@@ -193,14 +198,19 @@ describe('the removal reason of an address of the Service itself', () => {
 
   it.each<[string, string, readonly Endpoint[], string]>([
     ['its endpoints are sick', '10.96.0.1', [endpoint('10.0.0.1')], 'sick'],
-    ['its endpoints terminate', '10.96.0.1', [endpoint('10.0.0.1', { terminating: true })], 'explained'],
+    [
+      'its endpoints are terminating',
+      '10.96.0.1',
+      [endpoint('10.0.0.1', { terminating: true })],
+      'explained',
+    ],
     ['its endpoints vanished', '10.96.0.1', [], 'vanished'],
-    ['the Service has another address by now', '10.96.0.2', [], 'explained'],
+    ['the address of the Service changed', '10.96.0.2', [], 'explained'],
   ])('%s: %s', (_, host, endpoints, expected) => {
     expect(removalReasonOf(host, ...endpoints)).toBe(expected);
   });
 
-  it('is explained where the name that a Service stood for is another one', () => {
+  it('is explained if the external name of a Service changed', () => {
     const external: Discovered = { state: 'external', host: 'b.example', port: 80, basis: '' };
     expect(removalOf([external]).reason).toBe('explained');
   });

@@ -18,22 +18,22 @@ const update = (from: 'ours' | 'stripped' | 'unowned'): Extract<Change, { kind: 
 });
 
 describe('repairOf', () => {
-  it('names what changes of an upstream that is taken over', () => {
+  it('lists the changes to an upstream that is taken over', () => {
     expect(isTakeOver(update('unowned'))).toBe(true);
     expect(repairOf(update('unowned'), canonical, false)).toEqual({
       reason: 'Adopted',
-      message: 'Upstream shop.web, which nobody owned, was taken over: - 10.0.0.1:80, ~ scheme',
+      message: 'The operator took over upstream shop.web, which had no owner: - 10.0.0.1:80, ~ scheme',
     });
   });
 
-  it('reports an upstream that lost its labels, whatever else changed', () => {
+  it('reports an upstream that lost its ownership labels, whatever else changed', () => {
     expect(repairOf(update('stripped'), canonical, true)).toMatchObject({
       reason: 'Repaired',
-      message: expect.stringContaining('labels included'),
+      message: expect.stringContaining('including its labels'),
     });
   });
 
-  it('reports a change of another client, and none where there was none', () => {
+  it('reports a change by another client, and nothing without one', () => {
     const create: Change = { kind: 'create', desired };
     expect(repairOf(create, canonical, true)?.reason).toBe('Repaired');
     expect(repairOf(create, canonical, false)).toBeUndefined();
@@ -44,7 +44,7 @@ describe('repairOf', () => {
 describe('nodeRepairOf', () => {
   const nodes = (...hosts: readonly string[]) => JSON.stringify({ nodes: hosts });
 
-  it('reports a change of nodes only', () => {
+  it('reports only a change of nodes', () => {
     expect(nodeRepairOf('shop.web', nodes('a'), nodes('b'))?.reason).toBe('Repaired');
     expect(nodeRepairOf('shop.web', nodes('a'), nodes('a'))).toBeUndefined();
     expect(nodeRepairOf('shop.web', undefined, nodes('a'))).toBeUndefined();

@@ -21,18 +21,23 @@ const earlier = (status: Condition['status'], change: Partial<Condition> = {}): 
 
 describe('nextConditions', () => {
   it.each<[string, readonly Condition[] | undefined, Verdict, string]>([
-    ['a first condition begins now', undefined, ok, NOW],
-    ['one of another type says nothing', [earlier('True', { type: 'Accepted' })], ok, NOW],
-    ['the same status keeps its time', [earlier('True')], ok, EARLIER],
+    ['uses the current time for a new condition', undefined, ok, NOW],
+    ['ignores conditions of other types', [earlier('True', { type: 'Accepted' })], ok, NOW],
+    ['keeps the time if the status is unchanged', [earlier('True')], ok, EARLIER],
     [
-      'another reason and message keep it too',
+      'keeps the time if only the reason and message change',
       [earlier('True')],
       { ...ok, reason: 'NoReadyEndpoints', message: 'x' },
       EARLIER,
     ],
-    ['another status begins now', [earlier('True')], down, NOW],
-    ['from Unknown to False begins now', [earlier('Unknown')], taken, NOW],
-    ['what the CRD gave a new object never happened', [...pendingStatus.conditions], down, NOW],
+    ['uses the current time if the status changes', [earlier('True')], down, NOW],
+    ['uses the current time if the status changes from Unknown to False', [earlier('Unknown')], taken, NOW],
+    [
+      'replaces the placeholder time that the CRD sets in new objects',
+      [...pendingStatus.conditions],
+      down,
+      NOW,
+    ],
   ])('%s', (_, previous, verdict, time) => {
     expect(nextConditions(previous, [['Ready', verdict]], 7, () => NOW)).toEqual([
       { type: 'Ready', ...verdict, observedGeneration: 7, lastTransitionTime: time },
@@ -40,10 +45,10 @@ describe('nextConditions', () => {
   });
 
   it.each<[string, string, string]>([
-    ['as it is', 'x'.repeat(1024), 'x'.repeat(1024)],
-    ['cut', 'x'.repeat(1025), `${'x'.repeat(1021)}...`],
-    ['cut between characters', '\u{1f600}'.repeat(40_000), `${'\u{1f600}'.repeat(510)}...`],
-    ['of three bytes a character', '\u4e2d'.repeat(40_000), `${'\u4e2d'.repeat(1021)}...`],
+    ['unchanged', 'x'.repeat(1024), 'x'.repeat(1024)],
+    ['shortened', 'x'.repeat(1025), `${'x'.repeat(1021)}...`],
+    ['shortened between characters', '\u{1f600}'.repeat(40_000), `${'\u{1f600}'.repeat(510)}...`],
+    ['three bytes per character', '\u4e2d'.repeat(40_000), `${'\u4e2d'.repeat(1021)}...`],
   ])('has a message of at most 1,024 characters, far below 32,768 bytes: %s', (_, message, expected) => {
     const [condition] = nextConditions(undefined, [['Ready', { ...down, message }]], 1, () => NOW);
     expect(condition?.message).toBe(expected);
@@ -51,7 +56,7 @@ describe('nextConditions', () => {
     expect(Buffer.byteLength(condition?.message ?? '')).toBeLessThanOrEqual(32_768);
   });
 
-  it('keeps the order of the verdicts and drops what is no verdict any more', () => {
+  it('keeps the order of the verdicts and drops conditions without a verdict', () => {
     const previous = [earlier('True', { type: 'Stalled' }), earlier('True')];
     const next = nextConditions(
       previous,
@@ -65,7 +70,7 @@ describe('nextConditions', () => {
     expect(next.map(({ type }) => type)).toEqual(['Ready', 'Accepted']);
   });
 
-  it('cuts a message off at 1024 characters', () => {
+  it('shortens a message to 1024 characters', () => {
     const [exact] = nextConditions(
       undefined,
       [['Ready', { ...ok, message: 'x'.repeat(1024) }]],
@@ -100,16 +105,16 @@ describe('progressConditions', () => {
 
 describe('summarize', () => {
   it.each<[string, readonly Verdict[], Verdict]>([
-    ['the whole where every part is True', [ok, ok], { ...ok, reason: 'NoWeight' }],
-    ['the first part that is not', [ok, down, taken], down],
-    ['an unknown part counts as much as a false one', [taken, down], taken],
+    ['is the whole if all parts are True', [ok, ok], { ...ok, reason: 'NoWeight' }],
+    ['is the first part that is not True', [ok, down, taken], down],
+    ['treats Unknown like False', [taken, down], taken],
   ])('%s', (_, parts, expected) => {
     expect(summarize(parts, { ...ok, reason: 'NoWeight' })).toEqual(expected);
   });
 });
 
 describe('kubeTime', () => {
-  it('has whole seconds and is never ahead of the time', () => {
+  it('rounds down to whole seconds', () => {
     expect(kubeTime(Date.UTC(2026, 0, 2, 3, 4, 5, 999))).toBe(NOW);
   });
 });

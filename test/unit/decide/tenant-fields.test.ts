@@ -18,7 +18,7 @@ const connection = (change: object = {}) => ({
 
 const own = { backends: [{ serviceRef: { name: 'web', port: 80 } }] };
 
-/** Why `spec`, of namespace shop, does not get what it names; undefined if it gets it. */
+/** The reason why `spec` in namespace shop is denied; undefined if it is allowed. */
 function refusal(spec: object, { namespace = 'shop', policy = {} } = {}): string | undefined {
   const parsed = gatewayUpstreamSpec.safeParse({ ...own, ...spec });
   if (!parsed.success) return 'InvalidSpec';
@@ -43,8 +43,8 @@ const address = (host: string) => ({ backends: [{ addresses: [{ host, port: 80 }
 const adoption = { tenantPolicy: { adoption: 'Allow' } };
 const allowed = { tenantPolicy: { upstreamIds: 'Any', staticAddresses: 'Allow' } };
 
-describe('every field that could name something of somebody else', () => {
-  it('is allowed what is its own', () => {
+describe('every field that could refer to another tenant', () => {
+  it('allows the tenant its own resources', () => {
     expect(refusal({})).toBeUndefined();
     expect(refusal({ upstreamId: 'eu-shop.web' })).toBeUndefined();
     expect(refusal(service({ name: 'web', namespace: 'shop' }))).toBeUndefined();
@@ -56,20 +56,24 @@ describe('every field that could name something of somebody else', () => {
 
   it.each<[string, object, string]>([
     ['the id of another namespace', { upstreamId: 'eu-bank.web' }, 'IdNotAllowed'],
-    ['an id of another prefix', { upstreamId: 'shop.web' }, 'IdNotAllowed'],
+    ['an id with another prefix', { upstreamId: 'shop.web' }, 'IdNotAllowed'],
     ['an id of a namespace with a longer name', { upstreamId: 'eu-shop2.web' }, 'IdNotAllowed'],
     ['the prefix alone', { upstreamId: 'eu-shop.' }, 'IdNotAllowed'],
     ['a path', { upstreamId: 'eu-shop./../eu-bank.web' }, 'InvalidSpec'],
     ['an id with a query', { upstreamId: 'eu-shop.a?force=true' }, 'InvalidSpec'],
     ['an encoded path', { upstreamId: 'eu-shop.%2e%2e%2feu-bank.web' }, 'InvalidSpec'],
-    ['a Service elsewhere', service({ name: 'web', namespace: 'bank' }), 'RefNotPermitted'],
-    ['a serviceName elsewhere', { backends: [{ serviceName: 'bank/web:http' }] }, 'RefNotPermitted'],
+    ['a Service in another namespace', service({ name: 'web', namespace: 'bank' }), 'RefNotPermitted'],
+    [
+      'a serviceName in another namespace',
+      { backends: [{ serviceName: 'bank/web:http' }] },
+      'RefNotPermitted',
+    ],
     ['a path as a Service', service({ name: '../bank/web' }), 'InvalidSpec'],
     ['a path as a namespace', service({ name: 'web', namespace: 'shop/../bank' }), 'InvalidSpec'],
     ['a path as serviceName', { backends: [{ serviceName: 'shop/../bank/web:http' }] }, 'InvalidSpec'],
     ['an address', address('192.0.2.1'), 'StaticAddressesDenied'],
-    ['the nodes of an upstream of somebody else', { manage: 'Nodes' }, 'AdoptionDenied'],
-    ['an upstream that nobody owns', { adoptionPolicy: 'IfUnowned' }, 'AdoptionDenied'],
+    ['the nodes of an upstream of another client', { manage: 'Nodes' }, 'AdoptionDenied'],
+    ['an unowned upstream', { adoptionPolicy: 'IfUnowned' }, 'AdoptionDenied'],
     [
       'the port of the kubelet',
       {
@@ -79,18 +83,18 @@ describe('every field that could name something of somebody else', () => {
       'ProbePortDenied',
     ],
     ['a path as a connection', { connectionRef: { name: '../secrets/k' } }, 'InvalidSpec'],
-  ])('is refused %s', (_what, spec, reason) => {
+  ])('denies %s', (_what, spec, reason) => {
     expect(refusal(spec)).toBe(reason);
   });
 
   it.each(['web.bank.svc', 'web.bank.svc.cluster.local', 'WEB.BANK.SVC', 'web.bank', '10-0-0-1.bank.pod'])(
-    'is refused the name %s, which leads into the cluster, even where addresses are allowed',
+    'denies the cluster-internal name %s even if addresses are allowed',
     (host) => {
       expect(refusal(address(host), { policy: allowed })).toBe('StaticAddressesDenied');
     },
   );
 
-  it('gets nothing from a connection that does not allow its namespace', () => {
+  it('denies everything if the connection does not allow the namespace', () => {
     expect(refusal({}, { namespace: 'bank' })).toBe('NamespaceNotAllowed');
   });
 });

@@ -29,12 +29,12 @@ const ACTIVE = {
 
 describe('trafficOf', () => {
   it.each<[string, object, Partial<Traffic>]>([
-    ['nothing', {}, {}],
+    ['an empty spec', {}, {}],
     ['scheme', { scheme: 'GRPCS' }, { scheme: 'GRPCS' }],
-    ['loadBalancing by its default', { loadBalancing: {} }, {}],
+    ['the default of loadBalancing', { loadBalancing: {} }, {}],
     ['EWMA', { loadBalancing: { type: 'EWMA' } }, { loadBalancing: { type: 'EWMA' } }],
     [
-      'ConsistentHash, of a variable by default',
+      'ConsistentHash on a variable by default',
       { loadBalancing: { type: 'ConsistentHash', key: 'uri' } },
       { loadBalancing: { type: 'ConsistentHash', hashOn: 'Vars', key: 'uri' } },
     ],
@@ -43,7 +43,7 @@ describe('trafficOf', () => {
       { loadBalancing: { type: 'ConsistentHash', hashOn: 'Consumer' } },
       { loadBalancing: { type: 'ConsistentHash', hashOn: 'Consumer' } },
     ],
-    ['hostHeader Pass, which is no header at all', { hostHeader: {} }, {}],
+    ['hostHeader Pass as an absent setting', { hostHeader: {} }, {}],
     ['hostHeader Node', { hostHeader: { type: 'Node' } }, { hostHeader: { type: 'Node' } }],
     [
       'hostHeader Rewrite',
@@ -51,20 +51,20 @@ describe('trafficOf', () => {
       { hostHeader: { type: 'Rewrite', value: 'a.example' } },
     ],
     [
-      'timeouts in milliseconds, those that are not given at 60 s',
+      'timeouts in milliseconds, with a default of 60 s',
       { timeouts: { read: '1m30.5s' } },
       { timeouts: { connectMs: 60_000, sendMs: 60_000, readMs: 90_500 } },
     ],
     ['retries of 0', { retries: 0 }, { retries: 0 }],
     ['retryTimeout of 0', { retryTimeout: '0s' }, { retryTimeoutMs: 0 }],
     [
-      'keepalive by its defaults',
+      'the defaults of keepalive',
       { keepalive: {} },
       { keepalive: { size: 320, idleTimeoutMs: 60_000, requests: 1000 } },
     ],
-    ['an active check by its defaults', { healthCheck: { active: {} } }, { healthCheck: { active: ACTIVE } }],
+    ['the defaults of an active check', { healthCheck: { active: {} } }, { healthCheck: { active: ACTIVE } }],
     [
-      'an active check with what has no default',
+      'an active check with the fields without defaults',
       {
         healthCheck: {
           active: { host: 'a.example', port: 81, headers: ['A: b'], healthy: { interval: '1m30s' } },
@@ -83,7 +83,7 @@ describe('trafficOf', () => {
       },
     ],
     [
-      'a passive check, in which 0 is never',
+      'a passive check, in which 0 disables a counter',
       { healthCheck: { active: {}, passive: { healthy: { successes: 0 }, unhealthy: { statuses: [500] } } } },
       {
         healthCheck: {
@@ -97,14 +97,14 @@ describe('trafficOf', () => {
       },
     ],
     ['tls', { tls: { verify: true } }, { tls: { verify: true } }],
-    ['description, though empty', { description: '' }, { description: '' }],
+    ['an empty description', { description: '' }, { description: '' }],
     ['overrides', { apisix: { overrides: { name: 'a' } } }, { overrides: { name: 'a' } }],
     ['apisix without overrides', { apisix: {} }, {}],
   ])('%s', (_, fields, traffic) => {
     expect(trafficOf(specOf(fields), 'apisix', undefined)).toStrictEqual({ ...DEFAULTS, ...traffic });
   });
 
-  it('takes the certificate that spec.tls refers to', () => {
+  it('uses the certificate that spec.tls references', () => {
     const pair = { certificate: 'CERTIFICATE', key: 'KEY' };
     const spec = specOf({ tls: { clientCertificateSecretRef: { name: 'web' } } });
     expect(trafficOf(spec, 'apisix', pair).tls).toStrictEqual({ clientCertificate: pair, verify: false });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import {
   hashedName,
-  holds,
+  includesAll,
   isPortGone,
   judgePruning,
   memberNames,
@@ -33,52 +33,52 @@ const service = (extra: Partial<SetService> = {}): SetService => ({
 
 const namespace = { name: 'shop', labels: { team: 'shop' } };
 
-describe('what a set makes of a Service', () => {
-  const labelled = (spec: Parameters<typeof specOf>[0], one = service()) =>
+describe('selectPorts', () => {
+  const labeled = (spec: Parameters<typeof specOf>[0], one = service()) =>
     selectPorts(specOf(spec), one, namespace)?.ports.map((port) => [plainName(port), port.port]);
 
-  it.each<[string, Parameters<typeof specOf>[0], ReturnType<typeof labelled>]>([
+  it.each<[string, Parameters<typeof specOf>[0], ReturnType<typeof labeled>]>([
     [
-      'every port by default',
+      'selects every port by default',
       {},
       [
         ['web-http', 'http'],
         ['web-metrics', 'metrics'],
       ],
     ],
-    ['a port by name', { ports: ['metrics'] }, [['web-metrics', 'metrics']]],
-    ['a port by number', { ports: [80, 443] }, [['web-http', 'http']]],
-    ['no port where none is meant', { ports: [443] }, []],
+    ['selects a port by name', { ports: ['metrics'] }, [['web-metrics', 'metrics']]],
+    ['selects a port by number', { ports: [80, 443] }, [['web-http', 'http']]],
+    ['selects no port if none matches', { ports: [443] }, []],
     [
-      'those of a namespace that is named',
+      'selects Services in a named namespace',
       { namespaceSelector: { names: ['shop'] }, ports: [80] },
       [['web-http', 'http']],
     ],
-    ['nothing of another namespace', { namespaceSelector: { names: ['blog'] } }, undefined],
-    ['nothing of any namespace where none is meant', { namespaceSelector: {} }, undefined],
+    ['selects nothing in another namespace', { namespaceSelector: { names: ['blog'] } }, undefined],
+    ['selects nothing with an empty namespaceSelector', { namespaceSelector: {} }, undefined],
     [
-      'nothing of a namespace with other labels',
+      'selects nothing in a namespace with other labels',
       { namespaceSelector: { selector: { matchLabels: { team: 'blog' } } } },
       undefined,
     ],
     [
-      'nothing of a Service with other labels',
+      'selects no Service with other labels',
       { serviceSelector: { matchLabels: { tier: 'back' } } },
       undefined,
     ],
     [
-      'those of a Service with the labels',
+      'selects a Service with the labels',
       { serviceSelector: { matchLabels: { tier: 'front' } }, ports: ['http'] },
       [['web-http', 'http']],
     ],
   ])('%s', (_, spec, expected) => {
-    expect(labelled(spec)).toEqual(expected);
+    expect(labeled(spec)).toEqual(expected);
   });
 
-  it('refers by number to a port without name, and to one whose name serviceRef does not take', () => {
+  it('references a port by number if it has no name, or a name that serviceRef does not accept', () => {
     const ports = [tcp('a-very-long-port-name', 8080), tcp('8443', 8443)];
-    expect(labelled({}, service({ ports: [tcp('', 80)] }))).toEqual([['web-80', 80]]);
-    expect(labelled({}, service({ ports }))).toEqual([
+    expect(labeled({}, service({ ports: [tcp('', 80)] }))).toEqual([['web-80', 80]]);
+    expect(labeled({}, service({ ports }))).toEqual([
       ['web-a-very-long-port-name', 8080],
       ['web-8443', 8443],
     ]);
@@ -94,14 +94,14 @@ describe('what a set makes of a Service', () => {
       'UnsupportedProtocol',
     ],
     ['for SCTP', service({ ports: [{ name: '', port: 9, protocol: 'SCTP' }] }), '9', 'UnsupportedProtocol'],
-  ])('says what it cannot use of a Service %s', (_, one, port, reason) => {
+  ])('reports the problem of a Service %s', (_, one, port, reason) => {
     expect(selectPorts(specOf(), one, namespace)).toEqual({
       ports: [],
       problems: [{ service: 'shop/web', ...(port === undefined ? {} : { port }), reason }],
     });
   });
 
-  it('uses UDP ports alone where the scheme is UDP', () => {
+  it('selects only UDP ports with scheme UDP', () => {
     const ports = [tcp('tcp', 53), { name: 'udp', port: 53, protocol: 'UDP' }];
     const spec = specOf({ template: { spec: { scheme: 'UDP' } } });
     const selected = selectPorts(spec, service({ ports }), namespace);
@@ -110,7 +110,7 @@ describe('what a set makes of a Service', () => {
   });
 });
 
-describe('names', () => {
+describe('member names', () => {
   const port = (name: string, label: string, creationTimestamp = '2026-01-01T00:00:00Z'): SetPort => ({
     namespace: 'shop',
     service: name,
@@ -121,11 +121,11 @@ describe('names', () => {
   const older = port('a-b', 'c', '2025-01-01T00:00:00Z');
   const newer = port('a', 'b-c');
 
-  it('are the Service and the port', () => {
+  it('consist of the Service and the port', () => {
     expect([...memberNames([port('web', 'http')], () => false).keys()]).toEqual(['web-http']);
   });
 
-  it('of two that come to the same: the older Service keeps the plain one, in whatever order', () => {
+  it('give a plain name in conflict to the older Service, whatever the order', () => {
     const expected = new Map([
       ['a-b-c', older],
       [hashedName(newer), newer],
@@ -136,20 +136,20 @@ describe('names', () => {
     expect(hashedName(newer)).not.toBe(hashedName(older));
   });
 
-  it('stay with whom they are: routes refer to them', () => {
-    const held = (name: string, one: SetPort) => name === 'a-b-c' && one === newer;
-    expect(memberNames([older, newer], held)).toEqual(
+  it('do not change once assigned, because routes refer to them', () => {
+    const hasName = (name: string, one: SetPort) => name === 'a-b-c' && one === newer;
+    expect(memberNames([older, newer], hasName)).toEqual(
       new Map([
         ['a-b-c', newer],
         [hashedName(older), older],
       ]),
     );
-    // The one with the hash keeps it when the other is gone.
+    // A port keeps its hashed name after the conflict is resolved.
     const alone = (name: string, one: SetPort) => name === hashedName(older) && one === older;
     expect([...memberNames([older], alone).keys()]).toEqual([hashedName(older)]);
   });
 
-  it('are one for each port, and the same for any order', () => {
+  it('are unique per port and do not depend on the order', () => {
     const part = fc.stringMatching(/^[ab](-[ab])?$/);
     const ports = fc.uniqueArray(
       fc.record({ service: part, label: part, age: fc.integer({ min: 1, max: 3 }) }),
@@ -168,7 +168,7 @@ describe('names', () => {
     );
   });
 
-  it('are ones that Kubernetes takes, at their longest too', () => {
+  it('are valid in Kubernetes, even at the maximum length', () => {
     const longest = port('s'.repeat(63), 'p'.repeat(63));
     expect(hashedName(longest).length).toBeLessThanOrEqual(253);
   });
@@ -181,7 +181,7 @@ describe('a GatewayUpstream of a set', () => {
   });
   const member = memberOf({ name: 'all', spec }, port, 'web-http');
 
-  it('refers to its port and says all that the template says', () => {
+  it('references its port and includes the template', () => {
     expect(member).toMatchObject({
       namespace: 'shop',
       name: 'web-http',
@@ -196,26 +196,26 @@ describe('a GatewayUpstream of a set', () => {
     expect(gatewayUpstreamSpec.parse(member.spec)).toEqual(member.spec);
   });
 
-  it('shows by its digest that the template said something else before', () => {
+  it('has another digest after the template changes', () => {
     const digest = (one: typeof member) => one.annotations['gatewayupstream.dev/template'];
     const less = memberOf({ name: 'all', spec: specOf() }, port, 'web-http');
-    expect(holds(member.spec, less.spec)).toBe(true);
+    expect(includesAll(member.spec, less.spec)).toBe(true);
     expect(digest(less)).not.toBe(digest(member));
     expect(digest(memberOf({ name: 'all', spec }, port, 'web-http'))).toBe(digest(member));
   });
 
-  it('is as it should be whatever else somebody added, and not when somebody changed it', () => {
-    expect(holds({ ...member.spec, labels: { env: 'prod', more: 'yes' } }, member.spec)).toBe(true);
-    expect(holds({ ...member.spec, retries: 3 }, member.spec)).toBe(false);
-    expect(holds({ ...member.spec, backends: [] }, member.spec)).toBe(false);
-    expect(holds(undefined, member.spec)).toBe(false);
+  it('is up to date with additional fields, but not with changed fields', () => {
+    expect(includesAll({ ...member.spec, labels: { env: 'prod', more: 'yes' } }, member.spec)).toBe(true);
+    expect(includesAll({ ...member.spec, retries: 3 }, member.spec)).toBe(false);
+    expect(includesAll({ ...member.spec, backends: [] }, member.spec)).toBe(false);
+    expect(includesAll(undefined, member.spec)).toBe(false);
   });
 
   it.each<[string, SetService | undefined, boolean]>([
-    ['has it', service(), false],
-    ['is gone', undefined, true],
+    ['has the port', service(), false],
+    ['does not exist', undefined, true],
     ['has another port', service({ ports: [tcp('https', 443)] }), true],
-  ])('whose Service %s', (_, one, gone) => {
+  ])('detects whether its port exists if the Service %s', (_, one, gone) => {
     expect(isPortGone(member.spec, one)).toBe(gone);
   });
 });
@@ -235,22 +235,22 @@ describe('pruning', () => {
     });
 
   it.each<[string, Partial<PruneInput>, 'free' | 'waits']>([
-    ['a few', { unwanted: 20 }, 'free'],
+    ['a few members', { unwanted: 20 }, 'free'],
     ['one too many', { unwanted: 21 }, 'waits'],
-    ['one too many, one after the other', { unwanted: 1, recent: 20, all: 80 }, 'waits'],
-    ['as many as may go within a minute', { unwanted: 1, recent: 19, all: 81 }, 'free'],
-    ['the only one', { unwanted: 1, all: 1 }, 'free'],
+    ['one too many, one after another', { unwanted: 1, recent: 20, all: 80 }, 'waits'],
+    ['as many as allowed within a minute', { unwanted: 1, recent: 19, all: 81 }, 'free'],
+    ['the only member', { unwanted: 1, all: 1 }, 'free'],
     ['two of three', { unwanted: 2, all: 3 }, 'waits'],
     ['the second of three within a minute', { unwanted: 1, recent: 1, all: 2 }, 'waits'],
-    ['all, where the guard is off', { unwanted: 100, maxPrunePercent: 100 }, 'free'],
-    ['one, where none may go', { maxPrunePercent: 0 }, 'waits'],
+    ['all members with maxPrunePercent 100', { unwanted: 100, maxPrunePercent: 100 }, 'free'],
+    ['one member with maxPrunePercent 0', { maxPrunePercent: 0 }, 'waits'],
     ['nothing', { unwanted: 0, since: now - 5000 }, 'free'],
-    ['a few after a wait that has begun', { unwanted: 1, since: now - 5000 }, 'waits'],
-  ])('of %s', (_, input, kind) => {
+    ['a few members during a wait', { unwanted: 1, since: now - 5000 }, 'waits'],
+  ])('of %s: %3$s', (_, input, kind) => {
     expect(judge(input).kind).toBe(kind);
   });
 
-  it('waits since it began, and until that is accepted', () => {
+  it('waits from its start until it is accepted', () => {
     expect(judge({ unwanted: 50 })).toEqual({ kind: 'waits', since: now });
     const since = now - 60_000;
     expect(judge({ unwanted: 50, since })).toEqual({ kind: 'waits', since });

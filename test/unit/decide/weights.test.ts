@@ -7,9 +7,9 @@ const sum = (list: readonly number[]) => list.reduce((total, value) => total + v
 
 describe('weigh', () => {
   it.each([
-    ['one backend alone: every endpoint weighs 1', [service(7, 3)], [[1, 1, 1]]],
+    ['gives every endpoint of a single backend weight 1', [service(7, 3)], [[1, 1, 1]]],
     [
-      'halves of equal size',
+      'splits in half between backends of equal size',
       [service(1, 2), service(1, 2)],
       [
         [1, 1],
@@ -17,37 +17,37 @@ describe('weigh', () => {
       ],
     ],
     [
-      'halves of unequal size',
+      'splits in half between backends of unequal size',
       [service(1, 3), service(1, 4)],
       [
         [4, 4, 4],
         [3, 3, 3, 3],
       ],
     ],
-    ['a canary at 10 %', [service(90, 1), service(10, 1)], [[9], [1]]],
-    ['a backend of weight 0 gets nothing', [service(1, 1), service(0, 2)], [[1], [0, 0]]],
-    ['a backend without endpoints gives its share away', [service(1, 2), service(99, 0)], [[1, 1], []]],
-    ['addresses alone keep their own weights', [{ weight: 1, units: [10, 20] }], [[10, 20]]],
-    ['no endpoint anywhere', [service(1, 0)], [[]]],
-    ['every backend at weight 0', [service(0, 1), service(0, 1)], [[0], [0]]],
+    ['gives a canary 10 %', [service(90, 1), service(10, 1)], [[9], [1]]],
+    ['gives a backend of weight 0 nothing', [service(1, 1), service(0, 2)], [[1], [0, 0]]],
+    ['distributes the share of a backend without endpoints', [service(1, 2), service(99, 0)], [[1, 1], []]],
+    ['keeps the weights of addresses in a single backend', [{ weight: 1, units: [10, 20] }], [[10, 20]]],
+    ['returns no weights without endpoints', [service(1, 0)], [[]]],
+    ['returns zeros if all backends have weight 0', [service(0, 1), service(0, 1)], [[0], [0]]],
   ])('%s', (_, groups, expected) => {
     expect(weigh(groups, 10_000)).toEqual({ weights: expected, problems: [] });
   });
 
-  it('says so where the bounds forbid the shares, and keeps every endpoint in', () => {
+  it('reports shares that the maximum sum prevents, and keeps every endpoint', () => {
     const { weights, problems } = weigh([service(100, 1), service(1, 900)], 1000);
     expect(problems).toEqual([{ kind: 'shares' }]);
     expect(weights[1]?.every((weight) => weight === 1)).toBe(true);
     expect(sum(weights.flat())).toBeLessThanOrEqual(1000);
   });
 
-  /** Of one backend: so many endpoints of each weight. */
+  /** One backend, given the number of endpoints for each weight. */
   const zones = (weight: number, ...counts: readonly (readonly [unit: number, count: number])[]) => ({
     weight,
     units: counts.flatMap(([unit, count]) => Array<number>(count).fill(unit)),
   });
 
-  it('says so where the endpoints alone are more than the sum may be', () => {
+  it('reports more endpoints than the maximum sum', () => {
     const { weights, problems } = weigh([service(1, 5000)], 1000);
     expect(sum(weights.flat())).toBe(5000);
     expect(problems).toEqual([{ kind: 'sum' }]);
@@ -55,7 +55,7 @@ describe('weigh', () => {
     expect(weigh([service(1, 700), service(1, 700)], 1000).problems).toEqual([{ kind: 'sum' }]);
   });
 
-  it('says so where endpoints of one backend have not the weights that they should', () => {
+  it('reports approximate weights within one backend', () => {
     const { weights, problems } = weigh([zones(1, [100, 500], [1, 500])], 10_000);
     expect(new Set(weights[0])).toEqual(new Set([19, 1]));
     expect(sum(weights.flat())).toBeLessThanOrEqual(10_000);
@@ -65,7 +65,7 @@ describe('weigh', () => {
     expect(second.problems).toContainEqual({ kind: 'units', group: 1 });
   });
 
-  it('keeps the sum in its bound wherever the endpoints are not too many', () => {
+  it('keeps the sum within the maximum unless there are too many endpoints', () => {
     const unit = fc.constantFrom(0, 1, 2, 7, 25, 99, 100);
     const backends = fc.array(
       fc.record({
@@ -110,7 +110,7 @@ describe('weigh', () => {
     },
   );
 
-  it('gives every backend its share within 1 % of it, or says that it cannot; never a 0 for a weighted one', () => {
+  it('gives every backend its share within 1 % or reports a problem, and never weight 0', () => {
     fc.assert(
       fc.property(groups, (list) => {
         const input = list.map(({ weight, size }) => service(weight, size));
@@ -145,7 +145,7 @@ describe('weigh', () => {
     );
   });
 
-  it('finds the smallest sum for two backends, as brute force does', () => {
+  it('finds the same smallest sum for two backends as a brute-force search', () => {
     fc.assert(
       fc.property(
         fc.tuple(fc.integer({ min: 1, max: 10 }), fc.integer({ min: 1, max: 10 })),
@@ -167,7 +167,7 @@ describe('weigh', () => {
   });
 });
 
-/** The same sweep, without any shortcut. */
+/** The same search without shortcuts. */
 function plainFactors(sums: readonly number[], shares: readonly number[], maxSum: number) {
   const shareError = (factors: readonly number[]) => {
     const total = sum(sums.map((one, index) => one * (factors[index] ?? 0)));
@@ -190,7 +190,7 @@ function plainFactors(sums: readonly number[], shares: readonly number[], maxSum
 }
 
 describe('searchFactors', () => {
-  it('finds exactly what the sweep without shortcuts finds', () => {
+  it('finds the same result as the search without shortcuts', () => {
     const backend = fc.record({
       weight: fc.integer({ min: 0, max: 100 }),
       sum: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 200 })),
@@ -212,16 +212,16 @@ describe('searchFactors', () => {
     );
   });
 
-  it('searches once for the same numbers of endpoints', () => {
+  it('searches only once for the same numbers of endpoints', () => {
     const round = vi.spyOn(Math, 'round');
     onTestFinished(() => round.mockRestore());
-    // The bound on the sum ends the search: 16 backends, of which no factors give the shares.
+    // No factors reach the shares of these 16 backends, so the search ends at the maximum sum.
     const input = Array.from({ length: 16 }, (_, n) => service(1 + ((n * 37) % 100), 31 + n * 7));
     const first = weigh(input, 10_000);
     expect(first.problems).toEqual([{ kind: 'shares' }]);
     const steps = round.mock.calls.length;
     expect(steps).toBeGreaterThan(0);
-    // The same numbers of endpoints are not searched again.
+    // The same numbers of endpoints come from the cache.
     expect(weigh(input, 10_000)).toEqual(first);
     expect(round.mock.calls.length).toBe(steps);
   });

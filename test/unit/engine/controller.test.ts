@@ -48,14 +48,14 @@ function upstream(name: string, connection: string): GatewayUpstream {
       metadata: metadata(name, 'shop'),
       spec: {
         connectionRef: { name: connection },
-        // Each has a Service of its own name.
+        // Each upstream has a Service of the same name.
         backends: [{ serviceRef: { name, port: 80 } }],
       },
     }),
   );
 }
 
-/** Its Secret does not exist, so that no gateway is asked. */
+/** The Secret does not exist, so that no request is sent to a gateway. */
 function connection(name: string): GatewayConnection {
   return the(
     transformGatewayConnection({
@@ -76,7 +76,7 @@ describe('the controller', () => {
   let depths: () => ReturnType<typeof depthSamples>;
   let stop: () => Promise<void>;
   let states: ObjectStates;
-  /** Subscriptions that were made and not ended. */
+  /** Number of active subscriptions. */
   let subscribed: number;
   let notify: Map<string, (what: SourceChange) => void>;
   const reported = vi.fn();
@@ -155,11 +155,11 @@ describe('the controller', () => {
     await settle();
     return (await metrics.text()).split('\n').filter((line) => /^gateway_upstream_operator_.*\{/.test(line));
   };
-  /** Until nothing waits or runs. */
+  /** Resolves when no key waits or runs. */
   const idle = () =>
     vi.waitFor(() => expect(depths().filter(({ value }) => value > 0)).toEqual([]), { timeout: 20_000 });
 
-  it('keeps one queue for all connections that do not exist', async () => {
+  it('uses one queue for all missing connections', async () => {
     upstreams.upsert(upstream('first', 'first'));
     await idle();
     const before = await series();
@@ -172,7 +172,7 @@ describe('the controller', () => {
     expect(after.filter((line) => line.includes('unknown'))).toEqual([]);
   });
 
-  it('moves upstreams to the queue of their connection and back, and drops that with its series', async () => {
+  it('moves upstreams to the queue of their connection and back, and drops the queue with its metrics', async () => {
     for (const name of ['a', 'b']) upstreams.upsert(upstream(name, 'main'));
     connections.upsert(connection('main'));
     await idle();
@@ -186,7 +186,7 @@ describe('the controller', () => {
     expect(outcomes.slice(-2)).toEqual(['ConnectionNotFound', 'ConnectionNotFound']);
   });
 
-  it('drops the queues of connections as they come and go', async () => {
+  it('drops the queue of each deleted connection', async () => {
     const before = (await series()).length;
     for (let n = 0; n < 200; n += 1) {
       connections.upsert(connection(`c-${n}`));
@@ -196,11 +196,11 @@ describe('the controller', () => {
     }
     await idle();
     expect(queuesOfGateways()).toEqual(['']);
-    // Those of the queues of connections and of unknown gateways.
+    // The queues of connections and of missing gateways remain.
     expect((await series()).length - before).toBeLessThan(50);
   });
 
-  it('keeps one state and one subscription per object, until the object is gone', async () => {
+  it('keeps one state and one subscription per object until the object is deleted', async () => {
     const [first, second] = [upstream('first', 'main'), upstream('second', 'main')];
     for (const object of [first, second]) upstreams.upsert(object);
     connections.upsert(connection('main'));
@@ -219,17 +219,17 @@ describe('the controller', () => {
     expect([[...states], subscribed]).toEqual([[], 0]);
   });
 
-  describe('puts endpoint changes first', () => {
+  describe('priorities', () => {
     const COUNT = 300;
     const names = Array.from({ length: COUNT }, (_, n) => `web-${n}`);
     const last = `web-${COUNT - 1}`;
-    /** Where the last object was looked at, among all. */
+    /** Position at which the last object was reconciled. */
     const placeOfLast = () => reported.mock.calls.findIndex(([{ name }]) => name === last);
 
     it.each([
-      ['a change of instances', 'instances', 0],
-      ['a source that has been listed', 'source', COUNT - 1],
-    ] as const)('%s', async (_, what, place) => {
+      ['reconciles first', 'after a change of instances', 'instances', 0],
+      ['reconciles in order', 'after the list of a source', 'source', COUNT - 1],
+    ] as const)('%s %s', async (_, __, what, place) => {
       connections.upsert(connection('main'));
       await idle();
       for (const name of names) upstreams.upsert(upstream(name, 'main'));
@@ -238,7 +238,7 @@ describe('the controller', () => {
       expect(placeOfLast()).toBe(place);
     });
 
-    it('that could not be carried out before, when their gateway can be asked', async () => {
+    it('reconciles a pending endpoint change first when the gateway becomes usable', async () => {
       connections.upsert(connection('main'));
       for (const name of names) upstreams.upsert(upstream(name, 'main'));
       await idle();

@@ -13,7 +13,7 @@ const upstream = (name: string): GatewayUpstream => {
 };
 
 describe('debugState', () => {
-  it('names an object that cannot be evaluated, and shows the others', async () => {
+  it('reports an object that cannot be evaluated, and all other objects', async () => {
     const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
     const deps = {
       upstreams: { list: () => [upstream('bad'), upstream('good')].values() },
@@ -33,7 +33,7 @@ describe('debugState', () => {
           name: 'bad',
           problem: {
             reason: 'InternalError',
-            message: 'the object cannot be evaluated: look at the log of the operator',
+            message: 'the object cannot be evaluated: see the log of the operator',
           },
         },
         { name: 'good', accepted: { reason: 'ConnectionNotFound' } },

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EndpointChange } from '../../../src/engine/endpoint-change.ts';
 
 describe('EndpointChange', () => {
-  it('keeps the oldest of several changes until it is taken', () => {
+  it('keeps the oldest change until it is taken', () => {
     const change = new EndpointChange();
     change.arrived(5);
     change.arrived(15);
@@ -10,7 +10,7 @@ describe('EndpointChange', () => {
     expect(change.take()).toBeUndefined();
   });
 
-  it('takes a change back that could not be carried out, before one that arrived meanwhile', () => {
+  it('prefers a restored change to one that arrived meanwhile', () => {
     const change = new EndpointChange();
     change.arrived(5);
     const since = change.take();
@@ -21,7 +21,7 @@ describe('EndpointChange', () => {
     expect(change.take()).toBeUndefined();
   });
 
-  it('is pending until it is taken, and again when it is restored', () => {
+  it('is pending until it is taken, and after it is restored', () => {
     const change = new EndpointChange();
     expect(change.isPending).toBe(false);
     change.arrived(0);

@@ -31,8 +31,8 @@ const object = (name: string, conditions: readonly Condition[]) => ({
   status: { conditions },
 });
 
-describe('instruments', () => {
-  it('name queues by kind, and gateways by their connection', () => {
+describe('createInstruments', () => {
+  it('labels queues by kind, and gateway queues by connection', () => {
     const depths = new Map([
       [CONNECTION_QUEUE, 0],
       [gatewayQueue('main'), 3],
@@ -43,7 +43,7 @@ describe('instruments', () => {
     ]);
   });
 
-  it('make the counters of a connection exist before anything is counted', async () => {
+  it('initializes the counters of a connection with 0', async () => {
     const metrics = createMetrics();
     const instruments = createInstruments(metrics);
     instruments.opened('main');
@@ -54,7 +54,7 @@ describe('instruments', () => {
     expect(await metrics.text()).toContain(`${METRICS.writes.name}{${series}} 1`);
   });
 
-  it('forget a connection that is gone, and a queue that is idle', async () => {
+  it('removes the series of deleted connections and dropped queues', async () => {
     const metrics = createMetrics();
     const instruments = createInstruments(metrics);
     const series = async () =>
@@ -72,28 +72,28 @@ describe('instruments', () => {
     }
     instruments.waited('members of web', 1);
     instruments.waited(UNKNOWN_GATEWAY_QUEUE, 1);
-    instruments.gone('gone');
-    instruments.idle(gatewayQueue('idle'));
-    instruments.idle('members of web');
+    instruments.connectionDeleted('gone');
+    instruments.queueDropped(gatewayQueue('idle'));
+    instruments.queueDropped('members of web');
     await settle();
     const unknown = (await series()).filter((line) => !before.includes(line));
     expect(unknown.length).toBeGreaterThan(0);
     for (const line of unknown) expect(line).toContain('queue="gateway",connection=""');
   });
 
-  it('tell seconds', async () => {
+  it('records durations in seconds', async () => {
     const metrics = createMetrics();
     createInstruments(metrics).propagated('main', 1500);
     expect(await metrics.text()).toContain(`${METRICS.propagation.name}_sum{connection="main"} 1.5`);
   });
 });
 
-describe('objects', () => {
+describe('objectSamples', () => {
   const reportError = (error: unknown) => {
     throw error;
   };
 
-  it('are counted together where their connections do not exist', () => {
+  it('counts objects of missing connections in one series', () => {
     const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
     const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
     const sets = createStore<GatewayUpstreamSet>({ indexes: {}, reportError });
@@ -107,7 +107,7 @@ describe('objects', () => {
     ]);
   });
 
-  it('are counted by kind, connection and condition, not by name', () => {
+  it('counts objects by kind, connection and condition', () => {
     const upstreams = createStore<GatewayUpstream>({ indexes: {}, reportError });
     const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
     for (const name of ['a', 'b']) {

@@ -15,14 +15,14 @@ function subscription() {
 }
 
 describe('ObjectStates', () => {
-  it('keeps one state per object, with the time from which the object is known', async () => {
+  it('keeps one state per object with the time at which the object was first seen', async () => {
     const clock = createFakeClock();
     const states = new ObjectStates(clock);
     const since = clock.monotonic();
     const state = states.track(object('1'));
     await clock.advance(1000);
     expect(states.track(object('1'))).toBe(state);
-    expect(state.knownSince).toBe(since);
+    expect(state.firstSeenAt).toBe(since);
     expect([...states]).toEqual([state]);
   });
 
@@ -41,7 +41,7 @@ describe('ObjectStates', () => {
     expect(states.get('shop/web')).toBe(second);
   });
 
-  it('ends the subscriptions of an object when they are replaced and when the object is gone', () => {
+  it('ends the subscriptions of an object when they are replaced and when the object is deleted', () => {
     const states = new ObjectStates(createFakeClock());
     const [first, second] = [subscription(), subscription()];
     const state = states.track(object('1'));
@@ -54,7 +54,7 @@ describe('ObjectStates', () => {
     expect(states.get('shop/web')).toBeUndefined();
   });
 
-  it('ends every subscription at the end', () => {
+  it('ends all subscriptions when it is disposed', () => {
     const states = new ObjectStates(createFakeClock());
     const ended = subscription();
     states.track(object('1')).subscribe([ended]);
@@ -63,7 +63,7 @@ describe('ObjectStates', () => {
     expect([...states]).toEqual([]);
   });
 
-  it('recalls what the removal guard remembers, and nothing of an unknown object', () => {
+  it('returns the removal-guard state of known objects only', () => {
     const states = new ObjectStates(createFakeClock());
     expect(states.recall('shop/web')).toBeUndefined();
     states.track(object('1')).removalGuard.read(['basis'], []);

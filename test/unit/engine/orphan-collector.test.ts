@@ -46,7 +46,7 @@ const labelsOf = (change: Partial<Owner> = {}, orphan = false) =>
     { orphan },
   );
 
-const held = (id: string, labels: Readonly<Record<string, string>>): ObservedUpstream => ({
+const observedUpstream = (id: string, labels: Readonly<Record<string, string>>): ObservedUpstream => ({
   id,
   ...observedLabels(labels),
   nodes: [],
@@ -93,7 +93,7 @@ async function start({ onlyNamespaces = [] }: { readonly onlyNamespaces?: readon
   const event = vi.fn<Reporter['event']>();
   const reporter: Reporter = { ...noReports, event };
   const state: { current: ConnectionState } = { current: { kind: 'usable', session } };
-  const sweep = new OrphanCollector({
+  const collector = new OrphanCollector({
     clusterId: 'c1',
     onlyNamespaces,
     upstreams,
@@ -103,193 +103,209 @@ async function start({ onlyNamespaces = [] }: { readonly onlyNamespaces?: readon
     log,
   });
   const put = (id: string, labels: Readonly<Record<string, string>>) =>
-    session.exclusive(id, (turn) =>
-      turn.put({ id, labels, nodes: [], scheme: 'HTTP', loadBalancing: { type: 'RoundRobin' } }, never),
+    session.exclusive(id, (lock) =>
+      lock.put({ id, labels, nodes: [], scheme: 'HTTP', loadBalancing: { type: 'RoundRobin' } }, never),
     );
-  return { sweep, upstreams, connections, driver, deleted, event, state, put };
+  return { collector, upstreams, connections, driver, deleted, event, state, put };
 }
 
-/** What the second of two equal lists gives. */
-function twice(sweep: OrphanCollector, observed: ReadonlyMap<string, ObservedUpstream>): readonly string[] {
-  expect(sweep.listed('default', observed).confirmed).toEqual([]);
-  return sweep.listed('default', observed).confirmed;
+/** The confirmed orphans after two equal lists. */
+function twice(
+  collector: OrphanCollector,
+  observed: ReadonlyMap<string, ObservedUpstream>,
+): readonly string[] {
+  expect(collector.listed('default', observed).confirmed).toEqual([]);
+  return collector.listed('default', observed).confirmed;
 }
 
 describe('listed', () => {
   it.each<[string, Record<string, string>, boolean]>([
-    ['written for an object that is gone', labelsOf(), true],
-    ['of nobody', {}, false],
-    ['of somebody else', { team: 'a' }, false],
+    ['of a deleted object', labelsOf(), true],
+    ['without labels', {}, false],
+    ['without ownership labels', { team: 'a' }, false],
     ['of another cluster', labelsOf({ cluster: 'c2' }), false],
     ['of another connection', labelsOf({ connection: 'edge' }), false],
-    ['written to stay behind', labelsOf({}, true), false],
-    ['whose labels name no object', { ...labelsOf(), 'gatewayupstream.dev/name': undefined } as never, false],
-  ])('an upstream %s: %3$s', async (_, labels, expected) => {
-    const { sweep } = await start();
+    ['with the label that retains it', labelsOf({}, true), false],
+    [
+      'whose labels do not name an object',
+      { ...labelsOf(), 'gatewayupstream.dev/name': undefined } as never,
+      false,
+    ],
+  ])('reports an upstream %s as orphan: %3$s', async (_, labels, expected) => {
+    const { collector } = await start();
     const present = Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== undefined));
-    expect(twice(sweep, lists(held('shop.web', present)))).toEqual(expected ? ['shop.web'] : []);
+    expect(twice(collector, lists(observedUpstream('shop.web', present)))).toEqual(
+      expected ? ['shop.web'] : [],
+    );
   });
 
-  it('is none whose object is there and wants it', async () => {
-    const { sweep, upstreams } = await start();
+  it('keeps an upstream that its object uses', async () => {
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('web'));
-    expect(twice(sweep, lists(held('shop.web', labelsOf())))).toEqual([]);
+    expect(twice(collector, lists(observedUpstream('shop.web', labelsOf())))).toEqual([]);
   });
 
-  it('is none of an object with a long name', async () => {
-    const { sweep, upstreams } = await start();
+  it('keeps the upstream of an object with a long name', async () => {
+    const { collector, upstreams } = await start();
     const name = 'x'.repeat(200);
     const object = upstream(name, { upstreamId: 'shop.x' });
     upstreams.upsert(object);
-    expect(twice(sweep, lists(held('shop.x', labelsOf({ name }))))).toEqual([]);
+    expect(twice(collector, lists(observedUpstream('shop.x', labelsOf({ name }))))).toEqual([]);
   });
 
-  it('is one whose object wants another id by now', async () => {
-    const { sweep, upstreams } = await start();
+  it('reports an upstream whose object now uses another id', async () => {
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('web', { upstreamId: 'shop.new' }));
-    const observed = lists(held('shop.web', labelsOf()), held('shop.new', labelsOf()));
-    expect(twice(sweep, observed)).toEqual(['shop.web']);
+    const observed = lists(
+      observedUpstream('shop.web', labelsOf()),
+      observedUpstream('shop.new', labelsOf()),
+    );
+    expect(twice(collector, observed)).toEqual(['shop.web']);
   });
 
-  it('is one whose object uses another connection by now', async () => {
-    const { sweep, upstreams } = await start();
+  it('reports an upstream whose object now uses another connection', async () => {
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('web', { connectionRef: { name: 'edge' } }));
-    expect(twice(sweep, lists(held('shop.web', labelsOf())))).toEqual(['shop.web']);
+    expect(twice(collector, lists(observedUpstream('shop.web', labelsOf())))).toEqual(['shop.web']);
   });
 
-  it('is none of an object whose spec cannot be read: it may want any id', async () => {
-    const { sweep, upstreams } = await start();
+  it('keeps the upstream of an object with an unreadable spec, which may use any id', async () => {
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('web', { backends: [] }));
-    expect(twice(sweep, lists(held('shop.other', labelsOf())))).toEqual([]);
+    expect(twice(collector, lists(observedUpstream('shop.other', labelsOf())))).toEqual([]);
   });
 
-  it('is none of an object whose connection cannot be read: it may be this one', async () => {
-    const { sweep, upstreams } = await start();
+  it('keeps the upstream of an object whose connection reference is unreadable', async () => {
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('web', { connectionRef: { name: ['edge'] } }));
-    expect(twice(sweep, lists(held('shop.web', labelsOf({ connection: 'default' }))))).toEqual([]);
-    expect(sweep.listed('edge', lists(held('shop.web', labelsOf({ connection: 'edge' })))).confirmed).toEqual(
-      [],
-    );
-    expect(sweep.listed('edge', lists(held('shop.web', labelsOf({ connection: 'edge' })))).confirmed).toEqual(
-      [],
-    );
+    expect(
+      twice(collector, lists(observedUpstream('shop.web', labelsOf({ connection: 'default' })))),
+    ).toEqual([]);
+    expect(
+      collector.listed('edge', lists(observedUpstream('shop.web', labelsOf({ connection: 'edge' }))))
+        .confirmed,
+    ).toEqual([]);
+    expect(
+      collector.listed('edge', lists(observedUpstream('shop.web', labelsOf({ connection: 'edge' }))))
+        .confirmed,
+    ).toEqual([]);
   });
 
-  it('is none of an object while the connection cannot be read', async () => {
-    const { sweep, upstreams, connections } = await start();
+  it('keeps the upstream of an object while the connection is unreadable', async () => {
+    const { collector, upstreams, connections } = await start();
     connections.upsert({ ...connection({ type: 'Other' }), resourceVersion: '2' });
     upstreams.upsert(upstream('web'));
-    expect(twice(sweep, lists(held('shop.other', labelsOf())))).toEqual([]);
+    expect(twice(collector, lists(observedUpstream('shop.other', labelsOf())))).toEqual([]);
   });
 
-  it('is only one that two lists in a row showed, and by each connection for itself', async () => {
-    const { sweep, upstreams } = await start();
-    const observed = lists(held('shop.web', labelsOf()));
-    expect(sweep.listed('default', observed).confirmed).toEqual([]);
-    expect(sweep.listed('edge', observed).confirmed).toEqual([]);
+  it('confirms an orphan after two consecutive lists of the same connection', async () => {
+    const { collector, upstreams } = await start();
+    const observed = lists(observedUpstream('shop.web', labelsOf()));
+    expect(collector.listed('default', observed).confirmed).toEqual([]);
+    expect(collector.listed('edge', observed).confirmed).toEqual([]);
     upstreams.upsert(upstream('web'));
-    expect(sweep.listed('default', observed).confirmed).toEqual([]);
+    expect(collector.listed('default', observed).confirmed).toEqual([]);
     upstreams.remove(upstream('web'));
-    expect(sweep.listed('default', observed).confirmed).toEqual([]);
-    expect(sweep.listed('default', lists()).confirmed).toEqual([]);
-    expect(sweep.listed('default', observed).confirmed).toEqual([]);
-    expect(sweep.listed('default', observed).confirmed).toEqual(['shop.web']);
+    expect(collector.listed('default', observed).confirmed).toEqual([]);
+    expect(collector.listed('default', lists()).confirmed).toEqual([]);
+    expect(collector.listed('default', observed).confirmed).toEqual([]);
+    expect(collector.listed('default', observed).confirmed).toEqual(['shop.web']);
   });
 
   it.each([{ state: 'absent' }, { state: 'syncing' }] as const)(
-    'is none while the objects are $state, and that list counts for nothing',
+    'ignores lists while the store of objects is $state',
     async (state) => {
-      const { sweep, upstreams } = await start();
-      const observed = lists(held('shop.web', labelsOf()));
+      const { collector, upstreams } = await start();
+      const observed = lists(observedUpstream('shop.web', labelsOf()));
       upstreams.setState(state);
-      expect(twice(sweep, observed)).toEqual([]);
+      expect(twice(collector, observed)).toEqual([]);
       upstreams.setState({ state: 'synced' });
-      expect(sweep.listed('default', observed).confirmed).toEqual([]);
-      expect(sweep.listed('default', observed).confirmed).toEqual(['shop.web']);
+      expect(collector.listed('default', observed).confirmed).toEqual([]);
+      expect(collector.listed('default', observed).confirmed).toEqual(['shop.web']);
     },
   );
 });
 
-describe('an upstream of a namespace that is not followed', () => {
-  it('is never an orphan, since its object is unknown and not gone', async () => {
-    const { sweep } = await start({ onlyNamespaces: ['other'] });
-    const observed = lists(held('shop.web', labelsOf()));
-    expect(twice(sweep, observed)).toEqual([]);
-    expect(sweep.suspect('default', held('shop.web', labelsOf()))).toBe(false);
+describe('an upstream of a namespace that is not watched', () => {
+  it('is never an orphan, because its object is unknown', async () => {
+    const { collector } = await start({ onlyNamespaces: ['other'] });
+    const observed = lists(observedUpstream('shop.web', labelsOf()));
+    expect(twice(collector, observed)).toEqual([]);
+    expect(collector.suspect('default', observedUpstream('shop.web', labelsOf()))).toBe(false);
   });
 
-  it('remains in the gateway until the connection can go', async () => {
-    const { sweep } = await start({ onlyNamespaces: ['other'] });
-    sweep.listed('default', lists(held('shop.web', labelsOf())));
-    expect(sweep.remaining('default')).toEqual(['shop.web']);
+  it('counts as remaining, so that it blocks the deletion of the connection', async () => {
+    const { collector } = await start({ onlyNamespaces: ['other'] });
+    collector.listed('default', lists(observedUpstream('shop.web', labelsOf())));
+    expect(collector.remaining('default')).toEqual(['shop.web']);
   });
 
-  it('stays left alone while its namespace is not followed', async () => {
-    const { sweep } = await start({ onlyNamespaces: ['other'] });
-    sweep.retain('default', 'shop.web');
-    sweep.listed('default', lists(held('shop.web', labelsOf())));
-    expect(sweep.retained('default')).toEqual(['shop.web']);
+  it('stays retained', async () => {
+    const { collector } = await start({ onlyNamespaces: ['other'] });
+    collector.retain('default', 'shop.web');
+    collector.listed('default', lists(observedUpstream('shop.web', labelsOf())));
+    expect(collector.retained('default')).toEqual(['shop.web']);
   });
 
-  it('is not deleted by a removal that was decided before', async () => {
-    const { sweep, deleted, put } = await start({ onlyNamespaces: ['other'] });
+  it('is not deleted by an earlier decision', async () => {
+    const { collector, deleted, put } = await start({ onlyNamespaces: ['other'] });
     await put('shop.web', labelsOf());
-    await sweep.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.web', never);
     expect(deleted).not.toHaveBeenCalled();
   });
 
-  it('is an orphan where its namespace is one of those that are followed', async () => {
-    const { sweep } = await start({ onlyNamespaces: ['other', 'shop'] });
-    expect(twice(sweep, lists(held('shop.web', labelsOf())))).toEqual(['shop.web']);
+  it('is an orphan once its namespace is watched', async () => {
+    const { collector } = await start({ onlyNamespaces: ['other', 'shop'] });
+    expect(twice(collector, lists(observedUpstream('shop.web', labelsOf())))).toEqual(['shop.web']);
   });
 });
 
 describe('remaining', () => {
-  it('names what the last list showed of this operator, and nothing that is to stay', async () => {
-    const { sweep, upstreams } = await start();
+  it('lists the upstreams of this operator in the last list, except retained ones', async () => {
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('web'));
     const observed = lists(
-      held('shop.web', labelsOf()),
-      held('shop.gone', labelsOf({ name: 'gone' })),
-      held('shop.kept', labelsOf({ name: 'kept' }, true)),
-      held('shop.left', labelsOf({ name: 'left' })),
-      held('foreign', {}),
+      observedUpstream('shop.web', labelsOf()),
+      observedUpstream('shop.gone', labelsOf({ name: 'gone' })),
+      observedUpstream('shop.kept', labelsOf({ name: 'kept' }, true)),
+      observedUpstream('shop.left', labelsOf({ name: 'left' })),
+      observedUpstream('foreign', {}),
     );
-    sweep.retain('default', 'shop.left');
-    expect(sweep.listed('default', observed)).toEqual({ confirmed: [], isUnconfirmed: true });
-    expect(sweep.remaining('default')).toEqual(['shop.gone', 'shop.web']);
-    expect(sweep.unfollowed('default')).toEqual([]);
-    expect(sweep.listed('default', observed)).toEqual({ confirmed: ['shop.gone'], isUnconfirmed: false });
-    sweep.listed('default', lists());
-    expect(sweep.remaining('default')).toEqual([]);
+    collector.retain('default', 'shop.left');
+    expect(collector.listed('default', observed)).toEqual({ confirmed: [], isUnconfirmed: true });
+    expect(collector.remaining('default')).toEqual(['shop.gone', 'shop.web']);
+    expect(collector.unwatched('default')).toEqual([]);
+    expect(collector.listed('default', observed)).toEqual({ confirmed: ['shop.gone'], isUnconfirmed: false });
+    collector.listed('default', lists());
+    expect(collector.remaining('default')).toEqual([]);
   });
 });
 
 describe('suspect', () => {
-  it('counts as the first of the two readings', async () => {
-    const { sweep } = await start();
-    const orphan = held('shop.web', labelsOf());
-    expect(sweep.suspect('default', orphan)).toBe(true);
-    expect(sweep.listed('default', lists(orphan)).confirmed).toEqual(['shop.web']);
+  it('counts as the first of two consecutive reads', async () => {
+    const { collector } = await start();
+    const orphan = observedUpstream('shop.web', labelsOf());
+    expect(collector.suspect('default', orphan)).toBe(true);
+    expect(collector.listed('default', lists(orphan)).confirmed).toEqual(['shop.web']);
   });
 
   it.each([
-    ['that an object wants', labelsOf({ name: 'here' }), 'shop.here'],
+    ['that an object uses', labelsOf({ name: 'here' }), 'shop.here'],
     ['of another operator', labelsOf({ cluster: 'c2' }), 'shop.web'],
-    ['that was left behind', labelsOf(), 'shop.left'],
+    ['that is retained', labelsOf(), 'shop.left'],
   ])('ignores an upstream %s', async (_, labels, id) => {
-    const { sweep, upstreams } = await start();
+    const { collector, upstreams } = await start();
     upstreams.upsert(upstream('here'));
-    sweep.retain('default', 'shop.left');
-    expect(sweep.suspect('default', held(id, labels))).toBe(false);
+    collector.retain('default', 'shop.left');
+    expect(collector.suspect('default', observedUpstream(id, labels))).toBe(false);
   });
 });
 
 describe('remove', () => {
-  it('deletes it and says so on the connection', async () => {
-    const { sweep, driver, event, put } = await start();
+  it('deletes the upstream and records an Event on the connection', async () => {
+    const { collector, driver, event, put } = await start();
     await put('shop.web', labelsOf());
-    await sweep.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.web', never);
     expect(await driver.get('shop.web', never)).toBeUndefined();
     expect(event.mock.calls).toEqual([
       [
@@ -303,28 +319,28 @@ describe('remove', () => {
     ]);
   });
 
-  it('deletes nothing whose object came back', async () => {
-    const { sweep, upstreams, deleted, event, put } = await start();
+  it('keeps an upstream whose object was created again', async () => {
+    const { collector, upstreams, deleted, event, put } = await start();
     await put('shop.web', labelsOf());
     upstreams.upsert(upstream('web'));
-    await sweep.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.web', never);
     expect(deleted).not.toHaveBeenCalled();
     expect(event).not.toHaveBeenCalled();
   });
 
-  it('deletes nothing that somebody else took over, or that is gone', async () => {
-    const { sweep, deleted, put } = await start();
+  it('deletes nothing if another client took the upstream over or deleted it', async () => {
+    const { collector, deleted, put } = await start();
     await put('shop.web', { team: 'a' });
-    await sweep.remove('default', 'shop.web', never);
-    await sweep.remove('default', 'shop.gone', never);
+    await collector.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.gone', never);
     expect(deleted).not.toHaveBeenCalled();
   });
 
-  it('leaves one that a route refers to, and names the route', async () => {
-    const { sweep, driver, event, put } = await start();
+  it('keeps an upstream that a route refers to, and names the route', async () => {
+    const { collector, driver, event, put } = await start();
     await put('shop.web', labelsOf());
     using _route = driver.refer('shop.web', 'route [r1]');
-    await sweep.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.web', never);
     expect(await driver.get('shop.web', never)).toBeDefined();
     expect(event.mock.calls).toEqual([
       [
@@ -338,26 +354,26 @@ describe('remove', () => {
     ]);
   });
 
-  it('leaves it to the next sweep while the gateway is down', async () => {
-    const { sweep, deleted, event, put } = await start();
+  it('keeps the upstream until the next list while the gateway is unavailable', async () => {
+    const { collector, deleted, event, put } = await start();
     await put('shop.web', labelsOf());
     deleted.mockRejectedValueOnce(new GatewayUnavailableError('no answer'));
-    await sweep.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.web', never);
     expect(event).not.toHaveBeenCalled();
   });
 
-  it('does not hide a defect', async () => {
-    const { sweep, deleted, put } = await start();
+  it('rethrows unexpected errors', async () => {
+    const { collector, deleted, put } = await start();
     await put('shop.web', labelsOf());
     deleted.mockRejectedValueOnce(new TypeError('defect'));
-    await expect(sweep.remove('default', 'shop.web', never)).rejects.toThrow('defect');
+    await expect(collector.remove('default', 'shop.web', never)).rejects.toThrow('defect');
   });
 
-  it('does nothing while the connection cannot be used', async () => {
-    const { sweep, state, deleted, put } = await start();
+  it('does nothing while the connection is unusable', async () => {
+    const { collector, state, deleted, put } = await start();
     await put('shop.web', labelsOf());
     state.current = { kind: 'unusable', reason: 'SecretNotFound', message: 'no key' };
-    await sweep.remove('default', 'shop.web', never);
+    await collector.remove('default', 'shop.web', never);
     expect(deleted).not.toHaveBeenCalled();
   });
 });

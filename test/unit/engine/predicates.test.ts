@@ -25,7 +25,7 @@ function namespace(labels: object, change: object = {}): NamespaceStored {
 describe('concernsObject', () => {
   it.each<[string, GatewayUpstream | undefined, GatewayUpstream | undefined, boolean]>([
     ['a new object', undefined, upstream(), true],
-    ['an object that is gone', upstream(), undefined, true],
+    ['a deleted object', upstream(), undefined, true],
     ['the same object again', upstream(), upstream({ resourceVersion: '2' }), false],
     [
       'a change of the status alone',
@@ -35,15 +35,15 @@ describe('concernsObject', () => {
     ],
     ['a change of labels alone', upstream(), upstream({ resourceVersion: '2', labels: { a: 'b' } }), false],
     ['a change of the spec', upstream(), upstream({ generation: 2 }), true],
-    ['another object of that name', upstream(), upstream({ uid: '2' }), true],
+    ['another object of the same name', upstream(), upstream({ uid: '2' }), true],
+    ['the start of the deletion', upstream(), upstream({ deletionTimestamp: '2026-01-01T00:00:00Z' }), true],
+    ['an added finalizer', upstream(), upstream({ finalizers: ['a/b'] }), true],
     [
-      'the beginning of its deletion',
-      upstream(),
-      upstream({ deletionTimestamp: '2026-01-01T00:00:00Z' }),
+      'a removed finalizer',
+      upstream({ finalizers: ['a/b', 'a/c'] }),
+      upstream({ finalizers: ['a/b'] }),
       true,
     ],
-    ['a finalizer more', upstream(), upstream({ finalizers: ['a/b'] }), true],
-    ['a finalizer less', upstream({ finalizers: ['a/b', 'a/c'] }), upstream({ finalizers: ['a/b'] }), true],
     ['the same finalizers', upstream({ finalizers: ['a/b'] }), upstream({ finalizers: ['a/b'] }), false],
   ])('%s: %4$s', (_, previous, current, expected) => {
     expect(concernsObject({ previous, current })).toBe(expected);
@@ -54,17 +54,17 @@ describe('concernsNamespace', () => {
   const plain = namespace({ team: 'a' });
 
   it.each<[string, NamespaceStored | undefined, NamespaceStored | undefined, boolean]>([
-    ['a new one', undefined, plain, true],
-    ['one that is gone', plain, undefined, true],
-    ['the same again', plain, namespace({ team: 'a' }, { resourceVersion: '2' }), false],
+    ['a new namespace', undefined, plain, true],
+    ['a deleted namespace', plain, undefined, true],
+    ['the same namespace again', plain, namespace({ team: 'a' }, { resourceVersion: '2' }), false],
     ['a change of annotations', plain, namespace({ team: 'a' }, { annotations: { a: 'b' } }), false],
-    ['another value', plain, namespace({ team: 'b' }), true],
-    ['a label more', plain, namespace({ team: 'a', tier: 'x' }), true],
-    ['a label less', plain, namespace({}), true],
-    ['another label of the same value', plain, namespace({ crew: 'a' }), true],
+    ['another label value', plain, namespace({ team: 'b' }), true],
+    ['an added label', plain, namespace({ team: 'a', tier: 'x' }), true],
+    ['a removed label', plain, namespace({}), true],
+    ['another label with the same value', plain, namespace({ crew: 'a' }), true],
     ['labels in another order', namespace({ a: '1', b: '2' }), namespace({ b: '2', a: '1' }), false],
     [
-      'the beginning of its end',
+      'the start of the deletion',
       plain,
       namespace({ team: 'a' }, { deletionTimestamp: '2026-01-01T00:00:00Z' }),
       true,
@@ -99,11 +99,11 @@ describe('concernsNode', () => {
 
   it.each<[string, NodeStored | undefined, NodeStored | undefined, boolean]>([
     ['a new node', undefined, node(), true],
-    ['a node that is gone', node(), undefined, true],
+    ['a deleted node', node(), undefined, true],
     ['a heartbeat', node(), node({ heartbeat: '2026-01-01T00:05:00Z' }), false],
-    ['a node that is cordoned', node(), node({ spec: { unschedulable: true } }), false],
-    ['a node that is not ready', node(), node({ ready: 'False' }), true],
-    ['a node that says nothing any more', node(), node({ ready: 'Unknown' }), true],
+    ['a cordoned node', node(), node({ spec: { unschedulable: true } }), false],
+    ['a node that becomes unready', node(), node({ ready: 'False' }), true],
+    ['a node whose readiness is unknown', node(), node({ ready: 'Unknown' }), true],
     ['another address', node(), node({ address: '192.0.2.2' }), true],
     ['another label', node(), node({ labels: { a: 'b' } }), true],
   ])('%s', (_, previous, current, expected) => {

@@ -20,7 +20,7 @@ describe('RemovalGuardState', () => {
     expect(memory.recall()).toBeUndefined();
   });
 
-  it('takes what it found first, and then what was written, for nodes of the operator', () => {
+  it('attributes the nodes of the first read, then those of the last write, to the operator', () => {
     const { memory } = start();
     expect(memory.recall()?.put(node(1))).toBe(true);
     memory.read(['a'], [node(1), node(2)]);
@@ -30,7 +30,7 @@ describe('RemovalGuardState', () => {
     expect(memory.recall()?.put(node(2))).toBe(true);
   });
 
-  it('is settled at first, and unsettled by another basis until it was written and a minute is over', async () => {
+  it('is settling after a change of the basis until a write and a minute have passed', async () => {
     const { clock, memory } = start();
     expect(memory.recall()?.isSettling).toBe(false);
     await clock.advance(1000);
@@ -47,7 +47,7 @@ describe('RemovalGuardState', () => {
     expect(memory.recall()?.isSettling).toBe(false);
   });
 
-  it('remembers what was lost for a minute, or until it is written again', async () => {
+  it('remembers lost nodes for a minute or until they are written again', async () => {
     const { clock, memory } = start();
     memory.wrote([], [node(1), node(2)]);
     expect(memory.recall()?.lost).toEqual(['10.0.0.1 80', '10.0.0.2 80']);
@@ -57,7 +57,7 @@ describe('RemovalGuardState', () => {
     expect(memory.recall()?.lost).toEqual([]);
   });
 
-  it('takes what is new for the successor of what was lost before, but not of what is lost later', () => {
+  it('counts a new node as the replacement of an earlier loss, but not of a later one', () => {
     const { memory } = start();
     memory.wrote([node(2), node(3)], [node(1)]);
     expect(memory.recall()?.lost).toEqual([]);
@@ -71,46 +71,46 @@ describe('RemovalGuardState', () => {
     }
   });
 
-  it('remembers since when something is held', () => {
+  it('remembers since when nodes are guarded', () => {
     const { memory } = start();
     memory.guard(5);
-    expect(memory.recall()?.heldSince).toBe(5);
+    expect(memory.recall()?.guardedSince).toBe(5);
     memory.guard(undefined);
-    expect(memory.recall()?.heldSince).toBeUndefined();
+    expect(memory.recall()?.guardedSince).toBeUndefined();
   });
 
   it.each([-86_400_000, 86_400_000])(
-    'counts what passed of a hold where the wall clock is set by %d ms',
+    'counts the elapsed guard time when the wall clock is set by %d ms',
     async (jump) => {
       const { clock, memory } = start();
-      const hold = () => memory.guard(memory.recall()?.heldSince);
+      const refresh = () => memory.guard(memory.recall()?.guardedSince);
       memory.guard(clock.now());
       await clock.advance(10_000);
       clock.setWall(clock.now() + jump);
-      expect(memory.recall()?.heldSince).toBe(clock.now() - 10_000);
-      hold();
+      expect(memory.recall()?.guardedSince).toBe(clock.now() - 10_000);
+      refresh();
       await clock.advance(20_000);
-      expect(memory.recall()?.heldSince).toBe(clock.now() - 30_000);
+      expect(memory.recall()?.guardedSince).toBe(clock.now() - 30_000);
     },
   );
 
-  it('tells the same time of a hold while the wall clock only drifts', async () => {
+  it('reports the same start of guarding while the wall clock only drifts', async () => {
     const { clock, memory } = start();
     const since = clock.now();
     memory.guard(since);
     for (let second = 0; second < 10; second += 1) {
       await clock.advance(1000);
       clock.setWall(clock.now() + 100);
-      expect(memory.recall()?.heldSince).toBe(since);
+      expect(memory.recall()?.guardedSince).toBe(since);
       memory.guard(since);
     }
   });
 
-  it('goes on with the hold of an earlier process, also after the clock was set', async () => {
+  it('continues the guarding of an earlier process, even after the clock was set', async () => {
     const { clock, memory } = start();
     memory.guard(clock.now() - 20_000);
     clock.setWall(clock.now() - 86_400_000);
     await clock.advance(5000);
-    expect(memory.recall()?.heldSince).toBe(clock.now() - 25_000);
+    expect(memory.recall()?.guardedSince).toBe(clock.now() - 25_000);
   });
 });

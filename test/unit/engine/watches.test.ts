@@ -33,7 +33,7 @@ spec:
 ${service('inside', 'cms.bank')}${service('outside', 'cms.example')}${service('unused', 'cms.bank')}
 ${upstream('inside')}${upstream('outside')}`;
 
-it('wakes only the objects whose Services have a name that may lead into the namespace that came', () => {
+it('reconciles only objects whose Services have a host name that may refer to the new namespace', () => {
   const stores = storesOf(admit(parseDocuments(YAML, 'scene'), 0).objects, []);
   const woken: string[] = [];
   const queue = {

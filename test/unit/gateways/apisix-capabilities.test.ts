@@ -31,7 +31,7 @@ const certified = (certificate: string, key: string): Partial<Upstream> => ({
   tls: { verify: false, clientCertificate: { certificate, key } },
 });
 
-/** The field that is refused, up to which version it is, and the first that takes it. */
+/** A field, the last version that does not support it, and the first version that does. */
 const CASES: readonly (readonly [field: string, last: string, first: string, change: Partial<Upstream>])[] = [
   ['spec.labels[team]', '3.3.0', '3.4.0', { labels: { team: 'a'.repeat(65) } }],
   [
@@ -53,7 +53,7 @@ const CASES: readonly (readonly [field: string, last: string, first: string, cha
 const fieldsOf = (change: Partial<Upstream>, version?: string) =>
   unsupported({ ...upstream, ...change }, version === undefined ? {} : { version }).map(({ field }) => field);
 
-describe('what a version of APISIX cannot take', () => {
+describe('unsupported fields', () => {
   it.each(['3.0.0', '3.2.0', '3.13.0', '3.14.1', '3.18.0', '3.19.0', '4.0.0', '3.100.0'])(
     '%s takes everything that is older than it',
     (version) => {
@@ -61,14 +61,14 @@ describe('what a version of APISIX cannot take', () => {
     },
   );
 
-  it.each(CASES)('%s: not up to %s, from %s on', (field, last, first, change) => {
+  it.each(CASES)('reports %s up to APISIX %s, and not since %s', (field, last, first, change) => {
     expect(fieldsOf(change, last)).toEqual([field]);
     expect(fieldsOf(change, '3.2.0')).toContain(field);
     expect(fieldsOf(change, first)).toEqual([]);
     expect(fieldsOf(change)).toEqual([]);
   });
 
-  it('knows the one release that got a field later than the next one', () => {
+  it('supports a field in a release with a backport', () => {
     const change: Partial<Upstream> = {
       loadBalancing: { type: 'ConsistentHash', hashOn: 'Vars', key: 'mqtt_client_id' },
     };
@@ -80,7 +80,7 @@ describe('what a version of APISIX cannot take', () => {
     ['spec.apisix.overrides.name', { overrides: { name: 'a'.repeat(257) } }],
     ['spec.tls.clientCertificateSecretRef', certified('C'.repeat(65_537), 'K'.repeat(200))],
     ['spec.tls.clientCertificateSecretRef', certified('C'.repeat(500), 'K'.repeat(65_537))],
-  ])('no version takes this: %s', (field, change) => {
+  ])('reports %s for every version', (field, change) => {
     for (const version of ['3.19.0', undefined]) expect(fieldsOf(change, version)).toEqual([field]);
   });
 
@@ -88,22 +88,22 @@ describe('what a version of APISIX cannot take', () => {
     expect(fieldsOf({ labels: { team: '😀'.repeat(64) } }, '3.2.0')).toEqual([]);
   });
 
-  it('asks nothing of a probe without requests', () => {
+  it('ignores HTTP settings of a TCP probe', () => {
     expect(fieldsOf(probing({ type: 'TCP', method: 'POST', body: 'ping' }), '3.2.0')).toEqual([]);
   });
 
-  it('names the version, what it does, and which one does better', () => {
+  it('names the version, its behavior, and the version that changed it', () => {
     expect(unsupported({ ...upstream, tls: { verify: true } }, { version: '3.13.0' })).toEqual([
       {
         field: 'spec.tls.verify',
         message:
-          'APISIX 3.13.0 does not look at the certificates of nodes, whatever is set (3.19.0 and later can do more)',
+          'APISIX 3.13.0 ignores this field and does not verify the certificates of nodes (changed in 3.19.0)',
       },
     ]);
     expect(unsupported({ ...upstream, overrides: { invented: 1 } }, { version: '3.13.0' })).toEqual([
       {
         field: 'spec.apisix.overrides.invented',
-        message: 'APISIX 3.13.0 knows no such field of an upstream',
+        message: 'APISIX 3.13.0 does not know this field',
       },
     ]);
   });
@@ -113,7 +113,7 @@ describe('capabilities', () => {
   const lacking = (version: string) =>
     capabilities({ version }).flatMap(({ name, supported }) => (supported ? [] : [name]));
 
-  it('are told for a version that is known', () => {
+  it('are listed for a known version', () => {
     expect(lacking('3.2.0')).toEqual(capabilities({ version: '3.2.0' }).map(({ name }) => name));
     expect(lacking('3.8.0')).toEqual([
       'LongNames',
@@ -132,11 +132,11 @@ describe('capabilities', () => {
     });
   });
 
-  it('are not made up for one that is not', () => {
+  it('are empty for an unknown version', () => {
     expect(capabilities({})).toEqual([]);
   });
 
-  it('have names of their own, as the status keys them by name', () => {
+  it('have unique names, because the status lists them by name', () => {
     const names = capabilities({ version: '3.2.0' }).map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     for (const name of names) expect(name).toMatch(/^([A-Z][a-z]+)+$/);

@@ -7,7 +7,7 @@ const owner = ownerMark(
   { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'x'.repeat(100) },
   { retain: true },
 );
-/** SHA-256 of the whole name. */
+/** SHA-256 of the full name. */
 const name = `${'x'.repeat(55)}-${owner.name.slice(-8)}`;
 const labels = {
   'gatewayupstream.dev/operator': 'gateway-upstream-operator',
@@ -18,8 +18,8 @@ const labels = {
   'gatewayupstream.dev/deletion-policy': 'Orphan',
 };
 
-describe('the labels that APISIX keeps an owner in', () => {
-  it('have fixed names and come after the labels of the user', () => {
+describe('ownership labels', () => {
+  it('have fixed names and follow the labels of the user', () => {
     const sent = toAdmin({
       id: 'u',
       owner,
@@ -31,7 +31,7 @@ describe('the labels that APISIX keeps an owner in', () => {
     expect(JSON.stringify(sent['labels'])).toBe(JSON.stringify({ team: 'a', ...labels }));
   });
 
-  it('are read back as the owner, apart from the labels of the user', () => {
+  it('decode to the owner, separate from the labels of the user', () => {
     const observed = toObserved('u', { labels: { ...labels, team: 'a' }, nodes: [] });
     expect(observed).toMatchObject({ owner, labels: { team: 'a' } });
     expect(observed.labels).toEqual({ team: 'a' });
@@ -42,11 +42,11 @@ describe('the labels that APISIX keeps an owner in', () => {
     ['one part alone', { 'gatewayupstream.dev/name': 'web' }, { name: 'web', retain: false }],
     ['another label of the domain', { 'gatewayupstream.dev/other': 'x' }, { retain: false }],
     ['another deletion policy', { 'gatewayupstream.dev/deletion-policy': 'Delete' }, { retain: false }],
-  ])('with %s', (_, held, expected) => {
+  ])('decode %s', (_, held, expected) => {
     expect(labelMarks.decode(held)).toEqual(expected);
   });
 
-  it('write only the parts that are known', () => {
+  it('contain only the known parts', () => {
     expect(labelMarks.encode({ name: 'web', retain: false })).toEqual({ 'gatewayupstream.dev/name': 'web' });
     expect(withoutMarks(labels)).toEqual({});
   });

@@ -24,7 +24,7 @@ const ACTIVE: HealthCheck['active'] = {
   unhealthy: { intervalSeconds: 1, statuses: [500], httpFailures: 5, tcpFailures: 2, timeouts: 3 },
 };
 
-/** `ACTIVE` as APISIX has it. */
+/** `ACTIVE` in the format of APISIX. */
 const SENT = {
   type: 'https',
   timeout: 1.5,
@@ -37,9 +37,9 @@ const SENT = {
   unhealthy: { interval: 1, http_statuses: [500], http_failures: 5, tcp_failures: 2, timeouts: 3 },
 };
 
-describe('what is sent', () => {
+describe('toAdmin writes', () => {
   it.each<[string, Partial<Upstream>, object]>([
-    ['the least there is', {}, {}],
+    ['a minimal upstream', {}, {}],
     ['labels', { labels: { a: 'b', 'x/y': '1' } }, { labels: { a: 'b', 'x/y': '1' } }],
     ['a node', { nodes: [node] }, { nodes: [{ host: '10.0.0.1', port: 80, weight: 1 }] }],
     [
@@ -62,9 +62,9 @@ describe('what is sent', () => {
       { timeouts: { connectMs: 1500, sendMs: 1, readMs: 60_000 } },
       { timeout: { connect: 1.5, send: 0.001, read: 60 } },
     ],
-    ['no retries, which is not the default', { retries: 0 }, { retries: 0 }],
+    ['zero retries', { retries: 0 }, { retries: 0 }],
     ['retries', { retries: 3 }, { retries: 3 }],
-    ['how long is retried, in seconds', { retryTimeoutMs: 1500 }, { retry_timeout: 1.5 }],
+    ['the retry timeout in seconds', { retryTimeoutMs: 1500 }, { retry_timeout: 1.5 }],
     ['the host of the node', { hostHeader: { type: 'Node' } }, { pass_host: 'node' }],
     [
       'another host',
@@ -84,7 +84,7 @@ describe('what is sent', () => {
       { tls: { verify: false, client_cert: 'C', client_key: 'K' } },
     ],
     ['raw fields', { overrides: { name: 'shop', x: { y: 1 } } }, { name: 'shop', x: { y: 1 } }],
-    ['no raw field over one of its own', { overrides: { type: 'ewma', nodes: [1] } }, {}],
+    ['no override of a modeled field', { overrides: { type: 'ewma', nodes: [1] } }, {}],
     [
       'health checks with every default written out',
       { healthCheck: { active: ACTIVE } },
@@ -169,7 +169,7 @@ describe('what is sent', () => {
   });
 });
 
-/** What APISIX <= 3.13 stores of what it is sent, by source. */
+/** The form that APISIX up to 3.13 stores, from its source. */
 function withDefaults(sent: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const nodes = sent['nodes'] as readonly object[];
   return {
@@ -192,12 +192,12 @@ const stored = {
 };
 const canonical = canonicalForm(stored);
 
-describe('the canonical form is the same', () => {
+describe('the canonical form does not change', () => {
   it.each<[string, Record<string, unknown>]>([
-    ['with what the server adds', { ...stored, id: 'u1', create_time: 1, update_time: 2 }],
+    ['with fields that the server adds', { ...stored, id: 'u1', create_time: 1, update_time: 2 }],
     ['with an id that is a number', { ...stored, id: 1 }],
     ['with every default stored', withDefaults(stored)],
-    ['with every default left out', { nodes: stored.nodes, labels: stored.labels, timeout: stored.timeout }],
+    ['with every default omitted', { nodes: stored.nodes, labels: stored.labels, timeout: stored.timeout }],
     ['with nodes in another order', { ...stored, nodes: stored.nodes.toReversed() }],
     [
       'with the keys in another order',
@@ -245,55 +245,55 @@ describe('the canonical form is the same', () => {
     expect(canonicalForm({ nodes: one })).toBe(canonicalForm({ nodes: other }));
   });
 
-  it('for a private key that the gateway gives back encrypted', () => {
+  it('if the gateway returns the private key encrypted', () => {
     const tls = { verify: false, client_cert: 'C' };
     expect(canonicalForm({ ...stored, tls: { ...tls, client_key: 'encrypted' } })).toBe(
       canonicalForm({ ...stored, tls: { ...tls, client_key: 'K' } }),
     );
   });
 
-  it.each([undefined, {}, []])('for no labels stored as %j', (labels) => {
+  it.each([undefined, {}, []])('if no labels are stored as %j', (labels) => {
     expect(canonicalForm({ nodes: [], ...(labels && { labels }) })).toBe(canonicalForm(toAdmin(upstream)));
   });
 });
 
-describe('the canonical form differs', () => {
+describe('the canonical form changes', () => {
   const [first, second] = stored.nodes;
 
   it.each<[string, Record<string, unknown>]>([
-    ['with a field that is not known', { ...stored, retry_timeout: 5 }],
+    ['with an unknown field', { ...stored, retry_timeout: 5 }],
     ['with a description', { ...stored, desc: 'mine' }],
     ['with a name', { ...stored, name: 'mine' }],
     ['with health checks', { ...stored, checks: { active: {} } }],
     ['with another type', { ...stored, type: 'ewma' }],
-    ['with a type that is none', { ...stored, type: 'roundrobinx' }],
+    ['with an invalid type', { ...stored, type: 'roundrobinx' }],
     ['with another scheme', { ...stored, scheme: 'https' }],
     ['with hash_on that is not the default', { ...stored, hash_on: 'header' }],
     ['with pass_host that is not the default', { ...stored, pass_host: 'node' }],
     ['with retries', { ...stored, retries: 0 }],
     ['with a null', { ...stored, retries: null }],
     ['with another label', { ...stored, labels: { ...stored.labels, e: 'f' } }],
-    ['with a label less', { ...stored, labels: { a: 'b' } }],
+    ['with a label removed', { ...stored, labels: { a: 'b' } }],
     ['with another timeout', { ...stored, timeout: { ...stored.timeout, read: 6.001 } }],
     ['without timeouts', { ...stored, timeout: undefined }],
     ['without nodes', { ...stored, nodes: [] }],
     ['without the field nodes', { ...stored, nodes: undefined }],
-    ['with nodes that are none', { ...stored, nodes: 'a:1' }],
-    ['with a node less', { ...stored, nodes: [first] }],
+    ['with invalid nodes', { ...stored, nodes: 'a:1' }],
+    ['with a node removed', { ...stored, nodes: [first] }],
     ['with a node twice', { ...stored, nodes: [first, first, second] }],
-    ['with a node that is none', { ...stored, nodes: [first, second, null] }],
+    ['with an invalid node', { ...stored, nodes: [first, second, null] }],
     ['with another weight', { ...stored, nodes: [{ ...first, weight: 2 }, second] }],
-    ['with a weight that is none', { ...stored, nodes: [{ ...first, weight: '1' }, second] }],
+    ['with an invalid weight', { ...stored, nodes: [{ ...first, weight: '1' }, second] }],
     ['with another priority', { ...stored, nodes: [{ ...first, priority: -1 }, second] }],
     ['with another port', { ...stored, nodes: [{ ...first, port: 81 }, second] }],
-    // The gateway would use 80 all the same, but a write would change what it holds.
+    // The gateway uses port 80 anyway, but a write would change its content.
     ['without a port', { ...stored, nodes: [{ host: '10.0.0.1', weight: 1 }, second] }],
-    ['with metadata of a node', { ...stored, nodes: [{ ...first, metadata: { zone: 'a' } }, second] }],
+    ['with node metadata', { ...stored, nodes: [{ ...first, metadata: { zone: 'a' } }, second] }],
   ])('%s', (_, value) => {
     expect(canonicalForm(value)).not.toBe(canonical);
   });
 
-  it('where only names of Object.prototype differ', () => {
+  it('if only names of Object.prototype differ', () => {
     const odd = JSON.parse('{"nodes":[],"labels":{"__proto__":"x","constructor":"y"},"__proto__":{"a":1}}');
     const text = canonicalForm(odd as Record<string, unknown>);
     expect(text).toContain('"__proto__":{"a":1}');
@@ -302,8 +302,8 @@ describe('the canonical form differs', () => {
   });
 });
 
-describe('what is observed', () => {
-  it('is what the server says', () => {
+describe('toObserved', () => {
+  it('reads the upstream from the server', () => {
     const observed = toObserved('u1', { ...stored, id: 'u1', create_time: 1_700_000_000, update_time: 2 });
     expect(observed).toStrictEqual({
       id: 'u1',
@@ -333,7 +333,7 @@ describe('what is observed', () => {
     ],
     [[{ host: 'a', weight: 1 }], [{ host: 'a', port: 80, weight: 1, priority: 0 }]],
     [[null, { weight: '1' }], Array(2).fill({ host: '', port: 80, weight: 0, priority: 0 })],
-  ])('with nodes %j', (nodes, expected) => {
+  ])('reads nodes %j', (nodes, expected) => {
     expect(toObserved('u1', { nodes }).nodes).toStrictEqual(expected);
   });
 
@@ -342,13 +342,13 @@ describe('what is observed', () => {
     [[], {}],
     ['text', {}],
     [{ a: 'b', n: 1, o: {}, z: null }, { a: 'b' }],
-  ])('with labels %j', (labels, expected) => {
+  ])('reads labels %j', (labels, expected) => {
     expect(toObserved('u1', { labels, create_time: 'no number' })).toMatchObject({ labels: expected });
     expect(toObserved('u1', { labels, create_time: 'no number' })).not.toHaveProperty('createTime');
   });
 });
 
-it('what is sent reads back as desired, whether or not the gateway stores defaults, and so a worker shows it', () => {
+it('an upstream reads back as it was written, with or without stored defaults, from the Admin API and from a worker', () => {
   const desired = fc.record(
     {
       id: fc.constant('u1'),

@@ -8,10 +8,10 @@ const nodes = [{ host: '10.0.0.1', port: 80, weight: 1 }];
 const localhost = { host: 'localhost', port: 80, weight: 1 };
 const unknown = { host: 'unknown.test', port: 80, weight: 1 };
 
-/** What is expected of a worker, from what was written. */
+/** The expected form of a written upstream. */
 const expected = (stored: AdminUpstream) => workerForm(JSON.parse(canonicalForm(stored)) as AdminUpstream);
 
-/** What a worker shows of `stored` before and after a request. */
+/** What a worker shows for `stored` before and after a request. */
 function shownBy(version: string, stored: AdminUpstream): { before: AdminUpstream; after: AdminUpstream } {
   const worker = createWorker({
     version: () => version,
@@ -52,7 +52,7 @@ describe('workerForm', () => {
           },
         },
       ],
-    ])('equals what was written before and after a request: %s', (_, stored) => {
+    ])('equals the written form before and after a request: %s', (_, stored) => {
       const { before, after } = shownBy(version, stored);
       expect(workerForm(before)).toBe(expected(stored));
       expect(workerForm(after)).toBe(expected(stored));
@@ -68,13 +68,13 @@ describe('workerForm', () => {
       ['another section', { nodes, keepalive_pool: {} }],
       ['another scheme', { nodes, scheme: 'grpc' }],
       ['another Host header', { nodes, pass_host: 'rewrite', upstream_host: 'shop.test' }],
-    ])('differs from what was written before and after a request: %s', (_, stored) => {
+    ])('differs from the written form before and after a request: %s', (_, stored) => {
       const { before, after } = shownBy(version, stored);
       expect(workerForm(before)).not.toBe(expected({ nodes }));
       expect(workerForm(after)).not.toBe(expected({ nodes }));
     });
 
-    it('tells a name from the address that it resolves to', () => {
+    it('distinguishes a name from its resolved address', () => {
       const { after } = shownBy(version, { nodes: [localhost] });
       expect(workerForm(after)).not.toBe(expected({ nodes: [{ ...localhost, host: '127.0.0.1' }] }));
     });
@@ -112,7 +112,7 @@ describe('workerForm', () => {
       },
     ],
     ['an empty list', { nodes: [] }, { nodes: {} }],
-  ])('reads what a real APISIX 3.18 shows after one request: %s', (_, written, shown) => {
+  ])('matches recorded output of APISIX 3.18 after one request: %s', (_, written, shown) => {
     const value = {
       id: 'u',
       type: 'roundrobin',

@@ -48,8 +48,8 @@ function recording(send: () => Promise<unknown> = () => Promise.resolve({})) {
   return { recorder, written, lines, time, stop };
 }
 
-describe('an Event', () => {
-  it('tells what, about whom, when and by whom', () => {
+describe('event recorder', () => {
+  it('writes an Event with type, reason, note, object, time and reporter', () => {
     const { recorder, written } = recording();
     recorder.record('GatewayUpstream', object, { type: 'Warning', reason: 'Rejected', message: 'bad key' });
     expect(written).toEqual([
@@ -78,7 +78,7 @@ describe('an Event', () => {
     ]);
   });
 
-  it('about an object without a namespace is written into default', () => {
+  it('writes Events about cluster-scoped objects to namespace default', () => {
     const { recorder, written } = recording();
     recorder.record('GatewayConnection', { ...object, namespace: '' }, event());
     expect(written[0]?.path).toBe('/apis/events.k8s.io/v1/namespaces/default/events');
@@ -86,7 +86,7 @@ describe('an Event', () => {
     expect(written[0]?.body['regarding']).not.toHaveProperty('namespace');
   });
 
-  it('is not written into a namespace that is being deleted', () => {
+  it('writes no Event to a namespace that is being deleted', () => {
     const { recorder, written } = recording();
     recorder.record('GatewayUpstream', { ...object, namespace: 'ending' }, event());
     expect(written).toEqual([]);
@@ -96,7 +96,7 @@ describe('an Event', () => {
     ['a'.repeat(253), 'a'.repeat(200)],
     [`${'a'.repeat(199)}-${'b'.repeat(53)}`, 'a'.repeat(199)],
     [`${'a'.repeat(198)}--.b`, 'a'.repeat(198)],
-  ])('has a name that Kubernetes takes (%s)', (name, start) => {
+  ])('gives the Event a valid name (%s)', (name, start) => {
     const { recorder, written } = recording();
     recorder.record('GatewayUpstream', { ...object, name }, event());
     const given = written[0]?.body.metadata.name ?? '';
@@ -107,11 +107,11 @@ describe('an Event', () => {
   });
 
   it.each([
-    ['as it is', 'x'.repeat(1024), 'x'.repeat(1024)],
+    ['unchanged', 'x'.repeat(1024), 'x'.repeat(1024)],
     ['cut', 'x'.repeat(1025), `${'x'.repeat(1021)}...`],
     ['cut between characters', 'ä'.repeat(1000), `${'ä'.repeat(510)}...`],
     ['cut between long characters', '😀'.repeat(1000), `${'😀'.repeat(255)}...`],
-  ])('has a note of at most 1,024 bytes: %s', (_what, message, note) => {
+  ])('limits the note to 1,024 bytes: %s', (_what, message, note) => {
     const { recorder, written } = recording();
     recorder.record('GatewayUpstream', object, event(message));
     expect(written[0]?.body.note).toBe(note);
@@ -119,8 +119,8 @@ describe('an Event', () => {
   });
 });
 
-describe('repetition', () => {
-  it('of the same within five minutes is one Event, and a new one afterwards', () => {
+describe('duplicate Events', () => {
+  it('are dropped for five minutes', () => {
     const { recorder, written, time } = recording();
     recorder.record('GatewayUpstream', object, event());
     time.monotonic += 5 * MINUTE - 1;
@@ -131,7 +131,7 @@ describe('repetition', () => {
     expect(written).toHaveLength(2);
   });
 
-  it('is judged by object, kind, reason and message, not by time of day', () => {
+  it('have the same object, kind, reason and message; the wall clock has no influence', () => {
     const { recorder, written, time } = recording();
     recorder.record('GatewayUpstream', object, event());
     recorder.record('GatewayUpstream', object, event('another'));
@@ -145,8 +145,8 @@ describe('repetition', () => {
   });
 });
 
-describe('the limit', () => {
-  it('lets a burst of 100 through, then 60 a minute, and saves no more than a burst', () => {
+describe('rate limit', () => {
+  it('allows a burst of 100 Events per process, then 60 per minute, and refills to 100 at most', () => {
     const { recorder, written, time } = recording();
     let count = 0;
     const flood = () => {
@@ -163,7 +163,7 @@ describe('the limit', () => {
     expect(flood()).toBe(100);
   });
 
-  it('lets ten through of one object that says something else each time, then one in five minutes', () => {
+  it('allows a burst of ten different Events per object, then one every five minutes', () => {
     const { recorder, written, time } = recording();
     let count = 0;
     const flap = () => {
@@ -182,7 +182,7 @@ describe('the limit', () => {
     expect(flap()).toBe(10);
   });
 
-  it('drops an Event without taking it for told', () => {
+  it('does not count a dropped Event as written', () => {
     const { recorder, written, time } = recording();
     for (let n = 0; n < 100; n += 1) recorder.record('GatewayUpstream', { ...object, uid: `x${n}` }, event());
     recorder.record('GatewayUpstream', object, event('late'));
@@ -193,15 +193,15 @@ describe('the limit', () => {
   });
 });
 
-describe('an Event that is lost', () => {
-  it('is logged and nothing else', async () => {
+describe('failed write', () => {
+  it('is only logged', async () => {
     const { recorder, lines } = recording(() => Promise.reject(new KubeApiError('no', { status: 403 })));
     recorder.record('GatewayUpstream', object, event());
     await settle();
     expect(lines).toHaveLength(1);
   });
 
-  it('is not worth a word when the program ends', async () => {
+  it('is not logged after the signal has aborted', async () => {
     const { recorder, lines, stop } = recording(() => Promise.reject(new Error('aborted')));
     recorder.record('GatewayUpstream', object, event());
     stop.abort();

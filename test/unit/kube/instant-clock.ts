@@ -1,6 +1,6 @@
 import type { Clock } from '../../../src/runtime/clock.ts';
 
-/** Pauses end at once; what they would have lasted goes onto the clock and into `pauses`. */
+/** A clock whose sleeps end immediately. It advances by their duration, and records it in `pauses`. */
 export interface InstantClock extends Clock {
   readonly pauses: number[];
   advance(ms: number): void;

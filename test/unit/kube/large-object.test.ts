@@ -24,7 +24,7 @@ const metadata = (name: string) => ({
 });
 const status = { upstreamId: 'evil.wide', conditions: [] };
 
-/** As wide as a tenant can make it without being deep. */
+/** A GatewayUpstream with very many values at low depth. */
 const wide = (name: string) => ({
   apiVersion: 'gatewayupstream.dev/v1alpha1',
   kind: 'GatewayUpstream',
@@ -44,15 +44,15 @@ const usual = (name: string) => ({
 
 const problem = (object: GatewayUpstream | undefined) => object?.spec.ok === false && object.spec.message;
 
-describe('an object with too many values', () => {
-  it('keeps its identity, connection and status, and its spec is invalid', () => {
+describe('parsing of large objects', () => {
+  it('keeps identity, connection and status of an object with too many values, and marks its spec invalid', () => {
     const object = transformGatewayUpstream(parseObject(JSON.stringify(wide('wide')), MAX_CUSTOM_VALUES));
     const { annotations: _, ...kept } = metadata('wide');
     expect(object).toMatchObject({ ...kept, connection: 'edge', status });
-    expect(problem(object)).toBe('the object has more than 16384 values as JSON: make the object smaller');
+    expect(problem(object)).toBe('the object has more than 16384 JSON values: make the object smaller');
   });
 
-  it('is never parsed in full', () => {
+  it('never parses an object with too many values in full', () => {
     const text = JSON.stringify(wide('wide'));
     using parse = vi.spyOn(JSON, 'parse');
     parseObject(text, MAX_CUSTOM_VALUES);
@@ -60,19 +60,19 @@ describe('an object with too many values', () => {
     expect(longest).toBeLessThan(200);
   });
 
-  it('is too large by its text alone', () => {
+  it('marks an object with too many characters as invalid', () => {
     const text = JSON.stringify({ ...usual('long'), status: { a: 'a'.repeat(600_000) } });
     expect(problem(transformGatewayUpstream(parseObject(text, MAX_CUSTOM_VALUES)))).toMatch(
       /524288 characters/,
     );
   });
 
-  it('is refused where it is not JSON', () => {
+  it('throws KubeApiError for invalid JSON', () => {
     const text = JSON.stringify(wide('wide')).replace('"evil"', 'evil');
     expect(() => parseObject(text, MAX_CUSTOM_VALUES)).toThrow(KubeApiError);
   });
 
-  it('is read as it is below the bound, whatever its texts', () => {
+  it('returns the same as JSON.parse below the limit, and the same identity above it', () => {
     const awkward = fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', '\n') });
     const object = fc.record({
       metadata: fc.record({ name: awkward, annotations: fc.dictionary(awkward, awkward) }),
@@ -93,15 +93,15 @@ describe('an object with too many values', () => {
     );
   });
 
-  it('is the object of an event as well', () => {
+  it('applies to the object of a watch event', () => {
     const text = JSON.stringify({ type: 'MODIFIED', object: wide('wide') });
     const { type, object } = parseEvent(text, MAX_CUSTOM_VALUES);
     expect(type).toBe('MODIFIED');
-    expect(whyNotRead(object as Record<string, unknown>)).toMatch(/16384 values/);
+    expect(whyNotRead(object as Record<string, unknown>)).toMatch(/16384 JSON values/);
   });
 });
 
-it('reads a list and a watch that are full of wide objects, and lets timers run meanwhile', async () => {
+it('reads lists and watches full of large objects without blocking timers', async () => {
   const hostile = Array.from({ length: 30 }, (_, n) => JSON.stringify(wide(`w${n}`)));
   const items = [...hostile, JSON.stringify(usual('good'))].join(',');
   const list: Answer = (response) =>
@@ -124,7 +124,7 @@ it('reads a list and a watch that are full of wide objects, and lets timers run 
     paths: ['/apis/things'],
     query: {},
     transform(raw) {
-      // Reading takes long enough that the list does not fit into one turn.
+      // Slow enough that the list does not fit into one event loop turn.
       const until = performance.now() + 2;
       while (performance.now() < until);
       turnsAt.push(turns);
@@ -152,8 +152,8 @@ it('reads a list and a watch that are full of wide objects, and lets timers run 
   });
   await eventually(() => expect(store.get('evil', 'last')).toBeDefined());
   expect(store.get('evil', 'good')?.spec.ok).toBe(true);
-  expect(problem(store.get('evil', 'w0'))).toMatch(/16384 values/);
-  expect(problem(store.get('evil', 'watched'))).toMatch(/16384 values/);
+  expect(problem(store.get('evil', 'w0'))).toMatch(/16384 JSON values/);
+  expect(problem(store.get('evil', 'watched'))).toMatch(/16384 JSON values/);
   const inList = turnsAt.slice(0, 31);
   expect(new Set(inList).size).toBeGreaterThan(2);
 });

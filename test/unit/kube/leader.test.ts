@@ -6,8 +6,8 @@ import {
   guardWrites,
   type LeaderElection,
   LeaseLostError,
+  NO_LEADER_ELECTION,
   NotLeaderError,
-  UNOPPOSED,
 } from '../../../src/kube/leader.ts';
 import type { KubeTransport, RequestSettings, SendRequest } from '../../../src/kube/transport.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
@@ -26,17 +26,17 @@ interface LeaseObject {
 
 type Step = 'get' | 'create' | 'update';
 
-/** One Lease as an API server keeps it: versions, and a refusal of what was read before it changed. */
+/** A fake API server with one Lease. It assigns resource versions and answers 409 to writes based on an old version. */
 class Api implements KubeTransport {
   lease: LeaseObject | undefined;
   readonly calls: string[] = [];
-  /** What becomes of a call instead of, or after, its normal course. */
+  /** Runs before each call. It may delay the call, or make it fail. */
   fault: ((step: Step) => Promise<void> | undefined) | undefined;
-  /** Time limits of the calls, in order. */
+  /** Timeouts of the calls, in order. */
   readonly timeouts: (number | undefined)[] = [];
   #version = 0;
 
-  /** Writes as somebody else would. */
+  /** Writes the Lease as another client. */
   set(
     spec: Readonly<Record<string, unknown>> | undefined,
     metadata: Readonly<Record<string, unknown>> = {},
@@ -89,13 +89,13 @@ class Api implements KubeTransport {
   }
 
   watch(): never {
-    throw new Error('nobody watches a Lease');
+    throw new Error('leader election does not watch');
   }
 
   close(): void {}
 }
 
-/** Time that also passes unseen, as for a process that was stopped: timers do not fire on the way. */
+/** A fake clock that can also advance without firing timers, as for a suspended process. */
 function createTestClock() {
   const clock = createFakeClock();
   let unseenMs = 0;
@@ -103,7 +103,7 @@ function createTestClock() {
     ...clock,
     now: () => clock.now() + unseenMs,
     monotonic: () => clock.monotonic() + unseenMs,
-    standStill(ms: number) {
+    suspend(ms: number) {
       unseenMs += ms;
     },
   };
@@ -114,11 +114,11 @@ type TestClock = ReturnType<typeof createTestClock>;
 interface Replica {
   readonly election: LeaderElection;
   readonly events: string[];
-  /** `released`, or what it ended with. */
+  /** `released`, or the error that `run` rejected with. */
   readonly outcome: Promise<unknown>;
   /** SIGTERM. */
   stop(): void;
-  /** Ends the work, which goes on after its signal aborted until this is called. */
+  /** Ends the work. It continues after its signal has aborted until this is called. */
   finish(): void;
   fail(error: Error): void;
 }
@@ -137,7 +137,7 @@ function elect(transport: KubeTransport, clock: TestClock, identity: string, log
   });
 }
 
-/** Resolves when its first look at the Lease is over. */
+/** Resolves after the first read of the Lease. */
 async function start(api: KubeTransport, clock: TestClock, identity = 'me'): Promise<Replica> {
   const events: string[] = [];
   const write =
@@ -194,12 +194,12 @@ const held = (holderIdentity: string, more: Readonly<Record<string, unknown>> = 
 });
 
 describe('leader election', () => {
-  it('makes the Lease, renews it every retry period and counts nothing as a transition', async () => {
+  it('creates the Lease and renews it every retry period without counting a transition', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
     expect(me.election.mayWrite()).toBe(true);
-    expect(me.events).toEqual(['info | leader', 'work']);
+    expect(me.events).toEqual(['info | became the leader', 'work']);
     expect(api.lease?.spec).toEqual({
       holderIdentity: 'me',
       leaseDurationSeconds: 15,
@@ -218,13 +218,13 @@ describe('leader election', () => {
     expect(me.election.mayWrite()).toBe(true);
   });
 
-  it('judges another one by the time that passed here, not by what its record says of time', async () => {
+  it('measures the expiry of the Lease on its own monotonic clock and ignores renewTime', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held('other'));
     const me = await start(api, clock);
     await clock.advance(LEASE_MS - 1000);
-    expect(me.events).toEqual(['info | standby']);
+    expect(me.events).toEqual(['info | standing by']);
     api.set(held('other', { renewTime: '2020-01-01T00:00:01.000000Z' }));
     await clock.advance(LEASE_MS);
     expect(api.calls).not.toContain('update');
@@ -233,43 +233,43 @@ describe('leader election', () => {
     await clock.advance(0);
     expect(me.election.mayWrite()).toBe(false);
     await clock.advance(2 * RETRY_MS);
-    expect(me.events).toEqual(['info | standby', 'info | leader', 'work']);
+    expect(me.events).toEqual(['info | standing by', 'info | became the leader', 'work']);
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me', leaseTransitions: 4 });
   });
 
-  it('says who leads, and what it waits for', async () => {
+  it('reports the holder, and what a standby replica waits for', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held('other', { leaseDurationSeconds: 20 }));
     const me = await start(api, clock);
-    expect(me.election.standing()).toEqual({
+    expect(me.election.leaseStatus()).toEqual({
       lease: 'ops/operator',
       identity: 'me',
       role: 'standby',
       holder: 'other',
-      waitsFor: 'other to release Lease ops/operator, or not to renew it for 20 s',
+      waitsFor: 'other to release Lease ops/operator or to stop renewing it for 20 s',
     });
     api.set(held(''));
     await clock.advance(RETRY_MS);
-    expect(me.election.standing()).toMatchObject({ role: 'leader', holder: 'me' });
+    expect(me.election.leaseStatus()).toMatchObject({ role: 'leader', holder: 'me' });
     me.stop();
     me.finish();
     await me.outcome;
-    expect(me.election.standing()).toMatchObject({ role: 'ended' });
-    expect(UNOPPOSED.standing()).toBeUndefined();
+    expect(me.election.leaseStatus()).toMatchObject({ role: 'ended' });
+    expect(NO_LEADER_ELECTION.leaseStatus()).toBeUndefined();
   });
 
-  it('says that it waits for the API server where it could not read the Lease yet', async () => {
+  it('reports that it waits for the API server until it has read the Lease', async () => {
     const api = new Api();
     api.fault = () => Promise.reject(new KubeApiError('no answer'));
     const me = await start(api, createTestClock());
-    expect(me.election.standing()).toMatchObject({
+    expect(me.election.leaseStatus()).toMatchObject({
       role: 'standby',
-      waitsFor: 'the API server to show Lease ops/operator',
+      waitsFor: 'the API server to return Lease ops/operator',
     });
   });
 
-  it('takes the word of the holder for how long its lease lasts', async () => {
+  it('uses the lease duration of the holder', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held('other', { leaseDurationSeconds: 60 }));
@@ -280,7 +280,7 @@ describe('leader election', () => {
     expect(me.election.mayWrite()).toBe(true);
   });
 
-  it('waits as long as its own settings say where the record does not', async () => {
+  it('uses its own lease duration if the Lease has none', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set({ holderIdentity: 'other' });
@@ -293,7 +293,7 @@ describe('leader election', () => {
   });
 
   it.each([['' as string | undefined], [undefined]])(
-    'takes a Lease that was given back at once: holder %j',
+    'acquires a released Lease immediately: holder %j',
     async (holder) => {
       const api = new Api();
       const clock = createTestClock();
@@ -308,7 +308,7 @@ describe('leader election', () => {
     },
   );
 
-  it('leaves a leader whose Lease was deleted the time to make it again', async () => {
+  it('waits for the lease duration after the Lease of a leader was deleted', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held('other'));
@@ -325,9 +325,9 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['both find it free', undefined],
-    ['both find it expired', held('dead')],
-  ])('has one winner where %s', async (_, lease) => {
+    ['the Lease does not exist', undefined],
+    ['the Lease has expired', held('dead')],
+  ])('elects one of three replicas if %s', async (_, lease) => {
     const api = new Api();
     const clock = createTestClock();
     api.set(lease);
@@ -339,7 +339,7 @@ describe('leader election', () => {
     expect(replicas.flatMap(({ events }) => events).filter((event) => event === 'work')).toHaveLength(1);
   });
 
-  it('goes on through failures until the deadline, and not a moment longer', async () => {
+  it('remains leader until the renew deadline while renewals fail', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -348,9 +348,9 @@ describe('leader election', () => {
     await clock.advance(DEADLINE_MS - 1);
     expect(me.election.mayWrite()).toBe(true);
     expect(me.events).toEqual([
-      'info | leader',
+      'info | became the leader',
       'work',
-      'warn | the lease cannot be had: the API server is away',
+      'warn | cannot acquire or renew the lease: the API server is away',
     ]);
     await clock.advance(1);
     expect(me.election.mayWrite()).toBe(false);
@@ -364,7 +364,7 @@ describe('leader election', () => {
     expect(api.lease?.spec['holderIdentity']).toBe('me');
   });
 
-  it('ends at the deadline itself, wherever the tries fall', async () => {
+  it('loses the lease exactly at the deadline, independent of the retry period', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -373,7 +373,7 @@ describe('leader election', () => {
       throw new KubeApiError('slow');
     };
     await clock.advance(DEADLINE_MS - 1);
-    expect(me.events.slice(2)).toEqual(['warn | the lease cannot be had: slow']);
+    expect(me.events.slice(2)).toEqual(['warn | cannot acquire or renew the lease: slow']);
     await clock.advance(1);
     expect(me.events.slice(3)).toEqual([
       `error | lost the lease | it was not renewed within ${DEADLINE_MS} ms: slow`,
@@ -381,7 +381,7 @@ describe('leader election', () => {
     ]);
   });
 
-  it('recovers within the deadline, and complains anew the next time', async () => {
+  it('recovers within the deadline and logs the next outage again', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -395,7 +395,7 @@ describe('leader election', () => {
     expect(me.events.filter((event) => event.startsWith('warn'))).toHaveLength(3);
   });
 
-  it('counts from when a renewal began, not from when its answer came', async () => {
+  it('counts the deadline from the start of a renewal, not from its response', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -411,7 +411,7 @@ describe('leader election', () => {
     expect(me.election.mayWrite()).toBe(false);
   });
 
-  it('does not come back by an answer that came after the deadline', async () => {
+  it('stays stopped when a renewal succeeds after the deadline', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -427,7 +427,7 @@ describe('leader election', () => {
     expect(me.events.filter((event) => event.includes('leader'))).toHaveLength(1);
   });
 
-  it('does not lead again when the Lease that it reads after the deadline still names it', async () => {
+  it('stays stopped when the Lease still names it after the deadline', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -437,17 +437,17 @@ describe('leader election', () => {
     api.fault = () => new Promise((resolve) => (answer = resolve));
     await clock.advance(RETRY_MS);
     expect(api.calls.at(-1)).toBe('get');
-    clock.standStill(DEADLINE_MS);
+    clock.suspend(DEADLINE_MS);
     expect(me.election.mayWrite()).toBe(false);
     api.fault = undefined;
     answer();
     await clock.advance(0);
     expect(me.election.mayWrite()).toBe(false);
-    expect(me.election.standing()).toMatchObject({ role: 'ended' });
+    expect(me.election.leaseStatus()).toMatchObject({ role: 'ended' });
     expect(api.calls.at(-1)).toBe('get');
   });
 
-  it('gives a request half of the deadline, and never more than what is left of it', async () => {
+  it('limits a request to half of the deadline and to the remaining time', async () => {
     const api = new Api();
     const clock = createTestClock();
     await start(api, clock);
@@ -457,10 +457,10 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['the process stood still', (clock: TestClock) => clock.standStill(DEADLINE_MS)],
+    ['the process was suspended', (clock: TestClock) => clock.suspend(DEADLINE_MS)],
     ['the wall clock was set forward', (clock: TestClock) => clock.setWall(clock.now() + DEADLINE_MS)],
     ['the machine slept', (clock: TestClock) => clock.setWall(clock.now() + 3_600_000)],
-  ])('says no in the first moment after %s, before any timer', async (_, happens) => {
+  ])('denies writes immediately after %s, before any timer fires', async (_, happens) => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -474,7 +474,7 @@ describe('leader election', () => {
     expect(api.calls).toHaveLength(calls);
   });
 
-  it('is not moved by a wall clock that goes back', async () => {
+  it('ignores a wall clock that is set back', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -487,9 +487,9 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['another one has it', held('other'), 'other has it'],
-    ['it was given back by hand', held(''), 'somebody took its holder from it'],
-  ])('ends as soon as it reads that %s', async (_, lease, reason) => {
+    ['another replica is the holder', held('other'), 'its holder is now other'],
+    ['its holder was cleared', held(''), 'another client cleared its holder'],
+  ])('loses the lease as soon as it reads that %s', async (_, lease, reason) => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -501,7 +501,7 @@ describe('leader election', () => {
     expect(api.lease?.spec).toEqual(lease);
   });
 
-  it('keeps a Lease that somebody labelled, and makes one again that somebody deleted', async () => {
+  it('keeps labels of other clients on the Lease, and creates a deleted Lease again', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -520,7 +520,7 @@ describe('leader election', () => {
     expect(me.election.mayWrite()).toBe(true);
   });
 
-  it('knows its own record again where the answer to its first write was lost', async () => {
+  it('becomes the leader when the response to its first write was lost', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held(''));
@@ -537,7 +537,7 @@ describe('leader election', () => {
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me', leaseTransitions: 4 });
   });
 
-  it('renews while the work comes to its end, and gives the Lease back only then', async () => {
+  it('renews the Lease until the work has ended, and then releases it', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -561,14 +561,17 @@ describe('leader election', () => {
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'next', leaseTransitions: 1 });
   });
 
-  it('hands the Lease to the successor that it names, and only when the work has ended', async () => {
+  it('hands the Lease to the named successor after the work has ended', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
     const standby = await start(api, clock, 'standby');
     api.set(held('me'), { annotations: { [LEASE_SUCCESSOR_ANNOTATION]: 'uninstall', kept: 'yes' } });
     await clock.advance(RETRY_MS);
-    expect(me.events.slice(2)).toEqual(['info | asked to hand the lease over', 'abort, may write: true']);
+    expect(me.events.slice(2)).toEqual([
+      'info | handing the lease over to its named successor',
+      'abort, may write: true',
+    ]);
     await clock.advance(2 * DEADLINE_MS);
     expect(me.election.mayWrite()).toBe(true);
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'me' });
@@ -582,14 +585,14 @@ describe('leader election', () => {
     });
     expect(api.lease?.metadata['annotations']).not.toHaveProperty([LEASE_SUCCESSOR_ANNOTATION]);
 
-    // A successor that does not come leaves it to the next one after its time.
+    // If the successor does not renew, another standby replica acquires the Lease after 30 s.
     await clock.advance(28_000);
     expect(standby.election.mayWrite()).toBe(false);
     await clock.advance(2 * RETRY_MS);
     expect(standby.election.mayWrite()).toBe(true);
   });
 
-  it('hands the Lease over where it is stopped before it has read the request', async () => {
+  it('hands the Lease over if it is stopped before it has read the annotation', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -600,17 +603,17 @@ describe('leader election', () => {
     expect(api.lease?.spec).toMatchObject({ holderIdentity: 'uninstall' });
   });
 
-  it('leads on where the Lease still names the successor of an earlier holder', async () => {
+  it('ignores a successor that was named under an earlier holder', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held(''), { annotations: { [LEASE_SUCCESSOR_ANNOTATION]: 'uninstall' } });
     const me = await start(api, clock);
     await clock.advance(5 * RETRY_MS);
     expect(me.election.mayWrite()).toBe(true);
-    expect(me.events).not.toContain('info | asked to hand the lease over');
+    expect(me.events).not.toContain('info | handing the lease over to its named successor');
   });
 
-  it('gives back what a renewal that was called off may have changed', async () => {
+  it('releases the Lease after an aborted renewal', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -628,9 +631,9 @@ describe('leader election', () => {
   });
 
   it.each([
-    ['somebody labelled it meanwhile', held('me'), ''],
-    ['another one has it meanwhile', held('other'), 'other'],
-  ])('looks again before it gives back, where %s', async (_, lease, holder) => {
+    ['another client labeled the Lease', held('me'), ''],
+    ['another replica acquired the Lease', held('other'), 'other'],
+  ])('reads the Lease again before it releases it, after %s', async (_, lease, holder) => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -644,7 +647,7 @@ describe('leader election', () => {
     });
   });
 
-  it('gives back nothing that is not its own, and ends all the same where it cannot', async () => {
+  it('releases only its own Lease, and resolves even if the release fails', async () => {
     const api = new Api();
     const clock = createTestClock();
     api.set(held('other'));
@@ -652,7 +655,7 @@ describe('leader election', () => {
     me.stop();
     expect(await me.outcome).toBe('released');
     expect(api.lease?.spec).toEqual(held('other'));
-    expect(me.events).toEqual(['info | standby']);
+    expect(me.events).toEqual(['info | standing by']);
 
     api.set(undefined);
     const leader = await start(api, clock, 'leader');
@@ -660,10 +663,12 @@ describe('leader election', () => {
     leader.stop();
     leader.finish();
     expect(await leader.outcome).toBe('released');
-    expect(leader.events.at(-1)).toBe('warn | the lease could not be released; others wait for it to expire');
+    expect(leader.events.at(-1)).toBe(
+      'warn | could not release the lease; other replicas wait until it expires',
+    );
   });
 
-  it('leaves the Lease to expire where the work failed', async () => {
+  it('does not release the Lease if the work fails', async () => {
     const api = new Api();
     const clock = createTestClock();
     const me = await start(api, clock);
@@ -673,7 +678,7 @@ describe('leader election', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('asks for nothing where it is stopped before it begins', async () => {
+  it('sends no request if it is stopped before it starts', async () => {
     const api = new Api();
     const log: Logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
     const work = vi.fn(() => Promise.resolve());
@@ -685,17 +690,17 @@ describe('leader election', () => {
     expect(api.calls).toEqual([]);
   });
 
-  it('writes without asking anybody where nobody else is', async () => {
+  it('may always write without leader election', async () => {
     const work = vi.fn(() => Promise.resolve());
-    await UNOPPOSED.run(work, new AbortController().signal);
-    expect(UNOPPOSED.mayWrite()).toBe(true);
-    expect(UNOPPOSED.problem()).toBeUndefined();
+    await NO_LEADER_ELECTION.run(work, new AbortController().signal);
+    expect(NO_LEADER_ELECTION.mayWrite()).toBe(true);
+    expect(NO_LEADER_ELECTION.problem()).toBeUndefined();
     expect(work).toHaveBeenCalledTimes(1);
   });
 });
 
 describe('guardWrites', () => {
-  it('lets reads pass always, and writes only while they are allowed', async () => {
+  it('always passes reads, and passes writes only while they are allowed', async () => {
     const api = new Api();
     let allowed = true;
     const guarded = guardWrites(api, () => allowed);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { splitItems } from '../../../src/kube/list-items.ts';
 
-const together = (text: string): unknown => {
+const reassembled = (text: string): unknown => {
   const split = splitItems(text);
   if (split === undefined) return 'not split';
   return {
@@ -11,15 +11,15 @@ const together = (text: string): unknown => {
   };
 };
 
-/** Texts that look like JSON here and there. */
+/** Strings that contain JSON syntax. */
 const awkward = fc.oneof(
   fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', '\n', 'é', '💥') }),
   fc.constantFrom('"items":[', 'items', '"items":[{}]', '\\"'),
 );
 const item = fc.dictionary(awkward, fc.oneof(awkward, fc.jsonValue({ stringUnit: 'binary' })));
 
-describe('the items of a list', () => {
-  it('are the texts between the brackets, wherever the items stand in the list', () => {
+describe('splitItems', () => {
+  it('returns the text of each item, wherever the items are in the list', () => {
     const list = fc.record({
       before: fc.dictionary(
         awkward.filter((key) => key !== 'items'),
@@ -31,10 +31,10 @@ describe('the items of a list', () => {
     fc.assert(
       fc.property(list, ({ before, items, after }) => {
         const split = splitItems(`${JSON.stringify({ ...before, items, ...after })}\n`);
-        // A key may look as if the items began there: then it is not believed.
+        // A key that looks like the start of the items makes splitItems give up.
         if (split === undefined) expect(JSON.stringify({ ...before, ...after })).toContain('items');
         else {
-          // Texts, not values: V8 13.6 has read a key with escapes wrongly, about once in 60,000 of these lists.
+          // Compare texts, not values: V8 13.6 misreads a key with escapes in about one of 60,000 of these lists.
           expect(split.items).toEqual(items.map((one) => JSON.stringify(one)));
           expect(split.rest).toBe(`${JSON.stringify({ ...before, items: [], ...after })}\n`);
         }
@@ -43,13 +43,15 @@ describe('the items of a list', () => {
     );
   });
 
-  it('are those of a list as the API server writes it', () => {
-    expect(together('{"kind":"List","metadata":{"resourceVersion":"7"},"items":[]}\n')).toEqual({
+  it('splits a list in the form of the API server', () => {
+    expect(reassembled('{"kind":"List","metadata":{"resourceVersion":"7"},"items":[]}\n')).toEqual({
       kind: 'List',
       metadata: { resourceVersion: '7' },
       items: [],
     });
-    expect(together('{"apiVersion":"v1","items":[{"a":"}"},{"b":[{"items":[{}]}]}],"kind":"List"}')).toEqual({
+    expect(
+      reassembled('{"apiVersion":"v1","items":[{"a":"}"},{"b":[{"items":[{}]}]}],"kind":"List"}'),
+    ).toEqual({
       apiVersion: 'v1',
       items: [{ a: '}' }, { b: [{ items: [{}] }] }],
       kind: 'List',
@@ -79,12 +81,12 @@ describe('the items of a list', () => {
     '{"items":[{}],"items":[]}',
     '{"metadata":{"items":[{}]}}',
     '{"a":"never ends',
-  ])('are left to the parser of the whole in %s', (text) => {
+  ])('returns undefined for %s', (text) => {
     expect(splitItems(text)).toBeUndefined();
   });
 
-  it('that are broken break when they are parsed, as the rest does', () => {
-    expect(() => together('{"items":[{"a":}]}')).toThrow();
-    expect(() => together('{"a":,"items":[{}]}')).toThrow();
+  it('leaves invalid JSON in the parts, so that parsing them throws', () => {
+    expect(() => reassembled('{"items":[{"a":}]}')).toThrow();
+    expect(() => reassembled('{"a":,"items":[{}]}')).toThrow();
   });
 });

@@ -11,15 +11,15 @@ export interface ModelObject {
   readonly value: string;
 }
 
-/** Where in the life of a reflector a request, or a moment of a watch, is. */
+/** The stage of a reflector's life in which a request or an event occurs. */
 export type Stage = 'first list' | 'second page' | 'watch open' | 'mid-watch' | 'relist';
 
-/** Answers in place of the API server. `tell` writes what would have been answered. */
-export type Misbehaviour = (response: ServerResponse, tell: () => void) => void;
+/** Answers in place of the API server. `respond` sends the regular response. */
+export type Misbehavior = (response: ServerResponse, respond: () => void) => void;
 
 /**
- * One collection, listed in pages of `limit` and watched, as the API server does it: from a version on, one line per
- * change. `misbehave` is asked at every stage.
+ * A model of an API server with one collection. It lists pages of `limit` items, and sends watch events from a
+ * resourceVersion. Calls `misbehave` at every stage.
  */
 export interface ModelApiServer extends AsyncDisposable {
   readonly url: string;
@@ -31,7 +31,7 @@ export interface ModelApiServer extends AsyncDisposable {
 }
 
 export async function startModelApiServer(
-  misbehave: (stage: Stage) => Misbehaviour | undefined,
+  misbehave: (stage: Stage) => Misbehavior | undefined,
 ): Promise<ModelApiServer> {
   const objects = new Map<string, ModelObject>();
   const history: { readonly version: number; readonly type: string; readonly object: ModelObject }[] = [];
@@ -41,10 +41,10 @@ export async function startModelApiServer(
   let wasWatched = false;
 
   const line = (event: object) => `${JSON.stringify(event)}\n`;
-  const answer = (response: ServerResponse, stage: Stage, tell: () => void) => {
-    const misbehaviour = misbehave(stage);
-    if (misbehaviour === undefined) tell();
-    else misbehaviour(response, tell);
+  const answer = (response: ServerResponse, stage: Stage, respond: () => void) => {
+    const misbehavior = misbehave(stage);
+    if (misbehavior === undefined) respond();
+    else misbehavior(response, respond);
   };
   const record = (type: string, object: ModelObject) => {
     const event = { version, type, object };

@@ -26,8 +26,8 @@ function start() {
   };
 }
 
-describe('union view', () => {
-  it('shows the objects of every namespace', () => {
+describe('multi-namespace cache', () => {
+  it('contains the objects of all namespaces', () => {
     const { a, b, view } = start();
     a.replaceAll([object('a', 'x'), object('a', 'y')]);
     b.replaceAll([object('b', 'x')]);
@@ -43,7 +43,7 @@ describe('union view', () => {
     expect(view.get('c', 'x')).toBeUndefined();
   });
 
-  it('is synced only when every namespace is, and says what is in the way', () => {
+  it('is synced only when all namespaces are, and reports the problem until then', () => {
     const { a, b, view } = start();
     const states: string[] = [];
     using _listener = view.onState((state) => states.push(JSON.stringify(state)));
@@ -63,7 +63,7 @@ describe('union view', () => {
     ]);
   });
 
-  it('tells changes of every namespace until it is left', () => {
+  it('notifies of changes in all namespaces until the subscription is disposed', () => {
     const { a, b, view } = start();
     const listener = vi.fn();
     const subscription = view.onChange(listener);

@@ -5,7 +5,7 @@ import { createTransport } from '../../../src/kube/transport.ts';
 import { type Answer, json, kubeConfigOf, refused, startScriptedApiServer } from './scripted-api-server.ts';
 
 const signal = new AbortController().signal;
-/** Of no version that could be relied on, so that it is read first. */
+/** Has no resourceVersion, so the writer reads the object first. */
 const object = {
   namespace: 'apps',
   name: 'web',
@@ -14,7 +14,7 @@ const object = {
   finalizers: [],
   deletionTimestamp: undefined,
 };
-/** As a watch tells of it. */
+/** As received from a watch. */
 const seen = { ...object, resourceVersion: '7', finalizers: ['theirs'] };
 const MINE = 'gatewayupstream.dev/upstream-cleanup';
 const CONFLICT = refused(409, 'Conflict');
@@ -23,7 +23,7 @@ const GONE = refused(404, 'NotFound');
 const found = (metadata: object = {}): Answer =>
   json({ metadata: { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7', ...metadata } });
 
-/** A writer in front of the script; `bodies` are those of the requests that had one. */
+/** A writer that sends to a scripted API server. `bodies` has the bodies of its requests. */
 async function write(...script: readonly Answer[]) {
   const bodies: unknown[] = [];
   const api = await startScriptedApiServer(
@@ -52,7 +52,7 @@ const methods = (api: { readonly seen: readonly { readonly method: string }[] })
   api.seen.map(({ method }) => method);
 
 describe('addFinalizer', () => {
-  it('adds it to those of others, for exactly the version that was read', async () => {
+  it('appends to existing finalizers, based on the resourceVersion that was read', async () => {
     const { api, bodies, writer } = await write(found({ finalizers: ['theirs'] }), json({}));
     expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(true);
     const path = '/apis/gatewayupstream.dev/v1alpha1/namespaces/apps/gatewayupstreams/web';
@@ -68,21 +68,21 @@ describe('addFinalizer', () => {
     expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs', MINE] } }]);
   });
 
-  it('asks nothing where the object is known, and adds it to exactly that version', async () => {
+  it('patches a known object without reading it, based on its resourceVersion', async () => {
     const { api, bodies, writer } = await write(json({}));
     expect(await writer.addFinalizer('GatewayUpstream', seen, MINE, signal)).toBe(true);
     expect(methods(api)).toEqual(['PATCH']);
     expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs', MINE] } }]);
   });
 
-  it('reads where the object is not what it was', async () => {
+  it('reads the object after a conflict', async () => {
     const { api, bodies, writer } = await write(CONFLICT, found({ resourceVersion: '8' }), json({}));
     expect(await writer.addFinalizer('GatewayUpstream', seen, MINE, signal)).toBe(true);
     expect(methods(api)).toEqual(['PATCH', 'GET', 'PATCH']);
     expect(bodies.at(-1)).toEqual({ metadata: { uid: 'u1', resourceVersion: '8', finalizers: [MINE] } });
   });
 
-  it('is false where the object is another one, or being deleted, by now', async () => {
+  it('resolves to false if the object was replaced or is being deleted', async () => {
     for (const now of [found({ uid: 'u2' }), found({ deletionTimestamp: '2026-01-01T00:00:00Z' })]) {
       const { api, writer } = await write(CONFLICT, now);
       expect(await writer.addFinalizer('GatewayUpstream', seen, MINE, signal)).toBe(false);
@@ -90,7 +90,7 @@ describe('addFinalizer', () => {
     }
   });
 
-  it('reads again and keeps what somebody else added in between', async () => {
+  it('keeps a finalizer that another client added in the meantime', async () => {
     const { api, bodies, writer } = await write(
       found(),
       CONFLICT,
@@ -104,7 +104,7 @@ describe('addFinalizer', () => {
     });
   });
 
-  it('gives up after the sixth conflict in a row', async () => {
+  it('rejects after six consecutive conflicts', async () => {
     const { api, writer } = await write(...Array.from({ length: 8 }, () => [found(), CONFLICT]).flat());
     const adding = writer.addFinalizer('GatewayUpstream', object, MINE, signal);
     await expect(adding).rejects.toMatchObject({ status: 409 });
@@ -112,30 +112,26 @@ describe('addFinalizer', () => {
   });
 
   it.each<[string, boolean, readonly Answer[]]>([
-    ['is there already', true, [found({ finalizers: [MINE] })]],
+    ['the object already has it', true, [found({ finalizers: [MINE] })]],
+    ['the object is being deleted', false, [found({ deletionTimestamp: '2026-01-01T00:00:00Z' })]],
     [
-      'would be too late, since the object is being deleted',
-      false,
-      [found({ deletionTimestamp: '2026-01-01T00:00:00Z' })],
-    ],
-    [
-      'is there, but the object is being deleted',
+      'the object has it and is being deleted',
       false,
       [found({ deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [MINE] })],
     ],
-    ['would be on another object of that name', false, [found({ uid: 'u2' })]],
-    ['has no object', false, [GONE]],
-  ])('writes nothing where it %s', async (_what, result, script) => {
+    ['another object has the name', false, [found({ uid: 'u2' })]],
+    ['the object does not exist', false, [GONE]],
+  ])('writes nothing if %s', async (_what, result, script) => {
     const { api, writer } = await write(...script);
     expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(result);
     expect(methods(api)).toEqual(['GET']);
   });
 
   it.each<[string, readonly Answer[]]>([
-    ['is gone', [found(), GONE]],
-    ['began to be deleted', [found(), CONFLICT, found({ deletionTimestamp: '2026-01-01T00:00:00Z' })]],
+    ['was deleted', [found(), GONE]],
+    ['is being deleted', [found(), CONFLICT, found({ deletionTimestamp: '2026-01-01T00:00:00Z' })]],
     ['was replaced', [found(), CONFLICT, found({ uid: 'u2' })]],
-  ])('is false where the object %s after it was read', async (_what, script) => {
+  ])('resolves to false if the object %s after it was read', async (_what, script) => {
     const { api, writer } = await write(...script);
     expect(await writer.addFinalizer('GatewayUpstream', object, MINE, signal)).toBe(false);
     expect(methods(api)).toHaveLength(script.length);
@@ -144,7 +140,7 @@ describe('addFinalizer', () => {
   it.each<[string, readonly Answer[], number]>([
     ['reading', [refused(403, 'Forbidden')], 403],
     ['writing', [found(), refused(422, 'Invalid')], 422],
-  ])('rejects when %s is refused, without another try', async (_what, script, status) => {
+  ])('rejects without a retry if %s fails', async (_what, script, status) => {
     const { api, writer } = await write(...script);
     const adding = writer.addFinalizer('GatewayUpstream', object, MINE, signal);
     await expect(adding).rejects.toBeInstanceOf(KubeApiError);
@@ -152,7 +148,7 @@ describe('addFinalizer', () => {
     expect(methods(api)).toHaveLength(script.length);
   });
 
-  it('rejects with the reason of the signal', async () => {
+  it("rejects with the signal's reason after an abort", async () => {
     const { api, writer } = await write();
     const reason = new Error('enough');
     const adding = writer.addFinalizer('GatewayUpstream', object, MINE, AbortSignal.abort(reason));
@@ -160,7 +156,7 @@ describe('addFinalizer', () => {
     expect(api.seen).toEqual([]);
   });
 
-  it('knows objects without a namespace', async () => {
+  it('supports cluster-scoped objects', async () => {
     const { api, writer } = await write(found(), json({}));
     await writer.addFinalizer('GatewayConnection', { ...object, namespace: '' }, MINE, signal);
     const path = '/apis/gatewayupstream.dev/v1alpha1/gatewayconnections/web';
@@ -169,13 +165,13 @@ describe('addFinalizer', () => {
 });
 
 describe('removeFinalizer', () => {
-  it('removes it alone', async () => {
+  it('keeps the other finalizers', async () => {
     const { bodies, writer } = await write(found({ finalizers: ['a', MINE, 'b'] }), json({}));
     await writer.removeFinalizer('GatewayUpstream', object, MINE, signal);
     expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['a', 'b'] } }]);
   });
 
-  it('asks nothing where the object is known', async () => {
+  it('patches a known object without reading it', async () => {
     const { api, bodies, writer } = await write(json({}));
     const ending = { ...seen, finalizers: [MINE, 'theirs'], deletionTimestamp: '2026-01-01T00:00:00Z' };
     await writer.removeFinalizer('GatewayUpstream', ending, MINE, signal);
@@ -183,7 +179,7 @@ describe('removeFinalizer', () => {
     expect(bodies).toEqual([{ metadata: { uid: 'u1', resourceVersion: '7', finalizers: ['theirs'] } }]);
   });
 
-  it('removes it from an object that is being deleted, and again after a conflict', async () => {
+  it('tries again after a conflict on an object that is being deleted', async () => {
     const ending = { deletionTimestamp: '2026-01-01T00:00:00Z' };
     const { bodies, writer } = await write(
       found({ ...ending, finalizers: [MINE, 'foregroundDeletion'] }),
@@ -196,12 +192,12 @@ describe('removeFinalizer', () => {
   });
 
   it.each<[string, readonly Answer[]]>([
-    ['is not there', [found({ finalizers: ['theirs'] })]],
-    ['never was: the object has none', [found()]],
-    ['belongs to another object of that name', [found({ uid: 'u2', finalizers: [MINE] })]],
-    ['went with its object', [GONE]],
-    ['went with its object after it was read', [found({ finalizers: [MINE] }), GONE]],
-  ])('is a success where it %s', async (_what, script) => {
+    ['the object does not have it', [found({ finalizers: ['theirs'] })]],
+    ['the object has no finalizers', [found()]],
+    ['another object has the name', [found({ uid: 'u2', finalizers: [MINE] })]],
+    ['the object does not exist', [GONE]],
+    ['the object was deleted after it was read', [found({ finalizers: [MINE] }), GONE]],
+  ])('resolves if %s', async (_what, script) => {
     const { api, writer } = await write(...script);
     await writer.removeFinalizer('GatewayUpstream', object, MINE, signal);
     expect(methods(api)).toHaveLength(script.length);
@@ -209,7 +205,7 @@ describe('removeFinalizer', () => {
 });
 
 describe('applyStatus', () => {
-  it('applies the whole status to this very object', async () => {
+  it('applies the whole status to the object with this uid', async () => {
     const { api, bodies, writer } = await write(json({}));
     await writer.applyStatus('GatewayUpstream', object, { observedGeneration: 3 }, signal);
     expect(api.seen).toMatchObject([
@@ -231,15 +227,15 @@ describe('applyStatus', () => {
   });
 
   it.each([
-    ['is gone', GONE],
-    ['is another one of that name by now', CONFLICT],
-  ])('is a success where the object %s', async (_what, answer) => {
+    ['does not exist', GONE],
+    ['was replaced by another one with its name', CONFLICT],
+  ])('resolves if the object %s', async (_what, answer) => {
     const { api, writer } = await write(answer);
     await writer.applyStatus('GatewayUpstream', object, {}, signal);
     expect(api.seen).toHaveLength(1);
   });
 
-  it.each([403, 422, 429, 500])('rejects when it is refused with %i', async (status) => {
+  it.each([403, 422, 429, 500])('rejects if the API server answers %i', async (status) => {
     const { writer } = await write(refused(status, 'No'));
     const applying = writer.applyStatus('GatewayUpstream', object, {}, signal);
     await expect(applying).rejects.toMatchObject({ status });

@@ -19,36 +19,39 @@ import { createCertificateAuthority } from '../../support/control-plane/certific
 
 const metadata = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
 const identity = { name: 'web', namespace: 'apps', uid: 'u1', resourceVersion: '7' };
-const trims = {
+const transforms = {
   transformGatewayConnection,
   transformGatewayUpstream,
   transformGatewayUpstreamSet,
   transformSecret,
 };
 
-describe.each(Object.entries({ ...trims, transformNamespace, transformNode }))('%s', (_name, trim) => {
-  it.each([
-    undefined,
-    null,
-    1,
-    'text',
-    [],
-    {},
-    { metadata: null },
-    { metadata: [metadata] },
-    { metadata: { ...metadata, name: '' } },
-    { metadata: { ...metadata, name: 5 } },
-    { metadata: { name: 'web' } },
-    { metadata: { ...metadata, uid: null } },
-    { metadata: { ...metadata, namespace: 5 } },
-    { metadata: { ...metadata, resourceVersion: 7 } },
-  ])('gives nothing for %j', (value) => {
-    expect(trim(value)).toBeUndefined();
-  });
-});
+describe.each(Object.entries({ ...transforms, transformNamespace, transformNode }))(
+  '%s',
+  (_name, transform) => {
+    it.each([
+      undefined,
+      null,
+      1,
+      'text',
+      [],
+      {},
+      { metadata: null },
+      { metadata: [metadata] },
+      { metadata: { ...metadata, name: '' } },
+      { metadata: { ...metadata, name: 5 } },
+      { metadata: { name: 'web' } },
+      { metadata: { ...metadata, uid: null } },
+      { metadata: { ...metadata, namespace: 5 } },
+      { metadata: { ...metadata, resourceVersion: 7 } },
+    ])('returns undefined for %j', (value) => {
+      expect(transform(value)).toBeUndefined();
+    });
+  },
+);
 
-describe.each(Object.entries(trims))('%s', (_name, trim) => {
-  it('never throws, and of what has a name and a uid it always gives these', () => {
+describe.each(Object.entries(transforms))('%s', (_name, transform) => {
+  it('never throws, and keeps the identity of every object that has one', () => {
     const object = fc.record(
       {
         metadata: fc.record(
@@ -68,16 +71,16 @@ describe.each(Object.entries(trims))('%s', (_name, trim) => {
             typeof part === 'bigint' ? String(part) : part,
           ),
         );
-        expect(trim(json)).toMatchObject(identity);
+        expect(transform(json)).toMatchObject(identity);
       }),
     );
   });
 });
 
-describe('trimGatewayUpstream', () => {
+describe('transformGatewayUpstream', () => {
   const spec = { connectionRef: { name: 'edge' }, backends: [{ serviceRef: { name: 'web', port: 80 } }] };
 
-  const labels = { 'gatewayupstream.dev/set': 'labelled' };
+  const labels = { 'gatewayupstream.dev/set': 'labeled' };
   const owner = (extra: object = {}) => ({
     apiVersion: 'gatewayupstream.dev/v1alpha1',
     kind: 'GatewayUpstreamSet',
@@ -89,21 +92,25 @@ describe('trimGatewayUpstream', () => {
 
   it.each<[string, object, object | undefined]>([
     ['its controller', { labels, ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid', labels }],
-    ['its controller, without a label', { ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid' }],
-    ['its label alone', { labels }, { set: 'labelled', uid: undefined }],
+    ['its controller without a label', { ownerReferences: [owner()] }, { set: 'owner', uid: 'set-uid' }],
+    ['its label', { labels }, { set: 'labeled', uid: undefined }],
     [
-      'its label, beside an owner that is no controller',
+      'its label if its owner is not a controller',
       { labels, ownerReferences: [owner({ controller: false })] },
-      { set: 'labelled' },
+      { set: 'labeled' },
     ],
     ['nothing', {}, undefined],
-    ['another kind of controller', { labels, ownerReferences: [owner({ kind: 'Other' })] }, undefined],
     [
-      'another group of controller',
+      'nothing if its controller has another kind',
+      { labels, ownerReferences: [owner({ kind: 'Other' })] },
+      undefined,
+    ],
+    [
+      'nothing if its controller has another API group',
       { labels, ownerReferences: [owner({ apiVersion: 'other/v1' })] },
       undefined,
     ],
-  ])('knows the set that made it by %s', (_, extra, expected) => {
+  ])('takes its set from %s', (_, extra, expected) => {
     const madeBy = transformGatewayUpstream({ metadata: { ...metadata, ...extra }, spec })?.madeBy;
     if (expected === undefined) expect(madeBy).toBeUndefined();
     else expect(madeBy).toMatchObject(expected);
@@ -133,7 +140,7 @@ describe('trimGatewayUpstream', () => {
     expect(JSON.stringify(object)).not.toContain('managedFields');
   });
 
-  it('says what is wrong with a spec, and still knows its connection and that it is being deleted', () => {
+  it('reports an invalid spec, and keeps the connection and the deletion timestamp', () => {
     const object = transformGatewayUpstream({
       metadata: { ...metadata, deletionTimestamp: '2026-01-02T00:00:00Z' },
       spec: { ...spec, backends: 'all of them' },
@@ -144,19 +151,19 @@ describe('trimGatewayUpstream', () => {
   });
 
   it.each([undefined, {}, { connectionRef: {} }, { connectionRef: { name: 7 } }])(
-    'takes the default connection for spec %j',
+    'uses the default connection for spec %j',
     (value) => {
       expect(transformGatewayUpstream({ metadata, spec: value })?.connection).toBe('default');
     },
   );
 
-  it('reads a host without a dot, which only admission and HostPolicy refuse', () => {
-    // Of an object that is older than the rule: an invalid spec would keep its nodes and could not be deleted.
+  it('accepts a host without a dot, which only admission and HostPolicy reject', () => {
+    // Objects from before this rule may have one. As an invalid spec, they would keep their nodes and could not be deleted.
     const backends = [{ addresses: [{ host: 'kubernetes', port: 443 }] }];
     expect(transformGatewayUpstream({ metadata, spec: { backends } })?.spec.ok).toBe(true);
   });
 
-  it('bounds the message about a spec, whatever keys and however many problems it has', () => {
+  it('limits the length of the message about an invalid spec, however many keys and problems it has', () => {
     const labels = Object.fromEntries(
       Array.from({ length: 200 }, (_, n) => [`${n}-${'k'.repeat(40_000)}`, 1]),
     );
@@ -166,7 +173,7 @@ describe('trimGatewayUpstream', () => {
     expect(message.length).toBeLessThanOrEqual(4097);
   });
 
-  it('forgets a status that it does not understand', () => {
+  it('drops an invalid status', () => {
     const object = transformGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
     expect(object?.status).toBeUndefined();
   });
@@ -177,7 +184,7 @@ describe('apisix.overrides', () => {
     backends: [{ serviceRef: { name: 'web', port: 80 } }],
     apisix: { overrides },
   });
-  /** `levels` lists, each within the one before. */
+  /** `levels` nested lists. */
   const lists = (levels: number): unknown => JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
   const maps = (levels: number): unknown => JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`);
   const problemOf = (overrides: unknown) => {
@@ -185,11 +192,11 @@ describe('apisix.overrides', () => {
     return spec?.ok === false ? spec.message : undefined;
   };
 
-  it('is nested up to 16 levels deep, its own included', () => {
+  it('may be nested 16 levels deep, including the top level', () => {
     for (const nested of [lists, maps]) {
       expect(problemOf({ x: nested(15) })).toBeUndefined();
       expect(problemOf({ x: nested(16) })).toBe(
-        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the levels below',
+        'spec.apisix.overrides: must not be nested more than 16 levels deep: remove the deeper levels',
       );
     }
   });
@@ -198,7 +205,7 @@ describe('apisix.overrides', () => {
     ['lists', { x: lists(3000) }],
     ['maps', { x: maps(3000) }],
     ['discovery_args', { discovery_args: maps(9000) }],
-  ])('too deep by %s is dropped before the object is stored, and compared without harm', (_, overrides) => {
+  ])('is dropped before the object is stored if it is nested too deep (%s)', (_, overrides) => {
     const failures: unknown[] = [];
     const store = createStore<GatewayUpstream>({
       indexes: upstreamIndexes,
@@ -220,13 +227,13 @@ describe('apisix.overrides', () => {
     expect(jsonExcess(store.get('apps', 'web'), { levels: 8, ...unbounded })).toBeUndefined();
   });
 
-  it('has at most 32,768 characters as JSON', () => {
+  it('may have at most 32,768 characters as JSON', () => {
     const wide = (length: number) => ({ x: 'a'.repeat(length - '{"x":""}'.length) });
     expect(problemOf(wide(32_768))).toBeUndefined();
     expect(problemOf(wide(32_769))).toMatch(/at most 32768 characters as JSON: make the values smaller/);
   });
 
-  it('has at most 1,000 values', () => {
+  it('may have at most 1,000 values', () => {
     const wide = (values: number) => ({ x: Array.from({ length: values - 1 }, () => []) });
     expect(problemOf(wide(1000))).toBeUndefined();
     expect(problemOf(wide(1001))).toBe('spec.apisix.overrides: must have at most 1000 values: remove some');
@@ -240,13 +247,13 @@ describe('apisix.overrides', () => {
     ],
     ['one name of 100 characters', { ['k'.repeat(100)]: 1 }],
     ['a name of 20,000 characters', { ['k'.repeat(20_000)]: 1 }],
-  ])('leaves a short message in the store for %s', (_, overrides) => {
+  ])('leads to a short message for %s', (_, overrides) => {
     const problem = problemOf(overrides);
     expect(problem).toContain('spec.apisix.overrides');
     expect(problem?.length).toBeLessThan(300);
   });
 
-  it('is bounded in the template of a set too', () => {
+  it('has the same limits in the template of a set', () => {
     const { backends: _backends, ...template } = specWith({ x: lists(3000) });
     const set = transformGatewayUpstreamSet({
       metadata: { ...metadata, namespace: undefined },
@@ -256,15 +263,15 @@ describe('apisix.overrides', () => {
   });
 });
 
-describe('trimSecret', () => {
-  it('decodes its data and leaves out what is no text', () => {
+describe('transformSecret', () => {
+  it('decodes data and drops values that are not strings', () => {
     const data = { key: Buffer.from('größer').toString('base64'), odd: '***', number: 5, none: null };
     const secret = transformSecret({ metadata, data });
     expect(secret?.data['key']).toBe('größer');
     expect(Object.keys(secret?.data ?? {}).toSorted()).toEqual(['key', 'odd']);
   });
 
-  it('takes __proto__ for a name like any other', () => {
+  it('treats __proto__ as an ordinary key', () => {
     const data: unknown = JSON.parse('{"__proto__":"YQ==","constructor":"Yg=="}');
     const secret = transformSecret({ metadata, data });
     expect(Object.entries(secret?.data ?? {})).toEqual([
@@ -274,23 +281,23 @@ describe('trimSecret', () => {
     expect(Object.getPrototypeOf(secret?.data)).toBe(Object.prototype);
   });
 
-  it('without data has none', () => {
+  it('has empty data if the Secret has none', () => {
     expect(transformSecret({ metadata })?.data).toEqual({});
   });
 });
 
-describe('trimNode', () => {
+describe('transformNode', () => {
   it.each([
     [undefined, false],
     [[], false],
     [[{ type: 'Ready', status: 'True' }], true],
     [[{ type: 'Ready', status: 'Unknown' }], false],
     [[{ type: 'DiskPressure', status: 'True' }], false],
-  ])('of conditions %j: ready is %s', (conditions, ready) => {
+  ])('reads conditions %j as ready %s', (conditions, ready) => {
     expect(transformNode({ metadata, status: { conditions } })?.ready).toBe(ready);
   });
 
-  it('keeps addresses and labels, and nothing of what changes with every heartbeat', () => {
+  it('keeps addresses and labels, and drops fields that change with every heartbeat', () => {
     expect(
       transformNode({
         metadata: { ...metadata, labels: { zone: 'a' } },
@@ -306,21 +313,21 @@ describe('trimNode', () => {
   });
 });
 
-describe('trimNamespace', () => {
+describe('transformNamespace', () => {
   it.each([
     [{ metadata }, false],
     [{ metadata: { ...metadata, deletionTimestamp: null } }, false],
     [{ metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } }, true],
     [{ metadata, status: { phase: 'Active' } }, false],
     [{ metadata, status: { phase: 'Terminating' } }, true],
-  ])('of %j: terminating is %s', (value, terminating) => {
+  ])('reads %j as terminating %s', (value, terminating) => {
     expect(transformNamespace(value)?.terminating).toBe(terminating);
   });
 
-  it('keeps labels to the letter, also those that are named as what every object has', () => {
+  it('keeps all labels, including __proto__ and constructor', () => {
     const labels: unknown = JSON.parse('{"team":"a","__proto__":"b","constructor":"c"}');
-    const trimmed = transformNamespace({ metadata: { ...metadata, labels } })?.labels;
-    expect(JSON.stringify(trimmed)).toBe('{"team":"a","__proto__":"b","constructor":"c"}');
+    const kept = transformNamespace({ metadata: { ...metadata, labels } })?.labels;
+    expect(JSON.stringify(kept)).toBe('{"team":"a","__proto__":"b","constructor":"c"}');
   });
 
   it.each([
@@ -329,12 +336,12 @@ describe('trimNamespace', () => {
     { metadata: { ...metadata, deletionTimestamp: true } },
     { metadata, status: 'Active' },
     { metadata, status: { phase: 1 } },
-  ])('throws at %j: what cannot be read is not empty', (value) => {
-    expect(() => transformNamespace(value)).toThrow('where');
+  ])('throws for %j instead of treating it as empty', (value) => {
+    expect(() => transformNamespace(value)).toThrow('expected a');
   });
 });
 
-describe('trimCertificateSecret', () => {
+describe('transformCertificateSecret', () => {
   const authority = createCertificateAuthority();
   const issue = () => authority.issue({ commonName: 'client', hosts: [], usage: 'client' });
   const { certPem: certificate, keyPem: key } = issue();
@@ -346,7 +353,7 @@ describe('trimCertificateSecret', () => {
     ),
   });
 
-  it('keeps a certificate, with its chain, and the key that belongs to it', () => {
+  it('keeps a certificate with its chain, and its key', () => {
     const chain = certificate + authority.certPem;
     expect(transformCertificateSecret(secret({ 'tls.crt': chain, 'tls.key': key, 'ca.crt': 'x' }))).toEqual({
       ...identity,
@@ -358,23 +365,23 @@ describe('trimCertificateSecret', () => {
     ['has no tls.crt', { 'tls.key': key }],
     ['has no tls.crt', { 'tls.crt': '', 'tls.key': key }],
     ['has no tls.key', { 'tls.crt': certificate }],
-    ['holds no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
-    ['holds no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
-    ['holds no PEM key without a password', { 'tls.crt': certificate, 'tls.key': certificate }],
+    ['contains no PEM certificate', { 'tls.crt': 'x', 'tls.key': key }],
+    ['contains no PEM certificate', { 'tls.crt': key, 'tls.key': key }],
+    ['contains no unencrypted PEM key', { 'tls.crt': certificate, 'tls.key': certificate }],
     [
-      'holds a key that does not belong to its certificate',
+      'contains a key that does not match its certificate',
       { 'tls.crt': certificate, 'tls.key': issue().keyPem },
     ],
     [
-      // The first of a chain is the one that is shown.
-      'holds a key that does not belong to its certificate',
+      // A TLS client presents the first certificate of the chain.
+      'contains a key that does not match its certificate',
       { 'tls.crt': authority.certPem + certificate, 'tls.key': key },
     ],
-  ])('%s', (message, data) => {
+  ])('reports that the Secret %s', (message, data) => {
     expect(transformCertificateSecret(secret(data))?.pair).toEqual({ ok: false, message });
   });
 
-  it('gives nothing for a Secret of another type', () => {
+  it('returns undefined for a Secret of another type', () => {
     for (const type of ['Opaque', 'helm.sh/release.v1', '']) {
       expect(
         transformCertificateSecret(secret({ 'tls.crt': certificate, 'tls.key': key }, type)),

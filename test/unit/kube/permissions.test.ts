@@ -107,22 +107,22 @@ function setUp(permissions: readonly Permission[]) {
   };
 }
 
-describe('the words for missing permissions', () => {
-  it('go role by role', () => {
+describe('describeMissing', () => {
+  it('groups permissions by role', () => {
     expect(describeMissing([slices, events, inShop, lease])).toBe(
       'ClusterRole operator lacks: watch endpointslices.discovery.k8s.io, create events.events.k8s.io; Role shop/operator lacks: list services; Role own/operator lacks: update leases.coordination.k8s.io lease',
     );
   });
 
-  it('name a subresource', () => {
+  it('includes the subresource', () => {
     expect(describeMissing([{ ...slices, verb: 'patch', subresource: 'status' }])).toBe(
       'ClusterRole operator lacks: patch endpointslices.discovery.k8s.io/status',
     );
   });
 });
 
-describe('the monitor of permissions', () => {
-  it('asks for every one at the start and every interval, and for exactly what is needed', async () => {
+describe('permission monitor', () => {
+  it('reviews each needed permission at startup and at every interval', async () => {
     await using test = setUp([slices, lease]);
     await settle();
     expect(test.asked.map(({ body }) => (body as { spec: object }).spec)).toEqual([
@@ -146,7 +146,7 @@ describe('the monitor of permissions', () => {
     expect(test.changes()).toBe(0);
   });
 
-  it('says what is missing once, and once that it is back', async () => {
+  it('logs a missing permission once, and once that it is granted again', async () => {
     await using test = setUp([slices, events]);
     test.answers.set('endpointslices', { allowed: false });
     await settle();
@@ -165,20 +165,22 @@ describe('the monitor of permissions', () => {
     expect(test.changes()).toBe(2);
   });
 
-  it('tells a GatewayUpstream only of what touches it, and a GatewayConnection of everything', async () => {
+  it('reports only relevant permissions on a GatewayUpstream, and all on a GatewayConnection', async () => {
     await using test = setUp([slices, events, inShop, lease]);
     for (const resource of ['events', 'services', 'leases']) test.answers.set(resource, { allowed: false });
     await settle();
     const { lacking } = test.monitor;
     expect(lacking('GatewayUpstream', 'blog')).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'shop')).toContain(`${describeMissing([inShop])}. Put it back`);
+    expect(lacking('GatewayUpstream', 'shop')).toContain(
+      `${describeMissing([inShop])}. Run \`gateway-upstream-operator install\``,
+    );
     expect(lacking('GatewayConnection', '')).toContain(describeMissing([events, inShop, lease]));
     test.answers.set('endpointslices', { allowed: false });
     await test.clock.advance(30_000);
     expect(lacking('GatewayUpstream', 'blog')).toContain(describeMissing([slices]));
   });
 
-  it('tells what is missing to read Secrets only to objects that refer to one there', async () => {
+  it('reports a missing permission for Secrets only on objects that refer to a Secret in that namespace', async () => {
     await using test = setUp([{ ...inShop, resource: 'secrets', affects: 'certificates' }]);
     test.answers.set('secrets', { allowed: false });
     await settle();
@@ -189,7 +191,7 @@ describe('the monitor of permissions', () => {
     expect(lacking('GatewayConnection', '')).toContain('secrets');
   });
 
-  it('tells what is missing to make GatewayUpstreams only to sets and connections', async () => {
+  it('reports a missing permission to create GatewayUpstreams only on sets and connections', async () => {
     await using test = setUp([{ ...events, verb: 'create', affects: 'sets' }, lease]);
     for (const resource of ['events', 'leases']) test.answers.set(resource, { allowed: false });
     await settle();
@@ -200,7 +202,7 @@ describe('the monitor of permissions', () => {
     expect(lacking('GatewayConnection', '')).toContain('create events');
   });
 
-  it('tells what is missing to follow references only to objects that refer to another namespace', async () => {
+  it('reports a missing permission for ReferenceGrants only on objects that refer to another namespace', async () => {
     const inBlog = { ...inShop, namespace: 'blog' };
     await using test = setUp([{ ...grants, affects: 'references', namespace: 'blog' }, inBlog]);
     test.discovery.set('/apis/gateway.networking.k8s.io', { versions: [{ version: 'v1' }] });
@@ -215,14 +217,14 @@ describe('the monitor of permissions', () => {
     );
     test.answers.set('services', { allowed: false });
     await test.clock.advance(30_000);
-    // A Service of that namespace cannot be read either.
+    // A missing permission for Services of that namespace is relevant too.
     expect(lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false })).toContain(
       'list services',
     );
     expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
   });
 
-  it('misses no permission for a kind that is not installed, until it is', async () => {
+  it('does not need a permission for an optional kind until the kind is installed', async () => {
     await using test = setUp([grants]);
     const words = describeMissing([grants]);
     test.answers.set('referencegrants', { allowed: false });
@@ -234,7 +236,7 @@ describe('the monitor of permissions', () => {
     test.discovery.set('/apis/gateway.networking.k8s.io/v1', { resources: [{ name: 'gateways' }] });
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBeUndefined();
-    // Whether it is installed is not known: as before.
+    // If discovery fails, the previous result stays.
     test.discovery.set(
       '/apis/gateway.networking.k8s.io/v1beta1',
       new KubeApiError('the API server answered 503', { status: 503 }),
@@ -256,10 +258,10 @@ describe('the monitor of permissions', () => {
   });
 
   it.each<[string, Answer]>([
-    ['does not answer', new KubeApiError('the API server could not be reached')],
+    ['is unreachable', new KubeApiError('the API server could not be reached')],
     ['is overloaded', new KubeApiError('the API server answered 429', { status: 429 })],
-    ['has an authorizer that failed', { allowed: false, evaluationError: 'webhook: timeout' }],
-  ])('changes nothing when the API server %s', async (_, answer) => {
+    ['reports an evaluation error', { allowed: false, evaluationError: 'webhook: timeout' }],
+  ])('keeps the last result if the API server %s', async (_, answer) => {
     await using test = setUp([slices, events]);
     test.answers.set('endpointslices', answer);
     test.answers.set('events', { allowed: false });
@@ -268,7 +270,7 @@ describe('the monitor of permissions', () => {
     test.answers.set('endpointslices', { allowed: false });
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBe(describeMissing([slices, events]));
-    // What was missing is missing still, for all that is known.
+    // A missing permission stays missing until a review succeeds.
     test.answers.set('endpointslices', answer);
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBe(describeMissing([slices, events]));
@@ -276,9 +278,9 @@ describe('the monitor of permissions', () => {
   });
 
   it.each([
-    [401, "the API server refused the operator's credentials (401)"],
-    [403, 'the API server lets nobody ask what is granted (403)'],
-  ])('tells a review that is refused with %i from a missing permission', async (status, words) => {
+    [401, "the API server rejected the operator's credentials (401)"],
+    [403, 'the API server denied the permission review (403)'],
+  ])('distinguishes a review that fails with %i from a missing permission', async (status, words) => {
     await using test = setUp([slices, events]);
     for (const resource of ['endpointslices', 'events']) {
       test.answers.set(resource, new KubeApiError(`answered ${status}`, { status }));
@@ -292,20 +294,20 @@ describe('the monitor of permissions', () => {
     test.answers.clear();
     await test.clock.advance(30_000);
     expect(test.monitor.problem()).toBeUndefined();
-    expect(test.lines.at(-1)).toBe('info the API server takes the credentials again');
+    expect(test.lines.at(-1)).toBe('info the API server answers permission reviews again');
   });
 
-  it('looks at once when a request is refused, and a storm of refusals is one look', async () => {
+  it('reviews immediately after a denied request, and only once for many denied requests', async () => {
     await using test = setUp([slices]);
     await settle();
     await test.clock.advance(10_000);
     expect(test.asked).toHaveLength(1);
     test.answers.set('endpointslices', { allowed: false });
-    for (let refusal = 0; refusal < 100; refusal += 1) test.monitor.refused('/api/v1/services');
+    for (let n = 0; n < 100; n += 1) test.monitor.refused('/api/v1/services');
     await settle();
     expect(test.asked).toHaveLength(2);
     expect(test.monitor.problem()).toBeDefined();
-    // Those that came while it looked are looked after, but not in a hurry.
+    // A request that is denied after the review triggers another one, but only after 2 s.
     test.monitor.refused('/api/v1/services');
     await settle();
     expect(test.asked).toHaveLength(2);
@@ -315,7 +317,7 @@ describe('the monitor of permissions', () => {
     expect(test.asked).toHaveLength(3);
   });
 
-  it('does not answer a refused review with the next review', async () => {
+  it('does not start a review because a review was denied', async () => {
     await using test = setUp([slices]);
     await settle();
     await test.clock.advance(5000);

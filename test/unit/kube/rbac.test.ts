@@ -16,9 +16,9 @@ interface RoleObject {
 }
 
 const cases = [
-  ['the whole cluster', { namespace: 'own' }],
-  ['no lease', { namespace: 'own', leaderElection: false }],
-  ['a lease of another name', { namespace: 'own', leaseName: 'lease' }],
+  ['all namespaces', { namespace: 'own' }],
+  ['no leader election', { namespace: 'own', leaderElection: false }],
+  ['another lease name', { namespace: 'own', leaseName: 'lease' }],
   ['two namespaces', { namespace: 'own', namespaces: ['a', 'b'] }],
   ['its own namespace', { namespace: 'own', namespaces: ['own'] }],
   ['Secrets of two namespaces', { namespace: 'own', secretNamespaces: ['a', 'own', 'a'] }],
@@ -32,7 +32,7 @@ const cases = [
 ] as const;
 
 describe('RBAC', () => {
-  it.each(cases)('for %s: what is asked for is what is granted, verb by verb', (_, options) => {
+  it.each(cases)('grants exactly the needed permissions for %s', (_, options) => {
     const objects = rbacObjects(options) as readonly RoleObject[];
     const granted = objects.flatMap(({ kind, metadata, rules = [] }) =>
       rules.flatMap(({ apiGroups, resources, resourceNames = [''], verbs }) =>
@@ -57,26 +57,23 @@ describe('RBAC', () => {
     expect(asked.toSorted()).toEqual(granted.toSorted());
   });
 
-  it.each(cases)(
-    'for %s: every role is bound to the one ServiceAccount, under its own name',
-    (_, options) => {
-      const objects = rbacObjects(options) as readonly RoleObject[];
-      const key = ({ kind, metadata: { namespace, name } }: RoleObject) => `${kind} ${namespace} ${name}`;
-      expect(new Set(objects.map(key)).size).toBe(objects.length);
-      const roles = objects.filter(({ rules }) => rules !== undefined);
-      const bindings = objects.filter(({ roleRef }) => roleRef !== undefined);
-      expect(
-        bindings.map(({ metadata, roleRef }) => [metadata.namespace, roleRef?.kind, roleRef?.name]),
-      ).toEqual(roles.map(({ kind, metadata }) => [metadata.namespace, kind, metadata.name]));
-      for (const { subjects } of bindings) {
-        expect(subjects).toEqual([
-          { kind: 'ServiceAccount', name: 'gateway-upstream-operator', namespace: 'own' },
-        ]);
-      }
-    },
-  );
+  it.each(cases)('binds every role to the ServiceAccount for %s', (_, options) => {
+    const objects = rbacObjects(options) as readonly RoleObject[];
+    const key = ({ kind, metadata: { namespace, name } }: RoleObject) => `${kind} ${namespace} ${name}`;
+    expect(new Set(objects.map(key)).size).toBe(objects.length);
+    const roles = objects.filter(({ rules }) => rules !== undefined);
+    const bindings = objects.filter(({ roleRef }) => roleRef !== undefined);
+    expect(
+      bindings.map(({ metadata, roleRef }) => [metadata.namespace, roleRef?.kind, roleRef?.name]),
+    ).toEqual(roles.map(({ kind, metadata }) => [metadata.namespace, kind, metadata.name]));
+    for (const { subjects } of bindings) {
+      expect(subjects).toEqual([
+        { kind: 'ServiceAccount', name: 'gateway-upstream-operator', namespace: 'own' },
+      ]);
+    }
+  });
 
-  it('in named namespaces has no more of the whole cluster than kinds without namespace', () => {
+  it('grants cluster-wide access only to cluster-scoped kinds if namespaces are configured', () => {
     const everywhere = permissionsOf({ namespace: 'own', namespaces: ['a', 'b'] }).filter(
       ({ namespace }) => namespace === undefined,
     );
@@ -91,7 +88,7 @@ describe('RBAC', () => {
     [{ watchNodes: true }, ['nodes']],
     [{ readEndpoints: true }, ['endpoints']],
     [{ watchNodes: true, readEndpoints: true }, ['nodes', 'endpoints']],
-  ])('has nothing but the right to follow %o besides', (switches, resources) => {
+  ])('adds only list and watch permissions for %o', (switches, resources) => {
     const options = { namespace: 'own', namespaces: ['a'] };
     const without = new Set(permissionsOf(options).map(describePermission));
     const more = permissionsOf({ ...options, ...switches }).filter(
@@ -105,7 +102,7 @@ describe('RBAC', () => {
     }
   });
 
-  it('reads Secrets of its own and the named namespaces only, and writes nothing but its own kinds, Events and its lease', () => {
+  it('grants access to Secrets only in configured namespaces, and writes only to its own kinds, Events and its Lease', () => {
     for (const [, options] of cases) {
       const permissions = permissionsOf(options);
       const secrets = permissions.filter(({ resource }) => resource === 'secrets');

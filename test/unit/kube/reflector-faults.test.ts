@@ -7,7 +7,7 @@ import type { Stored } from '../../../src/model/store-view.ts';
 import type { Logger } from '../../../src/runtime/logger.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createInstantClock } from './instant-clock.ts';
-import { type Misbehaviour, type Stage, startModelApiServer } from './model-api-server.ts';
+import { type Misbehavior, type Stage, startModelApiServer } from './model-api-server.ts';
 import { kubeConfigOf } from './scripted-api-server.ts';
 
 interface Thing extends Stored {
@@ -26,13 +26,13 @@ const silent: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: ()
 const STAGES = ['first list', 'second page', 'watch open', 'mid-watch', 'relist'] as const;
 
 interface Fault {
-  /** To a list, or to the request for a watch. */
-  readonly answer: Misbehaviour;
-  /** In an open watch, in place of the next event; absent: as `answer`. */
-  readonly event?: Misbehaviour;
-  /** Times in a row. */
+  /** Response to a list or watch request. */
+  readonly answer: Misbehavior;
+  /** Sent in an open watch in place of the next event. Default: `answer`. */
+  readonly event?: Misbehavior;
+  /** Number of consecutive occurrences. */
   readonly times: number;
-  /** Whether the reflector has to notice anything. */
+  /** Whether the reflector reports no error. */
   readonly isSilent?: boolean;
 }
 
@@ -40,25 +40,25 @@ const status = (code: number, reason: string) =>
   JSON.stringify({ kind: 'Status', status: 'Failure', code, reason, message: `${reason}, on purpose` });
 
 const refuse =
-  (code: number, reason: string, headers: Record<string, string> = {}): Misbehaviour =>
+  (code: number, reason: string, headers: Record<string, string> = {}): Misbehavior =>
   (response) => {
     response.writeHead(code, { 'content-type': 'application/json', ...headers }).end(status(code, reason));
   };
 
 const ended =
-  (code: number, reason: string): Misbehaviour =>
+  (code: number, reason: string): Misbehavior =>
   (response) => {
     response.end(`{"type":"ERROR","object":${status(code, reason)}}\n`);
   };
 
 const send =
-  (body: string, contentType = 'application/json'): Misbehaviour =>
+  (body: string, contentType = 'application/json'): Misbehavior =>
   (response) => {
     if (!response.headersSent) response.writeHead(200, { 'content-type': contentType });
     response.end(body);
   };
 
-/** The headers promise more than what comes before the connection is gone. */
+/** Closes the connection before the announced Content-Length is sent. */
 const sendHalf = (response: ServerResponse, body: string) => {
   if (!response.headersSent) response.writeHead(200, { 'content-length': '4096' });
   response.write(body, () => response.destroy());
@@ -67,9 +67,9 @@ const sendHalf = (response: ServerResponse, body: string) => {
 const RETRY_AFTER_S = 77;
 
 const FAULTS: Readonly<Record<string, Fault>> = {
-  'swallows everything': { answer: () => undefined, times: 1 },
+  'does not answer': { answer: () => undefined, times: 1 },
   'cuts the connection': { answer: (response) => response.destroy(), times: 3 },
-  'is late': { answer: (_response, tell) => setTimeout(tell, 40), times: 1, isSilent: true },
+  'answers late': { answer: (_response, respond) => setTimeout(respond, 40), times: 1, isSilent: true },
   'answers 500': {
     answer: refuse(500, 'InternalError'),
     event: ended(500, 'InternalError'),
@@ -107,15 +107,15 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
 };
 
-/** A reflector through the whole of one fault at one stage. */
-async function suffer(fault: Fault, stage: Stage) {
-  // In a watch that it ended, or in which it goes on, a fault cannot come twice.
+/** Runs a reflector, with one fault at one stage, until its store is equal to the collection again. */
+async function runWithFault(fault: Fault, stage: Stage) {
+  // A fault in an open watch occurs once: it ends the watch, or the watch continues after it.
   const times = stage === 'mid-watch' ? 1 : fault.times;
   let left = times;
   let armed = stage !== 'relist' && stage !== 'mid-watch';
   let began: (() => void) | undefined;
   const happened: string[] = [];
-  const misbehave = (now: Stage): Misbehaviour | undefined => {
+  const misbehave = (now: Stage): Misbehavior | undefined => {
     errors.push(reflector.health().lastError);
     happened.push(now);
     if (!armed || now !== stage || left === 0) return undefined;
@@ -132,18 +132,18 @@ async function suffer(fault: Fault, stage: Stage) {
     indexes: {},
     reportError,
   });
-  /** What `health` said whenever the API server was asked, or a pause began. */
+  /** `lastError` at every request and at the start of every pause. */
   const errors: (string | undefined)[] = [];
-  const wronglyGone: string[] = [];
+  const wronglyRemoved: string[] = [];
   store.onChange(({ previous, current }) => {
     if (previous !== undefined && current === undefined && api.objects.has(previous.name))
-      wronglyGone.push(previous.name);
+      wronglyRemoved.push(previous.name);
   });
   const states: string[] = [];
   store.onState(({ state }) => states.push(state));
   const reflector = createReflector<Thing>({
     name: 'things',
-    // A list may take a minute; here a moment.
+    // Shorter than the 60 s of a real list.
     transport: {
       ...transport,
       get: (path, settings) => transport.get(path, { ...settings, timeoutMs: 400 }),
@@ -173,19 +173,23 @@ async function suffer(fault: Fault, stage: Stage) {
     api.put('changed', '2');
     api.put('new', '1');
   };
-  // What the API server holds changes while the fault lasts.
+  // The collection changes while the fault lasts.
   began = change;
 
   const stop = new AbortController();
   const running = reflector.run(stop.signal);
   const equal = () => {
-    const held = [...store.list()].map(({ name, resourceVersion, value }) => [name, resourceVersion, value]);
-    const true_ = [...api.objects.values()].map(({ metadata, value }) => [
+    const stored = [...store.list()].map(({ name, resourceVersion, value }) => [
+      name,
+      resourceVersion,
+      value,
+    ]);
+    const actual = [...api.objects.values()].map(({ metadata, value }) => [
       metadata.name,
       metadata.resourceVersion,
       value,
     ]);
-    expect(held.sort()).toEqual(true_.sort());
+    expect(stored.sort()).toEqual(actual.sort());
   };
   try {
     if (!armed) {
@@ -206,7 +210,7 @@ async function suffer(fault: Fault, stage: Stage) {
       equal();
       expect(reflector.health()).toMatchObject({ state: 'synced', lastError: undefined });
     });
-    // The watch that is open now brings what comes next.
+    // The open watch delivers the next change.
     api.put('last', '1');
     await eventually(equal);
   } finally {
@@ -214,14 +218,14 @@ async function suffer(fault: Fault, stage: Stage) {
     await running;
     transport.close();
   }
-  return { happened, errors, wronglyGone, states };
+  return { happened, errors, wronglyRemoved, states };
 }
 
-describe.each(Object.entries(FAULTS))('an API server that %s', (name, fault) => {
-  it.each(STAGES)('at the %s', async (stage) => {
-    const { happened, errors, wronglyGone, states } = await suffer(fault, stage);
-    expect(wronglyGone).toEqual([]);
-    // Synced once, and never anything else after that.
+describe.each(Object.entries(FAULTS))('reflector and an API server that %s', (name, fault) => {
+  it.each(STAGES)('recovers from a fault at stage: %s', async (stage) => {
+    const { happened, errors, wronglyRemoved, states } = await runWithFault(fault, stage);
+    expect(wronglyRemoved).toEqual([]);
+    // The store stays synced after the first time.
     expect(states.slice(states.indexOf('synced'))).toEqual(['synced']);
     if (fault.isSilent !== true) {
       expect(errors.some((error) => error !== undefined)).toBe(true);

@@ -61,7 +61,7 @@ const errorEvent = (code: number, message = 'it is over') => ({
   object: { kind: 'Status', code, message },
 });
 
-/** Runs a reflector against the script; after its end the API server does not answer any more. */
+/** Runs a reflector against a scripted API server. After the end of the script, it does not answer. */
 async function follow(
   script: readonly Answer[],
   timing: Partial<ReflectorTiming> = {},
@@ -134,7 +134,7 @@ async function follow(
     lines,
     stop,
     running,
-    /** Waits until all of the script was used and the next request arrived, which tells what the last answer led to. */
+    /** Waits until the script is used up and the next request has arrived. Returns all requests. */
     async played() {
       await eventually(() => expect(api.seen.length).toBe(script.length + 1));
       return api.seen.map(({ query }) => {
@@ -145,8 +145,8 @@ async function follow(
   };
 }
 
-describe('listing', () => {
-  it('reads page after page and is synced only after the last one', async () => {
+describe('list', () => {
+  it('reads all pages and is synced after the last one', async () => {
     const run = await follow([
       list('7', [raw('a', '1')], 'p2'),
       list('7', [raw('b', '2')], 'p3'),
@@ -159,7 +159,7 @@ describe('listing', () => {
     expect(second?.query).toEqual({ labelSelector: 'kept', limit: '500', continue: 'p2' });
   });
 
-  it('asks for half as many objects while a page is too large', async () => {
+  it('requests half as many objects if a page is too large', async () => {
     const big = Array.from({ length: 40 }, (_, n) => raw(`big-${n}`, '1', { value: 'x'.repeat(100) }));
     const run = await follow(
       [
@@ -175,14 +175,14 @@ describe('listing', () => {
     expect(run.events).toEqual(['- > uid-a@1', '- > uid-b@1', '- > uid-c@2', 'synced']);
   });
 
-  it('fails where one object alone is too large', async () => {
+  it('fails if a single object is too large', async () => {
     const big = list('7', [raw('big', '1', { value: 'x'.repeat(3000) })]);
     const run = await follow([big, big, list('7')], { maxPageBytes: 2000, pageSize: 2 });
     expect(await run.played()).toEqual(['list', 'list', 'list', 'watch 7']);
     expect(run.api.seen.slice(0, 3).map(({ query }) => query['limit'])).toEqual(['2', '1', '2']);
   });
 
-  it('that breaks halfway changes nothing', async () => {
+  it('does not change the store if it fails halfway', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),
       watched([errorEvent(410)], 'close'),
@@ -194,7 +194,7 @@ describe('listing', () => {
     expect(run.events).toEqual(['- > uid-a@1', 'synced', 'uid-a@1 > -', '- > uid-b@8']);
   });
 
-  it('begins again when the continue token is too old', async () => {
+  it('starts over if the continue token has expired', async () => {
     const run = await follow([
       list('7', [raw('a', '1')], 'old'),
       refused(410, 'Expired'),
@@ -208,9 +208,9 @@ describe('listing', () => {
     ['without items', json({ metadata: { resourceVersion: '1' } })],
     ['without a version', json({ metadata: {}, items: [] })],
     ['that is null', json(null)],
-    ['with a version that is no text', json({ metadata: { resourceVersion: 9 }, items: [] })],
+    ['with a version that is not a string', json({ metadata: { resourceVersion: 9 }, items: [] })],
     [
-      'with a next page that is no text',
+      'with a continue token that is not a string',
       json({ metadata: { resourceVersion: '9', continue: 1 }, items: [] }),
     ],
     ['with an item that is null', json({ metadata: { resourceVersion: '9' }, items: [raw('a', '1'), null] })],
@@ -225,7 +225,7 @@ describe('listing', () => {
       'that is cut off',
       (response) => response.writeHead(200, { 'content-length': '99' }).write('{', () => response.destroy()),
     ],
-  ])('does not believe an answer %s', async (_what, answer) => {
+  ])('rejects a response %s', async (_what, answer) => {
     const run = await follow([list('1', [raw('a', '1')]), watched([errorEvent(410)], 'close'), answer]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'list', 'list']);
     expect(run.events).toEqual(['- > uid-a@1', 'synced']);
@@ -233,7 +233,7 @@ describe('listing', () => {
   });
 
   it.each([401, 403, 429, 500, 503])(
-    'keeps what is known when it is answered %i, and tries again',
+    'keeps the stored objects and tries again after status %i',
     async (status) => {
       const run = await follow([
         list('1', [raw('a', '1')]),
@@ -251,7 +251,7 @@ describe('listing', () => {
     },
   );
 
-  it('says while it is not synced why', async () => {
+  it('reports the problem while it is not synced', async () => {
     const run = await follow([refused(403, 'Forbidden', {}, 'no list for you')]);
     await run.played();
     expect(run.store.state).toEqual({
@@ -261,33 +261,33 @@ describe('listing', () => {
     expect(run.reflector.health().lastError).toContain('no list for you');
   });
 
-  it('pauses longer after each failure, never more than 30 s', async () => {
+  it('backs off after each failure, up to 30 s', async () => {
     const run = await follow(Array.from({ length: 8 }, () => refused(500, 'InternalError')));
     await run.played();
     expect(run.clock.pauses).toEqual([800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
   });
 
-  it('waits as long as Retry-After says', async () => {
+  it('honors Retry-After', async () => {
     const run = await follow([refused(429, 'TooManyRequests', { 'retry-after': '42' })]);
     await run.played();
     expect(run.clock.pauses).toEqual([42_000]);
   });
 
   it.each<[string, Answer[]]>([
-    ['lists with 410', Array.from({ length: 6 }, () => refused(410, 'Expired'))],
+    ['list requests with 410', Array.from({ length: 6 }, () => refused(410, 'Expired'))],
     [
-      'watches with 410',
+      'watch requests with 410',
       Array.from({ length: 6 }, (_, at) => (at % 2 === 0 ? list('1') : refused(410, 'Expired'))),
     ],
     [
-      'watches with ERROR 410',
+      'watch requests with ERROR 410',
       Array.from({ length: 6 }, (_, at) => (at % 2 === 0 ? list('1') : watched([errorEvent(410)], 'close'))),
     ],
     [
-      'watches with 404',
+      'watch requests with 404',
       Array.from({ length: 6 }, (_, at) => (at % 2 === 0 ? list('1') : refused(404, 'NotFound'))),
     ],
-  ])('does not hurry against a server that answers all %s', async (_what, script) => {
+  ])('backs off from an API server that answers all %s', async (_what, script) => {
     const run = await follow(script);
     await run.played();
     expect(run.clock.pauses.length).toBeGreaterThanOrEqual(2);
@@ -295,8 +295,8 @@ describe('listing', () => {
   });
 });
 
-describe('a kind that is not served', () => {
-  it('is absent, is looked for every 30 s, and is synced when it appears', async () => {
+describe('kind that is not served', () => {
+  it('is absent, is listed again every 30 s, and is synced when it appears', async () => {
     const run = await follow([
       refused(404, 'NotFound'),
       refused(404, 'NotFound'),
@@ -307,7 +307,7 @@ describe('a kind that is not served', () => {
     expect(run.clock.pauses).toEqual([30_000, 30_000]);
   });
 
-  it('takes its objects with it when it disappears', async () => {
+  it('loses its objects when it is removed', async () => {
     const run = await follow([
       list('1', [raw('a', '1'), raw('b', '1')]),
       refused(404, 'NotFound'),
@@ -318,7 +318,7 @@ describe('a kind that is not served', () => {
     expect(run.store.size).toBe(0);
   });
 
-  it('may stay away where nobody needs it', async () => {
+  it('is no error if it is optional', async () => {
     const run = await follow([refused(404, 'NotFound')], {}, { isServed: () => Promise.resolve(false) });
     await run.played();
     expect(run.reflector.optional).toBe(true);
@@ -326,7 +326,7 @@ describe('a kind that is not served', () => {
     expect(run.lines).toEqual([{ level: 'info', message: 'the API server does not serve things' }]);
   });
 
-  it('is absent too for whoever may not list it and is told that it is not served', async () => {
+  it('is absent if listing is denied and discovery does not include it', async () => {
     const run = await follow(
       [refused(403, 'Forbidden'), list('1', [raw('a', '1')])],
       {},
@@ -339,8 +339,11 @@ describe('a kind that is not served', () => {
 
   it.each<[string, () => Promise<boolean>]>([
     ['is served', () => Promise.resolve(true)],
-    ['may be served', () => Promise.reject(new KubeApiError('the API server answered 503', { status: 503 }))],
-  ])('is unknown for whoever may not list it while it %s', async (_, isServed) => {
+    [
+      'cannot be discovered',
+      () => Promise.reject(new KubeApiError('the API server answered 503', { status: 503 })),
+    ],
+  ])('is syncing if listing is denied and the kind %s', async (_, isServed) => {
     const run = await follow([refused(403, 'Forbidden')], {}, { isServed });
     await run.played();
     expect(run.store.state).toEqual({
@@ -349,7 +352,7 @@ describe('a kind that is not served', () => {
     });
   });
 
-  it('keeps what was listed once when the right to list it is taken away', async () => {
+  it('keeps its objects when the permission to list it is removed', async () => {
     const run = await follow(
       [list('1', [raw('a', '1')]), watched([errorEvent(410)], 'close'), refused(403, 'Forbidden')],
       {},
@@ -361,18 +364,18 @@ describe('a kind that is not served', () => {
   });
 });
 
-describe('a kind of several versions', () => {
+describe('kind with several versions', () => {
   const versions = { olderPaths: ['/api/v1beta1/things'] };
   const paths = ({ api }: Awaited<ReturnType<typeof follow>>) =>
     api.seen.map(({ path }) => path.split('/')[2]);
 
-  it('is followed in the newest one', async () => {
+  it('is watched in the newest version', async () => {
     const run = await follow([list('1')], {}, versions);
     await run.played();
     expect(paths(run)).toEqual(['v1', 'v1']);
   });
 
-  it('is followed in the older one where that alone is served, page by page', async () => {
+  it('is watched in the older version if only that one is served', async () => {
     const run = await follow(
       [refused(404, 'NotFound'), list('1', [raw('a', '1')], 'next'), list('1', [raw('b', '1')])],
       {},
@@ -384,7 +387,7 @@ describe('a kind of several versions', () => {
     expect(run.clock.pauses).toEqual([]);
   });
 
-  it('loses nothing when the version that is followed is served no more', async () => {
+  it('keeps its objects when the watched version is no longer served', async () => {
     const run = await follow(
       [
         refused(404, 'NotFound'),
@@ -400,7 +403,7 @@ describe('a kind of several versions', () => {
     expect(run.events).toEqual(['- > uid-a@1', 'synced']);
   });
 
-  it('is not absent when the newer one comes while the older one goes', async () => {
+  it('is not absent while the newer version replaces the older one', async () => {
     const run = await follow(
       [refused(404, 'NotFound'), refused(404, 'NotFound'), list('1', [raw('a', '1')])],
       {},
@@ -411,7 +414,7 @@ describe('a kind of several versions', () => {
     expect(run.events).toEqual(['- > uid-a@1', 'synced']);
   });
 
-  it('is absent where none of them is served', async () => {
+  it('is absent if no version is served', async () => {
     const run = await follow(Array<Answer>(3).fill(refused(404, 'NotFound')), {}, versions);
     await run.played();
     expect(run.events).toEqual(['absent']);
@@ -419,8 +422,8 @@ describe('a kind of several versions', () => {
   });
 });
 
-describe('watching', () => {
-  it('asks for bookmarks and a random end, and follows additions, changes and removals', async () => {
+describe('watch', () => {
+  it('requests bookmarks and a random duration, and applies additions, changes and removals', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),
       watched([added(raw('b', '2')), modified(raw('a', '3')), deleted(raw('b', '4'))], 'close'),
@@ -437,7 +440,7 @@ describe('watching', () => {
     expect(run.clock.pauses).toEqual([]);
   });
 
-  it('takes a new uid as removal, then addition', async () => {
+  it('treats a new uid as a removal and an addition', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),
       watched([modified(raw('a', '2', { uid: 'new' }))], 'close'),
@@ -446,7 +449,7 @@ describe('watching', () => {
     expect(run.events.slice(2)).toEqual(['uid-a@1 > -', '- > new@2']);
   });
 
-  it('resumes from the last bookmark or event after a cut, with a pause', async () => {
+  it('resumes from the last bookmark or event after the connection broke', async () => {
     const run = await follow([
       list('1'),
       watched([added(raw('a', '5')), bookmark('8')], 'cut'),
@@ -457,7 +460,7 @@ describe('watching', () => {
     expect(run.clock.pauses).toEqual([800, 800]);
   });
 
-  it('makes no event of what it knows already', async () => {
+  it('causes no event for an unchanged object', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),
       watched([added(raw('a', '1'))], 'close'),
@@ -472,7 +475,7 @@ describe('watching', () => {
     ['410', refused(410, 'Expired')],
     ['ERROR 410', watched([errorEvent(410)], 'close')],
     ['404', refused(404, 'NotFound')],
-  ])('lists again on %s, without a moment out of sync', async (_what, answer) => {
+  ])('lists again after %s and stays synced', async (_what, answer) => {
     const run = await follow([
       list('1', [raw('a', '1'), raw('b', '1')]),
       answer,
@@ -482,7 +485,7 @@ describe('watching', () => {
     expect(run.events.slice(2)).toEqual(['synced', 'uid-b@1 > -', '- > uid-c@4']);
   });
 
-  it('resumes after other ERROR events, and lists again when they do not end', async () => {
+  it('resumes after other ERROR events, and lists again after five of them', async () => {
     const run = await follow([
       list('1'),
       ...Array.from({ length: 5 }, () => watched([errorEvent(500)], 'close')),
@@ -497,14 +500,14 @@ describe('watching', () => {
     expect(run.events).toEqual(['synced']);
   });
 
-  it('is not hurried by a server that closes each watch at once', async () => {
+  it('backs off from an API server that closes each watch immediately', async () => {
     const run = await follow([list('1'), ...Array.from({ length: 4 }, () => watched([], 'close'))]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 1', 'watch 1', 'watch 1', 'watch 1']);
     expect(run.clock.pauses.length).toBeGreaterThanOrEqual(3);
     expect(run.clock.pauses.at(-1)).toBeGreaterThan(run.clock.pauses[0] ?? Number.POSITIVE_INFINITY);
   });
 
-  it('is not hurried by a server that closes each watch after a bookmark that says nothing new', async () => {
+  it('backs off from an API server that closes each watch after a bookmark without a new version', async () => {
     const run = await follow([
       list('1'),
       ...Array.from({ length: 4 }, () => watched([bookmark('1')], 'close')),
@@ -513,7 +516,7 @@ describe('watching', () => {
     expect(run.clock.pauses.length).toBe(4);
   });
 
-  it('lists again when a page leads to itself', async () => {
+  it('lists again if a page returns its own continue token', async () => {
     const run = await follow([list('7', [], 'p2'), list('7', [], 'p2'), list('8')]);
     expect(await run.played()).toEqual(['list', 'list p2', 'list', 'watch 8']);
   });
@@ -523,7 +526,7 @@ describe('watching', () => {
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
   });
 
-  it('lists again when not even a bookmark came: the version may be of the future', async () => {
+  it('lists again if a watch times out without a bookmark, because its version may be in the future', async () => {
     const run = await follow([list('900'), watched([], 'open'), list('7', [raw('a', '3')])], {
       idleTimeoutMs: 300,
     });
@@ -537,7 +540,7 @@ describe('watching', () => {
   });
 
   it.each(['ADDED', 'MODIFIED', 'DELETED'])(
-    'resumes from before an event %s that names no object, and lists again when it stays so',
+    'resumes before an invalid %s event, and lists again if the event stays invalid',
     async (type) => {
       const broken = () => watched([{ type, object: null }, added(raw('a', '2'))], 'close');
       const run = await follow([list('1'), ...Array.from({ length: 5 }, broken), list('2', [raw('a', '2')])]);
@@ -551,18 +554,18 @@ describe('watching', () => {
     },
   );
 
-  it('resumes after silence', async () => {
+  it('resumes after a timeout', async () => {
     const run = await follow([list('1'), watched([bookmark('6')], 'open')], { idleTimeoutMs: 300 });
     expect((await run.played()).slice(0, 3)).toEqual(['list', 'watch 1', 'watch 6']);
   });
 
-  it('ignores events of types that it does not know', async () => {
+  it('ignores events of unknown types', async () => {
     const run = await follow([list('1'), watched([{ type: 'NOVEL' }, added(raw('a', '2'))], 'close')]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 2']);
     expect(run.events).toEqual(['synced', '- > uid-a@2']);
   });
 
-  it('lists again after an hour although the watch is well, without a moment out of sync', async () => {
+  it('lists again after an hour even if the watch works, and stays synced', async () => {
     let advance = (_ms: number): void => undefined;
     const run = await follow([
       list('1', [raw('a', '1')]),
@@ -577,7 +580,7 @@ describe('watching', () => {
     expect(run.events).toEqual(['- > uid-a@1', 'synced']);
   });
 
-  it('goes on when a listener throws', async () => {
+  it('continues when a listener throws', async () => {
     const run = await follow([list('1'), watched([added(raw('a', '2')), added(raw('b', '3'))], 'close')]);
     run.store.onChange(() => {
       throw new Error('a listener');
@@ -588,14 +591,14 @@ describe('watching', () => {
   });
 });
 
-describe('an object that cannot be read', () => {
-  it('is skipped where it is of no use, and what was known of it is kept', async () => {
-    const useless = { value: 'nothing' };
+describe('object that cannot be read', () => {
+  it('is ignored if the operator does not use it, and a stored version is kept', async () => {
+    const unused = { value: 'nothing' };
     const run = await follow([
-      list('1', [raw('a', '1'), raw('bad', '1', useless)]),
-      watched([modified(raw('a', '2', useless)), added(raw('b', '3'))], 'close'),
+      list('1', [raw('a', '1'), raw('bad', '1', unused)]),
+      watched([modified(raw('a', '2', unused)), added(raw('b', '3'))], 'close'),
       refused(410, 'Expired'),
-      list('9', [raw('a', '4', useless), raw('b', '3')]),
+      list('9', [raw('a', '4', unused), raw('b', '3')]),
     ]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 3', 'list', 'watch 9']);
     expect(run.events).toEqual(['- > uid-a@1', 'synced', '- > uid-b@3']);
@@ -605,7 +608,7 @@ describe('an object that cannot be read', () => {
   const broken = { value: 'throws' };
   const failed = (name: string) => ({ step: 'read', object: `ns/${name}` });
 
-  it('keeps neither the others of its list nor the watch after it waiting', async () => {
+  it('does not affect the other objects of a list, or the watch', async () => {
     const run = await follow([
       list('1', [raw('a', '1'), raw('bad', '1', broken), raw('b', '1')]),
       watched([added(raw('c', '2'))], 'close'),
@@ -617,7 +620,7 @@ describe('an object that cannot be read', () => {
     expect(run.reflector.health()).toMatchObject({ state: 'synced', lastError: undefined });
   });
 
-  it('is stood in for where nothing was known of it', async () => {
+  it('is replaced by a substitute if it is not stored yet', async () => {
     const run = await follow([
       list('1', [raw('bad', '1', broken), raw('none', '1', { ...broken, uid: 'left out' })]),
       watched([added(raw('new', '2', broken))], 'close'),
@@ -629,7 +632,7 @@ describe('an object that cannot be read', () => {
     ]);
   });
 
-  it('is kept as it was known, by lists and by watches, until it can be read again', async () => {
+  it('keeps its stored version during lists and watches until it can be read again', async () => {
     const run = await follow([
       list('1', [raw('a', '1')]),
       watched([modified(raw('a', '2', broken)), added(raw('b', '3'))], 'close'),
@@ -653,7 +656,7 @@ describe('an object that cannot be read', () => {
 });
 
 describe('health', () => {
-  it('names the last failure until the API server is heard again', async () => {
+  it('reports the last error until the API server answers again', async () => {
     const run = await follow([refused(500, 'InternalError'), list('1'), watched([], 'open')]);
     await eventually(() => expect(run.api.seen.length).toBe(3));
     await eventually(() =>
@@ -661,7 +664,7 @@ describe('health', () => {
     );
   });
 
-  it('does not count refusals as a sign of life: what is known grows old', async () => {
+  it('does not count error responses as contact with the API server', async () => {
     const forbidden = refused(403, 'Forbidden');
     const run = await follow([list('1'), ...Array.from({ length: 8 }, () => forbidden)]);
     const listedAt = run.clock.monotonic();
@@ -672,13 +675,13 @@ describe('health', () => {
       lastContactAt: listedAt,
       lastError: expect.stringContaining('403'),
       lists: played.filter((request) => request === 'list').length,
-      // None was opened.
+      // No watch was accepted.
       watches: 0,
     });
     expect(run.clock.monotonic()).toBeGreaterThan(listedAt);
   });
 
-  it('counts a watch that was opened as a sign of life, before its first event', async () => {
+  it('counts an accepted watch as contact before its first event', async () => {
     const run = await follow([list('1'), refused(503, 'ServiceUnavailable'), watched([], 'open')]);
     await eventually(() => expect(run.api.seen.length).toBe(3));
     await eventually(() => expect(run.reflector.health().lastError).toBeUndefined());
@@ -687,10 +690,10 @@ describe('health', () => {
   });
 });
 
-describe('an API server that is away', () => {
+describe('log', () => {
   const away: Answer = (response) => response.destroy();
 
-  it('is one warning, whether a watch or a list notices it, and one line when it is back', async () => {
+  it('has one warning per outage of the API server, and one line when it answers again', async () => {
     const run = await follow([
       list('1'),
       ...Array.from({ length: 9 }, () => away),
@@ -704,19 +707,19 @@ describe('an API server that is away', () => {
       'watch 1',
       'watch 2',
     ]);
-    const told = run.lines.filter(({ level }) => level !== 'debug');
-    expect(told.map(({ level }) => level)).toEqual(['warn', 'info']);
+    const logged = run.lines.filter(({ level }) => level !== 'debug');
+    expect(logged.map(({ level }) => level)).toEqual(['warn', 'info']);
     expect(run.events).toEqual(['synced', '- > uid-a@2']);
   });
 
-  it('is no warning when only one connection broke', async () => {
+  it('has no warning if only one connection broke', async () => {
     const run = await follow([list('1'), away, watched([bookmark('2')], 'close'), away]);
     expect(await run.played()).toEqual(['list', 'watch 1', 'watch 1', 'watch 2', 'watch 2']);
     expect(run.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
   });
 });
 
-describe('stopping', () => {
+describe('stop', () => {
   it.each<[string, Answer[]]>([
     ['a list', []],
     ['a watch', [list('1', [raw('a', '1')]), watched([added(raw('b', '2'))], 'open')]],
@@ -728,7 +731,7 @@ describe('stopping', () => {
     await run.api.seen.at(-1)?.closed;
   });
 
-  it('is the end of all events, also of those that have arrived', async () => {
+  it('discards events that have already arrived', async () => {
     const run = await follow([list('1'), watched([added(raw('a', '2')), added(raw('b', '3'))], 'open')]);
     run.store.onChange(() => run.stop.abort());
     await run.running;

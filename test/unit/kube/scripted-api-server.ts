@@ -7,17 +7,17 @@ export interface SeenRequest {
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: IncomingMessage['headers'];
-  /** Resolves when the client or the server has closed this exchange. */
+  /** Resolves when the client or the server has closed the response. */
   readonly closed: Promise<void>;
 }
 
 export type Answer = (response: ServerResponse, request: IncomingMessage) => void;
 
-/** Answers the requests in turn from a script; whatever comes after its end is left without an answer. */
+/** Answers requests in the order of a script. Requests after its end get no response. */
 export interface ScriptedApiServer extends AsyncDisposable {
   readonly url: string;
   readonly seen: readonly SeenRequest[];
-  /** Connections since the start. */
+  /** Number of connections since the start. */
   readonly accepted: () => number;
   readonly openConnections: () => number;
 }
@@ -57,7 +57,7 @@ export async function startScriptedApiServer(script: readonly Answer[]): Promise
   };
 }
 
-/** A kubeconfig of one cluster and one user. */
+/** A kubeconfig with one cluster and one user. */
 export function kubeConfigOf(
   cluster: { readonly server: string; readonly [field: string]: unknown },
   user: Readonly<Record<string, unknown>> = { token: 'test-token-0123456789' },
@@ -78,7 +78,7 @@ export function json(body: unknown, status = 200, headers: Readonly<Record<strin
   };
 }
 
-/** A Status object, as the API server refuses. */
+/** An error response with a Status object, as the API server sends it. */
 export function refused(
   code: number,
   reason: string,
@@ -88,7 +88,7 @@ export function refused(
   return json({ kind: 'Status', apiVersion: 'v1', status: 'Failure', message, reason, code }, code, headers);
 }
 
-/** A watch that sends these events; it is closed cleanly after them, cut, or left open. */
+/** A watch that sends these events. Then it ends cleanly, breaks, or stays open. */
 export function watched(events: readonly unknown[], then: 'close' | 'cut' | 'open'): Answer {
   return (response) => {
     response.writeHead(200, { 'content-type': 'application/json' });

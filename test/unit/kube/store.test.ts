@@ -3,15 +3,15 @@ import { createStore, type ObjectFailure } from '../../../src/kube/store.ts';
 import type { Stored } from '../../../src/model/store-view.ts';
 
 interface Thing extends Stored {
-  readonly colours: readonly string[];
+  readonly colors: readonly string[];
   readonly detail?: unknown;
 }
 
 function thing(name: string, version: string, more: Partial<Thing> = {}): Thing {
-  return { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: version, colours: ['red'], ...more };
+  return { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: version, colors: ['red'], ...more };
 }
 
-/** `levels` objects, each within the one before. */
+/** `levels` nested objects. */
 function nested(levels: number): unknown {
   return JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`);
 }
@@ -21,7 +21,7 @@ function observed() {
   const failures: ObjectFailure[] = [];
   const events: string[] = [];
   const store = createStore<Thing>({
-    indexes: { colour: ({ colours }) => colours },
+    indexes: { color: ({ colors }) => colors },
     reportError(error, failure) {
       errors.push(error);
       failures.push(failure);
@@ -32,8 +32,8 @@ function observed() {
   return { store, events, errors, failures };
 }
 
-describe('a store', () => {
-  it('tells what a new list changed, and nothing of what it did not', () => {
+describe('store', () => {
+  it('notifies of the changes in a new list only', () => {
     const { store, events } = observed();
     store.replaceAll([thing('a', '1'), thing('b', '2'), thing('c', '3')]);
     events.length = 0;
@@ -43,32 +43,32 @@ describe('a store', () => {
     expect(store.size).toBe(3);
   });
 
-  it('takes another content under an old version for a change: after a restore versions are given out again', () => {
+  it('detects changed content under an unchanged version, as after a restore from backup', () => {
     const { store, events } = observed();
     store.replaceAll([thing('a', '7')]);
     events.length = 0;
-    store.replaceAll([thing('a', '7', { colours: ['blue'] })]);
+    store.replaceAll([thing('a', '7', { colors: ['blue'] })]);
     expect(events).toEqual(['uid-a@7 > uid-a@7']);
-    expect(store.byIndex('colour', 'blue')).toHaveLength(1);
-    expect(store.byIndex('colour', 'red')).toEqual([]);
+    expect(store.byIndex('color', 'blue')).toHaveLength(1);
+    expect(store.byIndex('color', 'red')).toEqual([]);
   });
 
   it.each(['replaceAll', 'upsert'] as const)(
-    'takes a new uid under an old name as removal, then addition (%s)',
+    'treats a new uid under the same name as a removal and an addition (%s)',
     (how) => {
       const { store, events } = observed();
-      store.upsert(thing('a', '1', { colours: ['red'] }));
+      store.upsert(thing('a', '1', { colors: ['red'] }));
       events.length = 0;
-      const next = thing('a', '5', { uid: 'other', colours: ['blue'] });
+      const next = thing('a', '5', { uid: 'other', colors: ['blue'] });
       if (how === 'upsert') store.upsert(next);
       else store.replaceAll([next]);
       expect(events).toEqual(['uid-a@1 > -', '- > other@5']);
-      expect(store.byIndex('colour', 'red')).toEqual([]);
-      expect(store.byIndex('colour', 'blue')).toEqual([next]);
+      expect(store.byIndex('color', 'red')).toEqual([]);
+      expect(store.byIndex('color', 'blue')).toEqual([next]);
     },
   );
 
-  it('removes only the object that is meant', () => {
+  it('removes an object only if its uid matches', () => {
     const { store, events } = observed();
     store.upsert(thing('a', '1'));
     events.length = 0;
@@ -80,14 +80,14 @@ describe('a store', () => {
     expect(store.get('ns', 'a')).toBeUndefined();
   });
 
-  it('keeps its indexes equal to its objects', () => {
+  it('keeps its indexes in sync with its objects', () => {
     const { store } = observed();
-    store.upsert(thing('a', '1', { colours: ['red', 'blue'] }));
-    store.upsert(thing('b', '2', { colours: ['blue'] }));
-    store.upsert(thing('a', '3', { colours: ['green', 'blue'] }));
-    const names = (colour: string) =>
+    store.upsert(thing('a', '1', { colors: ['red', 'blue'] }));
+    store.upsert(thing('b', '2', { colors: ['blue'] }));
+    store.upsert(thing('a', '3', { colors: ['green', 'blue'] }));
+    const names = (color: string) =>
       store
-        .byIndex('colour', colour)
+        .byIndex('color', color)
         .map(({ name }) => name)
         .toSorted();
     expect(names('red')).toEqual([]);
@@ -97,7 +97,7 @@ describe('a store', () => {
     expect(names('blue')).toEqual([]);
   });
 
-  it('does not confuse namespaces and names', () => {
+  it('distinguishes namespaces and names', () => {
     const { store } = observed();
     const namespaced = thing('name', '1');
     const cluster = thing('name', '2', { namespace: '', uid: 'cluster' });
@@ -106,7 +106,7 @@ describe('a store', () => {
     expect(store.get('', 'name')).toBe(cluster);
   });
 
-  it("holds the change when listeners hear of it, and reports one that throws to the others' good", () => {
+  it('applies a change before it notifies listeners, and reports a listener that throws', () => {
     const { store, errors } = observed();
     const sizes: number[] = [];
     const failure = new Error('a listener');
@@ -120,7 +120,7 @@ describe('a store', () => {
     expect(errors).toEqual([failure, failure]);
   });
 
-  it('counts an object that cannot be compared as changed, and goes on with the others', () => {
+  it('treats an object that cannot be compared as changed, and continues with the others', () => {
     const { store, events, failures } = observed();
     const deep = (name: string) => thing(name, '1', { detail: nested(20_000) });
     store.replaceAll([deep('a'), thing('b', '1')]);
@@ -130,17 +130,17 @@ describe('a store', () => {
     expect(failures).toEqual([{ step: 'compare', object: 'ns/a' }]);
   });
 
-  it('keeps an object that cannot be indexed, and goes on with the others', () => {
+  it('keeps an object that cannot be indexed, and continues with the others', () => {
     const { store, failures } = observed();
     const broken = {
       ...thing('a', '1'),
-      get colours(): readonly string[] {
+      get colors(): readonly string[] {
         throw new Error('an index function');
       },
     };
     store.replaceAll([broken, thing('b', '1')]);
     expect(store.get('ns', 'a')).toBe(broken);
-    expect(store.byIndex('colour', 'red').map(({ name }) => name)).toEqual(['b']);
+    expect(store.byIndex('color', 'red').map(({ name }) => name)).toEqual(['b']);
     store.remove(broken);
     expect(store.size).toBe(1);
     expect(failures).toEqual([
@@ -149,7 +149,7 @@ describe('a store', () => {
     ]);
   });
 
-  it('bears listeners that come and go while they are told', () => {
+  it('allows listeners to subscribe and unsubscribe while they are called', () => {
     const { store } = observed();
     const heard: string[] = [];
     const once = store.onChange(() => {
@@ -164,7 +164,7 @@ describe('a store', () => {
     expect(heard).toEqual(['once', 'always', 'always', 'late']);
   });
 
-  it('tells each state once', () => {
+  it('notifies of each state once', () => {
     const { store } = observed();
     const states: unknown[] = [];
     using _listener = store.onState((state) => states.push(state));

@@ -58,7 +58,7 @@ async function collect(events: AsyncIterable<WatchEvent>): Promise<WatchEvent[]>
 }
 
 describe('requests', () => {
-  it('send query, user agent and token, and give back parsed JSON', async () => {
+  it('send query, user agent and token, and return parsed JSON', async () => {
     const { api, transport } = await serve(json({ items: ['ü'] }));
     const query = { fieldSelector: 'type!=helm.sh/release.v1', limit: '5' };
     expect(await transport.get('/api/v1/things', { query, signal: never })).toEqual({ items: ['ü'] });
@@ -70,7 +70,7 @@ describe('requests', () => {
     });
   });
 
-  it('send a body with its type and its length in bytes', async () => {
+  it('send a body with its content type and length in bytes', async () => {
     let body = '';
     const { api, transport } = await serve((response, request) => {
       request.setEncoding('utf8').on('data', (chunk: string) => {
@@ -89,7 +89,7 @@ describe('requests', () => {
     expect(api.seen[0]?.headers['content-type']).toBe('application/merge-patch+json');
   });
 
-  it('do not parse the answer to a write that nothing reads', async () => {
+  it('do not parse the response to a write with ignoreAnswer', async () => {
     const { transport } = await serve((response) => void response.writeHead(200).end('{"metadata":'));
     const written = transport.send({
       method: 'PATCH',
@@ -100,7 +100,7 @@ describe('requests', () => {
     expect(await written).toBeUndefined();
   });
 
-  it('use one connection for many requests in a row', async () => {
+  it('reuse one connection for consecutive requests', async () => {
     const { api, transport } = await serve(...Array.from({ length: 50 }, () => json({})));
     for (let request = 0; request < 50; request += 1) await transport.get('/api', { signal: never });
     expect(api.seen.length).toBe(50);
@@ -123,7 +123,7 @@ describe('requests', () => {
     expect(error.message).toContain(`${reason} it is`);
   });
 
-  it('understand both forms of Retry-After, within bounds', async () => {
+  it('parse both forms of Retry-After and limit its value', async () => {
     const { transport } = await serve(
       refused(429, 'TooManyRequests', { 'retry-after': '7' }),
       refused(503, 'ServiceUnavailable', { 'retry-after': new Date(Date.now() + 3_600_000).toUTCString() }),
@@ -139,7 +139,7 @@ describe('requests', () => {
     ]);
   });
 
-  it('fail with a short message when the answer is long or no Status', async () => {
+  it('fail with a short message if the response is long or not a Status', async () => {
     const { transport } = await serve(refused(403, 'Forbidden', {}, 'x'.repeat(5000)), (response) => {
       response.writeHead(502, { 'content-type': 'text/html' }).end(`<html>${'y'.repeat(5000)}</html>`);
     });
@@ -151,7 +151,7 @@ describe('requests', () => {
   });
 
   it.each<[string, Answer]>([
-    ['is no JSON', (response) => response.writeHead(200).end('<html>')],
+    ['is not JSON', (response) => response.writeHead(200).end('<html>')],
     [
       'is cut off',
       (response) =>
@@ -161,15 +161,15 @@ describe('requests', () => {
       'is cut off between chunks',
       (response) => response.writeHead(200).write('{"items":[]}', () => response.destroy()),
     ],
-    ['never begins', (response) => response.destroy()],
-  ])('fail without a status when the answer %s', async (_what, answer) => {
+    ['never starts', (response) => response.destroy()],
+  ])('fail without a status if the response %s', async (_what, answer) => {
     const { transport } = await serve(answer);
     const error = await failure(transport.get('/api', { signal: never }));
     expect(error.status).toBeUndefined();
     expect(error.message).not.toContain(TOKEN);
   });
 
-  it('fail when nobody listens', async () => {
+  it('fail if no server listens on the port', async () => {
     const { api, transport } = await serve();
     await api[Symbol.asyncDispose]();
     const error = await failure(transport.get('/api', { signal: never }));
@@ -178,16 +178,19 @@ describe('requests', () => {
   });
 
   it.each<[string, Answer[]]>([
-    ['comes', []],
-    ['ends', [(response) => response.writeHead(200).write('{')]],
-  ])('fail after their deadline when no answer %s, and close the connection', async (_what, script) => {
-    const { api, transport } = await serve(...script);
-    const error = await failure(transport.get('/api', { signal: never, timeoutMs: 200 }));
-    expect(error.message).toContain('200 ms');
-    await api.seen[0]?.closed;
-  });
+    ['start', []],
+    ['end', [(response) => response.writeHead(200).write('{')]],
+  ])(
+    'fail after their timeout if the response does not %s, and close the connection',
+    async (_what, script) => {
+      const { api, transport } = await serve(...script);
+      const error = await failure(transport.get('/api', { signal: never, timeoutMs: 200 }));
+      expect(error.message).toContain('200 ms');
+      await api.seen[0]?.closed;
+    },
+  );
 
-  it('reject with the reason of the signal, and close the connection', async () => {
+  it("reject with the signal's reason after an abort, and close the connection", async () => {
     const { api, transport } = await serve();
     const stop = new AbortController();
     const pending = transport.get('/api', { signal: stop.signal });
@@ -205,9 +208,12 @@ describe('requests', () => {
       'a server without TLS that the kubeconfig does not allow',
       [{ server: 'http://127.0.0.1:9', skipTLSVerify: false }],
     ],
-    ['a server that is no URL', [{ server: 'nowhere' }]],
-    ['a token that no header can carry', [{ server: 'http://127.0.0.1:9' }, { token: 'secret-token\n' }]],
-    ['a CA file that is missing', [{ server: 'https://127.0.0.1:9', caFile: '/does/not/exist' }]],
+    ['an invalid server URL', [{ server: 'nowhere' }]],
+    [
+      'a token with characters that are invalid in a header',
+      [{ server: 'http://127.0.0.1:9' }, { token: 'secret-token\n' }],
+    ],
+    ['a missing CA file', [{ server: 'https://127.0.0.1:9', caFile: '/does/not/exist' }]],
     ['a proxy, which is not supported', [{ server: 'http://127.0.0.1:9', proxyUrl: 'http://127.0.0.1:9' }]],
   ])('fail with KubeApiError for %s', async (_what, config) => {
     const transport = createTransport({ kubeConfig: kubeConfigOf(...config), userAgent: 'tests' });
@@ -221,7 +227,7 @@ describe('requests', () => {
     exec: { apiVersion: 'client.authentication.k8s.io/v1', command: process.execPath, args: ['-e', script] },
   });
 
-  it('do not wait for a credential plugin for longer than for an answer', async () => {
+  it('apply their timeout to a credential plugin', async () => {
     const server = 'http://127.0.0.1:9';
     const kubeConfig = kubeConfigOf({ server }, plugin('setTimeout(() => {}, 10_000)'));
     const transport = createTransport({ kubeConfig, userAgent: 'tests' });
@@ -235,7 +241,7 @@ describe('requests', () => {
     await expect(pending).rejects.toBe(reason);
   });
 
-  it('do not repeat what a credential plugin printed', async () => {
+  it('do not include the output of a credential plugin in the error', async () => {
     const kubeConfig = kubeConfigOf(
       { server: 'http://127.0.0.1:9' },
       plugin('process.stdout.write("secret-token")'),
@@ -246,7 +252,7 @@ describe('requests', () => {
     expect(error.message).not.toContain('secret');
   });
 
-  it('give up on a refusal that does not end, and still tell its status', async () => {
+  it('stop reading an endless error response and keep its status', async () => {
     const { api, transport } = await serve((response) => {
       response.writeHead(503);
       const block = Buffer.alloc(64 * 1024, 'x');
@@ -259,14 +265,14 @@ describe('requests', () => {
     await api.seen[0]?.closed;
   });
 
-  it('survive an answer that breaks HTTP in the same packet as its headers', async () => {
+  it('survive invalid HTTP in the same packet as the response headers', async () => {
     const { transport } = await serve((response) => {
       response.socket?.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n');
     });
     expect((await failure(transport.get('/api', { signal: never }))).status).toBeUndefined();
   });
 
-  it('leave nothing on a signal that lives longer than they do', async () => {
+  it('leave no listeners on a signal that outlives them', async () => {
     const script = Array.from({ length: 100 }, (_, at) => (at % 2 === 0 ? json({}) : watched([], 'close')));
     const { transport } = await serve(...script);
     const { signal } = new AbortController();
@@ -302,11 +308,11 @@ describe('requests', () => {
   });
 });
 
-describe('a watch', () => {
+describe('watch', () => {
   const event = (name: string) => ({ type: 'ADDED', object: { metadata: { name } } });
   const line = (name: string) => `${JSON.stringify(event(name))}\n`;
 
-  it('gives every event whatever the chunks are, also where they split a character', async () => {
+  it('yields every event, even if chunks split a character', async () => {
     const bytes = Buffer.from(`${line('ä€😀')}\n${line('b')}`);
     const { transport } = await serve((response) => {
       response.writeHead(200);
@@ -319,7 +325,7 @@ describe('a watch', () => {
     expect(await collect(watch(transport))).toEqual([event('ä€😀'), event('b')]);
   });
 
-  it('asks for a watch, and ends when the server closes', async () => {
+  it('sends a watch request, and ends when the API server closes it', async () => {
     const { api, transport } = await serve(watched([event('a')], 'close'));
     const query = { resourceVersion: '7', allowWatchBookmarks: 'true' };
     const events = await collect(
@@ -329,7 +335,7 @@ describe('a watch', () => {
     expect(api.seen[0]).toMatchObject({ path: '/api/v1/things', query: { ...query, watch: 'true' } });
   });
 
-  it('keeps back a line that is not complete, and fails after what came before it', async () => {
+  it('fails at an incomplete line, after it has yielded the events before it', async () => {
     const { transport } = await serve((response) =>
       response.writeHead(200).end(line('a') + line('b').slice(0, -3)),
     );
@@ -342,17 +348,17 @@ describe('a watch', () => {
   });
 
   it.each<[string, number | undefined, Answer]>([
-    ['is refused', 410, refused(410, 'Expired')],
-    ['is cut', undefined, watched([event('a')], 'cut')],
-    ['sends no JSON', undefined, (response) => response.writeHead(200).end('what?\n')],
-    ['sends something else', undefined, (response) => response.writeHead(200).end('null\n')],
-    ['is answered by another success', 204, (response) => response.writeHead(204).end()],
-  ])('fails when it %s', async (_what, status, answer) => {
+    ['is rejected', 410, refused(410, 'Expired')],
+    ['breaks', undefined, watched([event('a')], 'cut')],
+    ['sends invalid JSON', undefined, (response) => response.writeHead(200).end('what?\n')],
+    ['sends an invalid event', undefined, (response) => response.writeHead(200).end('null\n')],
+    ['gets another success status', 204, (response) => response.writeHead(204).end()],
+  ])('fails if it %s', async (_what, status, answer) => {
     const { transport } = await serve(answer);
     expect((await failure(collect(watch(transport)))).status).toBe(status);
   });
 
-  it('fails when a line does not end within 32 MiB', async () => {
+  it('fails if a line is longer than 32 MiB', async () => {
     const { transport } = await serve((response) => {
       response.writeHead(200);
       const block = Buffer.alloc(1024 * 1024, 'x');
@@ -361,19 +367,19 @@ describe('a watch', () => {
       };
       send();
     });
-    expect((await failure(collect(watch(transport)))).message).toContain('too long');
+    expect((await failure(collect(watch(transport)))).message).toContain('larger than 32 MiB');
   });
 
   it.each<[string, Answer[]]>([
-    ['answer', []],
-    ['byte after its first ones', [watched([event('a')], 'open')]],
-  ])('fails after its idle time without any %s, and closes the connection', async (_what, script) => {
+    ['response', []],
+    ['more data', [watched([event('a')], 'open')]],
+  ])('fails after the idle timeout without any %s, and closes the connection', async (_what, script) => {
     const { api, transport } = await serve(...script);
     expect((await failure(collect(watch(transport, never, 300)))).message).toContain('300 ms');
     await api.seen[0]?.closed;
   });
 
-  it('closes its connection when it is left early', async () => {
+  it('closes its connection if the loop is left early', async () => {
     const { api, transport } = await serve(watched([event('a'), event('b')], 'open'));
     for await (const { type } of watch(transport)) {
       expect(type).toBe('ADDED');
@@ -383,7 +389,7 @@ describe('a watch', () => {
     await eventually(() => expect(api.openConnections()).toBe(0));
   });
 
-  it('gives nothing more after an abort, not even what has arrived already', async () => {
+  it('yields no events after an abort, even if they have arrived', async () => {
     const { api, transport } = await serve(watched([event('a'), event('b'), event('c')], 'open'));
     const stop = new AbortController();
     const names: unknown[] = [];
@@ -428,7 +434,7 @@ describe('TLS', () => {
 
   const base64 = (pem: string) => Buffer.from(pem).toString('base64');
 
-  it('is verified with the CA of the kubeconfig', async () => {
+  it('verifies the server with the CA of the kubeconfig', async () => {
     const { server, clients } = await startTls();
     const withCa = (caPem: string) =>
       createTransport({ kubeConfig: kubeConfigOf({ server, caData: base64(caPem) }), userAgent: 'tests' });
@@ -440,7 +446,7 @@ describe('TLS', () => {
     expect(clients.length).toBe(1);
   });
 
-  it('reads a CA file again that was rotated', async () => {
+  it('uses a rotated CA file', async () => {
     const { server, clients } = await startTls();
     const dir = await mkdtemp(join(tmpdir(), 'transport-'));
     onTestFinished(() => rm(dir, { recursive: true }));
@@ -454,7 +460,7 @@ describe('TLS', () => {
     expect(clients.length).toBe(1);
   });
 
-  it('uses a client certificate that was rotated, and leaves a watch alone that began with the old one', async () => {
+  it('uses a rotated client certificate, and keeps a watch that started with the old one', async () => {
     const { server, clients } = await startTls();
     const dir = await mkdtemp(join(tmpdir(), 'transport-'));
     onTestFinished(() => rm(dir, { recursive: true }));
@@ -513,12 +519,12 @@ describe('resourcePath', () => {
       { group: 'g.io', version: 'v1', plural: 'roles', name: 'system:node' },
       '/apis/g.io/v1/roles/system:node',
     ],
-  ])('of %j is %s', (address, path) => {
+  ])('maps %j to %s', (address, path) => {
     expect(resourcePath(address)).toBe(path);
   });
 
   it.each(['', '.', '..', 'a/b', 'a%2fb', 'a?b', 'a#b', 'a b', 'a\\b', 'a\n', '-a', 'ä'])(
-    'refuses %j in every place',
+    'rejects %j in every position',
     (bad) => {
       const good = {
         group: 'g.io',
@@ -535,7 +541,7 @@ describe('resourcePath', () => {
     },
   );
 
-  it('keeps any name and namespace in its place, or refuses it', () => {
+  it('keeps every name and namespace in its position, or rejects it', () => {
     const part = fc.oneof(
       fc.string(),
       fc.string({ unit: fc.constantFrom('a', '.', '/', '%', '2', 'e', '?', '#', ':', '\\') }),

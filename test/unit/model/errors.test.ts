@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { GatewayRejectedError, GatewayUnavailableError } from '../../../src/model/errors.ts';
 
-describe('an OperatorError', () => {
-  it('keeps problem and remedy apart, and joins them in its message', () => {
+describe('OperatorError', () => {
+  it('keeps problem and remedy separate, and joins them in its message', () => {
     const error = new GatewayUnavailableError('http://a answered 404: not found', {
       remedy: 'correct spec.apisix.adminUrl',
       retryAfterMs: 1000,
@@ -16,7 +16,7 @@ describe('an OperatorError', () => {
     });
   });
 
-  it('has the problem alone as its message where no remedy is known', () => {
+  it('uses the problem as its message if it has no remedy', () => {
     const cause = new Error('why');
     const error = new GatewayRejectedError('it is refused: by a rule', { cause });
     expect(error).toMatchObject({

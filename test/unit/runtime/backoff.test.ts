@@ -5,20 +5,20 @@ import { createBackoff } from '../../../src/runtime/backoff.ts';
 const fixed = { baseMs: 100, factor: 2, maxMs: 1000, jitter: 0, random: () => 0.5 };
 
 describe('createBackoff', () => {
-  it('grows by the factor, stays at the maximum, and begins again after a reset', () => {
+  it('grows by the factor up to the maximum, and starts over after a reset', () => {
     const backoff = createBackoff(fixed);
     expect(Array.from({ length: 6 }, () => backoff.next())).toEqual([100, 200, 400, 800, 1000, 1000]);
     backoff.reset();
     expect(backoff.next()).toBe(100);
   });
 
-  it('stays at the maximum when the power is more than a number can hold', () => {
+  it('stays at the maximum if the power overflows', () => {
     const backoff = createBackoff(fixed);
     for (let failure = 0; failure < 2000; failure += 1) backoff.next();
     expect(backoff.next()).toBe(1000);
   });
 
-  it('keeps every pause within its share of chance, and never above the maximum', () => {
+  it('keeps every delay within the jitter range and the maximum', () => {
     fc.assert(
       fc.property(
         fc.double({ min: 0, max: 0.999, noNaN: true }),

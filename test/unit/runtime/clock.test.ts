@@ -4,13 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/runtime/clock.ts';
 
 describe('systemClock', () => {
-  it('leaves nothing on the signal of a sleep that is over', async () => {
+  it('removes the listener from the signal after a sleep', async () => {
     const { signal } = new AbortController();
     await Promise.all(Array.from({ length: 1000 }, () => systemClock.sleep(0, signal)));
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('ends a sleep with the reason of its signal, before and while it sleeps', async () => {
+  it("rejects a sleep with the signal's reason if the signal aborts before or during it", async () => {
     const reason = new Error('enough');
     await expect(systemClock.sleep(0, AbortSignal.abort(reason))).rejects.toBe(reason);
     const stop = new AbortController();
@@ -31,7 +31,7 @@ describe('systemClock', () => {
     expect(fired).toEqual(['kept']);
   });
 
-  it('does not take a very long time for none, and holds no process after an abort', async () => {
+  it('does not fire a very long timer immediately, and does not keep the process alive after an abort', async () => {
     const clock = JSON.stringify(new URL('../../../src/runtime/clock.ts', import.meta.url).href);
     const script = `
       const { systemClock } = await import(${clock});

@@ -4,12 +4,12 @@ import type { LogLevel } from '../../../src/runtime/log.ts';
 
 const LOG = new URL('../../../src/runtime/log.ts', import.meta.url).href;
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-/** In every value below that must not be printed. */
+/** Part of every value that must not be printed. */
 const SECRET = 's3cr3t';
 
 /**
- * What a process printed that ran `body`, where `log` is a log of `level`, `got()` an error as an HTTP client makes it,
- * with the whole request and answer on it, and `levels` the methods of a log.
+ * Runs `body` in a process and returns the lines that it prints. In `body`, `log` is a log with `level`, `got()` creates an
+ * error as an HTTP client does, with the whole request and response, and `levels` has the names of the log's methods.
  */
 function printed(body: string, level: LogLevel = 'trace'): readonly Record<string, unknown>[] {
   const script = `
@@ -55,12 +55,12 @@ describe('createLog', () => {
     ['info', ['info', 'warn', 'error']],
     ['warn', ['warn', 'error']],
     ['error', ['error']],
-  ])('of level %s prints %o', (level, expected) => {
+  ])('with level %s prints %o', (level, expected) => {
     const lines = printed(`for (const level of levels) log[level]({}, level);`, level);
     expect(lines.map((line) => line['level'])).toEqual(expected);
   });
 
-  it('gives a child its fields on every line', () => {
+  it('adds the fields of a child log to every line', () => {
     const lines = printed(`
       const child = log.child({ connection: 'edge' });
       for (const level of levels) child[level]({ id: 'x' }, 'm');
@@ -70,15 +70,15 @@ describe('createLog', () => {
   });
 
   it.each<[string, string]>([
-    ['as err', `log[level]({ err: got() }, 'm')`],
-    ['as all that is logged', `log[level](got(), 'm')`],
-    ['as the cause', `log[level]({ err: new Error('outer', { cause: got() }) }, 'm')`],
+    ['under err', `log[level]({ err: got() }, 'm')`],
+    ['as the logged object', `log[level](got(), 'm')`],
+    ['as a cause', `log[level]({ err: new Error('outer', { cause: got() }) }, 'm')`],
     [
       'as the cause of a cause',
       `log[level]({ err: new Error('a', { cause: new Error('b', { cause: got() }) }) }, 'm')`,
     ],
-    ['among several', `log[level]({ err: new AggregateError([got()], 'm') }, 'm')`],
-    ['of a child', `log.child({ err: got() })[level]({}, 'm')`],
+    ['in an AggregateError', `log[level]({ err: new AggregateError([got()], 'm') }, 'm')`],
+    ['in a child log', `log.child({ err: got() })[level]({}, 'm')`],
   ])('prints no header, key or body of an HTTP error at any level: %s', (_, statement) => {
     const lines = printed(`for (const level of levels) ${statement};`);
     expect(lines).toHaveLength(LEVELS.length);
@@ -99,7 +99,7 @@ describe('createLog', () => {
     });
   });
 
-  it('ends with an error that is its own cause', () => {
+  it('prints an error that is its own cause', () => {
     const [line] = printed(`
       const err = new Error('round');
       err.cause = err;
@@ -108,16 +108,13 @@ describe('createLog', () => {
     expect(line?.['err']).toMatchObject({ message: 'round', cause: { message: 'round' } });
   });
 
-  it.each(["'text'", '42', 'undefined', 'null', '{ key: 1 }'])(
-    'takes anything that was thrown: %s',
-    (thrown) => {
-      const [line] = printed(`log.error({ err: ${thrown} }, 'm');`);
-      expect(line).toMatchObject({ msg: 'm' });
-    },
-  );
+  it.each(["'text'", '42', 'undefined', 'null', '{ key: 1 }'])('accepts any thrown value: %s', (thrown) => {
+    const [line] = printed(`log.error({ err: ${thrown} }, 'm');`);
+    expect(line).toMatchObject({ msg: 'm' });
+  });
 
   it.each(['token', 'adminKey', 'headers', 'options', 'authorization'])(
-    'prints no %s of any object',
+    'redacts %s in every object',
     (name) => {
       const lines = printed(`
       const held = { ${name}: '${SECRET}' };
@@ -129,7 +126,7 @@ describe('createLog', () => {
     },
   );
 
-  it("prints no key of an object, but the queue's own key", () => {
+  it('redacts key in nested objects, and prints it at the top level, where it is the key of a queue', () => {
     const [line] = printed(`log.error({ key: 'shop/web', secret: { key: '${SECRET}' } }, 'm');`);
     expect(line).toMatchObject({ key: 'shop/web', secret: { key: '[redacted]' } });
   });

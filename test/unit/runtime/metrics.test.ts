@@ -5,7 +5,7 @@ const lines = (text: string, name: string) =>
   text.split('\n').filter((line) => line.startsWith(name) && !line.startsWith('#'));
 
 describe('metrics', () => {
-  it('count by labels, from 0 where they are told to', async () => {
+  it('count by labels, and can start a series at 0', async () => {
     const metrics = createMetrics();
     const add = metrics.counter({ name: 'writes_total', type: 'counter', help: 'a', labels: ['to'] });
     add({ to: 'a' }, 0);
@@ -17,7 +17,7 @@ describe('metrics', () => {
     ]);
   });
 
-  it('forget every series that has the labels, and no other', async () => {
+  it('remove exactly the series with the given labels', async () => {
     const metrics = createMetrics();
     const labels = ['to', 'as'];
     const add = metrics.counter({ name: 'writes_total', type: 'counter', help: 'a', labels });
@@ -41,7 +41,7 @@ describe('metrics', () => {
     expect(await series()).toContain('writes_total{to="a",as="x"} 1');
   });
 
-  it('ask for what has been counted elsewhere at every scrape', async () => {
+  it('collect values at every scrape', async () => {
     const metrics = createMetrics();
     let value = 1;
     metrics.collect({ name: 'lists_total', type: 'counter', help: 'a', labels: [] }, () => [

@@ -4,7 +4,7 @@ import { interned } from '../../../src/runtime/interned.ts';
 import { MultiMap } from '../../../src/runtime/multi-map.ts';
 
 describe('MultiMap', () => {
-  it('holds what a map of sets would hold, in the same order', () => {
+  it('has the same content as a map of sets, in the same order', () => {
     const step = fc.record({
       kind: fc.constantFrom('add', 'delete'),
       key: fc.integer({ min: 0, max: 3 }),
@@ -33,7 +33,7 @@ describe('MultiMap', () => {
 });
 
 describe('interned', () => {
-  it('gives every text as it is, however many there were', () => {
+  it('returns an equal text, also after its table is full', () => {
     for (let index = 0; index < 120_000; index += 1) {
       if (interned(`text ${index}`) !== `text ${index}`) expect.fail(`text ${index} is another one`);
     }

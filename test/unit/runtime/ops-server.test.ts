@@ -23,18 +23,18 @@ async function start(...checks: readonly ReadinessCheck[]) {
 
 const fine = (name: string): ReadinessCheck => ({ name, problem: () => undefined });
 
-describe('the operations server', () => {
-  it('is alive whatever the checks say', async () => {
+describe('ops server', () => {
+  it('reports liveness independent of the checks', async () => {
     const { ask } = await start({ name: 'services', problem: () => 'syncing' });
     expect(await ask('/livez')).toEqual({ status: 200, text: 'ok\n' });
   });
 
-  it('is ready when every check holds, and says so of each', async () => {
+  it('is ready if all checks pass, and lists each of them', async () => {
     const { ask } = await start(fine('services'), fine('secrets'));
     expect(await ask('/readyz?verbose')).toEqual({ status: 200, text: '[+]services ok\n[+]secrets ok\n' });
   });
 
-  it('says what else there is to know of a check that holds', async () => {
+  it('shows the note of a check that passes', async () => {
     const { ask } = await start(
       { ...fine('lease'), note: () => 'standby' },
       { ...fine('watch'), note: () => undefined },
@@ -42,7 +42,7 @@ describe('the operations server', () => {
     expect(await ask('/readyz')).toEqual({ status: 200, text: '[+]lease ok: standby\n[+]watch ok\n' });
   });
 
-  it('is not ready when one check fails, until it holds again', async () => {
+  it('is not ready while a check fails', async () => {
     let problem: string | undefined = 'syncing: forbidden';
     const { ask } = await start(fine('services'), { name: 'secrets', problem: () => problem });
     expect(await ask('/readyz')).toEqual({
@@ -53,7 +53,7 @@ describe('the operations server', () => {
     expect((await ask('/readyz')).status).toBe(200);
   });
 
-  it('tells Prometheus what is now, and nothing of what was', async () => {
+  it('serves current metrics without series that no longer exist', async () => {
     const { ask } = await start();
     missing = 2;
     expect((await ask('/metrics')).text).toMatch(
@@ -66,7 +66,7 @@ describe('the operations server', () => {
     expect(text).toContain('process_resident_memory_bytes');
   });
 
-  it('tells its state only where it was told to, and only to GET', async () => {
+  it('serves /debug/state only if enabled, and only for GET', async () => {
     const { ask } = await start();
     expect((await ask('/debug/state')).status).toBe(404);
     const options = { host: '127.0.0.1', port: 0, checks: [], metrics };
@@ -83,7 +83,7 @@ describe('the operations server', () => {
     expect((await fetch(url)).status).toBe(200);
   });
 
-  it('is not ready when a check throws, and lives on', async () => {
+  it('is not ready if a check throws, and keeps running', async () => {
     const { ask } = await start(
       {
         name: 'services',
@@ -103,18 +103,18 @@ describe('the operations server', () => {
     ['GET', '/healthz'],
     ['POST', '/livez'],
     ['DELETE', '/readyz'],
-  ])('knows no %s %s', async (method, path) => {
+  ])('answers 404 to %s %s', async (method, path) => {
     const { ask } = await start();
     expect((await ask(path, method)).status).toBe(404);
   });
 
-  it('rejects when its port is taken', async () => {
+  it('rejects if its port is in use', async () => {
     const { server } = await start();
     const second = startOpsServer({ host: '127.0.0.1', port: server.port, checks: [], metrics });
     await expect(second).rejects.toMatchObject({ code: 'EADDRINUSE' });
   });
 
-  it('closes although a client keeps its connection', async () => {
+  it('closes even if a client keeps its connection open', async () => {
     const server = await startOpsServer({ host: '127.0.0.1', port: 0, checks: [], metrics });
     const client = connect({ host: '127.0.0.1', port: server.port });
     client.on('error', () => undefined);

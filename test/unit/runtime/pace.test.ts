@@ -2,11 +2,11 @@ import { expect, it, vi } from 'vitest';
 import { Pace } from '../../../src/runtime/pace.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
-it('is slow from the first urgent event until half a second after the last, and tells of both', async () => {
+it('is slow from the first urgent event until 500 ms after the last one, and notifies of both changes', async () => {
   const clock = createFakeClock();
   const pace = new Pace(clock);
-  const told = vi.fn(() => pace.isSlow);
-  pace.follow(told);
+  const changed = vi.fn(() => pace.isSlow);
+  pace.onChange(changed);
   expect(pace.isSlow).toBe(false);
   for (let n = 0; n < 100; n += 1) {
     pace.urge();
@@ -19,7 +19,7 @@ it('is slow from the first urgent event until half a second after the last, and 
   await clock.advance(1);
   expect(pace.isSlow).toBe(false);
   pace.urge();
-  expect(told.mock.results.map(({ value }) => value)).toEqual([true, false, true]);
+  expect(changed.mock.results.map(({ value }) => value)).toEqual([true, false, true]);
 });
 
 it('leaves no timer behind', () => {

@@ -10,14 +10,14 @@ afterEach(() => {
 });
 
 describe('createRateLimit', () => {
-  it('runs everything at once without a number', () => {
+  it('starts all requests immediately without a limit', () => {
     const limit = createRateLimit(undefined);
     let running = 0;
     for (let n = 0; n < 100; n += 1) void limit(() => new Promise(() => (running += 1)));
     expect(running).toBe(100);
   });
 
-  it('begins in order, and never more in any second than it may, also not around the turn of one', async () => {
+  it('starts requests in order, and never more than the limit in any window of one second', async () => {
     const limit = createRateLimit(5);
     const begun: { readonly request: number; readonly at: number }[] = [];
     const request = (number: number) =>
@@ -41,7 +41,7 @@ describe('createRateLimit', () => {
     }
   });
 
-  it('does not wait for what runs, and gives back what it came to', async () => {
+  it('does not wait for running requests, and returns their result or error', async () => {
     const limit = createRateLimit(2);
     const failure = new Error('refused');
     void limit(() => new Promise(() => undefined));

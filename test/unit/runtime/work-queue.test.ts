@@ -7,7 +7,7 @@ import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
 const DONE: Result = { kind: 'done' };
 
-/** A queue whose runs go on until the test ends them. */
+/** A queue whose runs last until the test ends them. */
 function start() {
   const clock = createFakeClock();
   const pace = new Pace(clock);
@@ -15,12 +15,9 @@ function start() {
   const backoffMs = vi.fn((failures: number) => 100 * failures);
   const onBegin = vi.fn();
   const onIdle = vi.fn<(lane: string) => void>();
-  /** Every run that began, in order. */
+  /** Keys of all started runs, in order. */
   const began: string[] = [];
-  const running = new Map<
-    string,
-    { readonly signal: AbortSignal; end: (followup: Result | Error) => void }
-  >();
+  const running = new Map<string, { readonly signal: AbortSignal; end: (result: Result | Error) => void }>();
   const queue = new WorkQueue({
     clock,
     onError,
@@ -34,24 +31,24 @@ function start() {
         began.push(key);
         running.set(key, {
           signal,
-          end(followup) {
+          end(result) {
             running.delete(key);
-            if (followup instanceof Error) reject(followup);
-            else resolve(followup);
+            if (result instanceof Error) reject(result);
+            else resolve(result);
           },
         });
       }),
   });
-  const end = async (key: string, followup: Result | Error = DONE) => {
+  const end = async (key: string, result: Result | Error = DONE) => {
     const run = running.get(key);
     if (run === undefined) throw new Error(`${key} does not run`);
-    run.end(followup);
+    run.end(result);
     await settle();
   };
   return { queue, clock, pace, onError, onBegin, onIdle, backoffMs, began, running, end };
 }
 
-it('tells how long each key waited, and what is left by lane', async () => {
+it('reports the wait time of each key, and the depth of each lane', async () => {
   const { queue, clock, onBegin, end } = start();
   for (const lane of ['one', 'two']) queue.setConcurrency(lane, 1);
   queue.add('a', 'one', PRIORITY.spec);
@@ -59,7 +56,7 @@ it('tells how long each key waited, and what is left by lane', async () => {
   queue.add('c', 'two', PRIORITY.spec);
   await settle();
   await clock.advance(30);
-  // Asked for again while it runs: it waits from now on.
+  // Added again while it runs, so its wait time starts now.
   queue.add('a', 'one', PRIORITY.spec);
   expect([...queue.depths()]).toEqual([
     ['one', 2],
@@ -82,8 +79,8 @@ it('tells how long each key waited, and what is left by lane', async () => {
   ]);
 });
 
-describe('a key', () => {
-  it('does not run in the stack that added it', async () => {
+describe('key', () => {
+  it('does not run synchronously when it is added', async () => {
     const { queue, began } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     expect(began).toEqual([]);
@@ -91,7 +88,7 @@ describe('a key', () => {
     expect(began).toEqual(['a']);
   });
 
-  it('runs once however often it was added before', async () => {
+  it('runs once, however often it was added', async () => {
     const { queue, began, end } = start();
     for (const priority of [0, 0, 1, 2, 1, 0] as const) queue.add('a', 'lane', priority);
     await settle();
@@ -100,7 +97,7 @@ describe('a key', () => {
     expect(depthOf(queue)).toBe(0);
   });
 
-  it('runs once more, and only then, if it was added while it ran', async () => {
+  it('runs once more after its run if it was added while it ran', async () => {
     const { queue, began, end } = start();
     queue.setConcurrency('lane', 4);
     queue.add('a', 'lane', PRIORITY.spec);
@@ -115,19 +112,19 @@ describe('a key', () => {
   });
 
   it.each<[string, Result | Error]>([
-    ['is to run later', { kind: 'after', delayMs: 1000 }],
+    ['asked for a delay', { kind: 'after', delayMs: 1000 }],
     ['failed', { kind: 'backoff' }],
     ['rejected', new Error('x')],
-  ])('that was added while it ran does not wait, though it %s', async (_, followup) => {
+  ])('runs again immediately if it was added while it ran, even if the run %s', async (_, result) => {
     const { queue, began, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
     queue.add('a', 'lane', PRIORITY.spec);
-    await end('a', followup);
+    await end('a', result);
     expect(began).toEqual(['a', 'a']);
   });
 
-  it('tells its signal when the queue is drained', async () => {
+  it('has a signal that aborts when the queue is drained', async () => {
     const { queue, running, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -141,7 +138,7 @@ describe('a key', () => {
 });
 
 describe('priority', () => {
-  it('decides, and within it the order of adding', async () => {
+  it('determines the order, before the order of adding', async () => {
     const { queue, began, end } = start();
     queue.add('first', 'lane', PRIORITY.resync);
     await settle();
@@ -152,7 +149,7 @@ describe('priority', () => {
     expect(began).toEqual(['first', 'e1', 'e2', 's1', 's2', 'r1', 'r2']);
   });
 
-  it('of a key that waits is raised, never lowered', async () => {
+  it('of a waiting key can be raised, but not lowered', async () => {
     const { queue, began, end } = start();
     queue.add('first', 'lane', PRIORITY.resync);
     await settle();
@@ -167,10 +164,10 @@ describe('priority', () => {
     expect(depthOf(queue)).toBe(0);
   });
 
-  it('decides when a run begins, not when a key is added', async () => {
+  it('is evaluated when a run starts, not when a key is added', async () => {
     const { queue, began, end } = start();
     queue.add('a', 'lane', PRIORITY.resync);
-    // The lane is free, and nothing has begun yet.
+    // The lane is free, and no run has started yet.
     queue.add('b', 'lane', PRIORITY.spec);
     queue.add('c', 'lane', PRIORITY.endpoints);
     queue.add('a', 'lane', PRIORITY.endpoints);
@@ -179,13 +176,13 @@ describe('priority', () => {
     expect(began).toEqual(['c', 'a', 'b']);
   });
 
-  it('leaves nothing waiting for ever', async () => {
+  it('does not starve any key', async () => {
     const { queue, began, end } = start();
     queue.add('spec', 'lane', PRIORITY.spec);
     queue.add('resync', 'lane', PRIORITY.resync);
     queue.add('e0', 'lane', PRIORITY.endpoints);
     await settle();
-    // As one ends, the next change of endpoints is there already.
+    // When a run ends, the next endpoint change has already arrived.
     for (let n = 0; n < 40; n += 1) {
       queue.add(`e${n + 1}`, 'lane', PRIORITY.endpoints);
       await end(began.at(-1) ?? '');
@@ -195,7 +192,7 @@ describe('priority', () => {
     expect(began.filter((key) => key.startsWith('e'))).toHaveLength(39);
   });
 
-  it('raised while the key runs counts for its next run', async () => {
+  it('applies to the next run if it is raised while the key runs', async () => {
     const { queue, began, end } = start();
     queue.add('a', 'lane', PRIORITY.resync);
     await settle();
@@ -209,8 +206,8 @@ describe('priority', () => {
   });
 });
 
-describe('a lane', () => {
-  it('has its own concurrency, and one that hangs leaves the others alone', async () => {
+describe('lane', () => {
+  it('has its own concurrency, and does not affect other lanes if it hangs', async () => {
     const { queue, began, end } = start();
     queue.setConcurrency('down', 2);
     for (let index = 0; index < 5; index += 1) queue.add(`down ${index}`, 'down', PRIORITY.spec);
@@ -225,7 +222,7 @@ describe('a lane', () => {
     expect(began.at(-1)).toBe('down 2');
   });
 
-  it('takes a change of its concurrency at once', async () => {
+  it('applies a change of its concurrency immediately', async () => {
     const { queue, began, running, end } = start();
     for (let index = 0; index < 5; index += 1) queue.add(`${index}`, 'lane', PRIORITY.spec);
     await settle();
@@ -241,7 +238,7 @@ describe('a lane', () => {
     expect(began).toEqual(['0', '1', '2', '3']);
   });
 
-  it('slows down while something urgent comes, and goes on at its usual pace after that', async () => {
+  it('is slow while urgent events arrive, and returns to its usual concurrency after that', async () => {
     const { clock, pace, queue, running, end } = start();
     queue.setConcurrency('slows', 4, { slow: 1 });
     queue.setConcurrency('goes on', 2);
@@ -261,7 +258,7 @@ describe('a lane', () => {
     expect([runs('slows'), runs('goes on')]).toEqual([3, 2]);
   });
 
-  it('is never faster while it is slow', async () => {
+  it('does not exceed its usual concurrency while it is slow', async () => {
     const { pace, queue, running } = start();
     queue.setConcurrency('lane', 1, { slow: 2 });
     pace.urge();
@@ -270,7 +267,7 @@ describe('a lane', () => {
     expect([...running.keys()]).toEqual(['a']);
   });
 
-  it('keeps a place for endpoint changes', async () => {
+  it('reserves slots for endpoint changes', async () => {
     const { queue, began, running, end } = start();
     queue.setConcurrency('lane', 3, { reserved: 1 });
     for (const name of ['a', 'b', 'c']) queue.add(name, 'lane', PRIORITY.spec);
@@ -288,11 +285,11 @@ describe('a lane', () => {
     [2, 1],
     [4, 1],
   ])(
-    'runs a spec change while endpoint changes never end, with %i slots of which %i is reserved',
+    'runs a spec change during constant endpoint changes, with %i slots of which %i is reserved',
     async (slots, reserved) => {
       const { queue, began, running, end } = start();
       queue.setConcurrency('lane', slots, { reserved });
-      // Each flapping endpoint changes again while its write is under way.
+      // Each flapping endpoint changes again while its write is in flight.
       const flap = (name: string) => queue.add(name, 'lane', PRIORITY.endpoints);
       const names = Array.from({ length: 10 }, (_, index) => `flaps ${index}`);
       for (const name of names) flap(name);
@@ -308,12 +305,12 @@ describe('a lane', () => {
       }
       const turns = ['resync', 'spec 1', 'spec 2'].map((key) => began.indexOf(key));
       expect(turns.every((turn) => turn >= 0)).toBe(true);
-      // Still only every eighth run.
+      // Only every eighth run.
       expect(turns.every((turn) => (turn + 1) % 8 === 0)).toBe(true);
     },
   );
 
-  it('keeps a fair turn due while the slots that every key may use are taken', async () => {
+  it('keeps a fair turn due while the slots that are open to all keys are in use', async () => {
     const { queue, began, running, end } = start();
     queue.setConcurrency('lane', 2, { reserved: 1 });
     queue.add('slow', 'lane', PRIORITY.spec);
@@ -333,7 +330,7 @@ describe('a lane', () => {
     expect(began.at(-1)).toBe('spec');
   });
 
-  it('takes a key over that waits in another one, with the higher priority of both', async () => {
+  it('takes over a key that waits in another lane, with the higher priority of both', async () => {
     const { queue, began, end, onIdle } = start();
     queue.setConcurrency('two', 1);
     for (const [lane, name] of [
@@ -356,7 +353,7 @@ describe('a lane', () => {
     expect(onIdle.mock.calls).toEqual([['one']]);
   });
 
-  it('is dropped when it has nothing to do, unless its concurrency was set', async () => {
+  it('is dropped when it is idle, unless its concurrency was set', async () => {
     const { queue, onIdle, end } = start();
     queue.setConcurrency('kept', 1);
     queue.add('a', 'kept', PRIORITY.spec);
@@ -371,7 +368,7 @@ describe('a lane', () => {
     expect(onIdle.mock.calls).toEqual([['other']]);
   });
 
-  it('that is released goes when its last run has ended', async () => {
+  it('is dropped after its last run if it was released', async () => {
     const { queue, onIdle, end, began } = start();
     for (const lane of ['busy', 'idle']) queue.setConcurrency(lane, 2);
     queue.add('a', 'busy', PRIORITY.spec);
@@ -383,7 +380,7 @@ describe('a lane', () => {
     await end('a');
     expect([...queue.depths()]).toEqual([]);
     expect(onIdle.mock.calls).toEqual([['idle'], ['busy']]);
-    // It may come again.
+    // It can be used again.
     queue.add('a', 'busy', PRIORITY.spec);
     await settle();
     await end('a');
@@ -391,7 +388,7 @@ describe('a lane', () => {
     expect([...queue.depths()]).toEqual([]);
   });
 
-  it('takes a key over that was in another one, when the key runs next', async () => {
+  it('takes over a running key of another lane for its next run', async () => {
     const { queue, began, end } = start();
     queue.add('a', 'one', PRIORITY.spec);
     queue.add('hangs', 'two', PRIORITY.spec);
@@ -404,8 +401,8 @@ describe('a lane', () => {
   });
 });
 
-describe('back-off', () => {
-  it('grows with every failure in a row and begins again after a success', async () => {
+describe('backoff', () => {
+  it('grows with each consecutive failure and starts over after a success', async () => {
     const { queue, clock, backoffMs, began, end } = start();
     const fail: Result = { kind: 'backoff' };
     queue.add('a', 'lane', PRIORITY.spec);
@@ -426,7 +423,7 @@ describe('back-off', () => {
     expect(backoffMs.mock.calls).toEqual([[1], [2], [1]]);
   });
 
-  it('begins again after a run that only wants to run later', async () => {
+  it('starts over after a run that asks for a delay', async () => {
     const { queue, clock, backoffMs, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -438,7 +435,7 @@ describe('back-off', () => {
     expect(backoffMs.mock.calls).toEqual([[1], [1]]);
   });
 
-  it('goes on growing when the key was added meanwhile', async () => {
+  it('continues to grow if the key was added in the meantime', async () => {
     const { queue, backoffMs, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -449,7 +446,7 @@ describe('back-off', () => {
     expect(backoffMs.mock.calls).toEqual([[1], [2]]);
   });
 
-  it('keeps to the most that a run allows', async () => {
+  it('respects the maximum of a run', async () => {
     const { queue, clock, began, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -458,7 +455,7 @@ describe('back-off', () => {
     expect(began).toHaveLength(2);
   });
 
-  it('takes a rejection and a throw for a failure, and tells of them', async () => {
+  it('treats a rejection and a throw as failures, and reports them', async () => {
     const clock = createFakeClock();
     const onError = vi.fn();
     const backoffMs = vi.fn((failures: number) => failures);
@@ -486,7 +483,7 @@ describe('back-off', () => {
 });
 
 describe('addAfter', () => {
-  it('runs a key when its time has come, not before', async () => {
+  it('runs a key after the delay, not earlier', async () => {
     const { queue, clock, began } = start();
     queue.addAfter('a', 100, 'lane', PRIORITY.resync);
     await clock.advance(99);
@@ -497,10 +494,10 @@ describe('addAfter', () => {
   });
 
   it.each([
-    ['the later one second', [100, 200]],
-    ['the earlier one second', [200, 100]],
-    ['the same twice', [100, 100]],
-  ])('keeps the earliest of several: %s', async (_, delays) => {
+    ['later timer added second', [100, 200]],
+    ['earlier timer added second', [200, 100]],
+    ['equal timers', [100, 100]],
+  ])('keeps the earliest of several timers: %s', async (_, delays) => {
     const { queue, clock, began, end } = start();
     for (const delayMs of delays) queue.addAfter('a', delayMs, 'lane', PRIORITY.resync);
     expect(clock.pending).toBe(1);
@@ -511,7 +508,7 @@ describe('addAfter', () => {
     expect(began).toEqual(['a']);
   });
 
-  it('is nothing to a key that waits, and an add takes its place', async () => {
+  it('has no effect on a waiting key, and is replaced by add', async () => {
     const { queue, clock, began, end } = start();
     queue.addAfter('a', 100, 'lane', PRIORITY.resync);
     queue.add('a', 'lane', PRIORITY.spec);
@@ -523,7 +520,7 @@ describe('addAfter', () => {
     expect(began).toEqual(['a']);
   });
 
-  it('that was asked for during a run counts after it, earlier than what the run wants', async () => {
+  it('during a run takes effect after it, if it is earlier than the delay of the run', async () => {
     const { queue, clock, began, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -536,7 +533,7 @@ describe('addAfter', () => {
     expect(began).toEqual(['a', 'a']);
   });
 
-  it('that was asked for during a run gives way to an add after it', async () => {
+  it('during a run is replaced by a later add', async () => {
     const { queue, clock, began, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -549,7 +546,7 @@ describe('addAfter', () => {
     expect(began).toEqual(['a', 'a']);
   });
 
-  it('that falls due during a run makes it run once more', async () => {
+  it('runs a key once more if its timer fires during a run', async () => {
     const { queue, clock, began, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     await settle();
@@ -562,7 +559,7 @@ describe('addAfter', () => {
 });
 
 describe('drain', () => {
-  it('begins nothing new, drops timers, and resolves when the last run has ended', async () => {
+  it('starts no new runs, drops timers, and resolves when the last run has ended', async () => {
     const { queue, clock, began, end } = start();
     queue.setConcurrency('lane', 2);
     for (const name of ['a', 'b', 'waits']) queue.add(name, 'lane', PRIORITY.spec);
@@ -586,7 +583,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('says nothing of runs that reject because they were told to stop', async () => {
+  it('does not report runs that reject because of the abort', async () => {
     const { queue, onError, end } = start();
     queue.add('a', 'lane', PRIORITY.spec);
     queue.add('b', 'lane', PRIORITY.spec);
@@ -597,21 +594,21 @@ describe('drain', () => {
     expect(onError).not.toHaveBeenCalled();
   });
 
-  it('of a queue with nothing to do resolves, also twice', async () => {
+  it('resolves for an idle queue, also if called twice', async () => {
     const { queue } = start();
     await queue.drain();
     await queue.drain();
   });
 });
 
-describe('any sequence of operations', () => {
+describe('random sequence of operations', () => {
   const KEYS = ['a', 'b', 'c', 'd', 'e'];
   const LANES: Readonly<Record<string, number>> = { one: 1, two: 2 };
   const laneOf = (key: string) => (key < 'c' ? 'one' : 'two');
 
   const key = fc.constantFrom(...KEYS);
   const priority = fc.constantFrom<Priority>(0, 1, 2);
-  const followup = fc.constantFrom<Result | Error>(
+  const result = fc.constantFrom<Result | Error>(
     DONE,
     { kind: 'after', delayMs: 50 },
     { kind: 'backoff' },
@@ -621,18 +618,18 @@ describe('any sequence of operations', () => {
   const operation = fc.oneof(
     fc.record({ kind: fc.constant('add' as const), key, priority }),
     fc.record({ kind: fc.constant('addAfter' as const), key, priority, delayMs: fc.nat(120) }),
-    fc.record({ kind: fc.constant('end' as const), key, followup }),
+    fc.record({ kind: fc.constant('end' as const), key, result }),
     fc.record({ kind: fc.constant('advance' as const), ms: fc.nat(120) }),
     fc.record({ kind: fc.constant('settle' as const) }),
   );
 
-  it('never runs a key twice at once, nor too many of a lane, and answers every add', async () => {
+  it('never runs a key twice at the same time or exceeds the concurrency of a lane, and runs every added key', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { maxLength: 60 }), async (operations) => {
         const { queue, clock, running, began, end } = start();
         for (const [lane, concurrency] of Object.entries(LANES)) queue.setConcurrency(lane, concurrency);
-        /** How many runs of a key had begun when it was added last. */
-        const asked = new Map<string, number>();
+        /** Number of runs of a key that had started when it was last added. */
+        const runsBeforeAdd = new Map<string, number>();
         const runsOf = (wanted: string) => began.filter((one) => one === wanted).length;
         const check = () => {
           for (const [lane, concurrency] of Object.entries(LANES)) {
@@ -644,13 +641,13 @@ describe('any sequence of operations', () => {
           switch (step.kind) {
             case 'add':
               queue.add(step.key, laneOf(step.key), step.priority);
-              asked.set(step.key, runsOf(step.key));
+              runsBeforeAdd.set(step.key, runsOf(step.key));
               break;
             case 'addAfter':
               queue.addAfter(step.key, step.delayMs, laneOf(step.key), step.priority);
               break;
             case 'end':
-              if (running.has(step.key)) await end(step.key, step.followup);
+              if (running.has(step.key)) await end(step.key, step.result);
               break;
             case 'advance':
               await clock.advance(step.ms);
@@ -664,21 +661,21 @@ describe('any sequence of operations', () => {
           check();
         }
         await settle();
-        // Every run ends well from here on: what was asked for comes to its end.
+        // From here on every run succeeds, so that the queue becomes idle.
         for (let turn = 0; turn < 10 * KEYS.length && (running.size > 0 || clock.pending > 0); turn += 1) {
           for (const one of [...running.keys()]) await end(one);
           check();
           await clock.advance(1000);
         }
         expect([running.size, depthOf(queue), clock.pending]).toEqual([0, 0, 0]);
-        for (const [one, before] of asked) expect(runsOf(one)).toBeGreaterThan(before);
+        for (const [one, before] of runsBeforeAdd) expect(runsOf(one)).toBeGreaterThan(before);
       }),
       { numRuns: 400 },
     );
   }, 60_000);
 });
 
-it('takes 100,000 keys, and more urgent ones among them', async () => {
+it('runs 100,000 keys, the more urgent ones first', async () => {
   const count = 100_000;
   let runs = 0;
   const first: string[] = [];
@@ -705,7 +702,7 @@ it('takes 100,000 keys, and more urgent ones among them', async () => {
   expect(first).toEqual(['99999', '99998', '99997', '0', '1', '2', '3', '4', '5', '6', '7']);
 }, 60_000);
 
-it('does not keep one lane waiting for another one that runs on and on', async () => {
+it('does not starve a lane while another one has many long runs', async () => {
   const began: string[] = [];
   let now = 0;
   const queue = new WorkQueue({
@@ -714,7 +711,7 @@ it('does not keep one lane waiting for another one that runs on and on', async (
     backoffMs: () => 0,
     run: async (key) => {
       began.push(key);
-      // Every run takes all of a turn.
+      // Every run takes longer than a turn.
       now += 100;
       return DONE;
     },
@@ -725,7 +722,7 @@ it('does not keep one lane waiting for another one that runs on and on', async (
   expect(began.indexOf('short 4')).toBeLessThan(20);
 });
 
-it('takes what is urgent before what waited for its turn', async () => {
+it('runs an urgent key before keys that wait for a turn', async () => {
   const began: string[] = [];
   let now = 0;
   const queue = new WorkQueue({
@@ -747,11 +744,11 @@ it('takes what is urgent before what waited for its turn', async () => {
   expect(began.indexOf('urgent')).toBeLessThanOrEqual(before + 1);
 });
 
-it('lets others in between runs that ask nobody anything', async () => {
+it('yields to the event loop between runs without I/O', async () => {
   let now = 0;
   const began: string[] = [];
   const queue = new WorkQueue({
-    // Every look at the clock takes 5 ms.
+    // Each call advances the clock by 5 ms.
     clock: {
       ...createFakeClock(),
       monotonic: () => {

@@ -17,10 +17,10 @@ const own = {
 const { a, b, d, port } = own.properties;
 const item = b.items;
 
-describe('the age of a schema', () => {
+describe('schemaAge', () => {
   it.each([
-    ['the same', own, { kind: 'same' }],
-    ['other prose', { ...own, description: 'else' }, { kind: 'same' }],
+    ['the same fields', own, { kind: 'same' }],
+    ['another description', { ...own, description: 'else' }, { kind: 'same' }],
     [
       'what the API server adds to an integer or string',
       {
@@ -32,7 +32,7 @@ describe('the age of a schema', () => {
       },
       { kind: 'same' },
     ],
-    ['a field less', { ...own, properties: { a, b, d } }, { kind: 'older', fields: ['spec.port'] }],
+    ['a missing field', { ...own, properties: { a, b, d } }, { kind: 'older', fields: ['spec.port'] }],
     [
       'a field less in a list',
       { ...own, properties: { ...own.properties, b: { ...b, items: { type: 'object' } } } },
@@ -81,17 +81,20 @@ describe('the age of a schema', () => {
       },
       { kind: 'different', fields: ['spec.d.*'] },
     ],
-  ])('with %s', (_, served, age) => {
+  ])('compares a schema with %s', (_, served, age) => {
     expect(schemaAge('spec', served, own)).toEqual(age);
   });
 
-  it('with nothing at all lacks every field', () => {
+  it('reports all fields as missing for an undefined schema', () => {
     const age = schemaAge('spec', undefined, own);
     expect(age).toMatchObject({ kind: 'older', fields: expect.arrayContaining(['spec.a', 'spec.port']) });
   });
 
-  it.each(builtInCatalog.customResources)('of $kind is its own', (resource) => {
-    const schema = JSON.parse(JSON.stringify(customResourceDefinition(resource))) as unknown;
-    expect(schemaAge('crd', schema, structuredClone(schema))).toEqual({ kind: 'same' });
-  });
+  it.each(builtInCatalog.customResources)(
+    'reports no difference for the schema of $kind itself',
+    (resource) => {
+      const schema = JSON.parse(JSON.stringify(customResourceDefinition(resource))) as unknown;
+      expect(schemaAge('crd', schema, structuredClone(schema))).toEqual({ kind: 'same' });
+    },
+  );
 });

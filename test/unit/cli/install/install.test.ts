@@ -7,7 +7,7 @@ import { KubeApiError } from '../../../../src/kube/kube-error.ts';
 import type { KubeTransport } from '../../../../src/kube/transport.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 
-it('waits for a CRD that has no conditions yet', async () => {
+it('waits for a CRD without conditions', async () => {
   const clock = createFakeClock();
   const crds = new Map<string, unknown>();
   let conditions: object[] | null = null;
@@ -43,5 +43,5 @@ it('waits for a CRD that has no conditions yet', async () => {
   conditions = [{ type: 'Established', status: 'True' }];
   await clock.advance(10_000);
   await installed;
-  expect(lines.at(-1)).toBe('The API server serves every kind.');
+  expect(lines.at(-1)).toBe('The CRDs are installed.');
 });

@@ -19,7 +19,7 @@ const set = (spec: object = {}, metadata: object = {}) => ({
   spec: { namespaceSelector: { names: ['shop'] }, ...spec },
 });
 
-/** As the set `all` made it, but for the digest of its template. */
+/** As created by the set `all`, but without the digest of its template. */
 const made = (name: string, spec: object = {}) => ({
   apiVersion: 'gatewayupstream.dev/v1alpha1',
   kind: 'GatewayUpstream',
@@ -59,19 +59,19 @@ const one = (name: string, extra: object = {}) => ({
   ...extra,
 });
 
-describe('the GatewayUpstreams of a set, for a plan', () => {
-  it('are those that it would make', () => {
+describe('expandSets', () => {
+  it('adds the GatewayUpstreams that the set would create', () => {
     expect(expanded([set(), service('web'), service('api')])).toEqual([one('web'), one('api')]);
   });
 
-  it('are as its template says now', () => {
+  it('applies the current template', () => {
     const spec = { template: { spec: { retries: 3 } } };
     expect(expanded([set(spec), service('web'), made('web', { retries: 1 })])).toEqual([
       one('web', { retries: 3 }),
     ]);
   });
 
-  it('leave alone what is not its own', () => {
+  it('ignores GatewayUpstreams that the set does not own', () => {
     const { metadata, ...rest } = made('web', { retries: 1 });
     const { name, namespace } = metadata;
     expect(expanded([set(), service('web'), { ...rest, metadata: { name, namespace } }])).toEqual([
@@ -79,7 +79,7 @@ describe('the GatewayUpstreams of a set, for a plan', () => {
     ]);
   });
 
-  it('go with their Services', () => {
+  it('deletes GatewayUpstreams together with their Services', () => {
     expect(expanded([set(), made('a'), made('b'), made('c')])).toEqual([
       one('a', { going: true }),
       one('b', { going: true }),
@@ -87,30 +87,28 @@ describe('the GatewayUpstreams of a set, for a plan', () => {
     ]);
   });
 
-  const relabelled = [service('a'), service('b'), made('a'), made('b')];
+  const relabeled = [service('a'), service('b'), made('a'), made('b')];
   const selective = { serviceSelector: { matchLabels: { app: 'x' } } };
 
-  it('stay where more would go at once than may', () => {
-    expect(expanded([set(selective), ...relabelled])).toEqual([one('a'), one('b')]);
+  it('keeps GatewayUpstreams when more than maxPrunePercent would be deleted', () => {
+    expect(expanded([set(selective), ...relabeled])).toEqual([one('a'), one('b')]);
   });
 
-  it('go once that is accepted, or where so many may', () => {
+  it('deletes them when the pruning is accepted or the limit allows it', () => {
     const going = [one('a', { going: true }), one('b', { going: true })];
     const accepted = { annotations: { 'gatewayupstream.dev/accept-prune': '2026-03-01T00:00:00Z' } };
-    expect(expanded([set(selective, accepted), ...relabelled])).toEqual(going);
-    expect(expanded([set({ ...selective, maxPrunePercent: 100 }), ...relabelled])).toEqual(going);
+    expect(expanded([set(selective, accepted), ...relabeled])).toEqual(going);
+    expect(expanded([set({ ...selective, maxPrunePercent: 100 }), ...relabeled])).toEqual(going);
   });
 
-  it('stay as they are where the set is being deleted', () => {
+  it('changes nothing while the set is being deleted', () => {
     const ending = { deletionTimestamp: '2026-03-01T00:00:00Z' };
     expect(expanded([set({}, ending), service('web'), made('a')])).toEqual([one('a')]);
   });
 
-  it('need a set that the API server would take', () => {
+  it('rejects an invalid set', () => {
     expect(() => expanded([set({ template: { spec: { upstreamId: 'x' } } })])).toThrow(
-      new PlanError(
-        'document 1, GatewayUpstreamSet all: spec.template.spec.upstreamId: there is no such field',
-      ),
+      new PlanError('document 1, GatewayUpstreamSet all: spec.template.spec.upstreamId: unknown field'),
     );
   });
 });

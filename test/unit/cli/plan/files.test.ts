@@ -20,7 +20,7 @@ metadata: {name: web}
 spec: {ports: [{name: http, port: 80}]}
 `;
 
-/** Nine levels of nine aliases each: 3 billion values. */
+/** Nine levels of nine aliases each expand to 3 billion values. */
 const aliasBomb = ['a: &a [x, x, x, x, x, x, x, x, x]']
   .concat(
     [...'bcdefghij'].map((name, index) => {
@@ -36,7 +36,7 @@ const admitted = (...texts: readonly string[]): Admitted =>
     NOW,
   );
 
-function refusal(...texts: readonly string[]): string {
+function rejection(...texts: readonly string[]): string {
   try {
     admitted(...texts);
   } catch (error) {
@@ -46,14 +46,14 @@ function refusal(...texts: readonly string[]): string {
   return '';
 }
 
-describe('files', () => {
+describe('reading files', () => {
   let directory: string;
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'plan-'));
   });
   afterAll(() => rm(directory, { recursive: true }));
 
-  it('are read in their order, standard input among them, document by document', async () => {
+  it('reads files and standard input in order, document by document', async () => {
     const file = join(directory, 'two.yaml');
     await writeFile(file, 'a: 1\n---\n# nothing\n---\nb: yes\n');
     expect(await readFiles([file, '-'], Readable.from(['{"c":\t2}']))).toEqual([
@@ -63,23 +63,25 @@ describe('files', () => {
     ]);
   });
 
-  it('that are missing, or hold several documents where one is due, are named', async () => {
+  it('names a missing file and a file with more than one document', async () => {
     const missing = join(directory, 'missing');
     await expect(readFiles([missing], Readable.from([]))).rejects.toThrow(
       `${missing} cannot be read: ENOENT`,
     );
     const file = join(directory, 'several.yaml');
     await writeFile(file, 'a: 1\n---\nb: 2\n');
-    await expect(readDocument(file)).rejects.toThrow(`${file} has several documents: expected one`);
+    await expect(readDocument(file)).rejects.toThrow(
+      `${file} contains several documents: expected exactly one`,
+    );
     await writeFile(file, '');
-    await expect(readDocument(file)).rejects.toThrow(`${file} has no document: expected one`);
+    await expect(readDocument(file)).rejects.toThrow(`${file} contains no document: expected exactly one`);
   });
 
   it.each([
     ['a: 1\n---\na: [\n', 'x, document 2 is not valid YAML: '],
     ['a: 1\na: 2\n', 'x, document 1 is not valid YAML: Map keys must be unique at line 2, column 1'],
     ['a: *nobody\n', 'x, document 1 is not valid YAML: Unresolved alias'],
-  ])('%j are refused', (content, message) => {
+  ])('rejects %j', (content, message) => {
     expect(() => parseDocuments(content, 'x')).toThrow(message);
   });
 
@@ -88,37 +90,37 @@ describe('files', () => {
     ['YAML that the parser still reads', `a: ${'['.repeat(150)}${']'.repeat(150)}`],
     ['JSON', `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`],
     ['a mapping that contains itself', 'a: &a { b: *a }'],
-  ])('nested too deeply are refused in one line: %s', (_, content) => {
+  ])('rejects a file that is nested too deeply with a one-line message: %s', (_, content) => {
     expect(() => parseDocuments(content, 'x')).toThrow(
-      /^x, document 1 is nested more than 100 levels deep: no Kubernetes object is$/,
+      /^x, document 1 is nested more than 100 levels deep, which is not supported$/,
     );
   });
 
-  it('are read where they are nested as deeply as a CustomResourceDefinition', () => {
+  it('accepts the nesting of a CustomResourceDefinition', () => {
     const content = `a: ${'['.repeat(90)}${']'.repeat(90)}`;
     expect(parseDocuments(content, 'x')).toHaveLength(1);
   });
 
-  it('whose aliases expand to too much are refused in one line', () => {
+  it('rejects a file with too many aliases with a one-line message', () => {
     expect(() => parseDocuments(aliasBomb, 'x')).toThrow(
       /^x, document 1 is not valid YAML: Excessive alias count indicates a resource exhaustion attack$/,
     );
   });
 
-  it('that are no YAML are told without what they hold', () => {
+  it('rejects invalid YAML without quoting the content', () => {
     for (const content of ['data: {key: "hush\n', 'data:\n  key: hush: hush\n', '{"data": {"key": "hush"}']) {
       expect(() => parseDocuments(content, 'x')).toThrow(/^x, document 1 is not valid YAML: (?!.*hush)/s);
     }
   });
 
-  it('hold times and numbers with colons as text, as kubectl reads them', () => {
+  it('reads timestamps and numbers with colons as strings, as kubectl does', () => {
     const [document] = parseDocuments('a: 2026-01-01T00:00:00Z\nb: 12:30:45\n', 'x');
     expect(document?.value).toEqual({ a: '2026-01-01T00:00:00Z', b: '12:30:45' });
   });
 });
 
-describe('an object from a file', () => {
-  it('gets the defaults of an API server', () => {
+describe('admit', () => {
+  it('applies the defaults of an API server', () => {
     const { upstreams, services } = storesOf(admitted(UPSTREAM, SERVICE).objects);
     expect(services.get('default', 'web')?.ports).toEqual([{ name: 'http', port: 80, protocol: 'TCP' }]);
     expect(upstreams.get('default', 'web')).toMatchObject({
@@ -129,7 +131,7 @@ describe('an object from a file', () => {
     });
   });
 
-  it('keeps what an API server said of it', () => {
+  it('keeps the fields that an API server has set', () => {
     const object = {
       apiVersion: 'gatewayupstream.dev/v1alpha1',
       kind: 'GatewayUpstream',
@@ -147,7 +149,7 @@ describe('an object from a file', () => {
     expect(upstreams.get('shop', 'web')?.spec).not.toHaveProperty('value.retries');
   });
 
-  it('may be an item of a List, of a typed one too', () => {
+  it('accepts items of a List and of a typed list', () => {
     const list = {
       apiVersion: 'v1',
       kind: 'List',
@@ -160,17 +162,17 @@ describe('an object from a file', () => {
     expect(services.get('default', 'web')).toBeDefined();
     expect(namespaces.get('', 'shop')?.labels).toEqual({ team: 'a' });
     const broken = JSON.stringify({ ...list, items: [list.items[1], { kind: 'Service' }] });
-    expect(refusal(broken)).toBe(
-      '1.yaml, document 1, item 2 is no Kubernetes object: it needs apiVersion, kind and metadata',
+    expect(rejection(broken)).toBe(
+      '1.yaml, document 1, item 2 is not a Kubernetes object: add apiVersion, kind and metadata',
     );
   });
 
-  it('may be a Secret with plain data', () => {
+  it('accepts a Secret with stringData', () => {
     const secret = 'apiVersion: v1\nkind: Secret\nmetadata: {name: k}\ndata: {a: eA==}\nstringData: {b: z}\n';
     expect(storesOf(admitted(secret).objects).secrets.get('default', 'k')?.data).toEqual({ a: 'x', b: 'z' });
   });
 
-  it('may be Endpoints, which are mirrored', () => {
+  it('mirrors Endpoints', () => {
     const byHand = `apiVersion: v1
 kind: Endpoints
 metadata: {name: web}
@@ -180,65 +182,65 @@ subsets: [{addresses: [{ip: 192.0.2.1}], ports: [{name: http, port: 8080}]}]
     expect(slices.byIndex('service', 'default/web')).toHaveLength(1);
   });
 
-  it('of a kind that a plan does not depend on is counted', () => {
+  it('counts objects of ignored kinds', () => {
     const other = 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n';
     expect([...admitted(`${other}---\n${other}`, SERVICE).ignored]).toEqual([['apps/v1 Deployment', 2]]);
   });
 
   it.each<[string, readonly string[], string]>([
-    ['without a kind', ['a: 1'], '1.yaml, document 1 is no Kubernetes object'],
-    ['that is a list', ['- 1'], '1.yaml, document 1 is no Kubernetes object'],
+    ['a document without a kind', ['a: 1'], '1.yaml, document 1 is not a Kubernetes object'],
+    ['a list', ['- 1'], '1.yaml, document 1 is not a Kubernetes object'],
     [
-      'without a name',
+      'an object without a name',
       [SERVICE.replace('name: web', '')],
-      'Service default/(without a name): metadata.name is missing',
+      'Service default/(no name): metadata.name is missing',
     ],
     [
-      'with a bad name',
+      'an invalid name',
       [SERVICE.replace('name: web', 'name: Web')],
       'Service default/Web: metadata.name must be',
     ],
     [
-      'in a bad namespace',
+      'an invalid namespace',
       [SERVICE.replace('name: web', 'name: web, namespace: A')],
       'metadata.namespace must be',
     ],
-    ['with a bad port', [SERVICE.replace('port: 80', 'port: 0')], 'Service default/web: spec.ports.0.port: '],
+    ['an invalid port', [SERVICE.replace('port: 80', 'port: 0')], 'Service default/web: spec.ports.0.port: '],
     [
-      'given twice',
+      'a duplicate object',
       [SERVICE, SERVICE],
-      '2.yaml, document 1, Service default/web: it is given twice, first in 1.yaml, document 1',
+      '2.yaml, document 1, Service default/web: duplicate of the object in 1.yaml, document 1',
     ],
     [
-      'of a version of ours that is none',
+      'an unknown version of a custom resource',
       [UPSTREAM.replace('v1alpha1', 'v1')],
-      'there is no gatewayupstream.dev/v1 GatewayUpstream',
+      'unknown kind gatewayupstream.dev/v1 GatewayUpstream',
     ],
     [
-      'that breaks a rule',
+      'an object that violates a rule',
       [UPSTREAM.replace('port: http', 'port: 0')],
       '1.yaml, document 1, GatewayUpstream default/web: spec.backends.0.serviceRef.port: port must be the number',
     ],
     [
-      'with a field that is none',
+      'an unknown field',
       [UPSTREAM.replace('port: http', 'port: http, prot: 1')],
-      'spec.backends.0.serviceRef.prot: there is no such field',
+      'spec.backends.0.serviceRef.prot: unknown field',
     ],
-  ])('%s is refused, with its place', (_, texts, message) => {
-    expect(refusal(...texts)).toContain(message);
+  ])('rejects %s and names the position', (_, texts, message) => {
+    expect(rejection(...texts)).toContain(message);
   });
 
-  it('is refused together with all others', () => {
-    const message = refusal(
+  it('reports all invalid objects at once', () => {
+    const message = rejection(
       UPSTREAM.replace('port: http', 'port: 0'),
       SERVICE.replace('port: 80', 'port: 0'),
     );
     expect(message.split('\n')).toHaveLength(2);
   });
 
-  it('that is a Secret is refused without what it holds', () => {
+  it('rejects an invalid Secret without quoting its content', () => {
     const secret = 'apiVersion: v1\nkind: Secret\nmetadata: {name: K}\ndata: {a: [hush]}\n';
-    expect(refusal(secret)).toContain('Secret default/K: data.a');
-    expect(refusal(secret)).not.toContain('hush');
+    expect(rejection(secret)).toContain('Secret default/K: data.a');
+    expect(rejection(secret)).not.toContain('hush');
   });
 });

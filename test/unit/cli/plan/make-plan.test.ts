@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { UPSTREAM_FINALIZER } from '../../../../src/api/group.ts';
 import { builtInCatalog } from '../../../../src/catalog.ts';
-import { looksIn } from '../../../../src/cli/plan/gateway-looks.ts';
+import { parseListings } from '../../../../src/cli/plan/gateway-listings.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
-import type { GatewayLook, Plan, PlannedUpstream } from '../../../../src/cli/plan/planned.ts';
+import type { GatewayListing, Plan, PlannedUpstream } from '../../../../src/cli/plan/planned.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import type { ObservedUpstream } from '../../../../src/model/upstream.ts';
 import { admit, gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
@@ -48,7 +48,7 @@ const slice = (endpoints: Readonly<Record<string, object>>) => ({
 });
 const ready = { ready: true };
 
-/** An upstream in the words of APISIX. */
+/** An upstream in the format of APISIX. */
 const held = (id: string, nodes: readonly string[], value: object = {}, owner: object = {}) => ({
   key: `/apisix/upstreams/${id}`,
   value: {
@@ -66,11 +66,11 @@ const held = (id: string, nodes: readonly string[], value: object = {}, owner: o
 
 interface Given {
   readonly objects: readonly object[];
-  readonly gateway?: readonly object[] | GatewayLook;
+  readonly gateway?: readonly object[] | GatewayListing;
   readonly only?: readonly string[];
   readonly secretNamespaces?: readonly string[];
   readonly version?: string;
-  /** Of GatewayConnection default. */
+  /** Spec of GatewayConnection default. */
   readonly settings?: object;
 }
 
@@ -80,7 +80,7 @@ function plan({ objects, gateway = [], only = [], secretNamespaces = [], version
     where: `${index}`,
     value,
   }));
-  const look: GatewayLook =
+  const listing: GatewayListing =
     'kind' in gateway
       ? gateway
       : {
@@ -95,7 +95,7 @@ function plan({ objects, gateway = [], only = [], secretNamespaces = [], version
     stores: storesOf(admit(documents, NOW).objects, secretNamespaces),
     onlyNamespaces: [],
     clusterId: 'c1',
-    gateways: new Map([['default', look]]),
+    gateways: new Map([['default', listing]]),
     only,
     now: NOW,
   });
@@ -110,8 +110,8 @@ function only(given: Given): PlannedUpstream {
 
 const lines = (given: Given) => renderPlan(plan(given), 'text', false).split('\n');
 
-describe('an object whose connection has an expression that is too large for RE2', () => {
-  it('leaves the gateway as it is, though the expression could leave its namespace out', () => {
+describe('a GatewayConnection with a pattern that is too large for RE2', () => {
+  it('changes nothing in the gateway, although the pattern could exclude the namespace', () => {
     const settings = { allowedNamespaces: { all: true, notMatch: ['(x{1,30}){1,30}'] } };
     const gateway = [held('shop.web', ['10.0.0.9'])];
     const entry = only({ settings, objects: [slice({ '10.0.0.1': ready }), upstream('web')], gateway });
@@ -123,7 +123,7 @@ describe('an object whose connection has an expression that is too large for RE2
   });
 });
 
-describe('an object whose Namespace has not been read', () => {
+describe('an object whose Namespace is unknown', () => {
   const settings = {
     allowedNamespaces: {
       selector: { matchExpressions: [{ key: 'restricted', operator: 'DoesNotExist' }] },
@@ -132,18 +132,18 @@ describe('an object whose Namespace has not been read', () => {
   const endpoints = slice({ '10.0.0.1': ready });
   const accepted = { type: 'Accepted', status: 'Unknown', reason: 'Pending' };
 
-  it('creates nothing while a label could forbid it', () => {
+  it('creates nothing while a namespace label could forbid it', () => {
     const entry = only({ settings, objects: [endpoints, upstream('web')] });
     expect(entry).toMatchObject({ action: 'None', conditions: [accepted] });
   });
 
-  it('leaves the nodes in the gateway', () => {
+  it('keeps the nodes in the gateway', () => {
     const gateway = [held('shop.web', ['10.0.0.9'])];
     const entry = only({ settings, objects: [endpoints, upstream('web')], gateway });
     expect(entry).toMatchObject({ action: 'None', nodes: [], conditions: [accepted] });
   });
 
-  it('is decided once the Namespace is there', () => {
+  it('is decided when the Namespace is known', () => {
     const namespace = (labels: object) => ({
       apiVersion: 'v1',
       kind: 'Namespace',
@@ -158,7 +158,7 @@ describe('an object whose Namespace has not been read', () => {
   });
 });
 
-describe('a plan of what somebody else made', () => {
+describe('a plan for an upstream of another client', () => {
   const adopting = { tenantPolicy: { upstreamIds: 'Any', adoption: 'Allow' } };
   const foreign = (nodes: readonly string[], value: object = {}) =>
     held('shop.web', nodes, { labels: undefined, ...value });
@@ -169,7 +169,7 @@ describe('a plan of what somebody else made', () => {
     gateway,
   });
 
-  it('tells the nodes that would be kept, and no field', () => {
+  it('shows the changes of nodes but no fields', () => {
     const nodes = only(given({ manage: 'Nodes' }, [foreign(['10.0.0.9'], { retries: 7 })]));
     expect(nodes).toMatchObject({ action: 'Update', fields: [], conditions: [] });
     expect(nodes.why).toContain('manage Nodes');
@@ -179,11 +179,11 @@ describe('a plan of what somebody else made', () => {
     ]);
     expect(only(given({ manage: 'Nodes' }, [foreign(['10.0.0.1'], { retries: 7 })]))).toMatchObject({
       action: 'None',
-      why: 'The gateway holds exactly this',
+      why: 'The gateway already has this configuration',
     });
   });
 
-  it('tells what is missing, and what is in the way', () => {
+  it('shows missing upstreams and fields that prevent a take-over', () => {
     const programmed = (entry: PlannedUpstream) => [entry.action, entry.conditions[0]?.reason];
     expect(programmed(only(given({ manage: 'Nodes' }, [])))).toEqual(['None', 'UpstreamNotFound']);
     const discovered = foreign([], { nodes: undefined, service_name: 'a/b:c', discovery_type: 'kubernetes' });
@@ -196,7 +196,7 @@ describe('a plan of what somebody else made', () => {
     expect(programmed(only(given({}, [foreign(['10.0.0.1'])])))).toEqual(['None', 'NotOwned']);
   });
 
-  it('tells what a take-over changes', () => {
+  it('shows the changes of a take-over', () => {
     const entry = only(
       given({ adoptionPolicy: 'IfUnowned', retries: 2 }, [foreign(['10.0.0.1'], { retries: 7 })]),
     );
@@ -205,13 +205,13 @@ describe('a plan of what somebody else made', () => {
     expect(entry.fields.map(({ field }) => field)).toEqual(['labels', 'retries']);
   });
 
-  it('holds nodes that it has kept, and none that somebody else wrote', () => {
+  it('keeps guarded nodes of the operator but none of another client', () => {
     const gone = [foreign(['10.0.0.1', '10.0.0.7', '10.0.0.8', '10.0.0.9'])];
     expect(only(given({ manage: 'Nodes' }, gone)).held).toBeUndefined();
     expect(only(given({ manage: 'Nodes' }, gone, [UPSTREAM_FINALIZER])).held?.nodes).toHaveLength(3);
   });
 
-  it('of an object that is deleted leaves it as it is', () => {
+  it('does not change the upstream of a deleted object', () => {
     const deleted = upstream(
       'web',
       { manage: 'Nodes' },
@@ -221,13 +221,13 @@ describe('a plan of what somebody else made', () => {
       only({ settings: adopting, objects: [endpoints, deleted], gateway: [foreign(['10.0.0.9'])] }),
     ).toMatchObject({
       action: 'None',
-      why: 'The object is being deleted, and its upstream stays: manage is Nodes',
+      why: 'The object is being deleted, and its upstream is retained: manage is Nodes',
     });
   });
 });
 
-describe('a plan', () => {
-  it('tells a creation node by node and field by field', () => {
+describe('makePlan', () => {
+  it('lists the nodes and fields of a new upstream', () => {
     const given = {
       objects: [slice({ '10.0.0.1': ready, '10.0.0.2': { ready: false } }), upstream('web', { retries: 2 })],
     };
@@ -249,7 +249,7 @@ describe('a plan', () => {
     expect(planExitCode(plan(given))).toBe(2);
   });
 
-  describe('for a gateway that does not reach Pods', () => {
+  describe('for a gateway that cannot reach Pods', () => {
     const ports = [{ name: 'http', port: 80, nodePort: 30080, appProtocol: 'https' }];
     const reached = (name: string, spec: object) => ({
       ...service,
@@ -274,7 +274,7 @@ describe('a plan', () => {
     const nodes = [node('n1', '192.0.2.1', 'True'), node('n2', '192.0.2.2', 'False')];
     const edge = reached('edge', { type: 'NodePort', clusterIP: '10.96.0.1' });
 
-    it('tells which node is for which Service, and why another one is not', () => {
+    it('explains for each node which Service uses it or why no Service does', () => {
       const byNodes = by('edge', { mode: 'Node' });
       const before = held('shop.web', ['192.0.2.2']);
       const gateway = [
@@ -286,22 +286,22 @@ describe('a plan', () => {
       ]);
     });
 
-    it('knows nothing of nodes where the files have none', () => {
+    it('treats nodes as unknown when the files contain none', () => {
       expect(only({ objects: [edge, endpoints, by('edge', { mode: 'Node' })] })).toMatchObject({
         action: 'None',
         conditions: [{ type: 'ResolvedRefs', status: 'Unknown', reason: 'SourceUnavailable' }],
       });
     });
 
-    it('tells of which Service a name is, and what it speaks', () => {
+    it('names the Service of a DNS name and its protocol', () => {
       const { nodes: added, fields } = only({ objects: [edge, endpoints, by('edge', { mode: 'DNS' })] });
       expect(added).toMatchObject([
-        { node: { host: 'edge.shop.svc.cluster.local', port: 80 }, why: 'stands for Service shop/edge' },
+        { node: { host: 'edge.shop.svc.cluster.local', port: 80 }, why: 'address of Service shop/edge' },
       ]);
       expect(fields).toContainEqual({ field: 'scheme', before: undefined, after: 'https' });
     });
 
-    it('tells what an ExternalName stands for, where the connection allows it', () => {
+    it('names the ExternalName Service of a host that the connection allows', () => {
       const objects = [
         reached('outside', { type: 'ExternalName', externalName: 'db.example.com', ports: null }),
         upstream('web', {
@@ -323,20 +323,20 @@ describe('a plan', () => {
       expect(upstreams[0]?.nodes).toMatchObject([
         {
           node: { host: 'db.example.com', port: 3306 },
-          why: 'the name that Service shop/outside stands for',
+          why: 'external name of Service shop/outside',
         },
       ]);
     });
   });
 
-  it('is empty where the gateway holds exactly this', () => {
+  it('is empty when the gateway already has the configuration', () => {
     const given = {
       objects: [slice({ '10.0.0.1': ready }), upstream('web')],
       gateway: [held('shop.web', ['10.0.0.1'])],
     };
     expect(only(given)).toMatchObject({
       action: 'None',
-      why: 'The gateway holds exactly this',
+      why: 'The gateway already has this configuration',
       nodes: [],
       fields: [],
     });
@@ -344,7 +344,7 @@ describe('a plan', () => {
     expect(lines(given)).toEqual(['Plan: 0 to create, 0 to update, 0 to delete, 1 unchanged.', '']);
   });
 
-  it('says why each node goes', () => {
+  it('explains why each node is removed', () => {
     const entry = only({
       objects: [
         slice({
@@ -363,7 +363,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('tells what the removal guard holds, from when its condition says on, and until when', () => {
+  it('shows the nodes that the removal guard keeps, with start and end', () => {
     const status = {
       conditions: [
         {
@@ -381,7 +381,7 @@ describe('a plan', () => {
     };
     expect(only(given)).toMatchObject({
       action: 'Update',
-      // Vanished ones stay for 30 s only.
+      // Vanished endpoints are kept for 30 s only.
       nodes: [{ kind: 'remove', node: { host: '10.0.0.1' } }],
       held: {
         nodes: [{ host: '10.0.0.2', why: 'not ready in Service shop/web' }],
@@ -390,11 +390,11 @@ describe('a plan', () => {
       },
     });
     expect(lines(given)).toContain(
-      '    = 10.0.0.2:8080 is held: not ready in Service shop/web, until 2026-01-01T12:03:00Z',
+      '    = 10.0.0.2:8080 is kept by the removal guard until 2026-01-01T12:03:00Z: not ready in Service shop/web',
     );
   });
 
-  it('knows no history: what vanished was never seen terminating', () => {
+  it('treats missing endpoints as vanished, because it has no history', () => {
     const { action, held: kept } = only({
       objects: [slice({}), upstream('web')],
       gateway: [held('shop.web', ['10.0.0.1'])],
@@ -403,7 +403,7 @@ describe('a plan', () => {
     expect(kept).toMatchObject({ nodes: [{ host: '10.0.0.1' }], until: '2026-01-01T12:00:30Z' });
   });
 
-  it('tells what Sync would do of an object that is only observed, and counts it as nothing', () => {
+  it('shows the changes of Sync for syncPolicy Observe but does not count them', () => {
     const given = { objects: [slice({ '10.0.0.1': ready }), upstream('web', { syncPolicy: 'Observe' })] };
     expect(only(given)).toMatchObject({ action: 'Observe', nodes: [{ kind: 'add' }] });
     expect(planExitCode(plan(given))).toBe(0);
@@ -421,32 +421,32 @@ describe('a plan', () => {
       { action: 'None', conditions: [{ type: 'ResolvedRefs', reason: 'ServiceNotFound' }] },
     ],
     [
-      "somebody else's",
+      'not the owner of its upstream',
       {
         objects: [slice({ '10.0.0.1': ready }), upstream('web')],
         gateway: [held('shop.web', [], { labels: {} })],
       },
       { action: 'None', conditions: [{ type: 'Programmed', reason: 'NotOwned' }] },
     ],
-  ])('of an object that is %s has its problem, and is no error', (_, given, expected) => {
+  ])('reports the condition of an object that is %s without an error', (_, given, expected) => {
     expect(only(given)).toMatchObject(expected);
     expect(plan(given).summary.problems).toBe(1);
     expect(planExitCode(plan(given))).toBe(0);
   });
 
-  it('stops the traffic of an object that is not accepted any more', () => {
+  it('stops the traffic of an object that is no longer accepted', () => {
     const entry = only({
       objects: [slice({ '10.0.0.1': ready }), upstream('web', { upstreamId: 'other' })],
       gateway: [held('other', ['10.0.0.1'])],
     });
     expect(entry).toMatchObject({
       action: 'Update',
-      why: 'The object is not accepted any more, so its traffic stops',
+      why: 'The object is no longer accepted, so its traffic is stopped',
       nodes: [{ kind: 'remove', why: 'the object is not accepted' }],
     });
   });
 
-  it('repairs an upstream that lost its labels, though an older object wants its id', () => {
+  it('repairs an upstream without ownership labels despite an id conflict with an older object', () => {
     const own = upstream('web', { upstreamId: 'shop.x' }, {}, { upstreamCreateTime: '2026-01-01T00:00:00Z' });
     const older = upstream('older', { upstreamId: 'shop.x' }, { creationTimestamp: '2025-01-01T00:00:00Z' });
     const { upstreams } = plan({
@@ -474,7 +474,7 @@ describe('a plan', () => {
     ['UpsertOnly', { syncPolicy: 'UpsertOnly' }, leaving, { action: 'Update', nodes: [] }],
     ['Observe', { syncPolicy: 'Observe' }, leaving, { action: 'None' }],
     ['no finalizer', {}, { ...leaving, finalizers: [] }, { action: 'None' }],
-  ])('of an object that is being deleted, with %s', (_, spec, metadata, expected) => {
+  ])('plans the deletion of an object with %s', (_, spec, metadata, expected) => {
     const entry = only({
       objects: [upstream('web', spec, metadata)],
       gateway: [held('shop.web', ['10.0.0.1'])],
@@ -482,7 +482,7 @@ describe('a plan', () => {
     expect(entry).toMatchObject(expected);
   });
 
-  it('deletes what is forgotten, unless it was left behind', () => {
+  it('deletes orphaned upstreams unless they are retained', () => {
     const gateway = [
       held('shop.gone', ['10.0.0.1'], {}, { name: 'gone' }),
       held('theirs', [], { labels: {} }),
@@ -521,7 +521,7 @@ describe('a plan', () => {
     ).toEqual([]);
   });
 
-  it('of a gateway that cannot be listed is an error', () => {
+  it('has exit code 1 if a gateway cannot be listed', () => {
     const given: Given = { objects: [upstream('web')], gateway: { kind: 'failed', message: 'it is down' } };
     expect(only(given)).toMatchObject({ action: 'Unknown' });
     expect(plan(given).gateways).toEqual([{ connection: 'default', known: false, message: 'it is down' }]);
@@ -529,7 +529,7 @@ describe('a plan', () => {
     expect(lines(given)[0]).toBe('! GatewayConnection default: it is down');
   });
 
-  it('tells only what is asked for, in order', () => {
+  it('shows only the selected objects, sorted', () => {
     const objects = [upstream('web'), upstream('api'), upstream('web', {}, { namespace: 'bank' })];
     const names = (...asked: readonly string[]) =>
       plan({ objects, only: asked }).upstreams.map(({ object }) => `${object.namespace}/${object.name}`);
@@ -539,7 +539,7 @@ describe('a plan', () => {
   });
 });
 
-describe('a plan in print', () => {
+describe('renderPlan', () => {
   const secret = {
     tls: { client_key: 'hush', ticket_key: 'hush', client_cert: 'cert' },
     checks: { active: { req_headers: ['Authorization: hush'], http_path: '/live' } },
@@ -550,17 +550,17 @@ describe('a plan in print', () => {
     gateway: [held('shop.web', ['10.0.0.1'], { retries: 1, ...secret })],
   };
 
-  it.each(['text', 'json', 'yaml'] as const)('as %s shows no secret', (output) => {
+  it.each(['text', 'json', 'yaml'] as const)('shows no secret as %s', (output) => {
     const printed = renderPlan(plan(given), output, false);
     expect(printed).not.toContain('hush');
     expect(printed).toContain('(not shown)');
     expect(printed).toContain('/live');
   });
 
-  it('as text has a sign per change, and nothing that steers a terminal', () => {
+  it('prints a sign per change as text and escapes control characters', () => {
     expect(lines(given)).toEqual([
       'shop/web (connection default, upstream shop.web)',
-      '  ~ update: The gateway holds something else',
+      '  ~ update: The upstream in the gateway differs',
       '    + 10.0.0.9:8080 weight 1  (ready in Service shop/web)',
       '    - checks: {"active":{"http_path":"/live","req_headers":"(not shown)"}}',
       '    - desc: "a\\u001b[31m\\nb"',
@@ -573,14 +573,14 @@ describe('a plan in print', () => {
     expect(renderPlan(plan({ objects: [], gateway: [strange] }), 'text', false)).not.toContain('\u001b');
   });
 
-  it('has colours when it is told to', () => {
+  it('prints colors if enabled', () => {
     const colored = renderPlan(plan(given), 'text', true);
     expect(colored).toContain('\u001b[32m    + 10.0.0.9:8080');
     expect(colored).toContain('\u001b[31m    - tls');
     expect(renderPlan(plan(given), 'json', true)).toBe(renderPlan(plan(given), 'json', false));
   });
 
-  it('as JSON has this shape', () => {
+  it('prints the documented JSON', () => {
     const parsed = JSON.parse(renderPlan(plan(given), 'json', false)) as Plan;
     expect(Object.keys(parsed)).toEqual(['summary', 'gateways', 'upstreams']);
     expect(parsed.summary).toEqual({
@@ -619,13 +619,13 @@ describe('a reference into another namespace', () => {
     },
   });
 
-  it('is not permitted without a grant', () => {
+  it('is not permitted without a ReferenceGrant', () => {
     expect(only({ objects: [elsewhere] }).conditions).toContainEqual(
       expect.objectContaining({ type: 'ResolvedRefs', reason: 'RefNotPermitted' }),
     );
   });
 
-  it.each(['v1', 'v1beta1'])('is permitted by one of %s', (version) => {
+  it.each(['v1', 'v1beta1'])('is permitted by a ReferenceGrant of version %s', (version) => {
     expect(only({ objects: [elsewhere, grant(version)] }).conditions).toContainEqual(
       expect.objectContaining({ type: 'ResolvedRefs', reason: 'ServiceNotFound' }),
     );
@@ -646,7 +646,7 @@ describe('a client certificate', () => {
   const secretNamespaces = ['shop'];
   const before = held('shop.web', ['10.0.0.1'], { tls: { client_cert: 'old', client_key: 'encrypted' } });
 
-  it('is planned without its key', () => {
+  it('is planned without showing its key', () => {
     const made = plan({ objects: [upstream('web', spec), slice({}), secret()], secretNamespaces });
     expect(made.upstreams[0]).toMatchObject({ action: 'Create' });
     const tls = made.upstreams[0]?.fields.find(({ field }) => field === 'tls');
@@ -658,17 +658,17 @@ describe('a client certificate', () => {
 
   it.each<[string, Partial<Given>, object]>([
     [
-      'in a namespace that is not named',
+      'a Secret in a namespace that secretNamespaces does not list',
       { objects: [secret()], secretNamespaces: ['blog'] },
       {
         reason: 'RefNotPermitted',
         message: expect.stringContaining(
-          "Secret shop/client may not be read, since secretNamespaces of the operator's configuration does not name shop",
+          "Secret shop/client cannot be read because secretNamespaces in the operator's configuration does not include shop",
         ),
       },
     ],
     [
-      'that is not there',
+      'a missing Secret',
       {},
       {
         reason: 'SecretNotFound',
@@ -676,11 +676,11 @@ describe('a client certificate', () => {
       },
     ],
     [
-      'without a key',
+      'a Secret without a key',
       { objects: [secret({ 'tls.crt': certPem })] },
       { reason: 'SecretNotFound', message: expect.stringContaining('Secret shop/client has no tls.key') },
     ],
-  ])('%s leaves the gateway as it is', (_, given, condition) => {
+  ])('leaves the gateway unchanged with %s', (_, given, condition) => {
     const objects = [upstream('web', spec), slice({ '10.0.0.2': ready }), ...(given.objects ?? [])];
     const { action, why, conditions } = only({
       secretNamespaces,
@@ -688,19 +688,19 @@ describe('a client certificate', () => {
       objects,
       gateway: [before],
     });
-    expect([action, why]).toEqual(['None', 'The gateway keeps what it has']);
+    expect([action, why]).toEqual(['None', "The gateway's current configuration is unchanged"]);
     expect(conditions).toEqual([
       expect.objectContaining({ type: 'ResolvedRefs', status: 'False', ...condition }),
     ]);
   });
 
-  it('stays untouched on an upstream that is left behind', () => {
+  it('is unchanged on a retained upstream', () => {
     const leaving = upstream(
       'web',
       { ...spec, deletionPolicy: 'Orphan' },
       { finalizers: [UPSTREAM_FINALIZER], deletionTimestamp: '2026-01-01T00:00:00Z' },
     );
-    // Only its labels are written: what the spec says beside them need not be known for that.
+    // Only the labels are written, so the other fields of the spec may be unknown.
     for (const objects of [[leaving, secret()], [leaving]]) {
       const { action, nodes, fields } = only({ objects, secretNamespaces, gateway: [before] });
       expect({ action, nodes, fields: fields.map(({ field }) => field) }).toEqual({
@@ -712,22 +712,22 @@ describe('a client certificate', () => {
   });
 });
 
-describe('a field that the version of the gateway does not take', () => {
-  const labelled = upstream('web', { labels: { team: 'a'.repeat(65) } });
+describe('a field that the version of the gateway does not support', () => {
+  const labeled = upstream('web', { labels: { team: 'a'.repeat(65) } });
   const endpoints = slice({ '10.0.0.2': ready });
 
   it.each(['3.4.0', undefined])('is written to %s', (version) => {
     expect(
-      only({ objects: [labelled, endpoints], ...(version === undefined ? {} : { version }) }),
+      only({ objects: [labeled, endpoints], ...(version === undefined ? {} : { version }) }),
     ).toMatchObject({ action: 'Create', conditions: [] });
   });
 
   it.each([
-    ['an upstream that is there', [held('shop.web', ['10.0.0.1'])], 'The object is not accepted'],
+    ['an existing upstream', [held('shop.web', ['10.0.0.1'])], 'The object is not accepted'],
     ['no upstream', [], 'The object is not accepted'],
-    ['an upstream of somebody else', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
-  ])('leaves an older one with %s as it is', (_, gateway, why) => {
-    expect(only({ objects: [labelled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
+    ['an upstream without an owner', [held('shop.web', [], { labels: {} })], 'The object is not accepted'],
+  ])('changes nothing in an older version with %s', (_, gateway, why) => {
+    expect(only({ objects: [labeled, endpoints], gateway, version: '3.3.0' })).toMatchObject({
       action: 'None',
       why,
       conditions: [
@@ -736,15 +736,15 @@ describe('a field that the version of the gateway does not take', () => {
           status: 'False',
           reason: 'UnsupportedField',
           message:
-            'spec.labels[team] cannot be used, since APISIX 3.3.0 takes values of labels up to 64 characters (3.4.0 and later can do more): change the spec, or upgrade the gateway; until then the gateway keeps what it has, nodes included',
+            "spec.labels[team] cannot be used because APISIX 3.3.0 accepts label values of at most 64 characters (changed in 3.4.0): change the spec, or upgrade the gateway; until then, the gateway's current configuration is unchanged, including its nodes",
         },
       ],
     });
   });
 
-  it('does not keep traffic alive that is not allowed any more', () => {
+  it('does not prevent the removal of traffic that is no longer allowed', () => {
     const { action, nodes, fields, conditions } = only({
-      objects: [labelled, endpoints],
+      objects: [labeled, endpoints],
       settings: { allowedNamespaces: { names: ['blog'] } },
       gateway: [held('shop.web', ['10.0.0.1'])],
       version: '3.3.0',
@@ -756,7 +756,7 @@ describe('a field that the version of the gateway does not take', () => {
   });
 });
 
-describe('an exported list', () => {
+describe('--gateway-state', () => {
   const connectionsOf = (...names: readonly string[]) => [
     ...storesOf(
       admit(
@@ -765,45 +765,54 @@ describe('an exported list', () => {
       ).objects,
     ).connections.list(),
   ];
-  const ids = (look: GatewayLook | undefined) =>
-    look?.kind === 'listed' ? [...look.upstreams.values()].map(({ id }: ObservedUpstream) => id) : look;
+  const ids = (listing: GatewayListing | undefined) =>
+    listing?.kind === 'listed'
+      ? [...listing.upstreams.values()].map(({ id }: ObservedUpstream) => id)
+      : listing;
 
-  it('belongs to the only connection', () => {
-    const looks = looksIn(vendorOf, { list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
-    expect(ids(looks.get('blue'))).toEqual(['a']);
-    expect(ids(looksIn(vendorOf, { list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue'))).toEqual(
-      [],
-    );
+  it('assigns a list to the only GatewayConnection', () => {
+    const listings = parseListings(vendorOf, { list: [held('a', [])], total: 1 }, 'f', connectionsOf('blue'));
+    expect(ids(listings.get('blue'))).toEqual(['a']);
+    expect(
+      ids(parseListings(vendorOf, { list: {}, total: 0 }, 'f', connectionsOf('blue')).get('blue')),
+    ).toEqual([]);
   });
 
-  it('may be one of several, by connection; one that is missing is not known', () => {
-    const looks = looksIn(
+  it('accepts one list per GatewayConnection and treats a missing list as unknown', () => {
+    const listings = parseListings(
       vendorOf,
       { blue: { list: [held('a', [])], total: 1 } },
       'f',
       connectionsOf('blue', 'list'),
     );
-    expect(ids(looks.get('blue'))).toEqual(['a']);
-    expect(looks.get('list')).toEqual({
+    expect(ids(listings.get('blue'))).toEqual(['a']);
+    expect(listings.get('list')).toEqual({
       kind: 'failed',
-      message: 'f has no list for it: add one under list',
+      message: 'f contains no list for this GatewayConnection: add one under the key list',
     });
     expect(
       ids(
-        looksIn(vendorOf, { list: { list: [held('b', [])], total: 1 } }, 'f', connectionsOf('list')).get(
-          'list',
-        ),
+        parseListings(
+          vendorOf,
+          { list: { list: [held('b', [])], total: 1 } },
+          'f',
+          connectionsOf('list'),
+        ).get('list'),
       ),
     ).toEqual(['b']);
   });
 
   it.each<[unknown, readonly string[], string]>([
-    [[], ['blue'], 'f holds no list of upstreams: expected the answer of GET /apisix/admin/upstreams'],
-    [{ list: [] }, ['blue', 'green'], 'f holds the list of one gateway, but there are 2 GatewayConnections'],
-    [{ red: { list: [] } }, ['blue'], 'f has a list for GatewayConnection red, which does not exist'],
+    [[], ['blue'], 'f contains no list of upstreams: expected the response of GET /apisix/admin/upstreams'],
+    [
+      { list: [] },
+      ['blue', 'green'],
+      'f contains the list of one gateway, but there are 2 GatewayConnections',
+    ],
+    [{ red: { list: [] } }, ['blue'], 'f contains a list for GatewayConnection red, which does not exist'],
     [{ blue: { error: 1 } }, ['blue'], 'f, list of blue: '],
-    [{ list: [held('a', [])], total: 12 }, ['blue'], 'the list holds 1 of 12 objects'],
-  ])('%j is refused', (state, names, message) => {
-    expect(() => looksIn(vendorOf, state, 'f', connectionsOf(...names))).toThrow(message);
+    [{ list: [held('a', [])], total: 12 }, ['blue'], 'The list of the gateway contains only 1 of 12 objects'],
+  ])('rejects %j', (state, names, message) => {
+    expect(() => parseListings(vendorOf, state, 'f', connectionsOf(...names))).toThrow(message);
   });
 });

@@ -9,7 +9,7 @@ const endpoints = (subsets: readonly object[], metadata: object = {}) => ({
 const ports = [{ name: 'sql', port: 5432 }];
 const ips = (...all: readonly string[]) => all.map((ip) => ({ ip }));
 
-/** `family address ready` of every endpoint. */
+/** `family address ready` for each endpoint. */
 function listed(slices: ReturnType<typeof withMirrored>): readonly string[] {
   return slices.flatMap((slice) => {
     const list = slice['endpoints'] as { addresses: string[]; conditions: { ready: boolean } }[];
@@ -19,8 +19,8 @@ function listed(slices: ReturnType<typeof withMirrored>): readonly string[] {
   });
 }
 
-describe('Endpoints made by hand', () => {
-  it('become a slice per subset and family, not ready where they say so', () => {
+describe('withMirrored', () => {
+  it('creates a slice per subset and address family and keeps readiness', () => {
     const slices = withMirrored(
       [],
       [
@@ -53,12 +53,12 @@ describe('Endpoints made by hand', () => {
       [service()],
       { annotations: { 'control-plane.alpha.kubernetes.io/leader': '' } },
     ],
-  ])('%s are not mirrored', (_, services, metadata) => {
+  ])('does not mirror %s', (_, services, metadata) => {
     const made = withMirrored([], [endpoints([{ addresses: ips('192.0.2.1'), ports }], metadata)], services);
     expect(made).toEqual([]);
   });
 
-  it('count up to 1000 addresses per subset, ready ones first, and only addresses', () => {
+  it('mirrors at most 1000 valid addresses per subset, ready ones first', () => {
     const many = Array.from({ length: 999 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
     const made = withMirrored(
       [],
@@ -78,7 +78,7 @@ describe('Endpoints made by hand', () => {
     expect(listed(made)).not.toContain('IPv4 192.0.2.2 false');
   });
 
-  it('take the place of what was mirrored before, and of nothing else', () => {
+  it('replaces only slices that were mirrored before', () => {
     const slice = (name: string, manager: string) => ({
       metadata: {
         namespace: 'shop',

@@ -4,7 +4,7 @@ import { CONNECTION_FINALIZER, UPSTREAM_FINALIZER } from '../../../../src/api/gr
 import { builtInCatalog } from '../../../../src/catalog.ts';
 import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
-import type { GatewayLook, Plan } from '../../../../src/cli/plan/planned.ts';
+import type { GatewayListing, Plan } from '../../../../src/cli/plan/planned.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
 import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
@@ -104,7 +104,7 @@ const upstream = fc.record({
   ),
 });
 
-/** What a gateway holds at first, whosever it is. */
+/** The initial upstreams of a gateway, with and without an owner. */
 const held = fc.record({
   connection: oneOf(...CONNECTIONS),
   id: oneOf(...IDS),
@@ -168,7 +168,7 @@ function rawObjects(generated: Generated): RawObjects {
         finalizers: hasFinalizer ? [UPSTREAM_FINALIZER] : [],
       }),
       spec,
-      // Of one object only, since one upstream is known to one: it notices when somebody takes the labels away.
+      // Only one object may own an upstream, because it detects removed ownership labels.
       ...(namespace === 'shop' && name === 'a'
         ? { status: { upstreamCreateTime: new Date(CREATED * 1000).toISOString() } }
         : {}),
@@ -187,7 +187,7 @@ interface Write {
 const inOrder = (writes: readonly Write[]) =>
   writes.toSorted((a, b) => (`${a.connection} ${a.id}` < `${b.connection} ${b.id}` ? -1 : 1));
 
-/** Gateways in memory, and what was written to them since `generated.held` was. */
+/** In-memory gateways, and the writes since `generated.held` was stored. */
 async function startGateways(generated: Generated) {
   const writes: Write[] = [];
   const drivers = new Map<string, MemoryDriver>();
@@ -257,17 +257,17 @@ function recorded(connection: string, driver: MemoryDriver, writes: Write[]): Me
 }
 
 async function listAll(drivers: ReadonlyMap<string, MemoryDriver>) {
-  const looks = new Map<string, Extract<GatewayLook, { kind: 'listed' }>>();
+  const listings = new Map<string, Extract<GatewayListing, { kind: 'listed' }>>();
   for (const [name, driver] of drivers) {
     const { upstreams, info } = await driver.list(never);
-    // No plan reads what somebody else wrote.
+    // A plan does not read the writes of other clients.
     const { read } = gatewayFormat('APISIX');
-    looks.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical, read });
+    listings.set(name, { kind: 'listed', upstreams, info, canonical: driver.canonical, read });
   }
-  return looks;
+  return listings;
 }
 
-/** What `run` does at a start: every object once, and the sweep. */
+/** The work of `run` after a start: each object once, and orphan collection. */
 async function apply(
   stores: Stores,
   { drivers, writes }: Awaited<ReturnType<typeof startGateways>>,
@@ -345,19 +345,19 @@ async function apply(
     orphans,
     writer,
     reporter: noReports,
-    finalizers: { request, refusalOf: () => undefined },
-    bindConnection: () => undefined,
+    finalizers: { request, failureVerdict: () => undefined },
+    enqueueConnection: () => undefined,
     clock,
     log,
   });
-  // Those that go come last: who may take their ids is another plan.
+  // Deletions come last: another plan decides which object takes a free id.
   const [staying, leaving] = [false, true].map((isLeaving) =>
     [...stores.upstreams.list()].filter((object) => (object.deletionTimestamp !== undefined) === isLeaving),
   );
   for (const object of [...(staying ?? []), ...(leaving ?? [])]) {
     const before = writes.length;
     await reconcile(keyOf(object), never);
-    // The object waited for its finalizer.
+    // The object was waiting for its finalizer.
     for (const key of bound.splice(0)) if (writes.length === before) await reconcile(key, never);
   }
   for (const [name, observed] of lists) {
@@ -369,7 +369,7 @@ async function apply(
   expect(log.error).not.toHaveBeenCalled();
 }
 
-/** What a plan says that will be written. */
+/** The writes that a plan announces. */
 function planned({ upstreams }: Plan): readonly Write[] {
   return upstreams.flatMap(({ connection: name, upstreamId = '', action, nodes, fields }) =>
     action === 'Create' || action === 'Update' || action === 'Delete'
@@ -383,8 +383,8 @@ function withoutWhy({ why: _, ...change }: Plan['upstreams'][number]['nodes'][nu
 }
 
 /**
- * What one write makes possible: an id that a deletion freed may be taken, and once what was explained has gone, what the
- * guard held may be few enough to go.
+ * Changes that become possible after a write: another object may use the id of a deleted upstream, and after explained
+ * removals, the guarded nodes may be few enough to be removed.
  */
 function mayFollow({ upstreams }: Plan, { connection: name, id, action }: Write): boolean {
   return upstreams.some(
@@ -395,8 +395,8 @@ function mayFollow({ upstreams }: Plan, { connection: name, id, action }: Write)
   );
 }
 
-describe('plan, apply, plan, in any cluster', () => {
-  it('writes exactly what was planned, and leaves nothing to do', async () => {
+describe('plan and run', () => {
+  it('write the same changes for a random cluster, and the next plan is empty', async () => {
     const seen = new Set<string>();
     await fc.assert(
       fc.asyncProperty(snapshot, async (generated) => {
@@ -404,7 +404,7 @@ describe('plan, apply, plan, in any cluster', () => {
         const stores = storesOf(rawObjects(generated));
         const gateways = await startGateways(generated);
         const { drivers, writes } = gateways;
-        const look = async () =>
+        const nextPlan = async () =>
           makePlan({
             catalog: builtInCatalog,
             stores,
@@ -415,16 +415,16 @@ describe('plan, apply, plan, in any cluster', () => {
             now,
           });
 
-        const before = await look();
+        const before = await nextPlan();
         await apply(stores, gateways, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(before)));
 
-        const after = await look();
+        const after = await nextPlan();
         for (const next of planned(after)) expect(mayFollow(before, next), JSON.stringify(next)).toBe(true);
         writes.length = 0;
         await apply(stores, gateways, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(after)));
-        expect(planned(await look())).toEqual([]);
+        expect(planned(await nextPlan())).toEqual([]);
 
         for (const entry of before.upstreams) {
           seen.add(entry.action);
@@ -434,7 +434,7 @@ describe('plan, apply, plan, in any cluster', () => {
       }),
       { numRuns: 1500 },
     );
-    // The property is no better than what it was tried on.
+    // Checks that the generated clusters cover all cases.
     for (const one of [
       'None',
       'Create',

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { builtInCatalog } from '../../../../src/catalog.ts';
-import type { GatewayLook } from '../../../../src/cli/plan/planned.ts';
+import type { GatewayListing } from '../../../../src/cli/plan/planned.ts';
 import { parseDocuments } from '../../../../src/cli/plan/read-files.ts';
 import { renderTakeOvers } from '../../../../src/cli/plan/render.ts';
 import { type TakeOver, takeOvers } from '../../../../src/cli/plan/take-over.ts';
@@ -49,7 +49,7 @@ const nodes = (...hosts: readonly string[]) => hosts.map((host) => ({ host, port
 
 interface Given {
   readonly objects?: readonly object[];
-  /** By id, in the words of APISIX. */
+  /** By id, in the format of APISIX. */
   readonly held: Readonly<Record<string, object>>;
   readonly namespace?: string;
   readonly policy?: object;
@@ -62,7 +62,7 @@ function stores({ objects = [], policy = POLICY, connectionName = 'default' }: O
   return storesOf(admit(documents, Date.parse('2026-01-01T12:00:00Z')).objects);
 }
 
-function look(held: Given['held']): GatewayLook {
+function listing(held: Given['held']): GatewayListing {
   const list = Object.entries(held).map(([id, value]) => ({
     key: `/apisix/upstreams/${id}`,
     value: { id, ...value },
@@ -71,7 +71,7 @@ function look(held: Given['held']): GatewayLook {
 }
 
 function all(given: Given): readonly TakeOver[] {
-  const gateways = new Map([[given.connectionName ?? 'default', look(given.held)]]);
+  const gateways = new Map([[given.connectionName ?? 'default', listing(given.held)]]);
   return takeOvers({ catalog: builtInCatalog, stores: stores(given), gateways, namespace: given.namespace });
 }
 
@@ -82,8 +82,8 @@ function only(given: Given): TakeOver {
   return entry;
 }
 
-describe('what would take an upstream over', () => {
-  it('follows the Service whose endpoints its nodes are', () => {
+describe('takeOvers', () => {
+  it('refers to the Service whose endpoints match the nodes', () => {
     expect(only({ held: { cms: { type: 'roundrobin', nodes: nodes('10.0.0.2', '10.0.0.1') } } })).toEqual({
       connection: 'default',
       upstreamId: 'cms',
@@ -101,7 +101,7 @@ describe('what would take an upstream over', () => {
     });
   });
 
-  it('follows what the discovery of APISIX follows, whether it is there or not', () => {
+  it('refers to the service name of APISIX discovery, even if the Service does not exist', () => {
     const held = { cms: { service_name: 'blog/cms:http', discovery_type: 'kubernetes', retries: 1 } };
     expect(only({ held })).toMatchObject({
       notes: [],
@@ -113,7 +113,7 @@ describe('what would take an upstream over', () => {
     expect(only({ held, namespace: 'shop' }).notes).toEqual(['Needs a ReferenceGrant in namespace blog']);
   });
 
-  it('is written into another namespace where that is asked for', () => {
+  it('uses the requested namespace', () => {
     const entry = only({ held: { cms: { nodes: nodes('10.0.0.1', '10.0.0.2') } }, namespace: 'blog' });
     expect(entry.manifest).toMatchObject({
       metadata: { namespace: 'blog' },
@@ -123,8 +123,8 @@ describe('what would take an upstream over', () => {
   });
 
   it.each([
-    ['more than a Service has', nodes('10.0.0.1', '10.0.0.2', '10.0.0.3'), []],
-    ['less than a Service has', nodes('10.0.0.1'), []],
+    ['more than the endpoints of a Service', nodes('10.0.0.1', '10.0.0.2', '10.0.0.3'), []],
+    ['fewer than the endpoints of a Service', nodes('10.0.0.1'), []],
     [
       'of different weights',
       [
@@ -133,8 +133,12 @@ describe('what would take an upstream over', () => {
       ],
       [],
     ],
-    ['those of two Services', nodes('10.0.0.1', '10.0.0.2'), service('other', ['10.0.0.1', '10.0.0.2'])],
-  ])('has addresses where the nodes are %s', (_, held, objects) => {
+    [
+      'the endpoints of two Services',
+      nodes('10.0.0.1', '10.0.0.2'),
+      service('other', ['10.0.0.1', '10.0.0.2']),
+    ],
+  ])('uses static addresses if the nodes are %s', (_, held, objects) => {
     const entry = only({ held: { cms: { nodes: held } }, objects });
     expect(entry.manifest).toMatchObject({
       metadata: { namespace: 'default' },
@@ -143,7 +147,7 @@ describe('what would take an upstream over', () => {
     expect(entry.notes).toHaveLength(1);
   });
 
-  it('keeps shares of weights that are too large to be stated', () => {
+  it('keeps the proportions of weights that are too large for the spec', () => {
     const held = { cms: { nodes: { 'a.example:80': 300, 'b.example:80': 100 } } };
     const entry = only({ held });
     expect(entry.manifest).toMatchObject({
@@ -159,11 +163,11 @@ describe('what would take an upstream over', () => {
       },
     });
     expect(entry.notes).toContain(
-      'Nodes would change: ~ a.example:80 weight 300 -> 3, ~ b.example:80 weight 100 -> 1',
+      'These nodes would change: ~ a.example:80 weight 300 -> 3, ~ b.example:80 weight 100 -> 1',
     );
   });
 
-  it('says what it cannot say, and what it would say otherwise', () => {
+  it('lists the fields that it cannot express and those that would change', () => {
     const entry = only({
       held: {
         cms: {
@@ -187,7 +191,7 @@ describe('what would take an upstream over', () => {
       apisix: { overrides: { name: 'cms' } },
     });
     expect(entry.notes).toEqual([
-      'Has no spelling here, and is in the way until it is gone from the gateway: key, labels, retries, tls.client_cert, type',
+      'A GatewayUpstream cannot express these fields. Remove them from the upstream before the take-over: key, labels, retries, tls.client_cert, type',
     ]);
   });
 
@@ -196,25 +200,25 @@ describe('what would take an upstream over', () => {
     [
       'another discovery',
       { service_name: 'cms', discovery_type: 'nacos' },
-      'It finds its nodes by discovery_type, service_name',
+      'It uses service discovery (discovery_type, service_name)',
     ],
     [
       'discovery of another cluster',
       { service_name: 'x/shop/web:http', discovery_type: 'kubernetes' },
-      'It finds its nodes by',
+      'It uses service discovery (',
     ],
     [
-      'a node that cannot be stated',
+      'an invalid node',
       { nodes: [{ host: 'a b', port: 1, weight: 1 }] },
-      'It cannot be stated: backends.0.addresses.0.host',
+      'It cannot be expressed as a GatewayUpstream: backends.0.addresses.0.host',
     ],
-  ])('is nothing for an upstream with %s', (_, held, note) => {
+  ])('generates no object for an upstream with %s', (_, held, note) => {
     const entry = only({ held: { cms: held } });
     expect(entry.manifest).toBeUndefined();
     expect(entry.notes.join()).toContain(note);
   });
 
-  it('is nothing for what belongs to an object, or is wanted by one', () => {
+  it('ignores upstreams that have an owner or are used by a GatewayUpstream', () => {
     const owner = { cluster: 'c9', connection: 'x', namespace: 'y', name: 'z' };
     const wanting = {
       apiVersion: group,
@@ -229,15 +233,15 @@ describe('what would take an upstream over', () => {
     expect(all({ held, objects: [wanting] })).toEqual([]);
   });
 
-  it('says what the connection does not allow yet', () => {
+  it('notes what the GatewayConnection does not allow', () => {
     const entry = only({ held: { cms: { nodes: nodes('10.0.0.1', '10.0.0.2') } }, policy: {} });
     expect(entry.notes).toEqual([
-      expect.stringContaining('sets spec.tenantPolicy.upstreamIds to Any'),
-      expect.stringContaining('sets spec.tenantPolicy.adoption to Allow'),
+      expect.stringContaining('set spec.tenantPolicy.upstreamIds to Any'),
+      expect.stringContaining('set spec.tenantPolicy.adoption to Allow'),
     ]);
   });
 
-  it('has a name of its own, and its connection where that is not the default', () => {
+  it('generates a unique name and sets connectionRef for other connections than default', () => {
     const held = Object.fromEntries(
       ['A_b', 'a.b', '...'].map((id) => [id, { nodes: nodes('10.0.0.1', '10.0.0.2') }]),
     );
@@ -246,7 +250,7 @@ describe('what would take an upstream over', () => {
     expect(entries[0]?.manifest?.spec).toMatchObject({ connectionRef: { name: 'edge' } });
   });
 
-  it('is YAML that kubectl reads as it is meant, whatever the gateway holds', () => {
+  it('prints YAML that kubectl reads correctly for any upstream', () => {
     const text = renderTakeOvers(
       all({
         held: {
@@ -268,10 +272,10 @@ describe('what would take an upstream over', () => {
     ]);
     expect(parse(text)).toMatchObject({ spec: { labels: { a: 'yes', b: '012' } } });
     expect(text).toContain('# GatewayConnection west: down\\u000a---');
-    expect(text).toContain('# Upstream bad of connection default is left out\n');
+    expect(text).toContain('# Upstream bad of GatewayConnection default cannot be taken over\n');
   });
 
-  it('desires what was desired, whatever valid spec an upstream was written from', () => {
+  it('reproduces the upstream of any valid spec', () => {
     const cluster = stores({});
     const source = combineSources({ Kubernetes: createKubernetesSource(cluster) });
     const desiredOf = (spec: unknown) => {
@@ -284,7 +288,7 @@ describe('what would take an upstream over', () => {
     fc.assert(
       fc.property(specs, (spec) => {
         const desired = desiredOf(spec);
-        const gateways = new Map([['default', look({ u: toAdmin(desired) })]]);
+        const gateways = new Map([['default', listing({ u: toAdmin(desired) })]]);
         const [entry] = takeOvers({
           catalog: builtInCatalog,
           stores: cluster,
@@ -292,7 +296,7 @@ describe('what would take an upstream over', () => {
           namespace: undefined,
         });
         const { manifest, notes = [] } = entry ?? {};
-        expect(notes.filter((note) => !note.startsWith('Its nodes are not just'))).toEqual([]);
+        expect(notes.filter((note) => !note.startsWith('Its nodes do not match'))).toEqual([]);
         expect(canonical(desiredOf(manifest?.spec))).toBe(canonical(desired));
       }),
       { numRuns: 300 },

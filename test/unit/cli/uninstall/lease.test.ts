@@ -21,7 +21,7 @@ const spec = (holderIdentity: string) => ({
   renewTime: '2020-01-01T00:00:00.000000Z',
 });
 
-/** One Lease, and a leader of it that a test plays. */
+/** A Lease whose leader is simulated by the test. */
 function stage(holder: string | undefined) {
   const clock = createFakeClock();
   const said: string[] = [];
@@ -74,7 +74,7 @@ function stage(holder: string | undefined) {
     refuse: (status: number) => {
       refusal = status;
     },
-    /** Begins to take it; resolves after the first look. */
+    /** Calls `takeLease`; resolves after its first read. */
     async begin(timeoutMs = 300_000) {
       void takeLease(
         { transport, clock, print: (line) => said.push(line) },
@@ -93,8 +93,8 @@ function stage(holder: string | undefined) {
 
 const OURS = /^uninstall:[0-9a-f]{8}$/;
 
-describe('taking the Lease', () => {
-  it('asks its holder, and has it once the holder has handed it over', async () => {
+describe('takeLease', () => {
+  it('asks the holder for the Lease and resolves after the handover', async () => {
     const { clock, held, set, begin, taken, said } = stage('leader');
     await begin();
     await clock.advance(2000);
@@ -103,13 +103,13 @@ describe('taking the Lease', () => {
     expect(taken()).toBeUndefined();
     set({ metadata: {}, spec: spec(asked) });
     await clock.advance(250);
-    expect(said).toEqual(['No operator writes any more: this command holds Lease own/operator.']);
+    expect(said).toEqual(['This command holds Lease own/operator. No operator writes to the gateways.']);
     await taken()?.delete(unused);
     expect(held()).toBeUndefined();
     expect(clock.pending).toBe(0);
   });
 
-  it('asks again where another leader has taken it in between', async () => {
+  it('asks again when another replica has become leader', async () => {
     const { clock, held, set, begin } = stage('leader');
     await begin();
     await clock.advance(2000);
@@ -119,7 +119,7 @@ describe('taking the Lease', () => {
     expect(held()?.spec.holderIdentity).toBe('other');
   });
 
-  it.each(['', 'uninstall:0123abcd'])('takes one whose holder is "%s" at once', async (holder) => {
+  it.each(['', 'uninstall:0123abcd'])('immediately takes a Lease with holder "%s"', async (holder) => {
     const { clock, held, begin, taken } = stage(holder);
     await begin();
     await clock.advance(250);
@@ -131,7 +131,7 @@ describe('taking the Lease', () => {
     });
   });
 
-  it('takes one whose holder does not renew it, and renews it until it is disposed', async () => {
+  it('takes an expired Lease and renews it until disposal', async () => {
     const { clock, held, begin, taken } = stage('dead');
     await begin();
     await clock.advance(14_750);
@@ -148,7 +148,7 @@ describe('taking the Lease', () => {
     expect(held()?.spec.holderIdentity).toMatch(OURS);
   });
 
-  it('goes on without it where the holder renews it and does not hand it over', async () => {
+  it('gives up when the holder renews the Lease and does not hand it over', async () => {
     const { clock, held, set, begin, ended, taken, said } = stage('older');
     await begin();
     for (let second = 1; second < 20; second += 2) {
@@ -163,7 +163,7 @@ describe('taking the Lease', () => {
     expect(held()?.spec.holderIdentity).toBe('older');
   });
 
-  it('goes on without it where there is none, and where this user may not read it', async () => {
+  it('resolves to undefined when the Lease does not exist or may not be read', async () => {
     const none = stage(undefined);
     await none.begin();
     expect(none.ended()).toBe(true);
@@ -174,11 +174,11 @@ describe('taking the Lease', () => {
     await forbidden.begin();
     expect(forbidden.ended()).toBe(true);
     expect(forbidden.said).toEqual([
-      'Lease own/operator stays, and the next operator waits until it expires: forbidden',
+      'Lease own/operator is not deleted, and the next operator waits until it expires: forbidden',
     ]);
   });
 
-  it('leaves one that another has by the time it is to be deleted', async () => {
+  it('does not delete a Lease that another replica holds', async () => {
     const { clock, held, set, begin, taken } = stage('');
     await begin();
     await clock.advance(250);
@@ -187,7 +187,7 @@ describe('taking the Lease', () => {
     expect(held()?.spec.holderIdentity).toBe('next');
   });
 
-  it('renews it again after a request that failed', async () => {
+  it('retries a failed renewal', async () => {
     const { clock, held, begin, taken, refuse, allow, said } = stage('');
     await begin();
     await clock.advance(250);
@@ -205,13 +205,13 @@ describe('taking the Lease', () => {
     await clock.advance(10_000);
     expect(held()?.spec['renewTime']).not.toBe(last);
     await taken()?.[Symbol.asyncDispose]();
-    expect(said).toEqual(['No operator writes any more: this command holds Lease own/operator.']);
+    expect(said).toEqual(['This command holds Lease own/operator. No operator writes to the gateways.']);
   });
 
   it.each([
     ['next', 'next'],
-    [undefined, 'nobody'],
-  ])('says so where it is lost to %s', async (holder, named) => {
+    [undefined, 'no replica'],
+  ])('prints a message when it loses the Lease to %s', async (holder, named) => {
     const { clock, set, clear, begin, taken, said } = stage('');
     await begin();
     await clock.advance(250);
@@ -219,7 +219,7 @@ describe('taking the Lease', () => {
     else set({ metadata: {}, spec: spec(holder) });
     await clock.advance(30_000);
     expect(said.slice(1)).toEqual([
-      `This command lost Lease own/operator to ${named}: an operator may write again. Scale it down, and run this command again.`,
+      `This command lost Lease own/operator (new holder: ${named}), so an operator may write again. Scale the operator down and run this command again.`,
     ]);
     await taken()?.[Symbol.asyncDispose]();
     expect(clock.pending).toBe(0);

@@ -31,8 +31,8 @@ const mark = (name: Parameters<typeof markedStatus>[0], status: object = {}, gen
 const summary = ({ conditions }: Marked) =>
   conditions.map(({ type, status, reason }) => `${type}=${status}/${reason}`);
 
-describe('the status of an object whose operator was uninstalled', () => {
-  it('of a GatewayUpstream keeps what the next operator reads, and nothing that only a running one knows', () => {
+describe('markedStatus', () => {
+  it('keeps the fields of a GatewayUpstream that the next operator needs and removes observations', () => {
     const before = {
       observedGeneration: 2,
       upstreamId: 'shop.web',
@@ -68,17 +68,15 @@ describe('the status of an object whose operator was uninstalled', () => {
     expect(conditions[0]).toMatchObject({
       observedGeneration: 3,
       lastTransitionTime: NOW,
-      message: expect.stringMatching(
-        /^The operator was uninstalled: .*stays in the gateway as it is\. Install/,
-      ),
+      message: expect.stringMatching(/^The operator was uninstalled\. .*stays in the gateway.*\. Install/),
     });
     expect(conditions[4]).toEqual(was('Accepted'));
-    // Marked again: nothing changes.
+    // The second call changes nothing.
     expect(mark('upstreams', { ...fields, conditions })).toEqual({ ...fields, conditions });
     expect(gatewayUpstreamStatus.safeParse({ ...fields, conditions }).success).toBe(true);
   });
 
-  it('of one that no operator processed says so in Ready alone', () => {
+  it('sets only Ready on an object that no operator has processed', () => {
     expect(summary(mark('upstreams', pendingStatusInNamespace, 1))).toEqual([
       'Ready=Unknown/OperatorUninstalled',
       'Stalled=True/OperatorUninstalled',
@@ -89,7 +87,7 @@ describe('the status of an object whose operator was uninstalled', () => {
     ]);
   });
 
-  it('of a GatewayConnection keeps what it left behind', () => {
+  it('keeps the retained upstreams of a GatewayConnection', () => {
     const marked = mark('connections', {
       gatewayVersion: '3.18.0',
       leftBehind: ['shop.old'],
@@ -108,7 +106,7 @@ describe('the status of an object whose operator was uninstalled', () => {
     expect(gatewayConnectionStatus.safeParse(marked).success).toBe(true);
   });
 
-  it('of a GatewayUpstreamSet waits for no pruning any more', () => {
+  it('removes the pending pruning of a GatewayUpstreamSet', () => {
     const marked = mark('sets', {
       services: 2,
       ports: 2,

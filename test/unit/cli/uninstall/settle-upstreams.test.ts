@@ -16,7 +16,7 @@ interface Condition {
 
 const inUse = (route: string): Condition => ({
   reason: 'InUse',
-  message: `Waiting to be deleted (can not delete this upstream, route [${route}] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force`,
+  message: `Deletion is pending (can not delete this upstream, route [${route}] is still using it now): remove that reference, or set spec.deletionPolicy to Orphan or Force`,
 });
 const unavailable: Condition = { reason: 'GatewayUnavailable', message: 'http://a refused the connection' };
 
@@ -77,8 +77,8 @@ function deleting(upstreams: Record<string, Condition>) {
   };
 }
 
-describe('deleting every GatewayUpstream', () => {
-  it('ends 10 s after nothing but upstreams in use is left, and names what uses each', async () => {
+describe('the finalizer policy delete', () => {
+  it('fails when only upstreams in use remain for 10 s and names the references to each', async () => {
     const { upstreams, clock, begin, outcome } = deleting({
       web: inUse('front'),
       news: inUse('back'),
@@ -95,12 +95,12 @@ describe('deleting every GatewayUpstream', () => {
     expect(outcome()).toMatchObject({
       exitCode: 3,
       message: expect.stringContaining(
-        '2 GatewayUpstreams cannot be deleted, because routes or other objects of the gateway refer to their upstreams (shop/web: can not delete this upstream, route [front] is still using it now; shop/news: can not delete this upstream, route [back] is still using it now)',
+        '2 GatewayUpstreams cannot be deleted, because routes or other objects in the gateway use their upstreams (shop/web: can not delete this upstream, route [front] is still using it now; shop/news: can not delete this upstream, route [back] is still using it now)',
       ),
     });
   });
 
-  it('ends after a minute without progress, with what the status says', async () => {
+  it('fails after a minute without progress with the message of the status', async () => {
     const { upstreams, clock, begin, outcome } = deleting({ web: unavailable, news: unavailable });
     await begin();
     await clock.advance(50_000);
@@ -111,22 +111,22 @@ describe('deleting every GatewayUpstream', () => {
     expect(outcome()).toMatchObject({
       exitCode: 3,
       message: expect.stringMatching(
-        /^1 GatewayUpstream still there after 110 s \(shop\/web\): http:\/\/a refused/,
+        /^the operator did not delete 1 GatewayUpstream within 110 s \(shop\/web\): http:\/\/a refused/,
       ),
     });
   });
 
-  it('ends at its timeout, whatever the progress', async () => {
+  it('fails at its timeout despite progress', async () => {
     const { clock, begin, outcome } = deleting({ web: unavailable });
     await begin(5000);
     await clock.advance(5250);
     expect(outcome()).toMatchObject({
       exitCode: 3,
-      message: expect.stringContaining('after 5 s (shop/web)'),
+      message: expect.stringContaining('within 5 s (shop/web)'),
     });
   });
 
-  it('ends well when all are gone', async () => {
+  it('succeeds when all GatewayUpstreams are deleted', async () => {
     const { upstreams, clock, begin, outcome } = deleting({ web: inUse('front') });
     await begin();
     await clock.advance(5000);

@@ -42,7 +42,7 @@ const held = (name: string, canonical: string): ObservedUpstream => ({
   canonical,
 });
 
-/** Data planes that answer what a test says, and count what they are asked. */
+/** Data planes with scripted answers that record their requests. */
 class DataPlanes {
   readonly asked: string[] = [];
   readonly views = new Map<string, Map<string, string>>([
@@ -52,7 +52,7 @@ class DataPlanes {
   readonly broken = new Map<string, Error>();
   atOnce = 0;
   mostAtOnce = 0;
-  /** Resolvers of calls that are held back. */
+  /** Resolvers of blocked calls. */
   readonly waiting: (() => void)[] = [];
   holdBack = false;
 
@@ -72,7 +72,7 @@ class DataPlanes {
     return of(this.views.get(url) ?? new Map());
   }
 
-  /** Every data plane shows `canonical` of `name`. */
+  /** Makes the data planes serve `canonical` as `name`. */
   serve(name: string, canonical: string, urls: readonly string[] = [A, B]): void {
     for (const url of urls) this.views.get(url)?.set(`shop.${name}`, this.shown(canonical));
   }
@@ -84,7 +84,7 @@ class DataPlanes {
 
 const open: DataPlaneVerifier[] = [];
 afterEach(async () => {
-  await Promise.all(open.splice(0).map((proof) => proof.close()));
+  await Promise.all(open.splice(0).map((verifier) => verifier.close()));
 });
 
 async function start(options: { controlApi?: object | undefined; namespaces?: readonly string[] } = {}) {
@@ -98,8 +98,10 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   const connections = createStore<GatewayConnection>({ indexes: {}, reportError });
   connections.upsert(connection(controlApi));
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn(), child: () => log };
-  const told = new Map<string, unknown>();
-  const dataPlanes = vi.fn((object: GatewayUpstream, status: unknown) => void told.set(object.name, status));
+  const statuses = new Map<string, unknown>();
+  const dataPlanes = vi.fn(
+    (object: GatewayUpstream, status: unknown) => void statuses.set(object.name, status),
+  );
   const onChange = vi.fn();
   let usable = true;
   const source = {
@@ -108,7 +110,7 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     ended: 0,
   };
   const states = new ObjectStates(clock);
-  const proof = new DataPlaneVerifier({
+  const verifier = new DataPlaneVerifier({
     vendorOf,
     states,
     connections,
@@ -136,8 +138,8 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     log,
     onChange,
   });
-  open.push(proof);
-  proof.follow('default');
+  open.push(verifier);
+  verifier.update('default');
   await settle();
   const add = (name: string, spec?: object) => {
     const object = upstream(name, spec);
@@ -148,8 +150,8 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
   return {
     clock,
     planes,
-    proof,
-    told,
+    verifier,
+    statuses,
     dataPlanes,
     connections,
     upstreams,
@@ -160,35 +162,35 @@ async function start(options: { controlApi?: object | undefined; namespaces?: re
     setUsable: (value: boolean) => {
       usable = value;
     },
-    /** Written just now, in place of nothing that this program knows unless `replaced` says so. */
+    /** Reports a write just now. It created the upstream unless `replaced` is given. */
     wrote: (object: GatewayUpstream, canonical: string, replaced?: string) =>
-      proof.expect(object, held(object.name, canonical), {
+      verifier.expect(object, held(object.name, canonical), {
         replaced: replaced === undefined ? undefined : held(object.name, replaced),
       }),
     holds: (object: GatewayUpstream, canonical: string) =>
-      proof.expect(object, held(object.name, canonical), undefined),
+      verifier.expect(object, held(object.name, canonical), undefined),
   };
 }
 
 describe('after a write', () => {
-  it('looks at the nodes alone where these are all that is kept', async () => {
-    const { clock, planes, wrote, add, told } = await start();
+  it('compares only the nodes with manage Nodes', async () => {
+    const { clock, planes, wrote, add, statuses } = await start();
     planes.shown = (canonical) => canonical;
     wrote(add('web', { manage: 'Nodes' }), '{"nodes":["a"],"retries":1}');
     planes.serve('web', '{"nodes":["a"],"retries":5}');
     await clock.advance(200);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
     planes.serve('web', '{"nodes":["b"],"retries":1}', [B]);
     await clock.advance(5000);
-    expect(told.get('web')).toEqual({
+    expect(statuses.get('web')).toEqual({
       total: 2,
       current: 1,
       lagging: [{ dataPlane: B, reason: 'OlderContent' }],
     });
   });
 
-  it('asks each data plane after 0.2, 1 and 5 s, and never again', async () => {
-    const { clock, planes, wrote, add, told } = await start();
+  it('checks each data plane after 0.2, 1 and 5 s', async () => {
+    const { clock, planes, wrote, add, statuses } = await start();
     planes.take();
     wrote(add('web'), '1');
     await clock.advance(199);
@@ -197,7 +199,7 @@ describe('after a write', () => {
     const asked = ['A get shop.web', 'B get shop.web'];
     await clock.advance(1);
     expect(planes.take()).toEqual(asked);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
     await clock.advance(799);
     expect(planes.take()).toEqual([]);
     await clock.advance(1);
@@ -210,8 +212,8 @@ describe('after a write', () => {
     expect(planes.take()).toEqual([]);
   });
 
-  it('names one that still serves what was there before after 5 s, and not earlier', async () => {
-    const { clock, planes, wrote, add, told, proof } = await start();
+  it('reports a data plane that still serves the previous content after 5 s, and not earlier', async () => {
+    const { clock, planes, wrote, add, statuses, verifier } = await start();
     const web = add('web');
     planes.serve('web', '1');
     wrote(web, '1');
@@ -219,33 +221,37 @@ describe('after a write', () => {
     wrote(web, '2', '1');
     planes.serve('web', '2', [A]);
     await clock.advance(4999);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
-    expect(proof.lagging()).toEqual(new Map([['default', 0]]));
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
+    expect(verifier.lagging()).toEqual(new Map([['default', 0]]));
     await clock.advance(1);
-    expect(told.get('web')).toEqual({
+    expect(statuses.get('web')).toEqual({
       total: 2,
       current: 1,
       lagging: [{ dataPlane: B, reason: 'OlderContent' }],
     });
-    expect(proof.lagging()).toEqual(new Map([['default', 1]]));
+    expect(verifier.lagging()).toEqual(new Map([['default', 1]]));
   });
 
-  it('names one that has no such upstream, and takes that back when it has', async () => {
-    const { clock, planes, wrote, add, told } = await start();
+  it('reports a data plane without the upstream until it serves it', async () => {
+    const { clock, planes, wrote, add, statuses } = await start();
     planes.serve('web', '1', [A]);
     wrote(add('web'), '1');
     await clock.advance(4999);
-    expect(told.has('web')).toBe(false);
+    expect(statuses.has('web')).toBe(false);
     await clock.advance(1);
-    expect(told.get('web')).toEqual({ total: 2, current: 1, lagging: [{ dataPlane: B, reason: 'Missing' }] });
+    expect(statuses.get('web')).toEqual({
+      total: 2,
+      current: 1,
+      lagging: [{ dataPlane: B, reason: 'Missing' }],
+    });
     planes.take();
     planes.serve('web', '1');
     await clock.advance(30_000);
     expect(planes.take()).toEqual(['B get shop.web']);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
   });
 
-  it('a newer write has its own times', async () => {
+  it('restarts the checks after a newer write', async () => {
     const { clock, planes, wrote, add } = await start();
     const web = add('web');
     planes.take();
@@ -265,22 +271,22 @@ describe('after a write', () => {
     expect(planes.take()).toEqual([]);
   });
 
-  it('does not take a data plane that follows a little behind for one that lags, however often it is written', async () => {
-    const { clock, planes, wrote, add, told } = await start();
+  it('does not report a data plane with a short delay as lagging, even with frequent writes', async () => {
+    const { clock, planes, wrote, add, statuses } = await start();
     const web = add('web');
     for (let n = 1; n <= 100; n += 1) {
       wrote(web, `${n}`, `${n - 1}`);
       planes.serve('web', `${n - 1}`);
       await clock.advance(250);
     }
-    expect(told.size).toBe(0);
+    expect(statuses.size).toBe(0);
     planes.serve('web', '100');
     await clock.advance(5000);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
   });
 
-  it('finds one that is stuck although it is written all the time', async () => {
-    const { clock, planes, wrote, add, told } = await start();
+  it('reports a stuck data plane even with frequent writes', async () => {
+    const { clock, planes, wrote, add, statuses } = await start();
     const web = add('web');
     planes.serve('web', '0');
     for (let n = 1; n <= 40; n += 1) {
@@ -288,7 +294,7 @@ describe('after a write', () => {
       planes.serve('web', `${n}`, [A]);
       await clock.advance(250);
     }
-    expect(told.get('web')).toEqual({
+    expect(statuses.get('web')).toEqual({
       total: 2,
       current: 1,
       lagging: [{ dataPlane: B, reason: 'OlderContent' }],
@@ -296,28 +302,28 @@ describe('after a write', () => {
   });
 });
 
-describe('a data plane that cannot be asked', () => {
+describe('an unreachable data plane', () => {
   const refused = new GatewayUnavailableError('refused the connection: is the port right?');
 
-  it('is named when it failed twice in a row, with the reason on the connection', async () => {
-    const { clock, planes, wrote, add, told, proof, onChange, log } = await start();
+  it('is reported after two consecutive failures, with the reason on the connection', async () => {
+    const { clock, planes, wrote, add, statuses, verifier, onChange, log } = await start();
     planes.serve('web', '1');
     planes.broken.set(B, refused);
     wrote(add('web'), '1');
     await clock.advance(999);
-    expect(proof.status('default')).toEqual({ total: 2, reachable: 2 });
+    expect(verifier.status('default')).toEqual({ total: 2, reachable: 2 });
     await clock.advance(1);
-    expect(told.get('web')).toEqual({
+    expect(statuses.get('web')).toEqual({
       total: 2,
       current: 1,
       lagging: [{ dataPlane: B, reason: 'Unreachable' }],
     });
-    expect(proof.status('default')).toEqual({
+    expect(verifier.status('default')).toEqual({
       total: 2,
       reachable: 1,
       unreachable: [{ dataPlane: B, message: refused.message }],
     });
-    expect(proof.lagging()).toEqual(new Map([['default', 1]]));
+    expect(verifier.lagging()).toEqual(new Map([['default', 1]]));
     expect(onChange).toHaveBeenCalled();
     await clock.advance(600_000);
     expect(log.warn).toHaveBeenCalledTimes(1);
@@ -325,12 +331,12 @@ describe('a data plane that cannot be asked', () => {
     planes.broken.clear();
     planes.serve('web', '0', [B]);
     await clock.advance(30_000);
-    expect(proof.status('default')).toEqual({ total: 2, reachable: 2 });
-    expect(told.get('web')).toMatchObject({ lagging: [{ dataPlane: B, reason: 'OlderContent' }] });
+    expect(verifier.status('default')).toEqual({ total: 2, reachable: 2 });
+    expect(statuses.get('web')).toMatchObject({ lagging: [{ dataPlane: B, reason: 'OlderContent' }] });
   });
 
-  it('is not named for a single failure', async () => {
-    const { clock, planes, holds, add, told, proof } = await start();
+  it('is not reported after a single failure', async () => {
+    const { clock, planes, holds, add, statuses, verifier } = await start();
     planes.serve('web', '1');
     await clock.advance(60_000);
     planes.broken.set(B, refused);
@@ -338,12 +344,12 @@ describe('a data plane that cannot be asked', () => {
     await settle();
     planes.broken.clear();
     await clock.advance(1000);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
-    expect(proof.status('default')).toEqual({ total: 2, reachable: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
+    expect(verifier.status('default')).toEqual({ total: 2, reachable: 2 });
   });
 
-  it('does not keep the others from being asked', async () => {
-    const { clock, planes, wrote, add, proof } = await start();
+  it('does not delay the checks of other data planes', async () => {
+    const { clock, planes, wrote, add, verifier } = await start();
     planes.holdBack = true;
     wrote(add('web'), '1');
     await clock.advance(200);
@@ -351,7 +357,7 @@ describe('a data plane that cannot be asked', () => {
     planes.waiting[0]?.();
     await settle();
     planes.take();
-    proof.recheck('default');
+    verifier.recheck('default');
     await settle();
     expect(planes.take()).toHaveLength(1);
     planes.holdBack = false;
@@ -359,56 +365,56 @@ describe('a data plane that cannot be asked', () => {
   });
 });
 
-describe('in a sweep', () => {
-  it('asks each data plane once, however many upstreams there are', async () => {
-    const { clock, planes, holds, add, proof, told } = await start();
+describe('recheck', () => {
+  it('lists each data plane once, regardless of the number of upstreams', async () => {
+    const { clock, planes, holds, add, verifier, statuses } = await start();
     await clock.advance(60_000);
     for (let n = 0; n < 3000; n += 1) {
       planes.serve(`u${n}`, '1');
       holds(add(`u${n}`), '1');
     }
     await clock.advance(10_000);
-    expect(told.size).toBe(3000);
+    expect(statuses.size).toBe(3000);
     planes.take();
     planes.serve('u7', '0', [B]);
-    proof.recheck('default');
+    verifier.recheck('default');
     await clock.advance(5000);
     expect(planes.take()).toEqual(['A list', 'B list']);
-    expect([...told].filter(([, status]) => JSON.stringify(status).includes('lagging'))).toEqual([
+    expect([...statuses].filter(([, status]) => JSON.stringify(status).includes('lagging'))).toEqual([
       ['u7', { total: 2, current: 1, lagging: [{ dataPlane: B, reason: 'OlderContent' }] }],
     ]);
   });
 
-  it('lists one data plane at most every 5 s', async () => {
-    const { clock, planes, holds, add, proof } = await start();
+  it('lists a data plane at most every 5 s', async () => {
+    const { clock, planes, holds, add, verifier } = await start();
     for (let n = 0; n < 20; n += 1) holds(add(`u${n}`), '1');
     await clock.advance(60_000);
     planes.take();
     for (let second = 0; second < 20; second += 1) {
-      proof.recheck('default');
+      verifier.recheck('default');
       await clock.advance(1000);
     }
     expect(planes.take().filter((asked) => asked === 'A list').length).toBeLessThanOrEqual(4);
   });
 
-  it('tells nothing where nothing changed', async () => {
-    const { clock, planes, holds, add, proof, dataPlanes } = await start();
+  it('reports nothing if nothing changed', async () => {
+    const { clock, planes, holds, add, verifier, dataPlanes } = await start();
     planes.serve('web', '1');
     holds(add('web'), '1');
     for (let n = 0; n < 10; n += 1) {
       await clock.advance(600_000);
-      proof.recheck('default');
+      verifier.recheck('default');
     }
     await settle();
     expect(dataPlanes).toHaveBeenCalledTimes(1);
   });
 
-  it('asks at most 8 data planes of a connection at a time', async () => {
+  it('checks at most 8 data planes of a connection at a time', async () => {
     const urls = Array.from({ length: 20 }, (_, n) => `http://10.0.1.${n}:9090`);
-    const { clock, planes, proof } = await start({ controlApi: { urls } });
+    const { clock, planes, verifier } = await start({ controlApi: { urls } });
     await clock.advance(60_000);
     planes.holdBack = true;
-    proof.recheck('default');
+    verifier.recheck('default');
     await settle();
     expect(planes.atOnce).toBe(8);
     planes.holdBack = false;
@@ -418,38 +424,38 @@ describe('in a sweep', () => {
   });
 });
 
-describe('nothing is asked', () => {
-  it('for an object that is gone', async () => {
-    const { clock, planes, wrote, add, proof, upstreams, told } = await start();
+describe('no data plane is checked', () => {
+  it('for a deleted object', async () => {
+    const { clock, planes, wrote, add, verifier, upstreams, statuses } = await start();
     const web = add('web');
     wrote(web, '1');
     upstreams.remove(web);
-    proof.forget('shop/web');
+    verifier.forget('shop/web');
     planes.take();
     await clock.advance(60_000);
     expect(planes.take()).toEqual([]);
-    expect(told.size).toBe(0);
+    expect(statuses.size).toBe(0);
   });
 
-  it('where the connection says nothing of data planes; and what was said of them before is taken back', async () => {
-    const { clock, planes, wrote, add, proof, told, connections } = await start();
+  it('after controlApi is removed from the connection, and the status no longer lists data planes', async () => {
+    const { clock, planes, wrote, add, verifier, statuses, connections } = await start();
     planes.serve('web', '1');
     const web = add('web');
     wrote(web, '1');
     await clock.advance(10_000);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
     connections.upsert(connection(undefined, '2'));
-    proof.follow('default');
+    verifier.update('default');
     planes.take();
-    expect(told.get('web')).toBeUndefined();
-    expect(proof.status('default')).toBeUndefined();
-    expect(proof.lagging()).toEqual(new Map());
+    expect(statuses.get('web')).toBeUndefined();
+    expect(verifier.status('default')).toBeUndefined();
+    expect(verifier.lagging()).toEqual(new Map());
     wrote(web, '2');
     await clock.advance(60_000);
     expect(planes.take()).toEqual([]);
   });
 
-  it('while the connection cannot be used', async () => {
+  it('while the connection is unusable', async () => {
     const { clock, planes, wrote, add, setUsable } = await start();
     planes.take();
     setUsable(false);
@@ -474,9 +480,9 @@ describe('data planes behind a Service', () => {
     })),
   });
 
-  it('follow its endpoints', async () => {
-    const { clock, planes, holds, add, proof, told, source } = await start({ controlApi: SERVICE });
-    expect(proof.status('default')).toEqual({
+  it('are updated with its endpoints', async () => {
+    const { clock, planes, holds, add, verifier, statuses, source } = await start({ controlApi: SERVICE });
+    expect(verifier.status('default')).toEqual({
       total: 0,
       reachable: 0,
       message: 'spec.apisix.controlApi.serviceRef: no such Service',
@@ -486,28 +492,30 @@ describe('data planes behind a Service', () => {
     source.found = { state: 'absent', reason: 'PortNotFound', message: 'a port, '.repeat(1000) };
     source.changed?.();
     await settle();
-    expect(JSON.stringify(proof.status('default')).length).toBeLessThan(1200);
+    expect(JSON.stringify(verifier.status('default')).length).toBeLessThan(1200);
     source.found = known('10.0.0.1');
     source.changed?.();
     await clock.advance(1000);
-    expect(told.get('web')).toEqual({ total: 1, current: 1 });
+    expect(statuses.get('web')).toEqual({ total: 1, current: 1 });
     source.found = known('10.0.0.1', '10.0.0.2');
     source.changed?.();
     await clock.advance(1000);
-    expect(told.get('web')).toEqual({ total: 2, current: 2 });
+    expect(statuses.get('web')).toEqual({ total: 2, current: 2 });
     source.found = known('10.0.0.2');
     source.changed?.();
     await clock.advance(1000);
-    expect(told.get('web')).toEqual({ total: 1, current: 1 });
+    expect(statuses.get('web')).toEqual({ total: 1, current: 1 });
     source.found = known();
     source.changed?.();
     await clock.advance(1000);
-    expect(told.get('web')).toEqual({ total: 0, current: 0 });
-    expect(proof.status('default')).toMatchObject({ message: expect.stringContaining('no ready endpoint') });
+    expect(statuses.get('web')).toEqual({ total: 0, current: 0 });
+    expect(verifier.status('default')).toMatchObject({
+      message: expect.stringContaining('no ready endpoint'),
+    });
   });
 
-  it('stay what they were while nothing is known', async () => {
-    const { clock, planes, holds, add, proof, told, source } = await start({ controlApi: SERVICE });
+  it('stay the same while its endpoints are unknown', async () => {
+    const { clock, planes, holds, add, verifier, statuses, source } = await start({ controlApi: SERVICE });
     planes.serve('web', '1');
     holds(add('web'), '1');
     source.found = known('10.0.0.1');
@@ -516,24 +524,24 @@ describe('data planes behind a Service', () => {
     source.found = { state: 'unknown', beginning: false, message: 'Services are not known' };
     source.changed?.();
     await clock.advance(1000);
-    expect(told.get('web')).toEqual({ total: 1, current: 1 });
-    expect(proof.status('default')).toEqual({ total: 1, reachable: 1, message: 'Services are not known' });
+    expect(statuses.get('web')).toEqual({ total: 1, current: 1 });
+    expect(verifier.status('default')).toEqual({ total: 1, reachable: 1, message: 'Services are not known' });
   });
 
-  it('are not looked for in a namespace that the operator does not look at', async () => {
-    const { proof } = await start({ controlApi: SERVICE, namespaces: ['shop'] });
-    expect(proof.status('default')).toMatchObject({
+  it('are not found in a namespace that the operator does not watch', async () => {
+    const { verifier } = await start({ controlApi: SERVICE, namespaces: ['shop'] });
+    expect(verifier.status('default')).toMatchObject({
       total: 0,
-      message: expect.stringContaining('does not look at namespace gateway'),
+      message: expect.stringContaining('does not watch namespace gateway'),
     });
   });
 
-  it('are followed no more when the connection names them', async () => {
-    const { proof, connections, source } = await start({ controlApi: SERVICE });
+  it('are replaced when the connection lists URLs instead', async () => {
+    const { verifier, connections, source } = await start({ controlApi: SERVICE });
     connections.upsert(connection({ urls: [A] }, '2'));
-    proof.follow('default');
+    verifier.update('default');
     await settle();
     expect(source.ended).toBe(1);
-    expect(proof.status('default')).toEqual({ total: 1, reachable: 1 });
+    expect(verifier.status('default')).toEqual({ total: 1, reachable: 1 });
   });
 });

@@ -25,15 +25,15 @@ const upstream = (id: string, port = 80): Upstream => ({
 
 const canonical = (desired: Upstream) => JSON.stringify(desired.nodes);
 
-/** A gateway whose every call is counted and can be made to fail, over a plain map. */
+/** An in-memory gateway that counts its calls and fails on request. */
 class Gateway implements GatewayDriver {
   readonly type = 'test';
   readonly calls: string[] = [];
-  readonly held = new Map<string, Upstream>();
+  readonly upstreams = new Map<string, Upstream>();
   fail: ((call: string) => Error | undefined) | undefined;
-  /** Resolvers of calls that are held back, by call. */
+  /** Resolvers of blocked calls, by call. */
   readonly waiting: (() => void)[] = [];
-  /** Of every `put`, in order. */
+  /** Content of every `put`, in order. */
   readonly signals: AbortSignal[] = [];
   holdBack = false;
 
@@ -49,15 +49,15 @@ class Gateway implements GatewayDriver {
   }
 
   #observe(id: string): ObservedUpstream | undefined {
-    const held = this.held.get(id);
-    return held === undefined
+    const stored = this.upstreams.get(id);
+    return stored === undefined
       ? undefined
       : {
           id,
-          owner: held.owner,
-          labels: held.labels,
-          nodes: held.nodes,
-          canonical: canonical(held),
+          owner: stored.owner,
+          labels: stored.labels,
+          nodes: stored.nodes,
+          canonical: canonical(stored),
           createTime: 1,
         };
   }
@@ -67,7 +67,7 @@ class Gateway implements GatewayDriver {
   get = (id: string) => this.#call(`get ${id}`, () => this.#observe(id));
   list = () =>
     this.#call('list', () => ({
-      upstreams: new Map([...this.held.keys()].map((id) => [id, this.#observe(id) as ObservedUpstream])),
+      upstreams: new Map([...this.upstreams.keys()].map((id) => [id, this.#observe(id) as ObservedUpstream])),
       info: this.info,
     }));
   put = (desired: Upstream, signal: AbortSignal) => {
@@ -75,7 +75,7 @@ class Gateway implements GatewayDriver {
     return this.#call(
       `put ${desired.id}`,
       () => {
-        this.held.set(desired.id, desired);
+        this.upstreams.set(desired.id, desired);
         return this.#observe(desired.id) as ObservedUpstream;
       },
       true,
@@ -83,19 +83,19 @@ class Gateway implements GatewayDriver {
   };
   putNodes = (id: string, nodes: Upstream['nodes']) =>
     this.#call(`putNodes ${id}`, () => {
-      const before = this.held.get(id);
-      if (before !== undefined) this.held.set(id, { ...before, nodes });
+      const before = this.upstreams.get(id);
+      if (before !== undefined) this.upstreams.set(id, { ...before, nodes });
       return this.#observe(id);
     });
   mark = (id: string, owner: OwnerMark) =>
     this.#call(`mark ${id}`, () => {
-      const before = this.held.get(id);
-      if (before !== undefined) this.held.set(id, { ...before, owner });
+      const before = this.upstreams.get(id);
+      if (before !== undefined) this.upstreams.set(id, { ...before, owner });
       return this.#observe(id);
     });
   delete = (id: string) =>
     this.#call(`delete ${id}`, () => {
-      this.held.delete(id);
+      this.upstreams.delete(id);
     });
   checkWrite = () => this.#call('checkWrite', () => undefined);
   check = () => this.#call('check', () => ({}));
@@ -143,18 +143,18 @@ async function start(prepare?: (gateway: Gateway) => void) {
 }
 
 describe('GatewaySession', () => {
-  it('tells of every write that the gateway was asked for, and of every failed request by its reason', async () => {
+  it('reports every write, and every failed request by its reason', async () => {
     const { gateway, session, onWrite, onError, mayWrite, stop } = await start();
-    const put = () => session.exclusive('a', (turn) => turn.put(upstream('a'), never));
+    const put = () => session.exclusive('a', (lock) => lock.put(upstream('a'), never));
     await put();
     gateway.fail = () => new GatewayRejectedError('no');
     await expect(put()).rejects.toThrow('no');
     gateway.fail = () => new UpstreamInUseError('a route');
-    await expect(session.exclusive('a', (turn) => turn.delete('respect', never))).rejects.toThrow('a route');
+    await expect(session.exclusive('a', (lock) => lock.delete('respect', never))).rejects.toThrow('a route');
     gateway.fail = (call) => (call === 'get a' ? new GatewayRejectedError('no') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.ask(never))).rejects.toThrow('no');
+    await expect(session.exclusive('a', (lock) => lock.readFresh(never))).rejects.toThrow('no');
     mayWrite.mockReturnValue(false);
-    await expect(put()).rejects.toThrow('may write no more');
+    await expect(put()).rejects.toThrow('no longer allowed to write');
     expect(onWrite.mock.calls).toEqual([
       ['put', 'accepted'],
       ['put', 'Rejected'],
@@ -164,19 +164,19 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('begins with one list, and needs no GET for what it showed', async () => {
-    const { gateway, session, reports, stop } = await start((g) => g.held.set('a', upstream('a')));
+  it('starts with one list and needs no GET for listed upstreams', async () => {
+    const { gateway, session, reports, stop } = await start((g) => g.upstreams.set('a', upstream('a')));
     expect(session.state.kind).toBe('ready');
     expect(session.info).toEqual({ version: '1.2.3' });
     expect(reports).toHaveLength(1);
     expect(reports[0]).toMatchObject({ recovered: true });
-    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    const seen = await session.exclusive('a', (lock) => lock.read(0, never));
     expect(seen?.canonical).toBe(canonical(upstream('a')));
     expect(gateway.calls).toEqual(['list']);
     await stop();
   });
 
-  it('tells everything anew when another version answers a list, since that takes other fields', async () => {
+  it('reconciles everything when the version of the gateway changes', async () => {
     const { gateway, session, clock, onState, stop } = await start();
     onState.mockClear();
     await clock.advance(600_000);
@@ -189,59 +189,59 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('believes that an id is free only if the gateway was asked after the object came, and not long ago', async () => {
+  it('trusts the absence of an id only if it was observed recently and after the object was created', async () => {
     const { gateway, clock, session, stop } = await start();
-    const read = (since: number) => session.exclusive('new', (turn) => turn.read(since, never));
+    const read = (since: number) => session.exclusive('new', (lock) => lock.read(since, never));
     expect(await read(clock.monotonic())).toBeUndefined();
     expect(gateway.calls).toEqual(['list']);
     await clock.advance(1);
-    gateway.held.set('new', upstream('new'));
+    gateway.upstreams.set('new', upstream('new'));
     expect((await read(clock.monotonic()))?.id).toBe('new');
     expect(gateway.calls).toEqual(['list', 'get new']);
-    expect(await session.exclusive('old', (turn) => turn.read(0, never))).toBeUndefined();
+    expect(await session.exclusive('old', (lock) => lock.read(0, never))).toBeUndefined();
     await clock.advance(11_000);
-    gateway.held.set('old', upstream('old'));
-    expect((await session.exclusive('old', (turn) => turn.read(0, never)))?.id).toBe('old');
+    gateway.upstreams.set('old', upstream('old'));
+    expect((await session.exclusive('old', (lock) => lock.read(0, never)))?.id).toBe('old');
     await stop();
   });
 
-  it('learns from the answer of a write, so that the next one needs no GET', async () => {
+  it('needs no GET after an answered write', async () => {
     const { gateway, session, stop } = await start();
     for (const port of [1, 2, 3]) {
-      await session.exclusive('a', async (turn) => {
-        await turn.read(0, never);
-        await turn.put(upstream('a', port), never);
+      await session.exclusive('a', async (lock) => {
+        await lock.read(0, never);
+        await lock.put(upstream('a', port), never);
       });
     }
     expect(gateway.calls).toEqual(['list', 'put a', 'put a', 'put a']);
     await stop();
   });
 
-  it('never lets two requests for one id overlap, and lets other ids go on', async () => {
+  it('serializes requests for one id and does not block other ids', async () => {
     const { gateway, session, stop } = await start();
     gateway.holdBack = true;
-    const first = session.exclusive('a', (turn) => turn.put(upstream('a', 1), never));
-    const second = session.exclusive('a', (turn) => turn.put(upstream('a', 2), never));
-    const other = session.exclusive('b', (turn) => turn.put(upstream('b'), never));
+    const first = session.exclusive('a', (lock) => lock.put(upstream('a', 1), never));
+    const second = session.exclusive('a', (lock) => lock.put(upstream('a', 2), never));
+    const other = session.exclusive('b', (lock) => lock.put(upstream('b'), never));
     await settle();
     expect(gateway.calls).toEqual(['list', 'put a', 'put b']);
     gateway.holdBack = false;
     for (const release of gateway.waiting) release();
     await Promise.all([first, second, other]);
     expect(gateway.calls).toEqual(['list', 'put a', 'put b', 'put a']);
-    expect(gateway.held.get('a')).toEqual(upstream('a', 2));
+    expect(gateway.upstreams.get('a')).toEqual(upstream('a', 2));
     await stop();
   });
 
-  it('reads an id back after a write that may have happened', async () => {
+  it('reads an id back after a write with an unknown result', async () => {
     const { gateway, session, stop } = await start();
     gateway.fail = (call) => (call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 1), never))).rejects.toThrow(
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a', 1), never))).rejects.toThrow(
       'timeout',
     );
     gateway.fail = undefined;
     await settle();
-    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    const seen = await session.exclusive('a', (lock) => lock.read(0, never));
     expect(seen?.canonical).toBe(canonical(upstream('a', 1)));
     expect(gateway.calls).toEqual(['list', 'put a', 'check', 'get a']);
     expect(session.state.kind).toBe('ready');
@@ -249,29 +249,29 @@ describe('GatewaySession', () => {
   });
 
   it.each([
-    ['refused', new GatewayRejectedError('no')],
+    ['rejected', new GatewayRejectedError('no')],
     ['in use', new UpstreamInUseError('route')],
-  ])('neither probes nor reads back after an answer that is clear: %s', async (_, error) => {
-    const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a')));
+  ])('neither probes nor reads back after a definite response: %s', async (_, error) => {
+    const { gateway, session, stop } = await start((g) => g.upstreams.set('a', upstream('a')));
     gateway.fail = (call) => (call === 'delete a' ? error : undefined);
-    await expect(session.exclusive('a', (turn) => turn.delete('respect', never))).rejects.toBe(error);
+    await expect(session.exclusive('a', (lock) => lock.delete('respect', never))).rejects.toBe(error);
     await settle();
-    await session.exclusive('a', (turn) => turn.read(0, never));
+    await session.exclusive('a', (lock) => lock.read(0, never));
     expect(gateway.calls).toEqual(['list', 'delete a']);
     await stop();
   });
 
-  it('asks a gateway that is down nothing but one list, with growing pauses, and tells everything when it is back', async () => {
+  it('only retries the list with growing delays during an outage, and reconciles everything afterwards', async () => {
     const { gateway, clock, session, reports, onState, log, stop } = await start((g) =>
-      g.held.set('a', upstream('a')),
+      g.upstreams.set('a', upstream('a')),
     );
     gateway.fail = () => new GatewayUnavailableError('down');
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow('down');
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a', 2), never))).rejects.toThrow('down');
     await settle();
     expect(session.state.kind).toBe('failing');
     const states = onState.mock.calls.length;
     for (let n = 0; n < 100; n += 1) {
-      await expect(session.exclusive(`x${n}`, (turn) => turn.read(0, never))).rejects.toThrow('down');
+      await expect(session.exclusive(`x${n}`, (lock) => lock.read(0, never))).rejects.toThrow('down');
     }
     expect(gateway.calls).toEqual(['list', 'put a', 'check']);
     await clock.advance(500);
@@ -291,43 +291,43 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('keeps what it saw of an id whose write may have happened, but reads it before it believes it', async () => {
-    const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+  it('keeps the cached content after a write with an unknown result, but reads it back before it uses it', async () => {
+    const { gateway, session, stop } = await start((g) => g.upstreams.set('a', upstream('a', 1)));
     gateway.fail = (call) => (call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow(
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a', 2), never))).rejects.toThrow(
       'timeout',
     );
-    // Whose the id is does not become unknown with the content.
+    // The ownership of the id stays known when its content becomes unknown.
     expect(session.peek('a')?.canonical).toBe(canonical(upstream('a', 1)));
     gateway.fail = undefined;
-    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    const seen = await session.exclusive('a', (lock) => lock.read(0, never));
     expect(seen?.canonical).toBe(canonical(upstream('a', 2)));
     await stop();
   });
 
-  it('does not take a list that began before a write for proof of that write', async () => {
-    const { gateway, clock, session, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+  it('does not use a list that started before a write as the result of that write', async () => {
+    const { gateway, clock, session, stop } = await start((g) => g.upstreams.set('a', upstream('a', 1)));
     gateway.holdBack = true;
     await clock.advance(600_000 * 1.1);
     expect(gateway.calls.slice(1)).toEqual(['list']);
     gateway.holdBack = false;
     gateway.fail = (call) => (call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow(
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a', 2), never))).rejects.toThrow(
       'timeout',
     );
     gateway.fail = undefined;
     for (const release of gateway.waiting) release();
     await settle();
-    const seen = await session.exclusive('a', (turn) => turn.read(0, never));
+    const seen = await session.exclusive('a', (lock) => lock.read(0, never));
     expect(seen?.canonical).toBe(canonical(upstream('a', 2)));
     await stop();
   });
 
-  it('survives a probe and a list that fail in a way that nobody foresaw', async () => {
+  it('continues after unexpected errors of a probe and a list', async () => {
     const { gateway, clock, session, stop } = await start();
     gateway.fail = (call) =>
       call.startsWith('put') ? new GatewayUnavailableError('timeout') : new Error('odd');
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow('timeout');
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a'), never))).rejects.toThrow('timeout');
     await settle();
     expect(session.state.kind).toBe('failing');
     gateway.fail = undefined;
@@ -336,7 +336,7 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('tells the objects of an outage once, however its words change', async () => {
+  it('reconciles the objects once per outage, even if its error message varies', async () => {
     const { gateway, clock, onState, stop } = await start();
     let n = 0;
     gateway.fail = () => new GatewayUnavailableError(`502, request ${++n}`);
@@ -347,12 +347,12 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('remembers what somebody changed until that is told', async () => {
+  it('keeps drift until it is taken', async () => {
     const { gateway, clock, session, stop } = await start((g) => {
-      for (const id of ['edited', 'deleted', 'same']) g.held.set(id, upstream(id));
+      for (const id of ['edited', 'deleted', 'same']) g.upstreams.set(id, upstream(id));
     });
-    gateway.held.set('edited', upstream('edited', 9));
-    gateway.held.delete('deleted');
+    gateway.upstreams.set('edited', upstream('edited', 9));
+    gateway.upstreams.delete('deleted');
     await clock.advance(600_000 * 1.1);
     for (const [id, drifted] of [
       ['edited', true],
@@ -365,7 +365,7 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('waits as long as the gateway asks for', async () => {
+  it('waits as long as Retry-After demands', async () => {
     const { gateway, clock, stop } = await start((g) => {
       g.fail = () => new GatewayUnavailableError('busy', { retryAfterMs: 60_000 });
     });
@@ -376,11 +376,11 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('lists once more a minute after its start, since a write of an earlier session may be carried out late', async () => {
-    const { gateway, clock, reports, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+  it('lists again a minute after its start, because a write of an earlier session may take effect late', async () => {
+    const { gateway, clock, reports, stop } = await start((g) => g.upstreams.set('a', upstream('a', 1)));
     await clock.advance(59_999);
     expect(gateway.calls).toEqual(['list']);
-    gateway.held.set('a', upstream('a', 2));
+    gateway.upstreams.set('a', upstream('a', 2));
     await clock.advance(1);
     expect(gateway.calls).toEqual(['list', 'list']);
     expect([...(reports[1]?.changed ?? [])]).toEqual(['a']);
@@ -389,55 +389,55 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('keeps no copy of what changes under ids that no object wants', async () => {
+  it('records no drift of unused ids', async () => {
     const { gateway, clock, session, stop } = await start((g) => {
-      for (const id of ['foreign', 'ours']) g.held.set(id, upstream(id, 1));
+      for (const id of ['foreign', 'ours']) g.upstreams.set(id, upstream(id, 1));
     });
-    for (const id of ['foreign', 'ours']) gateway.held.set(id, upstream(id, 2));
+    for (const id of ['foreign', 'ours']) gateway.upstreams.set(id, upstream(id, 2));
     await clock.advance(60_000);
     expect(session.takeDrift('foreign')).toBeUndefined();
     expect(session.takeDrift('ours')?.canonical).toBe(canonical(upstream('ours', 1)));
     await stop();
   });
 
-  it('marks the owner and learns from the answer', async () => {
-    const { gateway, session, stop } = await start((g) => g.held.set('a', upstream('a')));
+  it('writes the ownership mark and caches the response', async () => {
+    const { gateway, session, stop } = await start((g) => g.upstreams.set('a', upstream('a')));
     const mark = ownerMark(
       { cluster: 'c', connection: 'default', namespace: 'shop', name: 'web' },
       { retain: true },
     );
-    const answered = await session.exclusive('a', (turn) => turn.mark(mark, never));
+    const answered = await session.exclusive('a', (lock) => lock.mark(mark, never));
     expect(answered?.owner).toEqual(mark);
     expect(session.peek('a')).toBe(answered);
     expect(gateway.calls).toEqual(['list', 'mark a']);
     await stop();
   });
 
-  describe('after a write without an answer', () => {
+  describe('after an unanswered write', () => {
     const unanswered = (call: string) =>
       call.startsWith('put') ? new GatewayUnavailableError('timeout') : undefined;
 
-    /** A session whose write of `a` got no answer, and whose next one was accepted. */
+    /** A session with an unanswered write of `a`, followed by an accepted one. */
     async function startAfterTimeout() {
-      const started = await start((g) => g.held.set('a', upstream('a', 1)));
+      const started = await start((g) => g.upstreams.set('a', upstream('a', 1)));
       const { gateway, clock, session } = started;
-      // Past the list a minute after the start.
+      // Until after the list that follows a minute after the start.
       await clock.advance(60_000);
       gateway.fail = unanswered;
-      await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow();
+      await expect(session.exclusive('a', (lock) => lock.put(upstream('a', 2), never))).rejects.toThrow();
       gateway.fail = undefined;
-      await session.exclusive('a', async (turn) => {
-        await turn.read(0, never);
-        await turn.put(upstream('a', 3), never);
+      await session.exclusive('a', async (lock) => {
+        await lock.read(0, never);
+        await lock.put(upstream('a', 3), never);
       });
-      expect(session.unsettled).toBe(true);
+      expect(session.hasUnsettledWrites).toBe(true);
       gateway.calls.length = 0;
       return started;
     }
 
-    it('reads the upstream again a minute later and reports that the old write was carried out over the new one', async () => {
+    it('reads the upstream back a minute later and reports that the old write overwrote the new one', async () => {
       const { gateway, clock, session, onLateWrite, stop } = await startAfterTimeout();
-      gateway.held.set('a', upstream('a', 2));
+      gateway.upstreams.set('a', upstream('a', 2));
       await clock.advance(59_999);
       expect(gateway.calls).toEqual([]);
       await clock.advance(1);
@@ -445,28 +445,28 @@ describe('GatewaySession', () => {
       expect(onLateWrite.mock.calls).toEqual([
         ['a', expect.objectContaining({ canonical: canonical(upstream('a', 2)) })],
       ]);
-      expect(session.unsettled).toBe(false);
+      expect(session.hasUnsettledWrites).toBe(false);
       await clock.advance(60_000);
       expect(gateway.calls).toEqual(['get a']);
       await stop();
     });
 
-    it('reports an upstream that a late deletion took away, and one that a late write created', async () => {
+    it('reports an upstream that a late request deleted, and one that a late request created', async () => {
       const { gateway, clock, session, onLateWrite, stop } = await startAfterTimeout();
-      gateway.held.delete('a');
+      gateway.upstreams.delete('a');
       await clock.advance(60_000);
       expect(onLateWrite.mock.calls).toEqual([['a', undefined]]);
       gateway.fail = unanswered;
-      await expect(session.exclusive('a', (turn) => turn.put(upstream('a', 2), never))).rejects.toThrow();
+      await expect(session.exclusive('a', (lock) => lock.put(upstream('a', 2), never))).rejects.toThrow();
       gateway.fail = undefined;
-      await session.exclusive('a', (turn) => turn.delete('respect', never));
-      gateway.held.set('a', upstream('a', 2));
+      await session.exclusive('a', (lock) => lock.delete('respect', never));
+      gateway.upstreams.set('a', upstream('a', 2));
       await clock.advance(60_000);
       expect(onLateWrite.mock.calls.slice(1)).toEqual([['a', expect.objectContaining({ id: 'a' })]]);
       await stop();
     });
 
-    it('reports nothing where the newer write is still in force', async () => {
+    it('reports nothing if the newer write is still in effect', async () => {
       const { gateway, clock, onLateWrite, stop } = await startAfterTimeout();
       await clock.advance(60_000);
       expect(gateway.calls).toEqual(['get a']);
@@ -474,50 +474,50 @@ describe('GatewaySession', () => {
       await stop();
     });
 
-    it('leaves the reading to a list that is asked for in time', async () => {
+    it('skips the read-back if a list comes first', async () => {
       const { gateway, clock, session, stop } = await startAfterTimeout();
       await clock.advance(60_000 - 1);
       session.listWithin(1);
       await clock.advance(1);
       await settle();
       expect(gateway.calls).toEqual(['list']);
-      expect(session.unsettled).toBe(false);
+      expect(session.hasUnsettledWrites).toBe(false);
       await stop();
     });
 
-    it('lists once instead of reading many upstreams one by one', async () => {
+    it('lists once instead of reading back many upstreams', async () => {
       const { gateway, clock, session, stop } = await startAfterTimeout();
       gateway.fail = unanswered;
       const ids = Array.from({ length: 50 }, (_, n) => `x${n}`);
       for (const id of ids) {
-        await expect(session.exclusive(id, (turn) => turn.put(upstream(id), never))).rejects.toThrow();
+        await expect(session.exclusive(id, (lock) => lock.put(upstream(id), never))).rejects.toThrow();
       }
       gateway.fail = undefined;
       gateway.calls.length = 0;
       await clock.advance(60_000);
       expect(gateway.calls.filter((call) => call === 'list')).toHaveLength(1);
       expect(gateway.calls.filter((call) => call.startsWith('get'))).toEqual([]);
-      expect(session.unsettled).toBe(false);
+      expect(session.hasUnsettledWrites).toBe(false);
       await stop();
     });
   });
 
-  describe('while writes are refused', () => {
+  describe('while writes are rejected', () => {
     const put = (session: GatewaySession, id: string) =>
-      session.exclusive(id, (turn) => turn.put(upstream(id), never));
+      session.exclusive(id, (lock) => lock.put(upstream(id), never));
     const refused = (...ids: readonly string[]) => {
       const calls = ids.map((id) => `put ${id}`);
       return (call: string) =>
         calls.includes(call) ? new GatewayAuthError('no', { status: 403 }) : undefined;
     };
 
-    it('refuses only the upstream whose content is refused, and lets every other one go on', async () => {
+    it('blocks only the upstream whose content is rejected', async () => {
       const { gateway, session, onState, stop } = await start();
       onState.mockClear();
       gateway.fail = refused('hostile');
       await expect(put(session, 'hostile')).rejects.toMatchObject({
         reason: 'Rejected',
-        message: expect.stringContaining('refused this upstream (403) and accepts other writes'),
+        message: expect.stringContaining('rejected this upstream (403) but accepts other writes'),
       });
       await put(session, 'b');
       await settle();
@@ -527,7 +527,7 @@ describe('GatewaySession', () => {
       await stop();
     });
 
-    it('reports that the key may only read, and asks the gateway for few writes until one is accepted', async () => {
+    it('reports a read-only key, and sends few writes until one is accepted', async () => {
       const { gateway, clock, session, onState, stop } = await start();
       const readOnly = (call: string) =>
         /^(put|checkWrite)/.test(call) ? new GatewayAuthError('may only read') : undefined;
@@ -535,7 +535,7 @@ describe('GatewaySession', () => {
       onState.mockClear();
       for (const id of ['a', 'b', 'c']) await expect(put(session, id)).rejects.toThrow('may only read');
       await settle();
-      // The gateway answers, and takes the key for reading.
+      // The gateway responds and accepts the key for reads.
       expect(session.state.kind).toBe('ready');
       expect(session.writeRefused?.message).toBe('may only read');
       expect(onState.mock.calls).toEqual([['connection']]);
@@ -550,7 +550,7 @@ describe('GatewaySession', () => {
       await expect(put(session, 'a')).rejects.toThrow('may only read');
       await expect(put(session, 'b')).rejects.toThrow('may only read');
       await clock.advance(1000);
-      // Another one than the one that tried last.
+      // Not the upstream that was tried last.
       await expect(put(session, 'a')).rejects.toThrow('may only read');
       gateway.fail = undefined;
       await put(session, 'b');
@@ -561,7 +561,7 @@ describe('GatewaySession', () => {
       await stop();
     });
 
-    it('lets an upstream that was not refused yet write at once, in case the probe is refused by mistake', async () => {
+    it('writes an upstream that was not rejected yet immediately, in case only the probe is rejected', async () => {
       const { gateway, session, stop } = await start();
       const hostile = refused('hostile');
       gateway.fail = (call) => (call === 'checkWrite' ? new GatewayAuthError('no') : hostile(call));
@@ -572,7 +572,7 @@ describe('GatewaySession', () => {
       await stop();
     });
 
-    it('judges nothing where the probe gets no answer', async () => {
+    it('does not block writes if the probe gets no response', async () => {
       const { gateway, session, stop } = await start();
       const hostile = refused('a');
       gateway.fail = (call) =>
@@ -583,13 +583,13 @@ describe('GatewaySession', () => {
     });
   });
 
-  it('lists again after the resync time, and names what somebody changed, added or deleted', async () => {
+  it('lists again after the resync interval, and reports changed, added and deleted upstreams', async () => {
     const { gateway, clock, reports, stop } = await start((g) => {
-      for (const id of ['same', 'edited', 'deleted']) g.held.set(id, upstream(id));
+      for (const id of ['same', 'edited', 'deleted']) g.upstreams.set(id, upstream(id));
     });
-    gateway.held.set('edited', upstream('edited', 9));
-    gateway.held.delete('deleted');
-    gateway.held.set('added', upstream('added'));
+    gateway.upstreams.set('edited', upstream('edited', 9));
+    gateway.upstreams.delete('deleted');
+    gateway.upstreams.set('added', upstream('added'));
     await clock.advance(600_000);
     expect(reports).toHaveLength(2);
     expect(reports[1]?.recovered).toBe(false);
@@ -597,13 +597,15 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('prefers what it learned while a list was under way to what the list shows', async () => {
-    const { gateway, clock, session, reports, stop } = await start((g) => g.held.set('a', upstream('a', 1)));
+  it('prefers a response that arrived during a list to the list', async () => {
+    const { gateway, clock, session, reports, stop } = await start((g) =>
+      g.upstreams.set('a', upstream('a', 1)),
+    );
     gateway.holdBack = true;
     await clock.advance(600_000);
     expect(gateway.calls).toEqual(['list', 'list']);
     gateway.holdBack = false;
-    await session.exclusive('a', (turn) => turn.put(upstream('a', 2), never));
+    await session.exclusive('a', (lock) => lock.put(upstream('a', 2), never));
     for (const release of gateway.waiting) release();
     await settle();
     expect(reports).toHaveLength(2);
@@ -612,33 +614,33 @@ describe('GatewaySession', () => {
     await stop();
   });
 
-  it('begins no write without the right to, and then is closed', async () => {
-    const { gateway, session, mayWrite, stop } = await start((g) => g.held.set('a', upstream('a')));
+  it('starts no write while mayWrite is false, and counts as closed', async () => {
+    const { gateway, session, mayWrite, stop } = await start((g) => g.upstreams.set('a', upstream('a')));
     gateway.holdBack = true;
-    const first = session.exclusive('a', (turn) => turn.put(upstream('a', 1), never));
-    const second = session.exclusive('a', (turn) => turn.put(upstream('a', 2), never));
-    const third = session.exclusive('a', (turn) => turn.delete('respect', never));
+    const first = session.exclusive('a', (lock) => lock.put(upstream('a', 1), never));
+    const second = session.exclusive('a', (lock) => lock.put(upstream('a', 2), never));
+    const third = session.exclusive('a', (lock) => lock.delete('respect', never));
     await settle();
     expect(session.closed).toBe(false);
     mayWrite.mockReturnValue(false);
     gateway.holdBack = false;
     for (const release of gateway.waiting) release();
     expect((await first).canonical).toBe(canonical(upstream('a', 1)));
-    await expect(second).rejects.toThrow('may write no more');
-    await expect(third).rejects.toThrow('may write no more');
+    await expect(second).rejects.toThrow('no longer allowed to write');
+    await expect(third).rejects.toThrow('no longer allowed to write');
     expect(session.closed).toBe(true);
     expect(session.state.kind).toBe('ready');
     expect(gateway.calls).toEqual(['list', 'put a']);
-    expect(await session.exclusive('b', (turn) => turn.read(0, never))).toBeUndefined();
+    expect(await session.exclusive('b', (lock) => lock.read(0, never))).toBeUndefined();
     await stop();
   });
 
-  it('waits for a write under way when it is stopped, instead of leaving it to be carried out later', async () => {
+  it('waits for a running write when it is closed, so that the write cannot take effect later', async () => {
     const { gateway, session, stop } = await start();
     gateway.holdBack = true;
     const stopping = new AbortController();
-    const writing = session.exclusive('a', (turn) => turn.put(upstream('a'), stopping.signal));
-    const waiting = session.exclusive('a', (turn) => turn.put(upstream('a', 2), stopping.signal));
+    const writing = session.exclusive('a', (lock) => lock.put(upstream('a'), stopping.signal));
+    const waiting = session.exclusive('a', (lock) => lock.put(upstream('a', 2), stopping.signal));
     await settle();
     stopping.abort();
     const closed = vi.fn();
@@ -653,7 +655,7 @@ describe('GatewaySession', () => {
     expect(gateway.calls).toEqual(['list', 'put a', 'close']);
   });
 
-  it('lists once more when that is asked for while a list is under way, or a probe', async () => {
+  it('lists again if a list is requested during a list or a probe', async () => {
     const { gateway, session, stop } = await start();
     gateway.holdBack = true;
     session.listWithin(0);
@@ -667,22 +669,22 @@ describe('GatewaySession', () => {
     expect(gateway.calls).toEqual(['list', 'list', 'list']);
 
     gateway.fail = (call) => (call === 'put a' ? new GatewayUnavailableError('timeout') : undefined);
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow('timeout');
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a'), never))).rejects.toThrow('timeout');
     session.listWithin(0);
     await settle();
     expect(gateway.calls.slice(3)).toEqual(['put a', 'check', 'list']);
     await stop();
   });
 
-  it('ends with nothing under way', async () => {
+  it('has no running request after close', async () => {
     const { gateway, session, stop } = await start();
     gateway.holdBack = true;
-    const writing = session.exclusive('a', (turn) => turn.put(upstream('a'), never));
+    const writing = session.exclusive('a', (lock) => lock.put(upstream('a'), never));
     await settle();
     const stopped = stop();
     for (const release of gateway.waiting) release();
     await Promise.allSettled([writing, stopped]);
-    await expect(session.exclusive('a', (turn) => turn.put(upstream('a'), never))).rejects.toThrow();
+    await expect(session.exclusive('a', (lock) => lock.put(upstream('a'), never))).rejects.toThrow();
     expect(gateway.calls.at(-1)).toBe('close');
   });
 });

@@ -12,7 +12,7 @@ const listed = (...upstreams: readonly ObservedUpstream[]) =>
   new Map(upstreams.map((upstream) => [upstream.id, upstream]));
 
 describe('Slots', () => {
-  it('drops a slot of which nothing is left, and no other', () => {
+  it('drops only empty slots', () => {
     const slots = new Slots(() => true);
     const slot = slots.take('a');
     expect(slots.take('a')).toBe(slot);
@@ -24,7 +24,7 @@ describe('Slots', () => {
     expect(slots.get('a')).toBeUndefined();
   });
 
-  it('drops what a list no longer shows once its drift is reported', () => {
+  it('drops an id that is missing in a list once its drift is reported', () => {
     const slots = new Slots(() => true);
     slots.learn(slots.take('a'), observed('a', '1'), 0);
     expect(slots.adopt(listed(), slots.position, 10)).toEqual(new Set(['a']));
@@ -33,7 +33,7 @@ describe('Slots', () => {
     expect(slots.get('a')).toBeUndefined();
   });
 
-  it('keeps what was learned or written after the list began', () => {
+  it('keeps reads and writes that are newer than the start of the list', () => {
     const slots = new Slots(() => true);
     const [learned, written] = [slots.take('learned'), slots.take('written')];
     slots.learn(written, observed('written', '1'), 0);
@@ -46,7 +46,7 @@ describe('Slots', () => {
     expect(slots.isUnsettled).toBe(true);
   });
 
-  it('reads the earliest of uncertain writes first, and again after a later one of the same id', () => {
+  it('orders read-backs by time, and reschedules one after a later unanswered write', () => {
     const slots = new Slots(() => true);
     const [a, b] = [slots.take('a'), slots.take('b')];
     slots.noteUncertain(a, 0);
@@ -60,7 +60,7 @@ describe('Slots', () => {
     expect(slots.isUnsettled).toBe(false);
   });
 
-  it('records no drift of an id that no object wants', () => {
+  it('records no drift of unused ids', () => {
     const slots = new Slots(() => false);
     slots.learn(slots.take('a'), observed('a', '1'), 0);
     expect(slots.adopt(listed(observed('a', '2')), slots.position, 10)).toEqual(new Set(['a']));

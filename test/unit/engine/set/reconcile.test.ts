@@ -37,7 +37,7 @@ describe('the GatewayUpstreams of sets', () => {
   let services: Store<ServiceFacts>;
   let namespaces: Store<NamespaceStored>;
   let clock: FakeClock;
-  /** What was asked of the API server. */
+  /** Requests to the API server. */
   let requests: string[];
   let refusal: KubeApiError | undefined;
   let outcome: SetOutcome | undefined;
@@ -74,7 +74,7 @@ describe('the GatewayUpstreams of sets', () => {
         },
       }),
     );
-  /** As the API server would store it. */
+  /** Stores an object as the API server does. */
   const store = ({ name, labels, annotations, spec }: SetMember) => {
     const controller = { apiVersion: 'gatewayupstream.dev/v1alpha1', kind: 'GatewayUpstreamSet' };
     const ownerReferences = [{ ...controller, name: 'all', uid: 'uid of all', controller: true }];
@@ -87,7 +87,7 @@ describe('the GatewayUpstreams of sets', () => {
       }),
     );
   };
-  /** Runs what was asked for until nothing is. */
+  /** Runs scheduled work until none is left. */
   const work = async () => {
     while (queue.size > 0) {
       const keys = [...queue];
@@ -139,7 +139,7 @@ describe('the GatewayUpstreams of sets', () => {
       },
       enqueueSet: () => undefined,
       enqueueMember: (_, key) => queue.add(key),
-      onGone: (name) => gone.push(name),
+      onUnused: (name) => gone.push(name),
     });
     put(namespaces, transformNamespace({ metadata: { ...metadata('shop'), namespace: undefined } }));
     for (const name of ['a', 'b', 'c']) service(name);
@@ -147,7 +147,7 @@ describe('the GatewayUpstreams of sets', () => {
   });
 
   it.each(['sets', 'upstreams', 'services', 'namespaces'] as const)(
-    'are let be until all %s are listed',
+    'are not created until %s are listed',
     async (last) => {
       reconciler.listen();
       const stores = { sets, upstreams, services, namespaces };
@@ -164,7 +164,7 @@ describe('the GatewayUpstreams of sets', () => {
     },
   );
 
-  describe('that are there', () => {
+  describe('that exist', () => {
     beforeEach(async () => {
       reconciler.listen();
       synced();
@@ -172,7 +172,7 @@ describe('the GatewayUpstreams of sets', () => {
       requests.length = 0;
     });
 
-    it('are looked at one by one: an event of a Service asks for its own alone', async () => {
+    it('are reconciled individually after an event of their Service', async () => {
       service('b', { app: 'x', other: 'label' });
       expect([...queue]).toEqual(['shop/b-80']);
       await work();
@@ -182,7 +182,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(requests).toEqual(['delete b-80']);
     });
 
-    it('are changed where the template, or somebody, changed them', async () => {
+    it('are updated after a change of the template or by another client', async () => {
       set({ template: { spec: { retries: 2 } } });
       await work();
       expect(requests.toSorted()).toEqual(['change a-80', 'change b-80', 'change c-80']);
@@ -195,7 +195,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(requests).toEqual(['change a-80']);
     });
 
-    it('are taken over where an earlier set of the name made them', async () => {
+    it('are taken over from an earlier set of the same name', async () => {
       const held = upstreams.get('shop', 'a-80');
       if (held?.madeBy === undefined) throw new Error('it is not there');
       const madeBy = { ...held.madeBy, uid: 'uid of an earlier one' };
@@ -205,7 +205,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome).toMatchObject({ ready: { status: 'True' }, counts: { upstreams: 3 } });
     });
 
-    it('wait where labels are taken away one after the other, and for longer than a minute', async () => {
+    it('are kept while too many Services lose their label one after the other, even after a minute', async () => {
       for (const name of ['a', 'b', 'c']) {
         service(name, {});
         await work();
@@ -223,7 +223,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 0 } });
     });
 
-    it('are pruned whatever carries the label of the set without being made by it', async () => {
+    it('are pruned regardless of foreign objects with the label of the set', async () => {
       const stranger = (name: string, namespace: string) =>
         put(
           upstreams,
@@ -232,7 +232,7 @@ describe('the GatewayUpstreams of sets', () => {
             spec: { backends: [{ serviceRef: { name: 'a', port: 80 } }] },
           }),
         );
-      // In a namespace that the set does not select, and under names that it does not want in one that it does.
+      // In a namespace that the set does not select, and under unused names in a selected namespace.
       for (let n = 0; n < 5; n += 1) {
         stranger(`mine-${n}`, 'elsewhere');
         stranger(`mine-${n}`, 'shop');
@@ -245,7 +245,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome).toMatchObject({ pruningHeld: undefined, counts: { upstreams: 2, waiting: 0 } });
     });
 
-    it('that wait go when their Service does', async () => {
+    it('are deleted with their Service even if pruning is postponed', async () => {
       set({ serviceSelector: { matchLabels: { app: 'wrong' } } });
       await work();
       expect(requests).toEqual([]);
@@ -260,7 +260,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome?.pruningHeld).toBeUndefined();
     });
 
-    it('are kept while their Service cannot be read', async () => {
+    it('are kept while their Service is unreadable', async () => {
       const unread = unreadableService({ metadata: metadata('b') }, 'bad');
       put(services, unread);
       await work();
@@ -270,7 +270,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(requests).toEqual(['delete b-80']);
     });
 
-    it('are let be in a namespace that is being deleted, and made anew in none', async () => {
+    it('are neither deleted nor created in a namespace that is being deleted', async () => {
       const deletionTimestamp = '2026-01-01T00:00:00Z';
       put(
         namespaces,
@@ -283,7 +283,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(outcome?.counts).toMatchObject({ services: 0, waiting: 0 });
     });
 
-    it('are let be when the set goes: Kubernetes deletes them', async () => {
+    it('are left to garbage collection when the set is deleted', async () => {
       const deleted = sets.get('', 'all');
       if (deleted !== undefined) sets.remove(deleted);
       service('a', {});
@@ -292,7 +292,7 @@ describe('the GatewayUpstreams of sets', () => {
       expect(gone).toEqual(['all']);
     });
 
-    it('are told of where the API server refuses one, with its words', async () => {
+    it('are reported as problems with the message of the API server that rejects them', async () => {
       refusal = new KubeApiError('spec.retries: too many', { status: 422 });
       set({ template: { spec: { retries: 2 } } });
       await work();

@@ -88,7 +88,7 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
   });
   const report = reporter.upstream.bind(reporter);
   reporter.upstream = (seen, result) => {
-    // As the controller does as soon as it sees an object.
+    // The controller does this as soon as it sees an object.
     states.track(seen);
     report(seen, result);
   };
@@ -101,7 +101,7 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
     statusWritten,
     log,
     reporter,
-    /** Holds the answer to the next write back until it is given, or refused, by what this returns. */
+    /** Delays the response to the next write. The returned functions accept or reject it. */
     hold() {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       held = promise;
@@ -118,7 +118,7 @@ function start({ concurrency = 2 }: { readonly concurrency?: number } = {}) {
 }
 
 describe('reporter', () => {
-  it('writes the first outcome at once, in full', async () => {
+  it('writes the complete first outcome immediately', async () => {
     const { reporter, written } = start();
     reporter.upstream(object(), outcome(2));
     await settle();
@@ -142,8 +142,8 @@ describe('reporter', () => {
     ]);
   });
 
-  it.each(['comes', 'does not come'])(
-    'writes again what was true before, where that is so while the answer to something else %s',
+  it.each(['arrives', 'does not arrive'])(
+    'writes an earlier status again if the response to a different one %s',
     async (answer) => {
       const { reporter, written, clock, hold } = start();
       reporter.upstream(object(), outcome(2));
@@ -151,7 +151,7 @@ describe('reporter', () => {
       const end = hold();
       reporter.upstream(object(), outcome(2, { ready: down }));
       await settle();
-      // Within the same second, so that not even the time of the transition differs.
+      // Within the same second, so that lastTransitionTime does not differ either.
       reporter.upstream(object(), outcome(2));
       await settle();
       end(answer === 'comes' ? undefined : new Error('no answer'));
@@ -160,7 +160,7 @@ describe('reporter', () => {
     },
   );
 
-  it('writes nothing where nothing changed, however often it is told', async () => {
+  it('writes nothing if nothing changed', async () => {
     const { reporter, written, clock } = start();
     for (let n = 0; n < 50; n += 1) {
       reporter.upstream(object(), outcome(2));
@@ -169,7 +169,7 @@ describe('reporter', () => {
     expect(written).toHaveLength(1);
   });
 
-  it('writes counts at most every 10 s, and the last ones win', async () => {
+  it('writes counts at most every 10 s, and ends with the latest', async () => {
     const { reporter, written, clock } = start();
     reporter.upstream(object(), outcome(0));
     await settle();
@@ -186,7 +186,7 @@ describe('reporter', () => {
   const readyCounts = (written: readonly GatewayUpstreamStatus[]) =>
     written.map(({ endpoints }) => endpoints?.ready);
 
-  it('writes counts of a quiet object at once', async () => {
+  it('writes the first change of counts immediately', async () => {
     const { reporter, written, clock } = start();
     reporter.upstream(object(), outcome(3));
     await settle();
@@ -196,7 +196,7 @@ describe('reporter', () => {
     expect(readyCounts(written)).toEqual([3, 4]);
   });
 
-  it('writes counts again as soon as they have settled after scaling', async () => {
+  it('writes counts again as soon as they are settled after scaling', async () => {
     const { reporter, written, clock } = start();
     reporter.upstream(object(), outcome(3));
     await settle();
@@ -212,7 +212,7 @@ describe('reporter', () => {
     expect(written).toHaveLength(3);
   });
 
-  it('writes counts of a new object as soon as they have settled', async () => {
+  it('writes counts of a new object as soon as they are settled', async () => {
     const { reporter, written, clock } = start();
     const empty: Verdict = { status: 'True', reason: 'NoReadyEndpoints', message: 'none' };
     reporter.upstream(object(), outcome(0, { ready: empty }));
@@ -225,7 +225,7 @@ describe('reporter', () => {
   });
 
   it.each([20, 500, 2000, 5000, 9000])(
-    'writes counts that change every %i ms three times and then every 10 s, and the last ones win',
+    'writes counts that change every %i ms three times and then every 10 s, and ends with the latest',
     async (everyMs) => {
       const { reporter, written, clock } = start();
       const durationMs = 300_000;
@@ -239,7 +239,7 @@ describe('reporter', () => {
     },
   );
 
-  it('writes the list of what is left out at most every 10 s, and keeps it where it is not known', async () => {
+  it('writes excluded endpoints at most every 10 s, and keeps them while they are unknown', async () => {
     const { reporter, written, clock } = start();
     const { counts } = outcome(1).endpoints ?? expect.unreachable();
     const host = (n: number): Partial<UpstreamOutcome> => ({
@@ -263,7 +263,7 @@ describe('reporter', () => {
     expect(written[2]?.endpoints).toEqual(written[1]?.endpoints);
   });
 
-  it('writes warnings at most every 10 s, keeps them where nothing is known, and takes them away', async () => {
+  it('writes warnings at most every 10 s, keeps them while they are unknown, and removes them', async () => {
     const { reporter, written, clock } = start();
     const known = outcome(1).endpoints ?? expect.unreachable();
     const warned = (message: string): Partial<UpstreamOutcome> => ({
@@ -291,7 +291,7 @@ describe('reporter', () => {
     expect(written.at(-1)).not.toHaveProperty('warnings');
   });
 
-  it('writes two statuses at a time while endpoint changes arrive', async () => {
+  it('writes at most two statuses at a time while endpoint changes arrive', async () => {
     const { reporter, written, hold, pace, clock } = start({ concurrency: 4 });
     const end = hold();
     pace.urge();
@@ -306,7 +306,7 @@ describe('reporter', () => {
     expect(written).toHaveLength(12);
   });
 
-  it('writes conditions that flap at most five times in 10 s, and the last ones win', async () => {
+  it('writes flapping conditions at most five times in 10 s, and ends with the latest', async () => {
     const { reporter, written, clock } = start();
     const empty: Verdict = { status: 'True', reason: 'NoReadyEndpoints', message: 'none' };
     for (let n = 1; n <= 500; n += 1) {
@@ -325,7 +325,7 @@ describe('reporter', () => {
     expect(written).toHaveLength(before + 1);
   });
 
-  it('writes conditions at once, and with them the counts', async () => {
+  it('writes conditions and counts immediately when a condition changes', async () => {
     const { reporter, written } = start();
     reporter.upstream(object(), outcome(1));
     await settle();
@@ -338,7 +338,7 @@ describe('reporter', () => {
     });
   });
 
-  it('changes lastTransitionTime only with the status', async () => {
+  it('changes lastTransitionTime only when the status of the condition changes', async () => {
     const { reporter, written, clock } = start();
     const time = (type: string) =>
       written.at(-1)?.conditions?.find((condition) => condition.type === type)?.lastTransitionTime;
@@ -358,7 +358,7 @@ describe('reporter', () => {
     expect(time('Accepted')).toBe(first);
   });
 
-  it('writes nothing after a restart that finds everything as it was', async () => {
+  it('writes nothing after a restart if nothing changed', async () => {
     const before = start();
     before.reporter.upstream(object(), outcome(2));
     await settle();
@@ -370,7 +370,7 @@ describe('reporter', () => {
     expect(after.record).not.toHaveBeenCalled();
   });
 
-  it('tries again when the API server is away, and writes the latest', async () => {
+  it('retries while the API server is unavailable, and writes the latest status', async () => {
     const { reporter, written, clock, failNext } = start();
     failNext(3);
     reporter.upstream(object(), outcome(1));
@@ -382,7 +382,7 @@ describe('reporter', () => {
     expect(written[0]?.endpoints?.ready).toBe(7);
   });
 
-  it('begins anew for another object of the same name', async () => {
+  it('starts a new report for another object of the same name', async () => {
     const { reporter, written } = start();
     reporter.upstream(object(), outcome(1));
     await settle();
@@ -391,7 +391,7 @@ describe('reporter', () => {
     expect(written).toHaveLength(2);
   });
 
-  it('tells changes of Ready once, and an outage of a gateway not on each of its objects', async () => {
+  it('announces changes of Ready once, and an outage of a gateway not on its objects', async () => {
     const { reporter, record, log } = start();
     reporter.upstream(object(), outcome(1));
     reporter.upstream(object(), outcome(2));
@@ -410,9 +410,9 @@ describe('reporter', () => {
 
   it.each<[string, Verdict]>([
     ['does not answer', down],
-    ['refuses the key', { status: 'False', reason: 'Unauthorized', message: 'wrong key' }],
+    ['rejects the key', { status: 'False', reason: 'Unauthorized', message: 'wrong key' }],
   ])(
-    'tells a gateway that %s and its recovery on the connection alone, over a restart too',
+    'announces a gateway that %s, and its recovery, only on the connection, even across a restart',
     async (_, verdict) => {
       const failing = { programmed: verdict, ready: verdict };
       const before = start();
@@ -433,7 +433,7 @@ describe('reporter', () => {
     },
   );
 
-  it('writes nothing for an object whose state was dropped, and nothing after it was closed', async () => {
+  it('writes nothing for an object whose state was dropped, and nothing after close', async () => {
     const { reporter, states, written, failNext, clock } = start();
     failNext(1);
     reporter.upstream(object(), outcome(1));
@@ -455,7 +455,7 @@ describe('data planes', () => {
     lagging: [{ dataPlane: 'http://10.0.0.1:9090', reason: 'OlderContent' as const }],
   };
 
-  it('are written beside what was said, at most every 10 s, and change no condition', async () => {
+  it('are written at most every 10 s and change no condition', async () => {
     const { reporter, written, clock, record } = start();
     reporter.upstream(object(), outcome(2));
     await settle();
@@ -471,7 +471,7 @@ describe('data planes', () => {
     expect(record.mock.calls.length).toBe(events);
   });
 
-  it('stay while the outcome changes, until they are taken back', async () => {
+  it('stay in the status while the outcome changes, until they are removed', async () => {
     const { reporter, written, clock } = start();
     reporter.upstream(object(), outcome(2));
     reporter.dataPlanes(object(), lagging);
@@ -484,19 +484,19 @@ describe('data planes', () => {
     expect(written.at(-1)?.conditions?.find(({ type }) => type === 'Ready')?.status).toBe('Unknown');
   });
 
-  it('goes on from the object as it was seen last, and writes nothing for what it holds already', async () => {
+  it('compares with the latest seen object, and writes nothing if its status is already correct', async () => {
     const { reporter, written, statusWritten } = start();
     reporter.upstream(object(), outcome(2));
     await settle();
     const status = structuredClone(written[0]);
     reporter.seen(object({ resourceVersion: '2', status }));
-    // Somebody else of that name, and an object that nothing was said of.
+    // Another object of the same name, and an object without a report.
     reporter.seen(object({ uid: 'uid-2', status: undefined }));
     reporter.seen(object({ name: 'b', status }));
     reporter.upstream(object({ resourceVersion: '2', status }), outcome(2));
     await settle();
     expect(statusWritten).toHaveBeenCalledOnce();
-    // What somebody else wrote there is not taken for what it should hold.
+    // A status that another client wrote does not count as the wanted status.
     reporter.seen(object({ resourceVersion: '3', status: { ...status, upstreamId: 'other' } }));
     reporter.upstream(object({ resourceVersion: '3', generation: 4 }), outcome(2, { upstreamId: 'ns.b' }));
     await settle();

@@ -41,7 +41,7 @@ type Call = (client: HttpClient, url: string, signal?: AbortSignal, timeoutMs?: 
 
 const headers = { 'X-API-KEY': KEY };
 
-/** Everything that a client can send: two requests over got, one over Node's client, and a list. */
+/** All kinds of requests: two with got, one with Node's HTTP client, and a list. */
 const CALLS: Readonly<Record<'GET' | 'DELETE' | 'PUT' | 'list', Call>> = {
   GET: (client, url, signal = never, timeoutMs = TIMEOUT_MS) =>
     client.send({ method: 'GET', url: new URL(url), headers, timeoutMs }, signal),
@@ -55,7 +55,7 @@ const CALLS: Readonly<Record<'GET' | 'DELETE' | 'PUT' | 'list', Call>> = {
 type CallName = keyof typeof CALLS;
 const EVERY_CALL = Object.entries(CALLS) as readonly (readonly [CallName, Call])[];
 
-/** The failure that `promise` rejects with, in an error that shows nothing of the request. */
+/** The failure that `promise` rejects with. Asserts that the error contains no part of the request. */
 async function failureOf(promise: Promise<unknown>): Promise<HttpFailure> {
   const error: unknown = await promise.then(
     () => undefined,
@@ -77,8 +77,8 @@ const respond = (
   };
 };
 
-describe('a request', () => {
-  it('carries its method, path, query, headers and body', async () => {
+describe('request', () => {
+  it('sends method, path, query, headers and body', async () => {
     const seen: { readonly request: IncomingMessage; readonly body: string }[] = [];
     const { url } = await serveHttp(async (request, response) => {
       let body = '';
@@ -119,7 +119,7 @@ describe('a request', () => {
     expect(new Set(hosts)).toEqual(new Set([new URL(url).host]));
   });
 
-  it.each([301, 307, 429, 503])('is sent once, whatever the server says (%i)', async (status) => {
+  it.each([301, 307, 429, 503])('is sent once and not retried or redirected (status %i)', async (status) => {
     let requests = 0;
     const { url } = await serveHttp((request, response) => {
       requests += 1;
@@ -130,13 +130,13 @@ describe('a request', () => {
     expect(requests).toBe(EVERY_CALL.length);
   });
 
-  it.each(EVERY_CALL)('%s is not sent when its signal is aborted', async (_, call) => {
+  it.each(EVERY_CALL)('is not sent if its signal has aborted (%s)', async (_, call) => {
     const { url, sockets } = await serveHttp(respond(200, '[]'));
     await expect(call(clientWith(), url, AbortSignal.abort('enough'))).rejects.toBe('enough');
     expect(sockets).toHaveLength(0);
   });
 
-  it.each(EVERY_CALL)('%s rejects with the reason of its signal when that aborts', async (_, call) => {
+  it.each(EVERY_CALL)("rejects with the signal's reason when the signal aborts (%s)", async (_, call) => {
     const { url, sockets } = await serveHttp(() => undefined);
     const controller = new AbortController();
     const pending = call(clientWith(), url, controller.signal);
@@ -145,7 +145,7 @@ describe('a request', () => {
     await expect(pending).rejects.toBe('enough');
   });
 
-  it('leaves no listener on a signal that outlives it', async () => {
+  it('leaves no listeners on a signal that outlives it', async () => {
     const { url } = await serveHttp(respond(200, '[]'));
     const client = clientWith();
     const { signal } = new AbortController();
@@ -158,7 +158,7 @@ describe('a request', () => {
 });
 
 describe('connections', () => {
-  it('are kept, for requests of both transports', async () => {
+  it('are reused by requests of both transports', async () => {
     const { url, sockets } = await serveHttp(respond(200, '[]'));
     const client = clientWith();
     for (let round = 0; round < 3; round += 1) {
@@ -167,7 +167,7 @@ describe('connections', () => {
     expect(sockets).toHaveLength(1);
   });
 
-  it('are bounded, for requests of both transports together', async () => {
+  it('are limited over the requests of both transports', async () => {
     const { url, sockets } = await serveHttp(async (request, response) => {
       await sleep(20);
       respond(200, '[]')(request, response);
@@ -177,7 +177,7 @@ describe('connections', () => {
     expect(sockets).toHaveLength(2);
   });
 
-  it('are closed with the client: idle ones at once, the others after their request', async () => {
+  it('are closed with the client: idle ones immediately, the others after their request', async () => {
     const responses: (() => void)[] = [];
     const { url, sockets } = await serveHttp((request, response) => {
       if (request.url === '/idle') respond(200, '[]')(request, response);
@@ -194,8 +194,8 @@ describe('connections', () => {
   });
 });
 
-describe('a failure', () => {
-  it.each(EVERY_CALL)('of the network is told apart (%s)', async (name, call) => {
+describe('failure', () => {
+  it.each(EVERY_CALL)('distinguishes network errors (%s)', async (name, call) => {
     const client = clientWith();
     expect(await failureOf(call(client, await closedPort()))).toEqual({
       kind: 'ConnectionRefused',
@@ -214,7 +214,7 @@ describe('a failure', () => {
     expect(['NameUnknown', 'DnsUnavailable'], name).toContain(unknown.kind);
   });
 
-  it.each(EVERY_CALL)('of HTTP is told apart (%s)', async (_, call) => {
+  it.each(EVERY_CALL)('distinguishes HTTP errors (%s)', async (_, call) => {
     const client = clientWith();
     const ssh = await serveTcp((socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n'));
     expect((await failureOf(call(client, ssh.url))).kind).toBe('NotHttp');
@@ -222,7 +222,7 @@ describe('a failure', () => {
     expect((await failureOf(call(client, notCompressed.url))).kind).toBe('Unusable');
   });
 
-  it.each(EVERY_CALL)('is a response with more headers than the limit (%s)', async (_, call) => {
+  it.each(EVERY_CALL)('includes a response whose headers exceed the limit (%s)', async (_, call) => {
     const client = clientWith();
     const near = await serveHttp(respond(200, '[]', { 'x-long': 'x'.repeat(15 * 1024) }));
     await expect(call(client, near.url)).resolves.toMatchObject({ status: 200 });
@@ -233,7 +233,7 @@ describe('a failure', () => {
     });
   });
 
-  it.each(EVERY_CALL)('is a server that does not answer in time (%s)', async (_, call) => {
+  it.each(EVERY_CALL)('includes a server that does not answer in time (%s)', async (_, call) => {
     const { url } = await serveHttp(() => undefined);
     expect(await failureOf(call(clientWith(), url, never, 100))).toEqual({
       kind: 'ResponseTimeout',
@@ -241,7 +241,7 @@ describe('a failure', () => {
     });
   });
 
-  it.each(EVERY_CALL)('is a response that trickles past the limit (%s)', async (_, call) => {
+  it.each(EVERY_CALL)('includes a slow response that exceeds the timeout (%s)', async (_, call) => {
     const { url } = await serveHttp((__, response) => {
       response.write('[');
       const timer = setInterval(() => response.write(' '), 10);
@@ -251,14 +251,17 @@ describe('a failure', () => {
     expect(failure).toEqual({ kind: 'ResponseTimeout', ms: 150 });
   });
 
-  it.each(EVERY_CALL)('is a request that waits for a connection past its limit (%s)', async (_, call) => {
-    const { url } = await serveHttp(() => undefined);
-    const client = clientWith({ maxConnections: 1 });
-    const failures = await Promise.all([1, 2, 3].map(() => failureOf(call(client, url, never, 100))));
-    for (const failure of failures) expect(failure.kind).toBe('ResponseTimeout');
-  });
+  it.each(EVERY_CALL)(
+    'includes a request that waits too long for a free connection (%s)',
+    async (_, call) => {
+      const { url } = await serveHttp(() => undefined);
+      const client = clientWith({ maxConnections: 1 });
+      const failures = await Promise.all([1, 2, 3].map(() => failureOf(call(client, url, never, 100))));
+      for (const failure of failures) expect(failure.kind).toBe('ResponseTimeout');
+    },
+  );
 
-  it.each(EVERY_CALL)('is a connection that is not ready in time (%s)', async (_, call) => {
+  it.each(EVERY_CALL)('includes a connection that is not established in time (%s)', async (_, call) => {
     const { url } = await serveTcp(() => undefined);
     const client = clientWith({ connectTimeoutMs: 100 });
     expect(await failureOf(call(client, url.replace('http:', 'https:')))).toMatchObject({
@@ -267,7 +270,7 @@ describe('a failure', () => {
     });
   });
 
-  it('does not spoil the client', async () => {
+  it('does not affect later requests', async () => {
     let isBroken = true;
     const { url } = await serveHttp((request, response) => {
       if (isBroken) request.destroy();
@@ -281,7 +284,7 @@ describe('a failure', () => {
   });
 });
 
-/** Sends `chunk` until the other side has enough. */
+/** Sends `chunk` repeatedly until the client closes the connection. */
 function endless(status: number, head: string, chunk: string): RequestListener {
   return (_, response) => {
     response.writeHead(status).write(head);
@@ -293,7 +296,7 @@ function endless(status: number, head: string, chunk: string): RequestListener {
   };
 }
 
-describe('a response that is too large', () => {
+describe('response that is too large', () => {
   const tooLarge = { kind: 'ResponseTooLarge', maxBytes: MAX_RESPONSE_BYTES };
   const blanks = ' '.repeat(256 * 1024);
 
@@ -318,7 +321,7 @@ describe('a response that is too large', () => {
     expect(await failureOf(CALLS.GET(clientWith(), url))).toEqual(tooLarge);
   });
 
-  it('has the limit of a list only if it is one', async () => {
+  it('has the higher limit of lists only if it is a list', async () => {
     const client = clientWith();
     const long = await serveHttp((_, response) =>
       response.writeHead(200, { 'content-length': MAX_LIST_BYTES + 1 }).write(' '),
@@ -336,7 +339,7 @@ describe('a response that is too large', () => {
   });
 });
 
-describe('a list', () => {
+describe('list', () => {
   const listOf = async (body: string, member?: string, take: (item: Buffer) => void = () => undefined) => {
     const { url } = await serveHttp((_, response) => {
       for (const piece of body.match(/.{1,7}/gs) ?? []) response.write(piece);
@@ -349,7 +352,7 @@ describe('a list', () => {
   it.each([
     ['[{"a":1},{"b":[2]}]', undefined, []],
     ['{"items":[{"a":1},{"b":[2]}],"total":2}', 'items', { items: [], total: 2 }],
-  ])('gives the items of %s one by one, and the rest', async (body, member, rest) => {
+  ])('passes on the items of %s one by one, and returns the rest', async (body, member, rest) => {
     const items: unknown[] = [];
     const response = await listOf(body, member, (item) => items.push(JSON.parse(item.toString())));
     expect(response).toMatchObject({ status: 200, rest });
@@ -361,11 +364,11 @@ describe('a list', () => {
     ['', { kind: 'NotJson', status: 200 }],
     ['[{"a":1}', { kind: 'NotJson', status: 200 }],
     ['[1,2]', { kind: 'NotObjects' }],
-  ])('is refused if the response is %j', async (body, failure) => {
+  ])('rejects the response %j', async (body, failure) => {
     expect(await failureOf(listOf(body))).toEqual(failure);
   });
 
-  it('rejects with what take throws', async () => {
+  it('rejects with the error that take throws', async () => {
     const thrown = new TypeError('not an item');
     const take = () => {
       throw thrown;
@@ -393,7 +396,7 @@ describe('TLS', () => {
     ['several authorities', { ...withClient, ca: `${stranger.certPem}\n${authority.certPem}` }],
     ['a server name', { ...withClient, serverName: 'server.test' }],
     ['no verification', { ...withClient, ca: stranger.certPem, insecureSkipVerify: true }],
-  ])('is spoken with %s', async (_, tls) => {
+  ])('works with %s', async (_, tls) => {
     const { url } = await serveTls(mutual, respond(200, '[]'));
     for (const [, call] of EVERY_CALL) {
       await expect(call(clientWith({ tls }), url)).resolves.toMatchObject({ status: 200 });
@@ -416,7 +419,7 @@ describe('TLS', () => {
     expect(requests).toBe(0);
   });
 
-  it.each(EVERY_CALL)('and plain HTTP do not understand each other (%s)', async (_, call) => {
+  it.each(EVERY_CALL)('fails between an HTTPS and an HTTP endpoint (%s)', async (_, call) => {
     const plain = await serveHttp(respond(200, '[]'));
     const toPlain = call(clientWith({ tls: trusting }), plain.url.replace('http:', 'https:'));
     expect((await failureOf(toPlain)).kind).toBe('TlsFailed');

@@ -6,7 +6,7 @@ import {
   type HttpFailure,
 } from '../../../../src/runtime/http/failures.ts';
 
-describe('the code of an error', () => {
+describe('failureOfCode', () => {
   it.each([
     ['ENOTFOUND', 'NameUnknown'],
     ['EAI_AGAIN', 'DnsUnavailable'],
@@ -30,12 +30,12 @@ describe('the code of an error', () => {
     ['HPE_HEADER_OVERFLOW', 'NotHttp'],
     ['Z_DATA_ERROR', 'Unusable'],
     ['no code', 'Unusable'],
-  ])('%s means %s', (code, kind) => {
+  ])('maps %s to %s', (code, kind) => {
     expect(failureOfCode(code)).toEqual({ kind, code });
   });
 });
 
-describe('the description of a failure', () => {
+describe('describeFailure', () => {
   const own = 'do what this API needs';
   const remedies: FailureWording['remedies'] = {
     NameUnknown: own,
@@ -55,27 +55,27 @@ describe('the description of a failure', () => {
   };
 
   it.each<[HttpFailure, string]>([
-    [{ kind: 'NameUnknown', code: 'ENOTFOUND' }, 'is a name that does not resolve'],
+    [{ kind: 'NameUnknown', code: 'ENOTFOUND' }, 'has a host name that does not resolve'],
     [{ kind: 'CertificateExpired', code: 'CERT_HAS_EXPIRED' }, 'has a certificate that has expired'],
     [{ kind: 'TlsFailed', code: 'EPROTO' }, 'failed to speak TLS (EPROTO)'],
     [{ kind: 'ResponseTimeout', ms: 250 }, 'did not answer within 250 ms'],
-    [{ kind: 'ResponseTooLarge', maxBytes: 16 * 1024 * 1024 }, 'sent an answer of more than 16 MiB'],
+    [{ kind: 'ResponseTooLarge', maxBytes: 16 * 1024 * 1024 }, 'sent an answer larger than 16 MiB'],
     [{ kind: 'ListTooLarge', maxBytes: 48 * 1024 * 1024 }, 'lists more than 48 MiB'],
     [{ kind: 'NotJson', status: 200 }, 'answered 200 without JSON'],
-  ])('of %o has the problem of the table and the remedy of the API', (failure, problem) => {
+  ])('returns the general problem and the remedy of the API for %o', (failure, problem) => {
     expect(describeFailure(failure, { remedies })).toEqual({ problem, remedy: own });
   });
 
-  it('has the general remedy of the table unless the API has one', () => {
+  it('returns the general remedy unless the API has its own', () => {
     const refused: HttpFailure = { kind: 'ConnectionRefused', code: 'ECONNREFUSED' };
     expect(describeFailure(refused, { remedies }).remedy).toBe(
-      'check that it runs, and that the port is right',
+      'check that it runs and that the port is correct',
     );
     const wording = { remedies: { ...remedies, ConnectionRefused: own } };
     expect(describeFailure(refused, wording).remedy).toBe(own);
   });
 
-  it('has the problem of the API if it has one', () => {
+  it('returns the problem of the API if it has its own', () => {
     const wording: FailureWording = {
       remedies,
       problems: { ConnectTimeout: ({ ms, phase }) => `took more than ${ms} ms for ${phase}` },
@@ -83,7 +83,7 @@ describe('the description of a failure', () => {
     const failure: HttpFailure = { kind: 'ConnectTimeout', ms: 100, phase: 'lookup' };
     expect(describeFailure(failure, wording)).toEqual({
       problem: 'took more than 100 ms for lookup',
-      remedy: 'check its address, and the NetworkPolicies in between',
+      remedy: 'check its address and the NetworkPolicies in between',
     });
   });
 });

@@ -7,10 +7,10 @@ import {
   parseJson,
 } from '../../../../src/runtime/http/item-scanner.ts';
 
-/** Where the items are: in a member of the response, or in the response itself. */
+/** Location of the items: in a member of the response, or in the response itself. */
 type ItemsAt = 'list' | 'root';
 
-/** What is given of `bytes` in pieces that end at `cuts`. */
+/** The result of scanning `bytes` in chunks that end at `cuts`. */
 function scan(bytes: Buffer, at: ItemsAt = 'list', cuts: readonly number[] = []) {
   const items: unknown[] = [];
   const scanner = new ItemScanner((item) => items.push(parseJson(item)), at === 'root' ? undefined : at);
@@ -27,7 +27,7 @@ const text = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.constantFrom('\\', '"', '[{', '}],', '"list":[', 'ü€😀'),
 );
-/** Without escapes: V8 of Node 24 takes one name that is written with an escape for another of the same length. */
+/** Without escapes: the V8 of Node 24 confuses names of equal length if they contain an escape. */
 const name = fc.oneof(fc.stringMatching(/^[\w[\]{}:, ]{0,8}$/), fc.constantFrom('[{', '}],', 'ü€😀'));
 const value = fc.oneof(
   text,
@@ -41,8 +41,8 @@ const items = fc.array(fc.dictionary(name, value), { maxLength: 8 });
 const spaces = fc.constantFrom(undefined, 1, '\t');
 const cuts = fc.array(fc.nat(), { maxLength: 12 });
 
-describe('an item scanner', () => {
-  it('gives the items of a list in any pieces, and the rest without them', () => {
+describe('item scanner', () => {
+  it('returns the items of a list and the rest, however the list is split into chunks', () => {
     const others = fc.dictionary(
       name.filter((one) => one !== 'list'),
       value,
@@ -60,7 +60,7 @@ describe('an item scanner', () => {
     );
   });
 
-  it('gives the items of a list that is the whole', () => {
+  it('returns the items of a response that is the list itself', () => {
     fc.assert(
       fc.property(items, spaces, cuts, (list, indent, ends) => {
         const body = Buffer.from(JSON.stringify(list, null, indent));
@@ -100,8 +100,8 @@ describe('an item scanner', () => {
     },
   );
 
-  it('leaves items that it does not find where they can be seen', () => {
-    // An escape in the name, and a second list.
+  it('leaves items that it does not recognize in the rest', () => {
+    // A name with an escape, and a second list.
     expect(scanned('{"\\u006cist":[{"a":1}]}')).toEqual({ items: [], rest: { list: [{ a: 1 }] } });
     expect(scanned('{"list":[{"a":1}],"list":[{"a":2}]}')).toEqual({
       items: [{ a: 1 }],
@@ -120,24 +120,24 @@ describe('an item scanner', () => {
     '<html></html>',
     '{"list":[{"a":}]}',
     '{"list":[{]}}',
-  ])('takes "%s" for no JSON', (body) => {
+  ])('rejects "%s" as invalid JSON', (body) => {
     expect(() => scanned(body)).toThrow(NotJsonError);
   });
 
   it.each(['{"list":[1]}', '{"list":[{},]}', '{"list":[,{}]}', '{"list":[{}{}]}', '{"list":["a"]}'])(
-    'takes %s for a list of something else',
+    'rejects %s because an item is not an object',
     (body) => {
       expect(() => scanned(body)).toThrow(NotObjectsError);
     },
   );
 
-  it('takes bytes that are no UTF-8 for no JSON', () => {
+  it('rejects invalid UTF-8', () => {
     expect(() =>
       scan(Buffer.concat([Buffer.from('{"list":[{"a":"'), Buffer.from([0xff]), Buffer.from('"}]}')])),
     ).toThrow(NotJsonError);
   });
 
-  it('keeps no more than a little of what is not an item', () => {
+  it('limits the size of the response outside the items', () => {
     const scanner = new ItemScanner(() => undefined, 'list');
     const push = () => {
       for (let n = 0; n < 100; n += 1) scanner.push(Buffer.alloc(1024, ' '));

@@ -11,17 +11,17 @@ describe('Retry-After', () => {
     ['9'.repeat(400), 300_000],
     [inSeconds(3600), 300_000],
     ['Mon, 01 Jan 2001 00:00:00 GMT', 0],
-  ])('%s is %i ms', (header, ms) => {
+  ])('parses %s as %i ms', (header, ms) => {
     expect(retryAfterMs(header)).toBe(ms);
   });
 
-  it('may be a date', () => {
+  it('parses an HTTP date', () => {
     const ms = retryAfterMs(inSeconds(200));
     expect(ms).toBeGreaterThan(190_000);
     expect(ms).toBeLessThanOrEqual(200_000);
   });
 
-  it.each([undefined, '', 'soon', '-5', '1.5', '2030-01-01', 'GMT'])('%j is ignored', (header) => {
+  it.each([undefined, '', 'soon', '-5', '1.5', '2030-01-01', 'GMT'])('ignores %j', (header) => {
     expect(retryAfterMs(header)).toBeUndefined();
   });
 });

@@ -3,10 +3,10 @@ import { createServer as createHttpsServer, type ServerOptions } from 'node:http
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** A server on loopback until the test is over. */
+/** A server on loopback that runs until the end of the test. */
 export interface RunningServer {
   readonly url: string;
-  /** All connections that were ever opened. */
+  /** All connections since the start. */
   readonly sockets: readonly Socket[];
 }
 
@@ -22,7 +22,7 @@ export function serveTcp(onConnection: (socket: Socket) => void): Promise<Runnin
   return listen(createTcpServer(onConnection), 'http');
 }
 
-/** A URL at which nothing listens. */
+/** A URL at which no server listens. */
 export async function closedPort(): Promise<string> {
   const server = createTcpServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

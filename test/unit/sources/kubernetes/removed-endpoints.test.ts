@@ -31,15 +31,15 @@ const A = '10.0.0.1';
 const was = (departures: RemovedEndpoints, service = 'web') =>
   departures.wasTerminating('shop', service, { kind: 'address', address: A });
 
-describe('Departures', () => {
-  it('know nothing of what they have not seen', () => {
+describe('RemovedEndpoints', () => {
+  it('returns undefined for an endpoint that was never listed', () => {
     expect(was(new RemovedEndpoints())).toBeUndefined();
   });
 
   it.each([
     ['here', false],
     ['terminating', true],
-  ] as const)('remember an address that was %s when it was listed last', (state, expected) => {
+  ] as const)('remembers an address that was %s when it was last listed', (state, expected) => {
     const departures = new RemovedEndpoints();
     departures.note({
       previous: slice({ [A]: state, '10.0.0.2': 'here' }),
@@ -49,7 +49,7 @@ describe('Departures', () => {
     expect(was(departures, 'other')).toBeUndefined();
   });
 
-  it('remember every address of a slice that is deleted, or that another Service gets', () => {
+  it('remembers every address of a slice that is deleted or moves to another Service', () => {
     const deleted = new RemovedEndpoints();
     deleted.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
     expect(was(deleted)).toBe(true);
@@ -58,21 +58,21 @@ describe('Departures', () => {
     expect(was(moved)).toBe(false);
   });
 
-  it('forget an address that comes back', () => {
+  it('forgets an address that is listed again', () => {
     const departures = new RemovedEndpoints();
     departures.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
     departures.note({ previous: undefined, current: slice({ [A]: 'here' }) });
     expect(was(departures)).toBeUndefined();
   });
 
-  it('take it for terminating where an older copy in another slice goes after it', () => {
+  it('keeps an address terminating if an older copy in another slice is removed later', () => {
     const departures = new RemovedEndpoints();
     departures.note({ previous: slice({ [A]: 'terminating' }), current: slice({}) });
     departures.note({ previous: slice({ [A]: 'here' }, { name: 'web-2' }), current: undefined });
     expect(was(departures)).toBe(true);
   });
 
-  it('are bounded: the oldest is forgotten first', () => {
+  it('forgets the oldest entries first when it is full', () => {
     const departures = new RemovedEndpoints();
     departures.note({ previous: slice({ [A]: 'terminating' }), current: undefined });
     for (let n = 0; n < 9_999; n += 1) {
@@ -83,7 +83,7 @@ describe('Departures', () => {
     expect(departures.wasTerminating('shop', 'web', { kind: 'address', address: '10.1.0.0' })).toBe(false);
   });
 
-  describe('of a node, and of all', () => {
+  describe('for a cluster node and for the whole Service', () => {
     const B = '10.0.0.2';
     const ALL: Departed = { kind: 'all' };
     const ON_A: Departed = { kind: 'node', node: `node-of-${A}` };
@@ -101,7 +101,7 @@ describe('Departures', () => {
       expect(wasThat(departures, ALL)).toBe(all);
     });
 
-    it('count the last ones that went, and nothing while one is there', () => {
+    it('uses the endpoints that were removed last, and returns undefined while one is listed', () => {
       const departures = new RemovedEndpoints();
       departures.note({ previous: slice({ [A]: 'here', [B]: 'here' }), current: slice({ [B]: 'here' }) });
       expect(wasThat(departures, ON_A)).toBe(false);

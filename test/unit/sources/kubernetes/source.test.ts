@@ -68,7 +68,7 @@ const byService = (port: number | string, protocol?: Protocol) =>
   refOf({ by: 'servicePort', port }, protocol);
 const byEndpoint = (port: string, protocol?: Protocol) => refOf({ by: 'endpointPort', port }, protocol);
 
-/** What becomes of it: nodes as `address:port`, or the reason why not. */
+/** The resolved nodes as `address:port`, or the reason for the failure. */
 function nodesOf(found: Discovered): readonly string[] | string {
   if (found.state === 'unknown') return 'unknown';
   if (found.state === 'absent') return found.reason;
@@ -78,8 +78,8 @@ function nodesOf(found: Discovered): readonly string[] | string {
   );
 }
 
-describe('trimService', () => {
-  it('fills in what the API server would', () => {
+describe('transformService', () => {
+  it('applies the defaults of the API server', () => {
     expect(transformService({ metadata: metadata('web'), spec: { ports: [{ port: 80 }] } })).toMatchObject({
       type: 'ClusterIP',
       ipFamilies: [],
@@ -87,7 +87,7 @@ describe('trimService', () => {
     });
   });
 
-  it('keeps how the Service is reached', () => {
+  it('keeps the addresses of the Service', () => {
     const status = { loadBalancer: { ingress: [{ ip: '203.0.113.1' }, { hostname: 'LB.example' }, {}] } };
     const spec = {
       type: 'LoadBalancer',
@@ -102,7 +102,7 @@ describe('trimService', () => {
       isLocal: true,
       ports: [{ name: '', port: 80, protocol: 'TCP', nodePort: 30080, appProtocol: 'https' }],
     });
-    // What an earlier type left behind is no address of this one.
+    // An address that a former type left behind is not used.
     expect(
       transformService({ metadata: metadata('web'), spec: { ...spec, type: 'NodePort' }, status })
         ?.loadBalancer,
@@ -113,7 +113,7 @@ describe('trimService', () => {
     ]);
   });
 
-  it('has another basis where something else decides how the Service is reached', () => {
+  it('changes its basis with selector, ports, type or traffic policy', () => {
     const ports = [{ name: 'http', port: 80, nodePort: 30080 }];
     const all = [
       service({ ports }),
@@ -125,15 +125,12 @@ describe('trimService', () => {
     expect(new Set(all.map(({ basis }) => basis)).size).toBe(all.length);
   });
 
-  it.each([undefined, null, 'x', [], {}, { metadata: { name: 'web' } }])(
-    'takes %o for no Service',
-    (value) => {
-      expect(transformService(value)).toBeUndefined();
-    },
-  );
+  it.each([undefined, null, 'x', [], {}, { metadata: { name: 'web' } }])('ignores %o', (value) => {
+    expect(transformService(value)).toBeUndefined();
+  });
 });
 
-describe('trimSlice', () => {
+describe('transformSlice', () => {
   const conditionsOf = (conditions: unknown) => {
     const [endpoint] = slice('s', [], [{ addresses: ['10.0.0.1'], conditions }]).endpoints;
     return endpoint && [endpoint.ready, endpoint.serving, endpoint.terminating];
@@ -147,11 +144,11 @@ describe('trimSlice', () => {
     [{ ready: false, serving: false, terminating: true }, [false, false, true]],
     [{ ready: false, serving: null, terminating: true }, [false, true, true]],
     [{ ready: true, serving: true, terminating: true }, [true, true, true]],
-  ])('conditions %o are ready, serving, terminating %o', (conditions, expected) => {
+  ])('reads conditions %o as ready, serving, terminating %o', (conditions, expected) => {
     expect(conditionsOf(conditions)).toEqual(expected);
   });
 
-  it('keeps whose the address is, where the slice says so', () => {
+  it('keeps the target of an endpoint if the slice has one', () => {
     const { endpoints } = slice(
       's',
       [],
@@ -160,7 +157,7 @@ describe('trimSlice', () => {
     expect(endpoints.map(({ target }) => target)).toEqual(['p1', undefined]);
   });
 
-  it('keeps node and zone, where the slice says them', () => {
+  it('keeps node and zone if the slice has them', () => {
     const { endpoints } = slice(
       's',
       [],
@@ -175,7 +172,7 @@ describe('trimSlice', () => {
     ]);
   });
 
-  it('takes the first address of an endpoint, and no endpoint without one', () => {
+  it('uses the first address of an endpoint and ignores endpoints without addresses', () => {
     const { endpoints } = slice(
       's',
       [],
@@ -186,11 +183,11 @@ describe('trimSlice', () => {
 
   it.each<[string, object]>([
     ['of type FQDN', { addressType: 'FQDN' }],
-    ['of a type to come', { addressType: 'IPv7' }],
+    ['of an unknown type', { addressType: 'IPv7' }],
     ['without a Service', { metadata: metadata('s', { labels: {} }) }],
     ['without labels', { metadata: metadata('s') }],
     ['without uid', { metadata: { namespace: 'shop', name: 's' } }],
-  ])('leaves out one %s', (_, change) => {
+  ])('ignores a slice %s', (_, change) => {
     const whole = {
       metadata: metadata('s', { labels: { 'kubernetes.io/service-name': 'web' } }),
       addressType: 'IPv4',
@@ -201,7 +198,7 @@ describe('trimSlice', () => {
     expect(transformSlice({ ...whole, ...change })).toBeUndefined();
   });
 
-  it('takes null for an empty list', () => {
+  it('treats null as an empty list', () => {
     expect(
       transformSlice({
         metadata: metadata('s', { labels: { 'kubernetes.io/service-name': 'web' } }),
@@ -213,7 +210,7 @@ describe('trimSlice', () => {
   });
 });
 
-describe('what is of another type than the API gives it', () => {
+describe('an object with fields of an unexpected type', () => {
   const slice = {
     metadata: metadata('web-1', { labels: { 'kubernetes.io/service-name': 'web' } }),
     addressType: 'IPv4',
@@ -239,9 +236,9 @@ describe('what is of another type than the API gives it', () => {
     { ports: [{ port: 8080, protocol: ['TCP'] }] },
     { addressType: 4 },
     { metadata: metadata('web-1', { labels: { 'kubernetes.io/service-name': ['web'] } }) },
-  ])('is no slice without endpoints, but one that cannot be read: %j', (change) => {
+  ])('is an unreadable slice, not one without endpoints: %j', (change) => {
     expect(transformSlice(slice)).toBeDefined();
-    expect(() => transformSlice({ ...slice, ...change })).toThrow('where');
+    expect(() => transformSlice({ ...slice, ...change })).toThrow('expected a');
   });
 
   it.each([
@@ -253,8 +250,8 @@ describe('what is of another type than the API gives it', () => {
     { ports: [{ name: {}, port: 80 }] },
     { selector: ['app'] },
     { selector: { app: 1 } },
-  ])('is no Service without ports, but one that cannot be read: %j', (change) => {
-    expect(() => service(change)).toThrow('where');
+  ])('is an unreadable Service, not one without ports: %j', (change) => {
+    expect(() => service(change)).toThrow('expected a');
   });
 });
 
@@ -509,7 +506,7 @@ describe('resolveService', () => {
     expect(nodesOf(resolveService(ref, service(spec), slices))).toEqual(expected);
   });
 
-  it('knows how the port is reached otherwise, unless only the endpoints have it', () => {
+  it('returns the addresses of the Service port, unless only the endpoints have the port', () => {
     const frontOf = (ref: ServicePortRef, spec: object, slices: readonly SliceFacts[]) => {
       const found = resolveService(ref, service(spec), slices);
       return found.state === 'known' ? found.front : undefined;
@@ -525,14 +522,14 @@ describe('resolveService', () => {
     expect(frontOf(byEndpoint('metrics'), spec, slices)).not.toHaveProperty('port');
   });
 
-  it('takes what publishNotReadyAddresses makes of the slices as it is', () => {
+  it('uses endpoints that publishNotReadyAddresses marks as ready', () => {
     const found = resolveService(byService(80), service({ publishNotReadyAddresses: true }), [
       slice('a', [http], [at('10.0.0.1', { ready: true, serving: false, terminating: true })]),
     ]);
     expect(nodesOf(found)).toEqual(['10.0.0.1:8080']);
   });
 
-  it('says what is missing, and what there is', () => {
+  it('names what is missing and what exists', () => {
     const messageOf = (found: Discovered) => ('message' in found ? found.message : '');
     expect(messageOf(resolveService(byService(80), undefined, []))).toContain(
       'Service shop/web does not exist',
@@ -541,9 +538,9 @@ describe('resolveService', () => {
     expect(wrongPort).toContain('no port grpc');
     expect(wrongPort).toContain('80 (http), 81 (admin)');
     const wrongProtocol = resolveService(byEndpoint('http', 'UDP'), service(), [slice('a', [http], [])]);
-    expect(messageOf(wrongProtocol)).toContain('for TCP only, but this scheme needs UDP');
+    expect(messageOf(wrongProtocol)).toContain('only for TCP, but the scheme requires UDP');
     const external = resolveService(byService('db'), service({ type: 'ExternalName' }), []);
-    expect(messageOf(external)).toContain('write the number of the port');
+    expect(messageOf(external)).toContain('use the port number');
   });
 
   it('counts endpoints without the port as excluded', () => {
@@ -629,7 +626,7 @@ describe('createKubernetesSource', () => {
       return { services, slices, endpoints, source, running };
     }
 
-    it('reads them for a name that has no Service, in the spelling of APISIX only', () => {
+    it('reads them for a serviceName without a Service', () => {
       const { endpoints, source } = withEndpoints();
       endpoints.setState({ state: 'synced' });
       endpoints.upsert(written([subset, { addresses: [{ ip: '10.0.0.9' }], ports: [{ port: 3306 }] }]));
@@ -637,13 +634,13 @@ describe('createKubernetesSource', () => {
       expect(nodesOf(source.read(byEndpoint('3306')))).toEqual(['10.0.0.9:3306']);
       expect(source.read(byEndpoint('grpc'))).toMatchObject({
         reason: 'PortNotFound',
-        message: 'Endpoints shop/web has no port grpc, but 8080 (http), 3306: correct the port',
+        message: 'Endpoints shop/web has no port grpc, only 8080 (http), 3306: correct the port',
       });
       expect(nodesOf(source.read(byService('http')))).toBe('ServiceNotFound');
       expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toBe('ServiceNotFound');
     });
 
-    it('never reads them where there is a Service', () => {
+    it('does not read them if the Service exists', () => {
       const { services, slices, endpoints, source } = withEndpoints();
       endpoints.setState({ state: 'synced' });
       endpoints.upsert(written([subset]));
@@ -653,12 +650,12 @@ describe('createKubernetesSource', () => {
       expect(nodesOf(source.read(byEndpoint('http')))).toEqual(['10.0.0.7:8080']);
     });
 
-    it('knows nothing of a name without Service before they are listed, and all of the others', () => {
+    it('answers unknown only for names without a Service until they are listed', () => {
       const { services, endpoints, source } = withEndpoints();
       services.upsert({ ...service(), name: 'api', uid: 'api' });
       expect(source.read(byEndpoint('http'))).toMatchObject({
         state: 'unknown',
-        message: expect.stringContaining('Endpoints are not known'),
+        message: expect.stringContaining('Endpoints are not listed'),
       });
       expect(nodesOf(source.read({ ...byEndpoint('http'), name: 'api' }))).toEqual([]);
       const changed = vi.fn();
@@ -669,7 +666,7 @@ describe('createKubernetesSource', () => {
       expect(changed).toHaveBeenCalledTimes(3);
     });
 
-    it('knows nothing of a name whose Endpoints cannot be read', () => {
+    it('answers unknown for a name whose Endpoints cannot be read', () => {
       const { endpoints, source } = withEndpoints();
       endpoints.setState({ state: 'synced' });
       endpoints.upsert(unreadableEndpoints({ metadata: metadata('web') }, 'bad') as EndpointsFacts);
@@ -679,13 +676,13 @@ describe('createKubernetesSource', () => {
       });
     });
 
-    it('leaves out what is no Endpoints object', () => {
+    it('ignores objects that are not Endpoints', () => {
       expect(transformEndpoints({ metadata: { name: 'web' } })).toBeUndefined();
       expect(written(null).slices).toEqual([]);
     });
   });
 
-  it('knows nothing before both kinds are listed', () => {
+  it('answers unknown until both kinds are listed', () => {
     const { services, slices, source } = start();
     services.upsert(service());
     slices.upsert(slice('a', http, [at('10.0.0.1')]));
@@ -699,7 +696,7 @@ describe('createKubernetesSource', () => {
     expect(nodesOf(source.read(byService(80)))).toEqual(['10.0.0.1:8080']);
   });
 
-  it('knows nothing of a Service while it, or one of its slices, cannot be read', () => {
+  it('answers unknown while the Service or one of its slices cannot be read', () => {
     const { services, slices, source, running: _running } = synced();
     const other = { ...byService(80), name: 'api' };
     const unknown = (what: string) => ({
@@ -722,7 +719,7 @@ describe('createKubernetesSource', () => {
     expect(nodesOf(source.read(byService(80)))).toEqual(['10.0.0.1:8080']);
     expect(changed).not.toHaveBeenCalled();
 
-    // Whose it is cannot be read either.
+    // Its Service cannot be read either.
     slices.upsert(bad('c', 7));
     expect(source.read(byService(80))).toMatchObject(unknown('EndpointSlice shop/c'));
     expect(source.read(other)).toMatchObject(unknown('EndpointSlice shop/c'));
@@ -735,7 +732,7 @@ describe('createKubernetesSource', () => {
     expect(source.read(byService(80))).toMatchObject(unknown('Service shop/web'));
   });
 
-  it('knows nothing where the API server does not serve a kind', () => {
+  it('answers unknown if the API server does not serve a kind', () => {
     const { slices, source } = synced();
     slices.setState({ state: 'absent' });
     expect(source.read(byService(80))).toMatchObject({
@@ -745,7 +742,7 @@ describe('createKubernetesSource', () => {
     });
   });
 
-  it('tells of every change of the Service and of its slices, and of no other', () => {
+  it('notifies of every change of the Service and its slices, and of no other change', () => {
     const { services, slices, source } = synced();
     const changed = vi.fn();
     const other = vi.fn();
@@ -766,7 +763,7 @@ describe('createKubernetesSource', () => {
     expect(other).not.toHaveBeenCalled();
   });
 
-  it('tells both Services of a slice that goes from one to the other', () => {
+  it('notifies both Services when a slice moves between them', () => {
     const { slices, source } = synced();
     slices.upsert(slice('a', http, []));
     const from = vi.fn();
@@ -778,7 +775,7 @@ describe('createKubernetesSource', () => {
     expect(to).toHaveBeenCalledTimes(1);
   });
 
-  it('tells everybody when a kind becomes known or is known no more', () => {
+  it('notifies all subscribers when the state of a store changes', () => {
     const { services, slices, source } = start();
     const changed = vi.fn();
     source.subscribe(byService(80), changed);
@@ -788,7 +785,7 @@ describe('createKubernetesSource', () => {
     expect(changed.mock.calls).toEqual([['source'], ['source'], ['source']]);
   });
 
-  it('takes what a kind holds when it is listed for no change of instances', () => {
+  it('does not report the objects of the first list as changes of instances', () => {
     const { services, slices, source } = start();
     const changed = vi.fn();
     source.subscribe(byService(80), changed);
@@ -800,7 +797,7 @@ describe('createKubernetesSource', () => {
     expect(changed.mock.calls).toEqual([['source'], ['source'], ['instances']]);
   });
 
-  it('tells one subscriber still when another one of the same Service left, and nobody after the last', () => {
+  it('notifies the remaining subscribers of a Service after one unsubscribes', () => {
     const { services, source } = synced();
     const stays = vi.fn();
     const leaves = vi.fn();
@@ -813,7 +810,7 @@ describe('createKubernetesSource', () => {
     expect(leaves).not.toHaveBeenCalled();
   });
 
-  it('tells nobody after it was stopped', async () => {
+  it('sends no notifications after it stopped', async () => {
     const { services, source, running } = synced();
     const changed = vi.fn();
     source.subscribe(byService(80), changed);
