@@ -87,12 +87,15 @@ describe('failures on a real cluster', () => {
     const { components } = scene.cluster;
     const hosts = gatewayHosts(scene);
     const { failures } = await underLoad('kubelet stopped until the node is not ready', async () => {
+      onTestFinished(async () => void (components.kubelet.running || (await components.kubelet.start())));
       await components.kubelet.kill();
       await eventually(async () => expect(await nodeReady(scene)).not.toBe('True'), { timeoutMs: 120_000 });
       // The node controller marks all Pods as not ready.
       await eventually(async () => expect(await readyEndpoints(scene)).toBe(0), { timeoutMs: 60_000 });
       await delay(5_000);
-      expect(gatewayHosts(scene)).toEqual(hosts);
+      // The guard acts once more than half would be lost: what was removed before may be gone.
+      expect(hosts).toEqual(expect.arrayContaining([...gatewayHosts(scene)]));
+      expect(gatewayHosts(scene).length).toBeGreaterThanOrEqual(PODS / 2);
       await components.kubelet.start();
       await gatewayHasPods(scene, PODS);
     });

@@ -112,7 +112,10 @@ describe('upgrades, rollback and uninstall on a real cluster', () => {
     await expect(scene.helm(['uninstall', RELEASE, '-n', NAMESPACE])).rejects.toThrow();
     await rolledOut(scene.cluster, NAMESPACE, RELEASE);
     expect(scene.gateway.get('upstreams', UPSTREAM_ID)).toBeDefined();
-    await scene.cluster.kubectl(['delete', `gatewayupstream/${BACKEND}`, '--timeout=60s', '--wait=false']);
+    // A route refers to the upstream, so the gateway would refuse its deletion.
+    scene.gateway.remove('routes', 'all');
+    onTestFinished(() => scene.gateway.put('routes', 'all', { uri: '/*', upstream_id: UPSTREAM_ID }));
+    await scene.cluster.kubectl(['delete', `gatewayupstream/${BACKEND}`, '--timeout=60s']);
   });
 
   it('deletes objects and upstreams when it is uninstalled with policy delete', async () => {
