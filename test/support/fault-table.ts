@@ -193,9 +193,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'no-secret', stage.gateway.adminUrl, { secret: 'not-there' }),
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/not-there does not exist: create it, or correct the reference in spec.apisix of GatewayConnection no-secret',
+      'Secret gateway-upstream-system/not-there does not exist: create what is missing, or correct the reference in spec.apisix of GatewayConnection no-secret',
     check:
-      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-secret.',
+      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create what is missing, or correct the reference in spec.apisix of GatewayConnection no-secret.',
   },
   {
     symptom: 'Secret without the entry that adminKeySecretRef names',
@@ -206,9 +206,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/no-entry has no key admin-key: create it, or correct the reference in spec.apisix of GatewayConnection no-entry',
+      'Secret gateway-upstream-system/no-entry has no key admin-key: create what is missing, or correct the reference in spec.apisix of GatewayConnection no-entry',
     check:
-      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-entry.',
+      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create what is missing, or correct the reference in spec.apisix of GatewayConnection no-entry.',
   },
   {
     symptom: 'adminUrl points to the traffic port instead of the Admin API (404)',
