@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { type LoadResult, startLoad } from './load.ts';
+import { type LoadResult, loadText, startLoad } from './load.ts';
 import {
   BACKEND,
   deployBackend,
@@ -42,8 +42,8 @@ describe('failures on a real cluster', () => {
     await happens();
     await delay(1_000);
     const result = await load.stop();
-    say(`${scenario}: ${result.failed} of ${result.sent} requests failed ${JSON.stringify(result.failures)}`);
-    expect(result.sent).toBeGreaterThan(REQUESTS_PER_SECOND);
+    say(`${scenario}: ${loadText(result)}`);
+    expect(result.sent).toBeGreaterThan(result.due / 2);
     return result;
   };
 

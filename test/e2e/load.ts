@@ -3,7 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 export interface LoadResult {
   readonly sent: number;
+  /** How many the rate and the time allow. Fewer are sent only while 200 are under way. */
+  readonly due: number;
   readonly failed: number;
+  /** The longest time until a complete answer, in milliseconds. */
+  readonly slowestMs: number;
   /** How many of each kind. */
   readonly failures: Readonly<Record<string, number>>;
 }
@@ -25,18 +29,22 @@ export function startLoad(url: string, requestsPerSecond: number): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: CONCURRENCY });
   const failures: Record<string, number> = {};
   const underWay = new Set<Promise<void>>();
+  const startedMs = performance.now();
+  const dueNow = () => ((performance.now() - startedMs) / 1000) * requestsPerSecond;
   let sent = 0;
-  let running = true;
+  let slowestMs = 0;
+  let result: Promise<LoadResult> | undefined;
 
   const send = async (method: 'GET' | 'POST') => {
     sent += 1;
+    const sentAtMs = performance.now();
     const failure = await failureOf(url, method, agent);
+    slowestMs = Math.max(slowestMs, performance.now() - sentAtMs);
     if (failure !== undefined) failures[failure] = (failures[failure] ?? 0) + 1;
   };
   const loop = (async () => {
-    const startedMs = performance.now();
-    while (running) {
-      const due = ((performance.now() - startedMs) / 1000) * requestsPerSecond;
+    while (result === undefined) {
+      const due = dueNow();
       while (sent < due && underWay.size < CONCURRENCY) {
         const one = send(sent % 2 === 0 ? 'GET' : 'POST').finally(() => underWay.delete(one));
         underWay.add(one);
@@ -45,17 +53,21 @@ export function startLoad(url: string, requestsPerSecond: number): Load {
     }
   })();
 
+  const finish = async (): Promise<LoadResult> => {
+    const due = Math.floor(dueNow());
+    await loop;
+    await Promise.all(underWay);
+    agent.destroy();
+    const failed = Object.values(failures).reduce((sum, count) => sum + count, 0);
+    return { sent, due, failed, slowestMs, failures };
+  };
   return {
     get sent() {
       return sent;
     },
-    async stop() {
-      running = false;
-      await loop;
-      await Promise.all(underWay);
-      agent.destroy();
-      const failed = Object.values(failures).reduce((sum, count) => sum + count, 0);
-      return { sent, failed, failures };
+    stop() {
+      result ??= finish();
+      return result;
     },
   };
 }
@@ -74,4 +86,11 @@ function failureOf(url: string, method: 'GET' | 'POST', agent: Agent): Promise<s
     outgoing.on('error', (error) => failed(error.message));
     outgoing.end(method === 'POST' ? 'body' : undefined);
   });
+}
+
+/** For the log of a run: what happened to the requests. */
+export function loadText({ sent, due, failed, slowestMs, failures }: LoadResult): string {
+  const notSent = due - sent > due / 100 ? `, ${due - sent} not sent` : '';
+  const kinds = failed === 0 ? '' : ` ${JSON.stringify(failures)}`;
+  return `${failed} of ${sent} requests failed${kinds}${notSent}, slowest ${Math.round(slowestMs)} ms`;
 }

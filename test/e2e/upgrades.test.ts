@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import { codeBlockWith } from '../support/code-block.ts';
 import { eventually } from '../support/eventually.ts';
 import { FILES, OPERATOR_IMAGE, PREVIOUS_TAG } from './images.ts';
-import { startLoad } from './load.ts';
+import { loadText, startLoad } from './load.ts';
 import {
   BACKEND,
   deployBackend,
@@ -68,16 +68,24 @@ describe('upgrades, rollback and uninstall on a real cluster', () => {
       await cluster.kubectl(['scale', `deployment/${BACKEND}`, `--replicas=${replicas}`]);
       await gatewayHasPods(scene, replicas);
       changes += 1;
-      if (!upgrading) break;
+      if (!upgrading && changes >= 3) break;
     }
     await upgrade;
-    await cluster.kubectl(['scale', `deployment/${BACKEND}`, '--replicas=3']);
-    await gatewayHasPods(scene, 3);
-    const { sent, failed, failures } = await load.stop();
-    say(`upgrade under ${changes} changes of endpoints: ${failed} of ${sent} requests failed`);
-    expect(failures).toEqual({});
+    const upgraded = await load.stop();
+    say(`upgrade under ${changes} changes of endpoints: ${loadText(upgraded)}`);
+    expect(upgraded.failures).toEqual({});
     // The hook of the new chart has applied its CRDs.
     expect(schemaOf((await cluster.request('GET', CRD)).body)['description']).not.toBe('older');
+
+    const loadOfRollback = startLoad(scene.gateway.proxyUrl, 100);
+    onTestFinished(async () => void (await loadOfRollback.stop()));
+    await scene.shell(codeBlockWith('upgrade.md', 'sh', `helm rollback ${RELEASE} -n`));
+    await cluster.kubectl(['scale', `deployment/${BACKEND}`, '--replicas=3']);
+    await rolledOut(cluster, NAMESPACE, RELEASE);
+    await gatewayHasPods(scene, 3);
+    const rolledBack = await loadOfRollback.stop();
+    say(`rollback to the previous version: ${loadText(rolledBack)}`);
+    expect(rolledBack.failures).toEqual({});
   });
 
   it('writes nothing for an object with a field of a newer version', async () => {
@@ -109,7 +117,9 @@ describe('upgrades, rollback and uninstall on a real cluster', () => {
 
   it('is not uninstalled with policy refuse while there are GatewayUpstreams', async () => {
     await installed(scene, { uninstall: { finalizers: 'refuse' } });
-    await expect(scene.helm(['uninstall', RELEASE, '-n', NAMESPACE])).rejects.toThrow();
+    await expect(scene.helm(['uninstall', RELEASE, '-n', NAMESPACE])).rejects.toThrow(/hook|job/i);
+    const log = await scene.cluster.kubectl(['-n', NAMESPACE, 'logs', `job/${RELEASE}-uninstall`]);
+    expect(log).toContain('GatewayUpstream');
     await rolledOut(scene.cluster, NAMESPACE, RELEASE);
     expect(scene.gateway.get('upstreams', UPSTREAM_ID)).toBeDefined();
     // A route refers to the upstream, so the gateway would refuse its deletion.
