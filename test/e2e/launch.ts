@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureHelm } from '../support/chart/helm-binary.ts';
 import { ensureBinaries } from '../support/control-plane/binaries.ts';
+import { isAlive } from '../support/control-plane/build-lock.ts';
 import { durationText, ToolMissingError } from '../support/control-plane/tool-cache.ts';
 import { runInNamespaces } from '../support/real-node/namespaces.ts';
 import { requireRealNode } from '../support/real-node/prerequisites.ts';
@@ -28,11 +30,29 @@ async function build(folder: string, all: boolean): Promise<void> {
   if (all) await buildMoreImages({ folder, report });
 }
 
+const FOLDER_PREFIX = 'gateway-upstream-operator-images-';
+
+/** Images of launchers that were killed. */
+async function removeRemains(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const [, pid] = new RegExp(`^${FOLDER_PREFIX}(\\d+)-`).exec(name) ?? [];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
 const words = process.argv.slice(2);
 const all = words[0] === '--all';
 const [command, ...args] = all ? words.slice(1) : words;
 if (command === undefined) throw new Error('usage: launch.ts [--all] COMMAND...');
-const folder = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-images-'));
+await removeRemains();
+const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(1);
+  });
+}
 try {
   const startedMs = performance.now();
   await build(folder, all);

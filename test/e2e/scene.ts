@@ -10,7 +10,7 @@ import { ToolMissingError } from '../support/control-plane/tool-cache.ts';
 import { eventually } from '../support/eventually.ts';
 import { requireTool } from '../support/external-tool.ts';
 import { HOST_ADDRESS } from '../support/real-node/addresses.ts';
-import { NODE_FOLDER_VARIABLE } from '../support/real-node/namespaces.ts';
+import { NODE_FOLDER_VARIABLE } from '../support/real-node/clean-up.ts';
 import { PAUSE_IMAGE } from '../support/real-node/node-files.ts';
 import { type RealCluster, startRealCluster } from '../support/real-node/real-cluster.ts';
 import { createWorkload, type Workload } from '../support/workload.ts';

@@ -2,11 +2,12 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { requireTool } from '../support/external-tool.ts';
-import { cgroupOf, FOLDER_PREFIX, hierarchies } from '../support/real-node/clean-up.ts';
+import { cgroupOf, FOLDER_PREFIX, hierarchies, RUNNER_FILE } from '../support/real-node/clean-up.ts';
 import { requireRealNode } from '../support/real-node/prerequisites.ts';
 
 const NAMESPACES = new URL('../support/real-node/namespaces.ts', import.meta.url).href;
@@ -125,6 +126,21 @@ describe('the namespaces of a real node', () => {
     expect(await machine()).toEqual(before);
   });
 
+  it.each([100, 150, 200, 250, 300, 400])(
+    'leave nothing when the runner is killed after %i ms',
+    async (ms) => {
+      const runner = startRunner('sleep 98765');
+      await delay(ms);
+      runner.process.kill('SIGKILL');
+      await runner.ended;
+      await eventually(() => {
+        const folders = readdirSync(tmpdir()).filter((name) => name.startsWith(FOLDER_PREFIX));
+        expect(folders.filter((name) => runnerOf(name) === String(runner.process.pid))).toEqual([]);
+        expect(processesOf('sleep 98765')).toEqual([]);
+      });
+    },
+  );
+
   it('are removed by the next run when the reaper was killed with the runner', async () => {
     const before = await machine();
     const runner = startRunner(`${LIKE_A_NODE}\nsleep 98765`);
@@ -154,6 +170,14 @@ describe('the namespaces of a real node', () => {
     expect(readdirSync(tmpdir()).filter((name) => name === 'links')).toEqual([]);
   });
 });
+
+function runnerOf(folder: string): string {
+  try {
+    return readFileSync(join(tmpdir(), folder, RUNNER_FILE), 'utf8');
+  } catch {
+    return '';
+  }
+}
 
 function processCommand(pid: string): string {
   try {

@@ -3,16 +3,12 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isAlive } from '../control-plane/build-lock.ts';
-import { cleanUp, FIRST_PROCESS_FILE, FOLDER_PREFIX, RUNNER_FILE } from './clean-up.ts';
+import { cleanUp, FOLDER_PREFIX, NODE_FOLDER_VARIABLE, RUNNER_FILE } from './clean-up.ts';
 
 const ENTER = fileURLToPath(new URL('enter.sh', import.meta.url));
 const REAPER = fileURLToPath(new URL('reaper.ts', import.meta.url));
-
-/** Names the folder of the node inside the namespaces. */
-export const NODE_FOLDER_VARIABLE = 'REAL_NODE_FOLDER';
 
 /**
  * Runs a command in network, mount and process namespaces of its own, and resolves to its exit code. Inside there is loopback and one
@@ -35,31 +31,19 @@ export async function runInNamespaces(
   const reaped = once(reaper, 'exit');
   reaper.stdin.on('error', () => undefined);
   try {
-    // The folder's name is an argument, so that the process can be told from others.
+    // The folder's name is an argument: cleanUp finds the processes by it.
     const script = ['sh', ENTER, 'env', `${NODE_FOLDER_VARIABLE}=${folder}`, ...command];
     const namespaces = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const child = spawn('unshare', [...namespaces, '--propagation', 'private', ...script], {
       stdio: 'inherit',
       env: { ...env },
     });
-    const ended = once(child, 'close');
-    await recordFirstProcess(folder, child.pid);
-    const [code] = await ended;
+    const [code] = await once(child, 'close');
     return typeof code === 'number' ? code : 1;
   } finally {
     reaper.stdin.end();
     await reaped;
     await cleanUp(folder);
-  }
-}
-
-/** `unshare` forks once; its child is the first process of the namespaces. */
-async function recordFirstProcess(folder: string, parent: number | undefined): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const children = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8').catch(() => '');
-    const [first] = children.trim().split(' ');
-    if (first !== undefined && first !== '') return writeFile(join(folder, FIRST_PROCESS_FILE), first);
-    await delay(10);
   }
 }
 
