@@ -44,6 +44,7 @@ export const RUNS: Readonly<Record<string, readonly Step[]>> = {
     command('node', 'bench/main.ts', '--short'),
     suites('fuzz', 'integration'),
     command('node', 'chaos/main.ts', '--seed', '1', '--steps', '200'),
+    command('node', 'demo/demo.ts'),
     E2E_CORE,
   ],
   e2e: [E2E_CORE],
