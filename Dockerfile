@@ -23,8 +23,9 @@ LABEL org.opencontainers.image.title="gateway-upstream-operator" \
       org.opencontainers.image.revision="${REVISION}"
 WORKDIR /app
 ENV NODE_ENV=production
-COPY LICENSE package.json ./
-COPY --from=build /app/dist ./dist
+# The modes do not depend on the umask of the machine that made the context. User 65532 must be able to read each file.
+COPY --chmod=0644 LICENSE package.json ./
+COPY --chmod=0755 --from=build /app/dist ./dist
 COPY --from=build /app/bin/ /usr/local/bin/
 USER 65532:65532
 EXPOSE 8080

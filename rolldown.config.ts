@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defineConfig, type Plugin } from 'rolldown';
 
@@ -20,6 +20,8 @@ const unusedUndici: Plugin = {
   load: (id) => (id === '\0undici' ? UNUSED_UNDICI : null),
 };
 
+const LICENSE_FILE = /^((un)?licen[cs]e|copying)/i;
+
 /** Licenses of bundled packages require that their text goes with the program. */
 const notices: Plugin = {
   name: 'third-party-notices',
@@ -34,12 +36,14 @@ const notices: Plugin = {
   },
 };
 
-function noticeOf(folder: string): string {
+/** Fails for a package without a license text: the program must not contain it. */
+export function noticeOf(folder: string): string {
   const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-  const files = existsSync(folder) ? readdirSync(folder) : [];
+  const files = readdirSync(folder).sort();
+  if (!files.some((file) => LICENSE_FILE.test(file)))
+    throw new Error(`${name} ${version} (${license}) has no license file: remove the package, or replace it`);
   const texts = files
-    .filter((file) => /^(licen[cs]e|notice|copying)/i.test(file))
-    .sort()
+    .filter((file) => LICENSE_FILE.test(file) || /^notice/i.test(file))
     .map((file) => readFileSync(join(folder, file), 'utf8').trim());
   return `${name} ${version} (${license})\n\n${texts.join('\n\n')}\n\n${'-'.repeat(80)}\n`;
 }

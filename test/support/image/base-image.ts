@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { lookup } from 'node:dns/promises';
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ToolMissingError } from '../control-plane/tool-cache.ts';
 import { buildah, hasImage } from './buildah.ts';
+import { assembleList } from './image-list.ts';
+import { inScratch } from './scratch.ts';
 
 const execute = promisify(execFile);
 const NPM_VERSION = '11.21.2';
@@ -17,65 +17,73 @@ const NPM_ARCHITECTURES: Readonly<Record<Architecture, string>> = { amd64: 'x64'
 
 export const HOST_ARCHITECTURE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
+/**
+ * `local`: made from the Debian and npm packages that the official image is made of, for tests; it contacts no image registry.
+ * `registry`: pulled by the name in the Dockerfile, from where the machine's configuration of short names says.
+ */
+export const BASE_SOURCES = ['local', 'registry'] as const;
+export type BaseSource = (typeof BASE_SOURCES)[number];
+
 export interface BaseImage {
   /** `node:24.21.0-bookworm-slim`, as the Dockerfile names it. */
   readonly name: string;
+  readonly source: BaseSource;
   readonly architectures: readonly Architecture[];
   readonly report: (line: string) => void;
 }
 
 /**
- * Puts an image of the base's name into buildah's store. Where no registry of images can be reached, it is made from the Debian and
- * npm packages that the official image is made of. Such an image is for tests: for another architecture than the machine's it holds
- * Node.js alone, because Debian packages are configured by programs of that architecture.
+ * Puts the base image into the store, and resolves to the name of the list of its architectures. The lists of the two sources have
+ * different names. The caller holds the lock of the store.
+ *
+ * A local base for another architecture than the machine's has only Node.js, because programs of that architecture configure Debian
+ * packages.
  */
-export async function ensureBaseImage({ name, architectures, report }: BaseImage): Promise<void> {
-  const full = `docker.io/library/${name}`;
-  const local = (architecture: Architecture) => `localhost/base-${architecture}:${name.split(':')[1]}`;
-  const wanted = [...new Set([HOST_ARCHITECTURE, ...architectures])];
-  const listed = await architecturesOf(full);
-  if (wanted.every((architecture) => listed.includes(architecture))) return;
-  if (await pull(full)) return;
-  report(
-    `no registry has ${name} for this machine: making an image of that name from Debian and npm packages`,
-  );
-  for (const architecture of wanted) {
-    if (!(await hasImage(local(architecture)))) await makeBase(local(architecture), architecture, name);
-  }
-  // One name for all architectures is a list of images.
-  if (listed.length > 0) await buildah(['rmi', full]);
-  await buildah(['manifest', 'create', full]);
-  for (const architecture of wanted)
-    await buildah(['manifest', 'add', full, `containers-storage:${local(architecture)}`]);
+export async function ensureBaseImage({ name, source, architectures, report }: BaseImage): Promise<string> {
+  const list = `localhost/base-list-${source}:${tagOf(name)}`;
+  const images: string[] = [];
+  for (const architecture of new Set([HOST_ARCHITECTURE, ...architectures]))
+    images.push(await (source === 'local' ? localBase : pulledBase)(name, architecture, report));
+  await assembleList(list, images);
+  return list;
 }
 
-/** Of a list of images that was made here; empty where there is none. */
-async function architecturesOf(name: string): Promise<readonly string[]> {
-  try {
-    const { manifests } = JSON.parse(await buildah(['manifest', 'inspect', name])) as {
-      readonly manifests: readonly { readonly platform: { readonly architecture: string } }[];
-    };
-    return manifests.map(({ platform }) => platform.architecture);
-  } catch {
-    return [];
-  }
-}
+type ProvideBase = (
+  name: string,
+  architecture: Architecture,
+  report: (line: string) => void,
+) => Promise<string>;
 
-async function pull(name: string): Promise<boolean> {
+const localBase: ProvideBase = async (name, architecture, report) => {
+  const image = `localhost/base-${architecture}:${tagOf(name)}`;
+  if (await hasImage(image)) return image;
+  report(`making a base image for ${architecture} from Debian and npm packages`);
+  await makeBase(image, architecture, name);
+  return image;
+};
+
+const pulledBase: ProvideBase = async (name, architecture, report) => {
+  const image = `localhost/base-pulled-${architecture}:${tagOf(name)}`;
   try {
-    await lookup('registry-1.docker.io');
-    await buildah(['pull', '--quiet', name]);
-    return true;
-  } catch {
-    return false;
+    const id = await buildah(['pull', '--quiet', '--policy=always', '--arch', architecture, name]);
+    await buildah(['tag', id.trim(), image]);
+    report(`base image ${name} for ${architecture}: ${id.trim()}`);
+  } catch (error) {
+    throw new Error(
+      `cannot pull ${name} for ${architecture}: ${(error as Error).message}\nTo build an image for tests without a registry, pass --base local.`,
+    );
   }
+  return image;
+};
+
+function tagOf(name: string): string {
+  return name.split(':')[1] ?? 'latest';
 }
 
 async function makeBase(tag: string, architecture: Architecture, name: string): Promise<void> {
   const [, version = '', release = ''] = /^node:([\d.]+)-(\w+)-slim$/.exec(name) ?? [];
-  const folder = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-base-'));
-  const root = join(folder, 'root');
-  try {
+  await inScratch(async (folder) => {
+    const root = join(folder, 'root');
     if (architecture === HOST_ARCHITECTURE) await installDebian(root, release);
     await installNode(folder, root, version, architecture);
     const dockerfile = join(folder, 'Dockerfile');
@@ -98,9 +106,7 @@ async function makeBase(tag: string, architecture: Architecture, name: string): 
       dockerfile,
       root,
     ]);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 async function installDebian(root: string, release: string): Promise<void> {

@@ -1,11 +1,14 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cachePath, ToolMissingError } from '../control-plane/tool-cache.ts';
-import { type Architecture, ensureBaseImage, HOST_ARCHITECTURE } from './base-image.ts';
+import { cachePath } from '../control-plane/tool-cache.ts';
+import { type Architecture, type BaseSource, ensureBaseImage, HOST_ARCHITECTURE } from './base-image.ts';
 import { buildah } from './buildah.ts';
+import { type Engine, selectEngine } from './engine.ts';
+import { assembleList, nameOfBuild, removeName, removeRemainsOfBuilds } from './image-list.ts';
+import { inScratch } from './scratch.ts';
+import { withStoreLock } from './store-lock.ts';
 
 const execute = promisify(execFile);
 
@@ -13,6 +16,8 @@ export interface ImageBuild {
   /** The folder with the Dockerfile. */
   readonly context: string;
   readonly architectures: readonly Architecture[];
+  /** `local` if not set: tests contact no image registry. */
+  readonly base?: BaseSource;
   /** Name and tag inside the archive. */
   readonly name: string;
   /** Absolute path of the OCI archive to write. */
@@ -25,22 +30,17 @@ export interface ImageBuild {
 }
 
 export interface BuiltImage {
-  readonly engine: 'docker' | 'buildah';
+  readonly engine: Engine;
   /** Of the archive's manifest or index. */
   readonly digest: string;
 }
 
-/** Builds the image with Docker's BuildKit where there is a Docker engine, and with buildah elsewhere. */
+/** Builds the image with BuildKit if the selected builder of Docker can write an OCI archive, and with buildah otherwise. */
 export async function buildImage(build: ImageBuild): Promise<BuiltImage> {
-  const engine = (await succeeds('docker', ['buildx', 'inspect'])) ? 'docker' : 'buildah';
-  if (engine === 'buildah' && !(await succeeds('buildah', ['--version']))) {
-    throw new ToolMissingError(
-      'an image is built by a Docker engine with buildx, or by buildah: install one',
-    );
-  }
+  const engine = await selectEngine(build.base ?? 'local');
   await rm(build.archive, { force: true });
   build.report(`building ${build.name} for ${build.architectures.join(' and ')} with ${engine}`);
-  await (engine === 'docker' ? withDocker(build) : withBuildah(build));
+  await (engine === 'docker' ? withDocker(build) : withStoreLock(build.report, () => withBuildah(build)));
   return { engine, digest: await digestOf(build.archive) };
 }
 
@@ -65,35 +65,38 @@ async function withDocker(build: ImageBuild): Promise<void> {
 }
 
 async function withBuildah(build: ImageBuild): Promise<void> {
+  await removeRemainsOfBuilds();
   const dockerfile = await readFile(join(build.context, 'Dockerfile'), 'utf8');
-  const [, base] = /^FROM (?:--\S+ )*(\S+)/m.exec(dockerfile) ?? [];
-  if (base === undefined) throw new Error(`${build.context}/Dockerfile has no FROM`);
-  await ensureBaseImage({ name: base, architectures: build.architectures, report: build.report });
-  const folder = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-image-'));
-  const list = `localhost/build-${process.pid}-${Date.now()}`;
-  const tags = build.architectures.map((architecture) => `${list}-${architecture}`);
+  const [, name] = /^FROM (?:--\S+ )*(\S+)/m.exec(dockerfile) ?? [];
+  if (name === undefined) throw new Error(`${build.context}/Dockerfile has no FROM`);
+  const { architectures, report } = build;
+  const base = await ensureBaseImage({ name, source: build.base ?? 'local', architectures, report });
+  const list = nameOfBuild();
+  const tags = architectures.map((architecture) => `${list}-${architecture}`);
   const target = `oci-archive:${build.archive}:${build.name}`;
   try {
-    const npm = await npmOfThisMachine(folder);
-    for (const [index, architecture] of build.architectures.entries())
-      await buildah([
-        ...budArguments(build, architecture),
-        ...npm,
-        '--tag',
-        tags[index] ?? '',
-        build.context,
-      ]);
+    await inScratch(async (folder) => {
+      const options = [
+        '--build-context',
+        `${name}=container-image://${base}`,
+        ...(await npmOfThisMachine(folder)),
+      ];
+      for (const [index, architecture] of architectures.entries())
+        await buildah([
+          ...budArguments(build, architecture),
+          ...options,
+          '--tag',
+          tags[index] ?? '',
+          build.context,
+        ]);
+    });
     const [only = '', ...more] = tags;
     if (more.length === 0) return void (await buildah(['push', '-q', only, target]));
     // One build for all platforms would list them in the order in which they are finished.
-    await buildah(['manifest', 'create', list]);
-    for (const tag of tags) await buildah(['manifest', 'add', list, `containers-storage:${tag}`]);
+    await assembleList(list, tags);
     await buildah(['manifest', 'push', '-q', '--all', list, target]);
   } finally {
-    for (const name of [list, ...tags]) await buildah(['rmi', '-f', name]).catch(() => undefined);
-    // Images of builds that failed.
-    await buildah(['rmi', '--prune']).catch(() => undefined);
-    await rm(folder, { recursive: true, force: true });
+    for (const made of [list, ...tags]) await removeName(made);
   }
 }
 
@@ -130,11 +133,4 @@ async function digestOf(archive: string): Promise<string> {
   const [first] = JSON.parse(stdout).manifests as readonly { readonly digest: string }[];
   if (first === undefined) throw new Error(`${archive} holds no image`);
   return first.digest;
-}
-
-async function succeeds(command: string, args: readonly string[]): Promise<boolean> {
-  return await execute(command, [...args], { timeout: 30_000 }).then(
-    () => true,
-    () => false,
-  );
 }
