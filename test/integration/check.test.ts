@@ -124,7 +124,7 @@ describe('check', () => {
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'Create it, or correct',
+      'Create what is missing, or correct',
     ],
     [
       'a gateway that is not there',

@@ -7,13 +7,16 @@ import { cachePath } from '../control-plane/tool-cache.ts';
 const execute = promisify(execFile);
 const OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024;
 
+/** Without the option buildah leaves a mount of its store on the machine. */
+const DRIVER = ['--storage-driver', 'overlay', '--storage-opt', 'overlay.skip_mount_home=true'];
+
 /** Runs buildah on a store of images in the user's cache folder; resolves to its standard output. */
 export async function buildah(args: readonly string[]): Promise<string> {
   const folder = cachePath(process.env, 'buildah');
   await mkdir(folder, { recursive: true });
   const store = ['--root', join(folder, 'root'), '--runroot', join(folder, 'runroot')];
   try {
-    const { stdout } = await execute('buildah', [...store, '--storage-driver', 'overlay', ...args], {
+    const { stdout } = await execute('buildah', [...store, ...DRIVER, ...args], {
       maxBuffer: OUTPUT_LIMIT_BYTES,
     });
     return stdout;
