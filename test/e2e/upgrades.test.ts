@@ -12,6 +12,7 @@ import {
   gatewayHosts,
   installed,
   NAMESPACE,
+  podsOf,
   RELEASE,
   requireScene,
   rolledOut,
@@ -91,26 +92,35 @@ describe('upgrades, rollback and uninstall on a real cluster', () => {
   it('writes nothing for an object with a field of a newer version', async () => {
     await installed(scene);
     await gatewayHasPods(scene, 3);
+    const { work, gateway, cluster } = scene;
+    const hosts = gatewayHosts(scene);
+    // As in a rollback: the older operator starts after the newer CRD and the newer field are there.
+    const scale = (replicas: number) =>
+      cluster.kubectl(['-n', NAMESPACE, 'scale', `deployment/${RELEASE}`, `--replicas=${replicas}`]);
+    await scale(0);
+    await eventually(async () => {
+      const pods = await podsOf(cluster, NAMESPACE, 'app.kubernetes.io/name=gateway-upstream-operator');
+      expect(pods).toEqual([]);
+    });
     await withSchema(scene, (schema) => {
       const { properties } = schema as { properties: { spec: { properties: object } } };
       const spec = { ...properties.spec.properties, fieldOfANewerVersion: { type: 'string' } };
       return { ...schema, properties: { ...properties, spec: { ...properties.spec, properties: spec } } };
     });
-    const { work, gateway, cluster } = scene;
-    const hosts = gatewayHosts(scene);
     // Until the API server uses the new schema, it removes the field.
     await eventually(async () => {
       const spec = { fieldOfANewerVersion: 'x', retries: 7 };
       await work.patch(work.upstreamPath(BACKEND), { spec });
       expect(await work.get(work.upstreamPath(BACKEND))).toMatchObject({ spec });
     });
+    gateway.clearRequests();
+    await scale(2);
     await eventually(async () =>
       expect(await work.condition(BACKEND, 'Accepted')).toMatchObject({
         status: 'False',
         reason: 'InvalidSpec',
       }),
     );
-    gateway.clearRequests();
     await cluster.kubectl(['scale', `deployment/${BACKEND}`, '--replicas=2']);
     await rolledOut(cluster, 'default', BACKEND);
     await delay(5_000);
