@@ -1,13 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ensureHelm } from '../support/chart/helm-binary.ts';
 import { ensureBinaries } from '../support/control-plane/binaries.ts';
-import { isAlive } from '../support/control-plane/build-lock.ts';
 import { durationText, ToolMissingError } from '../support/control-plane/tool-cache.ts';
+import { inScratch } from '../support/image/scratch.ts';
 import { runInNamespaces } from '../support/real-node/namespaces.ts';
 import { requireRealNode } from '../support/real-node/prerequisites.ts';
 import { buildImages, buildMoreImages } from './images.ts';
@@ -30,35 +27,24 @@ async function build(folder: string, all: boolean): Promise<void> {
   if (all) await buildMoreImages({ folder, report });
 }
 
-const FOLDER_PREFIX = 'gateway-upstream-operator-images-';
-
-/** Images of launchers that were killed. */
-async function removeRemains(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
-    const [, pid] = new RegExp(`^${FOLDER_PREFIX}(\\d+)-`).exec(name) ?? [];
-    if (pid === undefined || isAlive(Number(pid))) continue;
-    await rm(join(tmpdir(), name), { recursive: true, force: true });
-  }
-}
-
 const words = process.argv.slice(2);
 const all = words[0] === '--all';
 const [command, ...args] = all ? words.slice(1) : words;
 if (command === undefined) throw new Error('usage: launch.ts [--all] COMMAND...');
-await removeRemains();
-const folder = await mkdtemp(join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    rmSync(folder, { recursive: true, force: true });
-    process.exit(1);
-  });
-}
 try {
-  const startedMs = performance.now();
-  await build(folder, all);
-  report(`programs and images are ready after ${durationText(performance.now() - startedMs)}`);
-  const env = { ...process.env, [IMAGES_VARIABLE]: folder };
-  process.exitCode = await runInNamespaces([command, ...args], env);
+  await inScratch(async (folder) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        rmSync(folder, { recursive: true, force: true });
+        process.exit(1);
+      });
+    }
+    const startedMs = performance.now();
+    await build(folder, all);
+    report(`programs and images are ready after ${durationText(performance.now() - startedMs)}`);
+    const env = { ...process.env, [IMAGES_VARIABLE]: folder };
+    process.exitCode = await runInNamespaces([command, ...args], env);
+  });
 } catch (error) {
   if (!(error instanceof ToolMissingError)) throw error;
   const child = spawn(command, args, {
@@ -67,6 +53,4 @@ try {
   });
   const [code] = await once(child, 'close');
   process.exitCode = code ?? 1;
-} finally {
-  await rm(folder, { recursive: true, force: true });
 }

@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { CHART_DIR, createHelm, type Helm } from '../support/chart/helm.ts';
 import { ensureHelm } from '../support/chart/helm-binary.ts';
@@ -61,7 +62,7 @@ async function startScene(): Promise<Scene> {
   const cluster = await startRealCluster(nodeFolder, say);
   await cluster.importImage(join(images, FILES.pause), PAUSE_IMAGE);
   await cluster.importImage(join(images, FILES.backend), BACKEND_IMAGE);
-  await cluster.importImage(join(images, FILES.operator), `${OPERATOR_IMAGE}:${await chartVersion()}`);
+  await cluster.importImage(join(images, FILES.operator), `${OPERATOR_IMAGE}:${manifest.version}`);
   const gateway = await startStandIn({ host: HOST_ADDRESS, port: ADMIN_PORT });
   gateway.put('routes', 'all', { uri: '/*', upstream_id: UPSTREAM_ID });
   const work = createWorkload(cluster, 'default');
@@ -97,15 +98,6 @@ async function startScene(): Promise<Scene> {
 
 export function say(line: string): void {
   process.stderr.write(`e2e: ${line}\n`);
-}
-
-async function chartVersion(): Promise<string> {
-  const { stdout } = await promisify(execFile)('sed', [
-    '-n',
-    's/^appVersion: //p',
-    join(CHART_DIR, 'Chart.yaml'),
-  ]);
-  return stdout.trim();
 }
 
 /** What `helm package` packs, where the commands of the docs expect the chart. */

@@ -12,7 +12,7 @@ import { requireRealNode } from '../support/real-node/prerequisites.ts';
 
 const NAMESPACES = new URL('../support/real-node/namespaces.ts', import.meta.url).href;
 
-/** Everything that a node does to its machine: a process that is nobody's child, a mount, nftables, an interface, a cgroup, a sysctl. */
+/** Everything that a node does to its machine: an orphaned process, a mount, nftables, an interface, a cgroup, a sysctl. */
 const LIKE_A_NODE = `
 set -e
 cgroup=$CGROUPS/$(basename $REAL_NODE_FOLDER)
