@@ -29,6 +29,15 @@ const ON_A_CLUSTER = {
   maxWorkers: Math.min(4, availableParallelism()),
 };
 
+/** The files share one real cluster, so they run in one process, one after the other. */
+const ON_A_REAL_CLUSTER = {
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+  maxWorkers: 1,
+  isolate: false,
+  fileParallelism: false,
+};
+
 /** Which project a file belongs to decides which command runs it: see test/run/steps.ts. */
 export default defineConfig({
   test: {
@@ -73,6 +82,23 @@ export default defineConfig({
           include: ['test/integration/**/*.test.ts'],
           exclude: CORE,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...ON_A_REAL_CLUSTER,
+          name: 'e2e',
+          include: ['test/e2e/core.test.ts'],
+          sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        test: {
+          ...ON_A_REAL_CLUSTER,
+          name: 'e2e-long',
+          include: ['test/e2e/**/*.test.ts'],
+          exclude: ['test/e2e/core.test.ts'],
+          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -120,7 +120,7 @@ export const CONDITIONS = {
     },
     RemovalHeld: {
       meaning:
-        '[The removal guard](concepts.md#removal-guard) keeps endpoints in the gateway that were lost for no visible reason. Present only while true.',
+        '[The removal guard](concepts.md#removal-guard) keeps nodes in the gateway whose endpoints were lost without a known cause. Present only while true.',
       reasons: { True: ['RemovalHeld'] },
     },
     ...PROGRESS,

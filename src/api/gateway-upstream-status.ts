@@ -89,7 +89,7 @@ export const gatewayUpstreamStatus = z
           reason: z
             .enum(Object.keys(EXCLUDED_REASONS) as ExcludedReason[])
             .describe(
-              'Why the endpoint is not in the upstream. Held: the removal guard keeps it in the gateway.',
+              'Why the endpoint is excluded. Held: it should be removed, and the removal guard keeps it in the gateway.',
             ),
         }),
       )

@@ -87,7 +87,7 @@ export const METRICS = {
   writes: {
     name: 'gateway_upstream_operator_writes_total',
     type: 'counter',
-    help: 'Number of writes to a gateway, by operation (put or delete) and outcome (accepted, or the reason for the failure).',
+    help: 'Number of writes to a gateway, by operation (put, which includes updates of nodes only, or delete) and outcome (accepted, or the reason for the failure).',
     labels: ['connection', 'operation', 'outcome'],
   },
   writesSuppressed: {

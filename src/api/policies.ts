@@ -30,7 +30,7 @@ export const policyFields = {
     })
     .default(REMOVAL_GUARD_DEFAULTS)
     .describe(
-      'The removal guard. It keeps endpoints in the gateway when many of them are lost at once for no visible reason. Removals with a known cause are not affected, for example scaling down, rollouts, or a changed spec.',
+      'The removal guard. It keeps nodes in the gateway when many of their endpoints are lost at once without a known cause. Removals with a known cause are not affected, for example scaling down, rollouts, or a changed spec.',
     ),
   syncPolicy: z
     .enum(['Sync', 'UpsertOnly', 'Observe'])

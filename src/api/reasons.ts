@@ -11,8 +11,9 @@ export const REASONS = {
   NamespaceNotAllowed:
     'The GatewayConnection does not allow this namespace. Ask the platform team to add it to `spec.allowedNamespaces`.',
   IdNotAllowed:
-    'The upstream id does not start with the prefix of this namespace, or the gateway does not support it. Use another id, or ask the platform team to set `tenantPolicy.upstreamIds: Any`.',
-  IdTaken: 'Another GatewayUpstream already uses this upstream id; the message names it. Use another id.',
+    'The upstream id does not start with the prefix of this namespace, or the gateway does not support it. Create a new GatewayUpstream with another `spec.upstreamId`, which is immutable, or ask the platform team to set `tenantPolicy.upstreamIds: Any`.',
+  IdTaken:
+    'Another GatewayUpstream already uses this upstream id; the message names it. Create a new GatewayUpstream with another `spec.upstreamId`, which is immutable.',
   StaticAddressesDenied:
     'The GatewayConnection does not allow addresses outside the cluster (`addresses`, Services of type ExternalName, a custom `dnsSuffix`), or one of them is a name inside the cluster. Use `serviceRef`, or ask the platform team to set `tenantPolicy.staticAddresses: Allow`. Names inside the cluster and names without a dot are never allowed.',
   AddressNotAllowed:
@@ -52,7 +53,7 @@ export const REASONS = {
   GatewayUnavailable:
     'The gateway cannot be reached or did not give a usable answer. The operator retries. If it persists, follow the remedy in the message.',
   NotOwned:
-    'The gateway already has an upstream with this id that does not belong to this object. The operator does not change it. Use another id, or take the upstream over with `adoptionPolicy: IfUnowned`.',
+    'The gateway already has an upstream with this id that does not belong to this object. The operator does not change it. Create a new GatewayUpstream with another `spec.upstreamId`, or take the upstream over with `adoptionPolicy: IfUnowned`.',
   UpstreamNotFound:
     'With `spec.manage: Nodes`: the gateway has no upstream with this id. Create the upstream in the gateway; the operator then writes its nodes.',
   UsesDiscovery:
@@ -62,7 +63,7 @@ export const REASONS = {
   FinalizerRefused:
     'The API server, an admission policy or a webhook rejected the finalizer of the operator; the message contains the error. Without the finalizer the operator writes nothing new to the gateway. Allow the ServiceAccount of the operator to patch `metadata.finalizers`.',
   InUse:
-    'The object is being deleted and still in use: a route refers to the upstream, or a GatewayUpstream refers to the GatewayConnection. The message names what refers to it. Remove that reference.',
+    'The object is being deleted and is still in use: a route refers to the upstream, a GatewayUpstream refers to the GatewayConnection, or its gateway still has upstreams of the operator. The message names them. Remove that reference, or see [troubleshooting](troubleshooting.md#an-object-or-its-namespace-is-not-deleted).',
   // Ready
   Ready: 'All conditions that `Ready` depends on are true. No action is needed.',
   Pending:
@@ -74,7 +75,7 @@ export const REASONS = {
   NoReadyEndpoints:
     'The gateway confirmed the configuration, but no endpoint is ready, so requests fail. Check the Pods if the workload is not scaled to zero on purpose.',
   RemovalHeld:
-    'Many endpoints were lost at once for no visible reason, so the removal guard keeps them in the gateway for a limited time (`spec.removalGuard`). Check the Pods. The message contains the command that removes the endpoints now.',
+    'Many endpoints were lost at once without a known cause, so the removal guard keeps their nodes in the gateway for a limited time (`spec.removalGuard`). Check the Pods. The message contains the command that removes the nodes now.',
   NoWeight: 'Every backend has weight 0, so the gateway sends no traffic. Set the `weight` of a backend.',
   // GatewayConnection
   Reachable: 'The gateway answers. No action is needed.',

@@ -25,6 +25,7 @@ import type { UninstallOptions } from './uninstall/uninstall.ts';
 
 export type Command =
   | { readonly kind: 'help'; readonly text: string }
+  | { readonly kind: 'version' }
   | { readonly kind: 'run'; readonly config: Config }
   | { readonly kind: 'print'; readonly manifest: ManifestOptions }
   | {
@@ -137,6 +138,7 @@ export function readCommand(argv: readonly string[], env: Environment): Command 
   const [first, ...args] = argv;
   const name = first !== undefined && isCommandName(first) ? first : undefined;
   if (argv.includes('--help') || argv.includes('-h')) return { kind: 'help', text: helpOf(name) };
+  if (argv.length === 1 && first === '--version') return { kind: 'version' };
   if (name === undefined) {
     const problem = first === undefined ? 'no command given' : `unknown command "${first}"`;
     throw misused(`${problem}: expected one of ${Object.keys(COMMANDS).join(', ')}`, OPERATOR);

@@ -203,14 +203,14 @@ you change something.`,
     description: `Check that the operator can work: the API server, permissions, CRDs, gateways, the Lease and the status of every
 GatewayUpstream. Each failure comes with a remedy.
 
-The checks use the identity of the kubeconfig, so run the command as the operator. The command changes nothing. To test
+The checks use the identity of the kubeconfig, so use the kubeconfig or the Pod of the operator. The command changes nothing. To test
 the admin key, it sends each gateway a DELETE request for an upstream with a random id that does not exist.
 
 Exit codes: 0 if all checks passed, 1 if a check failed, 2 if the command line or the configuration is wrong.`,
     examples: [
       [
         'Run the checks in the Pod of the operator',
-        `kubectl -n ${DEFAULT_NAMESPACE} exec deploy/${OPERATOR} -- ${OPERATOR} check`,
+        `kubectl -n ${DEFAULT_NAMESPACE} exec deploy/${OPERATOR} -- ${OPERATOR} check --config /etc/${OPERATOR}/config.yaml`,
       ],
       ['Print the result as JSON', `${OPERATOR} check --output json`],
     ],
@@ -276,7 +276,7 @@ Exit codes: 0 if there is nothing to change, 2 if there are changes, 1 if the co
       into: {
         type: 'string',
         value: 'NAMESPACE',
-        help: "Create the GatewayUpstreams of --from-apisix in this namespace (default: each Service's own)",
+        help: 'Namespace of the GatewayUpstreams that --from-apisix prints (default: the namespace of each Service)',
       },
       output: {
         type: 'string',

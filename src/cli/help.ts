@@ -2,6 +2,7 @@ import { OPERATOR } from '../api/group.ts';
 import { COMMANDS, type CommandDescription, type CommandName, type Flag } from './commands.ts';
 
 const HELP_FLAG: Flag = { type: 'boolean', short: 'h', help: 'Show this help' };
+const VERSION_FLAG: Flag = { type: 'boolean', help: 'Show the version' };
 
 /** The help of the program, or of one of its commands. */
 export function helpOf(name: CommandName | undefined): string {
@@ -29,7 +30,7 @@ ${examplesText([
 ])}
 
 Flags:
-${flagsText({})}
+${flagsText({ version: VERSION_FLAG })}
 
 Use "${OPERATOR} COMMAND --help" for more information about a command.
 `;

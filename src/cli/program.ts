@@ -8,6 +8,7 @@ import { runPlan } from './plan/command.ts';
 import { printManifests } from './print.ts';
 import { run } from './run.ts';
 import { uninstall } from './uninstall/uninstall.ts';
+import { VERSION } from './version.ts';
 import { withCluster } from './with-cluster.ts';
 
 /** Runs the command of the command line and sets the exit code. */
@@ -32,6 +33,9 @@ async function main(catalog: Catalog): Promise<number> {
   switch (command.kind) {
     case 'help':
       process.stdout.write(command.text);
+      return 0;
+    case 'version':
+      process.stdout.write(`${VERSION}\n`);
       return 0;
     case 'print':
       printManifests(catalog, command.manifest);

@@ -69,7 +69,7 @@ export const configSchema = section({
   operatorNamespace: namespaceName
     .optional()
     .describe(
-      'Namespace of the operator. It contains the Lease and the Secrets that GatewayConnections refer to. Default: `$POD_NAMESPACE`.',
+      'Namespace of the operator. It contains the Lease and the Secrets that GatewayConnections refer to. Default: `$POD_NAMESPACE`, which the chart sets. The operator does not start without one of them.',
     ),
   clusterId: clusterIdName
     .optional()

@@ -84,7 +84,7 @@ export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): r
 
 function notOwned(observed: ObservedUpstream, ownership: Ownership, marksIn: string): string {
   const takeOver = ownership === 'unowned' ? ', take it over with adoptionPolicy IfUnowned' : '';
-  return `The gateway already has upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: choose another upstreamId${takeOver}, or delete that upstream in the gateway`;
+  return `The gateway already has upstream ${observed.id}, and ${describeOwner(observed, marksIn)}: set another upstreamId in a new object${takeOver}, or delete that upstream in the gateway`;
 }
 
 /** `Programmed` with `manage: Nodes` if the upstream does not exist. */

@@ -15,7 +15,7 @@ export function idProblem(snapshot: Snapshot, object: GatewayUpstream, id: Upstr
   return {
     status: 'False',
     reason: 'IdTaken',
-    message: `GatewayUpstream ${keyOf(winner)} already uses upstream id ${id} in this connection: choose another upstreamId in a new object`,
+    message: `GatewayUpstream ${keyOf(winner)} already uses upstream id ${id} in this connection: set another upstreamId in a new object`,
   };
 }
 

@@ -131,14 +131,14 @@ export function weighingWarning(
       return {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends receive only approximately their shares: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        message: `The backends receive their shares only approximately: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     case 'units': {
       const isAddresses = backends[problem.group]?.target.kind === 'addresses';
       return {
         reason: 'WeightsApproximate',
         field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
-        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} receive only approximately their weights: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} receive their weights only approximately: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     }
     case 'sum':

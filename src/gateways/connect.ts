@@ -57,7 +57,7 @@ export function resolveConnection(
   if (missing.length > 0) {
     const complaint = {
       problem: missing.join('; '),
-      remedy: `create it, or correct the reference in spec.${vendor.section} of GatewayConnection ${name}`,
+      remedy: `create what is missing, or correct the reference in spec.${vendor.section} of GatewayConnection ${name}`,
     };
     return { kind: 'unusable', reason: 'SecretNotFound', message: complaintText(complaint), ...complaint };
   }

@@ -25,6 +25,7 @@ import type {
 import { interned } from '../runtime/interned.ts';
 import {
   identityIn,
+  isObject,
   type JsonObject,
   labelsIn,
   objectIn,
@@ -76,6 +77,32 @@ function parse<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<
   return { ok: false, message, ...(hasInvalidOverrides ? { hasInvalidOverrides } : {}) };
 }
 
+/**
+ * A field that this version does not know comes from a CRD of a newer version. Without that field the rest may mean something else,
+ * so an operator that was rolled back must not write such an object to the gateway.
+ */
+function parseSpec<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
+  const parsed = parse(schema, value);
+  if (!parsed.ok) return parsed;
+  const fields = unknownFields(value, parsed.value, 'spec');
+  if (fields.length === 0) return parsed;
+  const named = fields.slice(0, MAX_ISSUES).map((field) => `${shortened(field, MAX_PATH)}: unknown field`);
+  return { ok: false, message: shortened(named.join('; '), MAX_PROBLEM) };
+}
+
+/** Paths of the fields that parsing has dropped. */
+function unknownFields(given: unknown, known: unknown, path: string): readonly string[] {
+  if (Array.isArray(given) && Array.isArray(known)) {
+    return given.flatMap((item, index) => unknownFields(item, known[index], `${path}.${index}`));
+  }
+  if (!isObject(given) || !isObject(known)) return [];
+  return Object.entries(given).flatMap(([field, value]) =>
+    Object.hasOwn(known, field)
+      ? unknownFields(value, known[field], `${path}.${field}`)
+      : [`${path}.${field}`],
+  );
+}
+
 /** Limits for stored problems. A tenant chooses the keys of maps, and with them the paths of issues. */
 const MAX_ISSUES = 16;
 const MAX_PATH = 256;
@@ -107,7 +134,7 @@ function customObject<S extends z.ZodType, T extends z.ZodType>(
       : [],
     spec:
       unread === undefined
-        ? parse(specSchema, object['spec'])
+        ? parseSpec(specSchema, object['spec'])
         : { ok: false, message: `the object ${unread}` },
     status: status.ok ? status.value : undefined,
   };

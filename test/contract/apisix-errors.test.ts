@@ -581,7 +581,7 @@ describe('TLS', () => {
     [
       'a different certificate authority',
       { ca: stranger.certPem, insecureSkipVerify: false },
-      'set caSecretRef or serverName',
+      'set caSecretRef to the CA of the gateway, or serverName to a name in its certificate',
     ],
     [
       'a different server name',

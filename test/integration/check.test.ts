@@ -124,14 +124,14 @@ describe('check', () => {
       () => connect('main', gateway.adminUrl, 'missing'),
       'GatewayConnection main, settings',
       '/missing does not exist',
-      'Create it, or correct',
+      'Create what is missing, or correct',
     ],
     [
       'a gateway that is not there',
       () => connect('main', 'http://127.0.0.1:1', 'gateway'),
       'GatewayConnection main, gateway',
       'http://127.0.0.1:1 refused the connection',
-      'Check that it runs and that the port is correct.',
+      'Check that the server runs and that the port is correct.',
     ],
     [
       'an address that the gateway does not let in',

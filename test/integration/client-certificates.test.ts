@@ -118,7 +118,7 @@ it('follows client certificates in secretNamespaces, for old and new gateway ver
   await shop.patch(shop.upstreamPath('old'), { spec: { labels: { team: 'a'.repeat(65) } } });
   await oldSays(
     'Accepted',
-    'False/UnsupportedField: spec.labels[team] cannot be used because APISIX 3.2.0 takes',
+    'False/UnsupportedField: spec.labels[team] cannot be used because APISIX 3.2.0 accepts',
   );
   await shop.patch(shop.upstreamPath('old'), { spec: { labels: null, tls: { verify: true } } });
   await oldSays('Accepted', 'spec.tls.verify cannot be used because APISIX 3.2.0');

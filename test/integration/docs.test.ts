@@ -1,18 +1,16 @@
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { runBlock } from '../support/doc-shell.ts';
 import { MAIN } from '../support/main.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { createWorkload, writeSecret } from '../support/workload.ts';
 
 const NAMESPACE = 'gateway-upstream-system';
-const run = promisify(execFile);
 
 /** All shell blocks of a page of `docs/`, in order, with their headings. */
 function commands(page: string): readonly { readonly heading: string; readonly script: string }[] {
@@ -100,16 +98,7 @@ describe('docs/moving-over.md', () => {
   it.each(blocks.map(({ heading, script }, index) => [`${index + 1}, ${heading}`, script]))(
     'block %s',
     async (_, script) => {
-      const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], {
-        cwd: programs,
-        env: {
-          PATH: `${programs}:${process.env['PATH']}`,
-          HOME: programs,
-          KUBECONFIG: cluster.kubeconfig,
-          APISIX_ADMIN_URL: gateway.adminUrl,
-          APISIX_ADMIN_KEY: gateway.adminKey,
-        },
-      });
+      const stdout = await runBlock(script, { programs, cluster, gateway, cwd: programs });
       expect(stdout).not.toBe('');
     },
   );

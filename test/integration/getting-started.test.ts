@@ -1,18 +1,16 @@
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { type ControlPlane, startControlPlane } from '../support/control-plane/control-plane.ts';
+import { runBlock } from '../support/doc-shell.ts';
 import { type Kubelet, startKubelet } from '../support/kubelet.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { createWorkload } from '../support/workload.ts';
 
 const NAMESPACE = 'gateway-upstream-system';
-const run = promisify(execFile);
 
 interface Step {
   readonly heading: string;
@@ -90,15 +88,7 @@ describe('docs/getting-started.md', () => {
         if (heading === 'Install the operator') await install();
         return;
       }
-      const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], {
-        env: {
-          PATH: `${programs}:${process.env['PATH']}`,
-          HOME: programs,
-          KUBECONFIG: cluster.kubeconfig,
-          APISIX_ADMIN_URL: gateway.adminUrl,
-          APISIX_ADMIN_KEY: gateway.adminKey,
-        },
-      });
+      const stdout = await runBlock(script, { programs, cluster, gateway });
       if (output !== undefined) expect(normalized(stdout)).toBe(normalized(output));
       if (script.includes('/upstreams/default.cms')) {
         const { value } = JSON.parse(stdout) as { readonly value: { readonly nodes: readonly object[] } };

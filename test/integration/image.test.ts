@@ -13,12 +13,14 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { stringify } from 'yaml';
+import { noticeOf } from '../../rolldown.config.ts';
 import { configSchema } from '../../src/config/config.ts';
 import { nodeVersionProblem } from '../../src/node-version.ts';
 import { writeKubeconfig } from '../support/control-plane/cluster-access.ts';
@@ -34,7 +36,8 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (path: string) => readFile(join(root, path), 'utf8');
 
 /** Puts the program under its own name into a folder of the PATH. */
-const LINK = 'mkdir bin && ln -s /app/dist/main.js bin/gateway-upstream-operator && chmod 755 dist/main.js';
+const LINK = 'mkdir bin && ln -s /app/dist/main.js bin/gateway-upstream-operator';
+const PERMISSION = 'rm dist/*.map && chmod 755 dist/main.js';
 
 interface Instruction {
   readonly name: string;
@@ -97,12 +100,6 @@ interface Manifest {
   readonly devDependencies: Readonly<Record<string, string>>;
 }
 
-interface Lock {
-  readonly packages: Readonly<
-    Record<string, { readonly dev?: boolean; readonly devOptional?: boolean; readonly optional?: boolean }>
-  >;
-}
-
 describe('Dockerfile', () => {
   it('copies only what exists and what .dockerignore lets through', async () => {
     const [build] = stagesOf(await read('Dockerfile'));
@@ -136,17 +133,22 @@ describe('Dockerfile', () => {
     expect(only(build, 'WORKDIR')).toEqual(['/app']);
     expect(only(build, 'RUN')).toEqual([
       'npm ci --ignore-scripts',
-      'npx rolldown -c rolldown.config.ts && npm ci --ignore-scripts --omit=dev',
+      `npx rolldown -c rolldown.config.ts && ${PERMISSION}`,
       LINK,
     ]);
     expect(only(image, 'COPY').flatMap(copied)).toEqual([
-      '/app/package.json',
-      '/app/node_modules',
+      'LICENSE',
+      'package.json',
       '/app/dist',
       '/app/bin/',
     ]);
     expect(only(image, 'COPY').at(-1)).toBe('--from=build /app/bin/ /usr/local/bin/');
-    expect(only(image, 'COPY').every((text) => text.startsWith('--from=build '))).toBe(true);
+  });
+
+  it('runs the build once, on the platform of the machine, and only copies files for other platforms', async () => {
+    const [build, image] = stagesOf(await read('Dockerfile'));
+    expect(only(build, 'FROM')[0]).toMatch(/^--platform=\$BUILDPLATFORM /);
+    expect(only(image, 'FROM')[0]).toMatch(/^--platform=\$TARGETPLATFORM /);
     expect(only(image, 'RUN')).toEqual([]);
   });
 
@@ -155,7 +157,10 @@ describe('Dockerfile', () => {
     const manifest = JSON.parse(await read('package.json')) as Manifest;
     const bases = stagesOf(await read('Dockerfile')).flatMap((stage) => only(stage, 'FROM'));
     const base = `node:${manifest.devDependencies['node']}-bookworm-slim`;
-    expect(bases).toEqual([`${base} AS build`, base]);
+    expect(bases).toEqual([
+      `--platform=$BUILDPLATFORM ${base} AS build`,
+      `--platform=$TARGETPLATFORM ${base}`,
+    ]);
     expect(only(image, 'USER')).toEqual(['65532:65532']);
     expect(only(image, 'EXPOSE')).toEqual([String(configSchema.parse({}).ops.port)]);
     expect(only(image, 'ENV')).toEqual(['NODE_ENV=production']);
@@ -197,22 +202,13 @@ describe('the layout of the image', () => {
     await mkdir(dirname(node));
     await copyFile(process.execPath, node);
     await copyFile(join(root, 'test/support/leash.mjs'), join(folder, 'leash.mjs'));
-    for (const file of ['package.json', 'package-lock.json', '.npmrc'])
-      await cp(join(root, file), join(app, file));
-    const environment = {
-      ...process.env,
-      PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter),
-    };
-    await run('npm', ['ci', '--ignore-scripts', '--omit=dev', '--prefer-offline'], {
-      cwd: app,
-      env: environment,
-    });
+    for (const file of ['package.json', 'LICENSE']) await cp(join(root, file), join(app, file));
     const rolldown = join(root, 'node_modules/.bin/rolldown');
     await run(process.execPath, [rolldown, '-c', 'rolldown.config.ts', '-d', join(app, 'dist')], {
       cwd: root,
     });
-    await run('sh', ['-c', LINK.replaceAll('/app/', `${app}/`)], { cwd: app });
-    for (const file of ['package-lock.json', '.npmrc']) await rm(join(app, file));
+    for (const command of [PERMISSION, LINK])
+      await run('sh', ['-c', command.replaceAll('/app/', `${app}/`)], { cwd: app });
     await run('chmod', ['-R', 'a+rX,a-w', app]);
   });
 
@@ -251,20 +247,45 @@ describe('the layout of the image', () => {
     };
   };
 
-  it('has the production dependencies and no others', async () => {
-    const { packages } = JSON.parse(await read('package-lock.json')) as Lock;
-    const installed = new Set(
-      (await readdir(join(app, 'node_modules'), { recursive: true }))
-        .filter((path) => path.endsWith('package.json'))
-        .map((path) => `node_modules/${dirname(path)}`),
-    );
-    const all = Object.entries(packages).filter(([path]) => path !== '');
-    const development = all.filter(([, { dev, devOptional }]) => dev === true || devOptional === true);
-    const production = all.filter(([, { dev, devOptional, optional }]) => !dev && !devOptional && !optional);
-    expect(development.map(([path]) => path)).toContain('node_modules/typescript');
-    expect(development.filter(([path]) => installed.has(path))).toEqual([]);
-    expect(production.map(([path]) => path)).toContain('node_modules/got');
-    expect(production.filter(([path]) => !installed.has(path))).toEqual([]);
+  it('needs no node_modules: the program imports modules of Node.js and files beside it only', async () => {
+    const programs = (await files()).filter((path) => path.endsWith('.js'));
+    expect(programs.length).toBeGreaterThan(1);
+    expect((await files()).filter((path) => /node_modules|\.map$/.test(path))).toEqual([]);
+    for (const path of programs) {
+      const text = await readFile(join(app, path), 'utf8');
+      const imported = [...text.matchAll(/^(?:import|export)\b[^'";]*\bfrom\s*"([^"]+)"/gm)];
+      const packages = imported
+        .map(([, name = '']) => name)
+        .filter((name) => !name.startsWith('.') && !isBuiltin(name));
+      expect(packages, path).toEqual([]);
+    }
+  });
+
+  it('carries the license of every package that the program contains', async () => {
+    const notices = await readFile(join(app, 'dist/THIRD-PARTY-NOTICES.txt'), 'utf8');
+    const { dependencies } = JSON.parse(await read('package.json')) as Manifest;
+    for (const [name, version] of Object.entries(dependencies))
+      expect(notices).toContain(`\n${name} ${version} (`);
+    for (const notice of `\n${notices}`.split(`${'-'.repeat(80)}\n`).filter((text) => text.trim() !== ''))
+      expect(notice.length, notice).toBeGreaterThan(200);
+    await expect(stat(join(app, 'LICENSE'))).resolves.toBeDefined();
+  });
+
+  it('fails the build for a package that has no license file', async () => {
+    const bare = await mkdtemp(join(tmpdir(), 'bare-'));
+    onTestFinished(async () => await rm(bare, { recursive: true, force: true }));
+    await writeFile(join(bare, 'package.json'), '{"name":"bare","version":"1.0.0","license":"MIT"}');
+    await writeFile(join(bare, 'NOTICE'), 'A notice is not a license.');
+    expect(() => noticeOf(bare)).toThrow('bare 1.0.0 (MIT) has no license file');
+    await writeFile(join(bare, 'UNLICENSE'), 'This is free and unencumbered software.');
+    expect(noticeOf(bare)).toContain('unencumbered');
+  });
+
+  it('answers --version with the version of package.json', async () => {
+    const { version } = JSON.parse(await read('package.json')) as { readonly version: string };
+    const { output, ended } = await start(['--version']);
+    expect(await ended).toBe(0);
+    expect(output.stdout).toBe(`${version}\n`);
   });
 
   it('answers --help', async () => {

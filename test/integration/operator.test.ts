@@ -320,7 +320,7 @@ describe('operator', () => {
       backends: [{ addresses: [{ host: '192.0.2.1', port: 80 }] }],
     });
     const refused = await ready('squatted', 'False', 'NotOwned');
-    expect(refused?.message).toContain('no labels of this operator');
+    expect(refused?.message).toContain('no ownership labels of this operator');
     expect(gateway.get('upstreams', 'theirs')).toEqual(before);
     await work.remove(work.upstreamPath('squatted'));
     await eventually(async () => expect(await work.get(work.upstreamPath('squatted'))).toBeUndefined());
@@ -524,7 +524,7 @@ describe('operator', () => {
     });
     await work.endpoints('web', ['10.1.6.2']);
     await ready('web', 'False', 'Rejected');
-    expect((await work.condition('web', 'Programmed'))?.message).toContain('something else in retries');
+    expect((await work.condition('web', 'Programmed'))?.message).toContain('different values for retries');
     await work.endpoints('web', ['10.1.6.3']);
     await ready('web', 'True', 'Ready');
     expect(nodes(gateway, id('web'))).toEqual(['10.1.6.3:8080']);

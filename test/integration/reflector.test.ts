@@ -211,7 +211,7 @@ describe('a reflector with a real API server', () => {
     proxy.setMode('swallow');
     onTestFinished(() => proxy.setMode('pass'));
     await createConfigMap(namespace, 'meanwhile');
-    await eventually(() => expect(run.reflector.health().lastError).toContain('silent'), PATIENT);
+    await eventually(() => expect(run.reflector.health().lastError).toContain('received no data'), PATIENT);
     expect(run.events).not.toContain('+meanwhile');
     proxy.setMode('pass');
     await eventually(() => expect(run.events).toContain('+meanwhile'), PATIENT);

@@ -177,7 +177,7 @@ describe('status', () => {
         reason: 'WeightsApproximate',
         field: 'spec.endpoints.zones',
         message: expect.stringContaining(
-          'The zones of spec.backends[0] get only approximately their weights',
+          'The zones of spec.backends[0] receive their weights only approximately',
         ),
       },
     ]);

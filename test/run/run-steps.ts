@@ -13,7 +13,7 @@ const REPORTER = fileURLToPath(new URL('reporter.ts', import.meta.url));
 export async function runSteps(steps: readonly Step[]): Promise<Results> {
   let total = NOTHING;
   for (const step of steps) {
-    total = add(total, await (step.kind === 'command' ? runCommand(step.command) : runSuites(step.projects)));
+    total = add(total, await (step.kind === 'command' ? runCommand(step.command) : runSuites(step)));
   }
   return total;
 }
@@ -26,14 +26,14 @@ async function runCommand(words: readonly [string, ...string[]]): Promise<Result
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, durations, skipped: [] };
 }
 
-async function runSuites(projects: readonly string[]): Promise<Results> {
+async function runSuites({ projects, launcher }: Step & { kind: 'suites' }): Promise<Results> {
   const folder = await mkdtemp(join(tmpdir(), 'gateway-upstream-operator-tests-'));
   const path = join(folder, 'results.json');
   const selected = projects.flatMap((name) => ['--project', name]);
   try {
-    const ok = await run('vitest', ['run', ...selected, '--reporter=default', `--reporter=${REPORTER}`], {
-      [RESULTS_VARIABLE]: path,
-    });
+    const vitest = ['vitest', 'run', ...selected, '--reporter=default', `--reporter=${REPORTER}`];
+    const [command = '', ...args] = [...(launcher ?? []), ...vitest];
+    const ok = await run(command, args, { [RESULTS_VARIABLE]: path });
     const results = JSON.parse(await readFile(path, 'utf8')) as Results;
     // vitest can fail for errors that its reporters do not receive.
     return ok || results.failed > 0 ? results : { ...results, failed: 1 };

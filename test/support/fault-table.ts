@@ -193,9 +193,9 @@ export const FAULTS: readonly Fault[] = [
     arrange: (stage) => connect(stage, 'no-secret', stage.gateway.adminUrl, { secret: 'not-there' }),
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/not-there does not exist: create it, or correct the reference in spec.apisix of GatewayConnection no-secret',
+      'Secret gateway-upstream-system/not-there does not exist: create what is missing, or correct the reference in spec.apisix of GatewayConnection no-secret',
     check:
-      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-secret.',
+      'settings: Secret gateway-upstream-system/not-there does not exist. Remedy: Create what is missing, or correct the reference in spec.apisix of GatewayConnection no-secret.',
   },
   {
     symptom: 'Secret without the entry that adminKeySecretRef names',
@@ -206,9 +206,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'SecretNotFound'),
     message:
-      'Secret gateway-upstream-system/no-entry has no key admin-key: create it, or correct the reference in spec.apisix of GatewayConnection no-entry',
+      'Secret gateway-upstream-system/no-entry has no key admin-key: create what is missing, or correct the reference in spec.apisix of GatewayConnection no-entry',
     check:
-      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create it, or correct the reference in spec.apisix of GatewayConnection no-entry.',
+      'settings: Secret gateway-upstream-system/no-entry has no key admin-key. Remedy: Create what is missing, or correct the reference in spec.apisix of GatewayConnection no-entry.',
   },
   {
     symptom: 'adminUrl points to the traffic port instead of the Admin API (404)',
@@ -229,9 +229,10 @@ export const FAULTS: readonly Fault[] = [
       await connect(stage, 'down', gateway.adminUrl);
     },
     condition: ready('False', 'GatewayUnavailable'),
-    message: 'http://gateway:9180 refused the connection: check that it runs and that the port is correct',
+    message:
+      'http://gateway:9180 refused the connection: check that the server runs and that the port is correct',
     check:
-      'gateway: http://gateway:9180 refused the connection. Remedy: Check that it runs and that the port is correct.',
+      'gateway: http://gateway:9180 refused the connection. Remedy: Check that the server runs and that the port is correct.',
   },
   {
     symptom: 'Connection refused: Control API listens on loopback only',
@@ -288,9 +289,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+      'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef to the CA of the gateway, or serverName to a name in its certificate, in spec.apisix.tls of the GatewayConnection',
     check:
-      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection.',
+      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef to the CA of the gateway, or serverName to a name in its certificate, in spec.apisix.tls of the GatewayConnection.',
   },
   {
     symptom: 'Certificate of the gateway is not trusted: wrong CA in the Secret',
@@ -303,9 +304,9 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'GatewayUnavailable'),
     message:
-      'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+      'https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE): set caSecretRef to the CA of the gateway, or serverName to a name in its certificate, in spec.apisix.tls of the GatewayConnection',
     check:
-      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection.',
+      'gateway: https://gateway:9180 has a certificate that is not trusted (UNABLE_TO_VERIFY_LEAF_SIGNATURE). Remedy: Set caSecretRef to the CA of the gateway, or serverName to a name in its certificate, in spec.apisix.tls of the GatewayConnection.',
   },
   {
     symptom: 'Request to the gateway times out',
@@ -315,6 +316,7 @@ export const FAULTS: readonly Fault[] = [
       gateway.addFault({ fault: { kind: 'hang' } });
       await connect(stage, 'slow', gateway.adminUrl);
     },
+    note: 'In this test, `requestTimeout` of the operator is 2 s, and `check` runs with the default of 5 s.',
     condition: ready('False', 'GatewayUnavailable'),
     message:
       'http://gateway:9180 did not answer within 2000 ms: check the load of the gateway, or increase requestTimeout in the configuration of the operator',
@@ -424,7 +426,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'IdTaken'),
     message:
-      'GatewayUpstream shop/first already uses upstream id shop.twice in this connection: choose another upstreamId in a new object',
+      'GatewayUpstream shop/first already uses upstream id shop.twice in this connection: set another upstreamId in a new object',
   },
   {
     symptom: 'Upstream already exists in the gateway and belongs to another client',
@@ -436,7 +438,7 @@ export const FAULTS: readonly Fault[] = [
     },
     condition: ready('False', 'NotOwned'),
     message:
-      'The gateway already has upstream shop.squatted, and it has no ownership labels of this operator: choose another upstreamId, take it over with adoptionPolicy IfUnowned, or delete that upstream in the gateway',
+      'The gateway already has upstream shop.squatted, and it has no ownership labels of this operator: set another upstreamId in a new object, take it over with adoptionPolicy IfUnowned, or delete that upstream in the gateway',
   },
   {
     symptom: 'adoptionPolicy IfUnowned not allowed',

@@ -94,6 +94,7 @@ const RULES: readonly Rule[] = [
     mayHaveTypesOf: [/^catalog\.ts$/],
     may: [/^operator\.ts$/, /^(config|runtime)\//, node],
   },
+  { from: /^cli\/version\.ts$/, may: [/^\.\.\/package\.json$/] },
   {
     from: /^cli\//,
     may: [

@@ -71,6 +71,20 @@ describe('commands of the documentation', () => {
     expect(named.filter(({ script }) => scripts[script] === undefined)).toEqual([]);
   });
 
+  it.each(PAGES)('of %s name the test that runs them, or why none does', (page) => {
+    const content = read(page);
+    const runner = /^<!-- Each command is run by (\S+\.ts)[.,].*-->$/m.exec(content)?.[1];
+    const marks = [...content.matchAll(/^(?:<!-- (.*) -->\n\n)?```sh$/gm)].map(([, mark]) => mark);
+    const runners = marks.map((mark) => /^Run by (\S+)\./.exec(mark ?? '')?.[1]);
+    const isMarked = (mark: string | undefined, index: number) =>
+      runners[index] !== undefined || /^Not run by a test: \S/.test(mark ?? '') || runner !== undefined;
+    expect(marks.every(isMarked), `a comment before each block: ${marks.join(' | ')}`).toBe(true);
+    for (const path of [runner, ...runners].filter((one) => one !== undefined)) {
+      const text = read(path);
+      if (path !== '.ci/run') expect(text, `${path} names ${page}`).toContain(page.replace('docs/', ''));
+    }
+  });
+
   it('install the dependencies before they build from a checkout', () => {
     const builds = PAGES.filter((page) => read(page).includes('npm run build'));
     expect(builds).toContain('docs/install.md');

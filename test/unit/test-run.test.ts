@@ -56,9 +56,10 @@ describe('npm test and npm run test:all', () => {
     }
   });
 
-  it('have no common step and together run every project', () => {
+  it('have no common step and together run every project except the long one, which is part of the soak', () => {
     const both = [...projectsOf('test'), ...projectsOf('test:all')];
-    expect([...both].sort()).toEqual(projects.map(({ name }) => name).sort());
+    expect([...both, 'e2e-long'].sort()).toEqual(projects.map(({ name }) => name).sort());
+    for (const script of ['soak', 'e2e --all']) expect(projectsOf(script)).toContain('e2e-long');
     const commands = ['test', 'test:all'].flatMap((script) =>
       (RUNS[script] ?? []).flatMap((step) => (step.kind === 'command' ? [step.command.join(' ')] : [])),
     );
@@ -81,7 +82,11 @@ describe('npm test and npm run test:all', () => {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
       readonly scripts: Readonly<Record<string, string>>;
     };
-    for (const script of Object.keys(RUNS)) expect(scripts[script]).toBe(`node test/run/main.ts ${script}`);
+    for (const run of Object.keys(RUNS)) {
+      // Options follow the name of the script: `npm run e2e -- --all`.
+      const [script = ''] = run.split(' ');
+      expect(scripts[script]).toBe(`node test/run/main.ts ${script}`);
+    }
   });
 });
 
@@ -99,6 +104,14 @@ describe('runSteps', () => {
     expect(results).toMatchObject({ passed: 1, failed: 2, skipped: [] });
     expect(results.durations).toHaveLength(3);
     expect(await readFile(file, 'utf8')).toBe('yes');
+  });
+
+  it('gives the command line of vitest to the launcher of suites', async () => {
+    const file = join(scratch, 'launched');
+    const script = `require('node:fs').writeFileSync(${JSON.stringify(file)}, process.argv.slice(1).join(' '))`;
+    const launcher = [process.execPath, '-e', script] as const;
+    expect(await runSteps([{ kind: 'suites', projects: ['e2e'], launcher }])).toMatchObject({ failed: 1 });
+    expect(await readFile(file, 'utf8')).toMatch(/^vitest run --project e2e /);
   });
 
   it('counts suites that cannot run as failures', async () => {

@@ -296,23 +296,10 @@ function schemaProblems(resources: FollowedResources, name: KindName, object: Js
     const spec = resources[name].transform(object)?.spec;
     // The transform needs a name. A missing name is reported by metadataProblems.
     if (spec === undefined) return [];
-    return spec.ok ? unknownFields(object['spec'], spec.value, 'spec') : [spec.message];
+    return spec.ok ? [] : [spec.message];
   }
   const result = SCHEMAS[name]?.safeParse(object);
   return (result?.error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`);
-}
-
-/** Reports unknown fields, as kubectl does. The API server would drop them. */
-function unknownFields(given: unknown, known: unknown, path: string): readonly string[] {
-  if (Array.isArray(given) && Array.isArray(known)) {
-    return given.flatMap((item, index) => unknownFields(item, known[index], `${path}.${index}`));
-  }
-  if (!isObject(given) || !isObject(known)) return [];
-  return Object.entries(given).flatMap(([field, value]) =>
-    Object.hasOwn(known, field)
-      ? unknownFields(value, known[field], `${path}.${field}`)
-      : [`${path}.${field}: unknown field`],
-  );
 }
 
 function labelOf(object: JsonObject): string {

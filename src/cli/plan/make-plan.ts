@@ -302,7 +302,8 @@ function whyWritten(
   what: 'create' | 'updateNodes' | 'ours' | 'stripped' | 'unowned',
   accepted: Verdict,
 ): string {
-  if (accepted.status !== 'True') return 'The object is no longer accepted, so its traffic is stopped';
+  if (accepted.status !== 'True')
+    return 'The object is no longer accepted, so the operator removes all nodes from its upstream';
   switch (what) {
     case 'create':
       return 'The upstream does not exist in the gateway';

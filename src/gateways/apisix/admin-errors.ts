@@ -33,7 +33,8 @@ const WORDING: FailureWording = {
     TlsRefused:
       'if the gateway requires a client certificate, set spec.apisix.tls.clientCertificateSecretRef',
     CertificateExpired: 'renew the certificate, or the certificate authority in spec.apisix.tls.caSecretRef',
-    CertificateUntrusted: 'set caSecretRef or serverName in spec.apisix.tls of the GatewayConnection',
+    CertificateUntrusted:
+      'set caSecretRef to the CA of the gateway, or serverName to a name in its certificate, in spec.apisix.tls of the GatewayConnection',
     TlsFailed: 'check that the gateway uses TLS on this port, or use http:// in spec.apisix.adminUrl',
     NotHttp: CORRECT_URL,
     Unusable: READ_LOG,

@@ -54,7 +54,7 @@ const FAILURES = {
   },
   ConnectionRefused: {
     problem: () => 'refused the connection',
-    remedy: 'check that it runs and that the port is correct',
+    remedy: 'check that the server runs and that the port is correct',
   },
   Unreachable: {
     problem: () => 'cannot be reached',

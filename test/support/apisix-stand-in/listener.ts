@@ -10,7 +10,7 @@ export interface TlsFiles {
   readonly clientCa?: string;
 }
 
-/** An HTTP(S) server on 127.0.0.1 that can be stopped and started on the same port. */
+/** An HTTP(S) server that can be stopped and started on the same port. */
 export interface Listener {
   readonly port: number;
   start(): Promise<void>;
@@ -19,13 +19,17 @@ export interface Listener {
   openConnections(): number;
 }
 
-/** `port` 0: a free port below 32768, which no outgoing connection uses while the server is stopped. */
-export async function startListener(options: {
+export interface ListenerOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** 0: a free port below 32768, which no outgoing connection uses while the server is stopped. */
   readonly port: number;
   readonly tls?: TlsFiles | undefined;
   readonly onRequest: RequestListener;
-}): Promise<Listener> {
-  const { tls, onRequest } = options;
+}
+
+export async function startListener(options: ListenerOptions): Promise<Listener> {
+  const { host = '127.0.0.1', tls, onRequest } = options;
   const server =
     tls === undefined
       ? createServer(onRequest)
@@ -48,7 +52,7 @@ export async function startListener(options: {
   const listen = (port: number) =>
     new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, '127.0.0.1', () => {
+      server.listen(port, host, () => {
         server.off('error', reject);
         resolve();
       });

@@ -4,7 +4,7 @@ import { monotonicMs } from '../monotonic.ts';
 import { type Answer, createAdminApi, MAX_BODY_BYTES } from './admin-api.ts';
 import { createControlApi } from './control-api.ts';
 import { createDataPlane } from './data-plane.ts';
-import { startListener } from './listener.ts';
+import { type ListenerOptions, startListener } from './listener.ts';
 import { createStore, type JsonObject, type SavedStore, type StoreReader } from './store.ts';
 import { storesDefaults } from './versions.ts';
 import { createWorker } from './worker.ts';
@@ -21,6 +21,8 @@ export interface StandInOptions {
   readonly version?: string;
   /** Whether defaults (`type`, `scheme`, `hash_on`, ...) are stored and returned. Default: like the version. */
   readonly storesDefaults?: boolean;
+  /** The address that all servers listen on. Default: 127.0.0.1. */
+  readonly host?: string;
   /** The port of the Admin API. Default: 0, a free port below 32768. */
   readonly port?: number;
   readonly proxyPort?: number;
@@ -157,6 +159,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  * memory. Unlike in APISIX, a data plane that is not held back applies a write at once, and stream routes do not need a stream proxy.
  */
 export async function startStandIn(options: StandInOptions = {}): Promise<StandIn> {
+  const host = options.host ?? '127.0.0.1';
   const now = options.now ?? (() => Date.now() / 1000);
   let version = options.version ?? '3.18.0';
   const serverHeader = () => `APISIX/${version}`;
@@ -277,8 +280,8 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
   }
 
   await using opened = new AsyncDisposableStack();
-  const listen = async (parts: AsyncDisposableStack, listener: Parameters<typeof startListener>[0]) => {
-    const started = await startListener(listener);
+  const listen = async (parts: AsyncDisposableStack, listener: Omit<ListenerOptions, 'host'>) => {
+    const started = await startListener({ ...listener, host });
     parts.defer(() => started.stop());
     return started;
   };
@@ -315,8 +318,8 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
       },
     });
     const dataPlane: StandInDataPlane = {
-      controlUrl: `http://127.0.0.1:${control.port}`,
-      proxyUrl: `http://127.0.0.1:${proxy.port}`,
+      controlUrl: `http://${host}:${control.port}`,
+      proxyUrl: `http://${host}:${proxy.port}`,
       requests: asked,
       hold() {
         view = store.snapshot();
@@ -348,7 +351,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
   }
 
   return {
-    adminUrl: `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${admin.port}`,
+    adminUrl: `${options.tls === undefined ? 'http' : 'https'}://${host}:${admin.port}`,
     proxyUrl,
     controlUrl,
     dataPlanes,

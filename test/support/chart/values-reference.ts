@@ -84,6 +84,8 @@ export function chartReadme(): string {
 Installs the operator that keeps the upstreams of an API gateway in sync with the Services in a Kubernetes cluster. See
 [Install](../../docs/install.md) for all steps, and [Upgrade and uninstall](../../docs/upgrade.md).
 
+<!-- Not run by a test: test/e2e/core.test.ts runs the command of docs/install.md, which has the values. -->
+
 \`\`\`sh
 helm install gateway-upstream-operator charts/gateway-upstream-operator \\
   --namespace gateway-upstream-system --create-namespace

@@ -82,7 +82,7 @@ export function createComponent(options: ComponentOptions): Component {
         detached: true,
         stdio: ['ignore', logFile, logFile],
         // No other variables, because etcd and Go programs read options from the environment.
-        env: { HOME: dir, PATH: '/usr/bin:/bin' },
+        env: { HOME: dir, PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
       });
       closeSync(logFile);
       if (process.pid === undefined) {

@@ -24,6 +24,8 @@ export interface GoModule {
   readonly what: string;
   /** The file names of the tools in a Go build. */
   readonly tools: readonly string[];
+  /** The module's own source files, relative to its folder. */
+  readonly sources?: readonly string[];
   /** The content and duration of the build, for a message. */
   readonly announce: (goMod: string) => string;
   /** Arguments of `go build`, without the output folder. */
@@ -63,13 +65,15 @@ interface BuildPlan extends CachedFolder {
 }
 
 async function buildPlan(module: GoModule, env: ToolOptions['env']): Promise<BuildPlan> {
-  const [goMod = '', goSum] = await Promise.all(
-    ['go.mod', 'go.sum'].map((name) => readFile(join(module.folder, name), 'utf8')),
+  const [goMod = '', goSum, ...sources] = await Promise.all(
+    ['go.mod', 'go.sum', ...(module.sources ?? [])].map((name) =>
+      readFile(join(module.folder, name), 'utf8'),
+    ),
   );
   const flags = module.flags(goMod);
   const goEnv = { CGO_ENABLED: '0', GOFLAGS: '-buildvcs=false -mod=readonly', GOWORK: 'off' };
   const key = createHash('sha256')
-    .update(JSON.stringify([goMod, goSum, process.platform, process.arch, flags, goEnv]))
+    .update(JSON.stringify([goMod, goSum, ...sources, process.platform, process.arch, flags, goEnv]))
     .digest('hex')
     .slice(0, 16);
   return {

@@ -18,6 +18,14 @@ function rejection(argv: readonly string[]): string {
 
 const commandNames = Object.keys(COMMANDS) as CommandName[];
 
+describe('--version', () => {
+  it('is accepted without a command only', () => {
+    expect(readCommand(['--version'], {})).toEqual({ kind: 'version' });
+    expect(() => readCommand(['print', '--version'], {})).toThrow('--version');
+    expect(helpOf(undefined)).toContain('--version');
+  });
+});
+
 describe('help', () => {
   it.each([['--help'], ['-h'], ['fly', '-h']])(
     'describes the program and lists the commands for %o',

@@ -318,7 +318,7 @@ describe('nodes', () => {
       {
         reason: 'WeightsApproximate',
         field: 'spec.backends',
-        message: `The backends receive only approximately their shares: exact weights for this many endpoints exceed the total of ${bound}. Use weights that differ less, or fewer endpoints`,
+        message: `The backends receive their shares only approximately: exact weights for this many endpoints exceed the total of ${bound}. Use weights that differ less, or fewer endpoints`,
       },
     ]);
   });
@@ -354,7 +354,7 @@ describe('nodes', () => {
     expect(new Set(zoned.upstream.nodes.map(({ weight }) => weight))).toEqual(new Set([19, 1]));
     expect(zoned.warnings).toMatchObject([{ reason: 'WeightsApproximate', field: 'spec.endpoints.zones' }]);
     expect(zoned.warnings[0]?.message).toMatch(
-      /^The zones of spec\.backends\[0\] receive only approximately/,
+      /^The zones of spec\.backends\[0\] receive their weights only approximately/,
     );
   });
 

@@ -173,6 +173,15 @@ describe('transformGatewayUpstream', () => {
     expect(message.length).toBeLessThanOrEqual(4097);
   });
 
+  it('rejects fields of a newer version, at any depth, and names them', () => {
+    const backend = { serviceRef: { name: 'web', port: 'http', fieldOfANewerVersion: 1 } };
+    const spec = { backends: [backend], another: { deep: true } };
+    expect(transformGatewayUpstream({ metadata, spec })?.spec).toEqual({
+      ok: false,
+      message: 'spec.backends.0.serviceRef.fieldOfANewerVersion: unknown field; spec.another: unknown field',
+    });
+  });
+
   it('drops an invalid status', () => {
     const object = transformGatewayUpstream({ metadata, spec, status: { conditions: 'many' } });
     expect(object?.status).toBeUndefined();

@@ -441,7 +441,7 @@ describe('makePlan', () => {
     });
     expect(entry).toMatchObject({
       action: 'Update',
-      why: 'The object is no longer accepted, so its traffic is stopped',
+      why: 'The object is no longer accepted, so the operator removes all nodes from its upstream',
       nodes: [{ kind: 'remove', why: 'the object is not accepted' }],
     });
   });

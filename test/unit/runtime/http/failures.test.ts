@@ -69,7 +69,7 @@ describe('describeFailure', () => {
   it('returns the general remedy unless the API has its own', () => {
     const refused: HttpFailure = { kind: 'ConnectionRefused', code: 'ECONNREFUSED' };
     expect(describeFailure(refused, { remedies }).remedy).toBe(
-      'check that it runs and that the port is correct',
+      'check that the server runs and that the port is correct',
     );
     const wording = { remedies: { ...remedies, ConnectionRefused: own } };
     expect(describeFailure(refused, wording).remedy).toBe(own);
