@@ -1,18 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../../src/runtime/clock.ts';
-import type { Logger } from '../../../src/runtime/logger.ts';
 import type { RegistryType, ServiceQuery } from '../../../src/sources/registry.ts';
 import type { Instance, SourceHarness } from '../../contract/discovery-source.ts';
 import { eventually } from '../eventually.ts';
 import { FaultProxy, type RegistryFault } from './fault-proxy.ts';
-
-const quiet: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => quiet,
-};
+import { quietLogger } from './quiet-logger.ts';
 
 /** A source of a registry behind a proxy that breaks on command. */
 export interface RegistryHarness extends SourceHarness<ServiceQuery> {
@@ -86,7 +78,7 @@ export async function createRegistryHarness<Section>({
       },
       clock: systemClock,
       random: Math.random,
-      log: quiet,
+      log: quietLogger,
     }),
     async run(signal) {
       isRunning = true;
