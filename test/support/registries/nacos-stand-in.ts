@@ -115,7 +115,10 @@ export class NacosStandIn implements AsyncDisposable {
       .filter(({ enabled, clusterName }) => enabled && (all || names.includes(clusterName)));
   }
 
-  #cluster(query: URLSearchParams, answer: (hosts: readonly object[]) => unknown): readonly [number, unknown] {
+  #cluster(
+    query: URLSearchParams,
+    answer: (hosts: readonly object[]) => unknown,
+  ): readonly [number, unknown] {
     if (this.clusterListStatus !== undefined) return [this.clusterListStatus, {}];
     const hosts = this.hosts
       .map(completed)
