@@ -98,7 +98,6 @@ export const GATEWAY_UPSTREAM_SET = {
   ],
 } as const satisfies CustomKind;
 
-/** Part of the program only if a registry type is built in. */
 export const SERVICE_REGISTRY = {
   kind: 'ServiceRegistry',
   plural: 'serviceregistries',
@@ -108,15 +107,30 @@ export const SERVICE_REGISTRY = {
     'A ServiceRegistry describes one service registry outside the cluster, and which namespaces may use it. It belongs to the platform team.',
   columns: [
     { name: 'Type', type: 'string', jsonPath: '.spec.type' },
-    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+    { name: 'Version', type: 'string', jsonPath: '.status.version' },
+    {
+      name: 'Services',
+      type: 'integer',
+      jsonPath: '.status.followedServices',
+      description: 'Services that the operator follows.',
+    },
+    {
+      name: 'Last-Answer',
+      type: 'date',
+      jsonPath: '.status.lastCompleteAnswerTime',
+      priority: 1,
+      description: 'Time since the last complete answer of the registry.',
+    },
+    ...readyColumns,
   ],
 } as const satisfies CustomKind;
 
-/** The kinds of this group that every installation has, in installation order. */
+/** The kinds of this group, in installation order. A catalog without registry types lacks ServiceRegistry. */
 export const CUSTOM_RESOURCES: readonly CustomKind[] = [
   GATEWAY_CONNECTION,
   GATEWAY_UPSTREAM,
   GATEWAY_UPSTREAM_SET,
+  SERVICE_REGISTRY,
 ];
 
 /** The schemas of the specs. They depend on the built-in vendors and registry types. */
@@ -148,7 +162,7 @@ export interface CustomResource extends CustomKind {
   readonly status: z.ZodType;
 }
 
-/** `CUSTOM_RESOURCES` with their schemas, in the same order, and ServiceRegistry if it has a schema. */
+/** `CUSTOM_RESOURCES` with their schemas, in the same order, without ServiceRegistry if it has no schema. */
 export function customResources(schemas: SpecSchemas): readonly CustomResource[] {
   return [
     { ...GATEWAY_CONNECTION, spec: schemas.gatewayConnection, status: gatewayConnectionStatus },

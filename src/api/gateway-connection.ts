@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
-import { parseIpRange } from './ip-address.ts';
+import { ipRanges } from './ip-ranges.ts';
 import { namespaceSelector } from './namespace-selector.ts';
 import {
-  celMatches,
   conditions,
   count,
   DELETION_TIMEOUT,
+  dnsSubdomain,
   durationBetween,
   observedGeneration,
   pendingStatus,
+  text,
   withRules,
 } from './schema.ts';
 import { sectionOf, type VendorSection } from './vendor-section.ts';
@@ -17,23 +18,6 @@ import { sectionOf, type VendorSection } from './vendor-section.ts';
 const allowedNamespaces = namespaceSelector.describe(
   'Namespaces whose GatewayUpstreams may use this gateway: the union of `names`, `match` and `selector`, without `notMatch`. If absent, no namespace may use it.',
 );
-
-/** Accepts more than valid IPv6; `parseIpRange` checks it exactly. */
-const ipRange =
-  /^((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])([.](25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}\/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F]*:[0-9a-fA-F:.]*\/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$/;
-const ipRanges = z
-  .array(
-    withRules(z.string().max(49), [
-      {
-        rule: celMatches('self', ipRange),
-        message: 'must be a range in CIDR notation, for example 127.0.0.0/8 or fe80::/10',
-        holds: (value) => parseIpRange(value) !== undefined,
-      },
-    ]),
-  )
-  .max(64)
-  .optional()
-  .meta({ 'x-kubernetes-list-type': 'atomic' });
 
 const addresses = z
   .object({
@@ -75,7 +59,7 @@ const tenantPolicy = z
       .enum(['Own', 'Any'])
       .default('Own')
       .describe(
-        'Which ports health probes may use when the nodes are not Pods in the namespace of the GatewayUpstream: with addressing modes Node and LoadBalancer, and for Services in other namespaces. Own: only the port of the node itself; `healthCheck.active.port` is rejected. Any: every port, including for example the port of the kubelet.',
+        'Which ports health probes may use when the nodes are not Pods in the namespace of the GatewayUpstream: with addressing modes Node and LoadBalancer, for Services in other namespaces, and for instances in a ServiceRegistry. Own: only the port of the node itself; `healthCheck.active.port` is rejected. Any: every port, including for example the port of the kubelet.',
       ),
   })
   .describe('What namespace owners may do with this gateway.');
@@ -116,6 +100,19 @@ const commonFields = {
     .default({ concurrency: 8 })
     .describe('Limits on the requests of the operator to this gateway.'),
   allowedNamespaces: allowedNamespaces.optional(),
+  allowedRegistries: z
+    .array(
+      text(253, {
+        pattern: dnsSubdomain,
+        message: 'must be the name of a ServiceRegistry: lowercase letters, digits, "-" and "."',
+      }),
+    )
+    .max(64)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'set' })
+    .describe(
+      'Names of the ServiceRegistries whose instances may be nodes in this gateway, at most 64. If absent, no registry may be used.',
+    ),
   addressing: addressing
     .optional()
     .describe(

@@ -8,11 +8,12 @@ export const EXCLUDED_REASONS = {
   WrongFamily:
     'The endpoint has no address of the required IP family: `spec.endpoints.family`, or the first entry of `ipFamilies` of its Service.',
   PortMissing:
-    'The EndpointSlice of the endpoint has no port with this name and protocol, or the port has no number.',
+    'The EndpointSlice of the endpoint has no port with this name and protocol, or the port has no number. For an instance in a registry: the registry lists no port, or its metadata has no valid port under the key of `portFrom`.',
   NodeUnusable:
     'Addressing mode Node only. The cluster node is not ready, is excluded from external load balancers, or has no address of the required type and IP family. If only nodes with an endpoint are used, also: `nodeSelector` does not select the node.',
   AddressNotAllowed:
-    'The address is a loopback, link-local, unspecified, multicast or broadcast address that `spec.addresses.allow` of the GatewayConnection does not contain, or `spec.addresses.deny` contains it. With addressing mode LoadBalancer, also: the address is a name inside the cluster.',
+    'The address is a loopback, link-local, unspecified, multicast or broadcast address that `spec.addresses.allow` of the GatewayConnection does not contain, or `spec.addresses.deny` contains it. With addressing mode LoadBalancer, also: the address is a name inside the cluster. For an instance in a registry, also: `spec.addresses` of the ServiceRegistry denies it, or it is a name and `names` is not Allow.',
+  WeightZero: 'The registry gives the instance weight 0.',
   Held: 'The endpoint should be removed, but [the removal guard](concepts.md#removal-guard) still keeps it in the gateway.',
 } as const;
 

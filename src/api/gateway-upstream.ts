@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { addressing } from './addressing.ts';
 import { policyFields } from './policies.ts';
+import { registryBackend } from './registry-backend.ts';
 import type { RegistrySection } from './registry-section.ts';
 import { celMatches, dnsSubdomain, text, withRules } from './schema.ts';
 import { serviceRefName, serviceRefNamespace, serviceRefPort } from './service-ref.ts';
@@ -112,51 +113,6 @@ const backendFields = {
       'How the gateway reaches this Service. Replaces `spec.addressing` of the GatewayConnection as a whole.',
     ),
 };
-
-const registryFields = {
-  registryRef: z
-    .object({
-      name: text(253, {
-        pattern: dnsSubdomain,
-        message: 'name must be the name of a ServiceRegistry: lowercase letters, digits, "-" and "."',
-      }).describe('Name of the ServiceRegistry.'),
-    })
-    .optional()
-    .describe('The ServiceRegistry that lists the instances. It must allow the namespace of this object.'),
-  service: z.string().min(1).max(253).optional().describe('Name of the service in the registry.'),
-};
-
-/** The fields and rules that these types of registries add to a backend. */
-function registryBackend(registries: readonly RegistrySection[]) {
-  const sections = registries.filter(({ backendSchema }) => backendSchema !== undefined);
-  const fields: Readonly<Record<string, z.ZodType>> = {
-    ...registryFields,
-    ...Object.fromEntries(
-      sections.map(({ section, backendSchema = z.never() }) => [section, backendSchema.optional()]),
-    ),
-  };
-  const refersToRegistry = (value: object) =>
-    (value as { readonly registryRef?: unknown }).registryRef !== undefined;
-  const has = (value: object, field: string) =>
-    (value as Readonly<Record<string, unknown>>)[field] !== undefined;
-  const rules = ['service', ...sections.map(({ section }) => section)].map((field) => ({
-    rule: `!has(self.${field}) || has(self.registryRef)`,
-    message: `${field} requires registryRef: add registryRef, or remove ${field}`,
-    holds: (value: object) => !has(value, field) || refersToRegistry(value),
-  }));
-  return {
-    fields,
-    rules: [
-      {
-        rule: '!has(self.registryRef) || (has(self.service) && !has(self.addressing))',
-        message: 'a backend with registryRef must set service and must not set addressing',
-        holds: (value: object) =>
-          !refersToRegistry(value) || (has(value, 'service') && !has(value, 'addressing')),
-      },
-      ...rules,
-    ],
-  };
-}
 
 /** The fields of which a backend sets exactly one. */
 function backendKinds(registries: readonly RegistrySection[]): readonly string[] {

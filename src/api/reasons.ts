@@ -17,7 +17,7 @@ export const REASONS = {
   StaticAddressesDenied:
     'The GatewayConnection does not allow addresses outside the cluster (`addresses`, Services of type ExternalName, a custom `dnsSuffix`), or one of them is a name inside the cluster. Use `serviceRef`, or ask the platform team to set `tenantPolicy.staticAddresses: Allow`. Names inside the cluster and names without a dot are never allowed.',
   AddressNotAllowed:
-    'An address is a loopback, link-local, unspecified, multicast or broadcast address, or it is in `addresses.deny` of the GatewayConnection. Use another address, or ask the platform team to allow it in `addresses.allow` of the GatewayConnection.',
+    'An address is a loopback, link-local, unspecified, multicast or broadcast address, or it is in `addresses.deny` of the GatewayConnection or ServiceRegistry. Use another address, or ask the platform team to allow it in `addresses.allow` of the GatewayConnection, and of the ServiceRegistry for its instances.',
   OverridesDenied:
     'The GatewayConnection does not allow `apisix.overrides`. Remove them, or ask the platform team to set `tenantPolicy.overrides: Allow`.',
   ProbePortDenied:
@@ -40,6 +40,16 @@ export const REASONS = {
     'Addressing mode LoadBalancer requires a load balancer address of the selected IP family, and the status of the Service has none. Check that the Service has type LoadBalancer and that its load balancer is provisioned, or use another mode.',
   RefNotPermitted:
     'The reference is to another namespace and no ReferenceGrant in that namespace permits it, or it is to a Secret in a namespace that `secretNamespaces` in the configuration of the operator does not include. Create the ReferenceGrant, or ask the platform team to add the namespace.',
+  RegistryNotFound:
+    'The ServiceRegistry does not exist, or its spec is not valid; the message says which. The current nodes in the gateway are unchanged. Create or correct the ServiceRegistry, or correct `registryRef`.',
+  RegistryNotAllowed:
+    'The ServiceRegistry does not allow this namespace, or the GatewayConnection does not allow the ServiceRegistry. Ask the platform team to add the namespace to `allowedNamespaces` of the ServiceRegistry, or the ServiceRegistry to `allowedRegistries` of the GatewayConnection.',
+  RegistryServiceNotAllowed:
+    'The ServiceRegistry does not allow this namespace to use the service. Use another service, or ask the platform team to add a pattern to `tenantPolicy.services` of the ServiceRegistry.',
+  RegistryTypeMismatch:
+    'A backend has options for another type of registry than that of its ServiceRegistry. The current nodes in the gateway are unchanged. Remove the options, or correct `registryRef`.',
+  ServiceUnknownToRegistry:
+    'The registry has not listed an instance of the service since the operator follows it. Register an instance, or correct the name of the service.',
   SecretNotFound:
     'A Secret with a key or a certificate does not exist, a value is missing in it, or certificate and key do not match. For a GatewayUpstream, the current configuration in the gateway is unchanged. Create or correct the Secret.',
   SourceUnavailable:

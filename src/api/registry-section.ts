@@ -12,21 +12,39 @@ export interface RegistrySection {
   readonly backendSchema?: z.ZodType;
 }
 
-/** The fields of a backend that refers to a registry. `options` has the sections of the registry types by name. */
+/** The fields of a backend that refers to a registry. */
 export interface RegistryBackend {
   readonly registry: string;
   readonly service: string;
+  /** An instance must have every key, with one of its values. */
+  readonly metadata: Readonly<Record<string, readonly string[]>>;
+  readonly weights: 'Registry' | 'Equal';
+  /** Key of the metadata entry that is the port; undefined for the port that the registry lists. */
+  readonly portKey: string | undefined;
+  /** The sections of the registry types by name. */
   readonly options: Readonly<Record<string, unknown>>;
+}
+
+interface RegistryFields {
+  readonly registryRef?: { readonly name: string };
+  readonly service?: string;
+  readonly metadata?: RegistryBackend['metadata'];
+  readonly weights?: RegistryBackend['weights'];
+  readonly portFrom?: { readonly metadata: string };
 }
 
 /** The registry fields of a parsed backend; undefined for a backend of another kind. */
 export function registryBackendOf(backend: object): RegistryBackend | undefined {
-  const { registryRef, service, serviceRef, serviceName, addresses, addressing, weight, ...options } =
-    backend as Readonly<Record<string, unknown>> & {
-      readonly registryRef?: { readonly name: string };
-      readonly service?: string;
-    };
-  return registryRef === undefined
-    ? undefined
-    : { registry: registryRef.name, service: service ?? '', options };
+  const { registryRef, service, metadata, weights, portFrom, ...others } = backend as RegistryFields &
+    Readonly<Record<string, unknown>>;
+  if (registryRef === undefined) return undefined;
+  const { serviceRef, serviceName, addresses, addressing, weight, ...options } = others;
+  return {
+    registry: registryRef.name,
+    service: service ?? '',
+    metadata: metadata ?? {},
+    weights: weights ?? 'Registry',
+    portKey: portFrom?.metadata,
+    options,
+  };
 }

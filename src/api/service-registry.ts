@@ -1,7 +1,48 @@
 import { z } from 'zod';
+import { ipRanges } from './ip-ranges.ts';
 import { namespaceSelector } from './namespace-selector.ts';
 import type { RegistrySection } from './registry-section.ts';
-import { conditions, durationBetween, observedGeneration, withRules } from './schema.ts';
+import {
+  conditions,
+  count,
+  durationBetween,
+  observedGeneration,
+  pendingStatus,
+  withRules,
+} from './schema.ts';
+import { NAMESPACE_PLACEHOLDER, servicePattern } from './service-pattern.ts';
+
+const tenantPolicy = z
+  .object({
+    services: z
+      .array(servicePattern)
+      .max(32)
+      .optional()
+      .meta({ 'x-kubernetes-list-type': 'atomic' })
+      .describe(
+        `Regular expressions for service names, at most 32. One of them must match the whole name of a service. \`${NAMESPACE_PLACEHOLDER}\` stands for the namespace of the GatewayUpstream, for example \`^${NAMESPACE_PLACEHOLDER}-.+$\`. Default: every service. An empty list: no service.`,
+      ),
+  })
+  .describe('What namespace owners may do with this registry.');
+
+const addresses = z
+  .object({
+    allow: ipRanges.describe(
+      'Address ranges in CIDR notation that are allowed although they are denied by default, for example `169.254.20.10/32`. Loopback, link-local, unspecified, multicast and broadcast addresses are denied by default. The GatewayConnection must allow them as well.',
+    ),
+    deny: ipRanges.describe(
+      'Address ranges in CIDR notation that are denied, for example the ranges of Pods, Services and cluster nodes. They take precedence over `allow`.',
+    ),
+    names: z
+      .enum(['Deny', 'Allow'])
+      .default('Deny')
+      .describe(
+        'Whether an instance may have a DNS name in place of an IP address. The gateway resolves it, so the operator cannot check the address. Names inside the cluster are never allowed.',
+      ),
+  })
+  .describe(
+    'Which addresses of instances may be nodes in a gateway. Whoever can register an instance chooses its address. The operator excludes instances with other addresses (`AddressNotAllowed`). An IPv4 address embedded in an IPv6 address counts as that IPv4 address.',
+  );
 
 const sharedFields = {
   limits: z
@@ -33,11 +74,18 @@ const sharedFields = {
     .describe(
       'Pause between two requests for the same service. Registries that report changes themselves ignore it.',
     ),
+  vanishedHold: durationBetween('0s', '1h')
+    .default('90s')
+    .describe(
+      'How long the removal guard keeps instances that the registry no longer lists. No registry shows reliably whether an instance was deregistered or the registry lost it.',
+    ),
   allowedNamespaces: namespaceSelector
     .optional()
     .describe(
       'Namespaces whose GatewayUpstreams may use this registry: the union of `names`, `match` and `selector`, without `notMatch`. If absent, no namespace may use it.',
     ),
+  tenantPolicy: tenantPolicy.prefault({}),
+  addresses: addresses.optional(),
 };
 
 /** The spec of a ServiceRegistry of one of `types`. */
@@ -73,9 +121,38 @@ export function serviceRegistrySchema(types: readonly [RegistrySection, ...Regis
 /** Without the sections of the registry types. */
 export type ServiceRegistrySpec = z.output<ReturnType<typeof serviceRegistrySchema>>;
 
-export const serviceRegistryStatus = z.object({
-  observedGeneration,
-  conditions: conditions.optional(),
-});
+export const serviceRegistryStatus = z
+  .object({
+    observedGeneration,
+    version: z
+      .string()
+      .max(64)
+      .optional()
+      .describe('Version that the registry reports, for example `1.21.5`. Absent if it does not report one.'),
+    api: z
+      .string()
+      .max(64)
+      .optional()
+      .describe(
+        'API of the registry that the operator uses, for example `v3`. Absent if the registry has only one.',
+      ),
+    users: count
+      .optional()
+      .describe('Number of GatewayUpstreams in watched namespaces that refer to this registry.'),
+    followedServices: count
+      .optional()
+      .describe(
+        'Number of services that the operator follows. Several GatewayUpstreams share one. Updated at most every 10 seconds.',
+      ),
+    lastCompleteAnswerTime: z
+      .string()
+      .meta({ format: 'date-time' })
+      .optional()
+      .describe(
+        'Time of the last complete answer of the registry about a service. Updated at most every 10 seconds.',
+      ),
+    conditions: conditions.optional(),
+  })
+  .meta({ default: pendingStatus });
 
 export type ServiceRegistryStatus = z.output<typeof serviceRegistryStatus>;

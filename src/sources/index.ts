@@ -1,4 +1,6 @@
+import { consul } from './consul/registry-type.ts';
+import { nacos } from './nacos/registry-type.ts';
 import type { RegistryType } from './registry.ts';
 
 /** The built-in registry types. */
-export const registryTypes: readonly RegistryType[] = [];
+export const registryTypes: readonly RegistryType[] = [consul, nacos];

@@ -52,6 +52,12 @@ const RULES: readonly Rule[] = [
       /^node:(crypto|util)$/,
     ],
   },
+  // The list of built-in registry types.
+  {
+    from: /^sources\/index\.ts$/,
+    may: [/^sources\/[^/]+\/registry-type\.ts$/],
+    mayHaveTypesOf: [/^sources\/registry\.ts$/],
+  },
   {
     from: /^sources\/[^/]+\.ts$/,
     may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^node:util$/],
@@ -59,7 +65,17 @@ const RULES: readonly Rule[] = [
   },
   {
     from: /^sources\/[^/]+\//,
-    may: [/^sources\/[^/]+\.ts$/, /^decide\//, /^model\//, /^api\//, /^runtime\//, /^zod$/, node],
+    // The generic source is for every registry.
+    may: [
+      /^sources\/[^/]+\.ts$/,
+      /^sources\/registry-source\//,
+      /^decide\//,
+      /^model\//,
+      /^api\//,
+      /^runtime\//,
+      /^zod$/,
+      node,
+    ],
   },
   {
     from: /^gateways\/[^/]+\.ts$/,

@@ -38,6 +38,13 @@
 - apiGroups:
     - gatewayupstream.dev
   resources:
+    - serviceregistries
+  verbs:
+    - list
+    - watch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
     - gatewayupstreams
   verbs:
     - get
@@ -157,6 +164,13 @@
   verbs:
     - list
     - watch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - serviceregistries
+  verbs:
+    - list
+    - watch
 {{- end }}
 
 {{- define "gateway-upstream-operator.rules.namespace" -}}
@@ -239,6 +253,7 @@
     - gatewayconnections.gatewayupstream.dev
     - gatewayupstreams.gatewayupstream.dev
     - gatewayupstreamsets.gatewayupstream.dev
+    - serviceregistries.gatewayupstream.dev
   verbs:
     - get
     - patch
@@ -302,6 +317,7 @@
     - gatewayconnections/status
     - gatewayupstreams/status
     - gatewayupstreamsets/status
+    - serviceregistries/status
   verbs:
     - patch
 {{- end }}

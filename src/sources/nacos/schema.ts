@@ -23,7 +23,7 @@ export const nacosRegistry = z
     tls: registryTls.optional(),
     namespaceId: name('namespaceId')
       .default('public')
-      .describe('Id of the Nacos namespace, not its display name. Default: `public`.'),
+      .describe('Id of the Nacos namespace, not its display name.'),
     groups: z
       .array(name('a group'))
       .min(1)
@@ -41,7 +41,7 @@ export const DEFAULT_GROUP = 'DEFAULT_GROUP';
 /** The section `nacos` of a backend. */
 export const nacosBackend = z
   .object({
-    group: name('group').default(DEFAULT_GROUP).describe('Group of the service. Default: `DEFAULT_GROUP`.'),
+    group: name('group').default(DEFAULT_GROUP).describe('Group of the service.'),
     clusters: z
       .array(name('a cluster'))
       .min(1)

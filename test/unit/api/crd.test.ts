@@ -68,7 +68,7 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
     const places = [...schemas('', root)];
 
     it('uses the names that kubectl users expect', () => {
-      const plural = `${kind.toLowerCase()}s`;
+      const plural = kind === 'ServiceRegistry' ? 'serviceregistries' : `${kind.toLowerCase()}s`;
       expect(record(definition['metadata'])['name']).toBe(`${plural}.gatewayupstream.dev`);
       expect(spec).toMatchObject({
         group: 'gatewayupstream.dev',
@@ -76,9 +76,14 @@ describe.each(builtInCatalog.customResources.map((resource) => [resource.kind, r
         names: {
           kind,
           plural,
-          singular: plural.slice(0, -1),
+          singular: kind.toLowerCase(),
           shortNames: [
-            { GatewayUpstream: 'gwu', GatewayConnection: 'gwc', GatewayUpstreamSet: 'gwus' }[kind],
+            {
+              GatewayUpstream: 'gwu',
+              GatewayConnection: 'gwc',
+              GatewayUpstreamSet: 'gwus',
+              ServiceRegistry: 'svcreg',
+            }[kind],
           ],
           categories: ['gateway-upstreams'],
         },
@@ -246,6 +251,18 @@ describe('printer columns', () => {
       'Services',
       'Upstreams',
       'Waiting',
+      'Ready',
+      'Reason (wide)',
+      'Age',
+    ]);
+  });
+
+  it('of a ServiceRegistry', () => {
+    expect(columnsOf('ServiceRegistry')).toEqual([
+      'Type',
+      'Version',
+      'Services',
+      'Last-Answer (wide)',
       'Ready',
       'Reason (wide)',
       'Age',

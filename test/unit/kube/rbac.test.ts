@@ -81,6 +81,7 @@ describe('RBAC', () => {
       'gatewayconnections',
       'gatewayupstreamsets',
       'namespaces',
+      'serviceregistries',
     ]);
   });
 

@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import type { RegistrySection } from './registry-section.ts';
+import { dnsSubdomain, text, withRules } from './schema.ts';
+
+const MAX_METADATA_KEYS = 16;
+const MAX_METADATA_KEY_LENGTH = 128;
+
+const registryFields = {
+  registryRef: z
+    .object({
+      name: text(253, {
+        pattern: dnsSubdomain,
+        message: 'name must be the name of a ServiceRegistry: lowercase letters, digits, "-" and "."',
+      }).describe('Name of the ServiceRegistry.'),
+    })
+    .optional()
+    .describe('The ServiceRegistry that lists the instances. It must allow the namespace of this object.'),
+  service: z.string().min(1).max(512).optional().describe('Name of the service in the registry.'),
+  metadata: withRules(
+    z
+      .record(z.string(), z.array(z.string().max(256)).min(1).max(16))
+      .meta({ maxProperties: MAX_METADATA_KEYS }),
+    [
+      {
+        rule: `self.all(key, size(key) <= ${MAX_METADATA_KEY_LENGTH})`,
+        message: `a key of metadata must have at most ${MAX_METADATA_KEY_LENGTH} characters`,
+        holds: (filters) =>
+          Object.keys(filters).length <= MAX_METADATA_KEYS &&
+          Object.keys(filters).every((key) => key.length <= MAX_METADATA_KEY_LENGTH),
+      },
+    ],
+  )
+    .optional()
+    .describe(
+      'Only instances with these metadata, at most 16 keys with up to 16 values each. Every key must match, with any of its values.',
+    ),
+  weights: z
+    .enum(['Registry', 'Equal'])
+    .optional()
+    .describe(
+      'How the traffic of this backend is divided among its instances. Registry: by the weights in the registry; instances with weight 0 receive no traffic (`WeightZero`). Equal: evenly. Default: Registry.',
+    ),
+  portFrom: z
+    .object({
+      metadata: z
+        .string()
+        .min(1)
+        .max(MAX_METADATA_KEY_LENGTH)
+        .describe('Key in the metadata of an instance. Its value is the port.'),
+    })
+    .optional()
+    .describe(
+      'Where the port of an instance is. Instances without a valid port there are excluded (`PortMissing`). Default: the port that the registry lists.',
+    ),
+};
+
+const registryOnlyFields = ['service', 'metadata', 'weights', 'portFrom'];
+
+/** The fields and rules that these types of registries add to a backend. */
+export function registryBackend(registries: readonly RegistrySection[]) {
+  const sections = registries.filter(({ backendSchema }) => backendSchema !== undefined);
+  const fields: Readonly<Record<string, z.ZodType>> = {
+    ...registryFields,
+    ...Object.fromEntries(
+      sections.map(({ section, backendSchema = z.never() }) => [section, backendSchema.optional()]),
+    ),
+  };
+  const refersToRegistry = (value: object) =>
+    (value as { readonly registryRef?: unknown }).registryRef !== undefined;
+  const has = (value: object, field: string) =>
+    (value as Readonly<Record<string, unknown>>)[field] !== undefined;
+  const names = sections.map(({ section }) => section);
+  const rules = [...registryOnlyFields, ...names].map((field) => ({
+    rule: `!has(self.${field}) || has(self.registryRef)`,
+    message: `${field} requires registryRef: add registryRef, or remove ${field}`,
+    holds: (value: object) => !has(value, field) || refersToRegistry(value),
+  }));
+  return {
+    fields,
+    rules: [
+      {
+        rule: '!has(self.registryRef) || (has(self.service) && !has(self.addressing))',
+        message: 'a backend with registryRef must set service and must not set addressing',
+        holds: (value: object) =>
+          !refersToRegistry(value) || (has(value, 'service') && !has(value, 'addressing')),
+      },
+      ...rules,
+      ...(names.length < 2 ? [] : [oneSection(names)]),
+    ],
+  };
+}
+
+function oneSection(names: readonly string[]) {
+  return {
+    rule: `${names.map((name) => `(has(self.${name}) ? 1 : 0)`).join(' + ')} <= 1`,
+    message: `a backend must set at most one of ${names.slice(0, -1).join(', ')} and ${names.at(-1)}: that of its registry's type`,
+    holds: (value: object) =>
+      names.filter((name) => (value as Readonly<Record<string, unknown>>)[name] !== undefined).length <= 1,
+  };
+}
