@@ -1,7 +1,19 @@
+import { z } from 'zod';
 import type { RegistryType } from '../registry.ts';
 import { RegistrySource } from '../registry-source/registry-source.ts';
+import { API_VERSIONS } from './api-versions.ts';
+import { endpointsOf, instanceOf, nacosHost } from './instances.ts';
 import { NacosProtocol } from './protocol.ts';
-import { type NacosSection, nacosBackend, nacosRegistry } from './schema.ts';
+import {
+  DEFAULT_GROUP,
+  type NacosBackend,
+  type NacosSection,
+  nacosBackend,
+  nacosRegistry,
+} from './schema.ts';
+
+/** The answer of any API, or only its hosts. */
+const savedAnswer = z.union([...API_VERSIONS.map(({ answer }) => answer), z.array(nacosHost)]);
 
 /** The registry type `Nacos`. */
 export const nacos: RegistryType<NacosSection> = {
@@ -11,6 +23,24 @@ export const nacos: RegistryType<NacosSection> = {
   backendSchema: nacosBackend,
   secretRefs: ({ usernameSecretRef, passwordSecretRef, tls }) =>
     [usernameSecretRef, passwordSecretRef, tls?.caSecretRef].filter((ref) => ref !== undefined),
+  saved: {
+    // Nacos itself names a service of another group so.
+    serviceName({ service, options }) {
+      const group = (options as NacosBackend | undefined)?.group ?? DEFAULT_GROUP;
+      return group === DEFAULT_GROUP ? service : `${group}@@${service}`;
+    },
+    expected: 'the answer to GET /nacos/v3/client/ns/instance/list',
+    read(answer) {
+      const { data } = savedAnswer.safeParse(answer);
+      const instances = data?.map(instanceOf);
+      return (
+        instances && {
+          count: instances.length,
+          endpoints: (options) => endpointsOf(instances, options as NacosBackend | undefined),
+        }
+      );
+    },
+  },
   create: (options) =>
     new RegistrySource({
       protocol: new NacosProtocol(options),

@@ -55,6 +55,19 @@ export const toySource: RegistryType<ToySection> = {
   registrySchema,
   backendSchema,
   secretRefs: ({ tokenSecretRef }): readonly SecretKeyRef[] => [tokenSecretRef],
+  saved: {
+    serviceName: ({ service }) => service,
+    expected: 'the answer to GET /services/NAME',
+    read(body) {
+      const { data } = answer.safeParse(body);
+      return (
+        data && {
+          count: data.instances.length,
+          endpoints: (options) => selected(endpointsOf(data.instances), options),
+        }
+      );
+    },
+  },
   create: (options) => new ToySource(options),
 };
 
@@ -112,9 +125,7 @@ class ToySource implements DiscoverySource<ServiceQuery> {
 
   read({ service, options }: ServiceQuery): Discovered {
     const found = this.#followed.get(service)?.found ?? BEGINNING;
-    const only = (options as ToyBackend | undefined)?.only;
-    if (only === undefined || found.state !== 'known') return found;
-    return { ...found, endpoints: found.endpoints.filter(({ address }) => address.startsWith(only)) };
+    return found.state === 'known' ? { ...found, endpoints: selected(found.endpoints, options) } : found;
   }
 
   departure({ service }: ServiceQuery, what: Parameters<DiscoverySource<ServiceQuery>['departure']>[1]) {
@@ -195,15 +206,24 @@ function knownFrom({ instances }: z.output<typeof answer>): Discovered {
     state: 'known',
     preferredFamily: 'IPv4',
     basis: 'Toy',
-    endpoints: instances.map(({ address, port, state }) => ({
-      address,
-      port,
-      family: 'IPv4',
-      ready: state === 'up',
-      serving: state !== 'down',
-      terminating: state === 'leaving',
-    })),
+    endpoints: endpointsOf(instances),
   };
+}
+
+function endpointsOf(instances: z.output<typeof answer>['instances']): readonly Endpoint[] {
+  return instances.map(({ address, port, state }) => ({
+    address,
+    port,
+    family: 'IPv4',
+    ready: state === 'up',
+    serving: state !== 'down',
+    terminating: state === 'leaving',
+  }));
+}
+
+function selected(endpoints: readonly Endpoint[], options: unknown): readonly Endpoint[] {
+  const only = (options as ToyBackend | undefined)?.only;
+  return only === undefined ? endpoints : endpoints.filter(({ address }) => address.startsWith(only));
 }
 
 function endpointsIn(found: Discovered): readonly Endpoint[] {
