@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import type { RegistryType } from '../registry.ts';
 import { RegistrySource } from '../registry-source/registry-source.ts';
-import { API_VERSIONS } from './api-versions.ts';
 import { endpointsOf, instanceOf, nacosHost } from './instances.ts';
 import { NacosProtocol } from './protocol.ts';
 import {
@@ -12,8 +11,15 @@ import {
   nacosRegistry,
 } from './schema.ts';
 
-/** The answer of any API, or only its hosts. */
-const savedAnswer = z.union([...API_VERSIONS.map(({ answer }) => answer), z.array(nacosHost)]);
+const hosts = z.array(nacosHost);
+
+/** The answer of any version of the API, or only its hosts. */
+const savedAnswer = z.union([
+  z.object({ code: z.literal(0), data: hosts }).transform(({ data }) => data),
+  z.object({ code: z.literal(0), data: z.object({ hosts }) }).transform(({ data }) => data.hosts),
+  z.object({ hosts }).transform((answer) => answer.hosts),
+  hosts,
+]);
 
 /** The registry type `Nacos`. */
 export const nacos: RegistryType<NacosSection> = {
