@@ -5,6 +5,7 @@ import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
+import { knownAnswer, unseenAnswer } from './answers.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
 import { Pace } from './pace.ts';
@@ -99,7 +100,7 @@ export class Follower<Instance, Cursor> {
     const key = JSON.stringify(options ?? null);
     const known = this.#views.get(key);
     if (known !== undefined) return known;
-    const view = this.#view(options, key);
+    const view = this.#view(options);
     this.#views.set(key, view);
     return view;
   }
@@ -211,7 +212,7 @@ export class Follower<Instance, Cursor> {
     for (const changed of [...this.#listeners.values()]) changed('instances');
   }
 
-  #view(options: unknown, key: string): Discovered {
+  #view(options: unknown): Discovered {
     const { name, protocol } = this.#deps;
     const { service } = this.#query;
     if (this.#isBeginning) {
@@ -228,17 +229,8 @@ export class Follower<Instance, Cursor> {
         message: `ServiceRegistry ${name} gave no complete answer for service ${service} (${this.#problem}). The gateway's current nodes are unchanged`,
       };
     }
-    if (!this.#wasSeen) {
-      return {
-        state: 'absent',
-        reason: 'ServiceUnknownToRegistry',
-        message: `ServiceRegistry ${name} has listed no instance of service ${service} yet: register an instance, or correct the name`,
-      };
-    }
-    return {
-      state: 'known',
-      endpoints: protocol.endpoints(this.#instances, options),
-      basis: `${protocol.type} ${name} ${service} ${key}`,
-    };
+    const answered = { type: protocol.type, registry: name, service, options };
+    if (!this.#wasSeen) return unseenAnswer(answered);
+    return knownAnswer(answered, protocol.endpoints(this.#instances, options));
   }
 }
