@@ -4,6 +4,7 @@ import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
+import { Pace } from './pace.ts';
 import { type InstancesAnswer, RegistryError, type RegistryProtocol } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
@@ -46,6 +47,7 @@ export class Follower<Instance, Cursor> {
   readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
+  readonly #pace: Pace;
   readonly #removed = new RemovedInstances();
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
@@ -57,6 +59,8 @@ export class Follower<Instance, Cursor> {
   /** Why the last complete answer is not current. */
   #problem: string | undefined;
   #isBeginning = true;
+  /** The credentials with which the registry has answered. */
+  #accepted: AbortSignal | undefined;
   /** By the options of a backend: what `read` made of the last answer. */
   #views = new Map<string, Discovered>();
 
@@ -64,6 +68,7 @@ export class Follower<Instance, Cursor> {
     this.#deps = deps;
     this.#query = query;
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
+    this.#pace = new Pace(deps.clock);
   }
 
   get isUnused(): boolean {
@@ -115,11 +120,14 @@ export class Follower<Instance, Cursor> {
     const { clock, credentials, failed, pollIntervalMs, protocol, random, recovery } = this.#deps;
     const recovered = recovery();
     try {
-      this.#take(await this.#inTime(stopped));
+      const answer = await this.#inTime(stopped);
+      this.#take(answer);
       this.#backoff.reset();
-      if (protocol.blocking) return;
-      // Without jitter all services of a registry would be asked for at the same moment.
-      await clock.sleep(pollIntervalMs * (0.9 + 0.2 * random()), AbortSignal.any([stopped, credentials()]));
+      const pauseMs = protocol.blocking
+        ? this.#pace.pauseAfter(answer.instances?.length)
+        : // Without jitter all services of a registry would be asked for at the same moment.
+          pollIntervalMs * (0.9 + 0.2 * random());
+      if (pauseMs > 0) await clock.sleep(pauseMs, AbortSignal.any([stopped, credentials()]));
     } catch (error) {
       if (stopped.aborted) throw error;
       if (error instanceof SlotNeeded || error instanceof CredentialsChanged) return;
@@ -143,8 +151,10 @@ export class Follower<Instance, Cursor> {
   /** Tries each server once, beginning with the one that answered last. */
   async #ask(longestWaitMs: number, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
     const { answered, limitRate, protocol, requestTimeoutMs: timeoutMs, servers } = this.#deps;
-    // After a problem the answer must come at once: it says that the registry is back.
-    let waitMs = this.#problem === undefined && this.#cursor !== undefined ? longestWaitMs : 0;
+    // After a problem the answer must come at once: it says that the registry is back. So must the first answer to new
+    // credentials: Consul lets a query wait that may read nothing.
+    const mayWait = this.#problem === undefined && this.#cursor !== undefined && this.#isAccepted;
+    let waitMs = mayWait ? longestWaitMs : 0;
     for (let left = servers.count; ; left -= 1) {
       const server = servers.current;
       const request = { query: this.#query, server, cursor: this.#cursor, waitMs, timeoutMs };
