@@ -1,5 +1,5 @@
-import { Agent, type IncomingMessage, request } from 'node:http';
 import { once } from 'node:events';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import { ConsulServer } from '../../test/support/registries/consul-server.ts';
@@ -41,14 +41,14 @@ export async function openConsul(floorServices: readonly string[]): Promise<Load
     deregister: (service, instance) =>
       send('/v1/catalog/deregister', { Node: NODE.Node, ServiceID: idOf(service, instance) }),
     async registerExpiring(service, instance) {
-      const { at } = await send('/v1/agent/service/register', {
+      const { from, at } = await send('/v1/agent/service/register', {
         ID: `${idOf(service, instance)}-expiring`,
         Name: service,
         Address: instance.host,
         Port: instance.port,
         Check: { TTL: `${TTL_MS}ms`, Status: 'passing' },
       });
-      return { from: at, at: at + TTL_MS };
+      return { from, at: at + TTL_MS };
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
@@ -68,7 +68,8 @@ function createSender(url: URL): (path: string, body: object) => Promise<Effect>
     const [answer] = (await once(sent, 'response')) as [IncomingMessage];
     const at = monotonicMs();
     const said = await text(answer);
-    if (answer.statusCode !== 200) throw new Error(`Consul answered ${answer.statusCode} to ${path}: ${said}`);
+    if (answer.statusCode !== 200)
+      throw new Error(`Consul answered ${answer.statusCode} to ${path}: ${said}`);
     return { from, at };
   };
 }

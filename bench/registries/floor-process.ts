@@ -56,11 +56,15 @@ async function follow(url: string, service: string, first: string): Promise<neve
 function ask(url: string, service: string, index: string | undefined): Promise<string> {
   const query = index === undefined ? '' : `?index=${index}&wait=50s`;
   return new Promise((resolve, reject) => {
-    request(new URL(`/v1/health/service/${service}${query}`, url), { agent }, async (answer: IncomingMessage) => {
-      const body = await text(answer);
-      bodies.push({ service, at: monotonicMs(), body });
-      resolve(String(answer.headers['x-consul-index']));
-    })
+    request(
+      new URL(`/v1/health/service/${service}${query}`, url),
+      { agent },
+      async (answer: IncomingMessage) => {
+        const body = await text(answer);
+        bodies.push({ service, at: monotonicMs(), body });
+        resolve(String(answer.headers['x-consul-index']));
+      },
+    )
       .once('error', reject)
       .end();
   });

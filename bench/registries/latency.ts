@@ -12,8 +12,8 @@ import type { RegistryScene, Subject } from './scene.ts';
 interface Made extends Effect {
   readonly subject: Subject;
   readonly place: string;
-  /** Whether `place` appears or disappears. */
-  readonly appears: boolean;
+  /** What happens to `place`. An instance that expires appears first. */
+  readonly shows: 'appears' | 'disappears' | 'expires';
 }
 
 /** The nodes of one service at one time. */
@@ -93,13 +93,23 @@ async function makeChange(scene: RegistryScene, kind: Kind, subject: Subject): P
     case 'register': {
       const instance = scene.newInstance();
       instances.push(instance);
-      return { ...(await registry.register(service, instance)), subject, place: placeOf(instance), appears: true };
+      return {
+        ...(await registry.register(service, instance)),
+        subject,
+        place: placeOf(instance),
+        shows: 'appears',
+      };
     }
     case 'change': {
       const moved = { ...oldest, port: oldest.port + 1 };
       instances.splice(0, 1);
       instances.push(moved);
-      return { ...(await registry.change(service, oldest, moved)), subject, place: placeOf(moved), appears: true };
+      return {
+        ...(await registry.change(service, oldest, moved)),
+        subject,
+        place: placeOf(moved),
+        shows: 'appears',
+      };
     }
     case 'deregister':
       instances.splice(0, 1);
@@ -107,12 +117,12 @@ async function makeChange(scene: RegistryScene, kind: Kind, subject: Subject): P
         ...(await registry.deregister(service, oldest)),
         subject,
         place: placeOf(oldest),
-        appears: false,
+        shows: 'disappears',
       };
     case 'expire': {
       const instance = scene.newInstance();
       const effect = await registry.registerExpiring(service, instance);
-      return { ...effect, subject, place: placeOf(instance), appears: false };
+      return { ...effect, subject, place: placeOf(instance), shows: 'expires' };
     }
     default:
       return kind satisfies never;
@@ -121,15 +131,14 @@ async function makeChange(scene: RegistryScene, kind: Kind, subject: Subject): P
 
 /** When `id` first showed the change. */
 export function firstWith(
-  { from, place, appears }: Pick<Made, 'from' | 'place' | 'appears'>,
+  { from, place, shows }: Pick<Made, 'from' | 'place' | 'shows'>,
   id: string,
   sightings: readonly Sighting[],
 ): number | undefined {
   const own = sightings.filter((sighting) => sighting.id === id && sighting.at >= from);
-  if (appears) return own.find(({ places }) => places.has(place))?.at;
-  // An instance that expires appears first.
-  const since = own.findLastIndex(({ places }) => places.has(place)) + 1;
-  return own[since]?.at;
+  if (shows === 'appears') return own.find(({ places }) => places.has(place))?.at;
+  const last = own.findLastIndex(({ places }) => places.has(place));
+  return last === -1 && shows === 'expires' ? undefined : own[last + 1]?.at;
 }
 
 function placeOf({ host, port }: LoadInstance): string {

@@ -20,7 +20,10 @@ export async function measureFirst(
   await gateway.ask('take');
   const began = monotonicMs();
   const operator = await scene.operator();
-  const first = await scene.requestsUntil((written) => written >= subjects.length, 60_000 + subjects.length * 100);
+  const first = await scene.requestsUntil(
+    (written) => written >= subjects.length,
+    60_000 + subjects.length * 100,
+  );
   await settled(operator, QUIET_CPU_SECONDS);
   const writes = writesIn([...first, ...(await gateway.ask('take'))]);
   const last = new Map(writes.map(({ id, places }) => [id, places]));
@@ -31,7 +34,8 @@ export async function measureFirst(
     wrong: subjects.flatMap(({ id, instances }) => {
       const places = last.get(id);
       const isRight =
-        places?.size === instances.length && instances.every(({ host, port }) => places.has(`${host}:${port}`));
+        places?.size === instances.length &&
+        instances.every(({ host, port }) => places.has(`${host}:${port}`));
       return isRight ? [] : [id];
     }),
   };

@@ -1,4 +1,3 @@
-import type { Operator } from '../../test/support/operator.ts';
 import { startRemote } from '../remote.ts';
 import { openConsul } from './consul.ts';
 import type { FloorHandlers } from './floor-process.ts';
@@ -6,7 +5,7 @@ import { measureKind } from './latency.ts';
 import { measureFirst, measureLoad } from './load.ts';
 import { openNacos } from './nacos.ts';
 import type { OpenRegistry } from './registry.ts';
-import { type Kind, KINDS, type Latency, type RegistryResult } from './results.ts';
+import { KINDS, type Kind, type Latency, type RegistryResult } from './results.ts';
 import { createRegistryScene, type RegistryScene, serviceNames } from './scene.ts';
 
 export const REGISTRY_TYPES = ['Consul', 'Nacos'] as const;
@@ -43,7 +42,9 @@ export async function measureRegistry(options: RegistryBenchOptions): Promise<Re
     if (notification.kind === 'poll') pollIntervalMs = notification.intervalMs;
     await using scene = await createRegistryScene(registry, fewServices, report);
     const { operator, wrong } = await measureFirst(scene);
-    if (wrong.length > 0) throw new Error(`the gateway lacks ${wrong.length} services: ${tail(operator)}`);
+    if (wrong.length > 0) {
+      throw new Error(`the gateway lacks ${wrong.length} services: ${operator.output().slice(-2000)}`);
+    }
     latencies.push(await latencyOf(scene, KINDS, options));
     await operator.stop();
   }
@@ -80,8 +81,4 @@ async function latencyOf(
     });
   }
   return { services: scene.subjects.length, kinds: found };
-}
-
-function tail(operator: Operator): string {
-  return operator.output().slice(-2000);
 }

@@ -34,7 +34,10 @@ export interface RegistryScene extends AsyncDisposable {
   operator(): Promise<Operator>;
   newInstance(): LoadInstance;
   /** Waits until `enough` accepts the number of written upstreams. Resolves to all requests since the last call. */
-  requestsUntil(enough: (upstreams: number) => boolean, timeoutMs: number): Promise<readonly RecordedRequest[]>;
+  requestsUntil(
+    enough: (upstreams: number) => boolean,
+    timeoutMs: number,
+  ): Promise<readonly RecordedRequest[]>;
 }
 
 /** The names of `count` services. */
@@ -104,7 +107,10 @@ export async function createRegistryScene(
     newInstance,
     operator: async () =>
       operators.use(
-        await startOperator(cluster, home, token, { logLevel: 'info', program: { main: MAIN, nodeArgs: [] } }),
+        await startOperator(cluster, home, token, {
+          logLevel: 'info',
+          program: { main: MAIN, nodeArgs: [] },
+        }),
       ),
     async requestsUntil(enough, timeoutMs) {
       const deadline = performance.now() + timeoutMs;
