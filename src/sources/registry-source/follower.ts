@@ -46,7 +46,7 @@ export class Follower<Instance, Cursor> {
   readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
-  readonly #removed = new RemovedInstances();
+  readonly #removed: RemovedInstances<Instance>;
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
   #instances: readonly Instance[] | undefined;
@@ -63,6 +63,7 @@ export class Follower<Instance, Cursor> {
   constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
     this.#deps = deps;
     this.#query = query;
+    this.#removed = new RemovedInstances((instances, options) => deps.protocol.endpoints(instances, options));
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
   }
 
@@ -93,8 +94,8 @@ export class Follower<Instance, Cursor> {
     return view;
   }
 
-  cause(departed: Departed): RemovalCause {
-    return this.#removed.cause(departed);
+  cause(departed: Departed, options: unknown): RemovalCause {
+    return this.#removed.cause(departed, options, this.#problem === undefined);
   }
 
   /** Asks until the signal aborts, or `stop` is called. */
@@ -173,10 +174,9 @@ export class Follower<Instance, Cursor> {
   }
 
   #replace(instances: readonly Instance[]): void {
-    const endpoints = this.#deps.protocol.endpoints(instances, undefined);
-    this.#removed.note(this.#endpoints, endpoints);
+    this.#removed.note(instances);
     this.#instances = instances;
-    this.#endpoints = endpoints;
+    this.#endpoints = this.#deps.protocol.endpoints(instances, undefined);
     if (instances.length > 0) this.#wasSeen = true;
   }
 
@@ -212,14 +212,13 @@ export class Follower<Instance, Cursor> {
     if (!this.#wasSeen) {
       return {
         state: 'absent',
-        reason: 'ServiceNotFound',
-        message: `ServiceRegistry ${name} has no service ${service}: register an instance or correct the name`,
+        reason: 'ServiceUnknownToRegistry',
+        message: `ServiceRegistry ${name} has listed no instance of service ${service} yet: register an instance, or correct the name`,
       };
     }
     return {
       state: 'known',
       endpoints: protocol.endpoints(this.#instances, options),
-      preferredFamily: 'IPv4',
       basis: `${protocol.type} ${name} ${service} ${key}`,
     };
   }

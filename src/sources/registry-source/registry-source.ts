@@ -91,7 +91,7 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
   }
 
   departure(query: ServiceQuery, departed: Departed): RemovalCause {
-    return this.#followers.get(this.#protocol.key(query))?.cause(departed) ?? 'unknown';
+    return this.#followers.get(this.#protocol.key(query))?.cause(departed, query.options) ?? 'unknown';
   }
 
   listedElsewhere(queries: readonly ServiceQuery[], addresses: ReadonlySet<string>): ReadonlySet<string> {
