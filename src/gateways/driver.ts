@@ -49,6 +49,21 @@ export interface ReadUpstream {
   readonly traffic: Traffic;
   /** The Service that the Kubernetes discovery of the gateway uses: `[namespace]/[name]:[portName]`. */
   readonly serviceName?: string;
+  /** The service that the gateway discovers in a registry; absent if the operator has no such type of registry. */
+  readonly registryService?: RegistryService;
+}
+
+/** A service of a registry, in terms of a backend. */
+export interface RegistryService {
+  /** `spec.type` of its ServiceRegistry. */
+  readonly type: string;
+  /** Fields of the section of its ServiceRegistry and their values. */
+  readonly scope: Readonly<Record<string, string>>;
+  readonly service: string;
+  /** Other fields of the backend. */
+  readonly backend: Readonly<Record<string, unknown>>;
+  /** For people: differences to the discovery of the gateway. */
+  readonly notes: readonly string[];
 }
 
 /**

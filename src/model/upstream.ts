@@ -115,7 +115,7 @@ export interface ObservedUpstream {
   readonly discovery?:
     | {
         /** `other`: a kind of discovery that this operator does not support. */
-        readonly by: 'Kubernetes' | 'other';
+        readonly by: 'Kubernetes' | 'Registry' | 'other';
         /** The fields that configure it, under the names of the gateway. */
         readonly fields: readonly string[];
       }

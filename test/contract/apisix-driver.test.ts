@@ -103,7 +103,7 @@ describe('the APISIX driver', () => {
     const { upstreams } = await apisixDriver(standIn).list(unused);
     expect([...upstreams].map(([id, { discovery }]) => [id, discovery])).toEqual([
       ['k8s', { by: 'Kubernetes', fields: ['discovery_type', 'service_name'] }],
-      ['nacos', { by: 'other', fields: ['discovery_args', 'discovery_type', 'service_name'] }],
+      ['nacos', { by: 'Registry', fields: ['discovery_args', 'discovery_type', 'service_name'] }],
       ['plain', undefined],
     ]);
   });

@@ -12,6 +12,7 @@ import type {
 } from '../../model/upstream.ts';
 import { interned } from '../../runtime/interned.ts';
 import { isObject, textsIn } from '../../runtime/json.ts';
+import { discoveredBy } from './discovery.ts';
 import { labelMarks, withoutMarks } from './ownership.ts';
 
 /** An upstream in the format of the Admin API. */
@@ -177,7 +178,7 @@ const DISCOVERY_FIELDS = ['discovery_args', 'discovery_type', 'service_name'];
 function discoveryOf(value: AdminUpstream): Pick<ObservedUpstream, 'discovery'> {
   const fields = DISCOVERY_FIELDS.filter((field) => value[field] !== undefined);
   if (fields.length === 0) return {};
-  return { discovery: { by: value['discovery_type'] === 'kubernetes' ? 'Kubernetes' : 'other', fields } };
+  return { discovery: { by: discoveredBy(value['discovery_type']), fields } };
 }
 
 /** `value` as JSON with sorted keys and nodes as a sorted array, without fields that the gateway sets or that equal a default. */
