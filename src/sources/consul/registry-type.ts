@@ -1,4 +1,5 @@
 import type { RegistryType } from '../registry.ts';
+import { probeServers } from '../registry-source/probe-servers.ts';
 import { RegistrySource } from '../registry-source/registry-source.ts';
 import { ConsulProtocol } from './protocol.ts';
 import { type ConsulSection, consulBackend, consulRegistry } from './schema.ts';
@@ -16,7 +17,13 @@ export const consul: RegistryType<ConsulSection> = {
   create: (options) =>
     new RegistrySource({
       protocol: new ConsulProtocol(options),
-      servers: options.section.servers.map((server) => new URL(server)),
+      servers: serversOf(options.section),
       registry: options,
     }),
+  probe: (options, signal) =>
+    probeServers(new ConsulProtocol(options), serversOf(options.section), options.limits, signal),
 };
+
+function serversOf({ servers }: ConsulSection): readonly URL[] {
+  return servers.map((server) => new URL(server));
+}
