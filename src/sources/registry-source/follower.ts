@@ -5,20 +5,10 @@ import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
-
-<<<<<<< HEAD
-
-import { Pace } from './pace.ts';
-import { type InstancesAnswer, RegistryError, type RegistryProtocol } from './protocol.ts';
-
-=======
-
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
+import { Pace } from './pace.ts';
 import { type InstancesAnswer, RegistryError } from './protocol.ts';
-
->>>>>>> i17-status
-
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
 
@@ -69,12 +59,9 @@ export class Follower<Instance, Cursor> {
   /** Why the last complete answer is not current. */
   #problem: string | undefined;
   #isBeginning = true;
-<<<<<<< HEAD
   /** The credentials with which the registry has answered. */
   #accepted: AbortSignal | undefined;
-=======
   #state: FollowedState = 'waiting';
->>>>>>> i17-status
   /** By the options of a backend: what `read` made of the last answer. */
   #views = new Map<string, Discovered>();
 
@@ -173,7 +160,12 @@ export class Follower<Instance, Cursor> {
     // credentials: Consul lets a query wait although its token may read nothing.
     const mayWait =
       this.#problem === undefined && this.#cursor !== undefined && this.#accepted === credentials;
-    const request = { query: this.#query, cursor: this.#cursor, waitMs: mayWait ? slot.waitMs : 0, timeoutMs };
+    const request = {
+      query: this.#query,
+      cursor: this.#cursor,
+      waitMs: mayWait ? slot.waitMs : 0,
+      timeoutMs,
+    };
     const signal = AbortSignal.any([stopped, slot.needed, credentials]);
     const answer = await askOneServer(this.#deps, request, signal);
     this.#accepted = credentials;
