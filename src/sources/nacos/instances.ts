@@ -1,17 +1,20 @@
 import { z } from 'zod';
-import { parseIp } from '../../api/ip-address.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import { instanceAddress } from '../registry-source/instance-address.ts';
 import type { NacosBackend } from './schema.ts';
 
-/** One host of a list, with what the operator reads of it. Every API has it in this form. */
+/**
+ * One host of a list, with what the operator reads of it. Every API has it in this form. Older servers store what a client
+ * registers without a check: one bad instance must not hide the others of its service.
+ */
 export const nacosHost = z.object({
   ip: z.string(),
-  port: z.int().min(0).max(65_535),
-  weight: z.number().min(0),
+  port: z.int().min(0).max(65_535).catch(0),
+  weight: z.number().min(0).catch(0),
   healthy: z.boolean(),
   enabled: z.boolean(),
   clusterName: z.string().nullish(),
-  metadata: z.record(z.string(), z.string()).nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
 });
 
 type NacosHost = z.output<typeof nacosHost>;
@@ -27,6 +30,8 @@ export interface NacosInstance {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** Where an instance is if it names no cluster. */
+export const DEFAULT_CLUSTER = 'DEFAULT';
 const NO_METADATA: Readonly<Record<string, string>> = {};
 
 export function instanceOf(host: NacosHost): NacosInstance {
@@ -37,12 +42,19 @@ export function instanceOf(host: NacosHost): NacosInstance {
     weight,
     healthy,
     enabled,
-    cluster: clusterName ?? 'DEFAULT',
-    metadata: metadata ?? NO_METADATA,
+    cluster: clusterName ?? DEFAULT_CLUSTER,
+    metadata: metadata ? textsOf(metadata) : NO_METADATA,
   };
 }
 
-/** The endpoints that a backend with `options` wants; instances without an IP address are left out. */
+function textsOf(metadata: Readonly<Record<string, unknown>>): NacosInstance['metadata'] {
+  const texts = Object.entries(metadata).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  return texts.length === 0 ? NO_METADATA : Object.fromEntries(texts);
+}
+
+/** The endpoints that a backend with `options` wants. */
 export function endpointsOf(
   instances: readonly NacosInstance[],
   options: NacosBackend | undefined,
@@ -50,13 +62,10 @@ export function endpointsOf(
   const clusters = options?.clusters;
   return instances.flatMap(({ ip, port, weight, healthy, enabled, cluster, metadata }) => {
     if (clusters !== undefined && !clusters.includes(cluster)) return [];
-    const address = parseIp(ip);
-    if (address === undefined) return [];
     const ready = healthy && enabled;
     return [
       {
-        address: ip,
-        family: address.length === 2 ? 'IPv4' : 'IPv6',
+        ...instanceAddress(ip),
         port: port === 0 ? undefined : port,
         ready,
         serving: ready,

@@ -25,6 +25,8 @@ export interface RegistryHarnessOptions<Section> {
   };
   readonly section: (proxyUrl: string) => Section;
   readonly secret: Readonly<Record<string, string>>;
+  /** The values that no message may contain. */
+  readonly secrets: readonly string[];
   readonly pollIntervalMs: number;
 }
 
@@ -34,6 +36,7 @@ export async function createRegistryHarness<Section>({
   server,
   section,
   secret,
+  secrets,
   pollIntervalMs,
 }: RegistryHarnessOptions<Section>): Promise<RegistryHarness> {
   const proxy = await FaultProxy.start(server.url);
@@ -88,7 +91,7 @@ export async function createRegistryHarness<Section>({
     },
     register,
     remove: (service) => register(service, []),
-    secrets: Object.values(secret),
+    secrets,
     async [Symbol.asyncDispose]() {
       await Promise.all([...registered].map((service) => register(service, [])));
       await proxy[Symbol.asyncDispose]();
