@@ -6,11 +6,11 @@ import type { RegistryServiceRef } from '../../model/reference.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { isObject, type JsonObject } from '../../runtime/json.ts';
 import type { Logger } from '../../runtime/logger.ts';
-import { ServiceRegistries } from '../../sources/registries.ts';
+import { type RegistryInstruments, ServiceRegistries } from '../../sources/registries.ts';
 import type { RegistryType } from '../../sources/registry.ts';
 import { knownAnswer, unseenAnswer } from '../../sources/registry-source/answers.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
-import type { Stores } from './kinds.ts';
+import { planStore, type Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 
 /** What the registries answered for a plan. */
@@ -45,6 +45,13 @@ const SILENT: Logger = {
   child: () => SILENT,
 };
 
+const NOT_MEASURED: RegistryInstruments = {
+  registryOpened: () => undefined,
+  registryRequested: () => undefined,
+  registryFailed: () => undefined,
+  registryDeleted: () => undefined,
+};
+
 /** The services of registries that the GatewayUpstreams use and may use, each once. */
 export function registryReferences(stores: Stores): readonly RegistryServiceRef[] {
   const found = new Map<string, RegistryServiceRef>();
@@ -66,11 +73,17 @@ export async function askRegistries(
 ): Promise<RegistryAnswers> {
   const { registries, secrets } = stores;
   if (registries === undefined || refs.length === 0) return answersOf([]);
+  const used = new Set(refs.map(({ registry }) => registry));
   const source = new ServiceRegistries({
-    registries,
+    registries: planStore(
+      {},
+      [...registries.list()].filter(({ name }) => used.has(name)),
+      registries.state,
+    ),
     secrets,
     operatorNamespace,
     types,
+    instruments: NOT_MEASURED,
     clock: systemClock,
     random: Math.random,
     log: SILENT,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { RegistryType } from '../registry.ts';
+import { probeServers } from '../registry-source/probe-servers.ts';
 import { RegistrySource } from '../registry-source/registry-source.ts';
 import { endpointsOf, healthEntry, instanceOf } from './instances.ts';
 import { ConsulProtocol } from './protocol.ts';
@@ -32,7 +33,13 @@ export const consul: RegistryType<ConsulSection> = {
   create: (options) =>
     new RegistrySource({
       protocol: new ConsulProtocol(options),
-      servers: options.section.servers.map((server) => new URL(server)),
+      servers: serversOf(options.section),
       registry: options,
     }),
+  probe: (options, signal) =>
+    probeServers(new ConsulProtocol(options), serversOf(options.section), options.limits, signal),
 };
+
+function serversOf({ servers }: ConsulSection): readonly URL[] {
+  return servers.map((server) => new URL(server));
+}

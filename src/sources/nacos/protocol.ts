@@ -2,11 +2,12 @@ import { isDeepStrictEqual } from 'node:util';
 import { compareText } from '../../model/keys.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import type { HttpResponse } from '../../runtime/http/messages.ts';
-import type { RegistryOptions, ServiceQuery } from '../registry.ts';
+import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
+  PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
 } from '../registry-source/protocol.ts';
@@ -22,14 +23,16 @@ type Last = readonly NacosInstance[];
 export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   readonly type = 'Nacos';
   readonly blocking = false;
+  readonly probe: ServiceQuery;
   readonly #section: NacosSection;
   readonly #http: RegistryHttp;
   readonly #login: Login;
   /** By server: the API that answered last. */
   readonly #versions = new Map<string, ApiVersion>();
 
-  constructor({ section, secret, limits, clock }: RegistryOptions<NacosSection>) {
+  constructor({ section, secret, limits, clock }: ProbeOptions<NacosSection>) {
     this.#section = section;
+    this.probe = { service: PROBE_SERVICE, options: { group: section.groups?.[0] ?? DEFAULT_GROUP } };
     this.#login = new Login(clock);
     this.#http = new RegistryHttp({
       registry: { secret },
@@ -63,6 +66,10 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       problem: `${server.host} has no API of Nacos that the operator knows`,
       remedy: 'check the URL in servers, and its path where the server has another context path than /nacos',
     });
+  }
+
+  api(server: URL): string | undefined {
+    return this.#versions.get(server.href)?.name;
   }
 
   endpoints(instances: readonly NacosInstance[], options: unknown) {
@@ -114,7 +121,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const { groups } = this.#section;
     const group = groupOf(options);
     if (groups === undefined || groups.includes(group)) return;
-    throw new RegistryError('Unauthorized', 'registry', {
+    throw new RegistryError('Unauthorized', 'service', {
       problem: `nacos.groups of the ServiceRegistry does not list group ${group}`,
       remedy: 'use another group in the backend, or ask the platform team to add it',
     });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { RegistryType } from '../registry.ts';
+import { probeServers } from '../registry-source/probe-servers.ts';
 import { RegistrySource } from '../registry-source/registry-source.ts';
 import { endpointsOf, instanceOf, nacosHost } from './instances.ts';
 import { NacosProtocol } from './protocol.ts';
@@ -50,7 +51,13 @@ export const nacos: RegistryType<NacosSection> = {
   create: (options) =>
     new RegistrySource({
       protocol: new NacosProtocol(options),
-      servers: options.section.servers.map((server) => new URL(server)),
+      servers: serversOf(options.section),
       registry: options,
     }),
+  probe: (options, signal) =>
+    probeServers(new NacosProtocol(options), serversOf(options.section), options.limits, signal),
 };
+
+function serversOf({ servers }: NacosSection): readonly URL[] {
+  return servers.map((server) => new URL(server));
+}

@@ -1,14 +1,16 @@
 import type { Departed, Discovered, RemovalCause } from '../../model/discovered.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import type { FollowedState } from '../../model/registry-facts.ts';
 import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
 import { knownAnswer, unseenAnswer } from './answers.ts';
-import { type InstancesAnswer, RegistryError, type RegistryProtocol } from './protocol.ts';
+import { askOneServer, type FailOverDeps } from './fail-over.ts';
+import type { RegistryHealth } from './health.ts';
+import { type InstancesAnswer, RegistryError } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
-import type { Servers } from './servers.ts';
 
 /** After this long without an answer for a service, its last answer no longer counts as current. */
 export const PROOF_OF_LIFE_MS = 60_000;
@@ -21,13 +23,11 @@ export class CredentialsChanged extends Error {
 }
 
 /** What all followers of one registry share. */
-export interface FollowerDeps<Instance, Cursor> {
+export interface FollowerDeps<Instance, Cursor> extends FailOverDeps<Instance, Cursor> {
   /** Name of the ServiceRegistry. */
   readonly name: string;
-  readonly protocol: RegistryProtocol<Instance, Cursor>;
-  readonly servers: Servers;
+  readonly health: RegistryHealth;
   readonly slots: QuerySlots;
-  readonly limitRate: <T>(request: () => Promise<T>) => Promise<T>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly requestTimeoutMs: number;
@@ -58,6 +58,7 @@ export class Follower<Instance, Cursor> {
   /** Why the last complete answer is not current. */
   #problem: string | undefined;
   #isBeginning = true;
+  #state: FollowedState = 'waiting';
   /** By the options of a backend: what `read` made of the last answer. */
   #views = new Map<string, Discovered>();
 
@@ -69,6 +70,10 @@ export class Follower<Instance, Cursor> {
 
   get isUnused(): boolean {
     return this.#listeners.size === 0;
+  }
+
+  get state(): FollowedState {
+    return this.#state;
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -126,7 +131,7 @@ export class Follower<Instance, Cursor> {
       if (error instanceof SlotNeeded || error instanceof CredentialsChanged) return;
       failed(error);
       const isServer = error instanceof RegistryError && error.scope === 'server';
-      this.#lose(error instanceof RegistryError ? error.message : 'internal error, see the operator log');
+      this.#lose(error);
       const again = AbortSignal.any([stopped, credentials(), ...(isServer ? [recovered] : [])]);
       await clock.sleep(this.#backoff.next(), again).catch(() => stopped.throwIfAborted());
     }
@@ -135,36 +140,33 @@ export class Follower<Instance, Cursor> {
   /** While this waits for a slot or an answer for too long, the last answer stops being current. */
   async #inTime(stopped: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
     using _timer = this.#deps.clock.setTimer(PROOF_OF_LIFE_MS, () =>
-      this.#lose(`no answer within ${PROOF_OF_LIFE_MS / 1000} s`),
+      this.#lose(
+        new RegistryError('Unreachable', 'server', {
+          problem: `no answer within ${PROOF_OF_LIFE_MS / 1000} s`,
+        }),
+      ),
     );
     using slot = await this.#deps.slots.acquire(stopped);
     return await this.#ask(slot.waitMs, AbortSignal.any([stopped, slot.needed, this.#deps.credentials()]));
   }
 
-  /** Tries each server once, beginning with the one that answered last. */
   async #ask(longestWaitMs: number, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
-    const { answered, limitRate, protocol, requestTimeoutMs: timeoutMs, servers } = this.#deps;
+    const { requestTimeoutMs: timeoutMs } = this.#deps;
     // After a problem the answer must come at once: it says that the registry is back.
-    let waitMs = this.#problem === undefined && this.#cursor !== undefined ? longestWaitMs : 0;
-    for (let left = servers.count; ; left -= 1) {
-      const server = servers.current;
-      const request = { query: this.#query, server, cursor: this.#cursor, waitMs, timeoutMs };
-      try {
-        const answer = await limitRate(() => protocol.ask(request, signal));
-        answered();
-        return answer;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof RegistryError) || error.scope === 'registry') throw error;
-        servers.failed(server);
-        if (left === 1) throw error;
-        waitMs = 0;
-      }
-    }
+    const waitMs = this.#problem === undefined && this.#cursor !== undefined ? longestWaitMs : 0;
+    const request = { query: this.#query, cursor: this.#cursor, waitMs, timeoutMs };
+    const answer = await askOneServer(this.#deps, request, signal);
+    this.#deps.answered();
+    return answer;
   }
 
   #take({ instances, cursor }: InstancesAnswer<Instance, Cursor>): void {
     this.#cursor = cursor;
+    // A follower that was stopped no longer counts.
+    if (!this.#stop.signal.aborted) {
+      this.#deps.health.answered(this.#state);
+      this.#state = 'current';
+    }
     const isCurrent = this.#problem === undefined && !this.#isBeginning;
     if (instances === undefined && isCurrent) return;
     this.#problem = undefined;
@@ -181,7 +183,10 @@ export class Follower<Instance, Cursor> {
     if (instances.length > 0) this.#wasSeen = true;
   }
 
-  #lose(problem: string): void {
+  #lose(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    this.#state = this.#deps.health.lost(this.#state, error);
+    const problem = error instanceof RegistryError ? error.message : 'internal error, see the operator log';
     if (this.#problem === problem) return;
     this.#problem = problem;
     this.#isBeginning = false;

@@ -2,14 +2,18 @@ import PQueue from 'p-queue';
 import { z } from 'zod';
 import type { Discovered, RemovalCause } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
+import type { RegistryFacts } from '../../../src/model/registry-facts.ts';
 import { aborted } from '../../../src/runtime/aborted.ts';
 import type {
+  ProbeOptions,
+  RegistryDiscovery,
   RegistryOptions,
   RegistryType,
   SecretKeyRef,
+  ServerProbe,
   ServiceQuery,
 } from '../../../src/sources/registry.ts';
-import type { DiscoverySource, SourceChange } from '../../../src/sources/source.ts';
+import type { SourceChange } from '../../../src/sources/source.ts';
 
 const REQUEST_TIMEOUT_MS = 200;
 const CONCURRENT_REQUESTS = 16;
@@ -69,7 +73,28 @@ export const toySource: RegistryType<ToySection> = {
     },
   },
   create: (options) => new ToySource(options),
+  probe,
 };
+
+async function probe({ section, secret }: ProbeOptions<ToySection>): Promise<readonly ServerProbe[]> {
+  const { url, tokenSecretRef } = section;
+  const token = secret(tokenSecretRef);
+  const refused = (reason: 'Unreachable' | 'Unauthorized' | 'SecretMissing', problem: string) => [
+    { url, result: { ok: false, reason, problem } as const },
+  ];
+  if (!token.ok) return refused('SecretMissing', token.message);
+  try {
+    const headers = { authorization: `Bearer ${token.value}` };
+    const { status } = await fetch(`${url}/services/probe`, {
+      headers,
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    });
+    if (status === 401) return refused('Unauthorized', 'the registry rejects the token');
+    return [{ url, result: { ok: true, version: undefined, api: undefined } }];
+  } catch {
+    return refused('Unreachable', 'the registry does not answer');
+  }
+}
 
 /** A service with subscribers. */
 interface Followed {
@@ -86,13 +111,14 @@ const BEGINNING: Discovered = {
   message: 'the registry has not answered yet',
 };
 
-class ToySource implements DiscoverySource<ServiceQuery> {
+class ToySource implements RegistryDiscovery {
   readonly type = 'Toy';
   readonly #options: RegistryOptions<ToySection>;
   readonly #followed = new Map<string, Followed>();
   readonly #polls = new Set<Promise<void>>();
   readonly #requests = new PQueue({ concurrency: CONCURRENT_REQUESTS });
   #signal: AbortSignal | undefined;
+  #lastAnswerAt: number | undefined;
 
   constructor(options: RegistryOptions<ToySection>) {
     this.#options = options;
@@ -128,7 +154,7 @@ class ToySource implements DiscoverySource<ServiceQuery> {
     return found.state === 'known' ? { ...found, endpoints: selected(found.endpoints, options) } : found;
   }
 
-  departure({ service }: ServiceQuery, what: Parameters<DiscoverySource<ServiceQuery>['departure']>[1]) {
+  departure({ service }: ServiceQuery, what: Parameters<RegistryDiscovery['departure']>[1]) {
     if (what.kind !== 'address') return 'unknown';
     return this.#followed.get(service)?.gone.get(what.address) ?? 'unknown';
   }
@@ -138,6 +164,28 @@ class ToySource implements DiscoverySource<ServiceQuery> {
     const others = [...this.#followed].filter(([service]) => !own.has(service));
     const listed = others.flatMap(([, { found }]) => endpointsIn(found).map(({ address }) => address));
     return new Set(listed.filter((address) => addresses.has(address)));
+  }
+
+  /** A toy looks broken while one of its services is unknown. */
+  facts(): RegistryFacts {
+    const found = [...this.#followed.values()].map((one) => one.found);
+    const unknown = found.filter(({ state }) => state === 'unknown');
+    const failing = unknown.filter((one) => one !== BEGINNING);
+    const services = {
+      waiting: unknown.length - failing.length,
+      current: found.length - unknown.length,
+      failing: failing.length,
+      refused: 0,
+    };
+    const problem = { reason: 'Unreachable', message: 'a service is unknown' } as const;
+    return {
+      standing: failing.length > 0 ? { kind: 'failing', problem } : { kind: 'answering' },
+      version: undefined,
+      isVersionRead: true,
+      api: undefined,
+      services,
+      lastCompleteAnswerAt: this.#lastAnswerAt,
+    };
   }
 
   #start(service: string, followed: Followed): void {
@@ -161,9 +209,11 @@ class ToySource implements DiscoverySource<ServiceQuery> {
   }
 
   #take(followed: Followed, found: Discovered): void {
+    if (found.state !== 'unknown') this.#lastAnswerAt = this.#options.clock.now();
     if (JSON.stringify(found) === JSON.stringify(followed.found)) return;
     if (found.state !== 'unknown') noteRemovals(followed, found);
     followed.found = found;
+    this.#options.observer.changed();
     for (const changed of [...followed.listeners.values()]) changed('instances');
   }
 
