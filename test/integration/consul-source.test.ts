@@ -47,6 +47,7 @@ testDiscoverySource<ServiceQuery, RegistryHarness>({
       },
       section: (proxyUrl) => ({ servers: [proxyUrl], tokenSecretRef: { name: 'consul', key: 'token' } }),
       secret: { token: MANAGEMENT_TOKEN },
+      secrets: [MANAGEMENT_TOKEN],
       pollIntervalMs: 1000,
     }),
   faults: {

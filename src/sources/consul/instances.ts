@@ -3,12 +3,17 @@ import { parseIp } from '../../api/ip-address.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import type { ConsulBackend } from './schema.ts';
 
-const port = z.int().min(0).max(65_535);
+/** Consul leaves a port of 0 out. The catalog accepts any number: one instance must not make its service unreadable. */
+const port = z.number().default(0);
 const taggedAddresses = z.record(z.string(), z.object({ Address: z.string(), Port: port })).nullish();
 
 /** One entry of `/v1/health/service/NAME`, with what the operator reads of it. */
 export const healthEntry = z.object({
-  Node: z.object({ Node: z.string(), Address: z.string() }),
+  Node: z.object({
+    Node: z.string(),
+    Address: z.string(),
+    TaggedAddresses: z.record(z.string(), z.string()).nullish(),
+  }),
   Service: z.object({
     ID: z.string(),
     Service: z.string(),
@@ -30,6 +35,7 @@ type Status = 'passing' | 'warning' | 'critical' | 'maintenance';
 export interface ConsulInstance {
   readonly node: string;
   readonly nodeAddress: string;
+  readonly taggedNode: Readonly<Record<string, string>> | undefined;
   readonly address: string;
   readonly port: number;
   readonly tagged: Readonly<Record<string, { readonly address: string; readonly port: number }>> | undefined;
@@ -47,14 +53,20 @@ export function instanceOf({ Node, Service, Checks }: HealthEntry): ConsulInstan
   return {
     node: Node.Node,
     nodeAddress: Node.Address,
+    taggedNode: Node.TaggedAddresses ?? undefined,
     address: Service.Address,
     port: Service.Port,
     tagged: Service.TaggedAddresses ? taggedOf(Service.TaggedAddresses) : undefined,
     tags: Service.Tags ?? NO_TAGS,
     metadata: Service.Meta ?? NO_METADATA,
-    weights: { passing: Weights?.Passing ?? 1, warning: Weights?.Warning ?? 1 },
+    weights: { passing: weightOf(Weights?.Passing), warning: weightOf(Weights?.Warning) },
     status: statusOf(Checks ?? []),
   };
+}
+
+/** The catalog accepts any number. */
+function weightOf(weight = 1): number {
+  return Math.max(0, weight);
 }
 
 function taggedOf(addresses: NonNullable<z.output<typeof taggedAddresses>>): ConsulInstance['tagged'] {
@@ -90,8 +102,7 @@ export function endpointsOf(
       {
         address,
         family: ip.length === 2 ? 'IPv4' : 'IPv6',
-        // Consul writes 0 where an instance has no port.
-        port: usedPort === 0 ? undefined : usedPort,
+        port: Number.isInteger(usedPort) && usedPort > 0 && usedPort <= 65_535 ? usedPort : undefined,
         node,
         ready,
         serving: ready,
@@ -109,10 +120,12 @@ interface Place {
 }
 
 function placeOf(instance: ConsulInstance, use: ConsulBackend['address']): Place {
-  const { address, port: servicePort, nodeAddress, tagged } = instance;
-  const own = { address: address === '' ? nodeAddress : address, port: servicePort };
-  if (use === 'Service') return own;
+  const { address, port: servicePort, nodeAddress, tagged, taggedNode } = instance;
   const tag = use.toLowerCase();
-  const candidates = [tag, `${tag}_ipv4`, `${tag}_ipv6`].map((one) => tagged?.[one]);
-  return candidates.find((one) => one !== undefined && one.address !== '') ?? own;
+  const tags = use === 'Service' ? [] : [tag, `${tag}_ipv4`, `${tag}_ipv6`];
+  const place = tags.map((one) => tagged?.[one]).find((one) => one !== undefined && one.address !== '');
+  if (place !== undefined) return place;
+  if (address !== '') return { address, port: servicePort };
+  const ofNode = tags.map((one) => taggedNode?.[one]).find((one) => one !== undefined && one !== '');
+  return { address: ofNode ?? nodeAddress, port: servicePort };
 }

@@ -47,12 +47,13 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
     request: InstancesRequest<Index>,
     signal: AbortSignal,
   ): Promise<InstancesAnswer<ConsulInstance, Index>> {
-    const answer = await this.#query(request, 'default', signal);
     const { cursor } = request;
+    const first = await this.#query(request, 'default', signal);
     // The server lags behind the one that answered before, or the cluster was restored: only its leader knows which.
-    if (cursor !== undefined && answer.cursor < cursor) {
-      return await this.#query({ ...request, cursor: undefined, waitMs: 0 }, 'consistent', signal);
-    }
+    const answer =
+      cursor !== undefined && first.cursor < cursor
+        ? await this.#query({ ...request, waitMs: 0 }, 'consistent', signal)
+        : first;
     return answer.cursor === cursor ? { instances: undefined, cursor } : answer;
   }
 

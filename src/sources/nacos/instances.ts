@@ -3,15 +3,18 @@ import { parseIp } from '../../api/ip-address.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import type { NacosBackend } from './schema.ts';
 
-/** One host of a list, with what the operator reads of it. Every API has it in this form. */
+/**
+ * One host of a list, with what the operator reads of it. Every API has it in this form. Older servers store what a client
+ * registers without a check: one bad instance must not hide the others of its service.
+ */
 export const nacosHost = z.object({
   ip: z.string(),
-  port: z.int().min(0).max(65_535),
-  weight: z.number().min(0),
+  port: z.int().min(0).max(65_535).catch(0),
+  weight: z.number().min(0).catch(0),
   healthy: z.boolean(),
   enabled: z.boolean(),
   clusterName: z.string().nullish(),
-  metadata: z.record(z.string(), z.string()).nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
 });
 
 type NacosHost = z.output<typeof nacosHost>;
@@ -27,6 +30,8 @@ export interface NacosInstance {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** Where an instance is if it names no cluster. */
+export const DEFAULT_CLUSTER = 'DEFAULT';
 const NO_METADATA: Readonly<Record<string, string>> = {};
 
 export function instanceOf(host: NacosHost): NacosInstance {
@@ -37,9 +42,16 @@ export function instanceOf(host: NacosHost): NacosInstance {
     weight,
     healthy,
     enabled,
-    cluster: clusterName ?? 'DEFAULT',
-    metadata: metadata ?? NO_METADATA,
+    cluster: clusterName ?? DEFAULT_CLUSTER,
+    metadata: metadata ? textsOf(metadata) : NO_METADATA,
   };
+}
+
+function textsOf(metadata: Readonly<Record<string, unknown>>): NacosInstance['metadata'] {
+  const texts = Object.entries(metadata).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  return texts.length === 0 ? NO_METADATA : Object.fromEntries(texts);
 }
 
 /** The endpoints that a backend with `options` wants; instances without an IP address are left out. */

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
+import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { registryErrorOf } from '../registry-source/http-client.ts';
 import { RegistryError } from '../registry-source/protocol.ts';
+import { ApiMissingError, isMissingApi } from './api-missing.ts';
 
 const answer = z.object({ accessToken: z.string().min(1), tokenTtl: z.number().positive() });
 
@@ -10,19 +12,38 @@ const answer = z.object({ accessToken: z.string().min(1), tokenTtl: z.number().p
 const RENEW_AFTER = 0.8;
 /** Nacos signs tokens for hours. A shorter life must not make every request log in. */
 const SHORTEST_LIFE_MS = 1_000;
+/** A server that rejected a login or a new token is not asked to log in again for this long. */
+const LOGIN_PAUSE_MS = 10_000;
 
 export interface Credentials {
   readonly username: string;
   readonly password: string;
 }
 
-interface Session {
-  readonly key: string;
-  readonly token: Promise<string>;
-  renewAtMs: number;
+export interface LoginRequest {
+  readonly http: HttpClient;
+  /** Of the login. */
+  readonly url: URL;
+  readonly credentials: Credentials;
+  readonly timeoutMs: number;
 }
 
-/** Keeps one access token per server, and logs in again before it expires. */
+interface Token {
+  readonly value: string;
+  readonly sinceMs: number;
+  readonly renewAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** The login of one user at one server. */
+interface Session {
+  readonly key: string;
+  token: Token | undefined;
+  underWay: Promise<Token> | undefined;
+  rejection: { readonly error: RegistryError; readonly untilMs: number } | undefined;
+}
+
+/** Keeps one access token per server for all services, and logs in again before it expires. */
 export class Login {
   readonly #clock: Clock;
   readonly #sessions = new Map<string, Session>();
@@ -31,58 +52,101 @@ export class Login {
     this.#clock = clock;
   }
 
-  /** Requests that come during a login share it. Rejects with `RegistryError`. */
-  async token(http: HttpClient, url: URL, credentials: Credentials, timeoutMs: number): Promise<string> {
-    const key = JSON.stringify(credentials);
+  /** Requests that come during a login share it. Rejects with `RegistryError` or `ApiMissingError`. */
+  async token(request: LoginRequest): Promise<string> {
+    const session = this.#session(request);
+    const now = this.#clock.monotonic();
+    const valid = session.token !== undefined && now < session.token.expiresAtMs ? session.token : undefined;
+    if (valid !== undefined && now < valid.renewAtMs) return valid.value;
+    const renewal = this.#renew(session, request);
+    // Until the old token expires, requests wait for no renewal, and outlive one that fails.
+    if (valid === undefined) return (await renewal).value;
+    renewal.catch(() => undefined);
+    return valid.value;
+  }
+
+  /** The server rejected `token`. Returns whether another one may help: a new token that is rejected lacks the permission. */
+  rejected(url: URL, token: string): boolean {
+    const session = this.#sessions.get(url.href);
+    if (session?.token?.value !== token) return true;
+    if (this.#clock.monotonic() - session.token.sinceMs < LOGIN_PAUSE_MS) return false;
+    session.token = undefined;
+    return true;
+  }
+
+  #session({ url, credentials }: LoginRequest): Session {
+    const key = JSON.stringify([credentials.username, credentials.password]);
     const known = this.#sessions.get(url.href);
-    if (known?.key === key && this.#clock.monotonic() < known.renewAtMs) return await known.token;
-    const session: Session = {
-      key,
-      renewAtMs: Number.POSITIVE_INFINITY,
-      token: this.#login(http, url, credentials, timeoutMs).then(({ accessToken, tokenTtl }) => {
-        const lifeMs = Math.max(SHORTEST_LIFE_MS, tokenTtl * 1000 * RENEW_AFTER);
-        session.renewAtMs = this.#clock.monotonic() + lifeMs;
-        return accessToken;
-      }),
-    };
+    if (known?.key === key) return known;
+    const session: Session = { key, token: undefined, underWay: undefined, rejection: undefined };
     this.#sessions.set(url.href, session);
+    return session;
+  }
+
+  async #renew(session: Session, request: LoginRequest): Promise<Token> {
+    const { rejection } = session;
+    if (rejection !== undefined && this.#clock.monotonic() < rejection.untilMs) throw rejection.error;
+    session.underWay ??= this.#login(request).finally(() => {
+      session.underWay = undefined;
+    });
     try {
-      return await session.token;
+      session.token = await session.underWay;
+      session.rejection = undefined;
+      return session.token;
     } catch (error) {
-      this.forget(url);
+      if (error instanceof RegistryError && error.reason === 'Unauthorized') {
+        session.rejection = { error, untilMs: this.#clock.monotonic() + LOGIN_PAUSE_MS };
+      }
       throw error;
     }
   }
 
-  /** The server rejected the token: the next request logs in again. */
-  forget(url: URL): void {
-    this.#sessions.delete(url.href);
-  }
-
-  async #login(http: HttpClient, url: URL, credentials: Credentials, timeoutMs: number) {
-    const body = new URLSearchParams({ ...credentials });
+  async #login({ http, url, credentials, timeoutMs }: LoginRequest): Promise<Token> {
+    const { username, password } = credentials;
+    const body = new URLSearchParams({ username, password });
     // Of no single query: other queries wait for the same login.
     const never = new AbortController().signal;
-    const response = await http
+    const { status, text } = await http
       .send({ method: 'POST', url, body, timeoutMs }, never)
       .catch((error: unknown) => {
         throw registryErrorOf(error, url);
       });
-    const parsed = response.status === 200 ? answer.safeParse(jsonOf(response.text)) : undefined;
-    if (parsed?.success === true) return parsed.data;
-    // A wrong password is answered with status 500.
-    const isRejected = [400, 401, 403, 500].includes(response.status);
-    throw new RegistryError(isRejected ? 'Unauthorized' : 'ServerError', isRejected ? 'registry' : 'server', {
-      problem: `Nacos at ${url.host} rejected the login (${response.status})`,
-      remedy:
-        'correct user name and password in the Secrets of nacos.usernameSecretRef and nacos.passwordSecretRef',
+    if (isMissingApi(status)) throw new ApiMissingError();
+    if (status !== 200) throw rejectedLogin(status, url);
+    const parsed = answer.safeParse(jsonOf(text));
+    if (parsed.success) return tokenOf(parsed.data, this.#clock.monotonic());
+    throw new RegistryError('InvalidAnswer', 'server', {
+      problem: `${url.host} answered a login without a token`,
+      remedy: 'check that the URL in servers is that of a Nacos server with its own users',
     });
   }
 }
 
-export function jsonOf(text: string): unknown {
+function tokenOf({ accessToken, tokenTtl }: z.output<typeof answer>, now: number): Token {
+  const lifeMs = Math.max(SHORTEST_LIFE_MS, tokenTtl * 1000);
+  return {
+    value: accessToken,
+    sinceMs: now,
+    renewAtMs: now + lifeMs * RENEW_AFTER,
+    expiresAtMs: now + lifeMs,
+  };
+}
+
+function rejectedLogin(status: number, url: URL): RegistryError {
+  const problem = `Nacos at ${url.host} rejected the login (${status})`;
+  const remedy =
+    'correct user name and password in the Secrets of nacos.usernameSecretRef and nacos.passwordSecretRef';
+  // Nacos answers 403 for an unknown user and 500 for a wrong password; 500 may also be the fault of this server.
+  if ([400, 401, 403].includes(status))
+    return new RegistryError('Unauthorized', 'registry', { problem, remedy });
+  return status === 500
+    ? new RegistryError('Unauthorized', 'server', { problem, remedy })
+    : new RegistryError('ServerError', 'server', { problem });
+}
+
+function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(Buffer.from(text));
   } catch {
     return undefined;
   }

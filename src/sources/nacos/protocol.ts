@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { compareText } from '../../model/keys.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
-import type { HttpResponse } from '../../runtime/http/messages.ts';
+import { parseJson } from '../../runtime/http/item-scanner.ts';
+import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import {
@@ -11,13 +12,38 @@ import {
   RegistryError,
   type RegistryProtocol,
 } from '../registry-source/protocol.ts';
-import { API_VERSIONS, type ApiVersion } from './api-versions.ts';
-import { endpointsOf, instanceOf, type NacosInstance } from './instances.ts';
-import { type Credentials, jsonOf, Login } from './login.ts';
+import { ApiMissingError, isMissingApi } from './api-missing.ts';
+import {
+  API_VERSIONS,
+  type ApiVersion,
+  DEFAULT_CLUSTER_LIST,
+  type InstanceList,
+  type ServiceScope,
+} from './api-versions.ts';
+import { DEFAULT_CLUSTER, endpointsOf, instanceOf, type NacosInstance, nacosHost } from './instances.ts';
+import { type Credentials, Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
-/** The instances of the last answer: Nacos has no revision to compare. */
-type Last = readonly NacosInstance[];
+type Instances = readonly NacosInstance[];
+
+/** The last answer: Nacos has no revision to compare. */
+interface Last {
+  readonly instances: Instances;
+  /** Instances that are missing in it. The server has not said yet whether they are disabled. */
+  readonly unresolved: Instances;
+}
+
+/** Where and how one request is sent. */
+interface Target {
+  readonly version: ApiVersion;
+  readonly server: URL;
+  readonly scope: ServiceScope;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Clusters whose disabled instances are looked for in one answer. */
+const MAX_CLUSTERS = 16;
 
 /** Polls the list of a service's instances. */
 export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
@@ -29,6 +55,8 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   readonly #login: Login;
   /** By server: the API that answered last. */
   readonly #versions = new Map<string, ApiVersion>();
+  /** Servers that have answered v3 with the instances of all clusters. */
+  readonly #listAllClusters = new Set<string>();
 
   constructor({ section, secret, limits, clock }: ProbeOptions<NacosSection>) {
     this.#section = section;
@@ -50,22 +78,20 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     signal: AbortSignal,
   ): Promise<InstancesAnswer<NacosInstance, Last>> {
     this.#assertGroup(query);
-    const known = this.#versions.get(server.href);
-    for (const version of known === undefined ? API_VERSIONS : [known]) {
-      const response = await this.#get(version, { query, server, timeoutMs }, signal);
-      if (isMissingApi(response)) continue;
-      this.#versions.set(server.href, version);
-      const instances = instancesIn(response, version, server);
-      return isDeepStrictEqual(instances, cursor)
-        ? { instances: undefined, cursor: instances }
-        : { instances, cursor: instances };
-    }
-    // The server has been upgraded, or is none: the next query tries every API again.
-    this.#versions.delete(server.href);
-    throw new RegistryError('InvalidAnswer', 'server', {
-      problem: `${server.host} has no API of Nacos that the operator knows`,
-      remedy: 'check the URL in servers, and its path where the server has another context path than /nacos',
+    const scope = {
+      namespaceId: this.#section.namespaceId,
+      group: groupOf(query.options),
+      service: query.service,
+    };
+    const answer = await this.#withApi(server, async (version) => {
+      const target = { version, server, scope, timeoutMs, signal };
+      const enabled = await this.#listEnabled(target);
+      return await this.#withDisabled(target, enabled, cursor);
     });
+    // The last answer is kept, so that an answer without a change allocates nothing that stays.
+    return isDeepStrictEqual(answer, cursor)
+      ? { instances: undefined, cursor: cursor as Last }
+      : { instances: answer.instances, cursor: answer };
   }
 
   api(server: URL): string | undefined {
@@ -80,41 +106,118 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     this.#http.close();
   }
 
-  async #get(
-    version: ApiVersion,
-    { query, server, timeoutMs }: Pick<InstancesRequest<Last>, 'query' | 'server' | 'timeoutMs'>,
-    signal: AbortSignal,
-  ): Promise<HttpResponse> {
+  /** Calls `use` with the API that the server answered last, or else with the newest that it has. */
+  async #withApi<T>(server: URL, use: (version: ApiVersion) => Promise<T>): Promise<T> {
+    const known = this.#versions.get(server.href);
+    const others = API_VERSIONS.filter((version) => version !== known);
+    for (const version of known === undefined ? others : [known, ...others]) {
+      try {
+        const result = await use(version);
+        this.#versions.set(server.href, version);
+        return result;
+      } catch (error) {
+        if (!(error instanceof ApiMissingError)) throw error;
+      }
+    }
+    this.#versions.delete(server.href);
+    throw new RegistryError('InvalidAnswer', 'server', {
+      problem: `${server.host} has no API of Nacos that the operator knows`,
+      remedy: 'check the URL in servers, and its path where the server has another context path than /nacos',
+    });
+  }
+
+  async #listEnabled(target: Target): Promise<Instances> {
+    const { server, version } = target;
+    const instances = await this.#list(target, version.list);
+    if (version.name !== 'v3' || this.#listAllClusters.has(server.href)) return instances;
+    // How v3 names all clusters is not documented. An empty list must not mean that a server no longer understands it.
+    if (instances.length === 0 && (await this.#list(target, DEFAULT_CLUSTER_LIST)).length > 0) {
+      throw new RegistryError('InvalidAnswer', 'registry', {
+        problem: `${server.host} does not list the instances of all clusters at once`,
+        remedy: 'use a version of Nacos that docs/registry-nacos.md names',
+      });
+    }
+    if (instances.length > 0) this.#listAllClusters.add(server.href);
+    return instances;
+  }
+
+  /**
+   * Adds the instances that were taken out of service. Nacos shows them only in lists of single clusters, which are read if an
+   * instance of the last answer is missing, and if there is no other instance.
+   */
+  async #withDisabled(target: Target, enabled: Instances, last: Last | undefined): Promise<Last> {
+    const listed = new Set(enabled.map(placeOf));
+    const known = [...(last?.instances ?? []), ...(last?.unresolved ?? [])];
+    const missing = known.filter((instance) => !listed.has(placeOf(instance)));
+    const clusters = new Set(missing.map(({ cluster }) => cluster));
+    if (enabled.length === 0) clusters.add(DEFAULT_CLUSTER);
+    const missed = new Set(missing.map(placeOf));
+    const disabled: NacosInstance[] = [];
+    const unanswered = new Set<string>();
+    for (const cluster of [...clusters].slice(0, MAX_CLUSTERS)) {
+      const found = await this.#listCluster(target, cluster);
+      if (found === undefined) unanswered.add(cluster);
+      for (const instance of found ?? []) {
+        const place = placeOf(instance);
+        // A missing instance that is enabled was so between the two requests.
+        if (!listed.has(place) && (!instance.enabled || missed.has(place))) disabled.push(instance);
+      }
+    }
+    return {
+      instances: [...enabled, ...disabled].sort(byPlace),
+      unresolved: missing.filter(({ cluster }) => unanswered.has(cluster)),
+    };
+  }
+
+  /** Resolves to undefined if the server may answer another time. */
+  async #listCluster(target: Target, cluster: string): Promise<Instances | undefined> {
+    try {
+      return await this.#list(target, target.version.listCluster(cluster));
+    } catch (error) {
+      target.signal.throwIfAborted();
+      // Neither the service nor the cluster has an instance, or a proxy in front of Nacos blocks this list.
+      if (error instanceof ApiMissingError) return [];
+      if (!(error instanceof RegistryError)) throw error;
+      return error.scope === 'server' ? undefined : [];
+    }
+  }
+
+  async #list(target: Target, list: InstanceList): Promise<Instances> {
+    const { server, version, scope, timeoutMs, signal } = target;
     const http = this.#http.client();
-    const url = urlOf(server, version.path);
-    url.searchParams.set('namespaceId', this.#section.namespaceId);
-    url.searchParams.set('groupName', groupOf(query.options));
-    url.searchParams.set('serviceName', query.service);
-    const credentials = this.#credentials();
-    const send = async () => {
-      const token = credentials && (await this.#token(http, version, server, credentials, timeoutMs));
-      const headers = token === undefined ? {} : { accesstoken: token };
-      return await http.send({ method: 'GET', url, headers, timeoutMs }, signal);
+    const url = urlOf(server, list.path);
+    for (const [name, value] of Object.entries(list.parameters(scope))) url.searchParams.set(name, value);
+    const instances: NacosInstance[] = [];
+    const send = async (token: string | undefined) => {
+      instances.length = 0;
+      // Nacos 1 and the first of Nacos 2 read no other header.
+      const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+      const take = (item: Buffer) => instances.push(instanceIn(item, server));
+      return await http.list({ url, headers, timeoutMs, member: list.member, take }, signal);
     };
     try {
-      const response = await send();
-      if (credentials === undefined || ![401, 403].includes(response.status)) return response;
-      // The token has expired or was signed by another server.
-      this.#login.forget(urlOf(server, version.loginPath));
-      return await send();
+      assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
+      return instances;
     } catch (error) {
       throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
     }
   }
 
-  #token(
+  /** Sends with the token of the user, if there is one, and with another token if the server rejected it. */
+  async #authorized<Response extends Pick<HttpResponse, 'status'>>(
     http: HttpClient,
-    version: ApiVersion,
-    server: URL,
-    credentials: Credentials,
-    timeoutMs: number,
-  ): Promise<string> {
-    return this.#login.token(http, urlOf(server, version.loginPath), credentials, timeoutMs);
+    { version, server, timeoutMs }: Pick<Target, 'version' | 'server' | 'timeoutMs'>,
+    send: (token: string | undefined) => Promise<Response>,
+  ): Promise<Response> {
+    const credentials = this.#credentials();
+    if (credentials === undefined) return await send(undefined);
+    const url = urlOf(server, version.loginPath);
+    const token = await this.#login.token({ http, url, credentials, timeoutMs });
+    const response = await send(token);
+    // It has expired, or another secret signs the tokens of this server now.
+    const isRejected = response.status === 401 || response.status === 403;
+    if (!isRejected || !this.#login.rejected(url, token)) return response;
+    return await send(await this.#login.token({ http, url, credentials, timeoutMs }));
   }
 
   #assertGroup({ options }: ServiceQuery): void {
@@ -148,13 +251,22 @@ function urlOf(server: URL, path: string): URL {
   return url;
 }
 
-/** Spring answers 404 for a path that it does not serve, Nacos 3.2 answers 410 for an API that it has removed. */
-function isMissingApi({ status }: HttpResponse): boolean {
-  return status === 404 || status === 410;
+function instanceIn(item: Buffer, server: URL): NacosInstance {
+  try {
+    return instanceOf(nacosHost.parse(parseJson(item)));
+  } catch {
+    throw notAList(server);
+  }
 }
 
-function instancesIn(response: HttpResponse, { answer }: ApiVersion, server: URL): Last {
-  const { status, text } = response;
+/** Throws unless the answer has every instance that the list has. */
+function assertComplete(response: HttpResponse | ListResponse, { rest }: InstanceList, server: URL): void {
+  const { status } = response;
+  if ('rest' in response) {
+    if (rest.safeParse(response.rest).success) return;
+    throw notAList(server);
+  }
+  if (isMissingApi(status)) throw new ApiMissingError();
   if (status === 401 || status === 403) {
     throw new RegistryError('Unauthorized', 'registry', {
       problem: `Nacos at ${server.host} rejected the request (${status})`,
@@ -162,16 +274,25 @@ function instancesIn(response: HttpResponse, { answer }: ApiVersion, server: URL
         'grant the user read access to the namespace, or set nacos.usernameSecretRef and nacos.passwordSecretRef',
     });
   }
-  if (status !== 200) {
-    throw new RegistryError('ServerError', 'server', { problem: `${server.host} answered HTTP ${status}` });
+  if (status === 400) {
+    throw new RegistryError('InvalidAnswer', 'registry', {
+      problem: `Nacos at ${server.host} rejected the name of the service or of its group (400)`,
+      remedy: 'correct it in the backend',
+    });
   }
-  const parsed = answer.safeParse(jsonOf(text));
-  // What is not UTF-8 was decoded to this character.
-  if (parsed.success && !text.includes('\uFFFD')) return parsed.data.map(instanceOf).sort(byPlace);
-  throw new RegistryError('InvalidAnswer', 'server', {
+  throw new RegistryError('ServerError', 'server', { problem: `${server.host} answered HTTP ${status}` });
+}
+
+function notAList(server: URL): RegistryError {
+  return new RegistryError('InvalidAnswer', 'server', {
     problem: `${server.host} sent a list of instances that is not valid`,
     remedy: 'check that the URL in servers is that of a Nacos server',
   });
+}
+
+/** Nacos identifies an instance by it. */
+function placeOf({ ip, port, cluster }: NacosInstance): string {
+  return `${ip} ${port} ${cluster}`;
 }
 
 /** Nacos lists instances in no order. */

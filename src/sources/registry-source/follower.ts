@@ -8,6 +8,7 @@ import type { SourceChange } from '../source.ts';
 import { knownAnswer, unseenAnswer } from './answers.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
+import { Pace } from './pace.ts';
 import { type InstancesAnswer, RegistryError } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
@@ -47,6 +48,7 @@ export class Follower<Instance, Cursor> {
   readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
+  readonly #pace: Pace;
   readonly #removed = new RemovedInstances();
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
@@ -58,6 +60,8 @@ export class Follower<Instance, Cursor> {
   /** Why the last complete answer is not current. */
   #problem: string | undefined;
   #isBeginning = true;
+  /** The credentials with which the registry has answered. */
+  #accepted: AbortSignal | undefined;
   #state: FollowedState = 'waiting';
   /** By the options of a backend: what `read` made of the last answer. */
   #views = new Map<string, Discovered>();
@@ -66,6 +70,7 @@ export class Follower<Instance, Cursor> {
     this.#deps = deps;
     this.#query = query;
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
+    this.#pace = new Pace(deps.clock);
   }
 
   get isUnused(): boolean {
@@ -121,11 +126,14 @@ export class Follower<Instance, Cursor> {
     const { clock, credentials, failed, pollIntervalMs, protocol, random, recovery } = this.#deps;
     const recovered = recovery();
     try {
-      this.#take(await this.#inTime(stopped));
+      const answer = await this.#inTime(stopped);
+      this.#take(answer);
       this.#backoff.reset();
-      if (protocol.blocking) return;
-      // Without jitter all services of a registry would be asked for at the same moment.
-      await clock.sleep(pollIntervalMs * (0.9 + 0.2 * random()), AbortSignal.any([stopped, credentials()]));
+      const pauseMs = protocol.blocking
+        ? this.#pace.pauseAfter(answer.instances?.length)
+        : // Without jitter all services of a registry would be asked for at the same moment.
+          pollIntervalMs * (0.9 + 0.2 * random());
+      if (pauseMs > 0) await clock.sleep(pauseMs, AbortSignal.any([stopped, credentials()]));
     } catch (error) {
       if (stopped.aborted) throw error;
       if (error instanceof SlotNeeded || error instanceof CredentialsChanged) return;
@@ -147,16 +155,22 @@ export class Follower<Instance, Cursor> {
       ),
     );
     using slot = await this.#deps.slots.acquire(stopped);
-    return await this.#ask(slot.waitMs, AbortSignal.any([stopped, slot.needed, this.#deps.credentials()]));
-  }
-
-  async #ask(longestWaitMs: number, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
-    const { requestTimeoutMs: timeoutMs } = this.#deps;
-    // After a problem the answer must come at once: it says that the registry is back.
-    const waitMs = this.#problem === undefined && this.#cursor !== undefined ? longestWaitMs : 0;
-    const request = { query: this.#query, cursor: this.#cursor, waitMs, timeoutMs };
+    const { credentials: currentCredentials, answered, requestTimeoutMs: timeoutMs } = this.#deps;
+    const credentials = currentCredentials();
+    // After a problem the answer must come at once: it says that the registry is back. So must the first answer to new
+    // credentials: Consul lets a query wait although its token may read nothing.
+    const mayWait =
+      this.#problem === undefined && this.#cursor !== undefined && this.#accepted === credentials;
+    const request = {
+      query: this.#query,
+      cursor: this.#cursor,
+      waitMs: mayWait ? slot.waitMs : 0,
+      timeoutMs,
+    };
+    const signal = AbortSignal.any([stopped, slot.needed, credentials]);
     const answer = await askOneServer(this.#deps, request, signal);
-    this.#deps.answered();
+    this.#accepted = credentials;
+    answered();
     return answer;
   }
 

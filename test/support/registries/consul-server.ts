@@ -139,6 +139,8 @@ interface Ports {
 
 function configuration({ http, server, lan, wan }: Ports, acl: boolean) {
   return {
+    // Otherwise recordings would contain the name of this machine.
+    node_name: 'agent',
     bind_addr: '127.0.0.1',
     client_addr: '127.0.0.1',
     ports: { http, server, serf_lan: lan, serf_wan: wan, dns: -1, grpc: -1, https: -1 },

@@ -10,8 +10,19 @@ export type RegistryFault =
   | 'truncates its answers'
   | 'sends bytes that are not UTF-8'
   | 'sends JSON of another shape'
+  | 'announces more than the limit'
+  | 'sends more than the limit'
   | 'does not answer'
   | 'accepts and sends nothing but headers';
+
+/** How a server answers that has not received the latest changes. */
+export interface Lag {
+  /** The answer that the server had before the changes. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly text: string;
+  /** Whether the request asks the server for what the other servers know. */
+  readonly isForwarded: (url: URL) => boolean;
+}
 
 /** An HTTP proxy on 127.0.0.1 in front of a real registry. It counts requests and breaks them on command. */
 export class FaultProxy implements AsyncDisposable {
@@ -21,6 +32,7 @@ export class FaultProxy implements AsyncDisposable {
   readonly #requests = new Map<string, number>();
   readonly #server = createServer((incoming, response) => this.#handle(incoming, response));
   #fault: RegistryFault | undefined;
+  #lag: Lag | undefined;
   #faultsMet = 0;
   #underWay = 0;
   #mostUnderWay = 0;
@@ -49,6 +61,11 @@ export class FaultProxy implements AsyncDisposable {
     return this.#faultsMet;
   }
 
+  /** How many requests are under way now. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
   /** The most requests that were under way at the same time so far. */
   get mostUnderWay(): number {
     return this.#mostUnderWay;
@@ -70,6 +87,16 @@ export class FaultProxy implements AsyncDisposable {
     return { [Symbol.dispose]: repair };
   }
 
+  /** Answers what the server knew before the latest changes, until it is disposed. */
+  lag(lag: Lag): Disposable {
+    this.#lag = lag;
+    const catchUp = () => {
+      this.#lag = undefined;
+      this.cut();
+    };
+    return { [Symbol.dispose]: catchUp };
+  }
+
   /** Closes every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
@@ -83,18 +110,21 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   #handle(incoming: IncomingMessage, response: ServerResponse): void {
-    const { pathname } = new URL(incoming.url ?? '/', this.#target);
+    const url = new URL(incoming.url ?? '/', this.#target);
+    const { pathname } = url;
     this.#requests.set(pathname, (this.#requests.get(pathname) ?? 0) + 1);
     this.#underWay += 1;
     this.#mostUnderWay = Math.max(this.#mostUnderWay, this.#underWay);
     response.once('close', () => {
       this.#underWay -= 1;
     });
-    if (this.#fault === undefined) this.#forward(incoming, response);
-    else {
+    if (this.#fault !== undefined) {
       this.#faultsMet += 1;
       misbehave(this.#fault, incoming.socket, response);
-    }
+    } else if (this.#lag !== undefined && !this.#lag.isForwarded(url)) {
+      this.#faultsMet += 1;
+      response.writeHead(200, this.#lag.headers).end(this.#lag.text);
+    } else this.#forward(incoming, response);
   }
 
   #forward(incoming: IncomingMessage, response: ServerResponse): void {
@@ -138,6 +168,14 @@ function misbehave(fault: RegistryFault, socket: Socket, response: ServerRespons
     case 'sends JSON of another shape':
       response.writeHead(200, HEADERS).end('[{"unexpected": true}]');
       return;
+    case 'announces more than the limit':
+      response.writeHead(200, { ...HEADERS, 'content-length': `${2 ** 40}` });
+      response.write('[');
+      return;
+    case 'sends more than the limit':
+      response.writeHead(200, HEADERS);
+      sendForever(response);
+      return;
     case 'does not answer':
       return;
     case 'accepts and sends nothing but headers':
@@ -147,4 +185,16 @@ function misbehave(fault: RegistryFault, socket: Socket, response: ServerRespons
     default:
       fault satisfies never;
   }
+}
+
+const MIB_OF_SPACES = Buffer.alloc(1024 * 1024, ' ');
+
+/** JSON allows any amount of space between two items. */
+function sendForever(response: ServerResponse): void {
+  response.write('[');
+  const send = () => {
+    while (!response.destroyed && response.write(MIB_OF_SPACES));
+  };
+  response.on('drain', send);
+  send();
 }

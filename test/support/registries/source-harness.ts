@@ -1,18 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../../src/runtime/clock.ts';
-import type { Logger } from '../../../src/runtime/logger.ts';
 import type { RegistryType, ServiceQuery } from '../../../src/sources/registry.ts';
 import type { Instance, SourceHarness } from '../../contract/discovery-source.ts';
 import { eventually } from '../eventually.ts';
 import { FaultProxy, type RegistryFault } from './fault-proxy.ts';
-
-const quiet: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => quiet,
-};
+import { quietLogger } from './quiet-logger.ts';
 
 /** A source of a registry behind a proxy that breaks on command. */
 export interface RegistryHarness extends SourceHarness<ServiceQuery> {
@@ -33,6 +25,8 @@ export interface RegistryHarnessOptions<Section> {
   };
   readonly section: (proxyUrl: string) => Section;
   readonly secret: Readonly<Record<string, string>>;
+  /** The values that no message may contain. */
+  readonly secrets: readonly string[];
   readonly pollIntervalMs: number;
 }
 
@@ -42,6 +36,7 @@ export async function createRegistryHarness<Section>({
   server,
   section,
   secret,
+  secrets,
   pollIntervalMs,
 }: RegistryHarnessOptions<Section>): Promise<RegistryHarness> {
   const proxy = await FaultProxy.start(server.url);
@@ -84,7 +79,7 @@ export async function createRegistryHarness<Section>({
       observer: { requested: () => undefined, failed: () => undefined, changed: () => undefined },
       clock: systemClock,
       random: Math.random,
-      log: quiet,
+      log: quietLogger,
     }),
     async run(signal) {
       isRunning = true;
@@ -96,7 +91,7 @@ export async function createRegistryHarness<Section>({
     },
     register,
     remove: (service) => register(service, []),
-    secrets: Object.values(secret),
+    secrets,
     async [Symbol.asyncDispose]() {
       await Promise.all([...registered].map((service) => register(service, [])));
       await proxy[Symbol.asyncDispose]();

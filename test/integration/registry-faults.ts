@@ -1,0 +1,315 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import type { RegistryFault } from '../support/registries/fault-proxy.ts';
+import { FaultStage, type Scene } from '../support/registries/fault-stage.ts';
+import type { RegistryUnderTest } from '../support/registries/registry-under-test.ts';
+
+const A = '10.1.0.1';
+const B = '10.1.0.2';
+const C = '10.1.0.3';
+const D = '10.1.0.4';
+const POD = '10.9.0.1';
+const ANOTHER_POD = '10.9.0.2';
+
+const UNKNOWN = { status: 'Unknown', reason: 'SourceUnavailable' } as const;
+const RESOLVED = { status: 'True', reason: 'ResolvedRefs' } as const;
+
+/** Long enough for a write that must not happen. */
+const QUIET_MS = 1500;
+
+/** What the proxy does, and what the condition says about it. */
+const ANSWERS: readonly (readonly [RegistryFault, RegExp])[] = [
+  ['closes every connection', /closed the connection without an answer/],
+  ['answers 500', /HTTP 500/],
+  ['answers with a web page', /JSON/],
+  ['truncates its answers', /in the middle of its answer/],
+  ['sends bytes that are not UTF-8', /not valid/],
+  ['sends JSON of another shape', /not valid/],
+  ['announces more than the limit', /MiB/],
+  ['sends more than the limit', /MiB|did not answer within/],
+  ['does not answer', /did not answer within 1000 ms/],
+  ['accepts and sends nothing but headers', /did not answer within 1000 ms/],
+];
+
+/**
+ * The faults of a registry, with the condition and the number of writes to the gateway that each may cause. Every scene has
+ * an upstream `only` of the registry's service, and an upstream `mixed` of the same and of a Kubernetes Service.
+ */
+export function testRegistryFaults({
+  name,
+  start,
+}: {
+  readonly name: string;
+  readonly start: () => Promise<RegistryUnderTest>;
+}): void {
+  describe(`${name} fails`, () => {
+    let stage: FaultStage;
+
+    beforeAll(async () => {
+      stage = await FaultStage.start(start);
+    }, 900_000);
+
+    afterAll(async () => {
+      await stage?.[Symbol.asyncDispose]();
+    });
+
+    /** Both upstreams have the nodes of three instances. */
+    async function follow(scene: Scene, instances: readonly string[] = [A, B, C]): Promise<void> {
+      await scene.register(instances);
+      await scene.connect();
+      await scene.upstream('only');
+      await scene.upstream('mixed', [await scene.pods([POD])]);
+      await scene.shows('only', instances);
+      await scene.shows('mixed', [...instances, POD]);
+      for (const one of ['only', 'mixed']) await scene.resolves(one, RESOLVED);
+      scene.mark();
+    }
+
+    /** During the fault only the Pods move. Afterwards both upstreams have what changed in the registry. */
+    async function outlives(scene: Scene, message: RegExp, repair: () => Promise<void>): Promise<void> {
+      for (const one of ['only', 'mixed']) {
+        // The first problem may be that the proxy closed the connection.
+        const { message: text } = await scene.resolves(one, {
+          ...UNKNOWN,
+          message: expect.stringMatching(message),
+        });
+        expect(text).toContain("The gateway's current nodes are unchanged");
+      }
+      await scene.movePods([ANOTHER_POD]);
+      await scene.shows('mixed', [A, B, C, ANOTHER_POD]);
+      await sleep(QUIET_MS);
+      expect(scene.writes('only')).toEqual([]);
+      expect(scene.writes('mixed')).toEqual([[A, B, C, ANOTHER_POD].sort()]);
+      await repair();
+      await recovers(scene);
+      expect(scene.writes('only')).toHaveLength(1);
+      expect(scene.writes('mixed')).toHaveLength(2);
+    }
+
+    /** Without a restart. */
+    async function recovers(scene: Scene, instances: readonly string[] = [B, C, D]): Promise<void> {
+      await scene.shows('only', instances);
+      await scene.shows('mixed', [...instances, ANOTHER_POD]);
+      for (const one of ['only', 'mixed']) await scene.resolves(one, RESOLVED);
+      await sleep(QUIET_MS);
+    }
+
+    describe('for a while: the other backend moves, and one write per upstream repairs the nodes afterwards', () => {
+      it.each(ANSWERS)('the registry %s', async (fault, message) => {
+        await using scene = await stage.scene();
+        await follow(scene);
+        const failing = scene.proxy.fail(fault);
+        await outlives(scene, message, async () => {
+          await scene.register([B, C, D]);
+          failing[Symbol.dispose]();
+        });
+      });
+
+      it('the Secret has credentials that the registry does not know', async () => {
+        await using scene = await stage.scene();
+        await follow(scene);
+        await scene.rotate(stage.registry.unknown);
+        await outlives(scene, /rejected/, async () => {
+          await scene.register([B, C, D]);
+          await scene.rotate(await stage.registry.credentials());
+        });
+      });
+
+      it('the Secret has credentials without rights', async ({ skip }) => {
+        const { withoutRights } = stage.registry;
+        if (withoutRights === undefined) return skip('the registry has no permissions');
+        await using scene = await stage.scene();
+        await follow(scene);
+        await scene.rotate(await withoutRights());
+        await outlives(scene, /ACL|rights|permission|grant/i, async () => {
+          await scene.register([B, C, D]);
+          await scene.rotate(await stage.registry.credentials());
+        });
+      });
+
+      it('the credentials are revoked', async ({ skip }) => {
+        const { revocable } = stage.registry;
+        if (revocable === undefined) return skip('the registry keeps a session that it began');
+        const { data, revoke } = await revocable();
+        await using scene = await stage.scene({ credentials: data });
+        await follow(scene);
+        await revoke();
+        // A query that waits for a change notices it with the change.
+        await scene.register([B, C, D]);
+        await outlives(scene, /rejected/, async () => scene.rotate(await stage.registry.credentials()));
+      });
+
+      it('the credentials expire', async ({ skip }) => {
+        const { expiring } = stage.registry;
+        if (expiring === undefined) return skip('the credentials of the registry do not expire');
+        const { data, expiresAtMs } = await expiring();
+        await using scene = await stage.scene({ credentials: data });
+        await follow(scene);
+        await sleep(expiresAtMs - performance.now() + 1000);
+        await scene.register([B, C, D]);
+        await outlives(scene, /rejected/, async () => scene.rotate(await stage.registry.credentials()));
+      });
+
+      it('the Secret is deleted', async () => {
+        await using scene = await stage.scene();
+        await follow(scene);
+        await stage.removeSecret(scene.name);
+        await outlives(scene, /Secret/, async () => {
+          await scene.register([B, C, D]);
+          await scene.rotate(await stage.registry.credentials());
+        });
+      });
+    });
+
+    describe('at the start: nothing is written before the first complete answer, and then once', () => {
+      it.each(ANSWERS)('the registry %s', async (fault, message) => {
+        await using scene = await stage.scene();
+        await scene.register([A, B]);
+        const failing = scene.proxy.fail(fault);
+        await scene.connect();
+        await scene.upstream('only');
+        await scene.upstream('mixed', [await scene.pods([POD])]);
+        for (const one of ['only', 'mixed'])
+          await scene.resolves(one, { ...UNKNOWN, message: expect.stringMatching(message) });
+        await sleep(QUIET_MS);
+        expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);
+        failing[Symbol.dispose]();
+        await scene.shows('only', [A, B]);
+        await scene.shows('mixed', [A, B, POD]);
+        for (const one of ['only', 'mixed']) await scene.resolves(one, RESOLVED);
+        await sleep(QUIET_MS);
+        expect(scene.writes('only')).toHaveLength(1);
+        expect(scene.writes('mixed')).toHaveLength(1);
+      });
+    });
+
+    describe('and comes back with other data', () => {
+      it('empty: the nodes stay until the instances register again, and one write follows', async () => {
+        await using scene = await stage.scene({ spec: { vanishedHold: '1h' } });
+        await follow(scene);
+        await stage.registry.kill();
+        await scene.resolves('only', UNKNOWN);
+        await stage.registry.start();
+        await scene.rotate(await stage.registry.credentials());
+        for (const one of ['only', 'mixed']) await held(scene, one);
+        await sleep(QUIET_MS);
+        expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);
+        await scene.register([B, C, D]);
+        await scene.shows('only', [B, C, D]);
+        await scene.shows('mixed', [B, C, D, POD]);
+        for (const one of ['only', 'mixed']) await released(scene, one);
+        expect(scene.writes('only')).toHaveLength(1);
+        expect(scene.writes('mixed')).toHaveLength(1);
+      });
+
+      it('empty for good: no node goes before the hold ends, and all of them with one write', async () => {
+        const holdMs = 8000;
+        await using scene = await stage.scene({ spec: { vanishedHold: `${holdMs / 1000}s` } });
+        await follow(scene);
+        await stage.registry.kill();
+        await stage.registry.start();
+        const emptyAt = performance.now();
+        await scene.rotate(await stage.registry.credentials());
+        for (const one of ['only', 'mixed']) await held(scene, one);
+        await eventually(() => expect(scene.writes('only')).not.toEqual([]), { intervalMs: 10 });
+        expect(performance.now() - emptyAt).toBeGreaterThanOrEqual(holdMs);
+        await scene.shows('mixed', [POD]);
+        await sleep(QUIET_MS);
+        expect(scene.writes('only')).toEqual([[]]);
+        expect(scene.writes('mixed')).toEqual([[POD]]);
+      });
+
+      it('from an older backup: its instances are the truth again, with one write', async ({ skip }) => {
+        const { backup } = stage.registry;
+        if (backup === undefined) return skip('the registry has no backups');
+        await using scene = await stage.scene();
+        await scene.register([A, B, C]);
+        const restore = await backup();
+        await scene.register([B, C, D]);
+        await scene.connect();
+        await scene.upstream('only');
+        await scene.shows('only', [B, C, D]);
+        await scene.resolves('only', RESOLVED);
+        scene.mark();
+        await restore();
+        await scene.shows('only', [A, B, C]);
+        await sleep(QUIET_MS);
+        expect(scene.writes('only')).toHaveLength(1);
+        await scene.register([A, B, C, D]);
+        await scene.shows('only', [A, B, C, D]);
+      });
+    });
+
+    describe('on one of three servers', () => {
+      const current = (scene: Scene) => {
+        const index = scene.proxies.findIndex(({ underWay }) => underWay > 0);
+        if (index < 0) throw new Error('no server has a request');
+        return index;
+      };
+
+      it('which goes away: another one answers, and nothing is written', async () => {
+        await using scene = await stage.scene({ servers: 3 });
+        await follow(scene);
+        const used = scene.proxies[await eventually(() => current(scene))];
+        using _failing = used?.fail('closes every connection');
+        await eventually(() => expect(scene.proxies[current(scene)]).not.toBe(used));
+        await sleep(QUIET_MS);
+        expect(await scene.condition('only', 'ResolvedRefs')).toMatchObject(RESOLVED);
+        expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);
+        await scene.register([B, C, D]);
+        await scene.shows('only', [B, C, D]);
+      });
+
+      it('which is behind: its older answer is not used', async ({ skip }) => {
+        const { answer } = stage.registry;
+        if (answer === undefined) return skip('an older answer of this registry cannot be recognized');
+        await using scene = await stage.scene({ servers: 3 });
+        await scene.register([A, B, C]);
+        const older = await answer(scene.service);
+        await follow(scene, [B, C, D]);
+        const used = await eventually(() => current(scene));
+        const next = scene.proxies[(used + 1) % 3];
+        using _behind = next?.lag(older);
+        using _failing = scene.proxies[used]?.fail('closes every connection');
+        await eventually(() => expect(next?.faultsMet).toBeGreaterThan(0));
+        await sleep(QUIET_MS);
+        expect(await scene.condition('only', 'ResolvedRefs')).toMatchObject(RESOLVED);
+        expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);
+        await scene.register([A, D]);
+        await scene.shows('only', [A, D]);
+        expect(next?.faultsMet, 'requests to a server that answers at once').toBeLessThan(100);
+      });
+    });
+
+    it('not, while a Secret is rotated under a query: nothing is written, and the next change is', async ({
+      skip,
+    }) => {
+      const { revocable } = stage.registry;
+      if (revocable === undefined) return skip('the registry keeps a session that it began');
+      const first = await revocable();
+      await using scene = await stage.scene({ credentials: first.data });
+      await follow(scene);
+      await scene.rotate((await revocable()).data);
+      await sleep(QUIET_MS);
+      await first.revoke();
+      await sleep(QUIET_MS);
+      expect(await scene.condition('only', 'ResolvedRefs')).toMatchObject(RESOLVED);
+      expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);
+      await scene.register([B, C, D]);
+      await scene.shows('only', [B, C, D]);
+      await sleep(QUIET_MS);
+      expect(scene.writes('only')).toHaveLength(1);
+    });
+  });
+}
+
+async function held(scene: Scene, name: string): Promise<void> {
+  await eventually(async () =>
+    expect(await scene.condition(name, 'RemovalHeld')).toMatchObject({ status: 'True' }),
+  );
+}
+
+async function released(scene: Scene, name: string): Promise<void> {
+  await eventually(async () => expect(await scene.condition(name, 'RemovalHeld')).toBeUndefined());
+}
