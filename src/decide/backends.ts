@@ -3,6 +3,7 @@ import type { Backend, GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import { registryBackendOf } from '../api/registry-section.ts';
 import type { CompleteAnswer, Discovered, UnknownAnswer } from '../model/discovered.ts';
 import type { RegistryServiceRef, ServicePortRef } from '../model/reference.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import { POD, type Via } from './addressing.ts';
 import type { Excluded } from './nodes.ts';
 import { protocolOf } from './traffic.ts';
@@ -37,6 +38,11 @@ export type ResolvedBackend =
       readonly answer?: CompleteAnswer;
       /** Why the source has no current answer; `answer` is then its last complete one. */
       readonly outdated?: UnknownAnswer;
+      /**
+       * The nodes in the gateway that carry the mark of this backend, which has not answered since the operator started. They
+       * stand in for its endpoints.
+       */
+      readonly recognized?: readonly UpstreamNode[];
       /** What the gateway receives in place of the endpoints; absent for the endpoints themselves. */
       readonly via?: Via;
       /** Addresses that the connection does not allow; neither `found` nor `via` contains them. */
@@ -95,6 +101,11 @@ export function backendTargets(
 /** The answer for a backend; undefined for a backend with addresses. */
 export function foundBy(backend: ResolvedBackend) {
   return 'found' in backend ? backend.found : undefined;
+}
+
+/** Whether nodes in the gateway stand in for the endpoints of the backend. */
+export function isRecognized(backend: ResolvedBackend): boolean {
+  return 'found' in backend && backend.recognized !== undefined;
 }
 
 /** Why the answer of a backend is outdated; undefined also while a source restarts, since it will answer soon. */

@@ -15,14 +15,33 @@ export interface Answered {
   readonly outdated?: UnknownAnswer;
 }
 
-/** `found`, or the last complete answer for `ref` if `found` is unknown: one backend must not stop the others. */
+/** The answer of a registry that once listed instances of a service, and lists none now. */
+export const withoutInstances: CompleteAnswer = {
+  state: 'known',
+  endpoints: [],
+  preferredFamily: 'IPv4',
+  basis: '',
+};
+
+/** Whether `found` is the answer of a registry that has listed no instance since the operator asks it. */
+export function unseenAnswer(ref: Reference, found: { readonly state: string }): boolean {
+  return ref.source === 'Registry' && found.state === 'absent';
+}
+
+/**
+ * `found`, or the last complete answer for `ref` if `found` is unknown: one backend must not stop the others. A service that
+ * was known stays known, also after its ServiceRegistry was changed.
+ */
 export function completeAnswer(
   ref: Reference,
   found: Discovered,
   lastAnswers: readonly LastAnswer[],
 ): Answered | UnknownAnswer {
-  if (found.state !== 'unknown') return { answer: found };
+  if (found.state !== 'unknown' && !unseenAnswer(ref, found)) return { answer: found };
   const last = lastAnswers.find((one) => isDeepStrictEqual(one.ref, ref));
+  if (found.state !== 'unknown') {
+    return { answer: last?.answer.state === 'known' ? withoutInstances : found };
+  }
   return last === undefined ? found : { answer: last.answer, outdated: found };
 }
 

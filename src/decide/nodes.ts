@@ -1,6 +1,7 @@
 import type { ExcludedReason } from '../api/gateway-upstream-status.ts';
 import type { Endpoint, IpFamily } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
+import { mergedMark } from './node-marks.ts';
 
 /** An excluded endpoint or a guarded node. */
 export interface Excluded {
@@ -122,22 +123,24 @@ export function compareNodes(
   return a.port - b.port;
 }
 
-/** One node per host and port, with summed weights and the highest priority, sorted. */
+/** One node per host and port, with summed weights, the marks of all backends and the highest priority, sorted. */
 export function mergeNodes(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
   const merged = new Map<string, UpstreamNode>();
   for (const node of nodes) {
     const key = `${node.host} ${node.port}`;
     const known = merged.get(key);
-    merged.set(
-      key,
-      known === undefined
-        ? node
-        : {
-            ...known,
-            weight: known.weight + node.weight,
-            priority: Math.max(known.priority, node.priority),
-          },
-    );
+    merged.set(key, known === undefined ? node : merge(known, node));
   }
   return [...merged.values()].sort(compareNodes);
+}
+
+function merge(known: UpstreamNode, node: UpstreamNode): UpstreamNode {
+  const backendMark = mergedMark(known, node);
+  return {
+    host: known.host,
+    port: known.port,
+    weight: known.weight + node.weight,
+    priority: Math.max(known.priority, node.priority),
+    ...(backendMark === undefined ? {} : { backendMark }),
+  };
 }

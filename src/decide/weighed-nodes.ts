@@ -1,6 +1,7 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import { type Placed, place } from './addressing.ts';
+import type { BackendMarks } from './backend-marks.ts';
 import { carriesWeight, type ResolvedBackend } from './backends.ts';
 import type { EndpointCounts, Warning } from './desired.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
@@ -10,6 +11,8 @@ import { type WeighingProblem, weigh } from './weights.ts';
 export interface GuardedNode {
   readonly node: UpstreamNode;
   readonly backend: number | undefined;
+  /** Its weight relative to the endpoints of its backend. */
+  readonly unit: number;
 }
 
 export const MAX_WEIGHT_SUM = 10_000;
@@ -31,11 +34,14 @@ export function weighedNodes(
   backends: readonly ResolvedBackend[],
   held: readonly GuardedNode[],
   maxSum: number,
+  marks?: BackendMarks,
 ): Weighing {
   const groups = backends.map((backend, index) => {
     const group = placedBy(backend, spec.endpoints);
     // Guarded nodes are weighed with the others, so that every backend keeps its share.
-    const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
+    const stay = held.flatMap(({ node, backend: owner, unit }) =>
+      owner === index ? [{ ...node, unit }] : [],
+    );
     return { ...backend.target, ...group, places: [...group.places, ...stay] };
   });
   const { weights, problems } = weigh(
@@ -50,6 +56,7 @@ export function weighedNodes(
           port,
           priority,
           weight: weights[index]?.[position] ?? 0,
+          ...(marks?.[index] === undefined ? {} : { backendMark: marks[index] }),
         })),
   );
   const excluded = excludedOf(groups, held);
@@ -68,7 +75,8 @@ export function weighedNodes(
   };
 }
 
-function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endpoints']): Placed {
+/** The places of a backend, without those that the removal guard adds. */
+export function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endpoints']): Placed {
   if (!('found' in backend)) {
     const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
       host: host.toLowerCase(),
@@ -78,7 +86,8 @@ function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endp
     }));
     return { places, ready: places.length, draining: 0, excluded: [] };
   }
-  const { found, via = { kind: 'endpoints' }, notAllowed = [] } = backend;
+  const { found, recognized, via = { kind: 'endpoints' }, notAllowed = [] } = backend;
+  if (recognized !== undefined) return placedAsMarked(recognized);
   if (found.state === 'external') {
     const { host, port } = found;
     return { places: [{ host, port, unit: 1, priority: 0 }], ready: 1, draining: 0, excluded: [] };
@@ -87,6 +96,13 @@ function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endp
   const family = endpoints?.family ?? found.preferredFamily;
   const placed = place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
   return { ...placed, excluded: [...placed.excluded, ...notAllowed] };
+}
+
+/** The nodes of a backend that has not answered yet, with their weights in the gateway. Unready ones are not known. */
+function placedAsMarked(nodes: readonly UpstreamNode[]): Placed {
+  const places = nodes.map(({ host, port, weight }) => ({ host, port, unit: weight, priority: 0 }));
+  const ready = nodes.filter(({ weight }) => weight > 0).length;
+  return { places, ready, draining: nodes.length - ready, excluded: [] };
 }
 
 function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> {

@@ -25,6 +25,9 @@ export interface GatewayFormat {
    */
   unsupported(desired: Upstream, info: GatewayInfo): readonly Unsupported[];
 
+  /** Whether a node keeps its `backendMark` in the gateway. If not, drivers ignore the field. */
+  readonly keepsBackendMarks: boolean;
+
   /** The capabilities of a gateway with this `info`; empty if it does not report its version. */
   capabilities(info: GatewayInfo): readonly Capability[];
 

@@ -41,6 +41,8 @@ export interface UpstreamNode {
   readonly weight: number;
   /** The gateway prefers higher values. */
   readonly priority: number;
+  /** Tells which backends listed the node (`decide/node-marks.ts`). Gateways store it unchanged. At most 400 characters. */
+  readonly backendMark?: string;
 }
 
 export type Scheme = 'HTTP' | 'HTTPS' | 'GRPC' | 'GRPCS' | 'TCP' | 'TLS' | 'UDP';

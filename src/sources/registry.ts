@@ -77,6 +77,12 @@ export interface RegistryOptions<Registry> {
   readonly log: Logger;
 }
 
+/** What a single probe needs. */
+export type ProbeOptions<Registry> = Pick<
+  RegistryOptions<Registry>,
+  'section' | 'secret' | 'limits' | 'clock'
+>;
+
 /** How a file holds answers of one type of registry. */
 export interface SavedAnswers {
   /** The name under which a file lists the service. */
@@ -94,12 +100,6 @@ export interface SavedAnswer {
   /** The endpoints that a backend with these options wants. */
   endpoints(options: unknown): readonly Endpoint[];
 }
-
-/** What a single probe needs. */
-export type ProbeOptions<Registry> = Pick<
-  RegistryOptions<Registry>,
-  'section' | 'secret' | 'limits' | 'clock'
->;
 
 /** Everything that the program needs to know about one registry type. */
 export interface RegistryType<Registry = unknown> extends RegistrySection {

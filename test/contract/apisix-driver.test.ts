@@ -12,15 +12,21 @@ async function startHarness(options: StandInOptions): Promise<GatewayHarness> {
   return apisixHarness(standIn, async () => standIn[Symbol.asyncDispose]());
 }
 
-testGatewayDriver({ name: 'The APISIX driver on 3.18', create: () => startHarness({}) });
+testGatewayDriver({
+  name: 'The APISIX driver on 3.18',
+  create: () => startHarness({}),
+  keepsBackendMarks: true,
+});
 
 testGatewayDriver({
   name: 'The APISIX driver on 3.13, which stores defaults,',
   create: () => startHarness({ version: '3.13.0', storesDefaults: true }),
+  keepsBackendMarks: true,
 });
 
 testGatewayDriver({
   name: 'The APISIX driver over TLS with client certificates',
+  keepsBackendMarks: true,
   randomUpstreams: 50,
   mostUpstreams: 100,
   async create() {

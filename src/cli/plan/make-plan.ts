@@ -142,7 +142,7 @@ function planEvaluated(
       ? {}
       : {
           held: {
-            nodes: guard.held.map((node) => ({ ...node, why: reasons.removed(node) })),
+            nodes: guard.held.map(({ node }) => ({ ...node, why: reasons.removed(node) })),
             since: kubeTime(guard.since),
             ...(guard.until === undefined ? {} : { until: kubeTime(guard.until) }),
           },

@@ -45,7 +45,7 @@ const SILENT: Logger = {
   child: () => SILENT,
 };
 
-const NOT_MEASURED: RegistryInstruments = {
+const NO_METRICS: RegistryInstruments = {
   registryOpened: () => undefined,
   registryRequested: () => undefined,
   registryFailed: () => undefined,
@@ -83,7 +83,7 @@ export async function askRegistries(
     secrets,
     operatorNamespace,
     types,
-    instruments: NOT_MEASURED,
+    instruments: NO_METRICS,
     clock: systemClock,
     random: Math.random,
     log: SILENT,

@@ -346,7 +346,8 @@ function sameWeight(nodes: readonly UpstreamNode[]): boolean {
 }
 
 /** `nodes` with the smallest weights of the same proportions. */
-function reduced(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
+function reduced(observed: readonly UpstreamNode[]): readonly UpstreamNode[] {
+  const nodes = observed.map(({ backendMark: _mark, ...node }) => node);
   const largest = Math.max(...nodes.map(({ weight }) => weight));
   if (largest <= 100) return nodes;
   const divisor = nodes.map(({ weight }) => weight).reduce(greatestCommonDivisor);
