@@ -20,7 +20,6 @@ export function knownAnswer(
   return {
     state: 'known',
     endpoints,
-    preferredFamily: 'IPv4',
     basis: `${type} ${registry} ${service} ${JSON.stringify(options ?? null)}`,
   };
 }
@@ -29,7 +28,7 @@ export function knownAnswer(
 export function unseenAnswer({ registry, service }: AnsweredService): Discovered {
   return {
     state: 'absent',
-    reason: 'ServiceNotFound',
-    message: `ServiceRegistry ${registry} has no service ${service}: register an instance or correct the name`,
+    reason: 'ServiceUnknownToRegistry',
+    message: `ServiceRegistry ${registry} has listed no instance of service ${service} yet: register an instance, or correct the name`,
   };
 }

@@ -49,7 +49,7 @@ export class Follower<Instance, Cursor> {
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
   readonly #pace: Pace;
-  readonly #removed = new RemovedInstances();
+  readonly #removed: RemovedInstances<Instance>;
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
   #instances: readonly Instance[] | undefined;
@@ -69,6 +69,7 @@ export class Follower<Instance, Cursor> {
   constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
     this.#deps = deps;
     this.#query = query;
+    this.#removed = new RemovedInstances((instances, options) => deps.protocol.endpoints(instances, options));
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
     this.#pace = new Pace(deps.clock);
   }
@@ -104,8 +105,8 @@ export class Follower<Instance, Cursor> {
     return view;
   }
 
-  cause(departed: Departed): RemovalCause {
-    return this.#removed.cause(departed);
+  cause(departed: Departed, options: unknown): RemovalCause {
+    return this.#removed.cause(departed, options, this.#problem === undefined);
   }
 
   /** Asks until the signal aborts, or `stop` is called. */
@@ -190,10 +191,9 @@ export class Follower<Instance, Cursor> {
   }
 
   #replace(instances: readonly Instance[]): void {
-    const endpoints = this.#deps.protocol.endpoints(instances, undefined);
-    this.#removed.note(this.#endpoints, endpoints);
+    this.#removed.note(instances);
     this.#instances = instances;
-    this.#endpoints = endpoints;
+    this.#endpoints = this.#deps.protocol.endpoints(instances, undefined);
     if (instances.length > 0) this.#wasSeen = true;
   }
 
