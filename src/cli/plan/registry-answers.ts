@@ -10,7 +10,7 @@ import { type RegistryInstruments, ServiceRegistries } from '../../sources/regis
 import type { RegistryType } from '../../sources/registry.ts';
 import { knownAnswer, unseenAnswer } from '../../sources/registry-source/answers.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
-import type { Stores } from './kinds.ts';
+import { planStore, type Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 
 /** What the registries answered for a plan. */
@@ -75,8 +75,13 @@ export async function askRegistries(
 ): Promise<RegistryAnswers> {
   const { registries, secrets } = stores;
   if (registries === undefined || refs.length === 0) return answersOf([]);
+  const used = new Set(refs.map(({ registry }) => registry));
   const source = new ServiceRegistries({
-    registries,
+    registries: planStore(
+      {},
+      [...registries.list()].filter(({ name }) => used.has(name)),
+      registries.state,
+    ),
     secrets,
     operatorNamespace,
     types,
