@@ -5,7 +5,12 @@ import { METRICS } from './api/metrics.ts';
 import type { Catalog } from './catalog.ts';
 import type { Config } from './config/config.ts';
 import { type Controller, createController } from './engine/controller.ts';
-import { createInstruments, objectSamples } from './engine/instruments.ts';
+import {
+  createInstruments,
+  objectSamples,
+  registryAgeSamples,
+  registryServiceSamples,
+} from './engine/instruments.ts';
 import { ObjectStates } from './engine/object-state.ts';
 import { collectState, type OperatorState, readinessChecks, stateOf } from './engine/operator-state.ts';
 import { createReporter } from './engine/status/reporter.ts';
@@ -28,7 +33,7 @@ import { createMetrics, type Metrics } from './runtime/metrics.ts';
 import { type OpsServer, startOpsServer } from './runtime/ops-server.ts';
 import { Pace } from './runtime/pace.ts';
 import { createKubernetesSource } from './sources/kubernetes/source.ts';
-import { ServiceRegistries } from './sources/registries.ts';
+import { type RegistryInstruments, ServiceRegistries } from './sources/registries.ts';
 import type { DiscoverySource } from './sources/source.ts';
 import { combineSources } from './sources/sources.ts';
 
@@ -45,19 +50,19 @@ export async function runOperator(
   const metrics = createMetrics();
   const { transport, permissions } = connectCluster(catalog, config, log);
   const { reflectors, stores } = createClusterCaches(transport, metrics, catalog, config, log);
-  const source = createSources(catalog, config, log, stores);
+  const instruments = createInstruments(metrics);
+  const { source, registryReader } = createSources(catalog, config, log, stores, instruments);
   const election = createElection(transport, config, log);
   const guarded = guardWrites(transport, election.mayWrite);
   const events = createEvents(guarded, stores, log, signal);
   const writer = createObjectWriter(guarded);
-  const instruments = createInstruments(metrics);
   using pace = new Pace(clock);
   const states = new ObjectStates(clock);
   const shared = { ...stores, states, writer, instruments, pace, clock, random, log, backoffMs };
   const { statusConcurrency: concurrency } = config;
   const reporter = createReporter({ ...shared, events, countsEveryMs: 10_000, concurrency });
   const run = { controller: undefined as Controller | undefined };
-  await using _ops = await serveOps(metrics, config, log, stores, run, {
+  await using _ops = await serveOps(metrics, config, log, { ...stores, registryReader }, run, {
     checks: readinessChecks(reflectors, permissions, election),
     reflectors,
     isLeader: election.mayWrite,
@@ -79,6 +84,7 @@ export async function runOperator(
       clusterId,
       onlyNamespaces: config.namespaces,
       source,
+      ...(registryReader === undefined ? {} : { registryReader }),
       permissions,
       memberWriter: createMemberWriter(guarded),
       reporter,
@@ -101,24 +107,16 @@ function createSources(
   { operatorNamespace }: Config,
   log: Logger,
   stores: OperatorStores,
-): DiscoverySource<Reference> {
+  instruments: RegistryInstruments,
+): { readonly source: DiscoverySource<Reference>; readonly registryReader: ServiceRegistries | undefined } {
   const { registries, secrets } = stores;
-  return combineSources({
-    Kubernetes: createKubernetesSource(stores),
-    ...(registries === undefined
-      ? {}
-      : {
-          Registry: new ServiceRegistries({
-            registries,
-            secrets,
-            operatorNamespace,
-            types,
-            clock,
-            random,
-            log,
-          }),
-        }),
-  });
+  const shared = { secrets, operatorNamespace, types, instruments, clock, random, log };
+  const Registry = registries && new ServiceRegistries({ ...shared, registries });
+  const Kubernetes = createKubernetesSource(stores);
+  return {
+    source: combineSources({ Kubernetes, ...(Registry === undefined ? {} : { Registry }) }),
+    registryReader: Registry,
+  };
 }
 
 function connectCluster(catalog: Catalog, config: Config, log: Logger) {
@@ -208,12 +206,23 @@ async function serveOps(
   metrics: Metrics,
   { ops: { host, port, debugState } }: Config,
   log: Logger,
-  { upstreams, connections, sets }: OperatorStores,
+  {
+    upstreams,
+    connections,
+    sets,
+    registries,
+    registryReader,
+  }: OperatorStores & {
+    readonly registryReader: ServiceRegistries | undefined;
+  },
   run: { readonly controller: Controller | undefined },
   state: OperatorState,
 ): Promise<OpsServer> {
   collectState(metrics, state);
-  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections, sets));
+  metrics.collect(METRICS.objects, () => objectSamples(upstreams, connections, sets, registries));
+  const facts = () => registryReader?.allFacts() ?? [];
+  metrics.collect(METRICS.registryServices, () => registryServiceSamples(facts()));
+  metrics.collect(METRICS.registryAnswerAge, () => registryAgeSamples(facts(), clock.now()));
   metrics.collect(METRICS.dataPlanesLagging, () =>
     [...(run.controller?.laggingDataPlanes() ?? [])].map(([connection, value]) => ({
       labels: { connection },
@@ -249,7 +258,7 @@ function createStores(caches: Caches, { followedResources: resources, registries
     services: caches.watch(resources.services),
     slices: caches.watch(resources.slices),
     grants: caches.watch(resources.grants),
-    ...(registries === undefined ? {} : { registries: caches.watch(registries) }),
+    ...(registries === undefined || !config.watchRegistries ? {} : { registries: caches.watch(registries) }),
     ...(config.watchNodes ? { nodes: caches.watch(resources.nodes) } : {}),
     ...(config.readEndpoints ? { endpoints: caches.watch(resources.endpoints) } : {}),
   };

@@ -191,6 +191,36 @@ export const CONDITIONS = {
     },
     ...PROGRESS,
   },
+  ServiceRegistry: {
+    Ready: {
+      meaning: '`Reachable` and `Authorized` are both True, and the spec is valid.',
+      reasons: {
+        True: ['Ready'],
+        False: ['PermissionMissing', 'InvalidSpec', 'SecretNotFound'],
+        Unknown: ['Pending', 'OperatorUninstalled'],
+      },
+      follows: ['Reachable', 'Authorized'],
+    },
+    Reachable: {
+      meaning:
+        'A server of the registry answers. If services are followed, at least one of them can be read; otherwise the operator asks every 30 seconds.',
+      reasons: {
+        True: ['Reachable'],
+        False: ['RegistryUnavailable'],
+        Unknown: ['InvalidSpec', 'SecretNotFound', 'Pending', 'OperatorUninstalled'],
+      },
+    },
+    Authorized: {
+      meaning:
+        'The registry accepts the credentials. If services are followed, the credentials permit to read at least one of them.',
+      reasons: {
+        True: ['Authorized'],
+        False: ['Unauthorized'],
+        Unknown: ['RegistryUnavailable', 'InvalidSpec', 'SecretNotFound', 'Pending', 'OperatorUninstalled'],
+      },
+    },
+    ...PROGRESS,
+  },
 } as const satisfies Record<string, Record<string, ConditionFacts>>;
 
 /** Reasons that appear only in metrics. */

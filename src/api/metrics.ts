@@ -9,7 +9,7 @@ interface Definition {
 
 /**
  * All metrics of the operator, besides the process metrics of prom-client. The only object names in labels are those of
- * existing GatewayConnections, so that the number of series stays small.
+ * existing GatewayConnections and ServiceRegistries, so that the number of series stays small.
  */
 export const METRICS = {
   leader: {
@@ -33,8 +33,8 @@ export const METRICS = {
   objects: {
     name: 'gateway_upstream_operator_objects',
     type: 'gauge',
-    help: 'Number of objects by condition type, status and reason, as stored in the API server. The label connection is empty if the GatewayConnection does not exist. Every replica reports the same values.',
-    labels: ['kind', 'connection', 'type', 'status', 'reason'],
+    help: 'Number of objects by condition type, status and reason, as stored in the API server. The label connection is empty if the GatewayConnection does not exist. Only ServiceRegistries have the label registry. Every replica reports the same values.',
+    labels: ['kind', 'connection', 'registry', 'type', 'status', 'reason'],
   },
   dataPlanesLagging: {
     name: 'gateway_upstream_operator_data_planes_lagging',
@@ -69,7 +69,7 @@ export const METRICS = {
   queueDepth: {
     name: 'gateway_upstream_operator_queue_depth',
     type: 'gauge',
-    help: 'Number of keys that are waiting or being processed. Queues: gateway (one per GatewayConnection, and one with an empty connection for GatewayUpstreams whose GatewayConnection does not exist), connections, finalizers, sets, members of each set, and status.',
+    help: 'Number of keys that are waiting or being processed. Queues: gateway (one per GatewayConnection, and one with an empty connection for GatewayUpstreams whose GatewayConnection does not exist), connections, finalizers, sets, members of each set, registries, and status.',
     labels: ['queue', 'connection'],
   },
   queueWait: {
@@ -101,6 +101,30 @@ export const METRICS = {
     type: 'counter',
     help: 'Number of failed requests to a gateway, by reason, including reads. InternalError with an empty connection is a defect in the operator; the log has the details.',
     labels: ['connection', 'reason'],
+  },
+  registryServices: {
+    name: 'gateway_upstream_operator_registry_services',
+    type: 'gauge',
+    help: 'Number of services of a ServiceRegistry that this replica follows, by state: current, waiting (no answer yet), failing (no complete answer) or refused (no complete answer for a reason that concerns only this service). Only the leader follows services.',
+    labels: ['registry', 'state'],
+  },
+  registryAnswerAge: {
+    name: 'gateway_upstream_operator_registry_answer_age_seconds',
+    type: 'gauge',
+    help: 'Seconds since the registry last gave a complete answer about a followed service. Absent while no service is followed. A registry that waits for changes may answer only once a minute.',
+    labels: ['registry'],
+  },
+  registryRequests: {
+    name: 'gateway_upstream_operator_registry_requests_total',
+    type: 'counter',
+    help: 'Number of requests to a registry, including probes while no service is followed. A query that waits for a change counts once.',
+    labels: ['registry'],
+  },
+  registryErrors: {
+    name: 'gateway_upstream_operator_registry_errors_total',
+    type: 'counter',
+    help: 'Number of requests to a registry without a complete answer, by reason: Unreachable, Unauthorized, Filtered (access rules hide instances), ServerError, InvalidAnswer or SecretMissing.',
+    labels: ['registry', 'reason'],
   },
   statusWrites: {
     name: 'gateway_upstream_operator_status_writes_total',

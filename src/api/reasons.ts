@@ -57,7 +57,7 @@ export const REASONS = {
   // Programmed
   Programmed: 'The gateway confirmed this configuration. No action is needed.',
   Unauthorized:
-    'The gateway rejected the admin key, or does not accept requests from the address of the operator. Correct the key in the Secret, or add the address to `allow_admin` in the configuration of the gateway.',
+    'The gateway rejected the admin key, or does not accept requests from the address of the operator. Correct the key in the Secret, or add the address to `allow_admin` in the configuration of the gateway. For a ServiceRegistry: the registry rejected the credentials, or they do not permit to read the services. Follow the remedy in the message.',
   Rejected:
     'The gateway rejected the upstream, or accepted it and then reported a different configuration. The message contains the answer of the gateway. Correct the spec, or find out what changes the upstream in the gateway.',
   GatewayUnavailable:
@@ -88,10 +88,13 @@ export const REASONS = {
     'Many endpoints were lost at once without a known cause, so the removal guard keeps their nodes in the gateway for a limited time (`spec.removalGuard`). Check the Pods. The message contains the command that removes the nodes now.',
   NoWeight: 'Every backend has weight 0, so the gateway sends no traffic. Set the `weight` of a backend.',
   // GatewayConnection
-  Reachable: 'The gateway answers. No action is needed.',
-  Authorized: 'The gateway accepts the admin key. No action is needed.',
+  Reachable: 'The gateway or registry answers. No action is needed.',
+  Authorized: 'The gateway accepts the admin key, or the registry the credentials. No action is needed.',
   ListTooLarge:
     'The gateway has more upstreams than the operator can list. The operator still writes and deletes upstreams one by one. Delete unused upstreams, or distribute the upstreams over several gateways.',
+  // ServiceRegistry
+  RegistryUnavailable:
+    'No server of the registry gave a usable answer. The nodes that come from this registry stay in the gateway, and nodes of other backends still change. The operator retries. If it persists, follow the remedy in the message.',
   // Metrics only
   InternalError: 'A defect in the operator. The operator retries. Its log contains the details; report them.',
   // GatewayUpstreamSet

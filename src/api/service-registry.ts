@@ -149,7 +149,7 @@ export const serviceRegistryStatus = z
       .meta({ format: 'date-time' })
       .optional()
       .describe(
-        'Time of the last complete answer of the registry about a service. Updated at most every 10 seconds.',
+        'Time of the last complete answer of the registry about a service. While the registry is ready, it is updated every 5 minutes.',
       ),
     conditions: conditions.optional(),
   })

@@ -1,11 +1,13 @@
 import type { GatewayConnectionStatus } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSetStatus } from '../api/gateway-upstream-set.ts';
 import type { GatewayUpstreamStatus } from '../api/gateway-upstream-status.ts';
+import type { ServiceRegistryStatus } from '../api/service-registry.ts';
 import type {
   ConnectionOutcome,
   EndpointsOutcome,
   ExcludedEndpoint,
   PlanOutcome,
+  RegistryOutcome,
   SetCounts,
   SetOutcome,
   UpstreamOutcome,
@@ -15,7 +17,11 @@ import { formatPlace } from './diff.ts';
 import { kubeTime, nextConditions, progressConditions, shorten } from './status.ts';
 
 /** The status of an object of any kind. */
-export type Status = GatewayUpstreamStatus | GatewayConnectionStatus | GatewayUpstreamSetStatus;
+export type Status =
+  | GatewayUpstreamStatus
+  | GatewayConnectionStatus
+  | GatewayUpstreamSetStatus
+  | ServiceRegistryStatus;
 
 /** The input of a new status in addition to the outcome. */
 export interface StatusContext {
@@ -30,6 +36,7 @@ export interface StatusContext {
 /** The limit in the CRD. */
 const MAX_LEFT_BEHIND = 256;
 const MAX_CHANGE_LENGTH = 512;
+const MAX_VERSION = 64;
 
 export function upstreamStatus(
   { previous, generation, now }: StatusContext,
@@ -132,6 +139,53 @@ export function connectionStatus(
       now,
     ),
   };
+}
+
+/** A status of a registry without a problem shows its last complete answer this exactly, so that it is rarely written. */
+const ANSWER_TIME_MS = 300_000;
+
+export function registryStatus(
+  { previous, generation, now }: StatusContext,
+  {
+    reachable,
+    authorized,
+    ready,
+    version,
+    api,
+    users,
+    followedServices,
+    lastCompleteAnswerAt,
+  }: RegistryOutcome,
+): ServiceRegistryStatus {
+  const lastCompleteAnswerTime = answerTime(previous, lastCompleteAnswerAt, ready.status === 'True');
+  return {
+    observedGeneration: generation,
+    ...(version === undefined ? {} : { version: shorten(version, MAX_VERSION) }),
+    ...(api === undefined ? {} : { api }),
+    users,
+    followedServices,
+    ...(lastCompleteAnswerTime === undefined ? {} : { lastCompleteAnswerTime }),
+    conditions: nextConditions(
+      previous?.conditions,
+      [['Ready', ready], ['Reachable', reachable], ['Authorized', authorized], ...progressConditions(ready)],
+      generation,
+      now,
+    ),
+  };
+}
+
+function answerTime(
+  previous: Status | undefined,
+  at: number | undefined,
+  isReady: boolean,
+): string | undefined {
+  const before =
+    previous !== undefined && 'lastCompleteAnswerTime' in previous
+      ? previous.lastCompleteAnswerTime
+      : undefined;
+  if (at === undefined) return before;
+  const isRecent = before !== undefined && Math.abs(at - Date.parse(before)) < ANSWER_TIME_MS;
+  return isReady && isRecent ? before : kubeTime(at);
 }
 
 function dataPlanesBefore(previous: Status | undefined) {

@@ -36,6 +36,8 @@ import type { Instruments } from './instruments.ts';
 import type { ObjectStates } from './object-state.ts';
 import { OrphanCollector } from './orphan-collector.ts';
 import { EngineQueue, type Work } from './queue.ts';
+import type { RegistryReader } from './registry/deps.ts';
+import { createRegistryReconciler } from './registry/reconcile.ts';
 import { UpstreamSets } from './set/reconcile.ts';
 import type { Reporter } from './status/reporter.ts';
 import { Tracker } from './tracker.ts';
@@ -62,6 +64,8 @@ export interface ControllerOptions extends ReferenceRules, CertificateRules {
   readonly nodes?: StoreView<NodeStored>;
   /** Absent if no registry type is built in. */
   readonly registries?: StoreView<ServiceRegistry>;
+  /** Absent likewise. */
+  readonly registryReader?: RegistryReader;
   readonly permissions: MissingPermissions;
   readonly writer: ObjectWriter;
   readonly memberWriter: MemberWriter;
@@ -174,6 +178,7 @@ function connectParts(options: ControllerOptions): Parts {
   const reconcilers: Reconcilers = {
     upstream: createUpstreamReconciler(deps),
     connection: createConnectionReconciler({ ...deps, vendorOf: options.vendorOf }),
+    registry: createRegistryReconciler(options),
     finalizers,
     orphans,
     upstreamSets,
@@ -205,6 +210,7 @@ function snapshotOf(options: ControllerOptions, sessions: Connections, conflicts
 interface Reconcilers {
   readonly upstream: ReturnType<typeof createUpstreamReconciler>;
   readonly connection: ReturnType<typeof createConnectionReconciler>;
+  readonly registry: ReturnType<typeof createRegistryReconciler>;
   readonly finalizers: Finalizers;
   readonly orphans: OrphanCollector;
   readonly upstreamSets: UpstreamSets;
@@ -226,6 +232,8 @@ async function dispatch(reconcilers: Reconcilers, work: Work, signal: AbortSigna
       if (gatewayEvents.isBeingDeleted(work.connection)) queue.addConnection(work.connection);
       return { kind: 'done' };
     }
+    case 'registry':
+      return reconcilers.registry(work.name);
     case 'set':
       return reconcilers.upstreamSets.reconcile(work.name);
     case 'member':

@@ -2,7 +2,13 @@ import { METRICS } from '../api/metrics.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { Condition } from '../api/schema.ts';
 import type { CustomKind } from '../kube/object-writer.ts';
-import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../model/objects.ts';
+import type {
+  GatewayConnection,
+  GatewayUpstream,
+  GatewayUpstreamSet,
+  ServiceRegistry,
+} from '../model/objects.ts';
+import type { RegistryErrorReason, RegistryFacts } from '../model/registry-facts.ts';
 import type { StoreView } from '../model/store-view.ts';
 import type { Labels, Metrics, Sample } from '../runtime/metrics.ts';
 
@@ -26,6 +32,12 @@ export interface Instruments {
   /** `connection` is empty if the failure does not concern a gateway. */
   failed(connection: string, reason: Reason): void;
   statusWritten(kind: CustomKind, outcome: 'written' | 'failed'): void;
+  /** A registry is followed. */
+  registryOpened(registry: string, reasons: readonly RegistryErrorReason[]): void;
+  registryRequested(registry: string): void;
+  registryFailed(registry: string, reason: RegistryErrorReason): void;
+  /** Removes the series of a ServiceRegistry that was deleted and has no request under way. */
+  registryDeleted(registry: string): void;
 }
 
 const GATEWAY_QUEUE = 'gateway ';
@@ -50,6 +62,8 @@ export function createInstruments(metrics: Metrics): Instruments {
   const writesSuppressed = metrics.counter(METRICS.writesSuppressed);
   const errors = metrics.counter(METRICS.errors);
   const statusWrites = metrics.counter(METRICS.statusWrites);
+  const registryRequests = metrics.counter(METRICS.registryRequests);
+  const registryErrors = metrics.counter(METRICS.registryErrors);
   return {
     opened(connection) {
       for (const operation of ['put', 'delete']) {
@@ -71,6 +85,13 @@ export function createInstruments(metrics: Metrics): Instruments {
     suppressed: (connection) => writesSuppressed({ connection }),
     failed: (connection, reason) => errors({ connection, reason }),
     statusWritten: (kind, outcome) => statusWrites({ kind, outcome }),
+    registryOpened(registry, reasons) {
+      registryRequests({ registry }, 0);
+      for (const reason of reasons) registryErrors({ registry, reason }, 0);
+    },
+    registryRequested: (registry) => registryRequests({ registry }),
+    registryFailed: (registry, reason) => registryErrors({ registry, reason }),
+    registryDeleted: (registry) => void metrics.forget({ registry }),
   };
 }
 
@@ -84,16 +105,23 @@ export function objectSamples(
   upstreams: StoreView<GatewayUpstream>,
   connections: StoreView<GatewayConnection>,
   sets: StoreView<GatewayUpstreamSet>,
+  registries?: StoreView<ServiceRegistry>,
 ): readonly Sample[] {
   const counts = new Map<string, { readonly labels: Labels; value: number }>();
-  const count = (kind: CustomKind, name: string, conditions: readonly Condition[] = []) => {
+  const count = (
+    kind: CustomKind,
+    name: string,
+    conditions: readonly Condition[] = [],
+    registry?: string,
+  ) => {
     // Tenants choose the names of missing connections, so a label for each name would be unbounded.
     const connection = connections.get('', name) === undefined ? '' : name;
     for (const { type, status, reason } of conditions) {
-      const key = `${kind} ${connection} ${type} ${status} ${reason}`;
+      const key = `${kind} ${connection} ${registry} ${type} ${status} ${reason}`;
       const entry = counts.get(key);
       if (entry === undefined) {
-        counts.set(key, { labels: { kind, connection, type, status, reason }, value: 1 });
+        const labels = { kind, connection, type, status, reason };
+        counts.set(key, { labels: registry === undefined ? labels : { ...labels, registry }, value: 1 });
       } else entry.value += 1;
     }
   };
@@ -105,7 +133,31 @@ export function objectSamples(
     const connection = spec.ok ? spec.value.template.spec.connectionRef.name : '';
     count('GatewayUpstreamSet', connection, status?.conditions);
   }
+  for (const { name, status } of registries?.list() ?? []) {
+    count('ServiceRegistry', '', status?.conditions, name);
+  }
   return [...counts.values()];
+}
+
+/** Samples of `METRICS.registryServices`. */
+export function registryServiceSamples(
+  registries: Iterable<readonly [string, RegistryFacts]>,
+): readonly Sample[] {
+  return [...registries].flatMap(([registry, { services }]) =>
+    Object.entries(services).map(([state, value]) => ({ labels: { registry, state }, value })),
+  );
+}
+
+/** Samples of `METRICS.registryAnswerAge`. `now`: wall clock, milliseconds. */
+export function registryAgeSamples(
+  registries: Iterable<readonly [string, RegistryFacts]>,
+  now: number,
+): readonly Sample[] {
+  return [...registries].flatMap(([registry, { lastCompleteAnswerAt, services }]) => {
+    const isFollowed = Object.values(services).some((count) => count > 0);
+    if (lastCompleteAnswerAt === undefined || !isFollowed) return [];
+    return [{ labels: { registry }, value: Math.max(0, now - lastCompleteAnswerAt) / 1000 }];
+  });
 }
 
 function queueLabels(name: string): { readonly queue: string; readonly connection: string } {

@@ -6,6 +6,7 @@ import type {
   GatewayUpstreamSet,
   NamespaceStored,
   NodeStored,
+  ServiceRegistry,
 } from '../model/objects.ts';
 import type { StoreEvent } from '../model/store-view.ts';
 
@@ -16,7 +17,7 @@ import type { StoreEvent } from '../model/store-view.ts';
 export function concernsObject({
   previous,
   current,
-}: StoreEvent<GatewayUpstream | GatewayConnection>): boolean {
+}: StoreEvent<GatewayUpstream | GatewayConnection | ServiceRegistry>): boolean {
   if (previous === undefined || current === undefined) return true;
   return (
     previous.uid !== current.uid ||

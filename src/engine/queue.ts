@@ -26,6 +26,7 @@ export type Work =
   | { readonly kind: 'finalizer'; readonly key: ObjectKey }
   | { readonly kind: 'orphan'; readonly connection: string; readonly id: UpstreamId }
   | { readonly kind: 'set'; readonly name: string }
+  | { readonly kind: 'registry'; readonly name: string }
   | { readonly kind: 'member'; readonly set: string; readonly key: ObjectKey };
 
 export interface EngineQueueOptions {
@@ -47,6 +48,7 @@ const CONNECTIONS_AT_ONCE = 4;
 const UNKNOWN_AT_ONCE = 8;
 const FINALIZER_QUEUE = 'finalizers';
 const SET_QUEUE = 'sets';
+const REGISTRY_QUEUE = 'registries';
 /** Maximum number of concurrent writes of GatewayUpstreams of one set. */
 const MEMBERS_AT_ONCE = 8;
 const memberQueue = (set: string): string => `members of ${set}`;
@@ -75,6 +77,7 @@ export class EngineQueue {
     this.#queue.setConcurrency(CONNECTION_QUEUE, CONNECTIONS_AT_ONCE);
     this.#queue.setConcurrency(FINALIZER_QUEUE, FINALIZERS_AT_ONCE, { slow: SLOW_CONCURRENCY });
     this.#queue.setConcurrency(SET_QUEUE, 1);
+    this.#queue.setConcurrency(REGISTRY_QUEUE, 1);
     this.#queue.setConcurrency(UNKNOWN_GATEWAY_QUEUE, UNKNOWN_AT_ONCE);
   }
 
@@ -114,6 +117,10 @@ export class EngineQueue {
 
   addSet(name: string): void {
     this.#add({ kind: 'set', name }, SET_QUEUE, PRIORITY.spec);
+  }
+
+  addRegistry(name: string): void {
+    this.#add({ kind: 'registry', name }, REGISTRY_QUEUE, PRIORITY.spec);
   }
 
   addMember(set: string, key: ObjectKey, priority: Priority): void {

@@ -3,6 +3,7 @@ import { type CertificateRules, certificateName } from '../decide/certificates.t
 import { BY_NAMED_NAMESPACE } from '../decide/host-policy.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
 import { type ReferenceRules, referredNamespaces } from '../decide/references.ts';
+import { registriesOf } from '../decide/upstream-indexes.ts';
 import type { SetService } from '../decide/upstream-set.ts';
 import type { MissingPermissions } from '../kube/permissions.ts';
 import { keyOf, objectKey } from '../model/keys.ts';
@@ -14,6 +15,7 @@ import type {
   NodeStored,
   ReferenceGrantStored,
   SecretFacts,
+  ServiceRegistry,
 } from '../model/objects.ts';
 import type { Stored, StoreEvent, StoreView } from '../model/store-view.ts';
 import { PRIORITY } from '../runtime/lane.ts';
@@ -24,6 +26,7 @@ import type { DataPlaneVerifier } from './data-planes/verifier.ts';
 import type { ObjectStates } from './object-state.ts';
 import { concernsNamespace, concernsNode, concernsObject } from './predicates.ts';
 import type { EngineQueue } from './queue.ts';
+import type { RegistryReader } from './registry/deps.ts';
 import type { Reporter } from './status/reporter.ts';
 import type { Tracker } from './tracker.ts';
 
@@ -34,6 +37,9 @@ export interface WatchesDeps extends ReferenceRules, CertificateRules {
   readonly services: StoreView<SetService & Stored>;
   readonly namespaces: StoreView<NamespaceStored>;
   readonly secrets: StoreView<SecretFacts>;
+  /** Absent if ServiceRegistries are not watched. */
+  readonly registries?: StoreView<ServiceRegistry>;
+  readonly registryReader?: RegistryReader;
   /** Absent if nodes are not watched. */
   readonly nodes?: StoreView<NodeStored>;
   readonly permissions: MissingPermissions;
@@ -72,6 +78,7 @@ export class Watches {
     listeners.use(grants.onState(this.#whenStarted(() => this.#onGrantsState())));
     this.#listenToCertificates(listeners);
     this.#listenToNodes(listeners);
+    this.#listenToRegistries(listeners);
     listeners.use(permissions.onChange(() => this.#onPermissions()));
     this.#startIfListed();
     return listeners;
@@ -99,7 +106,13 @@ export class Watches {
       verifier.update(name);
       queue.addConnection(name);
     }
+    this.#addRegistries();
     for (const object of upstreams.list()) queue.addUpstream(object, PRIORITY.resync);
+  }
+
+  #addRegistries(): void {
+    const { registries, queue } = this.#deps;
+    for (const { name } of registries?.list() ?? []) queue.addRegistry(name);
   }
 
   #onUpstream(event: StoreEvent<GatewayUpstream>): void {
@@ -112,6 +125,7 @@ export class Watches {
     if (current === undefined) tracker.drop(object);
     else tracker.track(current);
     queue.addUpstream(object, PRIORITY.spec);
+    for (const registry of new Set([previous, current].flatMap(registriesOf))) queue.addRegistry(registry);
     const connection = connections.get('', object.connection);
     if (previous === undefined || current === undefined || connection?.deletionTimestamp !== undefined) {
       queue.addConnection(object.connection);
@@ -236,9 +250,28 @@ export class Watches {
     );
   }
 
+  #listenToRegistries(listeners: DisposableStack): void {
+    const { registries, registryReader, queue } = this.#deps;
+    if (registries === undefined || registryReader === undefined) return;
+    const add = this.#whenStarted((name: string) => {
+      if (registries.get('', name) !== undefined) queue.addRegistry(name);
+    });
+    listeners.use(registryReader.onFacts(add));
+    listeners.use(
+      registries.onChange(
+        this.#whenStarted((event) => {
+          const name = (event.current ?? event.previous)?.name;
+          if (name !== undefined && concernsObject(event)) queue.addRegistry(name);
+        }),
+      ),
+    );
+    listeners.use(registries.onState(this.#whenStarted(() => this.#addRegistries())));
+  }
+
   #onPermissions(): void {
     if (!this.#started) return;
     const { connections, upstreams, queue } = this.#deps;
+    this.#addRegistries();
     for (const { name } of connections.list()) queue.addConnection(name);
     for (const object of upstreams.list()) queue.addUpstream(object, PRIORITY.resync);
   }

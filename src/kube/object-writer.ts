@@ -1,4 +1,4 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
+import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET, SERVICE_REGISTRY } from '../api/crd.ts';
 import { GROUP, OPERATOR, VERSION } from '../api/group.ts';
 import type { CustomObject } from '../model/objects.ts';
 import type { Stored } from '../model/store-view.ts';
@@ -6,7 +6,7 @@ import { KubeApiError } from './kube-error.ts';
 import { MAX_CUSTOM_VALUES } from './large-object.ts';
 import { type KubeTransport, resourcePath } from './transport.ts';
 
-export type CustomKind = 'GatewayUpstream' | 'GatewayConnection' | 'GatewayUpstreamSet';
+export type CustomKind = 'GatewayUpstream' | 'GatewayConnection' | 'GatewayUpstreamSet' | 'ServiceRegistry';
 
 /** Writes finalizers and status of the operator's custom resources. Rejects with `KubeApiError`. */
 export interface ObjectWriter {
@@ -25,6 +25,7 @@ const PLURAL = {
   GatewayUpstream: GATEWAY_UPSTREAM.plural,
   GatewayConnection: GATEWAY_CONNECTION.plural,
   GatewayUpstreamSet: GATEWAY_UPSTREAM_SET.plural,
+  ServiceRegistry: SERVICE_REGISTRY.plural,
 } as const satisfies Record<CustomKind, string>;
 
 /** Maximum number of retries after another client has changed the object in the meantime. */

@@ -58,6 +58,19 @@ export interface ConnectionOutcome {
   readonly dataPlanes: NonNullable<GatewayConnectionStatus['dataPlanes']> | 'unknown' | undefined;
 }
 
+/** The result of reconciling one ServiceRegistry. */
+export interface RegistryOutcome {
+  readonly reachable: Verdict;
+  readonly authorized: Verdict;
+  readonly ready: Verdict;
+  readonly version: string | undefined;
+  readonly api: string | undefined;
+  readonly users: number;
+  readonly followedServices: number;
+  /** Wall clock, milliseconds. Undefined: the status keeps its last value. */
+  readonly lastCompleteAnswerAt: number | undefined;
+}
+
 /** The result of reconciling one GatewayUpstreamSet. */
 export interface SetOutcome {
   readonly ready: Verdict;

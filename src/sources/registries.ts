@@ -4,12 +4,33 @@ import type { ServiceRegistrySpec } from '../api/service-registry.ts';
 import type { Departed, Discovered, RemovalCause, UnknownAnswer } from '../model/discovered.ts';
 import type { SecretFacts, ServiceRegistry } from '../model/objects.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
+import {
+  REGISTRY_ERROR_REASONS,
+  type RegistryErrorReason,
+  type RegistryFacts,
+} from '../model/registry-facts.ts';
 import type { StoreView } from '../model/store-view.ts';
 import { aborted } from '../runtime/aborted.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
-import type { RegistryLimits, RegistryType, SecretKeyRef, SecretValue, ServiceQuery } from './registry.ts';
+import type {
+  RegistryDiscovery,
+  RegistryLimits,
+  RegistryType,
+  SecretKeyRef,
+  SecretValue,
+  ServiceQuery,
+} from './registry.ts';
 import type { DiscoverySource, SourceChange } from './source.ts';
+
+/** Records metrics of registries. Cheap; never throws. */
+export interface RegistryInstruments {
+  registryOpened(registry: string, reasons: readonly RegistryErrorReason[]): void;
+  registryRequested(registry: string): void;
+  registryFailed(registry: string, reason: RegistryErrorReason): void;
+  /** The ServiceRegistry was deleted, and none of its requests is under way. */
+  registryDeleted(registry: string): void;
+}
 
 export interface RegistriesOptions {
   readonly registries: StoreView<ServiceRegistry>;
@@ -17,6 +38,7 @@ export interface RegistriesOptions {
   readonly secrets: StoreView<SecretFacts>;
   readonly operatorNamespace: string;
   readonly types: readonly RegistryType[];
+  readonly instruments: RegistryInstruments;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -34,7 +56,7 @@ interface Instance {
   readonly type: RegistryType;
   readonly section: unknown;
   readonly limits: RegistryLimits;
-  readonly source: DiscoverySource<ServiceQuery>;
+  readonly source: RegistryDiscovery;
   readonly stop: AbortController;
 }
 
@@ -46,6 +68,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
   /** By name of the registry. */
   readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #running = new Set<Promise<void>>();
+  readonly #listeners = new Set<(registry: string) => void>();
 
   constructor(options: RegistriesOptions) {
     this.#options = options;
@@ -111,6 +134,22 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     return new Set(listed);
   }
 
+  /** Undefined while the ServiceRegistry does not exist or its spec is not valid. */
+  facts(name: string): RegistryFacts | undefined {
+    return this.#instances.get(name)?.source.facts();
+  }
+
+  /** The facts of every registry that can be used, by name. */
+  *allFacts(): Iterable<readonly [string, RegistryFacts]> {
+    for (const [name, { source }] of this.#instances) yield [name, source.facts()];
+  }
+
+  /** Calls `changed` with the name of a registry whose facts may have changed, besides a later time. */
+  onFacts(changed: (registry: string) => void): Disposable {
+    this.#listeners.add(changed);
+    return { [Symbol.dispose]: () => this.#listeners.delete(changed) };
+  }
+
   /** Called after a ServiceRegistry was created, changed or deleted. */
   #update(name: string): void {
     const spec = this.#options.registries.get('', name)?.spec;
@@ -129,16 +168,23 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     }
     // allowedNamespaces may have changed.
     this.#notify(name);
+    this.#factsChanged(name);
   }
 
   #begin(name: string, { type, section, limits }: Pick<Instance, 'type' | 'section' | 'limits'>): void {
-    const { clock, random, log } = this.#options;
+    const { clock, instruments, random, log, registries } = this.#options;
+    instruments.registryOpened(name, REGISTRY_ERROR_REASONS);
     const source = type.create({
       name,
       section,
       limits,
       secret: (ref) => this.#secret(ref),
       onSecretsChange: (changed) => this.#onSecretsChange(type.secretRefs(section), changed),
+      observer: {
+        requested: () => instruments.registryRequested(name),
+        failed: (reason) => instruments.registryFailed(name, reason),
+        changed: () => this.#factsChanged(name),
+      },
       clock,
       random,
       log: log.child({ registry: name }),
@@ -150,7 +196,10 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
       .catch((err: unknown) =>
         log.error({ err, registry: name }, 'the discovery source of a ServiceRegistry failed'),
       )
-      .finally(() => this.#running.delete(running));
+      .finally(() => {
+        this.#running.delete(running);
+        if (registries.get('', name) === undefined) instruments.registryDeleted(name);
+      });
     this.#running.add(running);
     for (const subscription of this.#subscriptions.get(name) ?? []) this.#attach(subscription);
   }
@@ -169,6 +218,10 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     const instance = this.#instances.get(ref.registry);
     if (instance === undefined) return;
     subscription.inner = instance.source.subscribe(queryOf(ref, instance), changed);
+  }
+
+  #factsChanged(name: string): void {
+    for (const changed of [...this.#listeners]) changed(name);
   }
 
   #notify(name: string): void {

@@ -1,5 +1,8 @@
 import type { z } from 'zod';
 import type { RegistrySection } from '../api/registry-section.ts';
+import type { Endpoint } from '../model/endpoint.ts';
+import type { Complaint } from '../model/errors.ts';
+import type { RegistryErrorReason, RegistryFacts } from '../model/registry-facts.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { DiscoverySource } from './source.ts';
@@ -34,6 +37,30 @@ export interface RegistryLimits {
   readonly pollIntervalMs: number;
 }
 
+/** Receives what a source does. Calls are cheap and do not throw. */
+export interface RegistryObserver {
+  /** The source sends a request. */
+  readonly requested: () => void;
+  /** A request got no complete answer. */
+  readonly failed: (reason: RegistryErrorReason) => void;
+  /** `facts()` may return something else, besides a later time. */
+  readonly changed: () => void;
+}
+
+/** The source of one ServiceRegistry. */
+export interface RegistryDiscovery extends DiscoverySource<ServiceQuery> {
+  /** What is known about the registry now, also while nothing is followed. Synchronous and cheap. */
+  facts(): RegistryFacts;
+}
+
+/** What one server of a registry answered to a probe. */
+export interface ServerProbe {
+  readonly url: string;
+  readonly result:
+    | { readonly ok: true; readonly version: string | undefined; readonly api: string | undefined }
+    | ({ readonly ok: false; readonly reason: RegistryErrorReason } & Complaint);
+}
+
 export interface RegistryOptions<Registry> {
   /** Name of the ServiceRegistry, for messages. */
   readonly name: string;
@@ -44,9 +71,34 @@ export interface RegistryOptions<Registry> {
   /** Calls `changed` when the value of an entry that `secretRefs` names has changed, or may have. */
   readonly onSecretsChange: (changed: () => void) => Disposable;
   readonly limits: RegistryLimits;
+  readonly observer: RegistryObserver;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+}
+
+/** What a single probe needs. */
+export type ProbeOptions<Registry> = Pick<
+  RegistryOptions<Registry>,
+  'section' | 'secret' | 'limits' | 'clock'
+>;
+
+/** How a file holds answers of one type of registry. */
+export interface SavedAnswers {
+  /** The name under which a file lists the service. */
+  serviceName(query: ServiceQuery): string;
+  /** What `read` accepts, for messages: `the answer to GET ...`. */
+  readonly expected: string;
+  /** Reads the answer that the API of the registry gives for one service. Undefined if it has another form. */
+  read(answer: unknown): SavedAnswer | undefined;
+}
+
+/** The instances of one service. */
+export interface SavedAnswer {
+  /** The number of instances, whatever their state. */
+  readonly count: number;
+  /** The endpoints that a backend with these options wants. */
+  endpoints(options: unknown): readonly Endpoint[];
 }
 
 /** Everything that the program needs to know about one registry type. */
@@ -56,6 +108,12 @@ export interface RegistryType<Registry = unknown> extends RegistrySection {
   /** All Secret keys that the section refers to. */
   secretRefs(section: Registry): readonly SecretKeyRef[];
 
+  /** Reads answers of such a registry that a user has saved in a file, for `plan --registry-state`. */
+  readonly saved: SavedAnswers;
+
   /** Creates the source of one ServiceRegistry. It runs until the ServiceRegistry changes or is deleted. */
-  create(options: RegistryOptions<Registry>): DiscoverySource<ServiceQuery>;
+  create(options: RegistryOptions<Registry>): RegistryDiscovery;
+
+  /** Asks every server once whether it answers and accepts the credentials. Changes nothing. */
+  probe(options: ProbeOptions<Registry>, signal: AbortSignal): Promise<readonly ServerProbe[]>;
 }

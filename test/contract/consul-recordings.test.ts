@@ -6,7 +6,6 @@ import type { Endpoint } from '../../src/model/endpoint.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { ConsulProtocol } from '../../src/sources/consul/protocol.ts';
 import { type ConsulBackend, consulBackend, consulRegistry } from '../../src/sources/consul/schema.ts';
-import { quietLogger } from '../support/registries/quiet-logger.ts';
 import { type Recording, readRecording } from '../support/registries/recording.ts';
 
 type Answer = Recording['answers'][number];
@@ -20,10 +19,8 @@ async function endpointsOf(
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const protocol = new ConsulProtocol({
-    name: 'consul',
     section: consulRegistry.parse({ servers: [url] }),
     secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
-    onSecretsChange: () => ({ [Symbol.dispose]: () => undefined }),
     limits: {
       concurrentQueries: 1,
       requestsPerSecond: undefined,
@@ -31,8 +28,6 @@ async function endpointsOf(
       pollIntervalMs: 1000,
     },
     clock: systemClock,
-    random: Math.random,
-    log: quietLogger,
   });
   try {
     const query = { service, options: undefined };

@@ -20,16 +20,16 @@ const QUIET_MS = 1500;
 
 /** What the proxy does, and what the condition says about it. */
 const ANSWERS: readonly (readonly [RegistryFault, RegExp])[] = [
-  ['closes every connection', /closed the connection|refused|reset/i],
+  ['closes every connection', /closed the connection without an answer/],
   ['answers 500', /HTTP 500/],
   ['answers with a web page', /JSON/],
-  ['truncates its answers', /incomplete|JSON|ended/i],
+  ['truncates its answers', /in the middle of its answer/],
   ['sends bytes that are not UTF-8', /not valid/],
   ['sends JSON of another shape', /not valid/],
   ['announces more than the limit', /MiB/],
-  ['sends more than the limit', /MiB/],
-  ['does not answer', /within|in time|1 ?s|1000/],
-  ['accepts and sends nothing but headers', /within|in time|1 ?s|1000/],
+  ['sends more than the limit', /MiB|did not answer within/],
+  ['does not answer', /did not answer within 1000 ms/],
+  ['accepts and sends nothing but headers', /did not answer within 1000 ms/],
 ];
 
 /**
@@ -68,10 +68,14 @@ export function testRegistryFaults({
 
     /** During the fault only the Pods move. Afterwards both upstreams have what changed in the registry. */
     async function outlives(scene: Scene, message: RegExp, repair: () => Promise<void>): Promise<void> {
-      const { message: text } = await scene.resolves('only', UNKNOWN);
-      expect(text).toMatch(message);
-      expect(text).toContain("The gateway's current nodes are unchanged");
-      await scene.resolves('mixed', UNKNOWN);
+      for (const one of ['only', 'mixed']) {
+        // The first problem may be that the proxy closed the connection.
+        const { message: text } = await scene.resolves(one, {
+          ...UNKNOWN,
+          message: expect.stringMatching(message),
+        });
+        expect(text).toContain("The gateway's current nodes are unchanged");
+      }
       await scene.movePods([ANOTHER_POD]);
       await scene.shows('mixed', [A, B, C, ANOTHER_POD]);
       await sleep(QUIET_MS);
@@ -166,9 +170,8 @@ export function testRegistryFaults({
         await scene.connect();
         await scene.upstream('only');
         await scene.upstream('mixed', [await scene.pods([POD])]);
-        const { message: text } = await scene.resolves('only', UNKNOWN);
-        expect(text).toMatch(message);
-        await scene.resolves('mixed', UNKNOWN);
+        for (const one of ['only', 'mixed'])
+          await scene.resolves(one, { ...UNKNOWN, message: expect.stringMatching(message) });
         await sleep(QUIET_MS);
         expect([...scene.writes('only'), ...scene.writes('mixed')]).toEqual([]);
         failing[Symbol.dispose]();

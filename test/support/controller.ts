@@ -16,6 +16,7 @@ import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
 import { combineSources } from '../../src/sources/sources.ts';
 import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
+import type { ScriptedRegistry } from './scripted-registry.ts';
 
 /** The operator's controller with stores instead of a cluster. */
 export interface RunningController extends AsyncDisposable {
@@ -37,6 +38,8 @@ export interface ControllerSettings {
   readonly onlyNamespaces?: readonly string[];
   readonly requestTimeoutMs?: number;
   readonly backoffMs?: (failures: number) => number;
+  /** Default: no registry type is built in. */
+  readonly registry?: ScriptedRegistry;
 }
 
 /** Disposing stops the controller, and throws if it logged an error. */
@@ -81,9 +84,13 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
     concurrency: 8,
     instruments,
   });
-  const source = combineSources({ Kubernetes: createKubernetesSource(stores) });
+  const source = combineSources({
+    Kubernetes: createKubernetesSource(stores),
+    ...(settings.registry === undefined ? {} : { Registry: settings.registry }),
+  });
   const controller = createController({
     ...stores,
+    ...(settings.registry === undefined ? {} : { registries: settings.registry.registries }),
     vendorOf,
     states,
     clusterId: 'kube-system-uid',

@@ -63,6 +63,7 @@ function statusReference(): string {
     'GatewayConnection conditions': conditionsTable('GatewayConnection'),
     'GatewayUpstreamSet conditions': conditionsTable('GatewayUpstreamSet'),
     'problems of a set': reasonsTable(SET_PROBLEMS),
+    'ServiceRegistry conditions': conditionsTable('ServiceRegistry'),
   };
   let text = readFileSync(new URL(path, root), 'utf8');
   for (const [name, content] of Object.entries(parts)) {

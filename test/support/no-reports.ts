@@ -5,6 +5,7 @@ export const noReports: Reporter = {
   upstream: () => undefined,
   connection: () => undefined,
   set: () => undefined,
+  registry: () => undefined,
   seen: () => undefined,
   dataPlanes: () => undefined,
   event: () => undefined,

@@ -133,6 +133,9 @@ const COUNTS: ReadonlySet<string> = new Set<StatusField>([
   'pruning',
   'problems',
   'moreProblems',
+  'users',
+  'followedServices',
+  'lastCompleteAnswerTime',
 ]);
 
 function withoutCounts(status: Status | undefined): object {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
   connectionStatus,
+  registryStatus,
   type Status,
   type StatusContext,
   setStatus,
@@ -16,8 +17,9 @@ import type {
   GatewayConnection,
   GatewayUpstream,
   GatewayUpstreamSet,
+  ServiceRegistry,
 } from '../../model/objects.ts';
-import type { ConnectionOutcome, SetOutcome, UpstreamOutcome } from '../../model/outcome.ts';
+import type { ConnectionOutcome, RegistryOutcome, SetOutcome, UpstreamOutcome } from '../../model/outcome.ts';
 import type { Sample } from '../../runtime/metrics.ts';
 import { depthSamples } from '../instruments.ts';
 import type { ObjectStates } from '../object-state.ts';
@@ -34,6 +36,7 @@ export interface Reporter {
   upstream(object: GatewayUpstream, outcome: UpstreamOutcome): void;
   connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
   set(object: GatewayUpstreamSet, outcome: SetOutcome): void;
+  registry(object: ServiceRegistry, outcome: RegistryOutcome): void;
   /** Updates the stored copy of the object after an event that needs no reconcile. */
   seen(object: GatewayUpstream): void;
   /** Reports data planes of an upstream whose outcome was reported before. The rest of its status is unchanged. */
@@ -92,6 +95,11 @@ class StatusReporter implements Reporter {
     const { report, previous } = wanted;
     this.#announcer.summary(report, previous, outcome.ready);
     this.#announcer.guard(report, previous, outcome.pruningHeld);
+  }
+
+  registry(object: ServiceRegistry, outcome: RegistryOutcome): void {
+    const wanted = this.#want('ServiceRegistry', object, (context) => registryStatus(context, outcome));
+    if (wanted !== undefined) this.#announcer.summary(wanted.report, wanted.previous, outcome.ready);
   }
 
   seen(object: GatewayUpstream): void {

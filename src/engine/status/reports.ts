@@ -42,7 +42,7 @@ export class Reports {
     return holder;
   }
 
-  /** Drops the report of a deleted GatewayConnection or GatewayUpstreamSet. */
+  /** Drops the report of a deleted object that is not a GatewayUpstream. */
   drop(kind: CustomKind, key: ObjectKey): void {
     this.#others.delete(`${kind} ${key}`);
   }

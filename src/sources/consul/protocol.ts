@@ -1,19 +1,23 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
-import type { RegistryOptions, ServiceQuery } from '../registry.ts';
+import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
+  PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
+  type VersionRequest,
 } from '../registry-source/protocol.ts';
 import { type ConsulInstance, endpointsOf, healthEntry, instanceOf } from './instances.ts';
 import type { ConsulBackend, ConsulSection } from './schema.ts';
 
 /** Consul's index of the answer; the next query waits for a higher one. */
 type Index = number;
+
+const agentSelf = z.object({ Config: z.object({ Version: z.string().min(1).max(64) }) });
 
 /** A blocking query may take this part of its wait longer: Consul spreads the wake-ups. */
 const WAIT_JITTER = 1 / 16;
@@ -22,10 +26,11 @@ const WAIT_JITTER = 1 / 16;
 export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
   readonly type = 'Consul';
   readonly blocking = true;
+  readonly probe: ServiceQuery = { service: PROBE_SERVICE, options: undefined };
   readonly #section: ConsulSection;
   readonly #http: RegistryHttp;
 
-  constructor({ section, secret, limits }: RegistryOptions<ConsulSection>) {
+  constructor({ section, secret, limits }: ProbeOptions<ConsulSection>) {
     this.#section = section;
     this.#http = new RegistryHttp({
       registry: { secret },
@@ -52,6 +57,19 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
     return answer.cursor === cursor ? { instances: undefined, cursor } : answer;
   }
 
+  /** A token without `agent:read` may not read it. */
+  async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {
+    const url = pathOf(server, '/v1/agent/self');
+    const response = await this.#http
+      .client()
+      .send({ method: 'GET', url, timeoutMs, headers: this.#headers() }, signal)
+      .catch((error: unknown) => {
+        throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
+      });
+    if (response.status !== 200) return undefined;
+    return agentSelf.safeParse(jsonOf(response.text)).data?.Config.Version;
+  }
+
   endpoints(instances: readonly ConsulInstance[], options: unknown) {
     return endpointsOf(instances, options as ConsulBackend | undefined);
   }
@@ -65,8 +83,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
     consistency: 'default' | 'consistent',
     signal: AbortSignal,
   ): Promise<InstancesAnswer<ConsulInstance, Index>> {
-    const { tokenSecretRef } = this.#section;
-    const token = tokenSecretRef === undefined ? undefined : this.#http.secret(tokenSecretRef);
+    const headers = this.#headers();
     const instances: ConsulInstance[] = [];
     const decoder = new TextDecoder('utf-8', { fatal: true });
     const response = await this.#http
@@ -75,7 +92,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
         {
           url: this.#url(server, query.service, waitMs > 0 ? { cursor, waitMs } : undefined, consistency),
           timeoutMs: timeoutMs + waitMs * (1 + WAIT_JITTER),
-          headers: token === undefined ? {} : { 'x-consul-token': token },
+          headers,
           take: (item) => instances.push(instanceOf(parsed(item, decoder, server))),
         },
         signal,
@@ -83,8 +100,13 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
       .catch((error: unknown) => {
         throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
       });
-    assertComplete(response, server, token !== undefined);
+    assertComplete(response, server, 'x-consul-token' in headers);
     return { instances, cursor: indexOf(response.headers, server) };
+  }
+
+  #headers(): Readonly<Record<string, string>> {
+    const { tokenSecretRef } = this.#section;
+    return tokenSecretRef === undefined ? {} : { 'x-consul-token': this.#http.secret(tokenSecretRef) };
   }
 
   #url(
@@ -94,8 +116,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
     consistency: 'default' | 'consistent',
   ): URL {
     const { datacenter, namespace, partition } = this.#section;
-    const url = new URL(server);
-    url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/health/service/${encodeURIComponent(service)}`;
+    const url = pathOf(server, `/v1/health/service/${encodeURIComponent(service)}`);
     const set = (name: string, value: string | undefined) => {
       if (value !== undefined) url.searchParams.set(name, value);
     };
@@ -108,6 +129,20 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
       set('wait', `${Math.ceil(blocking.waitMs)}ms`);
     }
     return url;
+  }
+}
+
+function pathOf(server: URL, path: string): URL {
+  const url = new URL(server);
+  url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
+  return url;
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

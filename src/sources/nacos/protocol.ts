@@ -3,11 +3,12 @@ import { compareText } from '../../model/keys.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
-import type { RegistryOptions, ServiceQuery } from '../registry.ts';
+import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
+  PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
 } from '../registry-source/protocol.ts';
@@ -48,6 +49,7 @@ const MAX_CLUSTERS = 16;
 export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   readonly type = 'Nacos';
   readonly blocking = false;
+  readonly probe: ServiceQuery;
   readonly #section: NacosSection;
   readonly #http: RegistryHttp;
   readonly #login: Login;
@@ -56,8 +58,9 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   /** Servers that have answered v3 with the instances of all clusters. */
   readonly #listAllClusters = new Set<string>();
 
-  constructor({ section, secret, limits, clock }: RegistryOptions<NacosSection>) {
+  constructor({ section, secret, limits, clock }: ProbeOptions<NacosSection>) {
     this.#section = section;
+    this.probe = { service: PROBE_SERVICE, options: { group: section.groups?.[0] ?? DEFAULT_GROUP } };
     this.#login = new Login(clock);
     this.#http = new RegistryHttp({
       registry: { secret },
@@ -89,6 +92,10 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     return isDeepStrictEqual(answer, cursor)
       ? { instances: undefined, cursor: cursor as Last }
       : { instances: answer.instances, cursor: answer };
+  }
+
+  api(server: URL): string | undefined {
+    return this.#versions.get(server.href)?.name;
   }
 
   endpoints(instances: readonly NacosInstance[], options: unknown) {
@@ -217,7 +224,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const { groups } = this.#section;
     const group = groupOf(options);
     if (groups === undefined || groups.includes(group)) return;
-    throw new RegistryError('Unauthorized', 'registry', {
+    throw new RegistryError('Unauthorized', 'service', {
       problem: `nacos.groups of the ServiceRegistry does not list group ${group}`,
       remedy: 'use another group in the backend, or ask the platform team to add it',
     });

@@ -1,14 +1,17 @@
 import type { Departed, Discovered, RemovalCause } from '../../model/discovered.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import type { FollowedState } from '../../model/registry-facts.ts';
 import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
+import { knownAnswer, unseenAnswer } from './answers.ts';
+import { askOneServer, type FailOverDeps } from './fail-over.ts';
+import type { RegistryHealth } from './health.ts';
 import { Pace } from './pace.ts';
-import { type InstancesAnswer, RegistryError, type RegistryProtocol } from './protocol.ts';
+import { type InstancesAnswer, RegistryError } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
-import type { Servers } from './servers.ts';
 
 /** After this long without an answer for a service, its last answer no longer counts as current. */
 export const PROOF_OF_LIFE_MS = 60_000;
@@ -21,13 +24,11 @@ export class CredentialsChanged extends Error {
 }
 
 /** What all followers of one registry share. */
-export interface FollowerDeps<Instance, Cursor> {
+export interface FollowerDeps<Instance, Cursor> extends FailOverDeps<Instance, Cursor> {
   /** Name of the ServiceRegistry. */
   readonly name: string;
-  readonly protocol: RegistryProtocol<Instance, Cursor>;
-  readonly servers: Servers;
+  readonly health: RegistryHealth;
   readonly slots: QuerySlots;
-  readonly limitRate: <T>(request: () => Promise<T>) => Promise<T>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly requestTimeoutMs: number;
@@ -48,7 +49,7 @@ export class Follower<Instance, Cursor> {
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
   readonly #pace: Pace;
-  readonly #removed = new RemovedInstances();
+  readonly #removed: RemovedInstances<Instance>;
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
   #instances: readonly Instance[] | undefined;
@@ -61,18 +62,24 @@ export class Follower<Instance, Cursor> {
   #isBeginning = true;
   /** The credentials with which the registry has answered. */
   #accepted: AbortSignal | undefined;
+  #state: FollowedState = 'waiting';
   /** By the options of a backend: what `read` made of the last answer. */
   #views = new Map<string, Discovered>();
 
   constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
     this.#deps = deps;
     this.#query = query;
+    this.#removed = new RemovedInstances((instances, options) => deps.protocol.endpoints(instances, options));
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
     this.#pace = new Pace(deps.clock);
   }
 
   get isUnused(): boolean {
     return this.#listeners.size === 0;
+  }
+
+  get state(): FollowedState {
+    return this.#state;
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -93,13 +100,13 @@ export class Follower<Instance, Cursor> {
     const key = JSON.stringify(options ?? null);
     const known = this.#views.get(key);
     if (known !== undefined) return known;
-    const view = this.#view(options, key);
+    const view = this.#view(options);
     this.#views.set(key, view);
     return view;
   }
 
-  cause(departed: Departed): RemovalCause {
-    return this.#removed.cause(departed);
+  cause(departed: Departed, options: unknown): RemovalCause {
+    return this.#removed.cause(departed, options, this.#problem === undefined);
   }
 
   /** Asks until the signal aborts, or `stop` is called. */
@@ -133,7 +140,7 @@ export class Follower<Instance, Cursor> {
       if (error instanceof SlotNeeded || error instanceof CredentialsChanged) return;
       failed(error);
       const isServer = error instanceof RegistryError && error.scope === 'server';
-      this.#lose(error instanceof RegistryError ? error.message : 'internal error, see the operator log');
+      this.#lose(error);
       const again = AbortSignal.any([stopped, credentials(), ...(isServer ? [recovered] : [])]);
       await clock.sleep(this.#backoff.next(), again).catch(() => stopped.throwIfAborted());
     }
@@ -142,38 +149,39 @@ export class Follower<Instance, Cursor> {
   /** While this waits for a slot or an answer for too long, the last answer stops being current. */
   async #inTime(stopped: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
     using _timer = this.#deps.clock.setTimer(PROOF_OF_LIFE_MS, () =>
-      this.#lose(`no answer within ${PROOF_OF_LIFE_MS / 1000} s`),
+      this.#lose(
+        new RegistryError('Unreachable', 'server', {
+          problem: `no answer within ${PROOF_OF_LIFE_MS / 1000} s`,
+        }),
+      ),
     );
     using slot = await this.#deps.slots.acquire(stopped);
-    return await this.#ask(slot.waitMs, AbortSignal.any([stopped, slot.needed, this.#deps.credentials()]));
-  }
-
-  /** Tries each server once, beginning with the one that answered last. */
-  async #ask(longestWaitMs: number, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
-    const { answered, limitRate, protocol, requestTimeoutMs: timeoutMs, servers } = this.#deps;
+    const { credentials: currentCredentials, answered, requestTimeoutMs: timeoutMs } = this.#deps;
+    const credentials = currentCredentials();
     // After a problem the answer must come at once: it says that the registry is back. So must the first answer to new
-    // credentials: Consul lets a query wait that may read nothing.
-    const mayWait = this.#problem === undefined && this.#cursor !== undefined && this.#isAccepted;
-    let waitMs = mayWait ? longestWaitMs : 0;
-    for (let left = servers.count; ; left -= 1) {
-      const server = servers.current;
-      const request = { query: this.#query, server, cursor: this.#cursor, waitMs, timeoutMs };
-      try {
-        const answer = await limitRate(() => protocol.ask(request, signal));
-        answered();
-        return answer;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof RegistryError) || error.scope === 'registry') throw error;
-        servers.failed(server);
-        if (left === 1) throw error;
-        waitMs = 0;
-      }
-    }
+    // credentials: Consul lets a query wait although its token may read nothing.
+    const mayWait =
+      this.#problem === undefined && this.#cursor !== undefined && this.#accepted === credentials;
+    const request = {
+      query: this.#query,
+      cursor: this.#cursor,
+      waitMs: mayWait ? slot.waitMs : 0,
+      timeoutMs,
+    };
+    const signal = AbortSignal.any([stopped, slot.needed, credentials]);
+    const answer = await askOneServer(this.#deps, request, signal);
+    this.#accepted = credentials;
+    answered();
+    return answer;
   }
 
   #take({ instances, cursor }: InstancesAnswer<Instance, Cursor>): void {
     this.#cursor = cursor;
+    // A follower that was stopped no longer counts.
+    if (!this.#stop.signal.aborted) {
+      this.#deps.health.answered(this.#state);
+      this.#state = 'current';
+    }
     const isCurrent = this.#problem === undefined && !this.#isBeginning;
     if (instances === undefined && isCurrent) return;
     this.#problem = undefined;
@@ -183,14 +191,16 @@ export class Follower<Instance, Cursor> {
   }
 
   #replace(instances: readonly Instance[]): void {
-    const endpoints = this.#deps.protocol.endpoints(instances, undefined);
-    this.#removed.note(this.#endpoints, endpoints);
+    this.#removed.note(instances);
     this.#instances = instances;
-    this.#endpoints = endpoints;
+    this.#endpoints = this.#deps.protocol.endpoints(instances, undefined);
     if (instances.length > 0) this.#wasSeen = true;
   }
 
-  #lose(problem: string): void {
+  #lose(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    this.#state = this.#deps.health.lost(this.#state, error);
+    const problem = error instanceof RegistryError ? error.message : 'internal error, see the operator log';
     if (this.#problem === problem) return;
     this.#problem = problem;
     this.#isBeginning = false;
@@ -202,7 +212,7 @@ export class Follower<Instance, Cursor> {
     for (const changed of [...this.#listeners.values()]) changed('instances');
   }
 
-  #view(options: unknown, key: string): Discovered {
+  #view(options: unknown): Discovered {
     const { name, protocol } = this.#deps;
     const { service } = this.#query;
     if (this.#isBeginning) {
@@ -219,18 +229,8 @@ export class Follower<Instance, Cursor> {
         message: `ServiceRegistry ${name} gave no complete answer for service ${service} (${this.#problem}). The gateway's current nodes are unchanged`,
       };
     }
-    if (!this.#wasSeen) {
-      return {
-        state: 'absent',
-        reason: 'ServiceNotFound',
-        message: `ServiceRegistry ${name} has no service ${service}: register an instance or correct the name`,
-      };
-    }
-    return {
-      state: 'known',
-      endpoints: protocol.endpoints(this.#instances, options),
-      preferredFamily: 'IPv4',
-      basis: `${protocol.type} ${name} ${service} ${key}`,
-    };
+    const answered = { type: protocol.type, registry: name, service, options };
+    if (!this.#wasSeen) return unseenAnswer(answered);
+    return knownAnswer(answered, protocol.endpoints(this.#instances, options));
   }
 }

@@ -91,9 +91,10 @@ export function registryErrorOf(error: unknown, server: URL): unknown {
   if (!(error instanceof HttpError)) return error;
   const { kind } = error.failure;
   const { problem, remedy } = describeFailure(error.failure, WORDING);
-  const isContent =
-    kind === 'NotJson' || kind === 'NotObjects' || kind === 'ListTooLarge' || kind === 'ResponseTooLarge';
-  return new RegistryError(isContent ? 'InvalidAnswer' : 'Unreachable', 'server', {
+  // Every server would send the same instances. Another server must not be tried for them: one tenant could move all others.
+  const isTooLarge = kind === 'ListTooLarge' || kind === 'ResponseTooLarge';
+  const isContent = isTooLarge || kind === 'NotJson' || kind === 'NotObjects';
+  return new RegistryError(isContent ? 'InvalidAnswer' : 'Unreachable', isTooLarge ? 'service' : 'server', {
     problem: `${server.host} ${problem}`,
     remedy,
   });

@@ -1,5 +1,6 @@
 import type { Endpoint } from '../../model/endpoint.ts';
 import { type Complaint, complaintText } from '../../model/errors.ts';
+import type { RegistryErrorReason } from '../../model/registry-facts.ts';
 import type { ServiceQuery } from '../registry.ts';
 
 /** One request for the instances of a service. */
@@ -21,6 +22,11 @@ export interface InstancesAnswer<Instance, Cursor> {
   readonly cursor: Cursor;
 }
 
+export type VersionRequest = Pick<InstancesRequest<never>, 'server' | 'timeoutMs'>;
+
+/** Name of the service that probes ask for. No service has this name. */
+export const PROBE_SERVICE = 'gateway-upstream-operator.probe';
+
 /**
  * How one type of registry is asked. `RegistrySource` does everything else: subscriptions, pauses, fail-over, limits.
  * An implementation keeps no state of a service: what it needs for the next request is in the cursor.
@@ -35,29 +41,33 @@ export interface RegistryProtocol<Instance, Cursor> {
   ask(request: InstancesRequest<Cursor>, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>>;
   /** The endpoints that a backend with these options wants. */
   endpoints(instances: readonly Instance[], options: unknown): readonly Endpoint[];
+  /** A query that the registry answers quickly: for a service that does not exist, within the scope of the registry. */
+  readonly probe: ServiceQuery;
+  /** Resolves to undefined if the server does not report its version, or not to this client. */
+  version?(request: VersionRequest, signal: AbortSignal): Promise<string | undefined>;
+  /** The API that the server answered last. Absent if the registry has only one. */
+  api?(server: URL): string | undefined;
   /** Closes idle connections. */
   close(): void;
 }
 
-/** Why a registry did not answer completely; the label `reason` of its error metric. */
-export type RegistryErrorReason =
-  | 'Unreachable'
-  | 'Unauthorized'
-  | 'Filtered'
-  | 'ServerError'
-  | 'InvalidAnswer'
-  | 'SecretMissing';
-
 /** A registry gave no complete answer. Messages hold no key, token or value of the registry. */
-export class RegistryError extends Error {
+export class RegistryError extends Error implements Complaint {
   override readonly name = 'RegistryError';
   readonly reason: RegistryErrorReason;
-  /** `server`: another server may answer. `registry`: no server of this registry would answer differently. */
-  readonly scope: 'server' | 'registry';
+  /**
+   * `server`: another server may answer. `registry`: no server of this registry would answer differently. `service`: likewise,
+   * and only this service is concerned.
+   */
+  readonly scope: 'server' | 'registry' | 'service';
+  readonly problem: string;
+  readonly remedy: string | undefined;
 
   constructor(reason: RegistryErrorReason, scope: RegistryError['scope'], complaint: Complaint) {
     super(complaintText(complaint));
     this.reason = reason;
     this.scope = scope;
+    this.problem = complaint.problem;
+    this.remedy = complaint.remedy;
   }
 }

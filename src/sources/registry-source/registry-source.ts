@@ -1,9 +1,12 @@
 import type { Departed, Discovered, RemovalCause } from '../../model/discovered.ts';
+import type { RegistryFacts } from '../../model/registry-facts.ts';
 import { aborted } from '../../runtime/aborted.ts';
 import { createRateLimit } from '../../runtime/rate-limit.ts';
-import type { RegistryOptions, ServiceQuery } from '../registry.ts';
-import type { DiscoverySource, SourceChange } from '../source.ts';
+import type { RegistryDiscovery, RegistryOptions, ServiceQuery } from '../registry.ts';
+import type { SourceChange } from '../source.ts';
 import { CredentialsChanged, Follower, type FollowerDeps } from './follower.ts';
+import { RegistryHealth } from './health.ts';
+import { Prober } from './prober.ts';
 import { RegistryError, type RegistryProtocol } from './protocol.ts';
 import { QuerySlots } from './query-slots.ts';
 import { Servers } from './servers.ts';
@@ -15,13 +18,15 @@ export interface RegistrySourceOptions<Instance, Cursor> {
 }
 
 /** Follows services of one registry: one subscription per service, however many backends refer to it. */
-export class RegistrySource<Instance, Cursor> implements DiscoverySource<ServiceQuery> {
+export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
   readonly type: string;
   readonly #protocol: RegistryProtocol<Instance, Cursor>;
   readonly #deps: FollowerDeps<Instance, Cursor>;
   readonly #registry: RegistrySourceOptions<Instance, Cursor>['registry'];
   /** By the protocol's key of the query. */
   readonly #followers = new Map<string, Follower<Instance, Cursor>>();
+  readonly #health: RegistryHealth;
+  readonly #prober: Prober<Instance, Cursor>;
   readonly #running = new Set<Promise<void>>();
   #credentials = new AbortController();
   #recovery = new AbortController();
@@ -29,13 +34,16 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
   #signal: AbortSignal | undefined;
 
   constructor({ protocol, servers, registry }: RegistrySourceOptions<Instance, Cursor>) {
-    const { name, clock, random, log, limits } = registry;
+    const { name, clock, random, log, limits, observer } = registry;
+    this.#health = new RegistryHealth(clock, observer.changed);
     this.type = protocol.type;
     this.#protocol = protocol;
     this.#registry = registry;
     this.#deps = {
       name,
       protocol,
+      observer,
+      health: this.#health,
       servers: new Servers(servers, Math.floor(random() * servers.length)),
       slots: new QuerySlots(limits.concurrentQueries, () => this.#followers.size),
       limitRate: createRateLimit(limits.requestsPerSecond),
@@ -49,8 +57,15 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
       failed: (error) => {
         if (!(error instanceof RegistryError)) log.error({ err: error }, 'A query of the registry failed');
         else if (error.scope === 'server') this.#isDown = true;
+        if (!(error instanceof RegistryError) || error.scope !== 'service') this.#prober.suspect();
       },
     };
+    this.#prober = new Prober({ ...this.#deps, changed: observer.changed });
+  }
+
+  facts(): RegistryFacts {
+    const { api, isVersionRead, version } = this.#prober;
+    return { ...this.#health.facts(), version, isVersionRead, api };
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -61,8 +76,9 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
       ended.abort(new CredentialsChanged());
     });
     for (const follower of this.#followers.values()) this.#start(follower);
+    const probing = this.#prober.run(signal);
     await aborted(signal);
-    await Promise.all(this.#running);
+    await Promise.all([...this.#running, probing]);
     this.#protocol.close();
   }
 
@@ -72,6 +88,7 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
     if (follower === undefined) {
       follower = new Follower(this.#deps, query);
       this.#followers.set(key, follower);
+      this.#health.began();
       this.#start(follower);
     }
     const used = follower;
@@ -81,6 +98,7 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
       if (!used.isUnused || this.#followers.get(key) !== used) return;
       this.#followers.delete(key);
       used.stop();
+      this.#health.ended(used.state);
     };
     return { [Symbol.dispose]: dispose };
   }
@@ -91,7 +109,7 @@ export class RegistrySource<Instance, Cursor> implements DiscoverySource<Service
   }
 
   departure(query: ServiceQuery, departed: Departed): RemovalCause {
-    return this.#followers.get(this.#protocol.key(query))?.cause(departed) ?? 'unknown';
+    return this.#followers.get(this.#protocol.key(query))?.cause(departed, query.options) ?? 'unknown';
   }
 
   listedElsewhere(queries: readonly ServiceQuery[], addresses: ReadonlySet<string>): ReadonlySet<string> {

@@ -76,6 +76,7 @@ export async function createRegistryHarness<Section>({
         requestTimeoutMs: 1000,
         pollIntervalMs,
       },
+      observer: { requested: () => undefined, failed: () => undefined, changed: () => undefined },
       clock: systemClock,
       random: Math.random,
       log: quietLogger,

@@ -2,14 +2,18 @@ import PQueue from 'p-queue';
 import { z } from 'zod';
 import type { Discovered, RemovalCause } from '../../../src/model/discovered.ts';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
+import type { RegistryFacts } from '../../../src/model/registry-facts.ts';
 import { aborted } from '../../../src/runtime/aborted.ts';
 import type {
+  ProbeOptions,
+  RegistryDiscovery,
   RegistryOptions,
   RegistryType,
   SecretKeyRef,
+  ServerProbe,
   ServiceQuery,
 } from '../../../src/sources/registry.ts';
-import type { DiscoverySource, SourceChange } from '../../../src/sources/source.ts';
+import type { SourceChange } from '../../../src/sources/source.ts';
 
 const REQUEST_TIMEOUT_MS = 200;
 const CONCURRENT_REQUESTS = 16;
@@ -55,8 +59,42 @@ export const toySource: RegistryType<ToySection> = {
   registrySchema,
   backendSchema,
   secretRefs: ({ tokenSecretRef }): readonly SecretKeyRef[] => [tokenSecretRef],
+  saved: {
+    serviceName: ({ service }) => service,
+    expected: 'the answer to GET /services/NAME',
+    read(body) {
+      const { data } = answer.safeParse(body);
+      return (
+        data && {
+          count: data.instances.length,
+          endpoints: (options) => selected(endpointsOf(data.instances), options),
+        }
+      );
+    },
+  },
   create: (options) => new ToySource(options),
+  probe,
 };
+
+async function probe({ section, secret }: ProbeOptions<ToySection>): Promise<readonly ServerProbe[]> {
+  const { url, tokenSecretRef } = section;
+  const token = secret(tokenSecretRef);
+  const refused = (reason: 'Unreachable' | 'Unauthorized' | 'SecretMissing', problem: string) => [
+    { url, result: { ok: false, reason, problem } as const },
+  ];
+  if (!token.ok) return refused('SecretMissing', token.message);
+  try {
+    const headers = { authorization: `Bearer ${token.value}` };
+    const { status } = await fetch(`${url}/services/probe`, {
+      headers,
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    });
+    if (status === 401) return refused('Unauthorized', 'the registry rejects the token');
+    return [{ url, result: { ok: true, version: undefined, api: undefined } }];
+  } catch {
+    return refused('Unreachable', 'the registry does not answer');
+  }
+}
 
 /** A service with subscribers. */
 interface Followed {
@@ -73,13 +111,14 @@ const BEGINNING: Discovered = {
   message: 'the registry has not answered yet',
 };
 
-class ToySource implements DiscoverySource<ServiceQuery> {
+class ToySource implements RegistryDiscovery {
   readonly type = 'Toy';
   readonly #options: RegistryOptions<ToySection>;
   readonly #followed = new Map<string, Followed>();
   readonly #polls = new Set<Promise<void>>();
   readonly #requests = new PQueue({ concurrency: CONCURRENT_REQUESTS });
   #signal: AbortSignal | undefined;
+  #lastAnswerAt: number | undefined;
 
   constructor(options: RegistryOptions<ToySection>) {
     this.#options = options;
@@ -112,12 +151,10 @@ class ToySource implements DiscoverySource<ServiceQuery> {
 
   read({ service, options }: ServiceQuery): Discovered {
     const found = this.#followed.get(service)?.found ?? BEGINNING;
-    const only = (options as ToyBackend | undefined)?.only;
-    if (only === undefined || found.state !== 'known') return found;
-    return { ...found, endpoints: found.endpoints.filter(({ address }) => address.startsWith(only)) };
+    return found.state === 'known' ? { ...found, endpoints: selected(found.endpoints, options) } : found;
   }
 
-  departure({ service }: ServiceQuery, what: Parameters<DiscoverySource<ServiceQuery>['departure']>[1]) {
+  departure({ service }: ServiceQuery, what: Parameters<RegistryDiscovery['departure']>[1]) {
     if (what.kind !== 'address') return 'unknown';
     return this.#followed.get(service)?.gone.get(what.address) ?? 'unknown';
   }
@@ -127,6 +164,28 @@ class ToySource implements DiscoverySource<ServiceQuery> {
     const others = [...this.#followed].filter(([service]) => !own.has(service));
     const listed = others.flatMap(([, { found }]) => endpointsIn(found).map(({ address }) => address));
     return new Set(listed.filter((address) => addresses.has(address)));
+  }
+
+  /** A toy looks broken while one of its services is unknown. */
+  facts(): RegistryFacts {
+    const found = [...this.#followed.values()].map((one) => one.found);
+    const unknown = found.filter(({ state }) => state === 'unknown');
+    const failing = unknown.filter((one) => one !== BEGINNING);
+    const services = {
+      waiting: unknown.length - failing.length,
+      current: found.length - unknown.length,
+      failing: failing.length,
+      refused: 0,
+    };
+    const problem = { reason: 'Unreachable', message: 'a service is unknown' } as const;
+    return {
+      standing: failing.length > 0 ? { kind: 'failing', problem } : { kind: 'answering' },
+      version: undefined,
+      isVersionRead: true,
+      api: undefined,
+      services,
+      lastCompleteAnswerAt: this.#lastAnswerAt,
+    };
   }
 
   #start(service: string, followed: Followed): void {
@@ -150,9 +209,11 @@ class ToySource implements DiscoverySource<ServiceQuery> {
   }
 
   #take(followed: Followed, found: Discovered): void {
+    if (found.state !== 'unknown') this.#lastAnswerAt = this.#options.clock.now();
     if (JSON.stringify(found) === JSON.stringify(followed.found)) return;
     if (found.state !== 'unknown') noteRemovals(followed, found);
     followed.found = found;
+    this.#options.observer.changed();
     for (const changed of [...followed.listeners.values()]) changed('instances');
   }
 
@@ -195,15 +256,24 @@ function knownFrom({ instances }: z.output<typeof answer>): Discovered {
     state: 'known',
     preferredFamily: 'IPv4',
     basis: 'Toy',
-    endpoints: instances.map(({ address, port, state }) => ({
-      address,
-      port,
-      family: 'IPv4',
-      ready: state === 'up',
-      serving: state !== 'down',
-      terminating: state === 'leaving',
-    })),
+    endpoints: endpointsOf(instances),
   };
+}
+
+function endpointsOf(instances: z.output<typeof answer>['instances']): readonly Endpoint[] {
+  return instances.map(({ address, port, state }) => ({
+    address,
+    port,
+    family: 'IPv4',
+    ready: state === 'up',
+    serving: state !== 'down',
+    terminating: state === 'leaving',
+  }));
+}
+
+function selected(endpoints: readonly Endpoint[], options: unknown): readonly Endpoint[] {
+  const only = (options as ToyBackend | undefined)?.only;
+  return only === undefined ? endpoints : endpoints.filter(({ address }) => address.startsWith(only));
 }
 
 function endpointsIn(found: Discovered): readonly Endpoint[] {

@@ -44,7 +44,8 @@ it('reconciles only objects whose Services have a host name that may refer to th
   const deps = new Proxy(
     { ...stores, queue },
     {
-      get: (parts, name) => Reflect.get(parts, name) ?? (name === 'nodes' ? undefined : unusedParts),
+      get: (parts, name) =>
+        Reflect.get(parts, name) ?? (name === 'nodes' || name === 'registries' ? undefined : unusedParts),
     },
   ) as unknown as WatchesDeps;
   const listening = new Watches(deps).listen();

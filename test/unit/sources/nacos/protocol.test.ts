@@ -4,7 +4,6 @@ import { type NacosSection, nacosBackend, nacosRegistry } from '../../../../src/
 import type { InstancesRequest } from '../../../../src/sources/registry-source/protocol.ts';
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 import { NacosStandIn } from '../../../support/registries/nacos-stand-in.ts';
-import { quietLogger } from '../../../support/registries/quiet-logger.ts';
 
 const PASSWORD = 'a password';
 const AUTHENTICATED = {
@@ -19,10 +18,8 @@ let secret: Record<string, string>;
 
 function create(section: Partial<NacosSection> = {}): NacosProtocol {
   return new NacosProtocol({
-    name: 'nacos',
     section: nacosRegistry.parse({ servers: [standIn.url.href], ...section }),
     secret: ({ key }) => ({ ok: true, value: secret[key] ?? '' }),
-    onSecretsChange: () => ({ [Symbol.dispose]: () => undefined }),
     limits: {
       concurrentQueries: 100,
       requestsPerSecond: undefined,
@@ -30,8 +27,6 @@ function create(section: Partial<NacosSection> = {}): NacosProtocol {
       pollIntervalMs: 1000,
     },
     clock,
-    random: Math.random,
-    log: quietLogger,
   });
 }
 

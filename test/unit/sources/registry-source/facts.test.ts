@@ -1,0 +1,238 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { RegistryErrorReason } from '../../../../src/model/registry-facts.ts';
+import type { Logger } from '../../../../src/runtime/logger.ts';
+import {
+  type InstancesAnswer,
+  type InstancesRequest,
+  RegistryError,
+  type RegistryProtocol,
+} from '../../../../src/sources/registry-source/protocol.ts';
+import { RegistrySource } from '../../../../src/sources/registry-source/registry-source.ts';
+import { createFakeClock, settle } from '../../../support/fake-clock.ts';
+
+const quiet: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => quiet,
+};
+
+const errorOf = (reason: RegistryErrorReason, scope: RegistryError['scope'] = 'server') =>
+  new RegistryError(reason, scope, { problem: `the registry has the problem ${reason}` });
+
+/** A registry that answers queries as the test says. A query for a change waits until the signal ends it. */
+class ScriptedRegistry implements RegistryProtocol<string, number> {
+  readonly type = 'Scripted';
+  readonly blocking = true;
+  readonly probe = { service: 'probe', options: undefined };
+  /** By service: the error that each query meets. */
+  readonly errors = new Map<string, RegistryError>();
+  readonly asked: string[] = [];
+  reported: string | undefined = '1.0.0';
+
+  key({ service }: { readonly service: string }): string {
+    return service;
+  }
+
+  async ask(
+    { query: { service }, cursor, waitMs }: InstancesRequest<number>,
+    signal: AbortSignal,
+  ): Promise<InstancesAnswer<string, number>> {
+    this.asked.push(service);
+    const error = this.errors.get(service) ?? this.errors.get('*');
+    if (error !== undefined) throw error;
+    if (cursor === undefined || waitMs === 0) return { instances: ['10.0.0.1'], cursor: 1 };
+    return await new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
+  }
+
+  async version(): Promise<string | undefined> {
+    return this.reported;
+  }
+
+  endpoints() {
+    return [];
+  }
+
+  close(): void {}
+}
+
+function start() {
+  const clock = createFakeClock();
+  const registry = new ScriptedRegistry();
+  const seen = { requested: 0, failed: [] as RegistryErrorReason[], changed: 0 };
+  let rotate: () => void = () => undefined;
+  const source = new RegistrySource({
+    protocol: registry,
+    servers: [new URL('http://registry:8500')],
+    registry: {
+      name: 'main',
+      limits: {
+        concurrentQueries: 10,
+        requestsPerSecond: undefined,
+        requestTimeoutMs: 5000,
+        pollIntervalMs: 5000,
+      },
+      observer: {
+        requested: () => {
+          seen.requested += 1;
+        },
+        failed: (reason) => void seen.failed.push(reason),
+        changed: () => {
+          seen.changed += 1;
+        },
+      },
+      onSecretsChange(changed) {
+        rotate = changed;
+        return { [Symbol.dispose]: () => undefined };
+      },
+      clock,
+      random: () => 0.5,
+      log: quiet,
+    },
+  });
+  const stop = new AbortController();
+  const running = source.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+  });
+  const follow = (service: string) => source.subscribe({ service, options: undefined }, () => undefined);
+  return { clock, registry, source, seen, follow, rotate: () => rotate() };
+}
+
+describe('the facts of a registry', () => {
+  it('are known while nothing is followed', async () => {
+    const { registry, source, clock } = start();
+    expect(source.facts()).toMatchObject({ standing: { kind: 'starting' }, isVersionRead: false });
+    await clock.advance(0);
+    expect(source.facts()).toMatchObject({
+      standing: { kind: 'answering' },
+      version: '1.0.0',
+      isVersionRead: true,
+      services: { waiting: 0, current: 0, failing: 0, refused: 0 },
+      lastCompleteAnswerAt: undefined,
+    });
+    registry.errors.set('*', errorOf('Unreachable'));
+    await clock.advance(40_000);
+    expect(source.facts().standing).toEqual({
+      kind: 'failing',
+      problem: { reason: 'Unreachable', message: 'the registry has the problem Unreachable' },
+    });
+    registry.errors.clear();
+    await clock.advance(20_000);
+    expect(source.facts().standing).toEqual({ kind: 'answering' });
+  });
+
+  it('show a rejected credential at once, and its correction', async () => {
+    const { registry, source, clock, rotate } = start();
+    await clock.advance(0);
+    registry.errors.set('*', errorOf('Unauthorized', 'registry'));
+    rotate();
+    await clock.advance(0);
+    expect(source.facts().standing).toMatchObject({ kind: 'failing', problem: { reason: 'Unauthorized' } });
+    registry.errors.clear();
+    rotate();
+    await clock.advance(0);
+    expect(source.facts().standing).toEqual({ kind: 'answering' });
+  });
+
+  it('count services by state, and forget those that are no longer followed', async () => {
+    const { registry, source, clock, follow } = start();
+    registry.errors.set('b', errorOf('Filtered', 'registry'));
+    registry.errors.set('c', errorOf('InvalidAnswer', 'service'));
+    const services = ['a', 'b', 'c'].map(follow);
+    await clock.advance(0);
+    expect(source.facts().services).toEqual({ waiting: 0, current: 1, failing: 1, refused: 1 });
+    for (const service of services) service[Symbol.dispose]();
+    await settle();
+    expect(source.facts().services).toEqual({ waiting: 0, current: 0, failing: 0, refused: 0 });
+  });
+
+  it('do not show a registry as failing because of one service', async () => {
+    const { registry, source, clock, follow } = start();
+    registry.errors.set('b', errorOf('ServerError'));
+    follow('a');
+    follow('b');
+    await clock.advance(20_000);
+    expect(source.facts()).toMatchObject({ standing: { kind: 'answering' }, services: { failing: 1 } });
+  });
+
+  it('show the problem that all followed services have, although the registry answers probes', async () => {
+    const { registry, source, clock, follow } = start();
+    registry.errors.set('a', errorOf('Filtered', 'registry'));
+    follow('a');
+    await clock.advance(20_000);
+    expect(source.facts().standing).toMatchObject({ kind: 'failing', problem: { reason: 'Filtered' } });
+    registry.errors.clear();
+    await clock.advance(20_000);
+    expect(source.facts().standing).toEqual({ kind: 'answering' });
+  });
+
+  it('ignore problems that concern only their service', async () => {
+    const { registry, source, clock, follow } = start();
+    registry.errors.set('a', errorOf('Unauthorized', 'service'));
+    follow('a');
+    await clock.advance(60_000);
+    expect(source.facts()).toMatchObject({ standing: { kind: 'answering' }, services: { refused: 1 } });
+  });
+
+  it('have the time of the last complete answer about a service', async () => {
+    const { registry, source, clock, follow } = start();
+    await clock.advance(1000);
+    const answeredAt = clock.now();
+    follow('a');
+    await clock.advance(0);
+    registry.errors.set('*', errorOf('Unreachable'));
+    await clock.advance(100_000);
+    expect(source.facts().lastCompleteAnswerAt).toBe(answeredAt);
+  });
+
+  it('notice within seconds that a registry fails while most queries still wait for a change', async () => {
+    const { registry, source, clock, follow } = start();
+    for (const service of ['a', 'b', 'c']) follow(service);
+    await clock.advance(0);
+    expect(source.facts()).toMatchObject({ standing: { kind: 'answering' }, services: { current: 3 } });
+    registry.errors.set('*', errorOf('Unreachable'));
+    follow('d');
+    await settle();
+    await clock.advance(2000);
+    expect(source.facts().standing).toMatchObject({ kind: 'failing', problem: { reason: 'Unreachable' } });
+  });
+});
+
+describe('requests to a registry', () => {
+  it('are counted, and failures by reason', async () => {
+    const { registry, seen, clock, follow } = start();
+    registry.errors.set('*', errorOf('Unreachable'));
+    follow('a');
+    await clock.advance(0);
+    expect(seen.failed).toEqual(['Unreachable', 'Unreachable']);
+    expect(seen.requested).toBe(2);
+    expect(seen.requested).toBe(registry.asked.length);
+  });
+
+  it('come with back-off while the registry is down', async () => {
+    const { registry, clock } = start();
+    await clock.advance(0);
+    registry.errors.set('*', errorOf('Unreachable'));
+    await clock.advance(40_000);
+    const before = registry.asked.length;
+    await clock.advance(150_000);
+    expect(registry.asked.length - before).toBeGreaterThan(8);
+    expect(registry.asked.length - before).toBeLessThan(25);
+  });
+
+  it('ask for the version again after an outage', async () => {
+    const { registry, source, clock } = start();
+    await clock.advance(0);
+    registry.errors.set('*', errorOf('Unreachable'));
+    await clock.advance(40_000);
+    registry.reported = '2.0.0';
+    registry.errors.clear();
+    await clock.advance(20_000);
+    expect(source.facts().version).toBe('2.0.0');
+  });
+});
