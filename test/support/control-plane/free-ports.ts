@@ -27,6 +27,24 @@ export async function freePorts(count: number): Promise<readonly number[]> {
   }
 }
 
+/** A port of 127.0.0.1 that is currently free, as are those at these distances from it. */
+export async function freePortWith(distances: readonly number[]): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const port = randomInt(FIRST - Math.min(0, ...distances), END - Math.max(0, ...distances));
+    if (await areFree([port, ...distances.map((distance) => port + distance)])) return port;
+  }
+  throw new Error(`no port with free ports at ${distances.join(', ')} found from ${FIRST} to ${END - 1}`);
+}
+
+async function areFree(ports: readonly number[]): Promise<boolean> {
+  const servers = (await Promise.all(ports.map(listen))).filter((server) => server !== undefined);
+  for (const server of servers) {
+    server.close();
+    await once(server, 'close');
+  }
+  return servers.length === ports.length;
+}
+
 async function listen(port: number): Promise<Server | undefined> {
   const server = createServer().listen({ port, host: '127.0.0.1', exclusive: true });
   try {

@@ -2,10 +2,13 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import PQueue from 'p-queue';
 import { type Component, createComponent } from '../control-plane/component.ts';
-import { freePorts } from '../control-plane/free-ports.ts';
+import { freePortWith } from '../control-plane/free-ports.ts';
 import { startWatchdog, type Watchdog } from '../control-plane/start-watchdog.ts';
+import { durationText } from '../control-plane/tool-cache.ts';
+import { eventually } from '../eventually.ts';
 import { ensureJavaServer } from './java-server.ts';
 
 /** One instance, as a test registers it. */
@@ -22,6 +25,9 @@ export const NACOS_USER = { username: 'nacos', password: 'password-of-the-suite'
 
 const GROUP = 'DEFAULT_GROUP';
 const CONCURRENT_REQUESTS = 32;
+/** Nacos also listens for gRPC of clients and of servers, and for its consensus protocol, at these distances from its port. */
+const OTHER_PORTS = [1000, 1001, -1000];
+const REPORT_EVERY_MS = 15_000;
 /** The embedded database and the consensus protocol take some seconds; a busy machine takes longer. */
 const HEAP = ['-Xms256m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
@@ -30,6 +36,15 @@ const FOREVER = {
   'preserved.heart.beat.timeout': '86400000',
   'preserved.ip.delete.timeout': '86400000',
 };
+
+class NacosAnswerError extends Error {
+  readonly status: number;
+
+  constructor(status: number, what: string) {
+    super(`Nacos answered ${status} to ${what}`);
+    this.status = status;
+  }
+}
 
 /** A real standalone Nacos server on loopback that asks for a login. */
 export class NacosServer implements AsyncDisposable {
@@ -50,7 +65,7 @@ export class NacosServer implements AsyncDisposable {
     const built = await ensureJavaServer({ folder, name: 'nacos', what: 'Nacos' });
     const dir = await mkdtemp(join(tmpdir(), 'gwu-nacos-'));
     const watchdog = startWatchdog(dir);
-    const port = await freePort();
+    const port = await freePortWith(OTHER_PORTS);
     const url = new URL(`http://127.0.0.1:${port}`);
     await mkdir(join(dir, 'conf'));
     await mkdir(join(dir, 'logs'));
@@ -65,7 +80,7 @@ export class NacosServer implements AsyncDisposable {
     });
     const server = new NacosServer(url, component, watchdog);
     try {
-      await component.start();
+      await server.start();
       await server.#createUser();
     } catch (error) {
       await server[Symbol.asyncDispose]();
@@ -74,12 +89,13 @@ export class NacosServer implements AsyncDisposable {
     return server;
   }
 
-  /** Makes `instances` everything that Nacos has of the service. Each instance is a write of its own. */
+  /**
+   * Makes `instances` everything that Nacos lists of the service. Each instance is a write of its own, which Nacos confirms
+   * before it lists it.
+   */
   async register(service: string, instances: readonly NacosRegistration[]): Promise<void> {
-    const listed = await this.#instancesOf(service);
-    const placeOf = ({ ip, port }: { readonly ip: string; readonly port: number }) => `${ip}:${port}`;
     const kept = new Set(instances.map(placeOf));
-    const gone = listed.filter((instance) => !kept.has(placeOf(instance)));
+    const gone = (await this.#instancesOf(service)).filter((instance) => !kept.has(placeOf(instance)));
     await Promise.all([
       ...gone.map(({ ip, port }) => this.#write('DELETE', { ...serviceOf(service), ip, port: `${port}` })),
       ...instances.map(({ ip, port, healthy, enabled, weight = 1, metadata = {} }) =>
@@ -95,14 +111,25 @@ export class NacosServer implements AsyncDisposable {
         }),
       ),
     ]);
+    await this.#untilListed(service, instances);
   }
 
   async kill(): Promise<void> {
     await this.#component.kill();
   }
 
+  /** Resolves when it is ready: after 6 to 14 s, or a minute on a busy machine. @throws ComponentStartError after 2 minutes. */
   async start(): Promise<void> {
-    await this.#component.start();
+    const startedMs = performance.now();
+    const report = setInterval(() => {
+      const elapsed = durationText(performance.now() - startedMs);
+      process.stderr.write(`Nacos has been starting for ${elapsed}\n`);
+    }, REPORT_EVERY_MS);
+    try {
+      await this.#component.start();
+    } finally {
+      clearInterval(report);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -111,46 +138,69 @@ export class NacosServer implements AsyncDisposable {
   }
 
   async #createUser(): Promise<void> {
-    await this.#send('POST', '/nacos/v3/auth/user/admin', { password: NACOS_USER.password });
-    const login = await this.#send('POST', '/nacos/v3/auth/user/login', { ...NACOS_USER });
+    await this.request('POST', '/nacos/v3/auth/user/admin', { password: NACOS_USER.password });
+    const login = await this.request('POST', '/nacos/v3/auth/user/login', { ...NACOS_USER });
     this.#token = (login as { readonly accessToken: string }).accessToken;
   }
 
-  async #instancesOf(service: string) {
-    const listed = await this.#send('GET', '/nacos/v3/client/ns/instance/list', serviceOf(service));
-    const { data } = listed as { readonly data: readonly { readonly ip: string; readonly port: number }[] };
-    return data;
+  async #untilListed(service: string, instances: readonly NacosRegistration[]): Promise<void> {
+    const wanted = instances.map(stateOf).sort();
+    await eventually(
+      async () => {
+        const listed = (await this.#instancesOf(service)).map(stateOf).sort();
+        if (!isDeepStrictEqual(listed, wanted)) throw new Error(`Nacos does not list ${service} completely`);
+      },
+      { intervalMs: 10 },
+    );
+  }
+
+  /** Also those that are disabled, which Nacos does not list for clients. */
+  async #instancesOf(service: string): Promise<readonly NacosRegistration[]> {
+    const path = '/nacos/v3/admin/ns/instance/list';
+    const listed = await this.request('GET', path, serviceOf(service)).catch((error: unknown) => {
+      if (error instanceof NacosAnswerError && error.status === 404) return { data: [] };
+      throw error;
+    });
+    return (listed as { readonly data: readonly NacosRegistration[] }).data;
   }
 
   #write(method: 'POST' | 'DELETE', fields: Readonly<Record<string, string>>): Promise<unknown> {
-    return this.#send(method, '/nacos/v3/client/ns/instance', fields);
+    return this.request(method, '/nacos/v3/client/ns/instance', fields);
   }
 
-  #send(
-    method: 'GET' | 'POST' | 'DELETE',
+  /**
+   * A request of the user of this suite, with `fields` as parameters or as the body.
+   *
+   * @throws NacosAnswerError unless Nacos answers with a status of success.
+   */
+  request(
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     fields: Readonly<Record<string, string>>,
   ): Promise<unknown> {
     return this.#requests.add(async () => {
       const url = new URL(path, this.url);
       const form = new URLSearchParams({ ...fields });
-      if (method !== 'POST') url.search = form.toString();
+      const hasBody = method === 'POST' || method === 'PUT';
+      if (!hasBody) url.search = form.toString();
       const response = await fetch(url, {
         method,
         headers: this.#token === undefined ? {} : { accesstoken: this.#token },
-        ...(method === 'POST' ? { body: form } : {}),
+        ...(hasBody ? { body: form } : {}),
       });
       const text = await response.text();
-      if (!response.ok) throw new Error(`Nacos answered ${response.status} to ${method} ${path}: ${text}`);
+      if (!response.ok) throw new NacosAnswerError(response.status, `${method} ${path}: ${text}`);
       return JSON.parse(text);
     });
   }
 }
 
-/** Nacos also listens on the ports that are 1000 and 1001 above, and 1000 below. */
-async function freePort(): Promise<number> {
-  const [port = 0] = await freePorts(1);
-  return port;
+function placeOf({ ip, port }: NacosRegistration): string {
+  return `${ip}:${port}`;
+}
+
+function stateOf({ ip, port, healthy, enabled, weight = 1 }: NacosRegistration): string {
+  return `${ip}:${port} ${healthy} ${enabled} ${weight}`;
 }
 
 function serviceOf(serviceName: string) {
@@ -187,7 +237,9 @@ function properties(port: number): string {
     'nacos.core.auth.server.identity.value': 'suite',
     'nacos.core.auth.plugin.nacos.token.secret.key': key,
     'nacos.core.auth.plugin.nacos.token.expire.seconds': 18_000,
+    // The APIs of older servers.
     'nacos.core.api.compatibility.client.enabled': true,
+    'nacos.core.api.compatibility.console.enabled': true,
     'nacos.extension.ai.enabled': false,
     'nacos.k8s.sync.enabled': false,
     'nacos.istio.mcp.server.enabled': false,

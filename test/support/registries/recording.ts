@@ -12,6 +12,8 @@ const recordingSchema = z.object({
   answers: z.array(
     z.object({
       service: z.string(),
+      /** Of the request, where the registry has several APIs. */
+      path: z.string().optional(),
       /** What the client had done. */
       after: z.string(),
       headers: z.record(z.string(), z.string()),
