@@ -41,10 +41,15 @@ function digestOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, DIGITS);
 }
 
-function selectionOf(target: ReferringTarget): object {
-  if (target.kind === 'service') return target.ref;
+/** Spelled out, so that a new name in the model does not change the marks of all upstreams. */
+function selectionOf(target: ReferringTarget): readonly unknown[] {
+  if (target.kind === 'service') {
+    const { namespace, name, port, protocol } = target.ref;
+    return ['service', namespace, name, port.by, port.port, protocol];
+  }
+  const { registry, service, options } = target.ref;
   const { metadata, portKey } = target.choice;
-  return { ...target.ref, metadata, portKey };
+  return ['registry', registry, service, options, metadata, portKey ?? null];
 }
 
 /** A replacer for `JSON.stringify`: the keys of an object have no order. */

@@ -182,6 +182,38 @@ describe('after a restart of the operator', () => {
   });
 });
 
+describe('after a restart, with a gateway whose nodes keep no marks', () => {
+  it('waits for a registry that is down, and says so', async () => {
+    await using scene = await RegistryScene.create();
+    scene.keepsBackendMarks = false;
+    await scene.written(MIXED, ['10.1.0.1:80']);
+    for (const node of scene.nodes() ?? []) expect(node).not.toHaveProperty('metadata');
+    await scene.stop();
+    scene.registry.answer('web', DOWN);
+    scene.setPods('10.0.0.2');
+    scene.start(MIXED);
+    await scene.settled();
+    expect(scene.writes).toBe(0);
+    expect(scene.condition('ResolvedRefs')).toBe('Unknown/SourceUnavailable');
+    expect(scene.condition('Programmed')).toBe('Unknown/Pending');
+    expect(scene.message('Programmed')).toContain('ServiceRegistry vms does not answer');
+    scene.registry.list('web', '10.1.0.1:80');
+    await scene.expectShares('10.0.0.2:8080=1', '10.1.0.1:80=1');
+  });
+
+  it('keeps a service without instances known, under the removal guard', async () => {
+    await using scene = await RegistryScene.create();
+    scene.keepsBackendMarks = false;
+    await scene.written(MIXED, ['10.1.0.1:80']);
+    await scene.stop();
+    scene.registry.answer('web', UNSEEN);
+    scene.start(MIXED);
+    await scene.settled();
+    expect(scene.writes).toBe(0);
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+  });
+});
+
 describe('an upstream without a registry', () => {
   it('has no marks', async () => {
     await using scene = await RegistryScene.create();

@@ -40,6 +40,8 @@ export interface ControllerSettings {
   readonly backoffMs?: (failures: number) => number;
   /** Default: no registry type is built in. */
   readonly registry?: ScriptedRegistry;
+  /** Whether nodes keep their backend marks in the gateway. Default: as the vendor says. */
+  readonly keepsBackendMarks?: boolean | undefined;
 }
 
 /** Disposing stops the controller, and throws if it logged an error. */
@@ -91,7 +93,11 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const controller = createController({
     ...stores,
     ...(settings.registry === undefined ? {} : { registries: settings.registry.registries }),
-    vendorOf,
+    vendorOf(type) {
+      const vendor = vendorOf(type);
+      const { keepsBackendMarks = vendor.format.keepsBackendMarks } = settings;
+      return { ...vendor, format: { ...vendor.format, keepsBackendMarks } };
+    },
     states,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',

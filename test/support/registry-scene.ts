@@ -30,6 +30,8 @@ export class RegistryScene implements AsyncDisposable {
   readonly gateway: StandIn;
   readonly clock: FakeClock;
   registry = new ScriptedRegistry();
+  /** Whether nodes keep their backend marks in the gateway. Undefined: as in APISIX. */
+  keepsBackendMarks: boolean | undefined;
   controller: RunningController | undefined;
   #status: GatewayUpstreamStatus | undefined;
   #pods: readonly string[] = ['10.0.0.1'];
@@ -78,7 +80,8 @@ ${this.#status === undefined ? '' : `status: ${JSON.stringify(this.#status)}`}`;
     const stores = storesOf(admit(parseDocuments(yaml, 'scene'), NOW).objects, []);
     this.#stores = stores;
     this.setPods(...this.#pods);
-    this.controller = runController(stores, { clock: this.clock, registry: this.registry });
+    const { clock, registry, keepsBackendMarks } = this;
+    this.controller = runController(stores, { clock, registry, keepsBackendMarks });
   }
 
   /** Stops the operator. The next one knows only the gateway and the status. */
