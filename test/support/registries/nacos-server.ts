@@ -52,15 +52,22 @@ export class NacosServer implements AsyncDisposable {
   readonly #component: Component;
   readonly #watchdog: Watchdog;
   readonly #requests = new PQueue({ concurrency: CONCURRENT_REQUESTS });
-  #token: string | undefined;
+  #login: { readonly header: Promise<Record<string, string>>; readonly untilMs: number } | undefined;
+  readonly #tokenSeconds: number;
 
-  private constructor(url: URL, component: Component, watchdog: Watchdog) {
+  private constructor(url: URL, component: Component, watchdog: Watchdog, tokenSeconds: number) {
+    this.#tokenSeconds = tokenSeconds;
     this.url = url;
     this.#component = component;
     this.#watchdog = watchdog;
   }
 
-  static async start(): Promise<NacosServer> {
+  /** `tokenSeconds`: how long the token of a login is valid. */
+  static async start({
+    tokenSeconds = 18_000,
+  }: {
+    readonly tokenSeconds?: number;
+  } = {}): Promise<NacosServer> {
     const folder = fileURLToPath(new URL('../../registries/nacos/', import.meta.url));
     const built = await ensureJavaServer({ folder, name: 'nacos', what: 'Nacos' });
     const dir = await mkdtemp(join(tmpdir(), 'gwu-nacos-'));
@@ -69,7 +76,7 @@ export class NacosServer implements AsyncDisposable {
     const url = new URL(`http://127.0.0.1:${port}`);
     await mkdir(join(dir, 'conf'));
     await mkdir(join(dir, 'logs'));
-    await writeFile(join(dir, 'conf', 'application.properties'), properties(port));
+    await writeFile(join(dir, 'conf', 'application.properties'), properties(port, tokenSeconds));
     const component = createComponent({
       name: 'nacos',
       command: '/usr/bin/java',
@@ -78,7 +85,7 @@ export class NacosServer implements AsyncDisposable {
       started: watchdog.register,
       createProbe: () => async () => (await fetch(new URL('/nacos/v3/admin/core/state/readiness', url))).ok,
     });
-    const server = new NacosServer(url, component, watchdog);
+    const server = new NacosServer(url, component, watchdog, tokenSeconds);
     try {
       await server.start();
       await server.#createUser();
@@ -138,9 +145,20 @@ export class NacosServer implements AsyncDisposable {
   }
 
   async #createUser(): Promise<void> {
-    await this.request('POST', '/nacos/v3/auth/user/admin', { password: NACOS_USER.password });
-    const login = await this.request('POST', '/nacos/v3/auth/user/login', { ...NACOS_USER });
-    this.#token = (login as { readonly accessToken: string }).accessToken;
+    await this.#send('POST', '/nacos/v3/auth/user/admin', { password: NACOS_USER.password }, {});
+  }
+
+  /** The header that allows everything, from a login that is not older than half of its token's life. */
+  #authorization(): Promise<Record<string, string>> {
+    if (this.#login !== undefined && performance.now() < this.#login.untilMs) return this.#login.header;
+    const header = this.#send('POST', '/nacos/v3/auth/user/login', { ...NACOS_USER }, {}).then((answer) => ({
+      accesstoken: (answer as { readonly accessToken: string }).accessToken,
+    }));
+    this.#login = { header, untilMs: performance.now() + this.#tokenSeconds * 500 };
+    header.catch(() => {
+      this.#login = undefined;
+    });
+    return header;
   }
 
   async #untilListed(service: string, instances: readonly NacosRegistration[]): Promise<void> {
@@ -178,20 +196,23 @@ export class NacosServer implements AsyncDisposable {
     path: string,
     fields: Readonly<Record<string, string>>,
   ): Promise<unknown> {
-    return this.#requests.add(async () => {
-      const url = new URL(path, this.url);
-      const form = new URLSearchParams({ ...fields });
-      const hasBody = method === 'POST' || method === 'PUT';
-      if (!hasBody) url.search = form.toString();
-      const response = await fetch(url, {
-        method,
-        headers: this.#token === undefined ? {} : { accesstoken: this.#token },
-        ...(hasBody ? { body: form } : {}),
-      });
-      const text = await response.text();
-      if (!response.ok) throw new NacosAnswerError(response.status, `${method} ${path}: ${text}`);
-      return JSON.parse(text);
-    });
+    return this.#requests.add(async () => this.#send(method, path, fields, await this.#authorization()));
+  }
+
+  async #send(
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    path: string,
+    fields: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<unknown> {
+    const url = new URL(path, this.url);
+    const form = new URLSearchParams({ ...fields });
+    const hasBody = method === 'POST' || method === 'PUT';
+    if (!hasBody) url.search = form.toString();
+    const response = await fetch(url, { method, headers, ...(hasBody ? { body: form } : {}) });
+    const text = await response.text();
+    if (!response.ok) throw new NacosAnswerError(response.status, `${method} ${path}: ${text}`);
+    return JSON.parse(text);
   }
 }
 
@@ -222,7 +243,7 @@ function classPath(built: string): string {
   return ['classes', 'lib/hessian-4.0.63.jar', 'lib/*'].map((part) => join(built, part)).join(':');
 }
 
-function properties(port: number): string {
+function properties(port: number, tokenSeconds: number): string {
   const key = Buffer.from('a key that signs the tokens of a test server').toString('base64');
   return Object.entries({
     'nacos.server.main.port': port,
@@ -236,7 +257,7 @@ function properties(port: number): string {
     'nacos.core.auth.server.identity.key': 'suite',
     'nacos.core.auth.server.identity.value': 'suite',
     'nacos.core.auth.plugin.nacos.token.secret.key': key,
-    'nacos.core.auth.plugin.nacos.token.expire.seconds': 18_000,
+    'nacos.core.auth.plugin.nacos.token.expire.seconds': tokenSeconds,
     // The APIs of older servers.
     'nacos.core.api.compatibility.client.enabled': true,
     'nacos.core.api.compatibility.console.enabled': true,
