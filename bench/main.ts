@@ -8,6 +8,9 @@ import { Ledger } from './ledger.ts';
 import { measureIdle, measureProgramming, measureStart, measureTakeOver, memoryOf } from './lifecycle.ts';
 import { FlagError, type Options, readOptions, USAGE } from './options.ts';
 import { measurePropagation } from './propagation.ts';
+import { measureRegistry } from './registries/measure-registries.ts';
+import { registriesText, registryFaultsIn } from './registries/report.ts';
+import type { RegistryResult } from './registries/results.ts';
 import { faultsIn, reportText } from './report.ts';
 import type { Early, Propagation, Result, SizeResult } from './results.ts';
 import { createScene } from './scene.ts';
@@ -32,6 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
     return 1;
   }
   const sizes: SizeResult[] = [];
+  const registries: RegistryResult[] = [];
   const [cpu] = cpus();
   const result: Result = {
     machine: `${cpus().length} x ${cpu?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`,
@@ -39,14 +43,32 @@ async function main(args: readonly string[]): Promise<number> {
       process.env['APISIX_ADMIN_URL'] === undefined ? 'stand-in gateway' : 'APISIX behind a recording proxy',
     command: `npm run bench -- ${args.join(' ')}`.trim(),
     sizes,
+    registries,
   };
+  const save = async () => {
+    if (options.json === undefined) return;
+    await writeFile(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+  };
+  if (options.registries !== undefined) {
+    for (const type of options.registries.types) {
+      registries.push(await measureRegistry({ ...options.registries, type, report: progress }));
+      await save();
+    }
+    process.stdout.write(
+      `\n${result.command}\n${result.machine}\n${result.gateway}\n\n${registriesText(registries)}`,
+    );
+    return verdict(registryFaultsIn(registries));
+  }
   for (const size of options.sizes) {
     sizes.push(await measureSize(size, options));
-    if (options.json !== undefined)
-      await writeFile(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+    await save();
   }
   process.stdout.write(`\n${reportText(result)}`);
-  const faults = faultsIn(result);
+  return verdict(faultsIn(result));
+}
+
+/** Prints the faults. Returns the exit code. */
+function verdict(faults: readonly string[]): number {
   for (const fault of faults) process.stdout.write(`FAIL ${fault}\n`);
   return faults.length === 0 ? 0 : 1;
 }

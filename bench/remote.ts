@@ -36,7 +36,7 @@ export function serve(handlers: Handlers): void {
   process.on('disconnect', () => process.exit());
 }
 
-/** Starts `module`, a file in this folder. */
+/** Starts `module`, the path of a file relative to this folder. */
 export function startRemote<H extends Handlers>(module: string): Remote<H> {
   const child = fork(fileURLToPath(new URL(module, import.meta.url)), {
     serialization: 'advanced',

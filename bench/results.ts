@@ -1,4 +1,5 @@
 import type { Quantiles } from './measure.ts';
+import type { RegistryResult } from './registries/results.ts';
 
 /** Violations. All counts must be 0. */
 export interface Faults {
@@ -136,4 +137,6 @@ export interface Result {
   readonly gateway: string;
   readonly command: string;
   readonly sizes: readonly SizeResult[];
+  /** With `--registries`. */
+  readonly registries?: readonly RegistryResult[];
 }

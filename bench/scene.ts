@@ -28,7 +28,7 @@ export const ENDPOINTS = 10;
 export const CONCURRENCY = 8;
 /** The number of slices for the floor. */
 const FLOOR_SERVICES = 100;
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const CONNECTION = 'bench';
 const WRITERS = 16;
 /** A busy API server rejects requests, which are retried. */
@@ -228,16 +228,7 @@ export async function createScene(
       }
       return await gateway.ask('take');
     },
-    async settled(operator) {
-      const { pid = 0 } = operator.process;
-      const deadline = performance.now() + 120_000;
-      for (let quiet = 0; quiet < 3 && performance.now() < deadline; ) {
-        assertRuns(operator);
-        const before = cpuSeconds(pid);
-        await sleep(500);
-        quiet = cpuSeconds(pid) - before <= quietCpuSeconds ? quiet + 1 : 0;
-      }
-    },
+    settled: (operator) => settled(operator, quietCpuSeconds),
     askGateway,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
@@ -297,6 +288,18 @@ function createSliceWriter({ server, caPem, adminToken }: ControlPlane) {
     write: (subject: Subject, endpoints: readonly SliceEndpoint[], part = 1, fresh?: string) =>
       send('PUT', subject, endpoints, part, fresh),
   };
+}
+
+/** Resolves when the operator uses at most `quietCpuSeconds` in half a second, at the latest after two minutes. */
+export async function settled(operator: Operator, quietCpuSeconds: number): Promise<void> {
+  const { pid = 0 } = operator.process;
+  const deadline = performance.now() + 120_000;
+  for (let quiet = 0; quiet < 3 && performance.now() < deadline; ) {
+    assertRuns(operator);
+    const before = cpuSeconds(pid);
+    await sleep(500);
+    quiet = cpuSeconds(pid) - before <= quietCpuSeconds ? quiet + 1 : 0;
+  }
 }
 
 /** Resolves when the operator is the leader and has listed all kinds. */

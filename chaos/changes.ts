@@ -3,6 +3,7 @@ import { ENDPOINT_CHANGES } from './endpoint-changes.ts';
 import { KEPT_CHANGES } from './kept-changes.ts';
 import { NODE_CHANGES } from './node-changes.ts';
 import type { Mode } from './places.ts';
+import { REGISTRY_CHANGES } from './registry-changes.ts';
 import { SECRET_CHANGES } from './secret-changes.ts';
 import { makeRandomService, SERVICE_CHANGES } from './service-changes.ts';
 import { SET_CHANGES } from './set-changes.ts';
@@ -17,6 +18,7 @@ export const CHANGES: readonly Change[] = [
   ...KEPT_CHANGES,
   ...SET_CHANGES,
   ...SECRET_CHANGES,
+  ...REGISTRY_CHANGES,
   {
     name: 'addressing of the connection changed',
     weight: 2,

@@ -147,11 +147,15 @@ async function problemOfStatus(site: Site, upstream: Upstream): Promise<string |
   const isUsable = secret === undefined || secret.certificate !== undefined;
   const allFound =
     isUsable && backends.every((backend) => site.model.placesOf(namespace, backend) !== undefined);
-  if (resolved?.status !== (allFound ? 'True' : 'False')) {
+  // Without instances, a service of the registry counts as known once the operator has seen one, and as unknown before.
+  const isOpen = backends.some(
+    (backend) => backend.mode === 'Registry' && site.model.placesOf(namespace, backend) === undefined,
+  );
+  if (!isOpen && resolved?.status !== (allFound ? 'True' : 'False')) {
     return `${namespace}/${name} has ResolvedRefs ${resolved?.status}/${resolved?.reason}`;
   }
   if (manage === 'Nodes' && site.model.kept.get(id) === undefined) {
-    return allFound && programmed?.reason !== 'UpstreamNotFound'
+    return allFound && !isOpen && programmed?.reason !== 'UpstreamNotFound'
       ? `${namespace}/${name} has Programmed ${programmed?.status}/${programmed?.reason} without an upstream`
       : undefined;
   }

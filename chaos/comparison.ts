@@ -1,5 +1,6 @@
 import type { Model, Upstream } from './model.ts';
 import type { Place } from './places.ts';
+import { placeKey } from './registered.ts';
 
 /** The content of one upstream in the gateway. */
 export type GatewayContent = Readonly<Record<string, unknown>>;
@@ -62,6 +63,7 @@ export function comparedOf(model: Model, upstream: Upstream): readonly string[] 
   const modes = backends.flatMap((backend) => {
     const { mode = model.addressing } = backend;
     const places = model.placesOf(namespace, backend);
+    if (mode === 'Registry') return [placesOfRegistry(places)];
     if (places === undefined) return [`unresolved backend, mode ${mode}`];
     const isLocal = mode === 'Node' && model.service(namespace, backend.service)?.front.isLocal;
     const by = `mode ${mode}${isLocal === true ? ', Local' : ''}`;
@@ -73,6 +75,11 @@ export function comparedOf(model: Model, upstream: Upstream): readonly string[] 
     ...(isMember ? ['member of the set'] : []),
     ...(secret === undefined ? [] : ['certificate']),
   ];
+}
+
+function placesOfRegistry(places: readonly Place[] | undefined): string {
+  if (places === undefined) return 'registry without instances';
+  return places.length === 0 ? 'no passing instance in the registry' : 'nodes, registry';
 }
 
 export function certificateIn({ tls }: GatewayContent): string | undefined {
@@ -97,8 +104,8 @@ function problemOfNodes(
   nodes: readonly Node[],
   allowGuarded: boolean,
 ): string | undefined {
-  const wanted = new Set(backends.flatMap(({ weight, places }) => (weight > 0 ? places.map(keyOf) : [])));
-  const present = new Set(nodes.map(keyOf));
+  const wanted = new Set(backends.flatMap(({ weight, places }) => (weight > 0 ? places.map(placeKey) : [])));
+  const present = new Set(nodes.map(placeKey));
   const missing = [...wanted].filter((key) => !present.has(key));
   if (missing.length > 0) return `lacks ${missing.join(', ')}`;
   const extra = [...present].filter((key) => !wanted.has(key));
@@ -107,30 +114,29 @@ function problemOfNodes(
   return extra.length > 0 ? undefined : wrongShare(backends, nodes);
 }
 
-function keyOf({ host, port }: Place): string {
-  return `${host}:${port}`;
-}
-
 /**
- * Each backend's share of the sum must equal its share of the weights within 1 %, divided equally among its places. A place
- * of several backends gets the sum of their shares. With one backend, all nodes have weight 1.
+ * Each backend's share of the sum must equal its share of the weights within 1 %, divided among its places by their weight. A
+ * place of several backends gets the sum of their shares. With one backend of a Service, all nodes have weight 1.
  */
 function wrongShare(backends: readonly Placed[], nodes: readonly Node[]): string | undefined {
-  if (backends.length === 1) {
+  const isWeighted = backends.some(({ places }) => places.some(({ weight }) => weight !== undefined));
+  if (backends.length === 1 && !isWeighted) {
     return nodes.every(({ weight }) => weight === 1) ? undefined : 'has nodes with a weight other than 1';
   }
   const active = backends.filter(({ weight, places }) => weight > 0 && places.length > 0);
   const weights = active.reduce((total, { weight }) => total + weight, 0);
   const shares = new Map<string, number>();
   for (const { weight, places } of active) {
-    for (const key of places.map(keyOf)) {
-      shares.set(key, (shares.get(key) ?? 0) + weight / weights / places.length);
+    const all = places.reduce((total, { weight: own = 1 }) => total + own, 0);
+    for (const { weight: own = 1, ...place } of places) {
+      const key = placeKey(place);
+      shares.set(key, (shares.get(key) ?? 0) + ((weight / weights) * own) / all);
     }
   }
   const sum = nodes.reduce((total, { weight }) => total + weight, 0);
   for (const node of nodes) {
-    const ratio = node.weight / sum / (shares.get(keyOf(node)) ?? 0);
-    if (Math.abs(ratio - 1) > 0.01 + 1e-9) return `gives ${keyOf(node)} ${ratio} times its share`;
+    const ratio = node.weight / sum / (shares.get(placeKey(node)) ?? 0);
+    if (Math.abs(ratio - 1) > 0.01 + 1e-9) return `gives ${placeKey(node)} ${ratio} times its share`;
   }
   return undefined;
 }

@@ -6,6 +6,7 @@ import { CONTENT_FAULTS } from './content-faults.ts';
 import type { Fault, Trouble } from './fault.ts';
 import { HOSTILE_FAULTS } from './hostile-faults.ts';
 import type { Random } from './random.ts';
+import { REGISTRY_FAULTS } from './registry-faults.ts';
 import type { Site } from './site.ts';
 
 function gatewayAnswers(name: string, weight: number, faultOf: (random: Random) => GatewayFault): Fault {
@@ -163,6 +164,7 @@ export const FAULTS: readonly Fault[] = [
   })),
   ...CONTENT_FAULTS,
   ...HOSTILE_FAULTS,
+  ...REGISTRY_FAULTS,
   {
     name: 'permission removed',
     weight: 6,

@@ -3,6 +3,8 @@ import { SIGNATURE_HEADER } from '../test/support/instrument.ts';
 import { certificateIn, type GatewayContent, isRetained, ownersFields } from './comparison.ts';
 import { LeaseRecord } from './lease-record.ts';
 import type { Model, Secret } from './model.ts';
+import type { Place } from './places.ts';
+import { placeKey, VANISHED_HOLD_MS } from './registered.ts';
 import type { Exit } from './replica.ts';
 
 /** The operator uses this id to check whether its key may write. The upstream never exists. */
@@ -11,6 +13,14 @@ const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
 const LIMITS = { rss: 400 * 1024 * 1024, files: 150 };
 /** The limit of metric series: several times those of one connection, and fewer than the names that a tenant can write. */
 const MAX_SERIES = 1500;
+
+/** When a request arrived. */
+interface Arrival {
+  /** Monotonic, milliseconds. */
+  readonly at: number;
+  /** The number of checkpoints that had succeeded. */
+  readonly checkpoints: number;
+}
 
 export interface JudgeOptions {
   readonly model: Model;
@@ -29,8 +39,8 @@ export class Judge implements AdminObserver {
   readonly #leases: LeaseRecord;
   /** Writes to the gateway that are in progress, by upstream id. */
   readonly #underWay = new Map<string, Map<number, string>>();
-  /** The number of checkpoints when a request arrived. A slow gateway may apply a write from before the last checkpoint. */
-  readonly #cameAfter = new WeakMap<ObservedRequest, number>();
+  /** A slow gateway may apply a write from before the last checkpoint. */
+  readonly #arrivals = new WeakMap<ObservedRequest, Arrival>();
   readonly #lostLease = new Set<string>();
   #gateway: StandIn | undefined;
 
@@ -46,7 +56,7 @@ export class Judge implements AdminObserver {
   arrived(request: ObservedRequest): void {
     const id = writtenId(request);
     if (id === undefined || id === WRITE_PROBE_ID) return;
-    this.#cameAfter.set(request, this.#options.model.checkpoints);
+    this.#arrivals.set(request, { at: performance.now(), checkpoints: this.#options.model.checkpoints });
     const operator = senderOf(request);
     const others = this.#underWay.get(id) ?? new Map<number, string>();
     this.#underWay.set(id, others);
@@ -72,7 +82,8 @@ export class Judge implements AdminObserver {
     if (id === undefined) return;
     const { model } = this.#options;
     const upstream = model.upstreams.get(id);
-    const isNew = this.#cameAfter.get(request) === model.checkpoints;
+    const arrival = this.#arrivals.get(request);
+    const isNew = arrival?.checkpoints === model.checkpoints;
     const settled = isNew ? upstream?.settled : undefined;
     if (settled === 'Observe') {
       this.#violated(`${senderOf(request)} sent ${request.method} for ${id}, whose syncPolicy is Observe`);
@@ -88,13 +99,22 @@ export class Judge implements AdminObserver {
       const problem = problemOfCertificate(model.secretOf(upstream), JSON.parse(request.body ?? '{}'), isNew);
       if (problem !== undefined) this.#violated(`${senderOf(request)} sent PUT for ${id} with ${problem}`);
     }
-    const before = nodesOf(this.#gateway?.get('upstreams', id));
-    if (before === 0 || upstream?.state !== 'live' || settled === undefined || !model.isSteady(upstream))
-      return;
-    if (nodesAfter(request, before) > 0) return;
-    this.#violated(
-      `${senderOf(request)} removed the last node of ${id}, whose Services always had a ready endpoint: ${request.method} ${request.body ?? ''}`,
-    );
+    const before = placesIn(this.#gateway?.get('upstreams', id));
+    if (before.size === 0 || upstream?.state !== 'live' || settled === undefined) return;
+    const after = placesAfter(request, before);
+    const write = `${request.method} ${request.body ?? ''}`;
+    if (after.size === 0 && model.isSteady(upstream)) {
+      this.#violated(
+        `${senderOf(request)} removed the last node of ${id}, whose Services always had a ready endpoint: ${write}`,
+      );
+    }
+    const held = model.heldPlaces(upstream, arrival?.at ?? 0);
+    const early = [...before].filter((place) => held.has(place) && !after.has(place));
+    if (early.length > 0) {
+      this.#violated(
+        `${senderOf(request)} removed ${early.join(', ')} of ${id} less than ${VANISHED_HOLD_MS} ms after the registry lost them: ${write}`,
+      );
+    }
   }
 
   carriedOut(request: ObservedRequest, status: number): void {
@@ -220,15 +240,15 @@ function isOfNodes({ method, path }: ObservedRequest): boolean {
   return method === 'PATCH' && /^\/apisix\/admin\/upstreams\/[^/?]+\/nodes$/.test(path);
 }
 
-/** The number of nodes after the gateway applied a request to an upstream with `before` nodes. */
-function nodesAfter(request: ObservedRequest, before: number): number {
-  if (request.method === 'DELETE') return 0;
+/** The places of the nodes after the gateway applied a request to an upstream with nodes at `before`. */
+function placesAfter(request: ObservedRequest, before: ReadonlySet<string>): ReadonlySet<string> {
+  if (request.method === 'DELETE') return new Set();
   const body = JSON.parse(request.body ?? '{}') as { readonly nodes?: readonly unknown[] };
-  if (isOfNodes(request)) return nodesOf({ nodes: body });
-  return request.method === 'PATCH' && body.nodes === undefined ? before : nodesOf(body);
+  if (isOfNodes(request)) return placesIn({ nodes: body });
+  return request.method === 'PATCH' && body.nodes === undefined ? before : placesIn(body);
 }
 
-function nodesOf(upstream: unknown): number {
-  const { nodes } = (upstream ?? {}) as { readonly nodes?: readonly unknown[] };
-  return nodes?.length ?? 0;
+function placesIn(upstream: unknown): ReadonlySet<string> {
+  const { nodes } = (upstream ?? {}) as { readonly nodes?: readonly Place[] };
+  return new Set((nodes ?? []).map(placeKey));
 }

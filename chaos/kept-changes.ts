@@ -33,7 +33,7 @@ export async function keepRandomNodes(
     name,
     id,
     manage: 'Nodes',
-    backends: backendsFrom(found, random),
+    backends: backendsFrom(site, found, random),
     guarded: random.fraction() < 0.5,
     syncPolicy: 'Sync',
     deletionPolicy: 'Delete',

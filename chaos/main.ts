@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { ToolMissingError } from '../test/support/control-plane/tool-cache.ts';
 import { installCrds } from '../test/support/operator.ts';
+import { ensureConsul } from '../test/support/registries/consul-binary.ts';
 import { churn } from './churn.ts';
 import { type Outcome, run } from './run.ts';
 
@@ -85,12 +87,25 @@ interface Count {
 
 const report = (line: string) => process.stdout.write(`${line}\n`);
 
+/** Whether this machine can run Consul. With `CI=true`, it must. */
+async function hasConsul(): Promise<boolean> {
+  try {
+    await ensureConsul();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ToolMissingError) || process.env['CI'] === 'true') throw error;
+    report(`skipped: the service registry (${error.message})`);
+    return false;
+  }
+}
+
 async function runSeeds(cluster: ControlPlane): Promise<Count> {
   const steps = numberOf('steps');
+  const withRegistry = await hasConsul();
   const outcomes: Outcome[] = [];
   for (const seed of seeds()) {
     const startedAt = performance.now();
-    const outcome = await run({ cluster, seed, steps, traces: values.traces, report });
+    const outcome = await run({ cluster, seed, steps, withRegistry, traces: values.traces, report });
     outcomes.push(outcome);
     const seconds = Math.round((performance.now() - startedAt) / 1000);
     process.stdout.write(

@@ -8,6 +8,7 @@ import {
   type Service,
   type Slice,
 } from './places.ts';
+import { Registered } from './registered.ts';
 
 /**
  * The objects that the suite created. `places.ts` and `comparison.ts` derive the expected content of the gateway from them.
@@ -15,12 +16,15 @@ import {
  */
 
 export interface Backend {
-  /** A Service in the namespace of the upstream. */
+  /** A Service in the namespace of the upstream, or a service of the registry. */
   readonly service: string;
   readonly weight: number;
   /** Default: the connection's. */
-  readonly mode?: Mode;
+  readonly mode?: BackendMode;
 }
+
+/** The addressing mode of a Service. `Registry`: the backend refers to the registry. */
+export type BackendMode = Mode | 'Registry';
 
 export type SyncPolicy = 'Sync' | 'UpsertOnly' | 'Observe';
 export type DeletionPolicy = 'Delete' | 'Orphan' | 'Force';
@@ -44,6 +48,8 @@ export interface Upstream {
   state: 'live' | 'deleting';
   /** All references of its backends since the last checkpoint. */
   referred: readonly Reference[];
+  /** Its spec has changed since the last checkpoint. */
+  edited: boolean;
   /** Its object was deleted and created again since the last checkpoint, and the operator may not have seen that yet. */
   flapped: boolean;
   /** With `manage: Nodes`: the operator wrote the nodes once, so it manages them even if there are none. */
@@ -52,10 +58,10 @@ export interface Upstream {
   settled: SyncPolicy | undefined;
 }
 
-/** A Service in the namespace of an upstream, and its addressing mode. */
+/** A Service in the namespace of an upstream and its addressing mode, or a service of the registry. */
 interface Reference {
   readonly service: string;
-  readonly mode: Mode;
+  readonly mode: BackendMode;
 }
 
 /** A Secret with a client certificate. */
@@ -77,6 +83,7 @@ export class Model {
   /** The cluster node of each endpoint. */
   readonly homes = new Map<string, string>();
   readonly secrets = new Map<string, Secret>();
+  readonly registered = new Registered();
   /** The upstreams with an object, by id. */
   readonly upstreams = new Map<string, Upstream>();
   /** Ids of deleted objects whose upstream may be retained. */
@@ -183,6 +190,7 @@ export class Model {
       guarded: true,
       state: 'live',
       referred: [],
+      edited: true,
       flapped,
       begun: false,
       settled: undefined,
@@ -194,12 +202,14 @@ export class Model {
 
   /** The expected nodes of a backend; undefined if it cannot be resolved. */
   placesOf(namespace: string, { service, mode = this.addressing }: Backend): readonly Place[] | undefined {
+    if (mode === 'Registry') return this.registered.placesOf(service);
     return placesOf(this.service(namespace, service), mode, this);
   }
 
   /** Whether all references of this upstream have always had a ready endpoint since the last checkpoint. */
   isSteady({ namespace, referred }: Upstream): boolean {
     return referred.every(({ service: name, mode }) => {
+      if (mode === 'Registry') return this.registered.services.get(name)?.steady === true;
       const service = this.service(namespace, name);
       if (service?.steady !== true) return false;
       if (mode === 'Pod') return true;
@@ -210,6 +220,21 @@ export class Model {
     });
   }
 
+  /**
+   * The places that vanished from the registry and that the removal guard must keep at this time. A change of the spec or of
+   * another Service explains a removal.
+   */
+  heldPlaces({ namespace, guarded, edited, referred }: Upstream, now: number): ReadonlySet<string> {
+    const isSettled = referred.every(
+      ({ service, mode }) => mode === 'Registry' || this.service(namespace, service)?.sameFront === true,
+    );
+    if (!guarded || edited || !isSettled) return new Set();
+    const lost = referred.flatMap(({ service, mode }) =>
+      mode === 'Registry' ? [...this.registered.heldOf(service, now)] : [],
+    );
+    return new Set(lost);
+  }
+
   /** A checkpoint succeeded: the operator has seen all changes, and the gateway matches the model. */
   checkpoint(): void {
     this.checkpoints += 1;
@@ -218,11 +243,13 @@ export class Model {
       service.steady = service.exists && hasReady(service);
       service.sameFront = service.exists;
     }
+    this.registered.checkpoint();
     for (const secret of this.secrets.values()) secret.settled = { certificate: secret.certificate };
     for (const upstream of this.upstreams.values()) {
       upstream.referred = this.#referencesOf(upstream);
       upstream.settled = upstream.flapped ? undefined : upstream.syncPolicy;
       upstream.flapped = false;
+      upstream.edited = false;
     }
   }
 

@@ -54,6 +54,8 @@ export interface Ground {
 export interface Place {
   readonly host: string;
   readonly port: number;
+  /** Its share of its backend, relative to the other places. Default: 1. */
+  readonly weight?: number;
 }
 
 /** The port of endpoints. */

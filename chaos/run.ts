@@ -14,6 +14,7 @@ import { makeNode } from './nodes.ts';
 import { writeForeign } from './owners.ts';
 import { SHAPES } from './places.ts';
 import { createRandom, type Random } from './random.ts';
+import { makeRandomRegistered } from './registry-changes.ts';
 import { writePair } from './secret-changes.ts';
 import { makeRandomService } from './service-changes.ts';
 import { Site } from './site.ts';
@@ -40,6 +41,8 @@ export interface RunOptions {
   readonly cluster: ControlPlane;
   readonly seed: number;
   readonly steps: number;
+  /** Whether a service registry takes part. */
+  readonly withRegistry: boolean;
   /** The folder for traces. */
   readonly traces: string;
   /** Called with a progress line at each checkpoint. */
@@ -67,7 +70,14 @@ interface ActiveTrouble {
 }
 
 /** Runs one seed. Stops at the first step after which an invariant does not hold. */
-export async function run({ cluster, seed, steps, traces, report }: RunOptions): Promise<Outcome> {
+export async function run({
+  cluster,
+  seed,
+  steps,
+  withRegistry,
+  traces,
+  report,
+}: RunOptions): Promise<Outcome> {
   mkdirSync(traces, { recursive: true });
   const trace = join(traces, `seed-${seed}.log`);
   rmSync(trace, { force: true });
@@ -91,6 +101,7 @@ export async function run({ cluster, seed, steps, traces, report }: RunOptions):
     // Both namespaces exist from the start, because Roles are created in them.
     settings: { ...SETTINGS, secretNamespaces: [`${name}-one`, `${name}-two`] },
     leaseDurationMs: LEASE_DURATION_MS,
+    withRegistry,
   });
   const { judge } = site;
   const healIf = async (isDue: (trouble: ActiveTrouble) => boolean) => {
@@ -198,6 +209,9 @@ async function prepare(site: Site, random: Random): Promise<void> {
     },
   });
   for (let node = 0; node < 3; node += 1) await makeNode(site);
+  if (site.registry !== undefined) {
+    for (let service = 0; service < 3; service += 1) await makeRandomRegistered(site, random);
+  }
   await makeSet(site);
   for (const namespace of site.model.namespaces) {
     await writePair(site, { namespace, name: 'c1' });

@@ -7,6 +7,7 @@ import { Model } from './model.ts';
 import { removeNode } from './nodes.ts';
 import { createPatientCluster, type PatientCluster } from './patient-cluster.ts';
 import { GONE } from './places.ts';
+import { Registry } from './registry.ts';
 import { Replica } from './replica.ts';
 import { removeSet } from './upstream-set.ts';
 
@@ -18,6 +19,8 @@ export interface SiteOptions {
   readonly settings: OperatorOptions;
   /** Must match `settings`, or the default. */
   readonly leaseDurationMs: number;
+  /** Whether it has a service registry. */
+  readonly withRegistry?: boolean;
 }
 
 /** A gateway, two replicas of the operator, and the model of the created objects. */
@@ -29,12 +32,14 @@ export class Site implements AsyncDisposable {
   readonly model = new Model();
   readonly judge: Judge;
   readonly gateway: StandIn;
+  /** Undefined without a service registry. */
+  readonly registry: Registry | undefined;
   readonly replicas: readonly Replica[];
   readonly operatorNamespace: string;
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
-    parts: Pick<Site, 'cluster' | 'name' | 'note' | 'api' | 'gateway' | 'replicas'> & {
+    parts: Pick<Site, 'cluster' | 'name' | 'note' | 'api' | 'gateway' | 'registry' | 'replicas'> & {
       readonly model: Model;
       readonly judge: Judge;
       readonly operatorNamespace: string;
@@ -48,12 +53,20 @@ export class Site implements AsyncDisposable {
     this.model = parts.model;
     this.judge = parts.judge;
     this.gateway = parts.gateway;
+    this.registry = parts.registry;
     this.replicas = parts.replicas;
     this.operatorNamespace = parts.operatorNamespace;
     this.#stack = parts.stack;
   }
 
-  static async open({ cluster, name, note, settings, leaseDurationMs }: SiteOptions): Promise<Site> {
+  static async open({
+    cluster,
+    name,
+    note,
+    settings,
+    leaseDurationMs,
+    withRegistry = false,
+  }: SiteOptions): Promise<Site> {
     await using stack = new AsyncDisposableStack();
     const api = createPatientCluster(cluster);
     const operatorNamespace = `${name}-operator`;
@@ -84,8 +97,12 @@ export class Site implements AsyncDisposable {
         apisix: { adminUrl: gateway.adminUrl, adminKeySecretRef: { name, key: 'admin-key' } },
         allowedNamespaces: { all: true },
         tenantPolicy: { upstreamIds: 'Any', adoption: 'Allow' },
+        ...(withRegistry ? { allowedRegistries: [name] } : {}),
       },
     });
+    const registry = withRegistry
+      ? stack.use(await Registry.open({ cluster, api, name, operatorNamespace }))
+      : undefined;
     for (const replica of ['a', 'b']) {
       replicas.push(
         stack.use(
@@ -111,6 +128,7 @@ export class Site implements AsyncDisposable {
       model,
       judge,
       gateway,
+      registry,
       replicas,
       operatorNamespace,
       stack: moved,
@@ -139,6 +157,7 @@ export class Site implements AsyncDisposable {
     // The connection keeps its finalizer because no operator runs any more. Other sites of this control plane are not affected.
     await this.api.patch(connectionPath(this.name), { metadata: { finalizers: null } });
     await this.api.remove(connectionPath(this.name));
+    if (this.registry !== undefined) await this.api.remove(this.registry.path);
     await removeSet(this);
     for (const node of [...this.model.nodes.keys()]) await removeNode(this, node);
   }

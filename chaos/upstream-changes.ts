@@ -48,18 +48,26 @@ export async function makeRandomUpstream(
     namespace,
     name,
     secret: hasSecret ? random.pick(secrets).name : undefined,
-    backends: backendsFrom(found, random),
+    backends: backendsFrom(site, found, random),
     guarded: random.fraction() < 0.5,
     syncPolicy: random.fraction() < 0.85 ? 'Sync' : random.pick<SyncPolicy>(['UpsertOnly', 'Observe']),
     deletionPolicy: random.fraction() < 0.8 ? 'Delete' : random.pick<DeletionPolicy>(['Orphan', 'Force']),
   });
 }
 
+/** The share of backends that refer to the registry. */
+const IN_REGISTRY = 0.3;
+
 /** One or two backends, possibly of the same Service and with the same nodes. */
-export function backendsFrom(found: readonly Service[], random: Random): readonly Backend[] {
-  const first = backendOf(random.pick(found), random);
+export function backendsFrom(site: Site, found: readonly Service[], random: Random): readonly Backend[] {
+  const registered = [...site.model.registered.services.keys()];
+  const one = (): Omit<Backend, 'weight'> =>
+    registered.length > 0 && random.fraction() < IN_REGISTRY
+      ? { service: random.pick(registered), mode: 'Registry' }
+      : backendOf(random.pick(found), random);
+  const first = one();
   if (random.fraction() < 0.6) return [{ ...first, weight: 1 }];
-  const second = backendOf(random.pick(found), random);
+  const second = one();
   return [
     { ...first, weight: random.between(1, 100) },
     { ...second, weight: random.between(0, 100) },
@@ -98,7 +106,7 @@ export const UPSTREAM_CHANGES: readonly Change[] = [
   edit('upstream edited', 5, ofObjects, (_upstream, _site, random) => ({ retries: random.between(0, 9) })),
   edit('backends changed', 6, ofPeople, (upstream, site, random) => {
     const here = services(site).filter(({ namespace }) => namespace === upstream.namespace);
-    return here.length === 0 ? undefined : { backends: backendsFrom(here, random) };
+    return here.length === 0 ? undefined : { backends: backendsFrom(site, here, random) };
   }),
   edit('sync policy changed', 3, ofObjects, (upstream, _site, random) => {
     const syncPolicy = random.pick<SyncPolicy>(['Sync', 'Sync', 'UpsertOnly', 'Observe']);

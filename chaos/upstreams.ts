@@ -17,11 +17,15 @@ function addressingOf(site: Site, mode: Mode): object {
 }
 
 function backendsOf(site: Site, backends: readonly Backend[]): readonly object[] {
-  return backends.map(({ service, weight, mode }) => ({
-    serviceRef: { name: service, port: 'http' },
-    weight,
-    ...(mode === undefined ? {} : { addressing: addressingOf(site, mode) }),
-  }));
+  return backends.map(({ service, weight, mode }) =>
+    mode === 'Registry'
+      ? { registryRef: { name: site.name }, service, weight }
+      : {
+          serviceRef: { name: service, port: 'http' },
+          weight,
+          ...(mode === undefined ? {} : { addressing: addressingOf(site, mode) }),
+        },
+  );
 }
 
 export async function makeUpstream(
@@ -38,6 +42,7 @@ export async function makeUpstream(
     retries: 1,
     state: 'live',
     referred: [],
+    edited: true,
     flapped: false,
     begun: false,
     settled: undefined,
@@ -92,7 +97,7 @@ export async function editUpstream(
   upstream: Upstream,
   change: Partial<Pick<Upstream, 'backends' | 'retries' | 'syncPolicy' | 'deletionPolicy'>>,
 ): Promise<void> {
-  Object.assign(upstream, change);
+  Object.assign(upstream, change, { edited: true });
   site.model.refer(upstream);
   if (change.syncPolicy !== undefined) upstream.settled = undefined;
   const { backends, ...plain } = change;

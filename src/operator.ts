@@ -258,7 +258,7 @@ function createStores(caches: Caches, { followedResources: resources, registries
     services: caches.watch(resources.services),
     slices: caches.watch(resources.slices),
     grants: caches.watch(resources.grants),
-    ...(registries === undefined ? {} : { registries: caches.watch(registries) }),
+    ...(registries === undefined || !config.watchRegistries ? {} : { registries: caches.watch(registries) }),
     ...(config.watchNodes ? { nodes: caches.watch(resources.nodes) } : {}),
     ...(config.readEndpoints ? { endpoints: caches.watch(resources.endpoints) } : {}),
   };

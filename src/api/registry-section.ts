@@ -12,15 +12,20 @@ export interface RegistrySection {
   readonly backendSchema?: z.ZodType;
 }
 
+/** Which instances of a service a backend uses, and how. It applies to every type of registry. */
+export interface InstanceChoice {
+  /** An instance must have every key, with one of its values. */
+  readonly metadata: Readonly<Record<string, readonly string[]>>;
+  readonly weights: 'Registry' | 'Equal';
+  /** Key of the metadata entry that is the port; absent for the port that the registry lists. */
+  readonly portKey?: string;
+}
+
 /** The fields of a backend that refers to a registry. */
 export interface RegistryBackend {
   readonly registry: string;
   readonly service: string;
-  /** An instance must have every key, with one of its values. */
-  readonly metadata: Readonly<Record<string, readonly string[]>>;
-  readonly weights: 'Registry' | 'Equal';
-  /** Key of the metadata entry that is the port; undefined for the port that the registry lists. */
-  readonly portKey: string | undefined;
+  readonly choice: InstanceChoice;
   /** The sections of the registry types by name. */
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -28,8 +33,8 @@ export interface RegistryBackend {
 interface RegistryFields {
   readonly registryRef?: { readonly name: string };
   readonly service?: string;
-  readonly metadata?: RegistryBackend['metadata'];
-  readonly weights?: RegistryBackend['weights'];
+  readonly metadata?: InstanceChoice['metadata'];
+  readonly weights?: InstanceChoice['weights'];
   readonly portFrom?: { readonly metadata: string };
 }
 
@@ -42,9 +47,11 @@ export function registryBackendOf(backend: object): RegistryBackend | undefined 
   return {
     registry: registryRef.name,
     service: service ?? '',
-    metadata: metadata ?? {},
-    weights: weights ?? 'Registry',
-    portKey: portFrom?.metadata,
+    choice: {
+      metadata: metadata ?? {},
+      weights: weights ?? 'Registry',
+      ...(portFrom === undefined ? {} : { portKey: portFrom.metadata }),
+    },
     options,
   };
 }

@@ -44,11 +44,17 @@ export type Command =
       readonly kind: 'plan';
       readonly options: PlanOptions;
       /** Print GatewayUpstreams that take over the upstreams without an owner, instead of a plan. */
-      readonly takeOver: { readonly into: string | undefined } | undefined;
+      readonly takeOver: TakeOverFlags | undefined;
       readonly kubeconfig: string | undefined;
       readonly output: PlanOutput;
       readonly color: 'auto' | 'always' | 'never';
     };
+
+interface TakeOverFlags {
+  readonly into: string | undefined;
+  /** ServiceRegistries to use where several fit. */
+  readonly registries: readonly string[];
+}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -120,6 +126,8 @@ const READERS: Readonly<Record<CommandName, (args: string[], env: Environment) =
       options: {
         files,
         gatewayState: values['gateway-state'],
+        registryState: values['registry-state'],
+        usesRegistries: values['from-apisix'] !== true,
         only: values.only ?? [],
         clusterId: clusterIdOf(values['cluster-id']) ?? config.clusterId,
         operatorNamespace: config.operatorNamespace,
@@ -200,20 +208,27 @@ function configOf(
 
 function takeOverOf(values: {
   readonly 'from-apisix'?: boolean;
+  readonly 'registry-state'?: string;
   readonly into?: string;
   readonly only?: readonly string[];
   readonly output?: string;
-}): { readonly into: string | undefined } | undefined {
+  readonly registry?: readonly string[];
+}): TakeOverFlags | undefined {
   if (values['from-apisix'] !== true) {
-    if (values.into !== undefined) throw new UsageError('--into requires --from-apisix');
+    for (const name of ['into', 'registry'] as const) {
+      if (values[name] !== undefined) throw new UsageError(`--${name} requires --from-apisix`);
+    }
     return undefined;
+  }
+  if (values['registry-state'] !== undefined) {
+    throw new UsageError('--from-apisix reads no services of registries: remove --registry-state');
   }
   if (values.only !== undefined || values.output !== undefined) {
     throw new UsageError(
       '--from-apisix prints every upstream without an owner as YAML: remove --only and --output',
     );
   }
-  return { into: namespaceOf('--into', values.into) };
+  return { into: namespaceOf('--into', values.into), registries: values.registry ?? [] };
 }
 
 function clusterIdOf(value: string | undefined): string | undefined {

@@ -229,9 +229,11 @@ Exit codes: 0 if all checks passed, 1 if a check failed, 2 if the command line o
     description: `Show what the operator would change in the gateways, and why. The command changes nothing.
 
 The command reads the objects from a cluster, or from files with --file. It reads the upstreams from the gateways, or
-from a file with --gateway-state.
+from a file with --gateway-state. It asks service registries once for the services that the objects use, or reads
+them from a file with --registry-state.
 
-Exit codes: 0 if there is nothing to change, 2 if there are changes, 1 if the command failed or could not read a gateway.`,
+Exit codes: 0 if there is nothing to change, 2 if there are changes, 1 if the command failed or could not read a gateway
+or a registry.`,
     examples: [
       ['Compare a cluster with its gateways', `${OPERATOR} plan`],
       [
@@ -258,6 +260,11 @@ Exit codes: 0 if there is nothing to change, 2 if there are changes, 1 if the co
         value: 'FILE',
         help: 'Read upstreams from this file instead of the gateways: the response of GET /apisix/admin/upstreams, or a mapping of GatewayConnection names to such responses',
       },
+      'registry-state': {
+        type: 'string',
+        value: 'FILE',
+        help: 'Read services from this file instead of the registries: a mapping of ServiceRegistry names to mappings of services to answers of the registry',
+      },
       'cluster-id': {
         type: 'string',
         value: 'ID',
@@ -277,6 +284,12 @@ Exit codes: 0 if there is nothing to change, 2 if there are changes, 1 if the co
         type: 'string',
         value: 'NAMESPACE',
         help: 'Namespace of the GatewayUpstreams that --from-apisix prints (default: the namespace of each Service)',
+      },
+      registry: {
+        type: 'string',
+        multiple: true,
+        value: 'NAME',
+        help: 'ServiceRegistry that --from-apisix uses where several fit an upstream; may be repeated',
       },
       output: {
         type: 'string',

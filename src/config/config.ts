@@ -111,6 +111,12 @@ export const configSchema = section({
     .describe(
       "Whether to watch v1 Endpoints, for backends with a `serviceName` that has Endpoints but no Service. APISIX's own Kubernetes discovery supports such names.",
     ),
+  watchRegistries: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether to watch ServiceRegistries, for backends with `registryRef`. If false, the operator needs no permission for them, and the nodes of such backends stay as they are.',
+    ),
   leaderElection: section({
     enabled: z
       .boolean()

@@ -273,13 +273,16 @@ function unusable({ host, node, state }: JudgedNode, port: number): Excluded {
 
 const FULL_WEIGHT = 100;
 
-/** The smallest integer weights in the proportions of the zones; endpoints in zones of weight 0 are omitted. */
+/**
+ * The smallest integer weights in the proportions of the zones and of the endpoints' own weights; endpoints in zones of weight 0
+ * are omitted.
+ */
 function weighZones(endpoints: readonly ChosenEndpoint[], zones: Zones = []): readonly Place[] {
   const settings = new Map(zones.map((one) => [one.zone, one]));
-  const places = endpoints.flatMap(({ host, port, zone, carriesTraffic }) => {
+  const places = endpoints.flatMap(({ host, port, zone, carriesTraffic, unit = 1 }) => {
     const { weight = FULL_WEIGHT, priority = 0 } =
       (zone === undefined ? undefined : settings.get(zone)) ?? {};
-    return weight === 0 ? [] : [{ host, port, unit: carriesTraffic ? weight : 0, priority }];
+    return weight === 0 ? [] : [{ host, port, unit: carriesTraffic ? weight * unit : 0, priority }];
   });
   const divisor = places.reduce((running, { unit }) => greatestCommonDivisor(running, unit), 0);
   return divisor > 1 ? places.map((one) => ({ ...one, unit: one.unit / divisor })) : places;

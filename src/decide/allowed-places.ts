@@ -7,9 +7,9 @@ import type { HostPolicy, HostProblem } from './host-policy.ts';
 import type { Excluded } from './nodes.ts';
 
 type Known = Extract<Discovered, { state: 'known' }>;
-type Places = Pick<Extract<ResolvedBackend, { found: unknown }>, 'found' | 'via' | 'notAllowed'>;
+type Places = Pick<Extract<ResolvedBackend, { found: unknown }>, 'found' | 'via' | 'leftOut'>;
 
-/** `found` and `via` without the addresses that `policy` denies; `notAllowed` lists the denied addresses. */
+/** `found` and `via` without the addresses that `policy` denies; `leftOut` lists the denied addresses. */
 export function allowedPlaces(
   ref: ServicePortRef,
   found: Known,
@@ -32,7 +32,7 @@ export function allowedPlaces(
   }
 }
 
-export function allowedEndpoints(found: Known, policy: HostPolicy): Pick<Places, 'found' | 'notAllowed'> {
+function allowedEndpoints(found: Known, policy: HostPolicy): Pick<Places, 'found' | 'leftOut'> {
   const isAllowed = ({ address }: { readonly address: string }) => policy.ofAddress(address) === undefined;
   if (found.endpoints.every(isAllowed)) return { found };
   const denied = new Map(
@@ -42,7 +42,7 @@ export function allowedEndpoints(found: Known, policy: HostPolicy): Pick<Places,
   );
   return {
     found: { ...found, endpoints: found.endpoints.filter(isAllowed) },
-    notAllowed: [...denied.values()],
+    leftOut: [...denied.values()],
   };
 }
 
@@ -63,7 +63,7 @@ function allowedFront(
   const port = via.port === 'endpoints' ? undefined : via.port;
   const left = [...problems.keys()].map((host) => notAllowed(host, port));
   const hosts = via.hosts.filter((host) => !problems.has(host));
-  if (hosts.length > 0) return { found, via: { ...via, hosts }, notAllowed: left };
+  if (hosts.length > 0) return { found, via: { ...via, hosts }, leftOut: left };
   const [host, { reason, message }] = first;
   return {
     found: {
@@ -71,7 +71,7 @@ function allowedFront(
       reason,
       message: `Service ${ref.namespace}/${ref.name} has the address ${host}, which ${message}`,
     },
-    notAllowed: left,
+    leftOut: left,
   };
 }
 

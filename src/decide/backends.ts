@@ -1,10 +1,12 @@
 import type { Addressing } from '../api/addressing.ts';
 import type { Backend, GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
-import { registryBackendOf } from '../api/registry-section.ts';
+import { type InstanceChoice, registryBackendOf } from '../api/registry-section.ts';
 import type { CompleteAnswer, Discovered, UnknownAnswer } from '../model/discovered.ts';
 import type { RegistryServiceRef, ServicePortRef } from '../model/reference.ts';
+import type { UpstreamNode } from '../model/upstream.ts';
 import { POD, type Via } from './addressing.ts';
 import type { Excluded } from './nodes.ts';
+import type { RegistryAddresses } from './registry-instances.ts';
 import { protocolOf } from './traffic.ts';
 
 /** The target of a backend: a port of a Service, a service in a registry, or addresses in the spec. */
@@ -18,6 +20,7 @@ export type BackendTarget =
   | {
       readonly kind: 'registry';
       readonly ref: RegistryServiceRef;
+      readonly choice: InstanceChoice;
       readonly weight: number;
     }
   | {
@@ -37,17 +40,34 @@ export type ResolvedBackend =
       readonly answer?: CompleteAnswer;
       /** Why the source has no current answer; `answer` is then its last complete one. */
       readonly outdated?: UnknownAnswer;
+      /**
+       * The nodes in the gateway that carry the mark of this backend, which has not answered since the operator started. They
+       * stand in for its endpoints.
+       */
+      readonly recognized?: readonly UpstreamNode[];
       /** What the gateway receives in place of the endpoints; absent for the endpoints themselves. */
       readonly via?: Via;
-      /** Addresses that the connection does not allow; neither `found` nor `via` contains them. */
-      readonly notAllowed?: readonly Excluded[];
+      /**
+       * Addresses that the connection or the registry does not allow, and instances of weight 0; neither `found` nor `via`
+       * contains them.
+       */
+      readonly leftOut?: readonly Excluded[];
+      /** How many instances of the registry do not have the metadata that the backend requires; `found` lacks them. */
+      readonly unmatched?: number;
+      /** The addresses that the registry allows, for while the ServiceRegistry cannot be read. */
+      readonly registryAddresses?: RegistryAddresses;
     }
   | { readonly target: Extract<BackendTarget, { kind: 'addresses' }> };
 
 /** The object may not use the reference. */
 export interface NotPermitted {
   readonly state: 'notPermitted';
-  readonly reason: 'RefNotPermitted' | 'StaticAddressesDenied' | 'AddressNotAllowed';
+  readonly reason:
+    | 'RefNotPermitted'
+    | 'StaticAddressesDenied'
+    | 'AddressNotAllowed'
+    | 'RegistryNotAllowed'
+    | 'RegistryServiceNotAllowed';
   readonly message: string;
 }
 
@@ -87,7 +107,10 @@ export function backendTargets(
       };
     }
     const registry = registryBackendOf(backend);
-    if (registry !== undefined) return { kind: 'registry', ref: { source: 'Registry', ...registry }, weight };
+    if (registry !== undefined) {
+      const { choice, ...ref } = registry;
+      return { kind: 'registry', ref: { source: 'Registry', ...ref }, choice, weight };
+    }
     return { kind: 'addresses', addresses: addresses ?? [], weight };
   });
 }
@@ -95,6 +118,11 @@ export function backendTargets(
 /** The answer for a backend; undefined for a backend with addresses. */
 export function foundBy(backend: ResolvedBackend) {
   return 'found' in backend ? backend.found : undefined;
+}
+
+/** Whether nodes in the gateway stand in for the endpoints of the backend. */
+export function isRecognized(backend: ResolvedBackend): boolean {
+  return 'found' in backend && backend.recognized !== undefined;
 }
 
 /** Why the answer of a backend is outdated; undefined also while a source restarts, since it will answer soon. */

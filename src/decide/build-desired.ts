@@ -66,7 +66,7 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
   const vendor = snapshot.vendorOf(settings.type);
-  const identity = { id, owner: ownerMark(owner, { retain }), section: vendor.section };
+  const identity = identityIn(vendor, id, ownerMark(owner, { retain }));
   const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
   const problems = [
     ...foreignSections(spec.value, vendor),
@@ -92,6 +92,10 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
     return { ...evaluated, accepted: unsupportedVerdict(problems), desired: { ...desired, action: 'wait' } };
   }
   return { ...evaluated, accepted: ACCEPTED, desired };
+}
+
+function identityIn({ section, format }: GatewayFacts, id: UpstreamId, owner: OwnerMark) {
+  return { id, owner, section, keepsBackendMarks: format.keepsBackendMarks };
 }
 
 type UsableConnection =
@@ -151,7 +155,7 @@ function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | und
   const id = status?.upstreamId ?? defaultUpstreamId(settings.idPrefix, namespace, name);
   const owner = ownerOf(snapshot.clusterId, object);
   const vendor = snapshot.vendorOf(settings.type);
-  const identity = { id, owner: ownerMark(owner, { retain: false }), section: vendor.section };
+  const identity = identityIn(vendor, id, ownerMark(owner, { retain: false }));
   return {
     kind: 'evaluated',
     accepted,

@@ -3,7 +3,8 @@ import { MAX_EXCLUDED, MAX_WARNINGS } from '../api/gateway-upstream-status.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { OwnerMark } from '../model/ownership.ts';
 import type { Scheme, UpstreamId } from '../model/upstream.ts';
-import { foundBy, type ResolvedBackend } from './backends.ts';
+import { backendMarks } from './backend-marks.ts';
+import { foundBy, isRecognized, type ResolvedBackend } from './backends.ts';
 import type { Desired } from './desired.ts';
 import { SCHEME_DEFAULT, schemeOf, trafficOf } from './traffic.ts';
 import { readyVerdict, resolvedRefs } from './upstream-verdicts.ts';
@@ -24,6 +25,8 @@ export interface Identity {
   readonly owner?: OwnerMark;
   /** The field of the spec for this type of gateway, e.g. `apisix`. */
   readonly section: string;
+  /** Whether a node keeps its `backendMark` in this type of gateway. Absent: no. */
+  readonly keepsBackendMarks?: boolean;
 }
 
 /**
@@ -44,7 +47,9 @@ export function buildUpstream(
   );
   const scheme = spec.scheme ?? defaultScheme(backends);
   const maxSum = traffic.loadBalancing.type === 'ConsistentHash' ? MAX_WEIGHT_SUM_HASH : MAX_WEIGHT_SUM;
-  const weighing = weighedNodes(spec, backends, held, maxSum);
+  const targets = backends.map(({ target }) => target);
+  const marks = backendMarks(targets, identity.keepsBackendMarks === true);
+  const weighing = weighedNodes(spec, backends, held, maxSum, marks);
   return {
     upstream: {
       id: identity.id,
@@ -84,7 +89,7 @@ function actionFor(
 ): Desired['action'] {
   // Without the certificate, the nodes would reject the gateway, and the gateway does not return the key that it has.
   if (clientCertificate?.state === 'unusable') return 'wait';
-  const found = backends.map(foundBy);
+  const found = backends.map((backend) => (isRecognized(backend) ? undefined : foundBy(backend)));
   const unknown = [...found, clientCertificate].filter((one) => one?.state === 'unknown');
   if (unknown.length > 0) return unknown.every(({ beginning }) => beginning) ? 'notYet' : 'wait';
   return found.some((one) => one === undefined || one.state === 'known' || one.state === 'external')

@@ -77,8 +77,8 @@ function takeOverProblem(
 /** The fields of an upstream that are not in `canonical` and prevent taking it over, sorted. */
 export function fieldsInTheWay(observed: ObservedUpstream, canonical: string): readonly string[] {
   const { discovery } = observed;
-  // The backends replace the gateway's own Kubernetes discovery, so its fields do not prevent the takeover.
-  const replaced = discovery?.by === 'Kubernetes' ? discovery.fields : [];
+  // The backends replace the gateway's own discovery, so its fields do not prevent the takeover.
+  const replaced = discovery === undefined || discovery.by === 'other' ? [] : discovery.fields;
   return unstatedFields(observed.canonical, canonical).filter((field) => !replaced.includes(field));
 }
 

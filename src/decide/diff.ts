@@ -16,6 +16,9 @@ export interface FieldChange {
   readonly after: unknown;
 }
 
+/** The fields of a node that may change while it stays. */
+const NODE_FIELDS = ['weight', 'priority', 'backendMark'] as const;
+
 /** The node changes from `before` to `after`, in node order. */
 export function nodeChanges(
   before: readonly UpstreamNode[],
@@ -29,7 +32,7 @@ export function nodeChanges(
   for (const node of after) {
     const was = known.get(placeOf(node));
     if (was === undefined) changes.push({ kind: 'add', node });
-    else if (was.weight !== node.weight || was.priority !== node.priority) {
+    else if (NODE_FIELDS.some((field) => was[field] !== node[field])) {
       changes.push({ kind: 'change', before: was, node });
     }
   }
@@ -129,6 +132,7 @@ export function nodeLine(change: NodeChange): string {
       const parts = (['weight', 'priority'] as const)
         .filter((part) => before[part] !== node[part])
         .map((part) => `${part} ${before[part]} -> ${node[part]}`);
+      if (before.backendMark !== node.backendMark) parts.push('mark of its backend');
       return `~ ${formatPlace(node)} ${parts.join(', ')}`;
     }
     default:

@@ -3,14 +3,25 @@ import { durationMs } from '../api/schema.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
+import { backendMarks } from './backend-marks.ts';
 import type { ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import { buildUpstream } from './build-upstream.ts';
 import type { Desired } from './desired.ts';
-import { type HostPolicy, hostPolicy } from './host-policy.ts';
+import { guardedBackends, unitsOf, vanishedHolds } from './guarded-backends.ts';
+import { nodePolicyOf } from './object-policy.ts';
 import type { Basis, Remembered } from './remembered.ts';
-import { acceptedUntil, type GuardInput, guardRemoval, placeOf } from './removal-guard.ts';
-import { createRemovalReasonOf, type NodeRemoval } from './removal-reason.ts';
+import {
+  acceptedUntil,
+  type GuardInput,
+  type GuardVerdict,
+  guardRemoval,
+  type HeldNode,
+  type NodeRemoval,
+  placeOf,
+  type Removal,
+} from './removal-guard.ts';
+import { createRemovalReasonOf } from './removal-reason.ts';
 import type { Snapshot } from './snapshot.ts';
 import { trueSince } from './status.ts';
 
@@ -19,14 +30,18 @@ export interface Guarded {
   /** The desired upstream, including guarded nodes. */
   readonly desired: Desired;
   /** Nodes removed without a known cause, because they are few. */
-  readonly lost: readonly UpstreamNode[];
+  readonly lost: readonly Removal[];
   /** Absent if no node is guarded. */
   readonly guard?: {
-    readonly held: readonly UpstreamNode[];
-    /** Wall clock. */
+    readonly held: readonly HeldNode[];
+    /** Since when the first of them is guarded, wall clock. */
     readonly since: number;
+    /** Since when the last of them is guarded, wall clock. Accepting this time accepts all of these removals. */
+    readonly newest: number;
     /** When the first guarded node may be removed, wall clock; undefined if that requires acceptance. */
     readonly until: number | undefined;
+    /** How long vanished nodes of this upstream are kept at most, in milliseconds. */
+    readonly vanishedHoldMs: number;
   };
 }
 
@@ -48,60 +63,81 @@ export function guard(
   ) {
     return { desired, lost: [] };
   }
-  const removals = removalReasonsOf(snapshot, backends, policyOf(snapshot, object));
-  const guardedSince =
-    remembered === undefined ? trueSince(object.status?.conditions, 'RemovalHeld') : remembered.guardedSince;
-  const now = snapshot.now();
-  const judge = (removalReasonOf: GuardInput['removalReasonOf']) =>
-    guardRemoval({
-      policy: {
-        maxRemovalPercent: spec.removalGuard.maxRemovalPercent,
-        holdForMs: durationMs(spec.removalGuard.holdFor),
-        whenExpired: spec.removalGuard.whenExpired,
-      },
-      // Nodes that another client added are drift and are repaired at once.
-      observed: observed.nodes.filter((node) => remembered?.put(node) ?? true),
-      desired: desired.upstream.nodes,
-      lost: remembered?.lost ?? [],
-      removalReasonOf,
-      guardedSince,
-      acceptedUntil: acceptedUntil(object.acceptRemoval),
-      now,
-    });
-  let verdict = judge((node) => removals(node).reason);
-  // This check reads every slice, so it runs only for nodes that would be guarded.
-  const elsewhere = listedElsewhere(snapshot, backends, verdict.held, removals);
-  if (elsewhere.size > 0) {
-    verdict = judge((node) => (elsewhere.has(node.host) ? 'explained' : removals(node).reason));
-  }
-  const { held, since, until, lost } = verdict;
-  if (since === undefined) return { desired, lost };
+  const holds = vanishedHolds(snapshot, backends);
+  const { held, lost } = judge(snapshot, evaluation, object, observed, { remembered, holds });
+  if (held.length === 0) return { desired, lost };
+  const until = Math.min(...held.map((one) => one.until));
+  const guarded = unitsOf(evaluation, observed, held);
   return {
-    desired: buildUpstream(
-      spec,
-      evaluation.identity,
-      backends,
-      held.map((node) => ({ node, backend: removals(node).backend })),
-      clientCertificate,
-    ),
+    desired: buildUpstream(spec, evaluation.identity, backends, guarded, clientCertificate),
     lost,
-    guard: { held, since, until },
+    guard: {
+      held,
+      since: Math.min(...held.map(({ since }) => since)),
+      newest: Math.max(...held.map(({ since }) => since)),
+      until: Number.isFinite(until) ? until : undefined,
+      vanishedHoldMs: holds(undefined),
+    },
   };
 }
 
-/** The addresses among `held` that vanished from these backends and that another Service lists now. */
+function judge(
+  snapshot: Snapshot,
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  observed: ObservedUpstream,
+  {
+    remembered,
+    holds,
+  }: { readonly remembered: Remembered | undefined; readonly holds: GuardInput['vanishedHoldMs'] },
+): GuardVerdict {
+  const { spec, backends, desired } = evaluation;
+  const removals = removalReasonsOf(snapshot, evaluation, object);
+  // After a restart only the start of the first hold is known.
+  const heldSince = trueSince(object.status?.conditions, 'RemovalHeld');
+  const input: GuardInput = {
+    policy: {
+      maxRemovalPercent: spec.removalGuard.maxRemovalPercent,
+      holdForMs: durationMs(spec.removalGuard.holdFor),
+      whenExpired: spec.removalGuard.whenExpired,
+    },
+    // Nodes that another client added are drift and are repaired at once.
+    observed: observed.nodes.filter((node) => remembered?.put(node) ?? true),
+    desired: desired.upstream.nodes,
+    backends: guardedBackends(evaluation),
+    lost: remembered?.lost ?? [],
+    removalOf: removals,
+    vanishedHoldMs: holds,
+    guardedSince: (node) => (remembered === undefined ? heldSince : remembered.guardedSince(node)),
+    acceptedUntil: acceptedUntil(object.acceptRemoval),
+    now: snapshot.now(),
+  };
+  const verdict = guardRemoval(input);
+  // This check reads every slice, so it runs only for nodes that would be guarded.
+  const elsewhere = listedElsewhere(snapshot, backends, verdict.held);
+  if (elsewhere.size === 0) return verdict;
+  const removalOf = (node: UpstreamNode): NodeRemoval =>
+    elsewhere.has(placeOf(node)) ? { ...removals(node), reason: 'explained' } : removals(node);
+  return guardRemoval({ ...input, removalOf });
+}
+
+/**
+ * The places of `held` nodes that vanished from a Service and whose address another Service lists now. A registry lists
+ * an address without any statement about who used it before.
+ */
 function listedElsewhere(
   { source }: Snapshot,
   backends: readonly ResolvedBackend[],
-  held: readonly UpstreamNode[],
-  removals: (node: UpstreamNode) => NodeRemoval,
+  held: readonly HeldNode[],
 ): ReadonlySet<string> {
-  const vanished = held.filter((node) => removals(node).reason === 'vanished').map(({ host }) => host);
-  if (vanished.length === 0) return new Set();
-  return source.listedElsewhere(
-    backends.flatMap(({ target }) => (target.kind === 'addresses' ? [] : [target.ref])),
-    new Set(vanished),
-  );
+  const vanished = held.filter(({ reason, backend }) => {
+    const kind = backend === undefined ? undefined : backends[backend]?.target.kind;
+    return reason === 'vanished' && kind !== 'registry';
+  });
+  const refs = backends.flatMap(({ target }) => (target.kind === 'service' ? [target.ref] : []));
+  if (vanished.length === 0 || refs.length === 0) return new Set();
+  const addresses = source.listedElsewhere(refs, new Set(vanished.map(({ node }) => node.host)));
+  return new Set(vanished.flatMap(({ node }) => (addresses.has(node.host) ? [placeOf(node)] : [])));
 }
 
 /** Whether a change of the spec, the Service or its namespace explains the removal. */
@@ -138,7 +174,8 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
       'found' in backend
         ? [
             'addressing' in backend.target ? backend.target.addressing : null,
-            'basis' in backend.found ? backend.found.basis : null,
+            // Everything that selects instances of a registry is in the spec.
+            'basis' in backend.found && backend.target.kind === 'service' ? backend.found.basis : null,
           ]
         : null,
     ),
@@ -146,24 +183,26 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
 }
 
 function removalReasonsOf(
-  { source }: Snapshot,
-  backends: readonly ResolvedBackend[],
-  policy: HostPolicy | undefined,
+  snapshot: Snapshot,
+  { backends, identity }: Evaluated,
+  object: GatewayUpstream,
 ): (node: UpstreamNode) => NodeRemoval {
-  const removalReasonOf = createRemovalReasonOf(backends, (index, removedEndpoints) => {
-    const target = backends[index]?.target;
-    return target === undefined || target.kind === 'addresses'
-      ? 'unknown'
-      : source.departure(target.ref, removedEndpoints);
-  });
-  // The guard never keeps an address that the connection does not allow.
-  return (node) =>
-    policy?.ofNode(node.host) === undefined
-      ? removalReasonOf(node)
-      : { reason: 'explained', backend: undefined };
-}
-
-function policyOf({ connections }: Snapshot, { connection }: GatewayUpstream): HostPolicy | undefined {
-  const spec = connections.get('', connection)?.spec;
-  return spec?.ok === true ? hostPolicy(spec.value) : undefined;
+  const targets = backends.map(({ target }) => target);
+  const removalReasonOf = createRemovalReasonOf(
+    backends,
+    (index, removedEndpoints) => {
+      const target = targets[index];
+      return target === undefined || target.kind === 'addresses'
+        ? 'unknown'
+        : snapshot.source.departure(target.ref, removedEndpoints);
+    },
+    backendMarks(targets, identity.keepsBackendMarks === true),
+  );
+  // The guard never keeps an address that the connection or the registry does not allow.
+  const isAllowed = nodePolicyOf(snapshot, object);
+  return (node) => {
+    const removal = removalReasonOf(node);
+    const target = removal.backend === undefined ? undefined : targets[removal.backend];
+    return isAllowed(node.host, target) ? removal : { ...removal, reason: 'explained' };
+  };
 }

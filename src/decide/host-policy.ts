@@ -104,14 +104,16 @@ function localAddress(name: string): IpAddress | undefined {
 /** An entry takes about 100 bytes. */
 const MAX_ANSWERS = 20_000;
 
-/** Decides which addresses and names one connection allows in its gateway. */
+type AddressRanges = NonNullable<GatewayConnectionSpec['addresses']>;
+
+/** Decides which addresses and names one connection allows in its gateway, or one registry for its instances. */
 export class HostPolicy {
   readonly #allow: readonly IpRange[];
   readonly #deny: readonly IpRange[];
   /** A cache by address: each change of a Service checks all of its endpoints again. */
   readonly #answers = new Map<string, HostProblem | undefined>();
 
-  constructor({ allow = [], deny = [] }: NonNullable<GatewayConnectionSpec['addresses']>) {
+  constructor({ allow = [], deny = [] }: AddressRanges) {
     this.#allow = rangesOf(...allow);
     this.#deny = rangesOf(...deny);
   }
@@ -177,13 +179,14 @@ export class HostPolicy {
   }
 }
 
-const policies = new WeakMap<GatewayConnectionSpec, HostPolicy>();
+const policies = new WeakMap<AddressRanges, HostPolicy>();
+const NO_RANGES: AddressRanges = {};
 
-/** The policy of a connection, cached by `spec`. */
-export function hostPolicy(spec: GatewayConnectionSpec): HostPolicy {
-  const known = policies.get(spec);
+/** The policy of `spec.addresses` of a connection or registry, cached by that object. */
+export function hostPolicy({ addresses = NO_RANGES }: Pick<GatewayConnectionSpec, 'addresses'>): HostPolicy {
+  const known = policies.get(addresses);
   if (known !== undefined) return known;
-  const policy = new HostPolicy(spec.addresses ?? {});
-  policies.set(spec, policy);
+  const policy = new HostPolicy(addresses);
+  policies.set(addresses, policy);
   return policy;
 }

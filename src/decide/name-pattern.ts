@@ -21,12 +21,13 @@ export function namePattern(source: string): NamePattern {
   const known = patterns.get(source);
   if (known !== undefined) return known;
   if (patterns.size >= MAX_PATTERNS) patterns.clear();
-  const pattern = compile(source);
+  const pattern = compileNamePattern(source);
   patterns.set(source, pattern);
   return pattern;
 }
 
-function compile(source: string): NamePattern {
+/** `namePattern` without the cache, for expressions that are made for one namespace. */
+export function compileNamePattern(source: string): NamePattern {
   let expression: RE2JS;
   try {
     expression = RE2JS.compile(source);

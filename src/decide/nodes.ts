@@ -1,6 +1,7 @@
 import type { ExcludedReason } from '../api/gateway-upstream-status.ts';
 import type { Endpoint, IpFamily } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
+import { mergedMark } from './node-marks.ts';
 
 /** An excluded endpoint or a guarded node. */
 export interface Excluded {
@@ -16,6 +17,8 @@ export interface ChosenEndpoint {
   readonly port: number;
   /** False for a terminating endpoint that is kept with weight 0 while others are ready. */
   readonly carriesTraffic: boolean;
+  /** Its weight relative to the other endpoints of its backend, at least 1; absent: all are equal. */
+  readonly unit?: number;
   readonly node?: string;
   readonly zone?: string;
 }
@@ -61,37 +64,42 @@ function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
   return [...best.values()].filter(({ address, port }) => port !== undefined || !withPort.has(address));
 }
 
+/** A name has no family: the gateway resolves it. */
+function isOfFamily(endpoint: Endpoint, family: IpFamily | undefined): boolean {
+  return family === undefined || endpoint.family === undefined || endpoint.family === family;
+}
+
 /**
  * The endpoints without an address in `family`. If a slice has no targetRef, an endpoint counts only if the family has no
  * address at all.
  */
-function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily): readonly Endpoint[] {
-  const ofFamily = endpoints.filter((endpoint) => endpoint.family === family);
+function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily | undefined): readonly Endpoint[] {
+  const ofFamily = endpoints.filter((endpoint) => isOfFamily(endpoint, family));
   const targets = new Set(ofFamily.map(({ target }) => target));
   return endpoints.filter(
     (endpoint) =>
-      endpoint.family !== family &&
+      !isOfFamily(endpoint, family) &&
       (endpoint.target === undefined ? ofFamily.length === 0 : !targets.has(endpoint.target)),
   );
 }
 
 /**
  * The endpoints of one Service that receive traffic. Family and port are selected first. If no endpoint of the Service is
- * ready, endpoints that serve while terminating are used (KEP-1669).
+ * ready, endpoints that serve while terminating are used (KEP-1669). Without `family`, addresses of every family are used.
  */
 export function chooseEndpoints(
   endpoints: readonly Endpoint[],
-  family: IpFamily,
+  family: IpFamily | undefined,
   drain: Drain = 'Remove',
 ): ChosenEndpoints {
-  const ofFamily = distinct(endpoints.filter((endpoint) => endpoint.family === family));
+  const ofFamily = distinct(endpoints.filter((endpoint) => isOfFamily(endpoint, family)));
   const isReady = ofFamily.some(({ port, ready }) => port !== undefined && ready);
   const excluded = distinct(ofWrongFamily(endpoints, family)).map((endpoint) =>
     leftOut(endpoint, 'WrongFamily'),
   );
   const used: ChosenEndpoint[] = [];
   for (const endpoint of ofFamily) {
-    const { address: host, port, node, zone } = endpoint;
+    const { address: host, port, node, zone, weight: unit } = endpoint;
     const state = rank(endpoint);
     const carriesTraffic = state === (isReady ? READY : DRAINING);
     if (port === undefined) excluded.push(leftOut(endpoint, 'PortMissing'));
@@ -100,6 +108,7 @@ export function chooseEndpoints(
         host,
         port,
         carriesTraffic,
+        ...(unit === undefined ? {} : { unit }),
         ...(node === undefined ? {} : { node }),
         ...(zone === undefined ? {} : { zone }),
       });
@@ -122,22 +131,24 @@ export function compareNodes(
   return a.port - b.port;
 }
 
-/** One node per host and port, with summed weights and the highest priority, sorted. */
+/** One node per host and port, with summed weights, the marks of all backends and the highest priority, sorted. */
 export function mergeNodes(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
   const merged = new Map<string, UpstreamNode>();
   for (const node of nodes) {
     const key = `${node.host} ${node.port}`;
     const known = merged.get(key);
-    merged.set(
-      key,
-      known === undefined
-        ? node
-        : {
-            ...known,
-            weight: known.weight + node.weight,
-            priority: Math.max(known.priority, node.priority),
-          },
-    );
+    merged.set(key, known === undefined ? node : merge(known, node));
   }
   return [...merged.values()].sort(compareNodes);
+}
+
+function merge(known: UpstreamNode, node: UpstreamNode): UpstreamNode {
+  const backendMark = mergedMark(known, node);
+  return {
+    host: known.host,
+    port: known.port,
+    weight: known.weight + node.weight,
+    priority: Math.max(known.priority, node.priority),
+    ...(backendMark === undefined ? {} : { backendMark }),
+  };
 }

@@ -1,5 +1,6 @@
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { ObservedUpstream, Upstream } from '../model/upstream.ts';
+import type { ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import type { Change } from './change.ts';
 import { withNodesOf } from './diff.ts';
@@ -7,6 +8,7 @@ import { diffUpstream } from './diff-upstream.ts';
 import { type Guarded, guard } from './guarded-desired.ts';
 import { createTimeSeconds } from './owner.ts';
 import { isOwn, type Ownership, ownershipOf } from './ownership.ts';
+import { recognizeBackends } from './recognized-backends.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** The decision for an evaluated object. */
@@ -17,22 +19,25 @@ export interface Decision extends Guarded {
   readonly own: ObservedUpstream | undefined;
   /** The driver's canonical form of the desired upstream. */
   readonly canonical: string;
+  /** With what the gateway tells about backends that have not answered yet. */
+  readonly backends: readonly ResolvedBackend[];
 }
 
 /** Decides the change for an evaluated object, given `observed` in the gateway. */
 export function planChange(
   snapshot: Snapshot,
-  evaluation: Evaluated,
+  built: Evaluated,
   object: GatewayUpstream,
   observed: ObservedUpstream | undefined,
   canonicalOf: (upstream: Upstream) => string,
 ): Decision {
-  const { accepted, owner, terms } = evaluation;
+  const { accepted, owner, terms } = built;
   const ownership = ownershipOf(observed, owner, createTimeSeconds(object));
   const own = terms.manage === 'Object' && isOwn(ownership) ? observed : undefined;
-  if (accepted.status !== 'True') return planDenied(evaluation, ownership, own, canonicalOf);
+  if (accepted.status !== 'True') return planDenied(built, ownership, own, canonicalOf);
   // Nodes that another client wrote are not endpoints, so the removal guard does not apply to them.
   const kept = own ?? (terms.keptBefore && ownership !== 'foreign' ? observed : undefined);
+  const evaluation = kept === undefined ? built : recognizeBackends(snapshot, built, object, kept);
   const guarded: Guarded =
     kept === undefined
       ? { desired: evaluation.desired, lost: [] }
@@ -41,7 +46,7 @@ export function planChange(
   const canonical =
     terms.manage === 'Nodes' && observed !== undefined ? withNodesOf(wanted, observed.canonical) : wanted;
   const change = diffUpstream(guarded.desired, canonical, observed, ownership, terms);
-  return { change, ownership, own, canonical, ...guarded };
+  return { change, ownership, own, canonical, backends: evaluation.backends, ...guarded };
 }
 
 /**
@@ -50,14 +55,14 @@ export function planChange(
  * upstream that the object does not own, not even whether the id exists.
  */
 function planDenied(
-  { desired }: Evaluated,
+  { desired, backends }: Evaluated,
   ownership: Ownership,
   own: ObservedUpstream | undefined,
   canonicalOf: (upstream: Upstream) => string,
 ): Decision {
   const wanted = canonicalOf(desired.upstream);
   if (own === undefined || desired.action !== 'onlyIfPresent') {
-    return { change: { kind: 'none' }, ownership, own, canonical: wanted, desired, lost: [] };
+    return { change: { kind: 'none' }, ownership, own, canonical: wanted, backends, desired, lost: [] };
   }
   const { owner: _, ...unmarked } = desired.upstream;
   const upstream = { ...unmarked, labels: own.labels };
@@ -70,6 +75,7 @@ function planDenied(
     ownership,
     own,
     canonical,
+    backends,
     desired: { ...desired, upstream },
     lost: [],
   };

@@ -92,15 +92,15 @@ export function failedVerdict(error: OperatorError): Verdict {
 /** The condition `RemovalHeld` while the removal guard keeps nodes. */
 export function removalHeldVerdict(
   { namespace, name, acceptRemoval, spec }: GatewayUpstream,
-  { since }: NonNullable<Decision['guard']>,
+  { newest, vanishedHoldMs }: NonNullable<Decision['guard']>,
 ): Verdict {
   const { holdFor, whenExpired } = spec.ok ? spec.value.removalGuard : REMOVAL_GUARD_DEFAULTS;
   const end = whenExpired === 'Hold' ? 'until you accept the removal' : `for up to ${holdFor}`;
-  const command = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(since)}`;
+  const command = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(newest)}`;
   return {
     status: 'True',
     reason: 'RemovalHeld',
-    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to 30s. Check the Pods. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
+    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to ${vanishedHoldMs / 1000}s. Check the Pods. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
   };
 }
 

@@ -1,44 +1,183 @@
-import type { Discovered } from '../model/discovered.ts';
+import { NAMESPACE_PLACEHOLDER } from '../api/service-pattern.ts';
+import type { ServiceRegistrySpec } from '../api/service-registry.ts';
+import type { UnknownAnswer } from '../model/discovered.ts';
+import type { GatewayConnection, ServiceRegistry } from '../model/objects.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
 import type { NotPermitted } from './backends.ts';
 import { unlisted } from './listing.ts';
+import { compileNamePattern } from './name-pattern.ts';
 import { isNamespaceAllowed, patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
 
-type Unknown = Extract<Discovered, { state: 'unknown' }>;
+/** Who uses a registry, and in which gateway. */
+export interface RegistryUser {
+  readonly namespace: string;
+  /** Name of the GatewayConnection. */
+  readonly connection: string;
+  /** `spec.allowedRegistries` of the GatewayConnection. */
+  readonly allowedRegistries: readonly string[] | undefined;
+}
 
-/** Why an object in `namespace` may not use `ref`; undefined if it may. */
-export function registryDenied(
-  { registries, namespaces }: Pick<Snapshot, 'registries' | 'namespaces'>,
-  { registry: name }: RegistryServiceRef,
+/** An object in `namespace` that refers to `connection`. */
+export function registryUser(
   namespace: string,
-): NotPermitted | Unknown | undefined {
-  if (registries === undefined) return unusable(name, 'this build of the operator supports no registries');
-  const unread = unlisted('ServiceRegistries', registries);
-  if (unread !== undefined) return unread;
-  const registry = registries.get('', name);
-  // The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied.
-  if (registry === undefined) return unusable(name, 'it does not exist: create it, or correct registryRef');
-  if (!registry.spec.ok) return unusable(name, `its spec is not valid: ${registry.spec.message}`);
-  const { allowedNamespaces } = registry.spec.value;
-  const problem = patternProblem(allowedNamespaces);
-  if (problem !== undefined) return unusable(name, `spec.allowedNamespaces: ${problem}`);
-  const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
-  const allowed = isNamespaceAllowed(allowedNamespaces, facts);
-  if (allowed === 'unknown')
-    return unusable(
-      name,
-      `the operator has not read namespace ${namespace} yet, and the registry selects namespaces by label`,
-    );
-  if (allowed) return undefined;
+  { name, spec }: Pick<GatewayConnection, 'name' | 'spec'>,
+): RegistryUser {
   return {
-    state: 'notPermitted',
-    reason: 'RefNotPermitted',
-    message: `ServiceRegistry ${name} does not allow namespace ${namespace}: ask the platform team to add it to spec.allowedNamespaces`,
+    namespace,
+    connection: name,
+    allowedRegistries: spec.ok ? spec.value.allowedRegistries : undefined,
   };
 }
 
-function unusable(name: string, why: string): Unknown {
+/** A registry that the object may use; or why it may not, or why that is not known. */
+export type RegistryAccess =
+  | { readonly state: 'permitted'; readonly registry: ServiceRegistrySpec }
+  | NotPermitted
+  | UnknownAnswer;
+
+export function registryAccess(
+  { registries, namespaces }: Pick<Snapshot, 'registries' | 'namespaces'>,
+  ref: RegistryServiceRef,
+  user: RegistryUser,
+): RegistryAccess {
+  const { registry: name } = ref;
+  const { namespace } = user;
+  if (user.allowedRegistries?.includes(name) !== true) {
+    return denied(
+      'RegistryNotAllowed',
+      `GatewayConnection ${user.connection} does not allow ServiceRegistry ${name}: ask the platform team to add it to spec.allowedRegistries`,
+    );
+  }
+  if (registries === undefined) return unusable(name, 'this build of the operator supports no registries');
+  const unread = unlisted('ServiceRegistries', registries);
+  if (unread !== undefined) return unread;
+  const usable = usableRegistry(name, registries.get('', name));
+  if ('state' in usable) return usable;
+  const facts = namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
+  const allowed = isNamespaceAllowed(usable.allowedNamespaces, facts);
+  if (allowed === 'unknown') {
+    return unknown(
+      name,
+      `the operator has not read namespace ${namespace} yet, and the registry selects namespaces by label`,
+    );
+  }
+  if (!allowed) {
+    return denied(
+      'RegistryNotAllowed',
+      `ServiceRegistry ${name} does not allow namespace ${namespace}: ask the platform team to add it to spec.allowedNamespaces`,
+    );
+  }
+  return (
+    serviceProblem(usable, ref, namespace) ??
+    typeProblem(usable, ref) ?? { state: 'permitted', registry: usable }
+  );
+}
+
+/** Why `user` may not use `ref`, or why that is not known; undefined if it may. */
+export function registryDenied(
+  snapshot: Parameters<typeof registryAccess>[0],
+  ref: RegistryServiceRef,
+  user: RegistryUser,
+): Exclude<RegistryAccess, { state: 'permitted' }> | undefined {
+  const access = registryAccess(snapshot, ref, user);
+  return access.state === 'permitted' ? undefined : access;
+}
+
+/** The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied. */
+function usableRegistry(
+  name: string,
+  registry: ServiceRegistry | undefined,
+): ServiceRegistrySpec | UnknownAnswer {
+  if (registry === undefined) return unusable(name, 'it does not exist: create it, or correct registryRef');
+  if (!registry.spec.ok) return unusable(name, `its spec is not valid: ${registry.spec.message}`);
+  const problem = patternProblem(registry.spec.value.allowedNamespaces);
+  return problem === undefined ? registry.spec.value : unusable(name, `spec.allowedNamespaces: ${problem}`);
+}
+
+/** Why the namespace may not use the service; undefined if it may. */
+function serviceProblem(
+  registry: ServiceRegistrySpec,
+  { registry: name, service }: RegistryServiceRef,
+  namespace: string,
+): NotPermitted | UnknownAnswer | undefined {
+  const { services } = registry.tenantPolicy;
+  if (services === undefined) return undefined;
+  const answer = allowedServices(services)(namespace, service);
+  if (answer.kind === 'unusable') return unusable(name, `spec.tenantPolicy.services: ${answer.why}`);
+  if (answer.kind === 'allowed') return undefined;
+  return denied(
+    'RegistryServiceNotAllowed',
+    `ServiceRegistry ${name} does not allow namespace ${namespace} to use service ${service}: use another service, or ask the platform team to add a pattern to spec.tenantPolicy.services`,
+  );
+}
+
+type ServiceAnswer =
+  | { readonly kind: 'allowed' | 'denied' }
+  | { readonly kind: 'unusable'; readonly why: string };
+
+type AllowedServices = (namespace: string, service: string) => ServiceAnswer;
+
+/** The cache size of one list of patterns. Every reconcile asks again, and compiling a pattern takes time. */
+const MAX_ANSWERS = 20_000;
+
+const policies = new WeakMap<readonly string[], AllowedServices>();
+
+function allowedServices(patterns: readonly string[]): AllowedServices {
+  const known = policies.get(patterns);
+  if (known !== undefined) return known;
+  const answers = new Map<string, ServiceAnswer>();
+  const policy: AllowedServices = (namespace, service) => {
+    const key = `${namespace} ${service}`;
+    const answered = answers.get(key);
+    if (answered !== undefined) return answered;
+    if (answers.size >= MAX_ANSWERS) answers.clear();
+    const answer = serviceAnswer(patterns, namespace, service);
+    answers.set(key, answer);
+    return answer;
+  };
+  policies.set(patterns, policy);
+  return policy;
+}
+
+/** An unusable pattern fails closed: the others can still allow the service. */
+function serviceAnswer(patterns: readonly string[], namespace: string, service: string): ServiceAnswer {
+  let answer: ServiceAnswer = { kind: 'denied' };
+  for (const source of patterns) {
+    // The name of a namespace has no character with a meaning in an expression.
+    const pattern = compileNamePattern(source.replaceAll(NAMESPACE_PLACEHOLDER, `(?:${namespace})`));
+    if (pattern.kind === 'unusable') {
+      answer = { kind: 'unusable', why: `${source} cannot be used because ${pattern.why}` };
+    } else if (pattern.matches(service)) return { kind: 'allowed' };
+  }
+  return answer;
+}
+
+/** The section of a registry's type is the only one that its spec has. */
+function typeProblem(
+  registry: ServiceRegistrySpec,
+  { registry: name, options }: RegistryServiceRef,
+): UnknownAnswer | undefined {
+  const other = Object.keys(options).find((section) => !Object.hasOwn(registry, section));
+  if (other === undefined) return undefined;
+  return {
+    ...unknown(
+      name,
+      `it is of type ${registry.type}: remove ${other} from the backend, or correct registryRef`,
+    ),
+    reason: 'RegistryTypeMismatch',
+  };
+}
+
+function denied(reason: NotPermitted['reason'], message: string): NotPermitted {
+  return { state: 'notPermitted', reason, message };
+}
+
+function unusable(name: string, why: string): UnknownAnswer {
+  return { ...unknown(name, why), reason: 'RegistryNotFound' };
+}
+
+function unknown(name: string, why: string): UnknownAnswer {
   return {
     state: 'unknown',
     beginning: false,

@@ -1,4 +1,5 @@
 import type { UpstreamNode } from '../model/upstream.ts';
+import type { LostNode } from './removal-guard.ts';
 
 /** The removal guard's state of an object from earlier reconciles. */
 export interface Remembered {
@@ -8,10 +9,10 @@ export interface Remembered {
   readonly basis: Basis;
   /** Whether the basis changed since the last write, or so recently that endpoints may still change. */
   readonly isSettling: boolean;
-  /** Since when the guard keeps nodes, wall clock. */
-  readonly guardedSince: number | undefined;
-  /** The places of recently removed nodes without a known cause. */
-  readonly lost: readonly string[];
+  /** Since when the guard keeps a node, wall clock; undefined if it does not. */
+  readonly guardedSince: (node: UpstreamNode) => number | undefined;
+  /** Recently removed nodes without a known cause. */
+  readonly lost: readonly LostNode[];
 }
 
 /** The inputs that determine which endpoints exist: backends in the spec, selectors and ports of Services. Plain data. */

@@ -17,83 +17,140 @@ export interface GuardPolicy {
   readonly whenExpired: 'Clear' | 'Hold';
 }
 
+/** Why a node is removed, and from which backend: its index, or undefined if that is not known. */
+export interface NodeRemoval {
+  readonly reason: RemovalReason;
+  readonly backend: number | undefined;
+}
+
+/** A recently removed node without a known cause. */
+export interface LostNode {
+  /** `placeOf` of the node. */
+  readonly place: string;
+  readonly backend: number | undefined;
+}
+
+/** A backend of positive weight. */
+export interface GuardedBackend {
+  readonly index: number;
+  /** Places of its nodes in `desired` with positive weight. */
+  readonly places: ReadonlySet<string>;
+}
+
 export interface GuardInput {
   readonly policy: GuardPolicy;
   /** The nodes in the gateway. */
   readonly observed: readonly UpstreamNode[];
   /** The nodes that match the cluster as observed. */
   readonly desired: readonly UpstreamNode[];
-  /**
-   * Places (`placeOf`) of recently removed nodes without a known cause. They count as removed now, so that Pods that fail
-   * one after another also trigger the guard.
-   */
-  readonly lost: readonly string[];
+  /** The backends that are counted separately. */
+  readonly backends: readonly GuardedBackend[];
+  /** They count as removed now, so that Pods that fail one after another also trigger the guard. */
+  readonly lost: readonly LostNode[];
   /** Called only for nodes that would be removed. */
-  readonly removalReasonOf: (node: UpstreamNode) => RemovalReason;
+  readonly removalOf: (node: UpstreamNode) => NodeRemoval;
+  /** How long vanished nodes of a backend are kept, in milliseconds. */
+  readonly vanishedHoldMs: (backend: number | undefined) => number;
   /**
-   * Since when the guard keeps nodes, wall clock; undefined if it keeps none. A future time (the clock was set back) counts
-   * as now.
+   * Since when the guard keeps a node, wall clock; undefined if it does not. A future time (the clock was set back) counts as
+   * now.
    */
-  readonly guardedSince: number | undefined;
+  readonly guardedSince: (node: UpstreamNode) => number | undefined;
   /** The accepted time, wall clock: a removal that began up to then is accepted. */
   readonly acceptedUntil: number | undefined;
   /** Wall clock, milliseconds. */
   readonly now: number;
 }
 
+/** A node in the gateway that is no longer desired. */
+export interface Removal extends NodeRemoval {
+  readonly node: UpstreamNode;
+}
+
+/** A node that the guard keeps. */
+export interface HeldNode extends Removal {
+  /** Wall clock. */
+  readonly since: number;
+  /** When the node may be removed, wall clock; infinite if that requires acceptance. */
+  readonly until: number;
+}
+
 export interface GuardVerdict {
-  /** Guarded nodes, as they are in the gateway. */
-  readonly held: readonly UpstreamNode[];
-  /** Since when, wall clock; undefined if no node is guarded. */
-  readonly since: number | undefined;
-  /** When the first guarded node may be removed, wall clock; undefined if that requires acceptance. */
-  readonly until: number | undefined;
-  /** Nodes removed without a known cause, because they are few. */
-  readonly lost: readonly UpstreamNode[];
+  readonly held: readonly HeldNode[];
+  /** Nodes that are removed without a known cause. */
+  readonly lost: readonly Removal[];
 }
 
 /** A restored API server, or a controller that recreates its Pods, lists the endpoints again within this time. */
-const VANISHED_HOLD_MS = 30_000;
+export const VANISHED_HOLD_MS = 30_000;
 
-const NOTHING_HELD: GuardVerdict = { held: [], since: undefined, until: undefined, lost: [] };
+const NOTHING_HELD: GuardVerdict = { held: [], lost: [] };
 
 /**
- * The nodes to keep although their endpoints are unavailable. The guard acts only if all nodes, or more than
- * `maxRemovalPercent` of them, would be removed. Only nodes with positive weight count. A rolling update does not trigger
- * it, because new nodes replace the old ones.
+ * The nodes to keep although their endpoints are unavailable. The guard acts if the upstream, or one of its backends, would
+ * lose all of its nodes or more than `maxRemovalPercent` of them. Only nodes with positive weight count. A rolling update
+ * does not trigger it, because new nodes replace the old ones.
  */
 export function guardRemoval(input: GuardInput): GuardVerdict {
-  const { policy, removalReasonOf, now } = input;
+  const { policy, removalOf } = input;
   if (policy.maxRemovalPercent >= 100) return NOTHING_HELD;
   const observed = input.observed.filter(carriesWeight);
-  const desired = input.desired.filter(carriesWeight);
   const wanted = new Set(input.desired.map(placeOf));
   const gone = observed
     .filter((node) => !wanted.has(placeOf(node)))
-    .map((node) => ({ node, reason: removalReasonOf(node) }));
-  const present = new Set(observed.map(placeOf));
-  const before = input.lost.filter((place) => !wanted.has(place) && !present.has(place)).length;
-  if (!isTooMuch(observed.length + before, desired.length, policy)) {
-    return {
-      ...NOTHING_HELD,
-      lost: gone.flatMap(({ node, reason }) => (reason === 'explained' ? [] : [node])),
-    };
+    .map((node) => ({ ...removalOf(node), node }));
+  const isGuarded = guardedRemovals(input, observed, wanted, gone);
+  const held: HeldNode[] = [];
+  const few: Removal[] = [];
+  const expired: Removal[] = [];
+  for (const removal of gone) {
+    if (removal.reason === 'explained') continue;
+    if (!isGuarded(removal)) few.push(removal);
+    else {
+      const kept = holdOf(input, removal);
+      if (kept === 'expired') expired.push(removal);
+      else if (kept !== 'accepted') held.push(kept);
+    }
   }
-  const since = Math.min(input.guardedSince ?? now, now);
-  if (input.acceptedUntil !== undefined && since <= input.acceptedUntil) return NOTHING_HELD;
-  const ends: Record<RemovalReason, number> = {
-    explained: Number.NEGATIVE_INFINITY,
-    sick: policy.whenExpired === 'Hold' ? Number.POSITIVE_INFINITY : since + policy.holdForMs,
-    vanished: since + VANISHED_HOLD_MS,
-  };
-  const held = gone.filter(({ reason }) => ends[reason] > now);
-  const until = Math.min(...held.map(({ reason }) => ends[reason]));
-  return {
-    held: held.map(({ node }) => node),
-    since: held.length === 0 ? undefined : since,
-    until: Number.isFinite(until) ? until : undefined,
-    lost: [],
-  };
+  // Otherwise the first nodes to expire would leave the others below the limit, before their time.
+  return { held, lost: held.length === 0 ? few : [...few, ...expired] };
+}
+
+/** Selects the removals that are too many at once: in the whole upstream, or in their backend. */
+function guardedRemovals(
+  input: GuardInput,
+  observed: readonly UpstreamNode[],
+  wanted: ReadonlySet<string>,
+  gone: readonly Removal[],
+): (removal: Removal) => boolean {
+  const { policy } = input;
+  const places = new Set(observed.map(placeOf));
+  const before = input.lost.filter(({ place }) => !wanted.has(place) && !places.has(place));
+  const desired = input.desired.filter(carriesWeight).length;
+  if (isTooMuch(observed.length + before.length, desired, policy)) return () => true;
+  const backends = input.backends.filter(({ index, places: listed }) => {
+    const ofBackend = ({ backend }: { readonly backend: number | undefined }) => backend === index;
+    const removed = gone.filter(ofBackend).length + before.filter(ofBackend).length;
+    const stay = [...listed].filter((place) => places.has(place)).length;
+    return removed > 0 && isTooMuch(stay + removed, listed.size, policy);
+  });
+  const guarded = new Set(backends.map(({ index }) => index));
+  return ({ backend }) => backend !== undefined && guarded.has(backend);
+}
+
+/** How the guard keeps a removed node; or why it no longer keeps it. */
+function holdOf(input: GuardInput, removal: Removal): HeldNode | 'accepted' | 'expired' {
+  const { policy, guardedSince, acceptedUntil: accepted, vanishedHoldMs, now } = input;
+  const since = Math.min(guardedSince(removal.node) ?? now, now);
+  if (accepted !== undefined && since <= accepted) return 'accepted';
+  const forMs =
+    removal.reason === 'vanished'
+      ? vanishedHoldMs(removal.backend)
+      : policy.whenExpired === 'Hold'
+        ? Number.POSITIVE_INFINITY
+        : policy.holdForMs;
+  const until = since + forMs;
+  return until > now ? { ...removal, since, until } : 'expired';
 }
 
 function carriesWeight({ weight }: UpstreamNode): boolean {

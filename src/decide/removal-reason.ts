@@ -1,15 +1,12 @@
+import type { InstanceChoice } from '../api/registry-section.ts';
 import type { Departed } from '../model/discovered.ts';
 import type { Endpoint } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import type { Via } from './addressing.ts';
+import type { BackendMarks } from './backend-marks.ts';
 import type { ResolvedBackend } from './backends.ts';
-import type { RemovalReason } from './removal-guard.ts';
-
-/** Why a node would be removed, and its backend if known. */
-export interface NodeRemoval {
-  readonly reason: RemovalReason;
-  readonly backend: number | undefined;
-}
+import { markedWeights } from './node-marks.ts';
+import { type NodeRemoval, placeOf } from './removal-guard.ts';
 
 /** How the endpoints left: see `RemovalCause`. */
 export type DepartureOf = (
@@ -20,13 +17,25 @@ export type DepartureOf = (
 /** What the current list of a backend shows about a node; `Departed` if only the history of these endpoints can tell. */
 type Observation = 'sick' | 'explained' | 'nothing' | Departed;
 
-/** Returns why nodes would be removed, from the current lists of the backends and the history of their endpoints. */
+/** A backend that follows a source. */
+interface Followed {
+  readonly index: number;
+  readonly isKnown: boolean;
+  readonly observe: (node: UpstreamNode) => Observation;
+}
+
+/**
+ * Returns why nodes would be removed, from the current lists of the backends and the history of their endpoints. `marks`: the
+ * marks of the backends, if nodes carry them.
+ */
 export function createRemovalReasonOf(
   backends: readonly ResolvedBackend[],
   departureOf: DepartureOf,
+  marks?: BackendMarks,
 ): (node: UpstreamNode) => NodeRemoval {
-  const services = backends.flatMap((backend, index) =>
-    'found' in backend
+  const followed = backends.flatMap((backend, index): readonly Followed[] =>
+    // A backend that has not answered yet keeps all of its nodes.
+    'found' in backend && backend.recognized === undefined
       ? [
           {
             index,
@@ -36,39 +45,51 @@ export function createRemovalReasonOf(
         ]
       : [],
   );
-  const only = services.length === 1 ? services[0]?.index : undefined;
-
   return (node) => {
-    let explained = false;
-    const removedEndpoints: { readonly index: number; readonly isKnown: boolean; readonly what: Departed }[] =
-      [];
-    for (const { index, isKnown, observe } of services) {
-      const what = observe(node);
-      if (what === 'sick') return { reason: 'sick', backend: index };
-      if (what === 'explained') explained = true;
-      else if (what !== 'nothing') removedEndpoints.push({ index, isKnown, what });
-    }
-    if (explained) return { reason: 'explained', backend: undefined };
-    let vanishedFrom: number | undefined;
-    for (const { index, isKnown, what } of removedEndpoints) {
-      const departure = departureOf(index, what);
-      // The Service no longer exists or is no longer permitted, which explains the removal of its endpoints.
-      if (departure === 'explained' || (departure === 'vanished' && !isKnown)) {
-        return { reason: 'explained', backend: undefined };
-      }
-      if (departure === 'vanished') vanishedFrom = index;
-    }
-    if (vanishedFrom !== undefined) return { reason: 'vanished', backend: vanishedFrom };
-    if (services.some(({ isKnown }) => !isKnown)) return { reason: 'explained', backend: undefined };
-    // Addresses of the Service itself cannot vanish: its spec and status list them.
-    if (services.length > 0 && removedEndpoints.length === 0)
-      return { reason: 'explained', backend: undefined };
-    return { reason: 'vanished', backend: only };
+    const marked = new Set(markedWeights(node).map(({ mark }) => mark));
+    const own = followed.filter(({ index }) => marked.has(marks?.[index] ?? ''));
+    const { reason, backend } = removalFrom(own.length === 0 ? followed : own, node, departureOf);
+    return { reason, backend: backend ?? own[0]?.index };
   };
 }
 
-function observerOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBackend, { found: unknown }>) {
+/** Why `node` is removed, if it comes from one of `followed`. */
+function removalFrom(
+  followed: readonly Followed[],
+  node: UpstreamNode,
+  departureOf: DepartureOf,
+): NodeRemoval {
+  let explained = false;
+  const departed: { readonly index: number; readonly isKnown: boolean; readonly what: Departed }[] = [];
+  for (const { index, isKnown, observe } of followed) {
+    const what = observe(node);
+    if (what === 'sick') return { reason: 'sick', backend: index };
+    if (what === 'explained') explained = true;
+    else if (what !== 'nothing') departed.push({ index, isKnown, what });
+  }
+  if (explained) return EXPLAINED;
+  let vanishedFrom: number | undefined;
+  for (const { index, isKnown, what } of departed) {
+    const departure = departureOf(index, what);
+    // The Service no longer exists or is no longer permitted, which explains the removal of its endpoints.
+    if (departure === 'explained' || (departure === 'vanished' && !isKnown)) return EXPLAINED;
+    if (departure === 'vanished') vanishedFrom = index;
+  }
+  if (vanishedFrom !== undefined) return { reason: 'vanished', backend: vanishedFrom };
+  if (followed.some(({ isKnown }) => !isKnown)) return EXPLAINED;
+  // Addresses of the Service itself cannot vanish: its spec and status list them.
+  if (followed.length > 0 && departed.length === 0) return EXPLAINED;
+  return { reason: 'vanished', backend: followed.length === 1 ? followed[0]?.index : undefined };
+}
+
+const EXPLAINED: NodeRemoval = { reason: 'explained', backend: undefined };
+
+type FoundBackend = Extract<ResolvedBackend, { found: unknown }>;
+
+function observerOf(backend: FoundBackend) {
+  const { target, found, via = { kind: 'endpoints' } } = backend;
   if (found.state === 'external') return (): Observation => 'nothing';
+  if (target.kind === 'registry') return instanceObserver(backend, target.choice);
   const endpoints = found.state === 'known' ? found.endpoints : [];
   const byAddress = Map.groupBy(endpoints, ({ address }) => address);
   const atAddress = ({ host }: UpstreamNode): Observation =>
@@ -86,6 +107,17 @@ function observerOf({ found, via = { kind: 'endpoints' } }: Extract<ResolvedBack
     default:
       return via satisfies never;
   }
+}
+
+/** Several instances of a registry may share an address, so the port is part of their identity. */
+function instanceObserver({ found }: FoundBackend, { portKey }: InstanceChoice) {
+  const endpoints = found.state === 'known' ? found.endpoints : [];
+  const byPlace = Map.groupBy(endpoints, ({ address, port }) => `${address} ${port}`);
+  return (node: UpstreamNode): Observation => {
+    const { host: address, port } = node;
+    const place = { kind: 'address', address, port, ...(portKey === undefined ? {} : { portKey }) } as const;
+    return observationOf(byPlace.get(placeOf(node)), place);
+  };
 }
 
 function nodeObserver(

@@ -4,13 +4,14 @@ import { keyOf } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import { externalNameProblem } from './access.ts';
 import { type KnownNodes, viaOf } from './addressing.ts';
-import { allowedEndpoints, allowedPlaces } from './allowed-places.ts';
+import { allowedPlaces } from './allowed-places.ts';
 import { type BackendTarget, backendTargets, type ResolvedBackend } from './backends.ts';
 import { type HostPolicy, hostPolicy } from './host-policy.ts';
 import { completeAnswer, type LastAnswer } from './last-answers.ts';
 import { unlisted } from './listing.ts';
 import { referenceDenied } from './references.ts';
-import { registryDenied } from './registries.ts';
+import { registryAccess, registryUser } from './registries.ts';
+import { chooseInstances } from './registry-instances.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** The input for resolving the backends of one object. */
@@ -68,7 +69,7 @@ function resolveService(
     return { target, ...answered, found: externalNameProblem(ref, found.host, named, isNamespace) ?? found };
   }
   if (found.state !== 'known') return { target, ...answered, found };
-  const family = spec.endpoints?.family ?? found.preferredFamily;
+  const family = spec.endpoints?.family ?? found.preferredFamily ?? 'IPv4';
   const isAllowed = (host: string) => policy.ofNode(host) === undefined;
   const via = viaOf(found, addressing, family, knownNodes(snapshot), isAllowed);
   if ('state' in via) return { target, ...answered, found: via };
@@ -77,16 +78,34 @@ function resolveService(
 
 /** Registry instances are always reached at their own addresses; addressing modes apply only to Services. */
 function resolveRegistryService(
-  { snapshot, object, policy, lastAnswers }: Context,
+  { snapshot, object, connection, policy, lastAnswers }: Context,
   target: Extract<BackendTarget, { kind: 'registry' }>,
 ): ResolvedBackend {
-  const { ref } = target;
-  const denied = registryDenied(snapshot, ref, object.namespace);
-  if (denied?.state === 'notPermitted') return { target, found: denied };
-  const answered = completeAnswer(ref, denied ?? snapshot.source.read(ref), lastAnswers);
+  const { ref, choice } = target;
+  const user = registryUser(object.namespace, {
+    name: object.connection,
+    spec: { ok: true, value: connection },
+  });
+  const access = registryAccess(snapshot, ref, user);
+  if (access.state === 'notPermitted') return { target, found: access };
+  const isPermitted = access.state === 'permitted';
+  const answered = completeAnswer(ref, isPermitted ? snapshot.source.read(ref) : access, lastAnswers);
   if ('state' in answered) return { target, found: answered };
   const { answer: found } = answered;
-  return { target, ...answered, ...(found.state === 'known' ? allowedEndpoints(found, policy) : { found }) };
+  if (found.state !== 'known') return { target, ...answered, found };
+  const registryAddresses = isPermitted ? access.registry.addresses : answered.registryAddresses;
+  const rules = {
+    registry: registryAddresses,
+    connection: policy,
+    isNamespace: (name: string) => snapshot.namespaces.get('', name) !== undefined,
+  };
+  return {
+    target,
+    answer: found,
+    ...(answered.outdated === undefined ? {} : { outdated: answered.outdated }),
+    ...(registryAddresses === undefined ? {} : { registryAddresses }),
+    ...chooseInstances(found, choice, rules),
+  };
 }
 
 function knownNodes({ nodes }: Snapshot): KnownNodes {

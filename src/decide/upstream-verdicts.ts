@@ -1,3 +1,4 @@
+import type { UnknownAnswer } from '../model/discovered.ts';
 import type { FoundKeyPair } from '../model/key-pair.ts';
 import type { Verdict } from '../model/verdict.ts';
 import { carriesWeight, foundBy, outdatedOf, type ResolvedBackend } from './backends.ts';
@@ -24,7 +25,7 @@ function problemOf(found: ReturnType<typeof foundBy> | FoundKeyPair): readonly V
     case 'external':
       return [];
     case 'unknown':
-      return [{ status: 'Unknown', reason: 'SourceUnavailable', message: found.message }];
+      return [{ status: 'Unknown', reason: unknownReason(found), message: found.message }];
     case 'absent':
     case 'notPermitted':
     case 'unusable':
@@ -32,6 +33,12 @@ function problemOf(found: ReturnType<typeof foundBy> | FoundKeyPair): readonly V
     default:
       return found satisfies never;
   }
+}
+
+function unknownReason(
+  found: UnknownAnswer | Extract<FoundKeyPair, { state: 'unknown' }>,
+): Verdict['reason'] {
+  return ('reason' in found ? found.reason : undefined) ?? 'SourceUnavailable';
 }
 
 export function readyVerdict(
@@ -50,7 +57,7 @@ export function readyVerdict(
     return {
       status: 'True',
       reason: 'NoReadyEndpoints',
-      message: noReadyMessage(weighted.draining, counts.held, excluded),
+      message: noReadyMessage(weighted.draining, counts.held, excluded, backends),
     };
   }
   if (nodes.length === 0) {
@@ -75,12 +82,41 @@ export function readyVerdict(
   return { status: 'True', reason: 'Ready', message: remarks.join('; ') };
 }
 
-function noReadyMessage(draining: number, held: number, excluded: readonly Excluded[]): string {
+function noReadyMessage(
+  draining: number,
+  held: number,
+  excluded: readonly Excluded[],
+  backends: readonly ResolvedBackend[],
+): string {
   if (draining > 0) return 'No endpoint is ready; terminating endpoints that still serve receive the traffic';
+  const check = whatToCheck(backends);
   if (held > 0) {
-    return 'No endpoint is ready; nodes kept by the removal guard receive the traffic: check the Pods behind the Service';
+    return `No endpoint is ready; nodes kept by the removal guard receive the traffic: ${check}`;
   }
-  return excluded.some(({ reason }) => reason === 'AddressNotAllowed')
-    ? 'No ready endpoint has an address that the GatewayConnection allows, so the gateway answers 503: see status.excluded'
-    : 'No endpoint is ready, so the gateway answers 503: check the Pods behind the Service';
+  if (excluded.some(({ reason }) => reason === 'AddressNotAllowed')) {
+    const allowing = backends.some(isRegistry)
+      ? 'the GatewayConnection and the ServiceRegistry allow'
+      : 'the GatewayConnection allows';
+    return `No ready endpoint has an address that ${allowing}, so the gateway answers 503: see status.excluded`;
+  }
+  return `No endpoint is ready, so the gateway answers 503: ${check}`;
+}
+
+function isRegistry({ target }: ResolvedBackend): boolean {
+  return target.kind === 'registry';
+}
+
+function whatToCheck(backends: readonly ResolvedBackend[]): string {
+  const unmatched = backends.flatMap((backend, index) =>
+    'found' in backend && (backend.unmatched ?? 0) > 0
+      ? [
+          `${backend.unmatched} instances in the registry do not have the metadata that spec.backends[${index}] requires`,
+        ]
+      : [],
+  );
+  if (unmatched.length > 0) return unmatched.join('; ');
+  if (!backends.some(isRegistry)) return 'check the Pods behind the Service';
+  return backends.every(isRegistry)
+    ? 'check the instances in the registry'
+    : 'check the Pods behind the Service and the instances in the registry';
 }

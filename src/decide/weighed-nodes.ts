@@ -1,7 +1,8 @@
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import { type Placed, place } from './addressing.ts';
-import { carriesWeight, type ResolvedBackend } from './backends.ts';
+import type { BackendMarks } from './backend-marks.ts';
+import { type BackendTarget, carriesWeight, type ResolvedBackend } from './backends.ts';
 import type { EndpointCounts, Warning } from './desired.ts';
 import { chooseEndpoints, compareNodes, type Excluded, mergeNodes } from './nodes.ts';
 import { type WeighingProblem, weigh } from './weights.ts';
@@ -10,6 +11,8 @@ import { type WeighingProblem, weigh } from './weights.ts';
 export interface GuardedNode {
   readonly node: UpstreamNode;
   readonly backend: number | undefined;
+  /** Its weight relative to the endpoints of its backend. */
+  readonly unit: number;
 }
 
 export const MAX_WEIGHT_SUM = 10_000;
@@ -31,11 +34,14 @@ export function weighedNodes(
   backends: readonly ResolvedBackend[],
   held: readonly GuardedNode[],
   maxSum: number,
+  marks?: BackendMarks,
 ): Weighing {
   const groups = backends.map((backend, index) => {
     const group = placedBy(backend, spec.endpoints);
     // Guarded nodes are weighed with the others, so that every backend keeps its share.
-    const stay = held.flatMap(({ node, backend: owner }) => (owner === index ? [{ ...node, unit: 1 }] : []));
+    const stay = held.flatMap(({ node, backend: owner, unit }) =>
+      owner === index ? [{ ...node, unit }] : [],
+    );
     return { ...backend.target, ...group, places: [...group.places, ...stay] };
   });
   const { weights, problems } = weigh(
@@ -50,6 +56,7 @@ export function weighedNodes(
           port,
           priority,
           weight: weights[index]?.[position] ?? 0,
+          ...(marks?.[index] === undefined ? {} : { backendMark: marks[index] }),
         })),
   );
   const excluded = excludedOf(groups, held);
@@ -68,7 +75,8 @@ export function weighedNodes(
   };
 }
 
-function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endpoints']): Placed {
+/** The places of a backend, without those that the removal guard adds. */
+export function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endpoints']): Placed {
   if (!('found' in backend)) {
     const places = backend.target.addresses.map(({ host, port, weight, priority }) => ({
       host: host.toLowerCase(),
@@ -78,15 +86,23 @@ function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpec['endp
     }));
     return { places, ready: places.length, draining: 0, excluded: [] };
   }
-  const { found, via = { kind: 'endpoints' }, notAllowed = [] } = backend;
+  const { found, recognized, via = { kind: 'endpoints' }, leftOut = [] } = backend;
+  if (recognized !== undefined) return placedAsMarked(recognized);
   if (found.state === 'external') {
     const { host, port } = found;
     return { places: [{ host, port, unit: 1, priority: 0 }], ready: 1, draining: 0, excluded: [] };
   }
-  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: notAllowed };
+  if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: leftOut };
   const family = endpoints?.family ?? found.preferredFamily;
   const placed = place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
-  return { ...placed, excluded: [...placed.excluded, ...notAllowed] };
+  return { ...placed, excluded: [...placed.excluded, ...leftOut] };
+}
+
+/** The nodes of a backend that has not answered yet, with their weights in the gateway. Unready ones are not known. */
+function placedAsMarked(nodes: readonly UpstreamNode[]): Placed {
+  const places = nodes.map(({ host, port, weight }) => ({ host, port, unit: weight, priority: 0 }));
+  const ready = nodes.filter(({ weight }) => weight > 0).length;
+  return { places, ready, draining: nodes.length - ready, excluded: [] };
 }
 
 function sumUsed(groups: readonly Placed[]): Pick<Placed, 'ready' | 'draining'> {
@@ -134,11 +150,14 @@ export function weighingWarning(
         message: `The backends receive their shares only approximately: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     case 'units': {
-      const isAddresses = backends[problem.group]?.target.kind === 'addresses';
+      const { field, what } = weighedThing(
+        backends[problem.group]?.target.kind,
+        `spec.backends[${problem.group}]`,
+      );
       return {
         reason: 'WeightsApproximate',
-        field: isAddresses ? `spec.backends[${problem.group}].addresses` : 'spec.endpoints.zones',
-        message: `${isAddresses ? 'The addresses' : `The zones of spec.backends[${problem.group}]`} receive their weights only approximately: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
+        field,
+        message: `${what} receive their weights only approximately: exact weights for this many endpoints exceed the total of ${maxSum}. Use weights that differ less, or fewer endpoints`,
       };
     }
     case 'sum':
@@ -152,5 +171,23 @@ export function weighingWarning(
       };
     default:
       return problem satisfies never;
+  }
+}
+
+/** What has weights within a backend of this kind, and the field that sets them. */
+function weighedThing(
+  kind: BackendTarget['kind'] | undefined,
+  backend: string,
+): { readonly field: string; readonly what: string } {
+  switch (kind) {
+    case 'addresses':
+      return { field: `${backend}.addresses`, what: 'The addresses' };
+    case 'registry':
+      return { field: backend, what: `The instances of ${backend}` };
+    case 'service':
+    case undefined:
+      return { field: 'spec.endpoints.zones', what: `The zones of ${backend}` };
+    default:
+      return kind satisfies never;
   }
 }

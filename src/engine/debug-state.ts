@@ -79,7 +79,6 @@ function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
   const remembered = deps.recall(keyOf(object));
   const memory = remembered && {
     isSettling: remembered.isSettling,
-    heldSince: remembered.guardedSince,
     lost: remembered.lost,
   };
   if (evaluation.kind === 'refused') return { accepted: evaluation.accepted, guard: { memory } };
@@ -102,7 +101,7 @@ function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
     ...base,
     observed: observed === undefined ? 'nothing' : { ownership, nodes: nodeTexts(observed.nodes) },
     change: { kind: change.kind, ...describeChange(change, canonical, MAX_CHANGES) },
-    guard: { memory, held: guard && { ...guard, held: nodeTexts(guard.held) } },
+    guard: { memory, held: guard && { ...guard, held: nodeTexts(guard.held.map(({ node }) => node)) } },
   };
 }
 

@@ -34,6 +34,8 @@ export class ObjectState {
   readonly endpointChange = new EndpointChange();
   /** One entry for each backend whose source has answered. */
   lastAnswers: readonly LastAnswer[] = [];
+  /** Since when the object waits for a source that has just started (monotonic). */
+  beganAt: number | undefined = undefined;
   /** Subscriptions to the endpoints of the backends. */
   subscriptions: readonly Disposable[] = NO_SUBSCRIPTIONS;
   /** Whether a backend uses node addresses (`addressing.mode: Node`). */

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Basis, Remembered } from '../decide/remembered.ts';
-import { placeOf } from '../decide/removal-guard.ts';
+import { type HeldNode, placeOf, type Removal } from '../decide/removal-guard.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
 
@@ -12,12 +12,19 @@ interface Memory {
   changedAt: number;
   /** When the gateway accepted the last write, or was read first (monotonic). */
   wroteAt: number;
-  guarding: Guarding | undefined;
-  /** When unexplained removals were written (monotonic), by place; undefined if there are none. */
-  lost: Map<string, number> | undefined;
+  /** By place of each guarded node; undefined if there are none. */
+  guarding: ReadonlyMap<string, Guarding> | undefined;
+  /** Removals without a known cause, by place, the oldest first; undefined if there are none. */
+  lost: Map<string, Loss> | undefined;
 }
 
-/** When the guard began to keep nodes, on both clocks. */
+/** When a removal was written (monotonic), and from which backend. */
+interface Loss {
+  readonly at: number;
+  readonly backend: number | undefined;
+}
+
+/** When the guard began to keep a node, on both clocks. */
 interface Guarding {
   /** Wall clock. */
   since: number;
@@ -51,7 +58,7 @@ export class RemovalGuardState {
     if (memory === undefined) return undefined;
     const { nodes, basis, changedAt, wroteAt, guarding } = memory;
     const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
-    for (const [place, at] of memory.lost ?? []) if (at < oldest) memory.lost?.delete(place);
+    for (const [place, { at }] of memory.lost ?? []) if (at < oldest) memory.lost?.delete(place);
     let places: ReadonlySet<string> | undefined;
     return {
       put(node) {
@@ -60,8 +67,11 @@ export class RemovalGuardState {
       },
       basis,
       isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
-      guardedSince: guarding && this.#since(guarding),
-      lost: [...(memory.lost?.keys() ?? [])],
+      guardedSince: (node) => {
+        const kept = guarding?.get(placeOf(node));
+        return kept && this.#since(kept);
+      },
+      lost: [...(memory.lost ?? [])].map(([place, { backend }]) => ({ place, backend })),
     };
   }
 
@@ -86,7 +96,7 @@ export class RemovalGuardState {
   }
 
   /** The gateway accepted `nodes`. This write removed the nodes `lost` without an explanation. */
-  wrote(nodes: readonly UpstreamNode[], lost: readonly UpstreamNode[]): void {
+  wrote(nodes: readonly UpstreamNode[], lost: readonly Pick<Removal, 'node' | 'backend'>[]): void {
     const memory = this.#memory;
     if (memory === undefined) return;
     const now = this.#clock.monotonic();
@@ -95,7 +105,7 @@ export class RemovalGuardState {
     memory.wroteAt = now;
     if (lost.length > 0) {
       memory.lost ??= new Map();
-      for (const node of lost) memory.lost.set(placeOf(node), now);
+      for (const { node, backend } of lost) memory.lost.set(placeOf(node), { at: now, backend });
     }
     if (memory.lost === undefined) return;
     if (memory.lost.size === 0) {
@@ -111,13 +121,21 @@ export class RemovalGuardState {
     }
   }
 
-  /** Records since when nodes are guarded (wall clock); undefined if none are. */
-  guard(since: number | undefined): void {
+  /** Records which nodes are guarded, and since when (wall clock). */
+  guard(held: readonly Pick<HeldNode, 'node' | 'since'>[]): void {
     const memory = this.#memory;
-    if (memory === undefined || memory.guarding?.since === since) return;
+    if (memory === undefined) return;
+    const before = memory.guarding;
     const { now, monotonic } = this.#clock;
-    memory.guarding =
-      since === undefined ? undefined : { since, at: monotonic() - Math.max(0, now() - since) };
+    const kept = held.map(({ node, since }): [string, Guarding] => {
+      const place = placeOf(node);
+      const known = before?.get(place);
+      return [
+        place,
+        known?.since === since ? known : { since, at: monotonic() - Math.max(0, now() - since) },
+      ];
+    });
+    memory.guarding = kept.length === 0 ? undefined : new Map(kept);
   }
 
   /** When guarding began, on the current wall clock. If the clock was set, the elapsed monotonic time counts. */

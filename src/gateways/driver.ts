@@ -25,6 +25,9 @@ export interface GatewayFormat {
    */
   unsupported(desired: Upstream, info: GatewayInfo): readonly Unsupported[];
 
+  /** Whether a node keeps its `backendMark` in the gateway. If not, drivers ignore the field. */
+  readonly keepsBackendMarks: boolean;
+
   /** The capabilities of a gateway with this `info`; empty if it does not report its version. */
   capabilities(info: GatewayInfo): readonly Capability[];
 
@@ -46,6 +49,21 @@ export interface ReadUpstream {
   readonly traffic: Traffic;
   /** The Service that the Kubernetes discovery of the gateway uses: `[namespace]/[name]:[portName]`. */
   readonly serviceName?: string;
+  /** The service that the gateway discovers in a registry; absent if the operator has no such type of registry. */
+  readonly registryService?: RegistryService;
+}
+
+/** A service of a registry, in terms of a backend. */
+export interface RegistryService {
+  /** `spec.type` of its ServiceRegistry. */
+  readonly type: string;
+  /** Fields of the section of its ServiceRegistry and their values. */
+  readonly scope: Readonly<Record<string, string>>;
+  readonly service: string;
+  /** Other fields of the backend. */
+  readonly backend: Readonly<Record<string, unknown>>;
+  /** For people: differences to the discovery of the gateway. */
+  readonly notes: readonly string[];
 }
 
 /**

@@ -60,9 +60,15 @@ export function registryResource({
     serviceRegistry && {
       ...SERVICE_REGISTRY,
       ...CUSTOM,
+      // CRDs of an older release lack this kind. Everything else works without it.
+      optional: true,
+      enabledBy: 'watchRegistries',
       transform: serviceRegistry,
       indexes: {},
-      permissions: followed(),
+      permissions: [
+        ...followed('registries'),
+        { subresource: 'status', verbs: ['patch'], affects: 'connections' },
+      ],
     }
   );
 }

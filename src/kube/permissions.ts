@@ -112,9 +112,11 @@ interface Needs {
   readonly referred: readonly string[];
   /** Whether the object refers to a Secret in its own namespace. */
   readonly certificate: boolean;
+  /** Whether the object refers to a ServiceRegistry. */
+  readonly registry: boolean;
 }
 
-const NO_NEEDS: Needs = { referred: [], certificate: false };
+const NO_NEEDS: Needs = { referred: [], certificate: false, registry: false };
 
 /** The missing permissions, as reconcilers use them. */
 export interface MissingPermissions {
@@ -268,12 +270,13 @@ function dependsOn(
   permission: Permission,
   kind: CustomKind,
   namespace: string,
-  { referred, certificate }: Needs,
+  { referred, certificate, registry }: Needs,
 ): boolean {
   const { affects, namespace: scope } = permission;
-  if (kind === 'GatewayConnection') return true;
+  if (kind === 'GatewayConnection' || kind === 'ServiceRegistry') return true;
   if (kind === 'GatewayUpstreamSet') return affects === 'sets' || affects === 'everything';
   if (affects === 'connections' || affects === 'sets') return false;
+  if (affects === 'registries') return registry;
   if (affects === 'certificates') return certificate && scope === namespace;
   const where = affects === 'references' ? referred : [namespace, ...referred];
   return scope === undefined ? where.length > 0 : where.includes(scope);

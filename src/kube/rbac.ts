@@ -1,4 +1,10 @@
-import { CUSTOM_RESOURCES, GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../api/crd.ts';
+import {
+  CUSTOM_RESOURCES,
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+  GATEWAY_UPSTREAM_SET,
+  SERVICE_REGISTRY,
+} from '../api/crd.ts';
 import { GROUP, OPERATOR } from '../api/group.ts';
 import type { FollowedKind } from '../model/followed-resource.ts';
 import type { Permission, RoleName } from './permissions.ts';
@@ -18,6 +24,8 @@ export interface RbacOptions {
   readonly watchNodes?: boolean;
   /** `readEndpoints` of the configuration; false by default. */
   readonly readEndpoints?: boolean;
+  /** `watchRegistries` of the configuration; true by default. */
+  readonly watchRegistries?: boolean;
   /** Name of the ClusterRole and the Roles, if they were not created by `install`. */
   readonly roleName?: string;
 }
@@ -82,10 +90,12 @@ function scopeRules(
   options: RbacOptions,
 ): { readonly always: readonly Rule[]; readonly switched: readonly Rule[] } {
   const found = kinds.filter((kind) => kind.scope === scope && kind.within === undefined);
+  const { watchRegistries = true, ...switches } = options;
+  const enabled = { watchRegistries, ...switches };
   return {
     always: rulesFor(found.filter(({ enabledBy }) => enabledBy === undefined)),
     switched: rulesFor(
-      found.filter(({ enabledBy }) => enabledBy !== undefined && options[enabledBy] === true),
+      found.filter(({ enabledBy }) => enabledBy !== undefined && enabled[enabledBy] === true),
     ),
   };
 }
@@ -208,6 +218,7 @@ export interface OperatorSettings {
   readonly roleName: string;
   readonly watchNodes: boolean;
   readonly readEndpoints: boolean;
+  readonly watchRegistries: boolean;
 }
 
 /** All permissions that an operator with this configuration needs. */
@@ -215,7 +226,7 @@ export function permissionsNeeded(
   kinds: readonly FollowedKind[],
   { operatorNamespace: namespace, leaderElection, ...settings }: OperatorSettings,
 ): readonly Permission[] {
-  const { namespaces, secretNamespaces, roleName, watchNodes, readEndpoints } = settings;
+  const { namespaces, secretNamespaces, roleName, watchNodes, readEndpoints, watchRegistries } = settings;
   return permissionsOf(kinds, {
     namespace,
     leaderElection: leaderElection.enabled,
@@ -225,6 +236,7 @@ export function permissionsNeeded(
     roleName,
     watchNodes,
     readEndpoints,
+    watchRegistries,
   });
 }
 
@@ -261,6 +273,7 @@ export const RELEASE_RULES: readonly PolicyRule[] = [
   },
   { apiGroups: [GROUP], resources: [GATEWAY_CONNECTION.plural], verbs: ['get', 'list', 'patch'] },
   { apiGroups: [GROUP], resources: [GATEWAY_UPSTREAM_SET.plural], verbs: ['list', 'patch', 'delete'] },
+  { apiGroups: [GROUP], resources: [SERVICE_REGISTRY.plural], verbs: ['list'] },
   // `uninstall` sets a condition on each object: the operator is uninstalled.
   {
     apiGroups: [GROUP],

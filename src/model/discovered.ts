@@ -5,8 +5,8 @@ export type Discovered =
   | {
       readonly state: 'known';
       readonly endpoints: readonly Endpoint[];
-      /** The default IP family of the source, e.g. the first entry of `ipFamilies` of the Service. */
-      readonly preferredFamily: IpFamily;
+      /** The default IP family of the source, e.g. the first entry of `ipFamilies` of the Service. Absent: every family. */
+      readonly preferredFamily?: IpFamily;
       /** Changes whenever the definition of the endpoints changes, e.g. selector or ports of a Service. */
       readonly basis: string;
       /** Absent for endpoints without a Service. */
@@ -20,6 +20,8 @@ export type Discovered =
       readonly message: string;
       /** The source has just started and will answer soon, so this is not worth a report yet. */
       readonly beginning: boolean;
+      /** Absent: the source is unavailable. */
+      readonly reason?: 'RegistryNotFound' | 'RegistryTypeMismatch';
     };
 
 export type UnknownAnswer = Extract<Discovered, { state: 'unknown' }>;
@@ -31,11 +33,16 @@ export type AbsentReason =
   | 'UnsupportedProtocol'
   | 'NodePortMissing'
   | 'NoClusterIP'
-  | 'NoLoadBalancerAddress';
+  | 'NoLoadBalancerAddress'
+  | 'ServiceUnknownToRegistry';
 
-/** What a backend no longer lists: one address, all endpoints on one cluster node, or all endpoints. */
+/**
+ * What a backend no longer lists: one address, all endpoints on one cluster node, or all endpoints. Instances in a registry may
+ * share an address, so their port belongs to it; without a port, all instances at the address. `portKey`: the entry of their
+ * metadata with that port; absent for the port that the registry lists.
+ */
 export type Departed =
-  | { readonly kind: 'address'; readonly address: string }
+  | { readonly kind: 'address'; readonly address: string; readonly port?: number; readonly portKey?: string }
   | { readonly kind: 'node'; readonly node: string }
   | { readonly kind: 'all' };
 

@@ -2,11 +2,14 @@ export type IpFamily = 'IPv4' | 'IPv6';
 
 export type Protocol = 'TCP' | 'UDP';
 
-/** One endpoint of a Service, with the defaults of the API applied (`ready: null` is true, ...). */
+/**
+ * One endpoint of a Service, with the defaults of the API applied (`ready: null` is true, ...), or one instance in a registry.
+ */
 export interface Endpoint {
-  /** Canonical IP address, without brackets. */
+  /** Canonical IP address, without brackets; or what a registry has in its place, usually a DNS name. */
   readonly address: string;
-  readonly family: IpFamily;
+  /** Absent if `address` is not an IP address. */
+  readonly family?: IpFamily;
   /** Absent if the slice has no such port or the port has no number. */
   readonly port?: number | undefined;
   /** UID of the target, usually a Pod. A dual-stack Pod has one endpoint per family. Absent if the slice does not have it. */

@@ -1,11 +1,12 @@
 import type { Stored } from './store-view.ts';
 
 /**
- * Which objects report a missing permission. GatewayConnections, which belong to the platform team, report every missing
- * permission. Others report only those that affect them. `references`: GatewayUpstreams that refer to another namespace.
- * `certificates`: GatewayUpstreams that refer to a Secret. `sets`: GatewayUpstreamSets.
+ * Which objects report a missing permission. GatewayConnections and ServiceRegistries, which belong to the platform team, report
+ * every missing permission. Others report only those that affect them. `references`: GatewayUpstreams that refer to another namespace.
+ * `certificates`: GatewayUpstreams that refer to a Secret. `registries`: GatewayUpstreams that refer to a ServiceRegistry.
+ * `sets`: GatewayUpstreamSets.
  */
-export type Affected = 'connections' | 'references' | 'certificates' | 'sets' | 'everything';
+export type Affected = 'connections' | 'references' | 'certificates' | 'registries' | 'sets' | 'everything';
 
 /** A permission on a kind that the operator watches. */
 export interface ResourcePermission {
@@ -29,7 +30,7 @@ export interface FollowedKind {
   /** The kind may be missing in the cluster. */
   readonly optional?: true;
   /** The configuration key that enables it. Absent: it is always watched. */
-  readonly enabledBy?: 'watchNodes' | 'readEndpoints';
+  readonly enabledBy?: 'watchNodes' | 'readEndpoints' | 'watchRegistries';
   /** Name in the log and in readiness checks. Default: its plural. */
   readonly name?: string;
   /** Label and field selectors. */

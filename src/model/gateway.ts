@@ -38,6 +38,8 @@ export interface GatewayFacts {
   };
 
   readonly format: {
+    /** Whether a node keeps its `backendMark` in the gateway. */
+    readonly keepsBackendMarks: boolean;
     /**
      * The fields of `desired` that a gateway with this `info` rejects or ignores. A gateway that does not report its version
      * is treated as the newest.

@@ -41,6 +41,8 @@ export interface UpstreamNode {
   readonly weight: number;
   /** The gateway prefers higher values. */
   readonly priority: number;
+  /** Tells which backends listed the node (`decide/node-marks.ts`). Gateways store it unchanged. At most 400 characters. */
+  readonly backendMark?: string;
 }
 
 export type Scheme = 'HTTP' | 'HTTPS' | 'GRPC' | 'GRPCS' | 'TCP' | 'TLS' | 'UDP';
@@ -113,7 +115,7 @@ export interface ObservedUpstream {
   readonly discovery?:
     | {
         /** `other`: a kind of discovery that this operator does not support. */
-        readonly by: 'Kubernetes' | 'other';
+        readonly by: 'Kubernetes' | 'Registry' | 'other';
         /** The fields that configure it, under the names of the gateway. */
         readonly fields: readonly string[];
       }

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { RegistrySection } from '../api/registry-section.ts';
+import type { Endpoint } from '../model/endpoint.ts';
 import type { Complaint } from '../model/errors.ts';
 import type { RegistryErrorReason, RegistryFacts } from '../model/registry-facts.ts';
 import type { Clock } from '../runtime/clock.ts';
@@ -82,12 +83,33 @@ export type ProbeOptions<Registry> = Pick<
   'section' | 'secret' | 'limits' | 'clock'
 >;
 
+/** How a file holds answers of one type of registry. */
+export interface SavedAnswers {
+  /** The name under which a file lists the service. */
+  serviceName(query: ServiceQuery): string;
+  /** What `read` accepts, for messages: `the answer to GET ...`. */
+  readonly expected: string;
+  /** Reads the answer that the API of the registry gives for one service. Undefined if it has another form. */
+  read(answer: unknown): SavedAnswer | undefined;
+}
+
+/** The instances of one service. */
+export interface SavedAnswer {
+  /** The number of instances, whatever their state. */
+  readonly count: number;
+  /** The endpoints that a backend with these options wants. */
+  endpoints(options: unknown): readonly Endpoint[];
+}
+
 /** Everything that the program needs to know about one registry type. */
 export interface RegistryType<Registry = unknown> extends RegistrySection {
   readonly registrySchema: z.ZodType<Registry>;
 
   /** All Secret keys that the section refers to. */
   secretRefs(section: Registry): readonly SecretKeyRef[];
+
+  /** Reads answers of such a registry that a user has saved in a file, for `plan --registry-state`. */
+  readonly saved: SavedAnswers;
 
   /** Creates the source of one ServiceRegistry. It runs until the ServiceRegistry changes or is deleted. */
   create(options: RegistryOptions<Registry>): RegistryDiscovery;

@@ -12,15 +12,21 @@ async function startHarness(options: StandInOptions): Promise<GatewayHarness> {
   return apisixHarness(standIn, async () => standIn[Symbol.asyncDispose]());
 }
 
-testGatewayDriver({ name: 'The APISIX driver on 3.18', create: () => startHarness({}) });
+testGatewayDriver({
+  name: 'The APISIX driver on 3.18',
+  create: () => startHarness({}),
+  keepsBackendMarks: true,
+});
 
 testGatewayDriver({
   name: 'The APISIX driver on 3.13, which stores defaults,',
   create: () => startHarness({ version: '3.13.0', storesDefaults: true }),
+  keepsBackendMarks: true,
 });
 
 testGatewayDriver({
   name: 'The APISIX driver over TLS with client certificates',
+  keepsBackendMarks: true,
   randomUpstreams: 50,
   mostUpstreams: 100,
   async create() {
@@ -97,7 +103,7 @@ describe('the APISIX driver', () => {
     const { upstreams } = await apisixDriver(standIn).list(unused);
     expect([...upstreams].map(([id, { discovery }]) => [id, discovery])).toEqual([
       ['k8s', { by: 'Kubernetes', fields: ['discovery_type', 'service_name'] }],
-      ['nacos', { by: 'other', fields: ['discovery_args', 'discovery_type', 'service_name'] }],
+      ['nacos', { by: 'Registry', fields: ['discovery_args', 'discovery_type', 'service_name'] }],
       ['plain', undefined],
     ]);
   });

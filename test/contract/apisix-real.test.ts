@@ -17,6 +17,7 @@ if (adminUrl === undefined || adminKey === undefined) {
   testGatewayDriver({
     name: `The APISIX driver on ${new URL(adminUrl).host}`,
     create: async () => apisixHarness({ adminUrl, adminKey }, async () => {}),
+    keepsBackendMarks: true,
     randomUpstreams: 50,
     mostUpstreams: 600,
   });

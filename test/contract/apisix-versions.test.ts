@@ -116,6 +116,7 @@ it.each<[string, string, Partial<Upstream>]>([
 
 testGatewayDriver({
   name: 'The APISIX driver on 3.8, which takes IPv6 addresses with and without brackets,',
+  keepsBackendMarks: true,
   randomUpstreams: 100,
   mostUpstreams: 100,
   async create() {

@@ -38,6 +38,8 @@ export interface ConformanceOptions {
   readonly create: () => Promise<GatewayHarness>;
   /** The data planes fetch their configuration. */
   readonly isPull?: boolean;
+  /** The format says that nodes keep their `backendMark`. */
+  readonly keepsBackendMarks?: boolean;
   /** The number of random upstreams. Default: 200. */
   readonly randomUpstreams?: number;
   /** The maximum number of listed upstreams. Default: 600. */
@@ -327,6 +329,22 @@ export function testGatewayDriver(options: ConformanceOptions): void {
           ],
         }),
       );
+    });
+
+    const itKeepsMarks = options.keepsBackendMarks === true ? it : undefined;
+    itKeepsMarks?.('keeps the backend mark of each node', async () => {
+      const marks = ['0a1b2c3d', '0a1b2c3d:1,4e5f6a7b:2', undefined];
+      const marked = marks.map((backendMark, index) =>
+        node(`10.0.0.${index + 1}`, backendMark === undefined ? {} : { backendMark }),
+      );
+      const desired = upstream('marks', { nodes: marked });
+      const { canonical } = await expectKept(desired);
+      for (const change of [{}, { backendMark: 'ffffffff' }]) {
+        const nodes = [node('10.0.0.1', change), ...marked.slice(1)];
+        expect(driver.canonical({ ...desired, nodes })).not.toBe(canonical);
+      }
+      const answered = await driver.putNodes(desired.id, marked.slice(1), unused);
+      expect(answered?.nodes).toEqual(marked.slice(1));
     });
 
     it('keeps labels unchanged', async () => {

@@ -6,6 +6,7 @@ const unused = new AbortController().signal;
 
 testGatewayDriver({
   name: 'The memory driver',
+  keepsBackendMarks: true,
   async create() {
     const driver = createMemoryDriver();
     return {

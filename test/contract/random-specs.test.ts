@@ -167,6 +167,7 @@ function planned(spec: unknown): PlannedUpstream | undefined {
       upstreams: [raw],
       connections: [connection],
       sets: [],
+      registries: [],
       namespaces: [],
       services: [],
       slices: [],

@@ -236,10 +236,13 @@ const WRONG: readonly Wrong[] = [
     'Too many: 17: must have at most 16 items',
   ),
   wrong(upstream('backends as text', { backends: 'default/web:http' }), 'must be of type array: "string"'),
-  wrong(backend('no kind of backend', { weight: 1 }), 'exactly one of serviceRef, serviceName and addresses'),
+  wrong(
+    backend('no kind of backend', { weight: 1 }),
+    'exactly one of serviceRef, serviceName, registryRef and addresses',
+  ),
   wrong(
     backend('two kinds of backend', { ...service, serviceName: 'default/web:http' }),
-    'exactly one of serviceRef, serviceName and addresses',
+    'exactly one of serviceRef, serviceName, registryRef and addresses',
   ),
   wrong(backend('weight 101', { ...service, weight: 101 }), 'weight', 'less than or equal to 100'),
   wrong(backend('weight -1', { ...service, weight: -1 }), 'weight', 'greater than or equal to 0'),

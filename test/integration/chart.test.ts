@@ -238,6 +238,7 @@ describe('permissions', () => {
     ],
     ['without a lease', { leaderElection: { enabled: false } }, { leaderElection: false }],
     ['with nodes', { watchNodes: true }, { watchNodes: true }],
+    ['without registries', { watchRegistries: false }, { watchRegistries: false }],
     [
       'with nodes and Endpoints in some namespaces',
       { watchNodes: true, readEndpoints: true, namespaces: ['shop'] },

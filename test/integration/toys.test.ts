@@ -63,7 +63,7 @@ describe('an operator with a toy gateway and a toy source', () => {
     apiVersion: 'gatewayupstream.dev/v1alpha1',
     kind: 'GatewayConnection',
     metadata: { name: 'default' },
-    spec: { type: 'Toy', allowedNamespaces: { all: true }, ...spec },
+    spec: { type: 'Toy', allowedNamespaces: { all: true }, allowedRegistries: ['vms'], ...spec },
   });
   const toy = { url: 'http://127.0.0.1:1', tokenSecretRef: { name: 'toy' } };
 

@@ -1,6 +1,11 @@
 import { builtInCatalog } from '../../src/catalog.ts';
 import { admit as admitWith } from '../../src/cli/plan/admit.ts';
-import { type RawObjects, type Stores, storesOf as storesWith } from '../../src/cli/plan/kinds.ts';
+import {
+  planResources,
+  type RawObjects,
+  type Stores,
+  storesOf as storesWith,
+} from '../../src/cli/plan/kinds.ts';
 import type { Document } from '../../src/cli/plan/read-files.ts';
 import type { GatewayFormat } from '../../src/gateways/driver.ts';
 import type { Permission } from '../../src/kube/permissions.ts';
@@ -23,6 +28,10 @@ export const {
   gatewayUpstreamSet: gatewayUpstreamSetSpec,
 } = builtInCatalog.schemas;
 
+const { serviceRegistry } = builtInCatalog.schemas;
+if (serviceRegistry === undefined) throw new Error('no registry type is built in');
+export const serviceRegistrySpec = serviceRegistry;
+
 export const vendorOf = builtInCatalog.vendor;
 
 export function gatewayFormat(type: string): GatewayFormat {
@@ -30,11 +39,11 @@ export function gatewayFormat(type: string): GatewayFormat {
 }
 
 export function storesOf(objects: RawObjects, secretNamespaces: readonly string[] = []): Stores {
-  return storesWith(builtInCatalog.followedResources, objects, secretNamespaces);
+  return storesWith(planResources(builtInCatalog), objects, secretNamespaces);
 }
 
 export function admit(documents: readonly Document[], now: number): ReturnType<typeof admitWith> {
-  return admitWith(builtInCatalog.followedResources, documents, now);
+  return admitWith(planResources(builtInCatalog), documents, now);
 }
 
 const followedKinds = builtInCatalog.followedKinds;

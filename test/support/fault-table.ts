@@ -63,7 +63,7 @@ export const APPLY_ERRORS: readonly ApplyError[] = [
   {
     symptom: 'Backend with both serviceRef and serviceName',
     backend: { serviceRef: { name: 'cms', port: 80 }, serviceName: 'default/cms:http' },
-    message: 'a backend must set exactly one of serviceRef, serviceName and addresses',
+    message: 'a backend must set exactly one of serviceRef, serviceName, registryRef and addresses',
   },
 ];
 

@@ -33,6 +33,7 @@ export interface OperatorOptions {
   readonly debugState?: boolean;
   readonly watchNodes?: boolean;
   readonly readEndpoints?: boolean;
+  readonly watchRegistries?: boolean;
   /** The path of a kubeconfig to use instead of the token. */
   readonly kubeconfig?: string;
   readonly leaderElection?: {
@@ -88,7 +89,7 @@ export async function installRbac(
   {
     secretNamespaces = [],
     ...switches
-  }: Pick<RbacOptions, 'secretNamespaces' | 'watchNodes' | 'readEndpoints'> = {},
+  }: Pick<RbacOptions, 'secretNamespaces' | 'watchNodes' | 'readEndpoints' | 'watchRegistries'> = {},
   { followedKinds }: Pick<Catalog, 'followedKinds'> = builtInCatalog,
 ): Promise<string> {
   const input = rbacObjects(followedKinds, { namespace, namespaces, secretNamespaces, ...switches })

@@ -36,6 +36,9 @@
 {{- if and .root.Values.config.watchNodes (has .rules (list "everywhere" "clusterScoped")) }}
 {{ include "gateway-upstream-operator.rules.nodes" .root }}
 {{- end }}
+{{- if and .root.Values.config.watchRegistries (has .rules (list "everywhere" "clusterScoped")) }}
+{{ include "gateway-upstream-operator.rules.registries" .root }}
+{{- end }}
 {{- if and .root.Values.config.readEndpoints (has .rules (list "everywhere" "namespace")) }}
 {{ include "gateway-upstream-operator.rules.endpoints" .root }}
 {{- end }}

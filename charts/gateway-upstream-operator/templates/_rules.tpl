@@ -38,13 +38,6 @@
 - apiGroups:
     - gatewayupstream.dev
   resources:
-    - serviceregistries
-  verbs:
-    - list
-    - watch
-- apiGroups:
-    - gatewayupstream.dev
-  resources:
     - gatewayupstreams
   verbs:
     - get
@@ -164,13 +157,6 @@
   verbs:
     - list
     - watch
-- apiGroups:
-    - gatewayupstream.dev
-  resources:
-    - serviceregistries
-  verbs:
-    - list
-    - watch
 {{- end }}
 
 {{- define "gateway-upstream-operator.rules.namespace" -}}
@@ -275,6 +261,22 @@
     - watch
 {{- end }}
 
+{{- define "gateway-upstream-operator.rules.registries" -}}
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - serviceregistries
+  verbs:
+    - list
+    - watch
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - serviceregistries/status
+  verbs:
+    - patch
+{{- end }}
+
 {{- define "gateway-upstream-operator.rules.endpoints" -}}
 - apiGroups:
     - ""
@@ -311,6 +313,12 @@
     - list
     - patch
     - delete
+- apiGroups:
+    - gatewayupstream.dev
+  resources:
+    - serviceregistries
+  verbs:
+    - list
 - apiGroups:
     - gatewayupstream.dev
   resources:

@@ -2,10 +2,9 @@ import { z } from 'zod';
 import { CUSTOM_RESOURCES } from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { dnsLabel, dnsSubdomain } from '../../api/schema.ts';
-import type { FollowedResources } from '../../catalog.ts';
 import { kubeTime } from '../../decide/status.ts';
 import { isObject, type JsonObject, objectIn, textIn } from '../../runtime/json.ts';
-import { type KindName, type RawObjects, versionsOf } from './kinds.ts';
+import { type KindName, type PlanResources, type RawObjects, versionsOf } from './kinds.ts';
 import { withMirrored } from './mirror-endpoints.ts';
 import { PlanError } from './plan-error.ts';
 import type { Document } from './read-files.ts';
@@ -115,6 +114,7 @@ const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max:
   connections: { pattern: dnsSubdomain, max: 253 },
   // The name is a label value of the GatewayUpstreams of the set.
   sets: { pattern: dnsSubdomain, max: 63 },
+  registries: { pattern: dnsSubdomain, max: 253 },
   namespaces: { pattern: dnsLabel, max: 63 },
   nodes: { pattern: dnsSubdomain, max: 253 },
   services: { pattern: dnsLabel, max: 63 },
@@ -125,11 +125,13 @@ const NAMES: Readonly<Record<KindName, { readonly pattern: RegExp; readonly max:
 };
 
 /** The kinds that a plan uses, by `apiVersion kind`. */
-function kindsByType(resources: FollowedResources): ReadonlyMap<string, KindName> {
+function kindsByType(resources: PlanResources): ReadonlyMap<string, KindName> {
   return new Map(
     (Object.keys(NAMES) as KindName[]).flatMap((name) => {
-      const { group, kind } = resources[name];
-      return versionsOf(resources[name]).map((version): [string, KindName] => [
+      const resource = resources[name];
+      if (resource === undefined) return [];
+      const { group, kind } = resource;
+      return versionsOf(resource).map((version): [string, KindName] => [
         `${group === '' ? version : `${group}/${version}`} ${kind}`,
         name,
       ]);
@@ -144,7 +146,7 @@ function kindsByType(resources: FollowedResources): ReadonlyMap<string, KindName
  *
  * @param now Wall clock, milliseconds. The creation time of objects without one.
  */
-export function admit(resources: FollowedResources, documents: readonly Document[], now: number): Admitted {
+export function admit(resources: PlanResources, documents: readonly Document[], now: number): Admitted {
   const byType = kindsByType(resources);
   const problems: string[] = [];
   const ignored = new Map<string, number>();
@@ -189,6 +191,7 @@ export function admit(resources: FollowedResources, documents: readonly Document
       upstreams: given('upstreams'),
       connections: given('connections'),
       sets: given('sets'),
+      registries: given('registries'),
       namespaces: given('namespaces'),
       services: given('services'),
       slices: withMirrored(given('slices'), given('endpoints'), given('services')),
@@ -215,20 +218,20 @@ function itemsOf({ where, value }: Document): readonly Document[] {
   );
 }
 
-function isCustomResource(name: KindName): name is 'upstreams' | 'connections' | 'sets' {
-  return name === 'upstreams' || name === 'connections' || name === 'sets';
+function isNamespaced(resources: PlanResources, name: KindName): boolean {
+  return resources[name]?.scope === 'Namespaced';
+}
+
+function isCustomResource(name: KindName): name is 'upstreams' | 'connections' | 'sets' | 'registries' {
+  return name === 'upstreams' || name === 'connections' || name === 'sets' || name === 'registries';
 }
 
 /** `object` with the fields that an API server adds. */
-function withDefaults(
-  resources: FollowedResources,
-  name: KindName,
-  object: JsonObject,
-  now: number,
-): JsonObject {
+function withDefaults(resources: PlanResources, name: KindName, object: JsonObject, now: number): JsonObject {
   const metadata = objectIn(object['metadata']);
-  const namespace =
-    resources[name].scope === 'Namespaced' ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE : undefined;
+  const namespace = isNamespaced(resources, name)
+    ? textIn(metadata['namespace']) || DEFAULT_NAMESPACE
+    : undefined;
   return {
     ...object,
     ...(isCustomResource(name) ? { spec: withoutNulls(object['spec']) } : {}),
@@ -268,7 +271,7 @@ function secretData({ data, stringData }: JsonObject): JsonObject {
 }
 
 function metadataProblems(
-  resources: FollowedResources,
+  resources: PlanResources,
   admittedKind: KindName,
   object: JsonObject,
 ): readonly string[] {
@@ -282,7 +285,7 @@ function metadataProblems(
       `metadata.name must be at most ${max} lowercase letters, digits${pattern === dnsLabel ? '' : ', "."'} and "-"`,
     );
   }
-  if (resources[admittedKind].scope === 'Namespaced') {
+  if (isNamespaced(resources, admittedKind)) {
     const namespace = textIn(metadata['namespace']);
     if (namespace.length > 63 || !dnsLabel.test(namespace)) {
       problems.push('metadata.namespace must be at most 63 lowercase letters, digits and "-"');
@@ -291,9 +294,9 @@ function metadataProblems(
   return problems;
 }
 
-function schemaProblems(resources: FollowedResources, name: KindName, object: JsonObject): readonly string[] {
+function schemaProblems(resources: PlanResources, name: KindName, object: JsonObject): readonly string[] {
   if (isCustomResource(name)) {
-    const spec = resources[name].transform(object)?.spec;
+    const spec = resources[name]?.transform(object)?.spec;
     // The transform needs a name. A missing name is reported by metadataProblems.
     if (spec === undefined) return [];
     return spec.ok ? [] : [spec.message];

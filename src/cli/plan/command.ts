@@ -26,14 +26,17 @@ export async function runPlan(catalog: Catalog, command: PlanCommand): Promise<n
 }
 
 function printPlan({ takeOver, output, color }: PlanCommand, input: PlanInput): number {
-  if (takeOver !== undefined) return printTakeOvers(input, takeOver.into);
+  if (takeOver !== undefined) return printTakeOvers(input, takeOver);
   const plan = makePlan(input);
   process.stdout.write(renderPlan(plan, output, isColored(color)));
   return planExitCode(plan);
 }
 
-function printTakeOvers(input: PlanInput, namespace: string | undefined): number {
-  const all = takeOvers({ ...input, namespace });
+function printTakeOvers(
+  input: PlanInput,
+  { into: namespace, registries }: NonNullable<PlanCommand['takeOver']>,
+): number {
+  const all = takeOvers({ ...input, namespace, registries });
   process.stdout.write(renderTakeOvers(all, input.gateways));
   return [...input.gateways.values()].every(({ kind }) => kind === 'listed') ? 0 : 1;
 }

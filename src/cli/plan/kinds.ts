@@ -1,13 +1,26 @@
-import type { FollowedResources } from '../../catalog.ts';
+import type { Catalog, FollowedResources } from '../../catalog.ts';
 import { IdConflicts } from '../../decide/id-conflicts.ts';
 import { createStore } from '../../kube/store.ts';
 import type { FollowedKind, FollowedResource } from '../../model/followed-resource.ts';
 import { keyOf } from '../../model/keys.ts';
-import type { CertificateSecret } from '../../model/objects.ts';
+import type { CertificateSecret, ServiceRegistry } from '../../model/objects.ts';
 import type { Stored, StoreView } from '../../model/store-view.ts';
 import { identityIn, objectIn } from '../../runtime/json.ts';
 
-export type KindName = Exclude<keyof FollowedResources, 'certificates'>;
+/** The kinds that a plan reads. */
+export interface PlanResources extends FollowedResources {
+  /** Undefined if no registry type is built in. */
+  readonly registries: FollowedResource<ServiceRegistry> | undefined;
+}
+
+export function planResources({
+  followedResources,
+  registries,
+}: Pick<Catalog, 'followedResources' | 'registries'>): PlanResources {
+  return { ...followedResources, registries };
+}
+
+export type KindName = Exclude<keyof PlanResources, 'certificates'>;
 
 /** The supported versions of a kind, the newest first. */
 export function versionsOf({ version, olderVersion }: FollowedKind): readonly string[] {
@@ -26,12 +39,14 @@ export type RawObjects = Readonly<
 >;
 
 /** Kinds that may be missing in a cluster. */
-type OptionalKind = 'grants' | 'sets';
+type OptionalKind = 'grants' | 'sets' | 'registries';
 
-type StoreOf<N extends KindName> = StoreView<NonNullable<ReturnType<FollowedResources[N]['transform']>>>;
+type StoreOf<N extends KindName> = StoreView<
+  NonNullable<ReturnType<NonNullable<PlanResources[N]>['transform']>>
+>;
 
-export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<N> } & {
-  readonly [N in SwitchedKind]?: StoreOf<N>;
+export type Stores = { readonly [N in Exclude<KindName, SwitchedKind | 'registries'>]: StoreOf<N> } & {
+  readonly [N in SwitchedKind | 'registries']?: StoreOf<N>;
 } & {
   /** The Secrets that GatewayUpstreams may refer to, by namespace. */
   readonly certificates: ReadonlyMap<string, StoreView<CertificateSecret>>;
@@ -39,7 +54,7 @@ export type Stores = { readonly [N in Exclude<KindName, SwitchedKind>]: StoreOf<
 
 /** Synced stores with `objects`. `certificates` contains the Secrets of `secretNamespaces` only. */
 export function storesOf(
-  resources: FollowedResources,
+  resources: PlanResources,
   objects: RawObjects,
   secretNamespaces: readonly string[] = [],
 ): Stores {
@@ -62,6 +77,9 @@ export function storesOf(
     slices: filled(resources.slices, objects.slices),
     secrets: filled(resources.secrets, objects.secrets),
     grants: filled(resources.grants, objects.grants),
+    ...(resources.registries === undefined
+      ? {}
+      : { registries: filled(resources.registries, objects.registries) }),
     ...(objects.nodes === undefined ? {} : { nodes: filled(resources.nodes, objects.nodes) }),
     ...(objects.endpoints === undefined ? {} : { endpoints: filled(resources.endpoints, objects.endpoints) }),
   };

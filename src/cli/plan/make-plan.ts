@@ -16,6 +16,8 @@ import { combineSources } from '../../sources/sources.ts';
 import { conflictsOf } from './kinds.ts';
 import { createNodeReasons } from './node-reasons.ts';
 import type { GatewayListing, Plan, PlanInput, PlannedGateway, PlannedUpstream } from './planned.ts';
+import { missingRegistries, plannedRegistries } from './planned-registries.ts';
+import type { RegistryAnswers } from './registry-answers.ts';
 import { withoutSecrets } from './without-secrets.ts';
 
 /** The changes that `run` would make for this cluster and these gateways. Pure. */
@@ -23,7 +25,7 @@ export function makePlan(input: PlanInput): Plan {
   const { stores, gateways, only } = input;
   const snapshot = snapshotOf(input);
   const upstreams = [...stores.upstreams.list()].map((object) =>
-    planObject(snapshot, object, gateways.get(object.connection)),
+    planObject(snapshot, object, { listing: gateways.get(object.connection), registries: input.registries }),
   );
   for (const connection of stores.connections.list()) {
     upstreams.push(...planOrphans(snapshot, connection, gateways.get(connection.name)));
@@ -52,19 +54,24 @@ export function makePlan(input: PlanInput): Plan {
             : { connection, known: false, message: listing.message },
       )
       .sort((a, b) => compareText(a.connection, b.connection)),
+    registries: plannedRegistries(input.registries),
     upstreams: shown,
   };
 }
 
 /** The snapshot of an operator that has just started, without any state of its own. */
-function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now }: PlanInput): Snapshot {
+function snapshotOf(input: PlanInput): Snapshot {
+  const { catalog, stores, onlyNamespaces, clusterId, gateways, registries, now } = input;
   return {
     ...stores,
     onlyNamespaces,
     clusterId,
     vendorOf: catalog.vendor,
     conflicts: conflictsOf(stores),
-    source: combineSources({ Kubernetes: createKubernetesSource(stores) }),
+    source: combineSources({
+      Kubernetes: createKubernetesSource(stores),
+      ...(registries === undefined ? {} : { Registry: registries.source }),
+    }),
     contentOf: (connection, id) => {
       const listing = gateways.get(connection);
       return listing?.kind === 'listed'
@@ -83,7 +90,10 @@ function snapshotOf({ catalog, stores, onlyNamespaces, clusterId, gateways, now 
 function planObject(
   snapshot: Snapshot,
   object: GatewayUpstream,
-  listing: GatewayListing | undefined,
+  {
+    listing,
+    registries,
+  }: { readonly listing: GatewayListing | undefined; readonly registries: RegistryAnswers | undefined },
 ): PlannedUpstream {
   if (object.deletionTimestamp !== undefined) return planDeletedObject(snapshot, object, listing);
   const evaluation = buildDesired(snapshot, object);
@@ -95,7 +105,17 @@ function planObject(
     };
   }
   if (listing?.kind !== 'listed') return unknown(object, evaluation.id);
-  return planEvaluated(snapshot, object, evaluation, listing);
+  const planned = planEvaluated(snapshot, object, evaluation, listing);
+  const missing = missingRegistries(evaluation, registries);
+  if (missing.length === 0) return planned;
+  // A running operator may have had an answer. What it keeps and writes is not known here.
+  return {
+    ...emptyEntry(object),
+    upstreamId: evaluation.id,
+    action: 'Unknown',
+    why: `No complete answer of ${missing.map((name) => `ServiceRegistry ${name}`).join(', ')}`,
+    conditions: planned.conditions,
+  };
 }
 
 function planEvaluated(
@@ -122,7 +142,7 @@ function planEvaluated(
       ? {}
       : {
           held: {
-            nodes: guard.held.map((node) => ({ ...node, why: reasons.removed(node) })),
+            nodes: guard.held.map(({ node }) => ({ ...node, why: reasons.removed(node) })),
             since: kubeTime(guard.since),
             ...(guard.until === undefined ? {} : { until: kubeTime(guard.until) }),
           },

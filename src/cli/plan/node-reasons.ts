@@ -14,9 +14,16 @@ export interface NodeReasons {
   readonly removed: (node: UpstreamNode) => string;
 }
 
+interface Listed {
+  readonly endpoint: Endpoint;
+  readonly service: string;
+  /** It is an instance in a registry. */
+  readonly isInstance: boolean;
+}
+
 /** What is known about hosts from the backends of an object. */
 interface KnownHosts {
-  readonly listed: ReadonlyMap<string, readonly { readonly endpoint: Endpoint; readonly service: string }[]>;
+  readonly listed: ReadonlyMap<string, readonly Listed[]>;
   /** Hosts that represent the endpoints of a Service, such as nodes or load balancers. */
   readonly proxies: ReadonlyMap<string, { readonly used: string; readonly removed: string }>;
   readonly services: readonly string[];
@@ -44,7 +51,7 @@ export function createNodeReasons(accepted: Verdict, backends: readonly Resolved
 }
 
 function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
-  const listed = new Map<string, { readonly endpoint: Endpoint; readonly service: string }[]>();
+  const listed = new Map<string, Listed[]>();
   const proxies = new Map<string, { readonly used: string; readonly removed: string }>();
   const services: string[] = [];
   const problems: string[] = [];
@@ -61,7 +68,10 @@ function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
     if (found.state === 'external') continue;
     for (const endpoint of found.endpoints) {
       const others = listed.get(endpoint.address) ?? [];
-      listed.set(endpoint.address, [...others, { endpoint, service }]);
+      listed.set(endpoint.address, [
+        ...others,
+        { endpoint, service, isInstance: target.kind === 'registry' },
+      ]);
     }
   }
   return { listed, proxies, services, problems };
@@ -70,12 +80,15 @@ function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
 function whyRemoved(
   { listed, proxies, services, problems }: KnownHosts,
   accepted: Verdict,
-  { host }: UpstreamNode,
+  { host, port }: UpstreamNode,
 ): string {
   if (accepted.status !== 'True') return 'the object is not accepted';
   const place = proxies.get(host);
   if (place !== undefined) return place.removed;
-  const found = listed.get(host) ?? [];
+  // In a registry, instances on one machine have different ports. All endpoints of a Service have the same one.
+  const found = (listed.get(host) ?? []).filter(
+    ({ endpoint, isInstance }) => !isInstance || endpoint.port === port,
+  );
   const [first] = found;
   if (first === undefined) {
     return services.length === 0

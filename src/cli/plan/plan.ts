@@ -4,11 +4,12 @@ import { objectIn, textIn } from '../../runtime/json.ts';
 import { admit } from './admit.ts';
 import { expandSets } from './expand-sets.ts';
 import { listGateways, parseListings } from './gateway-listings.ts';
-import { type RawObjects, storesOf } from './kinds.ts';
+import { planResources, type RawObjects, type Stores, storesOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 import type { PlanInput } from './planned.ts';
 import { readCluster } from './read-cluster.ts';
 import { type Input, readDocument, readFiles } from './read-files.ts';
+import { askRegistries, parseAnswers, type RegistryAnswers, registryReferences } from './registry-answers.ts';
 
 /** The input of `plan`. */
 export interface PlanOptions {
@@ -16,6 +17,10 @@ export interface PlanOptions {
   readonly files: readonly string[];
   /** File to read upstreams from. Undefined: ask the gateways. */
   readonly gatewayState: string | undefined;
+  /** File to read the services of registries from. Undefined: ask the registries. */
+  readonly registryState: string | undefined;
+  /** Whether the result depends on the services of registries. */
+  readonly usesRegistries: boolean;
   /** Objects to show: `NAMESPACE` or `NAMESPACE/NAME`. Empty: all. */
   readonly only: readonly string[];
   readonly clusterId: string | undefined;
@@ -44,7 +49,7 @@ export async function inputFromFiles(
   },
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const { objects, ignored } = admit(catalog.followedResources, await readFiles(options.files, stdin), now);
+  const { objects, ignored } = admit(planResources(catalog), await readFiles(options.files, stdin), now);
   for (const [type, count] of ignored) note(`ignored: ${count} ${type}`);
   return await inputOf(catalog, options, within(objects, options), now, signal);
 }
@@ -80,15 +85,17 @@ export async function inputFromCluster(
   }: { readonly catalog: Catalog; readonly transport: KubeTransport; readonly now: number },
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const readsGateways = options.gatewayState === undefined;
+  const { gatewayState, registryState, usesRegistries } = options;
+  const view = {
+    ...options,
+    transport,
+    asksGateways: gatewayState === undefined,
+    asksRegistries: usesRegistries && registryState === undefined,
+  };
   return await inputOf(
     catalog,
     options,
-    await readCluster(
-      catalog.followedResources,
-      { ...options, transport, withAdminKeys: readsGateways },
-      signal,
-    ),
+    await readCluster(planResources(catalog), view, signal),
     now,
     signal,
   );
@@ -96,23 +103,39 @@ export async function inputFromCluster(
 
 async function inputOf(
   catalog: Catalog,
-  { clusterId: given, gatewayState, only, ...access }: PlanOptions,
+  options: PlanOptions,
   objects: RawObjects,
   now: number,
   signal: AbortSignal,
 ): Promise<PlanInput> {
-  const stores = expandSets(storesOf(catalog.followedResources, objects, access.secretNamespaces), now);
+  const { clusterId: given, gatewayState, only, ...access } = options;
+  const stores = expandSets(storesOf(planResources(catalog), objects, access.secretNamespaces), now);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(
       'the cluster id is unknown, so the owners of upstreams cannot be determined: set --cluster-id, or add the Namespace kube-system of the cluster to the files',
     );
   }
-  const gateways =
+  const [gateways, registries] = await Promise.all([
     gatewayState === undefined
-      ? await listGateways(catalog.vendor, stores, access, signal)
-      : parseListings(catalog.vendor, await readDocument(gatewayState), gatewayState, [
-          ...stores.connections.list(),
-        ]);
-  return { catalog, stores, onlyNamespaces: access.namespaces, clusterId, gateways, only, now };
+      ? listGateways(catalog.vendor, stores, access, signal)
+      : readDocument(gatewayState).then((state) =>
+          parseListings(catalog.vendor, state, gatewayState, [...stores.connections.list()]),
+        ),
+    registryAnswers(catalog, options, stores, signal),
+  ]);
+  const { namespaces: onlyNamespaces } = access;
+  return { catalog, stores, onlyNamespaces, clusterId, gateways, registries, only, now };
+}
+
+async function registryAnswers(
+  { registryTypes: types }: Catalog,
+  { registryState, usesRegistries, operatorNamespace }: PlanOptions,
+  stores: Stores,
+  signal: AbortSignal,
+): Promise<RegistryAnswers> {
+  const given = { types, stores, refs: usesRegistries ? registryReferences(stores) : [] };
+  return registryState === undefined
+    ? await askRegistries({ ...given, operatorNamespace }, signal)
+    : parseAnswers(given, await readDocument(registryState), registryState);
 }

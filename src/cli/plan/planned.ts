@@ -5,6 +5,7 @@ import type { GatewayInfo } from '../../model/gateway.ts';
 import type { ObservedUpstream, UpstreamId, UpstreamNode } from '../../model/upstream.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { Stores } from './kinds.ts';
+import type { RegistryAnswers } from './registry-answers.ts';
 
 /** The upstreams of a gateway, or why they could not be read. */
 export type GatewayListing =
@@ -19,13 +20,15 @@ export type GatewayListing =
   | { readonly kind: 'failed'; readonly message: string };
 
 export interface PlanInput {
-  readonly catalog: Pick<Catalog, 'schemas' | 'vendor'>;
+  readonly catalog: Pick<Catalog, 'schemas' | 'vendor' | 'registryTypes'>;
   readonly stores: Stores;
   /** The watched namespaces. `stores` contains no objects of others. Empty: all. */
   readonly onlyNamespaces: readonly string[];
   readonly clusterId: string;
   /** By connection. */
   readonly gateways: ReadonlyMap<string, GatewayListing>;
+  /** Absent: no registry was asked. */
+  readonly registries?: RegistryAnswers;
   /** Objects to show: `NAMESPACE` or `NAMESPACE/NAME`. Empty: all. */
   readonly only: readonly string[];
   /** Wall clock, milliseconds. */
@@ -42,6 +45,8 @@ export interface Plan {
   };
   /** Sorted by name. */
   readonly gateways: readonly PlannedGateway[];
+  /** The ServiceRegistries that GatewayUpstreams use. Sorted by name. */
+  readonly registries: readonly PlannedRegistry[];
   /** Sorted by connection, object and id. */
   readonly upstreams: readonly PlannedUpstream[];
 }
@@ -54,6 +59,14 @@ export interface PlannedGateway {
   readonly message?: string;
 }
 
+export interface PlannedRegistry {
+  readonly registry: string;
+  /** Whether it answered completely for all services. If false, the action of upstreams that use the others is `Unknown`. */
+  readonly known: boolean;
+  /** Why an answer is missing. */
+  readonly message?: string;
+}
+
 export interface PlannedUpstream {
   readonly connection: string;
   /** Absent if the object is not accepted and therefore has no id. */
@@ -63,7 +76,7 @@ export interface PlannedUpstream {
   /**
    * - `None`: nothing is written.
    * - `Observe`: nothing is written because of `spec.syncPolicy`. `nodes` and `fields` show the changes of `Sync`.
-   * - `Unknown`: the upstreams of the gateway could not be read.
+   * - `Unknown`: the upstreams of the gateway, or a service of a registry, could not be read.
    */
   readonly action: 'None' | 'Create' | 'Update' | 'Delete' | 'Observe' | 'Unknown';
   /** For people; not stable. */

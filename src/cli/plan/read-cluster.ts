@@ -1,8 +1,7 @@
-import type { FollowedResources } from '../../catalog.ts';
 import { listAll } from '../../kube/list-all.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
 import type { FollowedKind } from '../../model/followed-resource.ts';
-import { type RawObjects, versionsOf } from './kinds.ts';
+import { type PlanResources, type RawObjects, versionsOf } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 
 export interface ClusterView {
@@ -11,38 +10,30 @@ export interface ClusterView {
   readonly namespaces: readonly string[];
   readonly watchNodes: boolean;
   readonly readEndpoints: boolean;
-  /** Namespace of the Secrets that GatewayConnections refer to. */
+  /** Namespace of the Secrets that GatewayConnections and ServiceRegistries refer to. */
   readonly operatorNamespace: string;
-  /** Whether to read the Secrets with admin keys, which are needed only to ask the gateways. */
-  readonly withAdminKeys: boolean;
+  /** Whether the plan asks the gateways, which needs their admin keys. */
+  readonly asksGateways: boolean;
+  /** Whether the plan asks the registries, which needs their credentials. */
+  readonly asksRegistries: boolean;
   /** Namespaces whose GatewayUpstreams may refer to Secrets. */
   readonly secretNamespaces: readonly string[];
 }
 
 /** Lists every kind once, within the permissions of the operator. Rejects with `KubeApiError` or `PlanError`. */
 export async function readCluster(
-  resources: FollowedResources,
+  resources: PlanResources,
   view: ClusterView,
   signal: AbortSignal,
 ): Promise<RawObjects> {
-  const list = async (kind: FollowedKind, within = view.namespaces) => {
-    const { group, version, plural } = kind;
-    const items = await listKind(view.transport, kind, { version, within }, signal);
-    if (items !== undefined) return items;
-    // A missing CRD is not the same as an empty list, which would delete all upstreams.
-    throw new PlanError(
-      `the API server does not serve ${plural}${group === '' ? '' : `.${group}`}: run gateway-upstream-operator install --crds-only`,
-    );
+  const { list, listIfServed } = listers(view, signal);
+  const { operatorNamespace, secretNamespaces, asksGateways, asksRegistries } = view;
+  /** Also lists the Secrets of gateways and registries, if the plan needs them. */
+  const withCredentials = async (listed: Promise<readonly unknown[] | undefined> | undefined) => {
+    const registries = await listed;
+    const needsSecrets = asksGateways || (asksRegistries && (registries ?? []).length > 0);
+    return [registries, needsSecrets ? await list(resources.secrets, [operatorNamespace]) : []] as const;
   };
-  /** Undefined if no version of the kind is served. */
-  const listIfServed = async (kind: FollowedKind) => {
-    for (const version of versionsOf(kind)) {
-      const items = await listKind(view.transport, kind, { version, within: view.namespaces }, signal);
-      if (items !== undefined) return items;
-    }
-    return undefined;
-  };
-  const { operatorNamespace, secretNamespaces, withAdminKeys } = view;
   const [
     upstreams,
     connections,
@@ -51,7 +42,7 @@ export async function readCluster(
     services,
     slices,
     grants,
-    own,
+    [registries, own],
     certificates,
     nodes,
     endpoints,
@@ -63,16 +54,43 @@ export async function readCluster(
     list(resources.services),
     list(resources.slices),
     listIfServed(resources.grants),
-    withAdminKeys ? list(resources.secrets, [operatorNamespace]) : [],
+    withCredentials(resources.registries && listIfServed(resources.registries)),
     secretNamespaces.length === 0 ? [] : list(resources.certificates, secretNamespaces),
     view.watchNodes ? list(resources.nodes) : undefined,
     view.readEndpoints ? list(resources.endpoints) : undefined,
   ]);
   const secrets = [...own, ...certificates];
   return {
-    ...{ upstreams, connections, sets, namespaces, services, slices, secrets, grants },
+    ...{ upstreams, connections, sets, namespaces, services, slices, secrets, grants, registries },
     ...(nodes === undefined ? {} : { nodes }),
     ...(endpoints === undefined ? {} : { endpoints }),
+  };
+}
+
+function listers(
+  { transport, namespaces }: Pick<ClusterView, 'transport' | 'namespaces'>,
+  signal: AbortSignal,
+) {
+  return {
+    /** Rejects with `PlanError` if the API server does not serve the kind. */
+    async list(kind: FollowedKind, within = namespaces) {
+      const { group, version, plural } = kind;
+      const items = await listKind(transport, kind, { version, within }, signal);
+      if (items !== undefined) return items;
+      // A missing CRD is not the same as an empty list, which would delete all upstreams.
+      throw new PlanError(
+        `the API server does not serve ${plural}${group === '' ? '' : `.${group}`}: run gateway-upstream-operator install --crds-only`,
+      );
+    },
+
+    /** Undefined if no version of the kind is served. */
+    async listIfServed(kind: FollowedKind) {
+      for (const version of versionsOf(kind)) {
+        const items = await listKind(transport, kind, { version, within: namespaces }, signal);
+        if (items !== undefined) return items;
+      }
+      return undefined;
+    },
   };
 }
 

@@ -22,9 +22,9 @@ export function renderPlan(plan: Plan, output: PlanOutput, color: boolean): stri
   }
 }
 
-/** 0: no changes. 2: changes. 1: the upstreams of a gateway could not be read. */
-export function planExitCode({ summary, gateways }: Plan): 0 | 1 | 2 {
-  if (summary.unknown > 0 || gateways.some(({ known }) => !known)) return 1;
+/** 0: no changes. 2: changes. 1: a gateway or a registry could not be read. */
+export function planExitCode({ summary, gateways, registries }: Plan): 0 | 1 | 2 {
+  if (summary.unknown > 0 || [...gateways, ...registries].some(({ known }) => !known)) return 1;
   return summary.create + summary.update + summary.delete > 0 ? 2 : 0;
 }
 
@@ -63,7 +63,7 @@ const SIGNS = {
   Unknown: '! unknown',
 } as const satisfies Record<PlannedUpstream['action'], string>;
 
-function planText({ gateways, upstreams, summary }: Plan): readonly Line[] {
+function planText({ gateways, registries, upstreams, summary }: Plan): readonly Line[] {
   const shown = upstreams.filter(
     ({ action, conditions, held }) => action !== 'None' || conditions.length > 0 || held !== undefined,
   );
@@ -80,6 +80,8 @@ function planText({ gateways, upstreams, summary }: Plan): readonly Line[] {
     ...gateways.flatMap(({ connection, message }) =>
       message === undefined ? [] : [line(`! GatewayConnection ${connection}: ${message}`)],
     ),
+    // These messages begin with the ServiceRegistry.
+    ...registries.flatMap(({ message }) => (message === undefined ? [] : [line(`! ${message}`)])),
     ...shown.flatMap(upstreamLines),
     { text: `Plan: ${parts.join(', ')}.`, color: 'bold' },
   ];

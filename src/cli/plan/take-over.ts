@@ -8,15 +8,18 @@ import { type NodeChange, nodeChanges, nodeLine, statedOtherwise } from '../../d
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
 import { isMarked } from '../../decide/ownership.ts';
+import { registryDenied, registryUser } from '../../decide/registries.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
 import type { SourceView } from '../../decide/snapshot.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
 import { greatestCommonDivisor } from '../../decide/weights.ts';
+import type { RegistryService } from '../../gateways/driver.ts';
 import type { Protocol } from '../../model/endpoint.ts';
 import { keyOf } from '../../model/keys.ts';
 import type { GatewayConnection } from '../../model/objects.ts';
 import type { Reference, ServicePortRef } from '../../model/reference.ts';
 import type { ObservedUpstream, UpstreamNode } from '../../model/upstream.ts';
+import { objectIn } from '../../runtime/json.ts';
 import { createKubernetesSource } from '../../sources/kubernetes/source.ts';
 import { combineSources } from '../../sources/sources.ts';
 import { conflictsOf } from './kinds.ts';
@@ -42,6 +45,8 @@ interface Manifest {
 export interface TakeOverInput extends Pick<PlanInput, 'catalog' | 'stores' | 'gateways'> {
   /** Namespace of the objects. Undefined: the namespace of their Services. */
   readonly namespace: string | undefined;
+  /** ServiceRegistries to use where several fit. */
+  readonly registries?: readonly string[];
 }
 
 /** Namespace of the objects without a Service. */
@@ -100,8 +105,11 @@ class TakeOverWriter {
     const { id } = observed;
     const section = connection.spec.ok ? catalog.vendor(connection.spec.value.type).section : '';
     const base = { connection: connection.name, upstreamId: id };
-    const { traffic, serviceName } = read(observed);
-    const origin = this.#originOf(observed, serviceName, protocolOf(traffic.scheme));
+    const { traffic, ...discovered } = read(observed);
+    const origin =
+      discovered.registryService === undefined
+        ? this.#originOf(observed, discovered.serviceName, protocolOf(traffic.scheme))
+        : this.#registryOrigin(connection, discovered.registryService);
     if (typeof origin === 'string') return { ...base, notes: [origin] };
     const namespace = wanted ?? origin.namespace ?? DEFAULT_NAMESPACE;
     const given = {
@@ -115,7 +123,7 @@ class TakeOverWriter {
     const { spec, fields, problem } = acceptable(catalog.schemas.gatewayUpstream, given);
     if (spec === undefined) return { ...base, notes: [problem] };
     const { upstream } = buildUpstream(spec, { id, section }, this.#resolve(spec, namespace));
-    const changes = serviceName === undefined ? nodeChanges(observed.nodes, upstream.nodes) : [];
+    const changes = observed.discovery === undefined ? nodeChanges(observed.nodes, upstream.nodes) : [];
     return {
       ...base,
       notes: [
@@ -179,6 +187,38 @@ class TakeOverWriter {
     };
   }
 
+  /** A string explains why the registry is unknown. */
+  #registryOrigin(connection: GatewayConnection, discovered: RegistryService): Origin | string {
+    const { type, service, backend, notes } = discovered;
+    const fitting = this.#registriesFor(connection, discovered);
+    if (fitting.length > 1) {
+      return `It uses service ${service} of a registry of type ${type}, and several ServiceRegistries fit (${fitting.join(', ')}): name one of them with --registry`;
+    }
+    const [name] = fitting;
+    const scope = Object.entries(discovered.scope).map(([field, value]) => `${field} ${value}`);
+    const kind = `a ServiceRegistry of type ${type}${scope.length === 0 ? '' : ` with ${scope.join(', ')}`}`;
+    return {
+      backends: () => [{ registryRef: { name: name ?? type.toLowerCase() }, service, ...backend }],
+      notes: [...(name === undefined ? [`Needs ${kind}: create it, and correct registryRef`] : []), ...notes],
+    };
+  }
+
+  /** The names of the ServiceRegistries that may be the one that the gateway uses, sorted. */
+  #registriesFor({ spec }: GatewayConnection, { type, scope }: RegistryService): readonly string[] {
+    const { catalog, stores, registries: chosen = [] } = this.#input;
+    const { section } = catalog.registryTypes.find((one) => one.type === type) ?? {};
+    if (section === undefined) return [];
+    const fitting = [...(stores.registries?.list() ?? [])].flatMap(({ name, spec: registry }) => {
+      if (!registry.ok || registry.value.type !== type) return [];
+      const own = objectIn((registry.value as Readonly<Record<string, unknown>>)[section]);
+      return Object.entries(scope).every(([field, value]) => own[field] === value) ? [name] : [];
+    });
+    const named = fitting.filter((name) => chosen.includes(name));
+    const allowed = spec.ok ? (spec.value.allowedRegistries ?? []) : [];
+    const preferred = fitting.filter((name) => allowed.includes(name));
+    return [named, preferred].find(({ length }) => length > 0)?.sort() ?? fitting.sort();
+  }
+
   /** All Service ports by the addresses of their current endpoints. */
   #servicesByPlaces(protocol: Protocol): ReadonlyMap<string, readonly ServicePortRef[]> {
     const found = new Map<string, ServicePortRef[]>();
@@ -202,7 +242,7 @@ class TakeOverWriter {
     );
   }
 
-  /** Why the GatewayConnection would not accept the object. */
+  /** Why the GatewayConnection or the ServiceRegistry would not accept the object. */
   #accessNotes(
     connection: GatewayConnection,
     spec: GatewayUpstreamSpec,
@@ -217,7 +257,18 @@ class TakeOverWriter {
     return [
       accessProblem(spec, facts, named, isNamespace),
       adoptionProblem(spec, named, () => false),
+      ...this.#registryProblems(connection, spec, namespace),
     ].flatMap((problem) => problem?.message ?? []);
+  }
+
+  /** A ServiceRegistry that does not exist has a note already. */
+  #registryProblems(connection: GatewayConnection, spec: GatewayUpstreamSpec, namespace: string) {
+    const { stores } = this.#input;
+    return backendTargets(spec, namespace).map((target) =>
+      target.kind === 'registry' && stores.registries?.get('', target.ref.registry) !== undefined
+        ? registryDenied(stores, target.ref, registryUser(namespace, connection))
+        : undefined,
+    );
   }
 
   /** An unused name that is as similar to `id` as possible. */
@@ -295,7 +346,8 @@ function sameWeight(nodes: readonly UpstreamNode[]): boolean {
 }
 
 /** `nodes` with the smallest weights of the same proportions. */
-function reduced(nodes: readonly UpstreamNode[]): readonly UpstreamNode[] {
+function reduced(observed: readonly UpstreamNode[]): readonly UpstreamNode[] {
+  const nodes = observed.map(({ backendMark: _mark, ...node }) => node);
   const largest = Math.max(...nodes.map(({ weight }) => weight));
   if (largest <= 100) return nodes;
   const divisor = nodes.map(({ weight }) => weight).reduce(greatestCommonDivisor);

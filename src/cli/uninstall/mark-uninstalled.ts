@@ -1,4 +1,9 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
+import {
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+  GATEWAY_UPSTREAM_SET,
+  SERVICE_REGISTRY,
+} from '../../api/crd.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import type { Condition } from '../../api/schema.ts';
 import { kubeTime, nextConditions, progressConditions } from '../../decide/status.ts';
@@ -49,6 +54,14 @@ const STATUS_CHANGES = {
     unknown: ['Ready'],
     ended: ['PruningHeld'],
     stale: ['services', 'ports', 'upstreams', 'problems', 'moreProblems', 'pruning'],
+  },
+  registries: {
+    kind: 'ServiceRegistry',
+    plural: SERVICE_REGISTRY.plural,
+    message: `The operator was uninstalled. It no longer asks this registry. ${REMEDY}`,
+    unknown: ['Ready', 'Reachable', 'Authorized'],
+    ended: [],
+    stale: ['users', 'followedServices'],
   },
 } as const satisfies Record<string, StatusChange>;
 

@@ -1,5 +1,11 @@
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../api/crd.ts';
+import {
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+  GATEWAY_UPSTREAM_SET,
+  SERVICE_REGISTRY,
+} from '../../api/crd.ts';
 import { GROUP, UPSTREAM_FINALIZER, VERSION } from '../../api/group.ts';
+import { registriesOf } from '../../decide/upstream-indexes.ts';
 import { listAll } from '../../kube/list-all.ts';
 import type { CustomTransforms } from '../../kube/objects.ts';
 import { type KubeTransport, resourcePath } from '../../kube/transport.ts';
@@ -8,6 +14,7 @@ import type {
   GatewayConnection,
   GatewayUpstream,
   GatewayUpstreamSet,
+  ServiceRegistry,
 } from '../../model/objects.ts';
 
 /** The objects that the operator to uninstall maintains. */
@@ -15,6 +22,7 @@ export interface Scope {
   readonly upstreams: readonly GatewayUpstream[];
   readonly sets: readonly GatewayUpstreamSet[];
   readonly connections: readonly GatewayConnection[];
+  readonly registries: readonly ServiceRegistry[];
   /** GatewayUpstreams that another operator maintains. */
   readonly others: readonly GatewayUpstream[];
 }
@@ -28,21 +36,23 @@ export async function scopeOf(
   namespaces: readonly string[],
   signal: AbortSignal,
 ): Promise<Scope> {
-  const [all, sets, connections] = await Promise.all([
+  const [all, sets, connections, registries] = await Promise.all([
     objectsOf(transport, GATEWAY_UPSTREAM.plural, transforms.gatewayUpstream, signal),
     objectsOf(transport, GATEWAY_UPSTREAM_SET.plural, transforms.gatewayUpstreamSet, signal),
     objectsOf(transport, GATEWAY_CONNECTION.plural, transforms.gatewayConnection, signal),
+    objectsOf(transport, SERVICE_REGISTRY.plural, transforms.serviceRegistry, signal),
   ]);
   const isWatched = watchedIn(namespaces);
   const upstreams = all.filter(isWatched);
   const others = all.filter((object) => !isWatched(object) && object.finalizers.includes(UPSTREAM_FINALIZER));
-  if (others.length === 0) return { upstreams, sets, connections, others };
+  if (others.length === 0) return { upstreams, sets, connections, registries, others };
   const makes = (objects: readonly GatewayUpstream[], { name }: GatewayUpstreamSet) =>
     objects.some(({ madeBy }) => madeBy?.set === name);
   return {
     upstreams,
     sets: sets.filter((set) => makes(upstreams, set)),
     connections: connections.filter(({ name }) => !others.some(({ connection }) => connection === name)),
+    registries: registries.filter(({ name }) => !others.some((one) => registriesOf(one).includes(name))),
     others,
   };
 }
@@ -65,9 +75,11 @@ function watchedIn(namespaces: readonly string[]): (object: GatewayUpstream) => 
 async function objectsOf<T>(
   transport: KubeTransport,
   plural: string,
-  transform: (raw: unknown) => T | undefined,
+  transform: ((raw: unknown) => T | undefined) | undefined,
   signal: AbortSignal,
 ): Promise<readonly T[]> {
+  // Without a registry type, the program has no kind ServiceRegistry.
+  if (transform === undefined) return [];
   const path = resourcePath({ group: GROUP, version: VERSION, plural });
   const raw = (await listAll(transport, path, {}, signal)) ?? [];
   return raw.map(transform).filter((object) => object !== undefined);

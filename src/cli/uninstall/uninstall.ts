@@ -159,7 +159,7 @@ async function removeOrKeepCrds(
   options: UninstallOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { upstreams, connections, sets, others } = await scopeOf(
+  const { upstreams, connections, sets, registries, others } = await scopeOf(
     deps.catalog.transforms,
     deps.transport,
     options.namespaces,
@@ -169,12 +169,14 @@ async function removeOrKeepCrds(
   // Both operators use the cluster-scoped objects.
   await markUninstalled(
     deps,
-    others.length === 0 ? { upstreams, connections, sets } : { upstreams, connections: [], sets: [] },
+    others.length === 0
+      ? { upstreams, connections, sets, registries }
+      : { upstreams, connections: [], sets: [], registries: [] },
     signal,
   );
   deps.print(
     others.length === 0
-      ? 'The CRDs and all GatewayConnections, GatewayUpstreams and GatewayUpstreamSets are kept, without finalizers.'
+      ? 'The CRDs and all GatewayConnections, GatewayUpstreams, GatewayUpstreamSets and ServiceRegistries are kept, without finalizers.'
       : `The CRDs are kept, because another operator maintains ${count(others.length, 'GatewayUpstream')} (${namesOf(others)}).`,
   );
 }

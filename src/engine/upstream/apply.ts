@@ -41,6 +41,7 @@ import type { UpstreamReconcilerDeps } from './deps.ts';
 import { ensureFinalizers } from './ensure-finalizers.ts';
 import type { PendingDeletion, RejectedContent } from './pending-deletion.ts';
 import { missingPermission, reportMissingPermission } from './permissions.ts';
+import { waitForSources } from './wait-for-sources.ts';
 
 const done: Result = { kind: 'done' };
 
@@ -53,7 +54,7 @@ export async function applyUpstream(
   pending?: PendingDeletion,
 ): Promise<Result> {
   const changedAt = state.endpointChange.take();
-  const evaluation = buildDesired(deps, object);
+  let evaluation = buildDesired(deps, object);
   if (evaluation.kind === 'refused') {
     const outcome = refusedOutcome(object, evaluation.accepted);
     deps.reporter.upstream(object, {
@@ -64,10 +65,14 @@ export async function applyUpstream(
     return done;
   }
   state.lastAnswers = lastAnswersOf(evaluation.backends);
-  if (evaluation.desired.action === 'notYet') {
+  const wait = waitForSources(deps, state, evaluation);
+  if (wait !== undefined) {
     // The source completes its list soon, and a status before that would only flap. A missing permission is reported.
     reportMissingPermission(deps, object);
-    return done;
+    return wait;
+  }
+  if (evaluation.desired.action === 'notYet') {
+    evaluation = { ...evaluation, desired: { ...evaluation.desired, action: 'wait' } };
   }
   return await new Application({ deps, state, object, pending, changedAt }, evaluation).run(signal);
 }
@@ -137,6 +142,7 @@ class Application {
       decision = decide(observed);
     }
     this.#desired = decision.desired;
+    state.lastAnswers = lastAnswersOf(decision.backends);
     return { ...decision, observed };
   }
 
@@ -360,7 +366,7 @@ class Application {
   #remember(observed: ObservedUpstream | undefined, guard: Decision['guard']): void {
     const { removalGuard } = this.#subject.state;
     removalGuard.read(basisOf(this.#evaluation), observed?.nodes ?? []);
-    removalGuard.guard(guard?.since);
+    removalGuard.guard(guard?.held ?? []);
   }
 
   /** Reconciles again when the removal guard releases a node. */

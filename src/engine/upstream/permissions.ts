@@ -2,6 +2,7 @@ import { certificateName } from '../../decide/certificates.ts';
 import { missingPermissionOutcome } from '../../decide/programmed.ts';
 import { referredNamespaces } from '../../decide/references.ts';
 import { missingVerdict } from '../../decide/status.ts';
+import { registriesOf } from '../../decide/upstream-indexes.ts';
 import type { GatewayUpstream } from '../../model/objects.ts';
 import type { Verdict } from '../../model/verdict.ts';
 import type { UpstreamReconcilerDeps } from './deps.ts';
@@ -15,6 +16,7 @@ export function missingPermission(
     permissions.lacking('GatewayUpstream', object.namespace, {
       referred: referredNamespaces(object),
       certificate: certificateName(object) !== undefined,
+      registry: registriesOf(object).length > 0,
     }),
   );
 }

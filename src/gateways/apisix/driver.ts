@@ -20,6 +20,9 @@ export const apisixFormat: GatewayFormat = {
 
   capabilities,
 
+  // From the source of APISIX: every 3.x version accepts `metadata` in a node and balances without it.
+  keepsBackendMarks: true,
+
   listed(body) {
     const items = itemsOf(body);
     expectEveryItem(body, items.length);

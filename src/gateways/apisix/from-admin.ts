@@ -1,6 +1,7 @@
 import type { HealthCheck, HostHeader, LoadBalancing, Scheme } from '../../model/upstream.ts';
 import { isObject, objectIn, textIn } from '../../runtime/json.ts';
 import type { ReadUpstream } from '../driver.ts';
+import { registryServiceOf } from './discovery.ts';
 import { type AdminUpstream, HASH_ON, TYPE } from './translate.ts';
 import { withSectionDefaults } from './worker-form.ts';
 
@@ -40,6 +41,7 @@ export function fromAdmin(given: AdminUpstream): ReadUpstream {
   const { timeout, keepalive_pool: pool, checks, tls, retries, retry_timeout: retryTimeout, desc } = value;
   const overrides = Object.fromEntries(Object.entries(value).filter(([field]) => !PLACED.has(field)));
   const hostHeader = hostHeaderOf(value);
+  const registryService = registryServiceOf(value);
   return {
     traffic: {
       loadBalancing: loadBalancingOf(value),
@@ -73,6 +75,7 @@ export function fromAdmin(given: AdminUpstream): ReadUpstream {
     ...(value['discovery_type'] === 'kubernetes' && typeof value['service_name'] === 'string'
       ? { serviceName: value['service_name'] }
       : {}),
+    ...(registryService === undefined ? {} : { registryService }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import { GROUP } from '../../api/group.ts';
 import { compareNodes } from '../../decide/nodes.ts';
 import type {
   Failures,
@@ -9,7 +10,9 @@ import type {
   Upstream,
   UpstreamNode,
 } from '../../model/upstream.ts';
+import { interned } from '../../runtime/interned.ts';
 import { isObject, textsIn } from '../../runtime/json.ts';
+import { discoveredBy } from './discovery.ts';
 import { labelMarks, withoutMarks } from './ownership.ts';
 
 /** An upstream in the format of the Admin API. */
@@ -29,6 +32,9 @@ export const HASH_ON = {
   Consumer: 'consumer',
   VarsCombinations: 'vars_combinations',
 } as const satisfies Record<HashOn, string>;
+
+/** The key of a node's backend mark in its `metadata`. */
+const BACKEND_MARK = `${GROUP}/backend`;
 
 /** Fields that the gateway sets. */
 const SERVER_FIELDS = new Set(['id', 'create_time', 'update_time']);
@@ -85,12 +91,13 @@ function labelsOf({ labels, owner }: Upstream): Readonly<Record<string, string>>
 }
 
 export function toAdminNodes(nodes: readonly UpstreamNode[]): readonly AdminUpstream[] {
-  return nodes.map(({ host, port, weight, priority }) => ({
+  return nodes.map(({ host, port, weight, priority, backendMark }) => ({
     // Measured with APISIX 3.18: it rejects an IPv6 address without brackets.
     host: host.includes(':') && isIPv6(host) ? `[${host}]` : host,
     port,
     weight,
     ...(priority === 0 ? {} : { priority }),
+    ...(backendMark === undefined ? {} : { metadata: { [BACKEND_MARK]: backendMark } }),
   }));
 }
 
@@ -171,7 +178,7 @@ const DISCOVERY_FIELDS = ['discovery_args', 'discovery_type', 'service_name'];
 function discoveryOf(value: AdminUpstream): Pick<ObservedUpstream, 'discovery'> {
   const fields = DISCOVERY_FIELDS.filter((field) => value[field] !== undefined);
   if (fields.length === 0) return {};
-  return { discovery: { by: value['discovery_type'] === 'kubernetes' ? 'Kubernetes' : 'other', fields } };
+  return { discovery: { by: discoveredBy(value['discovery_type']), fields } };
 }
 
 /** `value` as JSON with sorted keys and nodes as a sorted array, without fields that the gateway sets or that equal a default. */
@@ -207,11 +214,21 @@ function canonicalNodes(raw: unknown): string | undefined {
 
 /** A fast path for nodes in the form that the operator writes. Nodes take four fifths of the time of `canonicalForm`. */
 function plainNode(entry: AdminUpstream): string | undefined {
-  const { host, port, weight, priority = 0 } = entry;
-  if (Object.keys(entry).length !== ('priority' in entry ? 4 : 3)) return undefined;
+  const { host, port, weight, priority = 0, metadata } = entry;
+  const fields = 3 + ('priority' in entry ? 1 : 0) + ('metadata' in entry ? 1 : 0);
+  if (Object.keys(entry).length !== fields) return undefined;
   if (typeof host !== 'string' || !Number.isFinite(port)) return undefined;
   if (!Number.isFinite(weight) || !Number.isFinite(priority)) return undefined;
-  return `{"host":${JSON.stringify(host)},"port":${port},"priority":${priority},"weight":${weight}}`;
+  const mark = 'metadata' in entry ? plainMark(metadata) : '';
+  if (mark === undefined) return undefined;
+  return `{"host":${JSON.stringify(host)},${mark}"port":${port},"priority":${priority},"weight":${weight}}`;
+}
+
+/** The field `metadata` as text, if it has only a backend mark. */
+function plainMark(metadata: unknown): string | undefined {
+  const mark = isObject(metadata) ? metadata[BACKEND_MARK] : undefined;
+  if (!isObject(metadata) || typeof mark !== 'string' || Object.keys(metadata).length !== 1) return undefined;
+  return `"metadata":{"${BACKEND_MARK}":${JSON.stringify(mark)}},`;
 }
 
 function toNodes({ nodes, scheme }: AdminUpstream): readonly UpstreamNode[] {
@@ -232,13 +249,15 @@ function toList(raw: unknown): readonly unknown[] | undefined {
 
 /** A node that any client wrote. All fields may be missing. */
 function toNode(raw: unknown, defaultPort: number): UpstreamNode {
-  const { host, port, weight, priority } = isObject(raw) ? raw : {};
+  const { host, port, weight, priority, metadata } = isObject(raw) ? raw : {};
+  const mark = isObject(metadata) ? metadata[BACKEND_MARK] : undefined;
   return {
     host: typeof host === 'string' ? withoutBrackets(host) : '',
     // APISIX 3.18 uses port 80 for a node without a port (measured), and 443 with https and grpcs (from the source of 2.x).
     port: typeof port === 'number' ? port : defaultPort,
     weight: typeof weight === 'number' ? weight : 0,
     priority: typeof priority === 'number' ? priority : 0,
+    ...(typeof mark === 'string' ? { backendMark: interned(mark) } : {}),
   };
 }
 

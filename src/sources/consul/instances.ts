@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { parseIp } from '../../api/ip-address.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import { instanceAddress } from '../registry-source/instance-address.ts';
 import type { ConsulBackend } from './schema.ts';
 
 /** Consul leaves a port of 0 out. The catalog accepts any number: one instance must not make its service unreadable. */
@@ -85,7 +85,7 @@ function statusOf(checks: readonly { readonly CheckID: string; readonly Status: 
   return statuses.has('warning') ? 'warning' : 'passing';
 }
 
-/** The endpoints that a backend with `options` wants; instances without an IP address or a port are left out. */
+/** The endpoints that a backend with `options` wants. */
 export function endpointsOf(
   instances: readonly ConsulInstance[],
   options: ConsulBackend | undefined,
@@ -94,14 +94,11 @@ export function endpointsOf(
   return instances.flatMap((instance) => {
     if (!tags.every((tag) => instance.tags.includes(tag))) return [];
     const { address, port: usedPort } = placeOf(instance, use);
-    const ip = parseIp(address);
-    if (ip === undefined) return [];
     const { status, weights, metadata, node } = instance;
     const ready = status === 'passing' || (status === 'warning' && healthy === 'PassingOrWarning');
     return [
       {
-        address,
-        family: ip.length === 2 ? 'IPv4' : 'IPv6',
+        ...instanceAddress(address),
         port: Number.isInteger(usedPort) && usedPort > 0 && usedPort <= 65_535 ? usedPort : undefined,
         node,
         ready,

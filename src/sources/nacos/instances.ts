@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { parseIp } from '../../api/ip-address.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import { instanceAddress } from '../registry-source/instance-address.ts';
 import type { NacosBackend } from './schema.ts';
 
 /**
@@ -54,7 +54,7 @@ function textsOf(metadata: Readonly<Record<string, unknown>>): NacosInstance['me
   return texts.length === 0 ? NO_METADATA : Object.fromEntries(texts);
 }
 
-/** The endpoints that a backend with `options` wants; instances without an IP address are left out. */
+/** The endpoints that a backend with `options` wants. */
 export function endpointsOf(
   instances: readonly NacosInstance[],
   options: NacosBackend | undefined,
@@ -62,13 +62,10 @@ export function endpointsOf(
   const clusters = options?.clusters;
   return instances.flatMap(({ ip, port, weight, healthy, enabled, cluster, metadata }) => {
     if (clusters !== undefined && !clusters.includes(cluster)) return [];
-    const address = parseIp(ip);
-    if (address === undefined) return [];
     const ready = healthy && enabled;
     return [
       {
-        address: ip,
-        family: address.length === 2 ? 'IPv4' : 'IPv6',
+        ...instanceAddress(ip),
         port: port === 0 ? undefined : port,
         ready,
         serving: ready,

@@ -5,6 +5,7 @@ import { parseJson } from '../../runtime/http/item-scanner.ts';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
@@ -199,17 +200,17 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const http = this.#http.client();
     const url = urlOf(server, list.path);
     for (const [name, value] of Object.entries(list.parameters(scope))) url.searchParams.set(name, value);
-    const instances: NacosInstance[] = [];
+    let collector = new InstanceCollector<NacosInstance>();
     const send = async (token: string | undefined) => {
-      instances.length = 0;
+      collector = new InstanceCollector();
       // Nacos 1 and the first of Nacos 2 read no other header.
       const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-      const take = (item: Buffer) => instances.push(instanceIn(item, server));
+      const take = (item: Buffer) => collector.add(instanceIn(item, server));
       return await http.list({ url, headers, timeoutMs, member: list.member, take }, signal);
     };
     try {
       assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
-      return instances;
+      return collector.instances;
     } catch (error) {
       throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
     }

@@ -1,8 +1,26 @@
+import { z } from 'zod';
 import type { RegistryType } from '../registry.ts';
 import { probeServers } from '../registry-source/probe-servers.ts';
 import { RegistrySource } from '../registry-source/registry-source.ts';
+import { endpointsOf, instanceOf, nacosHost } from './instances.ts';
 import { NacosProtocol } from './protocol.ts';
-import { type NacosSection, nacosBackend, nacosRegistry } from './schema.ts';
+import {
+  DEFAULT_GROUP,
+  type NacosBackend,
+  type NacosSection,
+  nacosBackend,
+  nacosRegistry,
+} from './schema.ts';
+
+const hosts = z.array(nacosHost);
+
+/** The answer of any version of the API, or only its hosts. */
+const savedAnswer = z.union([
+  z.object({ code: z.literal(0), data: hosts }).transform(({ data }) => data),
+  z.object({ code: z.literal(0), data: z.object({ hosts }) }).transform(({ data }) => data.hosts),
+  z.object({ hosts }).transform((answer) => answer.hosts),
+  hosts,
+]);
 
 /** The registry type `Nacos`. */
 export const nacos: RegistryType<NacosSection> = {
@@ -12,6 +30,24 @@ export const nacos: RegistryType<NacosSection> = {
   backendSchema: nacosBackend,
   secretRefs: ({ usernameSecretRef, passwordSecretRef, tls }) =>
     [usernameSecretRef, passwordSecretRef, tls?.caSecretRef].filter((ref) => ref !== undefined),
+  saved: {
+    // Nacos itself names a service of another group so.
+    serviceName({ service, options }) {
+      const group = (options as NacosBackend | undefined)?.group ?? DEFAULT_GROUP;
+      return group === DEFAULT_GROUP ? service : `${group}@@${service}`;
+    },
+    expected: 'the answer to GET /nacos/v3/client/ns/instance/list',
+    read(answer) {
+      const { data } = savedAnswer.safeParse(answer);
+      const instances = data?.map(instanceOf);
+      return (
+        instances && {
+          count: instances.length,
+          endpoints: (options) => endpointsOf(instances, options as NacosBackend | undefined),
+        }
+      );
+    },
+  },
   create: (options) =>
     new RegistrySource({
       protocol: new NacosProtocol(options),

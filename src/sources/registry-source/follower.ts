@@ -5,6 +5,7 @@ import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
+import { knownAnswer, unseenAnswer } from './answers.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
 import { Pace } from './pace.ts';
@@ -48,7 +49,7 @@ export class Follower<Instance, Cursor> {
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
   readonly #pace: Pace;
-  readonly #removed = new RemovedInstances();
+  readonly #removed: RemovedInstances<Instance>;
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
   #instances: readonly Instance[] | undefined;
@@ -68,6 +69,7 @@ export class Follower<Instance, Cursor> {
   constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
     this.#deps = deps;
     this.#query = query;
+    this.#removed = new RemovedInstances((instances, options) => deps.protocol.endpoints(instances, options));
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
     this.#pace = new Pace(deps.clock);
   }
@@ -98,13 +100,13 @@ export class Follower<Instance, Cursor> {
     const key = JSON.stringify(options ?? null);
     const known = this.#views.get(key);
     if (known !== undefined) return known;
-    const view = this.#view(options, key);
+    const view = this.#view(options);
     this.#views.set(key, view);
     return view;
   }
 
-  cause(departed: Departed): RemovalCause {
-    return this.#removed.cause(departed);
+  cause(departed: Departed, options: unknown): RemovalCause {
+    return this.#removed.cause(departed, options, this.#problem === undefined);
   }
 
   /** Asks until the signal aborts, or `stop` is called. */
@@ -189,10 +191,9 @@ export class Follower<Instance, Cursor> {
   }
 
   #replace(instances: readonly Instance[]): void {
-    const endpoints = this.#deps.protocol.endpoints(instances, undefined);
-    this.#removed.note(this.#endpoints, endpoints);
+    this.#removed.note(instances);
     this.#instances = instances;
-    this.#endpoints = endpoints;
+    this.#endpoints = this.#deps.protocol.endpoints(instances, undefined);
     if (instances.length > 0) this.#wasSeen = true;
   }
 
@@ -211,7 +212,7 @@ export class Follower<Instance, Cursor> {
     for (const changed of [...this.#listeners.values()]) changed('instances');
   }
 
-  #view(options: unknown, key: string): Discovered {
+  #view(options: unknown): Discovered {
     const { name, protocol } = this.#deps;
     const { service } = this.#query;
     if (this.#isBeginning) {
@@ -228,18 +229,8 @@ export class Follower<Instance, Cursor> {
         message: `ServiceRegistry ${name} gave no complete answer for service ${service} (${this.#problem}). The gateway's current nodes are unchanged`,
       };
     }
-    if (!this.#wasSeen) {
-      return {
-        state: 'absent',
-        reason: 'ServiceNotFound',
-        message: `ServiceRegistry ${name} has no service ${service}: register an instance or correct the name`,
-      };
-    }
-    return {
-      state: 'known',
-      endpoints: protocol.endpoints(this.#instances, options),
-      preferredFamily: 'IPv4',
-      basis: `${protocol.type} ${name} ${service} ${key}`,
-    };
+    const answered = { type: protocol.type, registry: name, service, options };
+    if (!this.#wasSeen) return unseenAnswer(answered);
+    return knownAnswer(answered, protocol.endpoints(this.#instances, options));
   }
 }

@@ -109,7 +109,7 @@ export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
   }
 
   departure(query: ServiceQuery, departed: Departed): RemovalCause {
-    return this.#followers.get(this.#protocol.key(query))?.cause(departed) ?? 'unknown';
+    return this.#followers.get(this.#protocol.key(query))?.cause(departed, query.options) ?? 'unknown';
   }
 
   listedElsewhere(queries: readonly ServiceQuery[], addresses: ReadonlySet<string>): ReadonlySet<string> {

@@ -21,9 +21,15 @@ const LEASE_NAME = '{{ .Values.config.leaderElection.leaseName }}';
 /** `templates/_rules.tpl` of the chart: the rules of every role, from the same source as `install`. */
 export function rulesTemplate(): string {
   const namespace = 'own';
-  const everywhere = rbacObjects(KINDS, { namespace, leaseName: LEASE_NAME });
+  // The chart adds the rules of switched kinds by itself.
+  const everywhere = rbacObjects(KINDS, { namespace, leaseName: LEASE_NAME, watchRegistries: false });
   const alone = rbacObjects(KINDS, { namespace, leaderElection: false });
-  const narrow = rbacObjects(KINDS, { namespace, namespaces: ['one'], secretNamespaces: ['one'] });
+  const narrow = rbacObjects(KINDS, {
+    namespace,
+    namespaces: ['one'],
+    secretNamespaces: ['one'],
+    watchRegistries: false,
+  });
   const rules: Readonly<Record<string, readonly unknown[]>> = {
     everywhere: rulesOf(everywhere, 'ClusterRole', OPERATOR),
     own: rulesOf(everywhere, 'Role', OPERATOR),
@@ -34,6 +40,7 @@ export function rulesTemplate(): string {
     events: rulesOf(narrow, 'Role', `${OPERATOR}-events`),
     crds: CRDS_ONLY_RULES,
     nodes: switchedRules(KINDS, 'watchNodes'),
+    registries: switchedRules(KINDS, 'watchRegistries'),
     endpoints: switchedRules(KINDS, 'readEndpoints'),
     uninstall: RELEASE_RULES,
     uninstallLease: leaseRules(LEASE_NAME),

@@ -27,6 +27,7 @@ export const toyFormat: GatewayFormat = {
   canonical: (desired) => canonicalForm(bodyOf(desired), recordOf(desired)),
   unsupported: () => [],
   capabilities: () => [],
+  keepsBackendMarks: false,
   listed: (body) => observedIn(body as State),
   read({ canonical }) {
     const {

@@ -59,6 +59,19 @@ export const toySource: RegistryType<ToySection> = {
   registrySchema,
   backendSchema,
   secretRefs: ({ tokenSecretRef }): readonly SecretKeyRef[] => [tokenSecretRef],
+  saved: {
+    serviceName: ({ service }) => service,
+    expected: 'the answer to GET /services/NAME',
+    read(body) {
+      const { data } = answer.safeParse(body);
+      return (
+        data && {
+          count: data.instances.length,
+          endpoints: (options) => selected(endpointsOf(data.instances), options),
+        }
+      );
+    },
+  },
   create: (options) => new ToySource(options),
   probe,
 };
@@ -138,9 +151,7 @@ class ToySource implements RegistryDiscovery {
 
   read({ service, options }: ServiceQuery): Discovered {
     const found = this.#followed.get(service)?.found ?? BEGINNING;
-    const only = (options as ToyBackend | undefined)?.only;
-    if (only === undefined || found.state !== 'known') return found;
-    return { ...found, endpoints: found.endpoints.filter(({ address }) => address.startsWith(only)) };
+    return found.state === 'known' ? { ...found, endpoints: selected(found.endpoints, options) } : found;
   }
 
   departure({ service }: ServiceQuery, what: Parameters<RegistryDiscovery['departure']>[1]) {
@@ -245,15 +256,24 @@ function knownFrom({ instances }: z.output<typeof answer>): Discovered {
     state: 'known',
     preferredFamily: 'IPv4',
     basis: 'Toy',
-    endpoints: instances.map(({ address, port, state }) => ({
-      address,
-      port,
-      family: 'IPv4',
-      ready: state === 'up',
-      serving: state !== 'down',
-      terminating: state === 'leaving',
-    })),
+    endpoints: endpointsOf(instances),
   };
+}
+
+function endpointsOf(instances: z.output<typeof answer>['instances']): readonly Endpoint[] {
+  return instances.map(({ address, port, state }) => ({
+    address,
+    port,
+    family: 'IPv4',
+    ready: state === 'up',
+    serving: state !== 'down',
+    terminating: state === 'leaving',
+  }));
+}
+
+function selected(endpoints: readonly Endpoint[], options: unknown): readonly Endpoint[] {
+  const only = (options as ToyBackend | undefined)?.only;
+  return only === undefined ? endpoints : endpoints.filter(({ address }) => address.startsWith(only));
 }
 
 function endpointsIn(found: Discovered): readonly Endpoint[] {

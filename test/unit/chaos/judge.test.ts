@@ -40,6 +40,7 @@ function given(upstream: Partial<Upstream> = {}) {
     guarded: false,
     state: 'live',
     referred: [],
+    edited: false,
     flapped: false,
     begun: false,
     settled: undefined,

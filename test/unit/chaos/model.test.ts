@@ -49,6 +49,7 @@ function given(
     guarded: false,
     state: 'live',
     referred: [],
+    edited: false,
     settled: undefined,
     ...upstream,
   };

@@ -178,6 +178,8 @@ describe('readCommand', () => {
       options: {
         files: ['a.yaml', '-'],
         gatewayState: 'state.json',
+        registryState: undefined,
+        usesRegistries: true,
         only: ['shop', 'bank/web'],
         clusterId: 'eu',
         operatorNamespace: 'gateways',
@@ -190,11 +192,23 @@ describe('readCommand', () => {
     });
   });
 
-  it('reads --from-apisix and --into of plan', () => {
+  it('reads --from-apisix, --into and --registry of plan', () => {
     const read = (line: string) => readCommand(line.split(' '), POD);
     expect(read('plan -f a')).toMatchObject({ takeOver: undefined });
-    expect(read('plan --from-apisix')).toMatchObject({ kind: 'plan', takeOver: { into: undefined } });
-    expect(read('plan --from-apisix --into shop')).toMatchObject({ takeOver: { into: 'shop' } });
+    expect(read('plan --from-apisix')).toMatchObject({
+      kind: 'plan',
+      takeOver: { into: undefined, registries: [] },
+      options: { usesRegistries: false },
+    });
+    expect(read('plan --from-apisix --into shop --registry a --registry b')).toMatchObject({
+      takeOver: { into: 'shop', registries: ['a', 'b'] },
+    });
+  });
+
+  it('reads --registry-state of plan', () => {
+    expect(readCommand(['plan', '--registry-state', 'consul.yaml'], POD)).toMatchObject({
+      options: { registryState: 'consul.yaml', usesRegistries: true },
+    });
   });
 
   it('reads the kubeconfig, the output format and the color mode of plan', () => {

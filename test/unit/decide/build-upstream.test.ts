@@ -42,6 +42,7 @@ const GONE = { ...NOT_READY, terminating: true };
 const heldNode = (host: string): GuardedNode => ({
   node: { host, port: 8080, weight: 1, priority: 0 },
   backend: 0,
+  unit: 1,
 });
 
 const known = (...endpoints: readonly Endpoint[]): Discovered => ({

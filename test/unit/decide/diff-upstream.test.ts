@@ -141,12 +141,12 @@ describe('an unowned upstream', () => {
     expect(reasonOf(adopt(fields))).toContain(`has fields that the spec does not set (${names}): `);
   });
 
-  it('is taken over from Kubernetes discovery, but not from other discovery', () => {
+  it('is taken over from discovery in Kubernetes or a registry, but not from other discovery', () => {
     const fields = { service_name: 'shop/web:http', discovery_type: 'kubernetes' };
     const names = ['discovery_type', 'service_name'];
-    expect(summaryOf(adopt(fields, { discovery: { by: 'Kubernetes', fields: names } }))).toBe(
-      'update, unowned',
-    );
+    for (const by of ['Kubernetes', 'Registry'] as const) {
+      expect(summaryOf(adopt(fields, { discovery: { by, fields: names } }))).toBe('update, unowned');
+    }
     expect(reasonOf(adopt(fields, { discovery: { by: 'other', fields: names } }))).toContain(
       'discovery_type, service_name',
     );

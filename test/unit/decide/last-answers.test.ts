@@ -56,6 +56,7 @@ describe('an upstream with one unknown backend', () => {
   const target = (service: string, weight: number): Extract<BackendTarget, { kind: 'registry' }> => ({
     kind: 'registry',
     ref: ref(service),
+    choice: { metadata: {}, weights: 'Registry' },
     weight,
   });
   const resolved = (

@@ -16,19 +16,38 @@ const node = (last: number, weight = 1): UpstreamNode => ({
 });
 const nodes = (count: number) => Array.from({ length: count }, (_, index) => node(index));
 
-function guard(change: Partial<GuardInput> & { readonly reason?: RemovalReason }) {
-  return guardRemoval({
+interface Change extends Partial<Omit<GuardInput, 'removalOf' | 'guardedSince'>> {
+  readonly reason?: RemovalReason;
+  readonly reasonOf?: (node: UpstreamNode) => RemovalReason;
+  readonly backendOf?: (node: UpstreamNode) => number | undefined;
+  readonly since?: number | ((node: UpstreamNode) => number | undefined) | undefined;
+}
+
+function guard({ reason = 'sick', reasonOf = () => reason, backendOf, since, ...change }: Change) {
+  const { held, lost } = guardRemoval({
     policy: { maxRemovalPercent: 50, holdForMs: 300_000, whenExpired: 'Clear' },
     observed: nodes(10),
     desired: [],
+    backends: [],
     lost: [],
-    removalReasonOf: () => change.reason ?? 'sick',
-    guardedSince: undefined,
+    removalOf: (one) => ({ reason: reasonOf(one), backend: backendOf?.(one) }),
+    vanishedHoldMs: () => 30_000,
+    guardedSince: typeof since === 'function' ? since : () => since,
     acceptedUntil: undefined,
     now: 1_000_000,
     ...change,
   });
+  const until = Math.min(...held.map((one) => one.until));
+  return {
+    held: held.map((one) => one.node),
+    since: held.map((one) => one.since),
+    until: Number.isFinite(until) ? until : undefined,
+    lost: lost.map((one) => one.node),
+  };
 }
+
+const lostPlaces = (list: readonly UpstreamNode[], backend?: number) =>
+  list.map((one) => ({ place: placeOf(one), backend }));
 
 describe('guardRemoval', () => {
   it.each([
@@ -53,7 +72,7 @@ describe('guardRemoval', () => {
 
   it('removes explained nodes at once and keeps the others', () => {
     const { held } = guard({
-      removalReasonOf: ({ host }) => (host.endsWith('.3') ? 'sick' : 'explained'),
+      reasonOf: ({ host }) => (host.endsWith('.3') ? 'sick' : 'explained'),
     });
     expect(held).toEqual([node(3)]);
   });
@@ -63,11 +82,10 @@ describe('guardRemoval', () => {
   });
 
   it('keeps vanished nodes for 30 s and sick nodes for holdFor from the same start', () => {
-    const removalReasonOf = ({ host }: UpstreamNode): RemovalReason =>
-      host.endsWith('.3') ? 'vanished' : 'sick';
+    const reasonOf = ({ host }: UpstreamNode): RemovalReason => (host.endsWith('.3') ? 'vanished' : 'sick');
     const observed = nodes(4);
     const began = 1_000_000;
-    const at = (now: number) => guard({ observed, removalReasonOf, guardedSince: began, now });
+    const at = (now: number) => guard({ observed, reasonOf, since: began, now });
     expect(at(began)).toMatchObject({ held: observed, until: began + 30_000 });
     expect(at(began + 29_999).held).toHaveLength(4);
     expect(at(began + 30_000)).toMatchObject({ held: nodes(3), until: began + 300_000 });
@@ -77,39 +95,42 @@ describe('guardRemoval', () => {
   it('treats a future start as now after the clock was set back', () => {
     const day = 86_400_000;
     const now = 1_000_000;
-    expect(guard({ reason: 'vanished', guardedSince: now + day, now })).toMatchObject({
-      since: now,
+    expect(guard({ reason: 'vanished', since: now + day, now })).toMatchObject({
+      since: Array.from({ length: 10 }, () => now),
       until: now + 30_000,
     });
-    expect(guard({ reason: 'sick', guardedSince: now + day, now })).toMatchObject({ until: now + 300_000 });
+    expect(guard({ reason: 'sick', since: now + day, now })).toMatchObject({ until: now + 300_000 });
   });
 
   it('keeps sick nodes without a limit with whenExpired Hold', () => {
     const policy = { maxRemovalPercent: 50, holdForMs: 1000, whenExpired: 'Hold' } as const;
-    expect(guard({ policy, guardedSince: 0, now: 10_000_000 })).toMatchObject({
+    expect(guard({ policy, since: 0, now: 10_000_000 })).toMatchObject({
       held: nodes(10),
       until: undefined,
     });
   });
 
   it('ends after an acceptance of the current removal, but not of an earlier one', () => {
-    expect(guard({ guardedSince: 1000, now: 2000, acceptedUntil: 1000 }).held).toEqual([]);
-    expect(guard({ guardedSince: 1000, now: 2000, acceptedUntil: 999 }).held).toHaveLength(10);
-    expect(guard({ guardedSince: undefined, now: 2000, acceptedUntil: 1000 }).held).toHaveLength(10);
+    expect(guard({ since: 1000, now: 2000, acceptedUntil: 1000 }).held).toEqual([]);
+    expect(guard({ since: 1000, now: 2000, acceptedUntil: 999 }).held).toHaveLength(10);
+    expect(guard({ since: undefined, now: 2000, acceptedUntil: 1000 }).held).toHaveLength(10);
   });
 
   it('counts recently lost nodes as removed now', () => {
     const observed = nodes(6);
-    const lost = nodes(10).slice(6).map(placeOf);
-    expect(guard({ observed, desired: nodes(4), lost }).held).toEqual([node(4), node(5)]);
-    expect(guard({ observed, desired: nodes(5), lost })).toMatchObject({ held: [], lost: [node(5)] });
-    expect(guard({ observed, desired: [...nodes(4), node(8)], lost }).held).toEqual([]);
+    const lost = nodes(10).slice(6);
+    expect(guard({ observed, desired: nodes(4), lost: lostPlaces(lost) }).held).toEqual([node(4), node(5)]);
+    expect(guard({ observed, desired: nodes(5), lost: lostPlaces(lost) })).toMatchObject({
+      held: [],
+      lost: [node(5)],
+    });
+    expect(guard({ observed, desired: [...nodes(4), node(8)], lost: lostPlaces(lost) }).held).toEqual([]);
   });
 
   it('reports only unexplained removals as lost', () => {
-    const removalReasonOf = ({ host }: UpstreamNode): RemovalReason =>
+    const reasonOf = ({ host }: UpstreamNode): RemovalReason =>
       host.endsWith('.9') ? 'explained' : 'vanished';
-    expect(guard({ desired: nodes(8), removalReasonOf }).lost).toEqual([node(8)]);
+    expect(guard({ desired: nodes(8), reasonOf }).lost).toEqual([node(8)]);
   });
 
   it('never keeps desired nodes, nodes of weight 0, or nodes that the gateway does not have', () => {
@@ -128,14 +149,12 @@ describe('guardRemoval', () => {
         fc.nat({ max: 100 }),
         fc.nat({ max: 400_000 }),
         (observed, desired, removals, maxRemovalPercent, age) => {
-          const { held, until } = guardRemoval({
+          const { held, until } = guard({
             policy: { maxRemovalPercent, holdForMs: 300_000, whenExpired: 'Clear' },
             observed,
             desired,
-            lost: [],
-            removalReasonOf: ({ host }) => removals[Number(host.split('.')[3])] ?? 'sick',
-            guardedSince: 0,
-            acceptedUntil: undefined,
+            reasonOf: ({ host }) => removals[Number(host.split('.')[3])] ?? 'sick',
+            since: 0,
             now: age,
           });
           const wanted = new Set(desired.map(({ host }) => host));

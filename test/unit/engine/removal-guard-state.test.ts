@@ -5,6 +5,11 @@ import { createFakeClock } from '../../support/fake-clock.ts';
 
 const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80, weight: 1, priority: 0 });
 
+const lost = (...list: readonly UpstreamNode[]) => list.map((one) => ({ node: one, backend: 0 }));
+const lostPlaces = (memory: RemovalGuardState) => memory.recall()?.lost.map(({ place }) => place);
+const held = (since: number | undefined) => (since === undefined ? [] : [{ node: node(1), since }]);
+const sinceIn = (memory: RemovalGuardState) => memory.recall()?.guardedSince(node(1));
+
 function start() {
   const clock = createFakeClock();
   const memory = new RemovalGuardState(clock);
@@ -16,7 +21,7 @@ describe('RemovalGuardState', () => {
   it('remembers nothing before the first read', () => {
     const memory = new RemovalGuardState(createFakeClock());
     memory.wrote([node(1)], []);
-    memory.guard(5);
+    memory.guard(held(5));
     expect(memory.recall()).toBeUndefined();
   });
 
@@ -49,68 +54,68 @@ describe('RemovalGuardState', () => {
 
   it('remembers lost nodes for a minute or until they are written again', async () => {
     const { clock, memory } = start();
-    memory.wrote([], [node(1), node(2)]);
-    expect(memory.recall()?.lost).toEqual(['10.0.0.1 80', '10.0.0.2 80']);
+    memory.wrote([], lost(node(1), node(2)));
+    expect(lostPlaces(memory)).toEqual(['10.0.0.1 80', '10.0.0.2 80']);
     memory.wrote([node(1)], []);
-    expect(memory.recall()?.lost).toEqual(['10.0.0.2 80']);
+    expect(lostPlaces(memory)).toEqual(['10.0.0.2 80']);
     await clock.advance(60_001);
-    expect(memory.recall()?.lost).toEqual([]);
+    expect(lostPlaces(memory)).toEqual([]);
   });
 
   it('counts a new node as the replacement of an earlier loss, but not of a later one', () => {
     const { memory } = start();
-    memory.wrote([node(2), node(3)], [node(1)]);
-    expect(memory.recall()?.lost).toEqual([]);
-    memory.wrote([node(2)], [node(3)]);
-    expect(memory.recall()?.lost).toEqual(['10.0.0.3 80']);
+    memory.wrote([node(2), node(3)], lost(node(1)));
+    expect(lostPlaces(memory)).toEqual([]);
+    memory.wrote([node(2)], lost(node(3)));
+    expect(lostPlaces(memory)).toEqual(['10.0.0.3 80']);
     memory.wrote([node(2)], []);
-    expect(memory.recall()?.lost).toEqual(['10.0.0.3 80']);
+    expect(lostPlaces(memory)).toEqual(['10.0.0.3 80']);
     for (let last = 4; last <= 9; last += 1) {
-      memory.wrote([node(last)], [node(last === 4 ? 2 : last - 1)]);
-      expect(memory.recall()?.lost).toHaveLength(1);
+      memory.wrote([node(last)], lost(node(last === 4 ? 2 : last - 1)));
+      expect(lostPlaces(memory)).toHaveLength(1);
     }
   });
 
   it('remembers since when nodes are guarded', () => {
     const { memory } = start();
-    memory.guard(5);
-    expect(memory.recall()?.guardedSince).toBe(5);
-    memory.guard(undefined);
-    expect(memory.recall()?.guardedSince).toBeUndefined();
+    memory.guard(held(5));
+    expect(sinceIn(memory)).toBe(5);
+    memory.guard(held(undefined));
+    expect(sinceIn(memory)).toBeUndefined();
   });
 
   it.each([-86_400_000, 86_400_000])(
     'counts the elapsed guard time when the wall clock is set by %d ms',
     async (jump) => {
       const { clock, memory } = start();
-      const refresh = () => memory.guard(memory.recall()?.guardedSince);
-      memory.guard(clock.now());
+      const refresh = () => memory.guard(held(sinceIn(memory)));
+      memory.guard(held(clock.now()));
       await clock.advance(10_000);
       clock.setWall(clock.now() + jump);
-      expect(memory.recall()?.guardedSince).toBe(clock.now() - 10_000);
+      expect(sinceIn(memory)).toBe(clock.now() - 10_000);
       refresh();
       await clock.advance(20_000);
-      expect(memory.recall()?.guardedSince).toBe(clock.now() - 30_000);
+      expect(sinceIn(memory)).toBe(clock.now() - 30_000);
     },
   );
 
   it('reports the same start of guarding while the wall clock only drifts', async () => {
     const { clock, memory } = start();
     const since = clock.now();
-    memory.guard(since);
+    memory.guard(held(since));
     for (let second = 0; second < 10; second += 1) {
       await clock.advance(1000);
       clock.setWall(clock.now() + 100);
-      expect(memory.recall()?.guardedSince).toBe(since);
-      memory.guard(since);
+      expect(sinceIn(memory)).toBe(since);
+      memory.guard(held(since));
     }
   });
 
   it('continues the guarding of an earlier process, even after the clock was set', async () => {
     const { clock, memory } = start();
-    memory.guard(clock.now() - 20_000);
+    memory.guard(held(clock.now() - 20_000));
     clock.setWall(clock.now() - 86_400_000);
     await clock.advance(5000);
-    expect(memory.recall()?.guardedSince).toBe(clock.now() - 25_000);
+    expect(sinceIn(memory)).toBe(clock.now() - 25_000);
   });
 });

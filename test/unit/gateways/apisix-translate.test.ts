@@ -48,6 +48,15 @@ describe('toAdmin writes', () => {
       { nodes: [{ host: '10.0.0.1', port: 80, weight: 1, priority: 2 }] },
     ],
     [
+      'the mark of a backend',
+      { nodes: [{ ...node, backendMark: '0a1b2c3d' }] },
+      {
+        nodes: [
+          { host: '10.0.0.1', port: 80, weight: 1, metadata: { 'gatewayupstream.dev/backend': '0a1b2c3d' } },
+        ],
+      },
+    ],
+    [
       'an IPv6 node',
       { nodes: [{ ...node, host: 'fd00::1' }] },
       { nodes: [{ host: '[fd00::1]', port: 80, weight: 1 }] },
@@ -299,6 +308,48 @@ describe('the canonical form changes', () => {
     expect(text).toContain('"__proto__":{"a":1}');
     expect(text).toContain('"__proto__":"x"');
     expect(text).toContain('"constructor":"y"');
+  });
+});
+
+describe('the mark of a backend in the metadata of a node', () => {
+  const KEY = 'gatewayupstream.dev/backend';
+  const plain = { host: '10.0.0.1', port: 80, weight: 1 };
+  const canonicalOf = (fields: object) => canonicalForm({ nodes: [{ ...plain, ...fields }] });
+  const marked = canonicalOf({ metadata: { [KEY]: '0a1b2c3d' } });
+
+  it('is part of the canonical form', () => {
+    expect(marked).toBe(
+      canonicalForm(toAdmin({ ...upstream, nodes: [{ ...node, backendMark: '0a1b2c3d' }] })).replace(
+        ',"labels":{}',
+        '',
+      ),
+    );
+    expect(canonicalOf({ metadata: { [KEY]: '0a1b2c3d' }, priority: 0 })).toBe(marked);
+    expect(marked).toBe(
+      `{"nodes":[{"host":"10.0.0.1","metadata":{"${KEY}":"0a1b2c3d"},"port":80,"priority":0,"weight":1}]}`,
+    );
+  });
+
+  it.each<[string, object]>([
+    ['no mark', {}],
+    ['empty metadata', { metadata: {} }],
+    ['another mark', { metadata: { [KEY]: '0a1b2c3e' } }],
+    ['a mark that is no text', { metadata: { [KEY]: 1 } }],
+    ['more metadata', { metadata: { [KEY]: '0a1b2c3d', zone: 'a' } }],
+    ['another field', { metadata: { [KEY]: '0a1b2c3d' }, zone: 'a' }],
+  ])('differs from %s', (_, fields) => {
+    expect(canonicalOf(fields)).not.toBe(marked);
+    for (const name of Object.keys(fields)) expect(canonicalOf(fields)).toContain(`"${name}":`);
+  });
+
+  it.each<[unknown, string | undefined]>([
+    [{ [KEY]: '0a1b2c3d', zone: 'a' }, '0a1b2c3d'],
+    [{ zone: 'a' }, undefined],
+    [{ [KEY]: 1 }, undefined],
+    ['text', undefined],
+    [null, undefined],
+  ])('is read from metadata %j', (metadata, expected) => {
+    expect(toObserved('u1', { nodes: [{ ...plain, metadata }] }).nodes[0]?.backendMark).toBe(expected);
   });
 });
 

@@ -26,6 +26,8 @@ function shownBy(version: string, stored: AdminUpstream): { before: AdminUpstrea
   return { before, after: shown() };
 }
 
+const MARK = { 'gatewayupstream.dev/backend': '0a1b2c3d' };
+
 describe('workerForm', () => {
   describe.each(['3.2.0', '3.12.0', '3.13.0', '3.14.1', '3.17.0', '3.18.0'])('of APISIX %s', (version) => {
     it.each<[string, AdminUpstream]>([
@@ -122,5 +124,16 @@ describe('workerForm', () => {
       ...shown,
     };
     expect(workerForm(value)).toBe(expected(written));
+  });
+
+  /** From the source of APISIX: it copies a node with its metadata. */
+  it('contains the mark of a backend, also for a name', () => {
+    const name = { host: 'localhost', port: 18081, weight: 1, metadata: MARK };
+    const { nodes, ...value } = {
+      nodes: [{ ...name, host: '127.0.0.1', domain: 'localhost' }],
+      dns_nodes: [name],
+    };
+    expect(workerForm({ ...value, nodes })).toBe(expected({ nodes: [name] }));
+    expect(expected({ nodes: [{ ...name, metadata: undefined }] })).not.toBe(expected({ nodes: [name] }));
   });
 });

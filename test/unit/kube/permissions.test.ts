@@ -185,10 +185,27 @@ describe('permission monitor', () => {
     test.answers.set('secrets', { allowed: false });
     await settle();
     const { lacking } = test.monitor;
-    expect(lacking('GatewayUpstream', 'shop', { referred: [], certificate: true })).toContain('secrets');
+    expect(
+      lacking('GatewayUpstream', 'shop', { referred: [], certificate: true, registry: false }),
+    ).toContain('secrets');
     expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'blog', { referred: ['shop'], certificate: true })).toBeUndefined();
+    expect(
+      lacking('GatewayUpstream', 'blog', { referred: ['shop'], certificate: true, registry: false }),
+    ).toBeUndefined();
     expect(lacking('GatewayConnection', '')).toContain('secrets');
+  });
+
+  it('reports a missing permission for ServiceRegistries only on objects that refer to one', async () => {
+    await using test = setUp([{ ...events, affects: 'registries' }]);
+    test.answers.set('events', { allowed: false });
+    await settle();
+    const { lacking } = test.monitor;
+    expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
+    expect(
+      lacking('GatewayUpstream', 'shop', { referred: [], certificate: false, registry: true }),
+    ).toContain('events');
+    expect(lacking('GatewayUpstreamSet', '')).toBeUndefined();
+    expect(lacking('ServiceRegistry', '')).toContain('events');
   });
 
   it('reports a missing permission to create GatewayUpstreams only on sets and connections', async () => {
@@ -211,16 +228,18 @@ describe('permission monitor', () => {
     await settle();
     const { lacking } = test.monitor;
     expect(lacking('GatewayUpstream', 'blog')).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'shop', { referred: ['other'], certificate: false })).toBeUndefined();
-    expect(lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false })).toContain(
-      'list referencegrants',
-    );
+    expect(
+      lacking('GatewayUpstream', 'shop', { referred: ['other'], certificate: false, registry: false }),
+    ).toBeUndefined();
+    expect(
+      lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false, registry: false }),
+    ).toContain('list referencegrants');
     test.answers.set('services', { allowed: false });
     await test.clock.advance(30_000);
     // A missing permission for Services of that namespace is relevant too.
-    expect(lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false })).toContain(
-      'list services',
-    );
+    expect(
+      lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false, registry: false }),
+    ).toContain('list services');
     expect(lacking('GatewayUpstream', 'shop')).toBeUndefined();
   });
 
@@ -250,7 +269,11 @@ describe('permission monitor', () => {
     expect(test.monitor.problem()).toBe(words);
     expect(test.monitor.lacking('GatewayUpstream', 'shop')).toBeUndefined();
     expect(
-      test.monitor.lacking('GatewayUpstream', 'shop', { referred: ['blog'], certificate: false }),
+      test.monitor.lacking('GatewayUpstream', 'shop', {
+        referred: ['blog'],
+        certificate: false,
+        registry: false,
+      }),
     ).toContain(words);
     test.discovery.clear();
     await test.clock.advance(30_000);

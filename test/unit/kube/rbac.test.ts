@@ -29,6 +29,7 @@ const cases = [
     'nodes and Endpoints in two namespaces',
     { namespace: 'own', namespaces: ['a', 'b'], watchNodes: true, readEndpoints: true },
   ],
+  ['no registries', { namespace: 'own', watchRegistries: false }],
 ] as const;
 
 describe('RBAC', () => {
@@ -103,6 +104,21 @@ describe('RBAC', () => {
     }
   });
 
+  it('grants no permission for registries if they are disabled', () => {
+    const ofRegistries = (watchRegistries: boolean) =>
+      permissionsOf({ namespace: 'own', watchRegistries }).filter(
+        ({ resource }) => resource === 'serviceregistries',
+      );
+    expect(ofRegistries(true).map(({ verb, subresource }) => [verb, subresource])).toEqual([
+      ['list', undefined],
+      ['watch', undefined],
+      ['patch', 'status'],
+    ]);
+    // CRDs of an older release lack the kind.
+    expect(ofRegistries(true).every(({ optional }) => optional === true)).toBe(true);
+    expect(ofRegistries(false)).toEqual([]);
+  });
+
   it('grants access to Secrets only in configured namespaces, and writes only to its own kinds, Events and its Lease', () => {
     for (const [, options] of cases) {
       const permissions = permissionsOf(options);
@@ -129,6 +145,7 @@ describe('RBAC', () => {
           'create gatewayupstreams.gatewayupstream.dev',
           'delete gatewayupstreams.gatewayupstream.dev',
           'patch gatewayupstreamsets.gatewayupstream.dev/status',
+          ...('watchRegistries' in options ? [] : ['patch serviceregistries.gatewayupstream.dev/status']),
           'create events.events.k8s.io',
           ...('leaderElection' in options
             ? []

@@ -582,7 +582,7 @@ describe('renderPlan', () => {
 
   it('prints the documented JSON', () => {
     const parsed = JSON.parse(renderPlan(plan(given), 'json', false)) as Plan;
-    expect(Object.keys(parsed)).toEqual(['summary', 'gateways', 'upstreams']);
+    expect(Object.keys(parsed)).toEqual(['summary', 'gateways', 'registries', 'upstreams']);
     expect(parsed.summary).toEqual({
       create: 0,
       update: 1,

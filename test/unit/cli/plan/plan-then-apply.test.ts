@@ -139,6 +139,7 @@ function rawObjects(generated: Generated): RawObjects {
   return {
     connections: generated.connections,
     sets: [],
+    registries: [],
     namespaces: NAMESPACES.map((name) => ({
       metadata: identified({
         name,

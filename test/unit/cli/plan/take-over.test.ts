@@ -18,7 +18,7 @@ const group = 'gatewayupstream.dev/v1alpha1';
 const { canonical, listed, read } = gatewayFormat('APISIX');
 const POLICY = { upstreamIds: 'Any', adoption: 'Allow', staticAddresses: 'Allow', overrides: 'Allow' };
 
-const connection = (tenantPolicy: object, name: string) => ({
+const connection = (tenantPolicy: object, name: string, allowedRegistries: readonly string[] = []) => ({
   apiVersion: group,
   kind: 'GatewayConnection',
   metadata: { name },
@@ -26,6 +26,7 @@ const connection = (tenantPolicy: object, name: string) => ({
     type: 'APISIX',
     apisix: { adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } },
     allowedNamespaces: { all: true },
+    allowedRegistries,
     tenantPolicy,
   },
 });
@@ -54,10 +55,22 @@ interface Given {
   readonly namespace?: string;
   readonly policy?: object;
   readonly connectionName?: string;
+  readonly connectionRegistries?: readonly string[];
+  /** The values of --registry. */
+  readonly registries?: readonly string[];
 }
 
-function stores({ objects = [], policy = POLICY, connectionName = 'default' }: Omit<Given, 'held'>) {
-  const all = [connection(policy, connectionName), ...service('web', ['10.0.0.1', '10.0.0.2']), ...objects];
+function stores({
+  objects = [],
+  policy = POLICY,
+  connectionName = 'default',
+  connectionRegistries,
+}: Omit<Given, 'held'>) {
+  const all = [
+    connection(policy, connectionName, connectionRegistries),
+    ...service('web', ['10.0.0.1', '10.0.0.2']),
+    ...objects,
+  ];
   const documents = all.map((value, index) => ({ where: `${index}`, value }));
   return storesOf(admit(documents, Date.parse('2026-01-01T12:00:00Z')).objects);
 }
@@ -72,7 +85,8 @@ function listing(held: Given['held']): GatewayListing {
 
 function all(given: Given): readonly TakeOver[] {
   const gateways = new Map([[given.connectionName ?? 'default', listing(given.held)]]);
-  return takeOvers({ catalog: builtInCatalog, stores: stores(given), gateways, namespace: given.namespace });
+  const { namespace, registries = [] } = given;
+  return takeOvers({ catalog: builtInCatalog, stores: stores(given), gateways, namespace, registries });
 }
 
 function only(given: Given): TakeOver {
@@ -111,6 +125,95 @@ describe('takeOvers', () => {
       },
     });
     expect(only({ held, namespace: 'shop' }).notes).toEqual(['Needs a ReferenceGrant in namespace blog']);
+  });
+
+  const registry = (name: string, spec: object) => ({
+    apiVersion: group,
+    kind: 'ServiceRegistry',
+    metadata: { name },
+    spec: { allowedNamespaces: { all: true }, ...spec },
+  });
+  const consul = (name: string) =>
+    registry(name, { type: 'Consul', consul: { servers: ['http://consul:8500'] } });
+  const nacos = (name: string, namespaceId?: string) =>
+    registry(name, { type: 'Nacos', nacos: { servers: ['http://nacos:8848'], namespaceId } });
+  const EQUAL = 'APISIX ignores the weights in Consul, so weights is Equal. Remove it to use them';
+
+  it('refers to the ServiceRegistry for an upstream that APISIX discovers in Consul', () => {
+    const held = { cms: { service_name: 'cms', discovery_type: 'consul', type: 'roundrobin', retries: 1 } };
+    const objects = [consul('vms'), nacos('cloud')];
+    expect(only({ held, objects, connectionRegistries: ['vms'] })).toMatchObject({
+      notes: [EQUAL],
+      manifest: {
+        metadata: { namespace: 'default' },
+        spec: {
+          backends: [{ registryRef: { name: 'vms' }, service: 'cms', weights: 'Equal' }],
+          retries: 1,
+        },
+      },
+    });
+  });
+
+  it('maps the namespace and the group of an upstream that APISIX discovers in Nacos', () => {
+    const objects = [nacos('cloud'), nacos('blue', 'blue-id'), consul('vms')];
+    const discovered = (args: object, more: object = {}) =>
+      only({
+        held: { cms: { service_name: 'cms', discovery_type: 'nacos', discovery_args: args, ...more } },
+        objects,
+        connectionRegistries: ['cloud', 'blue'],
+      });
+    expect(discovered({})).toMatchObject({
+      notes: [],
+      manifest: { spec: { backends: [{ registryRef: { name: 'cloud' }, service: 'cms' }] } },
+    });
+    expect(discovered({ namespace_id: 'blue-id', group_name: 'g' })).toMatchObject({
+      notes: [],
+      manifest: {
+        spec: { backends: [{ registryRef: { name: 'blue' }, service: 'cms', nacos: { group: 'g' } }] },
+      },
+    });
+    expect(discovered({ namespace_id: 'green' })).toMatchObject({
+      notes: [
+        'Needs a ServiceRegistry of type Nacos with namespaceId green: create it, and correct registryRef',
+      ],
+      manifest: { spec: { backends: [{ registryRef: { name: 'nacos' } }] } },
+    });
+    expect(discovered({ metadata: { version: 'v1' } }, { scheme: 'grpc' }).notes).toEqual([
+      expect.stringContaining('portFrom: {metadata: gRPC_port}'),
+      'APISIX ignores these discovery_args for Nacos: metadata. To filter instances, set metadata in the backend',
+    ]);
+  });
+
+  it('does not guess which of several ServiceRegistries the gateway uses', () => {
+    const held = { cms: { service_name: 'cms', discovery_type: 'consul' } };
+    const objects = [consul('b'), consul('a')];
+    expect(only({ held, objects })).toMatchObject({
+      notes: [
+        'It uses service cms of a registry of type Consul, and several ServiceRegistries fit (a, b): name one of them with --registry',
+      ],
+    });
+    expect(only({ held, objects }).manifest).toBeUndefined();
+    const uses = (name: string) => ({ spec: { backends: [{ registryRef: { name } }] } });
+    expect(only({ held, objects, registries: ['b'] }).manifest).toMatchObject(uses('b'));
+    expect(only({ held, objects, connectionRegistries: ['a'] }).manifest).toMatchObject(uses('a'));
+  });
+
+  it('notes a service name with the id of a registry', () => {
+    const held = { cms: { service_name: 'west/cms', discovery_type: 'consul' } };
+    const entry = only({ held, objects: [consul('west')], connectionRegistries: ['west'] });
+    expect(entry.manifest).toMatchObject({ spec: { backends: [{ service: 'cms' }] } });
+    expect(entry.notes).toEqual([
+      EQUAL,
+      'service_name names the service cms of registry west: check that registryRef refers to that registry',
+    ]);
+  });
+
+  it('notes what the ServiceRegistry does not allow', () => {
+    const held = { cms: { service_name: 'cms', discovery_type: 'consul' } };
+    const { metadata, ...rest } = consul('vms');
+    const closed = { ...rest, metadata, spec: { ...rest.spec, allowedNamespaces: { names: ['blog'] } } };
+    const entry = only({ held, objects: [closed], connectionRegistries: ['vms'] });
+    expect(entry.notes).toEqual([EQUAL, expect.stringContaining('does not allow namespace default')]);
   });
 
   it('uses the requested namespace', () => {
@@ -199,7 +302,7 @@ describe('takeOvers', () => {
     ['no nodes', { nodes: [] }, 'It has no nodes'],
     [
       'another discovery',
-      { service_name: 'cms', discovery_type: 'nacos' },
+      { service_name: 'CMS', discovery_type: 'eureka' },
       'It uses service discovery (discovery_type, service_name)',
     ],
     [
@@ -259,7 +362,7 @@ describe('takeOvers', () => {
             labels: { a: 'yes', b: '012', c: '1:30' },
             desc: 'a: b\n# c',
           },
-          bad: { service_name: 'x\n---\nkind: Secret', discovery_type: 'nacos' },
+          bad: { service_name: 'x\n---\nkind: Secret', discovery_type: 'dns' },
         },
       }),
       new Map([['west', { kind: 'failed', message: 'down\n---\nkind: Secret' }]]),

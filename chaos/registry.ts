@@ -1,0 +1,139 @@
+import type { ClusterAccess } from '../test/support/control-plane/cluster-access.ts';
+import {
+  type ConsulRegistration,
+  ConsulServer,
+  MANAGEMENT_TOKEN,
+} from '../test/support/registries/consul-server.ts';
+import { FaultProxy } from '../test/support/registries/fault-proxy.ts';
+import { GROUP_PATH, writeSecret } from '../test/support/workload.ts';
+import type { PatientCluster } from './patient-cluster.ts';
+import { type Instance, placeKey, type RegisteredService, VANISHED_HOLD_MS } from './registered.ts';
+import type { Site } from './site.ts';
+
+export interface RegistryOptions {
+  readonly cluster: ClusterAccess;
+  readonly api: PatientCluster;
+  /** Of the ServiceRegistry and its Secret. */
+  readonly name: string;
+  readonly operatorNamespace: string;
+}
+
+/** Every service has a query of its own. */
+const CONCURRENT_QUERIES = 100;
+
+/** A real Consul server, which is reached through two proxies as if it were two servers. */
+export class Registry implements AsyncDisposable {
+  readonly consul: ConsulServer;
+  readonly proxies: readonly [FaultProxy, FaultProxy];
+  isRunning = true;
+  readonly #options: RegistryOptions;
+
+  private constructor(
+    options: RegistryOptions,
+    consul: ConsulServer,
+    proxies: readonly [FaultProxy, FaultProxy],
+  ) {
+    this.#options = options;
+    this.consul = consul;
+    this.proxies = proxies;
+  }
+
+  static async open(options: RegistryOptions): Promise<Registry> {
+    const consul = await ConsulServer.start({ acl: true });
+    const proxies = [await FaultProxy.start(consul.url), await FaultProxy.start(consul.url)] as const;
+    const registry = new Registry(options, consul, proxies);
+    await registry.useToken(MANAGEMENT_TOKEN);
+    await registry.create();
+    return registry;
+  }
+
+  get path(): string {
+    return `${GROUP_PATH}/serviceregistries/${this.#options.name}`;
+  }
+
+  async create(): Promise<void> {
+    const { api, name } = this.#options;
+    await api.create(`${GROUP_PATH}/serviceregistries`, {
+      apiVersion: 'gatewayupstream.dev/v1alpha1',
+      kind: 'ServiceRegistry',
+      metadata: { name },
+      spec: {
+        type: 'Consul',
+        consul: { servers: this.proxies.map(({ url }) => url), tokenSecretRef: { name: secretName(name) } },
+        requestTimeout: '1s',
+        vanishedHold: `${VANISHED_HOLD_MS / 1000}s`,
+        allowedNamespaces: { all: true },
+      },
+    });
+  }
+
+  /** Resolves when the object is gone. */
+  async remove(): Promise<void> {
+    const { api } = this.#options;
+    do await api.remove(this.path);
+    while ((await api.get(this.path)) !== undefined);
+  }
+
+  async limitQueries(concurrentQueries = CONCURRENT_QUERIES): Promise<void> {
+    await this.#options.api.patch(this.path, { spec: { limits: { concurrentQueries } } });
+  }
+
+  /** The operator uses this token from now on. */
+  async useToken(token: string = MANAGEMENT_TOKEN): Promise<void> {
+    const { cluster, name, operatorNamespace } = this.#options;
+    await writeSecret(cluster, operatorNamespace, secretName(name), { token });
+  }
+
+  /** Creates a token with all rights. */
+  async issueToken(): Promise<{ readonly AccessorID: string; readonly SecretID: string }> {
+    const policies = [{ Name: 'global-management' }];
+    const token = await this.consul.request('PUT', '/v1/acl/token', { Policies: policies });
+    return token as { readonly AccessorID: string; readonly SecretID: string };
+  }
+
+  async write({ name, instances }: RegisteredService): Promise<void> {
+    await this.consul.register(name, instances.map(registrationOf(name)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const proxy of this.proxies) await proxy[Symbol.asyncDispose]();
+    await this.consul[Symbol.asyncDispose]();
+  }
+}
+
+/** Also while the operator does not reach the registry. Must not be called while it does not run or is empty. */
+export async function writeInstances(
+  { model, registry }: Site,
+  name: string,
+  instances: readonly Instance[],
+): Promise<void> {
+  await registry?.write(model.registered.write(name, instances));
+}
+
+/** The registry restarts without its content, and stays empty until `registerAgain`. */
+export async function restartEmpty({ model, registry }: Site): Promise<void> {
+  if (registry === undefined) return;
+  if (registry.isRunning) await registry.consul.kill();
+  model.registered.lose(performance.now());
+  await registry.consul.start();
+  registry.isRunning = true;
+}
+
+export async function registerAgain({ model, registry }: Site): Promise<void> {
+  for (const service of model.registered.services.values()) await registry?.write(service);
+  model.registered.isListed = true;
+}
+
+function secretName(name: string): string {
+  return `${name}-registry`;
+}
+
+function registrationOf(service: string): (instance: Instance) => ConsulRegistration {
+  return ({ host, port, health, weight }) => ({
+    id: `${service}-${placeKey({ host, port })}`,
+    address: host,
+    port,
+    status: health,
+    weights: { Passing: weight, Warning: 1 },
+  });
+}

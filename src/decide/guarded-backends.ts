@@ -1,0 +1,66 @@
+import { durationMs } from '../api/schema.ts';
+import type { ObservedUpstream } from '../model/upstream.ts';
+import { carriesWeight, type ResolvedBackend } from './backends.ts';
+import type { Evaluated } from './build-desired.ts';
+import { type GuardedBackend, type HeldNode, placeOf, VANISHED_HOLD_MS } from './removal-guard.ts';
+import type { Snapshot } from './snapshot.ts';
+import { type GuardedNode, placedBy } from './weighed-nodes.ts';
+
+/**
+ * How long vanished nodes of a backend are kept, in milliseconds; for an unknown backend, the longest time of all. A
+ * registry does not show whether an instance was deregistered or lost.
+ */
+export function vanishedHolds(
+  { registries }: Snapshot,
+  backends: readonly ResolvedBackend[],
+): (backend: number | undefined) => number {
+  const holds = backends.map(({ target }) => {
+    const spec = target.kind === 'registry' ? registries?.get('', target.ref.registry)?.spec : undefined;
+    return spec?.ok === true ? durationMs(spec.value.vanishedHold) : VANISHED_HOLD_MS;
+  });
+  const longest = Math.max(VANISHED_HOLD_MS, ...holds);
+  return (backend) => (backend === undefined ? longest : (holds[backend] ?? longest));
+}
+
+/** The backends that are counted separately: if several can receive traffic, each of them. */
+export function guardedBackends({ spec, backends, desired }: Evaluated): readonly GuardedBackend[] {
+  const weighted = [...backends.entries()].filter(([, { target }]) => carriesWeight(target));
+  if (weighted.length < 2) return [];
+  const written = new Set(desired.upstream.nodes.flatMap((node) => (node.weight > 0 ? [placeOf(node)] : [])));
+  return weighted.map(([index, backend]) => ({
+    index,
+    places: new Set(
+      placedBy(backend, spec.endpoints)
+        .places.map(placeOf)
+        .filter((at) => written.has(at)),
+    ),
+  }));
+}
+
+/**
+ * The guarded nodes with their weights relative to the endpoints of their backends. Endpoints of a Service weigh the same;
+ * for instances of a registry, the weights in the gateway tell their proportions.
+ */
+export function unitsOf(
+  { spec, backends }: Evaluated,
+  observed: ObservedUpstream,
+  held: readonly HeldNode[],
+): readonly GuardedNode[] {
+  const written = new Map(observed.nodes.map((node) => [placeOf(node), node.weight]));
+  const scales = new Map<number, number>();
+  const scaleOf = (index: number, backend: ResolvedBackend): number => {
+    const known = scales.get(index);
+    if (known !== undefined) return known;
+    const stay = placedBy(backend, spec.endpoints).places.filter((at) => (written.get(placeOf(at)) ?? 0) > 0);
+    const units = stay.reduce((sum, { unit }) => sum + unit, 0);
+    const weights = stay.reduce((sum, at) => sum + (written.get(placeOf(at)) ?? 0), 0);
+    const scale = units === 0 ? 1 : units / weights;
+    scales.set(index, scale);
+    return scale;
+  };
+  return held.map(({ node, backend }) => {
+    const owner = backend === undefined ? undefined : backends[backend];
+    if (backend === undefined || owner?.target.kind !== 'registry') return { node, backend, unit: 1 };
+    return { node, backend, unit: Math.max(1, Math.round(node.weight * scaleOf(backend, owner))) };
+  });
+}

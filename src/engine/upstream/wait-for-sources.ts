@@ -1,0 +1,24 @@
+import type { Evaluated } from '../../decide/build-desired.ts';
+import type { Result } from '../../runtime/work-queue.ts';
+import type { ObjectState } from '../object-state.ts';
+import type { UpstreamReconcilerDeps } from './deps.ts';
+
+/** A registry that has not answered for this long after the start no longer delays the other backends of an upstream. */
+const REGISTRY_BEGINNING_MS = 5000;
+
+/** Undefined if `evaluation` need not wait for a source that has just started. */
+export function waitForSources(
+  { clock }: UpstreamReconcilerDeps,
+  state: ObjectState,
+  { desired, backends }: Evaluated,
+): Result | undefined {
+  if (desired.action !== 'notYet') {
+    state.beganAt = undefined;
+    return undefined;
+  }
+  if (!backends.some(({ target }) => target.kind === 'registry')) return { kind: 'done' };
+  const now = clock.monotonic();
+  state.beganAt ??= now;
+  const delayMs = state.beganAt + REGISTRY_BEGINNING_MS - now;
+  return delayMs > 0 ? { kind: 'after', delayMs } : undefined;
+}

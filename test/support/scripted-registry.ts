@@ -1,0 +1,96 @@
+import { builtInCatalog } from '../../src/catalog.ts';
+import { planStore } from '../../src/cli/plan/kinds.ts';
+import type { Departed, Discovered, RemovalCause } from '../../src/model/discovered.ts';
+import type { Endpoint } from '../../src/model/endpoint.ts';
+import type { ServiceRegistry } from '../../src/model/objects.ts';
+import type { RegistryServiceRef } from '../../src/model/reference.ts';
+import type { StoreView } from '../../src/model/store-view.ts';
+import { aborted } from '../../src/runtime/aborted.ts';
+import type { DiscoverySource, SourceChange } from '../../src/sources/source.ts';
+
+/** A ServiceRegistry `vms` of type Consul whose answers a test sets. It remembers no removed instance. */
+export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
+  readonly type = 'Registry';
+  readonly registries: StoreView<ServiceRegistry>;
+  readonly #answers = new Map<string, Discovered>();
+  readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
+
+  constructor() {
+    const { registries } = builtInCatalog;
+    if (registries === undefined) throw new Error('no registry type is built in');
+    const object = registries.transform({
+      metadata: { name: 'vms', uid: 'vms-uid', resourceVersion: '1', generation: 1 },
+      spec: {
+        type: 'Consul',
+        consul: { servers: ['http://127.0.0.1:8500'] },
+        allowedNamespaces: { all: true },
+      },
+    });
+    if (object === undefined || !object.spec.ok) throw new Error('the ServiceRegistry is not valid');
+    this.registries = planStore(registries.indexes, [object], { state: 'synced' });
+  }
+
+  /** The instances of `service` in a complete answer: each as `address:port` or `address:port=weight`. */
+  list(service: string, ...instances: readonly string[]): void {
+    this.answer(service, {
+      state: 'known',
+      preferredFamily: 'IPv4',
+      basis: service,
+      endpoints: instances.map(instanceOf),
+    });
+  }
+
+  answer(service: string, answer: Discovered): void {
+    this.#answers.set(service, answer);
+    for (const changed of [...this.#listeners.values()]) changed('instances');
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await aborted(signal);
+  }
+
+  subscribe(_: RegistryServiceRef, changed: (what: SourceChange) => void): Disposable {
+    const token = Symbol('listener');
+    this.#listeners.set(token, changed);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(token) };
+  }
+
+  read({ service }: RegistryServiceRef): Discovered {
+    return this.#answers.get(service) ?? { state: 'unknown', beginning: true, message: 'no answer yet' };
+  }
+
+  departure(_: RegistryServiceRef, _departed: Departed): RemovalCause {
+    return 'unknown';
+  }
+
+  listedElsewhere(): ReadonlySet<string> {
+    return new Set();
+  }
+}
+
+/** The registry does not answer. */
+export const DOWN: Discovered = {
+  state: 'unknown',
+  beginning: false,
+  message: 'ServiceRegistry vms does not answer',
+};
+
+/** The registry has listed no instance since it is asked. */
+export const UNSEEN: Discovered = {
+  state: 'absent',
+  reason: 'ServiceUnknownToRegistry',
+  message: 'ServiceRegistry vms has listed no instance yet',
+};
+
+function instanceOf(text: string): Endpoint {
+  const [, address = '', port, weight] = /^(.+):(\d+)(?:=(\d+))?$/.exec(text) ?? [];
+  return {
+    address,
+    family: 'IPv4',
+    port: Number(port),
+    ready: true,
+    serving: true,
+    terminating: false,
+    ...(weight === undefined ? {} : { weight: Number(weight) }),
+  };
+}
