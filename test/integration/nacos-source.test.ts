@@ -25,7 +25,7 @@ beforeAll(async () => {
 }, 900_000);
 
 afterAll(async () => {
-  await server[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
 });
 
 testDiscoverySource<ServiceQuery, RegistryHarness>({

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import PQueue from 'p-queue';
-import { type Component, createComponent } from '../control-plane/component.ts';
+import { type Component, ComponentStartError, createComponent } from '../control-plane/component.ts';
 import { freePortWith } from '../control-plane/free-ports.ts';
 import { startWatchdog, type Watchdog } from '../control-plane/start-watchdog.ts';
 import { durationText } from '../control-plane/tool-cache.ts';
@@ -28,6 +28,8 @@ const CONCURRENT_REQUESTS = 32;
 /** Nacos also listens for gRPC of clients and of servers, and for its consensus protocol, at these distances from its port. */
 const OTHER_PORTS = [1000, 1001, -1000];
 const REPORT_EVERY_MS = 15_000;
+/** Nacos gives up if its embedded database takes longer than 10 s, which it does on a busy machine. */
+const START_ATTEMPTS = 3;
 /** The embedded database and the consensus protocol take some seconds; a busy machine takes longer. */
 const HEAP = ['-Xms256m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
@@ -70,6 +72,17 @@ export class NacosServer implements AsyncDisposable {
   } = {}): Promise<NacosServer> {
     const folder = fileURLToPath(new URL('../../registries/nacos/', import.meta.url));
     const built = await ensureJavaServer({ folder, name: 'nacos', what: 'Nacos' });
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await NacosServer.#startOnce(built, tokenSeconds);
+      } catch (error) {
+        if (!(error instanceof ComponentStartError) || attempt === START_ATTEMPTS) throw error;
+        process.stderr.write(`Nacos did not start and is tried again (${attempt} of ${START_ATTEMPTS})\n`);
+      }
+    }
+  }
+
+  static async #startOnce(built: string, tokenSeconds: number): Promise<NacosServer> {
     const dir = await mkdtemp(join(tmpdir(), 'gwu-nacos-'));
     const watchdog = startWatchdog(dir);
     const port = await freePortWith(OTHER_PORTS);
