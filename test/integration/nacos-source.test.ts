@@ -57,7 +57,7 @@ testDiscoverySource<ServiceQuery, RegistryHarness>({
       }),
       secret: { ...NACOS_USER },
       secrets: [NACOS_USER.password],
-      pollIntervalMs: 200,
+      pollIntervalMs: 400,
       requestOf: (service) => `serviceName=${service}&`,
     }),
   faults: {
@@ -172,7 +172,8 @@ describe.each(['v3', 'v1'] as const)('Nacos over the API %s', (api) => {
     await expect(ask(elsewhere)).rejects.toMatchObject({ reason: 'Unauthorized' });
   });
 
-  it('reports the version of the server', async () => {
+  // Nacos 3 says its version only over its own API.
+  it.runIf(api === 'v3')('reports the version of the server', async () => {
     const of = protocolOf();
     await ask(of);
     const request = { server: proxy.url, timeoutMs: 5000 };
