@@ -12,6 +12,7 @@ import {
   PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
+  type VersionRequest,
 } from '../registry-source/protocol.ts';
 import { ApiMissingError, isMissingApi } from './api-missing.ts';
 import {
@@ -22,7 +23,7 @@ import {
   type ServiceScope,
 } from './api-versions.ts';
 import { DEFAULT_CLUSTER, endpointsOf, instanceOf, type NacosInstance, nacosHost } from './instances.ts';
-import { type Credentials, Login } from './login.ts';
+import { type Credentials, jsonOf, Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
 type Instances = readonly NacosInstance[];
@@ -93,6 +94,17 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     return isDeepStrictEqual(answer, cursor)
       ? { instances: undefined, cursor: cursor as Last }
       : { instances: answer.instances, cursor: answer };
+  }
+
+  async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {
+    const { statePath, state } = this.#versions.get(server.href) ?? API_VERSIONS[0];
+    const url = urlOf(server, statePath);
+    try {
+      const { status, text } = await this.#http.client().send({ method: 'GET', url, timeoutMs }, signal);
+      return status === 200 ? state.safeParse(jsonOf(text)).data : undefined;
+    } catch (error) {
+      throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
+    }
   }
 
   api(server: URL): string | undefined {
@@ -276,7 +288,7 @@ function assertComplete(response: HttpResponse | ListResponse, { rest }: Instanc
     });
   }
   if (status === 400) {
-    throw new RegistryError('InvalidAnswer', 'registry', {
+    throw new RegistryError('InvalidAnswer', 'service', {
       problem: `Nacos at ${server.host} rejected the name of the service or of its group (400)`,
       remedy: 'correct it in the backend',
     });
