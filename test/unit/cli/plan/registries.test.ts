@@ -187,7 +187,7 @@ describe('a plan that asks a registry', () => {
     const plan = await asked(consul([url]), secret, upstream('web', ofConsul('web')));
     expect(upstreamOf(plan, 'web')).toMatchObject({
       action: 'None',
-      conditions: [{ type: 'ResolvedRefs', reason: 'ServiceNotFound' }],
+      conditions: [{ type: 'ResolvedRefs', reason: 'ServiceUnknownToRegistry' }],
     });
     expect(planExitCode(plan)).toBe(0);
   });
@@ -231,21 +231,43 @@ describe('a plan that asks a registry', () => {
     expect(text + JSON.stringify(plan)).not.toMatch(/token-of-the-test|another-token/);
   });
 
-  it('does not ask a registry that does not allow the namespace', async () => {
-    const closed = consul([url], { allowedNamespaces: { names: ['blog'] } });
-    const plan = await asked(closed, secret, upstream('web', ofConsul('web')));
-    expect(requests).toEqual([]);
+  it('asks only for services that the object may use', async () => {
+    const limited = consul([url], { tenantPolicy: { services: [`^$${'{namespace}'}-.+$`] } });
+    const plan = await asked(
+      limited,
+      secret,
+      upstream('web', ofConsul('web')),
+      upstream('own', ofConsul('shop-a')),
+    );
+    expect(requests).toEqual(['/v1/health/service/shop-a']);
     expect(upstreamOf(plan, 'web')).toMatchObject({
       action: 'None',
-      conditions: [{ type: 'ResolvedRefs', reason: expect.stringMatching(/NotAllowed|NotPermitted/) }],
+      conditions: [{ type: 'ResolvedRefs', reason: 'RegistryServiceNotAllowed' }],
     });
+  });
+
+  it.each([
+    ['that does not allow the namespace', { allowedNamespaces: { names: ['blog'] } }, 'vms'],
+    ['that the GatewayConnection does not allow', {}, 'others'],
+  ])('does not ask a registry %s', async (_, spec, name) => {
+    const { metadata, ...rest } = consul([url], spec);
+    const plan = await asked(
+      { ...rest, metadata: { ...metadata, name } },
+      secret,
+      upstream('web', { registryRef: { name }, service: 'web' }),
+    );
+    expect(requests).toEqual([]);
+    expect(upstreamOf(plan, 'web')).toMatchObject({
+      conditions: [{ type: 'ResolvedRefs', reason: 'RegistryNotAllowed' }],
+    });
+    expect(planExitCode(plan)).toBe(0);
   });
 
   it('is complete if a ServiceRegistry does not exist, because run would change nothing either', async () => {
     const plan = await asked(upstream('web', ofConsul('web')));
     expect(upstreamOf(plan, 'web')).toMatchObject({
       action: 'None',
-      conditions: [{ type: 'ResolvedRefs', status: 'Unknown', reason: 'SourceUnavailable' }],
+      conditions: [{ type: 'ResolvedRefs', status: 'Unknown', reason: 'RegistryNotFound' }],
     });
     expect(plan.registries).toEqual([]);
     expect(planExitCode(plan)).toBe(0);
@@ -327,7 +349,7 @@ describe('a plan with the services of a file', () => {
     expect(upstreamOf(plan, 'lost')).toMatchObject({ action: 'Unknown' });
     expect(upstreamOf(plan, 'empty')).toMatchObject({
       action: 'None',
-      conditions: [{ reason: 'ServiceNotFound' }],
+      conditions: [{ reason: 'ServiceUnknownToRegistry' }],
     });
     expect(plan.registries).toEqual([
       {
