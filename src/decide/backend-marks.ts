@@ -28,7 +28,9 @@ function markOf(target: ReferringTarget): string {
 }
 
 function selectionOf(target: ReferringTarget): object {
-  return target.ref;
+  if (target.kind === 'service') return target.ref;
+  const { metadata, portKey } = target.choice;
+  return { ...target.ref, metadata, portKey };
 }
 
 /** A replacer for `JSON.stringify`: the keys of an object have no order. */

@@ -9,8 +9,7 @@ import type { Evaluated } from './build-desired.ts';
 import { buildUpstream } from './build-upstream.ts';
 import type { Desired } from './desired.ts';
 import { guardedBackends, unitsOf, vanishedHolds } from './guarded-backends.ts';
-import type { HostPolicy } from './host-policy.ts';
-import { policyOf } from './object-policy.ts';
+import { nodePolicyOf } from './object-policy.ts';
 import type { Basis, Remembered } from './remembered.ts';
 import {
   acceptedUntil,
@@ -93,7 +92,7 @@ function judge(
   }: { readonly remembered: Remembered | undefined; readonly holds: GuardInput['vanishedHoldMs'] },
 ): GuardVerdict {
   const { spec, backends, desired } = evaluation;
-  const removals = removalReasonsOf(snapshot, evaluation, policyOf(snapshot, object));
+  const removals = removalReasonsOf(snapshot, evaluation, object);
   // After a restart only the start of the first hold is known.
   const heldSince = trueSince(object.status?.conditions, 'RemovalHeld');
   const input: GuardInput = {
@@ -184,9 +183,9 @@ export function basisOf({ spec, backends }: Evaluated): Basis {
 }
 
 function removalReasonsOf(
-  { source }: Snapshot,
+  snapshot: Snapshot,
   { backends, identity }: Evaluated,
-  policy: HostPolicy | undefined,
+  object: GatewayUpstream,
 ): (node: UpstreamNode) => NodeRemoval {
   const targets = backends.map(({ target }) => target);
   const removalReasonOf = createRemovalReasonOf(
@@ -195,13 +194,15 @@ function removalReasonsOf(
       const target = targets[index];
       return target === undefined || target.kind === 'addresses'
         ? 'unknown'
-        : source.departure(target.ref, removedEndpoints);
+        : snapshot.source.departure(target.ref, removedEndpoints);
     },
     backendMarks(targets, identity.keepsBackendMarks === true),
   );
-  // The guard never keeps an address that the connection does not allow.
-  return (node) =>
-    policy?.ofNode(node.host) === undefined
-      ? removalReasonOf(node)
-      : { reason: 'explained', backend: undefined };
+  // The guard never keeps an address that the connection or the registry does not allow.
+  const isAllowed = nodePolicyOf(snapshot, object);
+  return (node) => {
+    const removal = removalReasonOf(node);
+    const target = removal.backend === undefined ? undefined : targets[removal.backend];
+    return isAllowed(node.host, target) ? removal : { ...removal, reason: 'explained' };
+  };
 }

@@ -1,12 +1,38 @@
+import { parseIp } from '../api/ip-address.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
-import { type HostPolicy, hostPolicy } from './host-policy.ts';
+import type { BackendTarget } from './backends.ts';
+import { hostPolicy } from './host-policy.ts';
+import type { RegistryAddresses } from './registry-instances.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** The addresses that the connection of an object allows; undefined if it cannot be read. */
-export function policyOf(
-  { connections }: Pick<Snapshot, 'connections'>,
+type IsAllowed = (host: string) => boolean;
+
+/**
+ * Whether a node of the gateway may stay: the connection of `object`, and the registry of the backend if it has one, allow its
+ * host now.
+ */
+export function nodePolicyOf(
+  { connections, registries }: Pick<Snapshot, 'connections' | 'registries'>,
   { connection }: Pick<GatewayUpstream, 'connection'>,
-): HostPolicy | undefined {
+): (host: string, target: BackendTarget | undefined) => boolean {
   const spec = connections.get('', connection)?.spec;
-  return spec?.ok === true ? hostPolicy(spec.value) : undefined;
+  const policy = spec?.ok === true ? hostPolicy(spec.value) : undefined;
+  const byRegistry = new Map<string, IsAllowed>();
+  const ofRegistry = (name: string): IsAllowed => {
+    const known = byRegistry.get(name);
+    if (known !== undefined) return known;
+    const registry = registries?.get('', name)?.spec;
+    const isAllowed = registry?.ok === true ? registryPolicy(registry.value.addresses) : () => true;
+    byRegistry.set(name, isAllowed);
+    return isAllowed;
+  };
+  return (host, target) =>
+    policy?.ofNode(host) === undefined &&
+    (target?.kind !== 'registry' || ofRegistry(target.ref.registry)(host));
+}
+
+function registryPolicy(addresses: RegistryAddresses | undefined): IsAllowed {
+  const policy = hostPolicy(addresses === undefined ? {} : { addresses });
+  return (host) =>
+    parseIp(host) === undefined ? addresses?.names === 'Allow' : policy.ofAddress(host) === undefined;
 }

@@ -4,10 +4,9 @@ import { backendMarks } from './backend-marks.ts';
 import type { ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import { buildUpstream } from './build-upstream.ts';
-import type { HostPolicy } from './host-policy.ts';
 import { unseenAnswer, withoutInstances } from './last-answers.ts';
 import { markedWeights } from './node-marks.ts';
-import { policyOf } from './object-policy.ts';
+import { nodePolicyOf } from './object-policy.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /**
@@ -28,12 +27,13 @@ export function recognizeBackends(
   if (!backends.some(isUnseen)) return evaluation;
   const targets = backends.map(({ target }) => target);
   const marks = backendMarks(targets, identity.keepsBackendMarks === true);
-  const nodes = nodesByMark(observed, policyOf(snapshot, object));
+  const nodes = nodesByMark(observed);
+  const isAllowed = nodePolicyOf(snapshot, object);
   const recognized = backends.map((backend, index) => {
     const mark = marks?.[index];
     // Without marks, any node of the upstream may come from the backend.
     if (marks === undefined) return observed.nodes.length === 0 ? backend : seen(backend);
-    return mark === undefined ? backend : recognize(backend, nodes.get(mark));
+    return mark === undefined ? backend : recognize(backend, nodes.get(mark), isAllowed);
   });
   if (recognized.every((backend, index) => backend === backends[index])) return evaluation;
   const desired = buildUpstream(spec, identity, recognized, [], clientCertificate);
@@ -46,12 +46,18 @@ function isUnseen(backend: ResolvedBackend): boolean {
   return backend.found.state === 'unknown' || unseenAnswer(backend.target.ref, backend.found);
 }
 
-function recognize(backend: ResolvedBackend, nodes: readonly UpstreamNode[] | undefined): ResolvedBackend {
+function recognize(
+  backend: ResolvedBackend,
+  nodes: readonly UpstreamNode[] | undefined,
+  isAllowed: ReturnType<typeof nodePolicyOf>,
+): ResolvedBackend {
   if (!('found' in backend) || !isUnseen(backend)) return backend;
   if (backend.found.state === 'unknown') {
     // A backend of weight 0 has no nodes in the gateway, so none of them can be lost.
     const known = nodes ?? (backend.target.weight === 0 ? [] : undefined);
-    return known === undefined ? backend : { ...backend, recognized: known };
+    if (known === undefined) return backend;
+    const recognized = known.filter(({ host }) => isAllowed(host, backend.target));
+    return { ...backend, recognized };
   }
   return nodes === undefined ? backend : seen(backend);
 }
@@ -62,17 +68,14 @@ function seen(backend: ResolvedBackend): ResolvedBackend {
   return { target: backend.target, found: withoutInstances, answer: withoutInstances };
 }
 
-/** The nodes of each mark, with their weights for this mark, without those that the connection does not allow now. */
-function nodesByMark(
-  { nodes }: ObservedUpstream,
-  policy: HostPolicy | undefined,
-): ReadonlyMap<string, readonly UpstreamNode[]> {
+/** The nodes of each mark, with their weights for this mark. */
+function nodesByMark({ nodes }: ObservedUpstream): ReadonlyMap<string, readonly UpstreamNode[]> {
   const byMark = new Map<string, UpstreamNode[]>();
   for (const node of nodes) {
     for (const { mark, weight } of markedWeights(node)) {
       const known = byMark.get(mark) ?? [];
       byMark.set(mark, known);
-      if (policy?.ofNode(node.host) === undefined) known.push({ ...node, weight });
+      known.push({ ...node, weight });
     }
   }
   return byMark;

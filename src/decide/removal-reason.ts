@@ -1,3 +1,4 @@
+import type { InstanceChoice } from '../api/registry-section.ts';
 import type { Departed } from '../model/discovered.ts';
 import type { Endpoint } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
@@ -83,10 +84,12 @@ function removalFrom(
 
 const EXPLAINED: NodeRemoval = { reason: 'explained', backend: undefined };
 
-function observerOf(backend: Extract<ResolvedBackend, { found: unknown }>) {
-  const { found, via = { kind: 'endpoints' } } = backend;
+type FoundBackend = Extract<ResolvedBackend, { found: unknown }>;
+
+function observerOf(backend: FoundBackend) {
+  const { target, found, via = { kind: 'endpoints' } } = backend;
   if (found.state === 'external') return (): Observation => 'nothing';
-  if (backend.target.kind === 'registry') return instanceObserver(backend);
+  if (target.kind === 'registry') return instanceObserver(backend, target.choice);
   const endpoints = found.state === 'known' ? found.endpoints : [];
   const byAddress = Map.groupBy(endpoints, ({ address }) => address);
   const atAddress = ({ host }: UpstreamNode): Observation =>
@@ -107,17 +110,13 @@ function observerOf(backend: Extract<ResolvedBackend, { found: unknown }>) {
 }
 
 /** Several instances of a registry may share an address, so the port is part of their identity. */
-function instanceObserver({ found, answer }: Extract<ResolvedBackend, { found: unknown }>) {
-  const placesIn = (known: typeof found | undefined) =>
-    Map.groupBy(known?.state === 'known' ? known.endpoints : [], ({ address, port }) => `${address} ${port}`);
-  const chosen = placesIn(found);
-  const listed = placesIn(answer);
+function instanceObserver({ found }: FoundBackend, { portKey }: InstanceChoice) {
+  const endpoints = found.state === 'known' ? found.endpoints : [];
+  const byPlace = Map.groupBy(endpoints, ({ address, port }) => `${address} ${port}`);
   return (node: UpstreamNode): Observation => {
-    const place = placeOf(node);
-    const instances = chosen.get(place);
-    // The registry lists the instance, but the backend no longer selects it, or may not use it.
-    if (instances === undefined && listed.has(place)) return 'explained';
-    return observationOf(instances, { kind: 'address', address: node.host });
+    const { host: address, port } = node;
+    const place = { kind: 'address', address, port, ...(portKey === undefined ? {} : { portKey }) } as const;
+    return observationOf(byPlace.get(placeOf(node)), place);
   };
 }
 

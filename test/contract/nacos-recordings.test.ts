@@ -6,7 +6,6 @@ import type { Endpoint } from '../../src/model/endpoint.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { NacosProtocol } from '../../src/sources/nacos/protocol.ts';
 import { type NacosBackend, nacosBackend, nacosRegistry } from '../../src/sources/nacos/schema.ts';
-import { quietLogger } from '../support/registries/quiet-logger.ts';
 import { readRecording } from '../support/registries/recording.ts';
 
 const APIS = ['v3', 'v1'] as const;
@@ -65,10 +64,8 @@ class Replay implements AsyncDisposable {
 
 function protocolOf(url: string): NacosProtocol {
   return new NacosProtocol({
-    name: 'nacos',
     section: nacosRegistry.parse({ servers: [url] }),
     secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
-    onSecretsChange: () => ({ [Symbol.dispose]: () => undefined }),
     limits: {
       concurrentQueries: 1,
       requestsPerSecond: undefined,
@@ -76,8 +73,6 @@ function protocolOf(url: string): NacosProtocol {
       pollIntervalMs: 1000,
     },
     clock: systemClock,
-    random: Math.random,
-    log: quietLogger,
   });
 }
 
