@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtInCatalog } from '../../../../src/catalog.ts';
+import { planResources, storesOf as planStoresOf } from '../../../../src/cli/plan/kinds.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
 import { PlanError } from '../../../../src/cli/plan/plan-error.ts';
 import type { Plan } from '../../../../src/cli/plan/planned.ts';
@@ -271,6 +272,26 @@ describe('a plan that asks a registry', () => {
     });
     expect(plan.registries).toEqual([]);
     expect(planExitCode(plan)).toBe(0);
+  });
+
+  it('asks nothing if the operator does not watch ServiceRegistries', async () => {
+    const resources = planResources(builtInCatalog, { watchRegistries: false });
+    const documents = [connection, consul([url]), secret, upstream('web', ofConsul('web'))];
+    const given = planStoresOf(
+      resources,
+      admit(
+        documents.map((value, index) => ({ where: `${index}`, value })),
+        NOW,
+      ).objects,
+    );
+    const refs = registryReferences(given);
+    expect(refs).toEqual([]);
+    expect(
+      upstreamOf(planOf(given, parseAnswers({ types, stores: given, refs }, {}, 'none')), 'web'),
+    ).toMatchObject({
+      action: 'None',
+      conditions: [{ type: 'ResolvedRefs', status: 'Unknown' }],
+    });
   });
 
   it('stops when it is interrupted', async () => {
