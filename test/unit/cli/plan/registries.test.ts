@@ -15,6 +15,7 @@ import {
 } from '../../../../src/cli/plan/registry-answers.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import { admit, gatewayFormat, storesOf } from '../../../support/catalog.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -85,14 +86,21 @@ function stores(objects: readonly object[]) {
   return storesOf(admit(documents, NOW).objects);
 }
 
-function planOf(given: ReturnType<typeof stores>, registries: RegistryAnswers): Plan {
+function planOf(
+  given: ReturnType<typeof stores>,
+  registries: RegistryAnswers,
+  held: readonly object[] = [],
+): Plan {
   return makePlan({
     catalog: builtInCatalog,
     stores: given,
     onlyNamespaces: [],
     clusterId: 'c1',
     gateways: new Map([
-      ['default', { kind: 'listed', canonical, read, info: {}, upstreams: listed({ list: [], total: 0 }) }],
+      [
+        'default',
+        { kind: 'listed', canonical, read, info: {}, upstreams: listed({ list: held, total: held.length }) },
+      ],
     ]),
     registries,
     only: [],
@@ -340,6 +348,45 @@ describe('a plan with the services of a file', () => {
     expect(places('v1')).toEqual(['10.0.0.1:8080']);
     expect(places('warned')).toEqual(['10.0.0.1:8080', '10.0.0.100:8080', '10.0.0.3:1']);
     expect(planExitCode(plan)).toBe(2);
+  });
+
+  it('explains why a node is removed', () => {
+    const given = stores([...objects, upstream('web', ofConsul('web', { metadata: { version: ['2'] } }))]);
+    const web = [
+      entry('10.0.0.1', 8080, { Meta: { version: '2' } }),
+      entry('10.0.0.2', 8080, { Meta: { version: '2' } }, 'critical'),
+      entry('10.0.0.3', 8080, { Meta: { version: '1' } }),
+      {
+        ...entry('10.0.0.4', 8080, { Meta: { version: '2' } }),
+        Checks: [{ CheckID: '_node_maintenance', Status: 'critical' }],
+      },
+    ];
+    const refs = registryReferences(given);
+    const answers = parseAnswers({ types, stores: given, refs }, { vms: { web } }, 'services.yaml');
+    const owner = { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'web' };
+    const value = {
+      id: 'shop.web',
+      type: 'roundrobin',
+      scheme: 'http',
+      nodes: [
+        ...['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'].map((of) => ({
+          host: of,
+          port: 8080,
+          weight: 1,
+        })),
+        { host: '10.0.0.1', port: 8081, weight: 1 },
+      ],
+      labels: ownerLabels(owner, { orphan: false }),
+    };
+    const plan = planOf(given, answers, [{ key: '/apisix/upstreams/shop.web', value }]);
+    const why = (place: string) =>
+      upstreamOf(plan, 'web')?.nodes.find(({ node }) => `${node.host}:${node.port}` === place)?.why ??
+      upstreamOf(plan, 'web')?.held?.nodes.find((node) => `${node.host}:${node.port}` === place)?.why;
+    const service = 'service web of ServiceRegistry vms';
+    expect(why('10.0.0.2:8080')).toBe(`not ready in ${service}`);
+    expect(why('10.0.0.3:8080')).toBe(`listed by ${service}, but excluded by metadata, address or weight 0`);
+    expect(why('10.0.0.4:8080')).toBe(`out of service in ${service}`);
+    expect(why('10.0.0.1:8081')).toBe(`not listed by ${service}`);
   });
 
   it.each([
