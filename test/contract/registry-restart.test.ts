@@ -6,6 +6,7 @@ import { builtInCatalog } from '../../src/catalog.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { parseDocuments } from '../../src/cli/plan/read-files.ts';
 import type { Store } from '../../src/kube/store.ts';
+import type { GatewayUpstream } from '../../src/model/objects.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { admit, storesOf } from '../support/catalog.ts';
 import { type RunningController, runController } from '../support/controller.ts';
@@ -78,6 +79,22 @@ ${this.#status === undefined ? '' : `status: ${JSON.stringify(this.#status)}`}`;
     this.#stores = stores;
     this.setPods(...this.#pods);
     this.controller = runController(stores, { clock: this.clock, registry: this.registry });
+  }
+
+  /** Changes the spec while the operator runs. */
+  edit(change: (spec: { backends: { weight: number }[] }) => void): void {
+    const upstreams = this.#stores?.upstreams as Store<GatewayUpstream> | undefined;
+    const object = upstreams?.get('shop', 'web');
+    if (upstreams === undefined || object?.spec.ok !== true) throw new Error('the operator does not run');
+    const value = structuredClone(object.spec.value);
+    change(value);
+    const generation = object.generation + 1;
+    upstreams.upsert({
+      ...object,
+      generation,
+      resourceVersion: `edited-${generation}`,
+      spec: { ...object.spec, value },
+    });
   }
 
   /** Stops the operator. The next one knows only the gateway and the status. */
@@ -324,6 +341,25 @@ describe('after a restart of the operator', () => {
     scene.setPods('10.0.0.2');
     scene.start(backends);
     await scene.expectShares('10.0.0.2:8080=1');
+  });
+});
+
+describe('after a change of the spec', () => {
+  it('keeps the instances that a registry lists no more, because they do not depend on the spec', async () => {
+    await using scene = await Scene.create();
+    scene.registry.list('web', '10.1.0.1:80', '10.1.0.2:80');
+    scene.start(MIXED);
+    await scene.expectShares('10.0.0.1:8080=2', '10.1.0.1:80=1', '10.1.0.2:80=1');
+    scene.edit(({ backends: [vms] }) => {
+      if (vms !== undefined) vms.weight = 100;
+    });
+    await scene.expectShares('10.0.0.1:8080=1', '10.1.0.1:80=1', '10.1.0.2:80=1');
+    scene.registry.list('web');
+    await scene.settled();
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+    expect(scene.shares()).toEqual(['10.0.0.1:8080=1', '10.1.0.1:80=1', '10.1.0.2:80=1']);
+    scene.edit(({ backends }) => void backends.shift());
+    await scene.expectShares('10.0.0.1:8080=1');
   });
 });
 
