@@ -1,7 +1,7 @@
 import { NAMESPACE_PLACEHOLDER } from '../api/service-pattern.ts';
 import type { ServiceRegistrySpec } from '../api/service-registry.ts';
 import type { UnknownAnswer } from '../model/discovered.ts';
-import type { ServiceRegistry } from '../model/objects.ts';
+import type { GatewayConnection, ServiceRegistry } from '../model/objects.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
 import type { NotPermitted } from './backends.ts';
 import { unlisted } from './listing.ts';
@@ -16,6 +16,18 @@ export interface RegistryUser {
   readonly connection: string;
   /** `spec.allowedRegistries` of the GatewayConnection. */
   readonly allowedRegistries: readonly string[] | undefined;
+}
+
+/** An object in `namespace` that refers to `connection`. */
+export function registryUser(
+  namespace: string,
+  { name, spec }: Pick<GatewayConnection, 'name' | 'spec'>,
+): RegistryUser {
+  return {
+    namespace,
+    connection: name,
+    allowedRegistries: spec.ok ? spec.value.allowedRegistries : undefined,
+  };
 }
 
 /** A registry that the object may use; or why it may not, or why that is not known. */
@@ -60,6 +72,16 @@ export function registryAccess(
     serviceProblem(usable, ref, namespace) ??
     typeProblem(usable, ref) ?? { state: 'permitted', registry: usable }
   );
+}
+
+/** Why `user` may not use `ref`, or why that is not known; undefined if it may. */
+export function registryDenied(
+  snapshot: Parameters<typeof registryAccess>[0],
+  ref: RegistryServiceRef,
+  user: RegistryUser,
+): Exclude<RegistryAccess, { state: 'permitted' }> | undefined {
+  const access = registryAccess(snapshot, ref, user);
+  return access.state === 'permitted' ? undefined : access;
 }
 
 /** The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied. */

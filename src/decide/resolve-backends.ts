@@ -10,7 +10,7 @@ import { type HostPolicy, hostPolicy } from './host-policy.ts';
 import { completeAnswer, type LastAnswer } from './last-answers.ts';
 import { unlisted } from './listing.ts';
 import { referenceDenied } from './references.ts';
-import { registryAccess } from './registries.ts';
+import { registryAccess, registryUser } from './registries.ts';
 import { chooseInstances } from './registry-instances.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -82,11 +82,11 @@ function resolveRegistryService(
   target: Extract<BackendTarget, { kind: 'registry' }>,
 ): ResolvedBackend {
   const { ref, choice } = target;
-  const access = registryAccess(snapshot, ref, {
-    namespace: object.namespace,
-    connection: object.connection,
-    allowedRegistries: connection.allowedRegistries,
+  const user = registryUser(object.namespace, {
+    name: object.connection,
+    spec: { ok: true, value: connection },
   });
+  const access = registryAccess(snapshot, ref, user);
   if (access.state === 'notPermitted') return { target, found: access };
   const isPermitted = access.state === 'permitted';
   const answered = completeAnswer(ref, isPermitted ? snapshot.source.read(ref) : access, lastAnswers);

@@ -238,16 +238,9 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     });
   }
 
-  #secret({ name, key }: SecretKeyRef): SecretValue {
+  #secret(ref: SecretKeyRef): SecretValue {
     const { secrets, operatorNamespace } = this.#options;
-    const secret = secrets.get(operatorNamespace, name);
-    const value = secret?.data[key];
-    if (value !== undefined) return { ok: true, value };
-    const what = secret === undefined ? 'does not exist' : `has no key ${key}`;
-    return {
-      ok: false,
-      message: `Secret ${operatorNamespace}/${name} ${what}: create it or correct the reference`,
-    };
+    return secretValue((name) => secrets.get(operatorNamespace, name), operatorNamespace, ref);
   }
 }
 
@@ -255,7 +248,23 @@ function queryOf({ service, options }: RegistryServiceRef, { type }: Instance): 
   return { service, options: options[type.section] };
 }
 
-function limitsOf({ limits, requestTimeout, pollInterval }: ServiceRegistrySpec): RegistryLimits {
+/** The value of a key of a Secret in `namespace`. */
+export function secretValue(
+  secretOf: (name: string) => SecretFacts | undefined,
+  namespace: string,
+  { name, key }: SecretKeyRef,
+): SecretValue {
+  const secret = secretOf(name);
+  const value = secret?.data[key];
+  if (value !== undefined) return { ok: true, value };
+  const what = secret === undefined ? 'does not exist' : `has no key ${key}`;
+  return {
+    ok: false,
+    message: `Secret ${namespace}/${name} ${what}: create it or correct the reference`,
+  };
+}
+
+export function limitsOf({ limits, requestTimeout, pollInterval }: ServiceRegistrySpec): RegistryLimits {
   return {
     concurrentQueries: limits.concurrentQueries,
     requestsPerSecond: limits.requestsPerSecond,

@@ -1,44 +1,8 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../src/model/endpoint.ts';
-import { systemClock } from '../../src/runtime/clock.ts';
-import { ConsulProtocol } from '../../src/sources/consul/protocol.ts';
-import { type ConsulBackend, consulBackend, consulRegistry } from '../../src/sources/consul/schema.ts';
-import { type Recording, readRecording } from '../support/registries/recording.ts';
-
-type Answer = Recording['answers'][number];
-
-/** Reads a recorded answer with the code that reads a real one. */
-async function endpointsOf(
-  { service, headers, body }: Answer,
-  options: Partial<ConsulBackend>,
-): Promise<readonly Endpoint[]> {
-  const server = createServer((_, response) => response.writeHead(200, headers).end(JSON.stringify(body)));
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const protocol = new ConsulProtocol({
-    section: consulRegistry.parse({ servers: [url] }),
-    secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
-    limits: {
-      concurrentQueries: 1,
-      requestsPerSecond: undefined,
-      requestTimeoutMs: 5000,
-      pollIntervalMs: 1000,
-    },
-    clock: systemClock,
-  });
-  try {
-    const query = { service, options: undefined };
-    const request = { query, server: new URL(url), cursor: undefined, waitMs: 0, timeoutMs: 5000 };
-    const { instances = [] } = await protocol.ask(request, new AbortController().signal);
-    return protocol.endpoints(instances, consulBackend.parse(options));
-  } finally {
-    protocol.close();
-    server.close();
-  }
-}
+import type { ConsulBackend } from '../../src/sources/consul/schema.ts';
+import { endpointsInConsulAnswer } from '../support/registries/consul-answer.ts';
+import { readRecording } from '../support/registries/recording.ts';
 
 function shown({ address, port, ready, terminating, weight }: Endpoint): string {
   const state = terminating ? 'leaving' : ready ? 'ready' : 'not ready';
@@ -49,7 +13,10 @@ async function read(name: string, service: string, after: string, options: Parti
   const { answers } = await readRecording(name);
   const answer = answers.find((one) => one.service === service && one.after === after);
   if (answer === undefined) throw new Error(`${name} has no answer for ${service} after ${after}`);
-  return await endpointsOf(answer, options);
+  return await endpointsInConsulAnswer(
+    { headers: answer.headers, body: JSON.stringify(answer.body) },
+    options,
+  );
 }
 
 describe("instances that Consul's Go client registered", () => {

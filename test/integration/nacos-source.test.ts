@@ -50,6 +50,7 @@ testDiscoverySource<ServiceQuery, RegistryHarness>({
       secret: { ...NACOS_USER },
       secrets: [NACOS_USER.password],
       pollIntervalMs: 200,
+      requestOf: (service) => `serviceName=${service}&`,
     }),
   faults: {
     ...HTTP_FAULTS,

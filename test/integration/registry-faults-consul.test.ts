@@ -10,12 +10,9 @@ const TTL_MS = 60_000;
 
 async function startConsul(): Promise<RegistryUnderTest> {
   const server = await ConsulServer.start({ acl: true });
+  const createPolicy = () => server.request('PUT', '/v1/acl/policy', { Name: POLICY, Rules: RULES });
+  await createPolicy();
   const newToken = async (fields: object) => {
-    const policies = (await server.request('GET', '/v1/acl/policies')) as readonly {
-      readonly Name: string;
-    }[];
-    if (!policies.some(({ Name }) => Name === POLICY))
-      await server.request('PUT', '/v1/acl/policy', { Name: POLICY, Rules: RULES });
     return (await server.request('PUT', '/v1/acl/token', fields)) as {
       readonly AccessorID: string;
       readonly SecretID: string;
@@ -36,7 +33,10 @@ async function startConsul(): Promise<RegistryUnderTest> {
         })),
       ),
     kill: () => server.kill(),
-    start: () => server.start(),
+    async start() {
+      await server.start();
+      await createPolicy();
+    },
     spec: (servers, secret) => ({
       type: 'Consul',
       consul: { servers, tokenSecretRef: { name: secret } },

@@ -28,6 +28,10 @@ export const {
   gatewayUpstreamSet: gatewayUpstreamSetSpec,
 } = builtInCatalog.schemas;
 
+const { serviceRegistry } = builtInCatalog.schemas;
+if (serviceRegistry === undefined) throw new Error('no registry type is built in');
+export const serviceRegistrySpec = serviceRegistry;
+
 export const vendorOf = builtInCatalog.vendor;
 
 export function gatewayFormat(type: string): GatewayFormat {

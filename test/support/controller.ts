@@ -8,15 +8,18 @@ import { createReporter } from '../../src/engine/status/reporter.ts';
 import type { KubeEvent } from '../../src/kube/event-recorder.ts';
 import type { ObjectWriter } from '../../src/kube/object-writer.ts';
 import { keyOf } from '../../src/model/keys.ts';
+import type { ServiceRegistry } from '../../src/model/objects.ts';
+import type { RegistryServiceRef } from '../../src/model/reference.ts';
+import type { StoreView } from '../../src/model/store-view.ts';
 import type { Clock } from '../../src/runtime/clock.ts';
 import type { Logger } from '../../src/runtime/logger.ts';
 import { createMetrics, type Metrics } from '../../src/runtime/metrics.ts';
 import { Pace } from '../../src/runtime/pace.ts';
 import { createKubernetesSource } from '../../src/sources/kubernetes/source.ts';
+import type { DiscoverySource } from '../../src/sources/source.ts';
 import { combineSources } from '../../src/sources/sources.ts';
 import { vendorOf } from './catalog.ts';
 import { finalizersOf } from './finalizers.ts';
-import type { ScriptedRegistry } from './scripted-registry.ts';
 
 /** The operator's controller with stores instead of a cluster. */
 export interface RunningController extends AsyncDisposable {
@@ -39,7 +42,9 @@ export interface ControllerSettings {
   readonly requestTimeoutMs?: number;
   readonly backoffMs?: (failures: number) => number;
   /** Default: no registry type is built in. */
-  readonly registry?: ScriptedRegistry;
+  readonly registry?: DiscoverySource<RegistryServiceRef> & {
+    readonly registries: StoreView<ServiceRegistry>;
+  };
 }
 
 /** Disposing stops the controller, and throws if it logged an error. */

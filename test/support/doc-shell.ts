@@ -6,6 +6,8 @@ export interface DocShell {
   readonly programs: string;
   readonly cluster: { readonly kubeconfig: string };
   readonly gateway: { readonly adminUrl: string; readonly adminKey: string };
+  /** Other variables that the page names. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Default: the checkout. */
   readonly cwd?: string;
 }
@@ -13,7 +15,7 @@ export interface DocShell {
 /** Runs a shell block of a page as its reader does, with the variables that the pages use. Resolves to its standard output. */
 export async function runBlock(
   script: string,
-  { programs, cluster, gateway, cwd }: DocShell,
+  { programs, cluster, gateway, env = {}, cwd }: DocShell,
 ): Promise<string> {
   const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], {
     ...(cwd === undefined ? {} : { cwd }),
@@ -23,6 +25,7 @@ export async function runBlock(
       KUBECONFIG: cluster.kubeconfig,
       APISIX_ADMIN_URL: gateway.adminUrl,
       APISIX_ADMIN_KEY: gateway.adminKey,
+      ...env,
     },
   });
   return stdout;

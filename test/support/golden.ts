@@ -10,8 +10,9 @@ import { systemClock } from '../../src/runtime/clock.ts';
 import { type JsonObject, objectIn } from '../../src/runtime/json.ts';
 import { type StandIn, startStandIn } from './apisix-stand-in/stand-in.ts';
 import { admit, storesOf } from './catalog.ts';
-import { runController } from './controller.ts';
+import { type ControllerSettings, runController } from './controller.ts';
 import { eventually } from './eventually.ts';
+import { goldenRegistries } from './golden-registries.ts';
 
 /** What one golden case comes to, as it is written beside its input. */
 interface GoldenResult {
@@ -43,6 +44,7 @@ async function runGolden(name: string): Promise<GoldenResult> {
   const own = await documentsIn(`${name}/input.yaml`);
   const shared = await documentsIn('default.yaml');
   const before = file(`${name}/gateway.json`);
+  const registries = file(`${name}/registries.yaml`);
   const { version, ...held } = existsSync(before)
     ? (JSON.parse(await readFile(before, 'utf8')) as JsonObject)
     : {};
@@ -56,7 +58,11 @@ async function runGolden(name: string): Promise<GoldenResult> {
     standIn.put(resource === 'routes' ? 'routes' : 'upstreams', id, objectIn(body));
   }
   const documents = withDefaults(own, shared).map((document) => toward(standIn, document));
-  return await run(storesOf(admit(documents, NOW).objects, ['shop']), standIn);
+  return await run(
+    storesOf(admit(documents, NOW).objects, ['shop']),
+    standIn,
+    existsSync(registries) ? { registry: goldenRegistries(await readFile(registries, 'utf8')) } : {},
+  );
 }
 
 /** `own`, and what of `shared` it does not replace. */
@@ -80,8 +86,15 @@ function toward(standIn: StandIn, document: Document): Document {
   return { ...document, value: { ...object, spec: { ...spec, apisix } } };
 }
 
-async function run(stores: Stores, standIn: StandIn): Promise<GoldenResult> {
-  await using controller = runController(stores, { clock: { ...systemClock, now: () => NOW } });
+async function run(
+  stores: Stores,
+  standIn: StandIn,
+  settings: Pick<ControllerSettings, 'registry'>,
+): Promise<GoldenResult> {
+  await using controller = runController(stores, {
+    clock: { ...systemClock, now: () => NOW },
+    ...settings,
+  });
   const { statuses } = controller;
   await eventually(() => {
     const waiting = [...stores.upstreams.list()].map(keyOf).filter((key) => !statuses.has(key));

@@ -32,7 +32,8 @@ describe('examples in the documentation and the chart', () => {
 
   it.each(examples)('$name is accepted', ({ name, text }) => {
     const { objects } = admit(parseDocuments(text, name), 0);
-    const { upstreams, connections, sets = [], grants = [] } = objects;
-    expect(upstreams.length + connections.length + sets.length + grants.length).toBeGreaterThan(0);
+    const { upstreams, connections, sets = [], grants = [], registries = [] } = objects;
+    const all = [upstreams, connections, sets, grants, registries].flat();
+    expect(all.length).toBeGreaterThan(0);
   });
 });

@@ -7,7 +7,6 @@ import { dataPlanesOf, type FoundDataPlanes, resolveConnection } from '../../gat
 import type { DataPlaneReader, GatewayDriver } from '../../gateways/driver.ts';
 import type { Vendor } from '../../gateways/vendor.ts';
 import { listAll } from '../../kube/list-all.ts';
-import { NO_HELM_RELEASES, transformSecret } from '../../kube/objects.ts';
 import {
   describeMissing,
   describePermission,
@@ -19,11 +18,13 @@ import { type Complaint, GatewayAuthError, OperatorError } from '../../model/err
 import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
 import { resolveService } from '../../sources/kubernetes/resolve.ts';
 import { SERVICE_LABEL, transformService, transformSlice } from '../../sources/kubernetes/transform.ts';
+import { type CheckRegistriesDeps, checkRegistries } from './check-registries.ts';
 import { type CheckUpstreamsDeps, checkLeaderAndUpstreams } from './check-upstreams.ts';
 import { type SchemaAge, schemaAge } from './crd-age.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
+import { ownSecrets } from './own-secrets.ts';
 
-export interface CheckDeps extends CheckUpstreamsDeps {
+export interface CheckDeps extends CheckUpstreamsDeps, CheckRegistriesDeps {
   /** URL of the API server, for messages. */
   readonly server: string;
   readonly permissions: readonly Permission[];
@@ -47,6 +48,7 @@ export async function check(deps: CheckDeps, signal: AbortSignal): Promise<reado
     ...(await checkPermissions(deps, signal)),
     ...(await checkCrds(deps, signal)),
     ...(await checkConnections(deps, signal)),
+    ...(await checkRegistries(deps, signal)),
     ...(await checkLeaderAndUpstreams(deps, signal)),
   ];
 }
@@ -219,25 +221,21 @@ function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
 }
 
 async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {
-  const { transport, catalog, operatorNamespace: namespace } = deps;
+  const { transport, catalog } = deps;
   let connections: readonly GatewayConnection[];
-  let secrets: readonly SecretFacts[];
+  let secrets: ReadonlyMap<string, SecretFacts>;
   try {
     const path = resourcePath({ group: GROUP, version: VERSION, plural: GATEWAY_CONNECTION.plural });
     connections = ((await listAll(transport, path, {}, signal)) ?? []).flatMap(
       (raw) => catalog.transforms.gatewayConnection(raw) ?? [],
     );
-    const secretsPath = resourcePath({ group: '', version: 'v1', plural: 'secrets', namespace });
-    secrets = ((await listAll(transport, secretsPath, NO_HELM_RELEASES, signal)) ?? []).flatMap(
-      (raw) => transformSecret(raw) ?? [],
-    );
+    secrets = await ownSecrets(deps, signal);
   } catch (error) {
     return [failed('gateways', kubeError(error).message, SOLVE_FIRST)];
   }
   if (connections.length === 0) return [fine('gateways', 'no GatewayConnection exists yet')];
-  const named = new Map(secrets.map((secret) => [secret.name, secret]));
   const findings = await Promise.all(
-    connections.map((connection) => checkConnection(deps, connection, named, signal)),
+    connections.map((connection) => checkConnection(deps, connection, secrets, signal)),
   );
   return findings.flat();
 }

@@ -16,6 +16,7 @@ export async function runCheck(catalog: Catalog, config: Config, output: 'text' 
         server: kubeConfig.getCurrentCluster()?.server ?? '',
         permissions: permissionsNeeded(catalog.followedKinds, config),
         operatorNamespace: config.operatorNamespace,
+        watchRegistries: config.watchRegistries,
         namespaces: config.namespaces,
         leaseName: config.leaderElection.enabled ? config.leaderElection.leaseName : undefined,
         now: systemClock.now(),

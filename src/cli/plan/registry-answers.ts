@@ -1,5 +1,5 @@
 import { backendTargets } from '../../decide/backends.ts';
-import { registryAccess } from '../../decide/registries.ts';
+import { registryDenied, registryUser } from '../../decide/registries.ts';
 import type { Discovered } from '../../model/discovered.ts';
 import type { ServiceRegistry } from '../../model/objects.ts';
 import type { RegistryServiceRef } from '../../model/reference.ts';
@@ -10,7 +10,7 @@ import { type RegistryInstruments, ServiceRegistries } from '../../sources/regis
 import type { RegistryType } from '../../sources/registry.ts';
 import { knownAnswer, unseenAnswer } from '../../sources/registry-source/answers.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
-import type { Stores } from './kinds.ts';
+import { planStore, type Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
 
 /** What the registries answered for a plan. */
@@ -55,15 +55,14 @@ const NO_METRICS: RegistryInstruments = {
 /** The services of registries that the GatewayUpstreams use and may use, each once. */
 export function registryReferences(stores: Stores): readonly RegistryServiceRef[] {
   const found = new Map<string, RegistryServiceRef>();
-  for (const { spec, connection, namespace, deletionTimestamp } of stores.upstreams.list()) {
+  for (const { spec, namespace, connection: name, deletionTimestamp } of stores.upstreams.list()) {
     if (!spec.ok || deletionTimestamp !== undefined) continue;
-    const settings = stores.connections.get('', connection)?.spec;
-    const allowedRegistries = settings?.ok === true ? settings.value.allowedRegistries : undefined;
-    const user = { namespace, connection, allowedRegistries };
+    const connection = stores.connections.get('', name);
+    if (connection === undefined) continue;
+    const user = registryUser(namespace, connection);
     for (const target of backendTargets(spec.value, namespace)) {
       if (target.kind !== 'registry') continue;
-      if (registryAccess(stores, target.ref, user).state === 'permitted')
-        found.set(keyOf(target.ref), target.ref);
+      if (registryDenied(stores, target.ref, user) === undefined) found.set(keyOf(target.ref), target.ref);
     }
   }
   return [...found.values()];
@@ -76,8 +75,13 @@ export async function askRegistries(
 ): Promise<RegistryAnswers> {
   const { registries, secrets } = stores;
   if (registries === undefined || refs.length === 0) return answersOf([]);
+  const used = new Set(refs.map(({ registry }) => registry));
   const source = new ServiceRegistries({
-    registries,
+    registries: planStore(
+      {},
+      [...registries.list()].filter(({ name }) => used.has(name)),
+      registries.state,
+    ),
     secrets,
     operatorNamespace,
     types,

@@ -1,4 +1,3 @@
-import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../../api/gateway-upstream.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import type { Catalog } from '../../catalog.ts';
@@ -9,7 +8,7 @@ import { type NodeChange, nodeChanges, nodeLine, statedOtherwise } from '../../d
 import { fieldsInTheWay } from '../../decide/diff-upstream.ts';
 import { chooseEndpoints } from '../../decide/nodes.ts';
 import { isMarked } from '../../decide/ownership.ts';
-import { registryAccess } from '../../decide/registries.ts';
+import { registryDenied, registryUser } from '../../decide/registries.ts';
 import { placeOf } from '../../decide/removal-guard.ts';
 import type { SourceView } from '../../decide/snapshot.ts';
 import { protocolOf, specOfTraffic } from '../../decide/traffic.ts';
@@ -258,24 +257,18 @@ class TakeOverWriter {
     return [
       accessProblem(spec, facts, named, isNamespace),
       adoptionProblem(spec, named, () => false),
-      ...this.#registryProblems(connection.name, connection.spec.value, spec, namespace),
+      ...this.#registryProblems(connection, spec, namespace),
     ].flatMap((problem) => problem?.message ?? []);
   }
 
   /** A ServiceRegistry that does not exist has a note already. */
-  #registryProblems(
-    connection: string,
-    { allowedRegistries }: GatewayConnectionSpec,
-    spec: GatewayUpstreamSpec,
-    namespace: string,
-  ) {
+  #registryProblems(connection: GatewayConnection, spec: GatewayUpstreamSpec, namespace: string) {
     const { stores } = this.#input;
-    return backendTargets(spec, namespace).map((target) => {
-      if (target.kind !== 'registry') return undefined;
-      if (stores.registries?.get('', target.ref.registry) === undefined) return undefined;
-      const access = registryAccess(stores, target.ref, { namespace, connection, allowedRegistries });
-      return access.state === 'permitted' ? undefined : access;
-    });
+    return backendTargets(spec, namespace).map((target) =>
+      target.kind === 'registry' && stores.registries?.get('', target.ref.registry) !== undefined
+        ? registryDenied(stores, target.ref, registryUser(namespace, connection))
+        : undefined,
+    );
   }
 
   /** An unused name that is as similar to `id` as possible. */

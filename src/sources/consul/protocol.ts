@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
@@ -84,7 +85,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
     signal: AbortSignal,
   ): Promise<InstancesAnswer<ConsulInstance, Index>> {
     const headers = this.#headers();
-    const instances: ConsulInstance[] = [];
+    const collector = new InstanceCollector<ConsulInstance>();
     const decoder = new TextDecoder('utf-8', { fatal: true });
     const response = await this.#http
       .client()
@@ -93,7 +94,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
           url: this.#url(server, query.service, waitMs > 0 ? { cursor, waitMs } : undefined, consistency),
           timeoutMs: timeoutMs + waitMs * (1 + WAIT_JITTER),
           headers,
-          take: (item) => instances.push(instanceOf(parsed(item, decoder, server))),
+          take: (item) => collector.add(instanceOf(parsed(item, decoder, server))),
         },
         signal,
       )
@@ -101,7 +102,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
         throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
       });
     assertComplete(response, server, 'x-consul-token' in headers);
-    return { instances, cursor: indexOf(response.headers, server) };
+    return { instances: collector.instances, cursor: indexOf(response.headers, server) };
   }
 
   #headers(): Readonly<Record<string, string>> {

@@ -12,8 +12,10 @@ const answer = z.object({ accessToken: z.string().min(1), tokenTtl: z.number().p
 const RENEW_AFTER = 0.8;
 /** Nacos signs tokens for hours. A shorter life must not make every request log in. */
 const SHORTEST_LIFE_MS = 1_000;
-/** A server that rejected a login or a new token is not asked to log in again for this long. */
-const LOGIN_PAUSE_MS = 10_000;
+/** After a server rejected a login, it is not asked to log in again for this long. */
+const REJECTION_PAUSE_MS = 2_000;
+/** A token that is rejected so soon lacks the permission: another one would not help. */
+const NEW_TOKEN_MS = 10_000;
 
 export interface Credentials {
   readonly username: string;
@@ -69,7 +71,7 @@ export class Login {
   rejected(url: URL, token: string): boolean {
     const session = this.#sessions.get(url.href);
     if (session?.token?.value !== token) return true;
-    if (this.#clock.monotonic() - session.token.sinceMs < LOGIN_PAUSE_MS) return false;
+    if (this.#clock.monotonic() - session.token.sinceMs < NEW_TOKEN_MS) return false;
     session.token = undefined;
     return true;
   }
@@ -95,7 +97,7 @@ export class Login {
       return session.token;
     } catch (error) {
       if (error instanceof RegistryError && error.reason === 'Unauthorized') {
-        session.rejection = { error, untilMs: this.#clock.monotonic() + LOGIN_PAUSE_MS };
+        session.rejection = { error, untilMs: this.#clock.monotonic() + REJECTION_PAUSE_MS };
       }
       throw error;
     }
@@ -144,7 +146,8 @@ function rejectedLogin(status: number, url: URL): RegistryError {
     : new RegistryError('ServerError', 'server', { problem });
 }
 
-function jsonOf(text: string): unknown {
+/** Undefined for what is not JSON. */
+export function jsonOf(text: string): unknown {
   try {
     return parseJson(Buffer.from(text));
   } catch {

@@ -5,12 +5,14 @@ import { parseJson } from '../../runtime/http/item-scanner.ts';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProbeOptions, ServiceQuery } from '../registry.ts';
 import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
   PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
+  type VersionRequest,
 } from '../registry-source/protocol.ts';
 import { ApiMissingError, isMissingApi } from './api-missing.ts';
 import {
@@ -21,7 +23,7 @@ import {
   type ServiceScope,
 } from './api-versions.ts';
 import { DEFAULT_CLUSTER, endpointsOf, instanceOf, type NacosInstance, nacosHost } from './instances.ts';
-import { type Credentials, Login } from './login.ts';
+import { type Credentials, jsonOf, Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
 type Instances = readonly NacosInstance[];
@@ -92,6 +94,17 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     return isDeepStrictEqual(answer, cursor)
       ? { instances: undefined, cursor: cursor as Last }
       : { instances: answer.instances, cursor: answer };
+  }
+
+  async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {
+    const { statePath, state } = this.#versions.get(server.href) ?? API_VERSIONS[0];
+    const url = urlOf(server, statePath);
+    try {
+      const { status, text } = await this.#http.client().send({ method: 'GET', url, timeoutMs }, signal);
+      return status === 200 ? state.safeParse(jsonOf(text)).data : undefined;
+    } catch (error) {
+      throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
+    }
   }
 
   api(server: URL): string | undefined {
@@ -187,17 +200,17 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const http = this.#http.client();
     const url = urlOf(server, list.path);
     for (const [name, value] of Object.entries(list.parameters(scope))) url.searchParams.set(name, value);
-    const instances: NacosInstance[] = [];
+    let collector = new InstanceCollector<NacosInstance>();
     const send = async (token: string | undefined) => {
-      instances.length = 0;
+      collector = new InstanceCollector();
       // Nacos 1 and the first of Nacos 2 read no other header.
       const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-      const take = (item: Buffer) => instances.push(instanceIn(item, server));
+      const take = (item: Buffer) => collector.add(instanceIn(item, server));
       return await http.list({ url, headers, timeoutMs, member: list.member, take }, signal);
     };
     try {
       assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
-      return instances;
+      return collector.instances;
     } catch (error) {
       throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
     }
@@ -275,7 +288,7 @@ function assertComplete(response: HttpResponse | ListResponse, { rest }: Instanc
     });
   }
   if (status === 400) {
-    throw new RegistryError('InvalidAnswer', 'registry', {
+    throw new RegistryError('InvalidAnswer', 'service', {
       problem: `Nacos at ${server.host} rejected the name of the service or of its group (400)`,
       remedy: 'correct it in the backend',
     });

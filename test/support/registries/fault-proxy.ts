@@ -71,9 +71,9 @@ export class FaultProxy implements AsyncDisposable {
     return this.#mostUnderWay;
   }
 
-  /** How many requests came so far whose path ends in `suffix`. */
-  requestsFor(suffix: string): number {
-    return [...this.#requests].reduce((sum, [path, count]) => sum + (path.endsWith(suffix) ? count : 0), 0);
+  /** How many requests came so far whose path and query contain `part`. */
+  requestsFor(part: string): number {
+    return [...this.#requests].reduce((sum, [path, count]) => sum + (path.includes(part) ? count : 0), 0);
   }
 
   /** Ends requests that are under way. Every request meets the fault until it is disposed. */
@@ -111,8 +111,8 @@ export class FaultProxy implements AsyncDisposable {
 
   #handle(incoming: IncomingMessage, response: ServerResponse): void {
     const url = new URL(incoming.url ?? '/', this.#target);
-    const { pathname } = url;
-    this.#requests.set(pathname, (this.#requests.get(pathname) ?? 0) + 1);
+    const path = url.pathname + url.search;
+    this.#requests.set(path, (this.#requests.get(path) ?? 0) + 1);
     this.#underWay += 1;
     this.#mostUnderWay = Math.max(this.#mostUnderWay, this.#underWay);
     response.once('close', () => {

@@ -28,6 +28,8 @@ export interface RegistryHarnessOptions<Section> {
   /** The values that no message may contain. */
   readonly secrets: readonly string[];
   readonly pollIntervalMs: number;
+  /** What the requests for a service contain. Absent: the registry is asked only once while nothing changes. */
+  readonly requestOf?: (service: string) => string;
 }
 
 /** All tests share one server: each harness has services of its own. */
@@ -38,6 +40,7 @@ export async function createRegistryHarness<Section>({
   secret,
   secrets,
   pollIntervalMs,
+  requestOf,
 }: RegistryHarnessOptions<Section>): Promise<RegistryHarness> {
   const proxy = await FaultProxy.start(server.url);
   const prefix = `t${randomBytes(4).toString('hex')}-`;
@@ -91,6 +94,9 @@ export async function createRegistryHarness<Section>({
     },
     register,
     remove: (service) => register(service, []),
+    ...(requestOf === undefined
+      ? {}
+      : { requestsFor: (service: string) => proxy.requestsFor(requestOf(prefix + service)) }),
     secrets,
     async [Symbol.asyncDispose]() {
       await Promise.all([...registered].map((service) => register(service, [])));

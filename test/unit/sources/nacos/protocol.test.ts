@@ -199,6 +199,27 @@ describe('the version of the API', () => {
   });
 });
 
+describe('the version of the server', () => {
+  it.each([
+    ['v3', '3.1.0'],
+    ['v1', '2.0.3'],
+  ] as const)('is read over %s', async (api, version) => {
+    standIn.apis.clear();
+    standIn.apis.add(api);
+    await ask();
+    const request = { server: standIn.url, timeoutMs: 5000 };
+    expect(await protocol.version(request, new AbortController().signal)).toBe(version);
+    expect(protocol.api(standIn.url)).toBe(api);
+  });
+
+  it('is unknown where a server does not say it', async () => {
+    standIn.apis.clear();
+    const request = { server: standIn.url, timeoutMs: 5000 };
+    expect(await protocol.version(request, new AbortController().signal)).toBeUndefined();
+    expect(protocol.api(standIn.url)).toBeUndefined();
+  });
+});
+
 describe('the login', () => {
   beforeEach(() => {
     protocol.close();
