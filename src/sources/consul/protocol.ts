@@ -178,7 +178,10 @@ function assertComplete(
     });
   }
   if (status !== 200) {
-    throw new RegistryError('ServerError', 'server', { problem: `${server.host} answered HTTP ${status}` });
+    throw new RegistryError('ServerError', 'server', {
+      problem: `${server.host} answered HTTP ${status}`,
+      remedy: 'check the log of the agent, and that the Consul servers have a leader',
+    });
   }
   // Without the first header a list that ACLs emptied looks like a service without instances.
   const isFiltered = headers['x-consul-results-filtered-by-acls'] === 'true';
