@@ -122,4 +122,17 @@ describe('the removal guard for instances of a registry', () => {
     scene.setBackends([{ serviceRef: { name: 'web', port: 80 } }]);
     await scene.expectShares('10.0.0.1:8080=1');
   });
+
+  it('does not take a change of weights for the reason that the registry lists nothing', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80']);
+    const service = { serviceRef: { name: 'web', port: 80 }, weight: 50 };
+    scene.setBackends([{ registryRef: { name: 'vms' }, service: 'web', weight: 50 }, service]);
+    await scene.expectShares('10.0.0.1:8080=2', '10.1.0.1:80=1', '10.1.0.2:80=1');
+    scene.registry.list('web');
+    await scene.settled();
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+    expect(instances()).toHaveLength(2);
+    scene.setBackends([service]);
+    await scene.expectShares('10.0.0.1:8080=1');
+  });
 });
