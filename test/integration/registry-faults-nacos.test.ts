@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { NacosServer } from '../support/registries/nacos-server.ts';
+import { type NacosRegistration, NacosServer } from '../support/registries/nacos-server.ts';
 import { ReadBarrier } from '../support/registries/read-barrier.ts';
 import type { RegistryUnderTest } from '../support/registries/registry-under-test.ts';
 import { testRegistryFaults } from './registry-faults.ts';
@@ -34,14 +34,14 @@ async function startNacos(): Promise<RegistryUnderTest> {
       barrier.during(() =>
         server.register(
           service,
-          instances.map(({ address, ready = true }) => ({
-            ip: address,
-            port: 8080,
-            healthy: ready,
-            enabled: true,
-          })),
+          instances.map(({ address, ready = true }) => registrationOf(address, ready)),
         ),
       ),
+    touch: (service, address) =>
+      server.update(service, {
+        ...registrationOf(address, true),
+        metadata: { touched: `${performance.now()}` },
+      }),
     kill: () => server.kill(),
     start: () => server.start(),
     spec: (servers, secret) => ({
@@ -54,6 +54,10 @@ async function startNacos(): Promise<RegistryUnderTest> {
     revocable: newPermittedUser,
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
+}
+
+function registrationOf(address: string, healthy: boolean): NacosRegistration {
+  return { ip: address, port: 8080, healthy, enabled: true };
 }
 
 testRegistryFaults({ name: 'Nacos', start: startNacos });
