@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type NacosRegistration, NacosServer } from '../support/registries/nacos-server.ts';
+import { NacosServer } from '../support/registries/nacos-server.ts';
 import { ReadBarrier } from '../support/registries/read-barrier.ts';
 import type { RegistryUnderTest } from '../support/registries/registry-under-test.ts';
 import { testRegistryFaults } from './registry-faults.ts';
@@ -34,12 +34,20 @@ async function startNacos(): Promise<RegistryUnderTest> {
       barrier.during(() =>
         server.register(
           service,
-          instances.map(({ address, ready = true }) => registrationOf(address, ready)),
+          instances.map(({ address, ready = true }) => ({
+            ip: address,
+            port: 8080,
+            healthy: ready,
+            enabled: true,
+          })),
         ),
       ),
     touch: (service, address) =>
       server.update(service, {
-        ...registrationOf(address, true),
+        ip: address,
+        port: 8080,
+        healthy: true,
+        enabled: true,
         metadata: { touched: `${performance.now()}` },
       }),
     kill: () => server.kill(),
@@ -54,10 +62,6 @@ async function startNacos(): Promise<RegistryUnderTest> {
     revocable: newPermittedUser,
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
-}
-
-function registrationOf(address: string, healthy: boolean): NacosRegistration {
-  return { ip: address, port: 8080, healthy, enabled: true };
 }
 
 testRegistryFaults({ name: 'Nacos', start: startNacos });

@@ -125,7 +125,7 @@ export class NacosServer implements AsyncDisposable {
     await this.#untilListed(service, instances);
   }
 
-  /** Registers one instance, or changes it. */
+  /** Registers one instance, or changes it. Resolves when Nacos has confirmed the write. */
   async update(
     service: string,
     { ip, port, healthy, enabled, weight = 1, metadata = {} }: NacosRegistration,
