@@ -24,10 +24,10 @@ const ANSWERS: readonly (readonly [RegistryFault, RegExp])[] = [
   ['answers 500', /HTTP 500/],
   ['answers with a web page', /JSON/],
   ['truncates its answers', /in the middle of its answer/],
-  ['sends bytes that are not UTF-8', /not valid/],
+  ['sends bytes that are not UTF-8', /not valid|without JSON/],
   ['sends JSON of another shape', /not valid/],
   ['announces more than the limit', /MiB/],
-  ['sends more than the limit', /MiB|did not answer within/],
+  ['sends more than the limit', /MiB|did not answer within|without JSON/],
   ['does not answer', /did not answer within 1000 ms/],
   ['accepts and sends nothing but headers', /did not answer within 1000 ms/],
 ];
