@@ -51,7 +51,8 @@ async function main(args: readonly string[]): Promise<number> {
   };
   if (options.registries !== undefined) {
     for (const type of options.registries.types) {
-      registries.push(await measureRegistry({ ...options.registries, type, report: progress }));
+      const measured = await measureRegistry({ ...options.registries, type, report: progress });
+      if (measured !== undefined) registries.push(measured);
       await save();
     }
     process.stdout.write(

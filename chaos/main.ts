@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../test/support/control-plane/control-plane.ts';
-import { ToolMissingError } from '../test/support/control-plane/tool-cache.ts';
+import { requireTool } from '../test/support/external-tool.ts';
 import { installCrds } from '../test/support/operator.ts';
 import { ensureConsul } from '../test/support/registries/consul-binary.ts';
 import { churn } from './churn.ts';
@@ -89,14 +89,13 @@ const report = (line: string) => process.stdout.write(`${line}\n`);
 
 /** Whether this machine can run Consul. With `CI=true`, it must. */
 async function hasConsul(): Promise<boolean> {
-  try {
-    await ensureConsul();
-    return true;
-  } catch (error) {
-    if (!(error instanceof ToolMissingError) || process.env['CI'] === 'true') throw error;
-    report(`skipped: the service registry (${error.message})`);
-    return false;
-  }
+  let has = true;
+  const skip = (reason: string) => {
+    has = false;
+    report(`skipped: the service registry (${reason})`);
+  };
+  await requireTool(skip, ensureConsul);
+  return has;
 }
 
 async function runSeeds(cluster: ControlPlane): Promise<Count> {

@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 import { startStandIn } from '../test/support/apisix-stand-in/stand-in.ts';
 import { startControlPlane } from '../test/support/control-plane/control-plane.ts';
+import { requireTool } from '../test/support/external-tool.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../test/support/operator.ts';
+import { ensureConsul } from '../test/support/registries/consul-binary.ts';
 import { writeSecret } from '../test/support/workload.ts';
 import { kubernetesStory } from './kubernetes-story.ts';
 import { REGISTRY, registryStory } from './registry-story.ts';
@@ -19,6 +21,13 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: { keep: { type: 'boolean', default: false }, registries: { type: 'boolean', default: false } },
   });
+  if (values.registries) {
+    let missing: string | undefined;
+    await requireTool((reason) => {
+      missing = reason;
+    }, ensureConsul);
+    if (missing !== undefined) return print(`skipped: ${missing}`);
+  }
   const began = performance.now();
   await using cleanup = new AsyncDisposableStack();
 

@@ -1,3 +1,4 @@
+import { requireTool } from '../../test/support/external-tool.ts';
 import { startRemote } from '../remote.ts';
 import { openConsul } from './consul.ts';
 import type { FloorHandlers } from './floor-process.ts';
@@ -30,8 +31,23 @@ const OPEN: Readonly<Record<BenchedRegistry, OpenRegistry>> = { Consul: openCons
 /** Services that take turns are asked every 10 s, and a busy machine takes longer. */
 const LOST_AFTER_MS = 60_000;
 
-/** Measures one type of registry, with a server of its own for each number of services. */
-export async function measureRegistry(options: RegistryBenchOptions): Promise<RegistryResult> {
+/**
+ * Measures one type of registry, with a server of its own for each number of services. Resolves to undefined if a tool that
+ * builds the server is missing on this machine.
+ */
+export async function measureRegistry(options: RegistryBenchOptions): Promise<RegistryResult | undefined> {
+  const { type, report } = options;
+  let result: RegistryResult | undefined;
+  await requireTool(
+    (reason) => report(`skipped ${type}: ${reason}`),
+    async () => {
+      result = await measure(options);
+    },
+  );
+  return result;
+}
+
+async function measure(options: RegistryBenchOptions): Promise<RegistryResult> {
   const { type, fewServices, manyServices, report } = options;
   const latencies: Latency[] = [];
   report(`${type}, ${fewServices} services: control plane, gateway, registry`);

@@ -6,7 +6,7 @@ type Row = readonly [what: string, measured: string];
 /** The results as a table. */
 export function registriesText(results: readonly RegistryResult[]): string {
   const rows = results.flatMap(rowsOf);
-  const width = Math.max(...rows.map(([what]) => what.length));
+  const width = Math.max(0, ...rows.map(([what]) => what.length));
   return rows.map(([what, measured]) => `${what.padEnd(width)}  ${measured}\n`).join('');
 }
 

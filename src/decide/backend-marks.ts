@@ -19,18 +19,37 @@ export function backendMarks(targets: readonly BackendTarget[], isKept: boolean)
 }
 
 /**
+ * A digest of all backends that can receive traffic; undefined where `backendMarks` is. An upstream is written only when all of
+ * them have answered, so this digest in the gateway shows that a backend without nodes had none.
+ */
+export function backendsDigest(targets: readonly BackendTarget[], isKept: boolean): string | undefined {
+  const marks = backendMarks(targets, isKept);
+  if (marks === undefined) return undefined;
+  const weighted = marks.filter((mark, index) => mark !== undefined && (targets[index]?.weight ?? 0) > 0);
+  return interned(digestOf(weighted.toSorted().join()));
+}
+
+/**
  * The mark of a backend: a digest of what selects its endpoints. It depends neither on the position of the backend nor on its
  * weight, and it shows no text from the spec.
  */
 function markOf(target: ReferringTarget): string {
-  const selected = JSON.stringify(selectionOf(target), inKeyOrder);
-  return interned(createHash('sha256').update(selected).digest('hex').slice(0, DIGITS));
+  return interned(digestOf(JSON.stringify(selectionOf(target), inKeyOrder)));
 }
 
-function selectionOf(target: ReferringTarget): object {
-  if (target.kind === 'service') return target.ref;
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, DIGITS);
+}
+
+/** Spelled out, so that a new name in the model does not change the marks of all upstreams. */
+function selectionOf(target: ReferringTarget): readonly unknown[] {
+  if (target.kind === 'service') {
+    const { namespace, name, port, protocol } = target.ref;
+    return ['service', namespace, name, port.by, port.port, protocol];
+  }
+  const { registry, service, options } = target.ref;
   const { metadata, portKey } = target.choice;
-  return { ...target.ref, metadata, portKey };
+  return ['registry', registry, service, options, metadata, portKey ?? null];
 }
 
 /** A replacer for `JSON.stringify`: the keys of an object have no order. */

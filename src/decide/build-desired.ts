@@ -7,7 +7,8 @@ import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { OwnerMark } from '../model/ownership.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
-import type { ResolvedBackend } from './backends.ts';
+import { backendsDigest } from './backend-marks.ts';
+import type { BackendTarget, ResolvedBackend } from './backends.ts';
 import { buildUpstream, type Identity } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
 import type { Terms } from './change.ts';
@@ -66,7 +67,8 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
   const vendor = snapshot.vendorOf(settings.type);
-  const identity = identityIn(vendor, id, ownerMark(owner, { retain }));
+  const targets = backends.map(({ target }) => target);
+  const identity = identityIn(vendor, id, ownerMark(owner, { retain }), targets);
   const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
   const problems = [
     ...foreignSections(spec.value, vendor),
@@ -94,8 +96,20 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   return { ...evaluated, accepted: ACCEPTED, desired };
 }
 
-function identityIn({ section, format }: GatewayFacts, id: UpstreamId, owner: OwnerMark) {
-  return { id, owner, section, keepsBackendMarks: format.keepsBackendMarks };
+function identityIn(
+  { section, format }: GatewayFacts,
+  id: UpstreamId,
+  owner: OwnerMark,
+  targets: readonly BackendTarget[],
+) {
+  const { keepsBackendMarks } = format;
+  const backends = backendsDigest(targets, keepsBackendMarks);
+  return {
+    id,
+    owner: backends === undefined ? owner : { ...owner, backends },
+    section,
+    keepsBackendMarks,
+  };
 }
 
 type UsableConnection =
@@ -155,7 +169,7 @@ function withdrawn(snapshot: Snapshot, object: GatewayUpstream): Evaluated | und
   const id = status?.upstreamId ?? defaultUpstreamId(settings.idPrefix, namespace, name);
   const owner = ownerOf(snapshot.clusterId, object);
   const vendor = snapshot.vendorOf(settings.type);
-  const identity = identityIn(vendor, id, ownerMark(owner, { retain: false }));
+  const identity = identityIn(vendor, id, ownerMark(owner, { retain: false }), []);
   return {
     kind: 'evaluated',
     accepted,

@@ -92,7 +92,11 @@ function judge(
   }: { readonly remembered: Remembered | undefined; readonly holds: GuardInput['vanishedHoldMs'] },
 ): GuardVerdict {
   const { spec, backends, desired } = evaluation;
-  const removals = removalReasonsOf(snapshot, evaluation, object);
+  const removals = settlingReasons(
+    removalReasonsOf(snapshot, evaluation, object),
+    evaluation,
+    remembered?.isSettling ?? false,
+  );
   // After a restart only the start of the first hold is known.
   const heldSince = trueSince(object.status?.conditions, 'RemovalHeld');
   const input: GuardInput = {
@@ -152,7 +156,7 @@ function isExplained(
   );
   if (referenced.some((name) => namespaces.get('', name)?.terminating === true)) return true;
   if (remembered !== undefined) {
-    return remembered.isSettling || !isDeepStrictEqual(remembered.basis, basisOf(evaluation));
+    return remembered.isChanging || !isDeepStrictEqual(remembered.basis, basisOf(evaluation));
   }
   // After a restart, only a change of the spec since the last status is visible.
   const generation = object.status?.observedGeneration;
@@ -162,6 +166,23 @@ function isExplained(
     !object.status?.conditions?.some(({ type, reason }) => type === 'Programmed' && reason === 'InUse');
   const newest = object.generation - (isNew ? 1 : 0);
   return generation !== undefined && generation < newest;
+}
+
+/**
+ * For some time after a change, the endpoints of a Service may follow it. The instances of a registry do not: what it lists
+ * does not depend on the spec.
+ */
+function settlingReasons(
+  removals: (node: UpstreamNode) => NodeRemoval,
+  { backends }: Evaluated,
+  isSettling: boolean,
+): (node: UpstreamNode) => NodeRemoval {
+  if (!isSettling) return removals;
+  return (node) => {
+    const removal = removals(node);
+    const target = removal.backend === undefined ? undefined : backends[removal.backend]?.target;
+    return target?.kind === 'registry' ? removal : { ...removal, reason: 'explained' };
+  };
 }
 
 /** The inputs that determine which endpoints exist. */

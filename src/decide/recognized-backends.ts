@@ -1,12 +1,13 @@
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
-import { backendMarks } from './backend-marks.ts';
+import { type BackendMarks, backendMarks } from './backend-marks.ts';
 import type { ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import { buildUpstream } from './build-upstream.ts';
 import { unseenAnswer, withoutInstances } from './last-answers.ts';
 import { markedWeights } from './node-marks.ts';
 import { nodePolicyOf } from './object-policy.ts';
+import { placeOf } from './removal-guard.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /**
@@ -28,12 +29,15 @@ export function recognizeBackends(
   const targets = backends.map(({ target }) => target);
   const marks = backendMarks(targets, identity.keepsBackendMarks === true);
   const nodes = nodesByMark(observed);
+  const haveAnswered = marks !== undefined && allHadAnswered(evaluation, observed, marks);
   const isAllowed = nodePolicyOf(snapshot, object);
   const recognized = backends.map((backend, index) => {
     const mark = marks?.[index];
     // Without marks, any node of the upstream may come from the backend.
     if (marks === undefined) return observed.nodes.length === 0 ? backend : seen(backend);
-    return mark === undefined ? backend : recognize(backend, nodes.get(mark), isAllowed);
+    return mark === undefined
+      ? backend
+      : recognize(backend, nodes.get(mark) ?? (haveAnswered ? [] : undefined), isAllowed);
   });
   if (recognized.every((backend, index) => backend === backends[index])) return evaluation;
   const desired = buildUpstream(spec, identity, recognized, [], clientCertificate);
@@ -59,13 +63,35 @@ function recognize(
     const recognized = known.filter(({ host }) => isAllowed(host, backend.target));
     return { ...backend, recognized };
   }
-  return nodes === undefined ? backend : seen(backend);
+  return nodes === undefined || nodes.length === 0 ? backend : seen(backend);
 }
 
 /** `backend`, whose service had instances before the operator started. */
 function seen(backend: ResolvedBackend): ResolvedBackend {
   if (!('found' in backend) || !unseenAnswer(backend.target.ref, backend.found)) return backend;
   return { target: backend.target, found: withoutInstances, answer: withoutInstances };
+}
+
+/**
+ * Whether all backends had answered when the upstream was written. Then a backend without nodes had none, unless another client
+ * removed marks: that leaves nodes that no backend explains.
+ */
+function allHadAnswered(
+  { backends, identity }: Evaluated,
+  observed: ObservedUpstream,
+  marks: BackendMarks,
+): boolean {
+  if (identity.owner === undefined || observed.owner?.backends !== identity.owner.backends) return false;
+  const addresses = new Set(
+    backends.flatMap(({ target }) =>
+      target.kind === 'addresses'
+        ? target.addresses.map(({ host, port }) => placeOf({ host: host.toLowerCase(), port }))
+        : [],
+    ),
+  );
+  return observed.nodes.every(
+    (node) => addresses.has(placeOf(node)) || markedWeights(node).some(({ mark }) => marks.includes(mark)),
+  );
 }
 
 /** The nodes of each mark, with their weights for this mark. */

@@ -129,13 +129,14 @@ function guardedRemovals(
   const desired = input.desired.filter(carriesWeight).length;
   if (isTooMuch(observed.length + before.length, desired, policy)) return () => true;
   const backends = input.backends.filter(({ index, places: listed }) => {
-    const ofBackend = ({ backend }: { readonly backend: number | undefined }) => backend === index;
+    // A node of an unknown backend may come from any of them.
+    const ofBackend = ({ backend = index }: { readonly backend: number | undefined }) => backend === index;
     const removed = gone.filter(ofBackend).length + before.filter(ofBackend).length;
     const stay = [...listed].filter((place) => places.has(place)).length;
     return removed > 0 && isTooMuch(stay + removed, listed.size, policy);
   });
   const guarded = new Set(backends.map(({ index }) => index));
-  return ({ backend }) => backend !== undefined && guarded.has(backend);
+  return ({ backend }) => (backend === undefined ? guarded.size > 0 : guarded.has(backend));
 }
 
 /** How the guard keeps a removed node; or why it no longer keeps it. */

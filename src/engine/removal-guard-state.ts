@@ -66,7 +66,8 @@ export class RemovalGuardState {
         return places.has(placeOf(node));
       },
       basis,
-      isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
+      isChanging: changedAt > wroteAt,
+      isSettling: this.#clock.monotonic() - changedAt < SETTLING_MS,
       guardedSince: (node) => {
         const kept = guarding?.get(placeOf(node));
         return kept && this.#since(kept);

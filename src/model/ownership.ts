@@ -8,10 +8,13 @@ export interface OwnerMark {
   readonly name: string;
   /** The upstream stays in the gateway when its object is deleted. */
   readonly retain: boolean;
+  /** Digest of the backends that had answered when the upstream was written (`decide/backend-marks.ts`), if it has registries. */
+  readonly backends?: string;
 }
 
 /** The parts that identify the owner. */
 export const IDENTITY = ['operator', 'cluster', 'connection', 'namespace', 'name'] as const;
 
 /** The owner as read from a gateway. Parts are missing if another client replaced the upstream. */
-export type ObservedOwner = Partial<Pick<OwnerMark, (typeof IDENTITY)[number]>> & Pick<OwnerMark, 'retain'>;
+export type ObservedOwner = Partial<Pick<OwnerMark, (typeof IDENTITY)[number]>> &
+  Pick<OwnerMark, 'retain' | 'backends'>;

@@ -337,7 +337,9 @@ export function testGatewayDriver(options: ConformanceOptions): void {
       const marked = marks.map((backendMark, index) =>
         node(`10.0.0.${index + 1}`, backendMark === undefined ? {} : { backendMark }),
       );
-      const desired = upstream('marks', { nodes: marked });
+      const owner = { ...mark('web'), backends: 'c0ffee00' };
+      const desired = upstream('marks', { owner, nodes: marked });
+      expect(driver.canonical({ ...desired, owner: mark('web') })).not.toBe(driver.canonical(desired));
       const { canonical } = await expectKept(desired);
       for (const change of [{}, { backendMark: 'ffffffff' }]) {
         const nodes = [node('10.0.0.1', change), ...marked.slice(1)];

@@ -45,6 +45,8 @@ export interface ControllerSettings {
   readonly registry?: DiscoverySource<RegistryServiceRef> & {
     readonly registries: StoreView<ServiceRegistry>;
   };
+  /** Whether nodes keep their backend marks in the gateway. Default: as the vendor says. */
+  readonly keepsBackendMarks?: boolean | undefined;
 }
 
 /** Disposing stops the controller, and throws if it logged an error. */
@@ -96,7 +98,11 @@ export function runController(stores: Stores, settings: ControllerSettings): Run
   const controller = createController({
     ...stores,
     ...(settings.registry === undefined ? {} : { registries: settings.registry.registries }),
-    vendorOf,
+    vendorOf(type) {
+      const vendor = vendorOf(type);
+      const { keepsBackendMarks = vendor.format.keepsBackendMarks } = settings;
+      return { ...vendor, format: { ...vendor.format, keepsBackendMarks } };
+    },
     states,
     clusterId: 'kube-system-uid',
     operatorNamespace: 'gateway-upstream-operator',

@@ -3,6 +3,7 @@ import { IDENTITY, type ObservedOwner } from '../../model/ownership.ts';
 import type { OwnershipMarks } from '../ownership.ts';
 
 const DOMAIN = `${GROUP}/`;
+const BACKENDS = `${DOMAIN}backends`;
 const RETAIN = `${DOMAIN}deletion-policy`;
 
 /** In APISIX, ownership is stored in labels of the upstream. */
@@ -15,6 +16,7 @@ export const labelMarks: OwnershipMarks = {
       const value = owner[part];
       if (value !== undefined) labels[`${DOMAIN}${part}`] = value;
     }
+    if (owner.backends !== undefined) labels[BACKENDS] = owner.backends;
     // Written before the deletion, so that Orphan works even if the gateway is unavailable then.
     if (owner.retain) labels[RETAIN] = 'Orphan';
     return labels;
@@ -29,6 +31,8 @@ export const labelMarks: OwnershipMarks = {
       const value = labels[`${DOMAIN}${part}`];
       if (value !== undefined) owner[part] = value;
     }
+    const backends = labels[BACKENDS];
+    if (backends !== undefined) owner.backends = backends;
     return owner;
   },
 };

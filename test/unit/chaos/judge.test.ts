@@ -108,6 +108,22 @@ describe('Judge', () => {
     expect(violationsOf('PATCH', 'web/nodes', NODES)).toContain('which no object owns');
   });
 
+  it('rejects the removal of instances that the registry lost before their hold ends', () => {
+    const { model, violationsOf } = given({
+      guarded: true,
+      backends: [{ service: 'r', mode: 'Registry', weight: 1 }],
+    });
+    model.registered.write('r', [{ host: 'a', port: 8080, health: 'passing', weight: 1 }]);
+    model.checkpoint();
+    model.registered.lose(performance.now());
+    expect(violationsOf('PUT', 'web', { nodes: NODES })).toBe('');
+    expect(violationsOf('PUT', 'web', { nodes: [{ host: 'b', port: 8080, weight: 1 }] })).toContain(
+      'removed a:8080 of web less than 5000 ms after the registry lost them',
+    );
+    model.registered.lose(performance.now() - 5001);
+    expect(violationsOf('PUT', 'web', { nodes: [] })).toBe('');
+  });
+
   it('accepts the write probe while it creates no upstream', () => {
     const { judge, violationsOf } = given();
     expect(violationsOf('PATCH', 'gateway-upstream-operator.write-probe', { labels: {} })).toBe('');

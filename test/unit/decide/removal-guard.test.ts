@@ -133,6 +133,60 @@ describe('guardRemoval', () => {
     expect(guard({ desired: nodes(8), reasonOf }).lost).toEqual([node(8)]);
   });
 
+  describe('with several backends', () => {
+    // Backend 0: two machines. Backend 1: eight Pods.
+    const machines = nodes(2);
+    const pods = nodes(10).slice(2);
+    const backendOf = ({ host }: UpstreamNode) => (Number(host.split('.')[3]) < 2 ? 0 : 1);
+    const backends = (zero: readonly UpstreamNode[], one: readonly UpstreamNode[]) =>
+      [zero, one].map((list, index) => ({ index, places: new Set(list.map(placeOf)) }));
+    const judge = (zero: readonly UpstreamNode[], one: readonly UpstreamNode[], change: Change = {}) =>
+      guard({ desired: [...zero, ...one], backends: backends(zero, one), backendOf, ...change });
+
+    it('keeps all nodes of one backend although most nodes of the upstream stay', () => {
+      expect(judge([], pods).held).toEqual(machines);
+      expect(guard({ desired: pods, backendOf }).held).toEqual([]);
+    });
+
+    it('removes few nodes of another backend at the same time', () => {
+      expect(judge([], pods.slice(1))).toMatchObject({ held: machines, lost: [pods[0]] });
+    });
+
+    it('removes half of the nodes of a backend, but not more', () => {
+      expect(judge(machines.slice(1), pods)).toMatchObject({ held: [], lost: [machines[0]] });
+      const lost = lostPlaces(machines.slice(0, 1), 0);
+      const observed = [...machines.slice(1), ...pods];
+      expect(judge([], pods, { observed, lost }).held).toEqual(machines.slice(1));
+    });
+
+    it('counts new nodes of a backend as replacements of its own nodes only', () => {
+      expect(judge([node(20), node(21)], pods).held).toEqual([]);
+      expect(judge([], [...pods, node(20), node(21)]).held).toEqual(machines);
+    });
+
+    it('keeps the vanished nodes of each backend for its own time', () => {
+      const vanishedHoldMs = (backend: number | undefined) => (backend === 0 ? 90_000 : 30_000);
+      const at = (now: number) =>
+        judge([], [], { reason: 'vanished', vanishedHoldMs, since: 1_000_000, now: 1_000_000 + now }).held;
+      expect(at(29_999)).toHaveLength(10);
+      expect(at(30_000)).toEqual(machines);
+      expect(at(90_000)).toEqual([]);
+    });
+  });
+
+  it('starts the time of each node when the node is lost', () => {
+    const since = ({ host }: UpstreamNode) => (host === '10.0.0.1' ? 1000 : undefined);
+    const { held, lost } = guard({ observed: nodes(3), reason: 'vanished', since, now: 31_000 });
+    expect(held).toEqual([node(0), node(2)]);
+    expect(lost).toEqual([node(1)]);
+  });
+
+  it('counts removed nodes whose time ended while others are kept', () => {
+    const observed = nodes(10).slice(3);
+    const lost = lostPlaces(nodes(3));
+    expect(guard({ observed, desired: nodes(10).slice(6), lost }).held).toHaveLength(3);
+  });
+
   it('never keeps desired nodes, nodes of weight 0, or nodes that the gateway does not have', () => {
     const place = fc.integer({ min: 1, max: 12 });
     const list = fc

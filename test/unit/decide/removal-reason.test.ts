@@ -215,3 +215,48 @@ describe('the removal reason of an address of the Service itself', () => {
     expect(removalOf([external]).reason).toBe('explained');
   });
 });
+
+describe('the removal reason of an instance in a registry', () => {
+  const registry = (service: string): Extract<BackendTarget, { kind: 'registry' }> => ({
+    kind: 'registry',
+    weight: 1,
+    choice: { metadata: {}, weights: 'Registry' },
+    ref: { source: 'Registry', registry: 'vms', service, options: {} },
+  });
+  const node = { host: '10.0.0.1', port: 8080, weight: 1, priority: 0 };
+  const removal = (found: Discovered, departureOf: DepartureOf = () => 'unknown') =>
+    createRemovalReasonOf([{ target: registry('web'), found }], departureOf)(node);
+
+  it.each<[string, Partial<Endpoint>, string]>([
+    ['unhealthy', {}, 'sick'],
+    ['out of service', { terminating: true }, 'explained'],
+    ['ready on another port', { ready: true, port: 9090 }, 'vanished'],
+    ['unhealthy on another port', { port: 9090 }, 'vanished'],
+    ['at the same place, but not chosen', { ready: true }, 'explained'],
+  ])('%s: is %s', (_, change, expected) => {
+    expect(removal(known(endpoint('10.0.0.1', change))).reason).toBe(expected);
+  });
+
+  it('asks the source for the address and port', () => {
+    const asked: unknown[] = [];
+    removal(known(), (_, departed) => {
+      asked.push(departed);
+      return 'vanished';
+    });
+    expect(asked).toEqual([{ kind: 'address', address: '10.0.0.1', port: 8080 }]);
+  });
+
+  it('follows from the backend that the mark names', () => {
+    const backends: ResolvedBackend[] = [
+      { target: target('pods'), found: known(endpoint('10.0.0.1', { ready: true, port: 9090 })) },
+      { target: registry('web'), found: known() },
+    ];
+    const marks = ['aaaaaaaa', 'bbbbbbbb'];
+    const marked = (backendMark: string) =>
+      createRemovalReasonOf(backends, () => 'unknown', marks)({ ...node, backendMark });
+    expect(marked('bbbbbbbb')).toEqual({ reason: 'vanished', backend: 1 });
+    expect(marked('aaaaaaaa')).toEqual({ reason: 'explained', backend: 0 });
+    // Unknown marks explain nothing.
+    expect(marked('cccccccc').reason).toBe('explained');
+  });
+});

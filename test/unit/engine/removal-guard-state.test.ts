@@ -35,21 +35,21 @@ describe('RemovalGuardState', () => {
     expect(memory.recall()?.put(node(2))).toBe(true);
   });
 
-  it('is settling after a change of the basis until a write and a minute have passed', async () => {
+  it('is changing after a change of the basis until a write, and settling for a minute', async () => {
     const { clock, memory } = start();
-    expect(memory.recall()?.isSettling).toBe(false);
+    expect(memory.recall()).toMatchObject({ isChanging: false, isSettling: false });
     await clock.advance(1000);
     memory.read(['b'], []);
-    expect(memory.recall()).toMatchObject({ basis: ['b'], isSettling: true });
+    expect(memory.recall()).toMatchObject({ basis: ['b'], isChanging: true, isSettling: true });
     await clock.advance(120_000);
-    expect(memory.recall()?.isSettling).toBe(true);
+    expect(memory.recall()).toMatchObject({ isChanging: true, isSettling: false });
     memory.wrote([], []);
-    expect(memory.recall()?.isSettling).toBe(false);
+    expect(memory.recall()).toMatchObject({ isChanging: false, isSettling: false });
     memory.read(['c'], []);
     memory.wrote([], []);
-    expect(memory.recall()?.isSettling).toBe(true);
+    expect(memory.recall()).toMatchObject({ isChanging: false, isSettling: true });
     await clock.advance(60_000);
-    expect(memory.recall()?.isSettling).toBe(false);
+    expect(memory.recall()).toMatchObject({ isChanging: false, isSettling: false });
   });
 
   it('remembers lost nodes for a minute or until they are written again', async () => {

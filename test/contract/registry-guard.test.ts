@@ -1,0 +1,138 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RegistryScene } from '../support/registry-scene.ts';
+import { UNSEEN } from '../support/scripted-registry.ts';
+
+const VMS = '{registryRef: {name: vms}, service: web, weight: 90}';
+const PODS = '{serviceRef: {name: web, port: 80}, weight: 10}';
+const MIXED = `[${VMS}, ${PODS}]`;
+const CANARY = Array.from({ length: 8 }, (_, index) => `10.0.0.${index + 1}`);
+
+describe('the removal guard for instances of a registry', () => {
+  let scene: RegistryScene;
+
+  beforeEach(async () => {
+    scene = await RegistryScene.create();
+  });
+
+  afterEach(async () => {
+    await scene[Symbol.asyncDispose]();
+  });
+
+  /** The nodes of the registry. */
+  const instances = () => scene.shares()?.filter((node) => node.startsWith('10.1.'));
+
+  it('keeps the two machines with most of the traffic beside many Pods for vanishedHold', async () => {
+    scene.setPods(...CANARY);
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80']);
+    const before = scene.shares();
+    scene.registry.list('web');
+    await scene.settled();
+    expect(scene.shares()).toEqual(before);
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+    expect(scene.message('RemovalHeld')).toContain('vanished for up to 90s');
+
+    await scene.clock.advance(60_000);
+    scene.setPods('10.0.0.9', ...CANARY);
+    await scene.settled();
+    expect(instances()).toHaveLength(2);
+    await scene.clock.advance(29_000);
+    await scene.settled();
+    expect(instances()).toHaveLength(2);
+    await scene.clock.advance(2000);
+    await scene.settled();
+    expect(instances()).toEqual([]);
+    expect(scene.condition('RemovalHeld')).toBeUndefined();
+  });
+
+  it('removes one of several instances at once', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80']);
+    scene.registry.list('web', '10.1.0.1:80', '10.1.0.2:80');
+    await scene.settled();
+    expect(instances()).toHaveLength(2);
+    expect(scene.condition('RemovalHeld')).toBeUndefined();
+  });
+
+  it('counts instances that are lost one after the other', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80']);
+    scene.registry.list('web', '10.1.0.1:80', '10.1.0.2:80');
+    await scene.settled();
+    scene.registry.list('web', '10.1.0.1:80');
+    await scene.settled();
+    expect(instances()).toHaveLength(2);
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+  });
+
+  it('distinguishes instances on one address by their ports', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.1:81', '10.1.0.1:82']);
+    scene.registry.list('web', '10.1.0.1:82');
+    await scene.settled();
+    expect(instances()).toHaveLength(3);
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+  });
+
+  it('is not bypassed by another service of the registry on the same machines', async () => {
+    scene.registry.list('other', '10.1.0.1:9000', '10.1.0.2:9000');
+    await scene.written(`[${VMS}, {registryRef: {name: vms}, service: other, weight: 10}]`, [
+      '10.1.0.1:80',
+      '10.1.0.2:80',
+    ]);
+    scene.registry.list('web');
+    await scene.settled();
+    expect(instances()).toHaveLength(4);
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+  });
+
+  it('starts the time of each node when the node is lost', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80']);
+    scene.registry.list('web', '10.1.0.3:80');
+    await scene.settled();
+    await scene.clock.advance(80_000);
+    scene.registry.list('web');
+    await scene.settled();
+    await scene.clock.advance(11_000);
+    await scene.settled();
+    expect(instances()).toEqual(['10.1.0.3:80=9']);
+    await scene.clock.advance(78_000);
+    await scene.settled();
+    expect(instances()).toHaveLength(1);
+    await scene.clock.advance(2000);
+    await scene.settled();
+    expect(instances()).toEqual([]);
+  });
+
+  it('keeps the proportions of weights between kept and remaining instances', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80=1', '10.1.0.2:80=4', '10.1.0.3:80=4']);
+    const before = scene.shares();
+    scene.registry.list('web', '10.1.0.1:80=1');
+    await scene.settled();
+    expect(scene.shares()).toEqual(before);
+  });
+
+  it('knows the service also after its ServiceRegistry was changed', async () => {
+    await scene.written(`[${VMS}]`, ['10.1.0.1:80']);
+    scene.registry.answer('web', UNSEEN);
+    await scene.settled();
+    expect(instances()).toHaveLength(1);
+    expect(scene.condition('ResolvedRefs')).toBe('True/ResolvedRefs');
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+  });
+
+  it('removes the instances at once if the spec no longer names their service', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80']);
+    scene.setBackends([{ serviceRef: { name: 'web', port: 80 } }]);
+    await scene.expectShares('10.0.0.1:8080=1');
+  });
+
+  it('does not take a change of weights for the reason that the registry lists nothing', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80']);
+    const service = { serviceRef: { name: 'web', port: 80 }, weight: 50 };
+    scene.setBackends([{ registryRef: { name: 'vms' }, service: 'web', weight: 50 }, service]);
+    await scene.expectShares('10.0.0.1:8080=2', '10.1.0.1:80=1', '10.1.0.2:80=1');
+    scene.registry.list('web');
+    await scene.settled();
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+    expect(instances()).toHaveLength(2);
+    scene.setBackends([service]);
+    await scene.expectShares('10.0.0.1:8080=1');
+  });
+});

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { backendMarks, backendsDigest } from '../../../src/decide/backend-marks.ts';
+import { backendTargets } from '../../../src/decide/backends.ts';
+import { gatewayUpstreamSpec } from '../../support/catalog.ts';
+
+const targets = (...backends: readonly object[]) =>
+  backendTargets(gatewayUpstreamSpec.parse({ backends }), 'shop');
+const marks = (...backends: readonly object[]) => backendMarks(targets(...backends), true);
+
+const PODS = { serviceRef: { name: 'web', port: 80 } };
+const VMS = { registryRef: { name: 'vms' }, service: 'web' };
+
+describe('backendMarks', () => {
+  it('gives no marks to an upstream without a registry', () => {
+    expect(marks(PODS, { addresses: [{ host: '10.9.0.1', port: 80 }] })).toBeUndefined();
+  });
+
+  it('gives no marks if the gateway does not keep them', () => {
+    expect(backendMarks(targets(VMS, PODS), false)).toBeUndefined();
+  });
+
+  it('marks every backend with a source', () => {
+    expect(marks(VMS, PODS, { addresses: [{ host: '10.9.0.1', port: 80 }] })).toEqual([
+      expect.stringMatching(/^[0-9a-f]{8}$/),
+      expect.stringMatching(/^[0-9a-f]{8}$/),
+      undefined,
+    ]);
+  });
+
+  /** A changed mark rewrites all upstreams with registries, and a restart does not recognize their nodes. */
+  it('keeps the same marks in every version', () => {
+    expect(marks(VMS, PODS)).toEqual(['cc9ed378', '7d0e6ac1']);
+  });
+
+  it.each<[string, object]>([
+    ['weight', { weight: 7 }],
+    ['weights', { weights: 'Equal' }],
+    ['the order of metadata', { metadata: { a: ['1'], b: ['2'] } }],
+  ])('does not depend on %s', (_, fields) => {
+    const [plain] = marks(
+      'metadata' in fields ? { ...VMS, metadata: { b: ['2'], a: ['1'] } } : VMS,
+      PODS,
+    ) ?? [''];
+    expect(marks(PODS, { ...VMS, ...fields })?.[1]).toBe(plain);
+  });
+
+  it.each<[string, object]>([
+    ['registry', { registryRef: { name: 'other' } }],
+    ['service', { service: 'api' }],
+    ['metadata', { metadata: { version: ['v2'] } }],
+    ['portFrom', { portFrom: { metadata: 'port' } }],
+    ['options', { consul: { tags: ['live'] } }],
+  ])('depends on %s', (_, fields) => {
+    const [plain, other] = marks(VMS, { ...VMS, ...fields }) ?? [];
+    expect(other).not.toBe(plain);
+  });
+});
+
+describe('backendsDigest', () => {
+  const digest = (...backends: readonly object[]) => backendsDigest(targets(...backends), true);
+
+  it('does not depend on the order and the positive weights of backends', () => {
+    expect(digest(VMS, { ...PODS, weight: 3 })).toBe(digest(PODS, VMS));
+  });
+
+  it('depends on which backends can receive traffic', () => {
+    expect(digest(VMS, { ...PODS, weight: 0 })).not.toBe(digest(VMS, PODS));
+    expect(digest(VMS, { ...PODS, weight: 0 })).toBe(digest(VMS));
+  });
+
+  it('is absent without a registry', () => {
+    expect(digest(PODS)).toBeUndefined();
+  });
+});
