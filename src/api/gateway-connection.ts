@@ -108,6 +108,7 @@ const commonFields = {
       }),
     )
     .max(64)
+    .refine((names) => new Set(names).size === names.length, 'must not list a registry twice')
     .optional()
     .meta({ 'x-kubernetes-list-type': 'set' })
     .describe(

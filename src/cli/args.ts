@@ -134,6 +134,7 @@ const READERS: Readonly<Record<CommandName, (args: string[], env: Environment) =
         namespaces: config.namespaces,
         secretNamespaces: config.secretNamespaces,
         watchNodes: config.watchNodes,
+        watchRegistries: config.watchRegistries,
         readEndpoints: config.readEndpoints,
         requestTimeoutMs: config.requestTimeout,
       },

@@ -99,10 +99,11 @@ export interface Controller {
  */
 export function createController(options: ControllerOptions): Controller {
   const { queue, sessions, verifier, snapshot, watches, upstreamSets } = connectParts(options);
-  const { reporter, states, log } = options;
+  const { reporter, states } = options;
   return {
     depths: () => queue.depths(),
-    debugState: () => debugState({ ...snapshot, connectionState: (name) => sessions.state(name), log }),
+    debugState: () =>
+      debugState({ ...options, ...snapshot, connectionState: (name) => sessions.state(name) }),
     laggingDataPlanes: () => verifier.lagging(),
 
     async run(signal) {

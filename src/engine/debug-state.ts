@@ -9,9 +9,12 @@ import type { GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { ConnectionState } from './connection/connections.ts';
+import type { RegistryReader } from './registry/deps.ts';
 
 export interface DebugStateDeps extends Snapshot {
   readonly connectionState: (name: string) => ConnectionState;
+  /** Absent if ServiceRegistries are not watched. */
+  readonly registryReader?: RegistryReader;
   readonly log: Logger;
 }
 
@@ -20,7 +23,7 @@ const BATCH_SIZE = 50;
 const MAX_CHANGES = 20;
 
 /**
- * The desired state, the last observed state, and the planned change of every connection and object. Reads memory only and
+ * The desired state, the last observed state, and the planned change of every connection and object, and the state of registries. Reads memory only and
  * sends no request. For a gateway's content it lists nodes and the names of differing fields, never keys or field values.
  */
 export async function debugState(deps: DebugStateDeps): Promise<object> {
@@ -34,7 +37,19 @@ export async function debugState(deps: DebugStateDeps): Promise<object> {
     ...sessionState(deps.connectionState(name)),
     conditions: status?.conditions,
   }));
-  return { connections, upstreams };
+  return { connections, ...registriesState(deps), upstreams };
+}
+
+function registriesState({ registries, registryReader, upstreams }: DebugStateDeps): object {
+  if (registries === undefined) return {};
+  const states = [...registries.list()].map(({ name, spec, status }) => ({
+    name,
+    ...(spec.ok ? { type: spec.value.type } : { problem: spec.message }),
+    ...registryReader?.facts(name),
+    users: upstreams.byIndex('registry', name).length,
+    conditions: status?.conditions,
+  }));
+  return { registries: states };
 }
 
 function sessionState(state: ConnectionState): object {

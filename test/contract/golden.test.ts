@@ -67,7 +67,6 @@ const REASONS_WITHOUT_CASE = [
   'OperatorUninstalled',
   'PermissionMissing',
   'Rejected',
-  'SourceUnavailable',
   'Unauthorized',
 ];
 

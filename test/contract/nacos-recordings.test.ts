@@ -127,6 +127,13 @@ describe.each(APIS)('over the API %s', (api) => {
       ]);
     });
 
+    it('may have an IPv6 address, which Java writes in full, or a name', async () => {
+      expect(await of('ipv6')).toEqual(['2001:db8::1 8080, ready, weight 1']);
+      const named = await open('nacos-java-client', 'named').read('register');
+      expect(named).toMatchObject([{ address: 'app-1.example.com' }]);
+      expect(named[0]?.family).toBeUndefined();
+    });
+
     it('may be without a port', async () => {
       expect(await of('portless')).toEqual(['198.51.100.40 no port, ready, weight 1']);
     });

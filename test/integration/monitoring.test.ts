@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -14,10 +17,17 @@ import { inParallel } from '../support/in-parallel.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../support/operator.ts';
 import { ensurePromtool, promtool } from '../support/promtool.ts';
 import { metricsIn, readScrape, rulesTest, type Scrape } from '../support/scrape.ts';
-import { connectionPath, createWorkload, type Workload, writeSecret } from '../support/workload.ts';
+import {
+  connectionPath,
+  createWorkload,
+  GROUP_PATH,
+  type Workload,
+  writeSecret,
+} from '../support/workload.ts';
 
 const PATIENTLY = { timeoutMs: 90_000, intervalMs: 500 };
 const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/gateway-upstream-operator';
+const REGISTRIES = `${GROUP_PATH}/serviceregistries`;
 const UNKNOWN_CONNECTIONS = 300;
 const ADDRESSES = ['10.1.0.1', '10.1.0.2', '10.1.0.3'];
 
@@ -174,6 +184,13 @@ describe('a running operator', () => {
     await eventually(async () => expect(await ofPassing()).toEqual([]));
   });
 
+  const registry = (name: string, url: string) =>
+    work.create(REGISTRIES, {
+      apiVersion: 'gatewayupstream.dev/v1alpha1',
+      kind: 'ServiceRegistry',
+      metadata: { name },
+      spec: { type: 'Consul', consul: { servers: [url] } },
+    });
   const faults: readonly {
     readonly alert: string;
     /** Causes the fault. Resolves to a function that ends it. */
@@ -249,6 +266,26 @@ describe('a running operator', () => {
         });
         await change();
         return () => fault[Symbol.dispose]();
+      },
+    },
+    {
+      alert: 'RegistryUnavailable',
+      async make() {
+        await registry('lost', 'http://127.0.0.1:1');
+        return () => work.remove(`${REGISTRIES}/lost`);
+      },
+    },
+    {
+      alert: 'RegistryUnauthorized',
+      async make() {
+        const server = createServer((_, response) => response.writeHead(403).end('ACL not found'));
+        await once(server.listen(0, '127.0.0.1'), 'listening');
+        await registry('strict', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+        return async () => {
+          await work.remove(`${REGISTRIES}/strict`);
+          server.closeAllConnections();
+          server.close();
+        };
       },
     },
     {

@@ -166,7 +166,14 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
       metadata: { name, namespace: 'shop' },
       spec,
     });
+    const registry = (spec: object) => ({
+      apiVersion: 'gatewayupstream.dev/v1alpha1',
+      kind: 'ServiceRegistry',
+      metadata: { name: 'one' },
+      spec,
+    });
     const backends = [{ serviceRef: { name: 'web', port: 80 } }];
+    const instances = { registryRef: { name: 'one' }, service: 'web' };
     const manifests = [
       upstream({ backends }),
       upstream({ backends, retries: null, removalGuard: { holdFor: null } }),
@@ -184,6 +191,11 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
         metadata: { name: 'one', namespace: 'shop' },
         spec: { ports: [{ port: 0 }] },
       },
+      registry({ type: 'Consul', consul: { servers: ['http://consul:8500'] } }),
+      registry({ type: 'Consul', nacos: { servers: ['http://nacos:8848'] } }),
+      upstream({ backends: [{ ...instances, metadata: { zone: ['a'] }, portFrom: { metadata: 'grpc' } }] }),
+      upstream({ backends: [{ service: 'web' }] }),
+      upstream({ backends: [{ ...instances, consul: {}, nacos: {} }] }),
     ];
     const answers = await Promise.all(
       manifests.map(async (value, index) => {
@@ -197,7 +209,7 @@ Plan: 1 to create, 0 to update, 0 to delete, 0 unchanged.
       }),
     );
     expect(answers.map(({ admitted }) => admitted)).toEqual(answers.map(({ served }) => served));
-    expect(answers.filter(({ served }) => served).map(({ index }) => index)).toEqual([0, 1, 9]);
+    expect(answers.filter(({ served }) => served).map(({ index }) => index)).toEqual([0, 1, 9, 11, 13]);
   });
 
   it('mirrors Endpoints like the Kubernetes controller', async () => {

@@ -1,4 +1,8 @@
-import { ConsulServer, MANAGEMENT_TOKEN } from '../support/registries/consul-server.ts';
+import {
+  type ConsulRegistration,
+  ConsulServer,
+  MANAGEMENT_TOKEN,
+} from '../support/registries/consul-server.ts';
 import type { RegistryUnderTest } from '../support/registries/registry-under-test.ts';
 import { testRegistryFaults } from './registry-faults.ts';
 
@@ -7,6 +11,21 @@ const RULES = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "
 const POLICY = 'gateway-upstream-operator';
 /** Consul does not accept a shorter one. */
 const TTL_MS = 60_000;
+
+/** On a node of its own: Consul's work for a change grows with the number of instances on the node. */
+function registrationOf(
+  service: string,
+  address: string,
+  status: ConsulRegistration['status'],
+): ConsulRegistration {
+  return {
+    id: `${service}-${address}`,
+    address,
+    port: 8080,
+    status,
+    node: { name: `vm-${address}`, address },
+  };
+}
 
 async function startConsul(): Promise<RegistryUnderTest> {
   const server = await ConsulServer.start({ acl: true });
@@ -25,13 +44,15 @@ async function startConsul(): Promise<RegistryUnderTest> {
     register: (service, instances) =>
       server.register(
         service,
-        instances.map(({ address, ready = true }) => ({
-          id: `${service}-${address}`,
-          address,
-          port: 8080,
-          status: ready ? 'passing' : 'critical',
-        })),
+        instances.map(({ address, ready = true }) =>
+          registrationOf(service, address, ready ? 'passing' : 'critical'),
+        ),
       ),
+    touch: (service, address) =>
+      server.update(service, {
+        ...registrationOf(service, address, 'passing'),
+        meta: { touched: `${performance.now()}` },
+      }),
     kill: () => server.kill(),
     async start() {
       await server.start();

@@ -24,10 +24,10 @@ const ANSWERS: readonly (readonly [RegistryFault, RegExp])[] = [
   ['answers 500', /HTTP 500/],
   ['answers with a web page', /JSON/],
   ['truncates its answers', /in the middle of its answer/],
-  ['sends bytes that are not UTF-8', /not valid/],
+  ['sends bytes that are not UTF-8', /not valid|without JSON/],
   ['sends JSON of another shape', /not valid/],
   ['announces more than the limit', /MiB/],
-  ['sends more than the limit', /MiB|did not answer within/],
+  ['sends more than the limit', /MiB|did not answer within|without JSON/],
   ['does not answer', /did not answer within 1000 ms/],
   ['accepts and sends nothing but headers', /did not answer within 1000 ms/],
 ];
@@ -283,6 +283,82 @@ export function testRegistryFaults({
       });
     });
 
+    describe('to be small', () => {
+      const MANY = Array.from({ length: 10_000 }, (_, n) => `10.2.${n >> 8}.${n & 255}`);
+
+      it('a service has 10,000 instances: one write has them all, and none goes while the registry fails', async () => {
+        await using scene = await stage.scene({ spec: { requestTimeout: '30s' } });
+        await scene.register(MANY);
+        await scene.connect();
+        await scene.upstream('only');
+        await scene.shows('only', MANY, 120_000);
+        await scene.resolves('only', RESOLVED);
+        expect(scene.writes('only')).toHaveLength(1);
+        scene.mark();
+        const failing = scene.proxy.fail('truncates its answers');
+        await scene.resolves('only', UNKNOWN);
+        await scene.register([...MANY.slice(1), A]);
+        await sleep(QUIET_MS);
+        expect(scene.writes('only')).toEqual([]);
+        failing[Symbol.dispose]();
+        await scene.shows('only', [...MANY.slice(1), A], 120_000);
+        await scene.resolves('only', RESOLVED);
+        expect(scene.writes('only')).toHaveLength(1);
+      });
+
+      it('a service of 10,000 instances changes all the time: other services are followed at once', async () => {
+        await using scene = await stage.scene({ spec: { requestTimeout: '30s' } });
+        const other = `${scene.name}-other`;
+        await scene.register(MANY);
+        await scene.register([A], other);
+        await scene.connect();
+        await scene.upstream('only');
+        await scene.upstream('other', [], other);
+        await scene.shows('only', MANY, 120_000);
+        await scene.shows('other', [A]);
+        const before = scene.proxy.requestsFor(scene.service);
+        const beganAt = performance.now();
+        const stop = new AbortController();
+        const changing = changeForever(scene, MANY.slice(0, 5), stop.signal);
+        const tookMs: number[] = [];
+        try {
+          for (let n = 0; n < 10; n += 1) {
+            const changedAt = performance.now();
+            const next = n % 2 === 0 ? [A, B] : [A];
+            await scene.register(next, other);
+            await scene.shows('other', next);
+            tookMs.push(performance.now() - changedAt);
+          }
+        } finally {
+          stop.abort();
+          await changing;
+        }
+        const elapsedS = (performance.now() - beganAt) / 1000;
+        expect(tookMs.toSorted((a, b) => a - b)[5], 'the median').toBeLessThan(2000);
+        // Each answer has several megabytes. Reading one costs a pause of a second.
+        expect(scene.proxy.requestsFor(scene.service) - before).toBeLessThanOrEqual(elapsedS + 2);
+      });
+    });
+
+    it('while the operator starts again: nodes of the registry stay, and the other backend moves', async () => {
+      await using scene = await stage.scene();
+      await follow(scene);
+      await stage.killOperator();
+      const failing = scene.proxy.fail('closes every connection');
+      await scene.register([B, C, D]);
+      await scene.movePods([ANOTHER_POD]);
+      await stage.startOperator();
+      await scene.shows('mixed', [A, B, C, ANOTHER_POD]);
+      for (const one of ['only', 'mixed']) await scene.resolves(one, UNKNOWN);
+      await sleep(QUIET_MS);
+      expect(scene.writes('only')).toEqual([]);
+      expect(scene.writes('mixed')).toEqual([[A, B, C, ANOTHER_POD].sort()]);
+      failing[Symbol.dispose]();
+      await recovers(scene);
+      expect(scene.writes('only')).toHaveLength(1);
+      expect(scene.writes('mixed')).toHaveLength(2);
+    });
+
     it('not, while a Secret is rotated under a query: nothing is written, and the next change is', async ({
       skip,
     }) => {
@@ -303,6 +379,13 @@ export function testRegistryFaults({
       expect(scene.writes('only')).toHaveLength(1);
     });
   });
+}
+
+/** Instances of the service come and go, one after the other. */
+async function changeForever(scene: Scene, addresses: readonly string[], signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    for (const address of addresses) await scene.touch(address);
+  }
 }
 
 async function held(scene: Scene, name: string): Promise<void> {

@@ -9,15 +9,15 @@ import { identityIn, objectIn } from '../../runtime/json.ts';
 
 /** The kinds that a plan reads. */
 export interface PlanResources extends FollowedResources {
-  /** Undefined if no registry type is built in. */
+  /** Undefined if no registry type is built in, or if the operator does not watch ServiceRegistries. */
   readonly registries: FollowedResource<ServiceRegistry> | undefined;
 }
 
-export function planResources({
-  followedResources,
-  registries,
-}: Pick<Catalog, 'followedResources' | 'registries'>): PlanResources {
-  return { ...followedResources, registries };
+export function planResources(
+  { followedResources, registries }: Pick<Catalog, 'followedResources' | 'registries'>,
+  { watchRegistries }: { readonly watchRegistries: boolean } = { watchRegistries: true },
+): PlanResources {
+  return { ...followedResources, registries: watchRegistries ? registries : undefined };
 }
 
 export type KindName = Exclude<keyof PlanResources, 'certificates'>;

@@ -1,6 +1,7 @@
 import type { JudgedNode } from '../../decide/addressing.ts';
 import type { ResolvedBackend } from '../../decide/backends.ts';
 import type { NodeChange } from '../../decide/diff.ts';
+import { placeOf } from '../../decide/removal-guard.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import type { Reference } from '../../model/reference.ts';
 import type { UpstreamNode } from '../../model/upstream.ts';
@@ -26,6 +27,8 @@ interface KnownHosts {
   readonly listed: ReadonlyMap<string, readonly Listed[]>;
   /** Hosts that represent the endpoints of a Service, such as nodes or load balancers. */
   readonly proxies: ReadonlyMap<string, { readonly used: string; readonly removed: string }>;
+  /** The registry service of each listed instance that its backend does not select, by `placeOf`. */
+  readonly unselected: ReadonlyMap<string, string>;
   readonly services: readonly string[];
   readonly problems: readonly string[];
 }
@@ -53,6 +56,7 @@ export function createNodeReasons(accepted: Verdict, backends: readonly Resolved
 function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
   const listed = new Map<string, Listed[]>();
   const proxies = new Map<string, { readonly used: string; readonly removed: string }>();
+  const unselected = new Map<string, string>();
   const services: string[] = [];
   const problems: string[] = [];
   for (const backend of backends) {
@@ -66,6 +70,8 @@ function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
     services.push(service);
     for (const [host, why] of placesOf(backend, service)) proxies.set(host, why);
     if (found.state === 'external') continue;
+    // Those that are selected are in `listed` as well.
+    for (const place of listedPlaces(backend)) unselected.set(place, service);
     for (const endpoint of found.endpoints) {
       const others = listed.get(endpoint.address) ?? [];
       listed.set(endpoint.address, [
@@ -74,11 +80,19 @@ function hostsOf(backends: readonly ResolvedBackend[]): KnownHosts {
       ]);
     }
   }
-  return { listed, proxies, services, problems };
+  return { listed, proxies, unselected, services, problems };
+}
+
+/** All instances of a registry, whatever the backend selects. */
+function listedPlaces({ target, answer }: Extract<ResolvedBackend, { found: unknown }>): readonly string[] {
+  if (target.kind !== 'registry' || answer?.state !== 'known') return [];
+  return answer.endpoints.flatMap(({ address: host, port }) =>
+    port === undefined ? [] : [placeOf({ host, port })],
+  );
 }
 
 function whyRemoved(
-  { listed, proxies, services, problems }: KnownHosts,
+  { listed, proxies, unselected, services, problems }: KnownHosts,
   accepted: Verdict,
   { host, port }: UpstreamNode,
 ): string {
@@ -91,12 +105,15 @@ function whyRemoved(
   );
   const [first] = found;
   if (first === undefined) {
+    const owner = unselected.get(placeOf({ host, port }));
+    if (owner !== undefined) return `listed by ${owner}, but excluded by metadata, address or weight 0`;
     return services.length === 0
       ? (problems[0] ?? 'not an address in the spec')
       : `not listed by ${[...new Set(services)].join(', ')}`;
   }
-  const { service } = first;
-  if (found.some(({ endpoint }) => endpoint.terminating)) return `terminating in ${service}`;
+  const { service, isInstance } = first;
+  if (found.some(({ endpoint }) => endpoint.terminating))
+    return `${isInstance ? 'out of service' : 'terminating'} in ${service}`;
   if (found.every(({ endpoint }) => !endpoint.ready)) return `not ready in ${service}`;
   return `ready in ${service}, but excluded by port, address family or weight 0`;
 }

@@ -29,6 +29,7 @@ export interface PlanOptions {
   /** Namespaces whose GatewayUpstreams may refer to Secrets. */
   readonly secretNamespaces: readonly string[];
   readonly watchNodes: boolean;
+  readonly watchRegistries: boolean;
   readonly readEndpoints: boolean;
   readonly requestTimeoutMs: number;
 }
@@ -95,7 +96,7 @@ export async function inputFromCluster(
   return await inputOf(
     catalog,
     options,
-    await readCluster(planResources(catalog), view, signal),
+    await readCluster(planResources(catalog, options), view, signal),
     now,
     signal,
   );
@@ -109,7 +110,7 @@ async function inputOf(
   signal: AbortSignal,
 ): Promise<PlanInput> {
   const { clusterId: given, gatewayState, only, ...access } = options;
-  const stores = expandSets(storesOf(planResources(catalog), objects, access.secretNamespaces), now);
+  const stores = expandSets(storesOf(planResources(catalog, options), objects, access.secretNamespaces), now);
   const clusterId = given ?? stores.namespaces.get('', 'kube-system')?.uid;
   if (clusterId === undefined) {
     throw new PlanError(

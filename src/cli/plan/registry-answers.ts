@@ -8,7 +8,7 @@ import { isObject, type JsonObject } from '../../runtime/json.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { type RegistryInstruments, ServiceRegistries } from '../../sources/registries.ts';
 import type { RegistryType } from '../../sources/registry.ts';
-import { knownAnswer, unseenAnswer } from '../../sources/registry-source/answers.ts';
+import { knownAnswer, neverListedAnswer } from '../../sources/registry-source/answers.ts';
 import type { DiscoverySource } from '../../sources/source.ts';
 import { planStore, type Stores } from './kinds.ts';
 import { PlanError } from './plan-error.ts';
@@ -183,7 +183,9 @@ function savedAnswer(
     );
   }
   const answered = { type: registryType.type, registry: name, service, options: own };
-  return instances.count === 0 ? unseenAnswer(answered) : knownAnswer(answered, instances.endpoints(own));
+  return instances.count === 0
+    ? neverListedAnswer(answered)
+    : knownAnswer(answered, instances.endpoints(own));
 }
 
 function answersOf(answers: readonly RegistryAnswer[]): RegistryAnswers {

@@ -99,7 +99,9 @@ class StatusReporter implements Reporter {
 
   registry(object: ServiceRegistry, outcome: RegistryOutcome): void {
     const wanted = this.#want('ServiceRegistry', object, (context) => registryStatus(context, outcome));
-    if (wanted !== undefined) this.#announcer.summary(wanted.report, wanted.previous, outcome.ready);
+    // Every new ServiceRegistry waits for its first answer.
+    if (wanted === undefined || outcome.ready.reason === 'Pending') return;
+    this.#announcer.summary(wanted.report, wanted.previous, outcome.ready);
   }
 
   seen(object: GatewayUpstream): void {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
+import { HttpError } from '../../runtime/http/failures.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import { registryErrorOf } from '../registry-source/http-client.ts';
 import { RegistryError } from '../registry-source/protocol.ts';
@@ -105,20 +106,22 @@ export class Login {
 
   async #login({ http, url, credentials, timeoutMs }: LoginRequest): Promise<Token> {
     const { username, password } = credentials;
-    const body = new URLSearchParams({ username, password });
+    const form = new URLSearchParams({ username, password });
     // Of no single query: other queries wait for the same login.
     const never = new AbortController().signal;
     const { status, text } = await http
-      .send({ method: 'POST', url, body, timeoutMs }, never)
+      .send({ method: 'POST', url, body: form, timeoutMs }, never)
       .catch((error: unknown) => {
         throw registryErrorOf(error, url);
       });
     if (isMissingApi(status)) throw new ApiMissingError();
     if (status !== 200) throw rejectedLogin(status, url);
-    const parsed = answer.safeParse(jsonOf(text));
+    const body = jsonOf(text);
+    if (body === undefined) throw registryErrorOf(new HttpError({ kind: 'NotJson', status }), url);
+    const parsed = answer.safeParse(body);
     if (parsed.success) return tokenOf(parsed.data, this.#clock.monotonic());
     throw new RegistryError('InvalidAnswer', 'server', {
-      problem: `${url.host} answered a login without a token`,
+      problem: `${url.host} sent an answer to the login that is not valid`,
       remedy: 'check that the URL in servers is that of a Nacos server with its own users',
     });
   }
@@ -135,15 +138,22 @@ function tokenOf({ accessToken, tokenTtl }: z.output<typeof answer>, now: number
 }
 
 function rejectedLogin(status: number, url: URL): RegistryError {
-  const problem = `Nacos at ${url.host} rejected the login (${status})`;
-  const remedy =
-    'correct user name and password in the Secrets of nacos.usernameSecretRef and nacos.passwordSecretRef';
-  // Nacos answers 403 for an unknown user and 500 for a wrong password; 500 may also be the fault of this server.
-  if ([400, 401, 403].includes(status))
-    return new RegistryError('Unauthorized', 'registry', { problem, remedy });
-  return status === 500
-    ? new RegistryError('Unauthorized', 'server', { problem, remedy })
-    : new RegistryError('ServerError', 'server', { problem });
+  const secrets = 'in the Secrets of nacos.usernameSecretRef and nacos.passwordSecretRef';
+  if (status === 500) {
+    return new RegistryError('Unauthorized', 'server', {
+      problem: `${url.host} answered the login with HTTP 500, as Nacos does for a wrong password`,
+      remedy: `correct user name and password ${secrets}, or check the server`,
+    });
+  }
+  if ([400, 401, 403].includes(status)) {
+    return new RegistryError('Unauthorized', 'registry', {
+      problem: `Nacos at ${url.host} rejected the login (${status})`,
+      remedy: `correct user name and password ${secrets}`,
+    });
+  }
+  return new RegistryError('ServerError', 'server', {
+    problem: `${url.host} answered the login with HTTP ${status}`,
+  });
 }
 
 /** Undefined for what is not JSON. */

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { compareText } from '../../model/keys.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
@@ -22,7 +21,14 @@ import {
   type InstanceList,
   type ServiceScope,
 } from './api-versions.ts';
-import { DEFAULT_CLUSTER, endpointsOf, instanceOf, type NacosInstance, nacosHost } from './instances.ts';
+import {
+  areSame,
+  DEFAULT_CLUSTER,
+  endpointsOf,
+  instanceOf,
+  type NacosInstance,
+  nacosHost,
+} from './instances.ts';
 import { type Credentials, jsonOf, Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
@@ -90,10 +96,12 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       const enabled = await this.#listEnabled(target);
       return await this.#withDisabled(target, enabled, cursor);
     });
+    const isUnchanged =
+      cursor !== undefined &&
+      areSame(answer.instances, cursor.instances) &&
+      areSame(answer.unresolved, cursor.unresolved);
     // The last answer is kept, so that an answer without a change allocates nothing that stays.
-    return isDeepStrictEqual(answer, cursor)
-      ? { instances: undefined, cursor: cursor as Last }
-      : { instances: answer.instances, cursor: answer };
+    return isUnchanged ? { instances: undefined, cursor } : { instances: answer.instances, cursor: answer };
   }
 
   async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {

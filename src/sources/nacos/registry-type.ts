@@ -19,6 +19,7 @@ const savedAnswer = z.union([
   z.object({ code: z.literal(0), data: hosts }).transform(({ data }) => data),
   z.object({ code: z.literal(0), data: z.object({ hosts }) }).transform(({ data }) => data.hosts),
   z.object({ hosts }).transform((answer) => answer.hosts),
+  z.object({ list: hosts }).transform(({ list }) => list),
   hosts,
 ]);
 

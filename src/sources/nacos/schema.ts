@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { withRules } from '../../api/schema.ts';
 import { registryServers, registryTls, secretEntry } from '../registry-source/schema.ts';
 
 const name = (what: string) =>
@@ -9,8 +10,8 @@ const name = (what: string) =>
     .regex(/^[a-zA-Z0-9_.:-]+$/, `${what} may contain letters, digits, "_", ".", ":" and "-"`);
 
 /** The section `nacos` of a ServiceRegistry. */
-export const nacosRegistry = z
-  .object({
+export const nacosRegistry = withRules(
+  z.object({
     servers: registryServers('http://nacos.example.com:8848'),
     usernameSecretRef: secretEntry('username')
       .optional()
@@ -28,11 +29,20 @@ export const nacosRegistry = z
       .array(name('a group'))
       .min(1)
       .max(32)
+      .refine((groups) => new Set(groups).size === groups.length, 'must not list a group twice')
       .optional()
       .meta({ 'x-kubernetes-list-type': 'set' })
       .describe('Groups whose services backends may use. Default: all groups.'),
-  })
-  .describe('Nacos over its HTTP API: the client API of version 3, or the older ones on older servers.');
+  }),
+  [
+    {
+      rule: 'has(self.usernameSecretRef) == has(self.passwordSecretRef)',
+      message: 'set usernameSecretRef and passwordSecretRef together, or neither of them',
+      holds: ({ usernameSecretRef, passwordSecretRef }) =>
+        (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
+    },
+  ],
+).describe('Nacos over its HTTP API: the client API of version 3, or the older ones on older servers.');
 
 export type NacosSection = z.output<typeof nacosRegistry>;
 

@@ -25,7 +25,7 @@ export function knownAnswer(
 }
 
 /** A complete answer without instances for a service that never had one: its name may be wrong. */
-export function unseenAnswer({ registry, service }: AnsweredService): Discovered {
+export function neverListedAnswer({ registry, service }: AnsweredService): Discovered {
   return {
     state: 'absent',
     reason: 'ServiceUnknownToRegistry',

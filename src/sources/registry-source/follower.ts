@@ -5,7 +5,7 @@ import { type Backoff, createBackoff } from '../../runtime/backoff.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
-import { knownAnswer, unseenAnswer } from './answers.ts';
+import { knownAnswer, neverListedAnswer } from './answers.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
 import { Pace } from './pace.ts';
@@ -230,7 +230,7 @@ export class Follower<Instance, Cursor> {
       };
     }
     const answered = { type: protocol.type, registry: name, service, options };
-    if (!this.#wasSeen) return unseenAnswer(answered);
+    if (!this.#wasSeen) return neverListedAnswer(answered);
     return knownAnswer(answered, protocol.endpoints(this.#instances, options));
   }
 }

@@ -15,7 +15,8 @@ export interface QuerySlot extends Disposable {
 const LONGEST_WAIT_MS = 50_000;
 /** When services take turns, each is asked about this often. */
 const ROUND_MS = 10_000;
-const SHORTEST_WAIT_MS = 500;
+/** With more services than 200 per slot, they are asked less often. */
+const SHORTEST_WAIT_MS = 50;
 
 interface Waiter {
   readonly grant: () => void;

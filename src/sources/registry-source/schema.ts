@@ -18,6 +18,7 @@ export function registryServers(example: string) {
     )
     .min(1)
     .max(16)
+    .refine((urls) => new Set(urls).size === urls.length, 'must not list a server twice')
     .meta({ 'x-kubernetes-list-type': 'set' })
     .describe(
       `Base URLs of the servers, for example \`${example}\`. The operator uses one of them and moves on to the next when it fails.`,

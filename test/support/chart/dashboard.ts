@@ -107,6 +107,52 @@ const PANELS: readonly Panel[] = [
     ],
   },
   {
+    title: 'Registries with errors',
+    description:
+      'Conditions of ServiceRegistries that are not True: the registry is unreachable or rejects the credentials.',
+    unit: 'short',
+    queries: [
+      {
+        expr: `max by (registry, type, reason) (${on('objects', ',kind="ServiceRegistry",status!="True"')})`,
+        legend: '{{registry}} {{type}} {{reason}}',
+      },
+    ],
+  },
+  {
+    title: 'Services followed in registries',
+    description:
+      'Services by state. Failing and refused services keep their nodes in the gateway. The GatewayUpstreams that use them say why.',
+    unit: 'short',
+    queries: [
+      {
+        expr: `max by (registry, state) (${on('registry_services')})`,
+        legend: '{{registry}} {{state}}',
+      },
+    ],
+  },
+  {
+    title: 'Requests to registries',
+    description: 'All requests, and those without a complete answer by reason.',
+    unit: 'ops',
+    queries: [
+      {
+        expr: `sum by (registry) (rate(${on('registry_requests_total')}[$__rate_interval]))`,
+        legend: '{{registry}}',
+      },
+      {
+        expr: `sum by (registry, reason) (rate(${on('registry_errors_total')}[$__rate_interval]))`,
+        legend: '{{registry}} {{reason}}',
+      },
+    ],
+  },
+  {
+    title: 'Age of the last answer of registries',
+    description:
+      'Time since the last complete answer about any followed service. It grows during an outage. Consul may be silent for a minute while nothing changes.',
+    unit: 's',
+    queries: [{ expr: `max by (registry) (${on('registry_answer_age_seconds')})`, legend: '{{registry}}' }],
+  },
+  {
     title: 'Watch age',
     description:
       'Time since the API server last sent data. It sends a bookmark about once a minute, so a healthy watch stays near or below 60 s.',

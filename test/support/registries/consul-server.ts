@@ -103,6 +103,11 @@ export class ConsulServer implements AsyncDisposable {
     }
   }
 
+  /** Adds or replaces one instance. */
+  async update(service: string, instance: ConsulRegistration): Promise<void> {
+    await this.request('PUT', '/v1/txn', registrations(service, instance));
+  }
+
   /** @throws Error unless Consul answers 200. */
   request(method: 'GET' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     return this.#requests.add(() => this.#send(method, path, body));

@@ -156,6 +156,11 @@ export class Scene implements AsyncDisposable {
     );
   }
 
+  /** Changes one instance that is registered, in a way that does not concern the gateway. */
+  touch(address: string): Promise<void> {
+    return this.#stage.registry.touch(this.service, address);
+  }
+
   /** Creates the ServiceRegistry. */
   async connect(): Promise<void> {
     const urls = this.proxies.map(({ url }) => url);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import PQueue from 'p-queue';
-import { type Component, createComponent } from '../control-plane/component.ts';
+import { type Component, ComponentStartError, createComponent } from '../control-plane/component.ts';
 import { freePortWith } from '../control-plane/free-ports.ts';
 import { startWatchdog, type Watchdog } from '../control-plane/start-watchdog.ts';
 import { durationText } from '../control-plane/tool-cache.ts';
@@ -27,7 +27,11 @@ const GROUP = 'DEFAULT_GROUP';
 const CONCURRENT_REQUESTS = 32;
 /** Nacos also listens for gRPC of clients and of servers, and for its consensus protocol, at these distances from its port. */
 const OTHER_PORTS = [1000, 1001, -1000];
+/** Nacos usually lists a new instance after this long. */
+const LISTED_WITHIN_MS = 50;
 const REPORT_EVERY_MS = 15_000;
+/** Nacos gives up if its embedded database takes longer than 10 s, which it does on a busy machine. */
+const START_ATTEMPTS = 3;
 /** The embedded database and the consensus protocol take some seconds; a busy machine takes longer. */
 const HEAP = ['-Xms256m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
@@ -52,24 +56,42 @@ export class NacosServer implements AsyncDisposable {
   readonly #component: Component;
   readonly #watchdog: Watchdog;
   readonly #requests = new PQueue({ concurrency: CONCURRENT_REQUESTS });
-  #token: string | undefined;
+  #login: { readonly header: Promise<Record<string, string>>; readonly untilMs: number } | undefined;
+  readonly #tokenSeconds: number;
 
-  private constructor(url: URL, component: Component, watchdog: Watchdog) {
+  private constructor(url: URL, component: Component, watchdog: Watchdog, tokenSeconds: number) {
+    this.#tokenSeconds = tokenSeconds;
     this.url = url;
     this.#component = component;
     this.#watchdog = watchdog;
   }
 
-  static async start(): Promise<NacosServer> {
+  /** `tokenSeconds`: how long the token of a login is valid. */
+  static async start({
+    tokenSeconds = 18_000,
+  }: {
+    readonly tokenSeconds?: number;
+  } = {}): Promise<NacosServer> {
     const folder = fileURLToPath(new URL('../../registries/nacos/', import.meta.url));
     const built = await ensureJavaServer({ folder, name: 'nacos', what: 'Nacos' });
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await NacosServer.#startOnce(built, tokenSeconds);
+      } catch (error) {
+        if (!(error instanceof ComponentStartError) || attempt === START_ATTEMPTS) throw error;
+        process.stderr.write(`Nacos did not start and is tried again (${attempt} of ${START_ATTEMPTS})\n`);
+      }
+    }
+  }
+
+  static async #startOnce(built: string, tokenSeconds: number): Promise<NacosServer> {
     const dir = await mkdtemp(join(tmpdir(), 'gwu-nacos-'));
     const watchdog = startWatchdog(dir);
     const port = await freePortWith(OTHER_PORTS);
     const url = new URL(`http://127.0.0.1:${port}`);
     await mkdir(join(dir, 'conf'));
     await mkdir(join(dir, 'logs'));
-    await writeFile(join(dir, 'conf', 'application.properties'), properties(port));
+    await writeFile(join(dir, 'conf', 'application.properties'), properties(port, tokenSeconds));
     const component = createComponent({
       name: 'nacos',
       command: '/usr/bin/java',
@@ -78,7 +100,7 @@ export class NacosServer implements AsyncDisposable {
       started: watchdog.register,
       createProbe: () => async () => (await fetch(new URL('/nacos/v3/admin/core/state/readiness', url))).ok,
     });
-    const server = new NacosServer(url, component, watchdog);
+    const server = new NacosServer(url, component, watchdog, tokenSeconds);
     try {
       await server.start();
       await server.#createUser();
@@ -138,9 +160,20 @@ export class NacosServer implements AsyncDisposable {
   }
 
   async #createUser(): Promise<void> {
-    await this.request('POST', '/nacos/v3/auth/user/admin', { password: NACOS_USER.password });
-    const login = await this.request('POST', '/nacos/v3/auth/user/login', { ...NACOS_USER });
-    this.#token = (login as { readonly accessToken: string }).accessToken;
+    await this.#send('POST', '/nacos/v3/auth/user/admin', { password: NACOS_USER.password }, {});
+  }
+
+  /** The header that allows everything, from a login that is not older than half of its token's life. */
+  #authorization(): Promise<Record<string, string>> {
+    if (this.#login !== undefined && performance.now() < this.#login.untilMs) return this.#login.header;
+    const header = this.#send('POST', '/nacos/v3/auth/user/login', { ...NACOS_USER }, {}).then((answer) => ({
+      accesstoken: (answer as { readonly accessToken: string }).accessToken,
+    }));
+    this.#login = { header, untilMs: performance.now() + this.#tokenSeconds * 500 };
+    header.catch(() => {
+      this.#login = undefined;
+    });
+    return header;
   }
 
   async #untilListed(service: string, instances: readonly NacosRegistration[]): Promise<void> {
@@ -150,7 +183,7 @@ export class NacosServer implements AsyncDisposable {
         const listed = (await this.#instancesOf(service)).map(stateOf).sort();
         if (!isDeepStrictEqual(listed, wanted)) throw new Error(`Nacos does not list ${service} completely`);
       },
-      { intervalMs: 10 },
+      { intervalMs: LISTED_WITHIN_MS },
     );
   }
 
@@ -178,20 +211,25 @@ export class NacosServer implements AsyncDisposable {
     path: string,
     fields: Readonly<Record<string, string>>,
   ): Promise<unknown> {
-    return this.#requests.add(async () => {
-      const url = new URL(path, this.url);
-      const form = new URLSearchParams({ ...fields });
-      const hasBody = method === 'POST' || method === 'PUT';
-      if (!hasBody) url.search = form.toString();
-      const response = await fetch(url, {
-        method,
-        headers: this.#token === undefined ? {} : { accesstoken: this.#token },
-        ...(hasBody ? { body: form } : {}),
-      });
-      const text = await response.text();
-      if (!response.ok) throw new NacosAnswerError(response.status, `${method} ${path}: ${text}`);
-      return JSON.parse(text);
-    });
+    const send = async () => this.#send(method, path, fields, await this.#authorization());
+    // Of 500 services that register at once, most would otherwise wait behind the waiting of the first.
+    return this.#requests.add(send, { priority: method === 'GET' ? 0 : 1 });
+  }
+
+  async #send(
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    path: string,
+    fields: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<unknown> {
+    const url = new URL(path, this.url);
+    const form = new URLSearchParams({ ...fields });
+    const hasBody = method === 'POST' || method === 'PUT';
+    if (!hasBody) url.search = form.toString();
+    const response = await fetch(url, { method, headers, ...(hasBody ? { body: form } : {}) });
+    const text = await response.text();
+    if (!response.ok) throw new NacosAnswerError(response.status, `${method} ${path}: ${text}`);
+    return JSON.parse(text);
   }
 }
 
@@ -222,7 +260,7 @@ function classPath(built: string): string {
   return ['classes', 'lib/hessian-4.0.63.jar', 'lib/*'].map((part) => join(built, part)).join(':');
 }
 
-function properties(port: number): string {
+function properties(port: number, tokenSeconds: number): string {
   const key = Buffer.from('a key that signs the tokens of a test server').toString('base64');
   return Object.entries({
     'nacos.server.main.port': port,
@@ -236,7 +274,7 @@ function properties(port: number): string {
     'nacos.core.auth.server.identity.key': 'suite',
     'nacos.core.auth.server.identity.value': 'suite',
     'nacos.core.auth.plugin.nacos.token.secret.key': key,
-    'nacos.core.auth.plugin.nacos.token.expire.seconds': 18_000,
+    'nacos.core.auth.plugin.nacos.token.expire.seconds': tokenSeconds,
     // The APIs of older servers.
     'nacos.core.api.compatibility.client.enabled': true,
     'nacos.core.api.compatibility.console.enabled': true,

@@ -75,32 +75,44 @@ function startProgram(built: string, main: string, args: readonly string[]) {
   };
 }
 
-async function recordJavaClient(nacos: NacosServer, built: string): Promise<readonly Answer[]> {
-  const answers: Answer[] = [];
+/** A service with settings of its own: others are created with their first instance, and have none. */
+async function createService(
+  nacos: NacosServer,
+  serviceName: string,
+  protectThreshold: string,
+): Promise<void> {
+  const scope = { namespaceId: 'public', groupName: 'DEFAULT_GROUP', serviceName };
   await nacos.request('POST', '/nacos/v3/admin/ns/service', {
-    namespaceId: 'public',
-    groupName: 'DEFAULT_GROUP',
-    serviceName: 'protected',
-    protectThreshold: '0.8',
+    ...scope,
+    protectThreshold,
     ephemeral: 'true',
   });
+}
+
+async function registerUnhealthy(
+  nacos: NacosServer,
+  serviceName: string,
+  ips: readonly string[],
+): Promise<void> {
+  const scope = { namespaceId: 'public', groupName: 'DEFAULT_GROUP', serviceName };
+  for (const ip of ips) {
+    const instance = { ip, port: '8080', healthy: 'false', ephemeral: 'true' };
+    await nacos.request('POST', '/nacos/v3/client/ns/instance', { ...scope, ...instance });
+  }
+}
+
+async function recordJavaClient(nacos: NacosServer, built: string): Promise<readonly Answer[]> {
+  const answers: Answer[] = [];
+  await createService(nacos, 'protected', '0.8');
+  await createService(nacos, 'unprotected', '0');
   const args = [nacos.url.host, NACOS_USER.username, NACOS_USER.password];
   {
     await using _client = startProgram(built, 'gatewayupstream.nacos.JavaClient', args);
     const after = 'register';
     // The service of the last step of the program.
     await whenListed(nacos, { service: 'persistent', after }, '198.51.100.61');
-    for (const ip of ['198.51.100.51', '198.51.100.52']) {
-      await nacos.request('POST', '/nacos/v3/client/ns/instance', {
-        namespaceId: 'public',
-        groupName: 'DEFAULT_GROUP',
-        serviceName: 'protected',
-        ip,
-        port: '8080',
-        healthy: 'false',
-        ephemeral: 'true',
-      });
-    }
+    await registerUnhealthy(nacos, 'protected', ['198.51.100.51', '198.51.100.52']);
+    await registerUnhealthy(nacos, 'unprotected', ['198.51.100.55', '198.51.100.56']);
     for (const service of [
       'orders',
       'two-ports',
@@ -114,6 +126,7 @@ async function recordJavaClient(nacos: NacosServer, built: string): Promise<read
       answers.push(...(await answersOf(nacos, { service, after })));
     }
     answers.push(...(await whenListed(nacos, { service: 'protected', after }, '198.51.100.52')));
+    answers.push(...(await whenListed(nacos, { service: 'unprotected', after }, '198.51.100.56')));
     answers.push(...(await answersOf(nacos, { service: 'grouped', group: 'payments', after })));
   }
   await eventually(

@@ -15,6 +15,8 @@ export interface RegistryUnderTest extends AsyncDisposable {
   readonly type: string;
   /** Makes `instances` everything that the registry has of the service. */
   register(service: string, instances: readonly FaultInstance[]): Promise<void>;
+  /** Changes one registered instance in a way that does not concern gateways. */
+  touch(service: string, address: string): Promise<void>;
   /** Ends the server. After `start` it has no instance. */
   kill(): Promise<void>;
   start(): Promise<void>;

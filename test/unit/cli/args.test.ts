@@ -186,6 +186,7 @@ describe('readCommand', () => {
         namespaces: [],
         secretNamespaces: [],
         watchNodes: false,
+        watchRegistries: true,
         readEndpoints: false,
         requestTimeoutMs: 5000,
       },

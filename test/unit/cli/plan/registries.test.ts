@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtInCatalog } from '../../../../src/catalog.ts';
+import { planResources, storesOf as planStoresOf } from '../../../../src/cli/plan/kinds.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
 import { PlanError } from '../../../../src/cli/plan/plan-error.ts';
 import type { Plan } from '../../../../src/cli/plan/planned.ts';
@@ -14,6 +15,7 @@ import {
 } from '../../../../src/cli/plan/registry-answers.ts';
 import { planExitCode, renderPlan } from '../../../../src/cli/plan/render.ts';
 import { admit, gatewayFormat, storesOf } from '../../../support/catalog.ts';
+import { ownerLabels } from '../../../support/owner-labels.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
 const { canonical, listed, read } = gatewayFormat('APISIX');
@@ -84,14 +86,21 @@ function stores(objects: readonly object[]) {
   return storesOf(admit(documents, NOW).objects);
 }
 
-function planOf(given: ReturnType<typeof stores>, registries: RegistryAnswers): Plan {
+function planOf(
+  given: ReturnType<typeof stores>,
+  registries: RegistryAnswers,
+  held: readonly object[] = [],
+): Plan {
   return makePlan({
     catalog: builtInCatalog,
     stores: given,
     onlyNamespaces: [],
     clusterId: 'c1',
     gateways: new Map([
-      ['default', { kind: 'listed', canonical, read, info: {}, upstreams: listed({ list: [], total: 0 }) }],
+      [
+        'default',
+        { kind: 'listed', canonical, read, info: {}, upstreams: listed({ list: held, total: held.length }) },
+      ],
     ]),
     registries,
     only: [],
@@ -231,14 +240,36 @@ describe('a plan that asks a registry', () => {
     expect(text + JSON.stringify(plan)).not.toMatch(/token-of-the-test|another-token/);
   });
 
-  it('does not ask a registry that does not allow the namespace', async () => {
-    const closed = consul([url], { allowedNamespaces: { names: ['blog'] } });
-    const plan = await asked(closed, secret, upstream('web', ofConsul('web')));
-    expect(requests).toEqual([]);
+  it('asks only for services that the object may use', async () => {
+    const limited = consul([url], { tenantPolicy: { services: [`^$${'{namespace}'}-.+$`] } });
+    const plan = await asked(
+      limited,
+      secret,
+      upstream('web', ofConsul('web')),
+      upstream('own', ofConsul('shop-a')),
+    );
+    expect(requests).toEqual(['/v1/health/service/shop-a']);
     expect(upstreamOf(plan, 'web')).toMatchObject({
       action: 'None',
-      conditions: [{ type: 'ResolvedRefs', reason: expect.stringMatching(/NotAllowed|NotPermitted/) }],
+      conditions: [{ type: 'ResolvedRefs', reason: 'RegistryServiceNotAllowed' }],
     });
+  });
+
+  it.each([
+    ['that does not allow the namespace', { allowedNamespaces: { names: ['blog'] } }, 'vms'],
+    ['that the GatewayConnection does not allow', {}, 'others'],
+  ])('does not ask a registry %s', async (_, spec, name) => {
+    const { metadata, ...rest } = consul([url], spec);
+    const plan = await asked(
+      { ...rest, metadata: { ...metadata, name } },
+      secret,
+      upstream('web', { registryRef: { name }, service: 'web' }),
+    );
+    expect(requests).toEqual([]);
+    expect(upstreamOf(plan, 'web')).toMatchObject({
+      conditions: [{ type: 'ResolvedRefs', reason: 'RegistryNotAllowed' }],
+    });
+    expect(planExitCode(plan)).toBe(0);
   });
 
   it('is complete if a ServiceRegistry does not exist, because run would change nothing either', async () => {
@@ -249,6 +280,26 @@ describe('a plan that asks a registry', () => {
     });
     expect(plan.registries).toEqual([]);
     expect(planExitCode(plan)).toBe(0);
+  });
+
+  it('asks nothing if the operator does not watch ServiceRegistries', async () => {
+    const resources = planResources(builtInCatalog, { watchRegistries: false });
+    const documents = [connection, consul([url]), secret, upstream('web', ofConsul('web'))];
+    const given = planStoresOf(
+      resources,
+      admit(
+        documents.map((value, index) => ({ where: `${index}`, value })),
+        NOW,
+      ).objects,
+    );
+    const refs = registryReferences(given);
+    expect(refs).toEqual([]);
+    expect(
+      upstreamOf(planOf(given, parseAnswers({ types, stores: given, refs }, {}, 'none')), 'web'),
+    ).toMatchObject({
+      action: 'None',
+      conditions: [{ type: 'ResolvedRefs', status: 'Unknown' }],
+    });
   });
 
   it('stops when it is interrupted', async () => {
@@ -297,6 +348,45 @@ describe('a plan with the services of a file', () => {
     expect(places('v1')).toEqual(['10.0.0.1:8080']);
     expect(places('warned')).toEqual(['10.0.0.1:8080', '10.0.0.100:8080', '10.0.0.3:1']);
     expect(planExitCode(plan)).toBe(2);
+  });
+
+  it('explains why a node is removed', () => {
+    const given = stores([...objects, upstream('web', ofConsul('web', { metadata: { version: ['2'] } }))]);
+    const web = [
+      entry('10.0.0.1', 8080, { Meta: { version: '2' } }),
+      entry('10.0.0.2', 8080, { Meta: { version: '2' } }, 'critical'),
+      entry('10.0.0.3', 8080, { Meta: { version: '1' } }),
+      {
+        ...entry('10.0.0.4', 8080, { Meta: { version: '2' } }),
+        Checks: [{ CheckID: '_node_maintenance', Status: 'critical' }],
+      },
+    ];
+    const refs = registryReferences(given);
+    const answers = parseAnswers({ types, stores: given, refs }, { vms: { web } }, 'services.yaml');
+    const owner = { cluster: 'c1', connection: 'default', namespace: 'shop', name: 'web' };
+    const value = {
+      id: 'shop.web',
+      type: 'roundrobin',
+      scheme: 'http',
+      nodes: [
+        ...['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'].map((of) => ({
+          host: of,
+          port: 8080,
+          weight: 1,
+        })),
+        { host: '10.0.0.1', port: 8081, weight: 1 },
+      ],
+      labels: ownerLabels(owner, { orphan: false }),
+    };
+    const plan = planOf(given, answers, [{ key: '/apisix/upstreams/shop.web', value }]);
+    const why = (place: string) =>
+      upstreamOf(plan, 'web')?.nodes.find(({ node }) => `${node.host}:${node.port}` === place)?.why ??
+      upstreamOf(plan, 'web')?.held?.nodes.find((node) => `${node.host}:${node.port}` === place)?.why;
+    const service = 'service web of ServiceRegistry vms';
+    expect(why('10.0.0.2:8080')).toBe(`not ready in ${service}`);
+    expect(why('10.0.0.3:8080')).toBe(`listed by ${service}, but excluded by metadata, address or weight 0`);
+    expect(why('10.0.0.4:8080')).toBe(`out of service in ${service}`);
+    expect(why('10.0.0.1:8081')).toBe(`not listed by ${service}`);
   });
 
   it.each([

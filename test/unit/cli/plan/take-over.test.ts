@@ -208,12 +208,16 @@ describe('takeOvers', () => {
     ]);
   });
 
-  it('notes what the ServiceRegistry does not allow', () => {
+  it('notes what the ServiceRegistry and the GatewayConnection do not allow', () => {
     const held = { cms: { service_name: 'cms', discovery_type: 'consul' } };
     const { metadata, ...rest } = consul('vms');
     const closed = { ...rest, metadata, spec: { ...rest.spec, allowedNamespaces: { names: ['blog'] } } };
     const entry = only({ held, objects: [closed], connectionRegistries: ['vms'] });
     expect(entry.notes).toEqual([EQUAL, expect.stringContaining('does not allow namespace default')]);
+    expect(only({ held, objects: [consul('vms')] }).notes).toEqual([
+      EQUAL,
+      expect.stringContaining('does not allow ServiceRegistry vms'),
+    ]);
   });
 
   it('uses the requested namespace', () => {

@@ -23,7 +23,7 @@ function create(section: Partial<NacosSection> = {}): NacosProtocol {
     limits: {
       concurrentQueries: 100,
       requestsPerSecond: undefined,
-      requestTimeoutMs: 5000,
+      requestTimeoutMs: 30_000,
       pollIntervalMs: 1000,
     },
     clock,
@@ -46,7 +46,7 @@ type Cursor = InstancesRequest<never>['cursor'] | Awaited<ReturnType<NacosProtoc
 
 function ask(cursor?: Cursor, options: object = {}, service = 'web') {
   const query = { service, options: nacosBackend.parse(options) };
-  const request = { query, server: standIn.url, cursor, waitMs: 0, timeoutMs: 5000 };
+  const request = { query, server: standIn.url, cursor, waitMs: 0, timeoutMs: 30_000 };
   return protocol.ask(request, new AbortController().signal);
 }
 
@@ -76,7 +76,20 @@ describe('the list of instances', () => {
     const { cursor } = await ask();
     standIn.hosts = standIn.hosts.toReversed();
     expect(await ask(cursor)).toEqual({ instances: undefined, cursor });
-    standIn.hosts = [{ ip: '10.0.0.1' }, { ip: '10.0.0.2', metadata: { zone: 'b' } }];
+  });
+
+  it.each([
+    { port: 8081 },
+    { weight: 0.5 },
+    { healthy: false },
+    { clusterName: 'HZ' },
+    { metadata: { zone: 'b' } },
+    { metadata: { zone: 'a', version: '1' } },
+    { metadata: {} },
+  ])('changes if an instance has another value: %j', async (change) => {
+    standIn.hosts = [{ ip: '10.0.0.1' }, { ip: '10.0.0.2', metadata: { zone: 'a' } }];
+    const { cursor } = await ask();
+    standIn.hosts = [{ ip: '10.0.0.1' }, { ip: '10.0.0.2', metadata: { zone: 'a' }, ...change }];
     expect((await ask(cursor)).instances).toHaveLength(2);
   });
 
@@ -207,14 +220,14 @@ describe('the version of the server', () => {
     standIn.apis.clear();
     standIn.apis.add(api);
     await ask();
-    const request = { server: standIn.url, timeoutMs: 5000 };
+    const request = { server: standIn.url, timeoutMs: 30_000 };
     expect(await protocol.version(request, new AbortController().signal)).toBe(version);
     expect(protocol.api(standIn.url)).toBe(api);
   });
 
   it('is unknown where a server does not say it', async () => {
     standIn.apis.clear();
-    const request = { server: standIn.url, timeoutMs: 5000 };
+    const request = { server: standIn.url, timeoutMs: 30_000 };
     expect(await protocol.version(request, new AbortController().signal)).toBeUndefined();
     expect(protocol.api(standIn.url)).toBeUndefined();
   });
