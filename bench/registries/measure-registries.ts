@@ -6,6 +6,7 @@ import { measureKind } from './latency.ts';
 import { measureFirst, measureLoad } from './load.ts';
 import { openNacos } from './nacos.ts';
 import type { OpenRegistry } from './registry.ts';
+import { latencyText } from './report.ts';
 import { KINDS, type Kind, type Latency, type RegistryResult } from './results.ts';
 import { createRegistryScene, type RegistryScene, serviceNames } from './scene.ts';
 
@@ -92,9 +93,9 @@ async function latencyOf(
   const found: Latency['kinds'] = {};
   for (const kind of kinds) {
     report(`${type}, ${scene.subjects.length} services: ${changes} times ${kind}`);
-    Object.assign(found, {
-      [kind]: await measureKind(scene, floor, { kind, changes, rate, lostAfterMs: LOST_AFTER_MS }),
-    });
+    const latency = await measureKind(scene, floor, { kind, changes, rate, lostAfterMs: LOST_AFTER_MS });
+    report(`  ${latencyText(latency)}`);
+    Object.assign(found, { [kind]: latency });
   }
   return { services: scene.subjects.length, kinds: found };
 }
