@@ -88,6 +88,24 @@ export function registryDenied(
   return access.state === 'permitted' ? undefined : access;
 }
 
+/**
+ * Whether the operator may ask a registry for `ref` because of an object in `namespace` that refers to `connection`. Without
+ * this check, everyone who may create an object could query every registry with the operator's credentials.
+ */
+export function mayFollow(
+  snapshot: Parameters<typeof registryAccess>[0],
+  ref: RegistryServiceRef,
+  namespace: string,
+  connection: Pick<GatewayConnection, 'name' | 'spec'> | undefined,
+): boolean {
+  if (connection?.spec.ok !== true) return false;
+  const facts = snapshot.namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
+  return (
+    isNamespaceAllowed(connection.spec.value.allowedNamespaces, facts) === true &&
+    registryAccess(snapshot, ref, registryUser(namespace, connection)).state === 'permitted'
+  );
+}
+
 /** The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied. */
 function usableRegistry(
   name: string,
