@@ -14,7 +14,7 @@ import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
 
 /** After this long without an answer for a service, its last answer no longer counts as current. */
-export const PROOF_OF_LIFE_MS = 60_000;
+const PROOF_OF_LIFE_MS = 60_000;
 
 const RETRY = { baseMs: 500, factor: 2, maxMs: 15_000, jitter: 0.5 } as const;
 

@@ -109,7 +109,7 @@ export async function createRegistryHarness<Section>({
 type BeginFault = (harness: RegistryHarness) => Promise<AsyncDisposable>;
 
 /** Every request meets the fault. */
-export function proxyFault(fault: RegistryFault): BeginFault {
+function proxyFault(fault: RegistryFault): BeginFault {
   return async ({ proxy, isFollowing }) => {
     const met = proxy.faultsMet;
     const repair = proxy.fail(fault);
