@@ -5,6 +5,10 @@ import { dnsSubdomain, text, withRules } from './schema.ts';
 const MAX_METADATA_KEYS = 16;
 const MAX_METADATA_KEY_LENGTH = 128;
 
+/** Names with these characters are safe in the path of a URL, also after a proxy has normalized it. */
+const serviceName =
+  /^[.]*[a-zA-Z0-9_:@~,$-][a-zA-Z0-9_.:@~,$-]*(\/[.]*[a-zA-Z0-9_:@~,$-][a-zA-Z0-9_.:@~,$-]*)*$/;
+
 const registryFields = {
   registryRef: z
     .object({
@@ -15,7 +19,13 @@ const registryFields = {
     })
     .optional()
     .describe('The ServiceRegistry that lists the instances. It must allow the namespace of this object.'),
-  service: z.string().min(1).max(512).optional().describe('Name of the service in the registry.'),
+  service: text(512, {
+    pattern: serviceName,
+    message:
+      'service may contain letters, digits and "_.:@~,$-", in parts that are separated by "/" and are not empty, "." or ".."',
+  })
+    .optional()
+    .describe('Name of the service in the registry.'),
   metadata: withRules(
     z
       .record(z.string(), z.array(z.string().max(256)).min(1).max(16))

@@ -28,13 +28,13 @@ export function combineSources(sources: SourceByKind): DiscoverySource<Reference
     read: (ref) => sourceOf(ref)?.read(ref) ?? NOT_BUILT_IN,
     departure: (ref, removedEndpoints) => sourceOf(ref)?.departure(ref, removedEndpoints) ?? 'unknown',
     listedElsewhere(refs, addresses) {
-      const listed = all.flatMap((source) => [
-        ...source.listedElsewhere(
-          refs.filter((ref) => sourceOf(ref) === source),
-          addresses,
-        ),
-      ]);
-      return new Set(listed);
+      // What one kind of source lists explains nothing about the endpoints of another.
+      const own = Map.groupBy(refs, sourceOf);
+      return new Set(
+        [...own].flatMap(([source, refsOfSource]) => [
+          ...(source?.listedElsewhere(refsOfSource, addresses) ?? []),
+        ]),
+      );
     },
   };
 }

@@ -42,6 +42,14 @@ async function startNacos(): Promise<RegistryUnderTest> {
           })),
         ),
       ),
+    touch: (service, address) =>
+      server.update(service, {
+        ip: address,
+        port: 8080,
+        healthy: true,
+        enabled: true,
+        metadata: { touched: `${performance.now()}` },
+      }),
     kill: () => server.kill(),
     start: () => server.start(),
     spec: (servers, secret) => ({

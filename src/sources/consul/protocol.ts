@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProbeOptions, ServiceQuery } from '../registry.ts';
@@ -15,8 +16,14 @@ import {
 import { type ConsulInstance, endpointsOf, healthEntry, instanceOf } from './instances.ts';
 import type { ConsulBackend, ConsulSection } from './schema.ts';
 
-/** Consul's index of the answer; the next query waits for a higher one. */
+/** Consul's index of the answer, for which the next query waits to rise. */
 type Index = number;
+
+/** The last answer. An index says nothing about instances after Consul lost its state, so both are compared. */
+interface Last {
+  readonly index: Index;
+  readonly instances: readonly ConsulInstance[];
+}
 
 const agentSelf = z.object({ Config: z.object({ Version: z.string().min(1).max(64) }) });
 
@@ -24,7 +31,7 @@ const agentSelf = z.object({ Config: z.object({ Version: z.string().min(1).max(6
 const WAIT_JITTER = 1 / 16;
 
 /** Asks one service per request by blocking queries of `/v1/health/service/NAME`. */
-export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
+export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
   readonly type = 'Consul';
   readonly blocking = true;
   readonly probe: ServiceQuery = { service: PROBE_SERVICE, options: undefined };
@@ -45,17 +52,20 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
   }
 
   async ask(
-    request: InstancesRequest<Index>,
+    request: InstancesRequest<Last>,
     signal: AbortSignal,
-  ): Promise<InstancesAnswer<ConsulInstance, Index>> {
+  ): Promise<InstancesAnswer<ConsulInstance, Last>> {
     const { cursor } = request;
     const first = await this.#query(request, 'default', signal);
     // The server lags behind the one that answered before, or the cluster was restored: only its leader knows which.
     const answer =
-      cursor !== undefined && first.cursor < cursor
+      cursor !== undefined && first.index < cursor.index
         ? await this.#query({ ...request, waitMs: 0 }, 'consistent', signal)
         : first;
-    return answer.cursor === cursor ? { instances: undefined, cursor } : answer;
+    // The last instances are kept, so that an answer without a change allocates nothing that stays.
+    return isDeepStrictEqual(answer.instances, cursor?.instances)
+      ? { instances: undefined, cursor: { index: answer.index, instances: (cursor ?? answer).instances } }
+      : { instances: answer.instances, cursor: answer };
   }
 
   /** A token without `agent:read` may not read it. */
@@ -80,10 +90,10 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
   }
 
   async #query(
-    { query, server, cursor, waitMs, timeoutMs }: InstancesRequest<Index>,
+    { query, server, cursor, waitMs, timeoutMs }: InstancesRequest<Last>,
     consistency: 'default' | 'consistent',
     signal: AbortSignal,
-  ): Promise<InstancesAnswer<ConsulInstance, Index>> {
+  ): Promise<Last> {
     const headers = this.#headers();
     const collector = new InstanceCollector<ConsulInstance>();
     const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -91,7 +101,12 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
       .client()
       .list(
         {
-          url: this.#url(server, query.service, waitMs > 0 ? { cursor, waitMs } : undefined, consistency),
+          url: this.#url(
+            server,
+            query.service,
+            waitMs > 0 ? { index: cursor?.index, waitMs } : undefined,
+            consistency,
+          ),
           timeoutMs: timeoutMs + waitMs * (1 + WAIT_JITTER),
           headers,
           take: (item) => collector.add(instanceOf(parsed(item, decoder, server))),
@@ -102,7 +117,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
         throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
       });
     assertComplete(response, server, 'x-consul-token' in headers);
-    return { instances: collector.instances, cursor: indexOf(response.headers, server) };
+    return { instances: collector.instances, index: indexOf(response.headers, server) };
   }
 
   #headers(): Readonly<Record<string, string>> {
@@ -113,7 +128,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
   #url(
     server: URL,
     service: string,
-    blocking: { readonly cursor: Index | undefined; readonly waitMs: number } | undefined,
+    blocking: { readonly index: Index | undefined; readonly waitMs: number } | undefined,
     consistency: 'default' | 'consistent',
   ): URL {
     const { datacenter, namespace, partition } = this.#section;
@@ -125,8 +140,8 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Index> {
     set('ns', namespace);
     set('partition', partition);
     if (consistency === 'consistent') set('consistent', '');
-    if (blocking?.cursor !== undefined) {
-      set('index', `${blocking.cursor}`);
+    if (blocking?.index !== undefined) {
+      set('index', `${blocking.index}`);
       set('wait', `${Math.ceil(blocking.waitMs)}ms`);
     }
     return url;
@@ -178,7 +193,11 @@ function assertComplete(
     });
   }
   if (status !== 200) {
-    throw new RegistryError('ServerError', 'server', { problem: `${server.host} answered HTTP ${status}` });
+    // A request that Consul does not accept must not move the other services to another server.
+    const isRequest = status >= 400 && status < 500 && status !== 404 && status !== 429;
+    throw new RegistryError('ServerError', isRequest ? 'service' : 'server', {
+      problem: `${server.host} answered HTTP ${status}`,
+    });
   }
   // Without the first header a list that ACLs emptied looks like a service without instances.
   const isFiltered = headers['x-consul-results-filtered-by-acls'] === 'true';

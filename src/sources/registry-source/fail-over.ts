@@ -1,3 +1,4 @@
+import type { RateLimit } from '../../runtime/rate-limit.ts';
 import type { RegistryObserver } from '../registry.ts';
 import {
   type InstancesAnswer,
@@ -11,7 +12,7 @@ export interface FailOverDeps<Instance, Cursor> {
   readonly protocol: RegistryProtocol<Instance, Cursor>;
   readonly servers: Servers;
   readonly observer: RegistryObserver;
-  readonly limitRate: <T>(request: () => Promise<T>) => Promise<T>;
+  readonly limitRate: RateLimit;
 }
 
 export interface FailOverAnswer<Instance, Cursor> extends InstancesAnswer<Instance, Cursor> {
@@ -32,7 +33,7 @@ export async function askOneServer<Instance, Cursor>(
       const answer = await limitRate(() => {
         observer.requested();
         return protocol.ask({ ...request, server, waitMs }, signal);
-      });
+      }, signal);
       return { ...answer, server };
     } catch (error) {
       signal.throwIfAborted();

@@ -138,7 +138,7 @@ export class Prober<Instance, Cursor> {
       version = await limitRate(async () => {
         observer.requested();
         return await protocol.version?.({ server, timeoutMs }, signal);
-      });
+      }, signal);
     } catch (error) {
       signal.throwIfAborted();
       // It has answered the probe. Its version can wait.

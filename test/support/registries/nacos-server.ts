@@ -120,20 +120,26 @@ export class NacosServer implements AsyncDisposable {
     const gone = (await this.#instancesOf(service)).filter((instance) => !kept.has(placeOf(instance)));
     await Promise.all([
       ...gone.map(({ ip, port }) => this.#write('DELETE', { ...serviceOf(service), ip, port: `${port}` })),
-      ...instances.map(({ ip, port, healthy, enabled, weight = 1, metadata = {} }) =>
-        this.#write('POST', {
-          ...serviceOf(service),
-          ip,
-          port: `${port}`,
-          healthy: `${healthy}`,
-          enabled: `${enabled}`,
-          weight: `${weight}`,
-          ephemeral: 'true',
-          metadata: JSON.stringify({ ...FOREVER, ...metadata }),
-        }),
-      ),
+      ...instances.map((instance) => this.update(service, instance)),
     ]);
     await this.#untilListed(service, instances);
+  }
+
+  /** Registers one instance, or changes it. Resolves when Nacos has confirmed the write. */
+  async update(
+    service: string,
+    { ip, port, healthy, enabled, weight = 1, metadata = {} }: NacosRegistration,
+  ): Promise<void> {
+    await this.#write('POST', {
+      ...serviceOf(service),
+      ip,
+      port: `${port}`,
+      healthy: `${healthy}`,
+      enabled: `${enabled}`,
+      weight: `${weight}`,
+      ephemeral: 'true',
+      metadata: JSON.stringify({ ...FOREVER, ...metadata }),
+    });
   }
 
   async kill(): Promise<void> {

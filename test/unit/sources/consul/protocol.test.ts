@@ -1,0 +1,84 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { systemClock } from '../../../../src/runtime/clock.ts';
+import { ConsulProtocol } from '../../../../src/sources/consul/protocol.ts';
+import { consulRegistry } from '../../../../src/sources/consul/schema.ts';
+import type { InstancesRequest } from '../../../../src/sources/registry-source/protocol.ts';
+
+type Last = NonNullable<InstancesRequest<Parameters<ConsulProtocol['ask']>[0]['cursor']>['cursor']>;
+
+let server: Server;
+let url: URL;
+let protocol: ConsulProtocol;
+let address: string;
+let index: number;
+let status: number;
+
+beforeEach(async () => {
+  address = '10.0.0.1';
+  index = 14;
+  status = 200;
+  server = createServer((_, response) => {
+    const entry = {
+      Node: { Node: 'node', Address: address },
+      Service: { ID: 'web', Service: 'web', Address: address, Port: 8080 },
+      Checks: [],
+    };
+    response.writeHead(status, { 'x-consul-index': `${index}` }).end(JSON.stringify([entry]));
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  protocol = new ConsulProtocol({
+    section: consulRegistry.parse({ servers: [url.href] }),
+    secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
+    limits: {
+      concurrentQueries: 1,
+      requestsPerSecond: undefined,
+      requestTimeoutMs: 5000,
+      pollIntervalMs: 1000,
+    },
+    clock: systemClock,
+  });
+});
+
+afterEach(() => {
+  protocol.close();
+  server.close();
+});
+
+const ask = (cursor: Last | undefined, waitMs = 0) => {
+  const query = { service: 'web', options: undefined };
+  return protocol.ask({ query, server: url, cursor, waitMs, timeoutMs: 5000 }, new AbortController().signal);
+};
+
+it.each([
+  ['at once', 0],
+  ['after waiting', 1000],
+])('takes other instances under the index of the last answer, %s', async (_, waitMs) => {
+  const { cursor } = await ask(undefined);
+  address = '10.0.0.2';
+  const { instances } = await ask(cursor, waitMs);
+  expect(instances?.map((instance) => instance.address)).toEqual(['10.0.0.2']);
+});
+
+it('reports no change for equal instances under another index', async () => {
+  const first = await ask(undefined);
+  index = 15;
+  const second = await ask(first.cursor);
+  expect(second.instances).toBeUndefined();
+  expect(second.cursor).toMatchObject({ index: 15 });
+  expect(second.cursor.instances).toBe(first.instances);
+});
+
+it.each([
+  [400, 'service'],
+  [429, 'server'],
+  [404, 'server'],
+  [500, 'server'],
+  [403, 'registry'],
+])('concerns with status %s the %s', async (answered, scope) => {
+  status = answered;
+  await expect(ask(undefined)).rejects.toMatchObject({ scope });
+});
