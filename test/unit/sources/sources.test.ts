@@ -5,7 +5,7 @@ import { combineSources, type SourceByKind } from '../../../src/sources/sources.
 
 function sourceThatLists<Ref extends Reference>(...listed: readonly string[]) {
   const listedElsewhere = vi.fn((_: readonly Ref[], addresses: ReadonlySet<string>) =>
-    addresses.intersection(new Set(listed)),
+    new Set(listed.filter((address) => addresses.has(address))),
   );
   return { listedElsewhere } as unknown as DiscoverySource<Ref>;
 }
