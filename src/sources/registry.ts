@@ -83,6 +83,11 @@ export type ProbeOptions<Registry> = Pick<
   'section' | 'secret' | 'limits' | 'clock'
 >;
 
+/** What the client of a registry needs. Without an observer for a single probe. */
+export type ProtocolOptions<Registry> = ProbeOptions<Registry> & {
+  readonly observer?: Pick<RegistryObserver, 'requested'>;
+};
+
 /** How a file holds answers of one type of registry. */
 export interface SavedAnswers {
   /** The name under which a file lists the service. */

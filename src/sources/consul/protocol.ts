@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
-import type { ProbeOptions, ServiceQuery } from '../registry.ts';
-import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
+import { jsonOf, RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
@@ -38,12 +38,13 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
   readonly #section: ConsulSection;
   readonly #http: RegistryHttp;
 
-  constructor({ section, secret, limits }: ProbeOptions<ConsulSection>) {
+  constructor({ section, secret, limits, observer }: ProtocolOptions<ConsulSection>) {
     this.#section = section;
     this.#http = new RegistryHttp({
       registry: { secret },
       tls: section.tls,
-      maxConnections: limits.concurrentQueries,
+      limits,
+      observer,
     });
   }
 
@@ -122,7 +123,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
 
   #headers(): Readonly<Record<string, string>> {
     const { tokenSecretRef } = this.#section;
-    return tokenSecretRef === undefined ? {} : { 'x-consul-token': this.#http.secret(tokenSecretRef) };
+    return tokenSecretRef === undefined ? {} : { 'x-consul-token': this.#http.headerSecret(tokenSecretRef) };
   }
 
   #url(
@@ -152,14 +153,6 @@ function pathOf(server: URL, path: string): URL {
   const url = new URL(server);
   url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
   return url;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function parsed(

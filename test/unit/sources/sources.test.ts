@@ -4,8 +4,9 @@ import type { DiscoverySource } from '../../../src/sources/source.ts';
 import { combineSources, type SourceByKind } from '../../../src/sources/sources.ts';
 
 function sourceThatLists<Ref extends Reference>(...listed: readonly string[]) {
-  const listedElsewhere = vi.fn((_: readonly Ref[], addresses: ReadonlySet<string>) =>
-    addresses.intersection(new Set(listed)),
+  const listedElsewhere = vi.fn(
+    (_: readonly Ref[], addresses: ReadonlySet<string>) =>
+      new Set(listed.filter((address) => addresses.has(address))),
   );
   return { listedElsewhere } as unknown as DiscoverySource<Ref>;
 }

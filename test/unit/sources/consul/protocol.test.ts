@@ -30,9 +30,13 @@ beforeEach(async () => {
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  protocol = new ConsulProtocol({
-    section: consulRegistry.parse({ servers: [url.href] }),
-    secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
+  protocol = create({});
+});
+
+const create = (section: object, token = 'a-token') =>
+  new ConsulProtocol({
+    section: consulRegistry.parse({ servers: [url.href], ...section }),
+    secret: () => ({ ok: true, value: token }),
     limits: {
       concurrentQueries: 1,
       requestsPerSecond: undefined,
@@ -41,7 +45,6 @@ beforeEach(async () => {
     },
     clock: systemClock,
   });
-});
 
 afterEach(() => {
   protocol.close();
@@ -81,4 +84,16 @@ it.each([
 ])('concerns with status %s the %s', async (answered, scope) => {
   status = answered;
   await expect(ask(undefined)).rejects.toMatchObject({ scope });
+});
+
+it.each(['two words', 'a\ntoken', 'tokén'])('sends no token that a header cannot have: %j', async (token) => {
+  protocol.close();
+  protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } }, token);
+  const error = await ask(undefined).catch((reason: unknown) => reason);
+  expect(error).toMatchObject({
+    reason: 'SecretMissing',
+    scope: 'registry',
+    message:
+      'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
+  });
 });
