@@ -313,7 +313,8 @@ export async function working(operator: Operator): Promise<void> {
   );
 }
 
-function assertRuns({ process: { exitCode, signalCode }, output }: Operator): void {
+/** Throws with the last output if the operator has exited. */
+export function assertRuns({ process: { exitCode, signalCode }, output }: Operator): void {
   if (exitCode === null && signalCode === null) return;
   throw new Error(`the operator exited (${exitCode ?? signalCode}):\n${output().slice(-4000)}`);
 }

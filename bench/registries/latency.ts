@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RecordedRequest } from '../../test/support/apisix-stand-in/stand-in.ts';
+import { monotonicMs } from '../../test/support/monotonic.ts';
+import type { Operator } from '../../test/support/operator.ts';
 import { Ledger } from '../ledger.ts';
 import { quantiles } from '../measure.ts';
 import type { Remote } from '../remote.ts';
+import { assertRuns } from '../scene.ts';
 import type { FloorHandlers } from './floor-process.ts';
 import type { Effect, LoadInstance } from './registry.ts';
 import type { Kind, KindLatency } from './results.ts';
@@ -34,6 +37,7 @@ export interface LatencyOptions {
 /** Makes changes of one kind, and measures the time until the gateway and the floor have them. */
 export async function measureKind(
   scene: RegistryScene,
+  operator: Operator,
   floor: Remote<FloorHandlers> | undefined,
   { kind, changes, rate, lostAfterMs }: LatencyOptions,
 ): Promise<KindLatency> {
@@ -55,10 +59,11 @@ export async function measureKind(
   let arrivals: readonly (number | undefined)[] = [];
   do {
     await sleep(200);
+    assertRuns(operator);
     requests.push(...(await scene.gateway.ask('take')));
     const writes = writesIn(requests);
     arrivals = made.map((change) => firstWith(change, change.subject.id, writes));
-  } while (arrivals.includes(undefined) && Number(process.hrtime.bigint()) / 1e6 < deadline);
+  } while (arrivals.includes(undefined) && monotonicMs() < deadline);
 
   const notices = (await floor?.ask('take'))?.map(({ service, at, places }) => ({
     id: service,

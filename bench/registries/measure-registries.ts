@@ -1,4 +1,5 @@
 import { requireTool } from '../../test/support/external-tool.ts';
+import type { Operator } from '../../test/support/operator.ts';
 import { startRemote } from '../remote.ts';
 import { openConsul } from './consul.ts';
 import type { FloorHandlers } from './floor-process.ts';
@@ -6,6 +7,7 @@ import { measureKind } from './latency.ts';
 import { measureFirst, measureLoad } from './load.ts';
 import { openNacos } from './nacos.ts';
 import type { OpenRegistry } from './registry.ts';
+import { latencyText } from './report.ts';
 import { KINDS, type Kind, type Latency, type RegistryResult } from './results.ts';
 import { createRegistryScene, type RegistryScene, serviceNames } from './scene.ts';
 
@@ -61,7 +63,7 @@ async function measure(options: RegistryBenchOptions): Promise<RegistryResult> {
     if (wrong.length > 0) {
       throw new Error(`the gateway lacks ${wrong.length} services: ${operator.output().slice(-2000)}`);
     }
-    latencies.push(await latencyOf(scene, KINDS, options));
+    latencies.push(await latencyOf(scene, operator, KINDS, options));
     await operator.stop();
   }
   if (manyServices === undefined) return { type, pollIntervalMs, latencies, load: undefined };
@@ -73,13 +75,14 @@ async function measure(options: RegistryBenchOptions): Promise<RegistryResult> {
   const first = await measureFirst(scene);
   report(`${type}, ${manyServices} services: idle, reconnect, outage`);
   const load = await measureLoad(scene, first, options.seconds);
-  latencies.push(await latencyOf(scene, ['register', 'change', 'deregister'], options));
+  latencies.push(await latencyOf(scene, first.operator, ['register', 'change', 'deregister'], options));
   await first.operator.stop();
   return { type, pollIntervalMs, latencies, load };
 }
 
 async function latencyOf(
   scene: RegistryScene,
+  operator: Operator,
   kinds: readonly Kind[],
   { type, changes, rate, report }: RegistryBenchOptions,
 ): Promise<Latency> {
@@ -92,9 +95,14 @@ async function latencyOf(
   const found: Latency['kinds'] = {};
   for (const kind of kinds) {
     report(`${type}, ${scene.subjects.length} services: ${changes} times ${kind}`);
-    Object.assign(found, {
-      [kind]: await measureKind(scene, floor, { kind, changes, rate, lostAfterMs: LOST_AFTER_MS }),
+    const latency = await measureKind(scene, operator, floor, {
+      kind,
+      changes,
+      rate,
+      lostAfterMs: LOST_AFTER_MS,
     });
+    report(`  ${latencyText(latency)}`);
+    Object.assign(found, { [kind]: latency });
   }
   return { services: scene.subjects.length, kinds: found };
 }

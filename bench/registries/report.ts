@@ -62,7 +62,7 @@ function latencyRows(what: string, { services, kinds }: Latency): readonly Row[]
   ];
 }
 
-function latencyText({ changes, gateway, notification, lost, needless }: KindLatency): string {
+export function latencyText({ changes, gateway, notification, lost, needless }: KindLatency): string {
   const floor = notification === undefined ? '' : `; bare query ${inMs(notification)}`;
   return `gateway ${inMs(gateway)}${floor} (${changes} changes, ${lost.length} lost, ${needless} needless PUTs)`;
 }

@@ -110,6 +110,8 @@ export async function createRegistryScene(
         await startOperator(cluster, home, token, {
           logLevel: 'info',
           program: { main: MAIN, nodeArgs: [] },
+          // The server of the registry and the load share the machine with the operator, which has no standby replica here.
+          leaderElection: { leaseDuration: '60s', renewDeadline: '40s', retryPeriod: '5s' },
         }),
       ),
     async requestsUntil(enough, timeoutMs) {

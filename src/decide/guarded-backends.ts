@@ -1,7 +1,10 @@
 import { durationMs } from '../api/schema.ts';
-import type { ObservedUpstream } from '../model/upstream.ts';
+import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
+import type { Place } from './addressing.ts';
+import { backendMarks } from './backend-marks.ts';
 import { carriesWeight, type ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
+import { markedWeights } from './node-marks.ts';
 import { type GuardedBackend, type HeldNode, placeOf, VANISHED_HOLD_MS } from './removal-guard.ts';
 import type { Snapshot } from './snapshot.ts';
 import { type GuardedNode, placedBy } from './weighed-nodes.ts';
@@ -38,29 +41,49 @@ export function guardedBackends({ spec, backends, desired }: Evaluated): readonl
 }
 
 /**
- * The guarded nodes with their weights relative to the endpoints of their backends. Endpoints of a Service weigh the same;
- * for instances of a registry, the weights in the gateway tell their proportions.
+ * The guarded nodes with their weights relative to the endpoints of their backend. Endpoints of a Service weigh the same; for
+ * instances of a registry, the weights in the gateway tell their proportions.
  */
 export function unitsOf(
-  { spec, backends }: Evaluated,
+  { spec, backends, identity }: Evaluated,
   observed: ObservedUpstream,
   held: readonly HeldNode[],
 ): readonly GuardedNode[] {
-  const written = new Map(observed.nodes.map((node) => [placeOf(node), node.weight]));
+  const targets = backends.map(({ target }) => target);
+  const marks = backendMarks(targets, identity.keepsBackendMarks === true);
+  const written = new Map(observed.nodes.map((node) => [placeOf(node), node]));
   const scales = new Map<number, number>();
   const scaleOf = (index: number, backend: ResolvedBackend): number => {
     const known = scales.get(index);
     if (known !== undefined) return known;
-    const stay = placedBy(backend, spec.endpoints).places.filter((at) => (written.get(placeOf(at)) ?? 0) > 0);
-    const units = stay.reduce((sum, { unit }) => sum + unit, 0);
-    const weights = stay.reduce((sum, at) => sum + (written.get(placeOf(at)) ?? 0), 0);
-    const scale = units === 0 ? 1 : units / weights;
+    const scale = scaleBetween(placedBy(backend, spec.endpoints).places, (at) =>
+      weightFor(marks?.[index], written.get(placeOf(at))),
+    );
     scales.set(index, scale);
     return scale;
   };
   return held.map(({ node, backend }) => {
     const owner = backend === undefined ? undefined : backends[backend];
     if (backend === undefined || owner?.target.kind !== 'registry') return { node, backend, unit: 1 };
-    return { node, backend, unit: Math.max(1, Math.round(node.weight * scaleOf(backend, owner))) };
+    const weight = weightFor(marks?.[backend], node) * scaleOf(backend, owner);
+    return { node, backend, unit: Math.max(1, Math.round(weight)) };
   });
+}
+
+/** The part of a node's weight in the gateway that comes from the backend with this mark; 0 without a node. */
+function weightFor(mark: string | undefined, node: UpstreamNode | undefined): number {
+  if (node === undefined) return 0;
+  return markedWeights(node).find((part) => part.mark === mark)?.weight ?? node.weight;
+}
+
+/** How many units a weight of 1 in the gateway stands for, by the places that stay; 1 without such a place. */
+function scaleBetween(places: readonly Place[], weightAt: (at: Place) => number): number {
+  let [units, weights] = [0, 0];
+  for (const at of places) {
+    const weight = weightAt(at);
+    if (weight === 0) continue;
+    units += at.unit;
+    weights += weight;
+  }
+  return units === 0 ? 1 : units / weights;
 }

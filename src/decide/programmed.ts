@@ -1,5 +1,6 @@
 import { ACCEPT_REMOVAL_ANNOTATION } from '../api/group.ts';
 import { REMOVAL_GUARD_DEFAULTS } from '../api/policies.ts';
+import { registryBackendOf } from '../api/registry-section.ts';
 import { GatewayUnavailableError, type OperatorError } from '../model/errors.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { UpstreamOutcome } from '../model/outcome.ts';
@@ -95,12 +96,13 @@ export function removalHeldVerdict(
   { newest, vanishedHoldMs }: NonNullable<Decision['guard']>,
 ): Verdict {
   const { holdFor, whenExpired } = spec.ok ? spec.value.removalGuard : REMOVAL_GUARD_DEFAULTS;
+  const usesRegistry = spec.ok && spec.value.backends.some((one) => registryBackendOf(one) !== undefined);
   const end = whenExpired === 'Hold' ? 'until you accept the removal' : `for up to ${holdFor}`;
   const command = `kubectl annotate --overwrite -n ${namespace} gwu/${name} ${ACCEPT_REMOVAL_ANNOTATION}=${kubeTime(newest)}`;
   return {
     status: 'True',
     reason: 'RemovalHeld',
-    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to ${vanishedHoldMs / 1000}s. Check the Pods. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
+    message: `Most endpoints became unavailable at once without a known cause. The gateway keeps nodes whose endpoints are not ready ${end}, and nodes whose endpoints vanished for up to ${vanishedHoldMs / 1000}s. Check the Pods${usesRegistry ? ' and the registries' : ''}. To remove these nodes now, run: ${command}${invalidTimeNote(acceptRemoval)}`,
   };
 }
 

@@ -49,7 +49,11 @@ export function registryAccess(
       `GatewayConnection ${user.connection} does not allow ServiceRegistry ${name}: ask the platform team to add it to spec.allowedRegistries`,
     );
   }
-  if (registries === undefined) return unusable(name, 'this build of the operator supports no registries');
+  if (registries === undefined)
+    return unusable(
+      name,
+      'the operator does not watch ServiceRegistries: set watchRegistries to true in its configuration',
+    );
   const unread = unlisted('ServiceRegistries', registries);
   if (unread !== undefined) return unread;
   const usable = usableRegistry(name, registries.get('', name));

@@ -1,6 +1,8 @@
+import { NAMESPACE_PLACEHOLDER } from '../api/service-pattern.ts';
 import type { ServiceRegistry } from '../model/objects.ts';
 import type { RegistryProblem, RegistryStanding } from '../model/registry-facts.ts';
 import type { Verdict } from '../model/verdict.ts';
+import { compileNamePattern } from './name-pattern.ts';
 import { patternProblem } from './selectors.ts';
 
 /** Conditions of a ServiceRegistry. */
@@ -78,7 +80,22 @@ function unusable(reason: 'InvalidSpec' | 'SecretNotFound', message: string): Re
 
 /** `Ready` if the spec has a pattern that cannot be used; undefined otherwise. */
 export function registryPatternVerdict({ spec }: ServiceRegistry): Verdict | undefined {
-  const problem = spec.ok ? patternProblem(spec.value.allowedNamespaces) : undefined;
-  if (problem === undefined) return undefined;
-  return { status: 'False', reason: 'InvalidSpec', message: `spec.allowedNamespaces: ${problem}` };
+  if (!spec.ok) return undefined;
+  const { allowedNamespaces, tenantPolicy } = spec.value;
+  const namespaces = patternProblem(allowedNamespaces);
+  if (namespaces !== undefined) return invalid(`spec.allowedNamespaces: ${namespaces}`);
+  const services = servicePatternProblem(tenantPolicy.services ?? []);
+  return services === undefined ? undefined : invalid(`spec.tenantPolicy.services: ${services}`);
+}
+
+function servicePatternProblem(patterns: readonly string[]): string | undefined {
+  for (const source of patterns) {
+    const pattern = compileNamePattern(source.replaceAll(NAMESPACE_PLACEHOLDER, '(?:namespace)'));
+    if (pattern.kind === 'unusable') return `${source} cannot be used because ${pattern.why}`;
+  }
+  return undefined;
+}
+
+function invalid(message: string): Verdict {
+  return { status: 'False', reason: 'InvalidSpec', message };
 }

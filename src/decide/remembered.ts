@@ -7,9 +7,9 @@ export interface Remembered {
   readonly put: (node: UpstreamNode) => boolean;
   /** The inputs that determined the endpoints. */
   readonly basis: Basis;
-  /** Whether the basis changed since the last write. */
+  /** Whether the basis changed since the gateway last matched it. */
   readonly isChanging: boolean;
-  /** Whether the basis changed so recently that the endpoints of Services may still change. */
+  /** Whether the basis changed since the last write, or so recently that endpoints of Services may still change. */
   readonly isSettling: boolean;
   /** Since when the guard keeps a node, wall clock; undefined if it does not. */
   readonly guardedSince: (node: UpstreamNode) => number | undefined;

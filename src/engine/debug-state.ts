@@ -93,7 +93,7 @@ function evaluate(deps: DebugStateDeps, object: GatewayUpstream): object {
   const evaluation = buildDesired(deps, object);
   const remembered = deps.recall(keyOf(object));
   const memory = remembered && {
-    isSettling: remembered.isChanging || remembered.isSettling,
+    isSettling: remembered.isSettling,
     lost: remembered.lost,
   };
   if (evaluation.kind === 'refused') return { accepted: evaluation.accepted, guard: { memory } };

@@ -12,6 +12,8 @@ interface Memory {
   changedAt: number;
   /** When the gateway accepted the last write, or was read first (monotonic). */
   wroteAt: number;
+  /** When the gateway last had everything that the basis determines, with or without a write (monotonic). */
+  matchedAt: number;
   /** By place of each guarded node; undefined if there are none. */
   guarding: ReadonlyMap<string, Guarding> | undefined;
   /** Removals without a known cause, by place, the oldest first; undefined if there are none. */
@@ -56,7 +58,7 @@ export class RemovalGuardState {
   recall(): Remembered | undefined {
     const memory = this.#memory;
     if (memory === undefined) return undefined;
-    const { nodes, basis, changedAt, wroteAt, guarding } = memory;
+    const { nodes, basis, changedAt, wroteAt, matchedAt, guarding } = memory;
     const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
     for (const [place, { at }] of memory.lost ?? []) if (at < oldest) memory.lost?.delete(place);
     let places: ReadonlySet<string> | undefined;
@@ -66,8 +68,8 @@ export class RemovalGuardState {
         return places.has(placeOf(node));
       },
       basis,
-      isChanging: changedAt > wroteAt,
-      isSettling: this.#clock.monotonic() - changedAt < SETTLING_MS,
+      isChanging: changedAt > matchedAt,
+      isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
       guardedSince: (node) => {
         const kept = guarding?.get(placeOf(node));
         return kept && this.#since(kept);
@@ -86,6 +88,7 @@ export class RemovalGuardState {
         basis,
         changedAt: Number.NEGATIVE_INFINITY,
         wroteAt: now,
+        matchedAt: now,
         guarding: undefined,
         lost: undefined,
       };
@@ -104,6 +107,7 @@ export class RemovalGuardState {
     const before = memory.nodes;
     memory.nodes = nodes;
     memory.wroteAt = now;
+    memory.matchedAt = now;
     if (lost.length > 0) {
       memory.lost ??= new Map();
       for (const { node, backend } of lost) memory.lost.set(placeOf(node), { at: now, backend });
@@ -120,6 +124,11 @@ export class RemovalGuardState {
       if (memory.lost.delete(place) || known.has(place) || oldest === undefined) continue;
       memory.lost.delete(oldest);
     }
+  }
+
+  /** The gateway needs no write. */
+  matched(): void {
+    if (this.#memory !== undefined) this.#memory.matchedAt = this.#clock.monotonic();
   }
 
   /** Records which nodes are guarded, and since when (wall clock). */

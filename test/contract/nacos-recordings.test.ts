@@ -153,6 +153,13 @@ describe.each(APIS)('over the API %s', (api) => {
       ]);
     });
 
+    it('all count as healthy if none is, even with a threshold of 0', async () => {
+      expect(await of('unprotected')).toEqual([
+        '198.51.100.55 8080, ready, weight 1',
+        '198.51.100.56 8080, ready, weight 1',
+      ]);
+    });
+
     it('are gone after they were deregistered, after their client ended, and without a registration', async () => {
       expect(await of('left')).toEqual([]);
       expect(await of('never')).toEqual([]);

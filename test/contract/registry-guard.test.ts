@@ -135,4 +135,19 @@ describe('the removal guard for instances of a registry', () => {
     scene.setBackends([service]);
     await scene.expectShares('10.0.0.1:8080=1');
   });
+
+  it('does not take a change that needed no write for the reason that the registry lists nothing', async () => {
+    const backend = { registryRef: { name: 'vms' }, service: 'web' };
+    await scene.written(`[${VMS}]`, ['10.1.0.1:80', '10.1.0.2:80']);
+    const { writes } = scene;
+    scene.setBackends([{ ...backend, weight: 1 }]);
+    await scene.settled();
+    expect(scene.writes).toBe(writes);
+    await scene.clock.advance(120_000);
+    await scene.settled();
+    scene.registry.list('web');
+    await scene.settled();
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+    expect(instances()).toHaveLength(2);
+  });
 });

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { createCertificateAuthority } from '../support/control-plane/certificates.ts';
@@ -15,6 +18,7 @@ const NAMESPACE = 'gateway-upstream-system';
 /** Replaces values that differ between runs. */
 function plain(text: string): string {
   return text
+    .replaceAll(/127\.0\.0\.2:\d+/g, 'registry:8500')
     .replaceAll(/(https?):\/\/127\.0\.0\.1:\d+/g, '$1://gateway:9180')
     .replaceAll(/\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z/g, '2026-01-01T00:00:00Z');
 }
@@ -24,6 +28,7 @@ describe('every fault names its cause and its remedy', () => {
   let operator: Operator;
   let kubeconfig: string;
   const gateways: StandIn[] = [];
+  const registries: Server[] = [];
   let lines: readonly string[];
 
   const describeObject = async ([kind, name]: (typeof FAULTS)[number]['on']) => {
@@ -71,6 +76,12 @@ describe('every fault names its cause and its remedy', () => {
         gateways.push(another);
         return another;
       },
+      async newRegistry(status, headers, body) {
+        const server = createServer((_, response) => response.writeHead(status, headers).end(body));
+        registries.push(server);
+        await once(server.listen(0, '127.0.0.2'), 'listening');
+        return `http://127.0.0.2:${(server.address() as AddressInfo).port}`;
+      },
     };
     await stage.secret('gateway', { 'admin-key': gateway.adminKey });
     await shop.connection('main', {
@@ -91,6 +102,10 @@ describe('every fault names its cause and its remedy', () => {
   afterAll(async () => {
     await operator?.[Symbol.asyncDispose]();
     for (const gateway of gateways) await gateway[Symbol.asyncDispose]();
+    for (const registry of registries) {
+      registry.closeAllConnections();
+      registry.close();
+    }
     await cluster?.[Symbol.asyncDispose]();
   });
 

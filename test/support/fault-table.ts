@@ -1,5 +1,5 @@
 import type { StandIn } from './apisix-stand-in/stand-in.ts';
-import type { Workload } from './workload.ts';
+import { GROUP_PATH, type Workload } from './workload.ts';
 
 /** The cluster and gateways that faults share. Faults stay in place, so each uses its own object names. */
 export interface FaultStage {
@@ -13,6 +13,8 @@ export interface FaultStage {
   newGateway(options?: { readonly tls?: boolean; readonly version?: string }): Promise<StandIn>;
   /** Writes a Secret in the operator's namespace. */
   secret(name: string, data: Readonly<Record<string, string>>): Promise<void>;
+  /** Starts a server that gives every request this answer, in place of a registry. Resolves to its URL. */
+  newRegistry(status: number, headers: Readonly<Record<string, string>>, body: string): Promise<string>;
   /** PEM of a certificate authority that issued none of the gateways' certificates. */
   readonly otherAuthority: string;
 }
@@ -22,11 +24,11 @@ export interface Fault {
   /** The heading of the entry: the words that a user would search for. */
   readonly symptom: string;
   /** Kind and name (`namespace/name`) of the object that reports the fault. */
-  readonly on: readonly ['GatewayConnection' | 'GatewayUpstream', string];
+  readonly on: readonly ['GatewayConnection' | 'GatewayUpstream' | 'ServiceRegistry', string];
   readonly arrange: (stage: FaultStage) => Promise<void>;
   /** The condition that `kubectl describe` shows. */
   readonly condition: { readonly type: string; readonly status: string; readonly reason: string };
-  /** The message of the condition, with `http://gateway:9180` in place of the gateway's address. */
+  /** The message of the condition, with `http://gateway:9180` in place of the gateway's address, and `registry:8500` of the registry's. */
   readonly message: string;
   /** The line of `check` after the object's name. Default: reason and message of the condition, as for every GatewayUpstream. */
   readonly check?: string;
@@ -128,6 +130,24 @@ async function createForeignUpstream(
     body: JSON.stringify({ type: 'roundrobin', ...fields }),
   });
 }
+
+/** Creates a ServiceRegistry of type Consul. */
+async function registry({ shop }: FaultStage, name: string, server: string, secret?: string): Promise<void> {
+  await shop.create(`${GROUP_PATH}/serviceregistries`, {
+    apiVersion: 'gatewayupstream.dev/v1alpha1',
+    kind: 'ServiceRegistry',
+    metadata: { name },
+    spec: {
+      type: 'Consul',
+      consul: {
+        servers: [server],
+        ...(secret === undefined ? {} : { tokenSecretRef: { name: secret } }),
+      },
+    },
+  });
+}
+
+const EMPTY_ANSWER = { 'content-type': 'application/json', 'x-consul-index': '7' };
 
 const ADOPTING = { tenantPolicy: { adoption: 'Allow' } };
 
@@ -765,5 +785,79 @@ export const FAULTS: readonly Fault[] = [
     condition: ready('False', 'Observed'),
     message:
       'Nothing is written because spec.syncPolicy is Observe, and the upstream in the gateway does not exist: status.plan lists what Sync would write',
+  },
+  {
+    symptom: 'Registry refuses the connection (down, or wrong port)',
+    on: ['ServiceRegistry', 'registry-down'],
+    arrange: (stage) => registry(stage, 'registry-down', 'http://127.0.0.2:1'),
+    condition: ready('False', 'RegistryUnavailable'),
+    message: 'registry:8500 refused the connection: check that the server runs and that the port is correct',
+    check:
+      'server http://registry:8500/: registry:8500 refused the connection. Remedy: Check that the server runs and that the port is correct.',
+    note: 'The nodes that come from the registry stay in the gateway.',
+  },
+  {
+    symptom: 'Consul has no leader (500)',
+    on: ['ServiceRegistry', 'no-consul-leader'],
+    async arrange(stage) {
+      await registry(stage, 'no-consul-leader', await stage.newRegistry(500, {}, 'No cluster leader'));
+    },
+    condition: ready('False', 'RegistryUnavailable'),
+    message:
+      'registry:8500 answered HTTP 500: check the log of the agent, and that the Consul servers have a leader',
+    check:
+      'server http://registry:8500/: registry:8500 answered HTTP 500. Remedy: Check the log of the agent, and that the Consul servers have a leader.',
+  },
+  {
+    symptom: 'servers points to a web page, not to the registry',
+    on: ['ServiceRegistry', 'web-page'],
+    async arrange(stage) {
+      const page = await stage.newRegistry(200, { 'content-type': 'text/html' }, '<html>Sign in</html>');
+      await registry(stage, 'web-page', page);
+    },
+    condition: ready('False', 'RegistryUnavailable'),
+    message:
+      'registry:8500 answered 200 without JSON: check that the URL in servers is that of the registry, not that of a web page in front of it',
+    check:
+      'server http://registry:8500/: registry:8500 answered 200 without JSON. Remedy: Check that the URL in servers is that of the registry, not that of a web page in front of it.',
+  },
+  {
+    symptom: 'Consul rejects the token (403)',
+    on: ['ServiceRegistry', 'unknown-token'],
+    async arrange(stage) {
+      await stage.secret('consul', { token: 'a-token' });
+      await registry(stage, 'unknown-token', await stage.newRegistry(403, {}, 'ACL not found'), 'consul');
+    },
+    condition: ready('False', 'Unauthorized'),
+    message:
+      'Consul at registry:8500 rejected the token (403): correct the token in the Secret of consul.tokenSecretRef, or grant it service:read and node:read',
+    check:
+      'server http://registry:8500/: Consul at registry:8500 rejected the token (403). Remedy: Correct the token in the Secret of consul.tokenSecretRef, or grant it service:read and node:read.',
+  },
+  {
+    symptom: 'Consul denies requests without a token, and answers with an empty list',
+    on: ['ServiceRegistry', 'without-token'],
+    async arrange(stage) {
+      const headers = { ...EMPTY_ANSWER, 'x-consul-default-acl-policy': 'deny' };
+      await registry(stage, 'without-token', await stage.newRegistry(200, headers, '[]'));
+    },
+    condition: ready('False', 'Unauthorized'),
+    message:
+      'Consul left out instances because of its ACLs: set consul.tokenSecretRef to a token with service:read and node:read for this service',
+    check:
+      'server http://registry:8500/: Consul left out instances because of its ACLs. Remedy: Set consul.tokenSecretRef to a token with service:read and node:read for this service.',
+  },
+  {
+    symptom: 'Secret of a registry does not exist',
+    on: ['ServiceRegistry', 'missing-secret'],
+    async arrange(stage) {
+      const server = await stage.newRegistry(200, EMPTY_ANSWER, '[]');
+      await registry(stage, 'missing-secret', server, 'no-such-secret');
+    },
+    condition: ready('False', 'SecretNotFound'),
+    message:
+      'Secret gateway-upstream-system/no-such-secret does not exist: create it or correct the reference',
+    check:
+      'settings: Secret gateway-upstream-system/no-such-secret does not exist: create it or correct the reference',
   },
 ];

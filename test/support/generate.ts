@@ -135,7 +135,7 @@ Find an error by its reason or by the text of its message, and see what to do ab
 API server and compares what the condition and \`gateway-upstream-operator check\` say with this page
 (\`test/integration/faults.test.ts\`). If you have a symptom but no message, start with [troubleshooting](troubleshooting.md).
 
-The address \`http://gateway:9180\` stands for the Admin API of your gateway. The meaning of each reason is in [reasons](reasons.md).
+The address \`http://gateway:9180\` stands for the Admin API of your gateway, and \`registry:8500\` for a server of your registry. The meaning of each reason is in [reasons](reasons.md).
 
 | reason | errors |
 | --- | --- |
@@ -147,6 +147,9 @@ ${of('GatewayConnection')}
 ## GatewayUpstream errors
 
 ${of('GatewayUpstream')}
+## ServiceRegistry errors
+
+${of('ServiceRegistry')}
 ## Errors from kubectl apply
 
 The API server rejects these objects, so no object is created or changed.

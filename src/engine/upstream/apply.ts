@@ -224,8 +224,9 @@ class Application {
   }
 
   #suppressed(session: GatewaySession, plan: Plan): Result {
-    const { deps, object } = this.#subject;
+    const { deps, object, state } = this.#subject;
     const { own, observed, guard } = plan;
+    if (isInSync(plan)) state.removalGuard.matched();
     deps.instruments.suppressed(object.connection);
     this.#report(unwrittenVerdict(this.#compared(plan)), own, { guard });
     if (isInSync(plan) && observed !== undefined) {

@@ -190,6 +190,7 @@ function assertComplete(
     const isRequest = status >= 400 && status < 500 && status !== 404 && status !== 429;
     throw new RegistryError('ServerError', isRequest ? 'service' : 'server', {
       problem: `${server.host} answered HTTP ${status}`,
+      remedy: 'check the log of the agent, and that the Consul servers have a leader',
     });
   }
   // Without the first header a list that ACLs emptied looks like a service without instances.

@@ -16,7 +16,7 @@ import { problemForUsers } from './user-problem.ts';
 import { Views } from './views.ts';
 
 /** After the registry answered nothing for this long, the last answers no longer count as current. */
-export const PROOF_OF_LIFE_MS = 60_000;
+const PROOF_OF_LIFE_MS = 60_000;
 
 const RETRY = { baseMs: 500, factor: 2, maxMs: 15_000, jitter: 0.5 } as const;
 

@@ -70,9 +70,20 @@ export class FaultStage implements AsyncDisposable {
     return this.#operator;
   }
 
+  /** @throws Error with the end of its log if the operator has ended by itself. */
+  assertRunning(): void {
+    const { process, output } = this.operator();
+    if (process.exitCode === null && process.signalCode === null) return;
+    throw new Error(
+      `the operator ended with ${process.exitCode ?? process.signalCode}: ${output().slice(-2000)}`,
+    );
+  }
+
   async startOperator(): Promise<void> {
     this.#operator = await startOperator(this.#cluster, this.#operatorNamespace, this.#token, {
       debugState: true,
+      // On a busy machine, a large answer may delay the renewal of the lease, and the operator ends when it has lost it.
+      leaderElection: { enabled: false },
     });
     await this.#operator.ready();
   }
@@ -241,6 +252,7 @@ export class Scene implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stage.assertRunning();
     const { work } = this.#stage;
     const paths = [...this.#upstreams].map((name) => work.upstreamPath(this.#full(name)));
     for (const path of paths) await work.remove(path);

@@ -256,6 +256,8 @@ function systemProperties(dir: string): readonly string[] {
     `-Dnacos.home=${dir}`,
     `-Duser.home=${dir}`,
     '-Dnacos.standalone=true',
+    // A test server need not survive a power cut.
+    '-Dderby.system.durability=test',
     '-Dnacos.remote.grpc.listen.ip=127.0.0.1',
     `-Dspring.config.additional-location=file:${dir}/conf/`,
   ];

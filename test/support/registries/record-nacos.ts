@@ -15,6 +15,8 @@ import { type Recording, writeRecording } from './recording.ts';
 type Answer = Recording['answers'][number];
 
 const START_MS = 180_000;
+/** Of one service with an instance. */
+const LISTS = 4;
 
 interface Wanted {
   readonly service: string;
@@ -46,7 +48,8 @@ async function whenListed(nacos: NacosServer, wanted: Wanted, expected: string):
   return await eventually(
     async () => {
       const answers = await answersOf(nacos, wanted);
-      if (answers.some(({ body }) => JSON.stringify(body).includes(expected))) return answers;
+      const isListed = answers.some(({ body }) => JSON.stringify(body).includes(expected));
+      if (isListed && answers.length === LISTS) return answers;
       throw new Error(`${wanted.service}: no ${expected} yet`);
     },
     { timeoutMs: START_MS, intervalMs: 500 },

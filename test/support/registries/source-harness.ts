@@ -28,6 +28,8 @@ export interface RegistryHarnessOptions<Section> {
   /** The values that no message may contain. */
   readonly secrets: readonly string[];
   readonly pollIntervalMs: number;
+  /** Default: 100. */
+  readonly concurrentQueries?: number;
   /** What the requests for a service contain. Absent: the registry is asked only once while nothing changes. */
   readonly requestOf?: (service: string) => string;
 }
@@ -40,6 +42,7 @@ export async function createRegistryHarness<Section>({
   secret,
   secrets,
   pollIntervalMs,
+  concurrentQueries = 100,
   requestOf,
 }: RegistryHarnessOptions<Section>): Promise<RegistryHarness> {
   const proxy = await FaultProxy.start(server.url);
@@ -74,7 +77,7 @@ export async function createRegistryHarness<Section>({
         return { [Symbol.dispose]: () => void listeners.delete(changed) };
       },
       limits: {
-        concurrentQueries: 100,
+        concurrentQueries,
         requestsPerSecond: undefined,
         requestTimeoutMs: 1000,
         pollIntervalMs,
@@ -109,7 +112,7 @@ export async function createRegistryHarness<Section>({
 type BeginFault = (harness: RegistryHarness) => Promise<AsyncDisposable>;
 
 /** Every request meets the fault. */
-export function proxyFault(fault: RegistryFault): BeginFault {
+function proxyFault(fault: RegistryFault): BeginFault {
   return async ({ proxy, isFollowing }) => {
     const met = proxy.faultsMet;
     const repair = proxy.fail(fault);

@@ -1,11 +1,30 @@
 import { describe, expect, it } from 'vitest';
 import type { ServiceRegistrySpec } from '../../../src/api/service-registry.ts';
-import { registryVerdicts } from '../../../src/decide/registry-verdicts.ts';
+import { registryPatternVerdict, registryVerdicts } from '../../../src/decide/registry-verdicts.ts';
+import type { ServiceRegistry } from '../../../src/model/objects.ts';
 import { REGISTRY_ERROR_REASONS } from '../../../src/model/registry-facts.ts';
 
 const valid = { spec: { ok: true, value: {} as ServiceRegistrySpec } } as const;
 const failing = (reason: (typeof REGISTRY_ERROR_REASONS)[number]) =>
   registryVerdicts(valid, { kind: 'failing', problem: { reason, message: 'the cause' } });
+
+describe('registryPatternVerdict', () => {
+  const registry = (services: readonly string[], match: readonly string[] = []) =>
+    ({
+      spec: { ok: true, value: { allowedNamespaces: { match }, tenantPolicy: { services } } },
+    }) as unknown as ServiceRegistry;
+
+  it('names the field and the pattern that cannot be used', () => {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: users write it like this.
+    expect(registryPatternVerdict(registry(['^${namespace}-.+$'], ['^a$']))).toBeUndefined();
+    expect(registryPatternVerdict(registry(['^a$', '(']))).toMatchObject({
+      status: 'False',
+      reason: 'InvalidSpec',
+      message: expect.stringMatching(/^spec\.tenantPolicy\.services: \( cannot be used because /),
+    });
+    expect(registryPatternVerdict(registry([], ['(']))?.message).toMatch(/^spec\.allowedNamespaces: \(/);
+  });
+});
 
 describe('registryVerdicts', () => {
   it('is Unknown before the first answer', () => {

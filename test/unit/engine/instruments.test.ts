@@ -7,10 +7,13 @@ import {
   depthSamples,
   gatewayQueue,
   objectSamples,
+  registryAgeSamples,
+  registryServiceSamples,
   UNKNOWN_GATEWAY_QUEUE,
 } from '../../../src/engine/instruments.ts';
 import { createStore } from '../../../src/kube/store.ts';
 import type { GatewayConnection, GatewayUpstream, GatewayUpstreamSet } from '../../../src/model/objects.ts';
+import type { RegistryFacts } from '../../../src/model/registry-facts.ts';
 import { createMetrics } from '../../../src/runtime/metrics.ts';
 import { settle } from '../../support/fake-clock.ts';
 
@@ -149,5 +152,36 @@ describe('objectSamples', () => {
         value: 1,
       },
     ]);
+  });
+});
+
+describe('samples of registries', () => {
+  const facts = (followed: number, lastCompleteAnswerAt: number | undefined): RegistryFacts => ({
+    standing: { kind: 'answering' },
+    version: undefined,
+    isVersionRead: true,
+    api: undefined,
+    services: { current: followed, failing: 0, waiting: 0, refused: 0 },
+    lastCompleteAnswerAt,
+  });
+
+  it('have the number of services by state', () => {
+    expect(registryServiceSamples([['main', facts(2, undefined)]])).toEqual([
+      { labels: { registry: 'main', state: 'current' }, value: 2 },
+      ...['failing', 'waiting', 'refused'].map((state) => ({
+        labels: { registry: 'main', state },
+        value: 0,
+      })),
+    ]);
+  });
+
+  it('have the age of the last answer only while a service is followed', () => {
+    expect(registryAgeSamples([['main', facts(1, 1000)]], 3500)).toEqual([
+      { labels: { registry: 'main' }, value: 2.5 },
+    ]);
+    expect(registryAgeSamples([['main', facts(0, 1000)]], 3500)).toEqual([]);
+    expect(registryAgeSamples([['main', facts(1, undefined)]], 3500)).toEqual([]);
+    // The wall clock was set back.
+    expect(registryAgeSamples([['main', facts(1, 1000)]], 500)[0]?.value).toBe(0);
   });
 });

@@ -5,6 +5,11 @@ import { builtInCatalog } from '../../../../src/catalog.ts';
 import type { RawObjects, Stores } from '../../../../src/cli/plan/kinds.ts';
 import { makePlan } from '../../../../src/cli/plan/make-plan.ts';
 import type { GatewayListing, Plan } from '../../../../src/cli/plan/planned.ts';
+import {
+  parseAnswers,
+  type RegistryAnswers,
+  registryReferences,
+} from '../../../../src/cli/plan/registry-answers.ts';
 import { fieldChanges, nodeChanges } from '../../../../src/decide/diff.ts';
 import { IdConflicts } from '../../../../src/decide/id-conflicts.ts';
 import { compareNodes } from '../../../../src/decide/nodes.ts';
@@ -19,6 +24,7 @@ import type { GatewayUpstream } from '../../../../src/model/objects.ts';
 import type { ObservedUpstream, Upstream, UpstreamId } from '../../../../src/model/upstream.ts';
 import { createBackoff } from '../../../../src/runtime/backoff.ts';
 import { createKubernetesSource } from '../../../../src/sources/kubernetes/source.ts';
+import { combineSources } from '../../../../src/sources/sources.ts';
 import { gatewayFormat, storesOf, vendorOf } from '../../../support/catalog.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { finalizersOf } from '../../../support/finalizers.ts';
@@ -31,6 +37,7 @@ const CREATED = 1_700_000_000;
 const CONNECTIONS = ['blue', 'green'] as const;
 const NAMESPACES = ['bank', 'shop'] as const;
 const SERVICES = ['api', 'web'] as const;
+const VM_SERVICES = ['vm1', 'vm2'] as const;
 const NAMES = ['a', 'b', 'c'] as const;
 const IDS = ['bank.a', 'shop.a', 'shop.b', 'shared', 'shop.old'] as const;
 const never = new AbortController().signal;
@@ -51,6 +58,7 @@ const connection = (name: string) =>
       type: often('APISIX', 'Unknown'),
       apisix: fc.constant({ adminUrl: 'http://apisix:9180', adminKeySecretRef: { name: 'key' } }),
       allowedNamespaces: often<object>({ all: true }, { names: ['shop'] }),
+      allowedRegistries: often<readonly string[]>(['vms'], []),
       tenantPolicy: fc.record({
         upstreamIds: often('Any', 'Prefixed'),
         staticAddresses: oneOf('Allow', 'Deny'),
@@ -82,7 +90,28 @@ const backend = fc.oneof(
     weight: oneOf(0, 1, 3),
   }),
   fc.record({ addresses: fc.tuple(fc.record({ host: address, port: fc.constant(8080) })) }),
+  fc.record({
+    registryRef: fc.constant({ name: 'vms' }),
+    service: oneOf(...VM_SERVICES),
+    weight: oneOf(0, 1, 3),
+    weights: oneOf('Registry', 'Equal'),
+  }),
 );
+
+/** An instance as Consul lists it. */
+const instance = fc.record({
+  Node: fc.constant({ Node: 'vm', Address: '10.0.0.9' }),
+  Service: fc.record({
+    ID: fc.constant('id'),
+    Service: fc.constant('vm'),
+    Address: often(address, fc.constant('127.0.0.1')).chain((one) => one),
+    Port: oneOf(8080, 8081),
+    Weights: fc.record({ Passing: oneOf(0, 1, 10), Warning: fc.constant(1) }),
+  }),
+  Checks: fc.tuple(
+    fc.record({ CheckID: often('alive', '_node_maintenance'), Status: often('passing', 'critical') }),
+  ),
+});
 
 const upstream = fc.record({
   namespace: oneOf(...NAMESPACES),
@@ -125,6 +154,7 @@ const snapshot = fc.record({
   services: fc.uniqueArray(service, { selector: ({ metadata }) => JSON.stringify(metadata) }),
   slices: fc.array(slice, { maxLength: 4 }),
   upstreams: fc.uniqueArray(upstream, { selector: ({ namespace, name }) => `${namespace}/${name}` }),
+  vms: fc.record({ vm1: fc.array(instance, { maxLength: 4 }), vm2: fc.array(instance, { maxLength: 4 }) }),
   held: fc.uniqueArray(held, { selector: ({ connection, id }) => `${connection}/${id}` }),
 });
 
@@ -139,7 +169,16 @@ function rawObjects(generated: Generated): RawObjects {
   return {
     connections: generated.connections,
     sets: [],
-    registries: [],
+    registries: [
+      {
+        metadata: identified({ name: 'vms' }),
+        spec: {
+          type: 'Consul',
+          consul: { servers: ['http://consul:8500'] },
+          allowedNamespaces: { all: true },
+        },
+      },
+    ],
     namespaces: NAMESPACES.map((name) => ({
       metadata: identified({
         name,
@@ -272,6 +311,7 @@ async function listAll(drivers: ReadonlyMap<string, MemoryDriver>) {
 async function apply(
   stores: Stores,
   { drivers, writes }: Awaited<ReturnType<typeof startGateways>>,
+  registries: RegistryAnswers,
   now: number,
 ): Promise<void> {
   const clock = createFakeClock(now);
@@ -333,7 +373,7 @@ async function apply(
     onlyNamespaces: [],
     clusterId: CLUSTER,
     conflicts,
-    source: createKubernetesSource(stores),
+    source: combineSources({ Kubernetes: createKubernetesSource(stores), Registry: registries.source }),
     contentOf: (name, id) => ({ known: true, observed: sessions.get(name)?.peek(id) }),
     gatewayInfo: () => ({}),
     recall: (key) => states.recall(key),
@@ -405,6 +445,11 @@ describe('plan and run', () => {
         const stores = storesOf(rawObjects(generated));
         const gateways = await startGateways(generated);
         const { drivers, writes } = gateways;
+        const registries = parseAnswers(
+          { types: builtInCatalog.registryTypes, stores, refs: registryReferences(stores) },
+          { vms: generated.vms },
+          'vms',
+        );
         const nextPlan = async () =>
           makePlan({
             catalog: builtInCatalog,
@@ -412,18 +457,19 @@ describe('plan and run', () => {
             onlyNamespaces: [],
             clusterId: CLUSTER,
             gateways: await listAll(drivers),
+            registries,
             only: [],
             now,
           });
 
         const before = await nextPlan();
-        await apply(stores, gateways, now);
+        await apply(stores, gateways, registries, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(before)));
 
         const after = await nextPlan();
         for (const next of planned(after)) expect(mayFollow(before, next), JSON.stringify(next)).toBe(true);
         writes.length = 0;
-        await apply(stores, gateways, now);
+        await apply(stores, gateways, registries, now);
         expect(inOrder(writes)).toEqual(inOrder(planned(after)));
         expect(planned(await nextPlan())).toEqual([]);
 
@@ -452,6 +498,8 @@ describe('plan and run', () => {
       'ConnectionNotFound',
       'NoReadyEndpoints',
       'NoWeight',
+      'RegistryNotAllowed',
+      'ServiceUnknownToRegistry',
     ]) {
       expect(seen, one).toContain(one);
     }

@@ -3,6 +3,7 @@ import { gatewayConnectionStatus } from '../../../../src/api/gateway-connection.
 import { gatewayUpstreamSetStatus } from '../../../../src/api/gateway-upstream-set.ts';
 import { gatewayUpstreamStatus } from '../../../../src/api/gateway-upstream-status.ts';
 import { pendingStatusInNamespace } from '../../../../src/api/schema.ts';
+import { serviceRegistryStatus } from '../../../../src/api/service-registry.ts';
 import { markedStatus } from '../../../../src/cli/uninstall/mark-uninstalled.ts';
 
 const NOW = '2026-05-06T07:08:09Z';
@@ -104,6 +105,25 @@ describe('markedStatus', () => {
       'Stalled=True/OperatorUninstalled',
     ]);
     expect(gatewayConnectionStatus.safeParse(marked).success).toBe(true);
+  });
+
+  it('keeps what the registry of a ServiceRegistry last answered', () => {
+    const marked = mark('registries', {
+      version: '1.12.9',
+      users: 3,
+      followedServices: 2,
+      lastCompleteAnswerTime: BEFORE,
+      conditions: [was('Ready'), was('Reachable'), was('Authorized')],
+    });
+    const { conditions: _, ...fields } = marked;
+    expect(fields).toEqual({ version: '1.12.9', lastCompleteAnswerTime: BEFORE });
+    expect(summary(marked)).toEqual([
+      'Ready=Unknown/OperatorUninstalled',
+      'Reachable=Unknown/OperatorUninstalled',
+      'Authorized=Unknown/OperatorUninstalled',
+      'Stalled=True/OperatorUninstalled',
+    ]);
+    expect(serviceRegistryStatus.safeParse(marked).success).toBe(true);
   });
 
   it('removes the pending pruning of a GatewayUpstreamSet', () => {
