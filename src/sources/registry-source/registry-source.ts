@@ -82,6 +82,10 @@ export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
     this.#protocol.close();
   }
 
+  key(query: ServiceQuery): string {
+    return this.#protocol.key(query);
+  }
+
   subscribe(query: ServiceQuery, changed: (what: SourceChange) => void): Disposable {
     const key = this.#protocol.key(query);
     let follower = this.#followers.get(key);

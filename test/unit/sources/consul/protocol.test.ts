@@ -86,14 +86,17 @@ it.each([
   await expect(ask(undefined)).rejects.toMatchObject({ scope });
 });
 
-it.each(['two words', 'a\ntoken', 'tok\u00e9n'])('sends no token that a header cannot have: %j', async (token) => {
-  protocol.close();
-  protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } }, token);
-  const error = await ask(undefined).catch((reason: unknown) => reason);
-  expect(error).toMatchObject({
-    reason: 'SecretMissing',
-    scope: 'registry',
-    message:
-      'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
-  });
-});
+it.each(['two words', 'a\ntoken', 'caf\u00e9'])(
+  'sends no token that a header cannot have: %j',
+  async (token) => {
+    protocol.close();
+    protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } }, token);
+    const error = await ask(undefined).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      reason: 'SecretMissing',
+      scope: 'registry',
+      message:
+        'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
+    });
+  },
+);
