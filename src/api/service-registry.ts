@@ -20,7 +20,7 @@ const tenantPolicy = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `Regular expressions for service names, at most 32. One of them must match the whole name of a service. \`${NAMESPACE_PLACEHOLDER}\` stands for the namespace of the GatewayUpstream, for example \`^${NAMESPACE_PLACEHOLDER}-.+$\`. Default: every service. An empty list: no service.`,
+        `Regular expressions for service names, at most 32. One of them must match the whole name of a service. \`${NAMESPACE_PLACEHOLDER}\` stands for the namespace of the GatewayUpstream, for example \`^${NAMESPACE_PLACEHOLDER}[.].+$\`. After it, use a character that no namespace name contains, such as \`.\` or \`_\`: \`^${NAMESPACE_PLACEHOLDER}-.+$\` lets namespace \`pay\` use the services of namespace \`pay-roll\`. Default: every service. An empty list: no service.`,
       ),
   })
   .describe('What namespace owners may do with this registry.');

@@ -1,5 +1,7 @@
-import { backendTargets } from '../decide/backends.ts';
+import { backendTargets, type ReferringTarget } from '../decide/backends.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
+import { mayFollow } from '../decide/registries.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { Reference } from '../model/reference.ts';
@@ -12,7 +14,7 @@ import type { DataPlaneVerifier } from './data-planes/verifier.ts';
 import type { ObjectState, ObjectStates } from './object-state.ts';
 import type { EngineQueue } from './queue.ts';
 
-export interface TrackerDeps {
+export interface TrackerDeps extends Pick<Snapshot, 'registries' | 'namespaces'> {
   readonly states: ObjectStates;
   readonly connections: StoreView<GatewayConnection>;
   readonly source: DiscoverySource<Reference>;
@@ -31,14 +33,19 @@ export class Tracker {
     this.#deps = deps;
   }
 
-  /** Handles a new object or a change of its spec or connection. */
+  /**
+   * Handles a new object or a change of its spec or connection, and of what decides which services of registries it may use: the
+   * ServiceRegistry and the labels of the namespace.
+   */
   track(object: GatewayUpstream): void {
     const connection = this.#deps.connections.get('', object.connection);
     const settings = connection?.spec.ok === true ? connection.spec.value : undefined;
     const state = this.#deps.states.track(object);
     const targets = object.spec.ok
       ? backendTargets(object.spec.value, object.namespace, settings?.addressing).filter(
-          (target) => target.kind !== 'addresses',
+          (target): target is ReferringTarget =>
+            target.kind === 'service' ||
+            (target.kind === 'registry' && mayFollow(this.#deps, target.ref, object.namespace, connection)),
         )
       : [];
     state.usesNodes = targets.some(
