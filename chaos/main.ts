@@ -128,7 +128,7 @@ async function runChurn(cluster: ControlPlane): Promise<Count> {
 /** Several times the duration of a run on a slow machine. */
 function limitMs(): number {
   if (values.churn) return (numberOf('minutes') + 10) * MINUTE_MS;
-  return seeds().length * (2 + numberOf('steps') / 50) * MINUTE_MS;
+  return seeds().length * (4 + numberOf('steps') / 50) * MINUTE_MS;
 }
 
 /** The control plane and the operators stop with this process. */

@@ -25,6 +25,18 @@ export function vanishedHolds(
   return (backend) => (backend === undefined ? longest : (holds[backend] ?? longest));
 }
 
+/** Whether the source of a backend has no current answer; for an unknown backend, the source of any. */
+export function unknownBackends(
+  backends: readonly ResolvedBackend[],
+): (backend: number | undefined) => boolean {
+  const unknown = backends.map((backend) => 'found' in backend && isUnanswered(backend));
+  return (backend) => (backend === undefined ? unknown.includes(true) : unknown[backend] === true);
+}
+
+function isUnanswered({ found, outdated }: Extract<ResolvedBackend, { found: unknown }>): boolean {
+  return outdated !== undefined || found.state === 'unknown';
+}
+
 /** The backends that are counted separately: if several can receive traffic, each of them. */
 export function guardedBackends({ spec, backends, desired }: Evaluated): readonly GuardedBackend[] {
   const weighted = [...backends.entries()].filter(([, { target }]) => carriesWeight(target));
@@ -42,13 +54,15 @@ export function guardedBackends({ spec, backends, desired }: Evaluated): readonl
 
 /**
  * The guarded nodes with their weights relative to the endpoints of their backend. Endpoints of a Service weigh the same; for
- * instances of a registry, the weights in the gateway tell their proportions.
+ * instances of a registry, the weights in the gateway tell their proportions when the guard begins to keep them. Later these
+ * weights are a result of the guard, and rounded: taking them again would change them with every write.
  */
 export function unitsOf(
   { spec, backends, identity }: Evaluated,
   observed: ObservedUpstream,
   held: readonly HeldNode[],
-): readonly GuardedNode[] {
+  unitBefore: (node: UpstreamNode) => number | undefined,
+): readonly (HeldNode & GuardedNode)[] {
   const targets = backends.map(({ target }) => target);
   const marks = backendMarks(targets, identity.keepsBackendMarks === true);
   const written = new Map(observed.nodes.map((node) => [placeOf(node), node]));
@@ -62,11 +76,14 @@ export function unitsOf(
     scales.set(index, scale);
     return scale;
   };
-  return held.map(({ node, backend }) => {
+  return held.map((one) => {
+    const { node, backend } = one;
     const owner = backend === undefined ? undefined : backends[backend];
-    if (backend === undefined || owner?.target.kind !== 'registry') return { node, backend, unit: 1 };
+    if (backend === undefined || owner?.target.kind !== 'registry') return { ...one, unit: 1 };
+    const before = unitBefore(node);
+    if (before !== undefined) return { ...one, unit: before };
     const weight = weightFor(marks?.[backend], node) * scaleOf(backend, owner);
-    return { node, backend, unit: Math.max(1, Math.round(weight)) };
+    return { ...one, unit: Math.max(1, Math.round(weight)) };
   });
 }
 

@@ -4,13 +4,14 @@ import { keyOf } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
 import { backendMarks } from './backend-marks.ts';
-import type { ResolvedBackend } from './backends.ts';
+import { carriesWeight, type ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import { buildUpstream } from './build-upstream.ts';
 import type { Desired } from './desired.ts';
-import { guardedBackends, unitsOf, vanishedHolds } from './guarded-backends.ts';
+import { guardedBackends, unitsOf, unknownBackends, vanishedHolds } from './guarded-backends.ts';
+import { markedWeights } from './node-marks.ts';
 import { nodePolicyOf } from './object-policy.ts';
-import type { Basis, Remembered } from './remembered.ts';
+import type { Basis, Kept, Remembered } from './remembered.ts';
 import {
   acceptedUntil,
   type GuardInput,
@@ -33,7 +34,7 @@ export interface Guarded {
   readonly lost: readonly Removal[];
   /** Absent if no node is guarded. */
   readonly guard?: {
-    readonly held: readonly HeldNode[];
+    readonly held: readonly (HeldNode & Kept)[];
     /** Since when the first of them is guarded, wall clock. */
     readonly since: number;
     /** Since when the last of them is guarded, wall clock. Accepting this time accepts all of these removals. */
@@ -58,18 +59,18 @@ export function guard(
   if (
     observed.nodes.every((node) => wanted.has(placeOf(node))) ||
     // Without a resolved reference, either nothing is written or the cause of every removal is known.
-    desired.action !== 'write' ||
-    isExplained(snapshot, evaluation, object, remembered)
+    desired.action !== 'write'
   ) {
     return { desired, lost: [] };
   }
   const holds = vanishedHolds(snapshot, backends);
-  const { held, lost } = judge(snapshot, evaluation, object, observed, { remembered, holds });
-  if (held.length === 0) return { desired, lost };
+  const verdict = judge(snapshot, evaluation, object, observed, { remembered, holds });
+  const { lost } = verdict;
+  if (verdict.held.length === 0) return { desired, lost };
+  const held = unitsOf(evaluation, observed, verdict.held, (node) => remembered?.kept(node)?.unit);
   const until = Math.min(...held.map((one) => one.until));
-  const guarded = unitsOf(evaluation, observed, held);
   return {
-    desired: buildUpstream(spec, evaluation.identity, backends, guarded, clientCertificate),
+    desired: buildUpstream(spec, evaluation.identity, backends, held, clientCertificate),
     lost,
     guard: {
       held,
@@ -92,12 +93,14 @@ function judge(
   }: { readonly remembered: Remembered | undefined; readonly holds: GuardInput['vanishedHoldMs'] },
 ): GuardVerdict {
   const { spec, backends, desired } = evaluation;
-  const removals = settlingReasons(
-    removalReasonsOf(snapshot, evaluation, object),
+  const removals = changeExplains(
+    snapshot,
     evaluation,
-    remembered?.isSettling ?? false,
+    object,
+    remembered,
+    removalReasonsOf(snapshot, evaluation, object),
   );
-  // After a restart only the start of the first hold is known.
+  // After a restart only the start of the first hold is known, but not which nodes had vanished then.
   const heldSince = trueSince(object.status?.conditions, 'RemovalHeld');
   const input: GuardInput = {
     policy: {
@@ -112,7 +115,12 @@ function judge(
     lost: remembered?.lost ?? [],
     removalOf: removals,
     vanishedHoldMs: holds,
-    guardedSince: (node) => (remembered === undefined ? heldSince : remembered.guardedSince(node)),
+    isUnknown: unknownBackends(backends),
+    keptBefore: ({ node, reason }) => {
+      if (remembered !== undefined) return remembered.kept(node);
+      if (heldSince === undefined || reason !== 'sick') return undefined;
+      return { since: heldSince, begun: { sick: heldSince } };
+    },
     acceptedUntil: acceptedUntil(object.acceptRemoval),
     now: snapshot.now(),
   };
@@ -144,17 +152,49 @@ function listedElsewhere(
   return new Set(vanished.flatMap(({ node }) => (addresses.has(node.host) ? [placeOf(node)] : [])));
 }
 
-/** Whether a change of the spec, the Service or its namespace explains the removal. */
-function isExplained(
+/**
+ * `removals`, and what a change of the spec, a Service or its namespace explains. For some time after a change, the endpoints
+ * of a Service may follow it. What a registry lists does not depend on the spec: a change explains the removal of an instance
+ * only if no backend of positive weight selects it any more.
+ */
+function changeExplains(
   { namespaces }: Snapshot,
   evaluation: Evaluated,
   object: GatewayUpstream,
   remembered: Remembered | undefined,
-): boolean {
-  const referenced = evaluation.backends.flatMap(({ target }) =>
-    target.kind === 'service' ? [target.ref.namespace] : [],
+  removals: (node: UpstreamNode) => NodeRemoval,
+): (node: UpstreamNode) => NodeRemoval {
+  const targets = evaluation.backends.map(({ target }) => target);
+  const isTerminating = targets.some(
+    (target) => target.kind === 'service' && namespaces.get('', target.ref.namespace)?.terminating === true,
   );
-  if (referenced.some((name) => namespaces.get('', name)?.terminating === true)) return true;
+  const isChanging = hasChanged(evaluation, object, remembered);
+  if (!isTerminating && !isChanging && remembered?.isSettling !== true) return removals;
+  const marks = backendMarks(targets, evaluation.identity.keepsBackendMarks === true);
+  const registries = new Set(
+    marks?.filter((_, index) => {
+      const target = targets[index];
+      return target?.kind === 'registry' && carriesWeight(target);
+    }),
+  );
+  return (node) => {
+    const removal = removals(node);
+    const marked = markedWeights(node);
+    const isInstance =
+      marked.length > 0
+        ? marked.some(({ mark }) => registries.has(mark))
+        : // Without a mark, the node may come from a backend that was in the spec before the change.
+          !isChanging && removal.backend !== undefined && targets[removal.backend]?.kind === 'registry';
+    return isInstance ? removal : { ...removal, reason: 'explained' };
+  };
+}
+
+/** Whether the inputs that determine the endpoints have changed since the gateway last matched them. */
+function hasChanged(
+  evaluation: Evaluated,
+  object: GatewayUpstream,
+  remembered: Remembered | undefined,
+): boolean {
   if (remembered !== undefined) {
     return remembered.isChanging || !isDeepStrictEqual(remembered.basis, basisOf(evaluation));
   }
@@ -166,23 +206,6 @@ function isExplained(
     !object.status?.conditions?.some(({ type, reason }) => type === 'Programmed' && reason === 'InUse');
   const newest = object.generation - (isNew ? 1 : 0);
   return generation !== undefined && generation < newest;
-}
-
-/**
- * For some time after a change, the endpoints of a Service may follow it. The instances of a registry do not: what it lists
- * does not depend on the spec.
- */
-function settlingReasons(
-  removals: (node: UpstreamNode) => NodeRemoval,
-  { backends }: Evaluated,
-  isSettling: boolean,
-): (node: UpstreamNode) => NodeRemoval {
-  if (!isSettling) return removals;
-  return (node) => {
-    const removal = removals(node);
-    const target = removal.backend === undefined ? undefined : backends[removal.backend]?.target;
-    return target?.kind === 'registry' ? removal : { ...removal, reason: 'explained' };
-  };
 }
 
 /** The inputs that determine which endpoints exist. */

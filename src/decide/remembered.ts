@@ -1,5 +1,11 @@
 import type { UpstreamNode } from '../model/upstream.ts';
-import type { LostNode } from './removal-guard.ts';
+import type { KeptSince, LostNode } from './removal-guard.ts';
+
+/** What is known about a node that the guard keeps. */
+export interface Kept extends KeptSince {
+  /** Its weight relative to the endpoints of its backend: see `GuardedNode`. */
+  readonly unit: number;
+}
 
 /** The removal guard's state of an object from earlier reconciles. */
 export interface Remembered {
@@ -9,10 +15,10 @@ export interface Remembered {
   readonly basis: Basis;
   /** Whether the basis changed since the gateway last matched it. */
   readonly isChanging: boolean;
-  /** Whether the basis changed since the last write, or so recently that endpoints of Services may still change. */
+  /** Whether the basis is changing, or changed so recently that endpoints of Services may still change. */
   readonly isSettling: boolean;
-  /** Since when the guard keeps a node, wall clock; undefined if it does not. */
-  readonly guardedSince: (node: UpstreamNode) => number | undefined;
+  /** Undefined for a node that the guard does not keep. */
+  readonly kept: (node: UpstreamNode) => Kept | undefined;
   /** Recently removed nodes without a known cause. */
   readonly lost: readonly LostNode[];
 }

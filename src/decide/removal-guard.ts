@@ -6,7 +6,10 @@ import type { UpstreamNode } from '../model/upstream.ts';
  * - `sick`: its endpoint is listed, but is neither ready nor terminating.
  * - `vanished`: its endpoint is no longer listed and was never seen terminating.
  */
-export type RemovalReason = 'explained' | 'sick' | 'vanished';
+export type RemovalReason = 'explained' | HoldReason;
+
+/** Why a node may be kept. */
+export type HoldReason = 'sick' | 'vanished';
 
 export interface GuardPolicy {
   /** 0 to 100; 100 disables the guard. */
@@ -21,6 +24,13 @@ export interface GuardPolicy {
 export interface NodeRemoval {
   readonly reason: RemovalReason;
   readonly backend: number | undefined;
+}
+
+/** Since when the guard keeps a node. Wall clock; a future time (the clock was set back) counts as now. */
+export interface KeptSince {
+  readonly since: number;
+  /** Since when the reasons to keep it apply. A time that has not begun is infinite. */
+  readonly begun: Readonly<Partial<Record<HoldReason, number>>>;
 }
 
 /** A recently removed node without a known cause. */
@@ -51,11 +61,10 @@ export interface GuardInput {
   readonly removalOf: (node: UpstreamNode) => NodeRemoval;
   /** How long vanished nodes of a backend are kept, in milliseconds. */
   readonly vanishedHoldMs: (backend: number | undefined) => number;
-  /**
-   * Since when the guard keeps a node, wall clock; undefined if it does not. A future time (the clock was set back) counts as
-   * now.
-   */
-  readonly guardedSince: (node: UpstreamNode) => number | undefined;
+  /** Whether the source of a backend has no current answer. Nothing that the guard keeps of such a backend is removed. */
+  readonly isUnknown: (backend: number | undefined) => boolean;
+  /** Since when the guard keeps the node of a removal; undefined if it does not. */
+  readonly keptBefore: (removal: Removal) => KeptSince | undefined;
   /** The accepted time, wall clock: a removal that began up to then is accepted. */
   readonly acceptedUntil: number | undefined;
   /** Wall clock, milliseconds. */
@@ -68,10 +77,8 @@ export interface Removal extends NodeRemoval {
 }
 
 /** A node that the guard keeps. */
-export interface HeldNode extends Removal {
-  /** Wall clock. */
-  readonly since: number;
-  /** When the node may be removed, wall clock; infinite if that requires acceptance. */
+export interface HeldNode extends Removal, KeptSince {
+  /** When the node may be removed, wall clock; infinite if that requires acceptance, or an answer of its source. */
   readonly until: number;
 }
 
@@ -104,10 +111,13 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
   const few: Removal[] = [];
   const expired: Removal[] = [];
   for (const removal of gone) {
-    if (removal.reason === 'explained') continue;
-    if (!isGuarded(removal)) few.push(removal);
+    const { reason } = removal;
+    if (reason === 'explained') continue;
+    const before = input.keptBefore(removal);
+    const isKept = before !== undefined && input.isUnknown(removal.backend);
+    if (!isGuarded(removal) && !isKept) few.push(removal);
     else {
-      const kept = holdOf(input, removal);
+      const kept = holdOf(input, { ...removal, reason }, before);
       if (kept === 'expired') expired.push(removal);
       else if (kept !== 'accepted') held.push(kept);
     }
@@ -139,19 +149,34 @@ function guardedRemovals(
   return ({ backend }) => (backend === undefined ? guarded.size > 0 : guarded.has(backend));
 }
 
-/** How the guard keeps a removed node; or why it no longer keeps it. */
-function holdOf(input: GuardInput, removal: Removal): HeldNode | 'accepted' | 'expired' {
-  const { policy, guardedSince, acceptedUntil: accepted, vanishedHoldMs, now } = input;
-  const since = Math.min(guardedSince(removal.node) ?? now, now);
+/**
+ * How the guard keeps a removed node; or why it no longer keeps it. Each reason has its own time, so an instance that was sick
+ * before it vanished is kept for as long as one that vanished at once. The times begin again when an unknown source answers.
+ */
+function holdOf(
+  input: GuardInput,
+  removal: Removal & { readonly reason: HoldReason },
+  before: KeptSince | undefined,
+): HeldNode | 'accepted' | 'expired' {
+  const { acceptedUntil: accepted, now } = input;
+  const since = Math.min(before?.since ?? now, now);
   if (accepted !== undefined && since <= accepted) return 'accepted';
-  const forMs =
-    removal.reason === 'vanished'
-      ? vanishedHoldMs(removal.backend)
-      : policy.whenExpired === 'Hold'
-        ? Number.POSITIVE_INFINITY
-        : policy.holdForMs;
-  const until = since + forMs;
-  return until > now ? { ...removal, since, until } : 'expired';
+  const isUnknown = input.isUnknown(removal.backend);
+  const times = HOLD_REASONS.flatMap((reason) => {
+    const at = before?.begun[reason] ?? (reason === removal.reason ? now : undefined);
+    return at === undefined ? [] : [{ reason, at: isUnknown ? Number.POSITIVE_INFINITY : Math.min(at, now) }];
+  });
+  const until = Math.max(...times.map(({ reason, at }) => at + holdMs(input, reason, removal.backend)));
+  if (until <= now) return 'expired';
+  return { ...removal, since, until, begun: Object.fromEntries(times.map(({ reason, at }) => [reason, at])) };
+}
+
+const HOLD_REASONS: readonly HoldReason[] = ['sick', 'vanished'];
+
+/** How long the guard keeps a node, in milliseconds; infinite if its removal requires acceptance. */
+function holdMs({ policy, vanishedHoldMs }: GuardInput, reason: HoldReason, backend: number | undefined) {
+  if (reason === 'vanished') return vanishedHoldMs(backend);
+  return policy.whenExpired === 'Hold' ? Number.POSITIVE_INFINITY : policy.holdForMs;
 }
 
 function carriesWeight({ weight }: UpstreamNode): boolean {

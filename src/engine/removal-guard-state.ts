@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Basis, Remembered } from '../decide/remembered.ts';
-import { type HeldNode, placeOf, type Removal } from '../decide/removal-guard.ts';
+import type { Basis, Kept, Remembered } from '../decide/remembered.ts';
+import { type HoldReason, placeOf, type Removal } from '../decide/removal-guard.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import type { Clock } from '../runtime/clock.ts';
 
@@ -10,8 +10,6 @@ interface Memory {
   basis: Basis;
   /** When the basis changed last (monotonic). */
   changedAt: number;
-  /** When the gateway accepted the last write, or was read first (monotonic). */
-  wroteAt: number;
   /** When the gateway last had everything that the basis determines, with or without a write (monotonic). */
   matchedAt: number;
   /** By place of each guarded node; undefined if there are none. */
@@ -26,12 +24,15 @@ interface Loss {
   readonly backend: number | undefined;
 }
 
-/** When the guard began to keep a node, on both clocks. */
+/** When the guard began to keep a node. */
 interface Guarding {
   /** Wall clock. */
   since: number;
   /** Monotonic. */
   readonly at: number;
+  /** When each reason to keep it began (monotonic). */
+  readonly begun: Readonly<Partial<Record<HoldReason, number>>>;
+  readonly unit: number;
 }
 
 /** A larger difference between the clocks means that the wall clock was set. A smaller one is clock drift. */
@@ -58,7 +59,8 @@ export class RemovalGuardState {
   recall(): Remembered | undefined {
     const memory = this.#memory;
     if (memory === undefined) return undefined;
-    const { nodes, basis, changedAt, wroteAt, matchedAt, guarding } = memory;
+    const { nodes, basis, changedAt, matchedAt, guarding } = memory;
+    const isChanging = changedAt > matchedAt;
     const oldest = this.#clock.monotonic() - LOST_TOGETHER_MS;
     for (const [place, { at }] of memory.lost ?? []) if (at < oldest) memory.lost?.delete(place);
     let places: ReadonlySet<string> | undefined;
@@ -68,11 +70,11 @@ export class RemovalGuardState {
         return places.has(placeOf(node));
       },
       basis,
-      isChanging: changedAt > matchedAt,
-      isSettling: changedAt > wroteAt || this.#clock.monotonic() - changedAt < SETTLING_MS,
-      guardedSince: (node) => {
-        const kept = guarding?.get(placeOf(node));
-        return kept && this.#since(kept);
+      isChanging,
+      isSettling: isChanging || this.#clock.monotonic() - changedAt < SETTLING_MS,
+      kept: (node) => {
+        const found = guarding?.get(placeOf(node));
+        return found && this.#kept(found);
       },
       lost: [...(memory.lost ?? [])].map(([place, { backend }]) => ({ place, backend })),
     };
@@ -87,7 +89,6 @@ export class RemovalGuardState {
         nodes: observed,
         basis,
         changedAt: Number.NEGATIVE_INFINITY,
-        wroteAt: now,
         matchedAt: now,
         guarding: undefined,
         lost: undefined,
@@ -106,7 +107,6 @@ export class RemovalGuardState {
     const now = this.#clock.monotonic();
     const before = memory.nodes;
     memory.nodes = nodes;
-    memory.wroteAt = now;
     memory.matchedAt = now;
     if (lost.length > 0) {
       memory.lost ??= new Map();
@@ -131,21 +131,27 @@ export class RemovalGuardState {
     if (this.#memory !== undefined) this.#memory.matchedAt = this.#clock.monotonic();
   }
 
-  /** Records which nodes are guarded, and since when (wall clock). */
-  guard(held: readonly Pick<HeldNode, 'node' | 'since'>[]): void {
+  /** Records which nodes are guarded. */
+  guard(held: readonly (Kept & { readonly node: UpstreamNode })[]): void {
     const memory = this.#memory;
     if (memory === undefined) return;
     const before = memory.guarding;
     const { now, monotonic } = this.#clock;
-    const kept = held.map(({ node, since }): [string, Guarding] => {
+    // An infinite time has not begun.
+    const monotonicAt = (time: number) => monotonic() - (now() - time);
+    const kept = held.map(({ node, since, begun, unit }): [string, Guarding] => {
       const place = placeOf(node);
       const known = before?.get(place);
-      return [
-        place,
-        known?.since === since ? known : { since, at: monotonic() - Math.max(0, now() - since) },
-      ];
+      const at = known?.since === since ? known.at : monotonicAt(Math.min(since, now()));
+      return [place, { since, at, unit, begun: mapTimes(begun, monotonicAt) }];
     });
     memory.guarding = kept.length === 0 ? undefined : new Map(kept);
+  }
+
+  #kept(guarding: Guarding): Kept {
+    const { now, monotonic } = this.#clock;
+    const begun = mapTimes(guarding.begun, (at) => now() - (monotonic() - at));
+    return { since: this.#since(guarding), begun, unit: guarding.unit };
   }
 
   /** When guarding began, on the current wall clock. If the clock was set, the elapsed monotonic time counts. */
@@ -155,4 +161,8 @@ export class RemovalGuardState {
     if (Math.abs(since - guarding.since) > CLOCK_SET_MS) guarding.since = since;
     return guarding.since;
   }
+}
+
+function mapTimes(times: Guarding['begun'], map: (time: number) => number): Guarding['begun'] {
+  return Object.fromEntries(Object.entries(times).map(([reason, time]) => [reason, map(time)]));
 }

@@ -9,7 +9,7 @@ import type { StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { Pace } from '../runtime/pace.ts';
-import type { DiscoverySource } from '../sources/source.ts';
+import type { DiscoverySource, SourceChange } from '../sources/source.ts';
 import type { DataPlaneVerifier } from './data-planes/verifier.ts';
 import type { ObjectState, ObjectStates } from './object-state.ts';
 import type { EngineQueue } from './queue.ts';
@@ -52,7 +52,7 @@ export class Tracker {
       (target) => target.kind === 'service' && target.addressing.mode === 'Node',
     );
     // `subscribe` ends the old subscriptions after the new ones exist: a source may drop data without subscribers.
-    state.subscribe(targets.map(({ ref }) => this.#subscribe(state, ref)));
+    state.subscribe(targets.map(({ ref }) => this.#subscribe(state, ref, object.namespace)));
     this.#updateId(object, settings?.idPrefix);
   }
 
@@ -64,9 +64,9 @@ export class Tracker {
     this.#updateId(object, undefined);
   }
 
-  #subscribe(state: ObjectState, ref: Reference): Disposable {
+  #subscribe(state: ObjectState, ref: Reference, namespace: string): Disposable {
     const { source, queue, pace, clock } = this.#deps;
-    return source.subscribe(ref, (changed) => {
+    const onChange = (changed: SourceChange) => {
       if (changed === 'source') {
         queue.addKey(state.key, PRIORITY.resync);
         return;
@@ -74,7 +74,8 @@ export class Tracker {
       state.endpointChange.arrived(clock.monotonic());
       pace.urge();
       queue.addKey(state.key, PRIORITY.endpoints);
-    });
+    };
+    return source.subscribe(ref, onChange, namespace);
   }
 
   /** Updates id conflicts and reconciles the other objects that want the same id. */

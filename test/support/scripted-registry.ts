@@ -1,17 +1,17 @@
 import { builtInCatalog } from '../../src/catalog.ts';
 import { planStore } from '../../src/cli/plan/kinds.ts';
+import type { Store } from '../../src/kube/store.ts';
 import type { Departed, Discovered, RemovalCause } from '../../src/model/discovered.ts';
 import type { Endpoint } from '../../src/model/endpoint.ts';
 import type { ServiceRegistry } from '../../src/model/objects.ts';
 import type { RegistryServiceRef } from '../../src/model/reference.ts';
-import type { StoreView } from '../../src/model/store-view.ts';
 import { aborted } from '../../src/runtime/aborted.ts';
 import type { DiscoverySource, SourceChange } from '../../src/sources/source.ts';
 
 /** A ServiceRegistry `vms` of type Consul whose answers a test sets. It remembers no removed instance. */
 export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
   readonly type = 'Registry';
-  readonly registries: StoreView<ServiceRegistry>;
+  readonly registries: Store<ServiceRegistry>;
   readonly #answers = new Map<string, Discovered>();
   readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
   readonly #followed = new Map<symbol, string>();
@@ -39,6 +39,19 @@ export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
       basis: service,
       endpoints: instances.map(instanceOf),
     });
+  }
+
+  /** As `list`; the checks of all of these instances fail. */
+  listCritical(service: string, ...instances: readonly string[]): void {
+    const endpoints = instances.map((text) => ({ ...instanceOf(text), ready: false, serving: false }));
+    this.answer(service, { state: 'known', preferredFamily: 'IPv4', basis: service, endpoints });
+  }
+
+  /** Deletes the ServiceRegistry, whose users include the users of `service`. */
+  deleteRegistry(service: string): void {
+    const [registry] = this.registries.list();
+    if (registry !== undefined) this.registries.remove(registry);
+    this.answer(service, DOWN);
   }
 
   answer(service: string, answer: Discovered): void {
@@ -95,7 +108,7 @@ export const UNSEEN: Discovered = {
 };
 
 function instanceOf(text: string): Endpoint {
-  const [, address = '', port, weight] = /^(.+):(\d+)(?:=(\d+))?$/.exec(text) ?? [];
+  const [, address = '', port, weight] = /^(.+):(\d+)(?:=([\d.]+))?$/.exec(text) ?? [];
   return {
     address,
     family: 'IPv4',

@@ -1,11 +1,22 @@
 import type { Departed, RemovalCause } from '../../model/discovered.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import { Views } from './views.ts';
 
 /** Per service. What is forgotten counts as never listed. */
 const MAX_REMEMBERED = 1000;
+/** Of all instances that are remembered of one service, as JSON: who registers an instance chooses its tags and metadata. */
+const MAX_REMEMBERED_CHARACTERS = 256 * 1024;
 
 /** The endpoints of instances for a backend with `options`. */
 type EndpointsOf<Instance> = (instances: readonly Instance[], options: unknown) => readonly Endpoint[];
+
+type ByAddress = ReadonlyMap<string, readonly Endpoint[]>;
+
+/** What was last listed at one address and port. */
+interface Removed<Instance> {
+  readonly instances: readonly Instance[];
+  readonly characters: number;
+}
 
 type AtAddress = Extract<Departed, { kind: 'address' }>;
 
@@ -15,11 +26,12 @@ export class RemovedInstances<Instance> {
   /** By address and port for a backend without options. */
   #listed: ReadonlyMap<string, readonly Instance[]> = new Map();
   /** Like `#listed`. The latest come last. */
-  readonly #removed = new Map<string, readonly Instance[]>();
+  readonly #removed = new Map<string, Removed<Instance>>();
+  #removedCharacters = 0;
   /** Whether everything that the service last listed was terminating; undefined while it lists something. */
   #allTerminating: boolean | undefined;
-  /** Endpoints by address: those of `#removed` by the options of a backend, and all that are listed. */
-  readonly #views = new Map<string, ReadonlyMap<string, readonly Endpoint[]>>();
+  #listedByAddress: ByAddress | undefined;
+  readonly #removedViews = new Views<ByAddress>();
 
   constructor(endpointsOf: EndpointsOf<Instance>) {
     this.#endpointsOf = endpointsOf;
@@ -30,20 +42,24 @@ export class RemovedInstances<Instance> {
     const next = Map.groupBy(instances, (instance) => this.#placeOf(instance));
     for (const [place, before] of this.#listed) {
       if (next.has(place)) continue;
-      this.#removed.delete(place);
-      this.#removed.set(place, before);
+      this.#remember(place, before);
     }
-    for (const place of next.keys()) this.#removed.delete(place);
+    for (const place of next.keys()) this.#forget(place);
     for (const place of this.#removed.keys()) {
-      if (this.#removed.size <= MAX_REMEMBERED) break;
-      this.#removed.delete(place);
+      const isTooMuch =
+        this.#removed.size > MAX_REMEMBERED || this.#removedCharacters > MAX_REMEMBERED_CHARACTERS;
+      if (!isTooMuch) break;
+      this.#forget(place);
     }
     if (next.size > 0) this.#allTerminating = undefined;
     else if (this.#listed.size > 0) {
-      this.#allTerminating = this.#endpoints(this.#listed).every(({ terminating }) => terminating);
+      this.#allTerminating = this.#endpointsOf([...this.#listed.values()].flat(), undefined).every(
+        ({ terminating }) => terminating,
+      );
     }
     this.#listed = next;
-    this.#views.clear();
+    this.#listedByAddress = undefined;
+    this.#removedViews.clear();
   }
 
   /** `isCurrent`: the last answer that was noted still holds. */
@@ -52,7 +68,7 @@ export class RemovedInstances<Instance> {
       case 'address': {
         // A backend asks only for what it does not use: its filters, or the policy of the registry, leave the instance out.
         if (isCurrent && departed.port !== undefined && this.#areListed(departed)) return 'explained';
-        const gone = endpointsAt(this.#view(this.#removed, options), departed);
+        const gone = endpointsAt(this.#removedView(options), departed);
         return gone.length === 0 ? 'unknown' : causeOf(gone.every(({ terminating }) => terminating));
       }
       case 'all':
@@ -65,23 +81,31 @@ export class RemovedInstances<Instance> {
   }
 
   #areListed(departed: AtAddress): boolean {
-    return endpointsAt(this.#view(this.#listed, undefined), departed).length > 0;
+    return endpointsAt(this.#listedView(), departed).length > 0;
   }
 
-  #view(
-    instances: ReadonlyMap<string, readonly Instance[]>,
-    options: unknown,
-  ): ReadonlyMap<string, readonly Endpoint[]> {
-    const key = `${instances === this.#listed ? 'listed' : 'removed'} ${JSON.stringify(options ?? null)}`;
-    const known = this.#views.get(key);
-    if (known !== undefined) return known;
-    const view = Map.groupBy(this.#endpoints(instances, options), ({ address }) => address);
-    this.#views.set(key, view);
-    return view;
+  #listedView(): ByAddress {
+    this.#listedByAddress ??= byAddress(this.#endpointsOf([...this.#listed.values()].flat(), undefined));
+    return this.#listedByAddress;
   }
 
-  #endpoints(instances: ReadonlyMap<string, readonly Instance[]>, options?: unknown): readonly Endpoint[] {
-    return this.#endpointsOf([...instances.values()].flat(), options);
+  #removedView(options: unknown): ByAddress {
+    return this.#removedViews.get(options, () => {
+      const instances = [...this.#removed.values()].flatMap((removed) => removed.instances);
+      return byAddress(this.#endpointsOf(instances, options));
+    });
+  }
+
+  #remember(place: string, instances: readonly Instance[]): void {
+    this.#forget(place);
+    const characters = JSON.stringify(instances).length;
+    this.#removed.set(place, { instances, characters });
+    this.#removedCharacters += characters;
+  }
+
+  #forget(place: string): void {
+    this.#removedCharacters -= this.#removed.get(place)?.characters ?? 0;
+    this.#removed.delete(place);
   }
 
   #placeOf(instance: Instance): string {
@@ -90,10 +114,11 @@ export class RemovedInstances<Instance> {
   }
 }
 
-function endpointsAt(
-  view: ReadonlyMap<string, readonly Endpoint[]>,
-  { address, port, portKey }: AtAddress,
-): readonly Endpoint[] {
+function byAddress(endpoints: readonly Endpoint[]): ByAddress {
+  return Map.groupBy(endpoints, ({ address }) => address);
+}
+
+function endpointsAt(view: ByAddress, { address, port, portKey }: AtAddress): readonly Endpoint[] {
   const portOf = (endpoint: Endpoint) =>
     portKey === undefined ? endpoint.port : Number(endpoint.metadata?.[portKey]);
   return (view.get(address) ?? []).filter((endpoint) => port === undefined || portOf(endpoint) === port);

@@ -33,6 +33,30 @@ const chosen = (endpoints: readonly Endpoint[], family: 'IPv4' | 'IPv6' = 'IPv4'
 };
 
 describe('chooseEndpoints', () => {
+  const { family: _family, ...named } = v4('vm-1.example.com', 'ready');
+
+  it('uses addresses of every family if none is required', () => {
+    const { endpoints, excluded } = chooseEndpoints([v4('a', 'ready'), v6('b', 'ready'), named], undefined);
+    expect(endpoints.map(({ host }) => host)).toEqual(['a', 'b', 'vm-1.example.com']);
+    expect(excluded).toEqual([]);
+  });
+
+  it('uses names with every family', () => {
+    for (const family of ['IPv4', 'IPv6'] as const) {
+      expect(chooseEndpoints([named], family).endpoints.map(({ host }) => host)).toEqual([
+        'vm-1.example.com',
+      ]);
+    }
+  });
+
+  it('keeps the weights of endpoints', () => {
+    const { endpoints } = chooseEndpoints([{ ...v4('a', 'ready'), weight: 3 }, v4('b', 'ready')], 'IPv4');
+    expect(endpoints.map(({ host, unit }) => [host, unit])).toEqual([
+      ['a', 3],
+      ['b', undefined],
+    ]);
+  });
+
   it.each<[string, readonly Endpoint[], readonly string[], readonly [number, number, number]]>([
     ['selects nothing without endpoints', [], [], [0, 0, 0]],
     ['selects only ready endpoints', [v4('a', 'ready'), v4('b', 'notReady')], ['a 80'], [1, 0, 1]],

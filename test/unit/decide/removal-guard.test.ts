@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   type GuardInput,
   guardRemoval,
+  type KeptSince,
   placeOf,
   type RemovalReason,
 } from '../../../src/decide/removal-guard.ts';
@@ -16,14 +17,17 @@ const node = (last: number, weight = 1): UpstreamNode => ({
 });
 const nodes = (count: number) => Array.from({ length: count }, (_, index) => node(index));
 
-interface Change extends Partial<Omit<GuardInput, 'removalOf' | 'guardedSince'>> {
+interface Change extends Partial<Omit<GuardInput, 'removalOf' | 'keptBefore'>> {
   readonly reason?: RemovalReason;
   readonly reasonOf?: (node: UpstreamNode) => RemovalReason;
   readonly backendOf?: (node: UpstreamNode) => number | undefined;
+  /** When the guard began to keep nodes, for the reason of their removal. */
   readonly since?: number | ((node: UpstreamNode) => number | undefined) | undefined;
+  /** When the reasons of nodes began that are kept since 0. */
+  readonly begun?: KeptSince['begun'];
 }
 
-function guard({ reason = 'sick', reasonOf = () => reason, backendOf, since, ...change }: Change) {
+function guard({ reason = 'sick', reasonOf = () => reason, backendOf, since, begun, ...change }: Change) {
   const { held, lost } = guardRemoval({
     policy: { maxRemovalPercent: 50, holdForMs: 300_000, whenExpired: 'Clear' },
     observed: nodes(10),
@@ -32,7 +36,12 @@ function guard({ reason = 'sick', reasonOf = () => reason, backendOf, since, ...
     lost: [],
     removalOf: (one) => ({ reason: reasonOf(one), backend: backendOf?.(one) }),
     vanishedHoldMs: () => 30_000,
-    guardedSince: typeof since === 'function' ? since : () => since,
+    isUnknown: () => false,
+    keptBefore: ({ node: one, reason: why }) => {
+      if (begun !== undefined) return { since: 0, begun };
+      const at = typeof since === 'function' ? since(one) : since;
+      return at === undefined ? undefined : { since: at, begun: { [why]: at } };
+    },
     acceptedUntil: undefined,
     now: 1_000_000,
     ...change,
@@ -40,6 +49,7 @@ function guard({ reason = 'sick', reasonOf = () => reason, backendOf, since, ...
   const until = Math.min(...held.map((one) => one.until));
   return {
     held: held.map((one) => one.node),
+    begun: held.map((one) => one.begun),
     since: held.map((one) => one.since),
     until: Number.isFinite(until) ? until : undefined,
     lost: lost.map((one) => one.node),
@@ -107,6 +117,51 @@ describe('guardRemoval', () => {
     expect(guard({ policy, since: 0, now: 10_000_000 })).toMatchObject({
       held: nodes(10),
       until: undefined,
+    });
+  });
+
+  describe('with nodes whose reason changes', () => {
+    const now = 1_000_000;
+
+    it('keeps a vanished node for its own time if it was sick before', () => {
+      const kept = { reason: 'vanished', begun: { sick: now - 600_000 }, now } as const;
+      expect(guard(kept)).toMatchObject({ until: now + 30_000 });
+      expect(guard(kept).begun[0]).toEqual({ sick: now - 600_000, vanished: now });
+    });
+
+    it('keeps it for the rest of holdFor if that is longer', () => {
+      expect(guard({ reason: 'vanished', begun: { sick: now - 120_000 }, now })).toMatchObject({
+        until: now + 180_000,
+      });
+    });
+
+    it('keeps it until an acceptance with whenExpired Hold', () => {
+      const policy = { maxRemovalPercent: 50, holdForMs: 1000, whenExpired: 'Hold' } as const;
+      const kept = { policy, reason: 'vanished', begun: { sick: 0 }, now } as const;
+      expect(guard(kept)).toMatchObject({ held: nodes(10), until: undefined });
+      expect(guard({ ...kept, acceptedUntil: now }).held).toEqual([]);
+    });
+  });
+
+  describe('with a backend whose source has no current answer', () => {
+    const now = 1_000_000;
+
+    it('keeps the nodes without a limit, and begins their times again after an answer', () => {
+      const down = guard({ reason: 'vanished', since: 0, now, isUnknown: () => true });
+      expect(down).toMatchObject({ held: nodes(10), until: undefined });
+      const begun = down.begun[0] ?? {};
+      expect(guard({ reason: 'vanished', begun, now })).toMatchObject({ until: now + 30_000 });
+    });
+
+    it('removes no kept node because others returned', () => {
+      const desired = nodes(8);
+      expect(guard({ desired, since: 0, now, isUnknown: () => true }).held).toEqual([node(8), node(9)]);
+      expect(guard({ desired, now, isUnknown: () => true }).held).toEqual([]);
+      expect(guard({ desired, since: 0, now }).held).toEqual([]);
+    });
+
+    it('removes them after an acceptance', () => {
+      expect(guard({ since: 0, now, acceptedUntil: 0, isUnknown: () => true }).held).toEqual([]);
     });
   });
 

@@ -7,8 +7,9 @@ const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80
 
 const lost = (...list: readonly UpstreamNode[]) => list.map((one) => ({ node: one, backend: 0 }));
 const lostPlaces = (memory: RemovalGuardState) => memory.recall()?.lost.map(({ place }) => place);
-const held = (since: number | undefined) => (since === undefined ? [] : [{ node: node(1), since }]);
-const sinceIn = (memory: RemovalGuardState) => memory.recall()?.guardedSince(node(1));
+const held = (since: number | undefined, begun = {}) =>
+  since === undefined ? [] : [{ node: node(1), since, begun, unit: 7 }];
+const sinceIn = (memory: RemovalGuardState) => memory.recall()?.kept(node(1))?.since;
 
 function start() {
   const clock = createFakeClock();
@@ -35,7 +36,7 @@ describe('RemovalGuardState', () => {
     expect(memory.recall()?.put(node(2))).toBe(true);
   });
 
-  it('is settling after a change of the basis until a write and a minute have passed', async () => {
+  it('is settling after a change of the basis until the gateway matches it and a minute has passed', async () => {
     const { clock, memory } = start();
     expect(memory.recall()?.isSettling).toBe(false);
     await clock.advance(1000);
@@ -64,6 +65,8 @@ describe('RemovalGuardState', () => {
     memory.read(['c'], []);
     memory.matched();
     expect(memory.recall()).toMatchObject({ isChanging: false, isSettling: true });
+    await clock.advance(60_000);
+    expect(memory.recall()?.isSettling).toBe(false);
   });
 
   it('remembers lost nodes for a minute or until they are written again', async () => {
@@ -123,6 +126,17 @@ describe('RemovalGuardState', () => {
       expect(sinceIn(memory)).toBe(since);
       memory.guard(held(since));
     }
+  });
+
+  it('remembers the unit of a kept node, and when each reason began', async () => {
+    const { clock, memory } = start();
+    memory.guard(held(5, { sick: clock.now() - 1000, vanished: Number.POSITIVE_INFINITY }));
+    await clock.advance(2000);
+    clock.setWall(clock.now() + 86_400_000);
+    expect(memory.recall()?.kept(node(1))).toMatchObject({
+      unit: 7,
+      begun: { sick: clock.now() - 3000, vanished: Number.POSITIVE_INFINITY },
+    });
   });
 
   it('continues the guarding of an earlier process, even after the clock was set', async () => {

@@ -380,17 +380,19 @@ describe('makePlan', () => {
       gateway: [held('shop.web', ['10.0.0.1', '10.0.0.2'])],
     };
     expect(only(given)).toMatchObject({
-      action: 'Update',
-      // Vanished endpoints are kept for 30 s only.
-      nodes: [{ kind: 'remove', node: { host: '10.0.0.1' } }],
+      action: 'None',
       held: {
-        nodes: [{ host: '10.0.0.2', why: 'not ready in Service shop/web' }],
+        nodes: [
+          // When it vanished is not known, so its time begins now.
+          { host: '10.0.0.1', why: 'not listed by Service shop/web' },
+          { host: '10.0.0.2', why: 'not ready in Service shop/web' },
+        ],
         since: '2026-01-01T11:58:00Z',
-        until: '2026-01-01T12:03:00Z',
+        until: '2026-01-01T12:00:30Z',
       },
     });
     expect(lines(given)).toContain(
-      '    = 10.0.0.2:8080 is kept by the removal guard until 2026-01-01T12:03:00Z: not ready in Service shop/web',
+      '    = 10.0.0.2:8080 is kept by the removal guard until 2026-01-01T12:00:30Z: not ready in Service shop/web',
     );
   });
 

@@ -15,24 +15,36 @@ let protocol: ConsulProtocol;
 let address: string;
 let index: number;
 let status: number;
+let version: string;
+let isEmpty: boolean;
 
 beforeEach(async () => {
   address = '10.0.0.1';
   index = 14;
   status = 200;
-  server = createServer((_, response) => {
+  version = '1.12.9';
+  isEmpty = false;
+  server = createServer((request, response) => {
+    if (request.url === '/v1/agent/self') {
+      response.end(JSON.stringify({ Config: { Version: version } }));
+      return;
+    }
     const entry = {
       Node: { Node: 'node', Address: address },
       Service: { ID: 'web', Service: 'web', Address: address, Port: 8080 },
       Checks: [],
     };
-    response.writeHead(status, { 'x-consul-index': `${index}` }).end(JSON.stringify([entry]));
+    response.writeHead(status, { 'x-consul-index': `${index}` }).end(JSON.stringify(isEmpty ? [] : [entry]));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  protocol = new ConsulProtocol({
-    section: consulRegistry.parse({ servers: [url.href] }),
-    secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
+  protocol = create({});
+});
+
+const create = (section: object, token = 'a-token') =>
+  new ConsulProtocol({
+    section: consulRegistry.parse({ servers: [url.href], ...section }),
+    secret: () => ({ ok: true, value: token }),
     limits: {
       concurrentQueries: 1,
       requestsPerSecond: undefined,
@@ -41,7 +53,6 @@ beforeEach(async () => {
     },
     clock: systemClock,
   });
-});
 
 afterEach(() => {
   protocol.close();
@@ -81,4 +92,39 @@ it.each([
 ])('concerns with status %s the %s', async (answered, scope) => {
   status = answered;
   await expect(ask(undefined)).rejects.toMatchObject({ scope });
+});
+
+it.each(['two words', 'a\ntoken', 'caf\u00e9'])(
+  'sends no token that a header cannot have: %j',
+  async (token) => {
+    protocol.close();
+    protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } }, token);
+    const error = await ask(undefined).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      reason: 'SecretMissing',
+      scope: 'registry',
+      message:
+        'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
+    });
+  },
+);
+
+it('takes no empty list as one from a Consul that does not tell what ACLs left out, until it is upgraded', async () => {
+  protocol.close();
+  protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } });
+  const readVersion = () => protocol.version({ server: url, timeoutMs: 5000 }, new AbortController().signal);
+  version = '1.10.12';
+  await readVersion();
+  expect((await ask(undefined)).instances).toHaveLength(1);
+  isEmpty = true;
+  await expect(ask(undefined)).rejects.toMatchObject({ reason: 'Filtered', scope: 'registry' });
+  version = '1.11.0-beta1';
+  expect((await ask(undefined)).instances).toEqual([]);
+});
+
+it('takes an empty list from any Consul without a token', async () => {
+  version = '1.10.12';
+  await protocol.version({ server: url, timeoutMs: 5000 }, new AbortController().signal);
+  isEmpty = true;
+  expect((await ask(undefined)).instances).toEqual([]);
 });

@@ -115,3 +115,25 @@ it('remembers the latest 1000 places', () => {
   expect(removed.cause(at('A0', 80), undefined, true)).toBe('unknown');
   expect(removed.cause(at('A1', 80), undefined, true)).toBe('vanished');
 });
+
+describe('removed instances with a lot of metadata', () => {
+  const large = (address: string): Instance => ({
+    address,
+    port: 80,
+    metadata: { text: 'x'.repeat(100_000) },
+  });
+
+  it('are forgotten, the oldest first, beyond 256 Ki characters', () => {
+    const removed = removedAfter([large('A')], [large('B')], [large('C')], []);
+    expect(['A', 'B', 'C'].map((address) => removed.cause(at(address, 80), undefined, true))).toEqual([
+      'unknown',
+      'vanished',
+      'vanished',
+    ]);
+  });
+
+  it('take no space once they are listed again', () => {
+    const again = Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? [large('A')] : []));
+    expect(removedAfter(...again).cause(at('A', 80), undefined, true)).toBe('vanished');
+  });
+});
