@@ -88,6 +88,11 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
     return version;
   }
 
+  placeOptions(options: unknown) {
+    const address = (options as ConsulBackend | undefined)?.address;
+    return address === undefined || address === 'Service' ? undefined : { address };
+  }
+
   endpoints(instances: readonly ConsulInstance[], options: unknown) {
     return endpointsOf(instances, options as ConsulBackend | undefined);
   }

@@ -123,6 +123,10 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     return this.#versions.get(server.href)?.name;
   }
 
+  placeOptions() {
+    return undefined;
+  }
+
   endpoints(instances: readonly NacosInstance[], options: unknown) {
     return endpointsOf(instances, options as NacosBackend | undefined);
   }

@@ -76,7 +76,7 @@ export class Follower<Instance, Cursor> {
   constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
     this.#deps = deps;
     this.#query = query;
-    this.#removed = new RemovedInstances((instances, options) => deps.protocol.endpoints(instances, options));
+    this.#removed = new RemovedInstances(deps.protocol);
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
     this.#pace = new Pace(deps.clock, deps.sharedPace);
     this.#answeredAt = deps.clock.monotonic();

@@ -1,5 +1,6 @@
 import type { Departed, RemovalCause } from '../../model/discovered.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
+import type { RegistryProtocol } from './protocol.ts';
 import { Views } from './views.ts';
 
 /** Per service. What is forgotten counts as never listed. */
@@ -7,8 +8,7 @@ const MAX_REMEMBERED = 1000;
 /** Of all instances that are remembered of one service, as JSON: who registers an instance chooses its tags and metadata. */
 const MAX_REMEMBERED_CHARACTERS = 256 * 1024;
 
-/** The endpoints of instances for a backend with `options`. */
-type EndpointsOf<Instance> = (instances: readonly Instance[], options: unknown) => readonly Endpoint[];
+type InstanceOptions<Instance> = Pick<RegistryProtocol<Instance, unknown>, 'endpoints' | 'placeOptions'>;
 
 type ByAddress = ReadonlyMap<string, readonly Endpoint[]>;
 
@@ -22,7 +22,7 @@ type AtAddress = Extract<Departed, { kind: 'address' }>;
 
 /** The instances that one service no longer lists, as they were when it last listed them. */
 export class RemovedInstances<Instance> {
-  readonly #endpointsOf: EndpointsOf<Instance>;
+  readonly #protocol: InstanceOptions<Instance>;
   /** By address and port for a backend without options. */
   #listed: ReadonlyMap<string, readonly Instance[]> = new Map();
   /** Like `#listed`. The latest come last. */
@@ -30,11 +30,13 @@ export class RemovedInstances<Instance> {
   #removedCharacters = 0;
   /** Whether everything that the service last listed was terminating; undefined while it lists something. */
   #allTerminating: boolean | undefined;
-  #listedByAddress: ByAddress | undefined;
+  /** All that are listed, by the options that decide where a backend uses an instance. */
+  readonly #listedViews = new Views<ByAddress>();
+  /** By the options of a backend. */
   readonly #removedViews = new Views<ByAddress>();
 
-  constructor(endpointsOf: EndpointsOf<Instance>) {
-    this.#endpointsOf = endpointsOf;
+  constructor(protocol: InstanceOptions<Instance>) {
+    this.#protocol = protocol;
   }
 
   /** Takes the next complete answer. */
@@ -53,12 +55,12 @@ export class RemovedInstances<Instance> {
     }
     if (next.size > 0) this.#allTerminating = undefined;
     else if (this.#listed.size > 0) {
-      this.#allTerminating = this.#endpointsOf([...this.#listed.values()].flat(), undefined).every(
-        ({ terminating }) => terminating,
-      );
+      this.#allTerminating = this.#protocol
+        .endpoints([...this.#listed.values()].flat(), undefined)
+        .every(({ terminating }) => terminating);
     }
     this.#listed = next;
-    this.#listedByAddress = undefined;
+    this.#listedViews.clear();
     this.#removedViews.clear();
   }
 
@@ -67,7 +69,8 @@ export class RemovedInstances<Instance> {
     switch (departed.kind) {
       case 'address': {
         // A backend asks only for what it does not use: its filters, or the policy of the registry, leave the instance out.
-        if (isCurrent && departed.port !== undefined && this.#areListed(departed)) return 'explained';
+        if (isCurrent && departed.port !== undefined && this.#areListed(departed, options))
+          return 'explained';
         const gone = endpointsAt(this.#removedView(options), departed);
         return gone.length === 0 ? 'unknown' : causeOf(gone.every(({ terminating }) => terminating));
       }
@@ -80,19 +83,18 @@ export class RemovedInstances<Instance> {
     }
   }
 
-  #areListed(departed: AtAddress): boolean {
-    return endpointsAt(this.#listedView(), departed).length > 0;
-  }
-
-  #listedView(): ByAddress {
-    this.#listedByAddress ??= byAddress(this.#endpointsOf([...this.#listed.values()].flat(), undefined));
-    return this.#listedByAddress;
+  #areListed(departed: AtAddress, options: unknown): boolean {
+    const placing = this.#protocol.placeOptions(options);
+    const view = this.#listedViews.get(placing, () =>
+      byAddress(this.#protocol.endpoints([...this.#listed.values()].flat(), placing)),
+    );
+    return endpointsAt(view, departed).length > 0;
   }
 
   #removedView(options: unknown): ByAddress {
     return this.#removedViews.get(options, () => {
       const instances = [...this.#removed.values()].flatMap((removed) => removed.instances);
-      return byAddress(this.#endpointsOf(instances, options));
+      return byAddress(this.#protocol.endpoints(instances, options));
     });
   }
 
@@ -109,7 +111,7 @@ export class RemovedInstances<Instance> {
   }
 
   #placeOf(instance: Instance): string {
-    const [endpoint] = this.#endpointsOf([instance], undefined);
+    const [endpoint] = this.#protocol.endpoints([instance], undefined);
     return `${endpoint?.address} ${endpoint?.port}`;
   }
 }

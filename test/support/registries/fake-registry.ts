@@ -35,6 +35,7 @@ export function startFakeRegistry({
     probe: { service: 'probe', options: undefined },
     key: ({ service }) => service,
     ask: answer,
+    placeOptions: () => undefined,
     endpoints: (instances) => instances.map(endpointAt),
     close: () => undefined,
   };

@@ -3,9 +3,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '../../../../src/runtime/clock.ts';
+import { instanceOf } from '../../../../src/sources/consul/instances.ts';
 import { ConsulProtocol } from '../../../../src/sources/consul/protocol.ts';
-import { consulRegistry } from '../../../../src/sources/consul/schema.ts';
+import { consulBackend, consulRegistry } from '../../../../src/sources/consul/schema.ts';
 import type { InstancesRequest } from '../../../../src/sources/registry-source/protocol.ts';
+import { RemovedInstances } from '../../../../src/sources/registry-source/removed-instances.ts';
 
 type Last = NonNullable<InstancesRequest<Parameters<ConsulProtocol['ask']>[0]['cursor']>['cursor']>;
 
@@ -128,3 +130,39 @@ it('takes an empty list from any Consul without a token', async () => {
   isEmpty = true;
   expect((await ask(undefined)).instances).toEqual([]);
 });
+
+it.each([
+  ['Service', '10.0.0.2'],
+  ['Lan', '10.0.0.3'],
+  ['Wan', '192.0.2.1'],
+] as const)(
+  'explains the removal of a listed instance that a backend with address %s does not select',
+  (use, host) => {
+    const removed = new RemovedInstances(protocol);
+    removed.note([
+      instanceOf({
+        Node: { Node: 'node', Address: '10.0.0.1' },
+        Service: {
+          ID: 'web',
+          Service: 'web',
+          Address: '10.0.0.2',
+          Port: 80,
+          Tags: ['old'],
+          TaggedAddresses: {
+            lan: { Address: '10.0.0.3', Port: 80 },
+            wan: { Address: '192.0.2.1', Port: 80 },
+          },
+        },
+        Checks: [],
+      }),
+    ]);
+    const causeAt = (address: string) =>
+      removed.cause(
+        { kind: 'address', address, port: 80 },
+        consulBackend.parse({ address: use, tags: ['new'] }),
+        true,
+      );
+    expect(causeAt(host)).toBe('explained');
+    expect(causeAt('10.0.0.9')).toBe('unknown');
+  },
+);

@@ -52,6 +52,10 @@ class ScriptedRegistry implements RegistryProtocol<string, number> {
     return this.reported;
   }
 
+  placeOptions() {
+    return undefined;
+  }
+
   endpoints() {
     return [];
   }

@@ -33,7 +33,10 @@ function endpointsOf(instances: readonly Instance[], options: unknown): readonly
 }
 
 function removedAfter(...answers: readonly (readonly Instance[])[]) {
-  const removed = new RemovedInstances<Instance>(endpointsOf);
+  const removed = new RemovedInstances<Instance>({
+    endpoints: endpointsOf,
+    placeOptions: (options) => ({ wan: (options as Options | undefined)?.wan }),
+  });
   for (const answer of answers) removed.note(answer);
   return removed;
 }
@@ -73,6 +76,14 @@ describe('an instance that the registry still lists', () => {
 
   it('is explained for a backend whose filter it no longer matches', () => {
     expect(removed.cause(at('A', 80), { tag: 'blue' }, true)).toBe('explained');
+  });
+
+  it('is explained at the address that the options of the backend select', () => {
+    const far: Instance = { ...A80, wan: 'W' };
+    const changed = removedAfter([{ ...far, tag: 'blue' }], [{ ...far, tag: 'green' }]);
+    expect(changed.cause(at('W', 80), { tag: 'blue', wan: true }, true)).toBe('explained');
+    expect(changed.cause(at('W', 80), { tag: 'blue' }, true)).toBe('unknown');
+    expect(changed.cause(at('A', 80), { tag: 'blue', wan: true }, true)).toBe('unknown');
   });
 
   it('is not explained while the answer is not current', () => {
