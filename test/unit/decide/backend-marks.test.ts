@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { backendMarks, backendsDigest } from '../../../src/decide/backend-marks.ts';
+import { backendMarks, backendsMark, unlistedMarks } from '../../../src/decide/backend-marks.ts';
 import { backendTargets } from '../../../src/decide/backends.ts';
 import { gatewayUpstreamSpec } from '../../support/catalog.ts';
 
@@ -56,19 +56,43 @@ describe('backendMarks', () => {
   });
 });
 
-describe('backendsDigest', () => {
-  const digest = (...backends: readonly object[]) => backendsDigest(targets(...backends), true);
+describe('backendsMark', () => {
+  const unlistedAt =
+    (...indexes: readonly number[]) =>
+    (index: number) =>
+      indexes.includes(index);
+  const mark = (backends: readonly object[], ...unlisted: readonly number[]) =>
+    backendsMark(targets(...backends), true, unlistedAt(...unlisted));
+  const read = (backends: readonly object[], written: string | undefined) =>
+    unlistedMarks(targets(...backends), marks(...backends) ?? [], written);
 
   it('does not depend on the order and the positive weights of backends', () => {
-    expect(digest(VMS, { ...PODS, weight: 3 })).toBe(digest(PODS, VMS));
+    expect(mark([VMS, { ...PODS, weight: 3 }])).toBe(mark([PODS, VMS]));
+    expect(mark([VMS, PODS], 0)).toBe(mark([PODS, VMS], 1));
   });
 
   it('depends on which backends can receive traffic', () => {
-    expect(digest(VMS, { ...PODS, weight: 0 })).not.toBe(digest(VMS, PODS));
-    expect(digest(VMS, { ...PODS, weight: 0 })).toBe(digest(VMS));
+    expect(mark([VMS, { ...PODS, weight: 0 }])).not.toBe(mark([VMS, PODS]));
+    expect(mark([VMS, { ...PODS, weight: 0 }])).toBe(mark([VMS]));
+  });
+
+  it('tells which backends their registry has never listed', () => {
+    const others = Array.from({ length: 15 }, (_, index) => ({ ...VMS, service: `other-${index}` }));
+    const backends = [VMS, ...others];
+    const all = marks(...backends) ?? [];
+    for (const unlisted of [[], [0], [3, 7], [...backends.keys()]]) {
+      expect(read(backends, mark(backends, ...unlisted))).toEqual(new Set(unlisted.map((at) => all[at])));
+    }
+    expect(mark(backends, ...backends.keys())).toHaveLength(13);
+  });
+
+  it('tells nothing about other backends', () => {
+    expect(read([VMS, PODS], mark([VMS]))).toBeUndefined();
+    expect(read([VMS, PODS], undefined)).toBeUndefined();
+    expect(read([VMS], `${mark([VMS])}.12345`)).toBeUndefined();
   });
 
   it('is absent without a registry', () => {
-    expect(digest(PODS)).toBeUndefined();
+    expect(mark([PODS])).toBeUndefined();
   });
 });
