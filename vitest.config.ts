@@ -20,6 +20,11 @@ const FUZZ = ['fuzz-api-server', 'fuzz-gateway', 'random-specs'].map(
   (name) => `test/contract/${name}.test.ts`,
 );
 
+/** Minutes on a real Nacos server, outside CI. The same rows run on Consul in CI, and the Nacos source has its own suite there. */
+const LONG = ['docs-registries-nacos', 'registry-faults-nacos'].map(
+  (name) => `test/integration/${name}.test.ts`,
+);
+
 const ON_A_CLUSTER = {
   globalSetup: ['test/support/control-plane-setup.ts'],
   testTimeout: 180_000,
@@ -80,8 +85,16 @@ export default defineConfig({
           ...ON_A_CLUSTER,
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
-          exclude: CORE,
+          exclude: [...CORE, ...LONG],
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          ...ON_A_CLUSTER,
+          name: 'integration-long',
+          include: LONG,
+          sequence: { groupOrder: 5 },
         },
       },
       {

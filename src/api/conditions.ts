@@ -27,6 +27,8 @@ export const STALLED: ReadonlySet<Reason> = new Set<Reason>([
   'RegistryNotAllowed',
   'RegistryServiceNotAllowed',
   'RegistryTypeMismatch',
+  'TooManyServices',
+  'TooManyInstances',
   'NotOwned',
   'UsesDiscovery',
   'Observed',
@@ -106,6 +108,8 @@ export const CONDITIONS = {
         Unknown: [
           'RegistryNotFound',
           'RegistryTypeMismatch',
+          'TooManyServices',
+          'TooManyInstances',
           'SourceUnavailable',
           'Pending',
           'PermissionMissing',

@@ -48,6 +48,10 @@ export const REASONS = {
     'The ServiceRegistry does not allow this namespace to use the service. Use another service, or ask the platform team to add a pattern to `tenantPolicy.services` of the ServiceRegistry.',
   RegistryTypeMismatch:
     'A backend has options for another type of registry than that of its ServiceRegistry. The current nodes in the gateway are unchanged. Remove the options, or correct `registryRef`.',
+  TooManyServices:
+    'GatewayUpstreams of this namespace refer to more services of the registry than it allows for one namespace. The current nodes in the gateway are unchanged. Remove backends, or ask the platform team to raise `limits.servicesPerNamespace` of the ServiceRegistry.',
+  TooManyInstances:
+    'The backends of this object list more instances in registries than a gateway can use. The current nodes of the backends with the most instances are unchanged; the other backends follow their endpoints. Register fewer instances, or divide the backends among several objects.',
   ServiceUnknownToRegistry:
     'The registry has not listed an instance of the service since the operator follows it. Register an instance, or correct the name of the service.',
   SecretNotFound:

@@ -9,5 +9,5 @@ export const servicePattern = nameRegExp({
   characters: '[a-zA-Z0-9_.:@~,/-]',
   placeholder: NAMESPACE_PLACEHOLDER,
   what: 'service names',
-  example: `^${NAMESPACE_PLACEHOLDER}-[a-z]+$`,
+  example: `^${NAMESPACE_PLACEHOLDER}[.].+$`,
 });

@@ -20,7 +20,7 @@ const tenantPolicy = z
       .optional()
       .meta({ 'x-kubernetes-list-type': 'atomic' })
       .describe(
-        `Regular expressions for service names, at most 32. One of them must match the whole name of a service. \`${NAMESPACE_PLACEHOLDER}\` stands for the namespace of the GatewayUpstream, for example \`^${NAMESPACE_PLACEHOLDER}-.+$\`. Default: every service. An empty list: no service.`,
+        `Regular expressions for service names, at most 32. One of them must match the whole name of a service. \`${NAMESPACE_PLACEHOLDER}\` stands for the namespace of the GatewayUpstream, for example \`^${NAMESPACE_PLACEHOLDER}[.].+$\`. After it, use a character that no namespace name contains, such as \`.\` or \`_\`: \`^${NAMESPACE_PLACEHOLDER}-.+$\` lets namespace \`pay\` use the services of namespace \`pay-roll\`. Default: every service. An empty list: no service.`,
       ),
   })
   .describe('What namespace owners may do with this registry.');
@@ -60,7 +60,17 @@ const sharedFields = {
         .min(1)
         .max(10_000)
         .optional()
-        .describe('Requests that the operator sends to the registry per second. Default: no limit.'),
+        .describe(
+          'Requests that the operator sends to the registry per second. With a small number, answers are as old as it takes to ask for each followed service once. Default: no limit.',
+        ),
+      servicesPerNamespace: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .default(1000)
+        .describe(
+          'Services that the operator follows for the GatewayUpstreams of one namespace. Backends with further services have the reason `TooManyServices`, and their current nodes stay.',
+        ),
     })
     .prefault({})
     .describe('Limits on what the operator asks of the registry.'),
@@ -69,7 +79,7 @@ const sharedFields = {
     .describe(
       'How long the registry may take to answer a request, beyond the time that it waits for a change.',
     ),
-  pollInterval: durationBetween('1s', '10m')
+  pollInterval: durationBetween('1s', '1m')
     .default('5s')
     .describe(
       'Pause between two requests for the same service. Registries that report changes themselves ignore it.',

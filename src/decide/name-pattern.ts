@@ -21,12 +21,12 @@ export function namePattern(source: string): NamePattern {
   const known = patterns.get(source);
   if (known !== undefined) return known;
   if (patterns.size >= MAX_PATTERNS) patterns.clear();
-  const pattern = compileNamePattern(source);
+  const pattern = withCache(compileNamePattern(source));
   patterns.set(source, pattern);
   return pattern;
 }
 
-/** `namePattern` without the cache, for expressions that are made for one namespace. */
+/** `namePattern` without caches, for expressions that are made for one namespace. */
 export function compileNamePattern(source: string): NamePattern {
   let expression: RE2JS;
   try {
@@ -41,7 +41,12 @@ export function compileNamePattern(source: string): NamePattern {
       why: `its repetitions make it too large (${size} instructions, and the limit is ${MAX_PROGRAM_SIZE}): use + or * instead of large counts`,
     };
   }
-  // Every reconcile matches again, and there are few namespaces.
+  return { kind: 'usable', matches: (name) => expression.matches(name) };
+}
+
+/** Every reconcile matches again, and there are few namespaces. */
+function withCache(pattern: NamePattern): NamePattern {
+  if (pattern.kind === 'unusable') return pattern;
   const answers = new Map<string, boolean>();
   return {
     kind: 'usable',
@@ -49,7 +54,7 @@ export function compileNamePattern(source: string): NamePattern {
       const known = answers.get(name);
       if (known !== undefined) return known;
       if (answers.size >= MAX_NAMES) answers.clear();
-      const answer = expression.matches(name);
+      const answer = pattern.matches(name);
       answers.set(name, answer);
       return answer;
     },

@@ -34,6 +34,12 @@ export interface ChosenEndpoints {
   readonly excluded: readonly Excluded[];
 }
 
+/**
+ * What an entry of a source stands for. `address`: one of several entries for the same endpoint, as in EndpointSlices.
+ * `instance`: an endpoint of its own, as in registries.
+ */
+export type EntryKind = 'address' | 'instance';
+
 /** How serving terminating endpoints are handled while others are ready. */
 export type Drain = 'Remove' | 'ZeroWeight';
 
@@ -49,9 +55,9 @@ function rank({ ready, serving, terminating }: Endpoint): number {
 
 /**
  * One endpoint per address and port, in its best state. An entry without the port is dropped if the address has the port
- * elsewhere.
+ * elsewhere, unless it is an instance of its own.
  */
-function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+function distinct(endpoints: readonly Endpoint[], kind: EntryKind): readonly Endpoint[] {
   const best = new Map<string, Endpoint>();
   const withPort = new Set<string>();
   for (const endpoint of endpoints) {
@@ -61,7 +67,9 @@ function distinct(endpoints: readonly Endpoint[]): readonly Endpoint[] {
     const known = best.get(key);
     if (known === undefined || rank(endpoint) > rank(known)) best.set(key, endpoint);
   }
-  return [...best.values()].filter(({ address, port }) => port !== undefined || !withPort.has(address));
+  return [...best.values()].filter(
+    ({ address, port }) => kind === 'instance' || port !== undefined || !withPort.has(address),
+  );
 }
 
 /** A name has no family: the gateway resolves it. */
@@ -73,7 +81,12 @@ function isOfFamily(endpoint: Endpoint, family: IpFamily | undefined): boolean {
  * The endpoints without an address in `family`. If a slice has no targetRef, an endpoint counts only if the family has no
  * address at all.
  */
-function ofWrongFamily(endpoints: readonly Endpoint[], family: IpFamily | undefined): readonly Endpoint[] {
+function ofWrongFamily(
+  endpoints: readonly Endpoint[],
+  family: IpFamily | undefined,
+  kind: EntryKind,
+): readonly Endpoint[] {
+  if (kind === 'instance') return endpoints.filter((endpoint) => !isOfFamily(endpoint, family));
   const ofFamily = endpoints.filter((endpoint) => isOfFamily(endpoint, family));
   const targets = new Set(ofFamily.map(({ target }) => target));
   return endpoints.filter(
@@ -91,10 +104,14 @@ export function chooseEndpoints(
   endpoints: readonly Endpoint[],
   family: IpFamily | undefined,
   drain: Drain = 'Remove',
+  kind: EntryKind = 'address',
 ): ChosenEndpoints {
-  const ofFamily = distinct(endpoints.filter((endpoint) => isOfFamily(endpoint, family)));
+  const ofFamily = distinct(
+    endpoints.filter((endpoint) => isOfFamily(endpoint, family)),
+    kind,
+  );
   const isReady = ofFamily.some(({ port, ready }) => port !== undefined && ready);
-  const excluded = distinct(ofWrongFamily(endpoints, family)).map((endpoint) =>
+  const excluded = distinct(ofWrongFamily(endpoints, family, kind), kind).map((endpoint) =>
     leftOut(endpoint, 'WrongFamily'),
   );
   const used: ChosenEndpoint[] = [];

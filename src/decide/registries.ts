@@ -5,7 +5,7 @@ import type { GatewayConnection, ServiceRegistry } from '../model/objects.ts';
 import type { RegistryServiceRef } from '../model/reference.ts';
 import type { NotPermitted } from './backends.ts';
 import { unlisted } from './listing.ts';
-import { compileNamePattern } from './name-pattern.ts';
+import { compileNamePattern, type NamePattern, namePattern } from './name-pattern.ts';
 import { isNamespaceAllowed, patternProblem } from './selectors.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -88,6 +88,24 @@ export function registryDenied(
   return access.state === 'permitted' ? undefined : access;
 }
 
+/**
+ * Whether the operator may ask a registry for `ref` because of an object in `namespace` that refers to `connection`. Without
+ * this check, everyone who may create an object could query every registry with the operator's credentials.
+ */
+export function mayFollow(
+  snapshot: Parameters<typeof registryAccess>[0],
+  ref: RegistryServiceRef,
+  namespace: string,
+  connection: Pick<GatewayConnection, 'name' | 'spec'> | undefined,
+): boolean {
+  if (connection?.spec.ok !== true) return false;
+  const facts = snapshot.namespaces.get('', namespace) ?? { name: namespace, labels: undefined };
+  return (
+    isNamespaceAllowed(connection.spec.value.allowedNamespaces, facts) === true &&
+    registryAccess(snapshot, ref, registryUser(namespace, connection)).state === 'permitted'
+  );
+}
+
 /** The accidental deletion of a ServiceRegistry must not stop traffic, so the answer is unknown, not denied. */
 function usableRegistry(
   name: string,
@@ -107,7 +125,7 @@ function serviceProblem(
 ): NotPermitted | UnknownAnswer | undefined {
   const { services } = registry.tenantPolicy;
   if (services === undefined) return undefined;
-  const answer = allowedServices(services)(namespace, service);
+  const answer = allowedServices(services, namespace)(service);
   if (answer.kind === 'unusable') return unusable(name, `spec.tenantPolicy.services: ${answer.why}`);
   if (answer.kind === 'allowed') return undefined;
   return denied(
@@ -120,36 +138,58 @@ type ServiceAnswer =
   | { readonly kind: 'allowed' | 'denied' }
   | { readonly kind: 'unusable'; readonly why: string };
 
-type AllowedServices = (namespace: string, service: string) => ServiceAnswer;
+/** Answers whether a namespace may use a service. */
+type AllowedServices = (service: string) => ServiceAnswer;
 
-/** The cache size of one list of patterns. Every reconcile asks again, and compiling a pattern takes time. */
-const MAX_ANSWERS = 20_000;
+/** How many namespaces a list of patterns is compiled for at the same time: compiling takes time. */
+const MAX_NAMESPACES = 500;
+/** The cache size of one namespace. Its owner chooses the names, so each namespace has a cache of its own. */
+const MAX_ANSWERS = 2000;
 
-const policies = new WeakMap<readonly string[], AllowedServices>();
+/** By list of patterns, then by namespace. The latest come last. */
+const policies = new WeakMap<readonly string[], Map<string, AllowedServices>>();
 
-function allowedServices(patterns: readonly string[]): AllowedServices {
-  const known = policies.get(patterns);
-  if (known !== undefined) return known;
-  const answers = new Map<string, ServiceAnswer>();
-  const policy: AllowedServices = (namespace, service) => {
-    const key = `${namespace} ${service}`;
-    const answered = answers.get(key);
-    if (answered !== undefined) return answered;
-    if (answers.size >= MAX_ANSWERS) answers.clear();
-    const answer = serviceAnswer(patterns, namespace, service);
-    answers.set(key, answer);
-    return answer;
-  };
-  policies.set(patterns, policy);
+/** Every reconcile asks again. */
+function allowedServices(patterns: readonly string[], namespace: string): AllowedServices {
+  const byNamespace = policies.get(patterns) ?? new Map<string, AllowedServices>();
+  policies.set(patterns, byNamespace);
+  const policy = byNamespace.get(namespace) ?? servicesOf(patterns, namespace);
+  byNamespace.delete(namespace);
+  byNamespace.set(namespace, policy);
+  for (const oldest of byNamespace.keys()) {
+    if (byNamespace.size <= MAX_NAMESPACES) break;
+    byNamespace.delete(oldest);
+  }
   return policy;
 }
 
+function servicesOf(sources: readonly string[], namespace: string): AllowedServices {
+  const patterns = sources.map((source) => ({ source, pattern: patternFor(source, namespace) }));
+  const answers = new Map<string, ServiceAnswer>();
+  return (service) => {
+    const known = answers.get(service);
+    if (known !== undefined) return known;
+    if (answers.size >= MAX_ANSWERS) answers.clear();
+    const answer = serviceAnswer(patterns, service);
+    answers.set(service, answer);
+    return answer;
+  };
+}
+
+/** The name of a namespace has no character with a meaning in an expression. */
+function patternFor(source: string, namespace: string): NamePattern {
+  return source.includes(NAMESPACE_PLACEHOLDER)
+    ? compileNamePattern(source.replaceAll(NAMESPACE_PLACEHOLDER, `(?:${namespace})`))
+    : namePattern(source);
+}
+
 /** An unusable pattern fails closed: the others can still allow the service. */
-function serviceAnswer(patterns: readonly string[], namespace: string, service: string): ServiceAnswer {
+function serviceAnswer(
+  patterns: readonly { readonly source: string; readonly pattern: NamePattern }[],
+  service: string,
+): ServiceAnswer {
   let answer: ServiceAnswer = { kind: 'denied' };
-  for (const source of patterns) {
-    // The name of a namespace has no character with a meaning in an expression.
-    const pattern = compileNamePattern(source.replaceAll(NAMESPACE_PLACEHOLDER, `(?:${namespace})`));
+  for (const { source, pattern } of patterns) {
     if (pattern.kind === 'unusable') {
       answer = { kind: 'unusable', why: `${source} cannot be used because ${pattern.why}` };
     } else if (pattern.matches(service)) return { kind: 'allowed' };

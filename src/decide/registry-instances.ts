@@ -86,14 +86,18 @@ function isAllowed(
 const NAME = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/;
 
 const UNITS_PER_WEIGHT = 100;
-const MAX_UNIT = 10_000;
+/**
+ * The largest weight in Consul. A lower bound would make all larger weights equal, and often 100 is the usual one. `weigh` reduces
+ * the units of a backend together where their sum is too large for a gateway, so that their ratios stay.
+ */
+const MAX_WEIGHT = 65_535;
 
 /** 0: the instance receives no traffic. Nacos has fractional weights with the default 1.0. */
 function unitOf({ weight }: Endpoint, { weights }: InstanceChoice): number | undefined {
   if (weight === undefined || weights === 'Equal') return undefined;
   // Also for NaN.
   if (!(weight > 0)) return 0;
-  return Math.min(MAX_UNIT, Math.max(1, Math.round(UNITS_PER_WEIGHT * weight)));
+  return Math.max(1, Math.round(UNITS_PER_WEIGHT * Math.min(weight, MAX_WEIGHT)));
 }
 
 function withUnit({ weight: _weight, ...endpoint }: Endpoint, unit: number | undefined): Endpoint {

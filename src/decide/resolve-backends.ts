@@ -1,12 +1,15 @@
 import type { GatewayConnectionSpec } from '../api/gateway-connection.ts';
 import type { GatewayUpstreamSpec } from '../api/gateway-upstream.ts';
+import type { Discovered } from '../model/discovered.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayUpstream } from '../model/objects.ts';
+import type { RegistryServiceRef } from '../model/reference.ts';
 import { externalNameProblem } from './access.ts';
 import { type KnownNodes, viaOf } from './addressing.ts';
 import { allowedPlaces } from './allowed-places.ts';
 import { type BackendTarget, backendTargets, type ResolvedBackend } from './backends.ts';
 import { type HostPolicy, hostPolicy } from './host-policy.ts';
+import { withinInstanceLimit } from './instance-limit.ts';
 import { completeAnswer, type LastAnswer } from './last-answers.ts';
 import { unlisted } from './listing.ts';
 import { referenceDenied } from './references.ts';
@@ -22,6 +25,7 @@ interface Context {
   readonly connection: GatewayConnectionSpec;
   readonly policy: HostPolicy;
   readonly lastAnswers: readonly LastAnswer[];
+  readonly readRegistry: (ref: RegistryServiceRef) => Discovered;
 }
 
 export function resolveBackends(
@@ -30,6 +34,7 @@ export function resolveBackends(
   spec: GatewayUpstreamSpec,
   connection: GatewayConnectionSpec,
 ): readonly ResolvedBackend[] {
+  const targets = backendTargets(spec, object.namespace, connection.addressing);
   const context: Context = {
     snapshot,
     object,
@@ -37,8 +42,9 @@ export function resolveBackends(
     connection,
     policy: hostPolicy(connection),
     lastAnswers: snapshot.lastAnswers?.(keyOf(object)) ?? [],
+    readRegistry: withinInstanceLimit((ref) => snapshot.source.read(ref), targets),
   };
-  return backendTargets(spec, object.namespace, connection.addressing).map((target): ResolvedBackend => {
+  return targets.map((target): ResolvedBackend => {
     switch (target.kind) {
       case 'addresses':
         return { target };
@@ -78,7 +84,7 @@ function resolveService(
 
 /** Registry instances are always reached at their own addresses; addressing modes apply only to Services. */
 function resolveRegistryService(
-  { snapshot, object, connection, policy, lastAnswers }: Context,
+  { snapshot, object, connection, policy, lastAnswers, readRegistry }: Context,
   target: Extract<BackendTarget, { kind: 'registry' }>,
 ): ResolvedBackend {
   const { ref, choice } = target;
@@ -89,7 +95,7 @@ function resolveRegistryService(
   const access = registryAccess(snapshot, ref, user);
   if (access.state === 'notPermitted') return { target, found: access };
   const isPermitted = access.state === 'permitted';
-  const answered = completeAnswer(ref, isPermitted ? snapshot.source.read(ref) : access, lastAnswers);
+  const answered = completeAnswer(ref, isPermitted ? readRegistry(ref) : access, lastAnswers);
   if ('state' in answered) return { target, found: answered };
   const { answer: found } = answered;
   if (found.state !== 'known') return { target, ...answered, found };

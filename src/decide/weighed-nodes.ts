@@ -94,7 +94,12 @@ export function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpe
   }
   if (found.state !== 'known') return { places: [], ready: 0, draining: 0, excluded: leftOut };
   const family = endpoints?.family ?? found.preferredFamily;
-  const placed = place(chooseEndpoints(found.endpoints, family, endpoints?.drain), via, endpoints?.zones);
+  const kind = backend.target.kind === 'registry' ? 'instance' : 'address';
+  const placed = place(
+    chooseEndpoints(found.endpoints, family, endpoints?.drain, kind),
+    via,
+    endpoints?.zones,
+  );
   return { ...placed, excluded: [...placed.excluded, ...leftOut] };
 }
 

@@ -1,5 +1,7 @@
-import { backendTargets } from '../decide/backends.ts';
+import { backendTargets, type ReferringTarget } from '../decide/backends.ts';
 import type { IdConflicts } from '../decide/id-conflicts.ts';
+import { mayFollow } from '../decide/registries.ts';
+import type { Snapshot } from '../decide/snapshot.ts';
 import { keyOf } from '../model/keys.ts';
 import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { Reference } from '../model/reference.ts';
@@ -7,12 +9,12 @@ import type { StoreView } from '../model/store-view.ts';
 import type { Clock } from '../runtime/clock.ts';
 import { PRIORITY } from '../runtime/lane.ts';
 import type { Pace } from '../runtime/pace.ts';
-import type { DiscoverySource } from '../sources/source.ts';
+import type { DiscoverySource, SourceChange } from '../sources/source.ts';
 import type { DataPlaneVerifier } from './data-planes/verifier.ts';
 import type { ObjectState, ObjectStates } from './object-state.ts';
 import type { EngineQueue } from './queue.ts';
 
-export interface TrackerDeps {
+export interface TrackerDeps extends Pick<Snapshot, 'registries' | 'namespaces'> {
   readonly states: ObjectStates;
   readonly connections: StoreView<GatewayConnection>;
   readonly source: DiscoverySource<Reference>;
@@ -31,21 +33,26 @@ export class Tracker {
     this.#deps = deps;
   }
 
-  /** Handles a new object or a change of its spec or connection. */
+  /**
+   * Handles a new object or a change of its spec or connection, and of what decides which services of registries it may use: the
+   * ServiceRegistry and the labels of the namespace.
+   */
   track(object: GatewayUpstream): void {
     const connection = this.#deps.connections.get('', object.connection);
     const settings = connection?.spec.ok === true ? connection.spec.value : undefined;
     const state = this.#deps.states.track(object);
     const targets = object.spec.ok
       ? backendTargets(object.spec.value, object.namespace, settings?.addressing).filter(
-          (target) => target.kind !== 'addresses',
+          (target): target is ReferringTarget =>
+            target.kind === 'service' ||
+            (target.kind === 'registry' && mayFollow(this.#deps, target.ref, object.namespace, connection)),
         )
       : [];
     state.usesNodes = targets.some(
       (target) => target.kind === 'service' && target.addressing.mode === 'Node',
     );
     // `subscribe` ends the old subscriptions after the new ones exist: a source may drop data without subscribers.
-    state.subscribe(targets.map(({ ref }) => this.#subscribe(state, ref)));
+    state.subscribe(targets.map(({ ref }) => this.#subscribe(state, ref, object.namespace)));
     this.#updateId(object, settings?.idPrefix);
   }
 
@@ -57,9 +64,9 @@ export class Tracker {
     this.#updateId(object, undefined);
   }
 
-  #subscribe(state: ObjectState, ref: Reference): Disposable {
+  #subscribe(state: ObjectState, ref: Reference, namespace: string): Disposable {
     const { source, queue, pace, clock } = this.#deps;
-    return source.subscribe(ref, (changed) => {
+    const onChange = (changed: SourceChange) => {
       if (changed === 'source') {
         queue.addKey(state.key, PRIORITY.resync);
         return;
@@ -67,7 +74,8 @@ export class Tracker {
       state.endpointChange.arrived(clock.monotonic());
       pace.urge();
       queue.addKey(state.key, PRIORITY.endpoints);
-    });
+    };
+    return source.subscribe(ref, onChange, namespace);
   }
 
   /** Updates id conflicts and reconciles the other objects that want the same id. */

@@ -155,7 +155,7 @@ export class Watches {
   }
 
   #onNamespace(event: StoreEvent<NamespaceStored>): void {
-    const { upstreams, conflicts, queue } = this.#deps;
+    const { upstreams, conflicts, queue, tracker } = this.#deps;
     const namespace = event.current ?? event.previous;
     if (namespace === undefined || !concernsNamespace(event)) return;
     for (const object of upstreams.byIndex('named', namespace.name)) {
@@ -163,6 +163,7 @@ export class Watches {
     }
     if (event.previous === undefined || event.current === undefined) this.#addByHostName(namespace.name);
     for (const object of upstreams.byIndex('namespace', namespace.name)) {
+      if (registriesOf(object).length > 0) tracker.track(object);
       queue.addUpstream(object, PRIORITY.resync);
       for (const other of conflicts.others(keyOf(object))) queue.addKey(other, PRIORITY.resync);
     }
@@ -251,21 +252,39 @@ export class Watches {
   }
 
   #listenToRegistries(listeners: DisposableStack): void {
-    const { registries, registryReader, queue } = this.#deps;
-    if (registries === undefined || registryReader === undefined) return;
+    const { registries, registryReader, queue, upstreams } = this.#deps;
+    if (registries === undefined) return;
     const add = this.#whenStarted((name: string) => {
       if (registries.get('', name) !== undefined) queue.addRegistry(name);
     });
-    listeners.use(registryReader.onFacts(add));
+    if (registryReader !== undefined) listeners.use(registryReader.onFacts(add));
     listeners.use(
       registries.onChange(
         this.#whenStarted((event) => {
           const name = (event.current ?? event.previous)?.name;
-          if (name !== undefined && concernsObject(event)) queue.addRegistry(name);
+          if (name === undefined || !concernsObject(event)) return;
+          queue.addRegistry(name);
+          this.#trackUsers(upstreams.byIndex('registry', name));
         }),
       ),
     );
-    listeners.use(registries.onState(this.#whenStarted(() => this.#addRegistries())));
+    listeners.use(
+      registries.onState(
+        this.#whenStarted(() => {
+          this.#addRegistries();
+          this.#trackUsers([...upstreams.list()].filter((object) => registriesOf(object).length > 0));
+        }),
+      ),
+    );
+  }
+
+  /** Which services the users of a registry may use may have changed. */
+  #trackUsers(users: Iterable<GatewayUpstream>): void {
+    const { tracker, queue } = this.#deps;
+    for (const user of users) {
+      tracker.track(user);
+      queue.addUpstream(user, PRIORITY.resync);
+    }
   }
 
   #onPermissions(): void {

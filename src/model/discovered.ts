@@ -21,7 +21,7 @@ export type Discovered =
       /** The source has just started and will answer soon, so this is not worth a report yet. */
       readonly beginning: boolean;
       /** Absent: the source is unavailable. */
-      readonly reason?: 'RegistryNotFound' | 'RegistryTypeMismatch';
+      readonly reason?: 'RegistryNotFound' | 'RegistryTypeMismatch' | 'TooManyServices' | 'TooManyInstances';
     };
 
 export type UnknownAnswer = Extract<Discovered, { state: 'unknown' }>;

@@ -13,6 +13,7 @@ import type { StoreView } from '../model/store-view.ts';
 import { aborted } from '../runtime/aborted.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
+import { FollowedServices } from './followed-services.ts';
 import type {
   RegistryDiscovery,
   RegistryLimits,
@@ -47,7 +48,8 @@ export interface RegistriesOptions {
 interface Subscription {
   readonly ref: RegistryServiceRef;
   readonly changed: (what: SourceChange) => void;
-  /** The subscription at the source of the registry, while the source exists. */
+  readonly namespace: string | undefined;
+  /** The subscription at the source of the registry, or the place in line for it, while the source exists. */
   inner: Disposable | undefined;
 }
 
@@ -57,6 +59,7 @@ interface Instance {
   readonly section: unknown;
   readonly limits: RegistryLimits;
   readonly source: RegistryDiscovery;
+  readonly followed: FollowedServices<Subscription>;
   readonly stop: AbortController;
 }
 
@@ -80,7 +83,10 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     listeners.use(
       registries.onChange(({ previous, current }) => {
         const name = (current ?? previous)?.name;
-        if (name !== undefined && !signal.aborted) this.#update(name);
+        if (name === undefined || signal.aborted) return;
+        this.#update(name);
+        // Not after a change of its status, which would make every object that uses it reconcile.
+        if (!isDeepStrictEqual(previous?.spec, current?.spec)) this.#notify(name);
       }),
     );
     listeners.use(
@@ -96,15 +102,16 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     await Promise.all(this.#running);
   }
 
-  subscribe(ref: RegistryServiceRef, changed: (what: SourceChange) => void): Disposable {
-    const subscription: Subscription = { ref, changed, inner: undefined };
+  subscribe(ref: RegistryServiceRef, changed: (what: SourceChange) => void, namespace?: string): Disposable {
+    const subscription: Subscription = { ref, changed, namespace, inner: undefined };
     const known = this.#subscriptions.get(ref.registry) ?? new Set();
     this.#subscriptions.set(ref.registry, known.add(subscription));
     this.#attach(subscription);
     const dispose = () => {
-      subscription.inner?.[Symbol.dispose]();
-      subscription.inner = undefined;
       known.delete(subscription);
+      const { inner } = subscription;
+      subscription.inner = undefined;
+      inner?.[Symbol.dispose]();
       if (known.size === 0 && this.#subscriptions.get(ref.registry) === known) {
         this.#subscriptions.delete(ref.registry);
       }
@@ -118,7 +125,10 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     const { type, section } = instance.type;
     const [other] = Object.keys(ref.options).filter((key) => key !== section);
     if (other !== undefined) return unknown(ref, `it is of type ${type}: remove ${other} from the backend`);
-    return instance.source.read(queryOf(ref, instance));
+    const query = queryOf(ref, instance);
+    const { followed, source } = instance;
+    if (followed.isRefused(source.key(query))) return tooMany(ref, followed.most);
+    return source.read(query);
   }
 
   departure(ref: RegistryServiceRef, removedEndpoints: Departed): RemovalCause {
@@ -164,14 +174,24 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
       isDeepStrictEqual(before?.limits, limits);
     if (!isSame) {
       this.#end(name);
-      if (type !== undefined && limits !== undefined) this.#begin(name, { type, section, limits });
+      const most = value?.limits.servicesPerNamespace;
+      if (type !== undefined && limits !== undefined && most !== undefined) {
+        this.#begin(name, { type, section, limits, followed: new FollowedServices(most) });
+      }
     }
-    // allowedNamespaces may have changed.
-    this.#notify(name);
+    const instance = this.#instances.get(name);
+    if (instance !== undefined && value !== undefined) {
+      instance.followed.most = value.limits.servicesPerNamespace;
+      for (const namespace of instance.followed.namespacesThatWait) this.#attachNext(instance, namespace);
+    }
+    const isDeleted = this.#options.registries.get('', name) === undefined;
+    // Otherwise the metrics of the registry end with its last request.
+    if (isDeleted && before === undefined) this.#options.instruments.registryDeleted(name);
     this.#factsChanged(name);
   }
 
-  #begin(name: string, { type, section, limits }: Pick<Instance, 'type' | 'section' | 'limits'>): void {
+  #begin(name: string, settings: Omit<Instance, 'source' | 'stop'>): void {
+    const { type, section, limits } = settings;
     const { clock, instruments, random, log, registries } = this.#options;
     instruments.registryOpened(name, REGISTRY_ERROR_REASONS);
     const source = type.create({
@@ -190,7 +210,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
       log: log.child({ registry: name }),
     });
     const stop = new AbortController();
-    this.#instances.set(name, { type, section, limits, source, stop });
+    this.#instances.set(name, { ...settings, source, stop });
     const running = source
       .run(stop.signal)
       .catch((err: unknown) =>
@@ -208,16 +228,36 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     this.#instances.get(name)?.stop.abort();
     this.#instances.delete(name);
     for (const subscription of this.#subscriptions.get(name) ?? []) {
-      subscription.inner?.[Symbol.dispose]();
+      const { inner } = subscription;
       subscription.inner = undefined;
+      inner?.[Symbol.dispose]();
     }
   }
 
   #attach(subscription: Subscription): void {
-    const { ref, changed } = subscription;
+    const { ref, changed, namespace } = subscription;
     const instance = this.#instances.get(ref.registry);
     if (instance === undefined) return;
-    subscription.inner = instance.source.subscribe(queryOf(ref, instance), changed);
+    const { followed, source } = instance;
+    const query = queryOf(ref, instance);
+    const key = source.key(query);
+    const inner = followed.admit(namespace, key, subscription) ? source.subscribe(query, changed) : undefined;
+    const dispose = () => {
+      inner?.[Symbol.dispose]();
+      followed.release(namespace, key, subscription);
+      if (this.#instances.get(ref.registry) === instance) this.#attachNext(instance, namespace);
+    };
+    subscription.inner = { [Symbol.dispose]: dispose };
+  }
+
+  /** Follows services of the namespace for which there was no place before. */
+  #attachNext({ followed }: Instance, namespace: string | undefined): void {
+    for (let next = followed.nextIn(namespace); next.length > 0; next = followed.nextIn(namespace)) {
+      for (const subscription of next) {
+        this.#attach(subscription);
+        subscription.changed('source');
+      }
+    }
   }
 
   #factsChanged(name: string): void {
@@ -270,6 +310,15 @@ export function limitsOf({ limits, requestTimeout, pollInterval }: ServiceRegist
     requestsPerSecond: limits.requestsPerSecond,
     requestTimeoutMs: durationMs(requestTimeout),
     pollIntervalMs: durationMs(pollInterval),
+  };
+}
+
+function tooMany({ registry, service }: RegistryServiceRef, most: number): UnknownAnswer {
+  return {
+    state: 'unknown',
+    beginning: false,
+    reason: 'TooManyServices',
+    message: `The operator does not follow service ${service}, because GatewayUpstreams of this namespace already refer to ${most} services of ServiceRegistry ${registry}: the gateway's current nodes are unchanged. Remove backends, or ask the platform team to raise spec.limits.servicesPerNamespace`,
   };
 }
 

@@ -5,7 +5,7 @@ import type { Complaint } from '../model/errors.ts';
 import type { RegistryErrorReason, RegistryFacts } from '../model/registry-facts.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
-import type { DiscoverySource } from './source.ts';
+import type { DiscoverySource, SourceChange } from './source.ts';
 
 /** A key of a Secret in the operator's namespace. */
 export interface SecretKeyRef {
@@ -48,7 +48,10 @@ export interface RegistryObserver {
 }
 
 /** The source of one ServiceRegistry. */
-export interface RegistryDiscovery extends DiscoverySource<ServiceQuery> {
+export interface RegistryDiscovery extends Omit<DiscoverySource<ServiceQuery>, 'subscribe'> {
+  /** Queries with the same key share one subscription. */
+  key(query: ServiceQuery): string;
+  subscribe(query: ServiceQuery, changed: (what: SourceChange) => void): Disposable;
   /** What is known about the registry now, also while nothing is followed. Synchronous and cheap. */
   facts(): RegistryFacts;
 }
@@ -82,6 +85,11 @@ export type ProbeOptions<Registry> = Pick<
   RegistryOptions<Registry>,
   'section' | 'secret' | 'limits' | 'clock'
 >;
+
+/** What the client of a registry needs. Without an observer for a single probe. */
+export type ProtocolOptions<Registry> = ProbeOptions<Registry> & {
+  readonly observer?: Pick<RegistryObserver, 'requested'>;
+};
 
 /** How a file holds answers of one type of registry. */
 export interface SavedAnswers {

@@ -24,9 +24,10 @@ export interface DiscoverySource<Ref> {
 
   /**
    * Calls `changed` after every event that can change the result of `read(ref)`, until it is disposed. Calls without a
-   * change are allowed, missed changes are not. A source may watch only subscribed references.
+   * change are allowed, missed changes are not. A source may watch only subscribed references, and limit how many it watches
+   * for one `namespace`; without one, there is no such limit.
    */
-  subscribe(ref: Ref, changed: (what: SourceChange) => void): Disposable;
+  subscribe(ref: Ref, changed: (what: SourceChange) => void, namespace?: string): Disposable;
 
   /** The current answer: complete, or `unknown` with the reason. Synchronous and without side effects. */
   read(ref: Ref): Discovered;

@@ -23,8 +23,8 @@ export function combineSources(sources: SourceByKind): DiscoverySource<Reference
     async run(signal) {
       await Promise.all(all.map((source) => source.run(signal)));
     },
-    subscribe: (ref, changed) =>
-      sourceOf(ref)?.subscribe(ref, changed) ?? { [Symbol.dispose]: () => undefined },
+    subscribe: (ref, changed, namespace) =>
+      sourceOf(ref)?.subscribe(ref, changed, namespace) ?? { [Symbol.dispose]: () => undefined },
     read: (ref) => sourceOf(ref)?.read(ref) ?? NOT_BUILT_IN,
     departure: (ref, removedEndpoints) => sourceOf(ref)?.departure(ref, removedEndpoints) ?? 'unknown',
     listedElsewhere(refs, addresses) {

@@ -4,8 +4,9 @@ import { UPSTREAM_FINALIZER } from '../../src/api/group.ts';
 import { builtInCatalog } from '../../src/catalog.ts';
 import type { Stores } from '../../src/cli/plan/kinds.ts';
 import { parseDocuments } from '../../src/cli/plan/read-files.ts';
+import { transformNamespace } from '../../src/kube/objects.ts';
 import type { Store } from '../../src/kube/store.ts';
-import type { GatewayConnection, ServiceRegistry } from '../../src/model/objects.ts';
+import type { GatewayConnection, NamespaceStored, ServiceRegistry } from '../../src/model/objects.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
 import { admit, storesOf, transformGatewayConnection } from '../support/catalog.ts';
 import { type RunningController, runController } from '../support/controller.ts';
@@ -24,6 +25,8 @@ class Scene implements AsyncDisposable {
   readonly clock: FakeClock = createFakeClock(NOW);
   readonly #stores: Stores;
   readonly #controller: RunningController;
+  /** Of the last change. */
+  #generation = 1;
 
   private constructor(gateway: StandIn) {
     this.gateway = gateway;
@@ -67,14 +70,14 @@ spec:
     };
   }
 
+  #nextVersion() {
+    this.#generation += 1;
+    return { resourceVersion: `${this.#generation}`, generation: this.#generation };
+  }
+
   changeConnection(fields: object): void {
     const changed = transformGatewayConnection({
-      metadata: {
-        name: 'default',
-        uid: 'default-uid',
-        resourceVersion: JSON.stringify(fields),
-        generation: 2,
-      },
+      metadata: { name: 'default', uid: 'default-uid', ...this.#nextVersion() },
       spec: this.#connectionSpec(fields),
     });
     if (changed === undefined) throw new Error('not a GatewayConnection');
@@ -83,7 +86,7 @@ spec:
 
   changeRegistry(fields: object): void {
     const changed = builtInCatalog.registries?.transform({
-      metadata: { name: 'vms', uid: 'vms-uid', resourceVersion: JSON.stringify(fields), generation: 2 },
+      metadata: { name: 'vms', uid: 'vms-uid', ...this.#nextVersion() },
       spec: {
         type: 'Consul',
         consul: { servers: ['http://127.0.0.1:8500'] },
@@ -95,6 +98,13 @@ spec:
     this.#registries.upsert(changed);
     // The source of a registry tells its subscribers about every change of the object.
     this.registry.list('web', ...VMS);
+  }
+
+  changeNamespace(labels: Readonly<Record<string, string>>): void {
+    const metadata = { name: 'shop', uid: 'shop', labels, ...this.#nextVersion() };
+    const changed = transformNamespace({ metadata });
+    if (changed === undefined) throw new Error('not a Namespace');
+    (this.#stores.namespaces as Store<NamespaceStored>).upsert(changed);
   }
 
   deleteRegistry(): void {
@@ -209,5 +219,54 @@ describe('after the ServiceRegistry is deleted', () => {
     await scene.says('ResolvedRefs', 'Unknown/RegistryNotFound');
     scene.changeConnection({ allowedRegistries: [] });
     await scene.has('192.0.2.1:80');
+  });
+});
+
+describe('a service is followed only while its use is permitted, also after', () => {
+  it.each<[string, () => void, () => void]>([
+    [
+      'the registry allows another namespace',
+      () => scene.changeRegistry({ allowedNamespaces: { names: ['other'] } }),
+      () => scene.changeRegistry({ allowedNamespaces: { names: ['shop'] } }),
+    ],
+    [
+      'the registry allows other services',
+      () => scene.changeRegistry({ tenantPolicy: { services: ['other'] } }),
+      () => scene.changeRegistry({ tenantPolicy: { services: ['web'] } }),
+    ],
+    [
+      'the connection allows another registry',
+      () => scene.changeConnection({ allowedRegistries: ['other'] }),
+      () => scene.changeConnection({}),
+    ],
+    [
+      'the connection allows another namespace',
+      () => scene.changeConnection({ allowedNamespaces: { names: ['other'] } }),
+      () => scene.changeConnection({}),
+    ],
+    [
+      'the ServiceRegistry is deleted',
+      () => scene.deleteRegistry(),
+      () => scene.changeRegistry({ addresses: { deny: [] } }),
+    ],
+  ])('%s', async (_, withdraw, permit) => {
+    expect([...scene.registry.followed]).toEqual(['web']);
+    withdraw();
+    expect([...scene.registry.followed]).toEqual([]);
+    permit();
+    expect([...scene.registry.followed]).toEqual(['web']);
+    await scene.has(...VMS, '192.0.2.1:80');
+  });
+
+  it('the labels of the namespace change', async () => {
+    scene.changeNamespace({ team: 'a' });
+    scene.changeRegistry({ allowedNamespaces: { selector: { matchLabels: { team: 'a' } } } });
+    expect([...scene.registry.followed]).toEqual(['web']);
+    scene.changeNamespace({ team: 'b' });
+    expect([...scene.registry.followed]).toEqual([]);
+    await scene.has('192.0.2.1:80');
+    scene.changeNamespace({ team: 'a' });
+    expect([...scene.registry.followed]).toEqual(['web']);
+    await scene.has(...VMS, '192.0.2.1:80');
   });
 });

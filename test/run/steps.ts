@@ -42,7 +42,6 @@ export const RUNS: Readonly<Record<string, readonly Step[]>> = {
     command('node', 'test/support/licenses.ts'),
     BUILD,
     command('node', 'bench/main.ts', '--short'),
-    command('node', 'bench/main.ts', '--registries', '--short'),
     suites('fuzz', 'integration'),
     command('node', 'chaos/main.ts', '--seed', '1', '--steps', '200'),
     command('node', 'demo/demo.ts'),
@@ -53,7 +52,7 @@ export const RUNS: Readonly<Record<string, readonly Step[]>> = {
   'e2e --all': [E2E_CORE, E2E_LONG],
   soak: [
     BUILD,
-    suites('fuzz'),
+    suites('fuzz', 'integration-long'),
     command('node', 'chaos/main.ts', '--seeds', '1-30', '--steps', '400'),
     command('node', 'chaos/main.ts', '--churn', '--minutes', '60', '--rate', '20'),
     command('node', 'bench/main.ts'),

@@ -14,6 +14,7 @@ export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
   readonly registries: Store<ServiceRegistry>;
   readonly #answers = new Map<string, Discovered>();
   readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
+  readonly #followed = new Map<symbol, string>();
 
   constructor() {
     const { registries } = builtInCatalog;
@@ -62,10 +63,21 @@ export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
     await aborted(signal);
   }
 
-  subscribe(_: RegistryServiceRef, changed: (what: SourceChange) => void): Disposable {
+  /** The services that have a subscription. */
+  get followed(): ReadonlySet<string> {
+    return new Set(this.#followed.values());
+  }
+
+  subscribe({ service }: RegistryServiceRef, changed: (what: SourceChange) => void): Disposable {
     const token = Symbol('listener');
     this.#listeners.set(token, changed);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(token) };
+    this.#followed.set(token, service);
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(token);
+        this.#followed.delete(token);
+      },
+    };
   }
 
   read({ service }: RegistryServiceRef): Discovered {

@@ -56,10 +56,12 @@ describe('npm test and npm run test:all', () => {
     }
   });
 
-  it('have no common step and together run every project except the long one, which is part of the soak', () => {
+  it('have no common step and together run every project except the long ones, which are part of the soak', () => {
     const both = [...projectsOf('test'), ...projectsOf('test:all')];
-    expect([...both, 'e2e-long'].sort()).toEqual(projects.map(({ name }) => name).sort());
-    for (const script of ['soak', 'e2e --all']) expect(projectsOf(script)).toContain('e2e-long');
+    const long = ['e2e-long', 'integration-long'];
+    expect([...both, ...long].sort()).toEqual(projects.map(({ name }) => name).sort());
+    expect(projectsOf('soak')).toEqual(expect.arrayContaining(long));
+    expect(projectsOf('e2e --all')).toContain('e2e-long');
     const commands = ['test', 'test:all'].flatMap((script) =>
       (RUNS[script] ?? []).flatMap((step) => (step.kind === 'command' ? [step.command.join(' ')] : [])),
     );

@@ -1,5 +1,5 @@
 import { backendTargets } from '../../decide/backends.ts';
-import { registryDenied, registryUser } from '../../decide/registries.ts';
+import { mayFollow } from '../../decide/registries.ts';
 import type { Discovered } from '../../model/discovered.ts';
 import type { ServiceRegistry } from '../../model/objects.ts';
 import type { RegistryServiceRef } from '../../model/reference.ts';
@@ -58,11 +58,9 @@ export function registryReferences(stores: Stores): readonly RegistryServiceRef[
   for (const { spec, namespace, connection: name, deletionTimestamp } of stores.upstreams.list()) {
     if (!spec.ok || deletionTimestamp !== undefined) continue;
     const connection = stores.connections.get('', name);
-    if (connection === undefined) continue;
-    const user = registryUser(namespace, connection);
     for (const target of backendTargets(spec.value, namespace)) {
       if (target.kind !== 'registry') continue;
-      if (registryDenied(stores, target.ref, user) === undefined) found.set(keyOf(target.ref), target.ref);
+      if (mayFollow(stores, target.ref, namespace, connection)) found.set(keyOf(target.ref), target.ref);
     }
   }
   return [...found.values()];

@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
-import type { ProbeOptions, ServiceQuery } from '../registry.ts';
-import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
+import { jsonOf, RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
@@ -37,13 +37,16 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
   readonly probe: ServiceQuery = { service: PROBE_SERVICE, options: undefined };
   readonly #section: ConsulSection;
   readonly #http: RegistryHttp;
+  /** Servers that do not tell whether ACLs emptied a list. */
+  readonly #silentAboutAcls = new Set<string>();
 
-  constructor({ section, secret, limits }: ProbeOptions<ConsulSection>) {
+  constructor({ section, secret, limits, observer }: ProtocolOptions<ConsulSection>) {
     this.#section = section;
     this.#http = new RegistryHttp({
       registry: { secret },
       tls: section.tls,
-      maxConnections: limits.concurrentQueries,
+      limits,
+      observer,
     });
   }
 
@@ -62,6 +65,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
       cursor !== undefined && first.index < cursor.index
         ? await this.#query({ ...request, waitMs: 0 }, 'consistent', signal)
         : first;
+    if (answer.instances.length === 0) await this.#assertTellsAboutAcls(request, signal);
     // The last instances are kept, so that an answer without a change allocates nothing that stays.
     return isDeepStrictEqual(answer.instances, cursor?.instances)
       ? { instances: undefined, cursor: { index: answer.index, instances: (cursor ?? answer).instances } }
@@ -78,7 +82,15 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
         throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
       });
     if (response.status !== 200) return undefined;
-    return agentSelf.safeParse(jsonOf(response.text)).data?.Config.Version;
+    const version = agentSelf.safeParse(jsonOf(response.text)).data?.Config.Version;
+    if (version !== undefined && isSilentAboutAcls(version)) this.#silentAboutAcls.add(server.href);
+    else this.#silentAboutAcls.delete(server.href);
+    return version;
+  }
+
+  placeOptions(options: unknown) {
+    const address = (options as ConsulBackend | undefined)?.address;
+    return address === undefined || address === 'Service' ? undefined : { address };
   }
 
   endpoints(instances: readonly ConsulInstance[], options: unknown) {
@@ -87,6 +99,18 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
 
   close(): void {
     this.#http.close();
+  }
+
+  async #assertTellsAboutAcls({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<void> {
+    const { tokenSecretRef } = this.#section;
+    if (tokenSecretRef === undefined || !this.#silentAboutAcls.has(server.href)) return;
+    // It may have been upgraded.
+    await this.version({ server, timeoutMs }, signal);
+    if (!this.#silentAboutAcls.has(server.href)) return;
+    throw new RegistryError('Filtered', 'registry', {
+      problem: 'Consul before 1.11 does not tell whether its ACLs emptied a list of instances',
+      remedy: 'upgrade Consul',
+    });
   }
 
   async #query(
@@ -122,7 +146,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
 
   #headers(): Readonly<Record<string, string>> {
     const { tokenSecretRef } = this.#section;
-    return tokenSecretRef === undefined ? {} : { 'x-consul-token': this.#http.secret(tokenSecretRef) };
+    return tokenSecretRef === undefined ? {} : { 'x-consul-token': this.#http.headerSecret(tokenSecretRef) };
   }
 
   #url(
@@ -148,18 +172,16 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
   }
 }
 
+/** Consul before 1.11. */
+function isSilentAboutAcls(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major < 1 || (major === 1 && minor < 11);
+}
+
 function pathOf(server: URL, path: string): URL {
   const url = new URL(server);
   url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
   return url;
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function parsed(

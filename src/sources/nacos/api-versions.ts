@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { DEFAULT_CLUSTER } from './instances.ts';
 
 /** A service of one namespace and group. */
 export interface ServiceScope {
@@ -91,13 +90,15 @@ export const API_VERSIONS: readonly [ApiVersion, ...ApiVersion[]] = [
   },
 ];
 
-/** The list of the cluster DEFAULT for clients of v3: what the API answers without a cluster. */
-export const DEFAULT_CLUSTER_LIST: InstanceList = {
-  path: '/v3/client/ns/instance/list',
-  parameters: (scope) => ({ ...parametersOf(scope), clusterName: DEFAULT_CLUSTER }),
-  member: 'data',
-  rest: success,
-};
+/** The list of one cluster for clients of v3, without instances that are disabled. */
+export function enabledInCluster(cluster: string): InstanceList {
+  return {
+    path: '/v3/client/ns/instance/list',
+    parameters: (scope) => ({ ...parametersOf(scope), clusterName: cluster }),
+    member: 'data',
+    rest: success,
+  };
+}
 
 function parametersOf({ namespaceId, group, service }: ServiceScope): Readonly<Record<string, string>> {
   return { namespaceId, groupName: group, serviceName: service };

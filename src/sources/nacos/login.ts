@@ -2,8 +2,7 @@ import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import { HttpError } from '../../runtime/http/failures.ts';
-import { parseJson } from '../../runtime/http/item-scanner.ts';
-import { registryErrorOf } from '../registry-source/http-client.ts';
+import { jsonOf, registryErrorOf } from '../registry-source/http-client.ts';
 import { RegistryError } from '../registry-source/protocol.ts';
 import { ApiMissingError, isMissingApi } from './api-missing.ts';
 
@@ -68,13 +67,16 @@ export class Login {
     return valid.value;
   }
 
-  /** The server rejected `token`. Returns whether another one may help: a new token that is rejected lacks the permission. */
-  rejected(url: URL, token: string): boolean {
-    const session = this.#sessions.get(url.href);
-    if (session?.token?.value !== token) return true;
-    if (this.#clock.monotonic() - session.token.sinceMs < NEW_TOKEN_MS) return false;
-    session.token = undefined;
-    return true;
+  /**
+   * Another token after the server rejected `rejected`; undefined if none would help: a new token that is rejected lacks the
+   * permission. Requests for other services keep the old token until there is another one.
+   */
+  async tokenAfter(rejected: string, request: LoginRequest): Promise<string | undefined> {
+    const session = this.#session(request);
+    if (session.token !== undefined && session.token.value !== rejected) return session.token.value;
+    const sinceMs = session.token?.sinceMs ?? Number.NEGATIVE_INFINITY;
+    if (this.#clock.monotonic() - sinceMs < NEW_TOKEN_MS) return undefined;
+    return (await this.#renew(session, request)).value;
   }
 
   #session({ url, credentials }: LoginRequest): Session {
@@ -154,13 +156,4 @@ function rejectedLogin(status: number, url: URL): RegistryError {
   return new RegistryError('ServerError', 'server', {
     problem: `${url.host} answered the login with HTTP ${status}`,
   });
-}
-
-/** Undefined for what is not JSON. */
-export function jsonOf(text: string): unknown {
-  try {
-    return parseJson(Buffer.from(text));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,9 +1,10 @@
 import { compareText } from '../../model/keys.ts';
+import type { Clock } from '../../runtime/clock.ts';
 import type { HttpClient } from '../../runtime/http/client.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
-import type { ProbeOptions, ServiceQuery } from '../registry.ts';
-import { RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
+import { jsonOf, RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
@@ -17,7 +18,7 @@ import { ApiMissingError, isMissingApi } from './api-missing.ts';
 import {
   API_VERSIONS,
   type ApiVersion,
-  DEFAULT_CLUSTER_LIST,
+  enabledInCluster,
   type InstanceList,
   type ServiceScope,
 } from './api-versions.ts';
@@ -29,7 +30,7 @@ import {
   type NacosInstance,
   nacosHost,
 } from './instances.ts';
-import { type Credentials, jsonOf, Login } from './login.ts';
+import { type Credentials, Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
 type Instances = readonly NacosInstance[];
@@ -60,20 +61,23 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   readonly probe: ServiceQuery;
   readonly #section: NacosSection;
   readonly #http: RegistryHttp;
+  readonly #clock: Clock;
   readonly #login: Login;
   /** By server: the API that answered last. */
   readonly #versions = new Map<string, ApiVersion>();
   /** Servers that have answered v3 with the instances of all clusters. */
   readonly #listAllClusters = new Set<string>();
 
-  constructor({ section, secret, limits, clock }: ProbeOptions<NacosSection>) {
+  constructor({ section, secret, limits, clock, observer }: ProtocolOptions<NacosSection>) {
     this.#section = section;
     this.probe = { service: PROBE_SERVICE, options: { group: section.groups?.[0] ?? DEFAULT_GROUP } };
+    this.#clock = clock;
     this.#login = new Login(clock);
     this.#http = new RegistryHttp({
       registry: { secret },
       tls: section.tls,
-      maxConnections: limits.concurrentQueries,
+      limits,
+      observer,
     });
   }
 
@@ -93,7 +97,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     };
     const answer = await this.#withApi(server, async (version) => {
       const target = { version, server, scope, timeoutMs, signal };
-      const enabled = await this.#listEnabled(target);
+      const enabled = await this.#listEnabled(target, cursor);
       return await this.#withDisabled(target, enabled, cursor);
     });
     const isUnchanged =
@@ -117,6 +121,10 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
 
   api(server: URL): string | undefined {
     return this.#versions.get(server.href)?.name;
+  }
+
+  placeOptions() {
+    return undefined;
   }
 
   endpoints(instances: readonly NacosInstance[], options: unknown) {
@@ -147,19 +155,30 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     });
   }
 
-  async #listEnabled(target: Target): Promise<Instances> {
+  async #listEnabled(target: Target, last: Last | undefined): Promise<Instances> {
     const { server, version } = target;
     const instances = await this.#list(target, version.list);
-    if (version.name !== 'v3' || this.#listAllClusters.has(server.href)) return instances;
-    // How v3 names all clusters is not documented. An empty list must not mean that a server no longer understands it.
-    if (instances.length === 0 && (await this.#list(target, DEFAULT_CLUSTER_LIST)).length > 0) {
+    if (version.name !== 'v3') return instances;
+    if (instances.length === 0) await this.#assertEmpty(target, last?.instances ?? []);
+    else this.#listAllClusters.add(server.href);
+    return instances;
+  }
+
+  /**
+   * How v3 names all clusters is not documented. An empty list must not mean that the server does not understand it, or no
+   * longer after an upgrade.
+   */
+  async #assertEmpty(target: Target, last: Instances): Promise<void> {
+    const { server } = target;
+    const clusters = new Set(last.map(({ cluster }) => cluster));
+    if (clusters.size === 0 && !this.#listAllClusters.has(server.href)) clusters.add(DEFAULT_CLUSTER);
+    for (const cluster of [...clusters].slice(0, MAX_CLUSTERS)) {
+      if ((await this.#list(target, enabledInCluster(cluster))).length === 0) continue;
       throw new RegistryError('InvalidAnswer', 'registry', {
         problem: `${server.host} does not list the instances of all clusters at once`,
         remedy: 'use a version of Nacos that docs/registry-nacos.md names',
       });
     }
-    if (instances.length > 0) this.#listAllClusters.add(server.href);
-    return instances;
   }
 
   /**
@@ -175,8 +194,11 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const missed = new Set(missing.map(placeOf));
     const disabled: NacosInstance[] = [];
     const unanswered = new Set<string>();
+    const endsAtMs = this.#clock.monotonic() + target.timeoutMs;
     for (const cluster of [...clusters].slice(0, MAX_CLUSTERS)) {
-      const found = await this.#listCluster(target, cluster);
+      // The others are asked with the next polls.
+      const isLate = this.#clock.monotonic() > endsAtMs;
+      const found = isLate ? undefined : await this.#listCluster(target, cluster);
       if (found === undefined) unanswered.add(cluster);
       for (const instance of found ?? []) {
         const place = placeOf(instance);
@@ -233,12 +255,13 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const credentials = this.#credentials();
     if (credentials === undefined) return await send(undefined);
     const url = urlOf(server, version.loginPath);
-    const token = await this.#login.token({ http, url, credentials, timeoutMs });
+    const request = { http, url, credentials, timeoutMs };
+    const token = await this.#login.token(request);
     const response = await send(token);
+    if (response.status !== 401 && response.status !== 403) return response;
     // It has expired, or another secret signs the tokens of this server now.
-    const isRejected = response.status === 401 || response.status === 403;
-    if (!isRejected || !this.#login.rejected(url, token)) return response;
-    return await send(await this.#login.token({ http, url, credentials, timeoutMs }));
+    const other = await this.#login.tokenAfter(token, request);
+    return other === undefined ? response : await send(other);
   }
 
   #assertGroup({ options }: ServiceQuery): void {
@@ -297,7 +320,7 @@ function assertComplete(response: HttpResponse | ListResponse, { rest }: Instanc
   }
   if (status === 400) {
     throw new RegistryError('InvalidAnswer', 'service', {
-      problem: `Nacos at ${server.host} rejected the name of the service or of its group (400)`,
+      problem: `Nacos rejected the name of the service or of its group (400)`,
       remedy: 'correct it in the backend',
     });
   }

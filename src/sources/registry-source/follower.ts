@@ -8,12 +8,14 @@ import type { SourceChange } from '../source.ts';
 import { knownAnswer, neverListedAnswer } from './answers.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
-import { Pace } from './pace.ts';
+import { Pace, type SharedPace } from './pace.ts';
 import { type InstancesAnswer, RegistryError } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
+import { problemForUsers } from './user-problem.ts';
+import { Views } from './views.ts';
 
-/** After this long without an answer for a service, its last answer no longer counts as current. */
+/** After the registry answered nothing for this long, the last answers no longer count as current. */
 const PROOF_OF_LIFE_MS = 60_000;
 
 const RETRY = { baseMs: 500, factor: 2, maxMs: 15_000, jitter: 0.5 } as const;
@@ -29,6 +31,7 @@ export interface FollowerDeps<Instance, Cursor> extends FailOverDeps<Instance, C
   readonly name: string;
   readonly health: RegistryHealth;
   readonly slots: QuerySlots;
+  readonly sharedPace: SharedPace;
   readonly clock: Clock;
   readonly random: () => number;
   readonly requestTimeoutMs: number;
@@ -49,6 +52,8 @@ export class Follower<Instance, Cursor> {
   readonly #stop = new AbortController();
   readonly #backoff: Backoff;
   readonly #pace: Pace;
+  /** When the service last answered, monotonic. */
+  #answeredAt: number;
   readonly #removed: RemovedInstances<Instance>;
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
@@ -63,15 +68,16 @@ export class Follower<Instance, Cursor> {
   /** The credentials with which the registry has answered. */
   #accepted: AbortSignal | undefined;
   #state: FollowedState = 'waiting';
-  /** By the options of a backend: what `read` made of the last answer. */
-  #views = new Map<string, Discovered>();
+  /** What `read` made of the last answer. */
+  readonly #views = new Views<Discovered>();
 
   constructor(deps: FollowerDeps<Instance, Cursor>, query: ServiceQuery) {
     this.#deps = deps;
     this.#query = query;
-    this.#removed = new RemovedInstances((instances, options) => deps.protocol.endpoints(instances, options));
+    this.#removed = new RemovedInstances(deps.protocol);
     this.#backoff = createBackoff({ ...RETRY, random: deps.random });
-    this.#pace = new Pace(deps.clock);
+    this.#pace = new Pace(deps.clock, deps.sharedPace);
+    this.#answeredAt = deps.clock.monotonic();
   }
 
   get isUnused(): boolean {
@@ -94,15 +100,11 @@ export class Follower<Instance, Cursor> {
 
   stop(): void {
     this.#stop.abort();
+    this.#deps.slots.unseen.delete(this);
   }
 
   read(options: unknown): Discovered {
-    const key = JSON.stringify(options ?? null);
-    const known = this.#views.get(key);
-    if (known !== undefined) return known;
-    const view = this.#view(options);
-    this.#views.set(key, view);
-    return view;
+    return this.#views.get(options, () => this.#view(options));
   }
 
   cause(departed: Departed, options: unknown): RemovalCause {
@@ -124,16 +126,13 @@ export class Follower<Instance, Cursor> {
 
   /** One complete answer or one failure, and the pause after it. */
   async #turn(stopped: AbortSignal): Promise<void> {
-    const { clock, credentials, failed, pollIntervalMs, protocol, random, recovery } = this.#deps;
+    const { clock, credentials, failed, recovery } = this.#deps;
     const recovered = recovery();
     try {
-      const answer = await this.#inTime(stopped);
+      const answer = await this.#ask(stopped);
       this.#take(answer);
       this.#backoff.reset();
-      const pauseMs = protocol.blocking
-        ? this.#pace.pauseAfter(answer.instances?.length)
-        : // Without jitter all services of a registry would be asked for at the same moment.
-          pollIntervalMs * (0.9 + 0.2 * random());
+      const pauseMs = this.#pauseMs(answer.instances?.length);
       if (pauseMs > 0) await clock.sleep(pauseMs, AbortSignal.any([stopped, credentials()]));
     } catch (error) {
       if (stopped.aborted) throw error;
@@ -146,22 +145,49 @@ export class Follower<Instance, Cursor> {
     }
   }
 
-  /** While this waits for a slot or an answer for too long, the last answer stops being current. */
-  async #inTime(stopped: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
-    using _timer = this.#deps.clock.setTimer(PROOF_OF_LIFE_MS, () =>
-      this.#lose(
-        new RegistryError('Unreachable', 'server', {
-          problem: `no answer within ${PROOF_OF_LIFE_MS / 1000} s`,
-        }),
-      ),
-    );
+  #pauseMs(instances: number | undefined): number {
+    const { pollIntervalMs, protocol, random, slots } = this.#deps;
+    const roundMs = this.#wasSeen ? 0 : slots.unseenRoundMs;
+    // Without jitter all services of a registry would be asked for at the same moment.
+    const spread = 0.9 + 0.2 * random();
+    return protocol.blocking
+      ? Math.max(this.#pace.pauseAfter(instances), roundMs * spread)
+      : Math.max(pollIntervalMs, roundMs) * spread;
+  }
+
+  /**
+   * While the registry answers nothing at all for too long, the last answer stops being current. A wait for a slot, or for the
+   * rate limit, says nothing about the registry.
+   */
+  #watchSilence(): Disposable {
+    const { clock, health } = this.#deps;
+    let timer: Disposable | undefined;
+    const judge = () => {
+      if (this.#problem !== undefined) return;
+      const silenceMs = Math.min(clock.monotonic() - this.#answeredAt, health.silenceMs);
+      if (silenceMs < PROOF_OF_LIFE_MS) {
+        timer = clock.setTimer(PROOF_OF_LIFE_MS - silenceMs, judge);
+        return;
+      }
+      const problem = `no answer within ${PROOF_OF_LIFE_MS / 1000} s`;
+      this.#lose(new RegistryError('Unreachable', 'server', { problem }));
+    };
+    judge();
+    return { [Symbol.dispose]: () => timer?.[Symbol.dispose]() };
+  }
+
+  async #ask(stopped: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>> {
+    using _silence = this.#watchSilence();
     using slot = await this.#deps.slots.acquire(stopped);
-    const { credentials: currentCredentials, answered, requestTimeoutMs: timeoutMs } = this.#deps;
+    const { credentials: currentCredentials, answered, requestTimeoutMs: timeoutMs, slots } = this.#deps;
     const credentials = currentCredentials();
     // After a problem the answer must come at once: it says that the registry is back. So must the first answer to new
     // credentials: Consul lets a query wait although its token may read nothing.
     const mayWait =
-      this.#problem === undefined && this.#cursor !== undefined && this.#accepted === credentials;
+      this.#problem === undefined &&
+      this.#cursor !== undefined &&
+      this.#accepted === credentials &&
+      (this.#wasSeen || slots.unseenRoundMs === 0);
     const request = {
       query: this.#query,
       cursor: this.#cursor,
@@ -177,6 +203,7 @@ export class Follower<Instance, Cursor> {
 
   #take({ instances, cursor }: InstancesAnswer<Instance, Cursor>): void {
     this.#cursor = cursor;
+    this.#answeredAt = this.#deps.clock.monotonic();
     // A follower that was stopped no longer counts.
     if (!this.#stop.signal.aborted) {
       this.#deps.health.answered(this.#state);
@@ -187,7 +214,7 @@ export class Follower<Instance, Cursor> {
     this.#problem = undefined;
     this.#isBeginning = false;
     if (instances !== undefined) this.#replace(instances);
-    this.#changed();
+    this.#changed(instances === undefined ? 'source' : 'instances');
   }
 
   #replace(instances: readonly Instance[]): void {
@@ -195,21 +222,24 @@ export class Follower<Instance, Cursor> {
     this.#instances = instances;
     this.#endpoints = this.#deps.protocol.endpoints(instances, undefined);
     if (instances.length > 0) this.#wasSeen = true;
+    const { unseen } = this.#deps.slots;
+    if (this.#wasSeen || this.#stop.signal.aborted) unseen.delete(this);
+    else unseen.add(this);
   }
 
   #lose(error: unknown): void {
     if (this.#stop.signal.aborted) return;
     this.#state = this.#deps.health.lost(this.#state, error);
-    const problem = error instanceof RegistryError ? error.message : 'internal error, see the operator log';
+    const problem = problemForUsers(error);
     if (this.#problem === problem) return;
     this.#problem = problem;
     this.#isBeginning = false;
-    this.#changed();
+    this.#changed('source');
   }
 
-  #changed(): void {
-    this.#views = new Map();
-    for (const changed of [...this.#listeners.values()]) changed('instances');
+  #changed(what: SourceChange): void {
+    this.#views.clear();
+    for (const changed of [...this.#listeners.values()]) changed(what);
   }
 
   #view(options: unknown): Discovered {

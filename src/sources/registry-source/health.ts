@@ -10,7 +10,14 @@ import { RegistryError } from './protocol.ts';
 /** The last complete answer about a service, or the last result of a probe. */
 interface Proof {
   readonly problem: RegistryProblem | undefined;
+  /** Another server may answer. */
+  readonly isOfServer: boolean;
+  /** Monotonic. */
+  readonly at: number;
 }
+
+/** For this long the failures of several servers count as one outage, with the failure that came first. */
+const SAME_OUTAGE_MS = 60_000;
 
 /**
  * Judges a registry by its last answers. The followed services decide while all of them fail. Otherwise the last answer
@@ -21,16 +28,19 @@ export class RegistryHealth {
   readonly #changed: () => void;
   readonly #services: Record<FollowedState, number> = { waiting: 0, current: 0, failing: 0, refused: 0 };
   /** Of the last service that began to fail. */
-  #serviceProblem: RegistryProblem | undefined;
+  #serviceProof: Proof | undefined;
   #last: Proof | undefined;
   /** When a service last answered or failed (monotonic). */
   #lastEvidenceAt = Number.NEGATIVE_INFINITY;
   #lastCompleteAnswerAt: number | undefined;
+  /** When the registry last answered anything completely (monotonic). */
+  #lastSignOfLifeAt: number;
 
   /** `changed` is called when more than times has changed. */
   constructor(clock: Clock, changed: () => void) {
     this.#clock = clock;
     this.#changed = changed;
+    this.#lastSignOfLifeAt = clock.monotonic();
   }
 
   facts(): Omit<RegistryFacts, 'version' | 'isVersionRead' | 'api'> {
@@ -44,6 +54,11 @@ export class RegistryHealth {
   /** Milliseconds since a service last answered or failed. */
   get evidenceAgeMs(): number {
     return this.#clock.monotonic() - this.#lastEvidenceAt;
+  }
+
+  /** Milliseconds since the registry last answered anything completely. */
+  get silenceMs(): number {
+    return this.#clock.monotonic() - this.#lastSignOfLifeAt;
   }
 
   began(): void {
@@ -61,16 +76,17 @@ export class RegistryHealth {
     this.#lastEvidenceAt = this.#clock.monotonic();
     this.#lastCompleteAnswerAt = this.#clock.now();
     this.#move(previous, 'current');
-    this.#prove(undefined);
+    this.#prove(this.#success());
   }
 
   /** A service has no current answer. Returns its new state. */
   lost(previous: FollowedState, error: unknown): FollowedState {
     const state = error instanceof RegistryError && error.scope === 'service' ? 'refused' : 'failing';
     this.#lastEvidenceAt = this.#clock.monotonic();
-    const problem = problemOf(error);
-    const isNew = state === 'failing' && !isSame(this.#serviceProblem, problem);
-    if (state === 'failing') this.#serviceProblem = problem;
+    const proof = this.#proofOf(error);
+    const before = this.#serviceProof;
+    const isNew = state === 'failing' && (before === undefined || this.#isNews(before, proof));
+    if (isNew) this.#serviceProof = proof;
     if (previous !== state) this.#move(previous, state);
     else if (isNew) this.#changed();
     return state;
@@ -78,13 +94,31 @@ export class RegistryHealth {
 
   /** The result of a probe; undefined if the registry answered it. */
   probed(error: unknown): void {
-    this.#prove(error === undefined ? undefined : problemOf(error));
+    this.#prove(error === undefined ? this.#success() : this.#proofOf(error));
   }
 
-  #prove(problem: RegistryProblem | undefined): void {
+  #prove(proof: Proof): void {
     const before = this.#last;
-    this.#last = { problem };
-    if (before === undefined || !isSame(before.problem, problem)) this.#changed();
+    if (proof.problem === undefined) this.#lastSignOfLifeAt = this.#clock.monotonic();
+    if (before !== undefined && !this.#isNews(before, proof)) return;
+    this.#last = proof;
+    this.#changed();
+  }
+
+  /** While one server after the other is tried, each with its own failure, the first one stays for a while. */
+  #isNews(before: Proof, next: Proof): boolean {
+    if (isSame(before.problem, next.problem)) return false;
+    const isSameOutage = before.isOfServer && next.isOfServer;
+    return !isSameOutage || next.at - before.at >= SAME_OUTAGE_MS;
+  }
+
+  #success(): Proof {
+    return { problem: undefined, isOfServer: false, at: this.#clock.monotonic() };
+  }
+
+  #proofOf(error: unknown): Proof {
+    const isOfServer = error instanceof RegistryError && error.scope === 'server';
+    return { problem: problemOf(error), isOfServer, at: this.#clock.monotonic() };
   }
 
   #move(from: FollowedState, to: FollowedState): void {
@@ -96,8 +130,9 @@ export class RegistryHealth {
 
   #standing(): RegistryStanding {
     const { waiting, current, failing } = this.#services;
-    if (failing > 0 && waiting + current === 0 && this.#serviceProblem !== undefined) {
-      return { kind: 'failing', problem: this.#serviceProblem };
+    const problemOfServices = this.#serviceProof?.problem;
+    if (failing > 0 && waiting + current === 0 && problemOfServices !== undefined) {
+      return { kind: 'failing', problem: problemOfServices };
     }
     if (this.#last === undefined) return { kind: 'starting' };
     const { problem } = this.#last;

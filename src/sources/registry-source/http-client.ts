@@ -1,30 +1,37 @@
 import { createHttpClient, type HttpClient } from '../../runtime/http/client.ts';
 import { describeFailure, type FailureWording, HttpError } from '../../runtime/http/failures.ts';
-import type { RegistryOptions, SecretKeyRef } from '../registry.ts';
+import { parseJson } from '../../runtime/http/item-scanner.ts';
+import { createRateLimit, type RateLimit } from '../../runtime/rate-limit.ts';
+import type { RegistryLimits, RegistryObserver, RegistryOptions, SecretKeyRef } from '../registry.ts';
 import { RegistryError } from './protocol.ts';
 import type { RegistryTls } from './schema.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----/;
+const HEADER_VALUE = /^[!-~]+$/;
 
 export interface RegistryHttpOptions {
   readonly registry: Pick<RegistryOptions<unknown>, 'secret'>;
   readonly tls: RegistryTls | undefined;
-  readonly maxConnections: number;
+  readonly limits: Pick<RegistryLimits, 'concurrentQueries' | 'requestsPerSecond'>;
+  /** Absent for a single probe. */
+  readonly observer?: Pick<RegistryObserver, 'requested'> | undefined;
 }
 
-/** HTTP clients of one registry. A new certificate authority needs no restart. */
+/** HTTP clients of one registry. A new certificate authority needs no restart. Each request counts, also that of a login. */
 export class RegistryHttp {
   readonly #options: RegistryHttpOptions;
+  readonly #limitRate: RateLimit;
   #client: { readonly ca: string | undefined; readonly http: HttpClient } | undefined;
 
   constructor(options: RegistryHttpOptions) {
     this.#options = options;
+    this.#limitRate = createRateLimit(options.limits.requestsPerSecond);
   }
 
   /** Throws `RegistryError` where a Secret is missing. */
   client(): HttpClient {
-    const { tls, maxConnections } = this.#options;
+    const { tls, limits } = this.#options;
     const ca = tls?.caSecretRef === undefined ? undefined : this.secret(tls.caSecretRef);
     if (this.#client !== undefined && this.#client.ca === ca) return this.#client.http;
     if (ca !== undefined && !CERTIFICATE.test(ca)) {
@@ -41,12 +48,14 @@ export class RegistryHttp {
         ...(ca === undefined ? {} : { ca }),
         ...(serverName === undefined ? {} : { serverName }),
       },
-      maxConnections,
+      // The query that finds out whether the registry answers waits for no other.
+      maxConnections: limits.concurrentQueries + 1,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       userAgent: 'gateway-upstream-operator',
     });
-    this.#client = { ca, http };
-    return http;
+    const limited = this.#limited(http);
+    this.#client = { ca, http: limited };
+    return limited;
   }
 
   /** Throws `RegistryError` where the Secret or its entry is missing, or the entry is empty. */
@@ -61,9 +70,42 @@ export class RegistryHttp {
     });
   }
 
+  /** A secret that is sent as a header, in which only visible ASCII characters can be. */
+  headerSecret(ref: SecretKeyRef): string {
+    const value = this.secret(ref);
+    if (HEADER_VALUE.test(value)) return value;
+    throw new RegistryError('SecretMissing', 'registry', {
+      problem: `Secret ${ref.name} has an entry ${ref.key} with spaces, line breaks or characters beyond ASCII`,
+      remedy: 'store only the token in it',
+    });
+  }
+
   close(): void {
     this.#client?.http.close();
     this.#client = undefined;
+  }
+
+  #limited(http: HttpClient): HttpClient {
+    const { observer } = this.#options;
+    const limited = <T>(send: () => Promise<T>, signal: AbortSignal) =>
+      this.#limitRate(() => {
+        observer?.requested();
+        return send();
+      }, signal);
+    return {
+      send: (request, signal) => limited(() => http.send(request, signal), signal),
+      list: (request, signal) => limited(() => http.list(request, signal), signal),
+      close: () => http.close(),
+    };
+  }
+}
+
+/** Undefined for what is not JSON. */
+export function jsonOf(text: string): unknown {
+  try {
+    return parseJson(Buffer.from(text));
+  } catch {
+    return undefined;
   }
 }
 
@@ -95,7 +137,8 @@ export function registryErrorOf(error: unknown, server: URL): unknown {
   const isTooLarge = kind === 'ListTooLarge' || kind === 'ResponseTooLarge';
   const isContent = isTooLarge || kind === 'NotJson' || kind === 'NotObjects';
   return new RegistryError(isContent ? 'InvalidAnswer' : 'Unreachable', isTooLarge ? 'service' : 'server', {
-    problem: `${server.host} ${problem}`,
+    // The status of tenants shows it, who need not know the servers.
+    problem: `${isTooLarge ? 'the registry' : server.host} ${problem}`,
     remedy,
   });
 }

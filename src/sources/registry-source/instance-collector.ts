@@ -1,9 +1,9 @@
 import { RegistryError } from './protocol.ts';
 
-/** Of one service. An upstream with more nodes than that is of no use to a gateway. */
-const MAX_INSTANCES = 20_000;
-/** Of all instances of one service, as JSON, in characters. It fits 20,000 instances with 400 characters each. */
-const MAX_KEPT_CHARACTERS = 8 * 1024 * 1024;
+/** Of one service. Gateways refuse upstreams with about twice as many nodes. */
+const MAX_INSTANCES = 10_000;
+/** Of all instances of one service, as JSON, in characters. It fits 10,000 instances with 400 characters each. */
+const MAX_KEPT_CHARACTERS = 4 * 1024 * 1024;
 
 /**
  * The instances of one answer. Whoever may register instances decides how many there are and what they carry, so both are
@@ -21,9 +21,9 @@ export class InstanceCollector<Instance> {
   add(instance: Instance): void {
     this.#instances.push(instance);
     this.#characters += JSON.stringify(instance).length;
-    if (this.#instances.length > MAX_INSTANCES) throw tooLarge('the service has more than 20,000 instances');
+    if (this.#instances.length > MAX_INSTANCES) throw tooLarge('the service has more than 10,000 instances');
     if (this.#characters > MAX_KEPT_CHARACTERS) {
-      throw tooLarge('the addresses, tags and metadata of the instances have more than 8 MiB in total');
+      throw tooLarge('the addresses, tags and metadata of the instances have more than 4 MiB in total');
     }
   }
 }

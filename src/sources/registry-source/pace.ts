@@ -1,22 +1,47 @@
 import type { Clock } from '../../runtime/clock.ts';
 
-/** An answer costs this much time, so that a service that changes all the time is asked ten times per second. */
-const COST_MS = 100;
+/** An answer costs this much time, so that a service that changes all the time is asked once per second. */
+const COST_MS = 1000;
 /** Of an answer without news that came before the registry had waited: a server that does not wait. */
 const NO_NEWS_COST_MS = 500;
 /** Of each instance, so that reading large answers leaves most of the time to other services. */
-const COST_PER_INSTANCE_MS = 0.1;
+const COST_PER_INSTANCE_MS = 0.5;
 /** The cost that may be due without a pause: some quick changes are followed at once. */
-const BURST_MS = 1000;
+const BURST_MS = 5000;
 
-/** Limits how often one service is asked by blocking queries, whatever the registry answers. */
-export class Pace {
+/** What all services of one registry may cost: reading and using an instance takes about 0.02 ms of the only thread. */
+const SHARED_COST_PER_INSTANCE_MS = 0.1;
+const SHARED_BURST_MS = 5000;
+/** A service with few instances does not wait for those with many. */
+const LONGEST_SHARED_PAUSE_PER_INSTANCE_MS = 10;
+
+/** The cost of all answers of one registry. */
+export class SharedPace {
   readonly #clock: Clock;
-  /** When the cost of all answers so far is paid, monotonic. */
   #paidAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  pauseAfter(instances: number): number {
+    const now = this.#clock.monotonic();
+    this.#paidAt = Math.max(now, this.#paidAt) + instances * SHARED_COST_PER_INSTANCE_MS;
+    const dueMs = Math.max(0, this.#paidAt - now - SHARED_BURST_MS);
+    return Math.min(dueMs, instances * LONGEST_SHARED_PAUSE_PER_INSTANCE_MS);
+  }
+}
+
+/** Limits how often one service is asked by blocking queries, whatever the registry answers. */
+export class Pace {
+  readonly #clock: Clock;
+  readonly #shared: SharedPace;
+  /** When the cost of all answers so far is paid, monotonic. */
+  #paidAt = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock, shared: SharedPace) {
+    this.#clock = clock;
+    this.#shared = shared;
   }
 
   /** How long to pause after an answer, in milliseconds. `instances`: how many it had; undefined: it had no news. */
@@ -25,6 +50,7 @@ export class Pace {
     const cost =
       instances === undefined ? NO_NEWS_COST_MS : Math.max(COST_MS, instances * COST_PER_INSTANCE_MS);
     this.#paidAt = Math.max(now, this.#paidAt) + cost;
-    return Math.max(0, this.#paidAt - now - BURST_MS);
+    const dueMs = Math.max(0, this.#paidAt - now - BURST_MS);
+    return instances === undefined ? dueMs : Math.max(dueMs, this.#shared.pauseAfter(instances));
   }
 }

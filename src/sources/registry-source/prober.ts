@@ -3,11 +3,9 @@ import type { Clock } from '../../runtime/clock.ts';
 import { askOneServer, type FailOverDeps } from './fail-over.ts';
 import type { RegistryHealth } from './health.ts';
 import { RegistryError } from './protocol.ts';
-import type { QuerySlots } from './query-slots.ts';
 
 export interface ProberDeps<Instance, Cursor> extends FailOverDeps<Instance, Cursor> {
   readonly health: RegistryHealth;
-  readonly slots: QuerySlots;
   readonly clock: Clock;
   readonly random: () => number;
   readonly requestTimeoutMs: number;
@@ -121,24 +119,21 @@ export class Prober<Instance, Cursor> {
   }
 
   async #probe(signal: AbortSignal): Promise<void> {
-    const { protocol, requestTimeoutMs: timeoutMs, slots } = this.#deps;
-    using _slot = await slots.acquire(signal);
+    const { protocol, requestTimeoutMs: timeoutMs } = this.#deps;
     const request = { query: protocol.probe, cursor: undefined, waitMs: 0, timeoutMs };
-    const { server } = await askOneServer(this.#deps, request, signal);
+    // It takes no slot: while the registry is silent, services would have to give up theirs.
+    const { server } = await askOneServer(this.#deps, request, signal, { triesOthersWhenUnauthorized: true });
     this.#server = server;
     await this.#readVersion(server, signal);
   }
 
   async #readVersion(server: URL, signal: AbortSignal): Promise<void> {
-    const { changed, clock, limitRate, observer, protocol, requestTimeoutMs: timeoutMs } = this.#deps;
+    const { changed, clock, protocol, requestTimeoutMs: timeoutMs } = this.#deps;
     const isCurrent = this.#versionOf === server && clock.monotonic() - this.#versionAt < VERSION_AGE_MS;
     if (protocol.version === undefined || (isCurrent && !this.#failed)) return;
     let version: string | undefined;
     try {
-      version = await limitRate(async () => {
-        observer.requested();
-        return await protocol.version?.({ server, timeoutMs }, signal);
-      }, signal);
+      version = await protocol.version({ server, timeoutMs }, signal);
     } catch (error) {
       signal.throwIfAborted();
       // It has answered the probe. Its version can wait.

@@ -41,6 +41,8 @@ export interface RegistryProtocol<Instance, Cursor> {
   ask(request: InstancesRequest<Cursor>, signal: AbortSignal): Promise<InstancesAnswer<Instance, Cursor>>;
   /** The endpoints that a backend with these options wants. */
   endpoints(instances: readonly Instance[], options: unknown): readonly Endpoint[];
+  /** The options of a backend that decide at which address and port it uses an instance, without those that select instances. */
+  placeOptions(options: unknown): unknown;
   /** A query that the registry answers quickly: for a service that does not exist, within the scope of the registry. */
   readonly probe: ServiceQuery;
   /** Resolves to undefined if the server does not report its version, or not to this client. */

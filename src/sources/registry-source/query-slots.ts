@@ -1,3 +1,5 @@
+import type { RegistryLimits } from '../registry.ts';
+
 /** Reason with which a slot ends a query early. */
 export class SlotNeeded extends Error {
   override readonly name = 'SlotNeeded';
@@ -17,6 +19,15 @@ const LONGEST_WAIT_MS = 50_000;
 const ROUND_MS = 10_000;
 /** With more services than 200 per slot, they are asked less often. */
 const SHORTEST_WAIT_MS = 50;
+/** Where services take turns, those that never had an instance are asked this often, or less often: see `unseenRoundMs`. */
+const UNSEEN_ROUND_MS = 10_000;
+/** In all their slots together, in any second. */
+const UNSEEN_QUERIES_PER_SLOT = 1;
+/** The part of the rate limit that may go to services that never had an instance. */
+const UNSEEN_PART = 0.2;
+
+type SlotLimits = Partial<Pick<RegistryLimits, 'requestsPerSecond'>> &
+  Pick<RegistryLimits, 'concurrentQueries'>;
 
 interface Waiter {
   readonly grant: () => void;
@@ -32,12 +43,28 @@ export class QuerySlots {
   readonly #waiting = new Set<Waiter>();
   /** In the order in which they began. */
   readonly #waitingLong = new Set<AbortController>();
+  /** Services that have answered without an instance so far: whoever writes backends can name any number of them. */
+  readonly unseen = new Set<object>();
+  readonly #unseenPerSecond: number;
   #used = 0;
 
   /** `services`: how many services are followed now. */
-  constructor(size: number, services: () => number) {
-    this.#size = size;
+  constructor(
+    { concurrentQueries, requestsPerSecond = Number.POSITIVE_INFINITY }: SlotLimits,
+    services: () => number,
+  ) {
+    this.#size = concurrentQueries;
     this.#services = services;
+    this.#unseenPerSecond = Math.min(
+      concurrentQueries * UNSEEN_QUERIES_PER_SLOT,
+      requestsPerSecond * UNSEEN_PART,
+    );
+  }
+
+  /** Pause between two queries for a service that never had an instance. 0: there are enough slots for all services. */
+  get unseenRoundMs(): number {
+    if (this.#services() <= this.#size) return 0;
+    return Math.max(UNSEEN_ROUND_MS, (this.unseen.size * 1000) / this.#unseenPerSecond);
   }
 
   /** Resolves when a slot is free, first come first served. Rejects with the signal's reason. */
@@ -91,8 +118,11 @@ export class QuerySlots {
     const controller = new AbortController();
     const services = this.#services();
     const isShared = services > this.#size;
+    // One slot per hundred is enough for those that never had an instance.
+    const unseen = Math.min(this.unseen.size, Math.ceil(this.#size / 100));
+    const takingTurns = services - this.unseen.size + unseen;
     const waitMs = isShared
-      ? Math.max(SHORTEST_WAIT_MS, (ROUND_MS * this.#size) / services)
+      ? Math.min(LONGEST_WAIT_MS, Math.max(SHORTEST_WAIT_MS, (ROUND_MS * this.#size) / takingTurns))
       : LONGEST_WAIT_MS;
     if (!isShared) this.#waitingLong.add(controller);
     return { controller, signal: controller.signal, waitMs };

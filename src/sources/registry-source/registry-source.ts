@@ -1,11 +1,11 @@
 import type { Departed, Discovered, RemovalCause } from '../../model/discovered.ts';
 import type { RegistryFacts } from '../../model/registry-facts.ts';
 import { aborted } from '../../runtime/aborted.ts';
-import { createRateLimit } from '../../runtime/rate-limit.ts';
 import type { RegistryDiscovery, RegistryOptions, ServiceQuery } from '../registry.ts';
 import type { SourceChange } from '../source.ts';
 import { CredentialsChanged, Follower, type FollowerDeps } from './follower.ts';
 import { RegistryHealth } from './health.ts';
+import { SharedPace } from './pace.ts';
 import { Prober } from './prober.ts';
 import { RegistryError, type RegistryProtocol } from './protocol.ts';
 import { QuerySlots } from './query-slots.ts';
@@ -45,8 +45,8 @@ export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
       observer,
       health: this.#health,
       servers: new Servers(servers, Math.floor(random() * servers.length)),
-      slots: new QuerySlots(limits.concurrentQueries, () => this.#followers.size),
-      limitRate: createRateLimit(limits.requestsPerSecond),
+      slots: new QuerySlots(limits, () => this.#followers.size),
+      sharedPace: new SharedPace(clock),
       clock,
       random,
       requestTimeoutMs: limits.requestTimeoutMs,
@@ -80,6 +80,10 @@ export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
     await aborted(signal);
     await Promise.all([...this.#running, probing]);
     this.#protocol.close();
+  }
+
+  key(query: ServiceQuery): string {
+    return this.#protocol.key(query);
   }
 
   subscribe(query: ServiceQuery, changed: (what: SourceChange) => void): Disposable {

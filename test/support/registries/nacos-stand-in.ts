@@ -29,6 +29,8 @@ export class NacosStandIn implements AsyncDisposable {
   loginStatus: number | undefined;
   /** Whether tokens allow nothing. */
   hasNoRights = false;
+  /** A service that no token may read. */
+  forbidden: string | undefined;
   readonly requests: string[] = [];
   readonly #tokens = new Set<string>();
   readonly #server = createServer((request, response) => void this.#handle(request, response));
@@ -81,6 +83,7 @@ export class NacosStandIn implements AsyncDisposable {
     if (path.endsWith('/login')) return this.#logIn(body);
     const isKnown = this.#tokens.has(authorization?.replace('Bearer ', '') ?? '');
     if (this.password !== undefined && (!isKnown || this.hasNoRights)) return [403, { error: 'Forbidden' }];
+    if (this.forbidden !== undefined && query.get('serviceName') === this.forbidden) return [403, {}];
     switch (path) {
       case '/nacos/v3/client/ns/instance/list':
         return [200, { code: 0, data: this.#enabled(query.get('clusterName') ?? 'DEFAULT') }];

@@ -45,6 +45,8 @@ export class ReadBarrier implements AsyncDisposable {
 
   async #handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     await this.#writes.onIdle();
+    // The client has gone while it waited. Nothing would end the request, and every later write would wait for it.
+    if (response.destroyed) return;
     const closed = once(response, 'close');
     this.#underWay.add(closed);
     const { method, url = '/', headers } = incoming;

@@ -124,6 +124,10 @@ class ToySource implements RegistryDiscovery {
     this.#options = options;
   }
 
+  key({ service }: ServiceQuery): string {
+    return service;
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const [service, followed] of this.#followed) this.#start(service, followed);

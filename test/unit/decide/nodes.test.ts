@@ -192,6 +192,16 @@ describe('chooseEndpoints', () => {
     expect(reasons(endpoints.toReversed())).toEqual(expected);
   });
 
+  it('lists each instance of a registry that has no port or is of the other family', () => {
+    const instances = [v4('10.0.0.1', 'ready'), v4('10.0.0.1', 'ready', 'none'), v6('::1', 'ready')];
+    const { endpoints, excluded } = chooseEndpoints(instances, 'IPv4', 'Remove', 'instance');
+    expect(endpoints.map(({ host, port }) => `${host} ${port}`)).toEqual(['10.0.0.1 80']);
+    expect(excluded).toEqual([
+      { host: '::1', port: 80, reason: 'WrongFamily' },
+      { host: '10.0.0.1', reason: 'PortMissing' },
+    ]);
+  });
+
   it('uses the given family', () => {
     expect(chosen([v4('10.0.0.1', 'ready'), v6('fd00::1', 'ready')], 'IPv6').nodes).toEqual(['fd00::1 80']);
   });

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { RE2JS } from 're2js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { NAMESPACE_PLACEHOLDER } from '../../../src/api/service-pattern.ts';
 import type { ServiceRegistrySpec } from '../../../src/api/service-registry.ts';
 import { planStore } from '../../../src/cli/plan/kinds.ts';
@@ -70,6 +71,26 @@ function access({
   );
 }
 
+/** Asks one ServiceRegistry again and again. */
+function accessBy(spec: object) {
+  const parsed = serviceRegistrySpec.parse({
+    type: 'Consul',
+    consul: { servers: ['http://consul.example.com:8500'] },
+    allowedNamespaces: { all: true },
+    ...spec,
+  });
+  const snapshot = {
+    registries: planStore({}, [registry('vms', { ok: true, value: parsed })], { state: 'synced' }),
+    namespaces: planStore({}, [namespaceNamed('shop'), namespaceNamed('bank')], { state: 'synced' }),
+  };
+  return (namespace: string, service: string) =>
+    registryAccess(
+      snapshot,
+      { source: 'Registry', registry: 'vms', service, options: {} },
+      { namespace, connection: 'default', allowedRegistries: ['vms'] },
+    ).state;
+}
+
 it('permits a service of a registry that connection and registry allow', () => {
   expect(access({})).toMatchObject({ state: 'permitted', registry: { type: 'Consul', vanishedHold: '90s' } });
 });
@@ -102,7 +123,7 @@ describe('denies', () => {
     ],
     [
       'a service that no pattern allows',
-      { spec: { tenantPolicy: { services: ['api', `^${NAMESPACE_PLACEHOLDER}-.+$`] } } },
+      { spec: { tenantPolicy: { services: ['api', `^${NAMESPACE_PLACEHOLDER}[.].+$`] } } },
       'RegistryServiceNotAllowed',
       'ServiceRegistry vms does not allow namespace shop to use service web: use another service, or ask the platform team to add a pattern to spec.tenantPolicy.services',
     ],
@@ -147,10 +168,26 @@ describe('tenantPolicy.services', () => {
       true,
     ],
     ['a.b', 'axb', true],
+    // The separator of the examples: a name of a namespace may contain "-", but not ".".
+    [`^${NAMESPACE_PLACEHOLDER}[.].+$`, 'shop.web', true],
+    [`^${NAMESPACE_PLACEHOLDER}[.].+$`, 'shop-b.web', false],
   ])('%s for service %s: %s', (pattern, service, allowed) => {
     expect(access({ service, spec: { tenantPolicy: { services: [pattern] } } }).state).toBe(
       allowed ? 'permitted' : 'notPermitted',
     );
+  });
+
+  it('are compiled once for a namespace, whatever the number of services', () => {
+    const compile = vi.spyOn(RE2JS, 'compile');
+    onTestFinished(() => compile.mockRestore());
+    const services = Array.from({ length: 32 }, (_, at) => `${NAMESPACE_PLACEHOLDER}[.]pattern-${at}`);
+    const may = accessBy({ tenantPolicy: { services } });
+    for (let at = 0; at < 100; at += 1) {
+      expect(may('shop', `unknown-${at}`)).toBe('notPermitted');
+      expect(may('bank', `bank.pattern-${at % 32}`)).toBe('permitted');
+      expect(may('shop', `bank.pattern-${at % 32}`)).toBe('notPermitted');
+    }
+    expect(compile).toHaveBeenCalledTimes(64);
   });
 
   it('allow by one usable pattern although another cannot be used', () => {

@@ -101,8 +101,10 @@ describe('weights', () => {
     [0.001, 1],
     [2.345, 235],
     [100, 10_000],
-    [1_000_000, 10_000],
-    [Number.POSITIVE_INFINITY, 10_000],
+    [300, 30_000],
+    [65_535, 6_553_500],
+    [1_000_000, 6_553_500],
+    [Number.POSITIVE_INFINITY, 6_553_500],
   ])('%d becomes %d', (weight, unit) => {
     expect(places(weighed(weight))).toEqual([`10.0.0.1:80=${unit}`]);
   });

@@ -16,7 +16,7 @@ describe('registryPatternVerdict', () => {
 
   it('names the field and the pattern that cannot be used', () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: users write it like this.
-    expect(registryPatternVerdict(registry(['^${namespace}-.+$'], ['^a$']))).toBeUndefined();
+    expect(registryPatternVerdict(registry(['^${namespace}[.].+$'], ['^a$']))).toBeUndefined();
     expect(registryPatternVerdict(registry(['^a$', '(']))).toMatchObject({
       status: 'False',
       reason: 'InvalidSpec',

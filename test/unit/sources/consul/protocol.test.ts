@@ -3,9 +3,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '../../../../src/runtime/clock.ts';
+import { instanceOf } from '../../../../src/sources/consul/instances.ts';
 import { ConsulProtocol } from '../../../../src/sources/consul/protocol.ts';
-import { consulRegistry } from '../../../../src/sources/consul/schema.ts';
+import { consulBackend, consulRegistry } from '../../../../src/sources/consul/schema.ts';
 import type { InstancesRequest } from '../../../../src/sources/registry-source/protocol.ts';
+import { RemovedInstances } from '../../../../src/sources/registry-source/removed-instances.ts';
 
 type Last = NonNullable<InstancesRequest<Parameters<ConsulProtocol['ask']>[0]['cursor']>['cursor']>;
 
@@ -15,24 +17,36 @@ let protocol: ConsulProtocol;
 let address: string;
 let index: number;
 let status: number;
+let version: string;
+let isEmpty: boolean;
 
 beforeEach(async () => {
   address = '10.0.0.1';
   index = 14;
   status = 200;
-  server = createServer((_, response) => {
+  version = '1.12.9';
+  isEmpty = false;
+  server = createServer((request, response) => {
+    if (request.url === '/v1/agent/self') {
+      response.end(JSON.stringify({ Config: { Version: version } }));
+      return;
+    }
     const entry = {
       Node: { Node: 'node', Address: address },
       Service: { ID: 'web', Service: 'web', Address: address, Port: 8080 },
       Checks: [],
     };
-    response.writeHead(status, { 'x-consul-index': `${index}` }).end(JSON.stringify([entry]));
+    response.writeHead(status, { 'x-consul-index': `${index}` }).end(JSON.stringify(isEmpty ? [] : [entry]));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  protocol = new ConsulProtocol({
-    section: consulRegistry.parse({ servers: [url.href] }),
-    secret: ({ name }) => ({ ok: false, message: `no Secret ${name}` }),
+  protocol = create({});
+});
+
+const create = (section: object, token = 'a-token') =>
+  new ConsulProtocol({
+    section: consulRegistry.parse({ servers: [url.href], ...section }),
+    secret: () => ({ ok: true, value: token }),
     limits: {
       concurrentQueries: 1,
       requestsPerSecond: undefined,
@@ -41,7 +55,6 @@ beforeEach(async () => {
     },
     clock: systemClock,
   });
-});
 
 afterEach(() => {
   protocol.close();
@@ -82,3 +95,74 @@ it.each([
   status = answered;
   await expect(ask(undefined)).rejects.toMatchObject({ scope });
 });
+
+it.each(['two words', 'a\ntoken', 'caf\u00e9'])(
+  'sends no token that a header cannot have: %j',
+  async (token) => {
+    protocol.close();
+    protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } }, token);
+    const error = await ask(undefined).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      reason: 'SecretMissing',
+      scope: 'registry',
+      message:
+        'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
+    });
+  },
+);
+
+it('takes no empty list as one from a Consul that does not tell what ACLs left out, until it is upgraded', async () => {
+  protocol.close();
+  protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } });
+  const readVersion = () => protocol.version({ server: url, timeoutMs: 5000 }, new AbortController().signal);
+  version = '1.10.12';
+  await readVersion();
+  expect((await ask(undefined)).instances).toHaveLength(1);
+  isEmpty = true;
+  await expect(ask(undefined)).rejects.toMatchObject({ reason: 'Filtered', scope: 'registry' });
+  version = '1.11.0-beta1';
+  expect((await ask(undefined)).instances).toEqual([]);
+});
+
+it('takes an empty list from any Consul without a token', async () => {
+  version = '1.10.12';
+  await protocol.version({ server: url, timeoutMs: 5000 }, new AbortController().signal);
+  isEmpty = true;
+  expect((await ask(undefined)).instances).toEqual([]);
+});
+
+it.each([
+  ['Service', '10.0.0.2'],
+  ['Lan', '10.0.0.3'],
+  ['Wan', '192.0.2.1'],
+] as const)(
+  'explains the removal of a listed instance that a backend with address %s does not select',
+  (use, host) => {
+    const removed = new RemovedInstances(protocol);
+    removed.note([
+      instanceOf({
+        Node: { Node: 'node', Address: '10.0.0.1' },
+        Service: {
+          ID: 'web',
+          Service: 'web',
+          Address: '10.0.0.2',
+          Port: 80,
+          Tags: ['old'],
+          TaggedAddresses: {
+            lan: { Address: '10.0.0.3', Port: 80 },
+            wan: { Address: '192.0.2.1', Port: 80 },
+          },
+        },
+        Checks: [],
+      }),
+    ]);
+    const causeAt = (address: string) =>
+      removed.cause(
+        { kind: 'address', address, port: 80 },
+        consulBackend.parse({ address: use, tags: ['new'] }),
+        true,
+      );
+    expect(causeAt(host)).toBe('explained');
+    expect(causeAt('10.0.0.9')).toBe('unknown');
+  },
+);

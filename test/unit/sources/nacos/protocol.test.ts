@@ -15,16 +15,22 @@ let standIn: NacosStandIn;
 let clock: FakeClock;
 let protocol: NacosProtocol;
 let secret: Record<string, string>;
+let requested = 0;
 
-function create(section: Partial<NacosSection> = {}): NacosProtocol {
+function create(section: Partial<NacosSection> = {}, requestsPerSecond?: number): NacosProtocol {
   return new NacosProtocol({
     section: nacosRegistry.parse({ servers: [standIn.url.href], ...section }),
     secret: ({ key }) => ({ ok: true, value: secret[key] ?? '' }),
     limits: {
       concurrentQueries: 100,
-      requestsPerSecond: undefined,
+      requestsPerSecond,
       requestTimeoutMs: 30_000,
       pollIntervalMs: 1000,
+    },
+    observer: {
+      requested: () => {
+        requested += 1;
+      },
     },
     clock,
   });
@@ -109,6 +115,18 @@ describe('the list of instances', () => {
     standIn.listsAllClusters = false;
     standIn.hosts = [{ ip: '10.0.0.1' }];
     await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer', scope: 'registry' });
+  });
+
+  it('is not taken as empty from a server that no longer knows how to list all clusters', async () => {
+    standIn.hosts = [{ ip: '10.0.0.1' }, { ip: '10.0.0.2', clusterName: 'HZ' }];
+    const { cursor } = await ask();
+    // As after an upgrade.
+    standIn.listsAllClusters = false;
+    await expect(ask(cursor)).rejects.toMatchObject({ reason: 'InvalidAnswer' });
+    standIn.hosts = [{ ip: '10.0.0.2', clusterName: 'HZ' }];
+    await expect(ask(cursor)).rejects.toMatchObject({ reason: 'InvalidAnswer' });
+    standIn.hosts = [];
+    expect((await ask(cursor)).instances).toEqual([]);
   });
 
   it('is refused for a group that the ServiceRegistry does not list', async () => {
@@ -284,6 +302,15 @@ describe('the login', () => {
     expect(standIn.logins).toBe(2);
   });
 
+  it('stays valid for other services while it fails after the server rejected one of them', async () => {
+    await ask();
+    await clock.advance(60_000);
+    standIn.forbidden = 'payroll';
+    standIn.loginStatus = 500;
+    await expect(ask(undefined, {}, 'payroll')).rejects.toMatchObject({ reason: 'Unauthorized' });
+    expect(failures(await askMany(5))).toBe(0);
+  });
+
   it('is not repeated for each request of a user without rights', async () => {
     standIn.hasNoRights = true;
     for (let n = 0; n < 5; n += 1) expect(failures(await askMany(20))).toBe(20);
@@ -311,5 +338,27 @@ describe('the login', () => {
       expect(messages.join()).not.toContain(hidden);
     }
     expect(standIn.requests.join()).not.toContain('token-');
+  });
+});
+
+describe('each request of an answer', () => {
+  it('is counted, also that of the login', async () => {
+    protocol.close();
+    protocol = create(AUTHENTICATED);
+    standIn.password = PASSWORD;
+    requested = 0;
+    await ask();
+    // The login, the list, and those of the cluster DEFAULT, because the list is empty.
+    expect(requested).toBe(4);
+    expect(requested).toBe(standIn.requests.length);
+  });
+
+  it('waits for the rate limit', async () => {
+    protocol.close();
+    protocol = create({}, 2);
+    const began = performance.now();
+    await ask();
+    expect(standIn.requests).toHaveLength(3);
+    expect(performance.now() - began).toBeGreaterThan(900);
   });
 });

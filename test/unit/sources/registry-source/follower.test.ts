@@ -35,6 +35,10 @@ class PatientRegistry implements RegistryProtocol<string, number> {
     return undefined;
   }
 
+  placeOptions() {
+    return undefined;
+  }
+
   endpoints() {
     return [];
   }

@@ -33,7 +33,10 @@ function endpointsOf(instances: readonly Instance[], options: unknown): readonly
 }
 
 function removedAfter(...answers: readonly (readonly Instance[])[]) {
-  const removed = new RemovedInstances<Instance>(endpointsOf);
+  const removed = new RemovedInstances<Instance>({
+    endpoints: endpointsOf,
+    placeOptions: (options) => ({ wan: (options as Options | undefined)?.wan }),
+  });
   for (const answer of answers) removed.note(answer);
   return removed;
 }
@@ -75,6 +78,14 @@ describe('an instance that the registry still lists', () => {
     expect(removed.cause(at('A', 80), { tag: 'blue' }, true)).toBe('explained');
   });
 
+  it('is explained at the address that the options of the backend select', () => {
+    const far: Instance = { ...A80, wan: 'W' };
+    const changed = removedAfter([{ ...far, tag: 'blue' }], [{ ...far, tag: 'green' }]);
+    expect(changed.cause(at('W', 80), { tag: 'blue', wan: true }, true)).toBe('explained');
+    expect(changed.cause(at('W', 80), { tag: 'blue' }, true)).toBe('unknown');
+    expect(changed.cause(at('A', 80), { tag: 'blue', wan: true }, true)).toBe('unknown');
+  });
+
   it('is not explained while the answer is not current', () => {
     expect(removed.cause(at('A', 80), { tag: 'blue' }, false)).toBe('unknown');
   });
@@ -114,4 +125,26 @@ it('remembers the latest 1000 places', () => {
   const removed = removedAfter(many, []);
   expect(removed.cause(at('A0', 80), undefined, true)).toBe('unknown');
   expect(removed.cause(at('A1', 80), undefined, true)).toBe('vanished');
+});
+
+describe('removed instances with a lot of metadata', () => {
+  const large = (address: string): Instance => ({
+    address,
+    port: 80,
+    metadata: { text: 'x'.repeat(100_000) },
+  });
+
+  it('are forgotten, the oldest first, beyond 256 Ki characters', () => {
+    const removed = removedAfter([large('A')], [large('B')], [large('C')], []);
+    expect(['A', 'B', 'C'].map((address) => removed.cause(at(address, 80), undefined, true))).toEqual([
+      'unknown',
+      'vanished',
+      'vanished',
+    ]);
+  });
+
+  it('take no space once they are listed again', () => {
+    const again = Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? [large('A')] : []));
+    expect(removedAfter(...again).cause(at('A', 80), undefined, true)).toBe('vanished');
+  });
 });
