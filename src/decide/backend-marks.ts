@@ -77,8 +77,14 @@ function selectionOf(target: ReferringTarget): readonly unknown[] {
     const { namespace, name, port, protocol } = target.ref;
     return ['service', namespace, name, port.by, port.port, protocol];
   }
-  const { registry, service, options } = target.ref;
+  const { registry, service } = target.ref;
   const { metadata, portKey } = target.choice;
+  // A section without fields selects the same instances as no section.
+  const options = Object.fromEntries(
+    Object.entries(target.ref.options).filter(
+      ([, section]) => !isObject(section) || Object.keys(section).length > 0,
+    ),
+  );
   return ['registry', registry, service, options, metadata, portKey ?? null];
 }
 

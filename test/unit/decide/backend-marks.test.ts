@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { gatewayUpstreamSchema } from '../../../src/api/gateway-upstream.ts';
 import { backendMarks, backendsMark, unlistedMarks } from '../../../src/decide/backend-marks.ts';
 import { backendTargets } from '../../../src/decide/backends.ts';
 import { gatewayUpstreamSpec } from '../../support/catalog.ts';
@@ -30,6 +32,32 @@ describe('backendMarks', () => {
   /** A changed mark rewrites all upstreams with registries, and a restart does not recognize their nodes. */
   it('keeps the same marks in every version', () => {
     expect(marks(VMS, PODS)).toEqual(['cc9ed378', '7d0e6ac1']);
+    expect(
+      marks(
+        { ...VMS, consul: { tags: ['live'], healthy: 'PassingOrWarning', address: 'Wan' } },
+        { ...VMS, nacos: { group: 'orders', clusters: ['a'] } },
+        { ...VMS, metadata: { version: ['v2'] }, portFrom: { metadata: 'port' } },
+      ),
+    ).toEqual(['9bd50055', '48a740bf', '12ae0f23']);
+  });
+
+  it.each<[string, object]>([
+    ['a section without fields', { consul: {} }],
+    ['defaults that are stated', { consul: { healthy: 'Passing', address: 'Service' } }],
+    ['the default group of Nacos', { nacos: { group: 'DEFAULT_GROUP' } }],
+  ])('does not depend on %s', (_, fields) => {
+    expect(marks({ ...VMS, ...fields })).toEqual(marks(VMS));
+  });
+
+  it('does not depend on a default that is added to the options of a registry type', () => {
+    const mark = (backendSchema: z.ZodType, live: object) => {
+      const section = { type: 'Vms', section: 'vms', registrySchema: z.object({}), backendSchema };
+      const spec = gatewayUpstreamSchema([], [section]).parse({ backends: [{ ...VMS, vms: live }] });
+      return backendMarks(backendTargets(spec, 'shop'), true);
+    };
+    const before = z.object({ tag: z.string().optional() });
+    const after = before.extend({ zone: z.string().default('any') });
+    for (const options of [{}, { tag: 'live' }]) expect(mark(after, options)).toEqual(mark(before, options));
   });
 
   it.each<[string, object]>([
