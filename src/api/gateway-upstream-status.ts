@@ -25,7 +25,7 @@ export const MAX_EXCLUDED = 10;
 /** What the operator accepts, but cannot do exactly as specified. */
 export const WARNING_REASONS = {
   WeightsApproximate:
-    'The traffic shares of backends, zones or addresses are only approximate. There are too many endpoints to express the shares as integers with a sum of at most 10,000 (1,000 with ConsistentHash).',
+    'The traffic shares of backends, zones, addresses or instances are only approximate. There are too many endpoints, or their weights differ too much, to express the shares as integers with a sum of at most 10,000 (1,000 with ConsistentHash).',
   WeightSumTooLarge:
     'The sum of the weights exceeds 10,000 (1,000 with ConsistentHash), because there are more endpoints than that and each has a weight of at least 1. Every change costs the gateway more memory and time.',
 } as const;

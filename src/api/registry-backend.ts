@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import { isObject } from '../runtime/json.ts';
 import type { RegistrySection } from './registry-section.ts';
 import { dnsSubdomain, text, withRules } from './schema.ts';
 
@@ -72,7 +74,10 @@ export function registryBackend(registries: readonly RegistrySection[]) {
   const fields: Readonly<Record<string, z.ZodType>> = {
     ...registryFields,
     ...Object.fromEntries(
-      sections.map(({ section, backendSchema = z.never() }) => [section, backendSchema.optional()]),
+      sections.map(({ section, backendSchema = z.never() }) => [
+        section,
+        withoutDefaults(backendSchema).optional(),
+      ]),
     ),
   };
   const refersToRegistry = (value: object) =>
@@ -98,6 +103,22 @@ export function registryBackend(registries: readonly RegistrySection[]) {
       ...(names.length < 2 ? [] : [oneSection(names)]),
     ],
   };
+}
+
+/**
+ * Parses to the fields that differ from their defaults, which the source of the registry applies. The marks of nodes depend on
+ * these fields: a release that adds a field with a default must not change them.
+ */
+function withoutDefaults(schema: z.ZodType): z.ZodType {
+  const empty = schema.safeParse({});
+  const defaults = empty.success && isObject(empty.data) ? empty.data : {};
+  return schema.transform((section) =>
+    isObject(section)
+      ? Object.fromEntries(
+          Object.entries(section).filter(([name, value]) => !isDeepStrictEqual(value, defaults[name])),
+        )
+      : section,
+  );
 }
 
 function oneSection(names: readonly string[]) {

@@ -19,14 +19,44 @@ export function backendMarks(targets: readonly BackendTarget[], isKept: boolean)
 }
 
 /**
- * A digest of all backends that can receive traffic; undefined where `backendMarks` is. An upstream is written only when all of
- * them have answered, so this digest in the gateway shows that a backend without nodes had none.
+ * What an upstream carries for all backends that can receive traffic: a digest of their marks and, for those that their
+ * registry has never listed, a bit each, in the order of the marks. Undefined where `backendMarks` is. An upstream is written only
+ * when all of them have answered, so this digest in the gateway shows that a backend without nodes had none.
  */
-export function backendsDigest(targets: readonly BackendTarget[], isKept: boolean): string | undefined {
+export function backendsMark(
+  targets: readonly BackendTarget[],
+  isKept: boolean,
+  isUnlisted: (index: number) => boolean,
+): string | undefined {
   const marks = backendMarks(targets, isKept);
   if (marks === undefined) return undefined;
-  const weighted = marks.filter((mark, index) => mark !== undefined && (targets[index]?.weight ?? 0) > 0);
-  return interned(digestOf(weighted.toSorted().join()));
+  const weighted = weightedMarks(targets, marks);
+  const unlisted = new Set(marks.filter((_, index) => isUnlisted(index)));
+  let bits = 0;
+  for (const [position, mark] of weighted.entries()) if (unlisted.has(mark)) bits += 2 ** position;
+  const digest = digestOf(weighted.join());
+  return interned(bits === 0 ? digest : `${digest}.${bits.toString(16)}`);
+}
+
+/** The marks of the backends that their registry had never listed; undefined if `written` is not a mark of these backends. */
+export function unlistedMarks(
+  targets: readonly BackendTarget[],
+  marks: BackendMarks,
+  written: string | undefined,
+): ReadonlySet<string> | undefined {
+  const weighted = weightedMarks(targets, marks);
+  const [, digest, bits = '0'] = /^([0-9a-f]{8})(?:[.]([0-9a-f]{1,4}))?$/.exec(written ?? '') ?? [];
+  if (digest !== digestOf(weighted.join())) return undefined;
+  const unlisted = Number.parseInt(bits, 16);
+  return new Set(weighted.filter((_, position) => Math.floor(unlisted / 2 ** position) % 2 === 1));
+}
+
+/** Sorted, each once. */
+function weightedMarks(targets: readonly BackendTarget[], marks: BackendMarks): readonly string[] {
+  const weighted = marks.flatMap((mark, index) =>
+    mark !== undefined && (targets[index]?.weight ?? 0) > 0 ? [mark] : [],
+  );
+  return [...new Set(weighted)].sort();
 }
 
 /**
@@ -47,8 +77,14 @@ function selectionOf(target: ReferringTarget): readonly unknown[] {
     const { namespace, name, port, protocol } = target.ref;
     return ['service', namespace, name, port.by, port.port, protocol];
   }
-  const { registry, service, options } = target.ref;
+  const { registry, service } = target.ref;
   const { metadata, portKey } = target.choice;
+  // A section without fields selects the same instances as no section.
+  const options = Object.fromEntries(
+    Object.entries(target.ref.options).filter(
+      ([, section]) => !isObject(section) || Object.keys(section).length > 0,
+    ),
+  );
   return ['registry', registry, service, options, metadata, portKey ?? null];
 }
 

@@ -121,8 +121,8 @@ export function foundBy(backend: ResolvedBackend) {
 }
 
 /** Whether nodes in the gateway stand in for the endpoints of the backend. */
-export function isRecognized(backend: ResolvedBackend): boolean {
-  return 'found' in backend && backend.recognized !== undefined;
+export function isRecognized(backend: ResolvedBackend | undefined): boolean {
+  return backend !== undefined && 'found' in backend && backend.recognized !== undefined;
 }
 
 /** Why the answer of a backend is outdated; undefined also while a source restarts, since it will answer soon. */

@@ -7,8 +7,8 @@ import type { GatewayConnection, GatewayUpstream } from '../model/objects.ts';
 import type { OwnerMark } from '../model/ownership.ts';
 import type { UpstreamId } from '../model/upstream.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { backendsDigest } from './backend-marks.ts';
-import type { BackendTarget, ResolvedBackend } from './backends.ts';
+import { backendsMark } from './backend-marks.ts';
+import type { ResolvedBackend } from './backends.ts';
 import { buildUpstream, type Identity } from './build-upstream.ts';
 import { certificateOf } from './certificates.ts';
 import type { Terms } from './change.ts';
@@ -16,6 +16,7 @@ import type { Desired } from './desired.ts';
 import { foreignSections } from './foreign-sections.ts';
 import { wantedId } from './id-conflicts.ts';
 import { idProblem } from './id-problem.ts';
+import { isUnlisted } from './last-answers.ts';
 import { accessOf, accessWithoutSpec } from './object-access.ts';
 import { ownerOf } from './owner.ts';
 import { defaultUpstreamId, type Owner, ownerMark } from './ownership.ts';
@@ -67,8 +68,7 @@ export function buildDesired(snapshot: Snapshot, object: GatewayUpstream): Desir
   const backends = mayResolve ? resolveBackends(snapshot, object, spec.value, settings) : [];
   const clientCertificate = mayResolve ? certificateOf(snapshot, object) : undefined;
   const vendor = snapshot.vendorOf(settings.type);
-  const targets = backends.map(({ target }) => target);
-  const identity = identityIn(vendor, id, ownerMark(owner, { retain }), targets);
+  const identity = identityIn(vendor, id, ownerMark(owner, { retain }), backends);
   const desired = buildUpstream(spec.value, identity, backends, [], clientCertificate);
   const problems = [
     ...foreignSections(spec.value, vendor),
@@ -100,10 +100,11 @@ function identityIn(
   { section, format }: GatewayFacts,
   id: UpstreamId,
   owner: OwnerMark,
-  targets: readonly BackendTarget[],
+  resolved: readonly ResolvedBackend[],
 ) {
   const { keepsBackendMarks } = format;
-  const backends = backendsDigest(targets, keepsBackendMarks);
+  const targets = resolved.map(({ target }) => target);
+  const backends = backendsMark(targets, keepsBackendMarks, (index) => isUnlisted(resolved[index]));
   return {
     id,
     owner: backends === undefined ? owner : { ...owner, backends },

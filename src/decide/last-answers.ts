@@ -32,6 +32,11 @@ export function unseenAnswer(ref: Reference, found: { readonly state: string }):
   return ref.source === 'Registry' && found.state === 'absent';
 }
 
+/** Whether the service of `backend` is one that its registry has never listed. */
+export function isUnlisted(backend: ResolvedBackend | undefined): boolean {
+  return backend !== undefined && 'found' in backend && unseenAnswer(backend.target.ref, backend.found);
+}
+
 /**
  * `found`, or the last complete answer for `ref` if `found` is unknown: one backend must not stop the others. A service that
  * was known stays known, also after its ServiceRegistry was changed.

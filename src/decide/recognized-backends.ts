@@ -1,10 +1,10 @@
 import type { GatewayUpstream } from '../model/objects.ts';
 import type { ObservedUpstream, UpstreamNode } from '../model/upstream.ts';
-import { type BackendMarks, backendMarks } from './backend-marks.ts';
-import type { ResolvedBackend } from './backends.ts';
+import { type BackendMarks, backendMarks, backendsMark, unlistedMarks } from './backend-marks.ts';
+import { isRecognized, type ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
-import { buildUpstream } from './build-upstream.ts';
-import { unseenAnswer, withoutInstances } from './last-answers.ts';
+import { buildUpstream, type Identity } from './build-upstream.ts';
+import { isUnlisted, unseenAnswer, withoutInstances } from './last-answers.ts';
 import { markedWeights } from './node-marks.ts';
 import { nodePolicyOf } from './object-policy.ts';
 import { placeOf } from './removal-guard.ts';
@@ -29,7 +29,7 @@ export function recognizeBackends(
   const targets = backends.map(({ target }) => target);
   const marks = backendMarks(targets, identity.keepsBackendMarks === true);
   const nodes = nodesByMark(observed);
-  const haveAnswered = marks !== undefined && allHadAnswered(evaluation, observed, marks);
+  const unlisted = marks && unlistedBefore(evaluation, observed, marks);
   const isAllowed = nodePolicyOf(snapshot, object);
   const recognized = backends.map((backend, index) => {
     const mark = marks?.[index];
@@ -37,11 +37,24 @@ export function recognizeBackends(
     if (marks === undefined) return observed.nodes.length === 0 ? backend : seen(backend);
     return mark === undefined
       ? backend
-      : recognize(backend, nodes.get(mark) ?? (haveAnswered ? [] : undefined), isAllowed);
+      : recognize(
+          backend,
+          nodes.get(mark) ?? (unlisted && []),
+          nodes.has(mark) || unlisted?.has(mark) === false,
+          isAllowed,
+        );
   });
   if (recognized.every((backend, index) => backend === backends[index])) return evaluation;
-  const desired = buildUpstream(spec, identity, recognized, [], clientCertificate);
-  return { ...evaluation, backends: recognized, desired };
+  const isStillUnlisted = (index: number) =>
+    isUnlisted(recognized[index]) ||
+    (isRecognized(recognized[index]) && unlisted?.has(marks?.[index] ?? '') === true);
+  const backendsMarked = backendsMark(targets, identity.keepsBackendMarks === true, isStillUnlisted);
+  const named: Identity =
+    identity.owner === undefined || backendsMarked === undefined
+      ? identity
+      : { ...identity, owner: { ...identity.owner, backends: backendsMarked } };
+  const desired = buildUpstream(spec, named, recognized, [], clientCertificate);
+  return { ...evaluation, identity: named, backends: recognized, desired };
 }
 
 /** Whether the backend has given no answer from which its nodes in the gateway follow. */
@@ -53,6 +66,7 @@ function isUnseen(backend: ResolvedBackend): boolean {
 function recognize(
   backend: ResolvedBackend,
   nodes: readonly UpstreamNode[] | undefined,
+  wasListed: boolean,
   isAllowed: ReturnType<typeof nodePolicyOf>,
 ): ResolvedBackend {
   if (!('found' in backend) || !isUnseen(backend)) return backend;
@@ -63,7 +77,7 @@ function recognize(
     const recognized = known.filter(({ host }) => isAllowed(host, backend.target));
     return { ...backend, recognized };
   }
-  return nodes === undefined || nodes.length === 0 ? backend : seen(backend);
+  return wasListed ? seen(backend) : backend;
 }
 
 /** `backend`, whose service had instances before the operator started. */
@@ -73,15 +87,20 @@ function seen(backend: ResolvedBackend): ResolvedBackend {
 }
 
 /**
- * Whether all backends had answered when the upstream was written. Then a backend without nodes had none, unless another client
- * removed marks: that leaves nodes that no backend explains.
+ * The marks of the backends that their registry had never listed when the upstream was written; undefined if not all backends
+ * had answered then. Otherwise a backend without nodes had none, unless another client removed marks: that leaves nodes that no
+ * backend explains.
  */
-function allHadAnswered(
-  { backends, identity }: Evaluated,
+function unlistedBefore(
+  { backends }: Evaluated,
   observed: ObservedUpstream,
   marks: BackendMarks,
-): boolean {
-  if (identity.owner === undefined || observed.owner?.backends !== identity.owner.backends) return false;
+): ReadonlySet<string> | undefined {
+  const unlisted = unlistedMarks(
+    backends.map(({ target }) => target),
+    marks,
+    observed.owner?.backends,
+  );
   const addresses = new Set(
     backends.flatMap(({ target }) =>
       target.kind === 'addresses'
@@ -89,9 +108,10 @@ function allHadAnswered(
         : [],
     ),
   );
-  return observed.nodes.every(
+  const areExplained = observed.nodes.every(
     (node) => addresses.has(placeOf(node)) || markedWeights(node).some(({ mark }) => marks.includes(mark)),
   );
+  return areExplained ? unlisted : undefined;
 }
 
 /** The nodes of each mark, with their weights for this mark. */

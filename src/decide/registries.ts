@@ -141,26 +141,37 @@ type ServiceAnswer =
 /** Answers whether a namespace may use a service. */
 type AllowedServices = (service: string) => ServiceAnswer;
 
+const MAX_LISTS = 100;
 /** How many namespaces a list of patterns is compiled for at the same time: compiling takes time. */
 const MAX_NAMESPACES = 500;
 /** The cache size of one namespace. Its owner chooses the names, so each namespace has a cache of its own. */
 const MAX_ANSWERS = 2000;
 
-/** By list of patterns, then by namespace. The latest come last. */
-const policies = new WeakMap<readonly string[], Map<string, AllowedServices>>();
+/**
+ * By list of patterns, then by namespace. The latest come last. Lists are compared by content, because every change of a
+ * status makes a new object.
+ */
+const policies = new Map<string, Map<string, AllowedServices>>();
 
 /** Every reconcile asks again. */
 function allowedServices(patterns: readonly string[], namespace: string): AllowedServices {
-  const byNamespace = policies.get(patterns) ?? new Map<string, AllowedServices>();
-  policies.set(patterns, byNamespace);
-  const policy = byNamespace.get(namespace) ?? servicesOf(patterns, namespace);
-  byNamespace.delete(namespace);
-  byNamespace.set(namespace, policy);
-  for (const oldest of byNamespace.keys()) {
-    if (byNamespace.size <= MAX_NAMESPACES) break;
-    byNamespace.delete(oldest);
-  }
-  return policy;
+  const byNamespace = latest(
+    policies,
+    patterns.join('\n'),
+    MAX_LISTS,
+    () => new Map<string, AllowedServices>(),
+  );
+  return latest(byNamespace, namespace, MAX_NAMESPACES, () => servicesOf(patterns, namespace));
+}
+
+/** The entry of a cache of at most `size` entries, whose least recently used one makes way. */
+function latest<Value>(cache: Map<string, Value>, key: string, size: number, make: () => Value): Value {
+  const value = cache.get(key) ?? make();
+  cache.delete(key);
+  cache.set(key, value);
+  const [oldest] = cache.keys();
+  if (cache.size > size && oldest !== undefined) cache.delete(oldest);
+  return value;
 }
 
 function servicesOf(sources: readonly string[], namespace: string): AllowedServices {

@@ -105,7 +105,7 @@ export function placedBy(backend: ResolvedBackend, endpoints: GatewayUpstreamSpe
 
 /** The nodes of a backend that has not answered yet, with their weights in the gateway. Unready ones are not known. */
 function placedAsMarked(nodes: readonly UpstreamNode[]): Placed {
-  const places = nodes.map(({ host, port, weight }) => ({ host, port, unit: weight, priority: 0 }));
+  const places = nodes.map(({ host, port, weight, priority }) => ({ host, port, unit: weight, priority }));
   const ready = nodes.filter(({ weight }) => weight > 0).length;
   return { places, ready, draining: nodes.length - ready, excluded: [] };
 }

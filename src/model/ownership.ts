@@ -8,7 +8,7 @@ export interface OwnerMark {
   readonly name: string;
   /** The upstream stays in the gateway when its object is deleted. */
   readonly retain: boolean;
-  /** Digest of the backends that had answered when the upstream was written (`decide/backend-marks.ts`), if it has registries. */
+  /** What was known of the backends when the upstream was written (`backendsMark`), if it has registries. */
   readonly backends?: string;
 }
 

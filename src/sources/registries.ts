@@ -131,6 +131,12 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     return source.read(query);
   }
 
+  /** Why the answer for `ref` is unknown, with servers and Secrets: for the platform team only. */
+  problem(ref: RegistryServiceRef): string | undefined {
+    const instance = this.#instances.get(ref.registry);
+    return instance?.source.problem(queryOf(ref, instance));
+  }
+
   departure(ref: RegistryServiceRef, removedEndpoints: Departed): RemovalCause {
     const instance = this.#instances.get(ref.registry);
     return instance?.source.departure(queryOf(ref, instance), removedEndpoints) ?? 'unknown';

@@ -52,6 +52,8 @@ export interface RegistryDiscovery extends Omit<DiscoverySource<ServiceQuery>, '
   /** Queries with the same key share one subscription. */
   key(query: ServiceQuery): string;
   subscribe(query: ServiceQuery, changed: (what: SourceChange) => void): Disposable;
+  /** Why the answer for a followed service is unknown, with servers and Secrets: for the platform team only. */
+  problem(query: ServiceQuery): string | undefined;
   /** What is known about the registry now, also while nothing is followed. Synchronous and cheap. */
   facts(): RegistryFacts;
 }

@@ -67,6 +67,9 @@ const REASONS_WITHOUT_CASE = [
   'OperatorUninstalled',
   'PermissionMissing',
   'Rejected',
+  // Tested in test/unit/decide/instance-limit.test.ts and test/unit/sources/registries.test.ts: a case would need thousands of lines.
+  'TooManyInstances',
+  'TooManyServices',
   'Unauthorized',
 ];
 

@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { RegistryScene } from '../support/registry-scene.ts';
 import { DOWN, UNSEEN } from '../support/scripted-registry.ts';
 
-const MARK = 'gatewayupstream.dev/backend';
+const MARK = 'gwu';
 const VMS = '{registryRef: {name: vms}, service: web, weight: 50}';
 const PODS = '{serviceRef: {name: web, port: 80}, weight: 50}';
 const MIXED = `[${VMS}, ${PODS}]`;
@@ -95,6 +96,59 @@ describe('after a restart of the operator', () => {
     scene.start(backends);
     await scene.expectShares('10.0.0.2:8080=1', '10.1.0.1:80=1');
     expect(scene.condition('ResolvedRefs')).toBe('Unknown/SourceUnavailable');
+  });
+
+  it('keeps a service known that had lost all of its instances before', async () => {
+    const registryOnly = `[${VMS}]`;
+    await scene.written(registryOnly, ['10.1.0.1:80']);
+    scene.registry.list('web');
+    await scene.settled();
+    await scene.clock.advance(91_000);
+    await scene.expectShares();
+    expect(scene.condition('Ready')).toBe('True/NoReadyEndpoints');
+    for (const answer of [DOWN, UNSEEN]) {
+      await scene.stop();
+      scene.registry.answer('web', answer);
+      scene.start(registryOnly);
+      await scene.settled();
+      await scene.clock.advance(6000);
+      await scene.settled();
+      expect(scene.writes).toBe(0);
+    }
+    expect(scene.condition('ResolvedRefs')).toBe('True/ResolvedRefs');
+    expect(scene.condition('Ready')).toBe('True/NoReadyEndpoints');
+  });
+
+  it('does not know a service that was never listed', async () => {
+    scene.registry.answer('other', UNSEEN);
+    const backends = `[${VMS}, {registryRef: {name: vms}, service: other}]`;
+    await scene.written(backends, ['10.1.0.1:80']);
+    expect(scene.condition('ResolvedRefs')).toBe('False/ServiceUnknownToRegistry');
+    for (const answer of [DOWN, UNSEEN]) {
+      await scene.stop();
+      scene.registry.list('web', '10.1.0.1:80');
+      scene.registry.answer('other', answer);
+      scene.start(backends);
+      await scene.settled();
+      await scene.clock.advance(6000);
+      await scene.settled();
+      expect(scene.writes).toBe(0);
+    }
+    expect(scene.condition('ResolvedRefs')).toBe('False/ServiceUnknownToRegistry');
+  });
+
+  it('waits for the complete list of EndpointSlices, also longer than for a registry', async () => {
+    await scene.written(MIXED, ['10.1.0.1:80']);
+    await scene.stop();
+    scene.start(MIXED, '', '', { slices: 'syncing' });
+    for (let second = 0; second < 10; second += 2) {
+      await sleep(20);
+      await scene.clock.advance(2000);
+    }
+    expect(scene.condition('ResolvedRefs')).toBe('True/ResolvedRefs');
+    scene.setPods('10.0.0.2');
+    scene.listSlices();
+    await scene.expectShares('10.0.0.2:8080=1', '10.1.0.1:80=1');
   });
 
   it('waits for a backend that is new in the spec', async () => {

@@ -120,9 +120,9 @@ const RIGHT: readonly Given[] = [
   nacos('Nacos', {}),
   registry('the largest limits', {
     consul: { servers: Array.from({ length: 16 }, (_, n) => `https://consul-${n}.example.com:8501/path`) },
-    limits: { concurrentQueries: 1000, requestsPerSecond: 10_000 },
+    limits: { concurrentQueries: 1000, requestsPerSecond: 10_000, servicesPerNamespace: 100_000 },
     vanishedHold: '1h',
-    pollInterval: '10m',
+    pollInterval: '1m',
     requestTimeout: '60s',
     tenantPolicy: { services: times(32, long(256)) },
     addresses: { allow: times(64, '::/0'), deny: times(64, '10.0.0.0/8'), names: 'Allow' },

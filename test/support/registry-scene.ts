@@ -47,7 +47,12 @@ export class RegistryScene implements AsyncDisposable {
   }
 
   /** Starts the operator. The registry answers nothing before the test makes it. */
-  start(backends: string, fields = '', connection = ''): void {
+  start(
+    backends: string,
+    fields = '',
+    connection = '',
+    { slices = 'synced' }: { readonly slices?: 'synced' | 'syncing' } = {},
+  ): void {
     const yaml = `
 apiVersion: gatewayupstream.dev/v1alpha1
 kind: GatewayConnection
@@ -80,6 +85,7 @@ ${this.#status === undefined ? '' : `status: ${JSON.stringify(this.#status)}`}`;
     const stores = storesOf(admit(parseDocuments(yaml, 'scene'), NOW).objects, []);
     this.#stores = stores;
     this.setPods(...this.#pods);
+    (stores.slices as Store<never>).setState({ state: slices });
     const { clock, registry, keepsBackendMarks } = this;
     this.controller = runController(stores, { clock, registry, keepsBackendMarks });
   }
@@ -91,6 +97,11 @@ ${this.#status === undefined ? '' : `status: ${JSON.stringify(this.#status)}`}`;
     this.controller = undefined;
     this.registry = new ScriptedRegistry();
     this.gateway.clearRequests();
+  }
+
+  /** The list of EndpointSlices is complete. */
+  listSlices(): void {
+    (this.#stores?.slices as Store<never> | undefined)?.setState({ state: 'synced' });
   }
 
   setPods(...hosts: readonly string[]): void {

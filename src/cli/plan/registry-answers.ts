@@ -1,6 +1,6 @@
 import { backendTargets } from '../../decide/backends.ts';
 import { mayFollow } from '../../decide/registries.ts';
-import type { Discovered } from '../../model/discovered.ts';
+import type { Discovered, UnknownAnswer } from '../../model/discovered.ts';
 import type { ServiceRegistry } from '../../model/objects.ts';
 import type { RegistryServiceRef } from '../../model/reference.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -100,7 +100,7 @@ export async function askRegistries(
 
 /** Resolves to the first answer, complete or not, and then ends the subscription, so that the registry is asked once. */
 async function firstAnswer(
-  source: DiscoverySource<RegistryServiceRef>,
+  source: ServiceRegistries,
   ref: RegistryServiceRef,
   signal: AbortSignal,
 ): Promise<RegistryAnswer> {
@@ -110,8 +110,9 @@ async function firstAnswer(
     const settle = () => {
       const found = source.read(ref);
       if (found.state === 'unknown' && found.beginning) return;
+      const problem = found.state === 'unknown' ? source.problem(ref) : undefined;
       resources.dispose();
-      resolve({ ref, found });
+      resolve({ ref, found: found.state === 'unknown' ? withCause(found, problem) : found });
     };
     const stop = () => reject(signal.reason as Error);
     signal.addEventListener('abort', stop);
@@ -119,6 +120,11 @@ async function firstAnswer(
     resources.use(source.subscribe(ref, settle));
     settle();
   });
+}
+
+/** Who makes a plan has the credentials of the registry, so the plan names what only the platform team sees otherwise. */
+function withCause(found: UnknownAnswer, problem: string | undefined): UnknownAnswer {
+  return problem === undefined ? found : { ...found, message: `${found.message}. Cause: ${problem}` };
 }
 
 /**

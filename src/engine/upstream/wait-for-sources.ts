@@ -1,3 +1,4 @@
+import type { ResolvedBackend } from '../../decide/backends.ts';
 import type { Evaluated } from '../../decide/build-desired.ts';
 import type { Result } from '../../runtime/work-queue.ts';
 import type { ObjectState } from '../object-state.ts';
@@ -16,9 +17,20 @@ export function waitForSources(
     state.beganAt = undefined;
     return undefined;
   }
-  if (!backends.some(({ target }) => target.kind === 'registry')) return { kind: 'done' };
   const now = clock.monotonic();
   state.beganAt ??= now;
+  // Its complete list starts the next reconcile. Without it, all Services are unknown, not only those of this upstream.
+  if (backends.some(isServiceBeginning)) return { kind: 'done' };
+  if (!backends.some(({ target }) => target.kind === 'registry')) return { kind: 'done' };
   const delayMs = state.beganAt + REGISTRY_BEGINNING_MS - now;
   return delayMs > 0 ? { kind: 'after', delayMs } : undefined;
+}
+
+function isServiceBeginning(backend: ResolvedBackend): boolean {
+  return (
+    backend.target.kind === 'service' &&
+    'found' in backend &&
+    backend.found.state === 'unknown' &&
+    backend.found.beginning
+  );
 }

@@ -116,7 +116,7 @@ interface Place {
   readonly port: number;
 }
 
-function placeOf(instance: ConsulInstance, use: ConsulBackend['address']): Place {
+function placeOf(instance: ConsulInstance, use: NonNullable<ConsulBackend['address']>): Place {
   const { address, port: servicePort, nodeAddress, tagged, taggedNode } = instance;
   const tag = use.toLowerCase();
   const tags = use === 'Service' ? [] : [tag, `${tag}_ipv4`, `${tag}_ipv6`];

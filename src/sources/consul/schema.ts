@@ -50,4 +50,5 @@ export const consulBackend = withRules(
   [],
 ).describe('Options for a registry of type Consul.');
 
-export type ConsulBackend = z.output<typeof consulBackend>;
+/** A parsed backend has no fields that are equal to their defaults. */
+export type ConsulBackend = Partial<z.output<typeof consulBackend>>;

@@ -61,4 +61,5 @@ export const nacosBackend = z
   })
   .describe('Options for a registry of type Nacos.');
 
-export type NacosBackend = z.output<typeof nacosBackend>;
+/** A parsed backend has no fields that are equal to their defaults. */
+export type NacosBackend = Partial<z.output<typeof nacosBackend>>;

@@ -62,8 +62,10 @@ export class Follower<Instance, Cursor> {
   #endpoints: readonly Endpoint[] = [];
   /** The service had an instance at some time. */
   #wasSeen = false;
-  /** Why the last complete answer is not current. */
+  /** Why the last complete answer is not current, for the users of the service. */
   #problem: string | undefined;
+  /** With servers and Secrets. */
+  #cause: string | undefined;
   #isBeginning = true;
   /** The credentials with which the registry has answered. */
   #accepted: AbortSignal | undefined;
@@ -86,6 +88,11 @@ export class Follower<Instance, Cursor> {
 
   get state(): FollowedState {
     return this.#state;
+  }
+
+  /** Why the last answer is not current, for the platform team. */
+  get problem(): string | undefined {
+    return this.#problem === undefined ? undefined : this.#cause;
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -231,6 +238,7 @@ export class Follower<Instance, Cursor> {
     if (this.#stop.signal.aborted) return;
     this.#state = this.#deps.health.lost(this.#state, error);
     const problem = problemForUsers(error);
+    this.#cause = error instanceof RegistryError ? error.message : undefined;
     if (this.#problem === problem) return;
     this.#problem = problem;
     this.#isBeginning = false;

@@ -17,7 +17,7 @@ interface Proof {
 }
 
 /** For this long the failures of several servers count as one outage, with the failure that came first. */
-const SAME_OUTAGE_MS = 60_000;
+const SAME_OUTAGE_MS = 10_000;
 
 /**
  * Judges a registry by its last answers. The followed services decide while all of them fail. Otherwise the last answer

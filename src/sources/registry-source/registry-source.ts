@@ -107,6 +107,10 @@ export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
     return { [Symbol.dispose]: dispose };
   }
 
+  problem(query: ServiceQuery): string | undefined {
+    return this.#followers.get(this.#protocol.key(query))?.problem;
+  }
+
   read(query: ServiceQuery): Discovered {
     const follower = this.#followers.get(this.#protocol.key(query));
     return follower?.read(query.options) ?? new Follower(this.#deps, query).read(query.options);

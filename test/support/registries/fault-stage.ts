@@ -4,7 +4,14 @@ import { type ControlPlane, startControlPlane } from '../control-plane/control-p
 import { eventually } from '../eventually.ts';
 import { installCrds, installRbac, type Operator, startOperator } from '../operator.ts';
 import { hostsOf } from '../whole-cluster.ts';
-import { type ConditionView, createWorkload, GROUP_PATH, type Workload, writeSecret } from '../workload.ts';
+import {
+  type ConditionView,
+  conditionOf,
+  createWorkload,
+  GROUP_PATH,
+  type Workload,
+  writeSecret,
+} from '../workload.ts';
 import { FaultProxy } from './fault-proxy.ts';
 import type { FaultInstance, RegistryUnderTest } from './registry-under-test.ts';
 
@@ -230,6 +237,16 @@ export class Scene implements AsyncDisposable {
       const found = await this.condition(name, 'ResolvedRefs');
       expect(found).toMatchObject(expected);
       return found as ConditionView;
+    });
+  }
+
+  /** Waits until the status of the upstream or of the registry names the problem. */
+  async names(problem: RegExp, upstream: string): Promise<void> {
+    const path = `${GROUP_PATH}/serviceregistries/${this.name}`;
+    await eventually(async () => {
+      const registry = conditionOf(await this.#stage.work.get(path), 'Ready');
+      const found = await this.condition(upstream, 'ResolvedRefs');
+      expect(`${found?.message}; ${registry?.message}`).toMatch(problem);
     });
   }
 

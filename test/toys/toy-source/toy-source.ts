@@ -124,6 +124,8 @@ class ToySource implements RegistryDiscovery {
     this.#options = options;
   }
 
+  problem(): undefined {}
+
   key({ service }: ServiceQuery): string {
     return service;
   }

@@ -837,3 +837,19 @@ describe('a client certificate', () => {
     expect(desired.upstream.tls).toEqual({ verify: false });
   });
 });
+
+describe('buildUpstream with nodes in place of the endpoints of an unknown backend', () => {
+  it('keeps their weights and the priorities of their zones', () => {
+    const spec = parse();
+    const [target] = backendTargets(spec, 'shop');
+    if (target?.kind !== 'service') throw new Error('no Service');
+    const recognized = [
+      { host: '10.0.0.1', port: 8080, weight: 2, priority: 0 },
+      { host: '10.0.0.2', port: 8080, weight: 1, priority: -1 },
+    ];
+    expect(nodesOf(buildUpstream(spec, identity, [{ target, found: unknown, recognized }]))).toEqual([
+      '10.0.0.1:8080=2',
+      '10.0.0.2:8080=1@-1',
+    ]);
+  });
+});

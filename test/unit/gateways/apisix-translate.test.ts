@@ -51,9 +51,7 @@ describe('toAdmin writes', () => {
       'the mark of a backend',
       { nodes: [{ ...node, backendMark: '0a1b2c3d' }] },
       {
-        nodes: [
-          { host: '10.0.0.1', port: 80, weight: 1, metadata: { 'gatewayupstream.dev/backend': '0a1b2c3d' } },
-        ],
+        nodes: [{ host: '10.0.0.1', port: 80, weight: 1, metadata: { gwu: '0a1b2c3d' } }],
       },
     ],
     [
@@ -312,7 +310,7 @@ describe('the canonical form changes', () => {
 });
 
 describe('the mark of a backend in the metadata of a node', () => {
-  const KEY = 'gatewayupstream.dev/backend';
+  const KEY = 'gwu';
   const plain = { host: '10.0.0.1', port: 80, weight: 1 };
   const canonicalOf = (fields: object) => canonicalForm({ nodes: [{ ...plain, ...fields }] });
   const marked = canonicalOf({ metadata: { [KEY]: '0a1b2c3d' } });

@@ -26,7 +26,7 @@ function shownBy(version: string, stored: AdminUpstream): { before: AdminUpstrea
   return { before, after: shown() };
 }
 
-const MARK = { 'gatewayupstream.dev/backend': '0a1b2c3d' };
+const MARK = { gwu: '0a1b2c3d' };
 
 describe('workerForm', () => {
   describe.each(['3.2.0', '3.12.0', '3.13.0', '3.14.1', '3.17.0', '3.18.0'])('of APISIX %s', (version) => {

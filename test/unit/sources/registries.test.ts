@@ -29,6 +29,7 @@ function start() {
     type: 'Consul',
     run: aborted,
     key: ({ service }) => service,
+    problem: () => undefined,
     subscribe({ service }) {
       following.add(service);
       return { [Symbol.dispose]: () => void following.delete(service) };
