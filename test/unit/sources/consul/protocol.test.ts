@@ -106,7 +106,7 @@ it.each(['two words', 'a\ntoken', 'caf\u00e9'])(
       reason: 'SecretMissing',
       scope: 'registry',
       message:
-        'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
+        'Secret consul has an entry token that contains spaces, line breaks or characters outside ASCII: store only the token in it',
     });
   },
 );

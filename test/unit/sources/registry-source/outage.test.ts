@@ -69,7 +69,7 @@ describe('a registry that is down', () => {
     expect(read('web')).toMatchObject({
       state: 'unknown',
       message:
-        "ServiceRegistry main gave no complete answer for service web (no server of the registry gives a complete answer: the platform team finds the cause in the status of the ServiceRegistry). The gateway's current nodes are unchanged",
+        "ServiceRegistry main gave no complete answer for service web (no server of the registry gives a complete answer: ask the platform team, which sees the cause in the status of the ServiceRegistry). The gateway's current nodes are unchanged",
     });
     expect(source.facts().standing).toMatchObject({
       kind: 'failing',
