@@ -60,7 +60,7 @@ describe('a registry that is down', () => {
     expect(seen.facts).toBeLessThan(100);
   });
 
-  it('tells the users of its services no server', async () => {
+  it('does not show servers to the users of its services', async () => {
     const { clock, follow, read, source, state } = startSwitchable(refused, { servers });
     follow('web');
     await settle();
