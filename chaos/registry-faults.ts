@@ -37,7 +37,7 @@ function serversFault(name: string, weight: number, fault: RegistryFault): Fault
 export const REGISTRY_FAULTS: readonly Fault[] = [
   serversFault('closing connections', 4, 'closes every connection'),
   serversFault('hanging', 4, 'does not answer'),
-  serversFault('sending only headers', 2, 'accepts and sends nothing but headers'),
+  serversFault('sending only headers', 2, 'sends only headers'),
   serversFault('sending half responses', 3, 'truncates its answers'),
   serversFault('answering 500', 3, 'answers 500'),
   serversFault('answering with a web page', 2, 'answers with a web page'),

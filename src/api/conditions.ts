@@ -216,7 +216,7 @@ export const CONDITIONS = {
     },
     Authorized: {
       meaning:
-        'The registry accepts the credentials. If services are followed, the credentials permit to read at least one of them.',
+        'The registry accepts the credentials. If services are followed, the credentials permit reading at least one of them.',
       reasons: {
         True: ['Authorized'],
         False: ['Unauthorized'],

@@ -13,7 +13,7 @@ export const EXCLUDED_REASONS = {
     'Addressing mode Node only. The cluster node is not ready, is excluded from external load balancers, or has no address of the required type and IP family. If only nodes with an endpoint are used, also: `nodeSelector` does not select the node.',
   AddressNotAllowed:
     'The address is a loopback, link-local, unspecified, multicast or broadcast address that `spec.addresses.allow` of the GatewayConnection does not contain, or `spec.addresses.deny` contains it. With addressing mode LoadBalancer, also: the address is a name inside the cluster. For an instance in a registry, also: `spec.addresses` of the ServiceRegistry denies it, or it is a name and `names` is not Allow.',
-  WeightZero: 'The registry gives the instance weight 0.',
+  WeightZero: 'The instance has weight 0 in the registry.',
   Held: 'The endpoint should be removed, but [the removal guard](concepts.md#removal-guard) still keeps it in the gateway.',
 } as const;
 

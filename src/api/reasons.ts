@@ -53,7 +53,7 @@ export const REASONS = {
   TooManyInstances:
     'The backends of this object list more instances in registries than a gateway can use. The current nodes of the backends with the most instances are unchanged; the other backends follow their endpoints. Register fewer instances, or divide the backends among several objects.',
   ServiceUnknownToRegistry:
-    'The registry has not listed an instance of the service since the operator follows it. Register an instance, or correct the name of the service.',
+    'The registry has not listed an instance of the service since the operator started to follow it. Register an instance, or correct the name of the service.',
   SecretNotFound:
     'A Secret with a key or a certificate does not exist, a value is missing in it, or certificate and key do not match. For a GatewayUpstream, the current configuration in the gateway is unchanged. Create or correct the Secret.',
   SourceUnavailable:
@@ -61,7 +61,7 @@ export const REASONS = {
   // Programmed
   Programmed: 'The gateway confirmed this configuration. No action is needed.',
   Unauthorized:
-    'The gateway rejected the admin key, or does not accept requests from the address of the operator. Correct the key in the Secret, or add the address to `allow_admin` in the configuration of the gateway. For a ServiceRegistry: the registry rejected the credentials, or they do not permit to read the services. Follow the remedy in the message.',
+    'The gateway rejected the admin key, or does not accept requests from the address of the operator. Correct the key in the Secret, or add the address to `allow_admin` in the configuration of the gateway. For a ServiceRegistry: the registry rejected the credentials, or they do not permit reading the services. Follow the remedy in the message.',
   Rejected:
     'The gateway rejected the upstream, or accepted it and then reported a different configuration. The message contains the answer of the gateway. Correct the spec, or find out what changes the upstream in the gateway.',
   GatewayUnavailable:
@@ -93,12 +93,13 @@ export const REASONS = {
   NoWeight: 'Every backend has weight 0, so the gateway sends no traffic. Set the `weight` of a backend.',
   // GatewayConnection
   Reachable: 'The gateway or registry answers. No action is needed.',
-  Authorized: 'The gateway accepts the admin key, or the registry the credentials. No action is needed.',
+  Authorized:
+    'The gateway accepts the admin key, or the registry accepts the credentials. No action is needed.',
   ListTooLarge:
     'The gateway has more upstreams than the operator can list. The operator still writes and deletes upstreams one by one. Delete unused upstreams, or distribute the upstreams over several gateways.',
   // ServiceRegistry
   RegistryUnavailable:
-    'No server of the registry gave a usable answer. The nodes that come from this registry stay in the gateway, and nodes of other backends still change. The operator retries. If it persists, follow the remedy in the message.',
+    'No server of the registry gave a usable answer. The nodes from this registry stay in the gateway, and nodes of other backends still change. The operator retries. If the problem persists, follow the remedy in the message.',
   // Metrics only
   InternalError: 'A defect in the operator. The operator retries. Its log contains the details; report them.',
   // GatewayUpstreamSet

@@ -44,7 +44,7 @@ const registryFields = {
   )
     .optional()
     .describe(
-      'Only instances with these metadata, at most 16 keys with up to 16 values each. Every key must match, with any of its values.',
+      'Selects instances by their metadata: at most 16 keys with up to 16 values each. An instance must have every key with one of its values.',
     ),
   weights: z
     .enum(['Registry', 'Equal'])
@@ -62,7 +62,7 @@ const registryFields = {
     })
     .optional()
     .describe(
-      'Where the port of an instance is. Instances without a valid port there are excluded (`PortMissing`). Default: the port that the registry lists.',
+      'Where the operator finds the port of an instance. It excludes instances without a valid port there (`PortMissing`). Default: the port that the registry lists.',
     ),
 };
 

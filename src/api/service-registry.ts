@@ -23,7 +23,7 @@ const tenantPolicy = z
         `Regular expressions for service names, at most 32. One of them must match the whole name of a service. \`${NAMESPACE_PLACEHOLDER}\` stands for the namespace of the GatewayUpstream, for example \`^${NAMESPACE_PLACEHOLDER}[.].+$\`. After it, use a character that no namespace name contains, such as \`.\` or \`_\`: \`^${NAMESPACE_PLACEHOLDER}-.+$\` lets namespace \`pay\` use the services of namespace \`pay-roll\`. Default: every service. An empty list: no service.`,
       ),
   })
-  .describe('What namespace owners may do with this registry.');
+  .describe('What namespace owners may use in this registry.');
 
 const addresses = z
   .object({
@@ -41,7 +41,7 @@ const addresses = z
       ),
   })
   .describe(
-    'Which addresses of instances may be nodes in a gateway. Whoever can register an instance chooses its address. The operator excludes instances with other addresses (`AddressNotAllowed`). An IPv4 address embedded in an IPv6 address counts as that IPv4 address.',
+    'Which addresses of instances may be nodes in a gateway. Clients that can register an instance choose its address. The operator excludes instances with other addresses (`AddressNotAllowed`). An IPv4 address embedded in an IPv6 address counts as that IPv4 address.',
   );
 
 const sharedFields = {
@@ -61,7 +61,7 @@ const sharedFields = {
         .max(10_000)
         .optional()
         .describe(
-          'Requests that the operator sends to the registry per second. With a small number, answers are as old as it takes to ask for each followed service once. Default: no limit.',
+          'Requests that the operator sends to the registry per second. With a small number, an answer can be as old as the time that one round through all followed services takes. Default: no limit.',
         ),
       servicesPerNamespace: z
         .int()
@@ -69,11 +69,11 @@ const sharedFields = {
         .max(100_000)
         .default(1000)
         .describe(
-          'Services that the operator follows for the GatewayUpstreams of one namespace. Backends with further services have the reason `TooManyServices`, and their current nodes stay.',
+          'Maximum number of services that the operator follows for the GatewayUpstreams of one namespace. Backends with further services have the reason `TooManyServices`, and their current nodes are unchanged.',
         ),
     })
     .prefault({})
-    .describe('Limits on what the operator asks of the registry.'),
+    .describe('Limits for requests to the registry.'),
   requestTimeout: durationBetween('100ms', '60s')
     .default('5s')
     .describe(
@@ -81,9 +81,7 @@ const sharedFields = {
     ),
   pollInterval: durationBetween('1s', '1m')
     .default('5s')
-    .describe(
-      'Pause between two requests for the same service. Registries that report changes themselves ignore it.',
-    ),
+    .describe('Pause between two requests for the same service. Only Nacos uses it; Consul reports changes.'),
   vanishedHold: durationBetween('0s', '1h')
     .default('90s')
     .describe(
@@ -152,7 +150,7 @@ export const serviceRegistryStatus = z
     followedServices: count
       .optional()
       .describe(
-        'Number of services that the operator follows. Several GatewayUpstreams share one. Updated at most every 10 seconds.',
+        'Number of services that the operator follows. GatewayUpstreams that use the same service share it. Updated at most every 10 seconds.',
       ),
     lastCompleteAnswerTime: z
       .string()

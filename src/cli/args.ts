@@ -222,7 +222,7 @@ function takeOverOf(values: {
     return undefined;
   }
   if (values['registry-state'] !== undefined) {
-    throw new UsageError('--from-apisix reads no services of registries: remove --registry-state');
+    throw new UsageError('--from-apisix does not read services of registries: remove --registry-state');
   }
   if (values.only !== undefined || values.output !== undefined) {
     throw new UsageError(

@@ -289,7 +289,7 @@ or a registry.`,
         type: 'string',
         multiple: true,
         value: 'NAME',
-        help: 'ServiceRegistry that --from-apisix uses where several fit an upstream; may be repeated',
+        help: 'ServiceRegistry that --from-apisix uses if several match an upstream; may be repeated',
       },
       output: {
         type: 'string',

@@ -4,7 +4,7 @@ import type { BackendTarget } from './backends.ts';
 
 /**
  * Instances of registries in all backends of one object, before any filter. Gateways refuse upstreams with about as many nodes, and
- * whoever can register instances must not use up the time that all objects share.
+ * one tenant's instances must not use up the time that all objects share.
  */
 const MAX_INSTANCES = 20_000;
 

@@ -54,7 +54,7 @@ export interface RegistryDiscovery extends Omit<DiscoverySource<ServiceQuery>, '
   subscribe(query: ServiceQuery, changed: (what: SourceChange) => void): Disposable;
   /** Why the answer for a followed service is unknown, with servers and Secrets: for the platform team only. */
   problem(query: ServiceQuery): string | undefined;
-  /** What is known about the registry now, also while nothing is followed. Synchronous and cheap. */
+  /** The current state of the registry, even while no service is followed. Synchronous and cheap. */
   facts(): RegistryFacts;
 }
 

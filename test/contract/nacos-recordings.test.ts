@@ -160,7 +160,7 @@ describe.each(APIS)('over the API %s', (api) => {
       ]);
     });
 
-    it('are gone after they were deregistered, after their client ended, and without a registration', async () => {
+    it('are absent after deregistration, after their client ends, and without a registration', async () => {
       expect(await of('left')).toEqual([]);
       expect(await of('never')).toEqual([]);
       expect(await open('nacos-java-client', 'orders').read('exit')).toEqual([]);

@@ -123,7 +123,7 @@ describe('the removal guard for instances of a registry', () => {
     await scene.expectShares('10.0.0.1:8080=1');
   });
 
-  it('does not take a change of weights for the reason that the registry lists nothing', async () => {
+  it('keeps the instances when only weights change while the registry lists nothing', async () => {
     await scene.written(MIXED, ['10.1.0.1:80', '10.1.0.2:80']);
     const service = { serviceRef: { name: 'web', port: 80 }, weight: 50 };
     scene.setBackends([{ registryRef: { name: 'vms' }, service: 'web', weight: 50 }, service]);
@@ -136,7 +136,7 @@ describe('the removal guard for instances of a registry', () => {
     await scene.expectShares('10.0.0.1:8080=1');
   });
 
-  it('does not take a change that needed no write for the reason that the registry lists nothing', async () => {
+  it('keeps the instances after a change of the spec that needed no write while the registry lists nothing', async () => {
     const backend = { registryRef: { name: 'vms' }, service: 'web' };
     await scene.written(`[${VMS}]`, ['10.1.0.1:80', '10.1.0.2:80']);
     const { writes } = scene;

@@ -237,7 +237,7 @@ describe('after a restart of the operator', () => {
 });
 
 describe('after a restart, with a gateway whose nodes keep no marks', () => {
-  it('waits for a registry that is down, and says so', async () => {
+  it('waits for a registry that is down, and reports it', async () => {
     await using scene = await RegistryScene.create();
     scene.keepsBackendMarks = false;
     await scene.written(MIXED, ['10.1.0.1:80']);

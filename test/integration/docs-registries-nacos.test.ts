@@ -46,7 +46,7 @@ describe('docs/registry-nacos.md', () => {
     expect(plan.upstreams).toMatchObject([{ nodes: [{ kind: 'remove', node: { host: '10.2.0.2' } }] }]);
   });
 
-  it('gives the user of the operator no more than it needs', async () => {
+  it('gives the user of the operator only the permissions that it needs', async () => {
     const output = await stage.run(
       `user=$(kubectl -n gateway-upstream-system get secret nacos -o jsonpath='{.data.password}' | base64 -d)
        token=$(curl -fsS "$NACOS_URL/v3/auth/user/login" -d username=gateway-upstream-operator -d "password=$user" | jq -r .accessToken)

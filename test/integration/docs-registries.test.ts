@@ -62,14 +62,14 @@ describe('the pages about Consul', () => {
     },
   );
 
-  it('makes an empty plan when it asks Consul, with the permissions of the operator', async () => {
+  it('makes an empty plan from the answers of Consul, with the permissions of the operator', async () => {
     const { code, plan } = await stage.plan();
     expect(plan.registries).toEqual([{ registry: 'vms', known: true }]);
     expect(plan.summary).toMatchObject({ none: 1, unknown: 0, problems: 0 });
     expect(code).toBe(0);
   });
 
-  it('shows with other saved instances what they would change', async () => {
+  it('shows the effect of other saved instances', async () => {
     const file = join(stage.programs, 'registries.json');
     const state = JSON.parse(await readFile(file, 'utf8')) as { vms: { orders: object[] } };
     state.vms.orders.pop();

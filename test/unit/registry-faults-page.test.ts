@@ -17,7 +17,7 @@ const titles = [
 ];
 
 describe('the page about registry failures', () => {
-  it('names every test of the suite, and no other', () => {
+  it('lists exactly the tests of the suite', () => {
     expect(named.toSorted()).toEqual(titles.toSorted());
   });
 });

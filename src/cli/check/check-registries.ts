@@ -98,7 +98,13 @@ async function checkRegistry(
   }
   const type = deps.catalog.registryTypes.find((one) => one.type === spec.value.type);
   if (type === undefined) {
-    return [failed(settings, `this version does not know type ${spec.value.type}`, 'upgrade the operator')];
+    return [
+      failed(
+        settings,
+        `this version of the operator does not support type ${spec.value.type}`,
+        'upgrade the operator',
+      ),
+    ];
   }
   const section = (spec.value as Readonly<Record<string, unknown>>)[type.section];
   const secret = (ref: Parameters<typeof secretValue>[2]) =>

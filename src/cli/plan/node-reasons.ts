@@ -22,7 +22,7 @@ interface Listed {
   readonly isInstance: boolean;
 }
 
-/** What is known about hosts from the backends of an object. */
+/** Facts about hosts, from the backends of an object. */
 interface KnownHosts {
   readonly listed: ReadonlyMap<string, readonly Listed[]>;
   /** Hosts that represent the endpoints of a Service, such as nodes or load balancers. */

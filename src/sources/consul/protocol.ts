@@ -108,7 +108,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
     await this.version({ server, timeoutMs }, signal);
     if (!this.#silentAboutAcls.has(server.href)) return;
     throw new RegistryError('Filtered', 'registry', {
-      problem: 'Consul before 1.11 does not tell whether its ACLs emptied a list of instances',
+      problem: 'Consul before 1.11 does not show whether its ACLs removed instances from a list',
       remedy: 'upgrade Consul',
     });
   }
@@ -193,7 +193,7 @@ function parsed(
     return healthEntry.parse(JSON.parse(decoder.decode(item)));
   } catch {
     throw new RegistryError('InvalidAnswer', 'server', {
-      problem: `${server.host} sent an instance that is not valid`,
+      problem: `${server.host} sent an invalid instance`,
       remedy: 'check that the URL in servers is that of a Consul agent',
     });
   }

@@ -19,7 +19,9 @@ export const consulRegistry = z
         'ACL token: an entry of a Secret in the namespace of the operator. The token needs `service:read` and `node:read` for every followed service. Default: anonymous requests.',
       ),
     tls: registryTls.optional(),
-    datacenter: name('datacenter').optional().describe('Datacenter. Default: that of the server.'),
+    datacenter: name('datacenter')
+      .optional()
+      .describe('Consul datacenter. Default: the datacenter of the server.'),
     namespace: name('namespace').optional().describe('Consul Enterprise namespace.'),
     partition: name('partition').optional().describe('Consul Enterprise admin partition.'),
   })
@@ -35,7 +37,7 @@ export const consulBackend = withRules(
       .min(1)
       .max(16)
       .optional()
-      .describe('Only instances that carry all of these tags.'),
+      .describe('Selects the instances that have all of these tags.'),
     healthy: z
       .enum(['Passing', 'PassingOrWarning'])
       .default('Passing')

@@ -123,7 +123,7 @@ export class Login {
     const parsed = answer.safeParse(body);
     if (parsed.success) return tokenOf(parsed.data, this.#clock.monotonic());
     throw new RegistryError('InvalidAnswer', 'server', {
-      problem: `${url.host} sent an answer to the login that is not valid`,
+      problem: `${url.host} sent an invalid answer to the login`,
       remedy: 'check that the URL in servers is that of a Nacos server with its own users',
     });
   }
@@ -144,13 +144,13 @@ function rejectedLogin(status: number, url: URL): RegistryError {
   if (status === 500) {
     return new RegistryError('Unauthorized', 'server', {
       problem: `${url.host} answered the login with HTTP 500, as Nacos does for a wrong password`,
-      remedy: `correct user name and password ${secrets}, or check the server`,
+      remedy: `correct the user name and password ${secrets}, or check the server`,
     });
   }
   if ([400, 401, 403].includes(status)) {
     return new RegistryError('Unauthorized', 'registry', {
       problem: `Nacos at ${url.host} rejected the login (${status})`,
-      remedy: `correct user name and password ${secrets}`,
+      remedy: `correct the user name and password ${secrets}`,
     });
   }
   return new RegistryError('ServerError', 'server', {

@@ -150,8 +150,8 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     }
     this.#versions.delete(server.href);
     throw new RegistryError('InvalidAnswer', 'server', {
-      problem: `${server.host} has no API of Nacos that the operator knows`,
-      remedy: 'check the URL in servers, and its path where the server has another context path than /nacos',
+      problem: `${server.host} has no Nacos API that the operator supports`,
+      remedy: 'check the URL in servers, and add its context path if it is not /nacos',
     });
   }
 
@@ -176,7 +176,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       if ((await this.#list(target, enabledInCluster(cluster))).length === 0) continue;
       throw new RegistryError('InvalidAnswer', 'registry', {
         problem: `${server.host} does not list the instances of all clusters at once`,
-        remedy: 'use a version of Nacos that docs/registry-nacos.md names',
+        remedy: 'use a version of Nacos that docs/registry-nacos.md lists',
       });
     }
   }
@@ -329,7 +329,7 @@ function assertComplete(response: HttpResponse | ListResponse, { rest }: Instanc
 
 function notAList(server: URL): RegistryError {
   return new RegistryError('InvalidAnswer', 'server', {
-    problem: `${server.host} sent a list of instances that is not valid`,
+    problem: `${server.host} sent an invalid list of instances`,
     remedy: 'check that the URL in servers is that of a Nacos server',
   });
 }

@@ -42,7 +42,7 @@ export const nacosRegistry = withRules(
         (usernameSecretRef === undefined) === (passwordSecretRef === undefined),
     },
   ],
-).describe('Nacos over its HTTP API: the client API of version 3, or the older ones on older servers.');
+).describe('Nacos over its HTTP API: version 3, or version 1 on servers without version 3.');
 
 export type NacosSection = z.output<typeof nacosRegistry>;
 
@@ -57,7 +57,7 @@ export const nacosBackend = z
       .min(1)
       .max(16)
       .optional()
-      .describe('Only instances of these clusters. Default: all clusters.'),
+      .describe('Selects the instances of these clusters. Default: all clusters.'),
   })
   .describe('Options for a registry of type Nacos.');
 

@@ -65,7 +65,7 @@ export class RegistryHttp {
     const value = found.value.trim();
     if (value !== '') return value;
     throw new RegistryError('SecretMissing', 'registry', {
-      problem: `Secret ${ref.name} has an empty entry ${ref.key}`,
+      problem: `Secret ${ref.name} has an empty value for key ${ref.key}`,
       remedy: 'store the value in it',
     });
   }
@@ -75,7 +75,7 @@ export class RegistryHttp {
     const value = this.secret(ref);
     if (HEADER_VALUE.test(value)) return value;
     throw new RegistryError('SecretMissing', 'registry', {
-      problem: `Secret ${ref.name} has an entry ${ref.key} with spaces, line breaks or characters beyond ASCII`,
+      problem: `Secret ${ref.name} has an entry ${ref.key} that contains spaces, line breaks or characters outside ASCII`,
       remedy: 'store only the token in it',
     });
   }

@@ -6,7 +6,7 @@ const MAX_LENGTH = 253;
 
 /**
  * The address of an instance as endpoints have it: a canonical IP address, or any other text without a family, which `decide/`
- * may accept as a DNS name. Whoever registers an instance chooses the text, and it may appear in a status.
+ * may accept as a DNS name. The client that registers an instance chooses the text, and it may appear in a status.
  */
 export function instanceAddress(text: string): Pick<Endpoint, 'address' | 'family'> {
   const ip = parseIp(text);

@@ -6,7 +6,7 @@ const MAX_INSTANCES = 10_000;
 const MAX_KEPT_CHARACTERS = 4 * 1024 * 1024;
 
 /**
- * The instances of one answer. Whoever may register instances decides how many there are and what they carry, so both are
+ * The instances of one answer. Clients of the registry decide how many there are and how large they are, so both are
  * limited: one service must not use up the memory that all services share.
  */
 export class InstanceCollector<Instance> {

@@ -2,14 +2,14 @@ import type { Clock } from '../../runtime/clock.ts';
 
 /** An answer costs this much time, so that a service that changes all the time is asked once per second. */
 const COST_MS = 1000;
-/** Of an answer without news that came before the registry had waited: a server that does not wait. */
+/** Cost of an answer without news from a server that did not wait for a change. */
 const NO_NEWS_COST_MS = 500;
-/** Of each instance, so that reading large answers leaves most of the time to other services. */
+/** Cost per instance, so that large answers leave most of the time to other services. */
 const COST_PER_INSTANCE_MS = 0.5;
-/** The cost that may be due without a pause: some quick changes are followed at once. */
+/** Cost that causes no pause, so that a few quick changes are followed at once. */
 const BURST_MS = 5000;
 
-/** What all services of one registry may cost: reading and using an instance takes about 0.02 ms of the only thread. */
+/** Limit for all services of one registry: reading and using an instance takes about 0.02 ms of the single thread. */
 const SHARED_COST_PER_INSTANCE_MS = 0.1;
 const SHARED_BURST_MS = 5000;
 /** A service with few instances does not wait for those with many. */

@@ -43,7 +43,7 @@ export class QuerySlots {
   readonly #waiting = new Set<Waiter>();
   /** In the order in which they began. */
   readonly #waitingLong = new Set<AbortController>();
-  /** Services that have answered without an instance so far: whoever writes backends can name any number of them. */
+  /** Services that have answered without an instance so far: a tenant can name any number of them. */
   readonly unseen = new Set<object>();
   readonly #unseenPerSecond: number;
   #used = 0;

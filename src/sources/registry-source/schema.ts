@@ -47,7 +47,7 @@ export const registryTls = withRules(
         'serverName must be a DNS name without scheme and port',
       )
       .optional()
-      .describe('Name that the certificate of the servers must carry. Default: the host of the URL.'),
+      .describe('Name that the certificate of the servers must contain. Default: the host of the URL.'),
     insecureSkipVerify: z
       .boolean()
       .default(false)

@@ -7,7 +7,7 @@ import { RegistryError } from './protocol.ts';
 export function problemForUsers(error: unknown): string {
   if (!(error instanceof RegistryError)) return 'internal error, see the operator log';
   if (error.scope === 'service') return error.message;
-  return `${whatFailed(error)}: the platform team finds the cause in the status of the ServiceRegistry`;
+  return `${whatFailed(error)}: ask the platform team, which sees the cause in the status of the ServiceRegistry`;
 }
 
 function whatFailed({ reason, scope }: RegistryError): string {
@@ -16,7 +16,7 @@ function whatFailed({ reason, scope }: RegistryError): string {
     case 'Unauthorized':
       return "the registry rejects the operator's credentials";
     case 'Filtered':
-      return "the operator's credentials do not show every instance";
+      return "the operator's credentials do not permit reading every instance";
     case 'SecretMissing':
       return 'the operator has no credentials for the registry';
     case 'Unreachable':

@@ -1,4 +1,4 @@
-/** Per service: whoever writes backends chooses how many different options there are. */
+/** Per service: tenants choose how many different options there are. */
 const MAX_VIEWS = 32;
 
 /** Keeps what was made of one answer, by the options of a backend. */

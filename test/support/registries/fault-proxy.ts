@@ -13,7 +13,7 @@ export type RegistryFault =
   | 'announces more than the limit'
   | 'sends more than the limit'
   | 'does not answer'
-  | 'accepts and sends nothing but headers';
+  | 'sends only headers';
 
 /** How a server answers that has not received the latest changes. */
 export interface Lag {
@@ -178,7 +178,7 @@ function misbehave(fault: RegistryFault, socket: Socket, response: ServerRespons
       return;
     case 'does not answer':
       return;
-    case 'accepts and sends nothing but headers':
+    case 'sends only headers':
       response.writeHead(200, HEADERS);
       response.flushHeaders();
       return;

@@ -143,5 +143,5 @@ export const HTTP_FAULTS: Readonly<Record<string, BeginFault>> = {
   'answers are not UTF-8': proxyFault('sends bytes that are not UTF-8'),
   'answers have another shape': proxyFault('sends JSON of another shape'),
   'the registry does not answer': proxyFault('does not answer'),
-  'answers end after their headers': proxyFault('accepts and sends nothing but headers'),
+  'answers end after their headers': proxyFault('sends only headers'),
 };

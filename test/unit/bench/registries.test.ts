@@ -18,7 +18,7 @@ describe('firstWith', () => {
     expect(firstWith(change, 'other', sightings)).toBeUndefined();
   });
 
-  it('finds when an instance disappeared for good', () => {
+  it('finds when an instance disappeared permanently', () => {
     const sightings = [seen(5, 'a'), seen(6), seen(7, 'a'), seen(8)];
     expect(firstWith({ from: 2, place: 'a', shows: 'disappears' }, 'web', sightings)).toBe(8);
     expect(firstWith({ from: 2, place: 'a', shows: 'disappears' }, 'web', [seen(5, 'a')])).toBeUndefined();

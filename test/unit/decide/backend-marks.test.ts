@@ -104,7 +104,7 @@ describe('backendsMark', () => {
     expect(mark([VMS, { ...PODS, weight: 0 }])).toBe(mark([VMS]));
   });
 
-  it('tells which backends their registry has never listed', () => {
+  it('shows which backends the registry has never listed', () => {
     const others = Array.from({ length: 15 }, (_, index) => ({ ...VMS, service: `other-${index}` }));
     const backends = [VMS, ...others];
     const all = marks(...backends) ?? [];
@@ -114,7 +114,7 @@ describe('backendsMark', () => {
     expect(mark(backends, ...backends.keys())).toHaveLength(13);
   });
 
-  it('tells nothing about other backends', () => {
+  it('does not depend on other backends', () => {
     expect(read([VMS, PODS], mark([VMS]))).toBeUndefined();
     expect(read([VMS, PODS], undefined)).toBeUndefined();
     expect(read([VMS], `${mark([VMS])}.12345`)).toBeUndefined();

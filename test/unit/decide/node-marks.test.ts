@@ -31,7 +31,7 @@ describe('the mark of a node in several backends', () => {
     expect(mergeNodes(nodes)[0]?.backendMark).toBe(expected);
   });
 
-  it('tells the part of each backend, in any order of merging', () => {
+  it('contains the share of each backend, in any order of merging', () => {
     const mark = fc.option(fc.constantFrom(A, B, 'cccccccc'), { nil: undefined });
     const list = fc.array(fc.tuple(fc.nat({ max: 10_000 }), mark), { minLength: 1, maxLength: 16 });
     fc.assert(
@@ -60,7 +60,7 @@ describe('markedWeights', () => {
     expect(markedWeights(node(1, mark))).toEqual([]);
   });
 
-  it('reads the marks beside a text that is none', () => {
+  it('reads the valid marks and ignores other text', () => {
     expect(markedWeights(node(7, `x,${A}:2,${B}`))).toEqual([
       { mark: A, weight: 2 },
       { mark: B, weight: 7 },

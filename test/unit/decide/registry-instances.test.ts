@@ -65,7 +65,7 @@ describe('metadata', () => {
     expect(chosen.leftOut).toEqual([]);
   });
 
-  it('of a prototype are no metadata of the instance', () => {
+  it('ignores keys of the prototype', () => {
     expect(places(choose([instance({ metadata: {} })], { metadata: { toString: ['x', ''] } }))).toEqual([]);
   });
 });

@@ -81,7 +81,7 @@ function start() {
 }
 
 describe('the services that one namespace follows', () => {
-  it('are limited, and those of another namespace are not concerned', () => {
+  it('are limited, without an effect on other namespaces', () => {
     const { following, source, registry, follow } = start();
     registry({ limits: { servicesPerNamespace: 2 } });
     for (const service of ['a', 'b', 'c', 'a']) follow('shop', service);
@@ -118,7 +118,7 @@ describe('the services that one namespace follows', () => {
     expect([...following]).toEqual(['c', 'd']);
   });
 
-  it('wait no longer when their user is gone', () => {
+  it('stop waiting when the object that uses them is deleted', () => {
     const { following, registry, follow } = start();
     registry({ limits: { servicesPerNamespace: 1 } });
     const first = follow('shop', 'a');
@@ -142,7 +142,7 @@ describe('a ServiceRegistry', () => {
     expect(changes).toBe(1);
   });
 
-  it('has no metrics after it was deleted, also if its spec was not valid at last', async () => {
+  it('has no metrics after it is deleted, even if its last spec was invalid', async () => {
     const { deleted, registries, registry } = start();
     registry({});
     const broken = registry({ consul: {} });

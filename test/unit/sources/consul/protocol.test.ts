@@ -106,12 +106,12 @@ it.each(['two words', 'a\ntoken', 'caf\u00e9'])(
       reason: 'SecretMissing',
       scope: 'registry',
       message:
-        'Secret consul has an entry token with spaces, line breaks or characters beyond ASCII: store only the token in it',
+        'Secret consul has an entry token that contains spaces, line breaks or characters outside ASCII: store only the token in it',
     });
   },
 );
 
-it('takes no empty list as one from a Consul that does not tell what ACLs left out, until it is upgraded', async () => {
+it('rejects an empty list from a Consul before 1.11 with a token, until Consul is upgraded', async () => {
   protocol.close();
   protocol = create({ tokenSecretRef: { name: 'consul', key: 'token' } });
   const readVersion = () => protocol.version({ server: url, timeoutMs: 5000 }, new AbortController().signal);
@@ -124,7 +124,7 @@ it('takes no empty list as one from a Consul that does not tell what ACLs left o
   expect((await ask(undefined)).instances).toEqual([]);
 });
 
-it('takes an empty list from any Consul without a token', async () => {
+it('accepts an empty list from every version of Consul without a token', async () => {
   version = '1.10.12';
   await protocol.version({ server: url, timeoutMs: 5000 }, new AbortController().signal);
   isEmpty = true;

@@ -111,13 +111,13 @@ describe('the list of instances', () => {
     ]);
   });
 
-  it('is not taken as empty from a server that does not know how to list all clusters', async () => {
+  it('is not treated as empty if the server cannot list all clusters', async () => {
     standIn.listsAllClusters = false;
     standIn.hosts = [{ ip: '10.0.0.1' }];
     await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer', scope: 'registry' });
   });
 
-  it('is not taken as empty from a server that no longer knows how to list all clusters', async () => {
+  it('is not treated as empty if the server can no longer list all clusters', async () => {
     standIn.hosts = [{ ip: '10.0.0.1' }, { ip: '10.0.0.2', clusterName: 'HZ' }];
     const { cursor } = await ask();
     // As after an upgrade.
@@ -188,7 +188,7 @@ describe('an instance that is disabled', () => {
     expect(standIn.requestsFor('admin')).toBe(1);
   });
 
-  it('is looked for again after the list of its cluster failed', async () => {
+  it('is requested again after the list of its cluster failed', async () => {
     standIn.hosts = both;
     const { cursor } = await ask();
     standIn.hosts = disabled;
@@ -224,7 +224,7 @@ describe('the version of the API', () => {
     expect(await shown()).toEqual([]);
   });
 
-  it('is missing on a server that is no Nacos', async () => {
+  it('is missing on a server that is not Nacos', async () => {
     standIn.apis.clear();
     await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer', scope: 'server' });
   });
@@ -243,7 +243,7 @@ describe('the version of the server', () => {
     expect(protocol.api(standIn.url)).toBe(api);
   });
 
-  it('is unknown where a server does not say it', async () => {
+  it('is unknown if a server does not report it', async () => {
     standIn.apis.clear();
     const request = { server: standIn.url, timeoutMs: 30_000 };
     expect(await protocol.version(request, new AbortController().signal)).toBeUndefined();
@@ -311,7 +311,7 @@ describe('the login', () => {
     expect(failures(await askMany(5))).toBe(0);
   });
 
-  it('is not repeated for each request of a user without rights', async () => {
+  it('is not repeated for each request of a user without permissions', async () => {
     standIn.hasNoRights = true;
     for (let n = 0; n < 5; n += 1) expect(failures(await askMany(20))).toBe(20);
     expect(standIn.logins).toBe(1);

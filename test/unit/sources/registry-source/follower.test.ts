@@ -47,7 +47,7 @@ class PatientRegistry implements RegistryProtocol<string, number> {
 }
 
 describe('a follower', () => {
-  it('wants an answer at once after the credentials changed, and waits for changes afterwards', async () => {
+  it('requests an immediate answer after the credentials change, then waits for changes', async () => {
     const registry = new PatientRegistry();
     let rotate: () => void = () => undefined;
     const source = new RegistrySource({

@@ -4,7 +4,7 @@ import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { startFakeRegistry } from '../../../support/registries/fake-registry.ts';
 
 describe('services that never had an instance', () => {
-  it('slow down no service that has instances, however many they are', async () => {
+  it('do not slow down services that have instances, however many there are', async () => {
     const clock = createFakeClock();
     let asked = 0;
     let listed = ['10.0.0.1'];

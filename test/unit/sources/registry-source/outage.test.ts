@@ -60,7 +60,7 @@ describe('a registry that is down', () => {
     expect(seen.facts).toBeLessThan(100);
   });
 
-  it('tells the users of its services no server', async () => {
+  it('does not show servers to the users of its services', async () => {
     const { clock, follow, read, source, state } = startSwitchable(refused, { servers });
     follow('web');
     await settle();
@@ -69,7 +69,7 @@ describe('a registry that is down', () => {
     expect(read('web')).toMatchObject({
       state: 'unknown',
       message:
-        "ServiceRegistry main gave no complete answer for service web (no server of the registry gives a complete answer: the platform team finds the cause in the status of the ServiceRegistry). The gateway's current nodes are unchanged",
+        "ServiceRegistry main gave no complete answer for service web (no server of the registry gives a complete answer: ask the platform team, which sees the cause in the status of the ServiceRegistry). The gateway's current nodes are unchanged",
     });
     expect(source.facts().standing).toMatchObject({
       kind: 'failing',

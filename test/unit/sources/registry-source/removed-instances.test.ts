@@ -110,7 +110,7 @@ it('forgets the removal of an instance that returned', () => {
   expect(removedAfter([LEAVING], [], [A80], []).cause(at('A', 80), undefined, true)).toBe('vanished');
 });
 
-it('says how the last instances left', () => {
+it('reports the reason for the removal of the last instances', () => {
   const cause = (...answers: readonly (readonly Instance[])[]) =>
     removedAfter(...answers).cause({ kind: 'all' }, undefined, true);
   expect(cause([A80])).toBe('unknown');
