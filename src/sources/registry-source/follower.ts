@@ -218,10 +218,12 @@ export class Follower<Instance, Cursor> {
     }
     const isCurrent = this.#problem === undefined && !this.#isBeginning;
     if (instances === undefined && isCurrent) return;
+    // The first answer changes no endpoints. As a change of endpoints it would slow down everything else at the start.
+    const isChange = instances !== undefined && !this.#isBeginning;
     this.#problem = undefined;
     this.#isBeginning = false;
     if (instances !== undefined) this.#replace(instances);
-    this.#changed(instances === undefined ? 'source' : 'instances');
+    this.#changed(isChange ? 'instances' : 'source');
   }
 
   #replace(instances: readonly Instance[]): void {

@@ -5,6 +5,7 @@ import type {
   RegistryProtocol,
 } from '../../../../src/sources/registry-source/protocol.ts';
 import { RegistrySource } from '../../../../src/sources/registry-source/registry-source.ts';
+import type { SourceChange } from '../../../../src/sources/source.ts';
 import { createFakeClock, settle } from '../../../support/fake-clock.ts';
 import { quietLogger } from '../../../support/registries/quiet-logger.ts';
 
@@ -46,36 +47,47 @@ class PatientRegistry implements RegistryProtocol<string, number> {
   close(): void {}
 }
 
+/** Runs a source over `registry` until the test ends. */
+function runSource(
+  registry: PatientRegistry,
+  onSecretsChange: (changed: () => void) => void = () => undefined,
+) {
+  const source = new RegistrySource({
+    protocol: registry,
+    servers: [new URL('http://registry:8500')],
+    registry: {
+      name: 'main',
+      limits: {
+        concurrentQueries: 10,
+        requestsPerSecond: undefined,
+        requestTimeoutMs: 5000,
+        pollIntervalMs: 5000,
+      },
+      observer: { requested: () => undefined, failed: () => undefined, changed: () => undefined },
+      onSecretsChange(changed) {
+        onSecretsChange(changed);
+        return { [Symbol.dispose]: () => undefined };
+      },
+      clock: createFakeClock(),
+      random: () => 0,
+      log: quietLogger,
+    },
+  });
+  const stop = new AbortController();
+  const running = source.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+  });
+  return source;
+}
+
 describe('a follower', () => {
   it('requests an immediate answer after the credentials change, then waits for changes', async () => {
     const registry = new PatientRegistry();
     let rotate: () => void = () => undefined;
-    const source = new RegistrySource({
-      protocol: registry,
-      servers: [new URL('http://registry:8500')],
-      registry: {
-        name: 'main',
-        limits: {
-          concurrentQueries: 10,
-          requestsPerSecond: undefined,
-          requestTimeoutMs: 5000,
-          pollIntervalMs: 5000,
-        },
-        observer: { requested: () => undefined, failed: () => undefined, changed: () => undefined },
-        onSecretsChange(changed) {
-          rotate = changed;
-          return { [Symbol.dispose]: () => undefined };
-        },
-        clock: createFakeClock(),
-        random: () => 0,
-        log: quietLogger,
-      },
-    });
-    const stop = new AbortController();
-    const running = source.run(stop.signal);
-    onTestFinished(async () => {
-      stop.abort();
-      await running;
+    const source = runSource(registry, (changed) => {
+      rotate = changed;
     });
     source.subscribe({ service: 'web', options: undefined }, () => undefined);
     await settle();
@@ -83,5 +95,13 @@ describe('a follower', () => {
     rotate();
     await settle();
     expect(registry.waits).toEqual([0, 50_000, 0, 50_000]);
+  });
+
+  it('does not report its first answer as a change of instances, which is urgent', async () => {
+    const source = runSource(new PatientRegistry());
+    const changes: SourceChange[] = [];
+    source.subscribe({ service: 'web', options: undefined }, (what) => changes.push(what));
+    await settle();
+    expect(changes).toEqual(['source']);
   });
 });
