@@ -5,6 +5,7 @@ import { backendMarks } from './backend-marks.ts';
 import { carriesWeight, type ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import { markedWeights } from './node-marks.ts';
+import type { Kept } from './remembered.ts';
 import { type GuardedBackend, type HeldNode, placeOf, VANISHED_HOLD_MS } from './removal-guard.ts';
 import type { Snapshot } from './snapshot.ts';
 import { type GuardedNode, placedBy } from './weighed-nodes.ts';
@@ -54,7 +55,7 @@ export function guardedBackends({ spec, backends, desired }: Evaluated): readonl
 
 /**
  * The guarded nodes with their weights relative to the endpoints of their backend. Endpoints of a Service weigh the same; for
- * instances of a registry, the weights in the gateway tell their proportions when the guard begins to keep them. Later these
+ * instances of a registry, the weights in the gateway tell their proportions to the first instances that stay. Later these
  * weights are a result of the guard, and rounded: taking them again would change them with every write.
  */
 export function unitsOf(
@@ -62,14 +63,13 @@ export function unitsOf(
   observed: ObservedUpstream,
   held: readonly HeldNode[],
   unitBefore: (node: UpstreamNode) => number | undefined,
-): readonly (HeldNode & GuardedNode)[] {
+): readonly (HeldNode & GuardedNode & Kept)[] {
   const targets = backends.map(({ target }) => target);
   const marks = backendMarks(targets, identity.keepsBackendMarks === true);
   const written = new Map(observed.nodes.map((node) => [placeOf(node), node]));
-  const scales = new Map<number, number>();
-  const scaleOf = (index: number, backend: ResolvedBackend): number => {
-    const known = scales.get(index);
-    if (known !== undefined) return known;
+  const scales = new Map<number, number | undefined>();
+  const scaleOf = (index: number, backend: ResolvedBackend): number | undefined => {
+    if (scales.has(index)) return scales.get(index);
     const scale = scaleBetween(placedBy(backend, spec.endpoints).places, (at) =>
       weightFor(marks?.[index], written.get(placeOf(at))),
     );
@@ -81,9 +81,13 @@ export function unitsOf(
     const owner = backend === undefined ? undefined : backends[backend];
     if (backend === undefined || owner?.target.kind !== 'registry') return { ...one, unit: 1 };
     const before = unitBefore(node);
-    if (before !== undefined) return { ...one, unit: before };
-    const weight = weightFor(marks?.[backend], node) * scaleOf(backend, owner);
-    return { ...one, unit: Math.max(1, Math.round(weight)) };
+    if (before !== undefined) return { ...one, unit: before, lastingUnit: before };
+    const weight = weightFor(marks?.[backend], node);
+    const scale = scaleOf(backend, owner);
+    // Without an instance that stays, only the proportions among the kept ones are known.
+    if (scale === undefined) return { ...one, unit: Math.max(1, weight) };
+    const unit = Math.max(1, Math.round(weight * scale));
+    return { ...one, unit, lastingUnit: unit };
   });
 }
 
@@ -93,8 +97,8 @@ function weightFor(mark: string | undefined, node: UpstreamNode | undefined): nu
   return markedWeights(node).find((part) => part.mark === mark)?.weight ?? node.weight;
 }
 
-/** How many units a weight of 1 in the gateway stands for, by the places that stay; 1 without such a place. */
-function scaleBetween(places: readonly Place[], weightAt: (at: Place) => number): number {
+/** How many units a weight of 1 in the gateway stands for, by the places that stay; undefined without such a place. */
+function scaleBetween(places: readonly Place[], weightAt: (at: Place) => number): number | undefined {
   let [units, weights] = [0, 0];
   for (const at of places) {
     const weight = weightAt(at);
@@ -102,5 +106,5 @@ function scaleBetween(places: readonly Place[], weightAt: (at: Place) => number)
     units += at.unit;
     weights += weight;
   }
-  return units === 0 ? 1 : units / weights;
+  return units === 0 ? undefined : units / weights;
 }

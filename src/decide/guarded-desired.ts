@@ -67,7 +67,7 @@ export function guard(
   const verdict = judge(snapshot, evaluation, object, observed, { remembered, holds });
   const { lost } = verdict;
   if (verdict.held.length === 0) return { desired, lost };
-  const held = unitsOf(evaluation, observed, verdict.held, (node) => remembered?.kept(node)?.unit);
+  const held = unitsOf(evaluation, observed, verdict.held, (node) => remembered?.kept(node)?.lastingUnit);
   const until = Math.min(...held.map((one) => one.until));
   return {
     desired: buildUpstream(spec, evaluation.identity, backends, held, clientCertificate),

@@ -3,8 +3,8 @@ import type { KeptSince, LostNode } from './removal-guard.ts';
 
 /** What is known about a node that the guard keeps. */
 export interface Kept extends KeptSince {
-  /** Its weight relative to the endpoints of its backend: see `GuardedNode`. */
-  readonly unit: number;
+  /** Its weight relative to the endpoints of its backend, once that is known: see `GuardedNode`. */
+  readonly lastingUnit?: number;
 }
 
 /** The removal guard's state of an object from earlier reconciles. */

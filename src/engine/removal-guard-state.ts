@@ -32,7 +32,7 @@ interface Guarding {
   readonly at: number;
   /** When each reason to keep it began (monotonic). */
   readonly begun: Readonly<Partial<Record<HoldReason, number>>>;
-  readonly unit: number;
+  readonly lastingUnit: number | undefined;
 }
 
 /** A larger difference between the clocks means that the wall clock was set. A smaller one is clock drift. */
@@ -139,11 +139,11 @@ export class RemovalGuardState {
     const { now, monotonic } = this.#clock;
     // An infinite time has not begun.
     const monotonicAt = (time: number) => monotonic() - (now() - time);
-    const kept = held.map(({ node, since, begun, unit }): [string, Guarding] => {
+    const kept = held.map(({ node, since, begun, lastingUnit }): [string, Guarding] => {
       const place = placeOf(node);
       const known = before?.get(place);
       const at = known?.since === since ? known.at : monotonicAt(Math.min(since, now()));
-      return [place, { since, at, unit, begun: mapTimes(begun, monotonicAt) }];
+      return [place, { since, at, lastingUnit, begun: mapTimes(begun, monotonicAt) }];
     });
     memory.guarding = kept.length === 0 ? undefined : new Map(kept);
   }
@@ -151,7 +151,9 @@ export class RemovalGuardState {
   #kept(guarding: Guarding): Kept {
     const { now, monotonic } = this.#clock;
     const begun = mapTimes(guarding.begun, (at) => now() - (monotonic() - at));
-    return { since: this.#since(guarding), begun, unit: guarding.unit };
+    const { lastingUnit } = guarding;
+    const since = this.#since(guarding);
+    return lastingUnit === undefined ? { since, begun } : { since, begun, lastingUnit };
   }
 
   /** When guarding began, on the current wall clock. If the clock was set, the elapsed monotonic time counts. */

@@ -67,7 +67,7 @@ const REASONS_WITHOUT_CASE = [
   'OperatorUninstalled',
   'PermissionMissing',
   'Rejected',
-  // Tested in test/unit/decide/instance-limit.test.ts and test/unit/sources/registries.test.ts: a case would need thousands of lines.
+  // Tested in test/unit/decide/instance-limit.test.ts and test/unit/sources/registries.test.ts.
   'TooManyInstances',
   'TooManyServices',
   'Unauthorized',

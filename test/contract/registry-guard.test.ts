@@ -268,6 +268,19 @@ describe('the removal guard for instances of a registry', () => {
     expect(scene.shares()).toEqual(before);
   });
 
+  it('keeps the proportions when the first of all instances returns', async () => {
+    const all = ['10.1.0.1:80=100', '10.1.0.2:80=100', '10.1.0.3:80=200'];
+    await scene.written(MIXED, all);
+    const before = scene.shares();
+    scene.registry.list('web');
+    await scene.settled();
+    const { writes } = scene;
+    scene.registry.list('web', ...all.slice(0, 1));
+    await scene.settled();
+    expect(scene.shares()).toEqual(before);
+    expect(scene.writes).toBe(writes);
+  });
+
   it('does not use the time of another hold for instances that vanish after a restart', async () => {
     const all = ['10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80', '10.1.0.4:80'];
     const fields = '  removalGuard: {whenExpired: Hold}';

@@ -35,6 +35,8 @@ export class Prober<Instance, Cursor> {
   #version: string | undefined;
   #versionAt = Number.NEGATIVE_INFINITY;
   #versionOf: URL | undefined;
+  /** The credentials with which the version was read: others may have more rights. */
+  #versionWith: AbortSignal | undefined;
   #server: URL | undefined;
   /** The last probe failed, or there was none yet. */
   #failed = true;
@@ -128,8 +130,12 @@ export class Prober<Instance, Cursor> {
   }
 
   async #readVersion(server: URL, signal: AbortSignal): Promise<void> {
-    const { changed, clock, protocol, requestTimeoutMs: timeoutMs } = this.#deps;
-    const isCurrent = this.#versionOf === server && clock.monotonic() - this.#versionAt < VERSION_AGE_MS;
+    const { changed, clock, credentials, protocol, requestTimeoutMs: timeoutMs } = this.#deps;
+    const used = credentials();
+    const isCurrent =
+      this.#versionOf === server &&
+      this.#versionWith === used &&
+      clock.monotonic() - this.#versionAt < VERSION_AGE_MS;
     if (protocol.version === undefined || (isCurrent && !this.#failed)) return;
     let version: string | undefined;
     try {
@@ -141,6 +147,7 @@ export class Prober<Instance, Cursor> {
     }
     this.#versionAt = clock.monotonic();
     this.#versionOf = server;
+    this.#versionWith = used;
     if (version === this.#version) return;
     this.#version = version;
     changed();

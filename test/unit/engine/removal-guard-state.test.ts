@@ -8,7 +8,7 @@ const node = (last: number): UpstreamNode => ({ host: `10.0.0.${last}`, port: 80
 const lost = (...list: readonly UpstreamNode[]) => list.map((one) => ({ node: one, backend: 0 }));
 const lostPlaces = (memory: RemovalGuardState) => memory.recall()?.lost.map(({ place }) => place);
 const held = (since: number | undefined, begun = {}) =>
-  since === undefined ? [] : [{ node: node(1), since, begun, unit: 7 }];
+  since === undefined ? [] : [{ node: node(1), since, begun, lastingUnit: 7 }];
 const sinceIn = (memory: RemovalGuardState) => memory.recall()?.kept(node(1))?.since;
 
 function start() {
@@ -134,7 +134,7 @@ describe('RemovalGuardState', () => {
     await clock.advance(2000);
     clock.setWall(clock.now() + 86_400_000);
     expect(memory.recall()?.kept(node(1))).toMatchObject({
-      unit: 7,
+      lastingUnit: 7,
       begun: { sick: clock.now() - 3000, vanished: Number.POSITIVE_INFINITY },
     });
   });

@@ -235,4 +235,15 @@ describe('requests to a registry', () => {
     await clock.advance(20_000);
     expect(source.facts().version).toBe('2.0.0');
   });
+
+  it('ask for the version again with other credentials, which may have more rights', async () => {
+    const { registry, source, clock, rotate } = start();
+    registry.reported = undefined;
+    await clock.advance(0);
+    expect(source.facts()).toMatchObject({ version: undefined, isVersionRead: true });
+    registry.reported = '1.0.0';
+    rotate();
+    await clock.advance(0);
+    expect(source.facts().version).toBe('1.0.0');
+  });
 });
