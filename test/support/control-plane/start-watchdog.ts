@@ -20,7 +20,7 @@ export function startWatchdog(dir: string): Watchdog {
     env: { PATH: '/usr/bin:/bin' },
   });
   const gone = once(watchdog, 'exit');
-  // The pipe breaks when somebody ends the watchdog; close() cleans up without it too.
+  // The pipe breaks when the watchdog is ended from outside; close() cleans up without it too.
   watchdog.stdin.on('error', () => undefined);
   return {
     register: (pid) => watchdog.stdin.write(`${pid}\n`),

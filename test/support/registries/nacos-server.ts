@@ -35,7 +35,7 @@ const START_ATTEMPTS = 3;
 /** The embedded database and the consensus protocol take some seconds; a busy machine takes longer. */
 const HEAP = ['-Xms256m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
-/** Nobody sends heartbeats for the instances of a test, and they must neither become unhealthy nor expire. */
+/** The instances of a test have no heartbeats, and must neither become unhealthy nor expire. */
 const FOREVER = {
   'preserved.heart.beat.timeout': '86400000',
   'preserved.ip.delete.timeout': '86400000',

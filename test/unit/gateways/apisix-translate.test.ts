@@ -332,7 +332,7 @@ describe('the mark of a backend in the metadata of a node', () => {
     ['no mark', {}],
     ['empty metadata', { metadata: {} }],
     ['another mark', { metadata: { [KEY]: '0a1b2c3e' } }],
-    ['a mark that is no text', { metadata: { [KEY]: 1 } }],
+    ['a mark that is not text', { metadata: { [KEY]: 1 } }],
     ['more metadata', { metadata: { [KEY]: '0a1b2c3d', zone: 'a' } }],
     ['another field', { metadata: { [KEY]: '0a1b2c3d' }, zone: 'a' }],
   ])('differs from %s', (_, fields) => {
