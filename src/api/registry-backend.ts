@@ -1,6 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
-import { isObject } from '../runtime/json.ts';
 import type { RegistrySection } from './registry-section.ts';
 import { dnsSubdomain, text, withRules } from './schema.ts';
 
@@ -110,14 +108,12 @@ export function registryBackend(registries: readonly RegistrySection[]) {
  * these fields: a release that adds a field with a default must not change them.
  */
 function withoutDefaults(schema: z.ZodType): z.ZodType {
-  const empty = schema.safeParse({});
-  const defaults = empty.success && isObject(empty.data) ? empty.data : {};
+  const { data } = schema.safeParse({});
+  const defaults = new Map(Object.entries(data ?? {}).map(([name, value]) => [name, JSON.stringify(value)]));
   return schema.transform((section) =>
-    isObject(section)
-      ? Object.fromEntries(
-          Object.entries(section).filter(([name, value]) => !isDeepStrictEqual(value, defaults[name])),
-        )
-      : section,
+    Object.fromEntries(
+      Object.entries(section ?? {}).filter(([name, value]) => JSON.stringify(value) !== defaults.get(name)),
+    ),
   );
 }
 
