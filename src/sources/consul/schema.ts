@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { withRules } from '../../api/schema.ts';
 import { registryServers, registryTls, secretEntry } from '../registry-source/schema.ts';
 
 const name = (what: string) =>
@@ -30,8 +29,8 @@ export const consulRegistry = z
 export type ConsulSection = z.output<typeof consulRegistry>;
 
 /** The section `consul` of a backend. */
-export const consulBackend = withRules(
-  z.object({
+export const consulBackend = z
+  .object({
     tags: z
       .array(z.string().min(1).max(256))
       .min(1)
@@ -48,9 +47,8 @@ export const consulBackend = withRules(
       .describe(
         'Which address of an instance the gateway uses: the service address, or the tagged address `lan` or `wan`. The address of the Consul node is used where an instance has none.',
       ),
-  }),
-  [],
-).describe('Options for a registry of type Consul.');
+  })
+  .describe('Options for a registry of type Consul.');
 
 /** A parsed backend has no fields that are equal to their defaults. */
 export type ConsulBackend = Partial<z.output<typeof consulBackend>>;
