@@ -104,15 +104,18 @@ export function registryBackend(registries: readonly RegistrySection[]) {
 }
 
 /**
- * Parses to the fields that differ from their defaults, which the source of the registry applies. The marks of nodes depend on
- * these fields: a release that adds a field with a default must not change them.
+ * Parses a field that equals its default to undefined, which the source of the registry reads as the default. The marks of nodes
+ * depend on the other fields: a release that adds a field with a default must not change them.
  */
 function withoutDefaults(schema: z.ZodType): z.ZodType {
   const { data } = schema.safeParse({});
   const defaults = new Map(Object.entries(data ?? {}).map(([name, value]) => [name, JSON.stringify(value)]));
   return schema.transform((section) =>
     Object.fromEntries(
-      Object.entries(section ?? {}).filter(([name, value]) => JSON.stringify(value) !== defaults.get(name)),
+      Object.entries(section ?? {}).map(([name, value]) => [
+        name,
+        JSON.stringify(value) === defaults.get(name) ? undefined : value,
+      ]),
     ),
   );
 }

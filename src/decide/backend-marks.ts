@@ -82,7 +82,7 @@ function selectionOf(target: ReferringTarget): readonly unknown[] {
   // A section without fields selects the same instances as no section.
   const options = Object.fromEntries(
     Object.entries(target.ref.options).filter(
-      ([, section]) => !isObject(section) || Object.keys(section).length > 0,
+      ([, section]) => !isObject(section) || Object.values(section).some((value) => value !== undefined),
     ),
   );
   return ['registry', registry, service, options, metadata, portKey ?? null];

@@ -2,7 +2,12 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { GATEWAY_CONNECTION, GATEWAY_UPSTREAM, GATEWAY_UPSTREAM_SET } from '../../src/api/crd.ts';
+import {
+  GATEWAY_CONNECTION,
+  GATEWAY_UPSTREAM,
+  GATEWAY_UPSTREAM_SET,
+  SERVICE_REGISTRY,
+} from '../../src/api/crd.ts';
 import { CONNECTION_FINALIZER, GROUP, OPERATOR, UPSTREAM_FINALIZER } from '../../src/api/group.ts';
 import { CRDS_ONLY_RULES, type PolicyRule, RELEASE_RULES } from '../../src/kube/rbac.ts';
 import { type StandIn, startStandIn } from '../support/apisix-stand-in/stand-in.ts';
@@ -30,6 +35,7 @@ const OBJECTS = [
   `CustomResourceDefinition/${GATEWAY_CONNECTION.plural}.${GROUP}`,
   `CustomResourceDefinition/${GATEWAY_UPSTREAM.plural}.${GROUP}`,
   `CustomResourceDefinition/${GATEWAY_UPSTREAM_SET.plural}.${GROUP}`,
+  `CustomResourceDefinition/${SERVICE_REGISTRY.plural}.${GROUP}`,
   `Namespace/${NAMESPACE}`,
   `ServiceAccount/${NAMESPACE}/${OPERATOR}`,
   `ClusterRole/${OPERATOR}`,
@@ -167,7 +173,7 @@ describe('install and uninstall', () => {
       const kubeconfig = await kubeconfigWith(`crds-${work.namespace}`, CRDS_ONLY_RULES);
       for (const what of ['created', 'unchanged']) {
         const lines = await succeed('install', '--crds-only', '--kubeconfig', kubeconfig);
-        expect(lines.slice(0, -1)).toEqual(OBJECTS.slice(0, 3).map((name) => `${name} ${what}`));
+        expect(lines.slice(0, -1)).toEqual(OBJECTS.slice(0, 4).map((name) => `${name} ${what}`));
       }
       expect(await work.get(CLUSTER_ROLE)).toBeUndefined();
     });

@@ -63,6 +63,17 @@ describe('RBAC', () => {
         status: 'True',
       });
     });
+    const registryPath = `${GROUP_PATH}/serviceregistries/vms`;
+    await work.create(`${GROUP_PATH}/serviceregistries`, {
+      apiVersion: 'gatewayupstream.dev/v1alpha1',
+      kind: 'ServiceRegistry',
+      metadata: { name: 'vms' },
+      spec: { type: 'Consul', consul: { servers: ['http://127.0.0.1:1'] } },
+    });
+    await eventually(async () =>
+      expect(conditionOf(await work.get(registryPath), 'Ready')).toMatchObject({ status: 'False' }),
+    );
+    await work.remove(registryPath);
     await work.remove(connectionPath('default'));
     await eventually(async () => expect(await work.get(connectionPath('default'))).toBeUndefined());
     expect(await operator.stop()).toBe(0);
