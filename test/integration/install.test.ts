@@ -213,6 +213,8 @@ describe('install and uninstall', () => {
         'gatewayupstreamsets',
         'gatewayupstreamsets/status',
         'namespaces',
+        'serviceregistries',
+        'serviceregistries/status',
       ]);
       const { stdout } = await program(
         'check',
