@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
-import { jsonOf, RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
@@ -74,13 +74,10 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
 
   /** A token without `agent:read` may not read it. */
   async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {
-    const url = pathOf(server, '/v1/agent/self');
+    const url = urlBelow(server, '/v1/agent/self');
     const response = await this.#http
       .client()
-      .send({ method: 'GET', url, timeoutMs, headers: this.#headers() }, signal)
-      .catch((error: unknown) => {
-        throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
-      });
+      .send({ method: 'GET', url, timeoutMs, headers: this.#headers() }, signal);
     if (response.status !== 200) return undefined;
     const version = agentSelf.safeParse(jsonOf(response.text)).data?.Config.Version;
     if (version !== undefined && isSilentAboutAcls(version)) this.#silentAboutAcls.add(server.href);
@@ -121,25 +118,20 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
     const headers = this.#headers();
     const collector = new InstanceCollector<ConsulInstance>();
     const decoder = new TextDecoder('utf-8', { fatal: true });
-    const response = await this.#http
-      .client()
-      .list(
-        {
-          url: this.#url(
-            server,
-            query.service,
-            waitMs > 0 ? { index: cursor?.index, waitMs } : undefined,
-            consistency,
-          ),
-          timeoutMs: timeoutMs + waitMs * (1 + WAIT_JITTER),
-          headers,
-          take: (item) => collector.add(instanceOf(parsed(item, decoder, server))),
-        },
-        signal,
-      )
-      .catch((error: unknown) => {
-        throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
-      });
+    const response = await this.#http.client().list(
+      {
+        url: this.#url(
+          server,
+          query.service,
+          waitMs > 0 ? { index: cursor?.index, waitMs } : undefined,
+          consistency,
+        ),
+        timeoutMs: timeoutMs + waitMs * (1 + WAIT_JITTER),
+        headers,
+        take: (item) => collector.add(instanceOf(parsed(item, decoder, server))),
+      },
+      signal,
+    );
     assertComplete(response, server, 'x-consul-token' in headers);
     return { instances: collector.instances, index: indexOf(response.headers, server) };
   }
@@ -156,7 +148,7 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
     consistency: 'default' | 'consistent',
   ): URL {
     const { datacenter, namespace, partition } = this.#section;
-    const url = pathOf(server, `/v1/health/service/${encodeURIComponent(service)}`);
+    const url = urlBelow(server, `/v1/health/service/${encodeURIComponent(service)}`);
     const set = (name: string, value: string | undefined) => {
       if (value !== undefined) url.searchParams.set(name, value);
     };
@@ -176,12 +168,6 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
 function isSilentAboutAcls(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major < 1 || (major === 1 && minor < 11);
-}
-
-function pathOf(server: URL, path: string): URL {
-  const url = new URL(server);
-  url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
-  return url;
 }
 
 function parsed(

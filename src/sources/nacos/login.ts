@@ -111,11 +111,7 @@ export class Login {
     const form = new URLSearchParams({ username, password });
     // Of no single query: other queries wait for the same login.
     const never = new AbortController().signal;
-    const { status, text } = await http
-      .send({ method: 'POST', url, body: form, timeoutMs }, never)
-      .catch((error: unknown) => {
-        throw registryErrorOf(error, url);
-      });
+    const { status, text } = await http.send({ method: 'POST', url, body: form, timeoutMs }, never);
     if (isMissingApi(status)) throw new ApiMissingError();
     if (status !== 200) throw rejectedLogin(status, url);
     const body = jsonOf(text);

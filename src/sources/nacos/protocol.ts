@@ -4,7 +4,7 @@ import type { HttpClient } from '../../runtime/http/client.ts';
 import { parseJson } from '../../runtime/http/item-scanner.ts';
 import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
-import { jsonOf, RegistryHttp, registryErrorOf } from '../registry-source/http-client.ts';
+import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
 import {
   type InstancesAnswer,
@@ -111,12 +111,8 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {
     const { statePath, state } = this.#versions.get(server.href) ?? API_VERSIONS[0];
     const url = urlOf(server, statePath);
-    try {
-      const { status, text } = await this.#http.client().send({ method: 'GET', url, timeoutMs }, signal);
-      return status === 200 ? state.safeParse(jsonOf(text)).data : undefined;
-    } catch (error) {
-      throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
-    }
+    const { status, text } = await this.#http.client().send({ method: 'GET', url, timeoutMs }, signal);
+    return status === 200 ? state.safeParse(jsonOf(text)).data : undefined;
   }
 
   api(server: URL): string | undefined {
@@ -238,12 +234,8 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       const take = (item: Buffer) => collector.add(instanceIn(item, server));
       return await http.list({ url, headers, timeoutMs, member: list.member, take }, signal);
     };
-    try {
-      assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
-      return collector.instances;
-    } catch (error) {
-      throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, server);
-    }
+    assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
+    return collector.instances;
   }
 
   /** Sends with the token of the user, if there is one, and with another token if the server rejected it. */
@@ -289,10 +281,7 @@ function groupOf(options: unknown): string {
 }
 
 function urlOf(server: URL, path: string): URL {
-  const url = new URL(server);
-  const context = server.pathname === '/' ? '/nacos' : server.pathname.replace(/\/$/, '');
-  url.pathname = context + path;
-  return url;
+  return urlBelow(server, server.pathname === '/' ? `/nacos${path}` : path);
 }
 
 function instanceIn(item: Buffer, server: URL): NacosInstance {

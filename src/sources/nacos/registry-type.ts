@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { RegistryType } from '../registry.ts';
-import { probeServers } from '../registry-source/probe-servers.ts';
-import { RegistrySource } from '../registry-source/registry-source.ts';
+import type { ProtocolOptions, RegistryType } from '../registry.ts';
+import { overProtocol, savedInstances } from '../registry-source/over-protocol.ts';
 import { endpointsOf, instanceOf, nacosHost } from './instances.ts';
 import { NacosProtocol } from './protocol.ts';
 import {
@@ -40,25 +39,8 @@ export const nacos: RegistryType<NacosSection> = {
     expected: 'the answer to GET /nacos/v3/client/ns/instance/list',
     read(answer) {
       const { data } = savedAnswer.safeParse(answer);
-      const instances = data?.map(instanceOf);
-      return (
-        instances && {
-          count: instances.length,
-          endpoints: (options) => endpointsOf(instances, options as NacosBackend | undefined),
-        }
-      );
+      return data && savedInstances(data.map(instanceOf), endpointsOf);
     },
   },
-  create: (options) =>
-    new RegistrySource({
-      protocol: new NacosProtocol(options),
-      servers: serversOf(options.section),
-      registry: options,
-    }),
-  probe: (options, signal) =>
-    probeServers(new NacosProtocol(options), serversOf(options.section), options.limits, signal),
+  ...overProtocol((options: ProtocolOptions<NacosSection>) => new NacosProtocol(options)),
 };
-
-function serversOf({ servers }: NacosSection): readonly URL[] {
-  return servers.map((server) => new URL(server));
-}

@@ -29,7 +29,10 @@ export class RegistryHttp {
     this.#limitRate = createRateLimit(options.limits.requestsPerSecond);
   }
 
-  /** Throws `RegistryError` where a Secret is missing. */
+  /**
+   * Throws `RegistryError` where a Secret is missing. The requests of the client reject with `RegistryError`, with the signal's
+   * reason, or with what `take` throws.
+   */
   client(): HttpClient {
     const { tls, limits } = this.#options;
     const ca = tls?.caSecretRef === undefined ? undefined : this.secret(tls.caSecretRef);
@@ -87,17 +90,29 @@ export class RegistryHttp {
 
   #limited(http: HttpClient): HttpClient {
     const { observer } = this.#options;
-    const limited = <T>(send: () => Promise<T>, signal: AbortSignal) =>
-      this.#limitRate(() => {
-        observer?.requested();
-        return send();
-      }, signal);
+    const limited = async <T>(url: URL, send: () => Promise<T>, signal: AbortSignal) => {
+      try {
+        return await this.#limitRate(() => {
+          observer?.requested();
+          return send();
+        }, signal);
+      } catch (error) {
+        throw signal.aborted ? (signal.reason as Error) : registryErrorOf(error, url);
+      }
+    };
     return {
-      send: (request, signal) => limited(() => http.send(request, signal), signal),
-      list: (request, signal) => limited(() => http.list(request, signal), signal),
+      send: (request, signal) => limited(request.url, () => http.send(request, signal), signal),
+      list: (request, signal) => limited(request.url, () => http.list(request, signal), signal),
       close: () => http.close(),
     };
   }
+}
+
+/** The URL of a path below the base URL of a server. */
+export function urlBelow(server: URL, path: string): URL {
+  const url = new URL(server);
+  url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
+  return url;
 }
 
 /** Undefined for what is not JSON. */
