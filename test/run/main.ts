@@ -9,4 +9,4 @@ const steps = RUNS[name];
 if (steps === undefined) throw new Error(`unknown run ${name}: use one of ${Object.keys(RUNS).join(', ')}`);
 const results = await runSteps(steps);
 process.stdout.write(`\n${summary(results)}`);
-process.exitCode = results.failed === 0 ? 0 : 1;
+process.exitCode = results.failed.length === 0 ? 0 : 1;

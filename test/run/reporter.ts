@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
-import { add, NOTHING, type Results } from './results.ts';
+import { add, type Explained, NOTHING, type Results } from './results.ts';
 
 /** The path to which this reporter writes `Results` as JSON. */
 export const RESULTS_VARIABLE = 'TEST_RESULTS';
@@ -10,7 +10,13 @@ export default class ResultsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const path = process.env[RESULTS_VARIABLE];
     if (path === undefined) throw new Error(`${RESULTS_VARIABLE} is not set`);
-    const results = modules.map(resultsOf).reduce(add, { ...NOTHING, failed: unhandledErrors.length });
+    const results = modules.map(resultsOf).reduce(add, {
+      ...NOTHING,
+      failed: unhandledErrors.map((error) => ({
+        name: 'an error outside tests',
+        reason: firstLineOf(error),
+      })),
+    });
     writeFileSync(path, JSON.stringify(results));
   }
 }
@@ -20,12 +26,18 @@ function resultsOf(module: TestModule): Results {
   const tests = [...module.children.allTests()];
   const inState = (state: string) => tests.filter((test) => test.result().state === state);
   const { collectDuration, setupDuration, duration } = module.diagnostic();
-  const failedTests = inState('failed').length;
+  const failed = inState('failed').map(
+    (test): Explained => ({
+      name: `${file} > ${test.fullName}`,
+      reason: firstLineOf(test.result().errors?.[0]),
+    }),
+  );
   // A file that fails without a failed test could not be loaded, or one of its hooks failed.
-  const failed = failedTests === 0 && !module.ok() ? 1 : failedTests;
+  const unloadable = failed.length === 0 && !module.ok();
+  const [error] = [module, ...module.children.allSuites()].flatMap((part) => part.errors());
   return {
     passed: inState('passed').length,
-    failed,
+    failed: unloadable ? [{ name: file, reason: firstLineOf(error) }] : failed,
     durations: [{ name: file, ms: collectDuration + setupDuration + duration }],
     skipped: inState('skipped').map((test) => {
       const result = test.result();
@@ -33,4 +45,9 @@ function resultsOf(module: TestModule): Results {
       return { name: `${file} > ${test.fullName}`, reason };
     }),
   };
+}
+
+function firstLineOf(error: unknown): string {
+  const message = error instanceof Object && 'message' in error ? String(error.message) : String(error);
+  return message.split('\n', 1).join();
 }

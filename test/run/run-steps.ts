@@ -22,8 +22,13 @@ async function runCommand(words: readonly [string, ...string[]]): Promise<Result
   const [command, ...args] = words;
   const startedAt = performance.now();
   const ok = await run(command, args);
-  const durations = [{ name: words.join(' '), ms: performance.now() - startedAt }];
-  return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, durations, skipped: [] };
+  const name = words.join(' ');
+  const durations = [{ name, ms: performance.now() - startedAt }];
+  return {
+    ...NOTHING,
+    durations,
+    ...(ok ? { passed: 1 } : { failed: [{ name, reason: 'see its output' }] }),
+  };
 }
 
 async function runSuites({ projects, launcher }: Step & { kind: 'suites' }): Promise<Results> {
@@ -36,10 +41,13 @@ async function runSuites({ projects, launcher }: Step & { kind: 'suites' }): Pro
     const ok = await run(command, args, { [RESULTS_VARIABLE]: path });
     const results = JSON.parse(await readFile(path, 'utf8')) as Results;
     // vitest can fail for errors that its reporters do not receive.
-    return ok || results.failed > 0 ? results : { ...results, failed: 1 };
+    const reason = 'the command failed, but no test did';
+    return ok || results.failed.length > 0
+      ? results
+      : { ...results, failed: [{ name: projects.join(', '), reason }] };
   } catch (error) {
-    process.stderr.write(`the suites wrote no results: ${error instanceof Error ? error.message : error}\n`);
-    return { ...NOTHING, failed: 1 };
+    const reason = `wrote no results: ${error instanceof Error ? error.message : error}`;
+    return { ...NOTHING, failed: [{ name: projects.join(', '), reason }] };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -103,7 +103,11 @@ describe('runSteps', () => {
       command('no-such-command-anywhere'),
       node(`require('node:fs').writeFileSync(${JSON.stringify(file)}, 'yes')`),
     ]);
-    expect(results).toMatchObject({ passed: 1, failed: 2, skipped: [] });
+    expect(results).toMatchObject({
+      passed: 1,
+      failed: [{ name: expect.stringMatching(/process.exit\(3\)$/) }, { name: 'no-such-command-anywhere' }],
+      skipped: [],
+    });
     expect(results.durations).toHaveLength(3);
     expect(await readFile(file, 'utf8')).toBe('yes');
   });
@@ -112,33 +116,36 @@ describe('runSteps', () => {
     const file = join(scratch, 'launched');
     const script = `require('node:fs').writeFileSync(${JSON.stringify(file)}, process.argv.slice(1).join(' '))`;
     const launcher = [process.execPath, '-e', script] as const;
-    expect(await runSteps([{ kind: 'suites', projects: ['e2e'], launcher }])).toMatchObject({ failed: 1 });
+    expect(await runSteps([{ kind: 'suites', projects: ['e2e'], launcher }])).toMatchObject({
+      failed: [{ name: 'e2e' }],
+    });
     expect(await readFile(file, 'utf8')).toMatch(/^vitest run --project e2e /);
   });
 
   it('counts suites that cannot run as failures', async () => {
     const results = await runSteps([{ kind: 'suites', projects: ['no-such-project'] }]);
-    expect(results).toMatchObject({ passed: 0, failed: 1 });
+    expect(results).toMatchObject({ passed: 0, failed: [{ name: 'no-such-project' }] });
   });
 });
 
 describe('the summary', () => {
-  it('lists times, slowest first, then skipped tests with reasons, and counts everything in the last line', () => {
-    const one: Results = { passed: 2, failed: 0, durations: [{ name: 'quick', ms: 40 }], skipped: [] };
+  it('lists times, slowest first, then skipped and failed tests with reasons, and counts everything in the last line', () => {
+    const one: Results = { passed: 2, failed: [], durations: [{ name: 'quick', ms: 40 }], skipped: [] };
     const other: Results = {
       passed: 1,
-      failed: 3,
+      failed: [{ name: 'slow > keeps the last nodes', reason: 'expected 2 to be 3' }],
       durations: [{ name: 'slow', ms: 61_000 }],
       skipped: [{ name: 'rules', reason: 'promtool needs Go' }],
     };
     expect(summary(add(add(NOTHING, one), other))).toBe(
-      '    61.0 s  slow\n     0.0 s  quick\nskipped  rules: promtool needs Go\n3 passed, 3 failed, 1 skipped\n',
+      '    61.0 s  slow\n     0.0 s  quick\nskipped  rules: promtool needs Go\n' +
+        'failed   slow > keeps the last nodes: expected 2 to be 3\n3 passed, 1 failed, 1 skipped\n',
     );
   });
 });
 
 describe('the reporter', () => {
-  it('counts tests, files that cannot be loaded and errors outside tests, with the reason for each skip', async () => {
+  it('names failed tests, files that cannot be loaded and errors outside tests, and the reason for each skip', async () => {
     await writeFile(
       join(scratch, 'tests.test.js'),
       `it('passes', () => {});
@@ -156,9 +163,14 @@ describe('the reporter', () => {
     const results = JSON.parse(await readFile(path, 'utf8')) as Results;
     expect(results).toMatchObject({
       passed: 2,
-      failed: 3,
+      failed: expect.arrayContaining([
+        { name: 'an error outside tests', reason: 'on purpose' },
+        { name: ': tests.test.js > fails', reason: 'on purpose' },
+        { name: ': unloadable.test.js', reason: 'on purpose' },
+      ]),
       skipped: [{ name: ': tests.test.js > is skipped', reason: 'there is no gateway' }],
     });
+    expect(results.failed).toHaveLength(3);
     expect(results.durations).toHaveLength(2);
   });
 });
