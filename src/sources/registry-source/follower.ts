@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Departed, Discovered, RemovalCause } from '../../model/discovered.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import type { FollowedState } from '../../model/registry-facts.ts';
@@ -218,12 +219,20 @@ export class Follower<Instance, Cursor> {
     }
     const isCurrent = this.#problem === undefined && !this.#isBeginning;
     if (instances === undefined && isCurrent) return;
-    // The first answer changes no endpoints. As a change of endpoints it would slow down everything else at the start.
-    const isChange = instances !== undefined && !this.#isBeginning;
+    const isChange = instances !== undefined && this.#isChange(instances);
     this.#problem = undefined;
     this.#isBeginning = false;
     if (instances !== undefined) this.#replace(instances);
     this.#changed(isChange ? 'instances' : 'source');
+  }
+
+  /**
+   * The first answer changes no endpoints, and an answer that ends an outage may change none. Counted as changes, those of a
+   * large registry would come before the changes of everything else.
+   */
+  #isChange(instances: readonly Instance[]): boolean {
+    if (this.#instances === undefined) return false;
+    return this.#problem === undefined || !isDeepStrictEqual(instances, this.#instances);
   }
 
   #replace(instances: readonly Instance[]): void {
