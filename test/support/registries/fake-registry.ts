@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest';
 import type { Endpoint } from '../../../src/model/endpoint.ts';
+import type { RegistryErrorReason } from '../../../src/model/registry-facts.ts';
 import type { RegistryLimits } from '../../../src/sources/registry.ts';
 import type {
   InstancesAnswer,
@@ -19,6 +20,7 @@ export interface FakeRegistryOptions {
   readonly limits?: Partial<RegistryLimits>;
   readonly clock?: ReturnType<typeof createFakeClock>;
   readonly random?: () => number;
+  readonly version?: () => Promise<string | undefined>;
 }
 
 /** A source whose registry answers as the test says, on a clock that the test advances. Instances are addresses. */
@@ -28,6 +30,7 @@ export function startFakeRegistry({
   limits = {},
   clock = createFakeClock(),
   random = () => 0.5,
+  version = async () => undefined,
 }: FakeRegistryOptions) {
   const protocol: RegistryProtocol<string, number> = {
     type: 'Fake',
@@ -35,11 +38,13 @@ export function startFakeRegistry({
     probe: { service: 'probe', options: undefined },
     key: ({ service }) => service,
     ask: answer,
+    version,
     placeOptions: () => undefined,
     endpoints: (instances) => instances.map(endpointAt),
     close: () => undefined,
   };
-  const seen = { facts: 0 };
+  const seen = { failed: [] as RegistryErrorReason[], facts: 0 };
+  let rotate: () => void = () => undefined;
   const source = new RegistrySource({
     protocol,
     servers: servers.map((url) => new URL(url)),
@@ -54,12 +59,15 @@ export function startFakeRegistry({
       },
       observer: {
         requested: () => undefined,
-        failed: () => undefined,
+        failed: (reason) => void seen.failed.push(reason),
         changed: () => {
           seen.facts += 1;
         },
       },
-      onSecretsChange: () => ({ [Symbol.dispose]: () => undefined }),
+      onSecretsChange(changed) {
+        rotate = changed;
+        return { [Symbol.dispose]: () => undefined };
+      },
       clock,
       random,
       log: quietLogger,
@@ -74,7 +82,14 @@ export function startFakeRegistry({
   const read = (service: string) => source.read({ service, options: undefined });
   const follow = (service: string, changed: (what: SourceChange) => void = () => undefined) =>
     source.subscribe({ service, options: undefined }, changed);
-  return { clock, source, seen, read, follow };
+  return { clock, source, seen, read, follow, rotateSecrets: () => rotate() };
+}
+
+/** Waits until the signal ends the query, as a registry does in which nothing changes. */
+export function noChange(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
 }
 
 function endpointAt(address: string): Endpoint {

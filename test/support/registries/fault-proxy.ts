@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { Agent, createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { forward } from './forward.ts';
 
 /** What keeps a registry from answering completely. */
 export type RegistryFault =
@@ -124,22 +125,7 @@ export class FaultProxy implements AsyncDisposable {
     } else if (this.#lag !== undefined && !this.#lag.isForwarded(url)) {
       this.#faultsMet += 1;
       response.writeHead(200, this.#lag.headers).end(this.#lag.text);
-    } else this.#forward(incoming, response);
-  }
-
-  #forward(incoming: IncomingMessage, response: ServerResponse): void {
-    const { method, url = '/', headers } = incoming;
-    const outgoing = request(
-      new URL(url, this.#target),
-      { method, headers, agent: this.#agent },
-      (answer) => {
-        response.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(response);
-      },
-    );
-    outgoing.on('error', () => incoming.socket.destroy());
-    response.once('close', () => outgoing.destroy());
-    incoming.pipe(outgoing);
+    } else forward(incoming, response, this.#target, this.#agent);
   }
 }
 

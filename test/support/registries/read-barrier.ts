@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { Agent, createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import PQueue from 'p-queue';
+import { forward } from './forward.ts';
 
 /**
  * An HTTP proxy on 127.0.0.1 in front of a registry that has no transactions. Requests wait while a test writes, so that
@@ -49,19 +50,8 @@ export class ReadBarrier implements AsyncDisposable {
     if (response.destroyed) return;
     const closed = once(response, 'close');
     this.#underWay.add(closed);
-    const { method, url = '/', headers } = incoming;
-    const outgoing = request(
-      new URL(url, this.#target),
-      { method, headers, agent: this.#agent },
-      (answer) => {
-        response.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(response);
-      },
-    );
-    outgoing.on('error', () => incoming.socket.destroy());
-    incoming.pipe(outgoing);
+    forward(incoming, response, this.#target, this.#agent);
     await closed;
-    outgoing.destroy();
     this.#underWay.delete(closed);
   }
 }

@@ -1,108 +1,33 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { RegistryErrorReason } from '../../../../src/model/registry-facts.ts';
-import type { Logger } from '../../../../src/runtime/logger.ts';
-import {
-  type InstancesAnswer,
-  type InstancesRequest,
-  RegistryError,
-  type RegistryProtocol,
-} from '../../../../src/sources/registry-source/protocol.ts';
-import { RegistrySource } from '../../../../src/sources/registry-source/registry-source.ts';
-import { createFakeClock, settle } from '../../../support/fake-clock.ts';
-
-const quiet: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => quiet,
-};
+import { RegistryError } from '../../../../src/sources/registry-source/protocol.ts';
+import { settle } from '../../../support/fake-clock.ts';
+import { noChange, startFakeRegistry } from '../../../support/registries/fake-registry.ts';
 
 const errorOf = (reason: RegistryErrorReason, scope: RegistryError['scope'] = 'server') =>
   new RegistryError(reason, scope, { problem: `the registry has the problem ${reason}` });
 
-/** A registry that answers queries as the test says. A query for a change waits until the signal ends it. */
-class ScriptedRegistry implements RegistryProtocol<string, number> {
-  readonly type = 'Scripted';
-  readonly blocking = true;
-  readonly probe = { service: 'probe', options: undefined };
-  /** By service: the error that each query meets. */
-  readonly errors = new Map<string, RegistryError>();
-  readonly asked: string[] = [];
-  reported: string | undefined = '1.0.0';
-
-  key({ service }: { readonly service: string }): string {
-    return service;
-  }
-
-  async ask(
-    { query: { service }, cursor, waitMs }: InstancesRequest<number>,
-    signal: AbortSignal,
-  ): Promise<InstancesAnswer<string, number>> {
-    this.asked.push(service);
-    const error = this.errors.get(service) ?? this.errors.get('*');
-    if (error !== undefined) throw error;
-    if (cursor === undefined || waitMs === 0) return { instances: ['10.0.0.1'], cursor: 1 };
-    return await new Promise((_resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-    });
-  }
-
-  async version(): Promise<string | undefined> {
-    return this.reported;
-  }
-
-  placeOptions() {
-    return undefined;
-  }
-
-  endpoints() {
-    return [];
-  }
-
-  close(): void {}
-}
-
+/** A registry whose queries meet the errors of `registry`, and wait for a change otherwise. */
 function start() {
-  const clock = createFakeClock();
-  const registry = new ScriptedRegistry();
-  const seen = { failed: [] as RegistryErrorReason[], changed: 0 };
-  let rotate: () => void = () => undefined;
-  const source = new RegistrySource({
-    protocol: registry,
-    servers: [new URL('http://registry:8500')],
-    registry: {
-      name: 'main',
-      limits: {
-        concurrentQueries: 10,
-        requestsPerSecond: undefined,
-        requestTimeoutMs: 5000,
-        pollIntervalMs: 5000,
-      },
-      observer: {
-        requested: () => undefined,
-        failed: (reason) => void seen.failed.push(reason),
-        changed: () => {
-          seen.changed += 1;
-        },
-      },
-      onSecretsChange(changed) {
-        rotate = changed;
-        return { [Symbol.dispose]: () => undefined };
-      },
-      clock,
-      random: () => 0.5,
-      log: quiet,
+  const registry = {
+    /** By service. */
+    errors: new Map<string, RegistryError>(),
+    asked: [] as string[],
+    reported: '1.0.0' as string | undefined,
+  };
+  const fake = startFakeRegistry({
+    async answer({ query: { service }, cursor, waitMs }, signal) {
+      registry.asked.push(service);
+      const error = registry.errors.get(service) ?? registry.errors.get('*');
+      if (error !== undefined) throw error;
+      return cursor === undefined || waitMs === 0
+        ? { instances: ['10.0.0.1'], cursor: 1 }
+        : await noChange(signal);
     },
+    version: async () => registry.reported,
+    limits: { concurrentQueries: 10 },
   });
-  const stop = new AbortController();
-  const running = source.run(stop.signal);
-  onTestFinished(async () => {
-    stop.abort();
-    await running;
-  });
-  const follow = (service: string) => source.subscribe({ service, options: undefined }, () => undefined);
-  return { clock, registry, source, seen, follow, rotate: () => rotate() };
+  return { ...fake, registry };
 }
 
 describe('the facts of a registry', () => {
@@ -129,14 +54,14 @@ describe('the facts of a registry', () => {
   });
 
   it('show a rejected credential at once, and its correction', async () => {
-    const { registry, source, clock, rotate } = start();
+    const { registry, source, clock, rotateSecrets } = start();
     await clock.advance(0);
     registry.errors.set('*', errorOf('Unauthorized', 'registry'));
-    rotate();
+    rotateSecrets();
     await clock.advance(0);
     expect(source.facts().standing).toMatchObject({ kind: 'failing', problem: { reason: 'Unauthorized' } });
     registry.errors.clear();
-    rotate();
+    rotateSecrets();
     await clock.advance(0);
     expect(source.facts().standing).toEqual({ kind: 'answering' });
   });
@@ -145,7 +70,7 @@ describe('the facts of a registry', () => {
     const { registry, source, clock, follow } = start();
     registry.errors.set('b', errorOf('Filtered', 'registry'));
     registry.errors.set('c', errorOf('InvalidAnswer', 'service'));
-    const services = ['a', 'b', 'c'].map(follow);
+    const services = ['a', 'b', 'c'].map((service) => follow(service));
     await clock.advance(0);
     expect(source.facts().services).toEqual({ waiting: 0, current: 1, failing: 1, refused: 1 });
     for (const service of services) service[Symbol.dispose]();
@@ -237,12 +162,12 @@ describe('requests to a registry', () => {
   });
 
   it('ask for the version again with other credentials, which may have more rights', async () => {
-    const { registry, source, clock, rotate } = start();
+    const { registry, source, clock, rotateSecrets } = start();
     registry.reported = undefined;
     await clock.advance(0);
     expect(source.facts()).toMatchObject({ version: undefined, isVersionRead: true });
     registry.reported = '1.0.0';
-    rotate();
+    rotateSecrets();
     await clock.advance(0);
     expect(source.facts().version).toBe('1.0.0');
   });

@@ -1,106 +1,37 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
-import type {
-  InstancesAnswer,
-  InstancesRequest,
-  RegistryProtocol,
-} from '../../../../src/sources/registry-source/protocol.ts';
-import { RegistrySource } from '../../../../src/sources/registry-source/registry-source.ts';
+import { describe, expect, it } from 'vitest';
 import type { SourceChange } from '../../../../src/sources/source.ts';
-import { createFakeClock, settle } from '../../../support/fake-clock.ts';
-import { quietLogger } from '../../../support/registries/quiet-logger.ts';
+import { settle } from '../../../support/fake-clock.ts';
+import { noChange, startFakeRegistry } from '../../../support/registries/fake-registry.ts';
 
-/** Answers a query at once, unless the query may wait for a change. */
-class PatientRegistry implements RegistryProtocol<string, number> {
-  readonly type = 'Patient';
-  readonly blocking = true;
-  readonly probe = { service: 'probe', options: undefined };
-  /** How long each query for an instance may have waited. */
-  readonly waits: number[] = [];
-
-  key({ service }: { readonly service: string }): string {
-    return service;
-  }
-
-  async ask(
-    { query, waitMs }: InstancesRequest<number>,
-    signal: AbortSignal,
-  ): Promise<InstancesAnswer<string, number>> {
-    if (query.service === 'web') this.waits.push(waitMs);
-    if (waitMs === 0) return { instances: ['10.0.0.1'], cursor: 1 };
-    return await new Promise((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-    });
-  }
-
-  async version(): Promise<undefined> {
-    return undefined;
-  }
-
-  placeOptions() {
-    return undefined;
-  }
-
-  endpoints() {
-    return [];
-  }
-
-  close(): void {}
-}
-
-/** Runs a source over `registry` until the test ends. */
-function runSource(
-  registry: PatientRegistry,
-  onSecretsChange: (changed: () => void) => void = () => undefined,
-) {
-  const source = new RegistrySource({
-    protocol: registry,
-    servers: [new URL('http://registry:8500')],
-    registry: {
-      name: 'main',
-      limits: {
-        concurrentQueries: 10,
-        requestsPerSecond: undefined,
-        requestTimeoutMs: 5000,
-        pollIntervalMs: 5000,
-      },
-      observer: { requested: () => undefined, failed: () => undefined, changed: () => undefined },
-      onSecretsChange(changed) {
-        onSecretsChange(changed);
-        return { [Symbol.dispose]: () => undefined };
-      },
-      clock: createFakeClock(),
-      random: () => 0,
-      log: quietLogger,
+/** A registry that answers at once, unless the query may wait for a change. `waits`: how long each query may have waited. */
+function start() {
+  const waits: number[] = [];
+  const fake = startFakeRegistry({
+    async answer({ query, waitMs }, signal) {
+      if (query.service === 'web') waits.push(waitMs);
+      return waitMs === 0 ? { instances: ['10.0.0.1'], cursor: 1 } : await noChange(signal);
     },
+    limits: { concurrentQueries: 10 },
+    random: () => 0,
   });
-  const stop = new AbortController();
-  const running = source.run(stop.signal);
-  onTestFinished(async () => {
-    stop.abort();
-    await running;
-  });
-  return source;
+  return { ...fake, waits };
 }
 
 describe('a follower', () => {
   it('requests an immediate answer after the credentials change, then waits for changes', async () => {
-    const registry = new PatientRegistry();
-    let rotate: () => void = () => undefined;
-    const source = runSource(registry, (changed) => {
-      rotate = changed;
-    });
-    source.subscribe({ service: 'web', options: undefined }, () => undefined);
+    const { follow, rotateSecrets, waits } = start();
+    follow('web');
     await settle();
-    expect(registry.waits).toEqual([0, 50_000]);
-    rotate();
+    expect(waits).toEqual([0, 50_000]);
+    rotateSecrets();
     await settle();
-    expect(registry.waits).toEqual([0, 50_000, 0, 50_000]);
+    expect(waits).toEqual([0, 50_000, 0, 50_000]);
   });
 
   it('does not report its first answer as a change of instances, which is urgent', async () => {
-    const source = runSource(new PatientRegistry());
+    const { follow } = start();
     const changes: SourceChange[] = [];
-    source.subscribe({ service: 'web', options: undefined }, (what) => changes.push(what));
+    follow('web', (what) => changes.push(what));
     await settle();
     expect(changes).toEqual(['source']);
   });
