@@ -283,6 +283,8 @@ function properties(port: number, tokenSeconds: number): string {
     'nacos.core.auth.server.identity.value': 'suite',
     'nacos.core.auth.plugin.nacos.token.secret.key': key,
     'nacos.core.auth.plugin.nacos.token.expire.seconds': tokenSeconds,
+    // By default, an instance without heartbeats is removed after 3 minutes, whatever its own time-outs are.
+    'nacos.naming.client.expired.time': 86_400_000,
     // The APIs of older servers.
     'nacos.core.api.compatibility.client.enabled': true,
     'nacos.core.api.compatibility.console.enabled': true,
