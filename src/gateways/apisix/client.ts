@@ -100,7 +100,7 @@ export function createApisixClient(options: ApisixOptions): ApisixClient {
 
     async list({ path, expected }, take, signal) {
       signal.throwIfAborted();
-      const response = await http.list({ ...settingsOf(path), member: 'list', take }, signal).catch(failed);
+      const response = await http.list({ ...settingsOf(path), path: ['list'], take }, signal).catch(failed);
       if ('text' in response) return answerOf({ method: 'GET', expected }, response);
       return { status: response.status, body: response.rest, version: versionOf(response) };
     },

@@ -68,10 +68,10 @@ export function createGotTransport({
   return {
     send: (request, signal) => exchange(request, signal, readWhole),
 
-    list: ({ member, take, ...request }, signal) =>
+    list: ({ path, take, ...request }, signal) =>
       exchange({ ...request, method: 'GET' }, signal, async (head, body) =>
         head.status === 200
-          ? { ...head, status: 200, rest: await readItems(head, body, new ItemScanner(take, member)) }
+          ? { ...head, status: 200, rest: await readItems(head, body, new ItemScanner(take, path)) }
           : await readWhole(head, body),
       ),
   };

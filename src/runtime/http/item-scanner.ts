@@ -25,8 +25,8 @@ const CLOSING_BRACE = 0x7d;
  */
 export class ItemScanner {
   readonly #take: (item: Buffer) => void;
-  /** Quoted name of the member that contains the items. Undefined if the whole response is the list. */
-  readonly #member: string | undefined;
+  /** Quoted names of the members that lead to the items. Empty if the whole response is the list. */
+  readonly #path: readonly string[];
   /** Bytes of the current item from earlier chunks. */
   #item: Buffer[] = [];
   /** Everything except the items. */
@@ -39,17 +39,19 @@ export class ItemScanner {
   #state: 'before' | 'between' | 'inItem' | 'after' = 'before';
   /** In state `between`: what came last. */
   #last: 'opening' | 'item' | 'comma' = 'opening';
-  /** In state `before`: the last member name of the root object, and whether its value comes next. */
+  /** In state `before`: how many members of `#path` are open. */
+  #onPath = 0;
+  /** In state `before`: the last member name of the innermost object on the path, and whether its value comes next. */
   #name = '';
   #isValueNext = false;
 
   /**
-   * `take` must not keep the bytes. `member`: the member of the root object that contains the items. Absent: the root is
-   * the list.
+   * `take` must not keep the bytes. `path`: the members that lead from the root object to the list. Empty: the root is the
+   * list.
    */
-  constructor(take: (item: Buffer) => void, member?: string) {
+  constructor(take: (item: Buffer) => void, path: readonly string[] = []) {
     this.#take = take;
-    this.#member = member === undefined ? undefined : JSON.stringify(member);
+    this.#path = path.map((name) => JSON.stringify(name));
   }
 
   /** Throws `NotJsonError`, `NotObjectsError`, and any error that `take` throws. */
@@ -154,24 +156,34 @@ export class ItemScanner {
 
   /** Processes one byte before the items. Returns whether it opens the list. */
   #beginsItems(byte: number): boolean {
-    if (this.#member === undefined) {
+    const wanted = this.#path[this.#onPath];
+    if (wanted === undefined) {
       if (isSpace(byte) || this.#depth > 0) return false;
       this.#depth += 1;
       return byte === OPENING_BRACKET;
     }
     const wasInString = this.#inString;
-    const isValue = this.#depth === 1 && this.#isValueNext && !wasInString;
-    if (isValue && byte === OPENING_BRACKET && this.#name === this.#member) return true;
+    const isOnPath =
+      this.#depth === this.#onPath + 1 && this.#isValueNext && !wasInString && this.#name === wanted;
+    const isLast = this.#onPath === this.#path.length - 1;
+    if (isOnPath && isLast && byte === OPENING_BRACKET) return true;
     this.#stepBefore(byte);
-    if (this.#depth !== 1) return false;
+    if (isOnPath && !isLast && byte === OPENING_BRACE) {
+      this.#onPath += 1;
+      this.#isValueNext = false;
+      return false;
+    }
+    if (this.#depth <= this.#onPath) this.#onPath = Math.max(0, this.#depth - 1);
+    if (this.#depth === this.#onPath + 1) this.#stepInObject(byte, wasInString, wanted.length);
+    return false;
+  }
+
+  #stepInObject(byte: number, wasInString: boolean, length: number): void {
     if (wasInString || this.#inString) {
-      // Kept only long enough to tell it apart from `#member`.
-      this.#name = wasInString
-        ? `${this.#name.slice(0, this.#member.length)}${String.fromCharCode(byte)}`
-        : '"';
+      // Kept only long enough to tell it apart from the name on the path.
+      this.#name = wasInString ? `${this.#name.slice(0, length)}${String.fromCharCode(byte)}` : '"';
     } else if (byte === COLON) this.#isValueNext = true;
     else if (!isSpace(byte)) this.#isValueNext = false;
-    return false;
   }
 
   #stepBefore(byte: number): void {

@@ -32,8 +32,8 @@ export interface HttpResponse {
 
 /** A GET request for a list whose items are read one by one. */
 export interface ListRequest extends RequestSettings {
-  /** The member of the response that contains the items. Absent: the response itself is the list. */
-  readonly member?: string;
+  /** The names of the members that lead to the items. Absent: the response itself is the list. */
+  readonly path?: readonly string[];
   /**
    * Called with the JSON of each item as soon as it is complete. Must not keep the bytes. An error that it throws ends the
    * request.

@@ -232,7 +232,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       // Nacos 1 and the first of Nacos 2 read no other header.
       const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
       const take = (item: Buffer) => collector.add(instanceIn(item, server));
-      return await http.list({ url, headers, timeoutMs, member: list.member, take }, signal);
+      return await http.list({ url, headers, timeoutMs, path: [list.member], take }, signal);
     };
     assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
     return collector.instances;

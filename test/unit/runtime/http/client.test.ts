@@ -340,13 +340,17 @@ describe('response that is too large', () => {
 });
 
 describe('list', () => {
-  const listOf = async (body: string, member?: string, take: (item: Buffer) => void = () => undefined) => {
+  const listOf = async (
+    body: string,
+    path?: readonly string[],
+    take: (item: Buffer) => void = () => undefined,
+  ) => {
     const { url } = await serveHttp((_, response) => {
       for (const piece of body.match(/.{1,7}/gs) ?? []) response.write(piece);
       response.end();
     });
     const request = { url: new URL(url), timeoutMs: TIMEOUT_MS, take };
-    return await clientWith().list({ ...request, ...(member === undefined ? {} : { member }) }, never);
+    return await clientWith().list({ ...request, ...(path === undefined ? {} : { path }) }, never);
   };
 
   it.each([
@@ -354,7 +358,9 @@ describe('list', () => {
     ['{"items":[{"a":1},{"b":[2]}],"total":2}', 'items', { items: [], total: 2 }],
   ])('passes on the items of %s one by one, and returns the rest', async (body, member, rest) => {
     const items: unknown[] = [];
-    const response = await listOf(body, member, (item) => items.push(JSON.parse(item.toString())));
+    const response = await listOf(body, member === undefined ? undefined : [member], (item) =>
+      items.push(JSON.parse(item.toString())),
+    );
     expect(response).toMatchObject({ status: 200, rest });
     expect(items).toEqual([{ a: 1 }, { b: [2] }]);
   });

@@ -7,13 +7,16 @@ import {
   parseJson,
 } from '../../../../src/runtime/http/item-scanner.ts';
 
-/** Location of the items: in a member of the response, or in the response itself. */
-type ItemsAt = 'list' | 'root';
+/** The members that lead to the items, as a path; `root`: the response itself is the list. */
+type ItemsAt = 'list' | 'root' | 'app.list';
 
 /** The result of scanning `bytes` in chunks that end at `cuts`. */
 function scan(bytes: Buffer, at: ItemsAt = 'list', cuts: readonly number[] = []) {
   const items: unknown[] = [];
-  const scanner = new ItemScanner((item) => items.push(parseJson(item)), at === 'root' ? undefined : at);
+  const scanner = new ItemScanner(
+    (item) => items.push(parseJson(item)),
+    at === 'root' ? undefined : at.split('.'),
+  );
   const ends = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b);
   for (const [index, end] of [...ends, bytes.length].entries()) {
     scanner.push(Buffer.from(bytes.subarray(ends[index - 1] ?? 0, end)));
@@ -78,10 +81,35 @@ describe('item scanner', () => {
     ['{"list":"[{}]"}', 'list', { list: '[{}]' }],
     ['[{"list":[{}]}]', 'list', [{ list: [{}] }]],
     ['7', 'list', 7],
+    ['{"list":[{}]}', 'app.list', { list: [{}] }],
+    ['{"app":[{"list":[{}]}]}', 'app.list', { app: [{ list: [{}] }] }],
+    ['{"app":{"x":{"list":[{}]}},"list":[{}]}', 'app.list', { app: { x: { list: [{}] } }, list: [{}] }],
+    ['{"x":{"app":{"list":[{}]}}}', 'app.list', { x: { app: { list: [{}] } } }],
+    ['{"app":"{","list":[{}]}', 'app.list', { app: '{', list: [{}] }],
     ['{}', 'root', {}],
     ['{"a":[{}]}', 'root', { a: [{}] }],
   ])('finds no items in %s (%s)', (body, at, rest) => {
     expect(scanned(body, at)).toEqual({ items: [], rest });
+  });
+
+  it('finds the items of a list inside an object, however the response is split into chunks', () => {
+    const others = fc.dictionary(
+      name.filter((one) => one !== 'list' && one !== 'app'),
+      value,
+    );
+    fc.assert(
+      fc.property(items, others, others, spaces, cuts, (list, before, after, indent, ends) => {
+        const app = Object.fromEntries(Object.entries({ ...before, list, ...after }));
+        const body = Buffer.from(JSON.stringify({ ...after, app, ...before }, null, indent));
+        const expected = JSON.parse(body.toString()) as {
+          readonly app: { readonly list: readonly unknown[] };
+        };
+        const { items: given, rest } = scan(body, 'app.list', ends);
+        expect(given).toEqual(expected.app.list);
+        expect(rest).toEqual({ ...expected, app: { ...expected.app, list: [] } });
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it.each(['a', 'items', 'application-instances', 'with "quotes"'])(
@@ -93,7 +121,7 @@ describe('item scanner', () => {
         [member]: [{ n: 1 }],
       };
       const found: unknown[] = [];
-      const scanner = new ItemScanner((item) => found.push(parseJson(item)), member);
+      const scanner = new ItemScanner((item) => found.push(parseJson(item)), [member]);
       scanner.push(Buffer.from(JSON.stringify(body)));
       expect(scanner.end()).toEqual({ ...body, [member]: [] });
       expect(found).toEqual([{ n: 1 }]);
@@ -138,7 +166,7 @@ describe('item scanner', () => {
   });
 
   it('limits the size of the response outside the items', () => {
-    const scanner = new ItemScanner(() => undefined, 'list');
+    const scanner = new ItemScanner(() => undefined, ['list']);
     const push = () => {
       for (let n = 0; n < 100; n += 1) scanner.push(Buffer.alloc(1024, ' '));
     };
