@@ -68,6 +68,8 @@ export class Follower<Instance, Cursor> {
   /** With servers and Secrets. */
   #cause: string | undefined;
   #isBeginning = true;
+  /** The last pause ended early, because the registry answered something else. */
+  #wasWoken = false;
   /** The credentials with which the registry has answered. */
   #accepted: AbortSignal | undefined;
   #state: FollowedState = 'waiting';
@@ -148,8 +150,14 @@ export class Follower<Instance, Cursor> {
       failed(error);
       const isServer = error instanceof RegistryError && error.scope === 'server';
       this.#lose(error);
-      const again = AbortSignal.any([stopped, credentials(), ...(isServer ? [recovered] : [])]);
-      await clock.sleep(this.#backoff.next(), again).catch(() => stopped.throwIfAborted());
+      // If this service alone fails, the answers for others must not cut its back-off short each time.
+      const mayWake = isServer && !this.#wasWoken;
+      const again = AbortSignal.any([stopped, credentials(), ...(mayWake ? [recovered] : [])]);
+      this.#wasWoken = false;
+      await clock.sleep(this.#backoff.next(), again).catch(() => {
+        stopped.throwIfAborted();
+        this.#wasWoken = mayWake && recovered.aborted;
+      });
     }
   }
 

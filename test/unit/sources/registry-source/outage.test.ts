@@ -104,3 +104,35 @@ describe('a registry that is down', () => {
     expect([...new Set(changes)]).toEqual(['source']);
   });
 });
+
+describe('a service that fails while the registry answers others', () => {
+  it('is asked with back-off', async () => {
+    const clock = createFakeClock();
+    let seed = 0;
+    const random = () => {
+      seed = (seed * 7 + 3) % 101;
+      return seed / 101;
+    };
+    let asked = 0;
+    const { follow } = startFakeRegistry({
+      clock,
+      random,
+      async answer({ query, waitMs }, signal) {
+        if (query.service === 'broken') {
+          asked += 1;
+          throw new RegistryError('ServerError', 'server', { problem: 'a proxy answered HTTP 502' });
+        }
+        await clock.sleep(waitMs === 0 ? 1 + random() * 50 : 200 + random() * 200, signal);
+        return { ...(waitMs === 0 ? INSTANCES : UNCHANGED) };
+      },
+    });
+    for (let n = 0; n < 50; n += 1) follow(`x${n}`);
+    follow('broken');
+    await settle();
+    await clock.advance(60_000);
+    asked = 0;
+    await clock.advance(120_000);
+    expect(asked).toBeGreaterThan(7);
+    expect(asked).toBeLessThan(30);
+  });
+});
