@@ -51,6 +51,8 @@ interface Target {
   readonly signal: AbortSignal;
 }
 
+/** Between the group and the name of a service. */
+const GROUP_SEPARATOR = '@@';
 /** Clusters whose disabled instances are looked for in one answer. */
 const MAX_CLUSTERS = 16;
 
@@ -82,14 +84,14 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   }
 
   key({ service, options }: ServiceQuery): string {
-    return `${groupOf(options)}@@${service}`;
+    return `${groupOf(options)}${GROUP_SEPARATOR}${service}`;
   }
 
   async ask(
     { query, server, cursor, timeoutMs }: InstancesRequest<Last>,
     signal: AbortSignal,
   ): Promise<InstancesAnswer<NacosInstance, Last>> {
-    this.#assertGroup(query);
+    this.#assertScope(query);
     const scope = {
       namespaceId: this.#section.namespaceId,
       group: groupOf(query.options),
@@ -256,7 +258,14 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     return other === undefined ? response : await send(other);
   }
 
-  #assertGroup({ options }: ServiceQuery): void {
+  #assertScope({ service, options }: ServiceQuery): void {
+    // Servers without v3 take the group from such a name, whatever the parameter of the group says.
+    if (service.includes(GROUP_SEPARATOR)) {
+      throw new RegistryError('Unauthorized', 'service', {
+        problem: `the name of a service in Nacos must not contain ${GROUP_SEPARATOR}`,
+        remedy: 'set nacos.group in the backend instead',
+      });
+    }
     const { groups } = this.#section;
     const group = groupOf(options);
     if (groups === undefined || groups.includes(group)) return;

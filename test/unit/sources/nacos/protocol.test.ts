@@ -137,6 +137,15 @@ describe('the list of instances', () => {
     expect((await ask(undefined, { group: 'orders' })).instances).toEqual([]);
     expect(standIn.requestsFor('payments')).toBe(0);
   });
+
+  it('is refused for a service whose name contains a group, which older servers use', async () => {
+    protocol.close();
+    protocol = create({ groups: ['orders'] });
+    const answer = ask(undefined, { group: 'orders' }, 'payments@@payroll');
+    await expect(answer).rejects.toMatchObject({ reason: 'Unauthorized', scope: 'service' });
+    await expect(answer).rejects.toThrow('must not contain @@: set nacos.group');
+    expect(standIn.requests).toEqual([]);
+  });
 });
 
 describe('an instance that is disabled', () => {
