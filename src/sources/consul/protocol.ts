@@ -50,8 +50,9 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
     });
   }
 
+  /** Consul ignores the case of names. Otherwise a tenant could have one large service read and kept any number of times. */
   key({ service }: ServiceQuery): string {
-    return service;
+    return service.toLowerCase();
   }
 
   async ask(

@@ -166,3 +166,9 @@ it.each([
     expect(causeAt('10.0.0.9')).toBe('unknown');
   },
 );
+
+it('follows a service once, whatever the case of its name, which Consul ignores', () => {
+  const keyOf = (service: string) => protocol.key({ service, options: undefined });
+  expect(keyOf('Web')).toBe(keyOf('web'));
+  expect(keyOf('web-2')).not.toBe(keyOf('web'));
+});
