@@ -51,7 +51,7 @@ export const REASONS = {
   TooManyServices:
     'GatewayUpstreams of this namespace refer to more services of the registry than it allows for one namespace. The current nodes in the gateway are unchanged. Remove backends, or ask the platform team to raise `limits.servicesPerNamespace` of the ServiceRegistry.',
   TooManyInstances:
-    'The backends of this object list more instances in registries than a gateway can use. The current nodes of the backends with the most instances are unchanged; the other backends follow their endpoints. Register fewer instances, or divide the backends among several objects.',
+    'The backends of this object list more instances in registries than a gateway can use. The current nodes of the backends that grew most are unchanged; the other backends follow their endpoints. Register fewer instances, or divide the backends among several objects.',
   ServiceUnknownToRegistry:
     'The registry has not listed an instance of the service since the operator started to follow it. Register an instance, or correct the name of the service.',
   SecretNotFound:

@@ -4,7 +4,7 @@ import type { Endpoint } from '../model/endpoint.ts';
 import type { UpstreamNode } from '../model/upstream.ts';
 import type { Via } from './addressing.ts';
 import type { BackendMarks } from './backend-marks.ts';
-import type { ResolvedBackend } from './backends.ts';
+import { isRecognized, type ResolvedBackend } from './backends.ts';
 import { markedWeights } from './node-marks.ts';
 import { type NodeRemoval, placeOf } from './removal-guard.ts';
 
@@ -34,8 +34,7 @@ export function createRemovalReasonOf(
   marks?: BackendMarks,
 ): (node: UpstreamNode) => NodeRemoval {
   const followed = backends.flatMap((backend, index): readonly Followed[] =>
-    // A backend that has not answered yet keeps all of its nodes.
-    'found' in backend && backend.recognized === undefined
+    'found' in backend && !isRecognized(backend)
       ? [
           {
             index,
@@ -45,9 +44,14 @@ export function createRemovalReasonOf(
         ]
       : [],
   );
+  const recognized = [...backends.keys()].filter((index) => isRecognized(backends[index]));
   return (node) => {
     const marked = new Set(markedWeights(node).map(({ mark }) => mark));
-    const own = followed.filter(({ index }) => marked.has(marks?.[index] ?? ''));
+    const isOf = (index: number) => marked.has(marks?.[index] ?? '');
+    const own = followed.filter(({ index }) => isOf(index));
+    const unanswered = own.length === 0 ? recognized.find(isOf) : undefined;
+    // A backend that has not answered yet keeps all of its nodes whose addresses are allowed.
+    if (unanswered !== undefined) return { reason: 'vanished', backend: unanswered };
     const { reason, backend } = removalFrom(own.length === 0 ? followed : own, node, departureOf);
     return { reason, backend: backend ?? own[0]?.index };
   };

@@ -35,14 +35,15 @@ export function resolveBackends(
   connection: GatewayConnectionSpec,
 ): readonly ResolvedBackend[] {
   const targets = backendTargets(spec, object.namespace, connection.addressing);
+  const lastAnswers = snapshot.lastAnswers?.(keyOf(object)) ?? [];
   const context: Context = {
     snapshot,
     object,
     spec,
     connection,
     policy: hostPolicy(connection),
-    lastAnswers: snapshot.lastAnswers?.(keyOf(object)) ?? [],
-    readRegistry: withinInstanceLimit((ref) => snapshot.source.read(ref), targets),
+    lastAnswers,
+    readRegistry: withinInstanceLimit((ref) => snapshot.source.read(ref), targets, lastAnswers),
   };
   return targets.map((target): ResolvedBackend => {
     switch (target.kind) {

@@ -56,11 +56,19 @@ export class FollowedServices<User> {
       .map(([namespace]) => namespace);
   }
 
+  /** Whether the service is followed for any namespace. */
+  isFollowed(service: string): boolean {
+    return this.#followed.has(service);
+  }
+
   /** Whether the service is followed for no namespace, because there is no place in those that refer to it. */
   isRefused(service: string): boolean {
-    return (
-      !this.#followed.has(service) && this.#namespaces.values().some(({ refused }) => refused.has(service))
-    );
+    return !this.isFollowed(service) && this.usersThatWait(service).length > 0;
+  }
+
+  /** The users of the service in namespaces that have no place for it. */
+  usersThatWait(service: string): readonly User[] {
+    return [...this.#namespaces.values()].flatMap(({ refused }) => [...(refused.get(service) ?? [])]);
   }
 
   #namespace(name: string | undefined): InNamespace<User> {

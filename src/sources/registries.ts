@@ -49,8 +49,10 @@ interface Subscription {
   readonly ref: RegistryServiceRef;
   readonly changed: (what: SourceChange) => void;
   readonly namespace: string | undefined;
-  /** The subscription at the source of the registry, or the place in line for it, while the source exists. */
+  /** The use of the service, or the place in line for it, while the source exists. */
   inner: Disposable | undefined;
+  /** The subscription at the source of the registry, while the service is followed. */
+  listening: Disposable | undefined;
 }
 
 /** The source of one ServiceRegistry. A change of its type or section replaces it. */
@@ -103,7 +105,7 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
   }
 
   subscribe(ref: RegistryServiceRef, changed: (what: SourceChange) => void, namespace?: string): Disposable {
-    const subscription: Subscription = { ref, changed, namespace, inner: undefined };
+    const subscription: Subscription = { ref, changed, namespace, inner: undefined, listening: undefined };
     const known = this.#subscriptions.get(ref.registry) ?? new Set();
     this.#subscriptions.set(ref.registry, known.add(subscription));
     this.#attach(subscription);
@@ -241,19 +243,39 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
   }
 
   #attach(subscription: Subscription): void {
-    const { ref, changed, namespace } = subscription;
+    const { ref, namespace } = subscription;
     const instance = this.#instances.get(ref.registry);
     if (instance === undefined) return;
     const { followed, source } = instance;
-    const query = queryOf(ref, instance);
-    const key = source.key(query);
-    const inner = followed.admit(namespace, key, subscription) ? source.subscribe(query, changed) : undefined;
+    const key = source.key(queryOf(ref, instance));
+    const wasFollowed = followed.isFollowed(key);
+    const isAdmitted = followed.admit(namespace, key, subscription);
+    if (isAdmitted || wasFollowed) listen(instance, subscription);
+    if (isAdmitted && !wasFollowed) this.#follow(instance, key);
     const dispose = () => {
-      inner?.[Symbol.dispose]();
+      stopListening(subscription);
       followed.release(namespace, key, subscription);
-      if (this.#instances.get(ref.registry) === instance) this.#attachNext(instance, namespace);
+      if (this.#instances.get(ref.registry) !== instance) return;
+      if (!followed.isFollowed(key)) this.#unfollow(instance, key);
+      this.#attachNext(instance, namespace);
     };
     subscription.inner = { [Symbol.dispose]: dispose };
+  }
+
+  /** A namespace without a place for a service shares the answers that another namespace causes, and thus their changes. */
+  #follow(instance: Instance, key: string): void {
+    for (const subscription of instance.followed.usersThatWait(key)) {
+      listen(instance, subscription);
+      subscription.changed('source');
+    }
+  }
+
+  /** The last namespace with a place for the service no longer uses it. */
+  #unfollow(instance: Instance, key: string): void {
+    for (const subscription of instance.followed.usersThatWait(key)) {
+      stopListening(subscription);
+      subscription.changed('source');
+    }
   }
 
   /** Follows services of the namespace for which there was no place before. */
@@ -288,6 +310,16 @@ export class ServiceRegistries implements DiscoverySource<RegistryServiceRef> {
     const { secrets, operatorNamespace } = this.#options;
     return secretValue((name) => secrets.get(operatorNamespace, name), operatorNamespace, ref);
   }
+}
+
+function listen(instance: Instance, subscription: Subscription): void {
+  const { ref, changed } = subscription;
+  subscription.listening ??= instance.source.subscribe(queryOf(ref, instance), changed);
+}
+
+function stopListening(subscription: Subscription): void {
+  subscription.listening?.[Symbol.dispose]();
+  subscription.listening = undefined;
 }
 
 function queryOf({ service, options }: RegistryServiceRef, { type }: Instance): ServiceQuery {

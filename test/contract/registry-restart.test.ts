@@ -215,6 +215,22 @@ describe('after a restart of the operator', () => {
     await scene.expectShares('10.0.0.1:8080=1', '10.1.0.1:80=1');
   });
 
+  it.each([
+    ['all nodes of the upstream', `[${VMS}]`, []],
+    ['all nodes of one backend', MIXED, ['10.0.0.1:8080=1']],
+  ])('drops recognized nodes that the registry no longer allows: %s', async (_, backends, rest) => {
+    await scene.written(backends, ['10.1.0.1:80', '10.1.0.2:80']);
+    await scene.stop();
+    scene.registry.answer('web', DOWN);
+    scene.start(backends);
+    await scene.settled();
+    expect(scene.writes).toBe(0);
+    scene.registry.deny('10.1.0.0/16');
+    await scene.expectShares(...rest);
+    expect(scene.condition('RemovalHeld')).toBeUndefined();
+    expect(scene.condition('ResolvedRefs')).toBe('Unknown/SourceUnavailable');
+  });
+
   it('recognizes nodes of an upstream whose other fields another client manages', async () => {
     scene.gateway.put('upstreams', 'shop.web', { type: 'roundrobin', nodes: [] });
     await scene.written(MIXED, ['10.1.0.1:80'], '  manage: Nodes');

@@ -72,11 +72,11 @@ describe('deleting a namespace', () => {
       readonly items: readonly {
         readonly note: string;
         readonly reason: string;
-        readonly regarding: { readonly kind: string; readonly name: string };
+        readonly regarding?: { readonly kind: string; readonly name: string };
       }[];
     };
     return items
-      .filter(({ regarding }) => regarding.kind === 'GatewayConnection' && regarding.name === connection)
+      .filter(({ regarding }) => regarding?.kind === 'GatewayConnection' && regarding?.name === connection)
       .map(({ reason, note }) => `${reason}: ${note}`);
   }
 

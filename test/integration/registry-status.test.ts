@@ -214,11 +214,11 @@ describe('the status of a ServiceRegistry', () => {
     const { items } = (await work.get('/apis/events.k8s.io/v1/namespaces/default/events')) as unknown as {
       readonly items: readonly {
         readonly reason: string;
-        readonly regarding: { readonly kind: string; readonly name: string };
+        readonly regarding?: { readonly kind: string; readonly name: string };
       }[];
     };
     const reasons = items
-      .filter(({ regarding }) => regarding.kind === 'ServiceRegistry' && regarding.name === 'main')
+      .filter(({ regarding }) => regarding?.kind === 'ServiceRegistry' && regarding?.name === 'main')
       .map(({ reason }) => reason);
     const announced = ['Ready', 'Unauthorized', 'SecretNotFound', 'RegistryUnavailable'];
     expect(new Set(reasons)).toEqual(new Set(announced));

@@ -17,18 +17,12 @@ export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
   readonly #followed = new Map<symbol, string>();
 
   constructor() {
-    const { registries } = builtInCatalog;
-    if (registries === undefined) throw new Error('no registry type is built in');
-    const object = registries.transform({
-      metadata: { name: 'vms', uid: 'vms-uid', resourceVersion: '1', generation: 1 },
-      spec: {
-        type: 'Consul',
-        consul: { servers: ['http://127.0.0.1:8500'] },
-        allowedNamespaces: { all: true },
-      },
-    });
-    if (object === undefined || !object.spec.ok) throw new Error('the ServiceRegistry is not valid');
-    this.registries = planStore(registries.indexes, [object], { state: 'synced' });
+    this.registries = planStore({}, [serviceRegistry(1, {})], { state: 'synced' });
+  }
+
+  /** Denies addresses in the ServiceRegistry. */
+  deny(...ranges: readonly string[]): void {
+    this.registries.upsert(serviceRegistry(2, { addresses: { deny: ranges } }));
   }
 
   /** The instances of `service` in a complete answer: each as `address:port` or `address:port=weight`. */
@@ -91,6 +85,20 @@ export class ScriptedRegistry implements DiscoverySource<RegistryServiceRef> {
   listedElsewhere(): ReadonlySet<string> {
     return new Set();
   }
+}
+
+function serviceRegistry(generation: number, fields: object): ServiceRegistry {
+  const object = builtInCatalog.registries?.transform({
+    metadata: { name: 'vms', uid: 'vms-uid', resourceVersion: `${generation}`, generation },
+    spec: {
+      type: 'Consul',
+      consul: { servers: ['http://127.0.0.1:8500'] },
+      allowedNamespaces: { all: true },
+      ...fields,
+    },
+  });
+  if (object === undefined || !object.spec.ok) throw new Error('the ServiceRegistry is not valid');
+  return object;
 }
 
 /** The registry does not answer. */

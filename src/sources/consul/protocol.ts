@@ -50,8 +50,9 @@ export class ConsulProtocol implements RegistryProtocol<ConsulInstance, Last> {
     });
   }
 
+  /** Consul ignores the case of names. Otherwise a tenant could have one large service read and kept any number of times. */
   key({ service }: ServiceQuery): string {
-    return service;
+    return service.toLowerCase();
   }
 
   async ask(
@@ -200,10 +201,15 @@ function assertComplete(
         : 'set consul.tokenSecretRef',
     });
   }
+  if (status >= 400 && status < 500 && status !== 404 && status !== 429) {
+    // It must not move the other services to another server. Tenants see the message, so it does not name the server.
+    throw new RegistryError('ServerError', 'service', {
+      problem: `Consul rejected the request for the service (HTTP ${status})`,
+      remedy: 'check its name, and ask the platform team to check consul in the ServiceRegistry',
+    });
+  }
   if (status !== 200) {
-    // A request that Consul does not accept must not move the other services to another server.
-    const isRequest = status >= 400 && status < 500 && status !== 404 && status !== 429;
-    throw new RegistryError('ServerError', isRequest ? 'service' : 'server', {
+    throw new RegistryError('ServerError', 'server', {
       problem: `${server.host} answered HTTP ${status}`,
       remedy: 'check the log of the agent, and that the Consul servers have a leader',
     });

@@ -49,20 +49,24 @@ interface Session {
 export class Login {
   readonly #clock: Clock;
   readonly #sessions = new Map<string, Session>();
+  readonly #stop = new AbortController();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Requests that come during a login share it. Rejects with `RegistryError` or `ApiMissingError`. */
-  async token(request: LoginRequest): Promise<string> {
+  /**
+   * Requests that come during a login share it. Rejects with `RegistryError` or `ApiMissingError`, or with the signal's reason:
+   * then the login continues for the others.
+   */
+  async token(request: LoginRequest, signal: AbortSignal): Promise<string> {
     const session = this.#session(request);
     const now = this.#clock.monotonic();
     const valid = session.token !== undefined && now < session.token.expiresAtMs ? session.token : undefined;
     if (valid !== undefined && now < valid.renewAtMs) return valid.value;
     const renewal = this.#renew(session, request);
     // Until the old token expires, requests wait for no renewal, and outlive one that fails.
-    if (valid === undefined) return (await renewal).value;
+    if (valid === undefined) return (await orAborted(renewal, signal)).value;
     renewal.catch(() => undefined);
     return valid.value;
   }
@@ -71,12 +75,21 @@ export class Login {
    * Another token after the server rejected `rejected`; undefined if none would help: a new token that is rejected lacks the
    * permission. Requests for other services keep the old token until there is another one.
    */
-  async tokenAfter(rejected: string, request: LoginRequest): Promise<string | undefined> {
+  async tokenAfter(
+    rejected: string,
+    request: LoginRequest,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const session = this.#session(request);
     if (session.token !== undefined && session.token.value !== rejected) return session.token.value;
     const sinceMs = session.token?.sinceMs ?? Number.NEGATIVE_INFINITY;
     if (this.#clock.monotonic() - sinceMs < NEW_TOKEN_MS) return undefined;
-    return (await this.#renew(session, request)).value;
+    return (await orAborted(this.#renew(session, request), signal)).value;
+  }
+
+  /** Ends logins that are under way. */
+  close(): void {
+    this.#stop.abort();
   }
 
   #session({ url, credentials }: LoginRequest): Session {
@@ -109,9 +122,11 @@ export class Login {
   async #login({ http, url, credentials, timeoutMs }: LoginRequest): Promise<Token> {
     const { username, password } = credentials;
     const form = new URLSearchParams({ username, password });
-    // Of no single query: other queries wait for the same login.
-    const never = new AbortController().signal;
-    const { status, text } = await http.send({ method: 'POST', url, body: form, timeoutMs }, never);
+    // No single query ends it: other queries wait for the same login.
+    const { status, text } = await http.send(
+      { method: 'POST', url, body: form, timeoutMs },
+      this.#stop.signal,
+    );
     if (isMissingApi(status)) throw new ApiMissingError();
     if (status !== 200) throw rejectedLogin(status, url);
     const body = jsonOf(text);
@@ -122,6 +137,19 @@ export class Login {
       problem: `${url.host} sent an invalid answer to the login`,
       remedy: 'check that the URL in servers is that of a Nacos server with its own users',
     });
+  }
+}
+
+/** The result of `work`; rejects with the signal's reason if the signal aborts first. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason as Error);
+  if (signal.aborted) stop();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([promise, work]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 

@@ -51,6 +51,8 @@ interface Target {
   readonly signal: AbortSignal;
 }
 
+/** Between the group and the name of a service. */
+const GROUP_SEPARATOR = '@@';
 /** Clusters whose disabled instances are looked for in one answer. */
 const MAX_CLUSTERS = 16;
 
@@ -82,14 +84,14 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   }
 
   key({ service, options }: ServiceQuery): string {
-    return `${groupOf(options)}@@${service}`;
+    return `${groupOf(options)}${GROUP_SEPARATOR}${service}`;
   }
 
   async ask(
     { query, server, cursor, timeoutMs }: InstancesRequest<Last>,
     signal: AbortSignal,
   ): Promise<InstancesAnswer<NacosInstance, Last>> {
-    this.#assertGroup(query);
+    this.#assertScope(query);
     const scope = {
       namespaceId: this.#section.namespaceId,
       group: groupOf(query.options),
@@ -128,6 +130,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   }
 
   close(): void {
+    this.#login.close();
     this.#http.close();
   }
 
@@ -222,7 +225,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   }
 
   async #list(target: Target, list: InstanceList): Promise<Instances> {
-    const { server, version, scope, timeoutMs, signal } = target;
+    const { server, scope, timeoutMs, signal } = target;
     const http = this.#http.client();
     const url = urlOf(server, list.path);
     for (const [name, value] of Object.entries(list.parameters(scope))) url.searchParams.set(name, value);
@@ -234,29 +237,36 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
       const take = (item: Buffer) => collector.add(instanceIn(item, server));
       return await http.list({ url, headers, timeoutMs, path: [list.member], take }, signal);
     };
-    assertComplete(await this.#authorized(http, { version, server, timeoutMs }, send), list, server);
+    assertComplete(await this.#authorized(http, target, send), list, server);
     return collector.instances;
   }
 
   /** Sends with the token of the user, if there is one, and with another token if the server rejected it. */
   async #authorized<Response extends Pick<HttpResponse, 'status'>>(
     http: HttpClient,
-    { version, server, timeoutMs }: Pick<Target, 'version' | 'server' | 'timeoutMs'>,
+    { version, server, timeoutMs, signal }: Target,
     send: (token: string | undefined) => Promise<Response>,
   ): Promise<Response> {
     const credentials = this.#credentials();
     if (credentials === undefined) return await send(undefined);
     const url = urlOf(server, version.loginPath);
     const request = { http, url, credentials, timeoutMs };
-    const token = await this.#login.token(request);
+    const token = await this.#login.token(request, signal);
     const response = await send(token);
     if (response.status !== 401 && response.status !== 403) return response;
     // It has expired, or another secret signs the tokens of this server now.
-    const other = await this.#login.tokenAfter(token, request);
+    const other = await this.#login.tokenAfter(token, request, signal);
     return other === undefined ? response : await send(other);
   }
 
-  #assertGroup({ options }: ServiceQuery): void {
+  #assertScope({ service, options }: ServiceQuery): void {
+    // Servers without v3 take the group from such a name, whatever the parameter of the group says.
+    if (service.includes(GROUP_SEPARATOR)) {
+      throw new RegistryError('Unauthorized', 'service', {
+        problem: `the name of a service in Nacos must not contain ${GROUP_SEPARATOR}`,
+        remedy: 'set nacos.group in the backend instead',
+      });
+    }
     const { groups } = this.#section;
     const group = groupOf(options);
     if (groups === undefined || groups.includes(group)) return;

@@ -68,6 +68,10 @@ export class Follower<Instance, Cursor> {
   /** With servers and Secrets. */
   #cause: string | undefined;
   #isBeginning = true;
+  /** The last request failed, and the one before it was answered: one failure is no outage yet. */
+  #isDoubted = false;
+  /** The last pause ended early, because the registry answered something else. */
+  #wasWoken = false;
   /** The credentials with which the registry has answered. */
   #accepted: AbortSignal | undefined;
   #state: FollowedState = 'waiting';
@@ -147,9 +151,18 @@ export class Follower<Instance, Cursor> {
       if (error instanceof SlotNeeded || error instanceof CredentialsChanged) return;
       failed(error);
       const isServer = error instanceof RegistryError && error.scope === 'server';
-      this.#lose(error);
-      const again = AbortSignal.any([stopped, credentials(), ...(isServer ? [recovered] : [])]);
-      await clock.sleep(this.#backoff.next(), again).catch(() => stopped.throwIfAborted());
+      // The status of every user of the service would change twice.
+      const isTolerated = isServer && this.#problem === undefined && !this.#isBeginning && !this.#isDoubted;
+      if (isTolerated) this.#isDoubted = true;
+      else this.#lose(error);
+      // If this service alone fails, the answers for others must not cut its back-off short each time.
+      const mayWake = isServer && !this.#wasWoken;
+      const again = AbortSignal.any([stopped, credentials(), ...(mayWake ? [recovered] : [])]);
+      this.#wasWoken = false;
+      await clock.sleep(this.#backoff.next(), again).catch(() => {
+        stopped.throwIfAborted();
+        this.#wasWoken = mayWake && recovered.aborted;
+      });
     }
   }
 
@@ -193,6 +206,7 @@ export class Follower<Instance, Cursor> {
     // credentials: Consul lets a query wait although its token may read nothing.
     const mayWait =
       this.#problem === undefined &&
+      !this.#isDoubted &&
       this.#cursor !== undefined &&
       this.#accepted === credentials &&
       (this.#wasSeen || slots.unseenRoundMs === 0);
@@ -217,6 +231,7 @@ export class Follower<Instance, Cursor> {
       this.#deps.health.answered(this.#state);
       this.#state = 'current';
     }
+    this.#isDoubted = false;
     const isCurrent = this.#problem === undefined && !this.#isBeginning;
     if (instances === undefined && isCurrent) return;
     const isChange = instances !== undefined && this.#isChange(instances);

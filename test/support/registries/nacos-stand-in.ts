@@ -27,6 +27,8 @@ export class NacosStandIn implements AsyncDisposable {
   clusterListStatus: number | undefined;
   /** Of the login; undefined: it is answered. */
   loginStatus: number | undefined;
+  /** Whether logins get no answer. */
+  isSilentAtLogin = false;
   /** Whether tokens allow nothing. */
   hasNoRights = false;
   /** A service that no token may read. */
@@ -68,6 +70,7 @@ export class NacosStandIn implements AsyncDisposable {
     const { pathname, searchParams } = new URL(request.url ?? '/', this.url);
     this.requests.push(pathname);
     const body = new URLSearchParams(await text(request));
+    if (this.isSilentAtLogin && pathname.endsWith('/login')) return;
     const [status, answer] = this.#answer(pathname, searchParams, body, request.headers.authorization);
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   }

@@ -6,6 +6,7 @@ import type { RegistryServiceRef } from '../../../src/model/reference.ts';
 import { aborted } from '../../../src/runtime/aborted.ts';
 import { ServiceRegistries } from '../../../src/sources/registries.ts';
 import type { RegistryDiscovery, RegistryType } from '../../../src/sources/registry.ts';
+import type { SourceChange } from '../../../src/sources/source.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { quietLogger } from '../../support/registries/quiet-logger.ts';
 
@@ -22,6 +23,7 @@ const refTo = (service: string): RegistryServiceRef => ({
 
 function start() {
   const following = new Set<string>();
+  const listeners = new Map<string, Set<(what: SourceChange) => void>>();
   const deleted: string[] = [];
   const registries = createStore<ServiceRegistry>({ indexes: {}, reportError });
   const secrets = createStore<SecretFacts>({ indexes: {}, reportError });
@@ -30,9 +32,15 @@ function start() {
     run: aborted,
     key: ({ service }) => service,
     problem: () => undefined,
-    subscribe({ service }) {
+    subscribe({ service }, changed) {
+      const known = listeners.get(service) ?? new Set();
+      listeners.set(service, known.add(changed));
       following.add(service);
-      return { [Symbol.dispose]: () => void following.delete(service) };
+      const dispose = () => {
+        known.delete(changed);
+        if (known.size === 0) following.delete(service);
+      };
+      return { [Symbol.dispose]: dispose };
     },
     read: () => ({ state: 'known', endpoints: [], basis: '' }),
     departure: () => 'unknown',
@@ -75,9 +83,15 @@ function start() {
     registries.upsert(object);
     return object;
   };
-  const follow = (namespace: string, service: string, changed: () => void = () => undefined) =>
-    source.subscribe(refTo(service), changed, namespace);
-  return { following, deleted, registries, source, registry, follow };
+  const follow = (
+    namespace: string,
+    service: string,
+    changed: (what: SourceChange) => void = () => undefined,
+  ) => source.subscribe(refTo(service), changed, namespace);
+  const change = (service: string) => {
+    for (const changed of listeners.get(service) ?? []) changed('instances');
+  };
+  return { following, deleted, registries, source, registry, follow, change };
 }
 
 describe('the services that one namespace follows', () => {
@@ -116,6 +130,35 @@ describe('the services that one namespace follows', () => {
     follow('shop', 'd');
     registry({ limits: { servicesPerNamespace: 2 } });
     expect([...following]).toEqual(['c', 'd']);
+  });
+
+  it('tell a namespace that has no place for them each change of the answer that it shares with another one', () => {
+    const { following, source, registry, follow, change } = start();
+    registry({ limits: { servicesPerNamespace: 1 } });
+    const changes: SourceChange[] = [];
+    const seen = () => changes.splice(0);
+    const first = follow('shop', 'a');
+    follow('shop', 'b', (what) => changes.push(what));
+    expect(source.read(refTo('b'))).toMatchObject({ reason: 'TooManyServices' });
+
+    const other = follow('pay', 'b');
+    expect(seen()).toEqual(['source']);
+    expect(source.read(refTo('b'))).toMatchObject({ state: 'known' });
+    change('b');
+    expect(seen()).toEqual(['instances']);
+
+    other[Symbol.dispose]();
+    expect(seen()).toEqual(['source']);
+    expect([...following]).toEqual(['a']);
+    expect(source.read(refTo('b'))).toMatchObject({ reason: 'TooManyServices' });
+
+    const another = follow('pay', 'b');
+    first[Symbol.dispose]();
+    another[Symbol.dispose]();
+    seen();
+    change('b');
+    expect(seen()).toEqual(['instances']);
+    expect([...following]).toEqual(['b']);
   });
 
   it('stop waiting when the object that uses them is deleted', () => {

@@ -96,6 +96,12 @@ it.each([
   await expect(ask(undefined)).rejects.toMatchObject({ scope });
 });
 
+it('does not show the server to tenants, who see the problem of their service', async () => {
+  status = 400;
+  const error = await ask(undefined).catch((reason: unknown) => reason);
+  expect(error).toMatchObject({ scope: 'service', message: expect.not.stringContaining(url.host) });
+});
+
 it.each(['two words', 'a\ntoken', 'caf\u00e9'])(
   'sends no token that a header cannot have: %j',
   async (token) => {
@@ -166,3 +172,9 @@ it.each([
     expect(causeAt('10.0.0.9')).toBe('unknown');
   },
 );
+
+it('follows a service once, whatever the case of its name, which Consul ignores', () => {
+  const keyOf = (service: string) => protocol.key({ service, options: undefined });
+  expect(keyOf('Web')).toBe(keyOf('web'));
+  expect(keyOf('web-2')).not.toBe(keyOf('web'));
+});

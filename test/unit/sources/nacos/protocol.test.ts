@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NacosProtocol } from '../../../../src/sources/nacos/protocol.ts';
 import { type NacosSection, nacosBackend, nacosRegistry } from '../../../../src/sources/nacos/schema.ts';
 import type { InstancesRequest } from '../../../../src/sources/registry-source/protocol.ts';
+import { eventually } from '../../../support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 import { NacosStandIn } from '../../../support/registries/nacos-stand-in.ts';
 
@@ -136,6 +137,15 @@ describe('the list of instances', () => {
     await expect(ask()).rejects.toThrow('does not list group DEFAULT_GROUP');
     expect((await ask(undefined, { group: 'orders' })).instances).toEqual([]);
     expect(standIn.requestsFor('payments')).toBe(0);
+  });
+
+  it('is refused for a service whose name contains a group, which older servers use', async () => {
+    protocol.close();
+    protocol = create({ groups: ['orders'] });
+    const answer = ask(undefined, { group: 'orders' }, 'payments@@payroll');
+    await expect(answer).rejects.toMatchObject({ reason: 'Unauthorized', scope: 'service' });
+    await expect(answer).rejects.toThrow('must not contain @@: set nacos.group');
+    expect(standIn.requests).toEqual([]);
   });
 });
 
@@ -327,6 +337,21 @@ describe('the login', () => {
     secret = { ...secret, password: PASSWORD };
     expect(failures(await askMany(20))).toBe(0);
     expect(standIn.logins).toBe(2);
+  });
+
+  it('holds up neither a stop nor other credentials while the server does not answer it', async () => {
+    standIn.isSilentAtLogin = true;
+    const stop = new AbortController();
+    const query = { service: 'web', options: undefined };
+    const request = { query, server: standIn.url, cursor: undefined, waitMs: 0, timeoutMs: 30_000 };
+    const answer = protocol.ask(request, stop.signal);
+    await eventually(() => expect(standIn.logins).toBe(1));
+    stop.abort(new Error('stopped'));
+    await expect(answer).rejects.toThrow('stopped');
+    standIn.isSilentAtLogin = false;
+    standIn.password = 'another password';
+    secret = { ...secret, password: 'another password' };
+    expect(await shown()).toEqual([]);
   });
 
   it('reveals neither password nor token', async () => {

@@ -104,3 +104,68 @@ describe('a registry that is down', () => {
     expect([...new Set(changes)]).toEqual(['source']);
   });
 });
+
+describe('a service that fails while the registry answers others', () => {
+  it('is asked with back-off', async () => {
+    const clock = createFakeClock();
+    let seed = 0;
+    const random = () => {
+      seed = (seed * 7 + 3) % 101;
+      return seed / 101;
+    };
+    let asked = 0;
+    const { follow } = startFakeRegistry({
+      clock,
+      random,
+      async answer({ query, waitMs }, signal) {
+        if (query.service === 'broken') {
+          asked += 1;
+          throw new RegistryError('ServerError', 'server', { problem: 'a proxy answered HTTP 502' });
+        }
+        await clock.sleep(waitMs === 0 ? 1 + random() * 50 : 200 + random() * 200, signal);
+        return { ...(waitMs === 0 ? INSTANCES : UNCHANGED) };
+      },
+    });
+    for (let n = 0; n < 10; n += 1) follow(`x${n}`);
+    follow('broken');
+    await settle();
+    await clock.advance(30_000);
+    asked = 0;
+    await clock.advance(60_000);
+    expect(asked).toBeGreaterThan(3);
+    expect(asked).toBeLessThan(15);
+  });
+});
+
+describe('a registry that fails from time to time', () => {
+  it('does not change the state of its services with each failed request', async () => {
+    const clock = createFakeClock();
+    let seed = 1;
+    const random = () => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed / 2_147_483_647;
+    };
+    const { follow, read, seen } = startFakeRegistry({
+      clock,
+      random,
+      async answer({ cursor, waitMs }, signal) {
+        await clock.sleep(waitMs === 0 ? 10 : waitMs / 10, signal);
+        if (random() < 0.1) throw new RegistryError('Unreachable', 'server', { problem: 'connection reset' });
+        return cursor === undefined ? INSTANCES : UNCHANGED;
+      },
+    });
+    let changes = 0;
+    for (let n = 0; n < 20; n += 1) {
+      follow(`x${n}`, () => {
+        changes += 1;
+      });
+    }
+    await settle();
+    await clock.advance(1000);
+    changes = 0;
+    await clock.advance(600_000);
+    expect(seen.failed.length).toBeGreaterThan(200);
+    expect(changes).toBeLessThan(seen.failed.length / 3);
+    expect(read('x0').state).toBe('known');
+  });
+});
