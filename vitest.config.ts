@@ -20,8 +20,8 @@ const FUZZ = ['fuzz-api-server', 'fuzz-gateway', 'random-specs'].map(
   (name) => `test/contract/${name}.test.ts`,
 );
 
-/** Minutes on a real Nacos server, outside CI. The same rows run on Consul in CI, and the Nacos source has its own suite there. */
-const LONG = ['docs-registries-nacos', 'registry-faults-nacos'].map(
+/** Minutes on real registries, outside CI. The same rows run on Consul in CI, and each source has its own suite there. */
+const LONG = ['docs-registries-nacos', 'registry-faults-eureka', 'registry-faults-nacos'].map(
   (name) => `test/integration/${name}.test.ts`,
 );
 

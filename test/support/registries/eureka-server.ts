@@ -89,6 +89,21 @@ export class EurekaServer implements AsyncDisposable {
     );
   }
 
+  /** The answer to `/apps/NAME`; undefined if there is no such application. */
+  async application(service: string): Promise<unknown> {
+    return await this.#send('GET', `/apps/${service}`);
+  }
+
+  /** Sets the status of an instance, as Eureka's operators do. */
+  async override(service: string, id: string, status: EurekaRegistration['status']): Promise<void> {
+    await this.#send('PUT', `/apps/${service}/${encodeURIComponent(id)}/status?value=${status}`);
+  }
+
+  /** Registers one instance again, with the same status. */
+  async update(service: string, instance: EurekaRegistration): Promise<void> {
+    await this.#send('POST', `/apps/${service}`, { instance: this.#registration(service, instance) });
+  }
+
   async kill(): Promise<void> {
     await this.#component.kill();
   }
@@ -126,7 +141,7 @@ export class EurekaServer implements AsyncDisposable {
 
   /** By instance id. */
   async #statusesOf(service: string): Promise<ReadonlyMap<string, string>> {
-    const answer = await this.#send('GET', `/apps/${service}`);
+    const answer = await this.application(service);
     if (answer === undefined) return new Map();
     const { application } = answer as {
       readonly application: {
@@ -137,7 +152,7 @@ export class EurekaServer implements AsyncDisposable {
   }
 
   /** Resolves to undefined for 404 and for answers without a body. */
-  #send(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<unknown> {
+  #send(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<unknown> {
     return this.#requests.add(async () => {
       const response = await fetch(`${this.url}${path}`, {
         method,

@@ -2,12 +2,11 @@
  * Records what a real Nacos server answers for instances that Nacos' Java client and Spring Cloud Alibaba register:
  * `node test/support/registries/record-nacos.ts`. It needs Java 17 and Maven.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { eventually } from '../eventually.ts';
+import { startJavaProgram } from './java-program.ts';
 import { ensureJavaServer } from './java-server.ts';
 import { NACOS_USER, NacosServer } from './nacos-server.ts';
 import { type Recording, writeRecording } from './recording.ts';
@@ -63,21 +62,6 @@ async function versionOf(nacos: NacosServer): Promise<string> {
   return `Nacos ${state.data.version}`;
 }
 
-/** Starts a program of the project. Disposing stops it. */
-function startProgram(built: string, main: string, args: readonly string[]) {
-  const classPath = [join(built, 'classes'), join(built, 'lib/*')].join(':');
-  const child = spawn('/usr/bin/java', ['-Xmx128m', '-cp', classPath, main, ...args], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const exited = once(child, 'exit');
-  return {
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM');
-      await exited;
-    },
-  };
-}
-
 /** A service with settings of its own: others are created with their first instance, and have none. */
 async function createService(
   nacos: NacosServer,
@@ -110,7 +94,7 @@ async function recordJavaClient(nacos: NacosServer, built: string): Promise<read
   await createService(nacos, 'unprotected', '0');
   const args = [nacos.url.host, NACOS_USER.username, NACOS_USER.password];
   {
-    await using _client = startProgram(built, 'gatewayupstream.nacos.JavaClient', args);
+    await using _client = startJavaProgram(built, 'gatewayupstream.nacos.JavaClient', args);
     const after = 'register';
     // The service of the last step of the program.
     await whenListed(nacos, { service: 'persistent', after }, '198.51.100.61');
@@ -160,7 +144,7 @@ async function recordSpring(nacos: NacosServer, built: string): Promise<readonly
   const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
   const answers: Answer[] = [];
   {
-    await using _application = startProgram(built, 'gatewayupstream.nacos.SpringClient', args);
+    await using _application = startJavaProgram(built, 'gatewayupstream.nacos.SpringClient', args);
     const started = { service: 'shop', after: 'it started' };
     answers.push(...(await whenListed(nacos, started, '198.51.100.80')));
     // What the console does: the application stays registered.
