@@ -2,6 +2,7 @@ import { requireTool } from '../../test/support/external-tool.ts';
 import type { Operator } from '../../test/support/operator.ts';
 import { startRemote } from '../remote.ts';
 import { openConsul } from './consul.ts';
+import { openEureka } from './eureka.ts';
 import type { FloorHandlers } from './floor-process.ts';
 import { measureKind } from './latency.ts';
 import { measureFirst, measureLoad } from './load.ts';
@@ -11,7 +12,7 @@ import { latencyText } from './report.ts';
 import { KINDS, type Kind, type Latency, type RegistryResult } from './results.ts';
 import { createRegistryScene, type RegistryScene, serviceNames } from './scene.ts';
 
-export const REGISTRY_TYPES = ['Consul', 'Nacos'] as const;
+export const REGISTRY_TYPES = ['Consul', 'Nacos', 'Eureka'] as const;
 export type BenchedRegistry = (typeof REGISTRY_TYPES)[number];
 
 export interface RegistryBenchOptions {
@@ -29,7 +30,11 @@ export interface RegistryBenchOptions {
   readonly report: (line: string) => void;
 }
 
-const OPEN: Readonly<Record<BenchedRegistry, OpenRegistry>> = { Consul: openConsul, Nacos: openNacos };
+const OPEN: Readonly<Record<BenchedRegistry, OpenRegistry>> = {
+  Consul: openConsul,
+  Nacos: openNacos,
+  Eureka: openEureka,
+};
 /** Services that take turns are asked every 10 s, and a busy machine takes longer. */
 const LOST_AFTER_MS = 60_000;
 

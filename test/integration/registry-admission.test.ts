@@ -296,6 +296,7 @@ const someBackend = fc.oneof(
         serviceRef: fc.constant({ name: 'web', port: 80 }),
         service: fc.constant('web'),
         nacos: fc.record({ group: mostly('A', 'a b') }, optional),
+        eureka: fc.record({ port: mostly('Secure', 'secure') }, optional),
       },
       optional,
     ),
@@ -304,9 +305,17 @@ const someBackend = fc.oneof(
 
 const someRegistry = fc.record(
   {
-    type: fc.constantFrom('Consul', 'Nacos'),
+    type: fc.constantFrom('Consul', 'Nacos', 'Eureka'),
     consul: fc.constant(consulSection),
     nacos: fc.constant(nacosSection),
+    eureka: fc.record(
+      {
+        servers: fc.constant(['http://eureka:8761/eureka']),
+        usernameSecretRef: fc.constant({ name: 'eureka' }),
+        passwordSecretRef: fc.constant({ name: 'eureka' }),
+      },
+      { requiredKeys: ['servers'] },
+    ),
     vanishedHold: fc.constantFrom('0s', '90s', '61m'),
     tenantPolicy: fc.record({ services: fc.array(pattern, { maxLength: 2 }) }, { requiredKeys: [] }),
     addresses: fc.record(

@@ -7,6 +7,7 @@ const DEFAULT_GROUP = 'DEFAULT_GROUP';
 /** The types of discovery for which the operator has a kind of backend. */
 const REGISTRIES: Readonly<Record<string, (value: JsonObject, service: string) => RegistryService>> = {
   consul: consulService,
+  eureka: eurekaService,
   nacos: nacosService,
 };
 
@@ -41,6 +42,20 @@ function consulService({ discovery_args: args }: JsonObject, service: string): R
             `service_name names the service ${name} of registry ${id}: check that registryRef refers to that registry`,
           ]),
       ...ignoredArguments('Consul', Object.keys(objectIn(args))),
+    ],
+  };
+}
+
+/** Facts of apisix/discovery/eureka of APISIX 3.18. */
+function eurekaService({ discovery_args: args }: JsonObject, service: string): RegistryService {
+  return {
+    type: 'Eureka',
+    scope: {},
+    service,
+    backend: {},
+    notes: [
+      'If an instance has enabled both ports, APISIX uses the secure port. To do so, set eureka: {port: Secure} in the backend',
+      ...ignoredArguments('Eureka', Object.keys(objectIn(args))),
     ],
   };
 }

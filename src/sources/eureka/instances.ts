@@ -88,17 +88,15 @@ export function endpointsOf(
       ready,
       serving: ready,
       terminating: status === 'OUT_OF_SERVICE',
-      ...weightOf(metadata),
+      weight: weightOf(metadata),
       metadata,
     } satisfies Endpoint;
   });
 }
 
 /** Eureka has no weights. Load balancers, and APISIX, read them from this entry. */
-function weightOf({ weight }: EurekaInstance['metadata']): Pick<Endpoint, 'weight'> {
-  return weight !== undefined && /^[0-9]{1,6}([.][0-9]{1,6})?$/.test(weight)
-    ? { weight: Number(weight) }
-    : {};
+function weightOf({ weight }: EurekaInstance['metadata']): number {
+  return weight !== undefined && /^[0-9]{1,6}([.][0-9]{1,6})?$/.test(weight) ? Number(weight) : 1;
 }
 
 function portOf(

@@ -99,9 +99,14 @@ export class EurekaServer implements AsyncDisposable {
     await this.#send('PUT', `/apps/${service}/${encodeURIComponent(id)}/status?value=${status}`);
   }
 
-  /** Registers one instance again, with the same status. */
-  async update(service: string, instance: EurekaRegistration): Promise<void> {
-    await this.#send('POST', `/apps/${service}`, { instance: this.#registration(service, instance) });
+  /** Registers one instance, or registers it again with the same status. It expires without heartbeats. */
+  async update(service: string, instance: EurekaRegistration, leaseSeconds?: number): Promise<void> {
+    const registration = this.#registration(service, instance, leaseSeconds);
+    await this.#send('POST', `/apps/${service}`, { instance: registration });
+  }
+
+  async deregister(service: string, instance: Pick<EurekaRegistration, 'ip' | 'port'>): Promise<void> {
+    await this.#send('DELETE', `/apps/${service}/${encodeURIComponent(idOf(service, instance))}`);
   }
 
   async kill(): Promise<void> {
@@ -117,7 +122,7 @@ export class EurekaServer implements AsyncDisposable {
     await this.#watchdog.end();
   }
 
-  #registration(service: string, instance: EurekaRegistration): object {
+  #registration(service: string, instance: EurekaRegistration, leaseSeconds = LEASE_SECONDS): object {
     const { ip, port, status, metadata = {} } = instance;
     this.#dirtyTimestamp += 1;
     return {
@@ -133,7 +138,7 @@ export class EurekaServer implements AsyncDisposable {
         '@class': 'com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo',
         name: 'MyOwn',
       },
-      leaseInfo: { renewalIntervalInSecs: LEASE_SECONDS, durationInSecs: LEASE_SECONDS },
+      leaseInfo: { renewalIntervalInSecs: leaseSeconds, durationInSecs: leaseSeconds },
       lastDirtyTimestamp: `${this.#dirtyTimestamp}`,
       metadata,
     };
@@ -192,6 +197,7 @@ function properties(port: number): readonly string[] {
     'eureka.server.response-cache-update-interval-ms': 1000,
     'eureka.server.response-cache-auto-expiration-in-seconds': 1,
     'eureka.server.enable-self-preservation': false,
+    'eureka.server.eviction-interval-timer-in-ms': 1000,
     'eureka.server.wait-time-in-ms-when-sync-empty': 0,
     'eureka.dashboard.enabled': false,
     'spring.freemarker.check-template-location': false,

@@ -100,7 +100,7 @@ describe('readOptions', () => {
   it('measures registries only with --registries', () => {
     expect(readOptions([])?.registries).toBeUndefined();
     expect(readOptions(['--registries'])?.registries).toMatchObject({
-      types: ['Consul', 'Nacos'],
+      types: ['Consul', 'Nacos', 'Eureka'],
       manyServices: 1000,
     });
     expect(readOptions(['--registries', '--short', '--sizes', '50'])?.registries).toMatchObject({
@@ -110,8 +110,8 @@ describe('readOptions', () => {
   });
 
   it('rejects a registry that the benchmark does not know', () => {
-    expect(() => readOptions(['--registries', '--registry', 'Eureka'])).toThrow(
-      '--registry takes Consul, Nacos, not Eureka',
+    expect(() => readOptions(['--registries', '--registry', 'Other'])).toThrow(
+      '--registry takes Consul, Nacos, Eureka, not Other',
     );
   });
 });

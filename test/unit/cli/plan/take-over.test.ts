@@ -184,6 +184,21 @@ describe('takeOvers', () => {
     ]);
   });
 
+  it('refers to the ServiceRegistry for an upstream that APISIX discovers in Eureka', () => {
+    const held = { cms: { service_name: 'CMS', discovery_type: 'eureka', discovery_args: { a: 1 } } };
+    const objects = [
+      consul('vms'),
+      registry('apps', { type: 'Eureka', eureka: { servers: ['http://eureka:8761/eureka'] } }),
+    ];
+    expect(only({ held, objects, connectionRegistries: ['apps'] })).toMatchObject({
+      notes: [
+        expect.stringContaining('eureka: {port: Secure}'),
+        'APISIX ignores these discovery_args for Eureka: a. To filter instances, set metadata in the backend',
+      ],
+      manifest: { spec: { backends: [{ registryRef: { name: 'apps' }, service: 'CMS' }] } },
+    });
+  });
+
   it('does not guess which of several ServiceRegistries the gateway uses', () => {
     const held = { cms: { service_name: 'cms', discovery_type: 'consul' } };
     const objects = [consul('b'), consul('a')];
@@ -306,7 +321,7 @@ describe('takeOvers', () => {
     ['no nodes', { nodes: [] }, 'It has no nodes'],
     [
       'another discovery',
-      { service_name: 'CMS', discovery_type: 'eureka' },
+      { service_name: 'CMS', discovery_type: 'tars' },
       'It uses service discovery (discovery_type, service_name)',
     ],
     [
