@@ -154,7 +154,7 @@ describe('a user', () => {
     protocol.close();
     protocol = create(USER);
     standIn.answers.set('/apps/WEB', 401);
-    await expect(ask()).rejects.toMatchObject({ message: expect.not.stringMatching(/reader|word/) });
+    await expect(ask()).rejects.toMatchObject({ message: expect.not.stringMatching(/reader|pass: word/) });
   });
 });
 
