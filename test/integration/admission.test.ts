@@ -1022,6 +1022,8 @@ describe('the API server and the operator accept the same specs', () => {
         const own = program(kind, accepted ? stored : spec);
         // CEL does not see these fields. The operator rejects them with a condition.
         if (accepted && !own.ok && own.message.startsWith('spec.apisix.overrides')) return;
+        // zod reads no such key of a map, so the operator rejects it too.
+        if (accepted && !own.ok && own.message.includes('__proto__: unknown field')) return;
         expect({ ok: own.ok, says: own.ok ? message : '' }).toEqual({ ok: accepted, says: '' });
         if (accepted) {
           const unstored = program(kind, spec);
