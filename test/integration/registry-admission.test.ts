@@ -83,7 +83,7 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
   [backend('an empty service', { service: '' }), 'spec.backends[0].service'],
   [backend('addressing', { addressing: { mode: 'Pod' } }), 'must not set addressing'],
   [backend('a Service as well', { serviceRef: { name: 'web', port: 80 } }), 'exactly one of serviceRef'],
-  [backend('two sections', { consul: {}, nacos: {} }), 'at most one of consul and nacos'],
+  [backend('two sections', { consul: {}, nacos: {} }), 'at most one of consul, nacos and eureka'],
   [backend('too many keys', { metadata: keys(17, ['a']) }), 'must have at most 16 items'],
   [backend('no value', { metadata: { a: [] } }), 'should have at least 1 items'],
   [backend('too many values', { metadata: { a: times(17, 'a') } }), 'must have at most 16 items'],
@@ -303,30 +303,42 @@ const someBackend = fc.oneof(
   },
 );
 
-const someRegistry = fc.record(
-  {
-    type: fc.constantFrom('Consul', 'Nacos', 'Eureka'),
-    consul: fc.constant(consulSection),
-    nacos: fc.constant(nacosSection),
-    eureka: fc.record(
-      {
-        servers: fc.constant(['http://eureka:8761/eureka']),
-        usernameSecretRef: fc.constant({ name: 'eureka' }),
-        passwordSecretRef: fc.constant({ name: 'eureka' }),
-      },
-      { requiredKeys: ['servers'] },
-    ),
-    vanishedHold: fc.constantFrom('0s', '90s', '61m'),
-    tenantPolicy: fc.record({ services: fc.array(pattern, { maxLength: 2 }) }, { requiredKeys: [] }),
-    addresses: fc.record(
-      {
-        allow: fc.array(fc.constantFrom('10.0.0.0/8', '::/0', '10.0.0.0/33'), { maxLength: 2 }),
-        names: fc.constantFrom('Deny', 'Allow'),
-      },
-      optional,
-    ),
-  },
-  { requiredKeys: ['type'] },
+const sections = {
+  consul: fc.constant(consulSection),
+  nacos: fc.constant(nacosSection),
+  eureka: fc.record(
+    {
+      servers: fc.constant(['http://eureka:8761/eureka']),
+      usernameSecretRef: fc.constant({ name: 'eureka' }),
+      passwordSecretRef: fc.constant({ name: 'eureka' }),
+    },
+    { requiredKeys: ['servers'] },
+  ),
+};
+const registryFields = {
+  vanishedHold: fc.constantFrom('0s', '90s', '61m'),
+  tenantPolicy: fc.record({ services: fc.array(pattern, { maxLength: 2 }) }, { requiredKeys: [] }),
+  addresses: fc.record(
+    {
+      allow: fc.array(fc.constantFrom('10.0.0.0/8', '::/0', '10.0.0.0/33'), { maxLength: 2 }),
+      names: fc.constantFrom('Deny', 'Allow'),
+    },
+    optional,
+  ),
+};
+const ofOneType = <Name extends keyof typeof sections>(type: string, section: Name) =>
+  fc.record(
+    { ...registryFields, type: fc.constant(type), [section]: sections[section] },
+    { requiredKeys: ['type', section] as never },
+  );
+const someRegistry = fc.oneof(
+  ofOneType('Consul', 'consul'),
+  ofOneType('Nacos', 'nacos'),
+  ofOneType('Eureka', 'eureka'),
+  fc.record(
+    { ...registryFields, ...sections, type: fc.constantFrom('Consul', 'Nacos', 'Eureka') },
+    { requiredKeys: ['type'] },
+  ),
 );
 
 describe('the API server and the operator accept the same', () => {
