@@ -11,6 +11,8 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
   #faultsMet = 0;
   #requests = 0;
   #isFrozen = false;
+  /** Id and password of the session that was begun last. */
+  #session: Buffer | undefined;
 
   private constructor(target: URL) {
     this.#target = target;
@@ -59,6 +61,25 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
     throw new Error('an older state of ZooKeeper cannot be shown');
   }
 
+  /** Ends the session that was begun last, as its own client would. */
+  async expireSession(): Promise<void> {
+    const session = this.#session;
+    if (session === undefined) throw new Error('no session was begun');
+    const socket = connect(Number(this.#target.port), this.#target.hostname);
+    const begin = Buffer.alloc(16);
+    begin.writeInt32BE(4000, 12);
+    const password = Buffer.concat([Buffer.from([0, 0, 0, 16]), session.subarray(8), Buffer.from([0])]);
+    const body = Buffer.concat([begin, session.subarray(0, 8), password]);
+    socket.write(messageOf(body.length, body));
+    await once(socket, 'data');
+    const close = Buffer.alloc(8);
+    close.writeInt32BE(1);
+    close.writeInt32BE(-11, 4);
+    socket.write(messageOf(close.length, close));
+    socket.resume();
+    await once(socket, 'close');
+  }
+
   /** Connections stay open, and nothing passes until it is disposed. */
   freeze(): Disposable {
     this.#isFrozen = true;
@@ -100,6 +121,10 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
   #forward(client: Socket, pass: (chunk: Buffer, to: Socket) => void): void {
     const server = connect(Number(this.#target.port), this.#target.hostname);
     this.#own(server);
+    // Length, version of the protocol, timeout, id, length of the password, password.
+    server.once('data', (chunk: Buffer) => {
+      if (chunk.length >= 40) this.#session = Buffer.concat([chunk.subarray(12, 20), chunk.subarray(24, 40)]);
+    });
     server.on('data', (chunk: Buffer) => pass(chunk, client));
     client.on('data', (chunk: Buffer) => {
       this.#requests += 1;
