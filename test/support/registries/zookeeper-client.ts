@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { ACL, type Client, createClient, Id, Permission } from 'node-zookeeper-client';
+
+const CONNECT_WITHIN_MS = 20_000;
 
 export interface ZooKeeperUser {
   readonly username: string;
@@ -30,9 +33,8 @@ export class ZooKeeperWriter implements Disposable {
     const client = createClient(this.#server, { sessionTimeout: 10_000, spinDelay: 20, retries: 3 });
     const { username, password } = this.#writer;
     client.addAuthInfo('digest', Buffer.from(`${username}:${password}`));
-    const connected = new Promise<void>((resolve) => client.once('connected', () => resolve()));
     client.connect();
-    await connected;
+    await once(client, 'connected', { signal: AbortSignal.timeout(CONNECT_WITHIN_MS) });
     this.#client = client;
   }
 

@@ -9,7 +9,8 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
   readonly #server = createServer((socket) => this.#handle(socket));
   #fault: RegistryFault | undefined;
   #faultsMet = 0;
-  #requests = 0;
+  /** By path. */
+  readonly #requests = new Map<string, number>();
   #isFrozen = false;
   /** Id and password of the session that was begun last. */
   #session: Buffer | undefined;
@@ -42,9 +43,12 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
     return this.#sockets.size / 2;
   }
 
-  /** All services share one connection. */
-  requestsFor(): number {
-    return this.#requests;
+  /** How often a path that contains `part` was read, of the paths the one that was read most: each read of a service has many. */
+  requestsFor(part: string): number {
+    return Math.max(
+      0,
+      ...[...this.#requests].filter(([path]) => path.includes(part)).map(([, count]) => count),
+    );
   }
 
   fail(fault: RegistryFault): Disposable {
@@ -126,8 +130,9 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
       if (chunk.length >= 40) this.#session = Buffer.concat([chunk.subarray(12, 20), chunk.subarray(24, 40)]);
     });
     server.on('data', (chunk: Buffer) => pass(chunk, client));
+    const count = pathsOf((path) => this.#requests.set(path, (this.#requests.get(path) ?? 0) + 1));
     client.on('data', (chunk: Buffer) => {
-      this.#requests += 1;
+      count(chunk);
       server.write(chunk);
     });
     server.on('close', () => client.destroy());
@@ -212,6 +217,21 @@ function replyOf(number: number, failure: number): Buffer {
   reply.writeInt32BE(number);
   reply.writeInt32BE(failure, 12);
   return reply;
+}
+
+/** Finds the paths in what a client sends. */
+function pathsOf(found: (path: string) => void): (chunk: Buffer) => void {
+  let left = Buffer.alloc(0);
+  return (chunk) => {
+    left = Buffer.concat([left, chunk]);
+    while (left.length >= 4 && left.length >= 4 + left.readInt32BE()) {
+      const message = left.subarray(4, 4 + left.readInt32BE());
+      left = left.subarray(4 + message.length);
+      // Number, operation, length of the path. The first message has none, and others have no path.
+      const length = message.length < 12 ? 0 : message.readInt32BE(8);
+      if (length > 0 && length <= message.length - 12) found(message.toString('utf8', 12, 12 + length));
+    }
+  };
 }
 
 const MIB = Buffer.alloc(1024 * 1024);

@@ -22,7 +22,7 @@ const HEAP = ['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=
 const TICK_MS = 200;
 
 /** Builds the server, and zkCli. Resolves to the folder of their libraries. */
-async function ensureZooKeeper(): Promise<string> {
+export async function ensureZooKeeper(): Promise<string> {
   const folder = fileURLToPath(new URL('../../registries/zookeeper/', import.meta.url));
   return join(await ensureJavaServer({ folder, name: 'zookeeper', what: 'ZooKeeper' }), 'lib');
 }
@@ -146,6 +146,8 @@ export class ZooKeeperServer implements AsyncDisposable {
 /** Sends one of ZooKeeper's commands of four letters. */
 async function command(port: number, letters: string): Promise<string> {
   const socket = connect(port, '127.0.0.1');
+  // While it starts, a server may accept a connection and forget it.
+  socket.setTimeout(1000, () => socket.destroy(new Error(`no answer to ${letters}`)));
   socket.write(letters);
   let text = '';
   for await (const chunk of socket) text += `${chunk}`;
