@@ -10,7 +10,7 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
   #fault: RegistryFault | undefined;
   #faultsMet = 0;
   /** By path. */
-  readonly #requests = new Map<string, number>();
+  readonly #lists = new Map<string, number>();
   #isFrozen = false;
   /** Id and password of the session that was begun last. */
   #session: Buffer | undefined;
@@ -43,12 +43,9 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
     return this.#sockets.size / 2;
   }
 
-  /** How often a path that contains `part` was read, of the paths the one that was read most: each read of a service has many. */
+  /** How often lists were read whose path contains `part`. Only a list may be large: its entries are read one by one. */
   requestsFor(part: string): number {
-    return Math.max(
-      0,
-      ...[...this.#requests].filter(([path]) => path.includes(part)).map(([, count]) => count),
-    );
+    return [...this.#lists].reduce((sum, [path, count]) => sum + (path.includes(part) ? count : 0), 0);
   }
 
   fail(fault: RegistryFault): Disposable {
@@ -130,7 +127,7 @@ export class ZooKeeperFaultProxy implements BreakableProxy {
       if (chunk.length >= 40) this.#session = Buffer.concat([chunk.subarray(12, 20), chunk.subarray(24, 40)]);
     });
     server.on('data', (chunk: Buffer) => pass(chunk, client));
-    const count = pathsOf((path) => this.#requests.set(path, (this.#requests.get(path) ?? 0) + 1));
+    const count = listsOf((path) => this.#lists.set(path, (this.#lists.get(path) ?? 0) + 1));
     client.on('data', (chunk: Buffer) => {
       count(chunk);
       server.write(chunk);
@@ -219,17 +216,19 @@ function replyOf(number: number, failure: number): Buffer {
   return reply;
 }
 
-/** Finds the paths in what a client sends. */
-function pathsOf(found: (path: string) => void): (chunk: Buffer) => void {
+const GET_CHILDREN = 12;
+
+/** Finds the paths of the lists that a client asks for. */
+function listsOf(found: (path: string) => void): (chunk: Buffer) => void {
   let left = Buffer.alloc(0);
   return (chunk) => {
     left = Buffer.concat([left, chunk]);
     while (left.length >= 4 && left.length >= 4 + left.readInt32BE()) {
       const message = left.subarray(4, 4 + left.readInt32BE());
       left = left.subarray(4 + message.length);
-      // Number, operation, length of the path. The first message has none, and others have no path.
-      const length = message.length < 12 ? 0 : message.readInt32BE(8);
-      if (length > 0 && length <= message.length - 12) found(message.toString('utf8', 12, 12 + length));
+      // Number of the request, operation, length of the path, path.
+      if (message.length < 12 || message.readInt32BE(4) !== GET_CHILDREN) continue;
+      found(message.toString('utf8', 12, 12 + message.readInt32BE(8)));
     }
   };
 }
