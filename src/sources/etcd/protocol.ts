@@ -1,0 +1,197 @@
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import type { HttpResponse } from '../../runtime/http/messages.ts';
+import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
+import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
+import { InstanceCollector } from '../registry-source/instance-collector.ts';
+import {
+  type InstancesAnswer,
+  type InstancesRequest,
+  PROBE_SERVICE,
+  RegistryError,
+  type RegistryProtocol,
+  type VersionRequest,
+} from '../registry-source/protocol.ts';
+import { type EtcdInstance, instancesOf, keyPrefix } from './formats.ts';
+import { endpointsOf } from './instances.ts';
+import { EtcdLogin } from './login.ts';
+import type { EtcdBackend, EtcdSection } from './schema.ts';
+
+/** The instances of the last answer. A revision says nothing about them after a restored backup. */
+type Last = readonly EtcdInstance[];
+
+type ServerRequest = Pick<InstancesRequest<Last>, 'server' | 'timeoutMs'>;
+
+/** Keys of one page. */
+const PAGE_KEYS = 500;
+/** Of one service, also those of other services below the same prefix. */
+const MAX_KEYS = 20_000;
+
+const page = z.object({
+  header: z.object({ revision: z.string().regex(/^[1-9][0-9]{0,18}$/) }),
+  kvs: z.array(z.object({ key: z.base64(), value: z.base64().default('') })).default([]),
+  more: z.boolean().default(false),
+});
+const failure = z.object({ message: z.string() });
+const versionAnswer = z.object({ etcdserver: z.string().min(1).max(64) });
+
+/** Reads the keys of a service with `/v3/kv/range`. Such a read is linearizable: a member without a quorum does not answer. */
+export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
+  readonly type = 'Etcd';
+  readonly blocking = false;
+  readonly probe: ServiceQuery = { service: PROBE_SERVICE, options: undefined };
+  readonly #section: EtcdSection;
+  readonly #http: RegistryHttp;
+  readonly #login: EtcdLogin;
+
+  constructor({ section, secret, limits, observer, clock }: ProtocolOptions<EtcdSection>) {
+    this.#section = section;
+    this.#http = new RegistryHttp({ registry: { secret }, tls: section.tls, limits, observer });
+    this.#login = new EtcdLogin(clock);
+  }
+
+  key({ service }: ServiceQuery): string {
+    return service;
+  }
+
+  async ask(
+    { query, server, cursor, timeoutMs }: InstancesRequest<Last>,
+    signal: AbortSignal,
+  ): Promise<InstancesAnswer<EtcdInstance, Last>> {
+    const { format } = this.#section;
+    const { service } = query;
+    const prefix = Buffer.from(keyPrefix(this.#section, service));
+    const collector = new InstanceCollector<EtcdInstance>();
+    for await (const { key, value } of this.#entries(prefix, { server, timeoutMs }, signal)) {
+      const rest = key.subarray(prefix.length).toString();
+      for (const instance of instancesOf(format, { service, rest, value })) collector.add(instance);
+    }
+    const { instances } = collector;
+    return { instances: isDeepStrictEqual(instances, cursor) ? undefined : instances, cursor: instances };
+  }
+
+  /** Needs no user. */
+  async version({ server, timeoutMs }: VersionRequest, signal: AbortSignal): Promise<string | undefined> {
+    const url = urlBelow(server, '/version');
+    const { status, text } = await this.#http.client().send({ method: 'GET', url, timeoutMs }, signal);
+    return status === 200 ? versionAnswer.safeParse(jsonOf(text)).data?.etcdserver : undefined;
+  }
+
+  placeOptions(options: unknown) {
+    const scheme = (options as EtcdBackend | undefined)?.scheme;
+    return scheme === undefined ? undefined : { scheme };
+  }
+
+  endpoints(instances: readonly EtcdInstance[], options: unknown) {
+    return endpointsOf(instances, options as EtcdBackend | undefined);
+  }
+
+  close(): void {
+    this.#login.close();
+    this.#http.close();
+  }
+
+  /** All keys that begin with `prefix`, as they were at one revision. */
+  async *#entries(prefix: Buffer, to: ServerRequest, signal: AbortSignal) {
+    const rangeEnd = endOf(prefix).toString('base64');
+    let start = prefix;
+    let revision: string | undefined;
+    let keys = 0;
+    for (;;) {
+      const body = { key: start.toString('base64'), range_end: rangeEnd, limit: PAGE_KEYS, revision };
+      const { header, kvs, more } = await this.#range(body, to, signal);
+      revision ??= header.revision;
+      keys += kvs.length;
+      if (keys > MAX_KEYS) throw tooManyKeys();
+      for (const { key, value } of kvs) {
+        start = Buffer.from(key, 'base64');
+        if (!start.subarray(0, prefix.length).equals(prefix)) throw invalidAnswer(to.server);
+        yield { key: start, value: Buffer.from(value, 'base64') };
+      }
+      if (!more) return;
+      if (kvs.length === 0) throw invalidAnswer(to.server);
+      // The next possible key.
+      start = Buffer.concat([start, Buffer.of(0)]);
+    }
+  }
+
+  async #range(body: object, to: ServerRequest, signal: AbortSignal): Promise<z.output<typeof page>> {
+    const { server } = to;
+    const token = await this.#token(undefined, to, signal);
+    let response = await this.#send(body, token, to, signal);
+    if (token !== undefined && isRejectedToken(response)) {
+      response = await this.#send(body, await this.#token(token, to, signal), to, signal);
+    }
+    if (response.status !== 200) throw rejected(response, server, token !== undefined);
+    const { data } = page.safeParse(jsonOf(response.text));
+    if (data === undefined) throw invalidAnswer(server);
+    return data;
+  }
+
+  #send(body: object, token: string | undefined, { server, timeoutMs }: ServerRequest, signal: AbortSignal) {
+    const url = urlBelow(server, '/v3/kv/range');
+    const headers = token === undefined ? {} : { authorization: token };
+    return this.#http.client().send({ method: 'POST', url, headers, body, timeoutMs }, signal);
+  }
+
+  /** Undefined: the requests are anonymous. */
+  async #token(
+    previous: string | undefined,
+    { server, timeoutMs }: ServerRequest,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { usernameSecretRef, passwordSecretRef } = this.#section;
+    if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
+    const credentials = {
+      name: this.#http.secret(usernameSecretRef),
+      password: this.#http.secret(passwordSecretRef),
+    };
+    const http = this.#http.client();
+    return await this.#login.token({ http, server, credentials, timeoutMs }, previous, signal);
+  }
+}
+
+/** The first key after all keys that begin with `prefix`, which ends with "/". */
+function endOf(prefix: Buffer): Buffer {
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = '/'.charCodeAt(0) + 1;
+  return end;
+}
+
+/** The token has expired, etcd restarted, or users and roles have changed since the login. */
+function isRejectedToken({ status, text }: HttpResponse): boolean {
+  if (status === 401) return true;
+  const message = status === 400 ? failure.safeParse(jsonOf(text)).data?.message : undefined;
+  return message?.includes('revision of auth store is old') ?? false;
+}
+
+function rejected({ status, text }: HttpResponse, server: URL, hasUser: boolean): RegistryError {
+  const message = failure.safeParse(jsonOf(text)).data?.message;
+  const isAnonymous = status === 400 && message?.includes('user name is empty') === true;
+  if (status === 401 || status === 403 || isAnonymous) {
+    return new RegistryError('Unauthorized', 'registry', {
+      problem: `etcd at ${server.host} rejected the ${hasUser ? 'user' : 'request without credentials'} (${status})`,
+      remedy: hasUser
+        ? 'grant the user read permission for all keys below etcd.prefix'
+        : 'set etcd.usernameSecretRef and etcd.passwordSecretRef',
+    });
+  }
+  return new RegistryError('ServerError', 'server', {
+    problem: `${server.host} answered HTTP ${status}`,
+    remedy: 'check the log of etcd, and that its members have a leader',
+  });
+}
+
+function invalidAnswer(server: URL): RegistryError {
+  return new RegistryError('InvalidAnswer', 'server', {
+    problem: `${server.host} sent an invalid list of keys`,
+    remedy: 'check that the URL in servers is that of an etcd member',
+  });
+}
+
+function tooManyKeys(): RegistryError {
+  return new RegistryError('InvalidAnswer', 'service', {
+    problem: 'the service has more than 20,000 keys',
+    remedy: 'register fewer instances under this service',
+  });
+}
