@@ -16,7 +16,7 @@ const CORE = [
 ].map((name) => `test/integration/${name}.test.ts`);
 
 /** These run a tenth of their cases in `npm test`, and all in `npm run test:all`: see test/support/fuzz-cases.ts. */
-const FUZZ = ['fuzz-api-server', 'fuzz-gateway', 'random-specs'].map(
+const FUZZ = ['fuzz-api-server', 'fuzz-gateway', 'fuzz-registries', 'random-specs'].map(
   (name) => `test/contract/${name}.test.ts`,
 );
 

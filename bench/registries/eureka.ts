@@ -1,6 +1,6 @@
-import { monotonicMs } from '../../test/support/monotonic.ts';
 import { EUREKA_USER, EurekaServer } from '../../test/support/registries/eureka-server.ts';
-import type { Effect, LoadedRegistry, LoadInstance } from './registry.ts';
+import { clientChanges, timed } from './client-changes.ts';
+import type { LoadedRegistry, LoadInstance } from './registry.ts';
 
 /** The default of `pollInterval`. */
 const POLL_INTERVAL_MS = 5000;
@@ -9,11 +9,6 @@ const LEASE_SECONDS = 12;
 
 export async function openEureka(): Promise<LoadedRegistry> {
   const server = await EurekaServer.start();
-  const timed = async (send: () => Promise<unknown>): Promise<Effect> => {
-    const from = monotonicMs();
-    await send();
-    return { from, at: monotonicMs() };
-  };
   const register = (service: string, instance: LoadInstance, leaseSeconds?: number) =>
     server.update(service, { ...placeOf(instance), status: 'UP' }, leaseSeconds);
   const deregister = (service: string, instance: LoadInstance) =>
@@ -31,17 +26,7 @@ export async function openEureka(): Promise<LoadedRegistry> {
       },
     }),
     notification: { kind: 'poll', intervalMs: POLL_INTERVAL_MS },
-    async fill(service, instances) {
-      await Promise.all(instances.map((instance) => register(service, instance)));
-    },
-    register: (service, instance) => timed(() => register(service, instance)),
-    // The port is part of the id of an instance.
-    change: (service, before, after) =>
-      timed(async () => {
-        await register(service, after);
-        await deregister(service, before);
-      }),
-    deregister: (service, instance) => timed(() => deregister(service, instance)),
+    ...clientChanges(register, deregister),
     async registerExpiring(service, instance) {
       const { from, at } = await timed(() => register(service, instance, LEASE_SECONDS));
       return { from, at: at + LEASE_SECONDS * 1000 };

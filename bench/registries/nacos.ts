@@ -1,6 +1,6 @@
-import { monotonicMs } from '../../test/support/monotonic.ts';
 import { NACOS_USER, NacosServer } from '../../test/support/registries/nacos-server.ts';
-import type { Effect, LoadedRegistry, LoadInstance } from './registry.ts';
+import { clientChanges, timed } from './client-changes.ts';
+import type { LoadedRegistry, LoadInstance } from './registry.ts';
 
 const INSTANCE_PATH = '/nacos/v3/client/ns/instance';
 /** The default of `pollInterval`. */
@@ -11,11 +11,6 @@ const NEVER_MS = 86_400_000;
 
 export async function openNacos(): Promise<LoadedRegistry> {
   const server = await NacosServer.start();
-  const timed = async (send: () => Promise<unknown>): Promise<Effect> => {
-    const from = monotonicMs();
-    await send();
-    return { from, at: monotonicMs() };
-  };
   const register = (service: string, instance: LoadInstance, heartbeatTimeoutMs = NEVER_MS) =>
     server.request('POST', INSTANCE_PATH, {
       ...fieldsOf(service, instance),
@@ -40,17 +35,7 @@ export async function openNacos(): Promise<LoadedRegistry> {
       },
     }),
     notification: { kind: 'poll', intervalMs: POLL_INTERVAL_MS },
-    async fill(service, instances) {
-      await Promise.all(instances.map((instance) => register(service, instance)));
-    },
-    register: (service, instance) => timed(() => register(service, instance)),
-    // The port is part of the identity of an instance.
-    change: (service, before, after) =>
-      timed(async () => {
-        await register(service, after);
-        await deregister(service, before);
-      }),
-    deregister: (service, instance) => timed(() => deregister(service, instance)),
+    ...clientChanges(register, deregister),
     async registerExpiring(service, instance) {
       const { from, at } = await timed(() => register(service, instance, HEARTBEAT_TIMEOUT_MS));
       return { from, at: at + HEARTBEAT_TIMEOUT_MS };

@@ -34,6 +34,14 @@ export function unknownBackends(
   return (backend) => (backend === undefined ? unknown.includes(true) : unknown[backend] === true);
 }
 
+/** Whether a backend is in a registry; for an unknown backend, whether all are. */
+export function registryBackends(
+  backends: readonly ResolvedBackend[],
+): (backend: number | undefined) => boolean {
+  const inRegistry = backends.map(({ target }) => target.kind === 'registry');
+  return (backend) => (backend === undefined ? !inRegistry.includes(false) : inRegistry[backend] === true);
+}
+
 function isUnanswered({ found, outdated }: Extract<ResolvedBackend, { found: unknown }>): boolean {
   return outdated !== undefined || found.state === 'unknown';
 }

@@ -8,7 +8,13 @@ import { carriesWeight, type ResolvedBackend } from './backends.ts';
 import type { Evaluated } from './build-desired.ts';
 import { buildUpstream } from './build-upstream.ts';
 import type { Desired } from './desired.ts';
-import { guardedBackends, unitsOf, unknownBackends, vanishedHolds } from './guarded-backends.ts';
+import {
+  guardedBackends,
+  registryBackends,
+  unitsOf,
+  unknownBackends,
+  vanishedHolds,
+} from './guarded-backends.ts';
 import { markedWeights } from './node-marks.ts';
 import { nodePolicyOf } from './object-policy.ts';
 import type { Basis, Kept, Remembered } from './remembered.ts';
@@ -116,6 +122,7 @@ function judge(
     removalOf: removals,
     vanishedHoldMs: holds,
     isUnknown: unknownBackends(backends),
+    returnsGradually: registryBackends(backends),
     keptBefore: ({ node, reason }) => {
       if (remembered !== undefined) return remembered.kept(node);
       if (heldSince === undefined || reason !== 'sick') return undefined;

@@ -63,6 +63,11 @@ export interface GuardInput {
   readonly vanishedHoldMs: (backend: number | undefined) => number;
   /** Whether the source of a backend has no current answer. Nothing that the guard keeps of such a backend is removed. */
   readonly isUnknown: (backend: number | undefined) => boolean;
+  /**
+   * Whether what vanished at once from a backend returns one after the other: instances register again by themselves. The
+   * last ones are kept for the same time as the first ones.
+   */
+  readonly returnsGradually: (backend: number | undefined) => boolean;
   /** Since when the guard keeps the node of a removal; undefined if it does not. */
   readonly keptBefore: (removal: Removal) => KeptSince | undefined;
   /** The accepted time, wall clock: a removal that began up to then is accepted. */
@@ -114,7 +119,9 @@ export function guardRemoval(input: GuardInput): GuardVerdict {
     const { reason } = removal;
     if (reason === 'explained') continue;
     const before = input.keptBefore(removal);
-    const isKept = before !== undefined && input.isUnknown(removal.backend);
+    const isOutlasting =
+      input.isUnknown(removal.backend) || (reason === 'vanished' && input.returnsGradually(removal.backend));
+    const isKept = before !== undefined && isOutlasting;
     if (!isGuarded(removal) && !isKept) few.push(removal);
     else {
       const kept = holdOf(input, { ...removal, reason }, before);

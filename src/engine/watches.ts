@@ -120,7 +120,7 @@ export class Watches {
     const { previous, current } = event;
     const object = current ?? previous;
     if (object === undefined) return;
-    if (current !== undefined) reporter.seen(current);
+    if (current !== undefined) reporter.seen('GatewayUpstream', current);
     if (!concernsObject(event)) return;
     if (current === undefined) tracker.drop(object);
     else tracker.track(current);
@@ -133,8 +133,10 @@ export class Watches {
   }
 
   #onConnection(event: StoreEvent<GatewayConnection>): void {
-    const { sessions, verifier, queue, upstreams, tracker } = this.#deps;
-    const name = (event.current ?? event.previous)?.name;
+    const { sessions, verifier, queue, upstreams, tracker, reporter } = this.#deps;
+    const { current } = event;
+    if (current !== undefined) reporter.seen('GatewayConnection', current);
+    const name = (current ?? event.previous)?.name;
     if (name === undefined || !concernsObject(event)) return;
     sessions.update(name);
     verifier.update(name);
@@ -252,7 +254,7 @@ export class Watches {
   }
 
   #listenToRegistries(listeners: DisposableStack): void {
-    const { registries, registryReader, queue, upstreams } = this.#deps;
+    const { registries, registryReader, queue, upstreams, reporter } = this.#deps;
     if (registries === undefined) return;
     const add = this.#whenStarted((name: string) => {
       if (registries.get('', name) !== undefined) queue.addRegistry(name);
@@ -261,7 +263,9 @@ export class Watches {
     listeners.use(
       registries.onChange(
         this.#whenStarted((event) => {
-          const name = (event.current ?? event.previous)?.name;
+          const { current } = event;
+          if (current !== undefined) reporter.seen('ServiceRegistry', current);
+          const name = (current ?? event.previous)?.name;
           if (name === undefined || !concernsObject(event)) return;
           queue.addRegistry(name);
           this.#trackUsers(upstreams.byIndex('registry', name));

@@ -100,6 +100,24 @@ describe('the removal guard for instances of a registry', () => {
     expect(instances()).toEqual([]);
   });
 
+  it('keeps each instance for the whole time while a registry that lost its data lists one after the other again', async () => {
+    const all = ['10.1.0.1:80', '10.1.0.2:80', '10.1.0.3:80'];
+    await scene.written(MIXED, all);
+    scene.registry.list('web');
+    await scene.settled();
+    for (const back of [all.slice(0, 1), all.slice(0, 2)]) {
+      await scene.clock.advance(20_000);
+      scene.registry.list('web', ...back);
+      await scene.settled();
+      expect(instances()).toHaveLength(3);
+    }
+    expect(scene.condition('RemovalHeld')).toBe('True/RemovalHeld');
+    await scene.clock.advance(51_000);
+    await scene.settled();
+    expect(instances()).toHaveLength(2);
+    expect(scene.condition('RemovalHeld')).toBeUndefined();
+  });
+
   it('keeps the proportions of weights between kept and remaining instances', async () => {
     await scene.written(MIXED, ['10.1.0.1:80=1', '10.1.0.2:80=4', '10.1.0.3:80=4']);
     const before = scene.shares();

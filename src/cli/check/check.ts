@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type CustomResource, customResourceDefinition, GATEWAY_CONNECTION } from '../../api/crd.ts';
+import { GATEWAY_CONNECTION } from '../../api/crd.ts';
 import type { GatewayConnectionSpec } from '../../api/gateway-connection.ts';
 import { GROUP, VERSION } from '../../api/group.ts';
 import { endpointUrls, noDataPlanes, unwatchedProblem } from '../../decide/data-planes.ts';
@@ -18,20 +18,19 @@ import { type Complaint, GatewayAuthError, OperatorError } from '../../model/err
 import type { GatewayConnection, SecretFacts } from '../../model/objects.ts';
 import { resolveService } from '../../sources/kubernetes/resolve.ts';
 import { SERVICE_LABEL, transformService, transformSlice } from '../../sources/kubernetes/transform.ts';
+import { type CheckCrdsDeps, checkCrds } from './check-crds.ts';
 import { type CheckRegistriesDeps, checkRegistries } from './check-registries.ts';
 import { type CheckUpstreamsDeps, checkLeaderAndUpstreams } from './check-upstreams.ts';
-import { type SchemaAge, schemaAge } from './crd-age.ts';
 import { type Finding, failed, fine, kubeError, SOLVE_FIRST } from './finding.ts';
 import { ownSecrets } from './own-secrets.ts';
 
-export interface CheckDeps extends CheckUpstreamsDeps, CheckRegistriesDeps {
+export interface CheckDeps extends CheckUpstreamsDeps, CheckRegistriesDeps, CheckCrdsDeps {
   /** URL of the API server, for messages. */
   readonly server: string;
   readonly permissions: readonly Permission[];
   readonly requestTimeoutMs: number;
 }
 
-const CRDS_REMEDY = 'run gateway-upstream-operator install --crds-only';
 const TRY_AGAIN = 'run check again; if it still fails, check the log of the API server';
 const GATEWAY_LOG = 'check the log of the gateway';
 
@@ -133,91 +132,6 @@ async function checkPermissions(
         return failed(name, 'the authorizer of the API server failed', 'check the log of the API server');
     }
   });
-}
-
-interface OpenApi {
-  readonly components?: {
-    readonly schemas?: Readonly<
-      Record<
-        string,
-        {
-          readonly properties?: Readonly<Record<string, unknown>>;
-          readonly 'x-kubernetes-group-version-kind'?: readonly { readonly kind?: string }[];
-        }
-      >
-    >;
-  };
-}
-
-/**
- * Compares the published OpenAPI schemas of our kinds with those of this program. Every authenticated user may read them,
- * unlike the CRDs.
- */
-async function checkCrds(
-  { transport, catalog }: CheckDeps,
-  signal: AbortSignal,
-): Promise<readonly Finding[]> {
-  let published: OpenApi = {};
-  try {
-    published = (await transport.get(`/openapi/v3/apis/${GROUP}/${VERSION}`, { signal })) as OpenApi;
-  } catch (error) {
-    const { status, message } = kubeError(error);
-    if (status !== 404) {
-      const remedy = 'bind ClusterRole system:discovery to this user, then run check again';
-      return [failed('CRDs', message, remedy)];
-    }
-  }
-  const schemas = Object.values(published.components?.schemas ?? {});
-  return catalog.customResources.map((resource): Finding => {
-    const name = `CRD ${resource.plural}.${GROUP}`;
-    const served = schemas.find((schema) =>
-      schema['x-kubernetes-group-version-kind']?.some(({ kind }) => kind === resource.kind),
-    );
-    if (served === undefined) return failed(name, 'not installed', CRDS_REMEDY);
-    const { spec, status } = ownSchema(resource);
-    return crdFinding(name, [
-      schemaAge('spec', served.properties?.['spec'], spec),
-      schemaAge('status', served.properties?.['status'], status),
-    ]);
-  });
-}
-
-function ownSchema(resource: CustomResource): {
-  readonly spec?: unknown;
-  readonly status?: unknown;
-} {
-  const { spec } = customResourceDefinition(resource) as {
-    readonly spec: {
-      readonly versions: readonly {
-        readonly schema: { readonly openAPIV3Schema: { readonly properties: object } };
-      }[];
-    };
-  };
-  // Removes undefined values, which the served schema cannot contain.
-  return JSON.parse(JSON.stringify(spec.versions[0]?.schema.openAPIV3Schema.properties ?? {})) as object;
-}
-
-function crdFinding(name: string, ages: readonly SchemaAge[]): Finding {
-  const differing = ages.filter((age) => age.kind !== 'same');
-  const [first] = differing;
-  if (first === undefined) return fine(name, 'matches this version of the operator');
-  const fields = differing.flatMap((age) => age.fields);
-  const shown = `${fields.slice(0, 5).join(', ')}${fields.length > 5 ? ' and more' : ''}`;
-  const kind = differing.every((age) => age.kind === first.kind) ? first.kind : 'different';
-  switch (kind) {
-    case 'older':
-      return failed(name, `older than this version of the operator: ${shown} missing`, CRDS_REMEDY);
-    case 'newer':
-      return failed(
-        name,
-        `newer than this version of the operator: ${shown} unknown`,
-        'run the version of the operator that installed the CRD',
-      );
-    case 'different':
-      return failed(name, `different from this version of the operator: ${shown}`, CRDS_REMEDY);
-    default:
-      return kind satisfies never;
-  }
 }
 
 async function checkConnections(deps: CheckDeps, signal: AbortSignal): Promise<readonly Finding[]> {

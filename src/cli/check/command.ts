@@ -20,6 +20,7 @@ export async function runCheck(catalog: Catalog, config: Config, output: 'text' 
         namespaces: config.namespaces,
         leaseName: config.leaderElection.enabled ? config.leaderElection.leaseName : undefined,
         now: systemClock.now(),
+        clock: systemClock,
         requestTimeoutMs: config.requestTimeout,
       },
       signal,

@@ -223,7 +223,9 @@ export class UpstreamSets {
   }
 
   #onSet(event: StoreEvent<GatewayUpstreamSet>): void {
-    const set = event.current ?? event.previous;
+    const { current } = event;
+    const set = current ?? event.previous;
+    if (current !== undefined) this.#deps.reporter.seen('GatewayUpstreamSet', current);
     if (!this.#started || set === undefined || !concernsSet(event)) return;
     this.#update(set.name, event.current);
   }

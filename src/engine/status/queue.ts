@@ -85,6 +85,7 @@ export class StatusQueue {
     if (delayMs > 0) return { kind: 'after', delayMs };
     // Set before the response arrives, so that a status that equals an earlier one does not count as written meanwhile.
     report.written = wanted;
+    report.isOwn = true;
     try {
       await writer.applyStatus(report.kind, report.object, wanted, signal);
     } catch (error) {

@@ -16,6 +16,8 @@ export interface Report {
   wanted: Status;
   /** When `wanted` changed last (monotonic). */
   changedAt: number;
+  /** This process has begun to write the status. */
+  isOwn: boolean;
   /** Times of the last writes (monotonic), the latest last. */
   writtenAt: readonly number[];
   /** The last announced summary; undefined if there is none yet. */

@@ -26,7 +26,7 @@ import type { ObjectStates } from '../object-state.ts';
 import { Announcer, announcedBefore } from './announcer.ts';
 import { StatusQueue, type StatusQueueOptions } from './queue.ts';
 import type { Report } from './report.ts';
-import { Reports } from './reports.ts';
+import { Reports, reportKey } from './reports.ts';
 
 /**
  * Turns outcomes into status, Events and log lines. It is the only writer of status. It ignores a GatewayUpstream whose state was
@@ -37,8 +37,8 @@ export interface Reporter {
   connection(object: GatewayConnection, outcome: ConnectionOutcome): void;
   set(object: GatewayUpstreamSet, outcome: SetOutcome): void;
   registry(object: ServiceRegistry, outcome: RegistryOutcome): void;
-  /** Updates the stored copy of the object after an event that needs no reconcile. */
-  seen(object: GatewayUpstream): void;
+  /** Takes an object as the API server has it now, whether or not it needs a reconcile. */
+  seen(kind: CustomKind, object: Reported): void;
   /** Reports data planes of an upstream whose outcome was reported before. The rest of its status is unchanged. */
   dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void;
   event(object: GatewayUpstream | GatewayConnection, event: KubeEvent): void;
@@ -104,15 +104,20 @@ class StatusReporter implements Reporter {
     this.#announcer.summary(wanted.report, wanted.previous, outcome.ready);
   }
 
-  seen(object: GatewayUpstream): void {
-    const report = this.#options.states.of(object)?.report;
-    if (report === undefined) return;
+  seen(kind: CustomKind, object: Reported): void {
+    const report = this.#reports.get(reportKey(kind, object));
+    if (report === undefined || report.object.uid !== object.uid) return;
     // Saves memory: the previous object is released, and equal statuses share one copy.
     report.object = object;
     const { status } = object;
-    if (status === undefined || !isDeepStrictEqual(report.written, status)) return;
-    if (report.wanted === report.written) report.wanted = status;
-    report.written = status;
+    if (isDeepStrictEqual(report.written, status)) {
+      if (report.wanted === report.written) report.wanted = status ?? report.wanted;
+      report.written = status;
+    } else if (!report.isOwn) {
+      // The last leader wrote it, after this process had read the object. An event of an own write may be late instead.
+      report.written = status;
+      this.#queue.add(report);
+    }
   }
 
   dataPlanes(object: GatewayUpstream, dataPlanes: DataPlanesOfUpstream | undefined): void {
@@ -173,6 +178,7 @@ function newReport(kind: CustomKind, object: Reported, now: number): Report {
     written: status,
     wanted: status ?? {},
     changedAt: now,
+    isOwn: false,
     writtenAt: NEVER_WRITTEN,
     announced: announcedBefore(kind, status),
   };

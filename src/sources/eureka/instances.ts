@@ -6,7 +6,16 @@ import type { EurekaBackend } from './schema.ts';
 /** `{"$": 8080, "@enabled": "true"}`. Eureka stores what a client registers: a bad port must not hide other instances. */
 const portEntry = z
   .object({
-    $: z.coerce.number().pipe(z.int().min(0).max(65_535)).catch(0),
+    $: z
+      .union([
+        z.number(),
+        z
+          .string()
+          .regex(/^[0-9]{1,5}$/)
+          .transform(Number),
+      ])
+      .pipe(z.int().min(0).max(65_535))
+      .catch(0),
     '@enabled': z.union([z.boolean(), z.string()]).transform((enabled) => `${enabled}` === 'true'),
   })
   .nullish()

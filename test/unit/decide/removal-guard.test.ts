@@ -37,6 +37,7 @@ function guard({ reason = 'sick', reasonOf = () => reason, backendOf, since, beg
     removalOf: (one) => ({ reason: reasonOf(one), backend: backendOf?.(one) }),
     vanishedHoldMs: () => 30_000,
     isUnknown: () => false,
+    returnsGradually: () => false,
     keptBefore: ({ node: one, reason: why }) => {
       if (begun !== undefined) return { since: 0, begun };
       const at = typeof since === 'function' ? since(one) : since;
@@ -162,6 +163,24 @@ describe('guardRemoval', () => {
 
     it('removes them after an acceptance', () => {
       expect(guard({ since: 0, now, acceptedUntil: 0, isUnknown: () => true }).held).toEqual([]);
+    });
+  });
+
+  describe('with a backend whose instances register again one after the other', () => {
+    const now = 10_000;
+    const returning = { desired: nodes(8), since: 0, now, returnsGradually: () => true };
+
+    it('keeps the vanished nodes until their own time ends, although most have returned', () => {
+      expect(guard({ ...returning, reason: 'vanished' })).toMatchObject({
+        held: [node(8), node(9)],
+        until: 30_000,
+      });
+      expect(guard({ ...returning, reason: 'vanished', now: 30_000 }).held).toEqual([]);
+      expect(guard({ ...returning, reason: 'vanished', since: undefined }).held).toEqual([]);
+    });
+
+    it('removes sick nodes once most have returned', () => {
+      expect(guard({ ...returning, reason: 'sick' }).held).toEqual([]);
     });
   });
 

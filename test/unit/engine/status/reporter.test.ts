@@ -489,18 +489,48 @@ describe('data planes', () => {
     reporter.upstream(object(), outcome(2));
     await settle();
     const status = structuredClone(written[0]);
-    reporter.seen(object({ resourceVersion: '2', status }));
+    reporter.seen('GatewayUpstream', object({ resourceVersion: '2', status }));
     // Another object of the same name, and an object without a report.
-    reporter.seen(object({ uid: 'uid-2', status: undefined }));
-    reporter.seen(object({ name: 'b', status }));
+    reporter.seen('GatewayUpstream', object({ uid: 'uid-2', status: undefined }));
+    reporter.seen('GatewayUpstream', object({ name: 'b', status }));
     reporter.upstream(object({ resourceVersion: '2', status }), outcome(2));
     await settle();
     expect(statusWritten).toHaveBeenCalledOnce();
     // A status that another client wrote does not count as the wanted status.
-    reporter.seen(object({ resourceVersion: '3', status: { ...status, upstreamId: 'other' } }));
+    reporter.seen(
+      'GatewayUpstream',
+      object({ resourceVersion: '3', status: { ...status, upstreamId: 'other' } }),
+    );
     reporter.upstream(object({ resourceVersion: '3', generation: 4 }), outcome(2, { upstreamId: 'ns.b' }));
     await settle();
     expect(written).toHaveLength(2);
     expect(written[1]).toMatchObject({ observedGeneration: 4, upstreamId: 'ns.b' });
+  });
+
+  it('corrects a status that the last leader wrote after this process had read the object', async () => {
+    const first = start();
+    first.reporter.upstream(object(), outcome(2));
+    await settle();
+    const [correct] = first.written;
+    const { reporter, written } = start();
+    // The cache of the new leader is behind: as far as it knows, there is nothing to write.
+    reporter.upstream(object({ status: structuredClone(correct) }), outcome(2));
+    await settle();
+    expect(written).toEqual([]);
+    first.reporter.upstream(object(), outcome(2, { programmed: down, ready: down }));
+    await settle();
+    reporter.seen(
+      'GatewayUpstream',
+      object({ resourceVersion: '2', status: structuredClone(first.written[1]) }),
+    );
+    await settle();
+    expect(written).toMatchObject([correct as object]);
+    // An event of an own write that is late.
+    reporter.seen(
+      'GatewayUpstream',
+      object({ resourceVersion: '2', status: structuredClone(first.written[1]) }),
+    );
+    await settle();
+    expect(written).toHaveLength(1);
   });
 });

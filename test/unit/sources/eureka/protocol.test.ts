@@ -181,6 +181,8 @@ describe('an instance', () => {
     ['no port, if the secure one is not enabled', {}, { port: 'Secure' }, undefined],
     ['no port that is too large', { port: { $: 70_000, '@enabled': 'true' } }, {}, undefined],
     ['no port that is not a number', { port: { $: 'x', '@enabled': 'true' } }, {}, undefined],
+    ['no port that is true', { port: { $: true, '@enabled': 'true' } }, {}, undefined],
+    ['a port that is text', { port: { $: '8081', '@enabled': 'true' } }, {}, 8081],
     ['no port, if it names none', { port: undefined, securePort: undefined }, {}, undefined],
   ])('has %s', async (_, fields, options, port) => {
     expect((await endpointOf(fields, options))?.port).toBe(port);
