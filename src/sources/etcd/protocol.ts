@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import type { Clock } from '../../runtime/clock.ts';
 import type { HttpResponse } from '../../runtime/http/messages.ts';
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
 import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
@@ -17,37 +18,57 @@ import { endpointsOf } from './instances.ts';
 import { EtcdLogin } from './login.ts';
 import type { EtcdBackend, EtcdSection } from './schema.ts';
 
-/** The instances of the last answer. A revision says nothing about them after a restored backup. */
-type Last = readonly EtcdInstance[];
+/** The last answer. A revision says nothing about the instances after a restored backup, so they are compared as well. */
+interface Last {
+  readonly instances: readonly EtcdInstance[];
+  /** A decimal number of up to 63 bits. */
+  readonly revision: string;
+  readonly clusterId: string;
+}
 
 type ServerRequest = Pick<InstancesRequest<Last>, 'server' | 'timeoutMs'>;
+type WatchRequest = Pick<InstancesRequest<Last>, 'server' | 'timeoutMs' | 'waitMs'>;
+
+/** A linearizable read follows each watch: a member without a quorum, or a proxy, can keep a watch open and be silent. */
+const LONGEST_WATCH_MS = 30_000;
 
 /** Keys of one page. */
 const PAGE_KEYS = 500;
 /** Of one service, also those of other services below the same prefix. */
 const MAX_KEYS = 20_000;
 
+const number = z.string().regex(/^[0-9]{1,20}$/);
+const header = z.object({ revision: number, cluster_id: number });
 const page = z.object({
-  header: z.object({ revision: z.string().regex(/^[1-9][0-9]{0,18}$/) }),
+  header,
   kvs: z.array(z.object({ key: z.base64(), value: z.base64().default('') })).default([]),
   more: z.boolean().default(false),
+});
+/** The first line of a watch that has begun. */
+const created = z.object({
+  result: z.object({ header, created: z.literal(true), canceled: z.literal(false).optional() }),
 });
 const failure = z.object({ message: z.string() });
 const versionAnswer = z.object({ etcdserver: z.string().min(1).max(64) });
 
-/** Reads the keys of a service with `/v3/kv/range`. Such a read is linearizable: a member without a quorum does not answer. */
+/**
+ * Watches the keys of a service with `/v3/watch`, and reads them with `/v3/kv/range` after each event. Such a read is linearizable:
+ * a member without a quorum does not answer, and no answer is older than an earlier one.
+ */
 export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
   readonly type = 'Etcd';
-  readonly blocking = false;
+  readonly blocking = true;
   readonly probe: ServiceQuery = { service: PROBE_SERVICE, options: undefined };
   readonly #section: EtcdSection;
   readonly #http: RegistryHttp;
   readonly #login: EtcdLogin;
+  readonly #clock: Clock;
 
   constructor({ section, secret, limits, observer, clock }: ProtocolOptions<EtcdSection>) {
     this.#section = section;
     this.#http = new RegistryHttp({ registry: { secret }, tls: section.tls, limits, observer });
     this.#login = new EtcdLogin(clock);
+    this.#clock = clock;
   }
 
   key({ service }: ServiceQuery): string {
@@ -55,19 +76,26 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
   }
 
   async ask(
-    { query, server, cursor, timeoutMs }: InstancesRequest<Last>,
+    { query, server, cursor, timeoutMs, waitMs }: InstancesRequest<Last>,
     signal: AbortSignal,
   ): Promise<InstancesAnswer<EtcdInstance, Last>> {
     const { format } = this.#section;
     const { service } = query;
     const prefix = Buffer.from(keyPrefix(this.#section, service));
+    if (cursor !== undefined && waitMs > 0) {
+      await this.#change(prefix, cursor, { server, timeoutMs, waitMs }, signal);
+    }
     const collector = new InstanceCollector<EtcdInstance>();
-    for await (const { key, value } of this.#entries(prefix, { server, timeoutMs }, signal)) {
+    const read = await this.#entries(prefix, { server, timeoutMs }, signal, ({ key, value }) => {
       const rest = key.subarray(prefix.length).toString();
       for (const instance of instancesOf(format, { service, rest, value })) collector.add(instance);
-    }
+    });
     const { instances } = collector;
-    return { instances: isDeepStrictEqual(instances, cursor) ? undefined : instances, cursor: instances };
+    const isSame = isDeepStrictEqual(instances, cursor?.instances);
+    return {
+      instances: isSame ? undefined : instances,
+      cursor: { instances, revision: read.revision, clusterId: read.cluster_id },
+    };
   }
 
   /** Needs no user. */
@@ -91,24 +119,68 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     this.#http.close();
   }
 
-  /** All keys that begin with `prefix`, as they were at one revision. */
-  async *#entries(prefix: Buffer, to: ServerRequest, signal: AbortSignal) {
+  /** Resolves when a key that begins with `prefix` may have changed since the last answer, and after `waitMs` at the latest. */
+  async #change(prefix: Buffer, last: Last, to: WatchRequest, signal: AbortSignal): Promise<void> {
+    const { server, timeoutMs, waitMs } = to;
+    const token = await this.#token(undefined, to, signal);
+    const ended = new AbortController();
+    const silent = new AbortController();
+    using _end = this.#clock.setTimer(Math.min(waitMs, LONGEST_WATCH_MS), () => ended.abort());
+    using silence = this.#clock.setTimer(timeoutMs, () => silent.abort());
+    const request = {
+      url: urlBelow(server, '/v3/watch'),
+      headers: {
+        // Without it, a watch on a member without a leader stays open and silent (etcd-io/etcd 10819).
+        'grpc-metadata-hasleader': 'true',
+        ...(token === undefined ? {} : { authorization: token }),
+      },
+      body: {
+        create_request: {
+          key: prefix.toString('base64'),
+          range_end: endOf(prefix).toString('base64'),
+          start_revision: `${BigInt(last.revision) + 1n}`,
+        },
+      },
+      timeoutMs: waitMs + timeoutMs,
+      take: (line: string) => {
+        silence[Symbol.dispose]();
+        return !hasBegun(line, last);
+      },
+    };
+    try {
+      const all = AbortSignal.any([signal, ended.signal, silent.signal]);
+      await this.#http.client().lines(request, all);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (silent.signal.aborted) throw silentServer(server, timeoutMs);
+      if (!ended.signal.aborted) throw error;
+    }
+  }
+
+  /** Passes on all keys that begin with `prefix`, as they were at one revision. */
+  async #entries(
+    prefix: Buffer,
+    to: ServerRequest,
+    signal: AbortSignal,
+    take: (entry: { readonly key: Buffer; readonly value: Buffer }) => void,
+  ): Promise<z.output<typeof header>> {
     const rangeEnd = endOf(prefix).toString('base64');
     let start = prefix;
-    let revision: string | undefined;
+    let first: z.output<typeof header> | undefined;
     let keys = 0;
     for (;;) {
-      const body = { key: start.toString('base64'), range_end: rangeEnd, limit: PAGE_KEYS, revision };
-      const { header, kvs, more } = await this.#range(body, to, signal);
-      revision ??= header.revision;
+      const key = start.toString('base64');
+      const body = { key, range_end: rangeEnd, limit: PAGE_KEYS, revision: first?.revision };
+      const { kvs, more, ...page } = await this.#range(body, to, signal);
+      first ??= page.header;
       keys += kvs.length;
       if (keys > MAX_KEYS) throw tooManyKeys();
-      for (const { key, value } of kvs) {
-        start = Buffer.from(key, 'base64');
+      for (const { key: found, value } of kvs) {
+        start = Buffer.from(found, 'base64');
         if (!start.subarray(0, prefix.length).equals(prefix)) throw invalidAnswer(to.server);
-        yield { key: start, value: Buffer.from(value, 'base64') };
+        take({ key: start, value: Buffer.from(value, 'base64') });
       }
-      if (!more) return;
+      if (!more) return first;
       if (kvs.length === 0) throw invalidAnswer(to.server);
       // The next possible key.
       start = Buffer.concat([start, Buffer.of(0)]);
@@ -149,6 +221,22 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     const http = this.#http.client();
     return await this.#login.token({ http, server, credentials, timeoutMs }, previous, signal);
   }
+}
+
+/** Whether the line only says that the watch has begun, at the cluster and not before the revision of the last answer. */
+function hasBegun(line: string, { revision, clusterId }: Last): boolean {
+  const { data } = created.safeParse(jsonOf(line));
+  if (data === undefined) return false;
+  const { cluster_id: current, revision: now } = data.result.header;
+  // A restored backup has a lower revision: its changes would begin long after the ones of today.
+  return current === clusterId && BigInt(now) >= BigInt(revision);
+}
+
+function silentServer(server: URL, timeoutMs: number): RegistryError {
+  return new RegistryError('Unreachable', 'server', {
+    problem: `${server.host} did not answer within ${timeoutMs} ms`,
+    remedy: 'check the registry, or raise requestTimeout',
+  });
 }
 
 /** The first key after all keys that begin with `prefix`, which ends with "/". */

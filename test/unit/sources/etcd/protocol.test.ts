@@ -1,17 +1,19 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EtcdProtocol } from '../../../../src/sources/etcd/protocol.ts';
 import { etcdRegistry } from '../../../../src/sources/etcd/schema.ts';
-import { createFakeClock } from '../../../support/fake-clock.ts';
+import { eventually } from '../../../support/eventually.ts';
+import { createFakeClock, type FakeClock } from '../../../support/fake-clock.ts';
 
-interface Answer {
-  readonly status?: number;
-  readonly body: object;
-}
+type Answer =
+  | { readonly status?: number; readonly body: object }
+  /** The response stays open after these lines. */
+  | { readonly lines: readonly string[] };
 interface Asked {
   readonly path: string;
+  readonly leader: unknown;
   readonly token: string | undefined;
   readonly body: Readonly<Record<string, unknown>>;
 }
@@ -21,14 +23,22 @@ let url: URL;
 let asked: Asked[];
 let answer: (request: Asked) => Answer;
 let protocol: EtcdProtocol;
+let clock: FakeClock;
 
 beforeEach(async () => {
   asked = [];
   server = createServer(async (request, response) => {
     const body = JSON.parse(await text(request));
-    const one = { path: request.url ?? '', token: request.headers.authorization, body };
+    const { authorization: token, 'grpc-metadata-hasleader': leader } = request.headers;
+    const one = { path: request.url ?? '', token, leader, body };
     asked.push(one);
-    const { status = 200, body: sent } = answer(one);
+    const given = answer(one);
+    if ('lines' in given) {
+      response.writeHead(200).flushHeaders();
+      for (const line of given.lines) response.write(`${line}\n`);
+      return;
+    }
+    const { status = 200, body: sent } = given;
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(sent));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -42,6 +52,7 @@ afterEach(async () => {
 });
 
 function create(section: object = {}): void {
+  clock = createFakeClock();
   protocol = new EtcdProtocol({
     section: etcdRegistry.parse({ servers: [url.origin], format: 'GoZero', ...section }),
     secret: ({ key }) => ({ ok: true, value: key }),
@@ -51,13 +62,16 @@ function create(section: object = {}): void {
       requestTimeoutMs: 5000,
       pollIntervalMs: 1000,
     },
-    clock: createFakeClock(),
+    clock,
   });
 }
 
-function ask(service = 'web') {
+type Cursor = Awaited<ReturnType<EtcdProtocol['ask']>>['cursor'];
+
+function ask(service = 'web', cursor?: Cursor) {
   const query = { service, options: undefined };
-  const request = { query, server: url, cursor: undefined, waitMs: 0, timeoutMs: 5000 };
+  const waitMs = cursor === undefined ? 0 : 50_000;
+  const request = { query, server: url, cursor, waitMs, timeoutMs: 5000 };
   return protocol.ask(request, new AbortController().signal);
 }
 
@@ -135,4 +149,78 @@ it('asks for one more login only if the new token is rejected too', async () => 
     '/v3/auth/authenticate',
     '/v3/kv/range',
   ]);
+});
+
+describe('a watch', () => {
+  const line = (result: object) => JSON.stringify({ result });
+  const BEGUN = line({ header: { cluster_id: '1', revision: '7' }, created: true });
+  const pathsOf = () => asked.map(({ path }) => path);
+
+  /** Asks once, and again with the answer, while watches have these lines. */
+  async function watching(...lines: readonly string[]) {
+    create();
+    answer = ({ path }) => (path === '/v3/watch' ? { lines } : keys([1]));
+    const { cursor } = await ask();
+    asked = [];
+    const next = ask('web', cursor);
+    next.catch(() => undefined);
+    await eventually(() => expect(pathsOf()).toContain('/v3/watch'));
+    return { next };
+  }
+
+  it('begins after the revision of the last answer, and needs a member with a leader', async () => {
+    const { next } = await watching(
+      BEGUN,
+      line({ header: { cluster_id: '1', revision: '8' }, events: [{}] }),
+    );
+    expect((await next).instances).toBeUndefined();
+    expect(pathsOf()).toEqual(['/v3/watch', '/v3/kv/range']);
+    expect(asked[0]).toMatchObject({
+      leader: 'true',
+      body: { create_request: { key: base64('web/'), range_end: base64('web0'), start_revision: '8' } },
+    });
+  });
+
+  it.each<[string, readonly string[]]>([
+    [
+      'the revision was compacted',
+      [BEGUN, line({ header: { cluster_id: '1' }, canceled: true, compact_revision: '9' })],
+    ],
+    ['the cluster is another one', [line({ header: { cluster_id: '2', revision: '7' }, created: true })]],
+    ['a backup was restored', [line({ header: { cluster_id: '1', revision: '6' }, created: true })]],
+    [
+      'etcd cancels it',
+      [line({ header: { cluster_id: '1', revision: '7' }, created: true, canceled: true })],
+    ],
+    ['the member loses its leader', [BEGUN, '{"error":{"message":"etcdserver: no leader"}}']],
+    ['a line is not JSON', ['<html>']],
+    ['an event is larger than a line', [BEGUN, 'x'.repeat(200_000)]],
+  ])('is followed by a read at once if %s', async (_, lines) => {
+    await await watching(...lines);
+    expect(pathsOf()).toEqual(['/v3/watch', '/v3/kv/range']);
+  });
+
+  it('is followed by a read after 30 s without an event', async () => {
+    const { next } = await watching(BEGUN);
+    // Until the first line has arrived.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await clock.advance(29_000);
+    expect(pathsOf()).toEqual(['/v3/watch']);
+    await clock.advance(1000);
+    await next;
+    expect(pathsOf()).toEqual(['/v3/watch', '/v3/kv/range']);
+  });
+
+  it('fails if the server does not begin it in time', async () => {
+    const { next } = await watching();
+    await clock.advance(5000);
+    await expect(next).rejects.toMatchObject({ reason: 'Unreachable', scope: 'server' });
+  });
+
+  it('leaves the error to the read if the server rejects it', async () => {
+    create();
+    answer = ({ path }) => (path === '/v3/watch' ? { status: 401, body: {} } : keys([1]));
+    const { cursor } = await ask();
+    expect((await ask('web', cursor)).instances).toBeUndefined();
+  });
 });
