@@ -9,8 +9,11 @@ import type { Exit } from './replica.ts';
 
 /** The operator uses this id to check whether its key may write. The upstream never exists. */
 const WRITE_PROBE_ID = 'gateway-upstream-operator.write-probe';
-/** Resource limits of one operator: far above its needs, far below a leak. */
-const LIMITS = { rss: 400 * 1024 * 1024, files: 150 };
+/**
+ * Resource limits of one operator: far above its needs, far below a leak. A status write of each of some 60 objects may be under
+ * way while each of some 30 services of a registry has a query.
+ */
+const LIMITS = { rss: 400 * 1024 * 1024, files: 250 };
 /** The limit of metric series: several times those of one connection, and fewer than the names that a tenant can write. */
 const MAX_SERIES = 1500;
 

@@ -13,6 +13,7 @@ import { Pace, type SharedPace } from './pace.ts';
 import { type InstancesAnswer, RegistryError } from './protocol.ts';
 import { type QuerySlots, SlotNeeded } from './query-slots.ts';
 import { RemovedInstances } from './removed-instances.ts';
+import type { Holder, Retained } from './retained.ts';
 import { problemForUsers } from './user-problem.ts';
 import { Views } from './views.ts';
 
@@ -33,6 +34,7 @@ export interface FollowerDeps<Instance, Cursor> extends FailOverDeps<Instance, C
   readonly health: RegistryHealth;
   readonly slots: QuerySlots;
   readonly sharedPace: SharedPace;
+  readonly retained: Retained;
   readonly clock: Clock;
   readonly random: () => number;
   readonly requestTimeoutMs: number;
@@ -46,7 +48,7 @@ export interface FollowerDeps<Instance, Cursor> extends FailOverDeps<Instance, C
 }
 
 /** Keeps the last answer for one service of one registry, and asks for the next one. */
-export class Follower<Instance, Cursor> {
+export class Follower<Instance, Cursor> implements Holder {
   readonly #deps: FollowerDeps<Instance, Cursor>;
   readonly #query: ServiceQuery;
   readonly #listeners = new Map<symbol, (what: SourceChange) => void>();
@@ -55,7 +57,7 @@ export class Follower<Instance, Cursor> {
   readonly #pace: Pace;
   /** When the service last answered, monotonic. */
   #answeredAt: number;
-  readonly #removed: RemovedInstances<Instance>;
+  #removed: RemovedInstances<Instance>;
   #cursor: Cursor | undefined;
   /** Of the last complete answer. */
   #instances: readonly Instance[] | undefined;
@@ -113,6 +115,16 @@ export class Follower<Instance, Cursor> {
   stop(): void {
     this.#stop.abort();
     this.#deps.slots.unseen.delete(this);
+    this.#deps.retained.release(this);
+  }
+
+  /** The next answer is asked for without a cursor, so it is complete. */
+  forget(why: RegistryError): void {
+    this.#cursor = undefined;
+    this.#instances = undefined;
+    this.#endpoints = [];
+    this.#removed = new RemovedInstances(this.#deps.protocol);
+    this.#lose(why);
   }
 
   read(options: unknown): Discovered {
@@ -141,7 +153,11 @@ export class Follower<Instance, Cursor> {
     const { clock, credentials, failed, recovery } = this.#deps;
     const recovered = recovery();
     try {
+      const before = this.#cursor;
       const answer = await this.#ask(stopped);
+      if (answer.instances !== undefined) this.#retain(answer.instances);
+      // The instances that have not changed were forgotten while the registry waited for a change.
+      else if (this.#cursor !== before) return;
       this.#take(answer);
       this.#backoff.reset();
       const pauseMs = this.#pauseMs(answer.instances?.length);
@@ -221,6 +237,18 @@ export class Follower<Instance, Cursor> {
     this.#accepted = credentials;
     answered();
     return answer;
+  }
+
+  #retain(instances: readonly Instance[]): void {
+    // A follower that was stopped keeps nothing.
+    if (this.#stop.signal.aborted) return;
+    try {
+      this.#deps.retained.replace(this, instances);
+    } catch (error) {
+      // Without the cursor, the next answer is complete again.
+      this.#cursor = undefined;
+      throw error;
+    }
   }
 
   #take({ instances, cursor }: InstancesAnswer<Instance, Cursor>): void {

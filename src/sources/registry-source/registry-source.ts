@@ -9,6 +9,7 @@ import { SharedPace } from './pace.ts';
 import { Prober } from './prober.ts';
 import { RegistryError, type RegistryProtocol } from './protocol.ts';
 import { QuerySlots } from './query-slots.ts';
+import { Retained } from './retained.ts';
 import { Servers } from './servers.ts';
 
 export interface RegistrySourceOptions<Instance, Cursor> {
@@ -47,6 +48,7 @@ export class RegistrySource<Instance, Cursor> implements RegistryDiscovery {
       servers: new Servers(servers, Math.floor(random() * servers.length)),
       slots: new QuerySlots(limits, () => this.#followers.size),
       sharedPace: new SharedPace(clock),
+      retained: new Retained(),
       clock,
       random,
       requestTimeoutMs: limits.requestTimeoutMs,
