@@ -19,6 +19,12 @@ export interface EtcdInstance {
   readonly state?: 'notReady' | 'disabled';
 }
 
+const bytes = z.base64().transform((text) => Buffer.from(text, 'base64'));
+/** An entry in answers of etcd. */
+export const keyValue = z.object({ key: bytes, value: bytes.default(Buffer.alloc(0)) });
+
+export type KeyValue = z.output<typeof keyValue>;
+
 /** One key below the prefix of a service. */
 export interface EtcdEntry {
   readonly service: string;
@@ -68,6 +74,17 @@ export function keyPrefix(
   // The registry of go-micro puts the name into one segment of the key.
   const segment = format === 'GoMicro' ? service.replaceAll('/', '-') : service;
   return `${prefix === '' ? '' : `${prefix.replace(/\/$/, '')}/`}${segment}/`;
+}
+
+/** The instances of `service` in an entry whose key begins with `prefix`. */
+export function instancesIn(
+  format: EtcdFormat,
+  service: string,
+  prefix: Buffer,
+  { key, value }: KeyValue,
+): readonly EtcdInstance[] {
+  const rest = key.subarray(prefix.length).toString();
+  return instancesOf(format, { service, rest, value });
 }
 
 /**

@@ -1,10 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
-import type { HttpResponse } from '../../runtime/http/messages.ts';
+import { parseJson } from '../../runtime/http/item-scanner.ts';
+import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts';
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
 import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
+import type { LoginRequest, Logins, Token } from '../registry-source/logins.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
@@ -13,9 +15,9 @@ import {
   type RegistryProtocol,
   type VersionRequest,
 } from '../registry-source/protocol.ts';
-import { type EtcdInstance, instancesOf, keyPrefix } from './formats.ts';
+import { type EtcdInstance, instancesIn, type KeyValue, keyPrefix, keyValue } from './formats.ts';
 import { endpointsOf } from './instances.ts';
-import { EtcdLogin } from './login.ts';
+import { etcdLogins } from './login.ts';
 import type { EtcdBackend, EtcdSection } from './schema.ts';
 
 /** The last answer. A revision says nothing about the instances after a restored backup, so they are compared as well. */
@@ -39,11 +41,8 @@ const MAX_KEYS = 20_000;
 
 const number = z.string().regex(/^[0-9]{1,20}$/);
 const header = z.object({ revision: number, cluster_id: number });
-const page = z.object({
-  header,
-  kvs: z.array(z.object({ key: z.base64(), value: z.base64().default('') })).default([]),
-  more: z.boolean().default(false),
-});
+/** An answer to a range, without its keys. */
+const page = z.object({ header, more: z.boolean().default(false) });
 /** The first line of a watch that has begun. */
 const created = z.object({
   result: z.object({ header, created: z.literal(true), canceled: z.literal(false).optional() }),
@@ -61,13 +60,13 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
   readonly probe: ServiceQuery = { service: PROBE_SERVICE, options: undefined };
   readonly #section: EtcdSection;
   readonly #http: RegistryHttp;
-  readonly #login: EtcdLogin;
+  readonly #logins: Logins<Token>;
   readonly #clock: Clock;
 
   constructor({ section, secret, limits, observer, clock }: ProtocolOptions<EtcdSection>) {
     this.#section = section;
     this.#http = new RegistryHttp({ registry: { secret }, tls: section.tls, limits, observer });
-    this.#login = new EtcdLogin(clock);
+    this.#logins = etcdLogins(clock);
     this.#clock = clock;
   }
 
@@ -86,9 +85,8 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
       await this.#change(prefix, cursor, { server, timeoutMs, waitMs }, signal);
     }
     const collector = new InstanceCollector<EtcdInstance>();
-    const read = await this.#entries(prefix, { server, timeoutMs }, signal, ({ key, value }) => {
-      const rest = key.subarray(prefix.length).toString();
-      for (const instance of instancesOf(format, { service, rest, value })) collector.add(instance);
+    const read = await this.#entries(prefix, { server, timeoutMs }, signal, (entry) => {
+      for (const instance of instancesIn(format, service, prefix, entry)) collector.add(instance);
     });
     const { instances } = collector;
     const isSame = isDeepStrictEqual(instances, cursor?.instances);
@@ -115,14 +113,15 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
   }
 
   close(): void {
-    this.#login.close();
+    this.#logins.close();
     this.#http.close();
   }
 
   /** Resolves when a key that begins with `prefix` may have changed since the last answer, and after `waitMs` at the latest. */
   async #change(prefix: Buffer, last: Last, to: WatchRequest, signal: AbortSignal): Promise<void> {
     const { server, timeoutMs, waitMs } = to;
-    const token = await this.#token(undefined, to, signal);
+    const login = this.#loginAt(to);
+    const token = login && (await this.#tokenFor(login, signal));
     const ended = new AbortController();
     const silent = new AbortController();
     using _end = this.#clock.setTimer(Math.min(waitMs, LONGEST_WATCH_MS), () => ended.abort());
@@ -162,64 +161,89 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
     prefix: Buffer,
     to: ServerRequest,
     signal: AbortSignal,
-    take: (entry: { readonly key: Buffer; readonly value: Buffer }) => void,
+    take: (entry: KeyValue) => void,
   ): Promise<z.output<typeof header>> {
     const rangeEnd = endOf(prefix).toString('base64');
     let start = prefix;
     let first: z.output<typeof header> | undefined;
     let keys = 0;
     for (;;) {
+      const before = keys;
       const key = start.toString('base64');
       const body = { key, range_end: rangeEnd, limit: PAGE_KEYS, revision: first?.revision };
-      const { kvs, more, ...page } = await this.#range(body, to, signal);
+      const { more, ...page } = await this.#range(body, to, signal, (entry) => {
+        keys += 1;
+        if (keys > MAX_KEYS) throw tooManyKeys();
+        if (!entry.key.subarray(0, prefix.length).equals(prefix)) throw invalidAnswer(to.server);
+        start = entry.key;
+        take(entry);
+      });
       first ??= page.header;
-      keys += kvs.length;
-      if (keys > MAX_KEYS) throw tooManyKeys();
-      for (const { key: found, value } of kvs) {
-        start = Buffer.from(found, 'base64');
-        if (!start.subarray(0, prefix.length).equals(prefix)) throw invalidAnswer(to.server);
-        take({ key: start, value: Buffer.from(value, 'base64') });
-      }
       if (!more) return first;
-      if (kvs.length === 0) throw invalidAnswer(to.server);
+      if (keys === before) throw invalidAnswer(to.server);
       // The next possible key.
       start = Buffer.concat([start, Buffer.of(0)]);
     }
   }
 
-  async #range(body: object, to: ServerRequest, signal: AbortSignal): Promise<z.output<typeof page>> {
-    const { server } = to;
-    const token = await this.#token(undefined, to, signal);
-    let response = await this.#send(body, token, to, signal);
-    if (token !== undefined && isRejectedToken(response)) {
-      response = await this.#send(body, await this.#token(token, to, signal), to, signal);
+  async #range(
+    body: object,
+    to: ServerRequest,
+    signal: AbortSignal,
+    take: (entry: KeyValue) => void,
+  ): Promise<z.output<typeof page>> {
+    const { server, timeoutMs } = to;
+    const send = (token: string | undefined) =>
+      this.#http.client().list(
+        {
+          url: urlBelow(server, '/v3/kv/range'),
+          headers: token === undefined ? {} : { authorization: token },
+          body,
+          timeoutMs,
+          path: ['kvs'],
+          take: (item) => take(entryIn(item, server)),
+        },
+        signal,
+      );
+    const login = this.#loginAt(to);
+    const token = login && (await this.#tokenFor(login, signal));
+    let response = await send(token);
+    if (login !== undefined && token !== undefined && isRejectedToken(response)) {
+      const another = await this.#logins.after(token, login, signal);
+      if (another !== undefined) response = await send(another.value);
     }
-    if (response.status !== 200) throw rejected(response, server, token !== undefined);
-    const { data } = page.safeParse(jsonOf(response.text));
+    if (!('rest' in response)) throw rejected(response, server, token !== undefined);
+    const { data } = page.safeParse(response.rest);
     if (data === undefined) throw invalidAnswer(server);
     return data;
   }
 
-  #send(body: object, token: string | undefined, { server, timeoutMs }: ServerRequest, signal: AbortSignal) {
-    const url = urlBelow(server, '/v3/kv/range');
-    const headers = token === undefined ? {} : { authorization: token };
-    return this.#http.client().send({ method: 'POST', url, headers, body, timeoutMs }, signal);
-  }
-
   /** Undefined: the requests are anonymous. */
-  async #token(
-    previous: string | undefined,
-    { server, timeoutMs }: ServerRequest,
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
+  #loginAt({ server, timeoutMs }: ServerRequest): LoginRequest | undefined {
     const { usernameSecretRef, passwordSecretRef } = this.#section;
     if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
-    const credentials = {
-      name: this.#http.secret(usernameSecretRef),
-      password: this.#http.secret(passwordSecretRef),
+    return {
+      http: this.#http.client(),
+      url: urlBelow(server, '/v3/auth/authenticate'),
+      credentials: {
+        username: this.#http.secret(usernameSecretRef),
+        password: this.#http.secret(passwordSecretRef),
+      },
+      timeoutMs,
     };
-    const http = this.#http.client();
-    return await this.#login.token({ http, server, credentials, timeoutMs }, previous, signal);
+  }
+
+  async #tokenFor(login: LoginRequest, signal: AbortSignal): Promise<string> {
+    return (this.#logins.last(login) ?? (await this.#logins.renew(login, signal))).value;
+  }
+}
+
+/** Throws `RegistryError`. */
+function entryIn(item: Buffer, server: URL): KeyValue {
+  try {
+    return keyValue.parse(parseJson(item));
+  } catch {
+    throw invalidAnswer(server);
   }
 }
 
@@ -247,13 +271,22 @@ function endOf(prefix: Buffer): Buffer {
 }
 
 /** The token has expired, etcd restarted, or users and roles have changed since the login. */
-function isRejectedToken({ status, text }: HttpResponse): boolean {
+function isRejectedToken(response: HttpResponse | ListResponse): boolean {
+  if ('rest' in response) return false;
+  const { status, text } = response;
   if (status === 401) return true;
   const message = status === 400 ? failure.safeParse(jsonOf(text)).data?.message : undefined;
   return message?.includes('revision of auth store is old') ?? false;
 }
 
-function rejected({ status, text }: HttpResponse, server: URL, hasUser: boolean): RegistryError {
+function rejected(response: HttpResponse, server: URL, hasUser: boolean): RegistryError {
+  const { status, text } = response;
+  if (hasUser && isRejectedToken(response)) {
+    return new RegistryError('ServerError', 'server', {
+      problem: `${server.host} rejected a token that it had just issued (${status})`,
+      remedy: 'check the log of etcd. With --auth-token=jwt, all members need the same keys',
+    });
+  }
   const message = failure.safeParse(jsonOf(text)).data?.message;
   const isAnonymous = status === 400 && message?.includes('user name is empty') === true;
   if (status === 401 || status === 403 || isAnonymous) {
