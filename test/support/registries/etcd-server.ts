@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import PQueue from 'p-queue';
@@ -15,62 +15,135 @@ export const ETCD_READER = { username: 'reader', password: 'password-of-the-suit
 export const ETCD_STRANGER = { username: 'stranger', password: 'another-password-of-the-suite' } as const;
 
 const CONCURRENT_REQUESTS = 32;
-/** Of one transaction. The contract suite registers 500 instances at once; the default is 128. */
-const MAX_OPERATIONS = 2_000;
+/** Of one transaction. The suites register up to 10,000 instances at once; the defaults are 128 and 1.5 MiB. */
+const MAX_OPERATIONS = 20_000;
+const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 
-/** A real etcd member on loopback that requires a user. */
-export class EtcdServer implements AsyncDisposable {
+export interface EtcdServerOptions {
+  /** Default: 1. */
+  readonly members?: number;
+  /** How long a token is valid after its last use, in seconds. Default: 300. */
+  readonly tokenTtlSeconds?: number;
+  /** Without users, everyone may do everything. Default: true. */
+  readonly users?: boolean;
+}
+
+/** A member and where its data is. */
+interface Member {
   readonly url: URL;
-  readonly #component: Component;
+  readonly component: Component;
+  readonly data: string;
+}
+
+/** A real etcd cluster on loopback that requires a user. */
+export class EtcdServer implements AsyncDisposable {
+  readonly #members: readonly Member[];
   readonly #watchdog: Watchdog;
+  readonly #dir: string;
+  readonly #hasUsers: boolean;
   readonly #requests = new PQueue({ concurrency: CONCURRENT_REQUESTS });
   #token: string | undefined;
+  #backups = 0;
 
-  private constructor(url: URL, component: Component, watchdog: Watchdog) {
-    this.url = url;
-    this.#component = component;
+  private constructor(members: readonly Member[], watchdog: Watchdog, dir: string, hasUsers: boolean) {
+    this.#members = members;
     this.#watchdog = watchdog;
+    this.#dir = dir;
+    this.#hasUsers = hasUsers;
   }
 
-  static async start(): Promise<EtcdServer> {
-    const { etcd } = await ensureBinaries({
+  static async start({
+    members: count = 1,
+    tokenTtlSeconds = 300,
+    users = true,
+  }: EtcdServerOptions = {}): Promise<EtcdServer> {
+    const { etcd: command } = await ensureBinaries({
       env: process.env,
       report: (line) => process.stderr.write(`${line}\n`),
     });
     const dir = await mkdtemp(join(tmpdir(), 'gwu-etcd-'));
     const watchdog = startWatchdog(dir);
-    const [port = 0, peerPort = 0] = await freePorts(2);
-    const url = new URL(`http://127.0.0.1:${port}`);
-    const peerUrl = `http://127.0.0.1:${peerPort}`;
-    const component = createComponent({
-      name: 'etcd',
-      command: etcd,
-      args: [
-        '--name=suite',
-        `--data-dir=${join(dir, 'data')}`,
-        `--listen-client-urls=${url.origin}`,
-        `--advertise-client-urls=${url.origin}`,
+    const ports = await freePorts(2 * count);
+    const places = Array.from({ length: count }, (_, index) => ({
+      name: `member-${index}`,
+      url: `http://127.0.0.1:${ports[2 * index]}`,
+      peerUrl: `http://127.0.0.1:${ports[2 * index + 1]}`,
+    }));
+    const cluster = places.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
+    const members = places.map(({ name, url, peerUrl }): Member => {
+      const data = join(dir, `${name}-data`);
+      const args = [
+        `--name=${name}`,
+        `--data-dir=${data}`,
+        `--listen-client-urls=${url}`,
+        `--advertise-client-urls=${url}`,
         `--listen-peer-urls=${peerUrl}`,
         `--initial-advertise-peer-urls=${peerUrl}`,
-        `--initial-cluster=suite=${peerUrl}`,
+        `--initial-cluster=${cluster}`,
+        `--auth-token-ttl=${tokenTtlSeconds}`,
         '--unsafe-no-fsync',
         `--max-txn-ops=${MAX_OPERATIONS}`,
+        `--max-request-bytes=${MAX_REQUEST_BYTES}`,
         // Hashing a password takes 50 ms by default.
         '--bcrypt-cost=4',
-      ],
-      dir,
-      started: watchdog.register,
-      createProbe: () => async () => (await fetch(new URL('/health', url))).ok,
+      ];
+      const createProbe = () => async () => (await fetch(new URL('/health', url))).ok;
+      const started = watchdog.register;
+      const component = createComponent({ name, command, args, dir, started, createProbe });
+      return { url: new URL(url), component, data };
     });
-    const server = new EtcdServer(url, component, watchdog);
+    const server = new EtcdServer(members, watchdog, dir, users);
     try {
-      await component.start();
-      await server.#enableUsers();
+      await server.start();
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
     }
     return server;
+  }
+
+  /** Of the first member. */
+  get url(): URL {
+    return this.member(0).url;
+  }
+
+  get urls(): readonly URL[] {
+    return this.#members.map(({ url }) => url);
+  }
+
+  member(index: number): Member {
+    const member = this.#members[index];
+    if (member === undefined) throw new Error(`etcd has no member ${index}`);
+    return member;
+  }
+
+  /** Starts all members. After `kill`, they have no data. */
+  async start(): Promise<void> {
+    await Promise.all(this.#members.map(({ component }) => component.start()));
+    this.#token = undefined;
+    if (this.#hasUsers) await this.#enableUsers();
+  }
+
+  /** Ends all members and deletes their data. */
+  async kill(): Promise<void> {
+    await Promise.all(this.#members.map(({ component }) => component.kill()));
+    for (const { data } of this.#members) await rm(data, { recursive: true, force: true });
+  }
+
+  /** Copies the data of the only member. The returned function puts it back: the cluster has the same id, and an older revision. */
+  async backup(): Promise<() => Promise<void>> {
+    const { component, data } = this.member(0);
+    this.#backups += 1;
+    const copy = join(this.#dir, `backup-${this.#backups}`);
+    await component.stop();
+    await cp(data, copy, { recursive: true });
+    await this.#restart(component);
+    return async () => {
+      await component.kill();
+      await rm(data, { recursive: true });
+      await cp(copy, data, { recursive: true });
+      await this.#restart(component);
+    };
   }
 
   /** Makes `entries` the only keys that begin with `prefix`, in one transaction. */
@@ -92,11 +165,11 @@ export class EtcdServer implements AsyncDisposable {
     });
   }
 
-  async put(key: string, value: string): Promise<void> {
-    await this.request('/v3/kv/put', { key: base64(key), value: base64(value) });
+  async put(key: string, value: string, fields: object = {}): Promise<void> {
+    await this.request('/v3/kv/put', { key: base64(key), value: base64(value), ...fields });
   }
 
-  /** Sends a request as root. */
+  /** Sends a request as root to the first member. */
   request(path: string, body: object): Promise<unknown> {
     return this.#requests.add(async () => {
       const response = await fetch(new URL(path, this.url), {
@@ -110,9 +183,27 @@ export class EtcdServer implements AsyncDisposable {
     });
   }
 
+  /** A user who may read everything, or nothing. */
+  async addUser(user: { readonly username: string; readonly password: string }, mayRead: boolean) {
+    const { username: name, password } = user;
+    await this.request('/v3/auth/user/add', { name, password });
+    if (mayRead) await this.request('/v3/auth/user/grant', { user: name, role: 'reader' });
+    await this.#logIn();
+  }
+
+  async removeUser(username: string): Promise<void> {
+    await this.request('/v3/auth/user/delete', { name: username });
+    await this.#logIn();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#component.kill();
+    await Promise.all(this.#members.map(({ component }) => component.kill()));
     await this.#watchdog.end();
+  }
+
+  async #restart(component: Component): Promise<void> {
+    await component.start();
+    await this.#logIn();
   }
 
   async #enableUsers(): Promise<void> {
@@ -131,6 +222,13 @@ export class EtcdServer implements AsyncDisposable {
       await this.request('/v3/auth/user/grant', { user: name, role: name });
     }
     await this.request('/v3/auth/enable', {});
+    await this.#logIn();
+  }
+
+  /** etcd rejects tokens that it issued before users or roles changed. */
+  async #logIn(): Promise<void> {
+    this.#token = undefined;
+    if (!this.#hasUsers) return;
     const { token } = (await this.request('/v3/auth/authenticate', ROOT)) as { readonly token: string };
     this.#token = token;
   }
