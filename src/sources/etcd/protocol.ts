@@ -151,7 +151,11 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
       await this.#http.client().lines(request, all);
     } catch (error) {
       signal.throwIfAborted();
-      if (silent.signal.aborted) throw silentServer(server, timeoutMs);
+      if (silent.signal.aborted) {
+        const failed = silentServer(server, timeoutMs);
+        if (login !== undefined && token !== undefined) this.#dropUnanswered(failed, token, login);
+        throw failed;
+      }
       if (!ended.signal.aborted) throw error;
     }
   }
@@ -205,17 +209,44 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
         },
         signal,
       );
-    const login = this.#loginAt(to);
-    const token = login && (await this.#tokenFor(login, signal));
-    let response = await send(token);
-    if (login !== undefined && token !== undefined && isRejectedToken(response)) {
-      const another = await this.#logins.after(token, login, signal);
-      if (another !== undefined) response = await send(another.value);
-    }
-    if (!('rest' in response)) throw rejected(response, server, token !== undefined);
+    const response = await this.#authorized(to, signal, send);
+    if (!('rest' in response)) throw rejected(response, server, this.#hasUser);
     const { data } = page.safeParse(response.rest);
     if (data === undefined) throw invalidAnswer(server);
     return data;
+  }
+
+  /** Sends with the token of the user, if there is one, and with another token if the server rejected it. */
+  async #authorized(
+    to: ServerRequest,
+    signal: AbortSignal,
+    send: (token: string | undefined) => Promise<ListResponse | HttpResponse>,
+  ): Promise<ListResponse | HttpResponse> {
+    const login = this.#loginAt(to);
+    if (login === undefined) return await send(undefined);
+    const token = await this.#tokenFor(login, signal);
+    try {
+      const response = await send(token);
+      if (!isRejectedToken(response)) return response;
+    } catch (error) {
+      this.#dropUnanswered(error, token, login);
+      throw error;
+    }
+    const another = await this.#logins.after(token, login, signal);
+    if (another === undefined) throw rejectsItsTokens(to.server);
+    return await send(another.value);
+  }
+
+  /**
+   * A token contains the revision of etcd's log at which it was issued. etcd lets a request wait until it has that revision, so
+   * after an older backup was restored it does not answer requests with tokens from before (etcd-io/etcd, simple_token.go).
+   */
+  #dropUnanswered(error: unknown, token: string, login: LoginRequest): void {
+    if (error instanceof RegistryError && error.reason === 'Unreachable') this.#logins.drop(token, login);
+  }
+
+  get #hasUser(): boolean {
+    return this.#section.usernameSecretRef !== undefined;
   }
 
   /** Undefined: the requests are anonymous. */
@@ -279,14 +310,16 @@ function isRejectedToken(response: HttpResponse | ListResponse): boolean {
   return message?.includes('revision of auth store is old') ?? false;
 }
 
+function rejectsItsTokens(server: URL): RegistryError {
+  return new RegistryError('ServerError', 'server', {
+    problem: `${server.host} rejected a token that it had just issued`,
+    remedy: 'check the log of etcd. With --auth-token=jwt, all members need the same keys',
+  });
+}
+
 function rejected(response: HttpResponse, server: URL, hasUser: boolean): RegistryError {
+  if (hasUser && isRejectedToken(response)) return rejectsItsTokens(server);
   const { status, text } = response;
-  if (hasUser && isRejectedToken(response)) {
-    return new RegistryError('ServerError', 'server', {
-      problem: `${server.host} rejected a token that it had just issued (${status})`,
-      remedy: 'check the log of etcd. With --auth-token=jwt, all members need the same keys',
-    });
-  }
   const message = failure.safeParse(jsonOf(text)).data?.message;
   const isAnonymous = status === 400 && message?.includes('user name is empty') === true;
   if (status === 401 || status === 403 || isAnonymous) {

@@ -70,6 +70,12 @@ export class Logins<T extends Token> {
     return await this.renew(request, signal);
   }
 
+  /** The server may never accept this token again. */
+  drop(rejected: string, request: LoginRequest): void {
+    const session = this.#session(request);
+    if (session.token?.value === rejected) session.token = undefined;
+  }
+
   /** Ends logins that are under way. */
   close(): void {
     this.#stop.abort();

@@ -42,7 +42,7 @@ export class EtcdServer implements AsyncDisposable {
   readonly #dir: string;
   readonly #hasUsers: boolean;
   readonly #requests = new PQueue({ concurrency: CONCURRENT_REQUESTS });
-  #token: string | undefined;
+  #token: Promise<string> | undefined;
   #backups = 0;
 
   private constructor(members: readonly Member[], watchdog: Watchdog, dir: string, hasUsers: boolean) {
@@ -137,12 +137,12 @@ export class EtcdServer implements AsyncDisposable {
     const copy = join(this.#dir, `backup-${this.#backups}`);
     await component.stop();
     await cp(data, copy, { recursive: true });
-    await this.#restart(component);
+    await component.start();
     return async () => {
       await component.kill();
       await rm(data, { recursive: true });
       await cp(copy, data, { recursive: true });
-      await this.#restart(component);
+      await component.start();
     };
   }
 
@@ -172,38 +172,37 @@ export class EtcdServer implements AsyncDisposable {
   /** Sends a request as root to the first member. */
   request(path: string, body: object): Promise<unknown> {
     return this.#requests.add(async () => {
-      const response = await fetch(new URL(path, this.url), {
-        method: 'POST',
-        headers: this.#token === undefined ? {} : { authorization: this.#token },
-        body: JSON.stringify(body),
-      });
-      const text = await response.text();
-      if (!response.ok) throw new Error(`etcd answered ${response.status} to ${path}: ${text}`);
-      return JSON.parse(text);
+      for (let attempt = 1; ; attempt += 1) {
+        const token = this.#token;
+        const response = await this.#send(path, body, await token);
+        const text = await response.text();
+        if (response.ok) return JSON.parse(text);
+        // etcd rejects tokens that it issued before it restarted, or before users or roles changed.
+        const isOldToken = response.status === 401 || text.includes('revision of auth store is old');
+        if (token === undefined || !isOldToken || attempt > 5) {
+          throw new Error(`etcd answered ${response.status} to ${path}: ${text}`);
+        }
+        if (this.#token === token) this.#token = this.#logIn();
+      }
     });
   }
 
   /** A user who may read everything, or nothing. */
-  async addUser(user: { readonly username: string; readonly password: string }, mayRead: boolean) {
-    const { username: name, password } = user;
+  async addUser(
+    { username: name, password }: { readonly username: string; readonly password: string },
+    mayRead: boolean,
+  ): Promise<void> {
     await this.request('/v3/auth/user/add', { name, password });
     if (mayRead) await this.request('/v3/auth/user/grant', { user: name, role: 'reader' });
-    await this.#logIn();
   }
 
   async removeUser(username: string): Promise<void> {
     await this.request('/v3/auth/user/delete', { name: username });
-    await this.#logIn();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#members.map(({ component }) => component.kill()));
     await this.#watchdog.end();
-  }
-
-  async #restart(component: Component): Promise<void> {
-    await component.start();
-    await this.#logIn();
   }
 
   async #enableUsers(): Promise<void> {
@@ -222,15 +221,21 @@ export class EtcdServer implements AsyncDisposable {
       await this.request('/v3/auth/user/grant', { user: name, role: name });
     }
     await this.request('/v3/auth/enable', {});
-    await this.#logIn();
+    this.#token = this.#logIn();
   }
 
-  /** etcd rejects tokens that it issued before users or roles changed. */
-  async #logIn(): Promise<void> {
-    this.#token = undefined;
-    if (!this.#hasUsers) return;
-    const { token } = (await this.request('/v3/auth/authenticate', ROOT)) as { readonly token: string };
-    this.#token = token;
+  async #logIn(): Promise<string> {
+    const response = await this.#send('/v3/auth/authenticate', ROOT, undefined);
+    if (!response.ok) throw new Error(`etcd answered ${response.status} to the login of root`);
+    return ((await response.json()) as { readonly token: string }).token;
+  }
+
+  #send(path: string, body: object, token: string | undefined): Promise<Response> {
+    return fetch(new URL(path, this.url), {
+      method: 'POST',
+      headers: token === undefined ? {} : { authorization: token },
+      body: JSON.stringify(body),
+    });
   }
 }
 

@@ -1,0 +1,3 @@
+module gatewayupstream.dev/etcd-kratos-client
+
+go 1.26
