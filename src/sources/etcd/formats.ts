@@ -58,7 +58,7 @@ const documented = z.object({
   disabled: z.boolean().nullish(),
 });
 const kratos = z.object({ name: z.string(), metadata: texts, endpoints: z.array(z.string()).max(16) });
-const kitex = z.object({ address: z.string(), weight, tags: texts });
+const kitex = z.object({ address: z.string(), weight: z.number().nullish(), tags: texts });
 const goMicro = z.object({
   name: z.string(),
   metadata: texts,
@@ -130,7 +130,11 @@ function instanceOf(format: Exclude<EtcdFormat, 'Kratos' | 'GoMicro'>, value: Bu
     case 'Kitex': {
       const data = parsed(kitex, value);
       if (data === undefined) return UNREADABLE;
-      return { places: placesOf(data.address), weight: data.weight ?? 1, metadata: data.tags };
+      return {
+        places: placesOf(bracketed(data.address)),
+        weight: weightOr(data.weight, KITEX_DEFAULT_WEIGHT),
+        metadata: data.tags,
+      };
     }
     case 'GRPC': {
       const data = parsed(grpc, value);
@@ -166,6 +170,19 @@ function parsed<Value>(schema: z.ZodType<Value>, value: Buffer): Value | undefin
   }
 }
 
+/** What Kitex's own resolver uses for an instance without a weight, which is written as 0. */
+const KITEX_DEFAULT_WEIGHT = 10;
+
+function weightOr(weight: number | null | undefined, otherwise: number): number {
+  return weight != null && weight > 0 ? weight : otherwise;
+}
+
+/** Kitex writes an IPv6 address without brackets. */
+function bracketed(address: string): string {
+  const match = /^([0-9a-fA-F:.]*:[0-9a-fA-F:.]*):([0-9]{1,5})$/.exec(address);
+  return match === null ? address : `[${match[1]}]:${match[2]}`;
+}
+
 /** `host:port` or `[IPv6]:port`. */
 function placesOf(text: string, scheme?: string): readonly EtcdPlace[] {
   const match = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([^[\]:/\s]{1,253})):([0-9]{1,5})$/.exec(text);
@@ -180,7 +197,10 @@ function placesOfUrl(text: string): readonly EtcdPlace[] {
   return match?.[2] === undefined ? [] : placesOf(match[2], match[1]);
 }
 
-/** Kratos has no weights. Its load balancers read them from this entry. */
+/** What Kratos' own load balancers use for an instance whose metadata has no whole number as its weight. */
+const KRATOS_DEFAULT_WEIGHT = 100;
+
+/** Kratos has no field for weights. Its load balancers read them from this entry. */
 function weightOf({ weight: text }: EtcdInstance['metadata']): number {
-  return text !== undefined && /^[0-9]{1,6}([.][0-9]{1,6})?$/.test(text) ? Number(text) : 1;
+  return text !== undefined && /^[0-9]{1,9}$/.test(text) ? Number(text) : KRATOS_DEFAULT_WEIGHT;
 }

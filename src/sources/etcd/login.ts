@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.ts';
-import { jsonOf } from '../registry-source/http-client.ts';
+import { HttpError } from '../../runtime/http/failures.ts';
+import { jsonOf, registryErrorOf } from '../registry-source/http-client.ts';
 import { type LoginRequest, Logins, type Token } from '../registry-source/logins.ts';
 import { RegistryError } from '../registry-source/protocol.ts';
 
@@ -39,7 +40,9 @@ async function logIn(
       remedy: 'check the log of etcd, and that its members have a leader',
     });
   }
-  const { data } = answer.safeParse(jsonOf(text));
+  const json = jsonOf(text);
+  if (json === undefined) throw registryErrorOf(new HttpError({ kind: 'NotJson', status }), url);
+  const { data } = answer.safeParse(json);
   if (data !== undefined) return { value: data.token, sinceMs: clock.monotonic() };
   throw new RegistryError('InvalidAnswer', 'server', {
     problem: `${url.host} sent an invalid answer to the login`,

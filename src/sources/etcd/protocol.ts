@@ -32,7 +32,7 @@ type ServerRequest = Pick<InstancesRequest<Last>, 'server' | 'timeoutMs'>;
 type WatchRequest = Pick<InstancesRequest<Last>, 'server' | 'timeoutMs' | 'waitMs'>;
 
 /** A linearizable read follows each watch: a member without a quorum, or a proxy, can keep a watch open and be silent. */
-const LONGEST_WATCH_MS = 30_000;
+const LONGEST_WATCH_MS = 10_000;
 
 /** Keys of one page. */
 const PAGE_KEYS = 500;

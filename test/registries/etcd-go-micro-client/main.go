@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"time"
 
 	"github.com/go-micro/plugins/v4/registry/etcd"
 	"go-micro.dev/v4/registry"
@@ -28,7 +29,8 @@ func main() {
 		one("orders-canary", "1.0", "orders-canary-1", "198.51.100.4:8080"),
 	}
 	for _, instance := range instances {
-		check(micro.Register(instance))
+		// Without a lease, this version of the library crashes.
+		check(micro.Register(instance, registry.RegisterTTL(time.Hour)))
 	}
 	fmt.Println("registered")
 	_, _ = io.Copy(io.Discard, os.Stdin)

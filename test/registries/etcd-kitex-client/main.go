@@ -21,7 +21,6 @@ func main() {
 			Tags: map[string]string{"version": "v2", "zone": "a"},
 		},
 		{ServiceName: "orders", Addr: utils.NewNetAddr("tcp", "[2001:db8::1]:8888")},
-		{ServiceName: "orders/canary", Addr: utils.NewNetAddr("tcp", "198.51.100.3:8888")},
 		{ServiceName: "orders-canary", Addr: utils.NewNetAddr("tcp", "198.51.100.4:8888")},
 	}
 	for _, instance := range instances {

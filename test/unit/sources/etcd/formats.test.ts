@@ -23,7 +23,7 @@ const KRATOS = {
   id: 'id-1',
   name: 'web',
   version: 'v1',
-  metadata: { zone: 'a', weight: '2.5' },
+  metadata: { zone: 'a', weight: '25' },
   endpoints: ['grpc://10.0.0.1:9000?isSecure=false', 'http://10.0.0.1:8000?isSecure=false'],
 };
 
@@ -65,8 +65,8 @@ describe('formats', () => {
   });
 
   it('selects the endpoint of a Kratos instance by its scheme', () => {
-    expect(endpoints(read('Kratos', KRATOS))).toEqual([['10.0.0.1:8000', 2.5, KRATOS.metadata]]);
-    expect(endpoints(read('Kratos', KRATOS), 'grpc')).toEqual([['10.0.0.1:9000', 2.5, KRATOS.metadata]]);
+    expect(endpoints(read('Kratos', KRATOS))).toEqual([['10.0.0.1:8000', 25, KRATOS.metadata]]);
+    expect(endpoints(read('Kratos', KRATOS), 'grpc')).toEqual([['10.0.0.1:9000', 25, KRATOS.metadata]]);
   });
 
   it('reads weight and tags of Kitex', () => {
