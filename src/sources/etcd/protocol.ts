@@ -41,8 +41,13 @@ const MAX_KEYS = 20_000;
 
 const number = z.string().regex(/^[0-9]{1,20}$/);
 const header = z.object({ revision: number, cluster_id: number });
-/** An answer to a range, without its keys. */
-const page = z.object({ header, more: z.boolean().default(false) });
+/** An answer to a range, without its keys. `count`: of all keys of the range, also those of other pages. */
+const page = z.object({
+  header,
+  kvs: z.tuple([]).optional(),
+  more: z.boolean().default(false),
+  count: number.default('0'),
+});
 /** The first line of a watch that has begun. */
 const created = z.object({
   result: z.object({ header, created: z.literal(true), canceled: z.literal(false).optional() }),
@@ -169,22 +174,23 @@ export class EtcdProtocol implements RegistryProtocol<EtcdInstance, Last> {
   ): Promise<z.output<typeof header>> {
     const rangeEnd = endOf(prefix).toString('base64');
     let start = prefix;
-    let first: z.output<typeof header> | undefined;
+    let first: z.output<typeof page> | undefined;
     let keys = 0;
     for (;;) {
       const before = keys;
       const key = start.toString('base64');
-      const body = { key, range_end: rangeEnd, limit: PAGE_KEYS, revision: first?.revision };
-      const { more, ...page } = await this.#range(body, to, signal, (entry) => {
+      const body = { key, range_end: rangeEnd, limit: PAGE_KEYS, revision: first?.header.revision };
+      const answer = await this.#range(body, to, signal, (entry) => {
         keys += 1;
         if (keys > MAX_KEYS) throw tooManyKeys();
         if (!entry.key.subarray(0, prefix.length).equals(prefix)) throw invalidAnswer(to.server);
         start = entry.key;
         take(entry);
       });
-      first ??= page.header;
-      if (!more) return first;
-      if (keys === before) throw invalidAnswer(to.server);
+      first ??= answer;
+      const isLast = !answer.more;
+      if (isLast && keys === Number(first.count)) return first.header;
+      if (isLast || keys === before) throw invalidAnswer(to.server);
       // The next possible key.
       start = Buffer.concat([start, Buffer.of(0)]);
     }

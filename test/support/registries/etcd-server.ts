@@ -8,7 +8,7 @@ import { freePorts } from '../control-plane/free-ports.ts';
 import { startWatchdog, type Watchdog } from '../control-plane/start-watchdog.ts';
 
 /** May do everything. */
-const ROOT = { name: 'root', password: 'root-password-of-the-suite' } as const;
+export const ETCD_ROOT = { name: 'root', password: 'root-password-of-the-suite' } as const;
 /** May read everything. */
 export const ETCD_READER = { username: 'reader', password: 'password-of-the-suite' } as const;
 /** Is known and may read nothing. */
@@ -213,7 +213,7 @@ export class EtcdServer implements AsyncDisposable {
       perm: { permType: 'READ', key: base64('\0'), range_end: base64('\0') },
     });
     const users = [
-      ROOT,
+      ETCD_ROOT,
       ...[ETCD_READER, ETCD_STRANGER].map(({ username: name, password }) => ({ name, password })),
     ];
     for (const user of users) await this.request('/v3/auth/user/add', user);
@@ -225,7 +225,7 @@ export class EtcdServer implements AsyncDisposable {
   }
 
   async #logIn(): Promise<string> {
-    const response = await this.#send('/v3/auth/authenticate', ROOT, undefined);
+    const response = await this.#send('/v3/auth/authenticate', ETCD_ROOT, undefined);
     if (!response.ok) throw new Error(`etcd answered ${response.status} to the login of root`);
     return ((await response.json()) as { readonly token: string }).token;
   }

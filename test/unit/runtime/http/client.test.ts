@@ -425,7 +425,7 @@ describe('lines', () => {
 
   it('ends when the server ends the stream, and drops an incomplete line', async () => {
     const lines: string[] = [];
-    const { url } = await serveHttp(respond(200, 'first\nincompl'));
+    const { url } = await serveHttp(respond(200, 'first\ncut'));
     const request = {
       url: new URL(url),
       timeoutMs: TIMEOUT_MS,

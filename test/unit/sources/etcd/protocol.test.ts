@@ -77,9 +77,14 @@ function ask(service = 'web', cursor?: Cursor) {
 
 const base64 = (value: string) => Buffer.from(value).toString('base64');
 
-function keys(numbers: readonly number[], more = false, prefix = 'web/'): Answer {
+function keys(
+  numbers: readonly number[],
+  more = false,
+  prefix = 'web/',
+  count = numbers.length + (more ? 1 : 0),
+): Answer {
   const kvs = numbers.map((n) => ({ key: base64(`${prefix}${n}`), value: base64(`10.0.0.${n}:80`) }));
-  return { body: { header: { cluster_id: '1', revision: '7' }, kvs, more, count: '9' } };
+  return { body: { header: { cluster_id: '1', revision: '7' }, kvs, more, count: `${count}` } };
 }
 
 it('reads all pages at the revision of the first one', async () => {
@@ -108,6 +113,19 @@ it('rejects when a later page fails, for example after a compaction', async () =
 it('rejects an answer with keys of another service', async () => {
   create();
   answer = () => keys([1], false, 'webs/');
+  await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer' });
+});
+
+it.each([
+  ['has fewer keys than it counts', keys([1, 2], false, 'web/', 3)],
+  ['has more keys than it counts', keys([1, 2], false, 'web/', 1)],
+  [
+    'has keys that are no list',
+    { body: { header: { cluster_id: '1', revision: '7' }, kvs: {}, count: '1' } },
+  ],
+])('rejects an answer that %s', async (_, given) => {
+  create();
+  answer = () => given;
   await expect(ask()).rejects.toMatchObject({ reason: 'InvalidAnswer' });
 });
 
