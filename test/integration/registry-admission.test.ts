@@ -30,6 +30,11 @@ const nacos = (name: string, fields: Spec): Given => ({
   kind: 'ServiceRegistry',
   spec: { type: 'Nacos', nacos: { ...nacosSection, ...fields } },
 });
+const etcd = (name: string, fields: Spec): Given => ({
+  name,
+  kind: 'ServiceRegistry',
+  spec: { type: 'Etcd', etcd: { servers: ['http://etcd:2379'], format: 'JSON', ...fields } },
+});
 const services = (...patterns: readonly string[]): Given =>
   registry(`services ${patterns.join(' ')}`, { tenantPolicy: { services: patterns } });
 const backend = (name: string, fields: Spec): Given => ({
@@ -77,13 +82,17 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
   [services(...times(33, 'a')), 'must have at most 32 items'],
   [nacos('a group', { groups: ['a b'] }), 'spec.nacos.groups[0]'],
   [nacos('a user without a password', { usernameSecretRef: { name: 'a' } }), 'passwordSecretRef'],
+  [etcd('no format', { format: null }), 'spec.etcd.format: Required value'],
+  [etcd('another format', { format: 'Text' }), 'Unsupported value: "Text"'],
+  [etcd('a prefix with a space', { prefix: 'a b' }), 'spec.etcd.prefix'],
+  [etcd('a user without a password', { usernameSecretRef: { name: 'a' } }), 'passwordSecretRef'],
   [allowing('a name', ['VMS']), 'must be the name of a ServiceRegistry'],
   [allowing('the same name twice', ['vms', 'vms']), 'Duplicate value'],
   [backend('no service', { service: null }), 'a backend with registryRef must set service'],
   [backend('an empty service', { service: '' }), 'spec.backends[0].service'],
   [backend('addressing', { addressing: { mode: 'Pod' } }), 'must not set addressing'],
   [backend('a Service as well', { serviceRef: { name: 'web', port: 80 } }), 'exactly one of serviceRef'],
-  [backend('two sections', { consul: {}, nacos: {} }), 'at most one of consul, nacos and eureka'],
+  [backend('two sections', { consul: {}, nacos: {} }), 'at most one of consul, nacos, eureka and etcd'],
   [backend('too many keys', { metadata: keys(17, ['a']) }), 'must have at most 16 items'],
   [backend('no value', { metadata: { a: [] } }), 'should have at least 1 items'],
   [backend('too many values', { metadata: { a: times(17, 'a') } }), 'must have at most 16 items'],
@@ -93,7 +102,7 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
   [backend('no key for the port', { portFrom: {} }), 'portFrom.metadata: Required value'],
   [backend('an empty key for the port', { portFrom: { metadata: '' } }), 'portFrom.metadata'],
   [backend('a tag', { consul: { tags: [] } }), 'spec.backends[0].consul.tags'],
-  ...['service', 'metadata', 'weights', 'portFrom', 'consul', 'nacos'].map(
+  ...['service', 'metadata', 'weights', 'portFrom', 'consul', 'nacos', 'eureka', 'etcd'].map(
     (field): readonly [Given, string] => {
       const value = { service: 'web', metadata: { a: ['b'] }, weights: 'Equal', portFrom: { metadata: 'a' } };
       return [
@@ -118,6 +127,8 @@ const WRONG: readonly (readonly [Given, ...string[]])[] = [
 const RIGHT: readonly Given[] = [
   registry('as little as possible', {}),
   nacos('Nacos', {}),
+  etcd('etcd', {}),
+  etcd('etcd without a prefix', { prefix: '' }),
   registry('the largest limits', {
     consul: { servers: Array.from({ length: 16 }, (_, n) => `https://consul-${n}.example.com:8501/path`) },
     limits: { concurrentQueries: 1000, requestsPerSecond: 10_000, servicesPerNamespace: 100_000 },
@@ -297,6 +308,7 @@ const someBackend = fc.oneof(
         service: fc.constant('web'),
         nacos: fc.record({ group: mostly('A', 'a b') }, optional),
         eureka: fc.record({ port: mostly('Secure', 'secure') }, optional),
+        etcd: fc.record({ scheme: mostly('grpc', 'GRPC', '') }, optional),
       },
       optional,
     ),
@@ -313,6 +325,16 @@ const sections = {
       passwordSecretRef: fc.constant({ name: 'eureka' }),
     },
     { requiredKeys: ['servers'] },
+  ),
+  etcd: fc.record(
+    {
+      servers: fc.constant(['http://etcd:2379']),
+      format: mostly('Kratos', 'JSON', 'HostPort', 'Text'),
+      prefix: mostly('/services', '', 'a b', 'x'.repeat(257)),
+      passwordSecretRef: fc.constant({ name: 'etcd' }),
+      usernameSecretRef: fc.constant({ name: 'etcd' }),
+    },
+    { requiredKeys: ['servers', 'format'] },
   ),
 };
 const registryFields = {
@@ -335,8 +357,9 @@ const someRegistry = fc.oneof(
   ofOneType('Consul', 'consul'),
   ofOneType('Nacos', 'nacos'),
   ofOneType('Eureka', 'eureka'),
+  ofOneType('Etcd', 'etcd'),
   fc.record(
-    { ...registryFields, ...sections, type: fc.constantFrom('Consul', 'Nacos', 'Eureka') },
+    { ...registryFields, ...sections, type: fc.constantFrom('Consul', 'Nacos', 'Eureka', 'Etcd') },
     { requiredKeys: ['type'] },
   ),
 );

@@ -6,6 +6,7 @@ import type { HttpResponse, ListResponse } from '../../runtime/http/messages.ts'
 import type { ProtocolOptions, ServiceQuery } from '../registry.ts';
 import { jsonOf, RegistryHttp, urlBelow } from '../registry-source/http-client.ts';
 import { InstanceCollector } from '../registry-source/instance-collector.ts';
+import type { LoginRequest } from '../registry-source/logins.ts';
 import {
   type InstancesAnswer,
   type InstancesRequest,
@@ -30,7 +31,7 @@ import {
   type NacosInstance,
   nacosHost,
 } from './instances.ts';
-import { type Credentials, Login } from './login.ts';
+import { Login } from './login.ts';
 import { DEFAULT_GROUP, type NacosBackend, type NacosSection } from './schema.ts';
 
 type Instances = readonly NacosInstance[];
@@ -276,7 +277,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     });
   }
 
-  #credentials(): Credentials | undefined {
+  #credentials(): LoginRequest['credentials'] | undefined {
     const { usernameSecretRef, passwordSecretRef } = this.#section;
     if (usernameSecretRef === undefined || passwordSecretRef === undefined) return undefined;
     return {
