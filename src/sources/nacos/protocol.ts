@@ -13,6 +13,7 @@ import {
   PROBE_SERVICE,
   RegistryError,
   type RegistryProtocol,
+  ServiceNotAllowed,
   type VersionRequest,
 } from '../registry-source/protocol.ts';
 import { ApiMissingError, isMissingApi } from './api-missing.ts';
@@ -263,7 +264,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
   #assertScope({ service, options }: ServiceQuery): void {
     // Servers without v3 take the group from such a name, whatever the parameter of the group says.
     if (service.includes(GROUP_SEPARATOR)) {
-      throw new RegistryError('Unauthorized', 'service', {
+      throw new ServiceNotAllowed({
         problem: `the name of a service in Nacos must not contain ${GROUP_SEPARATOR}`,
         remedy: 'set nacos.group in the backend instead',
       });
@@ -271,7 +272,7 @@ export class NacosProtocol implements RegistryProtocol<NacosInstance, Last> {
     const { groups } = this.#section;
     const group = groupOf(options);
     if (groups === undefined || groups.includes(group)) return;
-    throw new RegistryError('Unauthorized', 'service', {
+    throw new ServiceNotAllowed({
       problem: `nacos.groups of the ServiceRegistry does not list group ${group}`,
       remedy: 'use another group in the backend, or ask the platform team to add it',
     });
